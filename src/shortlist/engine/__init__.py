@@ -1,0 +1,1 @@
+"""Token ids to numbers: the contract and the engines behind it."""

@@ -1,0 +1,86 @@
+"""The contract between the scheduler and any engine: prompts in, numbers out.
+
+An engine knows tensors or an upstream; it knows nothing of requests, queues, caches or callers. It is driven by one
+dispatcher and may assume that at most `max_concurrent_batches` calls are under way at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from shortlist.types import Batch, Task, Vector
+
+
+class ScoreScale(StrEnum):
+    """What an engine's raw scores mean, and so how they become a relevance in 0..1."""
+
+    LOG_ODDS = "log_odds"
+    """Any real number; the relevance is its sigmoid."""
+    COSINE = "cosine"
+    """-1..1; the relevance is the cosine, negative ones being 0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineInfo:
+    """What an engine says of itself once it is loaded.
+
+    Attributes:
+        fingerprint: Names everything inside the engine that can change a number: weights, dtype, implementation. Two engines
+            with the same fingerprint give the same scores; it is part of every cache key.
+        tasks: What it can do.
+        max_model_len: Longest prompt in tokens, head included.
+        score_scale: What `score` returns; meaningless when it cannot rerank.
+        dimensions: Width of its vectors, or None when it cannot embed.
+        device: Where it runs, for people ("cpu", "cuda:0").
+        dtype: What it computes in, for people ("float32", "bfloat16").
+        max_concurrent_batches: How many batches may be under way at once.
+    """
+
+    fingerprint: str
+    tasks: frozenset[Task]
+    max_model_len: int
+    score_scale: ScoreScale = ScoreScale.LOG_ODDS
+    dimensions: int | None = None
+    device: str = "cpu"
+    dtype: str = "float32"
+    max_concurrent_batches: int = 1
+
+
+class Engine(Protocol):
+    """Computes batches.
+
+    A cancelled call may finish its computation, but its result is dropped.
+    """
+
+    @property
+    def info(self) -> EngineInfo:
+        """What this engine is; constant from the moment it is loaded."""
+        ...
+
+    async def score(self, batch: Batch) -> Sequence[float]:
+        """Return one raw score per item, in the batch's order.
+
+        Raises:
+            EngineOutOfMemory: the batch did not fit; the engine is well.
+            EngineUnavailable: the engine is gone for good.
+            EngineError: this batch could not be computed; the engine is well.
+        """
+        ...
+
+    async def embed(self, batch: Batch) -> Sequence[Vector]:
+        """Return one unit-length vector per item, in the batch's order.
+
+        Shapes:
+            each vector: [info.dimensions] float32.
+
+        Raises:
+            As `score`.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free what the engine holds. Calling it twice is harmless."""
+        ...

@@ -1,0 +1,146 @@
+"""Every error that Shortlist raises on purpose, split by whose fault it is.
+
+    ServiceError
+      CallerError            the request is wrong; sending it again unchanged will fail again
+        InvalidInput
+        InputTooLong
+        BodyTooLarge
+        BodyTooSlow
+        UnsupportedMedia
+        Unauthenticated
+        NotFound
+      CapacityError          the request is fine; the server cannot take it now
+        Overloaded           carries retry_after_s
+        DeadlineExceeded
+        Draining
+      EngineError            the model's side failed
+        EngineUnavailable    the engine is gone; nothing will work until it is back
+        EngineOutOfMemory    this batch did not fit; a smaller one may
+        BadScore             the engine returned something that is not a finite number
+        UpstreamError        carries is_retryable
+      SetupError             the server cannot start as it was asked to
+        BadSetting
+        ModelRefused
+
+Messages are written for the person who can act on them and never contain a caller's text. What status an error becomes
+over HTTP is known to `api.errors` alone.
+"""
+
+
+class ServiceError(Exception):
+    """Root of the tree.
+
+    Args:
+        message: One sentence for the person who can act on it; never holds a caller's text.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class CallerError(ServiceError):
+    """The request itself is wrong.
+
+    Args:
+        message: What is wrong and what would be right.
+        param: The offending field as the caller spelled it (`documents[3]`), or None when no single field is to blame.
+    """
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class InvalidInput(CallerError):
+    """A field is missing, of the wrong type or out of range."""
+
+
+class InputTooLong(CallerError):
+    """A text has more tokens than the model reads, and cutting it was not allowed or would not help."""
+
+
+class BodyTooLarge(CallerError):
+    """The body has more bytes than the server accepts."""
+
+
+class BodyTooSlow(CallerError):
+    """The body did not arrive in time."""
+
+
+class UnsupportedMedia(CallerError):
+    """The body is not JSON, or is compressed."""
+
+
+class Unauthenticated(CallerError):
+    """The key is missing or wrong."""
+
+
+class NotFound(CallerError):
+    """No model, and no path, of that name is served."""
+
+
+class CapacityError(ServiceError):
+    """The request is fine, but the server cannot take it now."""
+
+
+class Overloaded(CapacityError):
+    """The queue is full, or the wait would be longer than allowed.
+
+    Args:
+        message: What is full.
+        retry_after_s: Seconds after which there should be room, from the measured speed.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class DeadlineExceeded(CapacityError):
+    """The caller's deadline passed before the work was done."""
+
+
+class Draining(CapacityError):
+    """The server is starting or stopping and takes no new work."""
+
+
+class EngineError(ServiceError):
+    """The model's side failed. A bare EngineError blames the batch: parts of it may still succeed."""
+
+
+class EngineUnavailable(EngineError):
+    """The engine is gone. Every waiter gets this, and so does every new request."""
+
+
+class EngineOutOfMemory(EngineError):
+    """The batch did not fit in the device's memory; a smaller one may."""
+
+
+class BadScore(EngineError):
+    """The engine returned something that is not a finite number."""
+
+
+class UpstreamError(EngineError):
+    """An upstream engine answered wrongly or not at all.
+
+    Args:
+        message: What happened.
+        is_retryable: Whether another attempt, or another upstream, may succeed.
+    """
+
+    def __init__(self, message: str, *, is_retryable: bool) -> None:
+        super().__init__(message)
+        self.is_retryable = is_retryable
+
+
+class SetupError(ServiceError):
+    """The server cannot start as it was asked to. Its message names the setting, file or model."""
+
+
+class BadSetting(SetupError):
+    """A setting is unknown, unparsable, or contradicts another."""
+
+
+class ModelRefused(SetupError):
+    """A model cannot be served, or not without being told what it is."""

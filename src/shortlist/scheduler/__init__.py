@@ -1,0 +1,1 @@
+"""Who goes when: admission, queue, batches, cache, and the one loop that drives them."""

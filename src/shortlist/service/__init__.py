@@ -1,0 +1,1 @@
+"""The use cases: rerank, embed, and the runtime that builds what they need."""

@@ -1,0 +1,1 @@
+"""The web page, a visitor that speaks HTTP like everyone else."""
