@@ -91,6 +91,7 @@ class TokenHead:
 
     @property
     def num_tokens(self) -> int:
+        """How many tokens these are."""
         return len(self.ids)
 
 
@@ -108,6 +109,7 @@ class TokenPrompt:
 
     @property
     def num_tokens(self) -> int:
+        """How many tokens these are."""
         return len(self.ids)
 
 

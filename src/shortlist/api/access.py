@@ -1,0 +1,100 @@
+"""The outermost layer: names every request, times it, answers every error, and writes its one log line. Pure ASGI."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from collections.abc import Mapping
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shortlist.api import errors
+from shortlist.errors import EngineError, ServiceError
+from shortlist.telemetry import Metrics, logger
+
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+"""A caller's request id is echoed if it looks like one; anything else could be smuggled into logs."""
+
+
+class Access:
+    """ASGI middleware.
+
+    Args:
+        app: Everything else.
+        metrics: Where requests are counted and timed.
+    """
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+        self.app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        reply = _Reply(send, scope)
+        self._metrics.running_requests.inc()
+        try:
+            await self.app(scope, receive, reply.send)
+        except ServiceError as error:
+            await self._answer(error, reply)
+        except Exception as error:  # noqa: BLE001 - the outermost handler: nobody else is left to answer
+            logger.exception("unexpected error", extra={"request_id": reply.request_id, "error": type(error).__name__})
+            await self._answer(EngineError("Something went wrong inside the server; its log has the details."), reply)
+        finally:
+            self._metrics.running_requests.dec()
+            self._finish(scope, reply)
+
+    async def _answer(self, error: ServiceError, reply: _Reply) -> None:
+        if reply.status is not None:
+            return  # too late: the answer has begun
+        answer = errors.answer(error, request_id=reply.request_id)
+        if answer.status in {429, 503, 504}:
+            self._metrics.rejected.labels(answer.code).inc()
+        await reply.send_whole(answer.status, answer.headers, answer.body)
+
+    def _finish(self, scope: Scope, reply: _Reply) -> None:
+        route = getattr(scope.get("route"), "path", "other")
+        status = str(reply.status or 499)
+        elapsed_s = time.perf_counter() - reply.started_s
+        self._metrics.requests.labels(route, status).inc()
+        self._metrics.request_duration.labels(route).observe(elapsed_s)
+        logger.debug(
+            "request",
+            extra={
+                "request_id": reply.request_id,
+                "method": scope["method"],
+                "route": route,
+                "status": status,
+                "ms": round(1000 * elapsed_s, 1),
+            },
+        )
+
+
+class _Reply:
+    """The channel to one caller: adds the request id, and remembers what was sent."""
+
+    def __init__(self, send: Send, scope: Scope) -> None:
+        self._send = send
+        self.request_id = _request_id(scope)
+        scope["request_id"] = self.request_id
+        self.started_s = time.perf_counter()
+        self.status: int | None = None
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [*message.get("headers", ()), (b"x-request-id", self.request_id.encode())]
+        await self._send(message)
+
+    async def send_whole(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+        pairs += [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        await self.send({"type": "http.response.start", "status": status, "headers": pairs})
+        await self.send({"type": "http.response.body", "body": body})
+
+
+def _request_id(scope: Scope) -> str:
+    sent = dict(scope["headers"]).get(b"x-request-id", b"")
+    return sent.decode("ascii") if REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex

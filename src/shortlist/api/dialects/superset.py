@@ -1,0 +1,91 @@
+"""The rerank shape that Cohere, Jina, vLLM, Xinference, SiliconFlow and many gateways share.
+
+A result holds exactly `index`, `relevance_score` and, when wanted, `document`: strict clients reject any other key there,
+and break on a null document. Everything that only Shortlist says stands at the top level.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from shortlist.api.dialects.fields import Body, Count, Documents, Json, Query
+from shortlist.types import Ranked, RerankOutcome, RerankTask
+
+SEARCH_UNIT_DOCUMENTS = 100
+"""One billed search unit is a query with up to this many documents. Source: docs.cohere.com, pricing of rerank."""
+
+
+class ChatTemplateArguments(Body):
+    """Where vLLM's clients put the instruction."""
+
+    instruction: str | None = None
+
+
+class RerankRequest(Body):
+    """Rank documents for a query."""
+
+    items_field: ClassVar[str] = "documents"
+
+    model: str | None = Field(default=None, description="A served model; the default reranker if absent.")
+    query: Query = Field(description="What is searched for.")
+    rank_fields: list[str] | None = Field(
+        default=None, description="For documents that are objects: the fields to read, joined by newlines."
+    )
+    documents: Documents = Field(description="The candidates.")
+    top_n: Count = Field(default=None, description="How many results to return; all if absent, null or 0.")
+    return_documents: bool | None = Field(default=None, description="Whether results carry their text; yes if absent.")
+    instruction: str | None = Field(default=None, description="What counts as relevant; the model's default if absent.")
+    instruct: str | None = Field(default=None, description="Another spelling of instruction.")
+    chat_template_kwargs: ChatTemplateArguments | None = Field(default=None, description="May hold the instruction.")
+    max_tokens_per_doc: Count = Field(default=None, description="Cut every document to this many tokens; 0 means no cut.")
+    truncation: bool | None = Field(default=None, description="false: a document that is too long is an error, not cut.")
+    raw_scores: bool | None = Field(default=None, description="true: return log-odds (or cosines) instead of 0..1.")
+    timeout_ms: int | None = Field(default=None, gt=0, description="Give up after this many milliseconds.")
+
+    def task(self) -> RerankTask:
+        """Return what is asked for."""
+        return RerankTask(
+            query=self.query,
+            documents=tuple(self.documents),
+            model=self.model,
+            instruction=self._instruction(),
+            top_n=self.top_n or None,
+            truncate=self.truncation is not False,
+            max_tokens_per_doc=self.max_tokens_per_doc or None,
+            timeout_s=None if self.timeout_ms is None else self.timeout_ms / 1000,
+        )
+
+    def answer(self, outcome: RerankOutcome, *, request_id: str) -> Json:
+        """Return the superset answer; additions stand at the top level and only when there is something to say."""
+        tokens = outcome.usage.num_tokens
+        units = -(-len(self.documents) // SEARCH_UNIT_DOCUMENTS)
+        body: dict[str, object] = {
+            "id": f"rerank-{request_id}",
+            "object": "list",
+            "model": self.model or outcome.model,
+            "results": [self._result(ranked) for ranked in outcome.results],
+            "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+            "meta": {
+                "api_version": {"version": "2"},
+                "billed_units": {"search_units": units, "input_tokens": tokens},
+                "tokens": {"input_tokens": tokens, "output_tokens": 0},
+            },
+        }
+        if outcome.truncated:
+            body["truncated_documents"] = list(outcome.truncated)
+        if outcome.failed:
+            body["failed_documents"] = [{"index": each.index, "message": each.error.message} for each in outcome.failed]
+        return body
+
+    def _instruction(self) -> str | None:
+        of_template = self.chat_template_kwargs.instruction if self.chat_template_kwargs else None
+        return of_template or self.instruction or self.instruct or None
+
+    def _result(self, ranked: Ranked) -> Json:
+        score = ranked.raw_score if self.raw_scores else ranked.score
+        result: dict[str, object] = {"index": ranked.index, "relevance_score": score}
+        if self.return_documents is not False:
+            result["document"] = {"text": self.documents[ranked.index]}
+        return result

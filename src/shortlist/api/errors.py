@@ -1,0 +1,106 @@
+"""Our error to status and body; the only file that knows both.
+
+One body satisfies the readers of every client surveyed: OpenAI reads `error.message`, Cohere `message`, Voyage, Jina,
+LlamaIndex and Xinference `detail`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import orjson
+from pydantic import ValidationError
+
+from shortlist.errors import (
+    BodyTooLarge,
+    BodyTooSlow,
+    CallerError,
+    DeadlineExceeded,
+    Draining,
+    EngineError,
+    EngineOutOfMemory,
+    EngineUnavailable,
+    InputTooLong,
+    InvalidInput,
+    NotFound,
+    Overloaded,
+    ServiceError,
+    Unauthenticated,
+    UnsupportedMedia,
+    UpstreamError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    status: int
+    type: str
+    code: str
+
+
+_KINDS: Mapping[type[ServiceError], _Kind] = {
+    InvalidInput: _Kind(400, "invalid_request_error", "invalid_input"),
+    InputTooLong: _Kind(400, "invalid_request_error", "context_length_exceeded"),
+    Unauthenticated: _Kind(401, "authentication_error", "invalid_api_key"),
+    NotFound: _Kind(404, "invalid_request_error", "not_found"),
+    BodyTooSlow: _Kind(408, "invalid_request_error", "request_timeout"),
+    BodyTooLarge: _Kind(413, "invalid_request_error", "request_too_large"),
+    UnsupportedMedia: _Kind(415, "invalid_request_error", "unsupported_media_type"),
+    Overloaded: _Kind(429, "rate_limit_error", "rate_limit_exceeded"),
+    EngineOutOfMemory: _Kind(500, "server_error", "out_of_memory"),
+    EngineError: _Kind(500, "server_error", "engine_error"),
+    UpstreamError: _Kind(502, "server_error", "upstream_error"),
+    EngineUnavailable: _Kind(503, "server_error", "engine_unavailable"),
+    Draining: _Kind(503, "server_error", "unavailable"),
+    DeadlineExceeded: _Kind(504, "server_error", "deadline_exceeded"),
+}
+_UNKNOWN = _Kind(500, "server_error", "internal_error")
+
+RETRY_UNAVAILABLE_S = 1
+"""What `Retry-After` says while the server starts, stops or has lost its engine."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorAnswer:
+    """An error, ready to be sent."""
+
+    status: int
+    code: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def answer(error: ServiceError, *, request_id: str) -> ErrorAnswer:
+    """Return what the caller gets for this error."""
+    kind = next((_KINDS[cls] for cls in type(error).__mro__ if cls in _KINDS), _UNKNOWN)
+    param = error.param if isinstance(error, CallerError) else None
+    body = {
+        "error": {"message": error.message, "type": kind.type, "param": param, "code": kind.code},
+        "message": error.message,
+        "detail": error.message,
+        "request_id": request_id,
+    }
+    return ErrorAnswer(kind.status, kind.code, _headers(error, kind.status), orjson.dumps(body))
+
+
+def from_validation(error: ValidationError) -> InvalidInput:
+    """Return the first thing that a request's shape got wrong, naming the field and never the value."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    param = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
+    if first["type"] == "missing":
+        return InvalidInput(f"{param} is required.", param=param)
+    return InvalidInput(f"{param}: {first['msg'][0].lower()}{first['msg'][1:]}.", param=param or None)
+
+
+def _headers(error: ServiceError, status: int) -> dict[str, str]:
+    if isinstance(error, Overloaded):
+        return {"retry-after": str(max(1, math.ceil(error.retry_after_s)))}
+    if status == 503:
+        return {"retry-after": str(RETRY_UNAVAILABLE_S)}
+    if isinstance(error, Unauthenticated):
+        return {"www-authenticate": "Bearer"}
+    if isinstance(error, (BodyTooLarge, BodyTooSlow, Draining)):
+        return {"connection": "close"}
+    return {}

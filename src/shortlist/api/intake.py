@@ -1,0 +1,115 @@
+"""The way in: reads a body under limits, and turns a hang-up into a cancellation. Pure ASGI.
+
+The body is read whole first, under its limits; only then does the handler run, while the same channel is watched for the
+client going away. Middleware that reads the channel on the handler's behalf cannot see a hang-up; this one owns it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shortlist.errors import BodyTooLarge, BodyTooSlow, UnsupportedMedia
+from shortlist.telemetry import Metrics
+
+BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
+
+
+class _HungUp(Exception):
+    """The client went away; nobody is left to answer."""
+
+
+class Intake:
+    """ASGI middleware.
+
+    Args:
+        app: What handles the request.
+        max_body_bytes: Larger bodies are refused without being read further.
+        body_timeout_s: Slower bodies are refused.
+        passes: Path prefixes that read their own bodies (the page's uploads and streams).
+        metrics: Where requests of clients that went away are counted.
+
+    Raises:
+        BodyTooLarge, BodyTooSlow, UnsupportedMedia: to whatever is outside, before the app has started.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, max_body_bytes: int, body_timeout_s: float, passes: Sequence[str], metrics: Metrics
+    ) -> None:
+        self.app = app
+        self._max_body_bytes = max_body_bytes
+        self._body_timeout_s = body_timeout_s
+        self._passes = tuple(passes)
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] not in BODY_METHODS or scope["path"].startswith(self._passes):
+            await self.app(scope, receive, send)
+            return
+        try:
+            body = await self._read(scope, receive)
+            await self._handle(body, scope, receive, send)
+        except _HungUp:
+            self._metrics.rejected.labels("hung_up").inc()
+
+    async def _read(self, scope: Scope, receive: Receive) -> bytes:
+        headers = dict(scope["headers"])
+        if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+            raise UnsupportedMedia("Compressed bodies are not accepted; send the JSON as it is.")
+        announced = headers.get(b"content-length", b"")
+        if announced.isdigit() and int(announced) > self._max_body_bytes:
+            raise self._too_large()
+        try:
+            async with asyncio.timeout(self._body_timeout_s):
+                return await self._gather(receive)
+        except TimeoutError:
+            raise BodyTooSlow(f"The body did not arrive within {self._body_timeout_s:g} s.") from None
+
+    async def _gather(self, receive: Receive) -> bytes:
+        chunks: list[bytes] = []
+        num_bytes = 0
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _HungUp
+            chunks.append(message.get("body", b""))
+            num_bytes += len(chunks[-1])
+            if num_bytes > self._max_body_bytes:
+                raise self._too_large()
+            if not message.get("more_body", False):
+                return b"".join(chunks)
+
+    async def _handle(self, body: bytes, scope: Scope, receive: Receive, send: Send) -> None:
+        handler = asyncio.ensure_future(self.app(scope, _replay(body), send))
+        hang_up = asyncio.ensure_future(_disconnected(receive))
+        try:
+            await asyncio.wait((handler, hang_up), return_when=asyncio.FIRST_COMPLETED)
+            if not handler.done():
+                raise _HungUp
+            await handler
+        finally:
+            handler.cancel()
+            hang_up.cancel()
+            await asyncio.gather(handler, hang_up, return_exceptions=True)
+
+    def _too_large(self) -> BodyTooLarge:
+        return BodyTooLarge(f"The body is larger than {self._max_body_bytes} bytes (max_body_bytes).")
+
+
+def _replay(body: bytes) -> Receive:
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Message:
+        if messages:
+            return messages.pop()
+        await asyncio.Event().wait()  # the hang-up is watched for elsewhere, and arrives as a cancellation
+        return {"type": "http.disconnect"}
+
+    return receive
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,167 @@
+"""Settings: built once, frozen, handed to the rooms group by group.
+
+A setting has one spelling: `max_batch_tokens` in a TOML file, `--max-batch-tokens` on the command line,
+`SHORTLIST_MAX_BATCH_TOKENS` in the environment. The command line wins over the environment, the environment over the
+file. An unknown or unparsable setting stops the start. This is the only module that reads the process environment, and
+the only place where defaults live.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+
+from shortlist.errors import BadSetting
+
+ENV_PREFIX = "SHORTLIST_"
+CONFIG_FILE = "config"
+"""The one name that is not a setting but says where the settings file is."""
+
+MIB = 1024 * 1024
+
+Positive = Annotated[int, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+def _split(value: object) -> object:
+    """Read a comma-separated list, the way an environment variable spells several values."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(_split)]
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class ModelSettings(_Group):
+    """What is served."""
+
+    models: Names = Field(default=(), description="What to serve: a folder, a Hugging Face id, modelscope:ID, or demo.")
+    reranker: Names = Field(default=(), description="Serve this model as a reranker, whatever its files say.")
+    embedder: Names = Field(default=(), description="Serve this model as an embedder, whatever its files say.")
+    alias: Names = Field(default=(), description="Another name for a served model, as NAME=MODEL.")
+    revision: str | None = Field(
+        default=None, description="Commit, branch or tag to download; the default branch if not given."
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto", description="What the native engine computes in; auto takes 16 bits where the processor has them."
+    )
+    device: str = Field(default="auto", description="Where models run: cpu, cuda, cuda:1; auto takes a GPU if there is one.")
+    max_model_len: Positive = Field(
+        default=8192,
+        description="Longest prompt in tokens; a model that reads less keeps its own limit. Longer documents are cut.",
+    )
+
+
+class SchedulerSettings(_Group):
+    """Who goes when, and who is turned away."""
+
+    max_batch_tokens: Positive = Field(default=16_384, description="Tokens that the engine computes in one step.")
+    max_batch_items: Positive = Field(default=1024, description="Documents or texts in one step.")
+    max_concurrent_requests: Positive = Field(default=512, description="Requests inside at once; the next one gets 429.")
+    max_queue_tokens: Positive = Field(default=4_000_000, description="Tokens that may wait; a request beyond that gets 429.")
+    max_queue_delay_ms: Positive = Field(default=30_000, description="Longest predicted wait; a request beyond that gets 429.")
+    cache_bytes: int = Field(default=64 * MIB, ge=0, description="Memory for remembered scores and vectors; 0 turns it off.")
+
+
+class ServerSettings(_Group):
+    """The front desk."""
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8080, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
+    api_key: Secrets = Field(
+        default=(), description="Keys that callers must send; several may be valid at once. None: open to all."
+    )
+    max_client_batch_size: Positive = Field(default=2048, description="Documents or texts in one request.")
+    max_body_bytes: Positive = Field(default=64 * MIB, description="Size of one request's body.")
+    body_timeout_s: Seconds = Field(default=30.0, description="Seconds in which a body must have arrived.")
+    drain_timeout_s: Seconds = Field(default=30.0, description="Seconds that running requests get after SIGTERM.")
+    ui: bool = Field(default=True, description="Show the page at /ui, if gradio is installed.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="What is worth a log line.")
+    log_format: Literal["text", "json"] = Field(default="text", description="How a log line looks.")
+
+
+class Settings(_Group):
+    """Everything that can be set, in the groups in which it is handed out."""
+
+    model: ModelSettings = ModelSettings()
+    scheduler: SchedulerSettings = SchedulerSettings()
+    server: ServerSettings = ServerSettings()
+
+    @classmethod
+    def load(cls, flags: Mapping[str, object] | None = None, *, environ: Mapping[str, str] | None = None) -> Self:
+        """Build the settings from command line, environment and file.
+
+        Args:
+            flags: What was given on the command line; None values count as not given.
+            environ: The environment; the process's own if None.
+
+        Raises:
+            BadSetting: a setting is unknown, unparsable or contradicts another; the message names it.
+        """
+        given = {name: value for name, value in (flags or {}).items() if value is not None and value != ()}
+        from_env = _from_environ(os.environ if environ is None else environ)  # noqa: TID251 - the one place
+        path = given.pop(CONFIG_FILE, from_env.pop(CONFIG_FILE, None))
+        from_file = _from_file(Path(str(path))) if path is not None else {}
+        return cls._from_flat({**from_file, **from_env, **given})
+
+    @classmethod
+    def _from_flat(cls, flat: Mapping[str, object]) -> Self:
+        groups: dict[str, dict[str, object]] = {group: {} for group in cls.model_fields}
+        home = {name: group for group, name, _ in fields()}
+        for name, value in flat.items():
+            if name not in home:
+                raise BadSetting(f"There is no setting named {name!r}. `shortlist serve --help` lists them all.")
+            groups[home[name]][name] = value
+        try:
+            return cls.model_validate(groups)
+        except ValidationError as error:
+            raise _bad_setting(error) from None
+
+    @model_validator(mode="after")
+    def _one_document_fits_into_a_step(self) -> Self:
+        if self.scheduler.max_batch_tokens < self.model.max_model_len:
+            raise BadSetting(
+                f"max_batch_tokens ({self.scheduler.max_batch_tokens}) must be at least max_model_len "
+                f"({self.model.max_model_len}): one document must fit into one step."
+            )
+        return self
+
+
+def fields() -> Iterator[tuple[str, str, FieldInfo]]:
+    """Yield (group, name, field) for every setting, in the order in which help and documents show them."""
+    for group, holder in Settings.model_fields.items():
+        annotation = holder.annotation
+        assert isinstance(annotation, type), "Every group is a class. This is a bug."
+        assert issubclass(annotation, _Group), "Settings holds groups only. This is a bug."
+        for name, field in annotation.model_fields.items():
+            yield group, name, field
+
+
+def _from_environ(environ: Mapping[str, str]) -> dict[str, object]:
+    return {key.removeprefix(ENV_PREFIX).lower(): value for key, value in environ.items() if key.startswith(ENV_PREFIX)}
+
+
+def _from_file(path: Path) -> dict[str, object]:
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise BadSetting(f"The settings file {path} cannot be read: {error.strerror}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadSetting(f"The settings file {path} is not valid TOML: {error}.") from None
+
+
+def _bad_setting(error: ValidationError) -> BadSetting:
+    first = error.errors(include_url=False, include_input=False)[0]
+    name = str(first["loc"][1])
+    return BadSetting(f"The setting {name} (--{name.replace('_', '-')}, {ENV_PREFIX}{name.upper()}) is wrong: {first['msg']}.")

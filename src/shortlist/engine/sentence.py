@@ -1,0 +1,179 @@
+"""Any other cross-encoder or embedding model, through sentence-transformers.
+
+The library tokenises, pads and pools as the model's own files say; this file only turns batches into its calls. Texts
+arrive whole and the library cuts them at the model's limit. It runs on one thread of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from sentence_transformers import CrossEncoder, SentenceTransformer
+
+from shortlist.engine.base import EngineInfo, ScoreScale
+from shortlist.errors import EngineError, EngineOutOfMemory, EngineUnavailable, ModelRefused
+from shortlist.types import Batch, Task, TextPrompt, Vector
+
+STEP_ITEMS = 32
+"""Texts that the library pads and computes together; longer batches are sorted by length and cut into such steps."""
+
+T = TypeVar("T")
+
+
+class SentenceEngine(ABC):
+    """What both kinds share: one thread, and memory errors in our own words. Implements `engine.base.Engine`."""
+
+    def __init__(self, info: EngineInfo) -> None:
+        self._info = info
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sentence")
+        self._is_closed = False
+
+    @property
+    def info(self) -> EngineInfo:
+        """What this engine is."""
+        return self._info
+
+    async def score(self, batch: Batch) -> Sequence[float]:
+        """Return one raw score per item."""
+        return await self._on_thread(self._score, batch)
+
+    async def embed(self, batch: Batch) -> Sequence[Vector]:
+        """Return one unit vector per item."""
+        return await self._on_thread(self._embed, batch)
+
+    def close(self) -> None:
+        """End the thread once its current step is done."""
+        self._is_closed = True
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    @abstractmethod
+    def _score(self, prompts: Sequence[TextPrompt]) -> list[float]: ...
+
+    @abstractmethod
+    def _embed(self, prompts: Sequence[TextPrompt]) -> list[Vector]: ...
+
+    async def _on_thread(self, compute: Callable[[Sequence[TextPrompt]], T], batch: Batch) -> T:
+        if self._is_closed:
+            raise EngineUnavailable("The engine is closed.")
+        prompts = [_text(item.prompt) for item in batch.items]
+        with contextlib.suppress(torch.OutOfMemoryError, MemoryError):  # raised below, where it no longer pins the tensors
+            return await asyncio.get_running_loop().run_in_executor(self._thread, compute, prompts)
+        raise EngineOutOfMemory(f"A step of {len(prompts)} texts did not fit into the device's memory.")
+
+
+class CrossEncoderEngine(SentenceEngine):
+    """Scores pairs; the raw score is the model's logit, whatever activation its files ask for.
+
+    Args:
+        path: The model's folder.
+        device: As torch spells it, or None for the best there is.
+        max_model_len: Longest pair in tokens; the model's own limit holds if it is lower.
+
+    Raises:
+        ModelRefused: the model has more than one label, so its output is no score.
+    """
+
+    def __init__(self, path: Path, *, device: str | None, max_model_len: int) -> None:
+        self._model = CrossEncoder(str(path), device=device, local_files_only=True)
+        if self._model.num_labels != 1:
+            raise ModelRefused(f"{path.name} has {self._model.num_labels} labels; a reranker has one.")
+        self._model.max_seq_length = _limit(self._model.max_seq_length, max_model_len)
+        super().__init__(
+            EngineInfo(
+                fingerprint=f"cross-encoder:{_digest(path)}",
+                tasks=frozenset({Task.RERANK}),
+                max_model_len=self._model.max_seq_length,
+                device=str(self._model.device),
+            )
+        )
+
+    def _score(self, prompts: Sequence[TextPrompt]) -> list[float]:
+        pairs = [(prompt.head.text, prompt.text) for prompt in prompts]
+        logits = self._model.predict(
+            pairs, batch_size=STEP_ITEMS, activation_fn=torch.nn.Identity(), show_progress_bar=False, convert_to_numpy=True
+        )
+        return [float(logit) for logit in logits]
+
+    def _embed(self, prompts: Sequence[TextPrompt]) -> list[Vector]:
+        raise EngineError(f"A cross-encoder has no vectors for {len(prompts)} texts.")
+
+
+class BiEncoderEngine(SentenceEngine):
+    """Embeds texts; scores a pair by the cosine of its two vectors.
+
+    Args:
+        path: The model's folder.
+        device: As torch spells it, or None for the best there is.
+        max_model_len: Longest text in tokens; the model's own limit holds if it is lower.
+    """
+
+    def __init__(self, path: Path, *, device: str | None, max_model_len: int) -> None:
+        self._model = SentenceTransformer(str(path), device=device, local_files_only=True)
+        self._model.max_seq_length = _limit(self._model.max_seq_length, max_model_len)
+        super().__init__(
+            EngineInfo(
+                fingerprint=f"bi-encoder:{_digest(path)}",
+                tasks=frozenset(Task),
+                max_model_len=self._model.max_seq_length,
+                score_scale=ScoreScale.COSINE,
+                dimensions=self._model.get_embedding_dimension(),
+                device=str(self._model.device),
+            )
+        )
+
+    def _score(self, prompts: Sequence[TextPrompt]) -> list[float]:
+        queries = list(dict.fromkeys(prompt.head.text for prompt in prompts))
+        vectors = self._encode([*queries, *(prompt.text for prompt in prompts)])
+        of_query = dict(zip(queries, vectors, strict=False))
+        documents = vectors[len(queries) :]
+        return [float(of_query[prompt.head.text] @ vector) for prompt, vector in zip(prompts, documents, strict=True)]
+
+    def _embed(self, prompts: Sequence[TextPrompt]) -> list[Vector]:
+        return [
+            vector
+            for head, group in groupby(prompts, key=lambda prompt: prompt.head.text)
+            for vector in self._encode([prompt.text for prompt in group], prompt=head)
+        ]
+
+    def _encode(self, texts: list[str], *, prompt: str = "") -> Vector:
+        vectors = self._model.encode(
+            texts,
+            prompt=prompt,
+            batch_size=STEP_ITEMS,
+            show_progress_bar=False,
+            convert_to_numpy=True,
+            normalize_embeddings=True,
+        )
+        return np.asarray(vectors, dtype=np.float32)
+
+
+def _text(prompt: object) -> TextPrompt:
+    assert isinstance(prompt, TextPrompt), "This engine is paired with a text encoder. This is a bug."
+    return prompt
+
+
+def _limit(of_model: int | None, wanted: int) -> int:
+    return min(of_model, wanted) if of_model else wanted
+
+
+def _digest(path: Path) -> str:
+    """Name the weights by their content: SHA-256 over every safetensors file, in order of name."""
+    digest = hashlib.sha256()
+    for file in sorted(_weights(path)):
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+def _weights(path: Path) -> Iterator[Path]:
+    return path.rglob("*.safetensors")

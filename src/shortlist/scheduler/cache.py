@@ -1,0 +1,87 @@
+"""What was computed before. Pure policy: an exact, byte-bounded, least-recently-used memory and its key.
+
+A key is a SHA-256 over length-prefixed parts, so that different inputs never share one; a hit is only ever the very same
+computation. Values are numbers, never futures or texts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from shortlist.types import Value
+
+ENTRY_OVERHEAD_BYTES = 400
+"""Key, entry, number and table slot of one entry, rounded up from `tracemalloc` (see the cache's test)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One remembered computation: its value, and what the caller is told about its input."""
+
+    value: Value
+    num_tokens: int
+    is_truncated: bool
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory that it takes."""
+        return ENTRY_OVERHEAD_BYTES + (0 if isinstance(self.value, float) else self.value.nbytes)
+
+
+def keys(shared: Iterable[str], texts: Sequence[str]) -> list[bytes]:
+    """Return one key per text.
+
+    Args:
+        shared: Everything else that decides the value: engine, encoder, task, query, instruction, limits.
+        texts: What differs from item to item.
+    """
+    prefix = hashlib.sha256()
+    for part in shared:
+        _add(prefix, part)
+    return [_key(prefix.copy(), text) for text in texts]
+
+
+class ScoreCache:
+    """Least recently used goes first, once `max_bytes` are taken. `max_bytes=0` remembers nothing."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self.num_bytes = 0
+        self._entries: OrderedDict[bytes, Entry] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get_many(self, keys: Iterable[bytes]) -> dict[bytes, Entry]:
+        """Return what is remembered of these keys, and count it as used."""
+        found = {key: entry for key in keys if (entry := self._entries.get(key)) is not None}
+        for key in found:
+            self._entries.move_to_end(key)
+        return found
+
+    def put_many(self, entries: Mapping[bytes, Entry]) -> None:
+        """Remember these, forgetting what was not used for longest."""
+        for key, entry in entries.items():
+            self._put(key, entry)
+        while self.num_bytes > self.max_bytes:
+            _, oldest = self._entries.popitem(last=False)
+            self.num_bytes -= oldest.num_bytes
+
+    def _put(self, key: bytes, entry: Entry) -> None:
+        previous = self._entries.pop(key, None)
+        self.num_bytes += entry.num_bytes - (previous.num_bytes if previous is not None else 0)
+        self._entries[key] = entry
+
+
+def _key(prefix: hashlib._Hash, text: str) -> bytes:
+    _add(prefix, text)
+    return prefix.digest()
+
+
+def _add(digest: hashlib._Hash, part: str) -> None:
+    data = part.encode()
+    digest.update(len(data).to_bytes(8, "little"))
+    digest.update(data)

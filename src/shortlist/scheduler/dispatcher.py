@@ -1,0 +1,257 @@
+"""The one loop that drives queue, batcher, admission and engine. The only shell around the pure policies.
+
+One message per request goes in, one result per request comes out; what happens between them is batches. A batch that
+fails is halved until the guilty item stands alone, so that it fails alone. A dead engine is loud: every waiter gets
+`EngineUnavailable`, and so does every new job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from shortlist.engine.base import Engine
+from shortlist.errors import BadScore, DeadlineExceeded, EngineError, EngineUnavailable
+from shortlist.scheduler import batcher
+from shortlist.scheduler.admission import Admission
+from shortlist.scheduler.queue import WorkQueue
+from shortlist.telemetry import Metrics, logger
+from shortlist.types import Batch, Outcome, Prompt, Task, Value, WorkItem
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """One finished job. Units: seconds.
+
+    Attributes:
+        outcomes: One per prompt, in order.
+        queue_s: From submission to its first step.
+        compute_s: The steps that it rode in, shared ones in full.
+    """
+
+    outcomes: Sequence[Outcome]
+    queue_s: float
+    compute_s: float
+
+
+@dataclass(slots=True)
+class _Job:
+    """One submission on its way: where its outcomes are gathered until none is missing."""
+
+    done: asyncio.Future[None]
+    outcomes: list[Outcome | None]
+    submitted_s: float
+    started_s: float | None = None
+    compute_s: float = 0.0
+    missing: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.missing = len(self.outcomes)
+
+    def resolve(self, index: int, outcome: Outcome) -> None:
+        self.outcomes[index] = outcome
+        self.missing -= 1
+        if not self.missing and not self.done.done():
+            self.done.set_result(None)
+
+    def completed(self) -> Completed:
+        outcomes = [outcome for outcome in self.outcomes if outcome is not None]
+        assert len(outcomes) == len(self.outcomes), "A finished job has every outcome. This is a bug."
+        started_s = self.submitted_s if self.started_s is None else self.started_s
+        return Completed(outcomes, started_s - self.submitted_s, self.compute_s)
+
+
+class Dispatcher:
+    """Feeds one engine.
+
+    Args:
+        engine: Computes the batches.
+        queue: Where jobs wait; nobody else touches it.
+        admission: Learns the measured speed.
+        max_batch_tokens: Tokens in one step.
+        max_batch_items: Items in one step.
+        metrics: Where steps are counted.
+        model: The label of those metrics.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        queue: WorkQueue,
+        admission: Admission,
+        *,
+        max_batch_tokens: int,
+        max_batch_items: int,
+        metrics: Metrics,
+        model: str,
+    ) -> None:
+        self.engine = engine
+        self.failure: EngineUnavailable | None = None
+        self._queue = queue
+        self._admission = admission
+        self._max_batch_tokens = max_batch_tokens
+        self._max_batch_items = max_batch_items
+        self._metrics = metrics
+        self._model = model
+        self._jobs: dict[int, _Job] = {}
+        self._ids = itertools.count()
+        self._work = asyncio.Event()
+        self._slots = asyncio.Semaphore(engine.info.max_concurrent_batches)
+
+    @property
+    def num_jobs(self) -> int:
+        """Jobs that were submitted and are not done."""
+        return len(self._jobs)
+
+    async def submit(self, task: Task, prompts: Sequence[Prompt], *, deadline_s: float | None = None) -> Completed:
+        """Compute a whole job and return what became of every item.
+
+        Cancelling the call removes what is left of the job from the queue; a step under way runs to its end.
+
+        Args:
+            task: What to compute.
+            prompts: At least one.
+            deadline_s: Reading of `time.monotonic` after which it is no longer wanted.
+
+        Raises:
+            Overloaded: the queue has no room.
+            DeadlineExceeded: the deadline passed first; what was still waiting is never computed.
+            EngineUnavailable: the engine is gone.
+        """
+        if self.failure is not None:
+            raise EngineUnavailable(self.failure.message)
+        job_id = next(self._ids)
+        self._queue.put(job_id, task, prompts, deadline_s=deadline_s)
+        job = _Job(asyncio.get_running_loop().create_future(), [None] * len(prompts), time.monotonic())
+        self._jobs[job_id] = job
+        self._changed()
+        try:
+            async with asyncio.timeout(None if deadline_s is None else deadline_s - time.monotonic()):
+                await job.done
+        except TimeoutError:
+            raise DeadlineExceeded("The deadline passed before the work was done.") from None
+        finally:
+            del self._jobs[job_id]
+            self._queue.cancel(job_id)
+            self._changed()
+        return job.completed()
+
+    async def run(self) -> None:
+        """Drive the engine until cancelled, or until the engine is gone."""
+        async with asyncio.TaskGroup() as steps:
+            while self.failure is None:
+                await self._slots.acquire()
+                batch = await self._next_batch()
+                if batch is not None:
+                    steps.create_task(self._step(batch))
+
+    def fail(self, error: EngineUnavailable) -> None:
+        """Declare the engine gone: everybody who waits, and who comes, is told so."""
+        self.failure = error
+        logger.error("engine is gone", extra={"model": self._model, "error": error.message})
+        for job in self._jobs.values():
+            if not job.done.done():
+                job.done.set_exception(EngineUnavailable(error.message))
+        self._work.set()
+
+    async def _next_batch(self) -> Batch | None:
+        while self.failure is None:
+            self._queue.expire(time.monotonic())
+            batch = batcher.form(self._queue, max_tokens=self._max_batch_tokens, max_items=self._max_batch_items)
+            if batch is not None:
+                return batch
+            self._work.clear()
+            await self._work.wait()
+        return None
+
+    async def _step(self, batch: Batch) -> None:
+        started_s = time.monotonic()
+        try:
+            await self._compute(batch)
+        except EngineUnavailable as error:
+            self.fail(error)
+            return
+        finally:
+            self._slots.release()
+        elapsed_s = time.monotonic() - started_s
+        self._admission.observe(batch.num_tokens, elapsed_s)
+        self._observe(batch, elapsed_s)
+
+    async def _compute(self, batch: Batch) -> None:
+        """Compute a batch, halving it on failure until every item has its own outcome."""
+        wanted = self._still_wanted(batch)
+        if wanted is None:
+            return
+        started_s = time.monotonic()
+        self._mark_started(wanted, started_s)
+        try:
+            values = await self._call(wanted)
+        except EngineUnavailable:
+            raise
+        except EngineError as error:
+            await self._after_failure(wanted, error)
+            return
+        elapsed_s = time.monotonic() - started_s
+        for job_id in {item.job_id for item in wanted.items} & self._jobs.keys():
+            self._jobs[job_id].compute_s += elapsed_s
+        for item, value in zip(wanted.items, values, strict=True):
+            self._resolve(item, _checked(value))
+
+    async def _call(self, batch: Batch) -> Sequence[Value]:
+        call = self.engine.score if batch.task is Task.RERANK else self.engine.embed
+        try:
+            values: Sequence[Value] = await call(batch)
+        except EngineError:
+            raise
+        except Exception as error:
+            logger.exception("engine raised an unexpected error", extra={"model": self._model})
+            raise EngineError(f"The engine failed: {type(error).__name__}.") from error
+        if len(values) != len(batch.items):
+            raise EngineError(f"The engine returned {len(values)} values for {len(batch.items)} items.")
+        return values
+
+    async def _after_failure(self, batch: Batch, error: EngineError) -> None:
+        self._metrics.batch_failures.labels(self._model, type(error).__name__).inc()
+        if len(batch.items) == 1:
+            self._resolve(batch.items[0], error)
+            return
+        for half in batcher.split(batch):
+            await self._compute(half)
+
+    def _still_wanted(self, batch: Batch) -> Batch | None:
+        items = tuple(item for item in batch.items if item.job_id in self._jobs)
+        return Batch(batch.task, items) if items else None
+
+    def _mark_started(self, batch: Batch, now_s: float) -> None:
+        for item in batch.items:
+            job = self._jobs[item.job_id]
+            if job.started_s is None:
+                job.started_s = now_s
+                self._metrics.queue_duration.labels(self._model).observe(now_s - job.submitted_s)
+
+    def _resolve(self, item: WorkItem, outcome: Outcome) -> None:
+        job = self._jobs.get(item.job_id)
+        if job is not None:
+            job.resolve(item.index, outcome)
+
+    def _changed(self) -> None:
+        self._metrics.queue_items.labels(self._model).set(self._queue.num_items)
+        self._metrics.queue_tokens.labels(self._model).set(self._queue.num_tokens)
+        self._work.set()
+
+    def _observe(self, batch: Batch, elapsed_s: float) -> None:
+        self._metrics.inference_duration.labels(self._model).observe(elapsed_s)
+        self._metrics.batch_items.labels(self._model).observe(len(batch.items))
+        self._metrics.batch_tokens.labels(self._model).observe(batch.num_tokens)
+        self._metrics.tokens.labels(self._model).inc(batch.num_tokens)
+
+
+def _checked(value: Value) -> Outcome:
+    is_finite = math.isfinite(value) if isinstance(value, float) else bool(np.isfinite(value).all())
+    return value if is_finite else BadScore("The model returned a number that is not finite.")

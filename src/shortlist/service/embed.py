@@ -1,0 +1,73 @@
+"""The other job: texts in, unit vectors out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from shortlist.errors import InvalidInput
+from shortlist.scheduler.cache import Entry
+from shortlist.service.compute import Found, Request, compute
+from shortlist.service.stack import Stack
+from shortlist.types import EmbedOutcome, EmbedTask, Prompt, Task, Vector
+
+
+async def embed(stack: Stack, task: EmbedTask) -> EmbedOutcome:
+    """Embed the task's texts with this model.
+
+    Raises:
+        InvalidInput: the model has fewer dimensions than asked for.
+        Overloaded: the whole request is refused.
+        DeadlineExceeded: its time was up.
+        InputTooLong: a text does not fit and must not be cut.
+        EngineError: the engine is gone, or a text could not be embedded.
+    """
+    width = stack.engine.info.dimensions
+    assert width is not None, "A model that embeds has dimensions. This is a bug."
+    if task.dimensions is not None and task.dimensions > width:
+        raise InvalidInput(f"dimensions must be at most {width} for {stack.name}.", param="dimensions")
+    computed = await compute(stack, _request(stack, task))
+    vectors = [_vector(found) for found in computed.found]
+    stack.metrics.documents.labels(stack.name, Task.EMBED.value).inc(len(task.texts))
+    stack.metrics.truncated.labels(stack.name).inc(len(computed.truncated))
+    return EmbedOutcome(
+        model=stack.name,
+        vectors=vectors if task.dimensions in {None, width} else [shorten(each, task.dimensions) for each in vectors],
+        truncated=computed.truncated,
+        usage=computed.usage,
+        timing=computed.timing,
+    )
+
+
+def shorten(vector: Vector, dimensions: int | None) -> Vector:
+    """Keep the leading dimensions and normalise again, as Matryoshka models are meant to be cut.
+
+    Shapes:
+        vector: [width] float32; the result: [dimensions] float32 of unit length (zero stays zero).
+    """
+    leading = vector[:dimensions]
+    length = float(np.linalg.norm(leading))
+    return leading / np.float32(length) if length > 0 else leading
+
+
+def _request(stack: Stack, task: EmbedTask) -> Request:
+    def encode(texts: Sequence[str]) -> list[Prompt]:
+        return stack.encoder.encode_texts(texts, is_query=task.is_query, instruction=task.instruction, truncate=task.truncate)
+
+    return Request(
+        task=Task.EMBED,
+        texts=task.texts,
+        context=(repr(task.is_query), repr(task.instruction), repr(task.truncate)),
+        overhead_chars=len(task.instruction or ""),
+        encode=encode,
+        timeout_s=task.timeout_s,
+    )
+
+
+def _vector(found: Found) -> Vector:
+    """Return the vector, or raise: embedding APIs have no place for a missing one."""
+    if not isinstance(found, Entry):
+        raise found
+    assert not isinstance(found.value, float), "An embed job's values are vectors. This is a bug."
+    return found.value

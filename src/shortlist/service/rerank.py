@@ -1,0 +1,86 @@
+"""The main job: documents in, ranking out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from shortlist.engine.base import ScoreScale
+from shortlist.scheduler.cache import Entry
+from shortlist.service.compute import Computed, Found, Request, compute
+from shortlist.service.stack import Stack
+from shortlist.types import Failed, Prompt, Ranked, RerankOutcome, RerankTask, Task
+
+
+async def rerank(stack: Stack, task: RerankTask) -> RerankOutcome:
+    """Rank the task's documents with this model.
+
+    Raises:
+        Overloaded: the whole request is refused.
+        DeadlineExceeded: its time was up.
+        InputTooLong: something does not fit and must not be cut.
+        EngineError: the engine is gone, or not a single document could be scored.
+    """
+    computed = await compute(stack, _request(stack, task))
+    failed = [Failed(index, found) for index, found in enumerate(computed.found) if not isinstance(found, Entry)]
+    if len(failed) == len(task.documents):
+        raise failed[0].error
+    _count(stack, task, computed, failed)
+    return RerankOutcome(
+        model=stack.name,
+        results=ranking(computed.found, stack.engine.info.score_scale)[: task.top_n],
+        failed=failed,
+        truncated=computed.truncated,
+        usage=computed.usage,
+        timing=computed.timing,
+    )
+
+
+def ranking(found: Sequence[Found], scale: ScoreScale) -> list[Ranked]:
+    """Return the scored ones, best first by raw score, which tells apart what 0..1 rounds together; ties in order."""
+    scored = [(index, _raw(entry)) for index, entry in enumerate(found) if isinstance(entry, Entry)]
+    scored.sort(key=lambda pair: -pair[1])  # stable: equal scores stay in the caller's order
+    return [Ranked(index, relevance(raw, scale), raw) for index, raw in scored]
+
+
+def relevance(raw: float, scale: ScoreScale) -> float:
+    """Squeeze a raw score into 0..1: the sigmoid of log-odds, or the positive part of a cosine."""
+    if scale is ScoreScale.COSINE:
+        return min(max(raw, 0.0), 1.0)
+    if raw >= 0:
+        return 1.0 / (1.0 + math.exp(-raw))
+    odds = math.exp(raw)
+    return odds / (1.0 + odds)
+
+
+def _request(stack: Stack, task: RerankTask) -> Request:
+    def encode(documents: Sequence[str]) -> list[Prompt]:
+        return stack.encoder.encode_pairs(
+            task.query,
+            documents,
+            instruction=task.instruction,
+            truncate=task.truncate,
+            max_tokens_per_doc=task.max_tokens_per_doc,
+        )
+
+    return Request(
+        task=Task.RERANK,
+        texts=task.documents,
+        context=(task.query, repr(task.instruction), repr(task.truncate), repr(task.max_tokens_per_doc)),
+        overhead_chars=len(task.query) + len(task.instruction or ""),
+        encode=encode,
+        timeout_s=task.timeout_s,
+    )
+
+
+def _raw(entry: Entry) -> float:
+    assert isinstance(entry.value, float), "A rerank job's values are scores. This is a bug."
+    return entry.value
+
+
+def _count(stack: Stack, task: RerankTask, computed: Computed, failed: Sequence[Failed]) -> None:
+    metrics, name = stack.metrics, stack.name
+    metrics.documents.labels(name, Task.RERANK.value).inc(len(task.documents))
+    metrics.truncated.labels(name).inc(len(computed.truncated))
+    for each in failed:
+        metrics.failed.labels(name, type(each.error).__name__).inc()

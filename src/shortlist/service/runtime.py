@@ -1,0 +1,134 @@
+"""Every model's stack, and their common life: start, ready, drain, close.
+
+The front desk speaks to this and to nothing behind it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+
+from shortlist.config import Settings
+from shortlist.errors import Draining, EngineUnavailable
+from shortlist.service.embed import embed
+from shortlist.service.rerank import rerank
+from shortlist.service.stack import Registry, Stack
+from shortlist.telemetry import Metrics, logger
+from shortlist.types import EmbedOutcome, EmbedTask, ModelCard, RerankOutcome, RerankTask, Task
+
+DRAIN_POLL_S = 0.02
+
+
+class State(StrEnum):
+    """Where in its life a server is."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+    FAILED = "failed"
+    CLOSED = "closed"
+
+
+class Runtime:
+    """The service, as the front desk sees it.
+
+    Args:
+        stacks: The served models; the first that can do a task is its default.
+        settings: What it was started with.
+        metrics: The server's metrics; the stacks count into the same.
+    """
+
+    def __init__(self, stacks: Sequence[Stack], *, settings: Settings, metrics: Metrics) -> None:
+        self.settings = settings
+        self.metrics = metrics
+        self.state = State.STARTING
+        self.failed = asyncio.Event()
+        self.num_running = 0
+        self._registry = Registry(stacks)
+        self._loops: list[asyncio.Task[None]] = []
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every model takes requests."""
+        return self.state is State.READY
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether no engine is gone."""
+        return self.state is not State.FAILED
+
+    def cards(self) -> list[ModelCard]:
+        """Return what the outside may know of every model."""
+        return [stack.card for stack in self._registry.stacks]
+
+    async def start(self) -> None:
+        """Start every model's loop; ready afterwards."""
+        for stack in self._registry.stacks:
+            info = stack.engine.info
+            self.metrics.model_info.labels(stack.name, info.device, info.dtype, info.fingerprint).set(1)
+            loop = asyncio.create_task(stack.dispatcher.run(), name=f"dispatcher {stack.name}")
+            loop.add_done_callback(lambda task, stack=stack: self._stopped(stack, task))
+            self._loops.append(loop)
+        self._enter(State.READY)
+
+    async def rerank(self, task: RerankTask) -> RerankOutcome:
+        """Rank with the model that the task names. Raises what `service.rerank.rerank` raises, and NotFound, Draining."""
+        stack = self._registry.find(task.model, Task.RERANK)
+        with self._running():
+            return await rerank(stack, task)
+
+    async def embed(self, task: EmbedTask) -> EmbedOutcome:
+        """Embed with the model that the task names. Raises what `service.embed.embed` raises, and NotFound, Draining."""
+        stack = self._registry.find(task.model, Task.EMBED)
+        with self._running():
+            return await embed(stack, task)
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Take no new requests, let the running ones finish; return whether all did."""
+        if self.state is not State.FAILED:
+            self._enter(State.DRAINING)
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self.num_running:
+                    await asyncio.sleep(DRAIN_POLL_S)
+        except TimeoutError:
+            logger.warning("gave up on running requests", extra={"requests": self.num_running})
+        return not self.num_running
+
+    async def close(self) -> None:
+        """Stop the loops and free the engines. Calling it twice is harmless."""
+        self._enter(State.CLOSED)
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        for stack in self._registry.stacks:
+            stack.engine.close()
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        if self.state is State.FAILED:
+            raise EngineUnavailable("The engine is gone; the server needs a restart.")
+        if self.state is not State.READY:
+            raise Draining("The server is starting or stopping; try another one, or again soon.")
+        self.num_running += 1
+        try:
+            yield
+        finally:
+            self.num_running -= 1
+
+    def _stopped(self, stack: Stack, loop: asyncio.Task[None]) -> None:
+        """A dispatcher ends on its own only when its engine is gone, or by a bug; both are loud."""
+        if loop.cancelled():
+            return
+        error = loop.exception()
+        if error is not None:
+            logger.error("dispatcher failed", exc_info=error, extra={"model": stack.name})
+            stack.dispatcher.fail(EngineUnavailable("The dispatcher failed; the server needs a restart."))
+        self._enter(State.FAILED)
+        self.failed.set()
+
+    def _enter(self, state: State) -> None:
+        self.state = state
+        self.metrics.ready.set(state is State.READY)

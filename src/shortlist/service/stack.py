@@ -1,0 +1,90 @@
+"""One served model with everything that its requests pass through, and the names it goes by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from shortlist.engine.base import Engine
+from shortlist.errors import BadSetting, InvalidInput, NotFound
+from shortlist.scheduler.admission import Admission
+from shortlist.scheduler.cache import ScoreCache
+from shortlist.scheduler.dispatcher import Dispatcher
+from shortlist.telemetry import Metrics
+from shortlist.text.base import Encoder
+from shortlist.types import ModelCard, Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Stack:
+    """One model's text, engine and scheduler. The rooms of two stacks know nothing of each other."""
+
+    card: ModelCard
+    encoder: Encoder
+    engine: Engine
+    dispatcher: Dispatcher
+    admission: Admission
+    cache: ScoreCache
+    metrics: Metrics
+
+    @property
+    def name(self) -> str:
+        """The name it is served under."""
+        return self.card.name
+
+
+@dataclass(slots=True)
+class Registry:
+    """Finds the stack that a request means.
+
+    Names are tried as configured, then case-insensitively by their last part (`qwen3-reranker-0.6b`). A request without
+    a name gets the first model that can do its task.
+    """
+
+    stacks: Sequence[Stack]
+    _by_name: dict[str, Stack] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._by_name = {}
+        for stack in self.stacks:
+            for name in (stack.name, *stack.card.aliases):
+                self._add(name, stack)
+        for stack in self.stacks:
+            self._by_name.setdefault(_basename(stack.name), stack)
+
+    def find(self, name: str | None, task: Task) -> Stack:
+        """Return the stack for this name and task.
+
+        Raises:
+            NotFound: no model of this name is served, or none can do this task.
+            InvalidInput: the model of this name cannot do this task.
+        """
+        if not name:
+            return self._default(task)
+        stack = self._by_name.get(name) or self._by_name.get(_basename(name))
+        if stack is None:
+            raise NotFound(f"No such model is served. Served here: {self._names()}.", param="model")
+        if task not in stack.card.tasks:
+            raise InvalidInput(f"The model {stack.name} does not {task.value}; {self._able(task)}.", param="model")
+        return stack
+
+    def _default(self, task: Task) -> Stack:
+        for stack in self.stacks:
+            if task in stack.card.tasks:
+                return stack
+        raise NotFound(f"No model here can {task.value}. Served here: {self._names()}.", param="model")
+
+    def _add(self, name: str, stack: Stack) -> None:
+        if self._by_name.setdefault(name, stack) is not stack:
+            raise BadSetting(f"Two models are served under the name {name!r}; give one of them another with --alias.")
+
+    def _names(self) -> str:
+        return ", ".join(stack.name for stack in self.stacks) or "nothing"
+
+    def _able(self, task: Task) -> str:
+        able = [stack.name for stack in self.stacks if task in stack.card.tasks]
+        return f"served for that: {', '.join(able)}" if able else "no model here does"
+
+
+def _basename(name: str) -> str:
+    return name.rstrip("/").rsplit("/", 1)[-1].lower()

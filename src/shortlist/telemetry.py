@@ -1,0 +1,111 @@
+"""What can be seen from outside: log lines and Prometheus metrics.
+
+Log lines and labels carry names, counts, sizes and times; never a query, a document, an instruction or a key.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Literal, TextIO
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+logger = logging.getLogger("shortlist")
+
+LATENCY_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+POWERS_OF_TWO = tuple(float(2**n) for n in range(18))
+
+_RESERVED = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+
+
+class Metrics:
+    """Every metric of one server, in a registry of its own.
+
+    Labels are bounded: served model names, tasks, status codes, reasons. Units are in the names.
+    """
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = self._counter("requests", "Requests answered.", "route", "status")
+        self.request_duration = self._histogram(
+            "request_duration_seconds", "From the last byte of a request to its answer.", LATENCY_BUCKETS_S, "route"
+        )
+        self.tokenize_duration = self._histogram(
+            "tokenize_duration_seconds", "Tokenising one request.", LATENCY_BUCKETS_S, "model"
+        )
+        self.queue_duration = self._histogram(
+            "queue_duration_seconds", "From the queue to the first step.", LATENCY_BUCKETS_S, "model"
+        )
+        self.inference_duration = self._histogram(
+            "inference_duration_seconds", "One step of the engine.", LATENCY_BUCKETS_S, "model"
+        )
+        self.batch_items = self._histogram("batch_items", "Documents or texts in one step.", POWERS_OF_TWO, "model")
+        self.batch_tokens = self._histogram("batch_tokens", "Tokens in one step.", POWERS_OF_TWO, "model")
+        self.batch_failures = self._counter("batch_failures", "Steps that failed and were split.", "model", "error")
+        self.tokens = self._counter("tokens", "Tokens computed.", "model")
+        self.documents = self._counter("documents", "Documents and texts asked for.", "model", "task")
+        self.truncated = self._counter("truncated_documents", "Documents and texts that were cut to fit.", "model")
+        self.failed = self._counter("failed_documents", "Documents and texts that failed alone.", "model", "error")
+        self.cache_hits = self._counter("cache_hits", "Scores and vectors that were remembered.", "model")
+        self.cache_misses = self._counter("cache_misses", "Scores and vectors that had to be computed.", "model")
+        self.rejected = self._counter("rejected_requests", "Requests turned away.", "reason")
+        self.queue_items = self._gauge("queue_items", "Documents and texts that wait.", "model")
+        self.queue_tokens = self._gauge("queue_tokens", "Tokens that wait.", "model")
+        self.cache_bytes = self._gauge("cache_bytes", "Memory held by remembered scores and vectors.", "model")
+        self.running_requests = self._gauge("running_requests", "Requests inside.")
+        self.ready = self._gauge("ready", "1 when every model takes requests.")
+        self.model_info = self._gauge("model_info", "1 for every served model.", "model", "device", "dtype", "fingerprint")
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"shortlist_{name}", text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"shortlist_{name}", text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(f"shortlist_{name}", text, labels, buckets=buckets, registry=self.registry)
+
+
+class TextFormatter(logging.Formatter):
+    """`12:00:01 INFO  shortlist: message key=value`, for people."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return one line, and the traceback if there is one."""
+        clock = datetime.fromtimestamp(record.created, tz=UTC).astimezone().strftime("%H:%M:%S")
+        extra = "".join(f" {key}={value}" for key, value in _extra(record).items())
+        line = f"{clock} {record.levelname:<7} {record.getMessage()}{extra}"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line, for machines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return one line."""
+        fields: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, tz=UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_extra(record),
+        }
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        return json.dumps(fields, ensure_ascii=False, default=str)
+
+
+def configure_logging(*, level: str, style: Literal["text", "json"], stream: TextIO | None = None) -> None:
+    """Send every log line of this process to `stream` (standard error if None), in one style."""
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logger.setLevel(level.upper())
+
+
+def _extra(record: logging.LogRecord) -> dict[str, object]:
+    return {key: value for key, value in vars(record).items() if key not in _RESERVED}
