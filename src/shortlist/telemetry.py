@@ -51,7 +51,6 @@ class Metrics:
         self.failed = self._counter("failed_documents", "Documents and texts that failed alone.", "model", "error")
         self.cache_hits = self._counter("cache_hits", "Scores and vectors that were remembered.", "model")
         self.cache_misses = self._counter("cache_misses", "Scores and vectors that had to be computed.", "model")
-        self.rejected = self._counter("rejected_requests", "Requests turned away.", "reason")
         self.queue_items = self._gauge("queue_items", "Documents and texts that wait.", "model")
         self.queue_tokens = self._gauge("queue_tokens", "Tokens that wait.", "model")
         self.cache_bytes = self._gauge("cache_bytes", "Memory held by remembered scores and vectors.", "model")

@@ -37,6 +37,7 @@ class Auth:
         self._digests = [_digest(key.encode()) for key in keys]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the request through, or raise."""
         if self._digests and scope["type"] != "lifespan" and scope["path"] not in PUBLIC_PATHS:
             self._check(dict(scope["headers"]))
         await self.app(scope, receive, send)

@@ -67,7 +67,6 @@ class ErrorAnswer:
     """An error, ready to be sent."""
 
     status: int
-    code: str
     headers: Mapping[str, str]
     body: bytes
 
@@ -82,7 +81,7 @@ def answer(error: ServiceError, *, request_id: str) -> ErrorAnswer:
         "detail": error.message,
         "request_id": request_id,
     }
-    return ErrorAnswer(kind.status, kind.code, _headers(error, kind.status), orjson.dumps(body))
+    return ErrorAnswer(kind.status, _headers(error, kind.status), orjson.dumps(body))
 
 
 def from_validation(error: ValidationError) -> InvalidInput:

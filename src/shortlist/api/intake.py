@@ -7,12 +7,12 @@ client going away. Middleware that reads the channel on the handler's behalf can
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shortlist.errors import BodyTooLarge, BodyTooSlow, UnsupportedMedia
-from shortlist.telemetry import Metrics
 
 BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
 
@@ -29,30 +29,25 @@ class Intake:
         max_body_bytes: Larger bodies are refused without being read further.
         body_timeout_s: Slower bodies are refused.
         passes: Path prefixes that read their own bodies (the page's uploads and streams).
-        metrics: Where requests of clients that went away are counted.
 
     Raises:
         BodyTooLarge, BodyTooSlow, UnsupportedMedia: to whatever is outside, before the app has started.
     """
 
-    def __init__(
-        self, app: ASGIApp, *, max_body_bytes: int, body_timeout_s: float, passes: Sequence[str], metrics: Metrics
-    ) -> None:
+    def __init__(self, app: ASGIApp, *, max_body_bytes: int, body_timeout_s: float, passes: Sequence[str]) -> None:
         self.app = app
         self._max_body_bytes = max_body_bytes
         self._body_timeout_s = body_timeout_s
         self._passes = tuple(passes)
-        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Read the body, then run the handler for as long as its client is there."""
         if scope["type"] != "http" or scope["method"] not in BODY_METHODS or scope["path"].startswith(self._passes):
             await self.app(scope, receive, send)
             return
-        try:
+        with contextlib.suppress(_HungUp):
             body = await self._read(scope, receive)
             await self._handle(body, scope, receive, send)
-        except _HungUp:
-            self._metrics.rejected.labels("hung_up").inc()
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes:
         headers = dict(scope["headers"])

@@ -16,6 +16,9 @@ from shortlist.errors import Overloaded
 EWMA_WEIGHT = 0.2
 """Share of the newest measurement in the moving average of the engine's speed."""
 
+SHORTEST_STEP_S = 1e-6
+"""Shorter measurements say more about the clock than about the engine."""
+
 UNMEASURED_RETRY_S = 1.0
 """What `Retry-After` says before the speed was ever measured."""
 
@@ -60,7 +63,7 @@ class Admission:
 
     def observe(self, num_tokens: int, seconds: float) -> None:
         """Learn the engine's speed from one finished step."""
-        if seconds <= 0:
+        if seconds < SHORTEST_STEP_S:
             return
         speed = num_tokens / seconds
         previous = speed if self.tokens_per_s is None else self.tokens_per_s

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
+from functools import partial
 
 from shortlist.config import Settings
 from shortlist.errors import Draining, EngineUnavailable
@@ -17,8 +18,6 @@ from shortlist.service.rerank import rerank
 from shortlist.service.stack import Registry, Stack
 from shortlist.telemetry import Metrics, logger
 from shortlist.types import EmbedOutcome, EmbedTask, ModelCard, RerankOutcome, RerankTask, Task
-
-DRAIN_POLL_S = 0.02
 
 
 class State(StrEnum):
@@ -46,6 +45,8 @@ class Runtime:
         self.state = State.STARTING
         self.failed = asyncio.Event()
         self.num_running = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._registry = Registry(stacks)
         self._loops: list[asyncio.Task[None]] = []
 
@@ -69,7 +70,7 @@ class Runtime:
             info = stack.engine.info
             self.metrics.model_info.labels(stack.name, info.device, info.dtype, info.fingerprint).set(1)
             loop = asyncio.create_task(stack.dispatcher.run(), name=f"dispatcher {stack.name}")
-            loop.add_done_callback(lambda task, stack=stack: self._stopped(stack, task))
+            loop.add_done_callback(partial(self._stopped, stack))
             self._loops.append(loop)
         self._enter(State.READY)
 
@@ -91,8 +92,7 @@ class Runtime:
             self._enter(State.DRAINING)
         try:
             async with asyncio.timeout(timeout_s):
-                while self.num_running:
-                    await asyncio.sleep(DRAIN_POLL_S)
+                await self._idle.wait()
         except TimeoutError:
             logger.warning("gave up on running requests", extra={"requests": self.num_running})
         return not self.num_running
@@ -113,10 +113,13 @@ class Runtime:
         if self.state is not State.READY:
             raise Draining("The server is starting or stopping; try another one, or again soon.")
         self.num_running += 1
+        self._idle.clear()
         try:
             yield
         finally:
             self.num_running -= 1
+            if not self.num_running:
+                self._idle.set()
 
     def _stopped(self, stack: Stack, loop: asyncio.Task[None]) -> None:
         """A dispatcher ends on its own only when its engine is gone, or by a bug; both are loud."""

@@ -64,7 +64,7 @@ def _named(item: Json, field: str, param: str) -> str:
 
 
 def text_of(value: object) -> str | None:
-    """Return the text of a string, `{"text": ...}` or `{"content": [{"type": "text", "text": ...}]}`; None for anything else."""
+    """Return the text of a string, `{"text": ...}` or `{"content": [{"type": "text", "text": ...}]}`; None otherwise."""
     if isinstance(value, str):
         return value
     if not isinstance(value, dict):
@@ -87,6 +87,6 @@ Query = Annotated[str, BeforeValidator(_query, json_schema_input_type=str)]
 Documents = Annotated[
     list[str],
     BeforeValidator(_documents),
-    Field(json_schema_extra={"items": _schema_of_document(), "minItems": 1}),  # type: ignore[dict-item]
+    Field(json_schema_extra={"items": _schema_of_document(), "minItems": 1}),
 ]
 Count = Annotated[int | None, Field(ge=0)]

@@ -1,0 +1,89 @@
+"""The front desk: one ASGI application over one runtime, and the order of what a request passes on its way in."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from fastapi_offline import FastAPIOffline
+from starlette.exceptions import HTTPException
+
+from shortlist import __version__
+from shortlist.api import errors
+from shortlist.api.access import Access
+from shortlist.api.auth import Auth
+from shortlist.api.intake import Intake
+from shortlist.api.routes import router
+from shortlist.errors import InvalidInput, NotFound, ServiceError
+from shortlist.service.runtime import Runtime
+
+PAGE_PATH = "/ui"
+
+DESCRIPTION = """Turns a long list of candidates into a short one.
+
+Every error has one body: `error.message` says what is wrong and what would be right, `error.param` names the field.
+Times are in the headers `x-total-time`, `x-tokenization-time`, `x-queue-time` and `x-inference-time`, in milliseconds.
+"""
+
+
+def create_app(runtime: Runtime) -> FastAPI:
+    """Return the application; starting it starts the runtime, stopping it drains and closes the runtime."""
+    server = runtime.settings.server
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await runtime.start()
+        yield
+        await runtime.drain(server.drain_timeout_s)
+        await runtime.close()
+
+    app = FastAPIOffline(
+        title="Shortlist",
+        version=__version__,
+        description=DESCRIPTION,
+        redoc_url=None,
+        static_url="/docs/static",
+        lifespan=lifespan,
+    )
+    app.state.runtime = runtime
+    app.state.has_page = False
+    app.include_router(router)
+    app.add_exception_handler(ServiceError, _service_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    # Added last is passed first: Access, then Auth, then Intake, then the routes.
+    app.add_middleware(
+        Intake,
+        max_body_bytes=server.max_body_bytes,
+        body_timeout_s=server.body_timeout_s,
+        passes=(PAGE_PATH,),
+    )
+    app.add_middleware(Auth, keys=[key.get_secret_value() for key in server.api_key])
+    app.add_middleware(Access, metrics=runtime.metrics)
+    return app
+
+
+async def _service_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ServiceError), "Only these are sent here. This is a bug."
+    answer = errors.answer(error, request_id=request.scope["request_id"])
+    return Response(answer.body, answer.status, dict(answer.headers), "application/json")
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    """Put the router's own 404 and 405 into our body."""
+    assert isinstance(error, HTTPException), "Only these are sent here. This is a bug."
+    if error.status_code == 405:
+        wrong = InvalidInput("This path does not take this method.")
+        response = await _service_error(request, wrong)
+        response.status_code = 405
+        response.headers.update(error.headers or {})
+        return response
+    return await _service_error(request, NotFound("There is nothing at this path; /docs lists what there is."))
+
+
+async def _validation_error(request: Request, _: Exception) -> Response:
+    """Answer for what the framework itself found wrong, without echoing it."""
+    return await _service_error(request, InvalidInput("A parameter of the path or the query string is wrong."))

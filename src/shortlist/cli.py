@@ -1,0 +1,127 @@
+"""The command line: `shortlist serve`, `shortlist demo`.
+
+Every setting is a flag, made from its definition in `config`, so that flag, environment variable, file key and help text
+cannot drift apart. Exit codes: 0 stopped as asked, 1 the engine died while serving, 2 wrong usage, 3 cannot start.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import typer
+from pydantic.fields import FieldInfo
+from rich.console import Console
+from rich.markup import escape
+
+from shortlist import __version__, demo, server
+from shortlist.config import Settings, fields
+from shortlist.errors import ServiceError
+
+EXIT_CANNOT_START = 3
+
+PANELS = {"model": "Models", "scheduler": "Scheduler", "server": "Server"}
+
+EPILOG = (
+    "Every flag is also an environment variable (--max-batch-tokens is SHORTLIST_MAX_BATCH_TOKENS) and a key of the file "
+    "given with --config (max_batch_tokens). Flags win over the environment, the environment over the file."
+)
+
+app = typer.Typer(
+    name="shortlist",
+    help="Turn a long list of candidates into a short one: a reranking and embedding server.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+def _serve(**flags: object) -> None:
+    """Serve one or several models over HTTP.
+
+    MODEL is a folder, a Hugging Face id, modelscope:ID, or demo (a small bundled model; the default). A reranker and an
+    embedder side by side is the normal case: shortlist serve Qwen/Qwen3-Reranker-0.6B Qwen/Qwen3-Embedding-0.6B
+    """
+    _run(lambda: server.run(Settings.load(flags)))
+
+
+def _demo(**flags: object) -> None:
+    """Serve the bundled demo model, and show a first ranking in the terminal."""
+    _run(lambda: server.run(Settings.load(flags), when_ready=demo.show))
+
+
+def _version(is_wanted: bool) -> None:
+    if is_wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    del version  # answered by its callback
+
+
+def _run(start: Callable[[], int]) -> None:
+    """Run a server; an error that says why it cannot start is one line, not a traceback."""
+    try:
+        code = start()
+    except ServiceError as error:
+        Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(error.message)}")
+        code = EXIT_CANNOT_START
+    raise typer.Exit(code)
+
+
+def _parameters() -> Iterator[inspect.Parameter]:
+    for group, name, field in fields():
+        yield _parameter(name, field, PANELS[group])
+    config = typer.Option("--config", help="A TOML file with settings.", rich_help_panel="Server")
+    yield inspect.Parameter("config", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Path | None, config])
+
+
+def _parameter(name: str, field: FieldInfo, panel: str) -> inspect.Parameter:
+    flag = f"--{name.replace('_', '-')}"
+    help_text = field.description or ""
+    kind = _flag_type(field.annotation)
+    option: Any
+    if name == "models":
+        option = typer.Argument(metavar="[MODEL]...", help=help_text, show_default=False)
+    else:
+        flag = f"{flag}/--no-{name.replace('_', '-')}" if kind is bool else flag
+        option = typer.Option(flag, help=help_text, rich_help_panel=panel, show_default=_shown(field.default))
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option])
+
+
+def _flag_type(annotation: object) -> Any:
+    """Return the type by which the command line reads a setting of this type."""
+    if get_origin(annotation) is tuple:
+        return list[str]
+    if get_origin(annotation) is Literal or annotation in {bool, int, float, str}:
+        return annotation
+    return next(arg for arg in get_args(annotation) if arg is not type(None))
+
+
+def _shown(default: object) -> str | Literal[False]:
+    return False if default is None or default == () else str(default)
+
+
+def _register(name: str, function: Callable[..., None]) -> None:
+    parameters = list(_parameters())
+    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    function.__annotations__ = {each.name: each.annotation for each in parameters}
+    app.command(name, epilog=EPILOG)(function)
+
+
+_register("serve", _serve)
+_register("demo", _demo)

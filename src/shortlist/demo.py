@@ -1,0 +1,37 @@
+"""A first ranking in the terminal, asked over HTTP like anybody else would."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from shortlist.client import AsyncClient, Ranking
+
+QUERY = "how do I read a json file in python"
+DOCUMENTS = (
+    "bake bread at 220 C",
+    "open the file and call json.load",
+    "pythons are large snakes",
+    "csv.reader yields one list per row",
+    "JSON is a text format for structured data",
+)
+
+
+async def show(url: str) -> None:
+    """Rank a few documents on the server at `url` and print the table."""
+    async with AsyncClient(url) as client:
+        ranking = await client.rerank(QUERY, DOCUMENTS)
+    Console(stderr=True).print(table(ranking))
+
+
+def table(ranking: Ranking) -> Table:
+    """Return the ranking as a table with a bar for every score."""
+    shown = Table(title=f'"{QUERY}"', title_justify="left", title_style="bold", box=None, pad_edge=False)
+    shown.add_column("score", justify="right")
+    shown.add_column("", width=20)
+    shown.add_column("document")
+    for result in ranking.results:
+        bar = ProgressBar(total=1.0, completed=result.score, width=20, complete_style="green", finished_style="green")
+        shown.add_row(f"{result.score:.3f}", bar, result.text)
+    return shown

@@ -1,0 +1,149 @@
+"""The process: bind, load, serve, stop.
+
+The port is taken first, so that a conflict is told before gigabytes are loaded; connections are refused until every
+model is ready. The first SIGINT or SIGTERM stops new work and lets running requests finish; a second one does not wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from fastapi import FastAPI
+from rich.console import Console
+
+from shortlist import ui
+from shortlist.api.app import PAGE_PATH, create_app
+from shortlist.config import ServerSettings, Settings
+from shortlist.errors import BadSetting
+from shortlist.service.build import build_runtime
+from shortlist.service.runtime import Runtime
+from shortlist.telemetry import configure_logging
+
+EXIT_STOPPED = 0
+EXIT_ENGINE_DIED = 1
+
+WhenReady = Callable[[str], Awaitable[None]]
+"""Called with the server's URL once it answers."""
+
+
+def run(settings: Settings, *, when_ready: WhenReady | None = None) -> int:
+    """Serve until told to stop; return the exit code.
+
+    Raises:
+        SetupError: it cannot start as asked.
+    """
+    configure_logging(level=settings.server.log_level, style=settings.server.log_format)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    with bind(settings.server) as listener:
+        runtime = build_runtime(settings, say=console.print)
+        app = create_app(runtime)
+        if settings.server.ui and ui.is_available():
+            app = _with_page(app, settings.server)
+        url = _url(settings.server.host, listener.getsockname()[1])
+        return asyncio.run(_serve(app, runtime, listener, lambda: _ready(console, app, runtime, url, when_ready)))
+
+
+def bind(settings: ServerSettings) -> socket.socket:
+    """Take the port.
+
+    Raises:
+        BadSetting: it is in use, not allowed, or the address is not this machine's.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        raise BadSetting(_why_not_bound(settings, error)) from None
+    return listener
+
+
+def _why_not_bound(settings: ServerSettings, error: OSError) -> str:
+    place = f"{settings.host}:{settings.port}"
+    choose = "Choose another with --port or SHORTLIST_PORT."
+    if error.errno == errno.EADDRINUSE:
+        return f"Something else is listening on {place} already. {choose}"
+    if error.errno == errno.EACCES:
+        return f"This user may not listen on {place}. {choose}"
+    return f"Cannot listen on {place} (--host, --port): {error.strerror or error}."
+
+
+async def _serve(app: FastAPI, runtime: Runtime, listener: socket.socket, ready: Callable[[], Awaitable[None]]) -> int:
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=int(runtime.settings.server.drain_timeout_s),
+    )
+    server = _Server(config)
+    async with asyncio.TaskGroup() as tasks:
+        watch = tasks.create_task(_stop_when_failed(runtime, server))
+        greet = tasks.create_task(_greet(server, ready))
+        await server.serve(sockets=[listener])
+        watch.cancel()
+        greet.cancel()
+    return EXIT_ENGINE_DIED if runtime.failed.is_set() else EXIT_STOPPED
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn's server, which ends a stopped process as what it is: a success, not a death by signal."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle SIGINT and SIGTERM while serving."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._stop)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+
+    def _stop(self) -> None:
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
+async def _stop_when_failed(runtime: Runtime, server: uvicorn.Server) -> None:
+    await runtime.failed.wait()
+    server.should_exit = True
+
+
+async def _greet(server: uvicorn.Server, ready: Callable[[], Awaitable[None]]) -> None:
+    while not server.started:
+        await asyncio.sleep(0.01)
+    await ready()
+
+
+async def _ready(console: Console, app: FastAPI, runtime: Runtime, url: str, when_ready: WhenReady | None) -> None:
+    if when_ready is not None:
+        await when_ready(url)
+    names = ", ".join(card.name for card in runtime.cards())
+    console.print(f"[bold green]ready[/]  {names} on [bold]{url}[/]")
+    if app.state.has_page:
+        console.print(f"       page  {url}{PAGE_PATH}")
+    console.print(f"       API   {url}/docs")
+    console.print("       stop  Ctrl-C")
+
+
+def _with_page(app: FastAPI, settings: ServerSettings) -> FastAPI:
+    key = settings.api_key[0].get_secret_value() if settings.api_key else None
+    app = ui.mount_page(app, path=PAGE_PATH, api_key=key)
+    app.state.has_page = True
+    return app
+
+
+def _url(host: str, port: int) -> str:
+    shown = "localhost" if host in {"", "0.0.0.0", "::"} else host  # noqa: S104 - compared, not bound
+    return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"

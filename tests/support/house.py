@@ -1,0 +1,78 @@
+"""Builds stacks, runtimes and applications around a given engine, the way the composition root does."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx2
+
+from shortlist.api.app import create_app
+from shortlist.config import Settings
+from shortlist.engine.base import Engine
+from shortlist.engine.fake import FakeEngine
+from shortlist.service.build import stack_of
+from shortlist.service.runtime import Runtime
+from shortlist.service.stack import Stack
+from shortlist.telemetry import Metrics
+from shortlist.text.base import Encoder
+from shortlist.types import Task
+from tests.support.words import WordEncoder
+
+BOTH = frozenset(Task)
+
+
+def settings(**flat: object) -> Settings:
+    """Return settings, given by name, untouched by the environment."""
+    return Settings.load(flat, environ={})
+
+
+def stack(
+    engine: Engine | None = None,
+    encoder: Encoder | None = None,
+    *,
+    name: str = "fake",
+    aliases: tuple[str, ...] = (),
+    tasks: frozenset[Task] = BOTH,
+    metrics: Metrics | None = None,
+    **flat: object,
+) -> Stack:
+    return stack_of(
+        engine or FakeEngine(),
+        encoder or WordEncoder(),
+        name=name,
+        aliases=aliases,
+        tasks=tasks,
+        settings=settings(**flat).scheduler,
+        metrics=metrics or Metrics(),
+    )
+
+
+def runtime(*engines: Engine, **flat: object) -> Runtime:
+    """Return a runtime that serves these engines (or one fake) under the names fake, fake-1, ..."""
+    metrics = Metrics()
+    names = ["fake", *(f"fake-{number}" for number in range(1, len(engines)))]
+    stacks = [
+        stack(engine, name=name, metrics=metrics, **flat)
+        for engine, name in zip(engines or (FakeEngine(),), names, strict=True)
+    ]
+    return Runtime(stacks, settings=settings(**flat), metrics=metrics)
+
+
+@asynccontextmanager
+async def running(service: Runtime) -> AsyncIterator[Runtime]:
+    """Start a runtime, and close it whatever happens."""
+    await service.start()
+    try:
+        yield service
+    finally:
+        await service.close()
+
+
+@asynccontextmanager
+async def http(service: Runtime) -> AsyncIterator[httpx2.AsyncClient]:
+    """Start a runtime and speak HTTP to its application, in process."""
+    async with running(service):
+        transport = httpx2.ASGITransport(create_app(service))
+        async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
+            yield client

@@ -1,0 +1,259 @@
+"""The loop: every item gets its own outcome, one bad item hurts only itself, a dead engine is loud."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import numpy as np
+import pytest
+
+from shortlist.engine.fake import FakeEngine, Fault, log_odds
+from shortlist.errors import (
+    BadScore,
+    DeadlineExceeded,
+    EngineError,
+    EngineOutOfMemory,
+    EngineUnavailable,
+    Overloaded,
+)
+from shortlist.scheduler.admission import Admission, AdmissionLimits
+from shortlist.scheduler.dispatcher import Dispatcher
+from shortlist.scheduler.queue import WorkQueue
+from shortlist.telemetry import Metrics
+from shortlist.types import Batch, Prompt, Task, TextHead, TextPrompt
+
+LIMITS = AdmissionLimits(max_concurrent_requests=100, max_queue_tokens=1000, max_queue_delay_s=10)
+
+
+def prompts(*texts: str, query: str = "query") -> list[Prompt]:
+    head = TextHead(query, 2)
+    return [TextPrompt(head, text, len(text.split())) for text in texts]
+
+
+@asynccontextmanager
+async def running(
+    engine: FakeEngine, *, max_batch_tokens: int = 1000, max_queue_tokens: int = 1000
+) -> AsyncIterator[Dispatcher]:
+    dispatcher = Dispatcher(
+        engine,
+        WorkQueue(max_items=1000, max_tokens=max_queue_tokens),
+        Admission(LIMITS),
+        max_batch_tokens=max_batch_tokens,
+        max_batch_items=64,
+        metrics=Metrics(),
+        model="fake",
+    )
+    loop = asyncio.create_task(dispatcher.run())
+    try:
+        yield dispatcher
+    finally:
+        loop.cancel()
+        await asyncio.gather(loop, return_exceptions=True)
+
+
+def fails_on(word: str, error: Exception) -> Fault:
+    def fault(batch: Batch) -> None:
+        if any(isinstance(item.prompt, TextPrompt) and word in item.prompt.text for item in batch.items):
+            raise error
+
+    return fault
+
+
+async def test_outcomes_come_in_the_order_of_the_prompts() -> None:
+    asked = prompts("query", "other", "query words")
+    async with running(FakeEngine()) as dispatcher:
+        completed = await dispatcher.submit(Task.RERANK, asked)
+    assert completed.outcomes == [log_odds(prompt) for prompt in asked]
+    assert completed.queue_s >= 0
+    assert completed.compute_s > 0
+
+
+async def test_vectors_come_back_for_embed_jobs() -> None:
+    async with running(FakeEngine()) as dispatcher:
+        completed = await dispatcher.submit(Task.EMBED, prompts("a", "b"))
+    assert all(isinstance(outcome, np.ndarray) and outcome.shape == (8,) for outcome in completed.outcomes)
+
+
+async def test_requests_that_wait_together_ride_together() -> None:
+    engine = FakeEngine(step_s=0.02)
+    async with running(engine) as dispatcher:
+        first = asyncio.create_task(dispatcher.submit(Task.RERANK, prompts("a b", "c d")))
+        await asyncio.sleep(0.005)
+        await asyncio.gather(*(dispatcher.submit(Task.RERANK, prompts("a b", "c d")) for _ in range(9)), first)
+    assert [len(batch.items) for batch in engine.batches] == [2, 18]
+
+
+async def test_job_larger_than_a_step_is_spread_over_several() -> None:
+    engine = FakeEngine()
+    async with running(engine, max_batch_tokens=10) as dispatcher:
+        completed = await dispatcher.submit(Task.RERANK, prompts(*["one two three"] * 7))
+    assert len(completed.outcomes) == 7
+    assert all(batch.num_tokens <= 10 for batch in engine.batches)
+    assert len(engine.batches) == 4
+
+
+@pytest.mark.parametrize("num_bad", [1, 2, 5])
+async def test_bad_item_fails_alone(num_bad: int) -> None:
+    texts = [f"bad {i}" if i in range(0, 32, 32 // num_bad) else f"good {i}" for i in range(32)]
+    asked = prompts(*texts)
+    engine = FakeEngine(fault=fails_on("bad", EngineError("poison")))
+    async with running(engine) as dispatcher:
+        completed = await dispatcher.submit(Task.RERANK, asked)
+    for prompt, text, outcome in zip(asked, texts, completed.outcomes, strict=True):
+        if text.startswith("bad"):
+            assert isinstance(outcome, EngineError)
+        else:
+            assert outcome == log_odds(prompt)
+    num_bad = sum(text.startswith("bad") for text in texts)
+    assert len(engine.batches) - 1 <= 2 * 5 * num_bad  # 2 * ceil(log2 32) for each
+
+
+async def test_unexpected_exception_of_an_engine_is_an_engine_error() -> None:
+    async with running(FakeEngine(fault=fails_on("bad", ZeroDivisionError("secret text")))) as dispatcher:
+        completed = await dispatcher.submit(Task.RERANK, prompts("bad", "good"))
+    bad, good = completed.outcomes
+    assert isinstance(bad, EngineError)
+    assert "ZeroDivisionError" in bad.message
+    assert "secret" not in bad.message
+    assert isinstance(good, float)
+
+
+async def test_step_that_does_not_fit_into_memory_is_halved() -> None:
+    def fault(batch: Batch) -> None:
+        if len(batch.items) > 2:
+            raise EngineOutOfMemory("too much")
+
+    engine = FakeEngine(fault=fault)
+    async with running(engine) as dispatcher:
+        completed = await dispatcher.submit(Task.RERANK, prompts(*"abcdefgh"))
+    assert all(isinstance(outcome, float) for outcome in completed.outcomes)
+
+
+class Lying(FakeEngine):
+    """Returns what it is told to."""
+
+    def __init__(self, *values: float) -> None:
+        super().__init__()
+        self.values = values
+
+    async def score(self, batch: Batch) -> Sequence[float]:
+        return self.values[: max(len(batch.items), 2)]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+async def test_score_that_is_not_finite_is_an_error_of_its_item(value: float) -> None:
+    async with running(Lying(1.0, value)) as dispatcher:
+        completed = await dispatcher.submit(Task.RERANK, prompts("a", "b"))
+    assert completed.outcomes[0] == 1.0
+    assert isinstance(completed.outcomes[1], BadScore)
+
+
+async def test_vector_that_is_not_finite_is_an_error_of_its_item() -> None:
+    class Broken(FakeEngine):
+        async def embed(self, batch: Batch) -> Sequence[np.ndarray]:  # type: ignore[type-arg]
+            return [np.array([1.0, np.nan], np.float32) for _ in batch.items]
+
+    async with running(Broken()) as dispatcher:
+        completed = await dispatcher.submit(Task.EMBED, prompts("a"))
+    assert isinstance(completed.outcomes[0], BadScore)
+
+
+async def test_wrong_number_of_values_is_never_zipped_short() -> None:
+    async with running(Lying(1.0, 2.0)) as dispatcher:
+        completed = await dispatcher.submit(Task.RERANK, prompts("a", "b", "c"))
+    # Three items get two values: refused; halves of one and two items: one item gets two values, two get two.
+    assert isinstance(completed.outcomes[0], EngineError)
+    assert completed.outcomes[1:] == [1.0, 2.0]
+
+
+async def test_late_job_is_told_so_and_never_computed() -> None:
+    engine = FakeEngine(step_s=0.1)
+    async with running(engine) as dispatcher:
+        first = asyncio.create_task(dispatcher.submit(Task.RERANK, prompts("first")))
+        await asyncio.sleep(0.01)
+        started_s = time.monotonic()
+        with pytest.raises(DeadlineExceeded):
+            await dispatcher.submit(Task.RERANK, prompts("late"), deadline_s=started_s + 0.02)
+        assert time.monotonic() - started_s < 0.09
+        await first
+        await asyncio.sleep(0.02)
+    assert [len(batch.items) for batch in engine.batches] == [1]
+
+
+async def test_job_that_comes_too_late_is_refused_at_once() -> None:
+    engine = FakeEngine()
+    async with running(engine) as dispatcher:
+        with pytest.raises(DeadlineExceeded):
+            await dispatcher.submit(Task.RERANK, prompts("late"), deadline_s=time.monotonic() - 1)
+        await asyncio.sleep(0.01)
+    assert engine.batches == []
+
+
+async def test_cancelled_job_is_not_computed_and_hurts_nobody() -> None:
+    engine = FakeEngine(step_s=0.05)
+    async with running(engine) as dispatcher:
+        first = asyncio.create_task(dispatcher.submit(Task.RERANK, prompts("first")))
+        await asyncio.sleep(0.01)
+        gone = asyncio.create_task(dispatcher.submit(Task.RERANK, prompts("gone", "gone")))
+        stays = asyncio.create_task(dispatcher.submit(Task.RERANK, prompts("stays")))
+        await asyncio.sleep(0.01)
+        gone.cancel()
+        await asyncio.gather(first, stays)
+        assert gone.cancelled()
+        assert dispatcher.num_jobs == 0
+    texts = [item.prompt.text for batch in engine.batches for item in batch.items if isinstance(item.prompt, TextPrompt)]
+    assert texts == ["first", "stays"]
+
+
+async def test_job_cancelled_while_it_is_computed_is_dropped() -> None:
+    engine = FakeEngine(step_s=0.05)
+    async with running(engine) as dispatcher:
+        gone = asyncio.create_task(dispatcher.submit(Task.RERANK, prompts("gone")))
+        await asyncio.sleep(0.01)
+        gone.cancel()
+        completed = await dispatcher.submit(Task.RERANK, prompts("next"))
+    assert isinstance(completed.outcomes[0], float)
+
+
+async def test_full_queue_refuses() -> None:
+    async with running(FakeEngine(step_s=0.05), max_queue_tokens=2) as dispatcher:
+        computed = asyncio.create_task(dispatcher.submit(Task.RERANK, prompts("a b")))
+        await asyncio.sleep(0.01)
+        waits = asyncio.create_task(dispatcher.submit(Task.RERANK, prompts("a b")))
+        await asyncio.sleep(0.01)
+        with pytest.raises(Overloaded):
+            await dispatcher.submit(Task.RERANK, prompts("c"))
+        await asyncio.gather(computed, waits)
+
+
+async def test_dead_engine_is_told_to_everybody() -> None:
+    engine = FakeEngine(step_s=0.02, fault=fails_on("deadly", EngineUnavailable("it died")))
+    async with running(engine) as dispatcher:
+        jobs = [asyncio.create_task(dispatcher.submit(Task.RERANK, prompts(text))) for text in ("deadly", "waiting", "waiting")]
+        results = await asyncio.wait_for(asyncio.gather(*jobs, return_exceptions=True), 1)
+        assert all(isinstance(result, EngineUnavailable) for result in results)
+        with pytest.raises(EngineUnavailable, match="it died"):
+            await dispatcher.submit(Task.RERANK, prompts("new"))
+        assert dispatcher.failure is not None
+        assert dispatcher.num_jobs == 0
+
+
+async def test_engine_that_takes_several_batches_gets_them_at_once() -> None:
+    engine = FakeEngine(step_s=0.05, max_concurrent_batches=3)
+    async with running(engine, max_batch_tokens=3) as dispatcher:
+        started_s = time.monotonic()
+        await dispatcher.submit(Task.RERANK, prompts("a", "b", "c"))
+        elapsed_s = time.monotonic() - started_s
+    assert len(engine.batches) == 3
+    assert elapsed_s < 0.12  # one after the other would take 0.15
+
+
+async def test_steps_teach_the_speed() -> None:
+    async with running(FakeEngine(step_s=0.01)) as dispatcher:
+        await dispatcher.submit(Task.RERANK, prompts("a b c"))
+        await asyncio.sleep(0)
+        assert dispatcher._admission.tokens_per_s is not None
+        assert 50 < dispatcher._admission.tokens_per_s < 600

@@ -1,0 +1,107 @@
+"""One spelling per setting, one order of precedence, and nothing unknown or unparsable gets through."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from shortlist.config import ENV_PREFIX, Settings, fields
+from shortlist.errors import BadSetting
+
+
+def test_defaults_are_valid() -> None:
+    assert Settings.load(environ={}) == Settings()
+
+
+def test_flag_wins_over_environment_and_environment_over_file(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text("port = 1\nhost = '1.1.1.1'\nlog_level = 'error'\n")
+    environ = {"SHORTLIST_PORT": "2", "SHORTLIST_HOST": "2.2.2.2", "SHORTLIST_CONFIG": str(file)}
+    server = Settings.load({"port": 3}, environ=environ).server
+    assert (server.port, server.host, server.log_level) == (3, "2.2.2.2", "error")
+
+
+def test_config_flag_names_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text("models = ['a', 'b']\n")
+    assert Settings.load({"config": file}, environ={}).model.models == ("a", "b")
+
+
+def test_flags_that_were_not_given_do_not_count() -> None:
+    settings = Settings.load({"port": None, "models": ()}, environ={"SHORTLIST_PORT": "7"})
+    assert settings.server.port == 7
+
+
+def test_environment_spells_lists_with_commas() -> None:
+    settings = Settings.load(environ={"SHORTLIST_MODELS": "demo, other ,", "SHORTLIST_API_KEY": "one,two"})
+    assert settings.model.models == ("demo", "other")
+    assert [key.get_secret_value() for key in settings.server.api_key] == ["one", "two"]
+
+
+@pytest.mark.parametrize("flat", [{"prot": 1}, {"MAX_BATCH_TOKENS": 1}, {"model": {"dtype": "float32"}}])
+def test_unknown_setting_stops_the_start(flat: dict[str, object]) -> None:
+    with pytest.raises(BadSetting, match=next(iter(flat))):
+        Settings.load(flat, environ={})
+
+
+def test_unknown_environment_variable_stops_the_start() -> None:
+    with pytest.raises(BadSetting, match="max_batch_toknes"):
+        Settings.load(environ={"SHORTLIST_MAX_BATCH_TOKNES": "1"})
+
+
+def test_other_programs_variables_are_none_of_our_business() -> None:
+    Settings.load(environ={"PORT": "abc", "HF_HOME": "x"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("port", "many"),
+        ("port", 70_000),
+        ("max_batch_tokens", 0),
+        ("dtype", "int3"),
+        ("body_timeout_s", "nan"),
+        ("ui", "perhaps"),
+        ("cache_bytes", -1),
+    ],
+)
+def test_unparsable_setting_is_named_with_its_flag_and_variable(name: str, value: object) -> None:
+    with pytest.raises(BadSetting) as error:
+        Settings.load({name: value}, environ={})
+    assert f"--{name.replace('_', '-')}" in error.value.message
+    assert f"{ENV_PREFIX}{name.upper()}" in error.value.message
+
+
+def test_impossible_pair_is_refused() -> None:
+    with pytest.raises(BadSetting, match=r"max_batch_tokens .* max_model_len"):
+        Settings.load({"max_batch_tokens": 100, "max_model_len": 200}, environ={})
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadSetting, match=r"nowhere\.toml"):
+        Settings.load({"config": tmp_path / "nowhere.toml"}, environ={})
+
+
+def test_broken_file_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "broken.toml"
+    file.write_text("port = = 1")
+    with pytest.raises(BadSetting, match=r"broken\.toml is not valid TOML"):
+        Settings.load({"config": file}, environ={})
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValidationError):
+        Settings().server.port = 1  # type: ignore[misc]
+
+
+def test_keys_never_show() -> None:
+    settings = Settings.load({"api_key": ["canary"]}, environ={})
+    assert "canary" not in repr(settings) + str(settings) + settings.model_dump_json()
+
+
+def test_every_setting_has_a_name_of_its_own_and_says_what_it_is() -> None:
+    names = [name for _, name, _ in fields()]
+    assert len(names) == len(set(names))
+    assert all(field.description for _, _, field in fields())
