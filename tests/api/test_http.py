@@ -1,0 +1,265 @@
+"""The front desk in process: tasks, models, errors, and what bad input gets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+
+import httpx2
+import numpy as np
+import pytest
+
+from shortlist import __version__
+from shortlist.engine.fake import FakeEngine
+from shortlist.errors import EngineUnavailable
+from shortlist.types import Batch
+from tests.support.house import http, runtime
+
+ASK = {"query": "red fox", "documents": ["a cat", "the red fox", "a red cat"]}
+
+
+async def post(body: object, path: str = "/v1/rerank", *, engine: FakeEngine | None = None, **flat: object) -> httpx2.Response:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    async with http(runtime(*([engine] if engine else []), **flat)) as client:
+        return await client.post(path, content=content)
+
+
+@pytest.mark.parametrize("path", ["/v1/rerank", "/v2/rerank", "/rerank"])
+async def test_rerank_answers_in_the_shared_shape(path: str) -> None:
+    response = await post(ASK, path)
+    assert response.status_code == 200
+    body = response.json()
+    assert [result["index"] for result in body["results"]] == [1, 2, 0]
+    assert body["results"][0]["document"] == {"text": "the red fox"}
+    assert body["id"] == f"rerank-{response.headers['x-request-id']}"
+
+
+async def test_times_and_the_serving_model_are_in_the_headers() -> None:
+    response = await post(ASK, engine=FakeEngine(step_s=0.02))
+    for name in ("x-total-time", "x-tokenization-time", "x-queue-time", "x-inference-time"):
+        assert int(response.headers[name]) >= 0
+    assert 20 <= int(response.headers["x-inference-time"]) <= int(response.headers["x-total-time"])
+    assert response.headers["x-served-model"] == "fake"
+
+
+async def test_scores_are_always_written_as_floats() -> None:
+    response = await post({"query": "a", "documents": ["a b", "b"]})
+    assert '"relevance_score":0.9' in response.text
+    cached = await post({"query": "x", "documents": ["a"], "raw_scores": True})
+    assert '"relevance_score":-8.0' in cached.text
+
+
+async def test_embeddings_answer_in_openais_shape() -> None:
+    body = (await post({"input": ["a", "b"]}, "/v1/embeddings")).json()
+    assert [item["index"] for item in body["data"]] == [0, 1]
+    assert np.linalg.norm(body["data"][0]["embedding"]) == pytest.approx(1, abs=1e-6)
+
+
+async def test_models_are_listed_and_described() -> None:
+    async with http(runtime()) as client:
+        listed = (await client.get("/v1/models")).json()["data"]
+        one = (await client.get("/v1/models/fake")).json()
+        missing = await client.get("/v1/models/some/body")
+    assert [card["id"] for card in listed] == ["fake"]
+    assert one == listed[0]
+    assert one["tasks"] == ["rerank", "embed"]
+    assert missing.status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready", "/version", "/docs", "/openapi.json", "/metrics", "/"])
+async def test_service_routes_answer(path: str) -> None:
+    async with http(runtime()) as client:
+        response = await client.get(path)
+    assert response.status_code == 200
+    if path == "/version":
+        assert response.json() == {"version": __version__}
+
+
+async def test_docs_load_nothing_from_elsewhere() -> None:
+    async with http(runtime()) as client:
+        page = (await client.get("/docs")).text
+        script = await client.get("/docs/static/swagger-ui-bundle.js")
+    assert "http://" not in page
+    assert "https://" not in page
+    assert script.status_code == 200
+
+
+async def test_openapi_shows_shapes_and_examples() -> None:
+    async with http(runtime()) as client:
+        document = (await client.get("/openapi.json")).json()
+    content = document["paths"]["/v1/rerank"]["post"]["requestBody"]["content"]["application/json"]
+    assert {"query", "documents", "top_n", "instruction"} <= set(content["schema"]["properties"])
+    assert content["schema"]["required"] == ["query", "documents"]
+    assert "$ref" not in json.dumps(content)
+    assert content["examples"]
+    assert "/rerank" not in document["paths"]
+
+
+async def test_metrics_count_what_happened() -> None:
+    async with http(runtime()) as client:
+        await client.post("/v1/rerank", json=ASK)
+        await client.post("/v1/rerank", json=ASK)
+        await client.post("/v1/rerank", json={})
+        text = (await client.get("/metrics")).text
+    assert 'shortlist_requests_total{route="/v1/rerank",status="200"} 2.0' in text
+    assert 'shortlist_requests_total{route="/v1/rerank",status="400"} 1.0' in text
+    assert 'shortlist_cache_hits_total{model="fake"} 3.0' in text
+    assert 'shortlist_documents_total{model="fake",task="rerank"} 6.0' in text
+    assert "shortlist_ready 1.0" in text
+    assert 'shortlist_model_info{device="none",dtype="none",fingerprint="fake",model="fake"} 1.0' in text
+
+
+@pytest.mark.parametrize("sent", ["abc-1", "A.b:c_d"])
+async def test_request_id_is_echoed(sent: str) -> None:
+    async with http(runtime()) as client:
+        response = await client.post("/v1/rerank", json=ASK, headers={"x-request-id": sent})
+    assert response.headers["x-request-id"] == sent
+
+
+async def test_request_id_that_could_be_smuggled_into_logs_is_replaced() -> None:
+    async with http(runtime()) as client:
+        response = await client.post("/v1/rerank", json=ASK, headers={"x-request-id": "a b=c"})
+    assert response.headers["x-request-id"] != "a b=c"
+
+
+BAD_BODIES: list[tuple[bytes, str | None]] = [
+    (b"", None),
+    (b"canary", None),
+    (b'"canary"', None),
+    (b"[]", None),
+    (b"{}", "query"),
+    (b'{"query": "canary"}', "documents"),
+    (b'{"query": "canary", "documents": []}', "documents"),
+    (b'{"query": "", "documents": ["canary"]}', "query"),
+    (b'{"query": "canary", "documents": ["canary", null]}', "documents[1]"),
+    (b'{"query": "q", "documents": ["canary"], "top_n": -1}', "top_n"),
+    (b'{"query": "q", "documents": ["canary"], "top_n": NaN}', None),
+    (b'{"query": "q", "documents": ["canary"], "top_n": Infinity}', None),
+    (b'{"query": "q", "documents": ["canary"], "top_n": "canary"}', "top_n"),
+    (b'{"query": "q", "documents": ["canary"], "top_n": 1e400}', None),
+    (b'{"query": "\\ud800canary", "documents": ["a"]}', None),
+    (b'{"query": "q", "documents": ["canary\\udfff"]}', None),
+    (b'{"query": "canary\xff", "documents": ["a"]}', None),
+    (b'{"query": "canary", "documents": ["a"]', None),
+    (b"[" * 100_000, None),
+    (b'{"query": ' + b"9" * 5000 + b', "documents": ["canary"]}', None),
+    (json.dumps({"query": "q", "documents": ["canary"] * 10_000}).encode(), "documents"),
+]
+
+
+@pytest.mark.parametrize(("body", "param"), BAD_BODIES, ids=range(len(BAD_BODIES)))
+async def test_bad_body_gets_a_clear_400_that_names_the_field_and_echoes_nothing(body: bytes, param: str | None) -> None:
+    response = await post(body)
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == param
+    assert "canary" not in response.text
+    assert len(response.content) < 2000
+
+
+async def test_wrong_type_in_a_large_body_is_not_sent_back() -> None:
+    response = await post({"query": "q", "documents": {"canary": "x" * 3_000_000}})
+    assert response.status_code == 400
+    assert len(response.content) < 2000
+
+
+async def test_nul_bidi_and_combining_marks_are_text_like_any_other() -> None:
+    documents = ["a\0b", "\u202eabc", "e" + "\u0301" * 500, "\U0001f600", ""]
+    response = await post({"query": "a\0", "documents": documents})
+    assert response.status_code == 200
+    assert {result["document"]["text"] for result in response.json()["results"]} == set(documents)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "param"),
+    [
+        ({**ASK, "model": "canary"}, 404, "model"),
+        ({"input": "a", "dimensions": 9}, 400, "dimensions"),
+        ({"input": ["a"] * 3000}, 400, "input"),
+    ],
+)
+async def test_service_errors_have_their_status(body: dict[str, object], status: int, param: str) -> None:
+    response = await post(body, "/v1/embeddings" if "input" in body else "/v1/rerank")
+    assert (response.status_code, response.json()["error"]["param"]) == (status, param)
+    assert "canary" not in response.text
+
+
+async def test_unknown_path_and_method_have_our_body() -> None:
+    async with http(runtime()) as client:
+        missing = await client.get("/nowhere")
+        wrong = await client.get("/v1/rerank")
+    assert (missing.status_code, wrong.status_code) == (404, 405)
+    assert wrong.headers["allow"] == "POST"
+    for response in (missing, wrong):
+        assert response.json()["request_id"] == response.headers["x-request-id"]
+
+
+async def test_overload_is_a_429_that_says_when_to_come_back() -> None:
+    async with http(runtime(FakeEngine(step_s=0.1), max_concurrent_requests=1)) as client:
+        first = asyncio.create_task(client.post("/v1/rerank", json=ASK))
+        await asyncio.sleep(0.03)
+        second = await client.post("/v1/rerank", json={**ASK, "query": "other"})
+        assert (await first).status_code == 200
+    assert second.status_code == 429
+    assert int(second.headers["retry-after"]) >= 1
+
+
+async def test_deadline_is_a_504() -> None:
+    response = await post({**ASK, "timeout_ms": 20}, engine=FakeEngine(step_s=1))
+    assert response.status_code == 504
+
+
+async def test_dead_engine_is_a_503_everywhere() -> None:
+    def fault(_: Batch) -> None:
+        raise EngineUnavailable("it died")
+
+    async with http(runtime(FakeEngine(fault=fault))) as client:
+        statuses = [(await client.post("/v1/rerank", json=ASK)).status_code for _ in range(2)]
+        probes = [(await client.get(path)).status_code for path in ("/ready", "/health")]
+    assert statuses == [503, 503]
+    assert probes == [503, 503]
+
+
+async def test_compressed_body_is_a_415() -> None:
+    async with http(runtime()) as client:
+        response = await client.post("/v1/rerank", content=b"x", headers={"content-encoding": "gzip"})
+    assert response.status_code == 415
+
+
+@pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "text/plain", "application/x-www-form-urlencoded"])
+async def test_json_is_read_whatever_it_is_called(content_type: str) -> None:
+    async with http(runtime()) as client:
+        response = await client.post("/v1/rerank", content=json.dumps(ASK), headers={"content-type": content_type})
+    assert response.status_code == 200
+
+
+async def test_bug_is_a_500_without_details(caplog: pytest.LogCaptureFixture) -> None:
+    service = runtime()
+
+    async def broken(_: object) -> None:
+        raise ZeroDivisionError("canary")
+
+    service.rerank = broken  # type: ignore[method-assign,assignment]
+    with caplog.at_level(logging.ERROR, "shortlist"):
+        async with http(service) as client:
+            response = await client.post("/v1/rerank", json=ASK)
+    assert response.status_code == 500
+    assert "canary" not in response.text
+    assert "unexpected error" in caplog.text
+
+
+async def test_closed_server_lets_nobody_in_without_a_key() -> None:
+    async with http(runtime(api_key=["key-1", "key-2"])) as client:
+        refused = await client.post("/v1/rerank", json=ASK)
+        allowed = await client.post("/v1/rerank", json=ASK, headers={"authorization": "Bearer key-2"})
+        probe = await client.get("/ready")
+    assert (refused.status_code, allowed.status_code, probe.status_code) == (401, 200, 200)
+    assert refused.headers["www-authenticate"] == "Bearer"
+
+
+async def test_people_are_sent_to_the_page_and_programs_are_told_what_this_is() -> None:
+    async with http(runtime()) as client:
+        person = await client.get("/", headers={"accept": "text/html,*/*"})
+        program = await client.get("/")
+    assert person.headers["location"] == "docs"
+    assert program.json()["name"] == "shortlist"

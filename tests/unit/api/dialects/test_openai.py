@@ -1,0 +1,73 @@
+"""OpenAI's embeddings: texts in, vectors out as numbers or base64."""
+
+from __future__ import annotations
+
+import base64
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from shortlist.api.dialects.openai import EmbeddingsRequest
+from shortlist.errors import InvalidInput
+from shortlist.types import EmbedOutcome, Timing, Usage
+
+
+def read(**fields: object) -> EmbeddingsRequest:
+    return EmbeddingsRequest.model_validate({"input": ["a"], **fields})
+
+
+def outcome() -> EmbedOutcome:
+    vectors = [np.array([0.6, 0.8], np.float32), np.array([1.0, 0.0], np.float32)]
+    return EmbedOutcome(model="served", vectors=vectors, truncated=[], usage=Usage(7), timing=Timing())
+
+
+@pytest.mark.parametrize(("given", "texts"), [("a", ("a",)), (["a", "b"], ("a", "b")), ([{"text": "a"}], ("a",)), ("", ("",))])
+def test_input_is_one_text_or_several(given: object, texts: tuple[str, ...]) -> None:
+    assert read(input=given).task().texts == texts
+
+
+@pytest.mark.parametrize("given", [[1, 2, 3], [[1, 2], [3]], [5]])
+def test_token_ids_are_refused_with_the_cure(given: object) -> None:
+    with pytest.raises(InvalidInput, match="check_embedding_ctx_length=False") as error:
+        read(input=given)
+    assert error.value.param == "input"
+
+
+@pytest.mark.parametrize(("given", "param"), [([], "input"), (5, "input"), (None, "input"), (["a", None], "input[1]")])
+def test_wrong_input_is_refused_by_name(given: object, param: str) -> None:
+    with pytest.raises(InvalidInput) as error:
+        read(input=given)
+    assert error.value.param == param
+
+
+@pytest.mark.parametrize("fields", [{"input_type": "query"}, {"task": "retrieval.query"}, {"prompt_name": "query"}])
+def test_query_hints_of_other_apis_are_understood(fields: dict[str, str]) -> None:
+    assert read(**fields).task().is_query
+
+
+@pytest.mark.parametrize("fields", [{}, {"input_type": "document"}, {"task": "retrieval.passage"}, {"input_type": None}])
+def test_everything_else_is_a_document(fields: dict[str, str]) -> None:
+    assert not read(**fields).task().is_query
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, None), (0, None), (256, 256)])
+def test_dimensions_reach_the_task(given: int | None, expected: int | None) -> None:
+    assert read(dimensions=given).task().dimensions == expected
+
+
+@pytest.mark.parametrize("fields", [{"encoding_format": "int8"}, {"dimensions": -1}, {"dimensions": "wide"}])
+def test_wrong_value_is_refused(fields: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        read(**fields)
+
+
+def test_base64_and_numbers_say_the_same() -> None:
+    numbers = read().answer(outcome(), request_id="1")["data"]
+    coded = read(encoding_format="base64").answer(outcome(), request_id="1")["data"]
+    assert isinstance(numbers, list)
+    assert isinstance(coded, list)
+    for one, other in zip(numbers, coded, strict=True):
+        np.testing.assert_array_equal(one["embedding"], np.frombuffer(base64.b64decode(other["embedding"]), "<f4"))
+    assert [item["index"] for item in numbers] == [0, 1]
+    assert all(set(item) == {"object", "index", "embedding"} for item in numbers)
