@@ -6,21 +6,159 @@ a machine without torch can still build what does not need it.
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
-from shortlist.config import SchedulerSettings
+from shortlist.config import ModelSettings, SchedulerSettings, Settings
 from shortlist.engine.base import Engine
+from shortlist.errors import BadSetting
+from shortlist.hub import ModelKind, ResolvedModel, resolve
 from shortlist.scheduler.admission import Admission, AdmissionLimits
 from shortlist.scheduler.cache import ScoreCache
 from shortlist.scheduler.dispatcher import Dispatcher
 from shortlist.scheduler.queue import WorkQueue
+from shortlist.service.runtime import Runtime
 from shortlist.service.stack import Stack
 from shortlist.telemetry import Metrics
 from shortlist.text.base import Encoder
+from shortlist.text.plain import TextEncoder
+from shortlist.text.tokenizer import QwenEncoder
 from shortlist.types import ModelCard, Task
+
+Say = Callable[[str], None]
+"""Tells the person who starts the server what is going on."""
+
+DEMO = "demo"
+
+NO_MODEL = (
+    "No model was named, so the bundled demo model is served: small, real, English.\n"
+    "For Qwen3: shortlist serve Qwen/Qwen3-Reranker-0.6B Qwen/Qwen3-Embedding-0.6B"
+)
 
 MIN_ITEM_TOKENS = 8
 """An item is rarely shorter; bounds how many items may wait, given how many tokens may."""
+
+
+def build_runtime(settings: Settings, *, say: Say) -> Runtime:
+    """Find, fetch and load every model that the settings name; the demo model if they name none.
+
+    Raises:
+        BadSetting: a setting does not fit the models.
+        ModelRefused: a model cannot be had, or cannot be served.
+    """
+    metrics = Metrics()
+    stacks = [_load(text, declared, settings, metrics, say) for text, declared in _wanted(settings.model, say)]
+    _check_aliases(settings.model, stacks)
+    return Runtime(stacks, settings=settings, metrics=metrics)
+
+
+def _wanted(settings: ModelSettings, say: Say) -> list[tuple[str, Task | None]]:
+    wanted: list[tuple[str, Task | None]] = [(text, None) for text in settings.models]
+    wanted += [(text, Task.RERANK) for text in settings.reranker]
+    wanted += [(text, Task.EMBED) for text in settings.embedder]
+    if not wanted:
+        say(NO_MODEL)
+    return wanted or [(DEMO, None)]
+
+
+def _load(text: str, declared: Task | None, settings: Settings, metrics: Metrics, say: Say) -> Stack:
+    model = resolve(text, declared=declared, revision=settings.model.revision if _has_revisions(text) else None)
+    say(f"{model.name}: {model.kind.value} ({model.why})")
+    started_s = time.monotonic()
+    engine, encoder = _engine_and_encoder(model, settings.model)
+    info = engine.info
+    say(
+        f"{model.name}: loaded in {time.monotonic() - started_s:.1f} s, {info.dtype} on {info.device}, "
+        f"up to {info.max_model_len} tokens"
+    )
+    name = _served_name(model)
+    return stack_of(
+        engine,
+        encoder,
+        name=name,
+        aliases=_aliases(settings.model, text, model, name),
+        tasks=_tasks(model, declared),
+        settings=settings.scheduler,
+        metrics=metrics,
+    )
+
+
+def _engine_and_encoder(model: ResolvedModel, settings: ModelSettings) -> tuple[Engine, Encoder]:
+    """Load the engine for a kind of model, and the encoder that spells for it and knows its limit."""
+    device = None if settings.device == "auto" else settings.device
+    match model.kind:
+        case ModelKind.CROSS_ENCODER | ModelKind.BI_ENCODER:
+            from shortlist.engine.sentence import BiEncoderEngine, CrossEncoderEngine
+
+            kind = CrossEncoderEngine if model.kind is ModelKind.CROSS_ENCODER else BiEncoderEngine
+            engine = kind(model.path, device=device, max_model_len=settings.max_model_len)
+            return engine, _text_encoder(model.path, engine.info.max_model_len)
+        case ModelKind.QWEN3_RERANKER | ModelKind.QWEN3_RERANKER_HEAD | ModelKind.QWEN3_EMBEDDER:
+            from shortlist.engine.native.engine import NativeEngine
+
+            (task,) = model.kind.tasks
+            native = NativeEngine.load(
+                model.path, task=task, max_model_len=settings.max_model_len, device=settings.device, dtype=settings.dtype
+            )
+            return native, QwenEncoder(model.path / "tokenizer.json", task=task, max_model_len=native.info.max_model_len)
+
+
+def _text_encoder(folder: Path, max_model_len: int) -> TextEncoder:
+    tokenizer = folder / "tokenizer.json"
+    return TextEncoder(tokenizer if tokenizer.is_file() else None, max_model_len, _prompts(folder))
+
+
+def _prompts(folder: Path) -> Mapping[str, str]:
+    """Return what the model wants before queries and documents.
+
+    Source: `SentenceTransformer.encode_query` and `encode_document`, which try these names in this order.
+    """
+    path = folder / "config_sentence_transformers.json"
+    stated = json.loads(path.read_bytes()).get("prompts") or {} if path.is_file() else {}
+    document = next((stated[name] for name in ("document", "passage", "corpus") if stated.get(name)), "")
+    return {"query": stated.get("query") or "", "document": document}
+
+
+def _tasks(model: ResolvedModel, declared: Task | None) -> frozenset[Task]:
+    """Return what a model is offered for.
+
+    Any embedder could rank by cosine, but beside a reranker that would be a silently worse default; so only the demo model
+    does both, and an embedder ranks when it is asked for with --reranker.
+    """
+    if declared is not None:
+        return frozenset({declared})
+    if model.kind is ModelKind.BI_ENCODER and model.name != DEMO:
+        return frozenset({Task.EMBED})
+    return model.kind.tasks
+
+
+def _served_name(model: ResolvedModel) -> str:
+    """Return the name on a hub; a folder's own name without its path, which is nobody's business."""
+    return model.basename if Path(model.name).is_absolute() else model.name
+
+
+def _has_revisions(text: str) -> bool:
+    return text != DEMO and not Path(text).is_dir()
+
+
+def _aliases(settings: ModelSettings, text: str, model: ResolvedModel, name: str) -> tuple[str, ...]:
+    return tuple(alias for alias, target in _alias_pairs(settings) if target in {text, model.name, name, model.basename})
+
+
+def _alias_pairs(settings: ModelSettings) -> list[tuple[str, str]]:
+    pairs = [(alias, target) for alias, _, target in (pair.partition("=") for pair in settings.alias)]
+    if not all(alias and target for alias, target in pairs):
+        raise BadSetting("The setting alias (--alias) must be NAME=MODEL.")
+    return pairs
+
+
+def _check_aliases(settings: ModelSettings, stacks: list[Stack]) -> None:
+    given = {alias for stack in stacks for alias in stack.card.aliases}
+    for alias, target in _alias_pairs(settings):
+        if alias not in given:
+            raise BadSetting(f"The alias {alias!r} (--alias) is for {target!r}, which is not served.")
 
 
 def stack_of(

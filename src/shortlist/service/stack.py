@@ -76,7 +76,7 @@ class Registry:
 
     def _add(self, name: str, stack: Stack) -> None:
         if self._by_name.setdefault(name, stack) is not stack:
-            raise BadSetting(f"Two models are served under the name {name!r}; give one of them another with --alias.")
+            raise BadSetting(f"Two models would be served under the name {name!r}; rename a folder, or drop an alias.")
 
     def _names(self) -> str:
         return ", ".join(stack.name for stack in self.stacks) or "nothing"

@@ -1,0 +1,40 @@
+# Two commands for newcomers: `make demo` and `make test`. Python 3.11 to 3.13 and the package index is all they need.
+# Versions come from constraints.txt. PIP_ARGS is passed to pip (another index, a proxy).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+INPUTS := pyproject.toml constraints.txt scripts/environment
+
+.PHONY: help demo test check format bench clean
+
+help:  ## Show what can be made.
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+demo: .venv/.demo  ## Serve the bundled model, show a first ranking, and go on until Ctrl-C.
+	@exec $(BIN)/shortlist demo
+
+test: .venv/.dev  ## Run the tests.
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
+
+check: .venv/.dev  ## Check format, lint, types and the walls between rooms.
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: .venv/.dev  ## Put the code into its one format.
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+clean:  ## Remove the environment and every cache.
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
+
+.venv/.demo: $(INPUTS)
+	@scripts/environment demo,ui $(PIP_ARGS)
+	@touch $@
+
+.venv/.dev: $(INPUTS)
+	@scripts/environment native,sentence,demo,ui --group dev $(PIP_ARGS)
+	@touch .venv/.demo $@
