@@ -18,6 +18,7 @@ Connect = Callable[[str | None], AsyncClient]
 """Gives a client that calls with this key, or without one."""
 
 MAX_SHOWN_WAIT_S = 3600
+MAX_COUNT_DIGITS = 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +68,12 @@ def _text(value: object) -> str:
 
 
 def _count(value: object, words: Words) -> int | None:
-    if value is None or value in {"", 0}:
+    typed = _text(value)
+    if not typed:
         return None
-    if not isinstance(value, int | float) or not math.isfinite(value) or value != int(value) or value < 1:
+    if not typed.isdecimal() or len(typed) > MAX_COUNT_DIGITS or int(typed) == 0:
         raise FormError(words.bad_top_n)
-    return int(value)
+    return int(typed)
 
 
 async def ranking_html(connect: Connect, values: tuple[object, ...], words: Words) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import gradio as gr
 import httpx2
 from fastapi import FastAPI
+from fastapi.responses import JSONResponse, Response
 
 from shortlist.client import AsyncClient
 from shortlist.ui import render, style
@@ -32,7 +33,7 @@ class Fields:
     documents: gr.Textbox
     instruction: gr.Textbox
     model: gr.Dropdown
-    top_n: gr.Number
+    top_n: gr.Textbox
     api_key: gr.Textbox | None
 
     @property
@@ -61,7 +62,22 @@ def mount(app: FastAPI, *, path: str, asks_key: bool) -> FastAPI:
         css_paths=[style.STYLE_SHEET],
         head=style.HEAD,
     )
+    _add_browser_files(app, path)
     return app
+
+
+def _add_browser_files(app: FastAPI, path: str) -> None:
+    """Answer the two files that a browser looks for at the root, wherever the page is."""
+
+    @app.get("/favicon.ico", include_in_schema=False)
+    async def favicon() -> Response:
+        return Response(style.ICON_SVG, media_type="image/svg+xml")
+
+    @app.get("/manifest.json", include_in_schema=False)
+    async def manifest() -> Response:
+        icon = {"src": "/favicon.ico", "sizes": "any", "type": "image/svg+xml"}
+        name = {"name": "Shortlist", "short_name": "Shortlist", "display": "browser"}
+        return JSONResponse({**name, "start_url": f"{path}/", "icons": [icon]}, media_type="application/manifest+json")
 
 
 def connect_to(app: FastAPI) -> Connect:
@@ -78,13 +94,13 @@ def build_page(connect: Connect, i18n: gr.I18n, *, asks_key: bool) -> gr.Blocks:
     """Return the page; `connect` is how it reaches the server."""
     page = gr.Blocks(title="Shortlist", analytics_enabled=False, fill_width=True)
     with page:
-        gr.HTML(render.masthead())
+        _markup(render.masthead())
         chips = _examples()
         with gr.Row(elem_classes="sl-desk"):
             with gr.Column(scale=5, min_width=320, elem_classes="sl-form"):
                 fields, button = _form(i18n, asks_key=asks_key)
             with gr.Column(scale=6, min_width=320, elem_classes="sl-answer"):
-                answer = gr.HTML(render.nothing_yet(), elem_id="ranking")
+                answer = _markup(render.nothing_yet(), elem_id="ranking")
         for chip, example in zip(chips, EXAMPLES, strict=True):
             _wire_example(chip, example, fields, button)
         _wire_ranking(connect, fields, button, answer)
@@ -105,19 +121,23 @@ def _form(i18n: gr.I18n, *, asks_key: bool) -> tuple[Fields, gr.Button]:
     )
     with gr.Row(elem_classes="sl-options"):
         model = gr.Dropdown([], label=i18n("model"), elem_id="model", filterable=False, scale=3, min_width=140)
-        top_n = gr.Number(
-            label=i18n("top_n"), placeholder=i18n("top_n_hint"), elem_id="top_n", minimum=1, scale=1, min_width=100
+        top_n = gr.Textbox(
+            label=i18n("top_n"), placeholder=i18n("top_n_hint"), elem_id="top_n", max_lines=1, scale=1, min_width=100
         )
     api_key = gr.Textbox(label=i18n("api_key"), type="password", elem_id="api_key") if asks_key else None
     button = gr.Button(i18n("rank"), variant="primary", size="lg", elem_id="rank")
-    gr.HTML(render.label("keys"), elem_classes="sl-keys")
+    _markup(render.label("keys"))
     return Fields(query, documents, instruction, model, top_n, api_key), button
 
 
 def _examples() -> list[gr.Button]:
     with gr.Row(elem_classes="sl-examples"):
-        gr.HTML(render.label("examples"))
+        _markup(render.label("examples"))
         return [gr.Button(example.title, size="sm") for example in EXAMPLES]
+
+
+def _markup(html: str, elem_id: str | None = None) -> gr.HTML:
+    return gr.HTML(html, elem_id=elem_id, apply_default_css=False)
 
 
 # -- which click does what ------------------------------------------------------------------------------------------------
@@ -128,7 +148,7 @@ def _wire_ranking(connect: Connect, fields: Fields, button: gr.Button, answer: g
         return await ranking_html(connect, values, words_for(request.headers.get("accept-language")))
 
     gr.on(
-        [button.click, fields.query.submit, fields.documents.submit, fields.instruction.submit],
+        [button.click, *(field.submit for field in (fields.query, fields.documents, fields.instruction, fields.top_n))],
         rank,
         inputs=fields.inputs,
         outputs=answer,

@@ -23,19 +23,18 @@ _SANS = (
 )
 _MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
 
-_ICON = (
-    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 28 28'%3E"
-    "%3Crect x='2' y='4' width='24' height='5' rx='2.5' fill='%2317715f'/%3E"
-    "%3Crect x='2' y='12' width='16' height='5' rx='2.5' fill='%2369a898'/%3E"
-    "%3Crect x='2' y='20' width='9' height='5' rx='2.5' fill='%23a9cdc4'/%3E%3C/svg%3E"
+ICON_SVG = (
+    "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 28 28'>"
+    "<rect x='2' y='4' width='24' height='5' rx='2.5' fill='#17715f'/>"
+    "<rect x='2' y='12' width='16' height='5' rx='2.5' fill='#69a898'/>"
+    "<rect x='2' y='20' width='9' height='5' rx='2.5' fill='#a9cdc4'/></svg>"
 )
 
-HEAD = f"""
+HEAD = """
 <meta name="color-scheme" content="light dark">
-<link rel="icon" href="{_ICON}">
 <script>document.documentElement.lang = (navigator.language || "en").startsWith("zh") ? "zh-CN" : "en";</script>
 """
-"""The language must be on the document before the first paint: screen readers and the style sheet go by it."""
+"""Screen readers and the style sheet go by the language of the document."""
 
 PAPER, PAPER_DARK = "#f6f5f1", "#131513"
 CARD, CARD_DARK = "#ffffff", "#1b1e1c"
