@@ -91,5 +91,10 @@ def _words(text: str) -> set[str]:
     return words | set(re.findall(r"[\u4e00-\u9fff]", text))
 
 
+def serve(port: int, api_key: str | None = None) -> None:
+    """Serve the stand-in on a loopback port until the process is told to end."""
+    uvicorn.run(build_app(api_key=api_key), host="127.0.0.1", port=port, log_level="warning")
+
+
 if __name__ == "__main__":
-    uvicorn.run(build_app(), host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")
+    serve(int(sys.argv[1]))

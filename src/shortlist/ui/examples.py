@@ -5,14 +5,21 @@ Each puts the best document where keyword matching would not, or lets an instruc
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One filled-in form. The title is shown as it stands, in the example's own language."""
+    """One filled-in form.
 
-    title: str
+    Attributes:
+        key: Names the title among the page's translated labels.
+        title: What its button says, by language.
+    """
+
+    key: str
+    title: Mapping[str, str]
     query: str
     documents: tuple[str, ...]
     instruction: str = ""
@@ -25,7 +32,8 @@ class Example:
 
 EXAMPLES = (
     Example(
-        title="Meaning, not keywords",
+        key="example_meaning",
+        title={"en": "Meaning, not keywords", "zh-CN": "看含义，不看字面"},
         query="How do I stop my cat from waking me up at night?",
         documents=(
             "Night vision in a cat is far better than ours: six times less light is enough.",
@@ -37,7 +45,8 @@ EXAMPLES = (
         ),
     ),
     Example(
-        title="An instruction decides",
+        key="example_instruction",
+        title={"en": "An instruction decides", "zh-CN": "指令决定排序"},
         query="How fast is a jaguar?",
         instruction="The reader wants to buy a car. Passages about animals are not relevant.",
         documents=(
@@ -49,7 +58,8 @@ EXAMPLES = (
         ),
     ),
     Example(
-        title="中文：换种说法也能找到",
+        key="example_chinese",
+        title={"en": "中文 · in Chinese", "zh-CN": "换种说法也能找到"},
         query="银行卡在外地弄丢了怎么办？",
         documents=(
             "外地游客凭银行卡消费可享九折优惠，活动截止到月底。",
@@ -61,7 +71,8 @@ EXAMPLES = (
         ),
     ),
     Example(
-        title="Across languages",
+        key="example_languages",
+        title={"en": "Across languages", "zh-CN": "跨语言"},
         query="怎样冷冻面包才不会变干？",
         documents=(
             "Bread was already baked in ancient Egypt, in clay pots set among the embers.",
@@ -72,7 +83,8 @@ EXAMPLES = (
         ),
     ),
     Example(
-        title="Code",
+        key="example_code",
+        title={"en": "Code", "zh-CN": "代码"},
         query="read a huge text file line by line without loading it into memory",
         instruction="Given a description of a task, find the code that does it.",
         documents=(
@@ -84,3 +96,8 @@ EXAMPLES = (
         ),
     ),
 )
+
+
+def titles(lang: str) -> dict[str, str]:
+    """Return the titles of all examples in one language, by key."""
+    return {example.key: example.title[lang] for example in EXAMPLES}

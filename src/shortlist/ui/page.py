@@ -22,6 +22,9 @@ from shortlist.ui.text import translations, words_for
 MAX_UPLOAD_BYTES = 1
 """The page takes no files; Gradio's upload route, which is always there, must not fill the disk."""
 
+SHOW_ANSWER_JS = "() => { if (innerWidth < 760) document.getElementById('ranking').scrollIntoView({block: 'start'}) }"
+"""On a narrow screen the answer stands below the form, out of sight."""
+
 IN_PROCESS_URL = "http://localhost"
 
 
@@ -95,7 +98,7 @@ def build_page(connect: Connect, i18n: gr.I18n, *, asks_key: bool) -> gr.Blocks:
     page = gr.Blocks(title="Shortlist", analytics_enabled=False, fill_width=True)
     with page:
         _markup(render.masthead())
-        chips = _examples()
+        chips = _examples(i18n)
         with gr.Row(elem_classes="sl-desk"):
             with gr.Column(scale=5, min_width=320, elem_classes="sl-form"):
                 fields, button = _form(i18n, asks_key=asks_key)
@@ -130,10 +133,10 @@ def _form(i18n: gr.I18n, *, asks_key: bool) -> tuple[Fields, gr.Button]:
     return Fields(query, documents, instruction, model, top_n, api_key), button
 
 
-def _examples() -> list[gr.Button]:
+def _examples(i18n: gr.I18n) -> list[gr.Button]:
     with gr.Row(elem_classes="sl-examples"):
         _markup(render.label("examples"))
-        return [gr.Button(example.title, size="sm") for example in EXAMPLES]
+        return [gr.Button(i18n(example.key), size="sm") for example in EXAMPLES]
 
 
 def _markup(html: str, elem_id: str | None = None) -> gr.HTML:
@@ -147,7 +150,7 @@ def _wire_ranking(connect: Connect, fields: Fields, button: gr.Button, answer: g
     async def rank(request: gr.Request, *values: object) -> str:
         return await ranking_html(connect, values, words_for(request.headers.get("accept-language")))
 
-    gr.on(
+    ranked = gr.on(
         [button.click, *(field.submit for field in (fields.query, fields.documents, fields.instruction, fields.top_n))],
         rank,
         inputs=fields.inputs,
@@ -158,6 +161,8 @@ def _wire_ranking(connect: Connect, fields: Fields, button: gr.Button, answer: g
         trigger_mode="once",
         api_visibility="private",
     )
+
+    ranked.then(None, js=SHOW_ANSWER_JS)
 
 
 def _wire_models(connect: Connect, page: gr.Blocks, fields: Fields) -> None:

@@ -12,6 +12,9 @@ from html import escape
 from shortlist.client import NotRanked, RankedText, Ranking, TimingMs
 from shortlist.ui.text import LANGUAGES, Words
 
+MAX_SHOWN_CHARS = 420
+SHORT_CHARS = 280
+
 LOGO = (
     '<svg class="sl-logo" viewBox="0 0 28 28" aria-hidden="true" focusable="false">'
     '<rect class="sl-logo-1" x="2" y="4" width="24" height="5" rx="2.5"/>'
@@ -77,7 +80,8 @@ def ranking_table(ranking: Ranking, *, num_documents: int, words: Words) -> str:
 
 def _summary(ranking: Ranking, num_documents: int, words: Words) -> str:
     shown = len(ranking.results)
-    template = words.num_documents if shown == num_documents else words.best_of
+    is_whole = shown + len(ranking.failed) == num_documents
+    template = words.num_documents if is_whole else words.best_of
     facts = [template.format(shown=shown, total=num_documents)]
     if ranking.num_tokens:
         facts.append(words.num_tokens.format(count=f"{ranking.num_tokens:,}"))
@@ -119,9 +123,19 @@ def _row(place: int, result: RankedText, *, is_truncated: bool, words: Words) ->
     return (
         f'<tr role="row" data-index="{result.index}"><td role="cell" class="sl-place">{place}</td>'
         f'<td role="cell" class="sl-moved">{_movement(place, result.index + 1, words)}</td>'
-        f'<td role="cell" class="sl-text"><span dir="auto">{escape(result.text or "")}</span>{mark}</td>'
+        f'<td role="cell" class="sl-text">{_text(result.text or "", words)}{mark}</td>'
         f'<td role="cell" class="sl-score">{_bar(result.score)}<b>{result.score:.4f}</b></td></tr>'
     )
+
+
+def _text(text: str, words: Words) -> str:
+    """Return a document; of a long one the beginning, with the rest a click or a key away."""
+    if len(text) <= MAX_SHOWN_CHARS:
+        return f'<span dir="auto">{escape(text)}</span>'
+    start = f'<span class="sl-short" dir="auto">{escape(text[:SHORT_CHARS].rstrip())}… </span>'
+    more, less = escape(words.show_all), escape(words.show_less)
+    summary = f'<summary>{start}<span class="sl-more">{more}</span><span class="sl-less">{less}</span></summary>'
+    return f'<details class="sl-long">{summary}<span dir="auto">{escape(text)}</span></details>'
 
 
 def _bar(score: float) -> str:

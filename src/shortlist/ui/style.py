@@ -30,12 +30,6 @@ ICON_SVG = (
     "<rect x='2' y='20' width='9' height='5' rx='2.5' fill='#a9cdc4'/></svg>"
 )
 
-HEAD = """
-<meta name="color-scheme" content="light dark">
-<script>document.documentElement.lang = (navigator.language || "en").startsWith("zh") ? "zh-CN" : "en";</script>
-"""
-"""Screen readers and the style sheet go by the language of the document."""
-
 PAPER, PAPER_DARK = "#f6f5f1", "#131513"
 CARD, CARD_DARK = "#ffffff", "#1b1e1c"
 LINE, LINE_DARK = "#e2e0d8", "#2e332f"
@@ -43,6 +37,16 @@ INK, INK_DARK = "#1d211f", "#e9ebe7"
 FAINT, FAINT_DARK = "#62675f", "#9da49c"
 PINE, PINE_DARK = "#17715f", "#5fc2a8"
 PINE_DEEP, PINE_BRIGHT = "#0f5a4b", "#7fd6bf"
+
+HEAD = f"""
+<meta name="color-scheme" content="light dark">
+<style>
+html {{ background: {PAPER}; }}
+@media (prefers-color-scheme: dark) {{ html {{ background: {PAPER_DARK}; }} }}
+</style>
+<script>document.documentElement.lang = (navigator.language || "en").startsWith("zh") ? "zh-CN" : "en";</script>
+"""
+"""Screen readers and the style sheet go by the language of the document."""
 
 
 def theme() -> gr.themes.Base:
@@ -121,6 +125,8 @@ def _buttons() -> dict[str, str]:
         "button_primary_text_color_hover_dark": "#0c1613",
         "button_primary_border_color": PINE,
         "button_primary_border_color_dark": PINE_DARK,
+        "button_primary_border_color_hover": PINE_DEEP,
+        "button_primary_border_color_hover_dark": PINE_BRIGHT,
         "button_secondary_background_fill": "transparent",
         "button_secondary_background_fill_dark": "transparent",
         "button_secondary_background_fill_hover": "#e3efec",
@@ -129,6 +135,8 @@ def _buttons() -> dict[str, str]:
         "button_secondary_text_color_dark": INK_DARK,
         "button_secondary_border_color": "#cfccc1",
         "button_secondary_border_color_dark": "#3c433e",
+        "button_secondary_border_color_hover": PINE,
+        "button_secondary_border_color_hover_dark": PINE_DARK,
         "button_large_radius": "8px",
         "button_large_text_weight": "600",
         "button_small_radius": "999px",

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from shortlist.ui.examples import titles
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
@@ -47,6 +49,8 @@ class Words:
     moved_up: str
     moved_down: str
     not_moved: str
+    show_all: str
+    show_less: str
     truncated: str
     truncated_hint: str
     failed: str
@@ -99,6 +103,8 @@ ENGLISH = Words(
     moved_up="up {count} from line {line}",
     moved_down="down {count} from line {line}",
     not_moved="same place as in the input",
+    show_all="Show all",
+    show_less="Show less",
     truncated="cut",
     truncated_hint="Too long for the model: only the beginning was read.",
     failed="Could not be scored",
@@ -150,6 +156,8 @@ CHINESE = Words(
     moved_up="原在第 {line} 行，上升 {count} 位",
     moved_down="原在第 {line} 行，下降 {count} 位",
     not_moved="与输入位置相同",
+    show_all="展开",
+    show_less="收起",
     truncated="已截断",
     truncated_hint="超出模型的长度上限，只读取了开头部分。",
     failed="未能评分",
@@ -185,6 +193,6 @@ def words_for(accept_language: str | None) -> Words:
 
 
 def translations() -> dict[str, dict[str, str]]:
-    """Return all words by browser locale. Every Chinese locale gets the Chinese page rather than the English one."""
-    chinese = asdict(CHINESE)
-    return {"en": asdict(ENGLISH), "zh": chinese, "zh-CN": chinese, "zh-TW": chinese, "zh-HK": chinese}
+    """Return all labels by browser locale. Every Chinese locale gets the Chinese page rather than the English one."""
+    english, chinese = (asdict(words) | titles(words.lang) for words in LANGUAGES)
+    return {"en": english, "zh": chinese, "zh-CN": chinese, "zh-TW": chinese, "zh-HK": chinese}
