@@ -1,0 +1,27 @@
+"""The typed HTTP client: what a program that is not the server uses to rank and embed.
+
+    from shortlist.client import Client
+
+    with Client("http://localhost:8080") as client:
+        ranking = client.rerank("how do I reset my password?", ["Open settings ...", "Our office hours ..."])
+        ranking.results[0].text
+
+It speaks only HTTP, and raises the same errors that the server raises. It knows nothing of engines, models or scheduling.
+"""
+
+from shortlist.client.results import Embeddings, ModelEntry, NotRanked, RankedText, RankEntry, Ranking, TimingMs
+from shortlist.client.session import DEFAULT_TIMEOUT_S, DEFAULT_URL, AsyncClient, Client
+
+__all__ = [
+    "DEFAULT_TIMEOUT_S",
+    "DEFAULT_URL",
+    "AsyncClient",
+    "Client",
+    "Embeddings",
+    "ModelEntry",
+    "NotRanked",
+    "RankEntry",
+    "RankedText",
+    "Ranking",
+    "TimingMs",
+]

@@ -1,0 +1,113 @@
+"""What a caller gets back: frozen values, named for the caller's side of the wire.
+
+This module knows what an answer means. It knows nothing of JSON or HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NotRequired, TypedDict
+
+from shortlist.types import Vector
+
+
+@dataclass(frozen=True, slots=True)
+class TimingMs:
+    """Where the server says the time went. Units: milliseconds; None where it did not say."""
+
+    total: float | None = None
+    tokenize: float | None = None
+    queue: float | None = None
+    compute: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RankedText:
+    """One ranked document.
+
+    Attributes:
+        index: Position in the caller's list.
+        score: Relevance; in 0..1 unless the model was asked for raw scores.
+        text: The document, or None when the caller asked for numbers only.
+    """
+
+    index: int
+    score: float
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotRanked:
+    """One document that could not be scored, and why. The others are ranked all the same."""
+
+    index: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranking:
+    """The documents, most relevant first.
+
+    Attributes:
+        model: Name of the model that ranked them.
+        results: At most `top_n` documents, best first.
+        truncated: Positions of documents of which only the beginning was read.
+        failed: Documents that could not be scored.
+        num_tokens: Tokens the model read.
+        timing_ms: Where the time went.
+        request_id: The server's name for this request, for its logs.
+    """
+
+    model: str
+    results: Sequence[RankedText]
+    truncated: Sequence[int] = ()
+    failed: Sequence[NotRanked] = ()
+    num_tokens: int = 0
+    timing_ms: TimingMs = TimingMs()
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embeddings:
+    """One vector per text, in the caller's order.
+
+    Shapes:
+        vectors: each [dimensions] float32.
+    """
+
+    model: str
+    vectors: list[Vector]
+    num_tokens: int = 0
+    timing_ms: TimingMs = TimingMs()
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelEntry:
+    """One model the server offers.
+
+    Attributes:
+        name: What to pass as `model`.
+        tasks: What it can do: "rerank", "embed".
+        max_model_len: The most tokens it reads at once; None when the server does not say.
+        aliases: Other names that work.
+    """
+
+    name: str
+    tasks: frozenset[str]
+    max_model_len: int | None = None
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def is_reranker(self) -> bool:
+        """Whether it can rank documents."""
+        return "rerank" in self.tasks
+
+
+class RankEntry(TypedDict):
+    """One row of `Client.rank`, spelled as sentence-transformers spells it."""
+
+    corpus_id: int
+    score: float
+    text: NotRequired[str]

@@ -1,0 +1,194 @@
+"""The page itself: which fields stand where, and which click does what. Importing this module imports Gradio.
+
+What a click does is in `ask`, what it looks like in `render` and `style`; here the two are tied to components.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import gradio as gr
+import httpx2
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse, Response
+
+from shortlist.client import AsyncClient
+from shortlist.ui import render, style
+from shortlist.ui.ask import Connect, ranking_html, reranker_names
+from shortlist.ui.examples import EXAMPLES, Example
+from shortlist.ui.text import translations, words_for
+
+MAX_UPLOAD_BYTES = 1
+"""The page takes no files; Gradio's upload route, which is always there, must not fill the disk."""
+
+SHOW_ANSWER_JS = "() => { if (innerWidth < 760) document.getElementById('ranking').scrollIntoView({block: 'start'}) }"
+"""On a narrow screen the answer stands below the form, out of sight."""
+
+IN_PROCESS_URL = "http://localhost"
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """What a person can fill in, in the order in which `ask.read_form` reads it."""
+
+    query: gr.Textbox
+    documents: gr.Textbox
+    instruction: gr.Textbox
+    model: gr.Dropdown
+    top_n: gr.Textbox
+    api_key: gr.Textbox | None
+
+    @property
+    def inputs(self) -> list[gr.components.Component]:
+        """The fields that are on the page."""
+        fields = (self.query, self.documents, self.instruction, self.model, self.top_n, self.api_key)
+        return [field for field in fields if field is not None]
+
+
+def mount(app: FastAPI, *, path: str, asks_key: bool) -> FastAPI:
+    """Return the app with the page under `path`; see `shortlist.ui.mount_page`."""
+    i18n = gr.I18n(**translations())
+    gr.mount_gradio_app(
+        app,
+        build_page(connect_to(app), i18n, asks_key=asks_key),
+        path=path,
+        footer_links=[],
+        run_history=False,
+        enable_monitoring=False,
+        ssr_mode=False,
+        mcp_server=False,
+        pwa=False,
+        max_file_size=MAX_UPLOAD_BYTES,
+        i18n=i18n,
+        theme=style.theme(),
+        css_paths=[style.STYLE_SHEET],
+        head=style.HEAD,
+    )
+    _add_browser_files(app, path)
+    return app
+
+
+def _add_browser_files(app: FastAPI, path: str) -> None:
+    """Answer the two files that a browser looks for at the root, wherever the page is."""
+
+    @app.get("/favicon.ico", include_in_schema=False)
+    async def favicon() -> Response:
+        return Response(style.ICON_SVG, media_type="image/svg+xml")
+
+    @app.get("/manifest.json", include_in_schema=False)
+    async def manifest() -> Response:
+        icon = {"src": "/favicon.ico", "sizes": "any", "type": "image/svg+xml"}
+        name = {"name": "Shortlist", "short_name": "Shortlist", "display": "browser"}
+        return JSONResponse({**name, "start_url": f"{path}/", "icons": [icon]}, media_type="application/manifest+json")
+
+
+def connect_to(app: FastAPI) -> Connect:
+    """Return a way to call the app in this process, through every layer that a caller from outside meets."""
+
+    def connect(api_key: str | None) -> AsyncClient:
+        transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
+        return AsyncClient(IN_PROCESS_URL, api_key=api_key, transport=transport)
+
+    return connect
+
+
+def build_page(connect: Connect, i18n: gr.I18n, *, asks_key: bool) -> gr.Blocks:
+    """Return the page; `connect` is how it reaches the server."""
+    page = gr.Blocks(title="Shortlist", analytics_enabled=False, fill_width=True)
+    with page:
+        _markup(render.masthead())
+        chips = _examples(i18n)
+        with gr.Row(elem_classes="sl-desk"):
+            with gr.Column(scale=5, min_width=320, elem_classes="sl-form"):
+                fields, button = _form(i18n, asks_key=asks_key)
+            with gr.Column(scale=6, min_width=320, elem_classes="sl-answer"):
+                answer = _markup(render.nothing_yet(), elem_id="ranking")
+        for chip, example in zip(chips, EXAMPLES, strict=True):
+            _wire_example(chip, example, fields, button)
+        _wire_ranking(connect, fields, button, answer)
+        _wire_models(connect, page, fields)
+    return page
+
+
+# -- what stands where ----------------------------------------------------------------------------------------------------
+
+
+def _form(i18n: gr.I18n, *, asks_key: bool) -> tuple[Fields, gr.Button]:
+    query = gr.Textbox(label=i18n("query"), placeholder=i18n("query_hint"), elem_id="query", autofocus=True, max_lines=4)
+    documents = gr.Textbox(
+        label=i18n("documents"), placeholder=i18n("documents_hint"), elem_id="documents", lines=10, max_lines=18
+    )
+    instruction = gr.Textbox(
+        label=i18n("instruction"), placeholder=i18n("instruction_hint"), elem_id="instruction", max_lines=4
+    )
+    with gr.Row(elem_classes="sl-options"):
+        model = gr.Dropdown([], label=i18n("model"), elem_id="model", filterable=False, scale=3, min_width=140)
+        top_n = gr.Textbox(
+            label=i18n("top_n"), placeholder=i18n("top_n_hint"), elem_id="top_n", max_lines=1, scale=1, min_width=100
+        )
+    api_key = gr.Textbox(label=i18n("api_key"), type="password", elem_id="api_key") if asks_key else None
+    button = gr.Button(i18n("rank"), variant="primary", size="lg", elem_id="rank")
+    _markup(render.label("keys"))
+    return Fields(query, documents, instruction, model, top_n, api_key), button
+
+
+def _examples(i18n: gr.I18n) -> list[gr.Button]:
+    with gr.Row(elem_classes="sl-examples"):
+        _markup(render.label("examples"))
+        return [gr.Button(i18n(example.key), size="sm") for example in EXAMPLES]
+
+
+def _markup(html: str, elem_id: str | None = None) -> gr.HTML:
+    return gr.HTML(html, elem_id=elem_id, apply_default_css=False)
+
+
+# -- which click does what ------------------------------------------------------------------------------------------------
+
+
+def _wire_ranking(connect: Connect, fields: Fields, button: gr.Button, answer: gr.HTML) -> None:
+    async def rank(request: gr.Request, *values: object) -> str:
+        return await ranking_html(connect, values, words_for(request.headers.get("accept-language")))
+
+    ranked = gr.on(
+        [button.click, *(field.submit for field in (fields.query, fields.documents, fields.instruction, fields.top_n))],
+        rank,
+        inputs=fields.inputs,
+        outputs=answer,
+        concurrency_limit=None,
+        preprocess=False,
+        show_progress="minimal",
+        trigger_mode="once",
+        api_visibility="private",
+    )
+
+    ranked.then(None, js=SHOW_ANSWER_JS)
+
+
+def _wire_models(connect: Connect, page: gr.Blocks, fields: Fields) -> None:
+    async def list_models(api_key: str | None = None) -> gr.Dropdown:
+        names = await reranker_names(connect, api_key or None)
+        return gr.Dropdown(choices=names, value=names[0] if names else None)
+
+    triggers: list[Callable[..., object]] = [page.load]
+    if fields.api_key is not None:
+        triggers += [fields.api_key.submit, fields.api_key.blur]
+    gr.on(
+        triggers,
+        list_models,
+        inputs=[] if fields.api_key is None else [fields.api_key],
+        outputs=fields.model,
+        concurrency_limit=None,
+        show_progress="hidden",
+        api_visibility="private",
+    )
+
+
+def _wire_example(chip: gr.Button, example: Example, fields: Fields, button: gr.Button) -> None:
+    def fill() -> tuple[str, str, str]:
+        return example.query, example.lines, example.instruction
+
+    filled = chip.click(
+        fill, outputs=[fields.query, fields.documents, fields.instruction], show_progress="hidden", api_visibility="private"
+    )
+    filled.then(None, js=f"() => document.getElementById('{button.elem_id}').click()")
