@@ -1,3 +1,22 @@
-"""Shortlist: a server that turns a long list of candidates into a short one."""
+"""Shortlist: a server that turns a long list of candidates into a short one.
+
+`Client` and `AsyncClient` talk to a running server; `shortlist.errors` is what they raise.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from shortlist.client import AsyncClient, Client
 
 __version__ = "0.1.0"
+
+__all__ = ["AsyncClient", "Client", "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    """Import the clients when they are first asked for: the server starts without them."""
+    if name in {"AsyncClient", "Client"}:
+        from shortlist import client
+
+        return getattr(client, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -44,7 +44,8 @@ def run(settings: Settings, *, when_ready: WhenReady | None = None) -> int:
         runtime = build_runtime(settings, say=console.print)
         app = create_app(runtime)
         if settings.server.ui and ui.is_available():
-            app = _with_page(app, settings.server)
+            app = ui.mount_page(app, path=PAGE_PATH)
+            app.state.has_page = True
         url = _url(settings.server.host, listener.getsockname()[1])
         return asyncio.run(_serve(app, runtime, listener, lambda: _ready(console, app, runtime, url, when_ready)))
 
@@ -135,13 +136,6 @@ async def _ready(console: Console, app: FastAPI, runtime: Runtime, url: str, whe
         console.print(f"       page  {url}{PAGE_PATH}")
     console.print(f"       API   {url}/docs")
     console.print("       stop  Ctrl-C")
-
-
-def _with_page(app: FastAPI, settings: ServerSettings) -> FastAPI:
-    key = settings.api_key[0].get_secret_value() if settings.api_key else None
-    app = ui.mount_page(app, path=PAGE_PATH, api_key=key)
-    app.state.has_page = True
-    return app
 
 
 def _url(host: str, port: int) -> str:

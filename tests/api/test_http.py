@@ -9,12 +9,12 @@ import logging
 import httpx2
 import numpy as np
 import pytest
+from tests.support.house import http, runtime
 
 from shortlist import __version__
 from shortlist.engine.fake import FakeEngine
 from shortlist.errors import EngineUnavailable
 from shortlist.types import Batch
-from tests.support.house import http, runtime
 
 ASK = {"query": "red fox", "documents": ["a cat", "the red fox", "a red cat"]}
 
@@ -254,7 +254,7 @@ async def test_closed_server_lets_nobody_in_without_a_key() -> None:
         allowed = await client.post("/v1/rerank", json=ASK, headers={"authorization": "Bearer key-2"})
         probe = await client.get("/ready")
     assert (refused.status_code, allowed.status_code, probe.status_code) == (401, 200, 200)
-    assert refused.headers["www-authenticate"] == "Bearer"
+    assert refused.headers["www-authenticate"].startswith("Bearer")
 
 
 async def test_people_are_sent_to_the_page_and_programs_are_told_what_this_is() -> None:

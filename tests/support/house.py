@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx2
+from tests.support.words import WordEncoder
 
 from shortlist.api.app import create_app
 from shortlist.config import Settings
@@ -17,7 +18,6 @@ from shortlist.service.stack import Stack
 from shortlist.telemetry import Metrics
 from shortlist.text.base import Encoder
 from shortlist.types import Task
-from tests.support.words import WordEncoder
 
 BOTH = frozenset(Task)
 

@@ -1,6 +1,6 @@
 """A server that answers as Shortlist does and scores by shared words: enough to drive the page, with no model.
 
-python -m tests.support.standin PORT
+python -m tests.support.standin --port PORT
 """
 
 from __future__ import annotations
@@ -21,14 +21,12 @@ MODEL = "stand-in-reranker"
 MAX_CHARS = 400
 
 
-def build_app(*, api_key: str | None = None) -> FastAPI:
+def build_app() -> FastAPI:
     """Return the stand-in with the page mounted. A query "busy", "slow" or "gone" gets the refusal of that name."""
     app = FastAPI()
 
     @app.get("/v1/models")
-    async def models(request: Request) -> Response:
-        if not _is_allowed(request, api_key):
-            return JSONResponse(fault("The key is wrong."), 401)
+    async def models() -> Response:
         rerankers = [{"id": name, "object": "model", "tasks": ["rerank"]} for name in (MODEL, "other-reranker")]
         embedder = {"id": "stand-in-embedder", "object": "model", "tasks": ["embed"]}
         return JSONResponse({"object": "list", "data": [*rerankers, embedder]})
@@ -39,12 +37,10 @@ def build_app(*, api_key: str | None = None) -> FastAPI:
 
     @app.post("/v1/rerank")
     async def rerank(request: Request) -> Response:
-        if not _is_allowed(request, api_key):
-            return JSONResponse(fault("The key is wrong."), 401)
         body = await request.json()
         return REFUSALS.get(body["query"]) or _ranked(body)
 
-    return mount_page(app, asks_key=api_key is not None)
+    return mount_page(app)
 
 
 REFUSALS = {
@@ -52,10 +48,6 @@ REFUSALS = {
     "slow": JSONResponse(fault("The deadline passed."), 504),
     "gone": JSONResponse(fault("The <b>engine</b> is gone.", kind="server_error"), 503, {"retry-after": "60"}),
 }
-
-
-def _is_allowed(request: Request, api_key: str | None) -> bool:
-    return api_key is None or request.headers.get("authorization") == f"Bearer {api_key}"
 
 
 def _ranked(body: dict[str, Any]) -> Response:
@@ -91,10 +83,10 @@ def _words(text: str) -> set[str]:
     return words | set(re.findall(r"[\u4e00-\u9fff]", text))
 
 
-def serve(port: int, api_key: str | None = None) -> None:
+def serve(port: int) -> None:
     """Serve the stand-in on a loopback port until the process is told to end."""
-    uvicorn.run(build_app(api_key=api_key), host="127.0.0.1", port=port, log_level="warning")
+    uvicorn.run(build_app(), host="127.0.0.1", port=port, log_level="warning")
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]))
+    serve(int(sys.argv[-1]))

@@ -22,14 +22,14 @@ def is_available() -> bool:
     return importlib.util.find_spec("gradio") is not None
 
 
-def mount_page(app: FastAPI, *, path: str = DEFAULT_PATH, asks_key: bool = False) -> FastAPI:
+def mount_page(app: FastAPI, *, path: str = DEFAULT_PATH) -> FastAPI:
     """Return the app with the page under `path`.
+
+    The page has no key of its own: it calls with the key that the person's browser signed in with.
 
     Args:
         app: The server. The page calls it in this process, so no address or port is needed.
         path: Where the page lives.
-        asks_key: Whether to show a field for the API key. The page has no key of its own: what it may do is what the
-            person's key may do.
 
     Raises:
         ImportError: Gradio is not installed; see `is_available`.
@@ -38,4 +38,4 @@ def mount_page(app: FastAPI, *, path: str = DEFAULT_PATH, asks_key: bool = False
     """
     from shortlist.ui.page import mount
 
-    return mount(app, path=path, asks_key=asks_key)
+    return mount(app, path=path)

@@ -14,8 +14,8 @@ from shortlist.client import AsyncClient
 from shortlist.ui import render
 from shortlist.ui.text import Words
 
-Connect = Callable[[str | None], AsyncClient]
-"""Gives a client that calls with this key, or without one."""
+Connect = Callable[[], AsyncClient]
+"""Gives a client that calls as the person at the page."""
 
 MAX_SHOWN_WAIT_S = 3600
 MAX_COUNT_DIGITS = 9
@@ -30,7 +30,6 @@ class Form:
     instruction: str | None
     model: str | None
     top_n: int | None
-    api_key: str | None
 
 
 class FormError(Exception):
@@ -41,13 +40,13 @@ def read_form(values: tuple[object, ...], words: Words) -> Form:
     """Return the form as it came from the browser, which may send anything.
 
     Args:
-        values: Query, documents, instruction, model, top_n, and the key where the page asks for one.
+        values: Query, documents, instruction, model, top_n.
         words: The person's language.
 
     Raises:
         FormError: there is no query, no document, or `top_n` is not a count.
     """
-    query, documents, instruction, model, top_n, *key = values
+    query, documents, instruction, model, top_n = values
     lines = tuple(line.strip() for line in _text(documents).split("\n") if line.strip())
     if not _text(query):
         raise FormError(words.no_query)
@@ -59,7 +58,6 @@ def read_form(values: tuple[object, ...], words: Words) -> Form:
         instruction=_text(instruction) or None,
         model=_text(model) or None,
         top_n=_count(top_n, words),
-        api_key=_text(key[0]) or None if key else None,
     )
 
 
@@ -80,7 +78,7 @@ async def ranking_html(connect: Connect, values: tuple[object, ...], words: Word
     """Return the ranking of a filled-in form as HTML, or the error that stands in its way."""
     try:
         form = read_form(values, words)
-        async with connect(form.api_key) as client:
+        async with connect() as client:
             ranking = await client.rerank(
                 form.query, form.documents, model=form.model, instruction=form.instruction, top_n=form.top_n
             )
@@ -91,10 +89,10 @@ async def ranking_html(connect: Connect, values: tuple[object, ...], words: Word
     return render.ranking_table(ranking, num_documents=len(form.documents), words=words)
 
 
-async def reranker_names(connect: Connect, api_key: str | None) -> list[str]:
+async def reranker_names(connect: Connect) -> list[str]:
     """Return the rerankers the server offers; none when it does not say, for then ranking will tell why."""
     try:
-        async with connect(api_key) as client:
+        async with connect() as client:
             return [model.name for model in await client.models() if model.is_reranker]
     except errors.ServiceError:
         return []

@@ -5,6 +5,8 @@ What a click does is in `ask`, what it looks like in `render` and `style`; here 
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -37,21 +39,19 @@ class Fields:
     instruction: gr.Textbox
     model: gr.Dropdown
     top_n: gr.Textbox
-    api_key: gr.Textbox | None
 
     @property
     def inputs(self) -> list[gr.components.Component]:
-        """The fields that are on the page."""
-        fields = (self.query, self.documents, self.instruction, self.model, self.top_n, self.api_key)
-        return [field for field in fields if field is not None]
+        """The fields, in that order."""
+        return [self.query, self.documents, self.instruction, self.model, self.top_n]
 
 
-def mount(app: FastAPI, *, path: str, asks_key: bool) -> FastAPI:
+def mount(app: FastAPI, *, path: str) -> FastAPI:
     """Return the app with the page under `path`; see `shortlist.ui.mount_page`."""
     i18n = gr.I18n(**translations())
     gr.mount_gradio_app(
         app,
-        build_page(connect_to(app), i18n, asks_key=asks_key),
+        build_page(as_caller(app), i18n),
         path=path,
         footer_links=[],
         run_history=False,
@@ -83,38 +83,49 @@ def _add_browser_files(app: FastAPI, path: str) -> None:
         return JSONResponse({**name, "start_url": f"{path}/", "icons": [icon]}, media_type="application/manifest+json")
 
 
-def connect_to(app: FastAPI) -> Connect:
-    """Return a way to call the app in this process, through every layer that a caller from outside meets."""
+def as_caller(app: FastAPI) -> Callable[[gr.Request], Connect]:
+    """Return a way to call the app in this process as whoever sent a request, through every layer a caller meets."""
 
-    def connect(api_key: str | None) -> AsyncClient:
+    def caller(request: gr.Request) -> Connect:
         transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
-        return AsyncClient(IN_PROCESS_URL, api_key=api_key, transport=transport)
+        return lambda: AsyncClient(IN_PROCESS_URL, api_key=_key(request), transport=transport)
 
-    return connect
+    return caller
 
 
-def build_page(connect: Connect, i18n: gr.I18n, *, asks_key: bool) -> gr.Blocks:
-    """Return the page; `connect` is how it reaches the server."""
+def _key(request: gr.Request) -> str | None:
+    """Return the key that the browser signed in with: the password of HTTP's basic scheme, whatever the user name."""
+    scheme, _, credentials = str(request.headers.get("authorization", "")).partition(" ")
+    if scheme.lower() != "basic":
+        return credentials.strip() or None
+    try:
+        return base64.b64decode(credentials, validate=True).decode().partition(":")[2] or None
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+
+
+def build_page(caller: Callable[[gr.Request], Connect], i18n: gr.I18n) -> gr.Blocks:
+    """Return the page; `caller` is how it reaches the server as the person at it."""
     page = gr.Blocks(title="Shortlist", analytics_enabled=False, fill_width=True)
     with page:
         _markup(render.masthead())
         chips = _examples(i18n)
         with gr.Row(elem_classes="sl-desk"):
             with gr.Column(scale=5, min_width=320, elem_classes="sl-form"):
-                fields, button = _form(i18n, asks_key=asks_key)
+                fields, button = _form(i18n)
             with gr.Column(scale=6, min_width=320, elem_classes="sl-answer"):
                 answer = _markup(render.nothing_yet(), elem_id="ranking")
         for chip, example in zip(chips, EXAMPLES, strict=True):
             _wire_example(chip, example, fields, button)
-        _wire_ranking(connect, fields, button, answer)
-        _wire_models(connect, page, fields)
+        _wire_ranking(caller, fields, button, answer)
+        _wire_models(caller, page, fields)
     return page
 
 
 # -- what stands where ----------------------------------------------------------------------------------------------------
 
 
-def _form(i18n: gr.I18n, *, asks_key: bool) -> tuple[Fields, gr.Button]:
+def _form(i18n: gr.I18n) -> tuple[Fields, gr.Button]:
     query = gr.Textbox(label=i18n("query"), placeholder=i18n("query_hint"), elem_id="query", autofocus=True, max_lines=4)
     documents = gr.Textbox(
         label=i18n("documents"), placeholder=i18n("documents_hint"), elem_id="documents", lines=10, max_lines=18
@@ -127,10 +138,9 @@ def _form(i18n: gr.I18n, *, asks_key: bool) -> tuple[Fields, gr.Button]:
         top_n = gr.Textbox(
             label=i18n("top_n"), placeholder=i18n("top_n_hint"), elem_id="top_n", max_lines=1, scale=1, min_width=100
         )
-    api_key = gr.Textbox(label=i18n("api_key"), type="password", elem_id="api_key") if asks_key else None
     button = gr.Button(i18n("rank"), variant="primary", size="lg", elem_id="rank")
     _markup(render.label("keys"))
-    return Fields(query, documents, instruction, model, top_n, api_key), button
+    return Fields(query, documents, instruction, model, top_n), button
 
 
 def _examples(i18n: gr.I18n) -> list[gr.Button]:
@@ -146,9 +156,9 @@ def _markup(html: str, elem_id: str | None = None) -> gr.HTML:
 # -- which click does what ------------------------------------------------------------------------------------------------
 
 
-def _wire_ranking(connect: Connect, fields: Fields, button: gr.Button, answer: gr.HTML) -> None:
+def _wire_ranking(caller: Callable[[gr.Request], Connect], fields: Fields, button: gr.Button, answer: gr.HTML) -> None:
     async def rank(request: gr.Request, *values: object) -> str:
-        return await ranking_html(connect, values, words_for(request.headers.get("accept-language")))
+        return await ranking_html(caller(request), values, words_for(request.headers.get("accept-language")))
 
     ranked = gr.on(
         [button.click, *(field.submit for field in (fields.query, fields.documents, fields.instruction, fields.top_n))],
@@ -165,23 +175,12 @@ def _wire_ranking(connect: Connect, fields: Fields, button: gr.Button, answer: g
     ranked.then(None, js=SHOW_ANSWER_JS)
 
 
-def _wire_models(connect: Connect, page: gr.Blocks, fields: Fields) -> None:
-    async def list_models(api_key: str | None = None) -> gr.Dropdown:
-        names = await reranker_names(connect, api_key or None)
+def _wire_models(caller: Callable[[gr.Request], Connect], page: gr.Blocks, fields: Fields) -> None:
+    async def list_models(request: gr.Request) -> gr.Dropdown:
+        names = await reranker_names(caller(request))
         return gr.Dropdown(choices=names, value=names[0] if names else None)
 
-    triggers: list[Callable[..., object]] = [page.load]
-    if fields.api_key is not None:
-        triggers += [fields.api_key.submit, fields.api_key.blur]
-    gr.on(
-        triggers,
-        list_models,
-        inputs=[] if fields.api_key is None else [fields.api_key],
-        outputs=fields.model,
-        concurrency_limit=None,
-        show_progress="hidden",
-        api_visibility="private",
-    )
+    page.load(list_models, outputs=fields.model, concurrency_limit=None, show_progress="hidden", api_visibility="private")
 
 
 def _wire_example(chip: gr.Button, example: Example, fields: Fields, button: gr.Button) -> None:

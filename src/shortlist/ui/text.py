@@ -27,7 +27,6 @@ class Words:
     model: str
     top_n: str
     top_n_hint: str
-    api_key: str
     rank: str
     keys: str
     examples: str
@@ -82,7 +81,6 @@ ENGLISH = Words(
     model="Model",
     top_n="At most",
     top_n_hint="all",
-    api_key="API key",
     rank="Rank",
     keys="Enter in the query ranks; in the documents, Shift + Enter.",
     examples="Try",
@@ -135,7 +133,6 @@ CHINESE = Words(
     model="模型",
     top_n="最多显示",
     top_n_hint="全部",
-    api_key="API 密钥",
     rank="开始排序",
     keys="在查询框按回车即可排序；在文档框请按 Shift + 回车。",
     examples="试试",

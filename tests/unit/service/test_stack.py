@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from tests.support.house import stack
 
 from shortlist.errors import BadSetting, InvalidInput, NotFound
 from shortlist.service.stack import Registry
 from shortlist.types import Task
-from tests.support.house import stack
 
 RERANKER = frozenset({Task.RERANK})
 EMBEDDER = frozenset({Task.EMBED})

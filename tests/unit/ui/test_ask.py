@@ -26,13 +26,13 @@ def script() -> ScriptedServer:
 @pytest.fixture
 def connect(script: ScriptedServer) -> Connect:
     transport = httpx2.ASGITransport(script)
-    return lambda api_key: AsyncClient("http://server", api_key=api_key, transport=transport)
+    return lambda: AsyncClient("http://server", transport=transport)
 
 
 def typed(
-    query: Any = "q", documents: Any = "a\nb", instruction: Any = "", model: Any = None, top_n: Any = "", *key: Any
+    query: Any = "q", documents: Any = "a\nb", instruction: Any = "", model: Any = None, top_n: Any = ""
 ) -> tuple[Any, ...]:
-    return (query, documents, instruction, model, top_n, *key)
+    return (query, documents, instruction, model, top_n)
 
 
 # -- the form -----------------------------------------------------------------------------------------------------------
@@ -41,7 +41,7 @@ def typed(
 def test_lines_become_documents_and_blanks_are_dropped() -> None:
     form = read_form(typed(" q ", "\n a \r\n\n\tb\n   \n"), ENGLISH)
     assert (form.query, form.documents) == ("q", ("a", "b"))
-    assert (form.instruction, form.model, form.top_n, form.api_key) == (None, None, None, None)
+    assert (form.instruction, form.model, form.top_n) == (None, None, None)
 
 
 def test_only_what_looks_like_a_line_break_is_one() -> None:
@@ -49,8 +49,8 @@ def test_only_what_looks_like_a_line_break_is_one() -> None:
 
 
 def test_everything_filled_in_is_used() -> None:
-    form = read_form(typed("q", "a", " i ", "m", " 3 ", "secret"), ENGLISH)
-    assert (form.instruction, form.model, form.top_n, form.api_key) == ("i", "m", 3, "secret")
+    form = read_form(typed("q", "a", " i ", "m", " 3 "), ENGLISH)
+    assert (form.instruction, form.model, form.top_n) == ("i", "m", 3)
 
 
 @pytest.mark.parametrize(
