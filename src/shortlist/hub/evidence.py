@@ -7,7 +7,7 @@ and reaches no network.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -18,6 +18,8 @@ from shortlist.errors import ModelRefused
 Json = Mapping[str, object]
 Listing = Mapping[str, int]
 """Path inside the folder, with forward slashes, to size in bytes."""
+Check = Callable[[Path, Listing | None], object]
+"""Looks at a model's small files, and at the list of all where a hub gives one; raises to stop before weights are fetched."""
 
 _FENCE = "---"
 
@@ -48,6 +50,7 @@ class Evidence:
         tokenizer_config: `tokenizer_config.json`, empty when there is none.
         modules: `modules.json`, empty when there is none.
         library_config: `config_sentence_transformers.json`, empty when there is none.
+        shards: The weight files that the weights' index promises; empty when one file holds them all.
         chat_template: The template of a conversation, empty when there is none.
         card: The front matter of `README.md`, empty when there is none or it is not YAML.
     """
@@ -59,6 +62,7 @@ class Evidence:
     tokenizer_config: Json
     modules: tuple[Module, ...]
     library_config: Json
+    shards: tuple[str, ...]
     chat_template: str
     card: Json
 
@@ -102,6 +106,7 @@ def read_evidence(folder: Path, *, name: str, hub_id: str | None = None, listing
         tokenizer_config=tokenizer_config,
         modules=modules,
         library_config=_read_object(folder / "config_sentence_transformers.json", name) or {},
+        shards=_read_shards(home, name),
         chat_template=_read_text(home / "chat_template.jinja") or str(tokenizer_config.get("chat_template", "")),
         card=_read_card(folder / "README.md"),
     )
@@ -112,17 +117,6 @@ def list_files(folder: Path) -> dict[str, int]:
     return {
         path.relative_to(folder).as_posix(): path.stat().st_size for path in sorted(_walk(folder, depth=1)) if path.is_file()
     }
-
-
-def read_shards(folder: Path, *, name: str) -> tuple[str, ...]:
-    """Return the weight files that the folder's index promises; none when the weights are in one file.
-
-    Raises:
-        ModelRefused: the index is not readable.
-    """
-    index = _read_object(folder / "model.safetensors.index.json", name) or {}
-    shards = index.get("weight_map")
-    return tuple(sorted({str(shard) for shard in shards.values()})) if isinstance(shards, dict) else ()
 
 
 def _walk(folder: Path, depth: int) -> Iterator[Path]:
@@ -151,6 +145,11 @@ def _read_module(folder: Path, step: object, name: str) -> Module:
     if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
         raise ModelRefused(f"{name}: modules.json points outside the model's folder")
     return Module(kind, path, _read_object(folder / path / "config.json", name) or {})
+
+
+def _read_shards(home: Path, name: str) -> tuple[str, ...]:
+    shards = (_read_object(home / "model.safetensors.index.json", name) or {}).get("weight_map")
+    return tuple(sorted({str(shard) for shard in shards.values()})) if isinstance(shards, dict) else ()
 
 
 def _read_object(path: Path, name: str) -> Json | None:

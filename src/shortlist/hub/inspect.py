@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shortlist.errors import ModelRefused
-from shortlist.hub.evidence import Evidence, Json, Listing, read_evidence, read_shards
+from shortlist.hub.evidence import Evidence, Json, Listing, read_evidence
 from shortlist.hub.kind import BASES, EMBEDDERS, RERANKERS, YES_NO, ModelKind
 from shortlist.hub.screening import screen
 from shortlist.types import Task
-
 
 _RERANKER_TAGS = frozenset({"text-ranking", "cross-encoder"})
 _EMBEDDER_TAGS = frozenset({"feature-extraction", "sentence-similarity"})
@@ -60,6 +59,7 @@ def inspect(
     hub_id: str | None = None,
     declared: Task | None = None,
     listing: Listing | None = None,
+    with_weights: bool = True,
 ) -> ModelFiles:
     """Say what the folder holds.
 
@@ -69,15 +69,13 @@ def inspect(
         hub_id: `OWNER/NAME` when a hub vouches for the name.
         declared: The task the person wants it for, or None to go by the evidence alone.
         listing: The files the hub will send, when not all are in the folder yet.
+        with_weights: Whether the weights should be listed by now.
 
     Raises:
         ModelRefused: it cannot be served, not for this task, or the evidence does not say what it is.
     """
     evidence = read_evidence(folder, name=name, hub_id=hub_id, listing=listing)
-    screen(evidence)
-    missing = [shard for shard in read_shards(folder, name=name) if shard not in evidence.listing]
-    if missing:
-        raise ModelRefused(f"{name} is incomplete: {missing[0]} and {len(missing) - 1} more are missing; download it again")
+    screen(evidence, with_weights=with_weights)
     verdict = decide(evidence, declared)
     return ModelFiles(verdict.kind, verdict.why, evidence.size_bytes)
 
@@ -88,8 +86,8 @@ def decide(evidence: Evidence, declared: Task | None) -> Verdict:
     Raises:
         ModelRefused: the evidence says it is nothing we serve, says otherwise than declared, or says too little.
     """
-    library_type = evidence.library_config.get("model_type")
-    if isinstance(library_type, str) and library_type in _LIBRARY_REFUSALS:
+    library_type = str(evidence.library_config.get("model_type", "SentenceTransformer"))
+    if library_type in _LIBRARY_REFUSALS:
         raise ModelRefused(f"{evidence.name} {_LIBRARY_REFUSALS[library_type]}")
     verdict = _by_modules(evidence, library_type) if evidence.modules else _by_architecture(evidence, declared)
     if declared is not None and declared not in verdict.kind.tasks:
@@ -100,12 +98,12 @@ def decide(evidence: Evidence, declared: Task | None) -> Verdict:
 # -- folders written by sentence-transformers ---------------------------------------------------------------------------
 
 
-def _by_modules(evidence: Evidence, library_type: object) -> Verdict:
+def _by_modules(evidence: Evidence, library_type: str) -> Verdict:
     """Read modules.json. Folders older than the type's own field hold embedders.
 
     Source: `BaseModel._get_model_type` in sentence-transformers 6.
     """
-    if library_type not in {None, "SentenceTransformer", "CrossEncoder"}:
+    if library_type not in {"SentenceTransformer", "CrossEncoder"}:
         raise ModelRefused(f"{evidence.name} is of a sentence-transformers type that Shortlist does not know: {library_type}")
     names = [module.class_name for module in evidence.modules]
     if library_type == "CrossEncoder":
@@ -129,11 +127,7 @@ def _cross_encoder_modules(evidence: Evidence, names: list[str]) -> Verdict:
             else Verdict(ModelKind.CROSS_ENCODER, f"{says} ({', '.join(names)})")
         )
     score = evidence.modules[names.index("LogitScore")].config
-    if (
-        _is_qwen3(evidence)
-        and (score.get("true_token_id"), score.get("false_token_id")) == YES_NO
-        and _is_qwen3_reranker_kin(evidence)
-    ):
+    if _is_qwen3(evidence) and (score.get("true_token_id"), score.get("false_token_id")) == YES_NO and _is_framed(evidence):
         return Verdict(ModelKind.QWEN3_RERANKER, f"{says}; a Qwen3 model scored by its yes and no")
     return Verdict(ModelKind.CROSS_ENCODER, f"{says}; scored by a word of its vocabulary")
 
@@ -142,7 +136,7 @@ def _has_qwen3_embedding_frame(evidence: Evidence) -> bool:
     """Whether our own engine computes exactly what the folder's modules and prompts say."""
     names = {module.class_name for module in evidence.modules}
     pooling = next(module.config for module in evidence.modules if module.class_name == "Pooling")
-    at_last = pooling.get("pooling_mode") in {"lasttoken", ("lasttoken",)} or pooling.get("pooling_mode_lasttoken") is True
+    at_last = pooling.get("pooling_mode") == "lasttoken" or pooling.get("pooling_mode_lasttoken") is True
     if not _is_qwen3(evidence) or not at_last or names - {"Transformer", "Pooling", "Normalize"}:
         return False
     prompts = evidence.library_config.get("prompts")
@@ -223,7 +217,7 @@ def _is_qwen3(evidence: Evidence) -> bool:
 
 
 def _is_framed(evidence: Evidence) -> bool:
-    """Whether something says that its texts go into Qwen3-Reranker's frame: its name, what it was trained from, its template."""
+    """Whether its name, what it was trained from, or its template says that texts go into Qwen3-Reranker's frame."""
     by_origin = evidence.hub_id in RERANKERS or bool(_words(evidence.card, "base_model") & RERANKERS)
     return by_origin or all(mark in evidence.chat_template for mark in _FRAME)
 

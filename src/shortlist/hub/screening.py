@@ -15,8 +15,12 @@ _PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl"})
 _LIBRARY = "sentence_transformers."
 
 
-def screen(evidence: Evidence) -> None:
+def screen(evidence: Evidence, *, with_weights: bool = True) -> None:
     """Pass a folder that could be served, if only its kind is known.
+
+    Args:
+        evidence: What the folder says.
+        with_weights: Whether the weights should be listed by now; False while only the small files are here.
 
     Raises:
         ModelRefused: it is an adapter, a GGUF file, quantised, without safetensors weights, or needs code of its own.
@@ -25,7 +29,9 @@ def screen(evidence: Evidence) -> None:
     _refuse_missing_config(evidence)
     _refuse_own_code(evidence)
     _refuse_quantised(evidence)
-    _refuse_missing_weights(evidence)
+    if with_weights:
+        _refuse_missing_weights(evidence)
+        _refuse_missing_shards(evidence)
 
 
 def _refuse_adapter(evidence: Evidence) -> None:
@@ -84,6 +90,14 @@ def _refuse_missing_weights(evidence: Evidence) -> None:
             f"{evidence.name} has its weights only as {found}; Shortlist reads .safetensors: name the original model"
         )
     raise ModelRefused(f"{evidence.name} has no .safetensors weights; if a download was cut short, download it again")
+
+
+def _refuse_missing_shards(evidence: Evidence) -> None:
+    home = PurePosixPath(evidence.weights_path)
+    missing = [shard for shard in evidence.shards if (home / shard).as_posix() not in evidence.listing]
+    if missing:
+        others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise ModelRefused(f"{evidence.name} is incomplete, {missing[0]}{others} is missing: download it again")
 
 
 def _has(evidence: Evidence, suffixes: set[str] | frozenset[str]) -> bool:
