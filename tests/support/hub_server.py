@@ -44,6 +44,7 @@ class HubServer:
         private: Models that only the token `hf_right` may read.
         status: Answer everything with this status, when set.
         cut: Path of a file to the number of bytes after which its next transfer breaks off; used up by one transfer.
+        lost: Files that are in the tree but are not sent.
         sizes: Sizes to claim in the tree, other than the true ones.
     """
 
@@ -52,6 +53,7 @@ class HubServer:
     private: set[str] = field(default_factory=set)
     status: int | None = None
     cut: dict[str, int] = field(default_factory=dict)
+    lost: set[str] = field(default_factory=set)
     sizes: dict[str, int] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
     url: str = ""
@@ -138,7 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send_file(self, name: str, path: str) -> None:
         content = self.served.models[name].get(path)
-        if content is None:
+        if content is None or path in self.served.lost:
             self._send(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
             return
         start = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").split("-")[0])
