@@ -1,7 +1,8 @@
-"""A small Hugging Face hub on a loopback port, for tests that download over a real socket.
+"""A small model hub on a loopback port, for tests that download over a real socket.
 
 It answers what `huggingface_hub` asks for when it takes a snapshot: a model's facts at a revision, the tree of a commit, and the
-HEAD and GET of single files with ETag, X-Repo-Commit and Range. It notes every request, and can be told to misbehave.
+HEAD and GET of single files with ETag, X-Repo-Commit and Range; and the two questions of ModelScope's library, a listing and a
+file. It notes every request, and can be told to misbehave.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 COMMIT = "c0ffee00" * 5
 
 _FACTS = re.compile(r"/api/models/(?P<name>[^/]+/[^/]+)/revision/(?P<revision>[^/]+)")
 _TREE = re.compile(r"/api/models/(?P<name>[^/]+/[^/]+)/tree/(?P<revision>[^/]+)")
 _FILE = re.compile(r"/(?P<name>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>.+)")
+_SCOPE_TREE = re.compile(r"/api/v1/models/(?P<name>[^/]+/[^/]+)/repo/files")
+_SCOPE_FILE = re.compile(r"/api/v1/models/(?P<name>[^/]+/[^/]+)/repo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         hub, path = self.served, unquote(urlsplit(self.path).path)
-        hub.requests.append(Request(self.command, path, self.headers.get("Range"), self.headers.get("Authorization")))
+        hub.requests.append(
+            Request(self.command, unquote(self.path), self.headers.get("Range"), self.headers.get("Authorization"))
+        )
         if hub.status is not None:
             self._send(hub.status, b"{}")
         elif match := _FACTS.fullmatch(path):
@@ -114,8 +119,23 @@ class _Handler(BaseHTTPRequestHandler):
         elif match := _FILE.fullmatch(path):
             if self._admit(match):
                 self._send_file(match["name"], match["path"])
+        elif match := _SCOPE_TREE.fullmatch(path):
+            self._send_scope_tree(match["name"])
+        elif match := _SCOPE_FILE.fullmatch(path):
+            self._send(200, self.served.models[match["name"]][self._query("FilePath")])
         else:
             self._send(404, b"{}")
+
+    def _query(self, key: str) -> str:
+        return parse_qs(urlsplit(self.path).query)[key][0]
+
+    def _send_scope_tree(self, name: str) -> None:
+        if name not in self.served.models or self._query("Revision") != "master":
+            self._send(404, b'{"Code": 404}')
+            return
+        files = self.served.models[name].items()
+        entries = [{"Path": path, "Type": "blob", "Size": len(content), "Sha256": etag(content)} for path, content in files]
+        self._send_json({"Code": 200, "Data": {"Files": entries}})
 
     def _admit(self, match: re.Match[str]) -> bool:
         """Refuse as the real hub does: with a status and a code in a header."""

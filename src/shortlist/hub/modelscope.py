@@ -66,15 +66,14 @@ def _download(download: _Download, name: str, revision: str | None, patterns: tu
 
     try:
         return ask(local_files_only=False)
-    except ConnectionError as unreachable:
-        try:
-            return ask(local_files_only=True)
-        except (OSError, ValueError):
-            raise unreachable from None
+    except ConnectionError:
+        return ask(local_files_only=True)
 
 
 def _explain(error: Exception, name: str, revision: str | None) -> str:
     """Say what happened to the download, from the status of the hub's answer where there was one."""
+    if isinstance(error.__context__, ConnectionError):
+        error = error.__context__  # the cache was asked only because the hub could not be
     status = getattr(error, "status_code", None) or getattr(getattr(error, "response", None), "status_code", None)
     if status == 404:
         wanted = f"no model {name}" if revision is None else f"no model {name} with revision {revision!r}"
