@@ -115,13 +115,13 @@ def _local(name: str) -> Path:
 
 
 def _look(reference: Reference, declared: Task | None, folder: Path) -> ModelFiles:
-    return inspect(folder, name=reference.name, hub_id=reference.hub_id, declared=declared)
+    return inspect(folder, name=reference.text, hub_id=reference.hub_id, declared=declared)
 
 
 def _look_early(reference: Reference, declared: Task | None, folder: Path, listing: Listing | None) -> ModelFiles:
     return inspect(
         folder,
-        name=reference.name,
+        name=reference.text,
         hub_id=reference.hub_id,
         declared=declared,
         listing=listing,

@@ -11,17 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shortlist.errors import ModelRefused
-from shortlist.hub.evidence import Evidence, Json, Listing, read_evidence
+from shortlist.hub.evidence import Evidence, Listing, read_evidence
+from shortlist.hub.fact import (
+    count_labels,
+    has_head,
+    is_framed_as_qwen3_embedding,
+    is_framed_as_qwen3_reranker,
+    is_qwen3,
+    read_words,
+)
 from shortlist.hub.kind import BASES, EMBEDDERS, RERANKERS, YES_NO, ModelKind
 from shortlist.hub.screening import screen
 from shortlist.types import Task
 
 _RERANKER_TAGS = frozenset({"text-ranking", "cross-encoder"})
 _EMBEDDER_TAGS = frozenset({"feature-extraction", "sentence-similarity"})
-# Source: the query prompt in Qwen3-Embedding's config_sentence_transformers.json.
-_INSTRUCT, _QUERY = "Instruct:", "\nQuery:"
-# Source: the user turn of Qwen3-Reranker's chat template.
-_FRAME = ("<Instruct>:", "<Query>:", "<Document>:")
 
 _LIBRARY_REFUSALS = {
     "SparseEncoder": "makes sparse vectors, one weight per word of its vocabulary; Shortlist serves dense ones",
@@ -89,6 +93,8 @@ def decide(evidence: Evidence, declared: Task | None) -> Verdict:
     library_type = str(evidence.library_config.get("model_type", "SentenceTransformer"))
     if library_type in _LIBRARY_REFUSALS:
         raise ModelRefused(f"{evidence.name} {_LIBRARY_REFUSALS[library_type]}")
+    if library_type not in {"SentenceTransformer", "CrossEncoder"}:
+        raise ModelRefused(f"{evidence.name} is of a sentence-transformers type that Shortlist does not know: {library_type}")
     verdict = _by_modules(evidence, library_type) if evidence.modules else _by_architecture(evidence, declared)
     if declared is not None and declared not in verdict.kind.tasks:
         raise ModelRefused(f"{evidence.name} cannot {declared.value}: it is a {verdict.kind.value} ({verdict.why})")
@@ -103,15 +109,13 @@ def _by_modules(evidence: Evidence, library_type: str) -> Verdict:
 
     Source: `BaseModel._get_model_type` in sentence-transformers 6.
     """
-    if library_type not in {"SentenceTransformer", "CrossEncoder"}:
-        raise ModelRefused(f"{evidence.name} is of a sentence-transformers type that Shortlist does not know: {library_type}")
     names = [module.class_name for module in evidence.modules]
     if library_type == "CrossEncoder":
         return _cross_encoder_modules(evidence, names)
     if names[0] != "Transformer" or "Pooling" not in names:
         raise ModelRefused(f"{evidence.name} is not a text encoder with pooling (its modules: {', '.join(names)})")
     steps = f"modules.json: {', '.join(names)}"
-    if _has_qwen3_embedding_frame(evidence):
+    if is_framed_as_qwen3_embedding(evidence):
         return Verdict(
             ModelKind.QWEN3_EMBEDDER, f"{steps}; a Qwen3 model pooled at its last token, queries framed with an instruction"
         )
@@ -120,29 +124,22 @@ def _by_modules(evidence: Evidence, library_type: str) -> Verdict:
 
 def _cross_encoder_modules(evidence: Evidence, names: list[str]) -> Verdict:
     says = "config_sentence_transformers.json: CrossEncoder"
-    if "LogitScore" not in names:
-        return (
-            _by_head(evidence, says)
-            if _has_head(evidence)
-            else Verdict(ModelKind.CROSS_ENCODER, f"{says} ({', '.join(names)})")
+    if "LogitScore" not in names and has_head(evidence):
+        return _by_head(evidence, says)
+    if "LogitScore" not in names and "Dense" not in names:
+        raise ModelRefused(
+            f"{evidence.name} has no head to rank with, though it calls itself a CrossEncoder ({', '.join(names)})"
         )
+    if "LogitScore" not in names:
+        return Verdict(ModelKind.CROSS_ENCODER, f"{says} ({', '.join(names)})")
     score = evidence.modules[names.index("LogitScore")].config
-    if _is_qwen3(evidence) and (score.get("true_token_id"), score.get("false_token_id")) == YES_NO and _is_framed(evidence):
+    if (
+        is_qwen3(evidence)
+        and (score.get("true_token_id"), score.get("false_token_id")) == YES_NO
+        and is_framed_as_qwen3_reranker(evidence)
+    ):
         return Verdict(ModelKind.QWEN3_RERANKER, f"{says}; a Qwen3 model scored by its yes and no")
     return Verdict(ModelKind.CROSS_ENCODER, f"{says}; scored by a word of its vocabulary")
-
-
-def _has_qwen3_embedding_frame(evidence: Evidence) -> bool:
-    """Whether our own engine computes exactly what the folder's modules and prompts say."""
-    names = {module.class_name for module in evidence.modules}
-    pooling = next(module.config for module in evidence.modules if module.class_name == "Pooling")
-    at_last = pooling.get("pooling_mode") == "lasttoken" or pooling.get("pooling_mode_lasttoken") is True
-    if not _is_qwen3(evidence) or not at_last or names - {"Transformer", "Pooling", "Normalize"}:
-        return False
-    prompts = evidence.library_config.get("prompts")
-    query = prompts.get("query") if isinstance(prompts, dict) else None
-    framed = isinstance(query, str) and query.startswith(_INSTRUCT) and query.endswith(_QUERY)
-    return evidence.hub_id in EMBEDDERS or framed
 
 
 # -- every other folder -------------------------------------------------------------------------------------------------
@@ -152,7 +149,7 @@ def _by_architecture(evidence: Evidence, declared: Task | None) -> Verdict:
     architecture = evidence.architecture
     if architecture is None:
         raise ModelRefused(f"{evidence.name} names no architecture in its config.json")
-    if _has_head(evidence):
+    if has_head(evidence):
         return _by_head(evidence, "config.json")
     if architecture in {"Qwen3ForCausalLM", "Qwen3Model"}:
         return _qwen3(evidence, declared, architecture)
@@ -167,11 +164,11 @@ def _by_architecture(evidence: Evidence, declared: Task | None) -> Verdict:
 
 
 def _by_head(evidence: Evidence, says: str) -> Verdict:
-    architecture, num_labels = evidence.architecture, _num_labels(evidence.config or {})
+    architecture, num_labels = evidence.architecture, count_labels(evidence)
     if num_labels != 1:
         raise ModelRefused(f"{evidence.name} is a classifier with {num_labels} labels; a reranker has exactly one")
-    is_silent = not evidence.modules and not _words(evidence.card, "base_model")
-    if architecture == "Qwen3ForSequenceClassification" and (is_silent or _is_framed(evidence)):
+    is_silent = not evidence.modules and not read_words(evidence, "base_model")
+    if architecture == "Qwen3ForSequenceClassification" and (is_silent or is_framed_as_qwen3_reranker(evidence)):
         return Verdict(ModelKind.QWEN3_RERANKER_HEAD, f"{says}: {architecture} with one label, framed as Qwen3-Reranker")
     return Verdict(ModelKind.CROSS_ENCODER, f"{says}: {architecture} with one label")
 
@@ -191,7 +188,7 @@ def _qwen3(evidence: Evidence, declared: Task | None, architecture: str) -> Verd
 
 
 def _by_card(evidence: Evidence, architecture: str) -> Verdict:
-    bases, tags = _words(evidence.card, "base_model"), _words(evidence.card, "tags") | _words(evidence.card, "pipeline_tag")
+    bases, tags = read_words(evidence, "base_model"), read_words(evidence, "tags") | read_words(evidence, "pipeline_tag")
     ranks = bool(bases & RERANKERS) or (bool(tags & _RERANKER_TAGS) and bases <= BASES)
     embeds = bool(bases & EMBEDDERS) or (bool(tags & _EMBEDDER_TAGS) and bases <= BASES)
     if ranks and not embeds and architecture == "Qwen3ForCausalLM":
@@ -207,37 +204,3 @@ def _by_card(evidence: Evidence, architecture: str) -> Verdict:
 def _because(bases: frozenset[str], tags: frozenset[str]) -> str:
     found = sorted((bases & (RERANKERS | EMBEDDERS)) or (tags & (_RERANKER_TAGS | _EMBEDDER_TAGS)))
     return f" ({', '.join(found)})"
-
-
-# -- single facts -------------------------------------------------------------------------------------------------------
-
-
-def _is_qwen3(evidence: Evidence) -> bool:
-    return (evidence.config or {}).get("model_type") == "qwen3"
-
-
-def _is_framed(evidence: Evidence) -> bool:
-    """Whether its name, what it was trained from, or its template says that texts go into Qwen3-Reranker's frame."""
-    by_origin = evidence.hub_id in RERANKERS or bool(_words(evidence.card, "base_model") & RERANKERS)
-    return by_origin or all(mark in evidence.chat_template for mark in _FRAME)
-
-
-def _has_head(evidence: Evidence) -> bool:
-    return (evidence.architecture or "").endswith("ForSequenceClassification")
-
-
-def _num_labels(config: Json) -> int:
-    """Count the labels of a classification head. Source: `PretrainedConfig` in transformers, where two is the default."""
-    labels, count = config.get("id2label"), config.get("num_labels")
-    if isinstance(labels, dict):
-        return len(labels)
-    return count if isinstance(count, int) else 2
-
-
-def _words(card: Json, key: str) -> frozenset[str]:
-    value = card.get(key)
-    return (
-        frozenset(str(word) for word in value)
-        if isinstance(value, list)
-        else frozenset({value} if isinstance(value, str) else ())
-    )

@@ -42,6 +42,11 @@ class Reference:
     name: str
 
     @property
+    def text(self) -> str:
+        """The name as a person would write it again."""
+        return _MODELSCOPE + self.name if self.source is Source.MODELSCOPE else self.name
+
+    @property
     def basename(self) -> str:
         """The last part of the name, short enough to be asked for in a request."""
         return Path(self.name).name if self.source is Source.FOLDER else self.name.rsplit("/", maxsplit=1)[-1]

@@ -151,6 +151,11 @@ def test_published_name_is_evidence_here_too(package: FakePackage) -> None:
     assert resolve("modelscope:Qwen/Qwen3-Embedding-0.6B").kind is ModelKind.QWEN3_EMBEDDER
 
 
+def test_question_to_the_person_spells_the_hub(package: FakePackage) -> None:
+    package.files = QWEN3
+    assert f"--reranker {TEXT} or --embedder {TEXT}" in refusal()
+
+
 def test_cache_serves_when_the_hub_cannot_be_reached(package: FakePackage) -> None:
     online = resolve(TEXT)
     package.error = FakeUnreachable("refused")

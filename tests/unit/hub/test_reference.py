@@ -32,6 +32,7 @@ def test_prefix_names_modelscope_and_is_not_part_of_the_name() -> None:
     assert reference == Reference(Source.MODELSCOPE, "Qwen/Qwen3-Embedding-4B")
     assert reference.hub_id == "Qwen/Qwen3-Embedding-4B"
     assert reference.basename == "Qwen3-Embedding-4B"
+    assert parse(reference.text) == reference
 
 
 def test_surrounding_space_is_ignored() -> None:
