@@ -6,7 +6,7 @@ from shortlist.hub.evidence import Evidence
 from shortlist.hub.kind import EMBEDDERS, RERANKERS
 
 _HEAD = "ForSequenceClassification"
-_LAST_TOKEN = "lasttoken"
+_AT_END = "lasttoken"
 _POOLING_MODE = "pooling_mode"
 
 # Source: the query prompt in Qwen3-Embedding's config_sentence_transformers.json.
@@ -62,4 +62,4 @@ def _pools_last_token(evidence: Evidence) -> bool:
     """Read both spellings of the pooling's settings: one mode by name, or a switch per mode."""
     pooling = next(module.config for module in evidence.modules if module.class_name == "Pooling")
     switched_on = [key for key, value in pooling.items() if key.startswith(f"{_POOLING_MODE}_") and value is True]
-    return pooling.get(_POOLING_MODE, _LAST_TOKEN if switched_on == [f"{_POOLING_MODE}_{_LAST_TOKEN}"] else None) == _LAST_TOKEN
+    return pooling.get(_POOLING_MODE, _AT_END if switched_on == [f"{_POOLING_MODE}_{_AT_END}"] else None) == _AT_END
