@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx2
 import pytest
@@ -303,6 +304,29 @@ def test_disk_full_in_mid_download_is_a_refusal(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(huggingface, "snapshot_download", fill)
     with pytest.raises(ModelRefused, match="disk is full"):
         huggingface.fetch(NAME, None, lambda *_: None)
+
+
+def test_weights_are_taken_from_the_commit_that_was_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    revisions: list[object] = []
+
+    def note(_: str, *, revision: str | None, **__: object) -> str:
+        revisions.append(revision)
+        return str(tmp_path / COMMIT)
+
+    monkeypatch.setattr(huggingface, "snapshot_download", note)
+    monkeypatch.setattr(huggingface, "_listing", lambda *_: None)
+    snapshot = huggingface.fetch(NAME, "main", lambda *_: None)
+    assert revisions == ["main", COMMIT]
+    assert snapshot.commit == COMMIT
+
+
+def test_files_in_the_cache_need_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10))
+    listing = {"model.safetensors": 1_000, "pytorch_model.bin": 1_000}
+    with pytest.raises(ModelRefused, match="needs"):
+        huggingface._refuse_when_full(NAME, tmp_path, listing)
+    write(tmp_path, {"model.safetensors": b"w" * 1_000})
+    huggingface._refuse_when_full(NAME, tmp_path, listing)
 
 
 # -- a local folder -----------------------------------------------------------------------------------------------------

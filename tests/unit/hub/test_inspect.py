@@ -265,13 +265,19 @@ def test_new_spelling_of_pooling_is_understood(tmp_path: Path) -> None:
         modules("Transformer", "Pooling", "Normalize", Pooling={**LAST_TOKEN, "pooling_mode_cls_token": True}),
         modules("Transformer", "Pooling", "Dense", "Normalize", Pooling=LAST_TOKEN),
         library(prompts={"query": "search_query: "}),
+        library(prompts={"query": "Instruct: Find what answers this\nSearch:"}),
         library(),
         config("Qwen2ForCausalLM", "qwen2"),
     ],
-    ids=["mean", "two poolings", "two switches", "dense layer", "other prompt", "no prompt", "other architecture"],
+    ids=["mean", "two poolings", "two switches", "dense layer", "other prompt", "other end", "no prompt", "other architecture"],
 )
 def test_qwen3_embedder_with_anything_of_its_own_stays_with_the_library(change: Files, tmp_path: Path) -> None:
     assert look(tmp_path, {**QWEN3_EMBEDDER, **change}).kind is ModelKind.BI_ENCODER
+
+
+def test_published_embedder_with_modules_needs_no_prompt(tmp_path: Path) -> None:
+    files = look(tmp_path, {**QWEN3_EMBEDDER, **library()}, "Qwen/Qwen3-Embedding-0.6B")
+    assert files.kind is ModelKind.QWEN3_EMBEDDER
 
 
 def test_bi_encoder_can_embed_and_rank(tmp_path: Path) -> None:
