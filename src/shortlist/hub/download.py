@@ -1,0 +1,129 @@
+"""From what a person wrote to a folder on this machine and the kind of model in it.
+
+This module ties the others together: it knows in which order to ask, and that the kind is decided before weights are fetched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from shortlist.errors import BadSetting, ModelRefused
+from shortlist.hub import demo
+from shortlist.hub.evidence import Check, Listing
+from shortlist.hub.inspect import ModelFiles, inspect
+from shortlist.hub.kind import ModelKind
+from shortlist.hub.reference import Reference, Source, parse
+from shortlist.types import Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedModel:
+    """A model that can be served from this machine.
+
+    Attributes:
+        name: As a hub spells it, the folder's path, or `demo`.
+        basename: The last part of the name.
+        path: The folder with its files.
+        kind: What runs it.
+        why: The evidence for the kind, in one sentence.
+        revision: What exactly the files are: Hugging Face's commit, ModelScope's revision as asked for, a digest of the demo's
+            weights; None for a local folder and when ModelScope's own default was taken.
+        size_bytes: Size of all its files together.
+    """
+
+    name: str
+    basename: str
+    path: Path
+    kind: ModelKind
+    why: str
+    revision: str | None
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A model's files on this machine, and what exactly they are (see `ResolvedModel.revision`)."""
+
+    path: Path
+    revision: str | None
+
+
+def resolve(text: str, *, declared: Task | None = None, revision: str | None = None) -> ResolvedModel:
+    """Find the model, bring it here, and say what it is.
+
+    Args:
+        text: `OWNER/NAME`, `modelscope:OWNER/NAME`, a local folder, or `demo`.
+        declared: The task the person wants it for, or None to go by the model's own evidence.
+        revision: A branch, tag or commit of a hub's model; None means the hub's default.
+
+    Raises:
+        BadSetting: `text` is none of these, or a revision is asked of what has none.
+        ModelRefused: it cannot be had, or cannot be served.
+    """
+    reference = parse(text)
+    fetched = fetch(reference, revision, check=partial(_look_early, reference, declared))
+    files = _look(reference, declared, fetched.path)
+    return ResolvedModel(
+        name=reference.name,
+        basename=reference.basename,
+        path=fetched.path,
+        kind=files.kind,
+        why=files.why,
+        revision=fetched.revision,
+        size_bytes=files.size_bytes,
+    )
+
+
+def fetch(reference: Reference, revision: str | None, *, check: Check) -> Fetched:
+    """Bring a model's files to this machine.
+
+    Args:
+        reference: Where they are.
+        revision: A branch, tag or commit of a hub's model; None means the hub's default.
+        check: Sees a hub's small files first, and raises to stop before the weights are fetched.
+
+    Raises:
+        BadSetting: a revision is asked of what has none.
+        ModelRefused: the files cannot be had, or `check` said no.
+    """
+    if reference.hub_id is None and revision is not None:
+        raise BadSetting(f"a revision was set for {reference.name}, but only models on a hub have revisions")
+    match reference.source:
+        case Source.DEMO:
+            return Fetched(demo.find(), demo.WEIGHTS_SHA256[:12])
+        case Source.FOLDER:
+            return Fetched(_local(reference.name), None)
+        case Source.HUGGING_FACE:
+            from shortlist.hub import huggingface
+
+            snapshot = huggingface.fetch(reference.name, revision, check)
+            return Fetched(snapshot.folder, snapshot.commit)
+        case Source.MODELSCOPE:
+            from shortlist.hub import modelscope
+
+            return Fetched(modelscope.fetch(reference.name, revision, check), revision)
+
+
+def _local(name: str) -> Path:
+    path = Path(name)
+    if path.is_dir():
+        return path
+    what = "is a file; name the folder that it is in" if path.exists() else "does not exist"
+    raise ModelRefused(f"the model folder {name} {what}")
+
+
+def _look(reference: Reference, declared: Task | None, folder: Path) -> ModelFiles:
+    return inspect(folder, name=reference.text, hub_id=reference.hub_id, declared=declared)
+
+
+def _look_early(reference: Reference, declared: Task | None, folder: Path, listing: Listing | None) -> ModelFiles:
+    return inspect(
+        folder,
+        name=reference.text,
+        hub_id=reference.hub_id,
+        declared=declared,
+        listing=listing,
+        with_weights=listing is not None,
+    )

@@ -1,0 +1,90 @@
+"""A model's files from ModelScope, through its own package, which is optional.
+
+Endpoint, token and cache folder are that package's own settings (MODELSCOPE_ENDPOINT, MODELSCOPE_API_TOKEN, MODELSCOPE_CACHE).
+This module knows which files to ask for and how to say in one line what went wrong.
+"""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import Protocol
+
+from shortlist.errors import ModelRefused
+from shortlist.hub.evidence import Check
+from shortlist.hub.patterns import NEVER, SMALL_FILES, WEIGHT_FILES
+
+_PIP = 'pip install "shortlist[modelscope]"'
+_LOCAL_FOLDER = "or give the path of a local folder that holds the model"
+
+
+class _Download(Protocol):
+    """The part that we use of `modelscope.hub.snapshot_download.snapshot_download`."""
+
+    def __call__(
+        self,
+        model_id: str,
+        *,
+        revision: str | None,
+        allow_patterns: list[str],
+        ignore_patterns: list[str],
+        local_files_only: bool,
+    ) -> str: ...
+
+
+def fetch(name: str, revision: str | None, check: Check) -> Path:
+    """Bring `name` into ModelScope's cache, small files first, and return where it is.
+
+    A hub that cannot be reached is no failure when the files are in the cache already.
+
+    Raises:
+        ModelRefused: the package is missing, or the hub, the network, the disk or `check` said no.
+    """
+    try:
+        from modelscope.hub.errors import HubError
+        from modelscope.hub.snapshot_download import snapshot_download
+    except ImportError as error:
+        raise ModelRefused(f"modelscope:{name} needs the modelscope package: {_PIP}") from error
+    try:
+        check(_download(snapshot_download, name, revision, SMALL_FILES), None)
+        return _download(snapshot_download, name, revision, (*SMALL_FILES, *WEIGHT_FILES))
+    except (HubError, OSError, ValueError) as error:
+        raise ModelRefused(_explain(error, name, revision)) from error
+
+
+def _download(download: _Download, name: str, revision: str | None, patterns: tuple[str, ...]) -> Path:
+    def ask(*, local_files_only: bool) -> Path:
+        return Path(
+            download(
+                name,
+                revision=revision,
+                allow_patterns=list(patterns),
+                ignore_patterns=list(NEVER),
+                local_files_only=local_files_only,
+            )
+        )
+
+    try:
+        return ask(local_files_only=False)
+    except ConnectionError:
+        return ask(local_files_only=True)
+
+
+def _explain(error: Exception, name: str, revision: str | None) -> str:
+    """Say what happened to the download, from the status of the hub's answer where there was one."""
+    if isinstance(error.__context__, ConnectionError):
+        error = error.__context__  # the cache was asked only because the hub could not be
+    status = getattr(error, "status_code", None) or getattr(getattr(error, "response", None), "status_code", None)
+    if status == 404:
+        wanted = f"no model {name}" if revision is None else f"no model {name} with revision {revision!r}"
+        return f"ModelScope knows {wanted}: check the spelling, write {name} alone if it is on Hugging Face, {_LOCAL_FOLDER}"
+    if status in {401, 403}:
+        return f"ModelScope did not let us have {name} (status {status}): set MODELSCOPE_API_TOKEN to a token that may read it"
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return (
+            f"the disk is full while {name} was written: free some space, or set MODELSCOPE_CACHE to a folder on a larger disk"
+        )
+    return (
+        f"the download of {name} from ModelScope failed ({type(error).__name__}): check the network, "
+        f"set MODELSCOPE_ENDPOINT to a mirror that you can reach, {_LOCAL_FOLDER}"
+    )

@@ -1,0 +1,93 @@
+"""What a person writes to name a model, and where that name points.
+
+This module reads the text alone, plus one question to the file system: is there such a folder? It knows nothing of hubs'
+protocols or of what a model folder holds.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from shortlist.errors import BadSetting
+
+_DEMO = "demo"
+_MODELSCOPE = "modelscope:"
+_HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
+_FOLDER_STARTS = (".", "/", "~")
+_FORMS = "OWNER/NAME on Hugging Face, modelscope:OWNER/NAME, a local folder such as ./my-model, or demo"
+
+
+class Source(StrEnum):
+    """Where a model's files come from."""
+
+    DEMO = "demo"
+    FOLDER = "folder"
+    HUGGING_FACE = "huggingface"
+    MODELSCOPE = "modelscope"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """One model, named.
+
+    Attributes:
+        source: Where its files come from.
+        name: `OWNER/NAME` on a hub, the absolute path of a local folder, or `demo`.
+    """
+
+    source: Source
+    name: str
+
+    @property
+    def text(self) -> str:
+        """The name as a person would write it again."""
+        return _MODELSCOPE + self.name if self.source is Source.MODELSCOPE else self.name
+
+    @property
+    def basename(self) -> str:
+        """The last part of the name, short enough to be asked for in a request."""
+        return Path(self.name).name if self.source is Source.FOLDER else self.name.rsplit("/", maxsplit=1)[-1]
+
+    @property
+    def hub_id(self) -> str | None:
+        """`OWNER/NAME` when the name was given out by a hub and so says what the model is; None for a folder's own name."""
+        return self.name if self.source in {Source.HUGGING_FACE, Source.MODELSCOPE} else None
+
+
+def parse(text: str) -> Reference:
+    """Say where `text` points. A folder that exists wins over a hub's model of the same spelling.
+
+    Raises:
+        BadSetting: the text is none of the forms a model can be named in.
+    """
+    text = text.strip()
+    if text == _DEMO:
+        return Reference(Source.DEMO, text)
+    if text.startswith(_MODELSCOPE):
+        return Reference(Source.MODELSCOPE, _hub_id(text.removeprefix(_MODELSCOPE), text))
+    if text.startswith(_FOLDER_STARTS) or _is_folder(text):
+        return Reference(Source.FOLDER, str(_absolute(text)))
+    return Reference(Source.HUGGING_FACE, _hub_id(text, text))
+
+
+def _is_folder(text: str) -> bool:
+    try:
+        return bool(text) and Path(text).is_dir()
+    except OSError:
+        return False
+
+
+def _absolute(text: str) -> Path:
+    try:
+        return Path(text).expanduser().resolve()
+    except (RuntimeError, OSError, ValueError) as error:
+        raise BadSetting(f"the model {text!r} is not a path that can be followed: {error}") from error
+
+
+def _hub_id(candidate: str, text: str) -> str:
+    if not _HUB_ID.fullmatch(candidate) or ".." in candidate or "--" in candidate or candidate.endswith((".git", ".", "-")):
+        raise BadSetting(f"{text!r} does not name a model; write {_FORMS}")
+    return candidate

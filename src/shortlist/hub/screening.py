@@ -1,0 +1,104 @@
+"""What no folder may hold, or lack, whatever kind of model it is.
+
+These rules come before any question of kind: weights are read from safetensors only, no code of a model is ever run, and a
+checkpoint that the engines cannot read is refused before gigabytes are fetched.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from shortlist.errors import ModelRefused
+from shortlist.hub.evidence import Evidence
+
+_PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl"})
+_LIBRARY = "sentence_transformers."
+
+
+def screen(evidence: Evidence, *, with_weights: bool = True) -> None:
+    """Pass a folder that could be served, if only its kind is known.
+
+    Args:
+        evidence: What the folder says.
+        with_weights: Whether the weights should be listed by now; False while only the small files are here.
+
+    Raises:
+        ModelRefused: it is an adapter, a GGUF file, quantised, without safetensors weights, or needs code of its own.
+    """
+    _refuse_adapter(evidence)
+    _refuse_missing_config(evidence)
+    _refuse_own_code(evidence)
+    _refuse_quantised(evidence)
+    if with_weights:
+        _refuse_missing_weights(evidence)
+        _refuse_missing_shards(evidence)
+
+
+def _refuse_adapter(evidence: Evidence) -> None:
+    if "adapter_config.json" in evidence.listing:
+        raise ModelRefused(
+            f"{evidence.name} is an adapter, not a whole model: merge it into its base model and serve the result"
+        )
+
+
+def _refuse_missing_config(evidence: Evidence) -> None:
+    if evidence.config is not None:
+        return
+    if _has(evidence, {".gguf"}):
+        raise ModelRefused(
+            f"{evidence.name} holds GGUF files, which only llama.cpp reads and which often lack the ranking head: "
+            "name the original model instead"
+        )
+    raise ModelRefused(f"{evidence.name} has no config.json, so it is not a model that can be loaded")
+
+
+def _refuse_own_code(evidence: Evidence) -> None:
+    """Refuse what loads only by running Python from the model's folder."""
+    if (evidence.config or {}).get("auto_map") or evidence.tokenizer_config.get("auto_map"):
+        raise ModelRefused(
+            f"{evidence.name} needs code of its own (auto_map); Shortlist never runs code that comes with a model"
+        )
+    strange = next((module.type for module in evidence.modules if not module.type.startswith(_LIBRARY)), None)
+    if strange is not None:
+        raise ModelRefused(
+            f"{evidence.name} needs code of its own ({strange}); Shortlist never runs code that comes with a model"
+        )
+
+
+def _refuse_quantised(evidence: Evidence) -> None:
+    settings = (evidence.config or {}).get("quantization_config")
+    if settings:
+        method = settings.get("quant_method", "unknown method") if isinstance(settings, dict) else "unknown method"
+        raise ModelRefused(
+            f"{evidence.name} is quantised ({method}), and scores of quantised rankers are not verified yet: "
+            "name the original model instead"
+        )
+
+
+def _refuse_missing_weights(evidence: Evidence) -> None:
+    home = evidence.weights_path.rstrip("/") or "."
+    if any(path.endswith(".safetensors") and str(PurePosixPath(path).parent) == home for path in evidence.listing):
+        return
+    if _has(evidence, _PICKLES):
+        raise ModelRefused(
+            f"{evidence.name} has its weights only as pickles, which can run code when opened: "
+            "name a model with .safetensors files, or convert this one"
+        )
+    found = "GGUF" if _has(evidence, {".gguf"}) else "ONNX" if _has(evidence, {".onnx"}) else None
+    if found is not None:
+        raise ModelRefused(
+            f"{evidence.name} has its weights only as {found}; Shortlist reads .safetensors: name the original model"
+        )
+    raise ModelRefused(f"{evidence.name} has no .safetensors weights; if a download was cut short, download it again")
+
+
+def _refuse_missing_shards(evidence: Evidence) -> None:
+    home = PurePosixPath(evidence.weights_path)
+    missing = [shard for shard in evidence.shards if (home / shard).as_posix() not in evidence.listing]
+    if missing:
+        others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise ModelRefused(f"{evidence.name} is incomplete, {missing[0]}{others} is missing: download it again")
+
+
+def _has(evidence: Evidence, suffixes: set[str] | frozenset[str]) -> bool:
+    return any(PurePosixPath(path).suffix.lower() in suffixes for path in evidence.listing)
