@@ -65,8 +65,10 @@ class Speller:
         self.path = path
         self.digest = hashlib.sha256(content).hexdigest()
         self._added = {str(token["content"]): int(token["id"]) for token in fields.get("added_tokens") or ()}
-        self._full = _bare(fields)
-        self._user = self._full if control_tokens == "official" else _bare(_without_added(fields, self._added))
+        self._full = Tokenizer.from_str(content.decode())
+        self._full.no_padding()
+        self._full.no_truncation()
+        self._user = self._full if control_tokens == "official" else _without_added(self._full, fields)
         self._controls = _any_of(self._added) if control_tokens == "neutral" else None
         self._num_neutralised = 0
         self._lock = threading.Lock()
@@ -159,15 +161,18 @@ def _parse(path: Path, content: bytes) -> dict[str, Any]:
     return dict(fields)
 
 
-def _bare(fields: dict[str, Any]) -> Tokenizer:
-    """Build a tokenizer that adds nothing and cuts nothing, whatever its file says."""
-    return Tokenizer.from_str(json.dumps(fields | {"post_processor": None, "truncation": None, "padding": None}))
-
-
-def _without_added(fields: dict[str, Any], added: dict[str, int]) -> dict[str, Any]:
+def _without_added(full: Tokenizer, fields: dict[str, Any]) -> Tokenizer:
+    """Return a tokenizer that has no added tokens and otherwise reads text as `full` does."""
+    added = {token["content"] for token in fields.get("added_tokens") or ()}
     model = fields["model"]
-    vocab = {token: number for token, number in model["vocab"].items() if token not in added}
-    return fields | {"added_tokens": [], "model": model | {"vocab": vocab}}
+    if added.intersection(model["vocab"]):
+        ordinary = {token: number for token, number in model["vocab"].items() if token not in added}
+        full = Tokenizer.from_str(json.dumps(fields | {"added_tokens": [], "model": model | {"vocab": ordinary}}))
+    # The model itself is shared, not copied.
+    user = Tokenizer(full.model)
+    user.normalizer = full.normalizer
+    user.pre_tokenizer = full.pre_tokenizer
+    return user
 
 
 def _any_of(tokens: Iterable[str]) -> re.Pattern[str] | None:
