@@ -1,0 +1,104 @@
+"""Attention over packed prompts that share heads: the one part of the model in which tokens see each other.
+
+Knows where in a pack the queries and keys of every prompt lie, and nothing of layers, weights or requests. `attention` is
+the whole interface; a faster one takes its place without touching the model.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Final
+
+import torch
+from torch import Tensor
+
+_QUERY_BLOCK: Final = 128
+"""Rows of scores held at once; bounds memory to heads x block x longest prompt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One run of tokens that attends to a head and, causally, to itself.
+
+    Attributes:
+        queries: Rows of q (and of the result), for the last `len(queries)` tokens of `own`.
+        own: Rows of k and v of the run itself.
+        head: Rows of k and v of the head that comes before it; empty when it has none, or is one.
+        is_scored: Whether the run's last token is read from.
+    """
+
+    queries: range
+    own: range
+    head: range
+    is_scored: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where everything lies in a pack of `num_tokens` tokens."""
+
+    spans: tuple[Span, ...]
+    num_tokens: int
+
+    @property
+    def scored_rows(self) -> list[int]:
+        """The row of the last token of every scored run, in order."""
+        return [span.own[-1] for span in self.spans if span.is_scored]
+
+    def pruned(self) -> Layout:
+        """Return the layout with one query per scored run, its last token, and no others."""
+        scored = (span for span in self.spans if span.is_scored)
+        spans = (replace(span, queries=range(row, row + 1)) for row, span in enumerate(scored))
+        return replace(self, spans=tuple(spans))
+
+
+def attention(q_QHD: Tensor, k_TGD: Tensor, v_TGD: Tensor, layout: Layout) -> Tensor:
+    """Return what every query gathers from the tokens it may see.
+
+    Each query sees the head of its span and, of the span's own tokens, itself and those before it. Scores and softmax are
+    in fp32; query heads share key heads in groups of H / G. Memory does not grow with the pack.
+
+    Shapes:
+        q_QHD: [num queries, query heads, head_dim]; k_TGD, v_TGD: [num tokens, key heads, head_dim]; result as q_QHD.
+    """
+    out_QHD = torch.empty_like(q_QHD)
+    for span in layout.spans:
+        k_SGD, v_SGD = (_rows(tensor, span.head, span.own) for tensor in (k_TGD, v_TGD))
+        rows = slice(span.queries.start, span.queries.stop)
+        _attend(q_QHD[rows], k_SGD, v_SGD, out_QHD[rows])
+    return out_QHD
+
+
+def _rows(tensor_TGD: Tensor, head: range, own: range) -> Tensor:
+    if not head or head.stop == own.start:
+        return tensor_TGD[(head or own).start : own.stop]
+    return torch.cat([tensor_TGD[head.start : head.stop], tensor_TGD[own.start : own.stop]])
+
+
+def _attend(q_QHD: Tensor, k_SGD: Tensor, v_SGD: Tensor, out_QHD: Tensor) -> None:
+    """Fill `out_QHD`; the queries are the last of the keys' tokens."""
+    num_queries, num_heads, width = q_QHD.shape
+    num_keys, groups, _ = k_SGD.shape
+    first = num_keys - num_queries
+    k_GDS = k_SGD.float().permute(1, 2, 0)
+    v_GSD = v_SGD.transpose(0, 1)
+    for start in range(0, num_queries, _QUERY_BLOCK):
+        stop = min(start + _QUERY_BLOCK, num_queries)
+        seen = first + stop
+        # The query heads of one key head are stacked, so that one product serves them all.
+        q_GrnD = q_QHD[start:stop].view(stop - start, groups, -1, width).permute(1, 2, 0, 3)
+        q_GMD = q_GrnD.reshape(groups, -1, width).float() / math.sqrt(width)
+        scores_GMS = torch.bmm(q_GMD, k_GDS[:, :, :seen])
+        _hide_future(scores_GMS.view(groups, -1, stop - start, seen)[..., first + start :])
+        weights_GMS = torch.softmax(scores_GMS, dim=-1).to(v_SGD.dtype)
+        mixed_GMD = torch.bmm(weights_GMS, v_GSD[:, :seen])
+        mixed_nHD = mixed_GMD.view(groups, -1, stop - start, width).permute(2, 0, 1, 3)
+        out_QHD[start:stop] = mixed_nHD.reshape(stop - start, num_heads, width)
+
+
+def _hide_future(scores_GRnn: Tensor) -> None:
+    size = scores_GRnn.shape[-1]
+    if size > 1:
+        future_nn = torch.ones(size, size, dtype=torch.bool, device=scores_GRnn.device).triu_(1)
+        scores_GRnn.masked_fill_(future_nn, -math.inf)

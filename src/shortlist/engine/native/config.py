@@ -1,0 +1,136 @@
+"""The shape of a Qwen3 model, read from its `config.json`, with everything this engine does not implement refused by name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from shortlist.errors import ModelRefused
+
+_CAUSAL: Final = frozenset({"Qwen3ForCausalLM", "Qwen3Model"})
+_CLASSIFIER: Final = "Qwen3ForSequenceClassification"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Qwen3Config:
+    """What the engine needs to know of a model.
+
+    Attributes:
+        is_tied: Whether the vocabulary head is the embedding matrix.
+        is_classifier: Whether the checkpoint is a reranker converted to a classifier with one output.
+    """
+
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_layers: int
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    max_positions: int
+    norm_eps: float
+    rope_theta: float
+    is_tied: bool
+    is_classifier: bool
+
+    @classmethod
+    def read(cls, folder: Path) -> Qwen3Config:
+        """Return the shape of the model in `folder`.
+
+        Raises:
+            ModelRefused: `config.json` is missing or broken, or asks for something this engine does not implement.
+        """
+        path = folder / "config.json"
+        fields = _Fields(path, _load(path))
+        _refuse_unknown(fields)
+        hidden, heads = fields.count("hidden_size"), fields.count("num_attention_heads")
+        config = cls(
+            vocab_size=fields.count("vocab_size"),
+            hidden_size=hidden,
+            intermediate_size=fields.count("intermediate_size"),
+            num_layers=fields.count("num_hidden_layers"),
+            num_heads=heads,
+            num_kv_heads=fields.count("num_key_value_heads", heads),
+            head_dim=fields.count("head_dim", hidden // heads),
+            max_positions=fields.count("max_position_embeddings"),
+            norm_eps=fields.positive("rms_norm_eps", fields.get("rms_norm_eps", 1e-6)),
+            rope_theta=_rope_theta(fields),
+            is_tied=fields.get("tie_word_embeddings", False) is True,
+            is_classifier=_CLASSIFIER in fields.get("architectures", ()),
+        )
+        if config.num_heads % config.num_kv_heads:
+            raise fields.refusal("num_key_value_heads", "does not divide num_attention_heads")
+        if config.head_dim % 2:
+            raise fields.refusal("head_dim", "is odd, and rotary positions turn pairs")
+        return config
+
+
+@dataclass(frozen=True, slots=True)
+class _Fields:
+    """The fields of one file, which knows its name for the messages."""
+
+    path: Path
+    found: Mapping[str, Any]
+
+    def get(self, name: str, default: object = None) -> Any:
+        value = self.found.get(name)
+        return default if value is None else value
+
+    def count(self, name: str, default: int | None = None) -> int:
+        value = self.get(name, default)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise self.refusal(name, "is not a positive whole number")
+        return value
+
+    def positive(self, name: str, value: object) -> float:
+        if not isinstance(value, int | float) or not value > 0:
+            raise self.refusal(name, "is not a positive number")
+        return float(value)
+
+    def refusal(self, name: str, why: str) -> ModelRefused:
+        return ModelRefused(f"{self.path}: {name} {why} (it is {self.found.get(name)!r}).")
+
+
+def _load(path: Path) -> Mapping[str, Any]:
+    try:
+        fields = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ModelRefused(f"{path} cannot be read as JSON.") from error
+    if not isinstance(fields, dict):
+        raise ModelRefused(f"{path} is not a JSON object.")
+    return fields
+
+
+def _refuse_unknown(fields: _Fields) -> None:
+    required: dict[str, tuple[object, ...]] = {
+        "model_type": ("qwen3",),
+        "hidden_act": ("silu",),
+        "attention_bias": (False,),
+        "use_sliding_window": (False,),
+        "is_causal": (True,),
+        "quantization_config": (),
+    }
+    for name, allowed in required.items():
+        value = fields.get(name)
+        is_needed = name == "model_type"
+        if value not in allowed and (value is not None or is_needed):
+            raise fields.refusal(name, "is not implemented by the native engine")
+    if any(kind != "full_attention" for kind in fields.get("layer_types", ())):
+        raise fields.refusal("layer_types", "has layers other than full_attention, which the native engine does not implement")
+    architectures = fields.get("architectures", ())
+    if not (_CAUSAL | {_CLASSIFIER}).intersection(architectures):
+        raise fields.refusal("architectures", "names none that the native engine implements")
+
+
+def _rope_theta(fields: _Fields) -> float:
+    """Return the base of the rotary positions, from either style of configuration, transformers 5's or the older."""
+    for name in ("rope_parameters", "rope_scaling"):
+        scaling = fields.get(name, {})
+        kind = scaling.get("rope_type", scaling.get("type", "default")) if isinstance(scaling, dict) else None
+        if kind != "default":
+            raise fields.refusal(name, "asks for scaled rotary positions, which the native engine does not implement")
+    modern = fields.get("rope_parameters", {})
+    return fields.positive("rope_theta", modern.get("rope_theta", fields.get("rope_theta")))

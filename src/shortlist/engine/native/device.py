@@ -1,0 +1,52 @@
+"""Where to compute and in what: turns the settings `device` and `dtype` into torch's own, or says why not."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+
+from shortlist.errors import BadSetting
+
+_DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device called `name`; "auto" is the first CUDA device, or the CPU when there is none.
+
+    Raises:
+        BadSetting: torch does not know it, or this machine does not have it.
+    """
+    if name == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise BadSetting(f"device is {name!r}; it can be auto, cpu, cuda or cuda:N.") from error
+    if device.type not in {"cpu", "cuda"}:
+        raise BadSetting(f"device is {name!r}; it can be auto, cpu, cuda or cuda:N.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise BadSetting(f"device is {name!r}, but torch sees {torch.cuda.device_count()} CUDA devices here.")
+    return device
+
+
+def pick_dtype(name: str, device: torch.device) -> torch.dtype:
+    """Return the dtype called `name`; "auto" is bfloat16 where the device computes in it natively, else float32.
+
+    Raises:
+        BadSetting: it is not one we compute in, or not on this device.
+    """
+    if name == "auto":
+        return torch.bfloat16 if _has_bfloat16(device) else torch.float32
+    if name not in _DTYPES:
+        raise BadSetting(f"dtype is {name!r}; it can be auto, {', '.join(_DTYPES)}.")
+    if name == "float16" and device.type == "cpu":
+        raise BadSetting("dtype is 'float16', which CPUs emulate many times slower; use bfloat16 or float32.")
+    return _DTYPES[name]
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    able = torch.cpu.get_capabilities()
+    return any(able.get(feature, False) for feature in ("avx512_bf16", "amx_bf16", "bf16"))

@@ -1,0 +1,235 @@
+"""The native engine: a loaded model and the one thread that computes on it.
+
+Knows how to run batches one after another away from the event loop, and how to fail: a batch that does not fit or cannot
+be computed fails alone; a device that is gone takes the thread with it, and everyone waiting is told. Knows nothing of
+requests, queues or callers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import queue
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol, cast
+
+import torch
+
+from shortlist.engine.base import EngineInfo, ScoreScale
+from shortlist.engine.native.config import Qwen3Config
+from shortlist.engine.native.device import pick_device, pick_dtype
+from shortlist.engine.native.qwen3 import Qwen3
+from shortlist.engine.native.runner import Runner
+from shortlist.engine.native.weights import ANSWER_IDS, digest, load_weights
+from shortlist.errors import BadSetting, EngineError, EngineOutOfMemory, EngineUnavailable, ServiceError
+from shortlist.types import Batch, Task, Value, Vector
+
+ENGINE_VERSION: Final = 1
+"""Raised by every change that can change a number; part of the fingerprint."""
+
+logger = logging.getLogger(__name__)
+
+
+class BatchRunner(Protocol):
+    """What the thread drives: computes one batch, on the calling thread."""
+
+    def run(self, batch: Batch) -> list[Value]:
+        """Return one value per item, in the batch's order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Job:
+    batch: Batch
+    result: Future[list[Value]]
+
+
+class NativeEngine:
+    """An `Engine` with one device thread.
+
+    Args:
+        runner: Computes batches; used by the thread only.
+        info: What this engine is.
+    """
+
+    def __init__(self, runner: BatchRunner, info: EngineInfo) -> None:
+        self._info = info
+        self._runner: BatchRunner | None = runner
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._gone: EngineUnavailable | None = None
+        self._thread = threading.Thread(target=self._serve, name="shortlist-device", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path,
+        *,
+        task: Task,
+        max_model_len: int,
+        device: str = "auto",
+        dtype: str = "auto",
+        answer_ids: tuple[int, int] = ANSWER_IDS,
+    ) -> NativeEngine:
+        """Return an engine for the model in `folder`; takes as long as reading the weights twice.
+
+        Raises:
+            ModelRefused: the folder does not hold a model that this engine computes.
+            BadSetting: `device`, `dtype` or `max_model_len` cannot be had.
+        """
+        place = pick_device(device)
+        compute = pick_dtype(dtype, place)
+        config = Qwen3Config.read(folder)
+        if max_model_len > config.max_positions:
+            raise BadSetting(f"max_model_len is {max_model_len}, but {folder} reads at most {config.max_positions} tokens.")
+        weights = load_weights(folder, config, task=task, dtype=compute, device=place, answer_ids=answer_ids)
+        spelled = str(compute).removeprefix("torch.")
+        info = EngineInfo(
+            fingerprint=f"native{ENGINE_VERSION}-torch{torch.__version__}-{place.type}-{spelled}-{digest(folder)}",
+            tasks=frozenset({task}),
+            max_model_len=max_model_len,
+            score_scale=ScoreScale.LOG_ODDS,
+            dimensions=config.hidden_size if task is Task.EMBED else None,
+            device=str(place),
+            dtype=spelled,
+        )
+        return cls(Runner(Qwen3(config, weights), max_model_len=max_model_len), info)
+
+    @property
+    def info(self) -> EngineInfo:
+        """What this engine is."""
+        return self._info
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether batches can still be computed."""
+        return self._gone is None
+
+    async def score(self, batch: Batch) -> Sequence[float]:
+        """Return the log-odds of relevance of every item. See `Engine`."""
+        return cast("list[float]", await self._submit(batch, Task.RERANK))
+
+    async def embed(self, batch: Batch) -> Sequence[Vector]:
+        """Return a unit vector for every item. See `Engine`."""
+        return cast("list[Vector]", await self._submit(batch, Task.EMBED))
+
+    def close(self) -> None:
+        """Stop the thread after the batch it is computing, fail those that wait, and free the model."""
+        self._leave(EngineUnavailable("The engine was closed."))
+        self._jobs.put(None)
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    # -- on the event loop --
+
+    async def _submit(self, batch: Batch, task: Task) -> list[Value]:
+        if task not in self._info.tasks or batch.task is not task:
+            raise EngineError(f"This engine was asked to {task.value}, which is not what it or the batch is for.")
+        job = _Job(batch, Future())
+        with self._lock:
+            if self._gone is not None:
+                raise EngineUnavailable(self._gone.message)
+            self._jobs.put(job)
+        return await asyncio.wrap_future(job.result)
+
+    # -- on the device thread --
+
+    def _serve(self) -> None:
+        reason = "The engine was closed."
+        try:
+            while (job := self._jobs.get()) is not None:
+                if self._gone is None:
+                    self._do(job)
+                else:
+                    _fail(job, EngineUnavailable(self._gone.message))
+        except BaseException as error:  # whatever ended the thread, everyone waiting must be told
+            reason = f"The engine's device thread died ({type(error).__name__})."
+            logger.critical(reason, exc_info=error)
+        job = None
+        self._leave(EngineUnavailable(reason))
+        self._runner = None
+        gc.collect()
+
+    def _leave(self, reason: EngineUnavailable) -> None:
+        """Take no more work, and fail what waits. The first reason stays."""
+        with self._lock:
+            self._gone = self._gone or reason
+            message = self._gone.message
+        while (job := _next_or_none(self._jobs)) is not None:
+            _fail(job, EngineUnavailable(message))
+
+    def _do(self, job: _Job) -> None:
+        if not job.result.set_running_or_notify_cancel():
+            return
+        try:
+            outcome = self._attempt(job.batch)
+        except BaseException as error:
+            failure = EngineUnavailable(f"The engine's device thread died ({type(error).__name__}).")
+            self._leave(failure)
+            job.result.set_exception(failure)
+            raise
+        if isinstance(outcome, ServiceError):
+            job.result.set_exception(outcome)
+        else:
+            job.result.set_result(outcome)
+
+    def _attempt(self, batch: Batch) -> list[Value] | ServiceError:
+        """Return the values, or the error that is the batch's own.
+
+        Errors are made after their `except`, by which time the frames that held the batch's tensors are gone.
+
+        Raises:
+            torch.AcceleratorError: the device is lost, and with it this engine.
+        """
+        if self._runner is None:
+            raise RuntimeError("The device thread outlived its model. This is a bug.")
+        problem = ""
+        try:
+            return self._runner.run(batch)
+        except torch.AcceleratorError:
+            raise
+        except ServiceError as error:
+            return error.with_traceback(None)
+        except (torch.OutOfMemoryError, MemoryError):
+            is_memory = True
+        except Exception as error:  # the batch's fault until shown otherwise; the scheduler retries its halves
+            is_memory = _is_cpu_out_of_memory(error)
+            problem = type(error).__name__
+            if not is_memory:
+                logger.exception("A batch of %d items could not be computed.", len(batch.items))
+        if is_memory:
+            _free_device_memory()
+            return EngineOutOfMemory(f"A batch of {batch.num_tokens} tokens did not fit into the device's memory.")
+        return EngineError(f"The batch could not be computed ({problem}).")
+
+
+def _next_or_none(jobs: queue.SimpleQueue[_Job | None]) -> _Job | None:
+    while True:
+        try:
+            job = jobs.get_nowait()
+        except queue.Empty:
+            return None
+        if job is not None:
+            return job
+
+
+def _fail(job: _Job, error: EngineUnavailable) -> None:
+    if job.result.set_running_or_notify_cancel():
+        job.result.set_exception(error)
+
+
+def _is_cpu_out_of_memory(error: Exception) -> bool:
+    """Tell torch's CPU allocator's failure, which has no class of its own, from other errors."""
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+
+
+def _free_device_memory() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,146 @@
+"""From a batch of prompts to numbers: packs them, runs the model, reads scores or vectors off the final states.
+
+Knows the batch and the model; knows nothing of threads, event loops or requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F  # noqa: N812 - its usual name
+from torch import Tensor
+
+from shortlist.engine.native.attention import Layout, Span
+from shortlist.engine.native.qwen3 import Qwen3
+from shortlist.errors import EngineError
+from shortlist.types import Batch, Ids, Task, TokenPrompt, Value
+
+_NOTHING = range(0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pack:
+    """A batch laid out for the model: every head once, each followed by its prompts.
+
+    Attributes:
+        order: For every scored run of the layout, the item of the batch it is.
+
+    Shapes:
+        ids_T, positions_T: [num tokens].
+    """
+
+    ids_T: npt.NDArray[np.int64]
+    positions_T: npt.NDArray[np.int64]
+    layout: Layout
+    order: tuple[int, ...]
+
+
+class Runner:
+    """Computes batches on one model, one at a time.
+
+    Args:
+        model: The model, loaded.
+        max_model_len: Longest prompt in tokens, head included.
+    """
+
+    def __init__(self, model: Qwen3, *, max_model_len: int) -> None:
+        self._model = model
+        self._max_model_len = max_model_len
+
+    def run(self, batch: Batch) -> list[Value]:
+        """Return one value per item, in the batch's order: log-odds of relevance, or a unit vector.
+
+        Shapes:
+            vectors: each [hidden width] float32.
+
+        Raises:
+            EngineError: a prompt is not token ids, too long, or has ids that the model lacks.
+            torch.OutOfMemoryError: it did not fit.
+        """
+        pack = self._pack(batch)
+        with torch.inference_mode():
+            states_BW = self._states(pack)
+            found = _vectors(states_BW) if batch.task is Task.EMBED else self._log_odds(states_BW)
+        values: dict[int, Value] = dict(zip(pack.order, found, strict=True))
+        return [values[index] for index in range(len(batch.items))]
+
+    def _states(self, pack: Pack) -> Tensor:
+        device = self._model.device
+        ids_T, positions_T = (torch.from_numpy(array).to(device) for array in (pack.ids_T, pack.positions_T))
+        return self._model.final_states(ids_T, positions_T, pack.layout)
+
+    def _log_odds(self, states_BW: Tensor) -> Sequence[Value]:
+        answer_W = self._model.weights.answer
+        if answer_W is None:
+            raise EngineError("This engine was loaded to embed; it cannot rerank.")
+        # Row by row, so that a score does not depend on how many there are.
+        return [float(score) for score in (states_BW * answer_W).sum(-1).tolist()]
+
+    def _pack(self, batch: Batch) -> Pack:
+        prompts = [_token_prompt(item.prompt) for item in batch.items]
+        for prompt in prompts:
+            if prompt.head.num_tokens + prompt.num_tokens > self._max_model_len:
+                raise EngineError(f"A prompt is longer than the {self._max_model_len} tokens this engine reads.")
+        pack = pack_prompts(prompts)
+        if pack.ids_T.min() < 0 or pack.ids_T.max() >= self._model.config.vocab_size:
+            raise EngineError("A prompt has token ids that the model's vocabulary lacks.")
+        return pack
+
+
+def pack_prompts(prompts: Sequence[TokenPrompt]) -> Pack:
+    """Lay prompts out, those of one head together, heads in order of their first prompt."""
+    by_head: dict[int, list[int]] = {}
+    for index, prompt in enumerate(prompts):
+        by_head.setdefault(id(prompt.head), []).append(index)
+    builder = _Builder()
+    for indexes in by_head.values():
+        head = builder.add_head(prompts[indexes[0]].head.ids)
+        for index in indexes:
+            builder.add_prompt(prompts[index].ids, head)
+    layout = Layout(tuple(builder.spans), builder.num_tokens)
+    order = tuple(index for indexes in by_head.values() for index in indexes)
+    return Pack(np.concatenate(builder.ids), np.concatenate(builder.positions), layout, order)
+
+
+class _Builder:
+    """A pack being filled from the left."""
+
+    def __init__(self) -> None:
+        self.spans: list[Span] = []
+        self.ids: list[npt.NDArray[np.int64]] = []
+        self.positions: list[npt.NDArray[np.int64]] = []
+        self.num_tokens = 0
+
+    def add_head(self, ids: Ids) -> range:
+        if not len(ids):
+            return _NOTHING
+        rows = self._add(ids, first_position=0)
+        self.spans.append(Span(rows, rows, _NOTHING, is_scored=False))
+        return rows
+
+    def add_prompt(self, ids: Ids, head: range) -> None:
+        rows = self._add(ids, first_position=len(head))
+        self.spans.append(Span(rows, rows, head, is_scored=True))
+
+    def _add(self, ids: Ids, first_position: int) -> range:
+        rows = range(self.num_tokens, self.num_tokens + len(ids))
+        self.ids.append(ids.astype(np.int64))
+        self.positions.append(np.arange(first_position, first_position + len(ids), dtype=np.int64))
+        self.num_tokens = rows.stop
+        return rows
+
+
+def _token_prompt(prompt: object) -> TokenPrompt:
+    if not isinstance(prompt, TokenPrompt) or not prompt.num_tokens:
+        raise EngineError("The native engine reads prompts of token ids, at least one.")
+    return prompt
+
+
+def _vectors(states_BW: Tensor) -> Sequence[Value]:
+    """Return unit vectors, each with memory of its own, so that keeping one does not keep the batch."""
+    unit_BW = F.normalize(states_BW, dim=-1).cpu().numpy()
+    return [row.copy() for row in unit_BW]

@@ -1,0 +1,193 @@
+"""Weights from safetensors files: mapped, checked by name and shape, converted at most once.
+
+Knows the names that Qwen3 checkpoints use and the three kinds we serve: rerankers with a vocabulary head, rerankers
+converted to one-output classifiers, and embedders. Reads no other file format; a pickle can run code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from shortlist.engine.native.config import Qwen3Config
+from shortlist.engine.native.qwen3 import LayerWeights, Qwen3Weights
+from shortlist.errors import ModelRefused
+from shortlist.types import Task
+
+ANSWER_IDS: Final = (9693, 2152)
+"""Token ids of "yes" and "no". Source: the vocabulary of Qwen3; the encoder checks them against the model's own file."""
+
+_INDEX: Final = "model.safetensors.index.json"
+_SINGLE: Final = "model.safetensors"
+_FLOATS: Final = frozenset({torch.float32, torch.bfloat16, torch.float16})
+_HASH_BLOCK_BYTES: Final = 32 * 2**20
+
+
+class Checkpoint:
+    """The tensors of a model folder, by name.
+
+    Args:
+        folder: Holds `model.safetensors`, or several files and their index.
+        dtype: What matrices are converted to; those already in it stay mapped from the file, on the CPU.
+        device: Where tensors go.
+
+    Raises:
+        ModelRefused: no safetensors files, or broken ones.
+    """
+
+    def __init__(self, folder: Path, *, dtype: torch.dtype, device: torch.device) -> None:
+        self._dtype = dtype
+        self._device = device
+        self._folder = folder
+        self._files = {path: _open(path) for path in weight_files(folder)}
+        self._where = {name: file for file in self._files.values() for name in file.keys()}  # noqa: SIM118 - no mapping
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._where
+
+    def matrix(self, name: str, *shape: int) -> Tensor:
+        """Return a tensor in the compute dtype, on the device."""
+        return self._checked(name, shape).to(device=self._device, dtype=self._dtype)
+
+    def fp32(self, name: str, *shape: int) -> Tensor:
+        """Return a small tensor in fp32, on the device."""
+        return self._checked(name, shape).to(device=self._device, dtype=torch.float32)
+
+    def fp32_row(self, name: str, row: int, *shape: int) -> Tensor:
+        """Return one row of a matrix in fp32, on the device."""
+        return self._checked(name, shape)[row].to(device=self._device, dtype=torch.float32)
+
+    def _checked(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        if name not in self._where:
+            raise ModelRefused(f"{self._folder}: the weights lack {name}.")
+        tensor: Tensor = self._where[name].get_tensor(name)
+        if tuple(tensor.shape) != shape:
+            raise ModelRefused(f"{self._folder}: {name} is {list(tensor.shape)}, but config.json makes it {list(shape)}.")
+        if tensor.dtype not in _FLOATS:
+            raise ModelRefused(f"{self._folder}: {name} is {tensor.dtype}; quantised weights are not implemented.")
+        return tensor
+
+
+def load_weights(
+    folder: Path,
+    config: Qwen3Config,
+    *,
+    task: Task,
+    dtype: torch.dtype,
+    device: torch.device,
+    answer_ids: tuple[int, int] = ANSWER_IDS,
+) -> Qwen3Weights:
+    """Return a model's weights.
+
+    Args:
+        folder: The model's folder.
+        config: Its shape.
+        task: Rerankers need something that answers; embedders do not.
+        dtype: What to compute in.
+        device: Where to.
+        answer_ids: Token ids of "yes" and "no".
+
+    Raises:
+        ModelRefused: a tensor is missing, of the wrong shape or quantised, or the files are not readable safetensors.
+    """
+    files = Checkpoint(folder, dtype=dtype, device=device)
+    prefix = "model." if "model.embed_tokens.weight" in files else ""
+    return Qwen3Weights(
+        embedding=files.matrix(f"{prefix}embed_tokens.weight", config.vocab_size, config.hidden_size),
+        layers=tuple(_layer(files, f"{prefix}layers.{n}.", config) for n in range(config.num_layers)),
+        norm=files.fp32(f"{prefix}norm.weight", config.hidden_size),
+        answer=_answer(files, prefix, config, answer_ids) if task is Task.RERANK else None,
+    )
+
+
+def _layer(files: Checkpoint, at: str, config: Qwen3Config) -> LayerWeights:
+    width, inner = config.hidden_size, config.intermediate_size
+    q_width, kv_width = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
+    return LayerWeights(
+        attention_norm=files.fp32(f"{at}input_layernorm.weight", width),
+        q=files.matrix(f"{at}self_attn.q_proj.weight", q_width, width),
+        k=files.matrix(f"{at}self_attn.k_proj.weight", kv_width, width),
+        v=files.matrix(f"{at}self_attn.v_proj.weight", kv_width, width),
+        o=files.matrix(f"{at}self_attn.o_proj.weight", width, q_width),
+        q_norm=files.fp32(f"{at}self_attn.q_norm.weight", config.head_dim),
+        k_norm=files.fp32(f"{at}self_attn.k_norm.weight", config.head_dim),
+        mlp_norm=files.fp32(f"{at}post_attention_layernorm.weight", width),
+        gate=files.matrix(f"{at}mlp.gate_proj.weight", inner, width),
+        up=files.matrix(f"{at}mlp.up_proj.weight", inner, width),
+        down=files.matrix(f"{at}mlp.down_proj.weight", width, inner),
+    )
+
+
+def _answer(files: Checkpoint, prefix: str, config: Qwen3Config, answer_ids: tuple[int, int]) -> Tensor:
+    """Return the one direction whose product with a final state is logit(yes) - logit(no)."""
+    if config.is_classifier:
+        return files.fp32_row("score.weight", 0, 1, config.hidden_size)
+    head = f"{prefix}embed_tokens.weight" if config.is_tied else "lm_head.weight"
+    yes_W, no_W = (files.fp32_row(head, row, config.vocab_size, config.hidden_size) for row in answer_ids)
+    return yes_W - no_W
+
+
+# -- files --------------------------------------------------------------------------------------------------------------
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the safetensors files of a model, in a fixed order.
+
+    Raises:
+        ModelRefused: there are none, or the index names files that are not there.
+    """
+    names = [_SINGLE] if (folder / _SINGLE).is_file() else _indexed(folder / _INDEX)
+    for name in names:
+        if Path(name).name != name or not (folder / name).is_file():
+            raise ModelRefused(f"{folder / _INDEX} names {name!r}, which is not a file beside it.")
+    return [folder / name for name in names]
+
+
+def _indexed(index: Path) -> list[str]:
+    if not index.is_file():
+        raise ModelRefused(f"{index.parent} has neither {_SINGLE} nor {_INDEX}; other formats are not read.")
+    try:
+        return sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelRefused(f"{index} is not an index of safetensors files.") from error
+
+
+def _open(path: Path) -> Any:
+    try:
+        return safe_open(str(path), framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise ModelRefused(f"{path} is not a readable safetensors file.") from error
+
+
+def digest(folder: Path) -> str:
+    """Return a hash of the configuration and every byte of the weights, in hex.
+
+    Exact on purpose: two replicas may share one score cache, and a sampled hash would let a changed weight answer with
+    old scores. Blocks are hashed in parallel, at several GB/s on a few cores, from the page cache that loading has just
+    filled; the digest is the hash of the block hashes.
+
+    Raises:
+        ModelRefused: as `weight_files`.
+    """
+    total = hashlib.sha256((folder / "config.json").read_bytes())
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for path in weight_files(folder):
+            starts = range(0, path.stat().st_size, _HASH_BLOCK_BYTES)
+            total.update(str(path.stat().st_size).encode())
+            for block in pool.map(lambda start, path=path: _block_hash(path, start), starts):
+                total.update(block)
+    return total.hexdigest()
+
+
+def _block_hash(path: Path, start: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(start)
+        return hashlib.sha256(file.read(_HASH_BLOCK_BYTES)).digest()

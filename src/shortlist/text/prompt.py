@@ -1,0 +1,85 @@
+"""The words around a caller's words: the frames that Qwen3-Reranker and Qwen3-Embedding were trained with.
+
+Pure text. This module knows the exact wording and where it may be split; it knows nothing of token ids, lengths or files.
+Any change to it that could change a prompt raises `TEMPLATE_VERSION`, which is part of every cache key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+TEMPLATE_VERSION: Final = 1
+
+DEFAULT_INSTRUCTION: Final = "Given a web search query, retrieve relevant passages that answer the query"
+"""Source: the model cards of Qwen3-Reranker and Qwen3-Embedding."""
+
+INSTRUCTIONS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "web-search": DEFAULT_INSTRUCTION,
+        "question-answering": "Given a question, retrieve passages that contain the answer to the question",
+        "fact-check": "Given a claim, retrieve passages that support or refute the claim",
+        "duplicate-question": "Given a question, retrieve questions that ask for the same thing",
+        "code-search": "Given a description of a task, retrieve code that performs the task",
+        "customer-support": "Given a customer's problem, retrieve help articles that solve the problem",
+        "scientific-paper": "Given a scientific question, retrieve papers whose findings bear on the question",
+        "legal": "Given a legal question, retrieve statutes and rulings that apply to the question",
+    }
+)
+"""Instructions by short name. All but `web-search` are our own wording, in the card's style."""
+
+# -- Qwen3-Reranker -----------------------------------------------------------------------------------------------------
+
+RERANK_PREFIX: Final = (
+    "<|im_start|>system\n"
+    "Judge whether the Document meets the requirements based on the Query and the Instruct provided. "
+    'Note that the answer can only be "yes" or "no".<|im_end|>\n'
+    "<|im_start|>user\n"
+)
+"""Source: the transformers example on the model card of Qwen3-Reranker."""
+
+RERANK_SUFFIX: Final = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
+"""Source: as `RERANK_PREFIX`. The score is read at its last token."""
+
+RERANK_CONTROLS: Final = ("<|im_start|>", "<|im_end|>", "<think>", "</think>")
+"""What the frame needs to be single tokens."""
+
+RERANK_ANSWERS: Final = ("yes", "no")
+"""The words whose logits are compared, as single tokens."""
+
+
+def instruction_piece(instruction: str) -> str:
+    """Return the first piece of the body. It ends in a newline that no token reaches across."""
+    return f"<Instruct>: {instruction}\n"
+
+
+def query_piece(query: str) -> str:
+    """Return the second piece of the body. It ends before the space, which belongs to the document's first token."""
+    return f"<Query>: {query}\n<Document>:"
+
+
+def document_piece(document: str) -> str:
+    """Return the third piece of the body."""
+    return " " + document
+
+
+# -- Qwen3-Embedding ----------------------------------------------------------------------------------------------------
+
+END_OF_TEXT: Final = "<|endoftext|>"
+"""Ends every text to embed; its hidden state is the vector. Source: the tokenizer of Qwen3-Embedding, which appends it."""
+
+
+def task_piece(instruction: str) -> str:
+    """Return the first piece of a query to embed. Source: the model card of Qwen3-Embedding."""
+    return f"Instruct: {instruction}\n"
+
+
+def task_query_piece(query: str) -> str:
+    """Return the second piece of a query to embed; no space after the colon. Source: as `task_piece`."""
+    return f"Query:{query}"
+
+
+def is_framed(text: str) -> bool:
+    """Tell whether the caller has already put the query frame around a text to embed."""
+    return text.startswith("Instruct: ") and "\nQuery:" in text

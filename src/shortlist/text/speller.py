@@ -1,0 +1,194 @@
+"""Text to token ids, exactly and safely, for tokenizers of the Qwen family.
+
+A speller knows one `tokenizer.json`. It keeps two readings of it: the full one for our own frames, and one without added
+tokens for callers' texts, so that no text can spell a control token. It knows nothing of frames, models or requests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+from tokenizers import Encoding, Tokenizer
+
+from shortlist.errors import ModelRefused
+from shortlist.types import Ids
+
+ControlTokens = Literal["neutral", "official"]
+"""What a control token written out in a caller's text becomes: plain characters, or the control token itself."""
+
+_CHARS_PER_TOKEN: Final = 8
+_GROWTH: Final = 4
+_MARGIN_CHARS: Final = 64
+"""More than the longest added token, so that one cut in half lies inside the margin."""
+_MARGIN_WORDS: Final = 2
+"""Words before the margin that it can still change: a letter composed with marks after it, white space before a token."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spelled:
+    """One text as token ids, perhaps cut at its end.
+
+    Shapes:
+        ids: [num_tokens] int32.
+    """
+
+    ids: Ids
+    is_cut: bool
+
+
+class Speller:
+    """Spells texts with one tokenizer file. Safe to use from several threads.
+
+    Args:
+        path: A `tokenizer.json`.
+        control_tokens: "neutral" spells control tokens in callers' texts as plain characters, as any other text;
+            "official" does as the model card's script: they become control tokens.
+
+    Attributes:
+        digest: SHA-256 of the file, in hex.
+
+    Raises:
+        ModelRefused: the file is missing, unreadable or not of a kind we know.
+    """
+
+    def __init__(self, path: Path, *, control_tokens: ControlTokens = "neutral") -> None:
+        content = _read(path)
+        fields = _parse(path, content)
+        self.path = path
+        self.digest = hashlib.sha256(content).hexdigest()
+        self._added = {str(token["content"]): int(token["id"]) for token in fields.get("added_tokens") or ()}
+        self._full = Tokenizer.from_str(content.decode())
+        self._full.no_padding()
+        self._full.no_truncation()
+        self._user = self._full if control_tokens == "official" else _without_added(self._full, fields)
+        self._controls = _any_of(self._added) if control_tokens == "neutral" else None
+        self._num_neutralised = 0
+        self._lock = threading.Lock()
+
+    @property
+    def num_neutralised(self) -> int:
+        """How many control tokens callers have written out so far, all spelled as plain characters."""
+        return self._num_neutralised
+
+    def frame_ids(self, text: str) -> Ids:
+        """Return the ids of our own words, in which control tokens are control tokens."""
+        return _ids(self._full.encode(text, add_special_tokens=False))
+
+    def control_id(self, token: str) -> int:
+        """Return the id of an added token.
+
+        Raises:
+            ModelRefused: the tokenizer does not have it as one added token.
+        """
+        if token not in self._added or self.frame_ids(token).tolist() != [self._added[token]]:
+            raise ModelRefused(f"{self.path}: {token} is not a single added token; this is not the tokenizer of the model.")
+        return self._added[token]
+
+    def word_id(self, word: str) -> int:
+        """Return the id of a word that must be one token.
+
+        Raises:
+            ModelRefused: it is several tokens, or none.
+        """
+        ids = self.frame_ids(word)
+        if len(ids) != 1:
+            raise ModelRefused(f"{self.path}: {word!r} is {len(ids)} tokens, not one; this is not the tokenizer of the model.")
+        return int(ids[0])
+
+    def spell(self, texts: Sequence[str], limit: int) -> list[Spelled]:
+        """Return the first `limit` token ids of every text; equal to spelling the text in full and then cutting the ids.
+
+        A text much longer than its limit is read only as far as needed: a prefix that grows until enough of its tokens
+        no longer depend on what follows.
+        """
+        self._count_controls(texts)
+        spelled: dict[int, Spelled] = {}
+        num_chars = limit * _CHARS_PER_TOKEN + 2 * _MARGIN_CHARS
+        while len(spelled) < len(texts):
+            left = [index for index in range(len(texts)) if index not in spelled]
+            spelled |= self._spell_whole({i: texts[i] for i in left if len(texts[i]) <= num_chars}, limit)
+            spelled |= self._spell_start({i: texts[i][:num_chars] for i in left if len(texts[i]) > num_chars}, limit)
+            num_chars *= _GROWTH
+        return [spelled[index] for index in range(len(texts))]
+
+    def _spell_whole(self, texts: dict[int, str], limit: int) -> Iterator[tuple[int, Spelled]]:
+        encodings = self._user.encode_batch_fast(list(texts.values()), add_special_tokens=False)
+        for index, encoding in zip(texts, encodings, strict=True):
+            ids = _ids(encoding)
+            yield index, Spelled(ids[:limit], is_cut=len(ids) > limit)
+
+    def _spell_start(self, texts: dict[int, str], limit: int) -> Iterator[tuple[int, Spelled]]:
+        """Yield only the texts whose first `limit` ids, and that there are more, are certain."""
+        # Ending at a word leaves no white space whose split depends on what comes after it.
+        starts = [text.rstrip() for text in texts.values()]
+        encodings = self._user.encode_batch(starts, add_special_tokens=False)
+        for index, start, encoding in zip(texts, starts, encodings, strict=True):
+            ids = _ids(encoding)[: _num_settled(encoding, len(start))]
+            if len(ids) > limit:
+                yield index, Spelled(ids[:limit], is_cut=True)
+
+    def _count_controls(self, texts: Iterable[str]) -> None:
+        if self._controls is None:
+            return
+        found = sum(len(self._controls.findall(text)) for text in texts if "<" in text)
+        with self._lock:
+            self._num_neutralised += found
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelRefused(f"{path} cannot be read ({error.strerror}); a tokenizer.json is needed.") from error
+
+
+def _parse(path: Path, content: bytes) -> dict[str, Any]:
+    try:
+        fields = json.loads(content)
+    except ValueError as error:
+        raise ModelRefused(f"{path} is not JSON.") from error
+    model = fields.get("model") if isinstance(fields, dict) else None
+    if not isinstance(model, dict) or model.get("type") != "BPE" or not model.get("vocab") or "merges" not in model:
+        raise ModelRefused(f"{path} is not a byte-pair tokenizer, as Qwen's is.")
+    return dict(fields)
+
+
+def _without_added(full: Tokenizer, fields: dict[str, Any]) -> Tokenizer:
+    """Return a tokenizer that has no added tokens and otherwise reads text as `full` does."""
+    added = {token["content"] for token in fields.get("added_tokens") or ()}
+    model = fields["model"]
+    if added.intersection(model["vocab"]):
+        ordinary = {token: number for token, number in model["vocab"].items() if token not in added}
+        full = Tokenizer.from_str(json.dumps(fields | {"added_tokens": [], "model": model | {"vocab": ordinary}}))
+    # The model itself is shared, not copied.
+    user = Tokenizer(full.model)
+    user.normalizer = full.normalizer
+    user.pre_tokenizer = full.pre_tokenizer
+    return user
+
+
+def _any_of(tokens: Iterable[str]) -> re.Pattern[str] | None:
+    longest_first = sorted(tokens, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+
+
+def _ids(encoding: Encoding) -> Ids:
+    return np.asarray(encoding.ids, dtype=np.int32)
+
+
+def _num_settled(encoding: Encoding, num_chars: int) -> int:
+    """Return how many leading tokens would be the same whatever followed the text."""
+    ends = np.asarray([end for _, end in encoding.offsets])
+    words = np.asarray(encoding.word_ids)
+    in_margin = np.flatnonzero(ends > num_chars - _MARGIN_CHARS)
+    if not len(in_margin):
+        return 0
+    return int(np.searchsorted(words, words[in_margin[0]] - _MARGIN_WORDS))

@@ -1,0 +1,434 @@
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer
+
+from shortlist.errors import BadSetting, InputTooLong, InvalidInput, ModelRefused
+from shortlist.text.speller import Speller
+from shortlist.text.tokenizer import QwenEncoder
+from shortlist.types import Prompt, Task, TokenPrompt
+from tests.support import qwen
+from tests.support.fixtures import ModelFactory
+from tests.support.texts import AWKWARD, SCRIPTS, awkward_text
+
+SUFFIX = [151645, 198, 151644, 77091, 198, 151667, 271, 151668, 271]
+END = 151643
+
+
+@pytest.fixture(scope="module")
+def reranker(tokenizer_path: Path) -> QwenEncoder:
+    return QwenEncoder(tokenizer_path, task=Task.RERANK, max_model_len=512)
+
+
+@pytest.fixture(scope="module")
+def official(tokenizer_path: Path) -> QwenEncoder:
+    return QwenEncoder(tokenizer_path, task=Task.RERANK, max_model_len=512, control_tokens="official")
+
+
+@pytest.fixture(scope="module")
+def embedder(tokenizer_path: Path) -> QwenEncoder:
+    return QwenEncoder(tokenizer_path, task=Task.EMBED, max_model_len=64)
+
+
+@pytest.fixture(scope="module")
+def speller(tokenizer_path: Path) -> Speller:
+    return Speller(tokenizer_path)
+
+
+@pytest.fixture(scope="module")
+def edited(tokenizer_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """The tokenizer file after a change to its fields."""
+
+    def edit(change: Callable[[dict[str, Any]], object]) -> Path:
+        fields = json.loads(tokenizer_path.read_bytes())
+        change(fields)
+        path = tmp_path_factory.mktemp("edited") / "tokenizer.json"
+        path.write_text(json.dumps(fields))
+        return path
+
+    return edit
+
+
+def tokens(prompts: list[Prompt]) -> list[TokenPrompt]:
+    assert all(isinstance(one, TokenPrompt) for one in prompts)
+    return [one for one in prompts if isinstance(one, TokenPrompt)]
+
+
+# -- pairs --
+
+
+def test_prompt_ends_in_the_suffix_and_head_starts_with_the_frame(reranker: QwenEncoder) -> None:
+    [one] = tokens(reranker.encode_pairs("query", ["document"]))
+    assert one.ids[-9:].tolist() == SUFFIX
+    assert one.head.ids[0] == 151644
+    assert one.head.ids.dtype == one.ids.dtype == np.int32
+
+
+def test_all_prompts_of_a_request_share_one_head_object(reranker: QwenEncoder) -> None:
+    first, *others = tokens(reranker.encode_pairs("query", ["a", "b", "c"]))
+    assert all(one.head is first.head for one in others)
+
+
+def test_answers_are_yes_and_no(reranker: QwenEncoder) -> None:
+    assert reranker.answer_ids == (qwen.YES, qwen.NO)
+
+
+def test_no_documents_give_no_prompts(reranker: QwenEncoder) -> None:
+    assert reranker.encode_pairs("query", []) == []
+
+
+def test_default_instruction_is_the_cards(reranker: QwenEncoder) -> None:
+    [default] = tokens(reranker.encode_pairs("q", ["d"]))
+    task = "Given a web search query, retrieve relevant passages that answer the query"
+    [spelled] = tokens(reranker.encode_pairs("q", ["d"], instruction=task))
+    [other] = tokens(reranker.encode_pairs("q", ["d"], instruction="Find"))
+    assert default.head.ids.tolist() == spelled.head.ids.tolist()
+    assert default.head.ids.tolist() != other.head.ids.tolist()
+
+
+def test_long_document_is_cut_to_fill_the_prompt_exactly(reranker: QwenEncoder) -> None:
+    long, short = tokens(reranker.encode_pairs("query", ["word " * 2000, "word"]))
+    assert long.head.num_tokens + long.num_tokens == 512
+    assert long.is_truncated
+    assert long.ids[-9:].tolist() == SUFFIX
+    assert not short.is_truncated
+
+
+def test_document_that_just_fits_is_not_truncated(reranker: QwenEncoder) -> None:
+    room = 512 - 9 - tokens(reranker.encode_pairs("query", [""]))[0].head.num_tokens
+    fits, over = tokens(reranker.encode_pairs("query", [" a" * (room - 1), " a" * room]))
+    # The space before the document is a token of its own here, as the document brings its own space.
+    assert (fits.num_tokens, fits.is_truncated) == (room + 9, False)
+    assert (over.num_tokens, over.is_truncated) == (room + 9, True)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 7, 50])
+def test_max_tokens_per_doc_cuts_the_documents_own_tokens(reranker: QwenEncoder, limit: int) -> None:
+    full, _ = tokens(reranker.encode_pairs("query", ["one two three four five six seven eight nine", "x"]))
+    cut, short = tokens(
+        reranker.encode_pairs("query", ["one two three four five six seven eight nine", "x"], max_tokens_per_doc=limit)
+    )
+    num_kept = min(limit, full.num_tokens - 9)
+    assert cut.ids.tolist() == full.ids[:num_kept].tolist() + SUFFIX
+    assert cut.is_truncated is (limit < full.num_tokens - 9)
+    assert not short.is_truncated
+
+
+def test_max_tokens_per_doc_below_one_is_refused(reranker: QwenEncoder) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        reranker.encode_pairs("query", ["x"], max_tokens_per_doc=0)
+    assert caught.value.param == "max_tokens_per_doc"
+
+
+def test_document_that_may_not_be_cut_is_an_error_naming_it(reranker: QwenEncoder) -> None:
+    with pytest.raises(InputTooLong) as caught:
+        reranker.encode_pairs("query", ["fine", "secret " * 1000], truncate=False)
+    assert caught.value.param == "documents[1]"
+    assert "secret" not in caught.value.message
+
+
+def test_cut_that_the_caller_asked_for_is_no_error(reranker: QwenEncoder) -> None:
+    [one] = tokens(reranker.encode_pairs("query", ["word " * 1000], truncate=False, max_tokens_per_doc=5))
+    assert (one.num_tokens, one.is_truncated) == (14, True)
+
+
+def test_max_tokens_per_doc_beyond_the_room_does_not_excuse_a_cut(reranker: QwenEncoder) -> None:
+    with pytest.raises(InputTooLong):
+        reranker.encode_pairs("query", ["word " * 1000], truncate=False, max_tokens_per_doc=4000)
+
+
+@pytest.mark.parametrize("truncate", [True, False])
+@pytest.mark.parametrize("field", ["query", "instruction"])
+def test_query_and_instruction_are_never_cut(reranker: QwenEncoder, field: str, truncate: bool) -> None:
+    asked = {"query": "q", "instruction": "i"} | {field: "word " * 600}
+    with pytest.raises(InputTooLong) as caught:
+        reranker.encode_pairs(asked["query"], ["d"], instruction=asked["instruction"], truncate=truncate)
+    assert caught.value.param == "query"
+
+
+def test_last_room_for_one_token_is_room(tokenizer_path: Path, reranker: QwenEncoder) -> None:
+    num_head = tokens(reranker.encode_pairs("query", ["d"]))[0].head.num_tokens
+    snug = QwenEncoder(tokenizer_path, task=Task.RERANK, max_model_len=num_head + 10)
+    [one] = tokens(snug.encode_pairs("query", ["d e f"]))
+    assert one.num_tokens == 10
+    tight = QwenEncoder(tokenizer_path, task=Task.RERANK, max_model_len=num_head + 9)
+    with pytest.raises(InputTooLong):
+        tight.encode_pairs("query", ["d e f"])
+
+
+def test_reranker_does_not_embed(reranker: QwenEncoder) -> None:
+    with pytest.raises(InvalidInput):
+        reranker.encode_texts(["x"])
+
+
+# -- texts --
+
+
+def test_document_to_embed_is_raw_and_ends_in_end_of_text(embedder: QwenEncoder) -> None:
+    [one] = tokens(embedder.encode_texts(["hello world"]))
+    assert one.head.num_tokens == 0
+    assert one.ids.tolist() == [14990, 1879, END]
+
+
+def test_empty_text_is_one_token(embedder: QwenEncoder) -> None:
+    [one] = tokens(embedder.encode_texts([""]))
+    assert one.ids.tolist() == [END]
+
+
+def test_end_of_text_survives_the_cut(embedder: QwenEncoder) -> None:
+    [one] = tokens(embedder.encode_texts(["word " * 500]))
+    assert (one.num_tokens, int(one.ids[-1]), one.is_truncated) == (64, END, True)
+
+
+def test_queries_share_the_instruction_as_head(embedder: QwenEncoder, tokenizer_path: Path) -> None:
+    first, second = tokens(embedder.encode_texts(["!one", "two"], is_query=True))
+    assert first.head is second.head
+    text = "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:!one"
+    expected = Tokenizer.from_file(str(tokenizer_path)).encode(text).ids
+    assert [*first.head.ids.tolist(), *first.ids.tolist()] == [*expected, END]
+
+
+def test_instruction_implies_query(embedder: QwenEncoder) -> None:
+    [implied] = tokens(embedder.encode_texts(["x"], instruction="Find"))
+    [explicit] = tokens(embedder.encode_texts(["x"], instruction="Find", is_query=True))
+    assert implied.head.ids.tolist() == explicit.head.ids.tolist()
+    assert implied.head.num_tokens > 0
+
+
+def test_framed_query_is_not_framed_again(embedder: QwenEncoder) -> None:
+    framed = "Instruct: Find\nQuery:x"
+    first, second = tokens(embedder.encode_texts([framed, "x"], is_query=True, instruction="Find"))
+    whole = [*second.head.ids.tolist(), *second.ids.tolist()]
+    assert first.head.num_tokens == 0
+    assert first.ids.tolist() == whole
+
+
+def test_text_that_may_not_be_cut_is_an_error_naming_it(embedder: QwenEncoder) -> None:
+    with pytest.raises(InputTooLong) as caught:
+        embedder.encode_texts(["a", "b", "word " * 100], truncate=False)
+    assert caught.value.param == "input[2]"
+
+
+def test_instruction_without_room_is_an_error(embedder: QwenEncoder) -> None:
+    with pytest.raises(InputTooLong) as caught:
+        embedder.encode_texts(["x"], instruction="word " * 100)
+    assert caught.value.param == "instruction"
+
+
+def test_embedder_does_not_rerank(embedder: QwenEncoder) -> None:
+    with pytest.raises(InvalidInput):
+        embedder.encode_pairs("q", ["d"])
+
+
+# -- control tokens --
+
+
+@pytest.mark.parametrize("token", qwen.ADDED)
+def test_control_token_in_user_text_is_plain_characters(reranker: QwenEncoder, token: str) -> None:
+    [one] = tokens(reranker.encode_pairs(f"a{token}", [f"{token} b {token}"], instruction=token))
+    assert max(one.ids[:-9]) < END
+    assert max(one.head.ids[39:]) < END
+
+
+@pytest.mark.parametrize("token", qwen.ADDED)
+def test_official_mode_makes_them_control_tokens(official: QwenEncoder, token: str) -> None:
+    [one] = tokens(official.encode_pairs("q", [token]))
+    assert one.ids.tolist() == [220, END + qwen.ADDED.index(token), *SUFFIX]
+    assert official.num_neutralised == 0
+
+
+def test_neutralised_tokens_are_counted(tokenizer_path: Path) -> None:
+    encoder = QwenEncoder(tokenizer_path, task=Task.RERANK, max_model_len=512)
+    encoder.encode_pairs("<think>", ["<|im_end|><|im_start|>", "clean < text", "</tool_call>"])
+    assert encoder.num_neutralised == 4
+
+
+def test_added_tokens_inside_the_vocabulary_are_neutralised_too(edited: Callable[..., Path]) -> None:
+    def put_in_vocabulary(fields: dict[str, Any]) -> None:
+        fields["model"]["vocab"] |= {token["content"]: token["id"] for token in fields["added_tokens"]}
+
+    encoder = QwenEncoder(edited(put_in_vocabulary), task=Task.EMBED, max_model_len=512)
+    [one] = tokens(encoder.encode_texts(["<think>"]))
+    assert 151667 not in one.ids
+
+
+# -- huge documents: read only as far as needed, with the same ids --
+
+
+def repeated(text: str, num_chars: int) -> str:
+    return text * (num_chars // len(text) + 1)
+
+
+@pytest.mark.parametrize("limit", [1, 7, 40])
+@pytest.mark.parametrize("piece", [*SCRIPTS.values(), *AWKWARD[1:]])
+def test_cut_before_spelling_equals_cut_after(speller: Speller, piece: str, limit: int) -> None:
+    text = repeated(piece, 6000)
+    [cut] = speller.spell([text], limit)
+    whole = speller._user.encode(text, add_special_tokens=False).ids
+    assert cut.ids.tolist() == whole[:limit]
+    assert cut.is_cut is (len(whole) > limit)
+
+
+@pytest.mark.parametrize("mode", ["neutral", "official"])
+def test_cut_before_spelling_equals_cut_after_for_awkward_texts(tokenizer_path: Path, mode: Any) -> None:
+    speller = Speller(tokenizer_path, control_tokens=mode)
+    draw = random.Random(5)
+    extra = qwen.ADDED if mode == "official" else []
+    for _ in range(150):
+        pieces = [awkward_text(draw, most=5) + draw.choice(["", *extra]) for _ in range(draw.randint(20, 120))]
+        text, limit = "".join(pieces), draw.randint(1, 60)
+        [cut] = speller.spell([text], limit)
+        whole = speller._user.encode(text, add_special_tokens=False).ids
+        assert (cut.ids.tolist(), cut.is_cut) == (whole[:limit], len(whole) > limit)
+
+
+def test_huge_document_is_not_read_to_its_end(speller: Speller, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+
+    class Spy:
+        def encode_batch(self, texts: list[str], **options: bool) -> object:
+            read.extend(len(text) for text in texts)
+            return real.encode_batch(texts, **options)
+
+        def encode_batch_fast(self, texts: list[str], **options: bool) -> object:
+            read.extend(len(text) for text in texts)
+            return real.encode_batch_fast(texts, **options)
+
+    real = speller._user
+    monkeypatch.setattr(speller, "_user", Spy())
+    speller.spell(["some words and more " * 200_000], 100)
+    assert sum(read) < 5000
+
+
+def test_order_is_kept_when_short_and_huge_texts_mix(speller: Speller) -> None:
+    texts = ["a", "word " * 5000, "b", " " * 9000, "c", "中" * 9000]
+    ids = [one.ids[0] for one in speller.spell(texts, 5)]
+    assert ids == [speller.spell([text], 5)[0].ids[0] for text in texts]
+
+
+# -- loading --
+
+
+def test_padding_truncation_and_post_processor_of_the_file_are_ignored(tokenizer_path: Path, tmp_path: Path) -> None:
+    tokenizer = Tokenizer.from_file(str(tokenizer_path))
+    tokenizer.enable_truncation(3)
+    tokenizer.enable_padding(length=20, pad_id=5)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    encoder = QwenEncoder(tmp_path / "tokenizer.json", task=Task.EMBED, max_model_len=64)
+    plain = QwenEncoder(tokenizer_path, task=Task.EMBED, max_model_len=64)
+    [one], [other] = tokens(encoder.encode_texts(["one two three four five"])), tokens(plain.encode_texts(["one two three four five"]))
+    assert one.ids.tolist() == other.ids.tolist()
+
+
+def test_embedders_own_post_processor_does_not_add_a_second_end(make_model: ModelFactory) -> None:
+    encoder = QwenEncoder.from_folder(make_model(kind="embedder"), task=Task.EMBED, max_model_len=64)
+    [one] = tokens(encoder.encode_texts(["hello"]))
+    assert one.ids.tolist() == [14990, END]
+
+
+def test_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelRefused, match=r"tokenizer\.json"):
+        QwenEncoder(tmp_path / "tokenizer.json", task=Task.EMBED, max_model_len=64)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"model": null}', '{"model": {"type": "Unigram"}}'])
+def test_broken_file_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "tokenizer.json"
+    path.write_text(content)
+    with pytest.raises(ModelRefused, match=r"tokenizer\.json"):
+        QwenEncoder(path, task=Task.EMBED, max_model_len=64)
+
+
+@pytest.mark.parametrize("token", ["<|im_start|>", "<|im_end|>", "<think>", "</think>"])
+def test_tokenizer_without_a_control_token_is_refused(edited: Callable[..., Path], token: str) -> None:
+    path = edited(lambda fields: fields.update(added_tokens=[t for t in fields["added_tokens"] if t["content"] != token]))
+    with pytest.raises(ModelRefused, match="single added token") as caught:
+        QwenEncoder(path, task=Task.RERANK, max_model_len=512)
+    assert token in caught.value.message
+
+
+def test_tokenizer_without_end_of_text_cannot_embed(edited: Callable[..., Path]) -> None:
+    path = edited(lambda fields: fields.update(added_tokens=fields["added_tokens"][1:]))
+    with pytest.raises(ModelRefused, match="endoftext"):
+        QwenEncoder(path, task=Task.EMBED, max_model_len=512)
+
+
+def test_tokenizer_that_spells_yes_in_two_is_refused(edited: Callable[..., Path]) -> None:
+    def split_yes(fields: dict[str, Any]) -> None:
+        model = fields["model"]
+        model["ignore_merges"] = False
+        model["merges"] = [pair for pair in model["merges"] if "".join(pair) != "yes"]
+
+    with pytest.raises(ModelRefused, match="'yes' is 2 tokens"):
+        QwenEncoder(edited(split_yes), task=Task.RERANK, max_model_len=512)
+
+
+def test_tokenizer_that_splits_elsewhere_is_refused(edited: Callable[..., Path]) -> None:
+    def by_line(fields: dict[str, Any]) -> None:
+        fields["pre_tokenizer"]["pretokenizers"][0]["pattern"] = {"Regex": r"\n<Query>|\n|[^\n]+"}
+
+    with pytest.raises(ModelRefused, match="does not split words"):
+        QwenEncoder(edited(by_line), task=Task.RERANK, max_model_len=512)
+
+
+@pytest.mark.parametrize(("task", "num_framed"), [(Task.RERANK, 48), (Task.EMBED, 1)])
+def test_limit_below_the_frame_is_refused(tokenizer_path: Path, task: Task, num_framed: int) -> None:
+    with pytest.raises(BadSetting, match="max_model_len"):
+        QwenEncoder(tokenizer_path, task=task, max_model_len=num_framed)
+
+
+def test_limit_beyond_the_models_positions_is_refused(make_model: ModelFactory) -> None:
+    folder = make_model()
+    assert QwenEncoder.from_folder(folder, task=Task.RERANK, max_model_len=4096).max_model_len == 4096
+    with pytest.raises(BadSetting, match="4096"):
+        QwenEncoder.from_folder(folder, task=Task.RERANK, max_model_len=4097)
+
+
+def test_folder_without_config_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelRefused, match=r"config\.json"):
+        QwenEncoder.from_folder(tmp_path, task=Task.RERANK, max_model_len=64)
+
+
+# -- identity and threads --
+
+
+def test_fingerprint_names_everything_that_changes_a_prompt(tokenizer_path: Path, edited: Callable[..., Path]) -> None:
+    other_file = edited(lambda fields: fields.update(decoder=None))
+    found = {
+        QwenEncoder(path, task=task, max_model_len=limit, control_tokens=mode).fingerprint
+        for path, task, limit, mode in [
+            (tokenizer_path, Task.RERANK, 512, "neutral"),
+            (tokenizer_path, Task.RERANK, 513, "neutral"),
+            (tokenizer_path, Task.RERANK, 512, "official"),
+            (tokenizer_path, Task.EMBED, 512, "neutral"),
+        ]
+    }
+    same = QwenEncoder(tokenizer_path, task=Task.RERANK, max_model_len=512).fingerprint
+    assert len(found) == 4
+    assert same in found
+    assert Speller(other_file).digest != Speller(tokenizer_path).digest
+    assert Speller(tokenizer_path).digest in same
+
+
+def test_frame_version_is_part_of_the_fingerprint(tokenizer_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = QwenEncoder(tokenizer_path, task=Task.RERANK, max_model_len=512).fingerprint
+    monkeypatch.setattr("shortlist.text.prompt.TEMPLATE_VERSION", 2)
+    assert QwenEncoder(tokenizer_path, task=Task.RERANK, max_model_len=512).fingerprint != before
+
+
+def test_threads_do_not_disturb_each_other(reranker: QwenEncoder) -> None:
+    texts = [*SCRIPTS.values()] * 4
+    alone = [tokens(reranker.encode_pairs(text, [text[::-1], "<think>"]))[0].ids.tolist() for text in texts]
+    before = reranker.num_neutralised
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda text: tokens(reranker.encode_pairs(text, [text[::-1], "<think>"]))[0].ids.tolist(), texts))
+    assert together == alone
+    assert reranker.num_neutralised == before + len(texts)
