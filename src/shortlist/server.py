@@ -97,7 +97,16 @@ async def _serve(app: FastAPI, runtime: Runtime, listener: socket.socket, ready:
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn's server, which ends a stopped process as what it is: a success, not a death by signal."""
+    """Uvicorn's server, which says when it has started, and ends a stopped process as a success, not a death by signal."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.has_started = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and say so."""
+        await super().startup(sockets)
+        self.has_started.set()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -121,9 +130,8 @@ async def _stop_when_failed(runtime: Runtime, server: uvicorn.Server) -> None:
     server.should_exit = True
 
 
-async def _greet(server: uvicorn.Server, ready: Callable[[], Awaitable[None]]) -> None:
-    while not server.started:
-        await asyncio.sleep(0.01)
+async def _greet(server: _Server, ready: Callable[[], Awaitable[None]]) -> None:
+    await server.has_started.wait()
     await ready()
 
 

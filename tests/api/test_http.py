@@ -9,12 +9,12 @@ import logging
 import httpx2
 import numpy as np
 import pytest
-from tests.support.house import http, runtime
 
 from shortlist import __version__
 from shortlist.engine.fake import FakeEngine
 from shortlist.errors import EngineUnavailable
 from shortlist.types import Batch
+from tests.support.house import http, runtime
 
 ASK = {"query": "red fox", "documents": ["a cat", "the red fox", "a red cat"]}
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 from selenium import webdriver
+
 from tests.browser.chrome import browsing, missing_browser
 from tests.support.serving import free_port
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from selenium import webdriver
 from selenium.webdriver.common.by import By
+
 from tests.browser.chrome import browsing, fill, open_page, wait_for
 
 SETTLE_S = 1.5

@@ -10,6 +10,7 @@ from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+
 from tests.browser.chrome import browsing, fill, open_page, wait, wait_for
 
 pytestmark = pytest.mark.browser

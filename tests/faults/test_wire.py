@@ -10,11 +10,11 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from tests.support.house import runtime
-from tests.support.process import Served, serve, wait_until
 
 from shortlist.engine.fake import FakeEngine
 from shortlist.service.runtime import Runtime
+from tests.support.house import runtime
+from tests.support.process import Served, serve, wait_until
 
 MIB = 1024 * 1024
 

@@ -114,7 +114,7 @@ class AdmissionMachine(RuleBasedStateMachine):
             permit = self.policy.admit(num_tokens, timeout_s=timeout_s)
         except Overloaded as refusal:
             assert self.held, "an idle server refused"
-            assert refusal.retry_after_s > 0
+            assert refusal.retry_after_s > 0  # noqa: PT017 - whether it refuses is what varies
             return
         self.held.append((permit, num_tokens))
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from tests.support import qwen
 
 ModelFactory = Callable[..., Path]

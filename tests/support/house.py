@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx2
-from tests.support.words import WordEncoder
 
 from shortlist.api.app import create_app
 from shortlist.config import Settings
@@ -18,6 +18,7 @@ from shortlist.service.stack import Stack
 from shortlist.telemetry import Metrics
 from shortlist.text.base import Encoder
 from shortlist.types import Task
+from tests.support.words import WordEncoder
 
 BOTH = frozenset(Task)
 
@@ -35,7 +36,7 @@ def stack(
     aliases: tuple[str, ...] = (),
     tasks: frozenset[Task] = BOTH,
     metrics: Metrics | None = None,
-    **flat: object,
+    **flat: Any,
 ) -> Stack:
     return stack_of(
         engine or FakeEngine(),
@@ -48,7 +49,7 @@ def stack(
     )
 
 
-def runtime(*engines: Engine, **flat: object) -> Runtime:
+def runtime(*engines: Engine, **flat: Any) -> Runtime:
     """Return a runtime that serves these engines (or one fake) under the names fake, fake-1, ..."""
     metrics = Metrics()
     names = ["fake", *(f"fake-{number}" for number in range(1, len(engines)))]

@@ -21,9 +21,9 @@ def cross_encoder(folder: Path, *, num_labels: int = 1) -> Path:
         num_hidden_layers=2,
         num_attention_heads=2,
         intermediate_size=64,
-        num_labels=num_labels,
         initializer_range=0.5,
     )
+    config.num_labels = num_labels
     BertForSequenceClassification(config).save_pretrained(folder)
     AutoTokenizer.from_pretrained(DEMO).save_pretrained(folder)
     shutil.copy(DEMO / "vocab.txt", folder)

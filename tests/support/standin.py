@@ -13,9 +13,9 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
-from tests.support.script import fault
 
 from shortlist.ui import mount_page
+from tests.support.script import fault
 
 MODEL = "stand-in-reranker"
 MAX_CHARS = 400

@@ -19,6 +19,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
+from transformers.utils.logging import disable_progress_bar
 
 from shortlist.engine.base import EngineInfo, ScoreScale
 from shortlist.errors import EngineError, EngineOutOfMemory, EngineUnavailable, ModelRefused
@@ -28,6 +29,8 @@ STEP_ITEMS = 32
 """Texts that the library pads and computes together; longer batches are sorted by length and cut into such steps."""
 
 T = TypeVar("T")
+
+disable_progress_bar()  # loading is told by whoever asked for it
 
 
 class SentenceEngine(ABC):

@@ -14,11 +14,11 @@ from typing import Any
 import httpx2
 import numpy as np
 import pytest
-from tests.support.script import Answer, ScriptedServer, fault
-from tests.support.serving import free_port, serving
 
 from shortlist import errors
 from shortlist.client import AsyncClient, Client, Ranking
+from tests.support.script import Answer, ScriptedServer, fault
+from tests.support.serving import free_port, serving
 
 RANKED = {
     "id": "rerank-1",

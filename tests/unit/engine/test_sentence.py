@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
-from tests.support.models import DEMO, cross_encoder
 
 from shortlist.engine.base import ScoreScale
 from shortlist.engine.sentence import BiEncoderEngine, CrossEncoderEngine
 from shortlist.errors import EngineOutOfMemory, EngineUnavailable, ModelRefused
 from shortlist.types import Batch, Prompt, Task, TextHead, TextPrompt, WorkItem
+from tests.support.models import DEMO, cross_encoder
 
 QUERY = "how do I read a json file in python"
 DOCUMENTS = ["bake bread at 220 C", "open the file and call json.load", "pythons are large snakes", ""]

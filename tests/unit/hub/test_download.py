@@ -19,13 +19,13 @@ import httpx2
 import pytest
 from huggingface_hub import constants
 from huggingface_hub.errors import LocalEntryNotFoundError
-from tests.support.hub_server import COMMIT, HubServer, running
-from tests.support.model_folder import BI_ENCODER, CROSS_ENCODER, QWEN3, TOKENIZER, WEIGHTS, config, head, to_json, write
 
 from shortlist.errors import BadSetting, ModelRefused
 from shortlist.hub import demo, huggingface, resolve
 from shortlist.hub.kind import ModelKind
 from shortlist.types import Task
+from tests.support.hub_server import COMMIT, HubServer, running
+from tests.support.model_folder import BI_ENCODER, CROSS_ENCODER, QWEN3, TOKENIZER, WEIGHTS, config, head, to_json, write
 
 NAME = "maker/ranker"
 SOURCES = str(Path(demo.__file__).parents[2])

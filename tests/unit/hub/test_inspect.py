@@ -3,6 +3,12 @@
 from pathlib import Path
 
 import pytest
+
+from shortlist.errors import ModelRefused
+from shortlist.hub.evidence import list_files, read_evidence
+from shortlist.hub.inspect import ModelFiles, inspect
+from shortlist.hub.kind import BASES, EMBEDDERS, RERANKERS, ModelKind
+from shortlist.types import Task
 from tests.support.model_folder import (
     BI_ENCODER,
     CROSS_ENCODER,
@@ -22,12 +28,6 @@ from tests.support.model_folder import (
     to_json,
     write,
 )
-
-from shortlist.errors import ModelRefused
-from shortlist.hub.evidence import list_files, read_evidence
-from shortlist.hub.inspect import ModelFiles, inspect
-from shortlist.hub.kind import BASES, EMBEDDERS, RERANKERS, ModelKind
-from shortlist.types import Task
 
 QWEN3_HEAD = {**head("Qwen3ForSequenceClassification", "qwen3"), **TOKENIZER, **WEIGHTS}
 YES_NO = {"true_token_id": 9693, "false_token_id": 2152}

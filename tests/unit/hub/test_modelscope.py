@@ -14,12 +14,12 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from tests.support.hub_server import HubServer, running
-from tests.support.model_folder import CROSS_ENCODER, QWEN3, TOKENIZER, WEIGHTS, Files, head, write
 
 from shortlist.errors import ModelRefused
 from shortlist.hub import download, patterns, resolve
 from shortlist.hub.kind import ModelKind
+from tests.support.hub_server import HubServer, running
+from tests.support.model_folder import CROSS_ENCODER, QWEN3, TOKENIZER, WEIGHTS, Files, head, write
 
 NAME = "maker/ranker"
 TEXT = f"modelscope:{NAME}"

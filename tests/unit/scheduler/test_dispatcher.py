@@ -153,7 +153,7 @@ async def test_score_that_is_not_finite_is_an_error_of_its_item(value: float) ->
 
 async def test_vector_that_is_not_finite_is_an_error_of_its_item() -> None:
     class Broken(FakeEngine):
-        async def embed(self, batch: Batch) -> Sequence[np.ndarray]:  # type: ignore[type-arg]
+        async def embed(self, batch: Batch) -> Sequence[np.ndarray]:
             return [np.array([1.0, np.nan], np.float32) for _ in batch.items]
 
     async with running(Broken()) as dispatcher:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.support.house import running, runtime
 
 from shortlist.engine.fake import FakeEngine
 from shortlist.errors import EngineError, InvalidInput
 from shortlist.service.embed import shorten
 from shortlist.types import Batch, EmbedTask
+from tests.support.house import running, runtime
 
 
 def task(*texts: str, **rest: object) -> EmbedTask:

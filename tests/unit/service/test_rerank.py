@@ -7,8 +7,6 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.house import running, runtime
-from tests.support.words import WordEncoder
 
 from shortlist.engine.base import ScoreScale
 from shortlist.engine.fake import FakeEngine
@@ -16,6 +14,8 @@ from shortlist.errors import BadScore, DeadlineExceeded, EngineError, InputTooLo
 from shortlist.scheduler.cache import Entry
 from shortlist.service.rerank import ranking, relevance
 from shortlist.types import Batch, RerankOutcome, RerankTask, TextPrompt
+from tests.support.house import running, runtime
+from tests.support.words import WordEncoder
 
 
 def entry(value: float) -> Entry:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.support.house import running, runtime
 
 from shortlist.engine.fake import FakeEngine
 from shortlist.errors import Draining, EngineUnavailable, NotFound
 from shortlist.service.runtime import State
 from shortlist.types import Batch, EmbedTask, RerankTask
+from tests.support.house import running, runtime
 
 TASK = RerankTask(query="fox", documents=("fox", "cat"))
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.house import stack
 
 from shortlist.errors import BadSetting, InvalidInput, NotFound
 from shortlist.service.stack import Registry
 from shortlist.types import Task
+from tests.support.house import stack
 
 RERANKER = frozenset({Task.RERANK})
 EMBEDDER = frozenset({Task.EMBED})
@@ -46,7 +46,7 @@ def test_unknown_name_is_refused_with_the_known_ones(registry: Registry) -> None
 
 
 def test_model_of_another_task_is_refused_with_the_right_ones(registry: Registry) -> None:
-    with pytest.raises(InvalidInput, match="Qwen3-Embedding-0.6B does not rerank; served for that: Qwen/Qwen3-Reranker"):
+    with pytest.raises(InvalidInput, match=r"Qwen3-Embedding-0\.6B does not rerank; served for that: Qwen/Qwen3-Reranker"):
         registry.find("qwen3-embedding-0.6b", Task.RERANK)
 
 
