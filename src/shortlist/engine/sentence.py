@@ -30,7 +30,7 @@ STEP_ITEMS = 32
 
 T = TypeVar("T")
 
-disable_progress_bar()  # loading is told by whoever asked for it
+disable_progress_bar()  # type: ignore[no-untyped-call]  # loading is told by whoever asked for it
 
 
 class SentenceEngine(ABC):
