@@ -254,7 +254,7 @@ async def test_closed_server_lets_nobody_in_without_a_key() -> None:
         allowed = await client.post("/v1/rerank", json=ASK, headers={"authorization": "Bearer key-2"})
         probe = await client.get("/ready")
     assert (refused.status_code, allowed.status_code, probe.status_code) == (401, 200, 200)
-    assert refused.headers["www-authenticate"].startswith("Bearer")
+    assert refused.headers["www-authenticate"] == 'Basic realm="Shortlist"'
 
 
 async def test_people_are_sent_to_the_page_and_programs_are_told_what_this_is() -> None:

@@ -99,7 +99,7 @@ def _headers(error: ServiceError, status: int) -> dict[str, str]:
     if status == 503:
         return {"retry-after": str(RETRY_UNAVAILABLE_S)}
     if isinstance(error, Unauthenticated):
-        return {"www-authenticate": 'Bearer, Basic realm="Shortlist"'}  # Basic, so that a browser asks for the key
+        return {"www-authenticate": 'Basic realm="Shortlist"'}  # makes a browser ask; programs send Bearer unasked
     if isinstance(error, (BodyTooLarge, BodyTooSlow, Draining)):
         return {"connection": "close"}
     return {}
