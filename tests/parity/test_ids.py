@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support import qwen
+from tests.support.fixtures import ModelFactory
+from tests.support.texts import SCRIPTS, awkward_text
 from transformers import AutoTokenizer
 
 from shortlist.text.tokenizer import QwenEncoder
 from shortlist.types import Prompt, Task, TokenPrompt
-from tests.support import qwen
-from tests.support.fixtures import ModelFactory
-from tests.support.texts import SCRIPTS, awkward_text
 
 NUM_FUZZED = 20_000
 PER_REQUEST = 40
@@ -40,7 +40,11 @@ def official_pairs(folder: Path) -> OfficialPairs:
     def official(instruction: str, query: str, documents: Iterable[str], max_length: int) -> list[list[int]]:
         bodies = [f"<Instruct>: {instruction}\n<Query>: {query}\n<Document>: {document}" for document in documents]
         inputs = tokenizer(
-            bodies, padding=False, truncation="longest_first", return_attention_mask=False, max_length=max_length - len(prefix) - len(suffix)
+            bodies,
+            padding=False,
+            truncation="longest_first",
+            return_attention_mask=False,
+            max_length=max_length - len(prefix) - len(suffix),
         )
         return [prefix + ids + suffix for ids in inputs["input_ids"]]
 
@@ -151,12 +155,17 @@ def test_embedder_queries(make_model: ModelFactory, official_texts: Callable[...
         task = clean_text(draw)
         queries = [clean_text(draw) for _ in range(50)] + [*SCRIPTS.values(), ""]
         ours = spelled(encoder.encode_texts(queries, instruction=task))
-        framed = [query if query.startswith("Instruct: ") and "\nQuery:" in query else f"Instruct: {task}\nQuery:{query}" for query in queries]
+        framed = [
+            query if query.startswith("Instruct: ") and "\nQuery:" in query else f"Instruct: {task}\nQuery:{query}"
+            for query in queries
+        ]
         assert ours == official_texts(framed, 4096), task
 
 
 @pytest.mark.parametrize("limit", [2, 3, 10, 33])
-def test_embedder_cuts_as_officially(make_model: ModelFactory, official_texts: Callable[..., list[list[int]]], limit: int) -> None:
+def test_embedder_cuts_as_officially(
+    make_model: ModelFactory, official_texts: Callable[..., list[list[int]]], limit: int
+) -> None:
     encoder = encoder_of(make_model(kind="embedder"), Task.EMBED, limit)
     texts = [text * repeat for text in SCRIPTS.values() for repeat in (1, 300)]
     assert spelled(encoder.encode_texts(texts)) == official_texts(texts, limit)

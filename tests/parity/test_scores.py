@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from tests.support.fixtures import ModelFactory
+from tests.support.native import Reference, head_of, model_of, prompt_of, run, scores
 
 from shortlist.engine.native.qwen3 import Qwen3
 from shortlist.types import Task, TokenHead, TokenPrompt
-from tests.support.fixtures import ModelFactory
-from tests.support.native import Reference, head_of, model_of, prompt_of, run, scores
 
 LENGTHS = [1, 2, 3, 9, 63, 64, 65, 127, 128, 129, 300, 511, 512, 513, 1000, 2000]
 SCORE_BOUND = 1e-4
@@ -31,7 +31,9 @@ def reference(make_model: ModelFactory) -> Reference:
 def mixed() -> list[TokenPrompt]:
     """Three heads, prompts of all lengths, in no order."""
     heads = [head_of(77), head_of(130, seed=9), head_of(0)]
-    return [prompt_of(heads[index % 3], length, seed=index) for index, length in enumerate([5, 200, 1, 64, 700, 3, 129, 40, 513])]
+    return [
+        prompt_of(heads[index % 3], length, seed=index) for index, length in enumerate([5, 200, 1, 64, 700, 3, 129, 40, 513])
+    ]
 
 
 def unshared(prompt: TokenPrompt) -> TokenPrompt:

@@ -7,16 +7,18 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from tests.support import qwen
 
 from shortlist.text import prompt
 from shortlist.text.tokenizer import QwenEncoder
 from shortlist.types import Task, TokenPrompt
-from tests.support import qwen
 
 FRAME_ONLY = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 plain = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=20)
-fragment = st.sampled_from([*qwen.ADDED, *(token[:-1] for token in qwen.ADDED), *(token[1:] for token in qwen.ADDED), "<", "|", ">", "\u0338"])
+fragment = st.sampled_from(
+    [*qwen.ADDED, *(token[:-1] for token in qwen.ADDED), *(token[1:] for token in qwen.ADDED), "<", "|", ">", "\u0338"]
+)
 texts = st.lists(plain | fragment | st.sampled_from(qwen.ADDED), max_size=8).map("".join)
 
 
@@ -39,7 +41,15 @@ def test_no_text_of_a_pair_becomes_a_control_token(reranker: QwenEncoder, query:
     assert isinstance(one, TokenPrompt)
     ids = [*one.head.ids.tolist(), *one.ids.tolist()]
     framed = ids[:39] + ids[-9:]
-    assert [number for number in framed if number >= qwen.FIRST_ADDED] == [151644, 151645, 151644, 151645, 151644, 151667, 151668]
+    assert [number for number in framed if number >= qwen.FIRST_ADDED] == [
+        151644,
+        151645,
+        151644,
+        151645,
+        151644,
+        151667,
+        151668,
+    ]
     assert all(number < qwen.FIRST_ADDED for number in ids[39:-9])
 
 

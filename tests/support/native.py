@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from tests.support import qwen
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, Qwen3Model
 from transformers.utils import logging
 
@@ -16,7 +17,6 @@ from shortlist.engine.native.qwen3 import Qwen3
 from shortlist.engine.native.runner import Runner
 from shortlist.engine.native.weights import load_weights
 from shortlist.types import Batch, Task, TokenHead, TokenPrompt, Value, WorkItem
-from tests.support import qwen
 
 logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
@@ -38,7 +38,12 @@ def batch_of(prompts: Iterable[TokenPrompt], task: Task = Task.RERANK) -> Batch:
 
 
 def model_of(
-    folder: Path, *, task: Task = Task.RERANK, dtype: torch.dtype = torch.float32, chunk_tokens: int = 512, is_pruned: bool = True
+    folder: Path,
+    *,
+    task: Task = Task.RERANK,
+    dtype: torch.dtype = torch.float32,
+    chunk_tokens: int = 512,
+    is_pruned: bool = True,
 ) -> Qwen3:
     config = Qwen3Config.read(folder)
     weights = load_weights(folder, config, task=task, dtype=dtype, device=torch.device("cpu"))

@@ -73,9 +73,11 @@ def test_what_is_framed_is_recognised_as_framed() -> None:
 def test_template_version_is_raised_with_every_change_of_wording() -> None:
     """If this fails you changed a frame: raise TEMPLATE_VERSION, or cached scores of the old frame will be served."""
     wording = hash((prompt.RERANK_PREFIX, prompt.RERANK_SUFFIX, prompt.DEFAULT_INSTRUCTION))
-    assert wording == hash((
-        '<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct provided. Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n',
-        "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n",
-        "Given a web search query, retrieve relevant passages that answer the query",
-    ))
+    assert wording == hash(
+        (
+            '<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct provided. Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n',
+            "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n",
+            "Given a web search query, retrieve relevant passages that answer the query",
+        )
+    )
     assert prompt.TEMPLATE_VERSION == 1

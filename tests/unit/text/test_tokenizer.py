@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.support import qwen
+from tests.support.fixtures import ModelFactory
+from tests.support.texts import AWKWARD, SCRIPTS, awkward_text
 from tokenizers import Tokenizer
 
 from shortlist.errors import BadSetting, InputTooLong, InvalidInput, ModelRefused
 from shortlist.text.speller import Speller
 from shortlist.text.tokenizer import QwenEncoder
 from shortlist.types import Prompt, Task, TokenPrompt
-from tests.support import qwen
-from tests.support.fixtures import ModelFactory
-from tests.support.texts import AWKWARD, SCRIPTS, awkward_text
 
 SUFFIX = [151645, 198, 151644, 77091, 198, 151667, 271, 151668, 271]
 END = 151643
@@ -324,7 +324,10 @@ def test_padding_truncation_and_post_processor_of_the_file_are_ignored(tokenizer
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     encoder = QwenEncoder(tmp_path / "tokenizer.json", task=Task.EMBED, max_model_len=64)
     plain = QwenEncoder(tokenizer_path, task=Task.EMBED, max_model_len=64)
-    [one], [other] = tokens(encoder.encode_texts(["one two three four five"])), tokens(plain.encode_texts(["one two three four five"]))
+    [one], [other] = (
+        tokens(encoder.encode_texts(["one two three four five"])),
+        tokens(plain.encode_texts(["one two three four five"])),
+    )
     assert one.ids.tolist() == other.ids.tolist()
 
 
@@ -421,6 +424,8 @@ def test_threads_do_not_disturb_each_other(reranker: QwenEncoder) -> None:
     alone = [tokens(reranker.encode_pairs(text, [text[::-1], "<think>"]))[0].ids.tolist() for text in texts]
     before = reranker.num_neutralised
     with ThreadPoolExecutor(8) as pool:
-        together = list(pool.map(lambda text: tokens(reranker.encode_pairs(text, [text[::-1], "<think>"]))[0].ids.tolist(), texts))
+        together = list(
+            pool.map(lambda text: tokens(reranker.encode_pairs(text, [text[::-1], "<think>"]))[0].ids.tolist(), texts)
+        )
     assert together == alone
     assert reranker.num_neutralised == before + len(texts)

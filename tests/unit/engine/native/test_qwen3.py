@@ -6,19 +6,19 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812 - its usual name
+from tests.support import qwen
+from tests.support.fixtures import ModelFactory
+from tests.support.native import head_of, model_of, prompt_of
 
 from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.qwen3 import rms_norm
 from shortlist.engine.native.runner import pack_prompts
 from shortlist.errors import ModelRefused
-from tests.support import qwen
-from tests.support.fixtures import ModelFactory
-from tests.support.native import head_of, model_of, prompt_of
 
 
 def write_config(folder: Path, drop: str = "", **change: Any) -> Path:
-    fields = qwen.config_of("reranker", qwen.SHAPES["tiny"], "float32", tied=True) | change
+    fields: dict[str, Any] = qwen.config_of("reranker", qwen.SHAPES["tiny"], "float32", tied=True) | change
     fields.pop(drop, None)
     (folder / "config.json").write_text(json.dumps(fields))
     return folder
@@ -76,13 +76,15 @@ def test_classifier_is_recognised(tmp_path: Path) -> None:
         ("head_dim", 33),
     ],
 )
-def test_what_is_not_implemented_is_refused_by_name(tmp_path: Path, field: str, value: object) -> None:
+def test_what_is_not_implemented_is_refused_by_name(tmp_path: Path, field: str, value: Any) -> None:
     with pytest.raises(ModelRefused, match=field) as caught:
         Qwen3Config.read(write_config(tmp_path, **{field: value}))
     assert "config.json" in caught.value.message
 
 
-@pytest.mark.parametrize("field", ["model_type", "vocab_size", "hidden_size", "num_attention_heads", "max_position_embeddings", "architectures"])
+@pytest.mark.parametrize(
+    "field", ["model_type", "vocab_size", "hidden_size", "num_attention_heads", "max_position_embeddings", "architectures"]
+)
 def test_missing_field_is_refused_by_name(tmp_path: Path, field: str) -> None:
     with pytest.raises(ModelRefused, match=field):
         Qwen3Config.read(write_config(tmp_path, field))
@@ -126,7 +128,9 @@ def test_weights_are_left_as_they_are(make_model: ModelFactory) -> None:
     assert torch.equal(model.weights.embedding, before)
 
 
-def test_activations_outside_attention_are_bounded_by_the_chunk(make_model: ModelFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_activations_outside_attention_are_bounded_by_the_chunk(
+    make_model: ModelFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows: list[int] = []
     linear = F.linear
 
@@ -141,7 +145,9 @@ def test_activations_outside_attention_are_bounded_by_the_chunk(make_model: Mode
     assert max(rows) == 64
 
 
-def test_last_layer_computes_queries_and_mlp_of_scored_tokens_only(make_model: ModelFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_last_layer_computes_queries_and_mlp_of_scored_tokens_only(
+    make_model: ModelFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = model_of(make_model())
     rows: dict[int, int] = {}
     linear = F.linear
