@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.support import qwen
+from tests.support.fixtures import ModelFactory
+from tests.support.texts import AWKWARD, SCRIPTS, awkward_text
 from tokenizers import Tokenizer
 
 from shortlist.errors import BadSetting, InputTooLong, InvalidInput, ModelRefused
 from shortlist.text.speller import Speller
 from shortlist.text.tokenizer import QwenEncoder
 from shortlist.types import Prompt, Task, TokenPrompt
-from tests.support import qwen
-from tests.support.fixtures import ModelFactory
-from tests.support.texts import AWKWARD, SCRIPTS, awkward_text
 
 SUFFIX = [151645, 198, 151644, 77091, 198, 151667, 271, 151668, 271]
 END = 151643
@@ -403,22 +403,14 @@ def test_folder_without_config_is_refused(tmp_path: Path) -> None:
 # -- identity and threads --
 
 
-def test_fingerprint_names_everything_that_changes_a_prompt(tokenizer_path: Path, edited: Callable[..., Path]) -> None:
-    other_file = edited(lambda fields: fields.update(decoder=None))
-    found = {
-        QwenEncoder(path, task=task, max_model_len=limit, control_tokens=mode).fingerprint
-        for path, task, limit, mode in [
-            (tokenizer_path, Task.RERANK, 512, "neutral"),
-            (tokenizer_path, Task.RERANK, 513, "neutral"),
-            (tokenizer_path, Task.RERANK, 512, "official"),
-            (tokenizer_path, Task.EMBED, 512, "neutral"),
-        ]
-    }
-    same = QwenEncoder(tokenizer_path, task=Task.RERANK, max_model_len=512).fingerprint
-    assert len(found) == 4
-    assert same in found
-    assert Speller(other_file).digest != Speller(tokenizer_path).digest
-    assert Speller(tokenizer_path).digest in same
+def test_fingerprint_names_everything_that_changes_a_prompt(
+    tokenizer_path: Path, edited: Callable[..., Path], reranker: QwenEncoder, official: QwenEncoder, embedder: QwenEncoder
+) -> None:
+    longer = QwenEncoder(tokenizer_path, task=Task.RERANK, max_model_len=513)
+    other_file = QwenEncoder(edited(lambda fields: fields.update(decoder=None)), task=Task.RERANK, max_model_len=512)
+    same = QwenEncoder(tokenizer_path, task=Task.RERANK, max_model_len=512)
+    assert len({one.fingerprint for one in (reranker, official, embedder, longer, other_file)}) == 5
+    assert same.fingerprint == reranker.fingerprint
 
 
 def test_frame_version_is_part_of_the_fingerprint(tokenizer_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import gc
 import logging
 import queue
 import threading
+import traceback
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -151,6 +152,8 @@ class NativeEngine:
         except BaseException as error:  # whatever ended the thread, everyone waiting must be told
             reason = f"The engine's device thread died ({type(error).__name__})."
             logger.critical(reason, exc_info=error)
+            # Whoever keeps the error, a log handler for one, must not keep the model and its tensors.
+            traceback.clear_frames(error.__traceback__)
         job = None
         self._leave(EngineUnavailable(reason))
         self._runner = None

@@ -1,0 +1,157 @@
+"""Numbers equal transformers', one prompt at a time and unpadded, on tiny models of the true architecture."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tests.support.fixtures import ModelFactory
+from tests.support.native import Reference, head_of, model_of, prompt_of, run, scores
+
+from shortlist.engine.native.qwen3 import Qwen3
+from shortlist.types import Task, TokenHead, TokenPrompt
+
+LENGTHS = [1, 2, 3, 9, 63, 64, 65, 127, 128, 129, 300, 511, 512, 513, 1000, 2000]
+SCORE_BOUND = 1e-4
+VECTOR_BOUND = 1e-5
+SAME_BOUND = 1e-5
+
+
+@pytest.fixture(scope="module")
+def model(make_model: ModelFactory) -> Qwen3:
+    return model_of(make_model())
+
+
+@pytest.fixture(scope="module")
+def reference(make_model: ModelFactory) -> Reference:
+    return Reference(make_model())
+
+
+@pytest.fixture(scope="module")
+def mixed() -> list[TokenPrompt]:
+    """Three heads, prompts of all lengths, in no order."""
+    heads = [head_of(77), head_of(130, seed=9), head_of(0)]
+    return [
+        prompt_of(heads[index % 3], length, seed=index) for index, length in enumerate([5, 200, 1, 64, 700, 3, 129, 40, 513])
+    ]
+
+
+def unshared(prompt: TokenPrompt) -> TokenPrompt:
+    """The same tokens, all of them the prompt's own."""
+    return TokenPrompt(TokenHead(prompt.head.ids[:0]), np.concatenate([prompt.head.ids, prompt.ids]))
+
+
+# -- against transformers --
+
+
+@pytest.mark.parametrize("num_head", [0, 1, 80])
+def test_scores_of_every_length(model: Qwen3, reference: Reference, num_head: int) -> None:
+    head = head_of(num_head)
+    prompts = [prompt_of(head, length) for length in LENGTHS]
+    expected = [reference.score(prompt) for prompt in prompts]
+    assert np.std(expected) > 0.1
+    assert scores(model, prompts) == pytest.approx(expected, abs=SCORE_BOUND)
+
+
+def test_scores_of_a_mixed_batch(model: Qwen3, reference: Reference, mixed: list[TokenPrompt]) -> None:
+    assert scores(model, mixed) == pytest.approx([reference.score(prompt) for prompt in mixed], abs=SCORE_BOUND)
+
+
+@pytest.mark.parametrize("asked", [{"tied": False}, {"shards": 3}, {"dtype": "bfloat16"}, {"tied": False, "shards": 2}])
+def test_scores_of_other_checkpoints(make_model: ModelFactory, mixed: list[TokenPrompt], asked: dict[str, object]) -> None:
+    folder = make_model(**asked)
+    reference = Reference(folder)
+    assert scores(model_of(folder), mixed) == pytest.approx([reference.score(prompt) for prompt in mixed], abs=SCORE_BOUND)
+
+
+def test_scores_of_a_converted_classifier(make_model: ModelFactory, mixed: list[TokenPrompt]) -> None:
+    folder = make_model(kind="seqcls")
+    reference = Reference(folder, "seqcls")
+    expected = [reference.classify(prompt) for prompt in mixed]
+    assert scores(model_of(folder), mixed) == pytest.approx(expected, abs=SCORE_BOUND)
+
+
+@pytest.mark.parametrize("num_head", [0, 25])
+def test_vectors(make_model: ModelFactory, num_head: int) -> None:
+    folder = make_model(kind="embedder")
+    reference, model, head = Reference(folder, "embedder"), model_of(folder, task=Task.EMBED), head_of(num_head)
+    prompts = [prompt_of(head, length) for length in LENGTHS]
+    for prompt, vector in zip(prompts, run(model, prompts, Task.EMBED), strict=True):
+        np.testing.assert_allclose(vector, reference.embed(prompt), atol=VECTOR_BOUND, rtol=0)
+        assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-6)
+
+
+def test_older_style_of_configuration_means_the_same(make_model: ModelFactory, model: Qwen3, mixed: list[TokenPrompt]) -> None:
+    folder = make_model(config={"rope_parameters": None, "rope_theta": 1_000_000.0, "rope_scaling": None})
+    assert scores(model_of(folder), mixed) == scores(model, mixed)
+
+
+def test_base_of_rotary_positions_matters(make_model: ModelFactory, mixed: list[TokenPrompt]) -> None:
+    folder = make_model(config={"rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0}})
+    expected = [Reference(folder).score(prompt) for prompt in mixed]
+    assert scores(model_of(folder), mixed) == pytest.approx(expected, abs=SCORE_BOUND)
+
+
+# -- against ourselves --
+
+
+def test_shared_head_changes_nothing(model: Qwen3, mixed: list[TokenPrompt]) -> None:
+    assert scores(model, mixed) == pytest.approx(scores(model, [unshared(prompt) for prompt in mixed]), abs=SAME_BOUND)
+
+
+def test_pruned_last_layer_changes_nothing(make_model: ModelFactory, model: Qwen3, mixed: list[TokenPrompt]) -> None:
+    assert scores(model, mixed) == pytest.approx(scores(model_of(make_model(), is_pruned=False), mixed), abs=SAME_BOUND)
+
+
+@pytest.mark.parametrize("chunk_tokens", [1, 7, 64, 100_000])
+def test_chunks_change_nothing(make_model: ModelFactory, model: Qwen3, mixed: list[TokenPrompt], chunk_tokens: int) -> None:
+    chunked = model_of(make_model(), chunk_tokens=chunk_tokens)
+    assert scores(model, mixed) == pytest.approx(scores(chunked, mixed), abs=SAME_BOUND)
+
+
+def test_order_changes_nothing(model: Qwen3, mixed: list[TokenPrompt]) -> None:
+    assert scores(model, mixed) == pytest.approx(scores(model, mixed[::-1])[::-1], abs=SAME_BOUND)
+
+
+def test_neighbours_change_nothing(model: Qwen3, mixed: list[TokenPrompt]) -> None:
+    together = scores(model, mixed)
+    for index, prompt in enumerate(mixed):
+        others = [prompt_of(other.head, other.num_tokens + 3, seed=99) for other in mixed]
+        changed = [prompt if at == index else other for at, other in enumerate(others)]
+        assert scores(model, [prompt]) == pytest.approx([together[index]], abs=SAME_BOUND)
+        assert scores(model, changed)[index] == pytest.approx(together[index], abs=SAME_BOUND)
+
+
+def test_same_batch_twice_is_equal_to_the_bit(model: Qwen3, mixed: list[TokenPrompt]) -> None:
+    assert scores(model, mixed) == scores(model, mixed)
+
+
+# -- 16 bits --
+
+
+@pytest.fixture(scope="module")
+def errors(make_model: ModelFactory) -> tuple[float, float]:
+    """Root mean square errors in bfloat16 against fp32, ours and transformers', over three models and 144 prompts."""
+    ours, theirs = [], []
+    for seed in range(3):
+        folder = make_model(dtype="bfloat16", seed=seed)
+        head = head_of(60, seed=seed)
+        prompts = [prompt_of(head, 1 + 5 * index, seed=index) for index in range(48)]
+        exact = np.array([Reference(folder).score(prompt) for prompt in prompts])
+        rounded = Reference(folder, dtype=torch.bfloat16)
+        ours.append(scores(model_of(folder, dtype=torch.bfloat16), prompts) - exact)
+        theirs.append([rounded.score(prompt) for prompt in prompts] - exact)
+    return float(np.sqrt(np.mean(np.square(ours)))), float(np.sqrt(np.mean(np.square(theirs))))
+
+
+def test_error_in_bfloat16_is_at_most_transformers_own(errors: tuple[float, float]) -> None:
+    ours, theirs = errors
+    assert 0 < ours <= 1.1 * theirs
+
+
+def test_isolation_in_bfloat16(make_model: ModelFactory, mixed: list[TokenPrompt], errors: tuple[float, float]) -> None:
+    model = model_of(make_model(dtype="bfloat16"), dtype=torch.bfloat16)
+    alone = [scores(model, [prompt])[0] for prompt in mixed]
+    moved = np.array(scores(model, mixed)) - np.array(alone)
+    assert float(np.sqrt(np.mean(np.square(moved)))) <= errors[0]
+    assert scores(model, mixed) == scores(model, mixed)

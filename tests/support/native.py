@@ -1,0 +1,88 @@
+"""Building blocks for tests of the native engine: prompts of random ids, batches, and what transformers says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tests.support import qwen
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, Qwen3Model
+from transformers.utils import logging
+
+from shortlist.engine.native.config import Qwen3Config
+from shortlist.engine.native.qwen3 import Qwen3
+from shortlist.engine.native.runner import Runner
+from shortlist.engine.native.weights import load_weights
+from shortlist.types import Batch, Task, TokenHead, TokenPrompt, Value, WorkItem
+
+logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def head_of(length: int, seed: int = 0) -> TokenHead:
+    return TokenHead(_ids(length, seed))
+
+
+def prompt_of(head: TokenHead, length: int, seed: int = 1) -> TokenPrompt:
+    return TokenPrompt(head, _ids(length, seed))
+
+
+def _ids(length: int, seed: int) -> Any:
+    return np.random.default_rng((length, seed)).integers(0, qwen.FIRST_ADDED, length).astype(np.int32)
+
+
+def batch_of(prompts: Iterable[TokenPrompt], task: Task = Task.RERANK) -> Batch:
+    return Batch(task, tuple(WorkItem(1, index, prompt) for index, prompt in enumerate(prompts)))
+
+
+def model_of(
+    folder: Path,
+    *,
+    task: Task = Task.RERANK,
+    dtype: torch.dtype = torch.float32,
+    chunk_tokens: int = 512,
+    is_pruned: bool = True,
+) -> Qwen3:
+    config = Qwen3Config.read(folder)
+    weights = load_weights(folder, config, task=task, dtype=dtype, device=torch.device("cpu"))
+    return Qwen3(config, weights, chunk_tokens=chunk_tokens, is_pruned=is_pruned)
+
+
+def run(model: Qwen3, prompts: Sequence[TokenPrompt], task: Task = Task.RERANK) -> list[Value]:
+    return Runner(model, max_model_len=model.config.max_positions).run(batch_of(prompts, task))
+
+
+def scores(model: Qwen3, prompts: Sequence[TokenPrompt]) -> list[float]:
+    found = run(model, prompts)
+    assert all(isinstance(score, float) for score in found)
+    return [score for score in found if isinstance(score, float)]
+
+
+class Reference:
+    """What transformers computes, one prompt at a time."""
+
+    def __init__(self, folder: Path, kind: qwen.Kind = "reranker", dtype: torch.dtype = torch.float32) -> None:
+        classes: dict[str, Any] = {
+            "reranker": AutoModelForCausalLM,
+            "seqcls": AutoModelForSequenceClassification,
+            "embedder": Qwen3Model,
+        }
+        self._model = classes[kind].from_pretrained(folder, dtype=dtype).eval()
+
+    def score(self, prompt: TokenPrompt) -> float:
+        logits = self._call(prompt, logits_to_keep=1).logits[0, -1].float()
+        return float(logits[qwen.YES] - logits[qwen.NO])
+
+    def classify(self, prompt: TokenPrompt) -> float:
+        return float(self._call(prompt).logits[0, 0])
+
+    def embed(self, prompt: TokenPrompt) -> Any:
+        state = self._call(prompt).last_hidden_state[0, -1].float()
+        return torch.nn.functional.normalize(state, dim=0).numpy()
+
+    @torch.inference_mode()
+    def _call(self, prompt: TokenPrompt, **options: int) -> Any:
+        ids = np.concatenate([prompt.head.ids, prompt.ids]).astype(np.int64)
+        return self._model(torch.from_numpy(ids)[None], use_cache=False, **options)

@@ -1,0 +1,402 @@
+"""The device thread: one batch at a time, off the event loop, and every way to fail answered."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.support.fixtures import ModelFactory
+from tests.support.native import batch_of, head_of, prompt_of
+
+from shortlist.engine.base import Engine, EngineInfo, ScoreScale
+from shortlist.engine.native.device import pick_device, pick_dtype
+from shortlist.engine.native.engine import NativeEngine
+from shortlist.errors import BadSetting, EngineError, EngineOutOfMemory, EngineUnavailable, ModelRefused
+from shortlist.types import Batch, Task, Value
+
+INFO = EngineInfo(fingerprint="f", tasks=frozenset({Task.RERANK}), max_model_len=100)
+BATCH = batch_of([prompt_of(head_of(3), 4)])
+
+Act = Callable[[Batch], Sequence[Value]]
+
+
+class ScriptedRunner:
+    """Does what the next act says; the last is repeated."""
+
+    def __init__(self, *acts: Act) -> None:
+        self.acts = list(acts)
+        self.threads: set[int] = set()
+        self.num_runs = 0
+
+    def run(self, batch: Batch) -> list[Value]:
+        self.threads.add(threading.get_ident())
+        self.num_runs += 1
+        act = self.acts.pop(0) if len(self.acts) > 1 else self.acts[0]
+        return list(act(batch))
+
+
+def fine(batch: Batch) -> list[Value]:
+    return [1.0] * len(batch.items)
+
+
+def failing(error: BaseException) -> Act:
+    def act(batch: Batch) -> list[Value]:
+        raise error
+
+    return act
+
+
+class Gate:
+    """An act that waits until it is opened."""
+
+    def __init__(self) -> None:
+        self.entered, self.opened = threading.Event(), threading.Event()
+
+    def __call__(self, batch: Batch) -> list[Value]:
+        self.entered.set()
+        assert self.opened.wait(10)
+        return fine(batch)
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., NativeEngine]]:
+    engines: list[NativeEngine] = []
+
+    def make(*acts: Act) -> NativeEngine:
+        engines.append(NativeEngine(ScriptedRunner(*acts), INFO))
+        return engines[-1]
+
+    yield make
+    for engine in engines:
+        engine.close()
+
+
+def runner_of(engine: NativeEngine) -> ScriptedRunner:
+    assert isinstance(engine._runner, ScriptedRunner)
+    return engine._runner
+
+
+async def settled(event: threading.Event) -> None:
+    assert await asyncio.to_thread(event.wait, 10)
+
+
+# -- a loaded model --
+
+
+async def test_loaded_reranker_keeps_the_contract(make_model: ModelFactory) -> None:
+    engine: Engine = NativeEngine.load(make_model(), task=Task.RERANK, max_model_len=512, device="cpu", dtype="float32")
+    found = await engine.score(batch_of([prompt_of(head_of(3), 4), prompt_of(head_of(0), 1)]))
+    assert all(type(score) is float for score in found)
+    assert len(found) == 2
+    info = engine.info
+    assert (info.tasks, info.max_model_len, info.dimensions) == (frozenset({Task.RERANK}), 512, None)
+    assert (info.score_scale, info.device, info.dtype) == (ScoreScale.LOG_ODDS, "cpu", "float32")
+    engine.close()
+
+
+async def test_loaded_embedder_keeps_the_contract(make_model: ModelFactory) -> None:
+    engine = NativeEngine.load(make_model(kind="embedder"), task=Task.EMBED, max_model_len=512, device="cpu")
+    [vector] = await engine.embed(batch_of([prompt_of(head_of(0), 4)], Task.EMBED))
+    assert vector.shape == (64,)
+    assert vector.dtype == np.dtype("float32")
+    assert (engine.info.tasks, engine.info.dimensions) == (frozenset({Task.EMBED}), 64)
+    engine.close()
+
+
+def test_fingerprint_names_weights_dtype_and_version(make_model: ModelFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fingerprint(dtype: str = "float32", **asked: Any) -> str:
+        engine = NativeEngine.load(make_model(**asked), task=Task.RERANK, max_model_len=512, device="cpu", dtype=dtype)
+        engine.close()
+        return engine.info.fingerprint
+
+    found = [fingerprint(), fingerprint(dtype="bfloat16"), fingerprint(seed=1)]
+    assert fingerprint() == found[0]
+    monkeypatch.setattr("shortlist.engine.native.engine.ENGINE_VERSION", 2)
+    assert len({*found, fingerprint()}) == 4
+
+
+def test_limit_beyond_the_models_positions_is_refused(make_model: ModelFactory) -> None:
+    with pytest.raises(BadSetting, match="max_model_len is 4097"):
+        NativeEngine.load(make_model(), task=Task.RERANK, max_model_len=4097, device="cpu")
+
+
+def test_folder_without_a_model_is_refused(tmp_path: Path) -> None:
+    before = threading.active_count()
+    with pytest.raises(ModelRefused):
+        NativeEngine.load(tmp_path, task=Task.RERANK, max_model_len=4, device="cpu")
+    assert threading.active_count() == before
+
+
+# -- running --
+
+
+async def test_batches_run_on_one_thread_that_is_not_the_event_loops(start: Callable[..., NativeEngine]) -> None:
+    engine = start(fine)
+    runner = runner_of(engine)
+    await asyncio.gather(*(engine.score(BATCH) for _ in range(20)))
+    assert len(runner.threads) == 1
+    assert threading.get_ident() not in runner.threads
+
+
+async def test_event_loop_is_free_while_a_batch_runs(start: Callable[..., NativeEngine]) -> None:
+    gate = Gate()
+    running = asyncio.ensure_future(start(gate).score(BATCH))
+    await settled(gate.entered)
+    assert not running.done()
+    gate.opened.set()
+    assert await running == [1.0]
+
+
+async def test_task_that_is_not_the_engines_is_refused(start: Callable[..., NativeEngine]) -> None:
+    engine = start(fine)
+    with pytest.raises(EngineError):
+        await engine.embed(batch_of([prompt_of(head_of(0), 1)], Task.EMBED))
+    with pytest.raises(EngineError):
+        await engine.score(batch_of([prompt_of(head_of(0), 1)], Task.EMBED))
+
+
+async def test_batch_cancelled_while_waiting_is_never_run(start: Callable[..., NativeEngine]) -> None:
+    gate = Gate()
+    engine = start(gate, fine)
+    runner = runner_of(engine)
+    first = asyncio.ensure_future(engine.score(BATCH))
+    await settled(gate.entered)
+    waiting = asyncio.ensure_future(engine.score(BATCH))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    gate.opened.set()
+    assert await first == [1.0]
+    assert await engine.score(BATCH) == [1.0]
+    assert runner.num_runs == 2
+
+
+async def test_batch_cancelled_while_running_leaves_the_engine_well(start: Callable[..., NativeEngine]) -> None:
+    gate = Gate()
+    engine = start(gate, fine)
+    running = asyncio.ensure_future(engine.score(BATCH))
+    await settled(gate.entered)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    gate.opened.set()
+    assert await engine.score(BATCH) == [1.0]
+
+
+# -- a batch that fails alone --
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        MemoryError(),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"
+        ),
+    ],
+)
+async def test_out_of_memory_fails_the_batch_only(start: Callable[..., NativeEngine], error: Exception) -> None:
+    engine = start(failing(error), fine)
+    with pytest.raises(EngineOutOfMemory, match="7 tokens"):
+        await engine.score(BATCH)
+    assert engine.is_alive
+    assert await engine.score(BATCH) == [1.0]
+
+
+async def test_tensors_of_a_batch_that_did_not_fit_are_freed_before_anyone_is_told(start: Callable[..., NativeEngine]) -> None:
+    held: list[weakref.ref[torch.Tensor]] = []
+
+    def exhaust(batch: Batch) -> list[Value]:
+        big = torch.zeros(1000)
+        held.append(weakref.ref(big))
+        raise torch.OutOfMemoryError
+
+    engine = start(exhaust)
+    with pytest.raises(EngineOutOfMemory) as caught:
+        await engine.score(BATCH)
+    assert held[0]() is None
+    assert caught.value.__context__ is None
+    assert caught.value.__cause__ is None
+
+
+async def test_unexpected_error_fails_the_batch_only_and_is_logged(
+    start: Callable[..., NativeEngine], caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = start(failing(ValueError("shape of secret")), fine)
+    with pytest.raises(EngineError, match="ValueError") as caught:
+        await engine.score(BATCH)
+    assert type(caught.value) is EngineError
+    assert "secret" not in caught.value.message
+    assert "ValueError" in caplog.text
+    assert await engine.score(BATCH) == [1.0]
+
+
+async def test_error_with_a_name_of_ours_arrives_as_it_is(start: Callable[..., NativeEngine]) -> None:
+    engine = start(failing(EngineError("too long")), fine)
+    with pytest.raises(EngineError, match="too long"):
+        await engine.score(BATCH)
+    assert await engine.score(BATCH) == [1.0]
+
+
+# -- an engine that is gone --
+
+
+@pytest.mark.parametrize("error", [torch.AcceleratorError("CUDA error: device-side assert triggered"), SystemExit(3)])
+async def test_lost_device_is_loud_and_reaches_every_waiter(
+    start: Callable[..., NativeEngine], caplog: pytest.LogCaptureFixture, error: BaseException
+) -> None:
+    gate = Gate()
+
+    def lose(batch: Batch) -> list[Value]:
+        gate(batch)
+        raise error
+
+    engine = start(lose)
+    calls = [asyncio.ensure_future(engine.score(BATCH)) for _ in range(5)]
+    await settled(gate.entered)
+    gate.opened.set()
+    found = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 5)
+    assert [type(one) for one in found] == [EngineUnavailable] * 5
+    assert not engine.is_alive
+    with pytest.raises(EngineUnavailable):
+        await engine.score(BATCH)
+    engine.close()
+    assert any(record.levelno == logging.CRITICAL for record in caplog.records)
+
+
+async def test_lost_device_lets_go_of_the_model(start: Callable[..., NativeEngine]) -> None:
+    engine = start(failing(torch.AcceleratorError("gone")))
+    model = weakref.ref(runner_of(engine))
+    with pytest.raises(EngineUnavailable):
+        await engine.score(BATCH)
+    engine.close()
+    gc.collect()
+    assert model() is None
+
+
+# -- closing --
+
+
+async def test_close_waits_for_the_batch_under_way_and_fails_those_behind_it(start: Callable[..., NativeEngine]) -> None:
+    gate = Gate()
+    engine = start(gate, fine)
+    runner = runner_of(engine)
+    first, second = (asyncio.ensure_future(engine.score(BATCH)) for _ in range(2))
+    await settled(gate.entered)
+    closing = asyncio.ensure_future(asyncio.to_thread(engine.close))
+    with pytest.raises(EngineUnavailable):
+        await asyncio.wait_for(second, 5)
+    assert not closing.done()
+    gate.opened.set()
+    assert await first == [1.0]
+    await asyncio.wait_for(closing, 5)
+    assert runner.num_runs == 1
+
+
+async def test_closed_engine_takes_no_work_and_frees_the_model(start: Callable[..., NativeEngine]) -> None:
+    engine = start(fine)
+    model = weakref.ref(runner_of(engine))
+    engine.close()
+    assert not engine.is_alive
+    with pytest.raises(EngineUnavailable, match="closed"):
+        await engine.score(BATCH)
+    gc.collect()
+    assert model() is None
+
+
+def test_closing_twice_is_harmless(start: Callable[..., NativeEngine]) -> None:
+    engine = start(fine)
+    engine.close()
+    engine.close()
+
+
+async def test_closing_from_many_threads_at_once_is_harmless(start: Callable[..., NativeEngine]) -> None:
+    gate = Gate()
+    engine = start(gate)
+    running = asyncio.ensure_future(engine.score(BATCH))
+    await settled(gate.entered)
+    closers = [asyncio.ensure_future(asyncio.to_thread(engine.close)) for _ in range(4)]
+    gate.opened.set()
+    await asyncio.wait_for(asyncio.gather(*closers), 5)
+    assert await running == [1.0]
+
+
+async def test_no_call_is_ever_left_waiting(start: Callable[..., NativeEngine]) -> None:
+    """Calls race a close; each of them ends, one way or the other."""
+    for attempt in range(8):
+        engine = start(fine)
+        calls = [asyncio.ensure_future(engine.score(BATCH)) for _ in range(30)]
+        await asyncio.sleep(0 if attempt % 2 else 0.0005)
+        closing = asyncio.to_thread(engine.close)
+        found = (await asyncio.wait_for(asyncio.gather(closing, *calls, return_exceptions=True), 5))[1:]
+        assert all(one == [1.0] or isinstance(one, EngineUnavailable) for one in found)
+
+
+# -- where and in what --
+
+
+def test_auto_is_native_bfloat16_or_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = torch.device("cpu")
+    for features, dtype in [
+        ({"avx512_bf16": True}, torch.bfloat16),
+        ({"amx_bf16": True}, torch.bfloat16),
+        ({"avx512_bf16": False, "avx512_f": True}, torch.float32),
+        ({}, torch.float32),
+    ]:
+        monkeypatch.setattr("torch.cpu.get_capabilities", lambda features=features: features)
+        assert pick_dtype("auto", cpu) is dtype
+
+
+@pytest.mark.parametrize(("capability", "dtype"), [((9, 0), torch.bfloat16), ((8, 0), torch.bfloat16), ((7, 5), torch.float32)])
+def test_auto_on_cuda_is_bfloat16_from_ampere_on(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], dtype: torch.dtype
+) -> None:
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: capability)
+    assert pick_dtype("auto", torch.device("cuda:0")) is dtype
+
+
+def test_float16_is_refused_on_a_cpu_only() -> None:
+    with pytest.raises(BadSetting, match="float16"):
+        pick_dtype("float16", torch.device("cpu"))
+    assert pick_dtype("float16", torch.device("cuda:0")) is torch.float16
+
+
+@pytest.mark.parametrize("name", ["int8", "", "half", "torch.float32"])
+def test_unknown_dtype_is_refused_with_the_choices(name: str) -> None:
+    with pytest.raises(BadSetting, match="bfloat16"):
+        pick_dtype(name, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("name", ["gpu", "", "meta", "cpu:x", "cuda:99"])
+def test_device_that_is_not_here_is_refused(name: str) -> None:
+    with pytest.raises(BadSetting, match="device"):
+        pick_device(name)
+
+
+def test_auto_device_is_the_cpu_where_there_is_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert pick_device("auto") == torch.device("cpu")
+    assert pick_device("cpu") == torch.device("cpu")
+
+
+async def test_waiting_costs_the_event_loop_nothing(start: Callable[..., NativeEngine]) -> None:
+    gate = Gate()
+    running = asyncio.ensure_future(start(gate).score(BATCH))
+    await settled(gate.entered)
+    spent = time.process_time()
+    await asyncio.sleep(0.2)
+    assert time.process_time() - spent < 0.1
+    gate.opened.set()
+    await running

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812 - its usual name
+from tests.support import qwen
+from tests.support.fixtures import ModelFactory
+from tests.support.native import head_of, model_of, prompt_of
+
+from shortlist.engine.native.config import Qwen3Config
+from shortlist.engine.native.qwen3 import rms_norm
+from shortlist.engine.native.runner import pack_prompts
+from shortlist.errors import ModelRefused
+
+
+def write_config(folder: Path, drop: str = "", **change: Any) -> Path:
+    fields: dict[str, Any] = qwen.config_of("reranker", qwen.SHAPES["tiny"], "float32", tied=True) | change
+    fields.pop(drop, None)
+    (folder / "config.json").write_text(json.dumps(fields))
+    return folder
+
+
+# -- the configuration --
+
+
+def test_shape_is_read(tmp_path: Path) -> None:
+    config = Qwen3Config.read(write_config(tmp_path))
+    assert (config.num_layers, config.hidden_size, config.num_heads, config.num_kv_heads, config.head_dim) == (3, 64, 4, 2, 32)
+    assert (config.rope_theta, config.norm_eps, config.max_positions) == (1e6, 1e-6, 4096)
+    assert config.is_tied
+    assert not config.is_classifier
+
+
+def test_older_style_of_rotary_positions(tmp_path: Path) -> None:
+    config = Qwen3Config.read(write_config(tmp_path, "rope_parameters", rope_theta=5e5, rope_scaling=None))
+    assert config.rope_theta == 5e5
+
+
+def test_heads_may_be_as_wide_as_hidden_size_says(tmp_path: Path) -> None:
+    assert Qwen3Config.read(write_config(tmp_path, "head_dim")).head_dim == 16
+
+
+def test_head_is_untied_unless_said_otherwise(tmp_path: Path) -> None:
+    assert not Qwen3Config.read(write_config(tmp_path, "tie_word_embeddings")).is_tied
+
+
+def test_classifier_is_recognised(tmp_path: Path) -> None:
+    assert Qwen3Config.read(write_config(tmp_path, architectures=["Qwen3ForSequenceClassification"])).is_classifier
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("model_type", "qwen2"),
+        ("hidden_act", "gelu"),
+        ("attention_bias", True),
+        ("use_sliding_window", True),
+        ("is_causal", False),
+        ("quantization_config", {"quant_method": "fp8"}),
+        ("layer_types", ["full_attention", "sliding_attention", "full_attention"]),
+        ("architectures", ["Qwen3MoeForCausalLM"]),
+        ("architectures", []),
+        ("rope_scaling", {"type": "yarn", "factor": 4.0}),
+        ("rope_parameters", {"rope_type": "yarn", "rope_theta": 1e6}),
+        ("rope_parameters", [1e6]),
+        ("hidden_size", 0),
+        ("hidden_size", "64"),
+        ("vocab_size", None),
+        ("num_hidden_layers", True),
+        ("rms_norm_eps", -1.0),
+        ("num_key_value_heads", 3),
+        ("head_dim", 33),
+    ],
+)
+def test_what_is_not_implemented_is_refused_by_name(tmp_path: Path, field: str, value: Any) -> None:
+    with pytest.raises(ModelRefused, match=field) as caught:
+        Qwen3Config.read(write_config(tmp_path, **{field: value}))
+    assert "config.json" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "field", ["model_type", "vocab_size", "hidden_size", "num_attention_heads", "max_position_embeddings", "architectures"]
+)
+def test_missing_field_is_refused_by_name(tmp_path: Path, field: str) -> None:
+    with pytest.raises(ModelRefused, match=field):
+        Qwen3Config.read(write_config(tmp_path, field))
+
+
+def test_missing_base_of_rotary_positions_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelRefused, match="rope_theta"):
+        Qwen3Config.read(write_config(tmp_path, "rope_parameters"))
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]"])
+def test_broken_configuration_is_refused(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "config.json").write_text(content)
+    with pytest.raises(ModelRefused, match=r"config\.json"):
+        Qwen3Config.read(tmp_path)
+
+
+# -- the forward pass; its numbers are compared with transformers' in tests/parity --
+
+
+def test_norm_is_computed_in_fp32_and_rounded_once() -> None:
+    draw = torch.Generator().manual_seed(0)
+    x, weight = torch.randn(40, 64, generator=draw).to(torch.bfloat16) * 100, torch.randn(64, generator=draw)
+    exact = F.rms_norm(x.double(), (64,), weight.double(), 1e-6)
+    assert torch.equal(rms_norm(x, weight, 1e-6), exact.to(torch.bfloat16))
+
+
+def test_states_are_fp32_one_per_scored_prompt(make_model: ModelFactory) -> None:
+    model, head = model_of(make_model(), dtype=torch.bfloat16), head_of(5)
+    pack = pack_prompts([prompt_of(head, 3), prompt_of(head, 4)])
+    states = model.final_states(torch.from_numpy(pack.ids_T), torch.from_numpy(pack.positions_T), pack.layout)
+    assert (states.dtype, tuple(states.shape)) == (torch.float32, (2, 64))
+
+
+def test_weights_are_left_as_they_are(make_model: ModelFactory) -> None:
+    model = model_of(make_model())
+    before = model.weights.embedding.clone()
+    pack = pack_prompts([prompt_of(head_of(5), 30)])
+    model.final_states(torch.from_numpy(pack.ids_T), torch.from_numpy(pack.positions_T), pack.layout)
+    assert torch.equal(model.weights.embedding, before)
+
+
+def test_activations_outside_attention_are_bounded_by_the_chunk(
+    make_model: ModelFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: list[int] = []
+    linear = F.linear
+
+    def spy(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        rows.append(len(x))
+        return linear(x, weight)
+
+    monkeypatch.setattr(F, "linear", spy)
+    pack = pack_prompts([prompt_of(head_of(50), 300), prompt_of(head_of(0), 200)])
+    model = model_of(make_model(), chunk_tokens=64)
+    model.final_states(torch.from_numpy(pack.ids_T), torch.from_numpy(pack.positions_T), pack.layout)
+    assert max(rows) == 64
+
+
+def test_last_layer_computes_queries_and_mlp_of_scored_tokens_only(
+    make_model: ModelFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = model_of(make_model())
+    rows: dict[int, int] = {}
+    linear = F.linear
+
+    def spy(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        rows[weight.data_ptr()] = rows.get(weight.data_ptr(), 0) + len(x)
+        return linear(x, weight)
+
+    monkeypatch.setattr(F, "linear", spy)
+    head = head_of(50)
+    pack = pack_prompts([prompt_of(head, 30), prompt_of(head, 20)])
+    model.final_states(torch.from_numpy(pack.ids_T), torch.from_numpy(pack.positions_T), pack.layout)
+    last, first = model.weights.layers[-1], model.weights.layers[0]
+    assert [rows[weight.data_ptr()] for weight in (last.q, last.o, last.gate, last.up, last.down)] == [2] * 5
+    assert [rows[weight.data_ptr()] for weight in (last.k, last.v, first.q, first.down)] == [100] * 4

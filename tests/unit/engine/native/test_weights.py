@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tests.support import qwen
+
+from shortlist.engine.native.config import Qwen3Config
+from shortlist.engine.native.qwen3 import Qwen3Weights
+from shortlist.engine.native.weights import digest, load_weights, weight_files
+from shortlist.errors import ModelRefused
+from shortlist.types import Task
+
+SHAPE = qwen.Shape(layers=1, hidden=16, heads=2, kv_heads=1, head_dim=8, intermediate=24, max_positions=64)
+VOCAB = 9700
+
+
+@pytest.fixture
+def model_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """A folder with one layer and a vocabulary that just holds "yes" and "no": small enough to write for every test."""
+    monkeypatch.setattr(qwen, "VOCAB_SIZE", VOCAB)
+
+    def make(
+        kind: qwen.Kind = "reranker", *, tied: bool = True, shards: int = 1, drop: str = "", **replaced: torch.Tensor
+    ) -> Path:
+        (tmp_path / "config.json").write_text(json.dumps(qwen.config_of(kind, SHAPE, "float32", tied=tied)))
+        weights = qwen.random_weights(kind, SHAPE, torch.float32, tied=tied)
+        weights |= {name.replace("__", "."): tensor for name, tensor in replaced.items()}
+        weights.pop(drop, None)
+        qwen.save_weights(tmp_path, weights, shards=shards)
+        return tmp_path
+
+    return make
+
+
+def load(folder: Path, task: Task = Task.RERANK, dtype: torch.dtype = torch.float32) -> Qwen3Weights:
+    return load_weights(folder, Qwen3Config.read(folder), task=task, dtype=dtype, device=torch.device("cpu"))
+
+
+# -- what is read --
+
+
+@pytest.mark.parametrize("shards", [1, 2, 5])
+def test_every_tensor_is_where_it_belongs(model_folder: Callable[..., Path], shards: int) -> None:
+    folder = model_folder(shards=shards)
+    written = qwen.random_weights("reranker", SHAPE, torch.float32)
+    read = load(folder)
+    at = "model.layers.0."
+    [layer] = read.layers
+    assert torch.equal(read.embedding, written["model.embed_tokens.weight"])
+    assert torch.equal(read.norm, written["model.norm.weight"])
+    for tensor, name in [
+        (layer.attention_norm, "input_layernorm"),
+        (layer.q, "self_attn.q_proj"),
+        (layer.k, "self_attn.k_proj"),
+        (layer.v, "self_attn.v_proj"),
+        (layer.o, "self_attn.o_proj"),
+        (layer.q_norm, "self_attn.q_norm"),
+        (layer.k_norm, "self_attn.k_norm"),
+        (layer.mlp_norm, "post_attention_layernorm"),
+        (layer.gate, "mlp.gate_proj"),
+        (layer.up, "mlp.up_proj"),
+        (layer.down, "mlp.down_proj"),
+    ]:
+        assert torch.equal(tensor, written[f"{at}{name}.weight"]), name
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_answer_is_the_difference_of_two_rows_of_the_head(model_folder: Callable[..., Path], tied: bool) -> None:
+    folder = model_folder(tied=tied)
+    head = load_file(folder / "model.safetensors")["model.embed_tokens.weight" if tied else "lm_head.weight"]
+    answer = load(folder).answer
+    assert answer is not None
+    assert torch.equal(answer, head[qwen.YES] - head[qwen.NO])
+
+
+def test_answer_is_subtracted_in_fp32_whatever_the_dtype(model_folder: Callable[..., Path]) -> None:
+    folder = model_folder()
+    read = load(folder, dtype=torch.bfloat16)
+    assert read.answer is not None
+    assert read.answer.dtype == read.norm.dtype == read.layers[0].q_norm.dtype == torch.float32
+    assert read.embedding.dtype == read.layers[0].q.dtype == torch.bfloat16
+    exact = load(folder).answer
+    assert exact is not None
+    assert torch.equal(read.answer, exact)
+
+
+def test_answer_of_a_converted_classifier_is_its_one_row(model_folder: Callable[..., Path]) -> None:
+    folder = model_folder("seqcls")
+    answer = load(folder).answer
+    assert answer is not None
+    assert torch.equal(answer, load_file(folder / "model.safetensors")["score.weight"][0])
+
+
+@pytest.mark.parametrize("kind", ["embedder", "reranker"])
+def test_embedder_is_read_with_and_without_the_prefix(model_folder: Callable[..., Path], kind: qwen.Kind) -> None:
+    read = load(model_folder(kind), task=Task.EMBED)
+    assert read.answer is None
+    assert read.embedding.shape == (VOCAB, 16)
+
+
+def test_matrices_already_in_the_dtype_are_not_copied(model_folder: Callable[..., Path]) -> None:
+    """They stay mapped: two loads see one file, and memory is shared with every other process that serves it."""
+    folder = model_folder()
+    mapped = [line for line in memory_maps() if "model.safetensors" in line]
+    read = load(folder)
+    now = [line for line in memory_maps() if "model.safetensors" in line and str(folder) in line]
+    assert len(now) > len([line for line in mapped if str(folder) in line])
+    starts = [tuple(int(end, 16) for end in line.split()[0].split("-")) for line in now]
+    assert any(start <= read.embedding.data_ptr() < end for start, end in starts)
+
+
+def memory_maps() -> list[str]:
+    maps = Path("/proc/self/maps")
+    if not maps.exists():
+        pytest.skip("no /proc/self/maps here")
+    return maps.read_text().splitlines()
+
+
+# -- what is refused --
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model.embed_tokens.weight",
+        "model.norm.weight",
+        "model.layers.0.self_attn.k_norm.weight",
+        "model.layers.0.mlp.down_proj.weight",
+    ],
+)
+def test_missing_tensor_is_refused_by_name(model_folder: Callable[..., Path], name: str) -> None:
+    with pytest.raises(ModelRefused, match=name.removeprefix("model.")):
+        load(model_folder(drop=name))
+
+
+def test_missing_head_is_refused_by_name(model_folder: Callable[..., Path]) -> None:
+    with pytest.raises(ModelRefused, match=r"lm_head\.weight"):
+        load(model_folder(tied=False, drop="lm_head.weight"))
+
+
+@pytest.mark.parametrize("name", ["model__layers__0__self_attn__q_proj__weight", "model__norm__weight"])
+def test_wrong_shape_is_refused_by_name(model_folder: Callable[..., Path], name: str) -> None:
+    with pytest.raises(ModelRefused, match=name.replace("__", ".")) as caught:
+        load(model_folder(**{name: torch.zeros(3, 5)}))
+    assert "[3, 5]" in caught.value.message
+
+
+def test_classifier_with_two_outputs_is_refused(model_folder: Callable[..., Path]) -> None:
+    with pytest.raises(ModelRefused, match=r"score\.weight"):
+        load(model_folder("seqcls", score__weight=torch.zeros(2, 16)))
+
+
+def test_quantised_tensor_is_refused_by_name(model_folder: Callable[..., Path]) -> None:
+    eights = torch.zeros(16, 24, dtype=torch.int8)
+    with pytest.raises(ModelRefused, match=r"down_proj.*int8"):
+        load(model_folder(model__layers__0__mlp__down_proj__weight=eights))
+
+
+def test_pickles_are_never_read(model_folder: Callable[..., Path]) -> None:
+    folder = model_folder()
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(ModelRefused, match="safetensors"):
+        load(folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x04.", struct.pack("<Q", 2**40) + b"{}", b"\x00" * 64])
+def test_broken_file_is_refused_by_name(model_folder: Callable[..., Path], content: bytes) -> None:
+    folder = model_folder()
+    (folder / "model.safetensors").write_bytes(content)
+    with pytest.raises(ModelRefused, match=r"model\.safetensors"):
+        load(folder)
+
+
+def test_cut_off_download_is_refused(model_folder: Callable[..., Path]) -> None:
+    folder = model_folder()
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(ModelRefused, match=r"model\.safetensors"):
+        load(folder)
+
+
+@pytest.mark.parametrize("name", ["missing.safetensors", "../model.safetensors", "/etc/passwd"])
+def test_index_may_name_only_files_beside_it(model_folder: Callable[..., Path], name: str) -> None:
+    folder = model_folder(shards=2)
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"x": name}}))
+    with pytest.raises(ModelRefused, match=r"index\.json"):
+        weight_files(folder)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"weight_map": 3}', '{"weight_map": {"x": [1]}}'])
+def test_broken_index_is_refused(model_folder: Callable[..., Path], content: str) -> None:
+    folder = model_folder(shards=2)
+    (folder / "model.safetensors.index.json").write_text(content)
+    with pytest.raises(ModelRefused, match=r"index\.json"):
+        weight_files(folder)
+
+
+# -- identity --
+
+
+def test_digest_is_the_same_for_the_same_bytes(model_folder: Callable[..., Path]) -> None:
+    folder = model_folder(shards=2)
+    first = digest(folder)
+    assert digest(folder) == first
+    for path in weight_files(folder):
+        path.touch()
+    assert digest(folder) == first
+
+
+@pytest.mark.parametrize("position", [0.05, 0.5, 0.999])
+def test_digest_changes_with_any_byte(
+    model_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, position: float
+) -> None:
+    monkeypatch.setattr("shortlist.engine.native.weights._HASH_BLOCK_BYTES", 10_000)
+    folder = model_folder()
+    first = digest(folder)
+    path = folder / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[int(len(content) * position)] ^= 1
+    path.write_bytes(content)
+    assert digest(folder) != first
+
+
+def test_digest_changes_with_the_configuration(model_folder: Callable[..., Path]) -> None:
+    folder = model_folder()
+    first = digest(folder)
+    config = folder / "config.json"
+    config.write_text(config.read_text().replace("1000000.0", "10000.0"))
+    assert digest(folder) != first
+
+
+def test_digest_changes_when_shards_are_swapped(model_folder: Callable[..., Path]) -> None:
+    folder = model_folder(shards=2)
+    before = digest(folder)
+    one, other = weight_files(folder)
+    one.rename(folder / "kept")
+    other.rename(one)
+    (folder / "kept").rename(other)
+    assert digest(folder) != before
