@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support import qwen
-from tests.support.fixtures import ModelFactory
-from tests.support.texts import SCRIPTS, awkward_text
 from transformers import AutoTokenizer
 
 from shortlist.text.tokenizer import QwenEncoder
 from shortlist.types import Prompt, Task, TokenPrompt
+from tests.support import qwen
+from tests.support.fixtures import ModelFactory
+from tests.support.texts import SCRIPTS, awkward_text
 
 NUM_FUZZED = 20_000
 PER_REQUEST = 40

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tests.support.fixtures import ModelFactory
-from tests.support.native import Reference, head_of, model_of, prompt_of, run, scores
 
 from shortlist.engine.native.qwen3 import Qwen3
 from shortlist.types import Task, TokenHead, TokenPrompt
+from tests.support.fixtures import ModelFactory
+from tests.support.native import Reference, head_of, model_of, prompt_of, run, scores
 
 LENGTHS = [1, 2, 3, 9, 63, 64, 65, 127, 128, 129, 300, 511, 512, 513, 1000, 2000]
 SCORE_BOUND = 1e-4

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from tests.support import qwen
 
 from shortlist.text import prompt
 from shortlist.text.tokenizer import QwenEncoder
 from shortlist.types import Task, TokenPrompt
+from tests.support import qwen
 
 FRAME_ONLY = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tests.support import qwen
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, Qwen3Model
 from transformers.utils import logging
 
@@ -17,6 +16,7 @@ from shortlist.engine.native.qwen3 import Qwen3
 from shortlist.engine.native.runner import Runner
 from shortlist.engine.native.weights import load_weights
 from shortlist.types import Batch, Task, TokenHead, TokenPrompt, Value, WorkItem
+from tests.support import qwen
 
 logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 

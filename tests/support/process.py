@@ -1,55 +1,92 @@
-"""Real servers on real sockets: an application under uvicorn in a thread, for tests that need a wire."""
+"""Shortlist on real sockets: its application in a thread, or its command in a process of its own."""
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
+import os
 import socket
-import threading
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
-import uvicorn
+import httpx2
 
 from shortlist.api.app import create_app
 from shortlist.service.runtime import Runtime
+from tests.support.serving import free_port, serving
+
+START_S = 90.0
 
 
 @dataclass(frozen=True)
 class Served:
-    """A running server. `address` is where it listens."""
+    """A running application."""
 
-    address: tuple[str, int]
+    url: str
     runtime: Runtime
 
-    @property
-    def url(self) -> str:
-        return f"http://{self.address[0]}:{self.address[1]}"
-
     def connect(self) -> socket.socket:
-        return socket.create_connection(self.address, timeout=10)
+        return socket.create_connection(("127.0.0.1", urlsplit(self.url).port or 0), timeout=10)
 
 
 @contextmanager
 def serve(runtime: Runtime) -> Iterator[Served]:
-    """Serve a runtime with the full middleware stack on a free port."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(create_app(runtime), log_config=None, access_log=False))
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])), daemon=True)
-    thread.start()
-    wait_until(lambda: server.started)
-    try:
-        yield Served(listener.getsockname(), runtime)
-    finally:
-        server.should_exit = True
-        thread.join(10)
-        listener.close()
+    """Serve a runtime with the full middleware stack on a free port, in a thread."""
+    with serving(create_app(runtime)) as url:
+        yield Served(url, runtime)
 
 
-def wait_until(condition, timeout_s: float = 10.0) -> None:  # type: ignore[no-untyped-def]
+@dataclass(frozen=True)
+class Launched:
+    """A process that serves. What it said so far is in `log()`."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Callable[[], str]
+
+
+@contextmanager
+def launched(*module_and_arguments: str, **environ: str) -> Iterator[Launched]:
+    """Run `python -m MODULE ARGUMENTS` on a free port, until it is ready and for as long as a test needs it."""
+    with start(*module_and_arguments, **environ) as server:
+        wait_until(lambda: server.process.poll() is not None or _is_ready(server.url), START_S)
+        assert server.process.poll() is None, server.log()
+        yield server
+
+
+@contextmanager
+def start(*module_and_arguments: str, **environ: str) -> Iterator[Launched]:
+    """Run `python -m MODULE ARGUMENTS` on a free port, without waiting for anything."""
+    port = free_port()
+    command = [sys.executable, "-m", *module_and_arguments, "--port", str(port)]
+    with contextlib.ExitStack() as stack:
+        # A file, not a pipe: a pipe that nobody reads would block the server.
+        output = stack.enter_context(open(os.memfd_create("server-output"), "w+b"))  # noqa: PTH123
+        process = subprocess.Popen(command, stdout=output, stderr=output, env={**os.environ, **environ})  # noqa: TID251
+        try:
+            yield Launched(f"http://127.0.0.1:{port}", process, lambda: _content(output.fileno()))
+        finally:
+            process.kill()
+            process.wait(timeout=10)
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
     """Return once the condition holds; fail if it does not in time."""
     deadline_s = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline_s, "it did not happen in time"
         time.sleep(0.005)
+
+
+def _is_ready(url: str) -> bool:
+    with contextlib.suppress(httpx2.TransportError):
+        return httpx2.get(f"{url}/ready").status_code == httpx2.codes.OK
+    return False
+
+
+def _content(descriptor: int) -> str:
+    return os.pread(descriptor, 10_000_000, 0).decode(errors="replace")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 import uuid
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shortlist.api import errors
-from shortlist.errors import EngineError, ServiceError
+from shortlist.errors import Draining, EngineError, ServiceError
 from shortlist.telemetry import Metrics, logger
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
@@ -43,6 +44,8 @@ class Access:
             await self.app(scope, receive, reply.send)
         except ServiceError as error:
             await self._answer(error, reply)
+        except asyncio.CancelledError:  # only a server that stops cancels this far out; a hang-up is Intake's business
+            await self._answer(Draining("The server stopped before this was done."), reply)
         except Exception as error:  # noqa: BLE001 - the outermost handler: nobody else is left to answer
             logger.exception("unexpected error", extra={"request_id": reply.request_id, "error": type(error).__name__})
             await self._answer(EngineError("Something went wrong inside the server; its log has the details."), reply)

@@ -22,6 +22,7 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 from transformers.utils.logging import disable_progress_bar
 
 from shortlist.engine.base import EngineInfo, ScoreScale
+from shortlist.engine.device import pick_device
 from shortlist.errors import EngineError, EngineOutOfMemory, EngineUnavailable, ModelRefused
 from shortlist.types import Batch, Task, TextPrompt, Vector
 
@@ -79,15 +80,16 @@ class CrossEncoderEngine(SentenceEngine):
 
     Args:
         path: The model's folder.
-        device: As torch spells it, or None for the best there is.
+        device: cpu, cuda, cuda:N, or auto.
         max_model_len: Longest pair in tokens; the model's own limit holds if it is lower.
 
     Raises:
+        BadSetting: this machine has no such device.
         ModelRefused: the model has more than one label, so its output is no score.
     """
 
-    def __init__(self, path: Path, *, device: str | None, max_model_len: int) -> None:
-        self._model = CrossEncoder(str(path), device=device, local_files_only=True)
+    def __init__(self, path: Path, *, device: str, max_model_len: int) -> None:
+        self._model = CrossEncoder(str(path), device=str(pick_device(device)), local_files_only=True)
         if self._model.num_labels != 1:
             raise ModelRefused(f"{path.name} has {self._model.num_labels} labels; a reranker has one.")
         self._model.max_seq_length = _limit(self._model.max_seq_length, max_model_len)
@@ -116,12 +118,15 @@ class BiEncoderEngine(SentenceEngine):
 
     Args:
         path: The model's folder.
-        device: As torch spells it, or None for the best there is.
+        device: cpu, cuda, cuda:N, or auto.
         max_model_len: Longest text in tokens; the model's own limit holds if it is lower.
+
+    Raises:
+        BadSetting: this machine has no such device.
     """
 
-    def __init__(self, path: Path, *, device: str | None, max_model_len: int) -> None:
-        self._model = SentenceTransformer(str(path), device=device, local_files_only=True)
+    def __init__(self, path: Path, *, device: str, max_model_len: int) -> None:
+        self._model = SentenceTransformer(str(path), device=str(pick_device(device)), local_files_only=True)
         self._model.max_seq_length = _limit(self._model.max_seq_length, max_model_len)
         super().__init__(
             EngineInfo(

@@ -87,13 +87,12 @@ def _load(text: str, declared: Task | None, settings: Settings, metrics: Metrics
 
 def _engine_and_encoder(model: ResolvedModel, settings: ModelSettings) -> tuple[Engine, Encoder]:
     """Load the engine for a kind of model, and the encoder that spells for it and knows its limit."""
-    device = None if settings.device == "auto" else settings.device
     match model.kind:
         case ModelKind.CROSS_ENCODER | ModelKind.BI_ENCODER:
             from shortlist.engine.sentence import BiEncoderEngine, CrossEncoderEngine
 
             kind = CrossEncoderEngine if model.kind is ModelKind.CROSS_ENCODER else BiEncoderEngine
-            engine = kind(model.path, device=device, max_model_len=settings.max_model_len)
+            engine = kind(model.path, device=settings.device, max_model_len=settings.max_model_len)
             return engine, _text_encoder(model.path, engine.info.max_model_len)
         case ModelKind.QWEN3_RERANKER | ModelKind.QWEN3_RERANKER_HEAD | ModelKind.QWEN3_EMBEDDER:
             from shortlist.engine.native.engine import NativeEngine

@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.support import qwen
-from tests.support.fixtures import ModelFactory
-from tests.support.texts import AWKWARD, SCRIPTS, awkward_text
 from tokenizers import Tokenizer
 
 from shortlist.errors import BadSetting, InputTooLong, InvalidInput, ModelRefused
 from shortlist.text.speller import Speller
 from shortlist.text.tokenizer import QwenEncoder
 from shortlist.types import Prompt, Task, TokenPrompt
+from tests.support import qwen
+from tests.support.fixtures import ModelFactory
+from tests.support.texts import AWKWARD, SCRIPTS, awkward_text
 
 SUFFIX = [151645, 198, 151644, 77091, 198, 151667, 271, 151668, 271]
 END = 151643

@@ -22,12 +22,12 @@ from typing import Final, Protocol, cast
 import torch
 
 from shortlist.engine.base import EngineInfo, ScoreScale
+from shortlist.engine.device import pick_device, pick_dtype
 from shortlist.engine.native.config import Qwen3Config
-from shortlist.engine.native.device import pick_device, pick_dtype
 from shortlist.engine.native.qwen3 import Qwen3
 from shortlist.engine.native.runner import Runner
 from shortlist.engine.native.weights import ANSWER_IDS, digest, load_weights
-from shortlist.errors import BadSetting, EngineError, EngineOutOfMemory, EngineUnavailable, ServiceError
+from shortlist.errors import EngineError, EngineOutOfMemory, EngineUnavailable, ServiceError
 from shortlist.types import Batch, Task, Value, Vector
 
 ENGINE_VERSION: Final = 1
@@ -82,13 +82,12 @@ class NativeEngine:
 
         Raises:
             ModelRefused: the folder does not hold a model that this engine computes.
-            BadSetting: `device`, `dtype` or `max_model_len` cannot be had.
+            BadSetting: `device` or `dtype` cannot be had.
         """
         place = pick_device(device)
         compute = pick_dtype(dtype, place)
         config = Qwen3Config.read(folder)
-        if max_model_len > config.max_positions:
-            raise BadSetting(f"max_model_len is {max_model_len}, but {folder} reads at most {config.max_positions} tokens.")
+        max_model_len = min(max_model_len, config.max_positions)
         weights = load_weights(folder, config, task=task, dtype=compute, device=place, answer_ids=answer_ids)
         spelled = str(compute).removeprefix("torch.")
         info = EngineInfo(

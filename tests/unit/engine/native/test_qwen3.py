@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
-from tests.support import qwen
-from tests.support.fixtures import ModelFactory
-from tests.support.native import head_of, model_of, prompt_of
 
 from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.qwen3 import rms_norm
 from shortlist.engine.native.runner import pack_prompts
 from shortlist.errors import ModelRefused
+from tests.support import qwen
+from tests.support.fixtures import ModelFactory
+from tests.support.native import head_of, model_of, prompt_of
 
 
 def write_config(folder: Path, drop: str = "", **change: Any) -> Path:

@@ -5,14 +5,14 @@ import weakref
 
 import numpy as np
 import pytest
-from tests.support import qwen
-from tests.support.fixtures import ModelFactory
-from tests.support.native import batch_of, head_of, model_of, prompt_of
 
 from shortlist.engine.native.qwen3 import Qwen3
 from shortlist.engine.native.runner import Runner, pack_prompts
 from shortlist.errors import EngineError
 from shortlist.types import Batch, Task, TextHead, TextPrompt, TokenHead, TokenPrompt, WorkItem
+from tests.support import qwen
+from tests.support.fixtures import ModelFactory
+from tests.support.native import batch_of, head_of, model_of, prompt_of
 
 
 def ids(*numbers: int) -> np.ndarray[tuple[int], np.dtype[np.int32]]:

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.support import qwen
 
 from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.qwen3 import Qwen3Weights
 from shortlist.engine.native.weights import digest, load_weights, weight_files
 from shortlist.errors import ModelRefused
 from shortlist.types import Task
+from tests.support import qwen
 
 SHAPE = qwen.Shape(layers=1, hidden=16, heads=2, kv_heads=1, head_dim=8, intermediate=24, max_positions=64)
 VOCAB = 9700

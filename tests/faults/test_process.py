@@ -1,0 +1,205 @@
+"""The command as a newcomer runs it: real processes that start, serve, refuse to start, and stop."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx2
+import numpy as np
+import pytest
+
+from shortlist import Client
+from shortlist.errors import InvalidInput, NotFound
+from tests.support.fixtures import ModelFactory
+from tests.support.official import Official
+from tests.support.process import Launched, launched, start, wait_until
+
+QUERY = "how do I read a json file in python"
+DOCUMENTS = ["bake bread at 220 C", "open the file and call json.load", "pythons are large snakes"]
+
+
+@pytest.fixture(scope="module")
+def folders(make_model: ModelFactory) -> tuple[Path, Path]:
+    return make_model(kind="reranker"), make_model(kind="embedder")
+
+
+@pytest.fixture(scope="module")
+def server(folders: tuple[Path, Path]) -> Iterator[Launched]:
+    reranker, embedder = folders
+    arguments = ["--reranker", str(reranker), str(embedder), "demo", "--dtype", "float32", "--no-ui"]
+    with launched("shortlist", "serve", *arguments, "--alias", f"rerank-v3.5={reranker}") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(server: Launched) -> Iterator[Client]:
+    with Client(server.url) as connected:
+        yield connected
+
+
+def test_one_process_serves_several_models_each_for_its_tasks(client: Client, folders: tuple[Path, Path]) -> None:
+    reranker, embedder = (folder.name for folder in folders)
+    tasks = {model.name: model.tasks for model in client.models()}
+    assert tasks == {embedder: {"embed"}, "demo": {"rerank", "embed"}, reranker: {"rerank"}}
+
+
+@pytest.mark.parametrize("name", ["basename", "alias"])
+def test_scores_over_http_are_transformers_scores(client: Client, folders: tuple[Path, Path], name: str) -> None:
+    folder = folders[0]
+    ranking = client.rerank(QUERY, DOCUMENTS, model="rerank-v3.5" if name == "alias" else folder.name)
+    official = Official(folder).probabilities(QUERY, DOCUMENTS)
+    scores = {result.index: result.score for result in ranking.results}
+    assert [scores[index] for index in range(3)] == pytest.approx(official, abs=1e-4)
+
+
+def test_instruction_changes_the_official_way(client: Client, folders: tuple[Path, Path]) -> None:
+    folder, instruction = folders[0], "Given a bug report, find the report of the same bug"
+    ranking = client.rerank(QUERY, DOCUMENTS, model=folder.name, instruction=instruction)
+    official = Official(folder).probabilities(QUERY, DOCUMENTS, instruction)
+    assert {result.index: result.score for result in ranking.results} == pytest.approx(dict(enumerate(official)), abs=1e-4)
+
+
+def test_vectors_over_http_are_the_official_ones(client: Client, folders: tuple[Path, Path]) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    folder = folders[1]
+    official = SentenceTransformer(str(folder), device="cpu")
+    documents = client.embed(DOCUMENTS, model=folder.name)
+    queries = client.embed([QUERY], model=folder.name, is_query=True)
+    np.testing.assert_allclose(documents.vectors, official.encode(DOCUMENTS), atol=1e-4)
+    np.testing.assert_allclose(queries.vectors, official.encode_query([QUERY]), atol=1e-4)
+
+
+def test_model_that_is_not_served_or_not_for_this(client: Client, folders: tuple[Path, Path]) -> None:
+    with pytest.raises(NotFound, match="demo"):
+        client.rerank(QUERY, DOCUMENTS, model="gpt-4")
+    with pytest.raises(InvalidInput, match="does not rerank"):
+        client.rerank(QUERY, DOCUMENTS, model=folders[1].name)
+
+
+def test_many_callers_get_what_each_would_get_alone(client: Client, folders: tuple[Path, Path]) -> None:
+    queries = [f"{QUERY} {number}" for number in range(24)]
+    official = Official(folders[0])
+
+    def ask(query: str) -> list[float]:
+        ranking = client.rerank(query, DOCUMENTS, model=folders[0].name)
+        scores = {result.index: result.score for result in ranking.results}
+        return [scores[index] for index in range(3)]
+
+    with ThreadPoolExecutor(12) as pool:
+        found = list(pool.map(ask, queries))
+    for query, scores in zip(queries, found, strict=True):
+        assert scores == pytest.approx(official.probabilities(query, DOCUMENTS), abs=1e-4)
+
+
+# -- stopping -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_stop_it_answers_what_it_has_and_exits_with_0(number: signal.Signals) -> None:
+    documents = [f"document number {index} about json files" for index in range(400)]
+    with launched("shortlist", "serve", "demo", "--no-ui") as server, Client(server.url, max_retries=0) as client:
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(client.rerank, QUERY, documents)
+            wait_until(lambda: "shortlist_running_requests 2.0" in _metrics(server.url))  # that one, and this look
+            server.process.send_signal(number)
+            assert len(answer.result(timeout=60).results) == 400
+        assert server.process.wait(timeout=20) == 0
+        assert "Traceback" not in server.log()
+
+
+def _metrics(url: str) -> str:
+    return httpx2.get(f"{url}/metrics").text
+
+
+def test_what_is_not_done_in_time_is_told_so() -> None:
+    documents = [f"document number {index} about json files" * 20 for index in range(2000)]
+    with launched("shortlist", "serve", "demo", "--no-ui", "--drain-timeout-s", "1") as server, ThreadPoolExecutor(1) as pool:
+        ask = {"query": QUERY, "documents": documents}
+        answer = pool.submit(httpx2.post, f"{server.url}/v1/rerank", json=ask, timeout=60)
+        wait_until(lambda: "shortlist_running_requests 2.0" in _metrics(server.url))
+        server.process.send_signal(signal.SIGTERM)
+        assert answer.result(timeout=30).json()["error"]["code"] == "unavailable"
+        assert server.process.wait(timeout=20) == 0
+
+
+def test_second_signal_does_not_wait() -> None:
+    documents = [f"document number {index} about json files" * 20 for index in range(2000)]
+    arguments = ["demo", "--no-ui", "--drain-timeout-s", "60"]
+    with launched("shortlist", "serve", *arguments) as server, ThreadPoolExecutor(1) as pool:
+        pool.submit(httpx2.post, f"{server.url}/v1/rerank", json={"query": QUERY, "documents": documents}, timeout=60)
+        wait_until(lambda: "shortlist_running_requests 2.0" in _metrics(server.url))  # that one, and this look
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.2)
+        server.process.send_signal(signal.SIGTERM)
+        server.process.wait(timeout=15)
+
+
+# -- refusing to start --------------------------------------------------------------------------------------------------
+
+
+def refuses(*arguments: str) -> str:
+    """Run a command that must not start; return its one line."""
+    done = subprocess.run(
+        [sys.executable, "-m", "shortlist", *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 3, done.stderr
+    assert "Traceback" not in done.stderr
+    line = done.stderr.strip().splitlines()[-1]
+    assert line.startswith("error: ")
+    return line
+
+
+def test_port_in_use_is_one_clear_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        line = refuses("serve", "demo", "--port", str(port))
+    assert f"127.0.0.1:{port}" in line
+    assert "SHORTLIST_PORT" in line
+
+
+def test_chat_model_is_refused_with_the_two_ways_to_say_what_it_is(folders: tuple[Path, Path]) -> None:
+    line = refuses("serve", str(folders[0]), "--port", "0")
+    assert "--reranker" in line
+    assert "--embedder" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["serve", "./nowhere"], "does not exist"),
+        (["serve", "no model at all"], "does not name a model"),
+        (["serve", "demo", "--host", "203.0.113.1"], "--host"),
+        (["serve", "demo", "--alias", "a=b"], "not served"),
+        (["serve", "demo", "demo"], "Two models"),
+        (["serve", "demo", "--max-batch-tokens", "10"], "max_model_len"),
+        (["serve", "demo", "--config", "nowhere.toml"], "nowhere.toml"),
+        (["serve", "demo", "--device", "cuda:77"], "cuda:77"),
+    ],
+)
+def test_what_cannot_be_served_is_one_clear_line(arguments: list[str], words: str) -> None:
+    assert words in refuses(*arguments, *([] if "--port" in arguments else ["--port", "0"]))
+
+
+def test_unknown_environment_variable_is_one_clear_line() -> None:
+    with start("shortlist", "serve", "demo", SHORTLIST_MAX_BATCH_TOKNES="1") as server:
+        assert server.process.wait(timeout=30) == 3
+        assert "max_batch_toknes" in server.log()
+
+
+def test_help_shows_every_setting() -> None:
+    from shortlist.config import fields
+
+    shown = subprocess.run(
+        [sys.executable, "-m", "shortlist", "serve", "--help"],
+        capture_output=True, text=True, timeout=60, check=True, env={"COLUMNS": "200", "PATH": ""},
+    ).stdout  # fmt: skip
+    for _, name, _ in fields():
+        assert f"--{name.replace('_', '-')}" in shown or name == "models"
