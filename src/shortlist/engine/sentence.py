@@ -148,7 +148,7 @@ class BiEncoderEngine(SentenceEngine):
 
     def _embed(self, prompts: Sequence[TextPrompt]) -> list[Vector]:
         return [
-            vector
+            vector.copy()  # a row alone, so that remembering one does not keep them all
             for head, group in groupby(prompts, key=lambda prompt: prompt.head.text)
             for vector in self._encode([prompt.text for prompt in group], prompt=head)
         ]

@@ -1,0 +1,167 @@
+"""One suite for every engine: what the scheduler may rely on, whoever computes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shortlist.engine.base import Engine
+from shortlist.engine.fake import FakeEngine
+from shortlist.engine.native.engine import NativeEngine
+from shortlist.engine.sentence import BiEncoderEngine, CrossEncoderEngine
+from shortlist.errors import EngineError, EngineUnavailable
+from shortlist.text.base import Encoder
+from shortlist.text.plain import TextEncoder
+from shortlist.text.tokenizer import QwenEncoder
+from shortlist.types import Batch, Prompt, Task, WorkItem
+from tests.support.fixtures import ModelFactory
+from tests.support.models import DEMO, cross_encoder
+from tests.support.words import WordEncoder
+
+QUERY = "how do I read a json file in python"
+DOCUMENTS = ["bake bread at 220 C", "open the file and call json.load", "蛇很大", "x", "the longest of them " * 30]
+TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An engine and the encoder that spells for it."""
+
+    engine: Engine
+    encoder: Encoder
+    tasks: frozenset[Task]
+
+
+def _native(make_model: ModelFactory, task: Task) -> Pair:
+    folder = make_model(kind="reranker" if task is Task.RERANK else "embedder")
+    engine = NativeEngine.load(folder, task=task, max_model_len=2048, device="cpu", dtype="float32")
+    encoder = QwenEncoder(folder / "tokenizer.json", task=task, max_model_len=engine.info.max_model_len)
+    return Pair(engine, encoder, engine.info.tasks)
+
+
+def _sentence(engine: CrossEncoderEngine | BiEncoderEngine, folder: Path) -> Pair:
+    return Pair(engine, TextEncoder(folder / "tokenizer.json", engine.info.max_model_len), engine.info.tasks)
+
+
+def _cross(folder: Path) -> Pair:
+    return _sentence(CrossEncoderEngine(cross_encoder(folder), device="cpu", max_model_len=512), folder)
+
+
+def _bi(folder: Path) -> Pair:
+    return _sentence(BiEncoderEngine(DEMO, device="cpu", max_model_len=512), DEMO)
+
+
+@pytest.fixture(scope="module", params=["fake", "native-reranker", "native-embedder", "cross-encoder", "bi-encoder"])
+def pair(request: pytest.FixtureRequest, make_model: ModelFactory, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    builders: dict[str, Callable[[], Pair]] = {
+        "fake": lambda: Pair(FakeEngine(), WordEncoder(), frozenset(Task)),
+        "native-reranker": lambda: _native(make_model, Task.RERANK),
+        "native-embedder": lambda: _native(make_model, Task.EMBED),
+        "cross-encoder": lambda: _cross(tmp_path_factory.mktemp("cross")),
+        "bi-encoder": lambda: _bi(DEMO),
+    }
+    built = builders[request.param]()
+    yield built
+    built.engine.close()
+
+
+def prompts(pair: Pair, task: Task, query: str = QUERY) -> list[Prompt]:
+    if task is Task.RERANK:
+        return pair.encoder.encode_pairs(query, DOCUMENTS)
+    return pair.encoder.encode_texts(DOCUMENTS)
+
+
+def batch(task: Task, *jobs: list[Prompt]) -> Batch:
+    items = [WorkItem(number, index, prompt) for number, job in enumerate(jobs) for index, prompt in enumerate(job)]
+    return Batch(task, tuple(items))
+
+
+async def compute(pair: Pair, asked: Batch) -> np.ndarray:
+    values = await (pair.engine.score(asked) if asked.task is Task.RERANK else pair.engine.embed(asked))
+    assert len(values) == len(asked.items)
+    return np.asarray(values)
+
+
+def test_info_says_what_the_engine_can_do(pair: Pair) -> None:
+    info = pair.engine.info
+    assert info.tasks == pair.tasks
+    assert info.fingerprint
+    assert info.max_model_len > 0
+    assert (info.dimensions is not None) is (Task.EMBED in info.tasks)
+    assert info.max_concurrent_batches >= 1
+
+
+async def test_scores_are_finite_floats_that_differ(pair: Pair) -> None:
+    for task in pair.tasks & {Task.RERANK}:
+        values = await pair.engine.score(batch(task, prompts(pair, task)))
+        assert all(type(value) is float and np.isfinite(value) for value in values)
+        assert len(set(values)) > 1
+
+
+async def test_vectors_are_of_unit_length_and_memory_of_their_own(pair: Pair) -> None:
+    for task in pair.tasks & {Task.EMBED}:
+        vectors = await pair.engine.embed(batch(task, prompts(pair, task)))
+        assert all(vector.dtype == np.float32 and vector.shape == (pair.engine.info.dimensions,) for vector in vectors)
+        np.testing.assert_allclose([np.linalg.norm(vector) for vector in vectors], 1, atol=1e-5)
+        assert all(vector.base is None or vector.base.nbytes == vector.nbytes for vector in vectors)
+
+
+async def test_value_does_not_depend_on_its_neighbours(pair: Pair) -> None:
+    for task in pair.tasks:
+        asked = prompts(pair, task)
+        together = await compute(pair, batch(task, asked))
+        alone = np.concatenate([await compute(pair, batch(task, [prompt])) for prompt in asked])
+        np.testing.assert_allclose(together, alone, atol=TOLERANCE)
+
+
+async def test_value_does_not_depend_on_the_order(pair: Pair) -> None:
+    for task in pair.tasks:
+        asked = prompts(pair, task)
+        forwards = await compute(pair, batch(task, asked))
+        backwards = await compute(pair, batch(task, asked[::-1]))
+        np.testing.assert_allclose(forwards, backwards[::-1], atol=TOLERANCE)
+
+
+async def test_requests_that_share_a_step_do_not_mix(pair: Pair) -> None:
+    for task in pair.tasks:
+        mine, other = prompts(pair, task), prompts(pair, task, query="pythons and other snakes")
+        shared = await compute(pair, batch(task, mine, other))
+        np.testing.assert_allclose(shared[: len(mine)], await compute(pair, batch(task, mine)), atol=TOLERANCE)
+        np.testing.assert_allclose(shared[len(mine) :], await compute(pair, batch(task, other)), atol=TOLERANCE)
+
+
+async def test_same_batch_twice_is_bitwise_equal(pair: Pair) -> None:
+    for task in pair.tasks:
+        asked = batch(task, prompts(pair, task))
+        np.testing.assert_array_equal(await compute(pair, asked), await compute(pair, asked))
+
+
+async def test_task_that_an_engine_lacks_is_an_engine_error(pair: Pair) -> None:
+    for task in set(Task) - pair.tasks:
+        lacking = pair.engine.score if task is Task.RERANK else pair.engine.embed
+        with pytest.raises(EngineError):
+            await lacking(Batch(task, batch(task, prompts(pair, *pair.tasks)).items))
+
+
+async def test_cancelled_call_leaves_the_engine_well(pair: Pair) -> None:
+    task = min(pair.tasks)
+    asked = batch(task, prompts(pair, task))
+    expected = await compute(pair, asked)
+    call = asyncio.ensure_future(compute(pair, asked))
+    await asyncio.sleep(0)
+    call.cancel()
+    await asyncio.gather(call, return_exceptions=True)
+    np.testing.assert_array_equal(await compute(pair, asked), expected)
+
+
+async def test_closed_engine_is_gone_for_good(make_model: ModelFactory, tmp_path: Path) -> None:
+    for pair in (_native(make_model, Task.RERANK), _cross(tmp_path)):
+        pair.engine.close()
+        pair.engine.close()
+        with pytest.raises(EngineUnavailable):
+            await pair.engine.score(batch(Task.RERANK, prompts(pair, Task.RERANK)))
