@@ -29,7 +29,8 @@ _GROWTH: Final = 4
 _MARGIN_CHARS: Final = 64
 """More than the longest added token, so that one cut in half lies inside the margin."""
 _MARGIN_WORDS: Final = 2
-"""Words before the margin that it can still change: a letter composed with marks after it, white space before a token."""
+"""Words before the margin that what follows can still change: a run of white space is split in two by a newline further
+on, and a letter composes with a mark that comes after a run of others."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,11 +128,9 @@ class Speller:
 
     def _spell_start(self, texts: dict[int, str], limit: int) -> Iterator[tuple[int, Spelled]]:
         """Yield only the texts whose first `limit` ids, and that there are more, are certain."""
-        # Ending at a word leaves no white space whose split depends on what comes after it.
-        starts = [text.rstrip() for text in texts.values()]
-        encodings = self._user.encode_batch(starts, add_special_tokens=False)
-        for index, start, encoding in zip(texts, starts, encodings, strict=True):
-            ids = _ids(encoding)[: _num_settled(encoding, len(start))]
+        encodings = self._user.encode_batch(list(texts.values()), add_special_tokens=False)
+        for (index, text), encoding in zip(texts.items(), encodings, strict=True):
+            ids = _ids(encoding)[: _num_settled(encoding, len(text))]
             if len(ids) > limit:
                 yield index, Spelled(ids[:limit], is_cut=True)
 

@@ -12,7 +12,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from shortlist.errors import BadSetting, InputTooLong, InvalidInput, ModelRefused
-from shortlist.text.speller import Speller
+from shortlist.text.speller import Speller, _num_settled
 from shortlist.text.tokenizer import QwenEncoder
 from shortlist.types import Prompt, Task, TokenPrompt
 from tests.support import qwen
@@ -288,6 +288,35 @@ def test_cut_before_spelling_equals_cut_after_for_awkward_texts(tokenizer_path: 
         [cut] = speller.spell([text], limit)
         whole = speller._user.encode(text, add_special_tokens=False).ids
         assert (cut.ids.tolist(), cut.is_cut) == (whole[:limit], len(whole) > limit)
+
+
+LONG_RUNS = [
+    "word e" + "\u0311" * 100 + "\u0323 end",
+    "a word \n\n" + " " * 100 + "\n" + " " * 100 + "x",
+    "!" + "\n" * 100 + " " * 90 + "\n y",
+    "=" * 150 + "\u0338" + "'s",
+    "ab " * 30 + "z" * 200 + "'re",
+    "か" * 100 + "\u3099" + "。" * 90 + "\n\n",
+    "x" + " " * 90 + "<|im_end|>" + " " * 90 + "<|im_start|>" + "y" * 70,
+]
+
+
+@pytest.mark.parametrize("mode", ["neutral", "official"])
+def test_tokens_called_settled_are_those_of_the_whole_text_wherever_it_is_cut(
+    reranker: QwenEncoder, official: QwenEncoder, mode: str
+) -> None:
+    tokenizer = (reranker if mode == "neutral" else official)._speller._user
+    draw = random.Random(8)
+    mixed = ["".join(awkward_text(draw) + draw.choice(["", *qwen.ADDED]) for _ in range(20)) for _ in range(3)]
+    num_settled = 0
+    for text in [*LONG_RUNS, *mixed]:
+        whole = tokenizer.encode(text, add_special_tokens=False).ids
+        for cut in range(1, len(text)):
+            start = tokenizer.encode(text[:cut], add_special_tokens=False)
+            settled = start.ids[: _num_settled(start, cut)]
+            assert settled == whole[: len(settled)], (text[:cut], text[cut:])
+            num_settled += len(settled)
+    assert num_settled > 10_000
 
 
 def test_huge_document_is_not_read_to_its_end(speller: Speller, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import torch
 
 from shortlist.engine.base import Engine, EngineInfo, ScoreScale
 from shortlist.engine.device import pick_device, pick_dtype
-from shortlist.engine.native.engine import NativeEngine
+from shortlist.engine.native.engine import NativeEngine, _Job
 from shortlist.errors import BadSetting, EngineError, EngineOutOfMemory, EngineUnavailable, ModelRefused
 from shortlist.types import Batch, Task, Value
 from tests.support.fixtures import ModelFactory
@@ -275,6 +276,17 @@ async def test_lost_device_is_loud_and_reaches_every_waiter(
         await engine.score(BATCH)
     engine.close()
     assert any(record.levelno == logging.CRITICAL for record in caplog.records)
+
+
+def test_engine_says_it_is_gone_before_the_first_waiter_is_told(start: Callable[..., NativeEngine]) -> None:
+    engine = start(failing(torch.AcceleratorError("gone")))
+    seen: list[bool] = []
+    result: Future[list[Value]] = Future()
+    result.add_done_callback(lambda _: seen.append(engine.is_alive))
+    engine._jobs.put(_Job(BATCH, result))
+    assert isinstance(result.exception(10), EngineUnavailable)
+    engine.close()
+    assert seen == [False]
 
 
 async def test_lost_device_lets_go_of_the_model(start: Callable[..., NativeEngine]) -> None:
