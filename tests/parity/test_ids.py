@@ -72,7 +72,7 @@ def spelled(prompts: Iterable[Prompt]) -> list[list[int]]:
 
 
 def encoder_of(folder: Path, task: Task, limit: int = 4096, mode: Any = "neutral") -> QwenEncoder:
-    return QwenEncoder.from_folder(folder, task=task, max_model_len=limit, control_tokens=mode)
+    return QwenEncoder(folder / "tokenizer.json", task=task, max_model_len=limit, control_tokens=mode)
 
 
 def with_controls(draw: random.Random) -> str:

@@ -95,13 +95,25 @@ def _engine_and_encoder(model: ResolvedModel, settings: ModelSettings) -> tuple[
             engine = kind(model.path, device=settings.device, max_model_len=settings.max_model_len)
             return engine, _text_encoder(model.path, engine.info.max_model_len)
         case ModelKind.QWEN3_RERANKER | ModelKind.QWEN3_RERANKER_HEAD | ModelKind.QWEN3_EMBEDDER:
-            from shortlist.engine.native.engine import NativeEngine
-
             (task,) = model.kind.tasks
-            native = NativeEngine.load(
-                model.path, task=task, max_model_len=settings.max_model_len, device=settings.device, dtype=settings.dtype
-            )
-            return native, QwenEncoder(model.path / "tokenizer.json", task=task, max_model_len=native.info.max_model_len)
+            return _qwen3(model.path, task, settings)
+
+
+def _qwen3(folder: Path, task: Task, settings: ModelSettings) -> tuple[Engine, Encoder]:
+    from shortlist.engine.native.config import Qwen3Config
+    from shortlist.engine.native.engine import NativeEngine
+
+    limit = min(settings.max_model_len, Qwen3Config.read(folder).max_positions)
+    encoder = QwenEncoder(folder / "tokenizer.json", task=task, max_model_len=limit)
+    engine = NativeEngine.load(
+        folder,
+        task=task,
+        max_model_len=limit,
+        device=settings.device,
+        dtype=settings.dtype,
+        answer_ids=encoder.answer_ids,
+    )
+    return engine, encoder
 
 
 def _text_encoder(folder: Path, max_model_len: int) -> TextEncoder:

@@ -6,7 +6,6 @@ own. The pieces meet where no token can reach across. Knows nothing of engines, 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -51,21 +50,6 @@ class QwenEncoder:
         if max_model_len <= num_framed:
             raise BadSetting(f"max_model_len is {max_model_len}, but the model's frame alone has {num_framed} tokens.")
         _check_split(self._speller)
-
-    @classmethod
-    def from_folder(
-        cls, folder: Path, *, task: Task, max_model_len: int, control_tokens: ControlTokens = "neutral"
-    ) -> QwenEncoder:
-        """Return the encoder of a model folder.
-
-        Raises:
-            ModelRefused: files are missing or wrong.
-            BadSetting: `max_model_len` is more than the model has positions for.
-        """
-        limit = _max_positions(folder / "config.json")
-        if max_model_len > limit:
-            raise BadSetting(f"max_model_len is {max_model_len}, but {folder} reads at most {limit} tokens.")
-        return cls(folder / "tokenizer.json", task=task, max_model_len=max_model_len, control_tokens=control_tokens)
 
     @property
     def fingerprint(self) -> str:
@@ -204,11 +188,3 @@ def _refuse_cut(spelled: Sequence[Spelled], room: int, field: str) -> None:
 
 def _too_long(param: str, room: int) -> InputTooLong:
     return InputTooLong(f"{param} has more than the {room} tokens there is room for, and may not be cut.", param=param)
-
-
-def _max_positions(path: Path) -> int:
-    try:
-        found = json.loads(path.read_bytes())["max_position_embeddings"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelRefused(f"{path} is missing, or lacks max_position_embeddings.") from error
-    return int(found)

@@ -361,7 +361,7 @@ def test_padding_truncation_and_post_processor_of_the_file_are_ignored(tokenizer
 
 
 def test_embedders_own_post_processor_does_not_add_a_second_end(make_model: ModelFactory) -> None:
-    encoder = QwenEncoder.from_folder(make_model(kind="embedder"), task=Task.EMBED, max_model_len=64)
+    encoder = QwenEncoder(make_model(kind="embedder") / "tokenizer.json", task=Task.EMBED, max_model_len=64)
     [one] = tokens(encoder.encode_texts(["hello"]))
     assert one.ids.tolist() == [14990, END]
 
@@ -415,18 +415,6 @@ def test_tokenizer_that_splits_elsewhere_is_refused(edited: Callable[..., Path])
 def test_limit_below_the_frame_is_refused(tokenizer_path: Path, task: Task, num_framed: int) -> None:
     with pytest.raises(BadSetting, match="max_model_len"):
         QwenEncoder(tokenizer_path, task=task, max_model_len=num_framed)
-
-
-def test_limit_beyond_the_models_positions_is_refused(make_model: ModelFactory) -> None:
-    folder = make_model()
-    assert QwenEncoder.from_folder(folder, task=Task.RERANK, max_model_len=4096).max_model_len == 4096
-    with pytest.raises(BadSetting, match="4096"):
-        QwenEncoder.from_folder(folder, task=Task.RERANK, max_model_len=4097)
-
-
-def test_folder_without_config_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelRefused, match=r"config\.json"):
-        QwenEncoder.from_folder(tmp_path, task=Task.RERANK, max_model_len=64)
 
 
 # -- identity and threads --

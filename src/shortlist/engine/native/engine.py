@@ -27,11 +27,14 @@ from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.qwen3 import Qwen3
 from shortlist.engine.native.runner import Runner
 from shortlist.engine.native.weights import ANSWER_IDS, digest, load_weights
-from shortlist.errors import EngineError, EngineOutOfMemory, EngineUnavailable, ServiceError
+from shortlist.errors import BadSetting, EngineError, EngineOutOfMemory, EngineUnavailable, ServiceError
 from shortlist.types import Batch, Task, Value, Vector
 
 ENGINE_VERSION: Final = 1
 """Raised by every change that can change a number; part of the fingerprint."""
+
+CLOSE_TIMEOUT_S: Final = 1.0
+"""How long closing waits for the batch under way."""
 
 logger = logging.getLogger(__name__)
 
@@ -82,12 +85,13 @@ class NativeEngine:
 
         Raises:
             ModelRefused: the folder does not hold a model that this engine computes.
-            BadSetting: `device` or `dtype` cannot be had.
+            BadSetting: `device`, `dtype` or `max_model_len` cannot be had.
         """
         place = pick_device(device)
         compute = pick_dtype(dtype, place)
         config = Qwen3Config.read(folder)
-        max_model_len = min(max_model_len, config.max_positions)
+        if max_model_len > config.max_positions:
+            raise BadSetting(f"max_model_len is {max_model_len}, but {folder} reads at most {config.max_positions} tokens.")
         weights = load_weights(folder, config, task=task, dtype=compute, device=place, answer_ids=answer_ids)
         spelled = str(compute).removeprefix("torch.")
         info = EngineInfo(
@@ -120,11 +124,14 @@ class NativeEngine:
         return cast("list[Vector]", await self._submit(batch, Task.EMBED))
 
     def close(self) -> None:
-        """Stop the thread after the batch it is computing, fail those that wait, and free the model."""
+        """Stop the thread after the batch it is computing, fail those that wait, and free the model.
+
+        A batch that takes long is not waited for: the thread is a daemon, and ends with it or with the process.
+        """
         self._leave(EngineUnavailable("The engine was closed."))
         self._jobs.put(None)
         if threading.current_thread() is not self._thread:
-            self._thread.join()
+            self._thread.join(CLOSE_TIMEOUT_S)
 
     # -- on the event loop --
 

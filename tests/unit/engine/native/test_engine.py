@@ -18,7 +18,6 @@ import pytest
 import torch
 
 from shortlist.engine.base import Engine, EngineInfo, ScoreScale
-from shortlist.engine.device import pick_device, pick_dtype
 from shortlist.engine.native.engine import NativeEngine, _Job
 from shortlist.errors import BadSetting, EngineError, EngineOutOfMemory, EngineUnavailable, ModelRefused
 from shortlist.types import Batch, Task, Value
@@ -126,10 +125,9 @@ def test_fingerprint_names_weights_dtype_and_version(make_model: ModelFactory, m
     assert len({*found, fingerprint()}) == 4
 
 
-def test_model_that_reads_less_keeps_its_own_limit(make_model: ModelFactory) -> None:
-    engine = NativeEngine.load(make_model(), task=Task.RERANK, max_model_len=40_000, device="cpu")
-    assert engine.info.max_model_len == 4096
-    engine.close()
+def test_limit_beyond_the_models_positions_is_refused(make_model: ModelFactory) -> None:
+    with pytest.raises(BadSetting, match="max_model_len is 4097"):
+        NativeEngine.load(make_model(), task=Task.RERANK, max_model_len=4097, device="cpu")
 
 
 def test_folder_without_a_model_is_refused(tmp_path: Path) -> None:
@@ -355,53 +353,6 @@ async def test_no_call_is_ever_left_waiting(start: Callable[..., NativeEngine]) 
         closing = asyncio.to_thread(engine.close)
         found = (await asyncio.wait_for(asyncio.gather(closing, *calls, return_exceptions=True), 5))[1:]
         assert all(one == [1.0] or isinstance(one, EngineUnavailable) for one in found)
-
-
-# -- where and in what --
-
-
-def test_auto_is_native_bfloat16_or_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    cpu = torch.device("cpu")
-    for features, dtype in [
-        ({"avx512_bf16": True}, torch.bfloat16),
-        ({"amx_bf16": True}, torch.bfloat16),
-        ({"avx512_bf16": False, "avx512_f": True}, torch.float32),
-        ({}, torch.float32),
-    ]:
-        monkeypatch.setattr("torch.cpu.get_capabilities", lambda features=features: features)
-        assert pick_dtype("auto", cpu) is dtype
-
-
-@pytest.mark.parametrize(("capability", "dtype"), [((9, 0), torch.bfloat16), ((8, 0), torch.bfloat16), ((7, 5), torch.float32)])
-def test_auto_on_cuda_is_bfloat16_from_ampere_on(
-    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], dtype: torch.dtype
-) -> None:
-    monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: capability)
-    assert pick_dtype("auto", torch.device("cuda:0")) is dtype
-
-
-def test_float16_is_refused_on_a_cpu_only() -> None:
-    with pytest.raises(BadSetting, match="float16"):
-        pick_dtype("float16", torch.device("cpu"))
-    assert pick_dtype("float16", torch.device("cuda:0")) is torch.float16
-
-
-@pytest.mark.parametrize("name", ["int8", "", "half", "torch.float32"])
-def test_unknown_dtype_is_refused_with_the_choices(name: str) -> None:
-    with pytest.raises(BadSetting, match="bfloat16"):
-        pick_dtype(name, torch.device("cpu"))
-
-
-@pytest.mark.parametrize("name", ["gpu", "", "meta", "cpu:x", "cuda:99"])
-def test_device_that_is_not_here_is_refused(name: str) -> None:
-    with pytest.raises(BadSetting, match="device"):
-        pick_device(name)
-
-
-def test_auto_device_is_the_cpu_where_there_is_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert pick_device("auto") == torch.device("cpu")
-    assert pick_device("cpu") == torch.device("cpu")
 
 
 async def test_waiting_costs_the_event_loop_nothing(start: Callable[..., NativeEngine]) -> None:
