@@ -36,5 +36,5 @@ clean:  ## Remove the environment and every cache.
 	@touch $@
 
 .venv/.dev: $(INPUTS)
-	@scripts/environment native,sentence,demo,ui --group dev $(PIP_ARGS)
+	@scripts/environment all --group dev $(PIP_ARGS)
 	@touch .venv/.demo $@
