@@ -1,0 +1,64 @@
+"""What the READMEs show is what a newcomer gets."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.support.process import launched
+
+READMES = ["README.md", "README.zh-CN.md"]
+FIRST_CURL = re.compile(r"```bash\n(curl [^\n]+)\n```\n\n```json\n([^\n]+)\n```")
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with launched("shortlist", "serve", "demo", "--no-ui") as server:
+        yield server.url
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_first_curl_gives_the_shown_answer(name: str, url: str) -> None:
+    found = FIRST_CURL.search(Path(name).read_text(encoding="utf-8"))
+    assert found
+    words, shown = shlex.split(found[1]), json.loads(found[2])
+    path = next(word for word in words if word.startswith("localhost:8080")).removeprefix("localhost:8080")
+    answer = httpx2.post(url + path, content=words[words.index("-d") + 1]).json()
+    assert [result["index"] for result in answer["results"]] == [result["index"] for result in shown["results"]]
+    for one, other in zip(answer["results"], shown["results"], strict=True):
+        assert one["relevance_score"] == pytest.approx(other["relevance_score"], abs=1e-3)
+    assert answer.keys() == shown.keys()
+    assert answer["usage"] == shown["usage"]
+
+
+@pytest.mark.parametrize("name", [*READMES, "CONTRIBUTING.md", "SECURITY.md", "docs/walk.md"])
+def test_links_lead_somewhere(name: str) -> None:
+    page = Path(name)
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        assert target.startswith("http") or (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_flags_and_variables_exist(name: str) -> None:
+    from shortlist.config import ENV_PREFIX, fields
+
+    names = {name for _, name, _ in fields()}
+    text = Path(name).read_text(encoding="utf-8")
+    for variable in re.findall(rf"{ENV_PREFIX}(\w+)", text):
+        assert variable.lower() in names
+    for flag in re.findall(r"`--([a-z-]+)", text):
+        assert flag.replace("-", "_") in names
+
+
+def test_both_languages_show_the_same_commands() -> None:
+    commands = [
+        re.findall(r"^(?:make|\.venv/bin/shortlist) .*$", Path(name).read_text(encoding="utf-8"), re.MULTILINE) for name in READMES
+    ]
+    assert commands[0] == commands[1]
+    assert {"make demo", "make test"} <= set(commands[0])
