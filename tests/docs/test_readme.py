@@ -58,7 +58,8 @@ def test_flags_and_variables_exist(name: str) -> None:
 
 def test_both_languages_show_the_same_commands() -> None:
     commands = [
-        re.findall(r"^(?:make|\.venv/bin/shortlist) .*$", Path(name).read_text(encoding="utf-8"), re.MULTILINE) for name in READMES
+        re.findall(r"^(?:make|\.venv/bin/shortlist) .*$", Path(name).read_text(encoding="utf-8"), re.MULTILINE)
+        for name in READMES
     ]
     assert commands[0] == commands[1]
     assert {"make demo", "make test"} <= set(commands[0])

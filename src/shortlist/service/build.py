@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from shortlist.config import ModelSettings, SchedulerSettings, Settings
 from shortlist.engine.base import Engine
-from shortlist.errors import BadSetting
+from shortlist.errors import BadSetting, ModelRefused
 from shortlist.hub import ModelKind, ResolvedModel, resolve
 from shortlist.scheduler.admission import Admission, AdmissionLimits
 from shortlist.scheduler.cache import ScoreCache
@@ -89,7 +90,8 @@ def _engine_and_encoder(model: ResolvedModel, settings: ModelSettings) -> tuple[
     """Load the engine for a kind of model, and the encoder that spells for it and knows its limit."""
     match model.kind:
         case ModelKind.CROSS_ENCODER | ModelKind.BI_ENCODER:
-            from shortlist.engine.sentence import BiEncoderEngine, CrossEncoderEngine
+            with _extra("sentence"):
+                from shortlist.engine.sentence import BiEncoderEngine, CrossEncoderEngine
 
             kind = CrossEncoderEngine if model.kind is ModelKind.CROSS_ENCODER else BiEncoderEngine
             engine = kind(model.path, device=settings.device, max_model_len=settings.max_model_len)
@@ -100,8 +102,9 @@ def _engine_and_encoder(model: ResolvedModel, settings: ModelSettings) -> tuple[
 
 
 def _qwen3(folder: Path, task: Task, settings: ModelSettings) -> tuple[Engine, Encoder]:
-    from shortlist.engine.native.config import Qwen3Config
-    from shortlist.engine.native.engine import NativeEngine
+    with _extra("native"):
+        from shortlist.engine.native.config import Qwen3Config
+        from shortlist.engine.native.engine import NativeEngine
 
     limit = min(settings.max_model_len, Qwen3Config.read(folder).max_positions)
     encoder = QwenEncoder(folder / "tokenizer.json", task=task, max_model_len=limit)
@@ -114,6 +117,15 @@ def _qwen3(folder: Path, task: Task, settings: ModelSettings) -> tuple[Engine, E
         answer_ids=encoder.answer_ids,
     )
     return engine, encoder
+
+
+@contextmanager
+def _extra(name: str) -> Iterator[None]:
+    """Turn a library that is missing into the command that brings it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ModelRefused(f"This model needs {error.name}, which is not installed: pip install 'shortlist[{name}]'") from None
 
 
 def _text_encoder(folder: Path, max_model_len: int) -> TextEncoder:
