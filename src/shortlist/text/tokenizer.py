@@ -63,6 +63,16 @@ class QwenEncoder:
         return yes, no
 
     @property
+    def prefix_ids(self) -> tuple[int, ...]:
+        """The ids that every pair's prompt begins with; none for an embedder."""
+        return tuple(self._prefix.tolist())
+
+    @property
+    def suffix_ids(self) -> tuple[int, ...]:
+        """The ids that every prompt ends in, whatever was cut; the model is read at the last one."""
+        return tuple(self._suffix.tolist())
+
+    @property
     def num_neutralised(self) -> int:
         """How many control tokens callers have written out so far; always 0 when they are not neutralised."""
         return self._speller.num_neutralised
