@@ -83,6 +83,10 @@ class Speller:
         """Return the ids of our own words, in which control tokens are control tokens."""
         return _ids(self._full.encode(text, add_special_tokens=False))
 
+    def text_of(self, ids: Sequence[int]) -> str:
+        """Return ids as text, control tokens written out; for people."""
+        return str(self._full.decode(list(ids), skip_special_tokens=False))
+
     def control_id(self, token: str) -> int:
         """Return the id of an added token.
 

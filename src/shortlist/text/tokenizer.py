@@ -72,6 +72,10 @@ class QwenEncoder:
         """The ids that every prompt ends in, whatever was cut; the model is read at the last one."""
         return tuple(self._suffix.tolist())
 
+    def text_of(self, ids: Sequence[int]) -> str:
+        """Return ids as text, control tokens written out; for people."""
+        return self._speller.text_of(ids)
+
     @property
     def num_neutralised(self) -> int:
         """How many control tokens callers have written out so far; always 0 when they are not neutralised."""
