@@ -29,8 +29,10 @@ class WordEncoder:
         max_tokens_per_doc: int | None = None,
     ) -> list[Prompt]:
         head = TextHead(f"{instruction or ''} {query}".strip(), len(query.split()) + len((instruction or "").split()))
-        room = min(self.max_model_len - head.num_tokens, max_tokens_per_doc or self.max_model_len)
-        return [self._cut(head, text, room, truncate, f"documents[{i}]") for i, text in enumerate(documents)]
+        room = self.max_model_len - head.num_tokens
+        limit = min(room, max_tokens_per_doc or room)
+        may_cut = truncate or limit < room
+        return [self._cut(head, text, limit, may_cut, f"documents[{i}]") for i, text in enumerate(documents)]
 
     def encode_texts(
         self, texts: Sequence[str], *, is_query: bool = False, instruction: str | None = None, truncate: bool = True
