@@ -7,10 +7,13 @@ import asyncio
 import pytest
 
 from shortlist.engine.fake import FakeEngine
-from shortlist.errors import Draining, EngineUnavailable, NotFound
-from shortlist.service.runtime import State
-from shortlist.types import Batch, EmbedTask, RerankTask
-from tests.support.house import running, runtime
+from shortlist.errors import Draining, EngineUnavailable, ModelRefused, NotFound
+from shortlist.service.runtime import Runtime, State
+from shortlist.service.stack import Promise
+from shortlist.telemetry import Metrics
+from shortlist.types import Batch, EmbedTask, RerankTask, Task
+from tests.support.house import running, runtime, settings, stack
+from tests.support.oracle import OracleEngine
 
 TASK = RerankTask(query="fox", documents=("fox", "cat"))
 
@@ -98,3 +101,71 @@ async def test_closing_frees_every_engine() -> None:
         pass
     await service.close()
     assert all(engine.is_closed for engine in engines)
+
+
+# -- the self-test ------------------------------------------------------------------------------------------------------
+
+
+def reversed_head(scores: list[float]) -> list[float]:
+    return [-score for score in scores]
+
+
+def service_of(engine: FakeEngine, mode: str, said: list[str] | None = None) -> Runtime:
+    """Return a runtime of one reranker that promises to understand."""
+    metrics = Metrics()
+    stacks = [stack(engine, metrics=metrics, tasks=frozenset({Task.RERANK}), promise=Promise(understands=True))]
+    said = [] if said is None else said
+    return Runtime(stacks, settings=settings(self_test=mode), metrics=metrics, say=said.append)
+
+
+async def test_ready_only_after_the_self_test() -> None:
+    said: list[str] = []
+    service = service_of(OracleEngine(step_s=0.02), "strict", said)
+    starting = asyncio.create_task(service.start())
+    await asyncio.sleep(0.05)
+    assert service.metrics.registry.get_sample_value("shortlist_ready") == 0
+    with pytest.raises(Draining):
+        await service.rerank(TASK)
+    await starting
+    assert service.state is State.READY
+    assert "passed" in said[-1]
+    await service.close()
+
+
+async def test_strict_refuses_a_model_that_fails_and_says_what_to_do() -> None:
+    service = service_of(OracleEngine(scores=reversed_head), "strict")
+    with pytest.raises(ModelRefused, match=r"fake failed its self-test \(meaning\).*--self-test warn"):
+        await service.start()
+    assert not service.is_ready
+    await service.close()
+
+
+async def test_warn_serves_a_model_that_fails_and_logs_it(caplog: pytest.LogCaptureFixture) -> None:
+    said: list[str] = []
+    async with running(service_of(OracleEngine(scores=reversed_head), "warn", said)) as service:
+        assert service.is_ready
+    [record] = caplog.records
+    assert record.levelname == "WARNING"
+    assert vars(record)["check"] == "meaning"
+    assert "failed" in said[-1]
+
+
+async def test_off_asks_the_engine_nothing() -> None:
+    engine = OracleEngine(scores=reversed_head)
+    async with running(service_of(engine, "off")) as service:
+        assert service.is_ready
+    assert engine.batches == []
+
+
+async def test_starting_twice_is_starting_once() -> None:
+    engine = OracleEngine(step_s=0.002)
+    service = service_of(engine, "strict")
+    await asyncio.gather(service.start(), service.start())
+    num_steps = len(engine.batches)
+    await service.start()
+    assert service.is_ready
+    assert len(engine.batches) == num_steps
+    assert len(service._loops) == 1
+    await service.close()
+    await service.start()
+    assert service.state is State.CLOSED

@@ -12,10 +12,11 @@ from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.qwen3 import CHUNK_TOKENS
 
 FORMULA: Final = (
-    f"T(W + 2HD + 2GD)b + L(HQ(8 + b) + GD(4 + 2b)) + C(3Ib + 8W), with T max_batch_tokens, L max_model_len, "
-    f"W hidden, HD query, GD key, I inner width, H query heads, Q = {QUERY_BLOCK}, C = {CHUNK_TOKENS}, b bytes a number"
+    f"T((W + 2HD + 2GD)b + 4D + 16) + L(12HQ + GD(4 + 2b)) + C(3Ib + 8W), with T max_batch_tokens, L max_model_len, "
+    f"W hidden, HD query, GD key, I inner, D head width, H query heads, Q = {QUERY_BLOCK}, C = {CHUNK_TOKENS}, b bytes a number"
 )
-"""In words: the packed tokens' states, queries, keys and values; attention over the longest prompt; one chunk's MLP."""
+"""In words: the packed tokens' states, queries, keys, values and angles; a block of attention over the longest prompt, of which
+scores, their softmax and the block before are alive at once; one chunk's MLP."""
 
 
 def activation_bytes(config: Qwen3Config, *, max_batch_tokens: int, max_model_len: int, number_bytes: int) -> int:
@@ -28,8 +29,8 @@ def activation_bytes(config: Qwen3Config, *, max_batch_tokens: int, max_model_le
         number_bytes: Bytes of one number in the compute dtype.
     """
     query, key = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
-    packed = max_batch_tokens * (config.hidden_size + 2 * query + 2 * key) * number_bytes
-    scores = max_model_len * config.num_heads * QUERY_BLOCK * (8 + number_bytes)
+    packed = max_batch_tokens * ((config.hidden_size + 2 * query + 2 * key) * number_bytes + 4 * config.head_dim + 16)
+    scores = max_model_len * config.num_heads * QUERY_BLOCK * 12
     keys = max_model_len * key * (4 + 2 * number_bytes)
     chunk = CHUNK_TOKENS * (3 * config.intermediate_size * number_bytes + 8 * config.hidden_size)
     return packed + scores + keys + chunk

@@ -1,0 +1,40 @@
+"""The memory plan is an upper bound of what one step really holds."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from typing import Any
+
+import pytest
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from shortlist.engine.native.config import Qwen3Config
+from shortlist.engine.native.memory import activation_bytes
+from tests.support import native
+from tests.support.fixtures import ModelFactory
+
+
+def peak_bytes(run: profile) -> int:
+    """Return the most that was allocated at once, by torch's own account of every allocation and release."""
+    profiler: Any = run.profiler
+    changes = [event for event in profiler.kineto_results.events() if event.name() == "[memory]"]
+    sizes = [int(event.nbytes()) for event in sorted(changes, key=lambda event: event.start_ns())]
+    return max(accumulate(sizes))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("lengths", [[2000], [500] * 8, [60] * 60])
+def test_plan_covers_a_step_and_is_not_far_above_it(make_model: ModelFactory, dtype: torch.dtype, lengths: list[int]) -> None:
+    model = native.model_of(make_model(kind="reranker"), dtype=dtype)
+    prompts = [native.prompt_of(native.head_of(0), length, seed) for seed, length in enumerate(lengths)]
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as run:
+        native.scores(model, prompts)
+    planned = activation_bytes(
+        Qwen3Config.read(make_model(kind="reranker")),
+        max_batch_tokens=sum(lengths),
+        max_model_len=max(lengths),
+        number_bytes=dtype.itemsize,
+    )
+    assert peak_bytes(run) <= planned, peak_bytes(run) / planned
+    assert planned <= 3 * peak_bytes(run), planned / peak_bytes(run)

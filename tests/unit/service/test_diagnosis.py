@@ -1,0 +1,85 @@
+"""What the doctor finds out about a model is what the engine and the encoder do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from shortlist.errors import ModelRefused
+from shortlist.service.diagnosis import SAMPLE, Diagnosis, diagnose
+from shortlist.types import Task
+from tests.support import house, qwen
+from tests.support.fixtures import ModelFactory
+
+
+async def found(text: str, declared: Task | None = None, **flat: Any) -> Diagnosis:
+    return await diagnose(text, declared, house.settings(**flat), say=lambda _: None)
+
+
+async def test_reranker_is_described_as_it_is_served(make_model: ModelFactory) -> None:
+    folder = make_model(kind="reranker")
+    model = await found(str(folder), Task.RERANK, dtype="float32", max_model_len=512)
+    assert (model.source, model.name, model.kind) == (str(folder), folder.name, "qwen3-reranker")
+    assert (model.info.max_model_len, model.info.model_limit) == (512, 4096)
+    assert model.tasks == (Task.RERANK,)
+    assert model.revision is None
+    assert not model.self_test.has_passed
+
+
+async def test_ids_at_the_boundaries_are_the_official_ones(make_model: ModelFactory) -> None:
+    frame = (await found(str(make_model(kind="reranker")), Task.RERANK, random_weights=True)).frame
+    assert frame is not None
+    assert len(frame.prefix_ids) == 39
+    assert frame.suffix_ids == (151645, 198, 151644, 77091, 198, 151667, 271, 151668, 271)
+    assert frame.read_text == "\n\n"
+    assert frame.answer_ids == (qwen.YES, qwen.NO)
+
+
+async def test_shown_prompt_is_the_one_that_is_read(make_model: ModelFactory) -> None:
+    [sample] = (await found(str(make_model(kind="reranker")), Task.RERANK, random_weights=True)).samples
+    assert sample.text.startswith("<|im_start|>system\nJudge whether")
+    assert f"<Query>: {SAMPLE.query}\n<Document>: {SAMPLE.right}<|im_end|>\n" in sample.text
+    assert sample.text.endswith("<think>\n\n</think>\n\n")
+
+
+async def test_embedder_shows_a_query_and_a_document(make_model: ModelFactory) -> None:
+    model = await found(str(make_model(kind="embedder")), random_weights=True)
+    query, document = (sample.text for sample in model.samples)
+    assert query.startswith("Instruct: ")
+    assert query.endswith(f"Query:{SAMPLE.query}<|endoftext|>")
+    assert document == f"{SAMPLE.right}<|endoftext|>"
+    assert model.frame is not None
+    assert (model.frame.prefix_ids, model.frame.suffix_ids, model.frame.answer_ids) == ((), (151643,), None)
+    assert model.self_test.has_passed
+
+
+@pytest.mark.parametrize(("dtype", "number_bytes"), [("float32", 4), ("bfloat16", 2)])
+async def test_memory_follows_from_what_is_kept(make_model: ModelFactory, dtype: str, number_bytes: int) -> None:
+    folder = make_model(kind="reranker", tied=False)
+    memory = (await found(str(folder), Task.RERANK, dtype=dtype, random_weights=True)).memory
+    shape = qwen.SHAPES["tiny"]
+    weights = qwen.random_weights("reranker", shape, torch.float32, tied=True)
+    assert memory.num_parameters == sum(tensor.numel() for tensor in weights.values())  # without the vocabulary head
+    assert memory.weights_bytes == number_bytes * memory.num_parameters
+    assert memory.activations_bytes is not None
+
+
+async def test_demo_leaves_its_steps_to_its_library() -> None:
+    model = await found("demo")
+    assert model.frame is None
+    assert model.memory.activations_bytes is None
+    assert model.info.model_limit == 256
+    assert model.self_test.has_passed
+    assert any(SAMPLE.query in sample.text for sample in model.samples)
+
+
+async def test_self_test_runs_even_where_serving_would_not(make_model: ModelFactory) -> None:
+    model = await found(str(make_model(kind="reranker")), Task.RERANK, self_test="off")
+    assert model.self_test.failed
+
+
+async def test_model_that_cannot_be_had_is_refused() -> None:
+    with pytest.raises(ModelRefused):
+        await found("./nowhere")
