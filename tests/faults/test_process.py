@@ -199,7 +199,7 @@ def test_help_shows_every_setting() -> None:
 
     shown = subprocess.run(
         [sys.executable, "-m", "shortlist", "serve", "--help"],
-        capture_output=True, text=True, timeout=60, check=True, env={"COLUMNS": "200", "PATH": ""},
+        capture_output=True, text=True, timeout=60, check=True, env={"COLUMNS": "200", "PATH": "", "PYTHONPATH": "src"},
     ).stdout  # fmt: skip
     for _, name, _ in fields():
         assert f"--{name.replace('_', '-')}" in shown or name == "models"

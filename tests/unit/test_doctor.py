@@ -1,0 +1,108 @@
+"""The doctor's page says everything that was found, in 80 columns, and takes no text for markup."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from shortlist.doctor import report
+from shortlist.engine.base import EngineInfo
+from shortlist.hub import ModelKind
+from shortlist.service.diagnosis import Diagnosis, Frame, MemoryPlan, Sample
+from shortlist.service.selftest import Check, Finding, SelfTest, Verdict
+from shortlist.types import Task
+
+FINDINGS = (
+    Finding(Check.FINITE, Task.RERANK, Verdict.PASSED, "2 of 2 values are finite numbers"),
+    Finding(Check.MEANING, Task.RERANK, Verdict.SKIPPED, "random_weights is set"),
+)
+FOUND = Diagnosis(
+    source="[bold]/models/one[/bold]",
+    name="one",
+    kind=ModelKind.QWEN3_RERANKER,
+    why="config.json says so",
+    revision="c0ffee",
+    tasks=(Task.RERANK,),
+    info=EngineInfo(
+        fingerprint="f" * 150, tasks=frozenset({Task.RERANK}), max_model_len=512, model_limit=40_960, dtype="bfloat16"
+    ),
+    files_bytes=3 * 1024**2,
+    memory=MemoryPlan(num_parameters=10_000_000, weights_bytes=2 * 1024**2, activations_bytes=1024**2, formula="T + L"),
+    frame=Frame(template_version=7, prefix_ids=tuple(range(39)), suffix_ids=(5, 6), read_text="\n\n", answer_ids=(11, 12)),
+    samples=(Sample(title="a query and a document", text="<|im_start|>[red]user[/red]\n<think>", num_tokens=9),),
+    text_fingerprint="t" * 90,
+    self_test=SelfTest(model="one", findings=FINDINGS, duration_s=1.25),
+)
+
+
+def page(found: Diagnosis, *, is_terminal: bool = False) -> str:
+    output = StringIO()
+    console = Console(
+        file=output, width=80, force_terminal=is_terminal, color_system="standard" if is_terminal else None, highlight=False
+    )
+    for part in report(found):
+        console.print(part)
+    return output.getvalue()
+
+
+def test_everything_is_said() -> None:
+    shown = page(FOUND)
+    for words in (
+        "[bold]/models/one[/bold]",
+        "qwen3-reranker",
+        "config.json says so",
+        "c0ffee",
+        "bfloat16",
+        "512 tokens; the model itself reads up to 40960",
+        "3 MiB",
+        "2 MiB for 10 million",
+        "1 MiB at most = T + L",
+        "computed, not measured",
+        "version 7",
+        "<|im_start|>[red]user[/red]",
+        "(9 tokens)",
+        "0 1 2 3 4 ... 34 35 36 37 38  (39 tokens)",
+        "5 6  (2 tokens)",
+        "6 '\\n\\n', the last token",
+        "yes = 11, no = 12",
+        "2 of 2 values are finite numbers",
+        "skipped",
+        "one: self-test passed in 1.2 s",
+    ):
+        assert words in shown
+
+
+def test_page_is_80_columns_wide_and_plain_where_it_is_piped() -> None:
+    shown = page(FOUND)
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "\x1b" not in shown
+    assert "\x1b" in page(FOUND, is_terminal=True)
+
+
+def test_failure_is_named_with_its_usual_cause() -> None:
+    wrong = Finding(Check.SUFFIX_KEPT, Task.RERANK, Verdict.FAILED, "it does not end in the suffix")
+    shown = page(replace(FOUND, self_test=replace(FOUND.self_test, findings=(*FINDINGS, wrong))))
+    assert "one failed its self-test (suffix kept)" in shown
+    assert "tokenizer is not the model's own" in " ".join(shown.split())
+
+
+@pytest.mark.parametrize("limit", [None, 256])
+def test_model_of_a_library_says_what_it_can(limit: int | None) -> None:
+    info = replace(FOUND.info, model_limit=limit, dimensions=384, tasks=frozenset({Task.EMBED}))
+    memory = replace(FOUND.memory, activations_bytes=None, formula="its library decides")
+    shown = page(replace(FOUND, info=info, tasks=(Task.EMBED,), memory=memory, frame=None, revision=None))
+    assert "its library decides" in shown
+    assert "384" in shown
+    assert "Ids" not in shown
+    assert ("does not say" in shown) is (limit is None)
+
+
+def test_embedder_has_no_prefix_and_no_answers() -> None:
+    assert FOUND.frame is not None
+    shown = page(replace(FOUND, frame=replace(FOUND.frame, prefix_ids=(), suffix_ids=(151643,), answer_ids=None)))
+    assert "none" in shown
+    assert "151643  (1 token)" in shown
+    assert "yes =" not in shown
