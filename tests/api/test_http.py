@@ -56,6 +56,23 @@ async def test_embeddings_answer_in_openais_shape() -> None:
     assert np.linalg.norm(body["data"][0]["embedding"]) == pytest.approx(1, abs=1e-6)
 
 
+async def test_explanation_shows_prompt_numbers_and_what_was_read() -> None:
+    response = await post(ASK, "/v1/explain", explain=True)
+    assert response.status_code == 200
+    body = response.json()
+    assert body["prompt"] == {"template": "words/1", "preset": "default", "instruction": None}
+    second = body["documents"][1]
+    assert second["prompt"] == "red fox | the red fox"
+    assert second["logits"]["yes"] - second["logits"]["no"] == pytest.approx(second["log_odds"])
+    assert (second["tokens_used"], second["truncated"], second["cached"]) == (3, False, False)
+
+
+async def test_explaining_is_off_unless_enabled_and_for_a_few_documents() -> None:
+    assert (await post(ASK, "/v1/explain")).status_code == 404
+    many = await post({"query": "q", "documents": ["a"] * 33}, "/v1/explain", explain=True)
+    assert (many.status_code, many.json()["error"]["param"]) == (400, "documents")
+
+
 async def test_models_are_listed_and_described() -> None:
     async with http(runtime()) as client:
         listed = (await client.get("/v1/models")).json()["data"]
@@ -106,6 +123,7 @@ async def test_metrics_count_what_happened() -> None:
     assert 'shortlist_requests_total{route="/v1/rerank",status="400"} 1.0' in text
     assert 'shortlist_cache_hits_total{model="fake"} 3.0' in text
     assert 'shortlist_documents_total{model="fake",task="rerank"} 6.0' in text
+    assert 'shortlist_neutralised_tokens_total{model="fake"} 0.0' in text
     assert "shortlist_ready 1.0" in text
     assert 'shortlist_model_info{device="none",dtype="none",fingerprint="fake",model="fake"} 1.0' in text
 

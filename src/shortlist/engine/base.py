@@ -6,7 +6,7 @@ dispatcher and may assume that at most `max_concurrent_batches` calls are under 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -75,6 +75,17 @@ class Engine(Protocol):
 
         Shapes:
             each vector: [info.dimensions] float32.
+
+        Raises:
+            As `score`.
+        """
+        ...
+
+    async def explain(self, batch: Batch) -> Sequence[Mapping[str, float]]:
+        """Return, for every item of a rerank batch, the named numbers that its score is made of.
+
+        A reranker that answers yes or no has the logits `yes` and `no`, others have what they have. For people, not for
+        ranking: slower than `score`, and not batched with it.
 
         Raises:
             As `score`.

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
@@ -54,6 +54,11 @@ class SentenceEngine(ABC):
     async def embed(self, batch: Batch) -> Sequence[Vector]:
         """Return one unit vector per item."""
         return await self._on_thread(self._embed, batch)
+
+    async def explain(self, batch: Batch) -> Sequence[Mapping[str, float]]:
+        """Return the one number there is: the logit of a cross-encoder, the cosine of a bi-encoder."""
+        name = "logit" if self._info.score_scale is ScoreScale.LOG_ODDS else "cosine"
+        return [{name: score} for score in await self.score(batch)]
 
     def close(self) -> None:
         """End the thread once its current step is done."""

@@ -95,7 +95,8 @@ def _engine_and_encoder(model: ResolvedModel, settings: ModelSettings) -> tuple[
 
             kind = CrossEncoderEngine if model.kind is ModelKind.CROSS_ENCODER else BiEncoderEngine
             engine = kind(model.path, device=settings.device, max_model_len=settings.max_model_len)
-            return engine, _text_encoder(model.path, engine.info.max_model_len)
+            reads_pairs = model.kind is ModelKind.CROSS_ENCODER
+            return engine, _text_encoder(model.path, engine.info.max_model_len, reads_pairs=reads_pairs)
         case ModelKind.QWEN3_RERANKER | ModelKind.QWEN3_RERANKER_HEAD | ModelKind.QWEN3_EMBEDDER:
             (task,) = model.kind.tasks
             return _qwen3(model.path, task, settings)
@@ -107,7 +108,7 @@ def _qwen3(folder: Path, task: Task, settings: ModelSettings) -> tuple[Engine, E
         from shortlist.engine.native.engine import NativeEngine
 
     limit = min(settings.max_model_len, Qwen3Config.read(folder).max_positions)
-    encoder = QwenEncoder(folder / "tokenizer.json", task=task, max_model_len=limit)
+    encoder = QwenEncoder(folder / "tokenizer.json", task=task, max_model_len=limit, control_tokens=settings.control_tokens)
     engine = NativeEngine.load(
         folder,
         task=task,
@@ -128,9 +129,9 @@ def _extra(name: str) -> Iterator[None]:
         raise ModelRefused(f"This model needs {error.name}, which is not installed: pip install 'shortlist[{name}]'") from None
 
 
-def _text_encoder(folder: Path, max_model_len: int) -> TextEncoder:
-    tokenizer = folder / "tokenizer.json"
-    return TextEncoder(tokenizer if tokenizer.is_file() else None, max_model_len, _prompts(folder))
+def _text_encoder(folder: Path, max_model_len: int, *, reads_pairs: bool) -> TextEncoder:
+    path = folder / "tokenizer.json"
+    return TextEncoder(path if path.is_file() else None, max_model_len, reads_pairs=reads_pairs, prompts=_prompts(folder))
 
 
 def _prompts(folder: Path) -> Mapping[str, str]:

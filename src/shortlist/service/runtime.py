@@ -12,12 +12,13 @@ from enum import StrEnum
 from functools import partial
 
 from shortlist.config import Settings
-from shortlist.errors import Draining, EngineUnavailable
+from shortlist.errors import Draining, EngineUnavailable, NotFound
 from shortlist.service.embed import embed
+from shortlist.service.explain import explain
 from shortlist.service.rerank import rerank
 from shortlist.service.stack import Registry, Stack
 from shortlist.telemetry import Metrics, logger
-from shortlist.types import EmbedOutcome, EmbedTask, ModelCard, RerankOutcome, RerankTask, Task
+from shortlist.types import EmbedOutcome, EmbedTask, Explanation, ModelCard, RerankOutcome, RerankTask, Task
 
 
 class State(StrEnum):
@@ -85,6 +86,14 @@ class Runtime:
         stack = self._registry.find(task.model, Task.EMBED)
         with self._running():
             return await embed(stack, task)
+
+    async def explain(self, task: RerankTask) -> Explanation:
+        """Say how documents get their scores. Raises what `rerank` raises; NotFound unless the server was asked to explain."""
+        if not self.settings.server.explain:
+            raise NotFound("This server does not explain; start it with --explain.")
+        stack = self._registry.find(task.model, Task.RERANK)
+        with self._running():
+            return await explain(stack, task)
 
     async def drain(self, timeout_s: float) -> bool:
         """Take no new requests, let the running ones finish; return whether all did."""

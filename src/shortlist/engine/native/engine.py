@@ -13,11 +13,11 @@ import logging
 import queue
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 import torch
 
@@ -46,11 +46,20 @@ class BatchRunner(Protocol):
         """Return one value per item, in the batch's order."""
         ...
 
+    def explain(self, batch: Batch) -> list[Mapping[str, float]]:
+        """Return the logits that every item's score is made of, by name."""
+        ...
+
+
+Compute = Callable[[BatchRunner, Batch], list[Any]]
+"""What to do with a batch, on the device thread."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Job:
     batch: Batch
-    result: Future[list[Value]]
+    compute: Compute
+    result: Future[list[Any]]
 
 
 class NativeEngine:
@@ -117,11 +126,15 @@ class NativeEngine:
 
     async def score(self, batch: Batch) -> Sequence[float]:
         """Return the log-odds of relevance of every item. See `Engine`."""
-        return cast("list[float]", await self._submit(batch, Task.RERANK))
+        return cast("list[float]", await self._submit(batch, Task.RERANK, _run))
 
     async def embed(self, batch: Batch) -> Sequence[Vector]:
         """Return a unit vector for every item. See `Engine`."""
-        return cast("list[Vector]", await self._submit(batch, Task.EMBED))
+        return cast("list[Vector]", await self._submit(batch, Task.EMBED, _run))
+
+    async def explain(self, batch: Batch) -> Sequence[Mapping[str, float]]:
+        """Return the logits `yes` and `no` of every item, or `score` of a model with one output. See `Engine`."""
+        return await self._submit(batch, Task.RERANK, _explain)
 
     def close(self) -> None:
         """Stop the thread after the batch it is computing, fail those that wait, and free the model.
@@ -135,10 +148,10 @@ class NativeEngine:
 
     # -- on the event loop --
 
-    async def _submit(self, batch: Batch, task: Task) -> list[Value]:
+    async def _submit(self, batch: Batch, task: Task, compute: Compute) -> list[Any]:
         if task not in self._info.tasks or batch.task is not task:
             raise EngineError(f"This engine was asked to {task.value}, which is not what it or the batch is for.")
-        job = _Job(batch, Future())
+        job = _Job(batch, compute, Future())
         with self._lock:
             if self._gone is not None:
                 raise EngineUnavailable(self._gone.message)
@@ -177,7 +190,7 @@ class NativeEngine:
         if not job.result.set_running_or_notify_cancel():
             return
         try:
-            outcome = self._attempt(job.batch)
+            outcome = self._attempt(job)
         except BaseException as error:
             failure = EngineUnavailable(f"The engine's device thread died ({type(error).__name__}).")
             self._leave(failure)
@@ -188,7 +201,7 @@ class NativeEngine:
         else:
             job.result.set_result(outcome)
 
-    def _attempt(self, batch: Batch) -> list[Value] | ServiceError:
+    def _attempt(self, job: _Job) -> list[Any] | ServiceError:
         """Return the values, or the error that is the batch's own.
 
         Errors are made after their `except`, by which time the frames that held the batch's tensors are gone.
@@ -200,7 +213,7 @@ class NativeEngine:
             raise RuntimeError("The device thread outlived its model. This is a bug.")
         problem = ""
         try:
-            return self._runner.run(batch)
+            return job.compute(self._runner, job.batch)
         except torch.AcceleratorError:
             raise
         except ServiceError as error:
@@ -211,11 +224,19 @@ class NativeEngine:
             is_memory = _is_cpu_out_of_memory(error)
             problem = type(error).__name__
             if not is_memory:
-                logger.exception("A batch of %d items could not be computed.", len(batch.items))
+                logger.exception("A batch of %d items could not be computed.", len(job.batch.items))
         if is_memory:
             _free_device_memory()
-            return EngineOutOfMemory(f"A batch of {batch.num_tokens} tokens did not fit into the device's memory.")
+            return EngineOutOfMemory(f"A batch of {job.batch.num_tokens} tokens did not fit into the device's memory.")
         return EngineError(f"The batch could not be computed ({problem}).")
+
+
+def _run(runner: BatchRunner, batch: Batch) -> list[Value]:
+    return runner.run(batch)
+
+
+def _explain(runner: BatchRunner, batch: Batch) -> list[Mapping[str, float]]:
+    return runner.explain(batch)
 
 
 def _next_or_none(jobs: queue.SimpleQueue[_Job | None]) -> _Job | None:

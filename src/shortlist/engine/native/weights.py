@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -100,11 +101,13 @@ def load_weights(
     """
     files = Checkpoint(folder, dtype=dtype, device=device)
     prefix = "model." if "model.embed_tokens.weight" in files else ""
+    answers = _answers(files, prefix, config, answer_ids) if task is Task.RERANK else {}
     return Qwen3Weights(
         embedding=files.matrix(f"{prefix}embed_tokens.weight", config.vocab_size, config.hidden_size),
         layers=tuple(_layer(files, f"{prefix}layers.{n}.", config) for n in range(config.num_layers)),
         norm=files.fp32(f"{prefix}norm.weight", config.hidden_size),
-        answer=_answer(files, prefix, config, answer_ids) if task is Task.RERANK else None,
+        answer=_direction(answers) if answers else None,
+        answers=answers,
     )
 
 
@@ -126,13 +129,18 @@ def _layer(files: Checkpoint, at: str, config: Qwen3Config) -> LayerWeights:
     )
 
 
-def _answer(files: Checkpoint, prefix: str, config: Qwen3Config, answer_ids: tuple[int, int]) -> Tensor:
-    """Return the one direction whose product with a final state is logit(yes) - logit(no)."""
+def _answers(files: Checkpoint, prefix: str, config: Qwen3Config, answer_ids: tuple[int, int]) -> dict[str, Tensor]:
+    """Return the rows whose products with a final state are the logits that a score is made of."""
     if config.is_classifier:
-        return files.fp32_row("score.weight", 0, 1, config.hidden_size)
+        return {"score": files.fp32_row("score.weight", 0, 1, config.hidden_size)}
     head = f"{prefix}embed_tokens.weight" if config.is_tied else "lm_head.weight"
     yes_W, no_W = (files.fp32_row(head, row, config.vocab_size, config.hidden_size) for row in answer_ids)
-    return yes_W - no_W
+    return {"yes": yes_W, "no": no_W}
+
+
+def _direction(answers: Mapping[str, Tensor]) -> Tensor:
+    """Return the one direction whose product with a final state is the score: logit(yes) - logit(no), where there are two."""
+    return answers["score"] if "score" in answers else answers["yes"] - answers["no"]
 
 
 # -- files --------------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from shortlist.engine.base import Engine, EngineInfo, ScoreScale
-from shortlist.engine.native.engine import NativeEngine, _Job
+from shortlist.engine.native.engine import NativeEngine, _Job, _run
 from shortlist.errors import BadSetting, EngineError, EngineOutOfMemory, EngineUnavailable, ModelRefused
 from shortlist.types import Batch, Task, Value
 from tests.support.fixtures import ModelFactory
@@ -43,6 +43,9 @@ class ScriptedRunner:
         self.num_runs += 1
         act = self.acts.pop(0) if len(self.acts) > 1 else self.acts[0]
         return list(act(batch))
+
+    def explain(self, batch: Batch) -> list[Mapping[str, float]]:
+        return [{"yes": 1.0, "no": 0.0} for _ in self.run(batch)]
 
 
 def fine(batch: Batch) -> list[Value]:
@@ -281,7 +284,7 @@ def test_engine_says_it_is_gone_before_the_first_waiter_is_told(start: Callable[
     seen: list[bool] = []
     result: Future[list[Value]] = Future()
     result.add_done_callback(lambda _: seen.append(engine.is_alive))
-    engine._jobs.put(_Job(BATCH, result))
+    engine._jobs.put(_Job(BATCH, _run, result))
     assert isinstance(result.exception(10), EngineUnavailable)
     engine.close()
     assert seen == [False]
