@@ -272,7 +272,7 @@ def test_document_that_fits_is_read_in_one_piece(reranker: QwenEncoder) -> None:
 @pytest.mark.parametrize("size", [1, 2, 7, 40, None])
 @pytest.mark.parametrize("name", [*SCRIPTS, "run", "spaces"])
 def test_windows_are_what_cutting_the_rest_would_give(reranker: QwenEncoder, name: str, size: int | None) -> None:
-    document = {"run": "x" * 3000, "spaces": "word" + " " * 500 + "word\n\n" * 40}.get(name) or SCRIPTS[name] * 60
+    document = {"run": "x" * 9000, "spaces": ("word" + " " * 500 + "word\n\n" * 40) * 8}.get(name) or SCRIPTS[name] * 60
     found = windows_of(reranker, document, size)
     assert not found.is_truncated
     assert found.num_tokens == found.num_tokens_total
