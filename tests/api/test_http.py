@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from urllib.parse import unquote
 
 import httpx2
 import numpy as np
@@ -13,8 +14,10 @@ import pytest
 from shortlist import __version__
 from shortlist.engine.fake import FakeEngine
 from shortlist.errors import EngineUnavailable
+from shortlist.service.runtime import Runtime
+from shortlist.telemetry import Metrics
 from shortlist.types import Batch
-from tests.support.house import http, runtime
+from tests.support.house import http, runtime, settings, stack
 
 ASK = {"query": "red fox", "documents": ["a cat", "the red fox", "a red cat"]}
 
@@ -41,6 +44,18 @@ async def test_times_and_the_serving_model_are_in_the_headers() -> None:
         assert int(response.headers[name]) >= 0
     assert 20 <= int(response.headers["x-inference-time"]) <= int(response.headers["x-total-time"])
     assert response.headers["x-served-model"] == "fake"
+
+
+@pytest.mark.parametrize("name", ["Qwen/Qwen3-Reranker-0.6B", "重排模型", "a\r\nset-cookie: b"])
+async def test_model_of_any_name_answers(name: str) -> None:
+    metrics = Metrics()
+    async with http(Runtime([stack(name=name, metrics=metrics)], settings=settings(), metrics=metrics)) as client:
+        response = await client.post("/v1/rerank", json=ASK)
+    assert response.status_code == 200
+    assert response.json()["model"] == name
+    assert unquote(response.headers["x-served-model"]) == name
+    assert "set-cookie" not in response.headers
+    assert name != "Qwen/Qwen3-Reranker-0.6B" or response.headers["x-served-model"] == name
 
 
 async def test_scores_are_always_written_as_floats() -> None:

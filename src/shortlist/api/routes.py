@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from typing import Annotated, Protocol, TypeVar
+from urllib.parse import quote
 
 import orjson
 from fastapi import APIRouter, Depends, Request
@@ -149,7 +150,7 @@ def _answer(body: Json, outcome: _Outcome, started_s: float) -> Response:
     """Return the body, with the time spent in TEI's headers, in milliseconds, and the name of the model that served it."""
     response = _json(body)
     timing = outcome.timing
-    response.headers["x-served-model"] = outcome.model
+    response.headers["x-served-model"] = quote(outcome.model)  # a folder may have any name; a header takes ASCII
     response.headers["x-total-time"] = _ms(time.perf_counter() - started_s)
     response.headers["x-tokenization-time"] = _ms(timing.tokenize_s)
     response.headers["x-queue-time"] = _ms(timing.queue_s)

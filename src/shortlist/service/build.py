@@ -50,6 +50,7 @@ def build_runtime(settings: Settings, *, say: Say) -> Runtime:
         ModelRefused: a model cannot be had, or cannot be served.
     """
     metrics = Metrics()
+    _alias_pairs(settings.model)  # a malformed one is told before anything is loaded
     stacks = [_load(text, declared, settings, metrics, say) for text, declared in _wanted(settings.model, say)]
     _check_aliases(settings.model, stacks)
     return Runtime(stacks, settings=settings, metrics=metrics)
@@ -93,10 +94,11 @@ def _engine_and_encoder(model: ResolvedModel, settings: ModelSettings) -> tuple[
             with _extra("sentence"):
                 from shortlist.engine.sentence import BiEncoderEngine, CrossEncoderEngine
 
+            prompts = _prompts(model.path)
             kind = CrossEncoderEngine if model.kind is ModelKind.CROSS_ENCODER else BiEncoderEngine
             engine = kind(model.path, device=settings.device, max_model_len=settings.max_model_len)
             reads_pairs = model.kind is ModelKind.CROSS_ENCODER
-            return engine, _text_encoder(model.path, engine.info.max_model_len, reads_pairs=reads_pairs)
+            return engine, _text_encoder(model.path, engine.info.max_model_len, prompts, reads_pairs=reads_pairs)
         case ModelKind.QWEN3_RERANKER | ModelKind.QWEN3_RERANKER_HEAD | ModelKind.QWEN3_EMBEDDER:
             (task,) = model.kind.tasks
             return _qwen3(model.path, task, settings)
@@ -129,18 +131,23 @@ def _extra(name: str) -> Iterator[None]:
         raise ModelRefused(f"This model needs {error.name}, which is not installed: pip install 'shortlist[{name}]'") from None
 
 
-def _text_encoder(folder: Path, max_model_len: int, *, reads_pairs: bool) -> TextEncoder:
+def _text_encoder(folder: Path, max_model_len: int, prompts: Mapping[str, str], *, reads_pairs: bool) -> TextEncoder:
     path = folder / "tokenizer.json"
-    return TextEncoder(path if path.is_file() else None, max_model_len, reads_pairs=reads_pairs, prompts=_prompts(folder))
+    return TextEncoder(path if path.is_file() else None, max_model_len, reads_pairs=reads_pairs, prompts=prompts)
 
 
 def _prompts(folder: Path) -> Mapping[str, str]:
     """Return what the model wants before queries and documents.
 
     Source: `SentenceTransformer.encode_query` and `encode_document`, which try these names in this order.
+
+    Raises:
+        ModelRefused: they are not texts; the library would fail on them with an error of its own.
     """
     path = folder / "config_sentence_transformers.json"
-    stated = json.loads(path.read_bytes()).get("prompts") or {} if path.is_file() else {}
+    stated = json.loads(path.read_bytes()).get("prompts", {}) if path.is_file() else {}
+    if not isinstance(stated, dict) or not all(isinstance(text, str | None) for text in stated.values()):
+        raise ModelRefused(f"{folder}: the prompts in {path.name} are not texts; download the model again")
     document = next((stated[name] for name in ("document", "passage", "corpus") if stated.get(name)), "")
     return {"query": stated.get("query") or "", "document": document}
 
