@@ -65,6 +65,13 @@ class ModelSettings(_Group):
         default=8192,
         description="Longest prompt in tokens; a model that reads less keeps its own limit. Longer documents are cut.",
     )
+    self_test: Literal["strict", "warn", "off"] = Field(
+        default="strict",
+        description="Test every model before it is ready: strict refuses one that fails, warn serves it and says so.",
+    )
+    random_weights: bool = Field(
+        default=False, description="The weights are random, for tests and benchmarks: do not test what they mean."
+    )
 
 
 class SchedulerSettings(_Group):

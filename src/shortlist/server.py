@@ -1,7 +1,8 @@
 """The process: bind, load, serve, stop.
 
 The port is taken first, so that a conflict is told before gigabytes are loaded; connections are refused until every
-model is ready. The first SIGINT or SIGTERM stops new work and lets running requests finish; a second one does not wait.
+model is loaded and has passed its self-test. The first SIGINT or SIGTERM stops new work and lets running requests finish;
+a second one does not wait.
 """
 
 from __future__ import annotations
@@ -49,8 +50,7 @@ def run(settings: Settings, *, when_ready: WhenReady | None = None) -> int:
             app = ui.mount_page(app, path=PAGE_PATH)
             app.state.has_page = True
         url = _url(settings.server.host, listener.getsockname()[1])
-        _listen(settings.server, listener)
-        return asyncio.run(_serve(app, runtime, listener, lambda: _ready(console, app, runtime, url, when_ready)))
+        return asyncio.run(_live(app, runtime, listener, lambda: _ready(console, app, runtime, url, when_ready)))
 
 
 def bind(settings: ServerSettings) -> socket.socket:
@@ -89,6 +89,16 @@ def _why_not_bound(settings: ServerSettings, error: OSError) -> str:
     if error.errno == errno.EACCES:
         return f"This user may not listen on {place}. {choose}"
     return f"Cannot listen on {place} (--host, --port): {error.strerror or error}."
+
+
+async def _live(app: FastAPI, runtime: Runtime, listener: socket.socket, ready: Callable[[], Awaitable[None]]) -> int:
+    """Start the runtime, which may refuse, before there is a server around it; and free it whatever happens."""
+    try:
+        await runtime.start()
+        _listen(runtime.settings.server, listener)
+        return await _serve(app, runtime, listener, ready)
+    finally:
+        await runtime.close()
 
 
 async def _serve(app: FastAPI, runtime: Runtime, listener: socket.socket, ready: Callable[[], Awaitable[None]]) -> int:

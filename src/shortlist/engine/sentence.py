@@ -104,6 +104,7 @@ class CrossEncoderEngine(SentenceEngine):
                 tasks=frozenset({Task.RERANK}),
                 max_model_len=self._model.max_seq_length,
                 device=str(self._model.device),
+                dtype=_dtype(self._model),
             )
         )
 
@@ -141,6 +142,7 @@ class BiEncoderEngine(SentenceEngine):
                 score_scale=ScoreScale.COSINE,
                 dimensions=self._model.get_embedding_dimension(),
                 device=str(self._model.device),
+                dtype=_dtype(self._model),
             )
         )
 
@@ -177,6 +179,11 @@ def _text(prompt: object) -> TextPrompt:
 
 def _limit(of_model: int | None, wanted: int) -> int:
     return min(of_model, wanted) if of_model else wanted
+
+
+def _dtype(model: torch.nn.Module) -> str:
+    """Name what the weights were loaded in, which is what their file has."""
+    return str(next(model.parameters()).dtype).removeprefix("torch.")
 
 
 def _digest(path: Path) -> str:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from shortlist.config import ModelSettings, SchedulerSettings, Settings
@@ -20,16 +21,13 @@ from shortlist.scheduler.admission import Admission, AdmissionLimits
 from shortlist.scheduler.cache import ScoreCache
 from shortlist.scheduler.dispatcher import Dispatcher
 from shortlist.scheduler.queue import WorkQueue
-from shortlist.service.runtime import Runtime
-from shortlist.service.stack import Stack
+from shortlist.service.runtime import Runtime, Say
+from shortlist.service.stack import NO_PROMISE, Promise, Stack
 from shortlist.telemetry import Metrics
 from shortlist.text.base import Encoder
 from shortlist.text.plain import TextEncoder
 from shortlist.text.tokenizer import QwenEncoder
 from shortlist.types import ModelCard, Task
-
-Say = Callable[[str], None]
-"""Tells the person who starts the server what is going on."""
 
 DEMO = "demo"
 
@@ -51,9 +49,12 @@ def build_runtime(settings: Settings, *, say: Say) -> Runtime:
     """
     metrics = Metrics()
     _alias_pairs(settings.model)  # a malformed one is told before anything is loaded
-    stacks = [_load(text, declared, settings, metrics, say) for text, declared in _wanted(settings.model, say)]
+    stacks = [
+        stack_for(load(text, declared, settings.model, say=say), text, declared, settings, metrics)
+        for text, declared in _wanted(settings.model, say)
+    ]
     _check_aliases(settings.model, stacks)
-    return Runtime(stacks, settings=settings, metrics=metrics)
+    return Runtime(stacks, settings=settings, metrics=metrics, say=say)
 
 
 def _wanted(settings: ModelSettings, say: Say) -> list[tuple[str, Task | None]]:
@@ -65,25 +66,57 @@ def _wanted(settings: ModelSettings, say: Say) -> list[tuple[str, Task | None]]:
     return wanted or [(DEMO, None)]
 
 
-def _load(text: str, declared: Task | None, settings: Settings, metrics: Metrics, say: Say) -> Stack:
-    model = resolve(text, declared=declared, revision=settings.model.revision if _has_revisions(text) else None)
+@dataclass(frozen=True, slots=True, eq=False)
+class Loaded:
+    """A model in memory: what it is, what computes it, and what spells for it."""
+
+    model: ResolvedModel
+    engine: Engine
+    encoder: Encoder
+
+    @property
+    def name(self) -> str:
+        """The name on a hub; a folder's own name without its path, which is nobody's business."""
+        return self.model.basename if Path(self.model.name).is_absolute() else self.model.name
+
+    @property
+    def promise(self) -> Promise:
+        """What the self-test holds it to: Qwen3's models were trained for any text, and their frames are ours."""
+        if isinstance(self.encoder, QwenEncoder):
+            return Promise(understands=True, suffix=self.encoder.suffix_ids)
+        return NO_PROMISE
+
+
+def load(text: str, declared: Task | None, settings: ModelSettings, *, say: Say) -> Loaded:
+    """Find, fetch and load one model.
+
+    Raises:
+        BadSetting: a setting does not fit the model.
+        ModelRefused: it cannot be had, or cannot be served.
+    """
+    model = resolve(text, declared=declared, revision=settings.revision if _has_revisions(text) else None)
     say(f"{model.name}: {model.kind.value} ({model.why})")
     started_s = time.monotonic()
-    engine, encoder = _engine_and_encoder(model, settings.model)
+    engine, encoder = _engine_and_encoder(model, settings)
     info = engine.info
     say(
         f"{model.name}: loaded in {time.monotonic() - started_s:.1f} s, {info.dtype} on {info.device}, "
         f"up to {info.max_model_len} tokens"
     )
-    name = _served_name(model)
+    return Loaded(model, engine, encoder)
+
+
+def stack_for(loaded: Loaded, text: str, declared: Task | None, settings: Settings, metrics: Metrics) -> Stack:
+    """Return the stack of a loaded model that was asked for as `text`."""
     return stack_of(
-        engine,
-        encoder,
-        name=name,
-        aliases=_aliases(settings.model, text, model, name),
-        tasks=_tasks(model, declared),
+        loaded.engine,
+        loaded.encoder,
+        name=loaded.name,
+        aliases=_aliases(settings.model, text, loaded),
+        tasks=_tasks(loaded.model, declared),
         settings=settings.scheduler,
         metrics=metrics,
+        promise=loaded.promise,
     )
 
 
@@ -165,17 +198,13 @@ def _tasks(model: ResolvedModel, declared: Task | None) -> frozenset[Task]:
     return model.kind.tasks
 
 
-def _served_name(model: ResolvedModel) -> str:
-    """Return the name on a hub; a folder's own name without its path, which is nobody's business."""
-    return model.basename if Path(model.name).is_absolute() else model.name
-
-
 def _has_revisions(text: str) -> bool:
     return text != DEMO and not Path(text).is_dir()
 
 
-def _aliases(settings: ModelSettings, text: str, model: ResolvedModel, name: str) -> tuple[str, ...]:
-    return tuple(alias for alias, target in _alias_pairs(settings) if target in {text, model.name, name, model.basename})
+def _aliases(settings: ModelSettings, text: str, loaded: Loaded) -> tuple[str, ...]:
+    names = {text, loaded.name, loaded.model.name, loaded.model.basename}
+    return tuple(alias for alias, target in _alias_pairs(settings) if target in names)
 
 
 def _alias_pairs(settings: ModelSettings) -> list[tuple[str, str]]:
@@ -201,6 +230,7 @@ def stack_of(
     tasks: frozenset[Task],
     settings: SchedulerSettings,
     metrics: Metrics,
+    promise: Promise = NO_PROMISE,
 ) -> Stack:
     """Return one model's stack around an engine and the encoder that spells for it."""
     limits = AdmissionLimits(
@@ -235,4 +265,5 @@ def stack_of(
         admission=admission,
         cache=ScoreCache(settings.cache_bytes),
         metrics=metrics,
+        promise=promise,
     )

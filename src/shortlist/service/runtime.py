@@ -1,4 +1,4 @@
-"""Every model's stack, and their common life: start, ready, drain, close.
+"""Every model's stack, and their common life: test, start, ready, drain, close.
 
 The front desk speaks to this and to nothing behind it.
 """
@@ -6,19 +6,23 @@ The front desk speaks to this and to nothing behind it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
 
 from shortlist.config import Settings
-from shortlist.errors import Draining, EngineUnavailable, NotFound
+from shortlist.errors import Draining, EngineUnavailable, ModelRefused, NotFound
 from shortlist.service.embed import embed
 from shortlist.service.explain import explain
 from shortlist.service.rerank import rerank
+from shortlist.service.selftest import Verdict, examine
 from shortlist.service.stack import Registry, Stack
 from shortlist.telemetry import Metrics, logger
 from shortlist.types import EmbedOutcome, EmbedTask, Explanation, ModelCard, RerankOutcome, RerankTask, Task
+
+Say = Callable[[str], None]
+"""Tells the person who starts the server what is going on."""
 
 
 class State(StrEnum):
@@ -38,9 +42,10 @@ class Runtime:
         stacks: The served models; the first that can do a task is its default.
         settings: What it was started with.
         metrics: The server's metrics; the stacks count into the same.
+        say: Hears how the self-tests went.
     """
 
-    def __init__(self, stacks: Sequence[Stack], *, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, stacks: Sequence[Stack], *, settings: Settings, metrics: Metrics, say: Say = lambda _: None) -> None:
         self.settings = settings
         self.metrics = metrics
         self.state = State.STARTING
@@ -50,6 +55,8 @@ class Runtime:
         self._idle.set()
         self._registry = Registry(stacks)
         self._loops: list[asyncio.Task[None]] = []
+        self._say = say
+        self._starting = asyncio.Lock()
 
     @property
     def is_ready(self) -> bool:
@@ -66,14 +73,41 @@ class Runtime:
         return [stack.card for stack in self._registry.stacks]
 
     async def start(self) -> None:
-        """Start every model's loop; ready afterwards."""
-        for stack in self._registry.stacks:
-            info = stack.engine.info
-            self.metrics.model_info.labels(stack.name, info.device, info.dtype, info.fingerprint).set(1)
-            loop = asyncio.create_task(stack.dispatcher.run(), name=f"dispatcher {stack.name}")
-            loop.add_done_callback(partial(self._stopped, stack))
-            self._loops.append(loop)
-        self._enter(State.READY)
+        """Test every model, then start its loop; ready afterwards. Calling it again is harmless.
+
+        Raises:
+            ModelRefused: a model failed its self-test, and the settings are strict about that.
+        """
+        async with self._starting:
+            if self.state is not State.STARTING:
+                return
+            for stack in self._registry.stacks:
+                await self._examine(stack)
+            for stack in self._registry.stacks:
+                self._run(stack)
+            self._enter(State.READY)
+
+    async def _examine(self, stack: Stack) -> None:
+        settings = self.settings.model
+        if settings.self_test == "off":
+            return
+        self._say(f"{stack.name}: testing itself")
+        found = await examine(
+            stack, has_random_weights=settings.random_weights, max_batch_tokens=self.settings.scheduler.max_batch_tokens
+        )
+        if settings.self_test == "strict" and not found.has_passed:
+            raise ModelRefused(f"{found.complaint} shortlist doctor shows more; --self-test warn serves it all the same.")
+        for finding in (*found.failed, *found.those(Verdict.WARNED)):
+            where = {"model": stack.name, "task": finding.task.value, "check": finding.check.value}
+            logger.warning("self-test: %s", finding.detail, extra=where)
+        self._say(found.summary)
+
+    def _run(self, stack: Stack) -> None:
+        info = stack.engine.info
+        self.metrics.model_info.labels(stack.name, info.device, info.dtype, info.fingerprint).set(1)
+        loop = asyncio.create_task(stack.dispatcher.run(), name=f"dispatcher {stack.name}")
+        loop.add_done_callback(partial(self._stopped, stack))
+        self._loops.append(loop)
 
     async def rerank(self, task: RerankTask) -> RerankOutcome:
         """Rank with the model that the task names. Raises what `service.rerank.rerank` raises, and NotFound, Draining."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from shortlist.engine.base import Engine
 from shortlist.errors import BadSetting, InvalidInput, NotFound
@@ -13,6 +14,22 @@ from shortlist.scheduler.dispatcher import Dispatcher
 from shortlist.telemetry import Metrics
 from shortlist.text.base import Encoder
 from shortlist.types import ModelCard, Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promise:
+    """What a kind of model is known to do, which the self-test holds it to.
+
+    Attributes:
+        understands: Whether it must tell right from wrong documents in the bundled pairs: it was trained for any text.
+        suffix: The token ids that every prompt ends in, whatever was cut; none for models that frame their texts themselves.
+    """
+
+    understands: bool = False
+    suffix: tuple[int, ...] = ()
+
+
+NO_PROMISE: Final = Promise()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -26,6 +43,7 @@ class Stack:
     admission: Admission
     cache: ScoreCache
     metrics: Metrics
+    promise: Promise = NO_PROMISE
 
     @property
     def name(self) -> str:

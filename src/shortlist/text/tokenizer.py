@@ -63,6 +63,16 @@ class QwenEncoder:
         yes, no = (self._speller.word_id(word) for word in prompt.RERANK_ANSWERS)
         return yes, no
 
+    @property
+    def prefix_ids(self) -> tuple[int, ...]:
+        """The ids that every pair's prompt begins with; none for an embedder."""
+        return tuple(self._prefix.tolist())
+
+    @property
+    def suffix_ids(self) -> tuple[int, ...]:
+        """The ids that every prompt ends in, whatever was cut; the model is read at the last one."""
+        return tuple(self._suffix.tolist())
+
     def framing(self, instruction: str | None = None, preset: str | None = None) -> Framing:
         """Return the frame for these wishes; without any, the card's default instruction. See `Encoder`."""
         template = f"qwen3-{self.task.value}/{prompt.TEMPLATE_VERSION}"

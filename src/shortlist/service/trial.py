@@ -1,0 +1,167 @@
+"""What the self-test has a model compute: the bundled pairs as prompts, in the batches whose values are then compared.
+
+Knows how to ask an engine and how to keep what it says; judges nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from shortlist.engine.base import Engine
+from shortlist.errors import BadScore, CallerError
+from shortlist.service.pairs import Pair
+from shortlist.text.base import Encoder
+from shortlist.types import Batch, Overflow, Prompt, Task, WorkItem
+
+Values = npt.NDArray[np.float64]
+"""What an engine said of several prompts, one row each: a score alone, or a vector. Exact for 32-bit floats."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where among a trial's prompts a pair's texts are. A reranker reads the query with each document, so it has none."""
+
+    pair: Pair
+    right: int
+    wrong: int
+    query: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trial:
+    """The pairs that a model can read, as prompts."""
+
+    task: Task
+    prompts: tuple[Prompt, ...]
+    places: tuple[Place, ...]
+
+    @property
+    def picked(self) -> tuple[int, ...]:
+        """A few prompts, of the first pair and another, that are computed in several ways."""
+        return tuple(sorted({0, 1, len(self.prompts) // 2}))
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Measured:
+    """What the engine said.
+
+    Attributes:
+        mixed: Of every prompt, in batches of all of them.
+        once: Of the picked prompts, in a batch of their own.
+        again: As `once`, asked again.
+        turned: As `once`, asked in the opposite order, and put back into this one.
+        alone: Of the picked prompts, each in a batch of its own.
+    """
+
+    mixed: Values
+    once: Values
+    again: Values
+    turned: Values
+    alone: Values
+
+    @property
+    def all(self) -> Values:
+        """Everything, one row for every value."""
+        return np.concatenate([self.mixed, self.once, self.again, self.turned, self.alone])
+
+
+def rerank_trial(encoder: Encoder, pairs: Sequence[Pair]) -> Trial:
+    """Return the pairs as a reranker reads them, but for those that do not fit or need an instruction that it does not take."""
+    prompts: list[Prompt] = []
+    places = []
+    for pair in pairs:
+        found = _pair_prompts(encoder, pair)
+        if found:
+            places.append(Place(pair, right=len(prompts), wrong=len(prompts) + 1))
+            prompts += found
+    return Trial(Task.RERANK, tuple(prompts), tuple(places))
+
+
+def _pair_prompts(encoder: Encoder, pair: Pair) -> list[Prompt]:
+    try:
+        found = encoder.encode_pairs(
+            pair.query,
+            (pair.right, pair.wrong),
+            instruction=pair.instruction,
+            on_overflow=Overflow.ERROR,
+            max_tokens_per_doc=pair.max_tokens_per_doc,
+        )
+        return [each.prompts[0] for each in found]
+    except CallerError:
+        return []
+
+
+def embed_trial(encoder: Encoder, pairs: Sequence[Pair]) -> Trial:
+    """Return the pairs as an embedder reads them, but for those above, and those that are there to be cut."""
+    prompts: list[Prompt] = []
+    places = []
+    for pair in pairs:
+        found = _text_prompts(encoder, pair) if pair.max_tokens_per_doc is None else []
+        if found:
+            at = len(prompts)
+            places.append(Place(pair, query=at, right=at + 1, wrong=at + 2))
+            prompts += found
+    return Trial(Task.EMBED, tuple(prompts), tuple(places))
+
+
+def _text_prompts(encoder: Encoder, pair: Pair) -> list[Prompt]:
+    try:
+        query = encoder.encode_texts((pair.query,), is_query=True, instruction=pair.instruction, truncate=False)
+        documents = encoder.encode_texts((pair.right, pair.wrong), truncate=False)
+        return [each.prompts[0] for each in (*query, *documents)]
+    except CallerError:
+        return []
+
+
+async def measure(engine: Engine, trial: Trial, *, max_batch_tokens: int) -> Measured:
+    """Have the engine compute a trial in every way that is compared.
+
+    Args:
+        engine: The engine.
+        trial: At least one pair.
+        max_batch_tokens: The largest batch it is ever asked for.
+
+    Raises:
+        EngineError: it could not, or gave something that is not one value per prompt.
+    """
+    steps = [await _values(engine, trial.task, step) for step in _steps(trial.prompts, max_batch_tokens)]
+    picked = [trial.prompts[index] for index in trial.picked]
+    return Measured(
+        mixed=np.concatenate(steps),
+        once=await _values(engine, trial.task, picked),
+        again=await _values(engine, trial.task, picked),
+        turned=(await _values(engine, trial.task, picked[::-1]))[::-1],
+        alone=np.concatenate([await _values(engine, trial.task, [prompt]) for prompt in picked]),
+    )
+
+
+async def _values(engine: Engine, task: Task, prompts: Sequence[Prompt]) -> Values:
+    batch = Batch(task, tuple(WorkItem(0, index, prompt) for index, prompt in enumerate(prompts)))
+    found = await engine.score(batch) if task is Task.RERANK else await engine.embed(batch)
+    rows = [np.atleast_1d(np.asarray(value, dtype=np.float64)) for value in found]
+    shape = (1,) if task is Task.RERANK else (engine.info.dimensions,)
+    if len(rows) != len(prompts) or any(row.shape != shape for row in rows):
+        raise BadScore(f"The engine was given {len(prompts)} texts and did not return one {_VALUE[task]} for each.")
+    return np.stack(rows)
+
+
+_VALUE = {Task.RERANK: "score", Task.EMBED: "vector of its own width"}
+
+
+def _steps(prompts: Sequence[Prompt], max_batch_tokens: int) -> Iterator[list[Prompt]]:
+    """Cut the prompts into batches that the scheduler could have formed."""
+    step: list[Prompt] = []
+    left = max_batch_tokens
+    for prompt in prompts:
+        cost = prompt.head.num_tokens + prompt.num_tokens
+        if step and cost > left:
+            yield step
+            step, left = [], max_batch_tokens
+        step.append(prompt)
+        left -= cost
+    if step:
+        yield step
