@@ -33,7 +33,7 @@ def folders(make_model: ModelFactory) -> tuple[Path, Path]:
 @pytest.fixture(scope="module")
 def server(folders: tuple[Path, Path]) -> Iterator[Launched]:
     reranker, embedder = folders
-    arguments = ["--reranker", str(reranker), str(embedder), "demo", "--dtype", "float32", "--no-ui"]
+    arguments = ["--reranker", str(reranker), str(embedder), "demo", "--dtype", "float32", "--no-ui", "--random-weights"]
     with launched("shortlist", "serve", *arguments, "--alias", f"rerank-v3.5={reranker}") as running:
         yield running
 
