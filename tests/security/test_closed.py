@@ -23,7 +23,7 @@ METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE")
 OPEN = {"/health", "/ready", "/version"}
 """What a probe may ask without a key. A path that is added here is a path that anybody may call."""
 
-BAD_KEYS = (
+BAD_KEYS: tuple[dict[str, str], ...] = (
     {},
     {"authorization": "Bearer key-of-tomorrow"},
     {"authorization": "Bearer "},

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx2
 import pytest
@@ -65,7 +66,7 @@ def everything(ear: Ear, service: Runtime) -> str:
     )
 
 
-Send = Callable[[httpx2.AsyncClient], Awaitable[httpx2.Response]]
+Send = Callable[[httpx2.AsyncClient], Coroutine[Any, Any, httpx2.Response]]
 
 
 def post(body: object, path: str = "/v1/rerank", **headers: str) -> Send:

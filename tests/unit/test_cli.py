@@ -227,6 +227,7 @@ def test_servers_number_is_the_commands(run: Run, started: Started, code: int) -
         ["serve", "--port", "many"],
         ["serve", "--dtype", "int3"],
         ["serve", "--port"],
+        ["serve", "--no-port", "1"],
         ["bake"],
         ["--serve"],
     ],

@@ -17,8 +17,8 @@ import pytest
 from fastapi import FastAPI
 from rich.console import Console
 
-from shortlist import server
-from shortlist.config import Settings
+from shortlist import server, ui
+from shortlist.config import ServerSettings, Settings
 from shortlist.engine.fake import FakeEngine
 from shortlist.errors import BadSetting, EngineUnavailable, ModelRefused
 from shortlist.server import bind
@@ -102,7 +102,7 @@ class Refusing(socket.socket):
 @pytest.fixture
 def refusing(monkeypatch: pytest.MonkeyPatch) -> type[Refusing]:
     Refusing.made = []
-    monkeypatch.setattr(server.socket, "socket", Refusing)
+    monkeypatch.setattr(socket, "socket", Refusing)
     return Refusing
 
 
@@ -258,7 +258,7 @@ def test_port_is_given_back_when_loading_fails(monkeypatch: pytest.MonkeyPatch) 
     ports: list[int] = []
     take = server.bind
 
-    def remember(asked: server.ServerSettings) -> socket.socket:
+    def remember(asked: ServerSettings) -> socket.socket:
         listener = take(asked)
         ports.append(listener.getsockname()[1])
         return listener
@@ -287,9 +287,9 @@ def test_page_is_mounted_only_when_it_is_wanted_and_can_be(
         await asyncio.sleep(0)
         stop()
 
-    monkeypatch.setattr(server.ui, "mount_page", mount)
+    monkeypatch.setattr(ui, "mount_page", mount)
     for is_available in (True, False):
-        monkeypatch.setattr(server.ui, "is_available", lambda found=is_available: found)
+        monkeypatch.setattr(ui, "is_available", lambda found=is_available: found)
         for wanted in (True, False):
             build.append(runtime())
             server.run(settings(port=0, ui=wanted), when_ready=when_ready)

@@ -154,7 +154,6 @@ class Dispatcher:
     def fail(self, error: EngineUnavailable) -> None:
         """Declare the engine gone: everybody who waits, and who comes, is told so."""
         self.failure = error
-        logger.error("engine is gone", extra={"model": self._model, "error": error.message})
         for job in self._jobs.values():
             if not job.done.done():
                 job.done.set_exception(EngineUnavailable(error.message))
@@ -175,6 +174,7 @@ class Dispatcher:
         try:
             await self._compute(batch)
         except EngineUnavailable as error:
+            logger.error("engine is gone", extra={"model": self._model, "error": error.message})
             self.fail(error)
             return
         finally:

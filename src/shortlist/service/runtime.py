@@ -141,10 +141,12 @@ class Runtime:
         return not self.num_running
 
     async def close(self) -> None:
-        """Stop the loops and free the engines. Calling it twice is harmless."""
+        """Stop the loops, tell whoever still waits, and free the engines. Calling it twice is harmless."""
         self._enter(State.CLOSED)
         for loop in self._loops:
             loop.cancel()
+        for stack in self._registry.stacks:
+            stack.dispatcher.fail(EngineUnavailable("The server was closed before this was done."))
         await asyncio.gather(*self._loops, return_exceptions=True)
         for stack in self._registry.stacks:
             stack.engine.close()

@@ -16,6 +16,7 @@ from shortlist.engine.base import Engine
 from shortlist.engine.fake import FakeEngine
 from shortlist.errors import BadSetting, ModelRefused
 from shortlist.hub import ModelKind, ResolvedModel
+from shortlist.hub import resolve as hub_resolve
 from shortlist.hub.demo import WEIGHTS_SHA256
 from shortlist.service import build
 from shortlist.service.build import build_runtime
@@ -172,12 +173,11 @@ def test_two_folders_of_one_name_stop_the_start(ask: Ask, folders: dict[str, Pat
 def hub(monkeypatch: pytest.MonkeyPatch, folders: dict[str, Path]) -> list[tuple[str, str | None]]:
     """Every name but demo and folders is a hub's; this lists what was asked of it, with the revision."""
     asked: list[tuple[str, str | None]] = []
-    real = build.resolve
 
     def resolve(text: str, *, declared: Task | None, revision: str | None) -> ResolvedModel:
         asked.append((text, revision))
         if text == "demo" or Path(text).is_dir():
-            return real(text, declared=declared, revision=revision)
+            return hub_resolve(text, declared=declared, revision=revision)
         name = text.removeprefix("modelscope:")
         return ResolvedModel(
             name=name,

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -30,7 +31,7 @@ PATIENCE_S = 5.0
 
 
 @asynccontextmanager
-async def running(engine: FakeEngine | None = None, **flat: object) -> AsyncIterator[Stack]:
+async def running(engine: FakeEngine | None = None, **flat: Any) -> AsyncIterator[Stack]:
     """A stack whose loop runs; when it ends, nothing is inside any more."""
     one = stack(engine, **flat)
     loop = asyncio.create_task(one.dispatcher.run())
@@ -211,6 +212,7 @@ async def test_cancellation_gives_everything_back(stage: str) -> None:
             await gone
         may_spell.set()
         assert one.admission.num_requests == before - 1
+        assert one.dispatcher._queue.num_items == 0
         if first is not None:
             await first
         assert inside(one) == (0, 0, 0, 0)
@@ -328,7 +330,7 @@ class OtherEngine(FakeEngine):
     ],
     ids=str,
 )
-async def test_nothing_else_is_ever_remembered_for_this(change: dict[str, object]) -> None:
+async def test_nothing_else_is_ever_remembered_for_this(change: dict[str, Any]) -> None:
     async with running() as one:
         await compute(one, request("fox"))
         assert (await compute(one, request("fox", **change))).usage.num_cached == 0
