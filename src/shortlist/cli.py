@@ -1,7 +1,8 @@
-"""The command line: `shortlist serve`, `shortlist demo`.
+"""The command line: `shortlist serve`, `shortlist demo`, `shortlist doctor`.
 
 Every setting is a flag, made from its definition in `config`, so that flag, environment variable, file key and help text
-cannot drift apart. Exit codes: 0 stopped as asked, 1 the engine died while serving, 2 wrong usage, 3 cannot start.
+cannot drift apart. Exit codes: 0 stopped as asked, 1 the engine died while serving, 2 wrong usage, 3 cannot start. Of
+`doctor`: 0 the model passed its self-test, 1 it failed, 2 wrong usage, 3 it cannot be loaded.
 """
 
 from __future__ import annotations
@@ -17,11 +18,15 @@ from pydantic.fields import FieldInfo
 from rich.console import Console
 from rich.text import Text
 
-from shortlist import __version__, demo, server
+from shortlist import __version__, demo, doctor, server
 from shortlist.config import Settings, fields
 from shortlist.errors import ServiceError
+from shortlist.types import Task
 
 EXIT_CANNOT_START = 3
+
+DOCTOR_SETTINGS = frozenset({"revision", "dtype", "device", "max_model_len", "random_weights", "max_batch_tokens"})
+"""What `doctor` can be told beside which model; everything else about a server does not change a model."""
 
 PANELS = {"model": "Models", "scheduler": "Scheduler", "server": "Server"}
 
@@ -63,6 +68,16 @@ def _serve_and_show(settings: Settings) -> int:
     return server.run(settings, when_ready=partial(demo.show, api_key=key))
 
 
+def _doctor(model: str, *, reranker: bool | None = None, **flags: object) -> None:
+    """Say what a model is, show its prompt, and test it, as serving it would.
+
+    MODEL is a folder, a Hugging Face id, modelscope:ID, or demo. Exit codes: 0 it passed its self-test, 1 it failed, 3 it
+    cannot be loaded.
+    """
+    declared = {None: None, True: Task.RERANK, False: Task.EMBED}[reranker]
+    _run(lambda: doctor.run(model, declared, Settings.load(flags)))
+
+
 def _version(is_wanted: bool) -> None:
     if is_wanted:
         typer.echo(__version__)
@@ -89,11 +104,26 @@ def _run(start: Callable[[], int]) -> None:
     raise typer.Exit(code)
 
 
-def _parameters() -> Iterator[inspect.Parameter]:
+def _serve_parameters() -> Iterator[inspect.Parameter]:
     for group, name, field in fields():
         yield _parameter(name, field, PANELS[group])
+    yield _config_parameter()
+
+
+def _doctor_parameters() -> Iterator[inspect.Parameter]:
+    model = typer.Argument(metavar="MODEL", help="A folder, a Hugging Face id, modelscope:ID, or demo.")
+    yield inspect.Parameter("model", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Annotated[str, model])
+    kind = typer.Option("--reranker/--embedder", help="What it is for, where its files do not say.", show_default=False)
+    yield inspect.Parameter("reranker", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[bool | None, kind])
+    for group, name, field in fields():
+        if name in DOCTOR_SETTINGS:
+            yield _parameter(name, field, PANELS[group])
+    yield _config_parameter()
+
+
+def _config_parameter() -> inspect.Parameter:
     config = typer.Option("--config", help="A TOML file with settings.", rich_help_panel="Server")
-    yield inspect.Parameter("config", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Path | None, config])
+    return inspect.Parameter("config", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Path | None, config])
 
 
 def _parameter(name: str, field: FieldInfo, panel: str) -> inspect.Parameter:
@@ -122,12 +152,13 @@ def _shown(default: object) -> str | Literal[False]:
     return False if default is None or default == () else str(default)
 
 
-def _register(name: str, function: Callable[..., None]) -> None:
-    parameters = list(_parameters())
+def _register(name: str, function: Callable[..., None], made: Iterator[inspect.Parameter]) -> None:
+    parameters = list(made)
     function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     function.__annotations__ = {each.name: each.annotation for each in parameters}
     app.command(name, epilog=EPILOG)(function)
 
 
-_register("serve", _serve)
-_register("demo", _demo)
+_register("serve", _serve, _serve_parameters())
+_register("demo", _demo, _serve_parameters())
+_register("doctor", _doctor, _doctor_parameters())

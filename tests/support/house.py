@@ -14,7 +14,7 @@ from shortlist.engine.base import Engine
 from shortlist.engine.fake import FakeEngine
 from shortlist.service.build import stack_of
 from shortlist.service.runtime import Runtime
-from shortlist.service.stack import Stack
+from shortlist.service.stack import NO_PROMISE, Promise, Stack
 from shortlist.telemetry import Metrics
 from shortlist.text.base import Encoder
 from shortlist.types import Task
@@ -39,6 +39,7 @@ def stack(
     aliases: tuple[str, ...] = (),
     tasks: frozenset[Task] = BOTH,
     metrics: Metrics | None = None,
+    promise: Promise = NO_PROMISE,
     **flat: Any,
 ) -> Stack:
     return stack_of(
@@ -49,6 +50,7 @@ def stack(
         tasks=tasks,
         settings=settings(**flat).scheduler,
         metrics=metrics or Metrics(),
+        promise=promise,
     )
 
 

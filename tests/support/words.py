@@ -32,11 +32,12 @@ class WordEncoder:
         with_totals: bool = False,
     ) -> list[Encoded]:
         head = TextHead(f"{instruction or ''} {query}".strip(), len(query.split()) + len((instruction or "").split()))
-        room = min(self.max_model_len - head.num_tokens, max_tokens_per_doc or self.max_model_len)
+        room = self.max_model_len - head.num_tokens
+        limit = min(room, max_tokens_per_doc or room)
         if on_overflow is Overflow.CHUNK:
-            return [self._windows(head, text, room) for text in documents]
-        truncate = on_overflow is Overflow.TRUNCATE
-        return [self._cut(head, text, room, truncate, f"documents[{i}]") for i, text in enumerate(documents)]
+            return [self._windows(head, text, limit) for text in documents]
+        may_cut = on_overflow is Overflow.TRUNCATE or limit < room
+        return [self._cut(head, text, limit, may_cut, f"documents[{i}]") for i, text in enumerate(documents)]
 
     def encode_texts(
         self, texts: Sequence[str], *, is_query: bool = False, instruction: str | None = None, truncate: bool = True

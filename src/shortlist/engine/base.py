@@ -32,6 +32,7 @@ class EngineInfo:
             with the same fingerprint give the same scores; it is part of every cache key.
         tasks: What it can do.
         max_model_len: Longest prompt in tokens, head included.
+        model_limit: Longest prompt that the model itself reads, whatever it was told to; None when it does not say.
         score_scale: What `score` returns; meaningless when it cannot rerank.
         dimensions: Width of its vectors, or None when it cannot embed.
         device: Where it runs, for people ("cpu", "cuda:0").
@@ -42,6 +43,7 @@ class EngineInfo:
     fingerprint: str
     tasks: frozenset[Task]
     max_model_len: int
+    model_limit: int | None = None
     score_scale: ScoreScale = ScoreScale.LOG_ODDS
     dimensions: int | None = None
     device: str = "cpu"

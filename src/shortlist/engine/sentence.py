@@ -97,12 +97,14 @@ class CrossEncoderEngine(SentenceEngine):
         self._model = CrossEncoder(str(path), device=str(pick_device(device)), local_files_only=True)
         if self._model.num_labels != 1:
             raise ModelRefused(f"{path.name} has {self._model.num_labels} labels; a reranker has one.")
-        self._model.max_seq_length = _limit(self._model.max_seq_length, max_model_len)
+        own_limit = self._model.max_seq_length
+        self._model.max_seq_length = _limit(own_limit, max_model_len)
         super().__init__(
             EngineInfo(
                 fingerprint=f"cross-encoder:{_digest(path)}",
                 tasks=frozenset({Task.RERANK}),
                 max_model_len=self._model.max_seq_length,
+                model_limit=own_limit,
                 device=str(self._model.device),
                 dtype=_dtype(self._model),
             )
@@ -133,12 +135,14 @@ class BiEncoderEngine(SentenceEngine):
 
     def __init__(self, path: Path, *, device: str, max_model_len: int) -> None:
         self._model = SentenceTransformer(str(path), device=str(pick_device(device)), local_files_only=True)
-        self._model.max_seq_length = _limit(self._model.max_seq_length, max_model_len)
+        own_limit = self._model.max_seq_length
+        self._model.max_seq_length = _limit(own_limit, max_model_len)
         super().__init__(
             EngineInfo(
                 fingerprint=f"bi-encoder:{_digest(path)}",
                 tasks=frozenset(Task),
                 max_model_len=self._model.max_seq_length,
+                model_limit=own_limit,
                 score_scale=ScoreScale.COSINE,
                 dimensions=self._model.get_embedding_dimension(),
                 device=str(self._model.device),

@@ -155,8 +155,12 @@ MARGINS: Final[Mapping[ScoreScale, Margins]] = MappingProxyType(
     {ScoreScale.LOG_ODDS: Margins(pair=1.0, mean=2.0), ScoreScale.COSINE: Margins(pair=0.02, mean=0.08)}
 )
 
-PAIRS_PER_MISS: Final = 6
-"""One pair in six may miss its margin: a model may be weak at something; only one that is served wrongly is weak at all."""
+PAIRS_PER_MISS: Final = MappingProxyType({True: 6, False: 3})
+"""How many pairs there must be for one to miss its margin, by whether the model promises to understand.
+
+A good model may be weak at something; one that is served wrongly is weak at everything. Three in ten pairs are Chinese, which a
+model that promises nothing need not know.
+"""
 
 MIN_PAIRS: Final = 6
 """With fewer pairs, chance could pass for understanding."""
@@ -268,7 +272,7 @@ def _meaning(stack: Stack, trial: Trial, mixed: Values) -> Finding:
     margins = [_above(place, mixed) for place in trial.places]
     missed = [place.pair.name for place, margin in zip(trial.places, margins, strict=True) if margin < MARGINS[scale].pair]
     mean = float(np.mean(margins))
-    is_good = len(missed) <= len(margins) // PAIRS_PER_MISS and mean >= MARGINS[scale].mean
+    is_good = len(missed) <= len(margins) // PAIRS_PER_MISS[stack.promise.understands] and mean >= MARGINS[scale].mean
     num_above = f"{len(margins) - len(missed)} of {len(margins)}"
     detail = f"{num_above} right documents are clearly above the wrong one, by {mean:.2g} {_unit(scale)} on average"
     if missed:

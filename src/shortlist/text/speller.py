@@ -104,7 +104,7 @@ class Speller:
 
     def text_of(self, ids: Ids) -> str:
         """Return the text of token ids, control tokens written out."""
-        return self._full.decode(ids.tolist(), skip_special_tokens=False)
+        return str(self._full.decode(ids.tolist(), skip_special_tokens=False))
 
     def spell_windows(self, text: str, size: int, *, lead: str) -> list[Window]:
         """Return the whole text in windows of at most `size` tokens, each spelled with `lead` before it."""

@@ -13,7 +13,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-_QUERY_BLOCK: Final = 128
+QUERY_BLOCK: Final = 128
 """Rows of scores held at once; bounds memory to heads x block x longest prompt."""
 
 
@@ -83,8 +83,8 @@ def _attend(q_QHD: Tensor, k_SGD: Tensor, v_SGD: Tensor, out_QHD: Tensor) -> Non
     first = num_keys - num_queries
     k_GDS = k_SGD.float().permute(1, 2, 0)
     v_GSD = v_SGD.transpose(0, 1)
-    for start in range(0, num_queries, _QUERY_BLOCK):
-        stop = min(start + _QUERY_BLOCK, num_queries)
+    for start in range(0, num_queries, QUERY_BLOCK):
+        stop = min(start + QUERY_BLOCK, num_queries)
         seen = first + stop
         # The query heads of one key head are stacked, so that one product serves them all.
         q_GrnD = q_QHD[start:stop].view(stop - start, groups, -1, width).permute(1, 2, 0, 3)

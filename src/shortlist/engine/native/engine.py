@@ -107,6 +107,7 @@ class NativeEngine:
             fingerprint=f"native{ENGINE_VERSION}-torch{torch.__version__}-{place.type}-{spelled}-{digest(folder)}",
             tasks=frozenset({task}),
             max_model_len=max_model_len,
+            model_limit=config.max_positions,
             score_scale=ScoreScale.LOG_ODDS,
             dimensions=config.hidden_size if task is Task.EMBED else None,
             device=str(place),

@@ -1,0 +1,164 @@
+"""A model's diagnosis in the terminal: what was inferred, its prompt, and how it tested.
+
+Shows what `service.diagnosis` found, in 80 columns, without colour where nobody would see it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from rich.console import Console, RenderableType
+from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from shortlist.config import Settings
+from shortlist.service.diagnosis import Diagnosis, MemoryPlan, diagnose
+from shortlist.service.selftest import SelfTest, Verdict
+from shortlist.types import Task
+
+EXIT_PASSED: Final = 0
+EXIT_FAILED: Final = 1
+
+SHOWN_IDS: Final = 5
+"""How many of a long run of ids are shown at each of its ends."""
+
+_STYLES: Final = {Verdict.PASSED: "green", Verdict.FAILED: "bold red", Verdict.WARNED: "yellow", Verdict.SKIPPED: "dim"}
+_CONTROL: Final = re.compile(r"<\|\w+\|>|</?think>")
+_MIB: Final = 1024 * 1024
+
+
+def run(text: str, declared: Task | None, settings: Settings) -> int:
+    """Diagnose a model, print what was found, and return the exit code: 0 when it passed its self-test, else 1.
+
+    Raises:
+        SetupError: it cannot be loaded.
+    """
+    progress = Console(stderr=True, highlight=False, soft_wrap=True)
+    found = asyncio.run(diagnose(text, declared, settings, say=lambda line: progress.print(escape(line), style="dim")))
+    console = Console(highlight=False)
+    for part in report(found):
+        console.print(part)
+    return EXIT_PASSED if found.self_test.has_passed else EXIT_FAILED
+
+
+def report(found: Diagnosis) -> Iterator[RenderableType]:
+    """Yield the parts of the page, top to bottom."""
+    yield _title("Model")
+    yield _facts(found)
+    for sample in found.samples:
+        yield _title(f"Prompt of {sample.title} ({sample.num_tokens} tokens)")
+        yield Padding(_highlighted(sample.text), (0, 0, 0, 2))
+    if found.frame is not None:
+        yield _title("Ids")
+        yield _ids(found)
+    yield _title("Self-test")
+    yield _findings(found.self_test)
+    yield Text()
+    yield _verdict(found.self_test)
+
+
+def _title(text: str) -> Text:
+    return Text(f"\n{text}", style="bold")
+
+
+def _grid(rows: Iterator[tuple[str, str]]) -> RenderableType:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in rows:
+        grid.add_row(name, Text(value))
+    return Padding(grid, (0, 0, 0, 2))
+
+
+def _facts(found: Diagnosis) -> RenderableType:
+    return _grid(_fact_rows(found))
+
+
+def _fact_rows(found: Diagnosis) -> Iterator[tuple[str, str]]:
+    info = found.info
+    yield "source", found.source
+    yield "served as", found.name
+    yield "kind", found.kind.value
+    yield "because", found.why
+    yield "for", ", ".join(found.tasks)
+    yield "revision", found.revision or "none stated"
+    yield "runs on", f"{info.device} in {info.dtype}"
+    yield "max_model_len", f"{info.max_model_len} tokens; {_own_limit(info.model_limit)}"
+    if info.dimensions is not None and Task.EMBED in found.tasks:
+        yield "dimensions", str(info.dimensions)
+    yield "files", _size(found.files_bytes)
+    yield from _memory_rows(found.memory)
+    if found.frame is not None:
+        yield "template", f"version {found.frame.template_version}"
+    yield "fingerprint", info.fingerprint
+    yield "of its prompts", found.text_fingerprint
+
+
+def _own_limit(limit: int | None) -> str:
+    return "the model does not say how long it reads" if limit is None else f"the model itself reads up to {limit}"
+
+
+def _memory_rows(memory: MemoryPlan) -> Iterator[tuple[str, str]]:
+    yield "weights", f"{_size(memory.weights_bytes)} for {memory.num_parameters / 1e6:,.0f} million numbers"
+    if memory.activations_bytes is None:
+        yield "one step", f"not computed: {memory.formula}"
+    else:
+        yield "one step", f"{_size(memory.activations_bytes)} at most = {memory.formula}"
+        yield "memory", f"{_size(memory.weights_bytes + memory.activations_bytes)}; computed, not measured"
+
+
+def _size(num_bytes: int) -> str:
+    return f"{num_bytes / _MIB:,.0f} MiB"
+
+
+def _highlighted(text: str) -> Text:
+    shown = Text(text)
+    shown.highlight_regex(_CONTROL, "cyan")
+    return shown
+
+
+def _ids(found: Diagnosis) -> RenderableType:
+    return _grid(_id_rows(found))
+
+
+def _id_rows(found: Diagnosis) -> Iterator[tuple[str, str]]:
+    frame = found.frame
+    assert frame is not None, "Shown only where there is one. This is a bug."
+    yield "prefix", _run_of(frame.prefix_ids)
+    yield "suffix", _run_of(frame.suffix_ids)
+    yield "read at", f"{frame.suffix_ids[-1]} {frame.read_text!r}, the last token"
+    if frame.answer_ids is not None:
+        yes, no = frame.answer_ids
+        yield "answers", f"yes = {yes}, no = {no}"
+
+
+def _run_of(ids: tuple[int, ...]) -> str:
+    if not ids:
+        return "none"
+    if len(ids) <= 2 * SHOWN_IDS:
+        shown = " ".join(map(str, ids))
+    else:
+        shown = " ".join([*map(str, ids[:SHOWN_IDS]), "...", *map(str, ids[-SHOWN_IDS:])])
+    return f"{shown}  ({len(ids)} {'token' if len(ids) == 1 else 'tokens'})"
+
+
+def _findings(tested: SelfTest) -> RenderableType:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for name in ("task", "check", "verdict"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("found", overflow="fold")
+    for finding in tested.findings:
+        verdict = Text(finding.verdict.value, style=_STYLES[finding.verdict])
+        table.add_row(finding.task.value, finding.check.value, verdict, Text(finding.detail))
+    return Padding(table, (0, 0, 0, 2))
+
+
+def _verdict(tested: SelfTest) -> Text:
+    if tested.has_passed:
+        return Text(tested.summary, style="green")
+    return Text(tested.complaint, style="bold red")

@@ -1,0 +1,222 @@
+"""What there is to know about one model on this machine: what was inferred, what its prompts look like, how it tested.
+
+Loads the model as the server would, and collects facts; shows nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from shortlist.config import Settings
+from shortlist.engine.base import EngineInfo
+from shortlist.hub import ModelKind
+from shortlist.service.build import Loaded, load, stack_for
+from shortlist.service.pairs import PAIRS
+from shortlist.service.runtime import Say
+from shortlist.service.selftest import SelfTest, examine
+from shortlist.telemetry import Metrics
+from shortlist.text.base import Encoder
+from shortlist.text.prompt import TEMPLATE_VERSION
+from shortlist.text.tokenizer import QwenEncoder
+from shortlist.types import Prompt, Task
+
+SAMPLE: Final = PAIRS[0]
+"""The pair whose prompt is shown."""
+
+_LEFT_OUT: Final = "lm_head.weight"
+"""The vocabulary head, of which a reranker keeps two rows and an embedder none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryPlan:
+    """What a model needs, computed from its shapes; nothing here is measured.
+
+    Attributes:
+        num_parameters: Numbers that are kept.
+        weights_bytes: Those, in the dtype that is computed in.
+        activations_bytes: The most that one step adds; None where a library decides.
+        formula: How that follows from the model's shape.
+    """
+
+    num_parameters: int
+    weights_bytes: int
+    activations_bytes: int | None
+    formula: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One prompt as the model reads it, control tokens written out."""
+
+    title: str
+    text: str
+    num_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """The ids around a caller's words.
+
+    Attributes:
+        template_version: Names the wording.
+        prefix_ids: What every pair's prompt begins with; none for an embedder.
+        suffix_ids: What every prompt ends in.
+        read_text: The last of those as text; the model is read there.
+        answer_ids: The ids of "yes" and "no" for a reranker.
+    """
+
+    template_version: int
+    prefix_ids: tuple[int, ...]
+    suffix_ids: tuple[int, ...]
+    read_text: str
+    answer_ids: tuple[int, int] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """Everything about one model.
+
+    Attributes:
+        source: As it was asked for.
+        name: The name it would be served under.
+        kind: What runs it.
+        why: The evidence for the kind, in one sentence.
+        revision: What exactly its files are, where that is known.
+        tasks: What it is offered for.
+        info: What the engine says of itself.
+        files_bytes: Size of all its files.
+        memory: What it needs.
+        frame: The ids around a caller's words; None when the model frames its texts itself.
+        samples: A few prompts.
+        text_fingerprint: Names all that turns words into prompts.
+        self_test: How it tested.
+    """
+
+    source: str
+    name: str
+    kind: ModelKind
+    why: str
+    revision: str | None
+    tasks: tuple[Task, ...]
+    info: EngineInfo
+    files_bytes: int
+    memory: MemoryPlan
+    frame: Frame | None
+    samples: tuple[Sample, ...]
+    text_fingerprint: str
+    self_test: SelfTest
+
+
+async def diagnose(text: str, declared: Task | None, settings: Settings, *, say: Say) -> Diagnosis:
+    """Load a model as the server would, test it, and let it go.
+
+    Args:
+        text: Which model, as for `serve`.
+        declared: The task it is wanted for, or None to go by its files.
+        settings: As for `serve`; the self-test runs whatever `self_test` says.
+        say: Hears what takes long.
+
+    Raises:
+        BadSetting: a setting does not fit the model.
+        ModelRefused: it cannot be had, or cannot be served.
+    """
+    loaded = load(text, declared, settings.model, say=say)
+    try:
+        stack = stack_for(loaded, text, declared, settings, Metrics())
+        say(f"{stack.name}: testing itself")
+        most = settings.scheduler.max_batch_tokens
+        tested = await examine(stack, has_random_weights=settings.model.random_weights, max_batch_tokens=most)
+    finally:
+        loaded.engine.close()
+    tasks = tuple(sorted(stack.card.tasks))
+    prompts = {title: prompt for task in tasks for title, prompt in _prompts(loaded.encoder, task).items()}
+    return Diagnosis(
+        source=text,
+        name=loaded.name,
+        kind=loaded.model.kind,
+        why=loaded.model.why,
+        revision=loaded.model.revision,
+        tasks=tasks,
+        info=loaded.engine.info,
+        files_bytes=loaded.model.size_bytes,
+        memory=_memory(loaded, most),
+        frame=_frame(loaded.encoder, next(iter(prompts.values()))),
+        samples=tuple(_sample(loaded.encoder, title, prompt) for title, prompt in prompts.items()),
+        text_fingerprint=loaded.encoder.fingerprint,
+        self_test=tested,
+    )
+
+
+# -- memory -------------------------------------------------------------------------------------------------------------
+
+
+def _memory(loaded: Loaded, max_batch_tokens: int) -> MemoryPlan:
+    info, folder = loaded.engine.info, loaded.model.path
+    number_bytes = 4 if info.dtype == "float32" else 2
+    num_parameters = sum(_counts(folder))
+    activations, formula = None, "its library computes a few texts at a time, within limits of its own"
+    if isinstance(loaded.encoder, QwenEncoder):
+        from shortlist.engine.native.config import Qwen3Config
+        from shortlist.engine.native.memory import FORMULA, activation_bytes
+
+        formula = FORMULA
+        activations = activation_bytes(
+            Qwen3Config.read(folder),
+            max_batch_tokens=max_batch_tokens,
+            max_model_len=info.max_model_len,
+            number_bytes=number_bytes,
+        )
+    return MemoryPlan(
+        num_parameters=num_parameters,
+        weights_bytes=num_parameters * number_bytes,
+        activations_bytes=activations,
+        formula=formula,
+    )
+
+
+def _counts(folder: Path) -> Iterator[int]:
+    """Yield the size of every tensor, from the headers alone, of files that a loader has just accepted.
+
+    Source: the safetensors format: eight bytes of length, little-endian, then that much JSON.
+    """
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        for name, tensor in header.items():
+            if name not in {"__metadata__", _LEFT_OUT}:
+                yield math.prod(tensor["shape"])
+
+
+# -- prompts ------------------------------------------------------------------------------------------------------------
+
+
+def _frame(encoder: Encoder, sample: Prompt) -> Frame | None:
+    if not isinstance(encoder, QwenEncoder):
+        return None
+    suffix = encoder.view(sample).parts["suffix"]
+    return Frame(
+        template_version=TEMPLATE_VERSION,
+        prefix_ids=encoder.prefix_ids,
+        suffix_ids=encoder.suffix_ids,
+        read_text=suffix[-1].text,
+        answer_ids=encoder.answer_ids if encoder.task is Task.RERANK else None,
+    )
+
+
+def _prompts(encoder: Encoder, task: Task) -> dict[str, Prompt]:
+    """Return the prompts of the sample, each with what it is."""
+    if task is Task.RERANK:
+        [pair] = encoder.encode_pairs(SAMPLE.query, (SAMPLE.right,))
+        return {"a query and a document": pair.prompts[0]}
+    [query] = encoder.encode_texts((SAMPLE.query,), is_query=True)
+    [document] = encoder.encode_texts((SAMPLE.right,))
+    return {"a query to embed": query.prompts[0], "a document to embed": document.prompts[0]}
+
+
+def _sample(encoder: Encoder, title: str, prompt: Prompt) -> Sample:
+    return Sample(title=title, text=encoder.view(prompt).text, num_tokens=prompt.head.num_tokens + prompt.num_tokens)
