@@ -24,6 +24,7 @@ from shortlist.errors import (
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
 from shortlist.types import Batch, EmbedTask, RerankTask, Vector
+from tests.support.encoded import prompts
 from tests.support.house import running, settings, stack
 from tests.support.ids import ByteEncoder, text_of
 
@@ -113,7 +114,7 @@ class Caller:
             assert all(troubles), "a good document was given up"
             assert type(error) is troubles[0]  # noqa: PT017 - which requests fail is what varies
             raise
-        alone = [log_odds(prompt) for prompt in ByteEncoder().encode_pairs(query, texts)]
+        alone = [log_odds(prompt) for prompt in prompts(ByteEncoder().encode_pairs(query, texts))]
         assert {each.index: each.raw_score for each in outcome.results} == {
             index: alone[index] for index, trouble in enumerate(troubles) if trouble is None
         }
@@ -131,7 +132,7 @@ class Caller:
             assert type(error) in troubles, "no text was bad"  # noqa: PT017
             raise
         assert not troubles
-        alone = [vector(prompt) for prompt in ByteEncoder().encode_texts(texts)]
+        alone = [vector(prompt) for prompt in prompts(ByteEncoder().encode_texts(texts))]
         np.testing.assert_array_equal(outcome.vectors, alone)
 
 
@@ -191,7 +192,7 @@ async def test_storm_loses_swaps_and_leaves_nothing(seed: int | None) -> None:
         assert set(left_inside(service).values()) == {0}, left_inside(service)
         assert service.is_ready
         calm = await service.rerank(RerankTask(query="after", documents=("the storm",)))
-        [prompt] = ByteEncoder().encode_pairs("after", ["the storm"])
+        [prompt] = prompts(ByteEncoder().encode_pairs("after", ["the storm"]))
         assert [each.raw_score for each in calm.results] == [log_odds(prompt)]
 
 

@@ -26,6 +26,7 @@ from shortlist.text.plain import TextEncoder
 from shortlist.text.tokenizer import QwenEncoder
 from shortlist.types import Task
 from tests.support import model_folder, models
+from tests.support.encoded import texts
 from tests.support.fixtures import ModelFactory
 from tests.support.house import settings
 from tests.support.words import WordEncoder
@@ -374,8 +375,8 @@ def test_prompts_reach_the_encoder(tmp_path: Path) -> None:
     shutil.copytree(models.DEMO, folder)
     (folder / "config_sentence_transformers.json").write_text(json.dumps({"prompts": {"query": "ask: ", "passage": "tell: "}}))
     [stack] = build_runtime(settings(models=[str(folder)], device="cpu"), say=Said())._registry.stacks
-    [one] = stack.encoder.encode_pairs("fox", ["cat"])
-    assert (getattr(one.head, "text", None), getattr(one, "text", None)) == ("ask: fox", "tell: cat")
+    [one] = texts(stack.encoder.encode_pairs("fox", ["cat"]))
+    assert (one.head.text, one.text) == ("ask: fox", "tell: cat")
     stack.engine.close()
 
 

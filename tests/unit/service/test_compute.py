@@ -23,7 +23,7 @@ from shortlist.errors import (
 from shortlist.scheduler.cache import Entry
 from shortlist.service.compute import Computed, Request, compute
 from shortlist.service.stack import Stack
-from shortlist.types import Batch, Prompt, Task, TextHead, TextPrompt, Timing
+from shortlist.types import Batch, Encoded, Task, TextHead, TextPrompt, Timing
 from tests.support.house import stack
 from tests.support.words import WordEncoder
 
@@ -48,8 +48,8 @@ def inside(one: Stack) -> tuple[int, int, int, int]:
     return one.admission.num_requests, one.admission.num_tokens, one.dispatcher.num_jobs, one.dispatcher._queue.num_items
 
 
-def spell(*, query: str = "red fox", look: Callable[[], None] = lambda: None) -> Callable[[Sequence[str]], list[Prompt]]:
-    def encode(texts: Sequence[str]) -> list[Prompt]:
+def spell(*, query: str = "red fox", look: Callable[[], None] = lambda: None) -> Callable[[Sequence[str]], list[Encoded]]:
+    def encode(texts: Sequence[str]) -> list[Encoded]:
         look()
         return WordEncoder().encode_pairs(query, texts)
 
@@ -271,7 +271,7 @@ async def test_failures_are_not_remembered_and_their_neighbours_are() -> None:
 
 
 async def test_cut_texts_are_named_by_every_position() -> None:
-    def encode(texts: Sequence[str]) -> list[Prompt]:
+    def encode(texts: Sequence[str]) -> list[Encoded]:
         return WordEncoder(max_model_len=4).encode_pairs("red fox", texts)
 
     async with running() as one:
