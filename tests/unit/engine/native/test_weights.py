@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.qwen3 import Qwen3Weights
@@ -298,7 +298,7 @@ def test_dtype_is_read_from_the_weights_whatever_the_configuration_says(
 def test_tensor_that_two_files_hold_is_refused(model_folder: Callable[..., Path]) -> None:
     folder = model_folder(shards=2)
     one, other = weight_files(folder)
-    qwen.save_file({**load_file(one), **load_file(other)}, str(other))
+    save_file({**load_file(one), **load_file(other)}, str(other))
     with pytest.raises(ModelRefused, match=f"{other.name} holds .* a second time"):
         load(folder)
 
