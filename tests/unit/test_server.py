@@ -22,8 +22,7 @@ from shortlist.config import ServerSettings, Settings
 from shortlist.engine.fake import FakeEngine
 from shortlist.errors import BadSetting, EngineUnavailable, ModelRefused
 from shortlist.server import bind
-from shortlist.service.build import Say
-from shortlist.service.runtime import Runtime
+from shortlist.service.runtime import Runtime, Say
 from shortlist.telemetry import Metrics, logger
 from shortlist.types import Batch
 from tests.support.house import runtime, settings, stack

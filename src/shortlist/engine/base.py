@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
+from uuid import uuid4
 
 from shortlist.types import Batch, Task, Vector
 
@@ -49,6 +50,14 @@ class EngineInfo:
     device: str = "cpu"
     dtype: str = "float32"
     max_concurrent_batches: int = 1
+
+
+def content_name(digest: str | None) -> str:
+    """Return what names a model's bytes in a fingerprint: their digest, or a name that no other engine has.
+
+    Engines do not read bytes to name them: whoever checked the files has read every one of them already.
+    """
+    return digest or f"unread-{uuid4().hex}"
 
 
 class Engine(Protocol):

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
@@ -21,7 +20,7 @@ import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from transformers.utils.logging import disable_progress_bar
 
-from shortlist.engine.base import EngineInfo, ScoreScale
+from shortlist.engine.base import EngineInfo, ScoreScale, content_name
 from shortlist.engine.device import pick_device
 from shortlist.errors import EngineError, EngineOutOfMemory, EngineUnavailable, ModelRefused
 from shortlist.types import Batch, Task, TextPrompt, Vector
@@ -87,13 +86,14 @@ class CrossEncoderEngine(SentenceEngine):
         path: The model's folder.
         device: cpu, cuda, cuda:N, or auto.
         max_model_len: Longest pair in tokens; the model's own limit holds if it is lower.
+        digest: Names the bytes in the folder; see `content_name`.
 
     Raises:
         BadSetting: this machine has no such device.
         ModelRefused: the model has more than one label, so its output is no score.
     """
 
-    def __init__(self, path: Path, *, device: str, max_model_len: int) -> None:
+    def __init__(self, path: Path, *, device: str, max_model_len: int, digest: str | None = None) -> None:
         self._model = CrossEncoder(str(path), device=str(pick_device(device)), local_files_only=True)
         if self._model.num_labels != 1:
             raise ModelRefused(f"{path.name} has {self._model.num_labels} labels; a reranker has one.")
@@ -101,7 +101,7 @@ class CrossEncoderEngine(SentenceEngine):
         self._model.max_seq_length = _limit(own_limit, max_model_len)
         super().__init__(
             EngineInfo(
-                fingerprint=f"cross-encoder:{_digest(path)}",
+                fingerprint=f"cross-encoder:{content_name(digest)}",
                 tasks=frozenset({Task.RERANK}),
                 max_model_len=self._model.max_seq_length,
                 model_limit=own_limit,
@@ -128,18 +128,19 @@ class BiEncoderEngine(SentenceEngine):
         path: The model's folder.
         device: cpu, cuda, cuda:N, or auto.
         max_model_len: Longest text in tokens; the model's own limit holds if it is lower.
+        digest: Names the bytes in the folder; see `content_name`.
 
     Raises:
         BadSetting: this machine has no such device.
     """
 
-    def __init__(self, path: Path, *, device: str, max_model_len: int) -> None:
+    def __init__(self, path: Path, *, device: str, max_model_len: int, digest: str | None = None) -> None:
         self._model = SentenceTransformer(str(path), device=str(pick_device(device)), local_files_only=True)
         own_limit = self._model.max_seq_length
         self._model.max_seq_length = _limit(own_limit, max_model_len)
         super().__init__(
             EngineInfo(
-                fingerprint=f"bi-encoder:{_digest(path)}",
+                fingerprint=f"bi-encoder:{content_name(digest)}",
                 tasks=frozenset(Task),
                 max_model_len=self._model.max_seq_length,
                 model_limit=own_limit,
@@ -188,16 +189,3 @@ def _limit(of_model: int | None, wanted: int) -> int:
 def _dtype(model: torch.nn.Module) -> str:
     """Name what the weights were loaded in, which is what their file has."""
     return str(next(model.parameters()).dtype).removeprefix("torch.")
-
-
-def _digest(path: Path) -> str:
-    """Name the weights by their content: SHA-256 over every safetensors file, in order of name."""
-    digest = hashlib.sha256()
-    for file in sorted(_weights(path)):
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()[:16]
-
-
-def _weights(path: Path) -> Iterator[Path]:
-    return path.rglob("*.safetensors")

@@ -96,6 +96,7 @@ def load(text: str, declared: Task | None, settings: ModelSettings, *, say: Say)
     """
     model = resolve(text, declared=declared, revision=settings.revision if _has_revisions(text) else None)
     say(f"{model.name}: {model.kind.value} ({model.why})")
+    say(f"{model.name}: weights {_checked_against(model)}")
     started_s = time.monotonic()
     engine, encoder = _engine_and_encoder(model, settings)
     info = engine.info
@@ -129,28 +130,30 @@ def _engine_and_encoder(model: ResolvedModel, settings: ModelSettings) -> tuple[
 
             prompts = _prompts(model.path)
             kind = CrossEncoderEngine if model.kind is ModelKind.CROSS_ENCODER else BiEncoderEngine
-            engine = kind(model.path, device=settings.device, max_model_len=settings.max_model_len)
+            engine = kind(model.path, device=settings.device, max_model_len=settings.max_model_len, digest=model.digest)
             reads_pairs = model.kind is ModelKind.CROSS_ENCODER
             return engine, _text_encoder(model.path, engine.info.max_model_len, prompts, reads_pairs=reads_pairs)
         case ModelKind.QWEN3_RERANKER | ModelKind.QWEN3_RERANKER_HEAD | ModelKind.QWEN3_EMBEDDER:
             (task,) = model.kind.tasks
-            return _qwen3(model.path, task, settings)
+            return _qwen3(model, task, settings)
 
 
-def _qwen3(folder: Path, task: Task, settings: ModelSettings) -> tuple[Engine, Encoder]:
+def _qwen3(model: ResolvedModel, task: Task, settings: ModelSettings) -> tuple[Engine, Encoder]:
     with _extra("native"):
         from shortlist.engine.native.config import Qwen3Config
         from shortlist.engine.native.engine import NativeEngine
 
-    limit = min(settings.max_model_len, Qwen3Config.read(folder).max_positions)
-    encoder = QwenEncoder(folder / "tokenizer.json", task=task, max_model_len=limit, control_tokens=settings.control_tokens)
+    limit = min(settings.max_model_len, Qwen3Config.read(model.path).max_positions)
+    path = model.path / "tokenizer.json"
+    encoder = QwenEncoder(path, task=task, max_model_len=limit, control_tokens=settings.control_tokens)
     engine = NativeEngine.load(
-        folder,
+        model.path,
         task=task,
         max_model_len=limit,
         device=settings.device,
         dtype=settings.dtype,
         answer_ids=encoder.answer_ids,
+        digest=model.digest,
     )
     return engine, encoder
 
@@ -183,6 +186,12 @@ def _prompts(folder: Path) -> Mapping[str, str]:
         raise ModelRefused(f"{folder}: the prompts in {path.name} are not texts; download the model again")
     document = next((stated[name] for name in ("document", "passage", "corpus") if stated.get(name)), "")
     return {"query": stated.get("query") or "", "document": document}
+
+
+def _checked_against(model: ResolvedModel) -> str:
+    if model.vouched_by is None:
+        return "not checked, nothing says what they should be; a SHA256SUMS beside them would"
+    return f"checked against {model.vouched_by}"
 
 
 def _tasks(model: ResolvedModel, declared: Task | None) -> frozenset[Task]:

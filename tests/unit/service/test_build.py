@@ -188,6 +188,8 @@ def hub(monkeypatch: pytest.MonkeyPatch, folders: dict[str, Path]) -> list[tuple
             why="the test says so",
             revision="r",
             size_bytes=1,
+            digest="d",
+            vouched_by=None,
         )
 
     monkeypatch.setattr(build, "resolve", resolve)

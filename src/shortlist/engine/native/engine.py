@@ -21,12 +21,12 @@ from typing import Any, Final, Protocol, cast
 
 import torch
 
-from shortlist.engine.base import EngineInfo, ScoreScale
+from shortlist.engine.base import EngineInfo, ScoreScale, content_name
 from shortlist.engine.device import pick_device, pick_dtype
 from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.qwen3 import Qwen3
 from shortlist.engine.native.runner import Runner
-from shortlist.engine.native.weights import ANSWER_IDS, digest, load_weights
+from shortlist.engine.native.weights import ANSWER_IDS, load_weights
 from shortlist.errors import BadSetting, EngineError, EngineOutOfMemory, EngineUnavailable, ServiceError
 from shortlist.types import Batch, Task, Value, Vector
 
@@ -89,8 +89,18 @@ class NativeEngine:
         device: str = "auto",
         dtype: str = "auto",
         answer_ids: tuple[int, int] = ANSWER_IDS,
+        digest: str | None = None,
     ) -> NativeEngine:
-        """Return an engine for the model in `folder`; takes as long as reading the weights twice.
+        """Return an engine for the model in `folder`.
+
+        Args:
+            folder: Holds the configuration and the weights.
+            task: What it is to do.
+            max_model_len: Longest prompt in tokens.
+            device: cpu, cuda, cuda:N, or auto.
+            dtype: float32, bfloat16, float16, or auto.
+            answer_ids: Token ids of "yes" and "no".
+            digest: Names the bytes in the folder; see `content_name`.
 
         Raises:
             ModelRefused: the folder does not hold a model that this engine computes.
@@ -104,7 +114,7 @@ class NativeEngine:
         weights = load_weights(folder, config, task=task, dtype=compute, device=place, answer_ids=answer_ids)
         spelled = str(compute).removeprefix("torch.")
         info = EngineInfo(
-            fingerprint=f"native{ENGINE_VERSION}-torch{torch.__version__}-{place.type}-{spelled}-{digest(folder)}",
+            fingerprint=f"native{ENGINE_VERSION}-torch{torch.__version__}-{place.type}-{spelled}-{content_name(digest)}",
             tasks=frozenset({task}),
             max_model_len=max_model_len,
             model_limit=config.max_positions,

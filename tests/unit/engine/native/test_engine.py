@@ -11,7 +11,6 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -117,15 +116,16 @@ async def test_loaded_embedder_keeps_the_contract(make_model: ModelFactory) -> N
 
 
 def test_fingerprint_names_weights_dtype_and_version(make_model: ModelFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fingerprint(dtype: str = "float32", **asked: Any) -> str:
-        engine = NativeEngine.load(make_model(**asked), task=Task.RERANK, max_model_len=512, device="cpu", dtype=dtype)
+    def fingerprint(dtype: str = "float32", digest: str | None = "d1") -> str:
+        engine = NativeEngine.load(make_model(), task=Task.RERANK, max_model_len=512, device="cpu", dtype=dtype, digest=digest)
         engine.close()
         return engine.info.fingerprint
 
-    found = [fingerprint(), fingerprint(dtype="bfloat16"), fingerprint(seed=1)]
+    found = [fingerprint(), fingerprint(dtype="bfloat16"), fingerprint(digest="d2")]
     assert fingerprint() == found[0]
     monkeypatch.setattr("shortlist.engine.native.engine.ENGINE_VERSION", 2)
     assert len({*found, fingerprint()}) == 4
+    assert fingerprint(digest=None) != fingerprint(digest=None), "weights that nobody has read are nobody else's"
 
 
 def test_limit_beyond_the_models_positions_is_refused(make_model: ModelFactory) -> None:
