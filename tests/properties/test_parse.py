@@ -102,6 +102,14 @@ def test_any_value_of_any_field_gets_a_documented_answer(ask: Ask, path: str, fi
     check(ask(path, spell({**PLAIN[path], field: value})), path, may_be_late=field == "timeout_ms")
 
 
+@FUZZ
+@given(documents=st.lists(values | objects, min_size=1, max_size=3), fields=st.lists(keys, min_size=1, max_size=3))
+@example([5], ["text"])
+@example([{"a": 5}], ["a"])
+def test_any_documents_read_by_fields_get_a_documented_answer(ask: Ask, documents: list[object], fields: list[str]) -> None:
+    check(ask("/v1/rerank", spell({"query": "red fox", "documents": documents, "rank_fields": fields})), "/v1/rerank")
+
+
 @pytest.mark.parametrize("path", PLAIN)
 @settings(FUZZ, max_examples=150)
 @given(data=st.data())
