@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from transformers.utils.logging import disable_progress_bar
 
@@ -94,7 +95,9 @@ class CrossEncoderEngine(SentenceEngine):
     """
 
     def __init__(self, path: Path, *, device: str, max_model_len: int, digest: str | None = None) -> None:
-        self._model = CrossEncoder(str(path), device=str(pick_device(device)), local_files_only=True)
+        place = str(pick_device(device))
+        with _loading(path):
+            self._model = CrossEncoder(str(path), device=place, local_files_only=True)
         if self._model.num_labels != 1:
             raise ModelRefused(f"{path.name} has {self._model.num_labels} labels; a reranker has one.")
         own_limit = self._model.max_seq_length
@@ -135,7 +138,9 @@ class BiEncoderEngine(SentenceEngine):
     """
 
     def __init__(self, path: Path, *, device: str, max_model_len: int, digest: str | None = None) -> None:
-        self._model = SentenceTransformer(str(path), device=str(pick_device(device)), local_files_only=True)
+        place = str(pick_device(device))
+        with _loading(path):
+            self._model = SentenceTransformer(str(path), device=place, local_files_only=True)
         own_limit = self._model.max_seq_length
         self._model.max_seq_length = _limit(own_limit, max_model_len)
         super().__init__(
@@ -175,6 +180,19 @@ class BiEncoderEngine(SentenceEngine):
             normalize_embeddings=True,
         )
         return np.asarray(vectors, dtype=np.float32)
+
+
+@contextlib.contextmanager
+def _loading(path: Path) -> Iterator[None]:
+    """Turn what the library says of broken files into a refusal."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise ModelRefused(f"{path} cannot be loaded ({type(error).__name__}): {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), "no reason was given")
 
 
 def _text(prompt: object) -> TextPrompt:

@@ -87,6 +87,14 @@ async def test_fingerprint_follows_the_bytes(crossing: Path) -> None:
     assert fingerprint(None) != fingerprint(None), "weights that nobody has read are nobody else's"
 
 
+def test_damaged_files_are_refused_in_one_line(tmp_path: Path) -> None:
+    folder = cross_encoder(tmp_path)
+    (folder / "model.safetensors").write_bytes(b"not weights")
+    with pytest.raises(ModelRefused, match="cannot be loaded") as caught:
+        CrossEncoderEngine(folder, device="cpu", max_model_len=512)
+    assert "\n" not in caught.value.message
+
+
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
 async def test_memory_that_runs_out_is_said_in_our_words(
     crossing: Path, error: Exception, monkeypatch: pytest.MonkeyPatch
