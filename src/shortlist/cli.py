@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from shortlist import __version__, demo, doctor, server
 from shortlist.config import Settings, fields
@@ -59,7 +60,12 @@ def _serve(**flags: object) -> None:
 
 def _demo(**flags: object) -> None:
     """Serve the bundled demo model, and show a first ranking in the terminal."""
-    _run(lambda: server.run(Settings.load(flags), when_ready=demo.show))
+    _run(lambda: _serve_and_show(Settings.load(flags)))
+
+
+def _serve_and_show(settings: Settings) -> int:
+    key = next((key.get_secret_value() for key in settings.server.api_key), None)
+    return server.run(settings, when_ready=partial(demo.show, api_key=key))
 
 
 def _doctor(model: str, *, reranker: bool | None = None, **flags: object) -> None:
@@ -93,7 +99,7 @@ def _run(start: Callable[[], int]) -> None:
     try:
         code = start()
     except ServiceError as error:
-        Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(error.message)}")
+        Console(stderr=True, soft_wrap=True).print(Text.assemble(("error:", "bold red"), f" {error.message}"))
         code = EXIT_CANNOT_START
     raise typer.Exit(code)
 

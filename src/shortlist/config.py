@@ -52,6 +52,11 @@ class ModelSettings(_Group):
     revision: str | None = Field(
         default=None, description="Commit, branch or tag to download; the default branch if not given."
     )
+    control_tokens: Literal["neutral", "official"] = Field(
+        default="neutral",
+        description="Control tokens written out in callers' texts: neutral reads them as plain characters; official obeys "
+        "them, as the model card's script does.",
+    )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto", description="What the native engine computes in; auto takes 16 bits where the processor has them."
     )
@@ -93,6 +98,10 @@ class ServerSettings(_Group):
     body_timeout_s: Seconds = Field(default=30.0, description="Seconds in which a body must have arrived.")
     drain_timeout_s: Seconds = Field(default=30.0, description="Seconds that running requests get after SIGTERM.")
     ui: bool = Field(default=True, description="Show the page at /ui, if gradio is installed.")
+    explain: bool = Field(
+        default=False,
+        description="Answer POST /v1/explain: prompts, ids and logits behind a score. It shows texts to its caller.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="What is worth a log line.")
     log_format: Literal["text", "json"] = Field(default="text", description="How a log line looks.")
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import httpx2
 from rich.console import Console
 from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
 
 from shortlist.client import AsyncClient, Ranking
+from shortlist.errors import ServiceError
 
 QUERY = "how do I read a json file in python"
 DOCUMENTS = (
@@ -18,11 +21,15 @@ DOCUMENTS = (
 )
 
 
-async def show(url: str) -> None:
-    """Rank a few documents on the server at `url` and print the table."""
-    async with AsyncClient(url) as client:
-        ranking = await client.rerank(QUERY, DOCUMENTS)
-    Console(stderr=True).print(table(ranking))
+async def show(url: str, *, api_key: str | None = None) -> None:
+    """Rank a few documents on the server at `url` and print the table, or why there is none."""
+    console = Console(stderr=True)
+    try:
+        # A transport of our own, because the usual one would ask a proxy of the environment for this machine's own port.
+        async with AsyncClient(url, api_key=api_key, transport=httpx2.AsyncHTTPTransport()) as client:
+            console.print(table(await client.rerank(QUERY, DOCUMENTS)))
+    except ServiceError as error:
+        console.print(Text(f"There is no first ranking to show: {error.message}"), soft_wrap=True)
 
 
 def table(ranking: Ranking) -> Table:

@@ -8,15 +8,17 @@ a second one does not wait.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from functools import partial
 
 import uvicorn
 from fastapi import FastAPI
 from rich.console import Console
+from rich.markup import escape
 
 from shortlist import ui
 from shortlist.api.app import PAGE_PATH, create_app
@@ -40,9 +42,9 @@ def run(settings: Settings, *, when_ready: WhenReady | None = None) -> int:
         SetupError: it cannot start as asked.
     """
     configure_logging(level=settings.server.log_level, style=settings.server.log_format)
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
     with bind(settings.server) as listener:
-        runtime = build_runtime(settings, say=console.print)
+        runtime = build_runtime(settings, say=partial(console.print, markup=False))
         app = create_app(runtime)
         if settings.server.ui and ui.is_available():
             app = ui.mount_page(app, path=PAGE_PATH)
@@ -57,16 +59,26 @@ def bind(settings: ServerSettings) -> socket.socket:
     Raises:
         BadSetting: it is in use, not allowed, or the address is not this machine's.
     """
+    with contextlib.ExitStack() as on_failure:
+        try:
+            family, _, _, _, address = socket.getaddrinfo(
+                settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )[0]
+            listener = on_failure.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+        except OSError as error:
+            raise BadSetting(_why_not_bound(settings, error)) from None
+        on_failure.pop_all()
+    return listener
+
+
+def _listen(settings: ServerSettings, listener: socket.socket) -> None:
+    """Open the port. Another server that was started meanwhile may have taken it: it binds, too, while neither listens."""
     try:
-        family, _, _, _, address = socket.getaddrinfo(
-            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
+        listener.listen()
     except OSError as error:
         raise BadSetting(_why_not_bound(settings, error)) from None
-    return listener
 
 
 def _why_not_bound(settings: ServerSettings, error: OSError) -> str:
@@ -83,6 +95,7 @@ async def _live(app: FastAPI, runtime: Runtime, listener: socket.socket, ready: 
     """Start the runtime, which may refuse, before there is a server around it; and free it whatever happens."""
     try:
         await runtime.start()
+        _listen(runtime.settings.server, listener)
         return await _serve(app, runtime, listener, ready)
     finally:
         await runtime.close()
@@ -118,7 +131,7 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         self.has_started.set()
 
-    @contextmanager
+    @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Handle SIGINT and SIGTERM while serving."""
         loop = asyncio.get_running_loop()
@@ -148,7 +161,8 @@ async def _greet(server: _Server, ready: Callable[[], Awaitable[None]]) -> None:
 async def _ready(console: Console, app: FastAPI, runtime: Runtime, url: str, when_ready: WhenReady | None) -> None:
     if when_ready is not None:
         await when_ready(url)
-    names = ", ".join(card.name for card in runtime.cards())
+    url = escape(url)  # an IPv6 address has brackets
+    names = escape(", ".join(card.name for card in runtime.cards()))
     console.print(f"[bold green]ready[/]  {names} on [bold]{url}[/]")
     if app.state.has_page:
         console.print(f"       page  {url}{PAGE_PATH}")

@@ -48,6 +48,9 @@ class Metrics:
         self.tokens = self._counter("tokens", "Tokens computed.", "model")
         self.documents = self._counter("documents", "Documents and texts asked for.", "model", "task")
         self.truncated = self._counter("truncated_documents", "Documents and texts that were cut to fit.", "model")
+        self.neutralised = self._counter(
+            "neutralised_tokens", "Control tokens written out in documents and texts, and read as plain characters.", "model"
+        )
         self.failed = self._counter("failed_documents", "Documents and texts that failed alone.", "model", "error")
         self.cache_hits = self._counter("cache_hits", "Scores and vectors that were remembered.", "model")
         self.cache_misses = self._counter("cache_misses", "Scores and vectors that had to be computed.", "model")

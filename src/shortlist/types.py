@@ -5,7 +5,7 @@ This module knows what travels and what it is called. It knows nothing of HTTP, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -25,6 +25,17 @@ class Task(StrEnum):
     EMBED = "embed"
 
 
+class Overflow(StrEnum):
+    """What becomes of a document that is longer than the model reads."""
+
+    TRUNCATE = "truncate"
+    """Its end is cut."""
+    CHUNK = "chunk"
+    """It is read in overlapping windows, and its best window counts."""
+    ERROR = "error"
+    """The request is refused."""
+
+
 # -- what a caller asks for ---------------------------------------------------------------------------------------------
 
 
@@ -36,10 +47,12 @@ class RerankTask:
         query: What is searched for; not empty.
         documents: The candidates, in the caller's order; at least one.
         model: Name or alias, or None for the default reranker.
-        instruction: What counts as relevant, in words; None means the model's own default.
+        instruction: What counts as relevant, in words.
+        preset: The name of an instruction that the server knows; neither means the model's own default.
         top_n: How many results to return; None means all.
-        truncate: Whether a document that is too long may be cut; otherwise it is an error.
-        max_tokens_per_doc: Cut every document to this many tokens; None means as much as the model reads.
+        on_overflow: What becomes of a document that is too long.
+        max_tokens_per_doc: Read this many tokens of a document at most (of each of its windows); None means all that fit.
+        with_totals: Whether to count all tokens of documents that were not read to their end.
         timeout_s: Seconds the caller is willing to wait; None means the server's own limits apply.
     """
 
@@ -47,9 +60,11 @@ class RerankTask:
     documents: tuple[str, ...]
     model: str | None = None
     instruction: str | None = None
+    preset: str | None = None
     top_n: int | None = None
-    truncate: bool = True
+    on_overflow: Overflow = Overflow.TRUNCATE
     max_tokens_per_doc: int | None = None
+    with_totals: bool = False
     timeout_s: float | None = None
 
 
@@ -62,6 +77,7 @@ class EmbedTask:
         model: Name or alias, or None for the default embedder.
         is_query: Whether the texts are queries. Qwen3-Embedding frames queries with an instruction, documents not at all.
         instruction: The instruction for queries; setting it implies `is_query`.
+        preset: The name of an instruction that the server knows; setting it implies `is_query`.
         dimensions: Cut vectors to this many leading dimensions and normalise again; None means the model's own width.
         truncate: Whether a text that is too long may be cut; otherwise it is an error.
         timeout_s: Seconds the caller is willing to wait.
@@ -71,6 +87,7 @@ class EmbedTask:
     model: str | None = None
     is_query: bool = False
     instruction: str | None = None
+    preset: str | None = None
     dimensions: int | None = None
     truncate: bool = True
     timeout_s: float | None = None
@@ -105,7 +122,6 @@ class TokenPrompt:
 
     head: TokenHead
     ids: Ids
-    is_truncated: bool = False
 
     @property
     def num_tokens(self) -> int:
@@ -128,10 +144,73 @@ class TextPrompt:
     head: TextHead
     text: str
     num_tokens: int
-    is_truncated: bool = False
 
 
 Prompt = TokenPrompt | TextPrompt
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A part of a text. Units: characters, end excluded."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Encoded:
+    """One text, spelled.
+
+    Attributes:
+        prompts: One; or several, when the text is read in windows.
+        spans: What each of several prompts reads of the text; empty when there is one.
+        num_tokens: Tokens of the text itself that are read, windows counted once.
+        num_tokens_total: Tokens it has; None when it was not read to its end and nobody asked.
+        is_truncated: Whether its end is not read.
+        num_neutralised: Control tokens that were written out in it, and spelled as plain characters; those of query and
+            instruction are counted with the first document.
+    """
+
+    prompts: tuple[Prompt, ...]
+    num_tokens: int
+    num_tokens_total: int | None
+    spans: tuple[Span, ...] = ()
+    is_truncated: bool = False
+    num_neutralised: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How much of one text was read.
+
+    Attributes:
+        num_tokens: Tokens of the text that were read, windows counted once.
+        num_tokens_total: Tokens it has, or None if they were not counted.
+        is_truncated: Whether its end was not read.
+        num_windows: In how many windows it was read.
+        best: The window that its score is from, when there were several.
+    """
+
+    num_tokens: int
+    num_tokens_total: int | None
+    is_truncated: bool = False
+    num_windows: int = 1
+    best: Span | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Framing:
+    """The words around a caller's words.
+
+    Attributes:
+        template: The frame and its version.
+        preset: The name of the instruction; `custom` for the caller's own, `none` for models that take none.
+        instruction: The instruction itself, None for models that take none.
+    """
+
+    template: str
+    preset: str
+    instruction: str | None
 
 
 # -- what the scheduler moves -------------------------------------------------------------------------------------------
@@ -210,12 +289,66 @@ class Failed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RerankOutcome:
-    """The ranking: best first, ties in the caller's order, cut to `top_n`."""
+    """The ranking: best first, ties in the caller's order, cut to `top_n`.
+
+    Attributes:
+        model: The name of the model that ranked.
+        results: The ranking.
+        failed: Documents that have no score.
+        readings: What was read of every document, in the caller's order; None for those that failed.
+        framing: What was put around the words.
+        usage: What was read.
+        timing: Where the time went.
+    """
 
     model: str
     results: Sequence[Ranked]
     failed: Sequence[Failed]
-    truncated: Sequence[int]
+    readings: Sequence[Reading | None]
+    framing: Framing
+    usage: Usage
+    timing: Timing
+
+    @property
+    def truncated(self) -> list[int]:
+        """Positions of the documents whose end was not read."""
+        return [index for index, reading in enumerate(self.readings) if reading is not None and reading.is_truncated]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explained:
+    """How one document gets its score.
+
+    Attributes:
+        index: Position in the caller's list.
+        score: Relevance in 0..1.
+        raw_score: Log-odds, or a cosine.
+        logits: The numbers that the raw score is made of, by name.
+        prompt: What the model reads, control tokens written out; of the best window, if there are several.
+        parts: The prompt's parts in order, each token as its id and its text; empty when the engine tokenises for itself.
+        reading: How much of the document was read.
+        num_neutralised: Control tokens that were written out in the document, and read as plain characters.
+        is_cached: Whether the score was remembered.
+    """
+
+    index: int
+    score: float
+    raw_score: float
+    logits: Mapping[str, float]
+    prompt: str
+    parts: Mapping[str, Sequence[tuple[int, str]]]
+    reading: Reading
+    num_neutralised: int
+    is_cached: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """How every document of a request gets its score, in the caller's order."""
+
+    model: str
+    framing: Framing
+    documents: Sequence[Explained]
     usage: Usage
     timing: Timing
 

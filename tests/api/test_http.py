@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from urllib.parse import unquote
 
 import httpx2
 import numpy as np
@@ -13,8 +14,10 @@ import pytest
 from shortlist import __version__
 from shortlist.engine.fake import FakeEngine
 from shortlist.errors import EngineUnavailable
+from shortlist.service.runtime import Runtime
+from shortlist.telemetry import Metrics
 from shortlist.types import Batch
-from tests.support.house import http, runtime
+from tests.support.house import http, runtime, settings, stack
 
 ASK = {"query": "red fox", "documents": ["a cat", "the red fox", "a red cat"]}
 
@@ -43,6 +46,18 @@ async def test_times_and_the_serving_model_are_in_the_headers() -> None:
     assert response.headers["x-served-model"] == "fake"
 
 
+@pytest.mark.parametrize("name", ["Qwen/Qwen3-Reranker-0.6B", "重排模型", "a\r\nset-cookie: b"])
+async def test_model_of_any_name_answers(name: str) -> None:
+    metrics = Metrics()
+    async with http(Runtime([stack(name=name, metrics=metrics)], settings=settings(), metrics=metrics)) as client:
+        response = await client.post("/v1/rerank", json=ASK)
+    assert response.status_code == 200
+    assert response.json()["model"] == name
+    assert unquote(response.headers["x-served-model"]) == name
+    assert "set-cookie" not in response.headers
+    assert name != "Qwen/Qwen3-Reranker-0.6B" or response.headers["x-served-model"] == name
+
+
 async def test_scores_are_always_written_as_floats() -> None:
     response = await post({"query": "a", "documents": ["a b", "b"]})
     assert '"relevance_score":0.9' in response.text
@@ -54,6 +69,23 @@ async def test_embeddings_answer_in_openais_shape() -> None:
     body = (await post({"input": ["a", "b"]}, "/v1/embeddings")).json()
     assert [item["index"] for item in body["data"]] == [0, 1]
     assert np.linalg.norm(body["data"][0]["embedding"]) == pytest.approx(1, abs=1e-6)
+
+
+async def test_explanation_shows_prompt_numbers_and_what_was_read() -> None:
+    response = await post(ASK, "/v1/explain", explain=True)
+    assert response.status_code == 200
+    body = response.json()
+    assert body["prompt"] == {"template": "words/1", "preset": "default", "instruction": None}
+    second = body["documents"][1]
+    assert second["prompt"] == "red fox | the red fox"
+    assert second["logits"]["yes"] - second["logits"]["no"] == pytest.approx(second["log_odds"])
+    assert (second["tokens_used"], second["truncated"], second["cached"]) == (3, False, False)
+
+
+async def test_explaining_is_off_unless_enabled_and_for_a_few_documents() -> None:
+    assert (await post(ASK, "/v1/explain")).status_code == 404
+    many = await post({"query": "q", "documents": ["a"] * 33}, "/v1/explain", explain=True)
+    assert (many.status_code, many.json()["error"]["param"]) == (400, "documents")
 
 
 async def test_models_are_listed_and_described() -> None:
@@ -106,6 +138,7 @@ async def test_metrics_count_what_happened() -> None:
     assert 'shortlist_requests_total{route="/v1/rerank",status="400"} 1.0' in text
     assert 'shortlist_cache_hits_total{model="fake"} 3.0' in text
     assert 'shortlist_documents_total{model="fake",task="rerank"} 6.0' in text
+    assert 'shortlist_neutralised_tokens_total{model="fake"} 0.0' in text
     assert "shortlist_ready 1.0" in text
     assert 'shortlist_model_info{device="none",dtype="none",fingerprint="fake",model="fake"} 1.0' in text
 

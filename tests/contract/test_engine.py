@@ -19,6 +19,7 @@ from shortlist.text.base import Encoder
 from shortlist.text.plain import TextEncoder
 from shortlist.text.tokenizer import QwenEncoder
 from shortlist.types import Batch, Prompt, Task, WorkItem
+from tests.support.encoded import prompts as only
 from tests.support.fixtures import ModelFactory
 from tests.support.models import DEMO, cross_encoder
 from tests.support.words import WordEncoder
@@ -45,7 +46,11 @@ def _native(make_model: ModelFactory, task: Task) -> Pair:
 
 
 def _sentence(engine: CrossEncoderEngine | BiEncoderEngine, folder: Path) -> Pair:
-    return Pair(engine, TextEncoder(folder / "tokenizer.json", engine.info.max_model_len), engine.info.tasks)
+    return Pair(
+        engine,
+        TextEncoder(folder / "tokenizer.json", engine.info.max_model_len, reads_pairs=isinstance(engine, CrossEncoderEngine)),
+        engine.info.tasks,
+    )
 
 
 def _cross(folder: Path) -> Pair:
@@ -72,8 +77,8 @@ def pair(request: pytest.FixtureRequest, make_model: ModelFactory, tmp_path_fact
 
 def prompts(pair: Pair, task: Task, query: str = QUERY) -> list[Prompt]:
     if task is Task.RERANK:
-        return pair.encoder.encode_pairs(query, DOCUMENTS)
-    return pair.encoder.encode_texts(DOCUMENTS)
+        return only(pair.encoder.encode_pairs(query, DOCUMENTS))
+    return only(pair.encoder.encode_texts(DOCUMENTS))
 
 
 def batch(task: Task, *jobs: list[Prompt]) -> Batch:
@@ -146,6 +151,14 @@ async def test_task_that_an_engine_lacks_is_an_engine_error(pair: Pair) -> None:
         lacking = pair.engine.score if task is Task.RERANK else pair.engine.embed
         with pytest.raises(EngineError):
             await lacking(Batch(task, batch(task, prompts(pair, *pair.tasks)).items))
+
+
+async def test_explained_numbers_make_up_the_score(pair: Pair) -> None:
+    for task in pair.tasks & {Task.RERANK}:
+        asked = batch(task, prompts(pair, task))
+        explained = await pair.engine.explain(asked)
+        made = [each["yes"] - each["no"] if "yes" in each else sum(each.values()) for each in explained]
+        np.testing.assert_allclose(made, await compute(pair, asked), atol=1e-4)
 
 
 async def test_cancelled_call_leaves_the_engine_well(pair: Pair) -> None:

@@ -18,7 +18,7 @@ import pytest
 from shortlist import Client
 from shortlist.errors import InvalidInput, NotFound
 from tests.support.fixtures import ModelFactory
-from tests.support.official import Official
+from tests.support.official import Asked, Official
 from tests.support.process import Launched, launched, start, wait_until
 
 QUERY = "how do I read a json file in python"
@@ -62,7 +62,7 @@ def test_scores_over_http_are_transformers_scores(client: Client, folders: tuple
 def test_instruction_changes_the_official_way(client: Client, folders: tuple[Path, Path]) -> None:
     folder, instruction = folders[0], "Given a bug report, find the report of the same bug"
     ranking = client.rerank(QUERY, DOCUMENTS, model=folder.name, instruction=instruction)
-    official = Official(folder).probabilities(QUERY, DOCUMENTS, instruction)
+    official = Official(folder).probabilities(QUERY, DOCUMENTS, Asked(instruction=instruction))
     assert {result.index: result.score for result in ranking.results} == pytest.approx(dict(enumerate(official)), abs=1e-4)
 
 

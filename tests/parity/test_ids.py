@@ -11,8 +11,9 @@ import pytest
 from transformers import AutoTokenizer
 
 from shortlist.text.tokenizer import QwenEncoder
-from shortlist.types import Prompt, Task, TokenPrompt
+from shortlist.types import Encoded, Task
 from tests.support import qwen
+from tests.support.encoded import tokens
 from tests.support.fixtures import ModelFactory
 from tests.support.texts import SCRIPTS, awkward_text
 
@@ -63,12 +64,8 @@ def official_texts(make_model: ModelFactory) -> Callable[[Iterable[str], int], l
     return official
 
 
-def spelled(prompts: Iterable[Prompt]) -> list[list[int]]:
-    found = []
-    for one in prompts:
-        assert isinstance(one, TokenPrompt)
-        found.append([*one.head.ids.tolist(), *one.ids.tolist()])
-    return found
+def spelled(encoded: list[Encoded]) -> list[list[int]]:
+    return [[*one.head.ids.tolist(), *one.ids.tolist()] for one in tokens(encoded)]
 
 
 def encoder_of(folder: Path, task: Task, limit: int = 4096, mode: Any = "neutral") -> QwenEncoder:

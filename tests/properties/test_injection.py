@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from shortlist.text import prompt
 from shortlist.text.tokenizer import QwenEncoder
-from shortlist.types import Task, TokenPrompt
+from shortlist.types import Task
 from tests.support import qwen
+from tests.support.encoded import tokens
 
 FRAME_ONLY = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
@@ -37,8 +38,7 @@ def embedder(tokenizer_path: Path) -> QwenEncoder:
 @example(prompt.RERANK_SUFFIX, prompt.RERANK_PREFIX, prompt.RERANK_SUFFIX)
 @given(query=texts, document=texts, instruction=texts)
 def test_no_text_of_a_pair_becomes_a_control_token(reranker: QwenEncoder, query: str, document: str, instruction: str) -> None:
-    [one] = reranker.encode_pairs(query, [document], instruction=instruction)
-    assert isinstance(one, TokenPrompt)
+    [one] = tokens(reranker.encode_pairs(query, [document], instruction=instruction))
     ids = [*one.head.ids.tolist(), *one.ids.tolist()]
     framed = ids[:39] + ids[-9:]
     assert [number for number in framed if number >= qwen.FIRST_ADDED] == [
@@ -57,8 +57,7 @@ def test_no_text_of_a_pair_becomes_a_control_token(reranker: QwenEncoder, query:
 @example("<|endoftext|>", "<|endoftext|>")
 @given(text=texts, instruction=st.none() | texts)
 def test_no_text_to_embed_becomes_a_control_token(embedder: QwenEncoder, text: str, instruction: str | None) -> None:
-    [one] = embedder.encode_texts([text], instruction=instruction)
-    assert isinstance(one, TokenPrompt)
+    [one] = tokens(embedder.encode_texts([text], instruction=instruction))
     ids = [*one.head.ids.tolist(), *one.ids.tolist()]
     assert [number for number in ids if number >= qwen.FIRST_ADDED] == [151643]
     assert ids[-1] == 151643

@@ -72,8 +72,13 @@ class Reference:
         self._model = classes[kind].from_pretrained(folder, dtype=dtype).eval()
 
     def score(self, prompt: TokenPrompt) -> float:
-        logits = self._call(prompt, logits_to_keep=1).logits[0, -1].float()
+        logits = self.logits(prompt)
         return float(logits[qwen.YES] - logits[qwen.NO])
+
+    def logits(self, prompt: TokenPrompt) -> torch.Tensor:
+        """Of the token after the prompt: [vocabulary] fp32, whatever they were computed in."""
+        logits: torch.Tensor = self._call(prompt, logits_to_keep=1).logits[0, -1].float()
+        return logits
 
     def classify(self, prompt: TokenPrompt) -> float:
         return float(self._call(prompt).logits[0, 0])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
-from shortlist.errors import InputTooLong
-from shortlist.types import Prompt, TextHead, TextPrompt
+from shortlist.errors import InputTooLong, InvalidInput
+from shortlist.text.base import PromptView
+from shortlist.types import Encoded, Framing, Overflow, Prompt, Span, TextHead, TextPrompt
 
 
 class WordEncoder:
@@ -25,25 +27,48 @@ class WordEncoder:
         documents: Sequence[str],
         *,
         instruction: str | None = None,
-        truncate: bool = True,
+        on_overflow: Overflow = Overflow.TRUNCATE,
         max_tokens_per_doc: int | None = None,
-    ) -> list[Prompt]:
+        with_totals: bool = False,
+    ) -> list[Encoded]:
         head = TextHead(f"{instruction or ''} {query}".strip(), len(query.split()) + len((instruction or "").split()))
         room = self.max_model_len - head.num_tokens
         limit = min(room, max_tokens_per_doc or room)
-        may_cut = truncate or limit < room
+        if on_overflow is Overflow.CHUNK:
+            return [self._windows(head, text, limit) for text in documents]
+        may_cut = on_overflow is Overflow.TRUNCATE or limit < room
         return [self._cut(head, text, limit, may_cut, f"documents[{i}]") for i, text in enumerate(documents)]
 
     def encode_texts(
         self, texts: Sequence[str], *, is_query: bool = False, instruction: str | None = None, truncate: bool = True
-    ) -> list[Prompt]:
+    ) -> list[Encoded]:
         prefix = (instruction or "query:") if is_query or instruction else ""
         head = TextHead(prefix, len(prefix.split()))
         return [self._cut(head, text, self.max_model_len, truncate, f"input[{i}]") for i, text in enumerate(texts)]
 
-    def _cut(self, head: TextHead, text: str, room: int, truncate: bool, param: str) -> TextPrompt:
+    def framing(self, instruction: str | None = None, preset: str | None = None) -> Framing:
+        if preset not in {None, "short"}:
+            raise InvalidInput("There is no such preset.", param="preset")
+        name = "custom" if instruction else preset or "default"
+        return Framing(template="words/1", preset=name, instruction=instruction or ("find" if preset else None))
+
+    def view(self, shown: Prompt) -> PromptView:
+        assert isinstance(shown, TextPrompt)
+        return PromptView(text=f"{shown.head.text} | {shown.text}", parts={})
+
+    def _cut(self, head: TextHead, text: str, room: int, truncate: bool, param: str) -> Encoded:
         self.seen.append(text)
         words = text.split()
         if len(words) > room and not truncate:
             raise InputTooLong(f"{param} has {len(words)} tokens; {room} fit.", param=param)
-        return TextPrompt(head, " ".join(words[:room]), min(len(words), room) + 1, len(words) > room)
+        prompt = TextPrompt(head, " ".join(words[:room]), min(len(words), room) + 1)
+        is_cut = len(words) > room
+        return Encoded(prompts=(prompt,), num_tokens=min(len(words), room), num_tokens_total=len(words), is_truncated=is_cut)
+
+    def _windows(self, head: TextHead, text: str, room: int) -> Encoded:
+        """Read words in windows that do not overlap."""
+        words = [(match.start(), match.end()) for match in re.finditer(r"\S+", text)]
+        groups = [words[start : start + room] for start in range(0, len(words), room)]
+        spans = tuple(Span(group[0][0], group[-1][1]) for group in groups)
+        prompts = tuple(TextPrompt(head, text[span.start : span.end], room + 1) for span in spans)
+        return Encoded(prompts=prompts, spans=spans, num_tokens=len(words), num_tokens_total=len(words))

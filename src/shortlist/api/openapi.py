@@ -6,12 +6,15 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from shortlist.api.dialects.explain import ExplainRequest
 from shortlist.api.dialects.openai import EmbeddingsRequest
 from shortlist.api.dialects.superset import RerankRequest
 
 _NUMBER = {"type": "number"}
 _WHOLE = {"type": "integer"}
 _TEXT = {"type": "string"}
+_FLAG = {"type": "boolean"}
+_SPAN = {"type": "object", "properties": {"start": _WHOLE, "end": _WHOLE}}
 
 
 def _object(**properties: object) -> dict[str, object]:
@@ -36,7 +39,11 @@ _RANKING = _object(
     results=_list(_object(index=_WHOLE, relevance_score=_NUMBER, document=_object(text=_TEXT))),
     usage=_USAGE,
     meta={"type": "object"},
+    prompt=_object(template=_TEXT, preset=_TEXT),
+    logits=_list(_NUMBER),
+    details=_list(_object(index=_WHOLE, tokens_used=_WHOLE, tokens_total={"type": ["integer", "null"]}, truncated=_FLAG)),
     truncated_documents=_list(_WHOLE),
+    chunked_documents=_list(_object(index=_WHOLE, num_chunks=_WHOLE, best_chunk=_SPAN)),
     failed_documents=_list(_object(index=_WHOLE, message=_TEXT)),
 )
 _VECTORS = _object(
@@ -46,6 +53,31 @@ _VECTORS = _object(
     data=_list(_object(object=_TEXT, index=_WHOLE, embedding={"anyOf": [_list(_NUMBER), _TEXT]})),
     usage=_USAGE,
     truncated_documents=_list(_WHOLE),
+)
+_TOKENS = _list(_object(id=_WHOLE, text=_TEXT))
+_EXPLANATION = _object(
+    id=_TEXT,
+    object=_TEXT,
+    model=_TEXT,
+    prompt=_object(template=_TEXT, preset=_TEXT, instruction={"type": ["string", "null"]}),
+    documents=_list(
+        _object(
+            index=_WHOLE,
+            relevance_score=_NUMBER,
+            log_odds=_NUMBER,
+            logits={"type": "object", "additionalProperties": _NUMBER},
+            cached=_FLAG,
+            tokens_used=_WHOLE,
+            tokens_total={"type": ["integer", "null"]},
+            truncated=_FLAG,
+            num_chunks=_WHOLE,
+            best_chunk=_SPAN,
+            neutralised_tokens=_WHOLE,
+            prompt=_TEXT,
+            parts=_list(_object(name=_TEXT, num_tokens=_WHOLE, first=_TOKENS, last=_TOKENS)),
+        )
+    ),
+    usage=_USAGE,
 )
 _FAILURES = {
     "400": "A field is missing, of the wrong type, out of range or too long; `param` names it.",
@@ -109,6 +141,17 @@ RERANK = _operation(
                 "return_documents": False,
             },
         },
+    },
+)
+
+EXPLAIN = _operation(
+    ExplainRequest,
+    _EXPLANATION,
+    {
+        "doubt": {
+            "summary": "Why is this not first?",
+            "value": {"query": "how do I read a json file in python", "documents": ["open the file and call json.load"]},
+        }
     },
 )
 

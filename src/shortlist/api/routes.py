@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from typing import Annotated, Protocol, TypeVar
+from urllib.parse import quote
 
 import orjson
 from fastapi import APIRouter, Depends, Request
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from shortlist import __version__
 from shortlist.api import openapi
+from shortlist.api.dialects.explain import ExplainRequest
 from shortlist.api.dialects.fields import Json
 from shortlist.api.dialects.openai import EmbeddingsRequest
 from shortlist.api.dialects.superset import RerankRequest
@@ -65,6 +67,16 @@ async def embeddings(request: Request, service: Service) -> Response:
     _check_size(len(asked.input), asked.items_field, service)
     outcome = await service.embed(asked.task())
     return _answer(asked.answer(outcome, request_id=request.scope["request_id"]), outcome, started_s)
+
+
+@router.post("/v1/explain", tags=["tasks"], openapi_extra=openapi.EXPLAIN, response_class=Response)
+async def explain(request: Request, service: Service) -> Response:
+    """Say why documents have their scores: prompt, ids, logits, what was cut. Only if the server was started with --explain."""
+    started_s = time.perf_counter()
+    asked = await _read(request, ExplainRequest)
+    _check_size(len(asked.documents), asked.items_field, service, most=asked.max_items)
+    explanation = await service.explain(asked.task())
+    return _answer(asked.explained(explanation, request_id=request.scope["request_id"]), explanation, started_s)
 
 
 @router.get("/v1/models", tags=["models"])
@@ -127,17 +139,18 @@ async def _read(request: Request, shape: type[Shape]) -> Shape:
         raise from_validation(error) from None
 
 
-def _check_size(num_items: int, field: str, service: Runtime) -> None:
-    limit = service.settings.server.max_client_batch_size
+def _check_size(num_items: int, field: str, service: Runtime, *, most: int | None = None) -> None:
+    limit = min(service.settings.server.max_client_batch_size, most or num_items)
     if num_items > limit:
-        raise InvalidInput(f"{field} has {num_items} items; at most {limit} are allowed (max_client_batch_size).", param=field)
+        why = "" if limit == most else " (max_client_batch_size)"
+        raise InvalidInput(f"{field} has {num_items} items; at most {limit} are allowed{why}.", param=field)
 
 
 def _answer(body: Json, outcome: _Outcome, started_s: float) -> Response:
     """Return the body, with the time spent in TEI's headers, in milliseconds, and the name of the model that served it."""
     response = _json(body)
     timing = outcome.timing
-    response.headers["x-served-model"] = outcome.model
+    response.headers["x-served-model"] = quote(outcome.model)  # a folder may have any name; a header takes ASCII
     response.headers["x-total-time"] = _ms(time.perf_counter() - started_s)
     response.headers["x-tokenization-time"] = _ms(timing.tokenize_s)
     response.headers["x-queue-time"] = _ms(timing.queue_s)

@@ -6,10 +6,11 @@ dispatcher and may assume that at most `max_concurrent_batches` calls are under 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
+from uuid import uuid4
 
 from shortlist.types import Batch, Task, Vector
 
@@ -51,6 +52,14 @@ class EngineInfo:
     max_concurrent_batches: int = 1
 
 
+def content_name(digest: str | None) -> str:
+    """Return what names a model's bytes in a fingerprint: their digest, or a name that no other engine has.
+
+    Engines do not read bytes to name them: whoever checked the files has read every one of them already.
+    """
+    return digest or f"unread-{uuid4().hex}"
+
+
 class Engine(Protocol):
     """Computes batches.
 
@@ -77,6 +86,17 @@ class Engine(Protocol):
 
         Shapes:
             each vector: [info.dimensions] float32.
+
+        Raises:
+            As `score`.
+        """
+        ...
+
+    async def explain(self, batch: Batch) -> Sequence[Mapping[str, float]]:
+        """Return, for every item of a rerank batch, the named numbers that its score is made of.
+
+        A reranker that answers yes or no has the logits `yes` and `no`, others have what they have. For people, not for
+        ranking: slower than `score`, and not batched with it.
 
         Raises:
             As `score`.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -70,6 +70,10 @@ class FakeEngine:
         """Return a unit vector per item that depends on its prompt alone."""
         await self._pretend(batch)
         return [vector(item.prompt) for item in batch.items]
+
+    async def explain(self, batch: Batch) -> Sequence[Mapping[str, float]]:
+        """Return half of every log-odds as yes, and the other half, negative, as no."""
+        return [{"yes": score / 2, "no": -score / 2} for score in await self.score(batch)]
 
     def close(self) -> None:
         """Remember that it was closed."""

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
@@ -18,10 +17,11 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from transformers.utils.logging import disable_progress_bar
 
-from shortlist.engine.base import EngineInfo, ScoreScale
+from shortlist.engine.base import EngineInfo, ScoreScale, content_name
 from shortlist.engine.device import pick_device
 from shortlist.errors import EngineError, EngineOutOfMemory, EngineUnavailable, ModelRefused
 from shortlist.types import Batch, Task, TextPrompt, Vector
@@ -55,6 +55,11 @@ class SentenceEngine(ABC):
         """Return one unit vector per item."""
         return await self._on_thread(self._embed, batch)
 
+    async def explain(self, batch: Batch) -> Sequence[Mapping[str, float]]:
+        """Return the one number there is: the logit of a cross-encoder, the cosine of a bi-encoder."""
+        name = "logit" if self._info.score_scale is ScoreScale.LOG_ODDS else "cosine"
+        return [{name: score} for score in await self.score(batch)]
+
     def close(self) -> None:
         """End the thread once its current step is done."""
         self._is_closed = True
@@ -82,21 +87,24 @@ class CrossEncoderEngine(SentenceEngine):
         path: The model's folder.
         device: cpu, cuda, cuda:N, or auto.
         max_model_len: Longest pair in tokens; the model's own limit holds if it is lower.
+        digest: Names the bytes in the folder; see `content_name`.
 
     Raises:
         BadSetting: this machine has no such device.
         ModelRefused: the model has more than one label, so its output is no score.
     """
 
-    def __init__(self, path: Path, *, device: str, max_model_len: int) -> None:
-        self._model = CrossEncoder(str(path), device=str(pick_device(device)), local_files_only=True)
+    def __init__(self, path: Path, *, device: str, max_model_len: int, digest: str | None = None) -> None:
+        place = str(pick_device(device))
+        with _loading(path):
+            self._model = CrossEncoder(str(path), device=place, local_files_only=True)
         if self._model.num_labels != 1:
             raise ModelRefused(f"{path.name} has {self._model.num_labels} labels; a reranker has one.")
         own_limit = self._model.max_seq_length
         self._model.max_seq_length = _limit(own_limit, max_model_len)
         super().__init__(
             EngineInfo(
-                fingerprint=f"cross-encoder:{_digest(path)}",
+                fingerprint=f"cross-encoder:{content_name(digest)}",
                 tasks=frozenset({Task.RERANK}),
                 max_model_len=self._model.max_seq_length,
                 model_limit=own_limit,
@@ -123,18 +131,21 @@ class BiEncoderEngine(SentenceEngine):
         path: The model's folder.
         device: cpu, cuda, cuda:N, or auto.
         max_model_len: Longest text in tokens; the model's own limit holds if it is lower.
+        digest: Names the bytes in the folder; see `content_name`.
 
     Raises:
         BadSetting: this machine has no such device.
     """
 
-    def __init__(self, path: Path, *, device: str, max_model_len: int) -> None:
-        self._model = SentenceTransformer(str(path), device=str(pick_device(device)), local_files_only=True)
+    def __init__(self, path: Path, *, device: str, max_model_len: int, digest: str | None = None) -> None:
+        place = str(pick_device(device))
+        with _loading(path):
+            self._model = SentenceTransformer(str(path), device=place, local_files_only=True)
         own_limit = self._model.max_seq_length
         self._model.max_seq_length = _limit(own_limit, max_model_len)
         super().__init__(
             EngineInfo(
-                fingerprint=f"bi-encoder:{_digest(path)}",
+                fingerprint=f"bi-encoder:{content_name(digest)}",
                 tasks=frozenset(Task),
                 max_model_len=self._model.max_seq_length,
                 model_limit=own_limit,
@@ -171,6 +182,19 @@ class BiEncoderEngine(SentenceEngine):
         return np.asarray(vectors, dtype=np.float32)
 
 
+@contextlib.contextmanager
+def _loading(path: Path) -> Iterator[None]:
+    """Turn what the library says of broken files into a refusal."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise ModelRefused(f"{path} cannot be loaded ({type(error).__name__}): {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), "no reason was given")
+
+
 def _text(prompt: object) -> TextPrompt:
     assert isinstance(prompt, TextPrompt), "This engine is paired with a text encoder. This is a bug."
     return prompt
@@ -183,16 +207,3 @@ def _limit(of_model: int | None, wanted: int) -> int:
 def _dtype(model: torch.nn.Module) -> str:
     """Name what the weights were loaded in, which is what their file has."""
     return str(next(model.parameters()).dtype).removeprefix("torch.")
-
-
-def _digest(path: Path) -> str:
-    """Name the weights by their content: SHA-256 over every safetensors file, in order of name."""
-    digest = hashlib.sha256()
-    for file in sorted(_weights(path)):
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()[:16]
-
-
-def _weights(path: Path) -> Iterator[Path]:
-    return path.rglob("*.safetensors")

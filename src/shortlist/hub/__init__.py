@@ -1,7 +1,7 @@
 """Where weights come from, and what kind of model they are.
 
-`resolve` is the front door. This room knows hubs, folders and the evidence in them; it knows nothing of tensors, engines or
-requests, and opens no weights.
+`resolve` is the front door. This room knows hubs, folders, the evidence in them and the hashes of their files; it knows nothing
+of tensors, engines or requests.
 """
 
 from shortlist.hub.download import ResolvedModel, resolve

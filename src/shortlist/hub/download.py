@@ -11,8 +11,9 @@ from pathlib import Path
 
 from shortlist.errors import BadSetting, ModelRefused
 from shortlist.hub import demo
-from shortlist.hub.evidence import Check, Listing
+from shortlist.hub.evidence import Check, Listing, list_files
 from shortlist.hub.inspect import ModelFiles, inspect
+from shortlist.hub.integrity import read_content
 from shortlist.hub.kind import ModelKind
 from shortlist.hub.reference import Reference, Source, parse
 from shortlist.types import Task
@@ -31,6 +32,8 @@ class ResolvedModel:
         revision: What exactly the files are: Hugging Face's commit, ModelScope's revision as asked for, a digest of the demo's
             weights; None for a local folder and when ModelScope's own default was taken.
         size_bytes: Size of all its files together.
+        digest: Names the bytes of all its files that can change a number.
+        vouched_by: Who said what its weights should be, in words; they are what they should be. None when nobody did.
     """
 
     name: str
@@ -40,6 +43,8 @@ class ResolvedModel:
     why: str
     revision: str | None
     size_bytes: int
+    digest: str
+    vouched_by: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,7 @@ class Fetched:
 
 
 def resolve(text: str, *, declared: Task | None = None, revision: str | None = None) -> ResolvedModel:
-    """Find the model, bring it here, and say what it is.
+    """Find the model, bring it here, say what it is, and check its bytes; reads every one of them once.
 
     Args:
         text: `OWNER/NAME`, `modelscope:OWNER/NAME`, a local folder, or `demo`.
@@ -60,11 +65,13 @@ def resolve(text: str, *, declared: Task | None = None, revision: str | None = N
 
     Raises:
         BadSetting: `text` is none of these, or a revision is asked of what has none.
-        ModelRefused: it cannot be had, or cannot be served.
+        ModelRefused: it cannot be had, cannot be served, or is not what it should be, byte for byte.
     """
     reference = parse(text)
     fetched = fetch(reference, revision, check=partial(_look_early, reference, declared))
     files = _look(reference, declared, fetched.path)
+    known = demo.SUMS if reference.source is Source.DEMO else None
+    content = read_content(fetched.path, list_files(fetched.path), name=reference.text, known=known)
     return ResolvedModel(
         name=reference.name,
         basename=reference.basename,
@@ -73,6 +80,8 @@ def resolve(text: str, *, declared: Task | None = None, revision: str | None = N
         why=files.why,
         revision=fetched.revision,
         size_bytes=files.size_bytes,
+        digest=content.digest,
+        vouched_by=content.vouched_by,
     )
 
 

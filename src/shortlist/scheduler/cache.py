@@ -11,19 +11,19 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from shortlist.types import Value
+from shortlist.types import Reading, Value
 
-ENTRY_OVERHEAD_BYTES = 400
+ENTRY_OVERHEAD_BYTES = 500
 """Key, entry, number and table slot of one entry, rounded up from `tracemalloc` (see the cache's test)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One remembered computation: its value, and what the caller is told about its input."""
+    """One remembered computation: its value, the tokens it cost, and what was read of its text."""
 
     value: Value
     num_tokens: int
-    is_truncated: bool
+    reading: Reading
 
     @property
     def num_bytes(self) -> int:

@@ -154,7 +154,6 @@ class Dispatcher:
     def fail(self, error: EngineUnavailable) -> None:
         """Declare the engine gone: everybody who waits, and who comes, is told so."""
         self.failure = error
-        logger.error("engine is gone", extra={"model": self._model, "error": error.message})
         for job in self._jobs.values():
             if not job.done.done():
                 job.done.set_exception(EngineUnavailable(error.message))
@@ -175,6 +174,7 @@ class Dispatcher:
         try:
             await self._compute(batch)
         except EngineUnavailable as error:
+            logger.error("engine is gone", extra={"model": self._model, "error": error.message})
             self.fail(error)
             return
         finally:
@@ -190,17 +190,23 @@ class Dispatcher:
             return
         started_s = time.monotonic()
         self._mark_started(wanted, started_s)
+        failure: EngineError
         try:
             values = await self._call(wanted)
         except EngineUnavailable:
             raise
         except EngineError as error:
-            await self._after_failure(wanted, error)
+            failure = error.with_traceback(None)  # whose frames may hold the batch's tensors
+        else:
+            self._share(wanted, values, time.monotonic() - started_s)
             return
-        elapsed_s = time.monotonic() - started_s
-        for job_id in {item.job_id for item in wanted.items} & self._jobs.keys():
+        await self._after_failure(wanted, failure)
+
+    def _share(self, batch: Batch, values: Sequence[Value], elapsed_s: float) -> None:
+        """Hand every item its value."""
+        for job_id in {item.job_id for item in batch.items} & self._jobs.keys():
             self._jobs[job_id].compute_s += elapsed_s
-        for item, value in zip(wanted.items, values, strict=True):
+        for item, value in zip(batch.items, values, strict=True):
             self._resolve(item, _checked(value))
 
     async def _call(self, batch: Batch) -> Sequence[Value]:

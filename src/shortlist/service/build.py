@@ -48,6 +48,7 @@ def build_runtime(settings: Settings, *, say: Say) -> Runtime:
         ModelRefused: a model cannot be had, or cannot be served.
     """
     metrics = Metrics()
+    _alias_pairs(settings.model)  # a malformed one is told before anything is loaded
     stacks = [
         stack_for(load(text, declared, settings.model, say=say), text, declared, settings, metrics)
         for text, declared in _wanted(settings.model, say)
@@ -95,6 +96,7 @@ def load(text: str, declared: Task | None, settings: ModelSettings, *, say: Say)
     """
     model = resolve(text, declared=declared, revision=settings.revision if _has_revisions(text) else None)
     say(f"{model.name}: {model.kind.value} ({model.why})")
+    say(f"{model.name}: weights {_checked_against(model)}")
     started_s = time.monotonic()
     engine, encoder = _engine_and_encoder(model, settings)
     info = engine.info
@@ -126,28 +128,32 @@ def _engine_and_encoder(model: ResolvedModel, settings: ModelSettings) -> tuple[
             with _extra("sentence"):
                 from shortlist.engine.sentence import BiEncoderEngine, CrossEncoderEngine
 
+            prompts = _prompts(model.path)
             kind = CrossEncoderEngine if model.kind is ModelKind.CROSS_ENCODER else BiEncoderEngine
-            engine = kind(model.path, device=settings.device, max_model_len=settings.max_model_len)
-            return engine, _text_encoder(model.path, engine.info.max_model_len)
+            engine = kind(model.path, device=settings.device, max_model_len=settings.max_model_len, digest=model.digest)
+            reads_pairs = model.kind is ModelKind.CROSS_ENCODER
+            return engine, _text_encoder(model.path, engine.info.max_model_len, prompts, reads_pairs=reads_pairs)
         case ModelKind.QWEN3_RERANKER | ModelKind.QWEN3_RERANKER_HEAD | ModelKind.QWEN3_EMBEDDER:
             (task,) = model.kind.tasks
-            return _qwen3(model.path, task, settings)
+            return _qwen3(model, task, settings)
 
 
-def _qwen3(folder: Path, task: Task, settings: ModelSettings) -> tuple[Engine, Encoder]:
+def _qwen3(model: ResolvedModel, task: Task, settings: ModelSettings) -> tuple[Engine, Encoder]:
     with _extra("native"):
         from shortlist.engine.native.config import Qwen3Config
         from shortlist.engine.native.engine import NativeEngine
 
-    limit = min(settings.max_model_len, Qwen3Config.read(folder).max_positions)
-    encoder = QwenEncoder(folder / "tokenizer.json", task=task, max_model_len=limit)
+    limit = min(settings.max_model_len, Qwen3Config.read(model.path).max_positions)
+    path = model.path / "tokenizer.json"
+    encoder = QwenEncoder(path, task=task, max_model_len=limit, control_tokens=settings.control_tokens)
     engine = NativeEngine.load(
-        folder,
+        model.path,
         task=task,
         max_model_len=limit,
         device=settings.device,
         dtype=settings.dtype,
         answer_ids=encoder.answer_ids,
+        digest=model.digest,
     )
     return engine, encoder
 
@@ -161,20 +167,31 @@ def _extra(name: str) -> Iterator[None]:
         raise ModelRefused(f"This model needs {error.name}, which is not installed: pip install 'shortlist[{name}]'") from None
 
 
-def _text_encoder(folder: Path, max_model_len: int) -> TextEncoder:
-    tokenizer = folder / "tokenizer.json"
-    return TextEncoder(tokenizer if tokenizer.is_file() else None, max_model_len, _prompts(folder))
+def _text_encoder(folder: Path, max_model_len: int, prompts: Mapping[str, str], *, reads_pairs: bool) -> TextEncoder:
+    path = folder / "tokenizer.json"
+    return TextEncoder(path if path.is_file() else None, max_model_len, reads_pairs=reads_pairs, prompts=prompts)
 
 
 def _prompts(folder: Path) -> Mapping[str, str]:
     """Return what the model wants before queries and documents.
 
     Source: `SentenceTransformer.encode_query` and `encode_document`, which try these names in this order.
+
+    Raises:
+        ModelRefused: they are not texts; the library would fail on them with an error of its own.
     """
     path = folder / "config_sentence_transformers.json"
-    stated = json.loads(path.read_bytes()).get("prompts") or {} if path.is_file() else {}
+    stated = json.loads(path.read_bytes()).get("prompts", {}) if path.is_file() else {}
+    if not isinstance(stated, dict) or not all(isinstance(text, str | None) for text in stated.values()):
+        raise ModelRefused(f"{folder}: the prompts in {path.name} are not texts; download the model again")
     document = next((stated[name] for name in ("document", "passage", "corpus") if stated.get(name)), "")
     return {"query": stated.get("query") or "", "document": document}
+
+
+def _checked_against(model: ResolvedModel) -> str:
+    if model.vouched_by is None:
+        return "not checked, nothing says what they should be; a SHA256SUMS beside them would"
+    return f"checked against {model.vouched_by}"
 
 
 def _tasks(model: ResolvedModel, declared: Task | None) -> frozenset[Task]:

@@ -23,7 +23,7 @@ from shortlist.telemetry import Metrics
 from shortlist.text.base import Encoder
 from shortlist.text.prompt import TEMPLATE_VERSION
 from shortlist.text.tokenizer import QwenEncoder
-from shortlist.types import Prompt, Task, TextPrompt
+from shortlist.types import Prompt, Task
 
 SAMPLE: Final = PAIRS[0]
 """The pair whose prompt is shown."""
@@ -134,6 +134,7 @@ async def diagnose(text: str, declared: Task | None, settings: Settings, *, say:
     finally:
         loaded.engine.close()
     tasks = tuple(sorted(stack.card.tasks))
+    prompts = {title: prompt for task in tasks for title, prompt in _prompts(loaded.encoder, task).items()}
     return Diagnosis(
         source=text,
         name=loaded.name,
@@ -144,8 +145,8 @@ async def diagnose(text: str, declared: Task | None, settings: Settings, *, say:
         info=loaded.engine.info,
         files_bytes=loaded.model.size_bytes,
         memory=_memory(loaded, most),
-        frame=_frame(loaded.encoder),
-        samples=tuple(sample for task in tasks for sample in _samples(loaded.encoder, task)),
+        frame=_frame(loaded.encoder, next(iter(prompts.values()))),
+        samples=tuple(_sample(loaded.encoder, title, prompt) for title, prompt in prompts.items()),
         text_fingerprint=loaded.encoder.fingerprint,
         self_test=tested,
     )
@@ -194,33 +195,28 @@ def _counts(folder: Path) -> Iterator[int]:
 # -- prompts ------------------------------------------------------------------------------------------------------------
 
 
-def _frame(encoder: Encoder) -> Frame | None:
+def _frame(encoder: Encoder, sample: Prompt) -> Frame | None:
     if not isinstance(encoder, QwenEncoder):
         return None
+    suffix = encoder.view(sample).parts["suffix"]
     return Frame(
         template_version=TEMPLATE_VERSION,
         prefix_ids=encoder.prefix_ids,
         suffix_ids=encoder.suffix_ids,
-        read_text=encoder.text_of(encoder.suffix_ids[-1:]),
+        read_text=suffix[-1].text,
         answer_ids=encoder.answer_ids if encoder.task is Task.RERANK else None,
     )
 
 
-def _samples(encoder: Encoder, task: Task) -> Iterator[Sample]:
+def _prompts(encoder: Encoder, task: Task) -> dict[str, Prompt]:
+    """Return the prompts of the sample, each with what it is."""
     if task is Task.RERANK:
         [pair] = encoder.encode_pairs(SAMPLE.query, (SAMPLE.right,))
-        yield _sample(encoder, "a query and a document", pair)
-        return
+        return {"a query and a document": pair.prompts[0]}
     [query] = encoder.encode_texts((SAMPLE.query,), is_query=True)
     [document] = encoder.encode_texts((SAMPLE.right,))
-    yield _sample(encoder, "a query to embed", query)
-    yield _sample(encoder, "a document to embed", document)
+    return {"a query to embed": query.prompts[0], "a document to embed": document.prompts[0]}
 
 
 def _sample(encoder: Encoder, title: str, prompt: Prompt) -> Sample:
-    num_tokens = prompt.head.num_tokens + prompt.num_tokens
-    if isinstance(prompt, TextPrompt):
-        return Sample(title=title, text="\n".join(filter(None, (prompt.head.text, prompt.text))), num_tokens=num_tokens)
-    assert isinstance(encoder, QwenEncoder), "Only this encoder makes ids. This is a bug."
-    ids = (*prompt.head.ids.tolist(), *prompt.ids.tolist())
-    return Sample(title=title, text=encoder.text_of(ids), num_tokens=num_tokens)
+    return Sample(title=title, text=encoder.view(prompt).text, num_tokens=prompt.head.num_tokens + prompt.num_tokens)

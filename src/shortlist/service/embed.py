@@ -10,7 +10,7 @@ from shortlist.errors import InvalidInput
 from shortlist.scheduler.cache import Entry
 from shortlist.service.compute import Found, Request, compute
 from shortlist.service.stack import Stack
-from shortlist.types import EmbedOutcome, EmbedTask, Prompt, Task, Vector
+from shortlist.types import EmbedOutcome, EmbedTask, Encoded, Framing, Task, Vector
 
 
 async def embed(stack: Stack, task: EmbedTask) -> EmbedOutcome:
@@ -27,7 +27,8 @@ async def embed(stack: Stack, task: EmbedTask) -> EmbedOutcome:
     assert width is not None, "A model that embeds has dimensions. This is a bug."
     if task.dimensions is not None and task.dimensions > width:
         raise InvalidInput(f"dimensions must be at most {width} for {stack.name}.", param="dimensions")
-    computed = await compute(stack, _request(stack, task))
+    framing = stack.encoder.framing(task.instruction, task.preset)
+    computed = await compute(stack, _request(stack, task, framing))
     vectors = [_vector(found) for found in computed.found]
     stack.metrics.documents.labels(stack.name, Task.EMBED.value).inc(len(task.texts))
     stack.metrics.truncated.labels(stack.name).inc(len(computed.truncated))
@@ -51,15 +52,18 @@ def shorten(vector: Vector, dimensions: int | None) -> Vector:
     return leading / np.float32(length) if length > 0 else leading
 
 
-def _request(stack: Stack, task: EmbedTask) -> Request:
-    def encode(texts: Sequence[str]) -> list[Prompt]:
-        return stack.encoder.encode_texts(texts, is_query=task.is_query, instruction=task.instruction, truncate=task.truncate)
+def _request(stack: Stack, task: EmbedTask, framing: Framing) -> Request:
+    is_query = task.is_query or task.instruction is not None or task.preset is not None
+    instruction = framing.instruction if is_query else None
+
+    def encode(texts: Sequence[str]) -> list[Encoded]:
+        return stack.encoder.encode_texts(texts, is_query=is_query, instruction=instruction, truncate=task.truncate)
 
     return Request(
         task=Task.EMBED,
         texts=task.texts,
-        context=(repr(task.is_query), repr(task.instruction), repr(task.truncate)),
-        overhead_chars=len(task.instruction or ""),
+        context=(framing.template, repr(is_query), repr(instruction), repr(task.truncate)),
+        overhead_chars=len(instruction or ""),
         encode=encode,
         timeout_s=task.timeout_s,
     )

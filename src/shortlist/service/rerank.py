@@ -9,7 +9,7 @@ from shortlist.engine.base import ScoreScale
 from shortlist.scheduler.cache import Entry
 from shortlist.service.compute import Computed, Found, Request, compute
 from shortlist.service.stack import Stack
-from shortlist.types import Failed, Prompt, Ranked, RerankOutcome, RerankTask, Task
+from shortlist.types import Encoded, Failed, Framing, Ranked, RerankOutcome, RerankTask, Task
 
 
 async def rerank(stack: Stack, task: RerankTask) -> RerankOutcome:
@@ -19,9 +19,11 @@ async def rerank(stack: Stack, task: RerankTask) -> RerankOutcome:
         Overloaded: the whole request is refused.
         DeadlineExceeded: its time was up.
         InputTooLong: something does not fit and must not be cut.
+        InvalidInput: the model takes no instruction, or knows no such preset.
         EngineError: the engine is gone, or not a single document could be scored.
     """
-    computed = await compute(stack, _request(stack, task))
+    framing = stack.encoder.framing(task.instruction, task.preset)
+    computed = await compute(stack, request_of(stack, task, framing))
     failed = [Failed(index, found) for index, found in enumerate(computed.found) if not isinstance(found, Entry)]
     if len(failed) == len(task.documents):
         raise failed[0].error
@@ -30,7 +32,8 @@ async def rerank(stack: Stack, task: RerankTask) -> RerankOutcome:
         model=stack.name,
         results=ranking(computed.found, stack.engine.info.score_scale)[: task.top_n],
         failed=failed,
-        truncated=computed.truncated,
+        readings=computed.readings,
+        framing=framing,
         usage=computed.usage,
         timing=computed.timing,
     )
@@ -53,21 +56,26 @@ def relevance(raw: float, scale: ScoreScale) -> float:
     return odds / (1.0 + odds)
 
 
-def _request(stack: Stack, task: RerankTask) -> Request:
-    def encode(documents: Sequence[str]) -> list[Prompt]:
+def request_of(stack: Stack, task: RerankTask, framing: Framing) -> Request:
+    """Return what this task asks of the model, and everything that decides its scores."""
+
+    def encode(documents: Sequence[str]) -> list[Encoded]:
         return stack.encoder.encode_pairs(
             task.query,
             documents,
-            instruction=task.instruction,
-            truncate=task.truncate,
+            instruction=framing.instruction,
+            on_overflow=task.on_overflow,
             max_tokens_per_doc=task.max_tokens_per_doc,
+            with_totals=task.with_totals,
         )
 
+    words = (framing.template, framing.preset, repr(framing.instruction), task.query)
+    limits = (task.on_overflow.value, repr(task.max_tokens_per_doc), repr(task.with_totals))
     return Request(
         task=Task.RERANK,
         texts=task.documents,
-        context=(task.query, repr(task.instruction), repr(task.truncate), repr(task.max_tokens_per_doc)),
-        overhead_chars=len(task.query) + len(task.instruction or ""),
+        context=(*words, *limits),
+        overhead_chars=len(task.query) + len(framing.instruction or ""),
         encode=encode,
         timeout_s=task.timeout_s,
     )

@@ -12,13 +12,14 @@ from enum import StrEnum
 from functools import partial
 
 from shortlist.config import Settings
-from shortlist.errors import Draining, EngineUnavailable, ModelRefused
+from shortlist.errors import Draining, EngineUnavailable, ModelRefused, NotFound
 from shortlist.service.embed import embed
+from shortlist.service.explain import explain
 from shortlist.service.rerank import rerank
 from shortlist.service.selftest import Verdict, examine
 from shortlist.service.stack import Registry, Stack
 from shortlist.telemetry import Metrics, logger
-from shortlist.types import EmbedOutcome, EmbedTask, ModelCard, RerankOutcome, RerankTask, Task
+from shortlist.types import EmbedOutcome, EmbedTask, Explanation, ModelCard, RerankOutcome, RerankTask, Task
 
 Say = Callable[[str], None]
 """Tells the person who starts the server what is going on."""
@@ -120,6 +121,14 @@ class Runtime:
         with self._running():
             return await embed(stack, task)
 
+    async def explain(self, task: RerankTask) -> Explanation:
+        """Say how documents get their scores. Raises what `rerank` raises; NotFound unless the server was asked to explain."""
+        if not self.settings.server.explain:
+            raise NotFound("This server does not explain; start it with --explain.")
+        stack = self._registry.find(task.model, Task.RERANK)
+        with self._running():
+            return await explain(stack, task)
+
     async def drain(self, timeout_s: float) -> bool:
         """Take no new requests, let the running ones finish; return whether all did."""
         if self.state is not State.FAILED:
@@ -132,10 +141,12 @@ class Runtime:
         return not self.num_running
 
     async def close(self) -> None:
-        """Stop the loops and free the engines. Calling it twice is harmless."""
+        """Stop the loops, tell whoever still waits, and free the engines. Calling it twice is harmless."""
         self._enter(State.CLOSED)
         for loop in self._loops:
             loop.cancel()
+        for stack in self._registry.stacks:
+            stack.dispatcher.fail(EngineUnavailable("The server was closed before this was done."))
         await asyncio.gather(*self._loops, return_exceptions=True)
         for stack in self._registry.stacks:
             stack.engine.close()

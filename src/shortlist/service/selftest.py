@@ -22,7 +22,7 @@ from shortlist.service.pairs import PAIRS
 from shortlist.service.stack import Stack
 from shortlist.service.trial import Measured, Place, Trial, Values, embed_trial, measure, rerank_trial
 from shortlist.text.base import Encoder
-from shortlist.types import Prompt, Task, TokenPrompt
+from shortlist.types import Encoded, Task, TokenPrompt
 
 
 class Check(StrEnum):
@@ -300,9 +300,10 @@ def _suffix_kept(stack: Stack, task: Task) -> Finding:
     """Spell a document of twice the model's limit."""
     limit = stack.card.max_model_len
     try:
-        prompt = _overlong(stack.encoder, task, limit)
+        encoded = _overlong(stack.encoder, task, limit)
     except CallerError:
         return Finding(Check.SUFFIX_KEPT, task, Verdict.SKIPPED, f"not even a short question fits into {limit} tokens")
+    prompt = encoded.prompts[0]
     if not isinstance(prompt, TokenPrompt):
         return Finding(Check.SUFFIX_KEPT, task, Verdict.SKIPPED, "the model's own library frames and cuts its texts")
     num_tokens = prompt.head.num_tokens + prompt.num_tokens
@@ -312,7 +313,7 @@ def _suffix_kept(stack: Stack, task: Task) -> Finding:
         wrong.append(f"it has {num_tokens} tokens where {limit} are allowed")
     if tuple(prompt.ids[-len(suffix) :].tolist() if suffix else ()) != suffix:
         wrong.append(f"it does not end in the frame's {len(suffix)} suffix ids")
-    if not prompt.is_truncated:
+    if not encoded.is_truncated:
         wrong.append("it does not say that it was cut")
     detail = f"a document of {2 * limit} words became {num_tokens} tokens that end in the frame's {len(suffix)} suffix ids"
     return _judged(
@@ -320,7 +321,7 @@ def _suffix_kept(stack: Stack, task: Task) -> Finding:
     )
 
 
-def _overlong(encoder: Encoder, task: Task, limit: int) -> Prompt:
+def _overlong(encoder: Encoder, task: Task, limit: int) -> Encoded:
     text = "stone river " * limit
-    [prompt] = encoder.encode_pairs("stone", (text,)) if task is Task.RERANK else encoder.encode_texts((text,))
-    return prompt
+    [encoded] = encoder.encode_pairs("stone", (text,)) if task is Task.RERANK else encoder.encode_texts((text,))
+    return encoded

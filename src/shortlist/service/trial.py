@@ -15,7 +15,7 @@ from shortlist.engine.base import Engine
 from shortlist.errors import BadScore, CallerError
 from shortlist.service.pairs import Pair
 from shortlist.text.base import Encoder
-from shortlist.types import Batch, Prompt, Task, WorkItem
+from shortlist.types import Batch, Overflow, Prompt, Task, WorkItem
 
 Values = npt.NDArray[np.float64]
 """What an engine said of several prompts, one row each: a score alone, or a vector. Exact for 32-bit floats."""
@@ -83,13 +83,14 @@ def rerank_trial(encoder: Encoder, pairs: Sequence[Pair]) -> Trial:
 
 def _pair_prompts(encoder: Encoder, pair: Pair) -> list[Prompt]:
     try:
-        return encoder.encode_pairs(
+        found = encoder.encode_pairs(
             pair.query,
             (pair.right, pair.wrong),
             instruction=pair.instruction,
-            truncate=False,
+            on_overflow=Overflow.ERROR,
             max_tokens_per_doc=pair.max_tokens_per_doc,
         )
+        return [each.prompts[0] for each in found]
     except CallerError:
         return []
 
@@ -110,7 +111,8 @@ def embed_trial(encoder: Encoder, pairs: Sequence[Pair]) -> Trial:
 def _text_prompts(encoder: Encoder, pair: Pair) -> list[Prompt]:
     try:
         query = encoder.encode_texts((pair.query,), is_query=True, instruction=pair.instruction, truncate=False)
-        return [*query, *encoder.encode_texts((pair.right, pair.wrong), truncate=False)]
+        documents = encoder.encode_texts((pair.right, pair.wrong), truncate=False)
+        return [each.prompts[0] for each in (*query, *documents)]
     except CallerError:
         return []
 

@@ -7,9 +7,31 @@ callers. Encoders are called from a thread pool, so they must be safe to call fr
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
-from shortlist.types import Prompt
+from shortlist.types import Encoded, Framing, Overflow, Prompt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptView:
+    """One prompt as a person can check it.
+
+    Attributes:
+        text: All of it, control tokens written out.
+        parts: The prompt's parts in order, by name.
+    """
+
+    text: str
+    parts: dict[str, list[TokenView]]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenView:
+    """One token: its id and what it stands for."""
+
+    id: int
+    text: str
 
 
 class Encoder(Protocol):
@@ -20,35 +42,45 @@ class Encoder(Protocol):
         """Names everything that turns the same words into other prompts: frame, its version, tokenizer, length limit."""
         ...
 
+    def framing(self, instruction: str | None = None, preset: str | None = None) -> Framing:
+        """Return the frame for these wishes; without any, the model's default instruction.
+
+        Raises:
+            InvalidInput: this model takes no instruction, no preset is called so, or both were given.
+        """
+        ...
+
     def encode_pairs(
         self,
         query: str,
         documents: Sequence[str],
         *,
         instruction: str | None = None,
-        truncate: bool = True,
+        on_overflow: Overflow = Overflow.TRUNCATE,
         max_tokens_per_doc: int | None = None,
-    ) -> list[Prompt]:
-        """Return one prompt per document, all sharing one head object.
+        with_totals: bool = False,
+    ) -> list[Encoded]:
+        """Spell every document; all prompts share one head object.
 
         Args:
             query: The query.
             documents: The candidates.
             instruction: What counts as relevant; None means the model's default.
-            truncate: Whether a document may be cut at its end to fit; the frame, query and instruction never are.
-            max_tokens_per_doc: Cut every document to this many of its own tokens.
+            on_overflow: What becomes of a document that does not fit; frame, query and instruction are never cut.
+            max_tokens_per_doc: Read this many tokens of a document at most, or of each of its windows.
+            with_totals: Whether to count all tokens of documents that are not read to their end.
 
         Raises:
             InputTooLong: query and instruction leave no room for any document (`param="query"`), or a document does not fit
-                and `truncate` is false (`param="documents[i]"`).
+                and that is an error (`param="documents[i]"`).
             InvalidInput: this model takes no instruction.
         """
         ...
 
     def encode_texts(
         self, texts: Sequence[str], *, is_query: bool = False, instruction: str | None = None, truncate: bool = True
-    ) -> list[Prompt]:
-        """Return one prompt per text to embed.
+    ) -> list[Encoded]:
+        """Spell every text to embed, each as one prompt.
 
         Args:
             texts: The texts.
@@ -60,4 +92,8 @@ class Encoder(Protocol):
             InputTooLong: a text does not fit and `truncate` is false (`param="input[i]"`).
             InvalidInput: this model takes no instruction.
         """
+        ...
+
+    def view(self, shown: Prompt) -> PromptView:
+        """Return one of this encoder's prompts as a person can check it."""
         ...

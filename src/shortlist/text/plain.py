@@ -1,7 +1,7 @@
 """Prompts for engines that do their own tokenising: text in, text out, with its length in tokens.
 
 A fast tokenizer, where the model has one, counts and finds where to cut; without one lengths are estimated and nothing is
-cut or refused. Knows nothing of the engine that will read the text.
+cut, refused or read in windows. Knows nothing of the engine that will read the text.
 """
 
 from __future__ import annotations
@@ -9,29 +9,23 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from shortlist.errors import InputTooLong, InvalidInput, ModelRefused
-from shortlist.types import Prompt, TextHead, TextPrompt
+from shortlist.text.base import PromptView
+from shortlist.text.window import read_windows
+from shortlist.types import Encoded, Framing, Overflow, Prompt, TextHead, TextPrompt
 
-PLAIN_VERSION: Final = 1
+PLAIN_VERSION: Final = 2
 _NO_PROMPTS: Final[Mapping[str, str]] = MappingProxyType({})
 _BYTES_PER_TOKEN: Final = 4
 """A guess for models without a fast tokenizer; it only steers scheduling."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Cut:
-    """A text after cutting, its tokens, and whether anything was cut."""
-
-    text: str
-    num_tokens: int
-    is_cut: bool
+_WINDOW_MARGIN: Final = 2
+"""Tokens that a window's text may gain when it is tokenised on its own."""
 
 
 class TextEncoder:
@@ -39,20 +33,30 @@ class TextEncoder:
 
     Args:
         tokenizer_path: The model's `tokenizer.json`, or None when it has none.
-        max_model_len: Longest prompt in tokens, special tokens included.
-        prompts: What to put before a "query" and before a "document". A query prompt that contains `{instruction}` makes
-            the model one that takes instructions; its "instruction" entry is then the default.
+        max_model_len: Longest text in tokens, special tokens included.
+        reads_pairs: Whether the model reads query and document as one text, as cross-encoders do.
+        prompts: What to put before a "query" and before a "document".
 
     Raises:
         ModelRefused: the tokenizer file cannot be read.
     """
 
-    def __init__(self, tokenizer_path: Path | None, max_model_len: int, prompts: Mapping[str, str] = _NO_PROMPTS) -> None:
+    def __init__(
+        self,
+        tokenizer_path: Path | None,
+        max_model_len: int,
+        *,
+        reads_pairs: bool,
+        prompts: Mapping[str, str] = _NO_PROMPTS,
+    ) -> None:
         self.max_model_len = max_model_len
-        self._prompts = dict(prompts)
+        self._before_query = prompts.get("query", "")
+        self._before_document = prompts.get("document", "")
         content = b"" if tokenizer_path is None else _read(tokenizer_path)
         self._tokenizer = _bare(content) if content else None
-        spelled = json.dumps([PLAIN_VERSION, max_model_len, self._prompts], sort_keys=True)
+        self._num_special = self._tokenizer.num_special_tokens_to_add(reads_pairs) if self._tokenizer else 0
+        self._reads_pairs = reads_pairs
+        spelled = json.dumps([PLAIN_VERSION, max_model_len, reads_pairs, self._before_query, self._before_document])
         self._fingerprint = "text-" + hashlib.sha256(spelled.encode() + content).hexdigest()
 
     @property
@@ -60,68 +64,106 @@ class TextEncoder:
         """Names the prompts, the tokenizer file and the length limit."""
         return self._fingerprint
 
+    def framing(self, instruction: str | None = None, preset: str | None = None) -> Framing:
+        """Return the frame, which is the model's own. See `Encoder`."""
+        if instruction is not None:
+            raise InvalidInput("This model takes no instruction.", param="instruction")
+        if preset is not None:
+            raise InvalidInput("This model takes no instruction, and so no preset.", param="preset")
+        return Framing(template=f"text/{PLAIN_VERSION}", preset="none", instruction=None)
+
     def encode_pairs(
         self,
         query: str,
         documents: Sequence[str],
         *,
         instruction: str | None = None,
-        truncate: bool = True,
+        on_overflow: Overflow = Overflow.TRUNCATE,
         max_tokens_per_doc: int | None = None,
-    ) -> list[Prompt]:
-        """Return one prompt per document, all sharing one head object. See `Encoder`."""
-        [asked] = self._cut([self._query_prompt(instruction) + query], None)
-        head = TextHead(asked.text, asked.num_tokens)
-        room = self.max_model_len - head.num_tokens - self._num_special(is_pair=True)
-        if room < 1 and self._tokenizer is not None:
-            raise InputTooLong(f"Query and instruction leave no room within {self.max_model_len} tokens.", param="query")
+        with_totals: bool = False,
+    ) -> list[Encoded]:
+        """Spell every document; all prompts share one head object. Totals are always counted. See `Encoder`."""
+        self.framing(instruction)
+        del with_totals
+        head = self._head(self._before_query + query)
+        room = self.max_model_len - self._num_special - (head.num_tokens if self._reads_pairs else 0)
+        if room < 1:
+            raise InputTooLong(f"The query leaves no room within {self.max_model_len} tokens.", param="query")
         limit = room if max_tokens_per_doc is None else min(room, max_tokens_per_doc)
-        texts = [self._prompts.get("document", "") + document for document in documents]
-        return self._all(head, self._cut(texts, limit), "documents", truncate=truncate or limit < room)
+        is_error = on_overflow is Overflow.ERROR and limit == room
+        return [
+            self._windows(head, document, limit)
+            if encoding is not None and len(encoding) > limit and on_overflow is Overflow.CHUNK
+            else self._encoded(
+                head, self._before_document + document, encoding, limit, f"documents[{index}]", is_error=is_error
+            )
+            for index, (document, encoding) in enumerate(self._encodings(self._before_document, documents))
+        ]
 
     def encode_texts(
         self, texts: Sequence[str], *, is_query: bool = False, instruction: str | None = None, truncate: bool = True
-    ) -> list[Prompt]:
-        """Return one prompt per text to embed. See `Encoder`."""
-        is_query = is_query or instruction is not None
-        before = self._query_prompt(instruction) if is_query else self._prompts.get("document", "")
-        room = self.max_model_len - self._num_special(is_pair=False)
-        cut = self._cut([before + text for text in texts], room)
-        return self._all(TextHead("", 0), cut, "input", truncate=truncate)
+    ) -> list[Encoded]:
+        """Spell every text to embed. See `Encoder`."""
+        self.framing(instruction)
+        before = self._before_query if is_query else self._before_document
+        room = self.max_model_len - self._num_special
+        head = TextHead("", 0)
+        return [
+            self._encoded(head, before + text, encoding, room, f"input[{index}]", is_error=not truncate)
+            for index, (text, encoding) in enumerate(self._encodings(before, texts))
+        ]
 
-    def _query_prompt(self, instruction: str | None) -> str:
-        frame = self._prompts.get("query", "")
-        takes_instruction = "{instruction}" in frame
-        if instruction is not None and not takes_instruction:
-            raise InvalidInput("This model takes no instruction.", param="instruction")
-        asked = self._prompts.get("instruction", "") if instruction is None else instruction
-        return frame.replace("{instruction}", asked)
+    def view(self, shown: Prompt) -> PromptView:
+        """Return a prompt as text; the engine tokenises it, so there are no parts. See `Encoder`."""
+        assert isinstance(shown, TextPrompt), "This encoder makes prompts of text. This is a bug."
+        return PromptView(text="\n".join(part for part in (shown.head.text, shown.text) if part), parts={})
 
-    def _cut(self, texts: Sequence[str], limit: int | None) -> list[_Cut]:
+    def _head(self, text: str) -> TextHead:
+        [(_, encoding)] = self._encodings("", [text])
+        return TextHead(text, _estimate(text) if encoding is None else len(encoding))
+
+    def _encodings(self, before: str, texts: Sequence[str]) -> list[tuple[str, Encoding | None]]:
         if self._tokenizer is None:
-            return [_Cut(text, _estimate(text), is_cut=False) for text in texts]
-        found = []
-        encodings = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
-        for text, encoding in zip(texts, encodings, strict=True):
-            if limit is None or len(encoding) <= limit:
-                found.append(_Cut(text, len(encoding), is_cut=False))
-            else:
-                found.append(_Cut(text[: encoding.offsets[limit - 1][1]], limit, is_cut=True))
-        return found
+            return [(text, None) for text in texts]
+        encodings = self._tokenizer.encode_batch([before + text for text in texts], add_special_tokens=False)
+        return list(zip(texts, encodings, strict=True))
 
-    def _num_special(self, *, is_pair: bool) -> int:
-        return 0 if self._tokenizer is None else self._tokenizer.num_special_tokens_to_add(is_pair)
+    def _encoded(
+        self, head: TextHead, text: str, encoding: Encoding | None, limit: int, param: str, *, is_error: bool
+    ) -> Encoded:
+        total = _estimate(text) if encoding is None else len(encoding)
+        is_cut = encoding is not None and total > limit
+        if is_cut and is_error:
+            raise InputTooLong(f"{param} has {total} tokens, {limit} fit, and it may not be cut.", param=param)
+        read = text[: encoding.offsets[limit - 1][1]] if encoding is not None and is_cut else text
+        num_tokens = min(total, limit) if encoding is not None else total
+        return Encoded(
+            prompts=(self._prompt(head, read, num_tokens),),
+            num_tokens=num_tokens,
+            num_tokens_total=None if encoding is None else total,
+            is_truncated=is_cut,
+        )
 
-    def _all(self, head: TextHead, cut: Sequence[_Cut], field: str, *, truncate: bool) -> list[Prompt]:
-        special = self._num_special(is_pair=bool(head.text))
-        for index, text in enumerate(cut):
-            if text.is_cut and not truncate:
-                raise InputTooLong(
-                    f"{field}[{index}] does not fit into {self.max_model_len} tokens, and may not be cut.",
-                    param=f"{field}[{index}]",
-                )
+    def _windows(self, head: TextHead, document: str, limit: int) -> Encoded:
+        tokenizer = self._tokenizer
+        assert tokenizer is not None, "Without a tokenizer no text is known to be too long. This is a bug."
+
+        def encode(part: str) -> Encoding:
+            return tokenizer.encode(part, add_special_tokens=False)
+
+        found = read_windows(encode, document, max(1, limit - _WINDOW_MARGIN), lead=self._before_document)
+        parts = [self._before_document + document[window.span.start : window.span.end] for window in found]
+        total = len(encode(document))
+        return Encoded(
+            prompts=tuple(self._prompt(head, part, len(window.ids)) for part, window in zip(parts, found, strict=True)),
+            spans=tuple(window.span for window in found),
+            num_tokens=total,
+            num_tokens_total=total,
+        )
+
+    def _prompt(self, head: TextHead, text: str, num_tokens: int) -> TextPrompt:
         # A text is never free: even an empty one is computed.
-        return [TextPrompt(head, text.text, max(1, text.num_tokens + special), text.is_cut) for text in cut]
+        return TextPrompt(head, text, max(1, num_tokens + self._num_special))
 
 
 def _estimate(text: str) -> int:

@@ -15,9 +15,11 @@ TEMPLATE_VERSION: Final = 1
 DEFAULT_INSTRUCTION: Final = "Given a web search query, retrieve relevant passages that answer the query"
 """Source: the model cards of Qwen3-Reranker and Qwen3-Embedding."""
 
+DEFAULT_PRESET: Final = "web-search"
+
 INSTRUCTIONS: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "web-search": DEFAULT_INSTRUCTION,
+        DEFAULT_PRESET: DEFAULT_INSTRUCTION,
         "question-answering": "Given a question, retrieve passages that contain the answer to the question",
         "fact-check": "Given a claim, retrieve passages that support or refute the claim",
         "duplicate-question": "Given a question, retrieve questions that ask for the same thing",

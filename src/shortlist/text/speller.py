@@ -9,33 +9,29 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import numpy as np
 from tokenizers import Encoding, Tokenizer
 
 from shortlist.errors import ModelRefused
+from shortlist.text.window import CHARS_PER_TOKEN, GROWTH, MARGIN_CHARS, Window, num_settled, read_windows
 from shortlist.types import Ids
 
 ControlTokens = Literal["neutral", "official"]
 """What a control token written out in a caller's text becomes: plain characters, or the control token itself."""
 
-_CHARS_PER_TOKEN: Final = 8
-_GROWTH: Final = 4
-_MARGIN_CHARS: Final = 64
-"""More than the longest added token, so that one cut in half lies inside the margin."""
-_MARGIN_WORDS: Final = 2
-"""Words before the margin that what follows can still change: a run of white space is split in two by a newline further
-on, and a letter composes with a mark that comes after a run of others."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Spelled:
     """One text as token ids, perhaps cut at its end.
+
+    Attributes:
+        is_cut: Whether the text goes on.
+        num_total: Tokens of the whole text, or None when it was not read to its end.
 
     Shapes:
         ids: [num_tokens] int32.
@@ -43,6 +39,7 @@ class Spelled:
 
     ids: Ids
     is_cut: bool
+    num_total: int | None
 
 
 class Speller:
@@ -71,21 +68,14 @@ class Speller:
         self._full.no_truncation()
         self._user = self._full if control_tokens == "official" else _without_added(self._full, fields)
         self._controls = _any_of(self._added) if control_tokens == "neutral" else None
-        self._num_neutralised = 0
-        self._lock = threading.Lock()
 
-    @property
-    def num_neutralised(self) -> int:
-        """How many control tokens callers have written out so far, all spelled as plain characters."""
-        return self._num_neutralised
+    def num_neutralised(self, text: str) -> int:
+        """Return how many control tokens are written out in a text and spelled as plain characters."""
+        return len(self._controls.findall(text)) if self._controls is not None and "<" in text else 0
 
     def frame_ids(self, text: str) -> Ids:
         """Return the ids of our own words, in which control tokens are control tokens."""
         return _ids(self._full.encode(text, add_special_tokens=False))
-
-    def text_of(self, ids: Sequence[int]) -> str:
-        """Return ids as text, control tokens written out; for people."""
-        return str(self._full.decode(list(ids), skip_special_tokens=False))
 
     def control_id(self, token: str) -> int:
         """Return the id of an added token.
@@ -108,42 +98,52 @@ class Speller:
             raise ModelRefused(f"{self.path}: {word!r} is {len(ids)} tokens, not one; this is not the tokenizer of the model.")
         return int(ids[0])
 
-    def spell(self, texts: Sequence[str], limit: int) -> list[Spelled]:
+    def pieces(self, ids: Ids) -> list[str]:
+        """Return what every token stands for, control tokens written out; a part of a letter is shown as such."""
+        return [self._full.decode([number], skip_special_tokens=False) for number in ids.tolist()]
+
+    def text_of(self, ids: Ids) -> str:
+        """Return the text of token ids, control tokens written out."""
+        return str(self._full.decode(ids.tolist(), skip_special_tokens=False))
+
+    def spell_windows(self, text: str, size: int, *, lead: str) -> list[Window]:
+        """Return the whole text in windows of at most `size` tokens, each spelled with `lead` before it."""
+
+        def encode(part: str) -> Encoding:
+            return self._user.encode(part, add_special_tokens=False)
+
+        return read_windows(encode, text, size, lead=lead)
+
+    def spell(self, texts: Sequence[str], limit: int, *, with_totals: bool = False) -> list[Spelled]:
         """Return the first `limit` token ids of every text; equal to spelling the text in full and then cutting the ids.
 
-        A text much longer than its limit is read only as far as needed: a prefix that grows until enough of its tokens
-        no longer depend on what follows.
+        A text much longer than its limit is read only as far as needed, unless its total is wanted: a prefix that grows
+        until enough of its tokens no longer depend on what follows.
         """
-        self._count_controls(texts)
+        if with_totals:
+            return [spelled for _, spelled in self._spell_whole(dict(enumerate(texts)), limit)]
         spelled: dict[int, Spelled] = {}
-        num_chars = limit * _CHARS_PER_TOKEN + 2 * _MARGIN_CHARS
+        num_chars = limit * CHARS_PER_TOKEN + 2 * MARGIN_CHARS
         while len(spelled) < len(texts):
             left = [index for index in range(len(texts)) if index not in spelled]
             spelled |= self._spell_whole({i: texts[i] for i in left if len(texts[i]) <= num_chars}, limit)
             spelled |= self._spell_start({i: texts[i][:num_chars] for i in left if len(texts[i]) > num_chars}, limit)
-            num_chars *= _GROWTH
+            num_chars *= GROWTH
         return [spelled[index] for index in range(len(texts))]
 
     def _spell_whole(self, texts: dict[int, str], limit: int) -> Iterator[tuple[int, Spelled]]:
         encodings = self._user.encode_batch_fast(list(texts.values()), add_special_tokens=False)
         for index, encoding in zip(texts, encodings, strict=True):
             ids = _ids(encoding)
-            yield index, Spelled(ids[:limit], is_cut=len(ids) > limit)
+            yield index, Spelled(ids[:limit], is_cut=len(ids) > limit, num_total=len(ids))
 
     def _spell_start(self, texts: dict[int, str], limit: int) -> Iterator[tuple[int, Spelled]]:
         """Yield only the texts whose first `limit` ids, and that there are more, are certain."""
         encodings = self._user.encode_batch(list(texts.values()), add_special_tokens=False)
         for (index, text), encoding in zip(texts.items(), encodings, strict=True):
-            ids = _ids(encoding)[: _num_settled(encoding, len(text))]
+            ids = _ids(encoding)[: num_settled(encoding, len(text))]
             if len(ids) > limit:
-                yield index, Spelled(ids[:limit], is_cut=True)
-
-    def _count_controls(self, texts: Iterable[str]) -> None:
-        if self._controls is None:
-            return
-        found = sum(len(self._controls.findall(text)) for text in texts if "<" in text)
-        with self._lock:
-            self._num_neutralised += found
+                yield index, Spelled(ids[:limit], is_cut=True, num_total=None)
 
 
 def _read(path: Path) -> bytes:
@@ -185,13 +185,3 @@ def _any_of(tokens: Iterable[str]) -> re.Pattern[str] | None:
 
 def _ids(encoding: Encoding) -> Ids:
     return np.asarray(encoding.ids, dtype=np.int32)
-
-
-def _num_settled(encoding: Encoding, num_chars: int) -> int:
-    """Return how many leading tokens would be the same whatever followed the text."""
-    ends = np.asarray([end for _, end in encoding.offsets])
-    words = np.asarray(encoding.word_ids)
-    in_margin = np.flatnonzero(ends > num_chars - _MARGIN_CHARS)
-    if not len(in_margin):
-        return 0
-    return int(np.searchsorted(words, words[in_margin[0]] - _MARGIN_WORDS))

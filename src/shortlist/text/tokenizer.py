@@ -14,8 +14,9 @@ import numpy as np
 
 from shortlist.errors import BadSetting, InputTooLong, InvalidInput, ModelRefused
 from shortlist.text import prompt
+from shortlist.text.base import PromptView, TokenView
 from shortlist.text.speller import ControlTokens, Spelled, Speller
-from shortlist.types import Ids, Prompt, Task, TokenHead, TokenPrompt
+from shortlist.types import Encoded, Framing, Ids, Overflow, Prompt, Task, TokenHead, TokenPrompt
 
 _NO_IDS: Final[Ids] = np.zeros(0, dtype=np.int32)
 _PROBES: Final = (("a", "b", "c"), (" x.\n", "\n 1 ", ""), ("查 ", "é!", "\n\n word"), ("!?", "'s", "  two"))
@@ -72,14 +73,36 @@ class QwenEncoder:
         """The ids that every prompt ends in, whatever was cut; the model is read at the last one."""
         return tuple(self._suffix.tolist())
 
-    def text_of(self, ids: Sequence[int]) -> str:
-        """Return ids as text, control tokens written out; for people."""
-        return self._speller.text_of(ids)
+    def framing(self, instruction: str | None = None, preset: str | None = None) -> Framing:
+        """Return the frame for these wishes; without any, the card's default instruction. See `Encoder`."""
+        template = f"qwen3-{self.task.value}/{prompt.TEMPLATE_VERSION}"
+        if instruction is not None and preset is not None:
+            raise InvalidInput("Give an instruction or a preset, not both.", param="preset")
+        if instruction is not None:
+            return Framing(template=template, preset="custom", instruction=instruction)
+        name = prompt.DEFAULT_PRESET if preset is None else preset
+        if name not in prompt.INSTRUCTIONS:
+            raise InvalidInput(f"There is no such preset; known are {', '.join(prompt.INSTRUCTIONS)}.", param="preset")
+        return Framing(template=template, preset=name, instruction=prompt.INSTRUCTIONS[name])
 
-    @property
-    def num_neutralised(self) -> int:
-        """How many control tokens callers have written out so far; always 0 when they are not neutralised."""
-        return self._speller.num_neutralised
+    def view(self, shown: Prompt) -> PromptView:
+        """Return a prompt as a person can check it, every token with what it stands for. See `Encoder`."""
+        assert isinstance(shown, TokenPrompt), "This encoder makes prompts of token ids. This is a bug."
+        head, own = shown.head.ids, shown.ids
+        num_prefix, num_suffix = len(self._prefix), len(self._suffix)
+        parts = {
+            "prefix": head[:num_prefix],
+            "query": head[num_prefix:],
+            "document": own[: len(own) - num_suffix],
+            "suffix": own[len(own) - num_suffix :],
+        }
+        return PromptView(
+            text=self._speller.text_of(np.concatenate([head, own])),
+            parts={name: self._token_views(ids) for name, ids in parts.items()},
+        )
+
+    def _token_views(self, ids: Ids) -> list[TokenView]:
+        return [TokenView(number, text) for number, text in zip(ids.tolist(), self._speller.pieces(ids), strict=True)]
 
     # -- reranking --
 
@@ -89,14 +112,15 @@ class QwenEncoder:
         documents: Sequence[str],
         *,
         instruction: str | None = None,
-        truncate: bool = True,
+        on_overflow: Overflow = Overflow.TRUNCATE,
         max_tokens_per_doc: int | None = None,
-    ) -> list[Prompt]:
-        """Return one prompt per document, all sharing one head object. See `Encoder`.
+        with_totals: bool = False,
+    ) -> list[Encoded]:
+        """Spell every document; all prompts share one head object. See `Encoder`.
 
         Units:
             max_tokens_per_doc counts the document's own tokens. A caller who sets it has allowed that cut, whatever
-            `truncate` says.
+            `on_overflow` says of errors.
         """
         self._require(Task.RERANK)
         head = self._pair_head(query, prompt.DEFAULT_INSTRUCTION if instruction is None else instruction)
@@ -104,22 +128,41 @@ class QwenEncoder:
         if room < 1:
             raise self._no_room("query")
         limit = _limit(room, max_tokens_per_doc)
-        spelled = self._speller.spell([prompt.document_piece(document) for document in documents], limit)
-        if not truncate and limit == room:
+        pieces = [prompt.document_piece(document) for document in documents]
+        spelled = self._speller.spell(pieces, limit, with_totals=with_totals)
+        if on_overflow is Overflow.ERROR and limit == room:
             _refuse_cut(spelled, room, "documents")
-        return [self._prompt(head, document) for document in spelled]
+        asked = sum(self._speller.num_neutralised(text) for text in (query, instruction or ""))
+        return [
+            self._windows(head, document, limit)
+            if each.is_cut and on_overflow is Overflow.CHUNK
+            else self._encoded(head, each, self._speller.num_neutralised(document) + (0 if index else asked))
+            for index, (document, each) in enumerate(zip(documents, spelled, strict=True))
+        ]
 
     def _pair_head(self, query: str, instruction: str) -> TokenHead:
         pieces = [prompt.instruction_piece(instruction), prompt.query_piece(query)]
         spelled = self._speller.spell(pieces, self.max_model_len)
         return TokenHead(np.concatenate([self._prefix, *(piece.ids for piece in spelled)]))
 
+    def _windows(self, head: TokenHead, document: str, limit: int) -> Encoded:
+        windows = self._speller.spell_windows(document, limit, lead=prompt.document_piece(""))
+        [whole] = self._speller.spell([prompt.document_piece(document)], limit, with_totals=True)
+        assert whole.num_total is not None, "Its total was asked for. This is a bug."
+        return Encoded(
+            prompts=tuple(self._prompt(head, window.ids) for window in windows),
+            spans=tuple(window.span for window in windows),
+            num_tokens=whole.num_total,
+            num_tokens_total=whole.num_total,
+            num_neutralised=self._speller.num_neutralised(document),
+        )
+
     # -- embedding --
 
     def encode_texts(
         self, texts: Sequence[str], *, is_query: bool = False, instruction: str | None = None, truncate: bool = True
-    ) -> list[Prompt]:
-        """Return one prompt per text to embed; a query that already carries the frame is left as it is. See `Encoder`."""
+    ) -> list[Encoded]:
+        """Spell every text to embed; a query that already carries the frame is left as it is. See `Encoder`."""
         self._require(Task.EMBED)
         to_frame = {
             index for index, text in enumerate(texts) if (is_query or instruction is not None) and not prompt.is_framed(text)
@@ -128,11 +171,11 @@ class QwenEncoder:
         if to_frame:
             heads[True] = self._task_head(prompt.DEFAULT_INSTRUCTION if instruction is None else instruction)
         pieces = [prompt.task_query_piece(text) if index in to_frame else text for index, text in enumerate(texts)]
-        prompts: dict[int, Prompt] = {}
+        encoded: dict[int, Encoded] = {}
         for is_framed, head in heads.items():
             mine = {index: piece for index, piece in enumerate(pieces) if (index in to_frame) == is_framed}
-            prompts |= self._text_prompts(head, mine, truncate=truncate)
-        return [prompts[index] for index in range(len(texts))]
+            encoded |= self._encoded_texts(head, mine, truncate=truncate)
+        return [encoded[index] for index in range(len(texts))]
 
     def _task_head(self, instruction: str) -> TokenHead:
         [spelled] = self._speller.spell([prompt.task_piece(instruction)], self.max_model_len)
@@ -141,18 +184,27 @@ class QwenEncoder:
             raise self._no_room("instruction")
         return head
 
-    def _text_prompts(self, head: TokenHead, pieces: dict[int, str], *, truncate: bool) -> Iterator[tuple[int, Prompt]]:
+    def _encoded_texts(self, head: TokenHead, pieces: dict[int, str], *, truncate: bool) -> Iterator[tuple[int, Encoded]]:
         room = self.max_model_len - head.num_tokens - len(self._suffix)
-        spelled = dict(zip(pieces, self._speller.spell(list(pieces.values()), room), strict=True))
-        for index, text in spelled.items():
-            if text.is_cut and not truncate:
+        spelled = self._speller.spell(list(pieces.values()), room)
+        for (index, piece), each in zip(pieces.items(), spelled, strict=True):
+            if each.is_cut and not truncate:
                 raise _too_long(f"input[{index}]", room)
-            yield index, self._prompt(head, text)
+            yield index, self._encoded(head, each, self._speller.num_neutralised(piece))
 
     # -- both --
 
-    def _prompt(self, head: TokenHead, spelled: Spelled) -> TokenPrompt:
-        return TokenPrompt(head, np.concatenate([spelled.ids, self._suffix]), is_truncated=spelled.is_cut)
+    def _encoded(self, head: TokenHead, spelled: Spelled, num_neutralised: int) -> Encoded:
+        return Encoded(
+            prompts=(self._prompt(head, spelled.ids),),
+            num_tokens=len(spelled.ids),
+            num_tokens_total=spelled.num_total,
+            is_truncated=spelled.is_cut,
+            num_neutralised=num_neutralised,
+        )
+
+    def _prompt(self, head: TokenHead, ids: Ids) -> TokenPrompt:
+        return TokenPrompt(head, np.concatenate([ids, self._suffix]))
 
     def _require(self, task: Task) -> None:
         if self.task is not task:

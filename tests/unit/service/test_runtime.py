@@ -94,6 +94,18 @@ async def test_dead_engine_ends_readiness_and_everybody_is_told() -> None:
             await service.rerank(TASK)
 
 
+async def test_closing_tells_whoever_still_waits(caplog: pytest.LogCaptureFixture) -> None:
+    service = runtime(FakeEngine(step_s=60))
+    async with running(service):
+        requests = [asyncio.create_task(service.rerank(TASK)), asyncio.create_task(service.embed(EmbedTask(texts=("a",))))]
+        await asyncio.sleep(0.02)
+    answers = await asyncio.wait_for(asyncio.gather(*requests, return_exceptions=True), 5)
+    assert all(isinstance(answer, EngineUnavailable) for answer in answers), answers
+    assert service.num_running == 0
+    assert not service.failed.is_set()
+    assert caplog.records == []
+
+
 async def test_closing_frees_every_engine() -> None:
     engines = FakeEngine(), FakeEngine()
     service = runtime(*engines)

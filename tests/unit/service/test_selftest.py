@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -22,7 +22,7 @@ from shortlist.service.stack import NO_PROMISE, Promise, Stack
 from shortlist.telemetry import Metrics
 from shortlist.text.base import Encoder
 from shortlist.text.tokenizer import QwenEncoder
-from shortlist.types import Batch, Prompt, Task, TokenPrompt, Vector
+from shortlist.types import Batch, Encoded, Task, TokenPrompt, Vector
 from tests.support import house
 from tests.support.fixtures import ModelFactory
 from tests.support.oracle import OracleEngine
@@ -269,7 +269,7 @@ async def test_nothing_fits_is_said() -> None:
 
 async def test_a_model_that_takes_no_instruction_is_not_given_one() -> None:
     class Plain(WordEncoder):
-        def encode_pairs(self, query: str, documents: Sequence[str], **asked: Any) -> list[Prompt]:
+        def encode_pairs(self, query: str, documents: Sequence[str], **asked: Any) -> list[Encoded]:
             if asked.get("instruction") is not None:
                 raise InvalidInput("This model takes no instruction.", param="instruction")
             return super().encode_pairs(query, documents, **asked)
@@ -286,36 +286,41 @@ class Respelling:
     def __init__(self, inner: QwenEncoder) -> None:
         self.inner = inner
         self.fingerprint = inner.fingerprint
+        self.framing = inner.framing
+        self.view = inner.view
 
-    def encode_pairs(self, query: str, documents: Sequence[str], **asked: Any) -> list[Prompt]:
-        return [self.spoil(prompt) for prompt in self.inner.encode_pairs(query, documents, **asked)]
+    def encode_pairs(self, query: str, documents: Sequence[str], **asked: Any) -> list[Encoded]:
+        return [self.spoil(encoded) for encoded in self.inner.encode_pairs(query, documents, **asked)]
 
-    def encode_texts(self, texts: Sequence[str], **asked: Any) -> list[Prompt]:
-        return [self.spoil(prompt) for prompt in self.inner.encode_texts(texts, **asked)]
+    def encode_texts(self, texts: Sequence[str], **asked: Any) -> list[Encoded]:
+        return [self.spoil(encoded) for encoded in self.inner.encode_texts(texts, **asked)]
 
-    def spoil(self, prompt: Prompt) -> Prompt:
-        return prompt
+    def spoil(self, encoded: Encoded) -> Encoded:
+        return encoded
+
+
+def with_ids(encoded: Encoded, change: Callable[[Any], Any]) -> Encoded:
+    [prompt] = encoded.prompts
+    assert isinstance(prompt, TokenPrompt)
+    return replace(encoded, prompts=(replace(prompt, ids=change(prompt.ids)),))
 
 
 class CutsAtTheEnd(Respelling):
-    def spoil(self, prompt: Prompt) -> Prompt:
-        assert isinstance(prompt, TokenPrompt)
-        if not prompt.is_truncated:
-            return prompt
-        text = np.concatenate([prompt.ids[: -len(self.inner.suffix_ids)], prompt.ids[:1].repeat(20)])
-        return replace(prompt, ids=text[: prompt.num_tokens])
+    def spoil(self, encoded: Encoded) -> Encoded:
+        if not encoded.is_truncated:
+            return encoded
+        num_suffix = len(self.inner.suffix_ids)
+        return with_ids(encoded, lambda ids: np.concatenate([ids[:-num_suffix], ids[:1].repeat(20)])[: len(ids)])
 
 
 class IsTooLong(Respelling):
-    def spoil(self, prompt: Prompt) -> Prompt:
-        assert isinstance(prompt, TokenPrompt)
-        return replace(prompt, ids=np.concatenate([prompt.ids[:1], prompt.ids]))
+    def spoil(self, encoded: Encoded) -> Encoded:
+        return with_ids(encoded, lambda ids: np.concatenate([ids[:1], ids]))
 
 
 class SaysNothing(Respelling):
-    def spoil(self, prompt: Prompt) -> Prompt:
-        assert isinstance(prompt, TokenPrompt)
-        return replace(prompt, is_truncated=False)
+    def spoil(self, encoded: Encoded) -> Encoded:
+        return replace(encoded, is_truncated=False)
 
 
 def spelled(tokenizer_path: Path, task: Task, limit: int = 256) -> QwenEncoder:

@@ -7,7 +7,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from shortlist.errors import InputTooLong, InvalidInput, ModelRefused
 from shortlist.text.plain import TextEncoder
-from shortlist.types import Prompt, TextPrompt
+from shortlist.types import Overflow, TextPrompt
+from tests.support.encoded import texts
 
 LIMIT = 12
 
@@ -30,12 +31,7 @@ def word_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def encoder(word_tokenizer: Path) -> TextEncoder:
-    return TextEncoder(word_tokenizer, LIMIT)
-
-
-def texts(prompts: list[Prompt]) -> list[TextPrompt]:
-    assert all(isinstance(one, TextPrompt) for one in prompts)
-    return [one for one in prompts if isinstance(one, TextPrompt)]
+    return TextEncoder(word_tokenizer, LIMIT, reads_pairs=True)
 
 
 def test_pair_is_text_with_its_cost_in_tokens(encoder: TextEncoder) -> None:
@@ -61,12 +57,12 @@ def test_document_that_just_fits_is_whole(encoder: TextEncoder) -> None:
 
 def test_document_that_may_not_be_cut_is_an_error_naming_it(encoder: TextEncoder) -> None:
     with pytest.raises(InputTooLong) as caught:
-        encoder.encode_pairs("one", ["two", "four " * 20], truncate=False)
+        encoder.encode_pairs("one", ["two", "four " * 20], on_overflow=Overflow.ERROR)
     assert caught.value.param == "documents[1]"
 
 
 def test_max_tokens_per_doc_cuts_and_is_no_error(encoder: TextEncoder) -> None:
-    [one] = texts(encoder.encode_pairs("one", ["two three four one"], max_tokens_per_doc=2, truncate=False))
+    [one] = texts(encoder.encode_pairs("one", ["two three four one"], max_tokens_per_doc=2, on_overflow=Overflow.ERROR))
     assert (one.text, one.is_truncated) == ("two three", True)
 
 
@@ -76,7 +72,8 @@ def test_query_without_room_is_an_error(encoder: TextEncoder) -> None:
     assert caught.value.param == "query"
 
 
-def test_texts_to_embed(encoder: TextEncoder) -> None:
+def test_texts_to_embed(word_tokenizer: Path) -> None:
+    encoder = TextEncoder(word_tokenizer, LIMIT, reads_pairs=False)
     short, long = texts(encoder.encode_texts(["one", "two " * 20]))
     assert (short.text, short.num_tokens, short.is_truncated) == ("one", 3, False)
     assert (long.num_tokens, long.is_truncated) == (LIMIT, True)
@@ -87,15 +84,16 @@ def test_texts_to_embed(encoder: TextEncoder) -> None:
 
 def test_empty_text_still_costs_something(encoder: TextEncoder) -> None:
     [one] = texts(encoder.encode_texts([""]))
-    assert (one.text, one.num_tokens) == ("", 2)
-    [free] = texts(TextEncoder(None, LIMIT).encode_texts([""]))
+    assert (one.text, one.num_tokens) == ("", 3)
+    [free] = texts(TextEncoder(None, LIMIT, reads_pairs=False).encode_texts([""]))
     assert free.num_tokens == 1
 
 
 def test_prompts_go_before_texts(word_tokenizer: Path) -> None:
-    encoder = TextEncoder(word_tokenizer, LIMIT, {"query": "query: ", "document": "passage: "})
-    [query] = texts(encoder.encode_texts(["one"], is_query=True))
-    [document] = texts(encoder.encode_texts(["one"]))
+    encoder = TextEncoder(word_tokenizer, LIMIT, reads_pairs=True, prompts={"query": "query: ", "document": "passage: "})
+    alone = TextEncoder(word_tokenizer, LIMIT, reads_pairs=False, prompts={"query": "query: ", "document": "passage: "})
+    [query] = texts(alone.encode_texts(["one"], is_query=True))
+    [document] = texts(alone.encode_texts(["one"]))
     [pair] = texts(encoder.encode_pairs("one", ["two"]))
     assert (query.text, query.num_tokens) == ("query: one", 5)
     assert document.text == "passage: one"
@@ -110,16 +108,9 @@ def test_instruction_is_refused_by_models_that_take_none(encoder: TextEncoder) -
         encoder.encode_texts(["one"], instruction="four")
 
 
-def test_instruction_goes_into_a_prompt_that_has_a_place_for_it(word_tokenizer: Path) -> None:
-    encoder = TextEncoder(word_tokenizer, LIMIT, {"query": "{instruction}: ", "instruction": "four"})
-    [asked] = texts(encoder.encode_texts(["one"], instruction="three"))
-    [default] = texts(encoder.encode_texts(["one"], is_query=True))
-    assert (asked.text, default.text) == ("three: one", "four: one")
-
-
 def test_without_a_tokenizer_lengths_are_guessed_and_nothing_is_cut() -> None:
-    encoder = TextEncoder(None, LIMIT)
-    [one] = texts(encoder.encode_pairs("a" * 400, ["b" * 4000], truncate=False))
+    encoder = TextEncoder(None, LIMIT, reads_pairs=False)
+    [one] = texts(encoder.encode_pairs("a" * 400, ["b" * 4000], on_overflow=Overflow.ERROR))
     assert (one.text, one.num_tokens, one.is_truncated) == ("b" * 4000, 1001, False)
     assert one.head.num_tokens == 101
 
@@ -129,20 +120,52 @@ def test_broken_tokenizer_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "tokenizer.json"
     path.write_text(content)
     with pytest.raises(ModelRefused):
-        TextEncoder(path, LIMIT)
+        TextEncoder(path, LIMIT, reads_pairs=True)
 
 
 def test_missing_tokenizer_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelRefused):
-        TextEncoder(tmp_path / "tokenizer.json", LIMIT)
+        TextEncoder(tmp_path / "tokenizer.json", LIMIT, reads_pairs=True)
 
 
 def test_fingerprint_names_everything_that_changes_a_prompt(word_tokenizer: Path) -> None:
     found = [
-        TextEncoder(word_tokenizer, LIMIT),
-        TextEncoder(word_tokenizer, LIMIT + 1),
-        TextEncoder(None, LIMIT),
-        TextEncoder(word_tokenizer, LIMIT, {"query": "query: "}),
+        TextEncoder(word_tokenizer, LIMIT, reads_pairs=True),
+        TextEncoder(word_tokenizer, LIMIT + 1, reads_pairs=True),
+        TextEncoder(None, LIMIT, reads_pairs=False),
+        TextEncoder(word_tokenizer, LIMIT, reads_pairs=True, prompts={"query": "query: "}),
     ]
-    assert len({one.fingerprint for one in found}) == 4
-    assert TextEncoder(word_tokenizer, LIMIT).fingerprint == found[0].fingerprint
+    assert len({one.fingerprint for one in [*found, TextEncoder(word_tokenizer, LIMIT, reads_pairs=False)]}) == 5
+    assert TextEncoder(word_tokenizer, LIMIT, reads_pairs=True).fingerprint == found[0].fingerprint
+
+
+def test_model_that_reads_texts_alone_leaves_the_query_out_of_account(word_tokenizer: Path) -> None:
+    encoder = TextEncoder(word_tokenizer, LIMIT, reads_pairs=False)
+    [one] = texts(encoder.encode_pairs("one two three", ["four " * 10]))
+    assert (one.num_tokens, one.is_truncated) == (LIMIT, False)
+
+
+@pytest.mark.parametrize("wish", [{"instruction": "find"}, {"preset": "web-search"}])
+def test_framing_is_the_models_own(encoder: TextEncoder, wish: dict[str, str]) -> None:
+    assert (encoder.framing().preset, encoder.framing().instruction) == ("none", None)
+    with pytest.raises(InvalidInput) as caught:
+        encoder.framing(**wish)
+    assert caught.value.param == next(iter(wish))
+
+
+def test_long_document_is_read_in_windows(encoder: TextEncoder) -> None:
+    document = "one two three four " * 10
+    [found] = encoder.encode_pairs("query", [document], on_overflow=Overflow.CHUNK)
+    assert found.num_tokens == found.num_tokens_total == 40
+    assert not found.is_truncated
+    for prompt, span in zip(found.prompts, found.spans, strict=True):
+        assert isinstance(prompt, TextPrompt)
+        assert prompt.text == document[span.start : span.end]
+        assert prompt.head.num_tokens + prompt.num_tokens <= LIMIT
+    covered = {place for span in found.spans for place in range(span.start, span.end)}
+    assert all(place in covered or document[place].isspace() for place in range(len(document)))
+
+
+def test_prompt_is_shown_as_text(encoder: TextEncoder) -> None:
+    [found] = encoder.encode_pairs("query", ["one"])
+    assert encoder.view(found.prompts[0]).text == "query\none"

@@ -4,6 +4,7 @@ import json
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,14 @@ import pytest
 from tokenizers import Tokenizer
 
 from shortlist.errors import BadSetting, InputTooLong, InvalidInput, ModelRefused
-from shortlist.text.speller import Speller, _num_settled
+from shortlist.text.prompt import INSTRUCTIONS
+from shortlist.text.speller import Speller
 from shortlist.text.tokenizer import QwenEncoder
-from shortlist.types import Prompt, Task, TokenPrompt
+from shortlist.text.window import OVERLAP
+from shortlist.text.window import num_settled as settled_tokens
+from shortlist.types import Encoded, Overflow, Task, TokenPrompt
 from tests.support import qwen
+from tests.support.encoded import tokens
 from tests.support.fixtures import ModelFactory
 from tests.support.texts import AWKWARD, SCRIPTS, awkward_text
 
@@ -55,11 +60,6 @@ def edited(tokenizer_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Ca
         return path
 
     return edit
-
-
-def tokens(prompts: list[Prompt]) -> list[TokenPrompt]:
-    assert all(isinstance(one, TokenPrompt) for one in prompts)
-    return [one for one in prompts if isinstance(one, TokenPrompt)]
 
 
 # -- pairs --
@@ -130,27 +130,27 @@ def test_max_tokens_per_doc_below_one_is_refused(reranker: QwenEncoder) -> None:
 
 def test_document_that_may_not_be_cut_is_an_error_naming_it(reranker: QwenEncoder) -> None:
     with pytest.raises(InputTooLong) as caught:
-        reranker.encode_pairs("query", ["fine", "secret " * 1000], truncate=False)
+        reranker.encode_pairs("query", ["fine", "secret " * 1000], on_overflow=Overflow.ERROR)
     assert caught.value.param == "documents[1]"
     assert "secret" not in caught.value.message
 
 
 def test_cut_that_the_caller_asked_for_is_no_error(reranker: QwenEncoder) -> None:
-    [one] = tokens(reranker.encode_pairs("query", ["word " * 1000], truncate=False, max_tokens_per_doc=5))
+    [one] = tokens(reranker.encode_pairs("query", ["word " * 1000], on_overflow=Overflow.ERROR, max_tokens_per_doc=5))
     assert (one.num_tokens, one.is_truncated) == (14, True)
 
 
 def test_max_tokens_per_doc_beyond_the_room_does_not_excuse_a_cut(reranker: QwenEncoder) -> None:
     with pytest.raises(InputTooLong):
-        reranker.encode_pairs("query", ["word " * 1000], truncate=False, max_tokens_per_doc=4000)
+        reranker.encode_pairs("query", ["word " * 1000], on_overflow=Overflow.ERROR, max_tokens_per_doc=4000)
 
 
-@pytest.mark.parametrize("truncate", [True, False])
+@pytest.mark.parametrize("overflow", Overflow)
 @pytest.mark.parametrize("field", ["query", "instruction"])
-def test_query_and_instruction_are_never_cut(reranker: QwenEncoder, field: str, truncate: bool) -> None:
+def test_query_and_instruction_are_never_cut(reranker: QwenEncoder, field: str, overflow: Overflow) -> None:
     asked = {"query": "q", "instruction": "i"} | {field: "word " * 600}
     with pytest.raises(InputTooLong) as caught:
-        reranker.encode_pairs(asked["query"], ["d"], instruction=asked["instruction"], truncate=truncate)
+        reranker.encode_pairs(asked["query"], ["d"], instruction=asked["instruction"], on_overflow=overflow)
     assert caught.value.param == "query"
 
 
@@ -228,6 +228,107 @@ def test_embedder_does_not_rerank(embedder: QwenEncoder) -> None:
         embedder.encode_pairs("q", ["d"])
 
 
+# -- instructions by name --
+
+
+def test_framing_without_wishes_is_the_cards_default(reranker: QwenEncoder) -> None:
+    framing = reranker.framing()
+    assert (framing.template, framing.preset) == ("qwen3-rerank/1", "web-search")
+    assert framing.instruction == "Given a web search query, retrieve relevant passages that answer the query"
+
+
+def test_every_preset_has_an_instruction_of_its_own(reranker: QwenEncoder) -> None:
+    found = {name: reranker.framing(preset=name) for name in INSTRUCTIONS}
+    assert {framing.preset for framing in found.values()} == set(INSTRUCTIONS)
+    assert len({framing.instruction for framing in found.values()}) == len(INSTRUCTIONS) >= 4
+
+
+def test_own_instruction_is_called_custom(reranker: QwenEncoder) -> None:
+    framing = reranker.framing(instruction="Find it")
+    assert (framing.preset, framing.instruction) == ("custom", "Find it")
+
+
+@pytest.mark.parametrize("wish", [{"preset": "canary"}, {"preset": "code-search", "instruction": "Find it"}])
+def test_preset_that_cannot_be_meant_is_refused_with_the_choices(reranker: QwenEncoder, wish: dict[str, str]) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        reranker.framing(**wish)
+    assert caught.value.param == "preset"
+    assert "canary" not in caught.value.message
+
+
+# -- long documents in windows --
+
+
+def windows_of(encoder: QwenEncoder, document: str, size: int | None = None) -> Encoded:
+    [found] = encoder.encode_pairs("query", [document], on_overflow=Overflow.CHUNK, max_tokens_per_doc=size)
+    return found
+
+
+def test_document_that_fits_is_read_in_one_piece(reranker: QwenEncoder) -> None:
+    found = windows_of(reranker, "short")
+    assert (len(found.prompts), found.spans, found.is_truncated) == (1, (), False)
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 40, None])
+@pytest.mark.parametrize("name", [*SCRIPTS, "run", "spaces"])
+def test_windows_are_what_cutting_the_rest_would_give(reranker: QwenEncoder, name: str, size: int | None) -> None:
+    document = {"run": "x" * 9000, "spaces": ("word" + " " * 500 + "word\n\n" * 40) * 8}.get(name) or SCRIPTS[name] * 60
+    found = windows_of(reranker, document, size)
+    assert not found.is_truncated
+    assert found.num_tokens == found.num_tokens_total
+    for prompt, span in zip(found.prompts, found.spans, strict=True):
+        assert isinstance(prompt, TokenPrompt)
+        [official] = tokens(reranker.encode_pairs("query", [document[span.start :]], max_tokens_per_doc=size))
+        assert prompt.ids.tolist() == official.ids.tolist()
+
+
+@pytest.mark.parametrize("size", [2, 7, 40])
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_windows_cover_the_whole_text_and_overlap(reranker: QwenEncoder, name: str, size: int) -> None:
+    document = SCRIPTS[name] * 8
+    spans = windows_of(reranker, document, size).spans
+    assert spans[0].start == 0
+    assert spans[-1].end == len(document)
+    for one, following in pairwise(spans):
+        assert one.start < following.start
+        gap = document[one.end : following.start]
+        assert not gap.strip(), "only white space may be left between windows"
+        if size >= OVERLAP:
+            assert following.start < one.end
+
+
+def test_windows_begin_at_words_where_they_can(reranker: QwenEncoder) -> None:
+    document = "several ordinary words that stand in a row " * 60
+    for span in windows_of(reranker, document, 40).spans[1:]:
+        assert document[span.start - 1] == " "
+        assert document[span.start] != " "
+
+
+def test_totals_are_counted_when_they_are_wanted(reranker: QwenEncoder) -> None:
+    document = "word " * 5000
+    [quick] = reranker.encode_pairs("query", [document])
+    [counted] = reranker.encode_pairs("query", [document], with_totals=True)
+    assert quick.num_tokens_total is None
+    assert counted.num_tokens_total == len(reranker._speller.frame_ids(" " + document))
+    assert quick.num_tokens == counted.num_tokens < counted.num_tokens_total
+    assert tokens([quick])[0].ids.tolist() == tokens([counted])[0].ids.tolist()
+
+
+# -- a prompt for people --
+
+
+def test_view_shows_every_part_with_its_ids(reranker: QwenEncoder) -> None:
+    [found] = reranker.encode_pairs("what", ["a <think> b"])
+    view = reranker.view(found.prompts[0])
+    assert list(view.parts) == ["prefix", "query", "document", "suffix"]
+    assert [len(view.parts[name]) for name in ("prefix", "suffix")] == [39, 9]
+    assert [token.id for token in view.parts["suffix"]] == SUFFIX
+    assert view.parts["suffix"][-1].text == "\n\n"
+    assert view.text.endswith(
+        "<Query>: what\n<Document>: a <think> b<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
+    )
+
+
 # -- control tokens --
 
 
@@ -242,13 +343,13 @@ def test_control_token_in_user_text_is_plain_characters(reranker: QwenEncoder, t
 def test_official_mode_makes_them_control_tokens(official: QwenEncoder, token: str) -> None:
     [one] = tokens(official.encode_pairs("q", [token]))
     assert one.ids.tolist() == [220, END + qwen.ADDED.index(token), *SUFFIX]
-    assert official.num_neutralised == 0
+    assert official.encode_pairs("q", [token])[0].num_neutralised == 0
 
 
 def test_neutralised_tokens_are_counted(tokenizer_path: Path) -> None:
     encoder = QwenEncoder(tokenizer_path, task=Task.RERANK, max_model_len=512)
-    encoder.encode_pairs("<think>", ["<|im_end|><|im_start|>", "clean < text", "</tool_call>"])
-    assert encoder.num_neutralised == 4
+    found = encoder.encode_pairs("<think>", ["<|im_end|><|im_start|>", "clean < text", "</tool_call>"])
+    assert [each.num_neutralised for each in found] == [3, 0, 1]
 
 
 def test_added_tokens_inside_the_vocabulary_are_neutralised_too(edited: Callable[..., Path]) -> None:
@@ -313,7 +414,7 @@ def test_tokens_called_settled_are_those_of_the_whole_text_wherever_it_is_cut(
         whole = tokenizer.encode(text, add_special_tokens=False).ids
         for cut in range(1, len(text)):
             start = tokenizer.encode(text[:cut], add_special_tokens=False)
-            settled = start.ids[: _num_settled(start, cut)]
+            settled = start.ids[: settled_tokens(start, cut)]
             assert settled == whole[: len(settled)], (text[:cut], text[cut:])
             num_settled += len(settled)
     assert num_settled > 10_000
@@ -439,10 +540,8 @@ def test_frame_version_is_part_of_the_fingerprint(tokenizer_path: Path, monkeypa
 def test_threads_do_not_disturb_each_other(reranker: QwenEncoder) -> None:
     texts = [*SCRIPTS.values()] * 4
     alone = [tokens(reranker.encode_pairs(text, [text[::-1], "<think>"]))[0].ids.tolist() for text in texts]
-    before = reranker.num_neutralised
     with ThreadPoolExecutor(8) as pool:
         together = list(
             pool.map(lambda text: tokens(reranker.encode_pairs(text, [text[::-1], "<think>"]))[0].ids.tolist(), texts)
         )
     assert together == alone
-    assert reranker.num_neutralised == before + len(texts)

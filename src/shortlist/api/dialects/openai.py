@@ -50,6 +50,7 @@ class EmbeddingsRequest(Body):
     )
     dimensions: Count = Field(default=None, description="Cut vectors to this many dimensions; the model's own if absent or 0.")
     instruction: str | None = Field(default=None, description="The instruction for queries; implies that these are queries.")
+    preset: str | None = Field(default=None, description="The name of an instruction that the server knows.")
     input_type: str | None = Field(default=None, description="query or document; documents carry no instruction.")
     task_hint: str | None = Field(default=None, alias="task", description="retrieval.query or retrieval.passage.")
     prompt_name: str | None = Field(default=None, description="query or document.")
@@ -64,6 +65,7 @@ class EmbeddingsRequest(Body):
             model=self.model,
             is_query=bool(hints & QUERY_HINTS),
             instruction=self.instruction or None,
+            preset=self.preset or None,
             dimensions=self.dimensions or None,
             truncate=self.truncation is not False,
             timeout_s=None if self.timeout_ms is None else self.timeout_ms / 1000,

@@ -11,7 +11,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from shortlist.api.dialects.fields import Body, Count, Documents, Json, Query
-from shortlist.types import Ranked, RerankOutcome, RerankTask
+from shortlist.types import Overflow, Ranked, Reading, RerankOutcome, RerankTask
 
 SEARCH_UNIT_DOCUMENTS = 100
 """One billed search unit is a query with up to this many documents. Source: docs.cohere.com, pricing of rerank."""
@@ -38,10 +38,21 @@ class RerankRequest(Body):
     return_documents: bool | None = Field(default=None, description="Whether results carry their text; yes if absent.")
     instruction: str | None = Field(default=None, description="What counts as relevant; the model's default if absent.")
     instruct: str | None = Field(default=None, description="Another spelling of instruction.")
+    preset: str | None = Field(default=None, description="The name of an instruction that the server knows.")
     chat_template_kwargs: ChatTemplateArguments | None = Field(default=None, description="May hold the instruction.")
     max_tokens_per_doc: Count = Field(default=None, description="Cut every document to this many tokens; 0 means no cut.")
-    truncation: bool | None = Field(default=None, description="false: a document that is too long is an error, not cut.")
+    truncation: bool | None = Field(default=None, description="false is another spelling of on_overflow: error.")
+    on_overflow: Overflow | None = Field(
+        default=None,
+        description="A document that is too long: truncate its end, chunk it into windows of which the best counts, or error.",
+    )
     raw_scores: bool | None = Field(default=None, description="true: return log-odds (or cosines) instead of 0..1.")
+    return_logits: bool | None = Field(
+        default=None, description="true: return the log-odds (or cosines) of the results beside them, as `logits`."
+    )
+    return_details: bool | None = Field(
+        default=None, description="true: say of every document how many of its tokens were read, as `details`."
+    )
     timeout_ms: int | None = Field(default=None, gt=0, description="Give up after this many milliseconds.")
 
     def task(self) -> RerankTask:
@@ -51,14 +62,16 @@ class RerankRequest(Body):
             documents=tuple(self.documents),
             model=self.model,
             instruction=self._instruction(),
+            preset=self.preset or None,
             top_n=self.top_n or None,
-            truncate=self.truncation is not False,
+            on_overflow=self._on_overflow(),
             max_tokens_per_doc=self.max_tokens_per_doc or None,
+            with_totals=self.return_details is True,
             timeout_s=None if self.timeout_ms is None else self.timeout_ms / 1000,
         )
 
     def answer(self, outcome: RerankOutcome, *, request_id: str) -> Json:
-        """Return the superset answer; additions stand at the top level and only when there is something to say."""
+        """Return the superset answer; what only we say stands at the top level, and only when there is something to say."""
         tokens = outcome.usage.num_tokens
         units = -(-len(self.documents) // SEARCH_UNIT_DOCUMENTS)
         body: dict[str, object] = {
@@ -73,11 +86,28 @@ class RerankRequest(Body):
                 "tokens": {"input_tokens": tokens, "output_tokens": 0},
             },
         }
+        return {**body, **self._additions(outcome)}
+
+    def _additions(self, outcome: RerankOutcome) -> dict[str, object]:
+        framing, readings = outcome.framing, outcome.readings
+        additions: dict[str, object] = {"prompt": {"template": framing.template, "preset": framing.preset}}
+        if self.return_logits:
+            additions["logits"] = [ranked.raw_score for ranked in outcome.results]
+        if self.return_details:
+            additions["details"] = [_details(index, reading) for index, reading in enumerate(readings) if reading is not None]
         if outcome.truncated:
-            body["truncated_documents"] = list(outcome.truncated)
+            additions["truncated_documents"] = outcome.truncated
+        chunks = [_chunks(index, reading) for index, reading in enumerate(readings) if reading is not None and reading.best]
+        if chunks:
+            additions["chunked_documents"] = chunks
         if outcome.failed:
-            body["failed_documents"] = [{"index": each.index, "message": each.error.message} for each in outcome.failed]
-        return body
+            additions["failed_documents"] = [{"index": each.index, "message": each.error.message} for each in outcome.failed]
+        return additions
+
+    def _on_overflow(self) -> Overflow:
+        if self.on_overflow is not None:
+            return self.on_overflow
+        return Overflow.ERROR if self.truncation is False else Overflow.TRUNCATE
 
     def _instruction(self) -> str | None:
         of_template = self.chat_template_kwargs.instruction if self.chat_template_kwargs else None
@@ -89,3 +119,18 @@ class RerankRequest(Body):
         if self.return_documents is not False:
             result["document"] = {"text": self.documents[ranked.index]}
         return result
+
+
+def _details(index: int, reading: Reading) -> Json:
+    return {
+        "index": index,
+        "tokens_used": reading.num_tokens,
+        "tokens_total": reading.num_tokens_total,
+        "truncated": reading.is_truncated,
+    }
+
+
+def _chunks(index: int, reading: Reading) -> Json:
+    assert reading.best is not None, "Only what was read in windows has a best one. This is a bug."
+    best = {"start": reading.best.start, "end": reading.best.end}
+    return {"index": index, "num_chunks": reading.num_windows, "best_chunk": best}

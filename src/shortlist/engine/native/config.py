@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,8 +59,8 @@ class Qwen3Config:
             max_positions=fields.count("max_position_embeddings"),
             norm_eps=fields.positive("rms_norm_eps", fields.get("rms_norm_eps", 1e-6)),
             rope_theta=_rope_theta(fields),
-            is_tied=fields.get("tie_word_embeddings", False) is True,
-            is_classifier=_CLASSIFIER in fields.get("architectures", ()),
+            is_tied=fields.flag("tie_word_embeddings"),
+            is_classifier=_CLASSIFIER in fields.words("architectures"),
         )
         if config.num_heads % config.num_kv_heads:
             raise fields.refusal("num_key_value_heads", "does not divide num_attention_heads")
@@ -85,8 +86,20 @@ class _Fields:
             raise self.refusal(name, "is not a positive whole number")
         return value
 
+    def flag(self, name: str) -> bool:
+        value = self.get(name, default=False)
+        if not isinstance(value, bool):
+            raise self.refusal(name, "is neither true nor false")
+        return value
+
+    def words(self, name: str) -> list[str]:
+        value = self.get(name, [])
+        if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
+            raise self.refusal(name, "is not a list of words")
+        return value
+
     def positive(self, name: str, value: object) -> float:
-        if not isinstance(value, int | float) or not value > 0:
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= sys.float_info.max:
             raise self.refusal(name, "is not a positive number")
         return float(value)
 
@@ -97,7 +110,7 @@ class _Fields:
 def _load(path: Path) -> Mapping[str, Any]:
     try:
         fields = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelRefused(f"{path} cannot be read as JSON.") from error
     if not isinstance(fields, dict):
         raise ModelRefused(f"{path} is not a JSON object.")
@@ -118,10 +131,9 @@ def _refuse_unknown(fields: _Fields) -> None:
         is_needed = name == "model_type"
         if value not in allowed and (value is not None or is_needed):
             raise fields.refusal(name, "is not implemented by the native engine")
-    if any(kind != "full_attention" for kind in fields.get("layer_types", ())):
+    if any(kind != "full_attention" for kind in fields.words("layer_types")):
         raise fields.refusal("layer_types", "has layers other than full_attention, which the native engine does not implement")
-    architectures = fields.get("architectures", ())
-    if not (_CAUSAL | {_CLASSIFIER}).intersection(architectures):
+    if not (_CAUSAL | {_CLASSIFIER}).intersection(fields.words("architectures")):
         raise fields.refusal("architectures", "names none that the native engine implements")
 
 

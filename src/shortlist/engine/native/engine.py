@@ -13,20 +13,20 @@ import logging
 import queue
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 import torch
 
-from shortlist.engine.base import EngineInfo, ScoreScale
+from shortlist.engine.base import EngineInfo, ScoreScale, content_name
 from shortlist.engine.device import pick_device, pick_dtype
 from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.qwen3 import Qwen3
 from shortlist.engine.native.runner import Runner
-from shortlist.engine.native.weights import ANSWER_IDS, digest, load_weights
+from shortlist.engine.native.weights import ANSWER_IDS, load_weights
 from shortlist.errors import BadSetting, EngineError, EngineOutOfMemory, EngineUnavailable, ServiceError
 from shortlist.types import Batch, Task, Value, Vector
 
@@ -46,11 +46,20 @@ class BatchRunner(Protocol):
         """Return one value per item, in the batch's order."""
         ...
 
+    def explain(self, batch: Batch) -> list[Mapping[str, float]]:
+        """Return the logits that every item's score is made of, by name."""
+        ...
+
+
+Compute = Callable[[BatchRunner, Batch], list[Any]]
+"""What to do with a batch, on the device thread."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Job:
     batch: Batch
-    result: Future[list[Value]]
+    compute: Compute
+    result: Future[list[Any]]
 
 
 class NativeEngine:
@@ -80,8 +89,18 @@ class NativeEngine:
         device: str = "auto",
         dtype: str = "auto",
         answer_ids: tuple[int, int] = ANSWER_IDS,
+        digest: str | None = None,
     ) -> NativeEngine:
-        """Return an engine for the model in `folder`; takes as long as reading the weights twice.
+        """Return an engine for the model in `folder`.
+
+        Args:
+            folder: Holds the configuration and the weights.
+            task: What it is to do.
+            max_model_len: Longest prompt in tokens.
+            device: cpu, cuda, cuda:N, or auto.
+            dtype: float32, bfloat16, float16, or auto.
+            answer_ids: Token ids of "yes" and "no".
+            digest: Names the bytes in the folder; see `content_name`.
 
         Raises:
             ModelRefused: the folder does not hold a model that this engine computes.
@@ -95,7 +114,7 @@ class NativeEngine:
         weights = load_weights(folder, config, task=task, dtype=compute, device=place, answer_ids=answer_ids)
         spelled = str(compute).removeprefix("torch.")
         info = EngineInfo(
-            fingerprint=f"native{ENGINE_VERSION}-torch{torch.__version__}-{place.type}-{spelled}-{digest(folder)}",
+            fingerprint=f"native{ENGINE_VERSION}-torch{torch.__version__}-{place.type}-{spelled}-{content_name(digest)}",
             tasks=frozenset({task}),
             max_model_len=max_model_len,
             model_limit=config.max_positions,
@@ -118,11 +137,15 @@ class NativeEngine:
 
     async def score(self, batch: Batch) -> Sequence[float]:
         """Return the log-odds of relevance of every item. See `Engine`."""
-        return cast("list[float]", await self._submit(batch, Task.RERANK))
+        return cast("list[float]", await self._submit(batch, Task.RERANK, _run))
 
     async def embed(self, batch: Batch) -> Sequence[Vector]:
         """Return a unit vector for every item. See `Engine`."""
-        return cast("list[Vector]", await self._submit(batch, Task.EMBED))
+        return cast("list[Vector]", await self._submit(batch, Task.EMBED, _run))
+
+    async def explain(self, batch: Batch) -> Sequence[Mapping[str, float]]:
+        """Return the logits `yes` and `no` of every item, or `score` of a model with one output. See `Engine`."""
+        return await self._submit(batch, Task.RERANK, _explain)
 
     def close(self) -> None:
         """Stop the thread after the batch it is computing, fail those that wait, and free the model.
@@ -136,10 +159,10 @@ class NativeEngine:
 
     # -- on the event loop --
 
-    async def _submit(self, batch: Batch, task: Task) -> list[Value]:
+    async def _submit(self, batch: Batch, task: Task, compute: Compute) -> list[Any]:
         if task not in self._info.tasks or batch.task is not task:
             raise EngineError(f"This engine was asked to {task.value}, which is not what it or the batch is for.")
-        job = _Job(batch, Future())
+        job = _Job(batch, compute, Future())
         with self._lock:
             if self._gone is not None:
                 raise EngineUnavailable(self._gone.message)
@@ -178,7 +201,7 @@ class NativeEngine:
         if not job.result.set_running_or_notify_cancel():
             return
         try:
-            outcome = self._attempt(job.batch)
+            outcome = self._attempt(job)
         except BaseException as error:
             failure = EngineUnavailable(f"The engine's device thread died ({type(error).__name__}).")
             self._leave(failure)
@@ -189,7 +212,7 @@ class NativeEngine:
         else:
             job.result.set_result(outcome)
 
-    def _attempt(self, batch: Batch) -> list[Value] | ServiceError:
+    def _attempt(self, job: _Job) -> list[Any] | ServiceError:
         """Return the values, or the error that is the batch's own.
 
         Errors are made after their `except`, by which time the frames that held the batch's tensors are gone.
@@ -201,7 +224,7 @@ class NativeEngine:
             raise RuntimeError("The device thread outlived its model. This is a bug.")
         problem = ""
         try:
-            return self._runner.run(batch)
+            return job.compute(self._runner, job.batch)
         except torch.AcceleratorError:
             raise
         except ServiceError as error:
@@ -212,11 +235,19 @@ class NativeEngine:
             is_memory = _is_cpu_out_of_memory(error)
             problem = type(error).__name__
             if not is_memory:
-                logger.exception("A batch of %d items could not be computed.", len(batch.items))
+                logger.exception("A batch of %d items could not be computed.", len(job.batch.items))
         if is_memory:
             _free_device_memory()
-            return EngineOutOfMemory(f"A batch of {batch.num_tokens} tokens did not fit into the device's memory.")
+            return EngineOutOfMemory(f"A batch of {job.batch.num_tokens} tokens did not fit into the device's memory.")
         return EngineError(f"The batch could not be computed ({problem}).")
+
+
+def _run(runner: BatchRunner, batch: Batch) -> list[Value]:
+    return runner.run(batch)
+
+
+def _explain(runner: BatchRunner, batch: Batch) -> list[Mapping[str, float]]:
+    return runner.explain(batch)
 
 
 def _next_or_none(jobs: queue.SimpleQueue[_Job | None]) -> _Job | None:

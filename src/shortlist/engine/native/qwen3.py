@@ -7,8 +7,8 @@ of files, requests or what the states are used for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 import torch
@@ -49,13 +49,15 @@ class Qwen3Weights:
     """A whole model.
 
     Shapes:
-        embedding: [vocabulary, W]; norm: [W] fp32; answer: [W] fp32, for rerankers only.
+        embedding: [vocabulary, W]; norm: [W] fp32; answer: [W] fp32, for rerankers only; answers: each [W] fp32, the rows
+        that `answer` is made of, by name.
     """
 
     embedding: Tensor
     layers: tuple[LayerWeights, ...]
     norm: Tensor
     answer: Tensor | None = None
+    answers: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class Qwen3:

@@ -5,7 +5,7 @@ Knows the batch and the model; knows nothing of threads, event loops or requests
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,6 +67,15 @@ class Runner:
             found = _vectors(states_BW) if batch.task is Task.EMBED else self._log_odds(states_BW)
         values: dict[int, Value] = dict(zip(pack.order, found, strict=True))
         return [values[index] for index in range(len(batch.items))]
+
+    def explain(self, batch: Batch) -> list[Mapping[str, float]]:
+        """Return the logits that every item's score is made of, by name, in the batch's order. Raises as `run`."""
+        pack = self._pack(batch)
+        with torch.inference_mode():
+            states_BW = self._states(pack)
+            logits = {name: (states_BW * row_W).sum(-1).tolist() for name, row_W in self._model.weights.answers.items()}
+        places = {item: row for row, item in enumerate(pack.order)}
+        return [{name: float(row[places[item]]) for name, row in logits.items()} for item in range(len(batch.items))]
 
     def _states(self, pack: Pack) -> Tensor:
         device = self._model.device

@@ -6,10 +6,8 @@ converted to one-output classifiers, and embedders. Reads no other file format; 
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,7 +26,9 @@ ANSWER_IDS: Final = (9693, 2152)
 _INDEX: Final = "model.safetensors.index.json"
 _SINGLE: Final = "model.safetensors"
 _FLOATS: Final = frozenset({torch.float32, torch.bfloat16, torch.float16})
-_HASH_BLOCK_BYTES: Final = 32 * 2**20
+_HEAD: Final = "lm_head.weight"
+_DERIVED: Final = ".rotary_emb.inv_freq"
+"""Computed from config.json, but stored by old releases of transformers."""
 
 
 class Checkpoint:
@@ -47,8 +47,8 @@ class Checkpoint:
         self._dtype = dtype
         self._device = device
         self._folder = folder
-        self._files = {path: _open(path) for path in weight_files(folder)}
-        self._where = {name: file for file in self._files.values() for name in file.keys()}  # noqa: SIM118 - no mapping
+        self._where = _by_name({path: _open(path) for path in weight_files(folder)})
+        self._read: set[str] = set()
 
     def __contains__(self, name: str) -> bool:
         return name in self._where
@@ -65,14 +65,27 @@ class Checkpoint:
         """Return one row of a matrix in fp32, on the device."""
         return self._checked(name, shape)[row].to(device=self._device, dtype=torch.float32)
 
+    def refusal(self, why: str) -> ModelRefused:
+        """Return the refusal of this folder for a reason of the caller's."""
+        return ModelRefused(f"{self._folder}: {why}.")
+
+    def refuse_rest(self, *allowed: str) -> None:
+        """Refuse tensors that nobody asked for: config.json describes another model than the weights are of."""
+        rest = sorted(self._where.keys() - self._read - set(allowed))
+        strange = [name for name in rest if not name.endswith(_DERIVED)]
+        if strange:
+            others = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
+            raise self.refusal(f"config.json does not account for {strange[0]}{others} in the weights")
+
     def _checked(self, name: str, shape: tuple[int, ...]) -> Tensor:
         if name not in self._where:
-            raise ModelRefused(f"{self._folder}: the weights lack {name}.")
+            raise self.refusal(f"the weights lack {name}, which config.json asks for")
+        self._read.add(name)
         tensor: Tensor = self._where[name].get_tensor(name)
         if tuple(tensor.shape) != shape:
-            raise ModelRefused(f"{self._folder}: {name} is {list(tensor.shape)}, but config.json makes it {list(shape)}.")
+            raise self.refusal(f"{name} is {list(tensor.shape)}, but config.json makes it {list(shape)}")
         if tensor.dtype not in _FLOATS:
-            raise ModelRefused(f"{self._folder}: {name} is {tensor.dtype}; quantised weights are not implemented.")
+            raise self.refusal(f"{name} is {tensor.dtype}; quantised weights are not implemented")
         return tensor
 
 
@@ -96,16 +109,21 @@ def load_weights(
         answer_ids: Token ids of "yes" and "no".
 
     Raises:
-        ModelRefused: a tensor is missing, of the wrong shape or quantised, or the files are not readable safetensors.
+        ModelRefused: a tensor is missing, left over, of the wrong shape or quantised, or the files are not readable
+            safetensors.
     """
     files = Checkpoint(folder, dtype=dtype, device=device)
     prefix = "model." if "model.embed_tokens.weight" in files else ""
-    return Qwen3Weights(
+    answers = _answers(files, prefix, config, answer_ids) if task is Task.RERANK else {}
+    weights = Qwen3Weights(
         embedding=files.matrix(f"{prefix}embed_tokens.weight", config.vocab_size, config.hidden_size),
         layers=tuple(_layer(files, f"{prefix}layers.{n}.", config) for n in range(config.num_layers)),
         norm=files.fp32(f"{prefix}norm.weight", config.hidden_size),
-        answer=_answer(files, prefix, config, answer_ids) if task is Task.RERANK else None,
+        answer=_direction(answers) if answers else None,
+        answers=answers,
     )
+    files.refuse_rest(_HEAD)  # embedders have no use for it, and tied rerankers have just seen that it is a copy
+    return weights
 
 
 def _layer(files: Checkpoint, at: str, config: Qwen3Config) -> LayerWeights:
@@ -126,13 +144,29 @@ def _layer(files: Checkpoint, at: str, config: Qwen3Config) -> LayerWeights:
     )
 
 
-def _answer(files: Checkpoint, prefix: str, config: Qwen3Config, answer_ids: tuple[int, int]) -> Tensor:
-    """Return the one direction whose product with a final state is logit(yes) - logit(no)."""
+def _answers(files: Checkpoint, prefix: str, config: Qwen3Config, answer_ids: tuple[int, int]) -> dict[str, Tensor]:
+    """Return the rows whose products with a final state are the logits that a score is made of."""
     if config.is_classifier:
-        return files.fp32_row("score.weight", 0, 1, config.hidden_size)
-    head = f"{prefix}embed_tokens.weight" if config.is_tied else "lm_head.weight"
+        return {"score": files.fp32_row("score.weight", 0, 1, config.hidden_size)}
+    if max(answer_ids) >= config.vocab_size:
+        raise files.refusal(f"its tokenizer's yes and no are {answer_ids}, but config.json has {config.vocab_size} tokens")
+    embedding = f"{prefix}embed_tokens.weight"
+    answers = _rows(files, embedding if config.is_tied else _HEAD, config, answer_ids)
+    if config.is_tied and _HEAD in files:
+        copies = _rows(files, _HEAD, config, answer_ids)
+        if not all(torch.equal(answers[name], copies[name]) for name in answers):
+            raise files.refusal(f"config.json says that {_HEAD} is {embedding} (tie_word_embeddings), but they differ")
+    return answers
+
+
+def _rows(files: Checkpoint, head: str, config: Qwen3Config, answer_ids: tuple[int, int]) -> dict[str, Tensor]:
     yes_W, no_W = (files.fp32_row(head, row, config.vocab_size, config.hidden_size) for row in answer_ids)
-    return yes_W - no_W
+    return {"yes": yes_W, "no": no_W}
+
+
+def _direction(answers: Mapping[str, Tensor]) -> Tensor:
+    """Return the one direction whose product with a final state is the score: logit(yes) - logit(no), where there are two."""
+    return answers["score"] if "score" in answers else answers["yes"] - answers["no"]
 
 
 # -- files --------------------------------------------------------------------------------------------------------------
@@ -167,27 +201,12 @@ def _open(path: Path) -> Any:
         raise ModelRefused(f"{path} is not a readable safetensors file.") from error
 
 
-def digest(folder: Path) -> str:
-    """Return a hash of the configuration and every byte of the weights, in hex.
-
-    Exact on purpose: two replicas may share one score cache, and a sampled hash would let a changed weight answer with
-    old scores. Blocks are hashed in parallel, at several GB/s on a few cores, from the page cache that loading has just
-    filled; the digest is the hash of the block hashes.
-
-    Raises:
-        ModelRefused: as `weight_files`.
-    """
-    total = hashlib.sha256((folder / "config.json").read_bytes())
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for path in weight_files(folder):
-            starts = range(0, path.stat().st_size, _HASH_BLOCK_BYTES)
-            total.update(str(path.stat().st_size).encode())
-            for block in pool.map(lambda start, path=path: _block_hash(path, start), starts):
-                total.update(block)
-    return total.hexdigest()
-
-
-def _block_hash(path: Path, start: int) -> bytes:
-    with path.open("rb") as file:
-        file.seek(start)
-        return hashlib.sha256(file.read(_HASH_BLOCK_BYTES)).digest()
+def _by_name(files: Mapping[Path, Any]) -> dict[str, Any]:
+    """Return the file that holds each tensor."""
+    where: dict[str, Any] = {}
+    for path, file in files.items():
+        names = set(file.keys())
+        if not names.isdisjoint(where):
+            raise ModelRefused(f"{path} holds {min(names & where.keys())} a second time; remove files of another download.")
+        where |= dict.fromkeys(names, file)
+    return where

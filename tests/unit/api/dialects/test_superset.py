@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from shortlist.api.dialects.superset import RerankRequest
 from shortlist.errors import EngineError, InvalidInput
-from shortlist.types import Failed, Ranked, RerankOutcome, Timing, Usage
+from shortlist.types import Failed, Framing, Overflow, Ranked, Reading, RerankOutcome, Span, Timing, Usage
 
 PLAIN = {"query": "q", "documents": ["a", "b", "c"]}
 
@@ -21,7 +21,8 @@ def outcome(**changes: object) -> RerankOutcome:
         "model": "served",
         "results": [Ranked(2, 0.9, 2.2), Ranked(0, 0.1, -2.2)],
         "failed": [],
-        "truncated": [],
+        "readings": [Reading(3, 3), Reading(4, 9, is_truncated=False), Reading(5, 5)],
+        "framing": Framing(template="t/1", preset="web-search", instruction="find"),
         "usage": Usage(30),
         "timing": Timing(),
     }
@@ -31,7 +32,8 @@ def outcome(**changes: object) -> RerankOutcome:
 def test_plain_request_uses_defaults() -> None:
     task = read().task()
     assert (task.query, task.documents) == ("q", ("a", "b", "c"))
-    assert (task.model, task.instruction, task.top_n, task.truncate, task.timeout_s) == (None, None, None, True, None)
+    assert (task.model, task.instruction, task.top_n, task.timeout_s) == (None, None, None, None)
+    assert task.on_overflow is Overflow.TRUNCATE
 
 
 def test_null_is_a_default_everywhere() -> None:
@@ -71,6 +73,9 @@ def test_rank_fields_are_joined_in_the_given_order() -> None:
         ({"documents": ["a", None]}, "documents[1]"),
         ({"documents": ["a", 5]}, "documents[1]"),
         ({"documents": [{"title": "a"}]}, "documents[0]"),
+        ({"documents": [{"text": 5}]}, "documents[0]"),
+        ({"documents": [{"content": [{"type": "text", "text": 5}]}]}, "documents[0]"),
+        ({"query": {"text": None}}, "query"),
         ({"documents": [{"image": "data"}]}, "documents[0]"),
         ({"documents": [{"content": [{"type": "image_url"}]}]}, "documents[0]"),
         ({"documents": [{"title": 5}], "rank_fields": ["title"]}, "documents[0]"),
@@ -112,7 +117,7 @@ def test_instruction_has_synonyms(fields: dict[str, object]) -> None:
 
 def test_truncation_and_timeout_reach_the_task() -> None:
     task = read(truncation=False, timeout_ms=1500, max_tokens_per_doc=7).task()
-    assert (task.truncate, task.timeout_s, task.max_tokens_per_doc) == (False, 1.5, 7)
+    assert (task.on_overflow, task.timeout_s, task.max_tokens_per_doc) == (Overflow.ERROR, 1.5, 7)
 
 
 def test_answer_ranks_in_order_with_exactly_the_allowed_keys() -> None:
@@ -123,7 +128,8 @@ def test_answer_ranks_in_order_with_exactly_the_allowed_keys() -> None:
     ]
     assert body["id"] == "rerank-1"
     assert body["usage"] == {"prompt_tokens": 30, "total_tokens": 30}
-    assert set(body) == {"id", "object", "model", "results", "usage", "meta"}
+    assert set(body) == {"id", "object", "model", "results", "usage", "meta", "prompt"}
+    assert body["prompt"] == {"template": "t/1", "preset": "web-search"}
 
 
 @pytest.mark.parametrize(
@@ -147,9 +153,11 @@ def test_requested_name_is_echoed() -> None:
 
 
 def test_truth_about_documents_stands_at_the_top_level() -> None:
-    changed = outcome(truncated=[1], failed=[Failed(1, EngineError("poison"))])
+    changed = outcome(
+        readings=[Reading(3, 9, is_truncated=True), None, Reading(1, 1)], failed=[Failed(1, EngineError("poison"))]
+    )
     body = read().answer(changed, request_id="1")
-    assert body["truncated_documents"] == [1]
+    assert body["truncated_documents"] == [0]
     assert body["failed_documents"] == [{"index": 1, "message": "poison"}]
 
 
@@ -159,3 +167,31 @@ def test_search_units_are_billed_by_the_hundred(num_documents: int, units: int) 
     meta = body["meta"]
     assert isinstance(meta, dict)
     assert meta["billed_units"]["search_units"] == units
+
+
+@pytest.mark.parametrize("word", ["truncate", "chunk", "error"])
+def test_overflow_is_chosen_by_name(word: str) -> None:
+    assert read(on_overflow=word, truncation=False).task().on_overflow == word
+
+
+def test_log_odds_stand_beside_the_results_when_asked() -> None:
+    body = read(return_logits=True).answer(outcome(), request_id="1")
+    assert body["logits"] == [2.2, -2.2]
+    assert isinstance(body["results"], list)
+    assert [result["relevance_score"] for result in body["results"]] == [0.9, 0.1]
+
+
+def test_details_say_of_every_document_what_was_read() -> None:
+    task = read(return_details=True)
+    assert task.task().with_totals
+    body = task.answer(outcome(readings=[Reading(3, 9, is_truncated=True), None, Reading(1, 1)]), request_id="1")
+    assert body["details"] == [
+        {"index": 0, "tokens_used": 3, "tokens_total": 9, "truncated": True},
+        {"index": 2, "tokens_used": 1, "tokens_total": 1, "truncated": False},
+    ]
+
+
+def test_best_chunk_is_named_by_its_characters() -> None:
+    readings = [Reading(9, 9, num_windows=3, best=Span(4, 8)), Reading(1, 1), Reading(1, 1)]
+    body = read().answer(outcome(readings=readings), request_id="1")
+    assert body["chunked_documents"] == [{"index": 0, "num_chunks": 3, "best_chunk": {"start": 4, "end": 8}}]

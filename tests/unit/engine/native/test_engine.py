@@ -8,17 +8,16 @@ import logging
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from shortlist.engine.base import Engine, EngineInfo, ScoreScale
-from shortlist.engine.native.engine import NativeEngine, _Job
+from shortlist.engine.native.engine import NativeEngine, _Job, _run
 from shortlist.errors import BadSetting, EngineError, EngineOutOfMemory, EngineUnavailable, ModelRefused
 from shortlist.types import Batch, Task, Value
 from tests.support.fixtures import ModelFactory
@@ -43,6 +42,9 @@ class ScriptedRunner:
         self.num_runs += 1
         act = self.acts.pop(0) if len(self.acts) > 1 else self.acts[0]
         return list(act(batch))
+
+    def explain(self, batch: Batch) -> list[Mapping[str, float]]:
+        return [{"yes": 1.0, "no": 0.0} for _ in self.run(batch)]
 
 
 def fine(batch: Batch) -> list[Value]:
@@ -114,15 +116,16 @@ async def test_loaded_embedder_keeps_the_contract(make_model: ModelFactory) -> N
 
 
 def test_fingerprint_names_weights_dtype_and_version(make_model: ModelFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fingerprint(dtype: str = "float32", **asked: Any) -> str:
-        engine = NativeEngine.load(make_model(**asked), task=Task.RERANK, max_model_len=512, device="cpu", dtype=dtype)
+    def fingerprint(dtype: str = "float32", digest: str | None = "d1") -> str:
+        engine = NativeEngine.load(make_model(), task=Task.RERANK, max_model_len=512, device="cpu", dtype=dtype, digest=digest)
         engine.close()
         return engine.info.fingerprint
 
-    found = [fingerprint(), fingerprint(dtype="bfloat16"), fingerprint(seed=1)]
+    found = [fingerprint(), fingerprint(dtype="bfloat16"), fingerprint(digest="d2")]
     assert fingerprint() == found[0]
     monkeypatch.setattr("shortlist.engine.native.engine.ENGINE_VERSION", 2)
     assert len({*found, fingerprint()}) == 4
+    assert fingerprint(digest=None) != fingerprint(digest=None), "weights that nobody has read are nobody else's"
 
 
 def test_limit_beyond_the_models_positions_is_refused(make_model: ModelFactory) -> None:
@@ -281,7 +284,7 @@ def test_engine_says_it_is_gone_before_the_first_waiter_is_told(start: Callable[
     seen: list[bool] = []
     result: Future[list[Value]] = Future()
     result.add_done_callback(lambda _: seen.append(engine.is_alive))
-    engine._jobs.put(_Job(BATCH, result))
+    engine._jobs.put(_Job(BATCH, _run, result))
     assert isinstance(result.exception(10), EngineUnavailable)
     engine.close()
     assert seen == [False]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.qwen3 import rms_norm
@@ -72,6 +75,12 @@ def test_classifier_is_recognised(tmp_path: Path) -> None:
         ("vocab_size", None),
         ("num_hidden_layers", True),
         ("rms_norm_eps", -1.0),
+        ("rms_norm_eps", True),
+        ("rms_norm_eps", 10**400),
+        ("tie_word_embeddings", "true"),
+        ("architectures", "Qwen3ForCausalLM"),
+        ("architectures", [["Qwen3ForCausalLM"]]),
+        ("layer_types", 3),
         ("num_key_value_heads", 3),
         ("head_dim", 33),
     ],
@@ -101,6 +110,20 @@ def test_broken_configuration_is_refused(tmp_path: Path, content: str | None) ->
         (tmp_path / "config.json").write_text(content)
     with pytest.raises(ModelRefused, match=r"config\.json"):
         Qwen3Config.read(tmp_path)
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(field=st.sampled_from(sorted(qwen.config_of("reranker", qwen.SHAPES["tiny"], "float32", tied=True))), value=anything)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_value_in_any_field_is_read_or_refused(tmp_path: Path, field: str, value: Any) -> None:
+    with contextlib.suppress(ModelRefused):
+        Qwen3Config.read(write_config(tmp_path, **{field: value}))
 
 
 # -- the forward pass; its numbers are compared with transformers' in tests/parity --

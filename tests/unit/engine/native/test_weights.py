@@ -2,19 +2,22 @@ from __future__ import annotations
 
 import json
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.qwen3 import Qwen3Weights
-from shortlist.engine.native.weights import digest, load_weights, weight_files
+from shortlist.engine.native.weights import load_weights, weight_files
 from shortlist.errors import ModelRefused
 from shortlist.types import Task
 from tests.support import qwen
+from tests.support.fixtures import ModelFactory
 
 SHAPE = qwen.Shape(layers=1, hidden=16, heads=2, kv_heads=1, head_dim=8, intermediate=24, max_positions=64)
 VOCAB = 9700
@@ -202,45 +205,142 @@ def test_broken_index_is_refused(model_folder: Callable[..., Path], content: str
         weight_files(folder)
 
 
-# -- identity --
+# -- a configuration that lies --
 
 
-def test_digest_is_the_same_for_the_same_bytes(model_folder: Callable[..., Path]) -> None:
-    folder = model_folder(shards=2)
-    first = digest(folder)
-    assert digest(folder) == first
-    for path in weight_files(folder):
-        path.touch()
-    assert digest(folder) == first
+def lie(folder: Path, **fields: object) -> Path:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | fields))
+    return folder
 
 
-@pytest.mark.parametrize("position", [0.05, 0.5, 0.999])
-def test_digest_changes_with_any_byte(
-    model_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, position: float
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"vocab_size": VOCAB + 1}, "embed_tokens"),
+        ({"vocab_size": 2000}, "embed_tokens"),
+        ({"hidden_size": 8}, "embed_tokens"),
+        ({"num_hidden_layers": 2}, r"layers\.1\."),
+        ({"num_attention_heads": 4}, "q_proj"),
+        ({"num_attention_heads": 4, "head_dim": 4, "num_key_value_heads": 2}, "q_norm"),
+        ({"num_key_value_heads": 2}, "k_proj"),
+        ({"head_dim": 4}, "q_proj"),
+        ({"intermediate_size": 48}, "gate_proj"),
+        ({"tie_word_embeddings": False}, "lm_head"),
+        ({"architectures": ["Qwen3ForSequenceClassification"]}, r"score\.weight"),
+    ],
+)
+def test_lie_is_refused_and_named(model_folder: Callable[..., Path], fields: dict[str, object], named: str) -> None:
+    with pytest.raises(ModelRefused, match=named):
+        load(lie(model_folder(), **fields))
+
+
+def test_yes_and_no_beyond_the_vocabulary_are_refused(model_folder: Callable[..., Path]) -> None:
+    folder = model_folder()
+    config = Qwen3Config.read(folder)
+    with pytest.raises(ModelRefused, match="yes and no"):
+        load_weights(folder, config, task=Task.RERANK, dtype=torch.float32, device=torch.device("cpu"), answer_ids=(VOCAB, 1))
+
+
+@pytest.mark.parametrize("task", Task)
+def test_layers_that_the_configuration_leaves_out_are_not_dropped(model_folder: Callable[..., Path], task: Task) -> None:
+    second = torch.zeros(16)
+    with pytest.raises(ModelRefused, match=r"config\.json does not account for model\.layers\.1\.input_layernorm"):
+        load(model_folder(model__layers__1__input_layernorm__weight=second), task)
+
+
+def test_biases_that_the_configuration_denies_are_not_dropped(model_folder: Callable[..., Path]) -> None:
+    folder = model_folder(**{f"model__layers__0__self_attn__{name}_proj__bias": torch.zeros(16) for name in "qk"})
+    with pytest.raises(ModelRefused, match=r"k_proj\.bias and 1 more"):
+        load(folder)
+
+
+def test_classifier_that_calls_itself_a_language_model_is_refused(model_folder: Callable[..., Path]) -> None:
+    with pytest.raises(ModelRefused, match=r"score\.weight"):
+        load(lie(model_folder("seqcls"), architectures=["Qwen3ForCausalLM"]))
+
+
+def test_tied_head_that_is_another_matrix_is_refused(model_folder: Callable[..., Path]) -> None:
+    with pytest.raises(ModelRefused, match="tie_word_embeddings"):
+        load(lie(model_folder(tied=False), tie_word_embeddings=True))
+
+
+def test_tied_head_that_is_stored_twice_is_served(model_folder: Callable[..., Path]) -> None:
+    folder = model_folder(tied=False)
+    head = load_file(folder / "model.safetensors")["lm_head.weight"]
+    same = lie(model_folder(tied=False, model__embed_tokens__weight=head.clone()), tie_word_embeddings=True)
+    answer = load(same).answer
+    assert answer is not None
+    assert torch.equal(answer, head[qwen.YES] - head[qwen.NO])
+
+
+def test_embedder_does_not_care_for_the_head(model_folder: Callable[..., Path]) -> None:
+    assert load(lie(model_folder(tied=False), tie_word_embeddings=True), Task.EMBED).answer is None
+
+
+def test_positions_stored_by_old_releases_are_passed_over(model_folder: Callable[..., Path]) -> None:
+    load(model_folder(model__layers__0__self_attn__rotary_emb__inv_freq=torch.zeros(4)))
+
+
+@pytest.mark.parametrize("stored", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("claimed", ["float32", "bfloat16", "float16", "int4"])
+def test_dtype_is_read_from_the_weights_whatever_the_configuration_says(
+    model_folder: Callable[..., Path], stored: torch.dtype, claimed: str
 ) -> None:
-    monkeypatch.setattr("shortlist.engine.native.weights._HASH_BLOCK_BYTES", 10_000)
-    folder = model_folder()
-    first = digest(folder)
-    path = folder / "model.safetensors"
-    content = bytearray(path.read_bytes())
-    content[int(len(content) * position)] ^= 1
-    path.write_bytes(content)
-    assert digest(folder) != first
+    folder = lie(model_folder(), dtype=claimed, torch_dtype=claimed)
+    weights = {name: tensor.to(stored) for name, tensor in load_file(folder / "model.safetensors").items()}
+    qwen.save_weights(folder, weights)
+    read = load(folder)
+    assert read.embedding.dtype == torch.float32
+    assert torch.equal(read.embedding, weights["model.embed_tokens.weight"].float())
 
 
-def test_digest_changes_with_the_configuration(model_folder: Callable[..., Path]) -> None:
-    folder = model_folder()
-    first = digest(folder)
-    config = folder / "config.json"
-    config.write_text(config.read_text().replace("1000000.0", "10000.0"))
-    assert digest(folder) != first
-
-
-def test_digest_changes_when_shards_are_swapped(model_folder: Callable[..., Path]) -> None:
+def test_tensor_that_two_files_hold_is_refused(model_folder: Callable[..., Path]) -> None:
     folder = model_folder(shards=2)
-    before = digest(folder)
     one, other = weight_files(folder)
-    one.rename(folder / "kept")
-    other.rename(one)
-    (folder / "kept").rename(other)
-    assert digest(folder) != before
+    save_file({**load_file(one), **load_file(other)}, str(other))
+    with pytest.raises(ModelRefused, match=f"{other.name} holds .* a second time"):
+        load(folder)
+
+
+def test_index_that_puts_tensors_into_the_wrong_file_does_no_harm(model_folder: Callable[..., Path]) -> None:
+    folder = model_folder(shards=2)
+    index = folder / "model.safetensors.index.json"
+    expected = load(folder)
+    files = sorted({path.name for path in weight_files(folder)})
+    index.write_text(json.dumps({"weight_map": {"x": files[0], "y": files[1]}}))
+    assert torch.equal(load(folder).embedding, expected.embedding)
+
+
+# -- memory --
+
+PROGRAM = """
+import sys
+from pathlib import Path
+import torch
+from shortlist.engine.native.config import Qwen3Config
+from shortlist.engine.native.weights import load_weights
+from shortlist.types import Task
+
+def anonymous_bytes():
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("Anonymous:"))
+
+folder = Path(sys.argv[1])
+before = anonymous_bytes()
+config = Qwen3Config.read(folder)
+read = load_weights(folder, config, task=Task.RERANK, dtype=getattr(torch, sys.argv[2]), device=torch.device("cpu"))
+read.embedding.view(torch.int16).amax()  # every page of it is touched
+print(anonymous_bytes() - before)
+"""
+
+
+@pytest.mark.parametrize(("stored", "most"), [("bfloat16", 0.15), ("float32", 0.65)])
+def test_no_second_copy_of_the_weights_is_made(make_model: ModelFactory, stored: str, most: float) -> None:
+    """Read in bfloat16: weights of that dtype stay in the file's own pages; those of fp32 are converted, and not kept twice."""
+    if not Path("/proc/self/smaps_rollup").exists():
+        pytest.skip("no /proc/self/smaps_rollup here")
+    folder = make_model(dtype=stored)
+    command = [sys.executable, "-c", PROGRAM, str(folder), "bfloat16"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
+    assert int(done.stdout) < most * (folder / "model.safetensors").stat().st_size

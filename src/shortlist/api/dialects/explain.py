@@ -1,0 +1,68 @@
+"""Our own way to ask why documents have their scores: the shape of a rerank request, for a few documents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from shortlist.api.dialects.fields import Json
+from shortlist.api.dialects.superset import RerankRequest
+from shortlist.types import Explained, Explanation
+
+SEAM_TOKENS = 8
+"""How many tokens are shown on either side of a place where parts of a prompt meet."""
+
+MAX_DOCUMENTS = 32
+"""Explaining computes every document once more and shows it whole; it is for looking, not for ranking."""
+
+
+class ExplainRequest(RerankRequest):
+    """Say why documents have their scores."""
+
+    max_items: ClassVar[int] = MAX_DOCUMENTS
+
+    def explained(self, explanation: Explanation, *, request_id: str) -> Json:
+        """Return everything there is to know about every document's score, in the order of the request."""
+        return {
+            "id": f"explain-{request_id}",
+            "object": "list",
+            "model": self.model or explanation.model,
+            "prompt": {
+                "template": explanation.framing.template,
+                "preset": explanation.framing.preset,
+                "instruction": explanation.framing.instruction,
+            },
+            "documents": [_document(each) for each in explanation.documents],
+            "usage": {"prompt_tokens": explanation.usage.num_tokens, "total_tokens": explanation.usage.num_tokens},
+        }
+
+
+def _document(explained: Explained) -> Json:
+    reading = explained.reading
+    best = reading.best
+    return {
+        "index": explained.index,
+        "relevance_score": explained.score,
+        "log_odds": explained.raw_score,
+        "logits": dict(explained.logits),
+        "cached": explained.is_cached,
+        "tokens_used": reading.num_tokens,
+        "tokens_total": reading.num_tokens_total,
+        "truncated": reading.is_truncated,
+        "num_chunks": reading.num_windows,
+        **({"best_chunk": {"start": best.start, "end": best.end}} if best is not None else {}),
+        "neutralised_tokens": explained.num_neutralised,
+        "prompt": explained.prompt,
+        "parts": [_part(name, tokens) for name, tokens in explained.parts.items() if tokens],
+    }
+
+
+def _part(name: str, tokens: Sequence[tuple[int, str]]) -> Json:
+    shown = [{"id": number, "text": text} for number, text in tokens]
+    is_short = len(shown) <= 2 * SEAM_TOKENS
+    return {
+        "name": name,
+        "num_tokens": len(shown),
+        "first": shown if is_short else shown[:SEAM_TOKENS],
+        "last": [] if is_short else shown[-SEAM_TOKENS:],
+    }

@@ -1,0 +1,170 @@
+"""The bytes of a model: what each file's SHA-256 is, and whether it is the one it should be.
+
+Every file that can change a number is read once, here. What it should be is known from three places: the name that a hub's
+cache gave it, a `SHA256SUMS` beside it, or a hash that we know ourselves. This module knows files and hashes; it knows nothing
+of hubs' protocols or of what the bytes mean.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
+
+from shortlist.errors import ModelRefused
+from shortlist.hub.patterns import SMALL_FILES, WEIGHT_FILES
+
+SUMS_FILE = "SHA256SUMS"
+"""Written by `sha256sum *.safetensors > SHA256SUMS`."""
+
+_READ = (*SMALL_FILES, *WEIGHT_FILES)
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+# Source: the manual of GNU coreutils, "cksum output modes": hash, space, a space or an asterisk, name.
+_SUM_LINE = re.compile(r"(?P<sha256>[0-9a-fA-F]{64}) [ *](?P<path>.+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """What the SHA-256 of a file should be.
+
+    Attributes:
+        sha256: In lower-case hex.
+        source: Who says so, in words.
+        remedy: What to do when it is another.
+    """
+
+    sha256: str
+    source: str
+    remedy: str
+
+
+Sums = Sequence[tuple[str, Sum]]
+"""Paths inside the folder, each with what it should be; a file may have several who say so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a model's bytes are.
+
+    Attributes:
+        digest: Names the bytes of its weights and settings: equal for equal ones, another for any changed byte. In hex.
+        vouched_by: Who said what the weights should be, in words; None when nobody did.
+    """
+
+    digest: str
+    vouched_by: str | None
+
+
+def read_content(folder: Path, listing: Iterable[str], *, name: str, known: Mapping[str, Sum] | None = None) -> Content:
+    """Read every file that can change a number, once, several at a time, and compare what can be compared.
+
+    Args:
+        folder: The model's folder.
+        listing: Its files, as paths inside it.
+        name: What to call the model in a message.
+        known: What we know ourselves of its files.
+
+    Raises:
+        ModelRefused: a file differs from what it should be, is missing, or cannot be read.
+    """
+    paths = sorted(path for path in listing if _matches(path, _READ) or PurePosixPath(path).name == SUMS_FILE)
+    sums = [*_sums_by_name(folder, paths), *_sums_beside(folder, paths, name), *(known or {}).items()]
+    _refuse_missing(folder, sums, name)
+    _refuse_unlisted(sums, paths, name)
+    found = _hash_all(folder, paths, name)
+    for path, expected in sums:
+        if found.get(path, expected.sha256) != expected.sha256:
+            raise ModelRefused(f"{name}: {path} is not the file it should be, going by {expected.source}: {expected.remedy}")
+    lines = "".join(f"{sha256}  {path}\n" for path, sha256 in found.items())
+    return Content(hashlib.sha256(lines.encode()).hexdigest(), _vouched_by(sums, paths))
+
+
+def _hash_all(folder: Path, paths: list[str], name: str) -> dict[str, str]:
+    def sha256(path: str) -> str:
+        try:
+            with (folder / path).open("rb") as stream:
+                return hashlib.file_digest(stream, "sha256").hexdigest()
+        except OSError as error:
+            raise ModelRefused(f"{name}: {path} cannot be read: {error.strerror}") from error
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return dict(zip(paths, pool.map(sha256, paths), strict=True))
+
+
+def _matches(path: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatch(path, pattern) for pattern in patterns)
+
+
+def _refuse_missing(folder: Path, sums: Sums, name: str) -> None:
+    for path, expected in sums:
+        if _matches(path, WEIGHT_FILES) and not (folder / path).is_file():
+            raise ModelRefused(f"{name}: {path} is missing, going by {expected.source}: {expected.remedy}")
+
+
+def _refuse_unlisted(sums: Sums, paths: list[str], name: str) -> None:
+    """Refuse weights that a list beside them leaves out: with them, the list would vouch for nothing."""
+    lists = [path for path in paths if PurePosixPath(path).name == SUMS_FILE]
+    listed = {path for path, _ in sums}
+    unlisted = next((path for path in paths if _matches(path, WEIGHT_FILES) and path not in listed), None)
+    if lists and unlisted is not None:
+        raise ModelRefused(f"{name}: {unlisted} is not in {lists[0]}: add its hash, remove the file, or remove the list")
+
+
+def _vouched_by(sums: Sums, paths: list[str]) -> str | None:
+    """Name who vouches for the weights, if somebody does for every file of them."""
+    weights = [path for path in paths if _matches(path, WEIGHT_FILES)]
+    sources = {path: expected.source for path, expected in sums}
+    if not weights or not all(path in sources for path in weights):
+        return None
+    return ", ".join(sorted({sources[path] for path in weights}))
+
+
+# -- what the files should be -------------------------------------------------------------------------------------------
+
+
+def _sums_by_name(folder: Path, paths: Iterable[str]) -> Iterator[tuple[str, Sum]]:
+    """Yield what Hugging Face's cache says: a file is a link to a blob, which is named by its hash.
+
+    Only the first link is followed: a blob may itself be a link into a store where names are hashes of another kind. Small
+    files kept by git have shorter names and are left out.
+
+    Source: huggingface_hub 2.4, `file_download._create_symlink` for the layout and `REGEX_SHA256` for which names are hashes.
+    """
+    for path in paths:
+        link = folder / path
+        blob = PurePosixPath(link.readlink().as_posix()) if link.is_symlink() else None
+        if blob is not None and blob.parent.name == "blobs" and _SHA256.fullmatch(blob.name):
+            remedy = f"delete {link.resolve()} and start again to download it anew"
+            yield path, Sum(blob.name, "its name in the hub's cache", remedy)
+
+
+def _sums_beside(folder: Path, paths: Iterable[str], name: str) -> Iterator[tuple[str, Sum]]:
+    """Yield what every `SHA256SUMS` says of the files we read."""
+    for path in paths:
+        if PurePosixPath(path).name == SUMS_FILE:
+            yield from _read_sums(folder, PurePosixPath(path), name)
+
+
+def _read_sums(folder: Path, path: PurePosixPath, name: str) -> Iterator[tuple[str, Sum]]:
+    remedy = f"copy the file again from where it came, or run sha256sum again if you changed it on purpose ({folder / path})"
+    for number, line in enumerate(_read_lines(folder / path, name), start=1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        match = _SUM_LINE.fullmatch(line)
+        if match is None:
+            raise ModelRefused(f"{name}: line {number} of {path} is not a SHA-256 and a file's name, as sha256sum writes them")
+        listed = (path.parent / match["path"]).as_posix()
+        if _matches(listed, _READ):
+            yield listed, Sum(match["sha256"].lower(), str(path), remedy)
+
+
+def _read_lines(path: Path, name: str) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise ModelRefused(f"{name}: {path} cannot be read as text") from error

@@ -1,0 +1,67 @@
+"""Why a document has its score: the prompt as the model reads it, the ids at its seams, the logits, and what was cut.
+
+For people who doubt a score. It takes the same path as ranking, and asks the engine once more for the numbers behind it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from shortlist.scheduler.cache import Entry
+from shortlist.service.compute import Found, compute, names_of
+from shortlist.service.rerank import relevance, request_of
+from shortlist.service.stack import Stack
+from shortlist.types import Batch, Encoded, Explained, Explanation, RerankTask, Task, WorkItem
+
+
+async def explain(stack: Stack, task: RerankTask) -> Explanation:
+    """Return how every document of the task gets its score.
+
+    Raises:
+        What `service.rerank.rerank` raises; here the error of one document is the error of all.
+    """
+    framing = stack.encoder.framing(task.instruction, task.preset)
+    request = request_of(stack, task, framing)
+    remembered = stack.cache.get_many(names_of(stack, request))
+    computed = await compute(stack, request)
+    encoded = await asyncio.to_thread(request.encode, task.documents)
+    logits = await stack.engine.explain(_batch(encoded, computed.found))
+    documents = [
+        _explained(stack, index, each, found, is_cached=name in remembered, logits=dict(numbers))
+        for index, (each, found, name, numbers) in enumerate(
+            zip(encoded, computed.found, names_of(stack, request), logits, strict=True)
+        )
+    ]
+    return Explanation(model=stack.name, framing=framing, documents=documents, usage=computed.usage, timing=computed.timing)
+
+
+def _batch(encoded: Sequence[Encoded], found: Sequence[Found]) -> Batch:
+    """Return the prompts that the scores are from, one for every document."""
+    prompts = [each.prompts[_best(each, entry)] for each, entry in zip(encoded, found, strict=True)]
+    return Batch(Task.RERANK, tuple(WorkItem(0, index, prompt) for index, prompt in enumerate(prompts)))
+
+
+def _best(encoded: Encoded, found: Found) -> int:
+    if not isinstance(found, Entry):
+        raise found
+    return encoded.spans.index(found.reading.best) if found.reading.best is not None else 0
+
+
+def _explained(
+    stack: Stack, index: int, encoded: Encoded, found: Found, *, is_cached: bool, logits: dict[str, float]
+) -> Explained:
+    assert isinstance(found, Entry), "A document that failed has failed the request. This is a bug."
+    assert isinstance(found.value, float), "A rerank job's values are scores. This is a bug."
+    view = stack.encoder.view(encoded.prompts[_best(encoded, found)])
+    return Explained(
+        index=index,
+        score=relevance(found.value, stack.engine.info.score_scale),
+        raw_score=found.value,
+        logits=logits,
+        prompt=view.text,
+        parts={name: [(token.id, token.text) for token in tokens] for name, tokens in view.parts.items()},
+        reading=found.reading,
+        num_neutralised=encoded.num_neutralised,
+        is_cached=is_cached,
+    )

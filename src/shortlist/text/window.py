@@ -1,0 +1,92 @@
+"""Reading a long text in windows: each is what cutting the rest of the text makes of it, and neighbours overlap.
+
+Knows tokens and the characters they stand for; knows no frame and no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from tokenizers import Encoding
+
+from shortlist.types import Ids, Span
+
+OVERLAP: Final = 8
+"""Neighbours share one part in this many, so that a passage at a cut is whole in one of them."""
+
+CHARS_PER_TOKEN: Final = 8
+GROWTH: Final = 4
+MARGIN_CHARS: Final = 64
+"""More than the longest added token, so that one cut in half lies inside the margin."""
+MARGIN_WORDS: Final = 2
+"""Words before the margin that what follows can still change: a run of white space is split in two by a newline further
+on, and a letter composes with a mark that comes after a run of others."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Window:
+    """A part of a text, and its token ids.
+
+    Shapes:
+        ids: [num_tokens] int32.
+    """
+
+    ids: Ids
+    span: Span
+
+
+def read_windows(encode: Callable[[str], Encoding], text: str, size: int, *, lead: str = "") -> list[Window]:
+    """Return windows of at most `size` tokens that cover the text from its start to its end.
+
+    Args:
+        encode: Tokenises, with offsets.
+        text: The whole text.
+        size: Tokens in a window.
+        lead: What stands before each window's text, and is tokenised with it.
+    """
+    found: list[Window] = []
+    start = 0
+    while True:
+        encoding, reaches_end = _enough(encode, text, start, size, lead)
+        is_last = reaches_end and len(encoding) <= size
+        end = len(text) if is_last else start + max(0, encoding.offsets[size - 1][1] - len(lead))
+        found.append(Window(np.asarray(encoding.ids[:size], dtype=np.int32), Span(start, end)))
+        if is_last:
+            return found
+        start = _next_start(encoding, text, Span(start, end), size, lead)
+
+
+def num_settled(encoding: Encoding, num_chars: int) -> int:
+    """Return how many leading tokens would be the same whatever followed the text."""
+    ends = np.asarray([end for _, end in encoding.offsets])
+    words = np.asarray(encoding.word_ids)
+    in_margin = np.flatnonzero(ends > num_chars - MARGIN_CHARS)
+    if not len(in_margin):
+        return 0
+    return int(np.searchsorted(words, words[in_margin[0]] - MARGIN_WORDS))
+
+
+def _enough(encode: Callable[[str], Encoding], text: str, start: int, size: int, lead: str) -> tuple[Encoding, bool]:
+    """Tokenise from `start` on, as far as needed to be certain of `size` tokens; say whether that is to the end."""
+    num_chars = size * CHARS_PER_TOKEN + 2 * MARGIN_CHARS
+    while True:
+        part = lead + text[start : start + num_chars]
+        reaches_end = start + num_chars >= len(text)
+        encoding = encode(part)
+        if reaches_end or num_settled(encoding, len(part)) > size:
+            return encoding, reaches_end
+        num_chars *= GROWTH
+
+
+def _next_start(encoding: Encoding, text: str, window: Span, size: int, lead: str) -> int:
+    """Return where the next window begins: at a word inside the overlap if one begins there, always further on."""
+    shared = range(max(1, size - size // OVERLAP), size)
+    words = encoding.word_ids
+    token = next((i for i in shared if words[i] != words[i - 1]), size - len(shared))
+    begin = window.start + encoding.offsets[min(token, size - 1)][0] - len(lead) if shared else window.end
+    while begin < window.end and text[begin].isspace():
+        begin += 1
+    return max(begin, window.start + 1)

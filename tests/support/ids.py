@@ -1,0 +1,54 @@
+"""An encoder that writes bytes as token ids: every text has a score of its own, and an engine can read what it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from shortlist.text.base import PromptView
+from shortlist.types import Encoded, Framing, Ids, Overflow, Prompt, TokenHead, TokenPrompt
+
+
+class ByteEncoder:
+    """Implements `text.base.Encoder`."""
+
+    fingerprint = "bytes"
+
+    def framing(self, instruction: str | None = None, preset: str | None = None) -> Framing:
+        return Framing(template="bytes/1", preset=preset or "none", instruction=instruction)
+
+    def encode_pairs(
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        instruction: str | None = None,
+        on_overflow: Overflow = Overflow.TRUNCATE,
+        max_tokens_per_doc: int | None = None,
+        with_totals: bool = False,
+    ) -> list[Encoded]:
+        return _encoded(TokenHead(_ids(f"{instruction}\0{query}")), documents)
+
+    def encode_texts(
+        self, texts: Sequence[str], *, is_query: bool = False, instruction: str | None = None, truncate: bool = True
+    ) -> list[Encoded]:
+        return _encoded(TokenHead(_ids(f"{instruction}\0{is_query}")), texts)
+
+    def view(self, shown: Prompt) -> PromptView:
+        return PromptView(text=text_of(shown), parts={})
+
+
+def _encoded(head: TokenHead, texts: Sequence[str]) -> list[Encoded]:
+    prompts = [TokenPrompt(head, _ids(text)) for text in texts]
+    return [Encoded(prompts=(each,), num_tokens=each.num_tokens, num_tokens_total=each.num_tokens) for each in prompts]
+
+
+def text_of(prompt: Prompt) -> str:
+    """Return the text that a prompt of this encoder was made from."""
+    assert isinstance(prompt, TokenPrompt)
+    return bytes(prompt.ids.astype(np.uint8)).decode()
+
+
+def _ids(text: str) -> Ids:
+    return np.frombuffer(text.encode(), np.uint8).astype(np.int32)

@@ -1,0 +1,436 @@
+"""The composition root: which models are served, under which names, for which tasks, and by what."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from shortlist.config import ModelSettings
+from shortlist.engine.base import Engine
+from shortlist.engine.fake import FakeEngine
+from shortlist.errors import BadSetting, ModelRefused
+from shortlist.hub import ModelKind, ResolvedModel
+from shortlist.hub import resolve as hub_resolve
+from shortlist.hub.demo import WEIGHTS_SHA256
+from shortlist.service import build
+from shortlist.service.build import build_runtime
+from shortlist.service.stack import Stack
+from shortlist.text.base import Encoder
+from shortlist.text.plain import TextEncoder
+from shortlist.text.tokenizer import QwenEncoder
+from shortlist.types import Task
+from tests.support import model_folder, models
+from tests.support.encoded import texts
+from tests.support.fixtures import ModelFactory
+from tests.support.house import settings
+from tests.support.words import WordEncoder
+
+RERANK, EMBED = frozenset({Task.RERANK}), frozenset({Task.EMBED})
+BOTH = RERANK | EMBED
+
+Ask = Callable[..., list[Stack]]
+
+
+class Said(list[str]):
+    """What the person who starts the server was told."""
+
+    def __call__(self, text: str) -> None:
+        self.append(text)
+
+
+@pytest.fixture
+def said() -> Said:
+    return Said()
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> list[ResolvedModel]:
+    """Models are found and judged as always, but fakes are loaded for them; this lists them."""
+    seen: list[ResolvedModel] = []
+
+    def fake(model: ResolvedModel, _: ModelSettings) -> tuple[Engine, Encoder]:
+        seen.append(model)
+        return FakeEngine(), WordEncoder()
+
+    monkeypatch.setattr(build, "_engine_and_encoder", fake)
+    return seen
+
+
+@pytest.fixture
+def ask(loaded: list[ResolvedModel], said: Said) -> Ask:
+    def stacks(**flat: object) -> list[Stack]:
+        return list(build_runtime(settings(**flat), say=said)._registry.stacks)
+
+    return stacks
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> dict[str, Path]:
+    """One folder of every kind, with a stand-in for weights."""
+    files = {
+        "bi": model_folder.BI_ENCODER,
+        "cross": model_folder.CROSS_ENCODER,
+        "qwen": model_folder.QWEN3,
+        "qwen-embedder": model_folder.QWEN3_EMBEDDER,
+    }
+    return {name: model_folder.write(tmp_path / name, content) for name, content in files.items()}
+
+
+def served(stacks: list[Stack]) -> dict[str, frozenset[Task]]:
+    return {stack.name: stack.card.tasks for stack in stacks}
+
+
+# -- which models -------------------------------------------------------------------------------------------------------
+
+
+def test_no_model_means_the_demo_and_a_word_about_it(ask: Ask, said: Said) -> None:
+    assert served(ask()) == {"demo": BOTH}
+    assert said[0] == build.NO_MODEL
+
+
+def test_named_demo_needs_no_such_word(ask: Ask, said: Said) -> None:
+    assert served(ask(models=["demo"])) == {"demo": BOTH}
+    assert build.NO_MODEL not in said
+
+
+def test_models_are_served_in_the_order_positional_rerankers_embedders(ask: Ask, folders: dict[str, Path]) -> None:
+    stacks = ask(models=["demo", str(folders["cross"])], reranker=[str(folders["qwen"])], embedder=[str(folders["bi"])])
+    assert [stack.name for stack in stacks] == ["demo", "cross", "qwen", "bi"]
+
+
+@pytest.mark.parametrize("flag", ["reranker", "embedder"])
+def test_any_named_model_stands_in_for_the_demo(ask: Ask, folders: dict[str, Path], flag: str) -> None:
+    assert list(served(ask(**{flag: [str(folders["bi"])]}))) == ["bi"]
+
+
+def test_person_is_told_what_each_model_is_and_why(ask: Ask, folders: dict[str, Path], said: Said) -> None:
+    ask(models=[str(folders["cross"])])
+    assert any("cross-encoder" in line and "config.json" in line for line in said)
+    assert any("up to 8192 tokens" in line for line in said)
+
+
+# -- their tasks --------------------------------------------------------------------------------------------------------
+
+
+def test_each_kind_is_offered_for_what_it_is_best_at(ask: Ask, folders: dict[str, Path]) -> None:
+    stacks = ask(models=[str(folders["bi"]), str(folders["cross"]), str(folders["qwen-embedder"])])
+    assert served(stacks) == {"bi": EMBED, "cross": RERANK, "qwen-embedder": EMBED}
+
+
+@pytest.mark.parametrize(("flag", "tasks"), [("reranker", RERANK), ("embedder", EMBED)])
+@pytest.mark.parametrize("model", ["bi", "demo"])
+def test_embedder_does_exactly_what_it_is_asked_for(
+    ask: Ask, folders: dict[str, Path], model: str, flag: str, tasks: frozenset[Task]
+) -> None:
+    assert served(ask(**{flag: [str(folders.get(model, model))]})) == {model: tasks}
+
+
+def test_qwen_model_that_does_not_say_what_it_is_needs_to_be_told(ask: Ask, folders: dict[str, Path]) -> None:
+    with pytest.raises(ModelRefused, match="--reranker"):
+        ask(models=[str(folders["qwen"])])
+    assert served(ask(reranker=[str(folders["qwen"])])) == {"qwen": RERANK}
+
+
+def test_cross_encoder_is_no_embedder(ask: Ask, folders: dict[str, Path], loaded: list[ResolvedModel]) -> None:
+    with pytest.raises(ModelRefused, match="cannot embed"):
+        ask(embedder=[str(folders["cross"])])
+    assert loaded == []
+
+
+def test_task_that_the_engine_cannot_do_is_not_offered(
+    ask: Ask, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class RanksOnly(FakeEngine):
+        def __init__(self) -> None:
+            super().__init__()
+            object.__setattr__(self._info, "tasks", RERANK)
+
+    monkeypatch.setattr(build, "_engine_and_encoder", lambda *_: (RanksOnly(), WordEncoder()))
+    assert served(ask(models=["demo"])) == {"demo": RERANK}
+
+
+# -- their names --------------------------------------------------------------------------------------------------------
+
+
+def test_folder_is_served_under_its_own_name_without_its_path(ask: Ask, folders: dict[str, Path], tmp_path: Path) -> None:
+    [stack] = ask(models=[f"{folders['cross']}/"])
+    assert stack.name == "cross"
+    assert str(tmp_path) not in repr(stack.card)
+
+
+def test_two_folders_of_one_name_stop_the_start(ask: Ask, folders: dict[str, Path], tmp_path: Path) -> None:
+    other = shutil.copytree(folders["cross"], tmp_path / "other" / "cross")
+    with pytest.raises(BadSetting, match="'cross'"):
+        ask(models=[str(folders["cross"]), str(other)])
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, folders: dict[str, Path]) -> list[tuple[str, str | None]]:
+    """Every name but demo and folders is a hub's; this lists what was asked of it, with the revision."""
+    asked: list[tuple[str, str | None]] = []
+
+    def resolve(text: str, *, declared: Task | None, revision: str | None) -> ResolvedModel:
+        asked.append((text, revision))
+        if text == "demo" or Path(text).is_dir():
+            return hub_resolve(text, declared=declared, revision=revision)
+        name = text.removeprefix("modelscope:")
+        return ResolvedModel(
+            name=name,
+            basename=name.rsplit("/", 1)[-1],
+            path=folders["cross"],
+            kind=ModelKind.CROSS_ENCODER,
+            why="the test says so",
+            revision="r",
+            size_bytes=1,
+            digest="d",
+            vouched_by=None,
+        )
+
+    monkeypatch.setattr(build, "resolve", resolve)
+    return asked
+
+
+@pytest.mark.parametrize("text", ["BAAI/bge-reranker-v2-m3", "modelscope:BAAI/bge-reranker-v2-m3"])
+@pytest.mark.usefixtures("hub")
+def test_model_of_a_hub_is_served_under_its_name_there(ask: Ask, text: str) -> None:
+    assert list(served(ask(models=[text]))) == ["BAAI/bge-reranker-v2-m3"]
+
+
+def test_revision_is_asked_of_hubs_only(ask: Ask, folders: dict[str, Path], hub: list[tuple[str, str | None]]) -> None:
+    ask(models=["demo", str(folders["cross"]), "owner/name", "modelscope:owner/other"], revision="v2")
+    assert [revision for _, revision in hub] == [None, None, "v2", "v2"]
+
+
+@pytest.mark.parametrize(
+    "target", ["modelscope:BAAI/bge-reranker-v2-m3", "BAAI/bge-reranker-v2-m3", "bge-reranker-v2-m3"], ids=["text", "name", "basename"]
+)  # fmt: skip
+@pytest.mark.usefixtures("hub")
+def test_alias_finds_its_model_however_that_is_written(ask: Ask, target: str) -> None:
+    demo, model = ask(models=["demo", "modelscope:BAAI/bge-reranker-v2-m3"], alias=[f"rerank-v3.5={target}"])
+    assert (demo.card.aliases, model.card.aliases) == ((), ("rerank-v3.5",))
+
+
+def test_alias_of_a_folder_takes_its_path_or_its_name(ask: Ask, folders: dict[str, Path]) -> None:
+    path = str(folders["cross"])
+    [stack] = ask(models=[path], alias=[f"a={path}", "b=cross"])
+    assert stack.card.aliases == ("a", "b")
+
+
+@pytest.mark.parametrize("alias", ["name", "=demo", "name=", "="])
+def test_malformed_alias_stops_the_start(ask: Ask, alias: str) -> None:
+    with pytest.raises(BadSetting, match="NAME=MODEL"):
+        ask(models=["demo"], alias=[alias])
+
+
+def test_malformed_alias_is_told_before_anything_is_loaded(ask: Ask, loaded: list[ResolvedModel]) -> None:
+    with pytest.raises(BadSetting):
+        ask(models=["demo"], alias=["name"])
+    assert loaded == []
+
+
+def test_alias_of_what_is_not_served_stops_the_start(ask: Ask) -> None:
+    with pytest.raises(BadSetting, match=r"'name'.*'gpt-4', which is not served"):
+        ask(models=["demo"], alias=["other=demo", "name=gpt-4"])
+
+
+def test_one_alias_for_two_models_stops_the_start(ask: Ask, folders: dict[str, Path]) -> None:
+    with pytest.raises(BadSetting, match="'same'"):
+        ask(models=["demo", str(folders["cross"])], alias=["same=demo", "same=cross"])
+
+
+def test_alias_may_hold_the_sign_itself_after_the_first(ask: Ask) -> None:
+    with pytest.raises(BadSetting, match="'b=demo'"):
+        ask(models=["demo"], alias=["a=b=demo"])
+
+
+# -- their limits -------------------------------------------------------------------------------------------------------
+
+
+def test_limits_reach_the_rooms_that_keep_them(ask: Ask) -> None:
+    [stack] = ask(
+        max_model_len=100,
+        max_batch_tokens=111,
+        max_batch_items=12,
+        max_concurrent_requests=13,
+        max_queue_tokens=1600,
+        max_queue_delay_ms=1700,
+        cache_bytes=18,
+    )
+    limits, dispatcher = stack.admission.limits, stack.dispatcher
+    assert (limits.max_concurrent_requests, limits.max_queue_tokens, limits.max_queue_delay_s) == (13, 1600, 1.7)
+    assert (dispatcher._max_batch_tokens, dispatcher._max_batch_items) == (111, 12)
+    assert (dispatcher._queue.max_tokens, dispatcher._queue.max_items) == (1600, 200)
+    assert dispatcher._admission is stack.admission
+    assert stack.cache.max_bytes == 18
+
+
+def test_two_models_share_the_metrics_and_nothing_else(ask: Ask, folders: dict[str, Path]) -> None:
+    one, two = ask(models=["demo", str(folders["cross"])])
+    assert one.metrics is two.metrics
+    for room in ("engine", "dispatcher", "admission", "cache"):
+        assert getattr(one, room) is not getattr(two, room)
+
+
+# -- what runs them -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory, make_model: ModelFactory) -> list[tuple[Engine, Encoder]]:
+    """One model of every kind, loaded with a limit of 300 tokens."""
+    cross_encoder = models.cross_encoder(tmp_path_factory.mktemp("cross"))
+    reranker, head, embedder = (make_model(kind=kind) for kind in ("reranker", "seqcls", "embedder"))
+    asked = settings(
+        models=[str(cross_encoder), "demo", str(embedder)],
+        reranker=[str(reranker), str(head)],
+        max_model_len=300,
+        dtype="float32",
+        device="cpu",
+    )
+    return [(stack.engine, stack.encoder) for stack in build_runtime(asked, say=Said())._registry.stacks]
+
+
+def test_qwen_models_run_natively_and_all_others_through_the_library(real: list[tuple[Engine, Encoder]]) -> None:
+    pairs = [(type(engine).__name__, type(encoder)) for engine, encoder in real]
+    assert pairs == [
+        ("CrossEncoderEngine", TextEncoder),
+        ("BiEncoderEngine", TextEncoder),
+        ("NativeEngine", QwenEncoder),
+        ("NativeEngine", QwenEncoder),
+        ("NativeEngine", QwenEncoder),
+    ]
+
+
+def test_encoder_and_engine_agree_on_the_longest_prompt(real: list[tuple[Engine, Encoder]]) -> None:
+    lengths = [(engine.info.max_model_len, getattr(encoder, "max_model_len", None)) for engine, encoder in real]
+    assert lengths == [(300, 300), (256, 256), (300, 300), (300, 300), (300, 300)]
+
+
+def test_dtype_and_device_reach_the_native_engine(real: list[tuple[Engine, Encoder]]) -> None:
+    assert {(engine.info.dtype, engine.info.device) for engine, _ in real} == {("float32", "cpu")}
+
+
+def test_model_keeps_its_own_lower_limit(make_model: ModelFactory) -> None:
+    folder = make_model(kind="seqcls")
+    [stack] = build_runtime(settings(reranker=[str(folder)], device="cpu"), say=Said())._registry.stacks
+    assert isinstance(stack.encoder, QwenEncoder)
+    assert (stack.engine.info.max_model_len, stack.encoder.max_model_len, stack.card.max_model_len) == (4096, 4096, 4096)
+    stack.engine.close()
+
+
+# -- what they want before their texts ----------------------------------------------------------------------------------
+
+
+def prompts(folder: Path, **stated: object) -> dict[str, str]:
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(stated))
+    return dict(build._prompts(folder))
+
+
+@pytest.mark.parametrize(
+    ("stated", "query", "document"),
+    [
+        ({}, "", ""),
+        ({"query": "q: "}, "q: ", ""),
+        ({"query": "q: ", "document": "d: "}, "q: ", "d: "),
+        ({"query": "q: ", "passage": "p: "}, "q: ", "p: "),
+        ({"corpus": "c: "}, "", "c: "),
+        ({"corpus": "c: ", "passage": "p: ", "document": "d: "}, "", "d: "),
+        ({"corpus": "c: ", "passage": "p: "}, "", "p: "),
+        ({"document": "", "passage": "p: "}, "", "p: "),
+        ({"query": "", "clustering": "x: "}, "", ""),
+        ({"query": None, "document": None}, "", ""),  # as the library itself writes what is not set
+    ],
+)
+def test_prompts_are_found_under_the_librarys_names(
+    tmp_path: Path, stated: dict[str, str | None], query: str, document: str
+) -> None:
+    assert prompts(tmp_path, prompts=stated) == {"query": query, "document": document}
+
+
+def test_model_without_prompts_wants_none(tmp_path: Path) -> None:
+    assert dict(build._prompts(tmp_path)) == {"query": "", "document": ""}
+    assert prompts(tmp_path, similarity_fn_name="cosine") == {"query": "", "document": ""}
+
+
+@pytest.mark.parametrize("broken", [None, ["query"], "query: ", 5, {"query": 5}, {"document": ["a"]}])
+def test_broken_prompts_refuse_the_model_in_one_line(tmp_path: Path, broken: object) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(models.DEMO, folder)
+    (folder / "config_sentence_transformers.json").write_text(json.dumps({"prompts": broken}))
+    with pytest.raises(ModelRefused, match=r"config_sentence_transformers\.json"):
+        build_runtime(settings(models=[str(folder)]), say=Said())  # the library would raise what it happens to trip over
+
+
+def test_broken_prompts_file_refuses_the_model(folders: dict[str, Path]) -> None:
+    (folders["bi"] / "config_sentence_transformers.json").write_text("{")
+    with pytest.raises(ModelRefused, match=r"config_sentence_transformers\.json"):
+        build_runtime(settings(models=[str(folders["bi"])]), say=Said())
+
+
+def test_prompts_reach_the_encoder(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(models.DEMO, folder)
+    (folder / "config_sentence_transformers.json").write_text(json.dumps({"prompts": {"query": "ask: ", "passage": "tell: "}}))
+    [stack] = build_runtime(settings(models=[str(folder)], device="cpu"), say=Said())._registry.stacks
+    [one] = texts(stack.encoder.encode_pairs("fox", ["cat"]))
+    assert (one.head.text, one.text) == ("ask: fox", "tell: cat")
+    stack.engine.close()
+
+
+# -- what is not installed ----------------------------------------------------------------------------------------------
+
+
+def without(libraries: list[str], code: str) -> subprocess.CompletedProcess[str]:
+    """Run Python code in a process that cannot import these."""
+    hidden = f"import sys; sys.path[:0] = {sys.path!r}; sys.modules.update(dict.fromkeys({libraries!r})); "
+    return subprocess.run([sys.executable, "-c", hidden + code], capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("library", ["torch", "sentence_transformers"])
+def test_missing_library_is_one_line_with_the_command_that_brings_it(library: str) -> None:
+    code = "from shortlist.cli import main; sys.argv = ['shortlist', 'serve', 'demo', '--port', '0']; main()"
+    done = without([library], code)
+    assert done.returncode == 3, done.stderr
+    assert "Traceback" not in done.stderr
+    line = done.stderr.strip().splitlines()[-1]
+    assert line.startswith("error: ")
+    assert f"needs {library}," in line
+    assert "pip install 'shortlist[sentence]'" in line
+
+
+def test_native_engine_without_torch_is_one_line_with_its_own_command(
+    folders: dict[str, Path], make_model: ModelFactory
+) -> None:
+    arguments = ["shortlist", "serve", "--reranker", str(make_model(kind="reranker")), "--port", "0"]
+    done = without(["torch"], f"from shortlist.cli import main; sys.argv = {arguments!r}; main()")
+    assert done.returncode == 3, done.stderr
+    assert "Traceback" not in done.stderr
+    line = done.stderr.strip().splitlines()[-1]
+    assert line.startswith("error: ")
+    assert "needs torch," in line
+    assert "pip install 'shortlist[native]'" in line
+
+
+def test_native_engine_needs_nothing_of_the_other_libraries(make_model: ModelFactory) -> None:
+    code = (
+        "from shortlist.config import Settings; from shortlist.service.build import build_runtime; "
+        f"build_runtime(Settings.load(dict(reranker=[{str(make_model(kind='reranker'))!r}]), environ=dict()), say=print)"
+    )
+    done = without(["sentence_transformers", "transformers", "gradio"], code)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("module", ["shortlist.cli", "shortlist.server", "shortlist.api.app", "shortlist.service.build"])
+def test_front_rooms_need_no_heavy_library(module: str) -> None:
+    done = without(["torch", "sentence_transformers", "transformers", "gradio", "modelscope"], f"import {module}")
+    assert done.returncode == 0, done.stderr
+
+
+def test_demo_is_known_by_its_weights(ask: Ask, loaded: list[ResolvedModel]) -> None:
+    ask()
+    assert [model.revision for model in loaded] == [WEIGHTS_SHA256[:12]]

@@ -1,0 +1,360 @@
+"""What both use cases share: what a request costs, what it gives back however it ends, and whose value is whose."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from shortlist.engine.fake import FakeEngine, log_odds
+from shortlist.errors import (
+    DeadlineExceeded,
+    EngineError,
+    EngineUnavailable,
+    InputTooLong,
+    Overloaded,
+    ServiceError,
+)
+from shortlist.scheduler.cache import Entry
+from shortlist.service.compute import Computed, Request, compute
+from shortlist.service.stack import Stack
+from shortlist.types import Batch, Encoded, Task, TextHead, TextPrompt, Timing
+from tests.support.house import stack
+from tests.support.words import WordEncoder
+
+PATIENCE_S = 5.0
+
+
+@asynccontextmanager
+async def running(engine: FakeEngine | None = None, **flat: Any) -> AsyncIterator[Stack]:
+    """A stack whose loop runs; when it ends, nothing is inside any more."""
+    one = stack(engine, **flat)
+    loop = asyncio.create_task(one.dispatcher.run())
+    try:
+        yield one
+        assert inside(one) == (0, 0, 0, 0)
+    finally:
+        loop.cancel()
+        await asyncio.gather(loop, return_exceptions=True)
+
+
+def inside(one: Stack) -> tuple[int, int, int, int]:
+    """Return how many requests, their tokens, jobs and waiting items there are."""
+    return one.admission.num_requests, one.admission.num_tokens, one.dispatcher.num_jobs, one.dispatcher._queue.num_items
+
+
+def spell(*, query: str = "red fox", look: Callable[[], None] = lambda: None) -> Callable[[Sequence[str]], list[Encoded]]:
+    def encode(texts: Sequence[str]) -> list[Encoded]:
+        look()
+        return WordEncoder().encode_pairs(query, texts)
+
+    return encode
+
+
+def request(*texts: str, query: str = "red fox", timeout_s: float | None = None, **changes: object) -> Request:
+    fields: dict[str, object] = {
+        "task": Task.RERANK,
+        "texts": texts,
+        "context": (query,),
+        "overhead_chars": len(query),
+        "encode": spell(query=query),
+        "timeout_s": timeout_s,
+    }
+    return Request(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def values(computed: Computed) -> list[object]:
+    return [found.value if isinstance(found, Entry) else type(found) for found in computed.found]
+
+
+def score(text: str, query: str = "red fox") -> float:
+    return log_odds(TextPrompt(TextHead(query, 0), text, 0))
+
+
+def fails_on(word: str, error: Exception) -> Callable[[Batch], None]:
+    def fault(batch: Batch) -> None:
+        if any(isinstance(item.prompt, TextPrompt) and word in item.prompt.text.split() for item in batch.items):
+            raise error
+
+    return fault
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():  # noqa: ASYNC110 - what is waited for announces itself to nobody
+            await asyncio.sleep(0.001)
+
+
+# -- what it costs ------------------------------------------------------------------------------------------------------
+
+
+async def test_request_costs_a_third_of_its_characters_until_it_is_spelled_and_its_tokens_afterwards() -> None:
+    engine = FakeEngine(step_s=0.02)
+    costs: list[int] = []
+    async with running(engine) as one:
+        look = lambda: costs.append(one.admission.num_tokens)  # noqa: E731
+        texts = "a" * 30, "b" * 31
+        task = asyncio.create_task(compute(one, request(*texts, encode=spell(look=look))))
+        await until(lambda: bool(engine.batches))
+        costs.append(one.admission.num_tokens)
+        await task
+    estimate = (30 + 31 + len("red fox")) // 3 + 2
+    assert costs == [estimate, 2 + 2 * (1 + 1)]  # a query of two words, and two texts of one word and its end
+
+
+async def test_only_what_is_missing_is_paid_for() -> None:
+    costs: list[int] = []
+    async with running() as one:
+        await compute(one, request("known", "also known"))
+        look = lambda: costs.append(one.admission.num_tokens)  # noqa: E731
+        await compute(one, request("known", "new", "new", "also known", encode=spell(look=look)))
+    assert costs == [(len("new") + len("red fox")) // 3 + 1]
+
+
+async def test_spelling_does_not_hold_up_the_loop() -> None:
+    threads: list[threading.Thread] = []
+    async with running() as one:
+        await compute(one, request("a", encode=spell(look=lambda: threads.append(threading.current_thread()))))
+    assert threads != [threading.main_thread()]
+
+
+# -- what it gives back -------------------------------------------------------------------------------------------------
+
+
+async def test_success_gives_everything_back() -> None:
+    async with running() as one:
+        assert values(await compute(one, request("red fox", "cat"))) == [score("red fox"), score("cat")]
+        assert inside(one) == (0, 0, 0, 0)
+
+
+async def test_refusal_takes_nothing() -> None:
+    engine = FakeEngine(step_s=0.05)
+    async with running(engine, max_concurrent_requests=1) as one:
+        first = asyncio.create_task(compute(one, request("a")))
+        await until(lambda: bool(engine.batches))
+        before = inside(one)
+        with pytest.raises(Overloaded):
+            await compute(one, request("b"))
+        assert inside(one) == before
+        await first
+
+
+async def test_refusal_by_the_queue_gives_the_permit_back() -> None:
+    """The estimate was let in, the true cost does not fit."""
+    engine = FakeEngine(step_s=0.1)
+    many_words = " ".join("abcdefghijklmnop")
+    async with running(engine, max_queue_tokens=40) as one:
+        first = asyncio.create_task(compute(one, request("a")))
+        await until(lambda: bool(engine.batches))
+        waits = asyncio.create_task(compute(one, request("b")))
+        await until(lambda: one.dispatcher.num_jobs == 2)
+        before = inside(one)
+        with pytest.raises(Overloaded, match="queue is full"):
+            await compute(one, request(many_words, f"{many_words} {many_words}", overhead_chars=-120))
+        assert inside(one) == before
+        await asyncio.gather(first, waits)
+
+
+@pytest.mark.parametrize("error", [InputTooLong("too long", param="documents[0]"), ZeroDivisionError()])
+async def test_failed_spelling_gives_everything_back(error: Exception) -> None:
+    def fails() -> None:
+        raise error
+
+    async with running() as one:
+        with pytest.raises(type(error)):
+            await compute(one, request("a", encode=spell(look=fails)))
+        assert inside(one) == (0, 0, 0, 0)
+        assert values(await compute(one, request("a"))) == [score("a")]
+
+
+async def test_failed_text_gives_everything_back() -> None:
+    async with running(FakeEngine(fault=fails_on("bad", EngineError("poison")))) as one:
+        computed = await compute(one, request("good", "bad", "fox"))
+        assert values(computed) == [score("good"), EngineError, score("fox")]
+
+
+async def test_dead_engine_gives_everything_back() -> None:
+    async with running(FakeEngine(fault=fails_on("bad", EngineUnavailable("it died")))) as one:
+        with pytest.raises(EngineUnavailable):
+            await compute(one, request("bad"))
+        with pytest.raises(EngineUnavailable):
+            await compute(one, request("good"))
+
+
+@pytest.mark.parametrize("stage", ["spelling", "waiting", "computing"])
+async def test_cancellation_gives_everything_back(stage: str) -> None:
+    engine = FakeEngine(step_s=0.05)
+    spells, may_spell = threading.Event(), threading.Event()
+
+    def look() -> None:
+        spells.set()
+        assert stage != "spelling" or may_spell.wait(PATIENCE_S)
+
+    async with running(engine) as one:
+        first = asyncio.create_task(compute(one, request("first"))) if stage == "waiting" else None
+        if first is not None:
+            await until(lambda: bool(engine.batches))
+        gone = asyncio.create_task(compute(one, request("gone", encode=spell(look=look))))
+        reached = {
+            "spelling": spells.is_set,
+            "waiting": lambda: one.dispatcher.num_jobs == 2,
+            "computing": lambda: bool(engine.batches),
+        }
+        await until(reached[stage])
+        before = one.admission.num_requests
+        gone.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+        may_spell.set()
+        assert one.admission.num_requests == before - 1
+        assert one.dispatcher._queue.num_items == 0
+        if first is not None:
+            await first
+        assert inside(one) == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("step_s", [0.0, 0.2], ids=["while spelling", "while computing"])
+async def test_deadline_gives_everything_back(step_s: float) -> None:
+    engine, late = FakeEngine(step_s=step_s), threading.Event()
+
+    def look() -> None:
+        late.wait(0.0 if step_s else 0.05)
+
+    async with running(engine) as one:
+        with pytest.raises(DeadlineExceeded):
+            await compute(one, request("a", timeout_s=0.02, encode=spell(look=look)))
+        assert inside(one) == (0, 0, 0, 0)
+        assert len(engine.batches) == (1 if step_s else 0)
+
+
+async def test_request_that_gave_up_is_not_remembered() -> None:
+    async with running(FakeEngine(step_s=0.05)) as one:
+        with pytest.raises(DeadlineExceeded):
+            await compute(one, request("a", timeout_s=0.01))
+        await asyncio.sleep(0.06)
+        assert len(one.cache) == 0
+
+
+# -- whose value is whose -----------------------------------------------------------------------------------------------
+
+
+async def test_values_come_in_the_callers_order_whatever_was_known_or_doubled() -> None:
+    texts = ["red", "cat", "red fox", "fox", "cat", "red fox", "dog", "fox"]
+    async with running() as one:
+        await compute(one, request("fox", "cat"))
+        computed = await compute(one, request(*texts))
+    assert values(computed) == [score(text) for text in texts]
+    assert computed.usage.num_cached == 4  # cat and fox, twice each
+    assert computed.usage.num_tokens == sum(2 + len(text.split()) + 1 for text in texts)
+
+
+async def test_failure_is_the_failure_of_every_equal_text() -> None:
+    async with running(FakeEngine(fault=fails_on("bad", EngineError("poison")))) as one:
+        computed = await compute(one, request("bad", "fox", "bad"))
+    assert values(computed) == [EngineError, score("fox"), EngineError]
+    assert computed.usage.num_tokens == 2 + 1 + 1  # what failed was not read
+
+
+async def test_failures_are_not_remembered_and_their_neighbours_are() -> None:
+    engine = FakeEngine(fault=fails_on("bad", EngineError("poison")))
+    async with running(engine) as one:
+        await compute(one, request("bad", "fox"))
+        engine.fault = None
+        again = await compute(one, request("bad", "fox"))
+    assert values(again) == [score("bad"), score("fox")]
+    assert again.usage.num_cached == 1
+
+
+async def test_cut_texts_are_named_by_every_position() -> None:
+    def encode(texts: Sequence[str]) -> list[Encoded]:
+        return WordEncoder(max_model_len=4).encode_pairs("red fox", texts)
+
+    async with running() as one:
+        fresh = await compute(one, request("a b c", "a", "a b c", encode=encode))
+        known = await compute(one, request("a", "a b c", encode=encode))
+    assert (fresh.truncated, known.truncated) == ([0, 2], [1])
+
+
+async def test_remembered_request_needs_neither_permit_nor_engine_nor_time() -> None:
+    engine = FakeEngine()
+    async with running(engine, max_concurrent_requests=1) as one:
+        await compute(one, request("a", "b"))
+        engine.step_s = 0.05
+        full = asyncio.create_task(compute(one, request("c")))
+        await until(lambda: len(engine.batches) == 2)
+        known = await compute(one, request("b", "a", "b"))
+        assert not full.done()
+        await full
+    assert values(known) == [score("b"), score("a"), score("b")]
+    assert known.timing == Timing()
+    assert known.usage.num_cached == 3
+
+
+def lookups(registry: CollectorRegistry) -> tuple[float | None, float | None]:
+    hits, misses = (
+        registry.get_sample_value(f"shortlist_cache_{what}_total", {"model": "fake"}) for what in ("hits", "misses")
+    )
+    return hits, misses
+
+
+async def test_lookups_are_counted_once_per_different_text() -> None:
+    async with running() as one:
+        await compute(one, request("a", "b", "a"))
+        assert lookups(one.metrics.registry) == (0, 2)
+        await compute(one, request("a", "b", "c", "c"))
+        assert lookups(one.metrics.registry) == (2, 3)
+        assert one.metrics.registry.get_sample_value("shortlist_cache_bytes", {"model": "fake"}) == one.cache.num_bytes > 0
+
+
+class OtherEngine(FakeEngine):
+    """The same numbers under another name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        object.__setattr__(self._info, "fingerprint", "other")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"task": Task.EMBED},
+        {"context": ("red", " fox")},
+        {"context": ("red fox", "")},
+        {"context": ("red fo", "x")},
+        {"context": ()},
+    ],
+    ids=str,
+)
+async def test_nothing_else_is_ever_remembered_for_this(change: dict[str, Any]) -> None:
+    async with running() as one:
+        await compute(one, request("fox"))
+        assert (await compute(one, request("fox", **change))).usage.num_cached == 0
+        assert (await compute(one, request("fox"))).usage.num_cached == 1
+
+
+@pytest.mark.parametrize(("engine", "length"), [(OtherEngine(), 8192), (FakeEngine(), 100)], ids=["engine", "encoder"])
+async def test_other_engine_or_encoder_remembers_nothing_of_this_one(engine: FakeEngine, length: int) -> None:
+    async with running() as one:
+        await compute(one, request("fox"))
+        other = stack(engine, WordEncoder(length))
+        object.__setattr__(other, "cache", one.cache)
+        loop = asyncio.create_task(other.dispatcher.run())
+        assert (await compute(other, request("fox"))).usage.num_cached == 0
+        loop.cancel()
+        await asyncio.gather(loop, return_exceptions=True)
+
+
+async def test_many_at_once_get_their_own() -> None:
+    async with running(FakeEngine(step_s=0.001), max_batch_tokens=64, max_model_len=64) as one:
+        asked = [[f"word{(number * 7 + place) % 50} fox" for place in range(5)] for number in range(60)]
+        found = await asyncio.gather(
+            *(compute(one, request(*texts, query=f"word{number} fox")) for number, texts in enumerate(asked))
+        )
+    for number, (texts, computed) in enumerate(zip(asked, found, strict=True)):
+        assert values(computed) == [score(text, f"word{number} fox") for text in texts]
+        assert not any(isinstance(each, ServiceError) for each in computed.found)

@@ -1,0 +1,284 @@
+"""The command line: every setting is a flag, every refusal is one line, every end has its number."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal, get_args, get_origin
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from shortlist import __version__, cli, demo, server
+from shortlist.config import Settings, fields
+from shortlist.errors import BadSetting, DeadlineExceeded, ModelRefused, ServiceError
+
+Run = Callable[..., Result]
+
+
+class Started:
+    """Stands in for the server: remembers what it was started with, and ends as it is told to."""
+
+    def __init__(self) -> None:
+        self.settings: list[Settings] = []
+        self.when_ready: list[server.WhenReady | None] = []
+        self.code = 0
+        self.error: Exception | None = None
+
+    def __call__(self, settings: Settings, *, when_ready: server.WhenReady | None = None) -> int:
+        self.settings.append(settings)
+        self.when_ready.append(when_ready)
+        if self.error is not None:
+            raise self.error
+        return self.code
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> Started:
+    stand_in = Started()
+    monkeypatch.setattr(server, "run", stand_in)
+    return stand_in
+
+
+@pytest.fixture
+def run(started: Started) -> Run:
+    def invoke(*arguments: str, env: Mapping[str, str] | None = None) -> Result:
+        return CliRunner().invoke(cli.app, arguments, env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb", **(env or {})})
+
+    return invoke
+
+
+def plain(text: str) -> str:
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", text).split())
+
+
+# -- from flags to settings ---------------------------------------------------------------------------------------------
+
+
+def test_without_flags_the_defaults_are_served(run: Run, started: Started) -> None:
+    assert run("serve").exit_code == 0
+    assert started.settings == [Settings()]
+    assert started.when_ready == [None]
+
+
+GIVEN: dict[str, tuple[list[str], object]] = {
+    "models": (["a/b", "./c"], ("a/b", "./c")),
+    "reranker": (["--reranker", "a", "--reranker", "b"], ("a", "b")),
+    "embedder": (["--embedder", "a,b"], ("a,b",)),
+    "alias": (["--alias", "x=y"], ("x=y",)),
+    "revision": (["--revision", "v2"], "v2"),
+    "dtype": (["--dtype", "bfloat16"], "bfloat16"),
+    "device": (["--device", "cuda:1"], "cuda:1"),
+    "max_model_len": (["--max-model-len", "77"], 77),
+    "max_batch_tokens": (["--max-batch-tokens", "9000"], 9000),
+    "max_batch_items": (["--max-batch-items", "7"], 7),
+    "max_concurrent_requests": (["--max-concurrent-requests", "7"], 7),
+    "max_queue_tokens": (["--max-queue-tokens", "7"], 7),
+    "max_queue_delay_ms": (["--max-queue-delay-ms", "7"], 7),
+    "cache_bytes": (["--cache-bytes", "0"], 0),
+    "host": (["--host", "::1"], "::1"),
+    "port": (["--port", "0"], 0),
+    "max_client_batch_size": (["--max-client-batch-size", "7"], 7),
+    "max_body_bytes": (["--max-body-bytes", "7"], 7),
+    "body_timeout_s": (["--body-timeout-s", "0.5"], 0.5),
+    "drain_timeout_s": (["--drain-timeout-s", "7"], 7.0),
+    "ui": (["--no-ui"], False),
+    "log_level": (["--log-level", "debug"], "debug"),
+    "log_format": (["--log-format", "json"], "json"),
+}
+
+
+@pytest.mark.parametrize("name", [name for _, name, _ in fields() if name != "api_key"])
+@pytest.mark.parametrize("command", ["serve", "demo"])
+def test_every_setting_is_a_flag(run: Run, started: Started, command: str, name: str) -> None:
+    arguments, value = GIVEN[name]
+    result = run(command, *arguments)
+    assert result.exit_code == 0, result.output
+    [settings] = started.settings
+    group = next(group for group, each, _ in fields() if each == name)
+    assert getattr(getattr(settings, group), name) == value
+    changed = {
+        each
+        for group, each, _ in fields()
+        if getattr(getattr(settings, group), each) != getattr(getattr(Settings(), group), each)
+    }
+    assert changed == {name}
+
+
+def test_keys_are_flags_that_do_not_show(run: Run, started: Started) -> None:
+    run("serve", "--api-key", "one", "--api-key", "two")
+    keys = started.settings[0].server.api_key
+    assert [key.get_secret_value() for key in keys] == ["one", "two"]
+    assert "one" not in repr(keys)
+
+
+def test_page_can_be_asked_for_in_spite_of_the_environment(run: Run, started: Started) -> None:
+    run("serve", "--ui", env={"SHORTLIST_UI": "false"})
+    run("serve", env={"SHORTLIST_UI": "false"})
+    assert [settings.server.ui for settings in started.settings] == [True, False]
+
+
+def test_flags_that_were_not_given_leave_the_environment_alone(run: Run, started: Started) -> None:
+    run("serve", env={"SHORTLIST_MODELS": "a/b", "SHORTLIST_API_KEY": "k", "SHORTLIST_PORT": "7"})
+    [settings] = started.settings
+    assert (settings.model.models, len(settings.server.api_key), settings.server.port) == (("a/b",), 1, 7)
+
+
+def test_given_models_replace_those_of_the_environment(run: Run, started: Started) -> None:
+    run("serve", "c/d", env={"SHORTLIST_MODELS": "a/b"})
+    assert started.settings[0].model.models == ("c/d",)
+
+
+def test_config_flag_names_a_file(run: Run, started: Started, tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text("port = 7\nmodels = ['a/b']\nhost = '::1'\n")
+    assert run("serve", "--config", str(file), "--port", "8").exit_code == 0
+    [settings] = started.settings
+    assert (settings.server.port, settings.server.host, settings.model.models) == (8, "::1", ("a/b",))
+
+
+# -- the demo -----------------------------------------------------------------------------------------------------------
+
+
+def test_demo_shows_a_ranking_when_it_is_ready(run: Run, started: Started) -> None:
+    assert run("demo").exit_code == 0
+    assert started.settings == [Settings()]
+    [when_ready] = started.when_ready
+    assert getattr(when_ready, "func", None) is demo.show
+
+
+@pytest.mark.parametrize(("arguments", "key"), [([], None), (["--api-key", "one", "--api-key", "two"], "one")])
+async def test_demo_asks_with_the_servers_own_key(
+    run: Run, started: Started, monkeypatch: pytest.MonkeyPatch, arguments: list[str], key: str | None
+) -> None:
+    asked: list[tuple[str, str | None]] = []
+
+    async def show(url: str, *, api_key: str | None = None) -> None:
+        asked.append((url, api_key))
+
+    monkeypatch.setattr(demo, "show", show)
+    run("demo", *arguments)
+    [when_ready] = started.when_ready
+    assert when_ready is not None
+    await when_ready("http://test")
+    assert asked == [("http://test", key)]
+
+
+# -- help ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["serve", "demo"])
+def test_help_shows_every_setting_with_its_text_and_default(run: Run, command: str) -> None:
+    shown = plain(run(command, "--help").output).replace("│ ", "")
+    for _, name, field in fields():
+        if name != "models":
+            assert f"--{name.replace('_', '-')}" in shown
+        assert (field.description or "?").split(":")[0] in shown
+        if field.default not in {None, ()} and not isinstance(field.default, bool):
+            assert f"[default: ({field.default})]" in shown
+    assert "--no-ui" in shown
+    assert "--config" in shown
+    assert "SHORTLIST_MAX_BATCH_TOKENS" in shown
+
+
+def test_help_sorts_settings_by_room(run: Run) -> None:
+    shown = plain(run("serve", "--help").output)
+    places = [shown.index(f"─ {panel} ─") for panel in ("Models", "Scheduler", "Server")]
+    assert places == sorted(places)
+    assert (
+        places[0] < shown.index("--dtype") < places[1] < shown.index("--max-batch-tokens") < places[2] < shown.index("--host")
+    )
+
+
+def test_choices_are_named(run: Run) -> None:
+    shown = plain(run("serve", "--help").output)
+    for _, _, field in fields():
+        if get_origin(field.annotation) is Literal:
+            assert "|".join(get_args(field.annotation)) in shown
+
+
+def test_no_command_shows_what_there_is(run: Run, started: Started) -> None:
+    shown = run().output
+    assert "serve" in shown
+    assert "demo" in shown
+    assert started.settings == []
+
+
+def test_version_is_shown(run: Run, started: Started) -> None:
+    result = run("--version")
+    assert (result.exit_code, result.output) == (0, f"{__version__}\n")
+    assert started.settings == []
+
+
+# -- how it ends --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_servers_number_is_the_commands(run: Run, started: Started, code: int) -> None:
+    started.code = code
+    assert run("serve").exit_code == code
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["serve", "--prot", "1"],
+        ["serve", "--port", "many"],
+        ["serve", "--dtype", "int3"],
+        ["serve", "--port"],
+        ["serve", "--no-port", "1"],
+        ["bake"],
+        ["--serve"],
+    ],
+)
+def test_wrong_usage_ends_with_2_and_starts_nothing(run: Run, started: Started, arguments: list[str]) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert "Error" in result.output
+    assert "Traceback" not in result.output
+    assert started.settings == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env", "words"),
+    [
+        (["--port", "70000"], {}, "--port, SHORTLIST_PORT"),
+        (["--max-batch-tokens", "10"], {}, "max_model_len"),
+        ([], {"SHORTLIST_PROT": "1"}, "'prot'"),
+        (["--config", "nowhere.toml"], {}, "nowhere.toml"),
+        ([], {"SHORTLIST_CONFIG": "nowhere.toml"}, "nowhere.toml"),
+    ],
+)
+def test_impossible_setting_ends_with_3_in_one_line(
+    run: Run, started: Started, arguments: list[str], env: dict[str, str], words: str
+) -> None:
+    result = run("serve", *arguments, env=env)
+    assert result.exit_code == cli.EXIT_CANNOT_START == 3
+    [line] = result.stderr.strip().splitlines()
+    assert line.startswith("error: ")
+    assert words in line
+    assert started.settings == []
+
+
+@pytest.mark.parametrize("error", [BadSetting("wrong"), ModelRefused("refused"), DeadlineExceeded("late")])
+@pytest.mark.parametrize("command", ["serve", "demo"])
+def test_reason_for_not_starting_is_one_line_without_a_traceback(
+    run: Run, started: Started, command: str, error: ServiceError
+) -> None:
+    started.error = error
+    result = run(command)
+    assert (result.exit_code, result.stderr) == (3, f"error: {error.message}\n")
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize("message", ["[bold]a[/bold] [/] b", "folder [red]x", "a :cat: b", "x" * 500, "\\[a]", "end\\"])
+def test_reason_is_said_letter_by_letter_in_one_line(run: Run, started: Started, message: str) -> None:
+    started.error = ModelRefused(message)
+    assert run("serve").stderr == f"error: {message}\n"
+
+
+def test_bug_is_not_dressed_up_as_a_wrong_setting(run: Run, started: Started) -> None:
+    started.error = ZeroDivisionError("a bug")
+    result = run("serve")
+    assert isinstance(result.exception, ZeroDivisionError)

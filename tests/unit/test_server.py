@@ -1,0 +1,296 @@
+"""The process: the port comes first, the address that is shown works, and it ends with the right number."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import re
+import signal
+import socket
+from collections.abc import Iterator
+from typing import NoReturn
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+from rich.console import Console
+
+from shortlist import server, ui
+from shortlist.config import ServerSettings, Settings
+from shortlist.engine.fake import FakeEngine
+from shortlist.errors import BadSetting, EngineUnavailable, ModelRefused
+from shortlist.server import bind
+from shortlist.service.runtime import Runtime, Say
+from shortlist.telemetry import Metrics, logger
+from shortlist.types import Batch
+from tests.support.house import runtime, settings, stack
+
+ASK = {"query": "red fox", "documents": ["a cat", "the red fox"]}
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+
+
+# -- the port -----------------------------------------------------------------------------------------------------------
+
+
+def test_port_0_takes_a_free_one() -> None:
+    with bind(settings(port=0).server) as listener:
+        host, port = listener.getsockname()
+    assert host == "127.0.0.1"
+    assert port > 0
+
+
+def test_bound_port_refuses_connections_until_the_server_listens() -> None:
+    with bind(settings(port=0).server) as listener, pytest.raises(ConnectionRefusedError):
+        socket.create_connection(listener.getsockname(), timeout=5)
+
+
+@needs_ipv6
+@pytest.mark.parametrize("host", ["::1", "::"])
+def test_ipv6_address_is_taken(host: str) -> None:
+    with bind(settings(host=host, port=0).server) as listener:
+        assert listener.family is socket.AF_INET6
+
+
+def test_port_in_use_is_told_with_the_way_out() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(BadSetting) as error:
+            bind(settings(port=port).server)
+    assert error.value.message == (
+        f"Something else is listening on 127.0.0.1:{port} already. Choose another with --port or SHORTLIST_PORT."
+    )
+
+
+def test_port_that_was_just_left_can_be_taken_again() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as first:
+        port = first.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)):
+            accepted, _ = first.accept()
+            accepted.close()  # the side that closes first waits on its port
+    bind(settings(port=port).server).close()
+
+
+def test_address_of_another_machine_is_told() -> None:
+    with pytest.raises(BadSetting, match=r"Cannot listen on 203\.0\.113\.1:0 \(--host, --port\): "):
+        bind(settings(host="203.0.113.1", port=0).server)
+
+
+class Refusing(socket.socket):
+    """A socket that cannot be bound. `made` lists them all."""
+
+    why = errno.EACCES
+    made: list[Refusing]
+
+    def bind(self, address: object) -> NoReturn:
+        self.made.append(self)
+        raise OSError(self.why, os.strerror(self.why))
+
+
+@pytest.fixture
+def refusing(monkeypatch: pytest.MonkeyPatch) -> type[Refusing]:
+    Refusing.made = []
+    monkeypatch.setattr(socket, "socket", Refusing)
+    return Refusing
+
+
+@pytest.mark.parametrize(
+    ("why", "words"),
+    [
+        (errno.EACCES, "This user may not listen on 127.0.0.1:80. Choose another"),
+        (errno.EADDRINUSE, "Something else is listening on 127.0.0.1:80 already. Choose another"),
+        (errno.EADDRNOTAVAIL, "Cannot listen on 127.0.0.1:80 (--host, --port): "),
+    ],
+)
+def test_socket_that_cannot_be_bound_is_closed_and_explained(refusing: type[Refusing], why: int, words: str) -> None:
+    refusing.why = why
+    with pytest.raises(BadSetting, match=re.escape(words)):
+        bind(settings(port=80).server)
+    [listener] = refusing.made
+    assert listener.fileno() == -1
+
+
+def test_name_that_nobody_knows_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> NoReturn:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(BadSetting, match=r"nowhere\.invalid:8080 \(--host, --port\): Name or service not known"):
+        bind(settings(host="nowhere.invalid").server)
+
+
+# -- the address that is shown ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8080"),
+        ("0.0.0.0", "http://localhost:8080"),
+        ("::", "http://localhost:8080"),
+        ("", "http://localhost:8080"),
+        ("::1", "http://[::1]:8080"),
+        ("2001:db8::7", "http://[2001:db8::7]:8080"),
+        ("box.example", "http://box.example:8080"),
+    ],
+)
+def test_shown_address_can_be_clicked(host: str, url: str) -> None:
+    assert server._url(host, 8080) == url
+
+
+# -- a whole life -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    before = root.handlers[:], root.level, logger.level
+    yield
+    root.handlers[:], root.level, logger.level = before
+    logger.setLevel(before[2])
+
+
+@pytest.fixture
+def build(monkeypatch: pytest.MonkeyPatch) -> list[Runtime]:
+    """What is put here is what gets built."""
+    prepared: list[Runtime] = []
+
+    def fake(_: Settings, *, say: Say) -> Runtime:
+        say("loading [bold]weights[/bold] of [/nowhere] :cat:")
+        return prepared.pop()
+
+    monkeypatch.setattr(server, "build_runtime", fake)
+    return prepared
+
+
+def stop() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_server_answers_when_it_says_so_and_ends_with_0(build: list[Runtime], capsys: pytest.CaptureFixture[str]) -> None:
+    asked: list[int] = []
+
+    async def when_ready(url: str) -> None:
+        async with httpx2.AsyncClient(trust_env=False) as client:
+            asked.append((await client.post(f"{url}/v1/rerank", json=ASK)).status_code)
+        stop()
+
+    service = runtime()
+    build.append(service)
+    assert server.run(settings(port=0, ui=False), when_ready=when_ready) == server.EXIT_STOPPED == 0
+    assert asked == [200]
+    assert not service.is_ready
+    printed = capsys.readouterr().err
+    url = re.search(r"ready  fake on (http://127\.0\.0\.1:\d+)\n", printed)
+    assert url is not None
+    assert f"API   {url[1]}/docs" in printed
+    assert "page" not in printed
+
+
+def test_what_is_said_is_said_letter_by_letter(build: list[Runtime], capsys: pytest.CaptureFixture[str]) -> None:
+    metrics = Metrics()
+    build.append(Runtime([stack(name="model[v2][/]", metrics=metrics)], settings=settings(), metrics=metrics))
+
+    async def when_ready(_: str) -> None:
+        stop()
+
+    server.run(settings(port=0, ui=False), when_ready=when_ready)
+    printed = capsys.readouterr().err
+    assert "loading [bold]weights[/bold] of [/nowhere] :cat:" in printed
+    assert "ready  model[v2][/] on http" in printed
+
+
+async def test_shown_address_keeps_its_brackets(capsys: pytest.CaptureFixture[str]) -> None:
+    app = FastAPI()
+    app.state.has_page = True
+    console = Console(stderr=True, soft_wrap=True, emoji=False)
+    await server._ready(console, app, runtime(), server._url("fe80::1", 80), None)
+    assert capsys.readouterr().err.count("http://[fe80::1]:80") == 3
+
+
+def test_server_whose_engine_dies_ends_with_1(build: list[Runtime]) -> None:
+    def fault(_: Batch) -> None:
+        raise EngineUnavailable("it died")
+
+    statuses: list[int] = []
+
+    async def when_ready(url: str) -> None:
+        async with httpx2.AsyncClient(trust_env=False) as client:
+            statuses.append((await client.post(f"{url}/v1/rerank", json=ASK)).status_code)
+
+    build.append(runtime(FakeEngine(fault=fault)))
+    assert server.run(settings(port=0, ui=False), when_ready=when_ready) == server.EXIT_ENGINE_DIED == 1
+    assert statuses == [503]
+
+
+def test_port_is_taken_before_anything_is_loaded(build: list[Runtime]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(BadSetting, match="listening"):
+        server.run(settings(port=other.getsockname()[1]))  # with nothing to build, building would be an IndexError
+
+
+def test_port_that_another_server_opened_meanwhile_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two that start at once can both bind; the slower one must say the same as if it had come later."""
+    with bind(settings(port=0).server) as faster:
+        port = faster.getsockname()[1]
+
+        def overtaken(_: Settings, *, say: Say) -> Runtime:
+            faster.listen()
+            return runtime()
+
+        monkeypatch.setattr(server, "build_runtime", overtaken)
+        with pytest.raises(BadSetting, match=f"listening on 127.0.0.1:{port}"):
+            server.run(settings(port=port, ui=False))
+
+
+def test_port_is_given_back_when_loading_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    ports: list[int] = []
+    take = server.bind
+
+    def remember(asked: ServerSettings) -> socket.socket:
+        listener = take(asked)
+        ports.append(listener.getsockname()[1])
+        return listener
+
+    def refuse(_: Settings, *, say: Say) -> NoReturn:
+        raise ModelRefused("no such model")
+
+    monkeypatch.setattr(server, "bind", remember)
+    monkeypatch.setattr(server, "build_runtime", refuse)
+    with pytest.raises(ModelRefused):
+        server.run(settings(port=0))
+    with socket.create_server(("127.0.0.1", ports[0])):
+        pass
+
+
+def test_page_is_mounted_only_when_it_is_wanted_and_can_be(
+    build: list[Runtime], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mounted: list[str] = []
+
+    def mount(app: object, *, path: str) -> object:
+        mounted.append(path)
+        return app
+
+    async def when_ready(_: str) -> None:
+        await asyncio.sleep(0)
+        stop()
+
+    monkeypatch.setattr(ui, "mount_page", mount)
+    for is_available in (True, False):
+        monkeypatch.setattr(ui, "is_available", lambda found=is_available: found)
+        for wanted in (True, False):
+            build.append(runtime())
+            server.run(settings(port=0, ui=wanted), when_ready=when_ready)
+            assert ("/ui" in capsys.readouterr().err) is (is_available and wanted)
+    assert mounted == ["/ui"]
