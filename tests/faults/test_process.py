@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import shutil
 import signal
 import socket
 import subprocess
@@ -169,6 +172,35 @@ def test_chat_model_is_refused_with_the_two_ways_to_say_what_it_is(folders: tupl
     line = refuses("serve", str(folders[0]), "--port", "0")
     assert "--reranker" in line
     assert "--embedder" in line
+
+
+def test_changed_byte_of_the_weights_is_one_clear_line(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = shutil.copytree(folders[1], tmp_path / "mine")
+    weights = folder / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    (folder / "SHA256SUMS").write_text(f"{hashlib.sha256(content).hexdigest()}  model.safetensors\n")
+    content[len(content) // 2] ^= 1
+    weights.write_bytes(content)
+    line = refuses("serve", str(folder), "--port", "0")
+    assert f"{folder}: model.safetensors is not the file it should be" in line
+    assert "SHA256SUMS" in line
+
+
+def test_configuration_that_lies_is_one_clear_line(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = shutil.copytree(folders[0], tmp_path / "mine")
+    config = json.loads((folder / "config.json").read_bytes())
+    (folder / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 2}))
+    assert "model.layers.2.input_layernorm.weight" in refuses("serve", "--reranker", str(folder), "--port", "0")
+
+
+def test_weights_as_they_should_be_are_said_to_be(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = shutil.copytree(folders[1], tmp_path / "mine")
+    digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    (folder / "SHA256SUMS").write_text(f"{digest}  model.safetensors\n")
+    arguments = ["demo", "--embedder", str(folder), "--no-ui"]
+    with launched("shortlist", "serve", *arguments) as server:
+        assert "demo: weights checked against what was published" in server.log()
+        assert f"{folder}: weights checked against SHA256SUMS" in server.log()
 
 
 @pytest.mark.parametrize(

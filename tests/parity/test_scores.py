@@ -57,7 +57,9 @@ def test_scores_of_a_mixed_batch(model: Qwen3, reference: Reference, mixed: list
     assert scores(model, mixed) == pytest.approx([reference.score(prompt) for prompt in mixed], abs=SCORE_BOUND)
 
 
-@pytest.mark.parametrize("asked", [{"tied": False}, {"shards": 3}, {"dtype": "bfloat16"}, {"tied": False, "shards": 2}])
+@pytest.mark.parametrize(
+    "asked", [{"tied": False}, {"shards": 3}, {"dtype": "bfloat16"}, {"dtype": "float16"}, {"tied": False, "shards": 2}]
+)
 def test_scores_of_other_checkpoints(make_model: ModelFactory, mixed: list[TokenPrompt], asked: dict[str, object]) -> None:
     folder = make_model(**asked)
     reference = Reference(folder)
