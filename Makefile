@@ -16,7 +16,7 @@ demo: .venv/.demo  ## Serve the bundled model, show a first ranking, and go on u
 	@exec $(BIN)/shortlist demo
 
 test: .venv/.dev  ## Run the tests.
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 check: .venv/.dev  ## Check format, lint, types and the walls between rooms.
 	@$(BIN)/ruff format --check .
