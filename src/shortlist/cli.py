@@ -25,7 +25,9 @@ from shortlist.types import Task
 
 EXIT_CANNOT_START = 3
 
-DOCTOR_SETTINGS = frozenset({"revision", "dtype", "device", "max_model_len", "random_weights", "max_batch_tokens"})
+DOCTOR_SETTINGS = frozenset(
+    {"revision", "dtype", "device", "max_model_len", "control_tokens", "random_weights", "max_batch_tokens"}
+)
 """What `doctor` can be told beside which model; everything else about a server does not change a model."""
 
 PANELS = {"model": "Models", "scheduler": "Scheduler", "server": "Server"}

@@ -10,9 +10,10 @@ from typing import Literal, get_args, get_origin
 import pytest
 from typer.testing import CliRunner, Result
 
-from shortlist import __version__, cli, demo, server
+from shortlist import __version__, cli, demo, doctor, server
 from shortlist.config import Settings, fields
 from shortlist.errors import BadSetting, DeadlineExceeded, ModelRefused, ServiceError
+from shortlist.types import Task
 
 Run = Callable[..., Result]
 
@@ -84,6 +85,10 @@ GIVEN: dict[str, tuple[list[str], object]] = {
     "body_timeout_s": (["--body-timeout-s", "0.5"], 0.5),
     "drain_timeout_s": (["--drain-timeout-s", "7"], 7.0),
     "ui": (["--no-ui"], False),
+    "control_tokens": (["--control-tokens", "official"], "official"),
+    "self_test": (["--self-test", "warn"], "warn"),
+    "random_weights": (["--random-weights"], True),
+    "explain": (["--explain"], True),
     "log_level": (["--log-level", "debug"], "debug"),
     "log_format": (["--log-format", "json"], "json"),
 }
@@ -282,3 +287,47 @@ def test_bug_is_not_dressed_up_as_a_wrong_setting(run: Run, started: Started) ->
     started.error = ZeroDivisionError("a bug")
     result = run("serve")
     assert isinstance(result.exception, ZeroDivisionError)
+
+
+# -- the doctor ---------------------------------------------------------------------------------------------------------
+
+
+Examined = list[tuple[str, Task | None, Settings]]
+
+
+@pytest.fixture
+def examined(monkeypatch: pytest.MonkeyPatch) -> Examined:
+    """What the doctor was asked to look at; every model fails."""
+    asked: Examined = []
+
+    def look(text: str, declared: Task | None, settings: Settings) -> int:
+        asked.append((text, declared, settings))
+        return doctor.EXIT_FAILED
+
+    monkeypatch.setattr(doctor, "run", look)
+    return asked
+
+
+@pytest.mark.parametrize(("flags", "declared"), [([], None), (["--reranker"], Task.RERANK), (["--embedder"], Task.EMBED)])
+def test_doctor_looks_at_one_model_and_ends_with_what_it_found(
+    run: Run, examined: Examined, flags: list[str], declared: Task | None
+) -> None:
+    assert run("doctor", "./one", *flags).exit_code == 1
+    [(text, asked, settings)] = examined
+    assert (text, asked) == ("./one", declared)
+    assert settings == Settings()
+
+
+@pytest.mark.parametrize("name", sorted(cli.DOCTOR_SETTINGS))
+def test_doctor_is_told_what_the_server_is_told_about_a_model(run: Run, examined: Examined, name: str) -> None:
+    arguments, value = GIVEN[name]
+    assert run("doctor", "demo", *arguments).exit_code == 1
+    [(_, _, settings)] = examined
+    group = next(group for group, each, _ in fields() if each == name)
+    assert getattr(getattr(settings, group), name) == value
+
+
+@pytest.mark.parametrize("arguments", [[], ["one", "two"], ["demo", "--port", "1"]])
+def test_doctor_takes_one_model_and_nothing_about_a_server(run: Run, examined: Examined, arguments: list[str]) -> None:
+    assert run("doctor", *arguments).exit_code == 2
+    assert examined == []

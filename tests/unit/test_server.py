@@ -23,9 +23,11 @@ from shortlist.engine.fake import FakeEngine
 from shortlist.errors import BadSetting, EngineUnavailable, ModelRefused
 from shortlist.server import bind
 from shortlist.service.runtime import Runtime, Say
+from shortlist.service.stack import Promise
 from shortlist.telemetry import Metrics, logger
-from shortlist.types import Batch
+from shortlist.types import Batch, Task
 from tests.support.house import runtime, settings, stack
+from tests.support.oracle import OracleEngine
 
 ASK = {"query": "red fox", "documents": ["a cat", "the red fox"]}
 
@@ -246,11 +248,25 @@ def test_port_that_another_server_opened_meanwhile_is_told(monkeypatch: pytest.M
 
         def overtaken(_: Settings, *, say: Say) -> Runtime:
             faster.listen()
-            return runtime()
+            return runtime(port=port)
 
         monkeypatch.setattr(server, "build_runtime", overtaken)
         with pytest.raises(BadSetting, match=f"listening on 127.0.0.1:{port}"):
             server.run(settings(port=port, ui=False))
+
+
+def test_model_that_fails_its_self_test_is_refused_and_freed_before_the_port_opens(build: list[Runtime]) -> None:
+    engine = OracleEngine(scores=lambda scores: [-score for score in scores])
+    metrics = Metrics()
+    stacks = [stack(engine, metrics=metrics, tasks=frozenset({Task.RERANK}), promise=Promise(understands=True))]
+    build.append(Runtime(stacks, settings=settings(self_test="strict"), metrics=metrics))
+
+    async def when_ready(_: str) -> NoReturn:
+        pytest.fail("it was served")
+
+    with pytest.raises(ModelRefused, match="meaning"):
+        server.run(settings(port=0, ui=False), when_ready=when_ready)
+    assert engine.is_closed
 
 
 def test_port_is_given_back_when_loading_fails(monkeypatch: pytest.MonkeyPatch) -> None:
