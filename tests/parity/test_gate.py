@@ -27,7 +27,10 @@ GATE = 1.1
 NUM_PAIRS = 256
 LENGTHS = [1, 8, 16, 24, 32, 48, 64, 96, 128, 256]
 
-pytestmark = pytest.mark.timeout(600)  # half a minute on two free cores; they may not be free
+pytestmark = [
+    pytest.mark.timeout(600),  # half a minute on two free cores; they may not be free
+    pytest.mark.xdist_group("gate"),  # measured once
+]
 
 
 @dataclass(frozen=True)

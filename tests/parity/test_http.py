@@ -25,7 +25,10 @@ SERVER_ARGUMENTS = ("--dtype", "float32", "--device", "cpu", "--no-ui", "--log-l
 """What every server here is started with besides its models. The models have random weights: a flag that a server needs to
 accept such weights belongs here, and only here."""
 
-pytestmark = pytest.mark.timeout(300)  # two servers start, each with three models
+pytestmark = [
+    pytest.mark.timeout(300),  # two servers start, each with three models
+    pytest.mark.xdist_group("parity-http"),  # once
+]
 
 SCORE_BOUND = 1e-4
 VECTOR_BOUND = 1e-5

