@@ -142,7 +142,7 @@ def test_long_documents_are_cut_as_officially(folder: Path, official_pairs: Offi
 
 def test_embedder_documents(make_model: ModelFactory, official_texts: Callable[..., list[list[int]]]) -> None:
     encoder, draw = encoder_of(make_model(kind="embedder"), Task.EMBED), random.Random(3)
-    texts = [clean_text(draw) for _ in range(4000)] + [*SCRIPTS.values(), ""]
+    texts = [clean_text(draw) for _ in range(NUM_FUZZED)] + [*SCRIPTS.values(), ""]
     assert spelled(encoder.encode_texts(texts)) == official_texts(texts, 4096)
 
 
