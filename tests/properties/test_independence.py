@@ -21,6 +21,7 @@ from shortlist.telemetry import Metrics
 from shortlist.text.tokenizer import QwenEncoder
 from shortlist.types import Batch, EmbedTask, RerankOutcome, RerankTask, Task, TokenPrompt, Vector
 from tests.support import house
+from tests.support.encoded import prompts
 from tests.support.fixtures import ModelFactory
 from tests.support.texts import AWKWARD, SCRIPTS
 
@@ -116,7 +117,7 @@ class World:
 
     def spoiled(self, query: str, guilty: Sequence[str], error: type[EngineError]) -> World:
         """The same, with documents that cannot be computed for this query."""
-        ids = frozenset(_own(prompt) for prompt in self.encoder.encode_pairs(query, guilty))
+        ids = frozenset(_own(prompt) for prompt in prompts(self.encoder.encode_pairs(query, guilty)))
         return replace(self, engine=replace(self.engine, guilty=ids, error=error))
 
     def _runtime(self, under: Conditions) -> Runtime:
@@ -188,7 +189,7 @@ def test_neighbour_that_fails_changes_nothing(
     spoiled = reranker.spoiled(query, [text for text, is_guilty in marked if is_guilty], error)
     condemned = {
         index
-        for index, prompt in enumerate(reranker.encoder.encode_pairs(query, texts))
+        for index, prompt in enumerate(prompts(reranker.encoder.encode_pairs(query, texts)))
         if _own(prompt) in spoiled.engine.guilty  # different texts may be spelled alike, or cut alike
     }
     assume(len(condemned) < len(texts))

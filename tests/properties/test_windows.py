@@ -52,6 +52,7 @@ def test_span_is_the_text_that_was_read(reranker: QwenEncoder, document: str, si
     """A letter of several tokens may be cut in half at a window's end; it then belongs to the span, half read."""
     [found] = reranker.encode_pairs("query", [document], on_overflow=Overflow.CHUNK, max_tokens_per_doc=size)
     for prompt, span in zip(found.prompts, found.spans, strict=False):
+        assert isinstance(prompt, TokenPrompt)
         view = reranker.view(prompt)
         read = reranker._speller.text_of(prompt.ids[:-NUM_SUFFIX])
         claimed = unicodedata.normalize("NFC", " " + document[span.start : span.end])

@@ -114,9 +114,10 @@ def load_weights(
     """
     files = Checkpoint(folder, dtype=dtype, device=device)
     prefix = "model." if "model.embed_tokens.weight" in files else ""
+    embedding = files.matrix(f"{prefix}embed_tokens.weight", config.vocab_size, config.hidden_size)
     answers = _answers(files, prefix, config, answer_ids) if task is Task.RERANK else {}
     weights = Qwen3Weights(
-        embedding=files.matrix(f"{prefix}embed_tokens.weight", config.vocab_size, config.hidden_size),
+        embedding=embedding,
         layers=tuple(_layer(files, f"{prefix}layers.{n}.", config) for n in range(config.num_layers)),
         norm=files.fp32(f"{prefix}norm.weight", config.hidden_size),
         answer=_direction(answers) if answers else None,
