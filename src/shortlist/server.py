@@ -47,7 +47,7 @@ def run(settings: Settings, *, when_ready: WhenReady | None = None) -> int:
         runtime = build_runtime(settings, say=partial(console.print, markup=False))
         app = create_app(runtime)
         if settings.server.ui and ui.is_available():
-            app = ui.mount_page(app, path=PAGE_PATH)
+            ui.mount_page(app, path=PAGE_PATH)
             app.state.has_page = True
         url = _url(settings.server.host, listener.getsockname()[1])
         return asyncio.run(_live(app, runtime, listener, lambda: _ready(console, app, runtime, url, when_ready)))

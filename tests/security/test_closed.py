@@ -179,12 +179,15 @@ async def test_stranger_cannot_open_a_websocket(app: FastAPI) -> None:
 @pytest.mark.filterwarnings("ignore")  # gradio's own
 async def test_page_with_all_its_routes_is_closed_too(app: FastAPI) -> None:
     before = set(doors(app.routes))
-    ui.mount_page(app, path=PAGE_PATH)
+    page = ui.mount_page(app, path=PAGE_PATH)
+    assert await status(app, "GET", f"{PAGE_PATH}/", {}) == 401
+    assert not page.routes, "a stranger had the page built"
+    assert await status(app, "GET", f"{PAGE_PATH}/", {"x-api-key": KEYS[0]}) == 200
     new = set(doors(app.routes)) - before
     assert sum(path.startswith(f"{PAGE_PATH}/") for path in new) > 10, "the page's own routes were not found"
-    assert await status(app, "GET", f"{PAGE_PATH}/", {"x-api-key": KEYS[0]}) == 200
     for path in new:
         for spelled in spellings(path)[:5]:
             for method in ("GET", "HEAD", "OPTIONS", "POST"):
                 assert await status(app, method, spelled, {}) == 401, (method, spelled)
         assert await status(app, "GET", path, BAD_KEYS[1]) == 401, path
+    await page.close()

@@ -40,7 +40,8 @@ def build_app() -> FastAPI:
         body = await request.json()
         return REFUSALS.get(body["query"]) or _ranked(body)
 
-    return mount_page(app)
+    mount_page(app)
+    return app
 
 
 REFUSALS = {

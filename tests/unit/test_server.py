@@ -294,9 +294,8 @@ def test_page_is_mounted_only_when_it_is_wanted_and_can_be(
 ) -> None:
     mounted: list[str] = []
 
-    def mount(app: object, *, path: str) -> object:
+    def mount(_: object, *, path: str) -> None:
         mounted.append(path)
-        return app
 
     async def when_ready(_: str) -> None:
         await asyncio.sleep(0)

@@ -9,10 +9,14 @@ Gradio is optional and slow to import, so nothing here imports it before the pag
 from __future__ import annotations
 
 import importlib.util
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+
+    from shortlist.ui.lazy import LazyPage, Page
 
 DEFAULT_PATH = "/ui"
 
@@ -22,8 +26,8 @@ def is_available() -> bool:
     return importlib.util.find_spec("gradio") is not None
 
 
-def mount_page(app: FastAPI, *, path: str = DEFAULT_PATH) -> FastAPI:
-    """Return the app with the page under `path`.
+def mount_page(app: FastAPI, *, path: str = DEFAULT_PATH) -> LazyPage:
+    """Mount the page under `path`; it is built when it is first asked for, and closed with the app.
 
     The page has no key of its own: it calls with the key that the person's browser signed in with.
 
@@ -31,11 +35,44 @@ def mount_page(app: FastAPI, *, path: str = DEFAULT_PATH) -> FastAPI:
         app: The server. The page calls it in this process, so no address or port is needed.
         path: Where the page lives.
 
-    Raises:
-        ImportError: Gradio is not installed; see `is_available`.
-
-    Units: the first call takes a second or two, because Gradio is imported here.
+    Units: the first request to the page takes seconds, because Gradio is imported for it.
     """
-    from shortlist.ui.page import mount
+    from shortlist.ui.lazy import LazyPage
 
-    return mount(app, path=path)
+    def built() -> Page:
+        from shortlist.ui.page import as_caller, build
+
+        return build(as_caller(app), path=path)
+
+    page, lifespan = LazyPage(built), app.router.lifespan_context
+
+    @asynccontextmanager
+    async def lives_with_the_page(living: FastAPI) -> AsyncIterator[Any]:
+        async with lifespan(living) as state:
+            try:
+                yield state
+            finally:
+                await page.close()
+
+    app.router.lifespan_context = lives_with_the_page
+    _add_browser_files(app, path)
+    app.mount(path, page)
+    return page
+
+
+def _add_browser_files(app: FastAPI, path: str) -> None:
+    """Answer the two files that a browser looks for at the root, wherever the page is."""
+    from fastapi.responses import JSONResponse, Response
+
+    from shortlist.ui.icon import ICON_SVG
+
+    async def favicon() -> Response:
+        return Response(ICON_SVG, media_type="image/svg+xml")
+
+    async def manifest() -> Response:
+        icon = {"src": "/favicon.ico", "sizes": "any", "type": "image/svg+xml"}
+        name = {"name": "Shortlist", "short_name": "Shortlist", "display": "browser"}
+        return JSONResponse({**name, "start_url": f"{path}/", "icons": [icon]}, media_type="application/manifest+json")
+
+    app.get("/favicon.ico", include_in_schema=False)(favicon)
+    app.get("/manifest.json", include_in_schema=False)(manifest)

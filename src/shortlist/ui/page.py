@@ -13,12 +13,13 @@ from dataclasses import dataclass
 import gradio as gr
 import httpx2
 from fastapi import FastAPI
-from fastapi.responses import JSONResponse, Response
+from starlette.routing import Mount
 
 from shortlist.client import AsyncClient
 from shortlist.ui import render, style
 from shortlist.ui.ask import Connect, ranking_html, reranker_names
 from shortlist.ui.examples import EXAMPLES, Example
+from shortlist.ui.lazy import Page
 from shortlist.ui.text import translations, words_for
 
 MAX_UPLOAD_BYTES = 1
@@ -46,12 +47,12 @@ class Fields:
         return [self.query, self.documents, self.instruction, self.model, self.top_n]
 
 
-def mount(app: FastAPI, *, path: str) -> FastAPI:
-    """Return the app with the page under `path`; see `shortlist.ui.mount_page`."""
-    i18n = gr.I18n(**translations())
+def build(caller: Callable[[gr.Request], Connect], *, path: str) -> Page:
+    """Return the page as an application of its own, for another to mount under `path`; see `shortlist.ui.mount_page`."""
+    shell, i18n = FastAPI(openapi_url=None), gr.I18n(**translations())
     gr.mount_gradio_app(
-        app,
-        build_page(as_caller(app), i18n),
+        shell,
+        build_page(caller, i18n),
         path=path,
         footer_links=[],
         run_history=False,
@@ -65,22 +66,11 @@ def mount(app: FastAPI, *, path: str) -> FastAPI:
         css_paths=[style.STYLE_SHEET],
         head=style.HEAD,
     )
-    _add_browser_files(app, path)
-    return app
-
-
-def _add_browser_files(app: FastAPI, path: str) -> None:
-    """Answer the two files that a browser looks for at the root, wherever the page is."""
-
-    @app.get("/favicon.ico", include_in_schema=False)
-    async def favicon() -> Response:
-        return Response(style.ICON_SVG, media_type="image/svg+xml")
-
-    @app.get("/manifest.json", include_in_schema=False)
-    async def manifest() -> Response:
-        icon = {"src": "/favicon.ico", "sizes": "any", "type": "image/svg+xml"}
-        name = {"name": "Shortlist", "short_name": "Shortlist", "display": "browser"}
-        return JSONResponse({**name, "start_url": f"{path}/", "icons": [icon]}, media_type="application/manifest+json")
+    [page] = (route.app for route in shell.routes if isinstance(route, Mount))
+    if not isinstance(page, FastAPI):
+        raise TypeError("Gradio mounted something that is not an application of its own. This is a bug.")
+    # Gradio adds its start to the lifespan of the application that it was mounted on.
+    return Page(page, shell.router.lifespan_context(shell))
 
 
 def as_caller(app: FastAPI) -> Callable[[gr.Request], Connect]:

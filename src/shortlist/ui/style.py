@@ -23,13 +23,6 @@ _SANS = (
 )
 _MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
 
-ICON_SVG = (
-    "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 28 28'>"
-    "<rect x='2' y='4' width='24' height='5' rx='2.5' fill='#17715f'/>"
-    "<rect x='2' y='12' width='16' height='5' rx='2.5' fill='#69a898'/>"
-    "<rect x='2' y='20' width='9' height='5' rx='2.5' fill='#a9cdc4'/></svg>"
-)
-
 PAPER, PAPER_DARK = "#f6f5f1", "#131513"
 CARD, CARD_DARK = "#ffffff", "#1b1e1c"
 LINE, LINE_DARK = "#e2e0d8", "#2e332f"

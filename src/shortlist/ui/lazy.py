@@ -1,0 +1,72 @@
+"""The page before anyone has looked at it: importing Gradio takes seconds and memory that most servers never need."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+from fastapi import FastAPI
+from starlette.routing import BaseRoute
+from starlette.types import Receive, Scope, Send
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page that has been built: what answers, and a context in which it is alive."""
+
+    app: FastAPI
+    life: AbstractAsyncContextManager[object]
+
+
+class LazyPage:
+    """An ASGI application that becomes the page when it is first asked for.
+
+    Args:
+        build: Makes the page; takes seconds, and runs in a thread.
+    """
+
+    def __init__(self, build: Callable[[], Page]) -> None:
+        self._build = build
+        self._opening = asyncio.Lock()
+        self._page: Page | None = None
+        self._life: asyncio.Task[None] | None = None
+        self._is_closing = asyncio.Event()
+
+    @property
+    def routes(self) -> Sequence[BaseRoute]:
+        """The page's own routes; none before it is opened."""
+        return self._page.app.routes if self._page is not None else []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as the page."""
+        page = await self._open()
+        await page.app(scope, receive, send)
+
+    async def close(self) -> None:
+        """Stop the page, if it was ever opened."""
+        self._is_closing.set()
+        if self._page is not None and self._life is not None:
+            await self._life
+
+    async def _open(self) -> Page:
+        """Return the page, built and started."""
+        async with self._opening:
+            if self._page is None:
+                page = await asyncio.to_thread(self._build)
+                has_started = asyncio.Event()
+                self._life = asyncio.create_task(self._live(page, has_started))
+                starting = asyncio.create_task(has_started.wait())
+                await asyncio.wait({self._life, starting}, return_when=asyncio.FIRST_COMPLETED)
+                starting.cancel()
+                if self._life.done():
+                    await self._life  # raises what kept it from starting
+                self._page = page
+            return self._page
+
+    async def _live(self, page: Page, has_started: asyncio.Event) -> None:
+        """Hold the page's life in one task: what enters a context must also leave it."""
+        async with page.life:
+            has_started.set()
+            await self._is_closing.wait()

@@ -1,0 +1,75 @@
+"""The page is built once, when it is first asked for, and stopped with the server."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+
+from shortlist.ui.lazy import LazyPage, Page
+
+
+class Built:
+    """Counts what happens to the pages it builds."""
+
+    def __init__(self, *, fails: int = 0, fails_to_start: bool = False) -> None:
+        self.events: list[str] = []
+        self._fails = fails
+        self._fails_to_start = fails_to_start
+
+    def __call__(self) -> Page:
+        time.sleep(0.01)
+        self.events.append("built")
+        if self.events.count("built") <= self._fails:
+            raise RuntimeError("no page today")
+        app = FastAPI()
+        app.get("/")(lambda: "hello")
+        return Page(app, self._life())
+
+    @asynccontextmanager
+    async def _life(self) -> AsyncIterator[None]:
+        if self._fails_to_start and self.events.count("built") == 1:
+            raise RuntimeError("no life today")
+        entered_in = asyncio.current_task()
+        self.events.append("started")
+        yield
+        assert asyncio.current_task() is entered_in
+        self.events.append("stopped")
+
+
+def client(page: LazyPage) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(transport=httpx2.ASGITransport(app=page), base_url="http://page")
+
+
+async def test_nothing_is_built_before_the_first_request_and_one_page_for_all() -> None:
+    built = Built()
+    page = LazyPage(built)
+    assert (built.events, list(page.routes)) == ([], [])
+    async with client(page) as caller:
+        answers = await asyncio.gather(*(caller.get("/") for _ in range(5)))
+    assert [answer.json() for answer in answers] == ["hello"] * 5
+    assert built.events == ["built", "started"]
+    assert any(getattr(route, "path", "") == "/" for route in page.routes)
+    await page.close()
+    assert built.events == ["built", "started", "stopped"]
+
+
+async def test_closing_a_page_that_nobody_opened_does_nothing() -> None:
+    built = Built()
+    await LazyPage(built).close()
+    assert built.events == []
+
+
+@pytest.mark.parametrize("built", [Built(fails=1), Built(fails_to_start=True)])
+async def test_page_that_could_not_be_opened_is_tried_again(built: Built) -> None:
+    page = LazyPage(built)
+    async with client(page) as caller:
+        with pytest.raises(RuntimeError, match=r"no (page|life) today"):
+            await caller.get("/")
+        assert (await caller.get("/")).status_code == 200
+    await page.close()
