@@ -9,8 +9,9 @@ Gradio is optional and slow to import, so nothing here imports it before the pag
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,12 +40,12 @@ def mount_page(app: FastAPI, *, path: str = DEFAULT_PATH) -> LazyPage:
     """
     from shortlist.ui.lazy import LazyPage
 
-    def built() -> Page:
+    def load() -> Callable[[], Page]:
         from shortlist.ui.page import as_caller, build
 
-        return build(as_caller(app), path=path)
+        return partial(build, as_caller(app), path=path)
 
-    page, lifespan = LazyPage(built), app.router.lifespan_context
+    page, lifespan = LazyPage(load), app.router.lifespan_context
 
     @asynccontextmanager
     async def lives_with_the_page(living: FastAPI) -> AsyncIterator[Any]:

@@ -24,11 +24,11 @@ class LazyPage:
     """An ASGI application that becomes the page when it is first asked for.
 
     Args:
-        build: Makes the page; takes seconds, and runs in a thread.
+        load: Brings what the page needs, which takes seconds, in a thread; returns what makes the page, on the event loop.
     """
 
-    def __init__(self, build: Callable[[], Page]) -> None:
-        self._build = build
+    def __init__(self, load: Callable[[], Callable[[], Page]]) -> None:
+        self._load = load
         self._opening = asyncio.Lock()
         self._page: Page | None = None
         self._life: asyncio.Task[None] | None = None
@@ -54,7 +54,7 @@ class LazyPage:
         """Return the page, built and started."""
         async with self._opening:
             if self._page is None:
-                page = await asyncio.to_thread(self._build)
+                page = (await asyncio.to_thread(self._load))()
                 has_started = asyncio.Event()
                 self._life = asyncio.create_task(self._live(page, has_started))
                 starting = asyncio.create_task(has_started.wait())

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import httpx2
@@ -22,11 +23,16 @@ class Built:
         self._fails = fails
         self._fails_to_start = fails_to_start
 
-    def __call__(self) -> Page:
+    def __call__(self) -> Callable[[], Page]:
+        assert threading.current_thread() is not threading.main_thread()
         time.sleep(0.01)
         self.events.append("built")
         if self.events.count("built") <= self._fails:
             raise RuntimeError("no page today")
+        return self._build
+
+    def _build(self) -> Page:
+        asyncio.get_running_loop()
         app = FastAPI()
         app.get("/")(lambda: "hello")
         return Page(app, self._life())

@@ -100,20 +100,20 @@ class PackedLinears:
     __slots__ = ("_down", "_gate", "_keys", "_o", "_q", "_up")
 
     def __init__(self, matrices: Matrices) -> None:
-        self._q = _packed(matrices.q)
-        self._keys = _packed(torch.cat([matrices.k, matrices.v]))
-        self._o = _packed(matrices.o)
-        self._gate = _packed(matrices.gate)
-        self._up = _packed(matrices.up)
-        self._down = _packed(matrices.down)
+        self._q = packed(matrices.q)
+        self._keys = packed(torch.cat([matrices.k, matrices.v]))
+        self._o = packed(matrices.o)
+        self._gate = packed(matrices.gate)
+        self._up = packed(matrices.up)
+        self._down = packed(matrices.down)
 
     def queries(self, normed_tW: Tensor) -> Tensor:
         """See `Linears`."""
-        return _product(normed_tW, self._q)
+        return product(normed_tW, self._q)
 
     def keys(self, normed_tW: Tensor) -> tuple[Tensor, Tensor]:
         """See `Linears`."""
-        keys_tX, values_tX = _product(normed_tW, self._keys).chunk(2, dim=-1)
+        keys_tX, values_tX = product(normed_tW, self._keys).chunk(2, dim=-1)
         return keys_tX, values_tX
 
     def add_attended(self, attended_tX: Tensor, hidden_tW: Tensor) -> Tensor:
@@ -122,7 +122,7 @@ class PackedLinears:
 
     def add_mlp(self, normed_tW: Tensor, hidden_tW: Tensor) -> Tensor:
         """See `Linears`."""
-        inner_tI = _joined(normed_tW, self._up, _product(normed_tW, self._gate, "swish"), "mul")
+        inner_tI = _joined(normed_tW, self._up, product(normed_tW, self._gate, "swish"), "mul")
         return _joined(inner_tI, self._down, hidden_tW, "add")
 
     @staticmethod
@@ -131,12 +131,14 @@ class PackedLinears:
         return hasattr(_onednn, "_linear_pointwise") and hasattr(_onednn, "_reorder_linear_weight")
 
 
-def _packed(matrix: Tensor) -> Tensor:
-    packed: Tensor = _onednn._reorder_linear_weight(matrix, CHUNK_TOKENS)  # noqa: SLF001 - how it is called
-    return packed
+def packed(matrix: Tensor) -> Tensor:
+    """Return a bf16 matrix in the layout that oneDNN multiplies by fastest."""
+    result: Tensor = _onednn._reorder_linear_weight(matrix, CHUNK_TOKENS)  # noqa: SLF001 - how it is called
+    return result
 
 
-def _product(x: Tensor, packed: Tensor, activation: str = "none") -> Tensor:
+def product(x: Tensor, packed: Tensor, activation: str = "none") -> Tensor:
+    """Return the product with a packed matrix, and an activation of oneDNN's applied to it."""
     result: Tensor = _onednn._linear_pointwise(x, packed, None, activation, [], "")  # noqa: SLF001
     return result
 
