@@ -127,11 +127,13 @@ def _bench_engine(  # noqa: PLR0913 - one parameter per flag
     ] = None,
     plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw a bar chart.")] = None,
 ) -> None:
-    """Compare engines: first whether they give the same scores, then how fast they are and how much memory they need.
+    """Compare engines: whether they give the same scores, how fast they are, how much memory they need.
 
-    All contenders are started and stay up. In every round each one answers the same request, which nobody has seen before, in
-    an order drawn anew; so what disturbs the machine disturbs them alike, and the ratio within a round is what counts. Leave
-    the machine alone meanwhile.
+    All are started and stay up. Scores come first: whoever is too far from the reference is left out.
+
+    Then rounds: each answers the same new request, in an order drawn anew, and the ratio within a round is what counts.
+
+    Use a machine that has nothing else to do, with room for all models at once.
     """
 
     def start() -> int:

@@ -9,6 +9,9 @@ from shortlist.bench.report import Entry, Report, Row, Spread
 
 CONTENDERS: Final = ("contender", "what", "dtype", "memory", "RMS", "largest", "tau")
 LOADS: Final = ("contender", "seconds", "from .. to", "ours = 1", "from .. to", "tokens/s", "of floor")
+WORDS: Final = frozenset({"contender", "what", "dtype"})
+"""Columns that are read as words; the others are numbers, and stand right."""
+
 NOTHING: Final = "-"
 
 _GIB: Final = 1024**3

@@ -120,7 +120,8 @@ class Field:
             return None
 
     def _out(self, name: str, why: str) -> None:
-        self.entries[name] = replace(self.entries[name], why_not=why)
         contender = self._running.pop(name, None)
+        peak_bytes = contender.peak_bytes() if contender else None
+        self.entries[name] = replace(self.entries[name], why_not=why, peak_bytes=peak_bytes)
         if contender is not None:
             contender.close()

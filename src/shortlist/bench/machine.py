@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import shlex
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,7 +29,7 @@ class Machine:
         python: Version of the interpreter.
         versions: Versions of the packages that matter, of those that are installed.
         date: Today, UTC.
-        command: The command line, without the path of the program.
+        command: The command line, as a shell reads it.
     """
 
     cpu: str
@@ -51,7 +52,7 @@ def describe() -> Machine:
         python=platform.python_version(),
         versions=dict(_versions()),
         date=datetime.now(UTC).date().isoformat(),
-        command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        command=shlex.join(["shortlist", *sys.argv[1:]]),
     )
 
 

@@ -56,7 +56,7 @@ def _lines(report: Report) -> Iterator[str]:
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     yield ""
     yield f"| {' | '.join(columns)} |"
-    yield f"| --- |{' ---: |' * (len(columns) - 1)}"
+    yield f"| {' | '.join('---' if name in cells.WORDS else '---:' for name in columns)} |"
     for row in rows:
         marked = (f"**{row[0]}**", *row[1:]) if row[0] == OURS else row
         yield f"| {' | '.join(map(_plain, marked))} |"

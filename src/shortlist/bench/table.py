@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -11,9 +10,6 @@ from rich.text import Text
 
 from shortlist.bench import cells
 from shortlist.bench.report import OURS, Report
-
-_WORDS: Final = frozenset({"contender", "what", "dtype"})
-"""Columns that are read as words; the others are numbers, and stand right."""
 
 
 def parts(report: Report) -> Iterator[RenderableType]:
@@ -32,7 +28,7 @@ def parts(report: Report) -> Iterator[RenderableType]:
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     table = Table(title=f"\n{title}", title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in columns:
-        table.add_column(name, justify="left" if name in _WORDS else "right", no_wrap=name != "what", header_style="dim")
+        table.add_column(name, justify="left" if name in cells.WORDS else "right", no_wrap=name != "what", header_style="dim")
     for row in rows:
         table.add_row(*map(Text, row), style="green" if row[0] == OURS else None)
     return table
