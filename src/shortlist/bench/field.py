@@ -121,7 +121,8 @@ class Field:
 
     def _out(self, name: str, why: str) -> None:
         contender = self._running.pop(name, None)
-        peak_bytes = contender.peak_bytes() if contender else None
+        is_loaded = self.entries[name].ready is not None
+        peak_bytes = contender.peak_bytes() if contender and is_loaded else None
         self.entries[name] = replace(self.entries[name], why_not=why, peak_bytes=peak_bytes)
         if contender is not None:
             contender.close()
