@@ -60,7 +60,7 @@ def notes(report: Report) -> Iterator[str]:
         "and Kendall's tau of the order."
     )
     yield (
-        f"Speed: the median of {count} {'round' if count == 1 else 'rounds'}; in each, all answer the same new request, in an order drawn anew. "
+        f"Speed: the median over rounds, {count} here; in each, all answer the same new request, in an order drawn anew. "
         "Ours = 1 is the ratio within a round."
     )
     yield "Tokens: those a request needs read, its shared beginning once. Memory: the sum of the peaks of all its processes."

@@ -100,6 +100,8 @@ class Contender:
             UpstreamError: it refused, died, took longer than allowed, or the answer is not one probability per document.
         """
         line = orjson.dumps({"query": request.query, "documents": request.documents}, option=orjson.OPT_APPEND_NEWLINE)
+        with contextlib.suppress(BlockingIOError):
+            self._read(self._pipes[1])
         if self._unread:
             raise self._fault(f"spoke without being asked: {_short(self._unread.decode(errors='replace'))}")
         started_s = time.perf_counter()

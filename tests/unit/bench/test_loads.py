@@ -1,0 +1,68 @@
+"""Requests have exactly the tokens that were asked for, are new every time, and follow from their seed."""
+
+from __future__ import annotations
+
+from random import Random
+from statistics import median
+
+import pytest
+from tokenizers import Tokenizer
+
+from shortlist.bench import loads
+from shortlist.bench.loads import DEFAULT_LOADS, Load, Writer
+from shortlist.errors import BadSetting
+
+
+def test_loads_are_read_by_name() -> None:
+    assert Load.parse("10x100") == Load("10x100", 10, 100)
+    assert Load.parse("mixed") == Load("mixed", loads.MIXED_DOCUMENTS, None)
+
+
+@pytest.mark.parametrize("text", ["", "10", "x100", "0x5", "5x0", "10X100", "10x100x2", "-1x5", "Mixed", "1.5x3"])
+def test_other_names_are_refused(text: str) -> None:
+    with pytest.raises(BadSetting, match="DOCUMENTSxTOKENS"):
+        Load.parse(text)
+
+
+@pytest.mark.parametrize("name", [*DEFAULT_LOADS, "3x1", "2x2"])
+def test_every_document_has_exactly_its_tokens(writer: Writer, name: str) -> None:
+    load = Load.parse(name)
+    request = writer.request(load, "seed")
+    counted = [writer.num_tokens(document) for document in request.documents]
+    assert len(counted) == load.num_documents
+    if load.doc_tokens is not None:
+        assert set(counted) == {load.doc_tokens}
+    else:
+        assert all(loads.MIXED_SHORTEST <= tokens <= loads.MIXED_LONGEST for tokens in counted)
+    shortest, longest = loads.QUERY_TOKENS
+    assert shortest <= writer.num_tokens(request.query) <= longest
+
+
+@pytest.mark.parametrize("num_tokens", [1, 2, 5, 17, 64, 333, 2000])
+def test_any_number_of_tokens_can_be_cut(writer: Writer, tokenizer_path: str, num_tokens: int) -> None:
+    tokenizer = Tokenizer.from_file(str(tokenizer_path))
+    for seed in range(10):
+        request = writer.request(Load("", 1, num_tokens), str(seed))
+        assert len(tokenizer.encode(request.documents[0], add_special_tokens=False).ids) == num_tokens
+
+
+def test_the_same_seed_writes_the_same_request_and_another_a_new_one(writer: Writer) -> None:
+    load = Load.parse("5x60")
+    one, again, other = (writer.request(load, seed) for seed in ("0-5x60-1", "0-5x60-1", "0-5x60-2"))
+    assert one == again
+    assert one.query != other.query
+    assert not set(one.documents) & set(other.documents)
+
+
+def test_documents_of_a_request_begin_differently(writer: Writer) -> None:
+    documents = writer.request(Load.parse("30x200"), "seed").documents
+    assert len({document[:40] for document in documents}) == len(documents)
+
+
+def test_mixed_lengths_spread_around_their_median() -> None:
+    draw = Random(1)
+    drawn = [length for _ in range(200) for length in Load.parse("mixed").lengths(draw)]
+    assert loads.MIXED_MEDIAN * 0.9 < median(drawn) < loads.MIXED_MEDIAN * 1.1
+    assert min(drawn) >= loads.MIXED_SHORTEST
+    assert max(drawn) <= loads.MIXED_LONGEST
+    assert sum(length > 2 * loads.MIXED_MEDIAN for length in drawn) > len(drawn) / 10
