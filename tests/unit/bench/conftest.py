@@ -1,5 +1,6 @@
-import pytest
 from pathlib import Path
+
+import pytest
 from tokenizers import Tokenizer
 
 from shortlist.bench.corpus import sentences

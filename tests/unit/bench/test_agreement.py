@@ -6,7 +6,7 @@ import math
 import random
 
 import pytest
-from scipy.stats import kendalltau
+from scipy.stats import kendalltau  # type: ignore[import-untyped]
 
 from shortlist.bench.agreement import NEAREST, compare, kendall_tau, log_odds
 

@@ -30,7 +30,11 @@ def test_another_process_reads_the_same() -> None:
     code = "import hashlib; from shortlist.bench.corpus import sentences; print(hashlib.sha256(repr(sentences()).encode()).hexdigest())"
     here = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": "src"})
     there = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": "src", "PYTHONHASHSEED": "7"}
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONPATH": "src", "PYTHONHASHSEED": "7"},
     )
     assert here.stdout == there.stdout
 
@@ -38,4 +42,4 @@ def test_another_process_reads_the_same() -> None:
 def test_python_without_docstrings_is_told_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(corpus, "_docstrings", lambda module: iter([""]))
     with pytest.raises(BadSetting, match="-OO"):
-        sentences.__wrapped__()
+        corpus.sentences.__wrapped__()

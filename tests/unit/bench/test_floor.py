@@ -70,5 +70,5 @@ def test_no_floor_is_one_line(command: list[str]) -> None:
 
 
 def test_a_failure_is_told_in_its_own_last_words() -> None:
-    with pytest.raises(UpstreamError, match="not measured: last$"):
+    with pytest.raises(UpstreamError, match=r"not measured: last$"):
         measure(saying("", code=2))

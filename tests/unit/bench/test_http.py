@@ -115,7 +115,10 @@ def test_the_server_ends_with_it(journal: Path) -> None:
 
 @pytest.mark.parametrize(
     ("command", "words"),
-    [("/no/server", "No such file or directory"), (f"{sys.executable} -c 'exit(5)'", "ended with exit code 5 before it was ready")],
+    [
+        ("/no/server", "No such file or directory"),
+        (f"{sys.executable} -c 'exit(5)'", "ended with exit code 5 before it was ready"),
+    ],
 )
 def test_a_server_that_does_not_start_is_one_line(command: str, words: str) -> None:
     contender = Contender(Spec("peer", (sys.executable, "-m", "shortlist.bench.http", "--server", command)), ("folder",))
@@ -128,4 +131,9 @@ def test_a_server_that_does_not_start_is_one_line(command: str, words: str) -> N
 
 def test_names_are_filled_in_after_splitting() -> None:
     words = {"{model}": "/a folder/with 'quotes'", "{port}": "7"}
-    assert _filled("serve {model} --port={port} '{other}'", words) == ["serve", "/a folder/with 'quotes'", "--port=7", "{other}"]
+    assert _filled("serve {model} --port={port} '{other}'", words) == [
+        "serve",
+        "/a folder/with 'quotes'",
+        "--port=7",
+        "{other}",
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from random import Random
 from statistics import median
 
@@ -39,7 +40,7 @@ def test_every_document_has_exactly_its_tokens(writer: Writer, name: str) -> Non
 
 
 @pytest.mark.parametrize("num_tokens", [1, 2, 5, 17, 64, 333, 2000])
-def test_any_number_of_tokens_can_be_cut(writer: Writer, tokenizer_path: str, num_tokens: int) -> None:
+def test_any_number_of_tokens_can_be_cut(writer: Writer, tokenizer_path: Path, num_tokens: int) -> None:
     tokenizer = Tokenizer.from_file(str(tokenizer_path))
     for seed in range(10):
         request = writer.request(Load("", 1, num_tokens), str(seed))

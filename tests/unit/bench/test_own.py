@@ -59,8 +59,15 @@ def test_scores_are_those_of_the_service(folder: Path, expected: list[float], mo
 
 
 def test_settings_are_those_of_the_server() -> None:
-    given = vars(own._parser().parse_args(["folder", "--max-batch-tokens", "9000", "--no-random-weights", "--dtype", "float32"]))
-    assert (given["model"], given["max_batch_tokens"], given["random_weights"], given["dtype"]) == ("folder", "9000", False, "float32")
+    given = vars(
+        own._parser().parse_args(["folder", "--max-batch-tokens", "9000", "--no-random-weights", "--dtype", "float32"])
+    )
+    assert (given["model"], given["max_batch_tokens"], given["random_weights"], given["dtype"]) == (
+        "folder",
+        "9000",
+        False,
+        "float32",
+    )
     assert given["max_model_len"] is None
     assert not {"cache_bytes", "self_test", "port", "models"} & given.keys()
 

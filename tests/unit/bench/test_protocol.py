@@ -38,7 +38,8 @@ sys.exit(speak(opened()))
 
 def run(*arguments: str, questions: list[dict[str, object]] | None = None) -> tuple[int, list[object], str]:
     lines = "".join(f"{json.dumps(question)}\n" for question in questions or [])
-    done = subprocess.run([sys.executable, "-c", PROGRAM, *arguments], input=lines, capture_output=True, text=True, timeout=60)
+    command = [sys.executable, "-c", PROGRAM, *arguments]
+    done = subprocess.run(command, check=False, input=lines, capture_output=True, text=True, timeout=60)
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
 
 
