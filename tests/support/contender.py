@@ -48,7 +48,9 @@ def main() -> int:
         if asked.journal:
             with asked.journal.open("a") as journal:
                 journal.write(json.dumps([asked.shift, question["query"]]) + "\n")
-        say(answer("well" if number < asked.well else asked.answer, question["documents"], asked.shift))
+        said = answer("well" if number < asked.well else asked.answer, question["documents"], asked.shift)
+        if said is not None:
+            say(said)
     return 0
 
 
@@ -73,6 +75,17 @@ def answer(how: str, documents: Sequence[str], shift: float) -> object:
     if how == "dead":
         print("out of memory", file=sys.stderr)
         os._exit(9)
+    if how == "dribbles":
+        text = json.dumps({"scores": scores}) + "\n"
+        for start in range(0, len(text), 7):
+            os.write(1, text[start : start + 7].encode())
+            time.sleep(0.001)
+        return None
+    if how == "garbage":
+        os.write(1, b"\xff\xfe\x00\n")
+    if how == "closes":
+        os.close(1)
+        time.sleep(600)
     if how == "twice":
         say({"scores": scores})
     odd = {"error": {"error": "too long"}, "short": {"scores": scores[1:]}, "nan": {"scores": [None, *scores[1:]]}}

@@ -8,7 +8,7 @@ from typing import Final
 from shortlist.bench.report import Entry, Report, Row, Spread
 
 CONTENDERS: Final = ("contender", "what", "dtype", "memory", "RMS", "largest", "tau")
-LOADS: Final = ("contender", "seconds", "from .. to", "ours = 1", "from .. to", "tokens/s", "of floor")
+LOADS: Final = ("contender", "seconds", "from–to", "ratio", "from–to", "tokens/s", "floor")
 WORDS: Final = frozenset({"contender", "what", "dtype"})
 """Columns that are read as words; the others are numbers, and stand right."""
 
@@ -61,13 +61,14 @@ def notes(report: Report) -> Iterator[str]:
     )
     yield (
         f"Speed: the median over rounds, {count} here; in each, all answer the same new request, in an order drawn anew. "
-        "Ours = 1 is the ratio within a round."
+        "The ratio is that within a round, ours = 1."
     )
     yield "Tokens: those a request needs read, its shared beginning once. Memory: the sum of the peaks of all its processes."
     if report.floor is not None:
         yield (
-            f"Floor: the seconds that the arithmetic alone would take at {report.floor.flops_per_s / 1e9:,.0f} GFLOP/s, "
-            "the rate of this machine's matrix products on this model's shapes, measured before and after."
+            "Floor: the share of our time that the arithmetic alone would take at "
+            f"{report.floor.flops_per_s / 1e9:,.0f} GFLOP/s, the rate of this machine's matrix products on this model's "
+            "shapes, measured before and after."
         )
 
 
@@ -82,14 +83,20 @@ def _agreement(report: Report, entry: Entry) -> tuple[str, str, str]:
 def _load_row(row: Row) -> tuple[str, ...]:
     return (
         row.name,
-        f"{row.seconds.median:.3f}",
-        _range(row.seconds, 3),
-        f"{row.ratio.median:.2f}" if row.ratio else NOTHING,
-        _range(row.ratio, 2) if row.ratio else NOTHING,
+        short(row.seconds.median),
+        _range(row.seconds),
+        short(row.ratio.median) if row.ratio else NOTHING,
+        _range(row.ratio) if row.ratio else NOTHING,
         f"{row.tokens_per_s:,.0f}",
         f"{row.floor_share:.0%}" if row.floor_share else NOTHING,
     )
 
 
-def _range(spread: Spread, digits: int) -> str:
-    return f"{spread.least:.{digits}f} .. {spread.most:.{digits}f}"
+def _range(spread: Spread) -> str:
+    return f"{short(spread.least)}–{short(spread.most)}"
+
+
+def short(number: float) -> str:
+    """Return a number in about the three digits that matter, all of those before the point among them."""
+    steps = ((99.95, 0), (9.995, 1), (0.9995, 2), (0.09995, 3))
+    return f"{number:.{next((digits for least, digits in steps if number >= least), 4)}f}"

@@ -6,7 +6,9 @@ round each one answers the very same request, in an order drawn anew, and what i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -63,7 +65,7 @@ def run(order: Order, outputs: Outputs) -> int:
         TimeElapsedColumn(),
         console=Console(stderr=True, highlight=False),
     )
-    with progress:
+    with _stoppable(), progress:
         report = play(order, progress)
     console = Console(highlight=False)
     for part in table.parts(report):
@@ -94,6 +96,16 @@ def play(order: Order, progress: Progress) -> Report:
         num_checked=sum(len(check.documents) for check in checks),
         seed=order.seed,
     )
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let SIGTERM do what Ctrl-C does: the contenders end with us, even one that hangs and does not see its input close."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _requests(order: Order, folder: Path, writer: Writer) -> Mapping[str, Sequence[Asked]]:

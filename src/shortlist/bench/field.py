@@ -8,15 +8,18 @@ from dataclasses import replace
 from functools import partial
 from random import Random
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Final, Self, TypeVar
 
 from shortlist.bench.agreement import compare
-from shortlist.bench.contender import Contender, Spec
+from shortlist.bench.contender import END_S, Contender, Spec
 from shortlist.bench.loads import Request
 from shortlist.bench.order import Order
 from shortlist.bench.protocol import Ready
 from shortlist.bench.report import Entry
 from shortlist.errors import UpstreamError
+
+HURRY_S: Final = 2.0
+"""How long contenders may take to end when the run did not reach its end."""
 
 T = TypeVar("T")
 Tick = Callable[[str], None]
@@ -33,7 +36,6 @@ class Field:
         self._order = order
         self._arguments = order.arguments(folder)
         self._running: dict[str, Contender] = {}
-        self._ends = ExitStack()
         self.entries = {
             spec.name: Entry(name=spec.name, command=spec.command, max_rms=order.bounds.of(spec.name))
             for spec in order.contenders
@@ -43,7 +45,11 @@ class Field:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._ends.close()
+        patience_s = END_S if kind is None else HURRY_S
+        with ExitStack() as ends:  # the last one too, whatever goes wrong with the others
+            for contender in self._running.values():
+                ends.callback(contender.close, patience_s)
+        self._running.clear()
 
     @property
     def names(self) -> list[str]:
@@ -100,7 +106,6 @@ class Field:
     def _started(self, spec: Spec) -> Ready:
         contender = Contender(spec, self._arguments)
         self._running[spec.name] = contender
-        self._ends.callback(contender.close)
         return contender.wait_ready(self._order.ready_s)
 
     def _scores(self, name: str, requests: Sequence[Request]) -> list[list[float]]:

@@ -6,6 +6,7 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from shortlist.bench.cells import short
 from shortlist.bench.loads import MIXED_DOCUMENTS
 from shortlist.bench.report import OURS, Report, Row
 
@@ -82,8 +83,8 @@ def _panel(axes: Axes, load: str, rows: list[Row]) -> None:
 
 
 def _label(row: Row) -> str:
-    seconds = f"{row.seconds.median:#.3g}".rstrip(".")
-    return f"{seconds} s" if row.ratio is None or row.name == OURS else f"{seconds} s, {row.ratio.median:.2f}×"
+    seconds = f"{short(row.seconds.median)} s"
+    return seconds if row.ratio is None or row.name == OURS else f"{seconds}, {short(row.ratio.median)}×"
 
 
 def _title(load: str) -> str:

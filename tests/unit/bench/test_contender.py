@@ -74,6 +74,26 @@ def test_questions_larger_than_a_pipe_pass() -> None:
         assert len(contender.ask(REQUEST, READY_S)[0]) == 3
 
 
+def test_an_answer_may_come_in_pieces() -> None:
+    with ready("--answer", "dribbles") as contender:
+        for _ in range(2):
+            scores, _seconds = contender.ask(REQUEST, READY_S)
+            assert [log_odds(score) for score in scores] == pytest.approx([fake.log_odds(each) for each in REQUEST.documents])
+
+
+def test_any_text_passes_in_any_number() -> None:
+    documents = (
+        "",
+        "\u2028 line\nbreak\r\n",
+        "中文 🙂",
+        '"quoted" \\ {"json": true}',
+        *(f"{number}" for number in range(5000)),
+    )
+    with ready() as contender:
+        scores, _ = contender.ask(Request("询问\n", documents), READY_S)
+    assert [log_odds(score) for score in scores] == pytest.approx([fake.log_odds(each) for each in documents])
+
+
 def test_memory_of_its_children_counts() -> None:
     with ready() as alone, ready("--child") as parent:
         one, both = alone.peak_bytes(), parent.peak_bytes()
@@ -110,6 +130,8 @@ def test_a_program_that_is_not_there_is_one_line() -> None:
     ("how", "words"),
     [
         ("error", "peer says: too long"),
+        ("garbage", "peer did not answer in JSON but: "),
+        ("closes", "peer closed its output"),
         ("dead", "peer ended with exit code 9: out of memory"),
         ("short", "peer did not answer with 3 scores but"),
         ("words", "peer did not answer with 3 scores but"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -19,9 +21,11 @@ from shortlist.bench.floor import Floor
 from shortlist.bench.loads import Load
 from shortlist.bench.markdown import BEGIN
 from shortlist.bench.order import Bounds, Order
+from shortlist.bench.tree import members
 from shortlist.errors import BadSetting, InputTooLong
 from tests.support import contender as fake
 from tests.support.fixtures import ModelFactory
+from tests.support.process import wait_until
 
 FOUND = {"flops_per_s": 1e9, "linear_flops_per_token": 1e6, "attention_flops_per_pair": 1e3}
 
@@ -106,6 +110,51 @@ def test_files_that_could_not_be_written_are_told_first(folder: Path, tmp_path: 
     monkeypatch.setattr(plot, "is_available", lambda: False)
     with pytest.raises(BadSetting, match=r"shortlist\[bench\]"):
         engine.run(never, Outputs(plot=tmp_path / "a.png"))
+
+
+COMMAND = """
+import sys
+from pathlib import Path
+from shortlist.bench import engine
+from shortlist.bench.loads import Load
+from shortlist.bench.order import Bounds, Order
+from tests.support import contender as fake
+slow = fake.spec("peer", "--journal", sys.argv[2], *sys.argv[3:])
+order = Order(model=sys.argv[1], loads=[Load.parse("2x20")], contenders=[fake.spec("ours"), slow], reference="ours",
+              bounds=Bounds.parse([]), repeats=1, floor=None)
+sys.exit(engine.run(order, engine.Outputs()))
+"""
+
+
+def command(folder: Path, journal: Path, *flags: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", COMMAND, str(folder), str(journal), *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={"PYTHONPATH": "src:.", "COLUMNS": "80"},
+    )
+
+
+def test_tables_are_the_output_and_progress_is_not(folder: Path, tmp_path: Path) -> None:
+    shown, log = command(folder, tmp_path / "journal").communicate(timeout=90)
+    assert "2x20" in shown
+    assert "tokens/s" in shown
+    assert "starting" not in shown
+    assert "starting" in log
+    assert "tokens/s" not in log
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_stopped_leaves_nobody_behind(folder: Path, tmp_path: Path, number: signal.Signals) -> None:
+    journal = tmp_path / "journal"
+    run = command(folder, journal, "--answer", "mute", "--well", "1")
+    wait_until(lambda: journal.exists() or run.poll() is not None, 60)
+    started = members(run.pid) - {run.pid}
+    assert len(started) == 2
+    run.send_signal(number)
+    run.communicate(timeout=20)
+    wait_until(lambda: not any((Path("/proc") / str(pid) / "exe").exists() for pid in started))
 
 
 def test_command_compares_two_real_engines_end_to_end(folder: Path, tmp_path: Path) -> None:

@@ -14,8 +14,10 @@ from shortlist.bench.contender import Spec
 from shortlist.bench.field import Field
 from shortlist.bench.loads import Load, Request
 from shortlist.bench.order import Bounds, Order
+from shortlist.bench.tree import members
 from shortlist.errors import UpstreamError
 from tests.support import contender as fake
+from tests.support.process import wait_until
 
 CHECKS = (Request("q", ("a", "bb", "ccc")), Request("r", ("dddd", "eeeee")))
 
@@ -104,6 +106,21 @@ def test_who_fails_on_the_way_is_out_and_the_others_go_on() -> None:
         played = [started.play(CHECKS[0], draw, quiet).keys() for _ in range(3)]
         assert played == [{"ours", "peer"}, {"ours"}, {"ours"}]
         assert started.entries["peer"].why_not == "peer ended with exit code 9: out of memory"
+
+
+def test_everyone_ends_when_the_run_does_not_reach_its_end() -> None:
+    roots: list[int] = []
+
+    def interrupted() -> None:
+        with field(fake.spec("ours", "--child"), fake.spec("peer")) as started:
+            started.start(quiet)
+            roots.extend(contender._process.pid for contender in started._running.values())
+            assert sum(len(members(root)) for root in roots) == 3
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    wait_until(lambda: not any(members(root) for root in roots))
 
 
 def test_memory_is_noted_for_those_still_in() -> None:

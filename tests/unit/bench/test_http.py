@@ -22,7 +22,7 @@ from tests.support.process import wait_until
 REQUEST = Request("q", ("one", "two two", "three"))
 
 SERVER = """
-import json, sys
+import json, os, sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
 port, how, journal = int(sys.argv[1]), sys.argv[2], open(sys.argv[3], "a")
 looks = 0
@@ -53,6 +53,8 @@ class Handler(BaseHTTPRequestHandler):
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
         print(json.dumps([self.client_address[1], self.path, asked]), file=journal, flush=True)
         results = [{"index": n, "relevance_score": len(d) / 10} for n, d in enumerate(asked["documents"])][::-1]
+        if how == "dying":
+            os._exit(3)
         if how == "refusing":
             self.answer(429, {"error": "full"})
         else:
@@ -100,7 +102,9 @@ def test_servers_without_some_of_our_paths_are_understood(journal: Path, how: st
         assert contender.ask(REQUEST, 10)[0] == [0.3, 0.7, 0.5]
 
 
-@pytest.mark.parametrize(("how", "words"), [("refusing", "status 429"), ("short", "scored 2 of 3 documents")])
+@pytest.mark.parametrize(
+    ("how", "words"), [("refusing", "status 429"), ("short", "scored 2 of 3 documents"), ("dying", "cannot be asked")]
+)
 def test_a_request_that_is_not_answered_is_one_line(journal: Path, how: str, words: str) -> None:
     with serving(how, journal) as (contender, _), pytest.raises(UpstreamError, match=words):
         contender.ask(REQUEST, 10)

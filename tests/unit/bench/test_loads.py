@@ -7,6 +7,8 @@ from random import Random
 from statistics import median
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from shortlist.bench import loads
@@ -45,6 +47,15 @@ def test_any_number_of_tokens_can_be_cut(writer: Writer, tokenizer_path: Path, n
     for seed in range(10):
         request = writer.request(Load("", 1, num_tokens), str(seed))
         assert len(tokenizer.encode(request.documents[0], add_special_tokens=False).ids) == num_tokens
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(num_tokens=st.integers(1, 700), num_documents=st.integers(1, 4), seed=st.text(max_size=5))
+def test_any_request_is_exact_and_repeatable(writer: Writer, num_tokens: int, num_documents: int, seed: str) -> None:
+    load = Load.parse(f"{num_documents}x{num_tokens}")
+    request = writer.request(load, seed)
+    assert [writer.num_tokens(document) for document in request.documents] == [num_tokens] * num_documents
+    assert writer.request(load, seed) == request
 
 
 def test_the_same_seed_writes_the_same_request_and_another_a_new_one(writer: Writer) -> None:

@@ -9,10 +9,12 @@ import pytest
 from rich.console import Console
 
 from shortlist.bench import cells, table
+from shortlist.bench.floor import Work
 from shortlist.bench.markdown import BEGIN, END, around, block, write_block
-from shortlist.bench.report import Report
+from shortlist.bench.protocol import Ready
+from shortlist.bench.report import Report, Round
 from shortlist.errors import BadSetting
-from tests.support.reports import report
+from tests.support.reports import entry, report
 
 
 def page(found: Report, width: int = 80) -> str:
@@ -39,8 +41,8 @@ def test_contenders_show_what_they_are_and_how_they_agree() -> None:
 
 def test_loads_show_medians_with_their_spreads() -> None:
     assert list(cells.load_rows(report(), "10x100")) == [
-        ("ours", "2.000", "1.000 .. 4.000", "1.00", "1.00 .. 1.00", "400", "40%"),
-        ("official", "4.000", "3.000 .. 4.000", "2.00", "1.00 .. 3.00", "200", "-"),
+        ("ours", "2.00", "1.00–4.00", "1.00", "1.00–1.00", "400", "40%"),
+        ("official", "4.00", "3.00–4.00", "2.00", "1.00–3.00", "200", "-"),
     ]
 
 
@@ -52,6 +54,22 @@ def test_notes_say_what_was_compared_with_what() -> None:
     assert "Floor" not in " ".join(cells.notes(report(floors=[])))
 
 
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (0.00412, "0.0041"),
+        (0.0412, "0.0412"),
+        (0.4126, "0.413"),
+        (0.9999, "1.00"),
+        (4.126, "4.13"),
+        (41.26, "41.3"),
+        (4126.4, "4126"),
+    ],
+)
+def test_numbers_have_the_digits_that_matter(number: float, words: str) -> None:
+    assert cells.short(number) == words
+
+
 # -- terminal -----------------------------------------------------------------------------------------------------------
 
 
@@ -59,10 +77,24 @@ def test_terminal_shows_everything_in_80_columns() -> None:
     shown = page(report())
     assert max(map(len, shown.splitlines())) <= 80
     flat = " ".join(shown.split())
-    for words in ("Example CPU, 4 cores, 8 GiB", "torch 2.0", "10x100", "mixed", "1.00 .. 3.00", "reference", "0.980"):
+    for words in ("Example CPU, 4 cores, 8 GiB", "torch 2.0", "10x100", "mixed", "1.00–3.00", "reference", "0.980"):
         assert words in flat
     assert "left out: gone: <no> [such] program" in flat
     assert "left out: odd|one is not ranked: its scores are 2.50 apart" in flat
+
+
+def test_long_names_and_times_are_not_cut() -> None:
+    what = "sentence-transformers 6.1.0, transformers 5.23.0, torch 2.13.0+cpu"
+    peer = entry("sentence_transformers", ready=Ready(name="peer", version=what, dtype="bfloat16"))
+    rounds = [
+        Round(work=Work(num_tokens=90_000, num_pairs=0), seconds={"ours": 0.0613 * turn, "sentence_transformers": 123.4 * turn})
+        for turn in (1, 2, 3)
+    ]
+    shown = page(report(entries=[entry("ours"), peer], reference="ours", rounds={"1x4000": rounds}))
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "…" not in shown
+    assert "sentence_transformers 247 123–370 2013 2013–2013 365 -" in " ".join(shown.split())
+    assert what in " ".join(shown.split())
 
 
 # -- documents ----------------------------------------------------------------------------------------------------------
@@ -72,7 +104,7 @@ def test_document_has_the_same_cells() -> None:
     text = block(report())
     assert text.startswith(BEGIN)
     assert text.endswith(END)
-    assert "| **ours** | 2.000 | 1.000 .. 4.000 | 1.00 | 1.00 .. 1.00 | 400 | 40% |" in text
+    assert "| **ours** | 2.00 | 1.00–4.00 | 1.00 | 1.00–1.00 | 400 | 40% |" in text
     assert "| odd\\|one | odd\\|one 1.0 |" in text
     assert "- Left out: gone: &lt;no> [such] program." in text
     widths = {line.count("|") - line.count("\\|") for line in text.splitlines() if line.startswith("|")}
