@@ -76,9 +76,12 @@ def run(order: Order, outputs: Outputs) -> int:
 
 def play(order: Order, progress: Progress) -> Report:
     """Run, and return what was found. Raises what `run` raises."""
+    reading = progress.add_task("reading the model", total=1, name="")
     folder = resolve(order.model, declared=Task.RERANK).path
+    encoder = QwenEncoder(folder / "tokenizer.json", task=Task.RERANK, max_model_len=ModelSettings().max_model_len)
     writer = Writer(Tokenizer.from_file(str(folder / "tokenizer.json")), sentences())
-    asked = _requests(order, folder, writer)  # before anyone is started: one that is too long is told in seconds
+    asked = _requests(order, encoder, writer)  # before anyone is started: one that is too long is told in seconds
+    _tick(progress, reading, "")
     checks = check_set(writer, order.seed)
     with Field(order, str(folder)) as field:
         _prepare(order, field, checks, progress)
@@ -108,10 +111,8 @@ def _stoppable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _requests(order: Order, folder: Path, writer: Writer) -> Mapping[str, Sequence[Asked]]:
+def _requests(order: Order, encoder: QwenEncoder, writer: Writer) -> Mapping[str, Sequence[Asked]]:
     """Write one request for every round of every load, and count what it costs."""
-    limit = ModelSettings().max_model_len
-    encoder = QwenEncoder(folder / "tokenizer.json", task=Task.RERANK, max_model_len=limit)
     return {
         load.name: [
             (request, work_of(encoder, request))
@@ -167,6 +168,8 @@ def _floor(order: Order, field: Field, folder: Path, progress: Progress) -> list
 
 def _check(outputs: Outputs) -> None:
     """Refuse what could not be written in the end, before the hour that leads there."""
+    if outputs.plot is not None and outputs.plot.suffix != ".png":
+        raise BadSetting(f"--plot draws a PNG; {outputs.plot.name} should end in .png.")
     if outputs.plot is not None and not plot.is_available():
         raise BadSetting("--plot needs matplotlib, which is not installed: pip install 'shortlist[bench]'")
     for path in (outputs.json, outputs.markdown, outputs.plot):
@@ -180,6 +183,6 @@ def _write(report: Report, outputs: Outputs) -> None:
     if outputs.json is not None:
         outputs.json.write_bytes(report.to_json())
     if outputs.markdown is not None:
-        markdown.write_block(report, outputs.markdown)
+        markdown.write_block(report, outputs.markdown, outputs.plot)
     if outputs.plot is not None:
         plot.draw(report, outputs.plot)

@@ -87,6 +87,8 @@ class Writer:
     """
 
     def __init__(self, tokenizer: Tokenizer, stock: Sequence[str]) -> None:
+        tokenizer.no_truncation()  # a file may ask for it
+        tokenizer.no_padding()
         self._tokenizer = tokenizer
         self._stock = stock
 

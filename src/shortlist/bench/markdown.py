@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -14,19 +15,26 @@ BEGIN: Final = "<!-- measured: begin; written by shortlist bench, do not edit --
 END: Final = "<!-- measured: end -->"
 
 
-def block(report: Report) -> str:
-    """Return the report as Markdown, markers included."""
-    return "\n".join([BEGIN, *_lines(report), "", END])
+def block(report: Report, picture: str | None = None) -> str:
+    """Return the report as Markdown, markers included; with a picture, if there is one at this address."""
+    shown = ["", f"![Seconds per request of every contender, one panel per load]({picture})"] if picture else []
+    return "\n".join([BEGIN, *shown, *_lines(report), "", END])
 
 
-def write_block(report: Report, path: Path) -> None:
+def write_block(report: Report, path: Path, picture: Path | None = None) -> None:
     """Put the report between the markers of a document, or write a new one that is nothing else.
+
+    Args:
+        report: What to show.
+        path: The document.
+        picture: A chart of the same report, to be shown above the tables.
 
     Raises:
         BadSetting: there is a document, but no markers in it.
     """
     before, after = around(path)
-    path.write_text(f"{before}{block(report)}{after}", encoding="utf-8")
+    address = Path(os.path.relpath(picture, path.parent)).as_posix() if picture else None
+    path.write_text(f"{before}{block(report, address)}{after}", encoding="utf-8")
 
 
 def around(path: Path) -> tuple[str, str]:

@@ -22,7 +22,7 @@ from shortlist.bench.loads import Load
 from shortlist.bench.markdown import BEGIN
 from shortlist.bench.order import Bounds, Order
 from shortlist.bench.tree import members
-from shortlist.errors import BadSetting, InputTooLong
+from shortlist.errors import BadSetting, InputTooLong, ModelRefused
 from tests.support import contender as fake
 from tests.support.fixtures import ModelFactory
 from tests.support.process import wait_until
@@ -94,6 +94,15 @@ def test_a_load_that_does_not_fit_is_told_before_anyone_is_started(folder: Path)
         play(order(folder, Spec("ours", ("/no/program",)), loads=("1x9000",)), quiet())
 
 
+def test_a_model_that_is_none_is_refused_in_words(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelRefused, match="does not exist"):
+        play(order(tmp_path / "nowhere"), quiet())
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).symlink_to(folder / name)
+    with pytest.raises(ModelRefused, match=r"tokenizer\.json"):
+        play(order(tmp_path), quiet())
+
+
 @pytest.mark.parametrize(("shift", "code"), [("0", engine.EXIT_RANKED), ("3", engine.EXIT_NOT_RANKED)])
 def test_exit_code_says_whether_all_are_ranked(folder: Path, shift: str, code: int) -> None:
     assert engine.run(order(folder, fake.spec("ours"), fake.spec("peer", "--shift", shift)), Outputs()) == code
@@ -107,6 +116,8 @@ def test_files_that_could_not_be_written_are_told_first(folder: Path, tmp_path: 
         engine.run(never, Outputs(markdown=page))
     with pytest.raises(BadSetting, match="no folder"):
         engine.run(never, Outputs(json=tmp_path / "nowhere" / "a.json"))
+    with pytest.raises(BadSetting, match=r"a\.jpg should end in \.png"):
+        engine.run(never, Outputs(plot=tmp_path / "a.jpg"))
     monkeypatch.setattr(plot, "is_available", lambda: False)
     with pytest.raises(BadSetting, match=r"shortlist\[bench\]"):
         engine.run(never, Outputs(plot=tmp_path / "a.png"))

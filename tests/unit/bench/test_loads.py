@@ -66,6 +66,14 @@ def test_the_same_seed_writes_the_same_request_and_another_a_new_one(writer: Wri
     assert not set(one.documents) & set(other.documents)
 
 
+def test_limits_in_a_tokenizer_file_do_not_cut_what_is_written(tokenizer_path: Path) -> None:
+    tokenizer = Tokenizer.from_file(str(tokenizer_path))
+    tokenizer.enable_truncation(16)
+    tokenizer.enable_padding(length=64)
+    limited = Writer(tokenizer, ("A sentence that repeats itself says the same again.",))
+    assert limited.num_tokens(limited.request(Load("", 1, 100), "seed").documents[0]) == 100
+
+
 def test_documents_of_a_request_begin_differently(writer: Writer) -> None:
     documents = writer.request(Load.parse("30x200"), "seed").documents
     assert len({document[:40] for document in documents}) == len(documents)

@@ -121,6 +121,17 @@ def test_words_around_the_tables_stay(tmp_path: Path) -> None:
     assert text == f"# 标题\n\n{block(report())}\n\nafter\n"
 
 
+def test_a_picture_is_found_from_where_the_document_is(tmp_path: Path) -> None:
+    path = tmp_path / "docs" / "page.md"
+    path.parent.mkdir()
+    write_block(report(), path, tmp_path / "docs" / "images" / "a.png")
+    assert "](images/a.png)" in path.read_text(encoding="utf-8")
+    write_block(report(), path, tmp_path / "b.png")
+    assert "](../b.png)" in path.read_text(encoding="utf-8")
+    write_block(report(), path)
+    assert "![" not in path.read_text(encoding="utf-8")
+
+
 def test_a_new_document_is_the_tables(tmp_path: Path) -> None:
     path = tmp_path / "new.md"
     write_block(report(), path)
