@@ -17,7 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from shortlist.config import Settings
-from shortlist.service.diagnosis import Diagnosis, MemoryPlan, diagnose
+from shortlist.service.diagnosis import Diagnosis, diagnose
+from shortlist.service.memory import MemoryPlan
 from shortlist.service.selftest import SelfTest, Verdict
 from shortlist.types import Task
 

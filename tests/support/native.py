@@ -12,6 +12,8 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from transformers.utils import logging
 
 from shortlist.engine.native.config import Qwen3Config
+from shortlist.engine.native.forms import pick_forms
+from shortlist.engine.native.linears import PlainLinears
 from shortlist.engine.native.qwen3 import Qwen3
 from shortlist.engine.native.runner import Runner
 from shortlist.engine.native.weights import load_weights
@@ -44,10 +46,14 @@ def model_of(
     dtype: torch.dtype = torch.float32,
     chunk_tokens: int = 512,
     is_pruned: bool = True,
+    is_portable: bool = False,
 ) -> Qwen3:
-    config = Qwen3Config.read(folder)
-    weights = load_weights(folder, config, task=task, dtype=dtype, device=torch.device("cpu"))
-    return Qwen3(config, weights, chunk_tokens=chunk_tokens, is_pruned=is_pruned)
+    """Return a model in the forms that this machine computes with, or in plain torch."""
+    config, place = Qwen3Config.read(folder), torch.device("cpu")
+    forms = None if is_portable else pick_forms(config, dtype, place)
+    prepare, kept = (forms.prepare, forms.dtype) if forms else (PlainLinears, dtype)
+    weights = load_weights(folder, config, task=task, dtype=kept, device=place, prepare=prepare)
+    return Qwen3(config, weights, begin=forms.begin if forms else None, chunk_tokens=chunk_tokens, is_pruned=is_pruned)
 
 
 def run(model: Qwen3, prompts: Sequence[TokenPrompt], task: Task = Task.RERANK) -> list[Value]:

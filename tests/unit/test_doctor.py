@@ -11,7 +11,8 @@ from rich.console import Console
 from shortlist.doctor import report
 from shortlist.engine.base import EngineInfo
 from shortlist.hub import ModelKind
-from shortlist.service.diagnosis import Diagnosis, Frame, MemoryPlan, Sample
+from shortlist.service.diagnosis import Diagnosis, Frame, Sample
+from shortlist.service.memory import MemoryPlan
 from shortlist.service.selftest import Check, Finding, SelfTest, Verdict
 from shortlist.types import Task
 

@@ -8,7 +8,7 @@ import torch
 
 from shortlist.errors import BadSetting
 
-_DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "int8": torch.int8}
 
 
 def pick_device(name: str) -> torch.device:
@@ -42,6 +42,8 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
         raise BadSetting(f"dtype is {name!r}; it can be auto, {', '.join(_DTYPES)}.")
     if name == "float16" and device.type == "cpu":
         raise BadSetting("dtype is 'float16', which CPUs emulate many times slower; use bfloat16 or float32.")
+    if name == "int8" and device.type != "cpu":
+        raise BadSetting("dtype is 'int8', which is for CPUs; use bfloat16 or float16 here.")
     return _DTYPES[name]
 
 

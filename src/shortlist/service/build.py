@@ -21,6 +21,7 @@ from shortlist.scheduler.admission import Admission, AdmissionLimits
 from shortlist.scheduler.cache import ScoreCache
 from shortlist.scheduler.dispatcher import Dispatcher
 from shortlist.scheduler.queue import WorkQueue
+from shortlist.service.memory import MemoryPlan, memory_plan
 from shortlist.service.runtime import Runtime, Say
 from shortlist.service.stack import NO_PROMISE, Promise, Stack
 from shortlist.telemetry import Metrics
@@ -49,10 +50,11 @@ def build_runtime(settings: Settings, *, say: Say) -> Runtime:
     """
     metrics = Metrics()
     _alias_pairs(settings.model)  # a malformed one is told before anything is loaded
-    stacks = [
-        stack_for(load(text, declared, settings.model, say=say), text, declared, settings, metrics)
-        for text, declared in _wanted(settings.model, say)
-    ]
+    stacks = []
+    for text, declared in _wanted(settings.model, say):
+        loaded = load(text, declared, settings.model, say=say)
+        say(f"{loaded.name}: {loaded.memory(settings.scheduler).summary}")
+        stacks.append(stack_for(loaded, text, declared, settings, metrics))
     _check_aliases(settings.model, stacks)
     return Runtime(stacks, settings=settings, metrics=metrics, say=say)
 
@@ -78,6 +80,11 @@ class Loaded:
     def name(self) -> str:
         """The name on a hub; a folder's own name without its path, which is nobody's business."""
         return self.model.basename if Path(self.model.name).is_absolute() else self.model.name
+
+    def memory(self, settings: SchedulerSettings) -> MemoryPlan:
+        """What it needs at most, under these settings."""
+        is_native = isinstance(self.encoder, QwenEncoder)
+        return memory_plan(self.model.path, self.engine.info, settings, is_native=is_native)
 
     @property
     def promise(self) -> Promise:

@@ -5,17 +5,14 @@ Loads the model as the server would, and collects facts; shows nothing.
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from shortlist.config import Settings
 from shortlist.engine.base import EngineInfo
 from shortlist.hub import ModelKind
-from shortlist.service.build import Loaded, load, stack_for
+from shortlist.service.build import load, stack_for
+from shortlist.service.memory import MemoryPlan
 from shortlist.service.pairs import PAIRS
 from shortlist.service.runtime import Say
 from shortlist.service.selftest import SelfTest, examine
@@ -27,26 +24,6 @@ from shortlist.types import Prompt, Task
 
 SAMPLE: Final = PAIRS[0]
 """The pair whose prompt is shown."""
-
-_LEFT_OUT: Final = "lm_head.weight"
-"""The vocabulary head, of which a reranker keeps two rows and an embedder none."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MemoryPlan:
-    """What a model needs, computed from its shapes; nothing here is measured.
-
-    Attributes:
-        num_parameters: Numbers that are kept.
-        weights_bytes: Those, in the dtype that is computed in.
-        activations_bytes: The most that one step adds; None where a library decides.
-        formula: How that follows from the model's shape.
-    """
-
-    num_parameters: int
-    weights_bytes: int
-    activations_bytes: int | None
-    formula: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,52 +121,12 @@ async def diagnose(text: str, declared: Task | None, settings: Settings, *, say:
         tasks=tasks,
         info=loaded.engine.info,
         files_bytes=loaded.model.size_bytes,
-        memory=_memory(loaded, most),
+        memory=loaded.memory(settings.scheduler),
         frame=_frame(loaded.encoder, next(iter(prompts.values()))),
         samples=tuple(_sample(loaded.encoder, title, prompt) for title, prompt in prompts.items()),
         text_fingerprint=loaded.encoder.fingerprint,
         self_test=tested,
     )
-
-
-# -- memory -------------------------------------------------------------------------------------------------------------
-
-
-def _memory(loaded: Loaded, max_batch_tokens: int) -> MemoryPlan:
-    info, folder = loaded.engine.info, loaded.model.path
-    number_bytes = 4 if info.dtype == "float32" else 2
-    num_parameters = sum(_counts(folder))
-    activations, formula = None, "its library computes a few texts at a time, within limits of its own"
-    if isinstance(loaded.encoder, QwenEncoder):
-        from shortlist.engine.native.config import Qwen3Config
-        from shortlist.engine.native.memory import FORMULA, activation_bytes
-
-        formula = FORMULA
-        activations = activation_bytes(
-            Qwen3Config.read(folder),
-            max_batch_tokens=max_batch_tokens,
-            max_model_len=info.max_model_len,
-            number_bytes=number_bytes,
-        )
-    return MemoryPlan(
-        num_parameters=num_parameters,
-        weights_bytes=num_parameters * number_bytes,
-        activations_bytes=activations,
-        formula=formula,
-    )
-
-
-def _counts(folder: Path) -> Iterator[int]:
-    """Yield the size of every tensor, from the headers alone, of files that a loader has just accepted.
-
-    Source: the safetensors format: eight bytes of length, little-endian, then that much JSON.
-    """
-    for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        for name, tensor in header.items():
-            if name not in {"__metadata__", _LEFT_OUT}:
-                yield math.prod(tensor["shape"])
 
 
 # -- prompts ------------------------------------------------------------------------------------------------------------

@@ -35,7 +35,13 @@ def test_float16_is_refused_on_a_cpu_only() -> None:
     assert pick_dtype("float16", torch.device("cuda:0")) is torch.float16
 
 
-@pytest.mark.parametrize("name", ["int8", "", "half", "torch.float32"])
+def test_int8_is_for_cpus() -> None:
+    assert pick_dtype("int8", torch.device("cpu")) is torch.int8
+    with pytest.raises(BadSetting, match="int8"):
+        pick_dtype("int8", torch.device("cuda:0"))
+
+
+@pytest.mark.parametrize("name", ["int4", "", "half", "torch.float32"])
 def test_unknown_dtype_is_refused_with_the_choices(name: str) -> None:
     with pytest.raises(BadSetting, match="bfloat16"):
         pick_dtype(name, torch.device("cpu"))

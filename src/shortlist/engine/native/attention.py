@@ -1,56 +1,20 @@
-"""Attention over packed prompts that share heads: the one part of the model in which tokens see each other.
+"""Attention over packed prompts that share heads, in plain torch: on any device, in any dtype.
 
-Knows where in a pack the queries and keys of every prompt lie, and nothing of layers, weights or requests. `attention` is
-the whole interface; a faster one takes its place without touching the model.
+Knows nothing of layers, weights or requests. The form that other implementations are compared with.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
 from typing import Final
 
 import torch
 from torch import Tensor
 
+from shortlist.engine.native.layout import Layout
+
 QUERY_BLOCK: Final = 128
 """Rows of scores held at once; bounds memory to heads x block x longest prompt."""
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """One run of tokens that attends to a head and, causally, to itself.
-
-    Attributes:
-        queries: Rows of q (and of the result), for the last `len(queries)` tokens of `own`.
-        own: Rows of k and v of the run itself.
-        head: Rows of k and v of the head that comes before it; empty when it has none, or is one.
-        is_scored: Whether the run's last token is read from.
-    """
-
-    queries: range
-    own: range
-    head: range
-    is_scored: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Where everything lies in a pack of `num_tokens` tokens."""
-
-    spans: tuple[Span, ...]
-    num_tokens: int
-
-    @property
-    def scored_rows(self) -> list[int]:
-        """The row of the last token of every scored run, in order."""
-        return [span.own[-1] for span in self.spans if span.is_scored]
-
-    def pruned(self) -> Layout:
-        """Return the layout with one query per scored run, its last token, and no others."""
-        scored = (span for span in self.spans if span.is_scored)
-        spans = (replace(span, queries=range(row, row + 1)) for row, span in enumerate(scored))
-        return replace(self, spans=tuple(spans))
 
 
 def attention(q_QHD: Tensor, k_TGD: Tensor, v_TGD: Tensor, layout: Layout) -> Tensor:

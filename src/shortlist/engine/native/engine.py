@@ -24,13 +24,14 @@ import torch
 from shortlist.engine.base import EngineInfo, ScoreScale, content_name
 from shortlist.engine.device import pick_device, pick_dtype
 from shortlist.engine.native.config import Qwen3Config
+from shortlist.engine.native.forms import pick_forms
 from shortlist.engine.native.qwen3 import Qwen3
 from shortlist.engine.native.runner import Runner
 from shortlist.engine.native.weights import ANSWER_IDS, load_weights
 from shortlist.errors import BadSetting, EngineError, EngineOutOfMemory, EngineUnavailable, ServiceError
 from shortlist.types import Batch, Task, Value, Vector
 
-ENGINE_VERSION: Final = 1
+ENGINE_VERSION: Final = 2
 """Raised by every change that can change a number; part of the fingerprint."""
 
 CLOSE_TIMEOUT_S: Final = 1.0
@@ -98,7 +99,7 @@ class NativeEngine:
             task: What it is to do.
             max_model_len: Longest prompt in tokens.
             device: cpu, cuda, cuda:N, or auto.
-            dtype: float32, bfloat16, float16, or auto.
+            dtype: float32, bfloat16, float16, int8, or auto.
             answer_ids: Token ids of "yes" and "no".
             digest: Names the bytes in the folder; see `content_name`.
 
@@ -111,10 +112,14 @@ class NativeEngine:
         config = Qwen3Config.read(folder)
         if max_model_len > config.max_positions:
             raise BadSetting(f"max_model_len is {max_model_len}, but {folder} reads at most {config.max_positions} tokens.")
-        weights = load_weights(folder, config, task=task, dtype=compute, device=place, answer_ids=answer_ids)
+        forms = pick_forms(config, compute, place)
+        weights = load_weights(
+            folder, config, task=task, dtype=forms.dtype, device=place, answer_ids=answer_ids, prepare=forms.prepare
+        )
         spelled = str(compute).removeprefix("torch.")
+        machine = f"{place.type}-{forms.name}-torch{torch.__version__}"
         info = EngineInfo(
-            fingerprint=f"native{ENGINE_VERSION}-torch{torch.__version__}-{place.type}-{spelled}-{content_name(digest)}",
+            fingerprint=f"native{ENGINE_VERSION}-{machine}-{spelled}-{content_name(digest)}",
             tasks=frozenset({task}),
             max_model_len=max_model_len,
             model_limit=config.max_positions,
@@ -123,7 +128,7 @@ class NativeEngine:
             device=str(place),
             dtype=spelled,
         )
-        return cls(Runner(Qwen3(config, weights), max_model_len=max_model_len), info)
+        return cls(Runner(Qwen3(config, weights, begin=forms.begin), max_model_len=max_model_len), info)
 
     @property
     def info(self) -> EngineInfo:

@@ -1,36 +1,82 @@
-"""How much memory one step of the native engine takes at most, from the shapes that `qwen3` and `attention` hold at once.
+"""How much memory the native engine takes at most, from the shapes that its parts hold at once.
 
 Pure arithmetic over a model's configuration; measures nothing.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
+
+import torch
 
 from shortlist.engine.native.attention import QUERY_BLOCK
 from shortlist.engine.native.config import Qwen3Config
-from shortlist.engine.native.qwen3 import CHUNK_TOKENS
+from shortlist.engine.native.cpu.int8 import GROUP
+from shortlist.engine.native.cpu.step import DESK_BYTES, PANEL, CpuStep
+from shortlist.engine.native.forms import pick_forms
+from shortlist.engine.native.linears import CHUNK_TOKENS
 
-FORMULA: Final = (
-    f"T((W + 2HD + 2GD)b + 4D + 16) + L(12HQ + GD(4 + 2b)) + C(3Ib + 8W), with T max_batch_tokens, L max_model_len, "
-    f"W hidden, HD query, GD key, I inner, D head width, H query heads, Q = {QUERY_BLOCK}, C = {CHUNK_TOKENS}, b bytes a number"
+_LEGEND: Final = (
+    "with T max_batch_tokens, W hidden, HD query, GD key, I inner, D head width, H query heads, "
+    f"C = {CHUNK_TOKENS}, b bytes a number"
+)
+PORTABLE: Final = (
+    f"T((W + 2HD + 2GD)b + 4D + 16) + L(12HQ + GD(4 + 2b)) + C(3Ib + 8W), L max_model_len, Q = {QUERY_BLOCK}, {_LEGEND}"
 )
 """In words: the packed tokens' states, queries, keys, values and angles; a block of attention over the longest prompt, of which
 scores, their softmax and the block before are alive at once; one chunk's MLP."""
 
+KERNELS: Final = (
+    f"T((W + HD + 2GD)b + 4D + 40) + N(2GDb){PANEL - 1} + C(3Ib + 8W) + P{DESK_BYTES}, N max_batch_items, P threads, {_LEGEND}"
+)
+"""In words: the packed tokens' states, queries, keys, values, angles and places; keys and values rounded up to whole panels;
+one chunk's MLP; what every thread works in."""
 
-def activation_bytes(config: Qwen3Config, *, max_batch_tokens: int, max_model_len: int, number_bytes: int) -> int:
-    """Return what a full step holds beside the weights, by `FORMULA`.
+
+@dataclass(frozen=True, slots=True)
+class StepLimits:
+    """How large a step may be.
+
+    Attributes:
+        max_batch_tokens: Tokens in it.
+        max_batch_items: Prompts in it, heads included.
+        max_model_len: Tokens in its longest prompt.
+    """
+
+    max_batch_tokens: int
+    max_batch_items: int
+    max_model_len: int
+
+
+def activation_bytes(config: Qwen3Config, *, dtype: str, device: str, limits: StepLimits) -> tuple[int, str]:
+    """Return what a full step holds beside the weights, and the formula that says so.
 
     Args:
         config: The model's shape.
-        max_batch_tokens: Tokens in the step.
-        max_model_len: Tokens in its longest prompt.
-        number_bytes: Bytes of one number in the compute dtype.
+        dtype: What it computes in, by torch's name.
+        device: Where.
+        limits: How large the step may be.
     """
-    query, key = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
-    packed = max_batch_tokens * ((config.hidden_size + 2 * query + 2 * key) * number_bytes + 4 * config.head_dim + 16)
-    scores = max_model_len * config.num_heads * QUERY_BLOCK * 12
-    keys = max_model_len * key * (4 + 2 * number_bytes)
-    chunk = CHUNK_TOKENS * (3 * config.intermediate_size * number_bytes + 8 * config.hidden_size)
-    return packed + scores + keys + chunk
+    forms = pick_forms(config, getattr(torch, dtype), torch.device(device))
+    query, key, number = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim, forms.dtype.itemsize
+    chunk = CHUNK_TOKENS * (3 * config.intermediate_size * number + 8 * config.hidden_size)
+    tokens, length = limits.max_batch_tokens, limits.max_model_len
+    if forms.step is CpuStep:
+        packed = tokens * ((config.hidden_size + query + 2 * key) * number + 4 * config.head_dim + 40)
+        panels = limits.max_batch_items * 2 * key * number * (PANEL - 1)
+        return packed + panels + chunk + torch.get_num_threads() * DESK_BYTES, KERNELS
+    packed = tokens * ((config.hidden_size + 2 * query + 2 * key) * number + 4 * config.head_dim + 16)
+    scores = length * config.num_heads * QUERY_BLOCK * 12 + length * key * (4 + 2 * number)
+    return packed + scores + chunk, PORTABLE
+
+
+def weight_bytes(config: Qwen3Config, num_parameters: int, dtype: str) -> int:
+    """Return what the weights take once they are loaded.
+
+    In int8 the matrices of the layers take a byte a number, and eight for every group and output; the rest stays 16-bit.
+    """
+    if dtype != "int8":
+        return num_parameters * int(getattr(torch, dtype).itemsize)
+    embedding = config.vocab_size * config.hidden_size
+    return 2 * embedding + round((num_parameters - embedding) * (1 + 8 / GROUP))

@@ -1,47 +1,41 @@
 """The Qwen3 transformer, prefill only: packed token ids in, the final state of the scored tokens out.
 
-Knows the architecture and its numerics: norms, rotary positions, softmax and the final state in fp32, the rest in the
-compute dtype. Everything but attention runs over chunks of tokens, so peak memory is a few rows per token. Knows nothing
-of files, requests or what the states are used for.
+Knows the architecture: what comes after what in a layer. How its parts are computed is the business of `Linears` (the
+products with matrices) and `Step` (everything between them), of which each device has its own. Everything but attention
+runs over chunks of tokens, so peak memory is a few rows per token. Knows nothing of files, requests or what the states
+are used for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from functools import partial
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 
-from shortlist.engine.native.attention import Layout, attention
 from shortlist.engine.native.config import Qwen3Config
-
-CHUNK_TOKENS: Final = 512
-"""Tokens per matrix product: enough to fill the processor, few enough for the activations to stay in its cache."""
+from shortlist.engine.native.layout import Layout
+from shortlist.engine.native.linears import CHUNK_TOKENS, Linears
+from shortlist.engine.native.portable import PortableStep, Rope, rms_norm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerWeights:
-    """One layer: H query heads, G key heads of width D; hidden width W; inner width I. Norms are fp32.
+    """One layer: query and key heads of width D, hidden width W. Norms are fp32.
 
     Shapes:
-        q: [H*D, W]; k, v: [G*D, W]; o: [W, H*D]; gate, up: [I, W]; down: [W, I];
         attention_norm, mlp_norm: [W]; q_norm, k_norm: [D].
     """
 
     attention_norm: Tensor
-    q: Tensor
-    k: Tensor
-    v: Tensor
-    o: Tensor
     q_norm: Tensor
     k_norm: Tensor
     mlp_norm: Tensor
-    gate: Tensor
-    up: Tensor
-    down: Tensor
+    linears: Linears
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,24 +54,64 @@ class Qwen3Weights:
     answers: Mapping[str, Tensor] = field(default_factory=dict)
 
 
+class Step(Protocol):
+    """The queries, keys and values of one pack, and what is done with them in every layer.
+
+    Shapes:
+        t tokens of a chunk, at `rows` of the pack; B scored tokens, at `rows_B`; hidden width W; H query heads and G key heads
+        of width D. hidden: [t, W]; q: [t, H*D]; k, v: [t, G*D].
+    """
+
+    def norm(self, hidden_tW: Tensor, weight_W: Tensor) -> Tensor:
+        """Return the states normalised, in their dtype."""
+        ...
+
+    def place_queries(self, q_tX: Tensor, weight_D: Tensor, rows: slice) -> None:
+        """Keep the queries of some tokens, normalised and turned to their positions."""
+        ...
+
+    def place_keys(self, k_tX: Tensor, v_tX: Tensor, weight_D: Tensor, rows: slice) -> None:
+        """Keep the keys of some tokens, normalised and turned to their positions, and their values."""
+        ...
+
+    def attend(self) -> Tensor:
+        """Return what every token's query gathers, [num tokens, H*D]; valid until queries are placed again."""
+        ...
+
+    def attend_scored(self, q_BX: Tensor, weight_D: Tensor, rows_B: Tensor) -> Tensor:
+        """Return what the queries of the scored tokens gather, [B, H*D]."""
+        ...
+
+
+Begin = Callable[[Rope, Layout], Step]
+"""How a step over one pack begins."""
+
+
 class Qwen3:
     """Computes final states.
 
     Args:
         config: The shape.
         weights: All on one device, matrices in one dtype.
+        begin: How to compute what is not a matrix product; in plain torch, when not given.
         chunk_tokens: Tokens per matrix product.
         is_pruned: Whether the last layer computes only what the scored tokens need. Off only to test that it may be on.
     """
 
     def __init__(
-        self, config: Qwen3Config, weights: Qwen3Weights, *, chunk_tokens: int = CHUNK_TOKENS, is_pruned: bool = True
+        self,
+        config: Qwen3Config,
+        weights: Qwen3Weights,
+        *,
+        begin: Begin | None = None,
+        chunk_tokens: int = CHUNK_TOKENS,
+        is_pruned: bool = True,
     ) -> None:
         self.config = config
         self.weights = weights
-        self.chunk_tokens = chunk_tokens
-        self.is_pruned = is_pruned
-        self._frequency_D = _frequencies(config).to(weights.embedding.device)
+        self._begin: Begin = begin or partial(PortableStep, config, weights.embedding.dtype)
+        self._chunk_tokens = chunk_tokens
+        self._is_pruned = is_pruned
 
     @property
     def device(self) -> torch.device:
@@ -90,113 +124,54 @@ class Qwen3:
         Shapes:
             ids_T, positions_T: [num tokens] int64; result: [num scored, hidden width] fp32.
         """
-        hidden_TW = F.embedding(ids_T, self.weights.embedding)
-        rope = _angles(positions_T, self._frequency_D)
         rows_B = torch.tensor(layout.scored_rows, device=self.device)
+        step = self._begin(Rope.of(positions_T, self.config), layout)
+        hidden = [F.embedding(ids_T[rows], self.weights.embedding) for rows in self._chunks(len(ids_T))]
         *layers, last = self.weights.layers
         for layer in layers:
-            self._layer(layer, hidden_TW, rope, layout)
-        if self.is_pruned:
-            hidden_BW = self._last_layer(last, hidden_TW, rope, layout, rows_B)
+            self._layer(layer, hidden, step)
+        if self._is_pruned:
+            hidden_BW = self._last_layer(last, hidden, step, rows_B)
         else:
-            self._layer(last, hidden_TW, rope, layout)
-            hidden_BW = hidden_TW[rows_B]
+            self._layer(last, hidden, step)
+            hidden_BW = self._gathered(hidden, rows_B)
         return rms_norm(hidden_BW.float(), self.weights.norm, self.config.norm_eps)
 
-    def _layer(self, layer: LayerWeights, hidden_TW: Tensor, rope: Rope, layout: Layout) -> None:
-        """Apply one layer in place."""
-        q_THD = hidden_TW.new_empty(len(hidden_TW), self.config.num_heads, self.config.head_dim)
-        k_TGD, v_TGD = self._empty_keys(hidden_TW)
-        for rows in self._chunks(len(hidden_TW)):
-            normed_tW = rms_norm(hidden_TW[rows], layer.attention_norm, self.config.norm_eps)
-            self._queries(layer, normed_tW, rope.at(rows), q_THD[rows])
-            self._keys(layer, normed_tW, rope.at(rows), k_TGD[rows], v_TGD[rows])
-        self._finish(layer, hidden_TW, attention(q_THD, k_TGD, v_TGD, layout))
+    def _layer(self, layer: LayerWeights, hidden: list[Tensor], step: Step) -> None:
+        """Replace the states of every chunk by those after one layer."""
+        for rows, hidden_tW in zip(self._chunks(_length(hidden)), hidden, strict=True):
+            normed_tW = step.norm(hidden_tW, layer.attention_norm)
+            step.place_queries(layer.linears.queries(normed_tW), layer.q_norm, rows)
+            step.place_keys(*layer.linears.keys(normed_tW), layer.k_norm, rows)
+        self._finish(layer, hidden, step.attend(), step)
 
-    def _last_layer(self, layer: LayerWeights, hidden_TW: Tensor, rope: Rope, layout: Layout, rows_B: Tensor) -> Tensor:
-        """Return the state of the scored tokens after the last layer; the others are only looked at, as keys and values."""
-        k_TGD, v_TGD = self._empty_keys(hidden_TW)
-        for rows in self._chunks(len(hidden_TW)):
-            normed_tW = rms_norm(hidden_TW[rows], layer.attention_norm, self.config.norm_eps)
-            self._keys(layer, normed_tW, rope.at(rows), k_TGD[rows], v_TGD[rows])
-        hidden_BW = hidden_TW[rows_B]
-        q_BHD = hidden_BW.new_empty(len(hidden_BW), self.config.num_heads, self.config.head_dim)
-        normed_BW = rms_norm(hidden_BW, layer.attention_norm, self.config.norm_eps)
-        self._queries(layer, normed_BW, rope.at(rows_B), q_BHD)
-        self._finish(layer, hidden_BW, attention(q_BHD, k_TGD, v_TGD, layout.pruned()))
-        return hidden_BW
+    def _last_layer(self, layer: LayerWeights, hidden: Sequence[Tensor], step: Step, rows_B: Tensor) -> Tensor:
+        """Return the states of the scored tokens after the last layer; the others are only looked at, as keys and values."""
+        for rows, hidden_tW in zip(self._chunks(_length(hidden)), hidden, strict=True):
+            step.place_keys(*layer.linears.keys(step.norm(hidden_tW, layer.attention_norm)), layer.k_norm, rows)
+        hidden_BW = self._gathered(hidden, rows_B)
+        q_BX = layer.linears.queries(step.norm(hidden_BW, layer.attention_norm))
+        scored = [hidden_BW[rows] for rows in self._chunks(len(hidden_BW))]
+        self._finish(layer, scored, step.attend_scored(q_BX, layer.q_norm, rows_B), step)
+        return torch.cat(scored)
 
-    def _queries(self, layer: LayerWeights, normed_tW: Tensor, rope: Rope, out_tHD: Tensor) -> None:
-        q_tHD = F.linear(normed_tW, layer.q).view_as(out_tHD)
-        out_tHD.copy_(_norm_and_rotate(q_tHD, layer.q_norm, rope, self.config.norm_eps))
+    def _finish(self, layer: LayerWeights, hidden: list[Tensor], attended_TX: Tensor, step: Step) -> None:
+        """Add to the states of every chunk what attention found, and what the MLP makes of that."""
+        for chunk, rows in enumerate(self._chunks(len(attended_TX))):
+            seen_tW = layer.linears.add_attended(attended_TX[rows], hidden[chunk])
+            hidden[chunk] = layer.linears.add_mlp(step.norm(seen_tW, layer.mlp_norm), seen_tW)
 
-    def _keys(self, layer: LayerWeights, normed_tW: Tensor, rope: Rope, out_k_tGD: Tensor, out_v_tGD: Tensor) -> None:
-        k_tGD = F.linear(normed_tW, layer.k).view_as(out_k_tGD)
-        out_k_tGD.copy_(_norm_and_rotate(k_tGD, layer.k_norm, rope, self.config.norm_eps))
-        out_v_tGD.copy_(F.linear(normed_tW, layer.v).view_as(out_v_tGD))
-
-    def _finish(self, layer: LayerWeights, hidden_TW: Tensor, attended_THD: Tensor) -> None:
-        """Add what attention found, then what the MLP makes of it, in place."""
-        for rows in self._chunks(len(hidden_TW)):
-            hidden_tW = hidden_TW[rows]
-            hidden_tW += F.linear(attended_THD[rows].flatten(1), layer.o)
-            normed_tW = rms_norm(hidden_tW, layer.mlp_norm, self.config.norm_eps)
-            inner_tI = F.silu(F.linear(normed_tW, layer.gate)).mul_(F.linear(normed_tW, layer.up))
-            hidden_tW += F.linear(inner_tI, layer.down)
-
-    def _empty_keys(self, hidden_TW: Tensor) -> tuple[Tensor, Tensor]:
-        size = (len(hidden_TW), self.config.num_kv_heads, self.config.head_dim)
-        return hidden_TW.new_empty(size), hidden_TW.new_empty(size)
+    def _gathered(self, hidden: Sequence[Tensor], rows_B: Tensor) -> Tensor:
+        """Return the states of some rows, which ascend."""
+        chunks = zip(self._chunks(_length(hidden)), hidden, strict=True)
+        return torch.cat([each[rows_B[(rows_B >= rows.start) & (rows_B < rows.stop)] - rows.start] for rows, each in chunks])
 
     def _chunks(self, num_tokens: int) -> Iterator[slice]:
-        for start in range(0, num_tokens, self.chunk_tokens):
-            yield slice(start, min(start + self.chunk_tokens, num_tokens))
+        """Yield chunks of nearly equal size."""
+        count = -(-num_tokens // self._chunk_tokens)
+        for chunk in range(count):
+            yield slice(num_tokens * chunk // count, num_tokens * (chunk + 1) // count)
 
 
-@dataclass(frozen=True, slots=True)
-class Rope:
-    """Rotary angles of some tokens.
-
-    Shapes:
-        cos_T1D, sin_T1D: [num tokens, 1, head_dim / 2] fp32.
-    """
-
-    cos_T1D: Tensor
-    sin_T1D: Tensor
-
-    def at(self, rows: slice | Tensor) -> Rope:
-        """Return the angles of some of the tokens."""
-        return Rope(self.cos_T1D[rows], self.sin_T1D[rows])
-
-
-def rms_norm(x_TW: Tensor, weight_W: Tensor, eps: float) -> Tensor:
-    """Return `x` scaled to unit root mean square and by `weight`; computed in fp32, rounded once to the dtype of `x`.
-
-    Source: Zhang and Sennrich 2019, equation 4.
-    """
-    x32_TW = x_TW.float()
-    scale_T1 = torch.rsqrt(x32_TW.square().mean(-1, keepdim=True) + eps)
-    return (x32_TW * scale_T1 * weight_W).to(x_TW.dtype)
-
-
-def _norm_and_rotate(x_tHD: Tensor, weight_D: Tensor, rope: Rope, eps: float) -> Tensor:
-    """Normalise every head, then rotate its first half against its second, all in fp32.
-
-    Source: Su et al. 2021, equation 34, with the halves of the head paired as in Qwen3's published weights.
-    """
-    first_tHd, second_tHd = rms_norm(x_tHD.float(), weight_D, eps).chunk(2, dim=-1)
-    turned = (
-        first_tHd * rope.cos_T1D - second_tHd * rope.sin_T1D,
-        second_tHd * rope.cos_T1D + first_tHd * rope.sin_T1D,
-    )
-    return torch.cat(turned, dim=-1)
-
-
-def _frequencies(config: Qwen3Config) -> Tensor:
-    exponents_D = torch.arange(0, config.head_dim, 2, dtype=torch.int64).float() / config.head_dim
-    return 1.0 / (config.rope_theta**exponents_D)
-
-
-def _angles(positions_T: Tensor, frequency_D: Tensor) -> Rope:
-    angle_T1D = (positions_T.float()[:, None] * frequency_D)[:, None]
-    return Rope(angle_T1D.cos(), angle_T1D.sin())
+def _length(chunks: Sequence[Tensor]) -> int:
+    return sum(map(len, chunks))

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 
-from shortlist.engine.native.attention import Layout, Span
+from shortlist.engine.native.layout import Layout, Span
 from shortlist.engine.native.qwen3 import Qwen3
 from shortlist.errors import EngineError
 from shortlist.types import Batch, Ids, Task, TokenPrompt, Value

@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from shortlist.engine.native.config import Qwen3Config
+from shortlist.engine.native.linears import Matrices, PlainLinears, Prepare
 from shortlist.engine.native.qwen3 import LayerWeights, Qwen3Weights
 from shortlist.errors import ModelRefused
 from shortlist.types import Task
@@ -65,6 +66,10 @@ class Checkpoint:
         """Return one row of a matrix in fp32, on the device."""
         return self._checked(name, shape)[row].to(device=self._device, dtype=torch.float32)
 
+    def let_go(self) -> None:
+        """Drop the mapping of everything read that nobody kept, so that a matrix copied elsewhere is in memory once."""
+        self._where = _by_name({path: _open(path) for path in weight_files(self._folder)})
+
     def refusal(self, why: str) -> ModelRefused:
         """Return the refusal of this folder for a reason of the caller's."""
         return ModelRefused(f"{self._folder}: {why}.")
@@ -97,6 +102,7 @@ def load_weights(
     dtype: torch.dtype,
     device: torch.device,
     answer_ids: tuple[int, int] = ANSWER_IDS,
+    prepare: Prepare = PlainLinears,
 ) -> Qwen3Weights:
     """Return a model's weights.
 
@@ -107,6 +113,7 @@ def load_weights(
         dtype: What to compute in.
         device: Where to.
         answer_ids: Token ids of "yes" and "no".
+        prepare: What a layer's matrices are made into, one layer after another.
 
     Raises:
         ModelRefused: a tensor is missing, left over, of the wrong shape or quantised, or the files are not readable
@@ -118,7 +125,7 @@ def load_weights(
     answers = _answers(files, prefix, config, answer_ids) if task is Task.RERANK else {}
     weights = Qwen3Weights(
         embedding=embedding,
-        layers=tuple(_layer(files, f"{prefix}layers.{n}.", config) for n in range(config.num_layers)),
+        layers=tuple(_layer(files, f"{prefix}layers.{n}.", config, prepare) for n in range(config.num_layers)),
         norm=files.fp32(f"{prefix}norm.weight", config.hidden_size),
         answer=_direction(answers) if answers else None,
         answers=answers,
@@ -127,22 +134,27 @@ def load_weights(
     return weights
 
 
-def _layer(files: Checkpoint, at: str, config: Qwen3Config) -> LayerWeights:
+def _layer(files: Checkpoint, at: str, config: Qwen3Config, prepare: Prepare) -> LayerWeights:
     width, inner = config.hidden_size, config.intermediate_size
     q_width, kv_width = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
-    return LayerWeights(
-        attention_norm=files.fp32(f"{at}input_layernorm.weight", width),
+    matrices = Matrices(
         q=files.matrix(f"{at}self_attn.q_proj.weight", q_width, width),
         k=files.matrix(f"{at}self_attn.k_proj.weight", kv_width, width),
         v=files.matrix(f"{at}self_attn.v_proj.weight", kv_width, width),
         o=files.matrix(f"{at}self_attn.o_proj.weight", width, q_width),
-        q_norm=files.fp32(f"{at}self_attn.q_norm.weight", config.head_dim),
-        k_norm=files.fp32(f"{at}self_attn.k_norm.weight", config.head_dim),
-        mlp_norm=files.fp32(f"{at}post_attention_layernorm.weight", width),
         gate=files.matrix(f"{at}mlp.gate_proj.weight", inner, width),
         up=files.matrix(f"{at}mlp.up_proj.weight", inner, width),
         down=files.matrix(f"{at}mlp.down_proj.weight", width, inner),
     )
+    weights = LayerWeights(
+        attention_norm=files.fp32(f"{at}input_layernorm.weight", width),
+        q_norm=files.fp32(f"{at}self_attn.q_norm.weight", config.head_dim),
+        k_norm=files.fp32(f"{at}self_attn.k_norm.weight", config.head_dim),
+        mlp_norm=files.fp32(f"{at}post_attention_layernorm.weight", width),
+        linears=prepare(matrices),
+    )
+    files.let_go()
+    return weights
 
 
 def _answers(files: Checkpoint, prefix: str, config: Qwen3Config, answer_ids: tuple[int, int]) -> dict[str, Tensor]:

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from shortlist.engine.native.attention import Layout, Span, attention
+from shortlist.engine.native.attention import attention
+from shortlist.engine.native.layout import Layout, Span
 
 HEADS, GROUPS, WIDTH = 6, 2, 16
 

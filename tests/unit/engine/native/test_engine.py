@@ -123,7 +123,7 @@ def test_fingerprint_names_weights_dtype_and_version(make_model: ModelFactory, m
 
     found = [fingerprint(), fingerprint(dtype="bfloat16"), fingerprint(digest="d2")]
     assert fingerprint() == found[0]
-    monkeypatch.setattr("shortlist.engine.native.engine.ENGINE_VERSION", 2)
+    monkeypatch.setattr("shortlist.engine.native.engine.ENGINE_VERSION", 99)
     assert len({*found, fingerprint()}) == 4
     assert fingerprint(digest=None) != fingerprint(digest=None), "weights that nobody has read are nobody else's"
 

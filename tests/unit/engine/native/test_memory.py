@@ -10,7 +10,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from shortlist.engine.native.config import Qwen3Config
-from shortlist.engine.native.memory import activation_bytes
+from shortlist.engine.native.memory import StepLimits, activation_bytes
 from tests.support import native
 from tests.support.fixtures import ModelFactory
 
@@ -30,11 +30,8 @@ def test_plan_covers_a_step_and_is_not_far_above_it(make_model: ModelFactory, dt
     prompts = [native.prompt_of(native.head_of(0), length, seed) for seed, length in enumerate(lengths)]
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as run:
         native.scores(model, prompts)
-    planned = activation_bytes(
-        Qwen3Config.read(make_model(kind="reranker")),
-        max_batch_tokens=sum(lengths),
-        max_model_len=max(lengths),
-        number_bytes=dtype.itemsize,
-    )
+    limits = StepLimits(sum(lengths), len(lengths), max(lengths))
+    config, dtype_name = Qwen3Config.read(make_model(kind="reranker")), str(dtype).removeprefix("torch.")
+    planned, _ = activation_bytes(config, dtype=dtype_name, device="cpu", limits=limits)
     assert peak_bytes(run) <= planned, peak_bytes(run) / planned
     assert planned <= 3 * peak_bytes(run), planned / peak_bytes(run)

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shortlist.engine.native.config import Qwen3Config
-from shortlist.engine.native.qwen3 import rms_norm
+from shortlist.engine.native.linears import PlainLinears
+from shortlist.engine.native.portable import rms_norm
 from shortlist.engine.native.runner import pack_prompts
 from shortlist.errors import ModelRefused
 from tests.support import qwen
@@ -165,7 +166,7 @@ def test_activations_outside_attention_are_bounded_by_the_chunk(
     pack = pack_prompts([prompt_of(head_of(50), 300), prompt_of(head_of(0), 200)])
     model = model_of(make_model(), chunk_tokens=64)
     model.final_states(torch.from_numpy(pack.ids_T), torch.from_numpy(pack.positions_T), pack.layout)
-    assert max(rows) == 64
+    assert 32 < max(rows) <= 64
 
 
 def test_last_layer_computes_queries_and_mlp_of_scored_tokens_only(
@@ -183,6 +184,9 @@ def test_last_layer_computes_queries_and_mlp_of_scored_tokens_only(
     head = head_of(50)
     pack = pack_prompts([prompt_of(head, 30), prompt_of(head, 20)])
     model.final_states(torch.from_numpy(pack.ids_T), torch.from_numpy(pack.positions_T), pack.layout)
-    last, first = model.weights.layers[-1], model.weights.layers[0]
-    assert [rows[weight.data_ptr()] for weight in (last.q, last.o, last.gate, last.up, last.down)] == [2] * 5
-    assert [rows[weight.data_ptr()] for weight in (last.k, last.v, first.q, first.down)] == [100] * 4
+    last, first = (layer.linears for layer in (model.weights.layers[-1], model.weights.layers[0]))
+    assert isinstance(last, PlainLinears)
+    assert isinstance(first, PlainLinears)
+    end, start = last.matrices, first.matrices
+    assert [rows[weight.data_ptr()] for weight in (end.q, end.o, end.gate, end.up, end.down)] == [2] * 5
+    assert [rows[weight.data_ptr()] for weight in (end.k, end.v, start.q, start.down)] == [100] * 4

@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from shortlist.engine.native.config import Qwen3Config
-from shortlist.engine.native.qwen3 import Qwen3Weights
+from shortlist.engine.native.linears import Matrices, PlainLinears
+from shortlist.engine.native.qwen3 import LayerWeights, Qwen3Weights
 from shortlist.engine.native.weights import load_weights, weight_files
 from shortlist.errors import ModelRefused
 from shortlist.types import Task
@@ -45,6 +46,11 @@ def load(folder: Path, task: Task = Task.RERANK, dtype: torch.dtype = torch.floa
     return load_weights(folder, Qwen3Config.read(folder), task=task, dtype=dtype, device=torch.device("cpu"))
 
 
+def matrices_of(layer: LayerWeights) -> Matrices:
+    assert isinstance(layer.linears, PlainLinears)
+    return layer.linears.matrices
+
+
 # -- what is read --
 
 
@@ -59,16 +65,16 @@ def test_every_tensor_is_where_it_belongs(model_folder: Callable[..., Path], sha
     assert torch.equal(read.norm, written["model.norm.weight"])
     for tensor, name in [
         (layer.attention_norm, "input_layernorm"),
-        (layer.q, "self_attn.q_proj"),
-        (layer.k, "self_attn.k_proj"),
-        (layer.v, "self_attn.v_proj"),
-        (layer.o, "self_attn.o_proj"),
+        (matrices_of(layer).q, "self_attn.q_proj"),
+        (matrices_of(layer).k, "self_attn.k_proj"),
+        (matrices_of(layer).v, "self_attn.v_proj"),
+        (matrices_of(layer).o, "self_attn.o_proj"),
         (layer.q_norm, "self_attn.q_norm"),
         (layer.k_norm, "self_attn.k_norm"),
         (layer.mlp_norm, "post_attention_layernorm"),
-        (layer.gate, "mlp.gate_proj"),
-        (layer.up, "mlp.up_proj"),
-        (layer.down, "mlp.down_proj"),
+        (matrices_of(layer).gate, "mlp.gate_proj"),
+        (matrices_of(layer).up, "mlp.up_proj"),
+        (matrices_of(layer).down, "mlp.down_proj"),
     ]:
         assert torch.equal(tensor, written[f"{at}{name}.weight"]), name
 
@@ -87,7 +93,7 @@ def test_answer_is_subtracted_in_fp32_whatever_the_dtype(model_folder: Callable[
     read = load(folder, dtype=torch.bfloat16)
     assert read.answer is not None
     assert read.answer.dtype == read.norm.dtype == read.layers[0].q_norm.dtype == torch.float32
-    assert read.embedding.dtype == read.layers[0].q.dtype == torch.bfloat16
+    assert read.embedding.dtype == matrices_of(read.layers[0]).q.dtype == torch.bfloat16
     exact = load(folder).answer
     assert exact is not None
     assert torch.equal(read.answer, exact)

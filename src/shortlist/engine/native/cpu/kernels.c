@@ -1,0 +1,455 @@
+/* The parts of a Qwen3 layer that a matrix library does not have, for x86 CPUs with AVX-512 and its bf16 dot product.
+ *
+ * Every function reads and writes plain arrays that its caller owns, allocates nothing that outlives it, and runs on
+ * `num_threads` threads of the OpenMP pool that torch already has. Sums, norms, rotations and softmax are in fp32; numbers
+ * are rounded to bf16 once, when stored, to nearest even. No function reads past what its arguments describe; rows of
+ * panels that no token fills must be zero.
+ *
+ * Panels: the layout of keys and values, made for the one product below. A run of n tokens has ceil(n / 64) panels of 64
+ * tokens. For each key head, keys are [panel][D / 2][64 tokens][2 dimensions], and values, with D rounded up to V = a
+ * multiple of 64, are [V / 64][panels * 32][64 dimensions][2 tokens].
+ */
+
+#include <immintrin.h>
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+typedef uint16_t bf16;
+typedef int64_t i64;
+
+enum { LANES = 16, PANEL = 64, ROWS = 6, MAX_ROWS = 192, BLOCK = 256, MAX_WIDTH = 256 };
+
+/* Sixteen numbers and their tails. */
+
+static inline __mmask16 first(i64 count) { return count >= LANES ? 0xFFFF : (__mmask16)((1u << count) - 1); }
+
+static inline __m512 widen(__m256i x) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16)); }
+
+static inline __m512 load(const bf16 *from, __mmask16 mask) { return widen(_mm256_maskz_loadu_epi16(mask, from)); }
+
+static inline void store(bf16 *to, __mmask16 mask, __m512 x) {
+    _mm256_mask_storeu_epi16(to, mask, (__m256i)_mm512_cvtneps_pbh(x));
+}
+
+/* Return 2^x for x <= 0, to about 2 units in the last place: a polynomial on [-0.5, 0.5], scaled by the whole part. */
+static inline __m512 exp2_of(__m512 x) {
+    const __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    const __m512 f = _mm512_sub_ps(x, whole);
+    __m512 y = _mm512_set1_ps(1.5403530393381608e-4f); /* ln(2)^n / n!, n = 6 ... 0 */
+    y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(1.3333558146428443e-3f));
+    y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(9.6181291076284772e-3f));
+    y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(5.5504108664821580e-2f));
+    y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(2.4022650695910071e-1f));
+    y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(6.9314718055994531e-1f));
+    y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(1.0f));
+    return _mm512_scalef_ps(y, whole);
+}
+
+/* -- norms -------------------------------------------------------------------------------------------------------------- */
+
+static inline float rms_scale(const bf16 *x, i64 width, float eps) {
+    __m512 sum = _mm512_setzero_ps();
+    for (i64 at = 0; at < width; at += LANES) {
+        const __m512 part = load(x + at, first(width - at));
+        sum = _mm512_fmadd_ps(part, part, sum);
+    }
+    return 1.0f / sqrtf(_mm512_reduce_add_ps(sum) / (float)width + eps);
+}
+
+/* out[t] = x[t] / rms(x[t]) * weight.  x, out: [num_tokens, width]; weight: [width]. */
+void rms_norm(const bf16 *x, const float *weight, bf16 *out, i64 num_tokens, i64 width, float eps, int num_threads) {
+#pragma omp parallel for num_threads(num_threads)
+    for (i64 t = 0; t < num_tokens; t++) {
+        const bf16 *from = x + t * width;
+        const __m512 scale = _mm512_set1_ps(rms_scale(from, width, eps));
+        for (i64 at = 0; at < width; at += LANES) {
+            const __mmask16 mask = first(width - at);
+            const __m512 scaled = _mm512_mul_ps(load(from + at, mask), scale);
+            store(out + t * width + at, mask, _mm512_mul_ps(scaled, _mm512_maskz_loadu_ps(mask, weight + at)));
+        }
+    }
+}
+
+/* Normalise one head and turn its first half against its second by the angles of its token; `factor` scales the result. */
+static inline void turn(const bf16 *x, const float *weight, const float *cos_d, const float *sin_d, i64 width, float eps,
+                        float factor, bf16 *out) {
+    const i64 half = width / 2;
+    const float scale = rms_scale(x, width, eps);
+    const __m512 scales = _mm512_set1_ps(scale), factors = _mm512_set1_ps(factor);
+    for (i64 at = 0; at < half; at += LANES) {
+        const __mmask16 mask = first(half - at);
+        const __m512 c = _mm512_maskz_loadu_ps(mask, cos_d + at), s = _mm512_maskz_loadu_ps(mask, sin_d + at);
+        __m512 a = _mm512_mul_ps(load(x + at, mask), scales), b = _mm512_mul_ps(load(x + half + at, mask), scales);
+        a = _mm512_mul_ps(a, _mm512_maskz_loadu_ps(mask, weight + at));
+        b = _mm512_mul_ps(b, _mm512_maskz_loadu_ps(mask, weight + half + at));
+        const __m512 turned_a = _mm512_fmsub_ps(a, c, _mm512_mul_ps(b, s));
+        const __m512 turned_b = _mm512_fmadd_ps(b, c, _mm512_mul_ps(a, s));
+        store(out + at, mask, _mm512_mul_ps(turned_a, factors));
+        store(out + half + at, mask, _mm512_mul_ps(turned_b, factors));
+    }
+}
+
+/* -- queries and keys into their places --------------------------------------------------------------------------------- */
+
+/* Store the queries of some tokens, normalised, turned and scaled by `factor`.
+ * x: [num_tokens, H, D] with `stride` numbers from token to token; cos, sin: [num_tokens, D / 2]; out: [num_tokens, H, D]. */
+void place_queries(const bf16 *x, i64 stride, const float *weight, const float *cos_td, const float *sin_td, bf16 *out,
+                   i64 num_tokens, i64 num_heads, i64 width, float eps, float factor, int num_threads) {
+#pragma omp parallel for num_threads(num_threads)
+    for (i64 t = 0; t < num_tokens; t++) {
+        for (i64 h = 0; h < num_heads; h++) {
+            turn(x + t * stride + h * width, weight, cos_td + t * (width / 2), sin_td + t * (width / 2), width, eps, factor,
+                 out + (t * num_heads + h) * width);
+        }
+    }
+}
+
+static inline i64 padded(i64 width) { return (width + PANEL - 1) / PANEL * PANEL; }
+
+/* Store the keys of some tokens, normalised and turned, and their values, into panels.
+ * k, v: [num_tokens, G, D], both with `stride` numbers from token to token; slots: [num_tokens, 3], each the first panel of the token's
+ * run, the number of its panels, and the token's place in it; keys, values: panels. */
+void place_keys(const bf16 *k, const bf16 *v, i64 stride, const float *weight, const float *cos_td, const float *sin_td, const i64 *slots,
+                bf16 *keys, bf16 *values, i64 num_tokens, i64 num_heads, i64 width, float eps, int num_threads) {
+    const i64 wide = padded(width);
+#pragma omp parallel for num_threads(num_threads)
+    for (i64 t = 0; t < num_tokens; t++) {
+        const i64 panel = slots[3 * t], panels = slots[3 * t + 1], place = slots[3 * t + 2];
+        for (i64 g = 0; g < num_heads; g++) {
+            const i64 base = (panel * num_heads + g * panels) * PANEL;
+            bf16 turned[MAX_WIDTH];
+            turn(k + t * stride + g * width, weight, cos_td + t * (width / 2), sin_td + t * (width / 2), width, eps, 1.0f,
+                 turned);
+            bf16 *key = keys + base * width + place / PANEL * PANEL * width + place % PANEL * 2;
+            for (i64 d = 0; d < width; d += 2) memcpy(key + d * PANEL, turned + d, 2 * sizeof(bf16));
+            const bf16 *from = v + t * stride + g * width;
+            bf16 *value = values + base * wide + place / 2 * (2 * PANEL) + place % 2;
+            for (i64 d = 0; d < width; d++) value[d / PANEL * panels * PANEL * PANEL + d % PANEL * 2] = from[d];
+        }
+    }
+}
+
+/* -- attention ---------------------------------------------------------------------------------------------------------- */
+
+/* c[m] (+)= a[m] . panel, for `rows` rows and the panel's 64 columns; a is [rows, 2 * pairs], the panel [pairs][64][2]. */
+static inline __attribute__((always_inline)) void product(const int rows, const bf16 *a, i64 a_stride, const bf16 *panel,
+                                                          i64 pairs, float *c, i64 c_stride, const int is_added) {
+    __m512 sum[ROWS][4];
+    for (int m = 0; m < rows; m++)
+        for (int n = 0; n < 4; n++) sum[m][n] = is_added ? _mm512_loadu_ps(c + m * c_stride + n * LANES) : _mm512_setzero_ps();
+    for (i64 k = 0; k < pairs; k++) {
+        __m512bh b[4];
+        for (int n = 0; n < 4; n++) b[n] = (__m512bh)_mm512_loadu_si512(panel + (k * PANEL + n * LANES) * 2);
+        for (int m = 0; m < rows; m++) {
+            int32_t pair;
+            memcpy(&pair, a + m * a_stride + 2 * k, sizeof pair);
+            const __m512bh both = (__m512bh)_mm512_set1_epi32(pair);
+            for (int n = 0; n < 4; n++) __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum[m][n]) : "v"(both), "v"(b[n]));
+        }
+    }
+    for (int m = 0; m < rows; m++)
+        for (int n = 0; n < 4; n++) _mm512_storeu_ps(c + m * c_stride + n * LANES, sum[m][n]);
+}
+
+#define PRODUCT(n) \
+    if (is_added) product(n, a, a_stride, panel, pairs, c, c_stride, 1); \
+    else product(n, a, a_stride, panel, pairs, c, c_stride, 0)
+
+static void multiply(i64 rows, const bf16 *a, i64 a_stride, const bf16 *panel, i64 pairs, float *c, i64 c_stride, int is_added) {
+    for (; rows >= ROWS; rows -= ROWS, a += ROWS * a_stride, c += ROWS * c_stride) {
+        PRODUCT(ROWS);
+    }
+    switch (rows) {
+        case 1: PRODUCT(1); break;
+        case 2: PRODUCT(2); break;
+        case 3: PRODUCT(3); break;
+        case 4: PRODUCT(4); break;
+        case 5: PRODUCT(5); break;
+    }
+}
+
+/* What one thread works in: a block of queries against a block of keys. */
+typedef struct {
+    bf16 queries[MAX_ROWS * MAX_WIDTH];
+    float scores[MAX_ROWS * BLOCK];
+    bf16 weights[MAX_ROWS * BLOCK];
+    float mixed[MAX_ROWS * MAX_WIDTH];
+    float highest[MAX_ROWS];
+    float total[MAX_ROWS];
+} Desk;
+
+/* Turn a row of scores, of which the first `seen` count, into weights relative to the highest score so far; rescale what
+ * was mixed by those before. Weights up to `num_keys` that do not count become zero. */
+static void weigh(Desk *desk, i64 row, i64 seen, i64 num_keys, i64 wide) {
+    const float *scores = desk->scores + row * BLOCK;
+    bf16 *weights = desk->weights + row * BLOCK;
+    if (seen <= 0) {
+        memset(weights, 0, (size_t)num_keys * sizeof(bf16));
+        return;
+    }
+    const __m512 lowest = _mm512_set1_ps(-INFINITY);
+    __m512 highest = lowest;
+    for (i64 at = 0; at < seen; at += LANES)
+        highest = _mm512_max_ps(highest, _mm512_mask_loadu_ps(lowest, first(seen - at), scores + at));
+    const float before = desk->highest[row], now = fmaxf(before, _mm512_reduce_max_ps(highest));
+    const __m512 nows = _mm512_set1_ps(now);
+    __m512 sum = _mm512_setzero_ps();
+    for (i64 at = 0; at < num_keys; at += LANES) {
+        const __mmask16 mask = seen > at ? first(seen - at) : 0;
+        const __m512 weight = _mm512_maskz_mov_ps(mask, exp2_of(_mm512_sub_ps(_mm512_loadu_ps(scores + at), nows)));
+        sum = _mm512_add_ps(sum, weight);
+        store(weights + at, 0xFFFF, weight);
+    }
+    if (now > before) {
+        const float shrink = exp2f(before - now);
+        desk->total[row] *= shrink;
+        for (i64 d = 0; d < wide; d += LANES) {
+            float *mixed = desk->mixed + row * MAX_WIDTH + d;
+            _mm512_storeu_ps(mixed, _mm512_mul_ps(_mm512_loadu_ps(mixed), _mm512_set1_ps(shrink)));
+        }
+        desk->highest[row] = now;
+    }
+    desk->total[row] += _mm512_reduce_add_ps(sum);
+}
+
+/* Let `rows` queries see a run of `num_keys` keys; query row m sees the first `sees + m / group` of them, or all. */
+static void look(Desk *desk, i64 rows, i64 group, const bf16 *keys, const bf16 *values, i64 num_keys, i64 panels, i64 sees,
+                 i64 width) {
+    const i64 wide = padded(width), last = sees + (rows - 1) / group, end = last < num_keys ? last : num_keys;
+    for (i64 start = 0; start < end; start += BLOCK) {
+        const i64 count = end - start < BLOCK ? end - start : BLOCK, filled = padded(count);
+        for (i64 n = 0; n < filled; n += PANEL)
+            multiply(rows, desk->queries, width, keys + (start + n) * width, width / 2, desk->scores + n, BLOCK, 0);
+        for (i64 m = 0; m < rows; m++) {
+            const i64 seen = sees + m / group - start;
+            weigh(desk, m, seen < count ? seen : count, filled, wide);
+        }
+        for (i64 d = 0; d < wide; d += PANEL)
+            multiply(rows, desk->weights, BLOCK, values + (d * panels + start) * PANEL, filled / 2, desk->mixed + d, MAX_WIDTH, 1);
+    }
+}
+
+/* What every query gathers from its run's head, if it has one, and from its own run up to itself.
+ *
+ * queries, out: [num queries, G * group, D]; queries are scaled, so that 2 to the power of a product is its weight.
+ * runs: [num runs, 2], each its first panel and its number of tokens. spans: [num spans, 5], each the row of its first query,
+ * the number of queries, the place of the first in its run, its run, and the head's run or -1. tasks: [num_tasks, 2], each a
+ * span and the first of up to `block` queries in it, of which block * group is at most MAX_ROWS; each is done for every key head. */
+void attend(const bf16 *queries, const bf16 *keys, const bf16 *values, bf16 *out, const i64 *runs, const i64 *spans,
+            const i64 *tasks, i64 num_tasks, i64 num_heads, i64 group, i64 width, i64 block, int num_threads) {
+    const i64 wide = padded(width);
+#pragma omp parallel num_threads(num_threads)
+    {
+        static _Thread_local Desk desk;
+#pragma omp for schedule(dynamic) collapse(2)
+        for (i64 task = 0; task < num_tasks; task++) {
+            for (i64 g = 0; g < num_heads; g++) {
+                const i64 *span = spans + 5 * tasks[2 * task], offset = tasks[2 * task + 1];
+                const i64 left = span[1] - offset, count = left < block ? left : block, rows = count * group;
+                const i64 stride = num_heads * group * width, at = (span[0] + offset) * stride + g * group * width;
+                for (i64 n = 0; n < count; n++)
+                    memcpy(desk.queries + n * group * width, queries + at + n * stride, (size_t)(group * width) * sizeof(bf16));
+                for (i64 m = 0; m < rows; m++) {
+                    desk.highest[m] = -INFINITY;
+                    desk.total[m] = 0;
+                    memset(desk.mixed + m * MAX_WIDTH, 0, (size_t)wide * sizeof(float));
+                }
+                for (int own = 0; own < 2; own++) {
+                    const i64 run = own ? span[3] : span[4];
+                    if (run < 0) continue;
+                    const i64 tokens = runs[2 * run + 1], panels = (tokens + PANEL - 1) / PANEL;
+                    const i64 base = (runs[2 * run] * num_heads + g * panels) * PANEL;
+                    const i64 sees = own ? span[2] + offset + 1 : tokens;
+                    look(&desk, rows, group, keys + base * width, values + base * wide, tokens, panels, sees, width);
+                }
+                for (i64 m = 0; m < rows; m++) {
+                    const __m512 share = _mm512_set1_ps(1.0f / desk.total[m]);
+                    bf16 *to = out + at + m / group * stride + m % group * width;
+                    for (i64 d = 0; d < width; d += LANES)
+                        store(to + d, first(width - d), _mm512_mul_ps(_mm512_loadu_ps(desk.mixed + m * MAX_WIDTH + d), share));
+                }
+            }
+        }
+    }
+}
+
+/* -- 8-bit products ----------------------------------------------------------------------------------------------------- *
+ *
+ * Numbers are whole numbers of -127 ... 127 times a scale, one scale for every GROUP consecutive inputs: of a row of weights
+ * (an output), and of a token. Sums over a group are exact, in 32-bit integers; groups are added in fp32. The instruction
+ * multiplies unsigned by signed bytes, so tokens are stored with 128 added, which is taken off their sums again.
+ *
+ * Weights of N outputs and K inputs, K a multiple of 4: panels of 64 outputs, each [K / 4][64 outputs][4 inputs]; scales and
+ * offsets (128 times the sum of a group's weights), each [panels][groups][64].
+ */
+
+enum { GROUP = 256 };
+
+static inline i64 groups_of(i64 width) { return (width + GROUP - 1) / GROUP; }
+
+static inline float highest_of(const bf16 *x, i64 width) {
+    __m512 highest = _mm512_setzero_ps();
+    for (i64 at = 0; at < width; at += LANES) highest = _mm512_max_ps(highest, _mm512_abs_ps(load(x + at, first(width - at))));
+    return _mm512_reduce_max_ps(highest);
+}
+
+static inline __m128i bytes_of(const bf16 *x, __mmask16 mask, float inverse) {
+    return _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(load(x, mask), _mm512_set1_ps(inverse))));
+}
+
+/* weights: [num_outputs, num_inputs] bf16; packed, scales, offsets: as above, zero where no output is. */
+void pack_int8(const bf16 *weights, int8_t *packed, float *scales, int32_t *offsets, i64 num_outputs, i64 num_inputs,
+               int num_threads) {
+    const i64 groups = groups_of(num_inputs);
+#pragma omp parallel for num_threads(num_threads)
+    for (i64 n = 0; n < num_outputs; n++) {
+        const i64 panel = n / PANEL, place = n % PANEL;
+        for (i64 g = 0; g < groups; g++) {
+            const i64 start = g * GROUP, width = num_inputs - start < GROUP ? num_inputs - start : GROUP;
+            const bf16 *from = weights + n * num_inputs + start;
+            const float highest = highest_of(from, width), inverse = highest > 0 ? 127.0f / highest : 0;
+            int8_t row[GROUP];
+            for (i64 at = 0; at < width; at += LANES) {
+                const __mmask16 mask = first(width - at);
+                _mm_mask_storeu_epi8(row + at, mask, bytes_of(from + at, mask, inverse));
+            }
+            int32_t sum = 0;
+            for (i64 k = 0; k < width; k++) sum += row[k];
+            for (i64 k = 0; k < width; k += 4)
+                memcpy(packed + (panel * num_inputs + start + k) * PANEL + place * 4, row + k, 4);
+            scales[(panel * groups + g) * PANEL + place] = highest / 127.0f;
+            offsets[(panel * groups + g) * PANEL + place] = 128 * sum;
+        }
+    }
+}
+
+/* x: [num_tokens, width] bf16; bytes: [num_tokens, width]; scales: [num_tokens, groups]. */
+void quantize(const bf16 *x, uint8_t *bytes, float *scales, i64 num_tokens, i64 width, int num_threads) {
+    const i64 groups = groups_of(width);
+#pragma omp parallel for num_threads(num_threads)
+    for (i64 t = 0; t < num_tokens; t++) {
+        for (i64 g = 0; g < groups; g++) {
+            const i64 at = t * width + g * GROUP, count = width - g * GROUP < GROUP ? width - g * GROUP : GROUP;
+            const float highest = highest_of(x + at, count), inverse = highest > 0 ? 127.0f / highest : 0;
+            scales[t * groups + g] = highest / 127.0f;
+            for (i64 k = 0; k < count; k += LANES) {
+                const __mmask16 mask = first(count - k);
+                _mm_mask_storeu_epi8(bytes + at + k, mask, _mm_xor_si128(bytes_of(x + at + k, mask, inverse), _mm_set1_epi8(-128)));
+            }
+        }
+    }
+}
+
+/* sums[m] (+)= a[m] . panel over one group, scaled, for `rows` rows and the panel's 64 outputs. */
+static inline __attribute__((always_inline)) void product_int8(const int rows, const uint8_t *a, i64 a_stride,
+                                                               const float *a_scales, i64 groups, const int8_t *panel,
+                                                               const float *scales, const int32_t *offsets, i64 quads,
+                                                               float *sums, const int is_added) {
+    __m512i sum[ROWS][4];
+    for (int m = 0; m < rows; m++)
+        for (int n = 0; n < 4; n++) sum[m][n] = _mm512_setzero_si512();
+    for (i64 k = 0; k < quads; k++) {
+        __m512i b[4];
+        for (int n = 0; n < 4; n++) b[n] = _mm512_loadu_si512(panel + (k * PANEL + n * LANES) * 4);
+        for (int m = 0; m < rows; m++) {
+            int32_t quad;
+            memcpy(&quad, a + m * a_stride + 4 * k, sizeof quad);
+            const __m512i all = _mm512_set1_epi32(quad);
+            for (int n = 0; n < 4; n++) __asm__("vpdpbusd %2, %1, %0" : "+v"(sum[m][n]) : "v"(all), "v"(b[n]));
+        }
+    }
+    for (int m = 0; m < rows; m++) {
+        const __m512 token = _mm512_set1_ps(a_scales[m * groups]);
+        for (int n = 0; n < 4; n++) {
+            float *to = sums + m * PANEL + n * LANES;
+            const __m512 scale = _mm512_mul_ps(token, _mm512_loadu_ps(scales + n * LANES));
+            const __m512 before = is_added ? _mm512_loadu_ps(to) : _mm512_setzero_ps();
+            const __m512i whole = _mm512_sub_epi32(sum[m][n], _mm512_loadu_si512(offsets + n * LANES));
+            _mm512_storeu_ps(to, _mm512_fmadd_ps(_mm512_cvtepi32_ps(whole), scale, before));
+        }
+    }
+}
+
+#define PRODUCT_INT8(n) \
+    if (is_added) product_int8(n, a, a_stride, a_scales, groups, panel, scales, offsets, quads, sums, 1); \
+    else product_int8(n, a, a_stride, a_scales, groups, panel, scales, offsets, quads, sums, 0)
+
+static void multiply_group(i64 rows, const uint8_t *a, i64 a_stride, const float *a_scales, i64 groups, const int8_t *panel,
+                           const float *scales, const int32_t *offsets, i64 quads, float *sums, int is_added) {
+    for (; rows >= ROWS; rows -= ROWS, a += ROWS * a_stride, a_scales += ROWS * groups, sums += ROWS * PANEL) {
+        PRODUCT_INT8(ROWS);
+    }
+    switch (rows) {
+        case 1: PRODUCT_INT8(1); break;
+        case 2: PRODUCT_INT8(2); break;
+        case 3: PRODUCT_INT8(3); break;
+        case 4: PRODUCT_INT8(4); break;
+        case 5: PRODUCT_INT8(5); break;
+    }
+}
+
+/* A matrix packed by `pack_int8`, and where in it a panel lies. */
+typedef struct {
+    const int8_t *packed;
+    const float *scales;
+    const int32_t *offsets;
+} Packed;
+
+static void multiply_panel(const uint8_t *a, const float *a_scales, i64 rows, Packed w, i64 panel, i64 num_inputs, float *sums) {
+    const i64 groups = groups_of(num_inputs);
+    for (i64 g = 0; g < groups; g++) {
+        const i64 start = g * GROUP, width = num_inputs - start < GROUP ? num_inputs - start : GROUP;
+        const i64 place = (panel * groups + g) * PANEL;
+        multiply_group(rows, a + start, num_inputs, a_scales + g, groups, w.packed + (panel * num_inputs + start) * PANEL,
+                       w.scales + place, w.offsets + place, width / 4, sums, g > 0);
+    }
+}
+
+/* Return x / (1 + e^-x). */
+static inline __m512 silu(__m512 x) {
+    const __m512 one = _mm512_set1_ps(1.0f), size = _mm512_abs_ps(x);
+    const __m512 small = exp2_of(_mm512_mul_ps(size, _mm512_set1_ps(-1.4426950408889634f))); /* e^-|x|, at most 1 */
+    const __mmask16 is_negative = _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_LT_OQ);
+    const __m512 share = _mm512_div_ps(one, _mm512_add_ps(one, small)); /* sigmoid of |x| */
+    return _mm512_mul_ps(x, _mm512_mask_sub_ps(share, is_negative, one, share));
+}
+
+enum { TOKENS = 96 };
+
+/* out = x . w, plus `other` if it is given; or silu(x . gate) * (x . w) if `gate` is.
+ * bytes, token_scales: [num_tokens, num_inputs] and [num_tokens, groups], from `quantize`; other, out: [num_tokens,
+ * num_outputs] bf16. */
+void linear_int8(const uint8_t *bytes, const float *token_scales, const int8_t *packed, const float *scales,
+                 const int32_t *offsets, const int8_t *gate_packed, const float *gate_scales, const int32_t *gate_offsets,
+                 const bf16 *other, bf16 *out, i64 num_tokens, i64 num_inputs, i64 num_outputs, int num_threads) {
+    const i64 panels = padded(num_outputs) / PANEL, blocks = (num_tokens + TOKENS - 1) / TOKENS, groups = groups_of(num_inputs);
+    const Packed w = {packed, scales, offsets}, gate = {gate_packed, gate_scales, gate_offsets};
+#pragma omp parallel num_threads(num_threads)
+    {
+        static _Thread_local float sums[TOKENS * PANEL], gates[TOKENS * PANEL];
+#pragma omp for schedule(dynamic) collapse(2)
+        for (i64 panel = 0; panel < panels; panel++) {
+            for (i64 block = 0; block < blocks; block++) {
+                const i64 start = block * TOKENS, rows = num_tokens - start < TOKENS ? num_tokens - start : TOKENS;
+                const uint8_t *a = bytes + start * num_inputs;
+                const float *a_scales = token_scales + start * groups;
+                multiply_panel(a, a_scales, rows, w, panel, num_inputs, sums);
+                if (gate_packed) multiply_panel(a, a_scales, rows, gate, panel, num_inputs, gates);
+                for (i64 m = 0; m < rows; m++) {
+                    for (i64 n = 0; n < PANEL && panel * PANEL + n < num_outputs; n += LANES) {
+                        const __mmask16 mask = first(num_outputs - panel * PANEL - n);
+                        const i64 at = (start + m) * num_outputs + panel * PANEL + n;
+                        __m512 x = _mm512_loadu_ps(sums + m * PANEL + n);
+                        if (gate_packed) x = _mm512_mul_ps(x, silu(_mm512_loadu_ps(gates + m * PANEL + n)));
+                        if (other) x = _mm512_add_ps(x, load(other + at, mask));
+                        store(out + at, mask, x);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/* Raised whenever a function or a layout changes, so that an old library is not called by new code. */
+int kernels_version(void) { return 1; }

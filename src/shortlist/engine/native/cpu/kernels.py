@@ -1,0 +1,79 @@
+"""The compiled kernels, if this installation has them and this processor can run them.
+
+They are built while the package is installed where there is a C compiler (`hatch_build.py`); everywhere else torch does
+the same work, more slowly. Knows the functions' names and arguments, and nothing of what they are for.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+LIBRARY: Final = Path(__file__).with_name("libkernels.so")
+NEEDS: Final = ("avx512_f", "avx512_bw", "avx512_vl", "avx512_dq", "avx512_bf16", "avx512_vnni")
+"""What the processor must be able to do, by torch's names."""
+
+_FUNCTIONS: Final = {
+    "rms_norm": "pppiifn",
+    "place_queries": "pippppiiiffn",
+    "place_keys": "ppippppppiiifn",
+    "attend": "pppppppiiiiin",
+    "pack_int8": "ppppiin",
+    "quantize": "pppiin",
+    "linear_int8": "ppppppppppiiin",
+}
+"""Arguments: a pointer, a 64-bit count, a float, the number of threads."""
+
+_TYPES: Final[dict[str, Any]] = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "f": ctypes.c_float, "n": ctypes.c_int}
+
+_VERSION: Final = 1
+"""Of the functions and their arguments, as `kernels_version` says it."""
+
+logger = logging.getLogger(__name__)
+
+
+class Kernels:
+    """Calls the functions of the library on torch's tensors, on as many threads as torch uses."""
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        self._functions = {name: library[name] for name in _FUNCTIONS}
+        for name, kinds in _FUNCTIONS.items():
+            self._functions[name].argtypes = [_TYPES[kind] for kind in kinds]
+            self._functions[name].restype = None
+
+    def call(self, name: str, *arguments: Tensor | float | None) -> None:
+        """Call a function; tensors are passed as where their first number lies."""
+        plain = (each.data_ptr() if isinstance(each, Tensor) else each for each in arguments)
+        self._functions[name](*plain, torch.get_num_threads())
+
+
+@cache
+def kernels() -> Kernels | None:
+    """Return the kernels, or None where they were not built or cannot run; the log says which."""
+    able = torch.cpu.get_capabilities()
+    missing = [need for need in NEEDS if not able.get(need, False)]
+    if missing:
+        logger.info("The compiled CPU kernels are not used: this processor lacks %s.", ", ".join(missing))
+        return None
+    library = _library()
+    if library is None:
+        logger.warning(
+            "The compiled CPU kernels are not installed; to be faster, install Shortlist where there is a C compiler."
+        )
+        return None
+    return Kernels(library)
+
+
+def _library() -> ctypes.CDLL | None:
+    """Return the library if there is one, and it is of this version."""
+    try:
+        library = ctypes.CDLL(str(LIBRARY))
+        return library if library.kernels_version() == _VERSION else None
+    except (OSError, AttributeError):
+        return None

@@ -1,0 +1,146 @@
+"""How one layer multiplies by its matrices: as they are, or packed for the CPU's matrix library.
+
+Every form gives the same four products; what joins a product in memory, an activation or a residual sum, is joined to it
+here. Knows nothing of norms, attention or the order of things in a layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - its usual name
+from torch import Tensor
+
+CHUNK_TOKENS: Final = 512
+"""Tokens per matrix product: enough to fill the processor, few enough for the activations to stay in its cache."""
+
+_onednn: Any = torch.ops.mkldnn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matrices:
+    """One layer's: H query heads, G key heads of width D; hidden width W; inner width I.
+
+    Shapes:
+        q: [H*D, W]; k, v: [G*D, W]; o: [W, H*D]; gate, up: [I, W]; down: [W, I].
+    """
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    o: Tensor
+    gate: Tensor
+    up: Tensor
+    down: Tensor
+
+
+class Linears(Protocol):
+    """The products of one layer.
+
+    Shapes:
+        normed, hidden: [t, W]; attended: [t, H*D]; t tokens, hidden width W, H query heads and G key heads of width D.
+    """
+
+    def queries(self, normed_tW: Tensor) -> Tensor:
+        """Return the queries, [t, H*D]."""
+        ...
+
+    def keys(self, normed_tW: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the keys and the values, each [t, G*D]."""
+        ...
+
+    def add_attended(self, attended_tX: Tensor, hidden_tW: Tensor) -> Tensor:
+        """Return `hidden` plus what attention found, [t, W]."""
+        ...
+
+    def add_mlp(self, normed_tW: Tensor, hidden_tW: Tensor) -> Tensor:
+        """Return `hidden` plus what the MLP makes of `normed`, [t, W]."""
+        ...
+
+
+Prepare = Callable[[Matrices], Linears]
+"""How a layer's matrices become products, while they are loaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlainLinears:
+    """Products with the matrices where they lie: mapped from the file, or on a device."""
+
+    matrices: Matrices
+
+    def queries(self, normed_tW: Tensor) -> Tensor:
+        """See `Linears`."""
+        return F.linear(normed_tW, self.matrices.q)
+
+    def keys(self, normed_tW: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Linears`."""
+        return F.linear(normed_tW, self.matrices.k), F.linear(normed_tW, self.matrices.v)
+
+    def add_attended(self, attended_tX: Tensor, hidden_tW: Tensor) -> Tensor:
+        """See `Linears`."""
+        return hidden_tW + F.linear(attended_tX, self.matrices.o)
+
+    def add_mlp(self, normed_tW: Tensor, hidden_tW: Tensor) -> Tensor:
+        """See `Linears`."""
+        inner_tI = F.silu(F.linear(normed_tW, self.matrices.gate)).mul_(F.linear(normed_tW, self.matrices.up))
+        return hidden_tW + F.linear(inner_tI, self.matrices.down)
+
+
+class PackedLinears:
+    """bf16 products on a CPU, with matrices copied into oneDNN's own layout.
+
+    Activation, gating and residual sums happen in the product's fp32 registers: they cost nothing and are rounded once.
+
+    Source: the operators that torch's compiler emits for linear layers on CPUs, `torch/_inductor/mkldnn_lowerings.py`.
+    """
+
+    __slots__ = ("_down", "_gate", "_keys", "_o", "_q", "_up")
+
+    def __init__(self, matrices: Matrices) -> None:
+        self._q = _packed(matrices.q)
+        self._keys = _packed(torch.cat([matrices.k, matrices.v]))
+        self._o = _packed(matrices.o)
+        self._gate = _packed(matrices.gate)
+        self._up = _packed(matrices.up)
+        self._down = _packed(matrices.down)
+
+    def queries(self, normed_tW: Tensor) -> Tensor:
+        """See `Linears`."""
+        return _product(normed_tW, self._q)
+
+    def keys(self, normed_tW: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Linears`."""
+        keys_tX, values_tX = _product(normed_tW, self._keys).chunk(2, dim=-1)
+        return keys_tX, values_tX
+
+    def add_attended(self, attended_tX: Tensor, hidden_tW: Tensor) -> Tensor:
+        """See `Linears`."""
+        return _joined(attended_tX, self._o, hidden_tW, "add")
+
+    def add_mlp(self, normed_tW: Tensor, hidden_tW: Tensor) -> Tensor:
+        """See `Linears`."""
+        inner_tI = _joined(normed_tW, self._up, _product(normed_tW, self._gate, "swish"), "mul")
+        return _joined(inner_tI, self._down, hidden_tW, "add")
+
+    @staticmethod
+    def is_possible() -> bool:
+        """Tell whether this build of torch has the operators."""
+        return hasattr(_onednn, "_linear_pointwise") and hasattr(_onednn, "_reorder_linear_weight")
+
+
+def _packed(matrix: Tensor) -> Tensor:
+    packed: Tensor = _onednn._reorder_linear_weight(matrix, CHUNK_TOKENS)  # noqa: SLF001 - how it is called
+    return packed
+
+
+def _product(x: Tensor, packed: Tensor, activation: str = "none") -> Tensor:
+    result: Tensor = _onednn._linear_pointwise(x, packed, None, activation, [], "")  # noqa: SLF001
+    return result
+
+
+def _joined(x: Tensor, packed: Tensor, other: Tensor, how: str) -> Tensor:
+    result: Tensor = _onednn._linear_pointwise.binary(x, other, packed, None, how)  # noqa: SLF001
+    return result

@@ -1,0 +1,79 @@
+"""How much memory a model needs, computed from its shapes before anything is asked of it; nothing here is measured."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from shortlist.config import SchedulerSettings
+from shortlist.engine.base import EngineInfo
+
+_LEFT_OUT: Final = "lm_head.weight"
+"""The vocabulary head, of which a reranker keeps two rows and an embedder none."""
+
+_LIBRARY: Final = "its library computes a few texts at a time, within limits of its own"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryPlan:
+    """What a model needs.
+
+    Attributes:
+        num_parameters: Numbers that are kept.
+        weights_bytes: Those, in the dtype that is computed in.
+        activations_bytes: The most that one step adds; None where a library decides.
+        formula: How that follows from the model's shape.
+    """
+
+    num_parameters: int
+    weights_bytes: int
+    activations_bytes: int | None
+    formula: str
+
+    @property
+    def summary(self) -> str:
+        """The plan in a few words."""
+        weights = f"{self.weights_bytes / 1e9:.2f} GB of weights"
+        if self.activations_bytes is None:
+            return f"{weights}; {self.formula}"
+        return f"{weights}, and at most {self.activations_bytes / 1e9:.2f} GB for a full step, however much waits"
+
+
+def memory_plan(folder: Path, info: EngineInfo, settings: SchedulerSettings, *, is_native: bool) -> MemoryPlan:
+    """Return the plan of a model that has been loaded.
+
+    Args:
+        folder: The model's files.
+        info: What its engine says of itself.
+        settings: How large a step may be.
+        is_native: Whether it runs on the native engine, whose memory we know.
+    """
+    num_parameters = sum(_counts(folder))
+    if not is_native:
+        weights = num_parameters * (4 if info.dtype == "float32" else 2)
+        return MemoryPlan(num_parameters=num_parameters, weights_bytes=weights, activations_bytes=None, formula=_LIBRARY)
+    from shortlist.engine.native.config import Qwen3Config
+    from shortlist.engine.native.memory import StepLimits, activation_bytes, weight_bytes
+
+    config = Qwen3Config.read(folder)
+    limits = StepLimits(settings.max_batch_tokens, settings.max_batch_items, info.max_model_len)
+    activations, formula = activation_bytes(config, dtype=info.dtype, device=info.device, limits=limits)
+    weights = weight_bytes(config, num_parameters, info.dtype)
+    return MemoryPlan(num_parameters=num_parameters, weights_bytes=weights, activations_bytes=activations, formula=formula)
+
+
+def _counts(folder: Path) -> Iterator[int]:
+    """Yield the size of every tensor, from the headers alone, of files that a loader has just accepted.
+
+    Source: the safetensors format: eight bytes of length, little-endian, then that much JSON.
+    """
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        for name, tensor in header.items():
+            if name not in {"__metadata__", _LEFT_OUT}:
+                yield math.prod(tensor["shape"])

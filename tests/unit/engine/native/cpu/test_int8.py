@@ -1,0 +1,110 @@
+"""Products in 8 bits against the same sums written out, and against what was rounded away."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812 - its usual name
+from torch import Tensor
+
+from shortlist.engine.native.cpu.int8 import GROUP, Int8Linears, can_round
+from shortlist.engine.native.cpu.kernels import kernels
+from shortlist.engine.native.linears import Matrices, PlainLinears
+from tests.unit.engine.native.cpu.test_step import CONFIG
+
+pytestmark = pytest.mark.skipif(kernels() is None, reason="no compiled kernels for this processor")
+
+
+def matrices(hidden: int, inner: int, heads: int, kv_heads: int, width: int = 32, scale: float = 0.05) -> Matrices:
+    draw = torch.Generator().manual_seed(0)
+    query, key = heads * width, kv_heads * width
+    sizes = {"q": (query, hidden), "k": (key, hidden), "v": (key, hidden), "o": (hidden, query)}
+    sizes |= {"gate": (inner, hidden), "up": (inner, hidden), "down": (hidden, inner)}
+    return Matrices(**{name: (torch.randn(size, generator=draw) * scale).bfloat16() for name, size in sizes.items()})
+
+
+def int8(given: Matrices) -> Int8Linears:
+    found = kernels()
+    assert found is not None
+    return Int8Linears(found, given)
+
+
+def states(num_tokens: int, width: int, seed: int = 1) -> Tensor:
+    return torch.randn(num_tokens, width, generator=torch.Generator().manual_seed(seed)).bfloat16()
+
+
+def rounded(x: Tensor) -> Tensor:
+    """What is left of numbers after 8 bits, in groups."""
+    parts = []
+    for part in torch.split(x.double(), GROUP, dim=-1):
+        scale = part.abs().amax(-1, keepdim=True).clamp(min=1e-30) / 127
+        parts.append((part / scale).round() * scale)
+    return torch.cat(parts, dim=-1)
+
+
+def error(found: Tensor, exact: Tensor) -> float:
+    return float((found.double() - exact.double()).square().mean().sqrt() / exact.double().square().mean().sqrt())
+
+
+@pytest.mark.parametrize(("hidden", "inner", "heads", "kv_heads"), [(64, 128, 4, 2), (260, 516, 3, 1), (1024, 3072, 16, 8)])
+@pytest.mark.parametrize("num_tokens", [1, 5, 97, 200])
+def test_sums_are_those_of_the_rounded_numbers(hidden: int, inner: int, heads: int, kv_heads: int, num_tokens: int) -> None:
+    given = matrices(hidden, inner, heads, kv_heads)
+    ours, x = int8(given), states(num_tokens, hidden)
+    attended = states(num_tokens, heads * 32, seed=2)
+    keys, values = ours.keys(x)
+    for found, matrix, at in [(ours.queries(x), given.q, x), (keys, given.k, x), (values, given.v, x)]:
+        assert error(found, rounded(at) @ rounded(matrix).T) < 3e-3
+    expected = x.double() + rounded(attended) @ rounded(given.o).T
+    assert error(ours.add_attended(attended, x), expected) < 3e-3
+
+
+@pytest.mark.parametrize("num_tokens", [1, 97])
+def test_mlp_gates_and_adds(num_tokens: int) -> None:
+    given, x = matrices(64, 320, 4, 2, scale=0.5), states(num_tokens, 64)
+    inner = F.silu(rounded(x) @ rounded(given.gate).T) * (rounded(x) @ rounded(given.up).T)
+    expected = x.double() + rounded(inner.bfloat16()) @ rounded(given.down).T
+    assert error(int8(given).add_mlp(x, x), expected) < 6e-3
+
+
+def test_rounding_costs_a_few_percent_at_most() -> None:
+    given, x = matrices(1024, 3072, 16, 8), states(100, 1024)
+    exact = PlainLinears(given)
+    for found, other in [
+        (int8(given).queries(x), exact.queries(x)),
+        (int8(given).add_mlp(x, x) - x, exact.add_mlp(x, x) - x),
+    ]:
+        assert 1e-3 < error(found, other) < 3e-2
+
+
+def test_a_large_number_spoils_its_own_group_only() -> None:
+    given, x = matrices(1024, 64, 4, 2), states(20, 1024)
+    given.q[:, :GROUP] = 0
+    outlier = x.clone()
+    outlier[:, 3] = 1000.0
+    ours = int8(given)
+    assert torch.equal(ours.queries(outlier), ours.queries(x))
+
+
+def test_zeros_and_extremes_stay_numbers() -> None:
+    given = matrices(64, 128, 4, 2)
+    given.q[0] = 0
+    zeros = torch.zeros(3, 64, dtype=torch.bfloat16)
+    ours = int8(given)
+    assert torch.equal(ours.queries(zeros), torch.zeros(3, 128, dtype=torch.bfloat16))
+    large = states(3, 64) * 1e4
+    assert ours.add_mlp(large, large).isfinite().all()
+    assert torch.equal(ours.queries(large)[:, 0], torch.zeros(3, dtype=torch.bfloat16))
+
+
+def test_a_token_does_not_depend_on_its_neighbours() -> None:
+    given, x = matrices(64, 128, 4, 2), states(100, 64)
+    ours = int8(given)
+    assert torch.equal(ours.add_mlp(x, x)[41:42], ours.add_mlp(x[41:42], x[41:42]))
+
+
+def test_shapes_that_four_does_not_divide_are_not_rounded() -> None:
+    assert can_round(CONFIG)
+    assert not can_round(
+        type(CONFIG)(**{name: getattr(CONFIG, name) for name in CONFIG.__slots__} | {"intermediate_size": 130})
+    )

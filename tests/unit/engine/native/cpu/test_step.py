@@ -1,0 +1,196 @@
+"""The compiled step against the portable one: the same numbers, but for the rounding of bf16."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from shortlist.engine.native.config import Qwen3Config
+from shortlist.engine.native.cpu.kernels import kernels
+from shortlist.engine.native.cpu.step import CpuStep
+from shortlist.engine.native.layout import Layout, Span
+from shortlist.engine.native.portable import PortableStep, Rope, rms_norm
+
+pytestmark = pytest.mark.skipif(kernels() is None, reason="no compiled kernels for this processor")
+
+CONFIG = Qwen3Config(
+    vocab_size=10,
+    hidden_size=64,
+    intermediate_size=128,
+    num_layers=1,
+    num_heads=6,
+    num_kv_heads=2,
+    head_dim=32,
+    max_positions=4096,
+    norm_eps=1e-6,
+    rope_theta=1e6,
+    is_tied=True,
+    is_classifier=False,
+)
+
+
+def layout_of(*requests: tuple[int, list[int]]) -> Layout:
+    """Requests as (head length, prompt lengths), packed one after another."""
+    spans, row = [], 0
+    for num_head, lengths in requests:
+        head = range(row, row + num_head)
+        if num_head:
+            spans.append(Span(head, head, range(0), is_scored=False))
+        row = head.stop
+        for length in lengths:
+            own = range(row, row + length)
+            spans.append(Span(own, own, head if num_head else range(0), is_scored=True))
+            row = own.stop
+    return Layout(tuple(spans), row)
+
+
+def tensors(config: Qwen3Config, num_tokens: int, scale: float = 1.0) -> tuple[Tensor, ...]:
+    """Queries, keys, values and the two norms' weights."""
+    draw = torch.Generator().manual_seed(0)
+    heads = config.num_heads, config.num_kv_heads, config.num_kv_heads
+    states = [torch.randn(num_tokens, count * config.head_dim, generator=draw).bfloat16() * scale for count in heads]
+    return *states, *(torch.randn(config.head_dim, generator=draw) + 1 for _ in range(2))
+
+
+def both(config: Qwen3Config, layout: Layout) -> tuple[CpuStep, PortableStep]:
+    """The compiled step, and the portable one in fp32, which rounds nothing."""
+    found = kernels()
+    assert found is not None
+    rope = Rope.of(torch.arange(layout.num_tokens) % 1000, config)
+    return CpuStep(config, found, rope, layout), PortableStep(config, torch.float32, rope, layout)
+
+
+def attended(step: CpuStep | PortableStep, given: tuple[Tensor, ...], chunk: int = 10_000) -> Tensor:
+    q, k, v, q_weight, k_weight = given
+    is_exact = isinstance(step, PortableStep)
+    for start in range(0, len(q), chunk):
+        rows = slice(start, min(start + chunk, len(q)))
+        states = [each[rows].float() if is_exact else each[rows] for each in (q, k, v)]
+        step.place_queries(states[0], q_weight, rows)
+        step.place_keys(states[1], states[2], k_weight, rows)
+    return step.attend().clone()
+
+
+def error(found: Tensor, exact: Tensor) -> float:
+    return float((found.float() - exact).square().mean().sqrt() / exact.square().mean().sqrt())
+
+
+BOUND = 1e-2
+"""Of the root mean square: a few roundings of bf16, whose unit is 2**-8."""
+
+
+@pytest.mark.parametrize("width", [1, 15, 16, 64, 100, 1024])
+@pytest.mark.parametrize("num_tokens", [1, 37])
+def test_norm_is_rounded_once(width: int, num_tokens: int) -> None:
+    step, _ = both(CONFIG, layout_of((0, [num_tokens])))
+    draw = torch.Generator().manual_seed(1)
+    x, weight = torch.randn(num_tokens, width, generator=draw).bfloat16() * 100, torch.randn(width, generator=draw)
+    exact = rms_norm(x.double(), weight.double(), 1e-6)
+    found = step.norm(x, weight)
+    assert (found.double() - exact).abs().max() <= exact.abs().max() * 2**-8
+    assert float((found == exact.bfloat16()).double().mean()) > 0.99
+
+
+@pytest.mark.parametrize(
+    "requests",
+    [
+        [(0, [1])],
+        [(1, [1])],
+        [(7, [1, 2, 3])],
+        [(63, [64, 65]), (64, [63]), (65, [128])],
+        [(200, [300, 1, 130]), (0, [17, 256, 257]), (1, [64])],
+        [(300, [700])],
+    ],
+)
+@pytest.mark.parametrize(("heads", "kv_heads", "width"), [(6, 2, 32), (4, 4, 16), (16, 8, 128), (5, 1, 66), (2, 1, 256)])
+def test_attention_of_any_shape(requests: list[tuple[int, list[int]]], heads: int, kv_heads: int, width: int) -> None:
+    config = replace(CONFIG, num_heads=heads, num_kv_heads=kv_heads, head_dim=width)
+    layout = layout_of(*requests)
+    ours, exact = both(config, layout)
+    given = tensors(config, layout.num_tokens)
+    assert error(attended(ours, given), attended(exact, given)) < BOUND
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 140), st.lists(st.integers(1, 140), min_size=1, max_size=3)), min_size=1, max_size=3),
+    st.integers(1, 90),
+)
+@settings(max_examples=60, deadline=None)
+def test_attention_of_any_layout_in_any_chunks(requests: list[tuple[int, list[int]]], chunk: int) -> None:
+    layout = layout_of(*requests)
+    ours, exact = both(CONFIG, layout)
+    given = tensors(CONFIG, layout.num_tokens)
+    assert error(attended(ours, given, chunk), attended(exact, given)) < BOUND
+
+
+def test_scored_queries_alone_gather_what_they_gather_among_all() -> None:
+    layout = layout_of((20, [30, 200]), (0, [4]))
+    ours, exact = both(CONFIG, layout)
+    given = tensors(CONFIG, layout.num_tokens)
+    whole, rows = attended(ours, given), torch.tensor(layout.scored_rows)
+    scored = ours.attend_scored(given[0][rows], given[3], rows)
+    assert torch.equal(scored, whole[rows])
+    attended(exact, given)
+    assert error(scored, exact.attend_scored(given[0][rows].float(), given[3], rows)) < BOUND
+
+
+def test_other_prompts_are_not_even_looked_at() -> None:
+    """Their keys and values poisoned, a prompt's result is the same to the bit."""
+    layout = layout_of((10, [20, 30]), (5, [40]))
+    q, k, v, *weights = tensors(CONFIG, layout.num_tokens)
+    clean = attended(both(CONFIG, layout)[0], (q, k, v, *weights))
+    mine = layout.spans[2]
+    poisoned = torch.full_like(k, math.nan), torch.full_like(v, math.nan)
+    for rows in (mine.head, mine.own):
+        for tensor, source in zip(poisoned, (k, v), strict=True):
+            tensor[rows.start : rows.stop] = source[rows.start : rows.stop]
+    found = attended(both(CONFIG, layout)[0], (q, *poisoned, *weights))
+    own = slice(mine.own.start, mine.own.stop)
+    assert torch.equal(found[own], clean[own])
+
+
+def test_large_scores_stay_finite() -> None:
+    layout = layout_of((70, [90]))
+    q, k, v, *weights = tensors(CONFIG, layout.num_tokens)
+    weights = [weight * 1e4 for weight in weights]
+    assert attended(both(CONFIG, layout)[0], (q, k, v, *weights)).isfinite().all()
+
+
+def test_result_does_not_depend_on_the_number_of_threads() -> None:
+    layout = layout_of((70, [90, 300]))
+    given = tensors(CONFIG, layout.num_tokens)
+    found = attended(both(CONFIG, layout)[0], given)
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        assert torch.equal(attended(both(CONFIG, layout)[0], given), found)
+    finally:
+        torch.set_num_threads(num_threads)
+
+
+def test_slices_of_a_wider_product_are_read_in_place() -> None:
+    """Keys and values come as two halves of one product, whose rows lie further apart than they are wide."""
+    layout = layout_of((0, [50]))
+    q, k, v, *weights = tensors(CONFIG, layout.num_tokens)
+    together = torch.cat([k, v], dim=1)
+    halves = together.chunk(2, dim=1)
+    found = attended(both(CONFIG, layout)[0], (q, *halves, *weights))
+    assert torch.equal(found, attended(both(CONFIG, layout)[0], (q, k, v, *weights)))
+
+
+def test_begins_alike_whatever_ran_before() -> None:
+    """What lies in a thread's working memory from another step must not show."""
+    begin = partial(both, CONFIG)
+    large, small = layout_of((100, [300, 300])), layout_of((3, [5]))
+    given = tensors(CONFIG, small.num_tokens)
+    before = attended(begin(small)[0], given)
+    q, k, v, *weights = tensors(CONFIG, large.num_tokens)
+    attended(begin(large)[0], (q, k, torch.full_like(v, math.nan), *weights))
+    assert torch.equal(attended(begin(small)[0], given), before)
