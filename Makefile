@@ -28,6 +28,9 @@ format: .venv/.dev  ## Put the code into its one format.
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
+bench: .venv/.dev  ## Compare engines on this machine, and write docs/benchmarks.md. Takes an hour and a quiet machine.
+	@benchmarks/compare $(BENCH_ARGS)
+
 clean:  ## Remove the environment and every cache.
 	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
 

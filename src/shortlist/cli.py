@@ -1,8 +1,9 @@
-"""The command line: `shortlist serve`, `shortlist demo`, `shortlist doctor`.
+"""The command line: `shortlist serve`, `shortlist demo`, `shortlist doctor`, `shortlist bench`.
 
 Every setting is a flag, made from its definition in `config`, so that flag, environment variable, file key and help text
 cannot drift apart. Exit codes: 0 stopped as asked, 1 the engine died while serving, 2 wrong usage, 3 cannot start. Of
-`doctor`: 0 the model passed its self-test, 1 it failed, 2 wrong usage, 3 it cannot be loaded.
+`doctor`: 0 the model passed its self-test, 1 it failed, 2 wrong usage, 3 it cannot be loaded. Of `bench`: 0 every
+contender is ranked, 1 some are not, 2 wrong usage, 3 it cannot run.
 """
 
 from __future__ import annotations
@@ -19,6 +20,11 @@ from rich.console import Console
 from rich.text import Text
 
 from shortlist import __version__, demo, doctor, server
+from shortlist.bench import engine
+from shortlist.bench.contender import Spec
+from shortlist.bench.floor import FLOOR_COMMAND
+from shortlist.bench.loads import DEFAULT_LOADS, Load
+from shortlist.bench.order import MAX_RMS, REPEATS, Bounds, Order, ours, reference_among
 from shortlist.config import Settings, fields
 from shortlist.errors import ServiceError
 from shortlist.types import Task
@@ -44,6 +50,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+BENCH_EPILOG = (
+    "A contender is any program that speaks lines of JSON: once {'ready': true, 'name': ..., 'version': ..., 'dtype': ...}, "
+    "then {'scores': [...]} for every {'query': ..., 'documents': [...]}. MODEL's folder and --threads are appended to its "
+    "command. Our server over HTTP is one: --contender http='python -m shortlist.bench.http'. Exit codes: 0 every contender "
+    "is ranked, 1 some are not (the report says why), 3 it cannot run."
+)
+
+bench = typer.Typer(name="bench", help="Measure engines side by side on this machine.", no_args_is_help=True)
+app.add_typer(bench)
 
 
 def main() -> None:
@@ -78,6 +95,63 @@ def _doctor(model: str, *, reranker: bool | None = None, **flags: object) -> Non
     """
     declared = {None: None, True: Task.RERANK, False: Task.EMBED}[reranker]
     _run(lambda: doctor.run(model, declared, Settings.load(flags)))
+
+
+@bench.command("engine", epilog=BENCH_EPILOG)
+def _bench_engine(  # noqa: PLR0913 - one parameter per flag
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A reranker: a folder, a Hugging Face id, or modelscope:ID.")],
+    *,
+    load: Annotated[
+        list[str], typer.Option(help="What to ask: DOCUMENTSxTOKENS, or mixed for lengths as they come.", show_default=True)
+    ] = list(DEFAULT_LOADS),  # noqa: B006 - typer copies it
+    contender: Annotated[list[str] | None, typer.Option(metavar="NAME='COMMAND ...'", help="Whom to ask beside ours.")] = None,
+    reference: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Whose scores are the truth: official if it takes part, else ours.")
+    ] = None,
+    max_rms: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]NUMBER",
+            help=f"How far scores may be from the reference's, as RMS in log-odds; {MAX_RMS} if not given. With NAME, for that "
+            "contender alone.",
+        ),
+    ] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds that count; one more warms up.")] = REPEATS,
+    dtype: Annotated[str | None, typer.Option(help="What ours computes in; as when serving if not given.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads for each; as many as each likes if not given.")] = None,
+    seed: Annotated[int, typer.Option(help="Another number draws other texts and another order.")] = 0,
+    floor: Annotated[bool, typer.Option("--floor/--no-floor", help="Measure what the arithmetic alone would take.")] = True,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write everything that was measured.")] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the tables, between the markers if the file has them.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw a bar chart.")] = None,
+) -> None:
+    """Compare engines: whether they give the same scores, how fast they are, how much memory they need.
+
+    All are started and stay up. Scores come first: whoever is too far from the reference is left out.
+
+    Then rounds: each answers the same new request, in an order drawn anew, and the ratio within a round is what counts.
+
+    Use a machine that has nothing else to do, with room for all models at once.
+    """
+
+    def start() -> int:
+        field = (ours(dtype), *map(Spec.parse, contender or []))
+        order = Order(
+            model=model,
+            loads=list(map(Load.parse, dict.fromkeys(load))),
+            contenders=field,
+            reference=reference_among(field, reference),
+            bounds=Bounds.parse(max_rms or []),
+            repeats=repeats,
+            threads=threads,
+            seed=seed,
+            floor=FLOOR_COMMAND if floor else None,
+        )
+        return engine.run(order, engine.Outputs(json=json, markdown=markdown, plot=plot))
+
+    _run(start)
 
 
 def _version(is_wanted: bool) -> None:

@@ -1,0 +1,188 @@
+"""`shortlist bench engine`: everyone's scores first, then everyone's speed, round by round, on requests nobody has seen.
+
+Machines drift: a neighbour wakes up, a processor gets warm. So no contender is measured by itself and compared later; in every
+round each one answers the very same request, in an order drawn anew, and what is reported is the ratio within a round.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Final
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from tokenizers import Tokenizer
+
+from shortlist.bench import markdown, plot, table
+from shortlist.bench.checks import check_set
+from shortlist.bench.corpus import sentences
+from shortlist.bench.field import Field
+from shortlist.bench.floor import Floor, Work, measure, work_of
+from shortlist.bench.loads import Request, Writer
+from shortlist.bench.machine import describe
+from shortlist.bench.order import Order
+from shortlist.bench.report import OURS, Report, Round
+from shortlist.config import ModelSettings
+from shortlist.errors import BadSetting, UpstreamError
+from shortlist.hub import resolve
+from shortlist.text.tokenizer import QwenEncoder
+from shortlist.types import Task
+
+EXIT_RANKED: Final = 0
+EXIT_NOT_RANKED: Final = 1
+
+Asked = tuple[Request, Work]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outputs:
+    """Files to write beside the tables in the terminal."""
+
+    json: Path | None = None
+    markdown: Path | None = None
+    plot: Path | None = None
+
+
+def run(order: Order, outputs: Outputs) -> int:
+    """Run, print the tables, write the files; return 0 if every contender is ranked, else 1.
+
+    Raises:
+        ServiceError: it cannot start as asked, or the reference failed.
+    """
+    _check(outputs)
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[name]}"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True, highlight=False),
+    )
+    with _stoppable(), progress:
+        report = play(order, progress)
+    console = Console(highlight=False)
+    for part in table.parts(report):
+        console.print(part)
+    _write(report, outputs)
+    return EXIT_NOT_RANKED if any(entry.why_not for entry in report.entries) else EXIT_RANKED
+
+
+def play(order: Order, progress: Progress) -> Report:
+    """Run, and return what was found. Raises what `run` raises."""
+    reading = progress.add_task("reading the model", total=1, name="")
+    folder = resolve(order.model, declared=Task.RERANK).path
+    encoder = QwenEncoder(folder / "tokenizer.json", task=Task.RERANK, max_model_len=ModelSettings().max_model_len)
+    writer = Writer(Tokenizer.from_file(str(folder / "tokenizer.json")), sentences())
+    asked = _requests(order, encoder, writer)  # before anyone is started: one that is too long is told in seconds
+    _tick(progress, reading, "")
+    checks = check_set(writer, order.seed)
+    with Field(order, str(folder)) as field:
+        _prepare(order, field, checks, progress)
+        floors = _floor(order, field, folder, progress)
+        rounds = _rounds(order, field, asked, progress)
+        floors += _floor(order, field, folder, progress) if floors else []
+        field.weigh()
+    return Report(
+        model=order.model,
+        machine=describe(),
+        reference=order.reference,
+        entries=list(field.entries.values()),
+        rounds=rounds,
+        floors=floors,
+        num_checked=sum(len(check.documents) for check in checks),
+        seed=order.seed,
+    )
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let SIGTERM do what Ctrl-C does: the contenders end with us, even one that hangs and does not see its input close."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _requests(order: Order, encoder: QwenEncoder, writer: Writer) -> Mapping[str, Sequence[Asked]]:
+    """Write one request for every round of every load, and count what it costs."""
+    return {
+        load.name: [
+            (request, work_of(encoder, request))
+            for number in range(order.num_rounds)
+            for request in [writer.request(load, f"{order.seed}-{load.name}-{number}")]
+        ]
+        for load in order.loads
+    }
+
+
+def _prepare(order: Order, field: Field, checks: Sequence[Request], progress: Progress) -> None:
+    starting = progress.add_task("starting", total=len(order.contenders), name="")
+    field.start(partial(_tick, progress, starting))
+    checking = progress.add_task("checking scores", total=len(field.names), name="")
+    field.check(checks, partial(_tick, progress, checking))
+    for entry in field.entries.values():
+        if entry.why_not:
+            progress.console.print(f"[yellow]left out:[/] {escape(entry.why_not)}")
+
+
+def _rounds(
+    order: Order, field: Field, asked: Mapping[str, Sequence[Asked]], progress: Progress
+) -> Mapping[str, Sequence[Round]]:
+    """Play all rounds and return those that count, for every load."""
+    draw = Random(order.seed)  # noqa: S311 - no secret
+    bar = progress.add_task("rounds", total=order.num_rounds * len(asked) * len(field.names), name="")
+    played: dict[str, list[Round]] = {name: [] for name in asked}
+    for number in range(order.num_rounds):
+        for name, requests in asked.items():
+            request, work = requests[number]
+            progress.update(bar, description=f"round {number} of {order.repeats}, {name}")
+            seconds = field.play(request, draw, partial(_tick, progress, bar))
+            played[name].append(Round(work=work, seconds=seconds))
+    return {name: rounds[1:] for name, rounds in played.items()}  # the first one warmed up
+
+
+def _tick(progress: Progress, bar: TaskID, name: str) -> None:
+    progress.update(bar, advance=1, name=name)
+
+
+def _floor(order: Order, field: Field, folder: Path, progress: Progress) -> list[Floor]:
+    """Measure the floor while everyone is idle; a run without one is still a run."""
+    ready = field.entries[OURS].ready
+    if order.floor is None or ready is None:
+        return []
+    dtype = ready.dtype if ready.dtype in {"float32", "bfloat16"} else "bfloat16"
+    try:
+        return [measure([*order.floor, str(folder), "--dtype", dtype])]
+    except UpstreamError as error:
+        progress.console.print(f"[yellow]{escape(error.message)}[/]")
+        return []
+
+
+def _check(outputs: Outputs) -> None:
+    """Refuse what could not be written in the end, before the hour that leads there."""
+    if outputs.plot is not None and outputs.plot.suffix != ".png":
+        raise BadSetting(f"--plot draws a PNG; {outputs.plot.name} should end in .png.")
+    if outputs.plot is not None and not plot.is_available():
+        raise BadSetting("--plot needs matplotlib, which is not installed: pip install 'shortlist[bench]'")
+    for path in (outputs.json, outputs.markdown, outputs.plot):
+        if path is not None and not path.parent.is_dir():
+            raise BadSetting(f"There is no folder {path.parent} to write {path.name} into.")
+    if outputs.markdown is not None:
+        markdown.around(outputs.markdown)
+
+
+def _write(report: Report, outputs: Outputs) -> None:
+    if outputs.json is not None:
+        outputs.json.write_bytes(report.to_json())
+    if outputs.markdown is not None:
+        markdown.write_block(report, outputs.markdown, outputs.plot)
+    if outputs.plot is not None:
+        plot.draw(report, outputs.plot)

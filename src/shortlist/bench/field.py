@@ -1,0 +1,133 @@
+"""Everyone who takes part: started together, asked the same, and out once something is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from random import Random
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+from shortlist.bench.agreement import compare
+from shortlist.bench.contender import END_S, Contender, Spec
+from shortlist.bench.loads import Request
+from shortlist.bench.order import Order
+from shortlist.bench.protocol import Ready
+from shortlist.bench.report import Entry
+from shortlist.errors import UpstreamError
+
+HURRY_S: Final = 2.0
+"""How long contenders may take to end when the run did not reach its end."""
+
+T = TypeVar("T")
+Tick = Callable[[str], None]
+"""Hears the name of a contender about to be asked."""
+
+
+class Field:
+    """The contenders of one run; to be used as a context, which ends them all.
+
+    Those that fail, or whose scores are too far from the reference's, are out: not asked again, and why is in their entry.
+    """
+
+    def __init__(self, order: Order, folder: str) -> None:
+        self._order = order
+        self._arguments = order.arguments(folder)
+        self._running: dict[str, Contender] = {}
+        self.entries = {
+            spec.name: Entry(name=spec.name, command=spec.command, max_rms=order.bounds.of(spec.name))
+            for spec in order.contenders
+        }
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        patience_s = END_S if kind is None else HURRY_S
+        with ExitStack() as ends:  # the last one too, whatever goes wrong with the others
+            for contender in self._running.values():
+                ends.callback(contender.close, patience_s)
+        self._running.clear()
+
+    @property
+    def names(self) -> list[str]:
+        """Who is still in."""
+        return list(self._running)
+
+    def start(self, tick: Tick) -> None:
+        """Start everyone, one after the other.
+
+        Raises:
+            UpstreamError: the reference cannot run, so that nobody could be compared with it.
+        """
+        for spec in self._order.contenders:
+            tick(spec.name)
+            ready = self._attempt(spec.name, partial(self._started, spec))
+            if ready is not None:
+                self.entries[spec.name] = replace(self.entries[spec.name], ready=ready)
+
+    def check(self, requests: Sequence[Request], tick: Tick) -> None:
+        """Compare everyone's scores with the reference's.
+
+        Raises:
+            UpstreamError: the reference has none.
+        """
+        scores: dict[str, list[list[float]]] = {}
+        for name in self.names:
+            tick(name)
+            found = self._attempt(name, partial(self._scores, name, requests))
+            if found is not None:
+                scores[name] = found
+        for name, found in scores.items():
+            agreement = compare(found, scores[self._order.reference])
+            self.entries[name] = entry = replace(self.entries[name], agreement=agreement)
+            if agreement.rms > entry.max_rms:
+                self._out(name, f"{name} is not ranked: its scores are {agreement.rms:.2f} apart, {entry.max_rms:g} is allowed")
+
+    def play(self, request: Request, draw: Random, tick: Tick) -> Mapping[str, float]:
+        """Ask everyone the same once, in an order drawn anew, and return the seconds each took."""
+        names = self.names
+        draw.shuffle(names)
+        seconds = {}
+        for name in names:
+            tick(name)
+            answered = self._attempt(name, partial(self._seconds, name, request))
+            if answered is not None:
+                seconds[name] = answered
+        return seconds
+
+    def weigh(self) -> None:
+        """Note how much memory everyone needed who is still in."""
+        for name, contender in self._running.items():
+            self.entries[name] = replace(self.entries[name], peak_bytes=contender.peak_bytes())
+
+    def _started(self, spec: Spec) -> Ready:
+        contender = Contender(spec, self._arguments)
+        self._running[spec.name] = contender
+        return contender.wait_ready(self._order.ready_s)
+
+    def _scores(self, name: str, requests: Sequence[Request]) -> list[list[float]]:
+        return [self._running[name].ask(request, self._order.answer_s)[0] for request in requests]
+
+    def _seconds(self, name: str, request: Request) -> float:
+        return self._running[name].ask(request, self._order.answer_s)[1]
+
+    def _attempt(self, name: str, do: Callable[[], T]) -> T | None:
+        """Return what came of it, or None when the contender is out for it. Without the reference there is no run."""
+        try:
+            return do()
+        except UpstreamError as error:
+            self._out(name, error.message)
+            if name == self._order.reference:
+                raise
+            return None
+
+    def _out(self, name: str, why: str) -> None:
+        contender = self._running.pop(name, None)
+        is_loaded = self.entries[name].ready is not None
+        peak_bytes = contender.peak_bytes() if contender and is_loaded else None
+        self.entries[name] = replace(self.entries[name], why_not=why, peak_bytes=peak_bytes)
+        if contender is not None:
+            contender.close()

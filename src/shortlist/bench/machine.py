@@ -1,0 +1,85 @@
+"""Where a benchmark ran: what a reader needs to tell whether its figures could be theirs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import shlex
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final
+
+PACKAGES: Final = ("shortlist", "torch", "numpy", "tokenizers")
+_CPUINFO: Final = Path("/proc/cpuinfo")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """The machine and the software on it.
+
+    Attributes:
+        cpu: The processor's name for itself.
+        num_cores: Logical cores that this process may use.
+        memory_bytes: All of it; None where the system does not say.
+        system: Operating system and release.
+        python: Version of the interpreter.
+        versions: Versions of the packages that matter, of those that are installed.
+        date: Today, UTC.
+        command: The command line, as a shell reads it.
+    """
+
+    cpu: str
+    num_cores: int
+    memory_bytes: int | None
+    system: str
+    python: str
+    versions: dict[str, str]
+    date: str
+    command: str
+
+
+def describe() -> Machine:
+    """Return what this machine says of itself."""
+    return Machine(
+        cpu=_cpu(),
+        num_cores=_num_cores(),
+        memory_bytes=_memory_bytes(),
+        system=f"{platform.system()} {platform.release()}",
+        python=platform.python_version(),
+        versions=dict(_versions()),
+        date=datetime.now(UTC).date().isoformat(),
+        command=shlex.join(["shortlist", *sys.argv[1:]]),
+    )
+
+
+def _cpu(cpuinfo: Path = _CPUINFO) -> str:
+    """Source: proc(5); the field is called `model name` on x86 and missing on some ARM machines."""
+    with contextlib.suppress(OSError):
+        for line in cpuinfo.read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def _num_cores() -> int:
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def _memory_bytes() -> int | None:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return None
+
+
+def _versions() -> list[tuple[str, str]]:
+    found = []
+    for name in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found.append((name, version(name)))
+    return found

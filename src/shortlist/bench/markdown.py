@@ -1,0 +1,74 @@
+"""A report in a document: between two markers, so that the words around it are people's own and stay."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from shortlist.bench import cells
+from shortlist.bench.report import OURS, Report
+from shortlist.errors import BadSetting
+
+BEGIN: Final = "<!-- measured: begin; written by shortlist bench, do not edit -->"
+END: Final = "<!-- measured: end -->"
+
+
+def block(report: Report, picture: str | None = None) -> str:
+    """Return the report as Markdown, markers included; with a picture, if there is one at this address."""
+    shown = ["", f"![Seconds per request of every contender, one panel per load]({picture})"] if picture else []
+    return "\n".join([BEGIN, *shown, *_lines(report), "", END])
+
+
+def write_block(report: Report, path: Path, picture: Path | None = None) -> None:
+    """Put the report between the markers of a document, or write a new one that is nothing else.
+
+    Args:
+        report: What to show.
+        path: The document.
+        picture: A chart of the same report, to be shown above the tables.
+
+    Raises:
+        BadSetting: there is a document, but no markers in it.
+    """
+    before, after = around(path)
+    address = Path(os.path.relpath(picture, path.parent)).as_posix() if picture else None
+    path.write_text(f"{before}{block(report, address)}{after}", encoding="utf-8")
+
+
+def around(path: Path) -> tuple[str, str]:
+    """Return what stands before and after the place for the report. Raises what `write_block` raises."""
+    if not path.exists():
+        return "", "\n"
+    before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise BadSetting(f"{path} has no place for the tables: a line {BEGIN!r}, and after it a line {END!r}.")
+    return before, after
+
+
+def _lines(report: Report) -> Iterator[str]:
+    yield ""
+    yield f"Machine: {cells.machine_line(report)}."
+    yield from _table(cells.CONTENDERS, list(cells.contender_rows(report)))
+    for load in report.rounds:
+        yield ""
+        yield f"### {load}"
+        yield from _table(cells.LOADS, list(cells.load_rows(report, load)))
+    yield ""
+    for note in (*cells.notes(report), *(f"Left out: {why}." for why in cells.left_out(report))):
+        yield f"- {_plain(note)}"
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield ""
+    yield f"| {' | '.join(columns)} |"
+    yield f"| {' | '.join('---' if name in cells.WORDS else '---:' for name in columns)} |"
+    for row in rows:
+        marked = (f"**{row[0]}**", *row[1:]) if row[0] == OURS else row
+        yield f"| {' | '.join(map(_plain, marked))} |"
+
+
+def _plain(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")

@@ -1,0 +1,116 @@
+"""What a run is asked to do: read from the command line, checked before anything is started."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Self
+
+from shortlist.bench.contender import Spec
+from shortlist.bench.floor import FLOOR_COMMAND
+from shortlist.bench.loads import Load
+from shortlist.bench.report import OURS
+from shortlist.errors import BadSetting
+
+OFFICIAL: Final = "official"
+"""The reference unless another is named: the model card's own procedure."""
+
+REPEATS: Final = 5
+
+MAX_RMS: Final = "0.25"
+"""Further apart than this, in log-odds, is another model's opinion and not another order of additions."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """How far scores may be from the reference's: one bound for all, and those of contenders that have their own."""
+
+    everyone: float
+    own: Mapping[str, float]
+
+    @classmethod
+    def parse(cls, texts: Sequence[str]) -> Self:
+        """Return the bounds of `NUMBER` and `NAME=NUMBER`, in any order.
+
+        Raises:
+            BadSetting: something is not of either form.
+        """
+        bounds = {}
+        for text in (MAX_RMS, *texts):
+            name, _, number = text.rpartition("=")
+            bounds[name] = _bound(text, number)
+        return cls(everyone=bounds.pop(""), own=bounds)
+
+    def of(self, name: str) -> float:
+        """Return the bound of this contender."""
+        return self.own.get(name, self.everyone)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What to run.
+
+    Attributes:
+        model: A folder, or the id of a model on a hub.
+        loads: What to ask.
+        contenders: Whom, ours first.
+        reference: Whose scores are the truth.
+        bounds: How far the others' may be from them.
+        repeats: Rounds that count; one more is played first, to warm up.
+        threads: How many threads each may use; None for as many as they like.
+        seed: What requests and orders are drawn with.
+        floor: The command that measures the machine's rate; None to go without.
+        ready_s: How long a contender may take to be ready.
+        answer_s: How long it may take to answer.
+    """
+
+    model: str
+    loads: Sequence[Load]
+    contenders: Sequence[Spec]
+    reference: str
+    bounds: Bounds
+    repeats: int = REPEATS
+    threads: int | None = None
+    seed: int = 0
+    floor: Sequence[str] | None = FLOOR_COMMAND
+    ready_s: float = 900.0
+    answer_s: float = 600.0
+
+    def __post_init__(self) -> None:
+        names = [spec.name for spec in self.contenders]
+        doubled = [name for name in names if names.count(name) > 1]
+        if doubled:
+            raise BadSetting(f"Two contenders are called {doubled[0]!r}; ours is called {OURS!r}.")
+        unknown = [name for name in (self.reference, *self.bounds.own) if name not in names]
+        if unknown:
+            raise BadSetting(f"There is no contender called {unknown[0]!r}; there are {', '.join(names)}.")
+
+    @property
+    def num_rounds(self) -> int:
+        """How many rounds are played, the one that does not count included."""
+        return self.repeats + 1
+
+    def arguments(self, folder: str) -> list[str]:
+        """Return what every contender's command is continued with."""
+        return [folder, *(["--threads", str(self.threads)] if self.threads else [])]
+
+
+def ours(dtype: str | None) -> Spec:
+    """Return our own contender, computing in this dtype."""
+    return Spec(OURS, (sys.executable, "-m", "shortlist.bench.own", *(["--dtype", dtype] if dtype else [])))
+
+
+def reference_among(contenders: Sequence[Spec], named: str | None) -> str:
+    """Return whose scores are the truth: the one that was named, else the official one, else ours."""
+    return named or next((spec.name for spec in contenders if spec.name == OFFICIAL), OURS)
+
+
+def _bound(text: str, number: str) -> float:
+    try:
+        bound = float(number)
+    except ValueError:
+        bound = -1.0
+    if not bound > 0:
+        raise BadSetting(f"The bound {text!r} (--max-rms) must be a number above 0, or NAME=NUMBER.")
+    return bound

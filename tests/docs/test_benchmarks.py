@@ -1,0 +1,121 @@
+"""The benchmarks' page has a place for what is measured, names everyone who is compared, and its one command runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from shortlist.bench.contender import Spec
+from shortlist.bench.markdown import around
+from shortlist.bench.order import Bounds
+
+PAGE = Path("docs/benchmarks.md")
+SCRIPT = Path("benchmarks/compare")
+
+INTERPRETER = f"""#!{sys.executable}
+import json, os, sys
+from pathlib import Path
+Path("calls").open("a").write(json.dumps(sys.argv[1:]) + "\\n")
+if "tests.support.qwen" in sys.argv:
+    Path(sys.argv[3]).mkdir(parents=True)
+    Path(sys.argv[3], "tokenizer_config.json").touch()
+sys.exit(int(os.environ["CODE"]) if "bench" in sys.argv else 0)
+"""
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Path:
+    """A folder with the script, an interpreter that only takes notes, and the environments of some peers."""
+    (tmp_path / "benchmarks" / "peers").mkdir(parents=True)
+    shutil.copy(SCRIPT, tmp_path / "benchmarks")
+    for place in ("python", *(f"benchmarks/.environments/{name}/bin/python" for name in ("official", "vllm", "openvino"))):
+        path = tmp_path / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(INTERPRETER)
+        path.chmod(0o755)
+    maker = tmp_path / "benchmarks" / "peers" / "environment"
+    maker.write_text('#!/bin/sh\necho "$1" >> made\nexit 1\n')
+    maker.chmod(0o755)
+    return tmp_path
+
+
+def compare(house: Path, *flags: str, code: int = 0, **environ: str) -> tuple[int, list[list[str]], str]:
+    done = subprocess.run(
+        [house / "benchmarks" / "compare", *flags],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={"PATH": os.environ["PATH"], "PYTHON": str(house / "python"), "CODE": str(code), **environ},  # noqa: TID251
+    )
+    calls = house / "calls"
+    return done.returncode, [json.loads(line) for line in calls.read_text().splitlines()] if calls.exists() else [], done.stderr
+
+
+def contenders(call: list[str]) -> dict[str, tuple[str, ...]]:
+    texts = [word for flag, word in pairwise(call) if flag == "--contender"]
+    return {spec.name: spec.command for spec in map(Spec.parse, texts)}
+
+
+def test_page_has_a_place_for_the_tables() -> None:
+    assert all(around(PAGE))
+
+
+def test_everyone_who_is_compared_is_on_the_page() -> None:
+    names = set(re.findall(r"add(?:_int8)? ([a-z]\w+)", SCRIPT.read_text()))
+    assert {"ours_http", "ours_int8", "vllm_tuned", "openvino_int8"} <= names
+    page = PAGE.read_text(encoding="utf-8")
+    assert all(f"`{name}`" in page for name in {*names, "ours", "official", "sentence_transformers", "llama_cpp"})
+
+
+def test_everyone_with_an_environment_takes_part(house: Path) -> None:
+    code, [making, call], _ = compare(house, "--load", "1x1")
+    assert code == 0
+    assert making[:2] == ["-m", "tests.support.qwen"]
+    assert "0.6b" in making
+    found = contenders(call)
+    assert list(found) == ["ours_http", "ours_int8", "official", "vllm", "vllm_tuned", "openvino", "openvino_int8"]
+    assert found["vllm_tuned"] == (
+        "benchmarks/.environments/vllm/bin/python",
+        "-m",
+        "benchmarks.peers.vllm.contender",
+        "--tuned",
+    )
+    assert found["ours_int8"][-2:] == ("--dtype", "int8")
+    bounds = Bounds.parse([word for flag, word in pairwise(call) if flag == "--max-rms"])
+    assert bounds.own.keys() == {"ours_int8", "openvino_int8"}
+    assert call[:4] == ["-m", "shortlist", "bench", "engine"]
+    assert call[-2:] == ["--load", "1x1"]
+
+
+def test_an_environment_that_is_missing_is_made_and_its_peer_gone_without_if_that_fails(house: Path) -> None:
+    _, calls, log = compare(house)
+    assert (house / "made").read_text().split() == ["sentence_transformers"]
+    assert "going without sentence_transformers" in log
+    assert "sentence_transformers" not in contenders(calls[-1])
+
+
+def test_a_model_that_is_named_is_taken_and_peers_can_be_chosen(house: Path) -> None:
+    _, [call], _ = compare(house, MODEL="/a folder", PEERS="official")
+    assert call[4] == "/a folder"
+    assert list(contenders(call)) == ["ours_http", "ours_int8", "official"]
+    assert not (house / "made").exists()
+
+
+@pytest.mark.parametrize(("ended", "code"), [(0, 0), (1, 0), (2, 2), (3, 3)])
+def test_who_is_not_ranked_does_not_fail_the_run(house: Path, ended: int, code: int) -> None:
+    assert compare(house, code=ended, MODEL="m", PEERS="")[0] == code
+
+
+def test_without_an_environment_of_ours_it_says_what_makes_one(house: Path) -> None:
+    code, _, log = compare(house, PYTHON="/no/python")
+    assert code == 1
+    assert "make bench" in log

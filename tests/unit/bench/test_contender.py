@@ -1,0 +1,181 @@
+"""A contender is asked and answers; whatever else it does is one line that names it, and nothing of it stays behind."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from shortlist.bench.agreement import log_odds
+from shortlist.bench.contender import Contender, Spec
+from shortlist.bench.loads import Request
+from shortlist.bench.tree import members
+from shortlist.errors import BadSetting, UpstreamError
+from tests.support import contender as fake
+from tests.support.process import wait_until
+
+REQUEST = Request("query", ("one", "two two", "three three three"))
+READY_S = 60.0
+
+
+@contextmanager
+def started(*flags: str, arguments: tuple[str, ...] = ()) -> Iterator[Contender]:
+    contender = Contender(fake.spec("peer", *flags), arguments)
+    try:
+        yield contender
+    finally:
+        contender.close(timeout_s=5)
+
+
+@contextmanager
+def ready(*flags: str) -> Iterator[Contender]:
+    with started(*flags) as contender:
+        contender.wait_ready(READY_S)
+        yield contender
+
+
+# -- how it is named ----------------------------------------------------------------------------------------------------
+
+
+def test_command_is_split_as_a_shell_would() -> None:
+    assert Spec.parse("a b=run --flag 'two words' x=y") == Spec("a b", ("run", "--flag", "two words", "x=y"))
+
+
+@pytest.mark.parametrize("text", ["", "run", "=run", "name=", "name=  ", "name='open"])
+def test_other_forms_are_refused(text: str) -> None:
+    with pytest.raises(BadSetting, match="contender"):
+        Spec.parse(text)
+
+
+# -- how it is asked ----------------------------------------------------------------------------------------------------
+
+
+def test_it_says_what_it_is_and_gets_what_all_get() -> None:
+    with started(arguments=("folder", "--threads", "3")) as contender:
+        said = contender.wait_ready(READY_S)
+    assert (said.name, said.version, said.dtype) == ("fake", "fake 1.0 folder 3", "float64")
+
+
+def test_scores_come_in_order_with_the_seconds_they_took() -> None:
+    with ready() as contender:
+        before_s = time.perf_counter()
+        scores, seconds = contender.ask(REQUEST, READY_S)
+        assert 0 < seconds <= time.perf_counter() - before_s
+    assert [log_odds(score) for score in scores] == pytest.approx([fake.log_odds(each) for each in REQUEST.documents])
+
+
+def test_questions_larger_than_a_pipe_pass() -> None:
+    with ready() as contender:
+        large = Request("query", tuple("word " * 40_000 for _ in range(4)))
+        assert len(contender.ask(large, READY_S)[0]) == 4
+        assert len(contender.ask(REQUEST, READY_S)[0]) == 3
+
+
+def test_an_answer_may_come_in_pieces() -> None:
+    with ready("--answer", "dribbles") as contender:
+        for _ in range(2):
+            scores, _seconds = contender.ask(REQUEST, READY_S)
+            assert [log_odds(score) for score in scores] == pytest.approx([fake.log_odds(each) for each in REQUEST.documents])
+
+
+def test_any_text_passes_in_any_number() -> None:
+    documents = (
+        "",
+        "\u2028 line\nbreak\r\n",
+        "中文 🙂",
+        '"quoted" \\ {"json": true}',
+        *(f"{number}" for number in range(5000)),
+    )
+    with ready() as contender:
+        scores, _ = contender.ask(Request("询问\n", documents), READY_S)
+    assert [log_odds(score) for score in scores] == pytest.approx([fake.log_odds(each) for each in documents])
+
+
+def test_memory_of_its_children_counts() -> None:
+    with ready() as alone, ready("--child") as parent:
+        one, both = alone.peak_bytes(), parent.peak_bytes()
+        assert one is not None
+        assert both is not None
+        assert both > one
+
+
+# -- what it may do instead ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("error", "peer says: no such processor"),
+        ("dead", "peer ended with exit code 7: Segmentation fault of sorts"),
+        ("prose", "peer did not answer in JSON but: Loading model ..."),
+        ("odd", "peer did not say that it is ready but {'ready': False"),
+    ],
+)
+def test_a_start_that_fails_is_one_line(how: str, words: str) -> None:
+    with started("--start", how) as contender, pytest.raises(UpstreamError) as raised:
+        contender.wait_ready(READY_S)
+    assert raised.value.message.startswith(words)
+    assert "\n" not in raised.value.message
+
+
+def test_a_program_that_is_not_there_is_one_line() -> None:
+    with pytest.raises(UpstreamError, match="peer: /no/program: No such file or directory"):
+        Contender(Spec("peer", ("/no/program",)))
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("error", "peer says: too long"),
+        ("garbage", "peer did not answer in JSON but: "),
+        ("closes", "peer closed its output"),
+        ("dead", "peer ended with exit code 9: out of memory"),
+        ("short", "peer did not answer with 3 scores but"),
+        ("words", "peer did not answer with 3 scores but"),
+        ("nan", "peer answered with scores that are no probabilities"),
+        ("logits", "peer answered with scores that are no probabilities"),
+        ("list", "peer says: no"),
+    ],
+)
+def test_a_wrong_answer_is_one_line(how: str, words: str) -> None:
+    with ready("--answer", how) as contender, pytest.raises(UpstreamError) as raised:
+        contender.ask(REQUEST, READY_S)
+    assert raised.value.message.startswith(words)
+    assert "\n" not in raised.value.message
+
+
+def test_silence_has_an_end() -> None:
+    with started("--start", "mute") as contender, pytest.raises(UpstreamError, match="peer said nothing for 0 s"):
+        contender.wait_ready(0.2)
+
+
+def test_an_answer_too_many_is_not_taken_for_the_next_one() -> None:
+    with ready("--answer", "twice") as contender:
+        contender.ask(REQUEST, READY_S)
+        time.sleep(0.1)
+        with pytest.raises(UpstreamError, match="peer spoke without being asked"):
+            contender.ask(REQUEST, READY_S)
+
+
+# -- how it ends --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("flags", [(), ("--child",), ("--answer", "mute")])
+def test_nothing_of_it_stays(flags: tuple[str, ...]) -> None:
+    with ready(*flags) as contender:
+        root = contender._process.pid
+        assert len(members(root)) == (2 if "--child" in flags else 1)
+        if "mute" in flags:
+            with pytest.raises(UpstreamError):
+                contender.ask(REQUEST, 0.2)
+        contender.close(timeout_s=0.5)
+        wait_until(lambda: not any((Path("/proc") / str(pid) / "exe").exists() for pid in members(root)))
+
+
+def test_ending_twice_is_harmless() -> None:
+    with ready() as contender:
+        contender.close()
+        contender.close()

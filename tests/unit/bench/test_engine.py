@@ -1,0 +1,186 @@
+"""A whole run: scores before speed, as many rounds as asked for, everything written, and an exit code that says how it went."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.progress import Progress
+from typer.testing import CliRunner
+
+from shortlist import cli
+from shortlist.bench import engine, plot
+from shortlist.bench.contender import Spec
+from shortlist.bench.engine import Outputs, play
+from shortlist.bench.floor import Floor
+from shortlist.bench.loads import Load
+from shortlist.bench.markdown import BEGIN
+from shortlist.bench.order import Bounds, Order
+from shortlist.bench.tree import members
+from shortlist.errors import BadSetting, InputTooLong, ModelRefused
+from tests.support import contender as fake
+from tests.support.fixtures import ModelFactory
+from tests.support.process import wait_until
+
+FOUND = {"flops_per_s": 1e9, "linear_flops_per_token": 1e6, "attention_flops_per_pair": 1e3}
+
+
+def order(folder: Path, *contenders: Spec, loads: tuple[str, ...] = ("2x20", "1x50"), floor: list[str] | None = None) -> Order:
+    return Order(
+        model=str(folder),
+        loads=[Load.parse(load) for load in loads],
+        contenders=contenders or (fake.spec("ours"), fake.spec("peer", "--shift", "0.1")),
+        reference="ours",
+        bounds=Bounds.parse([]),
+        repeats=2,
+        floor=floor,
+        ready_s=60,
+        answer_s=20,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(make_model: ModelFactory) -> Path:
+    return make_model()
+
+
+def quiet() -> Progress:
+    return Progress(disable=True)
+
+
+def test_rounds_that_count_are_those_after_the_first(folder: Path, tmp_path: Path) -> None:
+    journal = tmp_path / "journal"
+    report = play(order(folder, fake.spec("ours", "--journal", str(journal))), quiet())
+    assert {load: len(rounds) for load, rounds in report.rounds.items()} == {"2x20": 2, "1x50": 2}
+    queries = [json.loads(line)[1] for line in journal.read_text().splitlines()]
+    num_checks = len(queries) - 3 * 2
+    assert num_checks > 0
+    assert len(set(queries[num_checks:])) == 6  # nobody is asked the same twice
+
+
+def test_everyone_is_in_the_report(folder: Path) -> None:
+    far = fake.spec("far", "--shift", "3")
+    report = play(order(folder, fake.spec("ours"), far, fake.spec("gone", "--start", "dead")), quiet())
+    assert [entry.name for entry in report.entries] == ["ours", "far", "gone"]
+    assert [entry.why_not is None for entry in report.entries] == [True, False, False]
+    assert [row.name for row in report.rows("2x20")] == ["ours"]
+    assert report.num_checked > 10
+
+
+def test_floor_is_measured_before_and_after(folder: Path, tmp_path: Path) -> None:
+    count = tmp_path / "count"
+    code = f"import json; f = open({str(count)!r}, 'a'); f.write('x'); f.close(); print(json.dumps({FOUND!r}))"
+    report = play(order(folder, floor=[sys.executable, "-c", code]), quiet())
+    assert count.read_text() == "xx"
+    assert report.floors == [Floor(**FOUND)] * 2
+    share = report.rows("2x20")[[row.name for row in report.rows("2x20")].index("ours")].floor_share
+    assert share is not None
+    assert share > 0
+
+
+def test_a_run_without_a_floor_is_a_run(folder: Path) -> None:
+    report = play(order(folder, floor=["/no/program"]), quiet())
+    assert report.floors == []
+    assert len(report.rounds["2x20"]) == 2
+
+
+def test_a_load_that_does_not_fit_is_told_before_anyone_is_started(folder: Path) -> None:
+    with pytest.raises(InputTooLong):
+        play(order(folder, Spec("ours", ("/no/program",)), loads=("1x9000",)), quiet())
+
+
+def test_a_model_that_is_none_is_refused_in_words(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelRefused, match="does not exist"):
+        play(order(tmp_path / "nowhere"), quiet())
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).symlink_to(folder / name)
+    with pytest.raises(ModelRefused, match=r"tokenizer\.json"):
+        play(order(tmp_path), quiet())
+
+
+@pytest.mark.parametrize(("shift", "code"), [("0", engine.EXIT_RANKED), ("3", engine.EXIT_NOT_RANKED)])
+def test_exit_code_says_whether_all_are_ranked(folder: Path, shift: str, code: int) -> None:
+    assert engine.run(order(folder, fake.spec("ours"), fake.spec("peer", "--shift", shift)), Outputs()) == code
+
+
+def test_files_that_could_not_be_written_are_told_first(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    never = order(folder, Spec("ours", ("/no/program",)))
+    page = tmp_path / "page.md"
+    page.write_text("no place here")
+    with pytest.raises(BadSetting, match="no place"):
+        engine.run(never, Outputs(markdown=page))
+    with pytest.raises(BadSetting, match="no folder"):
+        engine.run(never, Outputs(json=tmp_path / "nowhere" / "a.json"))
+    with pytest.raises(BadSetting, match=r"a\.jpg should end in \.png"):
+        engine.run(never, Outputs(plot=tmp_path / "a.jpg"))
+    monkeypatch.setattr(plot, "is_available", lambda: False)
+    with pytest.raises(BadSetting, match=r"shortlist\[bench\]"):
+        engine.run(never, Outputs(plot=tmp_path / "a.png"))
+
+
+COMMAND = """
+import sys
+from pathlib import Path
+from shortlist.bench import engine
+from shortlist.bench.loads import Load
+from shortlist.bench.order import Bounds, Order
+from tests.support import contender as fake
+slow = fake.spec("peer", "--journal", sys.argv[2], *sys.argv[3:])
+order = Order(model=sys.argv[1], loads=[Load.parse("2x20")], contenders=[fake.spec("ours"), slow], reference="ours",
+              bounds=Bounds.parse([]), repeats=1, floor=None)
+sys.exit(engine.run(order, engine.Outputs()))
+"""
+
+
+def command(folder: Path, journal: Path, *flags: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", COMMAND, str(folder), str(journal), *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={"PYTHONPATH": "src:.", "COLUMNS": "80"},
+    )
+
+
+def test_tables_are_the_output_and_progress_is_not(folder: Path, tmp_path: Path) -> None:
+    shown, log = command(folder, tmp_path / "journal").communicate(timeout=90)
+    assert "2x20" in shown
+    assert "tokens/s" in shown
+    assert "starting" not in shown
+    assert "starting" in log
+    assert "tokens/s" not in log
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_stopped_leaves_nobody_behind(folder: Path, tmp_path: Path, number: signal.Signals) -> None:
+    journal = tmp_path / "journal"
+    run = command(folder, journal, "--answer", "mute", "--well", "1")
+    wait_until(lambda: journal.exists() or run.poll() is not None, 60)
+    started = members(run.pid) - {run.pid}
+    assert len(started) == 2
+    run.send_signal(number)
+    run.communicate(timeout=20)
+    wait_until(lambda: not any((Path("/proc") / str(pid) / "exe").exists() for pid in started))
+
+
+def test_command_compares_two_real_engines_end_to_end(folder: Path, tmp_path: Path) -> None:
+    twin = shlex.join([sys.executable, "-m", "shortlist.bench.own", "--dtype", "float32"])
+    files = {"--json": tmp_path / "a.json", "--markdown": tmp_path / "a.md"}
+    if plot.is_available():
+        files["--plot"] = tmp_path / "a.png"
+    flags = ["--load", "3x30", "--load", "mixed", "--repeats", "2", "--dtype", "float32", "--no-floor", "--threads", "1"]
+    written = [word for flag, path in files.items() for word in (flag, str(path))]
+    result = CliRunner().invoke(cli.app, ["bench", "engine", str(folder), *flags, "--contender", f"twin={twin}", *written])
+    assert result.exit_code == 0, result.output
+    found = json.loads(files["--json"].read_bytes())
+    assert [entry["name"] for entry in found["entries"]] == ["ours", "twin"]
+    assert all(entry["agreement"]["rms"] < 1e-3 and entry["peak_bytes"] > 10_000_000 for entry in found["entries"])
+    assert {row["name"] for row in found["figures"]["mixed"]} == {"ours", "twin"}
+    assert files["--markdown"].read_text(encoding="utf-8").startswith(BEGIN)
+    assert "3x30" in result.stdout
+    assert all(path.stat().st_size for path in files.values())
