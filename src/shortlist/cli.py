@@ -116,7 +116,10 @@ def _bench_engine(  # noqa: PLR0913 - one parameter per flag
             "contender alone.",
         ),
     ] = None,
-    repeats: Annotated[int, typer.Option(min=1, help="Rounds that count; one more warms up.")] = REPEATS,
+    check_only: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Compare this one's scores, but do not time it.")
+    ] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds of every load, after a first one that warms up.")] = REPEATS,
     dtype: Annotated[str | None, typer.Option(help="What ours computes in; as when serving if not given.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads for each; as many as each likes if not given.")] = None,
     seed: Annotated[int, typer.Option(help="Another number draws other texts and another order.")] = 0,
@@ -144,6 +147,7 @@ def _bench_engine(  # noqa: PLR0913 - one parameter per flag
             contenders=field,
             reference=reference_among(field, reference),
             bounds=Bounds.parse(max_rms or []),
+            check_only=check_only or (),
             repeats=repeats,
             threads=threads,
             seed=seed,

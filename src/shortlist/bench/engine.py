@@ -38,6 +38,9 @@ from shortlist.types import Task
 EXIT_RANKED: Final = 0
 EXIT_NOT_RANKED: Final = 1
 
+WARM_UPS: Final = 1
+"""Rounds of the first load that do not count; the check set, with documents of every length, went before them."""
+
 Asked = tuple[Request, Work]
 
 
@@ -116,7 +119,7 @@ def _requests(order: Order, encoder: QwenEncoder, writer: Writer) -> Mapping[str
     return {
         load.name: [
             (request, work_of(encoder, request))
-            for number in range(order.num_rounds)
+            for number in range(order.repeats + WARM_UPS)
             for request in [writer.request(load, f"{order.seed}-{load.name}-{number}")]
         ]
         for load in order.loads
@@ -138,15 +141,17 @@ def _rounds(
 ) -> Mapping[str, Sequence[Round]]:
     """Play all rounds and return those that count, for every load."""
     draw = Random(order.seed)  # noqa: S311 - no secret
-    bar = progress.add_task("rounds", total=order.num_rounds * len(asked) * len(field.names), name="")
+    bar = progress.add_task("warming up", total=(WARM_UPS + order.repeats * len(asked)) * len(field.names), name="")
+    tick = partial(_tick, progress, bar)
+    for request, _ in next(iter(asked.values()))[:WARM_UPS]:
+        field.play(request, draw, tick)
     played: dict[str, list[Round]] = {name: [] for name in asked}
-    for number in range(order.num_rounds):
+    for number in range(order.repeats):
         for name, requests in asked.items():
-            request, work = requests[number]
-            progress.update(bar, description=f"round {number} of {order.repeats}, {name}")
-            seconds = field.play(request, draw, partial(_tick, progress, bar))
-            played[name].append(Round(work=work, seconds=seconds))
-    return {name: rounds[1:] for name, rounds in played.items()}  # the first one warmed up
+            request, work = requests[WARM_UPS + number]
+            progress.update(bar, description=f"round {number + 1} of {order.repeats}, {name}")
+            played[name].append(Round(work=work, seconds=field.play(request, draw, tick)))
+    return played
 
 
 def _tick(progress: Progress, bar: TaskID, name: str) -> None:

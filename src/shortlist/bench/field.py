@@ -85,6 +85,8 @@ class Field:
             self.entries[name] = entry = replace(self.entries[name], agreement=agreement)
             if agreement.rms > entry.max_rms:
                 self._out(name, f"{name} is not ranked: its scores are {agreement.rms:.2f} apart, {entry.max_rms:g} is allowed")
+        for name in self._order.check_only:
+            self._end(name)
 
     def play(self, request: Request, draw: Random, tick: Tick) -> Mapping[str, float]:
         """Ask everyone the same once, in an order drawn anew, and return the seconds each took."""
@@ -125,9 +127,14 @@ class Field:
             return None
 
     def _out(self, name: str, why: str) -> None:
+        self.entries[name] = replace(self.entries[name], why_not=why)
+        self._end(name)
+
+    def _end(self, name: str) -> None:
+        """Let a contender go, and note how much memory it needed, if it got as far as being ready."""
         contender = self._running.pop(name, None)
-        is_loaded = self.entries[name].ready is not None
-        peak_bytes = contender.peak_bytes() if contender and is_loaded else None
-        self.entries[name] = replace(self.entries[name], why_not=why, peak_bytes=peak_bytes)
-        if contender is not None:
-            contender.close()
+        if contender is None:
+            return
+        if self.entries[name].ready is not None:
+            self.entries[name] = replace(self.entries[name], peak_bytes=contender.peak_bytes())
+        contender.close()

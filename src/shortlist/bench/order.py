@@ -57,7 +57,8 @@ class Order:
         contenders: Whom, ours first.
         reference: Whose scores are the truth.
         bounds: How far the others' may be from them.
-        repeats: Rounds that count; one more is played first, to warm up.
+        check_only: Those whose scores are compared, but who are not timed.
+        repeats: Rounds of every load; one more of the first load is played before them, to warm up.
         threads: How many threads each may use; None for as many as they like.
         seed: What requests and orders are drawn with.
         floor: The command that measures the machine's rate; None to go without.
@@ -70,6 +71,7 @@ class Order:
     contenders: Sequence[Spec]
     reference: str
     bounds: Bounds
+    check_only: Sequence[str] = ()
     repeats: int = REPEATS
     threads: int | None = None
     seed: int = 0
@@ -82,14 +84,11 @@ class Order:
         doubled = [name for name in names if names.count(name) > 1]
         if doubled:
             raise BadSetting(f"Two contenders are called {doubled[0]!r}; ours is called {OURS!r}.")
-        unknown = [name for name in (self.reference, *self.bounds.own) if name not in names]
+        unknown = [name for name in (self.reference, *self.bounds.own, *self.check_only) if name not in names]
         if unknown:
             raise BadSetting(f"There is no contender called {unknown[0]!r}; there are {', '.join(names)}.")
-
-    @property
-    def num_rounds(self) -> int:
-        """How many rounds are played, the one that does not count included."""
-        return self.repeats + 1
+        if OURS in self.check_only:
+            raise BadSetting(f"{OURS!r} is what all others are compared with, so it cannot be left untimed (--check-only).")
 
     def arguments(self, folder: str) -> list[str]:
         """Return what every contender's command is continued with."""

@@ -114,9 +114,10 @@ class Report:
         return max(self.floors, key=lambda floor: floor.flops_per_s, default=None)
 
     def rows(self, load: str) -> list[Row]:
-        """Return the ranked contenders under this load, fastest first."""
+        """Return the ranked contenders that were timed under this load, fastest first."""
         rounds = self.rounds[load]
-        names = [entry.name for entry in self.entries if entry.why_not is None]
+        ranked = [entry.name for entry in self.entries if entry.why_not is None]
+        names = [name for name in ranked if all(name in each.seconds for each in rounds)]
         return sorted((self._row(name, rounds) for name in names), key=lambda row: row.seconds.median)
 
     def _row(self, name: str, rounds: Sequence[Round]) -> Row:
