@@ -53,7 +53,8 @@ def build_runtime(settings: Settings, *, say: Say) -> Runtime:
     stacks = []
     for text, declared in _wanted(settings.model, say):
         loaded = load(text, declared, settings.model, say=say)
-        say(f"{loaded.name}: {loaded.memory(settings.scheduler).summary}")
+        if loaded.is_native:
+            say(f"{loaded.name}: {loaded.memory(settings.scheduler).summary}")
         stacks.append(stack_for(loaded, text, declared, settings, metrics))
     _check_aliases(settings.model, stacks)
     return Runtime(stacks, settings=settings, metrics=metrics, say=say)
@@ -81,10 +82,14 @@ class Loaded:
         """The name on a hub; a folder's own name without its path, which is nobody's business."""
         return self.model.basename if Path(self.model.name).is_absolute() else self.model.name
 
+    @property
+    def is_native(self) -> bool:
+        """Whether our own engine computes it, whose memory is known."""
+        return isinstance(self.encoder, QwenEncoder)
+
     def memory(self, settings: SchedulerSettings) -> MemoryPlan:
         """What it needs at most, under these settings."""
-        is_native = isinstance(self.encoder, QwenEncoder)
-        return memory_plan(self.model.path, self.engine.info, settings, is_native=is_native)
+        return memory_plan(self.model.path, self.engine.info, settings, is_native=self.is_native)
 
     @property
     def promise(self) -> Promise:

@@ -125,3 +125,8 @@ PAIRS: Final = (
         max_tokens_per_doc=64,
     ),
 )
+
+_QUICK: Final = frozenset({"everyday", "fact", "chinese", "code", "instruction for animals", "instruction for cars"})
+
+QUICK_PAIRS: Final = tuple(pair for pair in PAIRS if pair.name in _QUICK)
+"""The short ones that show most, for a server that is to be ready soon: English, Chinese, code, and heeding an instruction."""

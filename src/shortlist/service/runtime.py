@@ -15,6 +15,7 @@ from shortlist.config import Settings
 from shortlist.errors import Draining, EngineUnavailable, ModelRefused, NotFound
 from shortlist.service.embed import embed
 from shortlist.service.explain import explain
+from shortlist.service.pairs import QUICK_PAIRS
 from shortlist.service.rerank import rerank
 from shortlist.service.selftest import Verdict, examine
 from shortlist.service.stack import Registry, Stack
@@ -92,9 +93,9 @@ class Runtime:
         if settings.self_test == "off":
             return
         self._say(f"{stack.name}: testing itself")
-        found = await examine(
-            stack, has_random_weights=settings.random_weights, max_batch_tokens=self.settings.scheduler.max_batch_tokens
-        )
+        most = self.settings.scheduler.max_batch_tokens
+        has_random_weights = settings.random_weights
+        found = await examine(stack, has_random_weights=has_random_weights, max_batch_tokens=most, pairs=QUICK_PAIRS)
         if settings.self_test == "strict" and not found.has_passed:
             raise ModelRefused(f"{found.complaint} shortlist doctor shows more; --self-test warn serves it all the same.")
         for finding in (*found.failed, *found.those(Verdict.WARNED)):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
@@ -18,7 +18,7 @@ import numpy as np
 
 from shortlist.engine.base import EngineInfo, ScoreScale
 from shortlist.errors import CallerError, EngineError
-from shortlist.service.pairs import PAIRS
+from shortlist.service.pairs import PAIRS, Pair
 from shortlist.service.stack import Stack
 from shortlist.service.trial import Measured, Place, Trial, Values, embed_trial, measure, rerank_trial
 from shortlist.text.base import Encoder
@@ -169,18 +169,19 @@ MIN_PAIRS: Final = 6
 # -- the test -----------------------------------------------------------------------------------------------------------
 
 
-async def examine(stack: Stack, *, has_random_weights: bool, max_batch_tokens: int) -> SelfTest:
+async def examine(stack: Stack, *, has_random_weights: bool, max_batch_tokens: int, pairs: Sequence[Pair] = PAIRS) -> SelfTest:
     """Test one model that serves nobody yet.
 
     Args:
         stack: The model.
         has_random_weights: Whether it is known that its weights mean nothing; then nothing is said about meaning.
         max_batch_tokens: The largest batch it will be asked for.
+        pairs: What to ask it.
     """
     started_s = time.monotonic()
     findings: list[Finding] = []
     for task in sorted(stack.card.tasks):
-        trial = await asyncio.to_thread(_TRIALS[task], stack.encoder, PAIRS)
+        trial = await asyncio.to_thread(_TRIALS[task], stack.encoder, pairs)
         findings += await _findings(stack, trial, has_random_weights=has_random_weights, max_batch_tokens=max_batch_tokens)
         findings.append(await asyncio.to_thread(_suffix_kept, stack, task))
     return SelfTest(model=stack.name, findings=tuple(findings), duration_s=time.monotonic() - started_s)
@@ -205,7 +206,7 @@ async def _findings(stack: Stack, trial: Trial, *, has_random_weights: bool, max
     return [
         *found,
         _repeatable(measured, trial.task),
-        _close(Check.ORDER_KEPT, measured.once, measured.turned, trial.task, info, spread),
+        _order_kept(measured, trial.task),
         _close(Check.ALONE, measured.mixed[list(trial.picked)], measured.alone, trial.task, info, spread),
         _random_weights(trial.task) if has_random_weights else _meaning(stack, trial, measured.mixed),
     ]
@@ -231,9 +232,20 @@ def _unit_length(measured: Measured, task: Task) -> Finding:
 
 
 def _repeatable(measured: Measured, task: Task) -> Finding:
-    num_same = int(np.count_nonzero((measured.once == measured.again).all(axis=1)))
-    detail = f"{num_same} of {len(measured.once)} values are the same to the bit when the same batch is asked again"
-    return _judged(Check.REPEATABLE, task, num_same == len(measured.once), detail)
+    is_same = bool((measured.alone[: len(measured.again)] == measured.again).all())
+    detail = f"a batch that is asked again gives {'the same to the bit' if is_same else 'something else'}"
+    return _judged(Check.REPEATABLE, task, is_same, detail)
+
+
+def _order_kept(measured: Measured, task: Task) -> Finding:
+    """Tell whether two prompts, in either order, each get the value that is nearer to its own, alone, than to the other's."""
+    is_kept = all(_gap(measured.alone, each) <= _gap(measured.alone, each[::-1]) for each in (measured.once, measured.turned))
+    detail = f"two prompts in either order get {'each its own value' if is_kept else 'the value of the other'}"
+    return _judged(Check.ORDER_KEPT, task, is_kept, detail)
+
+
+def _gap(one: Values, other: Values) -> float:
+    return float(np.abs(one - other).max())
 
 
 def _close(check: Check, one: Values, other: Values, task: Task, info: EngineInfo, spread: float) -> Finding:

@@ -41,8 +41,8 @@ class Trial:
 
     @property
     def picked(self) -> tuple[int, ...]:
-        """A few prompts, of the first pair and another, that are computed in several ways."""
-        return tuple(sorted({0, 1, len(self.prompts) // 2}))
+        """The right and the wrong document of the first pair, which are computed in several ways."""
+        return (self.places[0].right, self.places[0].wrong)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -52,21 +52,21 @@ class Measured:
     Attributes:
         mixed: Of every prompt, in batches of all of them.
         once: Of the picked prompts, in a batch of their own.
-        again: As `once`, asked again.
         turned: As `once`, asked in the opposite order, and put back into this one.
         alone: Of the picked prompts, each in a batch of its own.
+        again: Of the first picked prompt, alone once more.
     """
 
     mixed: Values
     once: Values
-    again: Values
     turned: Values
     alone: Values
+    again: Values
 
     @property
     def all(self) -> Values:
         """Everything, one row for every value."""
-        return np.concatenate([self.mixed, self.once, self.again, self.turned, self.alone])
+        return np.concatenate([self.mixed, self.once, self.turned, self.alone, self.again])
 
 
 def rerank_trial(encoder: Encoder, pairs: Sequence[Pair]) -> Trial:
@@ -133,9 +133,9 @@ async def measure(engine: Engine, trial: Trial, *, max_batch_tokens: int) -> Mea
     return Measured(
         mixed=np.concatenate(steps),
         once=await _values(engine, trial.task, picked),
-        again=await _values(engine, trial.task, picked),
         turned=(await _values(engine, trial.task, picked[::-1]))[::-1],
         alone=np.concatenate([await _values(engine, trial.task, [prompt]) for prompt in picked]),
+        again=await _values(engine, trial.task, picked[:1]),
     )
 
 

@@ -99,7 +99,7 @@ async def test_no_step_is_larger_than_the_server_would_make() -> None:
     assert (await outcome(engine, max_batch_tokens=300)).has_passed
     sizes = [sum(item.prompt.head.num_tokens + item.prompt.num_tokens for item in batch.items) for batch in engine.batches]
     assert max(sizes) <= 300
-    assert len(engine.batches) > 8
+    assert len(engine.batches) > 6
 
 
 # -- numbers that cannot be trusted -------------------------------------------------------------------------------------
@@ -161,7 +161,7 @@ async def test_scores_given_back_in_another_order_fail() -> None:
 
 async def test_scores_that_depend_on_their_place_fail() -> None:
     found = await outcome(OracleEngine(scores=lambda scores: [score + 0.001 * i for i, score in enumerate(scores)]))
-    assert Check.ORDER_KEPT in failed(found)
+    assert Check.ALONE in failed(found)
 
 
 async def test_vectors_given_back_in_another_order_fail() -> None:
