@@ -1,0 +1,68 @@
+"""The model card's own script for transformers, as it stands: the whole list as one padded batch, logits of every position.
+
+Deviations: the folder, the dtype and the number of threads can be chosen.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peers.prompt import MAX_LENGTH, NO, PREFIX, SUFFIX, YES, body
+from benchmarks.peers.protocol import arguments, serve, versions
+
+
+class Official:
+    """Tokenizer and model, used as the card uses them."""
+
+    name = "official"
+
+    def __init__(self, folder: Path, dtype: str, threads: int) -> None:
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        torch.set_num_threads(threads)
+        self._torch = torch
+        self.version = versions("transformers", "torch")
+        self.dtype = dtype
+        self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, padding_side="left")
+        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+        self._model = model.eval()
+        self._no, self._yes = (self._tokenizer.convert_tokens_to_ids(word) for word in (NO, YES))
+        self._prefix, self._suffix = (self._tokenizer.encode(text, add_special_tokens=False) for text in (PREFIX, SUFFIX))
+
+    def scores(self, query: str, documents: Sequence[str]) -> list[float]:
+        """Return P(yes) of every document."""
+        inputs = self._inputs([body(query, document) for document in documents])
+        torch = self._torch
+        with torch.no_grad():
+            last = self._model(**inputs).logits[:, -1, :]
+            chances = torch.nn.functional.log_softmax(torch.stack([last[:, self._no], last[:, self._yes]], dim=1), dim=1)
+            probabilities: list[float] = chances[:, 1].exp().tolist()
+        return probabilities
+
+    def _inputs(self, bodies: list[str]) -> Any:
+        inputs = self._tokenizer(
+            bodies,
+            padding=False,
+            truncation="longest_first",
+            return_attention_mask=False,
+            max_length=MAX_LENGTH - len(self._prefix) - len(self._suffix),
+        )
+        inputs["input_ids"] = [self._prefix + ids + self._suffix for ids in inputs["input_ids"]]
+        return self._tokenizer.pad(inputs, padding=True, return_tensors="pt", max_length=MAX_LENGTH)
+
+
+def main() -> int:
+    """Run as a contender."""
+    parser = arguments(__doc__)
+    parser.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16")
+    options = parser.parse_args()
+    return serve(lambda: nullcontext(Official(options.model, options.dtype, options.threads)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""OpenVINO GenAI's rerank pipeline, on a model that optimum-intel converted once; the official prompt is put around its texts.
+
+The pipeline joins query and document as text. It knows no limit of 8192 tokens here, so longer texts are not cut. It keeps the
+logits of every position, over a megabyte per token: a long list needs `--batch` where memory is short.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peers.conversion import converted
+from benchmarks.peers.prompt import INSTRUCTION, PREFIX, SUFFIX
+from benchmarks.peers.protocol import arguments, serve, versions
+
+WHOLE_LIST = 10_000
+"""Documents at once; the pipeline must be told, or it answers for the best three alone."""
+
+WEIGHTS = {
+    "bf16": [],  # as the checkpoint has them
+    "int8": ["--weight-format", "int8"],
+}
+
+
+class OpenVino:
+    """A compiled pipeline."""
+
+    def __init__(self, folder: Path, weights: str, batch: int, threads: int) -> None:
+        import openvino_genai
+
+        self.name = f"openvino {weights}"
+        self.version = versions("openvino-genai", "optimum-intel")
+        self.dtype = "bfloat16" if weights == "bf16" else weights
+        self._batch = batch
+        config: Any = openvino_genai.TextRerankPipeline.Config()
+        config.top_n = batch
+        model = converted(folder, f"openvino-{weights}", lambda target: export(folder, target, weights))
+        self._pipeline: Any = openvino_genai.TextRerankPipeline(
+            model, "CPU", config, INFERENCE_NUM_THREADS=threads, PERFORMANCE_HINT="LATENCY"
+        )
+
+    def scores(self, query: str, documents: Sequence[str]) -> list[float]:
+        """Return P(yes) of every document."""
+        before = f"{PREFIX}<Instruct>: {INSTRUCTION}\n<Query>: {query}\n"
+        after = [f"<Document>: {document}{SUFFIX}" for document in documents]
+        ranked = [self._pipeline.rerank(before, after[at : at + self._batch]) for at in range(0, len(after), self._batch)]
+        return [score for batch in ranked for _, score in sorted(batch)]
+
+
+def export(folder: Path, target: Path, weights: str) -> None:
+    """Write the model, its tokenizer included, as OpenVINO reads it."""
+    program = Path(sys.executable).with_name("optimum-cli")
+    task = ["export", "openvino", "--task", "text-generation", *WEIGHTS[weights]]
+    subprocess.run([program, *task, "--model", folder, target], stdin=subprocess.DEVNULL, check=True)
+
+
+def main() -> int:
+    """Run as a contender."""
+    parser = arguments(__doc__)
+    parser.add_argument("--weights", choices=sorted(WEIGHTS), default="bf16")
+    parser.add_argument("--batch", type=int, default=WHOLE_LIST, help="documents at once; default: the whole list")
+    options = parser.parse_args()
+    return serve(lambda: nullcontext(OpenVino(options.model, options.weights, options.batch, options.threads)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

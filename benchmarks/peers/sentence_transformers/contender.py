@@ -1,0 +1,74 @@
+"""sentence-transformers' CrossEncoder, which reads a causal model as a reranker by itself: the last token's log-odds of "yes".
+
+The official prompt is given to it as the chat template of its query and document roles; everything else is its default.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peers.prompt import INSTRUCTION, MAX_LENGTH, PREFIX, SUFFIX
+from benchmarks.peers.protocol import arguments, serve, versions
+
+
+def constant(text: str) -> str:
+    """Return a template's expression of a text; bare text would lose its last newline."""
+    return "{{ " + repr(text) + " }}"
+
+
+def role(name: str) -> str:
+    """Return a template's expression of what the message of a role says."""
+    return "{{ messages | selectattr('role', 'eq', '" + name + "') | map(attribute='content') | first }}"
+
+
+TEMPLATE = (
+    constant(f"{PREFIX}<Instruct>: {INSTRUCTION}\n<Query>: ")
+    + role("query")
+    + constant("\n<Document>: ")
+    + role("document")
+    + constant(SUFFIX)
+)
+
+
+class SentenceTransformers:
+    """A loaded CrossEncoder."""
+
+    name = "sentence-transformers"
+    dtype = "bfloat16"
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        import torch
+        from sentence_transformers import CrossEncoder
+
+        torch.set_num_threads(threads)
+        self.version = versions("sentence-transformers", "transformers", "torch")
+        self._encoder: Any = CrossEncoder(
+            str(folder),
+            device="cpu",
+            max_length=MAX_LENGTH,
+            model_kwargs={"dtype": self.dtype},
+            processor_kwargs={"chat_template": TEMPLATE},
+            local_files_only=True,
+        )
+        # It takes the sigmoid of the score only where the model's configuration does not say otherwise.
+        self._activation: Any = torch.nn.Sigmoid()
+
+    def scores(self, query: str, documents: Sequence[str]) -> list[float]:
+        """Return P(yes) of every document."""
+        pairs = [(query, document) for document in documents]
+        scores: list[float] = self._encoder.predict(pairs, activation_fn=self._activation).tolist()
+        return scores
+
+
+def main() -> int:
+    """Run as a contender."""
+    options = arguments(__doc__).parse_args()
+    return serve(lambda: nullcontext(SentenceTransformers(options.model, options.threads)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

