@@ -126,7 +126,8 @@ def _bench_engine(  # noqa: PLR0913 - one parameter per flag
     floor: Annotated[bool, typer.Option("--floor/--no-floor", help="Measure what the arithmetic alone would take.")] = True,
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write everything that was measured.")] = None,
     markdown: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the tables, between the markers if the file has them.")
+        Path | None,
+        typer.Option(metavar="FILE[#NAME]", help="Write the tables, between the markers (of that name) if the file has them."),
     ] = None,
     plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw a bar chart.")] = None,
 ) -> None:

@@ -44,7 +44,7 @@ def model_of(
     *,
     task: Task = Task.RERANK,
     dtype: torch.dtype = torch.float32,
-    chunk_tokens: int = 512,
+    chunk_tokens: int | None = None,
     is_pruned: bool = True,
     is_portable: bool = False,
 ) -> Qwen3:
@@ -53,7 +53,7 @@ def model_of(
     forms = None if is_portable else pick_forms(config, dtype, place)
     prepare, kept = (forms.prepare, forms.dtype) if forms else (PlainLinears, dtype)
     weights = load_weights(folder, config, task=task, dtype=kept, device=place, prepare=prepare)
-    return Qwen3(config, weights, begin=forms.begin if forms else None, chunk_tokens=chunk_tokens, is_pruned=is_pruned)
+    return Qwen3(config, weights, begin=forms.begin if forms else None, max_chunk_tokens=chunk_tokens, is_pruned=is_pruned)
 
 
 def run(model: Qwen3, prompts: Sequence[TokenPrompt], task: Task = Task.RERANK) -> list[Value]:

@@ -70,7 +70,7 @@ def started(folder: Path, threads: int, *, is_tuned: bool) -> Iterator[Vllm]:
     # Left to itself it keeps one core for its front end, which is half of a small machine: the cores are named instead.
     cores = ",".join(str(core) for core in sorted(os.sched_getaffinity(0))[:threads])
     environment = {
-        **os.environ,  # noqa: TID251
+        **os.environ,
         "VLLM_TARGET_DEVICE": "cpu",
         "VLLM_CPU_KVCACHE_SPACE": "4",
         "VLLM_CPU_OMP_THREADS_BIND": cores,

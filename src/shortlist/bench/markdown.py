@@ -11,14 +11,26 @@ from shortlist.bench import cells
 from shortlist.bench.report import OURS, Report
 from shortlist.errors import BadSetting
 
-BEGIN: Final = "<!-- measured: begin; written by shortlist bench, do not edit -->"
-END: Final = "<!-- measured: end -->"
+BEGIN: Final = "<!-- measured{}: begin; written by shortlist bench, do not edit -->"
+END: Final = "<!-- measured{}: end -->"
 
 
-def block(report: Report, picture: str | None = None) -> str:
+def markers(path: Path) -> tuple[str, str]:
+    """Return what encloses the place for a report: `page.md#name` has one of its own beside those of other names."""
+    name = path.name.partition("#")[2]
+    return BEGIN.format(f" {name}" if name else ""), END.format(f" {name}" if name else "")
+
+
+def page(path: Path) -> Path:
+    """Return the document itself."""
+    return path.with_name(path.name.partition("#")[0])
+
+
+def block(report: Report, path: Path, picture: str | None = None) -> str:
     """Return the report as Markdown, markers included; with a picture, if there is one at this address."""
+    begin, end = markers(path)
     shown = ["", f"![Seconds per request of every contender, one panel per load]({picture})"] if picture else []
-    return "\n".join([BEGIN, *shown, *_lines(report), "", END])
+    return "\n".join([begin, *shown, *_lines(report), "", end])
 
 
 def write_block(report: Report, path: Path, picture: Path | None = None) -> None:
@@ -26,7 +38,7 @@ def write_block(report: Report, path: Path, picture: Path | None = None) -> None
 
     Args:
         report: What to show.
-        path: The document.
+        path: The document; with #name, the place of that name in it.
         picture: A chart of the same report, to be shown above the tables.
 
     Raises:
@@ -34,17 +46,18 @@ def write_block(report: Report, path: Path, picture: Path | None = None) -> None
     """
     before, after = around(path)
     address = Path(os.path.relpath(picture, path.parent)).as_posix() if picture else None
-    path.write_text(f"{before}{block(report, address)}{after}", encoding="utf-8")
+    page(path).write_text(f"{before}{block(report, path, address)}{after}", encoding="utf-8")
 
 
 def around(path: Path) -> tuple[str, str]:
     """Return what stands before and after the place for the report. Raises what `write_block` raises."""
-    if not path.exists():
+    if not page(path).exists():
         return "", "\n"
-    before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
+    first, last = markers(path)
+    before, begin, rest = page(path).read_text(encoding="utf-8").partition(first)
+    _, end, after = rest.partition(last)
     if not begin or not end:
-        raise BadSetting(f"{path} has no place for the tables: a line {BEGIN!r}, and after it a line {END!r}.")
+        raise BadSetting(f"{page(path)} has no place for the tables: a line {first!r}, and after it a line {last!r}.")
     return before, after
 
 

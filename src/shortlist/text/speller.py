@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import orjson
 from tokenizers import Encoding, Tokenizer
 
 from shortlist.errors import ModelRefused
+from shortlist.text.fast import MAX_CHARS, fast_reader
 from shortlist.text.window import CHARS_PER_TOKEN, GROWTH, MARGIN_CHARS, Window, num_settled, read_windows
 from shortlist.types import Ids
 
@@ -67,6 +69,7 @@ class Speller:
         self._full.no_padding()
         self._full.no_truncation()
         self._user = self._full if control_tokens == "official" else _without_added(self._full, fields)
+        self._read = fast_reader(fields, self._user) if control_tokens == "neutral" else None
         self._controls = _any_of(self._added) if control_tokens == "neutral" else None
 
     def num_neutralised(self, text: str) -> int:
@@ -132,10 +135,13 @@ class Speller:
         return [spelled[index] for index in range(len(texts))]
 
     def _spell_whole(self, texts: dict[int, str], limit: int) -> Iterator[tuple[int, Spelled]]:
-        encodings = self._user.encode_batch_fast(list(texts.values()), add_special_tokens=False)
-        for index, encoding in zip(texts, encodings, strict=True):
-            ids = _ids(encoding)
+        for index, ids in zip(texts, self._all_ids(list(texts.values())), strict=True):
             yield index, Spelled(ids[:limit], is_cut=len(ids) > limit, num_total=len(ids))
+
+    def _all_ids(self, texts: Sequence[str]) -> Iterable[Ids]:
+        if self._read is not None and all(len(text) <= MAX_CHARS for text in texts):
+            return map(self._read, texts)
+        return map(_ids, self._user.encode_batch_fast(list(texts), add_special_tokens=False))
 
     def _spell_start(self, texts: dict[int, str], limit: int) -> Iterator[tuple[int, Spelled]]:
         """Yield only the texts whose first `limit` ids, and that there are more, are certain."""
@@ -155,7 +161,7 @@ def _read(path: Path) -> bytes:
 
 def _parse(path: Path, content: bytes) -> dict[str, Any]:
     try:
-        fields = json.loads(content)
+        fields = orjson.loads(content)
     except ValueError as error:
         raise ModelRefused(f"{path} is not JSON.") from error
     model = fields.get("model") if isinstance(fields, dict) else None

@@ -20,7 +20,7 @@ from shortlist.bench.contender import Spec
 from shortlist.bench.engine import Outputs, play
 from shortlist.bench.floor import Floor
 from shortlist.bench.loads import Load
-from shortlist.bench.markdown import BEGIN
+from shortlist.bench.markdown import markers
 from shortlist.bench.order import Bounds, Order
 from shortlist.bench.tree import members
 from shortlist.errors import BadSetting, InputTooLong, ModelRefused
@@ -196,6 +196,6 @@ def test_command_compares_two_real_engines_end_to_end(folder: Path, tmp_path: Pa
     assert [entry["name"] for entry in found["entries"]] == ["ours", "twin"]
     assert all(entry["agreement"]["rms"] < 1e-3 and entry["peak_bytes"] > 10_000_000 for entry in found["entries"])
     assert {row["name"] for row in found["figures"]["mixed"]} == {"ours", "twin"}
-    assert files["--markdown"].read_text(encoding="utf-8").startswith(BEGIN)
+    assert files["--markdown"].read_text(encoding="utf-8").startswith(markers(Path("a.md"))[0])
     assert "3x30" in result.stdout
     assert all(path.stat().st_size for path in files.values())

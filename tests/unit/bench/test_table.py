@@ -10,11 +10,13 @@ from rich.console import Console
 
 from shortlist.bench import cells, table
 from shortlist.bench.floor import Work
-from shortlist.bench.markdown import BEGIN, END, around, block, write_block
+from shortlist.bench.markdown import around, block, markers, write_block
 from shortlist.bench.protocol import Ready
 from shortlist.bench.report import Report, Round
 from shortlist.errors import BadSetting
 from tests.support.reports import entry, report
+
+BEGIN, END = markers(Path("page.md"))
 
 
 def page(found: Report, width: int = 80) -> str:
@@ -101,7 +103,7 @@ def test_long_names_and_times_are_not_cut() -> None:
 
 
 def test_document_has_the_same_cells() -> None:
-    text = block(report())
+    text = block(report(), Path("page.md"))
     assert text.startswith(BEGIN)
     assert text.endswith(END)
     assert "| **ours** | 2.00 | 1.00–4.00 | 1.00 | 1.00–1.00 | 400 | 40% |" in text
@@ -118,7 +120,7 @@ def test_words_around_the_tables_stay(tmp_path: Path) -> None:
     write_block(report(), path)
     write_block(report(), path)
     text = path.read_text(encoding="utf-8")
-    assert text == f"# 标题\n\n{block(report())}\n\nafter\n"
+    assert text == f"# 标题\n\n{block(report(), Path('page.md'))}\n\nafter\n"
 
 
 def test_a_picture_is_found_from_where_the_document_is(tmp_path: Path) -> None:
@@ -135,7 +137,7 @@ def test_a_picture_is_found_from_where_the_document_is(tmp_path: Path) -> None:
 def test_a_new_document_is_the_tables(tmp_path: Path) -> None:
     path = tmp_path / "new.md"
     write_block(report(), path)
-    assert path.read_text(encoding="utf-8") == f"{block(report())}\n"
+    assert path.read_text(encoding="utf-8") == f"{block(report(), Path('page.md'))}\n"
     assert around(path) == ("", "\n")
 
 

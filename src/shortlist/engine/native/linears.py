@@ -15,7 +15,16 @@ import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 
 CHUNK_TOKENS: Final = 512
-"""Tokens per matrix product: enough to fill the processor, few enough for the activations to stay in its cache."""
+"""Tokens per matrix product, at least: enough to fill the processor, few enough for the activations to stay in its cache."""
+
+CHUNK_NUMBERS: Final = CHUNK_TOKENS * 3072
+"""Numbers in the widest activation of a chunk: small models take more tokens at once."""
+
+
+def chunk_tokens(inner: int) -> int:
+    """Return how many tokens to compute at once in a model whose MLP is this wide."""
+    return max(CHUNK_TOKENS, CHUNK_NUMBERS // inner)
+
 
 _onednn: Any = torch.ops.mkldnn
 

@@ -15,11 +15,11 @@ from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.cpu.int8 import GROUP
 from shortlist.engine.native.cpu.step import DESK_BYTES, PANEL, CpuStep
 from shortlist.engine.native.forms import pick_forms
-from shortlist.engine.native.linears import CHUNK_TOKENS
+from shortlist.engine.native.linears import CHUNK_TOKENS, chunk_tokens
 
 _LEGEND: Final = (
     "with T max_batch_tokens, W hidden, HD query, GD key, I inner, D head width, H query heads, "
-    f"C = {CHUNK_TOKENS}, b bytes a number"
+    f"C tokens of a chunk ({CHUNK_TOKENS}, more for small models), b bytes a number"
 )
 PORTABLE: Final = (
     f"T((W + 2HD + 2GD)b + 4D + 16) + L(12HQ + GD(4 + 2b)) + C(3Ib + 8W), L max_model_len, Q = {QUERY_BLOCK}, {_LEGEND}"
@@ -60,7 +60,7 @@ def activation_bytes(config: Qwen3Config, *, dtype: str, device: str, limits: St
     """
     forms = pick_forms(config, getattr(torch, dtype), torch.device(device))
     query, key, number = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim, forms.dtype.itemsize
-    chunk = CHUNK_TOKENS * (3 * config.intermediate_size * number + 8 * config.hidden_size)
+    chunk = chunk_tokens(config.intermediate_size) * (3 * config.intermediate_size * number + 8 * config.hidden_size)
     tokens, length = limits.max_batch_tokens, limits.max_model_len
     if forms.step is CpuStep:
         packed = tokens * ((config.hidden_size + query + 2 * key) * number + 4 * config.head_dim + 40)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.layout import Layout
-from shortlist.engine.native.linears import CHUNK_TOKENS, Linears
+from shortlist.engine.native.linears import Linears, chunk_tokens
 from shortlist.engine.native.portable import PortableStep, Rope, rms_norm
 
 
@@ -94,7 +94,7 @@ class Qwen3:
         config: The shape.
         weights: All on one device, matrices in one dtype.
         begin: How to compute what is not a matrix product; in plain torch, when not given.
-        chunk_tokens: Tokens per matrix product.
+        max_chunk_tokens: Tokens per matrix product; what suits the shape, when not given.
         is_pruned: Whether the last layer computes only what the scored tokens need. Off only to test that it may be on.
     """
 
@@ -104,13 +104,13 @@ class Qwen3:
         weights: Qwen3Weights,
         *,
         begin: Begin | None = None,
-        chunk_tokens: int = CHUNK_TOKENS,
+        max_chunk_tokens: int | None = None,
         is_pruned: bool = True,
     ) -> None:
         self.config = config
         self.weights = weights
         self._begin: Begin = begin or partial(PortableStep, config, weights.embedding.dtype)
-        self._chunk_tokens = chunk_tokens
+        self._chunk_tokens = max_chunk_tokens or chunk_tokens(config.intermediate_size)
         self._is_pruned = is_pruned
 
     @property

@@ -132,40 +132,63 @@ void place_keys(const bf16 *k, const bf16 *v, i64 stride, const float *weight, c
 
 /* -- attention ---------------------------------------------------------------------------------------------------------- */
 
-/* c[m] (+)= a[m] . panel, for `rows` rows and the panel's 64 columns; a is [rows, 2 * pairs], the panel [pairs][64][2]. */
-static inline __attribute__((always_inline)) void product(const int rows, const bf16 *a, i64 a_stride, const bf16 *panel,
-                                                          i64 pairs, float *c, i64 c_stride, const int is_added) {
+/* c[m] (+)= a[m] . panel, for `rows` rows and the panel's first `lanes` * 16 columns; a is [rows, 2 * pairs], the panel
+ * [pairs][64][2]. Rows and lanes are known when this is compiled, so that all sums stay in registers. */
+static inline __attribute__((always_inline)) void product(const int rows, const int lanes, const int is_added, const bf16 *a,
+                                                          i64 a_stride, const bf16 *panel, i64 pairs, float *c, i64 c_stride) {
     __m512 sum[ROWS][4];
     for (int m = 0; m < rows; m++)
-        for (int n = 0; n < 4; n++) sum[m][n] = is_added ? _mm512_loadu_ps(c + m * c_stride + n * LANES) : _mm512_setzero_ps();
+        for (int n = 0; n < lanes; n++)
+            sum[m][n] = is_added ? _mm512_loadu_ps(c + m * c_stride + n * LANES) : _mm512_setzero_ps();
     for (i64 k = 0; k < pairs; k++) {
         __m512bh b[4];
-        for (int n = 0; n < 4; n++) b[n] = (__m512bh)_mm512_loadu_si512(panel + (k * PANEL + n * LANES) * 2);
+        for (int n = 0; n < lanes; n++) b[n] = (__m512bh)_mm512_loadu_si512(panel + (k * PANEL + n * LANES) * 2);
         for (int m = 0; m < rows; m++) {
             int32_t pair;
             memcpy(&pair, a + m * a_stride + 2 * k, sizeof pair);
             const __m512bh both = (__m512bh)_mm512_set1_epi32(pair);
-            for (int n = 0; n < 4; n++) __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum[m][n]) : "v"(both), "v"(b[n]));
+            for (int n = 0; n < lanes; n++) __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum[m][n]) : "v"(both), "v"(b[n]));
         }
     }
     for (int m = 0; m < rows; m++)
-        for (int n = 0; n < 4; n++) _mm512_storeu_ps(c + m * c_stride + n * LANES, sum[m][n]);
+        for (int n = 0; n < lanes; n++) _mm512_storeu_ps(c + m * c_stride + n * LANES, sum[m][n]);
 }
 
-#define PRODUCT(n) \
-    if (is_added) product(n, a, a_stride, panel, pairs, c, c_stride, 1); \
-    else product(n, a, a_stride, panel, pairs, c, c_stride, 0)
-
-static void multiply(i64 rows, const bf16 *a, i64 a_stride, const bf16 *panel, i64 pairs, float *c, i64 c_stride, int is_added) {
-    for (; rows >= ROWS; rows -= ROWS, a += ROWS * a_stride, c += ROWS * c_stride) {
-        PRODUCT(ROWS);
+#define ROWS_OF(f, ...) \
+    switch (rows < ROWS ? rows : ROWS) { \
+        case 1: f(1, __VA_ARGS__); break; \
+        case 2: f(2, __VA_ARGS__); break; \
+        case 3: f(3, __VA_ARGS__); break; \
+        case 4: f(4, __VA_ARGS__); break; \
+        case 5: f(5, __VA_ARGS__); break; \
+        case 6: f(6, __VA_ARGS__); break; \
     }
-    switch (rows) {
-        case 1: PRODUCT(1); break;
-        case 2: PRODUCT(2); break;
-        case 3: PRODUCT(3); break;
-        case 4: PRODUCT(4); break;
-        case 5: PRODUCT(5); break;
+
+static inline __attribute__((always_inline)) void multiply_lanes(const int lanes, const int is_added, i64 rows, const bf16 *a,
+                                                                 i64 a_stride, const bf16 *panel, i64 pairs, float *c,
+                                                                 i64 c_stride) {
+    for (; rows > 0; rows -= ROWS, a += ROWS * a_stride, c += ROWS * c_stride) {
+        ROWS_OF(product, lanes, is_added, a, a_stride, panel, pairs, c, c_stride)
+    }
+}
+
+/* As `product`, for any number of rows and 1 to 64 columns, rounded up to 16. */
+static void multiply(i64 rows, i64 columns, const bf16 *a, i64 a_stride, const bf16 *panel, i64 pairs, float *c, i64 c_stride) {
+    switch ((columns + LANES - 1) / LANES) {
+        case 1: multiply_lanes(1, 0, rows, a, a_stride, panel, pairs, c, c_stride); break;
+        case 2: multiply_lanes(2, 0, rows, a, a_stride, panel, pairs, c, c_stride); break;
+        case 3: multiply_lanes(3, 0, rows, a, a_stride, panel, pairs, c, c_stride); break;
+        default: multiply_lanes(4, 0, rows, a, a_stride, panel, pairs, c, c_stride); break;
+    }
+}
+
+static void multiply_and_add(i64 rows, i64 columns, const bf16 *a, i64 a_stride, const bf16 *panel, i64 pairs, float *c,
+                             i64 c_stride) {
+    switch ((columns + LANES - 1) / LANES) {
+        case 1: multiply_lanes(1, 1, rows, a, a_stride, panel, pairs, c, c_stride); break;
+        case 2: multiply_lanes(2, 1, rows, a, a_stride, panel, pairs, c, c_stride); break;
+        case 3: multiply_lanes(3, 1, rows, a, a_stride, panel, pairs, c, c_stride); break;
+        default: multiply_lanes(4, 1, rows, a, a_stride, panel, pairs, c, c_stride); break;
     }
 }
 
@@ -180,12 +203,12 @@ typedef struct {
 } Desk;
 
 /* Turn a row of scores, of which the first `seen` count, into weights relative to the highest score so far; rescale what
- * was mixed by those before. Weights up to `num_keys` that do not count become zero. */
-static void weigh(Desk *desk, i64 row, i64 seen, i64 num_keys, i64 wide) {
+ * was mixed by those before. Weights up to `num_keys`, rounded up to 16, that do not count become zero. */
+static void weigh(Desk *desk, i64 row, i64 seen, i64 num_keys, i64 width) {
     const float *scores = desk->scores + row * BLOCK;
     bf16 *weights = desk->weights + row * BLOCK;
     if (seen <= 0) {
-        memset(weights, 0, (size_t)num_keys * sizeof(bf16));
+        memset(weights, 0, (size_t)(num_keys + LANES - 1) / LANES * LANES * sizeof(bf16));
         return;
     }
     const __m512 lowest = _mm512_set1_ps(-INFINITY);
@@ -204,7 +227,7 @@ static void weigh(Desk *desk, i64 row, i64 seen, i64 num_keys, i64 wide) {
     if (now > before) {
         const float shrink = exp2f(before - now);
         desk->total[row] *= shrink;
-        for (i64 d = 0; d < wide; d += LANES) {
+        for (i64 d = 0; d < width; d += LANES) {
             float *mixed = desk->mixed + row * MAX_WIDTH + d;
             _mm512_storeu_ps(mixed, _mm512_mul_ps(_mm512_loadu_ps(mixed), _mm512_set1_ps(shrink)));
         }
@@ -216,17 +239,18 @@ static void weigh(Desk *desk, i64 row, i64 seen, i64 num_keys, i64 wide) {
 /* Let `rows` queries see a run of `num_keys` keys; query row m sees the first `sees + m / group` of them, or all. */
 static void look(Desk *desk, i64 rows, i64 group, const bf16 *keys, const bf16 *values, i64 num_keys, i64 panels, i64 sees,
                  i64 width) {
-    const i64 wide = padded(width), last = sees + (rows - 1) / group, end = last < num_keys ? last : num_keys;
+    const i64 last = sees + (rows - 1) / group, end = last < num_keys ? last : num_keys;
     for (i64 start = 0; start < end; start += BLOCK) {
-        const i64 count = end - start < BLOCK ? end - start : BLOCK, filled = padded(count);
-        for (i64 n = 0; n < filled; n += PANEL)
-            multiply(rows, desk->queries, width, keys + (start + n) * width, width / 2, desk->scores + n, BLOCK, 0);
+        const i64 count = end - start < BLOCK ? end - start : BLOCK;
+        for (i64 n = 0; n < count; n += PANEL)
+            multiply(rows, count - n, desk->queries, width, keys + (start + n) * width, width / 2, desk->scores + n, BLOCK);
         for (i64 m = 0; m < rows; m++) {
             const i64 seen = sees + m / group - start;
-            weigh(desk, m, seen < count ? seen : count, filled, wide);
+            weigh(desk, m, seen < count ? seen : count, count, width);
         }
-        for (i64 d = 0; d < wide; d += PANEL)
-            multiply(rows, desk->weights, BLOCK, values + (d * panels + start) * PANEL, filled / 2, desk->mixed + d, MAX_WIDTH, 1);
+        for (i64 d = 0; d < width; d += PANEL)
+            multiply_and_add(rows, width - d, desk->weights, BLOCK, values + (d * panels + start) * PANEL, (count + 1) / 2,
+                             desk->mixed + d, MAX_WIDTH);
     }
 }
 
@@ -342,10 +366,10 @@ void quantize(const bf16 *x, uint8_t *bytes, float *scales, i64 num_tokens, i64 
 }
 
 /* sums[m] (+)= a[m] . panel over one group, scaled, for `rows` rows and the panel's 64 outputs. */
-static inline __attribute__((always_inline)) void product_int8(const int rows, const uint8_t *a, i64 a_stride,
-                                                               const float *a_scales, i64 groups, const int8_t *panel,
-                                                               const float *scales, const int32_t *offsets, i64 quads,
-                                                               float *sums, const int is_added) {
+static inline __attribute__((always_inline)) void product_int8(const int rows, const int is_added, const uint8_t *a,
+                                                               i64 a_stride, const float *a_scales, i64 groups,
+                                                               const int8_t *panel, const float *scales,
+                                                               const int32_t *offsets, i64 quads, float *sums) {
     __m512i sum[ROWS][4];
     for (int m = 0; m < rows; m++)
         for (int n = 0; n < 4; n++) sum[m][n] = _mm512_setzero_si512();
@@ -371,21 +395,14 @@ static inline __attribute__((always_inline)) void product_int8(const int rows, c
     }
 }
 
-#define PRODUCT_INT8(n) \
-    if (is_added) product_int8(n, a, a_stride, a_scales, groups, panel, scales, offsets, quads, sums, 1); \
-    else product_int8(n, a, a_stride, a_scales, groups, panel, scales, offsets, quads, sums, 0)
-
 static void multiply_group(i64 rows, const uint8_t *a, i64 a_stride, const float *a_scales, i64 groups, const int8_t *panel,
                            const float *scales, const int32_t *offsets, i64 quads, float *sums, int is_added) {
-    for (; rows >= ROWS; rows -= ROWS, a += ROWS * a_stride, a_scales += ROWS * groups, sums += ROWS * PANEL) {
-        PRODUCT_INT8(ROWS);
-    }
-    switch (rows) {
-        case 1: PRODUCT_INT8(1); break;
-        case 2: PRODUCT_INT8(2); break;
-        case 3: PRODUCT_INT8(3); break;
-        case 4: PRODUCT_INT8(4); break;
-        case 5: PRODUCT_INT8(5); break;
+    for (; rows > 0; rows -= ROWS, a += ROWS * a_stride, a_scales += ROWS * groups, sums += ROWS * PANEL) {
+        if (is_added) {
+            ROWS_OF(product_int8, 1, a, a_stride, a_scales, groups, panel, scales, offsets, quads, sums)
+        } else {
+            ROWS_OF(product_int8, 0, a, a_stride, a_scales, groups, panel, scales, offsets, quads, sums)
+        }
     }
 }
 

@@ -1,0 +1,160 @@
+"""What a server costs when the model costs nothing: documents a second over HTTP, ours beside vLLM's CPU server.
+
+    .venv/bin/python -m benchmarks.overhead [--rounds N] [--vllm PYTHON]
+
+The model has 2 layers of width 64 and random weights. 16 clients ask for 100 new documents of 100 tokens at a time, each on a
+connection of its own; both servers are up, and rounds take turns. Ours is asked for a ranking of texts; vLLM for the classes of
+the same texts with the official prompt around them, which is what it takes for the same scores. Nothing is cached.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.peers.prompt import PREFIX, SUFFIX, body
+from benchmarks.peers.vllm.contender import AS_CLASSIFIER, free_port, stop
+from tokenizers import Tokenizer
+
+from shortlist.bench.corpus import sentences
+from shortlist.bench.loads import Load, Request, Writer
+from shortlist.bench.machine import describe
+from tests.support import qwen
+
+MODEL = Path("build/null-model")
+VLLM = Path("benchmarks/.environments/vllm/bin/python")
+DOCUMENTS, TOKENS, CLIENTS = 100, 100, 16
+ASKED = {"ours": 150, "vllm": 32}
+"""Requests a round: a few seconds for each."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that answers, and how it is asked."""
+
+    name: str
+    port: int
+    path: str
+
+    def bodies(self, requests: Sequence[Request]) -> list[bytes]:
+        """Return the requests in this server's words."""
+        if self.name == "ours":
+            asked = [{"query": each.query, "documents": each.documents} for each in requests]
+        else:
+            framed = ([PREFIX + body(each.query, text) + SUFFIX for text in each.documents] for each in requests)
+            asked = [{"input": texts, "add_special_tokens": False} for texts in framed]
+        return [json.dumps(each).encode() for each in asked]
+
+
+@contextmanager
+def running(name: str, command: Sequence[str], port: int, path: str, environment: dict[str, str]) -> Iterator[Server]:
+    """Serve for as long as the block runs."""
+    log = Path(f"build/overhead-{name}.log").open("wb")  # noqa: SIM115 - closed below
+    process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 600
+        while not answers(port):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit(f"{name} did not start; see {log.name}")
+            time.sleep(0.5)
+        yield Server(name, port, path)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(20)
+        stop(process)
+        log.close()
+
+
+def answers(port: int) -> bool:
+    """Tell whether the server is up."""
+    with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
+        return bool(answer.status == 200)
+    return False
+
+
+def ours(model: Path) -> tuple[str, list[str], int, str, dict[str, str]]:
+    """Return how our server is run."""
+    port = free_port()
+    flags = ["--random-weights", "--cache-bytes", "0", "--no-ui", "--log-level", "warning"]
+    command = [sys.executable, "-m", "shortlist", "serve", "--reranker", str(model), "--port", str(port), *flags]
+    return "ours", command, port, "/v1/rerank", dict(os.environ)
+
+
+def vllm(model: Path, python: Path) -> tuple[str, list[str], int, str, dict[str, str]]:
+    """Return how vLLM's is run: its defaults, but for what makes the scores official, and both cores for its engine."""
+    port, cores = free_port(), ",".join(map(str, sorted(os.sched_getaffinity(0))))
+    command = [str(python), "-m", "vllm.entrypoints.openai.api_server", "--model", str(model), "--port", str(port)]
+    command += ["--host", "127.0.0.1", "--runner", "pooling", "--dtype", "bfloat16", "--max-model-len", "8192"]
+    command += ["--hf-overrides", json.dumps(AS_CLASSIFIER), "--disable-uvicorn-access-log"]
+    environment = {**os.environ, "VLLM_TARGET_DEVICE": "cpu", "VLLM_CPU_KVCACHE_SPACE": "4", "HF_HUB_OFFLINE": "1"}
+    environment |= {"VLLM_CPU_OMP_THREADS_BIND": cores, "VLLM_NO_USAGE_STATS": "1"}
+    return "vllm", command, port, "/classify", environment
+
+
+async def documents_per_s(server: Server, bodies: Sequence[bytes]) -> float:
+    """Have all clients ask until there is nothing left to ask."""
+    left = iter(bodies)
+
+    async def client() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        for content in left:
+            head = f"POST {server.path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+            writer.write(f"{head}content-length: {len(content)}\r\n\r\n".encode() + content)
+            answer = (await reader.readuntil(b"\r\n\r\n")).lower()
+            found = await reader.readexactly(int(answer.partition(b"content-length:")[2].split(b"\r\n")[0]))
+            if not answer.startswith(b"http/1.1 200"):
+                raise SystemExit(f"{server.name} answered: {found[:300]!r}")
+        writer.close()
+
+    started_s = time.perf_counter()
+    await asyncio.gather(*(client() for _ in range(CLIENTS)))
+    return DOCUMENTS * len(bodies) / (time.perf_counter() - started_s)
+
+
+def main() -> None:
+    """Run, and print what was found as Markdown."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--vllm", type=Path, default=VLLM, help="the Python of an environment with vLLM's CPU build")
+    given = options.parse_args()
+    if not (MODEL / "tokenizer_config.json").is_file():
+        qwen.write_model(MODEL, kind="reranker", shape="null", dtype="bfloat16")
+    writer, number = Writer(Tokenizer.from_file(str(MODEL / "tokenizer.json")), sentences()), iter(range(10**9))
+
+    def fresh(count: int) -> list[Request]:
+        return [writer.request(Load("", DOCUMENTS, TOKENS), f"overhead-{next(number)}") for _ in range(count)]
+
+    found: dict[str, list[float]] = {"ours": [], "vllm": []}
+    with ExitStack() as stack:
+        servers = [stack.enter_context(running(*how)) for how in (ours(MODEL), vllm(MODEL, given.vllm))]
+        for turn in range(given.rounds + 1):
+            for server in servers[:: 1 if turn % 2 else -1]:
+                bodies = server.bodies(fresh(ASKED[server.name] if turn else 16))
+                rate = asyncio.run(documents_per_s(server, bodies))
+                print(f"round {turn}, {server.name}: {rate:,.0f} documents/s", file=sys.stderr)
+                if turn:  # the first one warms up
+                    found[server.name].append(rate)
+    ratios = [one / other for one, other in zip(found["ours"], found["vllm"], strict=True)]
+    machine = describe()
+    print(f"{machine.cpu}, {machine.num_cores} cores, {machine.date}\n")
+    print("| server | documents/s, median | from–to |\n| --- | --- | --- |")
+    for name, rates in found.items():
+        print(f"| `{name}` | {statistics.median(rates):,.0f} | {min(rates):,.0f}–{max(rates):,.0f} |")
+    print(f"\nWithin a round, ours / vLLM: median {statistics.median(ratios):.1f}, {min(ratios):.1f}–{max(ratios):.1f}.")
+
+
+if __name__ == "__main__":
+    main()
