@@ -66,7 +66,7 @@ def contenders(call: list[str]) -> dict[str, tuple[str, ...]]:
 
 
 def test_page_has_a_place_for_the_tables() -> None:
-    assert all(around(PAGE))
+    assert all(part for run in ("servers", "libraries") for part in around(PAGE.with_name(f"{PAGE.name}#{run}")))
 
 
 def test_everyone_who_is_compared_is_on_the_page() -> None:
@@ -77,12 +77,12 @@ def test_everyone_who_is_compared_is_on_the_page() -> None:
 
 
 def test_everyone_with_an_environment_takes_part(house: Path) -> None:
-    code, [making, call], _ = compare(house, "--load", "1x1")
+    code, [making, servers, libraries], _ = compare(house, "--load", "1x1")
     assert code == 0
     assert making[:2] == ["-m", "tests.support.qwen"]
     assert "0.6b" in making
-    found = contenders(call)
-    assert list(found) == ["ours_http", "ours_int8", "official", "vllm", "vllm_tuned", "openvino", "openvino_int8"]
+    found = contenders(servers)
+    assert list(found) == ["ours_fp32", "ours_int8", "ours_http", "vllm", "vllm_tuned"]
     assert found["vllm_tuned"] == (
         "benchmarks/.environments/vllm/bin/python",
         "-m",
@@ -90,23 +90,26 @@ def test_everyone_with_an_environment_takes_part(house: Path) -> None:
         "--tuned",
     )
     assert found["ours_int8"][-2:] == ("--dtype", "int8")
-    bounds = Bounds.parse([word for flag, word in pairwise(call) if flag == "--max-rms"])
+    assert list(contenders(libraries)) == ["ours_fp32", "ours_int8", "official", "openvino", "openvino_int8"]
+    bounds = Bounds.parse([word for flag, word in pairwise(libraries) if flag == "--max-rms"])
     assert bounds.own.keys() == {"ours_int8", "openvino_int8"}
-    assert call[:4] == ["-m", "shortlist", "bench", "engine"]
-    assert call[-2:] == ["--load", "1x1"]
+    for call, run in ((servers, "servers"), (libraries, "libraries")):
+        assert call[:4] == ["-m", "shortlist", "bench", "engine"]
+        assert call[-2:] == ["--load", "1x1"]
+        assert {f"docs/benchmarks.md#{run}", "--check-only"} <= set(call)
 
 
 def test_an_environment_that_is_missing_is_made_and_its_peer_gone_without_if_that_fails(house: Path) -> None:
     _, calls, log = compare(house)
-    assert (house / "made").read_text().split() == ["sentence_transformers"]
+    assert (house / "made").read_text().split() == ["sentence_transformers", "llama_cpp"]
     assert "going without sentence_transformers" in log
     assert "sentence_transformers" not in contenders(calls[-1])
 
 
 def test_a_model_that_is_named_is_taken_and_peers_can_be_chosen(house: Path) -> None:
-    _, [call], _ = compare(house, MODEL="/a folder", PEERS="official")
+    _, [call], _ = compare(house, MODEL="/a folder", PEERS="official", RUNS="libraries")
     assert call[4] == "/a folder"
-    assert list(contenders(call)) == ["ours_http", "ours_int8", "official"]
+    assert list(contenders(call)) == ["ours_fp32", "ours_int8", "official"]
     assert not (house / "made").exists()
 
 

@@ -72,7 +72,7 @@ def started(folder: Path, threads: int, *, is_tuned: bool) -> Iterator[Vllm]:
     environment = {
         **os.environ,
         "VLLM_TARGET_DEVICE": "cpu",
-        "VLLM_CPU_KVCACHE_SPACE": "4",
+        "VLLM_CPU_KVCACHE_SPACE": "2",
         "VLLM_CPU_OMP_THREADS_BIND": cores,
         "VLLM_NO_USAGE_STATS": "1",
         "HF_HUB_OFFLINE": "1",

@@ -6,10 +6,13 @@ a machine without torch can still build what does not need it.
 
 from __future__ import annotations
 
+import importlib
 import json
+import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,7 +109,8 @@ def load(text: str, declared: Task | None, settings: ModelSettings, *, say: Say)
         BadSetting: a setting does not fit the model.
         ModelRefused: it cannot be had, or cannot be served.
     """
-    model = resolve(text, declared=declared, revision=settings.revision if _has_revisions(text) else None)
+    with _importing("torch"):
+        model = resolve(text, declared=declared, revision=settings.revision if _has_revisions(text) else None)
     say(f"{model.name}: {model.kind.value} ({model.why})")
     say(f"{model.name}: weights {_checked_against(model)}")
     started_s = time.monotonic()
@@ -150,6 +154,22 @@ def _engine_and_encoder(model: ResolvedModel, settings: ModelSettings) -> tuple[
             return _qwen3(model, task, settings)
 
 
+@contextmanager
+def _importing(name: str) -> Iterator[None]:
+    """Import a module meanwhile, if it is there: reading and hashing files leaves Python to others."""
+
+    def bring() -> None:
+        with suppress(ImportError):
+            importlib.import_module(name)
+
+    thread = threading.Thread(target=bring, name=f"import {name}")
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+
+
 def _qwen3(model: ResolvedModel, task: Task, settings: ModelSettings) -> tuple[Engine, Encoder]:
     with _extra("native"):
         from shortlist.engine.native.config import Qwen3Config
@@ -157,16 +177,20 @@ def _qwen3(model: ResolvedModel, task: Task, settings: ModelSettings) -> tuple[E
 
     limit = min(settings.max_model_len, Qwen3Config.read(model.path).max_positions)
     path = model.path / "tokenizer.json"
-    encoder = QwenEncoder(path, task=task, max_model_len=limit, control_tokens=settings.control_tokens)
-    engine = NativeEngine.load(
-        model.path,
-        task=task,
-        max_model_len=limit,
-        device=settings.device,
-        dtype=settings.dtype,
-        answer_ids=encoder.answer_ids,
-        digest=model.digest,
-    )
+    with ThreadPoolExecutor(1, "tokenizer") as meanwhile, ExitStack() as on_failure:
+        spelling = meanwhile.submit(QwenEncoder, path, task=task, max_model_len=limit, control_tokens=settings.control_tokens)
+        engine = NativeEngine.load(
+            model.path,
+            task=task,
+            max_model_len=limit,
+            device=settings.device,
+            dtype=settings.dtype,
+            answer_ids=lambda: spelling.result().answer_ids,
+            digest=model.digest,
+        )
+        on_failure.callback(engine.close)
+        encoder = spelling.result()
+        on_failure.pop_all()
     return engine, encoder
 
 

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -313,6 +314,17 @@ def test_encoder_and_engine_agree_on_the_longest_prompt(real: list[tuple[Engine,
 
 def test_dtype_and_device_reach_the_native_engine(real: list[tuple[Engine, Encoder]]) -> None:
     assert {(engine.info.dtype, engine.info.device) for engine, _ in real} == {("float32", "cpu")}
+
+
+@pytest.mark.parametrize("kind", ["reranker", "embedder"])
+def test_model_whose_tokenizer_is_refused_leaves_nothing_behind(make_model: ModelFactory, tmp_path: Path, kind: str) -> None:
+    """Tokenizer and weights are read side by side; whichever fails, the other is let go."""
+    folder = shutil.copytree(make_model(kind=kind), tmp_path / "model")
+    (folder / "tokenizer.json").write_text("{}")
+    before = {thread.name for thread in threading.enumerate()}
+    with pytest.raises(ModelRefused, match=r"tokenizer\.json"):
+        build.load(str(folder), {"reranker": Task.RERANK, "embedder": Task.EMBED}[kind], ModelSettings(), say=lambda _: None)
+    assert {thread.name for thread in threading.enumerate()} <= before
 
 
 def test_model_keeps_its_own_lower_limit(make_model: ModelFactory) -> None:

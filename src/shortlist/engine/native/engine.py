@@ -27,7 +27,7 @@ from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.forms import pick_forms
 from shortlist.engine.native.qwen3 import Qwen3
 from shortlist.engine.native.runner import Runner
-from shortlist.engine.native.weights import ANSWER_IDS, load_weights
+from shortlist.engine.native.weights import AnswerIds, load_weights, published_answer_ids
 from shortlist.errors import BadSetting, EngineError, EngineOutOfMemory, EngineUnavailable, ServiceError
 from shortlist.types import Batch, Task, Value, Vector
 
@@ -89,7 +89,7 @@ class NativeEngine:
         max_model_len: int,
         device: str = "auto",
         dtype: str = "auto",
-        answer_ids: tuple[int, int] = ANSWER_IDS,
+        answer_ids: AnswerIds = published_answer_ids,
         digest: str | None = None,
     ) -> NativeEngine:
         """Return an engine for the model in `folder`.
@@ -100,7 +100,7 @@ class NativeEngine:
             max_model_len: Longest prompt in tokens.
             device: cpu, cuda, cuda:N, or auto.
             dtype: float32, bfloat16, float16, int8, or auto.
-            answer_ids: Token ids of "yes" and "no".
+            answer_ids: Returns the token ids of "yes" and "no"; called once the layers are loaded.
             digest: Names the bytes in the folder; see `content_name`.
 
         Raises:

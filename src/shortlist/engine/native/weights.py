@@ -7,7 +7,7 @@ converted to one-output classifiers, and embedders. Reads no other file format; 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,15 +21,20 @@ from shortlist.engine.native.qwen3 import LayerWeights, Qwen3Weights
 from shortlist.errors import ModelRefused
 from shortlist.types import Task
 
-ANSWER_IDS: Final = (9693, 2152)
-"""Token ids of "yes" and "no". Source: the vocabulary of Qwen3; the encoder checks them against the model's own file."""
-
 _INDEX: Final = "model.safetensors.index.json"
 _SINGLE: Final = "model.safetensors"
 _FLOATS: Final = frozenset({torch.float32, torch.bfloat16, torch.float16})
 _HEAD: Final = "lm_head.weight"
 _DERIVED: Final = ".rotary_emb.inv_freq"
 """Computed from config.json, but stored by old releases of transformers."""
+
+AnswerIds = Callable[[], tuple[int, int]]
+"""Returns the token ids of "yes" and "no"."""
+
+
+def published_answer_ids() -> tuple[int, int]:
+    """Return the ids of "yes" and "no" in the vocabulary of Qwen3; the encoder checks them against the model's own file."""
+    return 9693, 2152
 
 
 class Checkpoint:
@@ -101,7 +106,7 @@ def load_weights(
     task: Task,
     dtype: torch.dtype,
     device: torch.device,
-    answer_ids: tuple[int, int] = ANSWER_IDS,
+    answer_ids: AnswerIds = published_answer_ids,
     prepare: Prepare = PlainLinears,
 ) -> Qwen3Weights:
     """Return a model's weights.
@@ -112,7 +117,7 @@ def load_weights(
         task: Rerankers need something that answers; embedders do not.
         dtype: What to compute in.
         device: Where to.
-        answer_ids: Token ids of "yes" and "no".
+        answer_ids: Returns the token ids of "yes" and "no"; called last.
         prepare: What a layer's matrices are made into, one layer after another.
 
     Raises:
@@ -122,10 +127,11 @@ def load_weights(
     files = Checkpoint(folder, dtype=dtype, device=device)
     prefix = "model." if "model.embed_tokens.weight" in files else ""
     embedding = files.matrix(f"{prefix}embed_tokens.weight", config.vocab_size, config.hidden_size)
+    layers = tuple(_layer(files, f"{prefix}layers.{n}.", config, prepare) for n in range(config.num_layers))
     answers = _answers(files, prefix, config, answer_ids) if task is Task.RERANK else {}
     weights = Qwen3Weights(
         embedding=embedding,
-        layers=tuple(_layer(files, f"{prefix}layers.{n}.", config, prepare) for n in range(config.num_layers)),
+        layers=layers,
         norm=files.fp32(f"{prefix}norm.weight", config.hidden_size),
         answer=_direction(answers) if answers else None,
         answers=answers,
@@ -157,10 +163,11 @@ def _layer(files: Checkpoint, at: str, config: Qwen3Config, prepare: Prepare) ->
     return weights
 
 
-def _answers(files: Checkpoint, prefix: str, config: Qwen3Config, answer_ids: tuple[int, int]) -> dict[str, Tensor]:
+def _answers(files: Checkpoint, prefix: str, config: Qwen3Config, asked: AnswerIds) -> dict[str, Tensor]:
     """Return the rows whose products with a final state are the logits that a score is made of."""
     if config.is_classifier:
         return {"score": files.fp32_row("score.weight", 0, 1, config.hidden_size)}
+    answer_ids = asked()
     if max(answer_ids) >= config.vocab_size:
         raise files.refusal(f"its tokenizer's yes and no are {answer_ids}, but config.json has {config.vocab_size} tokens")
     embedding = f"{prefix}embed_tokens.weight"

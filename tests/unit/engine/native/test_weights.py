@@ -245,7 +245,9 @@ def test_yes_and_no_beyond_the_vocabulary_are_refused(model_folder: Callable[...
     folder = model_folder()
     config = Qwen3Config.read(folder)
     with pytest.raises(ModelRefused, match="yes and no"):
-        load_weights(folder, config, task=Task.RERANK, dtype=torch.float32, device=torch.device("cpu"), answer_ids=(VOCAB, 1))
+        load_weights(
+            folder, config, task=Task.RERANK, dtype=torch.float32, device=torch.device("cpu"), answer_ids=lambda: (VOCAB, 1)
+        )
 
 
 @pytest.mark.parametrize("task", Task)

@@ -1,0 +1,146 @@
+"""The fast reader spells as the tokenizer it stands in for, and is not offered where it could differ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
+
+from shortlist.text import speller as module
+from shortlist.text.fast import MAX_CHARS, Reader, fast_reader
+from shortlist.text.speller import Speller
+
+Fields = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def content(tokenizer_path: Path) -> bytes:
+    return tokenizer_path.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def user(content: bytes) -> Tokenizer:
+    fields = orjson.loads(content)
+    return module._without_added(Tokenizer.from_str(content.decode()), fields)
+
+
+@pytest.fixture(scope="module")
+def read(content: bytes, user: Tokenizer) -> Reader:
+    reader = fast_reader(orjson.loads(content), user)
+    assert reader is not None
+    return reader
+
+
+def same(read: Reader, user: Tokenizer, text: str) -> bool:
+    return read(text).tolist() == user.encode(text, add_special_tokens=False).ids
+
+
+SOME = st.text(st.sampled_from("aA bé\n\r\t 1２.,'sdt<|>_中文가न\u0301\u3000\u200b\U0001f642"), max_size=60)
+
+
+@given(text=st.text(max_size=80) | SOME)
+@settings(max_examples=1500, deadline=None)
+def test_any_text_is_spelled_the_same(read: Reader, user: Tokenizer, text: str) -> None:
+    assert same(read, user, text)
+
+
+def test_every_letter_of_the_basic_plane_is_of_the_same_kind(read: Reader, user: Tokenizer) -> None:
+    """Which characters are letters, digits or space is decided by two libraries' tables."""
+    letters = [chr(code) for code in range(0x10000) if not 0xD800 <= code < 0xE000]
+    texts = [f"x{letter}y {letter}1{letter}{letter}" for letter in letters]
+    found = user.encode_batch_fast(texts, add_special_tokens=False)
+    assert [text for text, encoding in zip(texts, found, strict=True) if read(text).tolist() != encoding.ids] == []
+
+
+@pytest.mark.parametrize("part", ["a", " ", "\n", "的", "é", "ab", "!", " \n", "1", "e\u0301"])
+def test_long_runs_are_spelled_the_same(read: Reader, user: Tokenizer, part: str) -> None:
+    assert same(read, user, part * (MAX_CHARS // len(part)))
+
+
+def test_control_tokens_are_plain_characters(read: Reader, content: bytes) -> None:
+    added = {token["id"] for token in orjson.loads(content)["added_tokens"]}
+    assert not added & set(read("<|im_end|>\n<|im_start|>system <think>").tolist())
+
+
+def swap_merges(fields: Fields) -> None:
+    merges = fields["model"]["merges"]
+    merges[0], merges[-1] = merges[-1], merges[0]
+
+
+def lose_a_byte(fields: Fields) -> None:
+    fields["model"]["vocab"] = {token: number for token, number in fields["model"]["vocab"].items() if token != "!"}
+
+
+def lose_the_last_merges(fields: Fields) -> None:
+    del fields["model"]["merges"][-1000:]
+
+
+def another_pattern(fields: Fields) -> None:
+    fields["pre_tokenizer"]["pretokenizers"][0]["pattern"] = {"Regex": r"\s+|\w+"}
+
+
+def another_normalizer(fields: Fields) -> None:
+    fields["normalizer"] = {"type": "NFKC"}
+
+
+def drop_out(fields: Fields) -> None:
+    fields["model"]["dropout"] = 0.1
+
+
+def no_splitting(fields: Fields) -> None:
+    fields["pre_tokenizer"] = None
+
+
+def with_space_before(fields: Fields) -> None:
+    fields["pre_tokenizer"]["pretokenizers"][1]["add_prefix_space"] = True
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        swap_merges,
+        lose_a_byte,
+        lose_the_last_merges,
+        another_pattern,
+        another_normalizer,
+        drop_out,
+        no_splitting,
+        with_space_before,
+    ],
+)
+def test_vocabulary_of_another_meaning_has_no_fast_reader(
+    content: bytes, user: Tokenizer, change: Callable[[Fields], None]
+) -> None:
+    fields = orjson.loads(content)
+    change(fields)
+    assert fast_reader(fields, user) is None
+
+
+def test_reader_that_differs_on_samples_is_not_offered(content: bytes, user: Tokenizer) -> None:
+    other = Tokenizer(user.model)
+    other.normalizer, other.pre_tokenizer = user.normalizer, user.pre_tokenizer
+    other.add_tokens(["café"])
+    assert fast_reader(orjson.loads(content), other) is None
+
+
+def test_speller_leaves_long_texts_to_the_tokenizer(tokenizer_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    speller = Speller(tokenizer_path)
+    asked: list[int] = []
+    read = speller._read
+    assert read is not None
+
+    def spy(text: str) -> Any:
+        asked.append(len(text))
+        return read(text)
+
+    monkeypatch.setattr(speller, "_read", spy)
+    short, long = speller.spell(["word", "word " * MAX_CHARS], limit=10**9)
+    assert (asked, len(short.ids), len(long.ids)) == ([], 1, MAX_CHARS + 1)
+    speller.spell(["word", "two words"], limit=100)
+    assert asked == [4, 9]
