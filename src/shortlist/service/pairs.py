@@ -126,7 +126,7 @@ PAIRS: Final = (
     ),
 )
 
-_QUICK: Final = frozenset({"everyday", "fact", "chinese", "code", "instruction for animals", "instruction for cars"})
+_FIRST: Final = frozenset({"everyday", "fact", "chinese", "code", "instruction for animals", "instruction for cars"})
 
-QUICK_PAIRS: Final = tuple(pair for pair in PAIRS if pair.name in _QUICK)
-"""The short ones that show most, for a server that is to be ready soon: English, Chinese, code, and heeding an instruction."""
+BY_WORTH: Final = tuple(sorted(PAIRS, key=lambda pair: pair.name not in _FIRST))
+"""The short ones that show most first, for whoever asks only a few: English, Chinese, code, and heeding an instruction."""

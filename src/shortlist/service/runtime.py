@@ -15,9 +15,8 @@ from shortlist.config import Settings
 from shortlist.errors import Draining, EngineUnavailable, ModelRefused, NotFound
 from shortlist.service.embed import embed
 from shortlist.service.explain import explain
-from shortlist.service.pairs import QUICK_PAIRS
 from shortlist.service.rerank import rerank
-from shortlist.service.selftest import Verdict, examine
+from shortlist.service.selftest import MIN_PAIRS, Verdict, examine
 from shortlist.service.stack import Registry, Stack
 from shortlist.telemetry import Metrics, logger
 from shortlist.types import EmbedOutcome, EmbedTask, Explanation, ModelCard, RerankOutcome, RerankTask, Task
@@ -95,7 +94,7 @@ class Runtime:
         self._say(f"{stack.name}: testing itself")
         most = self.settings.scheduler.max_batch_tokens
         has_random_weights = settings.random_weights
-        found = await examine(stack, has_random_weights=has_random_weights, max_batch_tokens=most, pairs=QUICK_PAIRS)
+        found = await examine(stack, has_random_weights=has_random_weights, max_batch_tokens=most, max_pairs=MIN_PAIRS)
         if settings.self_test == "strict" and not found.has_passed:
             raise ModelRefused(f"{found.complaint} shortlist doctor shows more; --self-test warn serves it all the same.")
         for finding in (*found.failed, *found.those(Verdict.WARNED)):

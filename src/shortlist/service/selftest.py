@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
@@ -18,7 +18,7 @@ import numpy as np
 
 from shortlist.engine.base import EngineInfo, ScoreScale
 from shortlist.errors import CallerError, EngineError
-from shortlist.service.pairs import PAIRS, Pair
+from shortlist.service.pairs import BY_WORTH, PAIRS
 from shortlist.service.stack import Stack
 from shortlist.service.trial import Measured, Place, Trial, Values, embed_trial, measure, rerank_trial
 from shortlist.text.base import Encoder
@@ -169,19 +169,19 @@ MIN_PAIRS: Final = 6
 # -- the test -----------------------------------------------------------------------------------------------------------
 
 
-async def examine(stack: Stack, *, has_random_weights: bool, max_batch_tokens: int, pairs: Sequence[Pair] = PAIRS) -> SelfTest:
+async def examine(stack: Stack, *, has_random_weights: bool, max_batch_tokens: int, max_pairs: int = len(PAIRS)) -> SelfTest:
     """Test one model that serves nobody yet.
 
     Args:
         stack: The model.
         has_random_weights: Whether it is known that its weights mean nothing; then nothing is said about meaning.
         max_batch_tokens: The largest batch it will be asked for.
-        pairs: What to ask it.
+        max_pairs: How many pairs to ask at most.
     """
     started_s = time.monotonic()
     findings: list[Finding] = []
     for task in sorted(stack.card.tasks):
-        trial = await asyncio.to_thread(_TRIALS[task], stack.encoder, pairs)
+        trial = await asyncio.to_thread(_TRIALS[task], stack.encoder, BY_WORTH, max_pairs)
         findings += await _findings(stack, trial, has_random_weights=has_random_weights, max_batch_tokens=max_batch_tokens)
         findings.append(await asyncio.to_thread(_suffix_kept, stack, task))
     return SelfTest(model=stack.name, findings=tuple(findings), duration_s=time.monotonic() - started_s)

@@ -69,12 +69,12 @@ class Measured:
         return np.concatenate([self.mixed, self.once, self.turned, self.alone, self.again])
 
 
-def rerank_trial(encoder: Encoder, pairs: Sequence[Pair]) -> Trial:
-    """Return the pairs as a reranker reads them, but for those that do not fit or need an instruction that it does not take."""
+def rerank_trial(encoder: Encoder, pairs: Sequence[Pair], most: int) -> Trial:
+    """Return the first pairs as a reranker reads them, but for those that do not fit or need what it does not take."""
     prompts: list[Prompt] = []
-    places = []
+    places: list[Place] = []
     for pair in pairs:
-        found = _pair_prompts(encoder, pair)
+        found = _pair_prompts(encoder, pair) if len(places) < most else []
         if found:
             places.append(Place(pair, right=len(prompts), wrong=len(prompts) + 1))
             prompts += found
@@ -95,12 +95,13 @@ def _pair_prompts(encoder: Encoder, pair: Pair) -> list[Prompt]:
         return []
 
 
-def embed_trial(encoder: Encoder, pairs: Sequence[Pair]) -> Trial:
-    """Return the pairs as an embedder reads them, but for those above, and those that are there to be cut."""
+def embed_trial(encoder: Encoder, pairs: Sequence[Pair], most: int) -> Trial:
+    """Return the first pairs as an embedder reads them, but for those above, and those that are there to be cut."""
     prompts: list[Prompt] = []
-    places = []
+    places: list[Place] = []
     for pair in pairs:
-        found = _text_prompts(encoder, pair) if pair.max_tokens_per_doc is None else []
+        is_asked = len(places) < most and pair.max_tokens_per_doc is None
+        found = _text_prompts(encoder, pair) if is_asked else []
         if found:
             at = len(prompts)
             places.append(Place(pair, query=at, right=at + 1, wrong=at + 2))

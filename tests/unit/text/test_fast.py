@@ -38,7 +38,7 @@ def read(content: bytes, user: Tokenizer) -> Reader:
 
 
 def same(read: Reader, user: Tokenizer, text: str) -> bool:
-    return read(text).tolist() == user.encode(text, add_special_tokens=False).ids
+    return bool(read(text).tolist() == user.encode(text, add_special_tokens=False).ids)
 
 
 SOME = st.text(st.sampled_from("aA bé\n\r\t 1２.,'sdt<|>_中文가न\u0301\u3000\u200b\U0001f642"), max_size=60)

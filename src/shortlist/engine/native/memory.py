@@ -60,7 +60,9 @@ def activation_bytes(config: Qwen3Config, *, dtype: str, device: str, limits: St
     """
     forms = pick_forms(config, getattr(torch, dtype), torch.device(device))
     query, key, number = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim, forms.dtype.itemsize
-    chunk = chunk_tokens(config.intermediate_size) * (3 * config.intermediate_size * number + 8 * config.hidden_size)
+    chunk = min(chunk_tokens(config.intermediate_size), limits.max_batch_tokens) * (
+        3 * config.intermediate_size * number + 8 * config.hidden_size
+    )
     tokens, length = limits.max_batch_tokens, limits.max_model_len
     if forms.step is CpuStep:
         packed = tokens * ((config.hidden_size + query + 2 * key) * number + 4 * config.head_dim + 40)
