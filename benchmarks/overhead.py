@@ -99,7 +99,7 @@ def vllm(model: Path, python: Path) -> tuple[str, list[str], int, str, dict[str,
     command = [str(python), "-m", "vllm.entrypoints.openai.api_server", "--model", str(model), "--port", str(port)]
     command += ["--host", "127.0.0.1", "--runner", "pooling", "--dtype", "bfloat16", "--max-model-len", "8192"]
     command += ["--hf-overrides", json.dumps(AS_CLASSIFIER), "--disable-uvicorn-access-log"]
-    environment = {**os.environ, "VLLM_TARGET_DEVICE": "cpu", "VLLM_CPU_KVCACHE_SPACE": "2", "HF_HUB_OFFLINE": "1"}
+    environment = {**os.environ, "VLLM_TARGET_DEVICE": "cpu", "VLLM_CPU_KVCACHE_SPACE": "4", "HF_HUB_OFFLINE": "1"}
     environment |= {"VLLM_CPU_OMP_THREADS_BIND": cores, "VLLM_NO_USAGE_STATS": "1"}
     return "vllm", command, port, "/classify", environment
 
