@@ -13,6 +13,7 @@ from transformers.utils import logging
 
 from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.forms import pick_forms
+from shortlist.engine.native.layout import Layout, Span
 from shortlist.engine.native.linears import PlainLinears
 from shortlist.engine.native.qwen3 import Qwen3
 from shortlist.engine.native.runner import Runner
@@ -37,6 +38,21 @@ def _ids(length: int, seed: int) -> Any:
 
 def batch_of(prompts: Iterable[TokenPrompt], task: Task = Task.RERANK) -> Batch:
     return Batch(task, tuple(WorkItem(1, index, prompt) for index, prompt in enumerate(prompts)))
+
+
+def layout_of(*requests: tuple[int, list[int]]) -> Layout:
+    """Requests as (head length, prompt lengths), packed one after another."""
+    spans, row = [], 0
+    for num_head, lengths in requests:
+        head = range(row, row + num_head)
+        if num_head:
+            spans.append(Span(head, head, range(0), is_scored=False))
+        row = head.stop
+        for length in lengths:
+            own = range(row, row + length)
+            spans.append(Span(own, own, head if num_head else range(0), is_scored=True))
+            row = own.stop
+    return Layout(tuple(spans), row)
 
 
 def model_of(

@@ -10,23 +10,9 @@ from torch import Tensor
 
 from shortlist.engine.native.attention import attention
 from shortlist.engine.native.layout import Layout, Span
+from tests.support.native import layout_of
 
 HEADS, GROUPS, WIDTH = 6, 2, 16
-
-
-def layout_of(*requests: tuple[int, list[int]]) -> Layout:
-    """Requests as (head length, prompt lengths), packed one after another."""
-    spans, row = [], 0
-    for num_head, lengths in requests:
-        head = range(row, row + num_head)
-        if num_head:
-            spans.append(Span(head, head, range(0), is_scored=False))
-        row = head.stop
-        for length in lengths:
-            own = range(row, row + length)
-            spans.append(Span(own, own, head if num_head else range(0), is_scored=True))
-            row = own.stop
-    return Layout(tuple(spans), row)
 
 
 def tensors(num_tokens: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, Tensor]:

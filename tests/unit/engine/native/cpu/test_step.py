@@ -15,8 +15,9 @@ from torch import Tensor
 from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.cpu.kernels import kernels
 from shortlist.engine.native.cpu.step import CpuStep
-from shortlist.engine.native.layout import Layout, Span
+from shortlist.engine.native.layout import Layout
 from shortlist.engine.native.portable import PortableStep, Rope, rms_norm
+from tests.support.native import layout_of
 
 pytestmark = pytest.mark.skipif(kernels() is None, reason="no compiled kernels for this processor")
 
@@ -34,21 +35,6 @@ CONFIG = Qwen3Config(
     is_tied=True,
     is_classifier=False,
 )
-
-
-def layout_of(*requests: tuple[int, list[int]]) -> Layout:
-    """Requests as (head length, prompt lengths), packed one after another."""
-    spans, row = [], 0
-    for num_head, lengths in requests:
-        head = range(row, row + num_head)
-        if num_head:
-            spans.append(Span(head, head, range(0), is_scored=False))
-        row = head.stop
-        for length in lengths:
-            own = range(row, row + length)
-            spans.append(Span(own, own, head if num_head else range(0), is_scored=True))
-            row = own.stop
-    return Layout(tuple(spans), row)
 
 
 def tensors(config: Qwen3Config, num_tokens: int, scale: float = 1.0) -> tuple[Tensor, ...]:
