@@ -312,10 +312,16 @@ enum { GROUP = 256 };
 
 static inline i64 groups_of(i64 width) { return (width + GROUP - 1) / GROUP; }
 
+/* Return the largest size, or NaN if there is one: a scale of NaN makes every sum NaN, where rounding would hide it. */
 static inline float highest_of(const bf16 *x, i64 width) {
     __m512 highest = _mm512_setzero_ps();
-    for (i64 at = 0; at < width; at += LANES) highest = _mm512_max_ps(highest, _mm512_abs_ps(load(x + at, first(width - at))));
-    return _mm512_reduce_max_ps(highest);
+    __mmask16 is_nan = 0;
+    for (i64 at = 0; at < width; at += LANES) {
+        const __m512 part = load(x + at, first(width - at));
+        is_nan |= _mm512_cmp_ps_mask(part, part, _CMP_UNORD_Q);
+        highest = _mm512_max_ps(highest, _mm512_abs_ps(part));
+    }
+    return is_nan ? NAN : _mm512_reduce_max_ps(highest);
 }
 
 static inline __m128i bytes_of(const bf16 *x, __mmask16 mask, float inverse) {

@@ -62,7 +62,7 @@ class CpuStep:
         """See `Step`."""
         normed_tW = torch.empty_like(hidden_tW)
         sizes = hidden_tW.shape
-        self._kernels.call("rms_norm", _rows(hidden_tW), weight_W, normed_tW, *sizes, self._config.norm_eps)
+        self._kernels.call("rms_norm", hidden_tW.contiguous(), weight_W, normed_tW, *sizes, self._config.norm_eps)
         return normed_tW
 
     def place_queries(self, q_tX: Tensor, weight_D: Tensor, rows: slice) -> None:
@@ -156,8 +156,3 @@ def _tasks(spans: Sequence[Span], block: int) -> Iterator[tuple[int, int]]:
 
 def _padded(width: int) -> int:
     return -(-width // PANEL) * PANEL
-
-
-def _rows(tensor: Tensor) -> Tensor:
-    """Return a tensor whose rows follow each other, as the kernels read them."""
-    return tensor.contiguous()

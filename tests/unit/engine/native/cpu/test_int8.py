@@ -97,6 +97,22 @@ def test_zeros_and_extremes_stay_numbers() -> None:
     assert torch.equal(ours.queries(large)[:, 0], torch.zeros(3, dtype=torch.bfloat16))
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("place", [0, 17, 63])
+def test_what_is_no_number_is_not_rounded_into_one(bad: float, place: int) -> None:
+    """A damaged weight or an overflow must end as an error, not as a score."""
+    given, x = matrices(64, 128, 4, 2), states(5, 64)
+    spoiled = x.clone()
+    spoiled[2, place] = bad
+    found = int8(given).queries(spoiled)
+    assert not found[2].isfinite().any()
+    assert found[[0, 1, 3, 4]].isfinite().all()
+    given.q[7, place] = bad
+    found = int8(given).queries(x)
+    assert not found[:, 7].isfinite().any()
+    assert found[:, 8:].isfinite().all()
+
+
 def test_a_token_does_not_depend_on_its_neighbours() -> None:
     given, x = matrices(64, 128, 4, 2), states(100, 64)
     ours = int8(given)
