@@ -1,0 +1,102 @@
+"""What a machine computes with follows from processor, device and dtype; every form gives the same scores but for rounding."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from shortlist.engine.native import forms as module
+from shortlist.engine.native.config import Qwen3Config
+from shortlist.engine.native.cpu.kernels import kernels
+from shortlist.engine.native.cpu.step import CpuStep
+from shortlist.engine.native.forms import pick_forms
+from shortlist.engine.native.linears import Matrices, PackedLinears, PlainLinears
+from shortlist.engine.native.portable import PortableStep
+from shortlist.engine.native.qwen3 import Qwen3
+from shortlist.engine.native.weights import load_weights
+from shortlist.errors import BadSetting
+from shortlist.types import Task
+from tests.support.fixtures import ModelFactory
+from tests.support.native import head_of, model_of, prompt_of, scores
+
+CPU = torch.device("cpu")
+needs_kernels = pytest.mark.skipif(kernels() is None, reason="no compiled kernels for this processor")
+
+
+@pytest.fixture
+def config(make_model: ModelFactory) -> Qwen3Config:
+    return Qwen3Config.read(make_model())
+
+
+@pytest.fixture
+def _without_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "kernels", lambda: None)
+
+
+@needs_kernels
+def test_bf16_on_a_processor_that_can_is_packed_and_compiled(config: Qwen3Config) -> None:
+    found = pick_forms(config, torch.bfloat16, CPU)
+    assert (found.prepare, found.step, found.dtype) == (PackedLinears, CpuStep, torch.bfloat16)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "device"),
+    [(torch.float32, "cpu"), (torch.bfloat16, "cuda:0"), (torch.float16, "cuda:0"), (torch.float32, "cuda:0")],
+)
+def test_everything_else_is_plain(config: Qwen3Config, dtype: torch.dtype, device: str) -> None:
+    found = pick_forms(config, dtype, torch.device(device))
+    assert (found.prepare, found.step, found.dtype) == (PlainLinears, PortableStep, dtype)
+
+
+@pytest.mark.usefixtures("_without_kernels")
+def test_bf16_without_kernels_is_portable(config: Qwen3Config) -> None:
+    assert pick_forms(config, torch.bfloat16, CPU).step is PortableStep
+
+
+@pytest.mark.usefixtures("_without_kernels")
+def test_int8_without_kernels_is_refused_with_what_to_do(config: Qwen3Config) -> None:
+    with pytest.raises(BadSetting, match="--dtype auto"):
+        pick_forms(config, torch.int8, CPU)
+
+
+@needs_kernels
+def test_int8_of_a_shape_that_cannot_be_rounded_is_refused(make_model: ModelFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "can_round", lambda _: False)
+    with pytest.raises(BadSetting, match="int8"):
+        pick_forms(Qwen3Config.read(make_model()), torch.int8, CPU)
+
+
+@needs_kernels
+def test_names_tell_apart_what_gives_other_numbers(config: Qwen3Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {pick_forms(config, dtype, CPU).name for dtype in (torch.bfloat16, torch.int8, torch.float32)}
+    monkeypatch.setattr(module, "kernels", lambda: None)
+    names.add(pick_forms(config, torch.bfloat16, CPU).name)
+    assert len(names) == 4
+
+
+@pytest.mark.parametrize("is_portable", [True, False])
+@pytest.mark.parametrize("is_packed", [True, False])
+def test_every_form_of_bf16_scores_alike(make_model: ModelFactory, is_portable: bool, is_packed: bool) -> None:
+    folder = make_model(dtype="bfloat16")
+    config, head = Qwen3Config.read(folder), head_of(70)
+    prompts = [prompt_of(head, length, length) for length in (1, 63, 64, 200)]
+    exact = scores(model_of(folder, dtype=torch.float32), prompts)
+    prepare = PackedLinears if is_packed else PlainLinears
+    weights = load_weights(folder, config, task=Task.RERANK, dtype=torch.bfloat16, device=CPU, prepare=prepare)
+    begin = None if is_portable else pick_forms(config, torch.bfloat16, CPU).begin
+    assert scores(Qwen3(config, weights, begin=begin), prompts) == pytest.approx(exact, abs=0.15)
+
+
+def test_packed_products_are_the_plain_ones() -> None:
+    draw = torch.Generator().manual_seed(0)
+    sizes = {"q": (96, 64), "k": (32, 64), "v": (32, 64), "o": (64, 96), "gate": (160, 64), "up": (160, 64), "down": (64, 160)}
+    given = Matrices(**{name: (torch.randn(size, generator=draw) * 0.1).bfloat16() for name, size in sizes.items()})
+    x, attended = (torch.randn(40, width, generator=draw).bfloat16() for width in (64, 96))
+    plain, packed = PlainLinears(given), PackedLinears(given)
+    for one, other in [
+        (packed.queries(x), plain.queries(x)),
+        *zip(packed.keys(x), plain.keys(x), strict=True),
+        (packed.add_attended(attended, x), plain.add_attended(attended, x)),
+        (packed.add_mlp(x, x), plain.add_mlp(x, x)),
+    ]:
+        torch.testing.assert_close(one, other, atol=0.03, rtol=0.03)
