@@ -75,6 +75,8 @@ def started(folder: Path, threads: int, *, is_tuned: bool) -> Iterator[Vllm]:
         "VLLM_CPU_KVCACHE_SPACE": "2",
         "VLLM_CPU_OMP_THREADS_BIND": cores,
         "VLLM_NO_USAGE_STATS": "1",
+        # After five idle seconds it would close the connection, just when the next request is on its way.
+        "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "86400",
         "HF_HUB_OFFLINE": "1",
     }
     server = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment, start_new_session=True)

@@ -86,7 +86,7 @@ def play(order: Order, progress: Progress) -> Report:
     asked = _requests(order, encoder, writer)  # before anyone is started: one that is too long is told in seconds
     _tick(progress, reading, "")
     checks = check_set(writer, order.seed)
-    with Field(order, str(folder)) as field:
+    with Field(order, str(folder), say=lambda why: progress.console.print(f"[yellow]left out:[/] {escape(why)}")) as field:
         _prepare(order, field, checks, progress)
         floors = _floor(order, field, folder, progress)
         rounds = _rounds(order, field, asked, progress)
@@ -131,9 +131,6 @@ def _prepare(order: Order, field: Field, checks: Sequence[Request], progress: Pr
     field.start(partial(_tick, progress, starting))
     checking = progress.add_task("checking scores", total=len(field.names), name="")
     field.check(checks, partial(_tick, progress, checking))
-    for entry in field.entries.values():
-        if entry.why_not:
-            progress.console.print(f"[yellow]left out:[/] {escape(entry.why_not)}")
 
 
 def _rounds(

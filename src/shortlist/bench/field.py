@@ -30,10 +30,16 @@ class Field:
     """The contenders of one run; to be used as a context, which ends them all.
 
     Those that fail, or whose scores are too far from the reference's, are out: not asked again, and why is in their entry.
+
+    Args:
+        order: Who takes part, and how long each may take.
+        folder: Where the model is.
+        say: Hears at once why a contender is out; an hour later is too late to put it right.
     """
 
-    def __init__(self, order: Order, folder: str) -> None:
+    def __init__(self, order: Order, folder: str, say: Callable[[str], None]) -> None:
         self._order = order
+        self._say = say
         self._arguments = order.arguments(folder)
         self._running: dict[str, Contender] = {}
         self.entries = {
@@ -128,6 +134,7 @@ class Field:
 
     def _out(self, name: str, why: str) -> None:
         self.entries[name] = replace(self.entries[name], why_not=why)
+        self._say(why)
         self._end(name)
 
     def _end(self, name: str) -> None:
