@@ -71,6 +71,9 @@ class ModelSettings(_Group):
         default="strict",
         description="Test every model before it is ready: strict refuses one that fails, warn serves it and says so.",
     )
+    restart_engine: bool = Field(
+        default=False, description="Load an engine anew when it is gone, instead of ending the process for its supervisor."
+    )
     random_weights: bool = Field(
         default=False, description="The weights are random, for tests and benchmarks: do not test what they mean."
     )
@@ -83,6 +86,9 @@ class SchedulerSettings(_Group):
     max_batch_items: Positive = Field(default=1024, description="Documents or texts in one step.")
     max_concurrent_requests: Positive = Field(default=512, description="Requests inside at once; the next one gets 429.")
     max_queue_tokens: Positive = Field(default=4_000_000, description="Tokens that may wait; a request beyond that gets 429.")
+    max_queue_bytes: Positive = Field(
+        default=2048 * MIB, description="Memory for the texts of all requests inside; a request beyond that gets 429."
+    )
     max_queue_delay_ms: Positive = Field(default=30_000, description="Longest predicted wait; a request beyond that gets 429.")
     cache_bytes: int = Field(default=64 * MIB, ge=0, description="Memory for remembered scores and vectors; 0 turns it off.")
 

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 logger = logging.getLogger("shortlist")
 
 LATENCY_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+LAG_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 POWERS_OF_TWO = tuple(float(2**n) for n in range(18))
 
 _RESERVED = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
@@ -54,10 +55,18 @@ class Metrics:
         self.failed = self._counter("failed_documents", "Documents and texts that failed alone.", "model", "error")
         self.cache_hits = self._counter("cache_hits", "Scores and vectors that were remembered.", "model")
         self.cache_misses = self._counter("cache_misses", "Scores and vectors that had to be computed.", "model")
+        self.coalesced = self._counter(
+            "coalesced", "Scores and vectors that another request was computing already, and that were waited for.", "model"
+        )
+        self.engine_restarts = self._counter("engine_restarts", "Engines that were gone and loaded anew.", "model")
         self.queue_items = self._gauge("queue_items", "Documents and texts that wait.", "model")
         self.queue_tokens = self._gauge("queue_tokens", "Tokens that wait.", "model")
         self.cache_bytes = self._gauge("cache_bytes", "Memory held by remembered scores and vectors.", "model")
         self.running_requests = self._gauge("running_requests", "Requests inside.")
+        self.tasks = self._gauge("tasks", "Tasks of the event loop.")
+        self.loop_lag = self._histogram(
+            "event_loop_lag_seconds", "How much later than asked for the event loop came back.", LAG_BUCKETS_S
+        )
         self.ready = self._gauge("ready", "1 when every model takes requests.")
         self.model_info = self._gauge("model_info", "1 for every served model.", "model", "device", "dtype", "fingerprint")
 

@@ -10,7 +10,7 @@ import importlib
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -18,11 +18,13 @@ from pathlib import Path
 
 from shortlist.config import ModelSettings, SchedulerSettings, Settings
 from shortlist.engine.base import Engine
+from shortlist.engine.restartable import RestartableEngine
 from shortlist.errors import BadSetting, ModelRefused
 from shortlist.hub import ModelKind, ResolvedModel, resolve
 from shortlist.scheduler.admission import Admission, AdmissionLimits
 from shortlist.scheduler.cache import ScoreCache
 from shortlist.scheduler.dispatcher import Dispatcher
+from shortlist.scheduler.flights import Flights
 from shortlist.scheduler.queue import WorkQueue
 from shortlist.service.memory import MemoryPlan, memory_plan
 from shortlist.service.runtime import Runtime, Say
@@ -31,7 +33,7 @@ from shortlist.telemetry import Metrics
 from shortlist.text.base import Encoder
 from shortlist.text.plain import TextEncoder
 from shortlist.text.tokenizer import QwenEncoder
-from shortlist.types import ModelCard, Task
+from shortlist.types import ModelCard, Priority, Task
 
 DEMO = "demo"
 
@@ -39,9 +41,6 @@ NO_MODEL = (
     "No model was named, so the bundled demo model is served: small, real, English.\n"
     "For Qwen3: shortlist serve Qwen/Qwen3-Reranker-0.6B Qwen/Qwen3-Embedding-0.6B"
 )
-
-MIN_ITEM_TOKENS = 8
-"""An item is rarely shorter; bounds how many items may wait, given how many tokens may."""
 
 
 def build_runtime(settings: Settings, *, say: Say) -> Runtime:
@@ -115,6 +114,8 @@ def load(text: str, declared: Task | None, settings: ModelSettings, *, say: Say)
     say(f"{model.name}: weights {_checked_against(model)}")
     started_s = time.monotonic()
     engine, encoder = _engine_and_encoder(model, settings)
+    if settings.restart_engine:
+        engine = RestartableEngine(engine, load=lambda: _engine_and_encoder(model, settings)[0])
     info = engine.info
     say(
         f"{model.name}: loaded in {time.monotonic() - started_s:.1f} s, {info.dtype} on {info.device}, "
@@ -134,6 +135,7 @@ def stack_for(loaded: Loaded, text: str, declared: Task | None, settings: Settin
         settings=settings.scheduler,
         metrics=metrics,
         promise=loaded.promise,
+        restart=loaded.engine.restart if isinstance(loaded.engine, RestartableEngine) else None,
     )
 
 
@@ -276,18 +278,19 @@ def stack_of(
     settings: SchedulerSettings,
     metrics: Metrics,
     promise: Promise = NO_PROMISE,
+    restart: Callable[[], Awaitable[None]] | None = None,
 ) -> Stack:
     """Return one model's stack around an engine and the encoder that spells for it."""
     limits = AdmissionLimits(
         max_concurrent_requests=settings.max_concurrent_requests,
         max_queue_tokens=settings.max_queue_tokens,
+        max_queue_bytes=settings.max_queue_bytes,
         max_queue_delay_s=settings.max_queue_delay_ms / 1000,
     )
     admission = Admission(limits)
-    queue = WorkQueue(max_items=settings.max_queue_tokens // MIN_ITEM_TOKENS, max_tokens=settings.max_queue_tokens)
     dispatcher = Dispatcher(
         engine,
-        queue,
+        WorkQueue(),
         admission,
         max_batch_tokens=settings.max_batch_tokens,
         max_batch_items=settings.max_batch_items,
@@ -309,6 +312,8 @@ def stack_of(
         dispatcher=dispatcher,
         admission=admission,
         cache=ScoreCache(settings.cache_bytes),
+        flights={priority: Flights() for priority in Priority},
         metrics=metrics,
         promise=promise,
+        restart=restart,
     )
