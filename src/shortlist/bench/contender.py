@@ -109,12 +109,26 @@ class Contender:
         seconds = time.perf_counter() - started_s
         return self._scores(self._message(answer), len(request.documents)), seconds
 
+    def rest(self) -> None:
+        """Stop all its processes until `wake`: a server that has nothing to do may still turn in circles waiting for it."""
+        self._signal(signal.SIGSTOP)
+
+    def wake(self) -> None:
+        """Let it go on. Harmless if it does not rest."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for pid in members(self._process.pid):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, number)
+
     def peak_bytes(self) -> int | None:
         """Return the most memory that its processes needed so far; None where that cannot be known."""
         return peak_bytes(self._process.pid)
 
     def close(self, timeout_s: float = END_S) -> None:
         """Let it end by itself, and end what is left of it. Calling it twice is harmless."""
+        self.wake()
         for pipe in self._pipes:
             pipe.close()
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -88,6 +88,7 @@ def play(order: Order, progress: Progress) -> Report:
     checks = check_set(writer, order.seed)
     with Field(order, str(folder), say=lambda why: progress.console.print(f"[yellow]left out:[/] {escape(why)}")) as field:
         _prepare(order, field, checks, progress)
+        field.rest()
         floors = _floor(order, field, folder, progress)
         rounds = _rounds(order, field, asked, progress)
         floors += _floor(order, field, folder, progress) if floors else []

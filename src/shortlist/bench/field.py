@@ -95,7 +95,10 @@ class Field:
             self._end(name)
 
     def play(self, request: Request, draw: Random, tick: Tick) -> Mapping[str, float]:
-        """Ask everyone the same once, in an order drawn anew, and return the seconds each took."""
+        """Ask everyone the same once, in an order drawn anew, and return the seconds each took.
+
+        Whoever is not asked is stopped meanwhile, from the first round on.
+        """
         names = self.names
         draw.shuffle(names)
         seconds = {}
@@ -119,8 +122,17 @@ class Field:
     def _scores(self, name: str, requests: Sequence[Request]) -> list[list[float]]:
         return [self._running[name].ask(request, self._order.answer_s)[0] for request in requests]
 
+    def rest(self) -> None:
+        """Stop everyone, until they are asked or ended."""
+        for contender in self._running.values():
+            contender.rest()
+
     def _seconds(self, name: str, request: Request) -> float:
-        return self._running[name].ask(request, self._order.answer_s)[1]
+        contender = self._running[name]
+        contender.wake()
+        seconds = contender.ask(request, self._order.answer_s)[1]
+        contender.rest()
+        return seconds
 
     def _attempt(self, name: str, do: Callable[[], T]) -> T | None:
         """Return what came of it, or None when the contender is out for it. Without the reference there is no run."""

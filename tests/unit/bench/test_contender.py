@@ -74,6 +74,30 @@ def test_questions_larger_than_a_pipe_pass() -> None:
         assert len(contender.ask(REQUEST, READY_S)[0]) == 3
 
 
+def state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def test_one_that_rests_does_nothing_and_goes_on_when_it_is_woken() -> None:
+    with ready("--child") as contender:
+        everyone = members(contender._process.pid)
+        assert len(everyone) == 2
+        contender.rest()
+        wait_until(lambda: {state(pid) for pid in everyone} == {"T"})
+        contender.wake()
+        assert len(contender.ask(REQUEST, READY_S)[0]) == 3
+        assert "T" not in {state(pid) for pid in everyone}
+
+
+def test_one_that_rests_ends_like_any_other() -> None:
+    with ready() as contender:
+        contender.rest()
+        started_s = time.monotonic()
+        contender.close(timeout_s=20)
+        assert time.monotonic() - started_s < 20
+        assert not members(contender._process.pid)
+
+
 def test_an_answer_may_come_in_pieces() -> None:
     with ready("--answer", "dribbles") as contender:
         for _ in range(2):

@@ -23,7 +23,7 @@ CHECKS = (Request("q", ("a", "bb", "ccc")), Request("r", ("dddd", "eeeee")))
 
 
 @contextmanager
-def field(*contenders: Spec, bounds: tuple[str, ...] = ()) -> Iterator[Field]:
+def field(*contenders: Spec, bounds: tuple[str, ...] = (), said: list[str] | None = None) -> Iterator[Field]:
     order = Order(
         model="model",
         loads=[Load.parse("1x1")],
@@ -33,7 +33,7 @@ def field(*contenders: Spec, bounds: tuple[str, ...] = ()) -> Iterator[Field]:
         ready_s=60,
         answer_s=20,
     )
-    with Field(order, "folder") as started:
+    with Field(order, "folder", said.append if said is not None else quiet) as started:
         yield started
 
 
@@ -53,9 +53,11 @@ def test_everyone_is_started_and_told_apart() -> None:
 
 @pytest.mark.parametrize("how", ["error", "dead", "prose"])
 def test_who_cannot_start_is_out_with_the_reason(how: str) -> None:
-    with field(fake.spec("ours"), fake.spec("peer", "--start", how)) as started:
+    said: list[str] = []
+    with field(fake.spec("ours"), fake.spec("peer", "--start", how), said=said) as started:
         started.start(quiet)
         assert started.names == ["ours"]
+        assert said == [started.entries["peer"].why_not], "the person who waits is told at once"
         entry = started.entries["peer"]
         assert entry.ready is None
         assert entry.peak_bytes is None
