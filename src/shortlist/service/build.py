@@ -26,6 +26,8 @@ from shortlist.scheduler.cache import ScoreCache
 from shortlist.scheduler.dispatcher import Dispatcher
 from shortlist.scheduler.flights import Flights
 from shortlist.scheduler.queue import WorkQueue
+from shortlist.scheduler.redis import RedisStore, place_of
+from shortlist.scheduler.shared import SharedCache
 from shortlist.service.memory import MemoryPlan, memory_plan
 from shortlist.service.runtime import Runtime, Say
 from shortlist.service.stack import NO_PROMISE, Promise, Stack
@@ -52,12 +54,13 @@ def build_runtime(settings: Settings, *, say: Say) -> Runtime:
     """
     metrics = Metrics()
     _alias_pairs(settings.model)  # a malformed one is told before anything is loaded
+    shared = shared_cache(settings.scheduler, metrics)  # so is an address that is none
     stacks = []
     for text, declared in _wanted(settings.model, say):
         loaded = load(text, declared, settings.model, say=say)
         if loaded.is_native:
             say(f"{loaded.name}: {loaded.memory(settings.scheduler).summary}")
-        stacks.append(stack_for(loaded, text, declared, settings, metrics))
+        stacks.append(stack_for(loaded, text, declared, settings, metrics, shared=shared))
     _check_aliases(settings.model, stacks)
     return Runtime(stacks, settings=settings, metrics=metrics, say=say)
 
@@ -124,7 +127,28 @@ def load(text: str, declared: Task | None, settings: ModelSettings, *, say: Say)
     return Loaded(model, engine, encoder)
 
 
-def stack_for(loaded: Loaded, text: str, declared: Task | None, settings: Settings, metrics: Metrics) -> Stack:
+def shared_cache(settings: SchedulerSettings, metrics: Metrics) -> SharedCache | None:
+    """Return the cache that servers share, if the settings name one. Nothing is connected yet.
+
+    Raises:
+        BadSetting: the address is not one, or the library for it is not installed.
+    """
+    if settings.cache_url is None:
+        return None
+    url = settings.cache_url.get_secret_value()
+    store = RedisStore(url, ttl_s=settings.cache_ttl_s)
+    return SharedCache(store, timeout_s=settings.cache_timeout_ms / 1000, metrics=metrics, place=place_of(url))
+
+
+def stack_for(
+    loaded: Loaded,
+    text: str,
+    declared: Task | None,
+    settings: Settings,
+    metrics: Metrics,
+    *,
+    shared: SharedCache | None = None,
+) -> Stack:
     """Return the stack of a loaded model that was asked for as `text`."""
     return stack_of(
         loaded.engine,
@@ -136,6 +160,7 @@ def stack_for(loaded: Loaded, text: str, declared: Task | None, settings: Settin
         metrics=metrics,
         promise=loaded.promise,
         restart=loaded.engine.restart if isinstance(loaded.engine, RestartableEngine) else None,
+        shared=shared,
     )
 
 
@@ -279,6 +304,7 @@ def stack_of(
     metrics: Metrics,
     promise: Promise = NO_PROMISE,
     restart: Callable[[], Awaitable[None]] | None = None,
+    shared: SharedCache | None = None,
 ) -> Stack:
     """Return one model's stack around an engine and the encoder that spells for it."""
     limits = AdmissionLimits(
@@ -316,4 +342,5 @@ def stack_of(
         metrics=metrics,
         promise=promise,
         restart=restart,
+        shared=shared,
     )

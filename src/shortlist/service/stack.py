@@ -12,6 +12,7 @@ from shortlist.scheduler.admission import Admission
 from shortlist.scheduler.cache import Entry, ScoreCache
 from shortlist.scheduler.dispatcher import Dispatcher
 from shortlist.scheduler.flights import Flights
+from shortlist.scheduler.shared import SharedCache
 from shortlist.telemetry import Metrics
 from shortlist.text.base import Encoder
 from shortlist.types import ModelCard, Priority, Task
@@ -52,6 +53,7 @@ class Stack:
     metrics: Metrics
     promise: Promise = NO_PROMISE
     restart: Callable[[], Awaitable[None]] | None = None
+    shared: SharedCache | None = None
 
     @property
     def name(self) -> str:
