@@ -78,6 +78,7 @@ TESTS: Final[Mapping[str, Sequence[str]]] = {
         "tests/faults/test_process.py::test_what_is_not_done_in_time",
         "tests/faults/test_process.py::test_second_signal",
     ],
+    "R12": ["tests/soak/test_soak.py"],
     "R13": [
         "tests/faults/test_wire.py::test_announced",
         "tests/faults/test_wire.py::test_200_mb",
