@@ -1,10 +1,10 @@
-"""What a request costs when every score is remembered: processor time of the server, beside only reading and writing the same bodies.
+"""What a request costs when every score is remembered: processor time, beside that of only reading and writing the bodies.
 
     .venv/bin/python -m benchmarks.hits [--requests N] [--rounds N]
 
-One request of 100 documents of 100 tokens is asked again and again on one connection, after a first time that computes it. The
-server's processor time is read from /proc before and after; then the same body is parsed and the same answer serialised as often
-by orjson alone, in this process.
+One request of 100 documents of 100 tokens is asked again and again on one connection, after a first time that computes it.
+The server's processor time is read from /proc before and after; then the same body is parsed and the same answer
+serialised as often by orjson alone, in this process.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def cpu_s(pid: int) -> float:
 async def ask(port: int, content: bytes, times: int) -> tuple[bytes, float]:
     """Send a body so many times on one connection; return the last answer's body and the seconds it took."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    head = f"POST /v1/rerank HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n"
+    head = f"POST /v1/rerank HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(content)}\r\n\r\n"
     started_s = time.perf_counter()
     for _ in range(times):
         writer.write(head.encode() + content)
@@ -81,11 +81,11 @@ def main() -> None:
             bare.append((time.process_time() - before_s) / given.requests)
     ratios = [one / other for one, other in zip(served, bare, strict=True)]
     machine = describe()
-    print(f"{machine.cpu}, {machine.num_cores} cores, {machine.date}; body {len(content):,} bytes, answer {len(answer):,} bytes")
-    print(f"server, processor time a request: {1e3 * statistics.median(served):.2f} ms; orjson alone: {1e3 * statistics.median(bare):.2f} ms")
-    print(f"ratio: median {statistics.median(ratios):.1f}, {min(ratios):.1f}-{max(ratios):.1f}")
-    print(f"one connection: {DOCUMENTS / statistics.median(seconds):,.0f} documents/s; "
-          f"by processor time: {DOCUMENTS / statistics.median(served):,.0f} documents/s a process")
+    cost_s, alone_s, turn_s = statistics.median(served), statistics.median(bare), statistics.median(seconds)
+    print(f"{machine.cpu}, {machine.num_cores} cores, {machine.date}; {len(content):,} bytes in, {len(answer):,} bytes out")
+    print(f"processor time a request: {1e3 * cost_s:.2f} ms; reading and writing alone: {1e3 * alone_s:.2f} ms")
+    print(f"ratio within a round: median {statistics.median(ratios):.1f}, {min(ratios):.1f}-{max(ratios):.1f}")
+    print(f"documents/s: {DOCUMENTS / turn_s:,.0f} on one connection, {DOCUMENTS / cost_s:,.0f} by processor time")
 
 
 if __name__ == "__main__":

@@ -253,8 +253,8 @@ async def test_deadline_in_a_header_is_a_504_whatever_the_dialect(path: str) -> 
 async def test_what_was_scored_in_time_is_an_answer_when_asked_for() -> None:
     documents = [f"fox number {number}" for number in range(8)]
     body = {"query": "fox", "documents": documents, "timeout_ms": 120, "partial": True, "return_documents": False}
-    small = {"max_batch_tokens": 9, "max_model_len": 9}
-    answer = (await post(body, engine=FakeEngine(step_s=0.05), **small)).json()
+    engine = FakeEngine(step_s=0.05)
+    answer = (await post(body, engine=engine, max_batch_tokens=9, max_model_len=9)).json()
     scored = [result["index"] for result in answer["results"]]
     late = [each["index"] for each in answer["failed_documents"]]
     assert scored

@@ -41,7 +41,7 @@ def test_page_lists_every_promise() -> None:
 
 def test_table_says_what_passed_what_failed_and_what_is_missing(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    page.write_text(f"before\n{BEGIN}\nwas here\n{END}\nafter\n")
     counts = {name: Counter[str]() for name in PROMISES}
     counts["R1"].update(passed=3)
     counts["R2"].update(passed=1, failed=1)
@@ -51,7 +51,7 @@ def test_table_says_what_passed_what_failed_and_what_is_missing(tmp_path: Path) 
     text = page.read_text()
     assert text.startswith("before\n")
     assert text.endswith("after\n")
-    assert "old" not in text
+    assert "was here" not in text
     assert f"**2 of {len(PROMISES)}**" in text
     for name, verdict in (("R1", "yes"), ("R2", "**no**"), ("R3", "yes, 1 skipped"), ("R4", "skipped here")):
         assert f"| {name} | {PROMISES[name]} | {counts[name].total()} | {verdict} |" in text

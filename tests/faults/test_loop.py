@@ -20,7 +20,7 @@ def buckets(metrics: str) -> dict[str, float]:
 
 
 async def test_remembered_requests_never_block_the_loop(make_model: ModelFactory) -> None:
-    arguments = ("shortlist", "serve", "--reranker", str(make_model("reranker")), "--random-weights", "--no-ui")
+    arguments = ("shortlist", "serve", "--reranker", str(make_model()), "--random-weights", "--no-ui")
     with launched(*arguments) as server:
         async with httpx2.AsyncClient(base_url=server.url, timeout=60) as client:
             body = {"query": "the same", "documents": DOCUMENTS, "return_documents": False}

@@ -202,7 +202,9 @@ async def test_caller_that_gives_up_leaves_nobody_elses_answer_behind(redis: Red
     ],
     ids=["silence", "http", "zeros", "nested", "negative", "not-a-number", "huge", "ok", "integer", "loading", "nothing"],
 )
-async def test_whatever_answers_instead_of_redis_is_a_miss_in_time(answer: bytes | None, caplog: pytest.LogCaptureFixture) -> None:
+async def test_whatever_answers_instead_of_redis_is_a_miss_in_time(
+    answer: bytes | None, caplog: pytest.LogCaptureFixture
+) -> None:
     with pretender(answer) as url:
         async with shared(url) as cache:
             async with asyncio.timeout(10):

@@ -23,7 +23,7 @@ SECONDS = float(os.environ.get("SOAK_SECONDS", "15"))  # noqa: TID251 - how long
 WARM_UP_SHARE = 0.3
 MAX_GROWTH_BYTES = 50_000_000
 NUM_CALLERS = 12
-WORDS = "river stone light water paper music house open field winter amber signal orbit 中文 文档 检索".split()
+WORDS = ["river", "stone", "light", "water", "paper", "music", "house", "winter", "signal", "中文", "文档", "检索"]
 
 pytestmark = pytest.mark.timeout(SECONDS + 120)
 
@@ -91,7 +91,8 @@ class Caller:
     async def hang_up(self, _: httpx2.AsyncClient) -> str:
         body = json.dumps(self.body()).encode()
         sent = self.draw.choice([body, body[: len(body) // 2]])
-        _, writer = await asyncio.open_connection("127.0.0.1", int(self.server.url.rsplit(":", 1)[1]))
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(self.server.url.rsplit(":", 1)[1]))
+        assert not reader.at_eof()
         writer.write(b"POST /v1/rerank HTTP/1.1\r\nhost: test\r\ncontent-length: %d\r\n\r\n" % len(body) + sent)
         await writer.drain()
         await asyncio.sleep(self.draw.choice([0, 0.001, 0.01]))
@@ -100,7 +101,16 @@ class Caller:
 
 
 async def test_memory_files_and_tasks_stay_where_they_are(make_model: ModelFactory) -> None:
-    arguments = ("shortlist", "serve", "--reranker", str(make_model("reranker")), "--random-weights", "--no-ui", "--cache-bytes", "4000000")
+    arguments = (
+        "shortlist",
+        "serve",
+        "--reranker",
+        str(make_model()),
+        "--random-weights",
+        "--no-ui",
+        "--cache-bytes",
+        "4000000",
+    )
     with launched(*arguments) as server:
         limits = httpx2.Limits(max_connections=NUM_CALLERS + 1)
         async with httpx2.AsyncClient(base_url=server.url, timeout=60, limits=limits) as client:

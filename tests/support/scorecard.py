@@ -102,6 +102,7 @@ END: Final = "<!-- scorecard: end -->"
 
 NOT_BUILT: Final[Mapping[str, str]] = {"R10": "there are no upstreams yet", "R11": "there are no jobs yet"}
 
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Take the document to write into."""
     parser.addoption("--scorecard", metavar="FILE", help="write the reliability scorecard between this document's markers")
@@ -167,5 +168,5 @@ def _verdict(name: str, count: Counter[str]) -> str:
 
 
 def _commit() -> str:
-    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)  # noqa: S607
+    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     return found.stdout.strip() or "unknown"

@@ -80,6 +80,8 @@ GIVEN: dict[str, tuple[list[str], object]] = {
     "max_batch_items": (["--max-batch-items", "7"], 7),
     "max_concurrent_requests": (["--max-concurrent-requests", "7"], 7),
     "max_queue_tokens": (["--max-queue-tokens", "7"], 7),
+    "max_queue_bytes": (["--max-queue-bytes", "7"], 7),
+    "restart_engine": (["--restart-engine"], True),
     "max_queue_delay_ms": (["--max-queue-delay-ms", "7"], 7),
     "cache_bytes": (["--cache-bytes", "0"], 0),
     "cache_url": (["--cache-url", "redis://:key@host/1"], SecretStr("redis://:key@host/1")),

@@ -106,9 +106,7 @@ class Admission:
         """How many flows have something inside; of others nothing is remembered."""
         return len(self._by_flow)
 
-    def admit(
-        self, num_tokens: int, *, num_bytes: int = 0, flow: Flow = EVERYBODY, timeout_s: float | None = None
-    ) -> Permit:
+    def admit(self, num_tokens: int, *, num_bytes: int = 0, flow: Flow = EVERYBODY, timeout_s: float | None = None) -> Permit:
         """Let a whole request in, or refuse it.
 
         Args:
@@ -135,9 +133,7 @@ class Admission:
             return 0.0
         own = self._by_flow.get(flow, Load()).num_tokens
         turn = (own + num_tokens) * flow.cost_factor
-        ahead = sum(
-            min(load.num_tokens, turn / other.cost_factor) for other, load in self._by_flow.items() if other != flow
-        )
+        ahead = sum(min(load.num_tokens, turn / other.cost_factor) for other, load in self._by_flow.items() if other != flow)
         return (own + ahead) / self.tokens_per_s
 
     def check_more(self, num_tokens: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 STEPS_BEFORE_RAISING: Final = 64
-"""So many steps must fit before a larger one is tried: another failure costs a step, and whoever took the memory may be gone."""
+"""So many steps must fit before a larger one is tried: a failure costs a step, and whoever took the memory may be gone."""
 
 
 class Ceiling:

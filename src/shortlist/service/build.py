@@ -10,10 +10,10 @@ import importlib
 import json
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shortlist.config import ModelSettings, SchedulerSettings, Settings
@@ -150,7 +150,7 @@ def stack_for(
     shared: SharedCache | None = None,
 ) -> Stack:
     """Return the stack of a loaded model that was asked for as `text`."""
-    return stack_of(
+    stack = stack_of(
         loaded.engine,
         loaded.encoder,
         name=loaded.name,
@@ -159,9 +159,9 @@ def stack_for(
         settings=settings.scheduler,
         metrics=metrics,
         promise=loaded.promise,
-        restart=loaded.engine.restart if isinstance(loaded.engine, RestartableEngine) else None,
-        shared=shared,
     )
+    restart = loaded.engine.restart if isinstance(loaded.engine, RestartableEngine) else None
+    return replace(stack, shared=shared, restart=restart)
 
 
 def _engine_and_encoder(model: ResolvedModel, settings: ModelSettings) -> tuple[Engine, Encoder]:
@@ -303,8 +303,6 @@ def stack_of(
     settings: SchedulerSettings,
     metrics: Metrics,
     promise: Promise = NO_PROMISE,
-    restart: Callable[[], Awaitable[None]] | None = None,
-    shared: SharedCache | None = None,
 ) -> Stack:
     """Return one model's stack around an engine and the encoder that spells for it."""
     limits = AdmissionLimits(
@@ -341,6 +339,4 @@ def stack_of(
         flights={priority: Flights() for priority in Priority},
         metrics=metrics,
         promise=promise,
-        restart=restart,
-        shared=shared,
     )

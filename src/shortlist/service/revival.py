@@ -54,7 +54,7 @@ async def revive(
             raise
         except (ServiceError, OSError, RuntimeError) as error:
             stack.dispatcher.fail(EngineUnavailable("The engine could not be restarted yet."))
-            logger.error("engine could not be restarted", extra={**where, "error": type(error).__name__})  # noqa: TRY400
+            logger.error("engine could not be restarted", extra={**where, "error": type(error).__name__})
         else:
             break
     stack.dispatcher.revive()

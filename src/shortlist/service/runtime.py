@@ -204,7 +204,7 @@ class Runtime:
         try:
             await revive(stack, restart, self._examine, self._pauses.setdefault(stack, Pauses()))
         except ModelRefused as error:
-            logger.error("engine is not what it was", extra={"model": stack.name, "error": error.message})  # noqa: TRY400
+            logger.error("engine is not what it was", extra={"model": stack.name, "error": error.message})
             self._give_up()
             return
         self._gone.remove(stack)

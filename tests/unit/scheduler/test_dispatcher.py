@@ -26,9 +26,7 @@ from shortlist.scheduler.queue import WorkQueue
 from shortlist.telemetry import Metrics
 from shortlist.types import Batch, Priority, Prompt, Task, TextHead, TextPrompt
 
-LIMITS = AdmissionLimits(
-    max_concurrent_requests=100, max_queue_tokens=1000, max_queue_bytes=1_000_000, max_queue_delay_s=10
-)
+LIMITS = AdmissionLimits(max_concurrent_requests=100, max_queue_tokens=1000, max_queue_bytes=1_000_000, max_queue_delay_s=10)
 
 
 def prompts(*texts: str, query: str = "query") -> list[Prompt]:

@@ -119,7 +119,15 @@ HEAD = {"version": 0, "flags": 1, "num_windows": 14, "start": 18, "end": 22, "di
 
 @pytest.mark.parametrize(
     ("field", "number"),
-    [("version", VERSION + 1), ("version", 0), ("flags", 8), ("flags", 255), ("num_windows", 0), ("start", 99), ("dimensions", 3)],
+    [
+        ("version", VERSION + 1),
+        ("version", 0),
+        ("flags", 8),
+        ("flags", 255),
+        ("num_windows", 0),
+        ("start", 99),
+        ("dimensions", 3),
+    ],
 )
 def test_head_that_cannot_be_is_nothing(field: str, number: int) -> None:
     content = bytearray(pack(NAME, entry(best=Span(1, 2)))[:-4])

@@ -196,7 +196,10 @@ async def test_log_says_once_that_it_went_and_once_that_it_came_back(
     for _ in range(10):
         await cache.get_many([name(1)])
     assert count(metrics, "up") == 1
-    assert [record.message.split(";")[0] for record in caplog.records] == ["shared cache does not answer", "shared cache is back"]
+    assert [record.message.split(";")[0] for record in caplog.records] == [
+        "shared cache does not answer",
+        "shared cache is back",
+    ]
     gone, back = (vars(record) for record in caplog.records)
     assert (gone["cache"], gone["error"], back["cache"]) == ("redis://here", "ConnectionError", "redis://here")
     assert "canary" not in caplog.text

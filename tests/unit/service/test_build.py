@@ -260,13 +260,14 @@ def test_limits_reach_the_rooms_that_keep_them(ask: Ask) -> None:
         max_batch_items=12,
         max_concurrent_requests=13,
         max_queue_tokens=1600,
+        max_queue_bytes=1500,
         max_queue_delay_ms=1700,
         cache_bytes=18,
     )
     limits, dispatcher = stack.admission.limits, stack.dispatcher
-    assert (limits.max_concurrent_requests, limits.max_queue_tokens, limits.max_queue_delay_s) == (13, 1600, 1.7)
-    assert (dispatcher._max_batch_tokens, dispatcher._max_batch_items) == (111, 12)
-    assert (dispatcher._queue.max_tokens, dispatcher._queue.max_items) == (1600, 200)
+    assert (limits.max_concurrent_requests, limits.max_queue_tokens) == (13, 1600)
+    assert (limits.max_queue_bytes, limits.max_queue_delay_s) == (1500, 1.7)
+    assert (dispatcher._ceiling.most, dispatcher._max_batch_items) == (111, 12)
     assert dispatcher._admission is stack.admission
     assert stack.cache.max_bytes == 18
 

@@ -471,7 +471,11 @@ async def test_partial_request_that_never_came_to_be_spelled_has_what_was_rememb
     late = threading.Event()
     async with running() as one:
         await compute(one, request("known"))
-        slow = spell(look=lambda: late.wait(0.05) and None)
+
+        def look() -> None:
+            late.wait(0.05)
+
+        slow = spell(look=look)
         computed = await compute(one, request("new", "known", timeout_s=0.01, is_partial=True, encode=slow))
     assert values(computed) == [DeadlineExceeded, score("known")]
 

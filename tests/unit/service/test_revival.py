@@ -38,6 +38,12 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.001)
 
 
+async def back(service: Runtime, times: int = 1) -> None:
+    """Wait until the engine has been brought back so many times."""
+    value = service.metrics.registry.get_sample_value
+    await until(lambda: value("shortlist_engine_restarts_total", {"model": "fake"}) == times and service.is_ready)
+
+
 ASK = RerankTask(query="fox", documents=("red fox",))
 
 
@@ -46,7 +52,7 @@ async def test_engine_comes_back_and_scores_the_same() -> None:
     async with running(service):
         with pytest.raises(EngineUnavailable):
             await service.rerank(ASK)
-        await until(lambda: service.is_ready)
+        await back(service)
         outcome = await service.rerank(ASK)
         assert first.is_closed, "two engines at once may not fit into memory"
         assert not service.failed.is_set()
@@ -75,7 +81,7 @@ async def test_meanwhile_it_is_alive_and_not_ready_and_says_so() -> None:
         with pytest.raises(EngineUnavailable, match="being restarted"):
             await service.rerank(ASK)
         gate.set()
-        await until(lambda: service.is_ready)
+        await back(service)
 
 
 async def test_failed_attempt_is_followed_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +99,7 @@ async def test_failed_attempt_is_followed_by_another(monkeypatch: pytest.MonkeyP
     async with running(service):
         with pytest.raises(EngineUnavailable):
             await service.rerank(ASK)
-        await until(lambda: service.is_ready)
+        await back(service)
         assert len((await service.rerank(ASK)).results) == 1
     assert attempts == 3
 
@@ -103,10 +109,10 @@ async def test_engine_that_dies_again_comes_back_again(monkeypatch: pytest.Monke
     engines = [FakeEngine(fault=dies), FakeEngine(fault=dies), FakeEngine()]
     service, _ = house(lambda: engines.pop(0))
     async with running(service):
-        for _ in range(3):
+        for times in (1, 2, 3):
             with pytest.raises(EngineUnavailable):
                 await service.rerank(ASK)
-            await until(lambda: service.is_ready)
+            await back(service, times)
         assert len((await service.rerank(ASK)).results) == 1
 
 
@@ -117,7 +123,7 @@ async def test_other_model_in_its_place_is_not_served(monkeypatch: pytest.Monkey
     async with running(service):
         with pytest.raises(EngineUnavailable):
             await service.rerank(ASK)
-        await until(lambda: service.is_ready)
+        await back(service)
         assert service.cards()[0].max_model_len == 8192
 
 
