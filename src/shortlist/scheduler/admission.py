@@ -99,6 +99,7 @@ class Admission:
         self.limits = limits
         self.load = Load()
         self.tokens_per_s: float | None = None
+        self.step_tokens = 0.0
         self._by_flow: dict[Flow, Load] = {}
 
     @property
@@ -147,12 +148,14 @@ class Admission:
             raise self._overloaded(QUEUE_FULL, wait_for_tokens=excess)
 
     def observe(self, num_tokens: int, seconds: float) -> None:
-        """Learn the engine's speed from one finished step."""
+        """Learn from one finished step how fast the engine is, and how large its steps are."""
         if seconds < SHORTEST_STEP_S:
             return
         speed = num_tokens / seconds
-        previous = speed if self.tokens_per_s is None else self.tokens_per_s
-        self.tokens_per_s = previous + EWMA_WEIGHT * (speed - previous)
+        if self.tokens_per_s is None:
+            self.tokens_per_s, self.step_tokens = speed, float(num_tokens)
+        self.tokens_per_s += EWMA_WEIGHT * (speed - self.tokens_per_s)
+        self.step_tokens += EWMA_WEIGHT * (num_tokens - self.step_tokens)
 
     def _check_room(self, asked: Load, flow: Flow) -> None:
         own = sum((load for each, load in self._by_flow.items() if each.caller == flow.caller), Load())
@@ -168,10 +171,17 @@ class Admission:
         yield _Room(TOO_LARGE, asked.num_bytes, own.num_bytes, taken.num_bytes, limits.max_queue_bytes)
 
     def _check_wait(self, num_tokens: int, flow: Flow, timeout_s: float | None) -> None:
-        limit_s = self.limits.max_queue_delay_s
-        excess_s = self.predicted_wait_s(flow, num_tokens) - min(limit_s, limit_s if timeout_s is None else timeout_s)
+        """Hold the wait to the server's limit, and the end of it all to the caller's."""
+        if not self.tokens_per_s:
+            return
+        wait_s = self.predicted_wait_s(flow, num_tokens)
+        excess_s = wait_s - self.limits.max_queue_delay_s
+        if timeout_s is not None:
+            # Its last item may share a step with others of which none is here yet, and is not done before them.
+            last_s = (num_tokens + self.step_tokens) / self.tokens_per_s
+            excess_s = max(excess_s, wait_s + last_s - timeout_s)
         if excess_s > 0:
-            raise self._overloaded(TOO_SLOW, wait_for_tokens=excess_s * (self.tokens_per_s or 0.0))
+            raise self._overloaded(TOO_SLOW, wait_for_tokens=excess_s * self.tokens_per_s)
 
     def _overloaded(self, reason: str, *, wait_for_tokens: float) -> Overloaded:
         seconds = wait_for_tokens / self.tokens_per_s if self.tokens_per_s else UNMEASURED_RETRY_S

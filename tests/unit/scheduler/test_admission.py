@@ -94,7 +94,7 @@ def test_request_is_refused_when_the_wait_exceeds_its_patience(timeout_s: float 
         if is_refused:
             with pytest.raises(Overloaded, match="wait would be too long") as refusal:
                 policy.admit(1, timeout_s=timeout_s)
-            assert refusal.value.retry_after_s == pytest.approx(4.0)
+            assert refusal.value.retry_after_s == pytest.approx(5.0 + 0.01 + 1.0 - 1.0)  # wait, itself, a step; patience
         else:
             policy.admit(1, timeout_s=timeout_s)
 
@@ -191,3 +191,13 @@ def test_who_left_is_forgotten() -> None:
     with policy.admit(1, flow=ANN), policy.admit(1, flow=BOB):
         assert policy.num_flows == 2
     assert policy.num_flows == 0
+
+
+def test_request_is_refused_when_it_would_not_be_done_in_time() -> None:
+    """In time to begin is too late: its own tokens, and a step that it shares with others, come on top of the wait."""
+    policy = admission(delay_s=100.0)
+    policy.observe(num_tokens=100, seconds=1.0)
+    with policy.admit(300):
+        policy.admit(50, timeout_s=4.5)
+        with pytest.raises(Overloaded, match="wait would be too long"):
+            policy.admit(50, timeout_s=4.9)
