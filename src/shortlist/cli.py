@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
+from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from rich.console import Console
 from rich.text import Text
@@ -226,7 +227,8 @@ def _flag_type(annotation: object) -> Any:
         return list[str]
     if get_origin(annotation) is Literal or annotation in {bool, int, float, str}:
         return annotation
-    return next(arg for arg in get_args(annotation) if arg is not type(None))
+    kind = next(arg for arg in get_args(annotation) if arg is not type(None))
+    return str if kind is SecretStr or SecretStr in get_args(kind) else kind
 
 
 def _shown(default: object) -> str | Literal[False]:

@@ -14,8 +14,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 
 from shortlist.errors import BadSetting
 
@@ -36,6 +46,18 @@ def _split(value: object) -> object:
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(_split)]
+
+REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+
+
+def _redis_url(url: SecretStr) -> SecretStr:
+    if not url.get_secret_value().startswith(REDIS_SCHEMES):
+        raise PydanticCustomError("redis_url", "it must begin with redis://, rediss:// or unix://")
+    return url
+
+
+RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
+"""Secret as a whole: it may hold a password."""
 
 
 class _Group(BaseModel):
@@ -85,6 +107,13 @@ class SchedulerSettings(_Group):
     max_queue_tokens: Positive = Field(default=4_000_000, description="Tokens that may wait; a request beyond that gets 429.")
     max_queue_delay_ms: Positive = Field(default=30_000, description="Longest predicted wait; a request beyond that gets 429.")
     cache_bytes: int = Field(default=64 * MIB, ge=0, description="Memory for remembered scores and vectors; 0 turns it off.")
+    cache_url: RedisUrl | None = Field(
+        default=None, description="A Redis that servers share scores and vectors through: redis://, rediss:// or unix://."
+    )
+    cache_timeout_ms: Positive = Field(
+        default=50, description="Longest wait for the shared cache; after that, what it was asked for is computed."
+    )
+    cache_ttl_s: Positive = Field(default=86_400, description="Seconds after which the shared cache forgets an entry.")
 
 
 class ServerSettings(_Group):

@@ -54,6 +54,16 @@ class Metrics:
         self.failed = self._counter("failed_documents", "Documents and texts that failed alone.", "model", "error")
         self.cache_hits = self._counter("cache_hits", "Scores and vectors that were remembered.", "model")
         self.cache_misses = self._counter("cache_misses", "Scores and vectors that had to be computed.", "model")
+        self.shared_cache_hits = self._counter("shared_cache_hits", "Scores and vectors that the shared cache had.")
+        self.shared_cache_misses = self._counter("shared_cache_misses", "Scores and vectors that it was asked for in vain.")
+        self.shared_cache_failures = self._counter(
+            "shared_cache_failures", "Operations of the shared cache that failed or took too long.", "operation"
+        )
+        self.shared_cache_dropped = self._counter("shared_cache_dropped", "Scores and vectors that it did not take.")
+        self.shared_cache_duration = self._histogram(
+            "shared_cache_duration_seconds", "One round trip to the shared cache.", LATENCY_BUCKETS_S, "operation"
+        )
+        self.shared_cache_up = self._gauge("shared_cache_up", "1 while the shared cache answers.")
         self.queue_items = self._gauge("queue_items", "Documents and texts that wait.", "model")
         self.queue_tokens = self._gauge("queue_tokens", "Tokens that wait.", "model")
         self.cache_bytes = self._gauge("cache_bytes", "Memory held by remembered scores and vectors.", "model")

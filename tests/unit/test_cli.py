@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args, get_origin
 
 import pytest
+from pydantic import SecretStr
 from typer.testing import CliRunner, Result
 
 from shortlist import __version__, cli, demo, doctor, server
@@ -81,6 +82,9 @@ GIVEN: dict[str, tuple[list[str], object]] = {
     "max_queue_tokens": (["--max-queue-tokens", "7"], 7),
     "max_queue_delay_ms": (["--max-queue-delay-ms", "7"], 7),
     "cache_bytes": (["--cache-bytes", "0"], 0),
+    "cache_url": (["--cache-url", "redis://:key@host/1"], SecretStr("redis://:key@host/1")),
+    "cache_timeout_ms": (["--cache-timeout-ms", "7"], 7),
+    "cache_ttl_s": (["--cache-ttl-s", "7"], 7),
     "host": (["--host", "::1"], "::1"),
     "port": (["--port", "0"], 0),
     "max_client_batch_size": (["--max-client-batch-size", "7"], 7),

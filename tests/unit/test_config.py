@@ -101,6 +101,20 @@ def test_keys_never_show() -> None:
     assert "canary" not in repr(settings) + str(settings) + settings.model_dump_json()
 
 
+def test_address_of_the_shared_cache_never_shows() -> None:
+    settings = Settings.load({"cache_url": "redis://user:canary@host"}, environ={})
+    assert settings.scheduler.cache_url is not None
+    assert settings.scheduler.cache_url.get_secret_value() == "redis://user:canary@host"
+    assert "canary" not in repr(settings) + str(settings) + settings.model_dump_json()
+
+
+@pytest.mark.parametrize("url", ["http://user:canary@host", "canary", "redis:canary", ""])
+def test_address_that_no_redis_has_is_refused_without_being_quoted(url: str) -> None:
+    with pytest.raises(BadSetting, match=r"--cache-url, SHORTLIST_CACHE_URL.* redis://, rediss:// or unix://") as error:
+        Settings.load({"cache_url": url}, environ={})
+    assert "canary" not in error.value.message
+
+
 def test_every_setting_has_a_name_of_its_own_and_says_what_it_is() -> None:
     names = [name for _, name, _ in fields()]
     assert len(names) == len(set(names))

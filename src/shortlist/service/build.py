@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shortlist.config import ModelSettings, SchedulerSettings, Settings
@@ -24,6 +24,8 @@ from shortlist.scheduler.admission import Admission, AdmissionLimits
 from shortlist.scheduler.cache import ScoreCache
 from shortlist.scheduler.dispatcher import Dispatcher
 from shortlist.scheduler.queue import WorkQueue
+from shortlist.scheduler.redis import RedisStore, place_of
+from shortlist.scheduler.shared import SharedCache
 from shortlist.service.memory import MemoryPlan, memory_plan
 from shortlist.service.runtime import Runtime, Say
 from shortlist.service.stack import NO_PROMISE, Promise, Stack
@@ -53,12 +55,13 @@ def build_runtime(settings: Settings, *, say: Say) -> Runtime:
     """
     metrics = Metrics()
     _alias_pairs(settings.model)  # a malformed one is told before anything is loaded
+    shared = shared_cache(settings.scheduler, metrics)  # so is an address that is none
     stacks = []
     for text, declared in _wanted(settings.model, say):
         loaded = load(text, declared, settings.model, say=say)
         if loaded.is_native:
             say(f"{loaded.name}: {loaded.memory(settings.scheduler).summary}")
-        stacks.append(stack_for(loaded, text, declared, settings, metrics))
+        stacks.append(stack_for(loaded, text, declared, settings, metrics, shared=shared))
     _check_aliases(settings.model, stacks)
     return Runtime(stacks, settings=settings, metrics=metrics, say=say)
 
@@ -123,9 +126,30 @@ def load(text: str, declared: Task | None, settings: ModelSettings, *, say: Say)
     return Loaded(model, engine, encoder)
 
 
-def stack_for(loaded: Loaded, text: str, declared: Task | None, settings: Settings, metrics: Metrics) -> Stack:
+def shared_cache(settings: SchedulerSettings, metrics: Metrics) -> SharedCache | None:
+    """Return the cache that servers share, if the settings name one. Nothing is connected yet.
+
+    Raises:
+        BadSetting: the address is not one, or the library for it is not installed.
+    """
+    if settings.cache_url is None:
+        return None
+    url = settings.cache_url.get_secret_value()
+    store = RedisStore(url, ttl_s=settings.cache_ttl_s)
+    return SharedCache(store, timeout_s=settings.cache_timeout_ms / 1000, metrics=metrics, place=place_of(url))
+
+
+def stack_for(
+    loaded: Loaded,
+    text: str,
+    declared: Task | None,
+    settings: Settings,
+    metrics: Metrics,
+    *,
+    shared: SharedCache | None = None,
+) -> Stack:
     """Return the stack of a loaded model that was asked for as `text`."""
-    return stack_of(
+    stack = stack_of(
         loaded.engine,
         loaded.encoder,
         name=loaded.name,
@@ -135,6 +159,7 @@ def stack_for(loaded: Loaded, text: str, declared: Task | None, settings: Settin
         metrics=metrics,
         promise=loaded.promise,
     )
+    return replace(stack, shared=shared)
 
 
 def _engine_and_encoder(model: ResolvedModel, settings: ModelSettings) -> tuple[Engine, Encoder]:

@@ -13,6 +13,7 @@ from functools import partial
 
 from shortlist.config import Settings
 from shortlist.errors import Draining, EngineUnavailable, ModelRefused, NotFound
+from shortlist.scheduler.shared import SharedCache
 from shortlist.service.embed import embed
 from shortlist.service.explain import explain
 from shortlist.service.rerank import rerank
@@ -68,6 +69,11 @@ class Runtime:
         """Whether no engine is gone."""
         return self.state is not State.FAILED
 
+    @property
+    def _shared(self) -> set[SharedCache]:
+        """The caches that servers share: one for all stacks, or none."""
+        return {stack.shared for stack in self._registry.stacks if stack.shared is not None}
+
     def cards(self) -> list[ModelCard]:
         """Return what the outside may know of every model."""
         return [stack.card for stack in self._registry.stacks]
@@ -81,6 +87,8 @@ class Runtime:
         async with self._starting:
             if self.state is not State.STARTING:
                 return
+            for shared in self._shared:
+                await shared.start()
             for stack in self._registry.stacks:
                 await self._examine(stack)
             for stack in self._registry.stacks:
@@ -148,6 +156,8 @@ class Runtime:
         for stack in self._registry.stacks:
             stack.dispatcher.fail(EngineUnavailable("The server was closed before this was done."))
         await asyncio.gather(*self._loops, return_exceptions=True)
+        for shared in self._shared:
+            await shared.close()
         for stack in self._registry.stacks:
             stack.engine.close()
 

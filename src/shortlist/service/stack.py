@@ -11,6 +11,7 @@ from shortlist.errors import BadSetting, InvalidInput, NotFound
 from shortlist.scheduler.admission import Admission
 from shortlist.scheduler.cache import ScoreCache
 from shortlist.scheduler.dispatcher import Dispatcher
+from shortlist.scheduler.shared import SharedCache
 from shortlist.telemetry import Metrics
 from shortlist.text.base import Encoder
 from shortlist.types import ModelCard, Task
@@ -44,6 +45,7 @@ class Stack:
     cache: ScoreCache
     metrics: Metrics
     promise: Promise = NO_PROMISE
+    shared: SharedCache | None = None
 
     @property
     def name(self) -> str:

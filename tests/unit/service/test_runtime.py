@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from shortlist.engine.fake import FakeEngine
 from shortlist.errors import Draining, EngineUnavailable, ModelRefused, NotFound
+from shortlist.scheduler.shared import SharedCache
 from shortlist.service.runtime import Runtime, State
 from shortlist.service.stack import Promise
 from shortlist.telemetry import Metrics
@@ -113,6 +115,28 @@ async def test_closing_frees_every_engine() -> None:
         pass
     await service.close()
     assert all(engine.is_closed for engine in engines)
+
+
+class Sharing(SharedCache):
+    """A shared cache that lists what became of it."""
+
+    def __init__(self) -> None:
+        self.life: list[str] = []
+
+    async def start(self) -> None:
+        self.life.append("started")
+
+    async def close(self) -> None:
+        self.life.append("closed")
+
+
+async def test_shared_cache_starts_once_for_all_models_and_is_closed_with_them() -> None:
+    shared, metrics = Sharing(), Metrics()
+    stacks = [replace(stack(name=name, metrics=metrics), shared=shared) for name in ("one", "two")]
+    async with running(Runtime(stacks, settings=settings(), metrics=metrics)) as service:
+        assert service.is_ready
+        assert shared.life == ["started"]
+    assert shared.life == ["started", "closed"]
 
 
 # -- the self-test ------------------------------------------------------------------------------------------------------
