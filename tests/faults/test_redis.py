@@ -67,6 +67,10 @@ async def shared(url: str, *, ttl_s: int = 60, rest_s: float = 0.05) -> AsyncIte
         await cache.close()
 
 
+def state(cache: SharedCache) -> BreakerState:
+    return cache._breaker.state
+
+
 async def put(cache: SharedCache, entries: dict[bytes, Entry]) -> None:
     cache.put_many(entries)
     assert cache._writer is not None
@@ -138,14 +142,14 @@ async def test_killed_under_load_it_is_misses_without_an_error_and_comes_back(
         await asyncio.sleep(0.1)
         await asyncio.to_thread(redis.kill)
         async with asyncio.timeout(30):
-            while cache._breaker.state is BreakerState.CLOSED:  # noqa: ASYNC110 - it announces nothing
+            while state(cache) is BreakerState.CLOSED:  # noqa: ASYNC110 - it announces nothing
                 await asyncio.sleep(0.01)
         assert await cache.get_many(list(entries)) == {}
         cache.put_many(entries)
         assert cache.num_waiting == 0
         await asyncio.to_thread(redis.start)
         async with asyncio.timeout(30):
-            while cache._breaker.state is not BreakerState.CLOSED:  # noqa: ASYNC110
+            while state(cache) is not BreakerState.CLOSED:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         stop.set()
         found = [each for asked in await asyncio.gather(*asking) for each in asked]
@@ -240,20 +244,20 @@ async def test_full_redis_is_read_and_not_written(tmp_path: Path, caplog: pytest
             for number in range(2, 6):
                 await put(cache, {name(number): score(1.0)})
             assert set(await cache.get_many([name(number) for number in range(1, 6)])) == {name(1)}
-            assert cache._breaker.state is BreakerState.CLOSED
+            assert state(cache) is BreakerState.CLOSED
     [record] = [each for each in caplog.records if each.name == "shortlist"]
     assert "takes no new entries" in record.message
 
 
 def test_server_starts_and_ranks_without_the_redis_it_was_given() -> None:
     url = "redis://user:canary@127.0.0.1:1"
-    with launched("shortlist", "serve", "demo", "--no-ui", SHORTLIST_CACHE_URL=url) as server:
+    with launched("tests.support.fakeserver", SHORTLIST_CACHE_URL=url) as server:
         answer = httpx2.post(f"{server.url}/v1/rerank", json={"query": "a", "documents": ["a", "b"]})
         assert answer.status_code == httpx2.codes.OK
         metrics = httpx2.get(f"{server.url}/metrics").text
-    assert server_said(server.log(), "redis://127.0.0.1:1") == 1
-    assert "shortlist_shared_cache_up 0.0" in metrics
-    assert "canary" not in server.log() + metrics
+        assert server_said(server.log(), "redis://127.0.0.1:1") == 1
+        assert "shortlist_shared_cache_up 0.0" in metrics
+        assert "canary" not in server.log() + metrics
 
 
 def server_said(log: str, place: str) -> int:
@@ -261,6 +265,6 @@ def server_said(log: str, place: str) -> int:
 
 
 def test_server_with_a_redis_says_that_it_is_up(redis: RedisServer) -> None:
-    with launched("shortlist", "serve", "demo", "--no-ui", "--cache-url", redis.url) as server:
+    with launched("tests.support.fakeserver", "--cache-url", redis.url) as server:
         assert "shortlist_shared_cache_up 1.0" in httpx2.get(f"{server.url}/metrics").text
-    assert "shared cache" not in server.log()
+        assert "shared cache" not in server.log()

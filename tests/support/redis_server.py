@@ -41,7 +41,7 @@ class RedisServer:
         command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder)]
         command += ["--requirepass", self.password] if self.password else []
         self.process = subprocess.Popen([*command, *self.arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_until(lambda: self._answers(), START_S)
+        wait_until(self._answers, START_S)
 
     def kill(self) -> None:
         if self.process is not None:

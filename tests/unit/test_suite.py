@@ -9,7 +9,7 @@ from tests.support.lacking import not_tested
 
 def skipped(reason: str) -> pytest.TestReport:
     where = ("tests/test_a.py", 7, f"Skipped: {reason}")
-    return pytest.TestReport("test_a", ("", None, ""), {}, "skipped", where, "setup")  # type: ignore[arg-type]
+    return pytest.TestReport("test_a", ("", None, ""), {}, "skipped", where, "setup")
 
 
 def test_what_is_missing_is_said_once_with_how_many_tests_it_cost() -> None:

@@ -41,8 +41,8 @@ class RedisStore:
 
     async def read(self, names: Sequence[bytes]) -> Sequence[bytes | None]:
         """Return what is kept under each name."""
-        values: list[bytes | None] = await self._client.mget([PREFIX + name for name in names])
-        return values
+        values = await self._client.mget([PREFIX + name for name in names])
+        return [value if isinstance(value, bytes) else None for value in values]
 
     async def write(self, values: Mapping[bytes, bytes]) -> int:
         """Keep these until they expire; return how many were refused (a full or read-only Redis says so one by one)."""
@@ -83,8 +83,9 @@ def _client(url: str) -> Redis:
             retry=Retry(NoBackoff(), 0),
             protocol=2,
         )
+        pool.connection_class(**pool.connection_kwargs)  # connects to nothing, but refuses options that it does not know
     except (ValueError, TypeError):
         raise BadSetting(
-            "The setting cache_url (--cache-url) is not an address of a Redis: write redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]."
+            "The setting cache_url (--cache-url) is no address of a Redis: write redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]."
         ) from None
     return Redis.from_pool(pool)

@@ -62,9 +62,7 @@ class SharedCache:
         breaker: When to leave the store alone.
     """
 
-    def __init__(
-        self, store: Store, *, timeout_s: float, metrics: Metrics, place: str, breaker: Breaker | None = None
-    ) -> None:
+    def __init__(self, store: Store, *, timeout_s: float, metrics: Metrics, place: str, breaker: Breaker | None = None) -> None:
         self._store = store
         self._timeout_s = timeout_s
         self._metrics = metrics
