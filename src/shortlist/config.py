@@ -9,6 +9,7 @@ the only place where defaults live.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -45,7 +46,28 @@ def _split(value: object) -> object:
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
-Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(_split)]
+
+
+def _keys(value: object) -> object:
+    """Refuse a list of keys that is given but empty: a variable that was not filled in must not open the server to all."""
+    keys = _split(value)
+    if keys == [] or (isinstance(keys, list | tuple) and "" in keys):
+        raise PydanticCustomError("empty_key", "a key is empty; leave the setting out to let everybody in")
+    return keys
+
+
+Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(_keys)]
+
+ORIGIN = re.compile(r"\*|https?://[^/\s,]+")
+
+
+def _origin(text: str) -> str:
+    if not ORIGIN.fullmatch(text):
+        raise PydanticCustomError("origin", "an origin is written https://HOST or https://HOST:PORT, without a path; * is all")
+    return text
+
+
+Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(_split)]
 
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
@@ -130,6 +152,20 @@ class ServerSettings(_Group):
     api_key: Secrets = Field(
         default=(), description="Keys that callers must send; several may be valid at once. None: open to all."
     )
+    api_key_file: Path | None = Field(
+        default=None, description="File with one more key on every line (# begins a comment); read again when it changes."
+    )
+    max_requests_per_minute: Positive | None = Field(
+        default=None, description="Requests of one caller (a key, or an address without keys) in a minute; the next gets 429."
+    )
+    max_concurrent_requests_per_caller: Positive | None = Field(
+        default=None, description="Requests of one caller at once; the next one gets 429."
+    )
+    cors_origin: Origins = Field(
+        default=(), description="Origins whose pages may call the server from a browser, as https://HOST; * for all."
+    )
+    tls_cert: Path | None = Field(default=None, description="Certificate chain (PEM) to serve HTTPS with; needs tls_key.")
+    tls_key: Path | None = Field(default=None, description="Private key (PEM) of that certificate, not encrypted.")
     max_client_batch_size: Positive = Field(default=2048, description="Documents or texts in one request.")
     max_body_bytes: Positive = Field(default=64 * MIB, description="Size of one request's body.")
     body_timeout_s: Seconds = Field(default=30.0, description="Seconds in which a body must have arrived.")
@@ -179,6 +215,12 @@ class Settings(_Group):
             return cls.model_validate(groups)
         except ValidationError as error:
             raise _bad_setting(error) from None
+
+    @model_validator(mode="after")
+    def _certificate_has_its_key(self) -> Self:
+        if (self.server.tls_cert is None) != (self.server.tls_key is None):
+            raise BadSetting("tls_cert (--tls-cert) and tls_key (--tls-key) belong together; give both, or neither.")
+        return self
 
     @model_validator(mode="after")
     def _one_document_fits_into_a_step(self) -> Self:

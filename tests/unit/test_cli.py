@@ -89,6 +89,12 @@ GIVEN: dict[str, tuple[list[str], object]] = {
     "cache_ttl_s": (["--cache-ttl-s", "7"], 7),
     "host": (["--host", "::1"], "::1"),
     "port": (["--port", "0"], 0),
+    "api_key_file": (["--api-key-file", "keys.txt"], Path("keys.txt")),
+    "max_requests_per_minute": (["--max-requests-per-minute", "7"], 7),
+    "max_concurrent_requests_per_caller": (["--max-concurrent-requests-per-caller", "7"], 7),
+    "cors_origin": (["--cors-origin", "https://a.example", "--cors-origin", "*"], ("https://a.example", "*")),
+    "tls_cert": (["--tls-cert", "a.pem", "--tls-key", "b.pem"], Path("a.pem")),
+    "tls_key": (["--tls-key", "b.pem", "--tls-cert", "a.pem"], Path("b.pem")),
     "max_client_batch_size": (["--max-client-batch-size", "7"], 7),
     "max_body_bytes": (["--max-body-bytes", "7"], 7),
     "body_timeout_s": (["--body-timeout-s", "0.5"], 0.5),
@@ -101,6 +107,10 @@ GIVEN: dict[str, tuple[list[str], object]] = {
     "log_level": (["--log-level", "debug"], "debug"),
     "log_format": (["--log-format", "json"], "json"),
 }
+
+
+TOGETHER = {"tls_cert", "tls_key"}
+"""Settings that are refused without each other."""
 
 
 @pytest.mark.parametrize("name", [name for _, name, _ in fields() if name != "api_key"])
@@ -117,7 +127,7 @@ def test_every_setting_is_a_flag(run: Run, started: Started, command: str, name:
         for group, each, _ in fields()
         if getattr(getattr(settings, group), each) != getattr(getattr(Settings(), group), each)
     }
-    assert changed == {name}
+    assert changed == (TOGETHER if name in TOGETHER else {name})
 
 
 def test_keys_are_flags_that_do_not_show(run: Run, started: Started) -> None:

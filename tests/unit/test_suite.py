@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from tests.support.lacking import not_tested
@@ -23,3 +27,21 @@ def test_what_is_missing_is_said_once_with_how_many_tests_it_cost() -> None:
 def test_other_reasons_to_skip_are_nobodys_lack() -> None:
     assert list(not_tested([skipped("needs a CUDA device")])) == []
     assert list(not_tested([])) == []
+
+
+def test_it_is_said_in_the_last_lines_of_a_run() -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "tests/faults/test_redis.py",
+        "-k",
+        "full or expired",
+    ]
+    environ = {**os.environ, "PATH": "/nowhere", "PYTHONPATH": os.pathsep.join(sys.path)}  # noqa: TID251
+    environ.pop("PYTEST_XDIST_WORKER", None)
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=100, check=False)
+    assert "not tested here: redis-server is not installed (2 skipped)" in done.stdout.splitlines()[-3:], done.stdout

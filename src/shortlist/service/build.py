@@ -160,12 +160,8 @@ def stack_for(
         metrics=metrics,
         promise=loaded.promise,
     )
-<<<<<<< ours
     restart = loaded.engine.restart if isinstance(loaded.engine, RestartableEngine) else None
     return replace(stack, shared=shared, restart=restart)
-=======
-    return replace(stack, shared=shared)
->>>>>>> theirs
 
 
 def _engine_and_encoder(model: ResolvedModel, settings: ModelSettings) -> tuple[Engine, Encoder]:
