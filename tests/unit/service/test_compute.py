@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -21,6 +21,7 @@ from shortlist.errors import (
     ServiceError,
 )
 from shortlist.scheduler.cache import Entry
+from shortlist.scheduler.shared import SharedCache
 from shortlist.service.compute import Computed, Request, compute
 from shortlist.service.stack import Stack
 from shortlist.types import Batch, Encoded, Priority, Task, Terms, TextHead, TextPrompt, Timing
@@ -496,3 +497,68 @@ async def test_late_part_is_not_remembered_as_late() -> None:
         first = await compute(one, request(*texts, timeout_s=0.08, is_partial=True))
         assert DeadlineExceeded in values(first)
         assert values(await compute(one, request(*texts))) == [score(text) for text in texts]
+
+
+# -- what other servers computed ----------------------------------------------------------------------------------------
+
+
+class Shelf:
+    """A store of the shared cache, in this process; on request, sick."""
+
+    def __init__(self) -> None:
+        self.kept: dict[bytes, bytes] = {}
+        self.is_sick = False
+
+    async def read(self, names: Sequence[bytes]) -> Sequence[bytes | None]:
+        if self.is_sick:
+            raise ConnectionError
+        return [self.kept.get(name) for name in names]
+
+    async def write(self, values: Mapping[bytes, bytes]) -> int:
+        self.kept.update(values)
+        return 0
+
+    async def close(self) -> None:
+        pass
+
+
+def sharing(one: Stack, shelf: Shelf) -> SharedCache:
+    shared = SharedCache(shelf, timeout_s=1.0, metrics=one.metrics, place="shelf")
+    object.__setattr__(one, "shared", shared)
+    return shared
+
+
+async def test_what_another_server_computed_is_not_computed_again() -> None:
+    shelf, engine = Shelf(), FakeEngine()
+    async with running() as one:
+        shared = sharing(one, shelf)
+        await compute(one, request("red fox", "cat"))
+        await shared.close()
+    async with running(engine) as other:
+        sharing(other, shelf)
+        found = await compute(other, request("cat", "dog", "red fox"))
+        assert values(found) == [score("cat"), score("dog"), score("red fox")]
+        assert found.usage.num_cached == 2
+        assert [len(batch.items) for batch in engine.batches] == [1]
+        shelf.is_sick = True
+        assert (await compute(other, request("cat"))).usage.num_cached == 1, "what was read once is remembered here"
+
+
+async def test_sick_shared_cache_is_a_miss() -> None:
+    shelf = Shelf()
+    shelf.is_sick = True
+    async with running() as one:
+        sharing(one, shelf)
+        assert values(await compute(one, request("red fox"))) == [score("red fox")]
+
+
+async def test_other_model_finds_nothing_of_this_one_there() -> None:
+    shelf, engine = Shelf(), OtherEngine()
+    async with running() as one:
+        shared = sharing(one, shelf)
+        await compute(one, request("red fox"))
+        await shared.close()
+    assert shelf.kept
+    async with running(engine) as other:
+        sharing(other, shelf)
+        assert (await compute(other, request("red fox"))).usage.num_cached == 0
