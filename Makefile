@@ -7,7 +7,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 INPUTS := pyproject.toml constraints.txt scripts/environment hatch_build.py src/shortlist/engine/native/cpu/kernels.c
 
-.PHONY: help demo test check format bench clean
+.PHONY: help demo test check format bench soak scorecard clean
 
 help:  ## Show what can be made.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -30,6 +30,12 @@ format: .venv/.dev  ## Put the code into its one format.
 
 bench: .venv/.dev  ## Compare engines on this machine, and write docs/benchmarks.md. Takes an hour and a quiet machine.
 	@benchmarks/compare $(BENCH_ARGS)
+
+soak: .venv/.dev  ## Twenty minutes of mixed traffic, hang-ups and errors included: memory, files and tasks must stay flat.
+	@SOAK_SECONDS=1200 $(BIN)/python -m pytest tests/soak -s $(PYTEST_ARGS)
+
+scorecard: .venv/.dev  ## Run the tests, and write what they say of reliability into docs/reliability.md.
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --scorecard docs/reliability.md $(PYTEST_ARGS)
 
 clean:  ## Remove the environment and every cache.
 	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist

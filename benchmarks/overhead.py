@@ -47,6 +47,7 @@ class Server:
     name: str
     port: int
     path: str
+    pid: int
 
     def bodies(self, requests: Sequence[Request]) -> list[bytes]:
         """Return the requests in this server's words."""
@@ -69,7 +70,7 @@ def running(name: str, command: Sequence[str], port: int, path: str, environment
             if process.poll() is not None or time.monotonic() > deadline:
                 raise SystemExit(f"{name} did not start; see {log.name}")
             time.sleep(0.5)
-        yield Server(name, port, path)
+        yield Server(name, port, path, process.pid)
     finally:
         process.send_signal(signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):

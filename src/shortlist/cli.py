@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
+from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from rich.console import Console
 from rich.text import Text
@@ -27,6 +28,7 @@ from shortlist.bench.loads import DEFAULT_LOADS, Load
 from shortlist.bench.order import MAX_RMS, REPEATS, Bounds, Order, ours, reference_among
 from shortlist.config import Settings, fields
 from shortlist.errors import ServiceError
+from shortlist.logs import standard_error
 from shortlist.types import Task
 
 EXIT_CANNOT_START = 3
@@ -180,7 +182,7 @@ def _run(start: Callable[[], int]) -> None:
     try:
         code = start()
     except ServiceError as error:
-        Console(stderr=True, soft_wrap=True).print(Text.assemble(("error:", "bold red"), f" {error.message}"))
+        Console(file=standard_error(), soft_wrap=True).print(Text.assemble(("error:", "bold red"), f" {error.message}"))
         code = EXIT_CANNOT_START
     raise typer.Exit(code)
 
@@ -226,7 +228,10 @@ def _flag_type(annotation: object) -> Any:
         return list[str]
     if get_origin(annotation) is Literal or annotation in {bool, int, float, str}:
         return annotation
-    return next(arg for arg in get_args(annotation) if arg is not type(None))
+    kind = next(arg for arg in get_args(annotation) if arg is not type(None))
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    return str if kind is SecretStr else kind
 
 
 def _shown(default: object) -> str | Literal[False]:

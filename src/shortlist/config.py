@@ -9,13 +9,24 @@ the only place where defaults live.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 
 from shortlist.errors import BadSetting
 
@@ -35,7 +46,40 @@ def _split(value: object) -> object:
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
-Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(_split)]
+
+
+def _keys(value: object) -> object:
+    """Refuse a list of keys that is given but empty: a variable that was not filled in must not open the server to all."""
+    keys = _split(value)
+    if keys == [] or (isinstance(keys, list | tuple) and "" in keys):
+        raise PydanticCustomError("empty_key", "a key is empty; leave the setting out to let everybody in")
+    return keys
+
+
+Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(_keys)]
+
+ORIGIN = re.compile(r"\*|https?://[^/\s,]+")
+
+
+def _origin(text: str) -> str:
+    if not ORIGIN.fullmatch(text):
+        raise PydanticCustomError("origin", "an origin is written https://HOST or https://HOST:PORT, without a path; * is all")
+    return text
+
+
+Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(_split)]
+
+REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+
+
+def _redis_url(url: SecretStr) -> SecretStr:
+    if not url.get_secret_value().startswith(REDIS_SCHEMES):
+        raise PydanticCustomError("redis_url", "it must begin with redis://, rediss:// or unix://")
+    return url
+
+
+RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
+"""Secret as a whole: it may hold a password."""
 
 
 class _Group(BaseModel):
@@ -71,6 +115,9 @@ class ModelSettings(_Group):
         default="strict",
         description="Test every model before it is ready: strict refuses one that fails, warn serves it and says so.",
     )
+    restart_engine: bool = Field(
+        default=False, description="Load an engine anew when it is gone, instead of ending the process for its supervisor."
+    )
     random_weights: bool = Field(
         default=False, description="The weights are random, for tests and benchmarks: do not test what they mean."
     )
@@ -83,8 +130,18 @@ class SchedulerSettings(_Group):
     max_batch_items: Positive = Field(default=1024, description="Documents or texts in one step.")
     max_concurrent_requests: Positive = Field(default=512, description="Requests inside at once; the next one gets 429.")
     max_queue_tokens: Positive = Field(default=4_000_000, description="Tokens that may wait; a request beyond that gets 429.")
+    max_queue_bytes: Positive = Field(
+        default=2048 * MIB, description="Memory for the texts of all requests inside; a request beyond that gets 429."
+    )
     max_queue_delay_ms: Positive = Field(default=30_000, description="Longest predicted wait; a request beyond that gets 429.")
     cache_bytes: int = Field(default=64 * MIB, ge=0, description="Memory for remembered scores and vectors; 0 turns it off.")
+    cache_url: RedisUrl | None = Field(
+        default=None, description="A Redis that servers share scores and vectors through: redis://, rediss:// or unix://."
+    )
+    cache_timeout_ms: Positive = Field(
+        default=50, description="Longest wait for the shared cache; after that, what it was asked for is computed."
+    )
+    cache_ttl_s: Positive = Field(default=86_400, description="Seconds after which the shared cache forgets an entry.")
 
 
 class ServerSettings(_Group):
@@ -95,6 +152,20 @@ class ServerSettings(_Group):
     api_key: Secrets = Field(
         default=(), description="Keys that callers must send; several may be valid at once. None: open to all."
     )
+    api_key_file: Path | None = Field(
+        default=None, description="File with one more key on every line (# begins a comment); read again when it changes."
+    )
+    max_requests_per_minute: Positive | None = Field(
+        default=None, description="Requests of one caller (a key, or an address without keys) in a minute; the next gets 429."
+    )
+    max_concurrent_requests_per_caller: Positive | None = Field(
+        default=None, description="Requests of one caller at once; the next one gets 429."
+    )
+    cors_origin: Origins = Field(
+        default=(), description="Origins whose pages may call the server from a browser, as https://HOST; * for all."
+    )
+    tls_cert: Path | None = Field(default=None, description="Certificate chain (PEM) to serve HTTPS with; needs tls_key.")
+    tls_key: Path | None = Field(default=None, description="Private key (PEM) of that certificate, not encrypted.")
     max_client_batch_size: Positive = Field(default=2048, description="Documents or texts in one request.")
     max_body_bytes: Positive = Field(default=64 * MIB, description="Size of one request's body.")
     body_timeout_s: Seconds = Field(default=30.0, description="Seconds in which a body must have arrived.")
@@ -144,6 +215,12 @@ class Settings(_Group):
             return cls.model_validate(groups)
         except ValidationError as error:
             raise _bad_setting(error) from None
+
+    @model_validator(mode="after")
+    def _certificate_has_its_key(self) -> Self:
+        if (self.server.tls_cert is None) != (self.server.tls_key is None):
+            raise BadSetting("tls_cert (--tls-cert) and tls_key (--tls-key) belong together; give both, or neither.")
+        return self
 
     @model_validator(mode="after")
     def _one_document_fits_into_a_step(self) -> Self:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from shortlist.client import AsyncClient, Ranking
 from shortlist.errors import ServiceError
+from shortlist.logs import standard_error
 
 QUERY = "how do I read a json file in python"
 DOCUMENTS = (
@@ -23,7 +24,7 @@ DOCUMENTS = (
 
 async def show(url: str, *, api_key: str | None = None) -> None:
     """Rank a few documents on the server at `url` and print the table, or why there is none."""
-    console = Console(stderr=True)
+    console = Console(file=standard_error())
     try:
         # A transport of our own, because the usual one would ask a proxy of the environment for this machine's own port.
         async with AsyncClient(url, api_key=api_key, transport=httpx2.AsyncHTTPTransport()) as client:

@@ -12,6 +12,7 @@ import contextlib
 import errno
 import signal
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 
@@ -22,11 +23,12 @@ from rich.markup import escape
 
 from shortlist import ui
 from shortlist.api.app import PAGE_PATH, create_app
+from shortlist.api.keys import Keys
 from shortlist.config import ServerSettings, Settings
 from shortlist.errors import BadSetting
+from shortlist.logs import configure_logging, standard_error
 from shortlist.service.build import build_runtime
 from shortlist.service.runtime import Runtime
-from shortlist.telemetry import configure_logging
 
 EXIT_STOPPED = 0
 EXIT_ENGINE_DIED = 1
@@ -42,14 +44,16 @@ def run(settings: Settings, *, when_ready: WhenReady | None = None) -> int:
         SetupError: it cannot start as asked.
     """
     configure_logging(level=settings.server.log_level, style=settings.server.log_format)
-    console = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+    console = Console(file=standard_error(), highlight=False, soft_wrap=True, emoji=False)
+    check_tls(settings.server)
+    Keys.of(settings.server)  # the app reads them again; a file that is wrong is told before gigabytes are loaded
     with bind(settings.server) as listener:
         runtime = build_runtime(settings, say=partial(console.print, markup=False))
         app = create_app(runtime)
         if settings.server.ui and ui.is_available():
             ui.mount_page(app, path=PAGE_PATH)
             app.state.has_page = True
-        url = _url(settings.server.host, listener.getsockname()[1])
+        url = _url(settings.server.host, listener.getsockname()[1], is_tls=settings.server.tls_cert is not None)
         return asyncio.run(_live(app, runtime, listener, lambda: _ready(console, app, runtime, url, when_ready)))
 
 
@@ -71,6 +75,29 @@ def bind(settings: ServerSettings) -> socket.socket:
             raise BadSetting(_why_not_bound(settings, error)) from None
         on_failure.pop_all()
     return listener
+
+
+def check_tls(settings: ServerSettings) -> None:
+    """Read certificate and key, if there are any, before anything else is done.
+
+    Raises:
+        BadSetting: one of them cannot be read, or they do not fit.
+    """
+    if settings.tls_cert is None or settings.tls_key is None:
+        return
+    for name, path in (("tls-cert", settings.tls_cert), ("tls-key", settings.tls_key)):
+        try:
+            path.read_bytes()
+        except OSError as error:
+            raise BadSetting(f"The file {path} (--{name}) cannot be read: {error.strerror}.") from None
+    try:
+        # Without a password to try, an encrypted key would stop and ask for one.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.tls_cert, settings.tls_key, password="")
+    except ssl.SSLError:
+        raise BadSetting(
+            f"The certificate {settings.tls_cert} (--tls-cert) and the key {settings.tls_key} (--tls-key) do not fit: both "
+            "must be PEM, and the key must be this certificate's and not encrypted."
+        ) from None
 
 
 def _listen(settings: ServerSettings, listener: socket.socket) -> None:
@@ -102,12 +129,15 @@ async def _live(app: FastAPI, runtime: Runtime, listener: socket.socket, ready: 
 
 
 async def _serve(app: FastAPI, runtime: Runtime, listener: socket.socket, ready: Callable[[], Awaitable[None]]) -> int:
+    settings = runtime.settings.server
     config = uvicorn.Config(
         app,
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=int(runtime.settings.server.drain_timeout_s),
+        timeout_graceful_shutdown=int(settings.drain_timeout_s),
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
     )
     server = _Server(config)
     async with asyncio.TaskGroup() as tasks:
@@ -170,6 +200,7 @@ async def _ready(console: Console, app: FastAPI, runtime: Runtime, url: str, whe
     console.print("       stop  Ctrl-C")
 
 
-def _url(host: str, port: int) -> str:
+def _url(host: str, port: int, *, is_tls: bool = False) -> str:
     shown = "localhost" if host in {"", "0.0.0.0", "::"} else host  # noqa: S104 - compared, not bound
-    return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+    place = f"[{shown}]:{port}" if ":" in shown else f"{shown}:{port}"
+    return f"{'https' if is_tls else 'http'}://{place}"

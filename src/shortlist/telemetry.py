@@ -1,24 +1,20 @@
-"""What can be seen from outside: log lines and Prometheus metrics.
+"""What can be counted from outside: Prometheus metrics; and the logger that every room writes to.
 
-Log lines and labels carry names, counts, sizes and times; never a query, a document, an instruction or a key.
+Log lines and labels carry names, counts, sizes and times; never a query, a document, an instruction or a key. How lines look
+and where they go is known to `logs`.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import sys
-from datetime import UTC, datetime
-from typing import Literal, TextIO
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 logger = logging.getLogger("shortlist")
 
 LATENCY_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+LAG_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 POWERS_OF_TWO = tuple(float(2**n) for n in range(18))
-
-_RESERVED = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 
 class Metrics:
@@ -54,10 +50,28 @@ class Metrics:
         self.failed = self._counter("failed_documents", "Documents and texts that failed alone.", "model", "error")
         self.cache_hits = self._counter("cache_hits", "Scores and vectors that were remembered.", "model")
         self.cache_misses = self._counter("cache_misses", "Scores and vectors that had to be computed.", "model")
+        self.coalesced = self._counter(
+            "coalesced", "Scores and vectors that another request was computing already, and that were waited for.", "model"
+        )
+        self.engine_restarts = self._counter("engine_restarts", "Engines that were gone and loaded anew.", "model")
+        self.shared_cache_hits = self._counter("shared_cache_hits", "Scores and vectors that the shared cache had.")
+        self.shared_cache_misses = self._counter("shared_cache_misses", "Scores and vectors that it was asked for in vain.")
+        self.shared_cache_failures = self._counter(
+            "shared_cache_failures", "Operations of the shared cache that failed or took too long.", "operation"
+        )
+        self.shared_cache_dropped = self._counter("shared_cache_dropped", "Scores and vectors that it did not take.")
+        self.shared_cache_duration = self._histogram(
+            "shared_cache_duration_seconds", "One round trip to the shared cache.", LATENCY_BUCKETS_S, "operation"
+        )
+        self.shared_cache_up = self._gauge("shared_cache_up", "1 while the shared cache answers.")
         self.queue_items = self._gauge("queue_items", "Documents and texts that wait.", "model")
         self.queue_tokens = self._gauge("queue_tokens", "Tokens that wait.", "model")
         self.cache_bytes = self._gauge("cache_bytes", "Memory held by remembered scores and vectors.", "model")
         self.running_requests = self._gauge("running_requests", "Requests inside.")
+        self.tasks = self._gauge("tasks", "Tasks of the event loop.")
+        self.loop_lag = self._histogram(
+            "event_loop_lag_seconds", "How much later than asked for the event loop came back.", LAG_BUCKETS_S
+        )
         self.ready = self._gauge("ready", "1 when every model takes requests.")
         self.model_info = self._gauge("model_info", "1 for every served model.", "model", "device", "dtype", "fingerprint")
 
@@ -69,45 +83,3 @@ class Metrics:
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
         return Histogram(f"shortlist_{name}", text, labels, buckets=buckets, registry=self.registry)
-
-
-class TextFormatter(logging.Formatter):
-    """`12:00:01 INFO  shortlist: message key=value`, for people."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return one line, and the traceback if there is one."""
-        clock = datetime.fromtimestamp(record.created, tz=UTC).astimezone().strftime("%H:%M:%S")
-        extra = "".join(f" {key}={value}" for key, value in _extra(record).items())
-        line = f"{clock} {record.levelname:<7} {record.getMessage()}{extra}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
-
-
-class JsonFormatter(logging.Formatter):
-    """One JSON object a line, for machines."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return one line."""
-        fields: dict[str, object] = {
-            "time": datetime.fromtimestamp(record.created, tz=UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-            **_extra(record),
-        }
-        if record.exc_info:
-            fields["exception"] = self.formatException(record.exc_info)
-        return json.dumps(fields, ensure_ascii=False, default=str)
-
-
-def configure_logging(*, level: str, style: Literal["text", "json"], stream: TextIO | None = None) -> None:
-    """Send every log line of this process to `stream` (standard error if None), in one style."""
-    handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(logging.WARNING)
-    logger.setLevel(level.upper())
-
-
-def _extra(record: logging.LogRecord) -> dict[str, object]:
-    return {key: value for key, value in vars(record).items() if key not in _RESERVED}

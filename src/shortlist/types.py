@@ -36,7 +36,33 @@ class Overflow(StrEnum):
     """The request is refused."""
 
 
+class Priority(StrEnum):
+    """How urgent a request is, beside others."""
+
+    INTERACTIVE = "interactive"
+    """Somebody waits for it."""
+    BATCH = "batch"
+    """It takes what the interactive ones leave, and a small share when they leave nothing."""
+
+
 # -- what a caller asks for ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """How a request is to be served, whatever it asks for.
+
+    Attributes:
+        caller: Who asks, as a short name that gives nothing away; callers share the engine fairly.
+        priority: How urgent it is.
+        timeout_s: Seconds the caller is willing to wait; None means the server's own limits apply.
+        is_partial: Whether what is done when the time is up is an answer, the rest being marked as failed.
+    """
+
+    caller: str = ""
+    priority: Priority = Priority.INTERACTIVE
+    timeout_s: float | None = None
+    is_partial: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +79,7 @@ class RerankTask:
         on_overflow: What becomes of a document that is too long.
         max_tokens_per_doc: Read this many tokens of a document at most (of each of its windows); None means all that fit.
         with_totals: Whether to count all tokens of documents that were not read to their end.
-        timeout_s: Seconds the caller is willing to wait; None means the server's own limits apply.
+        terms: How it is to be served.
     """
 
     query: str
@@ -65,7 +91,7 @@ class RerankTask:
     on_overflow: Overflow = Overflow.TRUNCATE
     max_tokens_per_doc: int | None = None
     with_totals: bool = False
-    timeout_s: float | None = None
+    terms: Terms = Terms()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +106,7 @@ class EmbedTask:
         preset: The name of an instruction that the server knows; setting it implies `is_query`.
         dimensions: Cut vectors to this many leading dimensions and normalise again; None means the model's own width.
         truncate: Whether a text that is too long may be cut; otherwise it is an error.
-        timeout_s: Seconds the caller is willing to wait.
+        terms: How it is to be served.
     """
 
     texts: tuple[str, ...]
@@ -90,7 +116,7 @@ class EmbedTask:
     preset: str | None = None
     dimensions: int | None = None
     truncate: bool = True
-    timeout_s: float | None = None
+    terms: Terms = Terms()
 
 
 # -- what an engine reads -----------------------------------------------------------------------------------------------

@@ -242,6 +242,50 @@ async def test_deadline_is_a_504() -> None:
     assert response.status_code == 504
 
 
+@pytest.mark.parametrize("path", ["/v1/rerank", "/v1/embeddings"])
+async def test_deadline_in_a_header_is_a_504_whatever_the_dialect(path: str) -> None:
+    body = ASK if path == "/v1/rerank" else {"input": "a"}
+    async with http(runtime(FakeEngine(step_s=1))) as client:
+        response = await client.post(path, json=body, headers={"X-Request-Timeout-Ms": "20"})
+    assert response.status_code == 504
+
+
+async def test_what_was_scored_in_time_is_an_answer_when_asked_for() -> None:
+    documents = [f"fox number {number}" for number in range(8)]
+    body = {"query": "fox", "documents": documents, "timeout_ms": 120, "partial": True, "return_documents": False}
+    engine = FakeEngine(step_s=0.05)
+    answer = (await post(body, engine=engine, max_batch_tokens=9, max_model_len=9)).json()
+    scored = [result["index"] for result in answer["results"]]
+    late = [each["index"] for each in answer["failed_documents"]]
+    assert scored
+    assert late
+    assert sorted(scored + late) == list(range(8))
+    assert all("deadline" in each["message"] for each in answer["failed_documents"])
+
+
+async def test_nothing_scored_in_time_is_a_504_all_the_same() -> None:
+    response = await post({**ASK, "timeout_ms": 20, "partial": True}, engine=FakeEngine(step_s=1))
+    assert response.status_code == 504
+
+
+@pytest.mark.parametrize(("name", "value"), [("X-Request-Timeout-Ms", "soon"), ("X-Request-Priority", "urgent")])
+async def test_header_that_cannot_be_read_is_a_400_that_names_it(name: str, value: str) -> None:
+    async with http(runtime()) as client:
+        response = await client.post("/v1/rerank", json=ASK, headers={name: value})
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == name
+    assert value not in response.text
+
+
+async def test_batch_request_is_answered_like_any_other() -> None:
+    async with http(runtime()) as client:
+        urgent, patient = [
+            await client.post("/v1/rerank", json=ASK, headers={"X-Request-Priority": priority})
+            for priority in ("interactive", "batch")
+        ]
+    assert urgent.json()["results"] == patient.json()["results"]
+
+
 async def test_dead_engine_is_a_503_everywhere() -> None:
     def fault(_: Batch) -> None:
         raise EngineUnavailable("it died")

@@ -44,7 +44,7 @@ def status(answer: bytes) -> int:
 
 def idle(service: Runtime) -> bool:
     admission = service._registry.stacks[0].admission
-    return admission.num_requests == admission.num_tokens == service.num_running == 0
+    return admission.load.num_requests == admission.load.num_tokens == service.num_running == 0
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from hypothesis import settings as hypothesis_settings
@@ -11,21 +12,28 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from shortlist.errors import Overloaded
 from shortlist.scheduler import batcher
 from shortlist.scheduler.admission import Admission, AdmissionLimits, Permit
+from shortlist.scheduler.fairness import EVERYBODY, Flow
 from shortlist.scheduler.queue import WorkQueue
-from shortlist.types import Task, TextHead, TextPrompt
+from shortlist.types import Priority, Task, TextHead, TextPrompt
 
-MAX_ITEMS, MAX_TOKENS, BATCH_TOKENS, BATCH_ITEMS = 12, 120, 40, 6
+BATCH_TOKENS, BATCH_ITEMS = 40, 6
+
+FLOWS = [Flow(caller, priority) for caller in ("ann", "bob", "cem") for priority in Priority]
 
 
 class SchedulerMachine(RuleBasedStateMachine):
-    """Jobs are put, taken, cancelled and expire, in any order; `waiting` says what must still be there."""
+    """Jobs are put, taken, cancelled and expire, in any order; `waiting` says what must still be there, oldest job first."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.queue = WorkQueue(max_items=MAX_ITEMS, max_tokens=MAX_TOKENS)
+        self.queue = WorkQueue()
         self.waiting: dict[int, list[int]] = {}
         self.sizes: dict[int, list[int]] = {}
+        self.flows: dict[int, Flow] = {}
         self.deadlines: dict[int, float | None] = {}
+        self.unserved: Counter[Flow] = Counter()
+        self.patience: dict[int, int] = {}
+        self.overtaken: dict[int, Counter[Flow]] = {}
         self.num_submitted = self.num_done = self.num_gone = 0
         self.now_s = 0.0
         self.next_id = 0
@@ -33,45 +41,40 @@ class SchedulerMachine(RuleBasedStateMachine):
     @rule(
         sizes=st.lists(st.integers(1, 50), min_size=1, max_size=8),
         head=st.integers(0, 20),
+        flow=st.sampled_from(FLOWS),
         patience_s=st.none() | st.floats(0.0, 5.0),
         task=st.sampled_from(Task),
     )
-    def put(self, sizes: list[int], head: int, patience_s: float | None, task: Task) -> None:
+    def put(self, sizes: list[int], head: int, flow: Flow, patience_s: float | None, task: Task) -> None:
         prompts: list[Any] = [TextPrompt(shared, "", size) for shared in [TextHead("", head)] for size in sizes]
-        has_room = self._num_waiting + len(sizes) <= MAX_ITEMS and self._tokens_waiting + sum(sizes) <= MAX_TOKENS
         job_id, self.next_id = self.next_id, self.next_id + 1
         deadline_s = None if patience_s is None else self.now_s + patience_s
-        try:
-            self.queue.put(job_id, task, prompts, deadline_s=deadline_s)
-        except Overloaded:
-            assert not has_room
-            return
-        assert has_room or not self.waiting
+        self.queue.put(job_id, task, prompts, flow=flow, deadline_s=deadline_s)
         self.num_submitted += len(sizes)
         self.waiting[job_id], self.sizes[job_id] = list(range(len(sizes))), sizes
-        self.deadlines[job_id] = deadline_s
+        self.flows[job_id], self.deadlines[job_id] = flow, deadline_s
+        self.unserved[flow] += sum(sizes)
+        # What a flow still has coming is what each other flow may be given before the last of it is done.
+        self.patience[job_id] = flow.cost_factor * self.unserved[flow]
+        self.overtaken[job_id] = Counter()
 
     @rule()
     def take(self) -> None:
-        front = next(iter(self.waiting), None)
         batch = batcher.form(self.queue, max_tokens=BATCH_TOKENS, max_items=BATCH_ITEMS)
         if batch is None:
-            assert front is None, "work waits, and nobody does it"
+            assert not self.waiting, "work waits, and nobody does it"
             return
-        assert batch.items[0].job_id == front, "somebody was overtaken"
         assert len(batch.items) == 1 or batch.num_tokens <= BATCH_TOKENS
         assert len(batch.items) <= BATCH_ITEMS
         for item in batch.items:
-            assert self.waiting[item.job_id].pop(0) == item.index, "out of order, or taken twice"
-            self.num_done += 1
-            if not self.waiting[item.job_id]:
-                del self.waiting[item.job_id]
+            self._taken(item.job_id, item.index)
 
     @precondition(lambda self: self.waiting)
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
         job_id = data.draw(st.sampled_from(sorted(self.waiting)))
         assert self.queue.cancel(job_id) == len(self.waiting[job_id])
+        self.num_gone += len(self.waiting[job_id])
         self._gone(job_id)
 
     @rule(passed_s=st.floats(0.0, 3.0))
@@ -80,24 +83,34 @@ class SchedulerMachine(RuleBasedStateMachine):
         late = [job for job in self.waiting if (deadline := self.deadlines[job]) is not None and deadline <= self.now_s]
         assert self.queue.expire(self.now_s) == late
         for job_id in late:
+            self.num_gone += len(self.waiting[job_id])
             self._gone(job_id)
 
     @invariant()
     def everything_is_accounted_for(self) -> None:
-        assert self.queue.num_items == self._num_waiting
-        assert self.queue.num_tokens == self._tokens_waiting
-        assert self.num_submitted == self.num_done + self.num_gone + self._num_waiting
+        assert self.queue.num_items == sum(map(len, self.waiting.values()))
+        assert self.queue.num_tokens == sum(self.sizes[job_id][at] for job_id, rest in self.waiting.items() for at in rest)
+        assert self.num_submitted == self.num_done + self.num_gone + self.queue.num_items
+        assert self.queue.flows == {self.flows[job_id] for job_id in self.waiting}, "a flow that went away is remembered"
 
-    @property
-    def _num_waiting(self) -> int:
-        return sum(map(len, self.waiting.values()))
-
-    @property
-    def _tokens_waiting(self) -> int:
-        return sum(self.sizes[job_id][index] for job_id, rest in self.waiting.items() for index in rest)
+    def _taken(self, job_id: int, index: int) -> None:
+        flow, size = self.flows[job_id], self.sizes[job_id][index]
+        assert job_id == next(job for job in self.waiting if self.flows[job] == flow), "a flow overtook itself"
+        assert self.waiting[job_id].pop(0) == index, "out of order, or taken twice"
+        self.num_done += 1
+        self.unserved[flow] -= size
+        for older in self.waiting:
+            if older < job_id:
+                self.overtaken[older][flow] += flow.cost_factor * size
+                assert self.overtaken[older][flow] <= self.patience[older], "somebody was overtaken by more than a fair share"
+        if not self.waiting[job_id]:
+            self._gone(job_id)
 
     def _gone(self, job_id: int) -> None:
-        self.num_gone += len(self.waiting.pop(job_id))
+        del self.waiting[job_id]
+        flow = self.flows[job_id]
+        if flow not in {self.flows[job] for job in self.waiting}:
+            self.unserved[flow] = 0
 
 
 class AdmissionMachine(RuleBasedStateMachine):
@@ -105,30 +118,45 @@ class AdmissionMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.policy = Admission(AdmissionLimits(max_concurrent_requests=4, max_queue_tokens=100, max_queue_delay_s=1.0))
-        self.held: list[tuple[Permit, int]] = []
+        limits = AdmissionLimits(max_concurrent_requests=4, max_queue_tokens=100, max_queue_bytes=1000, max_queue_delay_s=1.0)
+        self.policy = Admission(limits)
+        self.held: list[tuple[Permit, int, int]] = []
 
-    @rule(num_tokens=st.integers(0, 150), timeout_s=st.none() | st.floats(0.01, 2.0))
-    def admit(self, num_tokens: int, timeout_s: float | None) -> None:
+    @rule(
+        num_tokens=st.integers(0, 150),
+        num_bytes=st.integers(0, 1500),
+        flow=st.sampled_from([EVERYBODY, *FLOWS]),
+        timeout_s=st.none() | st.floats(0.01, 2.0),
+    )
+    def admit(self, num_tokens: int, num_bytes: int, flow: Flow, timeout_s: float | None) -> None:
+        fits = self.policy.load.num_tokens + num_tokens <= 100 and self.policy.load.num_bytes + num_bytes <= 1000
         try:
-            permit = self.policy.admit(num_tokens, timeout_s=timeout_s)
+            permit = self.policy.admit(num_tokens, num_bytes=num_bytes, flow=flow, timeout_s=timeout_s)
         except Overloaded as refusal:
             assert self.held, "an idle server refused"
             assert refusal.retry_after_s > 0  # noqa: PT017 - whether it refuses is what varies
             return
-        self.held.append((permit, num_tokens))
+        assert fits or not self.held
+        self.held.append((permit, num_tokens, num_bytes))
 
     @precondition(lambda self: self.held)
     @rule(num_tokens=st.integers(0, 150))
     def settle(self, num_tokens: int) -> None:
-        permit, _ = self.held.pop(0)
-        permit.settle(num_tokens)
-        self.held.append((permit, num_tokens))
+        permit, before, num_bytes = self.held[0]
+        fits = self.policy.load.num_tokens - before + num_tokens <= 100
+        try:
+            permit.settle(num_tokens)
+        except Overloaded:
+            assert not fits
+            assert num_tokens > before
+            return
+        assert fits or num_tokens <= before or len(self.held) == 1
+        self.held[0] = permit, num_tokens, num_bytes
 
     @precondition(lambda self: self.held)
     @rule()
     def give_back(self) -> None:
-        permit, _ = self.held.pop()
+        permit, *_ = self.held.pop()
         with permit:
             pass
 
@@ -138,8 +166,17 @@ class AdmissionMachine(RuleBasedStateMachine):
 
     @invariant()
     def counts_are_what_is_held(self) -> None:
-        assert self.policy.num_requests == len(self.held) <= 4
-        assert self.policy.num_tokens == sum(num_tokens for _, num_tokens in self.held)
+        load = self.policy.load
+        assert load.num_requests == len(self.held) <= 4
+        assert load.num_tokens == sum(num_tokens for _, num_tokens, _ in self.held)
+        assert load.num_bytes == sum(num_bytes for *_, num_bytes in self.held)
+        assert self.policy.num_flows <= len(self.held)
+
+    @invariant()
+    def wait_is_never_more_than_everything(self) -> None:
+        if speed := self.policy.tokens_per_s:
+            waits = [self.policy.predicted_wait_s(flow, 10) for flow in FLOWS]
+            assert all(0 <= wait <= self.policy.load.num_tokens / speed * (1 + 1e-9) for wait in waits)
 
 
 TestScheduler = SchedulerMachine.TestCase

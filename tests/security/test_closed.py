@@ -14,7 +14,6 @@ from starlette.staticfiles import StaticFiles
 from shortlist import ui
 from shortlist.api.app import PAGE_PATH, create_app
 from shortlist.api.auth import PUBLIC_PATHS
-from shortlist.errors import Unauthenticated
 from tests.support.house import running, runtime
 from tests.support.wire import Wire, http_scope, part
 
@@ -170,9 +169,8 @@ async def test_old_and_new_key_are_valid_while_keys_change(app: FastAPI, key: st
 async def test_stranger_cannot_open_a_websocket(app: FastAPI) -> None:
     wire = Wire({"type": "websocket.connect"})
     scope = {**http_scope(path="/ui/"), "type": "websocket", "query_string": b"", "root_path": "", "subprotocols": []}
-    with pytest.raises(Unauthenticated):
-        await app(scope, wire.receive, wire.send)
-    assert wire.sent == []
+    await app(scope, wire.receive, wire.send)
+    assert wire.sent == [{"type": "websocket.close", "code": 1008}]
 
 
 @pytest.mark.skipif(not ui.is_available(), reason="gradio is not installed")

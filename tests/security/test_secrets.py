@@ -15,8 +15,8 @@ from prometheus_client import generate_latest
 
 from shortlist.engine.fake import FakeEngine
 from shortlist.errors import EngineError, EngineOutOfMemory, EngineUnavailable
+from shortlist.logs import JsonFormatter, TextFormatter
 from shortlist.service.runtime import Runtime
-from shortlist.telemetry import JsonFormatter, TextFormatter
 from shortlist.types import Batch
 from tests.support.house import http, runtime, settings
 from tests.support.process import serve
@@ -130,6 +130,7 @@ FAULTS: dict[str, tuple[int, FakeEngine]] = {
     "engine fails": (500, FakeEngine(fault=raising(EngineError("The step failed.")))),
     "out of memory": (500, FakeEngine(fault=raising(EngineOutOfMemory("It did not fit.")))),
     "not finite": (500, NotFinite()),
+    "engine quotes what it choked on": (500, FakeEngine(fault=raising(ValueError(f"cannot digest {DOCUMENT!r}")))),
     "engine breaks": (500, FakeEngine(fault=raising(ZeroDivisionError()))),
     "engine dies": (503, FakeEngine(fault=raising(EngineUnavailable("It died.")))),
 }

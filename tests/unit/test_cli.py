@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args, get_origin
 
 import pytest
+from pydantic import SecretStr
 from typer.testing import CliRunner, Result
 
 from shortlist import __version__, cli, demo, doctor, server
@@ -79,10 +80,21 @@ GIVEN: dict[str, tuple[list[str], object]] = {
     "max_batch_items": (["--max-batch-items", "7"], 7),
     "max_concurrent_requests": (["--max-concurrent-requests", "7"], 7),
     "max_queue_tokens": (["--max-queue-tokens", "7"], 7),
+    "max_queue_bytes": (["--max-queue-bytes", "7"], 7),
+    "restart_engine": (["--restart-engine"], True),
     "max_queue_delay_ms": (["--max-queue-delay-ms", "7"], 7),
     "cache_bytes": (["--cache-bytes", "0"], 0),
+    "cache_url": (["--cache-url", "redis://:key@host/1"], SecretStr("redis://:key@host/1")),
+    "cache_timeout_ms": (["--cache-timeout-ms", "7"], 7),
+    "cache_ttl_s": (["--cache-ttl-s", "7"], 7),
     "host": (["--host", "::1"], "::1"),
     "port": (["--port", "0"], 0),
+    "api_key_file": (["--api-key-file", "keys.txt"], Path("keys.txt")),
+    "max_requests_per_minute": (["--max-requests-per-minute", "7"], 7),
+    "max_concurrent_requests_per_caller": (["--max-concurrent-requests-per-caller", "7"], 7),
+    "cors_origin": (["--cors-origin", "https://a.example", "--cors-origin", "*"], ("https://a.example", "*")),
+    "tls_cert": (["--tls-cert", "a.pem", "--tls-key", "b.pem"], Path("a.pem")),
+    "tls_key": (["--tls-key", "b.pem", "--tls-cert", "a.pem"], Path("b.pem")),
     "max_client_batch_size": (["--max-client-batch-size", "7"], 7),
     "max_body_bytes": (["--max-body-bytes", "7"], 7),
     "body_timeout_s": (["--body-timeout-s", "0.5"], 0.5),
@@ -95,6 +107,10 @@ GIVEN: dict[str, tuple[list[str], object]] = {
     "log_level": (["--log-level", "debug"], "debug"),
     "log_format": (["--log-format", "json"], "json"),
 }
+
+
+TOGETHER = {"tls_cert", "tls_key"}
+"""Settings that are refused without each other."""
 
 
 @pytest.mark.parametrize("name", [name for _, name, _ in fields() if name != "api_key"])
@@ -111,7 +127,7 @@ def test_every_setting_is_a_flag(run: Run, started: Started, command: str, name:
         for group, each, _ in fields()
         if getattr(getattr(settings, group), each) != getattr(getattr(Settings(), group), each)
     }
-    assert changed == {name}
+    assert changed == (TOGETHER if name in TOGETHER else {name})
 
 
 def test_keys_are_flags_that_do_not_show(run: Run, started: Started) -> None:

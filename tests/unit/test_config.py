@@ -101,6 +101,49 @@ def test_keys_never_show() -> None:
     assert "canary" not in repr(settings) + str(settings) + settings.model_dump_json()
 
 
+@pytest.mark.parametrize("environ", [{"SHORTLIST_API_KEY": ""}, {"SHORTLIST_API_KEY": " , "}])
+def test_variable_that_was_not_filled_in_does_not_open_the_server_to_all(environ: dict[str, str]) -> None:
+    with pytest.raises(BadSetting, match="a key is empty"):
+        Settings.load(environ=environ)
+
+
+@pytest.mark.parametrize("keys", [[""], ["one", ""], []])
+def test_empty_key_is_no_key(keys: list[str]) -> None:
+    with pytest.raises(BadSetting, match="--api-key"):
+        Settings.load({"api_key": keys}, environ={})
+
+
+@pytest.mark.parametrize("given", ["tls_cert", "tls_key"])
+def test_certificate_and_key_belong_together(given: str) -> None:
+    with pytest.raises(BadSetting, match=r"--tls-cert.*--tls-key.*both"):
+        Settings.load({given: "a.pem"}, environ={})
+
+
+@pytest.mark.parametrize("origin", ["https://a.example/", "a.example", "https://", "null", "https://a.example/page", "ftp://a"])
+def test_origin_that_no_browser_sends_is_refused(origin: str) -> None:
+    with pytest.raises(BadSetting, match=r"--cors-origin.* https://HOST"):
+        Settings.load({"cors_origin": [origin]}, environ={})
+
+
+def test_environment_spells_origins_with_commas() -> None:
+    settings = Settings.load(environ={"SHORTLIST_CORS_ORIGIN": "https://a.example, http://localhost:3000"})
+    assert settings.server.cors_origin == ("https://a.example", "http://localhost:3000")
+
+
+def test_address_of_the_shared_cache_never_shows() -> None:
+    settings = Settings.load({"cache_url": "redis://user:canary@host"}, environ={})
+    assert settings.scheduler.cache_url is not None
+    assert settings.scheduler.cache_url.get_secret_value() == "redis://user:canary@host"
+    assert "canary" not in repr(settings) + str(settings) + settings.model_dump_json()
+
+
+@pytest.mark.parametrize("url", ["http://user:canary@host", "canary", "redis:canary", ""])
+def test_address_that_no_redis_has_is_refused_without_being_quoted(url: str) -> None:
+    with pytest.raises(BadSetting, match=r"--cache-url, SHORTLIST_CACHE_URL.* redis://, rediss:// or unix://") as error:
+        Settings.load({"cache_url": url}, environ={})
+    assert "canary" not in error.value.message
+
+
 def test_every_setting_has_a_name_of_its_own_and_says_what_it_is() -> None:
     names = [name for _, name, _ in fields()]
     assert len(names) == len(set(names))

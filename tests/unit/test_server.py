@@ -9,6 +9,8 @@ import os
 import re
 import signal
 import socket
+import sys
+import threading
 from collections.abc import Iterator
 from typing import NoReturn
 
@@ -158,7 +160,9 @@ def test_shown_address_can_be_clicked(host: str, url: str) -> None:
 def _logging_as_before() -> Iterator[None]:
     root = logging.getLogger()
     before = root.handlers[:], root.level, logger.level
+    hooks = threading.excepthook, sys.unraisablehook
     yield
+    threading.excepthook, sys.unraisablehook = hooks
     root.handlers[:], root.level, logger.level = before
     logger.setLevel(before[2])
 

@@ -10,17 +10,33 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
 from shortlist import __version__
 from shortlist.api import errors
 from shortlist.api.access import Access
 from shortlist.api.auth import Auth
 from shortlist.api.intake import Intake
+from shortlist.api.keys import Keys
+from shortlist.api.limits import Limits
+from shortlist.api.quota import Quota
 from shortlist.api.routes import router
+from shortlist.config import ServerSettings
 from shortlist.errors import InvalidInput, NotFound, ServiceError
 from shortlist.service.runtime import Runtime
 
 PAGE_PATH = "/ui"
+
+EXPOSED_HEADERS = (
+    "retry-after",
+    "x-request-id",
+    "x-served-model",
+    "x-total-time",
+    "x-tokenization-time",
+    "x-queue-time",
+    "x-inference-time",
+)
+"""What a page of an allowed origin may read of an answer's headers, besides the usual."""
 
 DESCRIPTION = """Turns a long list of candidates into a short one.
 
@@ -54,16 +70,33 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.add_exception_handler(ServiceError, _service_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
-    # Added last is passed first: Access, then Auth, then Intake, then the routes.
+    _add_middleware(app, runtime, server)
+    return app
+
+
+def _add_middleware(app: FastAPI, runtime: Runtime, server: ServerSettings) -> None:
+    """Put the layers around the routes. Added last is passed first: CORS, Access, Auth, Limits, Intake, then the routes."""
+    quota = Quota(max_per_minute=server.max_requests_per_minute, max_running=server.max_concurrent_requests_per_caller)
     app.add_middleware(
         Intake,
         max_body_bytes=server.max_body_bytes,
         body_timeout_s=server.body_timeout_s,
         passes=(PAGE_PATH,),
     )
-    app.add_middleware(Auth, keys=[key.get_secret_value() for key in server.api_key])
+    app.add_middleware(Limits, quota=quota, passes=(PAGE_PATH,))
+    app.add_middleware(Auth, keys=Keys.of(server))
     app.add_middleware(Access, metrics=runtime.metrics)
-    return app
+    if server.cors_origin:
+        # Outermost, so that browsers may read refusals too. Keys travel in headers that pages set, never as credentials of
+        # the browser's own, so a page of a stranger can do nothing with somebody else's.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=server.cors_origin,
+            allow_methods=("GET", "POST"),
+            allow_headers=("*",),
+            allow_credentials=False,
+            expose_headers=EXPOSED_HEADERS,
+        )
 
 
 async def _service_error(request: Request, error: Exception) -> Response:

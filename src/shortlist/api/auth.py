@@ -1,56 +1,65 @@
 """Who may speak to the server: everybody until keys are configured, then only those who send one. Pure ASGI.
 
-Closed by default: with keys configured, every path needs one except a fixed short list for probes. Keys are compared by
-digest and in constant time. Decides on headers alone, before a byte of the body is read.
+Closed by default: with keys configured, every path needs one except a fixed short list for probes. Decides on headers
+alone, before a byte of the body is read, and says who the caller is for those further inside.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
-import hmac
-from collections.abc import Iterator, Mapping, Sequence
+import ipaddress
+from collections.abc import Iterator, Mapping
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from shortlist.api.keys import Keys
 from shortlist.errors import Unauthenticated
 
 PUBLIC_PATHS = frozenset({"/health", "/ready", "/version"})
 KEY_HEADERS = (b"x-api-key", b"api-key")
 """Where clients put a bare key. Source: the SDKs of Azure OpenAI (`api-key`) and LitServe, Anthropic style (`x-api-key`)."""
 
+POLICY_VIOLATION = 1008
+"""Why a websocket is closed before it opens; the server in front of us makes a 403 of it. Source: RFC 6455, 7.4.1."""
+
+UNKNOWN_CALLER = "unknown"
+IPV6_NETWORK_BITS = 64
+"""What one household or machine is given of IPv6, and may choose its address from."""
+
 
 class Auth:
-    """ASGI middleware.
+    """ASGI middleware. Sets `scope["caller"]`: the name of the caller's key, or its address where no key is needed.
 
     Args:
         app: What handles the request.
-        keys: Every key that is valid now; none means that everybody may come in.
+        keys: The keys that are valid.
 
     Raises:
         Unauthenticated: to whatever is outside.
     """
 
-    def __init__(self, app: ASGIApp, *, keys: Sequence[str]) -> None:
+    def __init__(self, app: ASGIApp, *, keys: Keys) -> None:
         self.app = app
-        self._digests = [_digest(key.encode()) for key in keys]
+        self._keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the request through, or raise."""
-        if self._digests and scope["type"] != "lifespan" and scope["path"] not in PUBLIC_PATHS:
-            self._check(dict(scope["headers"]))
+        """Let the request through, or raise; a websocket is closed instead, which its server takes for an answer."""
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        owner = self._keys.owner(list(_sent(dict(scope["headers"]))))
+        may_enter = owner is not None or not self._keys.are_needed or scope["path"] in PUBLIC_PATHS
+        if not may_enter and scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": POLICY_VIOLATION})
+            return
+        if not may_enter:
+            raise Unauthenticated("The API key is missing or wrong. Send it as `Authorization: Bearer KEY`.")
+        scope["caller"] = owner or _address(scope)
         await self.app(scope, receive, send)
 
-    def _check(self, headers: Mapping[bytes, bytes]) -> None:
-        sent = [_digest(key) for key in _keys(headers)]
-        # Every pair is compared, so that the time tells nothing.
-        matches = [hmac.compare_digest(one, valid) for one in sent for valid in self._digests]
-        if not any(matches):
-            raise Unauthenticated("The API key is missing or wrong. Send it as `Authorization: Bearer KEY`.")
 
-
-def _keys(headers: Mapping[bytes, bytes]) -> Iterator[bytes]:
+def _sent(headers: Mapping[bytes, bytes]) -> Iterator[bytes]:
     """Yield every key that the request carries, whichever way its client spells it."""
     authorization = headers.get(b"authorization", b"").strip()
     scheme, _, rest = authorization.partition(b" ")
@@ -70,5 +79,13 @@ def _password(credentials: bytes) -> bytes:
         return b""
 
 
-def _digest(key: bytes) -> bytes:
-    return hashlib.sha256(key).digest()
+def _address(scope: Scope) -> str:
+    """Return where the caller is; of IPv6 the network, within which it could have any number of addresses."""
+    host = (scope.get("client") or (UNKNOWN_CALLER, 0))[0]
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return str(host)
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(address.ipv4_mapped or ipaddress.ip_network((address, IPV6_NETWORK_BITS), strict=False))
+    return str(address)

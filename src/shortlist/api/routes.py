@@ -19,6 +19,7 @@ from shortlist.api.dialects.fields import Json
 from shortlist.api.dialects.openai import EmbeddingsRequest
 from shortlist.api.dialects.superset import RerankRequest
 from shortlist.api.errors import from_validation
+from shortlist.api.terms import on_terms
 from shortlist.errors import InvalidInput, NotFound
 from shortlist.service.runtime import Runtime
 from shortlist.types import ModelCard, Task, Timing
@@ -54,7 +55,7 @@ async def rerank(request: Request, service: Service) -> Response:
     started_s = time.perf_counter()
     asked = await _read(request, RerankRequest)
     _check_size(len(asked.documents), asked.items_field, service)
-    outcome = await service.rerank(asked.task())
+    outcome = await service.rerank(on_terms(asked.task(), request))
     return _answer(asked.answer(outcome, request_id=request.scope["request_id"]), outcome, started_s)
 
 
@@ -65,7 +66,7 @@ async def embeddings(request: Request, service: Service) -> Response:
     started_s = time.perf_counter()
     asked = await _read(request, EmbeddingsRequest)
     _check_size(len(asked.input), asked.items_field, service)
-    outcome = await service.embed(asked.task())
+    outcome = await service.embed(on_terms(asked.task(), request))
     return _answer(asked.answer(outcome, request_id=request.scope["request_id"]), outcome, started_s)
 
 
@@ -75,7 +76,7 @@ async def explain(request: Request, service: Service) -> Response:
     started_s = time.perf_counter()
     asked = await _read(request, ExplainRequest)
     _check_size(len(asked.documents), asked.items_field, service, most=asked.max_items)
-    explanation = await service.explain(asked.task())
+    explanation = await service.explain(on_terms(asked.task(), request))
     return _answer(asked.explained(explanation, request_id=request.scope["request_id"]), explanation, started_s)
 
 

@@ -1,6 +1,7 @@
 """A model's files from Hugging Face, or from a mirror that speaks its protocol.
 
 Endpoint, token, cache folder and offline mode are the library's own settings (HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_OFFLINE).
+Its telemetry and update checks are off, whatever the environment says: the hub is asked for models and for nothing else.
 This module knows which files to ask for and how to say in one line what went wrong; it knows nothing of kinds of model.
 """
 
@@ -30,6 +31,12 @@ from huggingface_hub.errors import (
 from shortlist.errors import ModelRefused
 from shortlist.hub.evidence import Check, Listing
 from shortlist.hub.patterns import NEVER, SMALL_FILES, WEIGHT_FILES
+
+# The library reads these when it is about to call home, and so does transformers through it: for a list of programs that it
+# may be running under (once a day, with the first request of any kind), with usage counts, for newer versions of itself.
+# Source: huggingface_hub 2.4, `utils/_headers.py`, `utils/_detect_agent.py`, `utils/_telemetry.py`, `cli/_cli_utils.py`.
+constants.HF_HUB_DISABLE_TELEMETRY = True
+constants.HF_HUB_DISABLE_UPDATE_CHECK = True
 
 _FAILURES = (httpx2.HTTPError, httpx2.InvalidURL, OSError, HFValidationError, XetDownloadError)
 _LOCAL_FOLDER = "or give the path of a local folder that holds the model"

@@ -1,35 +1,95 @@
-"""Who may come in. Pure policy: decides on whole requests, from counts and a clock reading that it is given.
+"""Who may come in. Pure policy: decides on whole requests, from counts and measured speed.
 
-A request is costed in tokens and admitted whole or refused whole. It is refused when too many requests are inside, when
-too many tokens wait already, or when the predicted wait is longer than the caller's patience or the server's limit. An
-idle server takes any request: a request that is larger than the queue would otherwise never be served.
+A request is costed in tokens and bytes, and admitted whole or refused whole. It is refused when there is no room for it, when
+its caller already takes more than its share of the room, or when the predicted wait is longer than the caller's patience
+or the server's limit. An idle server takes any request: one that is larger than the room would otherwise never be served.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Self
+from typing import Final, NamedTuple, Self
 
 from shortlist.errors import Overloaded
+from shortlist.scheduler.fairness import EVERYBODY, Flow
 
-EWMA_WEIGHT = 0.2
+EWMA_WEIGHT: Final = 0.2
 """Share of the newest measurement in the moving average of the engine's speed."""
 
-SHORTEST_STEP_S = 1e-6
+SHORTEST_STEP_S: Final = 1e-6
 """Shorter measurements say more about the clock than about the engine."""
 
-UNMEASURED_RETRY_S = 1.0
+UNMEASURED_RETRY_S: Final = 1.0
 """What `Retry-After` says before the speed was ever measured."""
+
+SHARE: Final = 4
+"""A caller may take this many times the room that it leaves to others: alone four fifths, with another four ninths each.
+
+Source: Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory packet switches", 1998.
+"""
+
+
+TOO_MANY: Final = "too many requests at once"
+QUEUE_FULL: Final = "the queue is full"
+TOO_LARGE: Final = "its texts would not fit beside the others in memory"
+TOO_SLOW: Final = "the wait would be too long"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdmissionLimits:
-    """Units: requests, tokens, seconds."""
+    """Units: requests, tokens, bytes of memory for texts, seconds."""
 
     max_concurrent_requests: int
     max_queue_tokens: int
+    max_queue_bytes: int
     max_queue_delay_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a request, a caller or everybody takes of the room."""
+
+    num_requests: int = 0
+    num_tokens: int = 0
+    num_bytes: int = 0
+
+    def __add__(self, other: Load) -> Load:
+        """Return both together."""
+        return self._with(other, 1)
+
+    def __sub__(self, other: Load) -> Load:
+        """Return what is left without the other."""
+        return self._with(other, -1)
+
+    def _with(self, other: Load, sign: int) -> Load:
+        return Load(
+            self.num_requests + sign * other.num_requests,
+            self.num_tokens + sign * other.num_tokens,
+            self.num_bytes + sign * other.num_bytes,
+        )
+
+
+class _Room(NamedTuple):
+    """One thing that there is only so much of, when a request asks for some of it."""
+
+    name: str
+    asked: int
+    own: int
+    taken: int
+    limit: int
+
+    @property
+    def excess_of_all(self) -> float:
+        """How much must be given back before the request fits; not above 0 if it fits."""
+        return self.taken + self.asked - self.limit
+
+    @property
+    def excess(self) -> float:
+        """The same, when its caller must also stay within its share; what it gives back itself counts on both sides."""
+        beyond_share = self.own + self.asked - SHARE * (self.limit - self.taken)
+        return max(self.excess_of_all, beyond_share / (1 + SHARE))
 
 
 class Admission:
@@ -37,74 +97,131 @@ class Admission:
 
     def __init__(self, limits: AdmissionLimits) -> None:
         self.limits = limits
-        self.num_requests = 0
-        self.num_tokens = 0
+        self.load = Load()
         self.tokens_per_s: float | None = None
+        self.step_tokens = 0.0
+        self._by_flow: dict[Flow, Load] = {}
 
-    def admit(self, num_tokens: int, *, timeout_s: float | None = None) -> Permit:
+    @property
+    def num_flows(self) -> int:
+        """How many flows have something inside; of others nothing is remembered."""
+        return len(self._by_flow)
+
+    def admit(self, num_tokens: int, *, num_bytes: int = 0, flow: Flow = EVERYBODY, timeout_s: float | None = None) -> Permit:
         """Let a whole request in, or refuse it.
 
         Args:
             num_tokens: Its estimated cost.
+            num_bytes: Memory that its texts take.
+            flow: Whose it is, and how urgent.
             timeout_s: How long the caller is willing to wait, if it said so.
 
         Raises:
             Overloaded: there is no room; carries when there should be.
         """
-        if self.num_requests >= self.limits.max_concurrent_requests:
-            raise self._overloaded("too many requests at once", wait_for_tokens=num_tokens)
-        if self.num_requests:
-            self._check_queue(num_tokens, timeout_s)
-        return Permit(self, num_tokens)
+        asked = Load(1, num_tokens, num_bytes)
+        if self.load.num_requests:
+            self._check_room(asked, flow)
+            self._check_wait(num_tokens, flow, timeout_s)
+        return Permit(self, flow, asked)
 
-    def predicted_wait_s(self) -> float:
-        """Seconds until everything admitted so far is done, at the measured speed; 0 before it was measured."""
-        return self.num_tokens / self.tokens_per_s if self.tokens_per_s else 0.0
+    def predicted_wait_s(self, flow: Flow = EVERYBODY, num_tokens: int = 0) -> float:
+        """Seconds that the engine works for others before this many more tokens of a flow are done; 0 before it was measured.
+
+        Until they are done, every other flow is served as much as fair sharing gives it, or all that it has.
+        """
+        if not self.tokens_per_s:
+            return 0.0
+        own = self._by_flow.get(flow, Load()).num_tokens
+        turn = (own + num_tokens) * flow.cost_factor
+        ahead = sum(min(load.num_tokens, turn / other.cost_factor) for other, load in self._by_flow.items() if other != flow)
+        return (own + ahead) / self.tokens_per_s
+
+    def check_more(self, num_tokens: int) -> None:
+        """Refuse if so many more tokens of somebody who is inside do not fit beside others.
+
+        Raises:
+            Overloaded: they do not.
+        """
+        excess = self.load.num_tokens + num_tokens - self.limits.max_queue_tokens
+        if min(excess, num_tokens) > 0 and self.load.num_requests > 1:
+            raise self._overloaded(QUEUE_FULL, wait_for_tokens=excess)
 
     def observe(self, num_tokens: int, seconds: float) -> None:
-        """Learn the engine's speed from one finished step."""
+        """Learn from one finished step how fast the engine is, and how large its steps are."""
         if seconds < SHORTEST_STEP_S:
             return
         speed = num_tokens / seconds
-        previous = speed if self.tokens_per_s is None else self.tokens_per_s
-        self.tokens_per_s = previous + EWMA_WEIGHT * (speed - previous)
+        if self.tokens_per_s is None:
+            self.tokens_per_s, self.step_tokens = speed, float(num_tokens)
+        self.tokens_per_s += EWMA_WEIGHT * (speed - self.tokens_per_s)
+        self.step_tokens += EWMA_WEIGHT * (num_tokens - self.step_tokens)
 
-    def _check_queue(self, num_tokens: int, timeout_s: float | None) -> None:
-        excess = self.num_tokens + num_tokens - self.limits.max_queue_tokens
-        if excess > 0:
-            raise self._overloaded("the queue is full", wait_for_tokens=excess)
-        patience_s = min(self.limits.max_queue_delay_s, timeout_s or self.limits.max_queue_delay_s)
-        wait_s = self.predicted_wait_s()
-        if wait_s > patience_s:
-            too_many = (wait_s - patience_s) * (self.tokens_per_s or 0.0)
-            raise self._overloaded("the wait would be too long", wait_for_tokens=too_many)
+    def _check_room(self, asked: Load, flow: Flow) -> None:
+        own = sum((load for each, load in self._by_flow.items() if each.caller == flow.caller), Load())
+        for room in self._rooms(asked, own):
+            excess = room.excess if flow.caller else room.excess_of_all
+            if excess > 0:
+                raise self._overloaded(room.name, wait_for_tokens=excess * self.load.num_tokens / max(room.taken, 1))
+
+    def _rooms(self, asked: Load, own: Load) -> Iterator[_Room]:
+        limits, taken = self.limits, self.load
+        yield _Room(TOO_MANY, asked.num_requests, own.num_requests, taken.num_requests, limits.max_concurrent_requests)
+        yield _Room(QUEUE_FULL, asked.num_tokens, own.num_tokens, taken.num_tokens, limits.max_queue_tokens)
+        yield _Room(TOO_LARGE, asked.num_bytes, own.num_bytes, taken.num_bytes, limits.max_queue_bytes)
+
+    def _check_wait(self, num_tokens: int, flow: Flow, timeout_s: float | None) -> None:
+        """Hold the wait to the server's limit, and the end of it all to the caller's."""
+        if not self.tokens_per_s:
+            return
+        wait_s = self.predicted_wait_s(flow, num_tokens)
+        excess_s = wait_s - self.limits.max_queue_delay_s
+        if timeout_s is not None:
+            # Its last item may share a step with others of which none is here yet, and is not done before them.
+            last_s = (num_tokens + self.step_tokens) / self.tokens_per_s
+            excess_s = max(excess_s, wait_s + last_s - timeout_s)
+        if excess_s > 0:
+            raise self._overloaded(TOO_SLOW, wait_for_tokens=excess_s * self.tokens_per_s)
 
     def _overloaded(self, reason: str, *, wait_for_tokens: float) -> Overloaded:
         seconds = wait_for_tokens / self.tokens_per_s if self.tokens_per_s else UNMEASURED_RETRY_S
         return Overloaded(f"The server is busy: {reason}. Try again later.", retry_after_s=max(seconds, 0.001))
 
+    def change(self, flow: Flow, before: Load, after: Load) -> None:
+        """Count what a permit of this flow takes now instead of before. Flows that take nothing are forgotten."""
+        self.load = self.load - before + after
+        left = self._by_flow.get(flow, Load()) - before + after
+        if left.num_requests:
+            self._by_flow[flow] = left
+        else:
+            self._by_flow.pop(flow, None)
+
 
 class Permit:
     """The right of one whole request to be inside. A context manager: leaving it gives everything back, once."""
 
-    def __init__(self, admission: Admission, num_tokens: int) -> None:
+    def __init__(self, admission: Admission, flow: Flow, load: Load) -> None:
         self._admission = admission
-        self._num_tokens = num_tokens
-        self._is_open = True
-        admission.num_requests += 1
-        admission.num_tokens += num_tokens
+        self._flow = flow
+        self._load = load
+        admission.change(flow, Load(), load)
 
     def settle(self, num_tokens: int) -> None:
-        """Replace the estimated cost by what is really left to compute."""
-        assert self._is_open, "A permit is settled while it is held. This is a bug."
-        self._admission.num_tokens += num_tokens - self._num_tokens
-        self._num_tokens = num_tokens
+        """Replace the estimated cost by what is really left to compute.
+
+        Raises:
+            Overloaded: that is more than was estimated, and more than there is room for beside others.
+        """
+        assert self._load.num_requests, "A permit is settled while it is held. This is a bug."
+        self._admission.check_more(num_tokens - self._load.num_tokens)
+        self._become(replace(self._load, num_tokens=num_tokens))
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        if self._is_open:
-            self._is_open = False
-            self._admission.num_requests -= 1
-            self._admission.num_tokens -= self._num_tokens
+        self._become(Load())
+
+    def _become(self, load: Load) -> None:
+        self._admission.change(self._flow, self._load, load)
+        self._load = load

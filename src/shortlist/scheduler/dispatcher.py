@@ -13,16 +13,21 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 
 from shortlist.engine.base import Engine
-from shortlist.errors import BadScore, DeadlineExceeded, EngineError, EngineUnavailable
+from shortlist.errors import BadScore, DeadlineExceeded, EngineError, EngineOutOfMemory, EngineUnavailable
 from shortlist.scheduler import batcher
 from shortlist.scheduler.admission import Admission
+from shortlist.scheduler.ceiling import Ceiling
+from shortlist.scheduler.fairness import EVERYBODY, Flow
 from shortlist.scheduler.queue import WorkQueue
 from shortlist.telemetry import Metrics, logger
 from shortlist.types import Batch, Outcome, Prompt, Task, Value, WorkItem
+
+LATE: Final = "The deadline passed before the work was done."
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,11 @@ class _Job:
         if not self.missing and not self.done.done():
             self.done.set_result(None)
 
+    def give_up(self) -> None:
+        """Mark what is missing as late."""
+        late = DeadlineExceeded(LATE)
+        self.outcomes = [late if outcome is None else outcome for outcome in self.outcomes]
+
     def completed(self) -> Completed:
         outcomes = [outcome for outcome in self.outcomes if outcome is not None]
         assert len(outcomes) == len(self.outcomes), "A finished job has every outcome. This is a bug."
@@ -74,7 +84,7 @@ class Dispatcher:
         engine: Computes the batches.
         queue: Where jobs wait; nobody else touches it.
         admission: Learns the measured speed.
-        max_batch_tokens: Tokens in one step.
+        max_batch_tokens: Tokens in one step; fewer for a while after a step did not fit into memory.
         max_batch_items: Items in one step.
         metrics: Where steps are counted.
         model: The label of those metrics.
@@ -95,7 +105,7 @@ class Dispatcher:
         self.failure: EngineUnavailable | None = None
         self._queue = queue
         self._admission = admission
-        self._max_batch_tokens = max_batch_tokens
+        self._ceiling = Ceiling(max_batch_tokens)
         self._max_batch_items = max_batch_items
         self._metrics = metrics
         self._model = model
@@ -109,7 +119,15 @@ class Dispatcher:
         """Jobs that were submitted and are not done."""
         return len(self._jobs)
 
-    async def submit(self, task: Task, prompts: Sequence[Prompt], *, deadline_s: float | None = None) -> Completed:
+    async def submit(
+        self,
+        task: Task,
+        prompts: Sequence[Prompt],
+        *,
+        flow: Flow = EVERYBODY,
+        deadline_s: float | None = None,
+        is_partial: bool = False,
+    ) -> Completed:
         """Compute a whole job and return what became of every item.
 
         Cancelling the call removes what is left of the job from the queue; a step under way runs to its end.
@@ -117,17 +135,18 @@ class Dispatcher:
         Args:
             task: What to compute.
             prompts: At least one.
+            flow: Whose job it is, and how urgent.
             deadline_s: Reading of `time.monotonic` after which it is no longer wanted.
+            is_partial: Whether to return what is done at the deadline, the rest being DeadlineExceeded, instead of raising it.
 
         Raises:
-            Overloaded: the queue has no room.
             DeadlineExceeded: the deadline passed first; what was still waiting is never computed.
             EngineUnavailable: the engine is gone.
         """
         if self.failure is not None:
             raise EngineUnavailable(self.failure.message)
         job_id = next(self._ids)
-        self._queue.put(job_id, task, prompts, deadline_s=deadline_s)
+        self._queue.put(job_id, task, prompts, flow=flow, deadline_s=deadline_s)
         job = _Job(asyncio.get_running_loop().create_future(), [None] * len(prompts), time.monotonic())
         self._jobs[job_id] = job
         self._changed()
@@ -135,7 +154,9 @@ class Dispatcher:
             async with asyncio.timeout(None if deadline_s is None else deadline_s - time.monotonic()):
                 await job.done
         except TimeoutError:
-            raise DeadlineExceeded("The deadline passed before the work was done.") from None
+            if not is_partial:
+                raise DeadlineExceeded(LATE) from None
+            job.give_up()
         finally:
             del self._jobs[job_id]
             self._queue.cancel(job_id)
@@ -159,10 +180,15 @@ class Dispatcher:
                 job.done.set_exception(EngineUnavailable(error.message))
         self._work.set()
 
+    def revive(self) -> None:
+        """Take jobs again: the engine is back. To be run anew."""
+        self.failure = None
+        self._slots = asyncio.Semaphore(self.engine.info.max_concurrent_batches)
+
     async def _next_batch(self) -> Batch | None:
         while self.failure is None:
             self._queue.expire(time.monotonic())
-            batch = batcher.form(self._queue, max_tokens=self._max_batch_tokens, max_items=self._max_batch_items)
+            batch = batcher.form(self._queue, max_tokens=self._ceiling.num_tokens, max_items=self._max_batch_items)
             if batch is not None:
                 return batch
             self._work.clear()
@@ -199,6 +225,7 @@ class Dispatcher:
             failure = error.with_traceback(None)  # whose frames may hold the batch's tensors
         else:
             self._share(wanted, values, time.monotonic() - started_s)
+            self._ceiling.fits()
             return
         await self._after_failure(wanted, failure)
 
@@ -216,7 +243,10 @@ class Dispatcher:
         except EngineError:
             raise
         except Exception as error:
-            logger.exception("engine raised an unexpected error", extra={"model": self._model})
+            # In full for the guilty item alone: what is split would say the same again and again.
+            guilty = error if len(batch.items) == 1 else None
+            where = {"model": self._model, "items": len(batch.items), "error": type(error).__name__}
+            logger.error("engine raised an unexpected error", exc_info=guilty, extra=where)
             raise EngineError(f"The engine failed: {type(error).__name__}.") from error
         if len(values) != len(batch.items):
             raise EngineError(f"The engine returned {len(values)} values for {len(batch.items)} items.")
@@ -224,6 +254,8 @@ class Dispatcher:
 
     async def _after_failure(self, batch: Batch, error: EngineError) -> None:
         self._metrics.batch_failures.labels(self._model, type(error).__name__).inc()
+        if isinstance(error, EngineOutOfMemory):
+            self._ceiling.lower(batch.num_tokens)
         if len(batch.items) == 1:
             self._resolve(batch.items[0], error)
             return

@@ -1,99 +1,136 @@
-"""What waits. Pure policy: a bounded queue of jobs, one job per request, first come first served.
+"""What waits, and whose turn it is. Pure policy: jobs of one request each, ordered so that flows share the engine fairly.
 
-A job goes in whole or not at all, leaves item by item, and can be cancelled or expire as a whole at any moment. Items of
-a job that were already taken are the dispatcher's business.
+A job goes in whole, leaves item by item, and can be cancelled or expire as a whole at any moment. How much may wait is
+decided at admission; items that were already taken are the dispatcher's business.
+
+Jobs are served by rank: what the engine would have done for the job's flow by the end of it, had flows shared the engine
+token by token. So whoever asks for little goes before whoever asks for much; a flow that asks for much is served no later
+than its share would have it; and as ranks only grow, nobody waits for ever.
+
+Source: weighted fair queueing, self-clocked; Golestani, "A self-clocked fair queueing scheme for broadband applications", 1994.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from collections.abc import Sequence
+import heapq
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
 
-from shortlist.errors import Overloaded
+from shortlist.scheduler.fairness import EVERYBODY, Flow
 from shortlist.types import Prompt, Task, WorkItem
 
 
 class _Waiting:
-    """The items of one job that nobody took yet."""
+    """The items of one job that nobody took yet.
 
-    __slots__ = ("deadline_s", "items", "task")
+    Attributes:
+        rank: Where its turn is; unit: tokens of virtual time.
+    """
 
-    def __init__(self, task: Task, items: deque[WorkItem], deadline_s: float | None) -> None:
+    __slots__ = ("deadline_s", "flow", "items", "num_tokens", "rank", "task")
+
+    def __init__(self, task: Task, items: deque[WorkItem], flow: Flow, rank: int, deadline_s: float | None) -> None:
         self.task = task
         self.items = items
+        self.flow = flow
+        self.rank = rank
         self.deadline_s = deadline_s
+        self.num_tokens = _num_tokens(items)
 
 
 class WorkQueue:
-    """First come, first served, bounded in items and tokens.
+    """Jobs by rank, within a rank by arrival."""
 
-    Args:
-        max_items: Items that may wait.
-        max_tokens: Tokens that may wait, not counting heads.
-    """
-
-    def __init__(self, *, max_items: int, max_tokens: int) -> None:
-        self.max_items = max_items
-        self.max_tokens = max_tokens
+    def __init__(self) -> None:
         self.num_items = 0
         self.num_tokens = 0
-        self._jobs: OrderedDict[int, _Waiting] = OrderedDict()
+        self._jobs: dict[int, _Waiting] = {}
+        self._turns: list[tuple[int, int, int]] = []
+        self._num_put = 0
+        self._clock = 0  # virtual time: how far the flow that is served has come
+        self._flows: Counter[Flow] = Counter()  # jobs of each flow that wait
+        self._last_rank: dict[Flow, int] = {}
 
-    def put(self, job_id: int, task: Task, prompts: Sequence[Prompt], *, deadline_s: float | None = None) -> None:
-        """Append a whole job.
+    @property
+    def flows(self) -> frozenset[Flow]:
+        """The flows that something waits of; of others nothing is remembered."""
+        return frozenset(self._last_rank)
+
+    def put(
+        self,
+        job_id: int,
+        task: Task,
+        prompts: Sequence[Prompt],
+        *,
+        flow: Flow = EVERYBODY,
+        deadline_s: float | None = None,
+    ) -> None:
+        """Add a whole job.
 
         Args:
             job_id: Its name; unique among the jobs that wait.
             task: What to compute.
             prompts: Its items; at least one.
+            flow: Whose it is, and how urgent.
             deadline_s: Clock reading after which it must not be computed any more.
-
-        Raises:
-            Overloaded: there is no room for all of it. An empty queue takes a job of any size.
         """
         assert prompts, "A job without items is never queued. This is a bug."
         assert job_id not in self._jobs, "Job ids are unique. This is a bug."
-        num_tokens = sum(prompt.num_tokens for prompt in prompts)
-        if self.num_items and not self._has_room(len(prompts), num_tokens):
-            raise Overloaded("The server is busy: the queue is full. Try again later.", retry_after_s=1.0)
         items = deque(WorkItem(job_id, index, prompt) for index, prompt in enumerate(prompts))
-        self._jobs[job_id] = _Waiting(task, items, deadline_s)
+        rank = max(self._clock, self._last_rank.get(flow, 0)) + flow.cost_factor * _num_tokens(items)
+        self._last_rank[flow] = rank
+        self._flows[flow] += 1
+        self._jobs[job_id] = job = _Waiting(task, items, flow, rank, deadline_s)
+        self._num_put += 1
+        heapq.heappush(self._turns, (rank, self._num_put, job_id))
         self.num_items += len(items)
-        self.num_tokens += num_tokens
+        self.num_tokens += job.num_tokens
 
     def peek(self) -> tuple[Task, WorkItem] | None:
         """Return the item whose turn it is, and its task, without taking it."""
-        for job in self._jobs.values():
-            return job.task, job.items[0]
-        return None
+        while self._turns and self._turns[0][2] not in self._jobs:
+            heapq.heappop(self._turns)  # cancelled, or expired
+        if not self._turns:
+            return None
+        job = self._jobs[self._turns[0][2]]
+        return job.task, job.items[0]
 
     def pop(self) -> WorkItem:
-        """Take the item whose turn it is."""
-        job_id, job = next(iter(self._jobs.items()))
+        """Take the item whose turn it is; there is one."""
+        self.peek()
+        job = self._jobs[self._turns[0][2]]
         item = job.items.popleft()
-        self._forget([item])
+        job.num_tokens -= item.prompt.num_tokens
+        self.num_items -= 1
+        self.num_tokens -= item.prompt.num_tokens
+        self._clock = max(self._clock, job.rank - job.flow.cost_factor * job.num_tokens)
         if not job.items:
-            del self._jobs[job_id]
+            self._drop(item.job_id)
         return item
 
     def cancel(self, job_id: int) -> int:
         """Remove what is left of a job; return how many items that were. Unknown jobs have none."""
-        job = self._jobs.pop(job_id, None)
+        job = self._jobs.get(job_id)
         if job is None:
             return 0
-        self._forget(job.items)
+        self._drop(job_id)
         return len(job.items)
 
     def expire(self, now_s: float) -> list[int]:
         """Remove every job whose deadline has passed; return their ids."""
         late = [job_id for job_id, job in self._jobs.items() if job.deadline_s is not None and job.deadline_s <= now_s]
         for job_id in late:
-            self.cancel(job_id)
+            self._drop(job_id)
         return late
 
-    def _has_room(self, num_items: int, num_tokens: int) -> bool:
-        return self.num_items + num_items <= self.max_items and self.num_tokens + num_tokens <= self.max_tokens
+    def _drop(self, job_id: int) -> None:
+        job = self._jobs.pop(job_id)
+        self.num_items -= len(job.items)
+        self.num_tokens -= job.num_tokens
+        self._flows[job.flow] -= 1
+        if not self._flows[job.flow]:  # it starts anew, so that flows which went away are not kept
+            del self._flows[job.flow], self._last_rank[job.flow]
 
-    def _forget(self, items: Sequence[WorkItem] | deque[WorkItem]) -> None:
-        self.num_items -= len(items)
-        self.num_tokens -= sum(item.prompt.num_tokens for item in items)
+
+def _num_tokens(items: Iterable[WorkItem]) -> int:
+    return sum(item.prompt.num_tokens for item in items)

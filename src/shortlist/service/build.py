@@ -13,17 +13,21 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shortlist.config import ModelSettings, SchedulerSettings, Settings
 from shortlist.engine.base import Engine
+from shortlist.engine.restartable import RestartableEngine
 from shortlist.errors import BadSetting, ModelRefused
 from shortlist.hub import ModelKind, ResolvedModel, resolve
 from shortlist.scheduler.admission import Admission, AdmissionLimits
 from shortlist.scheduler.cache import ScoreCache
 from shortlist.scheduler.dispatcher import Dispatcher
+from shortlist.scheduler.flights import Flights
 from shortlist.scheduler.queue import WorkQueue
+from shortlist.scheduler.redis import RedisStore, place_of
+from shortlist.scheduler.shared import SharedCache
 from shortlist.service.memory import MemoryPlan, memory_plan
 from shortlist.service.runtime import Runtime, Say
 from shortlist.service.stack import NO_PROMISE, Promise, Stack
@@ -31,7 +35,7 @@ from shortlist.telemetry import Metrics
 from shortlist.text.base import Encoder
 from shortlist.text.plain import TextEncoder
 from shortlist.text.tokenizer import QwenEncoder
-from shortlist.types import ModelCard, Task
+from shortlist.types import ModelCard, Priority, Task
 
 DEMO = "demo"
 
@@ -39,9 +43,6 @@ NO_MODEL = (
     "No model was named, so the bundled demo model is served: small, real, English.\n"
     "For Qwen3: shortlist serve Qwen/Qwen3-Reranker-0.6B Qwen/Qwen3-Embedding-0.6B"
 )
-
-MIN_ITEM_TOKENS = 8
-"""An item is rarely shorter; bounds how many items may wait, given how many tokens may."""
 
 
 def build_runtime(settings: Settings, *, say: Say) -> Runtime:
@@ -53,12 +54,13 @@ def build_runtime(settings: Settings, *, say: Say) -> Runtime:
     """
     metrics = Metrics()
     _alias_pairs(settings.model)  # a malformed one is told before anything is loaded
+    shared = shared_cache(settings.scheduler, metrics)  # so is an address that is none
     stacks = []
     for text, declared in _wanted(settings.model, say):
         loaded = load(text, declared, settings.model, say=say)
         if loaded.is_native:
             say(f"{loaded.name}: {loaded.memory(settings.scheduler).summary}")
-        stacks.append(stack_for(loaded, text, declared, settings, metrics))
+        stacks.append(stack_for(loaded, text, declared, settings, metrics, shared=shared))
     _check_aliases(settings.model, stacks)
     return Runtime(stacks, settings=settings, metrics=metrics, say=say)
 
@@ -115,6 +117,8 @@ def load(text: str, declared: Task | None, settings: ModelSettings, *, say: Say)
     say(f"{model.name}: weights {_checked_against(model)}")
     started_s = time.monotonic()
     engine, encoder = _engine_and_encoder(model, settings)
+    if settings.restart_engine:
+        engine = RestartableEngine(engine, load=lambda: _engine_and_encoder(model, settings)[0])
     info = engine.info
     say(
         f"{model.name}: loaded in {time.monotonic() - started_s:.1f} s, {info.dtype} on {info.device}, "
@@ -123,9 +127,30 @@ def load(text: str, declared: Task | None, settings: ModelSettings, *, say: Say)
     return Loaded(model, engine, encoder)
 
 
-def stack_for(loaded: Loaded, text: str, declared: Task | None, settings: Settings, metrics: Metrics) -> Stack:
+def shared_cache(settings: SchedulerSettings, metrics: Metrics) -> SharedCache | None:
+    """Return the cache that servers share, if the settings name one. Nothing is connected yet.
+
+    Raises:
+        BadSetting: the address is not one, or the library for it is not installed.
+    """
+    if settings.cache_url is None:
+        return None
+    url = settings.cache_url.get_secret_value()
+    store = RedisStore(url, ttl_s=settings.cache_ttl_s)
+    return SharedCache(store, timeout_s=settings.cache_timeout_ms / 1000, metrics=metrics, place=place_of(url))
+
+
+def stack_for(
+    loaded: Loaded,
+    text: str,
+    declared: Task | None,
+    settings: Settings,
+    metrics: Metrics,
+    *,
+    shared: SharedCache | None = None,
+) -> Stack:
     """Return the stack of a loaded model that was asked for as `text`."""
-    return stack_of(
+    stack = stack_of(
         loaded.engine,
         loaded.encoder,
         name=loaded.name,
@@ -135,6 +160,8 @@ def stack_for(loaded: Loaded, text: str, declared: Task | None, settings: Settin
         metrics=metrics,
         promise=loaded.promise,
     )
+    restart = loaded.engine.restart if isinstance(loaded.engine, RestartableEngine) else None
+    return replace(stack, shared=shared, restart=restart)
 
 
 def _engine_and_encoder(model: ResolvedModel, settings: ModelSettings) -> tuple[Engine, Encoder]:
@@ -281,13 +308,13 @@ def stack_of(
     limits = AdmissionLimits(
         max_concurrent_requests=settings.max_concurrent_requests,
         max_queue_tokens=settings.max_queue_tokens,
+        max_queue_bytes=settings.max_queue_bytes,
         max_queue_delay_s=settings.max_queue_delay_ms / 1000,
     )
     admission = Admission(limits)
-    queue = WorkQueue(max_items=settings.max_queue_tokens // MIN_ITEM_TOKENS, max_tokens=settings.max_queue_tokens)
     dispatcher = Dispatcher(
         engine,
-        queue,
+        WorkQueue(),
         admission,
         max_batch_tokens=settings.max_batch_tokens,
         max_batch_items=settings.max_batch_items,
@@ -309,6 +336,7 @@ def stack_of(
         dispatcher=dispatcher,
         admission=admission,
         cache=ScoreCache(settings.cache_bytes),
+        flights={priority: Flights() for priority in Priority},
         metrics=metrics,
         promise=promise,
     )

@@ -7,16 +7,20 @@ thread, submitted as one job, and remembered.
 from __future__ import annotations
 
 import asyncio
+import math
+import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 
-from shortlist.errors import ServiceError
+from shortlist.errors import DeadlineExceeded, ServiceError
+from shortlist.scheduler.admission import Permit
 from shortlist.scheduler.cache import Entry, keys
-from shortlist.scheduler.dispatcher import Completed
+from shortlist.scheduler.dispatcher import LATE, Completed
+from shortlist.scheduler.fairness import Flow
 from shortlist.service.stack import Stack
-from shortlist.types import Encoded, Outcome, Prompt, Reading, Task, Timing, Usage
+from shortlist.types import Encoded, Outcome, Prompt, Reading, Task, Terms, Timing, Usage
 
 CHARS_PER_TOKEN = 3.0
 """Rough cost of text before it is tokenised; the permit is settled with the true count afterwards."""
@@ -53,7 +57,7 @@ class Request:
         context: Everything besides stack and text that decides a value (query, instruction, limits); part of the cache key.
         overhead_chars: Characters that are read once with the texts (the query).
         encode: Spells texts as prompts; called in a worker thread with the texts that are not remembered.
-        timeout_s: Seconds the caller is willing to wait.
+        terms: How it is to be served.
     """
 
     task: Task
@@ -61,7 +65,14 @@ class Request:
     context: Sequence[str]
     overhead_chars: int
     encode: Callable[[Sequence[str]], list[Encoded]]
-    timeout_s: float | None
+    terms: Terms
+
+
+Named = Mapping[bytes, str]
+"""Texts by the names of their values."""
+
+Flying = Mapping[bytes, asyncio.Future[Found | None]]
+"""What others compute, by name."""
 
 
 async def compute(stack: Stack, request: Request) -> Computed:
@@ -69,18 +80,19 @@ async def compute(stack: Stack, request: Request) -> Computed:
 
     Raises:
         Overloaded: the whole request is refused.
-        DeadlineExceeded: its time was up.
+        DeadlineExceeded: its time was up, and nobody asked for a part of it.
         InputTooLong: a text does not fit and must not be cut.
         EngineUnavailable: the engine is gone.
     """
-    deadline_s = None if request.timeout_s is None else time.monotonic() + request.timeout_s
+    timeout_s = request.terms.timeout_s
+    deadline_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
     names = names_of(stack, request)
     text_of = dict(zip(names, request.texts, strict=True))  # equal texts share a name and are computed once
-    known = stack.cache.get_many(text_of)
+    known = await _remembered(stack, text_of)
     missing = {name: text for name, text in text_of.items() if name not in known}
     stack.metrics.cache_hits.labels(stack.name).inc(len(known))
     stack.metrics.cache_misses.labels(stack.name).inc(len(missing))
-    fresh, timing = await _compute(stack, request, missing, deadline_s) if missing else ({}, Timing())
+    fresh, timing = await _find(stack, request, missing, deadline_s) if missing else ({}, Timing())
     by_name: dict[bytes, Found] = {**known, **fresh}
     found = [by_name[name] for name in names]
     num_tokens = sum(entry.num_tokens for entry in found if isinstance(entry, Entry))
@@ -93,22 +105,97 @@ def names_of(stack: Stack, request: Request) -> list[bytes]:
     return keys((*identity, *request.context), request.texts)
 
 
-async def _compute(
-    stack: Stack, request: Request, missing: Mapping[bytes, str], deadline_s: float | None
+async def _remembered(stack: Stack, texts: Named) -> dict[bytes, Entry]:
+    """Return what is known already: to this server, or to those that share their memory with it."""
+    known = stack.cache.get_many(texts)
+    if stack.shared is None or len(known) == len(texts):
+        return known
+    elsewhere = await stack.shared.get_many([name for name in texts if name not in known])
+    stack.cache.put_many(elsewhere)
+    return {**known, **elsewhere}
+
+
+async def _find(stack: Stack, request: Request, missing: Named, deadline_s: float) -> tuple[dict[bytes, Found], Timing]:
+    """Compute what nobody computes, and wait for what somebody does; what they gave up is computed after all."""
+    cost, num_bytes = _estimate(missing.values(), request.overhead_chars), sum(map(sys.getsizeof, missing.values()))
+    found: dict[bytes, Found] = {}
+    timing = Timing()
+    # Refused by what it would cost without the others, who may leave. Whoever only waits for others is inside as well.
+    with stack.admission.admit(
+        cost, num_bytes=num_bytes, flow=Flow.of(request.terms), timeout_s=request.terms.timeout_s
+    ) as permit:
+        try:
+            while left := {name: text for name, text in missing.items() if name not in found}:
+                theirs = stack.flights[request.terms.priority].of(left)
+                own = {name: text for name, text in left.items() if name not in theirs}
+                if own:
+                    permit.settle(_estimate(own.values(), request.overhead_chars))
+                    fresh, timing = await _lead(stack, request, own, permit, deadline_s)
+                    found |= fresh
+                permit.settle(0)
+                started_s = time.monotonic()
+                found |= await _follow(stack, request, theirs, deadline_s)
+                timing = replace(timing, queue_s=timing.queue_s + time.monotonic() - started_s)
+        except DeadlineExceeded as late:
+            if not request.terms.is_partial:
+                raise
+            found = {**dict.fromkeys(missing, late), **found}
+    return found, timing
+
+
+async def _lead(
+    stack: Stack, request: Request, texts: Named, permit: Permit, deadline_s: float
 ) -> tuple[dict[bytes, Found], Timing]:
-    texts = list(missing.values())
-    with stack.admission.admit(_estimate(texts, request.overhead_chars), timeout_s=request.timeout_s) as permit:
-        started_s = time.monotonic()
-        encoded = await asyncio.to_thread(request.encode, texts)
-        tokenize_s = time.monotonic() - started_s
-        prompts = [prompt for each in encoded for prompt in each.prompts]
-        permit.settle(sum(prompt.num_tokens for prompt in prompts) + prompts[0].head.num_tokens)
-        _observe(stack, encoded, tokenize_s)
-        completed = await stack.dispatcher.submit(request.task, prompts, deadline_s=deadline_s)
-    fresh = dict(zip(missing, _gather(encoded, completed), strict=True))
-    stack.cache.put_many({name: found for name, found in fresh.items() if isinstance(found, Entry)})
-    stack.metrics.cache_bytes.labels(stack.name).set(stack.cache.num_bytes)
+    """Compute these for everybody who wants them meanwhile. That we ran out of time is nobody else's business."""
+    with stack.flights[request.terms.priority].lead(texts) as landed:
+        fresh, timing = await _compute(stack, request, texts, permit, deadline_s)
+        landed.update({name: each for name, each in fresh.items() if not isinstance(each, DeadlineExceeded)})
+    return fresh, timing
+
+
+async def _follow(stack: Stack, request: Request, theirs: Flying, deadline_s: float) -> dict[bytes, Found]:
+    """Return what came of other requests' computations; nothing of those that were given up."""
+    if not theirs:
+        return {}
+    stack.metrics.coalesced.labels(stack.name).inc(len(theirs))
+    _, late = await asyncio.wait(theirs.values(), timeout=_left_s(deadline_s))
+    if late and not request.terms.is_partial:
+        raise DeadlineExceeded(LATE)
+    results = {name: DeadlineExceeded(LATE) if flight in late else flight.result() for name, flight in theirs.items()}
+    return {name: result for name, result in results.items() if result is not None}
+
+
+async def _compute(
+    stack: Stack, request: Request, texts: Named, permit: Permit, deadline_s: float
+) -> tuple[dict[bytes, Found], Timing]:
+    """Spell, submit, gather, remember."""
+    started_s = time.monotonic()
+    try:
+        async with asyncio.timeout(_left_s(deadline_s)):
+            encoded = await asyncio.to_thread(request.encode, list(texts.values()))
+    except TimeoutError:
+        raise DeadlineExceeded(LATE) from None
+    tokenize_s = time.monotonic() - started_s
+    prompts = [prompt for each in encoded for prompt in each.prompts]
+    permit.settle(sum(prompt.num_tokens for prompt in prompts) + prompts[0].head.num_tokens)
+    _observe(stack, encoded, tokenize_s)
+    completed = await stack.dispatcher.submit(
+        request.task,
+        prompts,
+        flow=Flow.of(request.terms),
+        deadline_s=None if deadline_s == math.inf else deadline_s,
+        is_partial=request.terms.is_partial,
+    )
+    fresh = dict(zip(texts, _gather(encoded, completed), strict=True))
+    _remember(stack, {name: found for name, found in fresh.items() if isinstance(found, Entry)})
     return fresh, Timing(tokenize_s=tokenize_s, queue_s=completed.queue_s, compute_s=completed.compute_s)
+
+
+def _remember(stack: Stack, entries: Mapping[bytes, Entry]) -> None:
+    stack.cache.put_many(entries)
+    stack.metrics.cache_bytes.labels(stack.name).set(stack.cache.num_bytes)
+    if stack.shared is not None:
+        stack.shared.put_many(entries)
 
 
 def _gather(encoded: Sequence[Encoded], completed: Completed) -> Iterator[Found]:
@@ -140,7 +227,11 @@ def _num_read(prompt: Prompt) -> int:
     return prompt.head.num_tokens + prompt.num_tokens
 
 
-def _estimate(texts: Sequence[str], overhead_chars: int) -> int:
+def _left_s(deadline_s: float) -> float | None:
+    return None if deadline_s == math.inf else deadline_s - time.monotonic()
+
+
+def _estimate(texts: Collection[str], overhead_chars: int) -> int:
     return int((sum(map(len, texts)) + overhead_chars) / CHARS_PER_TOKEN) + len(texts)
 
 

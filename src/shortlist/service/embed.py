@@ -65,13 +65,13 @@ def _request(stack: Stack, task: EmbedTask, framing: Framing) -> Request:
         context=(framing.template, repr(is_query), repr(instruction), repr(task.truncate)),
         overhead_chars=len(instruction or ""),
         encode=encode,
-        timeout_s=task.timeout_s,
+        terms=task.terms,
     )
 
 
 def _vector(found: Found) -> Vector:
     """Return the vector, or raise: embedding APIs have no place for a missing one."""
     if not isinstance(found, Entry):
-        raise found
+        raise found.with_traceback(None)  # it may be the error of other requests too
     assert not isinstance(found.value, float), "An embed job's values are vectors. This is a bug."
     return found.value

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from shortlist.engine.base import ScoreScale
+from shortlist.errors import DeadlineExceeded, ServiceError
 from shortlist.scheduler.cache import Entry
 from shortlist.service.compute import Computed, Found, Request, compute
 from shortlist.service.stack import Stack
@@ -17,7 +18,7 @@ async def rerank(stack: Stack, task: RerankTask) -> RerankOutcome:
 
     Raises:
         Overloaded: the whole request is refused.
-        DeadlineExceeded: its time was up.
+        DeadlineExceeded: its time was up; with partial terms, before a single document was scored.
         InputTooLong: something does not fit and must not be cut.
         InvalidInput: the model takes no instruction, or knows no such preset.
         EngineError: the engine is gone, or not a single document could be scored.
@@ -26,7 +27,7 @@ async def rerank(stack: Stack, task: RerankTask) -> RerankOutcome:
     computed = await compute(stack, request_of(stack, task, framing))
     failed = [Failed(index, found) for index, found in enumerate(computed.found) if not isinstance(found, Entry)]
     if len(failed) == len(task.documents):
-        raise failed[0].error
+        raise _why([each.error for each in failed])
     _count(stack, task, computed, failed)
     return RerankOutcome(
         model=stack.name,
@@ -77,8 +78,14 @@ def request_of(stack: Stack, task: RerankTask, framing: Framing) -> Request:
         context=(*words, *limits),
         overhead_chars=len(task.query) + len(framing.instruction or ""),
         encode=encode,
-        timeout_s=task.timeout_s,
+        terms=task.terms,
     )
+
+
+def _why(errors: Sequence[ServiceError]) -> ServiceError:
+    """Return the error of a request without a single score: that it came too late, if some of it did."""
+    late = (error for error in errors if isinstance(error, DeadlineExceeded))
+    return next(late, errors[0]).with_traceback(None)  # it may be the error of other requests too
 
 
 def _raw(entry: Entry) -> float:

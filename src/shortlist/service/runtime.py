@@ -6,18 +6,21 @@ The front desk speaks to this and to nothing behind it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
 
 from shortlist.config import Settings
 from shortlist.errors import Draining, EngineUnavailable, ModelRefused, NotFound
+from shortlist.scheduler.shared import SharedCache
 from shortlist.service.embed import embed
 from shortlist.service.explain import explain
 from shortlist.service.rerank import rerank
+from shortlist.service.revival import Pauses, revive
 from shortlist.service.selftest import MIN_PAIRS, Verdict, examine
 from shortlist.service.stack import Registry, Stack
+from shortlist.service.watchdog import watch
 from shortlist.telemetry import Metrics, logger
 from shortlist.types import EmbedOutcome, EmbedTask, Explanation, ModelCard, RerankOutcome, RerankTask, Task
 
@@ -30,6 +33,7 @@ class State(StrEnum):
 
     STARTING = "starting"
     READY = "ready"
+    RESTARTING = "restarting"
     DRAINING = "draining"
     FAILED = "failed"
     CLOSED = "closed"
@@ -55,6 +59,8 @@ class Runtime:
         self._idle.set()
         self._registry = Registry(stacks)
         self._loops: list[asyncio.Task[None]] = []
+        self._gone: set[Stack] = set()
+        self._pauses: dict[Stack, Pauses] = {}
         self._say = say
         self._starting = asyncio.Lock()
 
@@ -67,6 +73,11 @@ class Runtime:
     def is_alive(self) -> bool:
         """Whether no engine is gone."""
         return self.state is not State.FAILED
+
+    @property
+    def _shared(self) -> set[SharedCache]:
+        """The caches that servers share: one for all stacks, or none."""
+        return {stack.shared for stack in self._registry.stacks if stack.shared is not None}
 
     def cards(self) -> list[ModelCard]:
         """Return what the outside may know of every model."""
@@ -81,10 +92,13 @@ class Runtime:
         async with self._starting:
             if self.state is not State.STARTING:
                 return
+            for shared in self._shared:
+                await shared.start()
             for stack in self._registry.stacks:
                 await self._examine(stack)
             for stack in self._registry.stacks:
                 self._run(stack)
+            self._loops.append(asyncio.create_task(watch(self.metrics), name="watchdog"))
             self._enter(State.READY)
 
     async def _examine(self, stack: Stack) -> None:
@@ -148,6 +162,8 @@ class Runtime:
         for stack in self._registry.stacks:
             stack.dispatcher.fail(EngineUnavailable("The server was closed before this was done."))
         await asyncio.gather(*self._loops, return_exceptions=True)
+        for shared in self._shared:
+            await shared.close()
         for stack in self._registry.stacks:
             stack.engine.close()
 
@@ -155,6 +171,8 @@ class Runtime:
     def _running(self) -> Iterator[None]:
         if self.state is State.FAILED:
             raise EngineUnavailable("The engine is gone; the server needs a restart.")
+        if self.state is State.RESTARTING:
+            raise EngineUnavailable("The engine is gone and being restarted; try again soon.")
         if self.state is not State.READY:
             raise Draining("The server is starting or stopping; try another one, or again soon.")
         self.num_running += 1
@@ -174,6 +192,27 @@ class Runtime:
         if error is not None:
             logger.error("dispatcher failed", exc_info=error, extra={"model": stack.name})
             stack.dispatcher.fail(EngineUnavailable("The dispatcher failed; the server needs a restart."))
+        if error is None and stack.restart is not None and self.state in {State.READY, State.RESTARTING}:
+            self._loops.append(asyncio.create_task(self._revive(stack, stack.restart), name=f"restart {stack.name}"))
+        else:
+            self._give_up()
+
+    async def _revive(self, stack: Stack, restart: Callable[[], Awaitable[None]]) -> None:
+        """Bring an engine back that is gone; meanwhile the server is not ready."""
+        self._enter(State.RESTARTING)
+        self._gone.add(stack)
+        try:
+            await revive(stack, restart, self._examine, self._pauses.setdefault(stack, Pauses()))
+        except ModelRefused as error:
+            logger.error("engine is not what it was", extra={"model": stack.name, "error": error.message})
+            self._give_up()
+            return
+        self._gone.remove(stack)
+        self._run(stack)
+        if not self._gone and self.state is State.RESTARTING:
+            self._enter(State.READY)
+
+    def _give_up(self) -> None:
         self._enter(State.FAILED)
         self.failed.set()
 

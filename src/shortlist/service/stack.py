@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from shortlist.engine.base import Engine
-from shortlist.errors import BadSetting, InvalidInput, NotFound
+from shortlist.errors import BadSetting, InvalidInput, NotFound, ServiceError
 from shortlist.scheduler.admission import Admission
-from shortlist.scheduler.cache import ScoreCache
+from shortlist.scheduler.cache import Entry, ScoreCache
 from shortlist.scheduler.dispatcher import Dispatcher
+from shortlist.scheduler.flights import Flights
+from shortlist.scheduler.shared import SharedCache
 from shortlist.telemetry import Metrics
 from shortlist.text.base import Encoder
-from shortlist.types import ModelCard, Task
+from shortlist.types import ModelCard, Priority, Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +36,12 @@ NO_PROMISE: Final = Promise()
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Stack:
-    """One model's text, engine and scheduler. The rooms of two stacks know nothing of each other."""
+    """One model's text, engine and scheduler. The rooms of two stacks know nothing of each other.
+
+    Attributes:
+        flights: What is being computed, for each priority: nobody who is in a hurry waits for somebody who is not.
+        restart: Loads the engine anew when it is gone; None if the server is to end then.
+    """
 
     card: ModelCard
     encoder: Encoder
@@ -42,8 +49,11 @@ class Stack:
     dispatcher: Dispatcher
     admission: Admission
     cache: ScoreCache
+    flights: Mapping[Priority, Flights[Entry | ServiceError]]
     metrics: Metrics
     promise: Promise = NO_PROMISE
+    restart: Callable[[], Awaitable[None]] | None = None
+    shared: SharedCache | None = None
 
     @property
     def name(self) -> str:

@@ -77,10 +77,16 @@ def as_caller(app: FastAPI) -> Callable[[gr.Request], Connect]:
     """Return a way to call the app in this process as whoever sent a request, through every layer a caller meets."""
 
     def caller(request: gr.Request) -> Connect:
-        transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
+        transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False, client=_address(request))
         return lambda: AsyncClient(IN_PROCESS_URL, api_key=_key(request), transport=transport)
 
     return caller
+
+
+def _address(request: gr.Request) -> tuple[str, int]:
+    """Return where the reader is, who is the caller of what the page asks for; limits count by it where there are no keys."""
+    client = request.client
+    return (str(client.host), int(client.port)) if client is not None else ("127.0.0.1", 0)
 
 
 def _key(request: gr.Request) -> str | None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from shortlist.api.auth import PUBLIC_PATHS, Auth
+from shortlist.api.keys import Keys
 from shortlist.errors import Unauthenticated
+from tests.support.wire import Wire, http_scope
 
 
 async def _inside(scope: Scope, receive: Receive, send: Send) -> None:
@@ -24,7 +27,7 @@ async def enter(path: str, headers: list[tuple[bytes, bytes]], keys: list[str]) 
     async def send(message: Message) -> None:
         sent.append(message)
 
-    await Auth(_inside, keys=keys)({"type": "http", "path": path, "headers": headers}, receive, send)
+    await Auth(_inside, keys=Keys(keys))({"type": "http", "path": path, "headers": headers}, receive, send)
     return bool(sent)
 
 
@@ -74,3 +77,81 @@ async def test_probes_need_no_key(path: str) -> None:
 
 async def test_without_keys_everybody_may_come_in() -> None:
     assert await enter("/v1/rerank", [(b"authorization", b"Bearer None")], [])
+
+
+# -- who it is ----------------------------------------------------------------------------------------------------------
+
+
+async def caller(
+    keys: list[str], *headers: tuple[bytes, bytes], path: str = "/v1/rerank", host: str | None = "192.0.2.7"
+) -> str:
+    """Return what those further inside are told of a caller."""
+    told: list[str] = []
+
+    async def inside(scope: Scope, receive: Receive, send: Send) -> None:
+        told.append(scope["caller"])
+
+    wire = Wire()
+    scope = {**http_scope(*headers, path=path), "client": (host, 1) if host else None}
+    await Auth(inside, keys=Keys(keys))(scope, wire.receive, wire.send)
+    [name] = told
+    return name
+
+
+async def test_caller_with_a_key_goes_by_its_digest_wherever_it_calls_from() -> None:
+    names = {await caller(["key-1"], (b"x-api-key", b"key-1"), host=host) for host in ("192.0.2.7", "192.0.2.8", None)}
+    assert names == {hashlib.sha256(b"key-1").hexdigest()[:12]}
+
+
+async def test_every_spelling_of_a_key_is_the_same_caller() -> None:
+    sent = [(b"authorization", b"Bearer key-1"), (b"authorization", basic("a", "key-1")), (b"api-key", b"key-1")]
+    assert len({await caller(["key-1"], each) for each in sent}) == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("/run/shortlist.sock", "/run/shortlist.sock"),
+        (None, "unknown"),
+    ],
+)
+async def test_caller_without_a_key_goes_by_its_address(host: str | None, name: str) -> None:
+    assert await caller([], host=host) == name
+
+
+async def test_one_household_is_one_caller_whatever_address_it_takes() -> None:
+    assert (
+        await caller([], host="2001:db8::1")
+        == await caller([], host="2001:db8::ffff:1")
+        != await caller([], host="2001:db8:0:1::1")
+    )
+
+
+async def test_probe_without_a_key_goes_by_its_address_too() -> None:
+    assert await caller(["key-1"], path="/health") == "192.0.2.7"
+
+
+async def test_key_that_nobody_asked_for_names_nobody() -> None:
+    assert await caller([], (b"x-api-key", b"anything")) == "192.0.2.7"
+
+
+async def test_websocket_of_a_stranger_is_closed_without_an_error() -> None:
+    wire = Wire()
+    await Auth(_inside, keys=Keys(["key-1"]))({**http_scope(path="/ui/"), "type": "websocket"}, wire.receive, wire.send)
+    assert wire.sent == [{"type": "websocket.close", "code": 1008}]
+
+
+async def test_websocket_with_a_key_comes_in() -> None:
+    wire = Wire()
+    scope = {**http_scope((b"x-api-key", b"key-1"), path="/ui/"), "type": "websocket"}
+    await Auth(_inside, keys=Keys(["key-1"]))(scope, wire.receive, wire.send)
+    assert wire.sent == [{"type": "inside"}]
+
+
+async def test_lifespan_is_nobodys() -> None:
+    wire = Wire()
+    await Auth(_inside, keys=Keys(["key-1"]))({"type": "lifespan"}, wire.receive, wire.send)
+    assert wire.sent == [{"type": "inside"}]

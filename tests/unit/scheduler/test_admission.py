@@ -3,25 +3,36 @@
 import pytest
 
 from shortlist.errors import Overloaded
-from shortlist.scheduler.admission import UNMEASURED_RETRY_S, Admission, AdmissionLimits
+from shortlist.scheduler.admission import SHARE, UNMEASURED_RETRY_S, Admission, AdmissionLimits
+from shortlist.scheduler.fairness import Flow
+from shortlist.types import Priority
+
+ANN, BOB = Flow("ann", Priority.INTERACTIVE), Flow("bob", Priority.INTERACTIVE)
+BOB_LATER = Flow("bob", Priority.BATCH)
 
 
-def admission(*, requests: int = 10, tokens: int = 1000, delay_s: float = 10.0) -> Admission:
-    return Admission(AdmissionLimits(max_concurrent_requests=requests, max_queue_tokens=tokens, max_queue_delay_s=delay_s))
+def admission(*, requests: int = 10, tokens: int = 1000, num_bytes: int = 10_000, delay_s: float = 10.0) -> Admission:
+    limits = AdmissionLimits(
+        max_concurrent_requests=requests,
+        max_queue_tokens=tokens,
+        max_queue_bytes=num_bytes,
+        max_queue_delay_s=delay_s,
+    )
+    return Admission(limits)
 
 
 def test_permit_gives_everything_back() -> None:
     policy = admission()
     with policy.admit(100):
-        assert (policy.num_requests, policy.num_tokens) == (1, 100)
-    assert (policy.num_requests, policy.num_tokens) == (0, 0)
+        assert (policy.load.num_requests, policy.load.num_tokens) == (1, 100)
+    assert (policy.load.num_requests, policy.load.num_tokens) == (0, 0)
 
 
 def test_permit_gives_everything_back_after_an_error() -> None:
     policy = admission()
     with pytest.raises(RuntimeError), policy.admit(100):
         raise RuntimeError
-    assert (policy.num_requests, policy.num_tokens) == (0, 0)
+    assert (policy.load.num_requests, policy.load.num_tokens) == (0, 0)
 
 
 def test_permit_gives_back_only_once() -> None:
@@ -29,15 +40,15 @@ def test_permit_gives_back_only_once() -> None:
     permit = policy.admit(5)
     permit.__exit__(None, None, None)
     permit.__exit__(None, None, None)
-    assert (policy.num_requests, policy.num_tokens) == (0, 0)
+    assert (policy.load.num_requests, policy.load.num_tokens) == (0, 0)
 
 
 def test_settled_permit_counts_the_true_cost() -> None:
     policy = admission()
     with policy.admit(100) as permit:
         permit.settle(30)
-        assert policy.num_tokens == 30
-    assert policy.num_tokens == 0
+        assert policy.load.num_tokens == 30
+    assert policy.load.num_tokens == 0
 
 
 def test_too_many_requests_are_refused() -> None:
@@ -51,13 +62,13 @@ def test_refused_request_leaves_no_trace() -> None:
     with policy.admit(10):
         with pytest.raises(Overloaded, match="queue is full"):
             policy.admit(1)
-        assert (policy.num_requests, policy.num_tokens) == (1, 10)
+        assert (policy.load.num_requests, policy.load.num_tokens) == (1, 10)
 
 
 def test_idle_server_takes_a_request_larger_than_its_queue() -> None:
     policy = admission(tokens=10)
     with policy.admit(1_000_000):
-        assert policy.num_requests == 1
+        assert policy.load.num_requests == 1
 
 
 def test_retry_after_is_computed_from_the_measured_speed() -> None:
@@ -83,7 +94,7 @@ def test_request_is_refused_when_the_wait_exceeds_its_patience(timeout_s: float 
         if is_refused:
             with pytest.raises(Overloaded, match="wait would be too long") as refusal:
                 policy.admit(1, timeout_s=timeout_s)
-            assert refusal.value.retry_after_s == pytest.approx(4.0)
+            assert refusal.value.retry_after_s == pytest.approx(5.0 + 0.01 + 1.0 - 1.0)  # wait, itself, a step; patience
         else:
             policy.admit(1, timeout_s=timeout_s)
 
@@ -108,3 +119,85 @@ def test_instant_step_teaches_nothing() -> None:
     policy.observe(num_tokens=100, seconds=0.0)
     assert policy.tokens_per_s is None
     assert policy.predicted_wait_s() == 0.0
+
+
+def test_texts_that_do_not_fit_into_memory_are_refused() -> None:
+    policy = admission(num_bytes=100)
+    policy.observe(num_tokens=10, seconds=1.0)
+    with policy.admit(10, num_bytes=80), pytest.raises(Overloaded, match="memory") as refusal:
+        policy.admit(10, num_bytes=30)
+    assert refusal.value.retry_after_s == pytest.approx(10 / 80 * 10 / 10)  # the time of the share that must go
+
+
+def test_true_cost_that_does_not_fit_is_refused_and_changes_nothing() -> None:
+    policy = admission(tokens=100)
+    with policy.admit(50), policy.admit(10) as permit:
+        with pytest.raises(Overloaded, match="queue is full"):
+            permit.settle(51)
+        assert policy.load.num_tokens == 60
+        permit.settle(50)
+
+
+def test_who_is_alone_may_cost_more_than_estimated() -> None:
+    policy = admission(tokens=100)
+    with policy.admit(50) as permit:
+        permit.settle(500)
+        assert policy.load.num_tokens == 500
+
+
+def test_busy_caller_leaves_room_for_others() -> None:
+    policy = admission(requests=100)
+    for _ in range(100 * SHARE // (1 + SHARE)):
+        policy.admit(1, flow=ANN)
+    with pytest.raises(Overloaded, match="too many requests"):
+        policy.admit(1, flow=ANN)
+    policy.admit(1, flow=BOB)
+
+
+def test_caller_does_not_get_two_shares_for_two_priorities() -> None:
+    policy = admission(tokens=100)
+    policy.admit(70, flow=BOB_LATER)
+    with pytest.raises(Overloaded, match="queue is full"):
+        policy.admit(60, flow=BOB)
+    policy.admit(30, flow=ANN)
+
+
+def test_those_of_whom_nothing_is_known_share_everything() -> None:
+    policy = admission(tokens=100)
+    policy.admit(70)
+    policy.admit(30)
+
+
+def test_newcomer_is_not_predicted_to_wait_for_all_that_a_busy_caller_wants() -> None:
+    policy = admission(delay_s=5.0)
+    policy.observe(num_tokens=100, seconds=1.0)
+    policy.admit(700, flow=ANN)  # seven seconds of work
+    with pytest.raises(Overloaded, match="wait would be too long"):
+        policy.admit(10, flow=ANN)
+    assert policy.predicted_wait_s(BOB, 10) == pytest.approx(0.1)  # as much as its own, by turns
+    policy.admit(10, flow=BOB)
+
+
+def test_batch_work_does_not_make_interactive_work_wait() -> None:
+    policy = admission()
+    policy.observe(num_tokens=100, seconds=1.0)
+    policy.admit(600, flow=BOB_LATER)
+    assert policy.predicted_wait_s(BOB, 80) == pytest.approx(0.1)
+    assert policy.predicted_wait_s(BOB_LATER, 0) == pytest.approx(6.0)
+
+
+def test_who_left_is_forgotten() -> None:
+    policy = admission()
+    with policy.admit(1, flow=ANN), policy.admit(1, flow=BOB):
+        assert policy.num_flows == 2
+    assert policy.num_flows == 0
+
+
+def test_request_is_refused_when_it_would_not_be_done_in_time() -> None:
+    """In time to begin is too late: its own tokens, and a step that it shares with others, come on top of the wait."""
+    policy = admission(delay_s=100.0)
+    policy.observe(num_tokens=100, seconds=1.0)
+    with policy.admit(300):
+        policy.admit(50, timeout_s=4.5)
+        with pytest.raises(Overloaded, match="wait would be too long"):
+            policy.admit(50, timeout_s=4.9)

@@ -13,7 +13,7 @@ def job(head_tokens: int, *num_tokens: int) -> list[Prompt]:
 
 
 def filled(*jobs: tuple[Task, list[Prompt]]) -> WorkQueue:
-    queue = WorkQueue(max_items=1000, max_tokens=100_000)
+    queue = WorkQueue()
     for number, (task, prompts) in enumerate(jobs):
         queue.put(number, task, prompts)
     return queue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -17,15 +18,15 @@ from shortlist.errors import (
     EngineError,
     EngineOutOfMemory,
     EngineUnavailable,
-    Overloaded,
 )
 from shortlist.scheduler.admission import Admission, AdmissionLimits
 from shortlist.scheduler.dispatcher import Dispatcher
+from shortlist.scheduler.fairness import Flow
 from shortlist.scheduler.queue import WorkQueue
 from shortlist.telemetry import Metrics
-from shortlist.types import Batch, Prompt, Task, TextHead, TextPrompt
+from shortlist.types import Batch, Priority, Prompt, Task, TextHead, TextPrompt
 
-LIMITS = AdmissionLimits(max_concurrent_requests=100, max_queue_tokens=1000, max_queue_delay_s=10)
+LIMITS = AdmissionLimits(max_concurrent_requests=100, max_queue_tokens=1000, max_queue_bytes=1_000_000, max_queue_delay_s=10)
 
 
 def prompts(*texts: str, query: str = "query") -> list[Prompt]:
@@ -34,12 +35,10 @@ def prompts(*texts: str, query: str = "query") -> list[Prompt]:
 
 
 @asynccontextmanager
-async def running(
-    engine: FakeEngine, *, max_batch_tokens: int = 1000, max_queue_tokens: int = 1000
-) -> AsyncIterator[Dispatcher]:
+async def running(engine: FakeEngine, *, max_batch_tokens: int = 1000) -> AsyncIterator[Dispatcher]:
     dispatcher = Dispatcher(
         engine,
-        WorkQueue(max_items=1000, max_tokens=max_queue_tokens),
+        WorkQueue(),
         Admission(LIMITS),
         max_batch_tokens=max_batch_tokens,
         max_batch_items=64,
@@ -218,15 +217,61 @@ async def test_job_cancelled_while_it_is_computed_is_dropped() -> None:
     assert isinstance(completed.outcomes[0], float)
 
 
-async def test_full_queue_refuses() -> None:
-    async with running(FakeEngine(step_s=0.05), max_queue_tokens=2) as dispatcher:
-        computed = asyncio.create_task(dispatcher.submit(Task.RERANK, prompts("a b")))
-        await asyncio.sleep(0.01)
-        waits = asyncio.create_task(dispatcher.submit(Task.RERANK, prompts("a b")))
-        await asyncio.sleep(0.01)
-        with pytest.raises(Overloaded):
-            await dispatcher.submit(Task.RERANK, prompts("c"))
-        await asyncio.gather(computed, waits)
+async def test_partial_job_returns_what_was_done_in_time() -> None:
+    engine = FakeEngine(step_s=0.05)
+    async with running(engine, max_batch_tokens=4) as dispatcher:
+        asked = prompts("a b", "c d", "e f", "g h", "i j")
+        deadline_s = time.monotonic() + 0.12
+        completed = await dispatcher.submit(Task.RERANK, asked, deadline_s=deadline_s, is_partial=True)
+        assert dispatcher.num_jobs == 0
+    done = [outcome for outcome in completed.outcomes if isinstance(outcome, float)]
+    assert completed.outcomes[: len(done)] == [log_odds(prompt) for prompt in asked[: len(done)]]
+    assert 1 <= len(done) < len(asked)
+    assert all(isinstance(outcome, DeadlineExceeded) for outcome in completed.outcomes[len(done) :])
+    assert len(engine.batches) <= len(done) + 1, "what nobody wants any more was computed"
+
+
+async def test_flows_take_turns() -> None:
+    engine = FakeEngine(step_s=0.01)
+    async with running(engine, max_batch_tokens=3) as dispatcher:
+        flows = [Flow("busy", Priority.INTERACTIVE)] * 6 + [Flow("new", Priority.INTERACTIVE)]
+        texts = [f"{flow.caller}" for flow in flows]
+        jobs = [
+            asyncio.create_task(dispatcher.submit(Task.RERANK, prompts(text), flow=flow))
+            for text, flow in zip(texts, flows, strict=True)
+        ]
+        await asyncio.gather(*jobs)
+    order = [item.prompt.text for batch in engine.batches for item in batch.items if isinstance(item.prompt, TextPrompt)]
+    assert order.index("new") <= 2
+
+
+async def test_steps_are_smaller_after_one_did_not_fit() -> None:
+    def fault(batch: Batch) -> None:
+        if batch.num_tokens > 10:
+            raise EngineOutOfMemory("too much")
+
+    engine = FakeEngine(fault=fault)
+    async with running(engine, max_batch_tokens=1000) as dispatcher:
+        await dispatcher.submit(Task.RERANK, prompts(*"abcdefghijklmnopqrstuvwx"))
+        num_failed = sum(batch.num_tokens > 10 for batch in engine.batches)
+        assert num_failed
+        await dispatcher.submit(Task.RERANK, prompts(*"abcdefghijklmnopqrstuvwx"))
+        assert sum(batch.num_tokens > 10 for batch in engine.batches) == num_failed, "nothing was learned"
+
+
+@pytest.mark.parametrize("which", range(1, 12))
+async def test_out_of_memory_at_any_forward_loses_nothing(which: int) -> None:
+    """The k-th forward fails, for every k until none does; every item still has its score."""
+    calls = itertools.count(1)
+
+    def fault(batch: Batch) -> None:
+        if next(calls) == which and len(batch.items) > 1:
+            raise EngineOutOfMemory("too much")
+
+    asked = prompts(*"abcdefghijklmnopqrst")
+    async with running(FakeEngine(fault=fault), max_batch_tokens=8) as dispatcher:
+        completed = await dispatcher.submit(Task.RERANK, asked)
+    assert completed.outcomes == [log_odds(prompt) for prompt in asked]
 
 
 async def test_dead_engine_is_told_to_everybody() -> None:

@@ -1,10 +1,8 @@
-"""Jobs go in whole, leave in order, and can be cancelled or expire at any moment."""
+"""Jobs go in whole, leave in a fair order, and can be cancelled or expire at any moment."""
 
-import pytest
-
-from shortlist.errors import Overloaded
+from shortlist.scheduler.fairness import COST_FACTORS, Flow
 from shortlist.scheduler.queue import WorkQueue
-from shortlist.types import Prompt, Task, TextHead, TextPrompt
+from shortlist.types import Priority, Prompt, Task, TextHead, TextPrompt
 
 HEAD = TextHead("query", 3)
 
@@ -13,12 +11,17 @@ def prompts(*num_tokens: int) -> list[Prompt]:
     return [TextPrompt(HEAD, f"text {number}", tokens) for number, tokens in enumerate(num_tokens)]
 
 
-def queue(*, items: int = 100, tokens: int = 1000) -> WorkQueue:
-    return WorkQueue(max_items=items, max_tokens=tokens)
+ANN, BOB = Flow("ann", Priority.INTERACTIVE), Flow("bob", Priority.INTERACTIVE)
+ANN_LATER = Flow("ann", Priority.BATCH)
+
+
+def turns(waiting: WorkQueue) -> list[int]:
+    """Take everything, and return whose turn it was."""
+    return [waiting.pop().job_id for _ in range(waiting.num_items)]
 
 
 def test_items_leave_in_the_order_they_came() -> None:
-    waiting = queue()
+    waiting = WorkQueue()
     waiting.put(1, Task.RERANK, prompts(5, 6))
     waiting.put(2, Task.EMBED, prompts(7))
     taken = [waiting.pop() for _ in range(3)]
@@ -28,7 +31,7 @@ def test_items_leave_in_the_order_they_came() -> None:
 
 
 def test_peek_takes_nothing() -> None:
-    waiting = queue()
+    waiting = WorkQueue()
     waiting.put(1, Task.EMBED, prompts(5))
     front = waiting.peek()
     assert front is not None
@@ -36,23 +39,8 @@ def test_peek_takes_nothing() -> None:
     assert waiting.num_items == 1
 
 
-@pytest.mark.parametrize("limits", [{"items": 2}, {"tokens": 10}])
-def test_job_without_room_is_refused_whole(limits: dict[str, int]) -> None:
-    waiting = queue(**limits)
-    waiting.put(1, Task.RERANK, prompts(5))
-    with pytest.raises(Overloaded):
-        waiting.put(2, Task.RERANK, prompts(4, 4))
-    assert (waiting.num_items, waiting.num_tokens) == (1, 5)
-
-
-def test_empty_queue_takes_a_job_of_any_size() -> None:
-    waiting = queue(items=1, tokens=1)
-    waiting.put(1, Task.RERANK, prompts(50, 50))
-    assert waiting.num_items == 2
-
-
 def test_cancelled_job_leaves_nothing_behind() -> None:
-    waiting = queue()
+    waiting = WorkQueue()
     waiting.put(1, Task.RERANK, prompts(5, 6, 7))
     waiting.put(2, Task.RERANK, prompts(8))
     waiting.pop()
@@ -63,10 +51,92 @@ def test_cancelled_job_leaves_nothing_behind() -> None:
 
 
 def test_expired_jobs_are_removed_and_others_are_not() -> None:
-    waiting = queue()
+    waiting = WorkQueue()
     waiting.put(1, Task.RERANK, prompts(5), deadline_s=10.0)
     waiting.put(2, Task.RERANK, prompts(6), deadline_s=11.0)
     waiting.put(3, Task.RERANK, prompts(7))
     assert waiting.expire(9.9) == []
     assert waiting.expire(10.0) == [1]
     assert (waiting.num_items, waiting.num_tokens) == (2, 13)
+
+
+def test_of_two_callers_the_one_who_asks_for_less_goes_first() -> None:
+    waiting = WorkQueue()
+    waiting.put(1, Task.RERANK, prompts(50, 50), flow=ANN)
+    waiting.put(2, Task.RERANK, prompts(60), flow=BOB)
+    assert turns(waiting) == [2, 1, 1]
+
+
+def test_one_callers_jobs_go_in_the_order_they_came() -> None:
+    waiting = WorkQueue()
+    waiting.put(1, Task.RERANK, prompts(90), flow=ANN)
+    waiting.put(2, Task.RERANK, prompts(1), flow=ANN)
+    assert turns(waiting) == [1, 2]
+
+
+def test_newcomer_does_not_wait_for_all_that_a_busy_caller_wants() -> None:
+    waiting = WorkQueue()
+    for number in range(10):
+        waiting.put(number, Task.RERANK, prompts(10), flow=ANN)
+    waiting.put(99, Task.RERANK, prompts(10), flow=BOB)
+    assert turns(waiting).index(99) == 1
+
+
+def test_newcomer_with_little_goes_between_the_items_of_a_large_job() -> None:
+    waiting = WorkQueue()
+    waiting.put(1, Task.RERANK, prompts(*[10] * 10), flow=ANN)
+    assert [waiting.pop().job_id for _ in range(3)] == [1, 1, 1]
+    waiting.put(2, Task.RERANK, prompts(10), flow=BOB)
+    assert turns(waiting) == [2, *[1] * 7]
+
+
+def test_large_job_is_not_overtaken_for_ever() -> None:
+    waiting = WorkQueue()
+    waiting.put(1, Task.RERANK, prompts(100), flow=ANN)
+    taken = []
+    for number in range(2, 50):  # one small job after the other, each put before the last one is done
+        waiting.put(number, Task.RERANK, prompts(10), flow=BOB)
+        taken.append(waiting.pop().job_id)
+    assert taken.index(1) <= 10
+
+
+def test_batch_jobs_give_way_and_still_get_a_share() -> None:
+    waiting = WorkQueue()
+    for number in range(4):
+        waiting.put(number, Task.RERANK, prompts(10), flow=ANN_LATER)
+    for number in range(100, 140):
+        waiting.put(number, Task.RERANK, prompts(10), flow=BOB)
+    order = turns(waiting)
+    assert order.index(0) == COST_FACTORS[Priority.BATCH] - 1  # equal ranks go in the order they came
+    assert order.index(3) < 40
+
+
+def test_own_batch_jobs_do_not_hold_up_ones_interactive_ones() -> None:
+    waiting = WorkQueue()
+    waiting.put(1, Task.RERANK, prompts(100), flow=ANN_LATER)
+    waiting.put(2, Task.RERANK, prompts(100), flow=ANN)
+    assert turns(waiting) == [2, 1]
+
+
+def test_caller_who_was_idle_has_saved_nothing_up() -> None:
+    waiting = WorkQueue()
+    for number in range(5):
+        waiting.put(number, Task.RERANK, prompts(10), flow=ANN)
+        waiting.pop()
+    waiting.put(10, Task.RERANK, prompts(10), flow=ANN)
+    for number in range(20, 25):
+        waiting.put(number, Task.RERANK, prompts(10), flow=BOB)
+    assert turns(waiting).index(10) == 0
+
+
+def test_who_went_away_is_forgotten() -> None:
+    waiting = WorkQueue()
+    waiting.put(1, Task.RERANK, prompts(10), flow=ANN)
+    waiting.put(2, Task.RERANK, prompts(10), flow=BOB, deadline_s=1.0)
+    waiting.put(3, Task.RERANK, prompts(10), flow=ANN_LATER)
+    assert waiting.flows == {ANN, BOB, ANN_LATER}
+    waiting.cancel(1)
+    waiting.expire(2.0)
+    assert waiting.flows == {ANN_LATER}
+    waiting.pop()
+    assert waiting.flows == frozenset()

@@ -260,13 +260,14 @@ def test_limits_reach_the_rooms_that_keep_them(ask: Ask) -> None:
         max_batch_items=12,
         max_concurrent_requests=13,
         max_queue_tokens=1600,
+        max_queue_bytes=1500,
         max_queue_delay_ms=1700,
         cache_bytes=18,
     )
     limits, dispatcher = stack.admission.limits, stack.dispatcher
-    assert (limits.max_concurrent_requests, limits.max_queue_tokens, limits.max_queue_delay_s) == (13, 1600, 1.7)
-    assert (dispatcher._max_batch_tokens, dispatcher._max_batch_items) == (111, 12)
-    assert (dispatcher._queue.max_tokens, dispatcher._queue.max_items) == (1600, 200)
+    assert (limits.max_concurrent_requests, limits.max_queue_tokens) == (13, 1600)
+    assert (limits.max_queue_bytes, limits.max_queue_delay_s) == (1500, 1.7)
+    assert (dispatcher._ceiling.most, dispatcher._max_batch_items) == (111, 12)
     assert dispatcher._admission is stack.admission
     assert stack.cache.max_bytes == 18
 
@@ -446,3 +447,27 @@ def test_front_rooms_need_no_heavy_library(module: str) -> None:
 def test_demo_is_known_by_its_weights(ask: Ask, loaded: list[ResolvedModel]) -> None:
     ask()
     assert [model.revision for model in loaded] == [WEIGHTS_SHA256[:12]]
+
+
+# -- the cache that servers share ---------------------------------------------------------------------------------------
+
+
+def test_without_an_address_nothing_is_shared(ask: Ask) -> None:
+    assert [stack.shared for stack in ask()] == [None]
+
+
+def test_all_models_share_one_cache(ask: Ask, folders: dict[str, Path]) -> None:
+    pytest.importorskip("redis")
+    one, two = ask(models=[str(folders["bi"]), str(folders["cross"])], cache_url="redis://127.0.0.1:1")
+    assert one.shared is not None
+    assert one.shared is two.shared
+
+
+def test_cache_without_its_library_stops_the_start_before_anything_is_loaded() -> None:
+    arguments = ["shortlist", "serve", "demo", "--port", "0", "--cache-url", "redis://:canary@localhost"]
+    done = without(["redis", "torch"], f"from shortlist.cli import main; sys.argv = {arguments!r}; main()")
+    assert done.returncode == 3, done.stderr
+    [line] = done.stderr.strip().splitlines()
+    assert line.startswith("error: ")
+    assert "pip install 'shortlist[redis]'" in line
+    assert "canary" not in done.stderr

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -21,9 +21,10 @@ from shortlist.errors import (
     ServiceError,
 )
 from shortlist.scheduler.cache import Entry
+from shortlist.scheduler.shared import SharedCache
 from shortlist.service.compute import Computed, Request, compute
 from shortlist.service.stack import Stack
-from shortlist.types import Batch, Encoded, Task, TextHead, TextPrompt, Timing
+from shortlist.types import Batch, Encoded, Priority, Task, Terms, TextHead, TextPrompt, Timing
 from tests.support.house import stack
 from tests.support.words import WordEncoder
 
@@ -38,6 +39,8 @@ async def running(engine: FakeEngine | None = None, **flat: Any) -> AsyncIterato
     try:
         yield one
         assert inside(one) == (0, 0, 0, 0)
+        assert one.admission.load.num_bytes == 0
+        assert [len(flights) for flights in one.flights.values()] == [0, 0]
     finally:
         loop.cancel()
         await asyncio.gather(loop, return_exceptions=True)
@@ -45,7 +48,8 @@ async def running(engine: FakeEngine | None = None, **flat: Any) -> AsyncIterato
 
 def inside(one: Stack) -> tuple[int, int, int, int]:
     """Return how many requests, their tokens, jobs and waiting items there are."""
-    return one.admission.num_requests, one.admission.num_tokens, one.dispatcher.num_jobs, one.dispatcher._queue.num_items
+    load = one.admission.load
+    return load.num_requests, load.num_tokens, one.dispatcher.num_jobs, one.dispatcher._queue.num_items
 
 
 def spell(*, query: str = "red fox", look: Callable[[], None] = lambda: None) -> Callable[[Sequence[str]], list[Encoded]]:
@@ -56,14 +60,21 @@ def spell(*, query: str = "red fox", look: Callable[[], None] = lambda: None) ->
     return encode
 
 
-def request(*texts: str, query: str = "red fox", timeout_s: float | None = None, **changes: object) -> Request:
+def request(
+    *texts: str,
+    query: str = "red fox",
+    timeout_s: float | None = None,
+    is_partial: bool = False,
+    priority: Priority = Priority.INTERACTIVE,
+    **changes: object,
+) -> Request:
     fields: dict[str, object] = {
         "task": Task.RERANK,
         "texts": texts,
         "context": (query,),
         "overhead_chars": len(query),
         "encode": spell(query=query),
-        "timeout_s": timeout_s,
+        "terms": Terms(timeout_s=timeout_s, is_partial=is_partial, priority=priority),
     }
     return Request(**{**fields, **changes})  # type: ignore[arg-type]
 
@@ -97,11 +108,11 @@ async def test_request_costs_a_third_of_its_characters_until_it_is_spelled_and_i
     engine = FakeEngine(step_s=0.02)
     costs: list[int] = []
     async with running(engine) as one:
-        look = lambda: costs.append(one.admission.num_tokens)  # noqa: E731
+        look = lambda: costs.append(one.admission.load.num_tokens)  # noqa: E731
         texts = "a" * 30, "b" * 31
         task = asyncio.create_task(compute(one, request(*texts, encode=spell(look=look))))
         await until(lambda: bool(engine.batches))
-        costs.append(one.admission.num_tokens)
+        costs.append(one.admission.load.num_tokens)
         await task
     estimate = (30 + 31 + len("red fox")) // 3 + 2
     assert costs == [estimate, 2 + 2 * (1 + 1)]  # a query of two words, and two texts of one word and its end
@@ -111,7 +122,7 @@ async def test_only_what_is_missing_is_paid_for() -> None:
     costs: list[int] = []
     async with running() as one:
         await compute(one, request("known", "also known"))
-        look = lambda: costs.append(one.admission.num_tokens)  # noqa: E731
+        look = lambda: costs.append(one.admission.load.num_tokens)  # noqa: E731
         await compute(one, request("known", "new", "new", "also known", encode=spell(look=look)))
     assert costs == [(len("new") + len("red fox")) // 3 + 1]
 
@@ -144,7 +155,7 @@ async def test_refusal_takes_nothing() -> None:
         await first
 
 
-async def test_refusal_by_the_queue_gives_the_permit_back() -> None:
+async def test_refusal_by_the_true_cost_gives_the_permit_back() -> None:
     """The estimate was let in, the true cost does not fit."""
     engine = FakeEngine(step_s=0.1)
     many_words = " ".join("abcdefghijklmnop")
@@ -206,12 +217,12 @@ async def test_cancellation_gives_everything_back(stage: str) -> None:
             "computing": lambda: bool(engine.batches),
         }
         await until(reached[stage])
-        before = one.admission.num_requests
+        before = one.admission.load.num_requests
         gone.cancel()
         with pytest.raises(asyncio.CancelledError):
             await gone
         may_spell.set()
-        assert one.admission.num_requests == before - 1
+        assert one.admission.load.num_requests == before - 1
         assert one.dispatcher._queue.num_items == 0
         if first is not None:
             await first
@@ -358,3 +369,196 @@ async def test_many_at_once_get_their_own() -> None:
     for number, (texts, computed) in enumerate(zip(asked, found, strict=True)):
         assert values(computed) == [score(text, f"word{number} fox") for text in texts]
         assert not any(isinstance(each, ServiceError) for each in computed.found)
+
+
+# -- the same at once ---------------------------------------------------------------------------------------------------
+
+
+async def test_hundred_who_ask_the_same_at_once_cost_one_forward() -> None:
+    engine = FakeEngine(step_s=0.01)
+    async with running(engine) as one:
+        found = await asyncio.gather(*(compute(one, request("red fox", "cat")) for _ in range(100)))
+        assert one.metrics.registry.get_sample_value("shortlist_coalesced_total", {"model": "fake"}) == 2 * 99
+    assert [len(batch.items) for batch in engine.batches] == [2]
+    assert {tuple(values(computed)) for computed in found} == {(score("red fox"), score("cat"))}
+
+
+async def test_who_shares_some_texts_computes_only_the_others() -> None:
+    engine = FakeEngine(step_s=0.01)
+    async with running(engine) as one:
+        first = asyncio.create_task(compute(one, request("a", "b")))
+        await until(lambda: bool(engine.batches))
+        second = await compute(one, request("c", "b", "a"))
+        await first
+    assert values(second) == [score("c"), score("b"), score("a")]
+    assert [len(batch.items) for batch in engine.batches] == [2, 1]
+
+
+async def test_who_waits_for_somebody_who_leaves_computes_it_itself() -> None:
+    engine = FakeEngine(step_s=0.03)
+    async with running(engine) as one:
+        leaves = asyncio.create_task(compute(one, request("red fox")))
+        await until(lambda: bool(engine.batches))
+        stay = [asyncio.create_task(compute(one, request("red fox"))) for _ in range(5)]
+        await asyncio.sleep(0.005)
+        leaves.cancel()
+        found = await asyncio.gather(*stay)
+    assert all(values(computed) == [score("red fox")] for computed in found)
+    assert len(engine.batches) == 2, "one of the five computes for all of them"
+
+
+async def test_deadline_of_one_is_not_the_deadline_of_all() -> None:
+    engine = FakeEngine(step_s=0.05)
+    async with running(engine) as one:
+        hasty = asyncio.create_task(compute(one, request("red fox", timeout_s=0.02)))
+        await until(lambda: bool(engine.batches))
+        assert values(await compute(one, request("red fox"))) == [score("red fox")]
+        with pytest.raises(DeadlineExceeded):
+            await hasty
+
+
+async def test_who_waits_for_others_has_its_own_deadline() -> None:
+    engine = FakeEngine(step_s=0.1)
+    async with running(engine) as one:
+        patient = asyncio.create_task(compute(one, request("red fox")))
+        await until(lambda: bool(engine.batches))
+        with pytest.raises(DeadlineExceeded):
+            await compute(one, request("red fox", timeout_s=0.02))
+        assert values(await patient) == [score("red fox")]
+
+
+async def test_failed_text_fails_for_everybody_who_waits_for_it() -> None:
+    engine = FakeEngine(step_s=0.01, fault=fails_on("bad", EngineError("poison")))
+    async with running(engine) as one:
+        found = await asyncio.gather(*(compute(one, request("bad", "fox")) for _ in range(3)))
+    assert [values(computed) for computed in found] == [[EngineError, score("fox")]] * 3
+
+
+async def test_interactive_request_does_not_wait_for_a_batch_one() -> None:
+    engine = FakeEngine(step_s=0.02)
+    async with running(engine) as one:
+        slow = asyncio.create_task(compute(one, request("red fox", priority=Priority.BATCH)))
+        await until(lambda: bool(engine.batches))
+        await compute(one, request("red fox"))
+        await slow
+    assert len(engine.batches) == 2
+
+
+async def test_who_only_waits_is_inside_all_the_same() -> None:
+    engine = FakeEngine(step_s=0.05)
+    async with running(engine, max_concurrent_requests=2) as one:
+        both = [asyncio.create_task(compute(one, request("red fox"))) for _ in range(2)]
+        await until(lambda: bool(engine.batches))
+        with pytest.raises(Overloaded, match="too many requests"):
+            await compute(one, request("red fox"))
+        await asyncio.gather(*both)
+
+
+# -- a part of it -------------------------------------------------------------------------------------------------------
+
+
+async def test_partial_request_gets_what_was_done_in_time() -> None:
+    async with running(FakeEngine(step_s=0.05), max_batch_tokens=8, max_model_len=8) as one:
+        await compute(one, request("known"))
+        texts = ["known", *(f"new {number} text" for number in range(6))]
+        computed = await compute(one, request(*texts, timeout_s=0.08, is_partial=True))
+    kinds = [isinstance(found, Entry) for found in computed.found]
+    assert kinds[:2] == [True, True]
+    assert not all(kinds)
+    assert all(isinstance(found, Entry | DeadlineExceeded) for found in computed.found)
+
+
+async def test_partial_request_that_never_came_to_be_spelled_has_what_was_remembered() -> None:
+    late = threading.Event()
+    async with running() as one:
+        await compute(one, request("known"))
+
+        def look() -> None:
+            late.wait(0.05)
+
+        slow = spell(look=look)
+        computed = await compute(one, request("new", "known", timeout_s=0.01, is_partial=True, encode=slow))
+    assert values(computed) == [DeadlineExceeded, score("known")]
+
+
+async def test_partial_request_gets_what_others_did_in_time() -> None:
+    engine = FakeEngine(step_s=0.05)
+    async with running(engine) as one:
+        other = asyncio.create_task(compute(one, request("red fox")))
+        await until(lambda: bool(engine.batches))
+        computed = await compute(one, request("red fox", timeout_s=0.01, is_partial=True))
+        assert values(computed) == [DeadlineExceeded]
+        assert values(await other) == [score("red fox")]
+
+
+async def test_late_part_is_not_remembered_as_late() -> None:
+    async with running(FakeEngine(step_s=0.05), max_batch_tokens=8, max_model_len=8) as one:
+        texts = [f"new {number} text" for number in range(4)]
+        first = await compute(one, request(*texts, timeout_s=0.08, is_partial=True))
+        assert DeadlineExceeded in values(first)
+        assert values(await compute(one, request(*texts))) == [score(text) for text in texts]
+
+
+# -- what other servers computed ----------------------------------------------------------------------------------------
+
+
+class Shelf:
+    """A store of the shared cache, in this process; on request, sick."""
+
+    def __init__(self) -> None:
+        self.kept: dict[bytes, bytes] = {}
+        self.is_sick = False
+
+    async def read(self, names: Sequence[bytes]) -> Sequence[bytes | None]:
+        if self.is_sick:
+            raise ConnectionError
+        return [self.kept.get(name) for name in names]
+
+    async def write(self, values: Mapping[bytes, bytes]) -> int:
+        self.kept.update(values)
+        return 0
+
+    async def close(self) -> None:
+        pass
+
+
+def sharing(one: Stack, shelf: Shelf) -> SharedCache:
+    shared = SharedCache(shelf, timeout_s=1.0, metrics=one.metrics, place="shelf")
+    object.__setattr__(one, "shared", shared)
+    return shared
+
+
+async def test_what_another_server_computed_is_not_computed_again() -> None:
+    shelf, engine = Shelf(), FakeEngine()
+    async with running() as one:
+        shared = sharing(one, shelf)
+        await compute(one, request("red fox", "cat"))
+        await shared.close()
+    async with running(engine) as other:
+        sharing(other, shelf)
+        found = await compute(other, request("cat", "dog", "red fox"))
+        assert values(found) == [score("cat"), score("dog"), score("red fox")]
+        assert found.usage.num_cached == 2
+        assert [len(batch.items) for batch in engine.batches] == [1]
+        shelf.is_sick = True
+        assert (await compute(other, request("cat"))).usage.num_cached == 1, "what was read once is remembered here"
+
+
+async def test_sick_shared_cache_is_a_miss() -> None:
+    shelf = Shelf()
+    shelf.is_sick = True
+    async with running() as one:
+        sharing(one, shelf)
+        assert values(await compute(one, request("red fox"))) == [score("red fox")]
+
+
+async def test_other_model_finds_nothing_of_this_one_there() -> None:
+    shelf, engine = Shelf(), OtherEngine()
+    async with running() as one:
+        shared = sharing(one, shelf)
+        await compute(one, request("red fox"))
+        await shared.close()
+    assert shelf.kept
+    async with running(engine) as other:
+        sharing(other, shelf)
+        assert (await compute(other, request("red fox"))).usage.num_cached == 0

@@ -13,7 +13,7 @@ from shortlist.engine.fake import FakeEngine
 from shortlist.errors import BadScore, DeadlineExceeded, EngineError, InputTooLong, Overloaded
 from shortlist.scheduler.cache import Entry
 from shortlist.service.rerank import ranking, relevance
-from shortlist.types import Batch, Overflow, Reading, RerankOutcome, RerankTask, Span, TextPrompt
+from shortlist.types import Batch, Overflow, Reading, RerankOutcome, RerankTask, Span, Terms, TextPrompt
 from tests.support.house import running, runtime
 from tests.support.words import WordEncoder
 
@@ -161,9 +161,9 @@ async def test_deadline_ends_the_wait_and_gives_the_permit_back() -> None:
     service = runtime(FakeEngine(step_s=1.0))
     async with running(service):
         with pytest.raises(DeadlineExceeded):
-            await service.rerank(task("fox", timeout_s=0.02))
+            await service.rerank(task("fox", terms=Terms(timeout_s=0.02)))
         stack = service._registry.stacks[0]
-        assert (stack.admission.num_requests, stack.admission.num_tokens) == (0, 0)
+        assert (stack.admission.load.num_requests, stack.admission.load.num_tokens) == (0, 0)
 
 
 async def test_texts_are_tokenised_once_per_request() -> None:

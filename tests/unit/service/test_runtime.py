@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from shortlist.engine.fake import FakeEngine
 from shortlist.errors import Draining, EngineUnavailable, ModelRefused, NotFound
+from shortlist.scheduler.shared import SharedCache
 from shortlist.service.runtime import Runtime, State
 from shortlist.service.stack import Promise
 from shortlist.telemetry import Metrics
@@ -115,6 +117,28 @@ async def test_closing_frees_every_engine() -> None:
     assert all(engine.is_closed for engine in engines)
 
 
+class Sharing(SharedCache):
+    """A shared cache that lists what became of it."""
+
+    def __init__(self) -> None:
+        self.life: list[str] = []
+
+    async def start(self) -> None:
+        self.life.append("started")
+
+    async def close(self) -> None:
+        self.life.append("closed")
+
+
+async def test_shared_cache_starts_once_for_all_models_and_is_closed_with_them() -> None:
+    shared, metrics = Sharing(), Metrics()
+    stacks = [replace(stack(name=name, metrics=metrics), shared=shared) for name in ("one", "two")]
+    async with running(Runtime(stacks, settings=settings(), metrics=metrics)) as service:
+        assert service.is_ready
+        assert shared.life == ["started"]
+    assert shared.life == ["started", "closed"]
+
+
 # -- the self-test ------------------------------------------------------------------------------------------------------
 
 
@@ -177,7 +201,7 @@ async def test_starting_twice_is_starting_once() -> None:
     await service.start()
     assert service.is_ready
     assert len(engine.batches) == num_steps
-    assert len(service._loops) == 1
+    assert [loop.get_name() for loop in service._loops] == ["dispatcher fake", "watchdog"]
     await service.close()
     await service.start()
     assert service.state is State.CLOSED

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field
 
 from shortlist.api.dialects.fields import Body, Count, Json, text_of
 from shortlist.errors import InvalidInput
-from shortlist.types import EmbedOutcome, EmbedTask, Vector
+from shortlist.types import EmbedOutcome, EmbedTask, Terms, Vector
 
 QUERY_HINTS = frozenset({"query", "search_query", "retrieval.query"})
 """Values of `input_type`, `task` or `prompt_name` that say: these texts are queries. Sources: docs of Voyage, Cohere, Jina."""
@@ -68,7 +68,7 @@ class EmbeddingsRequest(Body):
             preset=self.preset or None,
             dimensions=self.dimensions or None,
             truncate=self.truncation is not False,
-            timeout_s=None if self.timeout_ms is None else self.timeout_ms / 1000,
+            terms=Terms(timeout_s=None if self.timeout_ms is None else self.timeout_ms / 1000),
         )
 
     def answer(self, outcome: EmbedOutcome, *, request_id: str) -> Json:

@@ -11,7 +11,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from shortlist.api.dialects.fields import Body, Count, Documents, Json, Query
-from shortlist.types import Overflow, Ranked, Reading, RerankOutcome, RerankTask
+from shortlist.types import Overflow, Ranked, Reading, RerankOutcome, RerankTask, Terms
 
 SEARCH_UNIT_DOCUMENTS = 100
 """One billed search unit is a query with up to this many documents. Source: docs.cohere.com, pricing of rerank."""
@@ -54,6 +54,10 @@ class RerankRequest(Body):
         default=None, description="true: say of every document how many of its tokens were read, as `details`."
     )
     timeout_ms: int | None = Field(default=None, gt=0, description="Give up after this many milliseconds.")
+    partial: bool | None = Field(
+        default=None,
+        description="true: when the time is up, return what was scored, and the rest as failed_documents, instead of an error.",
+    )
 
     def task(self) -> RerankTask:
         """Return what is asked for."""
@@ -67,7 +71,7 @@ class RerankRequest(Body):
             on_overflow=self._on_overflow(),
             max_tokens_per_doc=self.max_tokens_per_doc or None,
             with_totals=self.return_details is True,
-            timeout_s=None if self.timeout_ms is None else self.timeout_ms / 1000,
+            terms=Terms(timeout_s=None if self.timeout_ms is None else self.timeout_ms / 1000, is_partial=self.partial is True),
         )
 
     def answer(self, outcome: RerankOutcome, *, request_id: str) -> Json:

@@ -11,7 +11,7 @@ from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.cpu.int8 import Int8Linears, can_round
 from shortlist.engine.native.cpu.kernels import Kernels, kernels
 from shortlist.engine.native.cpu.step import CpuStep, can_compute
-from shortlist.engine.native.linears import PackedLinears, PlainLinears, Prepare
+from shortlist.engine.native.linears import PackedLinears, PlainLinears, Prepare, bound_plans
 from shortlist.engine.native.portable import PortableStep
 from shortlist.engine.native.qwen3 import Begin, Step
 from shortlist.errors import BadSetting
@@ -52,6 +52,7 @@ def pick_forms(config: Qwen3Config, dtype: torch.dtype, device: torch.device) ->
         return _int8(config, found)
     if device.type != "cpu" or dtype != torch.bfloat16:
         return Forms("plain", dtype, PlainLinears, PortableStep, partial(PortableStep, config, dtype))
+    bound_plans()
     prepare: Prepare = PackedLinears if PackedLinears.is_possible() else PlainLinears
     name = "packed" if prepare is PackedLinears else "plain"
     if found is None:

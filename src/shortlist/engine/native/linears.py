@@ -6,6 +6,7 @@ here. Knows nothing of norms, attention or the order of things in a layer.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -19,6 +20,9 @@ CHUNK_TOKENS: Final = 512
 
 CHUNK_NUMBERS: Final = CHUNK_TOKENS * 3072
 """Numbers in the widest activation of a chunk: small models take more tokens at once."""
+
+
+MAX_PLANS: Final = 64
 
 
 def chunk_tokens(inner: int) -> int:
@@ -138,6 +142,18 @@ class PackedLinears:
     def is_possible() -> bool:
         """Tell whether this build of torch has the operators."""
         return hasattr(_onednn, "_linear_pointwise") and hasattr(_onednn, "_reorder_linear_weight")
+
+
+def bound_plans() -> None:
+    """Have oneDNN, and torch's layer above it, remember few plans. To be called before the first product of the process.
+
+    A plan is code made for products of one shape, with room to work in: about a megabyte, and both keep 1,024 of them. Batches
+    come in every length, so a small model grew by a gigabyte. A step needs a dozen, and remembers those of the steps before.
+
+    Source: `ideep/lru_cache.hpp` of torch, and oneDNN's guide, "Primitive Cache"; both look when they are first used.
+    """
+    for name in ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"):
+        os.environ.setdefault(name, str(MAX_PLANS))  # noqa: TID251 - they have no other way to be told
 
 
 def packed(matrix: Tensor) -> Tensor:

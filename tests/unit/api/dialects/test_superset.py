@@ -32,7 +32,7 @@ def outcome(**changes: object) -> RerankOutcome:
 def test_plain_request_uses_defaults() -> None:
     task = read().task()
     assert (task.query, task.documents) == ("q", ("a", "b", "c"))
-    assert (task.model, task.instruction, task.top_n, task.timeout_s) == (None, None, None, None)
+    assert (task.model, task.instruction, task.top_n, task.terms.timeout_s) == (None, None, None, None)
     assert task.on_overflow is Overflow.TRUNCATE
 
 
@@ -117,7 +117,7 @@ def test_instruction_has_synonyms(fields: dict[str, object]) -> None:
 
 def test_truncation_and_timeout_reach_the_task() -> None:
     task = read(truncation=False, timeout_ms=1500, max_tokens_per_doc=7).task()
-    assert (task.on_overflow, task.timeout_s, task.max_tokens_per_doc) == (Overflow.ERROR, 1.5, 7)
+    assert (task.on_overflow, task.terms.timeout_s, task.max_tokens_per_doc) == (Overflow.ERROR, 1.5, 7)
 
 
 def test_answer_ranks_in_order_with_exactly_the_allowed_keys() -> None:

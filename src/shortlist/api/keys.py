@@ -1,0 +1,120 @@
+"""Which keys are valid now: those that were given, and those in a file that may change while the server runs.
+
+Keys are kept and compared as digests, in constant time. A file that is changed takes effect within a second, without a
+restart; one that cannot be read any more changes nothing, and is said once.
+"""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import hmac
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Final, Self
+
+from shortlist.config import ServerSettings
+from shortlist.errors import BadSetting
+from shortlist.telemetry import logger
+
+CHECK_EVERY_S: Final = 1.0
+"""How often the file is looked at, at most."""
+
+MAX_FILE_BYTES: Final = 1024 * 1024
+"""A larger file holds something else; reading it would hold up the requests."""
+
+NAME_CHARS: Final = 12
+"""Of a key's digest: enough to tell callers apart, too little to find the key by."""
+
+Stamp = tuple[int, int, int]
+"""What tells one version of a file from another: time of change, size, inode."""
+
+
+class Keys:
+    """Knows whether a key is valid, and what to call whoever sent it.
+
+    Args:
+        given: Keys that are valid for as long as the server runs.
+        file: One more key on every line; empty lines and lines that begin with # do not count.
+        clock: Monotonic seconds.
+
+    Raises:
+        BadSetting: the file cannot be read, or holds no key.
+    """
+
+    def __init__(
+        self, given: Iterable[str] = (), file: Path | None = None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._given = [_digest(key.encode()) for key in given]
+        self._file = file
+        self._clock = clock
+        self._from_file: list[bytes] = []
+        self._stamp: Stamp | None = None
+        self._check_at_s = clock() + CHECK_EVERY_S
+        self._is_warned = False
+        if file is not None:
+            self._stamp, self._from_file = _read(file)
+
+    @classmethod
+    def of(cls, settings: ServerSettings) -> Self:
+        """Return the keys that the settings name."""
+        return cls([key.get_secret_value() for key in settings.api_key], settings.api_key_file)
+
+    @property
+    def are_needed(self) -> bool:
+        """Whether there are any; without, everybody may come in."""
+        return bool(self._given or self._file)
+
+    def owner(self, sent: Sequence[bytes]) -> str | None:
+        """Return the name of whoever sent these, if one of them is valid: the beginning of the key's digest."""
+        self._refresh()
+        found = None
+        for digest in map(_digest, sent):
+            # Every pair is compared, so that the time tells nothing.
+            matches = [hmac.compare_digest(digest, valid) for valid in (*self._given, *self._from_file)]
+            if any(matches):
+                found = digest.hex()[:NAME_CHARS]
+        return found
+
+    def _refresh(self) -> None:
+        """Look whether the file was changed, if that was not done just now."""
+        now_s = self._clock()
+        if self._file is None or now_s < self._check_at_s:
+            return
+        self._check_at_s = now_s + CHECK_EVERY_S
+        try:
+            if _stamp(self._file) != self._stamp:
+                self._stamp, self._from_file = _read(self._file)
+                logger.info("api_key_file was read again", extra={"keys": len(self._from_file)})
+            self._is_warned = False
+        except (BadSetting, OSError):
+            self._warn()
+
+    def _warn(self) -> None:
+        if not self._is_warned:
+            logger.warning("api_key_file cannot be read or holds no key; the keys that it held stay valid")
+        self._is_warned = True
+
+
+def _stamp(file: Path) -> Stamp:
+    found = file.stat()
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _read(file: Path) -> tuple[Stamp, list[bytes]]:
+    try:
+        stamp = _stamp(file)
+        if stamp[1] > MAX_FILE_BYTES:
+            raise BadSetting(f"The file {file} (--api-key-file) is too large to be a list of keys.")
+        lines = [line.strip() for line in file.read_bytes().removeprefix(codecs.BOM_UTF8).splitlines()]
+    except OSError as error:
+        raise BadSetting(f"The file {file} (--api-key-file) cannot be read: {error.strerror}.") from None
+    keys = [line for line in lines if line and not line.startswith(b"#")]
+    if not keys:
+        raise BadSetting(f"The file {file} (--api-key-file) holds no key; write one on every line.")
+    return stamp, [_digest(key) for key in keys]
+
+
+def _digest(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()

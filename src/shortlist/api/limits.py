@@ -1,0 +1,43 @@
+"""What one caller may take of the server: its requests are counted before a byte of their bodies is read. Pure ASGI."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from shortlist.api.quota import Quota
+
+
+class Limits:
+    """ASGI middleware; inside `Auth`, which says who the caller is.
+
+    Only what asks for work is counted: every POST but those of the page, whose own work comes back as requests of its reader.
+
+    Args:
+        app: What handles the request.
+        quota: How much a caller may ask for.
+        passes: Path prefixes that are not counted.
+
+    Raises:
+        Overloaded: to whatever is outside.
+    """
+
+    def __init__(self, app: ASGIApp, *, quota: Quota, passes: Sequence[str]) -> None:
+        self.app = app
+        self._quota = quota
+        self._passes = tuple(passes)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the request through and count it for as long as it runs, or raise."""
+        is_work = scope["type"] == "http" and scope["method"] == "POST" and not scope["path"].startswith(self._passes)
+        if not is_work or not self._quota.is_limited:
+            await self.app(scope, receive, send)
+            return
+        caller = scope["caller"]
+        self._quota.enter(caller, time.monotonic())
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self._quota.leave(caller)

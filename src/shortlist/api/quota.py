@@ -1,0 +1,109 @@
+"""How much one caller may ask for. Pure policy: counts per caller, from a clock reading that it is given.
+
+Two limits, each on its own or none: requests per minute, with a burst of a few seconds' worth; and requests at once. Callers
+who have been idle are forgotten, so that memory is bounded by those who are not.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final
+
+from shortlist.errors import Overloaded
+
+BURST_S: Final = 10.0
+"""A caller who was idle may send this many seconds' worth of its requests at once."""
+
+MAX_CALLERS: Final = 65_536
+"""Who comes beyond that makes the server forget who came longest ago, and their count begins anew."""
+
+RETRY_RUNNING_S: Final = 1.0
+"""What `Retry-After` says when a caller has too many requests running: how long they take is not known."""
+
+
+@dataclass(slots=True)
+class _Account:
+    """One caller.
+
+    Attributes:
+        paid_until_s: The moment at which every request so far has been spread out at the allowed rate.
+        num_running: Requests that are not answered yet.
+    """
+
+    paid_until_s: float
+    num_running: int = 0
+
+    def is_idle(self, now_s: float) -> bool:
+        return not self.num_running and self.paid_until_s <= now_s
+
+
+class Quota:
+    """Lets requests in, caller by caller.
+
+    The rate is kept as one moment per caller (a leaky bucket read as a meter): every request moves it on by one interval,
+    and it may be ahead of the clock by a burst.
+
+    Args:
+        max_per_minute: Requests of one caller in a minute, or None.
+        max_running: Requests of one caller at once, or None.
+        max_callers: How many are remembered.
+
+    Source: ATM Forum, Traffic Management 4.1, the generic cell rate algorithm in its virtual scheduling form.
+    """
+
+    def __init__(self, *, max_per_minute: int | None, max_running: int | None, max_callers: int = MAX_CALLERS) -> None:
+        self._max_per_minute = max_per_minute
+        self._max_running = max_running
+        self._max_callers = max_callers
+        self._interval_s = 60.0 / max_per_minute if max_per_minute else 0.0
+        self._burst_s = max(BURST_S - self._interval_s, 0.0)
+        self._accounts: OrderedDict[str, _Account] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._accounts)
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is any limit."""
+        return self._max_per_minute is not None or self._max_running is not None
+
+    def enter(self, caller: str, now_s: float) -> None:
+        """Count one request of this caller in; `leave` counts it out.
+
+        Raises:
+            Overloaded: it is one too many; carries when it would not be.
+        """
+        self._forget(now_s)
+        account = self._accounts.get(caller) or _Account(now_s)
+        if self._max_running is not None and account.num_running >= self._max_running:
+            raise Overloaded(
+                f"This caller has {account.num_running} requests running; at most {self._max_running} are allowed "
+                "(max_concurrent_requests_per_caller).",
+                retry_after_s=RETRY_RUNNING_S,
+            )
+        wait_s = account.paid_until_s - now_s - self._burst_s
+        if wait_s > 0:
+            raise Overloaded(
+                f"This caller sends more than {self._max_per_minute} requests per minute (max_requests_per_minute).",
+                retry_after_s=wait_s,
+            )
+        account.paid_until_s = max(account.paid_until_s, now_s) + self._interval_s
+        account.num_running += 1
+        self._accounts[caller] = account
+        self._accounts.move_to_end(caller)
+
+    def leave(self, caller: str) -> None:
+        """Count out one request that `enter` let in."""
+        account = self._accounts.get(caller)
+        if account is not None:
+            account.num_running = max(account.num_running - 1, 0)
+
+    def _forget(self, now_s: float) -> None:
+        """Drop idle callers, two looks for every one who may come new; and the one who came longest ago when full."""
+        for _ in range(min(2, len(self._accounts))):
+            caller, account = next(iter(self._accounts.items()))
+            if account.is_idle(now_s) or len(self._accounts) >= self._max_callers:
+                del self._accounts[caller]
+            else:
+                self._accounts.move_to_end(caller)

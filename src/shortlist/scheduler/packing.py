@@ -1,0 +1,88 @@
+"""A remembered computation as bytes, for a memory outside this process. Pure.
+
+What comes back may have been cut, changed or written by somebody else, so it is believed only if everything fits: version,
+length, a checksum over name and content, finite numbers, a reading that can be. Anything else is as good as nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+
+import numpy as np
+
+from shortlist.scheduler.cache import Entry
+from shortlist.types import Reading, Span, Value
+
+VERSION = 1
+"""Of this form; raise it with every change of the layout. A value of another version is a miss."""
+
+_HEAD = struct.Struct("<BBIIIIIII")
+"""Version, flags, then tokens of the entry, of the reading and in all, windows, start and end of the best, dimensions."""
+_SCORE = struct.Struct("<d")
+_SUM = struct.Struct("<I")
+_FLOAT32 = np.dtype("<f4")
+
+_HAS_TOTAL, _IS_TRUNCATED, _HAS_BEST = 1, 2, 4
+_FLAGS = _HAS_TOTAL | _IS_TRUNCATED | _HAS_BEST
+
+
+def pack(name: bytes, entry: Entry) -> bytes:
+    """Return the bytes of an entry that is kept under `name`."""
+    reading, best = entry.reading, entry.reading.best or Span(0, 0)
+    flags = (
+        _HAS_TOTAL * (reading.num_tokens_total is not None)
+        | _IS_TRUNCATED * reading.is_truncated
+        | _HAS_BEST * (reading.best is not None)
+    )
+    head = _HEAD.pack(
+        VERSION,
+        flags,
+        entry.num_tokens,
+        reading.num_tokens,
+        reading.num_tokens_total or 0,
+        reading.num_windows,
+        best.start,
+        best.end,
+        0 if isinstance(entry.value, float) else len(entry.value),
+    )
+    content = head + _pack_value(entry.value)
+    return content + _SUM.pack(_checksum(name, content))
+
+
+def unpack(name: bytes, data: bytes) -> Entry | None:
+    """Return the entry that was packed under this very name, or None if these bytes are anything else."""
+    content, checksum = data[: -_SUM.size], data[-_SUM.size :]
+    if len(content) < _HEAD.size or checksum != _SUM.pack(_checksum(name, content)):
+        return None
+    version, flags, num_tokens, num_read, num_total, num_windows, start, end, dimensions = _HEAD.unpack_from(content)
+    value = _unpack_value(content[_HEAD.size :], dimensions)
+    if version != VERSION or flags & ~_FLAGS or not num_windows or start > end or value is None:
+        return None
+    reading = Reading(
+        num_tokens=num_read,
+        num_tokens_total=num_total if flags & _HAS_TOTAL else None,
+        is_truncated=bool(flags & _IS_TRUNCATED),
+        num_windows=num_windows,
+        best=Span(start, end) if flags & _HAS_BEST else None,
+    )
+    return Entry(value, num_tokens, reading)
+
+
+def _pack_value(value: Value) -> bytes:
+    return _SCORE.pack(value) if isinstance(value, float) else value.astype(_FLOAT32, copy=False).tobytes()
+
+
+def _unpack_value(data: bytes, dimensions: int) -> Value | None:
+    if len(data) != (dimensions * _FLOAT32.itemsize or _SCORE.size):
+        return None
+    if not dimensions:
+        score: float = _SCORE.unpack(data)[0]
+        return score if math.isfinite(score) else None
+    vector = np.frombuffer(data, _FLOAT32).astype(np.float32)
+    return vector if np.isfinite(vector).all() else None
+
+
+def _checksum(name: bytes, content: bytes) -> int:
+    return zlib.crc32(content, zlib.crc32(name))

@@ -1,0 +1,91 @@
+"""Redis as a store of the shared cache: one round trip to read, one to write, and no patience.
+
+The library is optional and imported when a store is made. Its own retries are off: when to try again is the breaker's
+decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from shortlist.errors import BadSetting
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+PREFIX: Final = b"shortlist:1:"
+"""Before every name in Redis, which may hold other things too."""
+
+MAX_CONNECTIONS: Final = 16
+"""Lookups at once; the next one waits for a connection, within its time."""
+
+CONNECT_TIMEOUT_S: Final = 1.0
+
+
+class RedisStore:
+    """Implements `shared.Store`.
+
+    Args:
+        url: `redis://`, `rediss://` or `unix://`, as the library spells it; may hold a user and a password.
+        ttl_s: Seconds after which Redis forgets an entry.
+
+    Raises:
+        BadSetting: the library is not installed, or the address is not one. The address is never quoted.
+    """
+
+    def __init__(self, url: str, *, ttl_s: int) -> None:
+        self._client = _client(url)
+        self._ttl_s = ttl_s
+
+    async def read(self, names: Sequence[bytes]) -> Sequence[bytes | None]:
+        """Return what is kept under each name."""
+        values = await self._client.mget([PREFIX + name for name in names])
+        return [value if isinstance(value, bytes) else None for value in values]
+
+    async def write(self, values: Mapping[bytes, bytes]) -> int:
+        """Keep these until they expire; return how many were refused (a full or read-only Redis says so one by one)."""
+        pipeline = self._client.pipeline(transaction=False)
+        for name, value in values.items():
+            pipeline.set(PREFIX + name, value, ex=self._ttl_s)
+        answers = await pipeline.execute(raise_on_error=False)
+        return sum(isinstance(answer, Exception) for answer in answers)
+
+    async def close(self) -> None:
+        """Let go of every connection."""
+        await self._client.aclose()
+
+
+def place_of(url: str) -> str:
+    """Return where a URL points to, without user, password and options, for people to read."""
+    parts = urlsplit(url)
+    host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname or ""
+    return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}{parts.path}"
+
+
+def _client(url: str) -> Redis:
+    try:
+        from redis.asyncio import BlockingConnectionPool, Redis
+        from redis.asyncio.retry import Retry
+        from redis.backoff import NoBackoff
+    except ModuleNotFoundError as error:
+        raise BadSetting(
+            f"The setting cache_url (--cache-url) needs {error.name}, which is not installed: pip install 'shortlist[redis]'"
+        ) from None
+    try:
+        place_of(url)
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=MAX_CONNECTIONS,
+            timeout=None,
+            socket_connect_timeout=CONNECT_TIMEOUT_S,
+            retry=Retry(NoBackoff(), 0),
+            protocol=2,
+        )
+        pool.connection_class(**pool.connection_kwargs)  # connects to nothing, but refuses options that it does not know
+    except (ValueError, TypeError):
+        raise BadSetting(
+            "The setting cache_url (--cache-url) is no address of a Redis: write redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]."
+        ) from None
+    return Redis.from_pool(pool)

@@ -1,0 +1,107 @@
+"""Shortlist's own process around a fake engine: everything is real but the model.
+
+python -m tests.support.fakeserver --port PORT [--SETTING VALUE ...]
+
+Texts can ask for trouble: #quote makes the engine raise an error of somebody else's that quotes them, #fail one of ours, #die
+takes the engine away, #thread fails in a thread of its own, #task in a task that nobody waits for. Every logger is at DEBUG.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from shortlist import server
+from shortlist.config import Settings
+from shortlist.engine.fake import FakeEngine
+from shortlist.errors import EngineError, EngineUnavailable
+from shortlist.service.build import shared_cache
+from shortlist.service.runtime import Runtime, Say
+from shortlist.telemetry import Metrics
+from shortlist.types import Batch, TextPrompt
+from tests.support.house import stack
+
+LOUD = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi", "asyncio", "httpx", "httpx2", "httpcore", "redis")
+
+
+class Indigestion(RuntimeError):
+    """What a foreign library raises: an error that quotes what it choked on."""
+
+
+def trouble(batch: Batch) -> None:
+    """Do what the texts ask for."""
+    text = " ".join(
+        f"{item.prompt.head.text} {item.prompt.text}" for item in batch.items if isinstance(item.prompt, TextPrompt)
+    )
+    for word, cause in CAUSES.items():
+        if word in text:
+            cause(text)
+
+
+def quote(text: str) -> None:
+    try:
+        raise KeyError(text)
+    except KeyError as error:
+        error.add_note(f"while reading {text!r}")
+        raise Indigestion(f"cannot digest {text!r}") from error
+
+
+def group(text: str) -> None:
+    raise ExceptionGroup(f"several about {text!r}", [Indigestion(text), ValueError(text)])
+
+
+def fail(text: str) -> None:
+    raise EngineError("The step failed.")
+
+
+def die(text: str) -> None:
+    raise EngineUnavailable("It died.")
+
+
+def fail_in_thread(text: str) -> None:
+    thread = threading.Thread(target=quote, args=(text,))
+    thread.start()
+    thread.join()
+
+
+def fail_in_task(text: str) -> None:
+    async def lost() -> None:
+        quote(text)
+
+    asyncio.get_running_loop().create_task(lost())
+    asyncio.get_running_loop().call_soon(quote, text)
+
+
+CAUSES: dict[str, Callable[[str], None]] = {
+    "#quote": quote,
+    "#group": group,
+    "#fail": fail,
+    "#die": die,
+    "#thread": fail_in_thread,
+    "#task": fail_in_task,
+}
+
+
+def build(settings: Settings, *, say: Say) -> Runtime:
+    """Stand in for the composition root."""
+    metrics = Metrics()
+    say("loading nothing")
+    fake = replace(stack(FakeEngine(fault=trouble), metrics=metrics), shared=shared_cache(settings.scheduler, metrics))
+    return Runtime([fake], settings=settings, metrics=metrics)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Serve with these settings until told to stop."""
+    flags = dict(zip((name.removeprefix("--").replace("-", "_") for name in arguments[::2]), arguments[1::2], strict=True))
+    for name in LOUD:
+        logging.getLogger(name).setLevel(logging.DEBUG)
+    vars(server)["build_runtime"] = build
+    return server.run(Settings.load({"ui": False, "self_test": "off", **flags}))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

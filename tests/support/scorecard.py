@@ -1,0 +1,179 @@
+"""The reliability scorecard: which promises there are, which tests stand for them, and how they did.
+
+With `--scorecard FILE`, a run shows them at its end and writes them between that document's markers, with day and commit.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+PROMISES: Final[Mapping[str, str]] = {
+    "R1": "Overload is refused early and never slows down what was admitted",
+    "R2": "A request is admitted whole or refused whole, and permits never leak",
+    "R3": "The queue is bounded and fair, and the engine never idles while work waits",
+    "R4": "What is late is never computed, and its caller is told in time",
+    "R5": "A client that is gone costs nothing more",
+    "R6": "One bad item hurts only itself",
+    "R7": "Running out of memory loses nothing, and steps become smaller for a while",
+    "R8": "A dead engine is loud, and comes back if it is meant to",
+    "R9": "Told to stop, it answers what it has and exits with 0",
+    "R10": "A sick upstream cannot drag it down",
+    "R11": "Acknowledged jobs survive a crash",
+    "R12": "Memory is bounded over time",
+    "R13": "No body can hurt it",
+    "R14": "Any bytes get a documented answer",
+    "R15": "A caller's text cannot become control tokens",
+    "R16": "A score does not depend on its neighbours",
+    "R17": "A score is the model's score",
+    "R18": "A remembered score is never somebody else's",
+    "R19": "Every route is closed without a key, but for three",
+    "R20": "Logs, metrics and errors never quote a caller or a key",
+    "R21": "It calls nobody uninvited",
+    "R22": "What it starts with is what was meant, or it does not start",
+}
+
+TESTS: Final[Mapping[str, Sequence[str]]] = {
+    "R1": ["tests/faults/test_overload.py"],
+    "R2": [
+        "tests/properties/test_scheduler.py::TestAdmission",
+        "tests/properties/test_dispatcher.py",
+        "tests/unit/scheduler/test_admission.py",
+        "tests/unit/service/test_compute.py",
+    ],
+    "R3": ["tests/properties/test_scheduler.py::TestScheduler", "tests/unit/scheduler/test_queue.py"],
+    "R4": [
+        "tests/unit/scheduler/test_dispatcher.py::test_late_job",
+        "tests/unit/scheduler/test_dispatcher.py::test_job_that_comes_too_late",
+        "tests/unit/service/test_compute.py::test_deadline",
+        "tests/api/test_http.py::test_deadline",
+        "tests/properties/test_dispatcher.py::test_storm",
+    ],
+    "R5": ["tests/faults/test_wire.py::test_hang_up", "tests/unit/service/test_compute.py::test_cancellation"],
+    "R6": [
+        "tests/unit/scheduler/test_dispatcher.py::test_bad_item",
+        "tests/unit/scheduler/test_dispatcher.py::test_score_that_is_not_finite",
+        "tests/unit/scheduler/test_dispatcher.py::test_wrong_number_of_values",
+        "tests/properties/test_dispatcher.py::test_storm",
+    ],
+    "R7": [
+        "tests/unit/scheduler/test_ceiling.py",
+        "tests/unit/scheduler/test_dispatcher.py::test_out_of_memory",
+        "tests/unit/scheduler/test_dispatcher.py::test_step",
+    ],
+    "R8": [
+        "tests/unit/scheduler/test_dispatcher.py::test_dead_engine",
+        "tests/unit/service/test_revival.py",
+        "tests/properties/test_dispatcher.py::test_engine_that_dies",
+        "tests/api/test_http.py::test_dead_engine",
+    ],
+    "R9": [
+        "tests/faults/test_process.py::test_told_to_stop",
+        "tests/faults/test_process.py::test_what_is_not_done_in_time",
+        "tests/faults/test_process.py::test_second_signal",
+    ],
+    "R12": ["tests/soak/test_soak.py"],
+    "R13": [
+        "tests/faults/test_wire.py::test_announced",
+        "tests/faults/test_wire.py::test_200_mb",
+        "tests/faults/test_wire.py::test_chunked",
+        "tests/faults/test_wire.py::test_slow_body",
+        "tests/faults/test_wire.py::test_body_shorter",
+        "tests/faults/test_bodies.py",
+    ],
+    "R14": ["tests/properties/test_parse.py", "tests/faults/test_wire.py::test_garbage"],
+    "R15": ["tests/properties/test_injection.py"],
+    "R16": ["tests/properties/test_independence.py"],
+    "R17": ["tests/parity"],
+    "R18": [
+        "tests/unit/scheduler/test_cache.py",
+        "tests/unit/scheduler/test_packing.py",
+        "tests/unit/service/test_compute.py::test_nothing_else_is_ever_remembered",
+        "tests/faults/test_redis.py",
+    ],
+    "R19": ["tests/security/test_closed.py"],
+    "R20": ["tests/security/test_secrets.py", "tests/security/test_process.py", "tests/unit/test_logs.py"],
+    "R21": ["tests/security/test_egress.py"],
+    "R22": ["tests/faults/test_selftest.py", "tests/unit/hub/test_integrity.py"],
+}
+"""How the names of the tests begin that stand for each promise."""
+
+BEGIN: Final = "<!-- scorecard: begin; written by make scorecard, do not edit -->"
+END: Final = "<!-- scorecard: end -->"
+
+NOT_BUILT: Final[Mapping[str, str]] = {"R10": "there are no upstreams yet", "R11": "there are no jobs yet"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Take the document to write into."""
+    parser.addoption("--scorecard", metavar="FILE", help="write the reliability scorecard between this document's markers")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Count, show and write, if asked to."""
+    path = config.getoption("--scorecard")
+    if not path:
+        return
+    counts = _counts(terminalreporter)
+    terminalreporter.section("scorecard")
+    for line in _lines(counts):
+        terminalreporter.write_line(line)
+    write(Path(path), counts)
+
+
+def write(path: Path, counts: Mapping[str, Counter[str]]) -> None:
+    """Put the table between the markers of a document."""
+    before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    assert begin, f"{path} has no line {BEGIN!r}"
+    assert end, f"{path} has no line {END!r}"
+    when = datetime.now(UTC).date().isoformat()
+    table = "\n".join(_lines(counts))
+    path.write_text(f"{before}{BEGIN}\n\n{when}, commit `{_commit()}`, on a CPU.\n\n{table}\n\n{END}{after}", encoding="utf-8")
+
+
+def promises_of(test: str) -> list[str]:
+    """Return the promises that a test stands for, by its name as pytest writes it."""
+    return [name for name, beginnings in TESTS.items() if test.startswith(tuple(beginnings))]
+
+
+def _counts(reporter: pytest.TerminalReporter) -> Mapping[str, Counter[str]]:
+    counts: dict[str, Counter[str]] = {name: Counter() for name in PROMISES}
+    for outcome in ("passed", "failed", "error", "skipped"):
+        for report in reporter.stats.get(outcome, []):
+            for name in promises_of(report.nodeid):
+                counts[name][outcome] += 1
+    return counts
+
+
+def _lines(counts: Mapping[str, Counter[str]]) -> Iterator[str]:
+    kept = sum(_is_kept(count) for count in counts.values())
+    yield f"**{kept} of {len(PROMISES)}** promises are tested and kept."
+    yield ""
+    yield "| | Promise | Tests | Kept |"
+    yield "| --- | --- | ---: | --- |"
+    for name, promise in PROMISES.items():
+        yield f"| {name} | {promise} | {counts[name].total()} | {_verdict(name, counts[name])} |"
+
+
+def _is_kept(count: Counter[str]) -> bool:
+    return bool(count["passed"]) and not count["failed"] and not count["error"]
+
+
+def _verdict(name: str, count: Counter[str]) -> str:
+    if not count.total():
+        return NOT_BUILT.get(name, "not tested here")
+    if not _is_kept(count):
+        return "**no**" if count["failed"] or count["error"] else "skipped here"
+    return f"yes, {count['skipped']} skipped" if count["skipped"] else "yes"
+
+
+def _commit() -> str:
+    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return found.stdout.strip() or "unknown"

@@ -1,0 +1,190 @@
+"""Keys change while the server runs, and a file that goes bad locks nobody out."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from shortlist.api.keys import CHECK_EVERY_S, MAX_FILE_BYTES, Keys
+from shortlist.errors import BadSetting
+from tests.support.house import settings
+
+
+class Clock:
+    """Stands still until it is told to move on."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    def wait(self) -> None:
+        self.now_s += CHECK_EVERY_S
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "keys"
+    path.write_text("one\ntwo\n")
+    return path
+
+
+def rewrite(file: Path, content: bytes) -> None:
+    """Write as an editor does, with a time that is surely another."""
+    before = file.stat().st_mtime_ns
+    file.write_bytes(content)
+    os.utime(file, ns=(before + 10**9, before + 10**9))
+
+
+def valid(keys: Keys, *candidates: str) -> set[str]:
+    return {key for key in candidates if keys.owner([key.encode()]) is not None}
+
+
+# -- who is who ---------------------------------------------------------------------------------------------------------
+
+
+def test_owner_is_named_by_the_beginning_of_the_keys_digest() -> None:
+    owner = Keys(["key"]).owner([b"key"])
+    assert owner == hashlib.sha256(b"key").hexdigest()[:12]
+
+
+def test_same_key_is_the_same_caller_and_another_is_another() -> None:
+    keys = Keys(["one", "two"])
+    assert keys.owner([b"one"]) == keys.owner([b"wrong", b"one"]) != keys.owner([b"two"])
+
+
+@pytest.mark.parametrize("sent", [[], [b""], [b"on"], [b"one "], [b"ONE"], [b"\xff"], [b"one\0"], [b"x", b"y"]])
+def test_nobody_owns_a_wrong_key(sent: list[bytes]) -> None:
+    assert Keys(["one"]).owner(sent) is None
+
+
+def test_without_keys_none_is_needed_and_none_is_right() -> None:
+    assert not Keys().are_needed
+    assert Keys().owner([b""]) is None
+
+
+def test_keys_are_not_kept_as_they_are(file: Path) -> None:
+    keys = Keys(["canary"], file)
+    assert "canary" not in repr(vars(keys))
+    assert b"one" not in b"".join(keys._from_file)
+
+
+# -- a file -------------------------------------------------------------------------------------------------------------
+
+
+def test_every_line_is_a_key_but_comments_and_empty_ones(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_bytes(b"\xef\xbb\xbf# who\r\n\r\n  one \r\n#two\n\tthree\nfo ur\n")
+    assert valid(Keys(file=file), "one", "two", "#two", "three", "fo ur", "", "# who") == {"one", "three", "fo ur"}
+
+
+def test_given_keys_and_the_files_are_both_valid(file: Path) -> None:
+    assert valid(Keys(["zero"], file), "zero", "one", "two") == {"zero", "one", "two"}
+
+
+def test_settings_name_them(file: Path) -> None:
+    keys = Keys.of(settings(api_key=["zero"], api_key_file=file).server)
+    assert valid(keys, "zero", "one") == {"zero", "one"}
+
+
+def test_changed_file_takes_effect_within_a_second(file: Path, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    keys = Keys(file=file, clock=clock)
+    rewrite(file, b"two\nthree\n")
+    clock.wait()
+    with caplog.at_level(logging.INFO, "shortlist"):
+        assert valid(keys, "one", "two", "three") == {"two", "three"}
+    assert [vars(record)["keys"] for record in caplog.records] == [2]
+
+
+def test_file_that_was_replaced_is_read_even_if_time_and_size_are_the_same(file: Path, clock: Clock, tmp_path: Path) -> None:
+    keys = Keys(file=file, clock=clock)
+    new, before = tmp_path / "new", file.stat().st_mtime_ns
+    new.write_text("ONE\nTWO\n")
+    os.utime(new, ns=(before, before))
+    new.replace(file)
+    clock.wait()
+    assert valid(keys, "one", "ONE") == {"ONE"}
+
+
+def test_file_is_looked_at_once_a_second_at_most(file: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = Keys(file=file, clock=clock)
+    looks: list[Path] = []
+    stat = Path.stat
+
+    def counted(path: Path, **flags: bool) -> os.stat_result:
+        looks.append(path)
+        return stat(path, **flags)
+
+    monkeypatch.setattr(Path, "stat", counted)
+    for _ in range(100):
+        keys.owner([b"one"])
+        clock.now_s += CHECK_EVERY_S / 50
+    assert looks.count(file) == 1
+
+
+def make_folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+Spoil = Callable[[Path], object]
+SPOILT: dict[str, Spoil] = {
+    "gone": lambda file: file.unlink(),
+    "empty": lambda file: rewrite(file, b""),
+    "only comments": lambda file: rewrite(file, b"# one\n\n"),
+    "huge": lambda file: rewrite(file, b"x\n" * MAX_FILE_BYTES),
+    "a folder": make_folder,
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT)
+def test_file_that_goes_bad_locks_nobody_out_and_is_said_once(
+    file: Path, clock: Clock, caplog: pytest.LogCaptureFixture, spoil: Spoil
+) -> None:
+    keys = Keys(file=file, clock=clock)
+    spoil(file)
+    for _ in range(5):
+        clock.wait()
+        assert valid(keys, "one", "two", "three") == {"one", "two"}
+    [record] = caplog.records
+    assert (record.levelno, "stay valid" in record.message) == (logging.WARNING, True)
+
+
+def test_file_that_comes_back_is_read_and_a_second_loss_is_said_again(
+    file: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    keys = Keys(file=file, clock=clock)
+    for name in ("three", "four"):
+        file.unlink(missing_ok=True)
+        clock.wait()
+        keys.owner([])
+        file.write_text(name)
+        clock.wait()
+        assert valid(keys, "one", "three", "four") == {name}
+    assert sum(record.levelno == logging.WARNING for record in caplog.records) == 2
+
+
+@pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT)
+def test_file_that_is_bad_at_the_start_stops_it(file: Path, spoil: Spoil) -> None:
+    spoil(file)
+    with pytest.raises(BadSetting, match="--api-key-file") as refusal:
+        Keys(file=file)
+    assert str(file) in refusal.value.message
+
+
+def test_message_quotes_nothing_of_the_file(file: Path) -> None:
+    rewrite(file, b"#canary\n")
+    with pytest.raises(BadSetting) as refusal:
+        Keys(file=file)
+    assert "canary" not in refusal.value.message

@@ -1,0 +1,57 @@
+"""What is computed once is what everybody gets; what nobody finished is left to those who waited."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from shortlist.scheduler.flights import Flights
+
+
+async def test_who_waits_gets_what_was_computed() -> None:
+    flights: Flights[int] = Flights()
+    with flights.lead([b"a", b"b"]) as landed:
+        theirs = flights.of([b"a", b"b", b"c"])
+        assert theirs.keys() == {b"a", b"b"}
+        landed[b"a"], landed[b"b"] = 1, 2
+    assert [await theirs[b"a"], await theirs[b"b"]] == [1, 2]
+
+
+async def test_what_was_not_computed_is_nobodys() -> None:
+    flights: Flights[int] = Flights()
+    with flights.lead([b"a", b"b"]) as landed:
+        theirs = flights.of([b"a", b"b"])
+        landed[b"a"] = 1
+    assert [await theirs[b"a"], await theirs[b"b"]] == [1, None]
+
+
+async def test_failure_of_one_is_not_the_failure_of_all() -> None:
+    flights: Flights[int] = Flights()
+    theirs = {}
+    with contextlib.suppress(ZeroDivisionError), flights.lead([b"a"]):
+        theirs = flights.of([b"a"])
+        raise ZeroDivisionError
+    assert await theirs[b"a"] is None
+
+
+async def test_nothing_is_left_behind() -> None:
+    flights: Flights[int] = Flights()
+    with flights.lead([b"a"]) as landed:
+        assert len(flights) == 1
+        landed[b"a"] = 1
+    assert len(flights) == 0
+    assert flights.of([b"a"]) == {}
+
+
+async def test_who_stops_waiting_disturbs_nobody() -> None:
+    flights: Flights[int] = Flights()
+    with flights.lead([b"a"]) as landed:
+        theirs = flights.of([b"a"])[b"a"]
+        impatient = asyncio.ensure_future(asyncio.wait([theirs], timeout=10))
+        patient = asyncio.ensure_future(asyncio.wait([theirs], timeout=10))
+        await asyncio.sleep(0)
+        impatient.cancel()
+        await asyncio.sleep(0)
+        landed[b"a"] = 1
+    done, _ = await patient
+    assert [flight.result() for flight in done] == [1]

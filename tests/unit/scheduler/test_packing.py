@@ -1,0 +1,141 @@
+"""What comes back from outside is bit for bit what went out, or nothing."""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from shortlist.scheduler.cache import Entry
+from shortlist.scheduler.packing import VERSION, pack, unpack
+from shortlist.types import Reading, Span, Value
+
+NAME = b"n" * 32
+COUNT = st.integers(0, 2**32 - 1)
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+SPAN = st.tuples(COUNT, COUNT).map(lambda pair: Span(*sorted(pair)))
+READING = st.builds(
+    Reading,
+    num_tokens=COUNT,
+    num_tokens_total=st.none() | COUNT,
+    is_truncated=st.booleans(),
+    num_windows=st.integers(1, 2**32 - 1),
+    best=st.none() | SPAN,
+)
+VECTOR = arrays(np.float32, st.integers(1, 64), elements=st.floats(allow_nan=False, allow_infinity=False, width=32))
+ENTRY = st.builds(Entry, FINITE | VECTOR, COUNT, READING)
+
+
+def bits(value: Value) -> bytes:
+    return struct.pack("<d", value) if isinstance(value, float) else value.tobytes()
+
+
+def is_same(one: Entry | None, other: Entry) -> bool:
+    return (
+        one is not None
+        and type(one.value) is type(other.value)
+        and bits(one.value) == bits(other.value)
+        and (one.num_tokens, one.reading) == (other.num_tokens, other.reading)
+    )
+
+
+def entry(value: Value = -1.5, **reading: object) -> Entry:
+    return Entry(value, 7, Reading(**{"num_tokens": 5, "num_tokens_total": 9, **reading}))  # type: ignore[arg-type]
+
+
+@given(ENTRY, st.binary(max_size=40))
+def test_entry_comes_back_bit_for_bit(packed: Entry, name: bytes) -> None:
+    assert is_same(unpack(name, pack(name, packed)), packed)
+
+
+@pytest.mark.parametrize("value", [0.0, -0.0, 5e-324, 1.7976931348623157e308, 0.1])
+def test_score_keeps_its_last_bit(value: float) -> None:
+    back = unpack(NAME, pack(NAME, entry(value)))
+    assert back is not None
+    assert isinstance(back.value, float)
+    assert struct.pack("<d", back.value) == struct.pack("<d", value)
+
+
+def test_vector_is_float32_and_can_be_written_to() -> None:
+    back = unpack(NAME, pack(NAME, entry(np.array([0.25, -1.0], np.float32))))
+    assert back is not None
+    assert isinstance(back.value, np.ndarray)
+    assert back.value.dtype == np.float32
+    back.value[0] = 1.0
+
+
+@given(ENTRY, st.data())
+def test_cut_or_lengthened_bytes_are_nothing(packed: Entry, data: st.DataObject) -> None:
+    whole = pack(NAME, packed)
+    assert unpack(NAME, whole[: data.draw(st.integers(0, len(whole) - 1))]) is None
+    assert unpack(NAME, whole + data.draw(st.binary(min_size=1, max_size=9))) is None
+
+
+@given(ENTRY, st.data())
+def test_one_changed_bit_is_nothing(packed: Entry, data: st.DataObject) -> None:
+    changed = bytearray(pack(NAME, packed))
+    changed[data.draw(st.integers(0, len(changed) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    assert unpack(NAME, bytes(changed)) is None
+
+
+@given(st.binary(max_size=200))
+def test_what_anybody_wrote_is_nothing(data: bytes) -> None:
+    assert unpack(NAME, data) is None
+
+
+@given(ENTRY)
+def test_entry_under_another_name_is_nothing(packed: Entry) -> None:
+    """An answer that was meant for another question is never taken for this one's."""
+    assert unpack(b"m" * 32, pack(NAME, packed)) is None
+
+
+def signed(content: bytes) -> bytes:
+    """Return content with a checksum that fits: written by somebody who knows the form, but not its rules."""
+    return content + struct.pack("<I", zlib.crc32(content, zlib.crc32(NAME)))
+
+
+def test_forger_of_these_tests_can_write_what_is_believed() -> None:
+    whole = pack(NAME, entry())
+    assert signed(whole[:-4]) == whole
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_number_that_is_not_finite_is_nothing(value: float) -> None:
+    content = pack(NAME, entry())[:-12]
+    assert unpack(NAME, signed(content + struct.pack("<d", value))) is None
+    vector = pack(NAME, entry(np.ones(2, np.float32)))[:-8]
+    assert unpack(NAME, signed(vector + struct.pack("<f", value))) is None
+
+
+HEAD = {"version": 0, "flags": 1, "num_windows": 14, "start": 18, "end": 22, "dimensions": 26}
+"""Where the fields of the head begin."""
+
+
+@pytest.mark.parametrize(
+    ("field", "number"),
+    [
+        ("version", VERSION + 1),
+        ("version", 0),
+        ("flags", 8),
+        ("flags", 255),
+        ("num_windows", 0),
+        ("start", 99),
+        ("dimensions", 3),
+    ],
+)
+def test_head_that_cannot_be_is_nothing(field: str, number: int) -> None:
+    content = bytearray(pack(NAME, entry(best=Span(1, 2)))[:-4])
+    content[HEAD[field]] = number
+    assert unpack(NAME, signed(bytes(content))) is None
+
+
+def test_dimensions_that_claim_gigabytes_cost_nothing() -> None:
+    content = bytearray(pack(NAME, entry(np.ones(2, np.float32)))[:-4])
+    content[HEAD["dimensions"] : HEAD["dimensions"] + 4] = b"\xff" * 4
+    assert unpack(NAME, signed(bytes(content))) is None

@@ -1,0 +1,171 @@
+"""An engine that is gone comes back if it is meant to; until then nobody waits in vain."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from shortlist.engine.fake import FakeEngine, log_odds
+from shortlist.engine.restartable import RestartableEngine
+from shortlist.errors import EngineUnavailable
+from shortlist.service.revival import CALM_S, FIRST_PAUSE_S, LONGEST_PAUSE_S, Pauses
+from shortlist.service.runtime import Runtime, State
+from shortlist.telemetry import Metrics
+from shortlist.types import Batch, RerankTask, TextHead, TextPrompt
+from tests.support.house import running, settings, stack
+
+PATIENCE_S = 5.0
+
+
+def dies(_: Batch) -> None:
+    raise EngineUnavailable("it died")
+
+
+def house(load: Callable[[], FakeEngine], **flat: Any) -> tuple[Runtime, FakeEngine]:
+    """Return a runtime whose first engine dies at its first step, and that engine."""
+    first, metrics = FakeEngine(fault=dies), Metrics()
+    one = stack(RestartableEngine(first, load), metrics=metrics, **flat)
+    object.__setattr__(one, "restart", one.engine.restart)  # type: ignore[attr-defined]
+    return Runtime([one], settings=settings(**flat), metrics=metrics), first
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():  # noqa: ASYNC110 - what is waited for announces itself to nobody
+            await asyncio.sleep(0.001)
+
+
+async def back(service: Runtime, times: int = 1) -> None:
+    """Wait until the engine has been brought back so many times."""
+    value = service.metrics.registry.get_sample_value
+    await until(lambda: value("shortlist_engine_restarts_total", {"model": "fake"}) == times and service.is_ready)
+
+
+ASK = RerankTask(query="fox", documents=("red fox",))
+
+
+async def test_engine_comes_back_and_scores_the_same() -> None:
+    service, first = house(FakeEngine)
+    async with running(service):
+        with pytest.raises(EngineUnavailable):
+            await service.rerank(ASK)
+        await back(service)
+        outcome = await service.rerank(ASK)
+        assert first.is_closed, "two engines at once may not fit into memory"
+        assert not service.failed.is_set()
+        assert service.metrics.registry.get_sample_value("shortlist_engine_restarts_total", {"model": "fake"}) == 1
+    assert [each.raw_score for each in outcome.results] == [log_odds(TextPrompt(TextHead("fox", 1), "red fox", 2))]
+
+
+async def test_meanwhile_it_is_alive_and_not_ready_and_says_so() -> None:
+    gate = asyncio.Event()
+    service, _ = house(FakeEngine)
+    [one] = service._registry.stacks
+    restart = one.restart
+    assert restart is not None
+
+    async def slow() -> None:
+        await gate.wait()
+        await restart()
+
+    object.__setattr__(one, "restart", slow)
+    async with running(service):
+        with pytest.raises(EngineUnavailable):
+            await service.rerank(ASK)
+        await until(lambda: service.state is State.RESTARTING)
+        assert service.is_alive
+        assert not service.is_ready
+        with pytest.raises(EngineUnavailable, match="being restarted"):
+            await service.rerank(ASK)
+        gate.set()
+        await back(service)
+
+
+async def test_failed_attempt_is_followed_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shortlist.service.revival.FIRST_PAUSE_S", 0.01)
+    attempts = 0
+
+    def load() -> FakeEngine:
+        nonlocal attempts
+        attempts += 1
+        if attempts < 3:
+            raise OSError("no memory")
+        return FakeEngine()
+
+    service, _ = house(load)
+    async with running(service):
+        with pytest.raises(EngineUnavailable):
+            await service.rerank(ASK)
+        await back(service)
+        assert len((await service.rerank(ASK)).results) == 1
+    assert attempts == 3
+
+
+async def test_engine_that_dies_again_comes_back_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shortlist.service.revival.FIRST_PAUSE_S", 0.01)
+    engines = [FakeEngine(fault=dies), FakeEngine(fault=dies), FakeEngine()]
+    service, _ = house(lambda: engines.pop(0))
+    async with running(service):
+        for times in (1, 2, 3):
+            with pytest.raises(EngineUnavailable):
+                await service.rerank(ASK)
+            await back(service, times)
+        assert len((await service.rerank(ASK)).results) == 1
+
+
+async def test_other_model_in_its_place_is_not_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shortlist.service.revival.FIRST_PAUSE_S", 0.01)
+    others = [FakeEngine(max_model_len=5)]
+    service, _ = house(lambda: others.pop() if others else FakeEngine())
+    async with running(service):
+        with pytest.raises(EngineUnavailable):
+            await service.rerank(ASK)
+        await back(service)
+        assert service.cards()[0].max_model_len == 8192
+
+
+async def test_engine_that_comes_back_wrong_is_given_up() -> None:
+    service, _ = house(FakeEngine)
+    object.__setattr__(service.settings.model, "self_test", "strict")
+    service._examine = _refuse  # type: ignore[method-assign,assignment]
+    service.state = State.READY
+    for one in service._registry.stacks:
+        service._run(one)
+    with pytest.raises(EngineUnavailable):
+        await service.rerank(ASK)
+    await asyncio.wait_for(service.failed.wait(), PATIENCE_S)
+    assert service.state is State.FAILED
+    await service.close()
+
+
+async def _refuse(_: object) -> None:
+    from shortlist.errors import ModelRefused
+
+    raise ModelRefused("It failed its self-test.")
+
+
+async def test_closing_does_not_wait_for_an_engine_to_come_back() -> None:
+    def load() -> FakeEngine:
+        raise OSError("no memory")
+
+    service, _ = house(load)
+    async with running(service):
+        with pytest.raises(EngineUnavailable):
+            await service.rerank(ASK)
+        await until(lambda: service.state is State.RESTARTING)
+        await asyncio.wait_for(service.close(), PATIENCE_S)
+    assert service.state is State.CLOSED
+
+
+def test_pauses_grow_up_to_a_limit_and_start_anew_after_a_calm_time() -> None:
+    pauses = Pauses()
+    now_s, waited = 0.0, []
+    for _ in range(10):
+        waited.append(pauses.before_attempt(now_s))
+        now_s += waited[-1] + 1.0
+    assert waited[:4] == [0.0, FIRST_PAUSE_S, 2 * FIRST_PAUSE_S, 4 * FIRST_PAUSE_S]
+    assert waited[-1] == LONGEST_PAUSE_S
+    assert pauses.before_attempt(now_s + CALM_S + 1) == 0.0
