@@ -55,6 +55,22 @@ def test_port_0_takes_a_free_one() -> None:
     assert port > 0
 
 
+async def test_answers_leave_at_once() -> None:
+    """asyncio turns Nagle's algorithm off only where it can tell that a socket is TCP; with it, an answer's body waits 40 ms."""
+    nodelay: list[int] = []
+
+    async def look(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nodelay.append(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    listener = bind(settings(port=0).server)
+    async with await asyncio.start_server(look, sock=listener):
+        reader, writer = await asyncio.open_connection(*listener.getsockname()[:2])
+        assert await reader.read() == b""
+        writer.close()
+    assert nodelay == [1]
+
+
 def test_bound_port_refuses_connections_until_the_server_listens() -> None:
     with bind(settings(port=0).server) as listener, pytest.raises(ConnectionRefusedError):
         socket.create_connection(listener.getsockname(), timeout=5)
