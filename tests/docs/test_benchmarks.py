@@ -66,7 +66,7 @@ def contenders(call: list[str]) -> dict[str, tuple[str, ...]]:
 
 
 def test_page_has_a_place_for_the_tables() -> None:
-    assert all(part for run in ("servers", "libraries") for part in around(PAGE.with_name(f"{PAGE.name}#{run}")))
+    assert all(part for run in ("servers", "libraries", "load") for part in around(PAGE.with_name(f"{PAGE.name}#{run}")))
 
 
 def test_everyone_who_is_compared_is_on_the_page() -> None:
