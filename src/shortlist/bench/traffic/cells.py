@@ -67,6 +67,8 @@ def notes(report: LoadReport) -> Iterator[str]:
         yield "Users wait for an answer before they ask again, and after a refusal for as long as they were told."
     if Loop.OPEN in loops:
         yield "At a rate, requests arrive on a schedule of their own; their time runs from when they were due."
+    if len(plan.levels) > 1:
+        yield "Of first: the speed over that of the same server at the first level."
     if len(plan.targets) > 1:
         order = "one at a time, in an order drawn anew at every level"
         yield f"All servers are up, and asked {order}. Ratio: the speed over that of {report.reference} at the same level."
@@ -105,13 +107,15 @@ def _speed(report: LoadReport) -> Iterator[Column]:
     within_s = report.plan.within_s
     if within_s is not None:
         yield Column(f"≤{within_s:g} s", lambda row: _median(row.in_time_per_s))
-    if len(report.plan.targets) > 1:
-        yield from _with_range("ratio", lambda row: row.ratio, report)
-    if len(report.plan.levels) > 1:
-        yield from _with_range("of first", lambda row: row.of_first, report)
     yield Column("p50", lambda row: _seconds(row.p50_s))
     yield Column("p95", lambda row: _seconds(row.p95_s))
     yield Column("p99", lambda row: _seconds(row.p99_s))
+    if len(report.plan.levels) > 1:
+        yield Column("of first", lambda row: _median(row.of_first))
+    if len(report.plan.targets) > 1:
+        yield Column("ratio", lambda row: _median(row.ratio))
+        if report.plan.repeats > 1:
+            yield Column("from–to", lambda row: _range(row.ratio))
 
 
 def _fates(report: LoadReport, rows: Sequence[Row]) -> Iterator[Column]:
@@ -135,12 +139,6 @@ def _who(report: LoadReport) -> Iterator[Column]:
     yield Column("load", lambda row: row.level.name)
     if len(report.plan.targets) > 1:
         yield Column("contender", lambda row: row.name)
-
-
-def _with_range(head: str, value: Callable[[Row], Spread | None], report: LoadReport) -> Iterator[Column]:
-    yield Column(head, lambda row: _median(value(row)))
-    if report.plan.repeats > 1:
-        yield Column("from–to", lambda row: _range(value(row)))
 
 
 def _sheet(title: str, columns: Iterator[Column], rows: Sequence[Row]) -> Sheet:

@@ -23,14 +23,15 @@ STYLE: Final = """
 }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
-main { max-width: 920px; margin: 0 auto; padding: 40px 20px 64px; }
+main { max-width: 980px; margin: 0 auto; padding: 40px 20px 64px; }
 h1 { margin: 0 0 4px; font-size: 26px; line-height: 1.2; letter-spacing: -.01em; }
 h2 { margin: 36px 0 10px; font-size: 17px; }
 p, li { color: var(--soft); margin: 0 0 4px; }
 code { font: 13px/1.5 ui-monospace, monospace; overflow-wrap: anywhere; }
 figure { margin: 24px 0 0; padding: 16px 12px 8px; background: var(--card); }
 figure, .wide { border: 1px solid var(--line); border-radius: 10px; }
-svg { display: block; width: 100%; height: auto; font: 12px system-ui, sans-serif; }
+figure { overflow-x: auto; }
+svg { display: block; width: 100%; min-width: 560px; height: auto; font: 12px system-ui, sans-serif; }
 .title, .axis { fill: var(--ink); font-weight: 600; font-size: 13px; }
 .axis { font-weight: 400; fill: var(--soft); }
 .tick { fill: var(--soft); font-variant-numeric: tabular-nums; }
@@ -44,11 +45,12 @@ svg { display: block; width: 100%; height: auto; font: 12px system-ui, sans-seri
 COLOURS
 .wide { overflow-x: auto; }
 table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; white-space: nowrap; }
-th, td { padding: 7px 12px; text-align: right; }
+th, td { padding: 6px 10px; text-align: right; }
 th { color: var(--soft); font-weight: 500; font-size: 13px; }
 tbody td { border-top: 1px solid var(--line); }
 .word { text-align: left; }
-.ours td { font-weight: 600; }
+.ours .word { font-weight: 600; }
+tbody .next td { border-top: 2px solid var(--line); }
 .warning { color: var(--ink); }
 ul { margin: 20px 0 0; padding-left: 18px; }
 """
@@ -90,9 +92,9 @@ def _table(sheet: cells.Sheet) -> Iterator[str]:
     yield '<div class="wide"><table>\n<thead><tr>'
     yield "".join(f"<th{_kind(head)}>{escape(head)}</th>" for head in sheet.heads)
     yield "</tr></thead>\n<tbody>"
-    for row in sheet.rows:
-        marked = ' class="ours"' if OURS in row else ""
-        yield f"<tr{marked}>{''.join(_cells(sheet.heads, row))}</tr>"
+    for before, row in zip([None, *sheet.rows], sheet.rows, strict=False):
+        kinds = [*(["ours"] if OURS in row else []), *(["next"] if before is not None and before[0] != row[0] else [])]
+        yield f'<tr class="{" ".join(kinds)}">{"".join(_cells(sheet.heads, row))}</tr>'
     yield "</tbody>\n</table></div>"
 
 

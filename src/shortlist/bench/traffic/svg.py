@@ -22,7 +22,7 @@ INSET: Final = 28
 TOP: Final = 34
 """Room for a panel's title."""
 
-GAP: Final = 40
+GAP: Final = 54
 SPEED_HEIGHT: Final = 220
 LATENCY_HEIGHT: Final = 130
 BOTTOM: Final = 48
