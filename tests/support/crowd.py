@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -32,15 +33,16 @@ Behave = Callable[[Heard], Awaitable[bytes | None]]
 class Scene:
     """A listening server; a context."""
 
-    def __init__(self, behave: Behave) -> None:
+    def __init__(self, behave: Behave, *, tls: ssl.SSLContext | None = None) -> None:
         self._behave = behave
+        self._tls = tls
         self._tasks: set[asyncio.Task[None]] = set()
         self.heard: list[Heard] = []
         self.num_at_once = self.most_at_once = 0
         self.port = 0
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1024)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1024, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -55,7 +57,7 @@ class Scene:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
     @property
     def num_connections(self) -> int:

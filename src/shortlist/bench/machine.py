@@ -62,8 +62,10 @@ def describe(hidden: Collection[str] = ()) -> Machine:
 
 
 def _without(hidden: Collection[str], word: str) -> str:
+    """Return a word of the command line with three stars for a secret, be it all of the word or what it is set to."""
     for secret in hidden:
-        word = word.replace(secret, "***")
+        if word == secret or word.endswith(f"={secret}"):
+            return f"{word.removesuffix(secret)}***"
     return word
 
 

@@ -85,6 +85,8 @@ def warnings(report: LoadReport) -> Iterator[str]:
     for row in report.rows():
         for why, count in sorted(row.reasons.items(), key=lambda pair: -pair[1])[:MAX_REASONS]:
             yield f"{row.level.name}, {row.name}: {count} × {why}"
+        if row.check.num_unanswered:
+            yield f"{row.level.name}, {row.name}: {row.check.num_unanswered} documents asked again alone were not answered"
         if row.generator.is_limit:
             yield (
                 f"{row.level.name}, {row.name}: the load generator itself was busy ({row.generator.cpu_share:.0%} of a core) "

@@ -78,9 +78,9 @@ async def play(plan: Plan, progress: Progress) -> LoadReport:
     stop = asyncio.Event()
     visits: list[Visit] = []
     bar = progress.add_task("asking everyone once", total=plan.num_turns * plan.turn_s, now="")
+    for target in plan.targets:
+        await _greet(target, plan)
     with _stoppable(stop):
-        for target in plan.targets:
-            await _greet(target, plan)
         for number, turn in enumerate(plan.turns()):
             visit = await _visit(plan, turn, stop, partial(_show, progress, bar, plan, number, turn))
             if visit is not None:

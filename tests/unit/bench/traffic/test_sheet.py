@@ -122,6 +122,12 @@ def test_warnings_quote_the_servers_the_most_frequent_first() -> None:
     assert [line.split(" × ")[1] for line in cells.warnings(many)] == ["8", "7", "6"]
 
 
+def test_what_could_not_be_checked_is_warned_of() -> None:
+    half = Check(num_checked=5, num_unanswered=4)
+    [line] = cells.warnings(report(visits=[visit("ours", TEN, good([1.0]), check=half)]))
+    assert line == "10 users, ours: 4 documents asked again alone were not answered"
+
+
 def test_a_generator_that_was_the_limit_is_warned_of() -> None:
     busy = Generator(cpu_share=0.93, lag_p99_s=0.4)
     [line] = cells.warnings(report(visits=[visit("ours", TEN, good([1.0]), generator=busy)]))

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
+import ipaddress
+import ssl
 import time
+from pathlib import Path
 
 import pytest
 
@@ -199,3 +203,48 @@ def test_a_wire_is_not_open_before_it_is_connected() -> None:
     wire = Wire()
     assert not wire.is_open
     wire.close()
+
+
+# -- encrypted ----------------------------------------------------------------------------------------------------------
+
+
+def certificate(folder: Path) -> Path:
+    """Write a key and a certificate for 127.0.0.1 that vouches for itself."""
+    x509 = pytest.importorskip("cryptography.x509")
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
+    now = dt.datetime.now(dt.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path = folder / "certificate.pem"
+    path.write_bytes(secret + made.public_bytes(pem))
+    return path
+
+
+async def test_an_encrypted_server_is_asked_if_somebody_vouches_for_it(tmp_path: Path) -> None:
+    path = certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    async with Scene(always(reply(200, b"secret")), tls=context) as scene:
+        connections = pool(scene)
+        with pytest.raises(OSError, match="CERTIFICATE_VERIFY_FAILED"):
+            await connections.take()
+        assert connections._tls is not None
+        connections._tls.load_verify_locations(path)
+        wire = await connections.take()
+        assert [(await wire.ask(MESSAGE)).body for _ in range(2)] == [b"secret"] * 2
+        wire.close()
