@@ -143,6 +143,16 @@ def test_our_server_refuses_what_is_too_much_and_says_until_when() -> None:
     assert found.num_errors == 0
 
 
+@pytest.mark.parametrize("dialect", ["rerank", "cohere", "infinity"])
+def test_our_server_speaks_the_dialects_of_its_kind(dialect: str) -> None:
+    with serve(runtime(FakeEngine(), cache_bytes=0)) as served:
+        made = Plan(
+            targets=targets([f"{served.url}/v1"], dialect=[dialect]), levels=[Level.of_users(2)], duration_s=0.2, warm_up_s=0.0
+        )
+        [row] = played(made).rows()
+    assert row.fates.keys() == {Fate.OK}
+
+
 def test_vectors_are_asked_for_in_their_dialect() -> None:
     with serve(runtime(FakeEngine(), cache_bytes=0)) as served:
         made = Plan(

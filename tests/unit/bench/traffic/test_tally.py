@@ -57,14 +57,15 @@ def test_speed_counts_answers_that_came_in_the_window() -> None:
     samples = [
         Sample(4.0, 0.9, Fate.OK),  # came before
         Sample(4.0, 1.0, Fate.OK),  # came as it began
+        Sample(3.0, 3.0, Fate.OK),
         Sample(14.0, 0.9, Fate.OK),
         Sample(14.0, 1.0, Fate.OK),  # came as it was over
         Sample(9.0, 1.0, Fate.REFUSED),
         Sample(9.0, 1.0, Fate.WRONG),
     ]
     found = visit("ours", samples=samples)
-    assert found.qps == 2 / 10
-    assert found.documents_per_s == 20 / 10
+    assert found.qps == 3 / 10
+    assert found.documents_per_s == 30 / 10
 
 
 def test_in_time_is_what_was_fast_enough() -> None:
