@@ -2,8 +2,9 @@
 
 Every setting is a flag, made from its definition in `config`, so that flag, environment variable, file key and help text
 cannot drift apart. Exit codes: 0 stopped as asked, 1 the engine died while serving, 2 wrong usage, 3 cannot start. Of
-`doctor`: 0 the model passed its self-test, 1 it failed, 2 wrong usage, 3 it cannot be loaded. Of `bench`: 0 every
-contender is ranked, 1 some are not, 2 wrong usage, 3 it cannot run.
+`doctor`: 0 the model passed its self-test, 1 it failed, 2 wrong usage, 3 it cannot be loaded. Of `bench engine`: 0 every
+contender is ranked, 1 some are not, 2 wrong usage, 3 it cannot run. Of `bench load`: 0 every request was answered or refused
+with 429, 1 some were not, 2 wrong usage, 3 it cannot run.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ from shortlist.bench.contender import Spec
 from shortlist.bench.floor import FLOOR_COMMAND
 from shortlist.bench.loads import DEFAULT_LOADS, Load
 from shortlist.bench.order import MAX_RMS, REPEATS, Bounds, Order, ours, reference_among
+from shortlist.bench.outputs import Outputs
+from shortlist.bench.traffic import load as traffic
+from shortlist.bench.traffic.flags import EPILOG as LOAD_EPILOG
+from shortlist.bench.traffic.flags import FLAGS, outputs_of, plan_of
 from shortlist.config import Settings, fields
 from shortlist.errors import ServiceError
 from shortlist.logs import standard_error
@@ -61,7 +66,7 @@ BENCH_EPILOG = (
     "is ranked, 1 some are not (the report says why), 3 it cannot run."
 )
 
-bench = typer.Typer(name="bench", help="Measure engines side by side on this machine.", no_args_is_help=True)
+bench = typer.Typer(name="bench", help="Measure engines, and servers, side by side.", no_args_is_help=True)
 app.add_typer(bench)
 
 
@@ -156,9 +161,21 @@ def _bench_engine(  # noqa: PLR0913 - one parameter per flag
             seed=seed,
             floor=FLOOR_COMMAND if floor else None,
         )
-        return engine.run(order, engine.Outputs(json=json, markdown=markdown, plot=plot))
+        return engine.run(order, Outputs(json=json, markdown=markdown, plot=plot))
 
     _run(start)
+
+
+def _bench_load(url: str, **given: object) -> None:
+    """Put servers under load: how many requests they answer, how fast, and what becomes of every one of them.
+
+    URL is any server that speaks one of the dialects below. Several are asked in turn, one at a time.
+
+    Requests are new texts every time, so that no cache can help unless --seen lets it.
+
+    Ask from another machine than the server's, or remember that asking takes its share; the report says how much.
+    """
+    _run(lambda: traffic.run(plan_of(url, given), outputs_of(given)))
 
 
 def _version(is_wanted: bool) -> None:
@@ -204,6 +221,16 @@ def _doctor_parameters() -> Iterator[inspect.Parameter]:
     yield _config_parameter()
 
 
+def _load_parameters() -> Iterator[inspect.Parameter]:
+    url = typer.Argument(metavar="[NAME=]URL", help="A server, such as ours=http://localhost:8080.")
+    yield inspect.Parameter("url", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Annotated[str, url])
+    for flag in FLAGS:
+        option = typer.Option(f"--{flag.name.replace('_', '-')}", metavar=flag.metavar, help=flag.help)
+        kind: Any = flag.kind
+        read = Annotated[kind, option]
+        yield inspect.Parameter(flag.name, inspect.Parameter.KEYWORD_ONLY, default=flag.default, annotation=read)
+
+
 def _config_parameter() -> inspect.Parameter:
     config = typer.Option("--config", help="A TOML file with settings.", rich_help_panel="Server")
     return inspect.Parameter("config", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Path | None, config])
@@ -238,13 +265,16 @@ def _shown(default: object) -> str | Literal[False]:
     return False if default is None or default == () else str(default)
 
 
-def _register(name: str, function: Callable[..., None], made: Iterator[inspect.Parameter]) -> None:
+def _register(
+    name: str, function: Callable[..., None], made: Iterator[inspect.Parameter], *, to: typer.Typer = app, epilog: str = EPILOG
+) -> None:
     parameters = list(made)
     function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     function.__annotations__ = {each.name: each.annotation for each in parameters}
-    app.command(name, epilog=EPILOG)(function)
+    to.command(name, epilog=epilog)(function)
 
 
 _register("serve", _serve, _serve_parameters())
 _register("demo", _demo, _serve_parameters())
 _register("doctor", _doctor, _doctor_parameters())
+_register("load", _bench_load, _load_parameters(), to=bench, epilog=LOAD_EPILOG)

@@ -16,6 +16,9 @@ import pytest
 from shortlist.bench.contender import Spec
 from shortlist.bench.markdown import around
 from shortlist.bench.order import Bounds
+from shortlist.bench.traffic.flags import FLAGS
+from shortlist.bench.traffic.plan import DURATION_S
+from shortlist.bench.traffic.schedule import DEFAULT_USERS
 
 PAGE = Path("docs/benchmarks.md")
 SCRIPT = Path("benchmarks/compare")
@@ -66,7 +69,7 @@ def contenders(call: list[str]) -> dict[str, tuple[str, ...]]:
 
 
 def test_page_has_a_place_for_the_tables() -> None:
-    assert all(part for run in ("servers", "libraries") for part in around(PAGE.with_name(f"{PAGE.name}#{run}")))
+    assert all(part for run in ("servers", "libraries", "load") for part in around(PAGE.with_name(f"{PAGE.name}#{run}")))
 
 
 def test_everyone_who_is_compared_is_on_the_page() -> None:
@@ -74,6 +77,14 @@ def test_everyone_who_is_compared_is_on_the_page() -> None:
     assert {"ours_http", "ours_int8", "vllm_tuned", "openvino_int8"} <= names
     page = PAGE.read_text(encoding="utf-8")
     assert all(f"`{name}`" in page for name in {*names, "ours", "official", "sentence_transformers", "llama_cpp"})
+
+
+def test_flags_on_the_page_exist() -> None:
+    section = PAGE.read_text(encoding="utf-8").partition("## Under load")[2].partition("<!--")[0]
+    flags = set(re.findall(r"--[a-z][a-z-]*", section)) - {"--help"}
+    assert flags >= {"--users", "--rate", "--seen", "--check"}
+    assert flags <= {f"--{flag.name.replace('_', '-')}" for flag in FLAGS}
+    assert f"{', '.join(map(str, DEFAULT_USERS))} users, {DURATION_S:g} s each" in section
 
 
 def test_everyone_with_an_environment_takes_part(house: Path) -> None:

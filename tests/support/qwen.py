@@ -70,6 +70,7 @@ class Shape:
 
 SHAPES = {
     "null": Shape(layers=2, hidden=64, heads=4, kv_heads=2, head_dim=32, intermediate=160, max_positions=8192),
+    "small": Shape(layers=4, hidden=256, heads=4, kv_heads=2, head_dim=64, intermediate=768, max_positions=8192),
     "tiny": Shape(layers=3, hidden=64, heads=4, kv_heads=2, head_dim=32, intermediate=160, max_positions=4096),
     "0.6b": Shape(layers=28, hidden=1024, heads=16, kv_heads=8, head_dim=128, intermediate=3072, max_positions=40960),
 }

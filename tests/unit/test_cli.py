@@ -15,6 +15,7 @@ from shortlist import __version__, cli, demo, doctor, server
 from shortlist.bench import engine
 from shortlist.bench.loads import DEFAULT_LOADS
 from shortlist.bench.order import Order
+from shortlist.bench.outputs import Outputs
 from shortlist.config import Settings, fields
 from shortlist.errors import BadSetting, DeadlineExceeded, ModelRefused, ServiceError
 from shortlist.types import Task
@@ -360,10 +361,10 @@ class Benched:
 
     def __init__(self) -> None:
         self.orders: list[Order] = []
-        self.outputs: list[engine.Outputs] = []
+        self.outputs: list[Outputs] = []
         self.code = 0
 
-    def __call__(self, order: Order, outputs: engine.Outputs) -> int:
+    def __call__(self, order: Order, outputs: Outputs) -> int:
         self.orders.append(order)
         self.outputs.append(outputs)
         return self.code
@@ -383,7 +384,7 @@ def test_bench_asks_ours_alone_all_loads_by_default(run: Run, benched: Benched) 
     assert [spec.name for spec in order.contenders] == ["ours"]
     assert (order.model, order.reference, order.repeats, order.threads) == ("folder", "ours", 5, None)
     assert order.floor is not None
-    assert benched.outputs == [engine.Outputs()]
+    assert benched.outputs == [Outputs()]
 
 
 def test_bench_takes_what_it_is_given(run: Run, benched: Benched) -> None:
@@ -417,7 +418,7 @@ def test_bench_takes_what_it_is_given(run: Run, benched: Benched) -> None:
         7,
         None,
     )
-    assert benched.outputs == [engine.Outputs(json=Path("a.json"), markdown=Path("a.md"), plot=Path("a.png"))]
+    assert benched.outputs == [Outputs(json=Path("a.json"), markdown=Path("a.md"), plot=Path("a.png"))]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from shortlist.bench.machine import Machine
 from shortlist.bench.report import Entry, Report, Row, Spread
 
 CONTENDERS: Final = ("contender", "what", "dtype", "memory", "RMS", "largest", "tau")
@@ -43,9 +44,8 @@ def left_out(report: Report) -> Iterator[str]:
             yield entry.why_not
 
 
-def machine_line(report: Report) -> str:
+def machine_line(machine: Machine) -> str:
     """Return where it ran, in one line."""
-    machine = report.machine
     memory = f"{machine.memory_bytes / _GIB:.0f} GiB, " if machine.memory_bytes else ""
     versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
     hardware = f"{machine.cpu}, {machine.num_cores} cores, {memory}{machine.system}"
@@ -98,5 +98,7 @@ def _range(spread: Spread) -> str:
 
 def short(number: float) -> str:
     """Return a number in about the three digits that matter, all of those before the point among them."""
+    if not number:
+        return "0"
     steps = ((99.95, 0), (9.995, 1), (0.9995, 2), (0.09995, 3))
     return f"{number:.{next((digits for least, digits in steps if number >= least), 4)}f}"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -28,9 +27,10 @@ from shortlist.bench.floor import Floor, Work, measure, work_of
 from shortlist.bench.loads import Request, Writer
 from shortlist.bench.machine import describe
 from shortlist.bench.order import Order
+from shortlist.bench.outputs import Outputs
 from shortlist.bench.report import OURS, Report, Round
 from shortlist.config import ModelSettings
-from shortlist.errors import BadSetting, UpstreamError
+from shortlist.errors import UpstreamError
 from shortlist.hub import resolve
 from shortlist.text.tokenizer import QwenEncoder
 from shortlist.types import Task
@@ -44,22 +44,13 @@ WARM_UPS: Final = 1
 Asked = tuple[Request, Work]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outputs:
-    """Files to write beside the tables in the terminal."""
-
-    json: Path | None = None
-    markdown: Path | None = None
-    plot: Path | None = None
-
-
 def run(order: Order, outputs: Outputs) -> int:
     """Run, print the tables, write the files; return 0 if every contender is ranked, else 1.
 
     Raises:
         ServiceError: it cannot start as asked, or the reference failed.
     """
-    _check(outputs)
+    outputs.check()
     progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -167,19 +158,6 @@ def _floor(order: Order, field: Field, folder: Path, progress: Progress) -> list
     except UpstreamError as error:
         progress.console.print(f"[yellow]{escape(error.message)}[/]")
         return []
-
-
-def _check(outputs: Outputs) -> None:
-    """Refuse what could not be written in the end, before the hour that leads there."""
-    if outputs.plot is not None and outputs.plot.suffix != ".png":
-        raise BadSetting(f"--plot draws a PNG; {outputs.plot.name} should end in .png.")
-    if outputs.plot is not None and not plot.is_available():
-        raise BadSetting("--plot needs matplotlib, which is not installed: pip install 'shortlist[bench]'")
-    for path in (outputs.json, outputs.markdown, outputs.plot):
-        if path is not None and not path.parent.is_dir():
-            raise BadSetting(f"There is no folder {path.parent} to write {path.name} into.")
-    if outputs.markdown is not None:
-        markdown.around(outputs.markdown)
 
 
 def _write(report: Report, outputs: Outputs) -> None:

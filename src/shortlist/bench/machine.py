@@ -7,6 +7,7 @@ import os
 import platform
 import shlex
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -42,8 +43,12 @@ class Machine:
     command: str
 
 
-def describe() -> Machine:
-    """Return what this machine says of itself."""
+def describe(hidden: Collection[str] = ()) -> Machine:
+    """Return what this machine says of itself.
+
+    Args:
+        hidden: Secrets that stand on the command line, and in no report.
+    """
     return Machine(
         cpu=_cpu(),
         num_cores=_num_cores(),
@@ -52,8 +57,16 @@ def describe() -> Machine:
         python=platform.python_version(),
         versions=dict(_versions()),
         date=datetime.now(UTC).date().isoformat(),
-        command=shlex.join(["shortlist", *sys.argv[1:]]),
+        command=shlex.join(["shortlist", *(_without(hidden, word) for word in sys.argv[1:])]),
     )
+
+
+def _without(hidden: Collection[str], word: str) -> str:
+    """Return a word of the command line with three stars for a secret, be it all of the word or what it is set to."""
+    for secret in hidden:
+        if word == secret or word.endswith(f"={secret}"):
+            return f"{word.removesuffix(secret)}***"
+    return word
 
 
 def _cpu(cpuinfo: Path = _CPUINFO) -> str:

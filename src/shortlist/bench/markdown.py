@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -28,9 +28,7 @@ def page(path: Path) -> Path:
 
 def block(report: Report, path: Path, picture: str | None = None) -> str:
     """Return the report as Markdown, markers included; with a picture, if there is one at this address."""
-    begin, end = markers(path)
-    shown = ["", f"![Seconds per request of every contender, one panel per load]({picture})"] if picture else []
-    return "\n".join([begin, *shown, *_lines(report), "", end])
+    return enclosed([*shown(picture, "Seconds per request of every contender, one panel per load"), *_lines(report)], path)
 
 
 def write_block(report: Report, path: Path, picture: Path | None = None) -> None:
@@ -44,9 +42,29 @@ def write_block(report: Report, path: Path, picture: Path | None = None) -> None
     Raises:
         BadSetting: there is a document, but no markers in it.
     """
+    put(block(report, path, address(picture, path)), path)
+
+
+def enclosed(lines: Iterable[str], path: Path) -> str:
+    """Return the lines between the markers of their place."""
+    begin, end = markers(path)
+    return "\n".join([begin, *lines, "", end])
+
+
+def put(text: str, path: Path) -> None:
+    """Put an enclosed text into its place. Raises what `write_block` raises."""
     before, after = around(path)
-    address = Path(os.path.relpath(picture, path.parent)).as_posix() if picture else None
-    page(path).write_text(f"{before}{block(report, path, address)}{after}", encoding="utf-8")
+    page(path).write_text(f"{before}{text}{after}", encoding="utf-8")
+
+
+def address(picture: Path | None, path: Path) -> str | None:
+    """Return where a picture is, seen from the document."""
+    return Path(os.path.relpath(picture, path.parent)).as_posix() if picture else None
+
+
+def shown(picture: str | None, words: str) -> list[str]:
+    """Return the lines that show a picture, with the words for those who cannot see it; none without one."""
+    return ["", f"![{words}]({picture})"] if picture else []
 
 
 def around(path: Path) -> tuple[str, str]:
@@ -63,25 +81,27 @@ def around(path: Path) -> tuple[str, str]:
 
 def _lines(report: Report) -> Iterator[str]:
     yield ""
-    yield f"Machine: {cells.machine_line(report)}."
-    yield from _table(cells.CONTENDERS, list(cells.contender_rows(report)))
+    yield f"Machine: {cells.machine_line(report.machine)}."
+    yield from table(cells.CONTENDERS, list(cells.contender_rows(report)))
     for load in report.rounds:
         yield ""
         yield f"### {load}"
-        yield from _table(cells.LOADS, list(cells.load_rows(report, load)))
+        yield from table(cells.LOADS, list(cells.load_rows(report, load)))
     yield ""
     for note in (*cells.notes(report), *(f"Left out: {why}." for why in cells.left_out(report))):
-        yield f"- {_plain(note)}"
+        yield f"- {plain(note)}"
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, words: Collection[str] = cells.WORDS) -> Iterator[str]:
+    """Yield the lines of a table; columns that are words stand left, and our own name stands out."""
     yield ""
     yield f"| {' | '.join(columns)} |"
-    yield f"| {' | '.join('---' if name in cells.WORDS else '---:' for name in columns)} |"
+    yield f"| {' | '.join('---' if name in words else '---:' for name in columns)} |"
     for row in rows:
-        marked = (f"**{row[0]}**", *row[1:]) if row[0] == OURS else row
-        yield f"| {' | '.join(map(_plain, marked))} |"
+        marked = [f"**{cell}**" if cell == OURS and name in words else cell for name, cell in zip(columns, row, strict=True)]
+        yield f"| {' | '.join(map(plain, marked))} |"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """Return a text with nothing in it that a table or a page would take for its own."""
     return text.replace("|", "\\|").replace("<", "&lt;")

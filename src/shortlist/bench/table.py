@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -14,12 +14,12 @@ from shortlist.bench.report import OURS, Report
 
 def parts(report: Report) -> Iterator[RenderableType]:
     """Yield the parts of the page, top to bottom."""
-    yield Text(cells.machine_line(report), style="dim")
-    yield _table("Contenders", *_without_what(cells.CONTENDERS, list(cells.contender_rows(report))))
+    yield Text(cells.machine_line(report.machine), style="dim")
+    yield grid("Contenders", *_without_what(cells.CONTENDERS, list(cells.contender_rows(report))))
     for name, what, *_ in cells.contender_rows(report):
         yield Text(f"{name}: {what}", style="dim")
     for load in report.rounds:
-        yield _table(load, cells.LOADS, list(cells.load_rows(report, load)))
+        yield grid(load, cells.LOADS, list(cells.load_rows(report, load)))
     yield Text()
     for note in cells.notes(report):
         yield Text(note, style="dim")
@@ -33,10 +33,12 @@ def _without_what(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> tupl
     return [*columns[:place], *columns[place + 1 :]], [[*row[:place], *row[place + 1 :]] for row in rows]
 
 
-def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+def grid(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, words: Collection[str] = cells.WORDS) -> Table:
+    """Return a table; columns that are words stand left, and our own row stands out."""
     table = Table(title=f"\n{title}", title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in columns:
-        table.add_column(name, justify="left" if name in cells.WORDS else "right", no_wrap=True, header_style="dim")
+        table.add_column(name, justify="left" if name in words else "right", no_wrap=True, header_style="dim")
     for row in rows:
-        table.add_row(*map(Text, row), style="green" if row[0] == OURS else None)
+        named = (cell for name, cell in zip(columns, row, strict=True) if name in words)
+        table.add_row(*map(Text, row), style="green" if OURS in named else None)
     return table

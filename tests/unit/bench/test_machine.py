@@ -21,6 +21,12 @@ def test_this_machine_describes_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.command == "shortlist bench engine 'a folder'"
 
 
+def test_secrets_on_the_command_line_are_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["shortlist", "--api-key", "it's secret", "--api-key=ours=key", "--key-is", "url"])
+    found = machine.describe(hidden=["it's secret", "key", "k"])
+    assert found.command == "shortlist --api-key '***' '--api-key=ours=***' --key-is url"
+
+
 def test_processor_is_named_where_the_system_names_it(tmp_path: Path) -> None:
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text("processor\t: 0\nmodel name\t: Example CPU @ 2 GHz\nmodel name\t: other\n")

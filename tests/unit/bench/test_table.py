@@ -59,6 +59,7 @@ def test_notes_say_what_was_compared_with_what() -> None:
 @pytest.mark.parametrize(
     ("number", "words"),
     [
+        (0.0, "0"),
         (0.00412, "0.0041"),
         (0.0412, "0.0412"),
         (0.4126, "0.413"),

@@ -1,0 +1,57 @@
+"""Files to write beside the tables in the terminal, and whether that will be possible."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from shortlist.bench import markdown, plot
+from shortlist.errors import BadSetting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outputs:
+    """Where to; None for what is not wanted.
+
+    Attributes:
+        json: Everything that was measured.
+        markdown: The tables, in a document; with #name, in its place of that name.
+        plot: A picture, PNG.
+        page: A page with everything on it, HTML.
+    """
+
+    json: Path | None = None
+    markdown: Path | None = None
+    plot: Path | None = None
+    page: Path | None = None
+
+    @classmethod
+    def drawing(cls, drawn: Sequence[Path], *, json: Path | None = None, markdown: Path | None = None) -> Self:
+        """Return the outputs with these to be drawn: at most one picture, and one page, told apart by their names.
+
+        Raises:
+            BadSetting: there are two of a kind.
+        """
+        pages = [path for path in drawn if path.suffix == ".html"]
+        plots = [path for path in drawn if path.suffix != ".html"]
+        if max(len(pages), len(plots)) > 1:
+            raise BadSetting("--plot draws one picture (.png) and one page (.html), and not two of a kind.")
+        return cls(json=json, markdown=markdown, plot=next(iter(plots), None), page=next(iter(pages), None))
+
+    def check(self) -> None:
+        """Refuse what could not be written in the end, before the hour that leads there.
+
+        Raises:
+            BadSetting: a folder is missing, a file has no place for the tables, or nothing here draws.
+        """
+        if self.plot is not None and self.plot.suffix != ".png":
+            raise BadSetting(f"--plot draws a PNG; {self.plot.name} should end in .png.")
+        if self.plot is not None and not plot.is_available():
+            raise BadSetting("--plot needs matplotlib, which is not installed: pip install 'shortlist[bench]'")
+        for path in (self.json, self.markdown, self.plot, self.page):
+            if path is not None and not path.parent.is_dir():
+                raise BadSetting(f"There is no folder {path.parent} to write {path.name} into.")
+        if self.markdown is not None:
+            markdown.around(self.markdown)
