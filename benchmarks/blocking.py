@@ -23,6 +23,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import torch
 from benchmarks.peers.prompt import NO, YES, Tokens
@@ -78,7 +79,8 @@ def transformers(folder: Path, dtype: str, computing: AbstractContextManager[obj
     """Return what scores the documents of one request on the thread that calls it, with transformers."""
     tokens = Tokens(folder)
     place = pick_device("auto")
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=pick_dtype(dtype, place)).to(place).eval()
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=pick_dtype(dtype, place))
+    model.to(place).eval()
     answers = [tokens.id_of(word) for word in (NO, YES)]
 
     def score(query: str, documents: Sequence[str]) -> list[float]:

@@ -89,8 +89,8 @@ def test_all_servers_have_the_same_model_and_the_bench_asks_all(house: Path) -> 
     assert bench[:4] == ["-m", "shortlist", "bench", "load"]
     assert bench[4] == f"ours=http://127.0.0.1:{value(ours, '--port')}"
     assert [value(each, "--engine") for each in (blocking, library)] == ["native", "transformers"]
-    for each in (blocking, library):
-        assert f"blocking_{value(each, '--engine')}=http://127.0.0.1:{value(each, '--port')}" in bench
+    for name, each in (("blocking", blocking), ("transformers", library)):
+        assert f"{name}=http://127.0.0.1:{value(each, '--port')}" in bench
         assert each[2:4] == blocking[2:4]
     assert value(bench, "--markdown") == "docs/benchmarks.md#load"
     assert bench[-2:] == ["--users", "3"]
@@ -99,7 +99,7 @@ def test_all_servers_have_the_same_model_and_the_bench_asks_all(house: Path) -> 
 
 
 def test_real_weights_are_tested_as_always(house: Path) -> None:
-    _, [ours, blocking, bench], _ = load(house, MODEL="/a folder", DTYPE="float32", ENGINES="transformers")
+    _, [ours, blocking, bench], _ = load(house, MODEL="/a folder", DTYPE="float32", PEERS="transformers")
     assert value(ours, "--reranker") == "/a folder" == blocking[2]
     assert value(ours, "--dtype") == value(blocking, "--dtype") == "float32"
     assert bench.count("--contender") == 1
@@ -111,7 +111,7 @@ def test_it_ends_as_the_bench_did(house: Path, code: int) -> None:
     assert load(house, code=code, MODEL="m")[0] == code
 
 
-@pytest.mark.parametrize(("who", "name"), [("serve", "ours"), ("native", "blocking_native")])
+@pytest.mark.parametrize(("who", "name"), [("serve", "ours"), ("native", "blocking")])
 def test_a_server_that_does_not_start_ends_it_in_its_own_words(house: Path, who: str, name: str) -> None:
     started_s = time.monotonic()
     code, calls, log = load(house, MODEL="m", DIES=who)
