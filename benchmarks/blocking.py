@@ -1,12 +1,15 @@
 """The design of a first version: one blocking thread per request, and nothing shared between requests.
 
-    python -m benchmarks.blocking MODEL --port PORT [--serial]
+    python -m benchmarks.blocking MODEL --port PORT [--engine transformers] [--serial]
 
 Every connection has a thread; a request is read, spelled, computed and answered on it, all of its documents in one forward
 pass, while other threads do the same with theirs and all of them compete for the processor. There is no queue, no batch across
 requests, no limit and no cache. This is how a model is usually put behind HTTP at first, and what the load benchmark compares
-our server with. So that the difference is that of the design, the weights, the kernels, the prompt and the tokenizer are those
-of `shortlist serve`, and kernels use as many threads as they like, as they do there.
+our server with. Kernels use as many threads as they like, as they do in `shortlist serve`.
+
+--engine native has the weights, the kernels, the prompt and the tokenizer of `shortlist serve`, so that nothing differs but the
+design. --engine transformers computes as the model card's script does, with the library that one usually begins with: prompts
+padded to the longest of them, but only the logits that are needed, because those of every position would fill the memory.
 
 --serial lets one request compute at a time, which is kinder to the processor: still one request a pass, but no competition.
 """
@@ -20,6 +23,11 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
+
+import torch
+from benchmarks.peers.prompt import NO, YES, Tokens
+from transformers import AutoModelForCausalLM
 
 from shortlist.config import ModelSettings
 from shortlist.engine.base import ScoreScale
@@ -39,8 +47,8 @@ BACKLOG = 1024
 """Connections that may wait to be accepted: refusing them is not what this is about."""
 
 
-def model(folder: Path, dtype: str, computing: AbstractContextManager[object]) -> Score:
-    """Return what scores the documents of one request, on the thread that calls it."""
+def native(folder: Path, dtype: str, computing: AbstractContextManager[object]) -> Score:
+    """Return what scores the documents of one request on the thread that calls it, with our kernels."""
     config = Qwen3Config.read(folder)
     limit = min(ModelSettings().max_model_len, config.max_positions)
     encoder = QwenEncoder(folder / "tokenizer.json", task=Task.RERANK, max_model_len=limit)
@@ -65,6 +73,33 @@ def model(folder: Path, dtype: str, computing: AbstractContextManager[object]) -
         return [relevance(float(raw), ScoreScale.LOG_ODDS) for raw in found]
 
     return score
+
+
+def transformers(folder: Path, dtype: str, computing: AbstractContextManager[object]) -> Score:
+    """Return what scores the documents of one request on the thread that calls it, with transformers."""
+    tokens = Tokens(folder)
+    place = pick_device("auto")
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=pick_dtype(dtype, place))
+    model.to(place).eval()
+    answers = [tokens.id_of(word) for word in (NO, YES)]
+
+    def score(query: str, documents: Sequence[str]) -> list[float]:
+        prompts = tokens.prompts(query, documents)
+        longest = max(map(len, prompts))
+        ids = torch.zeros(len(prompts), longest, dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for row, prompt in enumerate(prompts):
+            ids[row, longest - len(prompt) :] = torch.tensor(prompt)
+            mask[row, longest - len(prompt) :] = 1
+        with computing, torch.inference_mode():
+            logits = model(input_ids=ids.to(place), attention_mask=mask.to(place), logits_to_keep=1).logits[:, -1]
+            found: list[float] = torch.softmax(logits[:, answers].float(), dim=1)[:, 1].tolist()
+        return found
+
+    return score
+
+
+ENGINES = {"native": native, "transformers": transformers}
 
 
 class Server(ThreadingHTTPServer):
@@ -115,10 +150,11 @@ def main() -> None:
     parser.add_argument("model", metavar="MODEL", help="a reranker: a folder, or the id of a model on a hub")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--dtype", default="auto", help="what to compute in, as for shortlist serve")
+    parser.add_argument("--engine", choices=list(ENGINES), default="native", help="what computes")
     parser.add_argument("--serial", action="store_true", help="compute one request at a time")
     given = parser.parse_args()
     folder = resolve(given.model, declared=Task.RERANK).path
-    score = model(folder, given.dtype, threading.Lock() if given.serial else nullcontext())
+    score = ENGINES[given.engine](folder, given.dtype, threading.Lock() if given.serial else nullcontext())
     with Server(given.port, score) as server:
         server.serve_forever()
 

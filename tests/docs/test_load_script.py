@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -49,8 +50,8 @@ def house(tmp_path: Path) -> Path:
 
 
 def load(house: Path, *flags: str, code: int = 0, **environ: str) -> tuple[int, list[list[str]], str]:
-    ports = {"OURS_PORT": str(free_port()), "BLOCKING_PORT": str(free_port())}
-    given = {"PATH": os.environ["PATH"], "PYTHON": str(house / "python"), "CODE": str(code), **ports, **environ}  # noqa: TID251
+    own = {"PATH": os.environ["PATH"], "PYTHON": str(house / "python"), "PORT": str(three_ports())}  # noqa: TID251
+    given = {**own, "CODE": str(code), **environ}
     script = house / "benchmarks" / "load"
     done = subprocess.run([script, *flags], check=False, capture_output=True, text=True, timeout=60, env=given)
     calls = house / "calls"
@@ -60,12 +61,22 @@ def load(house: Path, *flags: str, code: int = 0, **environ: str) -> tuple[int, 
     return done.returncode, [words for _, *words in noted], done.stderr
 
 
+def three_ports() -> int:
+    """Return the first of three ports in a row that nobody listens on."""
+    while True:
+        first = free_port()
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            for port in range(first, first + 3):
+                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+            return first
+
+
 def value(call: list[str], flag: str) -> str:
     return call[call.index(flag) + 1]
 
 
-def test_both_servers_have_the_same_model_and_the_bench_asks_both(house: Path) -> None:
-    code, [making, ours, blocking, bench], _ = load(house, "--users", "3")
+def test_all_servers_have_the_same_model_and_the_bench_asks_all(house: Path) -> None:
+    code, [making, ours, blocking, library, bench], _ = load(house, "--users", "3")
     assert code == 0
     assert making[:2] == ["-m", "tests.support.qwen"]
     assert value(making, "--shape") == "small"
@@ -77,7 +88,10 @@ def test_both_servers_have_the_same_model_and_the_bench_asks_both(house: Path) -
     assert "--random-weights" in ours
     assert bench[:4] == ["-m", "shortlist", "bench", "load"]
     assert bench[4] == f"ours=http://127.0.0.1:{value(ours, '--port')}"
-    assert value(bench, "--contender") == f"blocking=http://127.0.0.1:{value(blocking, '--port')}"
+    assert [value(each, "--engine") for each in (blocking, library)] == ["native", "transformers"]
+    for name, each in (("blocking", blocking), ("transformers", library)):
+        assert f"{name}=http://127.0.0.1:{value(each, '--port')}" in bench
+        assert each[2:4] == blocking[2:4]
     assert value(bench, "--markdown") == "docs/benchmarks.md#load"
     assert bench[-2:] == ["--users", "3"]
     assert {"docs/images/bench-load.png", "build/bench-load.html"} <= set(bench)
@@ -85,9 +99,10 @@ def test_both_servers_have_the_same_model_and_the_bench_asks_both(house: Path) -
 
 
 def test_real_weights_are_tested_as_always(house: Path) -> None:
-    _, [ours, blocking, _], _ = load(house, MODEL="/a folder", DTYPE="int8")
+    _, [ours, blocking, bench], _ = load(house, MODEL="/a folder", DTYPE="float32", PEERS="transformers")
     assert value(ours, "--reranker") == "/a folder" == blocking[2]
-    assert value(ours, "--dtype") == value(blocking, "--dtype") == "int8"
+    assert value(ours, "--dtype") == value(blocking, "--dtype") == "float32"
+    assert bench.count("--contender") == 1
     assert "--random-weights" not in ours
 
 
@@ -96,7 +111,7 @@ def test_it_ends_as_the_bench_did(house: Path, code: int) -> None:
     assert load(house, code=code, MODEL="m")[0] == code
 
 
-@pytest.mark.parametrize(("who", "name"), [("serve", "ours"), ("benchmarks.blocking", "blocking")])
+@pytest.mark.parametrize(("who", "name"), [("serve", "ours"), ("native", "blocking")])
 def test_a_server_that_does_not_start_ends_it_in_its_own_words(house: Path, who: str, name: str) -> None:
     started_s = time.monotonic()
     code, calls, log = load(house, MODEL="m", DIES=who)
@@ -109,7 +124,7 @@ def test_a_server_that_does_not_start_ends_it_in_its_own_words(house: Path, who:
 
 def test_a_port_that_is_taken_is_told(house: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        code, calls, log = load(house, MODEL="m", OURS_PORT=str(listener.getsockname()[1]))
+        code, calls, log = load(house, MODEL="m", PORT=str(listener.getsockname()[1]))
     assert (code, calls) == (1, [])
     assert "something listens on port" in log
 
@@ -127,4 +142,4 @@ def test_every_flag_it_uses_exists() -> None:
     settings = {f"--{name.replace('_', '-')}" for _, name, _ in fields()} | {"--no-ui"}
     text = SCRIPT.read_text(encoding="utf-8")
     used = {word.strip(",)") for word in text.split() if word.startswith("--")}
-    assert used - {"--shape", "--kind"} <= known | settings
+    assert used - {"--shape", "--kind", "--engine"} <= known | settings

@@ -63,8 +63,8 @@ def num_documents(url: str) -> float:
 
 def test_a_server_that_dies_is_in_the_report() -> None:
     with launched("shortlist", "serve", "demo", "--no-ui", "--cache-bytes", "0") as server:
-        run = load(server.url, "--users", "3", "--duration", "4", key=None)
-        wait_until(lambda: num_documents(server.url) > 30 or run.poll() is not None, 60)
+        run = load(server.url, "--users", "3", "--duration", "6", key=None)
+        wait_until(lambda: num_documents(server.url) > 3 or run.poll() is not None, 60)  # three are the greeting's
         server.process.kill()
         shown, log = run.communicate(timeout=60)
     assert run.returncode == 1, log

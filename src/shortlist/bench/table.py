@@ -37,7 +37,9 @@ def grid(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, w
     """Return a table; columns that are words stand left, and our own row stands out."""
     table = Table(title=f"\n{title}", title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in columns:
-        table.add_column(name, justify="left" if name in words else "right", no_wrap=True, header_style="dim")
+        # Where there is no room for all, names are folded; half a number would be another number.
+        is_word = name in words
+        table.add_column(name, justify="left" if is_word else "right", no_wrap=not is_word, overflow="fold", header_style="dim")
     for row in rows:
         named = (cell for name, cell in zip(columns, row, strict=True) if name in words)
         table.add_row(*map(Text, row), style="green" if OURS in named else None)

@@ -34,9 +34,9 @@ def folder(make_model: ModelFactory) -> Path:
     return make_model()
 
 
-@pytest.fixture(scope="module")
-def url(folder: Path) -> Iterator[str]:
-    with launched("benchmarks.blocking", str(folder), "--dtype", "float32") as server:
+@pytest.fixture(scope="module", params=list(blocking.ENGINES))
+def url(folder: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    with launched("benchmarks.blocking", str(folder), "--dtype", "float32", "--engine", request.param) as server:
         yield server.url
 
 
@@ -57,7 +57,7 @@ async def test_scores_are_those_of_the_service(folder: Path, url: str) -> None:
     finally:
         await runtime.close()
     expected = {ranked.index: ranked.score for ranked in outcome.results}
-    assert ask(url) == pytest.approx(expected, abs=1e-6)
+    assert ask(url) == pytest.approx(expected, abs=1e-5)
 
 
 def test_other_paths_are_not_there(url: str) -> None:
@@ -96,7 +96,7 @@ def scorers(monkeypatch: pytest.MonkeyPatch, folder: Path, *, serial: bool) -> t
                 inside -= 1
 
     monkeypatch.setattr(Runner, "run", run)
-    score = blocking.model(folder, "float32", threading.Lock() if serial else nullcontext())
+    score = blocking.native(folder, "float32", threading.Lock() if serial else nullcontext())
     asking = [threading.Thread(target=score, args=(QUERY, DOCUMENTS)) for _ in range(4)]
     for thread in asking:
         thread.start()

@@ -155,6 +155,15 @@ def test_terminal_shows_everything_in_80_columns() -> None:
     assert "100 users, peer: 2 × 500 <engine> error" in flat
 
 
+def test_long_names_are_folded_and_numbers_are_whole() -> None:
+    name = "blocking_" + "x" * 40
+    servers = plan("ours=http://a", f"{name}=http://b", within_s=30)
+    page = shown(report(plan=servers, visits=[visit(name, HUNDRED, good([1.234] * 2222)), visit("ours", TEN, good([1.0]))]))
+    assert max(map(len, page.splitlines())) <= 80
+    assert "…" not in page
+    assert "222 2222 222 1.23 1.23 1.23" in " ".join(page.split())
+
+
 @pytest.mark.parametrize("why", ["[bold]a[/]", "a [red] :cat:"])
 def test_servers_words_are_shown_letter_by_letter(why: str) -> None:
     assert why in shown(report(visits=[visit("ours", TEN, good([1.0]), reasons={why: 1})]))
