@@ -110,7 +110,7 @@ class Contender:
         return self._scores(self._message(answer), len(request.documents)), seconds
 
     def rest(self) -> None:
-        """Stop all its processes until `wake`: a server that has nothing to do may still turn in circles waiting for it."""
+        """Stop all its processes until `wake`, so that nothing it does while it waits can disturb the others."""
         self._signal(signal.SIGSTOP)
 
     def wake(self) -> None:
