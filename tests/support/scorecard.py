@@ -5,14 +5,14 @@ With `--scorecard FILE`, a run shows them at its end and writes them between tha
 
 from __future__ import annotations
 
-import subprocess
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import pytest
+
+from tests.support.pages import put
 
 PROMISES: Final[Mapping[str, str]] = {
     "R1": "Overload is refused early and never slows down what was admitted",
@@ -129,13 +129,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 def write(path: Path, counts: Mapping[str, Counter[str]]) -> None:
     """Put the table between the markers of a document."""
-    before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    assert begin, f"{path} has no line {BEGIN!r}"
-    assert end, f"{path} has no line {END!r}"
-    when = datetime.now(UTC).date().isoformat()
-    table = "\n".join(_lines(counts))
-    path.write_text(f"{before}{BEGIN}\n\n{when}, commit `{_commit()}`, on a CPU.\n\n{table}\n\n{END}{after}", encoding="utf-8")
+    put(path, _lines(counts), begin=BEGIN, end=END, on="on a CPU")
 
 
 def promises_of(test: str) -> list[str]:
@@ -172,8 +166,3 @@ def _verdict(name: str, count: Counter[str]) -> str:
     if not _is_kept(count):
         return "**no**" if count["failed"] or count["error"] else "skipped here"
     return f"yes, {count['skipped']} skipped" if count["skipped"] else "yes"
-
-
-def _commit() -> str:
-    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "unknown"

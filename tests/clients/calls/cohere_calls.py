@@ -1,0 +1,78 @@
+"""Cohere's SDK, both of its clients, of any major."""
+
+from __future__ import annotations
+
+import cohere
+from telling import DOCUMENTS, MODEL, NOBODY, QUERY, TEXTS, Item, Teller, by_position
+
+tell = Teller("cohere", "cohere")
+ours = tell.servers
+v2 = cohere.ClientV2(api_key="none", base_url=ours.open)
+v1 = cohere.Client(api_key="none", base_url=ours.open)
+ask = {"model": MODEL, "query": QUERY, "documents": list(DOCUMENTS)}
+
+
+def ranked(answer: cohere.V2RerankResponse | cohere.RerankResponse) -> list[Item]:
+    return by_position((result.index, result.relevance_score) for result in answer.results)
+
+
+def with_texts(answer: cohere.RerankResponse) -> list[Item]:
+    return [(result.index, result.relevance_score, result.document.text) for result in answer.results]
+
+
+def with_extra_texts(answer: cohere.V2RerankResponse) -> list[Item]:
+    """How MaxKB reads a v2 answer: its document is none of the SDK's fields, but has to be there."""
+    return [(result.index, result.relevance_score, result.document["text"]) for result in answer.results]
+
+
+tell.ranking("ClientV2.rerank", lambda: ranked(v2.rerank(**ask)))
+tell.ranking("ClientV2.rerank, top_n=2", lambda: ranked(v2.rerank(**ask, top_n=2)), of=2)
+tell.ranking("ClientV2.rerank, max_tokens_per_doc=None", lambda: ranked(v2.rerank(**ask, max_tokens_per_doc=None)))
+tell.ranking("ClientV2.rerank, document of a result", lambda: with_extra_texts(v2.rerank(**ask)))
+tell.ranking(
+    "ClientV2.rerank, base_url ends in /v1",
+    lambda: ranked(cohere.ClientV2(api_key="none", base_url=f"{ours.open}/v1").rerank(**ask)),
+)
+tell.ranking(
+    "Client.rerank, base_url ends in /v1",
+    lambda: ranked(cohere.Client(api_key="none", base_url=f"{ours.open}/v1").rerank(**ask)),
+)
+tell.value("ClientV2.rerank, billed units", lambda: v2.rerank(**ask).meta.billed_units.search_units, 1)
+tell.ranking("Client.rerank, return_documents=True", lambda: with_texts(v1.rerank(**ask, return_documents=True)))
+tell.ranking(
+    "Client.rerank, documents are objects",
+    lambda: ranked(v1.rerank(model=MODEL, query=QUERY, documents=[{"text": text} for text in DOCUMENTS])),
+)
+tell.ranking(
+    "Client.rerank, rank_fields",
+    lambda: ranked(
+        v1.rerank(
+            model=MODEL,
+            query=QUERY,
+            documents=[{"body": text, "number": "7"} for text in DOCUMENTS],
+            rank_fields=["body"],
+        )
+    ),
+)
+
+embed = {"model": MODEL, "texts": list(TEXTS), "input_type": "search_document"}
+tell.vectors("ClientV2.embed, float", lambda: v2.embed(**embed, embedding_types=["float"]).embeddings.float_)
+tell.vectors("Client.embed", lambda: v1.embed(**embed).embeddings)
+tell.vectors("Client.embed, by type", lambda: v1.embed(**embed, embedding_types=["float"]).embeddings.float_)
+tell.value(
+    "ClientV2.embed, base64",
+    lambda: [len(text) for text in v2.embed(**embed, embedding_types=["base64"]).embeddings.base64],
+    [2048, 2048],
+)
+
+locked = cohere.ClientV2(api_key=ours.key, base_url=ours.locked)
+tell.ranking("ClientV2.rerank, with a key", lambda: ranked(locked.rerank(**ask)))
+tell.refused("unknown model", lambda: v2.rerank(**{**ask, "model": NOBODY}), "NotFoundError")
+tell.refused("no documents", lambda: v2.rerank(**{**ask, "documents": []}), "BadRequestError")
+stranger = cohere.ClientV2(api_key="wrong", base_url=ours.locked)
+tell.refused("wrong key", lambda: stranger.rerank(**ask), "UnauthorizedError")
+tell.refused(
+    "overload, after two retries",
+    lambda: cohere.ClientV2(api_key="none", base_url=ours.busy).rerank(**ask),
+    "TooManyRequestsError",
+)

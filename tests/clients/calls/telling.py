@@ -1,0 +1,125 @@
+"""What a client's script asks, and how it tells what came back: one line of JSON for every call.
+
+Runs inside the clients' own environments, so it needs nothing but Python. It judges nothing: `tests.clients.verdict` does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from typing import Any, Final
+
+QUERY: Final = "how do I read a json file in python"
+DOCUMENTS: Final = ("bake bread at 220 C", "open the file and call json.load", "pythons are large snakes")
+RIGHT: Final = 1
+"""Which document answers the query."""
+
+TEXTS: Final = ("first text", "the second text is longer")
+MODEL: Final = "demo"
+NOBODY: Final = "nobody-serves-this"
+
+Item = tuple[int | None, float, str | None]
+"""One result as a client hands it out: position of the document, score, text; None for what this client does not tell."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What came of one call."""
+
+    client: str
+    version: str
+    call: str
+    kind: str
+    expected: Any = None
+    got: Any = None
+    raised: Sequence[str] = ()
+    message: str = ""
+
+    @classmethod
+    def parse(cls, line: str) -> Row:
+        return cls(**json.loads(line))
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Whom to ask: one that is open to all, one that wants a key, one that has too much to do."""
+
+    open: str
+    locked: str
+    busy: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Teller:
+    """Makes calls with one client, and tells of each.
+
+    Args:
+        client: Its name.
+        package: Whose version counts.
+        servers: Whom it asks.
+    """
+
+    client: str
+    package: str
+    servers: Servers = field(default_factory=lambda: Servers(**vars(_arguments())))
+
+    def ranking(self, call: str, ask: Callable[[], Iterable[Item]], *, of: int = len(DOCUMENTS)) -> None:
+        """Best first, in [0, 1], this many, and the texts (of clients that hand them out) those of the documents."""
+        self._tell(call, "ranking", lambda: [_item(*item) for item in ask()], of)
+
+    def logits(self, call: str, ask: Callable[[], Iterable[Item]], *, of: int = len(DOCUMENTS)) -> None:
+        """A ranking by numbers that have no bounds."""
+        self._tell(call, "logits", lambda: [_item(*item) for item in ask()], of)
+
+    def scores(self, call: str, ask: Callable[[], Iterable[float]]) -> None:
+        """One score for every document, in the order of the request."""
+        self._tell(call, "scores", lambda: [float(score) for score in ask()])
+
+    def vectors(self, call: str, ask: Callable[[], Iterable[Iterable[float]]], *, dimensions: int | None = None) -> None:
+        """The vectors of TEXTS, or of as many of them as there are; of so many dimensions, if not of all."""
+        self._tell(call, "vectors", lambda: [[float(number) for number in vector] for vector in ask()], dimensions)
+
+    def value(self, call: str, ask: Callable[[], object], expected: object) -> None:
+        """Something else, which is known beforehand."""
+        self._tell(call, "value", ask, expected)
+
+    def refused(self, call: str, ask: Callable[[], object], error: str, says: str = "") -> None:
+        """An error of this class, or of one that has this name among its bases; with these words in it."""
+        self._tell(call, "refused", lambda: repr(ask())[:200], [error, says])
+
+    def _tell(self, call: str, kind: str, ask: Callable[[], object], expected: object = None) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # some clients warn that they will be replaced
+            try:
+                outcome: dict[str, Any] = {"got": ask()}
+            except Exception as error:  # noqa: BLE001 - whatever the client raises is what is to be told
+                names = [f"{cls.__module__}.{cls.__qualname__}" for cls in type(error).__mro__[:-2]]
+                outcome = {"raised": names, "message": str(error)[:300]}
+        row = Row(self.client, version(self.package), call, kind, expected, **outcome)
+        print(json.dumps(asdict(row)), flush=True)
+
+
+def by_position(items: Iterable[tuple[int, float]]) -> list[Item]:
+    """Items of a client that hands out positions and scores."""
+    return [(index, score, None) for index, score in items]
+
+
+def by_text(items: Iterable[tuple[str, float]]) -> list[Item]:
+    """Items of a client that hands out documents, not positions."""
+    return [(None, score, text) for text, score in items]
+
+
+def _item(index: int | None, score: float, text: str | None) -> Item:
+    return (index, float(score), text)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    for name in ("open", "locked", "busy", "key"):
+        parser.add_argument(name)
+    return parser.parse_args()

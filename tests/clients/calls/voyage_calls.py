@@ -1,0 +1,38 @@
+"""Voyage's SDK, of any version that has `base_url`."""
+
+from __future__ import annotations
+
+import voyageai
+from telling import DOCUMENTS, MODEL, NOBODY, QUERY, TEXTS, Item, Teller
+
+tell = Teller("voyageai", "voyageai")
+ours = tell.servers
+client = voyageai.Client(api_key="none", base_url=f"{ours.open}/v1")
+documents, texts = list(DOCUMENTS), list(TEXTS)
+
+
+def ranked(answer: voyageai.object.RerankingObject) -> list[Item]:
+    """Texts are the client's own: it looks them up by index."""
+    return [(result.index, result.relevance_score, result.document) for result in answer.results]
+
+
+tell.ranking("rerank", lambda: ranked(client.rerank(QUERY, documents, model=MODEL)))
+tell.ranking("rerank, top_k=2", lambda: ranked(client.rerank(QUERY, documents, model=MODEL, top_k=2)), of=2)
+tell.value("rerank, total_tokens", lambda: client.rerank(QUERY, documents, model=MODEL).total_tokens > 0, True)
+tell.vectors("embed", lambda: client.embed(texts, model=MODEL).embeddings)
+tell.vectors("embed, input_type=document", lambda: client.embed(texts, model=MODEL, input_type="document").embeddings)
+tell.vectors("embed, output_dimension=64", lambda: client.embed(texts, model=MODEL, output_dimension=64).embeddings, dimensions=64)
+
+locked = voyageai.Client(api_key=ours.key, base_url=f"{ours.locked}/v1")
+tell.ranking("rerank, with a key", lambda: ranked(locked.rerank(QUERY, documents, model=MODEL)))
+tell.refused("unknown model", lambda: client.rerank(QUERY, documents, model=NOBODY), "APIError", NOBODY)
+tell.refused("no documents", lambda: client.rerank(QUERY, [], model=MODEL), "InvalidRequestError", "documents")
+tell.refused(
+    "truncation=False on a long document",
+    lambda: client.rerank(QUERY, ["word " * 20000], model=MODEL, truncation=False),
+    "InvalidRequestError",
+)
+stranger = voyageai.Client(api_key="wrong", base_url=f"{ours.locked}/v1")
+tell.refused("wrong key", lambda: stranger.rerank(QUERY, documents, model=MODEL), "AuthenticationError")
+busy = voyageai.Client(api_key="none", base_url=f"{ours.busy}/v1", max_retries=1)
+tell.refused("overload", lambda: busy.rerank(QUERY, documents, model=MODEL), "RateLimitError")

@@ -1,0 +1,81 @@
+"""Which client's script runs in which environment, and how."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.clients.calls.telling import Row, Servers
+
+HERE: Final = Path(__file__).parent
+CALLS: Final = HERE / "calls"
+MADE: Final = HERE / ".environments"
+TIMEOUT_S: Final = 300.0
+
+ENVIRONMENTS: Final[Mapping[str, Sequence[str]]] = {
+    "current": ("cohere", "dashscope", "haystack", "huggingface", "openai", "rerankers", "requests", "voyage", "xinference"),
+    "frameworks": ("huggingface", "langchain", "langchain_current", "litellm", "llamaindex", "openai"),
+    "previous": (
+        "cohere",
+        "dashscope",
+        "huggingface",
+        "infinity",
+        "langchain",
+        "langchain_previous",
+        "openai",
+        "voyage",
+        "xinference",
+    ),
+}
+
+GROUPS: Final = tuple((environment, script) for environment, scripts in ENVIRONMENTS.items() for script in scripts)
+
+QUIET: Final[Mapping[str, str]] = {
+    "ANONYMIZED_TELEMETRY": "False",
+    "HAYSTACK_TELEMETRY_ENABLED": "False",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "LANGCHAIN_TRACING_V2": "false",
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "NO_PROXY": "127.0.0.1",
+    "PATH": os.defpath,
+}
+"""All of a script's environment: nothing of this machine's keys and proxies, and nobody is called but the servers asked."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What one script told of its calls, and how it ended."""
+
+    rows: Sequence[Row]
+    code: int
+    log: str
+
+
+def run(environment: str, script: str, servers: Servers, home: Path) -> Told:
+    """Let a client make its calls.
+
+    Args:
+        environment: Whose Python runs it.
+        script: The client.
+        servers: Whom it asks.
+        home: An empty folder, for what the client wants to remember.
+    """
+    python = MADE / environment / "bin/python"
+    command = [python, CALLS / f"{script}_calls.py", servers.open, servers.locked, servers.busy, servers.key]
+    environ = {**QUIET, "HOME": str(home)}
+    done = subprocess.run(
+        command, cwd=home, env=environ, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+    )
+    rows = [Row.parse(line) for line in done.stdout.splitlines() if line.startswith('{"client"')]
+    return Told(rows, done.returncode, done.stderr[-4000:])
+
+
+def is_made(environment: str) -> bool:
+    """Whether an environment is there, made from the list as it is now."""
+    made_from = MADE / environment / "made_from"
+    wanted = (HERE / "environments" / environment / "requirements.txt").read_text()
+    return made_from.exists() and made_from.read_text().startswith(wanted)

@@ -1,0 +1,38 @@
+"""Shortlist's own process around a fake engine that never comes to an end: whoever comes second is refused with 429.
+
+python -m tests.support.busyserver --port PORT
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from shortlist import server
+from shortlist.config import Settings
+from shortlist.engine.fake import FakeEngine
+from shortlist.service.runtime import Runtime, Say
+from shortlist.telemetry import Metrics
+from tests.support.house import stack
+
+FOR_EVER_S = 24 * 60 * 60.0
+NAME = "demo"
+
+
+def build(settings: Settings, *, say: Say) -> Runtime:
+    """Stand in for the composition root."""
+    metrics = Metrics()
+    say("loading nothing")
+    busy = stack(FakeEngine(step_s=FOR_EVER_S), name=NAME, metrics=metrics, max_concurrent_requests=1)
+    return Runtime([busy], settings=settings, metrics=metrics)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Serve until told to stop."""
+    _, port = arguments
+    vars(server)["build_runtime"] = build
+    return server.run(Settings.load({"ui": False, "self_test": "off", "port": port}))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
