@@ -28,7 +28,7 @@ def vectors(**how: object) -> list[list[float]]:
     return [each["embedding"] for each in sorted(answer.output["embeddings"], key=lambda each: each["text_index"])]
 
 
-def refusal(**how: object) -> tuple[int, str]:
+def refusal(**how: object) -> list[object]:
     answer = rerank(**how)
     return [answer.status_code, answer.code]
 
@@ -41,7 +41,7 @@ tell.vectors("TextEmbedding.call", vectors)
 tell.vectors("TextEmbedding.call, text_type=document", lambda: vectors(text_type="document"))
 tell.vectors("TextEmbedding.call, dimension=64", lambda: vectors(dimension=64), dimensions=64)
 tell.value("unknown model", lambda: refusal(model=NOBODY), [404, "Model.NotExist"])
-tell.value("no documents", lambda: refusal(documents=[]), [400, "InvalidParameter"])
+tell.value("top_n=-1", lambda: refusal(top_n=-1), [400, "InvalidParameter"])
 
 dashscope.base_http_api_url = f"{ours.locked}/api/v1"
 tell.ranking("TextReRank.call, with a key", lambda: ranked(rerank(api_key=ours.key)))

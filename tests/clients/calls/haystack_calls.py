@@ -43,8 +43,8 @@ def tei(url: str = ours.open, token: Secret | None = None) -> HuggingFaceTEIRank
 
 tell.ranking("HuggingFaceTEIRanker", lambda: ranked(tei()))
 tell.ranking("HuggingFaceTEIRanker, with a key", lambda: ranked(tei(ours.locked, KEY)))
-tell.refused("wrong key", lambda: ranked(tei(ours.locked, WRONG)), "HTTPStatusError", "401")
-tell.refused("overload", lambda: ranked(tei(ours.busy)), "HTTPStatusError", "429")
+tell.refused("wrong key", lambda: ranked(tei(ours.locked, WRONG)), "RuntimeError", "401")
+tell.refused("overload", lambda: ranked(tei(ours.busy)), "RuntimeError", "429")
 tell.vectors(
     "HuggingFaceAPITextEmbedder",
     lambda: vector(HuggingFaceAPITextEmbedder(api_type="text_embeddings_inference", api_params={"url": ours.open}, token=NONE)),

@@ -33,7 +33,7 @@ tell.vectors(
     lambda: vectors(embeddings.sync(client=client, body=OpenAIEmbeddingInputText(input_=list(TEXTS), model=MODEL))),
 )
 tell.value("models", lambda: [each.id for each in models.sync(client=client).data], [MODEL])
-tell.value("health", lambda: health.sync(client=client).unix > 0, True)
+tell.value("health", lambda: health.sync(client=client)["unix"] > 0, True)
 
 locked = AuthenticatedClient(base_url=ours.locked, token=ours.key, raise_on_unexpected_status=True)
 tell.ranking("rerank, with a key", lambda: ranked(rerank.sync(client=locked, body=body())))

@@ -7,7 +7,7 @@ from langchain_huggingface import HuggingFaceEndpointEmbeddings
 from langchain_nvidia_ai_endpoints import NVIDIAEmbeddings, NVIDIARerank
 from langchain_openai import OpenAIEmbeddings
 from langchain_siliconflow import SiliconFlowEmbeddings
-from langchain_voyageai import VoyageAIEmbeddings, VoyageAIRerank
+from langchain_voyageai import VoyageAIRerank
 from telling import DOCUMENTS, MODEL, QUERY, TEXTS, Item, Teller, by_text
 
 tell_voyage = Teller("langchain-voyageai", "langchain-voyageai")
@@ -30,10 +30,6 @@ def voyage(url: str = ours.open, key: str = "none", **how: object) -> VoyageAIRe
 tell_voyage.ranking("VoyageAIRerank", lambda: ranked(voyage()))
 tell_voyage.ranking("VoyageAIRerank, top_k=2", lambda: ranked(voyage(top_k=2)), of=2)
 tell_voyage.ranking("VoyageAIRerank, with a key", lambda: ranked(voyage(ours.locked, ours.key)))
-tell_voyage.vectors(
-    "VoyageAIEmbeddings",
-    lambda: VoyageAIEmbeddings(model=MODEL, base_url=f"{ours.open}/v1", api_key="none", batch_size=8).embed_documents(texts),
-)
 tell_voyage.refused("wrong key", lambda: ranked(voyage(ours.locked, "wrong")), "AuthenticationError")
 tell_voyage.refused("overload", lambda: ranked(voyage(ours.busy)), "RateLimitError")
 
@@ -52,7 +48,7 @@ tell_nvidia.refused("wrong key", lambda: ranked(nvidia(ours.locked, "wrong")), "
 
 tell_siliconflow.vectors(
     "SiliconFlowEmbeddings",
-    lambda: SiliconFlowEmbeddings(model=MODEL, base_url=f"{ours.open}/v1", api_key="none").embed_documents(texts),
+    lambda: SiliconFlowEmbeddings(model=MODEL, base_url=f"{ours.open}/v1", siliconflow_api_key="none").embed_documents(texts),
 )
 tell_huggingface.vectors(
     "HuggingFaceEndpointEmbeddings, model_kwargs={'model': URL}",
