@@ -7,7 +7,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 INPUTS := pyproject.toml constraints.txt scripts/environment hatch_build.py src/shortlist/engine/native/cpu/kernels.c
 
-.PHONY: help demo test check format bench soak scorecard clean
+.PHONY: help demo test test-clients check format bench soak scorecard clean
 
 help:  ## Show what can be made.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -17,6 +17,10 @@ demo: .venv/.demo  ## Serve the bundled model, show a first ranking, and go on u
 
 test: .venv/.dev  ## Run the tests.
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+
+test-clients: .venv/.dev  ## Run real clients against real servers. CLIENTS_ARGS='--clients-table docs/clients.md' writes what came of it.
+	-@PYTHON=$(abspath $(BIN))/python tests/clients/environment all
+	@$(BIN)/python -m pytest -m clients tests/clients $(CLIENTS_ARGS)
 
 check: .venv/.dev  ## Check format, lint, types and the walls between rooms.
 	@$(BIN)/ruff format --check .
@@ -38,7 +42,7 @@ scorecard: .venv/.dev  ## Run the tests, and write what they say of reliability 
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --scorecard docs/reliability.md $(PYTEST_ARGS)
 
 clean:  ## Remove the environment and every cache.
-	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	@rm -rf .venv tests/clients/.environments .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
 
 .venv/.demo: $(INPUTS)
 	@scripts/environment demo,ui $(PIP_ARGS)

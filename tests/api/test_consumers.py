@@ -36,9 +36,7 @@ async def test_consumer_can_read_the_answer(exchange: dict[str, Any]) -> None:
     request = exchange["request"]
     content = json.dumps(request["body"]).encode() if "body" in request else None
     async with http(side_by_side()) as client:
-        answer = await client.request(
-            request["method"], request["path"], content=content, headers=request.get("headers", {})
-        )
+        answer = await client.request(request["method"], request["path"], content=content, headers=request.get("headers", {}))
     assert complaints(exchange["requires"], answer.status_code, answer.content) == []
 
 
@@ -57,7 +55,11 @@ GOOD = '{"results":[{"index":1,"relevance_score":1.0},{"index":0,"relevance_scor
     ("requires", "answer", "said"),
     [
         (RANKED, GOOD, ""),
-        ({**RANKED, "all_positions": True, "descending": "relevance_score", "written_as_floats": ["relevance_score"]}, GOOD, ""),
+        (
+            {**RANKED, "all_positions": True, "descending": "relevance_score", "written_as_floats": ["relevance_score"]},
+            GOOD,
+            "",
+        ),
         ({**RANKED, "count": 3}, GOOD, "not a list of 3"),
         ({**RANKED, "first": 0}, GOOD, "do not begin with 0"),
         ({**RANKED, "each": {"document.text": "str"}}, GOOD, "document.text is missing"),

@@ -27,7 +27,9 @@ TOLD: Final = pytest.StashKey[table.Told]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Take the document to write into."""
-    parser.addoption("--clients-table", metavar="FILE", help="write what clients' calls came to between this document's markers")
+    parser.addoption(
+        "--clients-table", metavar="FILE", help="write what clients' calls came to between this document's markers"
+    )
 
 
 @pytest.fixture(scope="session")

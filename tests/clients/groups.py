@@ -65,11 +65,9 @@ def run(environment: str, script: str, servers: Servers, home: Path) -> Told:
         home: An empty folder, for what the client wants to remember.
     """
     python = MADE / environment / "bin/python"
-    command = [python, CALLS / f"{script}_calls.py", servers.open, servers.locked, servers.busy, servers.key]
+    command: list[str | Path] = [python, CALLS / f"{script}_calls.py", servers.open, servers.locked, servers.busy, servers.key]
     environ = {**QUIET, "HOME": str(home)}
-    done = subprocess.run(
-        command, cwd=home, env=environ, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
-    )
+    done = subprocess.run(command, cwd=home, env=environ, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     rows = [Row.parse(line) for line in done.stdout.splitlines() if line.startswith('{"client"')]
     return Told(rows, done.returncode, done.stderr[-4000:])
 

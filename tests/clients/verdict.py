@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -49,21 +49,26 @@ def _logits(row: Row, _: Truth) -> Verdict:
 
 def _ranked(row: Row, *, bounds: tuple[float, float]) -> Verdict:
     items: Sequence[Item] = [tuple(item) for item in row.got]
+    fault = next(_faults(items, row.expected, bounds), "")
+    return _not(fault) if fault else Verdict(f"{len(items)} ranked")
+
+
+def _faults(items: Sequence[Item], count: int, bounds: tuple[float, float]) -> Iterator[str]:
+    """Yield what is wrong with a ranking; what comes later makes sense only if nothing came before."""
     scores = [score for _, score, _ in items]
     places = [_place(item) for item in items]
-    if len(items) != row.expected:
-        return _not(f"{len(items)} results instead of {row.expected}")
+    if len(items) != count:
+        yield f"{len(items)} results instead of {count}"
     if None in places or len(set(places)) != len(places):
-        return _not(f"results are not the documents: {row.got}")
+        yield f"results are not the documents: {items}"
     if places[0] != RIGHT:
-        return _not(f"document {places[0]} comes first")
+        yield f"document {places[0]} comes first"
     if any(one < other for one, other in pairwise(scores)):
-        return _not(f"scores do not descend: {scores}")
+        yield f"scores do not descend: {scores}"
     if not all(bounds[0] <= score <= bounds[1] for score in scores):
-        return _not(f"scores are out of bounds: {scores}")
+        yield f"scores are out of bounds: {scores}"
     if scores[0] == scores[-1]:
-        return _not(f"scores do not differ: {scores}")
-    return Verdict(f"{len(items)} ranked")
+        yield f"scores do not differ: {scores}"
 
 
 def _place(item: Item) -> int | None:
@@ -88,10 +93,9 @@ def _vectors(row: Row, truth: Truth) -> Verdict:
     expected = truth.vectors[row.expected][: len(row.got)]
     if not row.got or [len(vector) for vector in row.got] != [len(vector) for vector in expected]:
         return _not(f"shapes are {[len(vector) for vector in row.got]}")
-    pairs = zip(row.got, expected, strict=True)
-    distance = max(abs(one - other) for got, wanted in pairs for one, other in zip(got, wanted, strict=True))
-    if not distance <= TOLERANCE:
-        return _not(f"vectors are {distance} from what they are by hand")
+    numbers = [pair for vectors in zip(row.got, expected, strict=True) for pair in zip(*vectors, strict=True)]
+    if not all(abs(got - wanted) <= TOLERANCE for got, wanted in numbers):
+        return _not(f"vectors are not what they are by hand, but {row.got}")
     return Verdict(f"{len(row.got)} x {len(row.got[0])}")
 
 

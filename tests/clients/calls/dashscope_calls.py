@@ -47,4 +47,4 @@ dashscope.base_http_api_url = f"{ours.locked}/api/v1"
 tell.ranking("TextReRank.call, with a key", lambda: ranked(rerank(api_key=ours.key)))
 tell.value("wrong key", lambda: refusal(api_key="wrong"), [401, "InvalidApiKey"])
 dashscope.base_http_api_url = f"{ours.busy}/api/v1"
-tell.value("overload", lambda: refusal(), [429, "Throttling"])
+tell.value("overload", refusal, [429, "Throttling"])

@@ -45,7 +45,9 @@ def openai(url: str = ours.open, key: str = "none", model: str = MODEL, **how: o
 
 plain = {"check_embedding_ctx_length": False}
 tell_openai.vectors("OpenAIEmbeddings, check_embedding_ctx_length=False", lambda: openai(**plain).embed_documents(texts))
-tell_openai.vectors("OpenAIEmbeddings, dimensions=64", lambda: openai(**plain, dimensions=64).embed_documents(texts), dimensions=64)
+tell_openai.vectors(
+    "OpenAIEmbeddings, dimensions=64", lambda: openai(**plain, dimensions=64).embed_documents(texts), dimensions=64
+)
 tell_openai.vectors("OpenAIEmbeddings, with a key", lambda: openai(ours.locked, ours.key, **plain).embed_documents(texts))
 tell_openai.refused("unknown model", lambda: openai(model=NOBODY, **plain).embed_documents(texts), "NotFoundError")
 tell_openai.refused("wrong key", lambda: openai(ours.locked, "wrong", **plain).embed_documents(texts), "AuthenticationError")
@@ -53,12 +55,20 @@ tell_openai.refused("overload", lambda: openai(ours.busy, **plain).embed_documen
 
 jina.JINA_API_URL = f"{ours.open}/v1/rerank"
 tell_community.ranking("JinaRerank", lambda: ranked(jina.JinaRerank(model=MODEL, jina_api_key="none")))
-tell_community.refused("JinaRerank, unknown model", lambda: ranked(jina.JinaRerank(model=NOBODY, jina_api_key="none")), "RuntimeError")
+tell_community.refused(
+    "JinaRerank, unknown model", lambda: ranked(jina.JinaRerank(model=NOBODY, jina_api_key="none")), "RuntimeError"
+)
 jina.JINA_API_URL = f"{ours.locked}/v1/rerank"
 tell_community.ranking("JinaRerank, with a key", lambda: ranked(jina.JinaRerank(model=MODEL, jina_api_key=ours.key)))
-tell_community.refused("JinaRerank, wrong key", lambda: ranked(jina.JinaRerank(model=MODEL, jina_api_key="wrong")), "RuntimeError", "key")
+tell_community.refused(
+    "JinaRerank, wrong key", lambda: ranked(jina.JinaRerank(model=MODEL, jina_api_key="wrong")), "RuntimeError", "key"
+)
 jina.JINA_API_URL = f"{ours.busy}/v1/rerank"
-tell_community.refused("JinaRerank, overload", lambda: ranked(jina.JinaRerank(model=MODEL, jina_api_key="none")), "RuntimeError", "busy")
+tell_community.refused(
+    "JinaRerank, overload", lambda: ranked(jina.JinaRerank(model=MODEL, jina_api_key="none")), "RuntimeError", "busy"
+)
 
 dashscope.base_http_api_url = f"{ours.open}/api/v1"
-tell_community.ranking("DashScopeRerank, which always asks for gte-rerank", lambda: ranked(DashScopeRerank(dashscope_api_key="none")))
+tell_community.ranking(
+    "DashScopeRerank, which always asks for gte-rerank", lambda: ranked(DashScopeRerank(dashscope_api_key="none"))
+)

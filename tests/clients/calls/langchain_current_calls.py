@@ -5,7 +5,6 @@ from __future__ import annotations
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_huggingface import HuggingFaceEndpointEmbeddings
 from langchain_nvidia_ai_endpoints import NVIDIAEmbeddings, NVIDIARerank
-from langchain_openai import OpenAIEmbeddings
 from langchain_siliconflow import SiliconFlowEmbeddings
 from langchain_voyageai import VoyageAIRerank
 from telling import DOCUMENTS, MODEL, QUERY, TEXTS, Item, Teller, by_text

@@ -22,7 +22,9 @@ BASES = {
 """What goes behind the server's address. The two at `/compat` send what somebody else sends too, and want another answer."""
 
 
-def rerank(provider: str, url: str = ours.open, *, model: str = MODEL, key: str = "none", **how: object) -> litellm.RerankResponse:
+def rerank(
+    provider: str, url: str = ours.open, *, model: str = MODEL, key: str = "none", **how: object
+) -> litellm.RerankResponse:
     return litellm.rerank(
         model=f"{provider}/{model}",
         query=QUERY,
@@ -35,9 +37,7 @@ def rerank(provider: str, url: str = ours.open, *, model: str = MODEL, key: str 
 
 
 def ranked(answer: litellm.RerankResponse) -> list[Item]:
-    return [
-        (each["index"], each["relevance_score"], (each.get("document") or {}).get("text")) for each in answer.results
-    ]
+    return [(each["index"], each["relevance_score"], (each.get("document") or {}).get("text")) for each in answer.results]
 
 
 for provider in BASES:
@@ -58,7 +58,15 @@ tell.vectors(
     "embedding, hosted_vllm", lambda: vectors(litellm.embedding(f"hosted_vllm/{MODEL}", api_base=f"{ours.open}/v1", **embed))
 )
 tell.refused("unknown model", lambda: rerank("cohere", model=NOBODY), "NotFoundError")
-tell.refused("unknown model, embedding", lambda: litellm.embedding(f"openai/{NOBODY}", api_base=f"{ours.open}/v1", **embed), "NotFoundError")
+tell.refused(
+    "unknown model, embedding",
+    lambda: litellm.embedding(f"openai/{NOBODY}", api_base=f"{ours.open}/v1", **embed),
+    "NotFoundError",
+)
 tell.refused("wrong key", lambda: rerank("cohere", ours.locked, key="wrong"), "AuthenticationError")
-tell.refused("no query", lambda: litellm.rerank(f"cohere/{MODEL}", "", list(DOCUMENTS), api_base=ours.open, api_key="none"), "BadRequestError")
+tell.refused(
+    "no query",
+    lambda: litellm.rerank(f"cohere/{MODEL}", "", list(DOCUMENTS), api_base=ours.open, api_key="none"),
+    "BadRequestError",
+)
 tell.refused("overload", lambda: rerank("cohere", ours.busy), "RateLimitError")

@@ -34,7 +34,9 @@ def ranked(postprocessor: BaseNodePostprocessor) -> list[Item]:
 tell = teller(f"{PREFIX}-tei-rerank")
 tell.ranking("TextEmbeddingInference", lambda: ranked(TextEmbeddingInference(base_url=ours.open)))
 tell.ranking("TextEmbeddingInference, top_n=2", lambda: ranked(TextEmbeddingInference(base_url=ours.open, top_n=2)), of=2)
-tell.ranking("TextEmbeddingInference, with a key", lambda: ranked(TextEmbeddingInference(base_url=ours.locked, auth_token=ours.key)))
+tell.ranking(
+    "TextEmbeddingInference, with a key", lambda: ranked(TextEmbeddingInference(base_url=ours.locked, auth_token=ours.key))
+)
 tell.refused("wrong key", lambda: ranked(TextEmbeddingInference(base_url=ours.locked, auth_token="wrong")), "AssertionError")
 
 tell = teller(f"{PREFIX}-cohere-rerank")
@@ -67,7 +69,9 @@ tell.ranking("XinferenceRerank", lambda: ranked(XinferenceRerank(base_url=ours.o
 tell.refused("unknown model", lambda: ranked(XinferenceRerank(base_url=ours.open, model=NOBODY, top_n=3)), "Exception", "404")
 
 tell = teller(f"{PREFIX}-siliconflow-rerank")
-tell.ranking("SiliconFlowRerank", lambda: ranked(SiliconFlowRerank(base_url=f"{ours.open}/v1/rerank", api_key="none", model=MODEL)))
+tell.ranking(
+    "SiliconFlowRerank", lambda: ranked(SiliconFlowRerank(base_url=f"{ours.open}/v1/rerank", api_key="none", model=MODEL))
+)
 tell.ranking(
     "SiliconFlowRerank, with a key",
     lambda: ranked(SiliconFlowRerank(base_url=f"{ours.locked}/v1/rerank", api_key=ours.key, model=MODEL)),
@@ -85,9 +89,14 @@ tell.ranking("DashScopeRerank", lambda: ranked(DashScopeRerank(model=MODEL, api_
 
 tell = teller(f"{PREFIX}-nvidia-rerank")
 tell.logits("NVIDIARerank", lambda: ranked(NVIDIARerank(model=MODEL, base_url=f"{ours.open}/v1", api_key="none")))
-tell.logits("NVIDIARerank, with a key", lambda: ranked(NVIDIARerank(model=MODEL, base_url=f"{ours.locked}/v1", api_key=ours.key)))
+tell.logits(
+    "NVIDIARerank, with a key", lambda: ranked(NVIDIARerank(model=MODEL, base_url=f"{ours.locked}/v1", api_key=ours.key))
+)
 tell.refused(
-    "wrong key", lambda: ranked(NVIDIARerank(model=MODEL, base_url=f"{ours.locked}/v1", api_key="wrong")), "HTTPStatusError", "401"
+    "wrong key",
+    lambda: ranked(NVIDIARerank(model=MODEL, base_url=f"{ours.locked}/v1", api_key="wrong")),
+    "HTTPStatusError",
+    "401",
 )
 
 tell = teller("llama-index-embeddings-text-embeddings-inference")
@@ -99,7 +108,9 @@ def tei(url: str = ours.open, **how: object) -> TextEmbeddingsInference:
 
 
 tell.vectors("TextEmbeddingsInference", lambda: tei().get_text_embedding_batch(texts))
-tell.vectors("TextEmbeddingsInference, with a key", lambda: tei(ours.locked, auth_token=ours.key).get_text_embedding_batch(texts))
+tell.vectors(
+    "TextEmbeddingsInference, with a key", lambda: tei(ours.locked, auth_token=ours.key).get_text_embedding_batch(texts)
+)
 
 tell = teller("llama-index-embeddings-openai-like")
 

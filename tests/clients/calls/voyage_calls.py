@@ -21,7 +21,9 @@ tell.ranking("rerank, top_k=2", lambda: ranked(client.rerank(QUERY, documents, m
 tell.value("rerank, total_tokens", lambda: client.rerank(QUERY, documents, model=MODEL).total_tokens > 0, True)
 tell.vectors("embed", lambda: client.embed(texts, model=MODEL).embeddings)
 tell.vectors("embed, input_type=document", lambda: client.embed(texts, model=MODEL, input_type="document").embeddings)
-tell.vectors("embed, output_dimension=64", lambda: client.embed(texts, model=MODEL, output_dimension=64).embeddings, dimensions=64)
+tell.vectors(
+    "embed, output_dimension=64", lambda: client.embed(texts, model=MODEL, output_dimension=64).embeddings, dimensions=64
+)
 
 locked = voyageai.Client(api_key=ours.key, base_url=f"{ours.locked}/v1")
 tell.ranking("rerank, with a key", lambda: ranked(locked.rerank(QUERY, documents, model=MODEL)))

@@ -21,9 +21,7 @@ def embedder() -> RESTfulEmbeddingModelHandle:
 
 
 def ranked(answer: dict) -> list[Item]:
-    return [
-        (each["index"], each["relevance_score"], (each.get("document") or {}).get("text")) for each in answer["results"]
-    ]
+    return [(each["index"], each["relevance_score"], (each.get("document") or {}).get("text")) for each in answer["results"]]
 
 
 def vectors(answer: dict) -> list[list[float]]:
