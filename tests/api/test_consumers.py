@@ -70,7 +70,7 @@ GOOD = '{"results":[{"index":1,"relevance_score":1.0},{"index":0,"relevance_scor
         ({**RANKED, "descending": "relevance_score"}, GOOD.replace("0.5", "2.5"), "does not descend"),
         ({**RANKED, "written_as_floats": ["relevance_score"]}, GOOD.replace("1.0", "1"), "not always written as a float"),
         (RANKED, GOOD.replace("1.0", "1"), "relevance_score is no float"),
-        (RANKED, GOOD.replace('"index":1', '"index":1,"document":null'), "null in"),
+        (RANKED, GOOD.replace('"index":1', '"index":1,"document":null'), "document is null"),
         ({"items": "", "each": "float", "best": [None, 1]}, "[0.1,0.5]", ""),
         ({"items": "", "each": "float", "best": [None, 0]}, "[0.1,0.5]", "not number 0"),
         ({"items": "", "each": "floats:2"}, "[[0.1,0.5]]", ""),

@@ -85,8 +85,8 @@ def _of_item(requires: Json, item: object) -> Iterator[str]:
         found = at(item, place)
         if keys and found is not ABSENT and not set(found) <= set(keys):
             yield f"{place or 'an item'} has {sorted(set(found) - set(keys))}, and its reader refuses that"
-    if isinstance(item, dict) and None in item.values():
-        yield f"null in {item!r}"
+    if isinstance(item, dict) and item.get("document", "") is None:
+        yield "document is null, which nobody reads"
 
 
 def _of_order(requires: Json, items: Sequence[Any]) -> Iterator[str]:

@@ -19,7 +19,7 @@ def rerank(**how: object) -> dashscope.api_entities.dashscope_response.ReRankRes
 def ranked(answer: dashscope.api_entities.dashscope_response.ReRankResponse) -> list[Item]:
     assert answer.status_code == 200, answer
     results = answer.output.results
-    return [(each.index, each.relevance_score, each.document.text if each.get("document") else None) for each in results]
+    return [(each.index, each.relevance_score, each["document"]["text"] if each.get("document") else None) for each in results]
 
 
 def vectors(**how: object) -> list[list[float]]:
