@@ -93,6 +93,10 @@ class ModelSettings(_Group):
     reranker: Names = Field(default=(), description="Serve this model as a reranker, whatever its files say.")
     embedder: Names = Field(default=(), description="Serve this model as an embedder, whatever its files say.")
     alias: Names = Field(default=(), description="Another name for a served model, as NAME=MODEL.")
+    unknown_model: Literal["error", "default"] = Field(
+        default="error",
+        description="A request that names a model which is not served: error answers 404; default takes the one that is.",
+    )
     revision: str | None = Field(
         default=None, description="Commit, branch or tag to download; the default branch if not given."
     )

@@ -3,12 +3,15 @@
     ServiceError
       CallerError            the request is wrong; sending it again unchanged will fail again
         InvalidInput
+          EmptyInput         there is nothing to do
+          WrongModel         the model is served, and does something else
         InputTooLong
         BodyTooLarge
         BodyTooSlow
         UnsupportedMedia
         Unauthenticated
         NotFound
+          UnknownModel
       CapacityError          the request is fine; the server cannot take it now
         Overloaded           carries retry_after_s
         DeadlineExceeded
@@ -56,6 +59,14 @@ class InvalidInput(CallerError):
     """A field is missing, of the wrong type or out of range."""
 
 
+class EmptyInput(InvalidInput):
+    """A list of texts is empty."""
+
+
+class WrongModel(InvalidInput):
+    """The model of that name is served, and cannot do what is asked."""
+
+
 class InputTooLong(CallerError):
     """A text has more tokens than the model reads, and cutting it was not allowed or would not help."""
 
@@ -78,6 +89,10 @@ class Unauthenticated(CallerError):
 
 class NotFound(CallerError):
     """No model, and no path, of that name is served."""
+
+
+class UnknownModel(NotFound):
+    """No model of that name is served, or none can do what is asked."""
 
 
 class CapacityError(ServiceError):

@@ -125,7 +125,10 @@ async def test_openapi_shows_shapes_and_examples() -> None:
     assert content["schema"]["required"] == ["query", "documents"]
     assert "$ref" not in json.dumps(content)
     assert content["examples"]
-    assert "/rerank" not in document["paths"]
+    tags = {path: methods["post"]["tags"] for path, methods in document["paths"].items() if "post" in methods}
+    usual = {path for path, tag in tags.items() if tag == ["tasks"]}
+    assert usual == {"/v1/rerank", "/v2/rerank", "/rerank", "/score", "/v1/embeddings", "/v1/explain"}
+    assert tags["/v1/ranking"] == ["other dialects"]
 
 
 async def test_metrics_count_what_happened() -> None:
@@ -161,7 +164,7 @@ BAD_BODIES: list[tuple[bytes, str | None]] = [
     (b"canary", None),
     (b'"canary"', None),
     (b"[]", None),
-    (b"{}", "query"),
+    (b"{}", "documents"),
     (b'{"query": "canary"}', "documents"),
     (b'{"query": "canary", "documents": []}', "documents"),
     (b'{"query": "", "documents": ["canary"]}', "query"),

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from shortlist.text.base import PromptView
-from shortlist.types import Encoded, Framing, Ids, Overflow, Prompt, TokenHead, TokenPrompt
+from shortlist.text.prompt import Parts
+from shortlist.types import Encoded, Framing, Ids, Overflow, Prompt, Token, TokenHead, TokenPrompt
 
 
 class ByteEncoder:
@@ -34,6 +35,18 @@ class ByteEncoder:
         self, texts: Sequence[str], *, is_query: bool = False, instruction: str | None = None, truncate: bool = True
     ) -> list[Encoded]:
         return _encoded(TokenHead(_ids(f"{instruction}\0{is_query}")), texts)
+
+    def unframed(self, query: str, document: str) -> Parts | None:
+        del query, document
+        return None
+
+    def tokens(self, texts: Sequence[str], *, with_special: bool = True) -> list[list[Token]]:
+        del with_special
+        return [[Token(byte, chr(byte), is_special=False, span=None) for byte in text.encode()] for text in texts]
+
+    def text_of(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
+        del skip_special
+        return bytes(ids).decode()
 
     def view(self, shown: Prompt) -> PromptView:
         return PromptView(text=text_of(shown), parts={})

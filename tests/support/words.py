@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from shortlist.errors import InputTooLong, InvalidInput
 from shortlist.text.base import PromptView
-from shortlist.types import Encoded, Framing, Overflow, Prompt, Span, TextHead, TextPrompt
+from shortlist.text.prompt import Parts
+from shortlist.types import Encoded, Framing, Overflow, Prompt, Span, TextHead, TextPrompt, Token
 
 
 class WordEncoder:
@@ -51,6 +52,19 @@ class WordEncoder:
             raise InvalidInput("There is no such preset.", param="preset")
         name = "custom" if instruction else preset or "default"
         return Framing(template="words/1", preset=name, instruction=instruction or ("find" if preset else None))
+
+    def tokens(self, texts: Sequence[str], *, with_special: bool = True) -> list[list[Token]]:
+        """Return one token per word, its length as its id, and an end of id 0."""
+        end = [Token(0, "<end>", is_special=True, span=None)] if with_special else []
+        words = [[(match[0], Span(*match.span())) for match in re.finditer(r"\S+", text)] for text in texts]
+        return [[*(Token(len(word), word, is_special=False, span=span) for word, span in each), *end] for each in words]
+
+    def text_of(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
+        return " ".join("x" * number for number in ids if number or not skip_special)
+
+    def unframed(self, query: str, document: str) -> Parts | None:
+        del query, document
+        return None
 
     def view(self, shown: Prompt) -> PromptView:
         assert isinstance(shown, TextPrompt)

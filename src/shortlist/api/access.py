@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shortlist.api import errors
+from shortlist.api.dialects.base import Dialect
 from shortlist.errors import Draining, EngineError, ServiceError
 from shortlist.telemetry import Metrics, logger
 
@@ -56,7 +57,7 @@ class Access:
     async def _answer(self, error: ServiceError, reply: _Reply) -> None:
         if reply.status is not None:
             return  # too late: the answer has begun
-        answer = errors.answer(error, request_id=reply.request_id)
+        answer = errors.answer(error, request_id=reply.request_id, dialect=reply.dialect)
         await reply.send_whole(answer.status, answer.headers, answer.body)
 
     def _finish(self, scope: Scope, reply: _Reply) -> None:
@@ -86,6 +87,13 @@ class _Reply:
         scope["request_id"] = self.request_id
         self.started_s = time.perf_counter()
         self.status: int | None = None
+        self._scope = scope
+
+    @property
+    def dialect(self) -> Dialect | None:
+        """What the caller speaks, as far as that is known by now."""
+        found: Dialect | None = self._scope.get("dialect")
+        return found
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":

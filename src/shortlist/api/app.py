@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
@@ -19,6 +19,7 @@ from shortlist.api.auth import Auth
 from shortlist.api.intake import Intake
 from shortlist.api.keys import Keys
 from shortlist.api.limits import Limits
+from shortlist.api.paths import Paths
 from shortlist.api.quota import Quota
 from shortlist.api.routes import router
 from shortlist.config import ServerSettings
@@ -26,6 +27,7 @@ from shortlist.errors import InvalidInput, NotFound, ServiceError
 from shortlist.service.runtime import Runtime
 
 PAGE_PATH = "/ui"
+STATIC_PATH = "/docs/static"
 
 EXPOSED_HEADERS = (
     "retry-after",
@@ -48,6 +50,7 @@ Times are in the headers `x-total-time`, `x-tokenization-time`, `x-queue-time` a
 def create_app(runtime: Runtime) -> FastAPI:
     """Return the application; starting it starts the runtime, stopping it drains and closes the runtime."""
     server = runtime.settings.server
+    keys = Keys.of(server)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -61,21 +64,22 @@ def create_app(runtime: Runtime) -> FastAPI:
         version=__version__,
         description=DESCRIPTION,
         redoc_url=None,
-        static_url="/docs/static",
+        static_url=STATIC_PATH,
         lifespan=lifespan,
     )
     app.state.runtime = runtime
     app.state.has_page = False
+    app.state.keys = keys
     app.include_router(router)
     app.add_exception_handler(ServiceError, _service_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
-    _add_middleware(app, runtime, server)
+    _add_middleware(app, runtime, server, keys)
     return app
 
 
-def _add_middleware(app: FastAPI, runtime: Runtime, server: ServerSettings) -> None:
-    """Put the layers around the routes. Added last is passed first: CORS, Access, Auth, Limits, Intake, then the routes."""
+def _add_middleware(app: FastAPI, runtime: Runtime, server: ServerSettings, keys: Keys) -> None:
+    """Put the layers around the routes. Added last is passed first: CORS, Access, Paths, Auth, Limits, Intake, the routes."""
     quota = Quota(max_per_minute=server.max_requests_per_minute, max_running=server.max_concurrent_requests_per_caller)
     app.add_middleware(
         Intake,
@@ -84,7 +88,8 @@ def _add_middleware(app: FastAPI, runtime: Runtime, server: ServerSettings) -> N
         passes=(PAGE_PATH,),
     )
     app.add_middleware(Limits, quota=quota, passes=(PAGE_PATH,))
-    app.add_middleware(Auth, keys=Keys.of(server))
+    app.add_middleware(Auth, keys=keys)
+    app.add_middleware(Paths, names=lambda: _names(runtime), passes=(PAGE_PATH, STATIC_PATH))
     app.add_middleware(Access, metrics=runtime.metrics)
     if server.cors_origin:
         # Outermost, so that browsers may read refusals too. Keys travel in headers that pages set, never as credentials of
@@ -99,9 +104,16 @@ def _add_middleware(app: FastAPI, runtime: Runtime, server: ServerSettings) -> N
         )
 
 
+def _names(runtime: Runtime) -> Iterator[str]:
+    """Yield what models can be asked for by in a path: their names, aliases, and the last parts of their names."""
+    for card in runtime.cards():
+        yield from (card.name, *card.aliases, card.name.rsplit("/", 1)[-1])
+
+
 async def _service_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ServiceError), "Only these are sent here. This is a bug."
-    answer = errors.answer(error, request_id=request.scope["request_id"])
+    scope = request.scope
+    answer = errors.answer(error, request_id=scope["request_id"], dialect=scope.get("dialect"))
     return Response(answer.body, answer.status, dict(answer.headers), "application/json")
 
 

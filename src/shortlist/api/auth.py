@@ -16,7 +16,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from shortlist.api.keys import Keys
 from shortlist.errors import Unauthenticated
 
-PUBLIC_PATHS = frozenset({"/health", "/ready", "/version"})
+PUBLIC_PATHS = frozenset(
+    {"/health", "/ready", "/version", "/ping", "/.well-known/live", "/.well-known/ready", "/v1/cluster/auth"}
+)
+"""What probes ask, and what Xinference's client asks before it sends its key."""
 KEY_HEADERS = (b"x-api-key", b"api-key")
 """Where clients put a bare key. Source: the SDKs of Azure OpenAI (`api-key`) and LitServe, Anthropic style (`x-api-key`)."""
 

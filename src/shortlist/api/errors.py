@@ -1,8 +1,4 @@
-"""Our error to status and body; the only file that knows both.
-
-One body satisfies the readers of every client surveyed: OpenAI reads `error.message`, Cohere `message`, Voyage, Jina,
-LlamaIndex and Xinference `detail`.
-"""
+"""Our error to status and kind; the only file that knows both. What the body looks like is the dialect's."""
 
 from __future__ import annotations
 
@@ -13,12 +9,14 @@ from dataclasses import dataclass
 import orjson
 from pydantic import ValidationError
 
+from shortlist.api.dialects.base import Dialect, Fault, universal
 from shortlist.errors import (
     BodyTooLarge,
     BodyTooSlow,
     CallerError,
     DeadlineExceeded,
     Draining,
+    EmptyInput,
     EngineError,
     EngineOutOfMemory,
     EngineUnavailable,
@@ -28,8 +26,10 @@ from shortlist.errors import (
     Overloaded,
     ServiceError,
     Unauthenticated,
+    UnknownModel,
     UnsupportedMedia,
     UpstreamError,
+    WrongModel,
 )
 
 
@@ -42,9 +42,12 @@ class _Kind:
 
 _KINDS: Mapping[type[ServiceError], _Kind] = {
     InvalidInput: _Kind(400, "invalid_request_error", "invalid_input"),
+    EmptyInput: _Kind(400, "invalid_request_error", "empty_input"),
+    WrongModel: _Kind(400, "invalid_request_error", "wrong_model"),
     InputTooLong: _Kind(400, "invalid_request_error", "context_length_exceeded"),
     Unauthenticated: _Kind(401, "authentication_error", "invalid_api_key"),
     NotFound: _Kind(404, "invalid_request_error", "not_found"),
+    UnknownModel: _Kind(404, "invalid_request_error", "model_not_found"),
     BodyTooSlow: _Kind(408, "invalid_request_error", "request_timeout"),
     BodyTooLarge: _Kind(413, "invalid_request_error", "request_too_large"),
     UnsupportedMedia: _Kind(415, "invalid_request_error", "unsupported_media_type"),
@@ -71,17 +74,19 @@ class ErrorAnswer:
     body: bytes
 
 
-def answer(error: ServiceError, *, request_id: str) -> ErrorAnswer:
-    """Return what the caller gets for this error."""
+def answer(error: ServiceError, *, request_id: str, dialect: Dialect | None = None) -> ErrorAnswer:
+    """Return what the caller gets for this error, in its dialect where that is known."""
     kind = next((_KINDS[cls] for cls in type(error).__mro__ if cls in _KINDS), _UNKNOWN)
-    param = error.param if isinstance(error, CallerError) else None
-    body = {
-        "error": {"message": error.message, "type": kind.type, "param": param, "code": kind.code},
-        "message": error.message,
-        "detail": error.message,
-        "request_id": request_id,
-    }
-    return ErrorAnswer(kind.status, _headers(error, kind.status), orjson.dumps(body))
+    fault = Fault(
+        status=kind.status,
+        type=kind.type,
+        code=kind.code,
+        message=error.message,
+        param=error.param if isinstance(error, CallerError) else None,
+        request_id=request_id,
+    )
+    status, body = dialect.fault(fault) if dialect else universal(fault)
+    return ErrorAnswer(status, _headers(error, kind.status), orjson.dumps(body))
 
 
 def from_validation(error: ValidationError) -> InvalidInput:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel
-
+from shortlist.api.dialects import table, tei, vllm
+from shortlist.api.dialects.base import Json, Shape
 from shortlist.api.dialects.explain import ExplainRequest
 from shortlist.api.dialects.openai import EmbeddingsRequest
 from shortlist.api.dialects.superset import RerankRequest
@@ -86,6 +88,8 @@ _FAILURES = {
     "408": "The body did not arrive in time.",
     "413": "The body is too large.",
     "415": "The body is compressed.",
+    "422": "As 400, from the paths of Text Embeddings Inference.",
+    "424": "As 500, from the paths of Text Embeddings Inference.",
     "429": "The server is busy; `Retry-After` says for how long.",
     "500": "The model failed on this input.",
     "502": "An upstream engine failed.",
@@ -94,20 +98,24 @@ _FAILURES = {
 }
 
 
-def _operation(shape: type[BaseModel], answer: dict[str, object], examples: dict[str, dict[str, object]]) -> dict[str, Any]:
-    schema = shape.model_json_schema()
-    # References cannot point into a schema that is written in place, so nested shapes are written in place too.
-    body = {"schema": _inlined(schema, schema.pop("$defs", {})), "examples": examples}
+def _operation(shapes: Sequence[type[Shape]], answer: Json, examples: Json) -> Json:
+    schemas = [_schema(shape) for shape in shapes]
+    body = {"schema": schemas[0] if len(schemas) == 1 else {"anyOf": schemas}, "examples": examples}
+    failures = {status: _described(text, {"anyOf": [_ERROR, {"type": "object"}]}) for status, text in _FAILURES.items()}
     return {
         "requestBody": {"required": True, "content": {"application/json": body}},
-        "responses": {
-            "200": {"description": "The answer.", "content": {"application/json": {"schema": answer}}},
-            **{
-                status: {"description": text, "content": {"application/json": {"schema": _ERROR}}}
-                for status, text in _FAILURES.items()
-            },
-        },
+        "responses": {"200": _described("The answer.", answer), **failures},
     }
+
+
+def _described(text: str, schema: object) -> Json:
+    return {"description": text, "content": {"application/json": {"schema": schema}}}
+
+
+def _schema(shape: type[Shape]) -> object:
+    schema = shape.model_json_schema()
+    # References cannot point into a schema that is written in place, so nested shapes are written in place too.
+    return _inlined(schema, schema.pop("$defs", {}))
 
 
 def _inlined(schema: object, definitions: dict[str, object]) -> object:
@@ -120,46 +128,101 @@ def _inlined(schema: object, definitions: dict[str, object]) -> object:
     return {key: _inlined(value, definitions) for key, value in schema.items()}
 
 
-RERANK = _operation(
-    RerankRequest,
-    _RANKING,
-    {
-        "plain": {
-            "summary": "A query and its candidates",
-            "value": {
-                "query": "how do I read a json file in python",
-                "documents": ["bake bread at 220 C", "open the file and call json.load", "pythons are large snakes"],
-            },
-        },
-        "instructed": {
-            "summary": "With an instruction, the best two, without texts",
-            "value": {
-                "query": "memory leak after upgrade",
-                "instruction": "Given a bug report, find the report of the same bug",
-                "documents": ["RSS grows after 2.1", "crash on start", "leaks memory since the last release"],
-                "top_n": 2,
-                "return_documents": False,
-            },
-        },
-    },
-)
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A path that most clients use, as /docs shows it: in one dialect, with examples."""
 
-EXPLAIN = _operation(
-    ExplainRequest,
-    _EXPLANATION,
-    {
-        "doubt": {
-            "summary": "Why is this not first?",
-            "value": {"query": "how do I read a json file in python", "documents": ["open the file and call json.load"]},
-        }
-    },
-)
+    summary: str
+    description: str
+    shape: type[Shape]
+    answer: Json
+    examples: Json
 
-EMBEDDINGS = _operation(
-    EmbeddingsRequest,
-    _VECTORS,
-    {
-        "documents": {"summary": "Documents, as they are", "value": {"input": ["first text", "second text"]}},
-        "query": {"summary": "A query, with its instruction", "value": {"input": "what is a cat", "input_type": "query"}},
+
+_RERANK_EXAMPLES: Json = {
+    "plain": {"summary": "A query and its candidates", "value": RerankRequest.example},
+    "instructed": {
+        "summary": "With an instruction, the best two, without texts",
+        "value": {
+            "query": "memory leak after upgrade",
+            "instruction": "Given a bug report, find the report of the same bug",
+            "documents": ["RSS grows after 2.1", "crash on start", "leaks memory since the last release"],
+            "top_n": 2,
+            "return_documents": False,
+        },
     },
+}
+
+USUAL: Mapping[str, _Shown] = {
+    "/v1/rerank": _Shown(
+        "Rank documents: Jina, vLLM, Cohere v1, Xinference, SiliconFlow",
+        "Best first, each with a relevance between 0 and 1.",
+        RerankRequest,
+        _RANKING,
+        _RERANK_EXAMPLES,
+    ),
+    "/v2/rerank": _Shown(
+        "Rank documents: Cohere v2",
+        "The same under the path that Cohere's SDK calls; its base URL is this server's root.",
+        RerankRequest,
+        _RANKING,
+        _RERANK_EXAMPLES,
+    ),
+    "/rerank": _Shown(
+        "Rank texts: Text Embeddings Inference",
+        "With `texts` the answer is TEI's bare list; with `documents` it is that of /v1/rerank.",
+        tei.RerankRequest,
+        _list(_object(index=_WHOLE, score=_NUMBER, text=_TEXT)),
+        {"texts": {"summary": "A query and its candidates", "value": tei.RerankRequest.example}},
+    ),
+    "/score": _Shown(
+        "Score pairs: vLLM",
+        "In the order of the request: one with one, one with many, or many with as many.",
+        vllm.ScoreRequest,
+        _object(id=_TEXT, object=_TEXT, created=_WHOLE, model=_TEXT, data=_list({"type": "object"}), usage=_USAGE),
+        {"one with many": {"summary": "One query, several texts", "value": vllm.ScoreRequest.example}},
+    ),
+    "/v1/embeddings": _Shown(
+        "Embed texts: OpenAI",
+        "Vectors of unit length.",
+        EmbeddingsRequest,
+        _VECTORS,
+        {
+            "documents": {"summary": "Documents, as they are", "value": EmbeddingsRequest.example},
+            "query": {"summary": "A query, with its instruction", "value": {"input": "what is a cat", "input_type": "query"}},
+        },
+    ),
+}
+"""The five dialects that most clients speak; what other paths take stands under a tag of its own."""
+
+OTHERS = "other dialects"
+
+
+def of_path(path: str) -> dict[str, Any]:
+    """Return how a task's path is documented, as FastAPI's arguments."""
+    if shown := USUAL.get(path):
+        operation = _operation([shown.shape], shown.answer, shown.examples)
+        return {"summary": shown.summary, "description": shown.description, "tags": ["tasks"], "openapi_extra": operation}
+    shapes = {f"{dialect.name}, {shape.__name__}": shape for dialect, shape in table.ENTRIES[path]}
+    names = sorted({dialect.name for dialect, _ in table.ENTRIES[path]})
+    examples = {name: {"summary": name, "value": shape.example} for name, shape in shapes.items() if shape.example}
+    return {
+        "summary": ", ".join(names),
+        "description": next(iter(shapes.values())).__doc__ or "",
+        "tags": [OTHERS],
+        "openapi_extra": _operation(list(shapes.values()), {}, examples),
+    }
+
+
+EXPLAIN: dict[str, Any] = dict(
+    _operation(
+        [ExplainRequest],
+        _EXPLANATION,
+        {
+            "doubt": {
+                "summary": "Why is this not first?",
+                "value": {"query": "how do I read a json file in python", "documents": ["open the file and call json.load"]},
+            }
+        },
+    )
 )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Protocol, TypeVar
+from datetime import UTC, datetime
+from typing import Annotated, Final, Protocol, TypeVar
 from urllib.parse import quote
 
 import orjson
@@ -13,30 +14,40 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ValidationError
 
 from shortlist import __version__
-from shortlist.api import openapi
+from shortlist.api import cards, openapi
+from shortlist.api.dialects import table
+from shortlist.api.dialects.base import (
+    AnyShape,
+    DetokenizeShape,
+    EmbedShape,
+    Json,
+    RerankShape,
+    ScoreShape,
+    Seen,
+    Stamp,
+    TokenizeShape,
+)
 from shortlist.api.dialects.explain import ExplainRequest
-from shortlist.api.dialects.fields import Json
-from shortlist.api.dialects.openai import EmbeddingsRequest
-from shortlist.api.dialects.superset import RerankRequest
 from shortlist.api.errors import from_validation
-from shortlist.api.terms import on_terms
-from shortlist.errors import InvalidInput, NotFound
+from shortlist.api.terms import on_mount, on_terms
+from shortlist.errors import InvalidInput
 from shortlist.service.runtime import Runtime
-from shortlist.types import ModelCard, Task, Timing
+from shortlist.types import Timing
 
 router = APIRouter()
 
-Shape = TypeVar("Shape", bound=BaseModel)
+Known = TypeVar("Known", bound=BaseModel)
 
-MODEL_TYPES = {Task.RERANK: "rerank", Task.EMBED: "embedding"}
-"""What Xinference calls them; its clients pick models by this."""
+DIALECT_HEADER: Final = "X-Rerank-Dialect"
+"""What names a dialect where a prefix cannot be set."""
+
+
+NO_TIMING: Final = Timing()
 
 
 class _Outcome(Protocol):
     @property
     def model(self) -> str: ...
-    @property
-    def timing(self) -> Timing: ...
 
 
 def _runtime(request: Request) -> Runtime:
@@ -47,61 +58,104 @@ def _runtime(request: Request) -> Runtime:
 Service = Annotated[Runtime, Depends(_runtime)]
 
 
-@router.post("/v1/rerank", tags=["tasks"], openapi_extra=openapi.RERANK, response_class=Response)
-@router.post("/v2/rerank", include_in_schema=False)
-@router.post("/rerank", include_in_schema=False)
-async def rerank(request: Request, service: Service) -> Response:
-    """Rank documents for a query: best first, each with a relevance between 0 and 1."""
+async def ask(request: Request) -> Response:
+    """Do what the body asks for, in whichever dialect it asks."""
     started_s = time.perf_counter()
-    asked = await _read(request, RerankRequest)
-    _check_size(len(asked.documents), asked.items_field, service)
-    outcome = await service.rerank(on_terms(asked.task(), request))
-    return _answer(asked.answer(outcome, request_id=request.scope["request_id"]), outcome, started_s)
+    scope, service = request.scope, _runtime(request)
+    body = await _body(request)
+    seen = Seen(scope["path"], body, dict(scope["headers"]))
+    dialect, shape = table.find(scope["route"].path, seen, _forced(request))
+    scope["dialect"] = dialect
+    asked = _validated(shape, body)
+    _check_size(asked.num_items, asked.items_field, service)
+    answer, outcome = await _do(asked, request, service, _stamp(request))
+    return _answer(answer, outcome, started_s)
 
 
-@router.post("/v1/embeddings", tags=["tasks"], openapi_extra=openapi.EMBEDDINGS, response_class=Response)
-@router.post("/embeddings", include_in_schema=False)
-async def embeddings(request: Request, service: Service) -> Response:
-    """Turn texts into vectors of unit length."""
-    started_s = time.perf_counter()
-    asked = await _read(request, EmbeddingsRequest)
-    _check_size(len(asked.input), asked.items_field, service)
-    outcome = await service.embed(on_terms(asked.task(), request))
-    return _answer(asked.answer(outcome, request_id=request.scope["request_id"]), outcome, started_s)
+async def _do(asked: AnyShape, request: Request, service: Runtime, stamp: Stamp) -> tuple[object, _Outcome]:
+    """Have the task of a request done, and return the body of the answer with what it is made of."""
+    match asked:
+        case RerankShape():
+            ranked = await service.rerank(on_terms(asked.task(), request))
+            return asked.answer(ranked, stamp), ranked
+        case EmbedShape():
+            embedded = await service.embed(on_terms(asked.task(), request))
+            return asked.answer(embedded, stamp), embedded
+        case ScoreShape():
+            scored = await service.score(on_terms(asked.task(), request))
+            return asked.answer(scored, stamp), scored
+        case TokenizeShape():
+            spelled = await service.tokenize(on_mount(asked.task(), request))
+            return asked.answer(spelled, stamp), spelled
+        case DetokenizeShape():
+            written = await service.detokenize(on_mount(asked.task(), request))
+            return asked.answer(written, stamp), written
+
+
+for _path in table.ENTRIES:
+    router.add_api_route(_path, ask, methods=["POST"], response_class=Response, **openapi.of_path(_path))
 
 
 @router.post("/v1/explain", tags=["tasks"], openapi_extra=openapi.EXPLAIN, response_class=Response)
 async def explain(request: Request, service: Service) -> Response:
     """Say why documents have their scores: prompt, ids, logits, what was cut. Only if the server was started with --explain."""
     started_s = time.perf_counter()
-    asked = await _read(request, ExplainRequest)
-    _check_size(len(asked.documents), asked.items_field, service, most=asked.max_items)
+    asked = _validated(ExplainRequest, await _body(request))
+    _check_size(asked.num_items, asked.items_field, service, most=asked.max_items)
     explanation = await service.explain(on_terms(asked.task(), request))
-    return _answer(asked.explained(explanation, request_id=request.scope["request_id"]), explanation, started_s)
+    return _answer(asked.explained(explanation, _stamp(request)), explanation, started_s)
 
 
 @router.get("/v1/models", tags=["models"])
+@router.get("/models", include_in_schema=False)
 async def models(service: Service) -> Response:
     """List what is served."""
-    return _json({"object": "list", "data": [_model(card) for card in service.cards()]})
+    return _json({"object": "list", "data": [cards.model(card) for card in service.cards()]})
 
 
 @router.get("/v1/models/{name:path}", tags=["models"])
+@router.get("/models/{name:path}", include_in_schema=False)
 async def model(name: str, service: Service) -> Response:
-    """Describe one served model."""
-    for card in service.cards():
-        if name in {card.name, *card.aliases}:
-            return _json(_model(card))
-    raise NotFound("No model of this name is served; GET /v1/models lists them.", param="model")
+    """Describe one served model, by any name that requests may use."""
+    return _json(cards.model(service.card(name)))
+
+
+@router.get("/info", tags=["models"])
+async def info(request: Request, service: Service) -> Response:
+    """Describe one model as Text Embeddings Inference does: that of the path, or else the default reranker."""
+    return _json(cards.info(service.card(request.scope["model"]), service.settings))
+
+
+@router.get("/v1/cluster/auth", tags=["server"])
+async def cluster_auth(request: Request) -> Response:
+    """Say whether a key is needed, as Xinference does: its client asks before everything else."""
+    return _json({"auth": request.app.state.keys.are_needed})
+
+
+@router.get("/load", tags=["server"])
+async def load(service: Service) -> Response:
+    """Say how many requests are inside, as vLLM does."""
+    return _json({"server_load": service.num_running})
+
+
+@router.get("/meta", include_in_schema=False)
+async def meta(service: Service) -> Response:
+    """Describe the models to Weaviate, which asks for any JSON."""
+    return _json({"models": [card.name for card in service.cards()], "version": __version__})
 
 
 @router.get("/health", tags=["server"])
+@router.get("/.well-known/live", include_in_schema=False)
 async def health(service: Service) -> Response:
     """Say whether the process is worth keeping: 503 when an engine is gone."""
-    return _json({"status": "ok" if service.is_alive else "failed"}, status=200 if service.is_alive else 503)
+    body = {"status": "ok" if service.is_alive else "failed", "unix": datetime.now(UTC).timestamp()}
+    return _json(body, status=200 if service.is_alive else 503)
 
 
 @router.get("/ready", tags=["server"])
+@router.get("/ping", include_in_schema=False)
+@router.post("/ping", include_in_schema=False)
+@router.get("/.well-known/ready", include_in_schema=False)
 async def ready(service: Service) -> Response:
     """Say whether requests are welcome: 503 while starting, stopping, or without an engine."""
     return _json({"status": service.state.value}, status=200 if service.is_ready else 503)
@@ -127,17 +181,31 @@ async def root(request: Request) -> Response:
     return _json({"name": "shortlist", "version": __version__, "docs": "/docs"})
 
 
-async def _read(request: Request, shape: type[Shape]) -> Shape:
+async def _body(request: Request) -> Json:
     try:
         body = orjson.loads(await request.body())
     except orjson.JSONDecodeError as error:
         raise InvalidInput(f"The body is not valid JSON: {error.msg}.") from None
     if not isinstance(body, dict):
         raise InvalidInput("The body must be a JSON object.")
+    return body
+
+
+def _validated(shape: type[Known], body: Json) -> Known:
     try:
         return shape.model_validate(body)
     except ValidationError as error:
         raise from_validation(error) from None
+
+
+def _stamp(request: Request) -> Stamp:
+    return Stamp(request.scope["request_id"], int(datetime.now(UTC).timestamp()))
+
+
+def _forced(request: Request) -> str | None:
+    """Return the dialect that was asked for by name: in the path, or in a header."""
+    forced: str | None = request.scope["forced"] or request.headers.get(DIALECT_HEADER)
+    return forced
 
 
 def _check_size(num_items: int, field: str, service: Runtime, *, most: int | None = None) -> None:
@@ -147,10 +215,10 @@ def _check_size(num_items: int, field: str, service: Runtime, *, most: int | Non
         raise InvalidInput(f"{field} has {num_items} items; at most {limit} are allowed{why}.", param=field)
 
 
-def _answer(body: Json, outcome: _Outcome, started_s: float) -> Response:
+def _answer(body: object, outcome: _Outcome, started_s: float) -> Response:
     """Return the body, with the time spent in TEI's headers, in milliseconds, and the name of the model that served it."""
     response = _json(body)
-    timing = outcome.timing
+    timing: Timing = getattr(outcome, "timing", NO_TIMING)
     response.headers["x-served-model"] = quote(outcome.model)  # a folder may have any name; a header takes ASCII
     response.headers["x-total-time"] = _ms(time.perf_counter() - started_s)
     response.headers["x-tokenization-time"] = _ms(timing.tokenize_s)
@@ -159,24 +227,9 @@ def _answer(body: Json, outcome: _Outcome, started_s: float) -> Response:
     return response
 
 
-def _json(body: Json, *, status: int = 200) -> Response:
+def _json(body: object, *, status: int = 200) -> Response:
     return Response(orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY), status_code=status, media_type="application/json")
 
 
 def _ms(seconds: float) -> str:
     return str(round(1000 * seconds))
-
-
-def _model(card: ModelCard) -> Json:
-    tasks = [task for task in Task if task in card.tasks]
-    return {
-        "id": card.name,
-        "object": "model",
-        "created": card.created_s,
-        "owned_by": "shortlist",
-        "model_type": MODEL_TYPES[tasks[0]],
-        "tasks": [task.value for task in tasks],
-        "max_model_len": card.max_model_len,
-        "dimensions": card.dimensions,
-        "aliases": list(card.aliases),
-    }

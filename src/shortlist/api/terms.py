@@ -11,18 +11,19 @@ from typing import Final, TypeVar
 from starlette.requests import Request
 
 from shortlist.errors import InvalidInput
-from shortlist.types import EmbedTask, Priority, RerankTask
+from shortlist.types import DetokenizeTask, EmbedTask, Priority, RerankTask, ScoreTask, TokenizeTask
 
 TIMEOUT_HEADER: Final = "X-Request-Timeout-Ms"
 PRIORITY_HEADER: Final = "X-Request-Priority"
 
 MAX_TIMEOUT_DIGITS: Final = 12
 
-Asked = TypeVar("Asked", RerankTask, EmbedTask)
+Spelled = TypeVar("Spelled", TokenizeTask, DetokenizeTask)
+Asked = TypeVar("Asked", RerankTask, ScoreTask, EmbedTask)
 
 
 def on_terms(task: Asked, request: Request) -> Asked:
-    """Return the task with the terms that its request states besides; of two timeouts the shorter one counts.
+    """Return the task with what its request states besides; of two timeouts the shorter one counts, of two models the path's.
 
     Raises:
         InvalidInput: a header says nothing that can be read.
@@ -30,7 +31,14 @@ def on_terms(task: Asked, request: Request) -> Asked:
     timeouts = [seconds for seconds in (task.terms.timeout_s, _timeout_s(request)) if seconds is not None]
     caller: str = request.scope.get("caller", "")
     terms = replace(task.terms, caller=caller, priority=_priority(request), timeout_s=min(timeouts, default=None))
-    return replace(task, terms=terms)
+    model: str | None = request.scope.get("model")
+    return replace(task, terms=terms, model=model or task.model)
+
+
+def on_mount(task: Spelled, request: Request) -> Spelled:
+    """Return the task for the model that its path asks for, if it does."""
+    model: str | None = request.scope.get("model")
+    return replace(task, model=model or task.model)
 
 
 def _timeout_s(request: Request) -> float | None:

@@ -10,7 +10,7 @@ import asyncio
 import math
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -54,22 +54,22 @@ class Request:
     Attributes:
         task: What to do with every text.
         texts: The texts, in the caller's order.
-        context: Everything besides stack and text that decides a value (query, instruction, limits); part of the cache key.
-        overhead_chars: Characters that are read once with the texts (the query).
-        encode: Spells texts as prompts; called in a worker thread with the texts that are not remembered.
+        names: Of every text, the name of its value: see `names_of`.
+        overhead_chars: Characters that are read besides the texts (the query).
+        encode: Spells texts as prompts; called in a worker thread with the positions of those that are not remembered.
         terms: How it is to be served.
     """
 
     task: Task
     texts: Sequence[str]
-    context: Sequence[str]
+    names: Sequence[bytes]
     overhead_chars: int
-    encode: Callable[[Sequence[str]], list[Encoded]]
+    encode: Callable[[Sequence[int]], list[Encoded]]
     terms: Terms
 
 
-Named = Mapping[bytes, str]
-"""Texts by the names of their values."""
+Named = Mapping[bytes, int]
+"""Positions of texts by the names of their values."""
 
 Flying = Mapping[bytes, asyncio.Future[Found | None]]
 """What others compute, by name."""
@@ -86,38 +86,43 @@ async def compute(stack: Stack, request: Request) -> Computed:
     """
     timeout_s = request.terms.timeout_s
     deadline_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
-    names = names_of(stack, request)
-    text_of = dict(zip(names, request.texts, strict=True))  # equal texts share a name and are computed once
-    known = await _remembered(stack, text_of)
-    missing = {name: text for name, text in text_of.items() if name not in known}
+    position_of = {name: index for index, name in enumerate(request.names)}  # equal texts share a name and are computed once
+    known = await _remembered(stack, position_of)
+    missing = {name: index for name, index in position_of.items() if name not in known}
     stack.metrics.cache_hits.labels(stack.name).inc(len(known))
     stack.metrics.cache_misses.labels(stack.name).inc(len(missing))
     fresh, timing = await _find(stack, request, missing, deadline_s) if missing else ({}, Timing())
     by_name: dict[bytes, Found] = {**known, **fresh}
-    found = [by_name[name] for name in names]
+    found = [by_name[name] for name in request.names]
     num_tokens = sum(entry.num_tokens for entry in found if isinstance(entry, Entry))
-    return Computed(found, Usage(num_tokens, sum(name in known for name in names)), timing)
+    return Computed(found, Usage(num_tokens, sum(name in known for name in request.names)), timing)
 
 
-def names_of(stack: Stack, request: Request) -> list[bytes]:
-    """Return the cache key of every text."""
-    identity = (stack.engine.info.fingerprint, stack.encoder.fingerprint, request.task.value)
-    return keys((*identity, *request.context), request.texts)
+def names_of(stack: Stack, task: Task, context: Sequence[str], texts: Sequence[str]) -> list[bytes]:
+    """Return the name of every text's value, which is its key in caches.
+
+    Args:
+        stack: Who computes.
+        task: What.
+        context: Everything besides stack and text that decides a value (query, instruction, limits).
+        texts: The texts.
+    """
+    return keys((stack.engine.info.fingerprint, stack.encoder.fingerprint, task.value, *context), texts)
 
 
-async def _remembered(stack: Stack, texts: Named) -> dict[bytes, Entry]:
+async def _remembered(stack: Stack, wanted: Named) -> dict[bytes, Entry]:
     """Return what is known already: to this server, or to those that share their memory with it."""
-    known = stack.cache.get_many(texts)
-    if stack.shared is None or len(known) == len(texts):
+    known = stack.cache.get_many(wanted)
+    if stack.shared is None or len(known) == len(wanted):
         return known
-    elsewhere = await stack.shared.get_many([name for name in texts if name not in known])
+    elsewhere = await stack.shared.get_many([name for name in wanted if name not in known])
     stack.cache.put_many(elsewhere)
     return {**known, **elsewhere}
 
 
 async def _find(stack: Stack, request: Request, missing: Named, deadline_s: float) -> tuple[dict[bytes, Found], Timing]:
     """Compute what nobody computes, and wait for what somebody does; what they gave up is computed after all."""
-    cost, num_bytes = _estimate(missing.values(), request.overhead_chars), sum(map(sys.getsizeof, missing.values()))
+    cost, num_bytes = _estimate(request, missing), sum(sys.getsizeof(request.texts[index]) for index in missing.values())
     found: dict[bytes, Found] = {}
     timing = Timing()
     # Refused by what it would cost without the others, who may leave. Whoever only waits for others is inside as well.
@@ -125,11 +130,11 @@ async def _find(stack: Stack, request: Request, missing: Named, deadline_s: floa
         cost, num_bytes=num_bytes, flow=Flow.of(request.terms), timeout_s=request.terms.timeout_s
     ) as permit:
         try:
-            while left := {name: text for name, text in missing.items() if name not in found}:
+            while left := {name: index for name, index in missing.items() if name not in found}:
                 theirs = stack.flights[request.terms.priority].of(left)
-                own = {name: text for name, text in left.items() if name not in theirs}
+                own = {name: index for name, index in left.items() if name not in theirs}
                 if own:
-                    permit.settle(_estimate(own.values(), request.overhead_chars))
+                    permit.settle(_estimate(request, own))
                     fresh, timing = await _lead(stack, request, own, permit, deadline_s)
                     found |= fresh
                 permit.settle(0)
@@ -144,11 +149,11 @@ async def _find(stack: Stack, request: Request, missing: Named, deadline_s: floa
 
 
 async def _lead(
-    stack: Stack, request: Request, texts: Named, permit: Permit, deadline_s: float
+    stack: Stack, request: Request, own: Named, permit: Permit, deadline_s: float
 ) -> tuple[dict[bytes, Found], Timing]:
     """Compute these for everybody who wants them meanwhile. That we ran out of time is nobody else's business."""
-    with stack.flights[request.terms.priority].lead(texts) as landed:
-        fresh, timing = await _compute(stack, request, texts, permit, deadline_s)
+    with stack.flights[request.terms.priority].lead(own) as landed:
+        fresh, timing = await _compute(stack, request, own, permit, deadline_s)
         landed.update({name: each for name, each in fresh.items() if not isinstance(each, DeadlineExceeded)})
     return fresh, timing
 
@@ -166,18 +171,19 @@ async def _follow(stack: Stack, request: Request, theirs: Flying, deadline_s: fl
 
 
 async def _compute(
-    stack: Stack, request: Request, texts: Named, permit: Permit, deadline_s: float
+    stack: Stack, request: Request, own: Named, permit: Permit, deadline_s: float
 ) -> tuple[dict[bytes, Found], Timing]:
     """Spell, submit, gather, remember."""
     started_s = time.monotonic()
     try:
         async with asyncio.timeout(_left_s(deadline_s)):
-            encoded = await asyncio.to_thread(request.encode, list(texts.values()))
+            encoded = await asyncio.to_thread(request.encode, list(own.values()))
     except TimeoutError:
         raise DeadlineExceeded(LATE) from None
     tokenize_s = time.monotonic() - started_s
     prompts = [prompt for each in encoded for prompt in each.prompts]
-    permit.settle(sum(prompt.num_tokens for prompt in prompts) + prompts[0].head.num_tokens)
+    heads = {id(prompt.head): prompt.head.num_tokens for prompt in prompts}
+    permit.settle(sum(prompt.num_tokens for prompt in prompts) + sum(heads.values()))
     _observe(stack, encoded, tokenize_s)
     completed = await stack.dispatcher.submit(
         request.task,
@@ -186,7 +192,7 @@ async def _compute(
         deadline_s=None if deadline_s == math.inf else deadline_s,
         is_partial=request.terms.is_partial,
     )
-    fresh = dict(zip(texts, _gather(encoded, completed), strict=True))
+    fresh = dict(zip(own, _gather(encoded, completed), strict=True))
     _remember(stack, {name: found for name, found in fresh.items() if isinstance(found, Entry)})
     return fresh, Timing(tokenize_s=tokenize_s, queue_s=completed.queue_s, compute_s=completed.compute_s)
 
@@ -231,8 +237,9 @@ def _left_s(deadline_s: float) -> float | None:
     return None if deadline_s == math.inf else deadline_s - time.monotonic()
 
 
-def _estimate(texts: Collection[str], overhead_chars: int) -> int:
-    return int((sum(map(len, texts)) + overhead_chars) / CHARS_PER_TOKEN) + len(texts)
+def _estimate(request: Request, wanted: Named) -> int:
+    num_chars = sum(len(request.texts[index]) for index in wanted.values())
+    return int((num_chars + request.overhead_chars) / CHARS_PER_TOKEN) + len(wanted)
 
 
 def _observe(stack: Stack, encoded: Sequence[Encoded], tokenize_s: float) -> None:

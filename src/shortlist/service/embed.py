@@ -8,7 +8,7 @@ import numpy as np
 
 from shortlist.errors import InvalidInput
 from shortlist.scheduler.cache import Entry
-from shortlist.service.compute import Found, Request, compute
+from shortlist.service.compute import Found, Request, compute, names_of
 from shortlist.service.stack import Stack
 from shortlist.types import EmbedOutcome, EmbedTask, Encoded, Framing, Task, Vector
 
@@ -56,13 +56,15 @@ def _request(stack: Stack, task: EmbedTask, framing: Framing) -> Request:
     is_query = task.is_query or task.instruction is not None or task.preset is not None
     instruction = framing.instruction if is_query else None
 
-    def encode(texts: Sequence[str]) -> list[Encoded]:
+    def encode(positions: Sequence[int]) -> list[Encoded]:
+        texts = [task.texts[index] for index in positions]
         return stack.encoder.encode_texts(texts, is_query=is_query, instruction=instruction, truncate=task.truncate)
 
+    context = (framing.template, repr(is_query), repr(instruction), repr(task.truncate))
     return Request(
         task=Task.EMBED,
         texts=task.texts,
-        context=(framing.template, repr(is_query), repr(instruction), repr(task.truncate)),
+        names=names_of(stack, Task.EMBED, context, task.texts),
         overhead_chars=len(instruction or ""),
         encode=encode,
         terms=task.terms,

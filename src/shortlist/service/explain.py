@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Sequence
 
 from shortlist.scheduler.cache import Entry
-from shortlist.service.compute import Found, compute, names_of
+from shortlist.service.compute import Found, compute
 from shortlist.service.rerank import relevance, request_of
 from shortlist.service.stack import Stack
 from shortlist.types import Batch, Encoded, Explained, Explanation, RerankTask, Task, WorkItem
@@ -23,15 +23,13 @@ async def explain(stack: Stack, task: RerankTask) -> Explanation:
     """
     framing = stack.encoder.framing(task.instruction, task.preset)
     request = request_of(stack, task, framing)
-    remembered = stack.cache.get_many(names_of(stack, request))
+    remembered = stack.cache.get_many(request.names)
     computed = await compute(stack, request)
-    encoded = await asyncio.to_thread(request.encode, task.documents)
+    encoded = await asyncio.to_thread(request.encode, range(len(task.documents)))
     logits = await stack.engine.explain(_batch(encoded, computed.found))
     documents = [
         _explained(stack, index, each, found, is_cached=name in remembered, logits=dict(numbers))
-        for index, (each, found, name, numbers) in enumerate(
-            zip(encoded, computed.found, names_of(stack, request), logits, strict=True)
-        )
+        for index, (each, found, name, numbers) in enumerate(zip(encoded, computed.found, request.names, logits, strict=True))
     ]
     return Explanation(model=stack.name, framing=framing, documents=documents, usage=computed.usage, timing=computed.timing)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from shortlist.engine.base import ScoreScale
 from shortlist.errors import DeadlineExceeded, ServiceError
 from shortlist.scheduler.cache import Entry
-from shortlist.service.compute import Computed, Found, Request, compute
+from shortlist.service.compute import Computed, Found, Request, compute, names_of
 from shortlist.service.stack import Stack
 from shortlist.types import Encoded, Failed, Framing, Ranked, RerankOutcome, RerankTask, Task
 
@@ -23,6 +24,7 @@ async def rerank(stack: Stack, task: RerankTask) -> RerankOutcome:
         InvalidInput: the model takes no instruction, or knows no such preset.
         EngineError: the engine is gone, or not a single document could be scored.
     """
+    task = unframed(stack, task)
     framing = stack.encoder.framing(task.instruction, task.preset)
     computed = await compute(stack, request_of(stack, task, framing))
     failed = [Failed(index, found) for index, found in enumerate(computed.found) if not isinstance(found, Entry)]
@@ -37,6 +39,21 @@ async def rerank(stack: Stack, task: RerankTask) -> RerankOutcome:
         framing=framing,
         usage=computed.usage,
         timing=computed.timing,
+    )
+
+
+def unframed(stack: Stack, task: RerankTask) -> RerankTask:
+    """Return the task in its caller's own words, if the caller has put the model's frame around them: twice would be wrong."""
+    parts = [stack.encoder.unframed(task.query, document) for document in task.documents[:1]]
+    if parts[0] is None:
+        return task
+    documents = [stack.encoder.unframed(task.query, document) for document in task.documents]
+    return replace(
+        task,
+        query=parts[0].query,
+        instruction=parts[0].instruction,
+        preset=None,
+        documents=tuple(each.document for each in documents if each is not None),
     )
 
 
@@ -60,10 +77,10 @@ def relevance(raw: float, scale: ScoreScale) -> float:
 def request_of(stack: Stack, task: RerankTask, framing: Framing) -> Request:
     """Return what this task asks of the model, and everything that decides its scores."""
 
-    def encode(documents: Sequence[str]) -> list[Encoded]:
+    def encode(positions: Sequence[int]) -> list[Encoded]:
         return stack.encoder.encode_pairs(
             task.query,
-            documents,
+            [task.documents[index] for index in positions],
             instruction=framing.instruction,
             on_overflow=task.on_overflow,
             max_tokens_per_doc=task.max_tokens_per_doc,
@@ -75,7 +92,7 @@ def request_of(stack: Stack, task: RerankTask, framing: Framing) -> Request:
     return Request(
         task=Task.RERANK,
         texts=task.documents,
-        context=(*words, *limits),
+        names=names_of(stack, Task.RERANK, (*words, *limits), task.documents),
         overhead_chars=len(task.query) + len(framing.instruction or ""),
         encode=encode,
         terms=task.terms,

@@ -18,11 +18,27 @@ from shortlist.service.embed import embed
 from shortlist.service.explain import explain
 from shortlist.service.rerank import rerank
 from shortlist.service.revival import Pauses, revive
+from shortlist.service.score import score
 from shortlist.service.selftest import MIN_PAIRS, Verdict, examine
 from shortlist.service.stack import Registry, Stack
+from shortlist.service.tokens import detokenize, tokenize
 from shortlist.service.watchdog import watch
 from shortlist.telemetry import Metrics, logger
-from shortlist.types import EmbedOutcome, EmbedTask, Explanation, ModelCard, RerankOutcome, RerankTask, Task
+from shortlist.types import (
+    DetokenizeOutcome,
+    DetokenizeTask,
+    EmbedOutcome,
+    EmbedTask,
+    Explanation,
+    ModelCard,
+    RerankOutcome,
+    RerankTask,
+    ScoreOutcome,
+    ScoreTask,
+    Task,
+    TokenizeOutcome,
+    TokenizeTask,
+)
 
 Say = Callable[[str], None]
 """Tells the person who starts the server what is going on."""
@@ -57,7 +73,7 @@ class Runtime:
         self.num_running = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._registry = Registry(stacks)
+        self._registry = Registry(stacks, unknown_model=settings.model.unknown_model)
         self._loops: list[asyncio.Task[None]] = []
         self._gone: set[Stack] = set()
         self._pauses: dict[Stack, Pauses] = {}
@@ -82,6 +98,10 @@ class Runtime:
     def cards(self) -> list[ModelCard]:
         """Return what the outside may know of every model."""
         return [stack.card for stack in self._registry.stacks]
+
+    def card(self, name: str | None, task: Task | None = None) -> ModelCard:
+        """Return what the outside may know of one model, found as a request's model is. Raises NotFound, InvalidInput."""
+        return self._registry.find(name, task).card
 
     async def start(self) -> None:
         """Test every model, then start its loop; ready afterwards. Calling it again is harmless.
@@ -128,6 +148,24 @@ class Runtime:
         stack = self._registry.find(task.model, Task.RERANK)
         with self._running():
             return await rerank(stack, task)
+
+    async def score(self, task: ScoreTask) -> ScoreOutcome:
+        """Score with the model that the task names. Raises what `service.score.score` raises, and NotFound, Draining."""
+        stack = self._registry.find(task.model, Task.RERANK)
+        with self._running():
+            return await score(stack, task)
+
+    async def tokenize(self, task: TokenizeTask) -> TokenizeOutcome:
+        """Spell with the model that the task names. Raises what `service.tokens` raises, and NotFound, Draining."""
+        stack = self._registry.find(task.model)
+        with self._running():
+            return await tokenize(stack, task)
+
+    async def detokenize(self, task: DetokenizeTask) -> DetokenizeOutcome:
+        """Write with the model that the task names. Raises what `service.tokens` raises, and NotFound, Draining."""
+        stack = self._registry.find(task.model)
+        with self._running():
+            return await detokenize(stack, task)
 
     async def embed(self, task: EmbedTask) -> EmbedOutcome:
         """Embed with the model that the task names. Raises what `service.embed.embed` raises, and NotFound, Draining."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 from shortlist.engine.base import Engine
-from shortlist.errors import BadSetting, InvalidInput, NotFound, ServiceError
+from shortlist.errors import BadSetting, ServiceError, UnknownModel, WrongModel
 from shortlist.scheduler.admission import Admission
 from shortlist.scheduler.cache import Entry, ScoreCache
 from shortlist.scheduler.dispatcher import Dispatcher
@@ -32,6 +32,15 @@ class Promise:
 
 
 NO_PROMISE: Final = Promise()
+
+UnknownModels = Literal["error", "default"]
+"""What becomes of requests for models that are not served."""
+
+ANY_MODEL: Final = frozenset({"default", "default/not-specified"})
+"""Names that clients send when nobody named a model. Source: infinity-client's default; LocalAI's and others' settings."""
+
+RAGFLOW_MARK: Final = "___"
+"""What RAGFlow puts between a model's name and its own name of the provider. Source: its rag/llm."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -65,11 +74,13 @@ class Stack:
 class Registry:
     """Finds the stack that a request means.
 
-    Names are tried as configured, then case-insensitively by their last part (`qwen3-reranker-0.6b`). A request without
-    a name gets the first model that can do its task.
+    Names are tried as configured, then case-insensitively by their last part (`qwen3-reranker-0.6b`), also without what
+    RAGFlow appends to it. A request without a name, or with one that stands for none, gets the first model that can do its
+    task; so does one with an unknown name, if `unknown_model` is "default".
     """
 
     stacks: Sequence[Stack]
+    unknown_model: UnknownModels = "error"
     _by_name: dict[str, Stack] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -80,27 +91,34 @@ class Registry:
         for stack in self.stacks:
             self._by_name.setdefault(_basename(stack.name), stack)
 
-    def find(self, name: str | None, task: Task) -> Stack:
-        """Return the stack for this name and task.
+    def find(self, name: str | None, task: Task | None = None) -> Stack:
+        """Return the stack for this name and task; None for a task that every model can do.
 
         Raises:
-            NotFound: no model of this name is served, or none can do this task.
-            InvalidInput: the model of this name cannot do this task.
+            UnknownModel: no model of this name is served, or none can do this task.
+            WrongModel: the model of this name cannot do this task.
         """
-        if not name:
-            return self._default(task)
-        stack = self._by_name.get(name) or self._by_name.get(_basename(name))
+        stack = self._named(name) if name else None
         if stack is None:
-            raise NotFound(f"No such model is served. Served here: {self._names()}.", param="model")
-        if task not in stack.card.tasks:
-            raise InvalidInput(f"The model {stack.name} does not {task.value}; {self._able(task)}.", param="model")
+            return self._default(task)
+        if task is not None and task not in stack.card.tasks:
+            raise WrongModel(f"The model {stack.name} does not {task.value}; {self._able(task)}.", param="model")
         return stack
 
-    def _default(self, task: Task) -> Stack:
+    def _named(self, name: str) -> Stack | None:
+        """Return the stack that a name means, or None where it means the default."""
+        stack = self._by_name.get(name) or self._by_name.get(_basename(name))
+        stack = stack or self._by_name.get(_basename(name.partition(RAGFLOW_MARK)[0]))
+        if stack is None and self.unknown_model == "error" and name.lower() not in ANY_MODEL:
+            raise UnknownModel(f"No such model is served. Served here: {self._names()}.", param="model")
+        return stack
+
+    def _default(self, task: Task | None) -> Stack:
         for stack in self.stacks:
-            if task in stack.card.tasks:
+            if task is None or task in stack.card.tasks:
                 return stack
-        raise NotFound(f"No model here can {task.value}. Served here: {self._names()}.", param="model")
+        wanted = f"No model here can {task.value}" if task else "No model is served"
+        raise UnknownModel(f"{wanted}. Served here: {self._names()}.", param="model")
 
     def _add(self, name: str, stack: Stack) -> None:
         if self._by_name.setdefault(name, stack) is not stack:

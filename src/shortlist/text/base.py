@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from shortlist.types import Encoded, Framing, Overflow, Prompt
+from shortlist.text.prompt import Parts
+from shortlist.types import Encoded, Framing, Overflow, Prompt, Token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,4 +97,32 @@ class Encoder(Protocol):
 
     def view(self, shown: Prompt) -> PromptView:
         """Return one of this encoder's prompts as a person can check it."""
+        ...
+
+    def unframed(self, query: str, document: str) -> Parts | None:
+        """Return the caller's words in a pair that its caller framed already; None if it did not.
+
+        Raises:
+            InvalidInput: it is framed, and not as this model was trained (`param="query"`).
+        """
+        ...
+
+    def tokens(self, texts: Sequence[str], *, with_special: bool = True) -> list[list[Token]]:
+        """Return the tokens of texts by themselves, without any frame; all of them, however many.
+
+        Args:
+            texts: The texts. Control tokens written out in them are read as they are in documents.
+            with_special: Whether to add what the tokenizer puts around a text of its own accord.
+
+        Raises:
+            InvalidInput: the model has no tokenizer that can be asked.
+        """
+        ...
+
+    def text_of(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
+        """Return the text that token ids stand for.
+
+        Raises:
+            InvalidInput: the tokenizer has no such id, or the model has no tokenizer that can be asked.
+        """
         ...

@@ -17,8 +17,10 @@ from tokenizers import Encoding, Tokenizer
 
 from shortlist.errors import InputTooLong, InvalidInput, ModelRefused
 from shortlist.text.base import PromptView
+from shortlist.text.prompt import Parts
+from shortlist.text.speller import token_list, written
 from shortlist.text.window import read_windows
-from shortlist.types import Encoded, Framing, Overflow, Prompt, TextHead, TextPrompt
+from shortlist.types import Encoded, Framing, Overflow, Prompt, TextHead, TextPrompt, Token
 
 PLAIN_VERSION: Final = 2
 _NO_PROMPTS: Final[Mapping[str, str]] = MappingProxyType({})
@@ -117,6 +119,25 @@ class TextEncoder:
         """Return a prompt as text; the engine tokenises it, so there are no parts. See `Encoder`."""
         assert isinstance(shown, TextPrompt), "This encoder makes prompts of text. This is a bug."
         return PromptView(text="\n".join(part for part in (shown.head.text, shown.text) if part), parts={})
+
+    def unframed(self, query: str, document: str) -> Parts | None:
+        """Return None: the frame is the model's own business. See `Encoder`."""
+        del query, document
+        return None
+
+    def tokens(self, texts: Sequence[str], *, with_special: bool = True) -> list[list[Token]]:
+        """Return the tokens of texts by themselves. See `Encoder`."""
+        encodings = self._asked().encode_batch(list(texts), add_special_tokens=with_special)
+        return [token_list(encoding, text) for encoding, text in zip(encodings, texts, strict=True)]
+
+    def text_of(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
+        """Return the text that token ids stand for. See `Encoder`."""
+        return written(self._asked(), ids, skip_special=skip_special)
+
+    def _asked(self) -> Tokenizer:
+        if self._tokenizer is None:
+            raise InvalidInput("This model has no tokenizer.json, so its tokens cannot be shown.", param="model")
+        return self._tokenizer
 
     def _head(self, text: str) -> TextHead:
         [(_, encoding)] = self._encodings("", [text])

@@ -6,7 +6,9 @@ Any change to it that could change a prompt raises `TEMPLATE_VERSION`, which is 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
@@ -64,6 +66,38 @@ def query_piece(query: str) -> str:
 def document_piece(document: str) -> str:
     """Return the third piece of the body."""
     return " " + document
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The caller's words in a framed pair."""
+
+    instruction: str
+    query: str
+    document: str
+
+
+_FRAME: Final = re.compile(
+    re.escape(RERANK_PREFIX.rstrip())
+    + r"\n<Instruct>: ?(?P<instruction>.*?)\n+<Query>: ?(?P<query>.*?)\n+<Document>: ?(?P<document>.*)"
+    + re.escape(RERANK_SUFFIX.rstrip())
+    + r"\s*",
+    re.DOTALL,
+)
+
+
+def is_rerank_framed(text: str) -> bool:
+    """Tell whether a caller has put the frame around a query, or around a whole pair, already."""
+    return "<|im_start|>" in text and "<Instruct>" in text
+
+
+def unframed(framed: str) -> Parts | None:
+    """Return the caller's words in a pair that is framed already, or None if the frame is not the card's.
+
+    Source: the vLLM example on the model card of Qwen3-Reranker, which frames query and document apart.
+    """
+    found = _FRAME.fullmatch(framed)
+    return None if found is None else Parts(found["instruction"], found["query"], found["document"])
 
 
 # -- Qwen3-Embedding ----------------------------------------------------------------------------------------------------

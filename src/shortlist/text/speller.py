@@ -18,10 +18,10 @@ import numpy as np
 import orjson
 from tokenizers import Encoding, Tokenizer
 
-from shortlist.errors import ModelRefused
+from shortlist.errors import InvalidInput, ModelRefused
 from shortlist.text.fast import MAX_CHARS, fast_reader
 from shortlist.text.window import CHARS_PER_TOKEN, GROWTH, MARGIN_CHARS, Window, num_settled, read_windows
-from shortlist.types import Ids
+from shortlist.types import Ids, Span, Token
 
 ControlTokens = Literal["neutral", "official"]
 """What a control token written out in a caller's text becomes: plain characters, or the control token itself."""
@@ -109,6 +109,19 @@ class Speller:
         """Return the text of token ids, control tokens written out."""
         return str(self._full.decode(ids.tolist(), skip_special_tokens=False))
 
+    def tokens(self, text: str, *, with_special: bool) -> list[Token]:
+        """Return a caller's text as tokens, and what the tokenizer adds at a text's end."""
+        added = self._full.encode("", add_special_tokens=with_special)
+        return [*token_list(self._user.encode(text, add_special_tokens=False), text), *token_list(added, "")]
+
+    def written(self, ids: Sequence[int], *, skip_special: bool) -> str:
+        """Return the text of a caller's token ids.
+
+        Raises:
+            InvalidInput: there is no such id.
+        """
+        return written(self._full, ids, skip_special=skip_special)
+
     def spell_windows(self, text: str, size: int, *, lead: str) -> list[Window]:
         """Return the whole text in windows of at most `size` tokens, each spelled with `lead` before it."""
 
@@ -150,6 +163,25 @@ class Speller:
             ids = _ids(encoding)[: num_settled(encoding, len(text))]
             if len(ids) > limit:
                 yield index, Spelled(ids[:limit], is_cut=True, num_total=None)
+
+
+def token_list(encoding: Encoding, text: str) -> list[Token]:
+    """Return what an encoding of this text says of its tokens."""
+    rows = zip(encoding.ids, encoding.tokens, encoding.offsets, encoding.special_tokens_mask, strict=True)
+    return [
+        Token(number, name, is_special=True, span=None)
+        if is_added
+        else Token(number, text[start:end], is_special=False, span=Span(start, end))
+        for number, name, (start, end), is_added in rows
+    ]
+
+
+def written(tokenizer: Tokenizer, ids: Sequence[int], *, skip_special: bool) -> str:
+    """Return the text of token ids; see `Encoder.text_of`."""
+    if any(tokenizer.id_to_token(number) is None for number in ids):
+        most = tokenizer.get_vocab_size(with_added_tokens=True)
+        raise InvalidInput(f"An id is not one of this model's {most} tokens.", param="ids")
+    return str(tokenizer.decode(list(ids), skip_special_tokens=skip_special))
 
 
 def _read(path: Path) -> bytes:

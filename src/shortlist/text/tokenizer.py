@@ -16,7 +16,7 @@ from shortlist.errors import BadSetting, InputTooLong, InvalidInput, ModelRefuse
 from shortlist.text import prompt
 from shortlist.text.base import PromptView, TokenView
 from shortlist.text.speller import ControlTokens, Spelled, Speller
-from shortlist.types import Encoded, Framing, Ids, Overflow, Prompt, Task, TokenHead, TokenPrompt
+from shortlist.types import Encoded, Framing, Ids, Overflow, Prompt, Task, Token, TokenHead, TokenPrompt
 
 _NO_IDS: Final[Ids] = np.zeros(0, dtype=np.int32)
 _PROBES: Final = (("a", "b", "c"), (" x.\n", "\n 1 ", ""), ("查 ", "é!", "\n\n word"), ("!?", "'s", "  two"))
@@ -103,6 +103,27 @@ class QwenEncoder:
 
     def _token_views(self, ids: Ids) -> list[TokenView]:
         return [TokenView(number, text) for number, text in zip(ids.tolist(), self._speller.pieces(ids), strict=True)]
+
+    def unframed(self, query: str, document: str) -> prompt.Parts | None:
+        """Return the caller's words in a pair that its caller framed already. See `Encoder`."""
+        if self.task is not Task.RERANK or not prompt.is_rerank_framed(query):
+            return None
+        parts = prompt.unframed(query + document)
+        if parts is None:
+            raise InvalidInput(
+                "The text carries a chat template, but not the one that this model was trained with. Send query and documents "
+                "as they are: the server puts the template around them.",
+                param="query",
+            )
+        return parts
+
+    def tokens(self, texts: Sequence[str], *, with_special: bool = True) -> list[list[Token]]:
+        """Return the tokens of texts by themselves. See `Encoder`."""
+        return [self._speller.tokens(text, with_special=with_special) for text in texts]
+
+    def text_of(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
+        """Return the text that token ids stand for. See `Encoder`."""
+        return self._speller.written(ids, skip_special=skip_special)
 
     # -- reranking --
 

@@ -20,9 +20,9 @@ from shortlist.errors import (
     Overloaded,
     ServiceError,
 )
-from shortlist.scheduler.cache import Entry
+from shortlist.scheduler.cache import Entry, keys
 from shortlist.scheduler.shared import SharedCache
-from shortlist.service.compute import Computed, Request, compute
+from shortlist.service.compute import Computed, Request, compute, names_of
 from shortlist.service.stack import Stack
 from shortlist.types import Batch, Encoded, Priority, Task, Terms, TextHead, TextPrompt, Timing
 from tests.support.house import stack
@@ -66,17 +66,24 @@ def request(
     timeout_s: float | None = None,
     is_partial: bool = False,
     priority: Priority = Priority.INTERACTIVE,
+    encode: Callable[[Sequence[str]], list[Encoded]] | None = None,
     **changes: object,
 ) -> Request:
+    encode = encode or spell(query=query)
     fields: dict[str, object] = {
         "task": Task.RERANK,
         "texts": texts,
-        "context": (query,),
+        "names": keys((query,), texts),
         "overhead_chars": len(query),
-        "encode": spell(query=query),
+        "encode": lambda positions: encode([texts[index] for index in positions]),
         "terms": Terms(timeout_s=timeout_s, is_partial=is_partial, priority=priority),
     }
     return Request(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def its_names(one: Stack, text: str) -> list[bytes]:
+    """Return how this stack itself names a text's value."""
+    return names_of(one, Task.RERANK, ("red fox",), [text])
 
 
 def values(computed: Computed) -> list[object]:
@@ -331,31 +338,32 @@ class OtherEngine(FakeEngine):
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("task", "context"),
     [
-        {"task": Task.EMBED},
-        {"context": ("red", " fox")},
-        {"context": ("red fox", "")},
-        {"context": ("red fo", "x")},
-        {"context": ()},
+        (Task.EMBED, ("red fox",)),
+        (Task.RERANK, ("red", " fox")),
+        (Task.RERANK, ("red fox", "")),
+        (Task.RERANK, ("red fo", "x")),
+        (Task.RERANK, ()),
     ],
     ids=str,
 )
-async def test_nothing_else_is_ever_remembered_for_this(change: dict[str, Any]) -> None:
+async def test_nothing_else_is_ever_remembered_for_this(task: Task, context: tuple[str, ...]) -> None:
     async with running() as one:
-        await compute(one, request("fox"))
-        assert (await compute(one, request("fox", **change))).usage.num_cached == 0
-        assert (await compute(one, request("fox"))).usage.num_cached == 1
+        usual, other = (names_of(one, *each, ["fox"]) for each in ((Task.RERANK, ("red fox",)), (task, context)))
+        await compute(one, request("fox", names=usual))
+        assert (await compute(one, request("fox", names=other))).usage.num_cached == 0
+        assert (await compute(one, request("fox", names=usual))).usage.num_cached == 1
 
 
 @pytest.mark.parametrize(("engine", "length"), [(OtherEngine(), 8192), (FakeEngine(), 100)], ids=["engine", "encoder"])
 async def test_other_engine_or_encoder_remembers_nothing_of_this_one(engine: FakeEngine, length: int) -> None:
     async with running() as one:
-        await compute(one, request("fox"))
+        await compute(one, request("fox", names=its_names(one, "fox")))
         other = stack(engine, WordEncoder(length))
         object.__setattr__(other, "cache", one.cache)
         loop = asyncio.create_task(other.dispatcher.run())
-        assert (await compute(other, request("fox"))).usage.num_cached == 0
+        assert (await compute(other, request("fox", names=its_names(other, "fox")))).usage.num_cached == 0
         loop.cancel()
         await asyncio.gather(loop, return_exceptions=True)
 
@@ -556,9 +564,9 @@ async def test_other_model_finds_nothing_of_this_one_there() -> None:
     shelf, engine = Shelf(), OtherEngine()
     async with running() as one:
         shared = sharing(one, shelf)
-        await compute(one, request("red fox"))
+        await compute(one, request("red fox", names=its_names(one, "red fox")))
         await shared.close()
     assert shelf.kept
     async with running(engine) as other:
         sharing(other, shelf)
-        assert (await compute(other, request("red fox"))).usage.num_cached == 0
+        assert (await compute(other, request("red fox", names=its_names(other, "red fox")))).usage.num_cached == 0

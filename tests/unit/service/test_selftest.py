@@ -288,6 +288,9 @@ class Respelling:
         self.fingerprint = inner.fingerprint
         self.framing = inner.framing
         self.view = inner.view
+        self.unframed = inner.unframed
+        self.tokens = inner.tokens
+        self.text_of = inner.text_of
 
     def encode_pairs(self, query: str, documents: Sequence[str], **asked: Any) -> list[Encoded]:
         return [self.spoil(encoded) for encoded in self.inner.encode_pairs(query, documents, **asked)]

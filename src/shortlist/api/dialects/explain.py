@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from shortlist.api.dialects.fields import Json
+from shortlist.api.dialects.base import Json, Stamp
 from shortlist.api.dialects.superset import RerankRequest
 from shortlist.types import Explained, Explanation
 
@@ -19,12 +19,13 @@ MAX_DOCUMENTS = 32
 class ExplainRequest(RerankRequest):
     """Say why documents have their scores."""
 
+    paths: ClassVar[tuple[str, ...]] = ("/v1/explain",)
     max_items: ClassVar[int] = MAX_DOCUMENTS
 
-    def explained(self, explanation: Explanation, *, request_id: str) -> Json:
+    def explained(self, explanation: Explanation, stamp: Stamp) -> Json:
         """Return everything there is to know about every document's score, in the order of the request."""
         return {
-            "id": f"explain-{request_id}",
+            "id": f"explain-{stamp.request_id}",
             "object": "list",
             "model": self.model or explanation.model,
             "prompt": {

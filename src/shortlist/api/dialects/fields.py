@@ -6,30 +6,28 @@ documents as objects. A null is a default everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+from pydantic import BeforeValidator, Field, ValidationInfo
 
-from shortlist.errors import InvalidInput
+from shortlist.api.dialects.base import Json
+from shortlist.errors import EmptyInput, InvalidInput
+from shortlist.types import Overflow
 
-Json = Mapping[str, object]
+QUERY_HINTS: Final = frozenset({"query", "search_query", "retrieval.query"})
+"""Values of `input_type`, `task` or `prompt_name` that say: these texts are queries. Sources: docs of Voyage, Cohere, Jina."""
 
 DOCUMENT_FORMS: Final = 'a string, or an object with a "text" field'
 
 
-class Body(BaseModel):
-    """A request body: unknown fields are ignored, values never appear in error messages."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
-
-
-def _query(value: object) -> object:
+def _query(value: object, info: ValidationInfo) -> object:
+    name = info.field_name or "query"
     text = text_of(value)
     if text is None:
-        raise InvalidInput(f"query must be {DOCUMENT_FORMS}.", param="query")
+        raise InvalidInput(f"{name} must be {DOCUMENT_FORMS}.", param=name)
     if not text.strip():
-        raise InvalidInput("query must not be empty.", param="query")
+        raise InvalidInput(f"{name} must not be empty.", param=name)
     return text
 
 
@@ -40,9 +38,17 @@ def _documents(value: object, info: ValidationInfo) -> object:
     if not isinstance(value, list):
         raise InvalidInput(f"{name} must be a list; each of its items {DOCUMENT_FORMS}.", param=name)
     if not value:
-        raise InvalidInput(f"{name} must hold at least one document.", param=name)
-    rank_fields = info.data.get("rank_fields")
-    return [_document(item, f"{name}[{index}]", rank_fields) for index, item in enumerate(value)]
+        raise EmptyInput(f"{name} must hold at least one document.", param=name)
+    return read_documents(value, name, info.data.get("rank_fields"))
+
+
+def read_documents(items: Sequence[object], name: str, rank_fields: Sequence[str] | None) -> list[str]:
+    """Return the text of every document; of objects the fields that are named, joined by newlines, or the one called text.
+
+    Raises:
+        InvalidInput: a document is neither a string nor such an object.
+    """
+    return [_document(item, f"{name}[{index}]", rank_fields) for index, item in enumerate(items)]
 
 
 def _document(item: object, param: str, rank_fields: Sequence[str] | None) -> str:
@@ -78,9 +84,60 @@ def text_of(value: object) -> str | None:
     return "\n".join(str(text) for text in texts) if all(isinstance(text, str) for text in texts) else None
 
 
+def _texts(value: object, info: ValidationInfo) -> object:
+    name = info.field_name or "input"
+    if isinstance(value, (str, dict)):
+        value = [value]
+    if not isinstance(value, list):
+        raise InvalidInput(f"{name} must be a string or a list of strings.", param=name)
+    if not value:
+        raise EmptyInput(f"{name} must hold at least one string.", param=name)
+    if any(isinstance(item, (int, list)) for item in value):
+        raise InvalidInput(
+            f"{name} must be text: token ids of another tokenizer mean nothing to this model. "
+            "In LangChain's OpenAIEmbeddings, set check_embedding_ctx_length=False.",
+            param=name,
+        )
+    return [_text(item, f"{name}[{index}]") for index, item in enumerate(value)]
+
+
+def _text(item: object, param: str) -> str:
+    text = text_of(item)
+    if text is None:
+        raise InvalidInput(f"{param} must be a string.", param=param)
+    return text
+
+
+def _right(value: object, info: ValidationInfo) -> object:
+    if value is None or (isinstance(value, str) and value.lower() == "right"):
+        return value
+    raise InvalidInput(f"{info.field_name} must be right: texts are cut at their ends only.", param=info.field_name)
+
+
 def _schema_of_document() -> dict[str, object]:
     text = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
     return {"anyOf": [{"type": "string"}, text]}
+
+
+def overflow(may_cut: bool | None) -> Overflow:
+    """Return what becomes of a text that is too long; without a word, it is cut."""
+    return Overflow.ERROR if may_cut is False else Overflow.TRUNCATE
+
+
+def may_cut(truncate: str | None) -> bool | None:
+    """Return whether a text may be cut, as Cohere and NVIDIA spell it.
+
+    Raises:
+        InvalidInput: its beginning should be cut.
+    """
+    if truncate == "START":
+        raise InvalidInput("truncate must be END or NONE: texts are cut at their ends only.", param="truncate")
+    return None if truncate is None else truncate != "NONE"
+
+
+def usage(num_tokens: int) -> Json:
+    """Return the counts as OpenAI spells them."""
+    return {"prompt_tokens": num_tokens, "total_tokens": num_tokens}
 
 
 Query = Annotated[str, BeforeValidator(_query, json_schema_input_type=str)]
@@ -89,4 +146,7 @@ Documents = Annotated[
     BeforeValidator(_documents),
     Field(json_schema_extra={"items": _schema_of_document(), "minItems": 1}),
 ]
+Texts = Annotated[list[str], BeforeValidator(_texts, json_schema_input_type=str | list[str])]
 Count = Annotated[int | None, Field(ge=0)]
+Side = Annotated[str | None, BeforeValidator(_right)]
+"""Where a text that is too long is cut; only its end can be."""

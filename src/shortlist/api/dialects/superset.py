@@ -6,12 +6,25 @@ and break on a null document. Everything that only Shortlist says stands at the 
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from pydantic import Field
 
-from shortlist.api.dialects.fields import Body, Count, Documents, Json, Query
+from shortlist.api.dialects.base import Body, Dialect, Json, RerankShape, Seen, Stamp
+from shortlist.api.dialects.fields import Count, Documents, Query, Side, overflow, usage
 from shortlist.types import Overflow, Ranked, Reading, RerankOutcome, RerankTask, Terms
+
+RERANK_PATHS: Final = (
+    "/v1/rerank",
+    "/v2/rerank",
+    "/rerank",
+    "/reranking",
+    "/v1/reranking",
+    "/reranks",
+    "/v1/reranks",
+    "/compatible-api/v1/reranks",
+)
+"""Where clients look for a reranker, whatever they speak. Sources: the dialects' own files."""
 
 SEARCH_UNIT_DOCUMENTS = 100
 """One billed search unit is a query with up to this many documents. Source: docs.cohere.com, pricing of rerank."""
@@ -23,10 +36,14 @@ class ChatTemplateArguments(Body):
     instruction: str | None = None
 
 
-class RerankRequest(Body):
+class RerankRequest(RerankShape):
     """Rank documents for a query."""
 
-    items_field: ClassVar[str] = "documents"
+    paths: ClassVar[tuple[str, ...]] = RERANK_PATHS
+    example: ClassVar[Json] = {
+        "query": "how do I read a json file in python",
+        "documents": ["bake bread at 220 C", "open the file and call json.load", "pythons are large snakes"],
+    }
 
     model: str | None = Field(default=None, description="A served model; the default reranker if absent.")
     query: Query = Field(description="What is searched for.")
@@ -42,11 +59,13 @@ class RerankRequest(Body):
     chat_template_kwargs: ChatTemplateArguments | None = Field(default=None, description="May hold the instruction.")
     max_tokens_per_doc: Count = Field(default=None, description="Cut every document to this many tokens; 0 means no cut.")
     truncation: bool | None = Field(default=None, description="false is another spelling of on_overflow: error.")
+    truncation_side: Side = Field(default=None, description="Only right: documents are cut at their ends.")
     on_overflow: Overflow | None = Field(
         default=None,
         description="A document that is too long: truncate its end, chunk it into windows of which the best counts, or error.",
     )
     raw_scores: bool | None = Field(default=None, description="true: return log-odds (or cosines) instead of 0..1.")
+    use_activation: bool | None = Field(default=None, description="false is another spelling of raw_scores: true.")
     return_logits: bool | None = Field(
         default=None, description="true: return the log-odds (or cosines) of the results beside them, as `logits`."
     )
@@ -58,6 +77,11 @@ class RerankRequest(Body):
         default=None,
         description="true: when the time is up, return what was scored, and the rest as failed_documents, instead of an error.",
     )
+
+    @classmethod
+    def is_meant(cls, seen: Seen) -> bool:
+        """Tell by the documents, whatever else there is."""
+        return "documents" in seen.body
 
     def task(self) -> RerankTask:
         """Return what is asked for."""
@@ -74,16 +98,16 @@ class RerankRequest(Body):
             terms=Terms(timeout_s=None if self.timeout_ms is None else self.timeout_ms / 1000, is_partial=self.partial is True),
         )
 
-    def answer(self, outcome: RerankOutcome, *, request_id: str) -> Json:
+    def answer(self, outcome: RerankOutcome, stamp: Stamp) -> Json:
         """Return the superset answer; what only we say stands at the top level, and only when there is something to say."""
         tokens = outcome.usage.num_tokens
         units = -(-len(self.documents) // SEARCH_UNIT_DOCUMENTS)
         body: dict[str, object] = {
-            "id": f"rerank-{request_id}",
+            "id": f"rerank-{stamp.request_id}",
             "object": "list",
             "model": self.model or outcome.model,
             "results": [self._result(ranked) for ranked in outcome.results],
-            "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+            "usage": usage(tokens),
             "meta": {
                 "api_version": {"version": "2"},
                 "billed_units": {"search_units": units, "input_tokens": tokens},
@@ -111,14 +135,14 @@ class RerankRequest(Body):
     def _on_overflow(self) -> Overflow:
         if self.on_overflow is not None:
             return self.on_overflow
-        return Overflow.ERROR if self.truncation is False else Overflow.TRUNCATE
+        return overflow(self.truncation)
 
     def _instruction(self) -> str | None:
         of_template = self.chat_template_kwargs.instruction if self.chat_template_kwargs else None
         return of_template or self.instruction or self.instruct or None
 
     def _result(self, ranked: Ranked) -> Json:
-        score = ranked.raw_score if self.raw_scores else ranked.score
+        score = ranked.raw_score if self.raw_scores or self.use_activation is False else ranked.score
         result: dict[str, object] = {"index": ranked.index, "relevance_score": score}
         if self.return_documents is not False:
             result["document"] = {"text": self.documents[ranked.index]}
@@ -138,3 +162,6 @@ def _chunks(index: int, reading: Reading) -> Json:
     assert reading.best is not None, "Only what was read in windows has a best one. This is a bug."
     best = {"start": reading.best.start, "end": reading.best.end}
     return {"index": index, "num_chunks": reading.num_windows, "best_chunk": best}
+
+
+DIALECT: Final = Dialect(name="superset", shapes=(RerankRequest,))

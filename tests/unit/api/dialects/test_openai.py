@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from shortlist.api.dialects.base import Stamp
 from shortlist.api.dialects.openai import EmbeddingsRequest
 from shortlist.errors import InvalidInput
 from shortlist.types import EmbedOutcome, Timing, Usage
@@ -63,8 +64,8 @@ def test_wrong_value_is_refused(fields: dict[str, object]) -> None:
 
 
 def test_base64_and_numbers_say_the_same() -> None:
-    numbers = read().answer(outcome(), request_id="1")["data"]
-    coded = read(encoding_format="base64").answer(outcome(), request_id="1")["data"]
+    numbers = read().answer(outcome(), Stamp("1", 0))["data"]
+    coded = read(encoding_format="base64").answer(outcome(), Stamp("1", 0))["data"]
     assert isinstance(numbers, list)
     assert isinstance(coded, list)
     for one, other in zip(numbers, coded, strict=True):

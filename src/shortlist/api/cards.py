@@ -1,0 +1,58 @@
+"""What the outside is told of a model, in one object for all who list models, and in one for those who ask as TEI is asked."""
+
+from __future__ import annotations
+
+from shortlist import __version__
+from shortlist.api.dialects.base import Json
+from shortlist.config import Settings
+from shortlist.types import ModelCard, Task
+
+MODEL_TYPES = {Task.RERANK: "rerank", Task.EMBED: "embedding"}
+"""What Xinference calls them; its clients pick models by this."""
+
+LABELS = {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}
+
+
+def model(card: ModelCard) -> Json:
+    """Return a card that satisfies OpenAI's, vLLM's, Xinference's and Infinity's clients at once."""
+    tasks = [task for task in Task if task in card.tasks]
+    return {
+        "id": card.name,
+        "object": "model",
+        "created": card.created_s,
+        "owned_by": "shortlist",
+        "root": card.name,
+        "parent": None,
+        "model_type": MODEL_TYPES[tasks[0]],
+        "tasks": [task.value for task in tasks],
+        "capabilities": [task.value for task in tasks],
+        "max_model_len": card.max_model_len,
+        "dimensions": card.dimensions,
+        "aliases": list(card.aliases),
+    }
+
+
+def info(card: ModelCard, settings: Settings) -> Json:
+    """Return what TEI says of the model that it serves; one that can do both is a reranker to it.
+
+    Source: text-embeddings-inference 1.9.3, `Info` in `router/src/http/types.rs`.
+    """
+    kind = {"reranker": LABELS} if Task.RERANK in card.tasks else {"embedding": {"pooling": "last_token"}}
+    scheduler, server = settings.scheduler, settings.server
+    return {
+        "model_id": card.name,
+        "model_sha": None,
+        "model_dtype": settings.model.dtype,
+        "served_model_name": card.name,
+        "model_type": kind,
+        "max_concurrent_requests": scheduler.max_concurrent_requests,
+        "max_input_length": card.max_model_len,
+        "max_batch_tokens": scheduler.max_batch_tokens,
+        "max_batch_requests": scheduler.max_batch_items,
+        "max_client_batch_size": server.max_client_batch_size,
+        "auto_truncate": True,
+        "tokenization_workers": 1,
+        "version": __version__,
+        "sha": None,
+        "docker_label": None,
+    }

@@ -1,0 +1,124 @@
+"""Cohere's embed and tokenize, versions 1 and 2. Its rerank is the superset.
+
+Source: the cohere package 7.3.1, `raw_base_client.py` and `v2/raw_client.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar, Final, Literal
+
+import numpy as np
+
+from shortlist.api.dialects.base import Dialect, EmbedShape, Json, Seen, Stamp, TokenizeShape
+from shortlist.api.dialects.fields import QUERY_HINTS, Count, Texts, may_cut
+from shortlist.api.dialects.openai import in_base64
+from shortlist.errors import InvalidInput
+from shortlist.types import EmbedOutcome, EmbedTask, TokenizeOutcome, TokenizeTask, Vector
+
+
+def _signs(vector: Vector) -> list[int]:
+    """Return one bit per dimension, the first one highest, eight to a byte."""
+    return [int(byte) for byte in np.packbits(vector > 0)]
+
+
+def _signed_signs(vector: Vector) -> list[int]:
+    return [byte - 128 for byte in _signs(vector)]
+
+
+FORMS: Final[Mapping[str, Callable[[Vector], object]]] = {
+    "float": lambda vector: vector,
+    "base64": in_base64,
+    "ubinary": _signs,
+    "binary": _signed_signs,
+}
+"""How a vector can be written. `int8` and `uint8` need a model that was calibrated for them. Source: docs.cohere.com, Embed."""
+
+
+class EmbedRequest(EmbedShape):
+    """Turn texts into vectors."""
+
+    paths: ClassVar[tuple[str, ...]] = ("/v1/embed",)
+    items_field: ClassVar[str] = "texts"
+    example: ClassVar[Json] = {"texts": ["first text"], "input_type": "search_document", "embedding_types": ["float"]}
+
+    model: str | None = None
+    texts: Texts
+    input_type: str | None = None
+    embedding_types: list[str] | None = None
+    output_dimension: Count = None
+    truncate: Literal["NONE", "START", "END"] | None = None
+
+    def task(self) -> EmbedTask:
+        """Return what is asked for."""
+        for index, form in enumerate(self.embedding_types or ()):
+            if form not in FORMS:
+                param = f"embedding_types[{index}]"
+                raise InvalidInput(f"{param} must be one of {', '.join(FORMS)}.", param=param)
+        return EmbedTask(
+            texts=tuple(self.texts),
+            model=self.model,
+            is_query=self.input_type in QUERY_HINTS,
+            dimensions=self.output_dimension or None,
+            truncate=may_cut(self.truncate) is not False,
+        )
+
+    def answer(self, outcome: EmbedOutcome, stamp: Stamp) -> Json:
+        """Return the vectors, by type if types were asked for."""
+        types = self.embedding_types
+        units = {"input_tokens": outcome.usage.num_tokens}
+        return {
+            "id": f"embd-{stamp.request_id}",
+            "texts": self.texts,
+            "embeddings": self._by_type(outcome.vectors, types) if types else outcome.vectors,
+            "response_type": "embeddings_by_type" if types else "embeddings_floats",
+            "meta": {"api_version": {"version": "2" if types else "1"}, "billed_units": units},
+        }
+
+    @staticmethod
+    def _by_type(vectors: Sequence[Vector], types: Sequence[str]) -> Json:
+        return {form: [FORMS[form](vector) for vector in vectors] for form in types}
+
+
+class EmbedRequestV2(EmbedRequest):
+    """Version 2 always answers by type."""
+
+    paths: ClassVar[tuple[str, ...]] = ("/v2/embed",)
+
+    def answer(self, outcome: EmbedOutcome, stamp: Stamp) -> Json:
+        """Return the vectors by type; as floats if no type was asked for."""
+        named = self.model_copy(update={"embedding_types": self.embedding_types or ["float"]})
+        return EmbedRequest.answer(named, outcome, stamp)
+
+
+class TokenizeRequest(TokenizeShape):
+    """Spell a text as tokens."""
+
+    paths: ClassVar[tuple[str, ...]] = ("/v1/tokenize", "/tokenize")
+    example: ClassVar[Json] = {"text": "the red fox"}
+
+    model: str | None = None
+    text: str
+
+    @classmethod
+    def is_meant(cls, seen: Seen) -> bool:
+        """Tell by the field of the text."""
+        return "text" in seen.body
+
+    @property
+    def num_items(self) -> int:
+        """One."""
+        return 1
+
+    def task(self) -> TokenizeTask:
+        """Return what is asked for."""
+        return TokenizeTask(texts=(self.text,), model=self.model, with_special=False)
+
+    def answer(self, outcome: TokenizeOutcome, stamp: Stamp) -> Json:
+        """Return ids and strings."""
+        del stamp
+        [tokens] = outcome.tokens
+        return {"tokens": [token.id for token in tokens], "token_strings": [token.text for token in tokens]}
+
+
+DIALECT: Final = Dialect(name="cohere", shapes=(EmbedRequestV2, EmbedRequest, TokenizeRequest))

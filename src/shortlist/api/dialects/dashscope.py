@@ -1,0 +1,145 @@
+"""Alibaba's DashScope (Model Studio): rerank and embeddings in its native envelope.
+
+Sources: the dashscope package 2.0.2, `rerank/text_rerank.py`, `embeddings/`; help.aliyun.com, error codes. Its compatible
+rerank is the superset.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+from shortlist.api.dialects.base import Body, Dialect, EmbedShape, Fault, Json, RerankShape, Seen, Stamp
+from shortlist.api.dialects.fields import QUERY_HINTS, Count, Documents, Query, Texts
+from shortlist.api.dialects.superset import RERANK_PATHS
+from shortlist.types import EmbedOutcome, EmbedTask, Ranked, RerankOutcome, RerankTask
+
+
+class RerankInput(Body):
+    """What is ranked."""
+
+    query: Query
+    documents: Documents
+
+
+class RerankParameters(Body):
+    """How it is ranked."""
+
+    top_n: Count = None
+    return_documents: bool | None = None
+    instruct: str | None = None
+
+
+class RerankRequest(RerankShape):
+    """Rank documents for a query."""
+
+    paths: ClassVar[tuple[str, ...]] = (
+        "/api/v1/services/rerank/text-rerank/text-rerank",
+        "/services/rerank/text-rerank/text-rerank",
+        *RERANK_PATHS,
+    )
+    items_field: ClassVar[str] = "input.documents"
+    example: ClassVar[Json] = {"input": {"query": "red fox", "documents": ["a cat", "the red fox"]}, "parameters": {"top_n": 1}}
+
+    model: str | None = None
+    input: RerankInput
+    parameters: RerankParameters | None = None
+
+    @classmethod
+    def is_meant(cls, seen: Seen) -> bool:
+        """Tell by the envelope, on any path: LightRAG sends it to all."""
+        return isinstance(seen.body.get("input"), dict) or seen.path not in RERANK_PATHS
+
+    @property
+    def num_items(self) -> int:
+        """How many documents it brings."""
+        return len(self.input.documents)
+
+    def task(self) -> RerankTask:
+        """Return what is asked for."""
+        parameters = self.parameters or RerankParameters()
+        return RerankTask(
+            query=self.input.query,
+            documents=tuple(self.input.documents),
+            model=self.model,
+            instruction=parameters.instruct or None,
+            top_n=parameters.top_n or None,
+        )
+
+    def answer(self, outcome: RerankOutcome, stamp: Stamp) -> Json:
+        """Return the ranking in its envelope."""
+        return {
+            "output": {"results": [self._result(ranked) for ranked in outcome.results]},
+            "usage": {"total_tokens": outcome.usage.num_tokens},
+            "request_id": stamp.request_id,
+        }
+
+    def _result(self, ranked: Ranked) -> Json:
+        result: dict[str, object] = {"index": ranked.index, "relevance_score": ranked.score}
+        has_documents = self.parameters is not None and self.parameters.return_documents
+        return result | {"document": {"text": self.input.documents[ranked.index]}} if has_documents else result
+
+
+class EmbedInput(Body):
+    """What is embedded."""
+
+    texts: Texts
+
+
+class EmbedParameters(Body):
+    """How it is embedded."""
+
+    text_type: str | None = None
+    dimension: Count = None
+    instruct: str | None = None
+
+
+class EmbedRequest(EmbedShape):
+    """Turn texts into vectors."""
+
+    paths: ClassVar[tuple[str, ...]] = (
+        "/api/v1/services/embeddings/text-embedding/text-embedding",
+        "/services/embeddings/text-embedding/text-embedding",
+    )
+    items_field: ClassVar[str] = "input.texts"
+    example: ClassVar[Json] = {"input": {"texts": ["first text", "second text"]}, "parameters": {"text_type": "document"}}
+
+    model: str | None = None
+    input: EmbedInput
+    parameters: EmbedParameters | None = None
+
+    @property
+    def num_items(self) -> int:
+        """How many texts it brings."""
+        return len(self.input.texts)
+
+    def task(self) -> EmbedTask:
+        """Return what is asked for."""
+        parameters = self.parameters or EmbedParameters()
+        return EmbedTask(
+            texts=tuple(self.input.texts),
+            model=self.model,
+            is_query=parameters.text_type in QUERY_HINTS,
+            instruction=(parameters.instruct or None) if parameters.text_type in QUERY_HINTS else None,
+            dimensions=parameters.dimension or None,
+        )
+
+    def answer(self, outcome: EmbedOutcome, stamp: Stamp) -> Json:
+        """Return the vectors in their envelope."""
+        vectors = [{"text_index": index, "embedding": vector} for index, vector in enumerate(outcome.vectors)]
+        return {
+            "output": {"embeddings": vectors},
+            "usage": {"total_tokens": outcome.usage.num_tokens},
+            "request_id": stamp.request_id,
+        }
+
+
+_CODES: Final = {400: "InvalidParameter", 401: "InvalidApiKey", 404: "Model.NotExist", 429: "Throttling"}
+
+
+def _fault(fault: Fault) -> tuple[int, Json]:
+    """Return an error in DashScope's flat form."""
+    code = _CODES.get(fault.status, "InternalError" if fault.status >= 500 else "InvalidParameter")
+    return fault.status, {"code": code, "message": fault.message, "request_id": fault.request_id}
+
+
+DIALECT: Final = Dialect(name="dashscope", shapes=(RerankRequest, EmbedRequest), fault=_fault)

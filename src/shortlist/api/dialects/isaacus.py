@@ -1,0 +1,37 @@
+"""Isaacus' rerank. Source: the isaacus provider of the rerankers package 0.10.0."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+from shortlist.api.dialects.base import Dialect, Json, RerankShape, Stamp
+from shortlist.api.dialects.fields import Count, Documents, Query
+from shortlist.types import RerankOutcome, RerankTask
+
+
+class RerankRequest(RerankShape):
+    """Rank texts for a query."""
+
+    paths: ClassVar[tuple[str, ...]] = ("/v1/rerankings", "/rerankings")
+    items_field: ClassVar[str] = "texts"
+    example: ClassVar[Json] = {"query": "red fox", "texts": ["a cat", "the red fox"], "top_n": 1}
+
+    model: str | None = None
+    query: Query
+    texts: Documents
+    top_n: Count = None
+
+    def task(self) -> RerankTask:
+        """Return what is asked for."""
+        return RerankTask(query=self.query, documents=tuple(self.texts), model=self.model, top_n=self.top_n or None)
+
+    def answer(self, outcome: RerankOutcome, stamp: Stamp) -> Json:
+        """Return the ranking."""
+        del stamp
+        return {
+            "results": [{"index": ranked.index, "score": ranked.score} for ranked in outcome.results],
+            "usage": {"input_tokens": outcome.usage.num_tokens},
+        }
+
+
+DIALECT: Final = Dialect(name="isaacus", shapes=(RerankRequest,))

@@ -1,0 +1,54 @@
+"""NVIDIA NIM's ranking: one unbounded number per passage, of which its clients take the sigmoid.
+
+Source: langchain-nvidia-ai-endpoints 1.5.0 and LiteLLM's nvidia_nim provider.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final, Literal
+
+from shortlist.api.dialects.base import Dialect, Json, RerankShape, Seen, Stamp
+from shortlist.api.dialects.fields import Count, Documents, Query, may_cut, overflow, usage
+from shortlist.api.dialects.superset import RERANK_PATHS
+from shortlist.types import RerankOutcome, RerankTask
+
+
+class RankingRequest(RerankShape):
+    """Rank passages for a query."""
+
+    paths: ClassVar[tuple[str, ...]] = ("/ranking", "/v1/ranking", "/v1/retrieval/{rest:path}/reranking", *RERANK_PATHS)
+    items_field: ClassVar[str] = "passages"
+    example: ClassVar[Json] = {"query": {"text": "red fox"}, "passages": [{"text": "a cat"}, {"text": "the red fox"}]}
+
+    model: str | None = None
+    query: Query
+    passages: Documents
+    truncate: Literal["NONE", "START", "END"] | None = None
+    top_n: Count = None
+    top_k: Count = None
+
+    @classmethod
+    def is_meant(cls, seen: Seen) -> bool:
+        """Tell by the field of the documents, and a query that is an object, where others use the path too."""
+        return "passages" in seen.body and (seen.path not in RERANK_PATHS or isinstance(seen.body.get("query"), dict))
+
+    def task(self) -> RerankTask:
+        """Return what is asked for."""
+        return RerankTask(
+            query=self.query,
+            documents=tuple(self.passages),
+            model=self.model,
+            top_n=self.top_n or self.top_k or None,
+            on_overflow=overflow(may_cut(self.truncate)),
+        )
+
+    def answer(self, outcome: RerankOutcome, stamp: Stamp) -> Json:
+        """Return the log-odds: their sigmoid is the score."""
+        del stamp
+        return {
+            "rankings": [{"index": ranked.index, "logit": ranked.raw_score} for ranked in outcome.results],
+            "usage": usage(outcome.usage.num_tokens),
+        }
+
+
+DIALECT: Final = Dialect(name="nvidia", shapes=(RankingRequest,))

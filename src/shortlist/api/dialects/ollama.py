@@ -1,0 +1,71 @@
+"""Ollama's embeddings, and the rerank in its style that several tools have added: documents come back as plain strings.
+
+Sources: Ollama's API documentation, "Generate Embeddings"; Dify's Ollama plugin for `/api/rerank`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+from shortlist.api.dialects.base import Dialect, EmbedShape, Json, RerankShape, Stamp
+from shortlist.api.dialects.fields import Count, Documents, Query, Texts
+from shortlist.types import EmbedOutcome, EmbedTask, RerankOutcome, RerankTask
+
+
+class RerankRequest(RerankShape):
+    """Rank documents for a query."""
+
+    paths: ClassVar[tuple[str, ...]] = ("/api/rerank",)
+    example: ClassVar[Json] = {"query": "red fox", "documents": ["a cat", "the red fox"], "top_n": 1}
+
+    model: str | None = None
+    query: Query
+    documents: Documents
+    top_n: Count = None
+
+    def task(self) -> RerankTask:
+        """Return what is asked for."""
+        return RerankTask(query=self.query, documents=tuple(self.documents), model=self.model, top_n=self.top_n or None)
+
+    def answer(self, outcome: RerankOutcome, stamp: Stamp) -> Json:
+        """Return the ranking."""
+        del stamp
+        results = [
+            {"index": ranked.index, "relevance_score": ranked.score, "document": self.documents[ranked.index]}
+            for ranked in outcome.results
+        ]
+        return {"model": self.model or outcome.model, "results": results}
+
+
+class EmbedRequest(EmbedShape):
+    """Turn texts into vectors."""
+
+    paths: ClassVar[tuple[str, ...]] = ("/api/embed",)
+    items_field: ClassVar[str] = "input"
+    example: ClassVar[Json] = {"input": ["first text", "second text"]}
+
+    model: str | None = None
+    input: Texts
+    truncate: bool | None = None
+    dimensions: Count = None
+
+    def task(self) -> EmbedTask:
+        """Return what is asked for."""
+        return EmbedTask(
+            texts=tuple(self.input),
+            model=self.model,
+            dimensions=self.dimensions or None,
+            truncate=self.truncate is not False,
+        )
+
+    def answer(self, outcome: EmbedOutcome, stamp: Stamp) -> Json:
+        """Return the vectors."""
+        del stamp
+        return {
+            "model": self.model or outcome.model,
+            "embeddings": outcome.vectors,
+            "prompt_eval_count": outcome.usage.num_tokens,
+        }
+
+
+DIALECT: Final = Dialect(name="ollama", shapes=(RerankRequest, EmbedRequest))

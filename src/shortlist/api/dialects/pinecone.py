@@ -1,0 +1,57 @@
+"""Pinecone's rerank: documents are objects and come back as such. Source: the pinecone package 10.2.0."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Final
+
+from pydantic import Field
+
+from shortlist.api.dialects.base import Dialect, Json, RerankShape, Seen, Stamp
+from shortlist.api.dialects.fields import Count, Query, read_documents
+from shortlist.api.dialects.superset import RERANK_PATHS
+from shortlist.types import Ranked, RerankOutcome, RerankTask
+
+VERSION_HEADER: Final = b"x-pinecone-api-version"
+
+
+class RerankRequest(RerankShape):
+    """Rank documents for a query."""
+
+    paths: ClassVar[tuple[str, ...]] = RERANK_PATHS
+    example: ClassVar[Json] = {"query": "red fox", "documents": [{"id": "1", "text": "the red fox"}], "rank_fields": ["text"]}
+
+    model: str | None = None
+    query: Query
+    rank_fields: list[str] | None = None
+    documents: Annotated[list[dict[str, object] | str], Field(min_length=1)]
+    top_n: Count = None
+    return_documents: bool | None = None
+
+    @classmethod
+    def is_meant(cls, seen: Seen) -> bool:
+        """Tell by the header that its client sends with everything."""
+        return VERSION_HEADER in seen.headers
+
+    def task(self) -> RerankTask:
+        """Return what is asked for."""
+        texts = read_documents(self.documents, "documents", self.rank_fields or ["text"])
+        return RerankTask(query=self.query, documents=tuple(texts), model=self.model, top_n=self.top_n or None)
+
+    def answer(self, outcome: RerankOutcome, stamp: Stamp) -> Json:
+        """Return Pinecone's list."""
+        del stamp
+        return {
+            "model": self.model or outcome.model,
+            "data": [self._result(ranked) for ranked in outcome.results],
+            "usage": {"rerank_units": 1},
+        }
+
+    def _result(self, ranked: Ranked) -> Json:
+        result: dict[str, object] = {"index": ranked.index, "score": ranked.score}
+        if self.return_documents is False:
+            return result
+        document = self.documents[ranked.index]
+        return result | {"document": {"text": document} if isinstance(document, str) else document}
+
+
+DIALECT: Final = Dialect(name="pinecone", shapes=(RerankRequest,))

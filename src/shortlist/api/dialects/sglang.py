@@ -1,0 +1,66 @@
+"""SGLang's rerank: the superset's request, but a bare list in answer, so it must be asked for by `/compat/sglang/`.
+
+Source: sglang 0.5.23, `srt/entrypoints/openai/serving_rerank.py`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+from shortlist.api.dialects.base import Dialect, Fault, Json, RerankShape, Seen, Stamp
+from shortlist.api.dialects.fields import Count, Documents, Query
+from shortlist.api.dialects.superset import RERANK_PATHS
+from shortlist.types import Ranked, RerankOutcome, RerankTask
+
+
+class RerankRequest(RerankShape):
+    """Rank documents for a query."""
+
+    paths: ClassVar[tuple[str, ...]] = RERANK_PATHS
+    example: ClassVar[Json] = {"query": "red fox", "documents": ["a cat", "the red fox"]}
+
+    model: str | None = None
+    query: Query
+    documents: Documents
+    instruct: str | None = None
+    top_n: Count = None
+    return_documents: bool | None = None
+
+    @classmethod
+    def is_meant(cls, seen: Seen) -> bool:
+        """Never by itself: nothing in its body tells it from Jina's."""
+        del seen
+        return False
+
+    def task(self) -> RerankTask:
+        """Return what is asked for."""
+        return RerankTask(
+            query=self.query,
+            documents=tuple(self.documents),
+            model=self.model,
+            instruction=self.instruct or None,
+            top_n=self.top_n or None,
+        )
+
+    def answer(self, outcome: RerankOutcome, stamp: Stamp) -> list[Json]:
+        """Return the bare ranking."""
+        del stamp
+        return [self._result(ranked) for ranked in outcome.results]
+
+    def _result(self, ranked: Ranked) -> Json:
+        result: dict[str, object] = {"score": ranked.score, "index": ranked.index, "meta_info": None}
+        return result if self.return_documents is False else result | {"document": self.documents[ranked.index]}
+
+
+def _fault(fault: Fault) -> tuple[int, Json]:
+    """Return an error in SGLang's flat form."""
+    return fault.status, {
+        "object": "error",
+        "message": fault.message,
+        "type": fault.type,
+        "param": fault.param,
+        "code": fault.status,
+    }
+
+
+DIALECT: Final = Dialect(name="sglang", shapes=(RerankRequest,), fault=_fault)

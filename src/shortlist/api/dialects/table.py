@@ -1,0 +1,128 @@
+"""Which dialect a request is in: the one table that knows them all.
+
+To add one: write its file, put it in `DIALECTS`, give it fixtures. Order matters where paths are shared: the first shape
+that says it is meant takes the request.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from shortlist.api.dialects import (
+    cohere,
+    dashscope,
+    infinity,
+    isaacus,
+    mixedbread,
+    nvidia,
+    ollama,
+    openai,
+    pinecone,
+    qanything,
+    sglang,
+    superset,
+    tei,
+    vllm,
+    voyage,
+    weaviate,
+)
+from shortlist.api.dialects.base import AnyShape, Dialect, Seen
+from shortlist.errors import InvalidInput, NotFound
+
+DIALECTS: Final = (
+    isaacus.DIALECT,
+    dashscope.DIALECT,
+    tei.DIALECT,
+    nvidia.DIALECT,
+    qanything.DIALECT,
+    mixedbread.DIALECT,
+    weaviate.DIALECT,
+    pinecone.DIALECT,
+    voyage.DIALECT,
+    infinity.DIALECT,
+    ollama.DIALECT,
+    sglang.DIALECT,
+    openai.DIALECT,
+    cohere.DIALECT,
+    vllm.DIALECT,
+    superset.DIALECT,
+)
+
+SPOKEN_BY_ALL: Final = frozenset({"jina", "xinference", "siliconflow", "llamacpp", "localai", "gpustack", "litellm"})
+"""Names under which the dialects that need no telling apart can be asked for, too."""
+
+NAMES: Final = frozenset(dialect.name for dialect in DIALECTS) | SPOKEN_BY_ALL
+
+DOCUMENT_FIELDS: Final = ("documents", "texts", "passages", "input")
+"""Where dialects of rerank put what is ranked."""
+
+Entry = tuple[Dialect, type[AnyShape]]
+
+
+def _by_path() -> Mapping[str, tuple[Entry, ...]]:
+    found: dict[str, list[Entry]] = defaultdict(list)
+    for dialect in DIALECTS:
+        for shape in dialect.shapes:
+            for path in shape.paths:
+                found[path].append((dialect, shape))
+    return MappingProxyType({path: tuple(entries) for path, entries in found.items()})
+
+
+ENTRIES: Final = _by_path()
+"""All that may be meant at a path, in order."""
+
+
+def of_path(route: str, forced: str | None) -> tuple[Entry, ...]:
+    """Return what may be meant at a path; if a dialect was asked for by name, what that one knows there, or else the last.
+
+    Raises:
+        NotFound: there is no dialect of that name.
+    """
+    if forced is not None and forced not in NAMES:
+        raise NotFound(f"There is no such dialect; known are {', '.join(sorted(NAMES))}.")
+    if forced is None:
+        return ENTRIES[route]
+    return tuple(entry for entry in ENTRIES[route] if entry[0].name == forced) or ENTRIES[route][-1:]
+
+
+def certain(path: str, forced: str | None) -> Dialect | None:
+    """Return the dialect of a path that only one speaks, for errors that come before its body is read.
+
+    Raises:
+        NotFound: there is no dialect of the name that was asked for.
+    """
+    known = {entry[0].name: entry[0] for entry in (of_path(path, forced) if path in ENTRIES else ())}
+    return next(iter(known.values())) if len(known) == 1 else None
+
+
+def find(route: str, seen: Seen, forced: str | None = None) -> Entry:
+    """Return the dialect and the shape of a request.
+
+    Args:
+        route: The path it came by, as in `ENTRIES`.
+        seen: What it says.
+        forced: The dialect that it asked for by name.
+
+    Raises:
+        InvalidInput: it has no shape that is known here, or two.
+        NotFound: there is no dialect of that name.
+    """
+    entries = of_path(route, forced)
+    if len(entries) == 1:
+        return entries[0]
+    shapes = [name for name in DOCUMENT_FIELDS if name in seen.body]
+    if "query" in seen.body and len(shapes) > 1:
+        raise InvalidInput(f"{shapes[1]} and {shapes[0]} are of different dialects; send one of them.", param=shapes[1])
+    for entry in entries:
+        if entry[1].is_meant(seen):
+            return entry
+    raise InvalidInput(_unknown(entries), param=entries[-1][1].items_field)
+
+
+def _unknown(entries: tuple[Entry, ...]) -> str:
+    last = entries[-1][1].items_field
+    others = sorted({shape.items_field for _, shape in entries} - {last})
+    return f"{last} is required; other dialects' {', '.join(others)} are understood here, too."

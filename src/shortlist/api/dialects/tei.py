@@ -1,0 +1,360 @@
+"""Text Embeddings Inference, and Hugging Face's InferenceClient, which speaks the same to a bare URL.
+
+Sources: text-embeddings-inference 1.9.3, `router/src/http/{types,server}.rs`; huggingface_hub 2.4.0, `inference/_client.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Final
+
+import numpy as np
+from pydantic import BeforeValidator, ValidationInfo
+
+from shortlist.api.dialects.base import (
+    Body,
+    DetokenizeShape,
+    Dialect,
+    EmbedShape,
+    Fault,
+    Json,
+    RerankShape,
+    ScoreShape,
+    Seen,
+    Stamp,
+    TokenizeShape,
+)
+from shortlist.api.dialects.fields import QUERY_HINTS, Count, Documents, Query, Side, Texts, overflow
+from shortlist.api.dialects.superset import RERANK_PATHS
+from shortlist.errors import InvalidInput
+from shortlist.types import (
+    DetokenizeOutcome,
+    DetokenizeTask,
+    EmbedOutcome,
+    EmbedTask,
+    Ranked,
+    RerankOutcome,
+    RerankTask,
+    ScoreOutcome,
+    ScoreTask,
+    Token,
+    TokenizeOutcome,
+    TokenizeTask,
+    Vector,
+)
+
+DEFAULT_PATHS: Final = ("/", "/invocations")
+"""Where the task is told by the body alone."""
+
+
+class RerankRequest(RerankShape):
+    """Rank texts for a query."""
+
+    paths: ClassVar[tuple[str, ...]] = (*RERANK_PATHS, *DEFAULT_PATHS)
+    items_field: ClassVar[str] = "texts"
+    example: ClassVar[Json] = {"query": "red fox", "texts": ["a cat", "the red fox"], "return_text": True}
+
+    model: str | None = None
+    query: Query
+    texts: Documents
+    top_n: Count = None
+    truncate: bool | None = None
+    truncation_direction: Side = None
+    raw_scores: bool | None = None
+    return_text: bool | None = None
+
+    @classmethod
+    def is_meant(cls, seen: Seen) -> bool:
+        """Tell by the field of the texts, as llama.cpp's server does."""
+        return "texts" in seen.body
+
+    def task(self) -> RerankTask:
+        """Return what is asked for."""
+        return RerankTask(
+            query=self.query,
+            documents=tuple(self.texts),
+            model=self.model,
+            top_n=self.top_n or None,
+            on_overflow=overflow(self.truncate),
+        )
+
+    def answer(self, outcome: RerankOutcome, stamp: Stamp) -> list[Json]:
+        """Return the bare ranking."""
+        del stamp
+        return [self._result(ranked) for ranked in outcome.results]
+
+    def _result(self, ranked: Ranked) -> Json:
+        result: dict[str, object] = {"index": ranked.index, "score": ranked.raw_score if self.raw_scores else ranked.score}
+        return result | {"text": self.texts[ranked.index]} if self.return_text else result
+
+
+class EmbedRequest(EmbedShape):
+    """Turn texts into vectors."""
+
+    paths: ClassVar[tuple[str, ...]] = ("/embed", *DEFAULT_PATHS)
+    items_field: ClassVar[str] = "inputs"
+    example: ClassVar[Json] = {"inputs": ["first text", "second text"]}
+
+    model: str | None = None
+    inputs: Texts
+    truncate: bool | None = None
+    truncation_direction: Side = None
+    prompt_name: str | None = None
+    normalize: bool | None = None
+    dimensions: Count = None
+
+    @classmethod
+    def is_meant(cls, seen: Seen) -> bool:
+        """Tell by the path, or by the field of the texts when it stands alone."""
+        return seen.path == "/embed" or "inputs" in seen.body
+
+    def task(self) -> EmbedTask:
+        """Return what is asked for."""
+        if self.normalize is False:
+            raise InvalidInput("normalize must be true: vectors have unit length here.", param="normalize")
+        return EmbedTask(
+            texts=tuple(self.inputs),
+            model=self.model,
+            is_query=self.prompt_name in QUERY_HINTS,
+            dimensions=self.dimensions or None,
+            truncate=self.truncate is not False,
+        )
+
+    def answer(self, outcome: EmbedOutcome, stamp: Stamp) -> Sequence[Vector]:
+        """Return the bare vectors."""
+        del stamp
+        return outcome.vectors
+
+
+class Sentences(Body):
+    """One sentence, and those that it is compared with."""
+
+    source_sentence: str
+    sentences: Texts
+
+
+class SimilarityParameters(Body):
+    """How sentences are read."""
+
+    truncate: bool | None = None
+    truncation_direction: Side = None
+    prompt_name: str | None = None
+
+
+class SimilarityRequest(EmbedShape):
+    """Compare one sentence with others."""
+
+    paths: ClassVar[tuple[str, ...]] = ("/similarity", *DEFAULT_PATHS)
+    items_field: ClassVar[str] = "inputs.sentences"
+    example: ClassVar[Json] = {"inputs": {"source_sentence": "red fox", "sentences": ["a cat", "the red fox"]}}
+
+    model: str | None = None
+    inputs: Sentences
+    parameters: SimilarityParameters | None = None
+
+    @classmethod
+    def is_meant(cls, seen: Seen) -> bool:
+        """Tell by the path, or by inputs that are an object."""
+        return seen.path == "/similarity" or isinstance(seen.body.get("inputs"), dict)
+
+    @property
+    def num_items(self) -> int:
+        """How many texts it brings."""
+        return len(self.inputs.sentences) + 1
+
+    def task(self) -> EmbedTask:
+        """Return what is asked for: all sentences are read alike."""
+        parameters = self.parameters or SimilarityParameters()
+        return EmbedTask(
+            texts=(self.inputs.source_sentence, *self.inputs.sentences),
+            model=self.model,
+            is_query=parameters.prompt_name in QUERY_HINTS,
+            truncate=parameters.truncate is not False,
+        )
+
+    def answer(self, outcome: EmbedOutcome, stamp: Stamp) -> list[float]:
+        """Return the cosines."""
+        del stamp
+        source, *others = outcome.vectors
+        return [float(np.dot(source, other)) for other in others]
+
+
+PAIR_FORMS: Final = "a pair [query, document], or a list of such pairs"
+
+
+def _pairs(value: object, info: ValidationInfo) -> list[list[str]]:
+    name = info.field_name or "inputs"
+    if _is_pair(value):
+        value = [value]
+    if not isinstance(value, list) or not value or not all(_is_pair(pair) for pair in value):
+        raise InvalidInput(f"{name} must be {PAIR_FORMS}: a reranker has nothing to say of one text alone.", param=name)
+    empty = next((index for index, (query, _) in enumerate(value) if not query.strip()), None)
+    if empty is not None:
+        raise InvalidInput(f"{name}[{empty}] must begin with a query that is not empty.", param=f"{name}[{empty}]")
+    return value
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(text, str) for text in value)
+
+
+def _one_or_more(value: object, info: ValidationInfo) -> object:
+    return tuple(_pairs(value, info)[0]) if _is_pair(value) else _pairs(value, info)
+
+
+Pairs = Annotated[list[tuple[str, str]], BeforeValidator(_pairs, json_schema_input_type=list[str] | list[list[str]])]
+
+
+OneOrMore = Annotated[
+    tuple[str, str] | list[tuple[str, str]], BeforeValidator(_one_or_more, json_schema_input_type=list[str] | list[list[str]])
+]
+
+
+class PredictRequest(ScoreShape):
+    """Score pairs."""
+
+    paths: ClassVar[tuple[str, ...]] = ("/predict", *DEFAULT_PATHS)
+    items_field: ClassVar[str] = "inputs"
+    example: ClassVar[Json] = {"inputs": [["red fox", "a cat"], ["red fox", "the red fox"]]}
+
+    model: str | None = None
+    inputs: OneOrMore
+    truncate: bool | None = None
+    truncation_direction: Side = None
+    raw_scores: bool | None = None
+
+    @classmethod
+    def is_meant(cls, seen: Seen) -> bool:
+        """Tell by the path, by inputs that are pairs, or by the field that text classification always sends beside them."""
+        inputs = seen.body.get("inputs")
+        is_nested = isinstance(inputs, list) and any(isinstance(each, list) for each in inputs)
+        return seen.path == "/predict" or is_nested or ("parameters" in seen.body and not isinstance(inputs, dict))
+
+    def task(self) -> ScoreTask:
+        """Return what is asked for."""
+        pairs = self.inputs if isinstance(self.inputs, list) else [self.inputs]
+        return ScoreTask(pairs=tuple(pairs), model=self.model, on_overflow=overflow(self.truncate))
+
+    def answer(self, outcome: ScoreOutcome, stamp: Stamp) -> Sequence[object]:
+        """Return one list of one label per pair; of a single pair the list itself."""
+        del stamp
+        labels = [[{"score": each.raw_score if self.raw_scores else each.score, "label": "LABEL_0"}] for each in outcome.scores]
+        return labels if isinstance(self.inputs, list) else labels[0]
+
+
+class TextPairsRequest(ScoreShape):
+    """Score pairs, as SageMaker endpoints are asked to. Source: langchain-community, `cross_encoders/sagemaker_endpoint.py`."""
+
+    paths: ClassVar[tuple[str, ...]] = DEFAULT_PATHS
+    items_field: ClassVar[str] = "text_pairs"
+    example: ClassVar[Json] = {"text_pairs": [["red fox", "a cat"], ["red fox", "the red fox"]]}
+
+    text_pairs: Pairs
+
+    @classmethod
+    def is_meant(cls, seen: Seen) -> bool:
+        """Tell by the field of the pairs."""
+        return "text_pairs" in seen.body
+
+    def task(self) -> ScoreTask:
+        """Return what is asked for."""
+        return ScoreTask(pairs=tuple(self.text_pairs))
+
+    def answer(self, outcome: ScoreOutcome, stamp: Stamp) -> Json:
+        """Return the scores."""
+        del stamp
+        return {"scores": [each.score for each in outcome.scores]}
+
+
+class TokenizeRequest(TokenizeShape):
+    """Spell texts as tokens."""
+
+    paths: ClassVar[tuple[str, ...]] = ("/tokenize",)
+    items_field: ClassVar[str] = "inputs"
+    example: ClassVar[Json] = {"inputs": "the red fox"}
+
+    model: str | None = None
+    inputs: Texts
+    add_special_tokens: bool | None = None
+
+    @classmethod
+    def is_meant(cls, seen: Seen) -> bool:
+        """Tell by the field of the texts."""
+        return "inputs" in seen.body
+
+    def task(self) -> TokenizeTask:
+        """Return what is asked for."""
+        return TokenizeTask(texts=tuple(self.inputs), model=self.model, with_special=self.add_special_tokens is not False)
+
+    def answer(self, outcome: TokenizeOutcome, stamp: Stamp) -> list[list[Json]]:
+        """Return every text's tokens with the characters that they stand for."""
+        del stamp
+        return [[_token(token) for token in tokens] for tokens in outcome.tokens]
+
+
+def _token(token: Token) -> Json:
+    span = token.span
+    where = {"start": None, "stop": None} if span is None else {"start": span.start, "stop": span.end}
+    return {"id": token.id, "text": token.text, "special": token.is_special, **where}
+
+
+class DecodeRequest(DetokenizeShape):
+    """Write token ids as text."""
+
+    paths: ClassVar[tuple[str, ...]] = ("/decode",)
+    items_field: ClassVar[str] = "ids"
+    example: ClassVar[Json] = {"ids": [1, 2, 3]}
+
+    model: str | None = None
+    ids: list[int] | list[list[int]]
+    skip_special_tokens: bool | None = None
+
+    def task(self) -> DetokenizeTask:
+        """Return what is asked for."""
+        lists = [each for each in self.ids if isinstance(each, list)]
+        single = tuple(each for each in self.ids if isinstance(each, int))
+        return DetokenizeTask(
+            ids=tuple(map(tuple, lists)) if lists else (single,),
+            model=self.model,
+            skip_special=self.skip_special_tokens is not False,
+        )
+
+    def answer(self, outcome: DetokenizeOutcome, stamp: Stamp) -> list[str]:
+        """Return the texts."""
+        del stamp
+        return list(outcome.texts)
+
+
+_KINDS: Final = {
+    "empty_input": (400, "Empty"),
+    "wrong_model": (424, "Backend"),
+    "model_not_found": (404, "Validation"),
+    "rate_limit_exceeded": (429, "Overloaded"),
+    "unavailable": (503, "Unhealthy"),
+    "engine_unavailable": (503, "Unhealthy"),
+    "deadline_exceeded": (504, "Backend"),
+    "invalid_input": (422, "Validation"),
+    "context_length_exceeded": (422, "Validation"),
+}
+"""Status and `error_type` of what TEI has words for. Source: its `router/src/http/server.rs`, `From<ErrorResponse>`."""
+
+
+def _fault(fault: Fault) -> tuple[int, Json]:
+    """Return an error in TEI's flat form."""
+    status, kind = _KINDS.get(fault.code, (424, "Backend") if fault.status == 500 else (fault.status, "Validation"))
+    return status, {"error": fault.message, "error_type": kind}
+
+
+DIALECT: Final = Dialect(
+    name="tei",
+    shapes=(
+        RerankRequest,
+        SimilarityRequest,
+        TextPairsRequest,
+        PredictRequest,
+        EmbedRequest,
+        TokenizeRequest,
+        DecodeRequest,
+    ),
+    fault=_fault,
+)

@@ -1,0 +1,229 @@
+"""vLLM's score, classify, pooling and tokens. Its rerank is the superset.
+
+Source: vllm 0.33.0, `entrypoints/pooling/{scoring,classify,pooling}/protocol.py`, `entrypoints/serve/tokenize`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Final
+
+from pydantic import Field, model_validator
+
+from shortlist.api.dialects.base import (
+    DetokenizeShape,
+    Dialect,
+    EmbedShape,
+    Json,
+    ScoreShape,
+    Stamp,
+    TokenizeShape,
+)
+from shortlist.api.dialects.fields import Count, Documents, Side, Texts, usage
+from shortlist.api.dialects.superset import ChatTemplateArguments
+from shortlist.errors import InvalidInput
+from shortlist.types import (
+    DetokenizeOutcome,
+    DetokenizeTask,
+    EmbedOutcome,
+    EmbedTask,
+    ScoreOutcome,
+    ScoreTask,
+    TokenizeOutcome,
+    TokenizeTask,
+)
+
+PAIR_FIELDS: Final = (("text_1", "text_2"), ("queries", "documents"), ("queries", "items"), ("data_1", "data_2"))
+"""What both sides of a pair are called; the first is the query."""
+
+MARKUP: Final = ("<|im_start|>", "<Instruct>")
+"""What a prompt that its client has framed itself contains."""
+
+
+FRAMED: Final = (
+    "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct provided. "
+    'Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n'
+    "<Instruct>: Given a web search query, retrieve relevant passages that answer the query\n"
+    "<Query>: red fox\n<Document>: the red fox<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
+)
+"""Such a prompt. Source: the model card of Qwen3-Reranker."""
+
+
+class ScoreRequest(ScoreShape):
+    """Score pairs: one with one, one with many, or many with as many."""
+
+    paths: ClassVar[tuple[str, ...]] = ("/score", "/v1/score")
+    items_field: ClassVar[str] = "text_2"
+    example: ClassVar[Json] = {"text_1": "red fox", "text_2": ["a cat", "the red fox"]}
+
+    model: str | None = None
+    text_1: Documents = Field(description="The query, or one for every document; also spelled queries or data_1.")
+    text_2: Documents = Field(description="The documents; also spelled documents, items or data_2.")
+    instruction: str | None = None
+    chat_template_kwargs: ChatTemplateArguments | None = None
+    max_tokens_per_doc: Count = None
+    truncation_side: Side = None
+    use_activation: bool | None = Field(default=None, description="false: return log-odds instead of 0..1.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spelled(cls, body: dict[str, object]) -> dict[str, object]:
+        """Read both sides under whichever names they were sent."""
+        for first, second in PAIR_FIELDS:
+            if first in body and second in body:
+                return {**body, "text_1": body[first], "text_2": body[second]}
+        raise InvalidInput("text_1 and text_2 are required: a query, and the texts to score.", param="text_1")
+
+    def task(self) -> ScoreTask:
+        """Return what is asked for.
+
+        Raises:
+            InvalidInput: the sides do not pair, or a query is empty.
+        """
+        queries, documents = self.text_1, self.text_2
+        if len(queries) == 1:
+            queries = queries * len(documents)
+        if len(queries) != len(documents):
+            raise InvalidInput("text_1 and text_2 must be one and one, one and many, or equally many.", param="text_1")
+        for index, query in enumerate(queries):
+            if not query.strip():
+                raise InvalidInput(f"text_1[{index}] must not be empty.", param=f"text_1[{index}]")
+        of_template = self.chat_template_kwargs.instruction if self.chat_template_kwargs else None
+        return ScoreTask(
+            pairs=tuple(zip(queries, documents, strict=True)),
+            model=self.model,
+            instruction=of_template or self.instruction or None,
+            max_tokens_per_doc=self.max_tokens_per_doc or None,
+        )
+
+    def answer(self, outcome: ScoreOutcome, stamp: Stamp) -> Json:
+        """Return the scores in the order of the request."""
+        has_odds = self.use_activation is False
+        data = [
+            {"index": index, "object": "score", "score": each.raw_score if has_odds else each.score}
+            for index, each in enumerate(outcome.scores)
+        ]
+        return _listed("score", stamp, self.model or outcome.model, data, outcome.usage.num_tokens)
+
+
+class ClassifyRequest(ScoreShape):
+    """Score prompts that their client has framed itself, as vLLM is asked to without a template."""
+
+    paths: ClassVar[tuple[str, ...]] = ("/classify", "/v1/classify")
+    items_field: ClassVar[str] = "input"
+    example: ClassVar[Json] = {"input": [FRAMED]}
+
+    model: str | None = None
+    input: Texts
+
+    def task(self) -> ScoreTask:
+        """Return what is asked for.
+
+        Raises:
+            InvalidInput: an input is not a framed prompt.
+        """
+        for index, text in enumerate(self.input):
+            if not all(mark in text for mark in MARKUP):
+                raise InvalidInput(
+                    f"input[{index}] must be a whole prompt of Qwen3-Reranker: a reranker has nothing to say of one text "
+                    "alone. Send query and documents to /v1/rerank or /v1/score.",
+                    param=f"input[{index}]",
+                )
+        return ScoreTask(pairs=tuple((text, "") for text in self.input), model=self.model)
+
+    def answer(self, outcome: ScoreOutcome, stamp: Stamp) -> Json:
+        """Return one class and its probability."""
+        data = [
+            {"index": index, "label": "LABEL_0", "probs": [each.score], "num_classes": 1}
+            for index, each in enumerate(outcome.scores)
+        ]
+        return _listed("classify", stamp, self.model or outcome.model, data, outcome.usage.num_tokens)
+
+
+class PoolingRequest(EmbedShape):
+    """Turn texts into vectors."""
+
+    paths: ClassVar[tuple[str, ...]] = ("/pooling",)
+    items_field: ClassVar[str] = "input"
+    example: ClassVar[Json] = {"input": ["first text", "second text"]}
+
+    model: str | None = None
+    input: Texts
+    dimensions: Count = None
+
+    def task(self) -> EmbedTask:
+        """Return what is asked for."""
+        return EmbedTask(texts=tuple(self.input), model=self.model, dimensions=self.dimensions or None)
+
+    def answer(self, outcome: EmbedOutcome, stamp: Stamp) -> Json:
+        """Return the vectors."""
+        data = [{"index": index, "object": "pooling", "data": vector} for index, vector in enumerate(outcome.vectors)]
+        return _listed("pool", stamp, self.model or outcome.model, data, outcome.usage.num_tokens)
+
+
+class TokenizeRequest(TokenizeShape):
+    """Spell a text as tokens."""
+
+    paths: ClassVar[tuple[str, ...]] = ("/tokenize", "/v1/tokenize")
+    example: ClassVar[Json] = {"prompt": "the red fox"}
+
+    model: str | None = None
+    prompt: str
+    add_special_tokens: bool | None = None
+    return_token_strs: bool | None = None
+
+    @property
+    def num_items(self) -> int:
+        """One."""
+        return 1
+
+    def task(self) -> TokenizeTask:
+        """Return what is asked for."""
+        return TokenizeTask(texts=(self.prompt,), model=self.model, with_special=self.add_special_tokens is not False)
+
+    def answer(self, outcome: TokenizeOutcome, stamp: Stamp) -> Json:
+        """Return ids, and strings if they were asked for."""
+        del stamp
+        [tokens] = outcome.tokens
+        return {
+            "count": len(tokens),
+            "max_model_len": outcome.max_model_len,
+            "tokens": [token.id for token in tokens],
+            "token_strs": [token.text for token in tokens] if self.return_token_strs else None,
+        }
+
+
+class DetokenizeRequest(DetokenizeShape):
+    """Write token ids as text."""
+
+    paths: ClassVar[tuple[str, ...]] = ("/detokenize", "/v1/detokenize")
+    items_field: ClassVar[str] = "tokens"
+    example: ClassVar[Json] = {"tokens": [1, 2, 3]}
+
+    model: str | None = None
+    tokens: list[int]
+
+    def task(self) -> DetokenizeTask:
+        """Return what is asked for."""
+        return DetokenizeTask(ids=(tuple(self.tokens),), model=self.model, skip_special=False)
+
+    def answer(self, outcome: DetokenizeOutcome, stamp: Stamp) -> Json:
+        """Return the text."""
+        del stamp
+        return {"prompt": outcome.texts[0]}
+
+
+def _listed(kind: str, stamp: Stamp, model: str, data: Sequence[Json], num_tokens: int) -> Json:
+    return {
+        "id": f"{kind}-{stamp.request_id}",
+        "object": "list",
+        "created": stamp.created_s,
+        "model": model,
+        "data": data,
+        "usage": usage(num_tokens),
+    }
+
+
+DIALECT: Final = Dialect(
+    name="vllm", shapes=(ScoreRequest, ClassifyRequest, PoolingRequest, TokenizeRequest, DetokenizeRequest)
+)

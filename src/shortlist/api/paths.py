@@ -1,0 +1,71 @@
+"""What a path means before anything else is asked: prefixes are read and taken off, and clients' repetitions undone. Pure ASGI.
+
+`/m/MODEL/...` asks for a model, `/compat/DIALECT/...` for a dialect, both for any path behind them. A client that puts its
+own version behind a base URL that has one already calls `/v1/v2/rerank`; it means the last.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from shortlist.api.dialects import table
+from shortlist.errors import UnknownModel
+
+MODEL_PREFIX: Final = "/m/"
+DIALECT_PREFIX: Final = "/compat/"
+
+_REPEATED: Final = re.compile(r"^(?:/v\d)+(?=/v\d/)")
+"""Source: the cohere package, which appends `/v2/rerank` to whatever its base URL ends in."""
+
+
+class Paths:
+    """ASGI middleware. Sets `scope["model"]` and `scope["forced"]`, names or None, and `scope["dialect"]` where it is certain.
+
+    Args:
+        app: What handles the request.
+        names: Returns the names of the served models.
+        passes: Path prefixes that are left as they are.
+
+    Raises:
+        UnknownModel, NotFound: to whatever is outside.
+    """
+
+    def __init__(self, app: ASGIApp, *, names: Callable[[], Iterable[str]], passes: Sequence[str]) -> None:
+        self.app = app
+        self._names = names
+        self._passes = tuple(passes)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Read the path, and pass the request on under the one that it means."""
+        if scope["type"] == "http" and not scope["path"].startswith(self._passes):
+            self._read(scope)
+        await self.app(scope, receive, send)
+
+    def _read(self, scope: Scope) -> None:
+        path = tidied(scope["path"])
+        scope["model"] = scope["forced"] = None
+        while path.startswith((MODEL_PREFIX, DIALECT_PREFIX)):
+            if path.startswith(MODEL_PREFIX):
+                scope["model"], path = self._model(path.removeprefix(MODEL_PREFIX))
+            else:
+                scope["forced"], _, path = path.removeprefix(DIALECT_PREFIX).partition("/")
+            path = tidied(f"/{path.lstrip('/')}")
+        scope["path"] = path
+        scope["dialect"] = table.certain(path, scope["forced"])
+
+    def _model(self, rest: str) -> tuple[str, str]:
+        """Return the model that a path begins with, and the rest; names may have slashes of their own."""
+        for name in sorted(self._names(), key=len, reverse=True):
+            if f"{rest}/".lower().startswith(f"{name}/".lower()):
+                return name, rest[len(name) :]
+        raise UnknownModel("No such model is served; GET /v1/models lists them.", param="model")
+
+
+def tidied(path: str) -> str:
+    """Return a path without empty parts, repeated versions, or a slash at its end."""
+    single = re.sub(r"//+", "/", path)
+    return _REPEATED.sub("", single).rstrip("/") or "/"

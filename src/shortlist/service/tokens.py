@@ -1,0 +1,31 @@
+"""Texts as a model's tokens, and back: for those who count, cut or cache by tokens themselves."""
+
+from __future__ import annotations
+
+import asyncio
+
+from shortlist.service.stack import Stack
+from shortlist.types import DetokenizeOutcome, DetokenizeTask, TokenizeOutcome, TokenizeTask
+
+
+async def tokenize(stack: Stack, task: TokenizeTask) -> TokenizeOutcome:
+    """Return the tokens of every text, in a worker thread.
+
+    Raises:
+        InvalidInput: the model has no tokenizer that can be asked.
+    """
+    tokens = await asyncio.to_thread(stack.encoder.tokens, task.texts, with_special=task.with_special)
+    return TokenizeOutcome(model=stack.name, max_model_len=stack.card.max_model_len, tokens=tokens)
+
+
+async def detokenize(stack: Stack, task: DetokenizeTask) -> DetokenizeOutcome:
+    """Return the text of every list of ids.
+
+    Raises:
+        InvalidInput: there is no such id, or the model has no tokenizer that can be asked.
+    """
+
+    def write() -> list[str]:
+        return [stack.encoder.text_of(ids, skip_special=task.skip_special) for ids in task.ids]
+
+    return DetokenizeOutcome(model=stack.name, texts=await asyncio.to_thread(write))
