@@ -25,6 +25,10 @@ def with_extra_texts(answer: cohere.V2RerankResponse) -> list[Item]:
     return [(result.index, result.relevance_score, result.document["text"]) for result in answer.results]
 
 
+def tokenized(answer: cohere.TokenizeResponse) -> bool:
+    return len(answer.tokens) == len(answer.token_strings) > 0
+
+
 tell.ranking("ClientV2.rerank", lambda: ranked(v2.rerank(**ask)))
 tell.ranking("ClientV2.rerank, top_n=2", lambda: ranked(v2.rerank(**ask, top_n=2)), of=2)
 tell.ranking("ClientV2.rerank, max_tokens_per_doc=None", lambda: ranked(v2.rerank(**ask, max_tokens_per_doc=None)))
@@ -63,6 +67,12 @@ tell.value(
     "ClientV2.embed, base64",
     lambda: [len(text) for text in v2.embed(**embed, embedding_types=["base64"]).embeddings.base64],
     [2048, 2048],
+)
+
+tell.value(
+    "Client.tokenize, as many ids as strings",
+    lambda: tokenized(v1.tokenize(text=TEXTS[0], model=MODEL, offline=False)),
+    True,
 )
 
 locked = cohere.ClientV2(api_key=ours.key, base_url=ours.locked)

@@ -29,6 +29,13 @@ tell.vectors(
 tell.value("models.list", lambda: [model.id for model in client.models.list()], [MODEL])
 tell.value("models.retrieve", lambda: client.models.retrieve(MODEL).object, "model")
 
+tell.refused(
+    "embeddings.create, token ids of another tokenizer",
+    lambda: client.embeddings.create(model=MODEL, input=[[1, 2, 3]]),
+    "BadRequestError",
+    "check_embedding_ctx_length",
+)
+
 locked = openai.OpenAI(base_url=f"{ours.locked}/v1", api_key=ours.key)
 tell.vectors("embeddings.create, with a key", lambda: vectors(locked.embeddings.create(model=MODEL, input=texts)))
 tell.refused("unknown model", lambda: client.embeddings.create(model=NOBODY, input=texts), "NotFoundError")

@@ -38,5 +38,7 @@ tell.refused(
 unauthenticated = "AttributeError" if voyageai.__version__.startswith("0.3.") else "AuthenticationError"
 stranger = voyageai.Client(api_key="wrong", base_url=f"{ours.locked}/v1")
 tell.refused("wrong key", lambda: stranger.rerank(QUERY, documents, model=MODEL), unauthenticated)
+named = voyageai.Client(api_key="wrong", base_url=f"{ours.locked}/compat/voyage/v1")
+tell.refused("wrong key, at /compat/voyage", lambda: named.rerank(QUERY, documents, model=MODEL), "AuthenticationError")
 busy = voyageai.Client(api_key="none", base_url=f"{ours.busy}/v1", max_retries=1)
 tell.refused("overload", lambda: busy.rerank(QUERY, documents, model=MODEL), "RateLimitError")
