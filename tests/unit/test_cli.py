@@ -73,6 +73,7 @@ GIVEN: dict[str, tuple[list[str], object]] = {
     "reranker": (["--reranker", "a", "--reranker", "b"], ("a", "b")),
     "embedder": (["--embedder", "a,b"], ("a,b",)),
     "alias": (["--alias", "x=y"], ("x=y",)),
+    "unknown_model": (["--unknown-model", "default"], "default"),
     "revision": (["--revision", "v2"], "v2"),
     "dtype": (["--dtype", "bfloat16"], "bfloat16"),
     "device": (["--device", "cuda:1"], "cuda:1"),

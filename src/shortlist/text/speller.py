@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import orjson
@@ -22,6 +22,9 @@ from shortlist.errors import InvalidInput, ModelRefused
 from shortlist.text.fast import MAX_CHARS, fast_reader
 from shortlist.text.window import CHARS_PER_TOKEN, GROWTH, MARGIN_CHARS, Window, num_settled, read_windows
 from shortlist.types import Ids, Span, Token
+
+ID_LIMIT: Final = 2**32
+"""Ids are 32 bits wide to the tokenizers library, which fails over others."""
 
 ControlTokens = Literal["neutral", "official"]
 """What a control token written out in a caller's text becomes: plain characters, or the control token itself."""
@@ -178,8 +181,8 @@ def token_list(encoding: Encoding, text: str) -> list[Token]:
 
 def written(tokenizer: Tokenizer, ids: Sequence[int], *, skip_special: bool) -> str:
     """Return the text of token ids; see `Encoder.text_of`."""
-    if any(tokenizer.id_to_token(number) is None for number in ids):
-        most = tokenizer.get_vocab_size(with_added_tokens=True)
+    most = tokenizer.get_vocab_size(with_added_tokens=True)
+    if any(not 0 <= number < ID_LIMIT or tokenizer.id_to_token(number) is None for number in ids):
         raise InvalidInput(f"An id is not one of this model's {most} tokens.", param="ids")
     return str(tokenizer.decode(list(ids), skip_special_tokens=skip_special))
 

@@ -38,6 +38,28 @@ def test_absent_name_means_the_default_of_the_task(registry: Registry, name: str
     assert registry.find(name, Task.EMBED).name == "Qwen/Qwen3-Embedding-0.6B"
 
 
+@pytest.mark.parametrize("name", ["default", "DEFAULT", "default/not-specified"])
+def test_name_that_stands_for_none_means_the_default_of_the_task(registry: Registry, name: str) -> None:
+    assert registry.find(name, Task.EMBED).name == "Qwen/Qwen3-Embedding-0.6B"
+
+
+@pytest.mark.parametrize("name", ["Qwen3-Reranker-0.6B___VLLM", "Qwen/Qwen3-Reranker-0.6B___OpenAI-API-Compatible"])
+def test_what_ragflow_appends_to_a_name_is_not_part_of_it(registry: Registry, name: str) -> None:
+    assert registry.find(name, Task.RERANK).name == "Qwen/Qwen3-Reranker-0.6B"
+
+
+def test_model_of_any_task_is_found_for_what_all_can_do(registry: Registry) -> None:
+    assert registry.find(None).name == "Qwen/Qwen3-Reranker-0.6B"
+    assert registry.find("qwen3-embedding-0.6b").name == "Qwen/Qwen3-Embedding-0.6B"
+
+
+def test_unknown_name_may_mean_the_default(registry: Registry) -> None:
+    lenient = Registry(registry.stacks, unknown_model="default")
+    assert lenient.find("gpt-4", Task.EMBED).name == "Qwen/Qwen3-Embedding-0.6B"
+    with pytest.raises(InvalidInput):
+        lenient.find("bge-reranker-v2-m3", Task.EMBED)
+
+
 def test_unknown_name_is_refused_with_the_known_ones(registry: Registry) -> None:
     with pytest.raises(NotFound, match="BAAI/bge-reranker-v2-m3") as error:
         registry.find("gpt-4", Task.RERANK)

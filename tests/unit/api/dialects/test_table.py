@@ -1,0 +1,115 @@
+"""Which dialect a request is taken for: all collisions on one path, in the order that clients depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from shortlist.api.dialects import table
+from shortlist.api.dialects.base import Seen
+from shortlist.errors import InvalidInput, NotFound
+
+Q: Mapping[str, object] = {"query": "q"}
+DOCUMENTS: Mapping[str, object] = {**Q, "documents": ["d"]}
+PINECONE = {b"x-pinecone-api-version": b"2025-01"}
+
+MEANT: tuple[tuple[str, Mapping[str, object], Mapping[bytes, bytes], str], ...] = (
+    ("/rerank", DOCUMENTS, {}, "superset"),
+    ("/v1/rerank", {**DOCUMENTS, "top_n": 1, "return_documents": True}, {}, "superset"),
+    ("/v2/rerank", {**DOCUMENTS, "max_tokens_per_doc": None}, {}, "superset"),
+    ("/rerank", {**DOCUMENTS, "top_n": 1, "top_k": 1}, {}, "superset"),
+    ("/rerank", {**Q, "texts": ["d"]}, {}, "tei"),
+    ("/v1/rerank", {**Q, "texts": ["d"], "top_n": 1}, {}, "tei"),
+    ("/v1/rerankings", {**Q, "texts": ["d"]}, {}, "isaacus"),
+    ("/rerank", {"input": {**DOCUMENTS}, "parameters": {}}, {}, "dashscope"),
+    ("/v1/rerank", {"input": {**DOCUMENTS}}, {}, "dashscope"),
+    ("/rerank", {**Q, "passages": ["d"]}, {}, "qanything"),
+    ("/rerank", {"query": {"text": "q"}, "passages": [{"text": "d"}]}, {}, "nvidia"),
+    ("/v1/ranking", {**Q, "passages": [{"text": "d"}]}, {}, "nvidia"),
+    ("/v1/retrieval/{rest:path}/reranking", {**Q, "passages": []}, {}, "nvidia"),
+    ("/v1/reranking", {**Q, "input": ["d"]}, {}, "mixedbread"),
+    ("/v1/reranking", DOCUMENTS, {}, "superset"),
+    ("/rerank", {**DOCUMENTS, "property": ""}, {}, "weaviate"),
+    ("/rerank", DOCUMENTS, PINECONE, "pinecone"),
+    ("/rerank", {**DOCUMENTS, "top_k": None}, {}, "voyage"),
+    ("/v1/rerank", {**DOCUMENTS, "truncation": True}, {}, "voyage"),
+    ("/rerank", {**DOCUMENTS, "raw_scores": False}, {}, "infinity"),
+    ("/api/rerank", DOCUMENTS, {}, "ollama"),
+    ("/tokenize", {"inputs": "t"}, {}, "tei"),
+    ("/tokenize", {"text": "t"}, {}, "cohere"),
+    ("/tokenize", {"prompt": "t"}, {}, "vllm"),
+    ("/v1/embeddings", {"input": "t"}, {}, "openai"),
+    ("/score", {"text_1": "q", "text_2": "d"}, {}, "vllm"),
+)
+
+
+@pytest.mark.parametrize(("path", "body", "headers", "name"), MEANT)
+def test_request_is_taken_for_what_its_client_speaks(
+    path: str, body: Mapping[str, object], headers: Mapping[bytes, bytes], name: str
+) -> None:
+    dialect, shape = table.find(path, Seen(path, body, headers))
+    assert dialect.name == name
+    assert path in shape.paths
+
+
+@pytest.mark.parametrize(
+    ("body", "shape"),
+    [
+        ({"query": "q", "texts": ["d"]}, "RerankRequest"),
+        ({"inputs": "t"}, "EmbedRequest"),
+        ({"inputs": ["t", "u"]}, "EmbedRequest"),
+        ({"inputs": ["q", "d"], "parameters": {}}, "PredictRequest"),
+        ({"inputs": [["q", "d"]]}, "PredictRequest"),
+        ({"inputs": {"source_sentence": "a", "sentences": ["b"]}, "parameters": {}}, "SimilarityRequest"),
+        ({"text_pairs": [["q", "d"]]}, "TextPairsRequest"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("path", ["/", "/invocations"])
+def test_bare_path_is_told_by_the_body_alone(path: str, body: Mapping[str, object], shape: str) -> None:
+    assert table.find(path, Seen(path, body))[1].__name__ == shape
+
+
+@pytest.mark.parametrize("name", sorted(table.NAMES))
+def test_dialect_that_is_asked_for_by_name_is_taken(name: str) -> None:
+    for path in table.ENTRIES:
+        own = [dialect.name for dialect, _ in table.of_path(path, name)]
+        known = {dialect.name for dialect, _ in table.ENTRIES[path]}
+        assert own
+        assert set(own) == ({name} if name in known else {table.ENTRIES[path][-1][0].name})
+
+
+def test_what_cannot_be_told_apart_is_never_taken_by_itself() -> None:
+    assert table.find("/v1/rerank", Seen("/v1/rerank", DOCUMENTS), "sglang")[0].name == "sglang"
+    assert table.find("/v1/rerank", Seen("/v1/rerank", DOCUMENTS), "infinity")[0].name == "infinity"
+    assert table.find("/v1/rerank", Seen("/v1/rerank", {**DOCUMENTS, "top_k": 1}), "jina")[0].name == "superset"
+
+
+def test_unknown_dialect_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(NotFound, match=r"cohere.*voyage"):
+        table.find("/rerank", Seen("/rerank", DOCUMENTS), "esperanto")
+
+
+def test_two_shapes_at_once_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="different dialects") as refused:
+        table.find("/rerank", Seen("/rerank", {**DOCUMENTS, "texts": ["d"]}))
+    assert refused.value.param == "texts"
+
+
+def test_no_shape_at_all_is_refused_with_what_there_is() -> None:
+    with pytest.raises(InvalidInput, match=r"documents is required.*passages.*texts") as refused:
+        table.find("/rerank", Seen("/rerank", Q))
+    assert refused.value.param == "documents"
+
+
+def test_dialect_is_certain_where_only_one_is_spoken() -> None:
+    def name(path: str, forced: str | None = None) -> str | None:
+        found = table.certain(path, forced)
+        return found.name if found else None
+
+    assert name("/embed") == "tei"
+    assert name("/api/v1/services/rerank/text-rerank/text-rerank") == "dashscope"
+    assert name("/rerank") is None
+    assert name("/rerank", "weaviate") == "weaviate"
+    assert name("/nowhere") is None

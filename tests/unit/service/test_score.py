@@ -1,0 +1,102 @@
+"""Pairs as they stand: the scores of a ranking, one request for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from shortlist.engine.fake import FakeEngine
+from shortlist.errors import EngineError, InvalidInput, Overloaded
+from shortlist.service.runtime import Runtime
+from shortlist.telemetry import Metrics
+from shortlist.text.prompt import Parts
+from shortlist.types import Batch, RerankTask, ScoreTask, TextPrompt
+from tests.support.house import running, runtime, settings, stack
+from tests.support.words import WordEncoder
+
+PAIRS = (("red fox", "a cat"), ("blue bird", "the bird"), ("red fox", "the red fox"), ("blue bird", "the bird"))
+
+
+async def test_pair_has_the_score_that_it_has_in_a_ranking() -> None:
+    async with running(runtime()) as service:
+        found = await service.score(ScoreTask(pairs=PAIRS))
+        for (query, document), scored in zip(PAIRS, found.scores, strict=True):
+            [ranked] = (await service.rerank(RerankTask(query=query, documents=(document,)))).results
+            assert (scored.score, scored.raw_score) == (ranked.score, ranked.raw_score)
+
+
+async def test_ranking_and_pairs_remember_for_each_other() -> None:
+    engine = FakeEngine()
+    async with running(runtime(engine)) as service:
+        await service.rerank(RerankTask(query="red fox", documents=("a cat",)))
+        assert (await service.score(ScoreTask(pairs=PAIRS))).usage.num_cached == 1
+        again = await service.rerank(RerankTask(query="blue bird", documents=("the bird",)))
+        assert again.usage.num_cached == 1
+
+
+async def test_equal_pairs_are_computed_once_and_all_of_them_together() -> None:
+    engine = FakeEngine()
+    async with running(runtime(engine)) as service:
+        await service.score(ScoreTask(pairs=PAIRS * 3))
+    assert [len(batch.items) for batch in engine.batches] == [3]
+
+
+async def test_however_many_queries_it_is_one_request() -> None:
+    pairs = tuple((f"query {number}", "document") for number in range(50))
+    async with running(runtime(max_concurrent_requests=1)) as service:
+        assert len((await service.score(ScoreTask(pairs=pairs))).scores) == 50
+
+
+async def test_whole_request_is_refused_when_there_is_no_room() -> None:
+    engine = FakeEngine(step_s=0.05)
+    async with running(runtime(engine, max_concurrent_requests=1)) as service:
+        first = asyncio.create_task(service.score(ScoreTask(pairs=PAIRS)))
+        await asyncio.sleep(0.01)
+        with pytest.raises(Overloaded):
+            await service.score(ScoreTask(pairs=(("other", "text"),)))
+        assert len((await first).scores) == 4
+
+
+async def test_pair_that_fails_fails_all() -> None:
+    def fault(batch: Batch) -> None:
+        if any(isinstance(item.prompt, TextPrompt) and "cat" in item.prompt.text for item in batch.items):
+            raise EngineError("Cats cannot be scored.")
+
+    async with running(runtime(FakeEngine(fault=fault))) as service:
+        with pytest.raises(EngineError, match="Cats"):
+            await service.score(ScoreTask(pairs=PAIRS))
+
+
+async def test_instruction_and_preset_are_heeded() -> None:
+    async with running(runtime()) as service:
+        plain, told = [
+            (await service.score(ScoreTask(pairs=PAIRS[:1], instruction=instruction))).scores[0].raw_score
+            for instruction in (None, "find a cat")
+        ]
+        [ranked] = (await service.rerank(RerankTask(query="red fox", documents=("a cat",), instruction="find a cat"))).results
+        assert told == ranked.raw_score != plain
+        with pytest.raises(InvalidInput, match="preset"):
+            await service.score(ScoreTask(pairs=PAIRS, preset="nobody's"))
+
+
+class Unframing(WordEncoder):
+    """Takes `<instruction|query` for a frame around both sides."""
+
+    def unframed(self, query: str, document: str) -> Parts | None:
+        if not query.startswith("<"):
+            return None
+        instruction, _, words = query.removeprefix("<").partition("|")
+        return Parts(instruction, words, document.removesuffix(">"))
+
+
+async def test_pairs_that_are_framed_already_are_not_framed_twice() -> None:
+    served = Runtime([stack(encoder=Unframing())], settings=settings(), metrics=Metrics())
+    async with running(served) as service:
+        framed = await service.score(ScoreTask(pairs=(("<find|red fox", "a cat>"), ("red fox", "a cat"))))
+        plain = await service.score(ScoreTask(pairs=(("red fox", "a cat"),), instruction="find"))
+        usual = await service.score(ScoreTask(pairs=(("red fox", "a cat"),)))
+        assert [each.raw_score for each in framed.scores] == [plain.scores[0].raw_score, usual.scores[0].raw_score]
+        ranked = await service.rerank(RerankTask(query="<find|red fox", documents=("a cat>", "the red fox>")))
+        right = await service.rerank(RerankTask(query="red fox", documents=("a cat", "the red fox"), instruction="find"))
+        assert ranked.results == right.results
