@@ -17,7 +17,19 @@ MADE: Final = HERE / ".environments"
 TIMEOUT_S: Final = 300.0
 
 ENVIRONMENTS: Final[Mapping[str, Sequence[str]]] = {
-    "current": ("cohere", "dashscope", "haystack", "huggingface", "openai", "rerankers", "requests", "voyage", "xinference"),
+    "applications": ("applications", "dify", "lightrag"),
+    "current": (
+        "cohere",
+        "dashscope",
+        "haystack",
+        "huggingface",
+        "minor",
+        "openai",
+        "rerankers",
+        "requests",
+        "voyage",
+        "xinference",
+    ),
     "frameworks": ("huggingface", "langchain", "langchain_current", "litellm", "llamaindex", "openai"),
     "previous": (
         "cohere",
@@ -74,6 +86,7 @@ def run(environment: str, script: str, servers: Servers, home: Path) -> Told:
 
 def is_made(environment: str) -> bool:
     """Whether an environment is there, made from the list as it is now."""
-    made_from = MADE / environment / "made_from"
+    path = MADE / environment / "made_from"
+    made_from = path.read_text() if path.exists() else ""
     wanted = (HERE / "environments" / environment / "requirements.txt").read_text()
-    return made_from.exists() and made_from.read_text().startswith(wanted)
+    return made_from.removeprefix(wanted).startswith("Python ")
