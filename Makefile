@@ -5,9 +5,10 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 BIN := .venv/bin
+COVERING := tests/unit/scheduler tests/unit/api tests/api tests/properties/test_dispatcher.py tests/unit/service/test_rerank.py tests/faults/test_redis.py
 INPUTS := pyproject.toml constraints.txt scripts/environment hatch_build.py src/shortlist/engine/native/cpu/kernels.c
 
-.PHONY: help demo test test-clients check format bench soak scorecard clean
+.PHONY: help demo test test-clients check format bench coverage soak scorecard clean
 
 help:  ## Show what can be made.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -35,6 +36,10 @@ format: .venv/.dev  ## Put the code into its one format.
 bench: .venv/.dev  ## Compare engines on this machine, and write docs/benchmarks.md. Takes an hour and a quiet machine.
 	@benchmarks/compare $(BENCH_ARGS)
 
+coverage: .venv/.dev  ## Test that every branch of the scheduler, the errors and the keys is tested.
+	@$(BIN)/coverage run -m pytest -q $(COVERING)
+	@$(BIN)/coverage report
+
 soak: .venv/.dev  ## Twenty minutes of mixed traffic, hang-ups and errors included: memory, files and tasks must stay flat.
 	@SOAK_SECONDS=1200 $(BIN)/python -m pytest tests/soak -s $(PYTEST_ARGS)
 
@@ -42,7 +47,7 @@ scorecard: .venv/.dev  ## Run the tests, and write what they say of reliability 
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --scorecard docs/reliability.md $(PYTEST_ARGS)
 
 clean:  ## Remove the environment and every cache.
-	@rm -rf .venv tests/clients/.environments .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	@rm -rf .venv .coverage tests/clients/.environments .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
 
 .venv/.demo: $(INPUTS)
 	@scripts/environment demo,ui $(PIP_ARGS)

@@ -40,8 +40,12 @@ def keys(shared: Iterable[str], texts: Sequence[str]) -> list[bytes]:
     """
     prefix = hashlib.sha256()
     for part in shared:
-        _add(prefix, part)
-    return [_key(prefix.copy(), text) for text in texts]
+        data = part.encode()
+        prefix.update(len(data).to_bytes(8, "little"))
+        prefix.update(data)
+    # A digest has one length, so that no text can pass for a part of what is shared.
+    shared_digest = prefix.digest()
+    return [hashlib.sha256(shared_digest + text.encode()).digest() for text in texts]
 
 
 class ScoreCache:
@@ -75,13 +79,3 @@ class ScoreCache:
         self.num_bytes += entry.num_bytes - (previous.num_bytes if previous is not None else 0)
         self._entries[key] = entry
 
-
-def _key(prefix: hashlib._Hash, text: str) -> bytes:
-    _add(prefix, text)
-    return prefix.digest()
-
-
-def _add(digest: hashlib._Hash, part: str) -> None:
-    data = part.encode()
-    digest.update(len(data).to_bytes(8, "little"))
-    digest.update(data)

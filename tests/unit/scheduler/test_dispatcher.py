@@ -302,3 +302,26 @@ async def test_steps_teach_the_speed() -> None:
         await asyncio.sleep(0)
         assert dispatcher._admission.tokens_per_s is not None
         assert 50 < dispatcher._admission.tokens_per_s < 600
+
+
+async def test_engine_that_is_declared_gone_twice_is_gone_once() -> None:
+    async with running(FakeEngine(step_s=0.05)) as dispatcher:
+        waiting = asyncio.create_task(dispatcher.submit(Task.RERANK, prompts("a")))
+        await asyncio.sleep(0.01)
+        dispatcher.fail(EngineUnavailable("first"))
+        dispatcher.fail(EngineUnavailable("second"))
+        with pytest.raises(EngineUnavailable, match="first"):
+            await waiting
+        with pytest.raises(EngineUnavailable, match="second"):
+            await dispatcher.submit(Task.RERANK, prompts("b"))
+
+
+async def test_engine_that_is_back_takes_jobs_again() -> None:
+    async with running(FakeEngine()) as dispatcher:
+        dispatcher.fail(EngineUnavailable("gone"))
+        dispatcher.revive()
+        loop = asyncio.create_task(dispatcher.run())
+        completed = await dispatcher.submit(Task.RERANK, prompts("query"))
+        loop.cancel()
+        await asyncio.gather(loop, return_exceptions=True)
+    assert completed.outcomes == [log_odds(prompt) for prompt in prompts("query")]

@@ -55,3 +55,17 @@ async def test_who_stops_waiting_disturbs_nobody() -> None:
         landed[b"a"] = 1
     done, _ = await patient
     assert [flight.result() for flight in done] == [1]
+
+
+async def test_who_is_cancelled_while_waiting_for_one_alone_disturbs_nobody() -> None:
+    flights: Flights[int] = Flights()
+    with flights.lead([b"a", b"b"]) as landed:
+        theirs = flights.of([b"a", b"b"])
+        impatient = asyncio.ensure_future(asyncio.wait_for(theirs[b"a"], timeout=10))
+        await asyncio.sleep(0)
+        impatient.cancel()
+        await asyncio.sleep(0)
+        landed[b"a"], landed[b"b"] = 1, 2
+    assert theirs[b"a"].cancelled()
+    assert await theirs[b"b"] == 2
+    assert len(flights) == 0
