@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rerankers.models.api_rankers import APIRanker
+from rerankers import Reranker
 from telling import DOCUMENTS, MODEL, QUERY, Item, Teller
 
 tell = Teller("rerankers", "rerankers")
@@ -20,7 +20,8 @@ PATHS = {
 
 
 def ranked(provider: str, url: str, key: str = "none") -> list[Item]:
-    ranker = APIRanker(MODEL, api_key=key, api_provider=provider, url=f"{url}{PATHS[provider]}")
+    how = {"api_provider": provider, "api_key": key, "url": f"{url}{PATHS[provider]}", "verbose": 0}
+    ranker = Reranker(MODEL, model_type="APIRanker", **how)
     return [(each.document.doc_id, each.score, each.document.text) for each in ranker.rank(QUERY, list(DOCUMENTS)).results]
 
 
