@@ -206,13 +206,16 @@ def of_path(path: str) -> dict[str, Any]:
     shapes = {f"{dialect.name}, {shape.__name__}": shape for dialect, shape in table.ENTRIES[path]}
     names = sorted({dialect.name for dialect, _ in table.ENTRIES[path]})
     examples = {name: {"summary": name, "value": shape.example} for name, shape in shapes.items() if shape.example}
+    free = [{"name": "rest", "in": "path", "required": True, "schema": _TEXT}] if "{rest:path}" in path else []
     return {
         "summary": ", ".join(names),
         "description": next(iter(shapes.values())).__doc__ or "",
         "tags": [OTHERS],
-        "openapi_extra": _operation(list(shapes.values()), {}, examples),
+        "openapi_extra": {**_operation(list(shapes.values()), {}, examples), "parameters": free},
     }
 
+
+NO_SUCH_MODEL: dict[int | str, dict[str, Any]] = {404: {"description": _FAILURES["404"]}}
 
 EXPLAIN: dict[str, Any] = dict(
     _operation(

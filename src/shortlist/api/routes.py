@@ -113,7 +113,7 @@ async def models(service: Service) -> Response:
     return _json({"object": "list", "data": [cards.model(card) for card in service.cards()]})
 
 
-@router.get("/v1/models/{name:path}", tags=["models"])
+@router.get("/v1/models/{name:path}", tags=["models"], responses=openapi.NO_SUCH_MODEL)
 @router.get("/models/{name:path}", include_in_schema=False)
 async def model(name: str, service: Service) -> Response:
     """Describe one served model, by any name that requests may use."""

@@ -78,4 +78,3 @@ class ScoreCache:
         previous = self._entries.pop(key, None)
         self.num_bytes += entry.num_bytes - (previous.num_bytes if previous is not None else 0)
         self._entries[key] = entry
-

@@ -1,0 +1,316 @@
+"""What each dialect's clients read, besides rankings: vectors, tokens, descriptions and errors."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator
+
+import httpx2
+import numpy as np
+import pytest
+
+from shortlist.engine.fake import FakeEngine
+from shortlist.errors import EngineError, EngineUnavailable
+from shortlist.types import Batch, Task
+from tests.support.house import http, runtime, settings, stack
+
+TEXTS = ["first text", "second text"]
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx2.AsyncClient]:
+    async with http(runtime()) as client:
+        yield client
+
+
+async def vectors(client: httpx2.AsyncClient, texts: list[str], **more: object) -> list[list[float]]:
+    """Return the vectors as OpenAI's dialect tells them."""
+    answer = (await client.post("/v1/embeddings", json={"input": texts, **more})).json()
+    return [each["embedding"] for each in answer["data"]]
+
+
+async def post(client: httpx2.AsyncClient, path: str, body: object) -> httpx2.Response:
+    response = await client.post(path, json=body)
+    assert response.status_code == 200, response.text
+    return response
+
+
+# -- vectors ------------------------------------------------------------------------------------------------------------
+
+
+async def test_same_texts_get_the_same_vectors_through_every_dialect(client: httpx2.AsyncClient) -> None:
+    truth = await vectors(client, TEXTS)
+    native = (
+        await post(client, "/api/v1/services/embeddings/text-embedding/text-embedding", {"input": {"texts": TEXTS}})
+    ).json()
+    assert [each["embedding"] for each in native["output"]["embeddings"]] == truth
+    assert [each["text_index"] for each in native["output"]["embeddings"]] == [0, 1]
+    assert native["usage"]["total_tokens"] > 0
+    for path in ("/embed", "/"):
+        assert (await post(client, path, {"inputs": TEXTS})).json() == truth
+    assert (await post(client, "/embed", {"inputs": TEXTS[0]})).json() == truth[:1]
+    assert (await post(client, "/embedding", {"texts": TEXTS})).json() == truth
+    assert (await post(client, "/api/embed", {"input": TEXTS, "truncate": True})).json()["embeddings"] == truth
+    pooled = (await post(client, "/pooling", {"input": TEXTS})).json()
+    assert [(each["object"], each["data"]) for each in pooled["data"]] == [("pooling", each) for each in truth]
+    weaviate = (await post(client, "/vectors", {"text": TEXTS[0], "dims": 0, "vector": [], "config": None})).json()
+    assert (weaviate["vector"], weaviate["dim"], weaviate["text"]) == (truth[0], len(truth[0]), TEXTS[0])
+    assert (await post(client, "/v1/embed", {"texts": TEXTS})).json()["embeddings"] == truth
+    assert (await post(client, "/v2/embed", {"texts": TEXTS})).json()["embeddings"] == {"float": truth}
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/embeddings", {"input": TEXTS, "input_type": "query"}),
+        ("/v1/embeddings", {"input": TEXTS, "task": "retrieval.query"}),
+        ("/v1/embeddings", {"input": TEXTS, "text_type": "query"}),
+        ("/v2/embed", {"texts": TEXTS, "input_type": "search_query"}),
+        ("/embed", {"inputs": TEXTS, "prompt_name": "query"}),
+        (
+            "/api/v1/services/embeddings/text-embedding/text-embedding",
+            {"input": {"texts": TEXTS}, "parameters": {"text_type": "query"}},
+        ),
+    ],
+)
+async def test_queries_are_embedded_as_queries(client: httpx2.AsyncClient, path: str, body: dict[str, object]) -> None:
+    told = (await post(client, path, body)).json()
+    query, plain = await vectors(client, TEXTS, prompt_name="query"), await vectors(client, TEXTS)
+    assert query != plain
+    assert str(query[0])[1:-1] in str(told)
+    assert str(plain[0])[1:-1] not in str(told)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("/v1/embeddings", {"input": TEXTS}, "output_dimension"),
+        ("/v1/embeddings", {"input": TEXTS}, "dimension"),
+        ("/embed", {"inputs": TEXTS}, "dimensions"),
+        ("/api/embed", {"input": TEXTS}, "dimensions"),
+        ("/pooling", {"input": TEXTS}, "dimensions"),
+    ],
+)
+async def test_vectors_are_cut_by_every_spelling(
+    client: httpx2.AsyncClient, path: str, body: dict[str, object], field: str
+) -> None:
+    told = (await post(client, path, {**body, field: 2})).json()
+    [first, _] = await vectors(client, TEXTS, dimensions=2)
+    assert len(first) == 2
+    assert str(first) in str(told)
+
+
+async def test_cohere_gets_every_type_that_it_asks_for(client: httpx2.AsyncClient) -> None:
+    body = {"texts": TEXTS, "embedding_types": ["float", "base64", "ubinary", "binary"]}
+    told = (await post(client, "/v1/embed", body)).json()
+    assert told["response_type"] == "embeddings_by_type"
+    truth = np.array(await vectors(client, TEXTS), np.float32)
+    by_type = told["embeddings"]
+    np.testing.assert_array_equal(np.array(by_type["float"], np.float32), truth)
+    packed = [np.frombuffer(base64.b64decode(each), "<f4") for each in by_type["base64"]]
+    np.testing.assert_array_equal(np.array(packed), truth)
+    bits = np.unpackbits(np.array(by_type["ubinary"], np.uint8), axis=1)[:, : truth.shape[1]]
+    np.testing.assert_array_equal(bits.astype(bool), truth > 0)
+    np.testing.assert_array_equal(np.array(by_type["binary"]) + 128, by_type["ubinary"])
+    assert (await post(client, "/v1/embed", {"texts": TEXTS})).json()["response_type"] == "embeddings_floats"
+    refused = await client.post("/v2/embed", json={"texts": TEXTS, "embedding_types": ["float", "int8"]})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "embedding_types[1]")
+
+
+async def test_base64_has_two_spellings(client: httpx2.AsyncClient) -> None:
+    one, other = [
+        (await post(client, "/v1/embeddings", {"input": TEXTS, name: "base64"})).json()["data"]
+        for name in ("encoding_format", "embedding_type")
+    ]
+    assert one == other
+    assert isinstance(one[0]["embedding"], str)
+
+
+async def test_similarity_is_the_cosine(client: httpx2.AsyncClient) -> None:
+    one, other = (np.array(each) for each in await vectors(client, TEXTS))
+    for path in ("/similarity", "/"):
+        body = {"inputs": {"source_sentence": TEXTS[0], "sentences": TEXTS}, "parameters": {}}
+        told = (await post(client, path, body)).json()
+        assert told == pytest.approx([1, float(one @ other)], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "param"),
+    [
+        ("/embed", {"inputs": TEXTS, "normalize": False}, "normalize"),
+        ("/embed", {"inputs": [[1, 2, 3]]}, "token ids"),
+        ("/embed", {"inputs": TEXTS, "truncation_direction": "Left"}, "truncation_direction"),
+        ("/predict", {"inputs": "one text alone"}, "pair"),
+        ("/predict", {"inputs": [[" ", "d"]]}, "query"),
+        ("/rerank", {"query": "q", "texts": []}, "texts"),
+        ("/v2/embed", {"texts": TEXTS, "truncate": "START"}, "truncate"),
+        ("/classify", {"input": ["one text alone"]}, "whole prompt"),
+        ("/score", {"text_1": ["a", "b"], "text_2": ["c", "d", "e"]}, "equally many"),
+        ("/score", {"text_1": " ", "text_2": ["c"]}, "text_1"),
+        ("/score", {"text_1": "a"}, "required"),
+    ],
+)
+async def test_what_cannot_be_done_is_said_in_a_sentence(
+    client: httpx2.AsyncClient, path: str, body: dict[str, object], param: str
+) -> None:
+    response = await client.post(path, json=body)
+    assert response.status_code in {400, 422}
+    assert param in response.text
+
+
+# -- pairs --------------------------------------------------------------------------------------------------------------
+
+
+async def test_single_pair_is_answered_as_one(client: httpx2.AsyncClient) -> None:
+    alone = (await post(client, "/predict", {"inputs": ["red fox", "a cat"]})).json()
+    among = (await post(client, "/predict", {"inputs": [["red fox", "a cat"]]})).json()
+    assert [alone] == among
+    assert alone[0]["label"] == "LABEL_0"
+
+
+async def test_raw_scores_have_a_spelling_everywhere(client: httpx2.AsyncClient) -> None:
+    body = {"query": "red fox", "documents": ["the red fox"]}
+    raw = (await post(client, "/v1/rerank", {**body, "return_logits": True})).json()["logits"][0]
+    assert (await post(client, "/v1/rerank", {**body, "use_activation": False})).json()["results"][0]["relevance_score"] == raw
+    assert (await post(client, "/rerank", {**body, "raw_scores": True})).json()["results"][0]["relevance_score"] == raw
+    pair = {"text_1": "red fox", "text_2": "the red fox", "use_activation": False}
+    assert (await post(client, "/score", pair)).json()["data"][0]["score"] == raw
+    assert (await post(client, "/predict", {"inputs": ["red fox", "the red fox"], "raw_scores": True})).json()[0][
+        "score"
+    ] == raw
+    tei = {"query": "red fox", "texts": ["the red fox"], "raw_scores": True}
+    assert (await post(client, "/rerank", tei)).json()[0]["score"] == raw
+
+
+async def test_score_takes_the_instruction_as_vllm_does(client: httpx2.AsyncClient) -> None:
+    pair = {"text_1": "red fox", "text_2": "a cat"}
+    plain = (await post(client, "/score", pair)).json()["data"][0]["score"]
+    told = [
+        (await post(client, "/score", {**pair, **more})).json()["data"][0]["score"]
+        for more in ({"instruction": "cat"}, {"instruction": "x", "chat_template_kwargs": {"instruction": "cat"}})
+    ]
+    assert told[0] == told[1] != plain
+
+
+# -- tokens -------------------------------------------------------------------------------------------------------------
+
+
+async def test_tokens_are_told_in_three_dialects(client: httpx2.AsyncClient) -> None:
+    [tei] = (await post(client, "/tokenize", {"inputs": "red fox"})).json()
+    assert [each["text"] for each in tei] == ["red", "fox", "<end>"]
+    assert [each["special"] for each in tei] == [False, False, True]
+    assert [(each["start"], each["stop"]) for each in tei] == [(0, 3), (4, 7), (None, None)]
+    vllm = (await post(client, "/tokenize", {"prompt": "red fox", "return_token_strs": True})).json()
+    assert vllm == {"count": 3, "max_model_len": 8192, "tokens": [3, 3, 0], "token_strs": ["red", "fox", "<end>"]}
+    assert (await post(client, "/tokenize", {"prompt": "red", "add_special_tokens": False})).json()["count"] == 1
+    cohere = (await post(client, "/v1/tokenize", {"text": "red fox", "model": "fake"})).json()
+    assert cohere == {"tokens": [3, 3], "token_strings": ["red", "fox"]}
+
+
+async def test_ids_are_written_as_text(client: httpx2.AsyncClient) -> None:
+    assert (await post(client, "/decode", {"ids": [3, 0, 2]})).json() == ["xxx xx"]
+    assert (await post(client, "/decode", {"ids": [[3], [0, 2]], "skip_special_tokens": False})).json() == ["xxx", " xx"]
+    assert (await post(client, "/detokenize", {"tokens": [3]})).json() == {"prompt": "xxx"}
+
+
+# -- descriptions -------------------------------------------------------------------------------------------------------
+
+
+async def test_tei_clients_learn_what_is_served_and_how_much_it_takes(client: httpx2.AsyncClient) -> None:
+    told = (await client.get("/info")).json()
+    assert next(iter(told["model_type"])) == "reranker"
+    assert (told["model_id"], told["max_input_length"]) == ("fake", 8192)
+    assert told["max_client_batch_size"] == settings().server.max_client_batch_size
+    async with http(runtime(FakeEngine(), FakeEngine())) as two:
+        assert (await two.get("/m/fake-1/info")).json()["model_id"] == "fake-1"
+        assert (await two.get("/m/nobody/info")).status_code == 404
+
+
+async def test_embedder_is_told_as_one() -> None:
+    from shortlist.service.runtime import Runtime
+    from shortlist.telemetry import Metrics
+
+    service = Runtime([stack(tasks=frozenset({Task.EMBED}))], settings=settings(), metrics=Metrics())
+    async with http(service) as client:
+        assert next(iter((await client.get("/info")).json()["model_type"])) == "embedding"
+        assert (await client.get("/v1/models/fake")).json()["model_type"] == "embedding"
+        # Text Embeddings Inference has words of its own for a model that does something else.
+        refused = await client.post("/rerank", json={"query": "q", "texts": ["t"], "model": "fake"})
+        assert (refused.status_code, refused.json()["error_type"]) == (424, "Backend")
+
+
+async def test_xinference_clients_learn_whether_a_key_is_needed(client: httpx2.AsyncClient) -> None:
+    assert (await client.get("/v1/cluster/auth")).json() == {"auth": False}
+    async with http(runtime(api_key=["one"])) as guarded:
+        assert (await guarded.get("/v1/cluster/auth")).json() == {"auth": True}
+
+
+async def test_probes_of_every_server_are_answered(client: httpx2.AsyncClient) -> None:
+    for path in ("/health", "/ready", "/ping", "/.well-known/live", "/.well-known/ready", "/load", "/meta", "/models"):
+        assert (await client.get(path)).status_code == 200, path
+    assert (await client.post("/ping")).status_code == 200
+    assert isinstance((await client.get("/health")).json()["unix"], float)
+    assert (await client.get("/load")).json() == {"server_load": 0}
+
+
+# -- errors -------------------------------------------------------------------------------------------------------------
+
+
+TEI = {"query": "red fox", "texts": ["a cat"]}
+NATIVE = "/api/v1/services/rerank/text-rerank/text-rerank"
+
+
+async def test_errors_are_in_the_callers_words(client: httpx2.AsyncClient) -> None:
+    tei = await client.post("/rerank", json={**TEI, "truncate": "perhaps"})
+    assert (tei.status_code, tei.json()["error_type"]) == (422, "Validation")
+    assert isinstance(tei.json()["error"], str)
+    empty = await client.post("/embed", json={"inputs": []})
+    assert (empty.status_code, empty.json()["error_type"]) == (400, "Empty")
+    native = await client.post(NATIVE, json={"model": "nobody", "input": {"query": "q", "documents": ["d"]}})
+    assert (native.status_code, native.json()["code"]) == (404, "Model.NotExist")
+    assert native.json()["request_id"]
+    weaviate = await client.post("/rerank", json={"query": "q", "documents": [5], "property": ""})
+    assert (weaviate.status_code, type(weaviate.json()["error"])) == (400, str)
+    sglang = await client.post("/compat/sglang/v1/rerank", json={"query": "", "documents": ["d"]})
+    assert (sglang.json()["object"], sglang.json()["code"]) == ("error", 400)
+    voyage = await client.post("/v1/rerank", json={"query": "q", "documents": [5], "top_k": 1})
+    assert "error" not in voyage.json()
+    assert voyage.json()["detail"]
+    openai = await client.post("/v1/embeddings", json={"input": "a", "model": "nobody"})
+    assert (openai.status_code, openai.json()["error"]["code"]) == (404, "model_not_found")
+
+
+async def test_faults_of_the_engine_are_in_the_callers_words() -> None:
+    def fault(_: Batch) -> None:
+        raise EngineError("It failed.")
+
+    async with http(runtime(FakeEngine(fault=fault))) as client:
+        tei = await client.post("/rerank", json=TEI)
+        assert (tei.status_code, tei.json()["error_type"]) == (424, "Backend")
+        native = await client.post(NATIVE, json={"input": {"query": "q", "documents": ["d"]}})
+        assert (native.status_code, native.json()["code"]) == (500, "InternalError")
+
+
+async def test_engine_that_is_gone_is_told_to_tei_as_unhealthy() -> None:
+    def fault(_: Batch) -> None:
+        raise EngineUnavailable("It is gone.")
+
+    async with http(runtime(FakeEngine(fault=fault))) as client:
+        tei = await client.post("/rerank", json=TEI)
+        assert (tei.status_code, tei.json()["error_type"]) == (503, "Unhealthy")
+
+
+async def test_too_many_are_refused_in_every_dialect() -> None:
+    async with http(runtime(max_client_batch_size=2)) as client:
+        three = ["a", "b", "c"]
+        for path, body, field in (
+            ("/rerank", {"query": "q", "texts": three}, "texts"),
+            (NATIVE, {"input": {"query": "q", "documents": three}}, "input.documents"),
+            ("/score", {"text_1": "q", "text_2": three}, "text_2"),
+            ("/embed", {"inputs": three}, "inputs"),
+            ("/similarity", {"inputs": {"source_sentence": "q", "sentences": three}}, "inputs.sentences"),
+        ):
+            response = await client.post(path, json=body)
+            assert response.status_code in {400, 422}
+            assert f"{field} has" in response.text
+            assert "max_client_batch_size" in response.text
