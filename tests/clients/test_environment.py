@@ -34,7 +34,7 @@ def place(tmp_path: Path) -> Path:
 
 def make(place: Path, *names: str) -> subprocess.CompletedProcess[str]:
     environ = {"PATH": "/usr/bin:/bin", "PYTHON": str(place / "python"), "PLACE": str(place)}
-    command = [place / "environment", *names]
+    command: list[str | Path] = [place / "environment", *names]
     return subprocess.run(command, cwd=place, env=environ, capture_output=True, text=True, timeout=60, check=False)
 
 
