@@ -2,9 +2,9 @@
 
 Every setting is a flag, made from its definition in `config`, so that flag, environment variable, file key and help text
 cannot drift apart. Exit codes: 0 stopped as asked, 1 the engine died while serving, 2 wrong usage, 3 cannot start. Of
-`doctor`: 0 the model passed its self-test, 1 it failed, 2 wrong usage, 3 it cannot be loaded. Of `bench engine`: 0 every
-contender is ranked, 1 some are not, 2 wrong usage, 3 it cannot run. Of `bench load`: 0 every request was answered or refused
-with 429, 1 some were not, 2 wrong usage, 3 it cannot run.
+`doctor`: 0 the model, or the server, passed, 1 it failed, 2 wrong usage, 3 it cannot be loaded or reached. Of `bench engine`:
+0 every contender is ranked, 1 some are not, 2 wrong usage, 3 it cannot run. Of `bench load`: 0 every request was answered or
+refused with 429, 1 some were not, 2 wrong usage, 3 it cannot run.
 """
 
 from __future__ import annotations
@@ -94,14 +94,19 @@ def _serve_and_show(settings: Settings) -> int:
     return server.run(settings, when_ready=partial(demo.show, api_key=key))
 
 
-def _doctor(model: str, *, reranker: bool | None = None, **flags: object) -> None:
-    """Say what a model is, show its prompt, and test it, as serving it would.
+def _doctor(
+    model: str, *, reranker: bool | None = None, client: str | None = None, api_key: str | None = None, **flags: object
+) -> None:
+    """Say what a model is, show its prompt, and test it, as serving it would; or say how a client gets on with a server.
 
-    MODEL is a folder, a Hugging Face id, modelscope:ID, or demo. Exit codes: 0 it passed its self-test, 1 it failed, 3 it
-    cannot be loaded.
+    MODEL is a folder, a Hugging Face id, modelscope:ID, or demo. With --client NAME it is the address of a server
+    (http://localhost:8080), which is asked what that client asks. Exit codes: 0 it passed, 1 it failed, 3 it cannot be
+    loaded or reached.
     """
+    if client is not None:
+        _run(lambda: doctor.client.run(model, client, api_key=api_key))
     declared = {None: None, True: Task.RERANK, False: Task.EMBED}[reranker]
-    _run(lambda: doctor.run(model, declared, Settings.load(flags)))
+    _run(lambda: doctor.model.run(model, declared, Settings.load(flags)))
 
 
 @bench.command("engine", epilog=BENCH_EPILOG)
@@ -211,10 +216,14 @@ def _serve_parameters() -> Iterator[inspect.Parameter]:
 
 
 def _doctor_parameters() -> Iterator[inspect.Parameter]:
-    model = typer.Argument(metavar="MODEL", help="A folder, a Hugging Face id, modelscope:ID, or demo.")
+    model = typer.Argument(metavar="MODEL|URL", help="A folder, a Hugging Face id, modelscope:ID, or demo; or a server.")
     yield inspect.Parameter("model", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Annotated[str, model])
     kind = typer.Option("--reranker/--embedder", help="What it is for, where its files do not say.", show_default=False)
     yield inspect.Parameter("reranker", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[bool | None, kind])
+    named = typer.Option("--client", metavar="NAME", help="Ask the server at URL what this client asks: dify, ragflow, ...")
+    yield inspect.Parameter("client", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, named])
+    key = typer.Option("--api-key", help="The key of that server.")
+    yield inspect.Parameter("api_key", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, key])
     for group, name, field in fields():
         if name in DOCTOR_SETTINGS:
             yield _parameter(name, field, PANELS[group])

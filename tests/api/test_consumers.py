@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from shortlist.doctor.reader import complaints, consumers
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
 from shortlist.types import Task
-from tests.support.consumer import complaints, consumers
 from tests.support.house import http, settings, stack
 
 CONSUMERS = consumers()

@@ -323,9 +323,9 @@ def examined(monkeypatch: pytest.MonkeyPatch) -> Examined:
 
     def look(text: str, declared: Task | None, settings: Settings) -> int:
         asked.append((text, declared, settings))
-        return doctor.EXIT_FAILED
+        return doctor.model.EXIT_FAILED
 
-    monkeypatch.setattr(doctor, "run", look)
+    monkeypatch.setattr(doctor.model, "run", look)
     return asked
 
 

@@ -1,6 +1,6 @@
-"""Programs that read our answers and are not Python: what each sends, and what its reader needs, as data.
+"""What each client sends, and what its reader needs, as data: one file of `consumers` for each.
 
-A fixture is a consumer with exchanges; an exchange is a request and what the answer must have for that consumer to be able to read it:
+A fixture is a consumer with exchanges; an exchange is a request, and what the answer must have for that consumer to read it:
 
 - `status`: one, or several that will do; 200 if not given.
 - `items`: where the list of results is (`output.results`; empty: the answer is the list), and of it
@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-FIXTURES: Final = Path(__file__).parents[1] / "api/fixtures/consumers"
+FIXTURES: Final = Path(__file__).with_name("consumers")
 ABSENT: Final = object()
 
 Json = Mapping[str, Any]

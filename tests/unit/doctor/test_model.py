@@ -8,7 +8,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from shortlist.doctor import report
+from shortlist.doctor.model import report
 from shortlist.engine.base import EngineInfo
 from shortlist.hub import ModelKind
 from shortlist.service.diagnosis import Diagnosis, Frame, Sample

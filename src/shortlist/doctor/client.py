@@ -1,0 +1,172 @@
+"""A server as one of its clients sees it: what that client sends is sent, and the answers are read as that client reads them.
+
+The exchanges are data, one file per client in `consumers`; `reader` says what is in them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx2
+from rich.console import Console
+from rich.markup import escape
+from rich.text import Text
+
+from shortlist.doctor.reader import complaints, consumers
+from shortlist.errors import BadSetting, UpstreamError
+
+EXIT_PASSED: Final = 0
+EXIT_FAILED: Final = 1
+
+TIMEOUT_S: Final = 60.0
+UNAUTHORIZED: Final = 401
+EMBEDDER: Final = "Qwen3-Embedding-0.6B"
+"""How the recorded requests name the model that embeds; every other name means the reranker."""
+RECORDED: Final = re.compile(r"(?:Qwen/)?Qwen3-(?:Reranker|Embedding)-0\.6B")
+"""How they name models in paths."""
+NOBODY: Final = "nobody-serves-this"
+"""How they name a model that is not there, on purpose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One of a client's requests, and what came of it.
+
+    Attributes:
+        request: Its method and its path.
+        complaints: What the client cannot read in the answer; empty if it can.
+        skipped: Why it was not asked, or None.
+    """
+
+    request: str
+    complaints: tuple[str, ...] = ()
+    skipped: str | None = None
+
+
+def run(url: str, name: str, *, api_key: str | None = None) -> int:
+    """Ask a server what a client asks, print what that client would make of it, and return the exit code.
+
+    Raises:
+        BadSetting: no client of this name is known; the message lists those that are.
+        UpstreamError: the server cannot be reached.
+    """
+    consumer = known(name)
+    console = Console(highlight=False)
+    console.print(Text.assemble((str(consumer["consumer"]), "bold"), f" and {url}"))
+    console.print(escape(str(consumer["quirk"])), style="dim")
+    console.print()
+    visits = []
+    for visit in visit_all(url, consumer, api_key=api_key):
+        visits.append(visit)
+        for line in lines(visit):
+            console.print(line)
+    failed = sum(bool(visit.complaints) for visit in visits)
+    console.print()
+    console.print(_verdict(str(consumer["consumer"]), visits, failed))
+    return EXIT_FAILED if failed else EXIT_PASSED
+
+
+def known(name: str) -> Mapping[str, Any]:
+    """Return what is known of a client, by its name or the beginning of it.
+
+    Raises:
+        BadSetting: no client of this name is known, or several are.
+    """
+    wanted, everybody = _plain(name), consumers()
+    found = [each for each in everybody if _plain(each) == wanted] or [
+        each for each in everybody if wanted and _plain(each).startswith(wanted)
+    ]
+    if len(found) != 1:
+        raise BadSetting(f"--client must be one of {', '.join(everybody)}.")
+    return everybody[found[0]]
+
+
+def visit_all(url: str, consumer: Mapping[str, Any], *, api_key: str | None = None) -> Iterator[Visit]:
+    """Yield what comes of each of a client's requests.
+
+    Raises:
+        UpstreamError: the server cannot be reached.
+    """
+    headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
+    base = url.rstrip("/").removesuffix("/v1")
+    try:
+        with httpx2.Client(base_url=base, headers=headers, timeout=TIMEOUT_S) as http:
+            served = _served(http)
+            for exchange in consumer["exchanges"]:
+                yield _visit(http, exchange, served)
+    except httpx2.RequestError as error:
+        raise UpstreamError(f"{url} cannot be reached: {type(error).__name__}.", is_retryable=True) from None
+
+
+def lines(visit: Visit) -> Iterator[Text]:
+    """Yield what is printed of a visit."""
+    if visit.skipped is not None:
+        yield Text.assemble(("  skip  ", "dim"), visit.request, (f"  {visit.skipped}", "dim"))
+        return
+    mark = ("  FAIL  ", "bold red") if visit.complaints else ("  ok    ", "green")
+    yield Text.assemble(mark, visit.request)
+    for complaint in visit.complaints:
+        yield Text(f"          {complaint}")
+
+
+def _visit(http: httpx2.Client, exchange: Mapping[str, Any], served: Mapping[str, str | None]) -> Visit:
+    request = exchange["request"]
+    needs = "embedding" if EMBEDDER in json.dumps(request) or _embeds(request["path"]) else "rerank"
+    path = RECORDED.sub(served.get(needs) or r"\g<0>", request["path"])
+    shown = f"{request['method']} {path}"
+    if served.get(needs, "") is None:
+        return Visit(shown, skipped=f"nothing is served there for {needs}")
+    body = _named(request.get("body"), served)
+    content = None if body is None else json.dumps(body).encode()
+    # What the client sends besides goes along, but for its idea of a key where a real one is given.
+    sent = {name: value for name, value in request.get("headers", {}).items() if name.lower() not in http.headers}
+    answer = http.request(request["method"], path, content=content, headers=sent)
+    if answer.status_code == UNAUTHORIZED and exchange["requires"].get("status") != UNAUTHORIZED:
+        return Visit(shown, ("status 401: the server wants a key; give it as --api-key, and to the client as well",))
+    return Visit(shown, tuple(complaints(_relaxed(exchange["requires"]), answer.status_code, answer.content)))
+
+
+def _served(http: httpx2.Client) -> Mapping[str, str | None]:
+    """Return which model a server has for ranking and for embedding; nothing if it does not say."""
+    try:
+        cards = http.get("/v1/models").json()["data"]
+        kinds = [(card["id"], set(card["tasks"])) for card in cards]
+    except (ValueError, KeyError, TypeError):
+        return {}
+    tasks = {"rerank": "rerank", "embedding": "embed"}
+    return {kind: next((name for name, can in kinds if task in can), None) for kind, task in tasks.items()}
+
+
+def _named(body: object, served: Mapping[str, str | None]) -> object:
+    """Return a recorded body with the names of models that are served here."""
+    if not isinstance(body, dict) or not isinstance(body.get("model"), str) or body["model"] == NOBODY:
+        return body
+    name = served.get("embedding" if body["model"].endswith(EMBEDDER) else "rerank")
+    return body if name is None else {**body, "model": name}
+
+
+def _relaxed(requires: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what a client needs, without what only holds of the model that the request was recorded with."""
+    values = {place: value for place, value in requires.get("values", {}).items() if place != "model"}
+    return {**requires, "values": values}
+
+
+def _embeds(path: str) -> bool:
+    return "embed" in path or path == "/vectors"
+
+
+def _verdict(who: str, visits: list[Visit], failed: int) -> Text:
+    asked = sum(visit.skipped is None for visit in visits)
+    if failed:
+        return Text.assemble(
+            (f"{failed} of {asked}", "bold red"), f" requests of {who} would not be understood, or their answers not."
+        )
+    return Text.assemble((f"{asked} of {asked}", "bold green"), f" requests of {who} are answered so that it can read them.")
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())
