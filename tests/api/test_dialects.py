@@ -137,7 +137,6 @@ async def test_similarity_is_the_cosine(client: httpx2.AsyncClient) -> None:
 @pytest.mark.parametrize(
     ("path", "body", "param"),
     [
-        ("/embed", {"inputs": TEXTS, "normalize": False}, "normalize"),
         ("/embed", {"inputs": [[1, 2, 3]]}, "token ids"),
         ("/embed", {"inputs": TEXTS, "truncation_direction": "Left"}, "truncation_direction"),
         ("/predict", {"inputs": "one text alone"}, "pair"),

@@ -14,7 +14,7 @@ LABELS = {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}
 
 
 def model(card: ModelCard) -> Json:
-    """Return a card that satisfies OpenAI's, vLLM's, Xinference's and Infinity's clients at once."""
+    """Return a card that satisfies OpenAI's, vLLM's and Xinference's clients at once."""
     tasks = [task for task in Task if task in card.tasks]
     return {
         "id": card.name,
@@ -30,6 +30,14 @@ def model(card: ModelCard) -> Json:
         "dimensions": card.dimensions,
         "aliases": list(card.aliases),
     }
+
+
+def infinity(card: ModelCard) -> Json:
+    """Return a card for Infinity's client, which wants numbers that it does not read, and knows of one owner.
+
+    Source: infinity-client 0.0.78, `ModelInfo`.
+    """
+    return {**model(card), "owned_by": "infinity", "stats": {}}
 
 
 def info(card: ModelCard, settings: Settings) -> Json:

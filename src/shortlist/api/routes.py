@@ -107,10 +107,15 @@ async def explain(request: Request, service: Service) -> Response:
 
 
 @router.get("/v1/models", tags=["models"])
-@router.get("/models", include_in_schema=False)
 async def models(service: Service) -> Response:
     """List what is served."""
     return _json({"object": "list", "data": [cards.model(card) for card in service.cards()]})
+
+
+@router.get("/models", include_in_schema=False)
+async def infinity_models(service: Service) -> Response:
+    """List it for Infinity's client, which is the one that asks at this path."""
+    return _json({"object": "list", "data": [cards.infinity(card) for card in service.cards()]})
 
 
 @router.get("/v1/models/{name:path}", tags=["models"], responses=openapi.NO_SUCH_MODEL)

@@ -89,7 +89,7 @@ class RerankRequest(RerankShape):
 
 
 class EmbedRequest(EmbedShape):
-    """Turn texts into vectors."""
+    """Turn texts into vectors: of unit length, even for Haystack, whose embedder says `normalize: false` unless told."""
 
     paths: ClassVar[tuple[str, ...]] = ("/embed", *DEFAULT_PATHS)
     items_field: ClassVar[str] = "inputs"
@@ -100,7 +100,6 @@ class EmbedRequest(EmbedShape):
     truncate: bool | None = None
     truncation_direction: Side = None
     prompt_name: str | None = None
-    normalize: bool | None = None
     dimensions: Count = None
 
     @classmethod
@@ -110,8 +109,6 @@ class EmbedRequest(EmbedShape):
 
     def task(self) -> EmbedTask:
         """Return what is asked for."""
-        if self.normalize is False:
-            raise InvalidInput("normalize must be true: vectors have unit length here.", param="normalize")
         return EmbedTask(
             texts=tuple(self.inputs),
             model=self.model,

@@ -1,0 +1,28 @@
+"""The OpenAPI document is kept: whatever it allows, and much that it does not, gets an answer that it names."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.clients.calls.telling import Servers
+from tests.clients.groups import MADE, QUIET
+
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(600)]
+
+EXAMPLES: Final = 50
+"""Of every operation, besides the cases that its schema suggests; at every run others."""
+
+CHECKS: Final = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+
+
+def test_no_request_gets_a_fault_or_an_answer_that_is_not_documented(servers: Servers, tmp_path: Path) -> None:
+    how = ["--checks", CHECKS, "--max-examples", str(EXAMPLES), "--phases", "examples,coverage,fuzzing", "--no-shrink"]
+    command = [MADE / "openapi/bin/st", "run", f"{servers.open}/openapi.json", *how]
+    environ = {**QUIET, "HOME": str(tmp_path), "NO_COLOR": "1"}
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=500, check=False)
+    assert done.returncode == 0, done.stdout[-6000:]
+    print(done.stdout.partition("Test cases:")[2].strip().splitlines()[0])
