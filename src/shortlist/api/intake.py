@@ -77,17 +77,24 @@ class Intake:
                 return b"".join(chunks)
 
     async def _handle(self, body: bytes, scope: Scope, receive: Receive, send: Send) -> None:
-        handler = asyncio.ensure_future(self.app(scope, _replay(body), send))
-        hang_up = asyncio.ensure_future(_disconnected(receive))
-        try:
-            await asyncio.wait((handler, hang_up), return_when=asyncio.FIRST_COMPLETED)
-            if not handler.done():
-                raise _HungUp
-            await handler
-        finally:
+        """Run the handler here, and cancel it when its client goes away, as `asyncio.timeout` does when time is up."""
+        handler = asyncio.current_task()
+        assert handler is not None, "Requests are handled in tasks. This is a bug."
+
+        def cancel(_: asyncio.Future[None]) -> None:
             handler.cancel()
+
+        hang_up = asyncio.ensure_future(_disconnected(receive))
+        hang_up.add_done_callback(cancel)
+        try:
+            await self.app(scope, _replay(body), send)
+        except BaseException:  # whatever it raises once its client is gone is nobody's
+            if hang_up.done() and not handler.uncancel():
+                raise _HungUp from None
+            raise
+        finally:
+            hang_up.remove_done_callback(cancel)
             hang_up.cancel()
-            await asyncio.gather(handler, hang_up, return_exceptions=True)
 
     def _too_large(self) -> BodyTooLarge:
         return BodyTooLarge(f"The body is larger than {self._max_body_bytes} bytes (max_body_bytes).")
