@@ -46,6 +46,20 @@ static inline __m512 exp2_of(__m512 x) {
     return _mm512_scalef_ps(y, whole);
 }
 
+/* Return 2^x for x <= 0, to a few millionths, as the weights of attention need it, which are rounded to 8 bits: a polynomial
+ * of smallest relative error, the whole part added to its exponent. Below 2^-125 it stays there, which nothing can see. */
+static inline __m512 weight_of(__m512 x) {
+    const __m512 shift = _mm512_set1_ps(12582912.0f); /* 1.5 * 2^23: a sum with it has no place for a fraction */
+    x = _mm512_max_ps(_mm512_set1_ps(-125.0f), x); /* in this order, NaN stays */
+    const __m512 shifted = _mm512_add_ps(x, shift), f = _mm512_sub_ps(x, _mm512_sub_ps(shifted, shift));
+    __m512 y = _mm512_set1_ps(9.570102207362652e-3f);
+    y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(5.591785907745361e-2f));
+    y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(2.40247443318367e-1f));
+    y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(6.931217908859253e-1f));
+    y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(1.0f));
+    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(y), _mm512_slli_epi32(_mm512_castps_si512(shifted), 23)));
+}
+
 /* -- norms -------------------------------------------------------------------------------------------------------------- */
 
 static inline float rms_scale(const bf16 *x, i64 width, float eps) {
@@ -192,6 +206,8 @@ static void multiply_and_add(i64 rows, i64 columns, const bf16 *a, i64 a_stride,
     }
 }
 
+#include "tiles.h"
+
 /* What one thread works in: a block of queries against a block of keys. */
 typedef struct {
     bf16 queries[MAX_ROWS * MAX_WIDTH];
@@ -203,54 +219,59 @@ typedef struct {
 } Desk;
 
 /* Turn a row of scores, of which the first `seen` count, into weights relative to the highest score so far; rescale what
- * was mixed by those before. Weights up to `num_keys`, rounded up to 16, that do not count become zero. */
+ * was mixed by those before. Weights up to `num_keys`, rounded up to 32, that do not count become zero. */
 static void weigh(Desk *desk, i64 row, i64 seen, i64 num_keys, i64 width) {
     const float *scores = desk->scores + row * BLOCK;
     bf16 *weights = desk->weights + row * BLOCK;
-    if (seen <= 0) {
-        memset(weights, 0, (size_t)(num_keys + LANES - 1) / LANES * LANES * sizeof(bf16));
-        return;
-    }
-    const __m512 lowest = _mm512_set1_ps(-INFINITY);
-    __m512 highest = lowest;
-    for (i64 at = 0; at < seen; at += LANES)
-        highest = _mm512_max_ps(highest, _mm512_mask_loadu_ps(lowest, first(seen - at), scores + at));
-    const float before = desk->highest[row], now = fmaxf(before, _mm512_reduce_max_ps(highest));
-    const __m512 nows = _mm512_set1_ps(now);
-    __m512 sum = _mm512_setzero_ps();
-    for (i64 at = 0; at < num_keys; at += LANES) {
-        const __mmask16 mask = seen > at ? first(seen - at) : 0;
-        const __m512 weight = _mm512_maskz_mov_ps(mask, exp2_of(_mm512_sub_ps(_mm512_loadu_ps(scores + at), nows)));
-        sum = _mm512_add_ps(sum, weight);
-        store(weights + at, 0xFFFF, weight);
-    }
-    if (now > before) {
-        const float shrink = exp2f(before - now);
-        desk->total[row] *= shrink;
-        for (i64 d = 0; d < width; d += LANES) {
-            float *mixed = desk->mixed + row * MAX_WIDTH + d;
-            _mm512_storeu_ps(mixed, _mm512_mul_ps(_mm512_loadu_ps(mixed), _mm512_set1_ps(shrink)));
+    i64 at = 0;
+    if (seen > 0) {
+        const __m512 lowest = _mm512_set1_ps(-INFINITY);
+        __m512 highest = lowest;
+        for (i64 n = 0; n < seen; n += LANES)
+            highest = _mm512_max_ps(highest, _mm512_mask_loadu_ps(lowest, first(seen - n), scores + n));
+        const float before = desk->highest[row], now = fmaxf(before, _mm512_reduce_max_ps(highest));
+        const __m512 nows = _mm512_set1_ps(now);
+        __m512 sum = _mm512_setzero_ps();
+        for (; at < seen; at += LANES) {
+            const __m512 weight =
+                _mm512_maskz_mov_ps(first(seen - at), weight_of(_mm512_sub_ps(_mm512_loadu_ps(scores + at), nows)));
+            sum = _mm512_add_ps(sum, weight);
+            store(weights + at, 0xFFFF, weight);
         }
-        desk->highest[row] = now;
+        if (now > before) {
+            const float shrink = exp2f(before - now);
+            desk->total[row] *= shrink;
+            for (i64 d = 0; d < width; d += LANES) {
+                float *mixed = desk->mixed + row * MAX_WIDTH + d;
+                _mm512_storeu_ps(mixed, _mm512_mul_ps(_mm512_loadu_ps(mixed), _mm512_set1_ps(shrink)));
+            }
+            desk->highest[row] = now;
+        }
+        desk->total[row] += _mm512_reduce_add_ps(sum);
     }
-    desk->total[row] += _mm512_reduce_add_ps(sum);
+    for (; at < num_keys || at % (2 * LANES); at += LANES) store(weights + at, 0xFFFF, _mm512_setzero_ps());
 }
 
 /* Let `rows` queries see a run of `num_keys` keys; query row m sees the first `sees + m / group` of them, or all. */
 static void look(Desk *desk, i64 rows, i64 group, const bf16 *keys, const bf16 *values, i64 num_keys, i64 panels, i64 sees,
-                 i64 width) {
+                 i64 width, int on_tiles) {
     const i64 last = sees + (rows - 1) / group, end = last < num_keys ? last : num_keys;
     for (i64 start = 0; start < end; start += BLOCK) {
-        const i64 count = end - start < BLOCK ? end - start : BLOCK;
-        for (i64 n = 0; n < count; n += PANEL)
-            multiply(rows, count - n, desk->queries, width, keys + (start + n) * width, width / 2, desk->scores + n, BLOCK);
+        const i64 count = end - start < BLOCK ? end - start : BLOCK, pairs = (count + 1) / 2;
+        for (i64 n = 0; n < count; n += PANEL) {
+            const bf16 *panel = keys + (start + n) * width;
+            if (on_tiles) multiply_tiles(rows, count - n, desk->queries, width, panel, width / 2, desk->scores + n, BLOCK, 0);
+            else multiply(rows, count - n, desk->queries, width, panel, width / 2, desk->scores + n, BLOCK);
+        }
         for (i64 m = 0; m < rows; m++) {
             const i64 seen = sees + m / group - start;
             weigh(desk, m, seen < count ? seen : count, count, width);
         }
-        for (i64 d = 0; d < width; d += PANEL)
-            multiply_and_add(rows, width - d, desk->weights, BLOCK, values + (d * panels + start) * PANEL, (count + 1) / 2,
-                             desk->mixed + d, MAX_WIDTH);
+        for (i64 d = 0; d < width; d += PANEL) {
+            const bf16 *panel = values + (d * panels + start) * PANEL;
+            if (on_tiles) multiply_tiles(rows, width - d, desk->weights, BLOCK, panel, pairs, desk->mixed + d, MAX_WIDTH, 1);
+            else multiply_and_add(rows, width - d, desk->weights, BLOCK, panel, pairs, desk->mixed + d, MAX_WIDTH);
+        }
     }
 }
 
@@ -259,16 +280,20 @@ static void look(Desk *desk, i64 rows, i64 group, const bf16 *keys, const bf16 *
  * queries, out: [num queries, G * group, D]; queries are scaled, so that 2 to the power of a product is its weight.
  * runs: [num runs, 2], each its first panel and its number of tokens. spans: [num spans, 5], each the row of its first query,
  * the number of queries, the place of the first in its run, its run, and the head's run or -1. tasks: [num_tasks, 2], each a
- * span and the first of up to `block` queries in it, of which block * group is at most MAX_ROWS; each is done for every key head. */
+ * span and the first of up to `block` queries in it, of which block * group is at most MAX_ROWS; each is done for every key
+ * head, head by head, so that the keys and values of one stay in the cache. Tiles are used if there are any that fit the width. */
 void attend(const bf16 *queries, const bf16 *keys, const bf16 *values, bf16 *out, const i64 *runs, const i64 *spans,
-            const i64 *tasks, i64 num_tasks, i64 num_heads, i64 group, i64 width, i64 block, int num_threads) {
+            const i64 *tasks, i64 num_tasks, i64 num_heads, i64 group, i64 width, i64 block, int has_tiles,
+            int num_threads) {
     const i64 wide = padded(width);
+    const int on_tiles = has_tiles && width % (2 * LANES) == 0;
 #pragma omp parallel num_threads(num_threads)
     {
         static _Thread_local Desk desk;
+        if (on_tiles) begin_tiles();
 #pragma omp for schedule(dynamic) collapse(2)
-        for (i64 task = 0; task < num_tasks; task++) {
-            for (i64 g = 0; g < num_heads; g++) {
+        for (i64 g = 0; g < num_heads; g++) {
+            for (i64 task = 0; task < num_tasks; task++) {
                 const i64 *span = spans + 5 * tasks[2 * task], offset = tasks[2 * task + 1];
                 const i64 left = span[1] - offset, count = left < block ? left : block, rows = count * group;
                 const i64 stride = num_heads * group * width, at = (span[0] + offset) * stride + g * group * width;
@@ -285,7 +310,7 @@ void attend(const bf16 *queries, const bf16 *keys, const bf16 *values, bf16 *out
                     const i64 tokens = runs[2 * run + 1], panels = (tokens + PANEL - 1) / PANEL;
                     const i64 base = (runs[2 * run] * num_heads + g * panels) * PANEL;
                     const i64 sees = own ? span[2] + offset + 1 : tokens;
-                    look(&desk, rows, group, keys + base * width, values + base * wide, tokens, panels, sees, width);
+                    look(&desk, rows, group, keys + base * width, values + base * wide, tokens, panels, sees, width, on_tiles);
                 }
                 for (i64 m = 0; m < rows; m++) {
                     const __m512 share = _mm512_set1_ps(1.0f / desk.total[m]);
@@ -295,6 +320,7 @@ void attend(const bf16 *queries, const bf16 *keys, const bf16 *values, bf16 *out
                 }
             }
         }
+        if (on_tiles) end_tiles();
     }
 }
 
@@ -475,4 +501,4 @@ void linear_int8(const uint8_t *bytes, const float *token_scales, const int8_t *
 }
 
 /* Raised whenever a function or a layout changes, so that an old library is not called by new code. */
-int kernels_version(void) { return 1; }
+int kernels_version(void) { return 2; }
