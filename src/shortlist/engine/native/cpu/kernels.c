@@ -24,6 +24,8 @@ enum { LANES = 16, PANEL = 64, ROWS = 6, MAX_ROWS = 192, BLOCK = 256, MAX_WIDTH 
 
 static inline __mmask16 first(i64 count) { return count >= LANES ? 0xFFFF : (__mmask16)((1u << count) - 1); }
 
+static inline __mmask32 first_pairs(i64 count) { return count >= 2 * LANES ? 0xFFFFFFFF : (1u << count) - 1; }
+
 static inline __m512 widen(__m256i x) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16)); }
 
 static inline __m512 load(const bf16 *from, __mmask16 mask) { return widen(_mm256_maskz_loadu_epi16(mask, from)); }
@@ -331,27 +333,35 @@ void attend(const bf16 *queries, const bf16 *keys, const bf16 *values, bf16 *out
  * multiplies unsigned by signed bytes, so tokens are stored with 128 added, which is taken off their sums again.
  *
  * Weights of N outputs and K inputs, K a multiple of 4: panels of 64 outputs, each [K / 4][64 outputs][4 inputs]; scales and
- * offsets (128 times the sum of a group's weights), each [panels][groups][64].
+ * offsets (-128 times the sum of a group's weights, with which its sum begins), each [panels][groups][64].
  */
 
 enum { GROUP = 256 };
 
 static inline i64 groups_of(i64 width) { return (width + GROUP - 1) / GROUP; }
 
-/* Return the largest size, or NaN if there is one: a scale of NaN makes every sum NaN, where rounding would hide it. */
+/* Return the largest size, or NaN if there is one: a scale of NaN makes every sum NaN, where rounding would hide it.
+ * Without its sign a bf16 number is the larger the larger its bits are, and NaN is beyond them all. */
 static inline float highest_of(const bf16 *x, i64 width) {
-    __m512 highest = _mm512_setzero_ps();
-    __mmask16 is_nan = 0;
-    for (i64 at = 0; at < width; at += LANES) {
-        const __m512 part = load(x + at, first(width - at));
-        is_nan |= _mm512_cmp_ps_mask(part, part, _CMP_UNORD_Q);
-        highest = _mm512_max_ps(highest, _mm512_abs_ps(part));
+    __m512i highest = _mm512_setzero_si512();
+    for (i64 at = 0; at < width; at += 2 * LANES) {
+        const __m512i part = _mm512_maskz_loadu_epi16(first_pairs(width - at), x + at);
+        highest = _mm512_max_epu16(highest, _mm512_and_si512(part, _mm512_set1_epi16(0x7FFF)));
     }
-    return is_nan ? NAN : _mm512_reduce_max_ps(highest);
+    const __m512i low = _mm512_and_si512(highest, _mm512_set1_epi32(0xFFFF)), high = _mm512_srli_epi32(highest, 16);
+    const uint32_t bits = _mm512_reduce_max_epu32(_mm512_max_epu32(low, high)) << 16;
+    float found;
+    memcpy(&found, &bits, sizeof found);
+    return found;
 }
 
-static inline __m128i bytes_of(const bf16 *x, __mmask16 mask, float inverse) {
-    return _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(load(x, mask), _mm512_set1_ps(inverse))));
+/* Round 32 numbers: those at even and at odd places as fp32, which their bits are with 16 zeros below. */
+static inline __m256i bytes_of(const bf16 *x, __mmask32 mask, float inverse) {
+    const __m512i pairs = _mm512_maskz_loadu_epi16(mask, x);
+    const __m512 even = _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16)), scale = _mm512_set1_ps(inverse);
+    const __m512 odd = _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32((int)0xFFFF0000)));
+    const __m512i low = _mm512_cvtps_epi32(_mm512_mul_ps(even, scale)), high = _mm512_cvtps_epi32(_mm512_mul_ps(odd, scale));
+    return _mm512_cvtepi16_epi8(_mm512_mask_blend_epi16(0xAAAAAAAA, low, _mm512_slli_epi32(high, 16)));
 }
 
 /* weights: [num_outputs, num_inputs] bf16; packed, scales, offsets: as above, zero where no output is. */
@@ -366,16 +376,16 @@ void pack_int8(const bf16 *weights, int8_t *packed, float *scales, int32_t *offs
             const bf16 *from = weights + n * num_inputs + start;
             const float highest = highest_of(from, width), inverse = highest > 0 ? 127.0f / highest : 0;
             int8_t row[GROUP];
-            for (i64 at = 0; at < width; at += LANES) {
-                const __mmask16 mask = first(width - at);
-                _mm_mask_storeu_epi8(row + at, mask, bytes_of(from + at, mask, inverse));
+            for (i64 at = 0; at < width; at += 2 * LANES) {
+                const __mmask32 mask = first_pairs(width - at);
+                _mm256_mask_storeu_epi8(row + at, mask, bytes_of(from + at, mask, inverse));
             }
             int32_t sum = 0;
             for (i64 k = 0; k < width; k++) sum += row[k];
             for (i64 k = 0; k < width; k += 4)
                 memcpy(packed + (panel * num_inputs + start + k) * PANEL + place * 4, row + k, 4);
             scales[(panel * groups + g) * PANEL + place] = highest / 127.0f;
-            offsets[(panel * groups + g) * PANEL + place] = 128 * sum;
+            offsets[(panel * groups + g) * PANEL + place] = -128 * sum;
         }
     }
 }
@@ -389,9 +399,10 @@ void quantize(const bf16 *x, uint8_t *bytes, float *scales, i64 num_tokens, i64 
             const i64 at = t * width + g * GROUP, count = width - g * GROUP < GROUP ? width - g * GROUP : GROUP;
             const float highest = highest_of(x + at, count), inverse = highest > 0 ? 127.0f / highest : 0;
             scales[t * groups + g] = highest / 127.0f;
-            for (i64 k = 0; k < count; k += LANES) {
-                const __mmask16 mask = first(count - k);
-                _mm_mask_storeu_epi8(bytes + at + k, mask, _mm_xor_si128(bytes_of(x + at + k, mask, inverse), _mm_set1_epi8(-128)));
+            for (i64 k = 0; k < count; k += 2 * LANES) {
+                const __mmask32 mask = first_pairs(count - k);
+                const __m256i rounded = bytes_of(x + at + k, mask, inverse);
+                _mm256_mask_storeu_epi8(bytes + at + k, mask, _mm256_xor_si256(rounded, _mm256_set1_epi8(-128)));
             }
         }
     }
@@ -404,7 +415,7 @@ static inline __attribute__((always_inline)) void product_int8(const int rows, c
                                                                const int32_t *offsets, i64 quads, float *sums) {
     __m512i sum[ROWS][4];
     for (int m = 0; m < rows; m++)
-        for (int n = 0; n < 4; n++) sum[m][n] = _mm512_setzero_si512();
+        for (int n = 0; n < 4; n++) sum[m][n] = _mm512_loadu_si512(offsets + n * LANES);
     for (i64 k = 0; k < quads; k++) {
         __m512i b[4];
         for (int n = 0; n < 4; n++) b[n] = _mm512_loadu_si512(panel + (k * PANEL + n * LANES) * 4);
@@ -421,8 +432,7 @@ static inline __attribute__((always_inline)) void product_int8(const int rows, c
             float *to = sums + m * PANEL + n * LANES;
             const __m512 scale = _mm512_mul_ps(token, _mm512_loadu_ps(scales + n * LANES));
             const __m512 before = is_added ? _mm512_loadu_ps(to) : _mm512_setzero_ps();
-            const __m512i whole = _mm512_sub_epi32(sum[m][n], _mm512_loadu_si512(offsets + n * LANES));
-            _mm512_storeu_ps(to, _mm512_fmadd_ps(_mm512_cvtepi32_ps(whole), scale, before));
+            _mm512_storeu_ps(to, _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[m][n]), scale, before));
         }
     }
 }
@@ -445,13 +455,15 @@ typedef struct {
     const int32_t *offsets;
 } Packed;
 
-static void multiply_panel(const uint8_t *a, const float *a_scales, i64 rows, Packed w, i64 panel, i64 num_inputs, float *sums) {
+static void multiply_panel(const uint8_t *a, const float *a_scales, i64 rows, Packed w, i64 panel, i64 num_inputs, float *sums,
+                           int on_tiles) {
     const i64 groups = groups_of(num_inputs);
     for (i64 g = 0; g < groups; g++) {
         const i64 start = g * GROUP, width = num_inputs - start < GROUP ? num_inputs - start : GROUP;
         const i64 place = (panel * groups + g) * PANEL;
-        multiply_group(rows, a + start, num_inputs, a_scales + g, groups, w.packed + (panel * num_inputs + start) * PANEL,
-                       w.scales + place, w.offsets + place, width / 4, sums, g > 0);
+        const int8_t *right = w.packed + (panel * num_inputs + start) * PANEL;
+        (on_tiles ? multiply_group_tiles : multiply_group)(rows, a + start, num_inputs, a_scales + g, groups, right,
+                                                           w.scales + place, w.offsets + place, width / 4, sums, g > 0);
     }
 }
 
@@ -467,24 +479,26 @@ static inline __m512 silu(__m512 x) {
 enum { TOKENS = 96 };
 
 /* out = x . w, plus `other` if it is given; or silu(x . gate) * (x . w) if `gate` is.
- * bytes, token_scales: [num_tokens, num_inputs] and [num_tokens, groups], from `quantize`; other, out: [num_tokens,
- * num_outputs] bf16. */
+ * bytes, token_scales: [num_tokens, num_inputs] and [num_tokens, groups], from `quantize`, with room for tokens up to a
+ * multiple of 16, which tiles may read; other, out: [num_tokens, num_outputs] bf16. */
 void linear_int8(const uint8_t *bytes, const float *token_scales, const int8_t *packed, const float *scales,
                  const int32_t *offsets, const int8_t *gate_packed, const float *gate_scales, const int32_t *gate_offsets,
-                 const bf16 *other, bf16 *out, i64 num_tokens, i64 num_inputs, i64 num_outputs, int num_threads) {
+                 const bf16 *other, bf16 *out, i64 num_tokens, i64 num_inputs, i64 num_outputs, int has_tiles, int num_threads) {
+    const int on_tiles = has_tiles && num_inputs % 64 == 0;
     const i64 panels = padded(num_outputs) / PANEL, blocks = (num_tokens + TOKENS - 1) / TOKENS, groups = groups_of(num_inputs);
     const Packed w = {packed, scales, offsets}, gate = {gate_packed, gate_scales, gate_offsets};
 #pragma omp parallel num_threads(num_threads)
     {
         static _Thread_local float sums[TOKENS * PANEL], gates[TOKENS * PANEL];
+        if (on_tiles) begin_tiles();
 #pragma omp for schedule(dynamic) collapse(2)
         for (i64 panel = 0; panel < panels; panel++) {
             for (i64 block = 0; block < blocks; block++) {
                 const i64 start = block * TOKENS, rows = num_tokens - start < TOKENS ? num_tokens - start : TOKENS;
                 const uint8_t *a = bytes + start * num_inputs;
                 const float *a_scales = token_scales + start * groups;
-                multiply_panel(a, a_scales, rows, w, panel, num_inputs, sums);
-                if (gate_packed) multiply_panel(a, a_scales, rows, gate, panel, num_inputs, gates);
+                multiply_panel(a, a_scales, rows, w, panel, num_inputs, sums, on_tiles);
+                if (gate_packed) multiply_panel(a, a_scales, rows, gate, panel, num_inputs, gates, on_tiles);
                 for (i64 m = 0; m < rows; m++) {
                     for (i64 n = 0; n < PANEL && panel * PANEL + n < num_outputs; n += LANES) {
                         const __mmask16 mask = first(num_outputs - panel * PANEL - n);
@@ -497,6 +511,7 @@ void linear_int8(const uint8_t *bytes, const float *token_scales, const int8_t *
                 }
             }
         }
+        if (on_tiles) end_tiles();
     }
 }
 

@@ -30,7 +30,7 @@ _FUNCTIONS: Final = {
     "attend": "pppppppiiiiibn",
     "pack_int8": "ppppiin",
     "quantize": "pppiin",
-    "linear_int8": "ppppppppppiiin",
+    "linear_int8": "ppppppppppiiibn",
 }
 """Arguments: a pointer, a 64-bit count, a float, yes or no, the number of threads."""
 

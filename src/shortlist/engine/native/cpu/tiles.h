@@ -88,6 +88,58 @@ ON_TILES static void multiply_tiles(i64 rows, i64 columns, const bf16 *a, i64 a_
     }
 }
 
+/* whole[m] = offsets + a[m] . panel over `depth` steps of 64 bytes, in two by two tiles, whose rows are 32 apart. */
+ON_TILES static inline __attribute__((always_inline)) void multiply_bytes(const int is_tall, const uint8_t *a, i64 a_stride,
+                                                                          const int8_t *panel, i64 depth,
+                                                                          const int32_t *offsets, int32_t *whole) {
+    const i64 b_bytes = 4 * PANEL, whole_bytes = 2 * TILE * sizeof(int32_t);
+    _tile_loadd(0, offsets, 0); /* every row the same */
+    _tile_loadd(1, offsets + TILE, 0);
+    if (is_tall) _tile_loadd(2, offsets, 0);
+    if (is_tall) _tile_loadd(3, offsets + TILE, 0);
+    for (i64 k = 0; k < depth; k++) {
+        const int8_t *b = panel + k * TILE * b_bytes;
+        _tile_loadd(4, a + 64 * k, a_stride);
+        _tile_loadd(6, b, b_bytes);
+        _tile_loadd(7, b + 4 * TILE, b_bytes);
+        if (is_tall) _tile_loadd(5, a + TILE * a_stride + 64 * k, a_stride);
+        _tile_dpbusd(0, 4, 6);
+        _tile_dpbusd(1, 4, 7);
+        if (is_tall) _tile_dpbusd(2, 5, 6);
+        if (is_tall) _tile_dpbusd(3, 5, 7);
+    }
+    _tile_stored(0, whole, whole_bytes);
+    _tile_stored(1, whole + TILE, whole_bytes);
+    if (is_tall) _tile_stored(2, whole + 2 * TILE * TILE, whole_bytes);
+    if (is_tall) _tile_stored(3, whole + 2 * TILE * TILE + TILE, whole_bytes);
+}
+
+/* As `multiply_group`, of a group whose inputs 64 divides; `a` has whole tiles of rows. */
+ON_TILES static void multiply_group_tiles(i64 rows, const uint8_t *a, i64 a_stride, const float *a_scales, i64 groups,
+                                          const int8_t *panel, const float *scales, const int32_t *offsets, i64 quads,
+                                          float *sums, int is_added) {
+    int32_t whole[2 * TILE * 2 * TILE] __attribute__((aligned(64)));
+    __asm__ volatile("" ::: "memory");
+    for (i64 start = 0; start < rows; start += 2 * TILE) {
+        const i64 count = rows - start < 2 * TILE ? rows - start : 2 * TILE;
+        for (i64 n = 0; n < PANEL; n += 2 * TILE) {
+            if (count > TILE) multiply_bytes(1, a + start * a_stride, a_stride, panel + 4 * n, quads / 16, offsets + n, whole);
+            else multiply_bytes(0, a + start * a_stride, a_stride, panel + 4 * n, quads / 16, offsets + n, whole);
+            const __m512 one = _mm512_loadu_ps(scales + n), other = _mm512_loadu_ps(scales + n + TILE);
+            for (i64 m = 0; m < count; m++) {
+                const __m512 token = _mm512_set1_ps(a_scales[(start + m) * groups]);
+                const __m512 a = _mm512_cvtepi32_ps(_mm512_load_si512(whole + m * 2 * TILE));
+                const __m512 b = _mm512_cvtepi32_ps(_mm512_load_si512(whole + m * 2 * TILE + TILE));
+                float *to = sums + (start + m) * PANEL + n;
+                const __m512 before = is_added ? _mm512_loadu_ps(to) : _mm512_setzero_ps();
+                const __m512 also = is_added ? _mm512_loadu_ps(to + TILE) : _mm512_setzero_ps();
+                _mm512_storeu_ps(to, _mm512_fmadd_ps(a, _mm512_mul_ps(token, one), before));
+                _mm512_storeu_ps(to + TILE, _mm512_fmadd_ps(b, _mm512_mul_ps(token, other), also));
+            }
+        }
+    }
+}
+
 #else /* a compiler that does not know them */
 
 int may_use_tiles(void) { return 0; }
@@ -96,6 +148,12 @@ static void end_tiles(void) {}
 static void multiply_tiles(i64 rows, i64 columns, const bf16 *a, i64 a_stride, const bf16 *panel, i64 pairs, float *c,
                            i64 c_stride, int is_added) {
     (void)rows, (void)columns, (void)a, (void)a_stride, (void)panel, (void)pairs, (void)c, (void)c_stride, (void)is_added;
+}
+static void multiply_group_tiles(i64 rows, const uint8_t *a, i64 a_stride, const float *a_scales, i64 groups,
+                                 const int8_t *panel, const float *scales, const int32_t *offsets, i64 quads, float *sums,
+                                 int is_added) {
+    (void)rows, (void)a, (void)a_stride, (void)a_scales, (void)groups, (void)panel, (void)scales, (void)offsets, (void)quads;
+    (void)sums, (void)is_added;
 }
 
 #endif
