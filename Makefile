@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 BIN := .venv/bin
-INPUTS := pyproject.toml constraints.txt scripts/environment hatch_build.py src/shortlist/engine/native/cpu/kernels.c
+INPUTS := pyproject.toml constraints.txt scripts/environment hatch_build.py $(addprefix src/shortlist/engine/native/cpu/,kernels.c tiles.h)
 
 .PHONY: help demo test check format bench soak scorecard clean
 

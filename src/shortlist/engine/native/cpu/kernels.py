@@ -58,6 +58,11 @@ class Kernels:
             self._functions[name].argtypes = [_TYPES[kind] for kind in kinds]
             self._functions[name].restype = None
 
+    @property
+    def name(self) -> str:
+        """Of what computes, for the fingerprint: tiles add in another order."""
+        return "tiles" if self.has_tiles else "kernels"
+
     def without_tiles(self) -> Kernels:
         """Return the same functions, away from the matrix unit."""
         return Kernels(self._library, has_tiles=False)
