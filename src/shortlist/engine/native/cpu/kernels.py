@@ -34,7 +34,13 @@ _FUNCTIONS: Final = {
 }
 """Arguments: a pointer, a 64-bit count, a float, yes or no, the number of threads."""
 
-_TYPES: Final[dict[str, Any]] = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "f": ctypes.c_float, "b": ctypes.c_int, "n": ctypes.c_int}
+_TYPES: Final[dict[str, Any]] = {
+    "p": ctypes.c_void_p,
+    "i": ctypes.c_int64,
+    "f": ctypes.c_float,
+    "b": ctypes.c_int,
+    "n": ctypes.c_int,
+}
 
 _VERSION: Final = 2
 """Of the functions and their arguments, as `kernels_version` says it."""

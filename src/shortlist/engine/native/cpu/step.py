@@ -107,7 +107,13 @@ class CpuStep:
         self._kernels.call(
             "attend",
             *(queries_TX, self._keys, self._values, queries_TX, plan.runs, plan.spans, plan.tasks, len(plan.tasks)),
-            *(config.num_kv_heads, config.num_heads // config.num_kv_heads, config.head_dim, plan.block, self._kernels.has_tiles),
+            *(
+                config.num_kv_heads,
+                config.num_heads // config.num_kv_heads,
+                config.head_dim,
+                plan.block,
+                self._kernels.has_tiles,
+            ),
         )
 
     def _block_of_queries(self) -> int:

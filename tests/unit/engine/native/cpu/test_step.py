@@ -49,18 +49,6 @@ def tensors(config: Qwen3Config, num_tokens: int, scale: float = 1.0) -> tuple[T
     return *states, *(torch.randn(config.head_dim, generator=draw) + 1 for _ in range(2))
 
 
-@pytest.fixture(params=["tiles", "registers"])
-def compiled(request: pytest.FixtureRequest) -> Kernels:
-    """The kernels on the matrix unit, if this processor has one, and away from it."""
-    found = kernels()
-    assert found is not None
-    if request.param == "registers":
-        return found.without_tiles()
-    if not found.has_tiles:
-        pytest.skip("no AMX tiles here")
-    return found
-
-
 @pytest.fixture
 def both(compiled: Kernels) -> Both:
     return partial(steps, compiled)
@@ -114,8 +102,13 @@ def test_norm_is_rounded_once(both: Both, width: int, num_tokens: int) -> None:
         [(300, [700])],
     ],
 )
-@pytest.mark.parametrize(("heads", "kv_heads", "width"), [(6, 2, 32), (4, 4, 16), (16, 8, 128), (5, 1, 66), (2, 1, 256), (2, 2, 80), (3, 1, 96), (40, 1, 64)])
-def test_attention_of_any_shape(both: Both, requests: list[tuple[int, list[int]]], heads: int, kv_heads: int, width: int) -> None:
+@pytest.mark.parametrize(
+    ("heads", "kv_heads", "width"),
+    [(6, 2, 32), (4, 4, 16), (16, 8, 128), (5, 1, 66), (2, 1, 256), (2, 2, 80), (3, 1, 96), (40, 1, 64)],
+)
+def test_attention_of_any_shape(
+    both: Both, requests: list[tuple[int, list[int]]], heads: int, kv_heads: int, width: int
+) -> None:
     config = replace(CONFIG, num_heads=heads, num_kv_heads=kv_heads, head_dim=width)
     layout = layout_of(*requests)
     ours, exact = both(config, layout)
