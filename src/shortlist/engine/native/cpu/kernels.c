@@ -3,7 +3,8 @@
  * Every function reads and writes plain arrays that its caller owns, allocates nothing that outlives it, and runs on
  * `num_threads` threads of the OpenMP pool that torch already has. Sums, norms, rotations and softmax are in fp32; numbers
  * are rounded to bf16 once, when stored, to nearest even. No function reads past what its arguments describe; rows of
- * panels that no token fills must be zero.
+ * panels that no token fills must be zero. Products are there twice, a register at a time here and on the matrix unit of those
+ * processors that have one in tiles.h; the caller says which, and everything else is the same for both.
  *
  * Panels: the layout of keys and values, made for the one product below. A run of n tokens has ceil(n / 64) panels of 64
  * tokens. For each key head, keys are [panel][D / 2][64 tokens][2 dimensions], and values, with D rounded up to V = a
@@ -123,25 +124,81 @@ void place_queries(const bf16 *x, i64 stride, const float *weight, const float *
 
 static inline i64 padded(i64 width) { return (width + PANEL - 1) / PANEL * PANEL; }
 
-/* Store the keys of some tokens, normalised and turned, and their values, into panels.
- * k, v: [num_tokens, G, D], both with `stride` numbers from token to token; slots: [num_tokens, 3], each the first panel of the token's
- * run, the number of its panels, and the token's place in it; keys, values: panels. */
+/* Exchange the rows and columns of sixteen by sixteen 32-bit numbers. */
+static inline void transpose(__m512i x[LANES]) {
+    __m512i y[LANES];
+    for (int i = 0; i < 16; i += 2) {
+        y[i] = _mm512_unpacklo_epi32(x[i], x[i + 1]);
+        y[i + 1] = _mm512_unpackhi_epi32(x[i], x[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4) {
+        for (int half = 0; half < 2; half++) {
+            x[i + 2 * half] = _mm512_unpacklo_epi64(y[i + half], y[i + half + 2]);
+            x[i + 2 * half + 1] = _mm512_unpackhi_epi64(y[i + half], y[i + half + 2]);
+        }
+    }
+    for (int i = 0; i < 4; i++) { /* now quarters of registers, of rows 4 apart */
+        const __m512i low = _mm512_shuffle_i32x4(x[i], x[i + 4], 0x88), low8 = _mm512_shuffle_i32x4(x[i + 8], x[i + 12], 0x88);
+        const __m512i high = _mm512_shuffle_i32x4(x[i], x[i + 4], 0xDD), high8 = _mm512_shuffle_i32x4(x[i + 8], x[i + 12], 0xDD);
+        y[i] = _mm512_shuffle_i32x4(low, low8, 0x88);
+        y[i + 4] = _mm512_shuffle_i32x4(high, high8, 0x88);
+        y[i + 8] = _mm512_shuffle_i32x4(low, low8, 0xDD);
+        y[i + 12] = _mm512_shuffle_i32x4(high, high8, 0xDD);
+    }
+    memcpy(x, y, sizeof y);
+}
+
+/* Put the keys of tokens `from` to `to` of sixteen that lie side by side in a panel into their columns. */
+static inline void spread_keys(const bf16 turned[LANES][MAX_WIDTH], i64 from, i64 to, i64 width, bf16 *keys) {
+    const __mmask16 columns = first(to) & (__mmask16) ~first(from);
+    for (i64 d = 0; d < width; d += 2 * LANES) {
+        __m512i pairs[LANES];
+        for (int n = 0; n < LANES; n++) pairs[n] = _mm512_loadu_si512(turned[n] + d);
+        transpose(pairs);
+        for (int k = 0; k < LANES && d + 2 * k < width; k++)
+            _mm512_mask_storeu_epi32(keys + (d + 2 * k) * PANEL, columns, pairs[k]);
+    }
+}
+
+/* Put the values of two tokens that are read as a pair into their row: of one alone if the other is not given. */
+static inline void spread_values(const bf16 *even, const bf16 *odd, i64 width, i64 panels, bf16 *values) {
+    const __mmask32 which = (even ? 0x55555555u : 0) | (odd ? 0xAAAAAAAAu : 0);
+    for (i64 d = 0; d < width; d += LANES) {
+        const __mmask16 mask = first(width - d);
+        const __m256i none = _mm256_setzero_si256();
+        const __m512i low = _mm512_cvtepu16_epi32(even ? _mm256_maskz_loadu_epi16(mask, even + d) : none);
+        const __m512i high = _mm512_cvtepu16_epi32(odd ? _mm256_maskz_loadu_epi16(mask, odd + d) : none);
+        _mm512_mask_storeu_epi16(values + d / PANEL * panels * PANEL * PANEL + d % PANEL * 2,
+                                 which & first_pairs(2 * (width - d)), _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
+    }
+}
+
+/* Store the keys of some tokens, normalised and turned, and their values, into panels: sixteen neighbours at a time, because
+ * one token's numbers lie scattered, and those of sixteen fill whole lines of the cache.
+ * k, v: [num_tokens, G, D], both with `stride` numbers from token to token; slots: [num_tokens, 3], each the first panel of the
+ * token's run, the number of its panels, and the token's place in it; keys, values: panels. */
 void place_keys(const bf16 *k, const bf16 *v, i64 stride, const float *weight, const float *cos_td, const float *sin_td, const i64 *slots,
                 bf16 *keys, bf16 *values, i64 num_tokens, i64 num_heads, i64 width, float eps, int num_threads) {
     const i64 wide = padded(width);
-#pragma omp parallel for num_threads(num_threads)
+#pragma omp parallel for num_threads(num_threads) schedule(dynamic, LANES)
     for (i64 t = 0; t < num_tokens; t++) {
-        const i64 panel = slots[3 * t], panels = slots[3 * t + 1], place = slots[3 * t + 2];
+        const i64 panel = slots[3 * t], panels = slots[3 * t + 1], place = slots[3 * t + 2], from = place % LANES;
+        if (from && t) continue; /* whoever begins its sixteen does it */
+        i64 to = from + 1;
+        while (to < LANES && t + to - from < num_tokens && slots[3 * (t + to - from)] == panel) to++;
         for (i64 g = 0; g < num_heads; g++) {
             const i64 base = (panel * num_heads + g * panels) * PANEL;
-            bf16 turned[MAX_WIDTH];
-            turn(k + t * stride + g * width, weight, cos_td + t * (width / 2), sin_td + t * (width / 2), width, eps, 1.0f,
-                 turned);
-            bf16 *key = keys + base * width + place / PANEL * PANEL * width + place % PANEL * 2;
-            for (i64 d = 0; d < width; d += 2) memcpy(key + d * PANEL, turned + d, 2 * sizeof(bf16));
-            const bf16 *from = v + t * stride + g * width;
-            bf16 *value = values + base * wide + place / 2 * (2 * PANEL) + place % 2;
-            for (i64 d = 0; d < width; d++) value[d / PANEL * panels * PANEL * PANEL + d % PANEL * 2] = from[d];
+            bf16 turned[LANES][MAX_WIDTH];
+            for (i64 n = from; n < to; n++) {
+                const i64 token = t + n - from, angle = token * (width / 2);
+                turn(k + token * stride + g * width, weight, cos_td + angle, sin_td + angle, width, eps, 1.0f, turned[n]);
+            }
+            spread_keys(turned, from, to, width, keys + base * width + place / PANEL * PANEL * width + (place - from) % PANEL * 2);
+            for (i64 n = from / 2 * 2; n < to; n += 2) {
+                const i64 at = (t + n - from) * stride + g * width;
+                spread_values(n >= from ? v + at : 0, n + 1 < to ? v + at + stride : 0, width, panels,
+                              values + base * wide + (place - from + n) / 2 * (2 * PANEL));
+            }
         }
     }
 }

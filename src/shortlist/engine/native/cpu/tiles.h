@@ -1,4 +1,4 @@
-/* The same products on Intel's matrix unit (AMX), where the processor has one: about ten times as fast as a register at a time.
+/* The same products on Intel's matrix unit (AMX), where the processor has one: several times as fast as a register at a time.
  *
  * A tile is 16 rows of 64 bytes. One instruction multiplies 16 rows of 32 bf16 numbers (64 of 8 bits) by as many rows of 16
  * columns and adds to 16 x 16 sums. Its right side wants two bf16 numbers (four bytes) of one column side by side: what
