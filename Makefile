@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 COVERING := tests/unit/scheduler tests/unit/api tests/api tests/properties/test_dispatcher.py tests/unit/service/test_rerank.py tests/faults/test_redis.py
-INPUTS := pyproject.toml constraints.txt scripts/environment hatch_build.py src/shortlist/engine/native/cpu/kernels.c
+INPUTS := pyproject.toml constraints.txt scripts/environment hatch_build.py $(addprefix src/shortlist/engine/native/cpu/,kernels.c tiles.h)
 
 .PHONY: help demo test test-clients check format bench coverage soak scorecard clean
 

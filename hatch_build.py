@@ -23,7 +23,8 @@ FLAGS = (
     *("-std=gnu11", "-O3", "-Wall", "-Wextra", "-march=x86-64-v4", "-mavx512bf16", "-mavx512vnni"),
     *("-fopenmp", "-fPIC", "-shared"),
 )
-"""The processor is checked when the library is loaded. Its OpenMP is the one that torch has loaded by then."""
+"""The processor is checked when the library is loaded; `tiles.h` says for itself what it needs besides. Its OpenMP is the one
+that torch has loaded by then."""
 
 
 class KernelsHook(BuildHookInterface[Any]):

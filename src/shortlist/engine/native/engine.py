@@ -31,7 +31,7 @@ from shortlist.engine.native.weights import AnswerIds, load_weights, published_a
 from shortlist.errors import BadSetting, EngineError, EngineOutOfMemory, EngineUnavailable, ServiceError
 from shortlist.types import Batch, Task, Value, Vector
 
-ENGINE_VERSION: Final = 2
+ENGINE_VERSION: Final = 3
 """Raised by every change that can change a number; part of the fingerprint."""
 
 CLOSE_TIMEOUT_S: Final = 1.0

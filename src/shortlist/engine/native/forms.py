@@ -57,7 +57,7 @@ def pick_forms(config: Qwen3Config, dtype: torch.dtype, device: torch.device) ->
     name = "packed" if prepare is PackedLinears else "plain"
     if found is None:
         return Forms(name, dtype, prepare, PortableStep, partial(PortableStep, config, dtype))
-    return Forms(f"{name}-kernels", dtype, prepare, CpuStep, partial(CpuStep, config, found))
+    return Forms(f"{name}-{found.name}", dtype, prepare, CpuStep, partial(CpuStep, config, found))
 
 
 def _int8(config: Qwen3Config, found: Kernels | None) -> Forms:
@@ -66,4 +66,4 @@ def _int8(config: Qwen3Config, found: Kernels | None) -> Forms:
             "dtype is 'int8', which is computed by compiled kernels on x86 CPUs with AVX512-BF16 and VNNI; here there are "
             "none. Use --dtype auto."
         )
-    return Forms("int8-kernels", torch.bfloat16, partial(Int8Linears, found), CpuStep, partial(CpuStep, config, found))
+    return Forms(f"int8-{found.name}", torch.bfloat16, partial(Int8Linears, found), CpuStep, partial(CpuStep, config, found))

@@ -22,6 +22,9 @@ GROUP: Final = 256
 PANEL: Final = 64
 """Outputs that lie together; see `kernels.c`."""
 
+TILE: Final = 16
+"""Tokens that the matrix unit reads together."""
+
 
 def can_round(config: Qwen3Config) -> bool:
     """Tell whether the kernels are made for this shape: they multiply four inputs at a time."""
@@ -90,11 +93,12 @@ class Int8Linears:
 
     def _linear(self, x_tK: Tensor, packed: Packed, *, gate: Packed | None = None, other: Tensor | None = None) -> Tensor:
         num_tokens, num_inputs = x_tK.shape
-        numbers_tK = torch.empty(num_tokens, num_inputs, dtype=torch.uint8)
+        numbers_tK = torch.empty(-(-num_tokens // TILE) * TILE, num_inputs, dtype=torch.uint8)
         scales_tG = torch.empty(num_tokens, -(-num_inputs // GROUP))
         self._kernels.call("quantize", x_tK.contiguous(), numbers_tK, scales_tG, num_tokens, num_inputs)
         out_tN = torch.empty(num_tokens, packed.num_outputs, dtype=torch.bfloat16)
         gates = (gate.numbers, gate.scales, gate.offsets) if gate else (None, None, None)
         arrays = packed.numbers, packed.scales, packed.offsets, *gates, other, out_tN
-        self._kernels.call("linear_int8", numbers_tK, scales_tG, *arrays, num_tokens, num_inputs, packed.num_outputs)
+        sizes = num_tokens, num_inputs, packed.num_outputs
+        self._kernels.call("linear_int8", numbers_tK, scales_tG, *arrays, *sizes, self._kernels.has_tiles)
         return out_tN

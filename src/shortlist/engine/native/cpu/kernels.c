@@ -3,7 +3,8 @@
  * Every function reads and writes plain arrays that its caller owns, allocates nothing that outlives it, and runs on
  * `num_threads` threads of the OpenMP pool that torch already has. Sums, norms, rotations and softmax are in fp32; numbers
  * are rounded to bf16 once, when stored, to nearest even. No function reads past what its arguments describe; rows of
- * panels that no token fills must be zero.
+ * panels that no token fills must be zero. Products are there twice, a register at a time here and on the matrix unit of those
+ * processors that have one in tiles.h; the caller says which, and everything else is the same for both.
  *
  * Panels: the layout of keys and values, made for the one product below. A run of n tokens has ceil(n / 64) panels of 64
  * tokens. For each key head, keys are [panel][D / 2][64 tokens][2 dimensions], and values, with D rounded up to V = a
@@ -23,6 +24,8 @@ enum { LANES = 16, PANEL = 64, ROWS = 6, MAX_ROWS = 192, BLOCK = 256, MAX_WIDTH 
 /* Sixteen numbers and their tails. */
 
 static inline __mmask16 first(i64 count) { return count >= LANES ? 0xFFFF : (__mmask16)((1u << count) - 1); }
+
+static inline __mmask32 first_pairs(i64 count) { return count >= 2 * LANES ? 0xFFFFFFFF : (1u << count) - 1; }
 
 static inline __m512 widen(__m256i x) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16)); }
 
@@ -44,6 +47,20 @@ static inline __m512 exp2_of(__m512 x) {
     y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(6.9314718055994531e-1f));
     y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(1.0f));
     return _mm512_scalef_ps(y, whole);
+}
+
+/* Return 2^x for x <= 0, to a few millionths, as the weights of attention need it, which are rounded to 8 bits: a polynomial
+ * of smallest relative error, the whole part added to its exponent. Below 2^-125 it stays there, which nothing can see. */
+static inline __m512 weight_of(__m512 x) {
+    const __m512 shift = _mm512_set1_ps(12582912.0f); /* 1.5 * 2^23: a sum with it has no place for a fraction */
+    x = _mm512_max_ps(_mm512_set1_ps(-125.0f), x); /* in this order, NaN stays */
+    const __m512 shifted = _mm512_add_ps(x, shift), f = _mm512_sub_ps(x, _mm512_sub_ps(shifted, shift));
+    __m512 y = _mm512_set1_ps(9.570102207362652e-3f);
+    y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(5.591785907745361e-2f));
+    y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(2.40247443318367e-1f));
+    y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(6.931217908859253e-1f));
+    y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(1.0f));
+    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(y), _mm512_slli_epi32(_mm512_castps_si512(shifted), 23)));
 }
 
 /* -- norms -------------------------------------------------------------------------------------------------------------- */
@@ -107,25 +124,81 @@ void place_queries(const bf16 *x, i64 stride, const float *weight, const float *
 
 static inline i64 padded(i64 width) { return (width + PANEL - 1) / PANEL * PANEL; }
 
-/* Store the keys of some tokens, normalised and turned, and their values, into panels.
- * k, v: [num_tokens, G, D], both with `stride` numbers from token to token; slots: [num_tokens, 3], each the first panel of the token's
- * run, the number of its panels, and the token's place in it; keys, values: panels. */
+/* Exchange the rows and columns of sixteen by sixteen 32-bit numbers. */
+static inline void transpose(__m512i x[LANES]) {
+    __m512i y[LANES];
+    for (int i = 0; i < 16; i += 2) {
+        y[i] = _mm512_unpacklo_epi32(x[i], x[i + 1]);
+        y[i + 1] = _mm512_unpackhi_epi32(x[i], x[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4) {
+        for (int half = 0; half < 2; half++) {
+            x[i + 2 * half] = _mm512_unpacklo_epi64(y[i + half], y[i + half + 2]);
+            x[i + 2 * half + 1] = _mm512_unpackhi_epi64(y[i + half], y[i + half + 2]);
+        }
+    }
+    for (int i = 0; i < 4; i++) { /* now quarters of registers, of rows 4 apart */
+        const __m512i low = _mm512_shuffle_i32x4(x[i], x[i + 4], 0x88), low8 = _mm512_shuffle_i32x4(x[i + 8], x[i + 12], 0x88);
+        const __m512i high = _mm512_shuffle_i32x4(x[i], x[i + 4], 0xDD), high8 = _mm512_shuffle_i32x4(x[i + 8], x[i + 12], 0xDD);
+        y[i] = _mm512_shuffle_i32x4(low, low8, 0x88);
+        y[i + 4] = _mm512_shuffle_i32x4(high, high8, 0x88);
+        y[i + 8] = _mm512_shuffle_i32x4(low, low8, 0xDD);
+        y[i + 12] = _mm512_shuffle_i32x4(high, high8, 0xDD);
+    }
+    memcpy(x, y, sizeof y);
+}
+
+/* Put the keys of tokens `from` to `to` of sixteen that lie side by side in a panel into their columns. */
+static inline void spread_keys(const bf16 turned[LANES][MAX_WIDTH], i64 from, i64 to, i64 width, bf16 *keys) {
+    const __mmask16 columns = first(to) & (__mmask16) ~first(from);
+    for (i64 d = 0; d < width; d += 2 * LANES) {
+        __m512i pairs[LANES];
+        for (int n = 0; n < LANES; n++) pairs[n] = _mm512_loadu_si512(turned[n] + d);
+        transpose(pairs);
+        for (int k = 0; k < LANES && d + 2 * k < width; k++)
+            _mm512_mask_storeu_epi32(keys + (d + 2 * k) * PANEL, columns, pairs[k]);
+    }
+}
+
+/* Put the values of two tokens that are read as a pair into their row: of one alone if the other is not given. */
+static inline void spread_values(const bf16 *even, const bf16 *odd, i64 width, i64 panels, bf16 *values) {
+    const __mmask32 which = (even ? 0x55555555u : 0) | (odd ? 0xAAAAAAAAu : 0);
+    for (i64 d = 0; d < width; d += LANES) {
+        const __mmask16 mask = first(width - d);
+        const __m256i none = _mm256_setzero_si256();
+        const __m512i low = _mm512_cvtepu16_epi32(even ? _mm256_maskz_loadu_epi16(mask, even + d) : none);
+        const __m512i high = _mm512_cvtepu16_epi32(odd ? _mm256_maskz_loadu_epi16(mask, odd + d) : none);
+        _mm512_mask_storeu_epi16(values + d / PANEL * panels * PANEL * PANEL + d % PANEL * 2,
+                                 which & first_pairs(2 * (width - d)), _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
+    }
+}
+
+/* Store the keys of some tokens, normalised and turned, and their values, into panels: sixteen neighbours at a time, because
+ * one token's numbers lie scattered, and those of sixteen fill whole lines of the cache.
+ * k, v: [num_tokens, G, D], both with `stride` numbers from token to token; slots: [num_tokens, 3], each the first panel of the
+ * token's run, the number of its panels, and the token's place in it; keys, values: panels. */
 void place_keys(const bf16 *k, const bf16 *v, i64 stride, const float *weight, const float *cos_td, const float *sin_td, const i64 *slots,
                 bf16 *keys, bf16 *values, i64 num_tokens, i64 num_heads, i64 width, float eps, int num_threads) {
     const i64 wide = padded(width);
-#pragma omp parallel for num_threads(num_threads)
+#pragma omp parallel for num_threads(num_threads) schedule(dynamic, LANES)
     for (i64 t = 0; t < num_tokens; t++) {
-        const i64 panel = slots[3 * t], panels = slots[3 * t + 1], place = slots[3 * t + 2];
+        const i64 panel = slots[3 * t], panels = slots[3 * t + 1], place = slots[3 * t + 2], from = place % LANES;
+        if (from && t) continue; /* whoever begins its sixteen does it */
+        i64 to = from + 1;
+        while (to < LANES && t + to - from < num_tokens && slots[3 * (t + to - from)] == panel) to++;
         for (i64 g = 0; g < num_heads; g++) {
             const i64 base = (panel * num_heads + g * panels) * PANEL;
-            bf16 turned[MAX_WIDTH];
-            turn(k + t * stride + g * width, weight, cos_td + t * (width / 2), sin_td + t * (width / 2), width, eps, 1.0f,
-                 turned);
-            bf16 *key = keys + base * width + place / PANEL * PANEL * width + place % PANEL * 2;
-            for (i64 d = 0; d < width; d += 2) memcpy(key + d * PANEL, turned + d, 2 * sizeof(bf16));
-            const bf16 *from = v + t * stride + g * width;
-            bf16 *value = values + base * wide + place / 2 * (2 * PANEL) + place % 2;
-            for (i64 d = 0; d < width; d++) value[d / PANEL * panels * PANEL * PANEL + d % PANEL * 2] = from[d];
+            bf16 turned[LANES][MAX_WIDTH];
+            for (i64 n = from; n < to; n++) {
+                const i64 token = t + n - from, angle = token * (width / 2);
+                turn(k + token * stride + g * width, weight, cos_td + angle, sin_td + angle, width, eps, 1.0f, turned[n]);
+            }
+            spread_keys(turned, from, to, width, keys + base * width + place / PANEL * PANEL * width + (place - from) % PANEL * 2);
+            for (i64 n = from / 2 * 2; n < to; n += 2) {
+                const i64 at = (t + n - from) * stride + g * width;
+                spread_values(n >= from ? v + at : 0, n + 1 < to ? v + at + stride : 0, width, panels,
+                              values + base * wide + (place - from + n) / 2 * (2 * PANEL));
+            }
         }
     }
 }
@@ -192,6 +265,8 @@ static void multiply_and_add(i64 rows, i64 columns, const bf16 *a, i64 a_stride,
     }
 }
 
+#include "tiles.h"
+
 /* What one thread works in: a block of queries against a block of keys. */
 typedef struct {
     bf16 queries[MAX_ROWS * MAX_WIDTH];
@@ -203,54 +278,59 @@ typedef struct {
 } Desk;
 
 /* Turn a row of scores, of which the first `seen` count, into weights relative to the highest score so far; rescale what
- * was mixed by those before. Weights up to `num_keys`, rounded up to 16, that do not count become zero. */
+ * was mixed by those before. Weights up to `num_keys`, rounded up to 32, that do not count become zero. */
 static void weigh(Desk *desk, i64 row, i64 seen, i64 num_keys, i64 width) {
     const float *scores = desk->scores + row * BLOCK;
     bf16 *weights = desk->weights + row * BLOCK;
-    if (seen <= 0) {
-        memset(weights, 0, (size_t)(num_keys + LANES - 1) / LANES * LANES * sizeof(bf16));
-        return;
-    }
-    const __m512 lowest = _mm512_set1_ps(-INFINITY);
-    __m512 highest = lowest;
-    for (i64 at = 0; at < seen; at += LANES)
-        highest = _mm512_max_ps(highest, _mm512_mask_loadu_ps(lowest, first(seen - at), scores + at));
-    const float before = desk->highest[row], now = fmaxf(before, _mm512_reduce_max_ps(highest));
-    const __m512 nows = _mm512_set1_ps(now);
-    __m512 sum = _mm512_setzero_ps();
-    for (i64 at = 0; at < num_keys; at += LANES) {
-        const __mmask16 mask = seen > at ? first(seen - at) : 0;
-        const __m512 weight = _mm512_maskz_mov_ps(mask, exp2_of(_mm512_sub_ps(_mm512_loadu_ps(scores + at), nows)));
-        sum = _mm512_add_ps(sum, weight);
-        store(weights + at, 0xFFFF, weight);
-    }
-    if (now > before) {
-        const float shrink = exp2f(before - now);
-        desk->total[row] *= shrink;
-        for (i64 d = 0; d < width; d += LANES) {
-            float *mixed = desk->mixed + row * MAX_WIDTH + d;
-            _mm512_storeu_ps(mixed, _mm512_mul_ps(_mm512_loadu_ps(mixed), _mm512_set1_ps(shrink)));
+    i64 at = 0;
+    if (seen > 0) {
+        const __m512 lowest = _mm512_set1_ps(-INFINITY);
+        __m512 highest = lowest;
+        for (i64 n = 0; n < seen; n += LANES)
+            highest = _mm512_max_ps(highest, _mm512_mask_loadu_ps(lowest, first(seen - n), scores + n));
+        const float before = desk->highest[row], now = fmaxf(before, _mm512_reduce_max_ps(highest));
+        const __m512 nows = _mm512_set1_ps(now);
+        __m512 sum = _mm512_setzero_ps();
+        for (; at < seen; at += LANES) {
+            const __m512 weight =
+                _mm512_maskz_mov_ps(first(seen - at), weight_of(_mm512_sub_ps(_mm512_loadu_ps(scores + at), nows)));
+            sum = _mm512_add_ps(sum, weight);
+            store(weights + at, 0xFFFF, weight);
         }
-        desk->highest[row] = now;
+        if (now > before) {
+            const float shrink = exp2f(before - now);
+            desk->total[row] *= shrink;
+            for (i64 d = 0; d < width; d += LANES) {
+                float *mixed = desk->mixed + row * MAX_WIDTH + d;
+                _mm512_storeu_ps(mixed, _mm512_mul_ps(_mm512_loadu_ps(mixed), _mm512_set1_ps(shrink)));
+            }
+            desk->highest[row] = now;
+        }
+        desk->total[row] += _mm512_reduce_add_ps(sum);
     }
-    desk->total[row] += _mm512_reduce_add_ps(sum);
+    for (; at < num_keys || at % (2 * LANES); at += LANES) store(weights + at, 0xFFFF, _mm512_setzero_ps());
 }
 
 /* Let `rows` queries see a run of `num_keys` keys; query row m sees the first `sees + m / group` of them, or all. */
 static void look(Desk *desk, i64 rows, i64 group, const bf16 *keys, const bf16 *values, i64 num_keys, i64 panels, i64 sees,
-                 i64 width) {
+                 i64 width, int on_tiles) {
     const i64 last = sees + (rows - 1) / group, end = last < num_keys ? last : num_keys;
     for (i64 start = 0; start < end; start += BLOCK) {
-        const i64 count = end - start < BLOCK ? end - start : BLOCK;
-        for (i64 n = 0; n < count; n += PANEL)
-            multiply(rows, count - n, desk->queries, width, keys + (start + n) * width, width / 2, desk->scores + n, BLOCK);
+        const i64 count = end - start < BLOCK ? end - start : BLOCK, pairs = (count + 1) / 2;
+        for (i64 n = 0; n < count; n += PANEL) {
+            const bf16 *panel = keys + (start + n) * width;
+            if (on_tiles) multiply_tiles(rows, count - n, desk->queries, width, panel, width / 2, desk->scores + n, BLOCK, 0);
+            else multiply(rows, count - n, desk->queries, width, panel, width / 2, desk->scores + n, BLOCK);
+        }
         for (i64 m = 0; m < rows; m++) {
             const i64 seen = sees + m / group - start;
             weigh(desk, m, seen < count ? seen : count, count, width);
         }
-        for (i64 d = 0; d < width; d += PANEL)
-            multiply_and_add(rows, width - d, desk->weights, BLOCK, values + (d * panels + start) * PANEL, (count + 1) / 2,
-                             desk->mixed + d, MAX_WIDTH);
+        for (i64 d = 0; d < width; d += PANEL) {
+            const bf16 *panel = values + (d * panels + start) * PANEL;
+            if (on_tiles) multiply_tiles(rows, width - d, desk->weights, BLOCK, panel, pairs, desk->mixed + d, MAX_WIDTH, 1);
+            else multiply_and_add(rows, width - d, desk->weights, BLOCK, panel, pairs, desk->mixed + d, MAX_WIDTH);
+        }
     }
 }
 
@@ -259,16 +339,20 @@ static void look(Desk *desk, i64 rows, i64 group, const bf16 *keys, const bf16 *
  * queries, out: [num queries, G * group, D]; queries are scaled, so that 2 to the power of a product is its weight.
  * runs: [num runs, 2], each its first panel and its number of tokens. spans: [num spans, 5], each the row of its first query,
  * the number of queries, the place of the first in its run, its run, and the head's run or -1. tasks: [num_tasks, 2], each a
- * span and the first of up to `block` queries in it, of which block * group is at most MAX_ROWS; each is done for every key head. */
+ * span and the first of up to `block` queries in it, of which block * group is at most MAX_ROWS; each is done for every key
+ * head, head by head, so that the keys and values of one stay in the cache. Tiles are used if there are any that fit the width. */
 void attend(const bf16 *queries, const bf16 *keys, const bf16 *values, bf16 *out, const i64 *runs, const i64 *spans,
-            const i64 *tasks, i64 num_tasks, i64 num_heads, i64 group, i64 width, i64 block, int num_threads) {
+            const i64 *tasks, i64 num_tasks, i64 num_heads, i64 group, i64 width, i64 block, int has_tiles,
+            int num_threads) {
     const i64 wide = padded(width);
+    const int on_tiles = has_tiles && width % (2 * LANES) == 0;
 #pragma omp parallel num_threads(num_threads)
     {
         static _Thread_local Desk desk;
+        if (on_tiles) begin_tiles();
 #pragma omp for schedule(dynamic) collapse(2)
-        for (i64 task = 0; task < num_tasks; task++) {
-            for (i64 g = 0; g < num_heads; g++) {
+        for (i64 g = 0; g < num_heads; g++) {
+            for (i64 task = 0; task < num_tasks; task++) {
                 const i64 *span = spans + 5 * tasks[2 * task], offset = tasks[2 * task + 1];
                 const i64 left = span[1] - offset, count = left < block ? left : block, rows = count * group;
                 const i64 stride = num_heads * group * width, at = (span[0] + offset) * stride + g * group * width;
@@ -285,7 +369,7 @@ void attend(const bf16 *queries, const bf16 *keys, const bf16 *values, bf16 *out
                     const i64 tokens = runs[2 * run + 1], panels = (tokens + PANEL - 1) / PANEL;
                     const i64 base = (runs[2 * run] * num_heads + g * panels) * PANEL;
                     const i64 sees = own ? span[2] + offset + 1 : tokens;
-                    look(&desk, rows, group, keys + base * width, values + base * wide, tokens, panels, sees, width);
+                    look(&desk, rows, group, keys + base * width, values + base * wide, tokens, panels, sees, width, on_tiles);
                 }
                 for (i64 m = 0; m < rows; m++) {
                     const __m512 share = _mm512_set1_ps(1.0f / desk.total[m]);
@@ -295,6 +379,7 @@ void attend(const bf16 *queries, const bf16 *keys, const bf16 *values, bf16 *out
                 }
             }
         }
+        if (on_tiles) end_tiles();
     }
 }
 
@@ -305,27 +390,35 @@ void attend(const bf16 *queries, const bf16 *keys, const bf16 *values, bf16 *out
  * multiplies unsigned by signed bytes, so tokens are stored with 128 added, which is taken off their sums again.
  *
  * Weights of N outputs and K inputs, K a multiple of 4: panels of 64 outputs, each [K / 4][64 outputs][4 inputs]; scales and
- * offsets (128 times the sum of a group's weights), each [panels][groups][64].
+ * offsets (-128 times the sum of a group's weights, with which its sum begins), each [panels][groups][64].
  */
 
 enum { GROUP = 256 };
 
 static inline i64 groups_of(i64 width) { return (width + GROUP - 1) / GROUP; }
 
-/* Return the largest size, or NaN if there is one: a scale of NaN makes every sum NaN, where rounding would hide it. */
+/* Return the largest size, or NaN if there is one: a scale of NaN makes every sum NaN, where rounding would hide it.
+ * Without its sign a bf16 number is the larger the larger its bits are, and NaN is beyond them all. */
 static inline float highest_of(const bf16 *x, i64 width) {
-    __m512 highest = _mm512_setzero_ps();
-    __mmask16 is_nan = 0;
-    for (i64 at = 0; at < width; at += LANES) {
-        const __m512 part = load(x + at, first(width - at));
-        is_nan |= _mm512_cmp_ps_mask(part, part, _CMP_UNORD_Q);
-        highest = _mm512_max_ps(highest, _mm512_abs_ps(part));
+    __m512i highest = _mm512_setzero_si512();
+    for (i64 at = 0; at < width; at += 2 * LANES) {
+        const __m512i part = _mm512_maskz_loadu_epi16(first_pairs(width - at), x + at);
+        highest = _mm512_max_epu16(highest, _mm512_and_si512(part, _mm512_set1_epi16(0x7FFF)));
     }
-    return is_nan ? NAN : _mm512_reduce_max_ps(highest);
+    const __m512i low = _mm512_and_si512(highest, _mm512_set1_epi32(0xFFFF)), high = _mm512_srli_epi32(highest, 16);
+    const uint32_t bits = _mm512_reduce_max_epu32(_mm512_max_epu32(low, high)) << 16;
+    float found;
+    memcpy(&found, &bits, sizeof found);
+    return found;
 }
 
-static inline __m128i bytes_of(const bf16 *x, __mmask16 mask, float inverse) {
-    return _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(load(x, mask), _mm512_set1_ps(inverse))));
+/* Round 32 numbers: those at even and at odd places as fp32, which their bits are with 16 zeros below. */
+static inline __m256i bytes_of(const bf16 *x, __mmask32 mask, float inverse) {
+    const __m512i pairs = _mm512_maskz_loadu_epi16(mask, x);
+    const __m512 even = _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16)), scale = _mm512_set1_ps(inverse);
+    const __m512 odd = _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32((int)0xFFFF0000)));
+    const __m512i low = _mm512_cvtps_epi32(_mm512_mul_ps(even, scale)), high = _mm512_cvtps_epi32(_mm512_mul_ps(odd, scale));
+    return _mm512_cvtepi16_epi8(_mm512_mask_blend_epi16(0xAAAAAAAA, low, _mm512_slli_epi32(high, 16)));
 }
 
 /* weights: [num_outputs, num_inputs] bf16; packed, scales, offsets: as above, zero where no output is. */
@@ -340,16 +433,16 @@ void pack_int8(const bf16 *weights, int8_t *packed, float *scales, int32_t *offs
             const bf16 *from = weights + n * num_inputs + start;
             const float highest = highest_of(from, width), inverse = highest > 0 ? 127.0f / highest : 0;
             int8_t row[GROUP];
-            for (i64 at = 0; at < width; at += LANES) {
-                const __mmask16 mask = first(width - at);
-                _mm_mask_storeu_epi8(row + at, mask, bytes_of(from + at, mask, inverse));
+            for (i64 at = 0; at < width; at += 2 * LANES) {
+                const __mmask32 mask = first_pairs(width - at);
+                _mm256_mask_storeu_epi8(row + at, mask, bytes_of(from + at, mask, inverse));
             }
             int32_t sum = 0;
             for (i64 k = 0; k < width; k++) sum += row[k];
             for (i64 k = 0; k < width; k += 4)
                 memcpy(packed + (panel * num_inputs + start + k) * PANEL + place * 4, row + k, 4);
             scales[(panel * groups + g) * PANEL + place] = highest / 127.0f;
-            offsets[(panel * groups + g) * PANEL + place] = 128 * sum;
+            offsets[(panel * groups + g) * PANEL + place] = -128 * sum;
         }
     }
 }
@@ -363,9 +456,10 @@ void quantize(const bf16 *x, uint8_t *bytes, float *scales, i64 num_tokens, i64 
             const i64 at = t * width + g * GROUP, count = width - g * GROUP < GROUP ? width - g * GROUP : GROUP;
             const float highest = highest_of(x + at, count), inverse = highest > 0 ? 127.0f / highest : 0;
             scales[t * groups + g] = highest / 127.0f;
-            for (i64 k = 0; k < count; k += LANES) {
-                const __mmask16 mask = first(count - k);
-                _mm_mask_storeu_epi8(bytes + at + k, mask, _mm_xor_si128(bytes_of(x + at + k, mask, inverse), _mm_set1_epi8(-128)));
+            for (i64 k = 0; k < count; k += 2 * LANES) {
+                const __mmask32 mask = first_pairs(count - k);
+                const __m256i rounded = bytes_of(x + at + k, mask, inverse);
+                _mm256_mask_storeu_epi8(bytes + at + k, mask, _mm256_xor_si256(rounded, _mm256_set1_epi8(-128)));
             }
         }
     }
@@ -378,7 +472,7 @@ static inline __attribute__((always_inline)) void product_int8(const int rows, c
                                                                const int32_t *offsets, i64 quads, float *sums) {
     __m512i sum[ROWS][4];
     for (int m = 0; m < rows; m++)
-        for (int n = 0; n < 4; n++) sum[m][n] = _mm512_setzero_si512();
+        for (int n = 0; n < 4; n++) sum[m][n] = _mm512_loadu_si512(offsets + n * LANES);
     for (i64 k = 0; k < quads; k++) {
         __m512i b[4];
         for (int n = 0; n < 4; n++) b[n] = _mm512_loadu_si512(panel + (k * PANEL + n * LANES) * 4);
@@ -395,8 +489,7 @@ static inline __attribute__((always_inline)) void product_int8(const int rows, c
             float *to = sums + m * PANEL + n * LANES;
             const __m512 scale = _mm512_mul_ps(token, _mm512_loadu_ps(scales + n * LANES));
             const __m512 before = is_added ? _mm512_loadu_ps(to) : _mm512_setzero_ps();
-            const __m512i whole = _mm512_sub_epi32(sum[m][n], _mm512_loadu_si512(offsets + n * LANES));
-            _mm512_storeu_ps(to, _mm512_fmadd_ps(_mm512_cvtepi32_ps(whole), scale, before));
+            _mm512_storeu_ps(to, _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[m][n]), scale, before));
         }
     }
 }
@@ -419,13 +512,15 @@ typedef struct {
     const int32_t *offsets;
 } Packed;
 
-static void multiply_panel(const uint8_t *a, const float *a_scales, i64 rows, Packed w, i64 panel, i64 num_inputs, float *sums) {
+static void multiply_panel(const uint8_t *a, const float *a_scales, i64 rows, Packed w, i64 panel, i64 num_inputs, float *sums,
+                           int on_tiles) {
     const i64 groups = groups_of(num_inputs);
     for (i64 g = 0; g < groups; g++) {
         const i64 start = g * GROUP, width = num_inputs - start < GROUP ? num_inputs - start : GROUP;
         const i64 place = (panel * groups + g) * PANEL;
-        multiply_group(rows, a + start, num_inputs, a_scales + g, groups, w.packed + (panel * num_inputs + start) * PANEL,
-                       w.scales + place, w.offsets + place, width / 4, sums, g > 0);
+        const int8_t *right = w.packed + (panel * num_inputs + start) * PANEL;
+        (on_tiles ? multiply_group_tiles : multiply_group)(rows, a + start, num_inputs, a_scales + g, groups, right,
+                                                           w.scales + place, w.offsets + place, width / 4, sums, g > 0);
     }
 }
 
@@ -441,24 +536,26 @@ static inline __m512 silu(__m512 x) {
 enum { TOKENS = 96 };
 
 /* out = x . w, plus `other` if it is given; or silu(x . gate) * (x . w) if `gate` is.
- * bytes, token_scales: [num_tokens, num_inputs] and [num_tokens, groups], from `quantize`; other, out: [num_tokens,
- * num_outputs] bf16. */
+ * bytes, token_scales: [num_tokens, num_inputs] and [num_tokens, groups], from `quantize`, with room for tokens up to a
+ * multiple of 16, which tiles may read; other, out: [num_tokens, num_outputs] bf16. */
 void linear_int8(const uint8_t *bytes, const float *token_scales, const int8_t *packed, const float *scales,
                  const int32_t *offsets, const int8_t *gate_packed, const float *gate_scales, const int32_t *gate_offsets,
-                 const bf16 *other, bf16 *out, i64 num_tokens, i64 num_inputs, i64 num_outputs, int num_threads) {
+                 const bf16 *other, bf16 *out, i64 num_tokens, i64 num_inputs, i64 num_outputs, int has_tiles, int num_threads) {
+    const int on_tiles = has_tiles && num_inputs % 64 == 0;
     const i64 panels = padded(num_outputs) / PANEL, blocks = (num_tokens + TOKENS - 1) / TOKENS, groups = groups_of(num_inputs);
     const Packed w = {packed, scales, offsets}, gate = {gate_packed, gate_scales, gate_offsets};
 #pragma omp parallel num_threads(num_threads)
     {
         static _Thread_local float sums[TOKENS * PANEL], gates[TOKENS * PANEL];
+        if (on_tiles) begin_tiles();
 #pragma omp for schedule(dynamic) collapse(2)
         for (i64 panel = 0; panel < panels; panel++) {
             for (i64 block = 0; block < blocks; block++) {
                 const i64 start = block * TOKENS, rows = num_tokens - start < TOKENS ? num_tokens - start : TOKENS;
                 const uint8_t *a = bytes + start * num_inputs;
                 const float *a_scales = token_scales + start * groups;
-                multiply_panel(a, a_scales, rows, w, panel, num_inputs, sums);
-                if (gate_packed) multiply_panel(a, a_scales, rows, gate, panel, num_inputs, gates);
+                multiply_panel(a, a_scales, rows, w, panel, num_inputs, sums, on_tiles);
+                if (gate_packed) multiply_panel(a, a_scales, rows, gate, panel, num_inputs, gates, on_tiles);
                 for (i64 m = 0; m < rows; m++) {
                     for (i64 n = 0; n < PANEL && panel * PANEL + n < num_outputs; n += LANES) {
                         const __mmask16 mask = first(num_outputs - panel * PANEL - n);
@@ -471,8 +568,9 @@ void linear_int8(const uint8_t *bytes, const float *token_scales, const int8_t *
                 }
             }
         }
+        if (on_tiles) end_tiles();
     }
 }
 
 /* Raised whenever a function or a layout changes, so that an old library is not called by new code. */
-int kernels_version(void) { return 1; }
+int kernels_version(void) { return 2; }

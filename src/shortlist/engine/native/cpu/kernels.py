@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -19,33 +20,58 @@ LIBRARY: Final = Path(__file__).with_name("libkernels.so")
 NEEDS: Final = ("avx512_f", "avx512_bw", "avx512_vl", "avx512_dq", "avx512_bf16", "avx512_vnni")
 """What the processor must be able to do, by torch's names."""
 
+TILES_NEED: Final = ("amx_tile", "amx_bf16", "amx_int8")
+"""What it must be able to do besides, to multiply on its matrix unit."""
+
 _FUNCTIONS: Final = {
     "rms_norm": "pppiifn",
     "place_queries": "pippppiiiffn",
     "place_keys": "ppippppppiiifn",
-    "attend": "pppppppiiiiin",
+    "attend": "pppppppiiiiibn",
     "pack_int8": "ppppiin",
     "quantize": "pppiin",
-    "linear_int8": "ppppppppppiiin",
+    "linear_int8": "ppppppppppiiibn",
 }
-"""Arguments: a pointer, a 64-bit count, a float, the number of threads."""
+"""Arguments: a pointer, a 64-bit count, a float, yes or no, the number of threads."""
 
-_TYPES: Final[dict[str, Any]] = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "f": ctypes.c_float, "n": ctypes.c_int}
+_TYPES: Final[dict[str, Any]] = {
+    "p": ctypes.c_void_p,
+    "i": ctypes.c_int64,
+    "f": ctypes.c_float,
+    "b": ctypes.c_int,
+    "n": ctypes.c_int,
+}
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 """Of the functions and their arguments, as `kernels_version` says it."""
 
 logger = logging.getLogger(__name__)
 
 
 class Kernels:
-    """Calls the functions of the library on torch's tensors, on as many threads as torch uses."""
+    """Calls the functions of the library on torch's tensors, on as many threads as torch uses.
 
-    def __init__(self, library: ctypes.CDLL) -> None:
+    Args:
+        library: The functions.
+        has_tiles: Whether they may use the processor's matrix unit. Off, they compute as processors without one do.
+    """
+
+    def __init__(self, library: ctypes.CDLL, *, has_tiles: bool) -> None:
+        self.has_tiles = has_tiles
+        self._library = library
         self._functions = {name: library[name] for name in _FUNCTIONS}
         for name, kinds in _FUNCTIONS.items():
             self._functions[name].argtypes = [_TYPES[kind] for kind in kinds]
             self._functions[name].restype = None
+
+    @property
+    def name(self) -> str:
+        """Of what computes, for the fingerprint: tiles add in another order."""
+        return "tiles" if self.has_tiles else "kernels"
+
+    def without_tiles(self) -> Kernels:
+        """Return the same functions, away from the matrix unit."""
+        return Kernels(self._library, has_tiles=False)
 
     def call(self, name: str, *arguments: Tensor | float | None) -> None:
         """Call a function; tensors are passed as where their first number lies."""
@@ -67,7 +93,20 @@ def kernels() -> Kernels | None:
             "The compiled CPU kernels are not installed; to be faster, install Shortlist where there is a C compiler."
         )
         return None
-    return Kernels(library)
+    return Kernels(library, has_tiles=_has_tiles(library, able))
+
+
+def _has_tiles(library: ctypes.CDLL, able: Mapping[str, object]) -> bool:
+    """Tell whether there is a matrix unit, and the library and the system let it be used; the log says what is missing."""
+    missing = [need for need in TILES_NEED if not able.get(need, False)]
+    if missing:
+        reason = f"this processor lacks {', '.join(missing)}"
+    elif not library.may_use_tiles():
+        reason = "the compiler did not know them, or the system does not allow this process to"
+    else:
+        return True
+    logger.info("The compiled CPU kernels do not use AMX tiles: %s.", reason)
+    return False
 
 
 def _library() -> ctypes.CDLL | None:

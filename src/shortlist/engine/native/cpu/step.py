@@ -23,6 +23,9 @@ MAX_ROWS: Final = 192
 QUERIES: Final = 48
 """Tokens in a block of queries at most."""
 
+TILE_ROWS: Final = 32
+"""Rows of queries in a block on the matrix unit: two tiles, so that scores and weights stay in the innermost cache."""
+
 MAX_WIDTH: Final = 256
 """Widest head."""
 
@@ -104,11 +107,18 @@ class CpuStep:
         self._kernels.call(
             "attend",
             *(queries_TX, self._keys, self._values, queries_TX, plan.runs, plan.spans, plan.tasks, len(plan.tasks)),
-            *(config.num_kv_heads, config.num_heads // config.num_kv_heads, config.head_dim, plan.block),
+            *(
+                config.num_kv_heads,
+                config.num_heads // config.num_kv_heads,
+                config.head_dim,
+                plan.block,
+                self._kernels.has_tiles,
+            ),
         )
 
     def _block_of_queries(self) -> int:
-        return min(QUERIES, MAX_ROWS // (self._config.num_heads // self._config.num_kv_heads))
+        group = self._config.num_heads // self._config.num_kv_heads
+        return max(TILE_ROWS // group, 1) if self._kernels.has_tiles else min(QUERIES, MAX_ROWS // group)
 
 
 class _Runs:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 
 from shortlist.engine.native.cpu.int8 import GROUP, Int8Linears, can_round
-from shortlist.engine.native.cpu.kernels import kernels
-from shortlist.engine.native.linears import Matrices, PlainLinears
+from shortlist.engine.native.cpu.kernels import Kernels, kernels
+from shortlist.engine.native.linears import Matrices, PlainLinears, Prepare
 from tests.unit.engine.native.cpu.test_step import CONFIG
 
 pytestmark = pytest.mark.skipif(kernels() is None, reason="no compiled kernels for this processor")
@@ -23,10 +25,9 @@ def matrices(hidden: int, inner: int, heads: int, kv_heads: int, width: int = 32
     return Matrices(**{name: (torch.randn(size, generator=draw) * scale).bfloat16() for name, size in sizes.items()})
 
 
-def int8(given: Matrices) -> Int8Linears:
-    found = kernels()
-    assert found is not None
-    return Int8Linears(found, given)
+@pytest.fixture
+def int8(compiled: Kernels) -> Prepare:
+    return partial(Int8Linears, compiled)
 
 
 def states(num_tokens: int, width: int, seed: int = 1) -> Tensor:
@@ -46,9 +47,13 @@ def error(found: Tensor, exact: Tensor) -> float:
     return float((found.double() - exact.double()).square().mean().sqrt() / exact.double().square().mean().sqrt())
 
 
-@pytest.mark.parametrize(("hidden", "inner", "heads", "kv_heads"), [(64, 128, 4, 2), (260, 516, 3, 1), (1024, 3072, 16, 8)])
-@pytest.mark.parametrize("num_tokens", [1, 5, 97, 200])
-def test_sums_are_those_of_the_rounded_numbers(hidden: int, inner: int, heads: int, kv_heads: int, num_tokens: int) -> None:
+@pytest.mark.parametrize(
+    ("hidden", "inner", "heads", "kv_heads"), [(64, 128, 4, 2), (260, 516, 3, 1), (320, 448, 4, 2), (1024, 3072, 16, 8)]
+)
+@pytest.mark.parametrize("num_tokens", [1, 5, 16, 17, 97, 200])
+def test_sums_are_those_of_the_rounded_numbers(
+    int8: Prepare, hidden: int, inner: int, heads: int, kv_heads: int, num_tokens: int
+) -> None:
     given = matrices(hidden, inner, heads, kv_heads)
     ours, x = int8(given), states(num_tokens, hidden)
     attended = states(num_tokens, heads * 32, seed=2)
@@ -60,14 +65,14 @@ def test_sums_are_those_of_the_rounded_numbers(hidden: int, inner: int, heads: i
 
 
 @pytest.mark.parametrize("num_tokens", [1, 97])
-def test_mlp_gates_and_adds(num_tokens: int) -> None:
+def test_mlp_gates_and_adds(int8: Prepare, num_tokens: int) -> None:
     given, x = matrices(64, 320, 4, 2, scale=0.5), states(num_tokens, 64)
     inner = F.silu(rounded(x) @ rounded(given.gate).T) * (rounded(x) @ rounded(given.up).T)
     expected = x.double() + rounded(inner.bfloat16()) @ rounded(given.down).T
     assert error(int8(given).add_mlp(x, x), expected) < 6e-3
 
 
-def test_rounding_costs_a_few_percent_at_most() -> None:
+def test_rounding_costs_a_few_percent_at_most(int8: Prepare) -> None:
     given, x = matrices(1024, 3072, 16, 8), states(100, 1024)
     exact = PlainLinears(given)
     for found, other in [
@@ -77,7 +82,7 @@ def test_rounding_costs_a_few_percent_at_most() -> None:
         assert 1e-3 < error(found, other) < 3e-2
 
 
-def test_a_large_number_spoils_its_own_group_only() -> None:
+def test_a_large_number_spoils_its_own_group_only(int8: Prepare) -> None:
     given, x = matrices(1024, 64, 4, 2), states(20, 1024)
     given.q[:, :GROUP] = 0
     outlier = x.clone()
@@ -86,7 +91,7 @@ def test_a_large_number_spoils_its_own_group_only() -> None:
     assert torch.equal(ours.queries(outlier), ours.queries(x))
 
 
-def test_zeros_and_extremes_stay_numbers() -> None:
+def test_zeros_and_extremes_stay_numbers(int8: Prepare) -> None:
     given = matrices(64, 128, 4, 2)
     given.q[0] = 0
     zeros = torch.zeros(3, 64, dtype=torch.bfloat16)
@@ -99,7 +104,7 @@ def test_zeros_and_extremes_stay_numbers() -> None:
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("place", [0, 17, 63])
-def test_what_is_no_number_is_not_rounded_into_one(bad: float, place: int) -> None:
+def test_what_is_no_number_is_not_rounded_into_one(int8: Prepare, bad: float, place: int) -> None:
     """A damaged weight or an overflow must end as an error, not as a score."""
     given, x = matrices(64, 128, 4, 2), states(5, 64)
     spoiled = x.clone()
@@ -113,10 +118,21 @@ def test_what_is_no_number_is_not_rounded_into_one(bad: float, place: int) -> No
     assert found[:, 8:].isfinite().all()
 
 
-def test_a_token_does_not_depend_on_its_neighbours() -> None:
+def test_a_token_does_not_depend_on_its_neighbours(int8: Prepare) -> None:
     given, x = matrices(64, 128, 4, 2), states(100, 64)
     ours = int8(given)
     assert torch.equal(ours.add_mlp(x, x)[41:42], ours.add_mlp(x[41:42], x[41:42]))
+
+
+def test_tiles_and_registers_agree_to_the_bit() -> None:
+    """Sums of a group are whole numbers, and are scaled and added in one order."""
+    found = kernels()
+    assert found is not None
+    given, x, attended = matrices(320, 1100, 4, 2), states(61, 320), states(61, 128)
+    one, other = (Int8Linears(each, given) for each in (found, found.without_tiles()))
+    assert torch.equal(one.queries(x), other.queries(x))
+    assert torch.equal(one.add_attended(attended, x), other.add_attended(attended, x))
+    assert torch.equal(one.add_mlp(x, x), other.add_mlp(x, x))
 
 
 def test_shapes_that_four_does_not_divide_are_not_rounded() -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from shortlist.engine.native.cpu import kernels as module
-from shortlist.engine.native.cpu.kernels import NEEDS, kernels
+from shortlist.engine.native.cpu.kernels import NEEDS, TILES_NEED, kernels
 
 CAN_RUN = all(torch.cpu.get_capabilities().get(need, False) for need in NEEDS)
 
@@ -54,3 +54,21 @@ def test_library_of_another_version_is_not_called(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("torch.cpu.get_capabilities", lambda: dict.fromkeys(NEEDS, True))
     monkeypatch.setattr(module, "_VERSION", ctypes.CDLL(str(module.LIBRARY)).kernels_version() + 1)
     assert kernels() is None
+
+
+@pytest.mark.skipif(not CAN_RUN, reason="this processor cannot run them")
+@pytest.mark.parametrize("lack", ["amx_bf16", "permission"])
+def test_without_tiles_the_rest_is_used(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, lack: str) -> None:
+    """A container may refuse the system call by which a process asks for them."""
+    able = dict.fromkeys((*NEEDS, *TILES_NEED), True) | {lack: False}
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: able)
+    library = module._library()
+    assert library is not None
+    monkeypatch.setattr(library, "may_use_tiles", lambda: 0, raising=False)
+    monkeypatch.setattr(module, "_library", lambda: library)
+    with caplog.at_level(logging.INFO):
+        found = kernels()
+    assert found is not None
+    assert (found.has_tiles, found.name) == (False, "kernels")
+    assert ("amx_bf16" if lack == "amx_bf16" else "does not allow") in caplog.text
+    assert {record.levelno for record in caplog.records} == {logging.INFO}

@@ -1,0 +1,159 @@
+/* The same products on Intel's matrix unit (AMX), where the processor has one: several times as fast as a register at a time.
+ *
+ * A tile is 16 rows of 64 bytes. One instruction multiplies 16 rows of 32 bf16 numbers (64 of 8 bits) by as many rows of 16
+ * columns and adds to 16 x 16 sums. Its right side wants two bf16 numbers (four bytes) of one column side by side: what
+ * panels are made of, so it reads them where they lie, as it does the left side. Sums are held in two by two tiles, because
+ * then every tile that is loaded is used twice, and loading keeps up.
+ *
+ * Tiles belong to a thread: whoever uses them says so with `begin_tiles`, and lets go of them with `end_tiles`, so that
+ * others, oneDNN for one, find a thread as they left it.
+ */
+
+#if defined(__x86_64__) && (defined(__clang__) ? __clang_major__ >= 12 : __GNUC__ >= 11)
+
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { TILE = 16, DEPTH = 32 };
+
+#define ON_TILES __attribute__((target("amx-tile,amx-bf16,amx-int8")))
+
+/* Linux gives the room for a thread's tiles only to processes that ask. Return whether it did. */
+int may_use_tiles(void) {
+    enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
+    return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+}
+
+/* All eight tiles whole: what lies beyond the last row of a product is computed too, and never looked at. */
+static const struct {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+} SHAPE = {.palette = 1,
+           .row_bytes = {64, 64, 64, 64, 64, 64, 64, 64},
+           .rows = {TILE, TILE, TILE, TILE, TILE, TILE, TILE, TILE}};
+
+ON_TILES static void begin_tiles(void) { _tile_loadconfig(&SHAPE); }
+
+ON_TILES static void end_tiles(void) { _tile_release(); }
+
+/* Two by two tiles of c (+)= a . panel: `depth` steps of 32 numbers. With one row of tiles, the second is left alone. */
+ON_TILES static inline __attribute__((always_inline)) void multiply_tile(const int is_tall, const int is_added, const bf16 *a,
+                                                                         i64 a_stride, const bf16 *panel, i64 depth, float *c,
+                                                                         i64 c_stride) {
+    const i64 a_bytes = a_stride * (i64)sizeof(bf16), c_bytes = c_stride * (i64)sizeof(float), b_bytes = 2 * PANEL * sizeof(bf16);
+    float *low = c + TILE * c_stride;
+    if (is_added) {
+        _tile_loadd(0, c, c_bytes);
+        _tile_loadd(1, c + TILE, c_bytes);
+        if (is_tall) _tile_loadd(2, low, c_bytes);
+        if (is_tall) _tile_loadd(3, low + TILE, c_bytes);
+    } else {
+        _tile_zero(0);
+        _tile_zero(1);
+        if (is_tall) _tile_zero(2);
+        if (is_tall) _tile_zero(3);
+    }
+    for (i64 k = 0; k < depth; k++) {
+        const bf16 *b = panel + k * DEPTH * PANEL;
+        _tile_loadd(4, a + k * DEPTH, a_bytes);
+        _tile_loadd(6, b, b_bytes);
+        _tile_loadd(7, b + 2 * TILE, b_bytes);
+        if (is_tall) _tile_loadd(5, a + TILE * a_stride + k * DEPTH, a_bytes);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+        if (is_tall) _tile_dpbf16ps(2, 5, 6);
+        if (is_tall) _tile_dpbf16ps(3, 5, 7);
+    }
+    _tile_stored(0, c, c_bytes);
+    _tile_stored(1, c + TILE, c_bytes);
+    if (is_tall) _tile_stored(2, low, c_bytes);
+    if (is_tall) _tile_stored(3, low + TILE, c_bytes);
+}
+
+/* As `multiply`, with both numbers of rows and columns rounded up: rows to 16, columns and the numbers in a row to 32. */
+ON_TILES static void multiply_tiles(i64 rows, i64 columns, const bf16 *a, i64 a_stride, const bf16 *panel, i64 pairs, float *c,
+                                    i64 c_stride, int is_added) {
+    __asm__ volatile("" ::: "memory"); /* compilers do not know that a tile is loaded from what was stored before */
+    const i64 depth = (2 * pairs + DEPTH - 1) / DEPTH;
+    for (i64 m = 0; m < rows; m += 2 * TILE) {
+        for (i64 n = 0; n < columns && n < PANEL; n += 2 * TILE) {
+            const bf16 *from = a + m * a_stride, *right = panel + 2 * n;
+            float *to = c + m * c_stride + n;
+            if (rows - m > TILE && is_added) multiply_tile(1, 1, from, a_stride, right, depth, to, c_stride);
+            else if (rows - m > TILE) multiply_tile(1, 0, from, a_stride, right, depth, to, c_stride);
+            else if (is_added) multiply_tile(0, 1, from, a_stride, right, depth, to, c_stride);
+            else multiply_tile(0, 0, from, a_stride, right, depth, to, c_stride);
+        }
+    }
+}
+
+/* whole[m] = offsets + a[m] . panel over `depth` steps of 64 bytes, in two by two tiles, whose rows are 32 apart. */
+ON_TILES static inline __attribute__((always_inline)) void multiply_bytes(const int is_tall, const uint8_t *a, i64 a_stride,
+                                                                          const int8_t *panel, i64 depth,
+                                                                          const int32_t *offsets, int32_t *whole) {
+    const i64 b_bytes = 4 * PANEL, whole_bytes = 2 * TILE * sizeof(int32_t);
+    _tile_loadd(0, offsets, 0); /* every row the same */
+    _tile_loadd(1, offsets + TILE, 0);
+    if (is_tall) _tile_loadd(2, offsets, 0);
+    if (is_tall) _tile_loadd(3, offsets + TILE, 0);
+    for (i64 k = 0; k < depth; k++) {
+        const int8_t *b = panel + k * TILE * b_bytes;
+        _tile_loadd(4, a + 64 * k, a_stride);
+        _tile_loadd(6, b, b_bytes);
+        _tile_loadd(7, b + 4 * TILE, b_bytes);
+        if (is_tall) _tile_loadd(5, a + TILE * a_stride + 64 * k, a_stride);
+        _tile_dpbusd(0, 4, 6);
+        _tile_dpbusd(1, 4, 7);
+        if (is_tall) _tile_dpbusd(2, 5, 6);
+        if (is_tall) _tile_dpbusd(3, 5, 7);
+    }
+    _tile_stored(0, whole, whole_bytes);
+    _tile_stored(1, whole + TILE, whole_bytes);
+    if (is_tall) _tile_stored(2, whole + 2 * TILE * TILE, whole_bytes);
+    if (is_tall) _tile_stored(3, whole + 2 * TILE * TILE + TILE, whole_bytes);
+}
+
+/* As `multiply_group`, of a group whose inputs 64 divides; `a` has whole tiles of rows. */
+ON_TILES static void multiply_group_tiles(i64 rows, const uint8_t *a, i64 a_stride, const float *a_scales, i64 groups,
+                                          const int8_t *panel, const float *scales, const int32_t *offsets, i64 quads,
+                                          float *sums, int is_added) {
+    int32_t whole[2 * TILE * 2 * TILE] __attribute__((aligned(64)));
+    __asm__ volatile("" ::: "memory");
+    for (i64 start = 0; start < rows; start += 2 * TILE) {
+        const i64 count = rows - start < 2 * TILE ? rows - start : 2 * TILE;
+        for (i64 n = 0; n < PANEL; n += 2 * TILE) {
+            if (count > TILE) multiply_bytes(1, a + start * a_stride, a_stride, panel + 4 * n, quads / 16, offsets + n, whole);
+            else multiply_bytes(0, a + start * a_stride, a_stride, panel + 4 * n, quads / 16, offsets + n, whole);
+            const __m512 one = _mm512_loadu_ps(scales + n), other = _mm512_loadu_ps(scales + n + TILE);
+            for (i64 m = 0; m < count; m++) {
+                const __m512 token = _mm512_set1_ps(a_scales[(start + m) * groups]);
+                const __m512 a = _mm512_cvtepi32_ps(_mm512_load_si512(whole + m * 2 * TILE));
+                const __m512 b = _mm512_cvtepi32_ps(_mm512_load_si512(whole + m * 2 * TILE + TILE));
+                float *to = sums + (start + m) * PANEL + n;
+                const __m512 before = is_added ? _mm512_loadu_ps(to) : _mm512_setzero_ps();
+                const __m512 also = is_added ? _mm512_loadu_ps(to + TILE) : _mm512_setzero_ps();
+                _mm512_storeu_ps(to, _mm512_fmadd_ps(a, _mm512_mul_ps(token, one), before));
+                _mm512_storeu_ps(to + TILE, _mm512_fmadd_ps(b, _mm512_mul_ps(token, other), also));
+            }
+        }
+    }
+}
+
+#else /* a compiler that does not know them */
+
+int may_use_tiles(void) { return 0; }
+static void begin_tiles(void) {}
+static void end_tiles(void) {}
+static void multiply_tiles(i64 rows, i64 columns, const bf16 *a, i64 a_stride, const bf16 *panel, i64 pairs, float *c,
+                           i64 c_stride, int is_added) {
+    (void)rows, (void)columns, (void)a, (void)a_stride, (void)panel, (void)pairs, (void)c, (void)c_stride, (void)is_added;
+}
+static void multiply_group_tiles(i64 rows, const uint8_t *a, i64 a_stride, const float *a_scales, i64 groups,
+                                 const int8_t *panel, const float *scales, const int32_t *offsets, i64 quads, float *sums,
+                                 int is_added) {
+    (void)rows, (void)a, (void)a_stride, (void)a_scales, (void)groups, (void)panel, (void)scales, (void)offsets, (void)quads;
+    (void)sums, (void)is_added;
+}
+
+#endif
