@@ -36,7 +36,7 @@ def without_faults(url: str) -> Any:
 def test_no_request_gets_a_fault_or_an_answer_that_is_not_documented(servers: Servers, tmp_path: Path) -> None:
     (tmp_path / "openapi.json").write_text(json.dumps(without_faults(servers.open)))
     how = ["--checks", CHECKS, "--max-examples", str(EXAMPLES), "--phases", "examples,coverage,fuzzing", "--no-shrink"]
-    command = [MADE / "openapi/bin/st", "run", "openapi.json", "--url", servers.open, *how]
+    command: list[str | Path] = [MADE / "openapi/bin/st", "run", "openapi.json", "--url", servers.open, *how]
     environ = {**QUIET, "HOME": str(tmp_path), "NO_COLOR": "1"}
     done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stdout[-6000:]
