@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from uuid import uuid4
 
 from shortlist.types import Batch, Task, Vector
@@ -105,4 +105,17 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Free what the engine holds. Calling it twice is harmless."""
+        ...
+
+
+@runtime_checkable
+class Watched(Protocol):
+    """An engine that can go while nobody asks it anything, and notices."""
+
+    async def watch(self) -> None:
+        """Return only by raising, once the engine is gone; or when it was closed.
+
+        Raises:
+            EngineUnavailable: it is gone for good.
+        """
         ...
