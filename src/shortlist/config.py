@@ -175,7 +175,8 @@ class VllmSettings(_Group):
     tensor_parallel_size: Positive = Field(default=1, description="GPUs that share every layer of a model.")
     data_parallel_size: Positive = Field(default=1, description="Copies of a model, each on GPUs of its own.")
     quantization: str | None = Field(
-        default=None, description="How the weights are quantised (awq, gptq, fp8, ...); what the model's files say if not given."
+        default=None,
+        description="How the weights are quantised (awq, gptq, fp8, ...); what the model's files say if not given.",
     )
 
 

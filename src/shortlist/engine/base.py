@@ -39,6 +39,7 @@ class EngineInfo:
         device: Where it runs, for people ("cpu", "cuda:0").
         dtype: What it computes in, for people ("float32", "bfloat16").
         max_concurrent_batches: How many batches may be under way at once.
+        ends_cancelled: Whether cancelling a call ends its computation, so that it is worth doing.
     """
 
     fingerprint: str
@@ -50,6 +51,7 @@ class EngineInfo:
     device: str = "cpu"
     dtype: str = "float32"
     max_concurrent_batches: int = 1
+    ends_cancelled: bool = False
 
 
 def content_name(digest: str | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-from shortlist.engine.base import Engine, EngineInfo
+from shortlist.engine.base import Engine, EngineInfo, Watched
 from shortlist.errors import EngineUnavailable
 from shortlist.types import Batch, Vector
 
@@ -39,6 +39,11 @@ class RestartableEngine:
     async def explain(self, batch: Batch) -> Sequence[Mapping[str, float]]:
         """Return what the engine of the moment returns."""
         return await self._engine.explain(batch)
+
+    async def watch(self) -> None:
+        """Return only by raising, if the engine of the moment is one that can go unasked."""
+        if isinstance(self._engine, Watched):
+            await self._engine.watch()
 
     async def restart(self) -> None:
         """Close the engine, which frees its memory, and load another one.

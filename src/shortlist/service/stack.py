@@ -41,6 +41,8 @@ class Stack:
     Attributes:
         flights: What is being computed, for each priority: nobody who is in a hurry waits for somebody who is not.
         restart: Loads the engine anew when it is gone; None if the server is to end then.
+        restart_s: How long that takes, about; None if nobody should wait for it.
+        watch: Raises once the engine is gone though nobody asked it anything; None if it does not go unasked.
     """
 
     card: ModelCard
@@ -53,6 +55,8 @@ class Stack:
     metrics: Metrics
     promise: Promise = NO_PROMISE
     restart: Callable[[], Awaitable[None]] | None = None
+    restart_s: float | None = None
+    watch: Callable[[], Awaitable[None]] | None = None
     shared: SharedCache | None = None
 
     @property

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +30,9 @@ START_S: Final = 1800.0
 
 LOOK_S: Final = 0.2
 
-CLOSE_S: Final = 2 * guard.GRACE_S + 2.0
+_ENDED: Final = os.WEXITED | os.WNOHANG | os.WNOWAIT
+
+CLOSE_S: Final = guard.GRACE_S + 5.0
 
 NUM_LINES: Final = 400
 """Log lines that are kept to find out what went wrong."""
@@ -51,6 +55,8 @@ class Child:
         self.dtype: str | None = None
         self._say = say
         self._lines: deque[str] = deque(maxlen=NUM_LINES)
+        self._lock = threading.Lock()
+        self._is_over = False
         pipe, lifeline = os.pipe()
         self._lifeline: int | None = lifeline
         pairs = [f"{name}={value}" for name, value in environ.items()]
@@ -68,8 +74,13 @@ class Child:
 
     @property
     def is_running(self) -> bool:
-        """Whether it is there."""
-        return self._guard.poll() is None
+        """Whether it is there. If not, nothing is left of it afterwards, however its guard ended."""
+        with self._lock:
+            # Looked at without being collected: as long as it is not, its number is that of its group and of nothing else.
+            is_there = not self._is_over and os.waitid(os.P_PID, self._guard.pid, _ENDED) is None
+            if not is_there and not self._is_over:
+                self._end_group()
+            return is_there
 
     def wait_until_ready(self) -> None:
         """Return once it answers.
@@ -92,8 +103,19 @@ class Child:
         if self._lifeline is not None:
             os.close(self._lifeline)
             self._lifeline = None
-        self._guard.wait(CLOSE_S)
+        deadline_s = time.monotonic() + CLOSE_S
+        while self.is_running:
+            if time.monotonic() > deadline_s:
+                with self._lock:
+                    self._end_group()
+            time.sleep(LOOK_S / 4)
         self._reader.join(CLOSE_S)
+
+    def _end_group(self) -> None:
+        self._is_over = True
+        with suppress(ProcessLookupError):
+            os.killpg(self._guard.pid, signal.SIGKILL)
+        self._guard.wait()
 
     def _read(self) -> None:
         assert self._guard.stdout is not None, "It was asked for. This is a bug."
@@ -113,7 +135,7 @@ class Child:
         why = complaint.complaint(lines)
         if why is None:
             why = f"Its last words: {_last_error(lines)}"
-        return f"vLLM ended while it started (status {self._guard.returncode}). {why}"
+        return f"vLLM ended while it started. {why}"
 
 
 def _decoded(lines: Iterable[bytes]) -> Iterable[str]:

@@ -1,8 +1,8 @@
 """Stands between us and a child: `python guard.py DESCRIPTOR NAME=VALUE... -- COMMAND...`.
 
-Runs the command as the head of a process group of its own, and ends that whole group when the command ends, when it is told
-to, or when whoever started it is gone, in whatever way: then the pipe that DESCRIPTOR reads from is closed. A program of its
-own, without anything but the standard library, so that it outlives us and weighs nothing.
+It is the head of a process group that the command, and whatever that starts, belong to. It ends the whole group, itself with
+it, when the command ends, and when the pipe that DESCRIPTOR reads from is closed: by whoever started it, or because they are
+gone, in whatever way. A program of its own, without anything but the standard library: it outlives us, and weighs nothing.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ GRACE_S = 5.0
 
 LOOK_S = 0.05
 
+HEEDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-def main(arguments: list[str]) -> int:
-    """Run until the command ends, or the pipe does; return the command's status."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+
+def main(arguments: list[str]) -> None:
+    """Run until the command ends, or the pipe does, and then end everything."""
+    for number in HEEDED:
         signal.signal(number, signal.SIG_IGN)  # what ends us is the pipe
     pipe, end = int(arguments[0]), arguments.index("--")
     for pair in arguments[1:end]:
@@ -31,43 +33,21 @@ def main(arguments: list[str]) -> int:
     child = subprocess.Popen(  # noqa: S603 - what the person asked for
         arguments[end + 1 :],
         stdin=subprocess.DEVNULL,
-        start_new_session=True,
         preexec_fn=_heed_signals,  # noqa: PLW1509 - one thread, no locks
     )
-    while child.poll() is None:
-        readable, _, _ = select.select([pipe], [], [], LOOK_S)
-        if readable:
-            break
-    _end(child)
-    return child.wait()
+    while child.poll() is None and not select.select([pipe], [], [], LOOK_S)[0]:
+        pass
+    os.killpg(0, signal.SIGTERM)
+    deadline_s = time.monotonic() + GRACE_S
+    while child.poll() is None and time.monotonic() < deadline_s:
+        time.sleep(LOOK_S)
+    os.killpg(0, signal.SIGKILL)  # what it started may outlive it; this ends us, too
 
 
 def _heed_signals() -> None:
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in HEEDED:
         signal.signal(number, signal.SIG_DFL)
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """End the group: kindly, then not."""
-    deadline_s = time.monotonic() + GRACE_S
-    _signal(child.pid, signal.SIGTERM)
-    while child.poll() is None and time.monotonic() < deadline_s:
-        time.sleep(LOOK_S)
-    deadline_s += GRACE_S
-    # Those that it started may outlive it. Once dead they may stay listed, where nobody collects the dead.
-    while _signal(child.pid, signal.SIGKILL) and time.monotonic() < deadline_s:
-        child.poll()
-        time.sleep(LOOK_S)
-
-
-def _signal(group: int, number: signal.Signals) -> bool:
-    """Send a signal to a group; return whether there was anybody left in it."""
-    try:
-        os.killpg(group, number)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])

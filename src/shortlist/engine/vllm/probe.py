@@ -50,6 +50,17 @@ class Found:
     dimensions: int | None
 
 
+def served_names(url: str, *, api_key: str | None = None) -> frozenset[str]:
+    """Return what a server calls its model, without what stands before the last slash, in small letters.
+
+    Raises:
+        ModelRefused: it is not there, or does not say.
+    """
+    with _client(url, api_key) as http:
+        model = _served(http, url)
+    return frozenset(str(model[field]).rstrip("/").rsplit("/", 1)[-1].lower() for field in ("id", "root"))
+
+
 class Probe:
     """Asks one server.
 
@@ -65,13 +76,7 @@ class Probe:
     ) -> None:
         self._url = url
         self._plan = plan
-        self._http = httpx2.Client(
-            base_url=url,
-            headers={"authorization": f"Bearer {api_key}"} if api_key else {},
-            timeout=TIMEOUT_S,
-            trust_env=False,
-            transport=transport,
-        )
+        self._http = _client(url, api_key, transport)
 
     def run(self) -> Found:
         """Return what the server is.
@@ -91,33 +96,16 @@ class Probe:
     # -- what it says --
 
     def _version(self) -> str:
-        answer = self._get("/version")
-        version = answer.get("version")
+        version = _get(self._http, self._url, "/version").get("version")
         if not isinstance(version, str):
-            raise self._refused("does not answer as vLLM does")
+            raise _refused(self._url, "does not answer as vLLM does")
         if not is_supported(version):
-            raise ModelRefused(f"The server at {self._url}: {unsupported(version)}")
+            raise ModelRefused(f"The server at {self._url} (--upstream): {unsupported(version)}")
         return version
 
     def _model(self) -> tuple[str, str, int]:
-        try:
-            [model, *_] = [each for each in self._get("/v1/models")["data"] if not each.get("parent")]
-            return str(model["id"]), str(model["root"]), int(model["max_model_len"])
-        except (KeyError, TypeError, ValueError):
-            raise self._refused("does not say what it serves") from None
-
-    def _get(self, path: str) -> dict[str, Any]:
-        try:
-            response = self._http.get(path)
-        except httpx2.HTTPError as error:
-            raise self._refused(f"does not answer ({type(error).__name__})") from None
-        if response.status_code in {httpx2.codes.UNAUTHORIZED, httpx2.codes.FORBIDDEN}:
-            raise self._refused("wants another key (--upstream-api-key)")
-        try:
-            found = orjson.loads(response.content)
-        except orjson.JSONDecodeError:
-            found = None
-        return found if isinstance(found, dict) and response.status_code == httpx2.codes.OK else {}
+        model = _served(self._http, self._url)
+        return str(model["id"]), str(model["root"]), int(model["max_model_len"])
 
     # -- what it shows --
 
@@ -155,7 +143,7 @@ class Probe:
         try:
             response = self._http.post(path, content=body, headers={"content-type": "application/json"})
         except httpx2.HTTPError as error:
-            raise self._refused(f"does not compute ({type(error).__name__})") from None
+            raise _refused(self._url, f"does not compute ({type(error).__name__})") from None
         if response.status_code != httpx2.codes.OK:
             raise self._wrong(self._instead(response.status_code))
         return response.content
@@ -176,11 +164,41 @@ class Probe:
         except httpx2.HTTPError:
             return False
 
-    def _refused(self, what: str) -> ModelRefused:
-        return ModelRefused(f"The server at {self._url} (--upstream) {what}.")
-
     def _wrong(self, what: str) -> ModelRefused:
         return ModelRefused(f"The server at {self._url} (--upstream) {what}. Right would be: {right_command(self._plan)}")
+
+
+def _client(url: str, api_key: str | None, transport: httpx2.BaseTransport | None = None) -> httpx2.Client:
+    headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
+    return httpx2.Client(base_url=url, headers=headers, timeout=TIMEOUT_S, trust_env=False, transport=transport)
+
+
+def _served(http: httpx2.Client, url: str) -> dict[str, Any]:
+    """Return what a server says of its model; adapters, which have a parent, come beside it."""
+    data = _get(http, url, "/v1/models").get("data")
+    models = [each for each in data if isinstance(each, dict) and not each.get("parent")] if isinstance(data, list) else []
+    if not models or not models[0].keys() >= {"id", "root", "max_model_len"}:
+        raise _refused(url, "does not say what it serves")
+    found: dict[str, Any] = models[0]
+    return found
+
+
+def _get(http: httpx2.Client, url: str, path: str) -> dict[str, Any]:
+    try:
+        response = http.get(path)
+    except httpx2.HTTPError as error:
+        raise _refused(url, f"does not answer ({type(error).__name__})") from None
+    if response.status_code in {httpx2.codes.UNAUTHORIZED, httpx2.codes.FORBIDDEN}:
+        raise _refused(url, "wants another key (--upstream-api-key)")
+    try:
+        found = orjson.loads(response.content)
+    except orjson.JSONDecodeError:
+        found = None
+    return found if isinstance(found, dict) and response.status_code == httpx2.codes.OK else {}
+
+
+def _refused(url: str, what: str) -> ModelRefused:
+    return ModelRefused(f"The server at {url} (--upstream) {what}.")
 
 
 def _prompts() -> list[TokenPrompt]:

@@ -99,6 +99,7 @@ def _engine(
         device=device,
         dtype=dtype or plan.dtype,
         max_concurrent_batches=BATCHES_PER_SERVER * len(found),
+        ends_cancelled=True,
     )
     loop = LoopThread("vllm")
     fleet = loop.run(_fleet([each.url for each in found], plan, access))
