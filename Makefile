@@ -7,7 +7,9 @@ SHELL := /bin/bash
 BIN := .venv/bin
 INPUTS := pyproject.toml constraints.txt scripts/environment hatch_build.py src/shortlist/engine/native/cpu/kernels.c
 
-.PHONY: help demo test check format bench soak scorecard clean
+VLLM_SKIPPED := WARNING: vLLM cannot be installed here, so NOTHING of it was tested (see benchmarks/.environments/vllm.log)
+
+.PHONY: help demo test test-vllm check format bench soak scorecard clean
 
 help:  ## Show what can be made.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -17,6 +19,10 @@ demo: .venv/.demo  ## Serve the bundled model, show a first ranking, and go on u
 
 test: .venv/.dev  ## Run the tests.
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+
+test-vllm: .venv/.dev  ## Run the tests that need a real vLLM; installs its CPU build (2.5 GB) if it is not there. Takes minutes.
+	@benchmarks/peers/environment vllm || { echo "$(VLLM_SKIPPED)" >&2; exit 0; }; \
+	$(BIN)/python -m pytest -m vllm $(PYTEST_ARGS)
 
 check: .venv/.dev  ## Check format, lint, types and the walls between rooms.
 	@$(BIN)/ruff format --check .

@@ -33,7 +33,8 @@ Source: `VLLM_HTTP_TIMEOUT_KEEP_ALIVE` in vLLM's `envs.py`."""
 MAX_CONNECTIONS: Final = 64
 
 FRESH_S: Final = 1.0
-"""A server that computed something so recently is well."""
+MAX_REFUSED: Final = 2
+"""A server that computed something so recently, and has refused no more than so often since, is well."""
 
 _NO_IDS: Final = np.empty(0, dtype=np.int32)
 _SHORTEST: Final = TokenPrompt(TokenHead(_NO_IDS), np.asarray([0, 1, 2], dtype=np.int32))
@@ -69,6 +70,7 @@ class Server:
         self.breaker = Breaker(LIMITS)
         self.num_tokens = 0
         self.computed_s = float("-inf")
+        self._num_refused = 0
         self._timeout_s = timeout_s
         self._calls: set[asyncio.Task[httpx2.Response]] = set()
         self._http = httpx2.AsyncClient(
@@ -90,7 +92,7 @@ class Server:
     @property
     def computed_lately(self) -> bool:
         """Whether it has just shown that it computes."""
-        return time.monotonic() - self.computed_s < FRESH_S
+        return self._num_refused <= MAX_REFUSED and time.monotonic() - self.computed_s < FRESH_S
 
     async def compute(self, task: Task, prompts: Sequence[TokenPrompt]) -> Sequence[Value]:
         """Return one value per prompt.
@@ -105,8 +107,7 @@ class Server:
         self.num_tokens += cost
         try:
             response = await self._send(wire.PATHS[task], wire.body_of(task, prompts))
-            if response.status_code != httpx2.codes.OK:
-                raise Refusal(response.status_code)
+            self._check(response.status_code)
             read = wire.scores_of if task is Task.RERANK else wire.vectors_of
             values = read(response.content, len(prompts))
         except UpstreamError as error:
@@ -168,8 +169,16 @@ class Server:
         except httpx2.HTTPError as error:
             raise UpstreamError(f"vLLM could not be asked ({type(error).__name__}).", is_retryable=True) from None
 
+    def _check(self, status: int) -> None:
+        if 300 <= status < 400:
+            raise wire.wrong("a redirect, which is not followed")
+        if status != httpx2.codes.OK:
+            self._num_refused += 1
+            raise Refusal(status)
+
     def _computed(self) -> None:
         self.computed_s = time.monotonic()
+        self._num_refused = 0
         if self.breaker.succeeded():
             logger.warning("vLLM server is back", extra={"upstream": self.url})
 
