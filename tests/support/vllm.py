@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import httpx2
 import numpy as np
+import pytest
 
 from shortlist.engine.vllm.child import Child, free_port
 from shortlist.engine.vllm.command import Plan, surroundings
+from shortlist.engine.vllm.engine import VllmEngine
+from shortlist.engine.vllm.start import Access, launch
 from shortlist.types import Batch, Ids, Task, TokenHead, TokenPrompt, WorkItem
+from tests.support import qwen
 
 EXECUTABLE = Path(__file__).parents[2] / "benchmarks" / ".environments" / "vllm" / "bin" / "vllm"
 """Where `benchmarks/peers/environment vllm` puts it."""
@@ -40,6 +48,28 @@ def plan_of(folder: Path, task: Task = Task.RERANK, **changes: object) -> Plan:
         "enforce_eager": True,
     }
     return Plan(**fields | changes)  # type: ignore[arg-type]
+
+
+@cache
+def folder_of(kind: qwen.Kind) -> Path:
+    """Return a tiny model in bfloat16, made on the first call and removed with the process."""
+    folder = Path(tempfile.mkdtemp(prefix="vllm-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return qwen.write_model(folder, kind=kind, dtype="bfloat16")
+
+
+@cache
+def running(kind: qwen.Kind) -> VllmEngine:
+    """Return an engine around a real child, started on the first call and ended with the process."""
+    folder, task = folder_of(kind), Task.EMBED if kind == "embedder" else Task.RERANK
+    has_head = kind == "seqcls"
+    plan = plan_of(folder, task, has_head=has_head)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in SMALL.items():
+            patch.setenv(name, value)
+        engine = launch(plan, Access(timeout_s=60.0), executable=str(EXECUTABLE), digest=f"test {folder}", say=print)
+    atexit.register(engine.close)
+    return engine
 
 
 @contextmanager
