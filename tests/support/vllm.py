@@ -90,14 +90,18 @@ def by_hand(folder: Path, *arguments: str) -> Iterator[str]:
 
 def processes(of: str) -> list[int]:
     """Return the living processes whose command line holds these words, but for guards, which hold everybody's."""
-    listed = subprocess.run(["ps", "-e", "-o", "pid=,stat=,args="], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(
+        ["ps", "-eww", "-o", "pid=", "-o", "stat=", "-o", "args="], capture_output=True, text=True, check=True
+    ).stdout
     rows = [line.split(None, 2) for line in listed.splitlines()]
     return [int(row[0]) for row in rows if len(row) == 3 and of in row[2] and row[1][0] != "Z" and "guard.py" not in row[2]]
 
 
 def members(group: int) -> list[int]:
     """Return the living processes of a process group."""
-    listed = subprocess.run(["ps", "-e", "-o", "pid=,pgid=,stat="], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(
+        ["ps", "-eww", "-o", "pid=", "-o", "pgid=", "-o", "stat="], capture_output=True, text=True, check=True
+    ).stdout
     rows = [line.split() for line in listed.splitlines()]
     return [int(pid) for pid, pgid, stat in rows if int(pgid) == group and stat[0] != "Z"]
 

@@ -42,6 +42,11 @@ def first_of(encoded: Sequence[Encoded]) -> list[TokenPrompt]:
     return [prompt for each in encoded if isinstance(prompt := each.prompts[0], TokenPrompt)]
 
 
+def one_by_one(official: Official, documents: Sequence[str]) -> np.ndarray:
+    """Ask for one document at a time: padding moves 16-bit numbers, and costs time."""
+    return np.asarray([official.log_odds(QUERY, [document], ASKED)[0] for document in documents])
+
+
 def root_mean_square(values: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(values))))
 
@@ -52,10 +57,9 @@ async def test_scores_are_the_official_ones_within_bfloat16() -> None:
     encoded = encoder.encode_pairs(QUERY, documents)
     assert [each.is_truncated for each in encoded[-6:]] == [False, False, False, True, True, True]
     official = Official(folder_of("reranker"))
-    exact = np.asarray(official.log_odds(QUERY, documents, ASKED))
+    exact = one_by_one(official, documents)
     official.model = official.model.to(torch.bfloat16)
-    # One at a time, as we ask: padding moves 16-bit numbers.
-    rounded = np.asarray([official.log_odds(QUERY, [document], ASKED)[0] for document in documents])
+    rounded = one_by_one(official, documents)
     errors = await scores(encoded) - exact
     assert np.std(exact) > 0.3
     assert 0 < root_mean_square(errors) <= SLACK * root_mean_square(rounded - exact)

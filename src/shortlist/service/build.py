@@ -31,7 +31,7 @@ from shortlist.scheduler.shared import SharedCache
 from shortlist.service.memory import MemoryPlan, memory_plan
 from shortlist.service.runtime import Runtime, Say
 from shortlist.service.stack import NO_PROMISE, Promise, Stack
-from shortlist.service.vllm import Place, engine_and_encoder, places
+from shortlist.service.vllm import Place, engine_and_encoder, places, remedy_for
 from shortlist.telemetry import Metrics
 from shortlist.text.base import Encoder
 from shortlist.text.plain import TextEncoder
@@ -104,7 +104,8 @@ class Loaded:
     def promise(self) -> Promise:
         """What the self-test holds it to: Qwen3's models were trained for any text, and their frames are ours."""
         if isinstance(self.encoder, QwenEncoder):
-            return Promise(understands=True, suffix=self.encoder.suffix_ids)
+            remedy = "" if self.place is None else remedy_for(self.model, self.place)
+            return Promise(understands=True, suffix=self.encoder.suffix_ids, remedy=remedy)
         return NO_PROMISE
 
 

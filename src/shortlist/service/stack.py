@@ -24,11 +24,13 @@ class Promise:
 
     Attributes:
         understands: Whether it must tell right from wrong documents in the bundled pairs: it was trained for any text.
+        remedy: What to do if it does not keep these, where that is known; a sentence.
         suffix: The token ids that every prompt ends in, whatever was cut; none for models that frame their texts themselves.
     """
 
     understands: bool = False
     suffix: tuple[int, ...] = ()
+    remedy: str = ""
 
 
 NO_PROMISE: Final = Promise()

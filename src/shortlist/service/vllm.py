@@ -11,7 +11,7 @@ from typing import Final
 
 from shortlist.config import ModelSettings, Settings, VllmSettings
 from shortlist.engine.native.config import Qwen3Config
-from shortlist.engine.vllm.command import Plan
+from shortlist.engine.vllm.command import Plan, right_command
 from shortlist.engine.vllm.engine import VllmEngine
 from shortlist.engine.vllm.probe import served_names
 from shortlist.engine.vllm.start import Access, connect, launch
@@ -91,6 +91,14 @@ def engine_and_encoder(
         raise
 
 
+def remedy_for(model: ResolvedModel, place: Place) -> str:
+    """Return what to do about a vLLM that computes, but not what the model means."""
+    if place.is_ours:
+        return "Look at what --vllm-arg and --quantization change."
+    command = right_command(_plan(model, ModelSettings(), place))
+    return f"The servers of --upstream have to be started like this: {command}"
+
+
 def _plan(model: ResolvedModel, settings: ModelSettings, place: Place) -> Plan:
     if model.kind not in KINDS:
         raise ModelRefused(f"{model.name} is a {model.kind.value}; --engine vllm serves Qwen3 rerankers and embedders only.")
@@ -99,7 +107,7 @@ def _plan(model: ResolvedModel, settings: ModelSettings, place: Place) -> Plan:
     (task,) = model.kind.tasks
     told = place.settings
     return Plan(
-        model=str(model.path),
+        model=str(model.path) if place.is_ours else model.name,
         task=task,
         has_head=model.kind is ModelKind.QWEN3_RERANKER_HEAD,
         dtype=settings.dtype,

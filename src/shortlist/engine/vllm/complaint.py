@@ -67,7 +67,7 @@ def _out_of_memory(found: re.Match[str]) -> str:
     free = re.search(r"of which ([\d.]+) ([KMG])iB is free", found.string)
     total = re.search(r"total capacity of ([\d.]+) ([KMG])iB", found.string)
     if needed and free and total:
-        share = max(0.05, (_gib(needed) - _gib(free)) / _gib(total))
+        share = max(0.0, (_gib(needed) - _gib(free)) / _gib(total))
         return (
             f"The GPU ran out of memory ({_gib(needed):.2f} GiB were wanted, {_gib(free):.2f} were free): lower "
             f"gpu_memory_utilization (--gpu-memory-utilization) by {share + 0.01:.2f}, or max_num_batched_tokens "
