@@ -19,7 +19,7 @@ import pytest
 from shortlist.engine.vllm.child import Child, free_port
 from shortlist.engine.vllm.command import Plan, surroundings
 from shortlist.engine.vllm.engine import VllmEngine
-from shortlist.engine.vllm.start import Access, launch
+from shortlist.engine.vllm.start import Access, Wishes, launch
 from shortlist.types import Batch, Ids, Task, TokenHead, TokenPrompt, WorkItem
 from tests.support import qwen
 
@@ -67,7 +67,7 @@ def running(kind: qwen.Kind) -> VllmEngine:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in SMALL.items():
             patch.setenv(name, value)
-        engine = launch(plan, Access(timeout_s=60.0), executable=str(EXECUTABLE), digest=f"test {folder}", say=print)
+        engine = launch(plan, Access(timeout_s=60.0), Wishes(say=print), executable=str(EXECUTABLE), digest=f"test {folder}")
     atexit.register(engine.close)
     return engine
 

@@ -19,7 +19,7 @@ from tests.support.vllm import EXECUTABLE, SMALL, folder_of, members, processes
 
 START_S = 300.0
 QUERY = "how do I read a json file in python"
-DOCUMENTS = [f"document number {number} about json files " * 12 for number in range(200)]
+DOCUMENTS = [f"document number {number} about json files " * 12 for number in range(300)]
 
 
 @contextmanager
@@ -27,6 +27,7 @@ def serving(*more: str) -> Iterator[Launched]:
     """Run the server around a vLLM of its own until it is ready."""
     arguments = ["--reranker", str(folder_of("reranker")), "--engine", "vllm", "--vllm-executable", str(EXECUTABLE)]
     quick = ["--random-weights", "--enforce-eager", "--no-ui", "--max-model-len", "2048", "--cache-bytes", "0"]
+    quick += ["--max-queue-delay-ms", "900000"]  # whoever comes is let in
     with start("shortlist", "serve", *arguments, *quick, *more, **SMALL) as server:
         wait_until(lambda: server.process.poll() is not None or is_ready(server), START_S)
         assert server.process.poll() is None, server.log()

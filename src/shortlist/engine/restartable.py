@@ -16,11 +16,13 @@ class RestartableEngine:
     Args:
         engine: The first one.
         load: Returns another one like it; called in a worker thread, after the one before was closed.
+        on_close: Called when it is closed; may make `load` give up, which then holds up nobody.
     """
 
-    def __init__(self, engine: Engine, load: Callable[[], Engine]) -> None:
+    def __init__(self, engine: Engine, load: Callable[[], Engine], on_close: Callable[[], None] = lambda: None) -> None:
         self._engine = engine
         self._load = load
+        self._on_close = on_close
         self._is_closed = False
 
     @property
@@ -63,4 +65,5 @@ class RestartableEngine:
     def close(self) -> None:
         """Free what the engine holds, and load no other. Calling it twice is harmless."""
         self._is_closed = True
+        self._on_close()
         self._engine.close()

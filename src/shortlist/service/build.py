@@ -129,14 +129,16 @@ def load(text: str, declared: Task | None, settings: ModelSettings, *, say: Say,
     say(f"{model.name}: weights {_checked_against(model)}")
     started_s = time.monotonic()
 
+    is_closed = threading.Event()
+
     def make() -> tuple[Engine, Encoder]:
         if place is None:
             return _engine_and_encoder(model, settings)
-        return engine_and_encoder(model, settings, place, say=say)
+        return engine_and_encoder(model, settings, place, say=say, is_wanted=lambda: not is_closed.is_set())
 
     engine, encoder = make()
     if settings.restart_engine or (place is not None and place.is_ours):
-        engine = RestartableEngine(engine, load=lambda: _again(make, place))
+        engine = RestartableEngine(engine, load=lambda: _again(make, place), on_close=is_closed.set)
     load_s = time.monotonic() - started_s
     info = engine.info
     say(f"{model.name}: loaded in {load_s:.1f} s, {info.dtype} on {info.device}, up to {info.max_model_len} tokens")

@@ -14,7 +14,7 @@ from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.vllm.command import Plan, right_command
 from shortlist.engine.vllm.engine import VllmEngine
 from shortlist.engine.vllm.probe import served_names
-from shortlist.engine.vllm.start import Access, connect, launch
+from shortlist.engine.vllm.start import Access, Wishes, connect, launch
 from shortlist.errors import BadSetting, ModelRefused
 from shortlist.hub import ModelKind, ResolvedModel
 from shortlist.text.tokenizer import QwenEncoder
@@ -67,9 +67,21 @@ def places(settings: Settings, models: Sequence[str]) -> list[Place | None]:
 
 
 def engine_and_encoder(
-    model: ResolvedModel, settings: ModelSettings, place: Place, *, say: Callable[[str], None]
+    model: ResolvedModel,
+    settings: ModelSettings,
+    place: Place,
+    *,
+    say: Callable[[str], None],
+    is_wanted: Callable[[], bool] = lambda: True,
 ) -> tuple[VllmEngine, QwenEncoder]:
     """Return the engine for a model, and the encoder that spells for it.
+
+    Args:
+        model: What to compute.
+        settings: What it is told.
+        place: Where.
+        say: Hears how far vLLM is.
+        is_wanted: Whether somebody still waits for it; if not, starting is given up.
 
     Raises:
         BadSetting: a setting does not fit the model, or vLLM.
@@ -81,7 +93,8 @@ def engine_and_encoder(
         engine = connect(place.urls, plan, access)
     else:
         executable = place.settings.vllm_executable
-        engine = launch(plan, access, executable=executable, digest=model.digest, say=lambda text: say(f"{model.name}: {text}"))
+        wishes = Wishes(say=lambda text: say(f"{model.name}: {text}"), is_wanted=is_wanted)
+        engine = launch(plan, access, wishes, executable=executable, digest=model.digest)
     try:
         limit = engine.info.max_model_len
         path = model.path / "tokenizer.json"

@@ -23,7 +23,7 @@ import httpx2
 
 from shortlist.engine.vllm import complaint, guard
 from shortlist.engine.vllm.command import is_supported, unsupported
-from shortlist.errors import BadSetting, ModelRefused
+from shortlist.errors import BadSetting, EngineUnavailable, ModelRefused
 
 START_S: Final = 1800.0
 """How long a start may take: a large model is read from a slow disk, and compiled."""
@@ -82,10 +82,14 @@ class Child:
                 self._end_group()
             return is_there
 
-    def wait_until_ready(self) -> None:
+    def wait_until_ready(self, is_wanted: Callable[[], bool] = lambda: True) -> None:
         """Return once it answers.
 
+        Args:
+            is_wanted: Whether somebody still waits for that.
+
         Raises:
+            EngineUnavailable: nobody does.
             ModelRefused: it ended, or did not answer in time; the message says why, where its log does.
         """
         deadline_s = time.monotonic() + START_S
@@ -93,6 +97,8 @@ class Child:
             while time.monotonic() < deadline_s:
                 if not self.is_running:
                     raise ModelRefused(self._why_ended())
+                if not is_wanted():
+                    raise EngineUnavailable("The engine was closed while it started.")
                 if _is_up(client, self.url):
                     return
                 time.sleep(LOOK_S)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -30,6 +30,19 @@ class Access:
     api_key: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """Who waits for a child.
+
+    Attributes:
+        say: Hears how far it is.
+        is_wanted: Whether they still wait.
+    """
+
+    say: Say = lambda _: None
+    is_wanted: Callable[[], bool] = lambda: True
+
+
 def connect(urls: Sequence[str], plan: Plan, access: Access) -> VllmEngine:
     """Return an engine around servers that somebody else runs.
 
@@ -43,34 +56,35 @@ def connect(urls: Sequence[str], plan: Plan, access: Access) -> VllmEngine:
     return _engine(found, plan, access, fingerprint=name, device="upstream")
 
 
-def launch(plan: Plan, access: Access, *, executable: str, digest: str, say: Say) -> VllmEngine:
+def launch(plan: Plan, access: Access, wishes: Wishes, *, executable: str, digest: str) -> VllmEngine:
     """Return an engine around a child, once that answers.
 
     Args:
         plan: What to start.
         access: How it is asked.
+        wishes: Who waits for it.
         executable: The `vllm` of an environment, by its path or its name on PATH.
         digest: Names the model's bytes.
-        say: Hears how far it is.
 
     Raises:
         BadSetting: there is no such executable, or it is of another version.
         ModelRefused: it does not start, or does not do what it should.
+        EngineUnavailable: nobody waits any more.
     """
     path = find_executable(executable)
     version = version_of(path)
     is_cpu = version.endswith("cpu")
-    say(f"vLLM {version} ({path}) starts")
+    wishes.say(f"vLLM {version} ({path}) starts")
     port = free_port()
     with ExitStack() as on_failure:
         child = Child(
             [str(path), "serve", *arguments(plan, port=port, is_cpu=is_cpu)],
             environ=surroundings(plan, is_cpu=is_cpu, cores=_cores()),
             port=port,
-            say=say,
+            say=wishes.say,
         )
         on_failure.callback(child.close)
-        child.wait_until_ready()
+        child.wait_until_ready(wishes.is_wanted)
         found = Probe(child.url, plan).run()
         dtype = child.dtype or plan.dtype
         name = f"vllm:{version}:{dtype}:{plan.quantization}:{content_name(digest)}"
