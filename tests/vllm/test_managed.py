@@ -108,8 +108,9 @@ def test_killed_under_load_it_loses_nothing_that_can_be_in_time(server: Launched
         patient = [pool.submit(ask, server, number, timeout_ms=240_000) for number in range(6)]
         others = [pool.submit(ask, server, number) for number in range(6, 12)]
         wait_until(lambda: "shortlist_running_requests 13.0" in httpx2.get(f"{server.url}/metrics").text)
+        pid = victim(server, name)
         killed_s = time.monotonic()
-        os.kill(victim(server, name), signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
         wait_until(lambda: not is_ready(server), 10)
         until_known_s = time.monotonic() - killed_s
         late = [each.result(timeout=20) for each in others]

@@ -129,6 +129,7 @@ class VllmEngine:
         finally:
             for call in calls:
                 call.cancel()
+            await asyncio.gather(*calls, return_exceptions=True)
 
     async def _is_dead(self) -> bool:
         """Return whether the child behind a call that failed is gone, or is about to be."""
