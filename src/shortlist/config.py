@@ -163,8 +163,8 @@ class VllmSettings(_Group):
     )
     gpu_memory_utilization: Shares = Field(
         default=(),
-        description="Share of the device's memory for each model, in the order of the models, or one for all of them; 0.9 "
-        "divided among them if not given.",
+        description="Share of the device's memory for each model, in the order of the models, or one for all of them; if "
+        "not given, several models share 0.9 of a GPU evenly.",
     )
     max_num_seqs: Positive = Field(default=256, description="Prompts in one step of vLLM.")
     max_num_batched_tokens: Positive = Field(

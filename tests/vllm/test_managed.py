@@ -142,6 +142,28 @@ def test_told_to_stop_it_takes_vllm_along(server: Launched) -> None:
     assert not members(group)
 
 
+def test_reranker_and_embedder_have_a_vllm_each_and_one_death_is_not_the_others() -> None:
+    embedder = folder_of("embedder")
+    with serving("--embedder", str(embedder)) as server:
+        assert len(processes(f"vllm serve {folder_of('reranker')}")) == len(processes(f"vllm serve {embedder}")) == 1
+        vectors = embed(server)
+        assert [len(vector) for vector in vectors] == [64, 64]
+        group = group_of(server)
+        os.kill(processes(f"vllm serve {embedder}")[0], signal.SIGKILL)
+        wait_until(lambda: not is_ready(server))
+        wait_until(lambda: is_ready(server), START_S)
+        assert group_of(server) == group, "the reranker's goes on"
+        assert ask(server, 1, timeout_ms=60_000).status == 200
+        for before, after in zip(vectors, embed(server), strict=True):
+            assert after == pytest.approx(before, abs=1e-3)
+
+
+def embed(server: Launched) -> list[list[float]]:
+    asked = {"input": ["a text", "蛇很大"], "model": folder_of("embedder").name}
+    data = httpx2.post(f"{server.url}/v1/embeddings", json=asked, timeout=60).json()["data"]
+    return [row["embedding"] for row in data]
+
+
 def test_killed_it_leaves_nothing_behind() -> None:
     with serving() as server:
         group = group_of(server)

@@ -35,12 +35,14 @@ class Place:
     Attributes:
         settings: How vLLM is asked, or started.
         urls: The servers that have the model; none: one is started.
-        share: How much of the device's memory a started one takes; None leaves it to vLLM.
+        share: How much of the device's memory a started one was told to take; None if nothing was said.
+        fair_share: How much of a GPU it takes then; None leaves it to vLLM.
     """
 
     settings: VllmSettings
     urls: tuple[str, ...] = ()
     share: float | None = None
+    fair_share: float | None = None
 
     @property
     def is_ours(self) -> bool:
@@ -60,7 +62,9 @@ def places(settings: Settings, models: Sequence[str]) -> list[Place | None]:
             raise BadSetting("upstream, vllm_executable and vllm_arg are for --engine vllm; say that, too, or leave them out.")
         return [None] * len(models)
     if not settings.vllm.upstream:
-        return [Place(settings=settings.vllm, share=share) for share in _shares(settings.vllm, len(models))]
+        fair = None if len(models) == 1 else round(WHOLE / len(models), 3)
+        shares = _shares(settings.vllm, len(models))
+        return [Place(settings=settings.vllm, share=share, fair_share=fair) for share in shares]
     if given - _OURS:
         raise BadSetting(f"{min(given - _OURS)} is for a vLLM that is started here; with --upstream, tell the servers.")
     return [Place(settings=settings.vllm, urls=urls) for urls in _divided(settings, models)]
@@ -128,6 +132,7 @@ def _plan(model: ResolvedModel, settings: ModelSettings, place: Place) -> Plan:
         max_num_seqs=told.max_num_seqs,
         max_num_batched_tokens=told.max_num_batched_tokens,
         gpu_memory_utilization=place.share,
+        fair_share=place.fair_share,
         enforce_eager=told.enforce_eager,
         enable_prefix_caching=told.enable_prefix_caching,
         tensor_parallel_size=told.tensor_parallel_size,
@@ -142,10 +147,10 @@ def _secret(settings: VllmSettings) -> str | None:
 
 
 def _shares(settings: VllmSettings, num_models: int) -> list[float | None]:
-    """Return every model's share of the device's memory."""
+    """Return every model's share of the device's memory, as far as it was said."""
     given = settings.gpu_memory_utilization
     if not given:
-        return [None if num_models == 1 else round(WHOLE / num_models, 3)] * num_models
+        return [None] * num_models
     if len(given) not in {1, num_models}:
         raise BadSetting(
             f"gpu_memory_utilization (--gpu-memory-utilization) has {len(given)} shares for {num_models} models; give one "

@@ -48,17 +48,21 @@ def test_what_only_vllm_understands_needs_vllm(flat: dict[str, Any]) -> None:
     ("num_models", "given", "shares"),
     [
         (1, [], [None]),
-        (2, [], [0.45, 0.45]),
-        (3, [], [0.3, 0.3, 0.3]),
+        (3, [], [None, None, None]),
         (1, [0.5], [0.5]),
         (2, [0.4], [0.4, 0.4]),
         (2, [0.7, 0.2], [0.7, 0.2]),
         (2, "0.7,0.2", [0.7, 0.2]),
     ],
 )
-def test_memory_is_divided_as_said_or_evenly(num_models: int, given: Any, shares: list[float | None]) -> None:
+def test_memory_is_divided_as_it_was_said(num_models: int, given: Any, shares: list[float | None]) -> None:
     found = placed(["m"] * num_models, gpu_memory_utilization=given, **ON_VLLM)
-    assert [place.share for place in found if place] == pytest.approx(shares)
+    assert [place.share for place in found if place] == shares
+
+
+@pytest.mark.parametrize(("num_models", "share"), [(1, None), (2, 0.45), (3, 0.3)])
+def test_models_that_share_a_gpu_share_it_evenly_unless_something_was_said(num_models: int, share: float | None) -> None:
+    assert [place.fair_share for place in placed(["m"] * num_models, **ON_VLLM) if place] == [share] * num_models
 
 
 @pytest.mark.parametrize(

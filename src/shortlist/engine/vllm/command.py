@@ -39,7 +39,8 @@ class Plan:
         model: A folder, or a name on a hub.
         task: What it is to do.
         has_head: Whether the checkpoint was converted to a classifier already.
-        gpu_memory_utilization: Share of the device's memory; None leaves it to vLLM.
+        gpu_memory_utilization: Share of the device's memory that was asked for; None if nothing was said.
+        fair_share: What it gets of a GPU then, beside others; None leaves it to vLLM.
         extra: Further arguments, as they are.
     """
 
@@ -51,6 +52,7 @@ class Plan:
     max_num_seqs: int
     max_num_batched_tokens: int
     gpu_memory_utilization: float | None = None
+    fair_share: float | None = None
     enforce_eager: bool = False
     enable_prefix_caching: bool = True
     tensor_parallel_size: int = 1
@@ -67,13 +69,14 @@ def essential(plan: Plan) -> list[str]:
 
 def arguments(plan: Plan, *, port: int, is_cpu: bool) -> list[str]:
     """Return everything after `vllm serve`. What the plan adds as `extra` comes last, and so wins."""
+    share = share_of(plan, is_cpu=is_cpu)
     return [
         *essential(plan),
         *("--host", "127.0.0.1", "--port", str(port)),
         *("--dtype", plan.dtype),
         *("--max-num-seqs", str(plan.max_num_seqs)),
         *("--max-num-batched-tokens", str(plan.max_num_batched_tokens)),
-        *(["--gpu-memory-utilization", str(plan.gpu_memory_utilization)] if plan.gpu_memory_utilization else []),
+        *(["--gpu-memory-utilization", str(share)] if share else []),
         *(["--enforce-eager"] if plan.enforce_eager else []),
         "--enable-prefix-caching" if plan.enable_prefix_caching else "--no-enable-prefix-caching",
         *(["--tensor-parallel-size", str(plan.tensor_parallel_size)] if plan.tensor_parallel_size > 1 else []),
@@ -84,6 +87,11 @@ def arguments(plan: Plan, *, port: int, is_cpu: bool) -> list[str]:
         "--disable-uvicorn-access-log",
         *plan.extra,
     ]
+
+
+def share_of(plan: Plan, *, is_cpu: bool) -> float | None:
+    """Return how much of the device's memory it is told to take; None if nothing."""
+    return plan.gpu_memory_utilization or (None if is_cpu else plan.fair_share)
 
 
 def surroundings(plan: Plan, *, is_cpu: bool, cores: Sequence[int]) -> dict[str, str]:

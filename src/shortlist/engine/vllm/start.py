@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from shortlist.engine.base import EngineInfo, content_name
 from shortlist.engine.vllm.child import Child, Say, find_executable, free_port, version_of
-from shortlist.engine.vllm.command import Plan, arguments, surroundings
+from shortlist.engine.vllm.command import Plan, arguments, share_of, surroundings
 from shortlist.engine.vllm.engine import ChildProcess, VllmEngine
 from shortlist.engine.vllm.fleet import Fleet
 from shortlist.engine.vllm.loop import LoopThread
@@ -74,7 +74,8 @@ def launch(plan: Plan, access: Access, wishes: Wishes, *, executable: str, diges
     path = find_executable(executable)
     version = version_of(path)
     is_cpu = version.endswith("cpu")
-    wishes.say(f"vLLM {version} ({path}) starts")
+    share = share_of(plan, is_cpu=is_cpu)
+    wishes.say(f"vLLM {version} ({path}) starts" + (f", with {share:.2f} of the device's memory" if share else ""))
     port = free_port()
     with ExitStack() as on_failure:
         child = Child(

@@ -76,6 +76,14 @@ def test_every_setting_arrives_and_nothing_that_was_not_said(name: str, value: o
     assert shlex.join(expected) not in shlex.join(arguments(PLAN, port=1, is_cpu=False))
 
 
+@pytest.mark.parametrize(
+    ("is_cpu", "said", "expected"), [(False, None, "0.45"), (False, 0.6, "0.6"), (True, None, None), (True, 0.6, "0.6")]
+)
+def test_fair_share_is_for_gpus_where_nothing_was_said(is_cpu: bool, said: float | None, expected: str | None) -> None:
+    given = arguments(planned(fair_share=0.45, gpu_memory_utilization=said), port=1, is_cpu=is_cpu)
+    assert (value_of(given, "--gpu-memory-utilization") if "--gpu-memory-utilization" in given else None) == expected
+
+
 def test_what_the_person_adds_comes_last() -> None:
     assert arguments(planned(extra=("--seed", "7")), port=1, is_cpu=True)[-2:] == ["--seed", "7"]
 
