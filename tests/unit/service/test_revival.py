@@ -237,8 +237,7 @@ async def test_engine_that_goes_unasked_is_noticed_and_brought_back() -> None:
     async with running(service):
         assert service.is_ready
         gone.set()
-        await until(lambda: not service.is_ready)
-        await back(service)
+        await back(service)  # which is quick: it may never be seen to be away
         assert len((await service.rerank(ASK)).results) == 1
 
 
