@@ -8,7 +8,9 @@ BIN := .venv/bin
 COVERING := tests/unit/scheduler tests/unit/api tests/api tests/properties/test_dispatcher.py tests/unit/service/test_rerank.py tests/faults/test_redis.py
 INPUTS := pyproject.toml constraints.txt scripts/environment hatch_build.py $(addprefix src/shortlist/engine/native/cpu/,kernels.c tiles.h)
 
-.PHONY: help demo test test-clients check format bench coverage soak scorecard clean
+VLLM_SKIPPED := WARNING: vLLM cannot be installed here, so NOTHING of it was tested (see benchmarks/.environments/vllm.log)
+
+.PHONY: help demo test test-clients test-vllm check format bench coverage soak scorecard clean
 
 help:  ## Show what can be made.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -22,6 +24,10 @@ test: .venv/.dev  ## Run the tests.
 test-clients: .venv/.dev  ## Run real clients against real servers. CLIENTS_ARGS='--clients-table docs/clients.md' writes what came of it.
 	-@PYTHON=$(abspath $(BIN))/python tests/clients/environment all
 	@$(BIN)/python -m pytest -m clients tests/clients $(CLIENTS_ARGS)
+
+test-vllm: .venv/.dev  ## Run the tests that need a real vLLM; installs its CPU build (2.5 GB) if it is not there. Takes minutes.
+	@benchmarks/peers/environment vllm || { echo "$(VLLM_SKIPPED)" >&2; exit 0; }; \
+	$(BIN)/python -m pytest -m vllm $(PYTEST_ARGS)
 
 check: .venv/.dev  ## Check format, lint, types and the walls between rooms.
 	@$(BIN)/ruff format --check .

@@ -43,7 +43,7 @@ DOCTOR_SETTINGS = frozenset(
 )
 """What `doctor` can be told beside which model; everything else about a server does not change a model."""
 
-PANELS = {"model": "Models", "scheduler": "Scheduler", "server": "Server"}
+PANELS = {"model": "Models", "vllm": "vLLM", "scheduler": "Scheduler", "server": "Server"}
 
 EPILOG = (
     "Every flag is also an environment variable (--max-batch-tokens is SHORTLIST_MAX_BATCH_TOKENS) and a key of the file "

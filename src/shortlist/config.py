@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -81,6 +82,26 @@ def _redis_url(url: SecretStr) -> SecretStr:
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 """Secret as a whole: it may hold a password."""
 
+SERVER_URL = re.compile(r"https?://[^/\s,?#@]+/?")
+
+
+def _server_url(text: str) -> str:
+    if not SERVER_URL.fullmatch(text):
+        raise PydanticCustomError("server_url", "an address is written http://HOST:PORT, without a path")
+    return text.rstrip("/")
+
+
+Urls = Annotated[tuple[Annotated[str, AfterValidator(_server_url)], ...], BeforeValidator(_split)]
+Shares = Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], BeforeValidator(_split)]
+
+
+def _words(value: object) -> object:
+    """Read several arguments as a shell would, the way an environment variable spells them: they may hold commas."""
+    return shlex.split(value) if isinstance(value, str) else value
+
+
+Arguments = Annotated[tuple[str, ...], BeforeValidator(_words)]
+
 
 class _Group(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -89,6 +110,11 @@ class _Group(BaseModel):
 class ModelSettings(_Group):
     """What is served."""
 
+    engine: Literal["auto", "vllm"] = Field(
+        default="auto",
+        description="What computes: auto takes the engine that is made for the model; vllm starts vLLM, or asks the servers "
+        "of --upstream.",
+    )
     models: Names = Field(default=(), description="What to serve: a folder, a Hugging Face id, modelscope:ID, or demo.")
     reranker: Names = Field(default=(), description="Serve this model as a reranker, whatever its files say.")
     embedder: Names = Field(default=(), description="Serve this model as an embedder, whatever its files say.")
@@ -124,6 +150,37 @@ class ModelSettings(_Group):
     )
     random_weights: bool = Field(
         default=False, description="The weights are random, for tests and benchmarks: do not test what they mean."
+    )
+
+
+class VllmSettings(_Group):
+    """How vLLM is started or asked, with --engine vllm. Under its own names, what they mean there."""
+
+    upstream: Urls = Field(
+        default=(), description="Servers of vLLM that are there already, as http://HOST:PORT; none: one is started."
+    )
+    upstream_api_key: SecretStr | None = Field(default=None, description="The key that those servers want.")
+    upstream_timeout_s: Seconds = Field(default=120.0, description="Seconds after which a call to vLLM is given up.")
+    vllm_executable: str = Field(default="vllm", description="The vllm command of its environment: a path, or a name on PATH.")
+    vllm_arg: Arguments = Field(
+        default=(), description="One more argument of vllm serve, as in --vllm-arg=--kv-cache-dtype=fp8; may be repeated."
+    )
+    gpu_memory_utilization: Shares = Field(
+        default=(),
+        description="Share of the device's memory for each model, in the order of the models, or one for all of them; if "
+        "not given, several models share 0.9 of a GPU evenly.",
+    )
+    max_num_seqs: Positive = Field(default=256, description="Prompts in one step of vLLM.")
+    max_num_batched_tokens: Positive = Field(
+        default=8192, description="Tokens in one step of vLLM; calls are cut to this, so it should be what the servers have."
+    )
+    enforce_eager: bool = Field(default=False, description="Do not compile the model: starts faster, computes slower.")
+    enable_prefix_caching: bool = Field(default=True, description="Compute what prompts have in common once.")
+    tensor_parallel_size: Positive = Field(default=1, description="GPUs that share every layer of a model.")
+    data_parallel_size: Positive = Field(default=1, description="Copies of a model, each on GPUs of its own.")
+    quantization: str | None = Field(
+        default=None,
+        description="How the weights are quantised (awq, gptq, fp8, ...); what the model's files say if not given.",
     )
 
 
@@ -187,6 +244,7 @@ class Settings(_Group):
     """Everything that can be set, in the groups in which it is handed out."""
 
     model: ModelSettings = ModelSettings()
+    vllm: VllmSettings = VllmSettings()
     scheduler: SchedulerSettings = SchedulerSettings()
     server: ServerSettings = ServerSettings()
 

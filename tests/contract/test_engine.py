@@ -14,14 +14,17 @@ from shortlist.engine.base import Engine
 from shortlist.engine.fake import FakeEngine
 from shortlist.engine.native.engine import NativeEngine
 from shortlist.engine.sentence import BiEncoderEngine, CrossEncoderEngine
+from shortlist.engine.vllm.engine import VllmEngine
 from shortlist.errors import EngineError, EngineUnavailable
 from shortlist.text.base import Encoder
 from shortlist.text.plain import TextEncoder
 from shortlist.text.tokenizer import QwenEncoder
 from shortlist.types import Batch, Prompt, Task, WorkItem
+from tests.support import qwen
 from tests.support.encoded import prompts as only
 from tests.support.fixtures import ModelFactory
 from tests.support.models import DEMO, cross_encoder
+from tests.support.vllm import folder_of, missing_vllm, running
 from tests.support.words import WordEncoder
 
 QUERY = "how do I read a json file in python"
@@ -61,7 +64,30 @@ def _bi(folder: Path) -> Pair:
     return _sentence(BiEncoderEngine(DEMO, device="cpu", max_model_len=512), DEMO)
 
 
-@pytest.fixture(scope="module", params=["fake", "native-reranker", "native-embedder", "cross-encoder", "bi-encoder"])
+def _vllm(task: Task) -> Pair:
+    if (lack := missing_vllm()) is not None:
+        pytest.skip(lack)
+    kind: qwen.Kind = "reranker" if task is Task.RERANK else "embedder"
+    engine = running(kind)
+    encoder = QwenEncoder(folder_of(kind) / "tokenizer.json", task=task, max_model_len=engine.info.max_model_len)
+    return Pair(engine, encoder, engine.info.tasks)
+
+
+REAL_VLLM = [pytest.mark.vllm, pytest.mark.timeout(400)]
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        "fake",
+        "native-reranker",
+        "native-embedder",
+        "cross-encoder",
+        "bi-encoder",
+        pytest.param("vllm-reranker", marks=REAL_VLLM),
+        pytest.param("vllm-embedder", marks=REAL_VLLM),
+    ],
+)
 def pair(request: pytest.FixtureRequest, make_model: ModelFactory, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     builders: dict[str, Callable[[], Pair]] = {
         "fake": lambda: Pair(FakeEngine(), WordEncoder(), frozenset(Task)),
@@ -69,10 +95,13 @@ def pair(request: pytest.FixtureRequest, make_model: ModelFactory, tmp_path_fact
         "native-embedder": lambda: _native(make_model, Task.EMBED),
         "cross-encoder": lambda: _cross(tmp_path_factory.mktemp("cross")),
         "bi-encoder": lambda: _bi(DEMO),
+        "vllm-reranker": lambda: _vllm(Task.RERANK),
+        "vllm-embedder": lambda: _vllm(Task.EMBED),
     }
     built = builders[request.param]()
     yield built
-    built.engine.close()
+    if not isinstance(built.engine, VllmEngine):  # which others use, too
+        built.engine.close()
 
 
 def prompts(pair: Pair, task: Task, query: str = QUERY) -> list[Prompt]:

@@ -13,7 +13,7 @@ import httpx2
 import numpy as np
 import pytest
 
-from shortlist.scheduler.breaker import Breaker, BreakerLimits, BreakerState
+from shortlist.breaker import Breaker, BreakerLimits, BreakerState
 from shortlist.scheduler.cache import Entry
 from shortlist.scheduler.redis import PREFIX, RedisStore, place_of
 from shortlist.scheduler.shared import SharedCache

@@ -69,6 +69,7 @@ def test_without_flags_the_defaults_are_served(run: Run, started: Started) -> No
 
 
 GIVEN: dict[str, tuple[list[str], object]] = {
+    "engine": (["--engine", "vllm"], "vllm"),
     "models": (["a/b", "./c"], ("a/b", "./c")),
     "reranker": (["--reranker", "a", "--reranker", "b"], ("a", "b")),
     "embedder": (["--embedder", "a,b"], ("a,b",)),
@@ -78,6 +79,19 @@ GIVEN: dict[str, tuple[list[str], object]] = {
     "dtype": (["--dtype", "bfloat16"], "bfloat16"),
     "device": (["--device", "cuda:1"], "cuda:1"),
     "max_model_len": (["--max-model-len", "77"], 77),
+    "upstream": (["--upstream", "http://a:1", "--upstream", "https://b:2/"], ("http://a:1", "https://b:2")),
+    "upstream_api_key": (["--upstream-api-key", "sesame"], SecretStr("sesame")),
+    "upstream_timeout_s": (["--upstream-timeout-s", "0.5"], 0.5),
+    "vllm_executable": (["--vllm-executable", "env/bin/vllm"], "env/bin/vllm"),
+    "vllm_arg": (["--vllm-arg=--seed=7", "--vllm-arg", '{"a": 1, "b": 2}'], ("--seed=7", '{"a": 1, "b": 2}')),
+    "gpu_memory_utilization": (["--gpu-memory-utilization", "0.6", "--gpu-memory-utilization", "0.3"], (0.6, 0.3)),
+    "max_num_seqs": (["--max-num-seqs", "7"], 7),
+    "max_num_batched_tokens": (["--max-num-batched-tokens", "7"], 7),
+    "enforce_eager": (["--enforce-eager"], True),
+    "enable_prefix_caching": (["--no-enable-prefix-caching"], False),
+    "tensor_parallel_size": (["--tensor-parallel-size", "2"], 2),
+    "data_parallel_size": (["--data-parallel-size", "2"], 2),
+    "quantization": (["--quantization", "awq"], "awq"),
     "max_batch_tokens": (["--max-batch-tokens", "9000"], 9000),
     "max_batch_items": (["--max-batch-items", "7"], 7),
     "max_concurrent_requests": (["--max-concurrent-requests", "7"], 7),

@@ -148,3 +148,28 @@ def test_every_setting_has_a_name_of_its_own_and_says_what_it_is() -> None:
     names = [name for _, name, _ in fields()]
     assert len(names) == len(set(names))
     assert all(field.description for _, _, field in fields())
+
+
+def test_arguments_for_vllm_may_hold_commas() -> None:
+    """The environment spells several as a shell would; a file and the command line give them one by one."""
+    words = Settings.load(environ={"SHORTLIST_VLLM_ARG": """--seed=7 --kv-transfer-config='{"a": 1, "b": 2}'"""}).vllm.vllm_arg
+    assert words == ("--seed=7", '--kv-transfer-config={"a": 1, "b": 2}')
+    assert Settings.load({"vllm_arg": ["a,b", "c"]}, environ={}).vllm.vllm_arg == ("a,b", "c")
+
+
+def test_environment_spells_servers_and_shares_with_commas() -> None:
+    environ = {"SHORTLIST_UPSTREAM": "http://a:1, https://b", "SHORTLIST_GPU_MEMORY_UTILIZATION": "0.6, 0.3"}
+    told = Settings.load(environ=environ).vllm
+    assert told.upstream == ("http://a:1", "https://b")
+    assert told.gpu_memory_utilization == (0.6, 0.3)
+
+
+@pytest.mark.parametrize("share", ["0", "1.1", "-0.5", "much", "nan"])
+def test_share_of_a_device_is_a_share(share: str) -> None:
+    with pytest.raises(BadSetting, match="--gpu-memory-utilization"):
+        Settings.load({"gpu_memory_utilization": share}, environ={})
+
+
+def test_key_of_the_servers_never_shows() -> None:
+    settings = Settings.load({"upstream_api_key": "canary"}, environ={})
+    assert "canary" not in repr(settings) + str(settings) + settings.model_dump_json()

@@ -20,6 +20,7 @@ from shortlist.bench.protocol import Answer, Ready, speak, use_threads
 from shortlist.config import Settings, fields
 from shortlist.service.build import load, stack_for
 from shortlist.service.runtime import Runtime
+from shortlist.service.vllm import places
 from shortlist.telemetry import Metrics
 from shortlist.types import RerankTask, Task
 
@@ -40,7 +41,8 @@ def _opened(given: Mapping[str, object]) -> Iterator[tuple[Ready, Answer]]:
     model = str(given["model"])
     settings = Settings.load({**{name: value for name, value in given.items() if name != "model"}, **ALWAYS})
     metrics = Metrics()
-    loaded = load(model, Task.RERANK, settings.model, say=_log)
+    [place] = places(settings, [model])
+    loaded = load(model, Task.RERANK, settings.model, say=_log, place=place)
     stack = stack_for(loaded, model, Task.RERANK, settings, metrics)
     runtime = Runtime([stack], settings=settings, metrics=metrics)
     with asyncio.Runner() as loop:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from uuid import uuid4
 
 from shortlist.types import Batch, Task, Vector
@@ -39,6 +39,7 @@ class EngineInfo:
         device: Where it runs, for people ("cpu", "cuda:0").
         dtype: What it computes in, for people ("float32", "bfloat16").
         max_concurrent_batches: How many batches may be under way at once.
+        ends_cancelled: Whether cancelling a call ends its computation, so that it is worth doing.
     """
 
     fingerprint: str
@@ -50,6 +51,7 @@ class EngineInfo:
     device: str = "cpu"
     dtype: str = "float32"
     max_concurrent_batches: int = 1
+    ends_cancelled: bool = False
 
 
 def content_name(digest: str | None) -> str:
@@ -105,4 +107,17 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Free what the engine holds. Calling it twice is harmless."""
+        ...
+
+
+@runtime_checkable
+class Watched(Protocol):
+    """An engine that can go while nobody asks it anything, and notices."""
+
+    async def watch(self) -> None:
+        """Return only by raising, once the engine is gone; or when it was closed.
+
+        Raises:
+            EngineUnavailable: it is gone for good.
+        """
         ...

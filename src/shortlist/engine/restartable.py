@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-from shortlist.engine.base import Engine, EngineInfo
+from shortlist.engine.base import Engine, EngineInfo, Watched
 from shortlist.errors import EngineUnavailable
 from shortlist.types import Batch, Vector
 
@@ -16,11 +16,13 @@ class RestartableEngine:
     Args:
         engine: The first one.
         load: Returns another one like it; called in a worker thread, after the one before was closed.
+        on_close: Called when it is closed; may make `load` give up, which then holds up nobody.
     """
 
-    def __init__(self, engine: Engine, load: Callable[[], Engine]) -> None:
+    def __init__(self, engine: Engine, load: Callable[[], Engine], on_close: Callable[[], None] = lambda: None) -> None:
         self._engine = engine
         self._load = load
+        self._on_close = on_close
         self._is_closed = False
 
     @property
@@ -40,6 +42,11 @@ class RestartableEngine:
         """Return what the engine of the moment returns."""
         return await self._engine.explain(batch)
 
+    async def watch(self) -> None:
+        """Return only by raising, if the engine of the moment is one that can go unasked."""
+        if isinstance(self._engine, Watched):
+            await self._engine.watch()
+
     async def restart(self) -> None:
         """Close the engine, which frees its memory, and load another one.
 
@@ -58,4 +65,5 @@ class RestartableEngine:
     def close(self) -> None:
         """Free what the engine holds, and load no other. Calling it twice is harmless."""
         self._is_closed = True
+        self._on_close()
         self._engine.close()

@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 
 from shortlist.engine.base import Engine
-from shortlist.errors import BadScore, DeadlineExceeded, EngineError, EngineOutOfMemory, EngineUnavailable
+from shortlist.errors import BadScore, DeadlineExceeded, EngineError, EngineOutOfMemory, EngineUnavailable, UpstreamError
 from shortlist.scheduler import batcher
 from shortlist.scheduler.admission import Admission
 from shortlist.scheduler.ceiling import Ceiling
@@ -77,6 +77,10 @@ class _Job:
         return Completed(outcomes, started_s - self.submitted_s, self.compute_s)
 
 
+class _Unwanted(Exception):
+    """A call was ended because nobody waits for any of its items any more."""
+
+
 class Dispatcher:
     """Feeds one engine.
 
@@ -112,6 +116,8 @@ class Dispatcher:
         self._jobs: dict[int, _Job] = {}
         self._ids = itertools.count()
         self._work = asyncio.Event()
+        self._is_back = asyncio.Event()
+        self._calls: dict[asyncio.Future[Sequence[Value]], frozenset[int]] = {}
         self._slots = asyncio.Semaphore(engine.info.max_concurrent_batches)
 
     @property
@@ -160,6 +166,7 @@ class Dispatcher:
         finally:
             del self._jobs[job_id]
             self._queue.cancel(job_id)
+            self._end_unwanted()
             self._changed()
         return job.completed()
 
@@ -175,6 +182,7 @@ class Dispatcher:
     def fail(self, error: EngineUnavailable) -> None:
         """Declare the engine gone: everybody who waits, and who comes, is told so."""
         self.failure = error
+        self._is_back.clear()
         for job in self._jobs.values():
             if not job.done.done():
                 job.done.set_exception(EngineUnavailable(error.message))
@@ -184,6 +192,12 @@ class Dispatcher:
         """Take jobs again: the engine is back. To be run anew."""
         self.failure = None
         self._slots = asyncio.Semaphore(self.engine.info.max_concurrent_batches)
+        self._is_back.set()
+
+    async def wait_until_back(self) -> None:
+        """Return once an engine that is gone is back."""
+        if self.failure is not None:
+            await self._is_back.wait()
 
     async def _next_batch(self) -> Batch | None:
         while self.failure is None:
@@ -219,6 +233,8 @@ class Dispatcher:
         failure: EngineError
         try:
             values = await self._call(wanted)
+        except _Unwanted:
+            return
         except EngineUnavailable:
             raise
         except EngineError as error:
@@ -237,10 +253,9 @@ class Dispatcher:
             self._resolve(item, _checked(value))
 
     async def _call(self, batch: Batch) -> Sequence[Value]:
-        call = self.engine.score if batch.task is Task.RERANK else self.engine.embed
         try:
-            values: Sequence[Value] = await call(batch)
-        except EngineError:
+            values = await self._ask(batch)
+        except (EngineError, _Unwanted):
             raise
         except Exception as error:
             # In full for the guilty item alone: what is split would say the same again and again.
@@ -252,12 +267,35 @@ class Dispatcher:
             raise EngineError(f"The engine returned {len(values)} values for {len(batch.items)} items.")
         return values
 
+    async def _ask(self, batch: Batch) -> Sequence[Value]:
+        """Return what the engine says, unless it is not worth waiting for any more."""
+        asked = self.engine.score(batch) if batch.task is Task.RERANK else self.engine.embed(batch)
+        call: asyncio.Future[Sequence[Value]] = asyncio.ensure_future(asked)
+        self._calls[call] = frozenset(item.job_id for item in batch.items)
+        try:
+            return await call
+        except asyncio.CancelledError:
+            step = asyncio.current_task()
+            if step is None or step.cancelling():
+                raise
+            raise _Unwanted from None
+        finally:
+            del self._calls[call]
+
+    def _end_unwanted(self) -> None:
+        """End calls whose every job is late or has hung up, if that saves anything."""
+        if self.engine.info.ends_cancelled:
+            for call, job_ids in self._calls.items():
+                if job_ids.isdisjoint(self._jobs):
+                    call.cancel()
+
     async def _after_failure(self, batch: Batch, error: EngineError) -> None:
         self._metrics.batch_failures.labels(self._model, type(error).__name__).inc()
         if isinstance(error, EngineOutOfMemory):
             self._ceiling.lower(batch.num_tokens)
-        if len(batch.items) == 1:
-            self._resolve(batch.items[0], error)
+        if len(batch.items) == 1 or isinstance(error, UpstreamError):  # which blames no item, and asking more often makes worse
+            for item in batch.items:
+                self._resolve(item, error)
             return
         for half in batcher.split(batch):
             await self._compute(half)

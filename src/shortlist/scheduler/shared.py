@@ -15,7 +15,7 @@ from functools import partial
 from itertools import islice
 from typing import Final, Protocol, TypeVar
 
-from shortlist.scheduler.breaker import Breaker, BreakerState
+from shortlist.breaker import Breaker, BreakerState
 from shortlist.scheduler.cache import Entry
 from shortlist.scheduler.packing import pack, unpack
 from shortlist.telemetry import Metrics, logger

@@ -10,16 +10,16 @@ import importlib
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shortlist.config import ModelSettings, SchedulerSettings, Settings
-from shortlist.engine.base import Engine
+from shortlist.engine.base import Engine, Watched
 from shortlist.engine.restartable import RestartableEngine
-from shortlist.errors import BadSetting, ModelRefused
+from shortlist.errors import BadSetting, EngineUnavailable, ModelRefused
 from shortlist.hub import ModelKind, ResolvedModel, resolve
 from shortlist.scheduler.admission import Admission, AdmissionLimits
 from shortlist.scheduler.cache import ScoreCache
@@ -31,6 +31,7 @@ from shortlist.scheduler.shared import SharedCache
 from shortlist.service.memory import MemoryPlan, memory_plan
 from shortlist.service.runtime import Runtime, Say
 from shortlist.service.stack import NO_PROMISE, Promise, Stack
+from shortlist.service.vllm import Place, engine_and_encoder, places, remedy_for
 from shortlist.telemetry import Metrics
 from shortlist.text.base import Encoder
 from shortlist.text.plain import TextEncoder
@@ -56,8 +57,9 @@ def build_runtime(settings: Settings, *, say: Say) -> Runtime:
     _alias_pairs(settings.model)  # a malformed one is told before anything is loaded
     shared = shared_cache(settings.scheduler, metrics)  # so is an address that is none
     stacks = []
-    for text, declared in _wanted(settings.model, say):
-        loaded = load(text, declared, settings.model, say=say)
+    wanted = _wanted(settings.model, say)
+    for (text, declared), place in zip(wanted, places(settings, [text for text, _ in wanted]), strict=True):
+        loaded = load(text, declared, settings.model, say=say, place=place)
         if loaded.is_native:
             say(f"{loaded.name}: {loaded.memory(settings.scheduler).summary}")
         stacks.append(stack_for(loaded, text, declared, settings, metrics, shared=shared))
@@ -76,11 +78,13 @@ def _wanted(settings: ModelSettings, say: Say) -> list[tuple[str, Task | None]]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Loaded:
-    """A model in memory: what it is, what computes it, and what spells for it."""
+    """A model in memory: what it is, what computes it, what spells for it, and where vLLM has it, if that is what computes."""
 
     model: ResolvedModel
     engine: Engine
     encoder: Encoder
+    place: Place | None = None
+    load_s: float = 0.0
 
     @property
     def name(self) -> str:
@@ -90,7 +94,7 @@ class Loaded:
     @property
     def is_native(self) -> bool:
         """Whether our own engine computes it, whose memory is known."""
-        return isinstance(self.encoder, QwenEncoder)
+        return isinstance(self.encoder, QwenEncoder) and self.place is None
 
     def memory(self, settings: SchedulerSettings) -> MemoryPlan:
         """What it needs at most, under these settings."""
@@ -100,31 +104,55 @@ class Loaded:
     def promise(self) -> Promise:
         """What the self-test holds it to: Qwen3's models were trained for any text, and their frames are ours."""
         if isinstance(self.encoder, QwenEncoder):
-            return Promise(understands=True, suffix=self.encoder.suffix_ids)
+            remedy = "" if self.place is None else remedy_for(self.model, self.place)
+            return Promise(understands=True, suffix=self.encoder.suffix_ids, remedy=remedy)
         return NO_PROMISE
 
 
-def load(text: str, declared: Task | None, settings: ModelSettings, *, say: Say) -> Loaded:
+def load(text: str, declared: Task | None, settings: ModelSettings, *, say: Say, place: Place | None = None) -> Loaded:
     """Find, fetch and load one model.
+
+    Args:
+        text: Which one.
+        declared: The task it is wanted for, or None to go by its files.
+        settings: What it is told.
+        say: Hears what takes long.
+        place: Where vLLM computes it; None for an engine of this process.
 
     Raises:
         BadSetting: a setting does not fit the model.
         ModelRefused: it cannot be had, or cannot be served.
     """
-    with _importing("torch"):
+    with _importing("torch") if place is None else nullcontext():
         model = resolve(text, declared=declared, revision=settings.revision if _has_revisions(text) else None)
     say(f"{model.name}: {model.kind.value} ({model.why})")
     say(f"{model.name}: weights {_checked_against(model)}")
     started_s = time.monotonic()
-    engine, encoder = _engine_and_encoder(model, settings)
-    if settings.restart_engine:
-        engine = RestartableEngine(engine, load=lambda: _engine_and_encoder(model, settings)[0])
+
+    is_closed = threading.Event()
+
+    def make() -> tuple[Engine, Encoder]:
+        if place is None:
+            return _engine_and_encoder(model, settings)
+        return engine_and_encoder(model, settings, place, say=say, is_wanted=lambda: not is_closed.is_set())
+
+    engine, encoder = make()
+    if settings.restart_engine or (place is not None and place.is_ours):
+        engine = RestartableEngine(engine, load=lambda: _again(make, place), on_close=is_closed.set)
+    load_s = time.monotonic() - started_s
     info = engine.info
-    say(
-        f"{model.name}: loaded in {time.monotonic() - started_s:.1f} s, {info.dtype} on {info.device}, "
-        f"up to {info.max_model_len} tokens"
-    )
-    return Loaded(model, engine, encoder)
+    say(f"{model.name}: loaded in {load_s:.1f} s, {info.dtype} on {info.device}, up to {info.max_model_len} tokens")
+    return Loaded(model, engine, encoder, place, load_s)
+
+
+def _again(make: Callable[[], tuple[Engine, Encoder]], place: Place | None) -> Engine:
+    """Load an engine once more. A child that does not start now may start later, when what it needs is free again."""
+    try:
+        return make()[0]
+    except ModelRefused as error:
+        if place is None:
+            raise
+        raise EngineUnavailable(error.message) from None
 
 
 def shared_cache(settings: SchedulerSettings, metrics: Metrics) -> SharedCache | None:
@@ -161,7 +189,9 @@ def stack_for(
         promise=loaded.promise,
     )
     restart = loaded.engine.restart if isinstance(loaded.engine, RestartableEngine) else None
-    return replace(stack, shared=shared, restart=restart)
+    watch = loaded.engine.watch if isinstance(loaded.engine, Watched) else None
+    restart_s = loaded.load_s if restart is not None and loaded.place is not None else None
+    return replace(stack, shared=shared, restart=restart, restart_s=restart_s, watch=watch)
 
 
 def _engine_and_encoder(model: ResolvedModel, settings: ModelSettings) -> tuple[Engine, Encoder]:

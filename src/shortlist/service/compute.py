@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from shortlist.errors import DeadlineExceeded, ServiceError
+from shortlist.errors import DeadlineExceeded, EngineUnavailable, ServiceError
 from shortlist.scheduler.admission import Permit
 from shortlist.scheduler.cache import Entry, keys
 from shortlist.scheduler.dispatcher import LATE, Completed
@@ -185,16 +185,38 @@ async def _compute(
     heads = {id(prompt.head): prompt.head.num_tokens for prompt in prompts}
     permit.settle(sum(prompt.num_tokens for prompt in prompts) + sum(heads.values()))
     _observe(stack, encoded, tokenize_s)
-    completed = await stack.dispatcher.submit(
-        request.task,
-        prompts,
-        flow=Flow.of(request.terms),
-        deadline_s=None if deadline_s == math.inf else deadline_s,
-        is_partial=request.terms.is_partial,
-    )
+    completed = await _submit(stack, request, prompts, deadline_s)
     fresh = dict(zip(own, _gather(encoded, completed), strict=True))
     _remember(stack, {name: found for name, found in fresh.items() if isinstance(found, Entry)})
     return fresh, Timing(tokenize_s=tokenize_s, queue_s=completed.queue_s, compute_s=completed.compute_s)
+
+
+async def _submit(stack: Stack, request: Request, prompts: Sequence[Prompt], deadline_s: float) -> Completed:
+    """Have the prompts computed; by the engine that comes after this one, if that can be in time."""
+    while True:
+        try:
+            return await stack.dispatcher.submit(
+                request.task,
+                prompts,
+                flow=Flow.of(request.terms),
+                deadline_s=None if deadline_s == math.inf else deadline_s,
+                is_partial=request.terms.is_partial,
+            )
+        except EngineUnavailable:
+            if not _is_worth_waiting(stack, deadline_s):
+                raise
+        try:
+            async with asyncio.timeout(_left_s(deadline_s)):
+                await stack.dispatcher.wait_until_back()
+        except TimeoutError:
+            raise DeadlineExceeded(LATE) from None
+
+
+def _is_worth_waiting(stack: Stack, deadline_s: float) -> bool:
+    """Tell whether a caller who said how long it waits would still be there when the engine is back."""
+    if stack.restart_s is None or deadline_s == math.inf:
+        return False
+    return deadline_s - time.monotonic() > stack.restart_s
 
 
 def _remember(stack: Stack, entries: Mapping[bytes, Entry]) -> None:

@@ -16,6 +16,7 @@ from shortlist.service.memory import MemoryPlan
 from shortlist.service.pairs import PAIRS
 from shortlist.service.runtime import Say
 from shortlist.service.selftest import SelfTest, examine
+from shortlist.service.vllm import places
 from shortlist.telemetry import Metrics
 from shortlist.text.base import Encoder
 from shortlist.text.prompt import TEMPLATE_VERSION
@@ -102,7 +103,8 @@ async def diagnose(text: str, declared: Task | None, settings: Settings, *, say:
         BadSetting: a setting does not fit the model.
         ModelRefused: it cannot be had, or cannot be served.
     """
-    loaded = load(text, declared, settings.model, say=say)
+    [place] = places(settings, [text])
+    loaded = load(text, declared, settings.model, say=say, place=place)
     try:
         stack = stack_for(loaded, text, declared, settings, Metrics())
         say(f"{stack.name}: testing itself")

@@ -142,6 +142,8 @@ class Runtime:
         loop = asyncio.create_task(stack.dispatcher.run(), name=f"dispatcher {stack.name}")
         loop.add_done_callback(partial(self._stopped, stack))
         self._loops.append(loop)
+        if stack.watch is not None:
+            self._loops.append(asyncio.create_task(_watch(stack, stack.watch), name=f"watch {stack.name}"))
 
     async def rerank(self, task: RerankTask) -> RerankOutcome:
         """Rank with the model that the task names. Raises what `service.rerank.rerank` raises, and NotFound, Draining."""
@@ -257,3 +259,13 @@ class Runtime:
     def _enter(self, state: State) -> None:
         self.state = state
         self.metrics.ready.set(state is State.READY)
+
+
+async def _watch(stack: Stack, watch: Callable[[], Awaitable[None]]) -> None:
+    """Tell everybody as soon as an engine is gone, though nobody asked it anything."""
+    try:
+        await watch()
+    except EngineUnavailable as error:
+        if stack.dispatcher.failure is None:
+            logger.error("engine is gone", extra={"model": stack.name, "error": error.message})
+            stack.dispatcher.fail(error)

@@ -58,11 +58,12 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelfTest:
-    """Everything that was found about one model. Units: seconds."""
+    """Everything that was found about one model, and what to do if it means nothing. Units: seconds."""
 
     model: str
     findings: tuple[Finding, ...]
     duration_s: float
+    remedy: str = ""
 
     @property
     def failed(self) -> tuple[Finding, ...]:
@@ -78,9 +79,9 @@ class SelfTest:
     def complaint(self) -> str:
         """What failed first, and what that usually means; for a test that failed."""
         first = self.failed[0]
-        return (
-            f"{self.model} failed its self-test ({first.check.value}): {first.detail}. Usually that is {CAUSES[first.check]}."
-        )
+        usually = f"Usually that is {CAUSES[first.check]}."
+        said = f"{self.model} failed its self-test ({first.check.value}): {first.detail}. {usually}"
+        return f"{said} {self.remedy}" if self.remedy and first.check is Check.MEANING else said
 
     @property
     def summary(self) -> str:
@@ -184,7 +185,8 @@ async def examine(stack: Stack, *, has_random_weights: bool, max_batch_tokens: i
         trial = await asyncio.to_thread(_TRIALS[task], stack.encoder, BY_WORTH, max_pairs)
         findings += await _findings(stack, trial, has_random_weights=has_random_weights, max_batch_tokens=max_batch_tokens)
         findings.append(await asyncio.to_thread(_suffix_kept, stack, task))
-    return SelfTest(model=stack.name, findings=tuple(findings), duration_s=time.monotonic() - started_s)
+    spent_s = time.monotonic() - started_s
+    return SelfTest(model=stack.name, findings=tuple(findings), duration_s=spent_s, remedy=stack.promise.remedy)
 
 
 _TRIALS: Final = MappingProxyType({Task.RERANK: rerank_trial, Task.EMBED: embed_trial})
@@ -289,6 +291,8 @@ def _meaning(stack: Stack, trial: Trial, mixed: Values) -> Finding:
     detail = f"{num_above} right documents are clearly above the wrong one, by {mean:.2g} {_unit(scale)} on average"
     if missed:
         detail += f"; missed: {', '.join(missed)}"
+    if mean <= -MARGINS[scale].mean:
+        detail += "; it is the wrong ones that it puts first, as if yes and no had been taken for each other"
     if is_good:
         return Finding(Check.MEANING, trial.task, Verdict.PASSED, detail)
     return Finding(Check.MEANING, trial.task, Verdict.FAILED if stack.promise.understands else Verdict.WARNED, detail)

@@ -24,11 +24,13 @@ class Promise:
 
     Attributes:
         understands: Whether it must tell right from wrong documents in the bundled pairs: it was trained for any text.
+        remedy: What to do if it does not keep these, where that is known; a sentence.
         suffix: The token ids that every prompt ends in, whatever was cut; none for models that frame their texts themselves.
     """
 
     understands: bool = False
     suffix: tuple[int, ...] = ()
+    remedy: str = ""
 
 
 NO_PROMISE: Final = Promise()
@@ -50,6 +52,8 @@ class Stack:
     Attributes:
         flights: What is being computed, for each priority: nobody who is in a hurry waits for somebody who is not.
         restart: Loads the engine anew when it is gone; None if the server is to end then.
+        restart_s: How long that takes, about; None if nobody should wait for it.
+        watch: Raises once the engine is gone though nobody asked it anything; None if it does not go unasked.
     """
 
     card: ModelCard
@@ -62,6 +66,8 @@ class Stack:
     metrics: Metrics
     promise: Promise = NO_PROMISE
     restart: Callable[[], Awaitable[None]] | None = None
+    restart_s: float | None = None
+    watch: Callable[[], Awaitable[None]] | None = None
     shared: SharedCache | None = None
 
     @property

@@ -7,10 +7,12 @@ import itertools
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from shortlist.engine.base import EngineInfo
 from shortlist.engine.fake import FakeEngine, Fault, log_odds
 from shortlist.errors import (
     BadScore,
@@ -18,6 +20,7 @@ from shortlist.errors import (
     EngineError,
     EngineOutOfMemory,
     EngineUnavailable,
+    UpstreamError,
 )
 from shortlist.scheduler.admission import Admission, AdmissionLimits
 from shortlist.scheduler.dispatcher import Dispatcher
@@ -325,3 +328,90 @@ async def test_engine_that_is_back_takes_jobs_again() -> None:
         loop.cancel()
         await asyncio.gather(loop, return_exceptions=True)
     assert completed.outcomes == [log_odds(prompt) for prompt in prompts("query")]
+
+
+# -- engines elsewhere --------------------------------------------------------------------------------------------------
+
+
+class Remote(FakeEngine):
+    """Whose calls are worth ending."""
+
+    def __init__(self, *, ends_cancelled: bool = True, step_s: float = 60.0) -> None:
+        super().__init__(step_s=step_s)
+        self.num_ended = 0
+        self._ends_cancelled = ends_cancelled
+
+    @property
+    def info(self) -> EngineInfo:
+        return replace(super().info, ends_cancelled=self._ends_cancelled)
+
+    async def score(self, batch: Batch) -> Sequence[float]:
+        try:
+            return await super().score(batch)
+        except asyncio.CancelledError:
+            self.num_ended += 1
+            raise
+
+
+async def started(engine: FakeEngine, num_batches: int = 1) -> None:
+    async with asyncio.timeout(5):
+        while len(engine.batches) < num_batches:  # noqa: ASYNC110 - an engine announces nothing
+            await asyncio.sleep(0.001)
+
+
+async def test_step_that_nobody_waits_for_is_ended_and_the_next_one_starts() -> None:
+    engine = Remote()
+    async with running(engine) as dispatcher:
+        with pytest.raises(DeadlineExceeded):
+            await dispatcher.submit(Task.RERANK, prompts("a"), deadline_s=time.monotonic() + 0.05)
+        await asyncio.sleep(0)
+        assert engine.num_ended == 1
+        engine.step_s = 0.0
+        assert len((await asyncio.wait_for(dispatcher.submit(Task.RERANK, prompts("b")), 5)).outcomes) == 1
+
+
+async def test_step_that_one_of_two_waits_for_goes_on() -> None:
+    engine = Remote()
+    async with running(engine) as dispatcher:
+        jobs = [asyncio.ensure_future(dispatcher.submit(Task.RERANK, prompts(text))) for text in ("a", "b")]
+        await started(engine)
+        assert len(engine.batches[0].items) == 2
+        jobs[0].cancel()
+        await asyncio.sleep(0.01)
+        assert engine.num_ended == 0
+        jobs[1].cancel()
+        await asyncio.gather(*jobs, return_exceptions=True)
+        await asyncio.sleep(0)
+        assert engine.num_ended == 1
+
+
+async def test_step_of_an_engine_that_would_not_notice_is_not_ended() -> None:
+    engine = Remote(ends_cancelled=False, step_s=0.2)
+    async with running(engine) as dispatcher:
+        with pytest.raises(DeadlineExceeded):
+            await dispatcher.submit(Task.RERANK, prompts("a"), deadline_s=time.monotonic() + 0.05)
+        assert len((await dispatcher.submit(Task.RERANK, prompts("b"))).outcomes) == 1
+        assert engine.num_ended == 0
+
+
+async def test_upstream_that_fails_is_not_asked_again_in_halves() -> None:
+    def sick(_: Batch) -> None:
+        raise UpstreamError("It is sick.", is_retryable=True)
+
+    engine = FakeEngine(fault=sick)
+    async with running(engine) as dispatcher:
+        outcomes = (await dispatcher.submit(Task.RERANK, prompts(*"abcdefgh"))).outcomes
+        assert [type(outcome) for outcome in outcomes] == [UpstreamError] * 8
+        assert len(engine.batches) == 1
+        assert dispatcher.failure is None
+
+
+async def test_coming_back_can_be_waited_for() -> None:
+    async with running(FakeEngine()) as dispatcher:
+        await asyncio.wait_for(dispatcher.wait_until_back(), 5)  # it is there
+        dispatcher.fail(EngineUnavailable("gone"))
+        waiting = asyncio.ensure_future(dispatcher.wait_until_back())
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+        dispatcher.revive()
+        await asyncio.wait_for(waiting, 5)

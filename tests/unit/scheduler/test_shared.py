@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import pytest
 
-from shortlist.scheduler.breaker import Breaker, BreakerLimits, BreakerState
+from shortlist.breaker import Breaker, BreakerLimits, BreakerState
 from shortlist.scheduler.cache import Entry
 from shortlist.scheduler.packing import pack
 from shortlist.scheduler.shared import MAX_WAITING, WRITE_ENTRIES, SharedCache

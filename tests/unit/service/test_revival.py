@@ -10,11 +10,11 @@ import pytest
 
 from shortlist.engine.fake import FakeEngine, log_odds
 from shortlist.engine.restartable import RestartableEngine
-from shortlist.errors import EngineUnavailable
+from shortlist.errors import DeadlineExceeded, EngineUnavailable
 from shortlist.service.revival import CALM_S, FIRST_PAUSE_S, LONGEST_PAUSE_S, Pauses
 from shortlist.service.runtime import Runtime, State
 from shortlist.telemetry import Metrics
-from shortlist.types import Batch, RerankTask, TextHead, TextPrompt
+from shortlist.types import Batch, RerankTask, Terms, TextHead, TextPrompt
 from tests.support.house import running, settings, stack
 
 PATIENCE_S = 5.0
@@ -169,3 +169,90 @@ def test_pauses_grow_up_to_a_limit_and_start_anew_after_a_calm_time() -> None:
     assert waited[:4] == [0.0, FIRST_PAUSE_S, 2 * FIRST_PAUSE_S, 4 * FIRST_PAUSE_S]
     assert waited[-1] == LONGEST_PAUSE_S
     assert pauses.before_attempt(now_s + CALM_S + 1) == 0.0
+
+
+# -- those who can wait -------------------------------------------------------------------------------------------------
+
+
+def patient_house(**flat: Any) -> tuple[Runtime, asyncio.Event]:
+    """Return a runtime whose engine is brought back once an event is set, after a tenth of a second by experience."""
+    service, _ = house(FakeEngine, **flat)
+    gate = asyncio.Event()
+    [one] = service._registry.stacks
+    restart = one.restart
+    assert restart is not None
+
+    async def slow() -> None:
+        await gate.wait()
+        await restart()
+
+    object.__setattr__(one, "restart", slow)
+    object.__setattr__(one, "restart_s", 0.1)
+    return service, gate
+
+
+def ask(timeout_s: float | None, **more: Any) -> RerankTask:
+    return RerankTask(query="fox", documents=("red fox",), terms=Terms(timeout_s=timeout_s, **more))
+
+
+async def test_whoever_can_wait_is_answered_by_the_engine_that_comes_back() -> None:
+    service, gate = patient_house()
+    async with running(service):
+        patient = asyncio.ensure_future(service.rerank(ask(60.0)))
+        await until(lambda: service.state is State.RESTARTING)
+        await asyncio.sleep(0.01)
+        assert not patient.done()
+        gate.set()
+        outcome = await asyncio.wait_for(patient, PATIENCE_S)
+    assert [each.raw_score for each in outcome.results] == [log_odds(TextPrompt(TextHead("fox", 1), "red fox", 2))]
+
+
+@pytest.mark.parametrize("timeout_s", [None, 0.09])
+async def test_whoever_has_not_said_so_or_cannot_wait_that_long_is_told_at_once(timeout_s: float | None) -> None:
+    service, _ = patient_house()
+    async with running(service):
+        with pytest.raises(EngineUnavailable):
+            await asyncio.wait_for(service.rerank(ask(timeout_s)), PATIENCE_S)
+
+
+async def test_whoever_waits_does_so_until_the_deadline() -> None:
+    service, _ = patient_house()
+    async with running(service):
+        with pytest.raises(DeadlineExceeded):
+            await asyncio.wait_for(service.rerank(ask(0.3)), PATIENCE_S)
+        assert service.state is State.RESTARTING
+
+
+async def test_engine_that_goes_unasked_is_noticed_and_brought_back() -> None:
+    service, _ = house(FakeEngine)
+    [one] = service._registry.stacks
+    gone = asyncio.Event()
+
+    async def watch() -> None:
+        await gone.wait()
+        gone.clear()
+        raise EngineUnavailable("It ended.")
+
+    object.__setattr__(one, "watch", watch)
+    async with running(service):
+        assert service.is_ready
+        gone.set()
+        await back(service)  # which is quick: it may never be seen to be away
+        assert len((await service.rerank(ASK)).results) == 1
+
+
+async def test_restartable_engine_watches_the_engine_of_the_moment() -> None:
+    class Mortal(FakeEngine):
+        async def watch(self) -> None:
+            raise EngineUnavailable("It ended.")
+
+    with pytest.raises(EngineUnavailable):
+        await RestartableEngine(Mortal(), FakeEngine).watch()
+    await asyncio.wait_for(RestartableEngine(FakeEngine(), FakeEngine).watch(), PATIENCE_S)  # which has nothing to watch
+
+
+async def test_closing_tells_whoever_loads() -> None:
+    told = asyncio.Event()
+    engine = RestartableEngine(FakeEngine(), FakeEngine, told.set)
+    engine.close()
+    assert told.is_set()

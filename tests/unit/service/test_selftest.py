@@ -217,6 +217,20 @@ async def test_a_model_that_does_not_tell_right_from_wrong_fails(spoil: Any) -> 
     assert PAIRS[0].name in found.complaint
 
 
+async def test_a_head_that_is_turned_around_is_called_that() -> None:
+    found = await outcome(OracleEngine(scores=reversed_head))
+    assert "as if yes and no had been taken for each other" in found.complaint
+    assert "taken for each other" not in (await outcome(OracleEngine(scores=constant))).complaint
+
+
+@pytest.mark.parametrize(("spoil", "is_said"), [(reversed_head, True), (first_nan, False)])
+async def test_what_to_do_about_a_model_that_means_nothing_is_said_where_it_is_known(spoil: Any, is_said: bool) -> None:
+    found = await outcome(
+        OracleEngine(scores=spoil), promise=Promise(understands=True, remedy="Start it like this: vllm serve.")
+    )
+    assert (found.complaint.endswith("Start it like this: vllm serve.")) is is_said
+
+
 async def test_an_embedder_that_says_the_same_of_everything_fails() -> None:
     def same(vectors: list[Vector]) -> list[Vector]:
         return [np.eye(len(vector), dtype=np.float32)[0] for vector in vectors]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shortlist.scheduler.breaker import Breaker, BreakerLimits, BreakerState
+from shortlist.breaker import Breaker, BreakerLimits, BreakerState
 
 LIMITS = BreakerLimits(max_failures=3, rest_s=1.0, max_rest_s=4.0)
 

@@ -1,0 +1,142 @@
+"""vLLM as an `Engine`: batches become calls to the servers of one model.
+
+Knows how a batch is cut into calls and put together again, and when a child of ours that computes it is gone. Its
+connections live on a thread of their own; it knows nothing of requests, queues or callers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
+
+from shortlist.engine.base import EngineInfo
+from shortlist.engine.vllm.fleet import Fleet
+from shortlist.engine.vllm.loop import LoopThread
+from shortlist.engine.vllm.steps import StepLimits, cut
+from shortlist.errors import EngineError, EngineUnavailable, UpstreamError
+from shortlist.types import Batch, Task, TokenPrompt, Value, Vector
+
+LOOK_S: Final = 0.1
+"""How often a child is looked at."""
+
+DEATH_S: Final = 0.5
+"""A call that fails because its server is dying may fail before the server is dead."""
+
+PATIENCE_S: Final = 30.0
+"""A child that has not been well for so long is not waited for any more."""
+
+GONE: Final = "vLLM has ended."
+
+
+class ChildProcess(Protocol):
+    """The process behind the only server of a fleet."""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it is there."""
+        ...
+
+    def close(self) -> None:
+        """End it, and everything that it started. Calling it twice is harmless."""
+        ...
+
+
+class VllmEngine:
+    """Implements `engine.base.Engine`, and `engine.base.Watched`.
+
+    Args:
+        fleet: Computes calls; made on `loop`.
+        info: What the servers are.
+        limits: How large a step of theirs is.
+        loop: Where the fleet lives; closed with the engine.
+        child: The process behind the fleet's one server, if it is ours.
+    """
+
+    def __init__(
+        self, fleet: Fleet, info: EngineInfo, limits: StepLimits, loop: LoopThread, child: ChildProcess | None = None
+    ) -> None:
+        self._fleet = fleet
+        self._info = info
+        self._limits = limits
+        self._loop = loop
+        self._child = child
+        self._is_closed = False
+        loop.start(fleet.watch())
+
+    @property
+    def info(self) -> EngineInfo:
+        """What this engine is."""
+        return self._info
+
+    async def score(self, batch: Batch) -> Sequence[float]:
+        """Return one log-odds per item."""
+        values = await self._compute(Task.RERANK, batch)
+        return [value for value in values if isinstance(value, float)]
+
+    async def embed(self, batch: Batch) -> Sequence[Vector]:
+        """Return one unit vector per item."""
+        values = await self._compute(Task.EMBED, batch)
+        return [value for value in values if not isinstance(value, float)]
+
+    async def explain(self, batch: Batch) -> Sequence[Mapping[str, float]]:
+        """Return the one number there is: vLLM folds the logits of yes and no into their difference."""
+        return [{"logit": score} for score in await self.score(batch)]
+
+    async def watch(self) -> None:
+        """Return only by raising, once a child of ours is gone or has been unwell for too long.
+
+        Raises:
+            EngineUnavailable: it is.
+        """
+        unwell_s = 0.0
+        while not self._is_closed:
+            if self._child is not None and not self._child.is_running:
+                raise EngineUnavailable(GONE)
+            is_well = self._child is None or any(server.is_well for server in self._fleet.servers)
+            unwell_s = 0.0 if is_well else unwell_s + LOOK_S
+            if unwell_s > PATIENCE_S:
+                raise EngineUnavailable("vLLM does not answer any more.")
+            await asyncio.sleep(LOOK_S)
+
+    def close(self) -> None:
+        """Close the connections, and end the child if there is one. Calling it twice is harmless."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._loop.run(self._fleet.close())
+            self._loop.close()
+        if self._child is not None:
+            self._child.close()
+
+    async def _compute(self, task: Task, batch: Batch) -> list[Value]:
+        if task not in self._info.tasks:
+            raise EngineError(f"This engine does not {task.value}.")
+        prompts = [prompt for item in batch.items if isinstance(prompt := item.prompt, TokenPrompt)]
+        assert len(prompts) == len(batch.items), "vLLM is asked by token ids. This is a bug."
+        try:
+            return await asyncio.wrap_future(self._loop.start(self._calls(prompts)))
+        except UpstreamError as error:
+            if error.is_retryable and await self._is_dead():
+                raise EngineUnavailable(GONE) from None
+            raise
+
+    async def _calls(self, prompts: Sequence[TokenPrompt]) -> list[Value]:
+        """Compute all of them at once; if one call fails, the others are ended."""
+        steps = cut(prompts, self._limits, len(self._fleet.servers))
+        calls = [asyncio.ensure_future(self._fleet.compute(step)) for step in steps]
+        try:
+            return [value for values in await asyncio.gather(*calls) for value in values]
+        finally:
+            for call in calls:
+                call.cancel()
+            await asyncio.gather(*calls, return_exceptions=True)
+
+    async def _is_dead(self) -> bool:
+        """Return whether the child behind a call that failed is gone, or is about to be."""
+        for _ in range(int(DEATH_S / LOOK_S)):
+            if self._child is None or self._is_closed:
+                break
+            if not self._child.is_running:
+                return True
+            await asyncio.sleep(LOOK_S)
+        return self._is_closed

@@ -1,0 +1,53 @@
+"""Stands between us and a child: `python guard.py DESCRIPTOR NAME=VALUE... -- COMMAND...`.
+
+It is the head of a process group that the command, and whatever that starts, belong to. It ends the whole group, itself with
+it, when the command ends, and when the pipe that DESCRIPTOR reads from is closed: by whoever started it, or because they are
+gone, in whatever way. A program of its own, without anything but the standard library: it outlives us, and weighs nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+
+GRACE_S = 5.0
+"""How long the group may take to end by itself."""
+
+LOOK_S = 0.05
+
+HEEDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def main(arguments: list[str]) -> None:
+    """Run until the command ends, or the pipe does, and then end everything."""
+    for number in HEEDED:
+        signal.signal(number, signal.SIG_IGN)  # what ends us is the pipe
+    pipe, end = int(arguments[0]), arguments.index("--")
+    for pair in arguments[1:end]:
+        name, _, value = pair.partition("=")
+        os.environ.setdefault(name, value)  # noqa: TID251 - a program of its own; what the person has set wins
+    child = subprocess.Popen(  # noqa: S603 - what the person asked for
+        arguments[end + 1 :],
+        stdin=subprocess.DEVNULL,
+        preexec_fn=_heed_signals,  # noqa: PLW1509 - one thread, no locks
+    )
+    while child.poll() is None and not select.select([pipe], [], [], LOOK_S)[0]:
+        pass
+    os.killpg(0, signal.SIGTERM)
+    deadline_s = time.monotonic() + GRACE_S
+    while child.poll() is None and time.monotonic() < deadline_s:
+        time.sleep(LOOK_S)
+    os.killpg(0, signal.SIGKILL)  # what it started may outlive it; this ends us, too
+
+
+def _heed_signals() -> None:
+    for number in HEEDED:
+        signal.signal(number, signal.SIG_DFL)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,218 @@
+"""What a server at an address is, found out by asking it: whether it computes what we need, and if not, what it is instead.
+
+A misconfigured vLLM starts, says that it is well, and answers with numbers that mean nothing. So nothing is believed here
+that can be asked.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx2
+import numpy as np
+import orjson
+
+from shortlist.engine.vllm import wire
+from shortlist.engine.vllm.command import OLDEST, Plan, is_supported, right_command, unsupported
+from shortlist.errors import ModelRefused, UpstreamError
+from shortlist.types import Task, TokenHead, TokenPrompt
+
+TIMEOUT_S: Final = 60.0
+"""The first call to a server may find it compiling."""
+
+MAX_GAP: Final = 1e-3
+
+_NONE: Final = np.empty(0, dtype=np.int32)
+_LENGTHS: Final = (5, 9, 33)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a server says of itself, and has shown.
+
+    Attributes:
+        url: Where it is.
+        version: Of vLLM.
+        model: The name under which it serves.
+        root: What it loaded: a folder, or a name on a hub.
+        max_model_len: Longest prompt in tokens.
+        dimensions: Width of its vectors; None for a reranker.
+    """
+
+    url: str
+    version: str
+    model: str
+    root: str
+    max_model_len: int
+    dimensions: int | None
+
+
+def served_names(url: str, *, api_key: str | None = None) -> frozenset[str]:
+    """Return what a server calls its model, without what stands before the last slash, in small letters.
+
+    Raises:
+        ModelRefused: it is not there, or does not say.
+    """
+    with _client(url, api_key) as http:
+        model = _served(http, url)
+    return frozenset(str(model[field]).rstrip("/").rsplit("/", 1)[-1].lower() for field in ("id", "root"))
+
+
+class Probe:
+    """Asks one server.
+
+    Args:
+        url: Where it is.
+        plan: What it should be; its command is shown to whoever has to put it right.
+        api_key: Sent as a bearer token; None sends none.
+        transport: Sends the requests instead of a socket; for tests.
+    """
+
+    def __init__(
+        self, url: str, plan: Plan, *, api_key: str | None = None, transport: httpx2.BaseTransport | None = None
+    ) -> None:
+        self._url = url
+        self._plan = plan
+        self._http = _client(url, api_key, transport)
+
+    def run(self) -> Found:
+        """Return what the server is.
+
+        Raises:
+            ModelRefused: it is not there, or is not what it should be.
+        """
+        with self._http:
+            version = self._version()
+            model, root, max_model_len = self._model()
+            reranks = self._plan.task is Task.RERANK
+            dimensions = None if reranks else self._embeds()
+            if reranks:
+                self._ranks()
+        return Found(url=self._url, version=version, model=model, root=root, max_model_len=max_model_len, dimensions=dimensions)
+
+    # -- what it says --
+
+    def _version(self) -> str:
+        version = _get(self._http, self._url, "/version").get("version")
+        if not isinstance(version, str):
+            raise _refused(self._url, "does not answer as vLLM does")
+        if not is_supported(version):
+            raise ModelRefused(f"The server at {self._url} (--upstream): {unsupported(version)}")
+        return version
+
+    def _model(self) -> tuple[str, str, int]:
+        model = _served(self._http, self._url)
+        return str(model["id"]), str(model["root"]), int(model["max_model_len"])
+
+    # -- what it shows --
+
+    def _ranks(self) -> None:
+        prompts = _prompts()
+        raw, chances = self._classified(prompts, is_raw=True), self._classified(prompts, is_raw=False)
+        if any(not math.isclose(_sigmoid(odds), chance, abs_tol=MAX_GAP) for odds, chance in zip(raw, chances, strict=True)):
+            oldest = ".".join(map(str, OLDEST))
+            raise self._wrong(f"does not give raw scores when asked for them, as vLLM {oldest} and later do")
+        if len(set(raw)) == 1:
+            raise self._wrong("gives every prompt the same score, so its head is empty")
+
+    def _classified(self, prompts: Sequence[TokenPrompt], *, is_raw: bool) -> list[float]:
+        content = self._post(wire.PATHS[Task.RERANK], wire.body_of(Task.RERANK, prompts, is_raw=is_raw))
+        labels = _labels(content)
+        if labels is not None and labels != 1:
+            raise self._wrong(f"is a classifier with {labels} labels: it was started without the overrides")
+        try:
+            return wire.scores_of(content, len(prompts))
+        except UpstreamError as error:
+            raise self._wrong(f"gives no scores ({error.message})") from None
+
+    def _embeds(self) -> int:
+        prompts = _prompts()
+        content = self._post(wire.PATHS[Task.EMBED], wire.body_of(Task.EMBED, prompts))
+        try:
+            vectors = wire.vectors_of(content, len(prompts))
+        except UpstreamError as error:
+            raise self._wrong(f"gives no vectors ({error.message})") from None
+        if any(abs(float(np.linalg.norm(vector)) - 1) > MAX_GAP for vector in vectors):
+            raise self._wrong("gives vectors that are not of length one")
+        return len(vectors[0])
+
+    def _post(self, path: str, body: bytes) -> bytes:
+        try:
+            response = self._http.post(path, content=body, headers={"content-type": "application/json"})
+        except httpx2.HTTPError as error:
+            raise _refused(self._url, f"does not compute ({type(error).__name__})") from None
+        if response.status_code != httpx2.codes.OK:
+            raise self._wrong(self._instead(response.status_code))
+        return response.content
+
+    def _instead(self, status: int) -> str:
+        """Say what a server is that does not do what it should; routes that exist refuse to be fetched with 405."""
+        if self._has("/v1/completions") or self._has("/v1/chat/completions"):
+            return "is a language model that writes: it was started without --runner pooling"
+        if self._plan.task is Task.RERANK and self._has(wire.PATHS[Task.EMBED]):
+            return "embeds and does not rank: it serves an embedding model, or was started without the overrides"
+        if self._plan.task is Task.EMBED and self._has(wire.PATHS[Task.RERANK]):
+            return "ranks and does not embed"
+        return f"refuses to compute (status {status})"
+
+    def _has(self, path: str) -> bool:
+        try:
+            return self._http.get(path).status_code == httpx2.codes.METHOD_NOT_ALLOWED
+        except httpx2.HTTPError:
+            return False
+
+    def _wrong(self, what: str) -> ModelRefused:
+        return ModelRefused(f"The server at {self._url} (--upstream) {what}. Right would be: {right_command(self._plan)}")
+
+
+def _client(url: str, api_key: str | None, transport: httpx2.BaseTransport | None = None) -> httpx2.Client:
+    headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
+    return httpx2.Client(base_url=url, headers=headers, timeout=TIMEOUT_S, trust_env=False, transport=transport)
+
+
+def _served(http: httpx2.Client, url: str) -> dict[str, Any]:
+    """Return what a server says of its model; adapters, which have a parent, come beside it."""
+    data = _get(http, url, "/v1/models").get("data")
+    models = [each for each in data if isinstance(each, dict) and not each.get("parent")] if isinstance(data, list) else []
+    if not models or not models[0].keys() >= {"id", "root", "max_model_len"}:
+        raise _refused(url, "does not say what it serves")
+    found: dict[str, Any] = models[0]
+    return found
+
+
+def _get(http: httpx2.Client, url: str, path: str) -> dict[str, Any]:
+    try:
+        response = http.get(path)
+    except httpx2.HTTPError as error:
+        raise _refused(url, f"does not answer ({type(error).__name__})") from None
+    if response.status_code in {httpx2.codes.UNAUTHORIZED, httpx2.codes.FORBIDDEN}:
+        raise _refused(url, "wants another key (--upstream-api-key)")
+    try:
+        found = orjson.loads(response.content)
+    except orjson.JSONDecodeError:
+        found = None
+    return found if isinstance(found, dict) and response.status_code == httpx2.codes.OK else {}
+
+
+def _refused(url: str, what: str) -> ModelRefused:
+    return ModelRefused(f"The server at {url} (--upstream) {what}.")
+
+
+def _prompts() -> list[TokenPrompt]:
+    """Return a few prompts of ids that every vocabulary has."""
+    head = TokenHead(_NONE)
+    return [TokenPrompt(head, np.arange(1, length, dtype=np.int32)) for length in _LENGTHS]
+
+
+def _labels(content: bytes) -> int | None:
+    try:
+        return int(orjson.loads(content)["data"][0]["num_classes"])
+    except (orjson.JSONDecodeError, LookupError, TypeError, ValueError):
+        return None
+
+
+def _sigmoid(odds: float) -> float:
+    return 1 / (1 + math.exp(-odds)) if odds > 0 else 1 - 1 / (1 + math.exp(odds))

@@ -1,0 +1,130 @@
+"""The two ways to an engine: around servers that are there, or around a child that is started for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from shortlist.engine.base import EngineInfo, content_name
+from shortlist.engine.vllm.child import Child, Say, find_executable, free_port, version_of
+from shortlist.engine.vllm.command import Plan, arguments, share_of, surroundings
+from shortlist.engine.vllm.engine import ChildProcess, VllmEngine
+from shortlist.engine.vllm.fleet import Fleet
+from shortlist.engine.vllm.loop import LoopThread
+from shortlist.engine.vllm.probe import Found, Probe
+from shortlist.engine.vllm.server import Server
+from shortlist.engine.vllm.steps import StepLimits
+
+BATCHES_PER_SERVER = 2
+"""One that is computed, and one that is on its way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """How servers are asked. Units: seconds."""
+
+    timeout_s: float
+    api_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """Who waits for a child.
+
+    Attributes:
+        say: Hears how far it is.
+        is_wanted: Whether they still wait.
+    """
+
+    say: Say = lambda _: None
+    is_wanted: Callable[[], bool] = lambda: True
+
+
+def connect(urls: Sequence[str], plan: Plan, access: Access) -> VllmEngine:
+    """Return an engine around servers that somebody else runs.
+
+    Raises:
+        ModelRefused: one of them is not there, or is not what it should be.
+    """
+    with ThreadPoolExecutor(len(urls), "probe") as probes:
+        found = list(probes.map(lambda url: Probe(url, plan, api_key=access.api_key).run(), urls))
+    versions = "+".join(sorted({each.version for each in found}))
+    name = f"vllm:{versions}:{plan.dtype}:{content_name(None)}"
+    return _engine(found, plan, access, fingerprint=name, device="upstream")
+
+
+def launch(plan: Plan, access: Access, wishes: Wishes, *, executable: str, digest: str) -> VllmEngine:
+    """Return an engine around a child, once that answers.
+
+    Args:
+        plan: What to start.
+        access: How it is asked.
+        wishes: Who waits for it.
+        executable: The `vllm` of an environment, by its path or its name on PATH.
+        digest: Names the model's bytes.
+
+    Raises:
+        BadSetting: there is no such executable, or it is of another version.
+        ModelRefused: it does not start, or does not do what it should.
+        EngineUnavailable: nobody waits any more.
+    """
+    path = find_executable(executable)
+    version = version_of(path)
+    is_cpu = version.endswith("cpu")
+    share = share_of(plan, is_cpu=is_cpu)
+    wishes.say(f"vLLM {version} ({path}) starts" + (f", with {share:.2f} of the device's memory" if share else ""))
+    port = free_port()
+    with ExitStack() as on_failure:
+        child = Child(
+            [str(path), "serve", *arguments(plan, port=port, is_cpu=is_cpu)],
+            environ=surroundings(plan, is_cpu=is_cpu, cores=_cores()),
+            port=port,
+            say=wishes.say,
+        )
+        on_failure.callback(child.close)
+        child.wait_until_ready(wishes.is_wanted)
+        found = Probe(child.url, plan).run()
+        dtype = child.dtype or plan.dtype
+        name = f"vllm:{version}:{dtype}:{plan.quantization}:{content_name(digest)}"
+        engine = _engine([found], plan, access, fingerprint=name, device="cpu" if is_cpu else "cuda", child=child, dtype=dtype)
+        on_failure.pop_all()
+    return engine
+
+
+def _engine(
+    found: Sequence[Found],
+    plan: Plan,
+    access: Access,
+    *,
+    fingerprint: str,
+    device: str,
+    dtype: str | None = None,
+    child: ChildProcess | None = None,
+) -> VllmEngine:
+    limit = min(each.max_model_len for each in found)
+    info = EngineInfo(
+        fingerprint=fingerprint,
+        tasks=frozenset({plan.task}),
+        max_model_len=min(plan.max_model_len, limit),
+        model_limit=limit,
+        dimensions=found[0].dimensions,
+        device=device,
+        dtype=dtype or plan.dtype,
+        max_concurrent_batches=BATCHES_PER_SERVER * len(found),
+        ends_cancelled=True,
+    )
+    loop = LoopThread("vllm")
+    fleet = loop.run(_fleet([each.url for each in found], plan, access))
+    return VllmEngine(fleet, info, StepLimits(plan.max_num_batched_tokens, plan.max_num_seqs), loop, child)
+
+
+async def _fleet(urls: Sequence[str], plan: Plan, access: Access) -> Fleet:
+    """Make the servers on the loop that they will live on."""
+    return Fleet([Server(url, timeout_s=access.timeout_s, api_key=access.api_key) for url in urls], plan.task)
+
+
+def _cores() -> list[int]:
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))

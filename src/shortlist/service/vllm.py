@@ -1,0 +1,186 @@
+"""Which vLLM computes which model, and with how much of a device; settled before anything is started.
+
+The only place where the settings, the models and the vLLM engine meet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from shortlist.config import ModelSettings, Settings, VllmSettings
+from shortlist.engine.native.config import Qwen3Config
+from shortlist.engine.vllm.command import Plan, right_command
+from shortlist.engine.vllm.engine import VllmEngine
+from shortlist.engine.vllm.probe import served_names
+from shortlist.engine.vllm.start import Access, Wishes, connect, launch
+from shortlist.errors import BadSetting, ModelRefused
+from shortlist.hub import ModelKind, ResolvedModel
+from shortlist.text.tokenizer import QwenEncoder
+
+WHOLE: Final = 0.9
+"""The share of a device that all models get together; the rest is for what they do not count."""
+
+KINDS: Final = frozenset({ModelKind.QWEN3_RERANKER, ModelKind.QWEN3_RERANKER_HEAD, ModelKind.QWEN3_EMBEDDER})
+
+_OURS: Final = frozenset({"upstream", "upstream_api_key", "upstream_timeout_s", "max_num_seqs", "max_num_batched_tokens"})
+"""What can be said of servers that somebody else has started; everything else is said to `vllm serve`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where one model is computed.
+
+    Attributes:
+        settings: How vLLM is asked, or started.
+        urls: The servers that have the model; none: one is started.
+        share: How much of the device's memory a started one was told to take; None if nothing was said.
+        fair_share: How much of a GPU it takes then; None leaves it to vLLM.
+    """
+
+    settings: VllmSettings
+    urls: tuple[str, ...] = ()
+    share: float | None = None
+    fair_share: float | None = None
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is started, and started again, by us."""
+        return not self.urls
+
+
+def places(settings: Settings, models: Sequence[str]) -> list[Place | None]:
+    """Return for every model where vLLM computes it; None where another engine does.
+
+    Raises:
+        BadSetting: the settings contradict each other, or leave a model without a place.
+    """
+    given = settings.vllm.model_fields_set
+    if settings.model.engine != "vllm":
+        if given & {"upstream", "vllm_executable", "vllm_arg"}:
+            raise BadSetting("upstream, vllm_executable and vllm_arg are for --engine vllm; say that, too, or leave them out.")
+        return [None] * len(models)
+    if not settings.vllm.upstream:
+        fair = None if len(models) == 1 else round(WHOLE / len(models), 3)
+        shares = _shares(settings.vllm, len(models))
+        return [Place(settings=settings.vllm, share=share, fair_share=fair) for share in shares]
+    if given - _OURS:
+        raise BadSetting(f"{min(given - _OURS)} is for a vLLM that is started here; with --upstream, tell the servers.")
+    return [Place(settings=settings.vllm, urls=urls) for urls in _divided(settings, models)]
+
+
+def engine_and_encoder(
+    model: ResolvedModel,
+    settings: ModelSettings,
+    place: Place,
+    *,
+    say: Callable[[str], None],
+    is_wanted: Callable[[], bool] = lambda: True,
+) -> tuple[VllmEngine, QwenEncoder]:
+    """Return the engine for a model, and the encoder that spells for it.
+
+    Args:
+        model: What to compute.
+        settings: What it is told.
+        place: Where.
+        say: Hears how far vLLM is.
+        is_wanted: Whether somebody still waits for it; if not, starting is given up.
+
+    Raises:
+        BadSetting: a setting does not fit the model, or vLLM.
+        ModelRefused: it cannot be served by vLLM, or not by this one.
+    """
+    plan = _plan(model, settings, place)
+    access = Access(timeout_s=place.settings.upstream_timeout_s, api_key=_secret(place.settings))
+    if place.urls:
+        engine = connect(place.urls, plan, access)
+    else:
+        executable = place.settings.vllm_executable
+        wishes = Wishes(say=lambda text: say(f"{model.name}: {text}"), is_wanted=is_wanted)
+        engine = launch(plan, access, wishes, executable=executable, digest=model.digest)
+    try:
+        limit = engine.info.max_model_len
+        path = model.path / "tokenizer.json"
+        return engine, QwenEncoder(path, task=plan.task, max_model_len=limit, control_tokens=settings.control_tokens)
+    except BaseException:
+        engine.close()
+        raise
+
+
+def remedy_for(model: ResolvedModel, place: Place) -> str:
+    """Return what to do about a vLLM that computes, but not what the model means."""
+    if place.is_ours:
+        return "Look at what --vllm-arg and --quantization change."
+    command = right_command(_plan(model, ModelSettings(), place))
+    return f"The servers of --upstream have to be started like this: {command}"
+
+
+def _plan(model: ResolvedModel, settings: ModelSettings, place: Place) -> Plan:
+    if model.kind not in KINDS:
+        raise ModelRefused(f"{model.name} is a {model.kind.value}; --engine vllm serves Qwen3 rerankers and embedders only.")
+    if settings.dtype == "int8":
+        raise BadSetting("dtype is 'int8', which is our own engine's; with --engine vllm, say --quantization.")
+    (task,) = model.kind.tasks
+    told = place.settings
+    return Plan(
+        model=str(model.path) if place.is_ours else model.name,
+        task=task,
+        has_head=model.kind is ModelKind.QWEN3_RERANKER_HEAD,
+        dtype=settings.dtype,
+        max_model_len=min(settings.max_model_len, Qwen3Config.read(model.path).max_positions),
+        max_num_seqs=told.max_num_seqs,
+        max_num_batched_tokens=told.max_num_batched_tokens,
+        gpu_memory_utilization=place.share,
+        fair_share=place.fair_share,
+        enforce_eager=told.enforce_eager,
+        enable_prefix_caching=told.enable_prefix_caching,
+        tensor_parallel_size=told.tensor_parallel_size,
+        data_parallel_size=told.data_parallel_size,
+        quantization=told.quantization,
+        extra=told.vllm_arg,
+    )
+
+
+def _secret(settings: VllmSettings) -> str | None:
+    return settings.upstream_api_key.get_secret_value() if settings.upstream_api_key else None
+
+
+def _shares(settings: VllmSettings, num_models: int) -> list[float | None]:
+    """Return every model's share of the device's memory, as far as it was said."""
+    given = settings.gpu_memory_utilization
+    if not given:
+        return [None] * num_models
+    if len(given) not in {1, num_models}:
+        raise BadSetting(
+            f"gpu_memory_utilization (--gpu-memory-utilization) has {len(given)} shares for {num_models} models; give one "
+            "for each, or one for all."
+        )
+    shares = given * num_models if len(given) == 1 else given
+    if sum(shares) > 1:
+        most = f"{WHOLE / num_models:.2f}"
+        raise BadSetting(
+            f"gpu_memory_utilization (--gpu-memory-utilization) adds up to {sum(shares):.2f} for {num_models} models, which is "
+            f"more than there is; {most} for each would fit."
+        )
+    return list(shares)
+
+
+def _divided(settings: Settings, models: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the servers of every model: all of them for a model alone, else those that name it."""
+    urls = settings.vllm.upstream
+    if len(models) == 1:
+        return [urls]
+    names = {url: served_names(url, api_key=_secret(settings.vllm)) for url in urls}
+    divided = [tuple(url for url in urls if _last(model) in names[url]) for model in models]
+    for model, mine in zip(models, divided, strict=True):
+        if not mine:
+            served = ", ".join(sorted({name for each in names.values() for name in each}))
+            raise BadSetting(
+                f"No server of --upstream serves {model}; they serve {served}. Start them with --served-model-name."
+            )
+    return divided
+
+
+def _last(name: str) -> str:
+    return name.rstrip("/").rsplit("/", 1)[-1].lower()

@@ -1,0 +1,167 @@
+"""A server that answers as vLLM does, and can fall ill in every way: what a well one does is tested with the real one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+POISON = 200
+"""A token id that nobody can compute when the mood is "poison"; in bytes, as `ids.ByteEncoder` writes, it begins POISONOUS."""
+
+POISONOUS = "\u0200"
+
+DRIP_S = 0.05
+
+
+def log_odds(ids: list[int]) -> float:
+    """What it says of a prompt."""
+    return (sum(ids) * 31 + len(ids)) % 1000 / 100 - 5
+
+
+@dataclass
+class SickVllm:
+    """Attributes:
+    mood: How it answers calls: well, the number of a status, or one of the names in `_Handler`.
+    is_healthy: What it says of itself.
+    calls: The prompts of every call it got.
+    paths: Everything it was asked for.
+    hung_up: Calls whose caller left while they hung.
+    """
+
+    mood: str = "well"
+    is_healthy: bool = True
+    version: str = "0.32.0"
+    calls: list[list[list[int]]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    hung_up: int = 0
+    well_after: threading.Event = field(default_factory=threading.Event)
+    url: str = ""
+
+    @property
+    def asked(self) -> list[list[list[int]]]:
+        """The calls but for those of one short prompt, by which it is asked how it is."""
+        return [call for call in self.calls if call != [[0, 1, 2]]]
+
+
+@contextlib.contextmanager
+def sick_vllm(mood: str = "well", **fields: Any) -> Iterator[SickVllm]:
+    """Run one for as long as a test needs it."""
+    patient = SickVllm(mood=mood, **fields)
+    server = _Server(("127.0.0.1", 0), _Handler, patient)
+    patient.url = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield patient
+    finally:
+        patient.well_after.set()
+        server.shutdown()
+        server.server_close()
+        thread.join(timeout=5)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler], patient: SickVllm) -> None:
+        super().__init__(address, handler)
+        self.patient = patient
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close without a word before it, so that a reset is one."""
+        self.close_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Whoever hangs up is nobody's surprise."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    @property
+    def patient(self) -> SickVllm:
+        assert isinstance(self.server, _Server)
+        return self.server.patient
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+    def do_GET(self) -> None:
+        self.patient.paths.append(self.path)
+        card = {"id": "m", "root": "/models/m", "parent": None, "max_model_len": 2048}
+        match self.path:
+            case "/health":
+                self._answer(200 if self.patient.is_healthy else 503, b"")
+            case "/version":
+                self._answer(200, json.dumps({"version": self.patient.version}).encode())
+            case "/v1/models":
+                self._answer(200, json.dumps({"data": [card]}).encode())
+            case _:
+                self._answer(404, b"{}")
+
+    def do_POST(self) -> None:
+        self.patient.paths.append(self.path)
+        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.patient.calls.append(asked["input"])
+        mood = self.patient.mood
+        if mood.isdigit():
+            self._answer(int(mood), b'{"error":{"message":"no"}}')
+        elif mood == "redirect":
+            self._answer(307, b"", location=f"{self.patient.url}/elsewhere")
+        elif mood == "poison" and any(POISON in ids for ids in asked["input"]):
+            self._answer(500, b'{"error":{"message":"nan"}}')
+        elif mood in {"reset", "hang", "drip"}:
+            getattr(self, f"_{mood}")()
+        else:
+            self._answer(200, _body(asked, mood))
+
+    def _reset(self) -> None:
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close_connection = True
+
+    def _hang(self) -> None:
+        self.connection.settimeout(DRIP_S)
+        while not self.patient.well_after.is_set():
+            with contextlib.suppress(TimeoutError):
+                if self.connection.recv(1) == b"":
+                    self.patient.hung_up += 1
+                    return
+
+    def _drip(self) -> None:
+        self.send_response(200)
+        self.send_header("content-length", "100000")
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            while not self.patient.well_after.is_set():
+                self.wfile.write(b" ")
+                time.sleep(DRIP_S)
+
+    def _answer(self, status: int, body: bytes, **headers: str) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def _body(asked: dict[str, Any], mood: str) -> bytes:
+    """Return the scores, as wrong as the mood wants them."""
+    scores = [log_odds(ids) for ids in asked["input"]]
+    if asked["use_activation"]:
+        scores = [1 / (1 + 2.718281828459045**-score) for score in scores]
+    data = [{"index": index, "probs": [score], "num_classes": 1} for index, score in enumerate(scores)]
+    body = json.dumps({"data": data[1:] if mood == "count" else data}).encode()
+    if mood == "nan":
+        return body.replace(b'"probs": [', b'"probs": [NaN, ')
+    return body[: len(body) // 2] if mood == "half" else body

@@ -1,0 +1,127 @@
+"""A real vLLM to test with, started by our own engine or by hand; and prompts for it."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import httpx2
+import numpy as np
+import pytest
+
+from shortlist.engine.vllm.child import Child, free_port
+from shortlist.engine.vllm.command import Plan, surroundings
+from shortlist.engine.vllm.engine import VllmEngine
+from shortlist.engine.vllm.start import Access, Wishes, launch
+from shortlist.types import Batch, Ids, Task, TokenHead, TokenPrompt, WorkItem
+from tests.support import qwen
+
+EXECUTABLE = Path(__file__).parents[2] / "benchmarks" / ".environments" / "vllm" / "bin" / "vllm"
+"""Where `benchmarks/peers/environment vllm` puts it."""
+
+SMALL = {"VLLM_CPU_KVCACHE_SPACE": "1"}
+MAX_LEN = 2048
+
+
+def missing_vllm() -> str | None:
+    """Return why there is no vLLM to test with, or None if there is one."""
+    return None if EXECUTABLE.is_file() else "vLLM is not installed (benchmarks/peers/environment vllm)"
+
+
+def plan_of(folder: Path, task: Task = Task.RERANK, **changes: object) -> Plan:
+    """Return how a tiny model is started: uncompiled, which takes half as long."""
+    fields: dict[str, object] = {
+        "model": str(folder),
+        "task": task,
+        "has_head": False,
+        "dtype": "bfloat16",
+        "max_model_len": MAX_LEN,
+        "max_num_seqs": 64,
+        "max_num_batched_tokens": MAX_LEN,
+        "enforce_eager": True,
+    }
+    return Plan(**fields | changes)  # type: ignore[arg-type]
+
+
+@cache
+def folder_of(kind: qwen.Kind) -> Path:
+    """Return a tiny model in bfloat16, made on the first call and removed with the process."""
+    folder = Path(tempfile.mkdtemp(prefix="vllm-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return qwen.write_model(folder, kind=kind, dtype="bfloat16")
+
+
+@cache
+def running(kind: qwen.Kind) -> VllmEngine:
+    """Return an engine around a real child, started on the first call and ended with the process."""
+    folder, task = folder_of(kind), Task.EMBED if kind == "embedder" else Task.RERANK
+    has_head = kind == "seqcls"
+    plan = plan_of(folder, task, has_head=has_head)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in SMALL.items():
+            patch.setenv(name, value)
+        engine = launch(plan, Access(timeout_s=60.0), Wishes(say=print), executable=str(EXECUTABLE), digest=f"test {folder}")
+    atexit.register(engine.close)
+    return engine
+
+
+@contextmanager
+def by_hand(folder: Path, *arguments: str) -> Iterator[str]:
+    """Run `vllm serve FOLDER ARGUMENTS` as somebody might who knows no better, and yield its URL."""
+    port = free_port()
+    small = ["--max-model-len", str(MAX_LEN), "--enforce-eager", "--dtype", "bfloat16", "--host", "127.0.0.1"]
+    command = [str(EXECUTABLE), "serve", str(folder), *small, "--port", str(port), *arguments]
+    cores = sorted(os.sched_getaffinity(0))
+    environ = {**surroundings(plan_of(folder), is_cpu=True, cores=cores), **SMALL}
+    child = Child(command, environ=environ, port=port, say=lambda _: None)
+    try:
+        child.wait_until_ready()
+        yield child.url
+    finally:
+        child.close()
+
+
+def processes(of: str) -> list[int]:
+    """Return the living processes whose command line holds these words, but for guards, which hold everybody's."""
+    listed = subprocess.run(
+        ["ps", "-eww", "-o", "pid=", "-o", "stat=", "-o", "args="], capture_output=True, text=True, check=True
+    ).stdout
+    rows = [line.split(None, 2) for line in listed.splitlines()]
+    return [int(row[0]) for row in rows if len(row) == 3 and of in row[2] and row[1][0] != "Z" and "guard.py" not in row[2]]
+
+
+def members(group: int) -> list[int]:
+    """Return the living processes of a process group."""
+    listed = subprocess.run(
+        ["ps", "-eww", "-o", "pid=", "-o", "pgid=", "-o", "stat="], capture_output=True, text=True, check=True
+    ).stdout
+    rows = [line.split() for line in listed.splitlines()]
+    return [int(pid) for pid, pgid, stat in rows if int(pgid) == group and stat[0] != "Z"]
+
+
+def prompts_of(lengths: Sequence[int], *, num_head: int = 7) -> list[TokenPrompt]:
+    """Return prompts of one head, of these lengths beside it."""
+    head = TokenHead(_ids(num_head, 0))
+    return [TokenPrompt(head, _ids(length, index + 1)) for index, length in enumerate(lengths)]
+
+
+def _ids(length: int, seed: int) -> Ids:
+    return np.random.default_rng((length, seed)).integers(1000, 100_000, length).astype(np.int32)
+
+
+def batch_of(prompts: Sequence[TokenPrompt], task: Task = Task.RERANK) -> Batch:
+    return Batch(task, tuple(WorkItem(1, index, prompt) for index, prompt in enumerate(prompts)))
+
+
+def is_up(url: str) -> bool:
+    try:
+        return httpx2.get(f"{url}/health", trust_env=False, timeout=2).status_code == httpx2.codes.OK
+    except httpx2.HTTPError:
+        return False

@@ -1,0 +1,188 @@
+"""Which vLLM computes which model, and with how much of a device: settled, or refused by name, before anything starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shortlist.config import ModelSettings, Settings
+from shortlist.engine.vllm.engine import VllmEngine
+from shortlist.engine.vllm.start import Access, connect
+from shortlist.errors import BadSetting, EngineUnavailable, ModelRefused
+from shortlist.hub import resolve
+from shortlist.service import build, vllm
+from shortlist.service.build import build_runtime, load, stack_for
+from shortlist.service.vllm import Place, engine_and_encoder, places
+from shortlist.telemetry import Metrics
+from shortlist.types import Task
+from tests.support import model_folder
+from tests.support.fixtures import ModelFactory
+from tests.support.house import settings
+from tests.support.sickvllm import sick_vllm
+from tests.support.vllm import plan_of
+
+ON_VLLM = {"engine": "vllm"}
+TWO = ["a/reranker", "b/embedder"]
+
+
+def placed(models: list[str], **flat: Any) -> list[Place | None]:
+    return places(settings(**flat), models)
+
+
+def test_without_vllm_there_is_no_place() -> None:
+    assert placed(TWO) == [None, None]
+
+
+@pytest.mark.parametrize("flat", [{"upstream": ["http://a:1"]}, {"vllm_executable": "/x/vllm"}, {"vllm_arg": ["--seed=1"]}])
+def test_what_only_vllm_understands_needs_vllm(flat: dict[str, Any]) -> None:
+    with pytest.raises(BadSetting, match="--engine vllm"):
+        placed(TWO, **flat)
+
+
+# -- shares of a device -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("num_models", "given", "shares"),
+    [
+        (1, [], [None]),
+        (3, [], [None, None, None]),
+        (1, [0.5], [0.5]),
+        (2, [0.4], [0.4, 0.4]),
+        (2, [0.7, 0.2], [0.7, 0.2]),
+        (2, "0.7,0.2", [0.7, 0.2]),
+    ],
+)
+def test_memory_is_divided_as_it_was_said(num_models: int, given: Any, shares: list[float | None]) -> None:
+    found = placed(["m"] * num_models, gpu_memory_utilization=given, **ON_VLLM)
+    assert [place.share for place in found if place] == shares
+
+
+@pytest.mark.parametrize(("num_models", "share"), [(1, None), (2, 0.45), (3, 0.3)])
+def test_models_that_share_a_gpu_share_it_evenly_unless_something_was_said(num_models: int, share: float | None) -> None:
+    assert [place.fair_share for place in placed(["m"] * num_models, **ON_VLLM) if place] == [share] * num_models
+
+
+@pytest.mark.parametrize(
+    ("num_models", "given", "words"),
+    [
+        (2, [0.9], "adds up to 1.80 for 2 models.*0.45 for each"),
+        (2, [0.7, 0.4], "adds up to 1.10"),
+        (2, [0.3, 0.3, 0.3], "has 3 shares for 2 models"),
+    ],
+)
+def test_memory_that_is_not_there_is_refused_before_anything_starts(num_models: int, given: list[float], words: str) -> None:
+    with pytest.raises(BadSetting, match=words):
+        placed(["m"] * num_models, gpu_memory_utilization=given, **ON_VLLM)
+
+
+def test_memory_is_checked_before_a_model_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(build, "resolve", never)
+    with pytest.raises(BadSetting, match="adds up"):
+        build_runtime(settings(models=["./a", "./b"], gpu_memory_utilization=[0.9], **ON_VLLM), say=lambda _: None)
+
+
+# -- servers that are there ---------------------------------------------------------------------------------------------
+
+
+def test_all_servers_serve_a_model_alone() -> None:
+    [place] = placed(["a/m"], upstream="http://a:1,http://b:2/", **ON_VLLM)
+    assert place is not None
+    assert place.urls == ("http://a:1", "http://b:2")
+    assert not place.is_ours
+
+
+def test_several_models_are_found_by_what_their_servers_call_them() -> None:
+    with sick_vllm() as server:  # which calls its model m
+        found = placed(["Qwen/M"] * 2, upstream=[server.url], **ON_VLLM)
+        assert [place.urls for place in found if place] == [(server.url,)] * 2
+        with pytest.raises(BadSetting, match=r"No server of --upstream serves b/other; they serve m\."):
+            placed(["Qwen/M", "b/other"], upstream=[server.url], **ON_VLLM)
+
+
+@pytest.mark.parametrize("url", ["a:8000", "ftp://a", "http://a/v1", "http://user:key@a", "http://a b"])
+def test_addresses_are_bare(url: str) -> None:
+    with pytest.raises(BadSetting, match="upstream"):
+        settings(upstream=[url], **ON_VLLM)
+
+
+@pytest.mark.parametrize("flat", [{"tensor_parallel_size": 2}, {"vllm_arg": ["--seed=1"]}, {"enforce_eager": True}])
+def test_servers_that_run_cannot_be_told_how_to_start(flat: dict[str, Any]) -> None:
+    with pytest.raises(BadSetting, match=f"{next(iter(flat))} is for a vLLM that is started here"):
+        placed(["m"], upstream=["http://a:1"], **ON_VLLM, **flat)
+
+
+@pytest.mark.parametrize("flat", [{"max_num_seqs": 7}, {"max_num_batched_tokens": 9000}, {"upstream_timeout_s": 3}])
+def test_how_they_are_asked_can_be_said(flat: dict[str, Any]) -> None:
+    assert len(placed(["m"], upstream=["http://a:1"], **ON_VLLM, **flat)) == 1
+
+
+# -- models -------------------------------------------------------------------------------------------------------------
+
+
+def test_other_kinds_of_models_are_refused_by_name(tmp_path: Path) -> None:
+    folder = model_folder.write(tmp_path / "cross", model_folder.CROSS_ENCODER)
+    [place] = placed(["m"], **ON_VLLM)
+    assert place is not None
+    with pytest.raises(ModelRefused, match="is a cross-encoder; --engine vllm serves Qwen3"):
+        engine_and_encoder(resolve(str(folder)), ModelSettings(), place, say=lambda _: None)
+
+
+def test_int8_is_named_as_what_it_is_there(make_model: ModelFactory) -> None:
+    [place] = placed(["m"], **ON_VLLM)
+    assert place is not None
+    model = resolve(str(make_model()), declared=Task.RERANK)
+    with pytest.raises(BadSetting, match="--quantization"):
+        engine_and_encoder(model, ModelSettings(dtype="int8"), place, say=lambda _: None)
+
+
+def test_served_by_upstreams_a_model_has_our_frame_and_the_lower_limit(make_model: ModelFactory) -> None:
+    folder = str(make_model())
+    with sick_vllm() as server:
+        told = settings(reranker=[folder], upstream=[server.url], max_model_len=9000, max_batch_tokens=9000, **ON_VLLM)
+        loaded = load(folder, Task.RERANK, told.model, say=lambda _: None, place=placed_in(told, folder))
+        stack = stack_for(loaded, folder, Task.RERANK, told, Metrics())
+        try:
+            assert isinstance(loaded.engine, VllmEngine)
+            assert loaded.engine.info.max_model_len == 2048, "the server's"
+            assert not loaded.is_native
+            assert stack.promise.suffix
+            assert stack.restart is None, "they are not ours to restart"
+            assert f"vllm serve {folder} --runner pooling --hf-overrides" in stack.promise.remedy
+        finally:
+            loaded.engine.close()
+
+
+def placed_in(told: Settings, model: str) -> Place | None:
+    [place] = places(told, [model])
+    return place
+
+
+def test_child_is_watched_brought_back_and_may_be_waited_for(make_model: ModelFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = str(make_model())
+    starts: list[str] = []
+    with sick_vllm() as server:
+
+        def launch(*_: object, **__: object) -> VllmEngine:
+            starts.append("")
+            if len(starts) == 2:
+                raise ModelRefused("vLLM ended while it started. The memory is not free yet.")
+            return connect([server.url], plan_of(Path(folder)), Access(timeout_s=1.0))
+
+        monkeypatch.setattr(vllm, "launch", launch)
+        told = settings(reranker=[folder], max_model_len=2048, **ON_VLLM)
+        loaded = load(folder, Task.RERANK, told.model, say=lambda _: None, place=placed_in(told, folder))
+        stack = stack_for(loaded, folder, Task.RERANK, told, Metrics())
+        try:
+            assert stack.restart is not None
+            assert stack.watch is not None
+            assert stack.restart_s is not None
+            with pytest.raises(EngineUnavailable, match="not free yet"):  # which is tried again
+                loaded.engine._load()  # type: ignore[attr-defined]
+        finally:
+            loaded.engine.close()
