@@ -169,7 +169,7 @@ def test_example_of_every_dialect_is_answered(ask: Ask, name: str, shape: type[S
 
 
 @pytest.mark.parametrize(("name", "shape"), OTHERS)
-@FUZZ
+@settings(FUZZ, max_examples=15)
 @given(data=st.data())
 def test_any_values_of_every_dialect_get_a_documented_answer(
     ask: Ask, name: str, shape: type[Shape], data: st.DataObject
