@@ -33,7 +33,7 @@ PROMISES: Final[Mapping[str, str]] = {
     "R16": "A score does not depend on its neighbours",
     "R17": "A score is the model's score",
     "R18": "A remembered score is never somebody else's",
-    "R19": "Every route is closed without a key, but for three",
+    "R19": "Every route is closed without a key, but for those that probes ask",
     "R20": "Logs, metrics and errors never quote a caller or a key",
     "R21": "It calls nobody uninvited",
     "R22": "What it starts with is what was meant, or it does not start",

@@ -97,6 +97,16 @@ def processes(of: str) -> list[int]:
     return [int(row[0]) for row in rows if len(row) == 3 and of in row[2] and row[1][0] != "Z" and "guard.py" not in row[2]]
 
 
+def groups_of(parent: int, model: str) -> list[int]:
+    """Return the process groups of the vLLMs that a server has started for a model; others' are none of our business."""
+    listed = subprocess.run(
+        ["ps", "-eww", "-o", "pid=", "-o", "ppid=", "-o", "stat=", "-o", "args="], capture_output=True, text=True, check=True
+    ).stdout
+    rows = [line.split(None, 3) for line in listed.splitlines()]
+    guards = [row for row in rows if len(row) == 4 and int(row[1]) == parent and "guard.py" in row[3] and row[2][0] != "Z"]
+    return [int(pid) for pid, _, _, args in guards if f" serve {model} " in f"{args} "]
+
+
 def members(group: int) -> list[int]:
     """Return the living processes of a process group."""
     listed = subprocess.run(

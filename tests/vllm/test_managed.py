@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.official import Official
 from tests.support.process import Launched, start, wait_until
-from tests.support.vllm import EXECUTABLE, SMALL, folder_of, members, processes
+from tests.support.vllm import EXECUTABLE, SMALL, folder_of, groups_of, members, processes
 
 START_S = 300.0
 
@@ -64,9 +64,9 @@ def ask(server: Launched, number: int, *, timeout_ms: int | None = None) -> Answ
 
 def group_of(server: Launched) -> int:
     """Return the process group that its vLLM is in."""
-    [pid] = processes(f"vllm serve {folder_of('reranker')}")
     assert server.process.poll() is None
-    return os.getpgid(pid)
+    [group] = groups_of(server.process.pid, str(folder_of("reranker")))
+    return group
 
 
 def victim(server: Launched, name: str) -> int:
@@ -149,11 +149,12 @@ def test_told_to_stop_it_takes_vllm_along(server: Launched) -> None:
 def test_reranker_and_embedder_have_a_vllm_each_and_one_death_is_not_the_others() -> None:
     embedder = folder_of("embedder")
     with serving("--embedder", str(embedder)) as server:
-        assert len(processes(f"vllm serve {folder_of('reranker')}")) == len(processes(f"vllm serve {embedder}")) == 1
+        [its_group] = groups_of(server.process.pid, str(embedder))
         vectors = embed(server)
         assert [len(vector) for vector in vectors] == [64, 64]
         group = group_of(server)
-        os.kill(processes(f"vllm serve {embedder}")[0], signal.SIGKILL)
+        [pid, *_] = [pid for pid in processes("vllm serve") if pid in members(its_group)]
+        os.kill(pid, signal.SIGKILL)
         wait_until(lambda: not is_ready(server))
         wait_until(lambda: is_ready(server), START_S)
         assert group_of(server) == group, "the reranker's goes on"
