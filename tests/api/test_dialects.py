@@ -290,6 +290,13 @@ async def test_faults_of_the_engine_are_in_the_callers_words() -> None:
         assert (native.status_code, native.json()["code"]) == (500, "InternalError")
 
 
+async def test_vectors_that_nobody_makes_are_refused_with_those_that_there_are(client: httpx2.AsyncClient) -> None:
+    for path in ("/embed_all", "/embed_sparse"):
+        refused = await client.post(path, json={"inputs": TEXTS})
+        assert refused.status_code == 404
+        assert "/embed makes one" in refused.json()["error"]
+
+
 async def test_engine_that_is_gone_is_told_to_tei_as_unhealthy() -> None:
     def fault(_: Batch) -> None:
         raise EngineUnavailable("It is gone.")

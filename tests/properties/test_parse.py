@@ -161,6 +161,8 @@ def test_unknown_fields_change_nothing(ask: Ask, path: str, junk: dict[str, obje
 
 @pytest.mark.parametrize(("name", "shape"), OTHERS)
 def test_example_of_every_dialect_is_answered(ask: Ask, name: str, shape: type[Shape]) -> None:
+    if shape.example is None:
+        pytest.skip("it is for what is not made here")
     for path in shape.paths:
         concrete = path.replace("{rest:path}", "a/b")
         for prefix in ("", f"/compat/{name}") if name != "sglang" else (f"/compat/{name}",):

@@ -26,7 +26,7 @@ from shortlist.api.dialects.base import (
 )
 from shortlist.api.dialects.fields import QUERY_HINTS, Count, Documents, Query, Side, Texts, overflow
 from shortlist.api.dialects.superset import RERANK_PATHS
-from shortlist.errors import InvalidInput
+from shortlist.errors import InvalidInput, NotFound
 from shortlist.types import (
     DetokenizeOutcome,
     DetokenizeTask,
@@ -119,6 +119,28 @@ class EmbedRequest(EmbedShape):
 
     def answer(self, outcome: EmbedOutcome, stamp: Stamp) -> Sequence[Vector]:
         """Return the bare vectors."""
+        del stamp
+        return outcome.vectors
+
+
+class UnmadeRequest(EmbedShape):
+    """Ask for vectors of a kind that no engine here makes."""
+
+    paths: ClassVar[tuple[str, ...]] = ("/embed_all", "/embed_sparse")
+    items_field: ClassVar[str] = "inputs"
+
+    inputs: Texts
+
+    def task(self) -> EmbedTask:
+        """Say what there is instead.
+
+        Raises:
+            NotFound: always.
+        """
+        raise NotFound("No engine here makes sparse vectors, or one for every token; /embed makes one for every text.")
+
+    def answer(self, outcome: EmbedOutcome, stamp: Stamp) -> Sequence[Vector]:
+        """Never come to that."""
         del stamp
         return outcome.vectors
 
@@ -350,6 +372,7 @@ DIALECT: Final = Dialect(
         TextPairsRequest,
         PredictRequest,
         EmbedRequest,
+        UnmadeRequest,
         TokenizeRequest,
         DecodeRequest,
     ),
