@@ -97,12 +97,14 @@ def _of_order(requires: Json, items: Sequence[Any]) -> Iterator[str]:
         yield f"{indices} are not all positions"
     if field := requires.get("descending"):
         scores = [at(item, field) for item in items]
-        if scores != sorted(scores, reverse=True):
+        if all(map(_is_number, scores)) and scores != sorted(scores, reverse=True):
             yield f"{field} does not descend: {scores}"
     if best := requires.get("best"):
         field, place = best
         scores = [at(item, field or "") for item in items]
-        if scores.index(max(scores)) != place or scores.count(max(scores)) != 1:
+        if not all(map(_is_number, scores)):
+            yield f"not every {field or 'item'} is a number: there is no greatest"
+        elif scores.index(max(scores)) != place or scores.count(max(scores)) != 1:
             yield f"the greatest is not number {place}: {scores}"
 
 
@@ -133,6 +135,10 @@ def _is_float(value: object) -> bool:
     return isinstance(value, float) and math.isfinite(value)
 
 
+def _is_number(value: object) -> bool:
+    return _is_int(value) or _is_float(value)
+
+
 def _is_base64(value: object) -> bool:
     return isinstance(value, str) and bool(value) and len(base64.b64decode(value, validate=True)) % 4 == 0
 
@@ -140,7 +146,7 @@ def _is_base64(value: object) -> bool:
 FORMS: Final[Mapping[str, Callable[[object], bool]]] = {
     "int": _is_int,
     "float": _is_float,
-    "number": lambda value: _is_int(value) or _is_float(value),
+    "number": _is_number,
     "str": lambda value: isinstance(value, str),
     "bool": lambda value: isinstance(value, bool),
     "object": lambda value: isinstance(value, dict),

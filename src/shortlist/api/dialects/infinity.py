@@ -7,33 +7,24 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from shortlist.api.dialects.base import Dialect, Json, RerankShape, Seen, Stamp
-from shortlist.api.dialects.fields import Count, Documents, Query, usage
-from shortlist.api.dialects.superset import RERANK_PATHS
-from shortlist.types import Ranked, RerankOutcome, RerankTask
+from shortlist.api.dialects import superset
+from shortlist.api.dialects.base import Dialect, Json, Seen, Stamp
+from shortlist.api.dialects.fields import usage
+from shortlist.types import Ranked, RerankOutcome
+
+FIELDS: Final = frozenset({"model", "query", "documents", "top_n", "raw_scores", "return_documents"})
+"""All that its client sends."""
 
 
-class RerankRequest(RerankShape):
+class RerankRequest(superset.RerankRequest):
     """Rank documents for a query."""
 
-    paths: ClassVar[tuple[str, ...]] = RERANK_PATHS
     example: ClassVar[Json] = {"query": "red fox", "documents": ["a cat", "the red fox"], "raw_scores": False}
-
-    model: str | None = None
-    query: Query
-    documents: Documents
-    top_n: Count = None
-    raw_scores: bool | None = None
-    return_documents: bool | None = None
 
     @classmethod
     def is_meant(cls, seen: Seen) -> bool:
-        """Tell by a field that only its client sends with documents."""
-        return "documents" in seen.body and "raw_scores" in seen.body
-
-    def task(self) -> RerankTask:
-        """Return what is asked for."""
-        return RerankTask(query=self.query, documents=tuple(self.documents), model=self.model, top_n=self.top_n or None)
+        """Tell by a field that only its client sends with documents, and nothing of ours."""
+        return "documents" in seen.body and "raw_scores" in seen.body and not superset.has_own_fields(seen, FIELDS)
 
     def answer(self, outcome: RerankOutcome, stamp: Stamp) -> Json:
         """Return Infinity's ranking."""
@@ -47,7 +38,10 @@ class RerankRequest(RerankShape):
         }
 
     def _result(self, ranked: Ranked) -> Json:
-        result = {"relevance_score": ranked.raw_score if self.raw_scores else ranked.score, "index": ranked.index}
+        result: dict[str, object] = {
+            "relevance_score": ranked.raw_score if self.raw_scores else ranked.score,
+            "index": ranked.index,
+        }
         return result | {"document": self.documents[ranked.index]} if self.return_documents else result
 
 

@@ -164,4 +164,13 @@ def _chunks(index: int, reading: Reading) -> Json:
     return {"index": index, "num_chunks": reading.num_windows, "best_chunk": best}
 
 
+def has_own_fields(seen: Seen, theirs: frozenset[str]) -> bool:
+    """Tell whether a body has fields that only the superset knows, beside those that another dialect shares with it.
+
+    Whoever sends `instruction` beside `raw_scores` speaks to us: taken for another dialect's, it would be ignored, and the
+    scores would be wrong without an error.
+    """
+    return not (RerankRequest.model_fields.keys() - theirs).isdisjoint(seen.body)
+
+
 DIALECT: Final = Dialect(name="superset", shapes=(RerankRequest,))

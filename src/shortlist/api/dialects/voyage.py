@@ -5,43 +5,34 @@ Source: the voyageai package 0.5.0, which always sends `top_k` and `truncation`.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar, Final
 
-from pydantic import Field
-
-from shortlist.api.dialects.base import Dialect, Fault, Json, RerankShape, Seen, Stamp
-from shortlist.api.dialects.fields import Count, Documents, Query, overflow
-from shortlist.api.dialects.superset import RERANK_PATHS
+from shortlist.api.dialects import superset
+from shortlist.api.dialects.base import Dialect, Fault, Json, Seen, Stamp
+from shortlist.api.dialects.fields import Count
 from shortlist.types import Ranked, RerankOutcome, RerankTask
 
+FIELDS: Final = frozenset({"model", "query", "documents", "truncation", "return_documents"})
+"""What its client sends, and the superset knows as well."""
 
-class RerankRequest(RerankShape):
-    """Rank documents for a query."""
 
-    paths: ClassVar[tuple[str, ...]] = RERANK_PATHS
+class RerankRequest(superset.RerankRequest):
+    """Rank documents for a query; they come back only if they are asked for."""
+
     example: ClassVar[Json] = {"query": "red fox", "documents": ["a cat", "the red fox"], "top_k": 1}
 
-    model: str | None = None
-    query: Query
-    documents: Documents
     top_k: Count = None
-    truncation: bool | None = None
-    return_documents: bool | None = Field(default=None, description="Whether results carry their text; no if absent.")
 
     @classmethod
     def is_meant(cls, seen: Seen) -> bool:
-        """Tell by fields that nobody else sends with documents."""
-        return "documents" in seen.body and not {"top_k", "truncation"}.isdisjoint(seen.body) and "top_n" not in seen.body
+        """Tell by fields that nobody else sends with documents, and nothing of ours."""
+        is_marked = "documents" in seen.body and not {"top_k", "truncation"}.isdisjoint(seen.body)
+        return is_marked and not superset.has_own_fields(seen, FIELDS)
 
     def task(self) -> RerankTask:
         """Return what is asked for."""
-        return RerankTask(
-            query=self.query,
-            documents=tuple(self.documents),
-            model=self.model,
-            top_n=self.top_k or None,
-            on_overflow=overflow(self.truncation),
-        )
+        return replace(super().task(), top_n=self.top_k or self.top_n or None)
 
     def answer(self, outcome: RerankOutcome, stamp: Stamp) -> Json:
         """Return Voyage's list."""
