@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
 
 import torch
@@ -14,9 +15,12 @@ _DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16
 def pick_device(name: str) -> torch.device:
     """Return the device called `name`; "auto" is the first CUDA device, or the CPU when there is none.
 
+    Engines ask here before they compute anything, so this is also where the CPU's functions are settled.
+
     Raises:
         BadSetting: torch does not know it, or this machine does not have it.
     """
+    _settle_functions()
     if name == "auto":
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
     try:
@@ -45,6 +49,21 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     if name == "int8" and device.type != "cpu":
         raise BadSetting("dtype is 'int8', which is for CPUs; use bfloat16 or float16 here.")
     return _DTYPES[name]
+
+
+@cache
+def _settle_functions() -> None:
+    """Have the CPU's vector library choose its functions, by calling each on one number, which one thread does alone.
+
+    It chooses at the first call. Where that is made by several threads at once, one of them may take a version that is right
+    to four digits only: the first scores of a process were once seen to be off by 3e-5, and were remembered.
+
+    Source: github.com/pytorch/pytorch/issues/188792.
+    """
+    for dtype in (torch.float32, torch.float64):
+        one = torch.ones(1, dtype=dtype)
+        for function in (torch.sin, torch.cos, torch.exp, torch.log, torch.tanh, torch.sqrt, torch.erf):
+            function(one)
 
 
 def _has_bfloat16(device: torch.device) -> bool:

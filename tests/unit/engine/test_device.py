@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
 from shortlist.engine.device import pick_device, pick_dtype
 from shortlist.errors import BadSetting
+from tests.support.fixtures import ModelFactory, make_model, tokenizer_path
+
+__all__ = ["make_model", "tokenizer_path"]
 
 
 def test_auto_is_native_bfloat16_or_float32(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,3 +63,36 @@ def test_auto_device_is_the_cpu_where_there_is_no_other(monkeypatch: pytest.Monk
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert pick_device("auto") == torch.device("cpu")
     assert pick_device("cpu") == torch.device("cpu")
+
+
+FIRST_CALLS = """
+import sys
+from pathlib import Path
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from shortlist.engine.native.config import Qwen3Config
+from shortlist.engine.native.engine import NativeEngine
+from shortlist.engine.native.portable import Rope
+from shortlist.types import Task
+
+first = {}
+
+class Watch(TorchDispatchMode):
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if args and isinstance(args[0], torch.Tensor):
+            first.setdefault(function.overloadpacket.__name__, args[0].numel())
+        return function(*args, **(kwargs or {}))
+
+folder = Path(sys.argv[1])
+with Watch():
+    NativeEngine.load(folder, task=Task.RERANK, max_model_len=64, device="cpu").close()
+    Rope.of(torch.arange(4096), Qwen3Config.read(folder))
+print(first["cos"], first["sin"])
+"""
+
+
+def test_first_sine_of_a_process_is_of_one_number(make_model: ModelFactory) -> None:
+    ran = subprocess.run([sys.executable, "-c", FIRST_CALLS, str(make_model())], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["1", "1"]
