@@ -239,6 +239,12 @@ def test_max_tokens_per_doc(reranker: Reranker, most: int) -> None:
     assert answer.get("truncated_documents", []) == cut
 
 
+@pytest.mark.parametrize("most", [90, 91, 150, 400])
+def test_truncate_prompt_tokens_is_the_officials_max_length(reranker: Reranker, most: int) -> None:
+    documents = [text_of(length, seed=length) for length in (1, 20, 40, 600)]
+    reranker.check(QUERY, documents, Asked(max_length=most), truncate_prompt_tokens=most)
+
+
 # -- together -----------------------------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from shortlist.text.base import PromptView
 from shortlist.text.prompt import Parts
-from shortlist.types import Encoded, Framing, Ids, Overflow, Prompt, Token, TokenHead, TokenPrompt
+from shortlist.types import NO_CUTS, Cuts, Encoded, Framing, Ids, Overflow, Prompt, Token, TokenHead, TokenPrompt
 
 
 class ByteEncoder:
@@ -26,13 +26,19 @@ class ByteEncoder:
         *,
         instruction: str | None = None,
         on_overflow: Overflow = Overflow.TRUNCATE,
-        max_tokens_per_doc: int | None = None,
+        cuts: Cuts = NO_CUTS,
         with_totals: bool = False,
     ) -> list[Encoded]:
         return _encoded(TokenHead(_ids(f"{instruction}\0{query}")), documents)
 
     def encode_texts(
-        self, texts: Sequence[str], *, is_query: bool = False, instruction: str | None = None, truncate: bool = True
+        self,
+        texts: Sequence[str],
+        *,
+        is_query: bool = False,
+        instruction: str | None = None,
+        truncate: bool = True,
+        truncate_prompt_tokens: int | None = None,
     ) -> list[Encoded]:
         return _encoded(TokenHead(_ids(f"{instruction}\0{is_query}")), texts)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from shortlist.errors import InputTooLong, InvalidInput
 from shortlist.text.base import PromptView
 from shortlist.text.prompt import Parts
-from shortlist.types import Encoded, Framing, Overflow, Prompt, Span, TextHead, TextPrompt, Token
+from shortlist.types import NO_CUTS, Cuts, Encoded, Framing, Overflow, Prompt, Span, TextHead, TextPrompt, Token
 
 
 class WordEncoder:
@@ -29,19 +29,25 @@ class WordEncoder:
         *,
         instruction: str | None = None,
         on_overflow: Overflow = Overflow.TRUNCATE,
-        max_tokens_per_doc: int | None = None,
+        cuts: Cuts = NO_CUTS,
         with_totals: bool = False,
     ) -> list[Encoded]:
         head = TextHead(f"{instruction or ''} {query}".strip(), len(query.split()) + len((instruction or "").split()))
         room = self.max_model_len - head.num_tokens
-        limit = min(room, max_tokens_per_doc or room)
+        limit = min(room, cuts.max_tokens_per_doc or room)
         if on_overflow is Overflow.CHUNK:
             return [self._windows(head, text, limit) for text in documents]
         may_cut = on_overflow is Overflow.TRUNCATE or limit < room
         return [self._cut(head, text, limit, may_cut, f"documents[{i}]") for i, text in enumerate(documents)]
 
     def encode_texts(
-        self, texts: Sequence[str], *, is_query: bool = False, instruction: str | None = None, truncate: bool = True
+        self,
+        texts: Sequence[str],
+        *,
+        is_query: bool = False,
+        instruction: str | None = None,
+        truncate: bool = True,
+        truncate_prompt_tokens: int | None = None,
     ) -> list[Encoded]:
         prefix = (instruction or "query:") if is_query or instruction else ""
         head = TextHead(prefix, len(prefix.split()))

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from shortlist.text.tokenizer import QwenEncoder
-from shortlist.types import Encoded, Overflow, Task, TokenPrompt
+from shortlist.types import Cuts, Encoded, Overflow, Task, TokenPrompt
 from tests.support import qwen
 from tests.support.official import Asked, Official, OfficialEmbedder
 from tests.support.texts import AWKWARD, SCRIPTS
@@ -70,7 +70,7 @@ async def test_instruction_and_limit_count_as_officially() -> None:
     instruction = "Given a bug report, find the report of the same bug"
     documents = [SCRIPTS["code"] * 3, SCRIPTS["chinese"] * 3]
     encoded = encoder_of("reranker").encode_pairs(
-        QUERY, documents, instruction=instruction, on_overflow=Overflow.TRUNCATE, max_tokens_per_doc=30
+        QUERY, documents, instruction=instruction, on_overflow=Overflow.TRUNCATE, cuts=Cuts(max_tokens_per_doc=30)
     )
     asked = Asked(instruction=instruction, max_length=MAX_LEN, max_document=30, is_spelled_safely=True)
     np.testing.assert_allclose(

@@ -58,9 +58,15 @@ def _request(stack: Stack, task: EmbedTask, framing: Framing) -> Request:
 
     def encode(positions: Sequence[int]) -> list[Encoded]:
         texts = [task.texts[index] for index in positions]
-        return stack.encoder.encode_texts(texts, is_query=is_query, instruction=instruction, truncate=task.truncate)
+        return stack.encoder.encode_texts(
+            texts,
+            is_query=is_query,
+            instruction=instruction,
+            truncate=task.truncate,
+            truncate_prompt_tokens=task.truncate_prompt_tokens,
+        )
 
-    context = (framing.template, repr(is_query), repr(instruction), repr(task.truncate))
+    context = (framing.template, repr(is_query), repr(instruction), repr(task.truncate), repr(task.truncate_prompt_tokens))
     return Request(
         task=Task.EMBED,
         texts=task.texts,

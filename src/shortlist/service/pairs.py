@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from shortlist.types import NO_CUTS, Cuts
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
@@ -17,7 +19,7 @@ class Pair:
     Attributes:
         name: What it is about, for people.
         instruction: What counts as relevant; None means the model's own default.
-        max_tokens_per_doc: Cut the documents to this many tokens, to see that a cut one still scores.
+        cuts: Whether the documents are cut, to see that a cut one still scores.
     """
 
     name: str
@@ -25,7 +27,7 @@ class Pair:
     right: str
     wrong: str
     instruction: str | None = None
-    max_tokens_per_doc: int | None = None
+    cuts: Cuts = NO_CUTS
 
 
 def _long(start: str, sentence: str, times: int) -> str:
@@ -122,7 +124,7 @@ PAIRS: Final = (
         query="which vegetables are planted in May",
         right=_long("In the second week of May the tomatoes and the peppers are planted.", _GARDEN, 12),
         wrong=_long("Which ships pass the lighthouse in May is written in the log.", _STATION, 1),
-        max_tokens_per_doc=64,
+        cuts=Cuts(max_tokens_per_doc=64),
     ),
 )
 

@@ -83,12 +83,12 @@ def request_of(stack: Stack, task: RerankTask, framing: Framing) -> Request:
             [task.documents[index] for index in positions],
             instruction=framing.instruction,
             on_overflow=task.on_overflow,
-            max_tokens_per_doc=task.max_tokens_per_doc,
+            cuts=task.cuts,
             with_totals=task.with_totals,
         )
 
     words = (framing.template, framing.preset, repr(framing.instruction), task.query)
-    limits = (task.on_overflow.value, repr(task.max_tokens_per_doc), repr(task.with_totals))
+    limits = (task.on_overflow.value, repr(task.cuts), repr(task.with_totals))
     return Request(
         task=Task.RERANK,
         texts=task.documents,

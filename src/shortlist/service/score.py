@@ -79,7 +79,7 @@ def _part(stack: Stack, task: ScoreTask, asked: _Asked, documents: Sequence[str]
         query=asked.query,
         documents=tuple(documents),
         on_overflow=task.on_overflow,
-        max_tokens_per_doc=task.max_tokens_per_doc,
+        cuts=task.cuts,
     )
     is_own = asked.instruction != task.instruction
     return request_of(stack, one, stack.encoder.framing(asked.instruction, None if is_own else task.preset))

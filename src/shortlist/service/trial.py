@@ -15,7 +15,7 @@ from shortlist.engine.base import Engine
 from shortlist.errors import BadScore, CallerError
 from shortlist.service.pairs import Pair
 from shortlist.text.base import Encoder
-from shortlist.types import Batch, Overflow, Prompt, Task, WorkItem
+from shortlist.types import NO_CUTS, Batch, Overflow, Prompt, Task, WorkItem
 
 Values = npt.NDArray[np.float64]
 """What an engine said of several prompts, one row each: a score alone, or a vector. Exact for 32-bit floats."""
@@ -88,7 +88,7 @@ def _pair_prompts(encoder: Encoder, pair: Pair) -> list[Prompt]:
             (pair.right, pair.wrong),
             instruction=pair.instruction,
             on_overflow=Overflow.ERROR,
-            max_tokens_per_doc=pair.max_tokens_per_doc,
+            cuts=pair.cuts,
         )
         return [each.prompts[0] for each in found]
     except CallerError:
@@ -100,7 +100,7 @@ def embed_trial(encoder: Encoder, pairs: Sequence[Pair], most: int) -> Trial:
     prompts: list[Prompt] = []
     places: list[Place] = []
     for pair in pairs:
-        is_asked = len(places) < most and pair.max_tokens_per_doc is None
+        is_asked = len(places) < most and pair.cuts == NO_CUTS
         found = _text_prompts(encoder, pair) if is_asked else []
         if found:
             at = len(prompts)

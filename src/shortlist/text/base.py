@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from shortlist.text.prompt import Parts
-from shortlist.types import Encoded, Framing, Overflow, Prompt, Token
+from shortlist.types import NO_CUTS, Cuts, Encoded, Framing, Overflow, Prompt, Token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,7 @@ class Encoder(Protocol):
         *,
         instruction: str | None = None,
         on_overflow: Overflow = Overflow.TRUNCATE,
-        max_tokens_per_doc: int | None = None,
+        cuts: Cuts = NO_CUTS,
         with_totals: bool = False,
     ) -> list[Encoded]:
         """Spell every document; all prompts share one head object.
@@ -68,7 +68,7 @@ class Encoder(Protocol):
             documents: The candidates.
             instruction: What counts as relevant; None means the model's default.
             on_overflow: What becomes of a document that does not fit; frame, query and instruction are never cut.
-            max_tokens_per_doc: Read this many tokens of a document at most, or of each of its windows.
+            cuts: What is read of texts at most. Who sets them has allowed that cut, whatever `on_overflow` says of errors.
             with_totals: Whether to count all tokens of documents that are not read to their end.
 
         Raises:
@@ -79,7 +79,13 @@ class Encoder(Protocol):
         ...
 
     def encode_texts(
-        self, texts: Sequence[str], *, is_query: bool = False, instruction: str | None = None, truncate: bool = True
+        self,
+        texts: Sequence[str],
+        *,
+        is_query: bool = False,
+        instruction: str | None = None,
+        truncate: bool = True,
+        truncate_prompt_tokens: int | None = None,
     ) -> list[Encoded]:
         """Spell every text to embed, each as one prompt.
 
@@ -88,6 +94,7 @@ class Encoder(Protocol):
             is_query: Whether to put the query frame before each text, for models that have one.
             instruction: The instruction inside that frame; setting it implies `is_query`.
             truncate: Whether a text may be cut at its end to fit.
+            truncate_prompt_tokens: Read this many tokens at most, frame included; allows that cut.
 
         Raises:
             InputTooLong: a text does not fit and `truncate` is false (`param="input[i]"`).

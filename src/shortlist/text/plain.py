@@ -20,7 +20,7 @@ from shortlist.text.base import PromptView
 from shortlist.text.prompt import Parts
 from shortlist.text.speller import token_list, written
 from shortlist.text.window import read_windows
-from shortlist.types import Encoded, Framing, Overflow, Prompt, TextHead, TextPrompt, Token
+from shortlist.types import NO_CUTS, Cuts, Encoded, Framing, Overflow, Prompt, TextHead, TextPrompt, Token
 
 PLAIN_VERSION: Final = 2
 _NO_PROMPTS: Final[Mapping[str, str]] = MappingProxyType({})
@@ -81,17 +81,19 @@ class TextEncoder:
         *,
         instruction: str | None = None,
         on_overflow: Overflow = Overflow.TRUNCATE,
-        max_tokens_per_doc: int | None = None,
+        cuts: Cuts = NO_CUTS,
         with_totals: bool = False,
     ) -> list[Encoded]:
         """Spell every document; all prompts share one head object. Totals are always counted. See `Encoder`."""
         self.framing(instruction)
         del with_totals
-        head = self._head(self._before_query + query)
-        room = self.max_model_len - self._num_special - (head.num_tokens if self._reads_pairs else 0)
-        if room < 1:
-            raise InputTooLong(f"The query leaves no room within {self.max_model_len} tokens.", param="query")
-        limit = room if max_tokens_per_doc is None else min(room, max_tokens_per_doc)
+        longest = min(self.max_model_len, cuts.truncate_prompt_tokens or self.max_model_len)
+        head = self._head(self._cut(self._before_query, query, cuts.max_tokens_per_query))
+        num_framed = self._num_special + (head.num_tokens if self._reads_pairs else 0)
+        room = self.max_model_len - num_framed
+        limit = min(longest - num_framed, cuts.max_tokens_per_doc or room)
+        if limit < 1:
+            raise InputTooLong(f"The query leaves no room within {longest} tokens.", param="query")
         is_error = on_overflow is Overflow.ERROR and limit == room
         return [
             self._windows(head, document, limit)
@@ -103,15 +105,25 @@ class TextEncoder:
         ]
 
     def encode_texts(
-        self, texts: Sequence[str], *, is_query: bool = False, instruction: str | None = None, truncate: bool = True
+        self,
+        texts: Sequence[str],
+        *,
+        is_query: bool = False,
+        instruction: str | None = None,
+        truncate: bool = True,
+        truncate_prompt_tokens: int | None = None,
     ) -> list[Encoded]:
         """Spell every text to embed. See `Encoder`."""
         self.framing(instruction)
         before = self._before_query if is_query else self._before_document
-        room = self.max_model_len - self._num_special
+        longest = min(self.max_model_len, truncate_prompt_tokens or self.max_model_len)
+        room = longest - self._num_special
+        if room < 1:
+            raise InputTooLong(f"There is no room for a text within {longest} tokens.", param="truncate_prompt_tokens")
+        is_error = not truncate and longest == self.max_model_len
         head = TextHead("", 0)
         return [
-            self._encoded(head, before + text, encoding, room, f"input[{index}]", is_error=not truncate)
+            self._encoded(head, before + text, encoding, room, f"input[{index}]", is_error=is_error)
             for index, (text, encoding) in enumerate(self._encodings(before, texts))
         ]
 
@@ -138,6 +150,14 @@ class TextEncoder:
         if self._tokenizer is None:
             raise InvalidInput("This model has no tokenizer.json, so its tokens cannot be shown.", param="model")
         return self._tokenizer
+
+    def _cut(self, before: str, query: str, most: int | None) -> str:
+        """Return a query behind what is put before it, or as much of its beginning as has `most` tokens in all."""
+        text = before + query
+        [(_, encoding)] = self._encodings(before, [query])
+        if encoding is None or most is None or len(encoding) <= most:
+            return text
+        return text[: encoding.offsets[most - 1][1]]
 
     def _head(self, text: str) -> TextHead:
         [(_, encoding)] = self._encodings("", [text])
@@ -172,7 +192,7 @@ class TextEncoder:
         def encode(part: str) -> Encoding:
             return tokenizer.encode(part, add_special_tokens=False)
 
-        found = read_windows(encode, document, max(1, limit - _WINDOW_MARGIN), lead=self._before_document)
+        found = list(read_windows(encode, document, max(1, limit - _WINDOW_MARGIN), lead=self._before_document))
         parts = [self._before_document + document[window.span.start : window.span.end] for window in found]
         total = len(encode(document))
         return Encoded(

@@ -127,11 +127,17 @@ class Speller:
 
     def spell_windows(self, text: str, size: int, *, lead: str) -> list[Window]:
         """Return the whole text in windows of at most `size` tokens, each spelled with `lead` before it."""
+        return list(read_windows(self._encode, text, size, lead=lead))
 
-        def encode(part: str) -> Encoding:
-            return self._user.encode(part, add_special_tokens=False)
+    def beginning(self, text: str, size: int, *, lead: str) -> str:
+        """Return as much of a text's beginning as has at most `size` tokens when it is spelled with `lead` before it."""
+        end = next(read_windows(self._encode, text, size, lead=lead)).span.end
+        while end and len(self._encode(lead + text[:end])) > size:
+            end -= 1  # the cut went through a character of several tokens
+        return text[:end]
 
-        return read_windows(encode, text, size, lead=lead)
+    def _encode(self, text: str) -> Encoding:
+        return self._user.encode(text, add_special_tokens=False)
 
     def spell(self, texts: Sequence[str], limit: int, *, with_totals: bool = False) -> list[Spelled]:
         """Return the first `limit` token ids of every text; equal to spelling the text in full and then cutting the ids.

@@ -16,7 +16,7 @@ from shortlist.errors import BadSetting, InputTooLong, InvalidInput, ModelRefuse
 from shortlist.text import prompt
 from shortlist.text.base import PromptView, TokenView
 from shortlist.text.speller import ControlTokens, Spelled, Speller
-from shortlist.types import Encoded, Framing, Ids, Overflow, Prompt, Task, Token, TokenHead, TokenPrompt
+from shortlist.types import NO_CUTS, Cuts, Encoded, Framing, Ids, Overflow, Prompt, Task, Token, TokenHead, TokenPrompt
 
 _NO_IDS: Final[Ids] = np.zeros(0, dtype=np.int32)
 _PROBES: Final = (("a", "b", "c"), (" x.\n", "\n 1 ", ""), ("查 ", "é!", "\n\n word"), ("!?", "'s", "  two"))
@@ -134,26 +134,24 @@ class QwenEncoder:
         *,
         instruction: str | None = None,
         on_overflow: Overflow = Overflow.TRUNCATE,
-        max_tokens_per_doc: int | None = None,
+        cuts: Cuts = NO_CUTS,
         with_totals: bool = False,
     ) -> list[Encoded]:
-        """Spell every document; all prompts share one head object. See `Encoder`.
-
-        Units:
-            max_tokens_per_doc counts the document's own tokens. A caller who sets it has allowed that cut, whatever
-            `on_overflow` says of errors.
-        """
+        """Spell every document; all prompts share one head object. See `Encoder`."""
         self._require(Task.RERANK)
-        head = self._pair_head(query, prompt.DEFAULT_INSTRUCTION if instruction is None else instruction)
-        room = self.max_model_len - head.num_tokens - len(self._suffix)
-        if room < 1:
-            raise self._no_room("query")
-        limit = _limit(room, max_tokens_per_doc)
+        longest = min(self.max_model_len, cuts.truncate_prompt_tokens or self.max_model_len)
+        asked_query = self._cut(query, _at_least_one(cuts.max_tokens_per_query, "max_tokens_per_query"))
+        head = self._pair_head(asked_query, prompt.DEFAULT_INSTRUCTION if instruction is None else instruction)
+        num_framed = head.num_tokens + len(self._suffix)
+        room = self.max_model_len - num_framed
+        limit = min(longest - num_framed, _at_least_one(cuts.max_tokens_per_doc, "max_tokens_per_doc") or room)
+        if limit < 1:
+            raise _no_room("query", longest)
         pieces = [prompt.document_piece(document) for document in documents]
         spelled = self._speller.spell(pieces, limit, with_totals=with_totals)
         if on_overflow is Overflow.ERROR and limit == room:
             _refuse_cut(spelled, room, "documents")
-        asked = sum(self._speller.num_neutralised(text) for text in (query, instruction or ""))
+        asked = sum(self._speller.num_neutralised(text) for text in (asked_query, instruction or ""))
         return [
             self._windows(head, document, limit)
             if each.is_cut and on_overflow is Overflow.CHUNK
@@ -165,6 +163,10 @@ class QwenEncoder:
         pieces = [prompt.instruction_piece(instruction), prompt.query_piece(query)]
         spelled = self._speller.spell(pieces, self.max_model_len)
         return TokenHead(np.concatenate([self._prefix, *(piece.ids for piece in spelled)]))
+
+    def _cut(self, query: str, most: int | None) -> str:
+        """Return the query, or as much of its beginning as has `most` tokens where it stands in the prompt."""
+        return query if most is None else self._speller.beginning(query, most, lead=" ")
 
     def _windows(self, head: TokenHead, document: str, limit: int) -> Encoded:
         windows = self._speller.spell_windows(document, limit, lead=prompt.document_piece(""))
@@ -181,10 +183,17 @@ class QwenEncoder:
     # -- embedding --
 
     def encode_texts(
-        self, texts: Sequence[str], *, is_query: bool = False, instruction: str | None = None, truncate: bool = True
+        self,
+        texts: Sequence[str],
+        *,
+        is_query: bool = False,
+        instruction: str | None = None,
+        truncate: bool = True,
+        truncate_prompt_tokens: int | None = None,
     ) -> list[Encoded]:
         """Spell every text to embed; a query that already carries the frame is left as it is. See `Encoder`."""
         self._require(Task.EMBED)
+        longest = min(self.max_model_len, truncate_prompt_tokens or self.max_model_len)
         to_frame = {
             index for index, text in enumerate(texts) if (is_query or instruction is not None) and not prompt.is_framed(text)
         }
@@ -195,21 +204,25 @@ class QwenEncoder:
         encoded: dict[int, Encoded] = {}
         for is_framed, head in heads.items():
             mine = {index: piece for index, piece in enumerate(pieces) if (index in to_frame) == is_framed}
-            encoded |= self._encoded_texts(head, mine, truncate=truncate)
+            encoded |= self._encoded_texts(head, mine, longest, truncate=truncate)
         return [encoded[index] for index in range(len(texts))]
 
     def _task_head(self, instruction: str) -> TokenHead:
         [spelled] = self._speller.spell([prompt.task_piece(instruction)], self.max_model_len)
         head = TokenHead(spelled.ids)
         if head.num_tokens + len(self._suffix) >= self.max_model_len:
-            raise self._no_room("instruction")
+            raise _no_room("instruction", self.max_model_len)
         return head
 
-    def _encoded_texts(self, head: TokenHead, pieces: dict[int, str], *, truncate: bool) -> Iterator[tuple[int, Encoded]]:
-        room = self.max_model_len - head.num_tokens - len(self._suffix)
+    def _encoded_texts(
+        self, head: TokenHead, pieces: dict[int, str], longest: int, *, truncate: bool
+    ) -> Iterator[tuple[int, Encoded]]:
+        room = longest - head.num_tokens - len(self._suffix)
+        if room < 1:
+            raise _no_room("instruction", longest)
         spelled = self._speller.spell(list(pieces.values()), room)
         for (index, piece), each in zip(pieces.items(), spelled, strict=True):
-            if each.is_cut and not truncate:
+            if each.is_cut and not truncate and longest == self.max_model_len:
                 raise _too_long(f"input[{index}]", room)
             yield index, self._encoded(head, each, self._speller.num_neutralised(piece))
 
@@ -230,9 +243,6 @@ class QwenEncoder:
     def _require(self, task: Task) -> None:
         if self.task is not task:
             raise InvalidInput(f"This model can {self.task.value}; it cannot {task.value}.", param="model")
-
-    def _no_room(self, param: str) -> InputTooLong:
-        return InputTooLong(f"Query and instruction leave no room within {self.max_model_len} tokens.", param=param)
 
 
 def _frame(speller: Speller, task: Task) -> tuple[Ids, Ids]:
@@ -259,12 +269,14 @@ def _check_split(speller: Speller) -> None:
                 raise ModelRefused(f"{speller.path} does not split words as Qwen's tokenizer does.")
 
 
-def _limit(room: int, max_tokens_per_doc: int | None) -> int:
-    if max_tokens_per_doc is None:
-        return room
-    if max_tokens_per_doc < 1:
-        raise InvalidInput("max_tokens_per_doc must be at least 1.", param="max_tokens_per_doc")
-    return min(room, max_tokens_per_doc)
+def _at_least_one(most: int | None, name: str) -> int | None:
+    if most is not None and most < 1:
+        raise InvalidInput(f"{name} must be at least 1.", param=name)
+    return most
+
+
+def _no_room(param: str, longest: int) -> InputTooLong:
+    return InputTooLong(f"Query and instruction leave no room within {longest} tokens.", param=param)
 
 
 def _refuse_cut(spelled: Sequence[Spelled], room: int, field: str) -> None:

@@ -5,7 +5,7 @@ Knows tokens and the characters they stand for; knows no frame and no model.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,8 +38,8 @@ class Window:
     span: Span
 
 
-def read_windows(encode: Callable[[str], Encoding], text: str, size: int, *, lead: str = "") -> list[Window]:
-    """Return windows of at most `size` tokens that cover the text from its start to its end.
+def read_windows(encode: Callable[[str], Encoding], text: str, size: int, *, lead: str = "") -> Iterator[Window]:
+    """Yield windows of at most `size` tokens that cover the text from its start to its end.
 
     Args:
         encode: Tokenises, with offsets.
@@ -47,15 +47,14 @@ def read_windows(encode: Callable[[str], Encoding], text: str, size: int, *, lea
         size: Tokens in a window.
         lead: What stands before each window's text, and is tokenised with it.
     """
-    found: list[Window] = []
     start = 0
     while True:
         encoding, reaches_end = _enough(encode, text, start, size, lead)
         is_last = reaches_end and len(encoding) <= size
         end = len(text) if is_last else start + max(0, encoding.offsets[size - 1][1] - len(lead))
-        found.append(Window(np.asarray(encoding.ids[:size], dtype=np.int32), Span(start, end)))
+        yield Window(np.asarray(encoding.ids[:size], dtype=np.int32), Span(start, end))
         if is_last:
-            return found
+            return
         start = _next_start(encoding, text, Span(start, end), size, lead)
 
 

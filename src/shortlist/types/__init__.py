@@ -20,6 +20,8 @@ from shortlist.types.answered import (
     Usage,
 )
 from shortlist.types.asked import (
+    NO_CUTS,
+    Cuts,
     DetokenizeTask,
     EmbedTask,
     RerankTask,
@@ -51,7 +53,9 @@ from shortlist.types.work import (
 )
 
 __all__ = [
+    "NO_CUTS",
     "Batch",
+    "Cuts",
     "DetokenizeOutcome",
     "DetokenizeTask",
     "EmbedOutcome",

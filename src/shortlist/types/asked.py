@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from shortlist.types.names import Overflow, Priority
 
@@ -25,6 +26,24 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cuts:
+    """How much a caller wants read of texts that would fit; their ends are cut. None: all of it.
+
+    Attributes:
+        max_tokens_per_query: Of the query, in its own tokens.
+        max_tokens_per_doc: Of a document, in its own tokens; of each of its windows, where it is read in windows.
+        truncate_prompt_tokens: Of the whole prompt, frame included; the document gives way.
+    """
+
+    max_tokens_per_query: int | None = None
+    max_tokens_per_doc: int | None = None
+    truncate_prompt_tokens: int | None = None
+
+
+NO_CUTS: Final = Cuts()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RerankTask:
     """Rank documents for a query.
 
@@ -36,7 +55,7 @@ class RerankTask:
         preset: The name of an instruction that the server knows; neither means the model's own default.
         top_n: How many results to return; None means all.
         on_overflow: What becomes of a document that is too long.
-        max_tokens_per_doc: Read this many tokens of a document at most (of each of its windows); None means all that fit.
+        cuts: What the caller has cut although it may fit.
         with_totals: Whether to count all tokens of documents that were not read to their end.
         terms: How it is to be served.
     """
@@ -48,7 +67,7 @@ class RerankTask:
     preset: str | None = None
     top_n: int | None = None
     on_overflow: Overflow = Overflow.TRUNCATE
-    max_tokens_per_doc: int | None = None
+    cuts: Cuts = NO_CUTS
     with_totals: bool = False
     terms: Terms = Terms()
 
@@ -59,7 +78,7 @@ class ScoreTask:
 
     Attributes:
         pairs: Queries, none of them empty, and documents; at least one pair.
-        model, instruction, preset, on_overflow, max_tokens_per_doc, terms: As of `RerankTask`, for all pairs.
+        model, instruction, preset, on_overflow, cuts, terms: As of `RerankTask`, for all pairs.
     """
 
     pairs: tuple[tuple[str, str], ...]
@@ -67,7 +86,7 @@ class ScoreTask:
     instruction: str | None = None
     preset: str | None = None
     on_overflow: Overflow = Overflow.TRUNCATE
-    max_tokens_per_doc: int | None = None
+    cuts: Cuts = NO_CUTS
     terms: Terms = Terms()
 
 
@@ -83,6 +102,7 @@ class EmbedTask:
         preset: The name of an instruction that the server knows; setting it implies `is_query`.
         dimensions: Cut vectors to this many leading dimensions and normalise again; None means the model's own width.
         truncate: Whether a text that is too long may be cut; otherwise it is an error.
+        truncate_prompt_tokens: Read this many tokens at most, frame included; None means all that fit.
         terms: How it is to be served.
     """
 
@@ -93,6 +113,7 @@ class EmbedTask:
     preset: str | None = None
     dimensions: int | None = None
     truncate: bool = True
+    truncate_prompt_tokens: int | None = None
     terms: Terms = Terms()
 
 

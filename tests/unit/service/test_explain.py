@@ -6,7 +6,7 @@ import pytest
 
 from shortlist.engine.fake import FakeEngine
 from shortlist.errors import EngineError, NotFound
-from shortlist.types import Batch, Overflow, RerankTask, Span
+from shortlist.types import Batch, Cuts, Overflow, RerankTask, Span
 from tests.support.house import running, runtime
 
 TASK = RerankTask(query="red fox", documents=("a cat", "the red fox", "a cat"))
@@ -31,7 +31,9 @@ async def test_what_was_remembered_is_said_so() -> None:
 
 
 async def test_best_window_is_the_one_shown() -> None:
-    task = RerankTask(query="red fox", documents=("a b red fox c",), on_overflow=Overflow.CHUNK, max_tokens_per_doc=2)
+    task = RerankTask(
+        query="red fox", documents=("a b red fox c",), on_overflow=Overflow.CHUNK, cuts=Cuts(max_tokens_per_doc=2)
+    )
     async with running(runtime(explain=True)) as service:
         [explained] = (await service.explain(task)).documents
     assert explained.reading.best == Span(4, 11)

@@ -13,7 +13,7 @@ from shortlist.engine.fake import FakeEngine
 from shortlist.errors import BadScore, DeadlineExceeded, EngineError, InputTooLong, Overloaded
 from shortlist.scheduler.cache import Entry
 from shortlist.service.rerank import ranking, relevance
-from shortlist.types import Batch, Overflow, Reading, RerankOutcome, RerankTask, Span, Terms, TextPrompt
+from shortlist.types import Batch, Cuts, Overflow, Reading, RerankOutcome, RerankTask, Span, Terms, TextPrompt
 from tests.support.house import running, runtime
 from tests.support.words import WordEncoder
 
@@ -76,7 +76,9 @@ async def test_second_request_is_remembered() -> None:
     [
         {"query": "blue fox"},
         {"instruction": "find foxes"},
-        {"max_tokens_per_doc": 1},
+        {"cuts": Cuts(max_tokens_per_doc=1)},
+        {"cuts": Cuts(max_tokens_per_query=9)},
+        {"cuts": Cuts(truncate_prompt_tokens=9)},
         {"on_overflow": Overflow.ERROR},
         {"preset": "short"},
     ],
@@ -210,7 +212,7 @@ async def test_best_window_of_a_long_document_counts_and_is_named() -> None:
     service = runtime()
     document = "a b c d red fox e f g"
     async with running(service):
-        chunked = await service.rerank(task(document, "red cat", on_overflow=Overflow.CHUNK, max_tokens_per_doc=2))
+        chunked = await service.rerank(task(document, "red cat", on_overflow=Overflow.CHUNK, cuts=Cuts(max_tokens_per_doc=2)))
         alone = await service.rerank(task("red fox"))
     assert order(chunked) == [0, 1]
     assert chunked.results[0].raw_score == alone.results[0].raw_score
@@ -223,7 +225,7 @@ async def test_best_window_of_a_long_document_counts_and_is_named() -> None:
 
 async def test_remembered_window_is_named_again() -> None:
     engine = FakeEngine()
-    asked = task("a b red fox", on_overflow=Overflow.CHUNK, max_tokens_per_doc=2)
+    asked = task("a b red fox", on_overflow=Overflow.CHUNK, cuts=Cuts(max_tokens_per_doc=2))
     async with running(runtime(engine)) as service:
         first = await service.rerank(asked)
         second = await service.rerank(asked)
@@ -237,7 +239,7 @@ async def test_document_fails_if_one_of_its_windows_does() -> None:
             raise EngineError("poison")
 
     async with running(runtime(FakeEngine(fault=fault))) as service:
-        outcome = await service.rerank(task("red bad fox", "red", on_overflow=Overflow.CHUNK, max_tokens_per_doc=1))
+        outcome = await service.rerank(task("red bad fox", "red", on_overflow=Overflow.CHUNK, cuts=Cuts(max_tokens_per_doc=1)))
     assert order(outcome) == [1]
     assert [each.index for each in outcome.failed] == [0]
     assert outcome.readings[0] is None

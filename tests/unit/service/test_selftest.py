@@ -22,7 +22,7 @@ from shortlist.service.stack import NO_PROMISE, Promise, Stack
 from shortlist.telemetry import Metrics
 from shortlist.text.base import Encoder
 from shortlist.text.tokenizer import QwenEncoder
-from shortlist.types import Batch, Encoded, Task, TokenPrompt, Vector
+from shortlist.types import NO_CUTS, Batch, Encoded, Task, TokenPrompt, Vector
 from tests.support import house
 from tests.support.fixtures import ModelFactory
 from tests.support.oracle import OracleEngine
@@ -86,7 +86,7 @@ async def test_model_for_both_tasks_is_tested_for_both() -> None:
 def test_pairs_cover_what_they_promise() -> None:
     assert len({pair.name for pair in PAIRS}) == len(PAIRS)
     assert sum(pair.instruction is not None for pair in PAIRS) >= 2
-    assert sum(pair.max_tokens_per_doc is not None for pair in PAIRS) == 1
+    assert sum(pair.cuts != NO_CUTS for pair in PAIRS) == 1
     assert all(pair.right != pair.wrong for pair in PAIRS)
 
 

@@ -7,7 +7,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from shortlist.errors import InputTooLong, InvalidInput, ModelRefused
 from shortlist.text.plain import TextEncoder
-from shortlist.types import Overflow, TextPrompt
+from shortlist.types import Cuts, Overflow, TextPrompt
 from tests.support.encoded import texts
 
 LIMIT = 12
@@ -62,8 +62,34 @@ def test_document_that_may_not_be_cut_is_an_error_naming_it(encoder: TextEncoder
 
 
 def test_max_tokens_per_doc_cuts_and_is_no_error(encoder: TextEncoder) -> None:
-    [one] = texts(encoder.encode_pairs("one", ["two three four one"], max_tokens_per_doc=2, on_overflow=Overflow.ERROR))
+    [one] = texts(
+        encoder.encode_pairs("one", ["two three four one"], cuts=Cuts(max_tokens_per_doc=2), on_overflow=Overflow.ERROR)
+    )
     assert (one.text, one.is_truncated) == ("two three", True)
+
+
+def test_query_is_cut_to_its_own_tokens(encoder: TextEncoder) -> None:
+    [cut] = texts(encoder.encode_pairs("one two three", ["four"], cuts=Cuts(max_tokens_per_query=2)))
+    [whole] = texts(encoder.encode_pairs("one two", ["four"], cuts=Cuts(max_tokens_per_query=2)))
+    assert (cut.head.text, cut.head.num_tokens) == (whole.head.text, whole.head.num_tokens) == ("one two", 2)
+
+
+def test_truncate_prompt_tokens_counts_everything_and_is_no_error(encoder: TextEncoder) -> None:
+    [one] = texts(
+        encoder.encode_pairs("one two", ["four " * 20], cuts=Cuts(truncate_prompt_tokens=8), on_overflow=Overflow.ERROR)
+    )
+    assert one.head.num_tokens + one.num_tokens == 8
+    with pytest.raises(InputTooLong) as caught:
+        encoder.encode_pairs("one two", ["four"], cuts=Cuts(truncate_prompt_tokens=5))
+    assert caught.value.param == "query"
+
+
+def test_truncate_prompt_tokens_cuts_texts_to_embed(encoder: TextEncoder) -> None:
+    [one] = texts(encoder.encode_texts(["four " * 20], truncate=False, truncate_prompt_tokens=6))
+    assert (one.num_tokens, one.is_truncated) == (6, True)
+    with pytest.raises(InputTooLong) as caught:
+        encoder.encode_texts(["four"], truncate_prompt_tokens=1)
+    assert caught.value.param == "truncate_prompt_tokens"
 
 
 def test_query_without_room_is_an_error(encoder: TextEncoder) -> None:

@@ -18,7 +18,7 @@ from shortlist.text.speller import Speller
 from shortlist.text.tokenizer import QwenEncoder
 from shortlist.text.window import OVERLAP
 from shortlist.text.window import num_settled as settled_tokens
-from shortlist.types import Encoded, Overflow, Task, TokenPrompt
+from shortlist.types import Cuts, Encoded, Overflow, Task, TokenPrompt
 from tests.support import qwen
 from tests.support.encoded import tokens
 from tests.support.fixtures import ModelFactory
@@ -114,7 +114,9 @@ def test_document_that_just_fits_is_not_truncated(reranker: QwenEncoder) -> None
 def test_max_tokens_per_doc_cuts_the_documents_own_tokens(reranker: QwenEncoder, limit: int) -> None:
     full, _ = tokens(reranker.encode_pairs("query", ["one two three four five six seven eight nine", "x"]))
     cut, short = tokens(
-        reranker.encode_pairs("query", ["one two three four five six seven eight nine", "x"], max_tokens_per_doc=limit)
+        reranker.encode_pairs(
+            "query", ["one two three four five six seven eight nine", "x"], cuts=Cuts(max_tokens_per_doc=limit)
+        )
     )
     num_kept = min(limit, full.num_tokens - 9)
     assert cut.ids.tolist() == full.ids[:num_kept].tolist() + SUFFIX
@@ -124,7 +126,7 @@ def test_max_tokens_per_doc_cuts_the_documents_own_tokens(reranker: QwenEncoder,
 
 def test_max_tokens_per_doc_below_one_is_refused(reranker: QwenEncoder) -> None:
     with pytest.raises(InvalidInput) as caught:
-        reranker.encode_pairs("query", ["x"], max_tokens_per_doc=0)
+        reranker.encode_pairs("query", ["x"], cuts=Cuts(max_tokens_per_doc=0))
     assert caught.value.param == "max_tokens_per_doc"
 
 
@@ -136,13 +138,77 @@ def test_document_that_may_not_be_cut_is_an_error_naming_it(reranker: QwenEncode
 
 
 def test_cut_that_the_caller_asked_for_is_no_error(reranker: QwenEncoder) -> None:
-    [one] = tokens(reranker.encode_pairs("query", ["word " * 1000], on_overflow=Overflow.ERROR, max_tokens_per_doc=5))
+    [one] = tokens(
+        reranker.encode_pairs("query", ["word " * 1000], on_overflow=Overflow.ERROR, cuts=Cuts(max_tokens_per_doc=5))
+    )
     assert (one.num_tokens, one.is_truncated) == (14, True)
+
+
+@pytest.mark.parametrize("most", [120, 121, 511])
+def test_truncate_prompt_tokens_is_a_shorter_limit(reranker: QwenEncoder, tokenizer_path: Path, most: int) -> None:
+    short = QwenEncoder(tokenizer_path, task=Task.RERANK, max_model_len=most)
+    for document in ("word " * 1000, "short"):
+        [cut] = tokens(reranker.encode_pairs("query", [document], cuts=Cuts(truncate_prompt_tokens=most)))
+        [same] = tokens(short.encode_pairs("query", [document]))
+        assert cut.ids.tolist() == same.ids.tolist()
+        assert cut.is_truncated is same.is_truncated is (document != "short")
+
+
+def test_longer_truncate_prompt_tokens_than_the_model_reads_changes_nothing(reranker: QwenEncoder) -> None:
+    [far] = tokens(reranker.encode_pairs("query", ["word " * 1000], cuts=Cuts(truncate_prompt_tokens=10**6)))
+    assert far.head.num_tokens + far.num_tokens == 512
+    with pytest.raises(InputTooLong):
+        reranker.encode_pairs("q", ["w " * 999], on_overflow=Overflow.ERROR, cuts=Cuts(truncate_prompt_tokens=10**6))
+
+
+def test_truncate_prompt_tokens_without_room_for_a_document_names_the_query(reranker: QwenEncoder) -> None:
+    with pytest.raises(InputTooLong) as caught:
+        reranker.encode_pairs("query", ["x"], cuts=Cuts(truncate_prompt_tokens=60))
+    assert caught.value.param == "query"
+    assert "60 tokens" in caught.value.message
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 7, 30])
+@pytest.mark.parametrize(
+    "query", [*SCRIPTS.values(), "a  b\n\n\nc", "\U0001f9d1\u200d\U0001f680" * 9, "<|im_end|> x <|im_end|>"]
+)
+def test_query_is_cut_to_a_beginning_of_so_many_tokens(reranker: QwenEncoder, query: str, most: int) -> None:
+    [cut] = tokens(reranker.encode_pairs(query, ["d"], cuts=Cuts(max_tokens_per_query=most)))
+    text = next(query[:end] for end in range(len(query), -1, -1) if len(reranker.tokens([" " + query[:end]])[0]) <= most)
+    whole = [tokens(reranker.encode_pairs(query[:end], ["d"]))[0].head.ids.tolist() for end in {len(text), len(text) - 1}]
+    assert cut.head.ids.tolist() in whole
+
+
+def test_query_that_is_short_enough_is_not_cut(reranker: QwenEncoder) -> None:
+    [cut] = tokens(reranker.encode_pairs("one two three", ["d"], cuts=Cuts(max_tokens_per_query=3)))
+    [same] = tokens(reranker.encode_pairs("one two three", ["d"]))
+    assert cut.head.ids.tolist() == same.head.ids.tolist()
+
+
+def test_max_tokens_per_query_below_one_is_refused(reranker: QwenEncoder) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        reranker.encode_pairs("query", ["x"], cuts=Cuts(max_tokens_per_query=0))
+    assert caught.value.param == "max_tokens_per_query"
+
+
+@pytest.mark.parametrize("is_query", [False, True])
+def test_truncate_prompt_tokens_cuts_texts_to_embed_and_is_no_error(embedder: QwenEncoder, is_query: bool) -> None:
+    [cut, short] = tokens(
+        embedder.encode_texts(["word " * 100, "word"], is_query=is_query, truncate=False, truncate_prompt_tokens=30)
+    )
+    assert cut.head.num_tokens + cut.num_tokens == 30
+    assert cut.ids[-1] == END
+    assert (cut.is_truncated, short.is_truncated) == (True, False)
+
+
+def test_truncate_prompt_tokens_that_leaves_no_room_for_a_text_is_refused(embedder: QwenEncoder) -> None:
+    with pytest.raises(InputTooLong):
+        embedder.encode_texts(["word"], truncate_prompt_tokens=1)
 
 
 def test_max_tokens_per_doc_beyond_the_room_does_not_excuse_a_cut(reranker: QwenEncoder) -> None:
     with pytest.raises(InputTooLong):
-        reranker.encode_pairs("query", ["word " * 1000], on_overflow=Overflow.ERROR, max_tokens_per_doc=4000)
+        reranker.encode_pairs("query", ["word " * 1000], on_overflow=Overflow.ERROR, cuts=Cuts(max_tokens_per_doc=4000))
 
 
 @pytest.mark.parametrize("overflow", Overflow)
@@ -260,7 +326,7 @@ def test_preset_that_cannot_be_meant_is_refused_with_the_choices(reranker: QwenE
 
 
 def windows_of(encoder: QwenEncoder, document: str, size: int | None = None) -> Encoded:
-    [found] = encoder.encode_pairs("query", [document], on_overflow=Overflow.CHUNK, max_tokens_per_doc=size)
+    [found] = encoder.encode_pairs("query", [document], on_overflow=Overflow.CHUNK, cuts=Cuts(max_tokens_per_doc=size))
     return found
 
 
@@ -278,7 +344,7 @@ def test_windows_are_what_cutting_the_rest_would_give(reranker: QwenEncoder, nam
     assert found.num_tokens == found.num_tokens_total
     for prompt, span in zip(found.prompts, found.spans, strict=True):
         assert isinstance(prompt, TokenPrompt)
-        [official] = tokens(reranker.encode_pairs("query", [document[span.start :]], max_tokens_per_doc=size))
+        [official] = tokens(reranker.encode_pairs("query", [document[span.start :]], cuts=Cuts(max_tokens_per_doc=size)))
         assert prompt.ids.tolist() == official.ids.tolist()
 
 

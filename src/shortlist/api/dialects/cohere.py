@@ -47,6 +47,7 @@ class EmbedRequest(EmbedShape):
     input_type: str | None = None
     embedding_types: list[str] | None = None
     output_dimension: Count = None
+    max_tokens: Count = None
     truncate: Literal["NONE", "START", "END"] | None = None
 
     def task(self) -> EmbedTask:
@@ -61,6 +62,7 @@ class EmbedRequest(EmbedShape):
             is_query=self.input_type in QUERY_HINTS,
             dimensions=self.output_dimension or None,
             truncate=may_cut(self.truncate) is not False,
+            truncate_prompt_tokens=self.max_tokens or None,
         )
 
     def answer(self, outcome: EmbedOutcome, stamp: Stamp) -> Json:

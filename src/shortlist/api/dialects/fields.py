@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo
 
 from shortlist.api.dialects.base import Json
 from shortlist.errors import EmptyInput, InvalidInput
-from shortlist.types import Overflow
+from shortlist.types import Cuts, Overflow
 
 QUERY_HINTS: Final = frozenset({"query", "search_query", "retrieval.query"})
 """Values of `input_type`, `task` or `prompt_name` that say: these texts are queries. Sources: docs of Voyage, Cohere, Jina."""
@@ -119,6 +119,20 @@ def _schema_of_document() -> dict[str, object]:
     return {"anyOf": [{"type": "string"}, text]}
 
 
+def cuts(*, per_query: int | None = None, per_doc: int | None = None, per_prompt: int | None = None) -> Cuts:
+    """Return where texts are to be cut, from fields in which 0 means nowhere, and for prompts -1, too."""
+    return Cuts(
+        max_tokens_per_query=per_query or None,
+        max_tokens_per_doc=per_doc or None,
+        truncate_prompt_tokens=prompt_tokens(per_prompt),
+    )
+
+
+def prompt_tokens(most: int | None) -> int | None:
+    """Return what `truncate_prompt_tokens` asks for; None where it asks for nothing."""
+    return most if most is not None and most > 0 else None
+
+
 def overflow(may_cut: bool | None) -> Overflow:
     """Return what becomes of a text that is too long; without a word, it is cut."""
     return Overflow.ERROR if may_cut is False else Overflow.TRUNCATE
@@ -148,5 +162,7 @@ Documents = Annotated[
 ]
 Texts = Annotated[list[str], BeforeValidator(_texts, json_schema_input_type=str | list[str])]
 Count = Annotated[int | None, Field(ge=0)]
+PromptTokens = Annotated[int | None, Field(ge=-1)]
+"""vLLM's `truncate_prompt_tokens`: -1, 0 and nothing are as many as the model reads."""
 Side = Annotated[str | None, BeforeValidator(_right)]
 """Where a text that is too long is cut; only its end can be."""

@@ -8,7 +8,7 @@ from typing import ClassVar, Final, Literal
 from pydantic import Field
 
 from shortlist.api.dialects.base import Dialect, EmbedShape, Json, Stamp
-from shortlist.api.dialects.fields import QUERY_HINTS, Count, Texts, usage
+from shortlist.api.dialects.fields import QUERY_HINTS, Count, PromptTokens, Side, Texts, prompt_tokens, usage
 from shortlist.types import EmbedOutcome, EmbedTask, Terms, Vector
 
 
@@ -35,6 +35,10 @@ class EmbeddingsRequest(EmbedShape):
     prompt_name: str | None = Field(default=None, description="query or document.")
     text_type: str | None = Field(default=None, description="query or document.")
     truncation: bool | None = Field(default=None, description="false: a text that is too long is an error, not cut.")
+    truncate_prompt_tokens: PromptTokens = Field(
+        default=None, description="Cut texts to this many tokens, the instruction included; -1 means no cut."
+    )
+    truncation_side: Side = Field(default=None, description="Only right: texts are cut at their ends.")
     timeout_ms: int | None = Field(default=None, gt=0, description="Give up after this many milliseconds.")
 
     def task(self) -> EmbedTask:
@@ -48,6 +52,7 @@ class EmbeddingsRequest(EmbedShape):
             preset=self.preset or None,
             dimensions=self.dimensions or self.output_dimension or self.dimension or None,
             truncate=self.truncation is not False,
+            truncate_prompt_tokens=prompt_tokens(self.truncate_prompt_tokens),
             terms=Terms(timeout_s=None if self.timeout_ms is None else self.timeout_ms / 1000),
         )
 

@@ -11,7 +11,7 @@ from typing import ClassVar, Final
 from pydantic import Field
 
 from shortlist.api.dialects.base import Body, Dialect, Json, RerankShape, Seen, Stamp
-from shortlist.api.dialects.fields import Count, Documents, Query, Side, overflow, usage
+from shortlist.api.dialects.fields import Count, Documents, PromptTokens, Query, Side, cuts, overflow, usage
 from shortlist.types import Overflow, Ranked, Reading, RerankOutcome, RerankTask, Terms
 
 RERANK_PATHS: Final = (
@@ -58,6 +58,11 @@ class RerankRequest(RerankShape):
     preset: str | None = Field(default=None, description="The name of an instruction that the server knows.")
     chat_template_kwargs: ChatTemplateArguments | None = Field(default=None, description="May hold the instruction.")
     max_tokens_per_doc: Count = Field(default=None, description="Cut every document to this many tokens; 0 means no cut.")
+    max_tokens_per_query: Count = Field(default=None, description="Cut the query to this many tokens; 0 means no cut.")
+    truncate_prompt_tokens: PromptTokens = Field(
+        default=None,
+        description="Cut documents so that no prompt, frame and query included, has more tokens than this; -1 means no cut.",
+    )
     truncation: bool | None = Field(default=None, description="false is another spelling of on_overflow: error.")
     truncation_side: Side = Field(default=None, description="Only right: documents are cut at their ends.")
     on_overflow: Overflow | None = Field(
@@ -93,7 +98,9 @@ class RerankRequest(RerankShape):
             preset=self.preset or None,
             top_n=self.top_n or None,
             on_overflow=self._on_overflow(),
-            max_tokens_per_doc=self.max_tokens_per_doc or None,
+            cuts=cuts(
+                per_query=self.max_tokens_per_query, per_doc=self.max_tokens_per_doc, per_prompt=self.truncate_prompt_tokens
+            ),
             with_totals=self.return_details is True,
             terms=Terms(timeout_s=None if self.timeout_ms is None else self.timeout_ms / 1000, is_partial=self.partial is True),
         )

@@ -19,7 +19,7 @@ from shortlist.api.dialects.base import (
     Stamp,
     TokenizeShape,
 )
-from shortlist.api.dialects.fields import Count, Documents, Side, Texts, usage
+from shortlist.api.dialects.fields import Count, Documents, PromptTokens, Side, Texts, cuts, prompt_tokens, usage
 from shortlist.api.dialects.superset import ChatTemplateArguments
 from shortlist.errors import InvalidInput
 from shortlist.types import (
@@ -62,6 +62,8 @@ class ScoreRequest(ScoreShape):
     instruction: str | None = None
     chat_template_kwargs: ChatTemplateArguments | None = None
     max_tokens_per_doc: Count = None
+    max_tokens_per_query: Count = None
+    truncate_prompt_tokens: PromptTokens = None
     truncation_side: Side = None
     use_activation: bool | None = Field(default=None, description="false: return log-odds instead of 0..1.")
 
@@ -93,7 +95,9 @@ class ScoreRequest(ScoreShape):
             pairs=tuple(zip(queries, documents, strict=True)),
             model=self.model,
             instruction=of_template or self.instruction or None,
-            max_tokens_per_doc=self.max_tokens_per_doc or None,
+            cuts=cuts(
+                per_query=self.max_tokens_per_query, per_doc=self.max_tokens_per_doc, per_prompt=self.truncate_prompt_tokens
+            ),
         )
 
     def answer(self, outcome: ScoreOutcome, stamp: Stamp) -> Json:
@@ -115,6 +119,8 @@ class ClassifyRequest(ScoreShape):
 
     model: str | None = None
     input: Texts
+    truncate_prompt_tokens: PromptTokens = None
+    truncation_side: Side = None
 
     def task(self) -> ScoreTask:
         """Return what is asked for.
@@ -129,7 +135,8 @@ class ClassifyRequest(ScoreShape):
                     "alone. Send query and documents to /v1/rerank or /v1/score.",
                     param=f"input[{index}]",
                 )
-        return ScoreTask(pairs=tuple((text, "") for text in self.input), model=self.model)
+        cut = cuts(per_prompt=self.truncate_prompt_tokens)
+        return ScoreTask(pairs=tuple((text, "") for text in self.input), model=self.model, cuts=cut)
 
     def answer(self, outcome: ScoreOutcome, stamp: Stamp) -> Json:
         """Return one class and its probability."""
@@ -150,10 +157,17 @@ class PoolingRequest(EmbedShape):
     model: str | None = None
     input: Texts
     dimensions: Count = None
+    truncate_prompt_tokens: PromptTokens = None
+    truncation_side: Side = None
 
     def task(self) -> EmbedTask:
         """Return what is asked for."""
-        return EmbedTask(texts=tuple(self.input), model=self.model, dimensions=self.dimensions or None)
+        return EmbedTask(
+            texts=tuple(self.input),
+            model=self.model,
+            dimensions=self.dimensions or None,
+            truncate_prompt_tokens=prompt_tokens(self.truncate_prompt_tokens),
+        )
 
     def answer(self, outcome: EmbedOutcome, stamp: Stamp) -> Json:
         """Return the vectors."""

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from shortlist.api.dialects.base import Stamp
 from shortlist.api.dialects.superset import RerankRequest
 from shortlist.errors import EngineError, InvalidInput
-from shortlist.types import Failed, Framing, Overflow, Ranked, Reading, RerankOutcome, Span, Timing, Usage
+from shortlist.types import NO_CUTS, Cuts, Failed, Framing, Overflow, Ranked, Reading, RerankOutcome, Span, Timing, Usage
 
 PLAIN = {"query": "q", "documents": ["a", "b", "c"]}
 
@@ -118,7 +118,14 @@ def test_instruction_has_synonyms(fields: dict[str, object]) -> None:
 
 def test_truncation_and_timeout_reach_the_task() -> None:
     task = read(truncation=False, timeout_ms=1500, max_tokens_per_doc=7).task()
-    assert (task.on_overflow, task.terms.timeout_s, task.max_tokens_per_doc) == (Overflow.ERROR, 1.5, 7)
+    assert (task.on_overflow, task.terms.timeout_s, task.cuts.max_tokens_per_doc) == (Overflow.ERROR, 1.5, 7)
+
+
+@pytest.mark.parametrize("none", [None, 0, -1])
+def test_cuts_reach_the_task_and_zero_is_none(none: int | None) -> None:
+    asked = read(max_tokens_per_query=3, max_tokens_per_doc=7, truncate_prompt_tokens=90).task().cuts
+    assert asked == Cuts(max_tokens_per_query=3, max_tokens_per_doc=7, truncate_prompt_tokens=90)
+    assert read(max_tokens_per_query=max(none or 0, 0), truncate_prompt_tokens=none).task().cuts == NO_CUTS
 
 
 def test_answer_ranks_in_order_with_exactly_the_allowed_keys() -> None:
