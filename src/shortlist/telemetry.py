@@ -43,6 +43,7 @@ class Metrics:
         self.batch_failures = self._counter("batch_failures", "Steps that failed and were split.", "model", "error")
         self.tokens = self._counter("tokens", "Tokens computed.", "model")
         self.documents = self._counter("documents", "Documents and texts asked for.", "model", "task")
+        self.ignored_fields = self._counter("ignored_fields", "Fields of requests that no one reads.", "dialect")
         self.truncated = self._counter("truncated_documents", "Documents and texts that were cut to fit.", "model")
         self.neutralised = self._counter(
             "neutralised_tokens", "Control tokens written out in documents and texts, and read as plain characters.", "model"

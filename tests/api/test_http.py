@@ -343,3 +343,20 @@ async def test_people_are_sent_to_the_page_and_programs_are_told_what_this_is() 
         program = await client.get("/")
     assert person.headers["location"] == "docs"
     assert program.json()["name"] == "shortlist"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "dialect", "num_ignored"),
+    [
+        ("/v1/rerank", {"query": "q", "documents": ["a"], "top_n": 1}, "superset", 0),
+        ("/v1/rerank", {"query": "q", "documents": ["a"], "priority": 3, "user": "me"}, "superset", 2),
+        ("/rerank", {"query": "q", "texts": ["a"], "raw_scores": False, "top_k": 1}, "tei", 1),
+        ("/v1/score", {"queries": "q", "items": ["a"], "instruction": "find"}, "vllm", 0),
+        ("/v1/embeddings", {"input": ["a"], "task": "retrieval.query", "late_chunking": True}, "openai", 1),
+    ],
+)
+async def test_fields_that_nobody_reads_are_counted(path: str, body: object, dialect: str, num_ignored: int) -> None:
+    async with http(runtime()) as client:
+        assert (await client.post(path, json=body)).status_code == 200
+        text = (await client.get("/metrics")).text
+    assert f'shortlist_ignored_fields_total{{dialect="{dialect}"}} {float(num_ignored)}' in text

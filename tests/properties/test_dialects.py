@@ -238,6 +238,18 @@ def test_same_task_gets_the_same_scores_through_every_dialect(ask: Ask, name: st
 
 
 @pytest.mark.parametrize("name", WAYS)
+def test_instruction_counts_in_every_dialect(ask: Ask, name: str) -> None:
+    way, usual = WAYS[name], WAYS["cohere v1 without texts"]
+    documents = ["a red fox", "find a fox", "a cat"]
+    asked = {**way.body("a fox", documents), "instruction": "find a cat"}
+    truth = usual.scores(ask(usual.path, {**usual.body("a fox", documents), "instruction": "find a cat"}, {}).json())
+    # By name: told by its fields, a body with one of ours would be ours.
+    by_name = {"x-rerank-dialect": name.split()[0]} if name.startswith(("voyage", "infinity")) else {}
+    assert way.scores(ask(way.path, asked, {**dict(way.headers), **by_name}).json()) == pytest.approx(truth, abs=1e-12)
+    assert truth != usual.scores(ask(usual.path, usual.body("a fox", documents), {}).json())
+
+
+@pytest.mark.parametrize("name", WAYS)
 @FUZZ
 @given(query=queries, documents=texts)
 def test_item_holds_what_its_readers_know_and_nothing_else(ask: Ask, name: str, query: str, documents: list[str]) -> None:

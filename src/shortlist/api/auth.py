@@ -20,6 +20,9 @@ PUBLIC_PATHS = frozenset(
     {"/health", "/ready", "/version", "/ping", "/.well-known/live", "/.well-known/ready", "/v1/cluster/auth"}
 )
 """What probes ask, and what Xinference's client asks before it sends its key."""
+
+FRONT_DOOR = frozenset({("GET", "/"), ("HEAD", "/")})
+"""What says no more than that there is a server. To POST here is to ask for work."""
 KEY_HEADERS = (b"x-api-key", b"api-key")
 """Where clients put a bare key. Source: the SDKs of Azure OpenAI (`api-key`) and LitServe, Anthropic style (`x-api-key`)."""
 
@@ -52,7 +55,7 @@ class Auth:
             await self.app(scope, receive, send)
             return
         owner = self._keys.owner(list(_sent(dict(scope["headers"]))))
-        may_enter = owner is not None or not self._keys.are_needed or scope["path"] in PUBLIC_PATHS
+        may_enter = owner is not None or not self._keys.are_needed or _is_public(scope)
         if not may_enter and scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": POLICY_VIOLATION})
             return
@@ -60,6 +63,10 @@ class Auth:
             raise Unauthenticated("The API key is missing or wrong. Send it as `Authorization: Bearer KEY`.")
         scope["caller"] = owner or _address(scope)
         await self.app(scope, receive, send)
+
+
+def _is_public(scope: Scope) -> bool:
+    return scope["path"] in PUBLIC_PATHS or (scope.get("method"), scope["path"]) in FRONT_DOOR
 
 
 def _sent(headers: Mapping[bytes, bytes]) -> Iterator[bytes]:

@@ -68,6 +68,7 @@ async def ask(request: Request) -> Response:
     scope["dialect"] = dialect
     asked = _validated(shape, body)
     _check_size(asked.num_items, asked.items_field, service)
+    service.metrics.ignored_fields.labels(dialect.name).inc(len(body.keys() - shape.fields()))
     answer, outcome = await _do(asked, request, service, _stamp(request))
     return _answer(answer, outcome, started_s)
 
@@ -76,13 +77,13 @@ async def _do(asked: AnyShape, request: Request, service: Runtime, stamp: Stamp)
     """Have the task of a request done, and return the body of the answer with what it is made of."""
     match asked:
         case RerankShape():
-            ranked = await service.rerank(on_terms(asked.task(), request))
+            ranked = await service.rerank(on_terms(asked.task(), request, instruction=asked.instruction))
             return asked.answer(ranked, stamp), ranked
         case EmbedShape():
-            embedded = await service.embed(on_terms(asked.task(), request))
+            embedded = await service.embed(on_terms(asked.task(), request, instruction=asked.instruction))
             return asked.answer(embedded, stamp), embedded
         case ScoreShape():
-            scored = await service.score(on_terms(asked.task(), request))
+            scored = await service.score(on_terms(asked.task(), request, instruction=asked.instruction))
             return asked.answer(scored, stamp), scored
         case TokenizeShape():
             spelled = await service.tokenize(on_mount(asked.task(), request))
@@ -102,7 +103,7 @@ async def explain(request: Request, service: Service) -> Response:
     started_s = time.perf_counter()
     asked = _validated(ExplainRequest, await _body(request))
     _check_size(asked.num_items, asked.items_field, service, most=asked.max_items)
-    explanation = await service.explain(on_terms(asked.task(), request))
+    explanation = await service.explain(on_terms(asked.task(), request, instruction=asked.instruction))
     return _answer(asked.explained(explanation, _stamp(request)), explanation, started_s)
 
 

@@ -22,8 +22,10 @@ Spelled = TypeVar("Spelled", TokenizeTask, DetokenizeTask)
 Asked = TypeVar("Asked", RerankTask, ScoreTask, EmbedTask)
 
 
-def on_terms(task: Asked, request: Request) -> Asked:
-    """Return the task with what its request states besides; of two timeouts the shorter one counts, of two models the path's.
+def on_terms(task: Asked, request: Request, *, instruction: str | None = None) -> Asked:
+    """Return the task with what its request states besides, in whatever dialect.
+
+    Of two timeouts the shorter one counts, of two models the path's, of two instructions the dialect's own.
 
     Raises:
         InvalidInput: a header says nothing that can be read.
@@ -32,7 +34,7 @@ def on_terms(task: Asked, request: Request) -> Asked:
     caller: str = request.scope.get("caller", "")
     terms = replace(task.terms, caller=caller, priority=_priority(request), timeout_s=min(timeouts, default=None))
     model: str | None = request.scope.get("model")
-    return replace(task, terms=terms, model=model or task.model)
+    return replace(task, terms=terms, model=model or task.model, instruction=task.instruction or instruction or None)
 
 
 def on_mount(task: Spelled, request: Request) -> Spelled:

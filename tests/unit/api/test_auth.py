@@ -18,7 +18,7 @@ async def _inside(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "inside"})
 
 
-async def enter(path: str, headers: list[tuple[bytes, bytes]], keys: list[str]) -> bool:
+async def enter(path: str, headers: list[tuple[bytes, bytes]], keys: list[str], *, method: str = "POST") -> bool:
     sent: list[Message] = []
 
     async def receive() -> Message:
@@ -27,7 +27,8 @@ async def enter(path: str, headers: list[tuple[bytes, bytes]], keys: list[str]) 
     async def send(message: Message) -> None:
         sent.append(message)
 
-    await Auth(_inside, keys=Keys(keys))({"type": "http", "path": path, "headers": headers}, receive, send)
+    scope = {"type": "http", "method": method, "path": path, "headers": headers}
+    await Auth(_inside, keys=Keys(keys))(scope, receive, send)
     return bool(sent)
 
 
@@ -73,6 +74,14 @@ async def test_everything_is_closed_without_a_valid_key(path: str, headers: list
 @pytest.mark.parametrize("path", sorted(PUBLIC_PATHS))
 async def test_probes_need_no_key(path: str) -> None:
     assert await enter(path, [], ["key-1"])
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_front_door_is_open_and_nothing_behind_it(method: str) -> None:
+    assert await enter("/", [], ["key-1"], method=method)
+    for path in ("/metrics", "/docs", "//", "/ui", "/v1/models"):
+        with pytest.raises(Unauthenticated):
+            await enter(path, [], ["key-1"], method=method)
 
 
 async def test_without_keys_everybody_may_come_in() -> None:

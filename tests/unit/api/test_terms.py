@@ -39,6 +39,14 @@ def test_embedding_has_terms_as_well() -> None:
     assert served.terms.timeout_s == 0.25
 
 
+def test_instruction_counts_unless_the_dialect_has_said_one() -> None:
+    asked = RerankTask(query="q", documents=("a",))
+    assert on_terms(asked, request(), instruction="find").instruction == "find"
+    assert on_terms(asked, request(), instruction="").instruction is None
+    own = RerankTask(query="q", documents=("a",), instruction="own")
+    assert on_terms(own, request(), instruction="find").instruction == "own"
+
+
 @pytest.mark.parametrize(
     ("in_body", "in_header", "counts"), [(None, "1500", 1.5), (2.0, None, 2.0), (2.0, "1500", 1.5), (1.0, "1500", 1.0)]
 )

@@ -9,9 +9,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from shortlist.types import (
     DetokenizeOutcome,
@@ -65,8 +66,10 @@ class Shape(Body):
         paths: Where it is understood.
         items_field: The field that holds what there can be too many of.
         example: A request of this shape, for the documentation.
+        also_read: Fields that it reads besides those that are declared: other spellings of them.
     """
 
+    also_read: ClassVar[frozenset[str]] = frozenset()
     paths: ClassVar[tuple[str, ...]] = ()
     items_field: ClassVar[str] = "documents"
     example: ClassVar[Json | None] = None
@@ -82,8 +85,21 @@ class Shape(Body):
         """How many texts it brings."""
         return len(getattr(self, self.items_field))
 
+    @classmethod
+    @cache
+    def fields(cls) -> frozenset[str]:
+        """Every field that is read, by the names that clients use."""
+        declared = (info.alias or name for name, info in cls.model_fields.items())
+        return cls.also_read.union(declared)
 
-class RerankShape(Shape, ABC):
+
+class _Instructed(Shape):
+    """A request to a model that may be told what counts. No dialect ignores that: scores would be others, without a word."""
+
+    instruction: str | None = Field(default=None, description="What counts as relevant; the model's default if absent.")
+
+
+class RerankShape(_Instructed, ABC):
     """Documents in, a ranking out."""
 
     @abstractmethod
@@ -95,7 +111,7 @@ class RerankShape(Shape, ABC):
         """Return the body of the answer."""
 
 
-class ScoreShape(Shape, ABC):
+class ScoreShape(_Instructed, ABC):
     """Pairs in, scores out."""
 
     @abstractmethod
@@ -107,7 +123,7 @@ class ScoreShape(Shape, ABC):
         """Return the body of the answer."""
 
 
-class EmbedShape(Shape, ABC):
+class EmbedShape(_Instructed, ABC):
     """Texts in, vectors out."""
 
     @abstractmethod

@@ -53,7 +53,6 @@ class RerankRequest(RerankShape):
     documents: Documents = Field(description="The candidates.")
     top_n: Count = Field(default=None, description="How many results to return; all if absent, null or 0.")
     return_documents: bool | None = Field(default=None, description="Whether results carry their text; yes if absent.")
-    instruction: str | None = Field(default=None, description="What counts as relevant; the model's default if absent.")
     instruct: str | None = Field(default=None, description="Another spelling of instruction.")
     preset: str | None = Field(default=None, description="The name of an instruction that the server knows.")
     chat_template_kwargs: ChatTemplateArguments | None = Field(default=None, description="May hold the instruction.")

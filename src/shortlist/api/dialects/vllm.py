@@ -54,12 +54,12 @@ class ScoreRequest(ScoreShape):
 
     paths: ClassVar[tuple[str, ...]] = ("/score", "/v1/score")
     items_field: ClassVar[str] = "text_2"
+    also_read: ClassVar[frozenset[str]] = frozenset(name for names in PAIR_FIELDS for name in names)
     example: ClassVar[Json] = {"text_1": "red fox", "text_2": ["a cat", "the red fox"]}
 
     model: str | None = None
     text_1: Documents = Field(description="The query, or one for every document; also spelled queries or data_1.")
     text_2: Documents = Field(description="The documents; also spelled documents, items or data_2.")
-    instruction: str | None = None
     chat_template_kwargs: ChatTemplateArguments | None = None
     max_tokens_per_doc: Count = None
     max_tokens_per_query: Count = None
