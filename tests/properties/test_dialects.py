@@ -244,7 +244,7 @@ def test_instruction_counts_in_every_dialect(ask: Ask, name: str) -> None:
     asked = {**way.body("a fox", documents), "instruction": "find a cat"}
     truth = usual.scores(ask(usual.path, {**usual.body("a fox", documents), "instruction": "find a cat"}, {}).json())
     # By name: told by its fields, a body with one of ours would be ours.
-    by_name = {"x-rerank-dialect": name.split()[0]} if name.startswith(("voyage", "infinity")) else {}
+    by_name = {"x-rerank-dialect": name.split(maxsplit=1)[0]} if name.startswith(("voyage", "infinity")) else {}
     assert way.scores(ask(way.path, asked, {**dict(way.headers), **by_name}).json()) == pytest.approx(truth, abs=1e-12)
     assert truth != usual.scores(ask(usual.path, usual.body("a fox", documents), {}).json())
 

@@ -21,7 +21,8 @@ from shortlist.api.keys import Keys
 from shortlist.api.limits import Limits
 from shortlist.api.paths import Paths
 from shortlist.api.quota import Quota
-from shortlist.api.routes import router
+from shortlist.api.routes import router, task_routes
+from shortlist.api.tasks import Tasks
 from shortlist.config import ServerSettings
 from shortlist.errors import InvalidInput, NotFound, ServiceError
 from shortlist.service.runtime import Runtime
@@ -79,8 +80,9 @@ def create_app(runtime: Runtime) -> FastAPI:
 
 
 def _add_middleware(app: FastAPI, runtime: Runtime, server: ServerSettings, keys: Keys) -> None:
-    """Put the layers around the routes. Added last is passed first: CORS, Access, Paths, Auth, Limits, Intake, the routes."""
+    """Put the layers around the routes. Added last is passed first: CORS, Access, Paths, Auth, Limits, Intake, Tasks."""
     quota = Quota(max_per_minute=server.max_requests_per_minute, max_running=server.max_concurrent_requests_per_caller)
+    app.add_middleware(Tasks, routes=task_routes())
     app.add_middleware(
         Intake,
         max_body_bytes=server.max_body_bytes,

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import orjson
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import RedirectResponse, Response
+from fastapi.routing import APIRoute
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ValidationError
 
@@ -95,6 +96,12 @@ async def _do(asked: AnyShape, request: Request, service: Runtime, stamp: Stamp)
 
 for _path in table.ENTRIES:
     router.add_api_route(_path, ask, methods=["POST"], response_class=Response, **openapi.of_path(_path))
+
+
+def task_routes() -> dict[str, APIRoute]:
+    """Return the routes of what is asked of models at a fixed path, by path; see `Tasks`."""
+    found = (route for route in router.routes if isinstance(route, APIRoute) and route.endpoint is ask)
+    return {route.path: route for route in found if not route.param_convertors}
 
 
 @router.post("/v1/explain", tags=["tasks"], openapi_extra=openapi.EXPLAIN, response_class=Response)

@@ -44,8 +44,14 @@ def keys(shared: Iterable[str], texts: Sequence[str]) -> list[bytes]:
         prefix.update(len(data).to_bytes(8, "little"))
         prefix.update(data)
     # A digest has one length, so that no text can pass for a part of what is shared.
-    shared_digest = prefix.digest()
-    return [hashlib.sha256(shared_digest + text.encode()).digest() for text in texts]
+    begun = hashlib.sha256(prefix.digest())
+
+    def key(text: str) -> bytes:
+        mine = begun.copy()  # a quarter cheaper than to begin anew
+        mine.update(text.encode())
+        return mine.digest()
+
+    return [key(text) for text in texts]
 
 
 class ScoreCache:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from operator import itemgetter
+from typing import cast
 
 from shortlist.engine.base import ScoreScale
 from shortlist.errors import DeadlineExceeded, ServiceError
 from shortlist.scheduler.cache import Entry
-from shortlist.service.compute import Computed, Found, Request, compute, names_of
+from shortlist.service.compute import Found, Request, compute, names_of
 from shortlist.service.stack import Stack
 from shortlist.types import Encoded, Failed, Framing, Ranked, RerankOutcome, RerankTask, Task
 
@@ -30,16 +32,17 @@ async def rerank(stack: Stack, task: RerankTask) -> RerankOutcome:
     failed = [Failed(index, found) for index, found in enumerate(computed.found) if not isinstance(found, Entry)]
     if len(failed) == len(task.documents):
         raise _why([each.error for each in failed])
-    _count(stack, task, computed, failed)
-    return RerankOutcome(
+    outcome = RerankOutcome(
         model=stack.name,
-        results=ranking(computed.found, stack.engine.info.score_scale)[: task.top_n],
+        results=ranking(computed.found, stack.engine.info.score_scale, task.top_n),
         failed=failed,
         readings=computed.readings,
         framing=framing,
         usage=computed.usage,
         timing=computed.timing,
     )
+    _count(stack, outcome)
+    return outcome
 
 
 def unframed(stack: Stack, task: RerankTask) -> RerankTask:
@@ -57,11 +60,12 @@ def unframed(stack: Stack, task: RerankTask) -> RerankTask:
     )
 
 
-def ranking(found: Sequence[Found], scale: ScoreScale) -> list[Ranked]:
-    """Return the scored ones, best first by raw score, which tells apart what 0..1 rounds together; ties in order."""
-    scored = [(index, _raw(entry)) for index, entry in enumerate(found) if isinstance(entry, Entry)]
-    scored.sort(key=lambda pair: -pair[1])  # stable: equal scores stay in the caller's order
-    return [Ranked(index, relevance(raw, scale), raw) for index, raw in scored]
+def ranking(found: Sequence[Found], scale: ScoreScale, top_n: int | None = None) -> list[Ranked]:
+    """Return the best of the scored ones, by raw score, which tells apart what 0..1 rounds together; ties in order."""
+    values = [(index, entry.value) for index, entry in enumerate(found) if isinstance(entry, Entry)]
+    scored = cast("list[tuple[int, float]]", values)  # what a rerank job computes are numbers
+    scored.sort(key=itemgetter(1), reverse=True)  # stable: equal scores stay in the caller's order
+    return [Ranked(index, relevance(raw, scale), raw) for index, raw in scored[:top_n]]
 
 
 def relevance(raw: float, scale: ScoreScale) -> float:
@@ -105,14 +109,9 @@ def _why(errors: Sequence[ServiceError]) -> ServiceError:
     return next(late, errors[0]).with_traceback(None)  # it may be the error of other requests too
 
 
-def _raw(entry: Entry) -> float:
-    assert isinstance(entry.value, float), "A rerank job's values are scores. This is a bug."
-    return entry.value
-
-
-def _count(stack: Stack, task: RerankTask, computed: Computed, failed: Sequence[Failed]) -> None:
+def _count(stack: Stack, outcome: RerankOutcome) -> None:
     metrics, name = stack.metrics, stack.name
-    metrics.documents.labels(name, Task.RERANK.value).inc(len(task.documents))
-    metrics.truncated.labels(name).inc(len(computed.truncated))
-    for each in failed:
+    metrics.documents.labels(name, Task.RERANK.value).inc(len(outcome.readings))
+    metrics.truncated.labels(name).inc(len(outcome.truncated))
+    for each in outcome.failed:
         metrics.failed.labels(name, type(each.error).__name__).inc()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from shortlist.errors import ServiceError
 from shortlist.types.names import Task, Vector
@@ -27,9 +28,8 @@ class Usage:
     num_cached: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Ranked:
-    """One ranked document.
+class Ranked(NamedTuple):
+    """One ranked document. A tuple, because hundreds are made for a request that costs little else.
 
     Attributes:
         index: Position in the caller's list.
@@ -37,7 +37,7 @@ class Ranked:
         raw_score: What the model said before it was squeezed into 0..1: log-odds for a cross-encoder, cosine for an embedder.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides a method of tuples that nobody asks a ranking for
     score: float
     raw_score: float
 
