@@ -73,6 +73,11 @@ class Metrics:
         self.loop_lag = self._histogram(
             "event_loop_lag_seconds", "How much later than asked for the event loop came back.", LAG_BUCKETS_S
         )
+        self.loop_blocked = self._histogram(
+            "event_loop_blocked_seconds",
+            "The part of that in which the loop was held up in this process, not waiting for a processor.",
+            LAG_BUCKETS_S,
+        )
         self.ready = self._gauge("ready", "1 when every model takes requests.")
         self.model_info = self._gauge("model_info", "1 for every served model.", "model", "device", "dtype", "fingerprint")
 

@@ -14,7 +14,7 @@ DOCUMENTS = [f"document {number} " + "word " * 100 for number in range(100)]
 
 
 def buckets(metrics: str) -> dict[str, float]:
-    prefix = 'shortlist_event_loop_lag_seconds_bucket{le="'
+    prefix = 'shortlist_event_loop_blocked_seconds_bucket{le="'
     lines = [line.removeprefix(prefix) for line in metrics.splitlines() if line.startswith(prefix)]
     return {bound: float(count) for bound, count in (line.split('"} ') for line in lines)}
 
@@ -42,5 +42,4 @@ async def test_remembered_requests_never_block_the_loop(make_model: ModelFactory
     late = looked - (after["0.05"] - before["0.05"])
     assert num_answers > 20
     assert looked > 10
-    # Not none: whoever runs tests has other things to do, and a process that does not get the processor is late as well.
-    assert late <= 0.1 * looked, f"{late:.0f} of {looked:.0f} looks were more than 50 ms late"
+    assert late == 0, f"{late:.0f} of {looked:.0f} looks found the loop blocked for more than 50 ms"

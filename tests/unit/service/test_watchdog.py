@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from pathlib import Path
 
 import pytest
 
@@ -22,16 +23,39 @@ async def watched(metrics: Metrics, block_s: float) -> None:
         await task
 
 
-def longer_than(metrics: Metrics, bound: str) -> float:
-    value = metrics.registry.get_sample_value
-    total = value("shortlist_event_loop_lag_seconds_count") or 0.0
-    return total - (value("shortlist_event_loop_lag_seconds_bucket", {"le": bound}) or 0.0)
+def longer_than(metrics: Metrics, bound: str, what: str = "lag") -> float:
+    value, name = metrics.registry.get_sample_value, f"shortlist_event_loop_{what}_seconds"
+    total = value(f"{name}_count") or 0.0
+    return total - (value(f"{name}_bucket", {"le": bound}) or 0.0)
 
 
 async def test_blocked_loop_shows() -> None:
     metrics = Metrics()
     await watched(metrics, block_s=0.3)
     assert longer_than(metrics, "0.2") == 1
+    assert longer_than(metrics, "0.1", "blocked") == 1
+
+
+async def test_waiting_for_a_processor_is_late_but_not_blocked(monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics = Metrics()
+    monkeypatch.setattr(watchdog, "processor_wait_s", time.monotonic)  # never had one
+    await watched(metrics, block_s=0.3)
+    assert longer_than(metrics, "0.2") == 1
+    assert longer_than(metrics, "0.001", "blocked") == 0
+
+
+def test_wait_for_a_processor_only_grows() -> None:
+    before_s = watchdog.processor_wait_s()
+    assert 0 <= before_s <= watchdog.processor_wait_s() < time.monotonic() + 1
+
+
+@pytest.mark.parametrize("content", [None, b"", b"1"])
+def test_system_that_does_not_tell_says_nothing(content: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "schedstat"
+    if content is not None:
+        place.write_bytes(content)
+    monkeypatch.setattr(watchdog, "_SCHEDSTAT", place)
+    assert watchdog.processor_wait_s() == 0.0
 
 
 async def test_long_block_is_worth_a_line(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

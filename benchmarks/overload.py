@@ -1,0 +1,64 @@
+"""A server of known speed under up to ten times the load it can do, over HTTP, and into docs/reliability.md.
+
+    .venv/bin/python -m benchmarks.overload [FLAG ...]
+
+The engine is the fake one, which takes a fixed time for every token, so that what can be done is known: CAPACITY requests a
+second. Everything else is the server. Requests come on a schedule of their own (`shortlist bench load --rate`), whose flags can
+be added: the last one counts.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import uvicorn
+from benchmarks.overhead import answers
+from benchmarks.peers.vllm.contender import free_port
+
+from shortlist.api.app import create_app
+from shortlist.engine.fake import FakeEngine
+from tests.support.house import runtime
+
+CAPACITY = 50
+"""Requests a second."""
+FACTORS = (0.5, 1, 2, 5, 10)
+DOCUMENTS, WORDS = 4, 20
+QUERY_WORDS = 12
+TOKENS = QUERY_WORDS + DOCUMENTS * (WORDS + 1)
+"""About as many as a request of `bench load` has, to an encoder that counts words."""
+DELAY_MS = 500
+"""What our server refuses to exceed."""
+
+
+def serve(port: int) -> None:
+    """Serve until ended."""
+    engine = FakeEngine(token_s=1 / (CAPACITY * TOKENS))
+    service = runtime(engine, max_batch_tokens=4 * TOKENS, max_model_len=4 * TOKENS, max_queue_delay_ms=DELAY_MS)
+    uvicorn.run(create_app(service), port=port, log_level="warning", access_log=False)
+
+
+def main() -> None:
+    """Run, and write what was found."""
+    port = free_port()
+    command = [sys.executable, "-m", "benchmarks.overload", "serve", str(port)]
+    with subprocess.Popen(command) as server:
+        try:
+            while not answers(port):
+                assert server.poll() is None, "The server did not start."
+                time.sleep(0.2)
+            rates = [flag for factor in FACTORS for flag in ("--rate", str(factor * CAPACITY))]
+            shape = ["--documents", str(DOCUMENTS), "--words", str(WORDS), "--duration", "20"]
+            bound = ["--within", str(DELAY_MS / 1000 + 0.1), "--markdown", "docs/reliability.md#overload"]
+            load = [sys.executable, "-m", "shortlist", "bench", "load", f"http://127.0.0.1:{port}", *rates, *shape, *bound]
+            subprocess.run([*load, *sys.argv[1:]], check=True)
+        finally:
+            server.terminate()
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["serve"]:
+        serve(int(sys.argv[2]))
+    else:
+        main()
