@@ -11,6 +11,7 @@ from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.cpu.int8 import Int8Linears, can_round
 from shortlist.engine.native.cpu.kernels import Kernels, kernels
 from shortlist.engine.native.cpu.step import CpuStep, can_compute
+from shortlist.engine.native.cpu.tiles import TileLinears, can_multiply
 from shortlist.engine.native.linears import PackedLinears, PlainLinears, Prepare, bound_plans
 from shortlist.engine.native.portable import PortableStep
 from shortlist.engine.native.qwen3 import Begin, Step
@@ -57,6 +58,8 @@ def pick_forms(config: Qwen3Config, dtype: torch.dtype, device: torch.device) ->
     name = "packed" if prepare is PackedLinears else "plain"
     if found is None:
         return Forms(name, dtype, prepare, PortableStep, partial(PortableStep, config, dtype))
+    if found.has_tiles and can_multiply(config):
+        return Forms(found.name, dtype, partial(TileLinears, found), CpuStep, partial(CpuStep, config, found))
     return Forms(f"{name}-{found.name}", dtype, prepare, CpuStep, partial(CpuStep, config, found))
 
 

@@ -9,6 +9,7 @@ from shortlist.engine.native import forms as module
 from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.cpu.kernels import kernels
 from shortlist.engine.native.cpu.step import CpuStep
+from shortlist.engine.native.cpu.tiles import TileLinears
 from shortlist.engine.native.forms import pick_forms
 from shortlist.engine.native.linears import Matrices, PackedLinears, PlainLinears
 from shortlist.engine.native.portable import PortableStep
@@ -34,9 +35,25 @@ def _without_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @needs_kernels
-def test_bf16_on_a_processor_that_can_is_packed_and_compiled(config: Qwen3Config) -> None:
+@pytest.mark.parametrize("has_tiles", [False, True])
+def test_bf16_on_a_processor_that_can_is_packed_and_compiled(
+    config: Qwen3Config, monkeypatch: pytest.MonkeyPatch, has_tiles: bool
+) -> None:
+    able = kernels()
+    assert able is not None
+    if has_tiles and not able.has_tiles:
+        pytest.skip("this processor has no matrix unit")
+    monkeypatch.setattr(module, "kernels", lambda: able if has_tiles else able.without_tiles())
     found = pick_forms(config, torch.bfloat16, CPU)
-    assert (found.prepare, found.step, found.dtype) == (PackedLinears, CpuStep, torch.bfloat16)
+    assert (found.step, found.dtype) == (CpuStep, torch.bfloat16)
+    assert (found.prepare is PackedLinears) is not has_tiles
+    assert (getattr(found.prepare, "func", None) is TileLinears) is has_tiles
+
+
+@needs_kernels
+def test_shape_that_tiles_do_not_divide_is_packed(config: Qwen3Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "can_multiply", lambda _: False)
+    assert pick_forms(config, torch.bfloat16, CPU).prepare is PackedLinears
 
 
 @pytest.mark.parametrize(

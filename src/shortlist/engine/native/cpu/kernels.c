@@ -63,6 +63,15 @@ static inline __m512 weight_of(__m512 x) {
     return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(y), _mm512_slli_epi32(_mm512_castps_si512(shifted), 23)));
 }
 
+/* Return x / (1 + e^-x). */
+static inline __m512 silu(__m512 x) {
+    const __m512 one = _mm512_set1_ps(1.0f), size = _mm512_abs_ps(x);
+    const __m512 small = exp2_of(_mm512_mul_ps(size, _mm512_set1_ps(-1.4426950408889634f))); /* e^-|x|, at most 1 */
+    const __mmask16 is_negative = _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_LT_OQ);
+    const __m512 share = _mm512_div_ps(one, _mm512_add_ps(one, small)); /* sigmoid of |x| */
+    return _mm512_mul_ps(x, _mm512_mask_sub_ps(share, is_negative, one, share));
+}
+
 /* -- norms -------------------------------------------------------------------------------------------------------------- */
 
 static inline float rms_scale(const bf16 *x, i64 width, float eps) {
@@ -524,15 +533,6 @@ static void multiply_panel(const uint8_t *a, const float *a_scales, i64 rows, Pa
     }
 }
 
-/* Return x / (1 + e^-x). */
-static inline __m512 silu(__m512 x) {
-    const __m512 one = _mm512_set1_ps(1.0f), size = _mm512_abs_ps(x);
-    const __m512 small = exp2_of(_mm512_mul_ps(size, _mm512_set1_ps(-1.4426950408889634f))); /* e^-|x|, at most 1 */
-    const __mmask16 is_negative = _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_LT_OQ);
-    const __m512 share = _mm512_div_ps(one, _mm512_add_ps(one, small)); /* sigmoid of |x| */
-    return _mm512_mul_ps(x, _mm512_mask_sub_ps(share, is_negative, one, share));
-}
-
 enum { TOKENS = 96 };
 
 /* out = x . w, plus `other` if it is given; or silu(x . gate) * (x . w) if `gate` is.
@@ -573,4 +573,4 @@ void linear_int8(const uint8_t *bytes, const float *token_scales, const int8_t *
 }
 
 /* Raised whenever a function or a layout changes, so that an old library is not called by new code. */
-int kernels_version(void) { return 2; }
+int kernels_version(void) { return 3; }

@@ -31,6 +31,8 @@ _FUNCTIONS: Final = {
     "pack_int8": "ppppiin",
     "quantize": "pppiin",
     "linear_int8": "ppppppppppiiibn",
+    "pack_tiles": "pppiin",
+    "linear_tiles": "ppppiiibn",
 }
 """Arguments: a pointer, a 64-bit count, a float, yes or no, the number of threads."""
 
@@ -42,7 +44,7 @@ _TYPES: Final[dict[str, Any]] = {
     "n": ctypes.c_int,
 }
 
-_VERSION: Final = 2
+_VERSION: Final = 3
 """Of the functions and their arguments, as `kernels_version` says it."""
 
 logger = logging.getLogger(__name__)

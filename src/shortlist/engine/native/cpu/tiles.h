@@ -140,6 +140,107 @@ ON_TILES static void multiply_group_tiles(i64 rows, const uint8_t *a, i64 a_stri
     }
 }
 
+/* -- 16-bit products ---------------------------------------------------------------------------------------------------- *
+ *
+ * Weights of N outputs and K inputs, both multiples of 32: panels of 32 outputs, each [K / 32][2 tiles][16][16 outputs][2 inputs],
+ * so that a step of the inputs is two whole tiles that lie together. A gated product has two matrices, whose outputs take turns
+ * of 16: what belongs together is computed together, from tokens that are loaded once.
+ */
+
+enum { PAIR = 2 * TILE, STEP = 2 * TILE * DEPTH, NEAR_BYTES = 5 << 18 };
+
+/* weights, gates: [num_outputs, num_inputs], the second only of a gated product; packed: as above. */
+void pack_tiles(const bf16 *weights, const bf16 *gates, bf16 *packed, i64 num_outputs, i64 num_inputs, int num_threads) {
+    const i64 tiles = num_outputs / TILE * (gates ? 2 : 1);
+#pragma omp parallel for num_threads(num_threads)
+    for (i64 tile = 0; tile < tiles; tile++) {
+        const bf16 *from = gates ? (tile % 2 ? weights : gates) + tile / 2 * TILE * num_inputs : weights + tile * TILE * num_inputs;
+        bf16 *to = packed + tile / 2 * PAIR * num_inputs + tile % 2 * TILE * DEPTH;
+        for (i64 k = 0; k < num_inputs; k += DEPTH)
+            for (i64 n = 0; n < TILE; n++)
+                for (i64 d = 0; d < DEPTH; d++)
+                    to[k / DEPTH * STEP + d / 2 * DEPTH + n * 2 + d % 2] = from[n * num_inputs + k + d];
+    }
+}
+
+/* sums = a . panel: 32 rows and outputs, `depth` steps of 32 inputs. Every step also asks for `ahead_lines` lines from `ahead`. */
+ON_TILES static void multiply_pair(const bf16 *a, i64 a_stride, const bf16 *panel, i64 depth,
+                                                                         float *sums, const char *ahead, i64 ahead_lines) {
+    const i64 a_bytes = a_stride * (i64)sizeof(bf16), b_bytes = 4 * TILE, sum_bytes = PAIR * sizeof(float);
+    const bf16 *low = a + TILE * a_stride;
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    for (i64 k = 0; k < depth; k++) {
+        _tile_loadd(4, a + k * DEPTH, a_bytes);
+        _tile_loadd(6, panel + k * STEP, b_bytes);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_loadd(7, panel + k * STEP + STEP / 2, b_bytes);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_loadd(5, low + k * DEPTH, a_bytes);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+        for (i64 line = 0; line < ahead_lines; line++) _mm_prefetch(ahead + 64 * (k * ahead_lines + line), _MM_HINT_T1);
+    }
+    _tile_stored(0, sums, sum_bytes);
+    _tile_stored(1, sums + TILE, sum_bytes);
+    _tile_stored(2, sums + TILE * PAIR, sum_bytes);
+    _tile_stored(3, sums + TILE * PAIR + TILE, sum_bytes);
+}
+
+/* Round the sums of `rows` tokens: 32 outputs with what is added to them, or 16 that are gated by the 16 before them. */
+static inline void round_pair(const float *sums, i64 rows, const bf16 *other, bf16 *out, i64 stride, int is_gated) {
+    for (i64 m = 0; m < rows; m++, sums += PAIR) {
+        __m512 low = _mm512_load_ps(sums), high = _mm512_load_ps(sums + TILE);
+        if (is_gated) {
+            store(out + m * stride, 0xFFFF, _mm512_mul_ps(silu(low), high));
+            continue;
+        }
+        if (other) low = _mm512_add_ps(low, load(other + m * stride, 0xFFFF));
+        if (other) high = _mm512_add_ps(high, load(other + m * stride + TILE, 0xFFFF));
+        _mm512_storeu_si512(out + m * stride, (__m512i)_mm512_cvtne2ps_pbh(high, low));
+    }
+}
+
+/* out = x . w, plus `other` if it is given; or silu(x . gates) * (x . w) of a gated product, whose num_outputs counts both.
+ * x: [num_tokens, num_inputs]; other, out: [num_tokens, outputs] bf16.
+ *
+ * Tokens are taken in blocks that stay in the second cache while all weights pass by once; the next weights are asked for while
+ * the present ones are multiplied. Threads take panels in turns, so that they share a block. */
+void linear_tiles(const bf16 *x, const bf16 *packed, const bf16 *other, bf16 *out, i64 num_tokens, i64 num_inputs, i64 num_outputs,
+                  int is_gated, int num_threads) {
+    const i64 depth = num_inputs / DEPTH, panels = num_outputs / PAIR, width = is_gated ? num_outputs / 2 : num_outputs;
+    const i64 most = NEAR_BYTES / (num_inputs * (i64)sizeof(bf16)), blocks = (num_tokens + most - 1) / most;
+    const i64 pairs = (num_tokens + PAIR - 1) / PAIR;
+#pragma omp parallel num_threads(num_threads)
+    {
+        static _Thread_local float sums[PAIR * PAIR] __attribute__((aligned(64)));
+        bf16 last[PAIR * num_inputs]; /* the rows after the last whole pair of tiles: tiles read them all */
+        const i64 whole = num_tokens / PAIR * PAIR, left = num_tokens - whole;
+        memcpy(last, x + whole * num_inputs, (size_t)(left * num_inputs) * sizeof(bf16));
+        memset(last + left * num_inputs, 0, (size_t)((PAIR - left) * num_inputs) * sizeof(bf16));
+        begin_tiles();
+        for (i64 block = 0; block < blocks; block++) {
+            const i64 start = pairs * block / blocks, stop = pairs * (block + 1) / blocks;
+            const i64 lines = (PAIR + stop - start - 1) / (stop - start);
+#pragma omp for schedule(static, 1) nowait
+            for (i64 panel = 0; panel < panels; panel++) {
+                const bf16 *right = packed + panel * PAIR * num_inputs;
+                const char *next = (const char *)(right + num_threads * PAIR * num_inputs);
+                for (i64 pair = start; pair < stop; pair++) {
+                    const i64 m = pair * PAIR, at = m * width + panel * (is_gated ? TILE : PAIR), asked = (pair - start) * lines;
+                    const int is_asking = asked < PAIR && panel + num_threads < panels;
+                    const bf16 *a = m < whole ? x + m * num_inputs : last;
+                    multiply_pair(a, num_inputs, right, depth, sums, next + 64 * depth * asked, is_asking ? lines : 0);
+                    round_pair(sums, m < whole ? PAIR : left, other ? other + at : 0, out + at, width, is_gated);
+                }
+            }
+        }
+        end_tiles();
+    }
+}
+
 #else /* a compiler that does not know them */
 
 int may_use_tiles(void) { return 0; }
@@ -154,6 +255,14 @@ static void multiply_group_tiles(i64 rows, const uint8_t *a, i64 a_stride, const
                                  int is_added) {
     (void)rows, (void)a, (void)a_stride, (void)a_scales, (void)groups, (void)panel, (void)scales, (void)offsets, (void)quads;
     (void)sums, (void)is_added;
+}
+void pack_tiles(const bf16 *weights, const bf16 *gates, bf16 *packed, i64 num_outputs, i64 num_inputs, int num_threads) {
+    (void)weights, (void)gates, (void)packed, (void)num_outputs, (void)num_inputs, (void)num_threads;
+}
+void linear_tiles(const bf16 *x, const bf16 *packed, const bf16 *other, bf16 *out, i64 num_tokens, i64 num_inputs, i64 num_outputs,
+                  int is_gated, int num_threads) {
+    (void)x, (void)packed, (void)other, (void)out, (void)num_tokens, (void)num_inputs, (void)num_outputs, (void)is_gated;
+    (void)num_threads;
 }
 
 #endif

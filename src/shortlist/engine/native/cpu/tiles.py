@@ -1,0 +1,90 @@
+"""A layer's products in 16 bits on the processor's matrix unit, by the compiled kernels.
+
+oneDNN multiplies on it, too, but waits for weights: it leaves about half of the unit unused where a model's matrices pass by
+once per few hundred tokens. Here the next weights are on their way while the present ones are multiplied, and what joins a
+product in memory is joined to it. Knows nothing of what lies between products.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from shortlist.engine.native.config import Qwen3Config
+from shortlist.engine.native.cpu.kernels import Kernels
+from shortlist.engine.native.linears import Matrices
+
+STEP: Final = 32
+"""Inputs and outputs that are multiplied together; both must be made of these."""
+
+
+def can_multiply(config: Qwen3Config) -> bool:
+    """Tell whether the kernels are made for this shape."""
+    widths = (config.hidden_size, config.intermediate_size, config.num_heads * config.head_dim)
+    return all(width % STEP == 0 for width in (*widths, 2 * config.num_kv_heads * config.head_dim))
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A matrix as the kernels read it, or two, of which one gates the other.
+
+    Shapes:
+        numbers: [outputs / 32, inputs / 32, 2, 16, 16, 2] bf16.
+    """
+
+    numbers: Tensor
+    num_inputs: int
+    num_outputs: int
+    is_gated: bool
+
+    @classmethod
+    def of(cls, kernels: Kernels, matrix_NK: Tensor, gates_NK: Tensor | None = None) -> Packed:
+        """Return a matrix packed."""
+        num_outputs, num_inputs = matrix_NK.shape
+        gates = None if gates_NK is None else gates_NK.contiguous()
+        num_packed = num_outputs * (1 if gates is None else 2)
+        numbers = torch.empty(num_packed * num_inputs, dtype=torch.bfloat16)
+        kernels.call("pack_tiles", matrix_NK.contiguous(), gates, numbers, num_outputs, num_inputs)
+        return cls(numbers, num_inputs, num_packed, gates is not None)
+
+
+class TileLinears:
+    """`Linears` on the matrix unit."""
+
+    __slots__ = ("_down", "_inner", "_kernels", "_keys", "_o", "_q")
+
+    def __init__(self, kernels: Kernels, matrices: Matrices) -> None:
+        self._kernels = kernels
+        self._q = Packed.of(kernels, matrices.q)
+        self._keys = Packed.of(kernels, torch.cat([matrices.k, matrices.v]))
+        self._o = Packed.of(kernels, matrices.o)
+        self._inner = Packed.of(kernels, matrices.up, matrices.gate)
+        self._down = Packed.of(kernels, matrices.down)
+
+    def queries(self, normed_tW: Tensor) -> Tensor:
+        """See `Linears`."""
+        return self._linear(normed_tW, self._q)
+
+    def keys(self, normed_tW: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Linears`."""
+        keys_tX, values_tX = self._linear(normed_tW, self._keys).chunk(2, dim=-1)
+        return keys_tX, values_tX
+
+    def add_attended(self, attended_tX: Tensor, hidden_tW: Tensor) -> Tensor:
+        """See `Linears`."""
+        return self._linear(attended_tX, self._o, other=hidden_tW)
+
+    def add_mlp(self, normed_tW: Tensor, hidden_tW: Tensor) -> Tensor:
+        """See `Linears`."""
+        return self._linear(self._linear(normed_tW, self._inner), self._down, other=hidden_tW)
+
+    def _linear(self, x_tK: Tensor, packed: Packed, *, other: Tensor | None = None) -> Tensor:
+        num_tokens, width = len(x_tK), packed.num_outputs // (2 if packed.is_gated else 1)
+        out_tN = torch.empty(num_tokens, width, dtype=torch.bfloat16)
+        sizes = num_tokens, packed.num_inputs, packed.num_outputs
+        added = None if other is None else other.contiguous()
+        self._kernels.call("linear_tiles", x_tK.contiguous(), packed.numbers, added, out_tN, *sizes, packed.is_gated)
+        return out_tN
