@@ -54,7 +54,9 @@ class Fleet:
             if not error.is_retryable or not self._budget.spend():
                 raise
         others = [each for each in self.servers if each is not server and each.is_well]
-        return await self._compute_on(self._pick(others or self.servers), prompts)
+        again = self._pick(others or self.servers)
+        again.meter.retries.inc()
+        return await self._compute_on(again, prompts)
 
     async def watch(self) -> None:
         """Look after every server, for ever."""
