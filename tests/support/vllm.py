@@ -83,6 +83,11 @@ def running(kind: qwen.Kind) -> VllmEngine:
     return engine
 
 
+def let_go(kind: qwen.Kind) -> None:
+    """End what `running` started for a kind that nobody asks any more: each takes gigabytes. It is not to be asked again."""
+    running(kind).close()
+
+
 def url_of(engine: VllmEngine) -> str:
     """Return where the only server of an engine is."""
     [server] = engine._fleet.servers
