@@ -18,7 +18,8 @@ from tests.support.official import Official
 from tests.support.process import Lateness, Launched, start, wait_until
 from tests.support.vllm import EXECUTABLE, SMALL, folder_of, groups_of, members, processes
 
-START_S = 300.0
+START_S = 500.0
+"""Two that start one after the other, on a machine that others keep busy."""
 
 LOOK_S = 0.2
 """How often it is looked at while it starts: that needs the processor for itself."""
