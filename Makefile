@@ -8,6 +8,8 @@ BIN := .venv/bin
 COVERING := tests/unit/scheduler tests/unit/api tests/api tests/properties/test_dispatcher.py tests/unit/service/test_rerank.py tests/faults/test_redis.py
 INPUTS := pyproject.toml constraints.txt scripts/environment hatch_build.py $(addprefix src/shortlist/engine/native/cpu/,kernels.c tiles.h)
 
+# Most of the time vLLM starts, on one core: what brings servers down and up runs beside what asks those that are up.
+TEST_VLLM = $(BIN)/python -m pytest -m vllm $(PYTEST_ARGS)
 VLLM_SKIPPED := WARNING: vLLM cannot be installed here, so NOTHING of it was tested (see benchmarks/.environments/vllm.log)
 
 .PHONY: help demo test test-clients test-vllm check format bench coverage soak scorecard clean
@@ -26,8 +28,11 @@ test-clients: .venv/.dev  ## Run real clients against real servers. CLIENTS_ARGS
 	@$(BIN)/python -m pytest -m clients tests/clients $(CLIENTS_ARGS)
 
 test-vllm: .venv/.dev  ## Run the tests that need a real vLLM; installs its CPU build (2.5 GB) if it is not there. Takes minutes.
-	@benchmarks/peers/environment vllm || { echo "$(VLLM_SKIPPED)" >&2; exit 0; }; \
-	$(BIN)/python -m pytest -m vllm $(PYTEST_ARGS)
+	@PYTHON=$(abspath $(BIN))/python benchmarks/peers/environment vllm || { echo "$(VLLM_SKIPPED)" >&2; exit 0; }; \
+	mkdir -p build; trap 'kill $$managed 2>/dev/null || true' EXIT; failed=0; \
+	$(TEST_VLLM) tests/vllm/test_managed.py >build/test-vllm.log 2>&1 & managed=$$!; \
+	$(TEST_VLLM) --ignore tests/vllm/test_managed.py || failed=1; \
+	wait $$managed || failed=1; cat build/test-vllm.log; exit $$failed
 
 check: .venv/.dev  ## Check format, lint, types and the walls between rooms.
 	@$(BIN)/ruff format --check .

@@ -1,245 +1,208 @@
-#!/usr/bin/env python3
-"""What vLLM answers directly at /rerank, and through Shortlist, in turns, on one machine.
+"""What vLLM answers when it is asked through Shortlist, beside what it answers directly at /rerank, on one machine.
 
-benchmarks/vllm_behind.py [--quick]
+    .venv/bin/python -m benchmarks.vllm_behind [--rounds N] [--turns N] [--markdown docs/benchmarks.md#behind]
 
-Full shape: one caller, 10x100 and 30x200 (documents x tokens). Tiny model, where serving is all there is: 16 callers.
-Both ask the same vLLM, with the same new texts: first one, then the other, then the other way around. Needs the
-environments of `make test` and of `benchmarks/peers/environment vllm`, half an hour, and a quiet machine.
+Both ask the same vLLM, in turns: first one, then the other, then the other way around. Full shape: one caller, 10x100 and
+30x200 (documents x tokens). A model that costs nothing, so that serving is all there is: 16 callers who ask for 100x100.
+Every request is new, so that no cache helps. Weights are random: what is computed does not depend on what it means. Needs
+`benchmarks/peers/environment vllm`.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import http.client
 import json
 import os
-import random
-import signal
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-HOUSE = Path(__file__).resolve().parent.parent
-PYTHON = os.environ.get("PYTHON", str(HOUSE / ".venv" / "bin" / "python"))
-VLLM = HOUSE / "benchmarks" / ".environments" / "vllm" / "bin" / "vllm"
-START_S = 900.0
-WORDS = ("time", "people", "water", "house", "light", "paper", "music", "river", "open", "file", "json", "snake", "bread")
-FULL_LOADS = ((10, 100), (30, 200))
-TINY_USERS, TINY_LOAD = 16, (100, 100)
+from benchmarks.overhead import CLIENTS, DOCUMENTS, TOKENS, Server, documents_per_s, running
+from benchmarks.overhead import MODEL as NULL_MODEL
+from benchmarks.peers.prompt import PREFIX, SUFFIX, body
+from benchmarks.peers.vllm.contender import AS_CLASSIFIER, TUNED, free_port
+from tokenizers import Tokenizer
 
-# What a person has to know to have /rerank score officially: the overrides, and this. Whatever follows the document is cut
-# with it if a prompt is too long, so the texts here are short enough.
-TEMPLATE = (
-    "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct provided. "
-    'Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n'
-    "<Instruct>: Given a web search query, retrieve relevant passages that answer the query\n"
-    '<Query>: {{ (messages | selectattr("role", "eq", "query") | first).content }}\n'
-    '<Document>: {{ (messages | selectattr("role", "eq", "document") | first).content }}'
-    "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n\n"  # the template engine drops the last newline of a file
+from shortlist.bench import cells, markdown
+from shortlist.bench.corpus import sentences
+from shortlist.bench.loads import Load, Request, Writer
+from shortlist.bench.machine import describe
+from tests.support import qwen
+
+FULL_MODEL = Path("build/bench-model")
+VLLM = Path("benchmarks/.environments/vllm/bin/vllm")
+FULL_LOADS = ("10x100", "30x200")
+CROWD_LOAD = Load(f"{DOCUMENTS}x{TOKENS}", DOCUMENTS, TOKENS)
+ASKED = 4 * CLIENTS
+"""Requests of one turn of the crowd."""
+MAX_LEN = "4096"
+TIMEOUT_S = 600.0
+
+# What a person has to know to have /rerank score officially, besides the overrides. The template engine drops the last newline.
+TEMPLATE = PREFIX + body(
+    '{{ (messages | selectattr("role", "eq", "query") | first).content }}',
+    '{{ (messages | selectattr("role", "eq", "document") | first).content }}',
 )
+TEMPLATE += SUFFIX + "\n"
 
-Ask = Callable[[str, list[str]], dict[int, float]]
+Found = dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What came of one load: seconds of every request, or documents/s of every turn, by who was asked."""
+
+    load: str
+    callers: int
+    unit: str
+    found: Mapping[str, Sequence[float]]
+
+    @property
+    def cells(self) -> list[str]:
+        """The columns of its line."""
+        direct, ours = self.found["direct"], self.found["ours"]
+        pairs = zip(direct, ours, strict=True) if self.unit == "s" else zip(ours, direct, strict=True)
+        shown = [_median_and_range(values) for values in (direct, ours, [one / other for one, other in pairs])]
+        return [self.load, str(self.callers), self.unit, *(cell for pair in shown for cell in pair)]
+
+
+COLUMNS = ("load", "callers", "unit", "direct", "from–to", "through Shortlist", "from–to", "times as fast", "from–to")
 
 
 def main() -> int:
-    """Measure; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=10, help="turns of the full shape (default 10)")
-    parser.add_argument("--seconds", type=float, default=20.0, help="of every turn of the tiny model (default 20)")
-    parser.add_argument("--quick", action="store_true", help="the tiny model alone, one short turn: does it work?")
-    asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        if not asked.quick:
-            with both(Path(folder), "0.6b") as (direct, ours):
-                for documents, tokens in FULL_LOADS:
-                    alone(direct, ours, documents, tokens, asked.rounds)
-        with both(Path(folder), "tiny") as (direct, ours):
-            crowd(direct, ours, 3.0 if asked.quick else asked.seconds, 1 if asked.quick else 3)
+    """Measure, show what was found, and put it into a document if one is named; return the exit code."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--rounds", type=int, default=7, help="requests of each full-shape load to each (default 7)")
+    options.add_argument("--turns", type=int, default=5, help="turns of the crowd (default 5)")
+    options.add_argument("--markdown", type=Path, help="a document, with #NAME the place of that name in it")
+    given = options.parse_args()
+    apart: list[float] = []
+    rows = []
+    with both(model_of(FULL_MODEL, "0.6b")) as pair:
+        apart.append(pair.largest_difference())
+        rows += [Row(f"{load}, 0.6B shape", 1, "s", pair.alone(Load.parse(load), given.rounds)) for load in FULL_LOADS]
+    with both(model_of(NULL_MODEL, "null")) as pair:
+        apart.append(pair.largest_difference())
+        rows.append(Row(f"{CROWD_LOAD.name}, 2 layers of width 64", CLIENTS, "documents/s", pair.crowd(given.turns)))
+    lines = list(report(rows, apart, given))
+    print("\n".join(lines))
+    if given.markdown is not None:
+        markdown.put(markdown.enclosed(lines, given.markdown), given.markdown)
     return 0
 
 
-def alone(direct: Ask, ours: Ask, documents: int, tokens: int, rounds: int) -> None:
-    """One caller, in turns; every turn a new query and new documents."""
-    took: dict[str, list[float]] = {"direct": [], "ours": []}
-    for number in range(rounds + 1):
-        query, texts = text(12, number), [text(tokens, (number, index)) for index in range(documents)]
-        scores: dict[str, dict[int, float]] = {}
-        for name, ask in turns(direct, ours, number):
-            # The same words in the same places, but another query each: neither finds what the other left in the cache.
-            started_s = time.perf_counter()
-            scores[name] = ask(f"{name} {query}", texts)
-            if number:  # the first turn warms up
-                took[name].append(time.perf_counter() - started_s)
-    for name, seconds in took.items():
-        print(f"0.6B {documents}x{tokens} {name:6} median {statistics.median(seconds):.3f} s, best {min(seconds):.3f} s")
-    ratio = statistics.median(one / other for one, other in zip(took["direct"], took["ours"], strict=True))
-    print(f"0.6B {documents}x{tokens} ours is {ratio:.2f} times as fast as direct (median of pairs; wanted: at least 1)")
+def report(rows: Sequence[Row], apart: Sequence[float], given: argparse.Namespace) -> Iterator[str]:
+    """Yield the lines of the report."""
+    yield ""
+    yield f"Machine: {cells.machine_line(describe())}; `--rounds {given.rounds} --turns {given.turns}`."
+    yield from markdown.table(COLUMNS, [row.cells for row in rows], words={"load", "unit"})
+    yield ""
+    yield "- Medians, with the smallest and the largest value; times as fast: within a turn, in which both are asked once."
+    yield f"- Scores of ten documents, asked both ways: at most {max(apart):.4f} apart."
 
 
-def crowd(direct: Ask, ours: Ask, seconds: float, rounds: int) -> None:
-    """Many callers, in turns."""
-    rates: dict[str, list[float]] = {"direct": [], "ours": []}
-    for number in range(rounds):
-        for name, ask in turns(direct, ours, number):
-            rates[name].append(rate(ask, seconds, f"{name} {number}"))
-            print(f"tiny {TINY_USERS} users {name:6} {rates[name][-1]:.0f} documents/s", flush=True)
-    ratio = statistics.median(rates["ours"]) / statistics.median(rates["direct"])
-    print(f"tiny {TINY_USERS} users: ours answers {ratio:.2f} times the documents of direct (wanted: at least 1.5)")
+@dataclass(frozen=True)
+class Pair:
+    """One vLLM, and the two ways to ask it."""
+
+    direct: Server
+    ours: Server
+    writer: Writer
+
+    def alone(self, load: Load, rounds: int) -> Found:
+        """Return the seconds of every request of one caller."""
+        found: Found = {"direct": [], "ours": []}
+        for turn, server in self._turns(rounds):
+            seconds, _ = ask(server, self.writer.request(load, f"{server.name} {turn}"))
+            print(f"{load.name}, turn {turn}, {server.name}: {seconds:.2f} s", file=sys.stderr)
+            if turn:  # the first one warms up
+                found[server.name].append(seconds)
+        return found
+
+    def crowd(self, turns: int) -> Found:
+        """Return the documents/s of every turn of many callers."""
+        found: Found = {"direct": [], "ours": []}
+        for turn, server in self._turns(turns):
+            count = ASKED if turn else CLIENTS
+            asked = [self.writer.request(CROWD_LOAD, f"{server.name} {turn} {number}") for number in range(count)]
+            rate = asyncio.run(documents_per_s(server, [content(request) for request in asked]))
+            print(f"crowd, turn {turn}, {server.name}: {rate:,.0f} documents/s", file=sys.stderr)
+            if turn:
+                found[server.name].append(rate)
+        return found
+
+    def largest_difference(self) -> float:
+        """Return how far the scores of the two are apart: what is faster by computing something else is not faster."""
+        request = self.writer.request(Load.parse("10x100"), "the same")
+        (_, one), (_, other) = ask(self.direct, request), ask(self.ours, request)
+        return max(abs(one[index] - other[index]) for index in one)
+
+    def _turns(self, count: int) -> Iterator[tuple[int, Server]]:
+        for turn in range(count + 1):
+            for server in (self.direct, self.ours)[:: 1 if turn % 2 else -1]:
+                yield turn, server
 
 
-def rate(ask: Ask, seconds: float, name: str) -> float:
-    """Return documents a second over all callers."""
-    documents, tokens = TINY_LOAD
-    until_s = time.perf_counter() + seconds
+def content(request: Request) -> bytes:
+    """Return a request as both understand it."""
+    return json.dumps({"query": request.query, "documents": request.documents}).encode()
 
-    def user(number: int) -> int:
-        done = 0
-        while time.perf_counter() < until_s:
-            seed = f"{name} {number} {done}"
-            ask(text(12, seed), [text(tokens, (seed, index)) for index in range(documents)])
-            done += documents
-        return done
 
+def ask(server: Server, request: Request) -> tuple[float, dict[int, float]]:
+    """Return the seconds that an answer took, and its scores."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=TIMEOUT_S)
     started_s = time.perf_counter()
-    with ThreadPoolExecutor(TINY_USERS) as pool:
-        total = sum(pool.map(user, range(TINY_USERS)))
-    return total / (time.perf_counter() - started_s)
+    connection.request("POST", server.path, content(request), {"content-type": "application/json"})
+    response = connection.getresponse()
+    answer = response.read()
+    seconds = time.perf_counter() - started_s
+    connection.close()
+    if response.status != http.HTTPStatus.OK:
+        raise SystemExit(f"{server.name} answered {response.status}: {answer[:300]!r}")
+    return seconds, {result["index"]: result["relevance_score"] for result in json.loads(answer)["results"]}
 
 
-def turns(direct: Ask, ours: Ask, number: int) -> list[tuple[str, Ask]]:
-    """Return who is asked first, and second."""
-    pair = [("direct", direct), ("ours", ours)]
-    return pair if number % 2 else pair[::-1]
-
-
-def text(num_tokens: int, seed: object) -> str:
-    """Return so many words, which are a token each."""
-    return " ".join(random.Random(repr(seed)).choices(WORDS, k=num_tokens))
-
-
-# -- who is asked -------------------------------------------------------------------------------------------------------
+def model_of(folder: Path, shape: str) -> Path:
+    """Return a model with random weights, made where it is not there yet."""
+    if not (folder / "tokenizer_config.json").is_file():
+        qwen.write_model(folder, kind="reranker", shape=shape, dtype="bfloat16")
+    return folder
 
 
 @contextmanager
-def both(folder: Path, shape: str) -> Iterator[tuple[Ask, Ask]]:
-    """Serve a model by one vLLM, with Shortlist beside it, for as long as the block runs."""
-    model, template = folder / shape, folder / "template.jinja"
-    made = [PYTHON, "-m", "tests.support.qwen", str(model), "--shape", shape, "--kind", "reranker", "--dtype", "bfloat16"]
-    subprocess.run(made, cwd=HOUSE, check=True)
+def both(model: Path) -> Iterator[Pair]:
+    """Serve a model by one vLLM, with Shortlist before it, for as long as the block runs."""
+    template = Path("build/behind.jinja")
     template.write_text(TEMPLATE)
-    port, our_port = 8461, 8462
-    overrides = {
-        "architectures": ["Qwen3ForSequenceClassification"],
-        "classifier_from_token": ["no", "yes"],
-        "is_original_qwen3_reranker": True,
-    }
-    vllm = [str(VLLM), "serve", str(model), "--runner", "pooling", "--hf-overrides", json.dumps(overrides), "--port", str(port)]
-    vllm += ["--dtype", "bfloat16", "--max-model-len", "4096", "--max-num-batched-tokens", "8192", "--block-size", "32"]
+    port, our_port, cores = free_port(), free_port(), ",".join(map(str, sorted(os.sched_getaffinity(0))))
+    vllm = [str(VLLM), "serve", str(model), "--runner", "pooling", "--hf-overrides", json.dumps(AS_CLASSIFIER), *TUNED]
+    vllm += ["--host", "127.0.0.1", "--port", str(port), "--dtype", "bfloat16", "--max-model-len", MAX_LEN]
     vllm += ["--chat-template", str(template), "--disable-uvicorn-access-log"]
-    ours = [
-        PYTHON,
-        "-m",
-        "shortlist",
-        "serve",
-        "--reranker",
-        str(model),
-        "--engine",
-        "vllm",
-        "--upstream",
-        f"http://127.0.0.1:{port}",
-    ]
-    ours += ["--random-weights", "--no-ui", "--max-model-len", "4096", "--cache-bytes", "0", "--port", str(our_port)]
-    ours += ["--log-level", "warning"]
-    cores = ",".join(str(core) for core in sorted(os.sched_getaffinity(0)))
-    environ = {
-        "VLLM_CPU_KVCACHE_SPACE": "4",
-        "VLLM_CPU_OMP_THREADS_BIND": cores,
-        "VLLM_NO_USAGE_STATS": "1",
-        "HF_HUB_OFFLINE": "1",
-    }
+    environ = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "4", "VLLM_CPU_OMP_THREADS_BIND": cores}
+    environ |= {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
+    ours = [sys.executable, "-m", "shortlist", "serve", "--reranker", str(model), "--engine", "vllm"]
+    ours += ["--upstream", f"http://127.0.0.1:{port}", "--port", str(our_port), "--random-weights", "--no-ui"]
+    ours += ["--max-model-len", MAX_LEN, "--cache-bytes", "0", "--log-level", "warning"]
+    writer = Writer(Tokenizer.from_file(str(model / "tokenizer.json")), sentences())
     with (
-        running(vllm, environ, f"http://127.0.0.1:{port}/health"),
-        running(ours, {"PYTHONPATH": str(HOUSE / "src")}, f"http://127.0.0.1:{our_port}/ready"),
+        running("direct", vllm, port, "/rerank", environ) as direct,
+        running("ours", ours, our_port, "/v1/rerank", dict(os.environ)) as through,
     ):
-        direct_ask = asker(f"http://127.0.0.1:{port}/rerank")
-        our_ask = asker(f"http://127.0.0.1:{our_port}/v1/rerank")
-        check(direct_ask, our_ask)
-        yield direct_ask, our_ask
+        yield Pair(direct, through, writer)
 
 
-def check(direct: Ask, ours: Ask) -> None:
-    """Print how far the two are apart: what is faster by computing something else is not faster."""
-    query, texts = text(12, "check"), [text(100, ("check", index)) for index in range(10)]
-    one, other = direct(query, texts), ours(query, texts)
-    print(f"largest difference of scores: {max(abs(one[index] - other[index]) for index in one):.4f}", flush=True)
+def _median_and_range(values: Sequence[float]) -> tuple[str, str]:
+    return _digits(statistics.median(values)), f"{_digits(min(values))}–{_digits(max(values))}"
 
 
-def asker(url: str) -> Ask:
-    """Return a function that reranks over HTTP; one connection per call for both, as the standard library has it."""
-
-    def ask(query: str, documents: list[str]) -> dict[int, float]:
-        body = json.dumps({"query": query, "documents": documents}).encode()
-        request = urllib.request.Request(url, body, {"content-type": "application/json"})
-        with urllib.request.urlopen(request, timeout=START_S) as response:
-            answer: dict[str, Any] = json.load(response)
-        return {result["index"]: result["relevance_score"] for result in answer["results"]}
-
-    return ask
-
-
-@contextmanager
-def running(command: list[str], environ: dict[str, str], ready: str) -> Iterator[None]:
-    """Run a server until the block ends; its log is shown if it does not start."""
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(
-            command, cwd=HOUSE, env={**os.environ, **environ}, stdout=log, stderr=log, start_new_session=True
-        )
-        try:
-            wait(process, ready)
-            yield
-        except RuntimeError:
-            log.seek(0)
-            sys.stderr.buffer.write(log.read()[-4000:])
-            raise
-        finally:
-            end(process)
-
-
-def wait(process: subprocess.Popen[bytes], url: str) -> None:
-    """Return once the address answers.
-
-    Raises:
-        RuntimeError: The process ended, or it took too long.
-    """
-    until_s = time.monotonic() + START_S
-    while time.monotonic() < until_s and process.poll() is None:
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.5)
-    raise RuntimeError(f"{process.args} did not start")
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    """End a server and all that it started."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, number)
-            process.wait(10)
-        except ProcessLookupError:
-            break
-        except subprocess.TimeoutExpired:
-            continue
+def _digits(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def _is_last(group: str, name: str) -> bool:
 
 
 def _metrics() -> Iterator[str]:
-    yield "## Metrics\n\nAt `/metrics`, for Prometheus. Labels are bounded: served names, tasks, routes, status codes.\n"
+    yield "## Metrics\n\nAt `/metrics`, for Prometheus. Labels are bounded: served names, upstreams, tasks, routes, status codes.\n"
     yield "| metric | kind | labels | what it is |\n| --- | --- | --- | --- |"
     for name, metric in vars(Metrics()).items():
         if name == "registry":

@@ -20,7 +20,7 @@ POWERS_OF_TWO = tuple(float(2**n) for n in range(18))
 class Metrics:
     """Every metric of one server, in a registry of its own.
 
-    Labels are bounded: served model names, tasks, status codes, reasons. Units are in the names.
+    Labels are bounded: served model names, addresses of upstreams, tasks, status codes, reasons. Units are in the names.
     """
 
     def __init__(self) -> None:
@@ -80,6 +80,23 @@ class Metrics:
         )
         self.ready = self._gauge("ready", "1 when every model takes requests.")
         self.model_info = self._gauge("model_info", "1 for every served model.", "model", "device", "dtype", "fingerprint")
+        upstream = ("model", "upstream")
+        self.upstream_up = self._gauge(
+            "upstream_up", "1 while a server of vLLM is asked, 0 while it is left alone until it is well.", *upstream
+        )
+        self.upstream_tokens = self._gauge("upstream_tokens", "Tokens that a server of vLLM was sent and computes.", *upstream)
+        self.upstream_requests = self._counter(
+            "upstream_requests", "Calls to a server of vLLM, those that try whether it is well included.", *upstream
+        )
+        self.upstream_failures = self._counter(
+            "upstream_failures", "Calls that a server of vLLM refused, broke off, or did not answer in time.", *upstream
+        )
+        self.upstream_retries = self._counter(
+            "upstream_retries", "Calls to a server of vLLM that had failed before, there or elsewhere.", *upstream
+        )
+        self.upstream_duration = self._histogram(
+            "upstream_duration_seconds", "One call that a server of vLLM answered.", LATENCY_BUCKETS_S, *upstream
+        )
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"shortlist_{name}", text, labels, registry=self.registry)

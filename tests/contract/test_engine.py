@@ -73,7 +73,7 @@ def _vllm(task: Task) -> Pair:
     return Pair(engine, encoder, engine.info.tasks)
 
 
-REAL_VLLM = [pytest.mark.vllm, pytest.mark.timeout(400)]
+REAL_VLLM = [pytest.mark.vllm, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(

@@ -173,6 +173,20 @@ async def test_call_that_hangs_on_a_server_that_died_is_done_elsewhere() -> None
         assert await asyncio.wait_for(call, 10) == pytest.approx(right())
 
 
+async def test_everything_that_a_server_was_doing_when_it_died_is_done_elsewhere() -> None:
+    """More than any budget would pay for: it is sent once more, and never again to the one that died."""
+    num_calls = 4 * int(BURST)
+    with sick_vllm() as dying, sick_vllm() as well, engine_around(dying, well, timeout_s=60.0) as engine:
+        dying.mood = "hang"
+        calls = [asyncio.ensure_future(scores(engine)) for _ in range(num_calls)]
+        await until(lambda: len(dying.asked) > BURST and len(dying.asked) + len(well.asked) == num_calls)
+        dying.is_healthy = False
+        num_moved = len(dying.asked)
+        assert await asyncio.wait_for(asyncio.gather(*calls), 15) == [pytest.approx(right())] * num_calls
+        assert len(dying.asked) == num_moved
+        assert len(well.asked) == num_calls
+
+
 async def test_large_batch_alone_is_spread_over_all_servers() -> None:
     with sick_vllm() as one, sick_vllm() as other, engine_around(one, other) as engine:
         lengths = [300] * 12

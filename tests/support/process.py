@@ -7,10 +7,12 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Self
 from urllib.parse import urlsplit
 
 import httpx2
@@ -74,12 +76,36 @@ def start(*module_and_arguments: str, **environ: str) -> Iterator[Launched]:
             process.wait(timeout=10)
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
-    """Return once the condition holds; fail if it does not in time."""
+def wait_until(condition: Callable[[], bool], timeout_s: float = 10.0, *, every_s: float = 0.005) -> None:
+    """Return once the condition holds, which is looked at every so many seconds; fail if it does not in time."""
     deadline_s = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline_s, "it did not happen in time"
-        time.sleep(0.005)
+        time.sleep(every_s)
+
+
+class Lateness:
+    """While it is entered, finds out how late this machine lets a process run that has slept: what others do to it."""
+
+    def __init__(self) -> None:
+        self.longest_s = 0.0
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._measure, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        self._thread.join()
+
+    def _measure(self) -> None:
+        before_s = time.monotonic()
+        while not self._is_over.wait(0.01):
+            now_s = time.monotonic()
+            self.longest_s = max(self.longest_s, now_s - before_s - 0.01)
+            before_s = now_s
 
 
 def _is_ready(url: str) -> bool:

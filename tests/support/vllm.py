@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import atexit
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -17,9 +18,9 @@ import numpy as np
 import pytest
 
 from shortlist.engine.vllm.child import Child, free_port
-from shortlist.engine.vllm.command import Plan, surroundings
+from shortlist.engine.vllm.command import Plan, right_command, surroundings
 from shortlist.engine.vllm.engine import VllmEngine
-from shortlist.engine.vllm.start import Access, Wishes, launch
+from shortlist.engine.vllm.start import Access, Wishes, connect, launch
 from shortlist.types import Batch, Ids, Task, TokenHead, TokenPrompt, WorkItem
 from tests.support import qwen
 
@@ -28,6 +29,7 @@ EXECUTABLE = Path(__file__).parents[2] / "benchmarks" / ".environments" / "vllm"
 
 SMALL = {"VLLM_CPU_KVCACHE_SPACE": "1"}
 MAX_LEN = 2048
+SERVED_NAME = "qwen3-reranker"
 
 
 def missing_vllm() -> str | None:
@@ -60,21 +62,46 @@ def folder_of(kind: qwen.Kind) -> Path:
 
 @cache
 def running(kind: qwen.Kind) -> VllmEngine:
-    """Return an engine around a real child, started on the first call and ended with the process."""
-    folder, task = folder_of(kind), Task.EMBED if kind == "embedder" else Task.RERANK
-    has_head = kind == "seqcls"
-    plan = plan_of(folder, task, has_head=has_head)
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in SMALL.items():
-            patch.setenv(name, value)
-        engine = launch(plan, Access(timeout_s=60.0), Wishes(say=print), executable=str(EXECUTABLE), digest=f"test {folder}")
+    """Return an engine around a real vLLM, started on the first call and ended with the process.
+
+    Embedders and classifiers are children of ours; the reranker was started by the command that we tell people.
+    """
+    folder = folder_of(kind)
+    with ExitStack() as stack:
+        if kind == "reranker":
+            server = stack.enter_context(by_hand(folder, *right_arguments(), "--served-model-name", SERVED_NAME))
+            engine = connect([server.url], plan_of(folder), Access(timeout_s=60.0))
+        else:
+            plan = plan_of(folder, Task.EMBED if kind == "embedder" else Task.RERANK, has_head=kind == "seqcls")
+            patch = stack.enter_context(pytest.MonkeyPatch.context())
+            for name, value in SMALL.items():
+                patch.setenv(name, value)
+            access, wishes = Access(timeout_s=60.0), Wishes(say=print)
+            engine = launch(plan, access, wishes, executable=str(EXECUTABLE), digest=f"test {folder}")
+        atexit.register(stack.pop_all().close)
     atexit.register(engine.close)
     return engine
 
 
+def let_go(kind: qwen.Kind) -> None:
+    """End what `running` started for a kind that nobody asks any more: each takes gigabytes. It is not to be asked again."""
+    running(kind).close()
+
+
+def url_of(engine: VllmEngine) -> str:
+    """Return where the only server of an engine is."""
+    [server] = engine._fleet.servers
+    return server.url
+
+
+def right_arguments() -> list[str]:
+    """Return what follows `vllm serve MODEL` in the command that people are told for a reranker."""
+    return shlex.split(right_command(plan_of(folder_of("reranker"))))[3:]
+
+
 @contextmanager
-def by_hand(folder: Path, *arguments: str) -> Iterator[str]:
-    """Run `vllm serve FOLDER ARGUMENTS` as somebody might who knows no better, and yield its URL."""
+def by_hand(folder: Path, *arguments: str) -> Iterator[Child]:
+    """Run `vllm serve FOLDER ARGUMENTS` as somebody might who knows no better, until it answers and for the block."""
     port = free_port()
     small = ["--max-model-len", str(MAX_LEN), "--enforce-eager", "--dtype", "bfloat16", "--host", "127.0.0.1"]
     command = [str(EXECUTABLE), "serve", str(folder), *small, "--port", str(port), *arguments]
@@ -83,7 +110,7 @@ def by_hand(folder: Path, *arguments: str) -> Iterator[str]:
     child = Child(command, environ=environ, port=port, say=lambda _: None)
     try:
         child.wait_until_ready()
-        yield child.url
+        yield child
     finally:
         child.close()
 

@@ -9,14 +9,11 @@ import pytest
 
 from shortlist.engine.vllm.command import AS_RERANKER
 from shortlist.engine.vllm.probe import Probe, served_names
-from shortlist.engine.vllm.start import Access, connect
 from shortlist.errors import ModelRefused
 from shortlist.types import Task
-from tests.support import qwen
-from tests.support.vllm import batch_of, by_hand, folder_of, plan_of, prompts_of, running
+from tests.support.vllm import SERVED_NAME, by_hand, folder_of, plan_of, running, url_of
 
 POOLING = ("--runner", "pooling")
-OVERRIDES = ("--hf-overrides", json.dumps(AS_RERANKER))
 
 
 def refusal(url: str, task: Task = Task.RERANK) -> str:
@@ -32,32 +29,29 @@ def assert_shows_the_command(message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "arguments", "words"),
+    ("arguments", "words"),
     [
-        ("reranker", (), "is a language model that writes"),
-        ("reranker", POOLING, "embeds and does not rank"),
-        ("reranker", (*POOLING, "--convert", "classify"), "labels: it was started without the overrides"),
-        ("embedder", POOLING, "embeds and does not rank"),
+        ((), "is a language model that writes"),
+        (POOLING, "embeds and does not rank"),
+        ((*POOLING, "--convert", "classify"), "labels: it was started without the overrides"),
     ],
-    ids=["chat", "no overrides", "bare classifier", "embedder"],
+    ids=["chat", "no overrides", "bare classifier"],
 )
-def test_reranker_that_is_none_is_named(kind: qwen.Kind, arguments: tuple[str, ...], words: str) -> None:
-    with by_hand(folder_of(kind), *arguments) as url:
-        message = refusal(url)
-        assert words in message
-        assert_shows_the_command(message)
+def test_reranker_that_is_none_is_named(arguments: tuple[str, ...], words: str) -> None:
+    with by_hand(folder_of("reranker"), *arguments) as server:
+        message = refusal(server.url)
+    assert words in message
+    assert_shows_the_command(message)
 
 
-async def test_right_command_makes_an_upstream_that_scores_as_our_own_child() -> None:
-    folder = folder_of("reranker")
-    prompts = prompts_of([5, 80, 300, 7])
-    with by_hand(folder, *POOLING, *OVERRIDES, "--served-model-name", "qwen3-reranker") as url:
-        assert "qwen3-reranker" in served_names(url)
-        engine = connect([url], plan_of(folder), Access(timeout_s=60.0))
-        try:
-            theirs = await engine.score(batch_of(prompts))
-        finally:
-            engine.close()
-        assert "ranks and does not embed" in refusal(url, Task.EMBED)
-    ours = await running("reranker").score(batch_of(prompts))
-    assert theirs == pytest.approx(ours, abs=0.1)
+def test_embedder_is_no_reranker() -> None:
+    message = refusal(url_of(running("embedder")))
+    assert "embeds and does not rank" in message
+    assert_shows_the_command(message)
+
+
+def test_reranker_that_was_started_by_the_right_command_is_one_and_no_embedder() -> None:
+    url = url_of(running("reranker"))
+    assert SERVED_NAME in served_names(url)
+    assert Probe(url, plan_of(folder_of("reranker"))).run().dimensions is None
+    assert "ranks and does not embed" in refusal(url, Task.EMBED)

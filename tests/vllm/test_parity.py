@@ -12,7 +12,7 @@ from shortlist.types import Cuts, Encoded, Overflow, Task, TokenPrompt
 from tests.support import qwen
 from tests.support.official import Asked, Official, OfficialEmbedder
 from tests.support.texts import AWKWARD, SCRIPTS
-from tests.support.vllm import MAX_LEN, batch_of, folder_of, running
+from tests.support.vllm import MAX_LEN, batch_of, folder_of, let_go, running
 
 QUERY = "how do I read a json file in python"
 ASKED = Asked(max_length=MAX_LEN, is_spelled_safely=True)
@@ -106,5 +106,6 @@ async def test_converted_classifier_scores_as_its_own_library_does() -> None:
     documents = [*SCRIPTS.values(), *AWKWARD[:20]]
     exact = Official(folder_of("seqcls"), is_classifier=True).log_odds(QUERY, documents, ASKED)
     found = await scores(encoder_of("seqcls").encode_pairs(QUERY, documents), "seqcls")
+    let_go("seqcls")
     assert np.std(exact) > 0.3
     np.testing.assert_allclose(found, exact, atol=0.15)

@@ -42,7 +42,7 @@ def _opened(given: Mapping[str, object]) -> Iterator[tuple[Ready, Answer]]:
     settings = Settings.load({**{name: value for name, value in given.items() if name != "model"}, **ALWAYS})
     metrics = Metrics()
     [place] = places(settings, [model])
-    loaded = load(model, Task.RERANK, settings.model, say=_log, place=place)
+    loaded = load(model, Task.RERANK, settings.model, say=_log, metrics=metrics, place=place)
     stack = stack_for(loaded, model, Task.RERANK, settings, metrics)
     runtime = Runtime([stack], settings=settings, metrics=metrics)
     with asyncio.Runner() as loop:

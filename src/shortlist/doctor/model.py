@@ -104,7 +104,10 @@ def _own_limit(limit: int | None) -> str:
     return "the model does not say how long it reads" if limit is None else f"the model itself reads up to {limit}"
 
 
-def _memory_rows(memory: MemoryPlan) -> Iterator[tuple[str, str]]:
+def _memory_rows(memory: MemoryPlan | None) -> Iterator[tuple[str, str]]:
+    if memory is None:
+        yield "memory", "vLLM's business: a share of its device, which it takes when it starts"
+        return
     yield "weights", f"{_size(memory.weights_bytes)} for {memory.num_parameters / 1e6:,.0f} million numbers"
     if memory.activations_bytes is None:
         yield "one step", f"not computed: {memory.formula}"

@@ -14,7 +14,7 @@ from shortlist.hub import demo
 from shortlist.hub.evidence import Check, Listing, list_files
 from shortlist.hub.inspect import ModelFiles, inspect
 from shortlist.hub.integrity import read_content
-from shortlist.hub.kind import ModelKind
+from shortlist.hub.kind import ModelKind, Reader
 from shortlist.hub.reference import Reference, Source, parse
 from shortlist.types import Task
 
@@ -31,9 +31,10 @@ class ResolvedModel:
         why: The evidence for the kind, in one sentence.
         revision: What exactly the files are: Hugging Face's commit, ModelScope's revision as asked for, a digest of the demo's
             weights; None for a local folder and when ModelScope's own default was taken.
-        size_bytes: Size of all its files together.
-        digest: Names the bytes of all its files that can change a number.
-        vouched_by: Who said what its weights should be, in words; they are what they should be. None when nobody did.
+        size_bytes: Size of all its files together; of those that are here, if its weights are not wanted.
+        digest: Names the bytes of all its files that can change a number, but for weights that are not wanted here.
+        vouched_by: Who said what its weights should be, in words; they are what they should be. None when nobody did, or there
+            are none.
     """
 
     name: str
@@ -55,23 +56,27 @@ class Fetched:
     revision: str | None
 
 
-def resolve(text: str, *, declared: Task | None = None, revision: str | None = None) -> ResolvedModel:
-    """Find the model, bring it here, say what it is, and check its bytes; reads every one of them once.
+def resolve(
+    text: str, *, declared: Task | None = None, revision: str | None = None, reader: Reader = Reader.OURS
+) -> ResolvedModel:
+    """Find the model, bring what is needed of it here, say what it is, and check its bytes; reads every one of them once.
 
     Args:
         text: `OWNER/NAME`, `modelscope:OWNER/NAME`, a local folder, or `demo`.
         declared: The task the person wants it for, or None to go by the model's own evidence.
         revision: A branch, tag or commit of a hub's model; None means the hub's default.
+        reader: Who reads its weights.
 
     Raises:
         BadSetting: `text` is none of these, or a revision is asked of what has none.
         ModelRefused: it cannot be had, cannot be served, or is not what it should be, byte for byte.
     """
     reference = parse(text)
-    fetched = fetch(reference, revision, check=partial(_look_early, reference, declared))
-    files = _look(reference, declared, fetched.path)
+    with_weights = reader is not Reader.ELSEWHERE
+    fetched = fetch(reference, revision, check=partial(_look_early, reference, declared, reader), with_weights=with_weights)
+    files = _look(reference, declared, reader, fetched.path)
     known = demo.SUMS if reference.source is Source.DEMO else None
-    content = read_content(fetched.path, list_files(fetched.path), name=reference.text, known=known)
+    content = read_content(fetched.path, list_files(fetched.path), name=reference.text, known=known, with_weights=with_weights)
     return ResolvedModel(
         name=reference.name,
         basename=reference.basename,
@@ -85,13 +90,14 @@ def resolve(text: str, *, declared: Task | None = None, revision: str | None = N
     )
 
 
-def fetch(reference: Reference, revision: str | None, *, check: Check) -> Fetched:
+def fetch(reference: Reference, revision: str | None, *, check: Check, with_weights: bool = True) -> Fetched:
     """Bring a model's files to this machine.
 
     Args:
         reference: Where they are.
         revision: A branch, tag or commit of a hub's model; None means the hub's default.
         check: Sees a hub's small files first, and raises to stop before the weights are fetched.
+        with_weights: Whether those are wanted.
 
     Raises:
         BadSetting: a revision is asked of what has none.
@@ -107,12 +113,13 @@ def fetch(reference: Reference, revision: str | None, *, check: Check) -> Fetche
         case Source.HUGGING_FACE:
             from shortlist.hub import huggingface
 
-            snapshot = huggingface.fetch(reference.name, revision, check)
+            snapshot = huggingface.fetch(reference.name, revision, check, with_weights=with_weights)
             return Fetched(snapshot.folder, snapshot.commit)
         case Source.MODELSCOPE:
             from shortlist.hub import modelscope
 
-            return Fetched(modelscope.fetch(reference.name, revision, check), revision)
+            folder = modelscope.fetch(reference.name, revision, check, with_weights=with_weights)
+            return Fetched(folder, revision)
 
 
 def _local(name: str) -> Path:
@@ -123,16 +130,19 @@ def _local(name: str) -> Path:
     raise ModelRefused(f"the model folder {name} {what}")
 
 
-def _look(reference: Reference, declared: Task | None, folder: Path) -> ModelFiles:
-    return inspect(folder, name=reference.text, hub_id=reference.hub_id, declared=declared)
+def _look(reference: Reference, declared: Task | None, reader: Reader, folder: Path) -> ModelFiles:
+    return inspect(folder, name=reference.text, hub_id=reference.hub_id, declared=declared, reader=reader)
 
 
-def _look_early(reference: Reference, declared: Task | None, folder: Path, listing: Listing | None) -> ModelFiles:
+def _look_early(
+    reference: Reference, declared: Task | None, reader: Reader, folder: Path, listing: Listing | None
+) -> ModelFiles:
     return inspect(
         folder,
         name=reference.text,
         hub_id=reference.hub_id,
         declared=declared,
         listing=listing,
+        reader=reader,
         with_weights=listing is not None,
     )

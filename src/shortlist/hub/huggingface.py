@@ -50,7 +50,7 @@ class Snapshot:
     commit: str
 
 
-def fetch(name: str, revision: str | None, check: Check) -> Snapshot:
+def fetch(name: str, revision: str | None, check: Check, *, with_weights: bool = True) -> Snapshot:
     """Bring `name` into the cache, small files first, and return where it is. What is there already is not fetched again.
 
     Raises:
@@ -59,6 +59,8 @@ def fetch(name: str, revision: str | None, check: Check) -> Snapshot:
     folder = _download(name, revision, SMALL_FILES)
     listing = _listing(name, folder.name)
     check(folder, listing)
+    if not with_weights:
+        return Snapshot(folder, folder.name)
     if listing is not None:
         _refuse_when_full(name, folder, listing)
     return Snapshot(_download(name, folder.name, (*SMALL_FILES, *WEIGHT_FILES)), folder.name)

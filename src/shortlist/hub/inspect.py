@@ -20,7 +20,7 @@ from shortlist.hub.fact import (
     is_qwen3,
     read_words,
 )
-from shortlist.hub.kind import BASES, EMBEDDERS, RERANKERS, YES_NO, ModelKind
+from shortlist.hub.kind import BASES, EMBEDDERS, RERANKERS, YES_NO, ModelKind, Reader
 from shortlist.hub.screening import screen
 from shortlist.types import Task
 
@@ -63,6 +63,7 @@ def inspect(
     hub_id: str | None = None,
     declared: Task | None = None,
     listing: Listing | None = None,
+    reader: Reader = Reader.OURS,
     with_weights: bool = True,
 ) -> ModelFiles:
     """Say what the folder holds.
@@ -73,13 +74,14 @@ def inspect(
         hub_id: `OWNER/NAME` when a hub vouches for the name.
         declared: The task the person wants it for, or None to go by the evidence alone.
         listing: The files the hub will send, when not all are in the folder yet.
+        reader: Who reads its weights.
         with_weights: Whether the weights should be listed by now.
 
     Raises:
         ModelRefused: it cannot be served, not for this task, or the evidence does not say what it is.
     """
     evidence = read_evidence(folder, name=name, hub_id=hub_id, listing=listing)
-    screen(evidence, with_weights=with_weights)
+    screen(evidence, reader=reader, with_weights=with_weights and reader is not Reader.ELSEWHERE)
     verdict = decide(evidence, declared)
     return ModelFiles(verdict.kind, verdict.why, evidence.size_bytes)
 

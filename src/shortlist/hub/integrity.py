@@ -60,7 +60,9 @@ class Content:
     vouched_by: str | None
 
 
-def read_content(folder: Path, listing: Iterable[str], *, name: str, known: Mapping[str, Sum] | None = None) -> Content:
+def read_content(
+    folder: Path, listing: Iterable[str], *, name: str, known: Mapping[str, Sum] | None = None, with_weights: bool = True
+) -> Content:
     """Read every file that can change a number, once, several at a time, and compare what can be compared.
 
     Args:
@@ -68,12 +70,15 @@ def read_content(folder: Path, listing: Iterable[str], *, name: str, known: Mapp
         listing: Its files, as paths inside it.
         name: What to call the model in a message.
         known: What we know ourselves of its files.
+        with_weights: Whether its weights are wanted; if not, whether they are here, and what they are, does not matter.
 
     Raises:
         ModelRefused: a file differs from what it should be, is missing, or cannot be read.
     """
-    paths = sorted(path for path in listing if _matches(path, _READ) or PurePosixPath(path).name == SUMS_FILE)
-    sums = [*_sums_by_name(folder, paths), *_sums_beside(folder, paths, name), *(known or {}).items()]
+    wanted = _READ if with_weights else SMALL_FILES
+    paths = sorted(path for path in listing if _matches(path, wanted) or PurePosixPath(path).name == SUMS_FILE)
+    said = [*_sums_by_name(folder, paths), *_sums_beside(folder, paths, name), *(known or {}).items()]
+    sums = [(path, expected) for path, expected in said if _matches(path, wanted)]
     _refuse_missing(folder, sums, name)
     _refuse_unlisted(sums, paths, name)
     found = _hash_all(folder, paths, name)
@@ -159,8 +164,7 @@ def _read_sums(folder: Path, path: PurePosixPath, name: str) -> Iterator[tuple[s
         if match is None:
             raise ModelRefused(f"{name}: line {number} of {path} is not a SHA-256 and a file's name, as sha256sum writes them")
         listed = (path.parent / match["path"]).as_posix()
-        if _matches(listed, _READ):
-            yield listed, Sum(match["sha256"].lower(), str(path), remedy)
+        yield listed, Sum(match["sha256"].lower(), str(path), remedy)
 
 
 def _read_lines(path: Path, name: str) -> list[str]:

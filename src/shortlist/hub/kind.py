@@ -1,4 +1,4 @@
-"""The kinds of model that can be served, and the published models whose kind is known by name."""
+"""The kinds of model that can be served, who reads their weights, and the published models whose kind is known by name."""
 
 from __future__ import annotations
 
@@ -25,6 +25,17 @@ class ModelKind(StrEnum):
     def tasks(self) -> frozenset[Task]:
         """What a model of this kind can be asked to do."""
         return _TASKS[self]
+
+
+class Reader(StrEnum):
+    """Who reads a model's weights, and so what they may be and where they have to be."""
+
+    OURS = "ours"
+    """An engine of ours, which reads none that are quantised."""
+    VLLM = "vllm"
+    """A vLLM that is started on this machine, quantised or not."""
+    ELSEWHERE = "elsewhere"
+    """Servers that have them already: they are not wanted here."""
 
 
 _TASKS = {

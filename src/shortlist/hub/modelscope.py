@@ -32,7 +32,7 @@ class _Download(Protocol):
     ) -> str: ...
 
 
-def fetch(name: str, revision: str | None, check: Check) -> Path:
+def fetch(name: str, revision: str | None, check: Check, *, with_weights: bool = True) -> Path:
     """Bring `name` into ModelScope's cache, small files first, and return where it is.
 
     A hub that cannot be reached is no failure when the files are in the cache already.
@@ -46,7 +46,10 @@ def fetch(name: str, revision: str | None, check: Check) -> Path:
     except ImportError as error:
         raise ModelRefused(f"modelscope:{name} needs the modelscope package: {_PIP}") from error
     try:
-        check(_download(snapshot_download, name, revision, SMALL_FILES), None)
+        folder = _download(snapshot_download, name, revision, SMALL_FILES)
+        check(folder, None)
+        if not with_weights:
+            return folder
         return _download(snapshot_download, name, revision, (*SMALL_FILES, *WEIGHT_FILES))
     except (HubError, OSError, ValueError) as error:
         raise ModelRefused(_explain(error, name, revision)) from error

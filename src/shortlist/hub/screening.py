@@ -10,25 +10,29 @@ from pathlib import PurePosixPath
 
 from shortlist.errors import ModelRefused
 from shortlist.hub.evidence import Evidence
+from shortlist.hub.kind import Reader
 
 _PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl"})
 _LIBRARY = "sentence_transformers."
 
 
-def screen(evidence: Evidence, *, with_weights: bool = True) -> None:
+def screen(evidence: Evidence, *, reader: Reader = Reader.OURS, with_weights: bool = True) -> None:
     """Pass a folder that could be served, if only its kind is known.
 
     Args:
         evidence: What the folder says.
+        reader: Who reads its weights.
         with_weights: Whether the weights should be listed by now; False while only the small files are here.
 
     Raises:
-        ModelRefused: it is an adapter, a GGUF file, quantised, without safetensors weights, or needs code of its own.
+        ModelRefused: it is an adapter, a GGUF file, quantised and to be read by us, without safetensors weights, or needs code
+            of its own.
     """
     _refuse_adapter(evidence)
     _refuse_missing_config(evidence)
     _refuse_own_code(evidence)
-    _refuse_quantised(evidence)
+    if reader is Reader.OURS:
+        _refuse_quantised(evidence)
     if with_weights:
         _refuse_missing_weights(evidence)
         _refuse_missing_shards(evidence)
@@ -70,8 +74,8 @@ def _refuse_quantised(evidence: Evidence) -> None:
     if settings:
         method = settings.get("quant_method", "unknown method") if isinstance(settings, dict) else "unknown method"
         raise ModelRefused(
-            f"{evidence.name} is quantised ({method}), and scores of quantised rankers are not verified yet: "
-            "name the original model instead"
+            f"{evidence.name} is quantised ({method}), which our own engines do not read: name the original model, or let vLLM "
+            "compute it (--engine vllm)"
         )
 
 

@@ -20,7 +20,7 @@ from shortlist.config import ModelSettings, SchedulerSettings, Settings
 from shortlist.engine.base import Engine, Watched
 from shortlist.engine.restartable import RestartableEngine
 from shortlist.errors import BadSetting, EngineUnavailable, ModelRefused
-from shortlist.hub import ModelKind, ResolvedModel, resolve
+from shortlist.hub import ModelKind, Reader, ResolvedModel, resolve
 from shortlist.scheduler.admission import Admission, AdmissionLimits
 from shortlist.scheduler.cache import ScoreCache
 from shortlist.scheduler.dispatcher import Dispatcher
@@ -31,7 +31,7 @@ from shortlist.scheduler.shared import SharedCache
 from shortlist.service.memory import MemoryPlan, memory_plan
 from shortlist.service.runtime import Runtime, Say
 from shortlist.service.stack import NO_PROMISE, Promise, Stack
-from shortlist.service.vllm import Place, engine_and_encoder, places, remedy_for
+from shortlist.service.vllm import Counted, Place, engine_and_encoder, places, remedy_for
 from shortlist.telemetry import Metrics
 from shortlist.text.base import Encoder
 from shortlist.text.plain import TextEncoder
@@ -59,9 +59,9 @@ def build_runtime(settings: Settings, *, say: Say) -> Runtime:
     stacks = []
     wanted = _wanted(settings.model, say)
     for (text, declared), place in zip(wanted, places(settings, [text for text, _ in wanted]), strict=True):
-        loaded = load(text, declared, settings.model, say=say, place=place)
-        if loaded.is_native:
-            say(f"{loaded.name}: {loaded.memory(settings.scheduler).summary}")
+        loaded = load(text, declared, settings.model, say=say, metrics=metrics, place=place)
+        if loaded.is_native and (plan := loaded.memory(settings.scheduler)) is not None:
+            say(f"{loaded.name}: {plan.summary}")
         stacks.append(stack_for(loaded, text, declared, settings, metrics, shared=shared))
     _check_aliases(settings.model, stacks)
     return Runtime(stacks, settings=settings, metrics=metrics, say=say)
@@ -89,15 +89,17 @@ class Loaded:
     @property
     def name(self) -> str:
         """The name on a hub; a folder's own name without its path, which is nobody's business."""
-        return self.model.basename if Path(self.model.name).is_absolute() else self.model.name
+        return name_of(self.model)
 
     @property
     def is_native(self) -> bool:
         """Whether our own engine computes it, whose memory is known."""
         return isinstance(self.encoder, QwenEncoder) and self.place is None
 
-    def memory(self, settings: SchedulerSettings) -> MemoryPlan:
-        """What it needs at most, under these settings."""
+    def memory(self, settings: SchedulerSettings) -> MemoryPlan | None:
+        """What it needs at most, under these settings; None if that is vLLM's business."""
+        if self.place is not None:
+            return None
         return memory_plan(self.model.path, self.engine.info, settings, is_native=self.is_native)
 
     @property
@@ -109,7 +111,20 @@ class Loaded:
         return NO_PROMISE
 
 
-def load(text: str, declared: Task | None, settings: ModelSettings, *, say: Say, place: Place | None = None) -> Loaded:
+def name_of(model: ResolvedModel) -> str:
+    """Return the name on a hub; a folder's own name without its path, which is nobody's business."""
+    return model.basename if Path(model.name).is_absolute() else model.name
+
+
+def load(
+    text: str,
+    declared: Task | None,
+    settings: ModelSettings,
+    *,
+    say: Say,
+    metrics: Metrics,
+    place: Place | None = None,
+) -> Loaded:
     """Find, fetch and load one model.
 
     Args:
@@ -117,6 +132,7 @@ def load(text: str, declared: Task | None, settings: ModelSettings, *, say: Say,
         declared: The task it is wanted for, or None to go by its files.
         settings: What it is told.
         say: Hears what takes long.
+        metrics: Where calls to vLLM are counted.
         place: Where vLLM computes it; None for an engine of this process.
 
     Raises:
@@ -124,9 +140,11 @@ def load(text: str, declared: Task | None, settings: ModelSettings, *, say: Say,
         ModelRefused: it cannot be had, or cannot be served.
     """
     with _importing("torch") if place is None else nullcontext():
-        model = resolve(text, declared=declared, revision=settings.revision if _has_revisions(text) else None)
+        reader = Reader.OURS if place is None else place.reader
+        revision = settings.revision if _has_revisions(text) else None
+        model = resolve(text, declared=declared, revision=revision, reader=reader)
     say(f"{model.name}: {model.kind.value} ({model.why})")
-    say(f"{model.name}: weights {_checked_against(model)}")
+    say(f"{model.name}: weights {_whereabouts(model, reader)}")
     started_s = time.monotonic()
 
     is_closed = threading.Event()
@@ -134,7 +152,8 @@ def load(text: str, declared: Task | None, settings: ModelSettings, *, say: Say,
     def make() -> tuple[Engine, Encoder]:
         if place is None:
             return _engine_and_encoder(model, settings)
-        return engine_and_encoder(model, settings, place, say=say, is_wanted=lambda: not is_closed.is_set())
+        counted = Counted(metrics=metrics, name=name_of(model))
+        return engine_and_encoder(model, settings, place, counted=counted, say=say, is_wanted=lambda: not is_closed.is_set())
 
     engine, encoder = make()
     if settings.restart_engine or (place is not None and place.is_ours):
@@ -281,7 +300,9 @@ def _prompts(folder: Path) -> Mapping[str, str]:
     return {"query": stated.get("query") or "", "document": document}
 
 
-def _checked_against(model: ResolvedModel) -> str:
+def _whereabouts(model: ResolvedModel, reader: Reader) -> str:
+    if reader is Reader.ELSEWHERE:
+        return "not needed here, the servers of --upstream have them"
     if model.vouched_by is None:
         return "not checked, nothing says what they should be; a SHA256SUMS beside them would"
     return f"checked against {model.vouched_by}"

@@ -67,8 +67,8 @@ class Diagnosis:
         revision: What exactly its files are, where that is known.
         tasks: What it is offered for.
         info: What the engine says of itself.
-        files_bytes: Size of all its files.
-        memory: What it needs.
+        files_bytes: Size of all its files that are here.
+        memory: What it needs; None if that is vLLM's business.
         frame: The ids around a caller's words; None when the model frames its texts itself.
         samples: A few prompts.
         text_fingerprint: Names all that turns words into prompts.
@@ -83,7 +83,7 @@ class Diagnosis:
     tasks: tuple[Task, ...]
     info: EngineInfo
     files_bytes: int
-    memory: MemoryPlan
+    memory: MemoryPlan | None
     frame: Frame | None
     samples: tuple[Sample, ...]
     text_fingerprint: str
@@ -104,9 +104,10 @@ async def diagnose(text: str, declared: Task | None, settings: Settings, *, say:
         ModelRefused: it cannot be had, or cannot be served.
     """
     [place] = places(settings, [text])
-    loaded = load(text, declared, settings.model, say=say, place=place)
+    metrics = Metrics()
+    loaded = load(text, declared, settings.model, say=say, metrics=metrics, place=place)
     try:
-        stack = stack_for(loaded, text, declared, settings, Metrics())
+        stack = stack_for(loaded, text, declared, settings, metrics)
         say(f"{stack.name}: testing itself")
         most = settings.scheduler.max_batch_tokens
         tested = await examine(stack, has_random_weights=settings.model.random_weights, max_batch_tokens=most)

@@ -5,18 +5,19 @@ The only place where the settings, the models and the vLLM engine meet.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from shortlist.config import ModelSettings, Settings, VllmSettings
-from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.vllm.command import Plan, right_command
 from shortlist.engine.vllm.engine import VllmEngine
 from shortlist.engine.vllm.probe import served_names
 from shortlist.engine.vllm.start import Access, Wishes, connect, launch
 from shortlist.errors import BadSetting, ModelRefused
-from shortlist.hub import ModelKind, ResolvedModel
+from shortlist.hub import ModelKind, Reader, ResolvedModel
+from shortlist.telemetry import Metrics
 from shortlist.text.tokenizer import QwenEncoder
 
 WHOLE: Final = 0.9
@@ -49,6 +50,19 @@ class Place:
         """Whether it is started, and started again, by us."""
         return not self.urls
 
+    @property
+    def reader(self) -> Reader:
+        """Who reads the model's weights."""
+        return Reader.VLLM if self.is_ours else Reader.ELSEWHERE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """Where the calls for one model are counted, and under which name."""
+
+    metrics: Metrics
+    name: str
+
 
 def places(settings: Settings, models: Sequence[str]) -> list[Place | None]:
     """Return for every model where vLLM computes it; None where another engine does.
@@ -75,6 +89,7 @@ def engine_and_encoder(
     settings: ModelSettings,
     place: Place,
     *,
+    counted: Counted,
     say: Callable[[str], None],
     is_wanted: Callable[[], bool] = lambda: True,
 ) -> tuple[VllmEngine, QwenEncoder]:
@@ -84,6 +99,7 @@ def engine_and_encoder(
         model: What to compute.
         settings: What it is told.
         place: Where.
+        counted: Where its calls are counted.
         say: Hears how far vLLM is.
         is_wanted: Whether somebody still waits for it; if not, starting is given up.
 
@@ -92,7 +108,12 @@ def engine_and_encoder(
         ModelRefused: it cannot be served by vLLM, or not by this one.
     """
     plan = _plan(model, settings, place)
-    access = Access(timeout_s=place.settings.upstream_timeout_s, api_key=_secret(place.settings))
+    access = Access(
+        timeout_s=place.settings.upstream_timeout_s,
+        api_key=_secret(place.settings),
+        metrics=counted.metrics,
+        model=counted.name,
+    )
     if place.urls:
         engine = connect(place.urls, plan, access)
     else:
@@ -128,7 +149,7 @@ def _plan(model: ResolvedModel, settings: ModelSettings, place: Place) -> Plan:
         task=task,
         has_head=model.kind is ModelKind.QWEN3_RERANKER_HEAD,
         dtype=settings.dtype,
-        max_model_len=min(settings.max_model_len, Qwen3Config.read(model.path).max_positions),
+        max_model_len=min(settings.max_model_len, _max_positions(model) or settings.max_model_len),
         max_num_seqs=told.max_num_seqs,
         max_num_batched_tokens=told.max_num_batched_tokens,
         gpu_memory_utilization=place.share,
@@ -140,6 +161,12 @@ def _plan(model: ResolvedModel, settings: ModelSettings, place: Place) -> Plan:
         quantization=told.quantization,
         extra=told.vllm_arg,
     )
+
+
+def _max_positions(model: ResolvedModel) -> int | None:
+    """Return how many tokens the model reads, going by its files; None leaves it to vLLM, which knows more kinds of them."""
+    found = json.loads((model.path / "config.json").read_bytes()).get("max_position_embeddings")
+    return found if isinstance(found, int) and found > 0 else None
 
 
 def _secret(settings: VllmSettings) -> str | None:

@@ -93,12 +93,19 @@ def test_failure_is_named_with_its_usual_cause() -> None:
 @pytest.mark.parametrize("limit", [None, 256])
 def test_model_of_a_library_says_what_it_can(limit: int | None) -> None:
     info = replace(FOUND.info, model_limit=limit, dimensions=384, tasks=frozenset({Task.EMBED}))
+    assert FOUND.memory is not None
     memory = replace(FOUND.memory, activations_bytes=None, formula="its library decides")
     shown = page(replace(FOUND, info=info, tasks=(Task.EMBED,), memory=memory, frame=None, revision=None))
     assert "its library decides" in shown
     assert "384" in shown
     assert "Ids" not in shown
     assert ("does not say" in shown) is (limit is None)
+
+
+def test_memory_of_vllm_is_not_guessed_at() -> None:
+    shown = page(replace(FOUND, memory=None))
+    assert "vLLM's business" in shown
+    assert "million" not in shown
 
 
 def test_embedder_has_no_prefix_and_no_answers() -> None:

@@ -23,7 +23,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 
 from shortlist.errors import BadSetting, ModelRefused
 from shortlist.hub import demo, huggingface, resolve
-from shortlist.hub.kind import ModelKind
+from shortlist.hub.kind import ModelKind, Reader
 from shortlist.types import Task
 from tests.support.hub_server import COMMIT, HubServer, running
 from tests.support.model_folder import (
@@ -44,9 +44,9 @@ SOURCES = str(Path(demo.__file__).parents[2])
 PROGRAM = """
 import json, sys
 from shortlist.errors import ServiceError
-from shortlist.hub import resolve
+from shortlist.hub import Reader, resolve
 try:
-    model = resolve(sys.argv[1], revision=sys.argv[2] or None)
+    model = resolve(sys.argv[1], revision=sys.argv[2] or None, reader=Reader(sys.argv[3]))
     print(json.dumps({"path": str(model.path), "kind": model.kind, "revision": model.revision, "size": model.size_bytes}))
 except ServiceError as error:
     print(json.dumps({"refused": error.message, "type": type(error).__name__}))
@@ -71,7 +71,9 @@ def hub() -> Iterator[HubServer]:
         yield server
 
 
-def run(home: Path, endpoint: str, text: str = NAME, revision: str = "", **settings: str) -> Result:
+def run(
+    home: Path, endpoint: str, text: str = NAME, revision: str = "", reader: Reader = Reader.OURS, **settings: str
+) -> Result:
     """Resolve a model in a fresh process with these settings of the library and no others."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING", "MODELSCOPE"))}  # noqa: TID251
     environment = {
@@ -83,7 +85,7 @@ def run(home: Path, endpoint: str, text: str = NAME, revision: str = "", **setti
         **settings,
     }
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, text, revision],
+        [sys.executable, "-c", PROGRAM, text, revision, reader.value],
         env=environment,
         cwd=home.parent,
         capture_output=True,
@@ -153,6 +155,28 @@ def test_refused_model_costs_no_weights(hub: HubServer, tmp_path: Path) -> None:
     check_refused(run(tmp_path / "home", hub.url), "5 labels")
     assert "config.json" in hub.paths()
     assert "model.safetensors" not in hub.paths() + hub.paths("HEAD")
+
+
+def test_weights_that_servers_have_are_not_fetched(hub: HubServer, tmp_path: Path) -> None:
+    """Not even to be looked at: what they are in is the servers' business, too."""
+    index = {"model.safetensors.index.json": to_json({"weight_map": {"a": "model-00001-of-00001.safetensors"}})}
+    small = {name: content for name, content in CROSS_ENCODER.items() if name != "model.safetensors"} | index
+    for weights in ("model.safetensors", "model-00001-of-00001.safetensors", "pytorch_model.bin"):
+        hub.models[NAME] = {**small, weights: b"w" * 1000}
+        hub.sizes[weights] = 10**18  # more than any disk has
+        hub.requests.clear()
+        result = run(tmp_path / weights, hub.url, reader=Reader.ELSEWHERE)
+        assert result.kind == ModelKind.CROSS_ENCODER
+        assert sorted(hub.paths()) == sorted(small)
+        assert {path.name for path in result.path.iterdir()} == set(small)
+
+
+def test_without_weights_a_second_start_fetches_nothing(hub: HubServer, tmp_path: Path) -> None:
+    first = run(tmp_path / "home", hub.url, reader=Reader.ELSEWHERE)
+    hub.requests.clear()
+    assert run(tmp_path / "home", hub.url, reader=Reader.ELSEWHERE, HF_HUB_OFFLINE="1").path == first.path
+    assert hub.requests == []
+    check_refused(run(tmp_path / "home", hub.url, HF_HUB_OFFLINE="1"), "not complete")
 
 
 def test_pickled_model_is_refused_before_any_of_it_is_fetched(hub: HubServer, tmp_path: Path) -> None:
@@ -386,6 +410,15 @@ def test_declared_task_reaches_the_decision(tmp_path: Path) -> None:
 def test_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelRefused, match="does not exist"):
         resolve(str(tmp_path / "gone"))
+
+
+def test_folder_without_weights_serves_where_they_are_elsewhere(tmp_path: Path) -> None:
+    files = {name: content for name, content in CROSS_ENCODER.items() if name not in WEIGHTS}
+    folder = write(tmp_path / "mine", {**files, "SHA256SUMS": f"{'0' * 64}  model.safetensors\n".encode()})
+    model = resolve(str(folder), reader=Reader.ELSEWHERE)
+    assert (model.kind, model.vouched_by) == (ModelKind.CROSS_ENCODER, None)
+    with pytest.raises(ModelRefused, match=r"no \.safetensors weights"):
+        resolve(str(folder), reader=Reader.VLLM)
 
 
 def test_file_in_place_of_a_folder_is_refused(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from shortlist.errors import ModelRefused
 from shortlist.hub.evidence import list_files, read_evidence
 from shortlist.hub.inspect import ModelFiles, inspect
-from shortlist.hub.kind import BASES, EMBEDDERS, RERANKERS, ModelKind
+from shortlist.hub.kind import BASES, EMBEDDERS, RERANKERS, ModelKind, Reader
 from shortlist.types import Task
 from tests.support.model_folder import (
     BI_ENCODER,
@@ -412,9 +412,11 @@ def test_module_outside_the_library_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("settings", [{"quant_method": "fp8"}, {"bits": 4}, ["odd"]])
-def test_quantised_checkpoint_is_refused(settings: object, tmp_path: Path) -> None:
+def test_quantised_checkpoint_is_for_vllm_only(settings: object, tmp_path: Path) -> None:
     files = {**config("Qwen3ForCausalLM", "qwen3", quantization_config=settings), **WEIGHTS}
-    assert "quantised" in refusal(tmp_path, files, "Qwen/Qwen3-Reranker-0.6B")
+    assert "--engine vllm" in refusal(tmp_path, files, "Qwen/Qwen3-Reranker-0.6B")
+    for reader in (Reader.VLLM, Reader.ELSEWHERE):
+        assert inspect(tmp_path, name="m", hub_id="Qwen/Qwen3-Reranker-0.6B", reader=reader).kind is ModelKind.QWEN3_RERANKER
 
 
 @pytest.mark.parametrize("weights", ["pytorch_model.bin", "model.pt", "model.pth", "model.ckpt"])

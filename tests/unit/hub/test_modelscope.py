@@ -17,7 +17,7 @@ import pytest
 
 from shortlist.errors import ModelRefused
 from shortlist.hub import download, patterns, resolve
-from shortlist.hub.kind import ModelKind
+from shortlist.hub.kind import ModelKind, Reader
 from tests.support.hub_server import HubServer, running
 from tests.support.model_folder import CROSS_ENCODER, QWEN3, TOKENIZER, WEIGHTS, Files, head, write
 
@@ -138,6 +138,12 @@ def test_refused_model_costs_no_weights(package: FakePackage) -> None:
     assert "5 labels" in refusal()
     assert len(package.calls) == 1
     assert not (package.cache / "model.safetensors").exists()
+
+
+def test_weights_that_servers_have_are_not_fetched(package: FakePackage) -> None:
+    model = resolve(TEXT, reader=Reader.ELSEWHERE)
+    assert [call["allow"] for call in package.calls] == [list(patterns.SMALL_FILES)]
+    assert not (model.path / "model.safetensors").exists()
 
 
 def test_model_of_pickles_is_refused_in_the_end(package: FakePackage) -> None:

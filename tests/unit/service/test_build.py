@@ -16,12 +16,13 @@ from shortlist.config import ModelSettings
 from shortlist.engine.base import Engine
 from shortlist.engine.fake import FakeEngine
 from shortlist.errors import BadSetting, ModelRefused
-from shortlist.hub import ModelKind, ResolvedModel
+from shortlist.hub import ModelKind, Reader, ResolvedModel
 from shortlist.hub import resolve as hub_resolve
 from shortlist.hub.demo import WEIGHTS_SHA256
 from shortlist.service import build
 from shortlist.service.build import build_runtime
 from shortlist.service.stack import Stack
+from shortlist.telemetry import Metrics
 from shortlist.text.base import Encoder
 from shortlist.text.plain import TextEncoder
 from shortlist.text.tokenizer import QwenEncoder
@@ -176,10 +177,10 @@ def hub(monkeypatch: pytest.MonkeyPatch, folders: dict[str, Path]) -> list[tuple
     """Every name but demo and folders is a hub's; this lists what was asked of it, with the revision."""
     asked: list[tuple[str, str | None]] = []
 
-    def resolve(text: str, *, declared: Task | None, revision: str | None) -> ResolvedModel:
+    def resolve(text: str, *, declared: Task | None, revision: str | None, reader: Reader) -> ResolvedModel:
         asked.append((text, revision))
         if text == "demo" or Path(text).is_dir():
-            return hub_resolve(text, declared=declared, revision=revision)
+            return hub_resolve(text, declared=declared, revision=revision, reader=reader)
         name = text.removeprefix("modelscope:")
         return ResolvedModel(
             name=name,
@@ -323,8 +324,9 @@ def test_model_whose_tokenizer_is_refused_leaves_nothing_behind(make_model: Mode
     folder = shutil.copytree(make_model(kind=kind), tmp_path / "model")
     (folder / "tokenizer.json").write_text("{}")
     before = {thread.name for thread in threading.enumerate()}
+    task = {"reranker": Task.RERANK, "embedder": Task.EMBED}[kind]
     with pytest.raises(ModelRefused, match=r"tokenizer\.json"):
-        build.load(str(folder), {"reranker": Task.RERANK, "embedder": Task.EMBED}[kind], ModelSettings(), say=lambda _: None)
+        build.load(str(folder), task, ModelSettings(), say=lambda _: None, metrics=Metrics())
     assert {thread.name for thread in threading.enumerate()} <= before
 
 

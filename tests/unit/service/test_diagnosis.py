@@ -60,6 +60,7 @@ async def test_memory_follows_from_what_is_kept(make_model: ModelFactory, dtype:
     folder = make_model(kind="reranker", tied=False)
     memory = (await found(str(folder), Task.RERANK, dtype=dtype, random_weights=True)).memory
     shape = qwen.SHAPES["tiny"]
+    assert memory is not None
     weights = qwen.random_weights("reranker", shape, torch.float32, tied=True)
     assert memory.num_parameters == sum(tensor.numel() for tensor in weights.values())  # without the vocabulary head
     assert memory.weights_bytes == number_bytes * memory.num_parameters
@@ -69,6 +70,7 @@ async def test_memory_follows_from_what_is_kept(make_model: ModelFactory, dtype:
 async def test_demo_leaves_its_steps_to_its_library() -> None:
     model = await found("demo")
     assert model.frame is None
+    assert model.memory is not None
     assert model.memory.activations_bytes is None
     assert model.info.model_limit == 256
     assert model.self_test.has_passed

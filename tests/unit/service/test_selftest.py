@@ -373,7 +373,7 @@ async def test_a_limit_below_any_question_is_said(tokenizer_path: Path) -> None:
 
 async def real(text: str, declared: Task | None = None, **flat: Any) -> tuple[Stack, SelfTest]:
     settings = house.settings(**flat)
-    loaded = load(text, declared, settings.model, say=lambda _: None)
+    loaded = load(text, declared, settings.model, say=lambda _: None, metrics=Metrics())
     stack = stack_for(loaded, text, declared, settings, Metrics())
     try:
         found = await examine(stack, has_random_weights=settings.model.random_weights, max_batch_tokens=16_384)

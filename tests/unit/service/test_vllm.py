@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shortlist.config import ModelSettings, Settings
+from shortlist.engine.vllm.command import Plan
 from shortlist.engine.vllm.engine import VllmEngine
 from shortlist.engine.vllm.start import Access, connect
 from shortlist.errors import BadSetting, EngineUnavailable, ModelRefused
-from shortlist.hub import resolve
+from shortlist.hub import Reader, resolve
 from shortlist.service import build, vllm
 from shortlist.service.build import build_runtime, load, stack_for
-from shortlist.service.vllm import Place, engine_and_encoder, places
+from shortlist.service.diagnosis import diagnose
+from shortlist.service.vllm import Counted, Place, engine_and_encoder, places
 from shortlist.telemetry import Metrics
 from shortlist.types import Task
 from tests.support import model_folder
@@ -24,6 +28,7 @@ from tests.support.sickvllm import sick_vllm
 from tests.support.vllm import plan_of
 
 ON_VLLM = {"engine": "vllm"}
+COUNTED = Counted(metrics=Metrics(), name="m")
 TWO = ["a/reranker", "b/embedder"]
 
 
@@ -130,7 +135,7 @@ def test_other_kinds_of_models_are_refused_by_name(tmp_path: Path) -> None:
     [place] = placed(["m"], **ON_VLLM)
     assert place is not None
     with pytest.raises(ModelRefused, match="is a cross-encoder; --engine vllm serves Qwen3"):
-        engine_and_encoder(resolve(str(folder)), ModelSettings(), place, say=lambda _: None)
+        engine_and_encoder(resolve(str(folder)), ModelSettings(), place, counted=COUNTED, say=lambda _: None)
 
 
 def test_int8_is_named_as_what_it_is_there(make_model: ModelFactory) -> None:
@@ -138,17 +143,20 @@ def test_int8_is_named_as_what_it_is_there(make_model: ModelFactory) -> None:
     assert place is not None
     model = resolve(str(make_model()), declared=Task.RERANK)
     with pytest.raises(BadSetting, match="--quantization"):
-        engine_and_encoder(model, ModelSettings(dtype="int8"), place, say=lambda _: None)
+        engine_and_encoder(model, ModelSettings(dtype="int8"), place, counted=COUNTED, say=lambda _: None)
 
 
 def test_served_by_upstreams_a_model_has_our_frame_and_the_lower_limit(make_model: ModelFactory) -> None:
     folder = str(make_model())
     with sick_vllm() as server:
         told = settings(reranker=[folder], upstream=[server.url], max_model_len=9000, max_batch_tokens=9000, **ON_VLLM)
-        loaded = load(folder, Task.RERANK, told.model, say=lambda _: None, place=placed_in(told, folder))
-        stack = stack_for(loaded, folder, Task.RERANK, told, Metrics())
+        metrics = Metrics()
+        loaded = load(folder, Task.RERANK, told.model, say=lambda _: None, metrics=metrics, place=placed_in(told, folder))
+        stack = stack_for(loaded, folder, Task.RERANK, told, metrics)
         try:
             assert isinstance(loaded.engine, VllmEngine)
+            where = {"model": stack.name, "upstream": server.url}
+            assert metrics.registry.get_sample_value("shortlist_upstream_up", where) == 1
             assert loaded.engine.info.max_model_len == 2048, "the server's"
             assert not loaded.is_native
             assert stack.promise.suffix
@@ -156,6 +164,53 @@ def test_served_by_upstreams_a_model_has_our_frame_and_the_lower_limit(make_mode
             assert f"vllm serve {folder} --runner pooling --hf-overrides" in stack.promise.remedy
         finally:
             loaded.engine.close()
+
+
+async def test_upstreams_need_no_weights_here(make_model: ModelFactory, tmp_path: Path) -> None:
+    """Neither to serve nor to be diagnosed: what is spelled with is enough."""
+    folder = shutil.copytree(make_model(), tmp_path / "m", ignore=shutil.ignore_patterns("*.safetensors"))
+    said: list[str] = []
+    with sick_vllm() as server:
+        told = settings(reranker=[str(folder)], upstream=[server.url], max_model_len=2048, random_weights=True, **ON_VLLM)
+        found = await diagnose(str(folder), Task.RERANK, told, say=said.append)
+    assert found.memory is None
+    assert "weights not needed here" in " ".join(said)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"quantization_config": {"quant_method": "awq", "bits": 4}}, 4096),
+        ({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}, "max_position_embeddings": 131_072}, 8192),
+        ({"max_position_embeddings": None}, 8192),
+    ],
+)
+def test_model_that_our_own_engine_does_not_read_is_started_by_vllm(
+    make_model: ModelFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], expected: int
+) -> None:
+    folder = shutil.copytree(make_model(), tmp_path / "m")
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    model = resolve(str(folder), declared=Task.RERANK, reader=Reader.VLLM)
+    plans: list[Plan] = []
+
+    def launch(plan: Plan, *_: object, **__: object) -> VllmEngine:
+        plans.append(plan)
+        raise EngineUnavailable("enough")
+
+    monkeypatch.setattr(vllm, "launch", launch)
+    [place] = placed(["m"], **ON_VLLM)
+    assert place is not None
+    with pytest.raises(EngineUnavailable):
+        engine_and_encoder(model, ModelSettings(), place, counted=COUNTED, say=lambda _: None)
+    assert plans[0].max_model_len == expected
+
+
+def test_model_of_pictures_is_refused_by_name(tmp_path: Path) -> None:
+    files = {**model_folder.config("Qwen3VLForConditionalGeneration", "qwen3_vl"), **model_folder.WEIGHTS}
+    for reader in (Reader.VLLM, Reader.ELSEWHERE):
+        with pytest.raises(ModelRefused, match="Qwen3VLForConditionalGeneration"):
+            resolve(str(model_folder.write(tmp_path / reader.value, files)), declared=Task.RERANK, reader=reader)
 
 
 def placed_in(told: Settings, model: str) -> Place | None:
@@ -176,7 +231,7 @@ def test_child_is_watched_brought_back_and_may_be_waited_for(make_model: ModelFa
 
         monkeypatch.setattr(vllm, "launch", launch)
         told = settings(reranker=[folder], max_model_len=2048, **ON_VLLM)
-        loaded = load(folder, Task.RERANK, told.model, say=lambda _: None, place=placed_in(told, folder))
+        loaded = load(folder, Task.RERANK, told.model, say=lambda _: None, metrics=Metrics(), place=placed_in(told, folder))
         stack = stack_for(loaded, folder, Task.RERANK, told, Metrics())
         try:
             assert stack.restart is not None

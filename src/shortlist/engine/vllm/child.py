@@ -73,6 +73,11 @@ class Child:
         self._reader.start()
 
     @property
+    def group(self) -> int:
+        """The process group of everything that it started."""
+        return self._guard.pid
+
+    @property
     def is_running(self) -> bool:
         """Whether it is there. If not, nothing is left of it afterwards, however its guard ended."""
         with self._lock:

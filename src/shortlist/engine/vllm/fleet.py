@@ -1,7 +1,8 @@
 """The servers of one model: the one with the least to do is asked, sick ones are left alone until they are well.
 
-A call that fails where it was sent is sent once more, to another server if there is one, within a budget. What a server
-cannot compute although it is well is the prompts' fault, and is not asked again.
+A call that fails where it was sent is sent once more, to another server if there is one, within a budget. What a server was
+doing that is left alone now moves to the others, however much that is: it gets nothing more, so nothing is multiplied. What a
+server cannot compute although it is well is the prompts' fault, and is not asked again.
 """
 
 from __future__ import annotations
@@ -51,10 +52,13 @@ class Fleet:
         try:
             return await self._compute_on(server, prompts)
         except UpstreamError as error:
-            if not error.is_retryable or not self._budget.spend():
+            others = [each for each in self.servers if each is not server and each.is_well]
+            moves = bool(others) and not server.is_well
+            if not error.is_retryable or not (moves or self._budget.spend()):
                 raise
-        others = [each for each in self.servers if each is not server and each.is_well]
-        return await self._compute_on(self._pick(others or self.servers), prompts)
+        again = self._pick(others or self.servers)
+        again.meter.retries.inc()
+        return await self._compute_on(again, prompts)
 
     async def watch(self) -> None:
         """Look after every server, for ever."""

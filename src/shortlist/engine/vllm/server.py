@@ -15,6 +15,7 @@ import numpy as np
 
 from shortlist.breaker import Breaker, BreakerLimits, BreakerState
 from shortlist.engine.vllm import wire
+from shortlist.engine.vllm.meter import Meter
 from shortlist.engine.vllm.steps import num_tokens_of
 from shortlist.errors import UpstreamError
 from shortlist.telemetry import logger
@@ -62,15 +63,18 @@ class Server:
     Args:
         url: Where it is, without a path.
         timeout_s: Seconds after which a call is given up.
+        meter: Counts what becomes of calls.
         api_key: Sent as a bearer token; None sends none.
     """
 
-    def __init__(self, url: str, *, timeout_s: float, api_key: str | None = None) -> None:
+    def __init__(self, url: str, *, timeout_s: float, meter: Meter, api_key: str | None = None) -> None:
         self.url = url
+        self.meter = meter
         self.breaker = Breaker(LIMITS)
         self.num_tokens = 0
         self.computed_s = float("-inf")
         self._num_refused = 0
+        self._is_closed = False
         self._timeout_s = timeout_s
         self._calls: set[asyncio.Task[httpx2.Response]] = set()
         self._http = httpx2.AsyncClient(
@@ -83,11 +87,12 @@ class Server:
             follow_redirects=False,
             trust_env=False,
         )
+        meter.show(is_well=lambda: self.is_well, num_tokens=lambda: self.num_tokens)
 
     @property
     def is_well(self) -> bool:
         """Whether it may be asked."""
-        return self.breaker.state is BreakerState.CLOSED
+        return not self._is_closed and self.breaker.state is BreakerState.CLOSED
 
     @property
     def computed_lately(self) -> bool:
@@ -105,6 +110,8 @@ class Server:
         """
         cost = num_tokens_of(prompts)
         self.num_tokens += cost
+        self.meter.requests.inc()
+        started_s = time.monotonic()
         try:
             response = await self._send(wire.PATHS[task], wire.body_of(task, prompts))
             self._check(response.status_code)
@@ -112,11 +119,13 @@ class Server:
             values = read(response.content, len(prompts))
         except UpstreamError as error:
             # Whose fault a failed computation is, the fleet finds out; a call that is refused as it is, is nobody's.
+            self.meter.failures.inc()
             if error.is_retryable:
                 self._failed(error.message)
             raise
         finally:
             self.num_tokens -= cost
+        self.meter.duration.observe(time.monotonic() - started_s)
         self._computed()
         return values
 
@@ -145,7 +154,8 @@ class Server:
             call.cancel()
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close every connection, and be asked nothing more."""
+        self._is_closed = True
         await self._http.aclose()
 
     async def _send(self, path: str, body: bytes) -> httpx2.Response:

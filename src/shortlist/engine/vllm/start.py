@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from shortlist.engine.base import EngineInfo, content_name
 from shortlist.engine.vllm.child import Child, Say, find_executable, free_port, version_of
@@ -14,9 +14,11 @@ from shortlist.engine.vllm.command import Plan, arguments, share_of, surrounding
 from shortlist.engine.vllm.engine import ChildProcess, VllmEngine
 from shortlist.engine.vllm.fleet import Fleet
 from shortlist.engine.vllm.loop import LoopThread
+from shortlist.engine.vllm.meter import CHILD, Meter
 from shortlist.engine.vllm.probe import Found, Probe
 from shortlist.engine.vllm.server import Server
 from shortlist.engine.vllm.steps import StepLimits
+from shortlist.telemetry import Metrics
 
 BATCHES_PER_SERVER = 2
 """One that is computed, and one that is on its way."""
@@ -24,10 +26,19 @@ BATCHES_PER_SERVER = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """How servers are asked. Units: seconds."""
+    """How servers are asked, and where that is counted. Units: seconds.
+
+    Attributes:
+        timeout_s: After which a call is given up.
+        api_key: Sent as a bearer token; None sends none.
+        metrics: Where calls are counted.
+        model: The name that is served, for those metrics.
+    """
 
     timeout_s: float
     api_key: str | None = None
+    metrics: Metrics = field(default_factory=Metrics)
+    model: str = "model"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,13 +128,16 @@ def _engine(
         ends_cancelled=True,
     )
     loop = LoopThread("vllm")
-    fleet = loop.run(_fleet([each.url for each in found], plan, access))
+    names = {each.url: CHILD if child is not None else each.url for each in found}
+    fleet = loop.run(_fleet(names, plan, access))
     return VllmEngine(fleet, info, StepLimits(plan.max_num_batched_tokens, plan.max_num_seqs), loop, child)
 
 
-async def _fleet(urls: Sequence[str], plan: Plan, access: Access) -> Fleet:
-    """Make the servers on the loop that they will live on."""
-    return Fleet([Server(url, timeout_s=access.timeout_s, api_key=access.api_key) for url in urls], plan.task)
+async def _fleet(names: Mapping[str, str], plan: Plan, access: Access) -> Fleet:
+    """Make the servers on the loop that they will live on: addresses, each with what it is called."""
+    meters = {url: Meter(access.metrics, access.model, name) for url, name in names.items()}
+    servers = [Server(url, timeout_s=access.timeout_s, meter=meter, api_key=access.api_key) for url, meter in meters.items()]
+    return Fleet(servers, plan.task)
 
 
 def _cores() -> list[int]:

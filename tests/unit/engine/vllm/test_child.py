@@ -89,7 +89,7 @@ def test_end_before_it_answers_is_explained(tmp_path: Path, text: str, words: st
 def test_closing_ends_it_and_what_it_started(tmp_path: Path) -> None:
     with child(tmp_path, SERVES) as one:
         one.wait_until_ready()
-        group = one._guard.pid
+        group = one.group
         assert len(members(group)) == 3  # the guard, the child, and its worker, which does not heed SIGTERM
         one.close()
         one.close()
@@ -101,7 +101,7 @@ def test_closing_ends_it_and_what_it_started(tmp_path: Path) -> None:
 def test_killing_one_of_them_ends_all(tmp_path: Path, whom: str) -> None:
     with child(tmp_path, SERVES) as one:
         one.wait_until_ready()
-        group = one._guard.pid
+        group = one.group
         victims = members(group)
         os.kill(group if whom == "guard" else min(pid for pid in victims if pid != group), signal.SIGKILL)
         wait_until(lambda: not one.is_running)
@@ -114,7 +114,7 @@ OWNER = """
     port = int(sys.argv[2])
     one = Child([sys.executable, sys.argv[1], str(port)], environ={}, port=port, say=print)
     one.wait_until_ready()
-    print(one._guard.pid, flush=True)
+    print(one.group, flush=True)
     sys.stdin.read()
 """
 

@@ -1,0 +1,79 @@
+"""Real servers that others run: the death of one loses nothing while another one is well, and they compute for nobody in vain."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+
+import httpx2
+
+from shortlist.engine.vllm.start import Access, connect
+from shortlist.service.runtime import Runtime
+from shortlist.telemetry import Metrics
+from shortlist.text.tokenizer import QwenEncoder
+from shortlist.types import RerankTask, Task, Terms
+from tests.support import house
+from tests.support.texts import SCRIPTS
+from tests.support.vllm import MAX_LEN, batch_of, by_hand, folder_of, plan_of, prompts_of, right_arguments, running, url_of
+
+NUM_REQUESTS = 10
+DOCUMENTS = tuple(f"{text} {number} " * 4 for number in range(6) for text in SCRIPTS.values())
+TIMEOUT_S = 240.0
+
+
+async def test_killed_under_load_it_loses_no_request_while_another_one_is_well() -> None:
+    folder, metrics = folder_of("reranker"), Metrics()
+    well = url_of(running("reranker"))
+    encoder = QwenEncoder(folder / "tokenizer.json", task=Task.RERANK, max_model_len=MAX_LEN)
+
+    def count(name: str, url: str) -> float:
+        return metrics.registry.get_sample_value(f"shortlist_upstream_{name}", {"model": "m", "upstream": url}) or 0.0
+
+    with by_hand(folder, *right_arguments()) as doomed:
+        engine = connect([well, doomed.url], plan_of(folder), Access(timeout_s=60.0, metrics=metrics, model="m"))
+        one = house.stack(engine, encoder, tasks=frozenset({Task.RERANK}), cache_bytes=0)
+        async with house.running(Runtime([one], settings=house.settings(), metrics=one.metrics)) as runtime:
+            requests = [
+                asyncio.ensure_future(
+                    runtime.rerank(RerankTask(query=f"query {number}", documents=DOCUMENTS, terms=Terms(timeout_s=TIMEOUT_S)))
+                )
+                for number in range(NUM_REQUESTS)
+            ]
+            while not (count("tokens", doomed.url) and count("duration_seconds_count", doomed.url)):
+                assert not all(request.done() for request in requests), "it was too quick to be killed"
+                await asyncio.sleep(0.001)
+            os.killpg(doomed.group, signal.SIGKILL)
+            outcomes = await asyncio.gather(*requests)
+            assert runtime.is_ready
+    assert [(len(outcome.results), len(outcome.failed)) for outcome in outcomes] == [(len(DOCUMENTS), 0)] * NUM_REQUESTS
+    assert count("failures_total", doomed.url) >= 1, "it was killed while it computed"
+    assert count("failures_total", well) == 0
+    assert count("retries_total", well) == count("failures_total", doomed.url), "each was sent once more, and that was all"
+    assert count("retries_total", doomed.url) == 0
+
+
+async def test_calls_that_nobody_waits_for_any_more_are_not_finished_there() -> None:
+    """What a deadline or a hang-up does to them."""
+    engine, num_calls = running("reranker"), 64
+    prompts = prompts_of([MAX_LEN - 50] * num_calls)  # a step each
+
+    def count(client: httpx2.Client, name: str) -> float:
+        lines = client.get("/metrics").text.splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(f"vllm:{name}"))
+
+    async def until(condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(60):
+            while not condition():  # noqa: ASYNC110 - what is waited for announces itself to nobody
+                await asyncio.sleep(0.02)
+
+    with httpx2.Client(base_url=url_of(engine), trust_env=False, timeout=60) as client:
+        before = count(client, "request_success_total")
+        call = asyncio.ensure_future(engine.score(batch_of(prompts)))
+        await until(lambda: count(client, "num_requests_running") > 0)
+        call.cancel()
+        await until(lambda: count(client, "num_requests_running") + count(client, "num_requests_waiting{") == 0)
+        assert count(client, "request_success_total") - before < num_calls
+        await engine.score(batch_of(prompts))
+        assert count(client, "request_success_total") - before >= num_calls, "that is where they are counted"
