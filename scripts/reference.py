@@ -55,9 +55,7 @@ def _is_last(group: str, name: str) -> bool:
 def _metrics() -> Iterator[str]:
     yield "## Metrics\n\nAt `/metrics`, for Prometheus. Labels are bounded: served names, tasks, routes, status codes.\n"
     yield "| metric | kind | labels | what it is |\n| --- | --- | --- | --- |"
-    for name, metric in vars(Metrics()).items():
-        if name == "registry":
-            continue
+    for metric in (metric for name, metric in vars(Metrics()).items() if name != "registry"):
         suffix = "_total" if metric._type == "counter" else ""
         labels = ", ".join(metric._labelnames)
         yield f"| `{metric._name}{suffix}` | {metric._type} | {labels} | {metric._documentation} |"

@@ -15,4 +15,4 @@ def test_two_servers_in_one_process_do_not_share_metrics() -> None:
 
 
 def test_metric_names_carry_our_prefix() -> None:
-    assert all(metric.name.startswith("shortlist_") for metric in Metrics().registry.collect())
+    assert all(metric.name.startswith(("shortlist_", "process_")) for metric in Metrics().registry.collect())
