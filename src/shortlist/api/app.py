@@ -44,7 +44,7 @@ EXPOSED_HEADERS = (
 )
 """What a page of an allowed origin may read of an answer's headers, besides the usual."""
 
-METHODS = {route.path: min(route.methods) for route in router.routes if isinstance(route, APIRoute)}
+METHODS = {route.path: min(route.methods) for route in router.routes if isinstance(route, APIRoute) and route.methods}
 """Of every route that it is asked by."""
 
 DESCRIPTION = """Turns a long list of candidates into a short one.
