@@ -8,10 +8,11 @@ import logging
 
 import pytest
 from prometheus_client import CollectorRegistry
+from prometheus_client.samples import Sample
 from starlette.types import Receive, Scope, Send
 
 from shortlist.api.access import Access
-from shortlist.errors import EngineUnavailable, InvalidInput, Overloaded, ServiceError
+from shortlist.errors import Draining, EngineUnavailable, InvalidInput, Overloaded, ServiceError, Shortage
 from shortlist.telemetry import Metrics
 from tests.support.wire import Wire, http_scope
 
@@ -124,6 +125,32 @@ async def test_request_leaves_one_log_line_with_its_id(metrics: Metrics, caplog:
     [record] = caplog.records
     fields = vars(record)
     assert (fields["request_id"], fields["status"], fields["route"], fields["method"]) == ("r-1", 204, "other", "POST")
+
+
+async def test_request_leaves_no_log_line_unless_it_is_wanted(metrics: Metrics, caplog: pytest.LogCaptureFixture) -> None:
+    wire = Wire()
+    with caplog.at_level(logging.INFO, "shortlist"):
+        await Access(fine, metrics=metrics)(http_scope(), wire.receive, wire.send)
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(Overloaded("busy", retry_after_s=2, shortage=Shortage.CALLER_RATE), "caller_rate"), (Draining("later"), "draining")],
+)
+async def test_refusal_is_counted_by_its_reason(metrics: Metrics, error: ServiceError, reason: str) -> None:
+    async def refuses(scope: Scope, receive: Receive, send: Send) -> None:
+        raise error
+
+    wire = Wire()
+    await Access(refuses, metrics=metrics)(http_scope(), wire.receive, wire.send)
+    counted = {each.labels["reason"]: each.value for each in rejections(metrics)}
+    assert {name for name, number in counted.items() if number} == {reason}
+
+
+def rejections(metrics: Metrics) -> list[Sample]:
+    [family] = metrics.rejected.collect()
+    return [sample for sample in family.samples if sample.name.endswith("_total")]
 
 
 # -- its errors ---------------------------------------------------------------------------------------------------------
