@@ -79,9 +79,13 @@ NO_TRACING: Final[Tracing] = _NoTracing()
 _current: ContextVar[Trace] = ContextVar("trace", default=NO_TRACE)
 
 
-@contextmanager
-def handling(trace: Trace) -> Iterator[None]:
+def handling(trace: Trace) -> AbstractContextManager[None]:
     """Have every step inside noted against this request."""
+    return _NOTHING if trace is NO_TRACE else _handling(trace)
+
+
+@contextmanager
+def _handling(trace: Trace) -> Iterator[None]:
     token = _current.set(trace)
     try:
         yield
