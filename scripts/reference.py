@@ -12,6 +12,7 @@ from shortlist import errors
 from shortlist.api.errors import _KINDS
 from shortlist.config import ENV_PREFIX, Settings, fields
 from shortlist.telemetry import Metrics
+from shortlist.telemetry.outside import GpuCollector, UpstreamCollector
 
 TARGET = Path("docs/reference.md")
 
@@ -53,15 +54,16 @@ def _is_last(group: str, name: str) -> bool:
 
 
 def _metrics() -> Iterator[str]:
-    yield "## Metrics\n\nAt `/metrics`, for Prometheus. Labels are bounded: served names, upstreams, tasks, routes, status codes.\n"
+    yield "## Metrics\n\nAt `/metrics`, for Prometheus. Labels are bounded: served names, upstreams, routes, dialects, tasks, status codes, reasons.\n"
     yield "| metric | kind | labels | what it is |\n| --- | --- | --- | --- |"
-    for name, metric in vars(Metrics()).items():
-        if name == "registry":
-            continue
+    for metric in (metric for name, metric in vars(Metrics()).items() if name != "registry"):
         suffix = "_total" if metric._type == "counter" else ""
         labels = ", ".join(metric._labelnames)
         yield f"| `{metric._name}{suffix}` | {metric._type} | {labels} | {metric._documentation} |"
-    yield ""
+    for family in (*UpstreamCollector(dict).describe(), *GpuCollector(list).describe()):
+        yield f"| `{family.name}` | {family.type} | {', '.join(family._labelnames)} | {family.documentation} |"
+    yield "\nBeside them `process_*`, as every Prometheus client names them: memory, CPU, open files, start. What they mean together, and how"
+    yield "dashboards for other servers find them, is in [monitoring.md](monitoring.md).\n"
 
 
 def _errors() -> Iterator[str]:

@@ -49,6 +49,14 @@ def _split(value: object) -> object:
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 
 
+def _split_each(value: object) -> object:
+    """Read a list whose members may be such lists again, the way one flag spells several values."""
+    return _split(",".join(map(str, value))) if isinstance(value, list | tuple) else _split(value)
+
+
+Families = Annotated[tuple[Literal["tei", "vllm", "http"], ...], BeforeValidator(_split_each)]
+
+
 def _keys(value: object) -> object:
     """Refuse a list of keys that is given but empty: a variable that was not filled in must not open the server to all."""
     keys = _split(value)
@@ -91,6 +99,16 @@ def _server_url(text: str) -> str:
     return text.rstrip("/")
 
 
+COLLECTOR_URL = re.compile(r"https?://[^\s,?#@]+")
+
+
+def _collector_url(text: str) -> str:
+    if not COLLECTOR_URL.fullmatch(text):
+        raise PydanticCustomError("collector_url", "an address is written http://HOST:PORT; /v1/traces is put behind it")
+    return text.rstrip("/")
+
+
+CollectorUrl = Annotated[str, AfterValidator(_collector_url)]
 Urls = Annotated[tuple[Annotated[str, AfterValidator(_server_url)], ...], BeforeValidator(_split)]
 Shares = Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], BeforeValidator(_split)]
 
@@ -236,8 +254,22 @@ class ServerSettings(_Group):
         default=False,
         description="Answer POST /v1/explain: prompts, ids and logits behind a score. It shows texts to its caller.",
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="What is worth a log line.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="What is worth a log line; debug adds one for every request."
+    )
     log_format: Literal["text", "json"] = Field(default="text", description="How a log line looks.")
+    public_metrics: bool = Field(default=False, description="Answer /metrics without a key, where keys are needed.")
+    metrics_compat: Families = Field(
+        default=(),
+        description="Show metrics under others' names, too: tei (te_*), vllm (vllm:*), http (http_*).",
+    )
+    otlp_endpoint: CollectorUrl | None = Field(
+        default=None,
+        description="A collector that traces are sent to, by OTLP over HTTP, as http://HOST:4318.",
+    )
+    otlp_sample_ratio: float = Field(
+        default=1.0, ge=0, le=1, description="Share of the requests that are traced; a caller who traces decides for its own."
+    )
 
 
 class Settings(_Group):

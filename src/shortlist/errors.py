@@ -29,6 +29,8 @@ Messages are written for the person who can act on them and never contain a call
 over HTTP is known to `api.errors` alone.
 """
 
+from enum import StrEnum
+
 
 class ServiceError(Exception):
     """Root of the tree.
@@ -99,17 +101,30 @@ class CapacityError(ServiceError):
     """The request is fine, but the server cannot take it now."""
 
 
+class Shortage(StrEnum):
+    """What there is not enough of for one more request; the values are those of a metric's label."""
+
+    REQUESTS = "too_many_requests"
+    TOKENS = "queue_full"
+    BYTES = "memory"
+    TIME = "wait"
+    CALLER_RATE = "caller_rate"
+    CALLER_REQUESTS = "caller_requests"
+
+
 class Overloaded(CapacityError):
     """The queue is full, or the wait would be longer than allowed.
 
     Args:
         message: What is full.
         retry_after_s: Seconds after which there should be room, from the measured speed.
+        shortage: What there is not enough of; None for a server that did not say.
     """
 
-    def __init__(self, message: str, *, retry_after_s: float) -> None:
+    def __init__(self, message: str, *, retry_after_s: float, shortage: Shortage | None = None) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        self.shortage = shortage
 
 
 class DeadlineExceeded(CapacityError):

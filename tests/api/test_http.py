@@ -137,8 +137,8 @@ async def test_metrics_count_what_happened() -> None:
         await client.post("/v1/rerank", json=ASK)
         await client.post("/v1/rerank", json={})
         text = (await client.get("/metrics")).text
-    assert 'shortlist_requests_total{route="/v1/rerank",status="200"} 2.0' in text
-    assert 'shortlist_requests_total{route="/v1/rerank",status="400"} 1.0' in text
+    assert 'shortlist_requests_total{dialect="superset",model="fake",route="/v1/rerank",status="200",task="rerank"} 2.0' in text
+    assert 'shortlist_requests_total{dialect="",model="",route="/v1/rerank",status="400",task=""} 1.0' in text
     assert 'shortlist_cache_hits_total{model="fake"} 3.0' in text
     assert 'shortlist_documents_total{model="fake",task="rerank"} 6.0' in text
     assert 'shortlist_neutralised_tokens_total{model="fake"} 0.0' in text

@@ -256,7 +256,7 @@ def test_server_starts_and_ranks_without_the_redis_it_was_given() -> None:
         assert answer.status_code == httpx2.codes.OK
         metrics = httpx2.get(f"{server.url}/metrics").text
         assert server_said(server.log(), "redis://127.0.0.1:1") == 1
-        assert "shortlist_shared_cache_up 0.0" in metrics
+        assert 'shortlist_shared_cache_up{cache="redis://127.0.0.1:1"} 0.0' in metrics
         assert "canary" not in server.log() + metrics
 
 
@@ -266,5 +266,8 @@ def server_said(log: str, place: str) -> int:
 
 def test_server_with_a_redis_says_that_it_is_up(redis: RedisServer) -> None:
     with launched("tests.support.fakeserver", "--cache-url", redis.url) as server:
-        assert "shortlist_shared_cache_up 1.0" in httpx2.get(f"{server.url}/metrics").text
+        assert (
+            f'shortlist_shared_cache_up{{cache="{redis.url.removesuffix("/0")}/0"}} 1.0'
+            in httpx2.get(f"{server.url}/metrics").text
+        )
         assert "shared cache" not in server.log()

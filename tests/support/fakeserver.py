@@ -21,6 +21,7 @@ from shortlist.engine.fake import FakeEngine
 from shortlist.errors import EngineError, EngineUnavailable
 from shortlist.service.build import shared_cache
 from shortlist.service.runtime import Runtime, Say
+from shortlist.service.tracing import tracing_to
 from shortlist.telemetry import Metrics
 from shortlist.types import Batch, TextPrompt
 from tests.support.house import stack
@@ -91,7 +92,8 @@ def build(settings: Settings, *, say: Say) -> Runtime:
     metrics = Metrics()
     say("loading nothing")
     fake = replace(stack(FakeEngine(fault=trouble), metrics=metrics), shared=shared_cache(settings.scheduler, metrics))
-    return Runtime([fake], settings=settings, metrics=metrics)
+    tracing = tracing_to(settings.server.otlp_endpoint, sample_ratio=settings.server.otlp_sample_ratio)
+    return Runtime([fake], settings=settings, metrics=metrics, tracing=tracing)
 
 
 def main(arguments: Sequence[str]) -> int:

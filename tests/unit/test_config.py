@@ -173,3 +173,33 @@ def test_share_of_a_device_is_a_share(share: str) -> None:
 def test_key_of_the_servers_never_shows() -> None:
     settings = Settings.load({"upstream_api_key": "canary"}, environ={})
     assert "canary" not in repr(settings) + str(settings) + settings.model_dump_json()
+
+
+@pytest.mark.parametrize("given", ["tei,vllm,http", ["tei,vllm", "http"], ["tei", "vllm", "http"], ("tei", "vllm,http")])
+def test_families_of_metrics_are_given_by_commas_or_one_by_one(given: object) -> None:
+    assert Settings.load({"metrics_compat": given}, environ={}).server.metrics_compat == ("tei", "vllm", "http")
+
+
+def test_family_of_metrics_that_is_not_known_stops_the_start() -> None:
+    with pytest.raises(BadSetting, match="--metrics-compat"):
+        Settings.load({"metrics_compat": "tei,canary"}, environ={})
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost:4318", "grpc://host:4317", "http://user:canary@host", "http://host/?a=b", "http://"]
+)
+def test_address_that_no_collector_has_is_refused(url: str) -> None:
+    with pytest.raises(BadSetting, match=r"--otlp-endpoint.* http://HOST:PORT") as error:
+        Settings.load({"otlp_endpoint": url}, environ={})
+    assert "canary" not in error.value.message
+
+
+@pytest.mark.parametrize("url", ["http://localhost:4318", "https://host/otlp/"])
+def test_address_of_a_collector_may_have_a_path(url: str) -> None:
+    assert Settings.load({"otlp_endpoint": url}, environ={}).server.otlp_endpoint == url.rstrip("/")
+
+
+@pytest.mark.parametrize("ratio", ["-0.1", "1.1", "half"])
+def test_share_of_requests_that_are_traced_is_a_share(ratio: str) -> None:
+    with pytest.raises(BadSetting, match="--otlp-sample-ratio"):
+        Settings.load({"otlp_sample_ratio": ratio}, environ={})

@@ -1,8 +1,9 @@
-"""The outermost layer: names every request, times it, answers every error, and writes its one log line. Pure ASGI."""
+"""The outermost layer: names, times and traces every request, answers every error, writes one log line. Pure ASGI."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import time
 import uuid
@@ -12,8 +13,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shortlist.api import errors
 from shortlist.api.dialects.base import Dialect
+from shortlist.api.record import Record
 from shortlist.errors import Draining, EngineError, ServiceError
 from shortlist.telemetry import Metrics, logger
+from shortlist.telemetry.traces import NO_TRACE, NO_TRACING, Trace, Tracing, handling
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 """A caller's request id is echoed if it looks like one; anything else could be smuggled into logs."""
@@ -28,11 +31,13 @@ class Access:
     Args:
         app: Everything else.
         metrics: Where requests are counted and timed.
+        tracing: Where their traces go.
     """
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, tracing: Tracing = NO_TRACING) -> None:
         self.app = app
         self._metrics = metrics
+        self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request from its first to its last byte."""
@@ -40,9 +45,11 @@ class Access:
             await self.app(scope, receive, send)
             return
         reply = _Reply(send, scope)
+        trace = self._tracing.begin(dict(scope["headers"])) if self._tracing.is_on else NO_TRACE
         self._metrics.running_requests.inc()
         try:
-            await self.app(scope, receive, reply.send)
+            with handling(trace):
+                await self.app(scope, receive, reply.send)
         except ServiceError as error:
             await self._answer(error, reply)
         except asyncio.CancelledError:  # only a server that stops cancels this far out; a hang-up is Intake's business
@@ -52,30 +59,45 @@ class Access:
             await self._answer(EngineError("Something went wrong inside the server; its log has the details."), reply)
         finally:
             self._metrics.running_requests.dec()
-            self._finish(scope, reply)
+            self._finish(scope, reply, trace)
 
     async def _answer(self, error: ServiceError, reply: _Reply) -> None:
+        reply.note(error)
         if reply.status is not None:
             return  # too late: the answer has begun
         answer = errors.answer(error, request_id=reply.request_id, dialect=reply.dialect)
         await reply.send_whole(answer.status, answer.headers, answer.body)
 
-    def _finish(self, scope: Scope, reply: _Reply) -> None:
-        route = getattr(scope.get("route"), "path", "other")
-        status = str(reply.status or CLIENT_CLOSED_REQUEST)
+    def _finish(self, scope: Scope, reply: _Reply, trace: Trace) -> None:
+        record = Record.of(scope)
+        status = reply.status or CLIENT_CLOSED_REQUEST
         elapsed_s = time.perf_counter() - reply.started_s
-        self._metrics.requests.labels(route, status).inc()
-        self._metrics.request_duration.labels(route).observe(elapsed_s)
-        logger.debug(
-            "request",
-            extra={
+        self._metrics.requests.labels(record.route, record.dialect, record.task, record.model, str(status)).inc()
+        self._metrics.request_duration.labels(record.route, record.task, record.model).observe(elapsed_s)
+        if record.refusal:
+            self._metrics.rejected.labels(record.refusal).inc()
+        if trace is not NO_TRACE:
+            _end(trace, record, scope, reply.request_id, status)
+        if logger.isEnabledFor(logging.DEBUG):
+            what = {
                 "request_id": reply.request_id,
                 "method": scope["method"],
-                "route": route,
                 "status": status,
                 "ms": round(1000 * elapsed_s, 1),
-            },
-        )
+            }
+            logger.debug("request", extra=what | record.fields(scope))
+
+
+def _end(trace: Trace, record: Record, scope: Scope, request_id: str, status: int) -> None:
+    """End a trace with the names that OpenTelemetry has for what it knows, and ours for the rest.
+
+    Source: OpenTelemetry, Semantic conventions for HTTP spans.
+    """
+    own = {f"shortlist.{name}": value for name, value in record.fields(scope).items() if name not in {"route", "error"}}
+    theirs = {"http.request.method": scope["method"], "http.route": record.route, "http.response.status_code": status}
+    failed = {"error.type": record.error} if record.error else {}
+    name = f"{scope['method']} {record.route}"
+    trace.end(name, {"shortlist.request_id": request_id, **theirs, **own, **failed}, has_failed=status >= 500)
 
 
 class _Reply:
@@ -88,6 +110,10 @@ class _Reply:
         self.started_s = time.perf_counter()
         self.status: int | None = None
         self._scope = scope
+
+    def note(self, error: ServiceError) -> None:
+        """Leave in the scope what ended the request."""
+        self._scope["error"] = error
 
     @property
     def dialect(self) -> Dialect | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
@@ -26,6 +28,7 @@ from shortlist.api.tasks import Tasks
 from shortlist.config import ServerSettings
 from shortlist.errors import InvalidInput, NotFound, ServiceError
 from shortlist.service.runtime import Runtime
+from shortlist.telemetry.compat import collectors
 
 PAGE_PATH = "/ui"
 STATIC_PATH = "/docs/static"
@@ -40,6 +43,9 @@ EXPOSED_HEADERS = (
     "x-inference-time",
 )
 """What a page of an allowed origin may read of an answer's headers, besides the usual."""
+
+METHODS = {route.path: min(route.methods) for route in router.routes if isinstance(route, APIRoute) and route.methods}
+"""Of every route that it is asked by."""
 
 DESCRIPTION = """Turns a long list of candidates into a short one.
 
@@ -76,6 +82,9 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     _add_middleware(app, runtime, server, keys)
+    runtime.metrics.build_info.labels(__version__, platform.python_version()).set(1)
+    for collector in collectors(runtime.metrics, server.metrics_compat, methods=METHODS):
+        runtime.metrics.registry.register(collector)
     return app
 
 
@@ -90,9 +99,9 @@ def _add_middleware(app: FastAPI, runtime: Runtime, server: ServerSettings, keys
         passes=(PAGE_PATH,),
     )
     app.add_middleware(Limits, quota=quota, passes=(PAGE_PATH,))
-    app.add_middleware(Auth, keys=keys)
+    app.add_middleware(Auth, keys=keys, public=("/metrics",) if server.public_metrics else ())
     app.add_middleware(Paths, names=lambda: _names(runtime), passes=(PAGE_PATH, STATIC_PATH))
-    app.add_middleware(Access, metrics=runtime.metrics)
+    app.add_middleware(Access, metrics=runtime.metrics, tracing=runtime.tracing)
     if server.cors_origin:
         # Outermost, so that browsers may read refusals too. Keys travel in headers that pages set, never as credentials of
         # the browser's own, so a page of a stranger can do nothing with somebody else's.
@@ -115,6 +124,7 @@ def _names(runtime: Runtime) -> Iterator[str]:
 async def _service_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ServiceError), "Only these are sent here. This is a bug."
     scope = request.scope
+    scope["error"] = error
     answer = errors.answer(error, request_id=scope["request_id"], dialect=scope.get("dialect"))
     return Response(answer.body, answer.status, dict(answer.headers), "application/json")
 

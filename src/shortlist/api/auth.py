@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import ipaddress
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -40,14 +40,16 @@ class Auth:
     Args:
         app: What handles the request.
         keys: The keys that are valid.
+        public: Paths that need none, besides those that probes ask.
 
     Raises:
         Unauthenticated: to whatever is outside.
     """
 
-    def __init__(self, app: ASGIApp, *, keys: Keys) -> None:
+    def __init__(self, app: ASGIApp, *, keys: Keys, public: Iterable[str] = ()) -> None:
         self.app = app
         self._keys = keys
+        self._public = PUBLIC_PATHS.union(public)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the request through, or raise; a websocket is closed instead, which its server takes for an answer."""
@@ -55,7 +57,7 @@ class Auth:
             await self.app(scope, receive, send)
             return
         owner = self._keys.owner(list(_sent(dict(scope["headers"]))))
-        may_enter = owner is not None or not self._keys.are_needed or _is_public(scope)
+        may_enter = owner is not None or not self._keys.are_needed or self._is_public(scope)
         if not may_enter and scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": POLICY_VIOLATION})
             return
@@ -64,9 +66,8 @@ class Auth:
         scope["caller"] = owner or _address(scope)
         await self.app(scope, receive, send)
 
-
-def _is_public(scope: Scope) -> bool:
-    return scope["path"] in PUBLIC_PATHS or (scope.get("method"), scope["path"]) in FRONT_DOOR
+    def _is_public(self, scope: Scope) -> bool:
+        return scope["path"] in self._public or (scope.get("method"), scope["path"]) in FRONT_DOOR
 
 
 def _sent(headers: Mapping[bytes, bytes]) -> Iterator[bytes]:

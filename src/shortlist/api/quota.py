@@ -10,7 +10,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
-from shortlist.errors import Overloaded
+from shortlist.errors import Overloaded, Shortage
 
 BURST_S: Final = 10.0
 """A caller who was idle may send this many seconds' worth of its requests at once."""
@@ -81,12 +81,14 @@ class Quota:
                 f"This caller has {account.num_running} requests running; at most {self._max_running} are allowed "
                 "(max_concurrent_requests_per_caller).",
                 retry_after_s=RETRY_RUNNING_S,
+                shortage=Shortage.CALLER_REQUESTS,
             )
         wait_s = account.paid_until_s - now_s - self._burst_s
         if wait_s > 0:
             raise Overloaded(
                 f"This caller sends more than {self._max_per_minute} requests per minute (max_requests_per_minute).",
                 retry_after_s=wait_s,
+                shortage=Shortage.CALLER_RATE,
             )
         account.paid_until_s = max(account.paid_until_s, now_s) + self._interval_s
         account.num_running += 1

@@ -66,12 +66,13 @@ async def ask(request: Request) -> Response:
     body = await _body(request)
     seen = Seen(scope["path"], body, dict(scope["headers"]))
     dialect, shape = table.find(scope["route"].path, seen, _forced(request))
-    scope["dialect"] = dialect
+    scope["dialect"], scope["shape"] = dialect, shape
     asked = _validated(shape, body)
+    scope["num_items"] = asked.num_items
     _check_size(asked.num_items, asked.items_field, service)
     service.metrics.ignored_fields.labels(dialect.name).inc(len(body.keys() - shape.fields()))
-    answer, outcome = await _do(asked, request, service, _stamp(request))
-    return _answer(answer, outcome, started_s)
+    answer, scope["outcome"] = await _do(asked, request, service, _stamp(request))
+    return _answer(answer, scope["outcome"], started_s)
 
 
 async def _do(asked: AnyShape, request: Request, service: Runtime, stamp: Stamp) -> tuple[object, _Outcome]:

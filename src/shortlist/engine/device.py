@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
 from functools import cache
 from typing import Final
 
 import torch
 
 from shortlist.errors import BadSetting
+from shortlist.telemetry.outside import GpuReading
 
 _DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "int8": torch.int8}
 
@@ -49,6 +52,30 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     if name == "int8" and device.type != "cpu":
         raise BadSetting("dtype is 'int8', which is for CPUs; use bfloat16 or float16 here.")
     return _DTYPES[name]
+
+
+def gpu_readings(names: Iterable[str]) -> list[GpuReading]:
+    """Return how full and how busy these CUDA devices are; of those that do not answer, nothing."""
+    readings = []
+    for name in names:
+        with suppress(RuntimeError):
+            free_bytes, total_bytes = torch.cuda.mem_get_info(name)
+            busy = _busy(name)
+            used_bytes = total_bytes - free_bytes
+            readings.append(GpuReading(device=name, used_bytes=used_bytes, total_bytes=total_bytes, busy=busy))
+    return readings
+
+
+def _busy(name: str) -> float | None:
+    """Return the share of the last moments in which a device computed, if NVIDIA's library is there to say so."""
+    try:
+        import pynvml
+    except ModuleNotFoundError:
+        return None
+    try:
+        return float(torch.cuda.utilization(name)) / 100
+    except (RuntimeError, pynvml.NVMLError):
+        return None
 
 
 @cache

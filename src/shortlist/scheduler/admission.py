@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
-from shortlist.errors import Overloaded
+from shortlist.errors import Overloaded, Shortage
 from shortlist.scheduler.fairness import EVERYBODY, Flow
 
 EWMA_WEIGHT: Final = 0.2
@@ -31,10 +31,13 @@ Source: Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory 
 """
 
 
-TOO_MANY: Final = "too many requests at once"
-QUEUE_FULL: Final = "the queue is full"
-TOO_LARGE: Final = "its texts would not fit beside the others in memory"
-TOO_SLOW: Final = "the wait would be too long"
+SAID: Final = {
+    Shortage.REQUESTS: "too many requests at once",
+    Shortage.TOKENS: "the queue is full",
+    Shortage.BYTES: "its texts would not fit beside the others in memory",
+    Shortage.TIME: "the wait would be too long",
+}
+"""What a caller is told of a shortage."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +77,7 @@ class Load:
 class _Room(NamedTuple):
     """One thing that there is only so much of, when a request asks for some of it."""
 
-    name: str
+    shortage: Shortage
     asked: int
     own: int
     taken: int
@@ -145,7 +148,7 @@ class Admission:
         """
         excess = self.load.num_tokens + num_tokens - self.limits.max_queue_tokens
         if min(excess, num_tokens) > 0 and self.load.num_requests > 1:
-            raise self._overloaded(QUEUE_FULL, wait_for_tokens=excess)
+            raise self._overloaded(Shortage.TOKENS, wait_for_tokens=excess)
 
     def observe(self, num_tokens: int, seconds: float) -> None:
         """Learn from one finished step how fast the engine is, and how large its steps are."""
@@ -162,13 +165,13 @@ class Admission:
         for room in self._rooms(asked, own):
             excess = room.excess if flow.caller else room.excess_of_all
             if excess > 0:
-                raise self._overloaded(room.name, wait_for_tokens=excess * self.load.num_tokens / max(room.taken, 1))
+                raise self._overloaded(room.shortage, wait_for_tokens=excess * self.load.num_tokens / max(room.taken, 1))
 
     def _rooms(self, asked: Load, own: Load) -> Iterator[_Room]:
         limits, taken = self.limits, self.load
-        yield _Room(TOO_MANY, asked.num_requests, own.num_requests, taken.num_requests, limits.max_concurrent_requests)
-        yield _Room(QUEUE_FULL, asked.num_tokens, own.num_tokens, taken.num_tokens, limits.max_queue_tokens)
-        yield _Room(TOO_LARGE, asked.num_bytes, own.num_bytes, taken.num_bytes, limits.max_queue_bytes)
+        yield _Room(Shortage.REQUESTS, asked.num_requests, own.num_requests, taken.num_requests, limits.max_concurrent_requests)
+        yield _Room(Shortage.TOKENS, asked.num_tokens, own.num_tokens, taken.num_tokens, limits.max_queue_tokens)
+        yield _Room(Shortage.BYTES, asked.num_bytes, own.num_bytes, taken.num_bytes, limits.max_queue_bytes)
 
     def _check_wait(self, num_tokens: int, flow: Flow, timeout_s: float | None) -> None:
         """Hold the wait to the server's limit, and the end of it all to the caller's."""
@@ -181,11 +184,12 @@ class Admission:
             last_s = (num_tokens + self.step_tokens) / self.tokens_per_s
             excess_s = max(excess_s, wait_s + last_s - timeout_s)
         if excess_s > 0:
-            raise self._overloaded(TOO_SLOW, wait_for_tokens=excess_s * self.tokens_per_s)
+            raise self._overloaded(Shortage.TIME, wait_for_tokens=excess_s * self.tokens_per_s)
 
-    def _overloaded(self, reason: str, *, wait_for_tokens: float) -> Overloaded:
+    def _overloaded(self, shortage: Shortage, *, wait_for_tokens: float) -> Overloaded:
         seconds = wait_for_tokens / self.tokens_per_s if self.tokens_per_s else UNMEASURED_RETRY_S
-        return Overloaded(f"The server is busy: {reason}. Try again later.", retry_after_s=max(seconds, 0.001))
+        message = f"The server is busy: {SAID[shortage]}. Try again later."
+        return Overloaded(message, retry_after_s=max(seconds, 0.001), shortage=shortage)
 
     def change(self, flow: Flow, before: Load, after: Load) -> None:
         """Count what a permit of this flow takes now instead of before. Flows that take nothing are forgotten."""

@@ -36,11 +36,13 @@ class Completed:
 
     Attributes:
         outcomes: One per prompt, in order.
+        submitted_s: When it was submitted, as a reading of `time.monotonic`.
         queue_s: From submission to its first step.
         compute_s: The steps that it rode in, shared ones in full.
     """
 
     outcomes: Sequence[Outcome]
+    submitted_s: float
     queue_s: float
     compute_s: float
 
@@ -74,7 +76,7 @@ class _Job:
         outcomes = [outcome for outcome in self.outcomes if outcome is not None]
         assert len(outcomes) == len(self.outcomes), "A finished job has every outcome. This is a bug."
         started_s = self.submitted_s if self.started_s is None else self.started_s
-        return Completed(outcomes, started_s - self.submitted_s, self.compute_s)
+        return Completed(outcomes, self.submitted_s, started_s - self.submitted_s, self.compute_s)
 
 
 class _Unwanted(Exception):
@@ -211,6 +213,8 @@ class Dispatcher:
 
     async def _step(self, batch: Batch) -> None:
         started_s = time.monotonic()
+        running = self._metrics.running_items.labels(self._model)
+        running.inc(len(batch.items))
         try:
             await self._compute(batch)
         except EngineUnavailable as error:
@@ -218,6 +222,7 @@ class Dispatcher:
             self.fail(error)
             return
         finally:
+            running.dec(len(batch.items))
             self._slots.release()
         elapsed_s = time.monotonic() - started_s
         self._admission.observe(batch.num_tokens, elapsed_s)
@@ -309,7 +314,7 @@ class Dispatcher:
             job = self._jobs[item.job_id]
             if job.started_s is None:
                 job.started_s = now_s
-                self._metrics.queue_duration.labels(self._model).observe(now_s - job.submitted_s)
+                self._metrics.queue_duration.labels(self._model, batch.task.value).observe(now_s - job.submitted_s)
 
     def _resolve(self, item: WorkItem, outcome: Outcome) -> None:
         job = self._jobs.get(item.job_id)
@@ -322,7 +327,7 @@ class Dispatcher:
         self._work.set()
 
     def _observe(self, batch: Batch, elapsed_s: float) -> None:
-        self._metrics.inference_duration.labels(self._model).observe(elapsed_s)
+        self._metrics.inference_duration.labels(self._model, batch.task.value).observe(elapsed_s)
         self._metrics.batch_items.labels(self._model).observe(len(batch.items))
         self._metrics.batch_tokens.labels(self._model).observe(batch.num_tokens)
         self._metrics.tokens.labels(self._model).inc(batch.num_tokens)

@@ -72,7 +72,7 @@ class SharedCache:
         self._writer: asyncio.Task[None] | None = None
         self._is_refused = False
         self._is_closed = False
-        metrics.shared_cache_up.set(1)
+        metrics.shared_cache_up.labels(place).set(1)
 
     @property
     def num_waiting(self) -> int:
@@ -150,12 +150,12 @@ class SharedCache:
             return None
         self._metrics.shared_cache_duration.labels(operation).observe(time.monotonic() - started_s)
         if self._breaker.succeeded():
-            self._metrics.shared_cache_up.set(1)
+            self._metrics.shared_cache_up.labels(self._place).set(1)
             logger.warning("shared cache is back", extra={"cache": self._place})
         return returned
 
     def _say_gone(self, error: Exception) -> None:
-        self._metrics.shared_cache_up.set(0)
+        self._metrics.shared_cache_up.labels(self._place).set(0)
         why = {"cache": self._place, "error": type(error).__name__}  # its message may quote what is no log's business
         logger.warning("shared cache does not answer; serving without it until it does", extra=why)
 

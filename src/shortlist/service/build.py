@@ -29,8 +29,10 @@ from shortlist.scheduler.queue import WorkQueue
 from shortlist.scheduler.redis import RedisStore, place_of
 from shortlist.scheduler.shared import SharedCache
 from shortlist.service.memory import MemoryPlan, memory_plan
+from shortlist.service.outside import show_outside
 from shortlist.service.runtime import Runtime, Say
 from shortlist.service.stack import NO_PROMISE, Promise, Stack
+from shortlist.service.tracing import tracing_to
 from shortlist.service.vllm import Counted, Place, engine_and_encoder, places, remedy_for
 from shortlist.telemetry import Metrics
 from shortlist.text.base import Encoder
@@ -56,6 +58,7 @@ def build_runtime(settings: Settings, *, say: Say) -> Runtime:
     metrics = Metrics()
     _alias_pairs(settings.model)  # a malformed one is told before anything is loaded
     shared = shared_cache(settings.scheduler, metrics)  # so is an address that is none
+    tracing = tracing_to(settings.server.otlp_endpoint, sample_ratio=settings.server.otlp_sample_ratio)
     stacks = []
     wanted = _wanted(settings.model, say)
     for (text, declared), place in zip(wanted, places(settings, [text for text, _ in wanted]), strict=True):
@@ -64,7 +67,8 @@ def build_runtime(settings: Settings, *, say: Say) -> Runtime:
             say(f"{loaded.name}: {plan.summary}")
         stacks.append(stack_for(loaded, text, declared, settings, metrics, shared=shared))
     _check_aliases(settings.model, stacks)
-    return Runtime(stacks, settings=settings, metrics=metrics, say=say)
+    show_outside(metrics, [stack.engine for stack in stacks])
+    return Runtime(stacks, settings=settings, metrics=metrics, say=say, tracing=tracing)
 
 
 def _wanted(settings: ModelSettings, say: Say) -> list[tuple[str, Task | None]]:
@@ -380,6 +384,7 @@ def stack_of(
         dimensions=engine.info.dimensions,
         created_s=int(time.clock_gettime(time.CLOCK_REALTIME)),
     )
+    metrics.expect(name, card.tasks)
     return Stack(
         card=card,
         encoder=encoder,

@@ -20,6 +20,7 @@ from shortlist.scheduler.cache import Entry, keys
 from shortlist.scheduler.dispatcher import LATE, Completed
 from shortlist.scheduler.fairness import Flow
 from shortlist.service.stack import Stack
+from shortlist.telemetry.traces import note, step
 from shortlist.types import Encoded, Outcome, Prompt, Reading, Task, Terms, Timing, Usage
 
 CHARS_PER_TOKEN = 3.0
@@ -87,7 +88,8 @@ async def compute(stack: Stack, request: Request) -> Computed:
     timeout_s = request.terms.timeout_s
     deadline_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
     position_of = {name: index for index, name in enumerate(request.names)}  # equal texts share a name and are computed once
-    known = await _remembered(stack, position_of)
+    with step("cache"):
+        known = await _remembered(stack, position_of)
     missing = {name: index for name, index in position_of.items() if name not in known}
     stack.metrics.cache_hits.labels(stack.name).inc(len(known))
     stack.metrics.cache_misses.labels(stack.name).inc(len(missing))
@@ -163,7 +165,8 @@ async def _follow(stack: Stack, request: Request, theirs: Flying, deadline_s: fl
     if not theirs:
         return {}
     stack.metrics.coalesced.labels(stack.name).inc(len(theirs))
-    _, late = await asyncio.wait(theirs.values(), timeout=_left_s(deadline_s))
+    with step("join"):
+        _, late = await asyncio.wait(theirs.values(), timeout=_left_s(deadline_s))
     if late and not request.terms.is_partial:
         raise DeadlineExceeded(LATE)
     results = {name: DeadlineExceeded(LATE) if flight in late else flight.result() for name, flight in theirs.items()}
@@ -181,11 +184,14 @@ async def _compute(
     except TimeoutError:
         raise DeadlineExceeded(LATE) from None
     tokenize_s = time.monotonic() - started_s
+    note("tokenize", started_s)
     prompts = [prompt for each in encoded for prompt in each.prompts]
     heads = {id(prompt.head): prompt.head.num_tokens for prompt in prompts}
     permit.settle(sum(prompt.num_tokens for prompt in prompts) + sum(heads.values()))
-    _observe(stack, encoded, tokenize_s)
+    _observe(stack, request.task, encoded, tokenize_s)
     completed = await _submit(stack, request, prompts, deadline_s)
+    note("queue", completed.submitted_s, completed.submitted_s + completed.queue_s)
+    note("inference", completed.submitted_s + completed.queue_s)
     fresh = dict(zip(own, _gather(encoded, completed), strict=True))
     _remember(stack, {name: found for name, found in fresh.items() if isinstance(found, Entry)})
     return fresh, Timing(tokenize_s=tokenize_s, queue_s=completed.queue_s, compute_s=completed.compute_s)
@@ -264,6 +270,6 @@ def _estimate(request: Request, wanted: Named) -> int:
     return int((num_chars + request.overhead_chars) / CHARS_PER_TOKEN) + len(wanted)
 
 
-def _observe(stack: Stack, encoded: Sequence[Encoded], tokenize_s: float) -> None:
-    stack.metrics.tokenize_duration.labels(stack.name).observe(tokenize_s)
+def _observe(stack: Stack, task: Task, encoded: Sequence[Encoded], tokenize_s: float) -> None:
+    stack.metrics.tokenize_duration.labels(stack.name, task.value).observe(tokenize_s)
     stack.metrics.neutralised.labels(stack.name).inc(sum(each.num_neutralised for each in encoded))

@@ -24,6 +24,7 @@ from shortlist.service.stack import Registry, Stack
 from shortlist.service.tokens import detokenize, tokenize
 from shortlist.service.watchdog import watch
 from shortlist.telemetry import Metrics, logger
+from shortlist.telemetry.traces import NO_TRACING, Tracing
 from shortlist.types import (
     DetokenizeOutcome,
     DetokenizeTask,
@@ -63,11 +64,21 @@ class Runtime:
         settings: What it was started with.
         metrics: The server's metrics; the stacks count into the same.
         say: Hears how the self-tests went.
+        tracing: Where traces of requests go.
     """
 
-    def __init__(self, stacks: Sequence[Stack], *, settings: Settings, metrics: Metrics, say: Say = lambda _: None) -> None:
+    def __init__(
+        self,
+        stacks: Sequence[Stack],
+        *,
+        settings: Settings,
+        metrics: Metrics,
+        say: Say = lambda _: None,
+        tracing: Tracing = NO_TRACING,
+    ) -> None:
         self.settings = settings
         self.metrics = metrics
+        self.tracing = tracing
         self.state = State.STARTING
         self.failed = asyncio.Event()
         self.num_running = 0
@@ -139,6 +150,7 @@ class Runtime:
     def _run(self, stack: Stack) -> None:
         info = stack.engine.info
         self.metrics.model_info.labels(stack.name, info.device, info.dtype, info.fingerprint).set(1)
+        self.metrics.model_ready.labels(stack.name).set(1)
         loop = asyncio.create_task(stack.dispatcher.run(), name=f"dispatcher {stack.name}")
         loop.add_done_callback(partial(self._stopped, stack))
         self._loops.append(loop)
@@ -206,6 +218,8 @@ class Runtime:
             await shared.close()
         for stack in self._registry.stacks:
             stack.engine.close()
+        if self.tracing.is_on:
+            await asyncio.to_thread(self.tracing.close)
 
     @contextmanager
     def _running(self) -> Iterator[None]:
@@ -226,6 +240,7 @@ class Runtime:
 
     def _stopped(self, stack: Stack, loop: asyncio.Task[None]) -> None:
         """A dispatcher ends on its own only when its engine is gone, or by a bug; both are loud."""
+        self.metrics.model_ready.labels(stack.name).set(0)
         if loop.cancelled():
             return
         error = loop.exception()

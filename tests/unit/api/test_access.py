@@ -8,10 +8,11 @@ import logging
 
 import pytest
 from prometheus_client import CollectorRegistry
+from prometheus_client.samples import Sample
 from starlette.types import Receive, Scope, Send
 
 from shortlist.api.access import Access
-from shortlist.errors import EngineUnavailable, InvalidInput, Overloaded, ServiceError
+from shortlist.errors import Draining, EngineUnavailable, InvalidInput, Overloaded, ServiceError, Shortage
 from shortlist.telemetry import Metrics
 from tests.support.wire import Wire, http_scope
 
@@ -24,7 +25,8 @@ def metrics() -> Metrics:
 
 
 def count(registry: CollectorRegistry, status: str, route: str = "other") -> float:
-    return registry.get_sample_value(REQUESTS, {"route": route, "status": status}) or 0.0
+    labels = {"route": route, "status": status, "dialect": "", "task": "", "model": ""}
+    return registry.get_sample_value(REQUESTS, labels) or 0.0
 
 
 def total(registry: CollectorRegistry) -> float:
@@ -80,7 +82,9 @@ async def test_answer_is_counted_and_timed_under_its_route(metrics: Metrics) -> 
     wire = Wire()
     await Access(routed, metrics=metrics)(http_scope(path="/v1/models/private-name"), wire.receive, wire.send)
     assert count(metrics.registry, "204", "/v1/models/{name}") == total(metrics.registry) == 1
-    timed = metrics.registry.get_sample_value("shortlist_request_duration_seconds_count", {"route": "/v1/models/{name}"})
+    timed = metrics.registry.get_sample_value(
+        "shortlist_request_duration_seconds_count", {"route": "/v1/models/{name}", "task": "", "model": ""}
+    )
     assert timed == 1
 
 
@@ -120,7 +124,33 @@ async def test_request_leaves_one_log_line_with_its_id(metrics: Metrics, caplog:
         await Access(fine, metrics=metrics)(http_scope((b"x-request-id", b"r-1")), wire.receive, wire.send)
     [record] = caplog.records
     fields = vars(record)
-    assert (fields["request_id"], fields["status"], fields["route"], fields["method"]) == ("r-1", "204", "other", "POST")
+    assert (fields["request_id"], fields["status"], fields["route"], fields["method"]) == ("r-1", 204, "other", "POST")
+
+
+async def test_request_leaves_no_log_line_unless_it_is_wanted(metrics: Metrics, caplog: pytest.LogCaptureFixture) -> None:
+    wire = Wire()
+    with caplog.at_level(logging.INFO, "shortlist"):
+        await Access(fine, metrics=metrics)(http_scope(), wire.receive, wire.send)
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(Overloaded("busy", retry_after_s=2, shortage=Shortage.CALLER_RATE), "caller_rate"), (Draining("later"), "draining")],
+)
+async def test_refusal_is_counted_by_its_reason(metrics: Metrics, error: ServiceError, reason: str) -> None:
+    async def refuses(scope: Scope, receive: Receive, send: Send) -> None:
+        raise error
+
+    wire = Wire()
+    await Access(refuses, metrics=metrics)(http_scope(), wire.receive, wire.send)
+    counted = {each.labels["reason"]: each.value for each in rejections(metrics)}
+    assert {name for name, number in counted.items() if number} == {reason}
+
+
+def rejections(metrics: Metrics) -> list[Sample]:
+    [family] = metrics.rejected.collect()
+    return [sample for sample in family.samples if sample.name.endswith("_total")]
 
 
 # -- its errors ---------------------------------------------------------------------------------------------------------

@@ -18,7 +18,9 @@ async def _inside(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "inside"})
 
 
-async def enter(path: str, headers: list[tuple[bytes, bytes]], keys: list[str], *, method: str = "POST") -> bool:
+async def enter(
+    path: str, headers: list[tuple[bytes, bytes]], keys: list[str], *, method: str = "POST", public: tuple[str, ...] = ()
+) -> bool:
     sent: list[Message] = []
 
     async def receive() -> Message:
@@ -28,7 +30,7 @@ async def enter(path: str, headers: list[tuple[bytes, bytes]], keys: list[str], 
         sent.append(message)
 
     scope = {"type": "http", "method": method, "path": path, "headers": headers}
-    await Auth(_inside, keys=Keys(keys))(scope, receive, send)
+    await Auth(_inside, keys=Keys(keys), public=public)(scope, receive, send)
     return bool(sent)
 
 
@@ -164,3 +166,11 @@ async def test_lifespan_is_nobodys() -> None:
     wire = Wire()
     await Auth(_inside, keys=Keys(["key-1"]))({"type": "lifespan"}, wire.receive, wire.send)
     assert wire.sent == [{"type": "inside"}]
+
+
+async def test_path_that_was_made_public_needs_no_key_and_no_other_path_does() -> None:
+    assert await enter("/metrics", [], ["key-1"], public=("/metrics",))
+    with pytest.raises(Unauthenticated):
+        await enter("/metrics", [], ["key-1"])
+    with pytest.raises(Unauthenticated):
+        await enter("/metrics/", [], ["key-1"], public=("/metrics",))

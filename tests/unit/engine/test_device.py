@@ -5,11 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pynvml
 import pytest
 import torch
 
-from shortlist.engine.device import pick_device, pick_dtype
+from shortlist.engine.device import gpu_readings, pick_device, pick_dtype
 from shortlist.errors import BadSetting
+from shortlist.telemetry.outside import GpuReading
 from tests.support.fixtures import ModelFactory, make_model, tokenizer_path
 
 __all__ = ["make_model", "tokenizer_path"]
@@ -96,3 +98,40 @@ print(first["cos"], first["sin"])
 def test_first_sine_of_a_process_is_of_one_number(make_model: ModelFactory) -> None:
     ran = subprocess.run([sys.executable, "-c", FIRST_CALLS, str(make_model())], capture_output=True, text=True, check=True)
     assert ran.stdout.split() == ["1", "1"]
+
+
+# -- what devices say of themselves -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with two devices, of which the second does not answer."""
+
+    def memory(name: str) -> tuple[int, int]:
+        if name != "cuda:0":
+            raise RuntimeError("CUDA error: the device is lost")
+        return 30, 100
+
+    monkeypatch.setattr("torch.cuda.mem_get_info", memory)
+    monkeypatch.setattr("torch.cuda.utilization", lambda name: 25)
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_device_says_how_full_and_how_busy_it_is_and_one_that_is_lost_says_nothing() -> None:
+    assert gpu_readings(["cuda:0", "cuda:1"]) == [GpuReading(device="cuda:0", used_bytes=70, total_bytes=100, busy=0.25)]
+
+
+@pytest.mark.usefixtures("two_gpus")
+@pytest.mark.parametrize("error", [RuntimeError("no driver"), pynvml.NVMLError(3)])
+def test_device_that_does_not_say_how_busy_it_is_says_how_full(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def fails(name: str) -> int:
+        raise error
+
+    monkeypatch.setattr("torch.cuda.utilization", fails)
+    assert [(each.used_bytes, each.busy) for each in gpu_readings(["cuda:0"])] == [(70, None)]
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_without_the_library_of_the_maker_nobody_says_how_busy_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    assert [each.busy for each in gpu_readings(["cuda:0"])] == [None]

@@ -109,7 +109,7 @@ async def test_hits_and_misses_are_counted(cache: SharedCache, metrics: Metrics)
     assert (count(metrics, "hits_total"), count(metrics, "misses_total")) == (1, 2)
     assert count(metrics, "duration_seconds_count", operation="read") == 1
     assert count(metrics, "duration_seconds_count", operation="write") == 1
-    assert count(metrics, "up") == 1
+    assert count(metrics, "up", cache="redis://here") == 1
 
 
 async def test_asking_for_nothing_asks_nobody(cache: SharedCache, store: Memory) -> None:
@@ -192,12 +192,12 @@ async def test_log_says_once_that_it_went_and_once_that_it_came_back(
     store.before = failing(ConnectionError("canary"))
     for _ in range(10):
         await cache.get_many([name(1)])
-    assert count(metrics, "up") == 0
+    assert count(metrics, "up", cache="redis://here") == 0
     store.before = store.at_once
     await asyncio.sleep(0.35)
     for _ in range(10):
         await cache.get_many([name(1)])
-    assert count(metrics, "up") == 1
+    assert count(metrics, "up", cache="redis://here") == 1
     assert [record.message.split(";")[0] for record in caplog.records] == [
         "shared cache does not answer",
         "shared cache is back",
@@ -297,7 +297,7 @@ async def test_start_without_a_store_warns_once_and_serves(
     await cache.start()
     assert await cache.get_many([name(1)]) == {}
     assert store.num_reads == 1, "it was not left alone"
-    assert count(metrics, "up") == 0
+    assert count(metrics, "up", cache="redis://here") == 0
     [record] = caplog.records
     assert record.levelno == logging.WARNING
 

@@ -1,16 +1,16 @@
-"""What can be counted from outside: Prometheus metrics; and the logger that every room writes to.
-
-Log lines and labels carry names, counts, sizes and times; never a query, a document, an instruction or a key. How lines look
-and where they go is known to `logs`.
-"""
+"""Everything that is counted and timed, for Prometheus."""
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
-logger = logging.getLogger("shortlist")
+from shortlist.errors import Shortage
+from shortlist.types import Task
+
+DRAINING = "draining"
+"""Why a request was refused that came while the server was starting or stopping; the other reasons are shortages."""
 
 LATENCY_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 LAG_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
@@ -20,23 +20,27 @@ POWERS_OF_TWO = tuple(float(2**n) for n in range(18))
 class Metrics:
     """Every metric of one server, in a registry of its own.
 
-    Labels are bounded: served model names, addresses of upstreams, tasks, status codes, reasons. Units are in the names.
+    Labels are bounded: served model names, addresses of upstreams, routes, dialects, tasks, status codes, reasons. A label is
+    empty where it does not apply, or was not known when the request ended. Units are in the names.
     """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.requests = self._counter("requests", "Requests answered.", "route", "status")
+        self.requests = self._counter("requests", "Requests answered.", "route", "dialect", "task", "model", "status")
         self.request_duration = self._histogram(
-            "request_duration_seconds", "From the last byte of a request to its answer.", LATENCY_BUCKETS_S, "route"
+            "request_duration_seconds", "From a request's headers to its answer.", LATENCY_BUCKETS_S, "route", "task", "model"
+        )
+        self.rejected = self._counter(
+            "rejected", "Requests refused for want of room or patience, before anything was computed for them.", "reason"
         )
         self.tokenize_duration = self._histogram(
-            "tokenize_duration_seconds", "Tokenising one request.", LATENCY_BUCKETS_S, "model"
+            "tokenize_duration_seconds", "Tokenising one request.", LATENCY_BUCKETS_S, "model", "task"
         )
         self.queue_duration = self._histogram(
-            "queue_duration_seconds", "From the queue to the first step.", LATENCY_BUCKETS_S, "model"
+            "queue_duration_seconds", "From the queue to the first step.", LATENCY_BUCKETS_S, "model", "task"
         )
         self.inference_duration = self._histogram(
-            "inference_duration_seconds", "One step of the engine.", LATENCY_BUCKETS_S, "model"
+            "inference_duration_seconds", "One step of the engine.", LATENCY_BUCKETS_S, "model", "task"
         )
         self.batch_items = self._histogram("batch_items", "Documents or texts in one step.", POWERS_OF_TWO, "model")
         self.batch_tokens = self._histogram("batch_tokens", "Tokens in one step.", POWERS_OF_TWO, "model")
@@ -64,9 +68,10 @@ class Metrics:
         self.shared_cache_duration = self._histogram(
             "shared_cache_duration_seconds", "One round trip to the shared cache.", LATENCY_BUCKETS_S, "operation"
         )
-        self.shared_cache_up = self._gauge("shared_cache_up", "1 while the shared cache answers.")
+        self.shared_cache_up = self._gauge("shared_cache_up", "1 while the shared cache answers.", "cache")
         self.queue_items = self._gauge("queue_items", "Documents and texts that wait.", "model")
         self.queue_tokens = self._gauge("queue_tokens", "Tokens that wait.", "model")
+        self.running_items = self._gauge("running_items", "Documents and texts in the steps under way.", "model")
         self.cache_bytes = self._gauge("cache_bytes", "Memory held by remembered scores and vectors.", "model")
         self.running_requests = self._gauge("running_requests", "Requests inside.")
         self.tasks = self._gauge("tasks", "Tasks of the event loop.")
@@ -79,6 +84,7 @@ class Metrics:
             LAG_BUCKETS_S,
         )
         self.ready = self._gauge("ready", "1 when every model takes requests.")
+        self.model_ready = self._gauge("model_ready", "1 while the model's engine is there.", "model")
         self.model_info = self._gauge("model_info", "1 for every served model.", "model", "device", "dtype", "fingerprint")
         upstream = ("model", "upstream")
         self.upstream_up = self._gauge(
@@ -97,6 +103,25 @@ class Metrics:
         self.upstream_duration = self._histogram(
             "upstream_duration_seconds", "One call that a server of vLLM answered.", LATENCY_BUCKETS_S, *upstream
         )
+        self.build_info = self._gauge("build_info", "1, with the releases of Shortlist and Python.", "version", "python")
+        ProcessCollector(registry=self.registry)
+        for reason in (*Shortage, DRAINING):
+            self.rejected.labels(reason)
+
+    def expect(self, model: str, tasks: Iterable[Task]) -> None:
+        """Show what will be counted for a model as zero: a rate does not see the first step of a counter that was not there."""
+        for counter in (
+            self.tokens,
+            self.truncated,
+            self.neutralised,
+            self.cache_hits,
+            self.cache_misses,
+            self.coalesced,
+            self.engine_restarts,
+        ):
+            counter.labels(model)
+        for task in tasks:
+            self.documents.labels(model, task.value)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"shortlist_{name}", text, labels, registry=self.registry)

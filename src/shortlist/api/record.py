@@ -1,0 +1,109 @@
+"""What is known of one request when it is over, from what the layers inside left in its scope: for metrics, logs and traces.
+
+Names, counts and times; never a text. A request leaves `dialect`, `shape` and `num_items`, its end `outcome` or `error`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Final, NamedTuple
+
+from starlette.types import Scope
+
+from shortlist.api.dialects.base import (
+    DetokenizeShape,
+    Dialect,
+    EmbedShape,
+    RerankShape,
+    ScoreShape,
+    Shape,
+    TokenizeShape,
+)
+from shortlist.errors import Draining, Overloaded, ServiceError
+from shortlist.telemetry.metrics import DRAINING
+from shortlist.types import Timing, Usage
+
+TASKS: Final[dict[type[Shape], str]] = {
+    RerankShape: "rerank",
+    ScoreShape: "score",
+    EmbedShape: "embed",
+    TokenizeShape: "tokenize",
+    DetokenizeShape: "detokenize",
+}
+"""What requests of a shape are called in metrics."""
+
+NO_ROUTE: Final = "other"
+"""What a path is called that nobody serves."""
+
+
+class Record(NamedTuple):
+    """One request.
+
+    Attributes:
+        route: The path as it is served, its variable parts not filled in.
+        dialect: What the caller speaks; empty if that is not known, as all that follows.
+        task: What it asked for.
+        model: The served name of the model that did it.
+        refusal: Why it was refused for want of room.
+        error: The kind of error that ended it.
+    """
+
+    route: str
+    dialect: str
+    task: str
+    model: str
+    refusal: str
+    error: str
+
+    @classmethod
+    def of(cls, scope: Scope) -> Record:
+        """Return what a scope says."""
+        dialect: Dialect | None = scope.get("dialect")
+        shape: type[Shape] | None = scope.get("shape")
+        error: ServiceError | None = scope.get("error")
+        return cls(
+            route=getattr(scope.get("route"), "path", NO_ROUTE),
+            dialect=dialect.name if dialect else "",
+            task=_task(shape) if shape else "",
+            model=getattr(scope.get("outcome"), "model", ""),
+            refusal=_refusal(error),
+            error=type(error).__name__ if error else "",
+        )
+
+    def fields(self, scope: Scope) -> dict[str, str | int | float]:
+        """Return all that is known, for a log line or a span. Units: milliseconds, where a name ends so."""
+        return {name: value for name, value in self._asdict().items() if value} | dict(_counts(scope))
+
+
+def _counts(scope: Scope) -> Iterator[tuple[str, int | float]]:
+    if "num_items" in scope:
+        yield "items", scope["num_items"]
+    outcome = scope.get("outcome")
+    usage: Usage | None = getattr(outcome, "usage", None)
+    timing: Timing | None = getattr(outcome, "timing", None)
+    if usage is not None:
+        yield "tokens", usage.num_tokens
+        yield "cached", usage.num_cached
+    for name in ("truncated", "failed"):
+        if found := getattr(outcome, name, ()):
+            yield name, len(found)
+    if timing is not None:
+        yield "tokenize_ms", _ms(timing.tokenize_s)
+        yield "queue_ms", _ms(timing.queue_s)
+        yield "compute_ms", _ms(timing.compute_s)
+
+
+@cache
+def _task(shape: type[Shape]) -> str:
+    return next((name for base, name in TASKS.items() if issubclass(shape, base)), "")
+
+
+def _refusal(error: ServiceError | None) -> str:
+    if isinstance(error, Overloaded) and error.shortage is not None:
+        return error.shortage.value
+    return DRAINING if isinstance(error, Draining) else ""
+
+
+def _ms(seconds: float) -> float:
+    return round(1000 * seconds, 1)

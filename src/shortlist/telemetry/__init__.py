@@ -1,0 +1,15 @@
+"""What can be seen from outside: metrics, traces; and the logger that every room writes to.
+
+Log lines, labels and spans carry names, counts, sizes and times; never a query, a document, an instruction or a key. How lines
+look and where they go is known to `logs`.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from shortlist.telemetry.metrics import Metrics
+
+__all__ = ["Metrics", "logger"]
+
+logger = logging.getLogger("shortlist")

@@ -1,0 +1,91 @@
+"""What is not ours to count and is asked when somebody looks at the metrics: GPUs, and upstream servers.
+
+Knows neither: whoever does hands in a function. Where there are none, none are shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuReading:
+    """One device at one moment.
+
+    Attributes:
+        device: Its name, such as cuda:0.
+        used_bytes: Memory that is taken, by whichever process.
+        total_bytes: Memory that it has.
+        busy: Share of the last moments in which it computed, 0..1; None where nobody can say.
+    """
+
+    device: str
+    used_bytes: int
+    total_bytes: int
+    busy: float | None
+
+
+ReadGpus = Callable[[], Sequence[GpuReading]]
+
+ReadUpstreams = Callable[[], Mapping[str, bool]]
+"""Returns every upstream server's address, with whether it is well."""
+
+
+class GpuCollector(Collector):
+    """Shows what `read` returns; nothing while it returns nothing."""
+
+    def __init__(self, read: ReadGpus) -> None:
+        self._read = read
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """Yield the names, without looking at a device."""
+        yield from _families()
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Yield every reading."""
+        used, total, busy = _families()
+        for reading in self._read():
+            used.add_metric([reading.device], reading.used_bytes)
+            total.add_metric([reading.device], reading.total_bytes)
+            if reading.busy is not None:
+                busy.add_metric([reading.device], reading.busy)
+        yield from (family for family in (used, total, busy) if family.samples)
+
+
+class UpstreamCollector(Collector):
+    """Shows what `read` returns; nothing while it returns nothing."""
+
+    def __init__(self, read: ReadUpstreams) -> None:
+        self._read = read
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """Yield the name, without asking anybody."""
+        yield _upstream_up()
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Yield every server."""
+        family = _upstream_up()
+        for url, is_well in self._read().items():
+            family.add_metric([url], float(is_well))
+        if family.samples:
+            yield family
+
+
+def _upstream_up() -> GaugeMetricFamily:
+    text = "1 while the vLLM server is asked; 0 while it is left alone because it is sick."
+    return GaugeMetricFamily("shortlist_upstream_up", text, labels=["upstream"])
+
+
+def _families() -> tuple[GaugeMetricFamily, GaugeMetricFamily, GaugeMetricFamily]:
+    def family(name: str, text: str) -> GaugeMetricFamily:
+        return GaugeMetricFamily(f"shortlist_gpu_{name}", text, labels=["device"])
+
+    return (
+        family("memory_used_bytes", "Memory of the GPU that is taken, by whichever process."),
+        family("memory_total_bytes", "Memory that the GPU has."),
+        family("busy_ratio", "Share of the last moments in which the GPU computed; needs nvidia-ml-py."),
+    )

@@ -1,0 +1,71 @@
+"""What is known of a request when it is over: names and counts, never a text."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from shortlist.api.dialects.superset import DIALECT, RerankRequest
+from shortlist.api.dialects.table import DIALECTS
+from shortlist.api.record import TASKS, Record
+from shortlist.errors import DeadlineExceeded, Draining, Overloaded, ServiceError, Shortage
+from shortlist.types import Failed, Framing, RerankOutcome, Timing, Usage
+
+OUTCOME = RerankOutcome(
+    model="demo",
+    results=[],
+    failed=[Failed(0, ServiceError("wrong"))],
+    readings=[None],
+    framing=Framing(template="t", preset="p", instruction=None),
+    usage=Usage(num_tokens=56, num_cached=2),
+    timing=Timing(tokenize_s=0.0012, queue_s=0.0004, compute_s=0.02791),
+)
+
+
+def test_request_of_which_nothing_is_known_has_a_route_all_the_same() -> None:
+    record = Record.of({"type": "http"})
+    assert record == Record(route="other", dialect="", task="", model="", refusal="", error="")
+    assert record.fields({"type": "http"}) == {"route": "other"}
+
+
+def test_request_that_was_done_tells_what_it_took() -> None:
+    scope = {
+        "route": SimpleNamespace(path="/v1/rerank"),
+        "dialect": DIALECT,
+        "shape": RerankRequest,
+        "num_items": 3,
+        "outcome": OUTCOME,
+    }
+    assert Record.of(scope).fields(scope) == {
+        "route": "/v1/rerank",
+        "dialect": "superset",
+        "task": "rerank",
+        "model": "demo",
+        "items": 3,
+        "tokens": 56,
+        "cached": 2,
+        "failed": 1,
+        "tokenize_ms": 1.2,
+        "queue_ms": 0.4,
+        "compute_ms": 27.9,
+    }
+
+
+@pytest.mark.parametrize("shortage", list(Shortage))
+def test_refusal_tells_what_there_was_not_enough_of(shortage: Shortage) -> None:
+    error = Overloaded("busy", retry_after_s=1, shortage=shortage)
+    assert (Record.of({"error": error}).refusal, Record.of({"error": error}).error) == (shortage.value, "Overloaded")
+
+
+@pytest.mark.parametrize(
+    ("error", "refusal"),
+    [(Draining("later"), "draining"), (DeadlineExceeded("late"), ""), (Overloaded("of somebody else", retry_after_s=1), "")],
+)
+def test_only_what_was_refused_here_is_a_refusal(error: ServiceError, refusal: str) -> None:
+    assert Record.of({"error": error}).refusal == refusal
+
+
+def test_every_shape_of_every_dialect_has_a_task() -> None:
+    tasks = {Record.of({"shape": shape}).task for dialect in DIALECTS for shape in dialect.shapes}
+    assert tasks == set(TASKS.values())

@@ -1,0 +1,61 @@
+"""GPUs and upstream servers are asked when somebody looks, and are not there where there are none."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, generate_latest
+
+from shortlist.telemetry.outside import GpuCollector, GpuReading, UpstreamCollector
+
+
+def shown(collector: GpuCollector | UpstreamCollector) -> list[str]:
+    registry = CollectorRegistry()
+    registry.register(collector)
+    return [line for line in generate_latest(registry).decode().splitlines() if not line.startswith("#")]
+
+
+def reading(busy: float | None) -> GpuReading:
+    return GpuReading(device="cuda:0", used_bytes=3, total_bytes=8, busy=busy)
+
+
+def test_gpu_is_shown_as_it_is_at_the_moment() -> None:
+    readings = [[reading(0.25)], [reading(0.5), GpuReading(device="cuda:1", used_bytes=1, total_bytes=8, busy=0.0)]]
+    registry = CollectorRegistry()
+    registry.register(GpuCollector(lambda: readings.pop(0)))
+    assert registry.get_sample_value("shortlist_gpu_busy_ratio", {"device": "cuda:0"}) == 0.25
+    assert registry.get_sample_value("shortlist_gpu_memory_used_bytes", {"device": "cuda:1"}) == 1
+
+
+def test_gpu_of_which_nobody_knows_how_busy_it_is_has_memory() -> None:
+    assert shown(GpuCollector(lambda: [reading(None)])) == [
+        'shortlist_gpu_memory_used_bytes{device="cuda:0"} 3.0',
+        'shortlist_gpu_memory_total_bytes{device="cuda:0"} 8.0',
+    ]
+
+
+def test_without_a_gpu_or_an_upstream_nothing_is_shown() -> None:
+    assert shown(GpuCollector(list)) == []
+    assert shown(UpstreamCollector(dict)) == []
+
+
+def test_registering_asks_nobody() -> None:
+    asked: list[str] = []
+
+    def gpus() -> list[GpuReading]:
+        asked.append("gpu")
+        return []
+
+    def upstreams() -> dict[str, bool]:
+        asked.append("upstream")
+        return {}
+
+    registry = CollectorRegistry()
+    registry.register(GpuCollector(gpus))
+    registry.register(UpstreamCollector(upstreams))
+    assert asked == []
+
+
+def test_upstream_is_up_while_it_is_asked() -> None:
+    assert shown(UpstreamCollector(lambda: {"http://a:1": True, "http://b:1": False})) == [
+        'shortlist_upstream_up{upstream="http://a:1"} 1.0',
+        'shortlist_upstream_up{upstream="http://b:1"} 0.0',
+    ]
