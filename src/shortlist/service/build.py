@@ -29,7 +29,7 @@ from shortlist.scheduler.queue import WorkQueue
 from shortlist.scheduler.redis import RedisStore, place_of
 from shortlist.scheduler.shared import SharedCache
 from shortlist.service.memory import MemoryPlan, memory_plan
-from shortlist.service.outside import show_outside
+from shortlist.service.outside import show_gpus
 from shortlist.service.runtime import Runtime, Say
 from shortlist.service.stack import NO_PROMISE, Promise, Stack
 from shortlist.service.tracing import tracing_to
@@ -59,15 +59,16 @@ def build_runtime(settings: Settings, *, say: Say) -> Runtime:
     _alias_pairs(settings.model)  # a malformed one is told before anything is loaded
     shared = shared_cache(settings.scheduler, metrics)  # so is an address that is none
     tracing = tracing_to(settings.server.otlp_endpoint, sample_ratio=settings.server.otlp_sample_ratio)
-    stacks = []
+    stacks, own = [], []
     wanted = _wanted(settings.model, say)
     for (text, declared), place in zip(wanted, places(settings, [text for text, _ in wanted]), strict=True):
         loaded = load(text, declared, settings.model, say=say, metrics=metrics, place=place)
         if loaded.is_native and (plan := loaded.memory(settings.scheduler)) is not None:
             say(f"{loaded.name}: {plan.summary}")
         stacks.append(stack_for(loaded, text, declared, settings, metrics, shared=shared))
+        own += [loaded.engine] if place is None else []
     _check_aliases(settings.model, stacks)
-    show_outside(metrics, [stack.engine for stack in stacks])
+    show_gpus(metrics, own)
     return Runtime(stacks, settings=settings, metrics=metrics, say=say, tracing=tracing)
 
 

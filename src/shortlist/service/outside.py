@@ -1,19 +1,20 @@
-"""What the served engines stand on beside this process: GPUs and upstream servers, for the metrics."""
+"""What the served engines stand on beside this process: its GPUs, for the metrics."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shortlist.engine.base import Engine, Upstreamed
+from shortlist.engine.base import Engine
 from shortlist.telemetry import Metrics
-from shortlist.telemetry.outside import GpuCollector, GpuReading, UpstreamCollector
+from shortlist.telemetry.outside import GpuCollector, GpuReading
 
 
-def show_outside(metrics: Metrics, engines: Sequence[Engine]) -> None:
-    """Have the metrics show the GPUs that engines of this process compute on, and the servers that others have compute."""
-    metrics.registry.register(UpstreamCollector(lambda: {url: well for engine in engines for url, well in _of(engine).items()}))
-    # A child's GPU is the child's: to look at it from here would take memory of it.
-    devices = sorted({each.info.device for each in engines if each.info.device.startswith("cuda") and not _of(each)})
+def show_gpus(metrics: Metrics, engines: Sequence[Engine]) -> None:
+    """Have the metrics show the GPUs that engines of this process compute on.
+
+    A child's GPU is the child's: to look at it from here would take memory of it.
+    """
+    devices = sorted({each.info.device for each in engines if each.info.device.startswith("cuda")})
     if not devices:
         return
     from shortlist.engine.device import gpu_readings
@@ -22,7 +23,3 @@ def show_outside(metrics: Metrics, engines: Sequence[Engine]) -> None:
         return gpu_readings(devices)
 
     metrics.registry.register(GpuCollector(read))
-
-
-def _of(engine: Engine) -> dict[str, bool]:
-    return dict(engine.upstreams()) if isinstance(engine, Upstreamed) else {}

@@ -1,8 +1,7 @@
-"""What engines stand on is shown: GPUs of this process, and the servers that others have compute."""
+"""GPUs that engines of this process compute on are shown."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -11,7 +10,7 @@ from shortlist.engine import device
 from shortlist.engine.base import EngineInfo
 from shortlist.engine.fake import FakeEngine
 from shortlist.engine.restartable import RestartableEngine
-from shortlist.service.outside import show_outside
+from shortlist.service.outside import show_gpus
 from shortlist.telemetry import Metrics
 from shortlist.telemetry.outside import GpuReading
 
@@ -26,13 +25,6 @@ class On(FakeEngine):
     @property
     def info(self) -> EngineInfo:
         return replace(super().info, device=self._name)
-
-
-class Remote(On):
-    """An engine that has servers compute."""
-
-    def upstreams(self) -> Mapping[str, bool]:
-        return {"http://a:1": True}
 
 
 @pytest.fixture
@@ -50,14 +42,13 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
 def test_gpus_of_this_process_are_shown_once_each(asked: list[list[str]]) -> None:
     metrics = Metrics()
-    show_outside(metrics, [On("cuda:0"), On("cuda:0"), On("cpu"), RestartableEngine(On("cuda:1"), FakeEngine)])
+    show_gpus(metrics, [On("cuda:0"), On("cuda:0"), On("cpu"), RestartableEngine(On("cuda:1"), FakeEngine)])
     assert metrics.registry.get_sample_value("shortlist_gpu_memory_used_bytes", {"device": "cuda:1"}) == 1
     assert asked[-1] == ["cuda:0", "cuda:1"]
 
 
-def test_gpu_of_a_child_is_left_alone(asked: list[list[str]]) -> None:
+def test_without_a_gpu_nothing_is_asked(asked: list[list[str]]) -> None:
     metrics = Metrics()
-    show_outside(metrics, [Remote("cuda"), RestartableEngine(Remote("cuda"), FakeEngine)])
-    assert metrics.registry.get_sample_value("shortlist_upstream_up", {"upstream": "http://a:1"}) == 1
-    assert metrics.registry.get_sample_value("shortlist_gpu_memory_used_bytes", {"device": "cuda"}) is None
+    show_gpus(metrics, [On("cpu"), FakeEngine()])
+    assert metrics.registry.get_sample_value("shortlist_gpu_memory_used_bytes", {"device": "cpu"}) is None
     assert asked == []
