@@ -14,6 +14,7 @@ import httpx2
 
 from shortlist.breaker import Breaker, BreakerLimits
 from shortlist.engine.fake import FakeEngine
+from shortlist.engine.vllm.meter import Meter
 from shortlist.errors import EngineError, EngineUnavailable
 from shortlist.scheduler.shared import SharedCache
 from shortlist.service.runtime import Runtime
@@ -76,7 +77,11 @@ def forecast(weather: Weather) -> Runtime:
     """Return a server of three models: plain, narrow and mortal."""
     metrics = Metrics()
 
+    meter = Meter(metrics, "plain", UPSTREAM)
+
     def trouble(batch: Batch) -> None:
+        meter.requests.inc()
+        meter.duration.observe(0.001)
         if weather.blocks and time.monotonic() > weather.next_block_s:
             time.sleep(BLOCK_S)
             weather.next_block_s = time.monotonic() + BLOCK_EVERY_S
@@ -101,7 +106,7 @@ def forecast(weather: Weather) -> Runtime:
         stack(narrow, name="narrow", metrics=metrics, **limits),
         replace(stack(FakeEngine(fault=death), name="mortal", metrics=metrics), restart=restart),
     ]
-    metrics.upstream_up.labels("plain", UPSTREAM).set_function(lambda: weather.has_upstream)
+    meter.show(is_well=lambda: weather.has_upstream, num_tokens=lambda: 0)
     return Runtime(stacks, settings=settings(), metrics=metrics)
 
 
