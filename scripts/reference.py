@@ -12,7 +12,7 @@ from shortlist import errors
 from shortlist.api.errors import _KINDS
 from shortlist.config import ENV_PREFIX, Settings, fields
 from shortlist.telemetry import Metrics
-from shortlist.telemetry.outside import GpuCollector, UpstreamCollector
+from shortlist.telemetry.gpu import GpuCollector
 
 TARGET = Path("docs/reference.md")
 
@@ -60,7 +60,7 @@ def _metrics() -> Iterator[str]:
         suffix = "_total" if metric._type == "counter" else ""
         labels = ", ".join(metric._labelnames)
         yield f"| `{metric._name}{suffix}` | {metric._type} | {labels} | {metric._documentation} |"
-    for family in (*UpstreamCollector(dict).describe(), *GpuCollector(list).describe()):
+    for family in GpuCollector(list).describe():
         yield f"| `{family.name}` | {family.type} | {', '.join(family._labelnames)} | {family.documentation} |"
     yield "\nBeside them `process_*`, as every Prometheus client names them: memory, CPU, open files, start. What they mean together, and how"
     yield "dashboards for other servers find them, is in [monitoring.md](monitoring.md).\n"

@@ -14,9 +14,9 @@ import httpx2
 
 from shortlist.breaker import Breaker, BreakerLimits
 from shortlist.engine.fake import FakeEngine
+from shortlist.engine.vllm.meter import Meter
 from shortlist.errors import EngineError, EngineUnavailable
 from shortlist.scheduler.shared import SharedCache
-from shortlist.service.outside import show_outside
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
 from shortlist.types import Batch, TextPrompt
@@ -73,17 +73,6 @@ class _Store:
             raise OSError("sick")
 
 
-class _Plain(FakeEngine):
-    """An engine that has servers compute, or so it says."""
-
-    def __init__(self, weather: Weather) -> None:
-        super().__init__(step_s=0.001)
-        self._weather = weather
-
-    def upstreams(self) -> Mapping[str, bool]:
-        return {UPSTREAM: self._weather.has_upstream}
-
-
 def forecast(weather: Weather) -> Runtime:
     """Return a server of three models: plain, narrow and mortal."""
     metrics = Metrics()
@@ -103,8 +92,8 @@ def forecast(weather: Weather) -> Runtime:
         if weather.is_dead:
             raise EngineUnavailable("It is still dead.")
 
-    plain = _Plain(weather)
-    plain.fault = trouble
+    plain = FakeEngine(step_s=0.001, fault=trouble)
+    Meter(metrics, "plain", UPSTREAM).show(is_well=lambda: weather.has_upstream, num_tokens=lambda: 0)
     breaker = Breaker(BreakerLimits(max_failures=1, rest_s=0.2, max_rest_s=0.4))
     cache = SharedCache(_Store(weather), timeout_s=0.5, metrics=metrics, place=CACHE, breaker=breaker)
     narrow = FakeEngine(step_s=STEP_S)
@@ -114,7 +103,6 @@ def forecast(weather: Weather) -> Runtime:
         stack(narrow, name="narrow", metrics=metrics, **limits),
         replace(stack(FakeEngine(fault=death), name="mortal", metrics=metrics), restart=restart),
     ]
-    show_outside(metrics, [each.engine for each in stacks])
     return Runtime(stacks, settings=settings(), metrics=metrics)
 
 

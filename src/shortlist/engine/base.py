@@ -111,15 +111,6 @@ class Engine(Protocol):
 
 
 @runtime_checkable
-class Upstreamed(Protocol):
-    """An engine that has servers compute."""
-
-    def upstreams(self) -> Mapping[str, bool]:
-        """Return the address of every server, with whether it is asked at the moment."""
-        ...
-
-
-@runtime_checkable
 class Watched(Protocol):
     """An engine that can go while nobody asks it anything, and notices."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-from shortlist.engine.base import Engine, EngineInfo, Upstreamed, Watched
+from shortlist.engine.base import Engine, EngineInfo, Watched
 from shortlist.errors import EngineUnavailable
 from shortlist.types import Batch, Vector
 
@@ -46,10 +46,6 @@ class RestartableEngine:
         """Return only by raising, if the engine of the moment is one that can go unasked."""
         if isinstance(self._engine, Watched):
             await self._engine.watch()
-
-    def upstreams(self) -> Mapping[str, bool]:
-        """Return the servers of the engine of the moment, if it has any."""
-        return self._engine.upstreams() if isinstance(self._engine, Upstreamed) else {}
 
     async def restart(self) -> None:
         """Close the engine, which frees its memory, and load another one.

@@ -43,7 +43,7 @@ class ChildProcess(Protocol):
 
 
 class VllmEngine:
-    """Implements `engine.base.Engine`, `engine.base.Watched` and `engine.base.Upstreamed`.
+    """Implements `engine.base.Engine`, and `engine.base.Watched`.
 
     Args:
         fleet: Computes calls; made on `loop`.
@@ -98,10 +98,6 @@ class VllmEngine:
             if unwell_s > PATIENCE_S:
                 raise EngineUnavailable("vLLM does not answer any more.")
             await asyncio.sleep(LOOK_S)
-
-    def upstreams(self) -> Mapping[str, bool]:
-        """Return every server, and whether it is asked at the moment."""
-        return {server.url: server.is_well for server in self._fleet.servers}
 
     def close(self) -> None:
         """Close the connections, and end the child if there is one. Calling it twice is harmless."""

@@ -9,9 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shortlist.engine.base import Upstreamed, Watched
-from shortlist.engine.fake import FakeEngine
-from shortlist.engine.restartable import RestartableEngine
+from shortlist.engine.base import Watched
 from shortlist.engine.vllm import engine as engine_module
 from shortlist.engine.vllm.engine import VllmEngine
 from shortlist.engine.vllm.start import BATCHES_PER_SERVER, Access, connect
@@ -166,12 +164,3 @@ async def test_servers_of_others_are_never_gone(engine: VllmEngine, server: Sick
     server.is_healthy = False
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(engine.watch(), 3)
-
-
-def test_it_says_which_server_is_asked_and_which_is_left_alone(engine: VllmEngine, server: SickVllm) -> None:
-    assert isinstance(engine, Upstreamed)
-    assert engine.upstreams() == {server.url: True}
-    engine._fleet.servers[0].give_up("it is a test")
-    assert engine.upstreams() == {server.url: False}
-    assert RestartableEngine(engine, lambda: engine).upstreams() == {server.url: False}
-    assert RestartableEngine(FakeEngine(), FakeEngine).upstreams() == {}

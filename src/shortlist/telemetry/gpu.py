@@ -1,11 +1,8 @@
-"""What is not ours to count and is asked when somebody looks at the metrics: GPUs, and upstream servers.
-
-Knows neither: whoever does hands in a function. Where there are none, none are shown.
-"""
+"""How full and how busy GPUs are, asked when somebody looks at the metrics. Knows no GPU: whoever does hands in a function."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from prometheus_client.core import GaugeMetricFamily
@@ -31,9 +28,6 @@ class GpuReading:
 
 ReadGpus = Callable[[], Sequence[GpuReading]]
 
-ReadUpstreams = Callable[[], Mapping[str, bool]]
-"""Returns every upstream server's address, with whether it is well."""
-
 
 class GpuCollector(Collector):
     """Shows what `read` returns; nothing while it returns nothing."""
@@ -54,30 +48,6 @@ class GpuCollector(Collector):
             if reading.busy is not None:
                 busy.add_metric([reading.device], reading.busy)
         yield from (family for family in (used, total, busy) if family.samples)
-
-
-class UpstreamCollector(Collector):
-    """Shows what `read` returns; nothing while it returns nothing."""
-
-    def __init__(self, read: ReadUpstreams) -> None:
-        self._read = read
-
-    def describe(self) -> Iterator[GaugeMetricFamily]:
-        """Yield the name, without asking anybody."""
-        yield _upstream_up()
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Yield every server."""
-        family = _upstream_up()
-        for url, is_well in self._read().items():
-            family.add_metric([url], float(is_well))
-        if family.samples:
-            yield family
-
-
-def _upstream_up() -> GaugeMetricFamily:
-    text = "1 while the vLLM server is asked; 0 while it is left alone because it is sick."
-    return GaugeMetricFamily("shortlist_upstream_up", text, labels=["upstream"])
 
 
 def _families() -> tuple[GaugeMetricFamily, GaugeMetricFamily, GaugeMetricFamily]:

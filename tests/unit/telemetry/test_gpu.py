@@ -1,13 +1,13 @@
-"""GPUs and upstream servers are asked when somebody looks, and are not there where there are none."""
+"""GPUs are asked when somebody looks, and are not there where there are none."""
 
 from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, generate_latest
 
-from shortlist.telemetry.outside import GpuCollector, GpuReading, UpstreamCollector
+from shortlist.telemetry.gpu import GpuCollector, GpuReading
 
 
-def shown(collector: GpuCollector | UpstreamCollector) -> list[str]:
+def shown(collector: GpuCollector) -> list[str]:
     registry = CollectorRegistry()
     registry.register(collector)
     return [line for line in generate_latest(registry).decode().splitlines() if not line.startswith("#")]
@@ -32,9 +32,8 @@ def test_gpu_of_which_nobody_knows_how_busy_it_is_has_memory() -> None:
     ]
 
 
-def test_without_a_gpu_or_an_upstream_nothing_is_shown() -> None:
+def test_without_a_gpu_nothing_is_shown() -> None:
     assert shown(GpuCollector(list)) == []
-    assert shown(UpstreamCollector(dict)) == []
 
 
 def test_registering_asks_nobody() -> None:
@@ -44,18 +43,6 @@ def test_registering_asks_nobody() -> None:
         asked.append("gpu")
         return []
 
-    def upstreams() -> dict[str, bool]:
-        asked.append("upstream")
-        return {}
-
     registry = CollectorRegistry()
     registry.register(GpuCollector(gpus))
-    registry.register(UpstreamCollector(upstreams))
     assert asked == []
-
-
-def test_upstream_is_up_while_it_is_asked() -> None:
-    assert shown(UpstreamCollector(lambda: {"http://a:1": True, "http://b:1": False})) == [
-        'shortlist_upstream_up{upstream="http://a:1"} 1.0',
-        'shortlist_upstream_up{upstream="http://b:1"} 0.0',
-    ]
