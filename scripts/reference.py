@@ -12,7 +12,7 @@ from shortlist import errors
 from shortlist.api.errors import _KINDS
 from shortlist.config import ENV_PREFIX, Settings, fields
 from shortlist.telemetry import Metrics
-from shortlist.telemetry.outside import GpuCollector
+from shortlist.telemetry.gpu import GpuCollector
 
 TARGET = Path("docs/reference.md")
 

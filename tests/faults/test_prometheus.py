@@ -163,14 +163,15 @@ def chosen(expression: str) -> str:
 
 
 def test_every_panel_shows_something(watched: Watched) -> None:
-    expressions = [(title, shortened(chosen(each), FACTOR)) for title, each in panels() if NEEDS_GPU not in each]
+    empty = [(title, shortened(chosen(each), FACTOR)) for title, each in panels() if NEEDS_GPU not in each]
 
-    def empty() -> list[tuple[str, str]]:
-        return [(title, each) for title, each in expressions if not watched.prometheus.query(each)]
+    def is_full() -> bool:
+        empty[:] = [(title, each) for title, each in empty if not watched.prometheus.query(each)]
+        return not empty
 
     with contextlib.suppress(AssertionError):
-        wait_until(lambda: not empty(), PATIENCE_S)
-    assert empty() == []
+        wait_until(is_full, PATIENCE_S)
+    assert empty == []
 
 
 def test_every_series_that_is_named_is_exported_by_a_server_under_load(watched: Watched) -> None:

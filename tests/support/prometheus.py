@@ -34,7 +34,7 @@ def missing_prometheus() -> str | None:
 class Prometheus:
     """One that runs."""
 
-    url: str
+    client: httpx2.Client
 
     def firing(self) -> set[str]:
         """Return the names of the alerts that fire now."""
@@ -47,7 +47,7 @@ class Prometheus:
         return found
 
     def _data(self, path: str, **params: str) -> dict[str, Any]:
-        answer = httpx2.get(self.url + path, params=params).json()
+        answer = self.client.get(path, params=params).json()
         assert answer["status"] == "success", answer
         data: dict[str, Any] = answer["data"]
         return data
@@ -75,7 +75,8 @@ def prometheus(folder: Path, *targets: str) -> Iterator[Prometheus]:
     try:
         wait_until(lambda: process.poll() is not None or _is_ready(address), START_S)
         assert process.poll() is None, (folder / "log").read_text()
-        yield Prometheus(f"http://{address}")
+        with httpx2.Client(base_url=f"http://{address}", timeout=30) as client:
+            yield Prometheus(client)
     finally:
         process.kill()
         process.wait(timeout=10)

@@ -77,11 +77,7 @@ def forecast(weather: Weather) -> Runtime:
     """Return a server of three models: plain, narrow and mortal."""
     metrics = Metrics()
 
-    meter = Meter(metrics, "plain", UPSTREAM)
-
     def trouble(batch: Batch) -> None:
-        meter.requests.inc()
-        meter.duration.observe(0.001)
         if weather.blocks and time.monotonic() > weather.next_block_s:
             time.sleep(BLOCK_S)
             weather.next_block_s = time.monotonic() + BLOCK_EVERY_S
@@ -97,6 +93,7 @@ def forecast(weather: Weather) -> Runtime:
             raise EngineUnavailable("It is still dead.")
 
     plain = FakeEngine(step_s=0.001, fault=trouble)
+    Meter(metrics, "plain", UPSTREAM).show(is_well=lambda: weather.has_upstream, num_tokens=lambda: 0)
     breaker = Breaker(BreakerLimits(max_failures=1, rest_s=0.2, max_rest_s=0.4))
     cache = SharedCache(_Store(weather), timeout_s=0.5, metrics=metrics, place=CACHE, breaker=breaker)
     narrow = FakeEngine(step_s=STEP_S)
@@ -106,7 +103,6 @@ def forecast(weather: Weather) -> Runtime:
         stack(narrow, name="narrow", metrics=metrics, **limits),
         replace(stack(FakeEngine(fault=death), name="mortal", metrics=metrics), restart=restart),
     ]
-    meter.show(is_well=lambda: weather.has_upstream, num_tokens=lambda: 0)
     return Runtime(stacks, settings=settings(), metrics=metrics)
 
 

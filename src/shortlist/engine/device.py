@@ -10,7 +10,7 @@ from typing import Final
 import torch
 
 from shortlist.errors import BadSetting
-from shortlist.telemetry.outside import GpuReading
+from shortlist.telemetry.gpu import GpuReading
 
 _DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "int8": torch.int8}
 

@@ -28,8 +28,8 @@ from shortlist.scheduler.flights import Flights
 from shortlist.scheduler.queue import WorkQueue
 from shortlist.scheduler.redis import RedisStore, place_of
 from shortlist.scheduler.shared import SharedCache
+from shortlist.service.gpu import show_gpus
 from shortlist.service.memory import MemoryPlan, memory_plan
-from shortlist.service.outside import show_gpus
 from shortlist.service.runtime import Runtime, Say
 from shortlist.service.stack import NO_PROMISE, Promise, Stack
 from shortlist.service.tracing import tracing_to
@@ -59,16 +59,17 @@ def build_runtime(settings: Settings, *, say: Say) -> Runtime:
     _alias_pairs(settings.model)  # a malformed one is told before anything is loaded
     shared = shared_cache(settings.scheduler, metrics)  # so is an address that is none
     tracing = tracing_to(settings.server.otlp_endpoint, sample_ratio=settings.server.otlp_sample_ratio)
-    stacks, own = [], []
+    stacks, here = [], set()
     wanted = _wanted(settings.model, say)
     for (text, declared), place in zip(wanted, places(settings, [text for text, _ in wanted]), strict=True):
         loaded = load(text, declared, settings.model, say=say, metrics=metrics, place=place)
         if loaded.is_native and (plan := loaded.memory(settings.scheduler)) is not None:
             say(f"{loaded.name}: {plan.summary}")
+        if place is None:
+            here.add(loaded.engine.info.device)
         stacks.append(stack_for(loaded, text, declared, settings, metrics, shared=shared))
-        own += [loaded.engine] if place is None else []
     _check_aliases(settings.model, stacks)
-    show_gpus(metrics, own)
+    show_gpus(metrics, here)
     return Runtime(stacks, settings=settings, metrics=metrics, say=say, tracing=tracing)
 
 

@@ -11,7 +11,7 @@ import torch
 
 from shortlist.engine.device import gpu_readings, pick_device, pick_dtype
 from shortlist.errors import BadSetting
-from shortlist.telemetry.outside import GpuReading
+from shortlist.telemetry.gpu import GpuReading
 from tests.support.fixtures import ModelFactory, make_model, tokenizer_path
 
 __all__ = ["make_model", "tokenizer_path"]

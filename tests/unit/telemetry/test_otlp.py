@@ -132,6 +132,8 @@ def test_collector_that_refuses_costs_one_log_line_each_time_it_begins_to(
 def test_collector_that_never_answers_holds_up_neither_requests_nor_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(otlp, "TIMEOUT_S", 0.2)
     monkeypatch.setattr(otlp, "CLOSE_S", 0.3)
+    monkeypatch.setattr(otlp, "MAX_WAITING", 64)
+    monkeypatch.setattr(otlp, "MAX_SENT", 16)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         tracing = OtlpTracing(f"http://127.0.0.1:{listener.getsockname()[1]}")
         started_s = time.monotonic()

@@ -43,7 +43,7 @@ class ChildProcess(Protocol):
 
 
 class VllmEngine:
-    """Implements `engine.base.Engine` and `engine.base.Watched`.
+    """Implements `engine.base.Engine`, and `engine.base.Watched`.
 
     Args:
         fleet: Computes calls; made on `loop`.

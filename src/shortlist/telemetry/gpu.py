@@ -1,7 +1,4 @@
-"""What is not ours to count and is asked when somebody looks at the metrics: GPUs.
-
-Knows none: whoever does hands in a function. Where there are none, none are shown.
-"""
+"""How full and how busy GPUs are, asked when somebody looks at the metrics. Knows no GPU: whoever does hands in a function."""
 
 from __future__ import annotations
 

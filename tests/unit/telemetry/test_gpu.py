@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, generate_latest
 
-from shortlist.telemetry.outside import GpuCollector, GpuReading
+from shortlist.telemetry.gpu import GpuCollector, GpuReading
 
 
 def shown(collector: GpuCollector) -> list[str]:

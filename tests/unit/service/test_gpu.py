@@ -1,30 +1,13 @@
-"""GPUs that engines of this process compute on are shown."""
+"""The GPUs of this process are shown, once each, and where there are none nothing is asked."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import pytest
 
 from shortlist.engine import device
-from shortlist.engine.base import EngineInfo
-from shortlist.engine.fake import FakeEngine
-from shortlist.engine.restartable import RestartableEngine
-from shortlist.service.outside import show_gpus
+from shortlist.service.gpu import show_gpus
 from shortlist.telemetry import Metrics
-from shortlist.telemetry.outside import GpuReading
-
-
-class On(FakeEngine):
-    """An engine on a device."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self._name = name
-
-    @property
-    def info(self) -> EngineInfo:
-        return replace(super().info, device=self._name)
+from shortlist.telemetry.gpu import GpuReading
 
 
 @pytest.fixture
@@ -42,13 +25,13 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
 def test_gpus_of_this_process_are_shown_once_each(asked: list[list[str]]) -> None:
     metrics = Metrics()
-    show_gpus(metrics, [On("cuda:0"), On("cuda:0"), On("cpu"), RestartableEngine(On("cuda:1"), FakeEngine)])
+    show_gpus(metrics, ["cuda:1", "cuda:0", "cpu", "cuda:0"])
     assert metrics.registry.get_sample_value("shortlist_gpu_memory_used_bytes", {"device": "cuda:1"}) == 1
     assert asked[-1] == ["cuda:0", "cuda:1"]
 
 
-def test_without_a_gpu_nothing_is_asked(asked: list[list[str]]) -> None:
+def test_where_there_is_no_gpu_none_is_asked(asked: list[list[str]]) -> None:
     metrics = Metrics()
-    show_gpus(metrics, [On("cpu"), FakeEngine()])
+    show_gpus(metrics, ["cpu", "upstream", "none"])
     assert metrics.registry.get_sample_value("shortlist_gpu_memory_used_bytes", {"device": "cpu"}) is None
     assert asked == []
