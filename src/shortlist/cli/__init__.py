@@ -1,4 +1,4 @@
-"""The command line: `shortlist serve`, `demo`, `doctor`, `bench`.
+"""The command line: `shortlist serve`, `demo`, `rerank`, `doctor`, `bench`.
 
 Each command lives in a module of its own, which is imported when that command is asked for: `shortlist --help` and a shell's
 completion answer at once, and a server starts without what only a benchmark needs. Exit codes are in `ending`, and in
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 COMMANDS: Final = {
     "serve": ("shortlist.cli.serve", "serve", "Serve one or several models over HTTP."),
     "demo": ("shortlist.cli.serve", "demo", "Serve the bundled demo model, and show a first ranking in the terminal."),
+    "rerank": ("shortlist.cli.rerank", "app", "Rank documents for a query, or for every query of a file."),
     "doctor": ("shortlist.cli.doctor", "app", "Say what a model is and test it, or how a client gets on with a server."),
     "bench": ("shortlist.cli.bench", "app", "Measure engines, and servers, side by side."),
 }
@@ -30,6 +31,7 @@ EPILOG: Final = (
     "Examples:\n\n"
     "shortlist demo\n\n"
     "shortlist serve Qwen/Qwen3-Reranker-0.6B Qwen/Qwen3-Embedding-0.6B\n\n"
+    "grep -rh TODO notes/ | shortlist rerank -q 'what is most urgent' --top-n 5\n\n"
     "shortlist COMMAND --help shows more of each."
 )
 

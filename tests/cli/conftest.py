@@ -1,0 +1,33 @@
+"""Commands as processes, and one server with a fake engine for all that ask one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.support.process import launched
+
+Done = subprocess.CompletedProcess[str]
+Shortlist = Callable[..., Done]
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with launched("tests.support.fakeserver") as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def shortlist() -> Shortlist:
+    """Run `shortlist ARGUMENTS` to its end."""
+
+    def run(*arguments: object, stdin: str = "", **environ: str) -> Done:
+        command = [sys.executable, "-m", "shortlist", *map(str, arguments)]
+        env = {**os.environ, **environ}  # noqa: TID251
+        return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=100, check=False, env=env)
+
+    return run
