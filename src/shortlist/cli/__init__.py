@@ -1,4 +1,4 @@
-"""The command line: `shortlist serve`, `demo`, `rerank`, `embed`, `doctor`, `bench`.
+"""The command line: `shortlist serve`, `demo`, `rerank`, `embed`, `models`, `doctor`, `bench`.
 
 Each command lives in a module of its own, which is imported when that command is asked for: `shortlist --help` and a shell's
 completion answer at once, and a server starts without what only a benchmark needs. Exit codes are in `ending`, and in
@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "demo": ("shortlist.cli.serve", "demo", "Serve the bundled demo model, and show a first ranking in the terminal."),
     "rerank": ("shortlist.cli.rerank", "app", "Rank documents for a query, or for every query of a file."),
     "embed": ("shortlist.cli.embed", "app", "Turn texts into vectors."),
+    "models": ("shortlist.cli.models", "app", "List, download, find, measure and remove models on this machine."),
     "doctor": ("shortlist.cli.doctor", "app", "Say what a model is and test it, or how a client gets on with a server."),
     "bench": ("shortlist.cli.bench", "app", "Measure engines, and servers, side by side."),
 }
