@@ -55,18 +55,18 @@ def fetch(name: str, revision: str | None, check: Check) -> Path:
 def kept() -> list[Kept]:
     """Return the models in the cache; none if the package is not installed."""
     try:
-        from modelscope.hub.cache_manager import scan_cache
+        from modelscope_hub import HubApi
     except ImportError:
         return []
-    repos = [repo for repo in scan_cache().repos if str(repo.repo_type) == "model" and repo.local_path]
-    return [Kept(repo.repo_id, _newest(Path(repo.local_path)), repo.size_on_disk) for repo in repos]
+    repos = [repo for repo in HubApi().scan_cache().repos if repo.repo_type == "model"]
+    return [Kept(repo.repo_id, _newest(Path(repo.local_path)), repo.size_on_disk) for repo in repos if repo.local_path]
 
 
 def remove(name: str) -> None:
     """Delete all revisions of a model from the cache."""
-    from modelscope.hub.cache_manager import clear_cache
+    from modelscope_hub import HubApi
 
-    clear_cache(repo_type="model", repo_id=name)
+    HubApi().clear_cache(repo_type="model", repo_id=name)
 
 
 def _newest(folder: Path) -> Path:
