@@ -186,6 +186,7 @@ def test_a_person_sees_a_table_and_how_far_it_is(url: str, tmp_path: Path) -> No
 
 def test_documents_can_be_typed(url: str) -> None:
     with terminal("rerank", "-q", QUERY, "--url", url) as shown:
+        wait_until(lambda: shown.screen == "Reading lines from the terminal; Ctrl-D ends them.\n", 60)
         shown.press(b"typed apple\n" + CTRL_D)
         assert shown.end() == 0
     assert shown.screen.count("typed apple") == 2
@@ -237,6 +238,17 @@ def test_file_is_checked_whole_before_anything_is_asked(shortlist: Shortlist, ur
     assert f"{file}, line 4: it is not JSON" in done.stderr
 
 
+def test_pipe_that_is_named_like_a_file_is_read_once(shortlist: Shortlist, url: str, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["sh", "-c", f"cat > {pipe}"], stdin=subprocess.PIPE, text=True) as writer:
+        assert writer.stdin is not None
+        writer.stdin.write(lines_of(groups(2)))
+        writer.stdin.close()
+        done = shortlist("rerank", pipe, "--url", url)
+    assert (done.returncode, len(rows(done.stdout))) == (0, 2)
+
+
 def test_server_that_is_not_there_is_named(shortlist: Shortlist) -> None:
     address = f"http://127.0.0.1:{free_port()}"
     done = shortlist("rerank", "-q", "q", "--url", address, stdin="a\n")
@@ -261,7 +273,8 @@ def test_wrong_key_is_said_and_the_right_one_may_be_in_the_environment(shortlist
 def test_model_of_this_process_is_stopped_by_ctrl_c_too(tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     command = [sys.executable, "-m", "shortlist", "rerank", "--model", "demo", "--out", str(out)]
-    env = {**os.environ, "SHORTLIST_API_KEY": "of-a-server", "SHORTLIST_MODELS": "no/such-model"}  # noqa: TID251
+    others = {"SHORTLIST_API_KEY": "of-a-server", "SHORTLIST_MODELS": "no/such-model", "SHORTLIST_SELF_TEST": "off"}
+    env = {**os.environ, **others}  # noqa: TID251
     with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env) as process:
         assert process.stdin is not None
         process.stdin.write(lines_of(groups(2)))

@@ -60,15 +60,14 @@ def connect(task: Task, given: Mapping[str, Any]) -> Connect:
         InvalidInput: flags contradict each other, or the URL is none.
         SetupError: the model cannot be loaded, or a setting is wrong.
     """
-    told = [name for name in sorted(flags.MODEL_SETTINGS) if given.get(name) is not None]
+    if given["url"] is None and given["api_key"] is not None:
+        raise InvalidInput("--api-key is for a server; give its --url, or leave --api-key out.")
+    told = next((name for name in sorted(flags.MODEL_SETTINGS) if given.get(name) is not None), None)
+    if given["url"] is not None and told is not None:
+        raise InvalidInput(f"--{told.replace('_', '-')} is for a model of this process; leave it out, or leave --url out.")
     settings = Settings.load({name: given.get(name) for name in (*flags.MODEL_SETTINGS, "config")})
     if given["url"] is None:
-        if given["api_key"] is not None:
-            raise InvalidInput("--api-key is for a server; give its --url, or leave --api-key out.")
         return _in_process(task, given["model"], settings, timeout_s=given["timeout_s"])
-    if told:
-        flag = told[0].replace("_", "-")
-        raise InvalidInput(f"--{flag} is for a model of this process; leave it out, or leave --url out.")
     key = given["api_key"] or next((key.get_secret_value() for key in settings.server.api_key), None)
     return _at(given["url"], key, timeout_s=given["timeout_s"])
 

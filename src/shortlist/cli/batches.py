@@ -59,7 +59,7 @@ class _Draft:
     results: list[RankedText] = field(default_factory=list)
     failed: list[NotRanked] = field(default_factory=list)
     truncated: list[int] = field(default_factory=list)
-    error: str | None = None
+    error: ServiceError | None = None
 
     def add(self, batch: Batch, answer: Ranking | ServiceError) -> None:
         """Take one batch's answer; what is wrong with these documents alone ends up in the draft.
@@ -70,7 +70,7 @@ class _Draft:
         if isinstance(answer, ServiceError):
             if not is_its_own(answer):
                 raise answer
-            self.error = self.error or answer.message
+            self.error = self.error or answer
             return
         numbers = [text.index for text in batch.group.texts[batch.start : batch.stop]]
         self.model = answer.model

@@ -61,8 +61,7 @@ def run(source: Input, out: Path | None, given: Mapping[str, Any]) -> int:
         ServiceError: there is no model, or no server, or nowhere to write.
     """
     texts = source.texts(skips_blank=False)
-    # A file is read twice, so that a line that is wrong is told before hours of work.
-    total = None if source.path is None else sum(1 for _ in source.texts(skips_blank=False))
+    total = sum(1 for _ in source.texts(skips_blank=False)) if source.can_be_read_twice else None
     with ExitStack() as files:
         vectors = files.enter_context(writer(out))
         first = next(texts, None)
@@ -75,7 +74,8 @@ def run(source: Input, out: Path | None, given: Mapping[str, Any]) -> int:
         try:
             asyncio.run(_run(connect, chain([first], texts), given, vectors, bar, progress))
         except (KeyboardInterrupt, ServiceError):
-            say(f"It stopped at line {progress.num_written + 1}; the vectors of the lines before it are written.")
+            with bar.aside():
+                say(f"It stopped at line {progress.num_written + 1}; the vectors of the lines before it are written.")
             raise
     return EXIT_DONE
 
@@ -90,12 +90,12 @@ async def _run(
         "dimensions": given["dimensions"],
         "timeout_s": given["timeout_s"],
     }
-    async with connect() as client:
+    async with connect() as client, aclosing(pumped(texts)) as source:
 
         async def ask(batch: list[Text]) -> Embeddings:
             return await client.embed([text.text for text in batch], **terms)
 
-        batches = stream(ask, _batches(pumped(texts), given["batch_size"]), concurrency=given["concurrency"])
+        batches = stream(ask, _batches(source, given["batch_size"]), concurrency=given["concurrency"])
         async with aclosing(batches):
             async for _, batch, embedded in batches:
                 vectors.put([text.index for text in batch], embedded.vectors)

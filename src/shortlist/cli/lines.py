@@ -6,8 +6,9 @@ Every complaint names the line and what would be right there, and never what sta
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
@@ -16,6 +17,7 @@ from typing import BinaryIO, Final, Literal, TypeVar
 
 import orjson
 
+from shortlist.cli.ending import say
 from shortlist.errors import InvalidInput, ServiceError
 
 T = TypeVar("T")
@@ -79,6 +81,11 @@ class Input:
         """What messages call it."""
         return "standard input" if self.path is None else str(self.path)
 
+    @property
+    def can_be_read_twice(self) -> bool:
+        """Whether it is a file, no pipe: then a line that is wrong can be told before hours of work, and how many there are."""
+        return self.path is not None and self.path.is_file()
+
     def texts(self, *, skips_blank: bool) -> Iterator[Text]:
         """Yield the texts, one per line.
 
@@ -113,6 +120,8 @@ class Input:
     @contextmanager
     def _lines(self) -> Iterator[Iterator[tuple[int, bytes]]]:
         """Open the input as numbered lines, the first without the mark that some editors put there."""
+        if self.path is None and os.isatty(STDIN):
+            say("Reading lines from the terminal; Ctrl-D ends them.")
         try:
             with self._open() as file:
                 first = file.readline().removeprefix(b"\xef\xbb\xbf")
@@ -185,7 +194,7 @@ def _text_in(document: object) -> str | None:
     return text if isinstance(text, str) and text.strip() else None
 
 
-async def pumped(items: Iterable[T]) -> AsyncIterator[T]:
+async def pumped(items: Iterable[T]) -> AsyncGenerator[T, None]:
     """Yield items as they come, read by a thread: a source that waits, as standard input does, holds up nothing else.
 
     Raises:

@@ -18,6 +18,7 @@ from shortlist.cli.journal import Digest
 from shortlist.cli.lines import Group
 from shortlist.client import NotRanked, RankedText
 from shortlist.client.progress import Bar
+from shortlist.errors import ServiceError
 
 BAR_WIDTH: Final = 20
 CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
@@ -42,7 +43,7 @@ class RankedGroup:
     results: tuple[RankedText, ...] = ()
     failed: tuple[NotRanked, ...] = ()
     truncated: tuple[int, ...] = ()
-    error: str | None = None
+    error: ServiceError | None = None
 
 
 class Sink(Protocol):
@@ -64,7 +65,9 @@ class Tables:
         """Show one group."""
         with self._bar.aside():
             if ranked.error is not None:
-                self._console.print(Text.assemble((_shown(ranked.group.query), "bold"), f"\nnot ranked: {ranked.error}"))
+                self._console.print(
+                    Text.assemble((_shown(ranked.group.query), "bold"), f"\nnot ranked: {ranked.error.message}")
+                )
             else:
                 self._console.print(table(ranked))
 
@@ -72,11 +75,11 @@ class Tables:
 def table(ranked: RankedGroup) -> Table:
     """Return the ranking as a table with a bar for every score."""
     title = Text(_shown(ranked.group.query), style="bold")
-    shown = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    shown.add_column("index", justify="right", style="dim")
-    shown.add_column("score", justify="right")
+    shown = Table(title=title, title_justify="left", box=None, pad_edge=False, expand=True)
+    shown.add_column("index", justify="right", style="dim", no_wrap=True)
+    shown.add_column("score", justify="right", no_wrap=True)
     shown.add_column("", width=BAR_WIDTH)
-    shown.add_column("document", no_wrap=True, overflow="ellipsis")
+    shown.add_column("document", no_wrap=True, overflow="ellipsis", ratio=1)
     for result in ranked.results:
         width = {"width": BAR_WIDTH, "complete_style": "green", "finished_style": "green"}
         bar = ProgressBar(total=1.0, completed=result.score, **width)  # type: ignore[arg-type]
@@ -121,7 +124,7 @@ class Groups:
             "query": group.query,
             "model": ranked.model,
             "results": [_entry(each) for each in ranked.results] if ranked.error is None else None,
-            "error": ranked.error,
+            "error": None if ranked.error is None else ranked.error.message,
             "truncated_documents": list(ranked.truncated) or None,
             "failed_documents": failed or None,
             "digest": self._digest.of(group),

@@ -53,11 +53,11 @@ class Tally:
     def add(self, ranked: RankedGroup) -> None:
         """Count one group."""
         self.num_groups += 1
-        group, is_lost = ranked.group, ranked.error is not None
-        self.num_unranked += len(group.texts) if is_lost else len(ranked.failed)
-        if self.reason is None and (is_lost or ranked.failed):
-            place = f"line {group.line}" if group.line is not None else f"line {ranked.failed[0].index + 1}"
-            self.reason = f"{place}: {ranked.error if is_lost else ranked.failed[0].message}"
+        group, error = ranked.group, ranked.error
+        self.num_unranked += len(ranked.failed) if error is None else len(group.texts)
+        if self.reason is None and (error is not None or ranked.failed):
+            line = group.line if group.line is not None else ranked.failed[0].index + 1
+            self.reason = f"line {line}: {ranked.failed[0].message if error is None else error.message}"
 
 
 def _rerank(file: Path | None = None, *, query: str | None = None, out: Path | None = None, **given: Any) -> None:
@@ -107,8 +107,7 @@ def run_groups(source: Input, out: Path | None, given: Mapping[str, Any]) -> int
         ServiceError: there is no model, or no server, or nowhere to write.
     """
     groups, num_done = source.groups(), 0
-    # A file is read twice, so that a line that is wrong is told before hours of work.
-    total = None if source.path is None else sum(1 for _ in source.groups())
+    total = sum(1 for _ in source.groups()) if source.can_be_read_twice else None
     digest = Digest(given["model"], given["instruction"], given["top_n"])
     with ExitStack() as files:
         file = to_output()
@@ -127,7 +126,8 @@ def run_groups(source: Input, out: Path | None, given: Mapping[str, Any]) -> int
             asyncio.run(_run(connect, chain([first], groups), terms_of(given), sink, bar, tally))
         except (KeyboardInterrupt, ServiceError):
             if out is not None:
-                say(f"{out} has {num_done + tally.num_groups} groups; the same command goes on from there.")
+                with bar.aside():
+                    say(f"{out} has {num_done + tally.num_groups} groups; the same command goes on from there.")
             raise
     return _end(tally)
 
@@ -139,14 +139,18 @@ def terms_of(given: Mapping[str, Any]) -> Terms:
 
 
 async def _run(connect: asker.Connect, groups: Iterable[Group], terms: Terms, sink: Sink, bar: Bar, tally: Tally) -> None:
-    async with connect() as client, aclosing(rank_all(client, pumped(groups), terms)) as batches:
+    async with (
+        connect() as client,
+        aclosing(pumped(groups)) as source,
+        aclosing(rank_all(client, source, terms)) as batches,
+    ):
         async for batch, ranked in batches:
             if batch.group.line is None:
                 bar.advance(batch.stop - batch.start)
             if ranked is None:
                 continue
             if batch.group.line is None and ranked.error is not None:
-                raise InvalidInput(ranked.error)
+                raise ranked.error
             sink.put(ranked)
             tally.add(ranked)
             if batch.group.line is not None:
