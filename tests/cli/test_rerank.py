@@ -100,6 +100,14 @@ def test_reader_that_has_seen_enough_ends_it_quietly(url: str, tmp_path: Path) -
     assert (code, done.stderr) == ("0", "")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_full_disk_behind_a_redirection_is_one_line(url: str) -> None:
+    command = [sys.executable, "-m", "shortlist", "rerank", "-q", QUERY, "--url", url]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, input=TEXT.encode(), stdout=full, stderr=subprocess.PIPE, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (3, b"error: standard output cannot be written: No space left on device.\n")
+
+
 # -- groups -------------------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import TYPE_CHECKING, Final
@@ -38,9 +39,20 @@ def end(start: Callable[[], int]) -> None:
         say_error(error.message)
         code = EXIT_USAGE if isinstance(error, WRONG_INPUT) else EXIT_CANNOT_START
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that flushing at exit has nothing to say
+        _close_output()
         code = EXIT_DONE
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        _close_output()
+        say_error(f"standard output cannot be written: {error.strerror}.")
+        code = EXIT_CANNOT_START
     raise typer.Exit(code)
+
+
+def _close_output() -> None:
+    """Send standard output nowhere, so that flushing it at exit has nothing to complain of."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def say_error(message: str) -> None:
