@@ -1,21 +1,22 @@
 """Shortlist: a server that turns a long list of candidates into a short one.
 
-`Client` and `AsyncClient` talk to a running server; `shortlist.errors` is what they raise.
+`Client` and `AsyncClient` talk to a running server, `RerankRequest` is one of many questions to it; `shortlist.errors` is what
+they raise.
 """
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from shortlist.client import AsyncClient, Client
+    from shortlist.client import AsyncClient, Client, RerankRequest
 
 __version__ = "0.1.0"
 
-__all__ = ["AsyncClient", "Client", "__version__"]
+__all__ = ["AsyncClient", "Client", "RerankRequest", "__version__"]
 
 
 def __getattr__(name: str) -> object:
     """Import the clients when they are first asked for: the server starts without them."""
-    if name in {"AsyncClient", "Client"}:
+    if name in {"AsyncClient", "Client", "RerankRequest"}:
         from shortlist import client
 
         return getattr(client, name)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from shortlist.cli import app
+from shortlist.cli.bench import app
 from shortlist.config import fields
 from tests.support.process import wait_until
 from tests.support.serving import free_port
@@ -136,8 +136,7 @@ def test_without_an_environment_it_says_what_makes_one(house: Path) -> None:
 
 
 def test_every_flag_it_uses_exists() -> None:
-    command = typer.main.get_command(app)
-    bench = command.commands["bench"].commands["load"]  # type: ignore[attr-defined]
+    bench = typer.main.get_group(app).commands["load"]
     known = {flag for parameter in bench.params for flag in parameter.opts}
     settings = {f"--{name.replace('_', '-')}" for _, name, _ in fields()} | {"--no-ui"}
     text = SCRIPT.read_text(encoding="utf-8")

@@ -37,6 +37,15 @@ def test_first_curl_gives_the_shown_answer(name: str, url: str) -> None:
     assert answer["usage"] == shown["usage"]
 
 
+@pytest.mark.parametrize("name", READMES)
+def test_examples_of_our_client_run(name: str, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    found = re.findall(r"```python\n(from shortlist import .*?)```", Path(name).read_text(encoding="utf-8"), re.DOTALL)
+    assert len(found) == 2
+    for example in found:
+        exec(compile(example.replace("http://localhost:8080", url), name, "exec"), {})
+    assert capsys.readouterr().out.splitlines()[1:] == ["what is a cat cats purr", "what is a dog dogs bark"]
+
+
 @pytest.mark.parametrize("name", [*READMES, "CONTRIBUTING.md", "SECURITY.md", "docs/walk.md"])
 def test_links_lead_somewhere(name: str) -> None:
     page = Path(name)

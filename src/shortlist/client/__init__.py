@@ -5,11 +5,23 @@
     with Client("http://localhost:8080") as client:
         ranking = client.rerank("how do I reset my password?", ["Open settings ...", "Our office hours ..."])
         ranking.results[0].text
+        for done in client.rerank_many(requests, concurrency=8, progress=True):
+            done.ranking.results[0].score
 
 It speaks only HTTP, and raises the same errors that the server raises. It knows nothing of engines, models or scheduling.
 """
 
-from shortlist.client.results import Embeddings, ModelEntry, NotRanked, RankedText, RankEntry, Ranking, TimingMs
+from shortlist.client.results import (
+    Embeddings,
+    ModelEntry,
+    NotRanked,
+    RankedText,
+    RankEntry,
+    Ranking,
+    Reranked,
+    RerankRequest,
+    TimingMs,
+)
 from shortlist.client.session import DEFAULT_TIMEOUT_S, DEFAULT_URL, AsyncClient, Client
 
 __all__ = [
@@ -23,5 +35,7 @@ __all__ = [
     "RankEntry",
     "RankedText",
     "Ranking",
+    "RerankRequest",
+    "Reranked",
     "TimingMs",
 ]

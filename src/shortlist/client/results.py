@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NotRequired, TypedDict
 
+from shortlist.errors import ServiceError
 from shortlist.types import Vector
 
 
@@ -66,6 +67,40 @@ class Ranking:
     num_tokens: int = 0
     timing_ms: TimingMs = TimingMs()
     request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RerankRequest:
+    """One of many questions: what `Client.rerank` is asked, as a value."""
+
+    query: str
+    documents: Sequence[str]
+    model: str | None = None
+    instruction: str | None = None
+    top_n: int | None = None
+    return_documents: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Reranked:
+    """What became of one of many questions.
+
+    Attributes:
+        position: Where it stood in the stream, from 0.
+        request: The question.
+        answer: Its ranking, or why there is none; the other questions are not affected.
+    """
+
+    position: int
+    request: RerankRequest
+    answer: Ranking | ServiceError
+
+    @property
+    def ranking(self) -> Ranking:
+        """The ranking. Raises the error if there is none."""
+        if isinstance(self.answer, ServiceError):
+            raise self.answer
+        return self.answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Sequence
+from contextlib import aclosing, closing
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -17,8 +18,10 @@ import httpx2
 from shortlist.client import wire
 from shortlist.client.faults import lost_contact
 from shortlist.client.patience import Patience
-from shortlist.client.results import Embeddings, ModelEntry, RankEntry, Ranking
-from shortlist.errors import DeadlineExceeded, EngineUnavailable, InvalidInput
+from shortlist.client.progress import Bar, total_of
+from shortlist.client.results import Embeddings, ModelEntry, RankEntry, Ranking, Reranked, RerankRequest
+from shortlist.client.stream import blocking_stream, stream
+from shortlist.errors import DeadlineExceeded, EngineUnavailable, InvalidInput, ServiceError
 
 T = TypeVar("T")
 
@@ -26,6 +29,7 @@ DEFAULT_URL = "http://127.0.0.1:8080"
 DEFAULT_TIMEOUT_S = 60.0
 READY_TIMEOUT_S = 5.0
 """A server that is ready says so at once."""
+STREAM_TITLE = "reranking"
 
 
 class _Budget:
@@ -125,10 +129,49 @@ class Client(_Session):
         )
         return self._ask(call, timeout_s)
 
+    def rerank_many(
+        self,
+        requests: Iterable[RerankRequest],
+        *,
+        concurrency: int = 8,
+        ordered: bool = True,
+        progress: bool = False,
+        timeout_s: float | None = None,
+    ) -> Generator[Reranked, None, None]:
+        """Yield what became of each of many requests; one that fails does not end the others.
+
+        A request is taken only when there is room to send it, so `requests` may be endless.
+
+        Args:
+            requests: The questions.
+            concurrency: How many are on their way at once, and how many answers wait for the caller at most.
+            ordered: Whether answers come in the order of the requests, or as they are ready.
+            progress: Whether to show a progress bar on standard error, if that is a terminal.
+            timeout_s: Seconds each call may take, retries included; None means the client's own.
+
+        Raises:
+            InvalidInput: `concurrency` is not at least 1.
+        """
+
+        def ask(request: RerankRequest) -> Ranking | ServiceError:
+            try:
+                return self._ask(_call_of(request), timeout_s)
+            except ServiceError as error:
+                return error
+
+        answers = blocking_stream(ask, requests, concurrency=concurrency, ordered=ordered)
+        with closing(answers), Bar(STREAM_TITLE, total_of(requests), is_wanted=progress) as bar:
+            for answered in answers:
+                bar.advance()
+                yield Reranked(*answered)
+
     def rank(
-        self, query: str, documents: Sequence[str], *, top_k: int | None = None, return_documents: bool = True
+        self, query: str, documents: Sequence[str], top_k: int | None = None, return_documents: bool = False
     ) -> list[RankEntry]:
-        """Return the ranking as sentence-transformers' `CrossEncoder.rank` would: dicts of `corpus_id`, `score`, `text`."""
+        """Return the ranking as sentence-transformers' `CrossEncoder.rank` would: dicts of `corpus_id`, `score`, `text`.
+
+        Source: sentence-transformers 6.2, `CrossEncoder.rank`, whose other arguments say how its own process computes.
+        """
         return wire.rank_entries(self.rerank(query, documents, top_n=top_k, return_documents=return_documents))
 
     def embed(
@@ -236,8 +279,32 @@ class AsyncClient(_Session):
         )
         return await self._ask(call, timeout_s)
 
+    async def rerank_many(
+        self,
+        requests: Iterable[RerankRequest] | AsyncIterable[RerankRequest],
+        *,
+        concurrency: int = 8,
+        ordered: bool = True,
+        progress: bool = False,
+        timeout_s: float | None = None,
+    ) -> AsyncGenerator[Reranked, None]:
+        """Yield what became of each of many requests. As `Client.rerank_many`; `requests` may be asynchronous."""
+
+        async def ask(request: RerankRequest) -> Ranking | ServiceError:
+            try:
+                return await self._ask(_call_of(request), timeout_s)
+            except ServiceError as error:
+                return error
+
+        answers = stream(ask, requests, concurrency=concurrency, ordered=ordered)
+        async with aclosing(answers):
+            with Bar(STREAM_TITLE, total_of(requests), is_wanted=progress) as bar:
+                async for answered in answers:
+                    bar.advance()
+                    yield Reranked(*answered)
+
     async def rank(
-        self, query: str, documents: Sequence[str], *, top_k: int | None = None, return_documents: bool = True
+        self, query: str, documents: Sequence[str], top_k: int | None = None, return_documents: bool = False
     ) -> list[RankEntry]:
         """Return the ranking as dicts. As `Client.rank`."""
         return wire.rank_entries(await self.rerank(query, documents, top_n=top_k, return_documents=return_documents))
@@ -297,6 +364,17 @@ class AsyncClient(_Session):
             raise lost_contact(error, self.base_url) from error
         except TimeoutError as error:
             raise DeadlineExceeded(f"The server at {self.base_url} did not answer in time.") from error
+
+
+def _call_of(request: RerankRequest) -> wire.Call[Ranking]:
+    return wire.rerank_call(
+        request.query,
+        request.documents,
+        model=request.model,
+        instruction=request.instruction,
+        top_n=request.top_n,
+        return_documents=request.return_documents,
+    )
 
 
 def _root(base_url: str) -> str:

@@ -25,6 +25,15 @@ _FENCE = "---"
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """A model in a hub's cache: its name there, the folder of its newest revision, the size of all that is kept of it."""
+
+    name: str
+    path: Path
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Module:
     """One step of a sentence-transformers pipeline: the class that runs it, its folder, and that folder's settings."""
 

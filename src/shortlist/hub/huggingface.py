@@ -14,9 +14,10 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import httpx2
-from huggingface_hub import constants, get_cached_repo_tree, snapshot_download
+from huggingface_hub import CachedRepoInfo, constants, get_cached_repo_tree, scan_cache_dir, snapshot_download
 from huggingface_hub.errors import (
     CachedRepoTreeNotFoundError,
+    CacheNotFound,
     FileMetadataError,
     GatedRepoError,
     HfHubHTTPError,
@@ -29,7 +30,7 @@ from huggingface_hub.errors import (
 )
 
 from shortlist.errors import ModelRefused
-from shortlist.hub.evidence import Check, Listing
+from shortlist.hub.evidence import Check, Kept, Listing
 from shortlist.hub.patterns import NEVER, SMALL_FILES, WEIGHT_FILES
 
 # The library reads these when it is about to call home, and so does transformers through it: for a list of programs that it
@@ -93,6 +94,33 @@ def _refuse_when_full(name: str, folder: Path, listing: Listing) -> None:
             f"{name} needs {needed_bytes / 1e9:.1f} GB more, and {constants.HF_HUB_CACHE} has {free_bytes / 1e9:.1f} GB free: "
             "free some space, or set HF_HOME to a folder on a larger disk"
         )
+
+
+# -- what is here already -----------------------------------------------------------------------------------------------
+
+
+def kept() -> list[Kept]:
+    """Return the models in the cache."""
+    return [Kept(repo.repo_id, _newest(repo), repo.size_on_disk) for repo in _repos() if repo.revisions]
+
+
+def remove(name: str) -> None:
+    """Delete all revisions of a model from the cache."""
+    commits = [revision.commit_hash for repo in _repos() if repo.repo_id == name for revision in repo.revisions]
+    scan_cache_dir().delete_revisions(*commits).execute()
+
+
+def _repos() -> list[CachedRepoInfo]:
+    try:
+        return [repo for repo in scan_cache_dir().repos if repo.repo_type == "model"]
+    except CacheNotFound:
+        return []
+
+
+def _newest(repo: CachedRepoInfo) -> Path:
+    """Return the folder of the revision that is served without being asked for, or of the one that came last."""
+    main = repo.refs.get("main")
+    return (main or max(repo.revisions, key=lambda revision: revision.last_modified)).snapshot_path
 
 
 # -- what went wrong, in one line ---------------------------------------------------------------------------------------

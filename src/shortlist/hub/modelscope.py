@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from shortlist.errors import ModelRefused
-from shortlist.hub.evidence import Check
+from shortlist.hub.evidence import Check, Kept
 from shortlist.hub.patterns import NEVER, SMALL_FILES, WEIGHT_FILES
 
 _PIP = 'pip install "shortlist[modelscope]"'
@@ -53,6 +53,30 @@ def fetch(name: str, revision: str | None, check: Check, *, with_weights: bool =
         return _download(snapshot_download, name, revision, (*SMALL_FILES, *WEIGHT_FILES))
     except (HubError, OSError, ValueError) as error:
         raise ModelRefused(_explain(error, name, revision)) from error
+
+
+def kept() -> list[Kept]:
+    """Return the models in the cache; none if the package is not installed."""
+    try:
+        from modelscope_hub import HubApi
+    except ImportError:
+        return []
+    repos = [repo for repo in HubApi().scan_cache().repos if repo.repo_type == "model"]
+    return [Kept(repo.repo_id, _newest(Path(repo.local_path)), repo.size_on_disk) for repo in repos if repo.local_path]
+
+
+def remove(name: str) -> None:
+    """Delete all revisions of a model from the cache."""
+    from modelscope_hub import HubApi
+
+    HubApi().clear_cache(repo_type="model", repo_id=name)
+
+
+def _newest(folder: Path) -> Path:
+    """Return the folder of the revision that came last; older caches have only one, without a folder of its own."""
+    snapshots = folder / "snapshots"
+    revisions = [path for path in snapshots.iterdir() if path.is_dir()] if snapshots.is_dir() else []
+    return max(revisions, key=lambda path: path.stat().st_mtime, default=folder)
 
 
 def _download(download: _Download, name: str, revision: str | None, patterns: tuple[str, ...]) -> Path:

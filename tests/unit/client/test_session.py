@@ -110,12 +110,22 @@ def test_texts_are_left_out_when_not_wanted(script: ScriptedServer, ask: Ask) ->
 
 
 def test_rank_speaks_as_sentence_transformers_does(script: ScriptedServer, ask: Ask) -> None:
-    assert ask("rank", "q", ["a", "b"], top_k=2) == [
+    assert ask("rank", "q", ["a", "b"]) == [{"corpus_id": 1, "score": 0.9}, {"corpus_id": 0, "score": 0.25}]
+    assert ask("rank", "q", ["a", "b"], 2, True) == [
         {"corpus_id": 1, "score": 0.9, "text": "b"},
         {"corpus_id": 0, "score": 0.25, "text": "a"},
     ]
-    assert script.asked[0].body["top_n"] == 2
-    assert ask("rank", "q", ["a", "b"], return_documents=False)[0] == {"corpus_id": 1, "score": 0.9}
+    assert script.asked[1].body["top_n"] == 2
+
+
+@pytest.mark.parametrize("client", [Client, AsyncClient])
+def test_rank_is_called_as_sentence_transformers_is(client: type[Client | AsyncClient]) -> None:
+    library = pytest.importorskip("sentence_transformers")
+    theirs, ours = (
+        [(each.name, each.default) for each in inspect.signature(kind.rank).parameters.values()][:5]
+        for kind in (library.CrossEncoder, client)
+    )
+    assert ours == theirs
 
 
 def test_embeddings_come_back_in_the_order_of_the_texts(script: ScriptedServer, ask: Ask) -> None:
@@ -364,8 +374,11 @@ def test_both_clients_have_the_same_methods() -> None:
     for name, method in inspect.getmembers(Client, inspect.isfunction):
         if not name.startswith("_"):
             twin = getattr(AsyncClient, name)
-            assert inspect.signature(method) == inspect.signature(twin), name
-            assert inspect.iscoroutinefunction(twin), name
+            ours, theirs = inspect.signature(method).parameters, inspect.signature(twin).parameters
+            assert [(each.name, each.kind, each.default) for each in ours.values()] == [
+                (each.name, each.kind, each.default) for each in theirs.values()
+            ], name
+            assert inspect.iscoroutinefunction(twin) or inspect.isasyncgenfunction(twin), name
 
 
 async def test_an_app_in_this_process_is_called_without_a_socket() -> None:

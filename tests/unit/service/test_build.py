@@ -440,7 +440,9 @@ def test_native_engine_needs_nothing_of_the_other_libraries(make_model: ModelFac
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("module", ["shortlist.cli", "shortlist.server", "shortlist.api.app", "shortlist.service.build"])
+@pytest.mark.parametrize(
+    "module", ["shortlist.cli.serve", "shortlist.cli.asker", "shortlist.server", "shortlist.api.app", "shortlist.service.build"]
+)
 def test_front_rooms_need_no_heavy_library(module: str) -> None:
     done = without(["torch", "sentence_transformers", "transformers", "gradio", "modelscope"], f"import {module}")
     assert done.returncode == 0, done.stderr

@@ -16,6 +16,7 @@ from shortlist.bench.traffic import load
 from shortlist.bench.traffic.dialect import DIALECTS
 from shortlist.bench.traffic.flags import FLAGS
 from shortlist.bench.traffic.plan import Plan
+from shortlist.cli import ending
 from shortlist.errors import UpstreamError
 
 Run = Callable[..., Result]
@@ -143,7 +144,7 @@ def test_files_are_what_was_asked_for(run: Run, loaded: Loaded) -> None:
 )
 def test_what_makes_no_sense_is_refused_in_one_line(run: Run, loaded: Loaded, arguments: list[str], words: str) -> None:
     result = run(*arguments)
-    assert result.exit_code == cli.EXIT_CANNOT_START
+    assert result.exit_code == ending.EXIT_CANNOT_START
     assert words in plain(result.output)
     assert result.output.count("\n") == 1
     assert not loaded.plans
@@ -157,7 +158,7 @@ def test_wrong_usage_ends_with_2(run: Run, loaded: Loaded, arguments: list[str])
 
 def test_a_setting_of_the_environment_that_is_wrong_is_told(run: Run, loaded: Loaded) -> None:
     result = run(URL, env={"SHORTLIST_PROT": "1"})
-    assert result.exit_code == cli.EXIT_CANNOT_START
+    assert result.exit_code == ending.EXIT_CANNOT_START
     assert "'prot'" in result.output
     assert not loaded.plans
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, get_args, get_origin
@@ -16,6 +19,8 @@ from shortlist.bench import engine
 from shortlist.bench.loads import DEFAULT_LOADS
 from shortlist.bench.order import Order
 from shortlist.bench.outputs import Outputs
+from shortlist.cli import ending
+from shortlist.cli.flags import MODEL_SETTINGS
 from shortlist.config import Settings, fields
 from shortlist.errors import BadSetting, DeadlineExceeded, ModelRefused, ServiceError
 from shortlist.types import Task
@@ -294,7 +299,7 @@ def test_impossible_setting_ends_with_3_in_one_line(
     run: Run, started: Started, arguments: list[str], env: dict[str, str], words: str
 ) -> None:
     result = run("serve", *arguments, env=env)
-    assert result.exit_code == cli.EXIT_CANNOT_START == 3
+    assert result.exit_code == ending.EXIT_CANNOT_START == 3
     [line] = result.stderr.strip().splitlines()
     assert line.startswith("error: ")
     assert words in line
@@ -353,7 +358,7 @@ def test_doctor_looks_at_one_model_and_ends_with_what_it_found(
     assert settings == Settings()
 
 
-@pytest.mark.parametrize("name", sorted(cli.DOCTOR_SETTINGS))
+@pytest.mark.parametrize("name", sorted(MODEL_SETTINGS))
 def test_doctor_is_told_what_the_server_is_told_about_a_model(run: Run, examined: Examined, name: str) -> None:
     arguments, value = GIVEN[name]
     assert run("doctor", "demo", *arguments).exit_code == 1
@@ -447,7 +452,7 @@ def test_bench_takes_what_it_is_given(run: Run, benched: Benched) -> None:
 )
 def test_bench_refuses_in_one_line(run: Run, benched: Benched, arguments: list[str], words: str) -> None:
     result = run("bench", "engine", "folder", *arguments)
-    assert result.exit_code == cli.EXIT_CANNOT_START
+    assert result.exit_code == ending.EXIT_CANNOT_START
     assert words in plain(result.output)
     assert result.output.count("\n") == 1
     assert not benched.orders
@@ -468,3 +473,46 @@ def test_bench_help_teaches_the_protocol(run: Run) -> None:
     shown = plain(run("bench", "engine", "--help").output)
     for words in ("'ready': true", "'scores'", "--contender http='python -m shortlist.bench.http'", "Exit codes", "--max-rms"):
         assert words in shown
+
+
+# -- what is imported when ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_list_of_commands_says_of_each_what_its_own_help_says(name: str) -> None:
+    assert cli.load(name).get_short_help_str(limit=200) == cli.COMMANDS[name][2]
+
+
+def test_help_and_completion_import_nothing_that_a_command_needs() -> None:
+    code = (
+        "import sys\nfrom shortlist.cli import main\n"
+        "try:\n    main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
+        "heavy = {'fastapi', 'httpx2', 'matplotlib', 'numpy', 'tokenizers', 'torch', 'uvicorn'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    helped = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, timeout=60, check=True)
+    assert (helped.stderr, "serve" in helped.stdout) == ("[]\n", True)
+    asked = {**os.environ, "_SHORTLIST_COMPLETE": "complete_bash", "COMP_WORDS": "shortlist se", "COMP_CWORD": "1"}  # noqa: TID251
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True, env=asked)
+    assert (completed.stderr, completed.stdout) == ("[]\n", "serve\n")
+
+
+def test_a_server_starts_without_what_only_a_benchmark_needs(started: Started) -> None:
+    code = "import sys; from shortlist.cli import load; load('serve'); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert not {"shortlist.bench", "shortlist.doctor", "matplotlib"} & set(done.stdout.split())
+
+
+def test_completion_can_be_installed_and_completes_flags_of_a_command(run: Run) -> None:
+    assert "--install-completion" in plain(run("--help").output)
+    asked = {"_SHORTLIST_COMPLETE": "complete_bash", "COMP_WORDS": "shortlist serve --max-batch-", "COMP_CWORD": "2"}
+    done = subprocess.run(
+        [sys.executable, "-m", "shortlist"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        env={**os.environ, **asked},  # noqa: TID251
+    )
+    assert done.stdout.split() == ["--max-batch-tokens", "--max-batch-items"]
+    assert done.stderr == ""

@@ -1,0 +1,97 @@
+"""The command line: `shortlist serve`, `demo`, `rerank`, `embed`, `models`, `doctor`, `bench`.
+
+Each command lives in a module of its own, which is imported when that command is asked for: `shortlist --help` and a shell's
+completion answer at once, and a server starts without what only a benchmark needs. Exit codes are in `ending`, and in
+docs/cli.md for people.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from shortlist import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMANDS: Final = {
+    "serve": ("shortlist.cli.serve", "serve", "Serve one or several models over HTTP."),
+    "demo": ("shortlist.cli.serve", "demo", "Serve the bundled demo model, and show a first ranking in the terminal."),
+    "rerank": ("shortlist.cli.rerank", "app", "Rank documents for a query, or for every query of a file."),
+    "embed": ("shortlist.cli.embed", "app", "Turn texts into vectors."),
+    "models": ("shortlist.cli.models", "app", "List, download, find, measure and remove models on this machine."),
+    "doctor": ("shortlist.cli.doctor", "app", "Say what a model is and test it, or how a client gets on with a server."),
+    "bench": ("shortlist.cli.bench", "app", "Measure engines, and servers, side by side."),
+}
+"""By the command's name: the module that it lives in, what it is called there, and what it is for."""
+
+EPILOG: Final = (
+    "Examples:\n\n"
+    "shortlist demo\n\n"
+    "shortlist serve Qwen/Qwen3-Reranker-0.6B Qwen/Qwen3-Embedding-0.6B\n\n"
+    "grep -rh TODO notes/ | shortlist rerank -q 'what is most urgent' --top-n 5\n\n"
+    "shortlist COMMAND --help shows more of each."
+)
+
+
+class Commands(TyperGroup):
+    """The commands, each imported when it is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return their names, in the order in which help shows them."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return what help and completion show of a command: its name and what it is for."""
+        del ctx
+        return TyperCommand(cmd_name, help=COMMANDS[cmd_name][2]) if cmd_name in COMMANDS else None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command itself, with what is left of the arguments."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command if command is None or name is None else load(name), rest
+
+
+def load(name: str) -> Any:
+    """Import a command and return it as typer runs it."""
+    module, attribute, _ = COMMANDS[name]
+    command = typer.main.get_command(getattr(importlib.import_module(module), attribute))
+    command.name = name
+    return command
+
+
+app = typer.Typer(
+    name="shortlist",
+    cls=Commands,
+    help="Turn a long list of candidates into a short one: a reranking and embedding server, and its tools.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    app(arguments, prog_name="shortlist")
+
+
+def _version(is_wanted: bool) -> None:
+    if is_wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    del version  # answered by its callback

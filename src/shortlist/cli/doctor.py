@@ -1,0 +1,54 @@
+"""`shortlist doctor`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Final
+
+import typer
+
+from shortlist.cli import flags
+from shortlist.cli.ending import end
+from shortlist.config import Settings
+from shortlist.types import Task
+
+EPILOG: Final = (
+    "Examples:\n\n"
+    "shortlist doctor demo\n\n"
+    "shortlist doctor ./my-model --reranker --dtype float32\n\n"
+    "shortlist doctor http://localhost:8080 --client dify\n\n"
+) + flags.EPILOG
+
+app = typer.Typer(add_completion=False)
+
+
+def _doctor(
+    model: str, *, reranker: bool | None = None, client: str | None = None, api_key: str | None = None, **given: object
+) -> None:
+    """Say what a model is and test it, or how a client gets on with a server.
+
+    MODEL is a folder, a Hugging Face id, modelscope:ID, or demo: its prompt is shown, and it is tested as serving it would.
+    With --client NAME it is the address of a server (http://localhost:8080), which is asked what that client asks. Exit
+    codes: 0 it passed, 1 it failed, 3 it cannot be loaded or reached.
+    """
+    from shortlist import doctor
+
+    if client is not None:
+        end(lambda: doctor.client.run(model, client, api_key=api_key))
+    declared = {None: None, True: Task.RERANK, False: Task.EMBED}[reranker]
+    end(lambda: doctor.model.run(model, declared, Settings.load(given)))
+
+
+def _parameters() -> Iterator[inspect.Parameter]:
+    model = typer.Argument(metavar="MODEL|URL", help="A folder, a Hugging Face id, modelscope:ID, or demo; or a server.")
+    yield flags.argument("model", str, model)
+    kind = typer.Option("--reranker/--embedder", help="What it is for, where its files do not say.", show_default=False)
+    yield flags.option("reranker", bool | None, kind)
+    named = typer.Option("--client", metavar="NAME", help="Ask the server at URL what this client asks: dify, ragflow, ...")
+    yield flags.option("client", str | None, named)
+    yield flags.option("api_key", str | None, typer.Option("--api-key", help="The key of that server."))
+    yield from flags.settings(flags.MODEL_SETTINGS)
+
+
+flags.command(_doctor, _parameters(), epilog=EPILOG, to=app, name="doctor")

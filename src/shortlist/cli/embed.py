@@ -1,0 +1,135 @@
+"""`shortlist embed`: turn texts into vectors."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import ExitStack, aclosing
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final
+
+import typer
+
+from shortlist.cli import asker, flags
+from shortlist.cli.ending import EXIT_DONE, end, say
+from shortlist.cli.lines import Form, Input, Text, pumped
+from shortlist.cli.ranked import is_on_terminal
+from shortlist.cli.vectors import Writer, writer
+from shortlist.client import Embeddings
+from shortlist.client.progress import Bar
+from shortlist.client.stream import stream
+from shortlist.errors import ServiceError
+from shortlist.types import Task
+
+app = typer.Typer(add_completion=False)
+
+EPILOG: Final = (
+    "Examples:\n\n"
+    "shortlist embed texts.txt > vectors.jsonl\n\n"
+    "shortlist embed texts.txt --model Qwen/Qwen3-Embedding-0.6B --out vectors.npy\n\n"
+    "echo 'what is a cat' | shortlist embed --query --url http://localhost:8080\n\n"
+    "Exit codes: 0 done, 2 wrong usage or input, 3 no model, no server or no place to write, 130 stopped by Ctrl-C. "
+    "docs/cli.md shows more."
+)
+
+
+class Progress:
+    """How many texts are written."""
+
+    def __init__(self) -> None:
+        self.num_written = 0
+
+
+def _embed(file: Path | None = None, *, out: Path | None = None, **given: Any) -> None:
+    """Turn texts into vectors.
+
+    FILE (standard input if it is left out, or -) has one text per line: as it stands, or as a JSON object with `text`.
+
+    Without --out, every vector is one JSON object: `index` (the text's line, from 0) and `embedding`. With it, the end of the
+    file's name says what is written: .jsonl the same, .npy an array of one row per text, .parquet a table.
+    """
+    end(lambda: run(Input.of(file, given["input_format"]), out, given))
+
+
+def run(source: Input, out: Path | None, given: Mapping[str, Any]) -> int:
+    """Read, ask and write; return the exit code.
+
+    Raises:
+        InvalidInput: the input or the flags are wrong, or what was asked is.
+        ServiceError: there is no model, or no server, or nowhere to write.
+    """
+    texts = source.texts(skips_blank=False)
+    total = sum(1 for _ in source.texts(skips_blank=False)) if source.can_be_read_twice else None
+    with ExitStack() as files:
+        vectors = files.enter_context(writer(out))
+        first = next(texts, None)
+        if first is None:
+            say(f"There is nothing to embed: {source.name} has no lines.")
+            return EXIT_DONE
+        connect = asker.connect(Task.EMBED, given)
+        bar = files.enter_context(Bar("embedding", total, is_wanted=out is not None or not is_on_terminal()))
+        progress = Progress()
+        try:
+            asyncio.run(_run(connect, chain([first], texts), given, vectors, bar, progress))
+        except (KeyboardInterrupt, ServiceError):
+            with bar.aside():
+                say(f"It stopped at line {progress.num_written + 1}; the vectors of the lines before it are written.")
+            raise
+    return EXIT_DONE
+
+
+async def _run(
+    connect: asker.Connect, texts: Iterable[Text], given: Mapping[str, Any], vectors: Writer, bar: Bar, progress: Progress
+) -> None:
+    terms = {
+        "model": None if given["url"] is None else given["model"],
+        "is_query": given["query"],
+        "instruction": given["instruction"],
+        "dimensions": given["dimensions"],
+        "timeout_s": given["timeout_s"],
+    }
+    async with connect() as client, aclosing(pumped(texts)) as source:
+
+        async def ask(batch: list[Text]) -> Embeddings:
+            return await client.embed([text.text for text in batch], **terms)
+
+        batches = stream(ask, _batches(source, given["batch_size"]), concurrency=given["concurrency"])
+        async with aclosing(batches):
+            async for _, batch, embedded in batches:
+                vectors.put([text.index for text in batch], embedded.vectors)
+                progress.num_written += len(batch)
+                bar.advance(len(batch))
+
+
+async def _batches(texts: AsyncIterable[Text], batch_size: int) -> AsyncIterator[list[Text]]:
+    batch: list[Text] = []
+    async for text in texts:
+        batch.append(text)
+        if len(batch) == batch_size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _parameters() -> Iterator[inspect.Parameter]:
+    file = typer.Argument(metavar="[FILE]", help="Texts, one per line; - is standard input.", show_default=False)
+    yield flags.argument("file", Path | None, file, default=None)
+    is_query = "The texts are queries, which some models read in another way than documents."
+    yield flags.option("query", bool, typer.Option("--query/--document", help=is_query), default=False)
+    wanted = "What the queries look for, in words; the model's default if not given. Implies --query."
+    yield flags.option("instruction", str | None, typer.Option("--instruction", "-i", metavar="TEXT", help=wanted))
+    width = typer.Option("--dimensions", "-d", min=1, help="Cut vectors to so many numbers.", show_default=False)
+    yield flags.option("dimensions", int | None, width)
+    out = "Write here: FILE.jsonl, FILE.npy or FILE.parquet."
+    yield flags.option("out", Path | None, typer.Option("--out", "-o", metavar="FILE", help=out))
+    form = "How lines are written: as they stand, or as JSON objects. auto goes by the file's name and the first line."
+    yield flags.option("input_format", Form, typer.Option("--input-format", help=form), "auto")
+    yield flags.option("batch_size", int, typer.Option("--batch-size", min=1, help="Texts in one request."), 64)
+    yield from asker.parameters(Task.EMBED)
+    yield from flags.settings(flags.MODEL_SETTINGS)
+
+
+flags.command(_embed, _parameters(), epilog=EPILOG, to=app, name="embed")

@@ -1,0 +1,88 @@
+"""Settings as flags: every setting is a flag, made from its definition in `config`.
+
+So flag, environment variable, file key and help text cannot drift apart.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, get_args, get_origin
+
+import typer
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+
+from shortlist.config import fields
+
+MODEL_SETTINGS: Final = frozenset(
+    {"revision", "dtype", "device", "max_model_len", "control_tokens", "random_weights", "max_batch_tokens"}
+)
+"""What can be said about one model beside which; everything else about a server does not change a model."""
+
+PANELS: Final = {"model": "Models", "vllm": "vLLM", "scheduler": "Scheduler", "server": "Server"}
+
+EPILOG: Final = (
+    "Every flag is also an environment variable (--max-batch-tokens is SHORTLIST_MAX_BATCH_TOKENS) and a key of the file "
+    "given with --config (max_batch_tokens). Flags win over the environment, the environment over the file."
+)
+
+
+def command(
+    function: Callable[..., None], parameters: Iterable[inspect.Parameter], *, epilog: str, to: typer.Typer, name: str
+) -> None:
+    """Add a function as a command whose parameters are made here, not written."""
+    made = list(parameters)
+    function.__signature__ = inspect.Signature(made)  # type: ignore[attr-defined]
+    function.__annotations__ = {each.name: each.annotation for each in made}
+    to.command(name, epilog=epilog)(function)
+
+
+def argument(name: str, kind: Any, shown: Any, *, default: object = inspect.Parameter.empty) -> inspect.Parameter:
+    """Return one positional parameter."""
+    annotation = Annotated[kind, shown]
+    return inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=annotation)
+
+
+def option(name: str, kind: Any, shown: Any, default: object = None) -> inspect.Parameter:
+    """Return one parameter that is a flag."""
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, shown])
+
+
+def settings(names: frozenset[str] | None = None) -> Iterator[inspect.Parameter]:
+    """Yield the settings of these names, or all of them, as parameters; then the file that holds settings."""
+    for group, name, field in fields():
+        if names is None or name in names:
+            yield _setting(name, field, PANELS[group])
+    config = typer.Option("--config", help="A TOML file with settings.", rich_help_panel="Server")
+    yield option("config", Path | None, config)
+
+
+def _setting(name: str, field: FieldInfo, panel: str) -> inspect.Parameter:
+    flag = f"--{name.replace('_', '-')}"
+    help_text = field.description or ""
+    kind = _flag_type(field.annotation)
+    shown: Any
+    if name == "models":
+        shown = typer.Argument(metavar="[MODEL]...", help=help_text, show_default=False)
+    else:
+        flag = f"{flag}/--no-{name.replace('_', '-')}" if kind is bool else flag
+        shown = typer.Option(flag, help=help_text, rich_help_panel=panel, show_default=_default(field.default))
+    return option(name, kind | None, shown)
+
+
+def _flag_type(annotation: object) -> Any:
+    """Return the type by which the command line reads a setting of this type."""
+    if get_origin(annotation) is tuple:
+        return list[str]
+    if get_origin(annotation) is Literal or annotation in {bool, int, float, str}:
+        return annotation
+    kind = next(arg for arg in get_args(annotation) if arg is not type(None))
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    return str if kind is SecretStr else kind
+
+
+def _default(default: object) -> str | Literal[False]:
+    return False if default is None or default == () else str(default)

@@ -1,0 +1,155 @@
+"""`shortlist models`: list, download, where, size, remove."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from typing import Annotated, Final
+
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from shortlist.cli.ending import EXIT_DONE, EXIT_PARTLY, end, say, say_error
+from shortlist.cli.ranked import is_on_terminal, to_output
+from shortlist.errors import InvalidInput
+from shortlist.hub import cache, resolve
+from shortlist.hub.cache import Cached
+from shortlist.types import Task
+
+EPILOG: Final = (
+    "Examples:\n\n"
+    "shortlist models download Qwen/Qwen3-Reranker-0.6B\n\n"
+    "shortlist models list\n\n"
+    "du -h $(shortlist models where Qwen/Qwen3-Reranker-0.6B)/\n\n"
+    "Caches are the hubs' own: HF_HOME, HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE work as everywhere, and so do "
+    "MODELSCOPE_CACHE and its like. Exit codes: 0 done, 1 the model is not on this machine, or nothing was deleted, 2 wrong "
+    "usage, 3 it cannot be had."
+)
+
+app = typer.Typer(
+    help="List, download, find, measure and remove models on this machine.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+)
+
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="A Hugging Face id, modelscope:ID, a folder, or demo.")]
+
+
+@app.command("list")
+def _list() -> None:
+    """List the models on this machine: a table on a terminal, lines of JSON elsewhere."""
+    end(_show_all)
+
+
+@app.command("download")
+def _download(
+    model: Model,
+    *,
+    revision: Annotated[str | None, typer.Option(help="A branch, tag or commit.", show_default=False)] = None,
+    reranker: Annotated[
+        bool | None,
+        typer.Option("--reranker/--embedder", help="What it is for, where its files do not say.", show_default=False),
+    ] = None,
+) -> None:
+    """Bring a model to this machine, check its bytes, and print the folder that it is in."""
+    declared = {None: None, True: Task.RERANK, False: Task.EMBED}[reranker]
+
+    def bring() -> int:
+        found = resolve(model, declared=declared, revision=revision)
+        say(f"{found.name}: {found.kind.value} ({found.why}), {_shown(found.size_bytes)}")
+        return _print(str(found.path))
+
+    end(bring)
+
+
+@app.command("where")
+def _where(model: Model) -> None:
+    """Print the folder that a model is in."""
+    end(lambda: _say_of(model, lambda found: str(found.path)))
+
+
+@app.command("size")
+def _size(model: Model) -> None:
+    """Print what a model takes on disk, all its revisions together: for people on a terminal, as bytes elsewhere."""
+    end(lambda: _say_of(model, lambda found: _shown(found.size_bytes) if is_on_terminal() else str(found.size_bytes)))
+
+
+@app.command("remove")
+def _remove(
+    model: Model, *, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.", show_default=False)] = False
+) -> None:
+    """Delete a model, all its revisions, from its hub's cache."""
+
+    def delete() -> int:
+        found = cache.find(model)
+        if found is None:
+            return _not_here(model)
+        if not yes and not _is_meant(found):
+            return EXIT_PARTLY
+        cache.remove(found)
+        say(f"{found.reference.text} is deleted: {_shown(found.size_bytes)}.")
+        return EXIT_DONE
+
+    end(delete)
+
+
+def _is_meant(found: Cached) -> bool:
+    if not sys.stdin.isatty():
+        raise InvalidInput("Nobody is there to be asked; --yes deletes without asking.")
+    return typer.confirm(f"Delete {found.reference.text}, {_shown(found.size_bytes)}?", err=True)
+
+
+def _say_of(model: str, what: Callable[[Cached], str]) -> int:
+    found = cache.find(model)
+    return _not_here(model) if found is None else _print(what(found))
+
+
+def _not_here(model: str) -> int:
+    say_error(f"{model} is not on this machine; shortlist models download brings what a hub has.")
+    return EXIT_PARTLY
+
+
+def _print(line: str) -> int:
+    to_output().write(f"{line}\n".encode())
+    to_output().flush()
+    return EXIT_DONE
+
+
+def _show_all() -> int:
+    found = cache.cached()
+    if is_on_terminal():
+        Console(highlight=False).print(_table(found))
+        return EXIT_DONE
+    to_output().writelines(orjson.dumps(_record(each), option=orjson.OPT_APPEND_NEWLINE) for each in found)
+    to_output().flush()
+    return EXIT_DONE
+
+
+def _table(found: Iterable[Cached]) -> Table:
+    shown = Table(box=None, pad_edge=False)
+    shown.add_column("model", no_wrap=True)
+    shown.add_column("for")
+    shown.add_column("size", justify="right", no_wrap=True)
+    shown.add_column("where", overflow="fold")
+    for each in found:
+        tasks = Text(", ".join(each.tasks)) if each.tasks else Text("cannot be served", style="dim")
+        shown.add_row(Text(each.reference.text), tasks, _shown(each.size_bytes), Text(str(each.path)))
+    return shown
+
+
+def _record(each: Cached) -> dict[str, object]:
+    return {
+        "model": each.reference.text,
+        "source": each.reference.source,
+        "tasks": each.tasks,
+        "size_bytes": each.size_bytes,
+        "path": str(each.path),
+    }
+
+
+def _shown(num_bytes: int) -> str:
+    return f"{num_bytes / 1e9:.2f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.1f} MB"

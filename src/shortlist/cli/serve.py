@@ -1,0 +1,41 @@
+"""`shortlist serve` and `shortlist demo`."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import typer
+
+from shortlist.cli import flags
+from shortlist.cli.ending import end
+from shortlist.config import Settings
+
+serve = typer.Typer(add_completion=False)
+demo = typer.Typer(add_completion=False)
+
+
+def _serve(**given: object) -> None:
+    """Serve one or several models over HTTP.
+
+    MODEL is a folder, a Hugging Face id, modelscope:ID, or demo (a small bundled model; the default). A reranker and an
+    embedder side by side is the normal case: shortlist serve Qwen/Qwen3-Reranker-0.6B Qwen/Qwen3-Embedding-0.6B
+    """
+    from shortlist import server
+
+    end(lambda: server.run(Settings.load(given)))
+
+
+def _demo(**given: object) -> None:
+    """Serve the bundled demo model, and show a first ranking in the terminal."""
+    end(lambda: _serve_and_show(Settings.load(given)))
+
+
+def _serve_and_show(settings: Settings) -> int:
+    from shortlist import demo, server
+
+    key = next((key.get_secret_value() for key in settings.server.api_key), None)
+    return server.run(settings, when_ready=partial(demo.show, api_key=key))
+
+
+flags.command(_serve, flags.settings(), epilog=flags.EPILOG, to=serve, name="serve")
+flags.command(_demo, flags.settings(), epilog=flags.EPILOG, to=demo, name="demo")

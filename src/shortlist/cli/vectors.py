@@ -1,0 +1,168 @@
+"""What `embed` writes: lines of JSON, a NumPy array, or a Parquet table, batch by batch and never more than that in memory.
+
+All are whole at any time: a run that is stopped leaves a file that can be read, with the vectors so far.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
+
+import numpy as np
+import orjson
+
+from shortlist.cli.journal import not_written
+from shortlist.cli.ranked import to_output
+from shortlist.errors import BadSetting, InvalidInput
+from shortlist.types import Vector
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ROWS_PER_GROUP: Final = 2048
+"""Rows that a Parquet reader takes at once; the writer holds as many."""
+
+PARQUET_EXTRA: Final = "pip install 'shortlist[parquet]'"
+
+
+class Writer(Protocol):
+    """Takes vectors, in order."""
+
+    def put(self, indices: Sequence[int], vectors: Sequence[Vector]) -> None:
+        """Write some vectors, each with the number of its line.
+
+        Shapes:
+            vectors: each [dimensions] float32.
+        """
+        ...
+
+
+class Lines:
+    """One JSON object per vector: `index` and `embedding`."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def put(self, indices: Sequence[int], vectors: Sequence[Vector]) -> None:
+        """Write some vectors."""
+        option = orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY
+        for index, vector in zip(indices, vectors, strict=True):
+            self._file.write(orjson.dumps({"index": index, "embedding": vector}, option=option))
+        self._file.flush()
+
+
+class Array:
+    """A NumPy array of [texts, dimensions] float32, which `np.load` maps into memory if it is asked to.
+
+    Source: NumPy's format leaves room in the header for the number of rows to grow, so that rows can be appended.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._num_rows = 0
+
+    def put(self, indices: Sequence[int], vectors: Sequence[Vector]) -> None:
+        """Append some rows, then count them in the header."""
+        rows = np.stack(vectors).astype("<f4")
+        if not self._num_rows:
+            self._write_header(rows.shape[1])
+        self._file.write(rows.tobytes())
+        self._num_rows += len(indices)
+        self._write_header(rows.shape[1])
+        self._file.flush()
+
+    def _write_header(self, width: int) -> None:
+        """Write the header where it belongs, and go back to the end."""
+        self._file.seek(0)
+        facts = {"descr": "<f4", "fortran_order": False, "shape": (self._num_rows, width)}
+        np.lib.format.write_array_header_1_0(self._file, facts)
+        self._file.seek(0, os.SEEK_END)
+
+
+class Table:
+    """A Parquet table with the columns `index` and `embedding`."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        import pyarrow.parquet
+
+        self._file = file
+        self._open = pyarrow.parquet.ParquetWriter
+        self._writer: pyarrow.parquet.ParquetWriter | None = None
+        self._indices: list[int] = []
+        self._vectors: list[Vector] = []
+
+    def put(self, indices: Sequence[int], vectors: Sequence[Vector]) -> None:
+        """Take some vectors, and write when there are enough for a group of rows."""
+        self._indices += indices
+        self._vectors += vectors
+        if len(self._indices) >= ROWS_PER_GROUP:
+            self._write()
+
+    def close(self) -> None:
+        """Write what is left, and what readers need to find everything."""
+        if self._indices:
+            self._write()
+        if self._writer is not None:
+            self._writer.close()
+
+    def _write(self) -> None:
+        rows = _as_table(self._indices, self._vectors)
+        self._writer = self._writer or self._open(self._file, rows.schema)
+        self._writer.write_table(rows)
+        self._indices, self._vectors = [], []
+
+
+def _as_table(indices: list[int], vectors: list[Vector]) -> pa.Table:
+    import pyarrow as pa
+
+    flat = pa.array(np.concatenate(vectors), pa.float32())
+    columns = [pa.array(indices, pa.int64()), pa.FixedSizeListArray.from_arrays(flat, len(vectors[0]))]
+    return pa.Table.from_arrays(columns, names=["index", "embedding"])
+
+
+@contextmanager
+def _parquet(file: BinaryIO) -> Iterator[Writer]:
+    try:
+        table = Table(file)
+    except ImportError:
+        raise BadSetting(f"Parquet needs pyarrow, which is not installed: {PARQUET_EXTRA}; or write .jsonl or .npy.") from None
+    try:
+        yield table
+    finally:
+        table.close()
+
+
+_KINDS: Final[dict[str, Callable[[BinaryIO], AbstractContextManager[Writer]]]] = {
+    ".jsonl": lambda file: nullcontext(Lines(file)),
+    ".npy": lambda file: nullcontext(Array(file)),
+    ".parquet": _parquet,
+}
+
+
+@contextmanager
+def writer(path: Path | None) -> Iterator[Writer]:
+    """Open what vectors are written to, by the end of the file's name; None is standard output, as lines.
+
+    Raises:
+        InvalidInput: the file is there already, or its name does not say what it should be.
+        BadSetting: it cannot be written, or a library for it is not installed.
+    """
+    if path is None:
+        yield Lines(to_output())
+        return
+    kind = _KINDS.get(path.suffix)
+    if kind is None:
+        raise InvalidInput(f"{path} (--out) must end in {', '.join(_KINDS)}: that says what is written.")
+    if path.exists():
+        raise InvalidInput(f"{path} (--out) is there already: remove it, or name another file.")
+    try:
+        with path.open("xb") as file, kind(file) as opened:
+            yield opened
+    except OSError as error:
+        raise not_written(path, error) from None
+    finally:
+        if path.exists() and not path.stat().st_size:
+            path.unlink()

@@ -1,0 +1,129 @@
+"""Many questions, a few at a time: items in, answers out, never more than so many on their way.
+
+An item is taken from its source only when there is room for it, so a source may be endless and is never read ahead of what
+is asked for. What an item is and how it is asked is not known here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Generator, Iterable
+from concurrent import futures
+from typing import Final, Generic, NamedTuple, TypeVar
+
+from shortlist.errors import InvalidInput
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+class Answered(NamedTuple, Generic[Item, Answer]):
+    """An item, its position in the source, and its answer."""
+
+    position: int
+    item: Item
+    answer: Answer
+
+
+class _End:
+    """Stands for the end of a source."""
+
+
+_END: Final = _End()
+
+
+async def stream(
+    ask: Callable[[Item], Awaitable[Answer]],
+    items: Iterable[Item] | AsyncIterable[Item],
+    *,
+    concurrency: int,
+    ordered: bool = True,
+) -> AsyncGenerator[Answered[Item, Answer], None]:
+    """Yield every item with its answer; what is on its way when the caller leaves is cancelled.
+
+    Args:
+        ask: Answers one item; what it raises ends the stream.
+        items: The source. A plain iterable is read on the event loop; one that waits should be an asynchronous one.
+        concurrency: How many items are asked at once, and how many answers wait for the caller at most.
+        ordered: Whether answers come in the order of the items, or as they are ready.
+
+    Raises:
+        InvalidInput: `concurrency` is not at least 1.
+    """
+    _check(concurrency)
+    source = aiter(items) if isinstance(items, AsyncIterable) else _stepwise(items)
+    running: dict[asyncio.Task[Answer], tuple[int, Item]] = {}
+    coming: asyncio.Task[Item | _End] | None = None
+    num_taken, is_over = 0, False
+    try:
+        while True:
+            if coming is None and not is_over and len(running) < concurrency:
+                coming = asyncio.create_task(_next(source))
+            awaited = list(running)[: 1 if ordered else None]
+            if coming is None and not awaited:
+                return
+            await asyncio.wait([*awaited, *([] if coming is None else [coming])], return_when=asyncio.FIRST_COMPLETED)
+            if coming is not None and coming.done():
+                item, coming = coming.result(), None
+                if isinstance(item, _End):
+                    is_over = True
+                else:
+                    running[asyncio.create_task(_asked(ask, item))] = (num_taken, item)
+                    num_taken += 1
+            for task in awaited:
+                if task.done():
+                    position, item = running.pop(task)
+                    yield Answered(position, item, task.result())
+    finally:
+        await _cancelled([*running, *([] if coming is None else [coming])])
+
+
+def blocking_stream(
+    ask: Callable[[Item], Answer], items: Iterable[Item], *, concurrency: int, ordered: bool = True
+) -> Generator[Answered[Item, Answer], None, None]:
+    """Yield every item with its answer, as `stream` does, asked in threads. Leaving early waits for what is on its way.
+
+    Raises:
+        InvalidInput: `concurrency` is not at least 1.
+    """
+    _check(concurrency)
+    source = enumerate(items)
+    running: dict[futures.Future[Answer], tuple[int, Item]] = {}
+    with futures.ThreadPoolExecutor(concurrency, "shortlist-stream") as pool:
+        is_over = False
+        while True:
+            while not is_over and len(running) < concurrency:
+                taken = next(source, None)
+                if taken is None:
+                    is_over = True
+                else:
+                    running[pool.submit(ask, taken[1])] = taken
+            if not running:
+                return
+            awaited = list(running)[: 1 if ordered else None]
+            for task in futures.wait(awaited, return_when=futures.FIRST_COMPLETED).done:
+                yield Answered(*running.pop(task), task.result())
+
+
+def _check(concurrency: int) -> None:
+    if concurrency < 1:
+        raise InvalidInput("`concurrency` must be at least 1.", param="concurrency")
+
+
+async def _stepwise(items: Iterable[Item]) -> AsyncIterator[Item]:
+    for item in items:
+        yield item
+
+
+async def _next(source: AsyncIterator[Item]) -> Item | _End:
+    return await anext(source, _END)
+
+
+async def _asked(ask: Callable[[Item], Awaitable[Answer]], item: Item) -> Answer:
+    return await ask(item)
+
+
+async def _cancelled(tasks: list[asyncio.Task[Answer] | asyncio.Task[Item | _End]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
