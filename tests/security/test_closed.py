@@ -1,4 +1,4 @@
-"""With keys, every door is closed but three: whatever path there is, however it is spelled, by whatever method."""
+"""With keys, every door is closed but a few: whatever path there is, however it is spelled, by whatever method."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
+import orjson
 import pytest
 from fastapi import FastAPI
 from starlette.routing import BaseRoute, Mount, Route
@@ -22,6 +23,9 @@ KEYS = ["key-of-today", "key-of-yesterday"]
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE")
 OPEN = frozenset({"/health", "/ready", "/version", "/ping", "/.well-known/live", "/.well-known/ready", "/v1/cluster/auth"})
 """What a probe may ask without a key. A path that is added here is a path that anybody may call."""
+
+FRONT_DOOR = frozenset({("GET", "/"), ("HEAD", "/")})
+"""What says that there is a server, and where its page is. To POST to the same path is to ask for work."""
 
 BAD_KEYS: tuple[dict[str, str], ...] = (
     {},
@@ -117,14 +121,15 @@ async def test_every_route_is_there_for_whoever_has_a_key(app: FastAPI) -> None:
 
 async def test_open_to_all_are_exactly_the_probes(app: FastAPI) -> None:
     answered = {path for path in doors(app.routes) if await status(app, "GET", path, {}) != 401}
-    assert answered == OPEN == PUBLIC_PATHS
+    assert answered == OPEN | {"/"} == PUBLIC_PATHS | {"/"}
 
 
 @pytest.mark.parametrize("method", METHODS)
 async def test_no_spelling_and_no_method_gets_in_without_a_key(app: FastAPI, method: str) -> None:
     for path in doors(app.routes):
         for spelled in spellings(path):
-            if tidied(unquote(spelled.partition("?")[0])) not in OPEN:
+            meant = tidied(unquote(spelled.partition("?")[0]))
+            if meant not in OPEN and (method, meant) not in FRONT_DOOR:
                 assert await status(app, method, spelled, {}) == 401, (method, spelled)
 
 
@@ -132,11 +137,16 @@ async def test_no_spelling_and_no_method_gets_in_without_a_key(app: FastAPI, met
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_wrong_key_is_no_key(app: FastAPI, method: str, headers: dict[str, str]) -> None:
     for path in doors(app.routes):
-        if path not in OPEN:
+        if path not in OPEN and (method, path) not in FRONT_DOOR:
             assert await status(app, method, path, headers) == 401, path
 
 
-@pytest.mark.parametrize("path", ["/", "/nowhere", "/ui", "/ui/", "/v1", "/v1/", "/docs/static/../../secret", "/%2e%2e/", "*"])
+async def test_front_door_says_no_more_than_that_there_is_a_server(app: FastAPI) -> None:
+    wire = await ask(app, "GET", "/", {})
+    assert orjson.loads(wire.body).keys() == {"name", "version", "docs"}
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/ui", "/ui/", "/v1", "/v1/", "/docs/static/../../secret", "/%2e%2e/", "*"])
 async def test_path_that_does_not_exist_tells_strangers_nothing(app: FastAPI, path: str) -> None:
     assert await status(app, "GET", path, {}) == 401
 

@@ -30,6 +30,8 @@ async def rerank(stack: Stack, task: RerankTask) -> RerankOutcome:
     framing = stack.encoder.framing(task.instruction, task.preset)
     computed = await compute(stack, request_of(stack, task, framing))
     failed = [Failed(index, found) for index, found in enumerate(computed.found) if not isinstance(found, Entry)]
+    for each in failed:
+        stack.metrics.failed.labels(stack.name, type(each.error).__name__).inc()
     if len(failed) == len(task.documents):
         raise _why([each.error for each in failed])
     outcome = RerankOutcome(
@@ -113,5 +115,3 @@ def _count(stack: Stack, outcome: RerankOutcome) -> None:
     metrics, name = stack.metrics, stack.name
     metrics.documents.labels(name, Task.RERANK.value).inc(len(outcome.readings))
     metrics.truncated.labels(name).inc(len(outcome.truncated))
-    for each in outcome.failed:
-        metrics.failed.labels(name, type(each.error).__name__).inc()

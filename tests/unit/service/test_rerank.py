@@ -252,3 +252,15 @@ async def test_framing_of_the_prompt_is_told() -> None:
         custom = await service.rerank(task("fox", instruction="find foxes"))
     assert [each.framing.preset for each in (plain, preset, custom)] == ["default", "short", "custom"]
     assert plain.framing.template == "words/1"
+
+
+async def test_documents_are_counted_as_failed_even_if_none_is_left() -> None:
+    def fault(_: Batch) -> None:
+        raise EngineError("poison")
+
+    service = runtime(FakeEngine(fault=fault))
+    async with running(service):
+        with pytest.raises(EngineError):
+            await service.rerank(task("cat", "dog"))
+    where = {"model": "fake", "error": "EngineError"}
+    assert service.metrics.registry.get_sample_value("shortlist_failed_documents_total", where) == 2
