@@ -31,6 +31,7 @@ STATIC_PATH = "/docs/static"
 
 EXPOSED_HEADERS = (
     "retry-after",
+    "x-cache-hits",
     "x-request-id",
     "x-served-model",
     "x-total-time",
