@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, HttpCre
 
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update")
 WAIT_MS = 30_000
+WHEN_LEFT = ("signal is aborted without reason", "Connection errored out.")
 expect.set_options(timeout=WAIT_MS)
 
 
@@ -41,7 +42,12 @@ class Sight:
     def hear(self, message: ConsoleMessage) -> None:
         """Remember a complaint."""
         if message.type in {"error", "warning"}:
-            self.errors.append(message.text)
+            self.complain(message.text)
+
+    def complain(self, text: str) -> None:
+        """Remember a complaint, unless it is what every page says that is left while its stream is open."""
+        if not any(word in text for word in WHEN_LEFT):
+            self.errors.append(text)
 
     def see(self, request: Request) -> None:
         """Remember an address."""
@@ -65,7 +71,7 @@ def looking(context: BrowserContext) -> Iterator[Sight]:
     sight = Sight(context.new_page())
     sight.page.on("request", sight.see)
     sight.page.on("console", sight.hear)
-    sight.page.on("pageerror", lambda error: sight.errors.append(str(error)))
+    sight.page.on("pageerror", lambda error: sight.complain(str(error)))
     try:
         yield sight
     finally:

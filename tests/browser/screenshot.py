@@ -15,7 +15,7 @@ from playwright.sync_api import Page
 
 from tests.browser.chrome import chromium, looking, open_page, person, try_example
 
-LOAD_S = 45.0
+LOAD_S = 40.0
 USERS = 3
 
 
@@ -26,16 +26,14 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     arguments = parser.parse_args()
     with chromium() as browser:
-        reader = person(browser, height=860)
-        for tab, prepare in PICTURES.items():
-            with looking(reader) as sight:
+        for tab, (prepare, height) in PICTURES.items():
+            with looking(person(browser, height=height)) as sight:
                 page = open_page(sight, arguments.url, tab)
                 prepare(page, arguments.url)
                 shoot(page, arguments.folder / f"page-{tab}.png")
         with looking(person(browser, width=390, height=844, lang="zh-CN", scale=2)) as sight:
             page = open_page(sight, arguments.url)
-            try_example(page, None)
-            page.locator("#ranking").scroll_into_view_if_needed()
+            try_example(page, "换种说法")
             shoot(page, arguments.folder / "page-phone.png")
 
 
@@ -55,7 +53,6 @@ def show_long_document(page: Page, _: str) -> None:
 def show_first_example(page: Page, _: str) -> None:
     """Do what the first example shows."""
     try_example(page, None)
-    page.evaluate("scrollTo(0, document.body.scrollHeight)")
 
 
 def show_load(page: Page, url: str) -> None:
@@ -76,11 +73,11 @@ def _ask(url: str, user: int) -> None:
             client.post("/v1/rerank", json={"query": f"question {number % 7}", "documents": texts})
 
 
-PICTURES: dict[str, Callable[[Page, str], None]] = {
-    "rerank": show_long_document,
-    "compare": show_first_example,
-    "embed": show_first_example,
-    "status": show_load,
+PICTURES: dict[str, tuple[Callable[[Page, str], None], int]] = {
+    "rerank": (show_long_document, 860),
+    "compare": (show_first_example, 1240),
+    "embed": (show_first_example, 800),
+    "status": (show_load, 600),
 }
 
 

@@ -17,6 +17,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from shortlist.ui.files import MAX_FILE_BYTES
+from shortlist.ui.limit import MAX_BODY_BYTES
 from tests.browser.chrome import TABS, expect_rows, fill, go, open_page, rows, try_example
 from tests.browser.conftest import Look
 
@@ -117,6 +118,13 @@ def test_what_is_missing_is_said_in_a_sentence(look: Look, server_url: str) -> N
     expect(alert).to_contain_text("This model takes no instruction")
 
 
+def test_page_speaks_one_language_at_a_time(look: Look, server_url: str) -> None:
+    page = open_page(look(), server_url)
+    expect(page.get_by_text("Nothing ranked yet")).to_be_visible()
+    expect(page.get_by_text("还没有结果")).to_be_hidden()
+    expect(page.get_by_role("button", name="English")).to_have_attribute("aria-pressed", "true")
+
+
 def test_number_of_results_can_be_limited(look: Look, server_url: str) -> None:
     page = open_page(look(), server_url)
     fill(page, "top_n", "2")
@@ -201,6 +209,8 @@ def test_no_file_ever_reaches_the_servers_disk(server_url: str) -> None:
     """Files are read by the browser; what the framework would store is refused, and so are endless forms."""
     refused = httpx2.post(f"{server_url}/ui/gradio_api/upload", files={"files": ("a.txt", b"xx")})
     assert refused.status_code == httpx2.codes.CONTENT_TOO_LARGE
+    endless = httpx2.post(f"{server_url}/ui/gradio_api/queue/join", content=b" " * (MAX_BODY_BYTES + 1), timeout=60)
+    assert endless.status_code == httpx2.codes.CONTENT_TOO_LARGE
 
 
 # -- the other tabs -----------------------------------------------------------------------------------------------------
@@ -263,7 +273,7 @@ def test_chinese_browser_gets_a_chinese_page_and_can_switch(look: Look, server_u
     expect(page.locator("#preset input")).to_have_value("Model’s default")
     page.locator("#rank").click()
     expect(page.locator(".sl-summary")).to_contain_text("2 documents")
-    page.get_by_role("button", name="中文").click()
+    page.get_by_role("button", name="中文", exact=True).click()
     expect(page.locator("#rank")).to_have_text("开始排序")
 
 

@@ -47,6 +47,19 @@ def test_refusal_of_the_server_is_a_sentence(look: Look, standin_url: str) -> No
         expect(page.get_by_role("alert")).to_contain_text(sentence)
 
 
+def test_two_models_are_compared(look: Look, standin_url: str) -> None:
+    page = open_page(look(), standin_url, "compare")
+    fill(page, "query_a", "bread")
+    fill(page, "compared", "trains\nbread")
+    page.locator("#compare").click()
+    expect(page.get_by_role("alert")).to_contain_text("Both sides are the same")
+    page.locator("#model_b input").click()
+    page.get_by_role("option", name="other-reranker").click()
+    page.locator("#compare").click()
+    expect(page.locator(".sl-model")).to_have_text(["stand-in-reranker", "other-reranker"])
+    expect(page.locator(".sl-verdict")).to_have_text("Both rankings have the same order.")
+
+
 def test_one_request_too_many_is_told_with_the_wait(look: Look) -> None:
     with around(FakeEngine(), max_requests_per_minute=1) as url:
         page = open_page(look(), url)

@@ -44,7 +44,8 @@ EXPOSED_HEADERS = (
 DESCRIPTION = """Turns a long list of candidates into a short one.
 
 Every error has one body: `error.message` says what is wrong and what would be right, `error.param` names the field.
-Times are in the headers `x-total-time`, `x-tokenization-time`, `x-queue-time` and `x-inference-time`, in milliseconds.
+Times are in the headers `x-total-time`, `x-tokenization-time`, `x-queue-time` and `x-inference-time`, in milliseconds;
+`x-cache-hits` says how many of the documents or texts were remembered.
 """
 
 

@@ -118,9 +118,10 @@ EXAMPLES = (
         title={"en": "A long document", "zh-CN": "长文档"},
         query="When do I have to return a rented bike on Sunday?",
         documents=(
-            LONG_DOCUMENT,
             "Our shop sells new and used bicycles, helmets and locks; a first inspection is free of charge.",
             "On Sundays the museum is open from ten to six; the last guided tour starts at five.",
+            LONG_DOCUMENT,
+            "Books may be kept for four weeks, and returned on any day through the slot in the door.",
         ),
     ),
     Example(

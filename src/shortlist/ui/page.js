@@ -20,41 +20,17 @@
   }
 
   function restore() {
-    const kept = JSON.parse(sessionStorage.getItem(KEPT) ?? "[]");
-    const missing = kept.filter(([id, value]) => {
-      const field = value && document.querySelector(`#${CSS.escape(id)} textarea`);
-      if (field) {
-        field.value = value;
-        field.dispatchEvent(new Event("input", { bubbles: true }));
-      }
-      return value && !field;
-    });
-    sessionStorage.setItem(KEPT, JSON.stringify(missing));
+    for (const [id, value] of JSON.parse(sessionStorage.getItem(KEPT) ?? "[]")) {
+      const field = document.querySelector(`#${CSS.escape(id)} textarea`);
+      if (!field) continue;
+      field.value = value;
+      field.dispatchEvent(new Event("input", { bubbles: true }));
+    }
+    sessionStorage.removeItem(KEPT);
   }
 
   const tabs = { rerank: "rerank", compare: "compare_tab", embed: "embed_tab", status: "status_tab" };
   const tabButton = (name) => document.getElementById(`${tabs[name]}-button`);
-  let isOpened = false;
-
-  /* Once the page is there, and whenever it changes: open the tab of the address, put back what was typed, mark the language. */
-  function settle() {
-    for (const button of document.querySelectorAll("[data-language]")) {
-      button.setAttribute("aria-pressed", String(button.dataset.language === language));
-    }
-    const name = location.hash.slice(1);
-    if (!isOpened && tabButton("rerank")) {
-      isOpened = true;
-      if (name in tabs && name !== "rerank") tabButton(name)?.click();
-    }
-    if (document.querySelector("#query textarea") && sessionStorage.getItem(KEPT)) restore();
-  }
-
-  let isSettling = false;
-  new MutationObserver(() => {
-    if (isSettling) return;
-    isSettling = true;
-    requestAnimationFrame(() => { isSettling = false; settle(); });
-  }).observe(document.documentElement, { childList: true, subtree: true });
 
   addEventListener("hashchange", () => tabButton(location.hash.slice(1))?.click());
 
@@ -114,6 +90,15 @@
 
   globalThis.shortlist = {
     file: ["", "", "0"],
+    /* Once the page can be used: mark the language, put back what was typed in another one, open the tab of the address. */
+    arrive() {
+      for (const button of document.querySelectorAll("[data-language]")) {
+        button.setAttribute("aria-pressed", String(button.dataset.language === language));
+      }
+      restore();
+      const name = location.hash.slice(1);
+      if (name in tabs && name !== "rerank") tabButton(name).click();
+    },
     /* What an answer looks like once its run was cancelled: what is done stays. */
     stopped(html) {
       const page = new DOMParser().parseFromString(html, "text/html");

@@ -85,7 +85,7 @@ def _furnish(
             gr.Dropdown(choices=readings, value="documents"),
         ]
 
-    page.load(furnish, outputs=[*presets, *models, *others], **QUIET)
+    page.load(furnish, outputs=[*presets, *models, *others], **QUIET).then(None, js="() => shortlist.arrive()")
 
 
 def _presets(words: Words) -> list[tuple[str, str]]:

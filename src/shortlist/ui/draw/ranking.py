@@ -125,7 +125,10 @@ def _excerpt(text: str, passage: Passage | None) -> str:
     if passage is None:
         return f"{escape(text[:SHORT_CHARS].rstrip())}…"
     start = max(0, passage.start - BEFORE_PASSAGE_CHARS)
-    end = min(passage.end, passage.start + SHORT_CHARS)
+    end = passage.end
+    if end - passage.start > SHORT_CHARS:
+        cut = text.rfind(" ", passage.start, passage.start + SHORT_CHARS)
+        end = cut if cut > passage.start else passage.start + SHORT_CHARS
     before = f"{'…' if start else ''}{escape(text[start : passage.start].lstrip())}"
     return f"{before}<mark>{escape(text[passage.start : end].rstrip())}</mark>…"
 

@@ -32,7 +32,7 @@ def build(visit: Visit, i18n: gr.I18n) -> tuple[Side, Side]:
         with gr.Row(elem_classes="sl-sides"):
             left, right = _side("a", "query_hint", i18n), _side("b", "query_b_hint", i18n)
         documents = gr.Textbox(
-            label=i18n("documents"), placeholder=i18n("documents_hint"), elem_id="compared", lines=5, max_lines=12
+            label=i18n("documents"), placeholder=i18n("documents_hint"), elem_id="compared", lines=5, max_lines=8
         )
         start, cancel = buttons("compare", i18n)
     with gr.Column(elem_classes="sl-answer sl-wide"):
@@ -65,8 +65,8 @@ def _side(which: str, hint: str, i18n: gr.I18n) -> Side:
     with gr.Column(min_width=280, elem_classes="sl-side"):
         markup(heading(f"side_{which}"))
         query = gr.Textbox(label=i18n("query"), placeholder=i18n(hint), elem_id=f"query_{which}", max_lines=3)
-        model = dropdown("model", i18n, f"model_{which}")
         with gr.Row(elem_classes="sl-options"):
+            model = dropdown("model", i18n, f"model_{which}", scale=2)
             preset = dropdown("preset", i18n, f"preset_{which}", scale=2)
             instruction = gr.Textbox(
                 label=i18n("instruction"),

@@ -66,7 +66,7 @@ def build(visit: Visit, i18n: gr.I18n) -> RerankFields:
 def _form(i18n: gr.I18n) -> RerankFields:
     query = gr.Textbox(label=i18n("query"), placeholder=i18n("query_hint"), elem_id="query", autofocus=True, max_lines=4)
     documents = gr.Textbox(
-        label=i18n("documents"), placeholder=i18n("documents_hint"), elem_id="documents", lines=9, max_lines=18
+        label=i18n("documents"), placeholder=i18n("documents_hint"), elem_id="documents", lines=9, max_lines=12
     )
     card = markup("", elem_id="file_card")
     column = dropdown("column", i18n, "column")
