@@ -6,6 +6,7 @@ python -m tests.browser.screenshot http://127.0.0.1:8080 docs/images
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,8 +16,8 @@ from playwright.sync_api import Page
 
 from tests.browser.chrome import chromium, looking, open_page, person, try_example
 
-LOAD_S = 40.0
-USERS = 3
+LOAD_S = 30.0
+USERS = 2
 
 
 def main() -> None:
@@ -33,7 +34,10 @@ def main() -> None:
                 shoot(page, arguments.folder / f"page-{tab}.png")
         with looking(person(browser, width=390, height=844, lang="zh-CN", scale=2)) as sight:
             page = open_page(sight, arguments.url)
-            try_example(page, "换种说法")
+            try_example(page, None)
+            page.locator("#rank").click()
+            page.get_by_text("来自缓存").wait_for()
+            page.locator("#ranking").scroll_into_view_if_needed()
             shoot(page, arguments.folder / "page-phone.png")
 
 
@@ -46,8 +50,10 @@ def shoot(page: Page, path: Path) -> None:
 
 
 def show_long_document(page: Page, _: str) -> None:
-    """Rank a long document among short ones."""
+    """Rank a long document among short ones, twice, so that it is seen what is remembered."""
     try_example(page, "A long document")
+    page.locator("#rank").click()
+    page.get_by_text("from the cache").wait_for()
 
 
 def show_first_example(page: Page, _: str) -> None:
@@ -67,14 +73,18 @@ def show_load(page: Page, url: str) -> None:
 
 def _ask(url: str, user: int) -> None:
     """Ask for what is new and what was asked before, in waves, for as long as the page looks on."""
+    until_s = time.monotonic() + LOAD_S
     with httpx2.Client(base_url=url, timeout=60) as client:
-        for number in range(int(LOAD_S * 3)):
-            texts = [f"document {number * (position + user) % 40} of {position}" for position in range(12)]
-            client.post("/v1/rerank", json={"query": f"question {number % 7}", "documents": texts})
+        number = 0
+        while time.monotonic() < until_s:
+            number += 1
+            texts = [f"document {number * (position + user) % 9} of {position}" for position in range(4)]
+            client.post("/v1/rerank", json={"query": f"question {number % 5}", "documents": texts})
+            time.sleep(0.15 * (number // 10 % 3))
 
 
 PICTURES: dict[str, tuple[Callable[[Page, str], None], int]] = {
-    "rerank": (show_long_document, 860),
+    "rerank": (show_long_document, 940),
     "compare": (show_first_example, 1240),
     "embed": (show_first_example, 800),
     "status": (show_load, 600),

@@ -66,13 +66,13 @@ def _side(which: str, hint: str, i18n: gr.I18n) -> Side:
         markup(heading(f"side_{which}"))
         query = gr.Textbox(label=i18n("query"), placeholder=i18n(hint), elem_id=f"query_{which}", max_lines=3)
         with gr.Row(elem_classes="sl-options"):
-            model = dropdown("model", i18n, f"model_{which}", scale=2)
-            preset = dropdown("preset", i18n, f"preset_{which}", scale=2)
+            model = dropdown("model", i18n, f"model_{which}", scale=3)
+            preset = dropdown("preset", i18n, f"preset_{which}", scale=4)
             instruction = gr.Textbox(
                 label=i18n("instruction"),
                 placeholder=i18n("instruction_hint"),
                 elem_id=f"instruction_{which}",
                 max_lines=4,
-                scale=3,
+                scale=4,
             )
     return Side(query, model, preset, instruction)
