@@ -46,6 +46,14 @@ async def test_times_and_the_serving_model_are_in_the_headers() -> None:
     assert response.headers["x-served-model"] == "fake"
 
 
+@pytest.mark.parametrize(("path", "field"), [("/v1/rerank", "documents"), ("/v1/embeddings", "input")])
+async def test_what_was_remembered_is_in_the_headers(path: str, field: str) -> None:
+    async with http(runtime()) as client:
+        for texts, num_hits in ((["a", "b"], 0), (["b", "c", "a", "b"], 3)):
+            response = await client.post(path, json={field: texts, "query": "q"} if field == "documents" else {field: texts})
+            assert response.headers["x-cache-hits"] == str(num_hits)
+
+
 @pytest.mark.parametrize("name", ["Qwen/Qwen3-Reranker-0.6B", "重排模型", "a\r\nset-cookie: b"])
 async def test_model_of_any_name_answers(name: str) -> None:
     metrics = Metrics()

@@ -1,83 +1,156 @@
-"""A headless Chromium that looks at the page the way a person would: a size, a language, light or dark."""
+"""A headless Chromium that looks at the page the way a person would: a size, a language, light or dark.
+
+It is Debian's, started by Playwright, which never downloads a browser here. What it asks for and what its console says is
+written down, so that a test can hold the page to both.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import shutil
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
 
-from selenium import webdriver
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
-from selenium.webdriver.common.by import By
-from selenium.webdriver.support.ui import WebDriverWait
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, HttpCredentials, Page, Request, expect, sync_playwright
 
-ARGUMENTS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-)
-WAIT_S = 20
+ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update")
+WAIT_MS = 30_000
+WHEN_LEFT = ("signal is aborted without reason", "Connection errored out.")
+expect.set_options(timeout=WAIT_MS)
 
 
 def missing_browser() -> str | None:
     """Return what is missing to run a browser here, or None."""
-    for program in ("chromium", "chromedriver"):
-        if shutil.which(program) is None:
-            return f"{program} is not installed (apt-get install chromium chromium-driver)"
-    return None
+    return None if shutil.which("chromium") else "chromium is not installed (apt-get install chromium)"
+
+
+@dataclass
+class Sight:
+    """A page that somebody looks at, and what happened on it.
+
+    Attributes:
+        page: The page.
+        asked: Every address that was asked for.
+        errors: What the console complained about, and what scripts threw.
+    """
+
+    page: Page
+    asked: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    def hear(self, message: ConsoleMessage) -> None:
+        """Remember a complaint."""
+        if message.type in {"error", "warning"}:
+            self.complain(message.text)
+
+    def complain(self, text: str) -> None:
+        """Remember a complaint, unless it is what every page says that is left while its stream is open."""
+        if not any(word in text for word in WHEN_LEFT):
+            self.errors.append(text)
+
+    def see(self, request: Request) -> None:
+        """Remember an address."""
+        self.asked.append(request.url)
 
 
 @contextlib.contextmanager
-def browsing(*, width: int = 1280, height: int = 900, lang: str = "en-US", scheme: str = "light") -> Iterator[webdriver.Chrome]:
-    """Yield a browser with a profile of its own."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        options = Options()
-        options.binary_location = shutil.which("chromium") or ""
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        options.add_experimental_option("prefs", {"intl.accept_languages": lang})
-        for argument in (*ARGUMENTS, f"--lang={lang}", f"--user-data-dir={profile}"):
-            options.add_argument(argument)
-        driver = webdriver.Chrome(options, Service(shutil.which("chromedriver")))
+def chromium() -> Iterator[Browser]:
+    """Yield a browser; every page in it has a profile of its own."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
         try:
-            size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
-            driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-            features = [
-                {"name": "prefers-color-scheme", "value": scheme},
-                {"name": "prefers-reduced-motion", "value": "reduce"},
-            ]
-            driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-            yield driver
+            yield browser
         finally:
-            driver.quit()
+            browser.close()
 
 
-def open_page(driver: webdriver.Chrome, url: str) -> None:
-    """Open the page and wait until it can be used: the models are listed."""
-    driver.get(f"{url}/ui/")
-    wait(driver).until(lambda browser: browser.find_elements(By.CSS_SELECTOR, "#model input"))
-    wait(driver).until(lambda browser: browser.find_element(By.CSS_SELECTOR, "#model input").get_attribute("value"))
+@contextlib.contextmanager
+def looking(context: BrowserContext) -> Iterator[Sight]:
+    """Yield an empty page, which forgets whom it belonged to when it is closed."""
+    sight = Sight(context.new_page())
+    sight.page.on("request", sight.see)
+    sight.page.on("console", sight.hear)
+    sight.page.on("pageerror", lambda error: sight.complain(str(error)))
+    try:
+        yield sight
+    finally:
+        sight.page.close()
+        context.clear_cookies()
 
 
-def fill(driver: webdriver.Chrome, field: str, value: str) -> None:
+def person(
+    browser: Browser,
+    *,
+    width: int = 1280,
+    height: int = 900,
+    lang: str = "en-US",
+    scheme: Literal["light", "dark"] = "light",
+    scale: float = 1,
+    credentials: tuple[str, str] | None = None,
+) -> BrowserContext:
+    """Return somebody with a screen, a language and a taste, who may open pages, and who keeps what need not be fetched again."""
+    known: HttpCredentials | None = None
+    if credentials is not None:
+        known = {"username": credentials[0], "password": credentials[1]}
+    context = browser.new_context(
+        viewport={"width": width, "height": height},
+        locale=lang,
+        color_scheme=scheme,
+        reduced_motion="reduce",
+        device_scale_factor=scale,
+        has_touch=width < 500,
+        is_mobile=width < 500,
+        http_credentials=known,
+    )
+    context.set_default_timeout(WAIT_MS)
+    return context
+
+
+def open_page(sight: Sight, url: str, tab: str = "rerank") -> Page:
+    """Open the page at a tab, and wait until it can be used: what there is to choose from is there."""
+    sight.page.goto(f"{url}/ui/" if tab == "rerank" else f"{url}/ui/#{tab}")
+    _wait_until_ready(sight.page, tab)
+    return sight.page
+
+
+def _wait_until_ready(page: Page, tab: str) -> None:
+    locator = page.locator(f"#{READY[tab]}").first
+    locator.wait_for()
+    if tab != "status":
+        expect(locator).not_to_have_value("")
+
+
+READY = {"rerank": "model input", "compare": "model_a input", "embed": "embedder input", "status": "status"}
+"""What is there when a tab can be used; a choice is, once it has been filled in."""
+
+TABS = tuple(READY)
+
+
+def go(page: Page, tab: str) -> None:
+    """Open another tab, and wait until it can be used."""
+    page.get_by_role("tab").nth(TABS.index(tab)).click()
+    _wait_until_ready(page, tab)
+
+
+def fill(page: Page, field_id: str, value: str) -> None:
     """Type into a field, over what is there."""
-    element = driver.find_element(By.CSS_SELECTOR, f"#{field} textarea, #{field} input")
-    element.clear()
-    element.send_keys(value)
+    page.locator(f"#{field_id} textarea, #{field_id} input").first.fill(value)
 
 
-def wait(driver: webdriver.Chrome) -> WebDriverWait[webdriver.Chrome]:
-    """Return a patient wait."""
-    return WebDriverWait(driver, WAIT_S)
+def try_example(page: Page, name: str | None) -> None:
+    """Click on an example of the open tab, the first if it has no name here, and wait for its answer."""
+    chips = page.locator(".sl-examples button:visible")
+    (chips if name is None else chips.filter(has_text=name)).first.click()
+    page.locator(".sl-result:visible").first.wait_for()
 
 
-def wait_for(driver: webdriver.Chrome, selector: str) -> str:
-    """Wait until something that matches is on the page, and return its text."""
-    return str(wait(driver).until(lambda browser: browser.find_element(By.CSS_SELECTOR, selector)).text)
+def rows(page: Page) -> list[str]:
+    """Return the ranked texts, once they are there."""
+    page.locator(".sl-result tbody tr[data-index]").first.wait_for()
+    return page.locator(".sl-result td.sl-text").all_inner_texts()
+
+
+def expect_rows(page: Page, texts: Sequence[str]) -> None:
+    """Wait until the ranked texts are these."""
+    expect(page.locator(".sl-result td.sl-text")).to_have_text(list(texts))

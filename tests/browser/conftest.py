@@ -1,14 +1,19 @@
-"""One server for all browser tests, and a browser for each."""
+"""One browser for all tests of a process, and one server of each kind."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from urllib.parse import urlsplit
 
 import pytest
-from selenium import webdriver
+from playwright.sync_api import Browser, BrowserContext
 
-from tests.browser.chrome import browsing, missing_browser
+from tests.browser.chrome import Sight, chromium, looking, missing_browser, person
 from tests.support.process import launched
+
+Look = Callable[..., Sight]
+"""Opens an empty page: `look(width=390, lang="zh-CN")`."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -19,16 +24,47 @@ def _browser() -> None:
 
 
 @pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A browser."""
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def people(browser: Browser) -> dict[str, BrowserContext]:
+    """Who looked at pages already, by what is special about them."""
+    return {}
+
+
+@pytest.fixture
+def look(browser: Browser, people: dict[str, BrowserContext]) -> Iterator[Look]:
+    """Pages that must not ask anyone but this machine for anything, nor complain; closed after the test."""
+    with ExitStack() as open_pages:
+        sights: list[Sight] = []
+
+        def opened(**how: object) -> Sight:
+            if repr(how) not in people:
+                people[repr(how)] = person(browser, **how)  # type: ignore[arg-type]
+            sights.append(open_pages.enter_context(looking(people[repr(how)])))
+            return sights[-1]
+
+        yield opened
+        for sight in sights:
+            assert {urlsplit(url).hostname for url in sight.asked if urlsplit(url).scheme.startswith("http")} <= {"127.0.0.1"}
+            assert sight.errors == []
+
+
+@pytest.fixture(scope="session")
 def server_url() -> Iterator[str]:
     """The address of Shortlist with the demo model, in a process of its own, with the page at /ui."""
-    with launched("shortlist", "serve", "demo") as server:
+    with launched("shortlist", "serve", "demo", "--self-test", "off") as server:
         yield server.url
 
 
 @pytest.fixture(scope="session")
 def locked_url() -> Iterator[str]:
-    """The address of the same that wants the key "open-sesame"."""
-    with launched("shortlist", "serve", "demo", "--api-key", "open-sesame") as server:
+    """The address of one around a fake engine, that wants the key "open-sesame"."""
+    with launched("tests.support.fakeserver", "--ui", "true", "--api-key", "open-sesame") as server:
         yield server.url
 
 
@@ -37,10 +73,3 @@ def standin_url() -> Iterator[str]:
     """The address of the stand-in, which can be made to refuse."""
     with launched("tests.support.standin") as server:
         yield server.url
-
-
-@pytest.fixture
-def driver() -> Iterator[webdriver.Chrome]:
-    """A browser of an English reader at a desk."""
-    with browsing() as browser:
-        yield browser

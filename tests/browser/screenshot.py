@@ -1,59 +1,94 @@
-"""Take a picture of the page with a ranking on it, from any running server.
+"""Take the pictures of the page that the README shows, from any running server.
 
-python -m tests.browser.screenshot http://127.0.0.1:8080 docs/images/page.png
-python -m tests.browser.screenshot URL OUT --width 375 --lang zh-CN --scheme dark --example 2
+python -m tests.browser.screenshot http://127.0.0.1:8080 docs/images
 """
 
 from __future__ import annotations
 
 import argparse
-import base64
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from selenium import webdriver
-from selenium.webdriver.common.by import By
+import httpx2
+from playwright.sync_api import Page
 
-from tests.browser.chrome import browsing, fill, open_page, wait_for
+from tests.browser.chrome import chromium, looking, open_page, person, try_example
 
-SETTLE_S = 1.5
+LOAD_S = 30.0
+USERS = 2
 
 
 def main() -> None:
-    arguments = _arguments()
-    look = {"width": arguments.width, "height": arguments.height, "lang": arguments.lang, "scheme": arguments.scheme}
-    with browsing(**look) as driver:
-        open_page(driver, arguments.url)
-        if arguments.query is not None:
-            fill(driver, "query", arguments.query)
-            fill(driver, "documents", arguments.documents.replace("|", "\n"))
-            driver.find_element(By.ID, "rank").click()
-            wait_for(driver, ".sl-result, .sl-alert")
-        elif arguments.example >= 0:
-            driver.find_elements(By.CSS_SELECTOR, ".sl-examples button")[arguments.example].click()
-            wait_for(driver, ".sl-result, .sl-alert")
-        arguments.out.write_bytes(picture(driver, whole=arguments.whole))
+    """Take every picture."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("url", help="a server that nobody else uses")
+    parser.add_argument("folder", type=Path)
+    arguments = parser.parse_args()
+    with chromium() as browser:
+        for tab, (prepare, height) in PICTURES.items():
+            with looking(person(browser, height=height)) as sight:
+                page = open_page(sight, arguments.url, tab)
+                prepare(page, arguments.url)
+                shoot(page, arguments.folder / f"page-{tab}.png")
+        with looking(person(browser, width=390, height=844, lang="zh-CN", scale=2)) as sight:
+            page = open_page(sight, arguments.url)
+            try_example(page, None)
+            page.locator("#rank").click()
+            page.get_by_text("来自缓存").wait_for()
+            page.locator("#ranking").scroll_into_view_if_needed()
+            shoot(page, arguments.folder / "page-phone.png")
 
 
-def picture(driver: webdriver.Chrome, *, whole: bool = False) -> bytes:
-    """Return a PNG of what is in view, or of the whole page, once nothing moves any more."""
-    driver.execute_async_script(f"document.activeElement.blur(); setTimeout(arguments[0], {1000 * SETTLE_S})")
-    shot = driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png", "captureBeyondViewport": whole})
-    return base64.b64decode(shot["data"])
+def shoot(page: Page, path: Path) -> None:
+    """Write a picture of what is in view, once nothing moves any more."""
+    page.evaluate("document.activeElement.blur()")
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(800)
+    page.screenshot(path=path)
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("url")
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--width", type=int, default=1280)
-    parser.add_argument("--height", type=int, default=900)
-    parser.add_argument("--lang", default="en-US")
-    parser.add_argument("--scheme", choices=["light", "dark"], default="light")
-    parser.add_argument("--example", type=int, default=0, help="which example to click; -1 for none")
-    parser.add_argument("--query", help="type this instead")
-    parser.add_argument("--documents", default="", help="and these, split at |")
-    parser.add_argument("--whole", action="store_true", help="the whole page, not only what is in view")
-    return parser.parse_args()
+def show_long_document(page: Page, _: str) -> None:
+    """Rank a long document among short ones, twice, so that it is seen what is remembered."""
+    try_example(page, "A long document")
+    page.locator("#rank").click()
+    page.get_by_text("from the cache").wait_for()
+
+
+def show_first_example(page: Page, _: str) -> None:
+    """Do what the first example shows."""
+    try_example(page, None)
+
+
+def show_load(page: Page, url: str) -> None:
+    """Let a few users ask, now more and now less, while the page looks on."""
+    with ThreadPoolExecutor(USERS) as pool:
+        busy = [pool.submit(_ask, url, user) for user in range(USERS)]
+        page.wait_for_timeout(1000 * LOAD_S)
+        for each in busy:
+            each.result()
+        page.wait_for_timeout(500)
+
+
+def _ask(url: str, user: int) -> None:
+    """Ask for what is new and what was asked before, in waves, for as long as the page looks on."""
+    until_s = time.monotonic() + LOAD_S
+    with httpx2.Client(base_url=url, timeout=60) as client:
+        number = 0
+        while time.monotonic() < until_s:
+            number += 1
+            texts = [f"document {number * (position + user) % 9} of {position}" for position in range(4)]
+            client.post("/v1/rerank", json={"query": f"question {number % 5}", "documents": texts})
+            time.sleep(0.15 * (number // 10 % 3))
+
+
+PICTURES: dict[str, tuple[Callable[[Page, str], None], int]] = {
+    "rerank": (show_long_document, 940),
+    "compare": (show_first_example, 1240),
+    "embed": (show_first_example, 800),
+    "status": (show_load, 600),
+}
 
 
 if __name__ == "__main__":

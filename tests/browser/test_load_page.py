@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import pytest
-from selenium.webdriver.common.by import By
 
 from shortlist.bench.traffic import page
-from tests.browser.chrome import browsing
+from tests.browser.conftest import Look
 from tests.support.visits import report
 
 pytestmark = pytest.mark.browser
+
+BOXES_JS = (
+    "(all) => all.map((each) => { const {x, y, width, height} = each.getBoundingClientRect(); return {x, y, width, height} })"
+)
 
 
 @pytest.fixture(scope="module")
@@ -24,21 +28,23 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.mark.parametrize("width", [375, 1280])
 @pytest.mark.parametrize(("scheme", "is_dark"), [("light", False), ("dark", True)])
-def test_it_can_be_read_at_any_width_by_day_and_by_night(address: str, width: int, scheme: str, is_dark: bool) -> None:
-    with browsing(width=width, scheme=scheme) as driver:
-        driver.get(address)
-        assert driver.execute_script("return document.documentElement.scrollWidth") == width
-        ground = str(driver.find_element(By.TAG_NAME, "body").value_of_css_property("background-color"))
-        assert (sum(map(int, ground[5:-1].split(",")[:3])) < 380) is is_dark
-        assert driver.execute_script("return performance.getEntriesByType('resource').length") == 0
-        assert driver.get_log("browser") == []  # type: ignore[no-untyped-call]
+def test_it_can_be_read_at_any_width_by_day_and_by_night(
+    look: Look, address: str, width: int, scheme: str, is_dark: bool
+) -> None:
+    sight = look(width=width, scheme=scheme)
+    sight.page.goto(address)
+    assert sight.page.evaluate("document.documentElement.scrollWidth") == width
+    ground = str(sight.page.evaluate("getComputedStyle(document.body).backgroundColor"))
+    assert (sum(map(int, ground[4:-1].split(",")[:3])) < 380) is is_dark
+    assert sight.page.evaluate("performance.getEntriesByType('resource').length") == 0
+    assert sight.asked == [address]
 
 
-def test_names_and_ticks_do_not_lie_on_each_other(address: str) -> None:
-    with browsing(width=1280) as driver:
-        driver.get(address)
-        boxes = [text.rect for text in driver.find_elements(By.CSS_SELECTOR, "svg text")]
-        picture = driver.find_element(By.TAG_NAME, "svg").rect
+def test_names_and_ticks_do_not_lie_on_each_other(look: Look, address: str) -> None:
+    sight = look()
+    sight.page.goto(address)
+    boxes: list[dict[str, Any]] = sight.page.locator("svg text").evaluate_all(BOXES_JS)
+    [picture] = sight.page.locator("svg").first.evaluate_all(BOXES_JS)
     assert len(boxes) > 10
     for one, other in combinations(boxes, 2):
         apart_x = one["x"] + one["width"] <= other["x"] or other["x"] + other["width"] <= one["x"]

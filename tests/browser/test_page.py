@@ -1,176 +1,316 @@
-"""A person at the page, in a real browser, over a real server."""
+"""A person at the page, in a real browser, over a real server with a real model.
+
+Every test also holds the page to what `look` holds it to: nothing is asked of another machine, and the console stays empty.
+"""
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+import csv
+import json
+import re
+from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
-from selenium import webdriver
-from selenium.webdriver.common.action_chains import ActionChains
-from selenium.webdriver.common.by import By
-from selenium.webdriver.common.keys import Keys
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
 
-from tests.browser.chrome import browsing, fill, open_page, wait, wait_for
+from shortlist.ui.files import MAX_FILE_BYTES
+from shortlist.ui.limit import MAX_BODY_BYTES
+from tests.browser.chrome import TABS, expect_rows, fill, go, open_page, rows, try_example
+from tests.browser.conftest import Look
 
 pytestmark = pytest.mark.browser
 
 QUERY = "freeze bread without drying it"
 DOCUMENTS = ("Trains leave every hour.", "Bread was baked in Egypt.", "Freeze bread airtight to keep it from drying.")
-
-
-def rank(driver: webdriver.Chrome, query: str = QUERY, documents: tuple[str, ...] = DOCUMENTS) -> None:
-    fill(driver, "query", query)
-    fill(driver, "documents", "\n".join(documents))
-    driver.find_element(By.ID, "rank").click()
-
-
-def rows(driver: webdriver.Chrome) -> list[str]:
-    wait_for(driver, ".sl-result tbody tr")
-    return [cell.text for cell in driver.find_elements(By.CSS_SELECTOR, ".sl-result .sl-text")]
-
-
-def severe(driver: webdriver.Chrome) -> list[str]:
-    return [entry["message"] for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]  # type: ignore[no-untyped-call]
-
-
-def test_typed_documents_come_back_ranked(driver: webdriver.Chrome, server_url: str) -> None:
-    open_page(driver, server_url)
-    rank(driver)
-    assert rows(driver)[0] == DOCUMENTS[2]
-    assert len(rows(driver)) == 3
-    scores = [float(cell.text) for cell in driver.find_elements(By.CSS_SELECTOR, ".sl-score b")]
-    assert scores == sorted(scores, reverse=True)
-    assert "3 documents" in wait_for(driver, ".sl-summary")
-    assert "up 2 from line 3" in str(driver.find_element(By.CSS_SELECTOR, ".sl-up").get_attribute("title"))
-
-
-def test_no_request_leaves_the_machine_and_the_console_is_quiet(driver: webdriver.Chrome, server_url: str) -> None:
-    open_page(driver, server_url)
-    rank(driver)
-    rows(driver)
-    names = driver.execute_script("return performance.getEntries().map(entry => entry.name)")
-    addresses = [name for name in names if "://" in name]
-    assert len(addresses) > 10
-    assert {urlsplit(name).netloc for name in addresses} == {urlsplit(server_url).netloc}
-    assert severe(driver) == []
-
-
-def test_document_that_is_markup_is_shown_as_text(driver: webdriver.Chrome, server_url: str) -> None:
-    hostile = '<img src=x onerror="document.title=1"><script>document.title=2</script>'
-    open_page(driver, server_url)
-    rank(driver, "bread", (hostile, "bread"))
-    assert hostile in rows(driver)
-    assert driver.title == "Shortlist"
-
-
-def test_empty_query_and_empty_documents_are_sentences(driver: webdriver.Chrome, server_url: str) -> None:
-    open_page(driver, server_url)
-    driver.find_element(By.ID, "rank").click()
-    assert "Enter a query first" in wait_for(driver, ".sl-alert")
-    fill(driver, "query", "bread")
-    driver.find_element(By.ID, "rank").click()
-    wait(driver).until(lambda browser: "at least one document" in browser.find_element(By.ID, "ranking").text)
-    assert driver.find_element(By.CSS_SELECTOR, ".sl-alert").get_attribute("role") == "alert"
-
-
-def test_number_of_results_can_be_limited(driver: webdriver.Chrome, server_url: str) -> None:
-    open_page(driver, server_url)
-    fill(driver, "top_n", "2")
-    rank(driver)
-    assert len(rows(driver)) == 2
-    assert "Best 2 of 3 documents" in wait_for(driver, ".sl-summary")
-
-
-def test_page_works_without_a_mouse(driver: webdriver.Chrome, server_url: str) -> None:
-    open_page(driver, server_url)
-    query = driver.find_element(By.CSS_SELECTOR, "#query textarea")
-    query.send_keys("bread", Keys.TAB)
-    documents = driver.switch_to.active_element
-    assert documents.get_attribute("placeholder") == "One document per line"
-    documents.send_keys("trains", Keys.ENTER, "bread")
-    ActionChains(driver).key_down(Keys.SHIFT).send_keys(Keys.ENTER).key_up(Keys.SHIFT).perform()
-    assert rows(driver) == ["bread", "trains"]
-
-
-def test_example_fills_the_form_and_ranks(driver: webdriver.Chrome, server_url: str) -> None:
-    open_page(driver, server_url)
-    driver.find_elements(By.CSS_SELECTOR, ".sl-examples button")[0].click()
-    assert len(rows(driver)) == 6
-    assert driver.find_element(By.CSS_SELECTOR, "#query textarea").get_attribute("value")
-
-
-def test_every_field_has_a_name_for_a_screen_reader(driver: webdriver.Chrome, server_url: str) -> None:
-    open_page(driver, server_url)
-    fields = driver.find_elements(By.CSS_SELECTOR, ".sl-form textarea, .sl-form input, button")
-    assert len(fields) >= 10
-    assert [field.get_attribute("outerHTML") for field in fields if field.is_displayed() and not field.accessible_name] == []
-    assert driver.find_element(By.TAG_NAME, "html").get_attribute("lang") == "en"
-
-
-def test_chinese_browser_gets_a_chinese_page(server_url: str) -> None:
-    with browsing(lang="zh-CN") as driver:
-        open_page(driver, server_url)
-        assert driver.find_element(By.ID, "rank").text == "开始排序"
-        assert driver.find_element(By.TAG_NAME, "html").get_attribute("lang") == "zh-CN"
-        assert driver.find_element(By.CSS_SELECTOR, ".sl-masthead").text.splitlines() == [
-            "Shortlist",
-            "候选再多，只留真正相关的几条。",
-        ]
-        rank(driver, "面包", ("火车", "面包"))
-        assert rows(driver) == ["面包", "火车"]
-        assert "2 篇文档" in wait_for(driver, ".sl-summary")
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_narrow_screen_needs_no_sideways_scrolling(server_url: str, scheme: str) -> None:
-    with browsing(width=375, height=800, scheme=scheme) as driver:
-        open_page(driver, server_url)
-        rank(driver, "bread", ("bread " * 150, "a" * 300, "short"))
-        rows(driver)
-        assert driver.execute_script("return document.documentElement.scrollWidth") <= 375
-        is_dark = driver.execute_script("return document.querySelector('.dark') !== null")
-        assert is_dark == (scheme == "dark")
-
-
-def test_page_takes_no_files_and_offers_no_side_doors(server_url: str) -> None:
-    page = f"{server_url}/ui/gradio_api"
-    assert httpx2.post(f"{page}/upload", files={"files": b"more than a byte"}).status_code == 413
-    assert httpx2.get(f"{page}/file=/etc/passwd").status_code == 403
-    assert httpx2.get(f"{page}/proxy=http://127.0.0.1:9/").is_error
-    assert httpx2.get(f"{page}/mcp").is_error
-    assert httpx2.get(f"{page}/info").json() == {"named_endpoints": {}, "unnamed_endpoints": {}}
-
-
-# -- what only the stand-in can be made to answer -------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("query", "sentence"),
-    [
-        ("busy", "The server is busy. Try again in 12 s."),
-        ("slow", "did not finish in time"),
-        ("gone", "The model is not available"),
-    ],
+GROUPS = (
+    {"query": "bread", "documents": list(DOCUMENTS)},
+    {"query": "railway", "documents": list(DOCUMENTS)},
 )
-def test_refusal_of_the_server_is_a_sentence(driver: webdriver.Chrome, standin_url: str, query: str, sentence: str) -> None:
-    open_page(driver, standin_url)
-    rank(driver, query)
-    assert sentence in wait_for(driver, ".sl-alert")
-    assert severe(driver) == []
 
 
-# -- a server with keys ----------------------------------------------------------------------------------------------------
+def rank(page: Page, query: str = QUERY, documents: tuple[str, ...] = DOCUMENTS) -> None:
+    fill(page, "query", query)
+    fill(page, "documents", "\n".join(documents))
+    page.locator("#rank").click()
 
 
-def test_page_works_for_whoever_signs_in_with_a_key(driver: webdriver.Chrome, locked_url: str) -> None:
-    """The browser asks for the key, which is the password; the user name may be anything."""
-    driver.get(locked_url.replace("://", "://anybody:open-sesame@") + "/v1/models")  # as if typed at the prompt
-    open_page(driver, locked_url)
-    rank(driver)
-    assert rows(driver)[0] == DOCUMENTS[2]
+def opened(page: Page, path: Path, content: str | bytes) -> None:
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    page.locator("#file").set_input_files(path)
 
 
-def test_page_is_closed_without_a_key(locked_url: str) -> None:
-    for path in ("/ui", "/ui/", "/ui/config", "/ui/gradio_api/upload", "/favicon.ico"):
-        assert httpx2.get(locked_url + path).status_code == httpx2.codes.UNAUTHORIZED
+def download(page: Page, name: str) -> str:
+    with page.expect_download() as caught:
+        page.get_by_role("link", name=name, exact=True).click()
+    return caught.value.path().read_text(encoding="utf-8-sig")
+
+
+# -- ranking ------------------------------------------------------------------------------------------------------------
+
+
+def test_typed_documents_come_back_ranked_with_all_there_is_to_know(look: Look, server_url: str) -> None:
+    page = open_page(look(), server_url)
+    rank(page)
+    assert rows(page)[0] == DOCUMENTS[2]
+    assert len(rows(page)) == 3
+    scores = [float(text) for text in page.locator(".sl-score b").all_inner_texts()]
+    assert scores == sorted(scores, reverse=True)
+    summary = page.locator(".sl-summary")
+    for fact in ("demo", "3 documents", "tokens", "tokenise", "wait", "compute"):
+        expect(summary).to_contain_text(fact)
+    assert page.locator(".sl-up").get_attribute("title") == "up 2 from line 3"
+    page.locator("#rank").click()
+    expect(summary).to_contain_text("3 of 3 from the cache")
+    expect(page.locator(".sl-raw").last).to_be_hidden()
+    page.get_by_label("Raw scores").check()
+    expect(page.locator("td.sl-raw").first).to_have_text(re.compile(r"[+-]0\.\d{3}"))
+
+
+def test_ranking_is_taken_along_as_it_was_shown(look: Look, server_url: str) -> None:
+    page = open_page(look(), server_url)
+    rank(page)
+    shown = rows(page)
+    assert [row["text"] for row in csv.DictReader(download(page, "CSV").splitlines())] == shown
+    lines = [json.loads(line) for line in download(page, "JSONL").splitlines()]
+    assert [line["text"] for line in lines] == shown
+    page.get_by_text("The same in curl and Python").click()
+    command = page.locator(".sl-code code").first.inner_text()
+    assert command.startswith(f"curl -s {server_url}/v1/rerank")
+    body = json.loads(command.partition("--data-binary '")[2].removesuffix("'"))
+    answer = httpx2.post(f"{server_url}/v1/rerank", json=body).json()
+    assert [result["document"]["text"] for result in answer["results"]] == shown
+
+
+def test_best_passage_of_a_long_document_is_marked_or_its_end_is_cut(look: Look, server_url: str) -> None:
+    page = open_page(look(), server_url)
+    try_example(page, "A long document")
+    expect(page.locator(".sl-text mark").first).to_contain_text("a rented bicycle has to be back by seven")
+    expect(page.locator(".sl-passage")).to_have_text("best of 2 passages")
+    page.locator("#overflow input").click()
+    page.get_by_role("option", name="Cut the end").click()
+    page.locator("#rank").click()
+    expect(page.locator(".sl-cut")).to_have_text("cut")
+    expect(page.locator(".sl-text mark")).to_have_count(0)
+
+
+def test_document_that_is_markup_is_shown_as_text(look: Look, server_url: str) -> None:
+    hostile = '<img src=x onerror="document.title=1"><script>document.title=2</script>'
+    page = open_page(look(), server_url)
+    rank(page, "bread", (hostile, "bread"))
+    assert hostile in rows(page)
+    assert page.title() == "Shortlist"
+
+
+def test_what_is_missing_is_said_in_a_sentence(look: Look, server_url: str) -> None:
+    page = open_page(look(), server_url)
+    page.locator("#rank").click()
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("Enter a query first")
+    fill(page, "query", "bread")
+    page.locator("#rank").click()
+    expect(alert).to_contain_text("at least one document")
+    fill(page, "documents", "bread")
+    fill(page, "instruction", "Given a crumb, find the loaf")
+    page.locator("#rank").click()
+    expect(alert).to_contain_text("This model takes no instruction")
+
+
+def test_page_speaks_one_language_at_a_time(look: Look, server_url: str) -> None:
+    page = open_page(look(), server_url)
+    expect(page.get_by_text("Nothing ranked yet")).to_be_visible()
+    expect(page.get_by_text("还没有结果")).to_be_hidden()
+    expect(page.get_by_role("button", name="English")).to_have_attribute("aria-pressed", "true")
+
+
+def test_number_of_results_can_be_limited(look: Look, server_url: str) -> None:
+    page = open_page(look(), server_url)
+    fill(page, "top_n", "2")
+    rank(page)
+    expect(page.locator(".sl-summary")).to_contain_text("Best 2 of 3 documents")
+    assert len(rows(page)) == 2
+
+
+def test_page_works_without_a_mouse(look: Look, server_url: str) -> None:
+    page = open_page(look(), server_url)
+    expect(page.locator("#query textarea")).to_be_focused()
+    page.keyboard.type("bread")
+    page.keyboard.press("Tab")
+    page.keyboard.type("trains")
+    page.keyboard.press("Enter")
+    page.keyboard.type("bread")
+    page.keyboard.press("Shift+Enter")
+    expect_rows(page, ["bread", "trains"])
+    page.get_by_role("tab", name="Embed").focus()
+    page.keyboard.press("Enter")
+    page.locator("#texts textarea").press_sequentially("one\ntwo")
+    page.locator("#embed").press("Enter")
+    expect(page.locator(".sl-heat tbody td").first).to_have_text("1.00")
+
+
+# -- files --------------------------------------------------------------------------------------------------------------
+
+
+def test_table_is_opened_and_its_column_chosen(look: Look, server_url: str, tmp_path: Path) -> None:
+    page = open_page(look(), server_url)
+    opened(page, tmp_path / "loaves.csv", "id,title,text\n1,Trains,Bread was baked.\n2,Bread,Trains leave.\n")
+    card = page.locator(".sl-file")
+    expect(card).to_contain_text("loaves.csv2 documents")
+    expect(page.locator("#documents")).to_be_hidden()
+    fill(page, "query", "bread")
+    page.locator("#rank").click()
+    expect_rows(page, ["Bread was baked.", "Trains leave."])
+    page.locator("#column input").click()
+    page.get_by_role("option", name="title").click()
+    page.locator("#rank").click()
+    expect(page.locator(".sl-text").first).to_have_text("Bread")
+    card.get_by_text("Type instead").click()
+    expect(page.locator("#documents")).to_be_visible()
+    rank(page, "trains", ("bread", "trains"))
+    expect(page.locator(".sl-text").first).to_have_text("trains")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "gb18030", "utf-16"])
+def test_file_is_read_as_whatever_program_wrote_it(look: Look, server_url: str, tmp_path: Path, encoding: str) -> None:
+    page = open_page(look(), server_url)
+    opened(page, tmp_path / "a.csv", "编号,内容\n1,面包和面粉\n".encode(encoding))
+    expect(page.locator(".sl-file")).to_contain_text("1 documents")
+    fill(page, "query", "面包")
+    page.locator("#rank").click()
+    expect_rows(page, ["面包和面粉"])
+
+
+def test_groups_of_a_file_are_ranked_each_for_its_own_query(look: Look, server_url: str, tmp_path: Path) -> None:
+    page = open_page(look(), server_url)
+    opened(page, tmp_path / "groups.jsonl", "\n".join(json.dumps(group) for group in GROUPS))
+    expect(page.locator(".sl-file")).to_contain_text("2 queries with 6 documents")
+    page.locator("#rank").click()
+    groups = page.locator(".sl-group")
+    expect(groups).to_have_count(2)
+    groups.last.locator("> summary").click()
+    expect(groups.first.locator(".sl-text").first).to_have_text(re.compile("Bread|bread"))
+    expect(groups.last.locator(".sl-text").first).to_have_text(DOCUMENTS[0])
+    assert len(download(page, "JSONL").splitlines()) == 6
+
+
+def test_file_that_cannot_be_used_is_a_sentence(look: Look, server_url: str, tmp_path: Path) -> None:
+    page = open_page(look(), server_url)
+    alert = page.get_by_role("alert")
+    opened(page, tmp_path / "broken.jsonl", '"a"\n{')
+    expect(alert).to_contain_text("Line 2 of the file is not JSON.")
+    opened(page, tmp_path / "large.txt", b"x" * (MAX_FILE_BYTES + 1))
+    expect(alert).to_contain_text("larger than 16 MiB")
+    expect(page.locator("#documents")).to_be_visible()
+
+
+def test_no_file_ever_reaches_the_servers_disk(server_url: str) -> None:
+    """Files are read by the browser; what the framework would store is refused, and so are endless forms."""
+    refused = httpx2.post(f"{server_url}/ui/gradio_api/upload", files={"files": ("a.txt", b"xx")})
+    assert refused.status_code == httpx2.codes.CONTENT_TOO_LARGE
+    endless = httpx2.post(f"{server_url}/ui/gradio_api/queue/join", content=b" " * (MAX_BODY_BYTES + 1), timeout=60)
+    assert endless.status_code == httpx2.codes.CONTENT_TOO_LARGE
+
+
+# -- the other tabs -----------------------------------------------------------------------------------------------------
+
+
+def test_two_queries_are_compared_and_what_moved_is_drawn(look: Look, server_url: str) -> None:
+    page = open_page(look(), server_url, "compare")
+    try_example(page, "One word, two meanings")
+    expect(page.locator(".sl-verdict")).to_contain_text("The best document is another one.")
+    left, right = (page.locator(f".sl-slope .sl-{side} span").all_inner_texts() for side in ("left", "right"))
+    assert left != right
+    assert sorted(left) == sorted(right)
+    expect(page.locator(".sl-slope path")).to_have_count(len(left))
+
+
+def test_map_of_texts_shows_which_are_alike(look: Look, server_url: str) -> None:
+    page = open_page(look(), server_url, "embed")
+    fill(page, "texts", "Bread is baked in an oven.\nThe loaf comes out of the oven.\nTrains run on rails.")
+    page.locator("#embed").click()
+    cells = page.locator(".sl-heat tbody td")
+    expect(cells).to_have_count(9)
+    cosines = [float(text) for text in cells.all_inner_texts()]
+    assert cosines[1] > cosines[2]
+    expect(page.locator(".sl-summary")).to_contain_text("384 dimensions")
+
+
+def test_status_is_live_while_it_is_looked_at(look: Look, server_url: str) -> None:
+    page = open_page(look(), server_url, "status")
+    expect(page.locator(".sl-panel")).to_have_count(6)
+    expect(page.locator(".sl-state")).to_contain_text("Ready")
+    body = {"query": "q", "documents": ["a", "b"]}
+    for number in range(20):
+        assert httpx2.post(f"{server_url}/v1/rerank", json={**body, "query": f"q{number}"}).status_code == 200
+    expect(page.locator(".sl-panel").first.locator("output")).not_to_have_text("0")
+    expect(page.locator(".sl-panel svg").first).to_have_attribute("aria-label", re.compile(r"^Requests per second: now "))
+    page.get_by_role("tab", name="Rerank").click()
+    page.wait_for_timeout(300)
+    before = sum("queue/join" in url for url in _asked(page))
+    page.wait_for_timeout(2500)
+    assert sum("queue/join" in url for url in _asked(page)) == before
+
+
+def _asked(page: Page) -> list[str]:
+    found: list[str] = page.evaluate("() => performance.getEntriesByType('resource').map((each) => each.name)")
+    return found
+
+
+# -- languages, sizes, and those who do not see --------------------------------------------------------------------------
+
+
+def test_chinese_browser_gets_a_chinese_page_and_can_switch(look: Look, server_url: str) -> None:
+    page = open_page(look(lang="zh-CN"), server_url)
+    expect(page.locator("#rank")).to_have_text("开始排序")
+    assert page.locator("html").get_attribute("lang") == "zh-CN"
+    rank(page, "面包", ("火车", "面包"))
+    expect(page.locator(".sl-summary")).to_contain_text("2 篇文档")
+    page.get_by_role("button", name="English").click()
+    expect(page.locator("#rank")).to_have_text("Rank")
+    expect(page.locator("#query textarea")).to_have_value("面包")
+    expect(page.locator("#preset input")).to_have_value("Model’s default")
+    page.locator("#rank").click()
+    expect(page.locator(".sl-summary")).to_contain_text("2 documents")
+    page.get_by_role("button", name="中文", exact=True).click()
+    expect(page.locator("#rank")).to_have_text("开始排序")
+
+
+def test_tab_has_an_address_of_its_own(look: Look, server_url: str) -> None:
+    page = open_page(look(), server_url)
+    page.get_by_role("tab", name="Compare").click()
+    assert page.url.endswith("#compare")
+    page.reload()
+    expect(page.locator("#compare")).to_be_visible()
+    page.evaluate("location.hash = 'embed'")
+    expect(page.locator("#texts")).to_be_visible()
+
+
+@pytest.mark.parametrize(("lang", "scheme"), [("en-US", "light"), ("zh-CN", "dark")])
+def test_page_is_accessible_in_every_tab(look: Look, server_url: str, lang: str, scheme: str) -> None:
+    page = open_page(look(lang=lang, scheme=scheme), server_url)
+    for tab in TABS:
+        go(page, tab)
+        if tab == "status":
+            page.locator(".sl-panel").first.wait_for()
+        else:
+            try_example(page, None)
+        found: list[dict[str, Any]] = Axe().run(page).response["violations"]
+        assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found if each["impact"] in SERIOUS] == []
+
+
+SERIOUS = {"serious", "critical"}
+
+
+@pytest.mark.parametrize("lang", ["en-US", "zh-CN"])
+def test_narrow_window_shows_everything_and_brings_the_answer_into_view(look: Look, server_url: str, lang: str) -> None:
+    page = open_page(look(width=390, height=700, lang=lang), server_url)
+    for tab in TABS:
+        go(page, tab)
+        if tab == "status":
+            page.locator(".sl-panel").first.wait_for()
+        else:
+            try_example(page, None)
+            expect(page.locator(".sl-result:visible")).to_be_in_viewport()
+        assert page.evaluate("document.documentElement.scrollWidth") == 390

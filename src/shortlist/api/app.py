@@ -35,6 +35,7 @@ STATIC_PATH = "/docs/static"
 
 EXPOSED_HEADERS = (
     "retry-after",
+    "x-cache-hits",
     "x-request-id",
     "x-served-model",
     "x-total-time",
@@ -50,7 +51,8 @@ METHODS = {route.path: min(route.methods) for route in router.routes if isinstan
 DESCRIPTION = """Turns a long list of candidates into a short one.
 
 Every error has one body: `error.message` says what is wrong and what would be right, `error.param` names the field.
-Times are in the headers `x-total-time`, `x-tokenization-time`, `x-queue-time` and `x-inference-time`, in milliseconds.
+Times are in the headers `x-total-time`, `x-tokenization-time`, `x-queue-time` and `x-inference-time`, in milliseconds;
+`x-cache-hits` says how many of the documents or texts were remembered.
 """
 
 

@@ -33,7 +33,7 @@ from shortlist.api.errors import from_validation
 from shortlist.api.terms import on_mount, on_terms
 from shortlist.errors import InvalidInput
 from shortlist.service.runtime import Runtime
-from shortlist.types import Timing
+from shortlist.types import Timing, Usage
 
 router = APIRouter()
 
@@ -230,7 +230,7 @@ def _check_size(num_items: int, field: str, service: Runtime, *, most: int | Non
 
 
 def _answer(body: object, outcome: _Outcome, started_s: float) -> Response:
-    """Return the body, with the time spent in TEI's headers, in milliseconds, and the name of the model that served it."""
+    """Return the body; the headers say what served it, what was remembered, and, as TEI's do, the milliseconds spent."""
     response = _json(body)
     timing: Timing = getattr(outcome, "timing", NO_TIMING)
     response.headers["x-served-model"] = quote(outcome.model)  # a folder may have any name; a header takes ASCII
@@ -238,6 +238,9 @@ def _answer(body: object, outcome: _Outcome, started_s: float) -> Response:
     response.headers["x-tokenization-time"] = _ms(timing.tokenize_s)
     response.headers["x-queue-time"] = _ms(timing.queue_s)
     response.headers["x-inference-time"] = _ms(timing.compute_s)
+    usage: Usage | None = getattr(outcome, "usage", None)
+    if usage is not None:
+        response.headers["x-cache-hits"] = str(usage.num_cached)
     return response
 
 

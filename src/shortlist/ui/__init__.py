@@ -41,9 +41,10 @@ def mount_page(app: FastAPI, *, path: str = DEFAULT_PATH) -> LazyPage:
     from shortlist.ui.lazy import LazyPage
 
     def load() -> Callable[[], Page]:
-        from shortlist.ui.page import as_caller, build
+        from shortlist.ui.page import build
+        from shortlist.ui.visitor import visiting
 
-        return partial(build, as_caller(app), path=path)
+        return partial(build, visiting(app), path=path)
 
     page, lifespan = LazyPage(load), app.router.lifespan_context
 

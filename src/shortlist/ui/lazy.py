@@ -7,16 +7,16 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
-from fastapi import FastAPI
 from starlette.routing import BaseRoute
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page that has been built: what answers, and a context in which it is alive."""
+    """A page that has been built: what answers, its routes, and a context in which it is alive."""
 
-    app: FastAPI
+    app: ASGIApp
+    routes: Sequence[BaseRoute]
     life: AbstractAsyncContextManager[object]
 
 
@@ -37,7 +37,7 @@ class LazyPage:
     @property
     def routes(self) -> Sequence[BaseRoute]:
         """The page's own routes; none before it is opened."""
-        return self._page.app.routes if self._page is not None else []
+        return self._page.routes if self._page is not None else []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as the page."""

@@ -1,4 +1,4 @@
-"""How the page looks: Gradio's theme in our colours, and the few lines of head that the style sheet needs.
+"""How the page looks: Gradio's theme in our colours, and what stands in the page's head.
 
 Fonts are the system's own and pictures are inline, so the page needs nothing from another machine.
 """
@@ -10,6 +10,7 @@ from pathlib import Path
 import gradio as gr
 
 STYLE_SHEET = Path(__file__).with_name("page.css")
+SCRIPT = Path(__file__).with_name("page.js")
 
 _SANS = (
     "ui-sans-serif",
@@ -37,9 +38,12 @@ HEAD = f"""
 html {{ background: {PAPER}; }}
 @media (prefers-color-scheme: dark) {{ html {{ background: {PAPER_DARK}; }} }}
 </style>
-<script>document.documentElement.lang = (navigator.language || "en").startsWith("zh") ? "zh-CN" : "en";</script>
 """
-"""Screen readers and the style sheet go by the language of the document."""
+
+
+def head() -> str:
+    """Return what stands in the page's head: first colours, before the style sheet is there, and our own script."""
+    return f"{HEAD}<script>{SCRIPT.read_text(encoding='utf-8')}</script>"
 
 
 def theme() -> gr.themes.Base:

@@ -35,7 +35,7 @@ class Built:
         asyncio.get_running_loop()
         app = FastAPI()
         app.get("/")(lambda: "hello")
-        return Page(app, self._life())
+        return Page(app, app.routes, self._life())
 
     @asynccontextmanager
     async def _life(self) -> AsyncIterator[None]:

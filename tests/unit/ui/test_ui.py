@@ -12,7 +12,7 @@ from shortlist import ui
 
 
 def test_importing_the_room_does_not_import_gradio() -> None:
-    code = f"import sys; sys.path[:0] = {sys.path!r}; import shortlist.ui, shortlist.ui.ask; sys.exit('gradio' in sys.modules)"
+    code = f"import sys; sys.path[:0] = {sys.path!r}; import shortlist.ui, shortlist.ui.runs; sys.exit('gradio' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, fields
+from dataclasses import fields
 
 import pytest
 
-from shortlist.ui.examples import EXAMPLES
-from shortlist.ui.text import CHINESE, ENGLISH, Words, translations, words_for
+from shortlist.text.prompt import INSTRUCTIONS
+from shortlist.ui.words import CHINESE, ENGLISH, LANGUAGES, Words, translations, words_for
+
+SENTENCES = [field.name for field in fields(Words) if field.name != "presets"]
 
 
 @pytest.mark.parametrize(
@@ -29,7 +31,14 @@ def test_first_language_we_speak_is_chosen(header: str | None, words: Words) -> 
     assert words_for(header) is words
 
 
-@pytest.mark.parametrize("field", [field.name for field in fields(Words)])
+@pytest.mark.parametrize(
+    ("chosen", "words"), [("en", ENGLISH), ("zh-CN", CHINESE), ("fr", CHINESE), ("", CHINESE), (None, CHINESE)]
+)
+def test_language_that_was_switched_to_comes_first(chosen: str | None, words: Words) -> None:
+    assert words_for("zh", chosen=chosen) is words
+
+
+@pytest.mark.parametrize("field", SENTENCES)
 def test_both_languages_say_it_with_the_same_blanks(field: str) -> None:
     english, chinese = str(getattr(ENGLISH, field)), str(getattr(CHINESE, field))
     assert english.strip()
@@ -41,23 +50,13 @@ def test_both_languages_say_it_with_the_same_blanks(field: str) -> None:
         assert not re.search(r"[\u4e00-\u9fff]", english)
 
 
+@pytest.mark.parametrize("words", LANGUAGES, ids=lambda words: words.lang)
+def test_every_preset_of_the_server_has_a_name(words: Words) -> None:
+    assert set(words.presets) == set(INSTRUCTIONS)
+
+
 def test_every_chinese_browser_gets_chinese_labels() -> None:
     labels = translations()
     assert labels["en"]["rank"] == "Rank"
     assert {labels[locale]["rank"] for locale in ("zh", "zh-CN", "zh-TW", "zh-HK")} == {CHINESE.rank}
-    assert set(labels["en"]) == set(labels["zh"]) > set(asdict(ENGLISH))
-
-
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.key)
-def test_example_fills_the_form_as_a_person_would(example: object) -> None:
-    assert example in EXAMPLES
-    for item in EXAMPLES:
-        assert item.query
-        assert item.lines.split("\n") == list(item.documents)
-        assert len(set(item.documents)) == len(item.documents) >= 5
-        assert set(item.title) == {"en", "zh-CN"}
-
-
-def test_one_example_has_an_instruction_and_one_is_chinese() -> None:
-    assert any(example.instruction for example in EXAMPLES)
-    assert any(re.search(r"[\u4e00-\u9fff]", example.query) for example in EXAMPLES)
+    assert set(labels["en"]) == set(labels["zh"]) > set(SENTENCES)

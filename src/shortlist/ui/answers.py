@@ -1,0 +1,203 @@
+"""What the server answers, as values to be drawn, with what only it says: raw scores, passages, what was remembered.
+
+This module knows the shape of the answers; `draw` knows what they look like.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import httpx2
+from pydantic import BaseModel, ValidationError
+
+from shortlist.client import TimingMs
+from shortlist.errors import ServiceError, UpstreamError
+from shortlist.ui.form import Question
+from shortlist.ui.visitor import Visitor
+
+CACHE_HEADER: Final = "x-cache-hits"
+NO_TIMING: Final = TimingMs()
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """The part of a long document that its score is the score of, as positions of characters; and of how many."""
+
+    start: int
+    end: int
+    num_passages: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankedDocument:
+    """One ranked document.
+
+    Attributes:
+        index: Position in the list that was sent.
+        score: Relevance in 0..1.
+        raw_score: Log-odds or a cosine; None if the server did not say.
+        text: The document.
+        is_truncated: Whether only its beginning was read.
+        passage: What counted, if it was read in several.
+    """
+
+    index: int
+    score: float
+    text: str
+    raw_score: float | None = None
+    is_truncated: bool = False
+    passage: Passage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FailedDocument:
+    """One document that could not be scored, and why."""
+
+    index: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranking:
+    """The answer to one question.
+
+    Attributes:
+        question: What was asked.
+        model: What ranked.
+        results: Best first.
+        failed: What has no score.
+        num_tokens: What was read.
+        num_cached: How many documents were remembered; None if the server did not say.
+        timing_ms: Where the time went.
+    """
+
+    question: Question
+    model: str
+    results: Sequence[RankedDocument]
+    failed: Sequence[FailedDocument] = ()
+    num_tokens: int = 0
+    num_cached: int | None = None
+    timing_ms: TimingMs = NO_TIMING
+
+
+async def rank(visitor: Visitor, question: Question) -> Ranking:
+    """Return the server's ranking.
+
+    Raises:
+        ServiceError: the error the server answered with.
+    """
+    response = await visitor.ask("/v1/rerank", {**question.body, "return_documents": False, "return_logits": True})
+    return _read(question, response)
+
+
+async def rank_both(visitor: Visitor, left: Question, right: Question) -> tuple[Ranking, Ranking]:
+    """Return two rankings that were asked for at once.
+
+    Raises:
+        ServiceError: the first error the server answered with.
+    """
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            both = [tasks.create_task(rank(visitor, question)) for question in (left, right)]
+    except* ServiceError as errors:
+        raise errors.exceptions[0] from None
+    return both[0].result(), both[1].result()
+
+
+# -- the answer as it is written -------------------------------------------------------------------------------------------
+
+
+class _Result(BaseModel):
+    index: int
+    relevance_score: float
+
+
+class _Span(BaseModel):
+    start: int
+    end: int
+
+
+class _Chunked(BaseModel):
+    index: int
+    num_chunks: int
+    best_chunk: _Span
+
+
+class _Failed(BaseModel):
+    index: int
+    message: str
+
+
+class _Usage(BaseModel):
+    total_tokens: int = 0
+
+
+class _Answer(BaseModel):
+    model: str
+    results: list[_Result]
+    logits: list[float] = []
+    truncated_documents: list[int] = []
+    chunked_documents: list[_Chunked] = []
+    failed_documents: list[_Failed] = []
+    usage: _Usage = _Usage()
+
+
+def _read(question: Question, response: httpx2.Response) -> Ranking:
+    try:
+        answer = _Answer.model_validate_json(response.content)
+        return _ranking(question, answer, response.headers)
+    except (ValidationError, IndexError, ValueError) as error:
+        raise UpstreamError("The server's answer cannot be read.", is_retryable=False) from error
+
+
+def _ranking(question: Question, answer: _Answer, headers: httpx2.Headers) -> Ranking:
+    truncated = frozenset(answer.truncated_documents)
+    passages = {
+        each.index: Passage(each.best_chunk.start, each.best_chunk.end, each.num_chunks)
+        for each in answer.chunked_documents
+        if each.num_chunks > 1
+    }
+    raw_scores: Sequence[float | None] = answer.logits or [None] * len(answer.results)
+    return Ranking(
+        question=question,
+        model=answer.model,
+        results=tuple(
+            RankedDocument(
+                index=result.index,
+                score=result.relevance_score,
+                text=question.documents[result.index],
+                raw_score=raw,
+                is_truncated=result.index in truncated,
+                passage=passages.get(result.index),
+            )
+            for result, raw in zip(answer.results, raw_scores, strict=True)
+        ),
+        failed=tuple(FailedDocument(each.index, each.message) for each in answer.failed_documents),
+        num_tokens=answer.usage.total_tokens,
+        num_cached=_count(headers.get(CACHE_HEADER)),
+        timing_ms=_timing(headers),
+    )
+
+
+def _timing(headers: httpx2.Headers) -> TimingMs:
+    return TimingMs(
+        total=_number(headers.get("x-total-time")),
+        tokenize=_number(headers.get("x-tokenization-time")),
+        queue=_number(headers.get("x-queue-time")),
+        compute=_number(headers.get("x-inference-time")),
+    )
+
+
+def _count(value: str | None) -> int | None:
+    number = _number(value)
+    return None if number is None else int(number)
+
+
+def _number(value: str | None) -> float | None:
+    try:
+        return None if value is None else float(value)
+    except ValueError:
+        return None

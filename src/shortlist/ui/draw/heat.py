@@ -1,0 +1,79 @@
+"""How alike texts are, as a map: a table of cosines whose cells are the darker the closer a pair is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from shortlist.client import Embeddings
+from shortlist.ui.draw.markup import shortened, summary
+from shortlist.ui.words import Words
+
+MAX_TITLE_CHARS: Final = 90
+MAX_FACT_CHARS: Final = 40
+
+Cosines = npt.NDArray[np.float64]
+
+
+def heat_html(texts: Sequence[str], embeddings: Embeddings, words: Words) -> str:
+    """Return the cosines of every pair of texts as HTML.
+
+    Args:
+        texts: What was embedded.
+        embeddings: One vector per text.
+        words: The person's language.
+    """
+    cosines = cosines_of(embeddings)
+    facts = [
+        words.num_texts.format(total=len(texts)),
+        words.num_dimensions.format(count=len(embeddings.vectors[0])),
+        words.num_tokens.format(count=f"{embeddings.num_tokens:,}"),
+    ]
+    return (
+        f'<section class="sl-result" lang="{words.lang}">{summary(embeddings.model, facts, embeddings.timing_ms, words)}'
+        f'<p class="sl-verdict">{escape(_closest(texts, cosines, words))}</p>{_table(texts, cosines, words)}</section>'
+    )
+
+
+def cosines_of(embeddings: Embeddings) -> Cosines:
+    """Return the cosine of every pair.
+
+    Shapes:
+        result: [texts, texts].
+    """
+    rows = np.asarray(embeddings.vectors, dtype=np.float64)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    unit = rows / np.where(lengths > 0, lengths, 1)
+    return np.clip(unit @ unit.T, -1, 1)
+
+
+def _closest(texts: Sequence[str], cosines: Cosines, words: Words) -> str:
+    apart = np.where(np.eye(len(texts), dtype=bool), -np.inf, cosines)
+    left, right = divmod(int(np.argmax(apart)), len(texts))
+    names = [f"“{shortened(texts[place], MAX_FACT_CHARS)}”" for place in (left, right)]
+    return words.closest.format(left=names[0], right=names[1], score=f"{cosines[left, right]:.2f}")
+
+
+def _table(texts: Sequence[str], cosines: Cosines, words: Words) -> str:
+    numbers = "".join(f'<th scope="col">{number}</th>' for number in range(1, len(texts) + 1))
+    rows = "".join(_row(place, text, cosines) for place, text in enumerate(texts))
+    return (
+        f'<div class="sl-scroll" tabindex="0" role="region" aria-label="{escape(words.embed_caption)}">'
+        f'<table class="sl-heat"><caption class="sl-hidden">{escape(words.embed_caption)}</caption>'
+        f"<thead><tr><td></td>{numbers}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _row(place: int, text: str, cosines: Cosines) -> str:
+    cells = "".join(_cell(float(value), is_self=place == other) for other, value in enumerate(cosines[place]))
+    title = escape(shortened(text, MAX_TITLE_CHARS))
+    return f'<tr><th scope="row" title="{escape(text)}"><b>{place + 1}</b><span dir="auto">{title}</span></th>{cells}</tr>'
+
+
+def _cell(cosine: float, *, is_self: bool) -> str:
+    kind = ' class="sl-self"' if is_self else ""
+    return f'<td{kind} style="--heat:{max(0.0, cosine):.3f}">{cosine:.2f}</td>'

@@ -1,0 +1,125 @@
+"""The small things that every tab shows: the wordmark, labels, errors, progress, and a bar of facts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import Final
+
+from shortlist.client import TimingMs
+from shortlist.ui.words import LANGUAGES, Words
+
+LOGO: Final = (
+    '<svg class="sl-logo" viewBox="0 0 28 28" aria-hidden="true" focusable="false">'
+    '<rect class="sl-logo-1" x="2" y="4" width="24" height="5" rx="2.5"/>'
+    '<rect class="sl-logo-2" x="2" y="12" width="16" height="5" rx="2.5"/>'
+    '<rect class="sl-logo-3" x="2" y="20" width="9" height="5" rx="2.5"/>'
+    "</svg>"
+)
+
+OWN_NAMES: Final = {"en": "English", "zh-CN": "中文"}
+"""Languages are offered in their own words."""
+
+
+# -- what never changes, in every language at once: the style sheet shows the one of the document --------------------------
+
+
+def masthead() -> str:
+    """Return the wordmark, what this is for, and the switch of languages."""
+    taglines = "".join(_in_language(words, "p", words.tagline, "sl-tagline") for words in LANGUAGES)
+    buttons = "".join(
+        f'<button type="button" lang="{lang}" data-language="{lang}">{name}</button>' for lang, name in OWN_NAMES.items()
+    )
+    both = " / ".join(words.switch_language for words in LANGUAGES)
+    switch = f'<div class="sl-languages" role="group" aria-label="{both}">{buttons}</div>'
+    return f'<header class="sl-masthead"><h1>{LOGO}<span>Shortlist</span></h1>{taglines}{switch}</header>'
+
+
+def label(name: str) -> str:
+    """Return one of our words in every language, for a place where only markup will do."""
+    return "".join(_in_language(words, "span", str(getattr(words, name)), f"sl-label sl-label-{name}") for words in LANGUAGES)
+
+
+def heading(name: str) -> str:
+    """Return one of our words as a heading."""
+    return "".join(_in_language(words, "h2", str(getattr(words, name)), "sl-heading") for words in LANGUAGES)
+
+
+def nothing_yet(title: str, hint: str) -> str:
+    """Return what stands where an answer will be.
+
+    Args:
+        title: The name of its headline.
+        hint: The name of what to do.
+    """
+    return "".join(
+        f'<div class="sl-empty" lang="{words.lang}">{LOGO}<strong>{escape(getattr(words, title))}</strong>'
+        f"<span>{escape(getattr(words, hint))}</span></div>"
+        for words in LANGUAGES
+    )
+
+
+def _in_language(words: Words, tag: str, sentence: str, classes: str) -> str:
+    return f'<{tag} class="{classes}" lang="{words.lang}">{escape(sentence)}</{tag}>'
+
+
+# -- errors and progress --------------------------------------------------------------------------------------------------
+
+
+def alert(sentence: str, detail: str = "") -> str:
+    """Return an error as a person should meet it: a sentence, and in smaller print what the server said."""
+    small = f"<small>{escape(detail)}</small>" if detail else ""
+    return f'<div class="sl-alert" role="alert"><strong>{escape(sentence)}</strong>{small}</div>'
+
+
+def progress(sentence: str, words: Words, *, share: float | None = None) -> str:
+    """Return how far something is, and what takes its place when it is cancelled.
+
+    Args:
+        sentence: What is going on.
+        words: The person's language.
+        share: How much of it is done, from 0 to 1; None if that cannot be told.
+    """
+    width = "" if share is None else f' style="width:{100 * share:.1f}%"'
+    kind = "sl-track" if share is not None else "sl-track sl-track-open"
+    return (
+        f'<div class="sl-progress" role="status" data-stopped="{escape(words.stopped)}"><span>{escape(sentence)}</span>'
+        f'<span class="{kind}" aria-hidden="true"><i{width}></i></span></div>'
+    )
+
+
+# -- what an answer cost --------------------------------------------------------------------------------------------------
+
+
+def summary(name: str, facts: Sequence[str], timing: TimingMs, words: Words) -> str:
+    """Return what answered, what was asked of it, and where the time went."""
+    spent = spans(_timing(timing, words))
+    times = f'<p class="sl-timing">{spent}</p>' if spent else ""
+    return (
+        f'<div class="sl-summary" role="status"><p><span class="sl-model">{escape(name)}</span>{spans(facts)}</p>{times}</div>'
+    )
+
+
+def spans(facts: Iterable[str]) -> str:
+    """Return facts one after the other."""
+    return "".join(f"<span>{escape(fact)}</span>" for fact in facts)
+
+
+def _timing(timing: TimingMs, words: Words) -> list[str]:
+    parts = (
+        (words.total_time, timing.total),
+        (words.tokenize_time, timing.tokenize),
+        (words.queue_time, timing.queue),
+        (words.compute_time, timing.compute),
+    )
+    return [template.format(ms=_milliseconds(value)) for template, value in parts if value is not None]
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:.1f}"
+
+
+def shortened(text: str, max_chars: int) -> str:
+    """Return a text on one line, with its end left out if it is long."""
+    line = " ".join(text.split())
+    return line if len(line) <= max_chars else f"{line[: max_chars - 1].rstrip()}…"

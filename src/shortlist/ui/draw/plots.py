@@ -1,0 +1,113 @@
+"""The state of the server as small plots: a number, what it counts, and its last minutes as a line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Final
+
+from shortlist.ui.meters import Reading, Watch
+from shortlist.ui.words import Words
+
+WIDTH, HEIGHT, TOP = 300.0, 72.0, 6.0
+MIN_STEPS: Final = 15
+"""A plot has room for at least so many readings, and so for half a minute; the newest is at its right edge."""
+PERCENT: Final = 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Panel:
+    """One plot.
+
+    Attributes:
+        title: What it shows.
+        hint: In which unit, of what.
+        of: Its value in a reading.
+        least_top: The plot reaches at least this high, so that noise looks like noise.
+    """
+
+    title: str
+    hint: str
+    of: Callable[[Reading], float | None]
+    least_top: float = 1.0
+
+
+def status_html(watch: Watch, words: Words) -> str:
+    """Return what was seen of the server as HTML."""
+    if not watch.readings:
+        wait = f"<strong>{escape(words.status_wait)}</strong><span>{escape(words.status_empty_hint)}</span>"
+        return f'<div class="sl-empty" lang="{words.lang}">{wait}</div>'
+    seconds = round(watch.readings[-1].at_s - watch.readings[0].at_s)
+    panels = "".join(_panel(panel, watch.readings, seconds, words) for panel in _panels(watch, words))
+    state = "" if watch.is_ready is None else _state(words, is_ready=watch.is_ready)
+    head = f'<p class="sl-state">{state}<span>{escape(words.window.format(seconds=seconds))}</span></p>'
+    caption = escape(words.status_caption)
+    inner = f'{head}<div class="sl-panels">{panels}</div>'
+    return f'<section class="sl-status" lang="{words.lang}" aria-label="{caption}">{inner}</section>'
+
+
+def _panels(watch: Watch, words: Words) -> tuple[_Panel, ...]:
+    of_what = words.memory_process if watch.has_process_memory else words.memory_cache
+    return (
+        _Panel(words.per_second, words.requests_hint, lambda each: each.requests_per_s),
+        _Panel(words.latency, words.latency_hint, lambda each: each.latency_ms, 10.0),
+        _Panel(words.queue, words.queue_hint, lambda each: each.queue_items, 4.0),
+        _Panel(words.hit_rate, words.hit_rate_hint, lambda each: each.hit_percent, PERCENT),
+        _Panel(words.tokens_per_second, words.tokens_hint, lambda each: each.tokens_per_s, 10.0),
+        _Panel(words.memory, of_what, lambda each: each.memory_mib),
+    )
+
+
+def _state(words: Words, *, is_ready: bool) -> str:
+    kind, sentence = ("sl-good", words.is_ready) if is_ready else ("sl-bad", words.is_not_ready)
+    return f'<b class="{kind}">{escape(sentence)}</b>'
+
+
+def _panel(panel: _Panel, readings: Sequence[Reading], seconds: int, words: Words) -> str:
+    values = [panel.of(reading) for reading in readings]
+    known = [value for value in values if value is not None]
+    now = words.no_data if values[-1] is None else _number(values[-1])
+    drawn = _plot(panel, values, known, now, seconds, words) if known else ""
+    kind = ' class="sl-none"' if values[-1] is None else ""
+    return (
+        f'<figure class="sl-panel"><figcaption><b>{escape(panel.title)}</b><small>{escape(panel.hint)}</small></figcaption>'
+        f"<output{kind}>{escape(now)}</output>{drawn}</figure>"
+    )
+
+
+def _plot(panel: _Panel, values: Sequence[float | None], known: Sequence[float], now: str, seconds: int, words: Words) -> str:
+    spoken = words.plot_summary.format(
+        title=panel.title, now=now, low=_number(min(known)), high=_number(max(known)), seconds=seconds
+    )
+    top = max(panel.least_top, *known)
+    num_steps = max(MIN_STEPS, len(values))
+    lines = "".join(_run(run, top, num_steps) for run in _runs(values, num_steps))
+    size = f'viewBox="0 0 {WIDTH:g} {HEIGHT:g}" preserveAspectRatio="none"'
+    return f'<svg {size} role="img" aria-label="{escape(spoken)}">{lines}</svg>'
+
+
+def _runs(values: Sequence[float | None], num_steps: int) -> list[list[tuple[int, float]]]:
+    """Return the stretches without a gap, each value with its step from the right edge, where now is."""
+    runs: list[list[tuple[int, float]]] = [[]]
+    for step, value in enumerate(values, start=num_steps - len(values)):
+        if value is None:
+            runs.append([])
+        else:
+            runs[-1].append((step, value))
+    return [run for run in runs if run]
+
+
+def _run(run: Sequence[tuple[int, float]], top: float, num_steps: int) -> str:
+    points = [(WIDTH * step / (num_steps - 1), TOP + (HEIGHT - TOP - 1) * (1 - value / top)) for step, value in run]
+    if len(points) == 1:  # one point alone is a short dash, or it would not be seen
+        points.insert(0, (points[0][0] - 2, points[0][1]))
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    area = f"{points[0][0]:.1f},{HEIGHT:g} {line} {points[-1][0]:.1f},{HEIGHT:g}"
+    return f'<polygon points="{area}"/><polyline points="{line}"/>'
+
+
+def _number(value: float) -> str:
+    if value >= PERCENT or value == round(value):
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"

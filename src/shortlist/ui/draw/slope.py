@@ -1,0 +1,106 @@
+"""Two rankings of the same documents, side by side, with a line from every document's place to its other place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Final
+
+from shortlist.ui.answers import RankedDocument, Ranking
+from shortlist.ui.draw.markup import shortened, summary
+from shortlist.ui.words import Words
+
+ROW_PX: Final = 58
+MAX_ROWS: Final = 60
+MAX_TEXT_CHARS: Final = 160
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """A document's places in both rankings, counted from 1; None where it is not among them."""
+
+    text: str
+    left: int | None
+    right: int | None
+
+
+def slope_html(left: Ranking, right: Ranking, words: Words) -> str:
+    """Return the comparison as a drawing, with the same as a table for those who do not see it."""
+    pairs = _pairs(left, right)
+    sides = "".join(
+        f"<div>{summary(ranking.model, [ranking.question.query, *_terms(ranking, words)], ranking.timing_ms, words)}</div>"
+        for ranking in (left, right)
+    )
+    drawn = (
+        f'<div class="sl-slope" aria-hidden="true" style="--row:{ROW_PX}px">'
+        f"{_side(left, 'sl-left')}{_lines(pairs)}{_side(right, 'sl-right')}</div>"
+    )
+    return (
+        f'<section class="sl-result sl-comparison" lang="{words.lang}"><div class="sl-sides">{sides}</div>'
+        f'<p class="sl-verdict">{escape(_verdict(pairs, words))}</p>{drawn}{_table(pairs, words)}</section>'
+    )
+
+
+def _terms(ranking: Ranking, words: Words) -> list[str]:
+    question = ranking.question
+    if question.instruction:
+        return [question.instruction]
+    return [words.presets.get(question.preset, question.preset)] if question.preset else []
+
+
+def _pairs(left: Ranking, right: Ranking) -> list[_Pair]:
+    """Return the documents that are in either ranking, in the order of the left."""
+    on_left = {result.index: place for place, result in enumerate(left.results, start=1)}
+    on_right = {result.index: place for place, result in enumerate(right.results, start=1)}
+    return [_Pair(left.question.documents[i], on_left.get(i), on_right.get(i)) for i in {**on_left, **on_right}]
+
+
+def _verdict(pairs: Sequence[_Pair], words: Words) -> str:
+    steps = [abs(pair.left - pair.right) for pair in pairs if pair.left is not None and pair.right is not None]
+    moved = sum(step > 0 for step in steps)
+    if not moved:
+        return words.compare_same
+    sentence = words.compare_moves.format(moved=moved, total=len(steps), most=max(steps))
+    has_new_top = any(pair.left == 1 != pair.right for pair in pairs)
+    return f"{sentence} {words.compare_top}" if has_new_top else sentence
+
+
+def _side(ranking: Ranking, kind: str) -> str:
+    items = "".join(_item(place, result) for place, result in enumerate(ranking.results[:MAX_ROWS], start=1))
+    return f'<ol class="{kind}">{items}</ol>'
+
+
+def _item(place: int, result: RankedDocument) -> str:
+    text = escape(shortened(result.text, MAX_TEXT_CHARS))
+    return f'<li><b>{place}</b><span dir="auto">{text}</span><i>{result.score:.2f}</i></li>'
+
+
+def _lines(pairs: Sequence[_Pair]) -> str:
+    drawn = [
+        pair for pair in pairs if pair.left is not None and pair.right is not None and max(pair.left, pair.right) <= MAX_ROWS
+    ]
+    height = ROW_PX * max((max(pair.left or 0, pair.right or 0) for pair in drawn), default=1)
+    paths = "".join(_line(pair.left or 0, pair.right or 0) for pair in drawn)
+    return f'<svg viewBox="0 0 100 {height}" height="{height}" preserveAspectRatio="none" focusable="false">{paths}</svg>'
+
+
+def _line(left: int, right: int) -> str:
+    y_left, y_right = ((place - 0.5) * ROW_PX for place in (left, right))
+    kind = "sl-up" if right < left else "sl-down" if right > left else "sl-same"
+    return f'<path class="{kind}" d="M0 {y_left:g} C45 {y_left:g} 55 {y_right:g} 100 {y_right:g}"/>'
+
+
+def _table(pairs: Sequence[_Pair], words: Words) -> str:
+    titles = (words.document_column, words.compare_left_column, words.compare_right_column)
+    head = "".join(f'<th scope="col">{escape(title)}</th>' for title in titles)
+    rows = "".join(
+        f'<tr><th scope="row">{escape(pair.text)}</th>{_place(pair.left, words)}{_place(pair.right, words)}</tr>'
+        for pair in pairs[:MAX_ROWS]
+    )
+    caption = f"<caption>{escape(words.compare_caption)}</caption>"
+    return f'<div class="sl-hidden"><table>{caption}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+
+
+def _place(place: int | None, words: Words) -> str:
+    return f"<td>{escape(words.absent) if place is None else place}</td>"

@@ -1,0 +1,192 @@
+"""From a file that a person opened to documents: lines, a column of a table, sections, or whole groups. Pure.
+
+The browser reads the file and sends its text along, so nothing of it touches the server's disk.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import orjson
+
+from shortlist.ui.words import Words
+
+MAX_FILE_MIB: Final = 16
+MAX_FILE_BYTES: Final = MAX_FILE_MIB << 20
+
+USUAL_COLUMNS: Final = ("text", "document", "content", "passage", "body", "文本", "内容", "正文", "文档")
+"""What a column of documents is called; the first that is there is taken, or else the one with the longest texts."""
+
+DELIMITERS: Final = ",;\t"
+
+Row = Mapping[str, str]
+
+
+class FormError(Exception):
+    """What was filled in cannot be sent; the message is a sentence in the person's language."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One query with its own documents."""
+
+    query: str
+    documents: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """What is in a file.
+
+    Attributes:
+        documents: The documents, unless the file holds groups.
+        groups: The queries with their documents; empty if the file holds documents.
+        columns: What the documents can be taken from; empty if there is no choice.
+        column: What they were taken from.
+    """
+
+    documents: tuple[str, ...] = ()
+    groups: tuple[Group, ...] = ()
+    columns: tuple[str, ...] = ()
+    column: str | None = None
+
+    @property
+    def num_documents(self) -> int:
+        """The documents, of all groups if there are groups."""
+        return len(self.documents) + sum(len(group.documents) for group in self.groups)
+
+
+def read_file(
+    name: str, text: str, column: str | None, words: Words, *, num_bytes: int = 0, may_be_empty: bool = False
+) -> Opened:
+    """Return what is in a file, told by its name's ending.
+
+    Args:
+        name: The file's name.
+        text: What is in it.
+        column: The column to take the documents from; None, or one that is not there, means the likeliest.
+        words: The person's language.
+        num_bytes: The file's size, for a browser does not send the text of one that is too large.
+        may_be_empty: Whether it is no error that there is not one document, as in a column that is still to be changed.
+
+    Raises:
+        FormError: it is too large, of another kind, broken, or empty.
+    """
+    if max(num_bytes, len(text)) > MAX_FILE_BYTES:
+        raise FormError(words.file_too_large.format(limit=MAX_FILE_MIB))
+    read = _READERS.get(name.rpartition(".")[2].lower())
+    if read is None:
+        raise FormError(words.file_unknown)
+    opened = read(text.removeprefix("\ufeff"), column, words)
+    if not opened.num_documents and not may_be_empty:
+        raise FormError(words.file_empty)
+    return opened
+
+
+def lines_of(text: str) -> tuple[str, ...]:
+    """Return the lines that are not blank. Only what looks like a line break is one."""
+    return tuple(line.strip() for line in text.split("\n") if line.strip())
+
+
+def _lines(text: str, _: str | None, __: Words) -> Opened:
+    return Opened(documents=lines_of(text))
+
+
+def _markdown(text: str, _: str | None, __: Words) -> Opened:
+    """Return one document per section, its heading included; without headings, one per paragraph."""
+    sections, is_code, has_heading = [""], False, False
+    for line in text.replace("\r\n", "\n").split("\n"):
+        is_code ^= line.lstrip().startswith(("```", "~~~"))
+        if not is_code and re.match(r"#{1,6}\s", line):
+            has_heading = True
+            sections.append("")
+        sections[-1] += f"{line}\n"
+    parts = sections if has_heading else re.split(r"\n\s*\n", sections[0])
+    return Opened(documents=tuple(part.strip() for part in parts if part.strip()))
+
+
+def _table(text: str, column: str | None, _: Words) -> Opened:
+    """Return a column of a table whose first line names the columns."""
+    head = text.partition("\n")[0]
+    csv.field_size_limit(MAX_FILE_BYTES)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(DELIMITERS, key=head.count))
+    lines = [line for line in reader if line]
+    names = [name.strip() or str(place) for place, name in enumerate(lines[0] if lines else (), start=1)]
+    return _of_rows([dict(zip(names, line, strict=False)) for line in lines[1:]], names, column)
+
+
+def _json_lines(text: str, column: str | None, words: Words) -> Opened:
+    """Return texts, a column of objects, or groups: whichever the first line is."""
+    values = list(_values(text, words))
+    if not values:
+        return Opened()
+    texts = [value for _, value in values if isinstance(value, str)]
+    if len(texts) == len(values):
+        return Opened(documents=tuple(text for text in texts if text.strip()))
+    objects = [(line, value) for line, value in values if isinstance(value, dict)]
+    if len(objects) < len(values):
+        is_text = isinstance(values[0][1], str)
+        raise FormError(words.file_mixed.format(line=next(line for line, value in values if isinstance(value, str) != is_text)))
+    if "query" in objects[0][1] and "documents" in objects[0][1]:
+        return Opened(groups=tuple(_group(line, value, words) for line, value in objects))
+    rows = [{str(key): _shown(cell) for key, cell in value.items()} for _, value in objects]
+    return _of_rows(rows, list(dict.fromkeys(name for row in rows for name in row)), column)
+
+
+def _values(text: str, words: Words) -> Iterator[tuple[int, str | dict[str, object]]]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            value = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            raise FormError(words.file_no_json.format(line=number)) from None
+        if not isinstance(value, str | dict):
+            raise FormError(words.file_mixed.format(line=number))
+        yield number, value
+
+
+def _group(line: int, value: Mapping[str, object], words: Words) -> Group:
+    query, documents = value.get("query"), value.get("documents")
+    texts = [_document(each) for each in documents] if isinstance(documents, list) else []
+    if not isinstance(query, str) or not query.strip() or not texts or None in texts:
+        raise FormError(words.file_bad_group.format(line=line))
+    return Group(query.strip(), tuple(text for text in texts if text is not None))
+
+
+def _document(value: object) -> str | None:
+    """Return a document of a group, which may be an object with its text, as rerankers' clients send them."""
+    text = value.get("text") if isinstance(value, dict) else value
+    return text if isinstance(text, str) else None
+
+
+def _shown(cell: object) -> str:
+    return cell if isinstance(cell, str) else orjson.dumps(cell).decode()
+
+
+def _of_rows(rows: Sequence[Row], names: Sequence[str], column: str | None) -> Opened:
+    chosen = column if column in names else _likeliest(rows, names)
+    documents = tuple(row.get(chosen, "").strip() for row in rows) if chosen is not None else ()
+    return Opened(documents=tuple(filter(None, documents)), columns=tuple(names), column=chosen)
+
+
+def _likeliest(rows: Sequence[Row], names: Sequence[str]) -> str | None:
+    usual = (name for usual in USUAL_COLUMNS for name in names if name.lower() == usual)
+    longest = max(names, key=lambda name: sum(len(row.get(name, "")) for row in rows), default=None)
+    return next(usual, longest)
+
+
+_READERS: Final[Mapping[str, Callable[[str, str | None, Words], Opened]]] = {
+    "txt": _lines,
+    "csv": _table,
+    "tsv": _table,
+    "jsonl": _json_lines,
+    "ndjson": _json_lines,
+    "md": _markdown,
+    "markdown": _markdown,
+}

@@ -1,0 +1,56 @@
+"""The third tab: how alike texts are to an embedding model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import gradio as gr
+
+from shortlist.ui.draw.markup import nothing_yet
+from shortlist.ui.examples import TEXTS, Example
+from shortlist.ui.runs import embed_run
+from shortlist.ui.tabs.furniture import buttons, chips, dropdown, fill_on, markup, run_on
+from shortlist.ui.visitor import Visit
+from shortlist.ui.words import Words
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedFields:
+    """What is chosen among."""
+
+    model: gr.Dropdown
+    read_as: gr.Dropdown
+
+
+def build(visit: Visit, i18n: gr.I18n) -> EmbedFields:
+    """Put the tab on the page."""
+    examples = chips(TEXTS, i18n)
+    with gr.Row(elem_classes="sl-desk"):
+        with gr.Column(scale=4, min_width=320, elem_classes="sl-form"):
+            texts = gr.Textbox(label=i18n("texts"), placeholder=i18n("texts_hint"), elem_id="texts", lines=9, max_lines=18)
+            with gr.Row(elem_classes="sl-options"):
+                fields = EmbedFields(
+                    dropdown("model", i18n, "embedder", scale=3), dropdown("read_as", i18n, "read_as", scale=2)
+                )
+            start, cancel = buttons("embed", i18n)
+        with gr.Column(scale=7, min_width=320, elem_classes="sl-answer"):
+            answer = markup(nothing_yet("embed_empty", "embed_empty_hint"), elem_id="map")
+    run_on(
+        [start.click, texts.submit],
+        embed_run,
+        visit,
+        fields={"texts": texts, "model": fields.model, "read_as": fields.read_as},
+        answer=answer,
+        cancel=cancel,
+    )
+    for chip, example in zip(examples, TEXTS, strict=True):
+        fill_on(chip, visit, [texts], _values(example), start)
+    return fields
+
+
+def _values(example: Example) -> Callable[[Words], Sequence[object]]:
+    def values(_: Words) -> Sequence[object]:
+        return (example.lines,)
+
+    return values

@@ -1,0 +1,123 @@
+"""The first tab: documents in, ranking out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import gradio as gr
+
+from shortlist.ui.draw.filecard import file_card, file_picker
+from shortlist.ui.draw.markup import alert, label, nothing_yet
+from shortlist.ui.examples import EXAMPLES, Example
+from shortlist.ui.files import FormError, read_file
+from shortlist.ui.runs import rerank_run
+from shortlist.ui.tabs.furniture import QUIET, buttons, chips, dropdown, fill_on, markup, run_on
+from shortlist.ui.visitor import Visit
+from shortlist.ui.words import Words
+
+GROUPS_FILE = "queries.jsonl"
+FILE_JS = "() => shortlist.file"
+
+
+@dataclass(frozen=True, slots=True)
+class RerankFields:
+    """What can be filled in. An opened file stays in the browser, and comes along with every click."""
+
+    query: gr.Textbox
+    documents: gr.Textbox
+    card: gr.HTML
+    column: gr.Dropdown
+    file_name: gr.Textbox
+    file_text: gr.Textbox
+    preset: gr.Dropdown
+    instruction: gr.Textbox
+    model: gr.Dropdown
+    overflow: gr.Dropdown
+    top_n: gr.Textbox
+
+
+def build(visit: Visit, i18n: gr.I18n) -> RerankFields:
+    """Put the tab on the page."""
+    examples = chips(EXAMPLES, i18n)
+    with gr.Row(elem_classes="sl-desk"):
+        with gr.Column(scale=5, min_width=320, elem_classes="sl-form"):
+            fields = _form(i18n)
+            start, cancel = buttons("rank", i18n)
+            markup(label("keys"))
+        with gr.Column(scale=6, min_width=320, elem_classes="sl-answer"):
+            answer = markup(nothing_yet("nothing_yet", "nothing_yet_hint"), elem_id="ranking")
+    typed = (fields.query, fields.documents, fields.instruction, fields.top_n)
+    read = ("query", "documents", "preset", "instruction", "model", "top_n", "overflow", "file_name", "file_text", "column")
+    run_on(
+        [start.click, *(field.submit for field in typed)],
+        rerank_run,
+        visit,
+        fields={name: getattr(fields, name) for name in read},
+        answer=answer,
+        cancel=cancel,
+    )
+    _wire_file(visit, fields)
+    for chip, example in zip(examples, EXAMPLES, strict=True):
+        _wire_example(visit, chip, example, fields, start)
+    return fields
+
+
+def _form(i18n: gr.I18n) -> RerankFields:
+    query = gr.Textbox(label=i18n("query"), placeholder=i18n("query_hint"), elem_id="query", autofocus=True, max_lines=4)
+    documents = gr.Textbox(
+        label=i18n("documents"), placeholder=i18n("documents_hint"), elem_id="documents", lines=9, max_lines=12
+    )
+    card = markup("", elem_id="file_card")
+    column = dropdown("column", i18n, "column")
+    markup(file_picker())
+    with gr.Row(elem_classes="sl-options"):
+        preset = dropdown("preset", i18n, "preset", scale=2)
+        instruction = gr.Textbox(
+            label=i18n("instruction"), placeholder=i18n("instruction_hint"), elem_id="instruction", max_lines=4, scale=3
+        )
+    with gr.Row(elem_classes="sl-options"):
+        model = dropdown("model", i18n, "model", scale=3)
+        overflow = dropdown("overflow", i18n, "overflow", scale=3)
+        top_n = gr.Textbox(
+            label=i18n("top_n"), placeholder=i18n("top_n_hint"), elem_id="top_n", max_lines=1, scale=2, min_width=90
+        )
+    name, text = gr.Textbox(visible=False), gr.Textbox(visible=False)
+    return RerankFields(query, documents, card, column, name, text, preset, instruction, model, overflow, top_n)
+
+
+def _wire_file(visit: Visit, fields: RerankFields) -> None:
+    """Read a file when the browser has it, again when another column is chosen, and forget it on demand."""
+
+    def opened(request: gr.Request, name: str, text: str, num_bytes: str) -> tuple[object, ...]:
+        words = visit(request).words
+        try:
+            found = read_file(name, text, None, words, num_bytes=int(num_bytes))
+        except FormError as error:
+            return "", "", gr.Dropdown(choices=[], value=None), alert(str(error))
+        columns = gr.Dropdown(choices=list(found.columns), value=found.column)
+        return name, text, columns, file_card(name, found, words)
+
+    def chosen(request: gr.Request, name: str, text: str, column: str) -> str:
+        words = visit(request).words
+        return file_card(name, read_file(name, text, column, words, may_be_empty=True), words)
+
+    read, forget = (gr.Button(elem_id=elem_id, visible="hidden") for elem_id in ("file_read", "file_forget"))
+    name, text, num_bytes = fields.file_name, fields.file_text, gr.Textbox(visible=False)
+    outputs = [name, text, fields.column, fields.card]
+    read.click(opened, js=FILE_JS, inputs=[name, text, num_bytes], outputs=outputs, **QUIET)
+    fields.column.input(chosen, inputs=[name, text, fields.column], outputs=fields.card, **QUIET)
+    forget.click(None, js="() => ['', '', '']", outputs=[name, text, fields.card], api_visibility="private")
+
+
+def _wire_example(visit: Visit, chip: gr.Button, example: Example, fields: RerankFields, start: gr.Button) -> None:
+    outputs = (fields.query, fields.documents, fields.instruction, fields.preset)
+
+    def values(words: Words) -> Sequence[object]:
+        typed = (example.query, example.lines, example.instruction, "")
+        if not example.groups:
+            return (*typed, "", "", "")
+        card = file_card(GROUPS_FILE, read_file(GROUPS_FILE, example.file_text, None, words), words)
+        return (*typed, GROUPS_FILE, example.file_text, card)
+
+    fill_on(chip, visit, [*outputs, fields.file_name, fields.file_text, fields.card], values, start)

@@ -1,0 +1,116 @@
+"""What a person at the page meets when the server refuses, is slow, wants a key, or is asked to stop."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import pytest
+from playwright.sync_api import expect
+
+from shortlist import ui
+from shortlist.api.app import create_app
+from shortlist.engine.fake import FakeEngine
+from tests.browser.chrome import expect_rows, fill, go, open_page, rows
+from tests.browser.conftest import Look
+from tests.support.house import runtime
+from tests.support.process import wait_until
+from tests.support.serving import serving
+
+pytestmark = pytest.mark.browser
+
+REFUSALS = [
+    ("busy", "The server is busy. Try again in 12 s."),
+    ("slow", "did not finish in time"),
+    ("gone", "The model is not available"),
+]
+
+
+@contextmanager
+def around(engine: FakeEngine, **settings: object) -> Iterator[str]:
+    """Serve the page around an engine that the test holds in its hands."""
+    app = create_app(runtime(engine, **settings))
+    ui.mount_page(app)
+    with serving(app) as url:
+        yield url
+
+
+def test_refusal_of_the_server_is_a_sentence(look: Look, standin_url: str) -> None:
+    page = open_page(look(), standin_url)
+    fill(page, "documents", "a\nb")
+    for query, sentence in REFUSALS:
+        fill(page, "query", query)
+        page.locator("#rank").click()
+        expect(page.get_by_role("alert")).to_contain_text(sentence)
+
+
+def test_two_models_are_compared(look: Look, standin_url: str) -> None:
+    page = open_page(look(), standin_url, "compare")
+    fill(page, "query_a", "bread")
+    fill(page, "compared", "trains\nbread")
+    page.locator("#compare").click()
+    expect(page.get_by_role("alert")).to_contain_text("Both sides are the same")
+    page.locator("#model_b input").click()
+    page.get_by_role("option", name="other-reranker").click()
+    page.locator("#compare").click()
+    expect(page.locator(".sl-model")).to_have_text(["stand-in-reranker", "other-reranker"])
+    expect(page.locator(".sl-verdict")).to_have_text("Both rankings have the same order.")
+
+
+def test_one_request_too_many_is_told_with_the_wait(look: Look) -> None:
+    with around(FakeEngine(), max_requests_per_minute=1) as url:
+        page = open_page(look(), url)
+        fill(page, "query", "q")
+        fill(page, "documents", "a\nb")
+        page.locator("#rank").click()
+        assert len(rows(page)) == 2
+        page.locator("#rank").click()
+        expect(page.get_by_role("alert")).to_contain_text("The server is busy. Try again in")
+        answer = httpx2.post(f"{url}/v1/rerank", json={"query": "q", "documents": ["a"]})
+        assert answer.status_code == httpx2.codes.TOO_MANY_REQUESTS
+
+
+def test_cancelled_run_hangs_up_and_keeps_what_is_done(look: Look, tmp_path: Path) -> None:
+    slow = FakeEngine(step_s=0.7)
+    with around(slow) as url:
+        page = open_page(look(), url)
+        groups = [{"query": f"q{number}", "documents": ["a", "b"]} for number in range(9)]
+        (tmp_path / "g.jsonl").write_text("\n".join(map(json.dumps, groups)), encoding="utf-8")
+        page.locator("#file").set_input_files(tmp_path / "g.jsonl")
+        page.locator(".sl-file").wait_for()
+        expect(page.locator("#rank_cancel")).to_be_hidden()
+        page.locator("#rank").click()
+        expect(page.locator(".sl-progress")).to_contain_text("of 9 queries")
+        expect(page.locator(".sl-group").first).to_be_visible()
+        page.locator("#rank_cancel").click()
+        expect(page.locator(".sl-stopped")).to_have_text("Cancelled.")
+        expect(page.locator("#rank_cancel")).to_be_hidden()
+        assert 1 <= page.locator(".sl-group").count() < 9
+        wait_until(lambda: 'route="/v1/rerank",status="499"' in httpx2.get(f"{url}/metrics").text)
+        num_steps = len(slow.batches)
+        assert num_steps < 9
+        page.wait_for_timeout(1500)
+        assert len(slow.batches) == num_steps
+
+
+def test_page_works_for_whoever_signs_in_with_a_key(look: Look, locked_url: str) -> None:
+    """The browser asks for the key, which is the password; the user name may be anything."""
+    page = open_page(look(credentials=("anybody", "open-sesame")), locked_url)
+    fill(page, "query", "bread")
+    fill(page, "documents", "trains\nbread")
+    page.locator("#rank").click()
+    expect_rows(page, ["bread", "trains"])
+    page.get_by_text("The same in curl and Python").click()
+    code = page.locator(".sl-code").first
+    expect(code).to_contain_text("$SHORTLIST_API_KEY")
+    expect(code).not_to_contain_text("open-sesame")
+    go(page, "status")
+    expect(page.locator(".sl-panel")).to_have_count(6)
+
+
+def test_page_is_closed_without_a_key(locked_url: str) -> None:
+    for path in ("/ui", "/ui/", "/ui/config", "/ui/gradio_api/upload", "/favicon.ico"):
+        assert httpx2.get(locked_url + path).status_code == httpx2.codes.UNAUTHORIZED

@@ -1,0 +1,68 @@
+"""Labels in both languages, errors that are announced, progress that can be stopped."""
+
+from __future__ import annotations
+
+import pytest
+
+from shortlist.ui.draw.filecard import file_card, file_picker
+from shortlist.ui.draw.markup import alert, heading, label, masthead, nothing_yet, progress, shortened
+from shortlist.ui.files import MAX_FILE_BYTES, Group, Opened
+from shortlist.ui.words import ENGLISH, LANGUAGES
+from tests.support.seen import HOSTILE, Seen, assert_only_text
+
+
+@pytest.mark.parametrize(
+    "html", [nothing_yet("nothing_yet", "nothing_yet_hint"), label("keys"), heading("side_a"), file_picker()]
+)
+def test_standing_words_are_there_in_every_language(html: str) -> None:
+    seen = Seen(html)
+    assert seen.values("lang") == [words.lang for words in LANGUAGES]
+    assert seen.open == []
+
+
+def test_masthead_offers_every_language_in_its_own_words() -> None:
+    seen = Seen(masthead())
+    assert seen.values("data-language") == [words.lang for words in LANGUAGES]
+    assert {"English", "中文"} <= set(seen.words)
+
+
+def test_error_is_announced() -> None:
+    assert 'role="alert"' in alert("No.")
+    assert "<small>" not in alert("No.")
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        alert(HOSTILE),
+        alert("No.", HOSTILE),
+        progress(HOSTILE, ENGLISH),
+        file_card(HOSTILE, Opened(documents=("a",)), ENGLISH),
+    ],
+)
+def test_foreign_text_never_becomes_markup(html: str) -> None:
+    assert_only_text(html)
+
+
+def test_progress_is_drawn_as_far_as_it_is_known() -> None:
+    assert "width:25.0%" in progress("Ranking …", ENGLISH, share=0.25)
+    assert "sl-track-open" in progress("Ranking …", ENGLISH)
+    assert f'data-stopped="{ENGLISH.stopped}"' in progress("Ranking …", ENGLISH)
+
+
+def test_text_is_shortened_to_one_line() -> None:
+    assert shortened("a\n b", 10) == "a b"
+    assert shortened("a b c d e", 6) == "a b c…"
+
+
+def test_file_says_how_much_is_in_it() -> None:
+    assert "2 documents" in file_card("f", Opened(documents=("a", "b")), ENGLISH)
+    grouped = file_card("f", Opened(groups=(Group("q", ("a", "b")), Group("r", ("c",)))), ENGLISH)
+    assert "2 queries with 3 documents" in grouped
+    assert "data-groups" in grouped
+    assert "data-columns" not in grouped
+    assert "data-columns" in file_card("f", Opened(documents=("a",), columns=("x", "y"), column="x"), ENGLISH)
+
+
+def test_browser_is_told_how_large_a_file_may_be() -> None:
+    assert f'data-most="{MAX_FILE_BYTES}"' in file_picker()

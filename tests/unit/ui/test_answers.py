@@ -1,0 +1,98 @@
+"""The server's answer is read with everything that only it says, or is an error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx2
+import pytest
+
+from shortlist.client import TimingMs
+from shortlist.errors import EngineError, UpstreamError
+from shortlist.ui.answers import FailedDocument, Passage, RankedDocument, Ranking, rank, rank_both
+from shortlist.ui.form import Question
+from shortlist.ui.visitor import Visitor
+from shortlist.ui.words import ENGLISH
+from tests.support.script import Answer, ScriptedServer, fault
+
+QUESTION = Question(query="q", documents=("a", "b", "c"), top_n=2)
+BARE: dict[str, Any] = {"model": "m", "results": [{"index": 2, "relevance_score": 0.9}, {"index": 0, "relevance_score": 0.1}]}
+
+
+@pytest.fixture
+def server() -> ScriptedServer:
+    return ScriptedServer()
+
+
+@pytest.fixture
+def visitor(server: ScriptedServer) -> Visitor:
+    return Visitor(transport=httpx2.ASGITransport(server), words=ENGLISH)
+
+
+async def test_question_is_sent_with_what_the_page_wants_to_know(server: ScriptedServer, visitor: Visitor) -> None:
+    server.play(Answer(body=BARE))
+    await rank(visitor, QUESTION)
+    assert server.asked[0].body == {**QUESTION.body, "return_documents": False, "return_logits": True}
+
+
+async def test_everything_that_the_server_says_is_read(server: ScriptedServer, visitor: Visitor) -> None:
+    body = {
+        **BARE,
+        "logits": [2.5, -1.0],
+        "truncated_documents": [0],
+        "chunked_documents": [{"index": 2, "num_chunks": 3, "best_chunk": {"start": 4, "end": 9}}],
+        "failed_documents": [{"index": 1, "message": "It did not fit."}],
+        "usage": {"prompt_tokens": 7, "total_tokens": 7},
+        "meta": {"new": "things are no error"},
+    }
+    times = {"x-total-time": "9", "x-tokenization-time": "1", "x-queue-time": "2", "x-inference-time": "5"}
+    server.play(Answer(body=body, headers={**times, "x-cache-hits": "2"}))
+    assert await rank(visitor, QUESTION) == Ranking(
+        question=QUESTION,
+        model="m",
+        results=(
+            RankedDocument(index=2, score=0.9, text="c", raw_score=2.5, passage=Passage(4, 9, 3)),
+            RankedDocument(index=0, score=0.1, text="a", raw_score=-1.0, is_truncated=True),
+        ),
+        failed=(FailedDocument(1, "It did not fit."),),
+        num_tokens=7,
+        num_cached=2,
+        timing_ms=TimingMs(9, 1, 2, 5),
+    )
+
+
+async def test_what_the_server_does_not_say_is_not_made_up(server: ScriptedServer, visitor: Visitor) -> None:
+    server.play(Answer(body=BARE, headers={"x-total-time": "soon"}))
+    answer = await rank(visitor, QUESTION)
+    assert [result.raw_score for result in answer.results] == [None, None]
+    assert (answer.num_cached, answer.timing_ms) == (None, TimingMs())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        {},
+        {"model": "m", "results": [{"index": 0}]},
+        {"model": "m", "results": [{"index": 7, "relevance_score": 1}]},
+        {**BARE, "logits": [1.0]},
+    ],
+)
+async def test_answer_that_cannot_be_read_is_an_error(server: ScriptedServer, visitor: Visitor, body: Any) -> None:
+    server.play(Answer(body=body))
+    with pytest.raises(UpstreamError, match="cannot be read"):
+        await rank(visitor, QUESTION)
+
+
+async def test_two_rankings_are_asked_for_at_once(server: ScriptedServer, visitor: Visitor) -> None:
+    server.play(Answer(body=BARE))
+    other = Question(query="r", documents=QUESTION.documents)
+    left, right = await rank_both(visitor, QUESTION, other)
+    assert (left.question, right.question) == (QUESTION, other)
+    assert {asked.body["query"] for asked in server.asked} == {"q", "r"}
+
+
+async def test_error_of_either_is_that_of_both(server: ScriptedServer, visitor: Visitor) -> None:
+    server.play(Answer(body=BARE), Answer(500, fault("It failed.", kind="server_error")))
+    with pytest.raises(EngineError, match=r"It failed\."):
+        await rank_both(visitor, QUESTION, QUESTION)

@@ -1,0 +1,195 @@
+"""A filled-in form becomes calls, and whatever happens becomes something to look at."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import struct
+from typing import Any
+
+import httpx2
+import pytest
+
+from shortlist.ui import runs
+from shortlist.ui.meters import Watch
+from shortlist.ui.runs import compare_run, embed_run, model_names, rerank_run, status_run
+from shortlist.ui.visitor import Visitor
+from shortlist.ui.words import CHINESE, ENGLISH, Words
+from tests.support.forms import compared, typed
+from tests.support.script import Answer, ScriptedServer, fault
+
+RANKED = {"model": "m", "results": [{"index": 1, "relevance_score": 0.9}, {"index": 0, "relevance_score": 0.1}]}
+BUSY = Answer(429, fault("The queue is full."), {"retry-after": "3"})
+GROUPS = "\n".join(f'{{"query": "{name}", "documents": ["a", "b"]}}' for name in ("first", "second", "third"))
+
+
+@pytest.fixture
+def script() -> ScriptedServer:
+    server = ScriptedServer()
+    server.play(Answer(body=RANKED))
+    return server
+
+
+def visitor(script: ScriptedServer, words: Words = ENGLISH) -> Visitor:
+    return Visitor(transport=httpx2.ASGITransport(script), words=words, url="http://server")
+
+
+@pytest.fixture(autouse=True)
+def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long a run would have slept."""
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.extend([seconds] * (seconds > 0))
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    return slept
+
+
+async def shown(script: ScriptedServer, words: Words = ENGLISH, **values: Any) -> list[str]:
+    return [html async for html in rerank_run(visitor(script, words), typed(**values))]
+
+
+# -- one question -------------------------------------------------------------------------------------------------------
+
+
+async def test_ranking_is_announced_and_then_shown(script: ScriptedServer) -> None:
+    first, last = await shown(script)
+    assert "Ranking 2 documents …" in first
+    assert last.index(">b<") < last.index(">a<")
+    assert "sl-progress" not in last
+
+
+async def test_empty_form_never_reaches_the_server(script: ScriptedServer) -> None:
+    [html] = await shown(script, CHINESE, query="")
+    assert CHINESE.no_query in html
+    assert script.asked == []
+
+
+async def test_refusal_is_shown_as_a_sentence_at_once(script: ScriptedServer, naps: list[float]) -> None:
+    script.play(BUSY)
+    assert "The server is busy. Try again in 3 s." in (await shown(script))[-1]
+    assert len(script.asked) == 1
+    assert naps == []
+
+
+# -- groups -------------------------------------------------------------------------------------------------------------
+
+
+async def test_groups_are_ranked_one_after_the_other(script: ScriptedServer) -> None:
+    pieces = await shown(script, file_name="f.jsonl", file_text=GROUPS)
+    assert [asked.body["query"] for asked in script.asked] == ["first", "second", "third"]
+    assert "Ranked 0 of 3 queries …" in pieces[0]
+    assert [pieces[-1].count(f"{name}</summary>") for name in ("first", "second", "third")] == [1, 1, 1]
+
+
+async def test_what_is_done_already_is_shown_while_the_rest_is_ranked(
+    script: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "REDRAW_S", 0.0)
+    pieces = await shown(script, file_name="f.jsonl", file_text=GROUPS)
+    assert ["second</summary>" in piece for piece in pieces] == [False, False, True, True]
+    assert "Ranked 2 of 3 queries …" in pieces[2]
+    assert "width:66.7%" in pieces[2]
+
+
+async def test_groups_wait_for_a_busy_server(script: ScriptedServer, naps: list[float]) -> None:
+    script.play(Answer(body=RANKED), BUSY, Answer(body=RANKED))
+    pieces = await shown(script, file_name="f.jsonl", file_text=GROUPS)
+    assert naps == [3]
+    assert any("The server is busy; going on in 3 s …" in piece for piece in pieces)
+    assert "third</summary>" in pieces[-1]
+    assert len(script.asked) == 4
+
+
+@pytest.mark.parametrize(
+    "refusal", [BUSY, Answer(429, fault("Full."), {"retry-after": "60"}), Answer(500, fault("Broken.", kind="server_error"))]
+)
+async def test_what_was_ranked_before_an_error_is_kept(script: ScriptedServer, refusal: Answer, naps: list[float]) -> None:
+    script.play(Answer(body=RANKED), refusal)
+    last = (await shown(script, file_name="f.jsonl", file_text=GROUPS))[-1]
+    assert 'role="alert"' in last
+    assert "first</summary>" in last
+    assert "second</summary>" not in last
+    assert len(naps) <= runs.MAX_WAITS
+
+
+# -- the other tabs -----------------------------------------------------------------------------------------------------
+
+
+async def test_comparison_asks_twice_and_draws(script: ScriptedServer) -> None:
+    asked = compared(query_a="q", query_b="r")
+    first, last = [html async for html in compare_run(visitor(script), asked)]
+    assert "Comparing 2 documents …" in first
+    assert "sl-slope" in last
+    assert len(script.asked) == 2
+
+
+async def test_comparison_of_nothing_and_refusals_are_sentences(script: ScriptedServer) -> None:
+    [html] = [html async for html in compare_run(visitor(script), compared(query_a="q"))]
+    assert ENGLISH.nothing_to_compare in html
+    script.play(Answer(404, fault("No such model.")))
+    *_, html = [html async for html in compare_run(visitor(script), compared(query_a="q", query_b="r"))]
+    assert ENGLISH.not_found in html
+
+
+def vectors(*rows: tuple[float, ...]) -> dict[str, Any]:
+    data = [base64.b64encode(struct.pack(f"<{len(row)}f", *row)).decode() for row in rows]
+    return {"model": "e", "data": [{"index": i, "embedding": each} for i, each in enumerate(data)]}
+
+
+@pytest.mark.parametrize(("read_as", "input_type"), [("documents", None), ("queries", "query")])
+async def test_texts_are_embedded_as_what_they_are(script: ScriptedServer, read_as: str, input_type: str | None) -> None:
+    script.play(Answer(body=vectors((1, 0), (0, 1))))
+    values = {"texts": "a\nb", "model": "e", "read_as": read_as}
+    first, last = [html async for html in embed_run(visitor(script), values)]
+    assert "Embedding 2 texts …" in first
+    assert "sl-heat" in last
+    assert script.asked[0].body.get("input_type") == input_type
+
+
+async def test_texts_that_are_missing_and_refusals_are_sentences(script: ScriptedServer) -> None:
+    values = {"texts": "a", "model": None, "read_as": None}
+    [html] = [html async for html in embed_run(visitor(script), values)]
+    assert ENGLISH.no_texts in html
+    script.play(BUSY)
+    *_, html = [html async for html in embed_run(visitor(script), {**values, "texts": "a\nb"})]
+    assert "Try again in 3 s" in html
+    assert len(script.asked) == 1
+
+
+async def test_two_looks_at_the_metrics_make_plots(script: ScriptedServer) -> None:
+    script.play(Answer(body=b"# TYPE shortlist_ready gauge\nshortlist_ready 1.0\n"))
+    watch, first = await status_run(visitor(script), Watch(), 1.0)
+    assert ENGLISH.status_wait in first
+    watch, second = await status_run(visitor(script), watch, 3.0)
+    assert ENGLISH.is_ready in second
+    assert len(watch.readings) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        (Answer(401, fault("No key.")), ENGLISH.no_key),
+        (Answer(404, fault("Not here.")), ENGLISH.not_found),
+        (Answer(body=b"<html>"), ENGLISH.broken),
+    ],
+)
+async def test_metrics_that_are_closed_or_something_else_are_a_sentence(
+    script: ScriptedServer, answer: Answer, sentence: str
+) -> None:
+    script.play(answer)
+    watch, html = await status_run(visitor(script), Watch(), 1.0)
+    assert sentence in html
+    assert watch == Watch()
+
+
+async def test_models_are_offered_for_what_they_can_do(script: ScriptedServer) -> None:
+    script.play(Answer(body={"data": [{"id": "e", "tasks": ["embed"]}, {"id": "r", "tasks": ["rerank", "embed"]}]}))
+    assert await model_names(visitor(script)) == (["r"], ["e", "r"])
+
+
+@pytest.mark.parametrize("answer", [Answer(401, fault("No key.")), Answer(500, b"?"), Answer(body=b"{")])
+async def test_no_model_is_offered_when_the_server_does_not_say(script: ScriptedServer, answer: Answer) -> None:
+    script.play(answer)
+    assert await model_names(visitor(script)) == ([], [])
