@@ -1,4 +1,4 @@
-"""One browser for all tests of a process, and one server of each kind."""
+"""One browser for the tests of a module, and one server of each kind for all."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def _browser() -> None:
         pytest.skip(missing)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A browser."""
+    """A browser. Closed with its module: while it is open, Playwright's event loop runs, and other tests can have none."""
     with chromium() as started:
         yield started
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def people(browser: Browser) -> dict[str, BrowserContext]:
     """Who looked at pages already, by what is special about them."""
     return {}

@@ -112,8 +112,8 @@ class _Reply:
         self._scope = scope
 
     def note(self, error: ServiceError) -> None:
-        """Leave in the scope what ended the request."""
-        self._scope["error"] = error
+        """Leave in the scope what ended the request; without its frames, which hold the body, and the scope itself."""
+        self._scope["error"] = error.with_traceback(None)
 
     @property
     def dialect(self) -> Dialect | None:

@@ -126,7 +126,7 @@ def _names(runtime: Runtime) -> Iterator[str]:
 async def _service_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ServiceError), "Only these are sent here. This is a bug."
     scope = request.scope
-    scope["error"] = error
+    scope["error"] = error.with_traceback(None)  # its frames hold the body, and the scope itself
     answer = errors.answer(error, request_id=scope["request_id"], dialect=scope.get("dialect"))
     return Response(answer.body, answer.status, dict(answer.headers), "application/json")
 

@@ -125,6 +125,10 @@ GIVEN: dict[str, tuple[list[str], object]] = {
     "self_test": (["--self-test", "warn"], "warn"),
     "random_weights": (["--random-weights"], True),
     "explain": (["--explain"], True),
+    "public_metrics": (["--public-metrics"], True),
+    "metrics_compat": (["--metrics-compat", "tei", "--metrics-compat", "http"], ("tei", "http")),
+    "otlp_endpoint": (["--otlp-endpoint", "http://localhost:4318"], "http://localhost:4318"),
+    "otlp_sample_ratio": (["--otlp-sample-ratio", "0.5"], 0.5),
     "log_level": (["--log-level", "debug"], "debug"),
     "log_format": (["--log-format", "json"], "json"),
 }
