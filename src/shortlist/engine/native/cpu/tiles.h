@@ -147,7 +147,7 @@ ON_TILES static void multiply_group_tiles(i64 rows, const uint8_t *a, i64 a_stri
  * of 16: what belongs together is computed together, from tokens that are loaded once.
  */
 
-enum { PAIR = 2 * TILE, STEP = 2 * TILE * DEPTH, NEAR_BYTES = 5 << 18 };
+enum { PAIR = 2 * TILE, STEP = 2 * TILE * DEPTH, NEAR_BYTES = 1 << 20 };
 
 /* weights, gates: [num_outputs, num_inputs], the second only of a gated product; packed: as above. */
 void pack_tiles(const bf16 *weights, const bf16 *gates, bf16 *packed, i64 num_outputs, i64 num_inputs, int num_threads) {
