@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import gc
 import signal
 import socket
 import ssl
@@ -54,7 +55,10 @@ def run(settings: Settings, *, when_ready: WhenReady | None = None) -> int:
             ui.mount_page(app, path=PAGE_PATH)
             app.state.has_page = True
         url = _url(settings.server.host, listener.getsockname()[1], is_tls=settings.server.tls_cert is not None)
-        return asyncio.run(_live(app, runtime, listener, lambda: _ready(console, app, runtime, url, when_ready)))
+        try:
+            return asyncio.run(_live(app, runtime, listener, lambda: _ready(console, app, runtime, url, when_ready)))
+        finally:
+            gc.unfreeze()
 
 
 def bind(settings: ServerSettings) -> socket.socket:
@@ -190,7 +194,18 @@ async def _greet(server: _Server, ready: Callable[[], Awaitable[None]]) -> None:
     await ready()
 
 
+def leave_to_stay() -> None:
+    """Have the garbage collector look no more at what is there by now.
+
+    A server's modules and models stay as long as it does. A full collection that goes through all their objects stops the
+    event loop for as long as that takes.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 async def _ready(console: Console, app: FastAPI, runtime: Runtime, url: str, when_ready: WhenReady | None) -> None:
+    leave_to_stay()
     if when_ready is not None:
         await when_ready(url)
     url = escape(url)  # an IPv6 address has brackets

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import logging
 import os
 import re
@@ -218,6 +219,19 @@ def test_server_answers_when_it_says_so_and_ends_with_0(build: list[Runtime], ca
     assert url is not None
     assert f"API   {url[1]}/docs" in printed
     assert "page" not in printed
+
+
+def test_collector_looks_no_more_at_what_was_there_when_it_became_ready(build: list[Runtime]) -> None:
+    build.append(runtime())
+    passed_over: list[int] = []
+
+    async def when_ready(_: str) -> None:
+        passed_over.append(gc.get_freeze_count())
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    server.run(settings(port=0, ui=False), when_ready=when_ready)
+    assert passed_over[0] > 10_000
+    assert gc.get_freeze_count() == 0
 
 
 def test_what_is_said_is_said_letter_by_letter(build: list[Runtime], capsys: pytest.CaptureFixture[str]) -> None:

@@ -192,6 +192,7 @@ class NativeEngine:
         job = None
         self._leave(EngineUnavailable(reason))
         self._runner = None
+        gc.unfreeze()  # a server that is ready has the collector pass over what it loaded; the model was among it
         gc.collect()
 
     def _leave(self, reason: EngineUnavailable) -> None:
