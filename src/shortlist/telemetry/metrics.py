@@ -86,6 +86,13 @@ class Metrics:
         self.ready = self._gauge("ready", "1 when every model takes requests.")
         self.model_ready = self._gauge("model_ready", "1 while the model's engine is there.", "model")
         self.model_info = self._gauge("model_info", "1 for every served model.", "model", "device", "dtype", "fingerprint")
+        self._add_upstreams()
+        self.build_info = self._gauge("build_info", "1, with the releases of Shortlist and Python.", "version", "python")
+        ProcessCollector(registry=self.registry)
+        for reason in (*Shortage, DRAINING):
+            self.rejected.labels(reason)
+
+    def _add_upstreams(self) -> None:
         upstream = ("model", "upstream")
         self.upstream_up = self._gauge(
             "upstream_up", "1 while a server of vLLM is asked, 0 while it is left alone until it is well.", *upstream
@@ -103,10 +110,6 @@ class Metrics:
         self.upstream_duration = self._histogram(
             "upstream_duration_seconds", "One call that a server of vLLM answered.", LATENCY_BUCKETS_S, *upstream
         )
-        self.build_info = self._gauge("build_info", "1, with the releases of Shortlist and Python.", "version", "python")
-        ProcessCollector(registry=self.registry)
-        for reason in (*Shortage, DRAINING):
-            self.rejected.labels(reason)
 
     def expect(self, model: str, tasks: Iterable[Task]) -> None:
         """Show what will be counted for a model as zero: a rate does not see the first step of a counter that was not there."""
