@@ -33,7 +33,7 @@ EPILOG: Final = (
     "Examples:\n\n"
     "shortlist demo\n\n"
     "shortlist serve Qwen/Qwen3-Reranker-0.6B Qwen/Qwen3-Embedding-0.6B\n\n"
-    "grep -rh TODO notes/ | shortlist rerank -q 'what is most urgent' --top-n 5\n\n"
+    "grep -rh open notes/ | shortlist rerank -q 'what is most urgent' --top-n 5\n\n"
     "shortlist COMMAND --help shows more of each."
 )
 

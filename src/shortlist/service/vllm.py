@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
 
@@ -120,13 +121,13 @@ def engine_and_encoder(
         executable = place.settings.vllm_executable
         wishes = Wishes(say=lambda text: say(f"{model.name}: {text}"), is_wanted=is_wanted)
         engine = launch(plan, access, wishes, executable=executable, digest=model.digest)
-    try:
+    with ExitStack() as on_failure:
+        on_failure.callback(engine.close)
         limit = engine.info.max_model_len
         path = model.path / "tokenizer.json"
-        return engine, QwenEncoder(path, task=plan.task, max_model_len=limit, control_tokens=settings.control_tokens)
-    except BaseException:
-        engine.close()
-        raise
+        encoder = QwenEncoder(path, task=plan.task, max_model_len=limit, control_tokens=settings.control_tokens)
+        on_failure.pop_all()
+    return engine, encoder
 
 
 def remedy_for(model: ResolvedModel, place: Place) -> str:
