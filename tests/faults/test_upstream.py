@@ -45,7 +45,7 @@ def right(*lengths: int) -> list[float]:
     return [log_odds([*prompt.head.ids.tolist(), *prompt.ids.tolist()]) for prompt in prompts_of(lengths or (5, 9))]
 
 
-async def until(condition: Callable[[], bool], timeout_s: float = 8.0) -> None:
+async def until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
     async with asyncio.timeout(timeout_s):
         while not condition():  # noqa: ASYNC110 - what is waited for announces itself to nobody
             await asyncio.sleep(0.01)

@@ -69,6 +69,9 @@ def sick_vllm(mood: str = "well", **fields: Any) -> Iterator[SickVllm]:
 
 
 class _Server(ThreadingHTTPServer):
+    request_queue_size = 128
+    """With the library's 5, many who connect at once wait for seconds, and find the server sick that is not."""
+
     daemon_threads = True
     block_on_close = False
 
