@@ -19,6 +19,7 @@ from benchmarks.peers.vllm.contender import free_port
 
 from shortlist.api.app import create_app
 from shortlist.engine.fake import FakeEngine
+from shortlist.server import leave_to_stay
 from tests.support.house import runtime
 
 CAPACITY = 50
@@ -36,7 +37,9 @@ def serve(port: int) -> None:
     """Serve until ended."""
     engine = FakeEngine(token_s=1 / (CAPACITY * TOKENS))
     service = runtime(engine, max_batch_tokens=4 * TOKENS, max_model_len=4 * TOKENS, max_queue_delay_ms=DELAY_MS)
-    uvicorn.run(create_app(service), port=port, log_level="warning", access_log=False)
+    app = create_app(service)
+    leave_to_stay()
+    uvicorn.run(app, port=port, log_level="warning", access_log=False)
 
 
 def main() -> None:
