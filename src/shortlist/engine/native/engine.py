@@ -128,7 +128,8 @@ class NativeEngine:
             device=str(place),
             dtype=spelled,
         )
-        return cls(Runner(Qwen3(config, weights, begin=forms.begin), max_model_len=max_model_len), info)
+        model = Qwen3(config, weights, begin=forms.begin, max_chunk_tokens=forms.max_chunk_tokens)
+        return cls(Runner(model, max_model_len=max_model_len), info)
 
     @property
     def info(self) -> EngineInfo:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from importlib.util import find_spec
+from typing import Final
 
 import torch
 
@@ -17,6 +21,11 @@ from shortlist.engine.native.portable import PortableStep
 from shortlist.engine.native.qwen3 import Begin, Step
 from shortlist.errors import BadSetting
 
+TRITON: Final = "triton"
+"""The name of the forms that compute with Triton kernels."""
+
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Forms:
@@ -28,6 +37,7 @@ class Forms:
         prepare: What a layer's matrices are made into.
         step: What computes the rest.
         begin: How one begins.
+        max_chunk_tokens: Tokens per matrix product; what suits the shape, when not given.
     """
 
     name: str
@@ -35,6 +45,7 @@ class Forms:
     prepare: Prepare
     step: type[Step]
     begin: Begin
+    max_chunk_tokens: int | None = None
 
 
 def pick_forms(config: Qwen3Config, dtype: torch.dtype, device: torch.device) -> Forms:
@@ -51,6 +62,8 @@ def pick_forms(config: Qwen3Config, dtype: torch.dtype, device: torch.device) ->
     found = kernels() if device.type == "cpu" and can_compute(config) else None
     if dtype == torch.int8:
         return _int8(config, found)
+    if device.type == "cuda" and can_launch(device):
+        return triton_forms(config, dtype)
     if device.type != "cpu" or dtype != torch.bfloat16:
         return Forms("plain", dtype, PlainLinears, PortableStep, partial(PortableStep, config, dtype))
     bound_plans()
@@ -61,6 +74,42 @@ def pick_forms(config: Qwen3Config, dtype: torch.dtype, device: torch.device) ->
     if found.has_tiles and can_multiply(config):
         return Forms(found.name, dtype, partial(TileLinears, found), CpuStep, partial(CpuStep, config, found))
     return Forms(f"{name}-{found.name}", dtype, prepare, CpuStep, partial(CpuStep, config, found))
+
+
+def triton_forms(config: Qwen3Config, dtype: torch.dtype) -> Forms:
+    """Return the forms for NVIDIA GPUs, which need Triton."""
+    from shortlist.engine.native.cuda.linears import CudaLinears, round_sums_once
+    from shortlist.engine.native.cuda.step import CudaStep
+
+    round_sums_once()
+    begin = partial(CudaStep, config, dtype)
+    return Forms(TRITON, dtype, CudaLinears, CudaStep, begin, max_chunk_tokens=sys.maxsize)
+
+
+@cache
+def can_launch(device: torch.device) -> bool:
+    """Tell whether Triton is installed and its kernels run on this device; the log says why not.
+
+    Under Triton's interpreter they would run, too, many thousand times slower than torch.
+    """
+    if not torch.cuda.is_available():
+        return False
+    if torch.cuda.get_device_capability(device) < (8, 0):
+        reason = "this GPU is older than Ampere"
+    elif find_spec("triton") is None:
+        reason = "Triton is not installed; it comes with torch's CUDA builds for Linux"
+    elif _is_interpreted():
+        reason = "TRITON_INTERPRET is set"
+    else:
+        return True
+    logger.warning("The Triton kernels are not used: %s.", reason)
+    return False
+
+
+def _is_interpreted() -> bool:
+    from triton import knobs
+
+    return bool(knobs.runtime.interpret)
 
 
 def _int8(config: Qwen3Config, found: Kernels | None) -> Forms:

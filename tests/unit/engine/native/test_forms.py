@@ -60,9 +60,55 @@ def test_shape_that_tiles_do_not_divide_is_packed(config: Qwen3Config, monkeypat
     ("dtype", "device"),
     [(torch.float32, "cpu"), (torch.bfloat16, "cuda:0"), (torch.float16, "cuda:0"), (torch.float32, "cuda:0")],
 )
-def test_everything_else_is_plain(config: Qwen3Config, dtype: torch.dtype, device: str) -> None:
+def test_everything_else_is_plain(
+    config: Qwen3Config, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, device: str
+) -> None:
+    monkeypatch.setattr(module, "can_launch", lambda _: False)
     found = pick_forms(config, dtype, torch.device(device))
     assert (found.prepare, found.step, found.dtype) == (PlainLinears, PortableStep, dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_gpu_that_runs_triton_kernels_has_forms_of_its_own(
+    config: Qwen3Config, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
+) -> None:
+    cuda = pytest.importorskip("shortlist.engine.native.cuda.step", reason="Triton is not installed", exc_type=ImportError)
+    monkeypatch.setattr(module, "can_launch", lambda _: True)
+    found = pick_forms(config, dtype, torch.device("cuda:0"))
+    assert (found.name, found.step, found.dtype) == ("triton", cuda.CudaStep, dtype)
+    assert found.max_chunk_tokens is not None
+    assert found.max_chunk_tokens > config.max_positions
+
+
+@pytest.mark.parametrize(
+    ("is_available", "capability", "is_installed", "interpret", "reason"),
+    [
+        (False, (9, 0), True, "0", None),
+        (True, (7, 5), True, "0", "older than Ampere"),
+        (True, (8, 0), False, "0", "not installed"),
+        (True, (8, 0), True, "1", "TRITON_INTERPRET"),
+        (True, (8, 0), True, "0", ""),
+    ],
+)
+def test_kernels_are_launched_where_they_run_fast(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    is_available: bool,
+    capability: tuple[int, int],
+    is_installed: bool,
+    interpret: str,
+    reason: str | None,
+) -> None:
+    pytest.importorskip("triton", reason="Triton is not installed")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: is_available)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    monkeypatch.setattr(module, "find_spec", lambda _: object() if is_installed else None)
+    monkeypatch.setenv("TRITON_INTERPRET", interpret)
+    module.can_launch.cache_clear()
+    assert module.can_launch(torch.device("cuda:0")) is (reason == "")
+    module.can_launch.cache_clear()
+    assert (reason or "") in caplog.text
+    assert bool(caplog.text) is bool(reason)
 
 
 @pytest.mark.usefixtures("_without_kernels")

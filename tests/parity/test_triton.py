@@ -1,0 +1,89 @@
+"""The forms for NVIDIA GPUs give transformers' numbers, and the same whatever a prompt's neighbours are.
+
+Without a GPU they run in Triton's interpreter, so the models and prompts are small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+
+from shortlist.engine.native.qwen3 import Qwen3
+from shortlist.types import Task, TokenPrompt
+from tests.support.fixtures import ModelFactory
+from tests.support.interpreter import DEVICE
+from tests.support.native import Reference, head_of, prompt_of, run, scores, triton_model_of
+
+SCORE_BOUND = 1e-4
+VECTOR_BOUND = 1e-5
+SAME_BOUND = 1e-5
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Threads that wait for each other on busy cores take many times as long as one alone."""
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(num_threads)
+
+
+@pytest.fixture(scope="module")
+def model(make_model: ModelFactory) -> Qwen3:
+    return triton_model_of(make_model())
+
+
+@pytest.fixture(scope="module")
+def mixed() -> list[TokenPrompt]:
+    """Three heads, prompts of several lengths, in no order."""
+    heads = [head_of(17), head_of(3, seed=9), head_of(0)]
+    return [prompt_of(heads[index % 3], length, seed=index) for index, length in enumerate([5, 18, 1, 16, 7])]
+
+
+@pytest.fixture(scope="module")
+def found(model: Qwen3, mixed: list[TokenPrompt]) -> list[float]:
+    return scores(model, mixed)
+
+
+def test_scores_are_those_of_the_official_procedure(
+    make_model: ModelFactory, mixed: list[TokenPrompt], found: list[float]
+) -> None:
+    reference = Reference(make_model())
+    expected = [reference.score(prompt) for prompt in mixed]
+    assert np.std(expected) > 0.1
+    assert found == pytest.approx(expected, abs=SCORE_BOUND)
+
+
+def test_vectors_are_those_of_the_official_procedure(make_model: ModelFactory) -> None:
+    folder, head = make_model(kind="embedder"), head_of(0)
+    reference, prompts = Reference(folder, "embedder"), [prompt_of(head, length) for length in (1, 20)]
+    for prompt, vector in zip(prompts, run(triton_model_of(folder, task=Task.EMBED), prompts, Task.EMBED), strict=True):
+        np.testing.assert_allclose(vector, reference.embed(prompt), atol=VECTOR_BOUND, rtol=0)
+
+
+def test_pruned_last_layer_changes_nothing(make_model: ModelFactory, mixed: list[TokenPrompt], found: list[float]) -> None:
+    assert scores(triton_model_of(make_model(), is_pruned=False), mixed) == pytest.approx(found, abs=SAME_BOUND)
+
+
+def test_neighbours_and_order_change_nothing(model: Qwen3, mixed: list[TokenPrompt], found: list[float]) -> None:
+    assert scores(model, mixed[::-2])[::-1] == pytest.approx(found[::2], abs=SAME_BOUND)
+    assert scores(model, mixed[1:2]) == pytest.approx(found[1:2], abs=SAME_BOUND)
+
+
+def test_same_batch_twice_is_equal_to_the_bit(model: Qwen3, mixed: list[TokenPrompt], found: list[float]) -> None:
+    assert scores(model, mixed) == found
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_error_in_sixteen_bits_is_at_most_transformers_own(make_model: ModelFactory, dtype: torch.dtype) -> None:
+    folder = make_model(dtype=str(dtype).removeprefix("torch."))
+    head = head_of(5)
+    prompts = [prompt_of(head, 1 + index // 4, seed=index) for index in range(24)]
+    exact = np.array([Reference(folder).score(prompt) for prompt in prompts])
+    rounded = Reference(folder, dtype=dtype)
+    theirs = [rounded.score(prompt) for prompt in prompts] - exact
+    ours = scores(triton_model_of(folder, dtype=dtype), prompts) - exact
+    assert 0 < np.sqrt(np.mean(np.square(ours))) <= 1.1 * np.sqrt(np.mean(np.square(theirs))), DEVICE
