@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from shortlist.engine.native.qwen3 import Qwen3
+from shortlist.engine.native.runner import Runner
 from shortlist.types import Task, TokenPrompt
 from tests.support.fixtures import ModelFactory
-from tests.support.interpreter import DEVICE
-from tests.support.native import Reference, head_of, prompt_of, run, scores, triton_model_of
+from tests.support.interpreter import DEVICE, model_of, runner_of, scores
+from tests.support.native import Reference, batch_of, head_of, prompt_of
 
 SCORE_BOUND = 1e-4
 VECTOR_BOUND = 1e-5
@@ -32,8 +32,8 @@ def _one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def model(make_model: ModelFactory) -> Qwen3:
-    return triton_model_of(make_model())
+def runner(make_model: ModelFactory) -> Runner:
+    return runner_of(model_of(make_model()))
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +44,8 @@ def mixed() -> list[TokenPrompt]:
 
 
 @pytest.fixture(scope="module")
-def found(model: Qwen3, mixed: list[TokenPrompt]) -> list[float]:
-    return scores(model, mixed)
+def found(runner: Runner, mixed: list[TokenPrompt]) -> list[float]:
+    return scores(runner, mixed)
 
 
 def test_scores_are_those_of_the_official_procedure(
@@ -60,21 +60,22 @@ def test_scores_are_those_of_the_official_procedure(
 def test_vectors_are_those_of_the_official_procedure(make_model: ModelFactory) -> None:
     folder, head = make_model(kind="embedder"), head_of(0)
     reference, prompts = Reference(folder, "embedder"), [prompt_of(head, length) for length in (1, 20)]
-    for prompt, vector in zip(prompts, run(triton_model_of(folder, task=Task.EMBED), prompts, Task.EMBED), strict=True):
+    found = runner_of(model_of(folder, task=Task.EMBED)).run(batch_of(prompts, Task.EMBED))
+    for prompt, vector in zip(prompts, found, strict=True):
         np.testing.assert_allclose(vector, reference.embed(prompt), atol=VECTOR_BOUND, rtol=0)
 
 
 def test_pruned_last_layer_changes_nothing(make_model: ModelFactory, mixed: list[TokenPrompt], found: list[float]) -> None:
-    assert scores(triton_model_of(make_model(), is_pruned=False), mixed) == pytest.approx(found, abs=SAME_BOUND)
+    assert scores(runner_of(model_of(make_model(), is_pruned=False)), mixed) == pytest.approx(found, abs=SAME_BOUND)
 
 
-def test_neighbours_and_order_change_nothing(model: Qwen3, mixed: list[TokenPrompt], found: list[float]) -> None:
-    assert scores(model, mixed[::-2])[::-1] == pytest.approx(found[::2], abs=SAME_BOUND)
-    assert scores(model, mixed[1:2]) == pytest.approx(found[1:2], abs=SAME_BOUND)
+def test_neighbours_and_order_change_nothing(runner: Runner, mixed: list[TokenPrompt], found: list[float]) -> None:
+    assert scores(runner, mixed[::-2])[::-1] == pytest.approx(found[::2], abs=SAME_BOUND)
+    assert scores(runner, mixed[1:2]) == pytest.approx(found[1:2], abs=SAME_BOUND)
 
 
-def test_same_batch_twice_is_equal_to_the_bit(model: Qwen3, mixed: list[TokenPrompt], found: list[float]) -> None:
-    assert scores(model, mixed) == found
+def test_same_batch_twice_is_equal_to_the_bit(runner: Runner, mixed: list[TokenPrompt], found: list[float]) -> None:
+    assert scores(runner, mixed) == found
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -85,5 +86,5 @@ def test_error_in_sixteen_bits_is_at_most_transformers_own(make_model: ModelFact
     exact = np.array([Reference(folder).score(prompt) for prompt in prompts])
     rounded = Reference(folder, dtype=dtype)
     theirs = [rounded.score(prompt) for prompt in prompts] - exact
-    ours = scores(triton_model_of(folder, dtype=dtype), prompts) - exact
+    ours = scores(runner_of(model_of(folder, dtype=dtype)), prompts) - exact
     assert 0 < np.sqrt(np.mean(np.square(ours))) <= 1.1 * np.sqrt(np.mean(np.square(theirs))), DEVICE

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from transformers.utils import logging
 
 from shortlist.engine.native.config import Qwen3Config
-from shortlist.engine.native.forms import pick_forms, triton_forms
+from shortlist.engine.native.forms import pick_forms
 from shortlist.engine.native.layout import Layout, Span
 from shortlist.engine.native.linears import PlainLinears
 from shortlist.engine.native.qwen3 import Qwen3
@@ -70,18 +70,6 @@ def model_of(
     prepare, kept = (forms.prepare, forms.dtype) if forms else (PlainLinears, dtype)
     weights = load_weights(folder, config, task=task, dtype=kept, device=place, prepare=prepare)
     return Qwen3(config, weights, begin=forms.begin if forms else None, max_chunk_tokens=chunk_tokens, is_pruned=is_pruned)
-
-
-def triton_model_of(
-    folder: Path, *, task: Task = Task.RERANK, dtype: torch.dtype = torch.float32, is_pruned: bool = True
-) -> Qwen3:
-    """Return a model in the forms for NVIDIA GPUs, on a GPU if there is one, else for Triton's interpreter."""
-    from tests.support.interpreter import DEVICE
-
-    config = Qwen3Config.read(folder)
-    forms = triton_forms(config, dtype)
-    weights = load_weights(folder, config, task=task, dtype=dtype, device=DEVICE, prepare=forms.prepare)
-    return Qwen3(config, weights, begin=forms.begin, max_chunk_tokens=forms.max_chunk_tokens, is_pruned=is_pruned)
 
 
 def run(model: Qwen3, prompts: Sequence[TokenPrompt], task: Task = Task.RERANK) -> list[Value]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.util import find_spec
@@ -18,7 +19,8 @@ from shortlist.engine.native.cpu.step import CpuStep, can_compute
 from shortlist.engine.native.cpu.tiles import TileLinears, can_multiply
 from shortlist.engine.native.linears import PackedLinears, PlainLinears, Prepare, bound_plans
 from shortlist.engine.native.portable import PortableStep
-from shortlist.engine.native.qwen3 import Begin, Step
+from shortlist.engine.native.qwen3 import Begin, Qwen3, Step
+from shortlist.engine.native.runner import Forward, PlainForward
 from shortlist.errors import BadSetting
 
 TRITON: Final = "triton"
@@ -36,16 +38,20 @@ class Forms:
         dtype: What matrices are read in, and activations kept in.
         prepare: What a layer's matrices are made into.
         step: What computes the rest.
-        begin: How one begins.
+        begin: How one begins; None where `forward` begins them.
         max_chunk_tokens: Tokens per matrix product; what suits the shape, when not given.
+        forward: How packs are computed with a model in these forms.
+        max_concurrent_batches: How many it pays to have under way: one, where the thread that begins a batch also computes it.
     """
 
     name: str
     dtype: torch.dtype
     prepare: Prepare
     step: type[Step]
-    begin: Begin
+    begin: Begin | None
     max_chunk_tokens: int | None = None
+    forward: Callable[[Qwen3], Forward] = PlainForward
+    max_concurrent_batches: int = 1
 
 
 def pick_forms(config: Qwen3Config, dtype: torch.dtype, device: torch.device) -> Forms:
@@ -63,7 +69,7 @@ def pick_forms(config: Qwen3Config, dtype: torch.dtype, device: torch.device) ->
     if dtype == torch.int8:
         return _int8(config, found)
     if device.type == "cuda" and can_launch(device):
-        return triton_forms(config, dtype)
+        return _triton(dtype, device)
     if device.type != "cpu" or dtype != torch.bfloat16:
         return Forms("plain", dtype, PlainLinears, PortableStep, partial(PortableStep, config, dtype))
     bound_plans()
@@ -76,14 +82,19 @@ def pick_forms(config: Qwen3Config, dtype: torch.dtype, device: torch.device) ->
     return Forms(f"{name}-{found.name}", dtype, prepare, CpuStep, partial(CpuStep, config, found))
 
 
-def triton_forms(config: Qwen3Config, dtype: torch.dtype) -> Forms:
-    """Return the forms for NVIDIA GPUs, which need Triton."""
+def _triton(dtype: torch.dtype, device: torch.device) -> Forms:
+    from shortlist.engine.native.cuda.device import Cuda
+    from shortlist.engine.native.cuda.forward import CudaForward
     from shortlist.engine.native.cuda.linears import CudaLinears, round_sums_once
     from shortlist.engine.native.cuda.step import CudaStep
 
     round_sums_once()
-    begin = partial(CudaStep, config, dtype)
-    return Forms(TRITON, dtype, CudaLinears, CudaStep, begin, max_chunk_tokens=sys.maxsize)
+    return Forms(
+        *(TRITON, dtype, CudaLinears, CudaStep, None),
+        max_chunk_tokens=sys.maxsize,  # a step is one chunk
+        forward=partial(CudaForward, device=Cuda(device)),
+        max_concurrent_batches=3,  # one is computed, one is given to the device, one waits until the first is done
+    )
 
 
 @cache

@@ -125,7 +125,14 @@ class Qwen3:
             ids_T, positions_T: [num tokens] int64; result: [num scored, hidden width] fp32.
         """
         rows_B = torch.tensor(layout.scored_rows, device=self.device)
-        step = self._begin(Rope.of(positions_T, self.config), layout)
+        return self.states(ids_T, rows_B, self._begin(Rope.of(positions_T, self.config), layout))
+
+    def states(self, ids_T: Tensor, rows_B: Tensor, step: Step) -> Tensor:
+        """Return the normalised final states of some tokens, by a step that has begun.
+
+        Shapes:
+            ids_T: [num tokens] and rows_B: [num scored], whole numbers; result: [num scored, hidden width] fp32.
+        """
         hidden = [F.embedding(ids_T[rows], self.weights.embedding) for rows in self._chunks(len(ids_T))]
         *layers, last = self.weights.layers
         for layer in layers:

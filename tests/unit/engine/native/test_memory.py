@@ -44,13 +44,15 @@ def test_plan_covers_a_step_and_is_not_far_above_it(make_model: ModelFactory, dt
 def test_plan_covers_a_step_on_a_gpu(make_model: ModelFactory, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype) -> None:
     """Whose allocations are the same in Triton's interpreter, on the CPU."""
     pytest.importorskip("triton", reason="Triton is not installed")
+    from tests.support import interpreter
+
     monkeypatch.setattr(forms, "can_launch", lambda _: True)
     folder, lengths = make_model(kind="reranker"), [40, 20]
-    model = native.triton_model_of(folder, dtype=dtype)
+    runner = interpreter.runner_of(interpreter.model_of(folder, dtype=dtype))
     prompts = [native.prompt_of(native.head_of(0), length, seed) for seed, length in enumerate(lengths)]
     gc.collect()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as run:
-        native.scores(model, prompts)
+        interpreter.scores(runner, prompts)
     limits, name = StepLimits(sum(lengths), len(lengths), max(lengths)), str(dtype).removeprefix("torch.")
     planned, formula = activation_bytes(Qwen3Config.read(folder), dtype=name, device="cuda", limits=limits)
     assert "at once" in formula

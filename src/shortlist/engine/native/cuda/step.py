@@ -6,29 +6,55 @@ queries gather takes their place. So a pack is one chunk, whose MLP alone is com
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.cuda import launch
-from shortlist.engine.native.cuda.tiles import tiles_of
-from shortlist.engine.native.layout import Layout, Span
 from shortlist.engine.native.portable import Rope
 
 
-class CudaStep:
-    """A `Step` on Triton kernels."""
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """How attention divides its work in a model.
 
-    def __init__(self, config: Qwen3Config, dtype: torch.dtype, rope: Rope, layout: Layout) -> None:
-        self._config = config
-        self._rope = rope
+    Attributes:
+        tile_tokens: Queries in a tile, at most.
+        blocks: For all tokens.
+        scored_blocks: For tiles of one query.
+    """
+
+    tile_tokens: int
+    blocks: launch.Blocks
+    scored_blocks: launch.Blocks
+
+    @classmethod
+    def of(cls, config: Qwen3Config, dtype: torch.dtype) -> Ways:
+        """Return the ways of a model in a dtype."""
         group = config.num_heads // config.num_kv_heads
-        self._blocks = launch.blocks_of(config.head_dim, dtype, group=group)
-        self._scored_blocks = launch.blocks_of(config.head_dim, dtype, group=group, num_queries=1)
-        self._tiles_N6 = self._tiles(layout.spans, self._blocks.rows // group)
-        self._scored_tiles_B6 = self._tiles(layout.pruned().spans, 1)
+        blocks = launch.blocks_of(config.head_dim, dtype, group=group)
+        return cls(blocks.rows // group, blocks, launch.blocks_of(config.head_dim, dtype, group=group, num_queries=1))
+
+
+class CudaStep:
+    """A `Step` on Triton kernels.
+
+    Args:
+        config: The model's shape.
+        ways: How attention divides its work.
+        rope: Of the pack's tokens.
+        tiles_N6: Of all queries, on the device; see `tiles.py`.
+        scored_tiles_B6: Of the scored tokens', which lie together.
+    """
+
+    def __init__(self, config: Qwen3Config, ways: Ways, rope: Rope, tiles_N6: Tensor, scored_tiles_B6: Tensor) -> None:
+        self._config = config
+        self._ways = ways
+        self._rope = rope
+        self._tiles_N6 = tiles_N6
+        self._scored_tiles_B6 = scored_tiles_B6
         self._q_TX = self._k_TX = self._v_TX = rope.cos_TD.new_empty(0)
 
     def norm(self, hidden_tW: Tensor, weight_W: Tensor) -> Tensor:
@@ -49,17 +75,14 @@ class CudaStep:
 
     def attend(self) -> Tensor:
         """See `Step`."""
-        self._attend(self._q_TX, self._tiles_N6, self._blocks)
+        self._attend(self._q_TX, self._tiles_N6, self._ways.blocks)
         return self._q_TX
 
     def attend_scored(self, q_BX: Tensor, weight_D: Tensor, rows_B: Tensor) -> Tensor:
         """See `Step`."""
         launch.norm_and_turn(q_BX, weight_D, self._rope.at(rows_B), self._config.norm_eps)
-        self._attend(q_BX, self._scored_tiles_B6, self._scored_blocks)
+        self._attend(q_BX, self._scored_tiles_B6, self._ways.scored_blocks)
         return q_BX
 
     def _attend(self, q_QX: Tensor, tiles_N6: Tensor, blocks: launch.Blocks) -> None:
         launch.attend(q_QX, self._k_TX, self._v_TX, tiles_N6, blocks, width=self._config.head_dim)
-
-    def _tiles(self, spans: Sequence[Span], num_queries: int) -> Tensor:
-        return torch.from_numpy(tiles_of(spans, num_queries)).to(self._rope.cos_TD.device)

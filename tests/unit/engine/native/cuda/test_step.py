@@ -12,7 +12,8 @@ from shortlist.engine.native.portable import PortableStep, Rope, rms_norm
 from tests.support.interpreter import DEVICE
 from tests.support.native import layout_of
 
-from shortlist.engine.native.cuda.step import CudaStep  # isort: skip - Triton must have been looked for
+from shortlist.engine.native.cuda.step import CudaStep, Ways  # isort: skip - Triton must have been looked for
+from shortlist.engine.native.cuda.tiles import tiles_of  # isort: skip
 
 CONFIG = Qwen3Config(
     vocab_size=10,
@@ -33,7 +34,10 @@ LAYOUT = layout_of((9, [20, 3]), (0, [17]))
 
 def steps(layout: Layout = LAYOUT) -> tuple[CudaStep, PortableStep]:
     rope = Rope.of(torch.arange(layout.num_tokens, device=DEVICE) % 19, CONFIG)
-    return CudaStep(CONFIG, torch.float32, rope, layout), PortableStep(CONFIG, torch.float32, rope, layout)
+    ways = Ways.of(CONFIG, torch.float32)
+    tiles = tiles_of(layout.spans, ways.tile_tokens), tiles_of(layout.pruned().spans, 1)
+    ours = CudaStep(CONFIG, ways, rope, *(torch.from_numpy(each).to(DEVICE) for each in tiles))
+    return ours, PortableStep(CONFIG, torch.float32, rope, layout)
 
 
 def placed(step: CudaStep | PortableStep) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,127 @@
+"""The forward pass on a GPU: short packs by CUDA graphs, which cost one launch, long ones kernel by kernel.
+
+A graph computes as many tokens, tiles and scored prompts as its bucket has; a pack is padded to the least that holds it.
+Knows when to record graphs and when to let go of them. Knows nothing of what a step computes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from shortlist.engine.native.cuda.device import Device, Graph, Ints
+from shortlist.engine.native.cuda.inputs import Inputs, Sizes, laid_out
+from shortlist.engine.native.cuda.step import CudaStep, Ways
+from shortlist.engine.native.cuda.tiles import Tiles, tiles_of
+from shortlist.engine.native.portable import Rope
+from shortlist.engine.native.qwen3 import Qwen3
+from shortlist.engine.native.runner import Pack
+
+BUCKET_TOKENS: Final = (128, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)
+"""Packs of more tokens keep a GPU busy for longer than their launches take."""
+
+MIN_PROMPT_TOKENS: Final = 16
+"""Tokens per scored prompt that buckets have room for; packs of shorter ones go into larger buckets."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Recorded:
+    """A graph and where it reads from."""
+
+    buffer: Tensor
+    graph: Graph
+
+
+class CudaForward:
+    """A `Forward` on a GPU.
+
+    Args:
+        model: The model, loaded in the forms for GPUs.
+        device: Where.
+        bucket_tokens: Tokens of the buckets, ascending; none has no graphs.
+    """
+
+    def __init__(self, model: Qwen3, device: Device, *, bucket_tokens: Sequence[int] = BUCKET_TOKENS) -> None:
+        self._model = model
+        self._device = device
+        self._ways = Ways.of(model.config, model.weights.embedding.dtype)
+        self._buckets = [self._bucket(num_tokens) for num_tokens in bucket_tokens]
+        self._recorded: dict[Sizes, _Recorded] = {}
+        self._seen: set[Sizes] = set()
+
+    def states(self, pack: Pack) -> Tensor:
+        """Return the final states of the scored tokens. See `Forward`."""
+        parts = self._parts(pack)
+        sizes = Sizes(len(pack.ids_T), len(parts[2]), len(parts[4]))
+        bucket = next((each for each in self._buckets if _holds(each, sizes)), None)
+        with self._device.current():
+            recorded = self._graph(bucket, parts) if bucket else None
+            if bucket is None or recorded is None:
+                return self._eager(parts, sizes)
+            self._device.fill(recorded.buffer, laid_out(parts, bucket))
+            recorded.graph.replay()
+            return recorded.graph.result[: sizes.num_scored]
+
+    def fetch(self, tensor: Tensor) -> Callable[[], Tensor]:
+        """Begin to copy a tensor to the host. See `Forward`."""
+        return self._device.fetch(tensor)
+
+    def _graph(self, bucket: Sizes, parts: tuple[Ints, Ints, Tiles, Tiles, Ints]) -> _Recorded | None:
+        """Return the graph of a bucket, recorded when it is used for the second time; None before, or if it does not fit."""
+        if bucket in self._recorded or bucket not in self._seen:
+            self._seen.add(bucket)
+            return self._recorded.get(bucket)
+        buffer = self._device.place(laid_out(parts, bucket))
+        inputs = Inputs.of(buffer, bucket)
+        try:
+            graph = self._device.record(lambda: self._compute(inputs))
+        except torch.OutOfMemoryError:
+            logger.warning("There is no memory for a CUDA graph of %d tokens; such steps start more slowly.", bucket.num_tokens)
+            self._buckets.remove(bucket)
+            return None
+        self._recorded[bucket] = _Recorded(buffer, graph)
+        return self._recorded[bucket]
+
+    def _eager(self, parts: tuple[Ints, Ints, Tiles, Tiles, Ints], sizes: Sizes) -> Tensor:
+        """Compute launch by launch; when that does not fit, drop the graphs, to be recorded anew, and try once more."""
+        try:
+            return self._compute(Inputs.of(self._device.place(laid_out(parts, sizes)), sizes))
+        except torch.OutOfMemoryError:
+            if not self._recorded:
+                raise
+        logger.warning("A step of %d tokens did not fit beside the CUDA graphs, which are dropped.", sizes.num_tokens)
+        self._recorded.clear()
+        self._seen.clear()
+        self._device.free()
+        return self._compute(Inputs.of(self._device.place(laid_out(parts, sizes)), sizes))
+
+    def _compute(self, inputs: Inputs) -> Tensor:
+        rope = Rope.of(inputs.positions_T, self._model.config)
+        step = CudaStep(self._model.config, self._ways, rope, inputs.tiles_N6, inputs.scored_tiles_B6)
+        return self._model.states(inputs.ids_T, inputs.rows_B, step)
+
+    def _parts(self, pack: Pack) -> tuple[Ints, Ints, Tiles, Tiles, Ints]:
+        layout = pack.layout
+        tiles, scored_tiles = tiles_of(layout.spans, self._ways.tile_tokens), tiles_of(layout.pruned().spans, 1)
+        rows = np.asarray(layout.scored_rows, dtype=np.int32)
+        return pack.ids_T.astype(np.int32), pack.positions_T.astype(np.int32), tiles, scored_tiles, rows
+
+    def _bucket(self, num_tokens: int) -> Sizes:
+        """Return a bucket that has room for all tiles wherever it has room for the tokens and the prompts.
+
+        Every run of tokens, a prompt or its head, has at most one tile that is not full.
+        """
+        num_scored = max(num_tokens // MIN_PROMPT_TOKENS, 1)
+        return Sizes(num_tokens, num_tokens // self._ways.tile_tokens + 2 * num_scored, num_scored)
+
+
+def _holds(bucket: Sizes, sizes: Sizes) -> bool:
+    return bucket.num_tokens >= sizes.num_tokens and bucket.num_scored >= sizes.num_scored
