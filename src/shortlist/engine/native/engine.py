@@ -27,8 +27,6 @@ from shortlist.engine.base import EngineInfo, ScoreScale, content_name
 from shortlist.engine.device import pick_device, pick_dtype
 from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.forms import pick_forms
-from shortlist.engine.native.qwen3 import Qwen3
-from shortlist.engine.native.runner import Runner
 from shortlist.engine.native.weights import AnswerIds, load_weights, published_answer_ids
 from shortlist.errors import BadSetting, EngineError, EngineOutOfMemory, EngineUnavailable, ServiceError
 from shortlist.types import Batch, Task, Value, Vector
@@ -139,8 +137,7 @@ class NativeEngine:
             dtype=spelled,
             max_concurrent_batches=forms.max_concurrent_batches,
         )
-        model = Qwen3(config, weights, begin=forms.begin, max_chunk_tokens=forms.max_chunk_tokens)
-        return cls(Runner(model, max_model_len=max_model_len, forward=forms.forward(model)), info)
+        return cls(forms.runner(config, weights, max_model_len=max_model_len), info)
 
     @property
     def info(self) -> EngineInfo:

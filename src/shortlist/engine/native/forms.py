@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
-from importlib.util import find_spec
+from functools import partial
 from typing import Final
 
 import torch
@@ -17,16 +15,15 @@ from shortlist.engine.native.cpu.int8 import Int8Linears, can_round
 from shortlist.engine.native.cpu.kernels import Kernels, kernels
 from shortlist.engine.native.cpu.step import CpuStep, can_compute
 from shortlist.engine.native.cpu.tiles import TileLinears, can_multiply
+from shortlist.engine.native.cuda.support import can_launch
 from shortlist.engine.native.linears import PackedLinears, PlainLinears, Prepare, bound_plans
 from shortlist.engine.native.portable import PortableStep
-from shortlist.engine.native.qwen3 import Begin, Qwen3, Step
-from shortlist.engine.native.runner import Forward, PlainForward
+from shortlist.engine.native.qwen3 import Begin, Qwen3, Qwen3Weights, Step
+from shortlist.engine.native.runner import Forward, PlainForward, Runner
 from shortlist.errors import BadSetting
 
 TRITON: Final = "triton"
 """The name of the forms that compute with Triton kernels."""
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +50,11 @@ class Forms:
     forward: Callable[[Qwen3], Forward] = PlainForward
     max_concurrent_batches: int = 1
 
+    def runner(self, config: Qwen3Config, weights: Qwen3Weights, *, max_model_len: int) -> Runner:
+        """Return what computes batches with weights that were prepared for these forms."""
+        model = Qwen3(config, weights, begin=self.begin, max_chunk_tokens=self.max_chunk_tokens)
+        return Runner(model, max_model_len=max_model_len, forward=self.forward(model))
+
 
 def pick_forms(config: Qwen3Config, dtype: torch.dtype, device: torch.device) -> Forms:
     """Return the fastest forms for a model in a dtype on a device.
@@ -68,7 +70,7 @@ def pick_forms(config: Qwen3Config, dtype: torch.dtype, device: torch.device) ->
     found = kernels() if device.type == "cpu" and can_compute(config) else None
     if dtype == torch.int8:
         return _int8(config, found)
-    if device.type == "cuda" and can_launch(device):
+    if can_launch(device):
         return _triton(dtype, device)
     if device.type != "cpu" or dtype != torch.bfloat16:
         return Forms("plain", dtype, PlainLinears, PortableStep, partial(PortableStep, config, dtype))
@@ -95,32 +97,6 @@ def _triton(dtype: torch.dtype, device: torch.device) -> Forms:
         forward=partial(CudaForward, device=Cuda(device)),
         max_concurrent_batches=3,  # one is computed, one is given to the device, one waits until the first is done
     )
-
-
-@cache
-def can_launch(device: torch.device) -> bool:
-    """Tell whether Triton is installed and its kernels run on this device; the log says why not.
-
-    Under Triton's interpreter they would run, too, many thousand times slower than torch.
-    """
-    if not torch.cuda.is_available():
-        return False
-    if torch.cuda.get_device_capability(device) < (8, 0):
-        reason = "this GPU is older than Ampere"
-    elif find_spec("triton") is None:
-        reason = "Triton is not installed; it comes with torch's CUDA builds for Linux"
-    elif _is_interpreted():
-        reason = "TRITON_INTERPRET is set"
-    else:
-        return True
-    logger.warning("The Triton kernels are not used: %s.", reason)
-    return False
-
-
-def _is_interpreted() -> bool:
-    from triton import knobs
-
-    return bool(knobs.runtime.interpret)
 
 
 def _int8(config: Qwen3Config, found: Kernels | None) -> Forms:

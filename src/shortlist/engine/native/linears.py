@@ -24,6 +24,9 @@ CHUNK_NUMBERS: Final = CHUNK_TOKENS * 3072
 MLP_TOKENS: Final = 4096
 """Tokens in the MLP at once on a GPU: enough to fill it, and 32k tokens need no more room there than these."""
 
+GRAPH_TOKENS: Final = 4096
+"""Tokens of the largest CUDA graph; longer steps keep a GPU busy for longer than their launches take."""
+
 MAX_PLANS: Final = 64
 
 

@@ -76,39 +76,21 @@ def test_gpu_that_runs_triton_kernels_has_forms_of_its_own(
     monkeypatch.setattr(module, "can_launch", lambda _: True)
     found = pick_forms(config, dtype, torch.device("cuda:0"))
     assert (found.name, found.step, found.dtype) == ("triton", cuda.CudaStep, dtype)
-    assert found.max_chunk_tokens is not None
-    assert found.max_chunk_tokens > config.max_positions
+    assert found.max_concurrent_batches == 3
 
 
-@pytest.mark.parametrize(
-    ("is_available", "capability", "is_installed", "interpret", "reason"),
-    [
-        (False, (9, 0), True, "0", None),
-        (True, (7, 5), True, "0", "older than Ampere"),
-        (True, (8, 0), False, "0", "not installed"),
-        (True, (8, 0), True, "1", "TRITON_INTERPRET"),
-        (True, (8, 0), True, "0", ""),
-    ],
-)
-def test_kernels_are_launched_where_they_run_fast(
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    is_available: bool,
-    capability: tuple[int, int],
-    is_installed: bool,
-    interpret: str,
-    reason: str | None,
+def test_runner_of_a_gpus_forms_overlaps_copies_and_records_graphs(
+    make_model: ModelFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("triton", reason="Triton is not installed")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: is_available)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
-    monkeypatch.setattr(module, "find_spec", lambda _: object() if is_installed else None)
-    monkeypatch.setenv("TRITON_INTERPRET", interpret)
-    module.can_launch.cache_clear()
-    assert module.can_launch(torch.device("cuda:0")) is (reason == "")
-    module.can_launch.cache_clear()
-    assert (reason or "") in caplog.text
-    assert bool(caplog.text) is bool(reason)
+    interpreter = pytest.importorskip("tests.support.interpreter", reason="Triton is not installed")
+    monkeypatch.setattr(module, "can_launch", lambda _: True)
+    folder = make_model()
+    config = Qwen3Config.read(folder)
+    forms = pick_forms(config, torch.float32, torch.device("cuda:0"))
+    model = interpreter.model_of(folder)
+    runner = forms.runner(config, model.weights, max_model_len=100)
+    assert type(runner._forward).__name__ == "CudaForward"
+    assert runner._model._chunk_tokens > config.max_positions
 
 
 @pytest.mark.usefixtures("_without_kernels")

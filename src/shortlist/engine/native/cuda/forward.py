@@ -19,12 +19,13 @@ from shortlist.engine.native.cuda.device import Device, Graph, Ints
 from shortlist.engine.native.cuda.inputs import Inputs, Sizes, laid_out
 from shortlist.engine.native.cuda.step import CudaStep, Ways
 from shortlist.engine.native.cuda.tiles import Tiles, tiles_of
+from shortlist.engine.native.linears import GRAPH_TOKENS
 from shortlist.engine.native.portable import Rope
 from shortlist.engine.native.qwen3 import Qwen3
 from shortlist.engine.native.runner import Pack
 
-BUCKET_TOKENS: Final = (128, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)
-"""Packs of more tokens keep a GPU busy for longer than their launches take."""
+BUCKET_TOKENS: Final = (128, 256, 384, 512, 768, 1024, 1536, 2048, 3072, GRAPH_TOKENS)
+"""Each at most twice the one before, half as much again from 256 on: a pack is padded to the least that holds it."""
 
 MIN_PROMPT_TOKENS: Final = 16
 """Tokens per scored prompt that buckets have room for; packs of shorter ones go into larger buckets."""
