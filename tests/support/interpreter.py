@@ -51,6 +51,24 @@ def _widened_dot(self: Any, a: Any, b: Any, *rest: Any) -> Any:
 InterpreterBuilder.cast_impl, InterpreterBuilder.create_dot = _rounded_cast, _widened_dot
 
 
+def config_of(*, num_heads: int = 6, num_kv_heads: int = 2, head_dim: int = 32) -> Qwen3Config:
+    """The shape of a model with one layer."""
+    return Qwen3Config(
+        vocab_size=10,
+        hidden_size=64,
+        intermediate_size=128,
+        num_layers=1,
+        num_heads=num_heads,
+        num_kv_heads=num_kv_heads,
+        head_dim=head_dim,
+        max_positions=40_960,
+        norm_eps=1e-6,
+        rope_theta=1e6,
+        is_tied=True,
+        is_classifier=False,
+    )
+
+
 def device_here() -> Device:
     return Host() if knobs.runtime.interpret else Cuda(DEVICE)
 

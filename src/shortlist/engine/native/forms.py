@@ -70,7 +70,7 @@ def pick_forms(config: Qwen3Config, dtype: torch.dtype, device: torch.device) ->
     found = kernels() if device.type == "cpu" and can_compute(config) else None
     if dtype == torch.int8:
         return _int8(config, found)
-    if can_launch(device):
+    if can_launch(config, dtype, device):
         return _triton(dtype, device)
     if device.type != "cpu" or dtype != torch.bfloat16:
         return Forms("plain", dtype, PlainLinears, PortableStep, partial(PortableStep, config, dtype))

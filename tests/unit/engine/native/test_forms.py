@@ -63,7 +63,7 @@ def test_shape_that_tiles_do_not_divide_is_packed(config: Qwen3Config, monkeypat
 def test_everything_else_is_plain(
     config: Qwen3Config, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, device: str
 ) -> None:
-    monkeypatch.setattr(module, "can_launch", lambda _: False)
+    monkeypatch.setattr(module, "can_launch", lambda *_: False)
     found = pick_forms(config, dtype, torch.device(device))
     assert (found.prepare, found.step, found.dtype) == (PlainLinears, PortableStep, dtype)
 
@@ -73,7 +73,7 @@ def test_gpu_that_runs_triton_kernels_has_forms_of_its_own(
     config: Qwen3Config, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
 ) -> None:
     cuda = pytest.importorskip("shortlist.engine.native.cuda.step", reason="Triton is not installed", exc_type=ImportError)
-    monkeypatch.setattr(module, "can_launch", lambda _: True)
+    monkeypatch.setattr(module, "can_launch", lambda *_: True)
     found = pick_forms(config, dtype, torch.device("cuda:0"))
     assert (found.name, found.step, found.dtype) == ("triton", cuda.CudaStep, dtype)
     assert found.max_concurrent_batches == 3
@@ -83,7 +83,7 @@ def test_runner_of_a_gpus_forms_overlaps_copies_and_records_graphs(
     make_model: ModelFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     interpreter = pytest.importorskip("tests.support.interpreter", reason="Triton is not installed")
-    monkeypatch.setattr(module, "can_launch", lambda _: True)
+    monkeypatch.setattr(module, "can_launch", lambda *_: True)
     folder = make_model()
     config = Qwen3Config.read(folder)
     forms = pick_forms(config, torch.float32, torch.device("cuda:0"))

@@ -40,21 +40,20 @@ def test_plan_covers_a_step_and_is_not_far_above_it(make_model: ModelFactory, dt
     assert planned <= 3 * peak_bytes(run), planned / peak_bytes(run)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_plan_covers_a_step_on_a_gpu(make_model: ModelFactory, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype) -> None:
+def test_plan_covers_a_step_on_a_gpu(make_model: ModelFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whose allocations are the same in Triton's interpreter, on the CPU."""
     pytest.importorskip("triton", reason="Triton is not installed")
     from tests.support import interpreter
 
-    monkeypatch.setattr(forms, "can_launch", lambda _: True)
-    folder, lengths = make_model(kind="reranker"), [40, 20]
-    runner = interpreter.runner_of(interpreter.model_of(folder, dtype=dtype))
+    monkeypatch.setattr(forms, "can_launch", lambda *_: True)
+    folder, lengths = make_model(kind="reranker"), [20, 10]
+    runner = interpreter.runner_of(interpreter.model_of(folder, dtype=torch.bfloat16))
     prompts = [native.prompt_of(native.head_of(0), length, seed) for seed, length in enumerate(lengths)]
     gc.collect()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as run:
         interpreter.scores(runner, prompts)
-    limits, name = StepLimits(sum(lengths), len(lengths), max(lengths)), str(dtype).removeprefix("torch.")
-    planned, formula = activation_bytes(Qwen3Config.read(folder), dtype=name, device="cuda", limits=limits)
+    limits = StepLimits(sum(lengths), len(lengths), max(lengths))
+    planned, formula = activation_bytes(Qwen3Config.read(folder), dtype="bfloat16", device="cuda", limits=limits)
     assert "at once" in formula
     assert peak_bytes(run) <= planned, peak_bytes(run) / planned
     assert planned <= 3 * peak_bytes(run), planned / peak_bytes(run)

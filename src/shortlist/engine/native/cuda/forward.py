@@ -84,8 +84,11 @@ class CudaForward:
         inputs = Inputs.of(buffer, bucket)
         try:
             graph = self._device.record(lambda: self._compute(inputs))
-        except torch.OutOfMemoryError:
-            logger.warning("There is no memory for a CUDA graph of %d tokens; such steps start more slowly.", bucket.num_tokens)
+        except (
+            RuntimeError
+        ) as error:  # no memory, or something that cannot be recorded; if the device is lost, the step will say so
+            why = type(error).__name__
+            logger.warning("No CUDA graph of %d tokens (%s): such steps start more slowly.", bucket.num_tokens, why)
             self._buckets.remove(bucket)
             return None
         self._recorded[bucket] = _Recorded(buffer, graph)

@@ -1,4 +1,4 @@
-"""Whether the Triton kernels can be used on a device. Importing this module needs no Triton."""
+"""Whether the Triton kernels can be used for a model on a device. Importing this module needs no Triton."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from subprocess import SubprocessError
 
 import torch
 
+from shortlist.engine.native.config import Qwen3Config
+
 OLDEST = (8, 0)
 """Compute capability of Ampere, from which on Triton is supported."""
 
@@ -16,17 +18,20 @@ logger = logging.getLogger(__name__)
 
 
 @cache
-def can_launch(device: torch.device) -> bool:
-    """Tell whether Triton is installed and its kernels run on this device; the log says why not."""
+def can_launch(config: Qwen3Config, dtype: torch.dtype, device: torch.device) -> bool:
+    """Tell whether Triton is installed and its kernels are right, for this model in this dtype on this device.
+
+    They are tried once, which takes seconds where Triton has not compiled them before. The log says why they are not used.
+    """
     if device.type != "cuda" or not torch.cuda.is_available():
         return False
-    reason = _hindrance(device)
+    reason = _hindrance(config, dtype, device)
     if reason:
         logger.warning("The Triton kernels are not used: %s. Plain torch computes instead, several times more slowly.", reason)
     return not reason
 
 
-def _hindrance(device: torch.device) -> str:
+def _hindrance(config: Qwen3Config, dtype: torch.dtype, device: torch.device) -> str:
     if torch.cuda.get_device_capability(device) < OLDEST:
         return "this GPU is older than Ampere"
     if find_spec("triton") is None:
@@ -34,9 +39,9 @@ def _hindrance(device: torch.device) -> str:
     if _is_interpreted():
         return "TRITON_INTERPRET is set, under which they are interpreted on the CPU"
     try:
-        _try(device)
+        _try(config, dtype, device)
     except (RuntimeError, OSError, SubprocessError) as error:
-        return f"a first one failed ({type(error).__name__}: {error}); Triton needs a C compiler (gcc) and Python's headers"
+        return f"a trial failed ({type(error).__name__}: {error}); Triton needs a C compiler (gcc) and Python's headers"
     return ""
 
 
@@ -46,11 +51,8 @@ def _is_interpreted() -> bool:
     return bool(knobs.runtime.interpret)
 
 
-def _try(device: torch.device) -> None:
-    """Compile the smallest kernel, launch it and wait for it."""
-    from shortlist.engine.native.cuda import launch
+def _try(config: Qwen3Config, dtype: torch.dtype, device: torch.device) -> None:
+    from shortlist.engine.native.cuda.trial import try_kernels
 
-    with torch.cuda.device(device):
-        one = torch.ones(1, 16, device=device)
-        launch.rms_norm(one, one[0], 1e-6)
-        torch.cuda.synchronize(device)
+    with torch.cuda.device(device), torch.inference_mode():
+        try_kernels(config, dtype, device)

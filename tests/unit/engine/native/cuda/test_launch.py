@@ -10,10 +10,9 @@ import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 
 from shortlist.engine.native.attention import attention
-from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.layout import Layout
 from shortlist.engine.native.portable import Rope, _norm_and_turn, rms_norm
-from tests.support.interpreter import DEVICE
+from tests.support.interpreter import DEVICE, config_of
 from tests.support.native import layout_of
 
 from shortlist.engine.native.cuda import launch  # isort: skip - Triton must have been looked for
@@ -50,16 +49,7 @@ def test_norm_of_zeros_is_zeros() -> None:
 
 
 def rope_of(positions: list[int], width: int) -> Rope:
-    config = Qwen3Config(
-        **dict.fromkeys(("vocab_size", "hidden_size", "intermediate_size", "num_layers", "num_heads", "num_kv_heads"), 1),
-        head_dim=width,
-        max_positions=40_960,
-        norm_eps=EPS,
-        rope_theta=1e6,
-        is_tied=True,
-        is_classifier=False,
-    )
-    return Rope.of(torch.tensor(positions, device=DEVICE), config)
+    return Rope.of(torch.tensor(positions, device=DEVICE), config_of(head_dim=width))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -6,29 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.layout import Layout
 from shortlist.engine.native.portable import PortableStep, Rope, rms_norm
-from tests.support.interpreter import DEVICE
+from tests.support.interpreter import DEVICE, config_of
 from tests.support.native import layout_of
 
 from shortlist.engine.native.cuda.step import CudaStep, Ways  # isort: skip - Triton must have been looked for
 from shortlist.engine.native.cuda.tiles import tiles_of  # isort: skip
 
-CONFIG = Qwen3Config(
-    vocab_size=10,
-    hidden_size=64,
-    intermediate_size=128,
-    num_layers=1,
-    num_heads=6,
-    num_kv_heads=2,
-    head_dim=32,
-    max_positions=4096,
-    norm_eps=1e-6,
-    rope_theta=1e6,
-    is_tied=True,
-    is_classifier=False,
-)
+CONFIG = config_of()
 LAYOUT = layout_of((9, [20, 3]), (0, [17]))
 
 
