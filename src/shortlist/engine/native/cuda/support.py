@@ -38,9 +38,11 @@ def _hindrance(config: Qwen3Config, dtype: torch.dtype, device: torch.device) ->
         return "Triton is not installed; it comes with torch's CUDA builds for Linux"
     if _is_interpreted():
         return "TRITON_INTERPRET is set, under which they are interpreted on the CPU"
+    from triton.errors import TritonError
+
     try:
         _try(config, dtype, device)
-    except (RuntimeError, OSError, SubprocessError) as error:
+    except (TritonError, RuntimeError, OSError, SubprocessError) as error:
         return f"a trial failed ({type(error).__name__}: {error}); Triton needs a C compiler (gcc) and Python's headers"
     return ""
 

@@ -32,7 +32,7 @@ def try_kernels(config: Qwen3Config, dtype: torch.dtype, device: torch.device) -
 
     Raises:
         WrongNumbers: they differ by more than rounding.
-        RuntimeError, OSError, SubprocessError: a kernel could not be compiled or launched.
+        TritonError, RuntimeError, OSError, SubprocessError: a kernel could not be compiled or launched.
     """
     layout = _layout()
     draw = torch.Generator().manual_seed(0)
