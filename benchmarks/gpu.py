@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import inspect
 import statistics
 import sys
 import tempfile
@@ -166,7 +167,9 @@ def varlen(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, layout: Any) -> to
     groups = q.shape[1] // k.shape[1]
     keys, values = (each.repeat_interleave(groups, dim=1)[at] for each in (k, v))
     longest = max(map(len, rows))
-    found: Any = varlen_attn(q[at], keys, values, ends, ends, longest, longest, window_size=(-1, 0))
+    is_old = "is_causal" in inspect.signature(varlen_attn).parameters
+    causal: dict[str, Any] = {"is_causal": True} if is_old else {"window_size": (-1, 0)}
+    found: Any = varlen_attn(q[at], keys, values, ends, ends, longest, longest, **causal)
     out = torch.empty_like(q)
     for start, span in zip(ends.tolist(), layout.spans, strict=False):
         first = start + len(span.head)
