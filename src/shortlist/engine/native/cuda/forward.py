@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from shortlist.engine.native.cuda.device import Device, Graph, Ints
-from shortlist.engine.native.cuda.inputs import Inputs, Sizes, laid_out
+from shortlist.engine.native.cuda.device import Device, Graph
+from shortlist.engine.native.cuda.inputs import HostInputs, Inputs, Sizes
 from shortlist.engine.native.cuda.step import CudaStep, Ways
-from shortlist.engine.native.cuda.tiles import Tiles, tiles_of
+from shortlist.engine.native.cuda.tiles import tiles_of
 from shortlist.engine.native.linears import GRAPH_TOKENS
 from shortlist.engine.native.portable import Rope
 from shortlist.engine.native.qwen3 import Qwen3
@@ -60,33 +60,33 @@ class CudaForward:
 
     def states(self, pack: Pack) -> Tensor:
         """Return the final states of the scored tokens. See `Forward`."""
-        parts = self._parts(pack)
-        sizes = Sizes(len(pack.ids_T), len(parts[2]), len(parts[4]))
-        bucket = next((each for each in self._buckets if _holds(each, sizes)), None)
+        given = self._inputs(pack)
+        bucket = next((each for each in self._buckets if _holds(each, given.sizes)), None)
         with self._device.current():
-            recorded = self._graph(bucket, parts) if bucket else None
+            recorded = self._graph(bucket, given) if bucket else None
             if bucket is None or recorded is None:
-                return self._eager(parts, sizes)
-            self._device.fill(recorded.buffer, laid_out(parts, bucket))
+                return self._eager(given)
+            self._device.fill(recorded.buffer, given.laid_out(bucket))
             recorded.graph.replay()
-            return recorded.graph.result[: sizes.num_scored]
+            return recorded.graph.result[: given.sizes.num_scored]
 
     def fetch(self, tensor: Tensor) -> Callable[[], Tensor]:
         """Begin to copy a tensor to the host. See `Forward`."""
         return self._device.fetch(tensor)
 
-    def _graph(self, bucket: Sizes, parts: tuple[Ints, Ints, Tiles, Tiles, Ints]) -> _Recorded | None:
-        """Return the graph of a bucket, recorded when it is used for the second time; None before, or if it does not fit."""
+    def _graph(self, bucket: Sizes, given: HostInputs) -> _Recorded | None:
+        """Return the graph of a bucket, recorded when it is used for the second time; None before, or if that fails.
+
+        There may be no memory for it, or something that cannot be recorded. If the device is lost, the step will say so.
+        """
         if bucket in self._recorded or bucket not in self._seen:
             self._seen.add(bucket)
             return self._recorded.get(bucket)
-        buffer = self._device.place(laid_out(parts, bucket))
+        buffer = self._device.place(given.laid_out(bucket))
         inputs = Inputs.of(buffer, bucket)
         try:
             graph = self._device.record(lambda: self._compute(inputs))
-        except (
-            RuntimeError
-        ) as error:  # no memory, or something that cannot be recorded; if the device is lost, the step will say so
+        except RuntimeError as error:
             why = type(error).__name__
             logger.warning("No CUDA graph of %d tokens (%s): such steps start more slowly.", bucket.num_tokens, why)
             self._buckets.remove(bucket)
@@ -94,29 +94,35 @@ class CudaForward:
         self._recorded[bucket] = _Recorded(buffer, graph)
         return self._recorded[bucket]
 
-    def _eager(self, parts: tuple[Ints, Ints, Tiles, Tiles, Ints], sizes: Sizes) -> Tensor:
+    def _eager(self, given: HostInputs) -> Tensor:
         """Compute launch by launch; when that does not fit, drop the graphs, to be recorded anew, and try once more."""
         try:
-            return self._compute(Inputs.of(self._device.place(laid_out(parts, sizes)), sizes))
+            return self._compute(self._placed(given))
         except torch.OutOfMemoryError:
             if not self._recorded:
                 raise
-        logger.warning("A step of %d tokens did not fit beside the CUDA graphs, which are dropped.", sizes.num_tokens)
+        logger.warning("A step of %d tokens did not fit beside the CUDA graphs, which are dropped.", given.sizes.num_tokens)
         self._recorded.clear()
         self._seen.clear()
         self._device.free()
-        return self._compute(Inputs.of(self._device.place(laid_out(parts, sizes)), sizes))
+        return self._compute(self._placed(given))
 
     def _compute(self, inputs: Inputs) -> Tensor:
         rope = Rope.of(inputs.positions_T, self._model.config)
         step = CudaStep(self._model.config, self._ways, rope, inputs.tiles_N6, inputs.scored_tiles_B6)
         return self._model.states(inputs.ids_T, inputs.rows_B, step)
 
-    def _parts(self, pack: Pack) -> tuple[Ints, Ints, Tiles, Tiles, Ints]:
-        layout = pack.layout
-        tiles, scored_tiles = tiles_of(layout.spans, self._ways.tile_tokens), tiles_of(layout.pruned().spans, 1)
-        rows = np.asarray(layout.scored_rows, dtype=np.int32)
-        return pack.ids_T.astype(np.int32), pack.positions_T.astype(np.int32), tiles, scored_tiles, rows
+    def _inputs(self, pack: Pack) -> HostInputs:
+        return HostInputs(
+            ids_T=pack.ids_T.astype(np.int32),
+            positions_T=pack.positions_T.astype(np.int32),
+            tiles_N6=tiles_of(pack.layout.spans, self._ways.tile_tokens),
+            scored_tiles_B6=tiles_of(pack.layout.pruned().spans, 1),
+            rows_B=np.asarray(pack.layout.scored_rows, dtype=np.int32),
+        )
+
+    def _placed(self, given: HostInputs) -> Inputs:
+        return Inputs.of(self._device.place(given.laid_out(given.sizes)), given.sizes)
 
     def _bucket(self, num_tokens: int) -> Sizes:
         """Return a bucket that has room for all tiles wherever it has room for the tokens and the prompts.

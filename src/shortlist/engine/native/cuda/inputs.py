@@ -31,6 +31,34 @@ class Sizes:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class HostInputs:
+    """What a step is to read, still on the host. Shapes as of `Inputs`."""
+
+    ids_T: Ints
+    positions_T: Ints
+    tiles_N6: Tiles
+    scored_tiles_B6: Tiles
+    rows_B: Ints
+
+    @property
+    def sizes(self) -> Sizes:
+        """How much there is."""
+        return Sizes(len(self.ids_T), len(self.tiles_N6), len(self.rows_B))
+
+    def laid_out(self, sizes: Sizes) -> Ints:
+        """Return everything in one array, each part as long as `sizes` says.
+
+        What pads a part is zero: tiles of no queries, and tokens and rows that nobody reads from.
+        """
+        places = sizes.parts()
+        array = np.zeros(places[-1].stop, dtype=np.int32)
+        parts = self.ids_T, self.positions_T, self.tiles_N6, self.scored_tiles_B6, self.rows_B
+        for place, part in zip(places, parts, strict=True):
+            array[place][: part.size] = part.reshape(-1)
+        return array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Inputs:
     """What a step reads, on the device.
 
@@ -49,15 +77,3 @@ class Inputs:
         """Return the parts of a buffer."""
         ids, positions, tiles, scored_tiles, rows = (buffer[part] for part in sizes.parts())
         return cls(ids, positions, tiles.view(-1, FIELDS), scored_tiles.view(-1, FIELDS), rows)
-
-
-def laid_out(parts: tuple[Ints, Ints, Tiles, Tiles, Ints], sizes: Sizes) -> Ints:
-    """Return the parts in one array, each as long as `sizes` says.
-
-    What pads them is zero: tiles of no queries, and tokens and rows that nobody reads from.
-    """
-    places = sizes.parts()
-    array = np.zeros(places[-1].stop, dtype=np.int32)
-    for place, part in zip(places, parts, strict=True):
-        array[place][: part.size] = part.reshape(-1)
-    return array

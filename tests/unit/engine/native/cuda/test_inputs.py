@@ -8,27 +8,28 @@ import torch
 
 from tests.support.interpreter import DEVICE
 
-from shortlist.engine.native.cuda.inputs import ALIGNED, Inputs, Sizes, laid_out  # isort: skip - Triton must have been looked for
+from shortlist.engine.native.cuda.inputs import ALIGNED, HostInputs, Inputs, Sizes  # isort: skip - Triton must have been looked for
 
 EXACT = Sizes(5, 3, 2)
 
 
-def parts_of(sizes: Sizes) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.int32]], ...]:
+def inputs_of(sizes: Sizes) -> HostInputs:
     shapes = [(sizes.num_tokens,), (sizes.num_tokens,), (sizes.num_tiles, 6), (sizes.num_scored, 6), (sizes.num_scored,)]
-    return tuple(np.random.default_rng(seed).integers(1, 99, shape).astype(np.int32) for seed, shape in enumerate(shapes))
+    drawn = [np.random.default_rng(seed).integers(1, 99, shape).astype(np.int32) for seed, shape in enumerate(shapes)]
+    return HostInputs(*drawn)
 
 
 @pytest.mark.parametrize("sizes", [EXACT, Sizes(5, 4, 2), Sizes(64, 40, 9)])
 def test_parts_come_out_as_they_went_in_and_padding_is_zero(sizes: Sizes) -> None:
-    ids, positions, tiles, scored_tiles, rows = parts_of(EXACT)
-    buffer = torch.from_numpy(laid_out((ids, positions, tiles, scored_tiles, rows), sizes)).to(DEVICE)
-    found = Inputs.of(buffer, sizes)
+    given = inputs_of(EXACT)
+    assert given.sizes == EXACT
+    found = Inputs.of(torch.from_numpy(given.laid_out(sizes)).to(DEVICE), sizes)
     pairs = [
-        (found.ids_T, ids),
-        (found.positions_T, positions),
-        (found.tiles_N6, tiles),
-        (found.scored_tiles_B6, scored_tiles),
-        (found.rows_B, rows),
+        (found.ids_T, given.ids_T),
+        (found.positions_T, given.positions_T),
+        (found.tiles_N6, given.tiles_N6),
+        (found.scored_tiles_B6, given.scored_tiles_B6),
+        (found.rows_B, given.rows_B),
     ]
     lengths = (sizes.num_tokens, sizes.num_tokens, sizes.num_tiles, sizes.num_scored, sizes.num_scored)
     for (there, here), length in zip(pairs, lengths, strict=True):
