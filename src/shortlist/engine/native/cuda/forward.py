@@ -1,6 +1,7 @@
 """The forward pass on a GPU: short packs by CUDA graphs, which cost one launch, long ones kernel by kernel.
 
-A graph computes as many tokens, tiles and scored prompts as its bucket has; a pack is padded to the least that holds it.
+A graph computes as many tokens, tiles and scored prompts as its bucket has; a pack is padded to the least that holds it, with
+a graph and without: cuBLAS may add in another order for another number of tokens, and a pack must always give the same numbers.
 Knows when to record graphs and when to let go of them. Knows nothing of what a step computes.
 """
 
@@ -57,29 +58,34 @@ class CudaForward:
         self._buckets = [self._bucket(num_tokens) for num_tokens in bucket_tokens]
         self._recorded: dict[Sizes, _Recorded] = {}
         self._seen: set[Sizes] = set()
+        self._hopeless: set[Sizes] = set()
 
     def states(self, pack: Pack) -> Tensor:
         """Return the final states of the scored tokens. See `Forward`."""
         given = self._inputs(pack)
         bucket = next((each for each in self._buckets if _holds(each, given.sizes)), None)
         with self._device.current():
-            recorded = self._graph(bucket, given) if bucket else None
-            if bucket is None or recorded is None:
-                return self._eager(given)
-            self._device.fill(recorded.buffer, given.laid_out(bucket))
-            recorded.graph.replay()
-            return recorded.graph.result[: given.sizes.num_scored]
+            states_BW = self._eager(given, given.sizes) if bucket is None else self._bucketed(given, bucket)
+        return states_BW[: given.sizes.num_scored]
 
     def fetch(self, tensor: Tensor) -> Callable[[], Tensor]:
         """Begin to copy a tensor to the host. See `Forward`."""
         return self._device.fetch(tensor)
+
+    def _bucketed(self, given: HostInputs, bucket: Sizes) -> Tensor:
+        recorded = self._graph(bucket, given)
+        if recorded is None:
+            return self._eager(given, bucket)
+        self._device.fill(recorded.buffer, given.laid_out(bucket))
+        recorded.graph.replay()
+        return recorded.graph.result
 
     def _graph(self, bucket: Sizes, given: HostInputs) -> _Recorded | None:
         """Return the graph of a bucket, recorded when it is used for the second time; None before, or if that fails.
 
         There may be no memory for it, or something that cannot be recorded. If the device is lost, the step will say so.
         """
-        if bucket in self._recorded or bucket not in self._seen:
+        if bucket in self._recorded or bucket in self._hopeless or bucket not in self._seen:
             self._seen.add(bucket)
             return self._recorded.get(bucket)
         buffer = self._device.place(given.laid_out(bucket))
@@ -89,15 +95,15 @@ class CudaForward:
         except RuntimeError as error:
             why = type(error).__name__
             logger.warning("No CUDA graph of %d tokens (%s): such steps start more slowly.", bucket.num_tokens, why)
-            self._buckets.remove(bucket)
+            self._hopeless.add(bucket)
             return None
         self._recorded[bucket] = _Recorded(buffer, graph)
         return self._recorded[bucket]
 
-    def _eager(self, given: HostInputs) -> Tensor:
+    def _eager(self, given: HostInputs, sizes: Sizes) -> Tensor:
         """Compute launch by launch; when that does not fit, drop the graphs, to be recorded anew, and try once more."""
         try:
-            return self._compute(self._placed(given))
+            return self._compute(self._placed(given, sizes))
         except torch.OutOfMemoryError:
             if not self._recorded:
                 raise
@@ -105,7 +111,7 @@ class CudaForward:
         self._recorded.clear()
         self._seen.clear()
         self._device.free()
-        return self._compute(self._placed(given))
+        return self._compute(self._placed(given, sizes))
 
     def _compute(self, inputs: Inputs) -> Tensor:
         rope = Rope.of(inputs.positions_T, self._model.config)
@@ -121,8 +127,8 @@ class CudaForward:
             rows_B=np.asarray(pack.layout.scored_rows, dtype=np.int32),
         )
 
-    def _placed(self, given: HostInputs) -> Inputs:
-        return Inputs.of(self._device.place(given.laid_out(given.sizes)), given.sizes)
+    def _placed(self, given: HostInputs, sizes: Sizes) -> Inputs:
+        return Inputs.of(self._device.place(given.laid_out(sizes)), sizes)
 
     def _bucket(self, num_tokens: int) -> Sizes:
         """Return a bucket that has room for all tiles wherever it has room for the tokens and the prompts.

@@ -135,6 +135,25 @@ def test_long_pack_is_computed_without_a_graph(model: Qwen3, device: Watched) ->
     assert device.num_recorded == 0
 
 
+def test_pack_is_padded_alike_with_a_graph_and_without(model: Qwen3, device: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products of another number of rows may add in another order, and the same pack give other numbers."""
+    lengths: list[int] = []
+
+    def spy(self: Qwen3, ids_T: Tensor, rows_B: Tensor, step: Step) -> Tensor:
+        lengths.append(len(ids_T))
+        return cheap_states(self, ids_T, rows_B, step)
+
+    monkeypatch.setattr(Qwen3, "states", spy)
+    runner = runner_of(model, device=device, bucket_tokens=(16,))
+    device.is_full = True
+    found = [scores(runner, prompts_of(4)) for _ in range(3)]
+    device.is_full = False
+    fresh = runner_of(model, device=device, bucket_tokens=(16,))
+    found += [scores(fresh, prompts_of(4)) for _ in range(3)]
+    assert set(lengths) == {16}
+    assert all(each == found[0] for each in found)
+
+
 @pytest.mark.usefixtures("_cheap")
 def test_graph_is_recorded_when_its_bucket_is_used_again(model: Qwen3, device: Watched) -> None:
     runner = runner_of(model, device=device, bucket_tokens=BUCKETS)
