@@ -5,12 +5,15 @@ Without a GPU they run in Triton's interpreter, so the models and prompts are sm
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
 
+from shortlist.engine.base import EngineInfo
+from shortlist.engine.native.engine import NativeEngine
 from shortlist.engine.native.runner import Runner
 from shortlist.types import Task, TokenPrompt
 from tests.support.fixtures import ModelFactory
@@ -88,3 +91,18 @@ def test_error_in_sixteen_bits_is_at_most_transformers_own(make_model: ModelFact
     theirs = [rounded.score(prompt) for prompt in prompts] - exact
     ours = scores(runner_of(model_of(folder, dtype=dtype)), prompts) - exact
     assert 0 < np.sqrt(np.mean(np.square(ours))) <= 1.1 * np.sqrt(np.mean(np.square(theirs))), DEVICE
+
+
+async def test_engine_whose_batches_overlap_gives_every_caller_its_own_score(make_model: ModelFactory) -> None:
+    """By graphs that are recorded meanwhile, on one thread, with what `explain` says in between."""
+    model, head = model_of(make_model(shape="null")), head_of(2)
+    prompts = [prompt_of(head, length, seed=length) for length in (1, 2, 3, 4)]
+    expected = [scores(runner_of(model), [prompt])[0] for prompt in prompts]
+    info = EngineInfo(fingerprint="f", tasks=frozenset({Task.RERANK}), max_model_len=100, max_concurrent_batches=3)
+    engine = NativeEngine(runner_of(model, bucket_tokens=(8,)), info)
+    calls = [asyncio.ensure_future(engine.score(batch_of([prompt]))) for prompt in prompts]
+    [logits] = await engine.explain(batch_of(prompts[:1]))
+    found = await asyncio.gather(*calls)
+    engine.close()
+    assert [score for [score] in found] == pytest.approx(expected, abs=SAME_BOUND)
+    assert logits["yes"] - logits["no"] == pytest.approx(expected[0], abs=SAME_BOUND)
