@@ -34,8 +34,6 @@ from shortlist.engine.base import ScoreScale
 from shortlist.engine.device import pick_device, pick_dtype
 from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.forms import pick_forms
-from shortlist.engine.native.qwen3 import Qwen3
-from shortlist.engine.native.runner import Runner
 from shortlist.engine.native.weights import load_weights
 from shortlist.hub import resolve
 from shortlist.service.rerank import relevance
@@ -63,7 +61,7 @@ def native(folder: Path, dtype: str, computing: AbstractContextManager[object]) 
         answer_ids=lambda: encoder.answer_ids,
         prepare=forms.prepare,
     )
-    runner = Runner(Qwen3(config, weights, begin=forms.begin), max_model_len=limit)
+    runner = forms.runner(config, weights, max_model_len=limit)
 
     def score(query: str, documents: Sequence[str]) -> list[float]:
         prompts = [each.prompts[0] for each in encoder.encode_pairs(query, documents)]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 
 from tests.support.lacking import not_tested
+
+# Triton's kernels run in its interpreter, which needs no GPU; TRITON_INTERPRET=0 has the same tests run on one. Said here, since
+# Triton looks when it is imported, which transformers does.
+os.environ.setdefault("TRITON_INTERPRET", "1")  # noqa: TID251 - its only switch
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

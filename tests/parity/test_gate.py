@@ -92,8 +92,8 @@ def _ours(folder: Path, prompts: list[TokenPrompt], pairs: Tensor) -> tuple[Tens
     pack = pack_prompts(prompts)
     assert pack.order == tuple(range(len(prompts)))
     with torch.inference_mode():
-        states = runner._states(pack)
-        scores = [score for score in runner._log_odds(states) if isinstance(score, float)]
+        states = runner._forward.states(pack)
+        scores = [float(score) for score in runner._log_odds(states)]
     with safe_open(str(folder / "model.safetensors"), framework="pt") as file:
         words = file.get_tensor("model.embed_tokens.weight")[pairs].float()
     return states.clone() @ (words[:, 0] - words[:, 1]).T, scores

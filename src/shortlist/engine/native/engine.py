@@ -13,11 +13,13 @@ import logging
 import queue
 import threading
 import traceback
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol, TypeVar, cast
 
 import torch
 
@@ -25,8 +27,6 @@ from shortlist.engine.base import EngineInfo, ScoreScale, content_name
 from shortlist.engine.device import pick_device, pick_dtype
 from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.forms import pick_forms
-from shortlist.engine.native.qwen3 import Qwen3
-from shortlist.engine.native.runner import Runner
 from shortlist.engine.native.weights import AnswerIds, load_weights, published_answer_ids
 from shortlist.errors import BadSetting, EngineError, EngineOutOfMemory, EngineUnavailable, ServiceError
 from shortlist.types import Batch, Task, Value, Vector
@@ -41,10 +41,10 @@ logger = logging.getLogger(__name__)
 
 
 class BatchRunner(Protocol):
-    """What the thread drives: computes one batch, on the calling thread."""
+    """What the thread drives: computes batches for the calling thread."""
 
-    def run(self, batch: Batch) -> list[Value]:
-        """Return one value per item, in the batch's order."""
+    def begin(self, batch: Batch) -> Callable[[], list[Value]]:
+        """Begin a batch; return what waits for one value per item, in the batch's order."""
         ...
 
     def explain(self, batch: Batch) -> list[Mapping[str, float]]:
@@ -52,8 +52,13 @@ class BatchRunner(Protocol):
         ...
 
 
-Compute = Callable[[BatchRunner, Batch], list[Any]]
-"""What to do with a batch, on the device thread."""
+Wait = Callable[[], list[Any]]
+"""Waits for what has begun, and returns one result per item of the batch."""
+
+Compute = Callable[[BatchRunner, Batch], Wait]
+"""What to begin with a batch, on the device thread."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,6 +71,8 @@ class _Job:
 class NativeEngine:
     """An `Engine` with one device thread.
 
+    Where batches may overlap, the thread begins one before it waits for the one before: the device never idles meanwhile.
+
     Args:
         runner: Computes batches; used by the thread only.
         info: What this engine is.
@@ -77,6 +84,7 @@ class NativeEngine:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._gone: EngineUnavailable | None = None
+        self._begun: deque[tuple[_Job, Wait]] = deque()
         self._thread = threading.Thread(target=self._serve, name="shortlist-device", daemon=True)
         self._thread.start()
 
@@ -127,8 +135,9 @@ class NativeEngine:
             dimensions=config.hidden_size if task is Task.EMBED else None,
             device=str(place),
             dtype=spelled,
+            max_concurrent_batches=forms.max_concurrent_batches,
         )
-        return cls(Runner(Qwen3(config, weights, begin=forms.begin), max_model_len=max_model_len), info)
+        return cls(forms.runner(config, weights, max_model_len=max_model_len), info)
 
     @property
     def info(self) -> EngineInfo:
@@ -179,18 +188,15 @@ class NativeEngine:
     def _serve(self) -> None:
         reason = "The engine was closed."
         try:
-            while (job := self._jobs.get()) is not None:
-                if self._gone is None:
-                    self._do(job)
-                else:
-                    _fail(job, EngineUnavailable(self._gone.message))
+            self._work()
         except BaseException as error:  # whatever ended the thread, everyone waiting must be told
             reason = f"The engine's device thread died ({type(error).__name__})."
             logger.critical(reason, exc_info=error)
             # Whoever keeps the error, a log handler for one, must not keep the model and its tensors.
             traceback.clear_frames(error.__traceback__)
-        job = None
         self._leave(EngineUnavailable(reason))
+        while self._begun:
+            self._begun.popleft()[0].result.set_exception(EngineUnavailable(reason))
         self._runner = None
         gc.unfreeze()  # a server that is ready has the collector pass over what it loaded; the model was among it
         gc.collect()
@@ -203,11 +209,40 @@ class NativeEngine:
         while (job := _next_or_none(self._jobs)) is not None:
             _fail(job, EngineUnavailable(message))
 
-    def _do(self, job: _Job) -> None:
-        if not job.result.set_running_or_notify_cancel():
-            return
+    def _work(self) -> None:
+        """Begin batches, and wait for them in the same order, until told to stop."""
+        num_ahead = 1 if self._info.max_concurrent_batches > 1 else 0
+        while True:
+            try:
+                job = self._jobs.get(block=not self._begun)
+            except queue.Empty:
+                self._end(*self._begun.popleft())
+                continue
+            if job is None:
+                break
+            self._begin(job)
+            while len(self._begun) > num_ahead:
+                self._end(*self._begun.popleft())
+        while self._begun:
+            self._end(*self._begun.popleft())
+
+    def _begin(self, job: _Job) -> None:
+        if self._gone is not None:
+            _fail(job, EngineUnavailable(self._gone.message))
+        elif job.result.set_running_or_notify_cancel():
+            wait = self._attempt(job, lambda runner: job.compute(runner, job.batch))
+            if wait is not None:
+                self._begun.append((job, wait))
+
+    def _end(self, job: _Job, wait: Wait) -> None:
+        values = self._attempt(job, lambda _: wait())
+        if values is not None:
+            job.result.set_result(values)
+
+    def _attempt(self, job: _Job, act: Callable[[BatchRunner], T]) -> T | None:
+        """Return what `act` returns; or None if it failed, of which the caller has been told."""
         try:
-            outcome = self._attempt(job)
+            outcome = self._outcome(job, act)
         except BaseException as error:
             failure = EngineUnavailable(f"The engine's device thread died ({type(error).__name__}).")
             self._leave(failure)
@@ -215,11 +250,11 @@ class NativeEngine:
             raise
         if isinstance(outcome, ServiceError):
             job.result.set_exception(outcome)
-        else:
-            job.result.set_result(outcome)
+            return None
+        return outcome
 
-    def _attempt(self, job: _Job) -> list[Any] | ServiceError:
-        """Return the values, or the error that is the batch's own.
+    def _outcome(self, job: _Job, act: Callable[[BatchRunner], T]) -> T | ServiceError:
+        """Return what `act` returns, or the error that is the batch's own.
 
         Errors are made after their `except`, by which time the frames that held the batch's tensors are gone.
 
@@ -230,7 +265,7 @@ class NativeEngine:
             raise RuntimeError("The device thread outlived its model. This is a bug.")
         problem = ""
         try:
-            return job.compute(self._runner, job.batch)
+            return act(self._runner)
         except torch.AcceleratorError:
             raise
         except ServiceError as error:
@@ -248,12 +283,12 @@ class NativeEngine:
         return EngineError(f"The batch could not be computed ({problem}).")
 
 
-def _run(runner: BatchRunner, batch: Batch) -> list[Value]:
-    return runner.run(batch)
+def _run(runner: BatchRunner, batch: Batch) -> Wait:
+    return runner.begin(batch)
 
 
-def _explain(runner: BatchRunner, batch: Batch) -> list[Mapping[str, float]]:
-    return runner.explain(batch)
+def _explain(runner: BatchRunner, batch: Batch) -> Wait:
+    return partial(runner.explain, batch)
 
 
 def _next_or_none(jobs: queue.SimpleQueue[_Job | None]) -> _Job | None:

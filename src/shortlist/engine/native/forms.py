@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 import torch
 
@@ -12,10 +15,15 @@ from shortlist.engine.native.cpu.int8 import Int8Linears, can_round
 from shortlist.engine.native.cpu.kernels import Kernels, kernels
 from shortlist.engine.native.cpu.step import CpuStep, can_compute
 from shortlist.engine.native.cpu.tiles import TileLinears, can_multiply
+from shortlist.engine.native.cuda.support import can_launch
 from shortlist.engine.native.linears import PackedLinears, PlainLinears, Prepare, bound_plans
 from shortlist.engine.native.portable import PortableStep
-from shortlist.engine.native.qwen3 import Begin, Step
+from shortlist.engine.native.qwen3 import Begin, Qwen3, Qwen3Weights, Step
+from shortlist.engine.native.runner import Forward, PlainForward, Runner
 from shortlist.errors import BadSetting
+
+TRITON: Final = "triton"
+"""The name of the forms that compute with Triton kernels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +35,25 @@ class Forms:
         dtype: What matrices are read in, and activations kept in.
         prepare: What a layer's matrices are made into.
         step: What computes the rest.
-        begin: How one begins.
+        begin: How one begins; None where `forward` begins them.
+        max_chunk_tokens: Tokens per matrix product; what suits the shape, when not given.
+        forward: How packs are computed with a model in these forms.
+        max_concurrent_batches: How many it pays to have under way: one, where the thread that begins a batch also computes it.
     """
 
     name: str
     dtype: torch.dtype
     prepare: Prepare
     step: type[Step]
-    begin: Begin
+    begin: Begin | None
+    max_chunk_tokens: int | None = None
+    forward: Callable[[Qwen3], Forward] = PlainForward
+    max_concurrent_batches: int = 1
+
+    def runner(self, config: Qwen3Config, weights: Qwen3Weights, *, max_model_len: int) -> Runner:
+        """Return what computes batches with weights that were prepared for these forms."""
+        model = Qwen3(config, weights, begin=self.begin, max_chunk_tokens=self.max_chunk_tokens)
+        return Runner(model, max_model_len=max_model_len, forward=self.forward(model))
 
 
 def pick_forms(config: Qwen3Config, dtype: torch.dtype, device: torch.device) -> Forms:
@@ -51,6 +70,8 @@ def pick_forms(config: Qwen3Config, dtype: torch.dtype, device: torch.device) ->
     found = kernels() if device.type == "cpu" and can_compute(config) else None
     if dtype == torch.int8:
         return _int8(config, found)
+    if can_launch(config, dtype, device):
+        return _triton(dtype, device)
     if device.type != "cpu" or dtype != torch.bfloat16:
         return Forms("plain", dtype, PlainLinears, PortableStep, partial(PortableStep, config, dtype))
     bound_plans()
@@ -61,6 +82,21 @@ def pick_forms(config: Qwen3Config, dtype: torch.dtype, device: torch.device) ->
     if found.has_tiles and can_multiply(config):
         return Forms(found.name, dtype, partial(TileLinears, found), CpuStep, partial(CpuStep, config, found))
     return Forms(f"{name}-{found.name}", dtype, prepare, CpuStep, partial(CpuStep, config, found))
+
+
+def _triton(dtype: torch.dtype, device: torch.device) -> Forms:
+    from shortlist.engine.native.cuda.device import Cuda
+    from shortlist.engine.native.cuda.forward import CudaForward
+    from shortlist.engine.native.cuda.linears import CudaLinears, round_sums_once
+    from shortlist.engine.native.cuda.step import CudaStep
+
+    round_sums_once()
+    return Forms(
+        *(TRITON, dtype, CudaLinears, CudaStep, None),
+        max_chunk_tokens=sys.maxsize,  # a step is one chunk
+        forward=partial(CudaForward, device=Cuda(device)),
+        max_concurrent_batches=3,  # one is computed, one is given to the device, one waits until the first is done
+    )
 
 
 def _int8(config: Qwen3Config, found: Kernels | None) -> Forms:

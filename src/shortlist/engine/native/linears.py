@@ -7,7 +7,7 @@ here. Knows nothing of norms, attention or the order of things in a layer.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -21,6 +21,11 @@ CHUNK_TOKENS: Final = 512
 CHUNK_NUMBERS: Final = CHUNK_TOKENS * 3072
 """Numbers in the widest activation of a chunk: small models take more tokens at once."""
 
+MLP_TOKENS: Final = 4096
+"""Tokens in the MLP at once on a GPU: enough to fill it, and 32k tokens need no more room there than these."""
+
+GRAPH_TOKENS: Final = 4096
+"""Tokens of the largest CUDA graph; longer steps keep a GPU busy for longer than their launches take."""
 
 MAX_PLANS: Final = 64
 
@@ -28,6 +33,13 @@ MAX_PLANS: Final = 64
 def chunk_tokens(inner: int) -> int:
     """Return how many tokens to compute at once in a model whose MLP is this wide."""
     return max(CHUNK_TOKENS, CHUNK_NUMBERS // inner)
+
+
+def chunks(num_tokens: int, max_tokens: int) -> Iterator[slice]:
+    """Yield chunks of nearly equal size."""
+    count = -(-num_tokens // max_tokens)
+    for chunk in range(count):
+        yield slice(num_tokens * chunk // count, num_tokens * (chunk + 1) // count)
 
 
 _onednn: Any = torch.ops.mkldnn
@@ -51,7 +63,7 @@ class Matrices:
 
 
 class Linears(Protocol):
-    """The products of one layer.
+    """The products of one layer. Sums may be left in the place of `hidden`, which nobody may read afterwards.
 
     Shapes:
         normed, hidden: [t, W]; attended: [t, H*D]; t tokens, hidden width W, H query heads and G key heads of width D.

@@ -14,13 +14,11 @@ from shortlist.engine.native.attention import QUERY_BLOCK
 from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.cpu.int8 import GROUP
 from shortlist.engine.native.cpu.step import DESK_BYTES, PANEL, CpuStep
-from shortlist.engine.native.forms import pick_forms
-from shortlist.engine.native.linears import CHUNK_TOKENS, chunk_tokens
+from shortlist.engine.native.forms import TRITON, pick_forms
+from shortlist.engine.native.linears import CHUNK_TOKENS, GRAPH_TOKENS, MLP_TOKENS, chunk_tokens
 
-_LEGEND: Final = (
-    "with T max_batch_tokens, W hidden, HD query, GD key, I inner, D head width, H query heads, "
-    f"C tokens of a chunk ({CHUNK_TOKENS}, more for small models), b bytes a number"
-)
+_SHAPE: Final = "T max_batch_tokens, W hidden, HD query, GD key, I inner, D head width, H query heads, b bytes a number"
+_LEGEND: Final = f"with {_SHAPE}, C tokens of a chunk ({CHUNK_TOKENS}, more for small models)"
 PORTABLE: Final = (
     f"T((W + 2HD + 2GD)b + 4D + 16) + L(12HQ + GD(4 + 2b)) + C(3Ib + 8W), L max_model_len, Q = {QUERY_BLOCK}, {_LEGEND}"
 )
@@ -32,6 +30,13 @@ KERNELS: Final = (
 )
 """In words: the packed tokens' states, queries, keys, values, angles and places; keys and values rounded up to whole panels;
 one chunk's MLP; what every thread works in."""
+
+GPU: Final = (
+    f"(T + R)((2W + 2HD + 4GD)b + 6D + 64) + 2C(2Ib), with {_SHAPE}, R tokens of the largest CUDA graph ({GRAPH_TOKENS}), "
+    f"C tokens in the MLP at once ({MLP_TOKENS})"
+)
+"""In words: the packed tokens' states, as they are and normalised, queries, keys, values and angles, of which those of two
+layers meet; one part of the MLP; and both again in what the graphs hold. What the libraries work in comes on top."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,11 @@ def activation_bytes(config: Qwen3Config, *, dtype: str, device: str, limits: St
     """
     forms = pick_forms(config, getattr(torch, dtype), torch.device(device))
     query, key, number = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim, forms.dtype.itemsize
+    if forms.name == TRITON:
+        states = (2 * config.hidden_size + 2 * query + 4 * key) * number + 6 * config.head_dim + 64
+        part = min(MLP_TOKENS, limits.max_batch_tokens) * 2 * config.intermediate_size * number
+        recorded = min(GRAPH_TOKENS, limits.max_batch_tokens)
+        return (limits.max_batch_tokens + recorded) * states + 2 * part, GPU
     chunk = min(chunk_tokens(config.intermediate_size), limits.max_batch_tokens) * (
         3 * config.intermediate_size * number + 8 * config.hidden_size
     )

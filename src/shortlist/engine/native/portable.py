@@ -6,6 +6,7 @@ Runs on any device and in any dtype; the oracle of faster forms. Knows nothing o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -29,14 +30,22 @@ class Rope:
     @classmethod
     def of(cls, positions_T: Tensor, config: Qwen3Config) -> Rope:
         """Return the angles of some positions."""
-        exponents_D = torch.arange(0, config.head_dim, 2, dtype=torch.int64).float() / config.head_dim
-        frequency_D = (1.0 / (config.rope_theta**exponents_D)).to(positions_T.device)
-        angle_TD = positions_T.float()[:, None] * frequency_D
+        angle_TD = positions_T.float()[:, None] * _frequencies(config, positions_T.device)
         return cls(angle_TD.cos(), angle_TD.sin())
 
     def at(self, rows: slice | Tensor) -> Rope:
         """Return the angles of some of the tokens."""
         return Rope(self.cos_TD[rows], self.sin_TD[rows])
+
+
+@cache
+def _frequencies(config: Qwen3Config, device: torch.device) -> Tensor:
+    """Return by how much every pair of a head turns from one position to the next, [head_dim / 2] fp32.
+
+    Computed on the CPU, whose powers are the same everywhere, and copied to the device once.
+    """
+    exponents_D = torch.arange(0, config.head_dim, 2, dtype=torch.int64).float() / config.head_dim
+    return (1.0 / (config.rope_theta**exponents_D)).to(device)
 
 
 class PortableStep:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.layout import Layout
-from shortlist.engine.native.linears import Linears, chunk_tokens
+from shortlist.engine.native.linears import Linears, chunk_tokens, chunks
 from shortlist.engine.native.portable import PortableStep, Rope, rms_norm
 
 
@@ -125,7 +125,14 @@ class Qwen3:
             ids_T, positions_T: [num tokens] int64; result: [num scored, hidden width] fp32.
         """
         rows_B = torch.tensor(layout.scored_rows, device=self.device)
-        step = self._begin(Rope.of(positions_T, self.config), layout)
+        return self.states(ids_T, rows_B, self._begin(Rope.of(positions_T, self.config), layout))
+
+    def states(self, ids_T: Tensor, rows_B: Tensor, step: Step) -> Tensor:
+        """Return the normalised final states of some tokens, by a step that has begun.
+
+        Shapes:
+            ids_T: [num tokens] and rows_B: [num scored], whole numbers; result: [num scored, hidden width] fp32.
+        """
         hidden = [F.embedding(ids_T[rows], self.weights.embedding) for rows in self._chunks(len(ids_T))]
         *layers, last = self.weights.layers
         for layer in layers:
@@ -163,14 +170,13 @@ class Qwen3:
 
     def _gathered(self, hidden: Sequence[Tensor], rows_B: Tensor) -> Tensor:
         """Return the states of some rows, which ascend."""
-        chunks = zip(self._chunks(_length(hidden)), hidden, strict=True)
-        return torch.cat([each[rows_B[(rows_B >= rows.start) & (rows_B < rows.stop)] - rows.start] for rows, each in chunks])
+        if len(hidden) == 1:  # the common case, which need not wait for a device to say how many rows a chunk has
+            return hidden[0].index_select(0, rows_B)
+        both = zip(self._chunks(_length(hidden)), hidden, strict=True)
+        return torch.cat([each[rows_B[(rows_B >= rows.start) & (rows_B < rows.stop)] - rows.start] for rows, each in both])
 
     def _chunks(self, num_tokens: int) -> Iterator[slice]:
-        """Yield chunks of nearly equal size."""
-        count = -(-num_tokens // self._chunk_tokens)
-        for chunk in range(count):
-            yield slice(num_tokens * chunk // count, num_tokens * (chunk + 1) // count)
+        return chunks(num_tokens, self._chunk_tokens)
 
 
 def _length(chunks: Sequence[Tensor]) -> int:

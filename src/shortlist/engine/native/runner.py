@@ -5,8 +5,10 @@ Knows the batch and the model; knows nothing of threads, event loops or requests
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -39,20 +41,61 @@ class Pack:
     order: tuple[int, ...]
 
 
+class Forward(Protocol):
+    """How a model computes a pack."""
+
+    def states(self, pack: Pack) -> Tensor:
+        """Return the final state of every scored token; it is good until the next call.
+
+        Shapes:
+            result: [num scored, hidden width] fp32.
+        """
+        ...
+
+    def fetch(self, tensor: Tensor) -> Callable[[], Tensor]:
+        """Begin to copy a tensor to the host; return what waits for it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PlainForward:
+    """A `Forward` of which nothing is under way once it has returned."""
+
+    model: Qwen3
+
+    def states(self, pack: Pack) -> Tensor:
+        """See `Forward`."""
+        ids_T, positions_T = (torch.from_numpy(array).to(self.model.device) for array in (pack.ids_T, pack.positions_T))
+        return self.model.final_states(ids_T, positions_T, pack.layout)
+
+    def fetch(self, tensor: Tensor) -> Callable[[], Tensor]:
+        """See `Forward`."""
+        found = tensor.cpu()
+        return lambda: found
+
+
 class Runner:
-    """Computes batches on one model, one at a time.
+    """Computes batches on one model.
 
     Args:
         model: The model, loaded.
         max_model_len: Longest prompt in tokens, head included.
+        forward: How it computes; on the calling thread, when not given.
     """
 
-    def __init__(self, model: Qwen3, *, max_model_len: int) -> None:
+    def __init__(self, model: Qwen3, *, max_model_len: int, forward: Forward | None = None) -> None:
+        self._forward = forward or PlainForward(model)
         self._model = model
         self._max_model_len = max_model_len
 
     def run(self, batch: Batch) -> list[Value]:
-        """Return one value per item, in the batch's order: log-odds of relevance, or a unit vector.
+        """Return one value per item, in the batch's order. Raises as `begin`."""
+        return self.begin(batch)()
+
+    def begin(self, batch: Batch) -> Callable[[], list[Value]]:
+        """Give a batch to the device; return what waits for one value per item, in the batch's order.
+
+        A value is the log-odds of relevance, or a unit vector. The next batch may begin before this one has been waited for.
 
         Shapes:
             vectors: each [hidden width] float32.
@@ -63,31 +106,26 @@ class Runner:
         """
         pack = self._pack(batch)
         with torch.inference_mode():
-            states_BW = self._states(pack)
-            found = _vectors(states_BW) if batch.task is Task.EMBED else self._log_odds(states_BW)
-        values: dict[int, Value] = dict(zip(pack.order, found, strict=True))
-        return [values[index] for index in range(len(batch.items))]
+            states_BW = self._forward.states(pack)
+            is_vectors = batch.task is Task.EMBED
+            found = self._forward.fetch(F.normalize(states_BW, dim=-1) if is_vectors else self._log_odds(states_BW))
+        return partial(_finish, found, pack.order, _vectors if is_vectors else Tensor.tolist)
 
     def explain(self, batch: Batch) -> list[Mapping[str, float]]:
         """Return the logits that every item's score is made of, by name, in the batch's order. Raises as `run`."""
         pack = self._pack(batch)
         with torch.inference_mode():
-            states_BW = self._states(pack)
+            states_BW = self._forward.states(pack)
             logits = {name: (states_BW * row_W).sum(-1).tolist() for name, row_W in self._model.weights.answers.items()}
         places = {item: row for row, item in enumerate(pack.order)}
         return [{name: float(row[places[item]]) for name, row in logits.items()} for item in range(len(batch.items))]
 
-    def _states(self, pack: Pack) -> Tensor:
-        device = self._model.device
-        ids_T, positions_T = (torch.from_numpy(array).to(device) for array in (pack.ids_T, pack.positions_T))
-        return self._model.final_states(ids_T, positions_T, pack.layout)
-
-    def _log_odds(self, states_BW: Tensor) -> Sequence[Value]:
+    def _log_odds(self, states_BW: Tensor) -> Tensor:
         answer_W = self._model.weights.answer
         if answer_W is None:
             raise EngineError("This engine was loaded to embed; it cannot rerank.")
         # Row by row, so that a score does not depend on how many there are.
-        return [float(score) for score in (states_BW * answer_W).sum(-1).tolist()]
+        return (states_BW * answer_W).sum(-1)
 
     def _pack(self, batch: Batch) -> Pack:
         prompts = [_token_prompt(item.prompt) for item in batch.items]
@@ -149,7 +187,12 @@ def _token_prompt(prompt: object) -> TokenPrompt:
     return prompt
 
 
-def _vectors(states_BW: Tensor) -> Sequence[Value]:
-    """Return unit vectors, each with memory of its own, so that keeping one does not keep the batch."""
-    unit_BW = F.normalize(states_BW, dim=-1).cpu().numpy()
-    return [row.copy() for row in unit_BW]
+def _finish(found: Callable[[], Tensor], order: Sequence[int], read: Callable[[Tensor], Sequence[Value]]) -> list[Value]:
+    """Wait for what was found, and put it into the batch's order."""
+    values = dict(zip(order, read(found()), strict=True))
+    return [values[index] for index in range(len(values))]
+
+
+def _vectors(unit_BW: Tensor) -> Sequence[Value]:
+    """Return vectors, each with memory of its own, so that keeping one does not keep the batch."""
+    return [row.copy() for row in unit_BW.numpy()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import gc
 import logging
 import threading
@@ -37,14 +38,15 @@ class ScriptedRunner:
         self.threads: set[int] = set()
         self.num_runs = 0
 
-    def run(self, batch: Batch) -> list[Value]:
+    def begin(self, batch: Batch) -> Callable[[], list[Value]]:
         self.threads.add(threading.get_ident())
         self.num_runs += 1
         act = self.acts.pop(0) if len(self.acts) > 1 else self.acts[0]
-        return list(act(batch))
+        values = list(act(batch))
+        return lambda: values
 
     def explain(self, batch: Batch) -> list[Mapping[str, float]]:
-        return [{"yes": 1.0, "no": 0.0} for _ in self.run(batch)]
+        return [{"yes": 1.0, "no": 0.0} for _ in self.begin(batch)()]
 
 
 def fine(batch: Batch) -> list[Value]:
@@ -195,6 +197,136 @@ async def test_batch_cancelled_while_running_leaves_the_engine_well(start: Calla
         await running
     gate.opened.set()
     assert await engine.score(BATCH) == [1.0]
+
+
+# -- two under way at once --
+
+
+class Overlapping:
+    """Begins at once; a batch is done when the device says so."""
+
+    def __init__(self, *ends: Callable[[], list[Value]]) -> None:
+        self.ends = list(ends)
+        self.events: list[str] = []
+        self.is_begun = [threading.Event() for _ in ends]
+        self.hold = threading.Event()
+        """Cleared, the first batch takes until others wait behind it."""
+        self.hold.set()
+
+    def begin(self, batch: Batch) -> Callable[[], list[Value]]:
+        number = len([event for event in self.events if event.startswith("begin")])
+        self.events.append(f"begin {number}")
+        self.is_begun[number].set()
+        assert self.hold.wait(10)
+
+        def end() -> list[Value]:
+            try:
+                return self.ends[number]()
+            finally:
+                self.events.append(f"end {number}")
+
+        return end
+
+    def explain(self, batch: Batch) -> list[Mapping[str, float]]:
+        raise NotImplementedError
+
+
+def ending(value: float, after: threading.Event | None = None) -> Callable[[], list[Value]]:
+    def end() -> list[Value]:
+        assert after is None or after.wait(10)
+        return [value]
+
+    return end
+
+
+def raising(error: BaseException) -> Callable[[], list[Value]]:
+    def end() -> list[Value]:
+        raise error
+
+    return end
+
+
+AHEAD = dataclasses.replace(INFO, max_concurrent_batches=3)
+
+
+def queued(engine: NativeEngine, count: int) -> list[asyncio.Future[Sequence[float]]]:
+    """Calls that are all there before the thread takes the first."""
+    return [asyncio.ensure_future(engine.score(BATCH)) for _ in range(count)]
+
+
+async def test_next_batch_begins_before_the_one_before_is_waited_for() -> None:
+    done = threading.Event()
+    runner = Overlapping(ending(1.0, done), ending(2.0), ending(3.0))
+    runner.hold.clear()
+    engine = NativeEngine(runner, AHEAD)
+    calls = queued(engine, 3)
+    await settled(runner.is_begun[0])
+    runner.hold.set()
+    await settled(runner.is_begun[1])
+    assert runner.events == ["begin 0", "begin 1"]
+    assert not calls[0].done()
+    done.set()
+    assert await asyncio.gather(*calls) == [[1.0], [2.0], [3.0]]
+    assert runner.events == ["begin 0", "begin 1", "end 0", "begin 2", "end 1", "end 2"]
+    engine.close()
+
+
+async def test_batch_with_none_behind_it_is_waited_for_at_once() -> None:
+    runner = Overlapping(ending(1.0), ending(2.0))
+    engine = NativeEngine(runner, AHEAD)
+    assert [await engine.score(BATCH), await engine.score(BATCH)] == [[1.0], [2.0]]
+    assert runner.events == ["begin 0", "end 0", "begin 1", "end 1"]
+    engine.close()
+
+
+async def test_engine_that_computes_one_at_a_time_never_begins_two() -> None:
+    runner = Overlapping(ending(1.0), ending(2.0))
+    runner.hold.clear()
+    engine = NativeEngine(runner, INFO)
+    calls = queued(engine, 2)
+    await settled(runner.is_begun[0])
+    runner.hold.set()
+    await asyncio.gather(*calls)
+    assert runner.events == ["begin 0", "end 0", "begin 1", "end 1"]
+    engine.close()
+
+
+async def test_batch_that_fails_while_it_is_waited_for_fails_alone() -> None:
+    runner = Overlapping(raising(ValueError("secret")), ending(2.0))
+    engine = NativeEngine(runner, AHEAD)
+    found = await asyncio.gather(*queued(engine, 2), return_exceptions=True)
+    assert [type(found[0]), found[1]] == [EngineError, [2.0]]
+    assert engine.is_alive
+    engine.close()
+
+
+async def test_lost_device_reaches_those_that_have_begun() -> None:
+    runner = Overlapping(raising(torch.AcceleratorError("gone")), ending(2.0), ending(3.0))
+    runner.hold.clear()
+    engine = NativeEngine(runner, AHEAD)
+    calls = queued(engine, 3)
+    await settled(runner.is_begun[0])
+    runner.hold.set()
+    found = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 5)
+    assert [type(one) for one in found] == [EngineUnavailable] * 3
+    assert not engine.is_alive
+    engine.close()
+
+
+async def test_close_waits_for_all_that_have_begun() -> None:
+    done = threading.Event()
+    runner = Overlapping(ending(1.0, done), ending(2.0))
+    runner.hold.clear()
+    engine = NativeEngine(runner, AHEAD)
+    calls = queued(engine, 2)
+    await settled(runner.is_begun[0])
+    runner.hold.set()
+    await settled(runner.is_begun[1])
+    closing = asyncio.ensure_future(asyncio.to_thread(engine.close))
+    await asyncio.sleep(0.01)
+    done.set()
+    assert await asyncio.wait_for(asyncio.gather(*calls), 5) == [[1.0], [2.0]]
+    await closing
 
 
 # -- a batch that fails alone --

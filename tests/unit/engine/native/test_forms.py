@@ -60,9 +60,37 @@ def test_shape_that_tiles_do_not_divide_is_packed(config: Qwen3Config, monkeypat
     ("dtype", "device"),
     [(torch.float32, "cpu"), (torch.bfloat16, "cuda:0"), (torch.float16, "cuda:0"), (torch.float32, "cuda:0")],
 )
-def test_everything_else_is_plain(config: Qwen3Config, dtype: torch.dtype, device: str) -> None:
+def test_everything_else_is_plain(
+    config: Qwen3Config, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, device: str
+) -> None:
+    monkeypatch.setattr(module, "can_launch", lambda *_: False)
     found = pick_forms(config, dtype, torch.device(device))
     assert (found.prepare, found.step, found.dtype) == (PlainLinears, PortableStep, dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_gpu_that_runs_triton_kernels_has_forms_of_its_own(
+    config: Qwen3Config, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
+) -> None:
+    cuda = pytest.importorskip("shortlist.engine.native.cuda.step", reason="Triton is not installed", exc_type=ImportError)
+    monkeypatch.setattr(module, "can_launch", lambda *_: True)
+    found = pick_forms(config, dtype, torch.device("cuda:0"))
+    assert (found.name, found.step, found.dtype) == ("triton", cuda.CudaStep, dtype)
+    assert found.max_concurrent_batches == 3
+
+
+def test_runner_of_a_gpus_forms_overlaps_copies_and_records_graphs(
+    make_model: ModelFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interpreter = pytest.importorskip("tests.support.interpreter", reason="Triton is not installed")
+    monkeypatch.setattr(module, "can_launch", lambda *_: True)
+    folder = make_model()
+    config = Qwen3Config.read(folder)
+    forms = pick_forms(config, torch.float32, torch.device("cuda:0"))
+    model = interpreter.model_of(folder)
+    runner = forms.runner(config, model.weights, max_model_len=100)
+    assert type(runner._forward).__name__ == "CudaForward"
+    assert runner._model._chunk_tokens > config.max_positions
 
 
 @pytest.mark.usefixtures("_without_kernels")

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from shortlist.engine.native import forms
 from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.memory import StepLimits, activation_bytes
 from tests.support import native
@@ -35,5 +36,24 @@ def test_plan_covers_a_step_and_is_not_far_above_it(make_model: ModelFactory, dt
     limits = StepLimits(sum(lengths), len(lengths), max(lengths))
     config, dtype_name = Qwen3Config.read(make_model(kind="reranker")), str(dtype).removeprefix("torch.")
     planned, _ = activation_bytes(config, dtype=dtype_name, device="cpu", limits=limits)
+    assert peak_bytes(run) <= planned, peak_bytes(run) / planned
+    assert planned <= 3 * peak_bytes(run), planned / peak_bytes(run)
+
+
+def test_plan_covers_a_step_on_a_gpu(make_model: ModelFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose allocations are the same in Triton's interpreter, on the CPU."""
+    pytest.importorskip("triton", reason="Triton is not installed")
+    from tests.support import interpreter
+
+    monkeypatch.setattr(forms, "can_launch", lambda *_: True)
+    folder, lengths = make_model(kind="reranker"), [20, 10]
+    runner = interpreter.runner_of(interpreter.model_of(folder, dtype=torch.bfloat16))
+    prompts = [native.prompt_of(native.head_of(0), length, seed) for seed, length in enumerate(lengths)]
+    gc.collect()
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as run:
+        interpreter.scores(runner, prompts)
+    limits = StepLimits(sum(lengths), len(lengths), max(lengths))
+    planned, formula = activation_bytes(Qwen3Config.read(folder), dtype="bfloat16", device="cuda", limits=limits)
+    assert "at once" in formula
     assert peak_bytes(run) <= planned, peak_bytes(run) / planned
     assert planned <= 3 * peak_bytes(run), planned / peak_bytes(run)

@@ -1,0 +1,139 @@
+"""How fast attention is by itself on an NVIDIA GPU: our kernel, in every division of its work, beside torch's.
+
+    python -m benchmarks.attention [--load 1x8000 ...] [--dtype bfloat16] [--heads 16] [--key-heads 8] [--width 128]
+
+A load is one head of 80 tokens and so many prompts of so many. Torch computes each prompt by itself, with the head before it,
+by each of its kernels that can. Divisions that do not fit into the GPU's registers or shared memory are slow, or named as
+failed. The first line of each load is what `launch.blocks_of` chooses; if another is better, that is where to say so.
+
+TRITON_INTERPRET=1, --load 1x5 and --dtype float32 rehearse it where there is no GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from itertools import product
+from typing import Any, Final
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - its usual name
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from triton import knobs
+from triton.errors import TritonError
+
+from shortlist.engine.native.cuda import launch
+from shortlist.engine.native.cuda.tiles import tiles_of
+from shortlist.engine.native.layout import Layout, Span
+
+DEVICE: Final = torch.device("cpu" if knobs.runtime.interpret else "cuda")
+HEAD_TOKENS: Final = 80
+LOADS: Final = ("100x100", "100x300", "20x2000", "4x8000", "1x32000")
+REPEATS: Final = 1 if DEVICE.type == "cpu" else 20
+BACKENDS: Final = (SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION)
+
+
+def layout_of(load: str) -> Layout:
+    count, length = map(int, load.split("x"))
+    head = range(HEAD_TOKENS)
+    owns = [range(start, start + length) for start in range(HEAD_TOKENS, HEAD_TOKENS + count * length, length)]
+    spans = (Span(own, own, head, is_scored=True) for own in owns)
+    return Layout((Span(head, head, range(0), is_scored=False), *spans), HEAD_TOKENS + count * length)
+
+
+def flops_of(layout: Layout, heads: int, width: int) -> float:
+    """Return the arithmetic of what tokens may see, two products over every head."""
+    return sum(4 * heads * width * len(span.own) * (len(span.head) + (len(span.own) + 1) / 2) for span in layout.spans)
+
+
+def divisions(width: int, dtype: torch.dtype, group: int) -> Iterator[launch.Blocks]:
+    """Yield what is chosen now, and all else that may be worth a try."""
+    yield launch.blocks_of(width, dtype, group=group)
+    if DEVICE.type == "cuda":
+        for rows, keys, warps, stages in product((64, 128), (32, 64, 128), (4, 8), (2, 3, 4)):
+            yield launch.Blocks(rows, keys, {"num_warps": warps, "num_stages": stages})
+
+
+def seconds(act: Callable[[], object]) -> float:
+    """Return what one call takes, of several given at once."""
+    act()
+    wait()
+    started_s = time.perf_counter()
+    for _ in range(REPEATS):
+        act()
+    wait()
+    return (time.perf_counter() - started_s) / REPEATS
+
+
+def wait() -> None:
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def ours(q: Tensor, k: Tensor, v: Tensor, layout: Layout, blocks: launch.Blocks) -> Callable[[], object]:
+    group, width = q.shape[1] // k.shape[1], q.shape[2]
+    tiles = torch.from_numpy(tiles_of(layout.spans, blocks.rows // group)).to(DEVICE)
+    flat = [each.flatten(1) for each in (q.clone(), k, v)]
+    return lambda: launch.attend(flat[0], flat[1], flat[2], tiles, blocks, width=width)
+
+
+def torchs(q: Tensor, k: Tensor, v: Tensor, layout: Layout, backend: SDPBackend) -> Callable[[], object]:
+    """Copies of heads are made beforehand, so that only attention is timed."""
+    prompts = [
+        [torch.cat([each[: len(span.head)], each[span.own.start : span.own.stop]]).transpose(0, 1)[None] for each in (q, k, v)]
+        for span in layout.spans[1:]
+    ]
+
+    def act() -> None:
+        with sdpa_kernel(backend):
+            for each in prompts:
+                F.scaled_dot_product_attention(each[0], each[1], each[2], is_causal=True, enable_gqa=True)
+
+    return act
+
+
+def rows(load: str, given: argparse.Namespace) -> Iterator[str]:
+    """Yield the rows of one load."""
+    layout, dtype = layout_of(load), getattr(torch, given.dtype)
+    draw = torch.Generator(DEVICE).manual_seed(0)
+    q, k, v = (
+        torch.randn(layout.num_tokens, heads, given.width, generator=draw, device=DEVICE).to(dtype)
+        for heads in (given.heads, given.key_heads, given.key_heads)
+    )
+    flops = flops_of(layout, given.heads, given.width)
+    tries: list[tuple[str, Callable[[], Callable[[], object]]]] = [
+        (f"ours {blocks.rows} rows, {blocks.keys} keys, {blocks.options}", lambda blocks=blocks: ours(q, k, v, layout, blocks))  # type: ignore[misc]
+        for blocks in divisions(given.width, dtype, given.heads // given.key_heads)
+    ]
+    if DEVICE.type == "cuda":
+        tries += [(backend.name, lambda backend=backend: torchs(q, k, v, layout, backend)) for backend in BACKENDS]  # type: ignore[misc]
+    for name, make in tries:
+        yield f"| {load} | {name} | {rate(make, flops)} |"
+
+
+def rate(make: Callable[[], Callable[[], Any]], flops: float) -> str:
+    try:
+        return f"{flops / seconds(make()) / 1e12:.1f}"
+    except (RuntimeError, TritonError) as error:
+        return f"failed: {type(error).__name__}"
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--load", action="append", metavar="PROMPTSxTOKENS")
+    options.add_argument("--dtype", choices=["bfloat16", "float16", "float32"], default="bfloat16")
+    options.add_argument("--heads", type=int, default=16)
+    options.add_argument("--key-heads", type=int, default=8)
+    options.add_argument("--width", type=int, default=128)
+    given = options.parse_args()
+    print("| load | how | TFLOP/s |\n| --- | --- | ---: |")
+    with torch.inference_mode():
+        for load in given.load or LOADS:
+            for row in rows(load, given):
+                print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()

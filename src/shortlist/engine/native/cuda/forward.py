@@ -1,0 +1,143 @@
+"""The forward pass on a GPU: short packs by CUDA graphs, which cost one launch, long ones kernel by kernel.
+
+A graph computes as many tokens, tiles and scored prompts as its bucket has; a pack is padded to the least that holds it, with
+a graph and without: cuBLAS may add in another order for another number of tokens, and a pack must always give the same numbers.
+Knows when to record graphs and when to let go of them. Knows nothing of what a step computes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from shortlist.engine.native.cuda.device import Device, Graph
+from shortlist.engine.native.cuda.inputs import HostInputs, Inputs, Sizes
+from shortlist.engine.native.cuda.step import CudaStep, Ways
+from shortlist.engine.native.cuda.tiles import tiles_of
+from shortlist.engine.native.linears import GRAPH_TOKENS
+from shortlist.engine.native.portable import Rope
+from shortlist.engine.native.qwen3 import Qwen3
+from shortlist.engine.native.runner import Pack
+
+BUCKET_TOKENS: Final = (128, 256, 384, 512, 768, 1024, 1536, 2048, 3072, GRAPH_TOKENS)
+"""Each at most twice the one before, half as much again from 256 on: a pack is padded to the least that holds it."""
+
+MIN_PROMPT_TOKENS: Final = 16
+"""Tokens per scored prompt that buckets have room for; packs of shorter ones go into larger buckets."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Recorded:
+    """A graph and where it reads from."""
+
+    buffer: Tensor
+    graph: Graph
+
+
+class CudaForward:
+    """A `Forward` on a GPU.
+
+    Args:
+        model: The model, loaded in the forms for GPUs.
+        device: Where.
+        bucket_tokens: Tokens of the buckets, ascending; none has no graphs.
+    """
+
+    def __init__(self, model: Qwen3, device: Device, *, bucket_tokens: Sequence[int] = BUCKET_TOKENS) -> None:
+        self._model = model
+        self._device = device
+        self._ways = Ways.of(model.config, model.weights.embedding.dtype)
+        self._buckets = [self._bucket(num_tokens) for num_tokens in bucket_tokens]
+        self._recorded: dict[Sizes, _Recorded] = {}
+        self._seen: set[Sizes] = set()
+        self._hopeless: set[Sizes] = set()
+
+    def states(self, pack: Pack) -> Tensor:
+        """Return the final states of the scored tokens. See `Forward`."""
+        given = self._inputs(pack)
+        bucket = next((each for each in self._buckets if _holds(each, given.sizes)), None)
+        with self._device.current():
+            states_BW = self._eager(given, given.sizes) if bucket is None else self._bucketed(given, bucket)
+        return states_BW[: given.sizes.num_scored]
+
+    def fetch(self, tensor: Tensor) -> Callable[[], Tensor]:
+        """Begin to copy a tensor to the host. See `Forward`."""
+        return self._device.fetch(tensor)
+
+    def _bucketed(self, given: HostInputs, bucket: Sizes) -> Tensor:
+        recorded = self._graph(bucket, given)
+        if recorded is None:
+            return self._eager(given, bucket)
+        self._device.fill(recorded.buffer, given.laid_out(bucket))
+        recorded.graph.replay()
+        return recorded.graph.result
+
+    def _graph(self, bucket: Sizes, given: HostInputs) -> _Recorded | None:
+        """Return the graph of a bucket, recorded when it is used for the second time; None before, or if that fails.
+
+        There may be no memory for it, or something that cannot be recorded. If the device is lost, the step will say so.
+        """
+        if bucket in self._recorded or bucket in self._hopeless or bucket not in self._seen:
+            self._seen.add(bucket)
+            return self._recorded.get(bucket)
+        buffer = self._device.place(given.laid_out(bucket))
+        inputs = Inputs.of(buffer, bucket)
+        try:
+            graph = self._device.record(lambda: self._compute(inputs))
+        except RuntimeError as error:
+            why = type(error).__name__
+            logger.warning("No CUDA graph of %d tokens (%s): such steps start more slowly.", bucket.num_tokens, why)
+            self._hopeless.add(bucket)
+            return None
+        self._recorded[bucket] = _Recorded(buffer, graph)
+        return self._recorded[bucket]
+
+    def _eager(self, given: HostInputs, sizes: Sizes) -> Tensor:
+        """Compute launch by launch; when that does not fit, drop the graphs, to be recorded anew, and try once more."""
+        try:
+            return self._compute(self._placed(given, sizes))
+        except torch.OutOfMemoryError:
+            if not self._recorded:
+                raise
+        logger.warning("A step of %d tokens did not fit beside the CUDA graphs, which are dropped.", given.sizes.num_tokens)
+        self._recorded.clear()
+        self._seen.clear()
+        self._device.free()
+        return self._compute(self._placed(given, sizes))
+
+    def _compute(self, inputs: Inputs) -> Tensor:
+        rope = Rope.of(inputs.positions_T, self._model.config)
+        step = CudaStep(self._model.config, self._ways, rope, inputs.tiles_N6, inputs.scored_tiles_B6)
+        return self._model.states(inputs.ids_T, inputs.rows_B, step)
+
+    def _inputs(self, pack: Pack) -> HostInputs:
+        return HostInputs(
+            ids_T=pack.ids_T.astype(np.int32),
+            positions_T=pack.positions_T.astype(np.int32),
+            tiles_N6=tiles_of(pack.layout.spans, self._ways.tile_tokens),
+            scored_tiles_B6=tiles_of(pack.layout.pruned().spans, 1),
+            rows_B=np.asarray(pack.layout.scored_rows, dtype=np.int32),
+        )
+
+    def _placed(self, given: HostInputs, sizes: Sizes) -> Inputs:
+        return Inputs.of(self._device.place(given.laid_out(sizes)), sizes)
+
+    def _bucket(self, num_tokens: int) -> Sizes:
+        """Return a bucket that has room for all tiles wherever it has room for the tokens and the prompts.
+
+        Every run of tokens, a prompt or its head, has at most one tile that is not full.
+        """
+        num_scored = max(num_tokens // MIN_PROMPT_TOKENS, 1)
+        return Sizes(num_tokens, num_tokens // self._ways.tile_tokens + 2 * num_scored, num_scored)
+
+
+def _holds(bucket: Sizes, sizes: Sizes) -> bool:
+    return bucket.num_tokens >= sizes.num_tokens and bucket.num_scored >= sizes.num_scored

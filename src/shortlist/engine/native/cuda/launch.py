@@ -1,0 +1,128 @@
+"""The kernels as functions of tensors: how many programs, and in blocks of what size.
+
+Block sizes are chosen for the memory that a program may share on the smallest GPUs served (Ampere and Ada: 99 KiB).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from shortlist.engine.native.cuda import kernels
+from shortlist.engine.native.portable import Rope
+
+MAX_ROWS: Final = 128
+"""Rows of queries in a tile at most, over all the query heads of one key head."""
+
+MIN_ROWS: Final = 16
+"""Fewest rows of a matrix product in Triton."""
+
+_ALWAYS: Final = {"enable_fp_fusion": True}
+"""For Triton, which announces that it will take this for off where nothing is said: products and sums are rounded together."""
+
+
+def rms_norm(x_tW: Tensor, weight_W: Tensor, eps: float) -> Tensor:
+    """Return `x` normalised as `portable.rms_norm` does.
+
+    Shapes:
+        x: [t, W], contiguous; weight: [W] fp32.
+    """
+    out_tW = torch.empty_like(x_tW)
+    num_tokens, width = x_tW.shape
+    block = _power_of_two(width)
+    kernels.rms_norm_kernel[num_tokens,](x_tW, weight_W, out_tW, width, eps, BLOCK=block, num_warps=_warps(block), **_ALWAYS)
+    return out_tW
+
+
+def norm_and_turn(x_tX: Tensor, weight_D: Tensor, rope: Rope, eps: float) -> None:
+    """Normalise every head, and turn it to its position, in place.
+
+    Shapes:
+        x: [t, heads * D], whose rows may lie further apart than they are wide; weight: [D] fp32; rope: of the t tokens.
+    """
+    num_tokens, width = x_tX.shape
+    half = len(weight_D) // 2
+    num_heads = width // len(weight_D)
+    block = {"BLOCK_HEADS": _power_of_two(num_heads), "BLOCK_HALF": _power_of_two(half)}
+    kernels.norm_and_turn_kernel[num_tokens,](
+        *(x_tX, x_tX.stride(0), weight_D, rope.cos_TD, rope.sin_TD, eps),
+        **{"NUM_HEADS": num_heads, "HALF": half, **block, "num_warps": 4, **_ALWAYS},
+    )
+
+
+def silu_mul(gate_up_t2I: Tensor) -> Tensor:
+    """Return silu(gate) * up, in the place of gate.
+
+    Shapes:
+        gate_up: [t, 2 I], contiguous; result: [t, I], a view of it.
+    """
+    num_tokens, inner = gate_up_t2I.shape[0], gate_up_t2I.shape[1] // 2
+    block = min(_power_of_two(inner), 1024)
+    kernels.silu_mul_kernel[num_tokens, -(-inner // block)](gate_up_t2I, inner, BLOCK=block, num_warps=4, **_ALWAYS)
+    return gate_up_t2I[:, :inner]
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """How `attend` divides its work. Compiled for heads of 128 in 16 bits, the registers suffice but for a few bytes.
+
+    Attributes:
+        rows: Rows of queries in a tile: tokens times the query heads of one key head.
+        keys: Keys looked at together.
+        options: For Triton: warps of a program, and blocks of keys under way at once.
+    """
+
+    rows: int
+    keys: int
+    options: dict[str, int]
+
+
+def attend(q_QX: Tensor, k_TX: Tensor, v_TX: Tensor, tiles_N6: Tensor, blocks: Blocks, *, width: int) -> None:
+    """Replace every query in the tiles by what it gathers from the tokens it may see, as `attention.attention` does.
+
+    Shapes:
+        q: [num queries, H * D]; k, v: [num tokens, G * D], each with heads of `width` D; their rows may lie further apart than
+        they are wide. tiles: [num tiles, 6] int32, see `tiles.py`; of those without queries nothing is computed.
+    """
+    num_kv_heads = k_TX.shape[1] // width
+    factor = math.log2(math.e) / math.sqrt(width)  # 2 to the power of a scaled product is the weight
+    grid = len(tiles_N6), num_kv_heads
+    sizes = {"GROUP": q_QX.shape[1] // k_TX.shape[1], "WIDTH": width, "BLOCK_M": blocks.rows, "BLOCK_N": blocks.keys}
+    kernels.attend_kernel[grid](
+        *(q_QX, q_QX.stride(0), k_TX, k_TX.stride(0), v_TX, v_TX.stride(0), tiles_N6, factor),
+        **{**sizes, "BLOCK_D": max(_power_of_two(width), MIN_ROWS), **blocks.options, **_ALWAYS},
+    )
+
+
+def blocks_of(width: int, dtype: torch.dtype, *, group: int, num_queries: int | None = None) -> Blocks:
+    """Return how to divide the work on heads of a width.
+
+    Args:
+        width: Of a head.
+        dtype: Of queries, keys and values.
+        group: Query heads of one key head.
+        num_queries: Tokens in the longest run of queries, where it is known to be short.
+    """
+    if dtype == torch.float32:  # multiplied without the matrix unit, out of registers
+        rows, keys, warps, stages = 32, 16, 4, 1
+    elif width > 128:
+        rows, keys, warps, stages = 64, 32, 4, 2
+    else:
+        rows, keys, warps, stages = MAX_ROWS, 64, 8, 2
+    if num_queries is not None:
+        rows = min(rows, max(MIN_ROWS, _power_of_two(num_queries * group)))
+        warps = 4
+    return Blocks(max(rows, _power_of_two(group)), keys, {"num_warps": warps, "num_stages": stages})
+
+
+def _power_of_two(count: int) -> int:
+    """Return the least power of two that is not below."""
+    return 1 << (count - 1).bit_length()
+
+
+def _warps(block: int) -> int:
+    return min(max(block // 256, 1), 8)

@@ -1,0 +1,60 @@
+"""Whether the Triton kernels can be used for a model on a device. Importing this module needs no Triton."""
+
+from __future__ import annotations
+
+import logging
+from functools import cache
+from importlib.util import find_spec
+from subprocess import SubprocessError
+
+import torch
+
+from shortlist.engine.native.config import Qwen3Config
+
+OLDEST = (8, 0)
+"""Compute capability of Ampere, from which on Triton is supported."""
+
+logger = logging.getLogger(__name__)
+
+
+@cache
+def can_launch(config: Qwen3Config, dtype: torch.dtype, device: torch.device) -> bool:
+    """Tell whether Triton is installed and its kernels are right, for this model in this dtype on this device.
+
+    They are tried once, which takes seconds where Triton has not compiled them before. The log says why they are not used.
+    """
+    if device.type != "cuda" or not torch.cuda.is_available():
+        return False
+    reason = _hindrance(config, dtype, device)
+    if reason:
+        logger.warning("The Triton kernels are not used: %s. Plain torch computes instead, several times more slowly.", reason)
+    return not reason
+
+
+def _hindrance(config: Qwen3Config, dtype: torch.dtype, device: torch.device) -> str:
+    if torch.cuda.get_device_capability(device) < OLDEST:
+        return "this GPU is older than Ampere"
+    if find_spec("triton") is None:
+        return "Triton is not installed; it comes with torch's CUDA builds for Linux"
+    if _is_interpreted():
+        return "TRITON_INTERPRET is set, under which they are interpreted on the CPU"
+    from triton.errors import TritonError
+
+    try:
+        _try(config, dtype, device)
+    except (TritonError, RuntimeError, OSError, SubprocessError) as error:
+        return f"a trial failed ({type(error).__name__}: {error}); Triton needs a C compiler (gcc) and Python's headers"
+    return ""
+
+
+def _is_interpreted() -> bool:
+    from triton import knobs
+
+    return bool(knobs.runtime.interpret)
+
+
+def _try(config: Qwen3Config, dtype: torch.dtype, device: torch.device) -> None:
+    from shortlist.engine.native.cuda.trial import try_kernels
+
+    with torch.cuda.device(device), torch.inference_mode():
+        try_kernels(config, dtype, device)

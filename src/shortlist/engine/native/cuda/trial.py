@@ -1,0 +1,88 @@
+"""The kernels, tried before they are relied on: on the device, in the dtype and in the shape that they will compute in."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - its usual name
+from torch import Tensor
+
+from shortlist.engine.native.config import Qwen3Config
+from shortlist.engine.native.cuda import launch
+from shortlist.engine.native.cuda.step import CudaStep, Ways
+from shortlist.engine.native.cuda.tiles import tiles_of
+from shortlist.engine.native.layout import Layout, Span
+from shortlist.engine.native.portable import PortableStep, Rope
+
+HEAD: Final = 9
+LENGTHS: Final = (21, 1)
+"""Of a head and its prompts: more than one block of keys in fp32, and less than one."""
+
+BOUND: Final = 2e-2
+"""Relative error, root mean square: a few roundings of bf16, whose unit is 2**-8."""
+
+
+class WrongNumbers(RuntimeError):
+    """A kernel gave other numbers than plain torch."""
+
+
+def try_kernels(config: Qwen3Config, dtype: torch.dtype, device: torch.device) -> None:
+    """Compute a step of one layer, and compare it with plain torch in fp32.
+
+    Raises:
+        WrongNumbers: they differ by more than rounding.
+        TritonError, RuntimeError, OSError, SubprocessError: a kernel could not be compiled or launched.
+    """
+    layout = _layout()
+    draw = torch.Generator().manual_seed(0)
+
+    def numbers(width: int, rows: int = layout.num_tokens) -> Tensor:
+        return torch.randn(rows, width, generator=draw).to(device=device, dtype=dtype)
+
+    def weight(width: int) -> Tensor:
+        return (1 + torch.randn(width, generator=draw) / 5).to(device)
+
+    hidden_TW, gate_up_TI = numbers(config.hidden_size), numbers(2 * config.intermediate_size)
+    given = [numbers(heads * config.head_dim) for heads in (config.num_heads, config.num_kv_heads, config.num_kv_heads)]
+    norm_W, weights = weight(config.hidden_size), (weight(config.head_dim), weight(config.head_dim))
+    rope = Rope.of(torch.arange(layout.num_tokens, device=device), config)
+    exact = PortableStep(config, torch.float32, rope, layout)
+    ways = Ways.of(config, dtype)
+    tiles = tiles_of(layout.spans, ways.tile_tokens), tiles_of(layout.pruned().spans, 1)
+    ours = CudaStep(config, ways, rope, *(torch.from_numpy(each).to(device) for each in tiles))
+    gate_TI, up_TI = gate_up_TI.float().chunk(2, dim=1)
+    gated_TI = F.silu(gate_TI) * up_TI
+    _compare("a norm", ours.norm(hidden_TW, norm_W), exact.norm(hidden_TW.float(), norm_W))
+    expected = _attended(exact, [each.float() for each in given], weights, layout)
+    for found, each in zip(_attended(ours, [each.clone() for each in given], weights, layout), expected, strict=True):
+        _compare("attention", found, each)
+    _compare("SwiGLU", launch.silu_mul(gate_up_TI), gated_TI)
+
+
+def _attended(
+    step: CudaStep | PortableStep, given: list[Tensor], weights: tuple[Tensor, Tensor], layout: Layout
+) -> tuple[Tensor, Tensor]:
+    """Return what all tokens gather, and what the scored ones do by themselves."""
+    q_TX, k_TX, v_TX = given
+    rows = slice(0, layout.num_tokens)
+    rows_B = torch.tensor(layout.scored_rows, device=q_TX.device)
+    q_BX = q_TX[rows_B]
+    step.place_queries(q_TX, weights[0], rows)
+    step.place_keys(k_TX, v_TX, weights[1], rows)
+    return step.attend().clone(), step.attend_scored(q_BX, weights[0], rows_B)
+
+
+def _compare(what: str, found: Tensor, exact: Tensor) -> None:
+    error = (found.float() - exact).square().mean().sqrt() / exact.square().mean().sqrt()
+    if not error <= BOUND:  # nor if it is not a number
+        raise WrongNumbers(f"{what} is off by {float(error):.2g} of its size")
+
+
+def _layout() -> Layout:
+    head = range(HEAD)
+    spans = [Span(head, head, range(0), is_scored=False)]
+    for length in LENGTHS:
+        own = range(spans[-1].own.stop, spans[-1].own.stop + length)
+        spans.append(Span(own, own, head, is_scored=True))
+    return Layout(tuple(spans), spans[-1].own.stop)

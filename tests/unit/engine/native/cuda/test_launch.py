@@ -1,0 +1,206 @@
+"""Every kernel against what plain torch computes in fp32, over shapes that no block size divides."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812 - its usual name
+from torch import Tensor
+
+from shortlist.engine.native.attention import attention
+from shortlist.engine.native.layout import Layout
+from shortlist.engine.native.portable import Rope, _norm_and_turn, rms_norm
+from tests.support.interpreter import DEVICE, config_of
+from tests.support.native import layout_of
+
+from shortlist.engine.native.cuda import launch  # isort: skip - Triton must have been looked for
+from shortlist.engine.native.cuda.tiles import tiles_of  # isort: skip
+
+EPS = 1e-6
+DTYPES = [torch.float32, torch.bfloat16, torch.float16]
+UNIT = {torch.float32: 2**-20, torch.bfloat16: 2**-8, torch.float16: 2**-11}
+"""Of one rounding, relative; in fp32, of the few that any order of sums has."""
+
+
+def draw(*size: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> Tensor:
+    return torch.randn(size, generator=torch.Generator().manual_seed(seed)).to(dtype).to(DEVICE)
+
+
+def assert_rounded_once(found: Tensor, exact: Tensor) -> None:
+    """Every number is the exact one in another dtype, or its neighbour where the exact one lies between two."""
+    unit = UNIT[found.dtype]
+    torch.testing.assert_close(found.double(), exact.double(), rtol=unit, atol=1e-6)
+
+
+# -- norms, positions, activations --
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("width", [1, 64, 100, 1025])
+def test_norm(dtype: torch.dtype, width: int) -> None:
+    x, weight = draw(3, width, dtype=dtype) * 50, draw(width, seed=1)
+    assert_rounded_once(launch.rms_norm(x, weight, EPS), rms_norm(x.float(), weight, EPS))
+
+
+def test_norm_of_zeros_is_zeros() -> None:
+    assert not launch.rms_norm(torch.zeros(2, 8, device=DEVICE), draw(8), EPS).any()
+
+
+def rope_of(positions: list[int], width: int) -> Rope:
+    return Rope.of(torch.tensor(positions, device=DEVICE), config_of(head_dim=width))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("heads", "width"), [(1, 2), (2, 32), (3, 80), (5, 128)])
+def test_heads_are_normalised_and_turned(dtype: torch.dtype, heads: int, width: int) -> None:
+    x, weight, rope = draw(4, heads * width, dtype=dtype), draw(width, seed=1) + 1, rope_of([0, 7, 3, 40_000], width)
+    exact = _norm_and_turn(x.view(4, heads, width).float(), weight, rope, EPS).flatten(1)
+    launch.norm_and_turn(x, weight, rope, EPS)
+    assert_rounded_once(x, exact)
+
+
+def test_half_of_a_wider_product_is_turned_in_place_and_the_other_left() -> None:
+    both, weight, rope = draw(3, 2 * 64), draw(32, seed=1), rope_of([1, 2, 3], 32)
+    before = both.clone()
+    keys, values = both.chunk(2, dim=1)
+    launch.norm_and_turn(keys, weight, rope, EPS)
+    alone = before[:, :64].contiguous()
+    launch.norm_and_turn(alone, weight, rope, EPS)
+    assert torch.equal(keys, alone)
+    assert torch.equal(values, before[:, 64:])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("inner", [1, 70, 1030])
+def test_gate_opens_for_up(dtype: torch.dtype, inner: int) -> None:
+    both = draw(3, 2 * inner, dtype=dtype) * 5
+    gate, up = (half.float() for half in both.clone().chunk(2, dim=1))
+    assert_rounded_once(launch.silu_mul(both), F.silu(gate) * up)
+
+
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")  # of the interpreter: what a GPU takes for infinity
+def test_gate_far_from_zero_stays_finite() -> None:
+    both = torch.tensor([[-200.0, 200.0, 3.0, 3.0]], device=DEVICE)
+    assert launch.silu_mul(both).tolist() == [[0.0, 600.0]]
+
+
+# -- attention --
+
+
+def attended(q_THD: Tensor, k_TGD: Tensor, v_TGD: Tensor, layout: Layout, *, num_queries: int | None = None) -> Tensor:
+    group, width = q_THD.shape[1] // k_TGD.shape[1], q_THD.shape[2]
+    blocks = launch.blocks_of(width, q_THD.dtype, group=group, num_queries=num_queries)
+    tiles = torch.from_numpy(tiles_of(layout.spans, blocks.rows // group)).to(DEVICE)
+    out = q_THD.clone().flatten(1)
+    launch.attend(out, k_TGD.flatten(1), v_TGD.flatten(1), tiles, blocks, width=width)
+    return out.view_as(q_THD)
+
+
+def tensors(num_tokens: int, shape: tuple[int, int, int] = (6, 2, 16), dtype: torch.dtype = torch.float32) -> list[Tensor]:
+    heads, groups, width = shape
+    return [draw(num_tokens, count, width, dtype=dtype, seed=seed) for seed, count in enumerate((heads, groups, groups))]
+
+
+@pytest.mark.parametrize(
+    "requests",
+    [
+        [(0, [1])],
+        [(1, [1])],
+        [(7, [1, 2, 3])],
+        [(0, [16, 17]), (1, [15])],
+        [(15, [33]), (16, [10, 11]), (17, [1])],
+        [(70, [75, 1]), (0, [3])],
+    ],
+)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_token_sees_its_head_and_its_own_past(requests: list[tuple[int, list[int]]], dtype: torch.dtype) -> None:
+    layout = layout_of(*requests)
+    q, k, v = tensors(layout.num_tokens, dtype=dtype)
+    exact = attention(q.float(), k.float(), v.float(), layout)
+    torch.testing.assert_close(attended(q, k, v, layout).float(), exact, atol=3 * UNIT[dtype], rtol=UNIT[dtype])
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 16), (2, 2, 80), (5, 1, 34), (40, 1, 16), (4, 2, 128), (2, 1, 256)])
+def test_heads_of_any_shape(shape: tuple[int, int, int]) -> None:
+    layout = layout_of((5, [20]))
+    q, k, v = tensors(layout.num_tokens, shape)
+    torch.testing.assert_close(attended(q, k, v, layout), attention(q, k, v, layout), atol=2e-6, rtol=1e-5)
+
+
+def test_scored_queries_alone_gather_what_they_gather_among_all() -> None:
+    layout = layout_of((20, [30, 2]), (0, [4]))
+    q, k, v = tensors(layout.num_tokens)
+    whole, rows = attended(q, k, v, layout), layout.scored_rows
+    found = attended(q[rows], k, v, layout.pruned(), num_queries=1)
+    torch.testing.assert_close(found, whole[rows], atol=1e-6, rtol=1e-5)
+
+
+def test_queries_outside_of_all_tiles_stay() -> None:
+    layout = layout_of((3, [5, 6]))
+    q, k, v = tensors(layout.num_tokens)
+    part = Layout(layout.spans[1:2], layout.num_tokens)
+    found = attended(q, k, v, part)
+    assert torch.equal(found[:3], q[:3])
+    assert torch.equal(found[8:], q[8:])
+    assert not torch.equal(found[3:8], q[3:8])
+
+
+def test_tile_without_queries_does_nothing() -> None:
+    q, k, v = tensors(4)
+    blocks = launch.blocks_of(16, torch.float32, group=3)
+    out = q.clone().flatten(1)
+    launch.attend(out, k.flatten(1), v.flatten(1), torch.zeros(2, 6, dtype=torch.int32, device=DEVICE), blocks, width=16)
+    assert torch.equal(out, q.flatten(1))
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of the interpreter, about what is poisoned
+def test_other_prompts_are_not_even_looked_at() -> None:
+    """Their keys and values poisoned, a prompt's result is the same to the bit."""
+    layout = layout_of((10, [20, 9]), (5, [12]))
+    q, k, v = tensors(layout.num_tokens)
+    clean, mine = attended(q, k, v, layout), layout.spans[2]
+    poisoned = torch.full_like(k, math.nan), torch.full_like(v, math.nan)
+    for rows in (mine.head, mine.own):
+        for tensor, source in zip(poisoned, (k, v), strict=True):
+            tensor[rows.start : rows.stop] = source[rows.start : rows.stop]
+    found = attended(q, *poisoned, layout)
+    assert torch.equal(found[mine.own.start : mine.own.stop], clean[mine.own.start : mine.own.stop])
+
+
+def test_a_token_does_not_see_its_future() -> None:
+    layout = layout_of((3, [10]))
+    q, k, v = tensors(layout.num_tokens)
+    before = attended(q, k, v, layout)
+    k[9:], v[9:] = 50.0, -50.0
+    after = attended(q, k, v, layout)
+    assert torch.equal(before[:9], after[:9])
+    assert not torch.equal(before[9:], after[9:])
+
+
+def test_large_scores_stay_finite() -> None:
+    layout = layout_of((4, [20]))
+    q, k, v = tensors(layout.num_tokens)
+    assert attended(q * 1e4, k * 1e4, v, layout).isfinite().all()
+
+
+def test_keys_may_lie_further_apart_than_they_are_wide() -> None:
+    layout = layout_of((4, [9]))
+    q, k, v = tensors(layout.num_tokens)
+    both = torch.cat([k.flatten(1), v.flatten(1)], dim=1)
+    blocks = launch.blocks_of(16, torch.float32, group=3)
+    tiles = torch.from_numpy(tiles_of(layout.spans, blocks.rows // 3)).to(DEVICE)
+    out = q.clone().flatten(1)
+    keys, values = both.chunk(2, dim=1)
+    launch.attend(out, keys, values, tiles, blocks, width=16)
+    assert torch.equal(out.view_as(q), attended(q, k, v, layout))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("group", [1, 2, 3, 8, 40, 64])
+@pytest.mark.parametrize("num_queries", [None, 1])
+def test_a_tile_has_room_for_the_query_heads_of_one_token(dtype: torch.dtype, group: int, num_queries: int | None) -> None:
+    blocks = launch.blocks_of(128, dtype, group=group, num_queries=num_queries)
+    assert blocks.rows >= max(16, group)
+    assert blocks.rows & (blocks.rows - 1) == 0

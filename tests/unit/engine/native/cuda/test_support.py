@@ -1,0 +1,87 @@
+"""The kernels are used where they run, and where they do not the log says why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import torch
+
+from shortlist.engine.native.cuda import support
+from shortlist.engine.native.cuda.support import can_launch
+from tests.support.interpreter import config_of
+
+from triton.errors import TritonError  # isort: skip - Triton must have been looked for
+
+GPU = torch.device("cuda:0")
+CONFIG = config_of(num_heads=4, num_kv_heads=2, head_dim=16)
+
+
+@pytest.fixture(autouse=True)
+def _gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine on which all is well."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (8, 0))
+    monkeypatch.setattr(support, "_is_interpreted", lambda: False)
+    monkeypatch.setattr(support, "_try", lambda *_: None)
+    can_launch.cache_clear()
+    yield
+    can_launch.cache_clear()
+
+
+def test_gpu_with_triton_is_used_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    assert can_launch(CONFIG, torch.bfloat16, GPU)
+    assert not caplog.text
+
+
+def test_other_devices_are_not_even_looked_at(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    assert not can_launch(CONFIG, torch.bfloat16, torch.device("cpu"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert not can_launch(CONFIG, torch.bfloat16, GPU)
+    assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "reason"),
+    [
+        ("torch.cuda.get_device_capability", (7, 5), "older than Ampere"),
+        ("shortlist.engine.native.cuda.support.find_spec", None, "Triton is not installed"),
+        ("shortlist.engine.native.cuda.support._is_interpreted", True, "TRITON_INTERPRET is set"),
+    ],
+)
+def test_what_is_missing_is_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str, answer: object, reason: str
+) -> None:
+    monkeypatch.setattr(name, lambda *_: answer)
+    assert not can_launch(CONFIG, torch.bfloat16, GPU)
+    assert reason in caplog.text
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no C compiler"), FileNotFoundError("ptxas"), TritonError("PTX")])
+def test_kernel_that_cannot_be_built_here_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(support, "_try", fail)
+    assert not can_launch(CONFIG, torch.bfloat16, GPU)
+    assert str(error) in caplog.text
+    assert "gcc" in caplog.text
+
+
+def test_kernels_are_not_tried_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[tuple[object, ...]] = []
+    monkeypatch.setattr(support, "_try", lambda *given: tried.append(given))
+    assert can_launch(CONFIG, torch.bfloat16, GPU)
+    assert can_launch(CONFIG, torch.bfloat16, GPU)
+    assert tried == [(CONFIG, torch.bfloat16, GPU)]
+
+
+def test_every_model_and_dtype_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[tuple[object, ...]] = []
+    monkeypatch.setattr(support, "_try", lambda *given: tried.append(given))
+    others = [(replace(CONFIG, head_dim=64), torch.bfloat16), (CONFIG, torch.float16)]
+    assert all(can_launch(config, dtype, GPU) for config, dtype in others)
+    assert [given[:2] for given in tried] == others

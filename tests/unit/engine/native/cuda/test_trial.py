@@ -1,0 +1,49 @@
+"""Kernels that compute what they should pass their trial; any that does not is found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.support.interpreter import DEVICE, config_of
+
+from shortlist.engine.native.cuda import launch  # isort: skip - Triton must have been looked for
+from shortlist.engine.native.cuda.trial import WrongNumbers, try_kernels  # isort: skip
+
+CONFIG = config_of()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_kernels_pass(dtype: torch.dtype) -> None:
+    try_kernels(CONFIG, dtype, DEVICE)
+
+
+def nothing(*given: object, **_: object) -> object:
+    return given[0]
+
+
+def not_numbers(x: Tensor, *_: object) -> Tensor:
+    return torch.full_like(x, math.nan)
+
+
+def slightly_off(gate_up: Tensor) -> Tensor:
+    return gate_up.chunk(2, dim=1)[0] * 0.9
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "what"),
+    [
+        ("rms_norm", not_numbers, "norm"),
+        ("norm_and_turn", nothing, "attention"),
+        ("attend", nothing, "attention"),
+        ("silu_mul", slightly_off, "SwiGLU"),
+    ],
+)
+def test_wrong_kernel_is_found(monkeypatch: pytest.MonkeyPatch, name: str, wrong: Callable[..., object], what: str) -> None:
+    monkeypatch.setattr(launch, name, wrong)
+    with pytest.raises(WrongNumbers, match=what):
+        try_kernels(CONFIG, torch.float32, DEVICE)
