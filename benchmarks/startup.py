@@ -2,8 +2,8 @@
 
     .venv/bin/python -m benchmarks.startup [--rounds N] [--markdown docs/benchmarks.md#startup]
 
-A reranker of the 0.6B shape with random weights; hashing them and the self-test are included. A server is ready when it listens,
-which is tried every 10 ms.
+A reranker of the 0.6B shape with random weights; hashing them and the self-test are included. A server is ready when it
+listens, which is tried every 10 ms.
 """
 
 from __future__ import annotations
