@@ -7,6 +7,7 @@ connections live on a thread of their own; it knows nothing of requests, queues 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
@@ -21,12 +22,13 @@ LOOK_S: Final = 0.1
 """How often a child is looked at."""
 
 DEATH_S: Final = 0.5
-"""A call that fails because its server is dying may fail before the server is dead."""
+"""A call that fails because its server is dying may fail before that can be seen."""
 
 PATIENCE_S: Final = 30.0
 """A child that has not been well for so long is not waited for any more."""
 
 GONE: Final = "vLLM has ended."
+SILENT: Final = "vLLM does not answer any more."
 
 
 class ChildProcess(Protocol):
@@ -96,7 +98,7 @@ class VllmEngine:
             is_well = self._child is None or any(server.is_well for server in self._fleet.servers)
             unwell_s = 0.0 if is_well else unwell_s + LOOK_S
             if unwell_s > PATIENCE_S:
-                raise EngineUnavailable("vLLM does not answer any more.")
+                raise EngineUnavailable(SILENT)
             await asyncio.sleep(LOOK_S)
 
     def close(self) -> None:
@@ -116,8 +118,8 @@ class VllmEngine:
         try:
             return await asyncio.wrap_future(self._loop.start(self._calls(prompts)))
         except UpstreamError as error:
-            if error.is_retryable and await self._is_dead():
-                raise EngineUnavailable(GONE) from None
+            if error.is_retryable:
+                await self._survived()
             raise
 
     async def _calls(self, prompts: Sequence[TokenPrompt]) -> list[Value]:
@@ -131,12 +133,21 @@ class VllmEngine:
                 call.cancel()
             await asyncio.gather(*calls, return_exceptions=True)
 
-    async def _is_dead(self) -> bool:
-        """Return whether the child behind a call that failed is gone, or is about to be."""
-        for _ in range(int(DEATH_S / LOOK_S)):
-            if self._child is None or self._is_closed:
-                break
+    async def _survived(self) -> None:
+        """Return once the child behind a call that failed is well: one that is unwell may be dying.
+
+        Raises:
+            EngineUnavailable: it is gone, or has been unwell for too long.
+        """
+        failed_s = time.monotonic()
+        while self._child is not None and not self._is_closed:
             if not self._child.is_running:
-                return True
+                raise EngineUnavailable(GONE)
+            since_s = time.monotonic() - failed_s
+            if since_s >= DEATH_S and await asyncio.wrap_future(self._loop.start(self._fleet.is_well())):
+                return
+            if since_s > PATIENCE_S:
+                raise EngineUnavailable(SILENT)
             await asyncio.sleep(LOOK_S)
-        return self._is_closed
+        if self._is_closed:
+            raise EngineUnavailable(GONE)
