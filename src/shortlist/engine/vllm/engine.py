@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 from shortlist.engine.base import EngineInfo
+from shortlist.engine.vllm.calls import cut
 from shortlist.engine.vllm.fleet import Fleet
 from shortlist.engine.vllm.loop import LoopThread
-from shortlist.engine.vllm.steps import StepLimits, cut
 from shortlist.errors import EngineError, EngineUnavailable, UpstreamError
 from shortlist.types import Batch, Task, TokenPrompt, Value, Vector
 
@@ -50,17 +50,13 @@ class VllmEngine:
     Args:
         fleet: Computes calls; made on `loop`.
         info: What the servers are.
-        limits: How large a step of theirs is.
         loop: Where the fleet lives; closed with the engine.
         child: The process behind the fleet's one server, if it is ours.
     """
 
-    def __init__(
-        self, fleet: Fleet, info: EngineInfo, limits: StepLimits, loop: LoopThread, child: ChildProcess | None = None
-    ) -> None:
+    def __init__(self, fleet: Fleet, info: EngineInfo, loop: LoopThread, child: ChildProcess | None = None) -> None:
         self._fleet = fleet
         self._info = info
-        self._limits = limits
         self._loop = loop
         self._child = child
         self._is_closed = False
@@ -124,8 +120,7 @@ class VllmEngine:
 
     async def _calls(self, prompts: Sequence[TokenPrompt]) -> list[Value]:
         """Compute all of them at once; if one call fails, the others are ended."""
-        steps = cut(prompts, self._limits, len(self._fleet.servers))
-        calls = [asyncio.ensure_future(self._fleet.compute(step)) for step in steps]
+        calls = [asyncio.ensure_future(self._fleet.compute(call)) for call in cut(prompts, len(self._fleet.servers))]
         try:
             return [value for values in await asyncio.gather(*calls) for value in values]
         finally:

@@ -15,8 +15,8 @@ import numpy as np
 
 from shortlist.breaker import Breaker, BreakerLimits, BreakerState
 from shortlist.engine.vllm import wire
+from shortlist.engine.vllm.calls import num_tokens_of
 from shortlist.engine.vllm.meter import Meter
-from shortlist.engine.vllm.steps import num_tokens_of
 from shortlist.errors import UpstreamError
 from shortlist.telemetry import logger
 from shortlist.types import Task, TokenHead, TokenPrompt, Value
