@@ -4,8 +4,8 @@
 
 Both ask the same vLLM, in turns: first one, then the other, then the other way around. Full shape: one caller, 10x100 and
 30x200 (documents x tokens). A model that costs nothing, so that serving is all there is: 16 callers who ask for 100x100.
-Every request is new, so that no cache helps. Weights are random: what is computed does not depend on what it means. Needs
-`benchmarks/peers/environment vllm`.
+Every request is new, so that no cache helps; what one caller asks in a turn has as many tokens both ways. Weights are random:
+what is computed does not depend on what it means. Needs `benchmarks/peers/environment vllm`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import http.client
+import itertools
 import json
 import os
 import statistics
@@ -118,8 +119,9 @@ class Pair:
     def alone(self, load: Load, rounds: int) -> Found:
         """Return the seconds of every request of one caller."""
         found: Found = {"direct": [], "ours": []}
+        asked = [self._alike(load, turn) for turn in range(rounds + 1)]
         for turn, server in self._turns(rounds):
-            seconds, _ = ask(server, self.writer.request(load, f"{server.name} {turn}"))
+            seconds, _ = ask(server, asked[turn][server.name])
             print(f"{load.name}, turn {turn}, {server.name}: {seconds:.2f} s", file=sys.stderr)
             if turn:  # the first one warms up
                 found[server.name].append(seconds)
@@ -129,8 +131,8 @@ class Pair:
         """Return the documents/s of every turn of many callers."""
         found: Found = {"direct": [], "ours": []}
         for turn, server in self._turns(turns):
-            count = ASKED if turn else CLIENTS
-            asked = [self.writer.request(CROWD_LOAD, f"{server.name} {turn} {number}") for number in range(count)]
+            names = [f"{server.name} {turn} {number}" for number in range(ASKED if turn else CLIENTS)]
+            asked = [self.writer.request(CROWD_LOAD, name) for name in names]
             rate = asyncio.run(documents_per_s(server, [content(request) for request in asked]))
             print(f"crowd, turn {turn}, {server.name}: {rate:,.0f} documents/s", file=sys.stderr)
             if turn:
@@ -142,6 +144,13 @@ class Pair:
         request = self.writer.request(Load.parse("10x100"), "the same")
         (_, one), (_, other) = ask(self.direct, request), ask(self.ours, request)
         return max(abs(one[index] - other[index]) for index in one)
+
+    def _alike(self, load: Load, turn: int) -> dict[str, Request]:
+        """Return a request for each of the two: other words, and as much work."""
+        first = self.writer.request(load, f"{turn}")
+        others = (self.writer.request(load, f"{turn} {number}") for number in itertools.count())
+        length = self.writer.num_tokens(first.query)
+        return {"direct": first, "ours": next(each for each in others if self.writer.num_tokens(each.query) == length)}
 
     def _turns(self, count: int) -> Iterator[tuple[int, Server]]:
         for turn in range(count + 1):

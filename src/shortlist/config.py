@@ -189,9 +189,7 @@ class VllmSettings(_Group):
         "not given, several models share 0.9 of a GPU evenly.",
     )
     max_num_seqs: Positive = Field(default=256, description="Prompts in one step of vLLM.")
-    max_num_batched_tokens: Positive = Field(
-        default=8192, description="Tokens in one step of vLLM; calls are cut to this, so it should be what the servers have."
-    )
+    max_num_batched_tokens: Positive = Field(default=8192, description="Tokens in one step of vLLM.")
     enforce_eager: bool = Field(default=False, description="Do not compile the model: starts faster, computes slower.")
     enable_prefix_caching: bool = Field(default=True, description="Compute what prompts have in common once.")
     tensor_parallel_size: Positive = Field(default=1, description="GPUs that share every layer of a model.")

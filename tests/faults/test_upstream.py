@@ -27,8 +27,7 @@ EVERY_ILLNESS = ["500", "502", "503", "429", "reset", "hang", "drip", "half", "c
 
 @contextmanager
 def engine_around(*servers: SickVllm, timeout_s: float = TIMEOUT_S) -> Iterator[VllmEngine]:
-    plan = plan_of(Path("m"), max_num_batched_tokens=100_000)
-    engine = connect([server.url for server in servers], plan, Access(timeout_s=timeout_s))
+    engine = connect([server.url for server in servers], plan_of(Path("m")), Access(timeout_s=timeout_s))
     for server in servers:
         server.calls.clear()  # the probe's
     try:

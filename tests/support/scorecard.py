@@ -72,6 +72,7 @@ TESTS: Final[Mapping[str, Sequence[str]]] = {
         "tests/unit/service/test_revival.py",
         "tests/properties/test_dispatcher.py::test_engine_that_dies",
         "tests/api/test_http.py::test_dead_engine",
+        "tests/faults/test_dying.py",
     ],
     "R9": [
         "tests/faults/test_process.py::test_told_to_stop",

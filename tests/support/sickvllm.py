@@ -31,6 +31,8 @@ class SickVllm:
     """Attributes:
     mood: How it answers calls: well, the number of a status, or one of the names in `_Handler`.
     is_healthy: What it says of itself.
+    step_s: How long a call takes; the mood at its end counts.
+    dying_s: How long after the first call in the mood "dying" it says that it is well and refuses every call; then it is gone.
     calls: The prompts of every call it got.
     paths: Everything it was asked for.
     hung_up: Calls whose caller left while they hung.
@@ -38,11 +40,15 @@ class SickVllm:
 
     mood: str = "well"
     is_healthy: bool = True
+    step_s: float = 0.0
+    dying_s: float = 0.0
     version: str = "0.32.0"
     calls: list[list[list[int]]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     hung_up: int = 0
     well_after: threading.Event = field(default_factory=threading.Event)
+    is_dying: threading.Event = field(default_factory=threading.Event)
+    is_gone: threading.Event = field(default_factory=threading.Event)
     url: str = ""
 
     @property
@@ -63,8 +69,7 @@ def sick_vllm(mood: str = "well", **fields: Any) -> Iterator[SickVllm]:
         yield patient
     finally:
         patient.well_after.set()
-        server.shutdown()
-        server.server_close()
+        server.end()
         thread.join(timeout=5)
 
 
@@ -79,6 +84,18 @@ class _Server(ThreadingHTTPServer):
         super().__init__(address, handler)
         self.patient = patient
 
+    def end(self) -> None:
+        """Listen no more; whoever is connected already is hung up on at the next word."""
+        self.patient.is_gone.set()
+        self.shutdown()
+        self.server_close()
+
+    def die(self) -> None:
+        """Begin to, unless it has begun."""
+        if not self.patient.is_dying.is_set():
+            self.patient.is_dying.set()
+            threading.Timer(self.patient.dying_s, self.end).start()
+
     def shutdown_request(self, request: Any) -> None:
         """Close without a word before it, so that a reset is one."""
         self.close_request(request)
@@ -92,14 +109,21 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     @property
-    def patient(self) -> SickVllm:
+    def house(self) -> _Server:
         assert isinstance(self.server, _Server)
-        return self.server.patient
+        return self.server
+
+    @property
+    def patient(self) -> SickVllm:
+        return self.house.patient
 
     def log_message(self, *_: Any) -> None:
         """Say nothing."""
 
     def do_GET(self) -> None:
+        if self.patient.is_gone.is_set():
+            self._reset()
+            return
         self.patient.paths.append(self.path)
         card = {"id": "m", "root": "/models/m", "parent": None, "max_model_len": 2048}
         match self.path:
@@ -116,8 +140,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.patient.paths.append(self.path)
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
         self.patient.calls.append(asked["input"])
+        time.sleep(self.patient.step_s)
         mood = self.patient.mood
-        if mood.isdigit():
+        if self.patient.is_gone.is_set():
+            self._reset()
+        elif mood == "dying":
+            self.house.die()
+            self._answer(500, b'{"error":{"message":"EngineCore encountered an issue"}}')
+        elif mood.isdigit():
             self._answer(int(mood), b'{"error":{"message":"no"}}')
         elif mood == "redirect":
             self._answer(307, b"", location=f"{self.patient.url}/elsewhere")

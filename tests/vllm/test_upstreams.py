@@ -56,8 +56,8 @@ async def test_killed_under_load_it_loses_no_request_while_another_one_is_well()
 
 async def test_calls_that_nobody_waits_for_any_more_are_not_finished_there() -> None:
     """What a deadline or a hang-up does to them."""
-    engine, num_calls = running("reranker"), 64
-    prompts = prompts_of([MAX_LEN - 50] * num_calls)  # a step each
+    engine, num_prompts = running("reranker"), 64
+    prompts = prompts_of([MAX_LEN - 50] * num_prompts)  # a step each
 
     def count(client: httpx2.Client, name: str) -> float:
         lines = client.get("/metrics").text.splitlines()
@@ -74,6 +74,6 @@ async def test_calls_that_nobody_waits_for_any_more_are_not_finished_there() -> 
         await until(lambda: count(client, "num_requests_running") > 0)
         call.cancel()
         await until(lambda: count(client, "num_requests_running") + count(client, "num_requests_waiting{") == 0)
-        assert count(client, "request_success_total") - before < num_calls
+        assert count(client, "request_success_total") - before < num_prompts
         await engine.score(batch_of(prompts))
-        assert count(client, "request_success_total") - before >= num_calls, "that is where they are counted"
+        assert count(client, "request_success_total") - before >= num_prompts, "that is where they are counted"

@@ -26,7 +26,7 @@ WHOLE: Final = 0.9
 
 KINDS: Final = frozenset({ModelKind.QWEN3_RERANKER, ModelKind.QWEN3_RERANKER_HEAD, ModelKind.QWEN3_EMBEDDER})
 
-_OURS: Final = frozenset({"upstream", "upstream_api_key", "upstream_timeout_s", "max_num_seqs", "max_num_batched_tokens"})
+_OURS: Final = frozenset({"upstream", "upstream_api_key", "upstream_timeout_s"})
 """What can be said of servers that somebody else has started; everything else is said to `vllm serve`."""
 
 

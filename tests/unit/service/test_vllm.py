@@ -116,13 +116,13 @@ def test_addresses_are_bare(url: str) -> None:
         settings(upstream=[url], **ON_VLLM)
 
 
-@pytest.mark.parametrize("flat", [{"tensor_parallel_size": 2}, {"vllm_arg": ["--seed=1"]}, {"enforce_eager": True}])
+@pytest.mark.parametrize("flat", [{"tensor_parallel_size": 2}, {"vllm_arg": ["--seed=1"]}, {"max_num_seqs": 7}])
 def test_servers_that_run_cannot_be_told_how_to_start(flat: dict[str, Any]) -> None:
     with pytest.raises(BadSetting, match=f"{next(iter(flat))} is for a vLLM that is started here"):
         placed(["m"], upstream=["http://a:1"], **ON_VLLM, **flat)
 
 
-@pytest.mark.parametrize("flat", [{"max_num_seqs": 7}, {"max_num_batched_tokens": 9000}, {"upstream_timeout_s": 3}])
+@pytest.mark.parametrize("flat", [{"upstream_api_key": "k"}, {"upstream_timeout_s": 3}])
 def test_how_they_are_asked_can_be_said(flat: dict[str, Any]) -> None:
     assert len(placed(["m"], upstream=["http://a:1"], **ON_VLLM, **flat)) == 1
 

@@ -7,13 +7,14 @@ connections live on a thread of their own; it knows nothing of requests, queues 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 from shortlist.engine.base import EngineInfo
+from shortlist.engine.vllm.calls import cut
 from shortlist.engine.vllm.fleet import Fleet
 from shortlist.engine.vllm.loop import LoopThread
-from shortlist.engine.vllm.steps import StepLimits, cut
 from shortlist.errors import EngineError, EngineUnavailable, UpstreamError
 from shortlist.types import Batch, Task, TokenPrompt, Value, Vector
 
@@ -21,12 +22,13 @@ LOOK_S: Final = 0.1
 """How often a child is looked at."""
 
 DEATH_S: Final = 0.5
-"""A call that fails because its server is dying may fail before the server is dead."""
+"""A call that fails because its server is dying may fail before that can be seen."""
 
 PATIENCE_S: Final = 30.0
 """A child that has not been well for so long is not waited for any more."""
 
 GONE: Final = "vLLM has ended."
+SILENT: Final = "vLLM does not answer any more."
 
 
 class ChildProcess(Protocol):
@@ -48,17 +50,13 @@ class VllmEngine:
     Args:
         fleet: Computes calls; made on `loop`.
         info: What the servers are.
-        limits: How large a step of theirs is.
         loop: Where the fleet lives; closed with the engine.
         child: The process behind the fleet's one server, if it is ours.
     """
 
-    def __init__(
-        self, fleet: Fleet, info: EngineInfo, limits: StepLimits, loop: LoopThread, child: ChildProcess | None = None
-    ) -> None:
+    def __init__(self, fleet: Fleet, info: EngineInfo, loop: LoopThread, child: ChildProcess | None = None) -> None:
         self._fleet = fleet
         self._info = info
-        self._limits = limits
         self._loop = loop
         self._child = child
         self._is_closed = False
@@ -96,7 +94,7 @@ class VllmEngine:
             is_well = self._child is None or any(server.is_well for server in self._fleet.servers)
             unwell_s = 0.0 if is_well else unwell_s + LOOK_S
             if unwell_s > PATIENCE_S:
-                raise EngineUnavailable("vLLM does not answer any more.")
+                raise EngineUnavailable(SILENT)
             await asyncio.sleep(LOOK_S)
 
     def close(self) -> None:
@@ -116,14 +114,13 @@ class VllmEngine:
         try:
             return await asyncio.wrap_future(self._loop.start(self._calls(prompts)))
         except UpstreamError as error:
-            if error.is_retryable and await self._is_dead():
-                raise EngineUnavailable(GONE) from None
+            if error.is_retryable:
+                await self._survived()
             raise
 
     async def _calls(self, prompts: Sequence[TokenPrompt]) -> list[Value]:
         """Compute all of them at once; if one call fails, the others are ended."""
-        steps = cut(prompts, self._limits, len(self._fleet.servers))
-        calls = [asyncio.ensure_future(self._fleet.compute(step)) for step in steps]
+        calls = [asyncio.ensure_future(self._fleet.compute(call)) for call in cut(prompts, len(self._fleet.servers))]
         try:
             return [value for values in await asyncio.gather(*calls) for value in values]
         finally:
@@ -131,12 +128,21 @@ class VllmEngine:
                 call.cancel()
             await asyncio.gather(*calls, return_exceptions=True)
 
-    async def _is_dead(self) -> bool:
-        """Return whether the child behind a call that failed is gone, or is about to be."""
-        for _ in range(int(DEATH_S / LOOK_S)):
-            if self._child is None or self._is_closed:
-                break
+    async def _survived(self) -> None:
+        """Return once the child behind a call that failed is well: one that is unwell may be dying.
+
+        Raises:
+            EngineUnavailable: it is gone, or has been unwell for too long.
+        """
+        failed_s = time.monotonic()
+        while self._child is not None and not self._is_closed:
             if not self._child.is_running:
-                return True
+                raise EngineUnavailable(GONE)
+            since_s = time.monotonic() - failed_s
+            if since_s >= DEATH_S and await asyncio.wrap_future(self._loop.start(self._fleet.is_well())):
+                return
+            if since_s > PATIENCE_S:
+                raise EngineUnavailable(SILENT)
             await asyncio.sleep(LOOK_S)
-        return self._is_closed
+        if self._is_closed:
+            raise EngineUnavailable(GONE)

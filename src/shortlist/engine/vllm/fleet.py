@@ -1,8 +1,9 @@
 """The servers of one model: the one with the least to do is asked, sick ones are left alone until they are well.
 
 A call that fails where it was sent is sent once more, to another server if there is one, within a budget. What a server was
-doing that is left alone now moves to the others, however much that is: it gets nothing more, so nothing is multiplied. What a
-server cannot compute although it is well is the prompts' fault, and is not asked again.
+doing that is left alone now moves to the others, however much that is: it gets nothing more, so nothing is multiplied. A call
+that a server refuses is the prompts' fault if something that was sent there after the refusal is computed, and the server's
+otherwise: one that dies refuses everything before it is gone, whatever it computed until then and says of itself.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class Fleet:
         self._task = task
         self._budget = RetryBudget()
         self._missed = dict.fromkeys(self.servers, 0)
+        self._doubts = {server: asyncio.Lock() for server in self.servers}
 
     async def compute(self, prompts: Sequence[TokenPrompt]) -> Sequence[Value]:
         """Return one value per prompt.
@@ -59,6 +61,11 @@ class Fleet:
         again = self._pick(others or self.servers)
         again.meter.retries.inc()
         return await self._compute_on(again, prompts)
+
+    async def is_well(self) -> bool:
+        """Return whether a server may be asked, and says that it is well."""
+        said = await asyncio.gather(*(server.is_healthy() for server in self.servers if server.is_well))
+        return any(said)
 
     async def watch(self) -> None:
         """Look after every server, for ever."""
@@ -81,15 +88,21 @@ class Fleet:
         except Refusal as refusal:
             if refusal.status < httpx2.codes.INTERNAL_SERVER_ERROR or refusal.is_retryable:
                 raise
-        if not await self._is_well_after_all(server):
-            server.give_up("it fails at computing")
+        if not await self._still_computes(server, time.monotonic()):
             raise UpstreamError("vLLM failed at computing.", is_retryable=True)
         if not self._budget.spend():
             raise UpstreamError("vLLM cannot compute some of these texts.", is_retryable=False)
         raise EngineError("vLLM cannot compute this text.")
 
-    async def _is_well_after_all(self, server: Server) -> bool:
-        return server.computed_lately or (self._budget.spend() and await server.computes(self._task))
+    async def _still_computes(self, server: Server, refused_s: float) -> bool:
+        """Return whether a server that refused a call is well, as shown by one that began after that.
+
+        Those who doubt it at once do so one after the other: what the first finds out, the others need not.
+        """
+        async with self._doubts[server]:
+            if server.is_well and not server.has_computed_since(refused_s) and not await server.computes(self._task):
+                server.give_up("it fails at computing")
+            return server.is_well
 
     async def _watch(self, server: Server) -> None:
         while True:

@@ -15,8 +15,8 @@ import numpy as np
 
 from shortlist.breaker import Breaker, BreakerLimits, BreakerState
 from shortlist.engine.vllm import wire
+from shortlist.engine.vllm.calls import num_tokens_of
 from shortlist.engine.vllm.meter import Meter
-from shortlist.engine.vllm.steps import num_tokens_of
 from shortlist.errors import UpstreamError
 from shortlist.telemetry import logger
 from shortlist.types import Task, TokenHead, TokenPrompt, Value
@@ -32,10 +32,6 @@ KEEP_ALIVE_S: Final = 4.0
 Source: `VLLM_HTTP_TIMEOUT_KEEP_ALIVE` in vLLM's `envs.py`."""
 
 MAX_CONNECTIONS: Final = 64
-
-FRESH_S: Final = 1.0
-MAX_REFUSED: Final = 2
-"""A server that computed something so recently, and has refused no more than so often since, is well."""
 
 _NO_IDS: Final = np.empty(0, dtype=np.int32)
 _SHORTEST: Final = TokenPrompt(TokenHead(_NO_IDS), np.asarray([0, 1, 2], dtype=np.int32))
@@ -73,7 +69,6 @@ class Server:
         self.breaker = Breaker(LIMITS)
         self.num_tokens = 0
         self.computed_s = float("-inf")
-        self._num_refused = 0
         self._is_closed = False
         self._timeout_s = timeout_s
         self._calls: set[asyncio.Task[httpx2.Response]] = set()
@@ -94,10 +89,9 @@ class Server:
         """Whether it may be asked."""
         return not self._is_closed and self.breaker.state is BreakerState.CLOSED
 
-    @property
-    def computed_lately(self) -> bool:
-        """Whether it has just shown that it computes."""
-        return self._num_refused <= MAX_REFUSED and time.monotonic() - self.computed_s < FRESH_S
+    def has_computed_since(self, moment_s: float) -> bool:
+        """Return whether a call that began after a moment was computed."""
+        return self.computed_s > moment_s
 
     async def compute(self, task: Task, prompts: Sequence[TokenPrompt]) -> Sequence[Value]:
         """Return one value per prompt.
@@ -126,7 +120,7 @@ class Server:
         finally:
             self.num_tokens -= cost
         self.meter.duration.observe(time.monotonic() - started_s)
-        self._computed()
+        self._computed(started_s)
         return values
 
     async def computes(self, task: Task) -> bool:
@@ -183,12 +177,10 @@ class Server:
         if 300 <= status < 400:
             raise wire.wrong("a redirect, which is not followed")
         if status != httpx2.codes.OK:
-            self._num_refused += 1
             raise Refusal(status)
 
-    def _computed(self) -> None:
-        self.computed_s = time.monotonic()
-        self._num_refused = 0
+    def _computed(self, started_s: float) -> None:
+        self.computed_s = max(self.computed_s, started_s)
         if self.breaker.succeeded():
             logger.warning("vLLM server is back", extra={"upstream": self.url})
 

@@ -17,7 +17,6 @@ from shortlist.engine.vllm.loop import LoopThread
 from shortlist.engine.vllm.meter import CHILD, Meter
 from shortlist.engine.vllm.probe import Found, Probe
 from shortlist.engine.vllm.server import Server
-from shortlist.engine.vllm.steps import StepLimits
 from shortlist.telemetry import Metrics
 
 BATCHES_PER_SERVER = 2
@@ -130,7 +129,7 @@ def _engine(
     loop = LoopThread("vllm")
     names = {each.url: CHILD if child is not None else each.url for each in found}
     fleet = loop.run(_fleet(names, plan, access))
-    return VllmEngine(fleet, info, StepLimits(plan.max_num_batched_tokens, plan.max_num_seqs), loop, child)
+    return VllmEngine(fleet, info, loop, child)
 
 
 async def _fleet(names: Mapping[str, str], plan: Plan, access: Access) -> Fleet:

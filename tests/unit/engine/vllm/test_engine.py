@@ -18,7 +18,7 @@ from shortlist.types import Task
 from tests.support.sickvllm import SickVllm, log_odds, sick_vllm
 from tests.support.vllm import batch_of, plan_of, prompts_of
 
-PLAN = plan_of(Path("m"), max_num_batched_tokens=2000)
+PLAN = plan_of(Path("m"))
 
 
 @dataclass
@@ -79,12 +79,11 @@ def test_two_engines_around_servers_of_unknown_bytes_share_no_scores(server: Sic
         each.close()
 
 
-async def test_batch_larger_than_a_step_comes_back_in_order(engine: VllmEngine, server: SickVllm) -> None:
-    prompts = prompts_of([100 + number for number in range(50)])
+async def test_batch_is_one_call_and_comes_back_in_order(engine: VllmEngine, server: SickVllm) -> None:
+    prompts = prompts_of([100 + number for number in range(300)])
     found = await engine.score(batch_of(prompts))
     assert found == pytest.approx([log_odds([*each.head.ids.tolist(), *each.ids.tolist()]) for each in prompts])
-    assert len(server.calls) >= 4
-    assert max(len(call) for call in server.calls) <= PLAN.max_num_seqs
+    assert len(server.calls) == 1
 
 
 async def test_explained_is_the_one_number_there_is(engine: VllmEngine) -> None:
@@ -98,11 +97,14 @@ async def test_what_it_does_not_do_is_not_asked_for(engine: VllmEngine, server: 
     assert not server.calls
 
 
-async def test_failure_of_one_call_ends_the_others(engine: VllmEngine, server: SickVllm) -> None:
-    server.mood = "400"
-    with pytest.raises(UpstreamError):
-        await engine.score(batch_of(prompts_of([500] * 20)))
-    assert engine._fleet.servers[0].num_tokens == 0
+async def test_failure_of_one_call_ends_the_others(server: SickVllm) -> None:
+    with sick_vllm() as other:
+        engine = connect([server.url, other.url], PLAN, Access(timeout_s=60.0))
+        server.mood, other.mood = "400", "hang"
+        with pytest.raises(UpstreamError):
+            await engine.score(batch_of(prompts_of([500] * 20)))
+        assert [each.num_tokens for each in engine._fleet.servers] == [0, 0]
+        engine.close()
 
 
 async def test_closed_engine_is_gone_and_takes_its_child_along(engine: VllmEngine, child: Child) -> None:

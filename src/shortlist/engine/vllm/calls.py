@@ -1,9 +1,11 @@
-"""What goes into one call. Pure: a batch is cut where a server's step would end, so that no call holds up another for long."""
+"""What goes into one call. Pure: a batch becomes one call for every server that can share it.
+
+A server forms its own steps from the prompts of all calls, so smaller calls would only cost it, and us, more of them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from shortlist.types import TokenPrompt
@@ -12,26 +14,17 @@ MIN_TOKENS: Final = 1024
 """A batch is not spread over several servers in calls smaller than this: each has a cost of its own."""
 
 
-@dataclass(frozen=True, slots=True)
-class StepLimits:
-    """What a server computes in one step, as it was told (`max_num_batched_tokens`, `max_num_seqs`)."""
-
-    max_tokens: int
-    max_items: int
-
-
-def cut(prompts: Sequence[TokenPrompt], limits: StepLimits, num_servers: int) -> Iterator[list[TokenPrompt]]:
+def cut(prompts: Sequence[TokenPrompt], num_servers: int) -> Iterator[list[TokenPrompt]]:
     """Yield the calls that a batch becomes, in order; all servers get something to do if there is enough.
 
     A head costs its tokens once per call: the server computes it once and finds it in its cache for the others.
     """
-    share = -(-num_tokens_of(prompts) // num_servers)
-    most = min(limits.max_tokens, max(share, MIN_TOKENS))
+    most = max(-(-num_tokens_of(prompts) // num_servers), MIN_TOKENS)
     call: list[TokenPrompt] = []
     heads: set[int] = set()
     num_tokens = 0
     for prompt in prompts:
-        if call and (len(call) >= limits.max_items or num_tokens + _cost(prompt, heads) > most):
+        if call and num_tokens + _cost(prompt, heads) > most:
             yield call
             call, heads, num_tokens = [], set(), 0
         num_tokens += _cost(prompt, heads)

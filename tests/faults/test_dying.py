@@ -1,0 +1,118 @@
+"""A vLLM of ours that dies refuses for a while, and says that it is well: no document is lost by that, and none is blamed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from shortlist.engine.restartable import RestartableEngine
+from shortlist.engine.vllm.engine import DEATH_S, VllmEngine
+from shortlist.engine.vllm.start import Access, connect
+from shortlist.errors import EngineUnavailable, UpstreamError
+from shortlist.service.runtime import Runtime
+from shortlist.types import RerankOutcome, RerankTask, Task, Terms
+from tests.support import house
+from tests.support.ids import ByteEncoder
+from tests.support.sickvllm import SickVllm, sick_vllm
+from tests.support.vllm import batch_of, plan_of, prompts_of
+
+STEP_S = 0.02
+AFTERLIFE_S = 0.3
+"""How long the process is there after it has stopped listening."""
+
+
+@dataclass
+class Child:
+    """The process that a stand-in would be."""
+
+    patient: SickVllm
+    is_running: bool = True
+
+    def close(self) -> None:
+        self.is_running = False
+
+    async def end(self) -> None:
+        """Do so some time after the stand-in listens no more."""
+        await asyncio.to_thread(self.patient.is_gone.wait)
+        await asyncio.sleep(AFTERLIFE_S)
+        self.is_running = False
+
+
+def engine_around(server: SickVllm, child: Child | None = None) -> VllmEngine:
+    engine = connect([server.url], plan_of(Path("m")), Access(timeout_s=5.0))
+    engine._child = child
+    engine._info = replace(engine.info, fingerprint="the same after a restart")
+    server.calls.clear()
+    return engine
+
+
+@contextmanager
+def alone(server: SickVllm) -> Iterator[VllmEngine]:
+    engine = engine_around(server)
+    yield engine
+    engine.close()
+
+
+@asynccontextmanager
+async def service(dying: SickVllm, well: SickVllm, *, max_batch_items: int) -> AsyncIterator[Runtime]:
+    """Serve by a child that will die, and by another one after it."""
+    child = Child(dying)
+    engine = RestartableEngine(engine_around(dying, child), lambda: engine_around(well, Child(well)))
+    tasks = frozenset({Task.RERANK})
+    one = house.stack(engine, ByteEncoder(), tasks=tasks, cache_bytes=0, max_batch_items=max_batch_items)
+    one = replace(one, restart=engine.restart, restart_s=0.1, watch=engine.watch)
+    async with house.running(Runtime([one], settings=house.settings(), metrics=one.metrics)) as runtime:
+        ending = asyncio.ensure_future(child.end())
+        yield runtime
+        await ending
+
+
+async def ask(runtime: Runtime, documents: tuple[str, ...], timeout_s: float | None) -> RerankOutcome | EngineUnavailable:
+    try:
+        return await runtime.rerank(RerankTask(query="q", documents=documents, terms=Terms(timeout_s=timeout_s)))
+    except EngineUnavailable as error:
+        return error
+
+
+@pytest.mark.parametrize("dying_s", [0.0, 0.1, 3 * DEATH_S])
+@pytest.mark.parametrize(("max_batch_items", "num_documents"), [(1, 2), (2, 3), (16, 24)])
+async def test_whoever_can_wait_is_answered_in_full_and_nobody_in_part(
+    max_batch_items: int, num_documents: int, dying_s: float
+) -> None:
+    with sick_vllm(step_s=STEP_S, dying_s=dying_s) as dying, sick_vllm() as well:
+        async with service(dying, well, max_batch_items=max_batch_items) as runtime:
+            asked = [tuple(f"{number} {place}" for place in range(num_documents)) for number in range(12)]
+            patient = [asyncio.ensure_future(ask(runtime, documents, 60.0)) for documents in asked[::2]]
+            others = [asyncio.ensure_future(ask(runtime, documents, None)) for documents in asked[1::2]]
+            while len(dying.asked) < 5:  # noqa: ASYNC110 - what is waited for announces itself to nobody
+                await asyncio.sleep(STEP_S / 10)
+            dying.mood = "dying"
+            kept = await asyncio.wait_for(asyncio.gather(*patient), 30)
+            told = await asyncio.wait_for(asyncio.gather(*others), 30)
+    whole = [answer for answer in told if isinstance(answer, RerankOutcome)]
+    assert len(whole) < len(told), "it died while they waited"
+    for answer in (*kept, *whole):
+        assert isinstance(answer, RerankOutcome)
+        assert (len(answer.results), len(answer.failed)) == (num_documents, 0)
+
+
+async def test_what_a_server_computed_before_it_refused_proves_nothing() -> None:
+    with sick_vllm() as server, alone(server) as engine:
+        await engine.score(batch_of(prompts_of([5])))
+        server.mood = "500"
+        with pytest.raises(UpstreamError):
+            await engine.score(batch_of(prompts_of([5])))
+
+
+async def test_many_refusals_at_once_are_one_doubt() -> None:
+    with sick_vllm(step_s=0.1) as server, alone(server) as engine:
+        server.mood = "500"
+        calls = [engine.score(batch_of(prompts_of([length]))) for length in range(5, 25)]
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes} == {UpstreamError}
+        assert server.calls.count([[0, 1, 2]]) == 1

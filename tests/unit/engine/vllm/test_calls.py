@@ -1,0 +1,44 @@
+"""A batch becomes a call for every server that can share it: nothing is lost, and nobody who could help is idle."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shortlist.engine.vllm.calls import MIN_TOKENS, cut, num_tokens_of
+from shortlist.types import TokenHead, TokenPrompt
+
+
+def prompts(*lengths: int, head: int = 50) -> list[TokenPrompt]:
+    shared = TokenHead(np.zeros(head, dtype=np.int32))
+    return [TokenPrompt(shared, np.zeros(length, dtype=np.int32)) for length in lengths]
+
+
+@given(lengths=st.lists(st.integers(1, 1900), min_size=1, max_size=60), num_servers=st.integers(1, 4))
+def test_calls_hold_every_prompt_in_order_and_no_more_than_their_share(lengths: list[int], num_servers: int) -> None:
+    asked = prompts(*lengths)
+    calls = list(cut(asked, num_servers))
+    assert [prompt for call in calls for prompt in call] == asked
+    share = max(-(-num_tokens_of(asked) // num_servers), MIN_TOKENS)
+    assert all(len(call) == 1 or num_tokens_of(call) <= share for call in calls)
+
+
+def test_server_alone_gets_all_of_it_at_once() -> None:
+    assert [len(call) for call in cut(prompts(*[500] * 300), 1)] == [300]
+
+
+def test_head_counts_once_per_call() -> None:
+    """Twenty prompts that are 3,050 tokens with one head between them, and 4,000 if each had its own."""
+    assert [len(call) for call in cut(prompts(*[150] * 20), 2)] == [9, 9, 2]
+
+
+@pytest.mark.parametrize("num_servers", [2, 3])
+def test_work_for_several_servers_is_spread_over_them(num_servers: int) -> None:
+    asked = prompts(*[300] * 24)
+    assert len(list(cut(asked, num_servers))) in {num_servers, num_servers + 1}
+
+
+def test_little_work_is_not_spread() -> None:
+    assert len(list(cut(prompts(*[100] * ((MIN_TOKENS - 50) // 100)), 4))) == 1
