@@ -21,7 +21,10 @@ from tests.support.ids import ByteEncoder
 from tests.support.sickvllm import POISON, POISONOUS, SickVllm, log_odds, sick_vllm
 from tests.support.vllm import batch_of, plan_of, prompts_of
 
-TIMEOUT_S = 0.3
+TIMEOUT_S = 60.0
+IMPATIENT_S = 1.0
+"""For servers that do not answer: nobody else is held to a time."""
+NEVER = {"hang", "drip"}
 EVERY_ILLNESS = ["500", "502", "503", "429", "reset", "hang", "drip", "half", "count", "nan", "redirect"]
 
 
@@ -44,6 +47,10 @@ def right(*lengths: int) -> list[float]:
     return [log_odds([*prompt.head.ids.tolist(), *prompt.ids.tolist()]) for prompt in prompts_of(lengths or (5, 9))]
 
 
+def patience(mood: str) -> float:
+    return IMPATIENT_S if mood in NEVER else TIMEOUT_S
+
+
 async def until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
     async with asyncio.timeout(timeout_s):
         while not condition():  # noqa: ASYNC110 - what is waited for announces itself to nobody
@@ -55,7 +62,7 @@ async def until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
 
 @pytest.mark.parametrize("mood", EVERY_ILLNESS)
 async def test_sick_server_is_asked_a_few_times_and_then_left_alone(mood: str) -> None:
-    with sick_vllm() as server, engine_around(server) as engine:
+    with sick_vllm() as server, engine_around(server, timeout_s=patience(mood)) as engine:
         assert await scores(engine) == pytest.approx(right())
         server.calls.clear()
         server.mood, server.is_healthy = mood, False
@@ -128,7 +135,7 @@ async def test_error_names_no_text_and_no_address() -> None:
 
 @pytest.mark.parametrize("mood", EVERY_ILLNESS)
 async def test_another_server_does_what_a_sick_one_does_not(mood: str) -> None:
-    with sick_vllm() as sick, sick_vllm() as well, engine_around(sick, well) as engine:
+    with sick_vllm() as sick, sick_vllm() as well, engine_around(sick, well, timeout_s=patience(mood)) as engine:
         sick.mood, sick.is_healthy = mood, False
         for _ in range(40):
             assert await scores(engine) == pytest.approx(right())
@@ -147,7 +154,7 @@ async def test_attempts_stay_within_a_tenth_more_than_there_are_calls() -> None:
 
 
 async def test_server_with_the_least_to_do_is_asked() -> None:
-    with sick_vllm() as busy, sick_vllm() as idle, engine_around(busy, idle, timeout_s=5.0) as engine:
+    with sick_vllm() as busy, sick_vllm() as idle, engine_around(busy, idle) as engine:
         busy.mood = "hang"
         hanging = [asyncio.ensure_future(scores(engine, 500)) for _ in range(2)]
         await until(lambda: bool(busy.asked))
@@ -162,7 +169,7 @@ async def test_server_with_the_least_to_do_is_asked() -> None:
 
 
 async def test_call_that_hangs_on_a_server_that_died_is_done_elsewhere() -> None:
-    with sick_vllm() as dying, sick_vllm() as well, engine_around(dying, well, timeout_s=60.0) as engine:
+    with sick_vllm() as dying, sick_vllm() as well, engine_around(dying, well) as engine:
         dying.mood = well.mood = "hang"
         call = asyncio.ensure_future(scores(engine))
         await until(lambda: bool(dying.asked or well.asked))
@@ -175,7 +182,7 @@ async def test_call_that_hangs_on_a_server_that_died_is_done_elsewhere() -> None
 async def test_everything_that_a_server_was_doing_when_it_died_is_done_elsewhere() -> None:
     """More than any budget would pay for: it is sent once more, and never again to the one that died."""
     num_calls = 4 * int(BURST)
-    with sick_vllm() as dying, sick_vllm() as well, engine_around(dying, well, timeout_s=60.0) as engine:
+    with sick_vllm() as dying, sick_vllm() as well, engine_around(dying, well) as engine:
         dying.mood = "hang"
         calls = [asyncio.ensure_future(scores(engine)) for _ in range(num_calls)]
         await until(lambda: len(dying.asked) > BURST and len(dying.asked) + len(well.asked) == num_calls)
@@ -241,7 +248,7 @@ async def test_request_to_a_sick_server_fails_without_being_multiplied() -> None
 
 
 async def test_call_is_ended_when_its_deadline_has_passed() -> None:
-    with sick_vllm() as server, engine_around(server, timeout_s=60.0) as engine:
+    with sick_vllm() as server, engine_around(server) as engine:
         async with service(engine) as runtime:
             server.mood = "hang"
             started_s = time.monotonic()
@@ -252,7 +259,7 @@ async def test_call_is_ended_when_its_deadline_has_passed() -> None:
 
 
 async def test_call_is_ended_when_its_caller_has_gone() -> None:
-    with sick_vllm() as server, engine_around(server, timeout_s=60.0) as engine:
+    with sick_vllm() as server, engine_around(server) as engine:
         async with service(engine) as runtime:
             server.mood = "hang"
             request = asyncio.ensure_future(runtime.rerank(RerankTask(query="q", documents=("d",))))
@@ -262,7 +269,7 @@ async def test_call_is_ended_when_its_caller_has_gone() -> None:
 
 
 async def test_call_that_somebody_still_waits_for_goes_on() -> None:
-    with sick_vllm() as server, engine_around(server, timeout_s=60.0) as engine:
+    with sick_vllm() as server, engine_around(server) as engine:
         async with service(engine) as runtime:
             server.mood = "hang"
             first = asyncio.ensure_future(runtime.rerank(RerankTask(query="q", documents=("first",))))
