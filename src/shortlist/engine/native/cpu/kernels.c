@@ -15,25 +15,11 @@
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
-#ifdef __linux__
-#include <sys/mman.h>
-#endif
 
 typedef uint16_t bf16;
 typedef int64_t i64;
 
 enum { LANES = 16, PANEL = 64, ROWS = 6, MAX_ROWS = 192, BLOCK = 256, MAX_WIDTH = 256 };
-
-/* Ask for huge pages under memory that is about to be written for the first time and read in every step: its first writing,
- * page by page, would cost several times what is written. Where there are none, nothing is lost. */
-static void want_huge_pages(void *memory, i64 num_bytes) {
-#ifdef MADV_HUGEPAGE
-    const uintptr_t size = 1 << 21, begin = ((uintptr_t)memory + size - 1) & -size, end = ((uintptr_t)memory + num_bytes) & -size;
-    if (begin < end) madvise((void *)begin, end - begin, MADV_HUGEPAGE);
-#else
-    (void)memory, (void)num_bytes;
-#endif
-}
 
 /* Sixteen numbers and their tails. */
 
@@ -448,7 +434,6 @@ static inline __m256i bytes_of(const bf16 *x, __mmask32 mask, float inverse) {
 void pack_int8(const bf16 *weights, int8_t *packed, float *scales, int32_t *offsets, i64 num_outputs, i64 num_inputs,
                int num_threads) {
     const i64 groups = groups_of(num_inputs);
-    want_huge_pages(packed, (num_outputs + PANEL - 1) / PANEL * PANEL * num_inputs);
 #pragma omp parallel for num_threads(num_threads)
     for (i64 n = 0; n < num_outputs; n++) {
         const i64 panel = n / PANEL, place = n % PANEL;

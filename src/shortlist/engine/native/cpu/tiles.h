@@ -152,14 +152,14 @@ enum { PAIR = 2 * TILE, STEP = 2 * TILE * DEPTH, NEAR_BYTES = 1 << 20 };
 /* weights, gates: [num_outputs, num_inputs], the second only of a gated product; packed: as above. */
 void pack_tiles(const bf16 *weights, const bf16 *gates, bf16 *packed, i64 num_outputs, i64 num_inputs, int num_threads) {
     const i64 tiles = num_outputs / TILE * (gates ? 2 : 1);
-    want_huge_pages(packed, tiles * TILE * num_inputs * (i64)sizeof(bf16));
 #pragma omp parallel for num_threads(num_threads)
     for (i64 tile = 0; tile < tiles; tile++) {
         const bf16 *from = gates ? (tile % 2 ? weights : gates) + tile / 2 * TILE * num_inputs : weights + tile * TILE * num_inputs;
         bf16 *to = packed + tile / 2 * PAIR * num_inputs + tile % 2 * TILE * DEPTH;
         for (i64 k = 0; k < num_inputs; k += DEPTH)
-            for (i64 d = 0; d < DEPTH; d += 2)
-                for (i64 n = 0; n < TILE; n++) memcpy(to + k / DEPTH * STEP + d / 2 * DEPTH + n * 2, from + n * num_inputs + k + d, 4);
+            for (i64 n = 0; n < TILE; n++)
+                for (i64 d = 0; d < DEPTH; d++)
+                    to[k / DEPTH * STEP + d / 2 * DEPTH + n * 2 + d % 2] = from[n * num_inputs + k + d];
     }
 }
 
