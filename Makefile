@@ -8,9 +8,9 @@ BIN := .venv/bin
 COVERING := tests/unit/scheduler tests/unit/api tests/api tests/properties/test_dispatcher.py tests/unit/service/test_rerank.py tests/faults/test_redis.py
 INPUTS := pyproject.toml constraints.txt scripts/environment hatch_build.py $(addprefix src/shortlist/engine/native/cpu/,kernels.c tiles.h)
 
-# One more than the cores of a small machine: many tests wait for servers that they start. In the order of the folders, or files
-# of few tests, which are those that start servers, would come last, and the end would be waited for by all but one.
-TESTERS := -n 3 --dist loadfile --no-loadscope-reorder
+# One more than the cores of a small machine: many tests wait for servers that they start. Torch's threads sleep while they wait
+# for each other: with more of them than cores, those that look again and again take a quarter of the time of all.
+TESTERS := -n 3 --dist loadfile
 
 # Most of the time vLLM starts, on one core: what brings servers down and up runs beside what asks those that are up.
 TEST_VLLM = $(BIN)/python -m pytest -m vllm $(PYTEST_ARGS)
@@ -25,7 +25,7 @@ demo: .venv/.demo  ## Serve the bundled model, show a first ranking, and go on u
 	@exec $(BIN)/shortlist demo
 
 test: .venv/.dev  ## Run the tests.
-	@$(BIN)/python -m pytest $(TESTERS) $(PYTEST_ARGS)
+	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest $(TESTERS) $(PYTEST_ARGS)
 
 test-clients: .venv/.dev  ## Run real clients against real servers. CLIENTS_ARGS='--clients-table docs/clients.md' writes what came of it.
 	-@PYTHON=$(abspath $(BIN))/python tests/clients/environment all
@@ -59,7 +59,7 @@ soak: .venv/.dev  ## Twenty minutes of mixed traffic, hang-ups and errors includ
 	@SOAK_SECONDS=1200 $(BIN)/python -m pytest tests/soak -s $(PYTEST_ARGS)
 
 scorecard: .venv/.dev  ## Run the tests, and write what they say of reliability into docs/reliability.md.
-	@$(BIN)/python -m pytest $(TESTERS) --scorecard docs/reliability.md $(PYTEST_ARGS)
+	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest $(TESTERS) --scorecard docs/reliability.md $(PYTEST_ARGS)
 
 clean:  ## Remove the environment and every cache.
 	@rm -rf .venv .coverage tests/clients/.environments .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist

@@ -31,7 +31,7 @@ def pair(tmp_path: Path) -> Certificate:
 def test_server_speaks_https_and_says_so(pair: Certificate) -> None:
     arguments = ["--tls-cert", str(pair.cert), "--tls-key", str(pair.key)]
     with start("tests.support.fakeserver", *arguments) as server:
-        wait_until(lambda: server.process.poll() is not None or "ready" in server.log(), 60)
+        wait_until(lambda: server.process.poll() is not None or "/docs" in server.log(), 60)
         url = server.url.replace("http://", "https://")
         assert f"on {url}" in server.log()
         assert f"{url}/docs" in server.log()

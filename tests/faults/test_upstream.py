@@ -157,7 +157,7 @@ async def test_server_with_the_least_to_do_is_asked() -> None:
     with sick_vllm() as busy, sick_vllm() as idle, engine_around(busy, idle) as engine:
         busy.mood = "hang"
         hanging = [asyncio.ensure_future(scores(engine, 500)) for _ in range(2)]
-        await until(lambda: bool(busy.asked))
+        await until(lambda: bool(busy.asked) and sum(each.done() for each in hanging) == 1)
         before = len(idle.asked)
         for _ in range(10):
             await scores(engine)
