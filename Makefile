@@ -9,7 +9,7 @@ COVERING := tests/unit/scheduler tests/unit/api tests/api tests/properties/test_
 INPUTS := pyproject.toml constraints.txt scripts/environment hatch_build.py $(addprefix src/shortlist/engine/native/cpu/,kernels.c tiles.h)
 
 # One more than the cores of a small machine: many tests wait for servers that they start. Torch's threads sleep while they wait
-# for each other: with more of them than cores, those that look again and again take a quarter of the time of all.
+# for each other: with more of them than cores, looking again and again would take the time of those that are waited for.
 TESTERS := -n 3 --dist loadfile
 
 # Most of the time vLLM starts, on one core: what brings servers down and up runs beside what asks those that are up.

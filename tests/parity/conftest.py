@@ -1,3 +1,21 @@
+"""What the comparisons with the official procedure share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
 from tests.support.fixtures import make_model, tokenizer_path
 
 __all__ = ["make_model", "tokenizer_path"]
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Threads that wait for each other on busy cores take many times as long as one alone."""
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(num_threads)

@@ -56,16 +56,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tokenizer_path: Path) -> It
 
 
 @pytest.fixture(scope="module")
-def _one_thread() -> Iterator[None]:
-    """Threads that wait for each other on busy cores take many times as long as one alone."""
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
-
-
-@pytest.fixture(scope="module")
-def measured(folder: Path, _one_thread: None) -> Measured:
+def measured(folder: Path, one_thread: None) -> Measured:
     head = head_of(16)
     prompts = [prompt_of(head, length, seed=index) for index, length in enumerate(LENGTHS)]
     draw = torch.Generator().manual_seed(0)

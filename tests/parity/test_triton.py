@@ -6,7 +6,6 @@ Without a GPU they run in Triton's interpreter, so the models and prompts are sm
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -20,18 +19,11 @@ from tests.support.fixtures import ModelFactory
 from tests.support.interpreter import DEVICE, model_of, runner_of, scores
 from tests.support.native import Reference, batch_of, head_of, prompt_of
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SCORE_BOUND = 1e-4
 VECTOR_BOUND = 1e-5
 SAME_BOUND = 1e-5
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Threads that wait for each other on busy cores take many times as long as one alone."""
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ ALIGNED: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much a step computes. Order is by the number of tokens."""
+    """How much a step computes."""
 
     num_tokens: int
     num_tiles: int
