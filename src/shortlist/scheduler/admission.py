@@ -15,8 +15,11 @@ from typing import Final, NamedTuple, Self
 from shortlist.errors import Overloaded, Shortage
 from shortlist.scheduler.fairness import EVERYBODY, Flow
 
-EWMA_WEIGHT: Final = 0.2
-"""Share of the newest measurement in the moving average of the engine's speed."""
+MEMORY_S: Final = 5.0
+"""The engine's speed is that of about so many of its last seconds of work."""
+
+LONGEST_S: Final = 1.0
+"""One step counts for at most so many of them: the first of all, or one that a server died under, says little about the rest."""
 
 SHORTEST_STEP_S: Final = 1e-6
 """Shorter measurements say more about the clock than about the engine."""
@@ -103,6 +106,7 @@ class Admission:
         self.load = Load()
         self.tokens_per_s: float | None = None
         self.step_tokens = 0.0
+        self._measured_s = 0.0
         self._by_flow: dict[Flow, Load] = {}
 
     @property
@@ -151,14 +155,23 @@ class Admission:
             raise self._overloaded(Shortage.TOKENS, wait_for_tokens=excess)
 
     def observe(self, num_tokens: int, seconds: float) -> None:
-        """Learn from one finished step how fast the engine is, and how large its steps are."""
+        """Learn from one finished step how fast the engine is, and how large its steps are.
+
+        A step counts for the time that it took. Counted by the step, a few small ones, which take long for what they do,
+        would make an idle engine look slow, and a crowd that it could serve would be sent away.
+
+        Args:
+            num_tokens: What was computed.
+            seconds: How long the engine worked at that and at nothing else.
+        """
         if seconds < SHORTEST_STEP_S:
             return
-        speed = num_tokens / seconds
-        if self.tokens_per_s is None:
-            self.tokens_per_s, self.step_tokens = speed, float(num_tokens)
-        self.tokens_per_s += EWMA_WEIGHT * (speed - self.tokens_per_s)
-        self.step_tokens += EWMA_WEIGHT * (num_tokens - self.step_tokens)
+        counted_s = min(seconds, LONGEST_S)
+        self._measured_s = min(self._measured_s + counted_s, MEMORY_S)
+        weight = counted_s / self._measured_s
+        speed = self.tokens_per_s or 0.0
+        self.tokens_per_s = speed + weight * (num_tokens / seconds - speed)
+        self.step_tokens += weight * (num_tokens - self.step_tokens)
 
     def _check_room(self, asked: Load, flow: Flow) -> None:
         own = sum((load for each, load in self._by_flow.items() if each.caller == flow.caller), Load())

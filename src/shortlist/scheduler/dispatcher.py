@@ -121,6 +121,7 @@ class Dispatcher:
         self._is_back = asyncio.Event()
         self._calls: dict[asyncio.Future[Sequence[Value]], frozenset[int]] = {}
         self._slots = asyncio.Semaphore(engine.info.max_concurrent_batches)
+        self._last_step_s = -math.inf
 
     @property
     def num_jobs(self) -> int:
@@ -224,9 +225,10 @@ class Dispatcher:
         finally:
             running.dec(len(batch.items))
             self._slots.release()
-        elapsed_s = time.monotonic() - started_s
-        self._admission.observe(batch.num_tokens, elapsed_s)
-        self._observe(batch, elapsed_s)
+            before_s, self._last_step_s = self._last_step_s, time.monotonic()
+        # Of batches that are under way at once, each is alone for as long as it ends after the one before it.
+        self._admission.observe(batch.num_tokens, self._last_step_s - max(started_s, before_s))
+        self._observe(batch, self._last_step_s - started_s)
 
     async def _compute(self, batch: Batch) -> None:
         """Compute a batch, halving it on failure until every item has its own outcome."""

@@ -114,6 +114,24 @@ def test_speed_follows_the_newest_measurements() -> None:
     assert policy.tokens_per_s == pytest.approx(300, rel=0.01)
 
 
+def test_speed_is_that_of_the_time_not_of_the_steps() -> None:
+    """A few small steps, each of which takes long for what it does, do not make a crowd wait outside."""
+    policy = admission()
+    for _ in range(10):
+        policy.observe(num_tokens=1, seconds=0.01)
+    policy.observe(num_tokens=900, seconds=0.9)
+    assert policy.tokens_per_s == pytest.approx((10 * 1 + 900) / (10 * 0.01 + 0.9))
+    assert policy.step_tokens == pytest.approx(0.9 * 900 + 0.1 * 1)
+
+
+def test_one_step_that_waited_long_does_not_make_the_engine_slow() -> None:
+    policy = admission()
+    for _ in range(20):
+        policy.observe(num_tokens=1000, seconds=1.0)
+    policy.observe(num_tokens=1000, seconds=60.0)
+    assert policy.tokens_per_s == pytest.approx(1000, rel=0.2)
+
+
 def test_instant_step_teaches_nothing() -> None:
     policy = admission()
     policy.observe(num_tokens=100, seconds=0.0)

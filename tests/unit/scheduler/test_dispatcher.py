@@ -307,6 +307,16 @@ async def test_steps_teach_the_speed() -> None:
         assert 50 < dispatcher._admission.tokens_per_s < 600
 
 
+async def test_batches_that_are_computed_at_once_teach_how_fast_the_engine_is_with_all_of_them() -> None:
+    async with running(FakeEngine(step_s=0.05, max_concurrent_batches=3), max_batch_tokens=3) as dispatcher:
+        started_s = time.monotonic()
+        await dispatcher.submit(Task.RERANK, prompts("a", "b", "c"))
+        await asyncio.sleep(0)
+        at_least = 9 / (time.monotonic() - started_s)
+        assert dispatcher._admission.tokens_per_s is not None
+        assert dispatcher._admission.tokens_per_s >= at_least
+
+
 async def test_engine_that_is_declared_gone_twice_is_gone_once() -> None:
     async with running(FakeEngine(step_s=0.05)) as dispatcher:
         waiting = asyncio.create_task(dispatcher.submit(Task.RERANK, prompts("a")))
