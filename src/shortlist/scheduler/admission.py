@@ -19,7 +19,7 @@ MEMORY_S: Final = 5.0
 """The engine's speed is that of about so many of its last seconds of work."""
 
 LONGEST_S: Final = 1.0
-"""One step counts for at most so many of them: the first of all, or one that a server died under, says little about the rest."""
+"""One step counts for at most so many of them: the first, or one that a server died under, says little about the rest."""
 
 SHORTEST_STEP_S: Final = 1e-6
 """Shorter measurements say more about the clock than about the engine."""
