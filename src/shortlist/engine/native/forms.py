@@ -14,9 +14,9 @@ from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.cpu.int8 import Int8Linears, can_round
 from shortlist.engine.native.cpu.kernels import Kernels, kernels
 from shortlist.engine.native.cpu.step import CpuStep, can_compute
-from shortlist.engine.native.cpu.tiles import TileLinears, can_multiply
+from shortlist.engine.native.cpu.tiles import TileLinears, can_multiply, tile_chunk_tokens
 from shortlist.engine.native.cuda.support import can_launch
-from shortlist.engine.native.linears import PackedLinears, PlainLinears, Prepare, bound_plans
+from shortlist.engine.native.linears import PackedLinears, PlainLinears, Prepare, bound_plans, chunk_tokens
 from shortlist.engine.native.portable import PortableStep
 from shortlist.engine.native.qwen3 import Begin, Qwen3, Qwen3Weights, Step
 from shortlist.engine.native.runner import Forward, PlainForward, Runner
@@ -80,7 +80,8 @@ def pick_forms(config: Qwen3Config, dtype: torch.dtype, device: torch.device) ->
     if found is None:
         return Forms(name, dtype, prepare, PortableStep, partial(PortableStep, config, dtype))
     if found.has_tiles and can_multiply(config):
-        return Forms(found.name, dtype, partial(TileLinears, found), CpuStep, partial(CpuStep, config, found))
+        prepare = partial(TileLinears, found)
+        return Forms(found.name, dtype, prepare, CpuStep, partial(CpuStep, config, found), _chunk_tokens(config, found))
     return Forms(f"{name}-{found.name}", dtype, prepare, CpuStep, partial(CpuStep, config, found))
 
 
@@ -105,4 +106,9 @@ def _int8(config: Qwen3Config, found: Kernels | None) -> Forms:
             "dtype is 'int8', which is computed by compiled kernels on x86 CPUs with AVX512-BF16 and VNNI; here there are "
             "none. Use --dtype auto."
         )
-    return Forms(f"int8-{found.name}", torch.bfloat16, partial(Int8Linears, found), CpuStep, partial(CpuStep, config, found))
+    begin, prepare = partial(CpuStep, config, found), partial(Int8Linears, found)
+    return Forms(f"int8-{found.name}", torch.bfloat16, prepare, CpuStep, begin, _chunk_tokens(config, found))
+
+
+def _chunk_tokens(config: Qwen3Config, found: Kernels) -> int:
+    return (tile_chunk_tokens if found.has_tiles else chunk_tokens)(config.intermediate_size)

@@ -18,7 +18,7 @@ from shortlist.engine.native.forms import TRITON, pick_forms
 from shortlist.engine.native.linears import CHUNK_TOKENS, GRAPH_TOKENS, MLP_TOKENS, chunk_tokens
 
 _SHAPE: Final = "T max_batch_tokens, W hidden, HD query, GD key, I inner, D head width, H query heads, b bytes a number"
-_LEGEND: Final = f"with {_SHAPE}, C tokens of a chunk ({CHUNK_TOKENS}, more for small models)"
+_LEGEND: Final = f"with {_SHAPE}, C tokens of a chunk ({CHUNK_TOKENS}, more for small models, and on a matrix unit)"
 PORTABLE: Final = (
     f"T((W + 2HD + 2GD)b + 4D + 16) + L(12HQ + GD(4 + 2b)) + C(3Ib + 8W), L max_model_len, Q = {QUERY_BLOCK}, {_LEGEND}"
 )
@@ -70,9 +70,8 @@ def activation_bytes(config: Qwen3Config, *, dtype: str, device: str, limits: St
         part = min(MLP_TOKENS, limits.max_batch_tokens) * 2 * config.intermediate_size * number
         recorded = min(GRAPH_TOKENS, limits.max_batch_tokens)
         return (limits.max_batch_tokens + recorded) * states + 2 * part, GPU
-    chunk = min(chunk_tokens(config.intermediate_size), limits.max_batch_tokens) * (
-        3 * config.intermediate_size * number + 8 * config.hidden_size
-    )
+    together = min(forms.max_chunk_tokens or chunk_tokens(config.intermediate_size), limits.max_batch_tokens)
+    chunk = together * (3 * config.intermediate_size * number + 8 * config.hidden_size)
     tokens, length = limits.max_batch_tokens, limits.max_model_len
     if forms.step is CpuStep:
         packed = tokens * ((config.hidden_size + query + 2 * key) * number + 4 * config.head_dim + 40)

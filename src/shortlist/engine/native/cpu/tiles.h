@@ -163,16 +163,41 @@ void pack_tiles(const bf16 *weights, const bf16 *gates, bf16 *packed, i64 num_ou
     }
 }
 
-/* sums = a . panel: 32 rows and outputs, `depth` steps of 32 inputs. Every step also asks for `ahead_lines` lines from `ahead`. */
-ON_TILES static void multiply_pair(const bf16 *a, i64 a_stride, const bf16 *panel, i64 depth,
-                                                                         float *sums, const char *ahead, i64 ahead_lines) {
+/* Sums of 32 rows and outputs that are not rounded yet, of which `rows` are wanted; with what is added to them, if anything.
+ * Gated ones are 16 outputs, and 16 before them that are their gates. */
+typedef struct {
+    const float *sums;
+    const bf16 *other;
+    bf16 *out;
+    i64 rows, stride;
+    int is_gated;
+} Unrounded;
+
+static inline void round_row(const Unrounded *done, i64 row) {
+    const float *sums = done->sums + row * PAIR;
+    const i64 at = row * done->stride;
+    __m512 low = _mm512_load_ps(sums), high = _mm512_load_ps(sums + TILE);
+    if (done->is_gated) {
+        store(done->out + at, 0xFFFF, _mm512_mul_ps(silu(low), high));
+        return;
+    }
+    if (done->other) low = _mm512_add_ps(low, load(done->other + at, 0xFFFF));
+    if (done->other) high = _mm512_add_ps(high, load(done->other + at + TILE, 0xFFFF));
+    _mm512_storeu_si512(done->out + at, (__m512i)_mm512_cvtne2ps_pbh(high, low));
+}
+
+/* sums = a . panel: 32 rows and outputs, `depth` steps of 32 inputs. Every step also rounds a few rows of the sums before, since the
+ * registers have nothing to do while the unit multiplies, and asks for `ahead_lines` lines from `ahead`. */
+ON_TILES static void multiply_pair(const bf16 *a, i64 a_stride, const bf16 *panel, i64 depth, float *sums, const Unrounded *before,
+                                   const char *ahead, i64 ahead_lines) {
     const i64 a_bytes = a_stride * (i64)sizeof(bf16), b_bytes = 4 * TILE, sum_bytes = PAIR * sizeof(float);
+    const i64 rows = before->rows, a_step = (PAIR + depth - 1) / depth;
     const bf16 *low = a + TILE * a_stride;
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
-    for (i64 k = 0; k < depth; k++) {
+    for (i64 k = 0, row = 0; k < depth; k++) {
         _tile_loadd(4, a + k * DEPTH, a_bytes);
         _tile_loadd(6, panel + k * STEP, b_bytes);
         _tile_dpbf16ps(0, 4, 6);
@@ -182,25 +207,12 @@ ON_TILES static void multiply_pair(const bf16 *a, i64 a_stride, const bf16 *pane
         _tile_dpbf16ps(2, 5, 6);
         _tile_dpbf16ps(3, 5, 7);
         for (i64 line = 0; line < ahead_lines; line++) _mm_prefetch(ahead + 64 * (k * ahead_lines + line), _MM_HINT_T1);
+        for (const i64 stop = row + a_step; row < stop && row < rows; row++) round_row(before, row);
     }
     _tile_stored(0, sums, sum_bytes);
     _tile_stored(1, sums + TILE, sum_bytes);
     _tile_stored(2, sums + TILE * PAIR, sum_bytes);
     _tile_stored(3, sums + TILE * PAIR + TILE, sum_bytes);
-}
-
-/* Round the sums of `rows` tokens: 32 outputs with what is added to them, or 16 that are gated by the 16 before them. */
-static inline void round_pair(const float *sums, i64 rows, const bf16 *other, bf16 *out, i64 stride, int is_gated) {
-    for (i64 m = 0; m < rows; m++, sums += PAIR) {
-        __m512 low = _mm512_load_ps(sums), high = _mm512_load_ps(sums + TILE);
-        if (is_gated) {
-            store(out + m * stride, 0xFFFF, _mm512_mul_ps(silu(low), high));
-            continue;
-        }
-        if (other) low = _mm512_add_ps(low, load(other + m * stride, 0xFFFF));
-        if (other) high = _mm512_add_ps(high, load(other + m * stride + TILE, 0xFFFF));
-        _mm512_storeu_si512(out + m * stride, (__m512i)_mm512_cvtne2ps_pbh(high, low));
-    }
 }
 
 /* out = x . w, plus `other` if it is given; or silu(x . gates) * (x . w) of a gated product, whose num_outputs counts both.
@@ -215,7 +227,9 @@ void linear_tiles(const bf16 *x, const bf16 *packed, const bf16 *other, bf16 *ou
     const i64 pairs = (num_tokens + PAIR - 1) / PAIR;
 #pragma omp parallel num_threads(num_threads)
     {
-        static _Thread_local float sums[PAIR * PAIR] __attribute__((aligned(64)));
+        static _Thread_local float sums[2][PAIR * PAIR] __attribute__((aligned(64)));
+        Unrounded before = {.rows = 0};
+        int turn = 0;
         bf16 last[PAIR * num_inputs]; /* the rows after the last whole pair of tiles: tiles read them all */
         const i64 whole = num_tokens / PAIR * PAIR, left = num_tokens - whole;
         memcpy(last, x + whole * num_inputs, (size_t)(left * num_inputs) * sizeof(bf16));
@@ -232,11 +246,13 @@ void linear_tiles(const bf16 *x, const bf16 *packed, const bf16 *other, bf16 *ou
                     const i64 m = pair * PAIR, at = m * width + panel * (is_gated ? TILE : PAIR), asked = (pair - start) * lines;
                     const int is_asking = asked < PAIR && panel + num_threads < panels;
                     const bf16 *a = m < whole ? x + m * num_inputs : last;
-                    multiply_pair(a, num_inputs, right, depth, sums, next + 64 * depth * asked, is_asking ? lines : 0);
-                    round_pair(sums, m < whole ? PAIR : left, other ? other + at : 0, out + at, width, is_gated);
+                    turn = !turn;
+                    multiply_pair(a, num_inputs, right, depth, sums[turn], &before, next + 64 * depth * asked, is_asking ? lines : 0);
+                    before = (Unrounded){sums[turn], other ? other + at : 0, out + at, m < whole ? PAIR : left, width, is_gated};
                 }
             }
         }
+        for (i64 row = 0; row < before.rows; row++) round_row(&before, row);
         end_tiles();
     }
 }

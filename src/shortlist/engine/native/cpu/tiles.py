@@ -15,10 +15,18 @@ from torch import Tensor
 
 from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.cpu.kernels import Kernels
-from shortlist.engine.native.linears import Matrices
+from shortlist.engine.native.linears import Matrices, chunk_tokens
 
 STEP: Final = 32
 """Inputs and outputs that are multiplied together; both must be made of these."""
+
+
+def tile_chunk_tokens(inner: int) -> int:
+    """Return how many tokens to compute at once on the matrix unit: more than stay in its cache, in a model this wide.
+
+    The kernels take as many as stay there by themselves; the weights of a layer then come from memory once for all of them.
+    """
+    return 5 * chunk_tokens(inner) // 2
 
 
 def can_multiply(config: Qwen3Config) -> bool:
