@@ -31,13 +31,14 @@ def tile_chunk_tokens(inner: int) -> int:
 
 def can_multiply(config: Qwen3Config) -> bool:
     """Tell whether the kernels are made for this shape."""
-    widths = (config.hidden_size, config.intermediate_size, config.num_heads * config.head_dim)
-    return all(width % STEP == 0 for width in (*widths, 2 * config.num_kv_heads * config.head_dim))
+    heads = config.num_heads, config.num_kv_heads
+    widths = (config.hidden_size, config.intermediate_size, *(num * config.head_dim for num in heads))
+    return all(width % STEP == 0 for width in widths)
 
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A matrix as the kernels read it, or two, of which one gates the other.
+    """A matrix as the kernels read it, or several; of two, one may gate the other.
 
     Shapes:
         numbers: [outputs / 32, inputs / 32, 2, 16, 16, 2] bf16.
@@ -49,14 +50,23 @@ class Packed:
     is_gated: bool
 
     @classmethod
-    def of(cls, kernels: Kernels, matrix_NK: Tensor, gates_NK: Tensor | None = None) -> Packed:
-        """Return a matrix packed."""
+    def of(cls, kernels: Kernels, *matrices_NK: Tensor) -> Packed:
+        """Return matrices packed, the outputs of one after those of the one before."""
+        num_outputs, num_inputs = sum(map(len, matrices_NK)), matrices_NK[0].shape[1]
+        numbers = torch.empty(num_outputs * num_inputs, dtype=torch.bfloat16)
+        start = 0
+        for matrix_NK in matrices_NK:
+            kernels.call("pack_tiles", matrix_NK.contiguous(), None, numbers[start:], len(matrix_NK), num_inputs)
+            start += matrix_NK.numel()
+        return cls(numbers, num_inputs, num_outputs, is_gated=False)
+
+    @classmethod
+    def gated(cls, kernels: Kernels, matrix_NK: Tensor, gates_NK: Tensor) -> Packed:
+        """Return a matrix packed with the one that gates it."""
         num_outputs, num_inputs = matrix_NK.shape
-        gates = None if gates_NK is None else gates_NK.contiguous()
-        num_packed = num_outputs * (1 if gates is None else 2)
-        numbers = torch.empty(num_packed * num_inputs, dtype=torch.bfloat16)
-        kernels.call("pack_tiles", matrix_NK.contiguous(), gates, numbers, num_outputs, num_inputs)
-        return cls(numbers, num_inputs, num_packed, gates is not None)
+        numbers = torch.empty(2 * num_outputs * num_inputs, dtype=torch.bfloat16)
+        kernels.call("pack_tiles", matrix_NK.contiguous(), gates_NK.contiguous(), numbers, num_outputs, num_inputs)
+        return cls(numbers, num_inputs, 2 * num_outputs, is_gated=True)
 
 
 class TileLinears:
@@ -67,9 +77,9 @@ class TileLinears:
     def __init__(self, kernels: Kernels, matrices: Matrices) -> None:
         self._kernels = kernels
         self._q = Packed.of(kernels, matrices.q)
-        self._keys = Packed.of(kernels, torch.cat([matrices.k, matrices.v]))
+        self._keys = Packed.of(kernels, matrices.k, matrices.v)
         self._o = Packed.of(kernels, matrices.o)
-        self._inner = Packed.of(kernels, matrices.up, matrices.gate)
+        self._inner = Packed.gated(kernels, matrices.up, matrices.gate)
         self._down = Packed.of(kernels, matrices.down)
 
     def queries(self, normed_tW: Tensor) -> Tensor:
