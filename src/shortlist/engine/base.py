@@ -121,3 +121,18 @@ class Watched(Protocol):
             EngineUnavailable: it is gone for good.
         """
         ...
+
+
+@runtime_checkable
+class Divided(Protocol):
+    """An engine that computes on several devices, by one engine for each."""
+
+    @property
+    def parts(self) -> Sequence[Engine]:
+        """Those engines, each of which computes the same."""
+        ...
+
+
+def parts_of(engine: Engine) -> Sequence[Engine]:
+    """Return the engines for the single devices that an engine computes on; itself, if that is one."""
+    return engine.parts if isinstance(engine, Divided) else (engine,)
