@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from shortlist.engine import workers
 from shortlist.engine.base import Engine
 from shortlist.engine.fake import FakeEngine
 from shortlist.engine.native.engine import NativeEngine
@@ -48,6 +50,14 @@ def _native(make_model: ModelFactory, task: Task) -> Pair:
     return Pair(engine, encoder, engine.info.tasks)
 
 
+def _workers(make_model: ModelFactory) -> Pair:
+    folder = make_model(kind="reranker")
+    load = partial(NativeEngine.load, folder, task=Task.RERANK, max_model_len=2048, dtype="float32", digest="of it")
+    engine = workers.start(load, ["cpu", "cpu"])
+    encoder = QwenEncoder(folder / "tokenizer.json", task=Task.RERANK, max_model_len=engine.info.max_model_len)
+    return Pair(engine, encoder, engine.info.tasks)
+
+
 def _sentence(engine: CrossEncoderEngine | BiEncoderEngine, folder: Path) -> Pair:
     return Pair(
         engine,
@@ -82,6 +92,7 @@ REAL_VLLM = [pytest.mark.vllm, pytest.mark.timeout(900)]
         "fake",
         "native-reranker",
         "native-embedder",
+        "workers",
         "cross-encoder",
         "bi-encoder",
         pytest.param("vllm-reranker", marks=REAL_VLLM),
@@ -93,6 +104,7 @@ def pair(request: pytest.FixtureRequest, make_model: ModelFactory, tmp_path_fact
         "fake": lambda: Pair(FakeEngine(), WordEncoder(), frozenset(Task)),
         "native-reranker": lambda: _native(make_model, Task.RERANK),
         "native-embedder": lambda: _native(make_model, Task.EMBED),
+        "workers": lambda: _workers(make_model),
         "cross-encoder": lambda: _cross(tmp_path_factory.mktemp("cross")),
         "bi-encoder": lambda: _bi(DEMO),
         "vllm-reranker": lambda: _vllm(Task.RERANK),

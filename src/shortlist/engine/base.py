@@ -6,13 +6,15 @@ dispatcher and may assume that at most `max_concurrent_batches` calls are under 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 from uuid import uuid4
 
 from shortlist.types import Batch, Task, Vector
+
+T = TypeVar("T")
 
 
 class ScoreScale(StrEnum):
@@ -136,3 +138,24 @@ class Divided(Protocol):
 def parts_of(engine: Engine) -> Sequence[Engine]:
     """Return the engines for the single devices that an engine computes on; itself, if that is one."""
     return engine.parts if isinstance(engine, Divided) else (engine,)
+
+
+@runtime_checkable
+class Elsewhere(Protocol):
+    """An engine in another process, which alone is to touch its device."""
+
+    def there(self, function: Callable[[], T]) -> T:
+        """Return what a function returns in that process.
+
+        Args:
+            function: Is sent by name, with its arguments if it is a `partial`.
+
+        Raises:
+            EngineUnavailable: the process is gone, or does not answer.
+        """
+        ...
+
+
+def beside(engine: Engine, function: Callable[[], T]) -> T:
+    """Return what a function returns in the process that an engine is in: in this one, mostly."""
+    return engine.there(function) if isinstance(engine, Elsewhere) else function()

@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from shortlist.config import ModelSettings, SchedulerSettings, Settings
-from shortlist.engine.base import Engine, Watched
+from shortlist.engine.base import Engine, Watched, beside, content_name, parts_of
 from shortlist.engine.restartable import RestartableEngine
 from shortlist.errors import BadSetting, EngineUnavailable, ModelRefused
 from shortlist.hub import ModelKind, Reader, ResolvedModel, resolve
@@ -59,14 +60,14 @@ def build_runtime(settings: Settings, *, say: Say) -> Runtime:
     _alias_pairs(settings.model)  # a malformed one is told before anything is loaded
     shared = shared_cache(settings.scheduler, metrics)  # so is an address that is none
     tracing = tracing_to(settings.server.otlp_endpoint, sample_ratio=settings.server.otlp_sample_ratio)
-    stacks, here = [], set()
+    stacks, here = [], []
     wanted = _wanted(settings.model, say)
     for (text, declared), place in zip(wanted, places(settings, [text for text, _ in wanted]), strict=True):
         loaded = load(text, declared, settings.model, say=say, metrics=metrics, place=place)
         if loaded.is_native and (plan := loaded.memory(settings.scheduler)) is not None:
             say(f"{loaded.name}: {plan.summary}")
         if place is None:
-            here.add(loaded.engine.info.device)
+            here.append(loaded.engine)
         stacks.append(stack_for(loaded, text, declared, settings, metrics, shared=shared))
     _check_aliases(settings.model, stacks)
     show_gpus(metrics, here)
@@ -106,7 +107,8 @@ class Loaded:
         """What it needs at most, under these settings; None if that is vLLM's business."""
         if self.place is not None:
             return None
-        return memory_plan(self.model.path, self.engine.info, settings, is_native=self.is_native)
+        one, *_ = parts_of(self.engine)
+        return beside(one, partial(memory_plan, self.model.path, one.info, settings, is_native=self.is_native))
 
     @property
     def promise(self) -> Promise:
@@ -157,7 +159,7 @@ def load(
 
     def make() -> tuple[Engine, Encoder]:
         if place is None:
-            return _engine_and_encoder(model, settings)
+            return _engine_and_encoder(model, settings, say)
         counted = Counted(metrics=metrics, name=name_of(model))
         return engine_and_encoder(model, settings, place, counted=counted, say=say, is_wanted=lambda: not is_closed.is_set())
 
@@ -219,13 +221,18 @@ def stack_for(
     return replace(stack, shared=shared, restart=restart, restart_s=restart_s, watch=watch)
 
 
-def _engine_and_encoder(model: ResolvedModel, settings: ModelSettings) -> tuple[Engine, Encoder]:
+def _engine_and_encoder(model: ResolvedModel, settings: ModelSettings, say: Say) -> tuple[Engine, Encoder]:
     """Load the engine for a kind of model, and the encoder that spells for it and knows its limit."""
     match model.kind:
         case ModelKind.CROSS_ENCODER | ModelKind.BI_ENCODER:
             with _extra("sentence"):
                 from shortlist.engine.sentence import BiEncoderEngine, CrossEncoderEngine
 
+            if "," in settings.device:
+                raise BadSetting(
+                    f"device (--device) names several devices, among which {model.name} cannot be divided: it is a "
+                    f"{model.kind.value}. Name one, or auto."
+                )
             prompts = _prompts(model.path)
             kind = CrossEncoderEngine if model.kind is ModelKind.CROSS_ENCODER else BiEncoderEngine
             engine = kind(model.path, device=settings.device, max_model_len=settings.max_model_len, digest=model.digest)
@@ -233,7 +240,7 @@ def _engine_and_encoder(model: ResolvedModel, settings: ModelSettings) -> tuple[
             return engine, _text_encoder(model.path, engine.info.max_model_len, prompts, reads_pairs=reads_pairs)
         case ModelKind.QWEN3_RERANKER | ModelKind.QWEN3_RERANKER_HEAD | ModelKind.QWEN3_EMBEDDER:
             (task,) = model.kind.tasks
-            return _qwen3(model, task, settings)
+            return _qwen3(model, task, settings, say)
 
 
 @contextmanager
@@ -252,24 +259,28 @@ def _importing(name: str) -> Iterator[None]:
         thread.join()
 
 
-def _qwen3(model: ResolvedModel, task: Task, settings: ModelSettings) -> tuple[Engine, Encoder]:
+def _qwen3(model: ResolvedModel, task: Task, settings: ModelSettings, say: Say) -> tuple[Engine, Encoder]:
     with _extra("native"):
+        from shortlist.engine.device import pick_devices
         from shortlist.engine.native.config import Qwen3Config
         from shortlist.engine.native.engine import NativeEngine
+        from shortlist.engine.native.weights import KnownAnswerIds
 
     limit = min(settings.max_model_len, Qwen3Config.read(model.path).max_positions)
     path = model.path / "tokenizer.json"
     with ThreadPoolExecutor(1, "tokenizer") as meanwhile, ExitStack() as on_failure:
         spelling = meanwhile.submit(QwenEncoder, path, task=task, max_model_len=limit, control_tokens=settings.control_tokens)
-        engine = NativeEngine.load(
-            model.path,
-            task=task,
-            max_model_len=limit,
-            device=settings.device,
-            dtype=settings.dtype,
-            answer_ids=lambda: spelling.result().answer_ids,
-            digest=model.digest,
-        )
+        devices, digest = pick_devices(settings.device), content_name(model.digest)
+        load = partial(NativeEngine.load, model.path, task=task, max_model_len=limit, dtype=settings.dtype, digest=digest)
+        engine: Engine
+        if len(devices) == 1:
+            engine = load(device=devices[0], answer_ids=lambda: spelling.result().answer_ids)
+        else:
+            if model.kind is ModelKind.QWEN3_RERANKER:
+                load = partial(load, answer_ids=KnownAnswerIds(*spelling.result().answer_ids))
+            from shortlist.engine import workers
+
+            engine = workers.start(load, devices, say=lambda text: say(f"{model.name}: {text}"))
         on_failure.callback(engine.close)
         encoder = spelling.result()
         on_failure.pop_all()

@@ -56,7 +56,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[ResolvedModel]:
     """Models are found and judged as always, but fakes are loaded for them; this lists them."""
     seen: list[ResolvedModel] = []
 
-    def fake(model: ResolvedModel, _: ModelSettings) -> tuple[Engine, Encoder]:
+    def fake(model: ResolvedModel, *_: object) -> tuple[Engine, Encoder]:
         seen.append(model)
         return FakeEngine(), WordEncoder()
 

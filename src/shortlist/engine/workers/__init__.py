@@ -3,3 +3,7 @@
 Knows how a worker is started, asked, watched and never left behind; whatever loads as an `Engine` runs in one. It knows
 nothing of requests, queues or callers, and touches no device: each is its worker's alone.
 """
+
+from shortlist.engine.workers.engine import WorkersEngine, start
+
+__all__ = ["WorkersEngine", "start"]

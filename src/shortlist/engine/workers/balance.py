@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 
 def least_loaded(loads: Sequence[int]) -> int:
@@ -25,4 +26,4 @@ def divided(nodes: Sequence[Sequence[int]], num_shares: int) -> list[tuple[int, 
     if len(cores) < num_shares:
         return [()] * num_shares
     ends = [len(cores) * number // num_shares for number in range(num_shares + 1)]
-    return [tuple(cores[start:end]) for start, end in zip(ends, ends[1:], strict=False)]
+    return [tuple(cores[start:end]) for start, end in pairwise(ends)]

@@ -13,21 +13,26 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from shortlist.engine.base import EngineInfo
-from shortlist.engine.workers.wire import Answer, Call, Load, Method, Order, Packed, Values, pack
+from shortlist.engine.workers.wire import Answer, Call, Errand, Load, Method, Order, Values, pack
 from shortlist.errors import EngineUnavailable, ServiceError
 from shortlist.logs import as_here
 from shortlist.types import Batch, Vector
 
 END_S: Final = 2.0
 """How long a worker that says nothing more, or was ended, may take to be gone."""
+
+ERRAND_S: Final = 5.0
+"""How long what is not a batch may take."""
+
+T = TypeVar("T")
 
 WORKER: Final = (sys.executable, "-P", "-m", "shortlist.engine.workers.worker")
 """Not from the folder that the person happens to be in, where a file may have the name of a module."""
@@ -38,14 +43,14 @@ class _Waiting:
     """Somebody who waits for an answer; who does not want it any more is still computed for."""
 
     num_tokens: int
-    result: Future[Values] = field(default_factory=Future)
+    result: Future[Any] = field(default_factory=Future)
 
     def __post_init__(self) -> None:
         self.result.set_running_or_notify_cancel()
 
 
 class RemoteEngine:
-    """Implements `engine.base.Engine` and `engine.base.Watched` by a worker, which is started at once.
+    """Implements `engine.base.Engine`, `engine.base.Watched` and `engine.base.Elsewhere` by a worker, which is started at once.
 
     Args:
         load: What the worker calls.
@@ -90,8 +95,8 @@ class RemoteEngine:
         return list(await self._ask("score", batch))
 
     async def embed(self, batch: Batch) -> Sequence[Vector]:
-        """Return what the worker's engine returns. See `Engine`."""
-        return list(await self._ask("embed", batch))
+        """Return what the worker's engine returns, each in memory of its own, so that one that is kept does not keep all."""
+        return [vector.copy() for vector in await self._ask("embed", batch)]
 
     async def explain(self, batch: Batch) -> Sequence[Mapping[str, float]]:
         """Return what the worker's engine returns. See `Engine`."""
@@ -114,21 +119,35 @@ class RemoteEngine:
         self.end()
         self._keeper.join(2 * END_S)
 
+    def there(self, function: Callable[[], T]) -> T:
+        """Return what a function returns in the worker. See `Elsewhere`."""
+        waiting = self._submit(0, lambda number: Errand(number, function))
+        try:
+            result: T = waiting.result(ERRAND_S)
+        except TimeoutError:
+            raise EngineUnavailable(f"The engine's process on {self.device} does not answer.") from None
+        return result
+
     async def _ask(self, method: Method, batch: Batch) -> Values:
-        packed, waiting = pack(batch), _Waiting(batch.num_tokens)
+        packed = pack(batch)
+        values: Values = await asyncio.wrap_future(self._submit(batch.num_tokens, lambda number: Call(number, method, packed)))
+        return values
+
+    def _submit(self, num_tokens: int, make: Callable[[int], Call | Errand]) -> Future[Any]:
+        waiting = _Waiting(num_tokens)
         with self._lock:
             if self._gone is not None:
                 raise EngineUnavailable(self._gone.message)
             number = next(self._numbers)
             self._waiting[number] = waiting
-            self._outbox.submit(self._send, Call(number, method, packed))
-        return await asyncio.wrap_future(waiting.result)
+            self._outbox.submit(self._send, make(number))
+        return waiting.result
 
     # -- on the outbox's thread --
 
-    def _send(self, call: Call) -> None:
+    def _send(self, message: Call | Errand) -> None:
         with suppress(OSError):  # it has ended; the keeper tells everybody
-            self._connection.send(call)
+            self._connection.send(message)
 
     # -- on the keeper's thread --
 
@@ -149,7 +168,7 @@ class RemoteEngine:
             if self._is_closed:
                 return
             self._process = subprocess.Popen(  # noqa: S603 - our own module
-                [*WORKER, str(descriptor)],
+                [*WORKER, str(descriptor), str(os.getpid())],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[descriptor],
                 start_new_session=True,  # or Ctrl-C would reach it

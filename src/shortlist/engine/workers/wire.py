@@ -74,11 +74,19 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Answer:
-    """What came of a call."""
+class Errand:
+    """Something else to do beside the engine."""
 
     number: int
-    outcome: Values | ServiceError
+    function: Callable[[], Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """What came of a call, or of an errand."""
+
+    number: int
+    outcome: Any | ServiceError
 
 
 def pack(batch: Batch) -> Packed:
@@ -89,7 +97,7 @@ def pack(batch: Batch) -> Packed:
     places = {key: place for place, key in enumerate(heads)}
     return Packed(
         batch.task,
-        np.concatenate([each.ids for each in (*heads.values(), *prompts)]),
+        np.concatenate([*(head.ids for head in heads.values()), *(prompt.ids for prompt in prompts)]),
         tuple(head.num_tokens for head in heads.values()),
         tuple(prompt.num_tokens for prompt in prompts),
         tuple(places[id(prompt.head)] for prompt in prompts),
@@ -106,7 +114,8 @@ def unpack(packed: Packed) -> Batch:
 
 def pack_values(values: Sequence[Result]) -> Values:
     """Return what an engine computed as it travels."""
-    return np.stack(values) if isinstance(values[0], np.ndarray) else list(values)
+    vectors = [value for value in values if isinstance(value, np.ndarray)]
+    return np.stack(vectors) if vectors else list(values)
 
 
 def _pieces(ids: Ids, lengths: Sequence[int]) -> Iterator[Ids]:
