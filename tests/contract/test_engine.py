@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +24,11 @@ from shortlist.types import Batch, Prompt, Task, WorkItem
 from tests.support import qwen
 from tests.support.encoded import prompts as only
 from tests.support.fixtures import ModelFactory
+from tests.support.ids import ByteEncoder
 from tests.support.models import DEMO, cross_encoder
 from tests.support.vllm import folder_of, missing_vllm, running
 from tests.support.words import WordEncoder
+from tests.support.workers import fake, visible
 
 QUERY = "how do I read a json file in python"
 DOCUMENTS = ["bake bread at 220 C", "open the file and call json.load", "蛇很大", "x", "the longest of them " * 30]
@@ -50,12 +51,11 @@ def _native(make_model: ModelFactory, task: Task) -> Pair:
     return Pair(engine, encoder, engine.info.tasks)
 
 
-def _workers(make_model: ModelFactory) -> Pair:
-    folder = make_model(kind="reranker")
-    load = partial(NativeEngine.load, folder, task=Task.RERANK, max_model_len=2048, dtype="float32", digest="of it")
-    engine = workers.start(load, ["cpu", "cpu"])
-    encoder = QwenEncoder(folder / "tokenizer.json", task=Task.RERANK, max_model_len=engine.info.max_model_len)
-    return Pair(engine, encoder, engine.info.tasks)
+def _workers() -> Pair:
+    with pytest.MonkeyPatch.context() as patch:
+        visible(patch)
+        engine = workers.start(fake, ["cpu", "cpu"])
+    return Pair(engine, ByteEncoder(), engine.info.tasks)
 
 
 def _sentence(engine: CrossEncoderEngine | BiEncoderEngine, folder: Path) -> Pair:
@@ -104,7 +104,7 @@ def pair(request: pytest.FixtureRequest, make_model: ModelFactory, tmp_path_fact
         "fake": lambda: Pair(FakeEngine(), WordEncoder(), frozenset(Task)),
         "native-reranker": lambda: _native(make_model, Task.RERANK),
         "native-embedder": lambda: _native(make_model, Task.EMBED),
-        "workers": lambda: _workers(make_model),
+        "workers": _workers,
         "cross-encoder": lambda: _cross(tmp_path_factory.mktemp("cross")),
         "bi-encoder": lambda: _bi(DEMO),
         "vllm-reranker": lambda: _vllm(Task.RERANK),

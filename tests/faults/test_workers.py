@@ -5,23 +5,30 @@ The devices are the processors of this machine; nothing but their names is diffe
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import httpx2
 import pytest
 
+from shortlist.engine import workers
 from shortlist.engine.native.engine import NativeEngine
+from shortlist.errors import EngineUnavailable
+from shortlist.service.runtime import Runtime
 from shortlist.text.tokenizer import QwenEncoder
-from shortlist.types import Batch, Task, WorkItem
+from shortlist.types import Batch, RerankTask, Task, WorkItem
+from tests.support import house
 from tests.support.encoded import prompts
 from tests.support.fixtures import ModelFactory
+from tests.support.ids import ByteEncoder
 from tests.support.process import Launched, launched, wait_until
-from tests.support.workers import are_there, pids
+from tests.support.workers import are_there, fake, pids, visible
 
 QUERY = "how do I read a json file in python"
 DOCUMENTS = [f"document number {number} about json files and snakes" for number in range(24)]
@@ -74,7 +81,7 @@ def test_person_is_told_what_is_loaded_where(server: Launched) -> None:
     milestones = [
         "loaded on cpu, 1 of 2",
         "loaded on cpu, 2 of 2",
-        "GB of weights",
+        "on each device, 0.0",
         "testing itself",
         "self-test passed",
         "ready",
@@ -102,6 +109,21 @@ def test_killed_under_load_everybody_is_told_and_it_comes_back(server: Launched)
     wait_until(lambda: is_ready(server), START_S)
     assert not set(victims) & set(pids(server.process.pid)), "the other one is replaced, too"
     assert scores(ask(server)) == before
+
+
+async def test_without_restart_it_is_the_end_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    visible(monkeypatch)
+    engine = workers.start(fake, ["cpu", "cpu"])
+    one = replace(house.stack(engine, ByteEncoder(), tasks=frozenset({Task.RERANK})), watch=engine.watch)
+    async with house.running(Runtime([one], settings=house.settings(), metrics=one.metrics)) as runtime:
+        asked = RerankTask(query="q", documents=("d",))
+        assert len((await runtime.rerank(asked)).results) == 1
+        os.kill(pids()[0], signal.SIGKILL)
+        await asyncio.wait_for(runtime.failed.wait(), START_S)
+        assert not runtime.is_alive
+        with pytest.raises(EngineUnavailable):
+            await runtime.rerank(asked)
+    assert pids() == []
 
 
 def test_told_to_stop_it_answers_who_is_inside_and_takes_its_workers_along(server: Launched) -> None:

@@ -65,7 +65,8 @@ def build_runtime(settings: Settings, *, say: Say) -> Runtime:
     for (text, declared), place in zip(wanted, places(settings, [text for text, _ in wanted]), strict=True):
         loaded = load(text, declared, settings.model, say=say, metrics=metrics, place=place)
         if loaded.is_native and (plan := loaded.memory(settings.scheduler)) is not None:
-            say(f"{loaded.name}: {plan.summary}")
+            each = "on each device, " if len(parts_of(loaded.engine)) > 1 else ""
+            say(f"{loaded.name}: {each}{plan.summary}")
         if place is None:
             here.append(loaded.engine)
         stacks.append(stack_for(loaded, text, declared, settings, metrics, shared=shared))
@@ -104,7 +105,7 @@ class Loaded:
         return isinstance(self.encoder, QwenEncoder) and self.place is None
 
     def memory(self, settings: SchedulerSettings) -> MemoryPlan | None:
-        """What it needs at most, under these settings; None if that is vLLM's business."""
+        """What it needs at most on each device, under these settings; None if that is vLLM's business."""
         if self.place is not None:
             return None
         one, *_ = parts_of(self.engine)
