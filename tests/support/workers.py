@@ -118,5 +118,6 @@ def ending(*, device: str) -> Engine:
 
 
 def endless(*, device: str) -> Engine:
+    print("loading", flush=True)
     time.sleep(600)
     raise AssertionError("somebody waited")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -21,7 +22,7 @@ from shortlist.engine.base import beside, parts_of
 from shortlist.engine.fake import log_odds
 from shortlist.engine.restartable import RestartableEngine
 from shortlist.engine.workers import WorkersEngine
-from shortlist.engine.workers.remote import RemoteEngine
+from shortlist.engine.workers.remote import WORKER, RemoteEngine
 from shortlist.engine.workers.wire import Load
 from shortlist.errors import BadSetting, EngineError, EngineUnavailable, ModelRefused, ServiceError
 from shortlist.types import Batch, Task
@@ -257,11 +258,19 @@ def test_nothing_is_left_when_their_owner_is_killed() -> None:
     )
     assert owner.stdin is not None
     assert owner.stdout is not None
-    assert owner.stdout.readline() == "started\n"
-    wait_until(lambda: len(pids(owner.pid)) == 3)
+    assert {owner.stdout.readline(), owner.stdout.readline()} == {"started\n", "loading\n"}
     left = pids(owner.pid)
+    assert len(left) == 3
     owner.kill()
     owner.wait()
     owner.stdin.close()
     owner.stdout.close()
     wait_until(lambda: not are_there(left))
+
+
+def test_worker_whose_owner_was_gone_before_it_could_look_ends_at_once() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        stranger = os.getppid()
+        command = [*WORKER, str(theirs.fileno()), str(stranger)]
+        assert subprocess.run(command, pass_fds=[theirs.fileno()], timeout=PATIENCE_S, check=False).returncode == 0
