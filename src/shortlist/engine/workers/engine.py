@@ -7,16 +7,15 @@ need a second life cycle beside that of the engine, for a case in which a machin
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import as_completed
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
 from shortlist.engine.base import Engine, EngineInfo
-from shortlist.engine.workers.balance import divided, least_loaded
+from shortlist.engine.workers.balance import least_loaded
+from shortlist.engine.workers.cores import shares_of
 from shortlist.engine.workers.remote import RemoteEngine
 from shortlist.engine.workers.wire import Load
 from shortlist.errors import BadSetting
@@ -24,8 +23,6 @@ from shortlist.types import Batch, Vector
 
 MIN_BATCHES: Final = 2
 """Under way at every worker: one that is computed, and one that is there already when that is done."""
-
-_NODES: Final = Path("/sys/devices/system/node")
 
 Say = Callable[[str], None]
 
@@ -91,10 +88,11 @@ def start(load: Load, devices: Sequence[str], *, say: Say = lambda _: None) -> W
         EngineUnavailable: a worker has ended.
         What `load` raises, if that is of the error tree.
     """
-    cores = iter(divided(_nodes(), num_shares) if (num_shares := devices.count("cpu")) > 1 else [()] * num_shares)
+    workers: list[RemoteEngine] = []
     with ExitStack() as on_failure:
-        workers = [RemoteEngine(load, device, cores=next(cores) if device == "cpu" else ()) for device in devices]
         on_failure.callback(_close, workers)
+        for device, cores in zip(devices, shares_of(devices), strict=True):
+            workers.append(RemoteEngine(load, device, cores=cores))
         for number, loaded in enumerate(as_completed([worker.loaded for worker in workers]), start=1):
             say(f"loaded on {loaded.result().device}, {number} of {len(workers)}")
         engine = WorkersEngine(workers)
@@ -122,20 +120,3 @@ def _joined(infos: Sequence[EngineInfo]) -> EngineInfo:
         device=",".join(info.device for info in infos),
         max_concurrent_batches=sum(max(info.max_concurrent_batches, MIN_BATCHES) for info in infos),
     )
-
-
-def _nodes() -> list[list[int]]:
-    """Return the processors that we may use, by the memory that is next to them; in one list where nobody says.
-
-    Source: Linux, Documentation/ABI/stable/sysfs-devices-node: "0-3,8" in nodeN/cpulist.
-    """
-    if not hasattr(os, "sched_getaffinity"):
-        return []
-    ours = os.sched_getaffinity(0)
-    nodes = [sorted(ours & _listed(path.read_text())) for path in sorted(_NODES.glob("node[0-9]*/cpulist"))]
-    return nodes if sum(map(len, nodes)) == len(ours) else [sorted(ours)]
-
-
-def _listed(text: str) -> set[int]:
-    ranges = [part.partition("-") for part in text.strip().split(",") if part]
-    return {core for first, _, last in ranges for core in range(int(first), int(last or first) + 1)}

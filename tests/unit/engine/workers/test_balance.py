@@ -1,11 +1,11 @@
-"""Work is shared out evenly, and so are processors."""
+"""Work is shared out evenly."""
 
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shortlist.engine.workers.balance import divided, least_loaded
+from shortlist.engine.workers.balance import least_loaded
 
 SIZES = st.lists(st.integers(1, 20_000), max_size=60)
 
@@ -21,19 +21,3 @@ def test_no_worker_is_ever_further_ahead_than_one_batch(sizes: list[int], num_wo
 @given(st.lists(st.integers(0, 100), min_size=1, max_size=9))
 def test_batch_goes_to_a_worker_with_the_least_to_do(loads: list[int]) -> None:
     assert loads[least_loaded(loads)] == min(loads)
-
-
-@given(st.lists(st.lists(st.integers(), max_size=20), max_size=4), st.integers(1, 9))
-def test_processors_are_all_divided_evenly_and_in_order(nodes: list[list[int]], num_shares: int) -> None:
-    shares = divided(nodes, num_shares)
-    cores = [core for node in nodes for core in node]
-    assert len(shares) == num_shares
-    if len(cores) < num_shares:
-        assert not any(shares)
-        return
-    assert [core for share in shares for core in share] == cores
-    assert max(map(len, shares)) - min(map(len, shares)) <= 1
-
-
-def test_as_many_workers_as_nodes_get_one_each() -> None:
-    assert divided([[0, 2, 4, 6], [1, 3, 5, 7]], 2) == [(0, 2, 4, 6), (1, 3, 5, 7)]
