@@ -104,6 +104,11 @@ class Loaded:
         """Whether our own engine computes it, whose memory is known."""
         return isinstance(self.encoder, QwenEncoder) and self.place is None
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether other processes compute it, whose end is not that of this one."""
+        return self.place is not None or len(parts_of(self.engine)) > 1
+
     def memory(self, settings: SchedulerSettings) -> MemoryPlan | None:
         """What it needs at most on each device, under these settings; None if that is vLLM's business."""
         if self.place is not None:
@@ -158,11 +163,14 @@ def load(
 
     is_closed = threading.Event()
 
+    def is_wanted() -> bool:
+        return not is_closed.is_set()
+
     def make() -> tuple[Engine, Encoder]:
         if place is None:
-            return _engine_and_encoder(model, settings, say)
+            return _engine_and_encoder(model, settings, say, is_wanted)
         counted = Counted(metrics=metrics, name=name_of(model))
-        return engine_and_encoder(model, settings, place, counted=counted, say=say, is_wanted=lambda: not is_closed.is_set())
+        return engine_and_encoder(model, settings, place, counted=counted, say=say, is_wanted=is_wanted)
 
     engine, encoder = make()
     if settings.restart_engine or (place is not None and place.is_ours):
@@ -218,11 +226,13 @@ def stack_for(
     )
     restart = loaded.engine.restart if isinstance(loaded.engine, RestartableEngine) else None
     watch = loaded.engine.watch if isinstance(loaded.engine, Watched) else None
-    restart_s = loaded.load_s if restart is not None and loaded.place is not None else None
+    restart_s = loaded.load_s if restart is not None and loaded.is_elsewhere else None
     return replace(stack, shared=shared, restart=restart, restart_s=restart_s, watch=watch)
 
 
-def _engine_and_encoder(model: ResolvedModel, settings: ModelSettings, say: Say) -> tuple[Engine, Encoder]:
+def _engine_and_encoder(
+    model: ResolvedModel, settings: ModelSettings, say: Say, is_wanted: Callable[[], bool]
+) -> tuple[Engine, Encoder]:
     """Load the engine for a kind of model, and the encoder that spells for it and knows its limit."""
     match model.kind:
         case ModelKind.CROSS_ENCODER | ModelKind.BI_ENCODER:
@@ -241,7 +251,7 @@ def _engine_and_encoder(model: ResolvedModel, settings: ModelSettings, say: Say)
             return engine, _text_encoder(model.path, engine.info.max_model_len, prompts, reads_pairs=reads_pairs)
         case ModelKind.QWEN3_RERANKER | ModelKind.QWEN3_RERANKER_HEAD | ModelKind.QWEN3_EMBEDDER:
             (task,) = model.kind.tasks
-            return _qwen3(model, task, settings, say)
+            return _qwen3(model, task, settings, say, is_wanted)
 
 
 @contextmanager
@@ -260,7 +270,9 @@ def _importing(name: str) -> Iterator[None]:
         thread.join()
 
 
-def _qwen3(model: ResolvedModel, task: Task, settings: ModelSettings, say: Say) -> tuple[Engine, Encoder]:
+def _qwen3(
+    model: ResolvedModel, task: Task, settings: ModelSettings, say: Say, is_wanted: Callable[[], bool]
+) -> tuple[Engine, Encoder]:
     with _extra("native"):
         from shortlist.engine.device import pick_devices
         from shortlist.engine.native.config import Qwen3Config
@@ -281,7 +293,7 @@ def _qwen3(model: ResolvedModel, task: Task, settings: ModelSettings, say: Say) 
                 load = partial(load, answer_ids=KnownAnswerIds(*spelling.result().answer_ids))
             from shortlist.engine import workers
 
-            engine = workers.start(load, devices, say=lambda text: say(f"{model.name}: {text}"))
+            engine = workers.start(load, devices, say=lambda text: say(f"{model.name}: {text}"), is_wanted=is_wanted)
         on_failure.callback(engine.close)
         encoder = spelling.result()
         on_failure.pop_all()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import as_completed
+from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Final
@@ -18,11 +18,13 @@ from shortlist.engine.workers.balance import least_loaded
 from shortlist.engine.workers.cores import shares_of
 from shortlist.engine.workers.remote import RemoteEngine
 from shortlist.engine.workers.wire import Load
-from shortlist.errors import BadSetting
+from shortlist.errors import BadSetting, EngineUnavailable
 from shortlist.types import Batch, Vector
 
 MIN_BATCHES: Final = 2
 """Under way at every worker: one that is computed, and one that is there already when that is done."""
+
+LOOK_S: Final = 0.2
 
 Say = Callable[[str], None]
 
@@ -75,17 +77,20 @@ class WorkersEngine:
         return self._workers[least_loaded([worker.num_tokens for worker in self._workers])]
 
 
-def start(load: Load, devices: Sequence[str], *, say: Say = lambda _: None) -> WorkersEngine:
+def start(
+    load: Load, devices: Sequence[str], *, say: Say = lambda _: None, is_wanted: Callable[[], bool] = lambda: True
+) -> WorkersEngine:
     """Return an engine with a worker for every device, which load at once, each for itself.
 
     Args:
         load: What every worker calls, with its device; must be the same to all of them, down to the bytes that it reads.
         devices: Their names; several on the CPU share its processors.
         say: Hears which have loaded.
+        is_wanted: Whether somebody still waits for it; if not, loading is given up.
 
     Raises:
         BadSetting: they would not compute the same.
-        EngineUnavailable: a worker has ended.
+        EngineUnavailable: a worker has ended, or nobody waits any more.
         What `load` raises, if that is of the error tree.
     """
     workers: list[RemoteEngine] = []
@@ -93,8 +98,13 @@ def start(load: Load, devices: Sequence[str], *, say: Say = lambda _: None) -> W
         on_failure.callback(_close, workers)
         for device, cores in zip(devices, shares_of(devices), strict=True):
             workers.append(RemoteEngine(load, device, cores=cores))
-        for number, loaded in enumerate(as_completed([worker.loaded for worker in workers]), start=1):
-            say(f"loaded on {loaded.result().device}, {number} of {len(workers)}")
+        loading = {worker.loaded for worker in workers}
+        while loading:
+            if not is_wanted():
+                raise EngineUnavailable("The engine was closed while it loaded.")
+            loaded, loading = wait(loading, LOOK_S, FIRST_COMPLETED)
+            for each in loaded:
+                say(f"loaded on {each.result().device}, {len(loading)} to go")
         engine = WorkersEngine(workers)
         on_failure.pop_all()
     return engine

@@ -136,7 +136,8 @@ async def test_function_is_called_where_the_engine_is(engine: WorkersEngine) -> 
 def test_progress_is_told_and_nothing_is_left_after_closing_twice(new: Callable[[], list[int]]) -> None:
     said: list[str] = []
     engine = workers.start(loads.fake, ["cpu", "cpu"], say=said.append)
-    assert said == ["loaded on cpu, 1 of 2", "loaded on cpu, 2 of 2"]
+    assert said[-1] == "loaded on cpu, 0 to go"
+    assert len(said) == 2
     shares = [os.sched_getaffinity(pid) for pid in of(engine)]
     assert len(os.sched_getaffinity(0)) < 2 or not set.intersection(*shares), "they share the processors"
     engine.close()
@@ -159,6 +160,12 @@ def test_one_that_cannot_be_had_refuses_all_and_leaves_none(
     with pytest.raises(kind, match=words) as refusal:
         workers.start(load, TWO)
     assert "secret" not in str(refusal.value)
+    assert new() == []
+
+
+def test_loading_is_given_up_when_nobody_waits_for_it_any_more(new: Callable[[], list[int]]) -> None:
+    with pytest.raises(EngineUnavailable, match="closed while it loaded"):
+        workers.start(loads.endless, TWO, is_wanted=lambda: len(new()) < 2)
     assert new() == []
 
 
