@@ -144,11 +144,12 @@ def parts_of(engine: Engine) -> Sequence[Engine]:
 class Elsewhere(Protocol):
     """An engine in another process, which alone is to touch its device."""
 
-    def there(self, function: Callable[[], T]) -> T:
-        """Return what a function returns in that process.
+    def there(self, function: Callable[[], T], *, timeout_s: float) -> T:
+        """Return what a function returns in that process; not to be called on an event loop.
 
         Args:
             function: Is sent by name, with its arguments if it is a `partial`.
+            timeout_s: How long that may take.
 
         Raises:
             EngineUnavailable: the process is gone, or does not answer.
@@ -156,6 +157,6 @@ class Elsewhere(Protocol):
         ...
 
 
-def beside(engine: Engine, function: Callable[[], T]) -> T:
-    """Return what a function returns in the process that an engine is in: in this one, mostly."""
-    return engine.there(function) if isinstance(engine, Elsewhere) else function()
+def beside(engine: Engine, function: Callable[[], T], *, timeout_s: float) -> T:
+    """Return what a function returns in the process that an engine is in: in this one, mostly. See `Elsewhere`."""
+    return engine.there(function, timeout_s=timeout_s) if isinstance(engine, Elsewhere) else function()

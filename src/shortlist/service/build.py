@@ -43,6 +43,9 @@ from shortlist.types import ModelCard, Priority, Task
 
 DEMO = "demo"
 
+PLAN_S = 60.0
+"""How long another process may take to compute a few numbers, for which it may have to import a few modules first."""
+
 NO_MODEL = (
     "No model was named, so the bundled demo model is served: small, real, English.\n"
     "For Qwen3: shortlist serve Qwen/Qwen3-Reranker-0.6B Qwen/Qwen3-Embedding-0.6B"
@@ -114,7 +117,8 @@ class Loaded:
         if self.place is not None:
             return None
         one, *_ = parts_of(self.engine)
-        return beside(one, partial(memory_plan, self.model.path, one.info, settings, is_native=self.is_native))
+        plan = partial(memory_plan, self.model.path, one.info, settings, is_native=self.is_native)
+        return beside(one, plan, timeout_s=PLAN_S)
 
     @property
     def promise(self) -> Promise:

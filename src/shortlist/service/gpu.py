@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
+from typing import Final
 
 from shortlist.engine.base import Engine, beside, parts_of
 from shortlist.errors import EngineUnavailable
 from shortlist.telemetry import Metrics
 from shortlist.telemetry.gpu import GpuCollector, GpuReading
 
-_GPU = "cuda"
+READING_S: Final = 1.0
+"""A process that takes longer to say how its GPU is has worse problems."""
+
+_GPU: Final = "cuda"
 
 
 def show_gpus(metrics: Metrics, engines: Sequence[Engine]) -> None:
@@ -25,7 +29,7 @@ def show_gpus(metrics: Metrics, engines: Sequence[Engine]) -> None:
         readings: list[GpuReading] = []
         for name in sorted(name for name in parts if name.startswith(_GPU)):
             with suppress(EngineUnavailable):
-                readings += beside(parts[name], partial(gpu_readings, [name]))
+                readings += beside(parts[name], partial(gpu_readings, [name]), timeout_s=READING_S)
         return readings
 
     metrics.registry.register(GpuCollector(read))

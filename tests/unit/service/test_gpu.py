@@ -40,7 +40,7 @@ class On(FakeEngine):
 class Gone(On):
     """An engine whose process, which had the device, is gone."""
 
-    def there(self, function: Callable[[], object]) -> object:
+    def there(self, function: Callable[[], object], *, timeout_s: float) -> object:
         raise EngineUnavailable("it has ended")
 
 

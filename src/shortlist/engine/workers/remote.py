@@ -29,9 +29,6 @@ from shortlist.types import Batch, Vector
 END_S: Final = 2.0
 """How long a worker that says nothing more, or was ended, may take to be gone."""
 
-ERRAND_S: Final = 5.0
-"""How long what is not a batch may take."""
-
 T = TypeVar("T")
 
 WORKER: Final = (sys.executable, "-P", "-m", "shortlist.engine.workers.worker")
@@ -119,11 +116,11 @@ class RemoteEngine:
         self.end()
         self._keeper.join(2 * END_S)
 
-    def there(self, function: Callable[[], T]) -> T:
+    def there(self, function: Callable[[], T], *, timeout_s: float) -> T:
         """Return what a function returns in the worker. See `Elsewhere`."""
         waiting = self._submit(0, lambda number: Errand(number, function))
         try:
-            result: T = waiting.result(ERRAND_S)
+            result: T = waiting.result(timeout_s)
         except TimeoutError:
             raise EngineUnavailable(f"The engine's process on {self.device} does not answer.") from None
         return result

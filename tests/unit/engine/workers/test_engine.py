@@ -126,7 +126,7 @@ async def test_what_ends_a_server_does_not_end_its_workers(engine: WorkersEngine
 
 
 async def test_function_is_called_where_the_engine_is(engine: WorkersEngine) -> None:
-    found = {await asyncio.to_thread(beside, part, os.getpid) for part in parts_of(engine)}
+    found = {beside(part, os.getpid, timeout_s=PATIENCE_S) for part in parts_of(engine)}
     assert found == set(of(engine))
 
 
@@ -224,6 +224,8 @@ async def test_one_that_does_not_read_holds_up_neither_others_nor_closing(start:
     engine = start(loads.fake)
     stuck, _ = engine._workers
     os.kill(of(engine)[0], signal.SIGSTOP)
+    with pytest.raises(EngineUnavailable, match="does not answer"):
+        beside(stuck, os.getpid, timeout_s=0.01)
     waits = asyncio.ensure_future(stuck.score(batch_of(2_000_000)))  # more than the socket holds
     await asyncio.sleep(0)
     assert await engine.score(batch_of(7)) == expected(batch_of(7))
