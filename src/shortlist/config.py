@@ -154,7 +154,11 @@ class ModelSettings(_Group):
         description="What the native engine computes in; auto takes 16 bits where the processor has them. int8 is faster on "
         "CPUs and less exact.",
     )
-    device: str = Field(default="auto", description="Where models run: cpu, cuda, cuda:1; auto takes a GPU if there is one.")
+    device: str = Field(
+        default="auto",
+        description="Where models run: cpu, cuda, cuda:1, or several with commas between them (cuda:0,cuda:1), which share the "
+        "work of a Qwen3 model; auto takes every GPU there is.",
+    )
     max_model_len: Positive = Field(
         default=8192,
         description="Longest prompt in tokens; a model that reads less keeps its own limit. Longer documents are cut.",

@@ -13,9 +13,10 @@ import re
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from types import TracebackType
 from typing import Literal, TextIO, cast
 
@@ -139,6 +140,13 @@ def configure_logging(*, level: str, style: Literal["text", "json"], stream: Tex
     logger.setLevel(level.upper())
     threading.excepthook = _tell_of_thread
     sys.unraisablehook = _tell_of_unraisable
+
+
+def as_here() -> Callable[[], None]:
+    """Return what has another process log as this one does, once it is called there."""
+    is_json = any(isinstance(handler.formatter, JsonFormatter) for handler in logging.getLogger().handlers)
+    level = logging.getLevelName(logger.getEffectiveLevel()).lower()
+    return partial(configure_logging, level=level, style="json" if is_json else "text")
 
 
 def _tell_of_thread(failure: threading.ExceptHookArgs) -> None:

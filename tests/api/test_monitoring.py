@@ -7,6 +7,7 @@ import contextlib
 import io
 import json
 import logging
+import threading
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from shortlist.errors import EngineError, EngineUnavailable
 from shortlist.logs import configure_logging
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics, logger
+from shortlist.telemetry.gpu import GpuCollector, GpuReading
 from shortlist.telemetry.otlp import OtlpTracing
 from shortlist.types import Batch
 from tests.support.collector import Collector, SpanSeen, collecting
@@ -122,6 +124,25 @@ async def test_model_is_ready_until_its_engine_is_gone() -> None:
         await client.post("/v1/rerank", json=ASK)
         await asyncio.wait_for(service.failed.wait(), 5)
         assert service.metrics.registry.get_sample_value("shortlist_model_ready", {"model": "fake"}) == 0
+
+
+async def test_gpu_that_is_slow_to_say_how_it_is_holds_up_nobody_else() -> None:
+    asked, answers = threading.Event(), threading.Event()
+
+    def read() -> list[GpuReading]:
+        asked.set()
+        assert answers.wait(10)
+        return []
+
+    service = runtime()
+    service.metrics.registry.register(GpuCollector(read))
+    async with http(service) as client:
+        scrape = asyncio.ensure_future(client.get("/metrics"))
+        await asyncio.to_thread(asked.wait, 10)
+        assert (await client.post("/v1/rerank", json=ASK)).status_code == 200
+        assert not scrape.done()
+        answers.set()
+        assert (await scrape).status_code == 200
 
 
 async def test_release_is_shown() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from shortlist.engine import workers
 from shortlist.engine.base import Engine
 from shortlist.engine.fake import FakeEngine
 from shortlist.engine.native.engine import NativeEngine
@@ -23,9 +24,11 @@ from shortlist.types import Batch, Prompt, Task, WorkItem
 from tests.support import qwen
 from tests.support.encoded import prompts as only
 from tests.support.fixtures import ModelFactory
+from tests.support.ids import ByteEncoder
 from tests.support.models import DEMO, cross_encoder
 from tests.support.vllm import folder_of, missing_vllm, running
 from tests.support.words import WordEncoder
+from tests.support.workers import fake, visible
 
 QUERY = "how do I read a json file in python"
 DOCUMENTS = ["bake bread at 220 C", "open the file and call json.load", "蛇很大", "x", "the longest of them " * 30]
@@ -46,6 +49,13 @@ def _native(make_model: ModelFactory, task: Task) -> Pair:
     engine = NativeEngine.load(folder, task=task, max_model_len=2048, device="cpu", dtype="float32")
     encoder = QwenEncoder(folder / "tokenizer.json", task=task, max_model_len=engine.info.max_model_len)
     return Pair(engine, encoder, engine.info.tasks)
+
+
+def _workers() -> Pair:
+    with pytest.MonkeyPatch.context() as patch:
+        visible(patch)
+        engine = workers.start(fake, ["cpu", "cpu"])
+    return Pair(engine, ByteEncoder(), engine.info.tasks)
 
 
 def _sentence(engine: CrossEncoderEngine | BiEncoderEngine, folder: Path) -> Pair:
@@ -82,6 +92,7 @@ REAL_VLLM = [pytest.mark.vllm, pytest.mark.timeout(900)]
         "fake",
         "native-reranker",
         "native-embedder",
+        "workers",
         "cross-encoder",
         "bi-encoder",
         pytest.param("vllm-reranker", marks=REAL_VLLM),
@@ -93,6 +104,7 @@ def pair(request: pytest.FixtureRequest, make_model: ModelFactory, tmp_path_fact
         "fake": lambda: Pair(FakeEngine(), WordEncoder(), frozenset(Task)),
         "native-reranker": lambda: _native(make_model, Task.RERANK),
         "native-embedder": lambda: _native(make_model, Task.EMBED),
+        "workers": _workers,
         "cross-encoder": lambda: _cross(tmp_path_factory.mktemp("cross")),
         "bi-encoder": lambda: _bi(DEMO),
         "vllm-reranker": lambda: _vllm(Task.RERANK),

@@ -73,6 +73,9 @@ TESTS: Final[Mapping[str, Sequence[str]]] = {
         "tests/properties/test_dispatcher.py::test_engine_that_dies",
         "tests/api/test_http.py::test_dead_engine",
         "tests/faults/test_dying.py",
+        "tests/faults/test_workers.py::test_killed",
+        "tests/faults/test_workers.py::test_without_restart",
+        "tests/unit/engine/workers/test_engine.py::test_killed",
     ],
     "R9": [
         "tests/faults/test_process.py::test_told_to_stop",

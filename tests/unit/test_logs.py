@@ -6,6 +6,7 @@ import gc
 import io
 import json
 import logging
+import pickle  # noqa: TID251 - as what is sent to a process of ours
 import sys
 import threading
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import pytest
 from rich.console import Console
 
 from shortlist.errors import EngineError
-from shortlist.logs import StandardError, configure_logging
+from shortlist.logs import JsonFormatter, StandardError, TextFormatter, as_here, configure_logging
 from shortlist.telemetry import logger
 
 
@@ -235,6 +236,17 @@ def test_record_that_cannot_be_told_is_no_error(stream: io.StringIO, capsys: pyt
     configure_logging(level="info", style="text")
     logger.info("%d documents", CANARY)
     assert CANARY not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_other_process_can_be_told_to_log_as_this_one_does(stream: io.StringIO, style: Style) -> None:
+    configure_logging(level="error", style=style, stream=stream)
+    tell = pickle.loads(pickle.dumps(as_here()))
+    configure_logging(level="debug", style="json" if style == "text" else "text", stream=stream)
+    tell()
+    [handler] = logging.getLogger().handlers
+    assert type(handler.formatter) is (JsonFormatter if style == "json" else TextFormatter)
+    assert logger.level == logging.ERROR
 
 
 def test_level_is_respected(stream: io.StringIO) -> None:

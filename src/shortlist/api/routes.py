@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from datetime import UTC, datetime
 from typing import Annotated, Final, Protocol, TypeVar
@@ -184,7 +185,9 @@ async def version() -> Response:
 @router.get("/metrics", tags=["server"], response_class=Response)
 async def metrics(service: Service) -> Response:
     """Return every metric, for Prometheus."""
-    return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    # Away from the event loop: the processes that have the GPUs are asked how those are.
+    found = await asyncio.to_thread(generate_latest, service.metrics.registry)
+    return Response(found, media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/", include_in_schema=False)

@@ -6,13 +6,15 @@ dispatcher and may assume that at most `max_concurrent_batches` calls are under 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 from uuid import uuid4
 
 from shortlist.types import Batch, Task, Vector
+
+T = TypeVar("T")
 
 
 class ScoreScale(StrEnum):
@@ -121,3 +123,40 @@ class Watched(Protocol):
             EngineUnavailable: it is gone for good.
         """
         ...
+
+
+@runtime_checkable
+class Divided(Protocol):
+    """An engine that computes on several devices, by one engine for each."""
+
+    @property
+    def parts(self) -> Sequence[Engine]:
+        """Those engines, each of which computes the same."""
+        ...
+
+
+def parts_of(engine: Engine) -> Sequence[Engine]:
+    """Return the engines for the single devices that an engine computes on; itself, if that is one."""
+    return engine.parts if isinstance(engine, Divided) else (engine,)
+
+
+@runtime_checkable
+class Elsewhere(Protocol):
+    """An engine in another process, which alone is to touch its device."""
+
+    def there(self, function: Callable[[], T], *, timeout_s: float) -> T:
+        """Return what a function returns in that process; not to be called on an event loop.
+
+        Args:
+            function: Is sent by name, with its arguments if it is a `partial`.
+            timeout_s: How long that may take.
+
+        Raises:
+            EngineUnavailable: the process is gone, or does not answer.
+        """
+        ...
+
+
+def beside(engine: Engine, function: Callable[[], T], *, timeout_s: float) -> T:
+    """Return what a function returns in the process that an engine is in: in this one, mostly. See `Elsewhere`."""
+    return engine.there(function, timeout_s=timeout_s) if isinstance(engine, Elsewhere) else function()

@@ -15,6 +15,22 @@ from shortlist.telemetry.gpu import GpuReading
 _DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "int8": torch.int8}
 
 
+_CHOICES: Final = "it can be auto, cpu, cuda, cuda:N, or several with commas between them"
+
+
+def pick_devices(names: str) -> list[str]:
+    """Return the devices among which a model is divided, as often as they are named; "auto" is every CUDA device.
+
+    Nothing is done on any of them.
+
+    Raises:
+        BadSetting: torch does not know one, or this machine does not have it.
+    """
+    if names == "auto" and (count := torch.cuda.device_count()) > 1:
+        return [f"cuda:{index}" for index in range(count)]
+    return [str(pick_device(name.strip())) for name in names.split(",")]
+
+
 def pick_device(name: str) -> torch.device:
     """Return the device called `name`; "auto" is the first CUDA device, or the CPU when there is none.
 
@@ -29,9 +45,9 @@ def pick_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise BadSetting(f"device is {name!r}; it can be auto, cpu, cuda or cuda:N.") from error
+        raise BadSetting(f"device is {name!r}; {_CHOICES}.") from error
     if device.type not in {"cpu", "cuda"}:
-        raise BadSetting(f"device is {name!r}; it can be auto, cpu, cuda or cuda:N.")
+        raise BadSetting(f"device is {name!r}; {_CHOICES}.")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise BadSetting(f"device is {name!r}, but torch sees {torch.cuda.device_count()} CUDA devices here.")
     return device

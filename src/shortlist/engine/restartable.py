@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-from shortlist.engine.base import Engine, EngineInfo, Watched
+from shortlist.engine.base import Engine, EngineInfo, Watched, parts_of
 from shortlist.errors import EngineUnavailable
 from shortlist.types import Batch, Vector
 
@@ -29,6 +29,11 @@ class RestartableEngine:
     def info(self) -> EngineInfo:
         """What this engine is; the same after a restart."""
         return self._engine.info
+
+    @property
+    def parts(self) -> Sequence[Engine]:
+        """The engines for the single devices of the engine of the moment."""
+        return parts_of(self._engine)
 
     async def score(self, batch: Batch) -> Sequence[float]:
         """Return what the engine of the moment returns."""

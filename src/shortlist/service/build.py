@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from shortlist.config import ModelSettings, SchedulerSettings, Settings
-from shortlist.engine.base import Engine, Watched
+from shortlist.engine.base import Engine, Watched, beside, content_name, parts_of
 from shortlist.engine.restartable import RestartableEngine
 from shortlist.errors import BadSetting, EngineUnavailable, ModelRefused
 from shortlist.hub import ModelKind, Reader, ResolvedModel, resolve
@@ -42,6 +43,9 @@ from shortlist.types import ModelCard, Priority, Task
 
 DEMO = "demo"
 
+PLAN_S = 60.0
+"""How long another process may take to compute a few numbers, for which it may have to import a few modules first."""
+
 NO_MODEL = (
     "No model was named, so the bundled demo model is served: small, real, English.\n"
     "For Qwen3: shortlist serve Qwen/Qwen3-Reranker-0.6B Qwen/Qwen3-Embedding-0.6B"
@@ -59,14 +63,15 @@ def build_runtime(settings: Settings, *, say: Say) -> Runtime:
     _alias_pairs(settings.model)  # a malformed one is told before anything is loaded
     shared = shared_cache(settings.scheduler, metrics)  # so is an address that is none
     tracing = tracing_to(settings.server.otlp_endpoint, sample_ratio=settings.server.otlp_sample_ratio)
-    stacks, here = [], set()
+    stacks, here = [], []
     wanted = _wanted(settings.model, say)
     for (text, declared), place in zip(wanted, places(settings, [text for text, _ in wanted]), strict=True):
         loaded = load(text, declared, settings.model, say=say, metrics=metrics, place=place)
         if loaded.is_native and (plan := loaded.memory(settings.scheduler)) is not None:
-            say(f"{loaded.name}: {plan.summary}")
+            each = "on each device, " if len(parts_of(loaded.engine)) > 1 else ""
+            say(f"{loaded.name}: {each}{plan.summary}")
         if place is None:
-            here.add(loaded.engine.info.device)
+            here.append(loaded.engine)
         stacks.append(stack_for(loaded, text, declared, settings, metrics, shared=shared))
     _check_aliases(settings.model, stacks)
     show_gpus(metrics, here)
@@ -102,11 +107,18 @@ class Loaded:
         """Whether our own engine computes it, whose memory is known."""
         return isinstance(self.encoder, QwenEncoder) and self.place is None
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether other processes compute it, whose end is not that of this one."""
+        return self.place is not None or len(parts_of(self.engine)) > 1
+
     def memory(self, settings: SchedulerSettings) -> MemoryPlan | None:
-        """What it needs at most, under these settings; None if that is vLLM's business."""
+        """What it needs at most on each device, under these settings; None if that is vLLM's business."""
         if self.place is not None:
             return None
-        return memory_plan(self.model.path, self.engine.info, settings, is_native=self.is_native)
+        one, *_ = parts_of(self.engine)
+        plan = partial(memory_plan, self.model.path, one.info, settings, is_native=self.is_native)
+        return beside(one, plan, timeout_s=PLAN_S)
 
     @property
     def promise(self) -> Promise:
@@ -155,11 +167,14 @@ def load(
 
     is_closed = threading.Event()
 
+    def is_wanted() -> bool:
+        return not is_closed.is_set()
+
     def make() -> tuple[Engine, Encoder]:
         if place is None:
-            return _engine_and_encoder(model, settings)
+            return _engine_and_encoder(model, settings, say, is_wanted)
         counted = Counted(metrics=metrics, name=name_of(model))
-        return engine_and_encoder(model, settings, place, counted=counted, say=say, is_wanted=lambda: not is_closed.is_set())
+        return engine_and_encoder(model, settings, place, counted=counted, say=say, is_wanted=is_wanted)
 
     engine, encoder = make()
     if settings.restart_engine or (place is not None and place.is_ours):
@@ -215,17 +230,24 @@ def stack_for(
     )
     restart = loaded.engine.restart if isinstance(loaded.engine, RestartableEngine) else None
     watch = loaded.engine.watch if isinstance(loaded.engine, Watched) else None
-    restart_s = loaded.load_s if restart is not None and loaded.place is not None else None
+    restart_s = loaded.load_s if restart is not None and loaded.is_elsewhere else None
     return replace(stack, shared=shared, restart=restart, restart_s=restart_s, watch=watch)
 
 
-def _engine_and_encoder(model: ResolvedModel, settings: ModelSettings) -> tuple[Engine, Encoder]:
+def _engine_and_encoder(
+    model: ResolvedModel, settings: ModelSettings, say: Say, is_wanted: Callable[[], bool]
+) -> tuple[Engine, Encoder]:
     """Load the engine for a kind of model, and the encoder that spells for it and knows its limit."""
     match model.kind:
         case ModelKind.CROSS_ENCODER | ModelKind.BI_ENCODER:
             with _extra("sentence"):
                 from shortlist.engine.sentence import BiEncoderEngine, CrossEncoderEngine
 
+            if "," in settings.device:
+                raise BadSetting(
+                    f"device (--device) names several devices, among which {model.name} cannot be divided: it is a "
+                    f"{model.kind.value}. Name one, or auto."
+                )
             prompts = _prompts(model.path)
             kind = CrossEncoderEngine if model.kind is ModelKind.CROSS_ENCODER else BiEncoderEngine
             engine = kind(model.path, device=settings.device, max_model_len=settings.max_model_len, digest=model.digest)
@@ -233,7 +255,7 @@ def _engine_and_encoder(model: ResolvedModel, settings: ModelSettings) -> tuple[
             return engine, _text_encoder(model.path, engine.info.max_model_len, prompts, reads_pairs=reads_pairs)
         case ModelKind.QWEN3_RERANKER | ModelKind.QWEN3_RERANKER_HEAD | ModelKind.QWEN3_EMBEDDER:
             (task,) = model.kind.tasks
-            return _qwen3(model, task, settings)
+            return _qwen3(model, task, settings, say, is_wanted)
 
 
 @contextmanager
@@ -252,24 +274,30 @@ def _importing(name: str) -> Iterator[None]:
         thread.join()
 
 
-def _qwen3(model: ResolvedModel, task: Task, settings: ModelSettings) -> tuple[Engine, Encoder]:
+def _qwen3(
+    model: ResolvedModel, task: Task, settings: ModelSettings, say: Say, is_wanted: Callable[[], bool]
+) -> tuple[Engine, Encoder]:
     with _extra("native"):
+        from shortlist.engine.device import pick_devices
         from shortlist.engine.native.config import Qwen3Config
         from shortlist.engine.native.engine import NativeEngine
+        from shortlist.engine.native.weights import KnownAnswerIds
 
     limit = min(settings.max_model_len, Qwen3Config.read(model.path).max_positions)
     path = model.path / "tokenizer.json"
     with ThreadPoolExecutor(1, "tokenizer") as meanwhile, ExitStack() as on_failure:
         spelling = meanwhile.submit(QwenEncoder, path, task=task, max_model_len=limit, control_tokens=settings.control_tokens)
-        engine = NativeEngine.load(
-            model.path,
-            task=task,
-            max_model_len=limit,
-            device=settings.device,
-            dtype=settings.dtype,
-            answer_ids=lambda: spelling.result().answer_ids,
-            digest=model.digest,
-        )
+        devices, digest = pick_devices(settings.device), content_name(model.digest)
+        load = partial(NativeEngine.load, model.path, task=task, max_model_len=limit, dtype=settings.dtype, digest=digest)
+        engine: Engine
+        if len(devices) == 1:
+            engine = load(device=devices[0], answer_ids=lambda: spelling.result().answer_ids)
+        else:
+            if model.kind is ModelKind.QWEN3_RERANKER:
+                load = partial(load, answer_ids=KnownAnswerIds(*spelling.result().answer_ids))
+            from shortlist.engine import workers
+
+            engine = workers.start(load, devices, say=lambda text: say(f"{model.name}: {text}"), is_wanted=is_wanted)
         on_failure.callback(engine.close)
         encoder = spelling.result()
         on_failure.pop_all()

@@ -111,6 +111,7 @@ async def diagnose(text: str, declared: Task | None, settings: Settings, *, say:
         say(f"{stack.name}: testing itself")
         most = settings.scheduler.max_batch_tokens
         tested = await examine(stack, has_random_weights=settings.model.random_weights, max_batch_tokens=most)
+        memory = loaded.memory(settings.scheduler)  # which is asked of the engine, where that is in another process
     finally:
         loaded.engine.close()
     tasks = tuple(sorted(stack.card.tasks))
@@ -124,7 +125,7 @@ async def diagnose(text: str, declared: Task | None, settings: Settings, *, say:
         tasks=tasks,
         info=loaded.engine.info,
         files_bytes=loaded.model.size_bytes,
-        memory=loaded.memory(settings.scheduler),
+        memory=memory,
         frame=_frame(loaded.encoder, next(iter(prompts.values()))),
         samples=tuple(_sample(loaded.encoder, title, prompt) for title, prompt in prompts.items()),
         text_fingerprint=loaded.encoder.fingerprint,

@@ -1,21 +1,35 @@
-"""The GPUs that engines of this process compute on, for the metrics."""
+"""The GPUs that our engines compute on, for the metrics; each is asked in the process that has it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Final
 
+from shortlist.engine.base import Engine, beside, parts_of
+from shortlist.errors import EngineUnavailable
 from shortlist.telemetry import Metrics
 from shortlist.telemetry.gpu import GpuCollector, GpuReading
 
+READING_S: Final = 1.0
+"""A process that takes longer to say how its GPU is has worse problems."""
 
-def show_gpus(metrics: Metrics, devices: Iterable[str]) -> None:
-    """Have the metrics show the GPUs among these devices; not a child's, of which a look from here would take memory."""
-    names = sorted({name for name in devices if name.startswith("cuda")})
-    if not names:
+_GPU: Final = "cuda"
+
+
+def show_gpus(metrics: Metrics, engines: Sequence[Engine]) -> None:
+    """Have the metrics show the GPUs of these engines; not a vLLM's, of which a look from here would take memory."""
+    if not any(part.info.device.startswith(_GPU) for engine in engines for part in parts_of(engine)):
         return
     from shortlist.engine.device import gpu_readings
 
     def read() -> list[GpuReading]:
-        return gpu_readings(names)
+        parts = {part.info.device: part for engine in engines for part in parts_of(engine)}
+        readings: list[GpuReading] = []
+        for name in sorted(name for name in parts if name.startswith(_GPU)):
+            with suppress(EngineUnavailable):
+                readings += beside(parts[name], partial(gpu_readings, [name]), timeout_s=READING_S)
+        return readings
 
     metrics.registry.register(GpuCollector(read))

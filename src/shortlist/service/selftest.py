@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
 import numpy as np
 
-from shortlist.engine.base import EngineInfo, ScoreScale
+from shortlist.engine.base import EngineInfo, ScoreScale, parts_of
 from shortlist.errors import CallerError, EngineError
 from shortlist.service.pairs import BY_WORTH, PAIRS
 from shortlist.service.stack import Stack
@@ -183,13 +183,27 @@ async def examine(stack: Stack, *, has_random_weights: bool, max_batch_tokens: i
     findings: list[Finding] = []
     for task in sorted(stack.card.tasks):
         trial = await asyncio.to_thread(_TRIALS[task], stack.encoder, BY_WORTH, max_pairs)
-        findings += await _findings(stack, trial, has_random_weights=has_random_weights, max_batch_tokens=max_batch_tokens)
+        findings += await _on_all(stack, trial, has_random_weights=has_random_weights, max_batch_tokens=max_batch_tokens)
         findings.append(await asyncio.to_thread(_suffix_kept, stack, task))
     spent_s = time.monotonic() - started_s
     return SelfTest(model=stack.name, findings=tuple(findings), duration_s=spent_s, remedy=stack.promise.remedy)
 
 
 _TRIALS: Final = MappingProxyType({Task.RERANK: rerank_trial, Task.EMBED: embed_trial})
+
+
+async def _on_all(stack: Stack, trial: Trial, *, has_random_weights: bool, max_batch_tokens: int) -> list[Finding]:
+    """Return what the numbers of every device say, those of the first that fails, or else of the first."""
+    parts = parts_of(stack.engine)
+    asked = (
+        _findings(replace(stack, engine=part), trial, has_random_weights=has_random_weights, max_batch_tokens=max_batch_tokens)
+        for part in parts
+    )
+    found = await asyncio.gather(*asked)
+    for part, findings in zip(parts, found, strict=True):
+        if len(parts) > 1 and any(finding.verdict is Verdict.FAILED for finding in findings):
+            return [replace(finding, detail=f"on {part.info.device}, {finding.detail}") for finding in findings]
+    return found[0]
 
 
 async def _findings(stack: Stack, trial: Trial, *, has_random_weights: bool, max_batch_tokens: int) -> list[Finding]:

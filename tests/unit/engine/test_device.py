@@ -9,7 +9,7 @@ import pynvml
 import pytest
 import torch
 
-from shortlist.engine.device import gpu_readings, pick_device, pick_dtype
+from shortlist.engine.device import gpu_readings, pick_device, pick_devices, pick_dtype
 from shortlist.errors import BadSetting
 from shortlist.telemetry.gpu import GpuReading
 from tests.support.fixtures import ModelFactory, make_model, tokenizer_path
@@ -59,6 +59,32 @@ def test_unknown_dtype_is_refused_with_the_choices(name: str) -> None:
 def test_device_that_is_not_here_is_refused(name: str) -> None:
     with pytest.raises(BadSetting, match="device"):
         pick_device(name)
+
+
+@pytest.mark.parametrize(
+    ("names", "num_gpus", "expected"),
+    [
+        ("auto", 0, ["cpu"]),
+        ("auto", 1, ["cuda:0"]),
+        ("auto", 3, ["cuda:0", "cuda:1", "cuda:2"]),
+        ("cuda", 3, ["cuda"]),
+        ("cuda:2", 3, ["cuda:2"]),
+        ("cuda:2, cuda:0", 3, ["cuda:2", "cuda:0"]),
+        ("cpu,cpu", 3, ["cpu", "cpu"]),
+    ],
+)
+def test_devices_are_those_that_are_named_and_auto_is_every_gpu(
+    monkeypatch: pytest.MonkeyPatch, names: str, num_gpus: int, expected: list[str]
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: num_gpus > 0)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: num_gpus)
+    assert pick_devices(names) == expected
+
+
+@pytest.mark.parametrize("names", ["cpu,", "cpu,gpu", "cuda:0,cuda:99"])
+def test_one_device_that_is_not_here_refuses_all(names: str) -> None:
+    with pytest.raises(BadSetting, match="device is"):
+        pick_devices(names)
 
 
 def test_auto_device_is_the_cpu_where_there_is_no_other(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,7 +56,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[ResolvedModel]:
     """Models are found and judged as always, but fakes are loaded for them; this lists them."""
     seen: list[ResolvedModel] = []
 
-    def fake(model: ResolvedModel, _: ModelSettings) -> tuple[Engine, Encoder]:
+    def fake(model: ResolvedModel, *_: object) -> tuple[Engine, Encoder]:
         seen.append(model)
         return FakeEngine(), WordEncoder()
 
@@ -115,6 +115,12 @@ def test_person_is_told_what_each_model_is_and_why(ask: Ask, folders: dict[str, 
     ask(models=[str(folders["cross"])])
     assert any("cross-encoder" in line and "config.json" in line for line in said)
     assert any("up to 8192 tokens" in line for line in said)
+
+
+@pytest.mark.parametrize("kind", ["cross", "bi"])
+def test_models_of_other_kinds_are_not_divided_among_devices(folders: dict[str, Path], said: Said, kind: str) -> None:
+    with pytest.raises(BadSetting, match=r"device \(--device\) names several .* cannot be divided: it is a "):
+        build_runtime(settings(models=[str(folders[kind])], device="cpu,cpu"), say=said)
 
 
 # -- their tasks --------------------------------------------------------------------------------------------------------

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 
-from shortlist.errors import ModelRefused
+from shortlist.engine.native.engine import NativeEngine
+from shortlist.errors import EngineUnavailable, ModelRefused
 from shortlist.service.diagnosis import SAMPLE, Diagnosis, diagnose
 from shortlist.types import Task
 from tests.support import house, qwen
@@ -53,6 +55,19 @@ async def test_embedder_shows_a_query_and_a_document(make_model: ModelFactory) -
     assert model.frame is not None
     assert (model.frame.prefix_ids, model.frame.suffix_ids, model.frame.answer_ids) == ((), (151643,), None)
     assert model.self_test.has_passed
+
+
+async def test_memory_of_an_engine_in_another_process_is_asked_while_it_is_there(
+    make_model: ModelFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def there(engine: NativeEngine, function: Callable[[], Any], *, timeout_s: float) -> Any:
+        if not engine.is_alive:
+            raise EngineUnavailable("it was closed")
+        return function()
+
+    monkeypatch.setattr(NativeEngine, "there", there, raising=False)
+    model = await found(str(make_model(kind="reranker")), Task.RERANK, random_weights=True)
+    assert model.memory is not None
 
 
 @pytest.mark.parametrize(("dtype", "number_bytes"), [("float32", 4), ("bfloat16", 2)])

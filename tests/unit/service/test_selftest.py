@@ -183,6 +183,26 @@ async def test_vectors_that_depend_on_neighbours_fail() -> None:
     assert Check.ALONE in failed(await outcome(OracleEngine(vectors=leak), tasks=EMBED))
 
 
+class Two(OracleEngine):
+    """An engine on two devices."""
+
+    def __init__(self, *parts: Engine) -> None:
+        super().__init__()
+        self.parts = parts
+
+
+async def test_every_device_is_tested_and_the_one_that_computes_wrongly_is_named() -> None:
+    class Second(OracleEngine):
+        @property
+        def info(self) -> EngineInfo:
+            return replace(super().info, device="cuda:1")
+
+    assert (await outcome(Two(OracleEngine(), Second()))).has_passed
+    found = await outcome(Two(OracleEngine(), Second(scores=first_nan)))
+    assert failed(found) == {Check.FINITE}
+    assert "on cuda:1, " in found.complaint
+
+
 @pytest.mark.parametrize(("dtype", "is_good"), [("float32", False), ("bfloat16", True), ("something else", True)])
 async def test_a_narrow_dtype_may_round(dtype: str, is_good: bool) -> None:
     class Rounding(OracleEngine):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +31,18 @@ _DERIVED: Final = ".rotary_emb.inv_freq"
 
 AnswerIds = Callable[[], tuple[int, int]]
 """Returns the token ids of "yes" and "no"."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownAnswerIds:
+    """`AnswerIds` that are known already, and can be sent to another process."""
+
+    yes: int
+    no: int
+
+    def __call__(self) -> tuple[int, int]:
+        """Return them."""
+        return self.yes, self.no
 
 
 def published_answer_ids() -> tuple[int, int]:

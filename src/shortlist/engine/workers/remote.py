@@ -1,0 +1,218 @@
+"""An engine in a process of its own, which has one device for itself.
+
+Three parties: whoever asks puts calls into the outbox; its thread sends them, so that a worker that does not read holds up
+nobody else; and the keeper's thread starts the worker, hears what it says, and tells everybody when it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from typing import Any, Final, TypeVar
+
+from shortlist.engine.base import EngineInfo
+from shortlist.engine.workers.wire import Answer, Call, Errand, Load, Method, Order, Values, pack
+from shortlist.errors import EngineUnavailable, ServiceError
+from shortlist.logs import as_here
+from shortlist.types import Batch, Vector
+
+END_S: Final = 2.0
+"""How long a worker that says nothing more, or was ended, may take to be gone."""
+
+T = TypeVar("T")
+
+WORKER: Final = (sys.executable, "-P", "-m", "shortlist.engine.workers.worker")
+"""Not from the folder that the person happens to be in, where a file may have the name of a module."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiting:
+    """Somebody who waits for an answer; who does not want it any more is still computed for."""
+
+    num_tokens: int
+    result: Future[Any] = field(default_factory=Future)
+
+    def __post_init__(self) -> None:
+        self.result.set_running_or_notify_cancel()
+
+
+class RemoteEngine:
+    """Implements `engine.base.Engine`, `engine.base.Watched` and `engine.base.Elsewhere` by a worker, which is started at once.
+
+    Args:
+        load: What the worker calls.
+        device: With which device.
+        cores: The processors that it may use; empty for all of ours.
+    """
+
+    def __init__(self, load: Load, device: str, *, cores: Sequence[int] = ()) -> None:
+        self.device = device
+        self.loaded: Future[EngineInfo] = Future()
+        """What it is, once it is loaded; or why it is not."""
+        self._cores = cores
+        self._lock = threading.Lock()
+        self._gone: EngineUnavailable | None = None
+        self._is_closed = False
+        self._ended: Future[None] = Future()
+        self._ended.set_running_or_notify_cancel()
+        self._waiting: dict[int, _Waiting] = {}
+        self._numbers = itertools.count()
+        self._process: subprocess.Popen[bytes] | None = None
+        ours, theirs = socket.socketpair()
+        self._connection: Connection[Any, Any] = Connection(ours.detach())
+        self._outbox = ThreadPoolExecutor(1, f"to {device}")
+        # The worker ends with the thread that starts it: that is the one that hears it.
+        order = Order(load, device, as_here())
+        self._keeper = threading.Thread(target=self._keep, args=(theirs, order), name=f"from {device}", daemon=True)
+        self._keeper.start()
+
+    @property
+    def info(self) -> EngineInfo:
+        """What this engine is; waits for that. Raises what kept it from loading."""
+        return self.loaded.result()
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that are under way."""
+        with self._lock:
+            return sum(each.num_tokens for each in self._waiting.values())
+
+    async def score(self, batch: Batch) -> Sequence[float]:
+        """Return what the worker's engine returns. See `Engine`."""
+        return list(await self._ask("score", batch))
+
+    async def embed(self, batch: Batch) -> Sequence[Vector]:
+        """Return what the worker's engine returns, each in memory of its own, so that one that is kept does not keep all."""
+        return [vector.copy() for vector in await self._ask("embed", batch)]
+
+    async def explain(self, batch: Batch) -> Sequence[Mapping[str, float]]:
+        """Return what the worker's engine returns. See `Engine`."""
+        return list(await self._ask("explain", batch))
+
+    async def watch(self) -> None:
+        """Return only by raising, once the worker has ended; or when it was closed. See `Watched`."""
+        await asyncio.wrap_future(self._ended)
+
+    def end(self) -> None:
+        """Have the worker end, whatever it does; `close` waits for that."""
+        with self._lock:
+            self._is_closed = True
+            self._gone = self._gone or EngineUnavailable("The engine was closed.")
+            if self._process is not None:
+                self._process.kill()
+
+    def close(self) -> None:
+        """End the worker, and fail those who wait for it. Calling it twice is harmless."""
+        self.end()
+        self._keeper.join(2 * END_S)
+
+    def there(self, function: Callable[[], T], *, timeout_s: float) -> T:
+        """Return what a function returns in the worker. See `Elsewhere`."""
+        waiting = self._submit(0, lambda number: Errand(number, function))
+        try:
+            result: T = waiting.result(timeout_s)
+        except TimeoutError:
+            raise EngineUnavailable(f"The engine's process on {self.device} does not answer.") from None
+        return result
+
+    async def _ask(self, method: Method, batch: Batch) -> Values:
+        packed = pack(batch)
+        values: Values = await asyncio.wrap_future(self._submit(batch.num_tokens, lambda number: Call(number, method, packed)))
+        return values
+
+    def _submit(self, num_tokens: int, make: Callable[[int], Call | Errand]) -> Future[Any]:
+        waiting = _Waiting(num_tokens)
+        with self._lock:
+            if self._gone is not None:
+                raise EngineUnavailable(self._gone.message)
+            number = next(self._numbers)
+            self._waiting[number] = waiting
+            self._outbox.submit(self._send, make(number))
+        return waiting.result
+
+    # -- on the outbox's thread --
+
+    def _send(self, message: Call | Errand) -> None:
+        with suppress(OSError):  # it has ended; the keeper tells everybody
+            self._connection.send(message)
+
+    # -- on the keeper's thread --
+
+    def _keep(self, theirs: socket.socket, order: Order) -> None:
+        try:
+            with theirs:
+                self._start(theirs.fileno())
+            self._connection.send(order)
+            while True:
+                self._hear(self._connection.recv())
+        except (EOFError, OSError):
+            pass  # it has ended, or could not be started
+        finally:
+            self._leave()
+
+    def _start(self, descriptor: int) -> None:
+        with self._lock:
+            if self._is_closed:
+                return
+            self._process = subprocess.Popen(  # noqa: S603 - our own module
+                [*WORKER, str(descriptor), str(os.getpid())],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[descriptor],
+                start_new_session=True,  # or Ctrl-C would reach it
+            )
+            if self._cores:
+                os.sched_setaffinity(self._process.pid, self._cores)
+
+    def _hear(self, message: EngineInfo | Answer | ServiceError) -> None:
+        match message:
+            case EngineInfo():
+                self.loaded.set_result(message)
+            case ServiceError():
+                self.loaded.set_exception(message)
+            case Answer():
+                with self._lock:
+                    waiting = self._waiting.pop(message.number)
+                if isinstance(message.outcome, ServiceError):
+                    waiting.result.set_exception(message.outcome)
+                else:
+                    waiting.result.set_result(message.outcome)
+
+    def _leave(self) -> None:
+        """See to it that the worker is gone, and tell everybody who waits."""
+        reason = EngineUnavailable(f"The engine's process on {self.device} has ended ({self._how_ended()}).")
+        with self._lock:
+            self._gone = reason = self._gone or reason
+            waiting = list(self._waiting.values())
+            self._waiting.clear()
+        for each in waiting:
+            each.result.set_exception(EngineUnavailable(reason.message))
+        if not self.loaded.done():
+            self.loaded.set_exception(reason)
+        if self._is_closed:
+            self._ended.set_result(None)
+        else:
+            self._ended.set_exception(reason)
+        self._outbox.shutdown(wait=True)
+        self._connection.close()
+
+    def _how_ended(self) -> str:
+        if self._process is None:
+            return "it was not started"
+        try:
+            code = self._process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(END_S)
+            return "it did not answer any more"
+        return f"signal {-code}" if code < 0 else f"exit code {code}"

@@ -1,0 +1,115 @@
+"""A worker: `python -m shortlist.engine.workers.worker DESCRIPTOR OWNER`: one end of a socket, and the process at the other.
+
+It loads the engine that it is told to, and answers batches until its owner is gone, or has enough of it: then it is over at
+once, whatever it is doing. An engine that is gone takes its worker with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import gc
+import logging
+import os
+import signal
+import sys
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from typing import Any, Final
+
+from shortlist.engine.base import Engine
+from shortlist.engine.workers.wire import Answer, Call, Errand, Order, Values, pack_values, unpack
+from shortlist.errors import EngineError, EngineUnavailable, ServiceError
+
+logger = logging.getLogger(__name__)
+
+LEFT_TO_THE_OWNER: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What ends a server is often sent to its whole group; running requests are still to be answered then."""
+
+_PR_SET_PDEATHSIG: Final = 1
+"""Source: Linux, include/uapi/linux/prctl.h."""
+
+
+def main(descriptor: int, owner_pid: int) -> None:
+    """Work for the owner at the other end."""
+    _end_with(owner_pid)
+    for number in LEFT_TO_THE_OWNER:
+        signal.signal(number, signal.SIG_IGN)
+    owner: Connection[Any, Any] = Connection(descriptor)
+    with suppress(EOFError, OSError):  # the owner is not there any more
+        engine = _load(owner)
+        if engine is not None:
+            asyncio.run(_serve(engine, owner))
+    _end(0)
+
+
+def _end_with(owner_pid: int) -> None:
+    """Have the system end this process with the thread that started it, however that ends, and whatever hangs here."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != owner_pid:  # it was over before that
+        _end(0)
+
+
+def _end(code: int) -> None:
+    """Do not wait for threads: one may be stuck in a device."""
+    os._exit(code)
+
+
+def _load(owner: Connection[Any, Any]) -> Engine | None:
+    """Load what the owner orders and tell it what that is; or why it cannot be, and return None."""
+    order: Order = owner.recv()
+    order.configure_logging()
+    try:
+        engine = order.load(device=order.device)
+    except ServiceError as error:
+        owner.send(error)
+        return None
+    except Exception as error:
+        logger.exception("the model could not be loaded on %s", order.device)
+        owner.send(EngineUnavailable(f"The model could not be loaded on {order.device} ({type(error).__name__})."))
+        return None
+    owner.send(engine.info)
+    gc.collect()
+    gc.freeze()  # it stays as long as this process does: no collection has to go through it
+    return engine
+
+
+async def _serve(engine: Engine, owner: Connection[Any, Any]) -> None:
+    """Answer calls, as many at once as there are."""
+    async with asyncio.TaskGroup() as calls:
+        while True:
+            asked = await asyncio.to_thread(owner.recv)
+            calls.create_task(_answer(engine, asked, owner))
+
+
+async def _answer(engine: Engine, asked: Call | Errand, owner: Connection[Any, Any]) -> None:
+    outcome = await _outcome(engine, asked)
+    owner.send(Answer(asked.number, outcome))
+    if isinstance(outcome, EngineUnavailable):
+        _end(1)
+
+
+async def _outcome(engine: Engine, asked: Call | Errand) -> Any | ServiceError:
+    try:
+        return await (asyncio.to_thread(asked.function) if isinstance(asked, Errand) else _computed(engine, asked))
+    except ServiceError as error:
+        return error
+    except Exception as error:
+        logger.exception("a worker could not do what it was asked")
+        return EngineError(f"The engine failed: {type(error).__name__}.")
+
+
+async def _computed(engine: Engine, call: Call) -> Values:
+    batch = unpack(call.batch)
+    match call.method:
+        case "score":
+            return pack_values(await engine.score(batch))
+        case "embed":
+            return pack_values(await engine.embed(batch))
+        case "explain":
+            return pack_values(await engine.explain(batch))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

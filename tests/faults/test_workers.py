@@ -1,0 +1,142 @@
+"""A model on two devices, each with a process of its own: the same scores, loud when one dies, brought back, never left behind.
+
+The devices are the processors of this machine; nothing but their names is different from GPUs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from shortlist.engine import workers
+from shortlist.engine.native.engine import NativeEngine
+from shortlist.errors import EngineUnavailable
+from shortlist.service.runtime import Runtime
+from shortlist.text.tokenizer import QwenEncoder
+from shortlist.types import Batch, RerankTask, Task, WorkItem
+from tests.support import house
+from tests.support.encoded import prompts
+from tests.support.fixtures import ModelFactory
+from tests.support.ids import ByteEncoder
+from tests.support.process import Launched, launched, wait_until
+from tests.support.workers import are_there, fake, pids, visible
+
+QUERY = "how do I read a json file in python"
+DOCUMENTS = [f"document number {number} about json files and snakes" for number in range(24)]
+START_S = 60.0
+
+
+@pytest.fixture(scope="module")
+def folder(make_model: ModelFactory) -> Path:
+    return make_model(kind="reranker")
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[Launched]:
+    arguments = ["--reranker", str(folder), "--device", "cpu,cpu", "--dtype", "float32", "--random-weights", "--no-ui"]
+    few = ["--cache-bytes", "0", "--max-batch-items", "4", "--restart-engine"]  # so that there are many batches
+    with launched("shortlist", "serve", *arguments, *few, OMP_NUM_THREADS="1") as running:
+        yield running
+
+
+def ask(server: Launched, number: int = 0, **headers: str) -> httpx2.Response:
+    asked = {"query": f"{QUERY} {number}", "documents": DOCUMENTS, "return_documents": False, "raw_scores": True}
+    return httpx2.post(f"{server.url}/v1/rerank", json=asked, headers=headers, timeout=START_S)
+
+
+def scores(answer: httpx2.Response) -> list[float]:
+    found = {result["index"]: result["relevance_score"] for result in answer.json()["results"]}
+    return [found[index] for index in range(len(DOCUMENTS))]
+
+
+def is_ready(server: Launched) -> bool:
+    with suppress(httpx2.TransportError):
+        return httpx2.get(f"{server.url}/ready").status_code == httpx2.codes.OK
+    return False
+
+
+async def in_this_process(folder: Path) -> list[float]:
+    """Return what an engine without workers says."""
+    encoder = QwenEncoder(folder / "tokenizer.json", task=Task.RERANK, max_model_len=2048)
+    items = [WorkItem(0, index, each) for index, each in enumerate(prompts(encoder.encode_pairs(f"{QUERY} 0", DOCUMENTS)))]
+    engine = NativeEngine.load(folder, task=Task.RERANK, max_model_len=2048, device="cpu", dtype="float32")
+    try:
+        batches = [Batch(Task.RERANK, tuple(items[start : start + 4])) for start in range(0, len(items), 4)]
+        return [score for batch in batches for score in await engine.score(batch)]
+    finally:
+        engine.close()
+
+
+def test_person_is_told_what_is_loaded_where(server: Launched) -> None:
+    said = server.log()
+    milestones = [
+        "loaded on cpu, 0 to go",
+        "on each device, 0.0",
+        "testing itself",
+        "self-test passed",
+        "ready",
+    ]
+    places = [said.index(each) for each in milestones]
+    assert places == sorted(places)
+    assert "float32 on cpu,cpu" in said
+
+
+async def test_scores_are_exactly_those_of_one_process(server: Launched, folder: Path) -> None:
+    assert scores(ask(server)) == await in_this_process(folder)
+
+
+def test_killed_under_load_everybody_is_told_and_it_comes_back(server: Launched) -> None:
+    """Who has said that it can wait is answered once it is back."""
+    before = scores(ask(server))
+    victims = pids(server.process.pid)
+    assert len(victims) == 2
+    with ThreadPoolExecutor(12) as pool:
+        patient = [pool.submit(ask, server, number, **{"x-request-timeout-ms": "50000"}) for number in range(4)]
+        others = [pool.submit(ask, server, number) for number in range(4, 48)]
+        wait_until(lambda: any(each.done() for each in (*patient, *others)))
+        os.kill(victims[0], signal.SIGKILL)
+        wait_until(lambda: not is_ready(server))
+        assert {each.result(timeout=START_S).status_code for each in patient} == {200}
+        statuses = {each.result(timeout=START_S).status_code for each in others}
+    assert 503 in statuses, "it was killed while they waited"
+    assert statuses <= {200, 503}
+    assert scores(patient[0].result()) == before
+    wait_until(lambda: is_ready(server), START_S)
+    assert not set(victims) & set(pids(server.process.pid)), "the other one is replaced, too"
+    assert scores(ask(server)) == before
+
+
+async def test_without_restart_it_is_the_end_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    visible(monkeypatch)
+    engine = workers.start(fake, ["cpu", "cpu"])
+    one = replace(house.stack(engine, ByteEncoder(), tasks=frozenset({Task.RERANK})), watch=engine.watch)
+    async with house.running(Runtime([one], settings=house.settings(), metrics=one.metrics)) as runtime:
+        asked = RerankTask(query="q", documents=("d",))
+        assert len((await runtime.rerank(asked)).results) == 1
+        os.kill(pids()[0], signal.SIGKILL)
+        await asyncio.wait_for(runtime.failed.wait(), START_S)
+        assert not runtime.is_alive
+        with pytest.raises(EngineUnavailable):
+            await runtime.rerank(asked)
+    assert pids() == []
+
+
+def test_told_to_stop_it_answers_who_is_inside_and_takes_its_workers_along(server: Launched) -> None:
+    """The last one that uses this server."""
+    left = pids(server.process.pid)
+    assert len(left) == 2
+    for pid in left:  # as a supervisor does that tells everybody
+        os.kill(pid, signal.SIGTERM)
+    assert ask(server).status_code == 200
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(timeout=START_S) == 0
+    wait_until(lambda: not are_there(left))
