@@ -44,6 +44,7 @@ def folder(make_model: ModelFactory) -> Path:
 def server(folder: Path) -> Iterator[Launched]:
     arguments = ["--reranker", str(folder), "--device", "cpu,cpu", "--dtype", "float32", "--random-weights", "--no-ui"]
     few = ["--cache-bytes", "0", "--max-batch-items", "4", "--restart-engine"]  # so that there are many batches
+    few += ["--max-queue-delay-ms", "1000000000"]  # whoever comes is let in
     with launched("shortlist", "serve", *arguments, *few, OMP_NUM_THREADS="1") as running:
         yield running
 
