@@ -109,11 +109,15 @@ async def test_both_work_at_once_and_the_one_with_less_to_do_gets_the_next(new: 
 
 async def test_call_that_nobody_waits_for_counts_until_it_is_computed(engine: WorkersEngine) -> None:
     first, second = engine._workers
-    call = asyncio.ensure_future(engine.score(batch_of(300)))
-    await asyncio.sleep(0)
-    call.cancel()
-    assert await engine.score(batch_of(1)) == expected(batch_of(1))
-    assert (first.num_tokens, second.num_tokens) == (300, 0)
+    os.kill(of(engine)[0], signal.SIGSTOP)
+    try:
+        call = asyncio.ensure_future(engine.score(batch_of(300)))
+        await asyncio.sleep(0)
+        call.cancel()
+        assert await engine.score(batch_of(1)) == expected(batch_of(1))
+        assert (first.num_tokens, second.num_tokens) == (300, 0)
+    finally:
+        os.kill(of(engine)[0], signal.SIGCONT)
     await asyncio.to_thread(wait_until, lambda: first.num_tokens == 0)
 
 
