@@ -103,8 +103,8 @@ def start(
             if not is_wanted():
                 raise EngineUnavailable("The engine was closed while it loaded.")
             loaded, loading = wait(loading, LOOK_S, FIRST_COMPLETED)
-            for each in loaded:
-                say(f"loaded on {each.result().device}, {len(loading)} to go")
+            for left, each in zip(reversed(range(len(loaded))), loaded, strict=True):
+                say(f"loaded on {each.result().device}, {len(loading) + left} to go")
         engine = WorkersEngine(workers)
         on_failure.pop_all()
     return engine
