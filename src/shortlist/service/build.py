@@ -1,24 +1,21 @@
 """The composition root: settings in, a runtime with every model loaded out.
 
-The only place that knows which encoder belongs to which engine. Engines are imported here, when they are needed, so that
-a machine without torch can still build what does not need it.
+What computes a model is settled in `service.local` and `service.vllm`; here everything is put around it.
 """
 
 from __future__ import annotations
 
 import importlib
-import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from shortlist.config import ModelSettings, SchedulerSettings, Settings
-from shortlist.engine.base import Engine, Watched, beside, content_name, parts_of
+from shortlist.engine.base import Engine, Watched, beside, parts_of
 from shortlist.engine.restartable import RestartableEngine
 from shortlist.errors import BadSetting, EngineUnavailable, ModelRefused
 from shortlist.hub import ModelKind, Reader, ResolvedModel, resolve
@@ -29,6 +26,7 @@ from shortlist.scheduler.flights import Flights
 from shortlist.scheduler.queue import WorkQueue
 from shortlist.scheduler.redis import RedisStore, place_of
 from shortlist.scheduler.shared import SharedCache
+from shortlist.service import local
 from shortlist.service.gpu import show_gpus
 from shortlist.service.memory import MemoryPlan, memory_plan
 from shortlist.service.runtime import Runtime, Say
@@ -37,7 +35,6 @@ from shortlist.service.tracing import tracing_to
 from shortlist.service.vllm import Counted, Place, engine_and_encoder, places, remedy_for
 from shortlist.telemetry import Metrics
 from shortlist.text.base import Encoder
-from shortlist.text.plain import TextEncoder
 from shortlist.text.tokenizer import QwenEncoder
 from shortlist.types import ModelCard, Priority, Task
 
@@ -172,7 +169,7 @@ def load(
 
     def make() -> tuple[Engine, Encoder]:
         if place is None:
-            return _engine_and_encoder(model, settings, say, is_wanted)
+            return local.engine_and_encoder(model, settings, say=say, is_wanted=is_wanted)
         counted = Counted(metrics=metrics, name=name_of(model))
         return engine_and_encoder(model, settings, place, counted=counted, say=say, is_wanted=is_wanted)
 
@@ -234,30 +231,6 @@ def stack_for(
     return replace(stack, shared=shared, restart=restart, restart_s=restart_s, watch=watch)
 
 
-def _engine_and_encoder(
-    model: ResolvedModel, settings: ModelSettings, say: Say, is_wanted: Callable[[], bool]
-) -> tuple[Engine, Encoder]:
-    """Load the engine for a kind of model, and the encoder that spells for it and knows its limit."""
-    match model.kind:
-        case ModelKind.CROSS_ENCODER | ModelKind.BI_ENCODER:
-            with _extra("sentence"):
-                from shortlist.engine.sentence import BiEncoderEngine, CrossEncoderEngine
-
-            if "," in settings.device:
-                raise BadSetting(
-                    f"device (--device) names several devices, among which {model.name} cannot be divided: it is a "
-                    f"{model.kind.value}. Name one, or auto."
-                )
-            prompts = _prompts(model.path)
-            kind = CrossEncoderEngine if model.kind is ModelKind.CROSS_ENCODER else BiEncoderEngine
-            engine = kind(model.path, device=settings.device, max_model_len=settings.max_model_len, digest=model.digest)
-            reads_pairs = model.kind is ModelKind.CROSS_ENCODER
-            return engine, _text_encoder(model.path, engine.info.max_model_len, prompts, reads_pairs=reads_pairs)
-        case ModelKind.QWEN3_RERANKER | ModelKind.QWEN3_RERANKER_HEAD | ModelKind.QWEN3_EMBEDDER:
-            (task,) = model.kind.tasks
-            return _qwen3(model, task, settings, say, is_wanted)
-
-
 @contextmanager
 def _importing(name: str) -> Iterator[None]:
     """Import a module meanwhile, if it is there: reading and hashing files leaves Python to others."""
@@ -272,66 +245,6 @@ def _importing(name: str) -> Iterator[None]:
         yield
     finally:
         thread.join()
-
-
-def _qwen3(
-    model: ResolvedModel, task: Task, settings: ModelSettings, say: Say, is_wanted: Callable[[], bool]
-) -> tuple[Engine, Encoder]:
-    with _extra("native"):
-        from shortlist.engine.device import pick_devices
-        from shortlist.engine.native.config import Qwen3Config
-        from shortlist.engine.native.engine import NativeEngine
-        from shortlist.engine.native.weights import KnownAnswerIds
-
-    limit = min(settings.max_model_len, Qwen3Config.read(model.path).max_positions)
-    path = model.path / "tokenizer.json"
-    with ThreadPoolExecutor(1, "tokenizer") as meanwhile, ExitStack() as on_failure:
-        spelling = meanwhile.submit(QwenEncoder, path, task=task, max_model_len=limit, control_tokens=settings.control_tokens)
-        devices, digest = pick_devices(settings.device), content_name(model.digest)
-        load = partial(NativeEngine.load, model.path, task=task, max_model_len=limit, dtype=settings.dtype, digest=digest)
-        engine: Engine
-        if len(devices) == 1:
-            engine = load(device=devices[0], answer_ids=lambda: spelling.result().answer_ids)
-        else:
-            if model.kind is ModelKind.QWEN3_RERANKER:
-                load = partial(load, answer_ids=KnownAnswerIds(*spelling.result().answer_ids))
-            from shortlist.engine import workers
-
-            engine = workers.start(load, devices, say=lambda text: say(f"{model.name}: {text}"), is_wanted=is_wanted)
-        on_failure.callback(engine.close)
-        encoder = spelling.result()
-        on_failure.pop_all()
-    return engine, encoder
-
-
-@contextmanager
-def _extra(name: str) -> Iterator[None]:
-    """Turn a library that is missing into the command that brings it."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise ModelRefused(f"This model needs {error.name}, which is not installed: pip install 'shortlist[{name}]'") from None
-
-
-def _text_encoder(folder: Path, max_model_len: int, prompts: Mapping[str, str], *, reads_pairs: bool) -> TextEncoder:
-    path = folder / "tokenizer.json"
-    return TextEncoder(path if path.is_file() else None, max_model_len, reads_pairs=reads_pairs, prompts=prompts)
-
-
-def _prompts(folder: Path) -> Mapping[str, str]:
-    """Return what the model wants before queries and documents.
-
-    Source: `SentenceTransformer.encode_query` and `encode_document`, which try these names in this order.
-
-    Raises:
-        ModelRefused: they are not texts; the library would fail on them with an error of its own.
-    """
-    path = folder / "config_sentence_transformers.json"
-    stated = json.loads(path.read_bytes()).get("prompts", {}) if path.is_file() else {}
-    if not isinstance(stated, dict) or not all(isinstance(text, str | None) for text in stated.values()):
-        raise ModelRefused(f"{folder}: the prompts in {path.name} are not texts; download the model again")
-    document = next((stated[name] for name in ("document", "passage", "corpus") if stated.get(name)), "")
-    return {"query": stated.get("query") or "", "document": document}
 
 
 def _whereabouts(model: ResolvedModel, reader: Reader) -> str:

@@ -19,7 +19,7 @@ from shortlist.errors import BadSetting, ModelRefused
 from shortlist.hub import ModelKind, Reader, ResolvedModel
 from shortlist.hub import resolve as hub_resolve
 from shortlist.hub.demo import WEIGHTS_SHA256
-from shortlist.service import build
+from shortlist.service import build, local
 from shortlist.service.build import build_runtime
 from shortlist.service.stack import Stack
 from shortlist.telemetry import Metrics
@@ -56,11 +56,11 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[ResolvedModel]:
     """Models are found and judged as always, but fakes are loaded for them; this lists them."""
     seen: list[ResolvedModel] = []
 
-    def fake(model: ResolvedModel, *_: object) -> tuple[Engine, Encoder]:
+    def fake(model: ResolvedModel, *_: object, **__: object) -> tuple[Engine, Encoder]:
         seen.append(model)
         return FakeEngine(), WordEncoder()
 
-    monkeypatch.setattr(build, "_engine_and_encoder", fake)
+    monkeypatch.setattr(local, "engine_and_encoder", fake)
     return seen
 
 
@@ -159,7 +159,7 @@ def test_task_that_the_engine_cannot_do_is_not_offered(
             super().__init__()
             object.__setattr__(self._info, "tasks", RERANK)
 
-    monkeypatch.setattr(build, "_engine_and_encoder", lambda *_: (RanksOnly(), WordEncoder()))
+    monkeypatch.setattr(local, "engine_and_encoder", lambda *_, **__: (RanksOnly(), WordEncoder()))
     assert served(ask(models=["demo"])) == {"demo": RERANK}
 
 
@@ -349,7 +349,7 @@ def test_model_keeps_its_own_lower_limit(make_model: ModelFactory) -> None:
 
 def prompts(folder: Path, **stated: object) -> dict[str, str]:
     (folder / "config_sentence_transformers.json").write_text(json.dumps(stated))
-    return dict(build._prompts(folder))
+    return dict(local._prompts(folder))
 
 
 @pytest.mark.parametrize(
@@ -374,7 +374,7 @@ def test_prompts_are_found_under_the_librarys_names(
 
 
 def test_model_without_prompts_wants_none(tmp_path: Path) -> None:
-    assert dict(build._prompts(tmp_path)) == {"query": "", "document": ""}
+    assert dict(local._prompts(tmp_path)) == {"query": "", "document": ""}
     assert prompts(tmp_path, similarity_fn_name="cosine") == {"query": "", "document": ""}
 
 

@@ -1,0 +1,119 @@
+"""Which of our engines computes a model on this machine, and which encoder spells for it.
+
+Engines are imported here, when they are needed, so that a machine without torch can still build what does not need it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+
+from shortlist.config import ModelSettings
+from shortlist.engine.base import Engine, content_name
+from shortlist.errors import BadSetting, ModelRefused
+from shortlist.hub import ModelKind, ResolvedModel
+from shortlist.service.runtime import Say
+from shortlist.text.base import Encoder
+from shortlist.text.plain import TextEncoder
+from shortlist.text.tokenizer import QwenEncoder
+from shortlist.types import Task
+
+
+def engine_and_encoder(
+    model: ResolvedModel, settings: ModelSettings, *, say: Say, is_wanted: Callable[[], bool]
+) -> tuple[Engine, Encoder]:
+    """Load the engine for a kind of model, and the encoder that spells for it and knows its limit.
+
+    Args:
+        model: Where it is, and what.
+        settings: Where and how to compute.
+        say: Hears how far it is, where that takes several processes.
+        is_wanted: Whether somebody still waits for it; if not, those give up.
+
+    Raises:
+        BadSetting: a setting does not fit the model.
+        ModelRefused: it cannot be served, or not with what is installed.
+        EngineUnavailable: a process has ended, or nobody waits any more.
+    """
+    match model.kind:
+        case ModelKind.CROSS_ENCODER | ModelKind.BI_ENCODER:
+            with _extra("sentence"):
+                from shortlist.engine.sentence import BiEncoderEngine, CrossEncoderEngine
+
+            if "," in settings.device:
+                raise BadSetting(
+                    f"device (--device) names several devices, among which {model.name} cannot be divided: it is a "
+                    f"{model.kind.value}. Name one, or auto."
+                )
+            prompts = _prompts(model.path)
+            kind = CrossEncoderEngine if model.kind is ModelKind.CROSS_ENCODER else BiEncoderEngine
+            engine = kind(model.path, device=settings.device, max_model_len=settings.max_model_len, digest=model.digest)
+            reads_pairs = model.kind is ModelKind.CROSS_ENCODER
+            return engine, _text_encoder(model.path, engine.info.max_model_len, prompts, reads_pairs=reads_pairs)
+        case ModelKind.QWEN3_RERANKER | ModelKind.QWEN3_RERANKER_HEAD | ModelKind.QWEN3_EMBEDDER:
+            (task,) = model.kind.tasks
+            return _qwen3(model, task, settings, say, is_wanted)
+
+
+def _qwen3(
+    model: ResolvedModel, task: Task, settings: ModelSettings, say: Say, is_wanted: Callable[[], bool]
+) -> tuple[Engine, Encoder]:
+    with _extra("native"):
+        from shortlist.engine.device import pick_devices
+        from shortlist.engine.native.config import Qwen3Config
+        from shortlist.engine.native.engine import NativeEngine
+        from shortlist.engine.native.weights import KnownAnswerIds
+
+    limit = min(settings.max_model_len, Qwen3Config.read(model.path).max_positions)
+    path = model.path / "tokenizer.json"
+    with ThreadPoolExecutor(1, "tokenizer") as meanwhile, ExitStack() as on_failure:
+        spelling = meanwhile.submit(QwenEncoder, path, task=task, max_model_len=limit, control_tokens=settings.control_tokens)
+        devices, digest = pick_devices(settings.device), content_name(model.digest)
+        load = partial(NativeEngine.load, model.path, task=task, max_model_len=limit, dtype=settings.dtype, digest=digest)
+        engine: Engine
+        if len(devices) == 1:
+            engine = load(device=devices[0], answer_ids=lambda: spelling.result().answer_ids)
+        else:
+            if model.kind is ModelKind.QWEN3_RERANKER:
+                load = partial(load, answer_ids=KnownAnswerIds(*spelling.result().answer_ids))
+            from shortlist.engine import workers
+
+            engine = workers.start(load, devices, say=lambda text: say(f"{model.name}: {text}"), is_wanted=is_wanted)
+        on_failure.callback(engine.close)
+        encoder = spelling.result()
+        on_failure.pop_all()
+    return engine, encoder
+
+
+@contextmanager
+def _extra(name: str) -> Iterator[None]:
+    """Turn a library that is missing into the command that brings it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ModelRefused(f"This model needs {error.name}, which is not installed: pip install 'shortlist[{name}]'") from None
+
+
+def _text_encoder(folder: Path, max_model_len: int, prompts: Mapping[str, str], *, reads_pairs: bool) -> TextEncoder:
+    path = folder / "tokenizer.json"
+    return TextEncoder(path if path.is_file() else None, max_model_len, reads_pairs=reads_pairs, prompts=prompts)
+
+
+def _prompts(folder: Path) -> Mapping[str, str]:
+    """Return what the model wants before queries and documents.
+
+    Source: `SentenceTransformer.encode_query` and `encode_document`, which try these names in this order.
+
+    Raises:
+        ModelRefused: they are not texts; the library would fail on them with an error of its own.
+    """
+    path = folder / "config_sentence_transformers.json"
+    stated = json.loads(path.read_bytes()).get("prompts", {}) if path.is_file() else {}
+    if not isinstance(stated, dict) or not all(isinstance(text, str | None) for text in stated.values()):
+        raise ModelRefused(f"{folder}: the prompts in {path.name} are not texts; download the model again")
+    document = next((stated[name] for name in ("document", "passage", "corpus") if stated.get(name)), "")
+    return {"query": stated.get("query") or "", "document": document}
