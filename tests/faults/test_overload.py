@@ -1,6 +1,7 @@
 """Ten times as much as can be done: what is admitted is as fast as ever, the rest is refused at once, and nothing breaks.
 
-Open loop: requests come when they come, whatever becomes of those before. The engine is the fake one, whose speed is known.
+Open loop: requests come when they come, whatever becomes of those before. The engine is the fake one, whose speed is known, and
+the clock is a simulated one: only the engine takes time. What a whole server keeps of its speed is `benchmarks/overload.py`.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from shortlist.engine.fake import FakeEngine
@@ -15,10 +18,11 @@ from shortlist.errors import DeadlineExceeded, Overloaded
 from shortlist.service.runtime import Runtime
 from shortlist.types import RerankTask, Terms
 from tests.support.house import running, runtime
+from tests.support.simulated import simulate
 
 TOKENS_PER_REQUEST = 2 + 4 * (3 + 1)  # the query, and four documents of three words with their ends
 CAPACITY = 150.0  # requests a second
-SECONDS = 2.0
+SECONDS = 5.0
 TIMEOUT_S = 0.5
 
 
@@ -44,13 +48,20 @@ class Tally:
             self.ends["answered"] += 1
 
 
-async def offer(load: float, *, callers: int = 5) -> Tally:
-    """Offer this many times the capacity, at moments drawn at random, to a new server that has warmed up."""
-    draw, tally = random.Random(round(load * 100)), Tally()
+@asynccontextmanager
+async def warmed_up() -> AsyncIterator[Runtime]:
+    """Run a new server that knows its engine's speed."""
     service = runtime(FakeEngine(token_s=1 / (CAPACITY * TOKENS_PER_REQUEST)), max_batch_tokens=200, max_model_len=200)
     async with running(service):
         for number in range(20):
             await Tally().send(service, -1 - number, "warm-up")
+        yield service
+
+
+async def offer(load: float, *, callers: int = 5) -> Tally:
+    """Offer this many times the capacity, at moments drawn at random, to a new server that has warmed up."""
+    draw, tally = random.Random(round(load * 100)), Tally()
+    async with warmed_up() as service:
         clock = asyncio.get_running_loop().time
         next_s = until_s = clock()
         until_s += SECONDS
@@ -67,29 +78,31 @@ async def offer(load: float, *, callers: int = 5) -> Tally:
     return tally
 
 
-async def test_ten_times_the_load_costs_no_goodput() -> None:
-    goodput = {load: (await offer(load)).ends["answered"] for load in (0.8, 1.0, 2.0, 10.0)}
+def test_ten_times_the_load_costs_no_goodput() -> None:
+    goodput = {load: simulate(offer(load)).ends["answered"] for load in (0.8, 1.0, 2.0, 10.0)}
     assert goodput[10.0] >= 0.9 * max(goodput.values()), goodput
 
 
-async def test_who_is_refused_is_told_when_to_come_back_and_few_of_the_others_are_late() -> None:
-    tally = await offer(5.0)
+def test_who_is_refused_is_told_when_to_come_back_and_few_of_the_others_are_late() -> None:
+    tally = simulate(offer(5.0))
     assert tally.ends["refused"] > tally.ends["answered"]
     assert all(0 < retry_s < 10 for retry_s in tally.retries_s)
     assert tally.ends["late"] <= 0.05 * tally.ends["answered"], tally.ends
 
 
-async def test_light_caller_is_served_beside_a_flood() -> None:
-    service = runtime(FakeEngine(token_s=1 / (CAPACITY * TOKENS_PER_REQUEST)), max_batch_tokens=200, max_model_len=200)
-    flood, light = Tally(), Tally()
-    async with running(service):
-        for number in range(20):
-            await Tally().send(service, -1 - number, "warm-up")
-        async with asyncio.TaskGroup() as requests:
-            for number in range(600):
-                requests.create_task(flood.send(service, number, "flood"))
-                if number % 30 == 0:
-                    requests.create_task(light.send(service, 10_000 + number, "light"))
-                await asyncio.sleep(1 / (4 * CAPACITY))
+def test_light_caller_is_served_beside_a_flood() -> None:
+    flood, light = simulate(beside_a_flood())
     assert flood.ends["refused"] > 0
     assert light.ends == {"answered": 20}
+
+
+async def beside_a_flood() -> tuple[Tally, Tally]:
+    """Send four times the capacity in one caller's name, and a thirtieth as much in another's."""
+    flood, light = Tally(), Tally()
+    async with warmed_up() as service, asyncio.TaskGroup() as requests:
+        for number in range(600):
+            requests.create_task(flood.send(service, number, "flood"))
+            if number % 30 == 0:
+                requests.create_task(light.send(service, 10_000 + number, "light"))
+            await asyncio.sleep(1 / (4 * CAPACITY))
+    return flood, light
