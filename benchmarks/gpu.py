@@ -38,10 +38,11 @@ from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.cuda import launch
 from shortlist.engine.native.cuda.device import Cuda, Host
 from shortlist.engine.native.cuda.forward import BUCKET_TOKENS, CudaForward
-from shortlist.engine.native.cuda.linears import CudaLinears, round_sums_once
+from shortlist.engine.native.cuda.linears import CudaLinears
 from shortlist.engine.native.cuda.tiles import tiles_of
 from shortlist.engine.native.engine import NativeEngine
 from shortlist.engine.native.floor import attention_flops_per_pair, linear_flops_per_token
+from shortlist.engine.native.linears import round_sums_once
 from shortlist.engine.native.qwen3 import Qwen3
 from shortlist.engine.native.runner import Runner, pack_prompts
 from shortlist.engine.native.weights import load_weights

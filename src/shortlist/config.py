@@ -151,8 +151,8 @@ class ModelSettings(_Group):
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16", "int8"] = Field(
         default="auto",
-        description="What the native engine computes in; auto takes 16 bits where the processor has them. int8 is faster on "
-        "CPUs and less exact.",
+        description="What the native engine computes in; auto takes 16 bits where the processor has them: bfloat16, or on "
+        "GPUs float16, for a model whose numbers it holds. int8 is faster on CPUs and less exact.",
     )
     device: str = Field(
         default="auto",

@@ -17,6 +17,7 @@ from shortlist.engine.base import Engine, content_name
 from shortlist.errors import BadSetting, ModelRefused
 from shortlist.hub import ModelKind, ResolvedModel
 from shortlist.service.runtime import Say
+from shortlist.service.samples import samples
 from shortlist.text.base import Encoder
 from shortlist.text.plain import TextEncoder
 from shortlist.text.tokenizer import QwenEncoder
@@ -76,8 +77,13 @@ def _qwen3(
         load = partial(NativeEngine.load, model.path, task=task, max_model_len=limit, dtype=settings.dtype, digest=digest)
         engine: Engine
         if len(devices) == 1:
-            engine = load(device=devices[0], answer_ids=lambda: spelling.result().answer_ids)
+            engine = load(
+                device=devices[0],
+                answer_ids=lambda: spelling.result().answer_ids,
+                samples=lambda: samples(spelling.result()),
+            )
         else:
+            load = partial(load, samples=partial(tuple, samples(spelling.result())))
             if model.kind is ModelKind.QWEN3_RERANKER:
                 load = partial(load, answer_ids=KnownAnswerIds(*spelling.result().answer_ids))
             from shortlist.engine import workers

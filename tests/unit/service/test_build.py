@@ -7,26 +7,30 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from shortlist.config import ModelSettings
+from shortlist.engine import workers
 from shortlist.engine.base import Engine
 from shortlist.engine.fake import FakeEngine
+from shortlist.engine.native.engine import NativeEngine
+from shortlist.engine.native.range import Samples
 from shortlist.errors import BadSetting, ModelRefused
 from shortlist.hub import ModelKind, Reader, ResolvedModel
 from shortlist.hub import resolve as hub_resolve
 from shortlist.hub.demo import WEIGHTS_SHA256
 from shortlist.service import build, local
 from shortlist.service.build import build_runtime
+from shortlist.service.samples import samples
 from shortlist.service.stack import Stack
 from shortlist.telemetry import Metrics
 from shortlist.text.base import Encoder
 from shortlist.text.plain import TextEncoder
 from shortlist.text.tokenizer import QwenEncoder
-from shortlist.types import Task
+from shortlist.types import Task, TokenPrompt
 from tests.support import model_folder, models
 from tests.support.encoded import texts
 from tests.support.fixtures import ModelFactory
@@ -322,6 +326,32 @@ def test_encoder_and_engine_agree_on_the_longest_prompt(real: list[tuple[Engine,
 
 def test_dtype_and_device_reach_the_native_engine(real: list[tuple[Engine, Encoder]]) -> None:
     assert {(engine.info.dtype, engine.info.device) for engine, _ in real} == {("float32", "cpu")}
+
+
+@pytest.mark.parametrize("device", ["cpu", "cpu,cpu"])
+@pytest.mark.parametrize("kind", ["reranker", "seqcls", "embedder"])
+def test_native_engine_is_shown_texts_in_the_models_prompts(
+    make_model: ModelFactory, monkeypatch: pytest.MonkeyPatch, kind: str, device: str
+) -> None:
+    """Wherever it is loaded; what a worker is told is seen before it is sent."""
+    shown: list[Sequence[TokenPrompt]] = []
+
+    def look(_: object, *, device: str, samples: Samples, **__: object) -> FakeEngine:
+        shown.append(samples())
+        return FakeEngine()
+
+    def start(load: Callable[..., FakeEngine], devices: Sequence[str], **_: object) -> FakeEngine:
+        engines = [load(device=each) for each in devices]
+        return engines[0]
+
+    monkeypatch.setattr(NativeEngine, "load", look)
+    monkeypatch.setattr(workers, "start", start)
+    task = Task.EMBED if kind == "embedder" else Task.RERANK
+    loaded = build.load(str(make_model(kind=kind)), task, ModelSettings(device=device), say=lambda _: None, metrics=Metrics())
+    assert isinstance(loaded.encoder, QwenEncoder)
+    expected = samples(loaded.encoder)
+    assert [[each.ids.tolist() for each in one] for one in shown] == [[each.ids.tolist() for each in expected]] * len(shown)
+    assert len(shown) == len(device.split(","))
 
 
 @pytest.mark.parametrize("kind", ["reranker", "embedder"])

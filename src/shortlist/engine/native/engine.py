@@ -27,11 +27,12 @@ from shortlist.engine.base import EngineInfo, ScoreScale, content_name
 from shortlist.engine.device import pick_device, pick_dtype
 from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.forms import pick_forms
+from shortlist.engine.native.range import Samples, fitting_dtype
 from shortlist.engine.native.weights import AnswerIds, load_weights, published_answer_ids
 from shortlist.errors import BadSetting, EngineError, EngineOutOfMemory, EngineUnavailable, ServiceError
 from shortlist.types import Batch, Task, Value, Vector
 
-ENGINE_VERSION: Final = 3
+ENGINE_VERSION: Final = 4
 """Raised by every change that can change a number; part of the fingerprint."""
 
 CLOSE_TIMEOUT_S: Final = 1.0
@@ -98,6 +99,7 @@ class NativeEngine:
         device: str = "auto",
         dtype: str = "auto",
         answer_ids: AnswerIds = published_answer_ids,
+        samples: Samples = tuple,
         digest: str | None = None,
     ) -> NativeEngine:
         """Return an engine for the model in `folder`.
@@ -107,8 +109,10 @@ class NativeEngine:
             task: What it is to do.
             max_model_len: Longest prompt in tokens.
             device: cpu, cuda, cuda:N, or auto.
-            dtype: float32, bfloat16, float16, int8, or auto.
+            dtype: float32, bfloat16, float16, int8, or auto: what the device is fastest at, in float16 where `samples` show
+                that it holds this model's numbers.
             answer_ids: Returns the token ids of "yes" and "no"; called once the layers are loaded.
+            samples: Returns prompts by which `auto` decides on a GPU.
             digest: Names the bytes in the folder; see `content_name`.
 
         Raises:
@@ -120,10 +124,11 @@ class NativeEngine:
         config = Qwen3Config.read(folder)
         if max_model_len > config.max_positions:
             raise BadSetting(f"max_model_len is {max_model_len}, but {folder} reads at most {config.max_positions} tokens.")
+        read = partial(load_weights, folder, config, task=task, answer_ids=answer_ids)
+        if dtype == "auto" and place.type == "cuda":
+            compute = fitting_dtype(compute, read, config, samples(), device=place)
         forms = pick_forms(config, compute, place)
-        weights = load_weights(
-            folder, config, task=task, dtype=forms.dtype, device=place, answer_ids=answer_ids, prepare=forms.prepare
-        )
+        weights = read(dtype=forms.dtype, device=place, prepare=forms.prepare)
         spelled = str(compute).removeprefix("torch.")
         machine = f"{place.type}-{forms.name}-torch{torch.__version__}"
         info = EngineInfo(

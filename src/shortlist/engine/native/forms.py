@@ -16,7 +16,7 @@ from shortlist.engine.native.cpu.kernels import Kernels, kernels
 from shortlist.engine.native.cpu.step import CpuStep, can_compute
 from shortlist.engine.native.cpu.tiles import TileLinears, can_multiply, tile_chunk_tokens
 from shortlist.engine.native.cuda.support import can_launch
-from shortlist.engine.native.linears import PackedLinears, PlainLinears, Prepare, bound_plans, chunk_tokens
+from shortlist.engine.native.linears import PackedLinears, PlainLinears, Prepare, bound_plans, chunk_tokens, round_sums_once
 from shortlist.engine.native.portable import PortableStep
 from shortlist.engine.native.qwen3 import Begin, Qwen3, Qwen3Weights, Step
 from shortlist.engine.native.runner import Forward, PlainForward, Runner
@@ -70,6 +70,8 @@ def pick_forms(config: Qwen3Config, dtype: torch.dtype, device: torch.device) ->
     found = kernels() if device.type == "cpu" and can_compute(config) else None
     if dtype == torch.int8:
         return _int8(config, found)
+    if device.type == "cuda":
+        round_sums_once()
     if can_launch(config, dtype, device):
         return _triton(dtype, device)
     if device.type != "cpu" or dtype != torch.bfloat16:
@@ -88,10 +90,9 @@ def pick_forms(config: Qwen3Config, dtype: torch.dtype, device: torch.device) ->
 def _triton(dtype: torch.dtype, device: torch.device) -> Forms:
     from shortlist.engine.native.cuda.device import Cuda
     from shortlist.engine.native.cuda.forward import CudaForward
-    from shortlist.engine.native.cuda.linears import CudaLinears, round_sums_once
+    from shortlist.engine.native.cuda.linears import CudaLinears
     from shortlist.engine.native.cuda.step import CudaStep
 
-    round_sums_once()
     return Forms(
         *(TRITON, dtype, CudaLinears, CudaStep, None),
         max_chunk_tokens=sys.maxsize,  # a step is one chunk

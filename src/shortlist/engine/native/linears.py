@@ -168,6 +168,12 @@ def bound_plans() -> None:
         os.environ.setdefault(name, str(MAX_PLANS))  # noqa: TID251 - they have no other way to be told
 
 
+def round_sums_once() -> None:
+    """Have cuBLAS add in fp32 throughout: it may otherwise round what parts of a product add up to before they meet."""
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
+
+
 def packed(matrix: Tensor) -> Tensor:
     """Return a bf16 matrix in the layout that oneDNN multiplies by fastest."""
     result: Tensor = _onednn._reorder_linear_weight(matrix, CHUNK_TOKENS)  # noqa: SLF001 - how it is called

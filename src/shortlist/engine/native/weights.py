@@ -55,14 +55,14 @@ class Checkpoint:
 
     Args:
         folder: Holds `model.safetensors`, or several files and their index.
-        dtype: What matrices are converted to; those already in it stay mapped from the file, on the CPU.
+        dtype: What matrices are converted to, nothing if it is None; those already in it stay mapped from the file, on the CPU.
         device: Where tensors go.
 
     Raises:
         ModelRefused: no safetensors files, or broken ones.
     """
 
-    def __init__(self, folder: Path, *, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(self, folder: Path, *, dtype: torch.dtype | None, device: torch.device) -> None:
         self._dtype = dtype
         self._device = device
         self._folder = folder
@@ -74,7 +74,8 @@ class Checkpoint:
 
     def matrix(self, name: str, *shape: int) -> Tensor:
         """Return a tensor in the compute dtype, on the device."""
-        return self._checked(name, shape).to(device=self._device, dtype=self._dtype)
+        tensor = self._checked(name, shape)
+        return tensor.to(device=self._device, dtype=self._dtype or tensor.dtype)
 
     def fp32(self, name: str, *shape: int) -> Tensor:
         """Return a small tensor in fp32, on the device."""
@@ -117,7 +118,7 @@ def load_weights(
     config: Qwen3Config,
     *,
     task: Task,
-    dtype: torch.dtype,
+    dtype: torch.dtype | None,
     device: torch.device,
     answer_ids: AnswerIds = published_answer_ids,
     prepare: Prepare = PlainLinears,
@@ -128,7 +129,7 @@ def load_weights(
         folder: The model's folder.
         config: Its shape.
         task: Rerankers need something that answers; embedders do not.
-        dtype: What to compute in.
+        dtype: What to compute in; None leaves matrices as they are stored.
         device: Where to.
         answer_ids: Returns the token ids of "yes" and "no"; called last.
         prepare: What a layer's matrices are made into, one layer after another.

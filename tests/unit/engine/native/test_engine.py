@@ -11,6 +11,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ import torch
 from shortlist.engine.base import Engine, EngineInfo, ScoreScale
 from shortlist.engine.native.engine import NativeEngine, _Job, _run
 from shortlist.errors import BadSetting, EngineError, EngineOutOfMemory, EngineUnavailable, ModelRefused
-from shortlist.types import Batch, Task, Value
+from shortlist.types import Batch, Task, TokenPrompt, Value
 from tests.support.fixtures import ModelFactory
 from tests.support.native import batch_of, head_of, prompt_of
 
@@ -128,6 +129,33 @@ def test_fingerprint_names_weights_dtype_and_version(make_model: ModelFactory, m
     monkeypatch.setattr("shortlist.engine.native.engine.ENGINE_VERSION", 99)
     assert len({*found, fingerprint()}) == 4
     assert fingerprint(digest=None) != fingerprint(digest=None), "weights that nobody has read are nobody else's"
+
+
+def never() -> Sequence[TokenPrompt]:
+    raise AssertionError("samples were asked for")
+
+
+@pytest.mark.parametrize("dtype", ["auto", "bfloat16", "float32"])
+def test_cpus_never_compute_in_float16_whatever_the_model(make_model: ModelFactory, dtype: str) -> None:
+    engine = NativeEngine.load(
+        make_model(), task=Task.RERANK, max_model_len=512, device="cpu", dtype=dtype, samples=never, digest="d"
+    )
+    engine.close()
+    assert engine.info.dtype in {"bfloat16", "float32"}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize(("dtype", "expected"), [("auto", "float16"), ("bfloat16", "bfloat16")])
+def test_gpus_compute_in_float16_where_samples_show_that_it_suffices(
+    make_model: ModelFactory, dtype: str, expected: str
+) -> None:
+    samples = partial(tuple[TokenPrompt], [prompt_of(head_of(3), 4)])
+    engine = NativeEngine.load(
+        make_model(), task=Task.RERANK, max_model_len=512, device="cuda", dtype=dtype, samples=samples, digest="d"
+    )
+    engine.close()
+    assert engine.info.dtype == expected
+    assert f"-{expected}-d" in engine.info.fingerprint
 
 
 def test_limit_beyond_the_models_positions_is_refused(make_model: ModelFactory) -> None:

@@ -51,9 +51,3 @@ class CudaLinears:
             inner_cI = launch.silu_mul(F.linear(normed_tW[rows], self._gate_up))
             hidden_tW[rows].addmm_(inner_cI, self._down.T)
         return hidden_tW
-
-
-def round_sums_once() -> None:
-    """Have cuBLAS add in fp32 throughout: it may otherwise round what parts of a product add up to before they meet."""
-    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
-    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False

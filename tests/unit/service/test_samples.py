@@ -1,0 +1,55 @@
+"""What an engine is shown of a model: real text in many scripts and lengths, in the model's own prompts; or nothing."""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import partial
+from multiprocessing import Pipe
+from pathlib import Path
+
+import numpy as np
+
+from shortlist.service.samples import SENTENCES, samples
+from shortlist.text.tokenizer import QwenEncoder
+from shortlist.types import Task
+from tests.support.fixtures import ModelFactory, make_model, tokenizer_path
+
+__all__ = ["make_model", "tokenizer_path"]
+
+
+def encoder_of(path: Path, task: Task = Task.RERANK, max_model_len: int = 4096) -> QwenEncoder:
+    return QwenEncoder(path, task=task, max_model_len=max_model_len)
+
+
+def test_prompts_of_a_reranker_are_framed_and_of_many_lengths(tokenizer_path: Path) -> None:
+    encoder = encoder_of(tokenizer_path)
+    prompts = samples(encoder)
+    assert all(tuple(prompt.ids[-len(encoder.suffix_ids) :]) == encoder.suffix_ids for prompt in prompts)
+    lengths = [prompt.num_tokens - len(encoder.suffix_ids) for prompt in prompts]
+    assert min(lengths) <= 1
+    assert max(lengths) > 1000
+    assert len({id(prompt.head) for prompt in prompts}) == 1
+
+
+def test_prompts_of_an_embedder_have_no_frame(make_model: ModelFactory) -> None:
+    prompts = samples(encoder_of(make_model(kind="embedder") / "tokenizer.json", Task.EMBED))
+    assert len(prompts) > len(SENTENCES)
+    assert not any(prompt.head.num_tokens for prompt in prompts)
+
+
+def test_texts_are_of_ten_scripts() -> None:
+    scripts = {unicodedata.name(letter).partition(" ")[0] for text in SENTENCES for letter in text if letter.isalpha()}
+    assert len(scripts) >= 10
+
+
+def test_model_that_reads_too_little_is_not_shown_anything(tokenizer_path: Path) -> None:
+    assert samples(encoder_of(tokenizer_path, max_model_len=60)) == ()
+
+
+def test_prompts_reach_another_process_as_they_are(tokenizer_path: Path) -> None:
+    prompts = samples(encoder_of(tokenizer_path))
+    here, there = Pipe()
+    here.send(partial(tuple, prompts))
+    arrived = there.recv()()
+    assert len({id(prompt.head) for prompt in arrived}) == 1
+    assert all(np.array_equal(one.ids, other.ids) for one, other in zip(prompts, arrived, strict=True))
