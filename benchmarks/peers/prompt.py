@@ -29,19 +29,19 @@ def body(query: str, document: str) -> str:
 class Tokens:
     """Prompts as ids, cut as the model card cuts them: the body alone, at its end."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, max_length: int = MAX_LENGTH) -> None:
         from tokenizers import Tokenizer
 
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         self._prefix, self._suffix = (self._encode([text])[0] for text in (PREFIX, SUFFIX))
+        self._room = max_length - len(self._prefix) - len(self._suffix)
 
     def prompts(self, query: str, documents: Sequence[str]) -> list[list[int]]:
         """Return the ids of one prompt per document."""
-        room = MAX_LENGTH - len(self._prefix) - len(self._suffix)
         bodies = self._encode([body(query, document) for document in documents])
-        return [self._prefix + ids[:room] + self._suffix for ids in bodies]
+        return [self._prefix + ids[: self._room] + self._suffix for ids in bodies]
 
     def id_of(self, word: str) -> int:
         """Return the one id of a word.

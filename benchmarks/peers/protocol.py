@@ -18,6 +18,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, Protocol
 
+from benchmarks.peers.prompt import MAX_LENGTH
+
 
 class Contender(Protocol):
     """An engine with its model loaded.
@@ -42,6 +44,14 @@ def arguments(description: str | None) -> ArgumentParser:
     parser = ArgumentParser(description=description)
     parser.add_argument("model", type=Path, help="folder of a Qwen3-Reranker")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="default: all cores")
+    return parser
+
+
+def gpu_arguments(description: str | None) -> ArgumentParser:
+    """Return a parser of the arguments that contenders take which can be on a GPU."""
+    parser = arguments(description)
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    parser.add_argument("--max-model-len", type=int, default=MAX_LENGTH, help="longest prompt in tokens (default: %(default)s)")
     return parser
 
 

@@ -69,7 +69,11 @@ def contenders(call: list[str]) -> dict[str, tuple[str, ...]]:
 
 
 def test_page_has_a_place_for_the_tables() -> None:
-    assert all(part for run in ("servers", "libraries", "load") for part in around(PAGE.with_name(f"{PAGE.name}#{run}")))
+    assert all(
+        part
+        for run in ("servers", "libraries", "gpu-servers", "gpu-libraries", "load")
+        for part in around(PAGE.with_name(f"{PAGE.name}#{run}"))
+    )
 
 
 def test_everyone_who_is_compared_is_on_the_page() -> None:
@@ -122,6 +126,23 @@ def test_a_model_that_is_named_is_taken_and_peers_can_be_chosen(house: Path) -> 
     assert call[4] == "/a folder"
     assert list(contenders(call)) == ["ours_fp32", "ours_int8", "official"]
     assert not (house / "made").exists()
+
+
+def test_on_a_gpu_one_python_runs_the_peers_that_can_be_there(house: Path) -> None:
+    _, [servers, libraries], _ = compare(house, DEVICE="cuda", PEER_PYTHON="/a/python", MODEL="m")
+    found = contenders(servers) | contenders(libraries)
+    assert list(found) == ["ours_fp32", "ours_bf16", "ours_http", "vllm", "vllm_tuned", "official", "sentence_transformers"]
+    assert found["official"] == ("/a/python", "-m", "benchmarks.peers.official.contender")
+    assert not (house / "made").exists(), "environments are for CPUs"
+    for call, run in ((servers, "servers"), (libraries, "libraries")):
+        assert call[call.index("--device") + 1] == "cuda"
+        assert f"docs/benchmarks.md#gpu-{run}" in call
+
+
+def test_on_a_gpu_the_peers_are_run_as_we_are_unless_told_otherwise(house: Path) -> None:
+    _, [call], _ = compare(house, DEVICE="cuda:1", MODEL="m", RUNS="libraries", PEERS="official")
+    assert contenders(call)["official"][0] == str(house / "python")
+    assert call[call.index("--device") + 1] == "cuda:1"
 
 
 @pytest.mark.parametrize(("ended", "code"), [(0, 0), (1, 0), (2, 2), (3, 3)])

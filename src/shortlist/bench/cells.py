@@ -16,6 +16,7 @@ WORDS: Final = frozenset({"contender", "what", "dtype"})
 NOTHING: Final = "-"
 
 _GIB: Final = 1024**3
+_ON_GPU: Final = " + what it took of the GPU's, by how much more of that was taken after it was asked than before"
 
 
 def contender_rows(report: Report) -> Iterator[tuple[str, ...]]:
@@ -26,7 +27,7 @@ def contender_rows(report: Report) -> Iterator[tuple[str, ...]]:
             entry.name,
             ready.version if ready else NOTHING,
             ready.dtype if ready else NOTHING,
-            f"{entry.peak_bytes / _GIB:.2f} GiB" if entry.peak_bytes else NOTHING,
+            _memory(entry),
             *(_agreement(report, entry) if agreement else (NOTHING,) * 3),
         )
 
@@ -48,7 +49,8 @@ def machine_line(machine: Machine) -> str:
     """Return where it ran, in one line."""
     memory = f"{machine.memory_bytes / _GIB:.0f} GiB, " if machine.memory_bytes else ""
     versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
-    hardware = f"{machine.cpu}, {machine.num_cores} cores, {memory}{machine.system}"
+    gpu = f"{machine.gpu}, " if machine.gpu else ""
+    hardware = f"{gpu}{machine.cpu}, {machine.num_cores} cores, {memory}{machine.system}"
     return f"{hardware}, Python {machine.python}, {versions}, {machine.date}"
 
 
@@ -63,13 +65,21 @@ def notes(report: Report) -> Iterator[str]:
         f"Speed: the median over rounds, {count} here; in each, all answer the same new request, in an order drawn anew. "
         "The ratio is that within a round, ours = 1."
     )
-    yield "Tokens: those a request needs read, its shared beginning once. Memory: the sum of the peaks of all its processes."
+    yield (
+        "Tokens: those a request needs read, its shared beginning once. Memory: the sum of the peaks of all its processes"
+        f"{_ON_GPU if report.machine.gpu else ''}."
+    )
     if report.floor is not None:
         yield (
             "Floor: the share of our time that the arithmetic alone would take at "
             f"{report.floor.flops_per_s / 1e9:,.0f} GFLOP/s, the rate of this machine's matrix products on this model's "
             "shapes, measured before and after."
         )
+
+
+def _memory(entry: Entry) -> str:
+    parts = [f"{num_bytes / _GIB:.2f}" for num_bytes in (entry.peak_bytes, entry.gpu_bytes) if num_bytes]
+    return f"{' + '.join(parts)} GiB" if parts else NOTHING
 
 
 def _agreement(report: Report, entry: Entry) -> tuple[str, str, str]:

@@ -24,6 +24,7 @@ from shortlist.bench.checks import check_set
 from shortlist.bench.corpus import sentences
 from shortlist.bench.field import Field
 from shortlist.bench.floor import Floor, Work, measure, work_of
+from shortlist.bench.gpu import Gpu, gpu_of
 from shortlist.bench.loads import Request, Writer
 from shortlist.bench.machine import describe
 from shortlist.bench.order import Order
@@ -51,6 +52,7 @@ def run(order: Order, outputs: Outputs) -> int:
         ServiceError: it cannot start as asked, or the reference failed.
     """
     outputs.check()
+    gpu = gpu_of(order.device)
     progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -60,7 +62,7 @@ def run(order: Order, outputs: Outputs) -> int:
         console=Console(stderr=True, highlight=False),
     )
     with _stoppable(), progress:
-        report = play(order, progress)
+        report = play(order, progress, gpu)
     console = Console(highlight=False)
     for part in table.parts(report):
         console.print(part)
@@ -68,16 +70,17 @@ def run(order: Order, outputs: Outputs) -> int:
     return EXIT_NOT_RANKED if any(entry.why_not for entry in report.entries) else EXIT_RANKED
 
 
-def play(order: Order, progress: Progress) -> Report:
+def play(order: Order, progress: Progress, gpu: Gpu | None = None) -> Report:
     """Run, and return what was found. Raises what `run` raises."""
     reading = progress.add_task("reading the model", total=1, name="")
     folder = resolve(order.model, declared=Task.RERANK).path
-    encoder = QwenEncoder(folder / "tokenizer.json", task=Task.RERANK, max_model_len=ModelSettings().max_model_len)
+    limit = order.max_model_len or ModelSettings().max_model_len
+    encoder = QwenEncoder(folder / "tokenizer.json", task=Task.RERANK, max_model_len=limit)
     writer = Writer(Tokenizer.from_file(str(folder / "tokenizer.json")), sentences())
     asked = _requests(order, encoder, writer)  # before anyone is started: one that is too long is told in seconds
     _tick(progress, reading, "")
     checks = check_set(writer, order.seed)
-    with Field(order, str(folder), say=lambda why: progress.console.print(f"[yellow]left out:[/] {escape(why)}")) as field:
+    with Field(order, str(folder), partial(_say_left_out, progress), gpu) as field:
         _prepare(order, field, checks, progress)
         field.rest()
         floors = _floor(order, field, folder, progress)
@@ -86,7 +89,7 @@ def play(order: Order, progress: Progress) -> Report:
         field.weigh()
     return Report(
         model=order.model,
-        machine=describe(),
+        machine=describe(gpu=gpu.name if gpu else None),
         reference=order.reference,
         entries=list(field.entries.values()),
         rounds=rounds,
@@ -94,6 +97,10 @@ def play(order: Order, progress: Progress) -> Report:
         num_checked=sum(len(check.documents) for check in checks),
         seed=order.seed,
     )
+
+
+def _say_left_out(progress: Progress, why: str) -> None:
+    progress.console.print(f"[yellow]left out:[/] {escape(why)}")
 
 
 @contextmanager
@@ -152,9 +159,9 @@ def _floor(order: Order, field: Field, folder: Path, progress: Progress) -> list
     ready = field.entries[OURS].ready
     if order.floor is None or ready is None:
         return []
-    dtype = ready.dtype if ready.dtype in {"float32", "bfloat16"} else "bfloat16"
+    dtype = ready.dtype if ready.dtype in {"float32", "bfloat16", "float16"} else "bfloat16"
     try:
-        return [measure([*order.floor, str(folder), "--dtype", dtype])]
+        return [measure([*order.floor, str(folder), "--dtype", dtype, "--device", order.device])]
     except UpstreamError as error:
         progress.console.print(f"[yellow]{escape(error.message)}[/]")
         return []

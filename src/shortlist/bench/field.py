@@ -12,6 +12,7 @@ from typing import Final, Self, TypeVar
 
 from shortlist.bench.agreement import compare
 from shortlist.bench.contender import END_S, Contender, Spec
+from shortlist.bench.gpu import Gpu, Shares
 from shortlist.bench.loads import Request
 from shortlist.bench.order import Order
 from shortlist.bench.protocol import Ready
@@ -35,13 +36,15 @@ class Field:
         order: Who takes part, and how long each may take.
         folder: Where the model is.
         say: Hears at once why a contender is out; an hour later is too late to put it right.
+        gpu: The GPU that they share, if they are on one.
     """
 
-    def __init__(self, order: Order, folder: str, say: Callable[[str], None]) -> None:
+    def __init__(self, order: Order, folder: str, say: Callable[[str], None], gpu: Gpu | None = None) -> None:
         self._order = order
         self._say = say
         self._arguments = order.arguments(folder)
         self._running: dict[str, Contender] = {}
+        self._shares = Shares(gpu)
         self.entries = {
             spec.name: Entry(name=spec.name, command=spec.command, max_rms=order.bounds.of(spec.name))
             for spec in order.contenders
@@ -111,8 +114,12 @@ class Field:
 
     def weigh(self) -> None:
         """Note how much memory everyone needed who is still in."""
-        for name, contender in self._running.items():
-            self.entries[name] = replace(self.entries[name], peak_bytes=contender.peak_bytes())
+        for name in self._running:
+            self._weigh(name)
+
+    def _weigh(self, name: str) -> None:
+        peak_bytes, gpu_bytes = self._running[name].peak_bytes(), self._shares.most(name)
+        self.entries[name] = replace(self.entries[name], peak_bytes=peak_bytes, gpu_bytes=gpu_bytes)
 
     def _started(self, spec: Spec) -> Ready:
         contender = Contender(spec, self._arguments)
@@ -137,7 +144,8 @@ class Field:
     def _attempt(self, name: str, do: Callable[[], T]) -> T | None:
         """Return what came of it, or None when the contender is out for it. Without the reference there is no run."""
         try:
-            return do()
+            with self._shares.counted(name):
+                return do()
         except UpstreamError as error:
             self._out(name, error.message)
             if name == self._order.reference:
@@ -151,9 +159,8 @@ class Field:
 
     def _end(self, name: str) -> None:
         """Let a contender go, and note how much memory it needed, if it got as far as being ready."""
-        contender = self._running.pop(name, None)
-        if contender is None:
+        if name not in self._running:
             return
         if self.entries[name].ready is not None:
-            self.entries[name] = replace(self.entries[name], peak_bytes=contender.peak_bytes())
-        contender.close()
+            self._weigh(name)
+        self._running.pop(name).close()

@@ -20,13 +20,17 @@ import httpx2
 import orjson
 
 from shortlist.bench.loads import Request
+from shortlist.bench.order import CPU, step_tokens
 from shortlist.bench.protocol import Answer, Ready, speak, use_threads
+from shortlist.config import ModelSettings
 from shortlist.errors import UpstreamError
 
 OURS: Final = (
     f"{shlex.quote(sys.executable)} -m shortlist serve --reranker {{model}} --port {{port}} --dtype {{dtype}} "
+    "--device {device} --max-model-len {max_model_len} --max-batch-tokens {max_batch_tokens} "
     "--cache-bytes 0 --self-test off --no-ui"
 )
+NAMES: Final = "{model}, {port}, {dtype}, {device}, {max_model_len} and {max_batch_tokens}"
 START_S: Final = 600.0
 STOP_S: Final = 30.0
 POLL_S: Final = 0.1
@@ -43,7 +47,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 @contextmanager
 def _opened(given: argparse.Namespace) -> Iterator[tuple[Ready, Answer]]:
     port = _free_port()
-    words = {"{model}": given.model, "{port}": str(port), "{dtype}": given.dtype}
+    words = {
+        "{model}": given.model,
+        "{port}": str(port),
+        "{dtype}": given.dtype,
+        "{device}": given.device,
+        "{max_model_len}": str(given.max_model_len),
+        "{max_batch_tokens}": str(step_tokens(given.max_model_len)),
+    }
     url = f"http://127.0.0.1:{port}"
     # A transport of our own, because the usual one would ask a proxy of the environment for this machine's own port.
     client = httpx2.Client(base_url=url, timeout=None, transport=httpx2.HTTPTransport())
@@ -134,9 +145,11 @@ def _filled(command: str, words: Mapping[str, str]) -> list[str]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m shortlist.bench.http", description=__doc__, allow_abbrev=False)
     parser.add_argument("model", metavar="MODEL", help="What fills {model} in the command.")
-    parser.add_argument("--server", default=OURS, help="The server's command, with {model}, {port} and {dtype} in it.")
+    parser.add_argument("--server", default=OURS, help=f"The server's command, with {NAMES} in it.")
     parser.add_argument("--name", default="shortlist-http", help="What to call it.")
     parser.add_argument("--dtype", default="auto", help="What fills {dtype}, and what is reported.")
+    parser.add_argument("--device", default=CPU, help="What fills {device}.")
+    parser.add_argument("--max-model-len", type=int, default=ModelSettings().max_model_len, help="What fills {max_model_len}.")
     parser.add_argument("--threads", type=int, help="How many threads to compute with, by the variables of OpenMP and Rayon.")
     return parser
 

@@ -31,6 +31,7 @@ class Machine:
         versions: Versions of the packages that matter, of those that are installed.
         date: Today, UTC.
         command: The command line, as a shell reads it.
+        gpu: The GPU that was computed on; None where it was the processor.
     """
 
     cpu: str
@@ -41,13 +42,15 @@ class Machine:
     versions: dict[str, str]
     date: str
     command: str
+    gpu: str | None = None
 
 
-def describe(hidden: Collection[str] = ()) -> Machine:
+def describe(hidden: Collection[str] = (), *, gpu: str | None = None) -> Machine:
     """Return what this machine says of itself.
 
     Args:
         hidden: Secrets that stand on the command line, and in no report.
+        gpu: The name of the GPU that is computed on, if that is where.
     """
     return Machine(
         cpu=_cpu(),
@@ -58,6 +61,7 @@ def describe(hidden: Collection[str] = ()) -> Machine:
         versions=dict(_versions()),
         date=datetime.now(UTC).date().isoformat(),
         command=shlex.join(["shortlist", *(_without(hidden, word) for word in sys.argv[1:])]),
+        gpu=gpu,
     )
 
 

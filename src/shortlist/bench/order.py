@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,12 +12,19 @@ from shortlist.bench.contender import Spec
 from shortlist.bench.floor import FLOOR_COMMAND
 from shortlist.bench.loads import Load
 from shortlist.bench.report import OURS
+from shortlist.config import SchedulerSettings
 from shortlist.errors import BadSetting
 
 OFFICIAL: Final = "official"
 """The reference unless another is named: the model card's own procedure."""
 
 REPEATS: Final = 5
+
+CPU: Final = "cpu"
+GPU_MODEL_LEN: Final = 32_768
+"""Longest prompt on a GPU unless told otherwise: the longest document of its loads, and what stands around it."""
+
+_DEVICE: Final = re.compile(r"cpu|cuda(:\d+)?")
 
 MAX_RMS: Final = "0.25"
 """Further apart than this, in log-odds, is another model's opinion and not another order of additions."""
@@ -60,6 +68,8 @@ class Order:
         check_only: Those whose scores are compared, but who are not timed.
         repeats: Rounds of every load; one more of the first load is played before them, to warm up.
         threads: How many threads each may use; None for as many as they like.
+        device: Where all of them compute: cpu, cuda or cuda:N.
+        max_model_len: Longest prompt in tokens that all of them read; None for what is usual.
         seed: What requests and orders are drawn with.
         floor: The command that measures the machine's rate; None to go without.
         ready_s: How long a contender may take to be ready.
@@ -74,12 +84,16 @@ class Order:
     check_only: Sequence[str] = ()
     repeats: int = REPEATS
     threads: int | None = None
+    device: str = CPU
+    max_model_len: int | None = None
     seed: int = 0
     floor: Sequence[str] | None = FLOOR_COMMAND
     ready_s: float = 900.0
     answer_s: float = 600.0
 
     def __post_init__(self) -> None:
+        if not _DEVICE.fullmatch(self.device):
+            raise BadSetting(f"The device {self.device!r} (--device) must be cpu, cuda or cuda:N, the same for all contenders.")
         names = [spec.name for spec in self.contenders]
         doubled = [name for name in names if names.count(name) > 1]
         if doubled:
@@ -91,8 +105,18 @@ class Order:
             raise BadSetting(f"{OURS!r} is what all others are compared with, so it cannot be left untimed (--check-only).")
 
     def arguments(self, folder: str) -> list[str]:
-        """Return what every contender's command is continued with."""
-        return [folder, *(["--threads", str(self.threads)] if self.threads else [])]
+        """Return what every contender's command is continued with: no flag that it need not know."""
+        return [
+            folder,
+            *(["--threads", str(self.threads)] if self.threads else []),
+            *(["--device", self.device] if self.device != CPU else []),
+            *(["--max-model-len", str(self.max_model_len)] if self.max_model_len else []),
+        ]
+
+
+def step_tokens(max_model_len: int) -> int:
+    """Return how many tokens a step of ours has, so that the longest prompt fits into one."""
+    return max(max_model_len, SchedulerSettings().max_batch_tokens)
 
 
 def ours(dtype: str | None) -> Spec:

@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 
 from shortlist import __version__
 from shortlist.bench.loads import Request
+from shortlist.bench.order import CPU, step_tokens
 from shortlist.bench.protocol import Answer, Ready, speak, use_threads
 from shortlist.config import Settings, fields
 from shortlist.service.build import load, stack_for
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 @contextmanager
 def _opened(given: Mapping[str, object]) -> Iterator[tuple[Ready, Answer]]:
     model = str(given["model"])
-    settings = Settings.load({**{name: value for name, value in given.items() if name != "model"}, **ALWAYS})
+    settings = Settings.load({**{name: value for name, value in given.items() if name != "model"}, **fitted(given), **ALWAYS})
     metrics = Metrics()
     [place] = places(settings, [model])
     loaded = load(model, Task.RERANK, settings.model, say=_log, metrics=metrics, place=place)
@@ -54,6 +55,16 @@ def _opened(given: Mapping[str, object]) -> Iterator[tuple[Ready, Answer]]:
             )
         finally:
             loop.run(runtime.close())
+
+
+def fitted(given: Mapping[str, object]) -> Mapping[str, object]:
+    """Return those of our settings that follow from the flags of all contenders.
+
+    A step has room for the longest prompt; and what is not told to be elsewhere is on the CPU.
+    """
+    longest, step = given.get("max_model_len"), given.get("max_batch_tokens")
+    wider = {"max_batch_tokens": step_tokens(int(str(longest)))} if longest and not step else {}
+    return {**wider, "device": given.get("device") or CPU}
 
 
 async def _answer(runtime: Runtime, request: Request) -> list[float]:

@@ -46,6 +46,7 @@ class Entry:
         agreement: How far its scores are from the reference's; None if it gave none.
         max_rms: How far they may be.
         peak_bytes: Most memory that its processes needed; None if that is not known.
+        gpu_bytes: Most of the GPU's memory that it held; None if that is not known, or on no GPU.
         why_not: Why it is not ranked; None if it is.
     """
 
@@ -55,6 +56,7 @@ class Entry:
     ready: Ready | None = None
     agreement: Agreement | None = None
     peak_bytes: int | None = None
+    gpu_bytes: int | None = None
     why_not: str | None = None
 
 

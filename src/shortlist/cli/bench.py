@@ -12,8 +12,8 @@ import typer
 from shortlist.bench import engine
 from shortlist.bench.contender import Spec
 from shortlist.bench.floor import FLOOR_COMMAND
-from shortlist.bench.loads import DEFAULT_LOADS, Load
-from shortlist.bench.order import MAX_RMS, REPEATS, Bounds, Order, ours, reference_among
+from shortlist.bench.loads import DEFAULT_LOADS, GPU_LOADS, Load
+from shortlist.bench.order import CPU, GPU_MODEL_LEN, MAX_RMS, REPEATS, Bounds, Order, ours, reference_among
 from shortlist.bench.outputs import Outputs
 from shortlist.bench.traffic import load as traffic
 from shortlist.bench.traffic.flags import EPILOG as LOAD_EPILOG
@@ -23,9 +23,10 @@ from shortlist.cli.ending import end
 
 BENCH_EPILOG = (
     "A contender is any program that speaks lines of JSON: once {'ready': true, 'name': ..., 'version': ..., 'dtype': ...}, "
-    "then {'scores': [...]} for every {'query': ..., 'documents': [...]}. MODEL's folder and --threads are appended to its "
-    "command. Our server over HTTP is one: --contender http='python -m shortlist.bench.http'. Exit codes: 0 every contender "
-    "is ranked, 1 some are not (the report says why), 3 it cannot run."
+    "then {'scores': [...]} for every {'query': ..., 'documents': [...]}. MODEL's folder is appended to its command; so are "
+    "--threads, --device and --max-model-len, where they are given here or follow from --device cuda. Our server over HTTP is "
+    "one: --contender http='python -m shortlist.bench.http'. Exit codes: 0 every contender is ranked, 1 some are not (the "
+    "report says why), 3 it cannot run."
 )
 
 app = typer.Typer(help="Measure engines, and servers, side by side.", no_args_is_help=True, add_completion=False)
@@ -36,8 +37,12 @@ def _bench_engine(  # noqa: PLR0913 - one parameter per flag
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A reranker: a folder, a Hugging Face id, or modelscope:ID.")],
     *,
     load: Annotated[
-        list[str], typer.Option(help="What to ask: DOCUMENTSxTOKENS, or mixed for lengths as they come.", show_default=True)
-    ] = list(DEFAULT_LOADS),  # noqa: B006 - typer copies it
+        list[str] | None,
+        typer.Option(
+            help="What to ask: DOCUMENTSxTOKENS, or mixed for lengths as they come; "
+            f"{', '.join(DEFAULT_LOADS)} if not given, on a GPU {', '.join(GPU_LOADS)}."
+        ),
+    ] = None,
     contender: Annotated[list[str] | None, typer.Option(metavar="NAME='COMMAND ...'", help="Whom to ask beside ours.")] = None,
     reference: Annotated[
         str | None, typer.Option(metavar="NAME", help="Whose scores are the truth: official if it takes part, else ours.")
@@ -55,6 +60,13 @@ def _bench_engine(  # noqa: PLR0913 - one parameter per flag
     ] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Rounds of every load, after a first one that warms up.")] = REPEATS,
     dtype: Annotated[str | None, typer.Option(help="What ours computes in; as when serving if not given.")] = None,
+    device: Annotated[
+        str, typer.Option(metavar="DEVICE", help="Where all compute, one after another: cpu, cuda or cuda:N.")
+    ] = CPU,
+    max_model_len: Annotated[
+        int | None,
+        typer.Option(min=1, help=f"Longest prompt in tokens, for all; as when serving if not given, on a GPU {GPU_MODEL_LEN}."),
+    ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads for each; as many as each likes if not given.")] = None,
     seed: Annotated[int, typer.Option(help="Another number draws other texts and another order.")] = 0,
     floor: Annotated[bool, typer.Option("--floor/--no-floor", help="Measure what the arithmetic alone would take.")] = True,
@@ -76,15 +88,18 @@ def _bench_engine(  # noqa: PLR0913 - one parameter per flag
 
     def start() -> int:
         field = (ours(dtype), *map(Spec.parse, contender or []))
+        usual, longest = (DEFAULT_LOADS, None) if device == CPU else (GPU_LOADS, GPU_MODEL_LEN)
         order = Order(
             model=model,
-            loads=list(map(Load.parse, dict.fromkeys(load))),
+            loads=list(map(Load.parse, dict.fromkeys(load or usual))),
             contenders=field,
             reference=reference_among(field, reference),
             bounds=Bounds.parse(max_rms or []),
             check_only=check_only or (),
             repeats=repeats,
             threads=threads,
+            device=device,
+            max_model_len=max_model_len or longest,
             seed=seed,
             floor=FLOOR_COMMAND if floor else None,
         )

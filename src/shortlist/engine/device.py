@@ -72,6 +72,11 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     return _DTYPES[name]
 
 
+def gpu_name(name: str) -> str:
+    """Return what a CUDA device calls itself."""
+    return torch.cuda.get_device_name(name)
+
+
 def gpu_readings(names: Iterable[str]) -> list[GpuReading]:
     """Return how full and how busy these CUDA devices are; of those that do not answer, nothing."""
     readings = []

@@ -19,6 +19,7 @@ from shortlist.bench import engine, plot
 from shortlist.bench.contender import Spec
 from shortlist.bench.engine import play
 from shortlist.bench.floor import Floor
+from shortlist.bench.gpu import Gpu
 from shortlist.bench.loads import Load
 from shortlist.bench.markdown import markers
 from shortlist.bench.order import Bounds, Order
@@ -85,6 +86,36 @@ def test_those_that_are_only_checked_are_in_the_report_but_not_timed(folder: Pat
     assert len(journal.read_text().splitlines()) < report.num_checked
     with pytest.raises(BadSetting, match="check-only"):
         replace(given, check_only=["ours"])
+
+
+def test_on_a_gpu_everyones_share_of_its_memory_is_in_the_report(folder: Path, tmp_path: Path) -> None:
+    """A file stands for the GPU's memory; the fake contenders write into it what they take."""
+    memory = tmp_path / "memory"
+    memory.write_text("x" * 1000)
+    specs = fake.spec("ours", "--takes", str(memory), "--journal", str(tmp_path / "ours")), fake.spec("peer")
+    given = replace(order(folder, *specs), device="cuda", max_model_len=2000)
+    report = play(given, quiet(), Gpu("Example GPU", lambda: memory.stat().st_size))
+    assert report.machine.gpu == "Example GPU"
+    num_asked = len((tmp_path / "ours").read_text().splitlines())
+    assert {entry.name: entry.gpu_bytes for entry in report.entries} == {"ours": 100 + 10 * num_asked, "peer": 0}
+    for entry in report.entries:
+        assert entry.ready is not None
+        assert entry.ready.version.endswith("cuda 2000")
+
+
+def test_gpu_that_is_not_there_is_told_before_anything_starts(folder: Path, tmp_path: Path) -> None:
+    given = replace(order(folder, fake.spec("ours", "--journal", str(tmp_path / "ours"))), device="cuda:99")
+    with pytest.raises(BadSetting, match="cuda:99"):
+        engine.run(given, Outputs())
+    assert not (tmp_path / "ours").exists()
+
+
+def test_longer_prompts_may_be_asked_for(folder: Path) -> None:
+    given = order(folder, fake.spec("ours"), loads=("1x9000",))
+    with pytest.raises(InputTooLong):
+        play(given, quiet())
+    report = play(replace(given, max_model_len=10_000, repeats=1), quiet())
+    assert report.rounds["1x9000"][0].work.num_tokens > 9000
 
 
 def test_floor_is_measured_before_and_after(folder: Path, tmp_path: Path) -> None:

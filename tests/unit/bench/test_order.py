@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import pytest
 
 from shortlist.bench.contender import Spec
 from shortlist.bench.loads import Load
-from shortlist.bench.order import Bounds, Order, ours, reference_among
+from shortlist.bench.order import Bounds, Order, ours, reference_among, step_tokens
 from shortlist.errors import BadSetting
 
 OFFICIAL = Spec("official", ("run",))
@@ -63,3 +64,18 @@ def test_names_are_known_and_told_apart() -> None:
 def test_commands_are_continued_with_the_folder_and_the_threads() -> None:
     assert order().arguments("a folder") == ["a folder"]
     assert order(threads=3).arguments("a folder") == ["a folder", "--threads", "3"]
+
+
+def test_commands_are_told_the_device_and_the_length_where_they_must_know() -> None:
+    there = replace(order(), device="cuda:1", max_model_len=32_768)
+    assert there.arguments("a folder") == ["a folder", "--device", "cuda:1", "--max-model-len", "32768"]
+
+
+@pytest.mark.parametrize("device", ["auto", "gpu", "cuda:0,cuda:1", "cuda:", "CPU", ""])
+def test_device_is_one_and_the_same_for_all(device: str) -> None:
+    with pytest.raises(BadSetting, match=r"--device.*cpu, cuda or cuda:N"):
+        replace(order(), device=device)
+
+
+def test_step_of_ours_has_room_for_the_longest_prompt() -> None:
+    assert (step_tokens(100), step_tokens(40_000)) == (16_384, 40_000)

@@ -51,11 +51,18 @@ async def expected(folder: Path) -> list[float]:
 
 @pytest.mark.parametrize("module", ["own", "http"])
 def test_scores_are_those_of_the_service(folder: Path, expected: list[float], module: str) -> None:
-    with running(module, str(folder), "--dtype", "float32", "--threads", "1") as (contender, ready):
+    longer = ("--device", "cpu", "--max-model-len", "20000")
+    with running(module, str(folder), "--dtype", "float32", "--threads", "1", *longer) as (contender, ready):
         assert ready.dtype == "float32"
         assert ready.version.startswith("shortlist")
         for _ in range(2):
             assert contender.ask(REQUEST, READY_S)[0] == pytest.approx(expected, abs=1e-6)
+
+
+def test_step_has_room_for_the_longest_prompt_unless_it_is_told_how_large_it_is() -> None:
+    assert own.fitted({"max_model_len": "20000"}) == {"max_batch_tokens": 20_000, "device": "cpu"}
+    assert own.fitted({"max_model_len": "20000", "max_batch_tokens": "30000"}) == {"device": "cpu"}
+    assert own.fitted({"max_model_len": None, "device": "cuda"}) == {"device": "cuda"}
 
 
 def test_settings_are_those_of_the_server() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from shortlist.bench.markdown import around, block, markers, write_block
 from shortlist.bench.protocol import Ready
 from shortlist.bench.report import Report, Round
 from shortlist.errors import BadSetting
-from tests.support.reports import entry, report
+from tests.support.reports import MACHINE, entry, report
 
 BEGIN, END = markers(Path("page.md"))
 
@@ -39,6 +40,15 @@ def test_contenders_show_what_they_are_and_how_they_agree() -> None:
         ("gone", "-", "-", "-", "-", "-", "-"),
     ]
     assert all(len(row) == len(cells.CONTENDERS) for row in rows)
+
+
+def test_memory_on_a_gpu_stands_beside_the_processs() -> None:
+    entries = [entry("ours", gpu_bytes=5 * 1024**3 // 4), entry("peer", peak_bytes=None, gpu_bytes=1024**3), entry("none")]
+    found = report(entries=entries, machine=replace(MACHINE, gpu="Example GPU"))
+    assert [row[3] for row in cells.contender_rows(found)] == ["1.50 + 1.25 GiB", "1.00 GiB", "1.50 GiB"]
+    assert cells.machine_line(found.machine).startswith("Example GPU, Example CPU, 4 cores")
+    assert "of the GPU's" in " ".join(cells.notes(found))
+    assert "GPU" not in " ".join(cells.notes(report()))
 
 
 def test_loads_show_medians_with_their_spreads() -> None:

@@ -41,7 +41,7 @@ def test_published_shape_takes_what_its_size_says(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 def test_command_prints_one_line(make_model: ModelFactory, dtype: str) -> None:
-    command = [sys.executable, "-m", "shortlist.engine.native.floor", str(make_model()), "--dtype", dtype]
+    command = [sys.executable, "-m", "shortlist.engine.native.floor", str(make_model()), "--dtype", dtype, "--device", "cpu"]
     found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     assert found["flops_per_s"] > 1e6
     assert (found["dtype"], found["linear_flops_per_token"] > 0, found["attention_flops_per_pair"] > 0) == (dtype, True, True)
