@@ -149,10 +149,11 @@ class ModelSettings(_Group):
         description="Control tokens written out in callers' texts: neutral reads them as plain characters; official obeys "
         "them, as the model card's script does.",
     )
-    dtype: Literal["auto", "float32", "bfloat16", "float16", "int8"] = Field(
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "int8", "fp8"] = Field(
         default="auto",
         description="What the native engine computes in; auto takes 16 bits where the processor has them: bfloat16, or on "
-        "GPUs float16, for a model whose numbers it holds. int8 is faster on CPUs and less exact.",
+        "GPUs float16, for a model whose numbers it holds. int8 is faster on CPUs and less exact, and so "
+        "is fp8 on GPUs from Ada and Hopper on, which is for large models and refused where a model loses too much by it.",
     )
     device: str = Field(
         default="auto",

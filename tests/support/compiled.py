@@ -22,7 +22,15 @@ from shortlist.engine.native.portable import Rope
 ARCHITECTURES = [80, 90]
 WIDTH, HEADS, GROUPS, HIDDEN, INNER = 128, 16, 8, 1024, 3072  # Qwen3-Reranker-0.6B
 
-_POINTERS = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16", torch.int32: "*i32"}
+FP8_ARCHITECTURE = 89
+
+_POINTERS = {
+    torch.float32: "*fp32",
+    torch.bfloat16: "*bf16",
+    torch.float16: "*fp16",
+    torch.float8_e4m3fn: "*fp8e4nv",
+    torch.int32: "*i32",
+}
 
 
 @dataclass(frozen=True)
@@ -78,6 +86,8 @@ def main() -> None:
         for name, kernel in originals.items():
             setattr(kernels, name, Compiler(name, kernel, architecture))
         launch_everything(torch.bfloat16)
+        if architecture >= FP8_ARCHITECTURE:
+            launch.quantize(torch.empty(2, INNER, dtype=torch.bfloat16))
 
 
 if __name__ == "__main__":

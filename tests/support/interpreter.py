@@ -1,4 +1,4 @@
-"""Where Triton's kernels run in tests: in its interpreter, of which two faults are mended here, or on a GPU; and models there.
+"""Where Triton's kernels run in tests: in its interpreter, of which three faults are mended here, or on a GPU; and models there.
 
 To be imported before the kernels, since it is here that a machine without Triton is noticed.
 """
@@ -24,6 +24,7 @@ from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.cuda.device import Cuda, Device, Host
 from shortlist.engine.native.cuda.forward import CudaForward
 from shortlist.engine.native.cuda.linears import CudaLinears
+from shortlist.engine.native.linears import Prepare
 from shortlist.engine.native.qwen3 import Qwen3
 from shortlist.engine.native.runner import Runner
 from shortlist.engine.native.weights import load_weights
@@ -33,6 +34,7 @@ from tests.support.native import batch_of
 DEVICE: Final = torch.device("cpu" if knobs.runtime.interpret else "cuda")
 
 _cast, _dot = InterpreterBuilder.cast_impl, InterpreterBuilder.create_dot
+_fp_to_fp = InterpreterBuilder.create_fp_to_fp
 
 
 def _rounded_cast(self: Any, source: Any, wanted: Any) -> Any:
@@ -43,12 +45,22 @@ def _rounded_cast(self: Any, source: Any, wanted: Any) -> Any:
     return _cast(self, source, wanted)
 
 
+def _carrying_cast(self: Any, source: Any, wanted: Any, rounding: Any) -> Any:
+    """Round to 8 bits where the interpreter forgets to carry: 126 becomes 64 there, and 128 on a GPU."""
+    if (source.dtype.scalar, wanted.scalar) == (tl.float32, tl.float8e4nv):
+        most = torch.finfo(torch.float8_e4m3fn).max  # GPUs go no further
+        rounded = torch.from_numpy(np.ascontiguousarray(source.data)).clamp(-most, most).to(torch.float8_e4m3fn)
+        return TensorHandle(rounded.view(torch.uint8).numpy(), tl.float8e4nv)
+    return _fp_to_fp(self, source, wanted, rounding)
+
+
 def _widened_dot(self: Any, a: Any, b: Any, *rest: Any) -> Any:
     """Multiply numbers of bfloat16, where the interpreter multiplies the bits that stand for them."""
     return _dot(self, *(_cast(self, each, tl.float32) if each.dtype.scalar == tl.bfloat16 else each for each in (a, b)), *rest)
 
 
 InterpreterBuilder.cast_impl, InterpreterBuilder.create_dot = _rounded_cast, _widened_dot
+InterpreterBuilder.create_fp_to_fp = _carrying_cast
 
 
 def config_of(*, num_heads: int = 6, num_kv_heads: int = 2, head_dim: int = 32) -> Qwen3Config:
@@ -73,10 +85,17 @@ def device_here() -> Device:
     return Host() if knobs.runtime.interpret else Cuda(DEVICE)
 
 
-def model_of(folder: Path, *, task: Task = Task.RERANK, dtype: torch.dtype = torch.float32, is_pruned: bool = True) -> Qwen3:
+def model_of(
+    folder: Path,
+    *,
+    task: Task = Task.RERANK,
+    dtype: torch.dtype = torch.float32,
+    is_pruned: bool = True,
+    prepare: Prepare = CudaLinears,
+) -> Qwen3:
     """A model in the forms for NVIDIA GPUs."""
     config = Qwen3Config.read(folder)
-    weights = load_weights(folder, config, task=task, dtype=dtype, device=DEVICE, prepare=CudaLinears)
+    weights = load_weights(folder, config, task=task, dtype=dtype, device=DEVICE, prepare=prepare)
     return Qwen3(config, weights, max_chunk_tokens=sys.maxsize, is_pruned=is_pruned)
 
 

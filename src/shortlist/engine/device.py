@@ -12,8 +12,17 @@ import torch
 from shortlist.errors import BadSetting
 from shortlist.telemetry.gpu import GpuReading
 
-_DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "int8": torch.int8}
+_DTYPES: Final = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "int8": torch.int8,
+    "fp8": torch.float8_e4m3fn,
+}
 
+
+FP8_OLDEST: Final = (8, 9)
+"""Compute capability of Ada, the first that multiplies numbers of 8-bit floating point."""
 
 _CHOICES: Final = "it can be auto, cpu, cuda, cuda:N, or several with commas between them"
 
@@ -69,6 +78,8 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
         raise BadSetting("dtype is 'float16', which CPUs emulate many times slower; use bfloat16 or float32.")
     if name == "int8" and device.type != "cpu":
         raise BadSetting("dtype is 'int8', which is for CPUs; use bfloat16 or float16 here.")
+    if name == "fp8" and (device.type != "cuda" or torch.cuda.get_device_capability(device) < FP8_OLDEST):
+        raise BadSetting("dtype is 'fp8', which is for NVIDIA GPUs from Ada and Hopper on; use --dtype auto here.")
     return _DTYPES[name]
 
 

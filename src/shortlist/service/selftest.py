@@ -136,6 +136,7 @@ BOUNDS: Final[Mapping[str, Bounds]] = MappingProxyType(
         "float32": Bounds(log_odds=1e-4, share=1e-5, cosine=1e-5, vector=1e-6),
         "float16": Bounds(log_odds=0.01, share=0.02, cosine=0.002, vector=1e-4),
         "bfloat16": Bounds(log_odds=0.05, share=0.1, cosine=0.01, vector=1e-3),
+        "float8_e4m3fn": Bounds(log_odds=0.25, share=0.1, cosine=0.02, vector=1e-2),
     }
 )
 WIDEST: Final = BOUNDS["bfloat16"]

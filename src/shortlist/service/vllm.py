@@ -141,8 +141,8 @@ def remedy_for(model: ResolvedModel, place: Place) -> str:
 def _plan(model: ResolvedModel, settings: ModelSettings, place: Place) -> Plan:
     if model.kind not in KINDS:
         raise ModelRefused(f"{model.name} is a {model.kind.value}; --engine vllm serves Qwen3 rerankers and embedders only.")
-    if settings.dtype == "int8":
-        raise BadSetting("dtype is 'int8', which is our own engine's; with --engine vllm, say --quantization.")
+    if settings.dtype in {"int8", "fp8"}:
+        raise BadSetting(f"dtype is {settings.dtype!r}, which is our own engine's; with --engine vllm, say --quantization.")
     (task,) = model.kind.tasks
     told = place.settings
     return Plan(

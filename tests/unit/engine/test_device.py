@@ -49,6 +49,17 @@ def test_int8_is_for_cpus() -> None:
         pick_dtype("int8", torch.device("cuda:0"))
 
 
+@pytest.mark.parametrize(("capability", "is_able"), [((8, 0), False), ((8, 6), False), ((8, 9), True), ((9, 0), True)])
+def test_fp8_is_for_gpus_that_have_it(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], is_able: bool) -> None:
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: capability)
+    gpu = torch.device("cuda:0")
+    if is_able:
+        assert pick_dtype("fp8", gpu) is torch.float8_e4m3fn
+    for device in (torch.device("cpu"), *([] if is_able else [gpu])):
+        with pytest.raises(BadSetting, match="fp8"):
+            pick_dtype("fp8", device)
+
+
 @pytest.mark.parametrize("name", ["int4", "", "half", "torch.float32"])
 def test_unknown_dtype_is_refused_with_the_choices(name: str) -> None:
     with pytest.raises(BadSetting, match="bfloat16"):

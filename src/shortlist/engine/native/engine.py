@@ -27,6 +27,7 @@ from shortlist.engine.base import EngineInfo, ScoreScale, content_name
 from shortlist.engine.device import pick_device, pick_dtype
 from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.forms import pick_forms
+from shortlist.engine.native.gate import refuse_if_far
 from shortlist.engine.native.range import Samples, fitting_dtype
 from shortlist.engine.native.weights import AnswerIds, load_weights, published_answer_ids
 from shortlist.errors import BadSetting, EngineError, EngineOutOfMemory, EngineUnavailable, ServiceError
@@ -109,15 +110,15 @@ class NativeEngine:
             task: What it is to do.
             max_model_len: Longest prompt in tokens.
             device: cpu, cuda, cuda:N, or auto.
-            dtype: float32, bfloat16, float16, int8, or auto: what the device is fastest at, in float16 where `samples` show
+            dtype: float32, bfloat16, float16, int8, fp8, or auto: what the device is fastest at, float16 where `samples` show
                 that it holds this model's numbers.
             answer_ids: Returns the token ids of "yes" and "no"; called once the layers are loaded.
-            samples: Returns prompts by which `auto` decides on a GPU.
+            samples: Returns prompts by which `auto` decides on a GPU, and by which fp8 is judged.
             digest: Names the bytes in the folder; see `content_name`.
 
         Raises:
             ModelRefused: the folder does not hold a model that this engine computes.
-            BadSetting: `device`, `dtype` or `max_model_len` cannot be had.
+            BadSetting: `device`, `dtype` or `max_model_len` cannot be had, or the model loses too much in `dtype`.
         """
         place = pick_device(device)
         compute = pick_dtype(dtype, place)
@@ -142,7 +143,10 @@ class NativeEngine:
             dtype=spelled,
             max_concurrent_batches=forms.max_concurrent_batches,
         )
-        return cls(forms.runner(config, weights, max_model_len=max_model_len), info)
+        runner = forms.runner(config, weights, max_model_len=max_model_len)
+        if compute == torch.float8_e4m3fn:
+            refuse_if_far(runner, read, config, samples(), task=task, device=place)
+        return cls(runner, info)
 
     @property
     def info(self) -> EngineInfo:

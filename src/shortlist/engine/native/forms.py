@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -61,21 +61,34 @@ def pick_forms(config: Qwen3Config, dtype: torch.dtype, device: torch.device) ->
 
     Args:
         config: The model's shape.
-        dtype: What to compute in; int8 means the matrix products alone, the rest being bf16.
+        dtype: What to compute in; int8 and float8_e4m3fn mean the matrix products alone, the rest being bf16.
         device: Where.
 
     Raises:
-        BadSetting: int8 cannot be had here.
+        BadSetting: int8, or 8-bit floating point, cannot be had here.
     """
-    found = kernels() if device.type == "cpu" and can_compute(config) else None
+    return _on_cpu(config, dtype) if device.type == "cpu" else _on_gpu(config, dtype, device)
+
+
+def _on_gpu(config: Qwen3Config, dtype: torch.dtype, device: torch.device) -> Forms:
+    round_sums_once()
+    if dtype == torch.int8:
+        return _int8(config, None)
+    if dtype == torch.float8_e4m3fn:
+        return _fp8(config, device)
+    return _triton(dtype, device) if can_launch(config, dtype, device) else _plain(config, dtype)
+
+
+def _plain(config: Qwen3Config, dtype: torch.dtype) -> Forms:
+    return Forms("plain", dtype, PlainLinears, PortableStep, partial(PortableStep, config, dtype))
+
+
+def _on_cpu(config: Qwen3Config, dtype: torch.dtype) -> Forms:
+    found = kernels() if can_compute(config) else None
     if dtype == torch.int8:
         return _int8(config, found)
-    if device.type == "cuda":
-        round_sums_once()
-    if can_launch(config, dtype, device):
-        return _triton(dtype, device)
-    if device.type != "cpu" or dtype != torch.bfloat16:
-        return Forms("plain", dtype, PlainLinears, PortableStep, partial(PortableStep, config, dtype))
+    if dtype != torch.bfloat16:
+        return _plain(config, dtype)
     bound_plans()
     prepare: Prepare = PackedLinears if PackedLinears.is_possible() else PlainLinears
     name = "packed" if prepare is PackedLinears else "plain"
@@ -99,6 +112,16 @@ def _triton(dtype: torch.dtype, device: torch.device) -> Forms:
         forward=partial(CudaForward, device=Cuda(device)),
         max_concurrent_batches=3,  # one is computed, one is given to the device, one waits until the first is done
     )
+
+
+def _fp8(config: Qwen3Config, device: torch.device) -> Forms:
+    if not can_launch(config, torch.bfloat16, device):
+        raise BadSetting("dtype is 'fp8', for which the Triton kernels are needed; the log says why they cannot be used.")
+    from shortlist.engine.native.cuda.fp8 import Fp8Linears, can_quantize
+
+    if not can_quantize(config):
+        raise BadSetting("dtype is 'fp8', for which every width in config.json must be a multiple of 16. Use --dtype auto.")
+    return replace(_triton(torch.bfloat16, device), prepare=Fp8Linears)
 
 
 def _int8(config: Qwen3Config, found: Kernels | None) -> Forms:

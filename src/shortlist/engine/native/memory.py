@@ -39,6 +39,12 @@ GPU: Final = (
 layers meet; one part of the MLP; and both again in what the graphs hold. What the libraries work in comes on top."""
 
 
+GPU_FP8: Final = f"{GPU}; in 8 bits (T + R)(Wb + max(W, HD)) + 2C(I) more"
+"""In words: what a product multiplies, in 8 bits; and what it adds to the states, which is a tensor of its own there."""
+
+FP8: Final = str(torch.float8_e4m3fn).removeprefix("torch.")
+
+
 @dataclass(frozen=True, slots=True)
 class StepLimits:
     """How large a step may be.
@@ -69,7 +75,12 @@ def activation_bytes(config: Qwen3Config, *, dtype: str, device: str, limits: St
         states = (2 * config.hidden_size + 2 * query + 4 * key) * number + 6 * config.head_dim + 64
         part = min(MLP_TOKENS, limits.max_batch_tokens) * 2 * config.intermediate_size * number
         recorded = min(GRAPH_TOKENS, limits.max_batch_tokens)
-        return (limits.max_batch_tokens + recorded) * states + 2 * part, GPU
+        formula = GPU
+        if dtype == FP8:
+            states += config.hidden_size * number + max(config.hidden_size, query)
+            part += min(MLP_TOKENS, limits.max_batch_tokens) * config.intermediate_size
+            formula = GPU_FP8
+        return (limits.max_batch_tokens + recorded) * states + 2 * part, formula
     together = min(forms.max_chunk_tokens or chunk_tokens(config.intermediate_size), limits.max_batch_tokens)
     chunk = together * (3 * config.intermediate_size * number + 8 * config.hidden_size)
     tokens, length = limits.max_batch_tokens, limits.max_model_len
@@ -85,9 +96,15 @@ def activation_bytes(config: Qwen3Config, *, dtype: str, device: str, limits: St
 def weight_bytes(config: Qwen3Config, num_parameters: int, dtype: str) -> int:
     """Return what the weights take once they are loaded.
 
-    In int8 the matrices of the layers take a byte a number, and eight for every group and output; the rest stays 16-bit.
+    In 8 bits the matrices of the layers take a byte a number, in int8 and eight for every group and output, in floating point
+    four for every output; the rest stays 16-bit.
     """
-    if dtype != "int8":
-        return num_parameters * int(getattr(torch, dtype).itemsize)
     embedding = config.vocab_size * config.hidden_size
-    return 2 * embedding + round((num_parameters - embedding) * (1 + 8 / GROUP))
+    match dtype:
+        case "int8":
+            return 2 * embedding + round((num_parameters - embedding) * (1 + 8 / GROUP))
+        case "float8_e4m3fn":
+            fewest = min(config.hidden_size, config.num_heads * config.head_dim)
+            return 2 * embedding + round((num_parameters - embedding) * (1 + 4 / fewest))
+        case _:
+            return num_parameters * int(getattr(torch, dtype).itemsize)

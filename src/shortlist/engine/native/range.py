@@ -27,7 +27,7 @@ from shortlist.engine.native.linears import Matrices, Prepare
 from shortlist.engine.native.portable import PortableStep
 from shortlist.engine.native.qwen3 import LayerWeights, Qwen3, Qwen3Weights
 from shortlist.engine.native.runner import Runner
-from shortlist.types import Batch, Task, TokenPrompt, WorkItem
+from shortlist.types import Batch, Task, TokenPrompt, Value, WorkItem
 
 SAFE: Final = 2.0**14
 """A quarter of what float16 can hold: other texts may go further than those that were looked at."""
@@ -98,10 +98,17 @@ def fitting_dtype(
 
 @torch.inference_mode()
 def extent(load: Loads, config: Qwen3Config, prompts: Sequence[TokenPrompt], *, device: torch.device) -> Extent:
-    """Return how large a model's weights and its numbers for some prompts are.
+    """Return how large a model's weights and its numbers for some prompts are. Raises as `fitting_dtype`."""
+    model = watched(load, config, device=device)
+    run(model, Task.EMBED, prompts)
+    return Extent(float(_size(model.weights.embedding)), tuple(_sizes(layer) for layer in model.weights.layers))
 
-    Matrices go to the device one after another, so that no model is too large for this that can be served there. Raises as
-    `fitting_dtype`.
+
+def watched(load: Loads, config: Qwen3Config, *, device: torch.device) -> Qwen3:
+    """Return a model that computes in fp32, and whose products are watched.
+
+    Its matrices go to the device one after another, and again for every batch, so that no model is too large for this that can
+    be served there.
     """
     stored = load(dtype=None, device=torch.device("cpu"), prepare=partial(WatchedLinears, device=device))
     weights = replace(
@@ -110,12 +117,17 @@ def extent(load: Loads, config: Qwen3Config, prompts: Sequence[TokenPrompt], *, 
         layers=tuple(_norms_moved(layer, device) for layer in stored.layers),
         norm=stored.norm.to(device),
     )
+    if weights.answer is not None:
+        weights = replace(weights, answer=weights.answer.to(device))
     # Unpruned, so that the last layer is seen whole; in one chunk, so that every matrix is moved once.
     begin = partial(PortableStep, config, torch.float32)
-    model = Qwen3(config, weights, begin=begin, max_chunk_tokens=sys.maxsize, is_pruned=False)
+    return Qwen3(config, weights, begin=begin, max_chunk_tokens=sys.maxsize, is_pruned=False)
+
+
+def run(model: Qwen3, task: Task, prompts: Sequence[TokenPrompt]) -> list[Value]:
+    """Return what a model says of some prompts, all in one batch."""
     items = tuple(WorkItem(0, index, prompt) for index, prompt in enumerate(prompts))
-    Runner(model, max_model_len=config.max_positions).run(Batch(Task.EMBED, items))
-    return Extent(float(_size(weights.embedding)), tuple(_sizes(layer) for layer in weights.layers))
+    return Runner(model, max_model_len=model.config.max_positions).run(Batch(task, items))
 
 
 class WatchedLinears:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -145,3 +147,17 @@ def test_packed_products_are_the_plain_ones() -> None:
         (packed.add_mlp(x, x), plain.add_mlp(x, x)),
     ]:
         torch.testing.assert_close(one, other, atol=0.03, rtol=0.03)
+
+
+def test_fp8_is_triton_with_products_in_8_bits(config: Qwen3Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("triton", reason="Triton is not installed")
+    from shortlist.engine.native.cuda.fp8 import Fp8Linears
+
+    gpu, asked = torch.device("cuda"), torch.float8_e4m3fn
+    with pytest.raises(BadSetting, match="Triton"):
+        pick_forms(config, asked, gpu)
+    monkeypatch.setattr(module, "can_launch", lambda *_: True)
+    found = pick_forms(config, asked, gpu)
+    assert (found.name, found.dtype, found.prepare) == (module.TRITON, torch.bfloat16, Fp8Linears)
+    with pytest.raises(BadSetting, match="multiple of 16"):
+        pick_forms(replace(config, intermediate_size=100), asked, gpu)

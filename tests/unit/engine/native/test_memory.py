@@ -12,7 +12,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from shortlist.engine.native import forms
 from shortlist.engine.native.config import Qwen3Config
-from shortlist.engine.native.memory import StepLimits, activation_bytes
+from shortlist.engine.native.memory import StepLimits, activation_bytes, weight_bytes
 from tests.support import native
 from tests.support.fixtures import ModelFactory
 
@@ -57,3 +57,26 @@ def test_plan_covers_a_step_on_a_gpu(make_model: ModelFactory, monkeypatch: pyte
     assert "at once" in formula
     assert peak_bytes(run) <= planned, peak_bytes(run) / planned
     assert planned <= 3 * peak_bytes(run), planned / peak_bytes(run)
+
+
+def test_plan_in_8_bits_has_room_for_what_is_multiplied_and_what_is_added(
+    make_model: ModelFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By arithmetic alone: on a CPU, torch's own 8-bit products take room that they do not take on a GPU."""
+    pytest.importorskip("triton", reason="Triton is not installed")
+    monkeypatch.setattr(forms, "can_launch", lambda *_: True)
+    config, limits = Qwen3Config.read(make_model(kind="reranker")), StepLimits(30, 2, 20)
+    (full, _), (rounded, formula) = (
+        activation_bytes(config, dtype=dtype, device="cuda", limits=limits) for dtype in ("bfloat16", "float8_e4m3fn")
+    )
+    query = config.num_heads * config.head_dim
+    states = 2 * 30 * (2 * config.hidden_size + max(config.hidden_size, query))
+    assert rounded - full == states + 2 * 30 * config.intermediate_size
+    assert "in 8 bits" in formula
+
+
+def test_weights_in_8_bits_take_half_but_for_the_embedding(make_model: ModelFactory) -> None:
+    config = Qwen3Config.read(make_model(kind="reranker"))
+    embedding = config.vocab_size * config.hidden_size
+    rounded = weight_bytes(config, embedding + 1_000_000, "float8_e4m3fn")
+    assert 2 * embedding + 1_000_000 < rounded < 2 * embedding + 1_100_000

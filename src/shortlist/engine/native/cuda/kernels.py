@@ -69,6 +69,18 @@ def silu_mul_kernel(x_ptr, width, BLOCK: tl.constexpr):
 
 
 @triton.jit
+def quantize_kernel(x_ptr, x_stride, out_ptr, scale_ptr, width, least, most, BLOCK: tl.constexpr):
+    """One token per program: its numbers in 8 bits, and what they are multiplied by."""
+    token = tl.program_id(0).to(tl.int64)
+    at = tl.arange(0, BLOCK)
+    is_here = at < width
+    x = tl.load(x_ptr + token * x_stride + at, mask=is_here, other=0.0).to(tl.float32)
+    scale = tl.maximum(tl.max(tl.abs(x), axis=0), least) / most
+    tl.store(out_ptr + token * width + at, (x / scale).to(out_ptr.dtype.element_ty), mask=is_here)
+    tl.store(scale_ptr + token, scale)
+
+
+@triton.jit
 def _gather(
     q,
     state,

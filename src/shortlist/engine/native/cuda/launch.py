@@ -21,6 +21,11 @@ MAX_ROWS: Final = 128
 MIN_ROWS: Final = 16
 """Fewest rows of a matrix product in Triton."""
 
+FP8: Final = torch.float8_e4m3fn
+MOST: Final = torch.finfo(FP8).max
+LEAST: Final = 1e-12
+"""A row whose numbers are all smaller is scaled as if one were this large; zeros stay zeros."""
+
 _ALWAYS: Final = {"enable_fp_fusion": True}
 """For Triton, which announces that it will take this for off where nothing is said: products and sums are rounded together."""
 
@@ -64,6 +69,23 @@ def silu_mul(gate_up_t2I: Tensor) -> Tensor:
     block = min(_power_of_two(inner), 1024)
     kernels.silu_mul_kernel[num_tokens, -(-inner // block)](gate_up_t2I, inner, BLOCK=block, num_warps=4, **_ALWAYS)
     return gate_up_t2I[:, :inner]
+
+
+def quantize(x_tX: Tensor) -> tuple[Tensor, Tensor]:
+    """Return `x` in 8 bits, every token scaled so that its greatest number is the greatest of these, and the scales.
+
+    Shapes:
+        x: [t, X], whose rows may lie further apart than they are wide; result: [t, X] float8_e4m3fn, and [t, 1] fp32.
+    """
+    num_tokens, width = x_tX.shape
+    out_tX = torch.empty(num_tokens, width, dtype=FP8, device=x_tX.device)
+    scale_t1 = torch.empty(num_tokens, 1, device=x_tX.device)
+    block = _power_of_two(width)
+    kernels.quantize_kernel[num_tokens,](
+        *(x_tX, x_tX.stride(0), out_tX, scale_t1, width, LEAST, MOST),
+        **{"BLOCK": block, "num_warps": _warps(block), **_ALWAYS},
+    )
+    return out_tX, scale_t1
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, object]]:
 
 def test_every_kernel_compiles_for_every_architecture(built: list[dict[str, object]]) -> None:
     names = {name for name in vars(kernels) if name.endswith("_kernel")}
-    assert {(each["kernel"], each["architecture"]) for each in built} == {(name, where) for name in names for where in (80, 90)}
+    wanted = {(name, where) for name in names for where in (80, 90)} - {("quantize_kernel", 80)}  # Ampere has no such numbers
+    assert {(each["kernel"], each["architecture"]) for each in built} == wanted
 
 
 def test_no_kernel_shares_more_memory_than_the_smallest_gpu_has(built: list[dict[str, object]]) -> None:

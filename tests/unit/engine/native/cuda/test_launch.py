@@ -86,6 +86,35 @@ def test_gate_far_from_zero_stays_finite() -> None:
     assert launch.silu_mul(both).tolist() == [[0.0, 600.0]]
 
 
+# -- 8 bits --
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("width", [1, 64, 100, 1025])
+def test_every_token_is_rounded_by_a_scale_of_its_own(dtype: torch.dtype, width: int) -> None:
+    x = draw(4, width, dtype=dtype) * torch.tensor([[1.0], [1000.0], [1e-3], [1.0]], device=DEVICE).to(dtype)
+    found, scale = launch.quantize(x)
+    exact = x.float().abs().amax(1, keepdim=True) / 448
+    torch.testing.assert_close(scale, exact, rtol=1e-6, atol=0)
+    assert torch.equal(found.float(), (x.float() / scale).clamp(-448, 448).to(torch.float8_e4m3fn).float())
+
+
+def test_rows_that_lie_apart_are_rounded_as_if_they_did_not() -> None:
+    both = draw(3, 128)
+    found, scale = launch.quantize(both[:, :64])
+    alone, its = launch.quantize(both[:, :64].contiguous())
+    assert torch.equal(found.float(), alone.float())
+    assert torch.equal(scale, its)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of the interpreter, about what is no number
+def test_zeros_stay_zeros_and_what_is_no_number_stays_none() -> None:
+    found, scale = launch.quantize(torch.tensor([[0.0, 0.0], [math.nan, 1.0], [math.inf, 1.0]], device=DEVICE))
+    numbers = found.float() * scale
+    assert numbers[0].tolist() == [0.0, 0.0]
+    assert numbers[1:, 0].isnan().all()
+
+
 # -- attention --
 
 
