@@ -88,19 +88,20 @@ def test_those_that_are_only_checked_are_in_the_report_but_not_timed(folder: Pat
         replace(given, check_only=["ours"])
 
 
-def test_on_a_gpu_everyones_share_of_its_memory_is_in_the_report(folder: Path, tmp_path: Path) -> None:
-    """A file stands for the GPU's memory; the fake contenders write into it what they take."""
-    memory = tmp_path / "memory"
+def test_on_a_gpu_everyones_share_of_its_memory_is_in_the_report(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file stands for the GPU's memory; a fake contender makes it longer by what it takes."""
+    memory, written = tmp_path / "memory", tmp_path / "report.json"
     memory.write_text("x" * 1000)
+    monkeypatch.setattr(engine, "gpu_of", lambda device: Gpu(f"Example {device}", lambda: memory.stat().st_size))
     specs = fake.spec("ours", "--takes", str(memory), "--journal", str(tmp_path / "ours")), fake.spec("peer")
-    given = replace(order(folder, *specs), device="cuda", max_model_len=2000)
-    report = play(given, quiet(), Gpu("Example GPU", lambda: memory.stat().st_size))
-    assert report.machine.gpu == "Example GPU"
+    engine.run(replace(order(folder, *specs), device="cuda", max_model_len=2000), Outputs(json=written))
+    report = json.loads(written.read_text())
+    assert report["machine"]["gpu"] == "Example cuda"
     num_asked = len((tmp_path / "ours").read_text().splitlines())
-    assert {entry.name: entry.gpu_bytes for entry in report.entries} == {"ours": 100 + 10 * num_asked, "peer": 0}
-    for entry in report.entries:
-        assert entry.ready is not None
-        assert entry.ready.version.endswith("cuda 2000")
+    assert {entry["name"]: entry["gpu_bytes"] for entry in report["entries"]} == {"ours": 100 + 10 * num_asked, "peer": 0}
+    assert all(entry["ready"]["version"].endswith("cuda 2000") for entry in report["entries"])
 
 
 def test_gpu_that_is_not_there_is_told_before_anything_starts(folder: Path, tmp_path: Path) -> None:

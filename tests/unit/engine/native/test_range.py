@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -27,19 +27,20 @@ CPU = torch.device("cpu")
 PROMPTS = [prompt_of(head_of(5), length) for length in (1, 4, 20)]
 
 Changed = Callable[..., Path]
+NOTHING: Mapping[str, float] = {}
 
 
 @pytest.fixture
 def changed(make_model: ModelFactory, tmp_path: Path) -> Changed:
-    """A tiny model of which one tensor is made larger, or replaced by one number."""
+    """A tiny model of which some tensors are multiplied, and of others the last number replaced."""
 
-    def make(name: str = "", factor: float = 1.0, number: float | None = None, **asked: object) -> Path:
+    def make(factors: Mapping[str, float] = NOTHING, numbers: Mapping[str, float] = NOTHING) -> Path:
         folder = tmp_path / "changed"
-        shutil.copytree(make_model(**asked), folder)
+        shutil.copytree(make_model(), folder)
         weights = load_file(folder / "model.safetensors")
-        if name:
-            weights[name] = weights[name] * factor
-        if number is not None:
+        for name, factor in factors.items():
+            weights[name] *= factor
+        for name, number in numbers.items():
             weights[name].view(-1)[-1] = number
         save_file(weights, folder / "model.safetensors")
         return folder
@@ -86,16 +87,23 @@ def test_model_of_small_numbers_is_computed_in_float16(make_model: ModelFactory,
     ],
 )
 def test_numbers_may_be_large_where_no_weight_is(changed: Changed, name: str, what: str) -> None:
-    folder = changed(f"model.layers.1.{name}.weight", factor=2.5e4)
+    folder = changed({f"model.layers.1.{name}.weight": 2.5e4})
     _, layer, _ = look(folder).layers
     assert layer.get("weights", 0.0) < SAFE < layer[what]
     assert choose(folder) is torch.bfloat16
 
 
+def test_what_the_gate_lets_through_may_be_large_where_neither_is(changed: Changed) -> None:
+    factors = {"gate": 600.0, "up": 600.0, "down": 1e-6}
+    folder = changed({f"model.layers.1.mlp.{name}_proj.weight": factor for name, factor in factors.items()})
+    _, layer, _ = look(folder).layers
+    assert max(layer["weights"], layer["after the MLP"]) < SAFE < layer["inside the MLP"]
+
+
 @pytest.mark.parametrize("number", [65_504.0, -65_504.0, math.inf, math.nan])
 def test_one_weight_is_enough_where_no_prompt_reads_it(changed: Changed, number: float) -> None:
     """The last row of the embedding is of a token that none of the prompts has."""
-    folder = changed("model.embed_tokens.weight", number=number)
+    folder = changed(numbers={"model.embed_tokens.weight": number})
     assert choose(folder) is torch.bfloat16
 
 
@@ -108,7 +116,7 @@ def test_decision_and_the_greatest_number_are_said(
 ) -> None:
     with caplog.at_level(logging.INFO):
         choose(make_model())
-        choose(changed("model.embed_tokens.weight", number=-20_000.0))
+        choose(changed(numbers={"model.embed_tokens.weight": -20_000.0}))
     safe, unsafe = (record.getMessage() for record in caplog.records)
     assert "is float16 on cpu" in safe
     assert "is bfloat16 on cpu" in unsafe
@@ -138,7 +146,7 @@ def test_sizes_are_those_of_the_model_itself(make_model: ModelFactory) -> None:
 
 def test_heads_are_bounded_for_every_prompt(changed: Changed) -> None:
     """A head of 16 that is normalised has at most 4 in one place, before its weight."""
-    folder = changed("model.layers.0.self_attn.k_norm.weight", number=100.0)
+    folder = changed(numbers={"model.layers.0.self_attn.k_norm.weight": 100.0})
     head_dim = json.loads((folder / "config.json").read_text())["head_dim"]
     assert look(folder).layers[0]["heads"] == pytest.approx(100 * math.sqrt(head_dim))
 

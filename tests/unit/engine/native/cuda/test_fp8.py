@@ -106,7 +106,8 @@ async def test_engine_in_8_bits_is_judged_before_it_serves(make_model: ModelFact
     monkeypatch.setattr(engine, "pick_forms", lambda *_: forms)
     asked = [prompt_of(head_of(3), length) for length in (4, 7)]
     load = partial(
-        *(engine.NativeEngine.load, make_model(shape="tiny")),
+        engine.NativeEngine.load,
+        make_model(shape="tiny"),
         task=Task.RERANK,
         max_model_len=100,
         device=DEVICE.type,
