@@ -23,8 +23,8 @@ MAX_ROWS: Final = 192
 QUERIES: Final = 48
 """Tokens in a block of queries at most."""
 
-TILE_ROWS: Final = 32
-"""Rows of queries in a block on the matrix unit: two tiles, so that scores and weights stay in the innermost cache."""
+TILE_ROWS: Final = 64
+"""Rows of queries in a block on the matrix unit: more would share keys and values, and fall out of the innermost cache."""
 
 MAX_WIDTH: Final = 256
 """Widest head."""
