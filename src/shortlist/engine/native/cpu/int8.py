@@ -34,7 +34,7 @@ TOKENS: Final = 32
 
 
 def can_round(config: Qwen3Config) -> bool:
-    """Tell whether the kernels are made for this shape: they multiply four inputs at a time, and values follow keys by tiles."""
+    """Tell whether the kernels are made for this shape: four inputs go together, and where keys end, a tile does."""
     inputs = config.hidden_size, config.intermediate_size, config.num_heads * config.head_dim
     return all(width % 4 == 0 for width in inputs) and config.num_kv_heads * config.head_dim % TILE == 0
 
@@ -59,7 +59,7 @@ class Packed:
         packed = cls._empty(sum(map(len, matrices_NK)), matrices_NK[0].shape[1], is_gated=False)
         start = 0
         for matrix_NK in matrices_NK:
-            packed._put(kernels, matrix_NK, start, 1)
+            packed.put(kernels, matrix_NK, start, 1)
             start += len(matrix_NK) // TILE
         return packed
 
@@ -67,8 +67,8 @@ class Packed:
     def gated(cls, kernels: Kernels, matrix_NK: Tensor, gates_NK: Tensor) -> Packed:
         """Return a matrix rounded with the one that gates it."""
         packed = cls._empty(2 * len(matrix_NK), matrix_NK.shape[1], is_gated=True)
-        packed._put(kernels, gates_NK, 0, 2)
-        packed._put(kernels, matrix_NK, 1, 2)
+        packed.put(kernels, gates_NK, 0, 2)
+        packed.put(kernels, matrix_NK, 1, 2)
         return packed
 
     @classmethod
@@ -82,7 +82,8 @@ class Packed:
             is_gated,
         )
 
-    def _put(self, kernels: Kernels, matrix_NK: Tensor, first: int, every: int) -> None:
+    def put(self, kernels: Kernels, matrix_NK: Tensor, first: int, every: int) -> None:
+        """Round a matrix into every so many tiles, from the first on."""
         arrays = self.numbers, self.scales, self.offsets
         kernels.call("pack_int8", matrix_NK.contiguous(), *arrays, *matrix_NK.shape, first, every)
 
