@@ -13,6 +13,7 @@ import torch
 from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.cpu.int8 import Int8Linears, can_round
 from shortlist.engine.native.cpu.kernels import Kernels, kernels
+from shortlist.engine.native.cpu.scratch import Scratch, StepScratch
 from shortlist.engine.native.cpu.step import CpuStep, can_compute
 from shortlist.engine.native.cpu.tiles import TileLinears, can_multiply, tile_chunk_tokens
 from shortlist.engine.native.cuda.support import can_launch
@@ -95,9 +96,11 @@ def _on_cpu(config: Qwen3Config, dtype: torch.dtype) -> Forms:
     if found is None:
         return Forms(name, dtype, prepare, PortableStep, partial(PortableStep, config, dtype))
     if found.has_tiles and can_multiply(config):
-        prepare = partial(TileLinears, found)
-        return Forms(found.name, dtype, prepare, CpuStep, partial(CpuStep, config, found), _chunk_tokens(config, found))
-    return Forms(f"{name}-{found.name}", dtype, prepare, CpuStep, partial(CpuStep, config, found))
+        prepare = partial(TileLinears, found, Scratch())
+        return Forms(
+            found.name, dtype, prepare, CpuStep, partial(CpuStep, config, found, StepScratch()), _chunk_tokens(config, found)
+        )
+    return Forms(f"{name}-{found.name}", dtype, prepare, CpuStep, partial(CpuStep, config, found, StepScratch()))
 
 
 def _triton(dtype: torch.dtype, device: torch.device) -> Forms:
@@ -130,7 +133,7 @@ def _int8(config: Qwen3Config, found: Kernels | None) -> Forms:
             "dtype is 'int8', which is computed by compiled kernels on x86 CPUs with AVX512-BF16 and VNNI; here there are "
             "none. Use --dtype auto."
         )
-    begin, prepare = partial(CpuStep, config, found), partial(Int8Linears, found)
+    begin, prepare = partial(CpuStep, config, found, StepScratch()), partial(Int8Linears, found, Scratch())
     return Forms(f"int8-{found.name}", torch.bfloat16, prepare, CpuStep, begin, _chunk_tokens(config, found))
 
 

@@ -274,6 +274,30 @@ static void multiply_and_add(i64 rows, i64 columns, const bf16 *a, i64 a_stride,
     }
 }
 
+/* -- 8-bit numbers ------------------------------------------------------------------------------------------------------ *
+ *
+ * Numbers are whole numbers of -127 ... 127 times a scale, one scale for every GROUP consecutive inputs: of a row of weights
+ * (an output), and of a token. Sums over a group are exact, in 32-bit integers; groups are added in fp32. The instructions
+ * multiply unsigned by signed bytes, so tokens are stored with 128 added, which is taken off their sums again.
+ *
+ * Weights of N outputs and K inputs, both filled up with zeros, to multiples of 64: panels of 32 outputs, each [K / 64][2 tiles]
+ * [16][16 outputs][4 inputs]; scales and offsets (-128 times the sum of a group's weights, with which its sum begins), each
+ * [tiles][groups][16]. A gated product has two matrices, whose tiles take turns, the gate's before the other's.
+ */
+
+enum { TILE = 16, DEEP = 64, TILE_BYTES = TILE * DEEP, GROUP = 1024 };
+
+/* What `pack_int8` has made of a matrix. */
+typedef struct {
+    const int8_t *packed;
+    const float *scales;
+    const int32_t *offsets;
+} Packed;
+
+static inline i64 groups_of(i64 width) { return (width + GROUP - 1) / GROUP; }
+
+static inline i64 deep(i64 width) { return (width + DEEP - 1) / DEEP * DEEP; }
+
 #include "tiles.h"
 
 /* What one thread works in: a block of queries against a block of keys. */
@@ -392,19 +416,7 @@ void attend(const bf16 *queries, const bf16 *keys, const bf16 *values, bf16 *out
     }
 }
 
-/* -- 8-bit products ----------------------------------------------------------------------------------------------------- *
- *
- * Numbers are whole numbers of -127 ... 127 times a scale, one scale for every GROUP consecutive inputs: of a row of weights
- * (an output), and of a token. Sums over a group are exact, in 32-bit integers; groups are added in fp32. The instruction
- * multiplies unsigned by signed bytes, so tokens are stored with 128 added, which is taken off their sums again.
- *
- * Weights of N outputs and K inputs, K a multiple of 4: panels of 64 outputs, each [K / 4][64 outputs][4 inputs]; scales and
- * offsets (-128 times the sum of a group's weights, with which its sum begins), each [panels][groups][64].
- */
-
-enum { GROUP = 256 };
-
-static inline i64 groups_of(i64 width) { return (width + GROUP - 1) / GROUP; }
+/* -- 8-bit products ----------------------------------------------------------------------------------------------------- */
 
 /* Return the largest size, or NaN if there is one: a scale of NaN makes every sum NaN, where rounding would hide it.
  * Without its sign a bf16 number is the larger the larger its bits are, and NaN is beyond them all. */
@@ -430,28 +442,30 @@ static inline __m256i bytes_of(const bf16 *x, __mmask32 mask, float inverse) {
     return _mm512_cvtepi16_epi8(_mm512_mask_blend_epi16(0xAAAAAAAA, low, _mm512_slli_epi32(high, 16)));
 }
 
-/* weights: [num_outputs, num_inputs] bf16; packed, scales, offsets: as above, zero where no output is. */
-void pack_int8(const bf16 *weights, int8_t *packed, float *scales, int32_t *offsets, i64 num_outputs, i64 num_inputs,
-               int num_threads) {
+/* weights: [num_outputs, num_inputs] bf16; packed, scales, offsets: as above, zero where no output is. Its tiles are those from
+ * `from` on, every `every`th. */
+void pack_int8(const bf16 *weights, int8_t *packed, float *scales, int32_t *offsets, i64 num_outputs, i64 num_inputs, i64 from,
+               i64 every, int num_threads) {
     const i64 groups = groups_of(num_inputs);
 #pragma omp parallel for num_threads(num_threads)
     for (i64 n = 0; n < num_outputs; n++) {
-        const i64 panel = n / PANEL, place = n % PANEL;
+        const i64 tile = from + n / TILE * every, place = n % TILE;
+        int8_t *to = packed + tile / 2 * 2 * TILE * deep(num_inputs) + tile % 2 * TILE_BYTES + 4 * place;
         for (i64 g = 0; g < groups; g++) {
             const i64 start = g * GROUP, width = num_inputs - start < GROUP ? num_inputs - start : GROUP;
-            const bf16 *from = weights + n * num_inputs + start;
-            const float highest = highest_of(from, width), inverse = highest > 0 ? 127.0f / highest : 0;
-            int8_t row[GROUP];
+            const bf16 *row = weights + n * num_inputs + start;
+            const float highest = highest_of(row, width), inverse = highest > 0 ? 127.0f / highest : 0;
+            int8_t rounded[GROUP];
             for (i64 at = 0; at < width; at += 2 * LANES) {
                 const __mmask32 mask = first_pairs(width - at);
-                _mm256_mask_storeu_epi8(row + at, mask, bytes_of(from + at, mask, inverse));
+                _mm256_mask_storeu_epi8(rounded + at, mask, bytes_of(row + at, mask, inverse));
             }
             int32_t sum = 0;
-            for (i64 k = 0; k < width; k++) sum += row[k];
+            for (i64 k = 0; k < width; k++) sum += rounded[k];
             for (i64 k = 0; k < width; k += 4)
-                memcpy(packed + (panel * num_inputs + start + k) * PANEL + place * 4, row + k, 4);
-            scales[(panel * groups + g) * PANEL + place] = highest / 127.0f;
-            offsets[(panel * groups + g) * PANEL + place] = -128 * sum;
+                memcpy(to + (start + k) / DEEP * 2 * TILE_BYTES + k % DEEP / 4 * DEEP, rounded + k, 4);
+            scales[(tile * groups + g) * TILE + place] = highest / 127.0f;
+            offsets[(tile * groups + g) * TILE + place] = -128 * sum;
         }
     }
 }
@@ -474,17 +488,25 @@ void quantize(const bf16 *x, uint8_t *bytes, float *scales, i64 num_tokens, i64 
     }
 }
 
-/* sums[m] (+)= a[m] . panel over one group, scaled, for `rows` rows and the panel's 64 outputs. */
+/* Two panels, where one group of their inputs begins. */
+typedef struct {
+    const int8_t *packed;
+    i64 panel_bytes, groups; /* from panel to panel, and in a row of scales */
+    const float *scales;
+    const int32_t *offsets;
+} Panels;
+
+/* sums[m] (+)= a[m] . panels over one group, scaled, for `rows` rows and 64 outputs. */
 static inline __attribute__((always_inline)) void product_int8(const int rows, const int is_added, const uint8_t *a,
-                                                               i64 a_stride, const float *a_scales, i64 groups,
-                                                               const int8_t *panel, const float *scales,
-                                                               const int32_t *offsets, i64 quads, float *sums) {
+                                                               i64 a_stride, const float *a_scales, Panels w, i64 quads,
+                                                               float *sums) {
     __m512i sum[ROWS][4];
     for (int m = 0; m < rows; m++)
-        for (int n = 0; n < 4; n++) sum[m][n] = _mm512_loadu_si512(offsets + n * LANES);
+        for (int n = 0; n < 4; n++) sum[m][n] = _mm512_loadu_si512(w.offsets + n * w.groups * TILE);
     for (i64 k = 0; k < quads; k++) {
+        const int8_t *at = w.packed + k * DEEP + k / TILE * TILE_BYTES;
         __m512i b[4];
-        for (int n = 0; n < 4; n++) b[n] = _mm512_loadu_si512(panel + (k * PANEL + n * LANES) * 4);
+        for (int n = 0; n < 4; n++) b[n] = _mm512_loadu_si512(at + n / 2 * w.panel_bytes + n % 2 * TILE_BYTES);
         for (int m = 0; m < rows; m++) {
             int32_t quad;
             memcpy(&quad, a + m * a_stride + 4 * k, sizeof quad);
@@ -493,84 +515,73 @@ static inline __attribute__((always_inline)) void product_int8(const int rows, c
         }
     }
     for (int m = 0; m < rows; m++) {
-        const __m512 token = _mm512_set1_ps(a_scales[m * groups]);
+        const __m512 token = _mm512_set1_ps(a_scales[m * w.groups]);
         for (int n = 0; n < 4; n++) {
             float *to = sums + m * PANEL + n * LANES;
-            const __m512 scale = _mm512_mul_ps(token, _mm512_loadu_ps(scales + n * LANES));
+            const __m512 scale = _mm512_mul_ps(token, _mm512_loadu_ps(w.scales + n * w.groups * TILE));
             const __m512 before = is_added ? _mm512_loadu_ps(to) : _mm512_setzero_ps();
             _mm512_storeu_ps(to, _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[m][n]), scale, before));
         }
     }
 }
 
-static void multiply_group(i64 rows, const uint8_t *a, i64 a_stride, const float *a_scales, i64 groups, const int8_t *panel,
-                           const float *scales, const int32_t *offsets, i64 quads, float *sums, int is_added) {
-    for (; rows > 0; rows -= ROWS, a += ROWS * a_stride, a_scales += ROWS * groups, sums += ROWS * PANEL) {
+static void multiply_group(i64 rows, const uint8_t *a, i64 a_stride, const float *a_scales, Panels w, i64 quads, float *sums,
+                           int is_added) {
+    for (; rows > 0; rows -= ROWS, a += ROWS * a_stride, a_scales += ROWS * w.groups, sums += ROWS * PANEL) {
         if (is_added) {
-            ROWS_OF(product_int8, 1, a, a_stride, a_scales, groups, panel, scales, offsets, quads, sums)
+            ROWS_OF(product_int8, 1, a, a_stride, a_scales, w, quads, sums)
         } else {
-            ROWS_OF(product_int8, 0, a, a_stride, a_scales, groups, panel, scales, offsets, quads, sums)
+            ROWS_OF(product_int8, 0, a, a_stride, a_scales, w, quads, sums)
         }
-    }
-}
-
-/* A matrix packed by `pack_int8`, and where in it a panel lies. */
-typedef struct {
-    const int8_t *packed;
-    const float *scales;
-    const int32_t *offsets;
-} Packed;
-
-static void multiply_panel(const uint8_t *a, const float *a_scales, i64 rows, Packed w, i64 panel, i64 num_inputs, float *sums,
-                           int on_tiles) {
-    const i64 groups = groups_of(num_inputs);
-    for (i64 g = 0; g < groups; g++) {
-        const i64 start = g * GROUP, width = num_inputs - start < GROUP ? num_inputs - start : GROUP;
-        const i64 place = (panel * groups + g) * PANEL;
-        const int8_t *right = w.packed + (panel * num_inputs + start) * PANEL;
-        (on_tiles ? multiply_group_tiles : multiply_group)(rows, a + start, num_inputs, a_scales + g, groups, right,
-                                                           w.scales + place, w.offsets + place, width / 4, sums, g > 0);
     }
 }
 
 enum { TOKENS = 96 };
 
-/* out = x . w, plus `other` if it is given; or silu(x . gate) * (x . w) if `gate` is.
+/* out = x . w, plus `other` if it is given; or silu(x . gates) * (x . w) of a gated product, whose num_outputs counts both.
  * bytes, token_scales: [num_tokens, num_inputs] and [num_tokens, groups], from `quantize`, with room for tokens up to a
- * multiple of 16, which tiles may read; other, out: [num_tokens, num_outputs] bf16. */
+ * multiple of 32, which tiles may read; other, out: [num_tokens, outputs] bf16. */
 void linear_int8(const uint8_t *bytes, const float *token_scales, const int8_t *packed, const float *scales,
-                 const int32_t *offsets, const int8_t *gate_packed, const float *gate_scales, const int32_t *gate_offsets,
-                 const bf16 *other, bf16 *out, i64 num_tokens, i64 num_inputs, i64 num_outputs, int has_tiles, int num_threads) {
-    const int on_tiles = has_tiles && num_inputs % 64 == 0;
-    const i64 panels = padded(num_outputs) / PANEL, blocks = (num_tokens + TOKENS - 1) / TOKENS, groups = groups_of(num_inputs);
-    const Packed w = {packed, scales, offsets}, gate = {gate_packed, gate_scales, gate_offsets};
+                 const int32_t *offsets, const bf16 *other, bf16 *out, i64 num_tokens, i64 num_inputs, i64 num_outputs,
+                 int is_gated, int has_tiles, int num_threads) {
+    if (has_tiles && num_inputs % DEEP == 0 && num_outputs % ((is_gated ? 4 : 2) * TILE) == 0) {
+        const Packed w = {packed, scales, offsets};
+        linear_int8_tiles(bytes, token_scales, w, other, out, num_tokens, num_inputs, num_outputs, is_gated, num_threads);
+        return;
+    }
+    const i64 tasks = padded(num_outputs) / PANEL, blocks = (num_tokens + TOKENS - 1) / TOKENS, groups = groups_of(num_inputs);
+    const i64 width = is_gated ? num_outputs / 2 : num_outputs, step = is_gated ? PANEL / 2 : PANEL;
+    const i64 panel_bytes = 2 * TILE * deep(num_inputs);
 #pragma omp parallel num_threads(num_threads)
     {
-        static _Thread_local float sums[TOKENS * PANEL], gates[TOKENS * PANEL];
-        if (on_tiles) begin_tiles();
+        static _Thread_local float sums[TOKENS * PANEL];
 #pragma omp for schedule(dynamic) collapse(2)
-        for (i64 panel = 0; panel < panels; panel++) {
+        for (i64 task = 0; task < tasks; task++) {
             for (i64 block = 0; block < blocks; block++) {
                 const i64 start = block * TOKENS, rows = num_tokens - start < TOKENS ? num_tokens - start : TOKENS;
-                const uint8_t *a = bytes + start * num_inputs;
-                const float *a_scales = token_scales + start * groups;
-                multiply_panel(a, a_scales, rows, w, panel, num_inputs, sums, on_tiles);
-                if (gate_packed) multiply_panel(a, a_scales, rows, gate, panel, num_inputs, gates, on_tiles);
+                for (i64 g = 0; g < groups; g++) {
+                    const i64 from = g * GROUP, count = num_inputs - from < GROUP ? num_inputs - from : GROUP;
+                    const i64 place = (4 * task * groups + g) * TILE;
+                    const int8_t *at = packed + 2 * task * panel_bytes + 2 * TILE * from;
+                    const Panels w = {at, panel_bytes, groups, scales + place, offsets + place};
+                    multiply_group(rows, bytes + start * num_inputs + from, num_inputs, token_scales + start * groups + g, w,
+                                   count / 4, sums, g > 0);
+                }
                 for (i64 m = 0; m < rows; m++) {
-                    for (i64 n = 0; n < PANEL && panel * PANEL + n < num_outputs; n += LANES) {
-                        const __mmask16 mask = first(num_outputs - panel * PANEL - n);
-                        const i64 at = (start + m) * num_outputs + panel * PANEL + n;
-                        __m512 x = _mm512_loadu_ps(sums + m * PANEL + n);
-                        if (gate_packed) x = _mm512_mul_ps(x, silu(_mm512_loadu_ps(gates + m * PANEL + n)));
+                    for (i64 n = 0; n < step && task * step + n < width; n += LANES) {
+                        const __mmask16 mask = first(width - task * step - n);
+                        const i64 at = (start + m) * width + task * step + n;
+                        const float *sum = sums + m * PANEL + (is_gated ? 2 * n : n);
+                        __m512 x = _mm512_loadu_ps(sum);
+                        if (is_gated) x = _mm512_mul_ps(silu(x), _mm512_loadu_ps(sum + LANES));
                         if (other) x = _mm512_add_ps(x, load(other + at, mask));
                         store(out + at, mask, x);
                     }
                 }
             }
         }
-        if (on_tiles) end_tiles();
     }
 }
 
 /* Raised whenever a function or a layout changes, so that an old library is not called by new code. */
-int kernels_version(void) { return 3; }
+int kernels_version(void) { return 4; }

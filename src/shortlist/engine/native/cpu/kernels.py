@@ -28,9 +28,9 @@ _FUNCTIONS: Final = {
     "place_queries": "pippppiiiffn",
     "place_keys": "ppippppppiiifn",
     "attend": "pppppppiiiiibn",
-    "pack_int8": "ppppiin",
+    "pack_int8": "ppppiiiin",
     "quantize": "pppiin",
-    "linear_int8": "ppppppppppiiibn",
+    "linear_int8": "pppppppiiibbn",
     "pack_tiles": "pppiin",
     "linear_tiles": "ppppiiibn",
 }
@@ -44,7 +44,7 @@ _TYPES: Final[dict[str, Any]] = {
     "n": ctypes.c_int,
 }
 
-_VERSION: Final = 3
+_VERSION: Final = 4
 """Of the functions and their arguments, as `kernels_version` says it."""
 
 logger = logging.getLogger(__name__)

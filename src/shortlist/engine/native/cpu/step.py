@@ -11,6 +11,7 @@ from torch import Tensor
 
 from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.cpu.kernels import Kernels
+from shortlist.engine.native.cpu.scratch import StepScratch
 from shortlist.engine.native.layout import Layout, Span
 from shortlist.engine.native.portable import Rope
 
@@ -23,8 +24,8 @@ MAX_ROWS: Final = 192
 QUERIES: Final = 48
 """Tokens in a block of queries at most."""
 
-TILE_ROWS: Final = 32
-"""Rows of queries in a block on the matrix unit: two tiles, so that scores and weights stay in the innermost cache."""
+TILE_ROWS: Final = 64
+"""Rows of queries in a block on the matrix unit: more would share keys and values, and fall out of the innermost cache."""
 
 MAX_WIDTH: Final = 256
 """Widest head."""
@@ -42,28 +43,29 @@ class CpuStep:
     """A `Step` on the compiled kernels.
 
     Keys and values lie in panels of 64 tokens, in the order in which dot products of pairs read them; rows of a panel that
-    no token fills stay zero. See `kernels.c` for every layout.
+    no token fills stay zero. See `kernels.c` for every layout. Of steps that share a scratch, only the last may be used.
     """
 
-    def __init__(self, config: Qwen3Config, kernels: Kernels, rope: Rope, layout: Layout) -> None:
+    def __init__(self, config: Qwen3Config, kernels: Kernels, scratch: StepScratch, rope: Rope, layout: Layout) -> None:
         self._kernels = kernels
+        self._scratch = scratch
         self._config = config
         self._rope = rope
         self._layout = layout
         # 2 to the power of a scaled product is the weight: one factor for both, folded into the queries.
         self._factor = math.log2(math.e) / math.sqrt(config.head_dim)
-        self._queries_TX = torch.empty(layout.num_tokens, config.num_heads * config.head_dim, dtype=torch.bfloat16)
+        self._queries_TX = scratch.queries.take(layout.num_tokens, config.num_heads * config.head_dim)
         runs = _Runs(layout)
         rows = runs.num_panels * PANEL * config.num_kv_heads
-        self._keys = torch.zeros(rows * config.head_dim, dtype=torch.bfloat16)
-        self._values = torch.zeros(rows * _padded(config.head_dim), dtype=torch.bfloat16)
+        self._keys = scratch.keys.take(rows, config.head_dim).zero_()
+        self._values = scratch.values.take(rows, _padded(config.head_dim)).zero_()
         self._slots_T3 = runs.slots()
         self._runs = runs
         self._plan = _Plan(runs, layout.spans, self._block_of_queries())
 
     def norm(self, hidden_tW: Tensor, weight_W: Tensor) -> Tensor:
         """See `Step`."""
-        normed_tW = torch.empty_like(hidden_tW)
+        normed_tW = self._scratch.normed.take(*hidden_tW.shape)
         sizes = hidden_tW.shape
         self._kernels.call("rms_norm", hidden_tW.contiguous(), weight_W, normed_tW, *sizes, self._config.norm_eps)
         return normed_tW

@@ -14,7 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { TILE = 16, DEPTH = 32 };
+enum { DEPTH = 32 };
 
 #define ON_TILES __attribute__((target("amx-tile,amx-bf16,amx-int8")))
 
@@ -88,58 +88,6 @@ ON_TILES static void multiply_tiles(i64 rows, i64 columns, const bf16 *a, i64 a_
     }
 }
 
-/* whole[m] = offsets + a[m] . panel over `depth` steps of 64 bytes, in two by two tiles, whose rows are 32 apart. */
-ON_TILES static inline __attribute__((always_inline)) void multiply_bytes(const int is_tall, const uint8_t *a, i64 a_stride,
-                                                                          const int8_t *panel, i64 depth,
-                                                                          const int32_t *offsets, int32_t *whole) {
-    const i64 b_bytes = 4 * PANEL, whole_bytes = 2 * TILE * sizeof(int32_t);
-    _tile_loadd(0, offsets, 0); /* every row the same */
-    _tile_loadd(1, offsets + TILE, 0);
-    if (is_tall) _tile_loadd(2, offsets, 0);
-    if (is_tall) _tile_loadd(3, offsets + TILE, 0);
-    for (i64 k = 0; k < depth; k++) {
-        const int8_t *b = panel + k * TILE * b_bytes;
-        _tile_loadd(4, a + 64 * k, a_stride);
-        _tile_loadd(6, b, b_bytes);
-        _tile_loadd(7, b + 4 * TILE, b_bytes);
-        if (is_tall) _tile_loadd(5, a + TILE * a_stride + 64 * k, a_stride);
-        _tile_dpbusd(0, 4, 6);
-        _tile_dpbusd(1, 4, 7);
-        if (is_tall) _tile_dpbusd(2, 5, 6);
-        if (is_tall) _tile_dpbusd(3, 5, 7);
-    }
-    _tile_stored(0, whole, whole_bytes);
-    _tile_stored(1, whole + TILE, whole_bytes);
-    if (is_tall) _tile_stored(2, whole + 2 * TILE * TILE, whole_bytes);
-    if (is_tall) _tile_stored(3, whole + 2 * TILE * TILE + TILE, whole_bytes);
-}
-
-/* As `multiply_group`, of a group whose inputs 64 divides; `a` has whole tiles of rows. */
-ON_TILES static void multiply_group_tiles(i64 rows, const uint8_t *a, i64 a_stride, const float *a_scales, i64 groups,
-                                          const int8_t *panel, const float *scales, const int32_t *offsets, i64 quads,
-                                          float *sums, int is_added) {
-    int32_t whole[2 * TILE * 2 * TILE] __attribute__((aligned(64)));
-    __asm__ volatile("" ::: "memory");
-    for (i64 start = 0; start < rows; start += 2 * TILE) {
-        const i64 count = rows - start < 2 * TILE ? rows - start : 2 * TILE;
-        for (i64 n = 0; n < PANEL; n += 2 * TILE) {
-            if (count > TILE) multiply_bytes(1, a + start * a_stride, a_stride, panel + 4 * n, quads / 16, offsets + n, whole);
-            else multiply_bytes(0, a + start * a_stride, a_stride, panel + 4 * n, quads / 16, offsets + n, whole);
-            const __m512 one = _mm512_loadu_ps(scales + n), other = _mm512_loadu_ps(scales + n + TILE);
-            for (i64 m = 0; m < count; m++) {
-                const __m512 token = _mm512_set1_ps(a_scales[(start + m) * groups]);
-                const __m512 a = _mm512_cvtepi32_ps(_mm512_load_si512(whole + m * 2 * TILE));
-                const __m512 b = _mm512_cvtepi32_ps(_mm512_load_si512(whole + m * 2 * TILE + TILE));
-                float *to = sums + (start + m) * PANEL + n;
-                const __m512 before = is_added ? _mm512_loadu_ps(to) : _mm512_setzero_ps();
-                const __m512 also = is_added ? _mm512_loadu_ps(to + TILE) : _mm512_setzero_ps();
-                _mm512_storeu_ps(to, _mm512_fmadd_ps(a, _mm512_mul_ps(token, one), before));
-                _mm512_storeu_ps(to + TILE, _mm512_fmadd_ps(b, _mm512_mul_ps(token, other), also));
-            }
-        }
-    }
-}
-
 /* -- 16-bit products ---------------------------------------------------------------------------------------------------- *
  *
  * Weights of N outputs and K inputs, both multiples of 32: panels of 32 outputs, each [K / 32][2 tiles][16][16 outputs][2 inputs],
@@ -147,7 +95,13 @@ ON_TILES static void multiply_group_tiles(i64 rows, const uint8_t *a, i64 a_stri
  * of 16: what belongs together is computed together, from tokens that are loaded once.
  */
 
-enum { PAIR = 2 * TILE, STEP = 2 * TILE * DEPTH, NEAR_BYTES = 1 << 20 };
+enum { PAIR = 2 * TILE, STEP = 2 * TILE * DEPTH, NEAR_BYTES = 1 << 20, NEAR_TOKENS = 1024 };
+
+/* Return in how many blocks to take tokens of so many bytes, so that one stays near. */
+static inline i64 blocks_of(i64 num_tokens, i64 token_bytes) {
+    const i64 near = NEAR_BYTES / token_bytes, most = near < NEAR_TOKENS ? near : NEAR_TOKENS;
+    return (num_tokens + most - 1) / most;
+}
 
 /* weights, gates: [num_outputs, num_inputs], the second only of a gated product; packed: as above. */
 void pack_tiles(const bf16 *weights, const bf16 *gates, bf16 *packed, i64 num_outputs, i64 num_inputs, int num_threads) {
@@ -163,33 +117,56 @@ void pack_tiles(const bf16 *weights, const bf16 *gates, bf16 *packed, i64 num_ou
     }
 }
 
+enum Part { WHOLE, FIRST_HALF, SECOND_HALF };
+
 /* Sums of 32 rows and outputs that are not rounded yet, of which `rows` are wanted; with what is added to them, if anything.
- * Gated ones are 16 outputs, and 16 before them that are their gates. */
+ * Gated ones are 16 outputs, and 16 before them that are their gates: half a line, the first of which is kept for the second. */
 typedef struct {
-    const float *sums;
+    float *sums;
     const bf16 *other;
-    bf16 *out;
+    bf16 *out, *kept;
     i64 rows, stride;
-    int is_gated;
+    enum Part part;
 } Unrounded;
+
+/* Round a row of 32 sums, and write the line past the caches: rows lie so far apart that to fetch what is overwritten takes
+ * longer than the products do. */
+static inline void finish_row(const Unrounded *done, i64 row, __m512 low, __m512 high) {
+    const i64 at = row * done->stride;
+    __m512i line;
+    if (done->part == WHOLE) {
+        if (done->other) low = _mm512_add_ps(low, load(done->other + at, 0xFFFF));
+        if (done->other) high = _mm512_add_ps(high, load(done->other + at + TILE, 0xFFFF));
+        line = (__m512i)_mm512_cvtne2ps_pbh(high, low);
+    } else {
+        const __m256i half = (__m256i)_mm512_cvtneps_pbh(_mm512_mul_ps(silu(low), high));
+        __m256i *kept = (__m256i *)(done->kept + row * TILE);
+        if (done->part == FIRST_HALF) {
+            _mm256_store_si256(kept, half);
+            return;
+        }
+        line = _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_load_si256(kept)), half, 1);
+    }
+    _mm512_stream_si512((__m512i *)(done->out + at), line);
+}
+
+/* Ask for what will be added to some rows. */
+static inline void ask_for_other(const Unrounded *now, i64 row, i64 count) {
+    if (!now->other) return;
+    for (const i64 stop = row + count; row < stop && row < now->rows; row++)
+        _mm_prefetch((const char *)(now->other + row * now->stride), _MM_HINT_T0);
+}
 
 static inline void round_row(const Unrounded *done, i64 row) {
     const float *sums = done->sums + row * PAIR;
-    const i64 at = row * done->stride;
-    __m512 low = _mm512_load_ps(sums), high = _mm512_load_ps(sums + TILE);
-    if (done->is_gated) {
-        store(done->out + at, 0xFFFF, _mm512_mul_ps(silu(low), high));
-        return;
-    }
-    if (done->other) low = _mm512_add_ps(low, load(done->other + at, 0xFFFF));
-    if (done->other) high = _mm512_add_ps(high, load(done->other + at + TILE, 0xFFFF));
-    _mm512_storeu_si512(done->out + at, (__m512i)_mm512_cvtne2ps_pbh(high, low));
+    finish_row(done, row, _mm512_load_ps(sums), _mm512_load_ps(sums + TILE));
 }
 
 /* sums = a . panel: 32 rows and outputs, `depth` steps of 32 inputs. Every step also rounds a few rows of the sums before, since the
  * registers have nothing to do while the unit multiplies, and asks for `ahead_lines` lines from `ahead`. */
-ON_TILES static void multiply_pair(const bf16 *a, i64 a_stride, const bf16 *panel, i64 depth, float *sums, const Unrounded *before,
-                                   const char *ahead, i64 ahead_lines) {
+ON_TILES static void multiply_pair(const bf16 *a, i64 a_stride, const bf16 *panel, i64 depth, const Unrounded *now,
+                                   const Unrounded *before, const char *ahead, i64 ahead_lines) {
+    float *sums = now->sums;
     const i64 a_bytes = a_stride * (i64)sizeof(bf16), b_bytes = 4 * TILE, sum_bytes = PAIR * sizeof(float);
     const i64 rows = before->rows, a_step = (PAIR + depth - 1) / depth;
     const bf16 *low = a + TILE * a_stride;
@@ -207,6 +184,7 @@ ON_TILES static void multiply_pair(const bf16 *a, i64 a_stride, const bf16 *pane
         _tile_dpbf16ps(2, 5, 6);
         _tile_dpbf16ps(3, 5, 7);
         for (i64 line = 0; line < ahead_lines; line++) _mm_prefetch(ahead + 64 * (k * ahead_lines + line), _MM_HINT_T1);
+        ask_for_other(now, k * a_step, a_step);
         for (const i64 stop = row + a_step; row < stop && row < rows; row++) round_row(before, row);
     }
     _tile_stored(0, sums, sum_bytes);
@@ -216,18 +194,18 @@ ON_TILES static void multiply_pair(const bf16 *a, i64 a_stride, const bf16 *pane
 }
 
 /* out = x . w, plus `other` if it is given; or silu(x . gates) * (x . w) of a gated product, whose num_outputs counts both.
- * x: [num_tokens, num_inputs]; other, out: [num_tokens, outputs] bf16.
+ * x: [num_tokens, num_inputs]; other, out: [num_tokens, outputs] bf16, which may be the same; out begins with a line.
  *
  * Tokens are taken in blocks that stay in the second cache while all weights pass by once; the next weights are asked for while
- * the present ones are multiplied. Threads take panels in turns, so that they share a block. */
+ * the present ones are multiplied. Threads take the panels of a line of outputs in turns, so that they share a block. */
 void linear_tiles(const bf16 *x, const bf16 *packed, const bf16 *other, bf16 *out, i64 num_tokens, i64 num_inputs, i64 num_outputs,
                   int is_gated, int num_threads) {
-    const i64 depth = num_inputs / DEPTH, panels = num_outputs / PAIR, width = is_gated ? num_outputs / 2 : num_outputs;
-    const i64 most = NEAR_BYTES / (num_inputs * (i64)sizeof(bf16)), blocks = (num_tokens + most - 1) / most;
-    const i64 pairs = (num_tokens + PAIR - 1) / PAIR;
+    const i64 depth = num_inputs / DEPTH, halves = is_gated ? 2 : 1, width = num_outputs / halves, lines = width / PAIR;
+    const i64 pairs = (num_tokens + PAIR - 1) / PAIR, blocks = blocks_of(num_tokens, num_inputs * (i64)sizeof(bf16));
 #pragma omp parallel num_threads(num_threads)
     {
         static _Thread_local float sums[2][PAIR * PAIR] __attribute__((aligned(64)));
+        static _Thread_local bf16 kept[NEAR_TOKENS * TILE] __attribute__((aligned(64)));
         Unrounded before = {.rows = 0};
         int turn = 0;
         bf16 last[PAIR * num_inputs]; /* the rows after the last whole pair of tiles: tiles read them all */
@@ -237,23 +215,142 @@ void linear_tiles(const bf16 *x, const bf16 *packed, const bf16 *other, bf16 *ou
         begin_tiles();
         for (i64 block = 0; block < blocks; block++) {
             const i64 start = pairs * block / blocks, stop = pairs * (block + 1) / blocks;
-            const i64 lines = (PAIR + stop - start - 1) / (stop - start);
+            const i64 share = (PAIR + stop - start - 1) / (stop - start);
 #pragma omp for schedule(static, 1) nowait
-            for (i64 panel = 0; panel < panels; panel++) {
-                const bf16 *right = packed + panel * PAIR * num_inputs;
-                const char *next = (const char *)(right + num_threads * PAIR * num_inputs);
-                for (i64 pair = start; pair < stop; pair++) {
-                    const i64 m = pair * PAIR, at = m * width + panel * (is_gated ? TILE : PAIR), asked = (pair - start) * lines;
-                    const int is_asking = asked < PAIR && panel + num_threads < panels;
-                    const bf16 *a = m < whole ? x + m * num_inputs : last;
-                    turn = !turn;
-                    multiply_pair(a, num_inputs, right, depth, sums[turn], &before, next + 64 * depth * asked, is_asking ? lines : 0);
-                    before = (Unrounded){sums[turn], other ? other + at : 0, out + at, m < whole ? PAIR : left, width, is_gated};
+            for (i64 line = 0; line < lines; line++) {
+                for (i64 half = 0; half < halves; half++) {
+                    const i64 panel = line * halves + half, next = half + 1 < halves ? panel + 1 : (line + num_threads) * halves;
+                    const bf16 *right = packed + panel * PAIR * num_inputs;
+                    const char *ahead = (const char *)(packed + next * PAIR * num_inputs);
+                    for (i64 pair = start; pair < stop; pair++) {
+                        const i64 m = pair * PAIR, at = m * width + line * PAIR, asked = (pair - start) * share;
+                        const int is_asking = asked < PAIR && next < lines * halves;
+                        const bf16 *a = m < whole ? x + m * num_inputs : last;
+                        turn = !turn;
+                        const Unrounded now = {sums[turn], other ? other + at : 0, out + at, kept + (m - start * PAIR) * TILE,
+                                               m < whole ? PAIR : left, width, is_gated ? FIRST_HALF + half : WHOLE};
+                        multiply_pair(a, num_inputs, right, depth, &now, &before, ahead + 64 * depth * asked,
+                                      is_asking ? share : 0);
+                        before = now;
+                    }
                 }
             }
         }
         for (i64 row = 0; row < before.rows; row++) round_row(&before, row);
         end_tiles();
+        _mm_sfence();
+    }
+}
+
+/* -- 8-bit products ------------------------------------------------------------------------------------------------------ *
+ *
+ * The same walk through tokens and panels, in the layout of `pack_int8`. A step is 64 inputs. What is left behind are whole sums
+ * over a group of inputs, which the registers scale, and add to those of the groups before, while the unit is at the next.
+ */
+
+/* Whole sums of 32 rows and outputs over one group: not scaled yet, and after the last group not rounded. */
+typedef struct {
+    const int32_t *whole;
+    const float *token_scales; /* `groups` apart */
+    const float *scales[2];    /* of the outputs of either tile */
+    float *sums;               /* of the groups before */
+    i64 groups;
+    int is_first, is_last;
+    Unrounded done;
+} Unscaled;
+
+static inline void scale_row(const Unscaled *from, i64 row) {
+    const __m512 token = _mm512_set1_ps(from->token_scales[row * from->groups]);
+    __m512 value[2];
+    for (int n = 0; n < 2; n++) {
+        const __m512 whole = _mm512_cvtepi32_ps(_mm512_load_si512(from->whole + row * PAIR + n * TILE));
+        const __m512 before = from->is_first ? _mm512_setzero_ps() : _mm512_load_ps(from->sums + row * PAIR + n * TILE);
+        value[n] = _mm512_fmadd_ps(whole, _mm512_mul_ps(token, _mm512_loadu_ps(from->scales[n])), before);
+    }
+    if (from->is_last) {
+        finish_row(&from->done, row, value[0], value[1]);
+        return;
+    }
+    _mm512_store_ps(from->sums + row * PAIR, value[0]);
+    _mm512_store_ps(from->sums + row * PAIR + TILE, value[1]);
+}
+
+/* whole = offsets + a . panel: 32 rows and outputs, `depth` steps of 64 inputs; the rest as `multiply_pair`. */
+ON_TILES static void multiply_bytes(const uint8_t *a, i64 a_stride, const int8_t *panel, i64 depth, const int32_t *offsets[2],
+                                    int32_t *whole, const Unrounded *now, const Unscaled *before, const char *ahead,
+                                    i64 ahead_lines) {
+    const i64 row_bytes = 4 * TILE, whole_bytes = PAIR * sizeof(int32_t);
+    const i64 rows = before->done.rows, a_step = (PAIR + depth - 1) / depth;
+    const uint8_t *low = a + TILE * a_stride;
+    _tile_loadd(0, offsets[0], 0); /* every row the same */
+    _tile_loadd(1, offsets[1], 0);
+    _tile_loadd(2, offsets[0], 0);
+    _tile_loadd(3, offsets[1], 0);
+    for (i64 k = 0, row = 0; k < depth; k++) {
+        _tile_loadd(4, a + k * DEEP, a_stride);
+        _tile_loadd(6, panel + k * 2 * TILE_BYTES, row_bytes);
+        _tile_dpbusd(0, 4, 6);
+        _tile_loadd(7, panel + k * 2 * TILE_BYTES + TILE_BYTES, row_bytes);
+        _tile_dpbusd(1, 4, 7);
+        _tile_loadd(5, low + k * DEEP, a_stride);
+        _tile_dpbusd(2, 5, 6);
+        _tile_dpbusd(3, 5, 7);
+        for (i64 line = 0; line < ahead_lines; line++) _mm_prefetch(ahead + 64 * (k * ahead_lines + line), _MM_HINT_T1);
+        ask_for_other(now, k * a_step, a_step);
+        for (const i64 stop = row + a_step; row < stop && row < rows; row++) scale_row(before, row);
+    }
+    _tile_stored(0, whole, whole_bytes);
+    _tile_stored(1, whole + TILE, whole_bytes);
+    _tile_stored(2, whole + TILE * PAIR, whole_bytes);
+    _tile_stored(3, whole + TILE * PAIR + TILE, whole_bytes);
+}
+
+/* As `linear_int8`, of inputs that 64 divides and whole lines of outputs; reads 32 tokens at a time. */
+static void linear_int8_tiles(const uint8_t *bytes, const float *token_scales, Packed w, const bf16 *other, bf16 *out,
+                              i64 num_tokens, i64 num_inputs, i64 num_outputs, int is_gated, int num_threads) {
+    const i64 groups = groups_of(num_inputs), halves = is_gated ? 2 : 1, width = num_outputs / halves, lines = width / PAIR;
+    const i64 pairs = (num_tokens + PAIR - 1) / PAIR, blocks = blocks_of(num_tokens, num_inputs);
+#pragma omp parallel num_threads(num_threads)
+    {
+        static _Thread_local int32_t whole[2][PAIR * PAIR] __attribute__((aligned(64)));
+        static _Thread_local float sums[PAIR * PAIR] __attribute__((aligned(64)));
+        static _Thread_local bf16 kept[NEAR_TOKENS * TILE] __attribute__((aligned(64)));
+        Unscaled before = {.done.rows = 0};
+        int turn = 0;
+        begin_tiles();
+        for (i64 block = 0; block < blocks; block++) {
+            const i64 start = pairs * block / blocks, stop = pairs * (block + 1) / blocks;
+            const i64 share = (PAIR + stop - start - 1) / (stop - start);
+#pragma omp for schedule(static, 1) nowait
+            for (i64 line = 0; line < lines; line++) {
+                for (i64 half = 0; half < halves; half++) {
+                    const i64 panel = line * halves + half, next = half + 1 < halves ? panel + 1 : (line + num_threads) * halves;
+                    const int8_t *right = w.packed + panel * PAIR * num_inputs;
+                    const char *ahead = (const char *)(w.packed + next * PAIR * num_inputs);
+                    for (i64 pair = start; pair < stop; pair++) {
+                        const i64 m = pair * PAIR, rows = num_tokens - m < PAIR ? num_tokens - m : PAIR;
+                        const i64 at = m * width + line * PAIR, asked = (pair - start) * share;
+                        const int is_asking = asked < PAIR && next < lines * halves;
+                        const Unrounded done = {0, other ? other + at : 0, out + at, kept + (m - start * PAIR) * TILE,
+                                                rows, width, is_gated ? FIRST_HALF + half : WHOLE};
+                        for (i64 g = 0; g < groups; g++) {
+                            const i64 from = g * GROUP, depth = (num_inputs - from < GROUP ? num_inputs - from : GROUP) / DEEP;
+                            const i64 place = (2 * panel * groups + g) * TILE, also = place + groups * TILE;
+                            const int32_t *offsets[2] = {w.offsets + place, w.offsets + also};
+                            turn = !turn;
+                            multiply_bytes(bytes + m * num_inputs + from, num_inputs, right + PAIR * from, depth, offsets,
+                                           whole[turn], &done, &before,
+                                           ahead + 64 * (num_inputs / DEEP * asked + from / DEEP * share), is_asking ? share : 0);
+                            before = (Unscaled){whole[turn], token_scales + m * groups + g, {w.scales + place, w.scales + also},
+                                                sums, groups, g == 0, g == groups - 1, done};
+                        }
+                    }
+                }
+            }
+        }
+        for (i64 row = 0; row < before.done.rows; row++) scale_row(&before, row);
+        end_tiles();
+        _mm_sfence();
     }
 }
 
@@ -266,11 +363,10 @@ static void multiply_tiles(i64 rows, i64 columns, const bf16 *a, i64 a_stride, c
                            i64 c_stride, int is_added) {
     (void)rows, (void)columns, (void)a, (void)a_stride, (void)panel, (void)pairs, (void)c, (void)c_stride, (void)is_added;
 }
-static void multiply_group_tiles(i64 rows, const uint8_t *a, i64 a_stride, const float *a_scales, i64 groups,
-                                 const int8_t *panel, const float *scales, const int32_t *offsets, i64 quads, float *sums,
-                                 int is_added) {
-    (void)rows, (void)a, (void)a_stride, (void)a_scales, (void)groups, (void)panel, (void)scales, (void)offsets, (void)quads;
-    (void)sums, (void)is_added;
+static void linear_int8_tiles(const uint8_t *bytes, const float *token_scales, Packed w, const bf16 *other, bf16 *out,
+                              i64 num_tokens, i64 num_inputs, i64 num_outputs, int is_gated, int num_threads) {
+    (void)bytes, (void)token_scales, (void)w, (void)other, (void)out, (void)num_tokens, (void)num_inputs, (void)num_outputs;
+    (void)is_gated, (void)num_threads;
 }
 void pack_tiles(const bf16 *weights, const bf16 *gates, bf16 *packed, i64 num_outputs, i64 num_inputs, int num_threads) {
     (void)weights, (void)gates, (void)packed, (void)num_outputs, (void)num_inputs, (void)num_threads;

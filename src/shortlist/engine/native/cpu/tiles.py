@@ -15,6 +15,7 @@ from torch import Tensor
 
 from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.cpu.kernels import Kernels
+from shortlist.engine.native.cpu.scratch import Scratch
 from shortlist.engine.native.linears import Matrices, chunk_tokens
 
 STEP: Final = 32
@@ -72,10 +73,11 @@ class Packed:
 class TileLinears:
     """`Linears` on the matrix unit."""
 
-    __slots__ = ("_down", "_inner", "_kernels", "_keys", "_o", "_q")
+    __slots__ = ("_down", "_inner", "_kernels", "_keys", "_o", "_q", "_scratch")
 
-    def __init__(self, kernels: Kernels, matrices: Matrices) -> None:
+    def __init__(self, kernels: Kernels, scratch: Scratch, matrices: Matrices) -> None:
         self._kernels = kernels
+        self._scratch = scratch
         self._q = Packed.of(kernels, matrices.q)
         self._keys = Packed.of(kernels, matrices.k, matrices.v)
         self._o = Packed.of(kernels, matrices.o)
@@ -101,8 +103,7 @@ class TileLinears:
 
     def _linear(self, x_tK: Tensor, packed: Packed, *, other: Tensor | None = None) -> Tensor:
         num_tokens, width = len(x_tK), packed.num_outputs // (2 if packed.is_gated else 1)
-        out_tN = torch.empty(num_tokens, width, dtype=torch.bfloat16)
+        out_tN = self._scratch.take(num_tokens, width) if other is None else other
         sizes = num_tokens, packed.num_inputs, packed.num_outputs
-        added = None if other is None else other.contiguous()
-        self._kernels.call("linear_tiles", x_tK.contiguous(), packed.numbers, added, out_tN, *sizes, packed.is_gated)
+        self._kernels.call("linear_tiles", x_tK.contiguous(), packed.numbers, other, out_tN, *sizes, packed.is_gated)
         return out_tN

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.cpu.kernels import Kernels, kernels
+from shortlist.engine.native.cpu.scratch import StepScratch
 from shortlist.engine.native.cpu.step import CpuStep
 from shortlist.engine.native.layout import Layout
 from shortlist.engine.native.linears import packed, product
@@ -57,7 +58,7 @@ def both(compiled: Kernels) -> Both:
 def steps(compiled: Kernels, config: Qwen3Config, layout: Layout) -> tuple[CpuStep, PortableStep]:
     """The compiled step, and the portable one in fp32, which rounds nothing."""
     rope = Rope.of(torch.arange(layout.num_tokens) % 1000, config)
-    return CpuStep(config, compiled, rope, layout), PortableStep(config, torch.float32, rope, layout)
+    return CpuStep(config, compiled, StepScratch(), rope, layout), PortableStep(config, torch.float32, rope, layout)
 
 
 def attended(step: CpuStep | PortableStep, given: tuple[Tensor, ...], chunk: int = 10_000) -> Tensor:

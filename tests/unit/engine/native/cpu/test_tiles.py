@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 
 from shortlist.engine.native.cpu.kernels import Kernels, kernels
+from shortlist.engine.native.cpu.scratch import Scratch
 from shortlist.engine.native.cpu.tiles import TileLinears, can_multiply
 from shortlist.engine.native.linears import PlainLinears
 from tests.unit.engine.native.cpu.test_int8 import error, matrices, states
@@ -35,32 +36,32 @@ def test_products_are_the_exact_ones_rounded_once(
     unit: Kernels, hidden: int, inner: int, heads: int, kv_heads: int, num_tokens: int
 ) -> None:
     given = matrices(hidden, inner, heads, kv_heads)
-    ours, x = TileLinears(unit, given), states(num_tokens, hidden)
+    ours, x = TileLinears(unit, Scratch(), given), states(num_tokens, hidden)
     attended = states(num_tokens, heads * 32, seed=2)
-    keys, values = ours.keys(x)
-    for out, matrix in [(ours.queries(x), given.q), (keys, given.k), (values, given.v)]:
+    assert error(ours.queries(x), x.double() @ given.q.double().T) < ROUNDING
+    for out, matrix in zip(ours.keys(x), (given.k, given.v), strict=True):
         assert error(out, x.double() @ matrix.double().T) < ROUNDING
-    assert error(ours.add_attended(attended, x), x.double() + attended.double() @ given.o.double().T) < ROUNDING
+    assert error(ours.add_attended(attended, x.clone()), x.double() + attended.double() @ given.o.double().T) < ROUNDING
     gated = F.silu(x.double() @ given.gate.double().T) * (x.double() @ given.up.double().T)
-    assert error(ours.add_mlp(x, x), x.double() + gated.bfloat16().double() @ given.down.double().T) < ROUNDING
+    assert error(ours.add_mlp(x, x.clone()), x.double() + gated.bfloat16().double() @ given.down.double().T) < ROUNDING
 
 
 def test_token_is_the_same_alone_and_among_others(unit: Kernels) -> None:
-    ours, x = TileLinears(unit, matrices(1024, 3072, 16, 8)), states(1300, 1024)
-    whole = ours.add_mlp(x, x)
+    ours, x = TileLinears(unit, Scratch(), matrices(1024, 3072, 16, 8)), states(1300, 1024)
+    whole = ours.add_mlp(x, x.clone())
     for first, last in [(0, 1), (31, 33), (639, 641), (1280, 1300)]:
-        assert torch.equal(ours.add_mlp(x[first:last], x[first:last]), whole[first:last])
+        assert torch.equal(ours.add_mlp(x[first:last], x[first:last].clone()), whole[first:last])
 
 
 def test_rows_of_a_larger_array_are_read_as_rows(unit: Kernels) -> None:
-    ours, wide = TileLinears(unit, matrices(64, 128, 4, 2)), states(40, 128)
+    ours, wide = TileLinears(unit, Scratch(), matrices(64, 128, 4, 2)), states(40, 128)
     cut = wide[:, :64]
-    assert torch.equal(ours.queries(cut), ours.queries(cut.contiguous()))
-    assert torch.equal(ours.add_mlp(cut, cut), ours.add_mlp(cut.contiguous(), cut.contiguous()))
+    assert torch.equal(ours.queries(cut).clone(), ours.queries(cut.contiguous()))
+    assert torch.equal(ours.add_mlp(cut, cut.clone()), ours.add_mlp(cut.contiguous(), cut.clone()))
 
 
 def test_what_is_not_a_number_stays_that(unit: Kernels) -> None:
-    ours, x = TileLinears(unit, matrices(64, 128, 4, 2)), states(40, 64)
+    ours, x = TileLinears(unit, Scratch(), matrices(64, 128, 4, 2)), states(40, 64)
     x[33, 5] = torch.nan
     out = ours.add_mlp(x, torch.zeros_like(x))
     assert out[33].isnan().all()
@@ -69,18 +70,20 @@ def test_what_is_not_a_number_stays_that(unit: Kernels) -> None:
 
 @pytest.mark.parametrize("num_threads", [1, 2, 3, 5])
 def test_number_of_threads_changes_nothing(unit: Kernels, num_threads: int) -> None:
-    ours, x = TileLinears(unit, matrices(320, 448, 4, 2)), states(100, 320)
-    before, expected = torch.get_num_threads(), ours.add_mlp(x, x)
+    ours, x = TileLinears(unit, Scratch(), matrices(320, 448, 4, 2)), states(100, 320)
+    before, expected = torch.get_num_threads(), ours.add_mlp(x, x.clone())
     torch.set_num_threads(num_threads)
     try:
-        assert torch.equal(ours.add_mlp(x, x), expected)
+        assert torch.equal(ours.add_mlp(x, x.clone()), expected)
     finally:
         torch.set_num_threads(before)
 
 
 def test_products_are_close_to_torchs(unit: Kernels) -> None:
     given, x = matrices(1024, 3072, 16, 8), states(100, 1024)
-    assert torch.allclose(TileLinears(unit, given).queries(x).float(), PlainLinears(given).queries(x).float(), atol=0.05)
+    assert torch.allclose(
+        TileLinears(unit, Scratch(), given).queries(x).float(), PlainLinears(given).queries(x).float(), atol=0.05
+    )
 
 
 def test_shapes_that_tiles_do_not_divide_are_left_to_others() -> None:
