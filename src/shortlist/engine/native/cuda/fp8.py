@@ -1,4 +1,4 @@
-"""A layer's products in 8 bits, on NVIDIA GPUs from Ada on: twice as fast as in 16, and less exact.
+"""A layer's products in 8 bits, on NVIDIA GPUs from Ada on, which multiply these at twice the rate: less exact than in 16.
 
 Weights are rounded once, every output with a scale of its own; what they are multiplied by is rounded before every product,
 every token with one of its own. Sums are in fp32, and what comes out is bfloat16, in which everything else is computed.
