@@ -25,6 +25,9 @@ from shortlist.errors import BadSetting, UpstreamError
 END_S: Final = 30.0
 """How long a contender may take to end by itself."""
 
+PULSE_S: Final = 0.5
+"""Longest wait at a time: a signal that comes just before one is only heeded after it."""
+
 MAX_WORDS_CHARS: Final = 200
 _CHUNK_BYTES: Final = 1 << 16
 
@@ -153,9 +156,9 @@ class Contender:
                 pipes.register(stdin, selectors.EVENT_WRITE)
             while b"\n" not in self._unread:
                 left_s = until_s - time.monotonic()
-                able = {key.fd for key, _ in pipes.select(left_s)} if left_s > 0 else set()
-                if not able:
+                if left_s <= 0:
                     raise self._fault(f"said nothing for {timeout_s:.0f} s")
+                able = {key.fd for key, _ in pipes.select(min(left_s, PULSE_S))}
                 if stdout.fileno() in able:
                     self._read(stdout)
                 if stdin.fileno() in able:

@@ -92,7 +92,7 @@ def test_model_in_8_bits_scores_a_prompt_alone_as_among_others(make_model: Model
     folder = make_model(shape="tiny")
     full, model = (model_of(folder, dtype=torch.bfloat16, prepare=prepare) for prepare in (CudaLinears, Fp8Linears))
     prompts = [prompt_of(head_of(3), length) for length in (4, 7)]
-    runner, graphed = runner_of(model), runner_of(model, bucket_tokens=(64,))
+    runner, graphed = runner_of(model), runner_of(model, bucket_tokens=(16,))
     together = scores(runner, prompts)
     assert together == pytest.approx(scores(runner_of(full), prompts), abs=0.5)
     assert [scores(runner, [each])[0] for each in prompts] == pytest.approx(together, abs=0.25)
