@@ -29,6 +29,11 @@ BENCH_EPILOG = (
     "report says why), 3 it cannot run."
 )
 
+LOAD_HELP = (
+    "What to ask: DOCUMENTSxTOKENS, or mixed for lengths as they come; "
+    f"{', '.join(DEFAULT_LOADS)} if not given, on a GPU {', '.join(GPU_LOADS)}."
+)
+
 app = typer.Typer(help="Measure engines, and servers, side by side.", no_args_is_help=True, add_completion=False)
 
 
@@ -36,13 +41,7 @@ app = typer.Typer(help="Measure engines, and servers, side by side.", no_args_is
 def _bench_engine(  # noqa: PLR0913 - one parameter per flag
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A reranker: a folder, a Hugging Face id, or modelscope:ID.")],
     *,
-    load: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="What to ask: DOCUMENTSxTOKENS, or mixed for lengths as they come; "
-            f"{', '.join(DEFAULT_LOADS)} if not given, on a GPU {', '.join(GPU_LOADS)}."
-        ),
-    ] = None,
+    load: Annotated[list[str] | None, typer.Option(help=LOAD_HELP)] = None,
     contender: Annotated[list[str] | None, typer.Option(metavar="NAME='COMMAND ...'", help="Whom to ask beside ours.")] = None,
     reference: Annotated[
         str | None, typer.Option(metavar="NAME", help="Whose scores are the truth: official if it takes part, else ours.")

@@ -97,9 +97,9 @@ ON_TILES static void multiply_tiles(i64 rows, i64 columns, const bf16 *a, i64 a_
 
 enum { PAIR = 2 * TILE, STEP = 2 * TILE * DEPTH, NEAR_BYTES = 1 << 20, NEAR_TOKENS = 1024 };
 
-/* Return in how many blocks to take tokens of so many bytes, so that one stays near. */
+/* Return in how many blocks to take tokens of so many bytes, so that one stays near; none has less than a pair of tiles. */
 static inline i64 blocks_of(i64 num_tokens, i64 token_bytes) {
-    const i64 near = NEAR_BYTES / token_bytes, most = near < NEAR_TOKENS ? near : NEAR_TOKENS;
+    const i64 near = NEAR_BYTES / token_bytes, most = near < PAIR ? PAIR : near < NEAR_TOKENS ? near : NEAR_TOKENS;
     return (num_tokens + most - 1) / most;
 }
 

@@ -93,6 +93,13 @@ def test_a_large_number_spoils_its_own_group_only(int8: Prepare) -> None:
     assert ours.queries(x).any()
 
 
+def test_rows_may_be_so_wide_that_few_of_them_stay_near(int8: Prepare) -> None:
+    given, x = matrices(64, 1 << 16, 2, 1), states(65, 64)
+    inner = F.silu(rounded(x) @ rounded(given.gate).T) * (rounded(x) @ rounded(given.up).T)
+    expected = x.double() + rounded(inner.bfloat16()) @ rounded(given.down).T
+    assert error(int8(given).add_mlp(x, x.clone()), expected) < 6e-3
+
+
 def test_zeros_and_extremes_stay_numbers(int8: Prepare) -> None:
     given = matrices(64, 128, 4, 2)
     given.q[0] = 0

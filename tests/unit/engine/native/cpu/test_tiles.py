@@ -53,6 +53,13 @@ def test_token_is_the_same_alone_and_among_others(unit: Kernels) -> None:
         assert torch.equal(ours.add_mlp(x[first:last], x[first:last].clone()), whole[first:last])
 
 
+def test_rows_may_be_so_wide_that_few_of_them_stay_near(unit: Kernels) -> None:
+    given, x = matrices(32, 1 << 15, 1, 1), states(65, 32)
+    gated = F.silu(x.double() @ given.gate.double().T) * (x.double() @ given.up.double().T)
+    exact = x.double() + gated.bfloat16().double() @ given.down.double().T
+    assert error(TileLinears(unit, Scratch(), given).add_mlp(x, x.clone()), exact) < ROUNDING
+
+
 def test_rows_of_a_larger_array_are_read_as_rows(unit: Kernels) -> None:
     ours, wide = TileLinears(unit, Scratch(), matrices(64, 128, 4, 2)), states(40, 128)
     cut = wide[:, :64]
