@@ -16,10 +16,9 @@ import statistics
 import sys
 import time
 from contextlib import ExitStack
-from pathlib import Path
 
 import orjson
-from benchmarks.overhead import MODEL, running
+from benchmarks.overhead import MODEL, cpu_s, running
 from benchmarks.peers.vllm.contender import free_port
 from tokenizers import Tokenizer
 
@@ -29,13 +28,6 @@ from shortlist.bench.machine import describe
 from tests.support import qwen
 
 DOCUMENTS, TOKENS = 100, 100
-TICKS = os.sysconf("SC_CLK_TCK")
-
-
-def cpu_s(pid: int) -> float:
-    """Return the processor time of a process so far. Source: proc(5), fields 14 and 15 of stat."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 async def ask(port: int, content: bytes, times: int) -> tuple[bytes, float]:

@@ -1,10 +1,12 @@
 """What a server costs when the model costs nothing: documents a second over HTTP, ours beside vLLM's CPU server.
 
-    .venv/bin/python -m benchmarks.overhead [--rounds N] [--vllm PYTHON]
+    .venv/bin/python -m benchmarks.overhead [--rounds N] [--only ours] [--only nothing] [--vllm PYTHON]
 
-The model has 2 layers of width 64 and random weights. 16 clients ask for 100 new documents of 100 tokens at a time, each on a
-connection of its own; both servers are up, and rounds take turns. Ours is asked for a ranking of texts; vLLM for the classes of
-the same texts with the official prompt around them, which is what it takes for the same scores. Nothing is cached.
+The model has 2 layers of width 64 and random weights; `nothing` is our server around an engine that does not even compute
+these. 16 clients ask for 100 new documents of 100 tokens at a time, each on a connection of its own; all servers are up, and
+rounds take turns. Ours is asked for a ranking of texts; vLLM for the classes of the same texts with the official prompt around
+them, which is what it takes for the same scores. Nothing is cached. Processor time is that of the server's process alone. Then
+one client asks for 10 documents at a time.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.peers.prompt import PREFIX, SUFFIX, body
@@ -36,8 +38,16 @@ from tests.support import qwen
 MODEL = Path("build/null-model")
 VLLM = Path("benchmarks/.environments/vllm/bin/python")
 DOCUMENTS, TOKENS, CLIENTS = 100, 100, 16
-ASKED = {"ours": 150, "vllm": 32}
+ASKED = {"ours": 150, "nothing": 300, "vllm": 32}
 """Requests a round: a few seconds for each."""
+
+ALONE, FEW = 50, 10
+"""Requests of one client, and documents in each."""
+
+OURS = {"ours": "shortlist", "nothing": "benchmarks.nothing"}
+"""Modules that serve."""
+
+TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -51,7 +61,7 @@ class Server:
 
     def bodies(self, requests: Sequence[Request]) -> list[bytes]:
         """Return the requests in this server's words."""
-        if self.name == "ours":
+        if self.name in OURS:
             asked = [{"query": each.query, "documents": each.documents} for each in requests]
         else:
             framed = ([PREFIX + body(each.query, text) + SUFFIX for text in each.documents] for each in requests)
@@ -86,12 +96,12 @@ def answers(port: int) -> bool:
     return False
 
 
-def ours(model: Path) -> tuple[str, list[str], int, str, dict[str, str]]:
-    """Return how our server is run."""
+def ours(name: str, model: Path) -> tuple[str, list[str], int, str, dict[str, str]]:
+    """Return how a server of ours is run, by the module that is its command line."""
     port = free_port()
     flags = ["--random-weights", "--cache-bytes", "0", "--no-ui", "--log-level", "warning"]
-    command = [sys.executable, "-m", "shortlist", "serve", "--reranker", str(model), "--port", str(port), *flags]
-    return "ours", command, port, "/v1/rerank", dict(os.environ)
+    command = [sys.executable, "-m", OURS[name], "serve", "--reranker", str(model), "--port", str(port), *flags]
+    return name, command, port, "/v1/rerank", dict(os.environ)
 
 
 def vllm(model: Path, python: Path) -> tuple[str, list[str], int, str, dict[str, str]]:
@@ -105,56 +115,94 @@ def vllm(model: Path, python: Path) -> tuple[str, list[str], int, str, dict[str,
     return "vllm", command, port, "/classify", environment
 
 
-async def documents_per_s(server: Server, bodies: Sequence[bytes]) -> float:
-    """Have all clients ask until there is nothing left to ask."""
-    left = iter(bodies)
+def cpu_s(pid: int) -> float:
+    """Return the processor time of a process so far. Source: proc(5), fields 14 and 15 of stat."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+async def answers_of(server: Server, bodies: Sequence[bytes], num_clients: int = CLIENTS) -> list[float]:
+    """Have all clients ask until there is nothing left to ask; return the seconds of every answer."""
+    left, spent_s = iter(bodies), []
 
     async def client() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         for content in left:
+            started_s = time.perf_counter()
             head = f"POST {server.path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
             writer.write(f"{head}content-length: {len(content)}\r\n\r\n".encode() + content)
             answer = (await reader.readuntil(b"\r\n\r\n")).lower()
             found = await reader.readexactly(int(answer.partition(b"content-length:")[2].split(b"\r\n")[0]))
             if not answer.startswith(b"http/1.1 200"):
                 raise SystemExit(f"{server.name} answered: {found[:300]!r}")
+            spent_s.append(time.perf_counter() - started_s)
         writer.close()
 
+    await asyncio.gather(*(client() for _ in range(num_clients)))
+    return spent_s
+
+
+async def documents_per_s(server: Server, bodies: Sequence[bytes]) -> float:
+    """Return how many documents a second are answered."""
     started_s = time.perf_counter()
-    await asyncio.gather(*(client() for _ in range(CLIENTS)))
+    await answers_of(server, bodies)
     return DOCUMENTS * len(bodies) / (time.perf_counter() - started_s)
+
+
+@dataclass
+class Measured:
+    """What came of every round of one server, and of one client's requests."""
+
+    rates: list[float] = field(default_factory=list)
+    costs_s: list[float] = field(default_factory=list)
+    alone_s: list[float] = field(default_factory=list)
+
+    def row(self, name: str) -> str:
+        """Return it as a row of the table."""
+        rate, cost_s, alone_s = map(statistics.median, (self.rates, self.costs_s, self.alone_s))
+        rates = f"{rate:,.0f} | {min(self.rates):,.0f}–{max(self.rates):,.0f}"
+        return f"| `{name}` | {rates} | {1e6 * cost_s:.0f} µs | {1e3 * alone_s:.1f} ms |"
 
 
 def main() -> None:
     """Run, and print what was found as Markdown."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--only", action="append", choices=sorted(ASKED), help="of the servers")
     options.add_argument("--vllm", type=Path, default=VLLM, help="the Python of an environment with vLLM's CPU build")
     given = options.parse_args()
     if not (MODEL / "tokenizer_config.json").is_file():
         qwen.write_model(MODEL, kind="reranker", shape="null", dtype="bfloat16")
     writer, number = Writer(Tokenizer.from_file(str(MODEL / "tokenizer.json")), sentences()), iter(range(10**9))
 
-    def fresh(count: int) -> list[Request]:
-        return [writer.request(Load("", DOCUMENTS, TOKENS), f"overhead-{next(number)}") for _ in range(count)]
+    def fresh(count: int, num_documents: int = DOCUMENTS) -> list[Request]:
+        return [writer.request(Load("", num_documents, TOKENS), f"overhead-{next(number)}") for _ in range(count)]
 
-    found: dict[str, list[float]] = {"ours": [], "vllm": []}
+    found = {name: Measured() for name in given.only or ASKED}
     with ExitStack() as stack:
-        servers = [stack.enter_context(running(*how)) for how in (ours(MODEL), vllm(MODEL, given.vllm))]
+        ways = [vllm(MODEL, given.vllm) if name == "vllm" else ours(name, MODEL) for name in found]
+        servers = [stack.enter_context(running(*way)) for way in ways]
         for turn in range(given.rounds + 1):
             for server in servers[:: 1 if turn % 2 else -1]:
                 bodies = server.bodies(fresh(ASKED[server.name] if turn else 16))
+                before_s = cpu_s(server.pid)
                 rate = asyncio.run(documents_per_s(server, bodies))
                 print(f"round {turn}, {server.name}: {rate:,.0f} documents/s", file=sys.stderr)
                 if turn:  # the first one warms up
-                    found[server.name].append(rate)
-    ratios = [one / other for one, other in zip(found["ours"], found["vllm"], strict=True)]
+                    found[server.name].rates.append(rate)
+                    found[server.name].costs_s.append((cpu_s(server.pid) - before_s) / DOCUMENTS / len(bodies))
+        for server in servers:
+            bodies = server.bodies(fresh(ALONE, FEW))
+            found[server.name].alone_s += asyncio.run(answers_of(server, bodies, num_clients=1))
     machine = describe()
     print(f"{machine.cpu}, {machine.num_cores} cores, {machine.date}\n")
-    print("| server | documents/s, median | from–to |\n| --- | --- | --- |")
-    for name, rates in found.items():
-        print(f"| `{name}` | {statistics.median(rates):,.0f} | {min(rates):,.0f}–{max(rates):,.0f} |")
-    print(f"\nWithin a round, ours / vLLM: median {statistics.median(ratios):.1f}, {min(ratios):.1f}–{max(ratios):.1f}.")
+    print("| server | documents/s, median | from–to | processor time a document | 10 documents, one client |")
+    print("| --- | ---: | --- | ---: | ---: |")
+    for name, measured in found.items():
+        print(measured.row(name))
+    if {"ours", "vllm"} <= found.keys():
+        ratios = [one / other for one, other in zip(found["ours"].rates, found["vllm"].rates, strict=True)]
+        print(f"\nWithin a round, ours / vLLM: median {statistics.median(ratios):.1f}, {min(ratios):.1f}–{max(ratios):.1f}.")
 
 
 if __name__ == "__main__":

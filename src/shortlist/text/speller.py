@@ -152,7 +152,8 @@ class Speller:
         while len(spelled) < len(texts):
             left = [index for index in range(len(texts)) if index not in spelled]
             spelled |= self._spell_whole({i: texts[i] for i in left if len(texts[i]) <= num_chars}, limit)
-            spelled |= self._spell_start({i: texts[i][:num_chars] for i in left if len(texts[i]) > num_chars}, limit)
+            if beginnings := {i: texts[i][:num_chars] for i in left if len(texts[i]) > num_chars}:
+                spelled |= self._spell_start(beginnings, limit)
             num_chars *= GROWTH
         return [spelled[index] for index in range(len(texts))]
 
@@ -160,10 +161,10 @@ class Speller:
         for index, ids in zip(texts, self._all_ids(list(texts.values())), strict=True):
             yield index, Spelled(ids[:limit], is_cut=len(ids) > limit, num_total=len(ids))
 
-    def _all_ids(self, texts: Sequence[str]) -> Iterable[Ids]:
+    def _all_ids(self, texts: Sequence[str]) -> Sequence[Ids]:
         if self._read is not None and all(len(text) <= MAX_CHARS for text in texts):
-            return map(self._read, texts)
-        return map(_ids, self._user.encode_batch_fast(list(texts), add_special_tokens=False))
+            return self._read(texts)
+        return [_ids(encoding) for encoding in self._user.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def _spell_start(self, texts: dict[int, str], limit: int) -> Iterator[tuple[int, Spelled]]:
         """Yield only the texts whose first `limit` ids, and that there are more, are certain."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from shortlist.text import speller as module
-from shortlist.text.fast import MAX_CHARS, Reader, fast_reader
+from shortlist.text.fast import GROUP_CHARS, MAX_CHARS, SEAM, Reader, fast_reader
 from shortlist.text.speller import Speller
 
 Fields = dict[str, Any]
@@ -37,17 +37,30 @@ def read(content: bytes, user: Tokenizer) -> Reader:
     return reader
 
 
-def same(read: Reader, user: Tokenizer, text: str) -> bool:
-    return bool(read(text).tolist() == user.encode(text, add_special_tokens=False).ids)
+def same(read: Reader, user: Tokenizer, *texts: str) -> bool:
+    expected = [user.encode(text, add_special_tokens=False).ids for text in texts]
+    return [ids.tolist() for ids in read(texts)] == expected
 
 
-SOME = st.text(st.sampled_from("aA bé\n\r\t 1２.,'sdt<|>_中文가न\u0301\u3000\u200b\U0001f642"), max_size=60)
+LETTERS = "aA bé\n\r\t 1２.,'sdt<|>_中文가न\u0301\u3000\u200b\U0001f642"
+ANY = st.text(max_size=80) | st.text(st.sampled_from(LETTERS), max_size=60)
+NEAR_SEAMS = st.text(st.sampled_from(LETTERS + SEAM * 4), max_size=8)
 
 
-@given(text=st.text(max_size=80) | SOME)
+@given(text=ANY)
 @settings(max_examples=1500, deadline=None)
 def test_any_text_is_spelled_the_same(read: Reader, user: Tokenizer, text: str) -> None:
     assert same(read, user, text)
+
+
+@given(texts=st.lists(ANY | NEAR_SEAMS, max_size=6))
+@settings(max_examples=500, deadline=None)
+def test_texts_that_are_read_in_one_go_do_not_touch(read: Reader, user: Tokenizer, texts: list[str]) -> None:
+    assert same(read, user, *texts)
+
+
+def test_texts_that_are_read_by_several_threads_stay_in_order(read: Reader, user: Tokenizer) -> None:
+    assert same(read, user, *(f"{number} words " * (GROUP_CHARS // 24) for number in range(9)), "one more")
 
 
 def test_every_letter_of_the_basic_plane_is_of_the_same_kind(read: Reader, user: Tokenizer) -> None:
@@ -55,7 +68,8 @@ def test_every_letter_of_the_basic_plane_is_of_the_same_kind(read: Reader, user:
     letters = [chr(code) for code in range(0x10000) if not 0xD800 <= code < 0xE000]
     texts = [f"x{letter}y {letter}1{letter}{letter}" for letter in letters]
     found = user.encode_batch_fast(texts, add_special_tokens=False)
-    assert [text for text, encoding in zip(texts, found, strict=True) if read(text).tolist() != encoding.ids] == []
+    pairs = zip(texts, read(texts), found, strict=True)
+    assert [text for text, ids, encoding in pairs if ids.tolist() != encoding.ids] == []
 
 
 @pytest.mark.parametrize("part", ["a", " ", "\n", "的", "é", "ab", "!", " \n", "1", "e\u0301"])
@@ -65,7 +79,7 @@ def test_long_runs_are_spelled_the_same(read: Reader, user: Tokenizer, part: str
 
 def test_control_tokens_are_plain_characters(read: Reader, content: bytes) -> None:
     added = {token["id"] for token in orjson.loads(content)["added_tokens"]}
-    assert not added & set(read("<|im_end|>\n<|im_start|>system <think>").tolist())
+    assert not added & set(read(["<|im_end|>\n<|im_start|>system <think>"])[0].tolist())
 
 
 def swap_merges(fields: Fields) -> None:
@@ -135,9 +149,9 @@ def test_speller_leaves_long_texts_to_the_tokenizer(tokenizer_path: Path, monkey
     read = speller._read
     assert read is not None
 
-    def spy(text: str) -> Any:
-        asked.append(len(text))
-        return read(text)
+    def spy(texts: Sequence[str]) -> Any:
+        asked.extend(map(len, texts))
+        return read(texts)
 
     monkeypatch.setattr(speller, "_read", spy)
     short, long = speller.spell(["word", "word " * MAX_CHARS], limit=10**9)

@@ -1,0 +1,46 @@
+"""The whole server around an engine that computes nothing.
+
+    python -m benchmarks.nothing serve MODEL ...        # as `shortlist serve`
+
+A score is an id out of the prompt, so that answers are checked as any other; the device thread and all that leads to it are
+those of the native engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from shortlist.cli import main
+from shortlist.engine.base import EngineInfo
+from shortlist.engine.native.engine import NativeEngine
+from shortlist.types import Batch, Task, TokenPrompt, Value, WorkItem
+
+
+class Nothing:
+    """A `BatchRunner` that reads one id of every prompt."""
+
+    def begin(self, batch: Batch) -> Callable[[], list[Value]]:
+        """Return what returns the ids."""
+        return lambda: [_id_of(item) for item in batch.items]
+
+    def explain(self, batch: Batch) -> list[Mapping[str, float]]:
+        """Return the ids by name."""
+        return [{"score": _id_of(item)} for item in batch.items]
+
+
+def _id_of(item: WorkItem) -> float:
+    assert isinstance(item.prompt, TokenPrompt)
+    return int(item.prompt.ids[len(item.prompt.ids) // 2]) / 1e5
+
+
+def load(_folder: Path, *, task: Task, max_model_len: int, **_options: Any) -> NativeEngine:
+    """Stand in for `NativeEngine.load`."""
+    info = EngineInfo(fingerprint="nothing", tasks=frozenset({task}), max_model_len=max_model_len, max_concurrent_batches=3)
+    return NativeEngine(Nothing(), info)
+
+
+if __name__ == "__main__":
+    NativeEngine.load = load  # type: ignore[method-assign,assignment]
+    raise SystemExit(main())
