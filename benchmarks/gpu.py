@@ -39,6 +39,7 @@ from shortlist.engine.native.cuda import launch
 from shortlist.engine.native.cuda.device import Cuda, Host
 from shortlist.engine.native.cuda.forward import BUCKET_TOKENS, CudaForward
 from shortlist.engine.native.cuda.linears import CudaLinears
+from shortlist.engine.native.cuda.support import long_tokens
 from shortlist.engine.native.cuda.tiles import tiles_of
 from shortlist.engine.native.engine import NativeEngine
 from shortlist.engine.native.floor import attention_flops_per_pair, linear_flops_per_token
@@ -77,7 +78,9 @@ class Setting:
 
     def runner(self, model: Qwen3, *, has_graphs: bool) -> Runner:
         device = Cuda(DEVICE) if DEVICE.type == "cuda" else Host()
-        forward = CudaForward(model, device, bucket_tokens=BUCKET_TOKENS if has_graphs else ())
+        buckets = BUCKET_TOKENS if has_graphs else ()
+        long = long_tokens(self.config, self.dtype, DEVICE)
+        forward = CudaForward(model, device, bucket_tokens=buckets, long_tokens=long)
         return Runner(model, max_model_len=self.config.max_positions, forward=forward)
 
 
@@ -252,7 +255,9 @@ def run(setting: Setting, loads: Sequence[str]) -> Iterator[str]:
     """Yield the lines of the report; what is wrong ends it."""
     card = torch.cuda.get_device_name() if DEVICE.type == "cuda" else "Triton's interpreter, no GPU: a rehearsal"
     yield f"Machine: {card}, torch {torch.__version__}, Triton {triton.__version__}"
-    yield f"Computed in {setting.dtype}, in steps of {setting.step_tokens} tokens"
+    long = long_tokens(setting.config, setting.dtype, DEVICE)
+    by = "our kernel" if long is None else f"cuDNN over documents of more than {long} tokens, else by our kernel"
+    yield f"Computed in {setting.dtype}, in steps of {setting.step_tokens} tokens; attention by {by}"
     round_sums_once()
     model = setting.model()
     is_right = True

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final
 
 import torch
 
@@ -16,15 +15,15 @@ from shortlist.engine.native.cpu.kernels import Kernels, kernels
 from shortlist.engine.native.cpu.scratch import Scratch, StepScratch
 from shortlist.engine.native.cpu.step import CpuStep, can_compute
 from shortlist.engine.native.cpu.tiles import TileLinears, can_multiply, tile_chunk_tokens
-from shortlist.engine.native.cuda.support import can_launch
+from shortlist.engine.native.cuda.support import can_launch, long_tokens
 from shortlist.engine.native.linears import PackedLinears, PlainLinears, Prepare, bound_plans, chunk_tokens, round_sums_once
 from shortlist.engine.native.portable import PortableStep
 from shortlist.engine.native.qwen3 import Begin, Qwen3, Qwen3Weights, Step
 from shortlist.engine.native.runner import Forward, PlainForward, Runner
 from shortlist.errors import BadSetting
 
-TRITON: Final = "triton"
-"""The name of the forms that compute with Triton kernels."""
+TRITON, TRITON_CUDNN = "triton", "triton-cudnn"
+"""The names of the forms that compute with Triton kernels, and of those that leave attention over long documents to cuDNN."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,7 @@ def _on_gpu(config: Qwen3Config, dtype: torch.dtype, device: torch.device) -> Fo
         return _int8(config, None)
     if dtype == torch.float8_e4m3fn:
         return _fp8(config, device)
-    return _triton(dtype, device) if can_launch(config, dtype, device) else _plain(config, dtype)
+    return _triton(config, dtype, device) if can_launch(config, dtype, device) else _plain(config, dtype)
 
 
 def _plain(config: Qwen3Config, dtype: torch.dtype) -> Forms:
@@ -103,16 +102,17 @@ def _on_cpu(config: Qwen3Config, dtype: torch.dtype) -> Forms:
     return Forms(f"{name}-{found.name}", dtype, prepare, CpuStep, partial(CpuStep, config, found, StepScratch()))
 
 
-def _triton(dtype: torch.dtype, device: torch.device) -> Forms:
+def _triton(config: Qwen3Config, dtype: torch.dtype, device: torch.device) -> Forms:
     from shortlist.engine.native.cuda.device import Cuda
     from shortlist.engine.native.cuda.forward import CudaForward
     from shortlist.engine.native.cuda.linears import CudaLinears
     from shortlist.engine.native.cuda.step import CudaStep
 
+    long = long_tokens(config, dtype, device)
     return Forms(
-        *(TRITON, dtype, CudaLinears, CudaStep, None),
+        *(TRITON if long is None else TRITON_CUDNN, dtype, CudaLinears, CudaStep, None),
         max_chunk_tokens=sys.maxsize,  # a step is one chunk
-        forward=partial(CudaForward, device=Cuda(device)),
+        forward=partial(CudaForward, device=Cuda(device), long_tokens=long),
         max_concurrent_batches=3,  # one is computed, one is given to the device, one waits until the first is done
     )
 
@@ -124,7 +124,7 @@ def _fp8(config: Qwen3Config, device: torch.device) -> Forms:
 
     if not can_quantize(config):
         raise BadSetting("dtype is 'fp8', for which every width in config.json must be a multiple of 16. Use --dtype auto.")
-    return replace(_triton(torch.bfloat16, device), prepare=Fp8Linears)
+    return replace(_triton(config, torch.bfloat16, device), prepare=Fp8Linears)
 
 
 def _int8(config: Qwen3Config, found: Kernels | None) -> Forms:

@@ -14,7 +14,8 @@ from shortlist.engine.native.attention import QUERY_BLOCK
 from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.cpu.int8 import GROUP
 from shortlist.engine.native.cpu.step import DESK_BYTES, PANEL, CpuStep
-from shortlist.engine.native.forms import TRITON, pick_forms
+from shortlist.engine.native.cuda.long import LONG_TOKENS, rounded
+from shortlist.engine.native.forms import TRITON, TRITON_CUDNN, pick_forms
 from shortlist.engine.native.linears import CHUNK_TOKENS, GRAPH_TOKENS, MLP_TOKENS, chunk_tokens
 
 _SHAPE: Final = "T max_batch_tokens, W hidden, HD query, GD key, I inner, D head width, H query heads, b bytes a number"
@@ -38,6 +39,9 @@ GPU: Final = (
 """In words: the packed tokens' states, as they are and normalised, queries, keys, values and angles, of which those of two
 layers meet; one part of the MLP; and both again in what the graphs hold. What the libraries work in comes on top."""
 
+
+GPU_LONG: Final = "; for a long document L(2HD + 2GD)b more, L max_model_len rounded up"
+"""In words: queries, keys, values and result of one document by itself."""
 
 GPU_FP8: Final = f"{GPU}; in 8 bits (T + R)(Wb + max(W, HD)) + 2C(I) more"
 """In words: what a product multiplies, in 8 bits; and what it adds to the states, which is a tensor of its own there."""
@@ -71,7 +75,7 @@ def activation_bytes(config: Qwen3Config, *, dtype: str, device: str, limits: St
     """
     forms = pick_forms(config, getattr(torch, dtype), torch.device(device))
     query, key, number = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim, forms.dtype.itemsize
-    if forms.name == TRITON:
+    if forms.name in (TRITON, TRITON_CUDNN):
         states = (2 * config.hidden_size + 2 * query + 4 * key) * number + 6 * config.head_dim + 64
         part = min(MLP_TOKENS, limits.max_batch_tokens) * 2 * config.intermediate_size * number
         recorded = min(GRAPH_TOKENS, limits.max_batch_tokens)
@@ -80,7 +84,11 @@ def activation_bytes(config: Qwen3Config, *, dtype: str, device: str, limits: St
             states += config.hidden_size * number + max(config.hidden_size, query)
             part += min(MLP_TOKENS, limits.max_batch_tokens) * config.intermediate_size
             formula = GPU_FP8
-        return (limits.max_batch_tokens + recorded) * states + 2 * part, formula
+        long = 0
+        if forms.name == TRITON_CUDNN and limits.max_model_len > LONG_TOKENS:
+            long = rounded(limits.max_model_len) * 2 * (query + key) * number
+            formula += GPU_LONG
+        return (limits.max_batch_tokens + recorded) * states + 2 * part + long, formula
     together = min(forms.max_chunk_tokens or chunk_tokens(config.intermediate_size), limits.max_batch_tokens)
     chunk = together * (3 * config.intermediate_size * number + 8 * config.hidden_size)
     tokens, length = limits.max_batch_tokens, limits.max_model_len

@@ -79,6 +79,9 @@ def test_gpu_that_runs_triton_kernels_has_forms_of_its_own(
     found = pick_forms(config, dtype, torch.device("cuda:0"))
     assert (found.name, found.step, found.dtype) == ("triton", cuda.CudaStep, dtype)
     assert found.max_concurrent_batches == 3
+    monkeypatch.setattr(module, "long_tokens", lambda *_: 4096)
+    longer = pick_forms(config, dtype, torch.device("cuda:0"))
+    assert (longer.name, longer.step) == ("triton-cudnn", cuda.CudaStep)
 
 
 def test_runner_of_a_gpus_forms_overlaps_copies_and_records_graphs(

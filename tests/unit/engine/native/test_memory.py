@@ -12,6 +12,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from shortlist.engine.native import forms
 from shortlist.engine.native.config import Qwen3Config
+from shortlist.engine.native.cuda.long import LONG_TOKENS
 from shortlist.engine.native.memory import StepLimits, activation_bytes, weight_bytes
 from tests.support import native
 from tests.support.fixtures import ModelFactory
@@ -73,6 +74,20 @@ def test_plan_in_8_bits_has_room_for_what_is_multiplied_and_what_is_added(
     states = 2 * 30 * (2 * config.hidden_size + max(config.hidden_size, query))
     assert rounded - full == states + 2 * 30 * config.intermediate_size
     assert "in 8 bits" in formula
+
+
+@pytest.mark.parametrize(("longest", "laid_out"), [(4096, 0), (4097, 5120), (32_768, 32_768)])
+def test_plan_has_room_for_one_long_document_by_itself(
+    make_model: ModelFactory, monkeypatch: pytest.MonkeyPatch, longest: int, laid_out: int
+) -> None:
+    pytest.importorskip("triton", reason="Triton is not installed")
+    monkeypatch.setattr(forms, "can_launch", lambda *_: True)
+    config, limits = Qwen3Config.read(make_model(kind="reranker")), StepLimits(40_000, 2, longest)
+    plain, _ = activation_bytes(config, dtype="bfloat16", device="cuda", limits=limits)
+    monkeypatch.setattr(forms, "long_tokens", lambda *_: LONG_TOKENS)
+    planned, formula = activation_bytes(config, dtype="bfloat16", device="cuda", limits=limits)
+    assert planned - plain == laid_out * 2 * 2 * (config.num_heads + config.num_kv_heads) * config.head_dim
+    assert ("long document" in formula) == bool(laid_out)
 
 
 def test_weights_in_8_bits_take_half_but_for_the_embedding(make_model: ModelFactory) -> None:

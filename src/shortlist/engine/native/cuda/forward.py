@@ -20,6 +20,7 @@ from shortlist.engine.native.cuda.device import Device, Graph
 from shortlist.engine.native.cuda.inputs import HostInputs, Inputs, Sizes
 from shortlist.engine.native.cuda.step import CudaStep, Ways
 from shortlist.engine.native.cuda.tiles import tiles_of
+from shortlist.engine.native.layout import Span
 from shortlist.engine.native.linears import GRAPH_TOKENS
 from shortlist.engine.native.portable import Rope
 from shortlist.engine.native.qwen3 import Qwen3
@@ -49,13 +50,22 @@ class CudaForward:
         model: The model, loaded in the forms for GPUs.
         device: Where.
         bucket_tokens: Tokens of the buckets, ascending; none has no graphs.
+        long_tokens: A run of more tokens has attention of its own; none has, when not given. See `long.py`.
     """
 
-    def __init__(self, model: Qwen3, device: Device, *, bucket_tokens: Sequence[int] = BUCKET_TOKENS) -> None:
+    def __init__(
+        self,
+        model: Qwen3,
+        device: Device,
+        *,
+        bucket_tokens: Sequence[int] = BUCKET_TOKENS,
+        long_tokens: int | None = None,
+    ) -> None:
         self._model = model
         self._device = device
         self._ways = Ways.of(model.config, model.weights.embedding.dtype)
         self._buckets = [self._bucket(num_tokens) for num_tokens in bucket_tokens]
+        self._long_tokens = long_tokens
         self._recorded: dict[Sizes, _Recorded] = {}
         self._seen: set[Sizes] = set()
         self._hopeless: set[Sizes] = set()
@@ -63,7 +73,8 @@ class CudaForward:
     def states(self, pack: Pack) -> Tensor:
         """Return the final states of the scored tokens. See `Forward`."""
         given = self._inputs(pack)
-        bucket = next((each for each in self._buckets if _holds(each, given.sizes)), None)
+        buckets = () if given.long_spans else self._buckets
+        bucket = next((each for each in buckets if _holds(each, given.sizes)), None)
         with self._device.current():
             states_BW = self._eager(given, given.sizes) if bucket is None else self._bucketed(given, bucket)
         return states_BW[: given.sizes.num_scored]
@@ -91,7 +102,7 @@ class CudaForward:
         buffer = self._device.place(given.laid_out(bucket))
         inputs = Inputs.of(buffer, bucket)
         try:
-            graph = self._device.record(lambda: self._compute(inputs))
+            graph = self._device.record(lambda: self._compute(inputs, ()))
         except RuntimeError as error:
             why = type(error).__name__
             logger.warning("No CUDA graph of %d tokens (%s): such steps start more slowly.", bucket.num_tokens, why)
@@ -103,7 +114,7 @@ class CudaForward:
     def _eager(self, given: HostInputs, sizes: Sizes) -> Tensor:
         """Compute launch by launch; when that does not fit, drop the graphs, to be recorded anew, and try once more."""
         try:
-            return self._compute(self._placed(given, sizes))
+            return self._compute(self._placed(given, sizes), given.long_spans)
         except torch.OutOfMemoryError:
             if not self._recorded:
                 raise
@@ -111,21 +122,26 @@ class CudaForward:
         self._recorded.clear()
         self._seen.clear()
         self._device.free()
-        return self._compute(self._placed(given, sizes))
+        return self._compute(self._placed(given, sizes), given.long_spans)
 
-    def _compute(self, inputs: Inputs) -> Tensor:
+    def _compute(self, inputs: Inputs, long_spans: Sequence[Span]) -> Tensor:
         rope = Rope.of(inputs.positions_T, self._model.config)
-        step = CudaStep(self._model.config, self._ways, rope, inputs.tiles_N6, inputs.scored_tiles_B6)
+        step = CudaStep(self._model.config, self._ways, rope, inputs.tiles_N6, inputs.scored_tiles_B6, long_spans)
         return self._model.states(inputs.ids_T, inputs.rows_B, step)
 
     def _inputs(self, pack: Pack) -> HostInputs:
+        spans = {is_long: [span for span in pack.layout.spans if self._is_long(span) is is_long] for is_long in (False, True)}
         return HostInputs(
             ids_T=pack.ids_T.astype(np.int32),
             positions_T=pack.positions_T.astype(np.int32),
-            tiles_N6=tiles_of(pack.layout.spans, self._ways.tile_tokens),
+            tiles_N6=tiles_of(spans[False], self._ways.tile_tokens),
             scored_tiles_B6=tiles_of(pack.layout.pruned().spans, 1),
             rows_B=np.asarray(pack.layout.scored_rows, dtype=np.int32),
+            long_spans=tuple(spans[True]),
         )
+
+    def _is_long(self, span: Span) -> bool:
+        return self._long_tokens is not None and len(span.own) > self._long_tokens
 
     def _placed(self, given: HostInputs, sizes: Sizes) -> Inputs:
         return Inputs.of(self._device.place(given.laid_out(sizes)), sizes)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from shortlist.engine.native.cuda.device import Ints
 from shortlist.engine.native.cuda.tiles import FIELDS, Tiles
+from shortlist.engine.native.layout import Span
 
 ALIGNED: Final = 4
 """Numbers of 32 bits to whose multiples every part is padded: kernels read 16 bytes at once from where they may."""
@@ -32,13 +33,18 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HostInputs:
-    """What a step is to read, still on the host. Shapes as of `Inputs`."""
+    """What a step is to read, still on the host. Shapes as of `Inputs`.
+
+    Attributes:
+        long_spans: Runs in none of the tiles, which have launches of their own; see `long.py`.
+    """
 
     ids_T: Ints
     positions_T: Ints
     tiles_N6: Tiles
     scored_tiles_B6: Tiles
     rows_B: Ints
+    long_spans: tuple[Span, ...] = ()
 
     @property
     def sizes(self) -> Sizes:

@@ -6,6 +6,7 @@ queries gather takes their place. So a pack is one chunk, whose MLP alone is com
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,8 @@ from torch import Tensor
 
 from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.cuda import launch
+from shortlist.engine.native.cuda.long import attend_long
+from shortlist.engine.native.layout import Span
 from shortlist.engine.native.portable import Rope
 
 
@@ -47,14 +50,24 @@ class CudaStep:
         rope: Of the pack's tokens.
         tiles_N6: Of all queries, on the device; see `tiles.py`.
         scored_tiles_B6: Of the scored tokens', which lie together.
+        long_spans: Runs whose queries are in none of the tiles; see `long.py`.
     """
 
-    def __init__(self, config: Qwen3Config, ways: Ways, rope: Rope, tiles_N6: Tensor, scored_tiles_B6: Tensor) -> None:
+    def __init__(
+        self,
+        config: Qwen3Config,
+        ways: Ways,
+        rope: Rope,
+        tiles_N6: Tensor,
+        scored_tiles_B6: Tensor,
+        long_spans: Sequence[Span] = (),
+    ) -> None:
         self._config = config
         self._ways = ways
         self._rope = rope
         self._tiles_N6 = tiles_N6
         self._scored_tiles_B6 = scored_tiles_B6
+        self._long_spans = long_spans
         self._q_TX = self._k_TX = self._v_TX = rope.cos_TD.new_empty(0)
 
     def norm(self, hidden_tW: Tensor, weight_W: Tensor) -> Tensor:
@@ -75,6 +88,8 @@ class CudaStep:
 
     def attend(self) -> Tensor:
         """See `Step`."""
+        for span in self._long_spans:
+            attend_long(self._q_TX, self._k_TX, self._v_TX, span, width=self._config.head_dim)
         self._attend(self._q_TX, self._tiles_N6, self._ways.blocks)
         return self._q_TX
 

@@ -10,9 +10,13 @@ from subprocess import SubprocessError
 import torch
 
 from shortlist.engine.native.config import Qwen3Config
+from shortlist.engine.native.cuda.long import LONG_TOKENS
 
 OLDEST = (8, 0)
 """Compute capability of Ampere, from which on Triton is supported."""
+
+HOPPER = (9, 0)
+"""From here on cuDNN's attention has instructions that our kernel has not."""
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +33,25 @@ def can_launch(config: Qwen3Config, dtype: torch.dtype, device: torch.device) ->
     if reason:
         logger.warning("The Triton kernels are not used: %s. Plain torch computes instead, several times more slowly.", reason)
     return not reason
+
+
+@cache
+def long_tokens(config: Qwen3Config, dtype: torch.dtype, device: torch.device) -> int | None:
+    """Return from how many tokens on cuDNN attends, because it is right and faster here; None if it never does.
+
+    It is tried once, beside our kernel; the log says what came of it.
+    """
+    if dtype not in (torch.bfloat16, torch.float16) or not torch.cuda.is_available():
+        return None
+    if torch.cuda.get_device_capability(device) < HOPPER:
+        return None
+    try:
+        ours_s, theirs_s = _try_long(config, dtype, device)
+    except RuntimeError as error:
+        logger.info("cuDNN's attention over long documents is not used: %s: %s", type(error).__name__, error)
+        return None
+    logger.info("Attention over a long document took %.2f ms, and %.2f ms by cuDNN.", 1e3 * ours_s, 1e3 * theirs_s)
+    return LONG_TOKENS if theirs_s < ours_s else None
 
 
 def _hindrance(config: Qwen3Config, dtype: torch.dtype, device: torch.device) -> str:
@@ -58,3 +81,10 @@ def _try(config: Qwen3Config, dtype: torch.dtype, device: torch.device) -> None:
 
     with torch.cuda.device(device), torch.inference_mode():
         try_kernels(config, dtype, device)
+
+
+def _try_long(config: Qwen3Config, dtype: torch.dtype, device: torch.device) -> tuple[float, float]:
+    from shortlist.engine.native.cuda.trial import try_long
+
+    with torch.cuda.device(device), torch.inference_mode():
+        return try_long(config, dtype, device)

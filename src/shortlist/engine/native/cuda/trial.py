@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Final
 
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor
 
 from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.cuda import launch
+from shortlist.engine.native.cuda.long import LONG_TOKENS, attend_long
 from shortlist.engine.native.cuda.step import CudaStep, Ways
 from shortlist.engine.native.cuda.tiles import tiles_of
 from shortlist.engine.native.layout import Layout, Span
@@ -21,6 +24,9 @@ LENGTHS: Final = (21, 1)
 
 BOUND: Final = 2e-2
 """Relative error, root mean square: a few roundings of bf16, whose unit is 2**-8."""
+
+
+REPEATS: Final = 3
 
 
 class WrongNumbers(RuntimeError):
@@ -50,7 +56,8 @@ def try_kernels(config: Qwen3Config, dtype: torch.dtype, device: torch.device) -
     exact = PortableStep(config, torch.float32, rope, layout)
     ways = Ways.of(config, dtype)
     tiles = tiles_of(layout.spans, ways.tile_tokens), tiles_of(layout.pruned().spans, 1)
-    ours = CudaStep(config, ways, rope, *(torch.from_numpy(each).to(device) for each in tiles))
+    tiles_N6, scored_tiles_B6 = (torch.from_numpy(each).to(device) for each in tiles)
+    ours = CudaStep(config, ways, rope, tiles_N6, scored_tiles_B6)
     gate_TI, up_TI = gate_up_TI.float().chunk(2, dim=1)
     gated_TI = F.silu(gate_TI) * up_TI
     _compare("a norm", ours.norm(hidden_TW, norm_W), exact.norm(hidden_TW.float(), norm_W))
@@ -58,6 +65,51 @@ def try_kernels(config: Qwen3Config, dtype: torch.dtype, device: torch.device) -
     for found, each in zip(_attended(ours, [each.clone() for each in given], weights, layout), expected, strict=True):
         _compare("attention", found, each)
     _compare("SwiGLU", launch.silu_mul(gate_up_TI), gated_TI)
+
+
+def try_long(
+    config: Qwen3Config, dtype: torch.dtype, device: torch.device, num_tokens: int = 2 * LONG_TOKENS
+) -> tuple[float, float]:
+    """Attend over one long document, by our kernel and by `attend_long`; return the seconds that each took.
+
+    Raises:
+        WrongNumbers: they differ by more than rounding.
+        RuntimeError: cuDNN cannot compute it here.
+    """
+    head, own = range(HEAD), range(HEAD, HEAD + num_tokens)
+    span = Span(own, own, head, is_scored=True)
+    draw = torch.Generator(device).manual_seed(0)
+    q_TX, k_TX, v_TX = (
+        torch.randn(own.stop, heads * config.head_dim, generator=draw, device=device).to(dtype)
+        for heads in (config.num_heads, config.num_kv_heads, config.num_kv_heads)
+    )
+    ways = Ways.of(config, dtype)
+    tiles_N6 = torch.from_numpy(tiles_of([span], ways.tile_tokens)).to(device)
+
+    def ours(q_TX: Tensor) -> None:
+        launch.attend(q_TX, k_TX, v_TX, tiles_N6, ways.blocks, width=config.head_dim)
+
+    def theirs(q_TX: Tensor) -> None:
+        attend_long(q_TX, k_TX, v_TX, span, width=config.head_dim)
+
+    found = [q_TX.clone(), q_TX.clone()]
+    for act, place in zip((ours, theirs), found, strict=True):
+        act(place)
+    _compare("cuDNN's attention", found[1][HEAD:], found[0][HEAD:].float())
+    ours_s, theirs_s = (_seconds(act, q_TX.clone(), device) for act in (ours, theirs))
+    return ours_s, theirs_s
+
+
+def _seconds(act: Callable[[Tensor], None], q_TX: Tensor, device: torch.device) -> float:
+    """Return what one call takes at its fastest."""
+    spent_s = []
+    for _ in range(REPEATS):
+        started_s = time.perf_counter()
+        act(q_TX)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        spent_s.append(time.perf_counter() - started_s)
+    return min(spent_s)
 
 
 def _attended(

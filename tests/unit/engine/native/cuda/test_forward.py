@@ -11,14 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from shortlist.engine.native.layout import Span
 from shortlist.engine.native.qwen3 import Qwen3, Step
 from shortlist.engine.native.runner import Runner
 from shortlist.types import TokenPrompt
 from tests.support.fixtures import ModelFactory
-from tests.support.interpreter import model_of, runner_of, scores
+from tests.support.interpreter import DEVICE, model_of, runner_of, scores
 from tests.support.native import batch_of, head_of, layout_of, prompt_of
 
 from shortlist.engine.native.cuda import forward as module  # isort: skip - Triton must have been looked for
+from shortlist.engine.native.cuda import long, step  # isort: skip
 from shortlist.engine.native.cuda.device import Graph, Host  # isort: skip
 from shortlist.engine.native.cuda.forward import CudaForward  # isort: skip
 from shortlist.engine.native.cuda.inputs import Sizes  # isort: skip
@@ -171,6 +173,40 @@ def test_batch_begun_before_the_one_before_is_read_overwrites_nothing(model: Qwe
     alone = [scores(runner, prompts) for prompts in packs]
     waits = [runner.begin(batch_of(prompts)) for prompts in packs]
     assert [wait() for wait in waits] == [pytest.approx(found, abs=1e-5) for found in alone]
+
+
+# -- long documents --
+
+
+@pytest.mark.skipif(DEVICE.type == "cuda", reason="cuDNN computes in 16 bits only")
+def test_long_documents_have_attention_of_their_own_and_the_same_scores(
+    model: Qwen3, device: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(long, "MULTIPLE", 16)
+    spans: list[Span] = []
+    attend = long.attend_long
+
+    def spy(*given: Any, **more: Any) -> None:
+        spans.append(given[3])
+        attend(*given, **more)
+
+    monkeypatch.setattr(step, "attend_long", spy)
+    prompts = [*prompts_of(4, 9, 12), *prompts_of(10, num_head=0)]
+    forward = CudaForward(model, device, bucket_tokens=(64,), long_tokens=8)
+    found = [scores(Runner(model, max_model_len=100, forward=forward), prompts) for _ in range(3)]
+    assert found == [pytest.approx(scores(runner_of(model), prompts), abs=1e-5)] * 3
+    layers_but_the_last = model.config.num_layers - 1
+    assert [len(span.own) for span in spans] == [9, 12, 10] * layers_but_the_last * 3
+    assert device.num_recorded == 0
+
+
+@pytest.mark.usefixtures("_cheap")
+def test_document_that_is_not_long_changes_nothing(model: Qwen3, device: Watched) -> None:
+    forward = CudaForward(model, device, bucket_tokens=(16,), long_tokens=9)
+    runner = Runner(model, max_model_len=100, forward=forward)
+    for _ in range(3):
+        scores(runner, prompts_of(9))
+    assert (device.num_recorded, device.num_replayed) == (1, 2)
 
 
 # -- no memory --

@@ -16,7 +16,8 @@ EXACT = Sizes(5, 3, 2)
 def inputs_of(sizes: Sizes) -> HostInputs:
     shapes = [(sizes.num_tokens,), (sizes.num_tokens,), (sizes.num_tiles, 6), (sizes.num_scored, 6), (sizes.num_scored,)]
     drawn = [np.random.default_rng(seed).integers(1, 99, shape).astype(np.int32) for seed, shape in enumerate(shapes)]
-    return HostInputs(*drawn)
+    ids, positions, tiles, scored_tiles, rows = drawn
+    return HostInputs(ids, positions, tiles, scored_tiles, rows)
 
 
 @pytest.mark.parametrize("sizes", [EXACT, Sizes(5, 4, 2), Sizes(64, 40, 9)])

@@ -22,8 +22,8 @@ def steps(layout: Layout = LAYOUT) -> tuple[CudaStep, PortableStep]:
     rope = Rope.of(torch.arange(layout.num_tokens, device=DEVICE) % 19, CONFIG)
     ways = Ways.of(CONFIG, torch.float32)
     tiles = tiles_of(layout.spans, ways.tile_tokens), tiles_of(layout.pruned().spans, 1)
-    ours = CudaStep(CONFIG, ways, rope, *(torch.from_numpy(each).to(DEVICE) for each in tiles))
-    return ours, PortableStep(CONFIG, torch.float32, rope, layout)
+    tiles_N6, scored_tiles_B6 = (torch.from_numpy(each).to(DEVICE) for each in tiles)
+    return CudaStep(CONFIG, ways, rope, tiles_N6, scored_tiles_B6), PortableStep(CONFIG, torch.float32, rope, layout)
 
 
 def placed(step: CudaStep | PortableStep) -> tuple[Tensor, Tensor]:

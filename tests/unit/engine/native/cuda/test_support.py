@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from shortlist.engine.native.cuda import support
-from shortlist.engine.native.cuda.support import can_launch
+from shortlist.engine.native.cuda.long import LONG_TOKENS
+from shortlist.engine.native.cuda.support import can_launch, long_tokens
 from tests.support.interpreter import config_of
 
 from triton.errors import TritonError  # isort: skip - Triton must have been looked for
@@ -25,9 +26,11 @@ def _gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (8, 0))
     monkeypatch.setattr(support, "_is_interpreted", lambda: False)
     monkeypatch.setattr(support, "_try", lambda *_: None)
-    can_launch.cache_clear()
+    for asked in (can_launch, long_tokens):
+        asked.cache_clear()
     yield
-    can_launch.cache_clear()
+    for asked in (can_launch, long_tokens):
+        asked.cache_clear()
 
 
 def test_gpu_with_triton_is_used_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
@@ -85,3 +88,39 @@ def test_every_model_and_dtype_is_tried(monkeypatch: pytest.MonkeyPatch) -> None
     others = [(replace(CONFIG, head_dim=64), torch.bfloat16), (CONFIG, torch.float16)]
     assert all(can_launch(config, dtype, GPU) for config, dtype in others)
     assert [given[:2] for given in tried] == others
+
+
+@pytest.fixture
+def _hopper(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
+
+
+@pytest.mark.usefixtures("_hopper")
+@pytest.mark.parametrize(("spent_s", "expected"), [((2.0, 1.0), LONG_TOKENS), ((1.0, 2.0), None)])
+def test_long_documents_are_left_to_cudnn_where_it_is_faster(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, spent_s: tuple[float, float], expected: int | None
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr(support, "_try_long", lambda *_: spent_s)
+    assert long_tokens(CONFIG, torch.bfloat16, GPU) == expected
+    assert f"took {1e3 * spent_s[0]:.2f} ms, and {1e3 * spent_s[1]:.2f} ms by cuDNN" in caplog.text
+
+
+@pytest.mark.usefixtures("_hopper")
+def test_cudnn_that_fails_is_not_used(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("No available kernel.")
+
+    caplog.set_level("INFO")
+    monkeypatch.setattr(support, "_try_long", fail)
+    assert long_tokens(CONFIG, torch.bfloat16, GPU) is None
+    assert "No available kernel." in caplog.text
+
+
+@pytest.mark.parametrize(("capability", "dtype"), [((8, 9), torch.bfloat16), ((9, 0), torch.float32)])
+def test_cudnn_is_not_tried_where_it_is_no_better(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], dtype: torch.dtype
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    monkeypatch.setattr(support, "_try_long", lambda *_: pytest.fail("It was tried."))
+    assert long_tokens(CONFIG, dtype, GPU) is None

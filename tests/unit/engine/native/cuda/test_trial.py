@@ -11,8 +11,8 @@ from torch import Tensor
 
 from tests.support.interpreter import DEVICE, config_of
 
-from shortlist.engine.native.cuda import launch  # isort: skip - Triton must have been looked for
-from shortlist.engine.native.cuda.trial import WrongNumbers, try_kernels  # isort: skip
+from shortlist.engine.native.cuda import launch, trial  # isort: skip - Triton must have been looked for
+from shortlist.engine.native.cuda.trial import WrongNumbers, try_kernels, try_long  # isort: skip
 
 CONFIG = config_of()
 
@@ -47,3 +47,15 @@ def test_wrong_kernel_is_found(monkeypatch: pytest.MonkeyPatch, name: str, wrong
     monkeypatch.setattr(launch, name, wrong)
     with pytest.raises(WrongNumbers, match=what):
         try_kernels(CONFIG, torch.float32, DEVICE)
+
+
+@pytest.mark.skipif(DEVICE.type == "cuda", reason="cuDNN computes in 16 bits only")
+def test_long_attention_passes_and_both_are_timed() -> None:
+    ours_s, theirs_s = try_long(CONFIG, torch.float32, DEVICE, num_tokens=40)
+    assert min(ours_s, theirs_s) > 0
+
+
+def test_wrong_long_attention_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "attend_long", lambda *_, **__: None)
+    with pytest.raises(WrongNumbers, match="cuDNN"):
+        try_long(CONFIG, torch.float32, DEVICE, num_tokens=40)
