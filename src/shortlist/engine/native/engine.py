@@ -33,7 +33,7 @@ from shortlist.engine.native.weights import AnswerIds, load_weights, published_a
 from shortlist.errors import BadSetting, EngineError, EngineOutOfMemory, EngineUnavailable, ServiceError
 from shortlist.types import Batch, Task, Value, Vector
 
-ENGINE_VERSION: Final = 4
+ENGINE_VERSION: Final = 5
 """Raised by every change that can change a number; part of the fingerprint."""
 
 CLOSE_TIMEOUT_S: Final = 1.0

@@ -111,12 +111,12 @@ def _gather(
         is_here = (key < stop)[:, None] & (at_d < WIDTH)
         row = key.to(tl.int64)[:, None]
         k = tl.load(k_ptr + row * k_stride + at_d, mask=is_here, other=0.0)
-        scores = tl.dot(q, tl.trans(k), input_precision="ieee") * factor
+        scores = tl.dot(q, tl.trans(k), input_precision="ieee")
         if IS_MASKED:
             scores = tl.where(key[None, :] < limit[:, None], scores, float("-inf"))
-        now_most = tl.maximum(most, tl.max(scores, axis=1))
+        now_most = tl.maximum(most, tl.max(scores, axis=1) * factor)
         fading = tl.exp2(most - now_most)
-        weights = tl.exp2(scores - now_most[:, None])
+        weights = tl.exp2(scores * factor - now_most[:, None])  # one instruction, where scores scaled before would take two
         v = tl.load(v_ptr + row * v_stride + at_d, mask=is_here, other=0.0)
         mixed = tl.dot(weights.to(v.dtype), v, mixed * fading[:, None], input_precision="ieee")
         total = total * fading + tl.sum(weights, axis=1)
