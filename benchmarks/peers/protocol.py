@@ -1,7 +1,7 @@
 """The line protocol between a benchmark and a contender: a JSON line in, a JSON line out.
 
 A contender says `{"ready": true, ...}` or `{"error": ...}` once, then answers `{"query", "documents"}` with `{"scores"}` until
-its input ends.
+its input ends, in the order of the requests.
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ import signal
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from importlib.metadata import version
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from types import FrameType
 from typing import Any, NoReturn, Protocol
 
@@ -28,11 +31,13 @@ class Contender(Protocol):
         name: What the tables call it.
         version: The packages that matter, with their versions.
         dtype: What its weights are kept in.
+        at_once: How many requests it likes to have under way; its scores are asked for from as many threads.
     """
 
     name: str
     version: str
     dtype: str
+    at_once: int
 
     def scores(self, query: str, documents: Sequence[str]) -> list[float]:
         """Return P(yes) of every document, in order."""
@@ -67,16 +72,31 @@ def serve(start: Callable[[], AbstractContextManager[Contender]]) -> int:
     signal.signal(signal.SIGTERM, _leave)
     try:
         with start() as contender:
-            _write(
-                answers,
-                {"ready": True, "name": contender.name, "version": contender.version, "dtype": contender.dtype},
-            )
-            for line in sys.stdin.buffer:
-                _write(answers, _answer(contender, line))
+            said = {name: getattr(contender, name) for name in ("name", "version", "dtype", "at_once")}
+            _write(answers, {"ready": True, **said})
+            if contender.at_once == 1:  # on this thread, which is the one that libraries expect
+                for line in sys.stdin.buffer:
+                    _write(answers, _answer(contender, line))
+            else:
+                _serve_many(contender, answers)
     except Exception as error:  # noqa: BLE001  # whatever keeps an engine from starting is an answer too
         _write(answers, {"error": _reason(error)})
         return 1
     return 0
+
+
+def _serve_many(contender: Contender, answers: int) -> None:
+    under_way: SimpleQueue[Future[dict[str, Any]] | None] = SimpleQueue()
+    with ThreadPoolExecutor(contender.at_once) as threads:
+
+        def read() -> None:
+            for line in sys.stdin.buffer:
+                under_way.put(threads.submit(_answer, contender, line))
+            under_way.put(None)
+
+        Thread(target=read, daemon=True).start()
+        while (answer := under_way.get()) is not None:
+            _write(answers, answer.result())
 
 
 def _own_stdout() -> int:

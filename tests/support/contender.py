@@ -39,6 +39,7 @@ def main() -> int:
     parser.add_argument("--start", choices=["well", "error", "mute", "dead", "prose", "odd"], default="well")
     parser.add_argument("--answer", default="well", help="what it does when it is asked")
     parser.add_argument("--well", type=int, default=0, help="questions that it answers well before it does that")
+    parser.add_argument("--at-once", type=int, default=None, help="say that it likes so many requests under way")
     parser.add_argument("--child", action="store_true", help="start a process that stays")
     parser.add_argument("--journal", type=Path, help="write a line for every question")
     parser.add_argument("--takes", type=Path, help="make this file longer: by 100 bytes, and 10 for every question")
@@ -47,7 +48,7 @@ def main() -> int:
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     take(asked.takes, 100)
     words = (asked.folder, asked.threads, asked.device, asked.max_model_len)
-    start(asked.start, " ".join(word for word in words if word))
+    start(asked.start, " ".join(word for word in words if word), {} if asked.at_once is None else {"at_once": asked.at_once})
     for number, line in enumerate(sys.stdin):
         question = json.loads(line)
         if asked.journal:
@@ -66,7 +67,7 @@ def take(file: Path | None, num_bytes: int) -> None:
             taken.write("x" * num_bytes)
 
 
-def start(how: str, words: str) -> None:
+def start(how: str, words: str, more: dict[str, int]) -> None:
     if how == "error":
         say({"error": "no such processor"})
         sys.exit(1)
@@ -77,7 +78,7 @@ def start(how: str, words: str) -> None:
         os._exit(7)
     if how == "prose":
         print("Loading model ...", flush=True)
-    say({"ready": how != "odd", "name": "fake", "version": f"fake 1.0 {words}".strip(), "dtype": "float64"})
+    say({"ready": how != "odd", "name": "fake", "version": f"fake 1.0 {words}".strip(), "dtype": "float64", **more})
 
 
 def answer(how: str, documents: Sequence[str], shift: float) -> object:

@@ -73,6 +73,8 @@ SHAPES = {
     "small": Shape(layers=4, hidden=256, heads=4, kv_heads=2, head_dim=64, intermediate=768, max_positions=8192),
     "tiny": Shape(layers=3, hidden=64, heads=4, kv_heads=2, head_dim=32, intermediate=160, max_positions=4096),
     "0.6b": Shape(layers=28, hidden=1024, heads=16, kv_heads=8, head_dim=128, intermediate=3072, max_positions=40960),
+    "4b": Shape(layers=36, hidden=2560, heads=32, kv_heads=8, head_dim=128, intermediate=9728, max_positions=40960),
+    "8b": Shape(layers=36, hidden=4096, heads=32, kv_heads=8, head_dim=128, intermediate=12288, max_positions=40960),
 }
 ARCHITECTURES = {"reranker": "Qwen3ForCausalLM", "embedder": "Qwen3ForCausalLM", "seqcls": "Qwen3ForSequenceClassification"}
 

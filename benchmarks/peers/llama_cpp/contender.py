@@ -24,6 +24,7 @@ class LlamaCpp:
         import llama_cpp
         from benchmarks.peers.llama_cpp.convert import convert
 
+        self.at_once = 1
         self.name = f"llama.cpp {weights}"
         self.version = versions("llama-cpp-python")
         self.dtype = "bfloat16" if weights == "bf16" else weights

@@ -19,6 +19,7 @@ class Official:
     """Tokenizer and model, used as the card uses them."""
 
     name = "official"
+    at_once = 1
 
     def __init__(self, folder: Path, dtype: str, threads: int, device: str, max_length: int) -> None:
         import torch

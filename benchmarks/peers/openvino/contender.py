@@ -32,6 +32,7 @@ class OpenVino:
     def __init__(self, folder: Path, weights: str, batch: int, threads: int) -> None:
         import openvino_genai
 
+        self.at_once = 1
         self.name = f"openvino {weights}"
         self.version = versions("openvino-genai", "optimum-intel")
         self.dtype = "bfloat16" if weights == "bf16" else weights

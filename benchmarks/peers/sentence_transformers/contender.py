@@ -39,6 +39,7 @@ class SentenceTransformers:
 
     name = "sentence-transformers"
     dtype = "bfloat16"
+    at_once = 1
 
     def __init__(self, folder: Path, threads: int, device: str, max_length: int) -> None:
         import torch

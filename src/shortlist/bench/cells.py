@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from shortlist.bench.machine import Machine
-from shortlist.bench.report import Entry, Report, Row, Spread
+from shortlist.bench.many import SHARE
+from shortlist.bench.report import OURS, Entry, Report, Row, Spread
 
 CONTENDERS: Final = ("contender", "what", "dtype", "memory", "RMS", "largest", "tau")
 LOADS: Final = ("contender", "seconds", "from–to", "ratio", "from–to", "tokens/s", "floor")
+MANY: Final = ("contender", "at once", "documents/s", "from–to", "ratio", f"p99 at {SHARE:.0%}")
 WORDS: Final = frozenset({"contender", "what", "dtype"})
 """Columns that are read as words; the others are numbers, and stand right."""
 
@@ -36,6 +38,21 @@ def load_rows(report: Report, load: str) -> Iterator[tuple[str, ...]]:
     """Yield how fast every ranked contender was, fastest first; the columns are `LOADS`."""
     for row in report.rows(load):
         yield _load_row(row)
+
+
+def many_rows(report: Report, load: str) -> Iterator[tuple[str, ...]]:
+    """Yield what came of many requests at once, most documents a second first; the columns are `MANY`."""
+    everyone = {name: (each, Spread.of(each.documents_per_s)) for name, each in report.many.get(load, {}).items()}
+    ours = everyone.get(OURS)
+    for name, (each, rates) in sorted(everyone.items(), key=lambda one: -one[1][1].median):
+        yield (
+            name,
+            str(each.at_once),
+            short(rates.median),
+            _range(rates),
+            short(ours[1].median / rates.median) if ours else NOTHING,
+            f"{short(each.p99_s)} s" if each.p99_s is not None else NOTHING,
+        )
 
 
 def left_out(report: Report) -> Iterator[str]:
@@ -69,6 +86,11 @@ def notes(report: Report) -> Iterator[str]:
         "Tokens: those a request needs read, its shared beginning once. Memory: the sum of the peaks of all its processes"
         f"{_ON_GPU if report.machine.gpu else ''}."
     )
+    if report.many:
+        yield (
+            "At once: as many requests under way as a contender likes; the ratio is that of the medians, ours = 1. p99: when "
+            f"requests arrive at random, {SHARE:.0%} of as many as it answered, 99 of 100 answers came within this time."
+        )
     if report.floor is not None:
         yield (
             "Floor: the share of our time that the arithmetic alone would take at "

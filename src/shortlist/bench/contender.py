@@ -11,13 +11,14 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Final, Self
 
 import orjson
 
 from shortlist.bench.loads import Request
+from shortlist.bench.many import Pace
 from shortlist.bench.protocol import Ready
 from shortlist.bench.tree import members, peak_bytes
 from shortlist.errors import BadSetting, UpstreamError
@@ -93,8 +94,11 @@ class Contender:
         fields = [said.get(name) for name in ("name", "version", "dtype")]
         if said.get("ready") is not True or not all(isinstance(field, str) for field in fields):
             raise self._fault(f"did not say that it is ready but {_short(said)}")
+        at_once = said.get("at_once", 1)
+        if not isinstance(at_once, int) or at_once < 1:
+            raise self._fault(f"likes to have a number of requests under way that is none: {_short(at_once)}")
         name, version, dtype = map(str, fields)
-        return Ready(name=name, version=version, dtype=dtype)
+        return Ready(name=name, version=version, dtype=dtype, at_once=at_once)
 
     def ask(self, request: Request, timeout_s: float) -> tuple[list[float], float]:
         """Return its scores in the order of the documents, and the seconds from request line to answer line.
@@ -102,15 +106,51 @@ class Contender:
         Raises:
             UpstreamError: it refused, died, took longer than allowed, or the answer is not one probability per document.
         """
-        line = orjson.dumps({"query": request.query, "documents": request.documents}, option=orjson.OPT_APPEND_NEWLINE)
-        with contextlib.suppress(BlockingIOError):
-            self._read(self._pipes[1])
-        if self._unread:
-            raise self._fault(f"spoke without being asked: {_short(self._unread.decode(errors='replace'))}")
+        line = _question(request)
+        self._be_quiet()
         started_s = time.perf_counter()
         answer = self._line(line, timeout_s)
         seconds = time.perf_counter() - started_s
         return self._scores(self._message(answer), len(request.documents)), seconds
+
+    def stream(self, requests: Sequence[Request], pace: Pace, timeout_s: float) -> list[tuple[float, float]]:
+        """Ask all these, several at a time; return of each when it was due and when it was answered.
+
+        Args:
+            requests: What to ask, in order.
+            pace: When.
+            timeout_s: How long it may say nothing.
+
+        Units: seconds from the first.
+
+        Raises:
+            UpstreamError: as `ask`.
+        """
+        lines = [_question(request) for request in requests]
+        self._be_quiet()
+        due_s: list[float] = []
+        answered_s: list[float] = []
+        answers: list[bytes] = []
+        started_s = heard_s = time.perf_counter()
+        unsent = bytearray()
+        while len(answers) < len(lines):
+            now_s = time.perf_counter() - started_s
+            next_s = math.inf
+            while len(due_s) < len(lines) and (next_s := pace(len(due_s), len(answers), now_s)) <= now_s:
+                unsent += lines[len(due_s)]
+                due_s.append(next_s)
+                next_s = math.inf
+            self._exchange(unsent, min(next_s - now_s, PULSE_S))
+            came = list(self._whole_lines())
+            if came:
+                heard_s = time.perf_counter()
+            elif time.perf_counter() - heard_s > timeout_s:
+                raise self._fault(f"said nothing for {timeout_s:.0f} s")
+            answers += came
+            answered_s += [heard_s - started_s] * len(came)
+        for request, answer in zip(requests, answers, strict=True):
+            self._scores(self._message(answer), len(request.documents))
+        return list(zip(due_s, answered_s, strict=True))
 
     def rest(self) -> None:
         """Stop all its processes until `wake`, so that nothing it does while it waits can disturb the others."""
@@ -148,25 +188,38 @@ class Contender:
 
     def _line(self, question: bytes, timeout_s: float) -> bytes:
         """Write a question, which may be more than a pipe holds, and return the line that comes back."""
-        stdin, stdout = self._pipes
-        until_s = time.monotonic() + timeout_s
-        with selectors.DefaultSelector() as pipes:
-            pipes.register(stdout, selectors.EVENT_READ)
-            if question:
-                pipes.register(stdin, selectors.EVENT_WRITE)
-            while b"\n" not in self._unread:
-                left_s = until_s - time.monotonic()
-                if left_s <= 0:
-                    raise self._fault(f"said nothing for {timeout_s:.0f} s")
-                able = {key.fd for key, _ in pipes.select(min(left_s, PULSE_S))}
-                if stdout.fileno() in able:
-                    self._read(stdout)
-                if stdin.fileno() in able:
-                    question = question[self._write(stdin, question) :]
-                    if not question:
-                        pipes.unregister(stdin)
+        until_s, unsent = time.monotonic() + timeout_s, bytearray(question)
+        while b"\n" not in self._unread:
+            left_s = until_s - time.monotonic()
+            if left_s <= 0:
+                raise self._fault(f"said nothing for {timeout_s:.0f} s")
+            self._exchange(unsent, min(left_s, PULSE_S))
         line, _, self._unread = self._unread.partition(b"\n")
         return line
+
+    def _whole_lines(self) -> Iterator[bytes]:
+        *lines, self._unread = self._unread.split(b"\n")
+        yield from lines
+
+    def _be_quiet(self) -> None:
+        """See to it that nothing is left of what was said before."""
+        with contextlib.suppress(BlockingIOError):
+            self._read(self._pipes[1])
+        if self._unread:
+            raise self._fault(f"spoke without being asked: {_short(self._unread.decode(errors='replace'))}")
+
+    def _exchange(self, unsent: bytearray, most_s: float) -> None:
+        """Wait until something can be read or written, do that, and take what was written from what is not."""
+        stdin, stdout = self._pipes
+        with selectors.DefaultSelector() as pipes:
+            pipes.register(stdout, selectors.EVENT_READ)
+            if unsent:
+                pipes.register(stdin, selectors.EVENT_WRITE)
+            able = {key.fd for key, _ in pipes.select(most_s)}
+        if stdout.fileno() in able:
+            self._read(stdout)
+        if stdin.fileno() in able:
+            del unsent[: self._write(stdin, unsent)]
 
     def _read(self, stdout: IO[bytes]) -> None:
         chunk = os.read(stdout.fileno(), _CHUNK_BYTES)
@@ -174,9 +227,9 @@ class Contender:
             raise self._died()
         self._unread += chunk
 
-    def _write(self, stdin: IO[bytes], question: bytes) -> int:
+    def _write(self, stdin: IO[bytes], unsent: bytearray) -> int:
         try:
-            return os.write(stdin.fileno(), question)
+            return os.write(stdin.fileno(), unsent)
         except BrokenPipeError:
             raise self._died() from None
 
@@ -212,6 +265,10 @@ class Contender:
 
     def _fault(self, what: str) -> UpstreamError:
         return UpstreamError(f"{self.name} {what}", is_retryable=False)
+
+
+def _question(request: Request) -> bytes:
+    return orjson.dumps({"query": request.query, "documents": request.documents}, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _kill(leader: int) -> None:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from random import Random
+from statistics import median
 from typing import Final
 
 from rich.console import Console
@@ -25,8 +26,9 @@ from shortlist.bench.corpus import sentences
 from shortlist.bench.field import Field
 from shortlist.bench.floor import Floor, Work, measure, work_of
 from shortlist.bench.gpu import Gpu, gpu_of
-from shortlist.bench.loads import Request, Writer
+from shortlist.bench.loads import Load, Request, Writer
 from shortlist.bench.machine import describe
+from shortlist.bench.many import TURNS, Many, late_requests, turn_requests
 from shortlist.bench.order import Order
 from shortlist.bench.outputs import Outputs
 from shortlist.bench.report import OURS, Report, Round
@@ -85,6 +87,7 @@ def play(order: Order, progress: Progress, gpu: Gpu | None = None) -> Report:
         field.rest()
         floors = _floor(order, field, folder, progress)
         rounds = _rounds(order, field, asked, progress)
+        many = _many(order, field, writer, rounds, progress) if order.is_saturated else {}
         floors += _floor(order, field, folder, progress) if floors else []
         field.weigh()
     return Report(
@@ -93,6 +96,7 @@ def play(order: Order, progress: Progress, gpu: Gpu | None = None) -> Report:
         reference=order.reference,
         entries=list(field.entries.values()),
         rounds=rounds,
+        many=many,
         floors=floors,
         num_checked=sum(len(check.documents) for check in checks),
         seed=order.seed,
@@ -148,6 +152,38 @@ def _rounds(
             progress.update(bar, description=f"round {number + 1} of {order.repeats}, {name}")
             played[name].append(Round(work=work, seconds=field.play(request, draw, tick)))
     return played
+
+
+def _many(
+    order: Order, field: Field, writer: Writer, rounds: Mapping[str, Sequence[Round]], progress: Progress
+) -> Mapping[str, Mapping[str, Many]]:
+    """Ask everyone many requests at once, and return what came of it, for every load.
+
+    How many follows from how fast each of them is; what they have in common are the same requests.
+    """
+    draw = Random(order.seed)  # noqa: S311 - no secret
+    bar = progress.add_task("at once", total=len(order.loads) * (TURNS + 1) * len(field.names), name="")
+    tick = partial(_tick, progress, bar)
+    found: dict[str, Mapping[str, Many]] = {}
+    for load in order.loads:
+
+        def written(turn: str, counts: Mapping[str, int], load: Load = load) -> Mapping[str, Sequence[Request]]:
+            most = max(counts.values(), default=0)
+            requests = [writer.request(load, f"{order.seed}-{load.name}-{turn}-{number}") for number in range(most)]
+            return {name: requests[:count] for name, count in counts.items()}
+
+        progress.update(bar, description=f"{load.name} at once")
+        alone_s = {name: median(each.seconds[name] for each in rounds[load.name]) for name in field.names}
+        counts = {name: turn_requests(alone_s[name], field.at_once(name)) for name in field.names}
+        turns = [field.fill(written(f"turn{turn}", counts), draw, tick) for turn in range(TURNS)]
+        rates = {name: [turn[name] for turn in turns] for name in field.names}
+        per_s = {name: median(each) / load.num_documents for name, each in rates.items()}
+        late = field.trickle(written("late", {name: late_requests(each) for name, each in per_s.items()}), per_s, draw, tick)
+        found[load.name] = {
+            name: Many(at_once=field.at_once(name), documents_per_s=rates[name], answer_s=seconds)
+            for name, seconds in late.items()
+        }
+    return found
 
 
 def _tick(progress: Progress, bar: TaskID, name: str) -> None:

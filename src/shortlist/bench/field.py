@@ -14,6 +14,7 @@ from shortlist.bench.agreement import compare
 from shortlist.bench.contender import END_S, Contender, Spec
 from shortlist.bench.gpu import Gpu, Shares
 from shortlist.bench.loads import Request
+from shortlist.bench.many import SHARE, answer_s, documents_per_s
 from shortlist.bench.order import Order
 from shortlist.bench.protocol import Ready
 from shortlist.bench.report import Entry
@@ -102,15 +103,63 @@ class Field:
 
         Whoever is not asked is stopped meanwhile, from the first round on.
         """
+        return self._each(draw, tick, lambda _, contender: contender.ask(request, self._order.answer_s)[1])
+
+    def fill(self, requests: Mapping[str, Sequence[Request]], draw: Random, tick: Tick) -> Mapping[str, float]:
+        """Give everyone as many requests at once as they like; return how many documents a second each answered.
+
+        Args:
+            requests: What to ask of whom.
+            draw: Draws the order.
+            tick: Hears who is next.
+        """
+
+        def rate(name: str, contender: Contender) -> float:
+            return documents_per_s(contender, requests[name], self.at_once(name), self._order.answer_s)
+
+        return self._each(draw, tick, rate)
+
+    def trickle(
+        self, requests: Mapping[str, Sequence[Request]], per_s: Mapping[str, float], draw: Random, tick: Tick
+    ) -> Mapping[str, Sequence[float]]:
+        """Have requests arrive at everyone, a share of those that each can do; return the seconds that each took.
+
+        Args:
+            requests: What to ask of whom.
+            per_s: How many requests a second each can do.
+            draw: Draws the order, and when they arrive.
+            tick: Hears who is next.
+        """
+        seed = str(draw.random())
+
+        def seconds(name: str, contender: Contender) -> Sequence[float]:
+            return answer_s(contender, requests[name], SHARE * per_s[name], seed, self._order.answer_s)
+
+        return self._each(draw, tick, seconds)
+
+    def at_once(self, name: str) -> int:
+        """Return how many requests a contender likes to have under way."""
+        ready = self.entries[name].ready
+        return ready.at_once if ready else 1
+
+    def _each(self, draw: Random, tick: Tick, do: Callable[[str, Contender], T]) -> dict[str, T]:
+        """Return what comes of everyone, in an order drawn anew; nothing of those that are out for it."""
         names = self.names
         draw.shuffle(names)
-        seconds = {}
+        found = {}
         for name in names:
             tick(name)
-            answered = self._attempt(name, partial(self._seconds, name, request))
-            if answered is not None:
-                seconds[name] = answered
-        return seconds
+            each = self._attempt(name, partial(self._awake, name, do))
+            if each is not None:
+                found[name] = each
+        return found
+
+    def _awake(self, name: str, do: Callable[[str, Contender], T]) -> T:
+        contender = self._running[name]
+        contender.wake()
+        found = do(name, contender)
+        contender.rest()
+        return found
 
     def weigh(self) -> None:
         """Note how much memory everyone needed who is still in."""
@@ -133,13 +182,6 @@ class Field:
         """Stop everyone, until they are asked or ended."""
         for contender in self._running.values():
             contender.rest()
-
-    def _seconds(self, name: str, request: Request) -> float:
-        contender = self._running[name]
-        contender.wake()
-        seconds = contender.ask(request, self._order.answer_s)[1]
-        contender.rest()
-        return seconds
 
     def _attempt(self, name: str, do: Callable[[], T]) -> T | None:
         """Return what came of it, or None when the contender is out for it. Without the reference there is no run."""

@@ -1,7 +1,7 @@
 """A server as a contender: `python -m shortlist.bench.http MODEL [--server COMMAND] [--threads N]`.
 
 Starts the server on a free port of this machine, waits until it is ready, and passes every request to `POST /v1/rerank` over
-one connection that stays open. Ours unless told otherwise.
+connections that stay open, one unless several requests are under way. Ours unless told otherwise.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import orjson
 
 from shortlist.bench.loads import Request
 from shortlist.bench.order import CPU, step_tokens
-from shortlist.bench.protocol import Answer, Ready, speak, use_threads
+from shortlist.bench.protocol import AT_ONCE, Answer, Ready, speak, use_threads
 from shortlist.config import ModelSettings
 from shortlist.errors import UpstreamError
 
@@ -62,7 +62,7 @@ def _opened(given: argparse.Namespace) -> Iterator[tuple[Ready, Answer]]:
         _wait_ready(server, client)
         version = _version(client)
         yield (
-            Ready(name=given.name, version=f"{given.name} {version}".strip(), dtype=given.dtype),
+            Ready(name=given.name, version=f"{given.name} {version}".strip(), dtype=given.dtype, at_once=AT_ONCE),
             lambda request: _ask(client, request),
         )
 

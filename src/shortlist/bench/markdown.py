@@ -87,6 +87,8 @@ def _lines(report: Report) -> Iterator[str]:
         yield ""
         yield f"### {load}"
         yield from table(cells.LOADS, list(cells.load_rows(report, load)))
+        if report.many:
+            yield from table(cells.MANY, list(cells.many_rows(report, load)))
     yield ""
     for note in (*cells.notes(report), *(f"Left out: {why}." for why in cells.left_out(report))):
         yield f"- {plain(note)}"

@@ -67,6 +67,7 @@ class Order:
         bounds: How far the others' may be from them.
         check_only: Those whose scores are compared, but who are not timed.
         repeats: Rounds of every load; one more of the first load is played before them, to warm up.
+        is_saturated: Whether they are also asked as many requests at once as each likes.
         threads: How many threads each may use; None for as many as they like.
         device: Where all of them compute: cpu, cuda or cuda:N.
         max_model_len: Longest prompt in tokens that all of them read; None for what is usual.
@@ -83,6 +84,7 @@ class Order:
     bounds: Bounds
     check_only: Sequence[str] = ()
     repeats: int = REPEATS
+    is_saturated: bool = False
     threads: int | None = None
     device: str = CPU
     max_model_len: int | None = None

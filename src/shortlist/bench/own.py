@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -17,7 +18,7 @@ from pydantic.fields import FieldInfo
 from shortlist import __version__
 from shortlist.bench.loads import Request
 from shortlist.bench.order import CPU, step_tokens
-from shortlist.bench.protocol import Answer, Ready, speak, use_threads
+from shortlist.bench.protocol import AT_ONCE, Answer, Ready, speak, use_threads
 from shortlist.config import Settings, fields
 from shortlist.service.build import load, stack_for
 from shortlist.service.runtime import Runtime
@@ -46,15 +47,28 @@ def _opened(given: Mapping[str, object]) -> Iterator[tuple[Ready, Answer]]:
     loaded = load(model, Task.RERANK, settings.model, say=_log, metrics=metrics, place=place)
     stack = stack_for(loaded, model, Task.RERANK, settings, metrics)
     runtime = Runtime([stack], settings=settings, metrics=metrics)
-    with asyncio.Runner() as loop:
+    with asyncio.Runner() as runner:
         try:
-            loop.run(runtime.start())
-            yield (
-                Ready(name=NAME, version=f"{NAME} {__version__}", dtype=loaded.engine.info.dtype),
-                lambda request: loop.run(_answer(runtime, request)),
-            )
+            runner.run(runtime.start())
+            with _running(runner.get_loop()) as loop:
+                yield (
+                    Ready(name=NAME, version=f"{NAME} {__version__}", dtype=loaded.engine.info.dtype, at_once=AT_ONCE),
+                    lambda request: asyncio.run_coroutine_threadsafe(_answer(runtime, request), loop).result(),
+                )
         finally:
-            loop.run(runtime.close())
+            runner.run(runtime.close())
+
+
+@contextmanager
+def _running(loop: asyncio.AbstractEventLoop) -> Iterator[asyncio.AbstractEventLoop]:
+    """Let a loop run on a thread of its own for as long as the block does."""
+    thread = threading.Thread(target=loop.run_forever, name="loop")
+    thread.start()
+    try:
+        yield loop
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
 
 
 def fitted(given: Mapping[str, object]) -> Mapping[str, object]:

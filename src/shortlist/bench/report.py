@@ -6,7 +6,7 @@ Pure. Every time that was measured is kept; medians and ratios are computed from
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Final
 
@@ -15,6 +15,7 @@ import orjson
 from shortlist.bench.agreement import Agreement
 from shortlist.bench.floor import Floor, Work
 from shortlist.bench.machine import Machine
+from shortlist.bench.many import Many
 from shortlist.bench.protocol import Ready
 
 OURS: Final = "ours"
@@ -96,6 +97,7 @@ class Report:
         reference: The contender whose scores are the truth.
         entries: The contenders, ours first.
         rounds: The rounds that count, for every load.
+        many: What came of many requests at once, for every load, by contender; empty if that was not asked.
         floors: The machine's rate before and after; none if it was not measured.
         num_checked: Documents in the check set.
         seed: What the requests were drawn with.
@@ -109,6 +111,7 @@ class Report:
     floors: Sequence[Floor]
     num_checked: int
     seed: int
+    many: Mapping[str, Mapping[str, Many]] = field(default_factory=dict)
 
     @property
     def floor(self) -> Floor | None:

@@ -20,6 +20,8 @@ def parts(report: Report) -> Iterator[RenderableType]:
         yield Text(f"{name}: {what}", style="dim")
     for load in report.rounds:
         yield grid(load, cells.LOADS, list(cells.load_rows(report, load)))
+        if report.many:
+            yield grid(f"{load}, many at once", cells.MANY, list(cells.many_rows(report, load)))
     yield Text()
     for note in cells.notes(report):
         yield Text(note, style="dim")

@@ -13,6 +13,7 @@ from shortlist.bench import engine
 from shortlist.bench.contender import Spec
 from shortlist.bench.floor import FLOOR_COMMAND
 from shortlist.bench.loads import DEFAULT_LOADS, GPU_LOADS, Load
+from shortlist.bench.many import SHARE
 from shortlist.bench.order import CPU, GPU_MODEL_LEN, MAX_RMS, REPEATS, Bounds, Order, ours, reference_among
 from shortlist.bench.outputs import Outputs
 from shortlist.bench.traffic import load as traffic
@@ -23,7 +24,8 @@ from shortlist.cli.ending import end
 
 BENCH_EPILOG = (
     "A contender is any program that speaks lines of JSON: once {'ready': true, 'name': ..., 'version': ..., 'dtype': ...}, "
-    "then {'scores': [...]} for every {'query': ..., 'documents': [...]}. MODEL's folder is appended to its command; so are "
+    "then {'scores': [...]} for every {'query': ..., 'documents': [...]}, in their order. With 'at_once': N in the first line, "
+    "--saturate has N requests under way. MODEL's folder is appended to its command; so are "
     "--threads, --device and --max-model-len, where they are given here or follow from --device cuda. Our server over HTTP is "
     "one: --contender http='python -m shortlist.bench.http'. Exit codes: 0 every contender is ranked, 1 some are not (the "
     "report says why), 3 it cannot run."
@@ -58,6 +60,13 @@ def _bench_engine(  # noqa: PLR0913 - one parameter per flag
         list[str] | None, typer.Option(metavar="NAME", help="Compare this one's scores, but do not time it.")
     ] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Rounds of every load, after a first one that warms up.")] = REPEATS,
+    saturate: Annotated[
+        bool,
+        typer.Option(
+            "--saturate/--no-saturate",
+            help=f"Also ask as many at once as each likes: documents/s, and p99 when {SHARE:.0%} of them arrive at random.",
+        ),
+    ] = False,
     dtype: Annotated[str | None, typer.Option(help="What ours computes in; as when serving if not given.")] = None,
     device: Annotated[
         str, typer.Option(metavar="DEVICE", help="Where all compute, one after another: cpu, cuda or cuda:N.")
@@ -96,6 +105,7 @@ def _bench_engine(  # noqa: PLR0913 - one parameter per flag
             bounds=Bounds.parse(max_rms or []),
             check_only=check_only or (),
             repeats=repeats,
+            is_saturated=saturate,
             threads=threads,
             device=device,
             max_model_len=max_model_len or longest,

@@ -12,6 +12,7 @@ import pytest
 from shortlist.bench.agreement import log_odds
 from shortlist.bench.contender import Contender, Spec
 from shortlist.bench.loads import Request
+from shortlist.bench.many import closed, opened
 from shortlist.bench.tree import members
 from shortlist.errors import BadSetting, UpstreamError
 from tests.support import contender as fake
@@ -124,6 +125,66 @@ def test_memory_of_its_children_counts() -> None:
         assert one is not None
         assert both is not None
         assert both > one
+
+
+# -- many at once -------------------------------------------------------------------------------------------------------
+
+MANY = [Request(f"query {number}", ("word " * number, "two")) for number in range(12)]
+
+
+def test_it_says_how_many_it_likes() -> None:
+    with started("--at-once", "7") as contender, started() as other:
+        assert contender.wait_ready(READY_S).at_once == 7
+        assert other.wait_ready(READY_S).at_once == 1
+    with started("--at-once", "0") as contender, pytest.raises(UpstreamError, match="peer likes to have a number of requests"):
+        contender.wait_ready(READY_S)
+
+
+def test_all_are_answered_with_no_more_under_way_than_are_liked() -> None:
+    asked: list[tuple[int, int]] = []
+    pace = closed(3)
+
+    def spy(num_asked: int, num_answered: int, now_s: float) -> float:
+        due_s = pace(num_asked, num_answered, now_s)
+        if due_s <= now_s:
+            asked.append((num_asked, num_answered))
+        return due_s
+
+    with ready() as contender:
+        turns = contender.stream(MANY, spy, READY_S)
+        assert len(contender.ask(REQUEST, READY_S)[0]) == 3
+    assert [number for number, _ in asked] == list(range(len(MANY)))
+    assert max(number + 1 - answered for number, answered in asked) == 3
+    assert all(due_s < answered_s for due_s, answered_s in turns)
+    assert turns == sorted(turns)
+
+
+def test_arrivals_are_asked_when_they_are_due() -> None:
+    due_s = [number / 50 for number in range(len(MANY))]
+    with ready() as contender:
+        turns = contender.stream(MANY, opened(due_s), READY_S)
+    assert [turn[0] for turn in turns] == due_s
+    assert all(turn[1] > turn[0] for turn in turns)
+
+
+def test_more_than_pipes_hold_may_be_under_way() -> None:
+    large = [Request("query", ("word " * 40_000,)) for _ in range(8)]
+    with ready() as contender:
+        assert len(contender.stream(large, closed(8), READY_S)) == 8
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--answer", "mute", "--well", "2"), "peer said nothing for 0 s"),
+        (("--answer", "short", "--well", "3"), "peer did not answer with 2 scores"),
+        (("--answer", "dead", "--well", "1"), "peer ended with exit code 9"),
+    ],
+)
+def test_one_wrong_answer_among_many_is_one_line(flags: tuple[str, ...], words: str) -> None:
+    with ready(*flags) as contender, pytest.raises(UpstreamError) as raised:
+        contender.stream(MANY, closed(2), 0.4 if "mute" in flags else READY_S)
+    assert raised.value.message.startswith(words)
 
 
 # -- what it may do instead ---------------------------------------------------------------------------------------------

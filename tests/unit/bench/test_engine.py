@@ -15,7 +15,7 @@ from rich.progress import Progress
 from typer.testing import CliRunner
 
 from shortlist import cli
-from shortlist.bench import engine, plot
+from shortlist.bench import engine, many, plot
 from shortlist.bench.contender import Spec
 from shortlist.bench.engine import play
 from shortlist.bench.floor import Floor
@@ -86,6 +86,41 @@ def test_those_that_are_only_checked_are_in_the_report_but_not_timed(folder: Pat
     assert len(journal.read_text().splitlines()) < report.num_checked
     with pytest.raises(BadSetting, match="check-only"):
         replace(given, check_only=["ours"])
+
+
+def test_many_at_once_is_asked_of_everyone_who_is_timed(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(many, "SPENT_S", 0.01)
+    journals = [tmp_path / name for name in ("ours", "peer")]
+    specs = [
+        fake.spec("ours", "--at-once", "4", "--journal", str(journals[0])),
+        fake.spec("peer", "--shift", "0.1", "--journal", str(journals[1])),
+        fake.spec("judge"),
+    ]
+    given = replace(order(folder, *specs), is_saturated=True, reference="judge", check_only=["judge"])
+    report = play(given, quiet())
+    assert report.many.keys() == report.rounds.keys() == {"2x20", "1x50"}
+    for everyone in report.many.values():
+        assert {name: each.at_once for name, each in everyone.items()} == {"ours": 4, "peer": 1}
+        assert all(len(each.documents_per_s) == many.TURNS and min(each.documents_per_s) > 0 for each in everyone.values())
+        assert all(len(each.answer_s) >= many.FEWEST and min(each.answer_s) > 0 for each in everyone.values())
+    for journal in journals:
+        queries = [json.loads(line)[1] for line in journal.read_text().splitlines()]
+        assert len(set(queries)) > 2 * (many.TURNS * 2 + many.FEWEST)
+        after_checks = queries[-2 * (many.TURNS * 2 + many.FEWEST) :]
+        assert len(set(after_checks)) == len(after_checks)  # nobody is asked the same twice
+
+
+def test_one_that_fails_under_many_is_out_and_the_run_goes_on(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(many, "SPENT_S", 0.01)
+    counted = play(order(folder, fake.spec("ours"), fake.spec("peer", "--journal", str(tmp_path / "journal"))), quiet())
+    num_alone = len((tmp_path / "journal").read_text().splitlines())
+    assert counted.many == {}
+    weak = fake.spec("peer", "--answer", "dead", "--well", str(num_alone + 3))
+    report = play(replace(order(folder, fake.spec("ours"), weak), is_saturated=True), quiet())
+    assert [entry.name for entry in report.entries if entry.why_not] == ["peer"]
+    assert report.many["1x50"].keys() == {"ours"}
 
 
 def test_on_a_gpu_everyones_share_of_its_memory_is_in_the_report(
@@ -208,12 +243,26 @@ def test_a_run_that_is_stopped_leaves_nobody_behind(folder: Path, tmp_path: Path
     wait_until(lambda: not any((Path("/proc") / str(pid) / "exe").exists() for pid in started))
 
 
-def test_command_compares_two_real_engines_end_to_end(folder: Path, tmp_path: Path) -> None:
+def test_command_compares_two_real_engines_end_to_end(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(many, "SPENT_S", 0.01)
     twin = shlex.join([sys.executable, "-m", "shortlist.bench.own", "--dtype", "float32"])
     files = {"--json": tmp_path / "a.json", "--markdown": tmp_path / "a.md"}
     if plot.is_available():
         files["--plot"] = tmp_path / "a.png"
-    flags = ["--load", "3x30", "--load", "mixed", "--repeats", "2", "--dtype", "float32", "--no-floor", "--threads", "1"]
+    flags = [
+        "--load",
+        "3x30",
+        "--load",
+        "mixed",
+        "--repeats",
+        "2",
+        "--dtype",
+        "float32",
+        "--no-floor",
+        "--threads",
+        "1",
+        "--saturate",
+    ]
     written = [word for flag, path in files.items() for word in (flag, str(path))]
     result = CliRunner().invoke(cli.app, ["bench", "engine", str(folder), *flags, "--contender", f"twin={twin}", *written])
     assert result.exit_code == 0, result.output
@@ -222,5 +271,6 @@ def test_command_compares_two_real_engines_end_to_end(folder: Path, tmp_path: Pa
     assert all(entry["agreement"]["rms"] < 1e-3 and entry["peak_bytes"] > 10_000_000 for entry in found["entries"])
     assert {row["name"] for row in found["figures"]["mixed"]} == {"ours", "twin"}
     assert files["--markdown"].read_text(encoding="utf-8").startswith(markers(Path("a.md"))[0])
-    assert "3x30" in result.stdout
+    assert "3x30, many at once" in result.stdout
+    assert found["many"]["3x30"]["twin"]["at_once"] == 16
     assert all(path.stat().st_size for path in files.values())

@@ -88,7 +88,7 @@ def test_results_come_back_in_the_order_of_the_documents_over_one_connection(jou
     with serving("well", journal) as (contender, ready):
         for _ in range(3):
             assert contender.ask(REQUEST, 10)[0] == [0.3, 0.7, 0.5]
-    assert ready == Ready(name="theirs", version="theirs 1.2", dtype="float16")
+    assert ready == Ready(name="theirs", version="theirs 1.2", dtype="float16", at_once=16)
     asked = [json.loads(line) for line in journal.read_text().splitlines()]
     assert len({port for port, _, _ in asked}) == 1
     assert {path for _, path, _ in asked} == {"/v1/rerank"}

@@ -12,6 +12,7 @@ import pytest
 from shortlist.bench import own
 from shortlist.bench.contender import Contender, Spec
 from shortlist.bench.loads import Request
+from shortlist.bench.many import closed
 from shortlist.bench.protocol import Ready
 from shortlist.config import Settings
 from shortlist.errors import UpstreamError
@@ -57,6 +58,8 @@ def test_scores_are_those_of_the_service(folder: Path, expected: list[float], mo
         assert ready.version.startswith("shortlist")
         for _ in range(2):
             assert contender.ask(REQUEST, READY_S)[0] == pytest.approx(expected, abs=1e-6)
+        assert ready.at_once > 1
+        assert len(contender.stream([REQUEST] * 5, closed(3), READY_S)) == 5
 
 
 def test_step_has_room_for_the_longest_prompt_unless_it_is_told_how_large_it_is() -> None:

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from shortlist.bench import cells, table
 from shortlist.bench.floor import Work
+from shortlist.bench.many import Many
 from shortlist.bench.markdown import around, block, markers, write_block
 from shortlist.bench.protocol import Ready
 from shortlist.bench.report import Report, Round
@@ -108,6 +109,19 @@ def test_long_names_and_times_are_not_cut() -> None:
     assert "…" not in shown
     assert "sentence_transformers 247 123–370 2013 2013–2013 365 -" in " ".join(shown.split())
     assert what in " ".join(shown.split())
+
+
+def test_many_at_once_has_a_table_of_its_own_most_first() -> None:
+    everyone = {
+        "ours": Many(at_once=16, documents_per_s=[300.0, 100.0, 200.0], answer_s=[0.5] * 99 + [7.0]),
+        "official": Many(at_once=1, documents_per_s=[400.0, 400.0, 400.0], answer_s=[]),
+    }
+    shown = page(report(many={"10x100": everyone}))
+    assert "10x100, many at once" in shown
+    lines = [" ".join(line.split()) for line in shown.splitlines()]
+    assert lines.index("official 1 400 400–400 0.500 -") + 1 == lines.index("ours 16 200 100–300 1.00 0.500 s")
+    assert "99 of 100" in " ".join(lines)
+    assert "at once" not in page(report())
 
 
 # -- documents ----------------------------------------------------------------------------------------------------------

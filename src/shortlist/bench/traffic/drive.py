@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
+from shortlist.bench.callers import arrivals, percentile
 from shortlist.bench.traffic.asker import Asker, Outcome
 from shortlist.bench.traffic.journal import Journal, Pulse
-from shortlist.bench.traffic.schedule import Level, Loop, arrivals
-from shortlist.bench.traffic.tally import Fate, Generator, Window, percentile
+from shortlist.bench.traffic.schedule import Level, Loop
+from shortlist.bench.traffic.tally import Fate, Generator, Window
 from shortlist.bench.traffic.words import Traffic
 
 LOOK_S: Final = 0.05

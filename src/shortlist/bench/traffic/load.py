@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from shortlist.bench.callers import percentile
 from shortlist.bench.cells import NOTHING, short
 from shortlist.bench.machine import describe
 from shortlist.bench.outputs import Outputs
@@ -29,7 +30,7 @@ from shortlist.bench.traffic.drive import Drive, Driven, Pace
 from shortlist.bench.traffic.journal import Pulse
 from shortlist.bench.traffic.plan import Plan, Turn
 from shortlist.bench.traffic.result import LoadReport
-from shortlist.bench.traffic.tally import Check, Fate, Visit, percentile
+from shortlist.bench.traffic.tally import Check, Fate, Visit
 from shortlist.bench.traffic.target import Target
 from shortlist.bench.traffic.words import Traffic
 from shortlist.errors import BadSetting, UpstreamError

@@ -12,11 +12,12 @@ from typing import Final
 
 import orjson
 
+from shortlist.bench.callers import percentile
 from shortlist.bench.machine import Machine
 from shortlist.bench.report import Spread
 from shortlist.bench.traffic.plan import Plan
 from shortlist.bench.traffic.schedule import Level
-from shortlist.bench.traffic.tally import Check, Fate, Generator, Visit, percentile
+from shortlist.bench.traffic.tally import Check, Fate, Generator, Visit
 
 DIGITS: Final = 6
 """Of seconds in the file: microseconds."""

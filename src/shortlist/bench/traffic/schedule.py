@@ -1,12 +1,10 @@
-"""When requests are due: levels of load, and arrivals that keep to their own clock. Pure."""
+"""How much is asked: levels of load. Pure."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from random import Random
 from typing import Final, Self
 
 from shortlist.errors import BadSetting
@@ -63,15 +61,3 @@ class Level:
         if self.loop is Loop.OPEN:
             return f"{self.amount:g}/s"
         return f"{self.amount:g} {'user' if self.amount == 1 else 'users'}"
-
-
-def arrivals(rate_per_s: float, seed: str) -> Iterator[float]:
-    """Yield when requests arrive, in seconds from the start, without end: independently of each other, as callers do.
-
-    Source: a Poisson process; the times between its arrivals are exponential.
-    """
-    draw = Random(seed)  # noqa: S311 - no secret
-    at_s = 0.0
-    while True:
-        at_s += draw.expovariate(rate_per_s)
-        yield at_s

@@ -190,11 +190,3 @@ class Visit:
         """How many requests had a fate that must not be, or a wrong number."""
         fates = self.fates()
         return sum(fates[fate] for fate in ERRORS) + self.check.num_wrong
-
-
-def percentile(ascending: Sequence[float], share: float) -> float | None:
-    """Return the least of these values that at least this share of them do not exceed; None of none. One that was measured."""
-    if not ascending:
-        return None
-    rank = math.ceil(share * len(ascending) - 1e-9)  # 0.07 x 100 is a little more than 7 in floats
-    return ascending[max(rank, 1) - 1]

@@ -12,11 +12,12 @@ from itertools import pairwise, takewhile
 
 import pytest
 
+from shortlist.bench.callers import arrivals
 from shortlist.bench.loads import Request
 from shortlist.bench.traffic.asker import Asker, Outcome
 from shortlist.bench.traffic.drive import PAUSE_S, Drive, Driven, Pace, happens, pause_after
 from shortlist.bench.traffic.journal import Pulse
-from shortlist.bench.traffic.schedule import Level, arrivals
+from shortlist.bench.traffic.schedule import Level
 from shortlist.bench.traffic.tally import Fate
 from shortlist.bench.traffic.target import targets
 from shortlist.bench.traffic.words import Traffic

@@ -6,9 +6,10 @@ import json
 
 import pytest
 
+from shortlist.bench.callers import percentile
 from shortlist.bench.report import Spread
 from shortlist.bench.traffic.result import LoadReport, Row
-from shortlist.bench.traffic.tally import Check, Fate, Generator, Sample, percentile
+from shortlist.bench.traffic.tally import Check, Fate, Generator, Sample
 from shortlist.bench.traffic.target import targets
 from tests.support.visits import HUNDRED, RATE, TEN, bad, good, plan, report, visit
 
