@@ -197,7 +197,8 @@ def test_files_that_could_not_be_written_are_told_first(folder: Path, tmp_path: 
 
 
 COMMAND = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # where tests run as a shell's job, it was ignored when we began
 from dataclasses import replace
 from pathlib import Path
 from shortlist.bench import engine
