@@ -6,10 +6,12 @@ tokens for callers' texts, so that no text can spell a control token. It knows n
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -64,16 +66,17 @@ class Speller:
 
     def __init__(self, path: Path, *, control_tokens: ControlTokens = "neutral") -> None:
         content = _read(path)
-        fields = _parse(path, content)
         self.path = path
         self.digest = hashlib.sha256(content).hexdigest()
-        self._added = {str(token["content"]): int(token["id"]) for token in fields.get("added_tokens") or ()}
-        self._full = Tokenizer.from_str(content.decode())
-        self._full.no_padding()
-        self._full.no_truncation()
-        self._user = self._full if control_tokens == "official" else _without_added(self._full, fields)
-        self._read = fast_reader(fields, self._user) if control_tokens == "neutral" else None
-        self._controls = _any_of(self._added) if control_tokens == "neutral" else None
+        with _no_collections():
+            fields = _parse(path, content)
+            self._added = {str(token["content"]): int(token["id"]) for token in fields.get("added_tokens") or ()}
+            self._full = Tokenizer.from_str(content.decode())
+            self._full.no_padding()
+            self._full.no_truncation()
+            self._user = self._full if control_tokens == "official" else _without_added(self._full, fields)
+            self._read = fast_reader(fields, self._user) if control_tokens == "neutral" else None
+            self._controls = _any_of(self._added) if control_tokens == "neutral" else None
 
     def num_neutralised(self, text: str) -> int:
         """Return how many control tokens are written out in a text and spelled as plain characters."""
@@ -192,6 +195,21 @@ def written(tokenizer: Tokenizer, ids: Sequence[int], *, skip_special: bool) -> 
     if any(not 0 <= number < ID_LIMIT or tokenizer.id_to_token(number) is None for number in ids):
         raise InvalidInput(f"An id is not one of this model's {most} tokens.", param="ids")
     return str(tokenizer.decode(list(ids), skip_special_tokens=skip_special))
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """Hold Python's collector: while the lists of a vocabulary are made it would look through the whole process a dozen times.
+
+    Whoever is here at the same time in another thread may let go of it sooner.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _read(path: Path) -> bytes:
