@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import gc
 import signal
 import socket
 import ssl
@@ -22,7 +21,7 @@ from fastapi import FastAPI
 from rich.console import Console
 from rich.markup import escape
 
-from shortlist import ui
+from shortlist import collector, ui
 from shortlist.api.app import PAGE_PATH, create_app
 from shortlist.api.keys import Keys
 from shortlist.config import ServerSettings, Settings
@@ -58,7 +57,7 @@ def run(settings: Settings, *, when_ready: WhenReady | None = None) -> int:
         try:
             return asyncio.run(_live(app, runtime, listener, lambda: _ready(console, app, runtime, url, when_ready)))
         finally:
-            gc.unfreeze()
+            collector.let_go()
 
 
 def bind(settings: ServerSettings) -> socket.socket:
@@ -194,18 +193,8 @@ async def _greet(server: _Server, ready: Callable[[], Awaitable[None]]) -> None:
     await ready()
 
 
-def leave_to_stay() -> None:
-    """Have the garbage collector look no more at what is there by now.
-
-    A server's modules and models stay as long as it does. A full collection that goes through all their objects stops the
-    event loop for as long as that takes.
-    """
-    gc.collect()
-    gc.freeze()
-
-
 async def _ready(console: Console, app: FastAPI, runtime: Runtime, url: str, when_ready: WhenReady | None) -> None:
-    leave_to_stay()
+    collector.settle()  # a full collection that went through modules and models would stop the event loop meanwhile
     if when_ready is not None:
         await when_ready(url)
     url = escape(url)  # an IPv6 address has brackets

@@ -20,7 +20,7 @@ import pytest
 from fastapi import FastAPI
 from rich.console import Console
 
-from shortlist import server, ui
+from shortlist import collector, server, ui
 from shortlist.config import ServerSettings, Settings
 from shortlist.engine.fake import FakeEngine
 from shortlist.errors import BadSetting, EngineUnavailable, ModelRefused
@@ -227,11 +227,14 @@ def test_collector_looks_no_more_at_what_was_there_when_it_became_ready(build: l
 
     async def when_ready(_: str) -> None:
         passed_over.append(gc.get_freeze_count())
+        assert gc.isenabled()
         os.kill(os.getpid(), signal.SIGTERM)
 
+    collector.hold()
     server.run(settings(port=0, ui=False), when_ready=when_ready)
     assert passed_over[0] > 10_000
     assert gc.get_freeze_count() == 0
+    assert gc.isenabled()
 
 
 def test_what_is_said_is_said_letter_by_letter(build: list[Runtime], capsys: pytest.CaptureFixture[str]) -> None:

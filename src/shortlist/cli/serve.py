@@ -6,6 +6,7 @@ from functools import partial
 
 import typer
 
+from shortlist import collector
 from shortlist.cli import flags
 from shortlist.cli.ending import end
 from shortlist.config import Settings
@@ -20,6 +21,7 @@ def _serve(**given: object) -> None:
     MODEL is a folder, a Hugging Face id, modelscope:ID, or demo (a small bundled model; the default). A reranker and an
     embedder side by side is the normal case: shortlist serve Qwen/Qwen3-Reranker-0.6B Qwen/Qwen3-Embedding-0.6B
     """
+    collector.hold()
     from shortlist import server
 
     end(lambda: server.run(Settings.load(given)))
@@ -31,6 +33,7 @@ def _demo(**given: object) -> None:
 
 
 def _serve_and_show(settings: Settings) -> int:
+    collector.hold()
     from shortlist import demo, server
 
     key = next((key.get_secret_value() for key in settings.server.api_key), None)

@@ -6,12 +6,10 @@ tokens for callers' texts, so that no text can spell a control token. It knows n
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -20,6 +18,7 @@ import numpy as np
 import orjson
 from tokenizers import Encoding, Tokenizer
 
+from shortlist import collector
 from shortlist.errors import InvalidInput, ModelRefused
 from shortlist.text.fast import MAX_CHARS, fast_reader
 from shortlist.text.window import CHARS_PER_TOKEN, GROWTH, MARGIN_CHARS, Window, num_settled, read_windows
@@ -68,7 +67,7 @@ class Speller:
         content = _read(path)
         self.path = path
         self.digest = hashlib.sha256(content).hexdigest()
-        with _no_collections():
+        with collector.held():  # a vocabulary is half a million objects
             fields = _parse(path, content)
             self._added = {str(token["content"]): int(token["id"]) for token in fields.get("added_tokens") or ()}
             self._full = Tokenizer.from_str(content.decode())
@@ -195,21 +194,6 @@ def written(tokenizer: Tokenizer, ids: Sequence[int], *, skip_special: bool) -> 
     if any(not 0 <= number < ID_LIMIT or tokenizer.id_to_token(number) is None for number in ids):
         raise InvalidInput(f"An id is not one of this model's {most} tokens.", param="ids")
     return str(tokenizer.decode(list(ids), skip_special_tokens=skip_special))
-
-
-@contextmanager
-def _no_collections() -> Iterator[None]:
-    """Hold Python's collector: while the lists of a vocabulary are made it would look through the whole process a dozen times.
-
-    Whoever is here at the same time in another thread may let go of it sooner.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _read(path: Path) -> bytes:

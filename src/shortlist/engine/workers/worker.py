@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
-import gc
 import logging
 import os
 import signal
@@ -17,6 +16,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any, Final
 
+from shortlist import collector
 from shortlist.engine.base import Engine
 from shortlist.engine.workers.wire import Answer, Call, Errand, Order, Values, pack_values, unpack
 from shortlist.errors import EngineError, EngineUnavailable, ServiceError
@@ -33,6 +33,7 @@ _PR_SET_PDEATHSIG: Final = 1
 def main(descriptor: int, owner_pid: int) -> None:
     """Work for the owner at the other end."""
     _end_with(owner_pid)
+    collector.hold()
     for number in LEFT_TO_THE_OWNER:
         signal.signal(number, signal.SIG_IGN)
     owner: Connection[Any, Any] = Connection(descriptor)
@@ -70,8 +71,7 @@ def _load(owner: Connection[Any, Any]) -> Engine | None:
         owner.send(EngineUnavailable(f"The model could not be loaded on {order.device} ({type(error).__name__})."))
         return None
     owner.send(engine.info)
-    gc.collect()
-    gc.freeze()  # it stays as long as this process does: no collection has to go through it
+    collector.settle()
     return engine
 
 
