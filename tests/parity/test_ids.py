@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
+from copy import copy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +70,7 @@ def spelled(encoded: list[Encoded]) -> list[list[int]]:
     return [[*one.head.ids.tolist(), *one.ids.tolist()] for one in tokens(encoded)]
 
 
+@cache
 def encoder_of(folder: Path, task: Task, limit: int = 4096, mode: Any = "neutral") -> QwenEncoder:
     return QwenEncoder(folder / "tokenizer.json", task=task, max_model_len=limit, control_tokens=mode)
 
@@ -124,7 +127,7 @@ def test_every_length_around_the_cut(folder: Path, official_pairs: OfficialPairs
     document = SCRIPTS[script]
     longest = len(official_pairs(DEFAULT, "query", [document], 4096)[0])
     shortest = len(official_pairs(DEFAULT, "query", [""], 4096)[0])
-    wide = encoder_of(folder, Task.RERANK)
+    wide = copy(encoder_of(folder, Task.RERANK))
     for limit in range(shortest, longest + 2):
         wide.max_model_len = limit
         [ours] = wide.encode_pairs("query", [document])

@@ -8,7 +8,8 @@ from __future__ import annotations
 import importlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,7 +31,7 @@ from shortlist.service import local
 from shortlist.service.gpu import show_gpus
 from shortlist.service.memory import MemoryPlan, memory_plan
 from shortlist.service.runtime import Runtime, Say
-from shortlist.service.stack import NO_PROMISE, Promise, Stack
+from shortlist.service.stack import NO_PROMISE, Promise, Stack, one_name_for_two
 from shortlist.service.tracing import tracing_to
 from shortlist.service.vllm import Counted, Place, engine_and_encoder, places, remedy_for
 from shortlist.telemetry import Metrics
@@ -62,15 +63,20 @@ def build_runtime(settings: Settings, *, say: Say) -> Runtime:
     tracing = tracing_to(settings.server.otlp_endpoint, sample_ratio=settings.server.otlp_sample_ratio)
     stacks, here = [], []
     wanted = _wanted(settings.model, say)
-    for (text, declared), place in zip(wanted, places(settings, [text for text, _ in wanted]), strict=True):
-        loaded = load(text, declared, settings.model, say=say, metrics=metrics, place=place)
+    placed = places(settings, [text for text, _ in wanted])
+    with _importing("torch") if None in placed else nullcontext():
+        models = [
+            find(text, declared, settings.model, place=place) for (text, declared), place in zip(wanted, placed, strict=True)
+        ]
+    _check_names(settings.model, [text for text, _ in wanted], models)
+    for (text, declared), place, model in zip(wanted, placed, models, strict=True):
+        loaded = load_found(model, settings.model, say=say, metrics=metrics, place=place)
         if loaded.is_native and (plan := loaded.memory(settings.scheduler)) is not None:
             each = "on each device, " if len(parts_of(loaded.engine)) > 1 else ""
             say(f"{loaded.name}: {each}{plan.summary}")
         if place is None:
             here.append(loaded.engine)
         stacks.append(stack_for(loaded, text, declared, settings, metrics, shared=shared))
-    _check_aliases(settings.model, stacks)
     show_gpus(metrics, here)
     return Runtime(stacks, settings=settings, metrics=metrics, say=say, tracing=tracing)
 
@@ -140,11 +146,40 @@ def load(
     metrics: Metrics,
     place: Place | None = None,
 ) -> Loaded:
-    """Find, fetch and load one model.
+    """Find, fetch and load one model; see `find` and `load_found`.
+
+    Raises:
+        BadSetting: a setting does not fit the model.
+        ModelRefused: it cannot be had, or cannot be served.
+    """
+    with _importing("torch") if place is None else nullcontext():
+        model = find(text, declared, settings, place=place)
+    return load_found(model, settings, say=say, metrics=metrics, place=place)
+
+
+def find(text: str, declared: Task | None, settings: ModelSettings, *, place: Place | None = None) -> ResolvedModel:
+    """Find and fetch one model.
 
     Args:
         text: Which one.
         declared: The task it is wanted for, or None to go by its files.
+        settings: What it is told.
+        place: Where vLLM computes it; None for an engine of this process.
+
+    Raises:
+        ModelRefused: it cannot be had, or cannot be served.
+    """
+    revision = settings.revision if _has_revisions(text) else None
+    return resolve(text, declared=declared, revision=revision, reader=_reader(place))
+
+
+def load_found(
+    model: ResolvedModel, settings: ModelSettings, *, say: Say, metrics: Metrics, place: Place | None = None
+) -> Loaded:
+    """Load one model that is here.
+
+    Args:
+        model: Which one.
         settings: What it is told.
         say: Hears what takes long.
         metrics: Where calls to vLLM are counted.
@@ -152,14 +187,10 @@ def load(
 
     Raises:
         BadSetting: a setting does not fit the model.
-        ModelRefused: it cannot be had, or cannot be served.
+        ModelRefused: it cannot be served.
     """
-    with _importing("torch") if place is None else nullcontext():
-        reader = Reader.OURS if place is None else place.reader
-        revision = settings.revision if _has_revisions(text) else None
-        model = resolve(text, declared=declared, revision=revision, reader=reader)
     say(f"{model.name}: {model.kind.value} ({model.why})")
-    say(f"{model.name}: weights {_whereabouts(model, reader)}")
+    say(f"{model.name}: weights {_whereabouts(model, _reader(place))}")
     started_s = time.monotonic()
 
     is_closed = threading.Event()
@@ -219,7 +250,7 @@ def stack_for(
         loaded.engine,
         loaded.encoder,
         name=loaded.name,
-        aliases=_aliases(settings.model, text, loaded),
+        aliases=_aliases(settings.model, text, loaded.model),
         tasks=_tasks(loaded.model, declared),
         settings=settings.scheduler,
         metrics=metrics,
@@ -272,8 +303,12 @@ def _has_revisions(text: str) -> bool:
     return text != DEMO and not Path(text).is_dir()
 
 
-def _aliases(settings: ModelSettings, text: str, loaded: Loaded) -> tuple[str, ...]:
-    names = {text, loaded.name, loaded.model.name, loaded.model.basename}
+def _reader(place: Place | None) -> Reader:
+    return Reader.OURS if place is None else place.reader
+
+
+def _aliases(settings: ModelSettings, text: str, model: ResolvedModel) -> tuple[str, ...]:
+    names = {text, name_of(model), model.name, model.basename}
     return tuple(alias for alias, target in _alias_pairs(settings) if target in names)
 
 
@@ -284,11 +319,17 @@ def _alias_pairs(settings: ModelSettings) -> list[tuple[str, str]]:
     return pairs
 
 
-def _check_aliases(settings: ModelSettings, stacks: list[Stack]) -> None:
-    given = {alias for stack in stacks for alias in stack.card.aliases}
+def _check_names(settings: ModelSettings, texts: Sequence[str], models: Sequence[ResolvedModel]) -> None:
+    """Refuse an alias for what is not served, and one name for two models, before anything is loaded."""
+    named = [(name_of(model), *_aliases(settings, text, model)) for text, model in zip(texts, models, strict=True)]
+    given = {alias for _, *aliases in named for alias in aliases}
     for alias, target in _alias_pairs(settings):
         if alias not in given:
             raise BadSetting(f"The alias {alias!r} (--alias) is for {target!r}, which is not served.")
+    names = Counter(name for each in named for name in set(each))
+    for name, count in names.items():
+        if count > 1:
+            raise one_name_for_two(name)
 
 
 def stack_of(

@@ -42,14 +42,17 @@ def engine_and_encoder(
     """
     match model.kind:
         case ModelKind.CROSS_ENCODER | ModelKind.BI_ENCODER:
-            with _extra("sentence"):
-                from shortlist.engine.sentence import BiEncoderEngine, CrossEncoderEngine
-
             if "," in settings.device:
                 raise BadSetting(
                     f"device (--device) names several devices, among which {model.name} cannot be divided: it is a "
                     f"{model.kind.value}. Name one, or auto."
                 )
+            with _extra("sentence"):
+                from shortlist.engine.device import pick_device
+
+                pick_device(settings.device)  # one that is not here is told before seconds of importing
+                from shortlist.engine.sentence import BiEncoderEngine, CrossEncoderEngine
+
             prompts = _prompts(model.path)
             kind = CrossEncoderEngine if model.kind is ModelKind.CROSS_ENCODER else BiEncoderEngine
             engine = kind(model.path, device=settings.device, max_model_len=settings.max_model_len, digest=model.digest)

@@ -128,7 +128,7 @@ class Registry:
 
     def _add(self, name: str, stack: Stack) -> None:
         if self._by_name.setdefault(name, stack) is not stack:
-            raise BadSetting(f"Two models would be served under the name {name!r}; rename a folder, or drop an alias.")
+            raise one_name_for_two(name)
 
     def _names(self) -> str:
         return ", ".join(stack.name for stack in self.stacks) or "nothing"
@@ -140,3 +140,8 @@ class Registry:
 
 def _basename(name: str) -> str:
     return name.rstrip("/").rsplit("/", 1)[-1].lower()
+
+
+def one_name_for_two(name: str) -> BadSetting:
+    """Return the error of two models that would be told apart by nothing."""
+    return BadSetting(f"Two models would be served under the name {name!r}; rename a folder, or drop an alias.")

@@ -246,6 +246,28 @@ def test_malformed_alias_is_told_before_anything_is_loaded(ask: Ask, loaded: lis
     assert loaded == []
 
 
+@pytest.mark.parametrize(
+    ("models", "alias", "said"),
+    [
+        (["demo", "demo"], [], "'demo'"),
+        (["demo", "cross"], ["demo=cross"], "'demo'"),
+        (["demo", "cross"], ["same=demo", "same=cross"], "'same'"),
+        (["demo", "cross"], ["a=gpt-4"], "not served"),
+    ],
+)
+def test_names_that_cannot_be_are_told_before_anything_is_loaded(
+    ask: Ask, folders: dict[str, Path], loaded: list[ResolvedModel], models: list[str], alias: list[str], said: str
+) -> None:
+    with pytest.raises(BadSetting, match=said):
+        ask(models=[str(folders.get(name, name)) for name in models], alias=alias)
+    assert loaded == []
+
+
+def test_model_may_be_its_own_alias(ask: Ask) -> None:
+    [stack] = ask(models=["demo"], alias=["demo=demo", "other=demo"])
+    assert stack.card.aliases == ("demo", "other")
+
+
 def test_alias_of_what_is_not_served_stops_the_start(ask: Ask) -> None:
     with pytest.raises(BadSetting, match=r"'name'.*'gpt-4', which is not served"):
         ask(models=["demo"], alias=["other=demo", "name=gpt-4"])
