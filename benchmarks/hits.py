@@ -34,7 +34,7 @@ async def ask(port: int, content: bytes, times: int) -> tuple[bytes, float]:
     """Send a body so many times on one connection; return the last answer's body and the seconds it took."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     head = f"POST /v1/rerank HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(content)}\r\n\r\n"
-    started_s = time.perf_counter()
+    started_s, found = time.perf_counter(), b""
     for _ in range(times):
         writer.write(head.encode() + content)
         answer = (await reader.readuntil(b"\r\n\r\n")).lower()

@@ -43,4 +43,4 @@ def load(_folder: Path, *, task: Task, max_model_len: int, **_options: Any) -> N
 
 if __name__ == "__main__":
     NativeEngine.load = load  # type: ignore[method-assign,assignment]
-    raise SystemExit(main())
+    main()

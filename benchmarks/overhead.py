@@ -62,7 +62,7 @@ class Server:
     def bodies(self, requests: Sequence[Request]) -> list[bytes]:
         """Return the requests in this server's words."""
         if self.name in OURS:
-            asked = [{"query": each.query, "documents": each.documents} for each in requests]
+            asked: list[dict[str, object]] = [{"query": each.query, "documents": each.documents} for each in requests]
         else:
             framed = ([PREFIX + body(each.query, text) + SUFFIX for text in each.documents] for each in requests)
             asked = [{"input": texts, "add_special_tokens": False} for texts in framed]

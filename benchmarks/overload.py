@@ -17,9 +17,9 @@ import uvicorn
 from benchmarks.overhead import answers
 from benchmarks.peers.vllm.contender import free_port
 
+from shortlist import collector
 from shortlist.api.app import create_app
 from shortlist.engine.fake import FakeEngine
-from shortlist.server import leave_to_stay
 from tests.support.house import runtime
 
 CAPACITY = 50
@@ -38,7 +38,7 @@ def serve(port: int) -> None:
     engine = FakeEngine(token_s=1 / (CAPACITY * TOKENS))
     service = runtime(engine, max_batch_tokens=4 * TOKENS, max_model_len=4 * TOKENS, max_queue_delay_ms=DELAY_MS)
     app = create_app(service)
-    leave_to_stay()
+    collector.settle()
     uvicorn.run(app, port=port, log_level="warning", access_log=False)
 
 

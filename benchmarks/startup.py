@@ -16,8 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.hits import cpu_s
-from benchmarks.overhead import answers
+from benchmarks.overhead import answers, cpu_s
 from benchmarks.peers.vllm.contender import free_port
 from benchmarks.vllm_behind import FULL_MODEL, model_of
 

@@ -190,7 +190,7 @@ def both(model: Path) -> Iterator[Pair]:
     template = Path("build/behind.jinja")
     template.write_text(TEMPLATE)
     port, our_port, cores = free_port(), free_port(), ",".join(map(str, sorted(os.sched_getaffinity(0))))
-    vllm = [str(VLLM), "serve", str(model), "--runner", "pooling", "--hf-overrides", json.dumps(AS_CLASSIFIER), *TUNED]
+    vllm = [str(VLLM), "serve", str(model), "--runner", "pooling", "--hf-overrides", json.dumps(AS_CLASSIFIER), *TUNED["cpu"]]
     vllm += ["--host", "127.0.0.1", "--port", str(port), "--dtype", "bfloat16", "--max-model-len", MAX_LEN]
     vllm += ["--chat-template", str(template), "--disable-uvicorn-access-log"]
     environ = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "4", "VLLM_CPU_OMP_THREADS_BIND": cores}
