@@ -131,7 +131,8 @@ class Contender:
         due_s: list[float] = []
         answered_s: list[float] = []
         answers: list[bytes] = []
-        started_s = heard_s = time.perf_counter()
+        started_s = time.perf_counter()
+        heard_s = 0.0
         unsent = bytearray()
         while len(answers) < len(lines):
             now_s = time.perf_counter() - started_s
@@ -141,13 +142,15 @@ class Contender:
                 due_s.append(next_s)
                 next_s = math.inf
             self._exchange(unsent, min(next_s - now_s, PULSE_S))
-            came = list(self._whole_lines())
-            if came:
-                heard_s = time.perf_counter()
-            elif time.perf_counter() - heard_s > timeout_s:
+            now_s = time.perf_counter() - started_s
+            if came := list(self._whole_lines()):
+                heard_s = now_s
+                answers += came
+                answered_s += [now_s] * len(came)
+            elif len(answers) < len(due_s) and now_s - max(heard_s, due_s[len(answers)]) > timeout_s:
                 raise self._fault(f"said nothing for {timeout_s:.0f} s")
-            answers += came
-            answered_s += [heard_s - started_s] * len(came)
+            if len(answers) > len(due_s):
+                raise self._fault(f"spoke without being asked: {_short(answers[-1].decode(errors='replace'))}")
         for request, answer in zip(requests, answers, strict=True):
             self._scores(self._message(answer), len(request.documents))
         return list(zip(due_s, answered_s, strict=True))

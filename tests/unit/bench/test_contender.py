@@ -179,6 +179,7 @@ def test_more_than_pipes_hold_may_be_under_way() -> None:
         (("--answer", "mute", "--well", "2"), "peer said nothing for 0 s"),
         (("--answer", "short", "--well", "3"), "peer did not answer with 2 scores"),
         (("--answer", "dead", "--well", "1"), "peer ended with exit code 9"),
+        (("--answer", "twice", "--well", "2"), "peer spoke without being asked"),
     ],
 )
 def test_one_wrong_answer_among_many_is_one_line(flags: tuple[str, ...], words: str) -> None:

@@ -1,7 +1,8 @@
-"""Attention over a long document, by cuDNN: from Hopper on faster than our kernel, where nothing but attention takes time.
+"""Attention over a long document, by cuDNN, whose kernels are made for GPUs from Hopper on; there little else takes time.
 
-cuDNN plans anew for every shape that it meets, which takes longer than attention itself. So a document is laid out by itself,
-after its head, in a length of which there are few. Importing this module needs no Triton.
+Whether it is used, a trial decides (`support.py`). cuDNN plans anew for every shape that it meets, which takes longer than
+attention itself. So a document is laid out by itself, after its head, in a length of which there are few. Importing this module
+needs no Triton.
 """
 
 from __future__ import annotations

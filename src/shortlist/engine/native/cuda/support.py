@@ -16,7 +16,7 @@ OLDEST = (8, 0)
 """Compute capability of Ampere, from which on Triton is supported."""
 
 HOPPER = (9, 0)
-"""From here on cuDNN's attention has instructions that our kernel has not."""
+"""From here on cuDNN has attention that is made for the chip."""
 
 logger = logging.getLogger(__name__)
 
