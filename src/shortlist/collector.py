@@ -30,6 +30,16 @@ def let_go() -> None:
 
 
 @contextmanager
+def starting() -> Iterator[None]:
+    """Hold, for a block in which a process starts, settles and lives; it is undone however that ends."""
+    hold()
+    try:
+        yield
+    finally:
+        let_go()
+
+
+@contextmanager
 def held() -> Iterator[None]:
     """Collect nothing while many objects are made at once; another thread that is here as well may end it sooner."""
     was_enabled = gc.isenabled()

@@ -60,6 +60,20 @@ def test_rest_ends_with_the_block_whatever_happens_in_it() -> None:
     assert gc.isenabled()
 
 
+def test_start_that_fails_leaves_nothing_held() -> None:
+    was_enabled: list[bool] = []
+
+    def fail() -> None:
+        with collector.starting():
+            was_enabled.append(gc.isenabled())
+            raise SystemExit(3)
+
+    with pytest.raises(SystemExit):
+        fail()
+    assert was_enabled == [False]
+    assert gc.isenabled()
+
+
 def test_rest_within_a_rest_ends_neither() -> None:
     collector.hold()
     with collector.held():

@@ -21,19 +21,19 @@ def _serve(**given: object) -> None:
     MODEL is a folder, a Hugging Face id, modelscope:ID, or demo (a small bundled model; the default). A reranker and an
     embedder side by side is the normal case: shortlist serve Qwen/Qwen3-Reranker-0.6B Qwen/Qwen3-Embedding-0.6B
     """
-    collector.hold()
-    from shortlist import server
+    with collector.starting():
+        from shortlist import server
 
-    end(lambda: server.run(Settings.load(given)))
+        end(lambda: server.run(Settings.load(given)))
 
 
 def _demo(**given: object) -> None:
     """Serve the bundled demo model, and show a first ranking in the terminal."""
-    end(lambda: _serve_and_show(Settings.load(given)))
+    with collector.starting():
+        end(lambda: _serve_and_show(Settings.load(given)))
 
 
 def _serve_and_show(settings: Settings) -> int:
-    collector.hold()
     from shortlist import demo, server
 
     key = next((key.get_secret_value() for key in settings.server.api_key), None)

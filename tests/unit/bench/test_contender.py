@@ -179,13 +179,17 @@ def test_more_than_pipes_hold_may_be_under_way() -> None:
         (("--answer", "mute", "--well", "2"), "peer said nothing for 0 s"),
         (("--answer", "short", "--well", "3"), "peer did not answer with 2 scores"),
         (("--answer", "dead", "--well", "1"), "peer ended with exit code 9"),
-        (("--answer", "twice", "--well", "2"), "peer spoke without being asked"),
     ],
 )
 def test_one_wrong_answer_among_many_is_one_line(flags: tuple[str, ...], words: str) -> None:
     with ready(*flags) as contender, pytest.raises(UpstreamError) as raised:
         contender.stream(MANY, closed(2), 0.4 if "mute" in flags else READY_S)
     assert raised.value.message.startswith(words)
+
+
+def test_an_answer_before_its_question_is_one_line() -> None:
+    with ready("--answer", "twice") as contender, pytest.raises(UpstreamError, match="peer spoke without being asked"):
+        contender.stream(MANY[:2], opened([0.0, 60.0]), READY_S)
 
 
 # -- what it may do instead ---------------------------------------------------------------------------------------------

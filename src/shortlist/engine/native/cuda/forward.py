@@ -26,8 +26,8 @@ from shortlist.engine.native.portable import Rope
 from shortlist.engine.native.qwen3 import Qwen3
 from shortlist.engine.native.runner import Pack
 
-BUCKET_TOKENS: Final = (128, 256, 384, 512, 768, 1024, 1536, 2048, 3072, GRAPH_TOKENS)
-"""Each at most twice the one before, half as much again from 256 on: a pack is padded to the least that holds it."""
+BUCKET_TOKENS: Final = (128, 256, 384, 512, 640, 768, 896, 1024, 1280, 1536, 1792, 2048, 2560, 3072, 3584, GRAPH_TOKENS)
+"""A pack is padded to the least that holds it, from 512 on by a quarter at most: what pads it takes time like any token."""
 
 MIN_PROMPT_TOKENS: Final = 16
 """Tokens per scored prompt that buckets have room for; packs of shorter ones go into larger buckets."""
