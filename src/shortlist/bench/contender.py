@@ -18,7 +18,7 @@ from typing import IO, Final, Self
 import orjson
 
 from shortlist.bench.loads import Request
-from shortlist.bench.many import Pace
+from shortlist.bench.many import Due
 from shortlist.bench.protocol import Ready
 from shortlist.bench.tree import members, peak_bytes
 from shortlist.errors import BadSetting, UpstreamError
@@ -113,12 +113,12 @@ class Contender:
         seconds = time.perf_counter() - started_s
         return self._scores(self._message(answer), len(request.documents)), seconds
 
-    def stream(self, requests: Sequence[Request], pace: Pace, timeout_s: float) -> list[tuple[float, float]]:
+    def stream(self, requests: Sequence[Request], due: Due, timeout_s: float) -> list[tuple[float, float]]:
         """Ask all these, several at a time; return of each when it was due and when it was answered.
 
         Args:
             requests: What to ask, in order.
-            pace: When.
+            due: When.
             timeout_s: How long it may say nothing.
 
         Units: seconds from the first.
@@ -137,7 +137,7 @@ class Contender:
         while len(answers) < len(lines):
             now_s = time.perf_counter() - started_s
             next_s = math.inf
-            while len(due_s) < len(lines) and (next_s := pace(len(due_s), len(answers), now_s)) <= now_s:
+            while len(due_s) < len(lines) and (next_s := due(len(due_s), len(answers), now_s)) <= now_s:
                 unsent += lines[len(due_s)]
                 due_s.append(next_s)
                 next_s = math.inf

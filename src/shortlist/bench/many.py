@@ -29,27 +29,27 @@ FEWEST: Final = 20
 """Requests that arrive; of fewer than a hundred, the latest of all is the 99th percentile."""
 
 
-Pace = Callable[[int, int, float], float]
+Due = Callable[[int, int, float], float]
 """When the next request is due, given how many were asked, how many were answered, and the time. Units: seconds from the first.
 
 It may be now, or earlier; later; or never, as long as nothing more is answered.
 """
 
 
-def closed(at_once: int) -> Pace:
-    """Return the pace at which so many are always under way."""
+def closed(at_once: int) -> Due:
+    """Return when to ask so that so many are always under way."""
     return lambda num_asked, num_answered, now_s: now_s if num_asked - num_answered < at_once else math.inf
 
 
-def opened(due_s: Sequence[float]) -> Pace:
-    """Return the pace at which each has its own time, whatever has become of the others."""
+def opened(due_s: Sequence[float]) -> Due:
+    """Return when to ask if each has its own time, whatever has become of the others."""
     return lambda num_asked, _num_answered, _now_s: due_s[num_asked]
 
 
-class Asked(Protocol):
+class Answerer(Protocol):
     """Whoever answers."""
 
-    def stream(self, requests: Sequence[Request], pace: Pace, timeout_s: float) -> list[tuple[float, float]]:
+    def stream(self, requests: Sequence[Request], due: Due, timeout_s: float) -> list[tuple[float, float]]:
         """Return of every request when it was due and when it was answered."""
         ...
 
@@ -84,13 +84,13 @@ def late_requests(requests_per_s: float) -> int:
     return min(max(math.ceil(SPENT_S * SHARE * requests_per_s), FEWEST), MOST)
 
 
-def documents_per_s(asked: Asked, requests: Sequence[Request], at_once: int, timeout_s: float) -> float:
+def documents_per_s(answerer: Answerer, requests: Sequence[Request], at_once: int, timeout_s: float) -> float:
     """Return how many documents a second are answered with so many requests under way. Raises what asking raises."""
-    turns = asked.stream(requests, closed(at_once), timeout_s)
+    turns = answerer.stream(requests, closed(at_once), timeout_s)
     return sum(len(request.documents) for request in requests) / turns[-1][1]
 
 
-def answer_s(asked: Asked, requests: Sequence[Request], per_s: float, seed: str, timeout_s: float) -> list[float]:
+def answer_s(answerer: Answerer, requests: Sequence[Request], per_s: float, seed: str, timeout_s: float) -> list[float]:
     """Return how long each took to be answered, when so many requests a second arrive. Raises what asking raises."""
     due_s = list(islice(arrivals(per_s, seed), len(requests)))
-    return [answered_s - due_s for due_s, answered_s in asked.stream(requests, opened(due_s), timeout_s)]
+    return [answered_s - due_s for due_s, answered_s in answerer.stream(requests, opened(due_s), timeout_s)]

@@ -36,6 +36,13 @@ LOAD_HELP = (
     f"{', '.join(DEFAULT_LOADS)} if not given, on a GPU {', '.join(GPU_LOADS)}."
 )
 
+MAX_RMS_HELP = (
+    f"How far scores may be from the reference's, as RMS in log-odds; {MAX_RMS} if not given. With NAME, for that contender "
+    "alone."
+)
+
+SATURATE_HELP = f"Also ask as many at once as each likes: documents/s, and p99 when {SHARE:.0%} of them arrive at random."
+
 app = typer.Typer(help="Measure engines, and servers, side by side.", no_args_is_help=True, add_completion=False)
 
 
@@ -48,25 +55,12 @@ def _bench_engine(  # noqa: PLR0913 - one parameter per flag
     reference: Annotated[
         str | None, typer.Option(metavar="NAME", help="Whose scores are the truth: official if it takes part, else ours.")
     ] = None,
-    max_rms: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="[NAME=]NUMBER",
-            help=f"How far scores may be from the reference's, as RMS in log-odds; {MAX_RMS} if not given. With NAME, for that "
-            "contender alone.",
-        ),
-    ] = None,
+    max_rms: Annotated[list[str] | None, typer.Option(metavar="[NAME=]NUMBER", help=MAX_RMS_HELP)] = None,
     check_only: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Compare this one's scores, but do not time it.")
     ] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Rounds of every load, after a first one that warms up.")] = REPEATS,
-    saturate: Annotated[
-        bool,
-        typer.Option(
-            "--saturate/--no-saturate",
-            help=f"Also ask as many at once as each likes: documents/s, and p99 when {SHARE:.0%} of them arrive at random.",
-        ),
-    ] = False,
+    saturate: Annotated[bool, typer.Option("--saturate/--no-saturate", help=SATURATE_HELP)] = False,
     dtype: Annotated[str | None, typer.Option(help="What ours computes in; as when serving if not given.")] = None,
     device: Annotated[
         str, typer.Option(metavar="DEVICE", help="Where all compute, one after another: cpu, cuda or cuda:N.")

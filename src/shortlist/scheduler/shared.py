@@ -81,13 +81,10 @@ class SharedCache:
 
     async def start(self) -> None:
         """Look whether the store is there, and say so in the log if it is not. Never raises, and takes a second at most."""
-        try:
-            async with asyncio.timeout(UNHURRIED_S):
-                await self._store.read([PROBE_NAME])
-        except Exception as error:  # noqa: BLE001 - see `_call`
-            self._metrics.shared_cache_failures.labels("read").inc()
+        answered = await self._attempt("read", partial(self._store.read, [PROBE_NAME]), UNHURRIED_S)
+        if isinstance(answered, Exception):
             self._breaker.trip(time.monotonic())
-            self._say_gone(error)
+            self._say_gone(answered)
 
     async def get_many(self, names: Sequence[bytes]) -> dict[bytes, Entry]:
         """Return what is remembered under these names; nothing when the store does not answer well and in time."""
@@ -140,19 +137,25 @@ class SharedCache:
         started_s = time.monotonic()
         if not self._breaker.may_call(started_s):
             return None
-        try:
-            async with asyncio.timeout(timeout_s):
-                returned = await call()
-        except Exception as error:  # noqa: BLE001 - a library that parses what anybody may answer can raise anything
-            self._metrics.shared_cache_failures.labels(operation).inc()
+        returned = await self._attempt(operation, call, timeout_s)
+        if isinstance(returned, Exception):
             if self._breaker.failed(time.monotonic()):
-                self._say_gone(error)
+                self._say_gone(returned)
             return None
         self._metrics.shared_cache_duration.labels(operation).observe(time.monotonic() - started_s)
         if self._breaker.succeeded():
             self._metrics.shared_cache_up.labels(self._place).set(1)
             logger.warning("shared cache is back", extra={"cache": self._place})
         return returned
+
+    async def _attempt(self, operation: str, call: Callable[[], Awaitable[Returned]], timeout_s: float) -> Returned | Exception:
+        """Return what the store answers, or why it does not."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await call()
+        except Exception as error:  # noqa: BLE001 - a library that parses what anybody may answer can raise anything
+            self._metrics.shared_cache_failures.labels(operation).inc()
+            return error
 
     def _say_gone(self, error: Exception) -> None:
         self._metrics.shared_cache_up.labels(self._place).set(0)

@@ -11,8 +11,8 @@ from shortlist.bench.loads import Request
 from shortlist.bench.many import (
     FEWEST,
     MOST,
+    Due,
     Many,
-    Pace,
     answer_s,
     closed,
     documents_per_s,
@@ -27,18 +27,18 @@ REQUESTS = [Request(f"query {number}", ("one", "two")) for number in range(10)]
 class Server:
     """Answers one after the other, each a second after it was due or after the one before."""
 
-    def stream(self, requests: Sequence[Request], pace: Pace, timeout_s: float) -> list[tuple[float, float]]:
+    def stream(self, requests: Sequence[Request], due: Due, timeout_s: float) -> list[tuple[float, float]]:
         turns: list[tuple[float, float]] = []
         for number in range(len(requests)):
             now_s = turns[-1][1] if turns else 0.0
-            due_s = pace(number, number, now_s)
+            due_s = due(number, number, now_s)
             turns.append((due_s, max(due_s, now_s) + 1.0))
         return turns
 
 
 def test_as_many_are_under_way_as_are_liked() -> None:
-    pace = closed(3)
-    assert [pace(asked, 5, 2.0) for asked in (5, 6, 7, 8)] == [2.0, 2.0, 2.0, math.inf]
+    due = closed(3)
+    assert [due(asked, 5, 2.0) for asked in (5, 6, 7, 8)] == [2.0, 2.0, 2.0, math.inf]
 
 
 def test_arrivals_wait_for_nobody() -> None:

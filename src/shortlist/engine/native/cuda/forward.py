@@ -130,14 +130,15 @@ class CudaForward:
         return self._model.states(inputs.ids_T, inputs.rows_B, step)
 
     def _inputs(self, pack: Pack) -> HostInputs:
-        spans = {is_long: [span for span in pack.layout.spans if self._is_long(span) is is_long] for is_long in (False, True)}
+        long_spans = tuple(filter(self._is_long, pack.layout.spans))
+        tiled_spans = [span for span in pack.layout.spans if span not in long_spans]
         return HostInputs(
             ids_T=pack.ids_T.astype(np.int32),
             positions_T=pack.positions_T.astype(np.int32),
-            tiles_N6=tiles_of(spans[False], self._ways.tile_tokens),
+            tiles_N6=tiles_of(tiled_spans, self._ways.tile_tokens),
             scored_tiles_B6=tiles_of(pack.layout.pruned().spans, 1),
             rows_B=np.asarray(pack.layout.scored_rows, dtype=np.int32),
-            long_spans=tuple(spans[True]),
+            long_spans=long_spans,
         )
 
     def _is_long(self, span: Span) -> bool:
