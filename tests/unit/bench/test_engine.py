@@ -271,7 +271,9 @@ def test_command_compares_two_real_engines_end_to_end(folder: Path, tmp_path: Pa
     assert [entry["name"] for entry in found["entries"]] == ["ours", "twin"]
     assert all(entry["agreement"]["rms"] < 1e-3 and entry["peak_bytes"] > 10_000_000 for entry in found["entries"])
     assert {row["name"] for row in found["figures"]["mixed"]} == {"ours", "twin"}
-    assert files["--markdown"].read_text(encoding="utf-8").startswith(markers(Path("a.md"))[0])
+    written_down = files["--markdown"].read_text(encoding="utf-8")
+    assert written_down.startswith(markers(Path("a.md"))[0])
+    assert written_down.count("| contender | at once | documents/s |") == 2
     assert "3x30, many at once" in result.stdout
     assert found["many"]["3x30"]["twin"]["at_once"] == 16
     assert all(path.stat().st_size for path in files.values())
