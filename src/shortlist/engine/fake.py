@@ -95,9 +95,13 @@ def log_odds(prompt: Prompt) -> float:
 
 
 def vector(prompt: Prompt) -> Vector:
-    """Return what the fake embeds this prompt to: a hash as a unit vector of 8 dimensions."""
-    direction = _uniform(prompt) - 0.5
-    return (direction / np.linalg.norm(direction)).astype(np.float32)
+    """Return what the fake embeds this prompt to: by a hash, a unit vector of 8 dimensions.
+
+    Four components are 0.5 or -0.5 and the others 0: every dot product is exact, so all machines write the same digits.
+    """
+    uniform = _uniform(prompt)
+    direction = np.where(uniform < np.median(uniform), 0.0, 0.5)
+    return np.where(np.modf(uniform * 256)[0] < 0.5, direction, -direction).astype(np.float32)
 
 
 def _uniform(prompt: Prompt) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
