@@ -19,16 +19,19 @@ from tests.goldens.transcript import MESSAGES, Exchange, Transcript
 FILES = replay.transcripts()
 
 
-def difference(recorded: str, found: str) -> str:
-    return "\n".join(unified_diff(recorded.splitlines(), found.splitlines(), "recorded", "now", n=3, lineterm=""))
+def check(recorded: str, found: str) -> None:
+    """Fail with the difference, and nothing else that a reader would have to look past."""
+    lines = unified_diff(recorded.splitlines(), found.splitlines(), "recorded", "now", n=3, lineterm="")
+    if difference := "\n".join(lines):
+        pytest.fail(difference, pytrace=False)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_requests_are_answered_as_recorded(path: Path) -> None:
     found = asyncio.run(replay.replayed(Transcript.read(path)))
-    assert not difference(path.read_text(encoding="utf-8"), found.written())
+    check(path.read_text(encoding="utf-8"), found.written())
     recorded = [line for line in MESSAGES.read_text(encoding="utf-8").splitlines() if line.startswith(f"{path.stem} | ")]
-    assert not difference("\n".join(recorded), replay.messages([(path.stem, found)]))
+    check("\n".join(recorded), replay.messages([(path.stem, found)]))
 
 
 def test_messages_of_no_other_transcript_are_kept() -> None:
@@ -53,18 +56,18 @@ def test_names_are_unique_in_a_transcript() -> None:
 
 
 def test_surface_is_as_recorded() -> None:
-    assert not difference(surface.FILE.read_text(encoding="utf-8"), surface.text())
+    check(surface.FILE.read_text(encoding="utf-8"), surface.text())
 
 
 def test_layouts_are_detected_as_recorded(tmp_path: Path) -> None:
     kinds, reasons = models.detections(tmp_path)
-    assert not difference(models.DETECTIONS.read_text(encoding="utf-8"), kinds)
-    assert not difference(models.REASONS.read_text(encoding="utf-8"), reasons)
+    check(models.DETECTIONS.read_text(encoding="utf-8"), kinds)
+    check(models.REASONS.read_text(encoding="utf-8"), reasons)
     assert len(LAYOUTS) > 90
 
 
 def test_fingerprints_are_as_recorded(tmp_path: Path) -> None:
-    assert not difference(models.FINGERPRINTS.read_text(encoding="utf-8"), models.fingerprints(tmp_path))
+    check(models.FINGERPRINTS.read_text(encoding="utf-8"), models.fingerprints(tmp_path))
 
 
 def test_transcript_is_written_as_it_was_read(tmp_path: Path) -> None:
