@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from shortlist.doctor.reader import complaints, consumers
+from shortlist.doctor.reader import complaints
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
 from shortlist.types import Task
+from tests.support.consumers import recorded
 from tests.support.house import http, settings, stack
 
-CONSUMERS = consumers()
+CONSUMERS = recorded()
 EXCHANGES = [
     pytest.param(exchange, id=f"{name}-{number}-{exchange['request']['path']}")
     for name, consumer in CONSUMERS.items()

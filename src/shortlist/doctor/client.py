@@ -1,12 +1,10 @@
 """A server as one of its clients sees it: what that client sends is sent, and the answers are read as that client reads them.
 
-The exchanges are data, one file per client in `consumers`; `reader` says what is in them.
+`clients.yaml` says what each client sends and needs; `reader` reads it.
 """
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -24,12 +22,10 @@ EXIT_FAILED: Final = 1
 
 TIMEOUT_S: Final = 60.0
 UNAUTHORIZED: Final = 401
-EMBEDDER: Final = "Qwen3-Embedding-0.6B"
-"""How the recorded requests name the model that embeds; every other name means the reranker."""
-RECORDED: Final = re.compile(r"(?:Qwen/)?Qwen3-(?:Reranker|Embedding)-0\.6B")
-"""How they name models in paths."""
-NOBODY: Final = "nobody-serves-this"
-"""How they name a model that is not there, on purpose."""
+MODEL: Final = "$model"
+"""How `clients.yaml` calls the model that the server has for a check's task."""
+RECORDED: Final = {"rerank": "Qwen/Qwen3-Reranker-0.6B", "embedding": "Qwen/Qwen3-Embedding-0.6B"}
+"""The model that is asked for, by task, where a server does not say which it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +92,8 @@ def visit_all(url: str, consumer: Mapping[str, Any], *, api_key: str | None = No
     try:
         with httpx2.Client(base_url=base, headers=headers, timeout=TIMEOUT_S) as http:
             served = _served(http)
-            for exchange in consumer["exchanges"]:
-                yield _visit(http, exchange, served)
+            for check in consumer["checks"]:
+                yield _visit(http, check, served)
     except httpx2.RequestError as error:
         raise UpstreamError(f"{url} cannot be reached: {type(error).__name__}.", is_retryable=True) from None
 
@@ -113,58 +109,39 @@ def lines(visit: Visit) -> Iterator[Text]:
         yield Text(f"          {complaint}")
 
 
-def _visit(http: httpx2.Client, exchange: Mapping[str, Any], served: Mapping[str, str | None]) -> Visit:
-    request = exchange["request"]
-    needs = "embedding" if EMBEDDER in json.dumps(request) or _embeds(request["path"]) else "rerank"
-    path = RECORDED.sub(served.get(needs) or r"\g<0>", request["path"])
-    shown = f"{request['method']} {path}"
-    if served.get(needs, "") is None:
-        return Visit(shown, skipped=f"nothing is served there for {needs}")
-    body = _named(request.get("body"), served)
-    content = None if body is None else json.dumps(body).encode()
-    # What the client sends besides goes along, but for its idea of a key where a real one is given.
-    sent = {name: value for name, value in request.get("headers", {}).items() if name.lower() not in http.headers}
-    answer = http.request(request["method"], path, content=content, headers=sent)
-    if answer.status_code == UNAUTHORIZED and exchange["requires"].get("status") != UNAUTHORIZED:
+def _visit(http: httpx2.Client, check: Mapping[str, Any], served: Mapping[str, str | None]) -> Visit:
+    task, body = check["task"], check.get("body")
+    model = served[task]
+    path = check["path"].replace(MODEL, model or RECORDED[task])
+    shown = f"{check['method']} {path}"
+    if model is None:
+        return Visit(shown, skipped=f"nothing is served there for {task}")
+    if body and body.get("model") == MODEL:
+        body = {**body, "model": model}
+    # The client's idea of a key goes along, but for where a real one is given.
+    key = {"authorization": check["key"]} if check["key"] and "authorization" not in http.headers else {}
+    answer = http.request(check["method"], path, json=body, headers=key)
+    if answer.status_code == UNAUTHORIZED and check["needs"].get("status") != UNAUTHORIZED:
         return Visit(shown, ("status 401: the server wants a key; give it as --api-key, and to the client as well",))
-    return Visit(shown, tuple(complaints(_relaxed(exchange["requires"]), answer.status_code, answer.content)))
+    return Visit(shown, tuple(complaints(check["needs"], answer.status_code, answer.content)))
 
 
 def _served(http: httpx2.Client) -> Mapping[str, str | None]:
-    """Return which model a server has for ranking and for embedding; nothing if it does not say."""
+    """Return which model a server has for ranking and for embedding; those recorded if it does not say."""
     try:
         cards = http.get("/v1/models").json()["data"]
         kinds = [(card["id"], set(card["tasks"])) for card in cards]
     except (ValueError, KeyError, TypeError):
-        return {}
+        return RECORDED
     tasks = {"rerank": "rerank", "embedding": "embed"}
     return {kind: next((name for name, can in kinds if task in can), None) for kind, task in tasks.items()}
-
-
-def _named(body: object, served: Mapping[str, str | None]) -> object:
-    """Return a recorded body with the names of models that are served here."""
-    if not isinstance(body, dict) or not isinstance(body.get("model"), str) or body["model"] == NOBODY:
-        return body
-    name = served.get("embedding" if body["model"].endswith(EMBEDDER) else "rerank")
-    return body if name is None else {**body, "model": name}
-
-
-def _relaxed(requires: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what a client needs, without what only holds of the model that the request was recorded with."""
-    values = {place: value for place, value in requires.get("values", {}).items() if place != "model"}
-    return {**requires, "values": values}
-
-
-def _embeds(path: str) -> bool:
-    return "embed" in path or path == "/vectors"
 
 
 def _verdict(who: str, visits: list[Visit], failed: int) -> Text:
     asked = sum(visit.skipped is None for visit in visits)
     if failed:
-        return Text.assemble(
-            (f"{failed} of {asked}", "bold red"), f" requests of {who} would not be understood, or their answers not."
-        )
+        said = f" requests of {who} would not be understood, or their answers not."
+        return Text.assemble((f"{failed} of {asked}", "bold red"), said)
     return Text.assemble((f"{asked} of {asked}", "bold green"), f" requests of {who} are answered so that it can read them.")
 
 

@@ -66,6 +66,15 @@ def test_what_is_not_served_is_not_asked_for(capsys: pytest.CaptureFixture[str])
     assert "nothing is served there for embedding" in shown
 
 
+@pytest.mark.parametrize("task", [Task.RERANK, Task.EMBED])
+def test_server_of_one_model_is_asked_only_for_what_that_can(task: Task) -> None:
+    with serving(app(task)) as url:
+        visits = [visit for consumer in consumers().values() for visit in client.visit_all(url, consumer)]
+    assert [visit for visit in visits if visit.complaints] == []
+    other = {Task.RERANK: "embedding", Task.EMBED: "rerank"}[task]
+    assert {visit.skipped for visit in visits} == {None, f"nothing is served there for {other}"}
+
+
 @pytest.mark.parametrize(
     ("item", "said"),
     [
