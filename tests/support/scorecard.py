@@ -63,7 +63,12 @@ TESTS: Final[Mapping[str, Sequence[str]]] = {
         "tests/properties/test_dispatcher.py::test_storm",
     ],
     "R7": [
-        "tests/unit/scheduler/test_ceiling.py",
+        "tests/unit/scheduler/test_batcher.py::test_nothing_changes_while",
+        "tests/unit/scheduler/test_batcher.py::test_step_that_did_not_fit",
+        "tests/unit/scheduler/test_batcher.py::test_smaller_failure",
+        "tests/unit/scheduler/test_batcher.py::test_it_comes_back",
+        "tests/unit/scheduler/test_batcher.py::test_another_failure",
+        "tests/unit/scheduler/test_batcher.py::test_it_is_never_nothing",
         "tests/unit/scheduler/test_dispatcher.py::test_out_of_memory",
         "tests/unit/scheduler/test_dispatcher.py::test_step",
     ],
