@@ -20,8 +20,8 @@ from shortlist.config import Settings
 from shortlist.engine.fake import FakeEngine
 from shortlist.errors import EngineError, EngineUnavailable
 from shortlist.service.build import shared_cache
+from shortlist.service.monitoring import tracing_to
 from shortlist.service.runtime import Runtime, Say
-from shortlist.service.tracing import tracing_to
 from shortlist.telemetry import Metrics
 from shortlist.types import Batch, TextPrompt
 from tests.support.house import stack

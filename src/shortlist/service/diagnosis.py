@@ -13,8 +13,8 @@ from shortlist.engine.base import EngineInfo
 from shortlist.hub import ModelKind
 from shortlist.service.build import load, stack_for
 from shortlist.service.memory import MemoryPlan
-from shortlist.service.pairs import PAIRS
 from shortlist.service.runtime import Say
+from shortlist.service.samples import PAIRS
 from shortlist.service.selftest import SelfTest, examine
 from shortlist.service.vllm import places
 from shortlist.telemetry import Metrics

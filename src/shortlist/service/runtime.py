@@ -16,13 +16,13 @@ from shortlist.errors import Draining, EngineUnavailable, ModelRefused, NotFound
 from shortlist.scheduler.shared import SharedCache
 from shortlist.service.embed import embed
 from shortlist.service.explain import explain
+from shortlist.service.monitoring import watch
 from shortlist.service.rerank import rerank
 from shortlist.service.revival import Pauses, revive
 from shortlist.service.score import score
 from shortlist.service.selftest import MIN_PAIRS, Verdict, examine
 from shortlist.service.stack import Registry, Stack
 from shortlist.service.tokens import detokenize, tokenize
-from shortlist.service.watchdog import watch
 from shortlist.telemetry import Metrics, logger
 from shortlist.telemetry.traces import NO_TRACING, Tracing
 from shortlist.types import (
