@@ -87,7 +87,15 @@ TESTS: Final[Mapping[str, Sequence[str]]] = {
         "tests/faults/test_process.py::test_what_is_not_done_in_time",
         "tests/faults/test_process.py::test_second_signal",
     ],
-    "R10": ["tests/faults/test_upstream.py", "tests/unit/test_breaker.py", "tests/unit/engine/vllm/test_budget.py"],
+    "R10": [
+        "tests/faults/test_upstream.py",
+        "tests/unit/test_breaker.py",
+        "tests/unit/engine/vllm/test_calls.py::test_a_few_retries",
+        "tests/unit/engine/vllm/test_calls.py::test_ten_calls",
+        "tests/unit/engine/vllm/test_calls.py::test_what_is_not_spent",
+        "tests/unit/engine/vllm/test_calls.py::test_more_than_there_is",
+        "tests/unit/engine/vllm/test_calls.py::test_retries_never",
+    ],
     "R12": ["tests/soak/test_soak.py"],
     "R13": [
         "tests/faults/test_wire.py::test_announced",

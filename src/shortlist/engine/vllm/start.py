@@ -14,9 +14,8 @@ from shortlist.engine.vllm.command import Plan, arguments, share_of, surrounding
 from shortlist.engine.vllm.engine import ChildProcess, VllmEngine
 from shortlist.engine.vllm.fleet import Fleet
 from shortlist.engine.vllm.loop import LoopThread
-from shortlist.engine.vllm.meter import CHILD, Meter
 from shortlist.engine.vllm.probe import Found, Probe
-from shortlist.engine.vllm.server import Server
+from shortlist.engine.vllm.server import CHILD, Meter, Server
 from shortlist.telemetry import Metrics
 
 BATCHES_PER_SERVER = 2
