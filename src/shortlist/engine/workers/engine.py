@@ -14,8 +14,7 @@ from dataclasses import replace
 from typing import Final
 
 from shortlist.engine.base import Engine, EngineInfo
-from shortlist.engine.workers.balance import least_loaded
-from shortlist.engine.workers.cores import shares_of
+from shortlist.engine.workers.balance import least_loaded, shares_of
 from shortlist.engine.workers.remote import RemoteEngine
 from shortlist.engine.workers.wire import Load
 from shortlist.errors import BadSetting, EngineUnavailable
