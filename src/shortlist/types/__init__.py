@@ -24,22 +24,19 @@ from shortlist.types.asked import (
     Cuts,
     DetokenizeTask,
     EmbedTask,
-    RerankTask,
-    ScoreTask,
-    Terms,
-    TokenizeTask,
-)
-from shortlist.types.names import (
-    Ids,
     Overflow,
     Priority,
+    RerankTask,
+    ScoreTask,
     Task,
-    Vector,
+    Terms,
+    TokenizeTask,
 )
 from shortlist.types.work import (
     Batch,
     Encoded,
     Framing,
+    Ids,
     Outcome,
     Prompt,
     Reading,
@@ -49,6 +46,7 @@ from shortlist.types.work import (
     TokenHead,
     TokenPrompt,
     Value,
+    Vector,
     WorkItem,
 )
 

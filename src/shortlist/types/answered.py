@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from shortlist.errors import ServiceError
-from shortlist.types.names import Task, Vector
-from shortlist.types.work import Framing, Reading, Span
+from shortlist.types.asked import Task
+from shortlist.types.work import Framing, Reading, Span, Vector
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-
 _NODES: Final = Path("/sys/devices/system/node")
 
 
