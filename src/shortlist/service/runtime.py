@@ -12,6 +12,7 @@ from enum import StrEnum
 from functools import partial
 
 from shortlist.config import Settings
+from shortlist.engine.base import Say
 from shortlist.errors import Draining, EngineUnavailable, ModelRefused, NotFound
 from shortlist.scheduler.shared import SharedCache
 from shortlist.service.embed import embed
@@ -40,9 +41,6 @@ from shortlist.types import (
     TokenizeOutcome,
     TokenizeTask,
 )
-
-Say = Callable[[str], None]
-"""Tells the person who starts the server what is going on."""
 
 
 class State(StrEnum):

@@ -18,6 +18,7 @@ from shortlist.types.answered import (
     Token,
     TokenizeOutcome,
     Usage,
+    basename,
 )
 from shortlist.types.asked import (
     NO_CUTS,
@@ -91,4 +92,5 @@ __all__ = [
     "Value",
     "Vector",
     "WorkItem",
+    "basename",
 ]
