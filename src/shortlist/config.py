@@ -37,6 +37,11 @@ CONFIG_FILE = "config"
 
 MIB = 1024 * 1024
 
+ControlTokens = Literal["neutral", "official"]
+"""What a control token written out in a caller's text becomes: plain characters, or the control token itself."""
+UnknownModels = Literal["error", "default"]
+"""What becomes of requests for models that are not served."""
+
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -137,14 +142,14 @@ class ModelSettings(_Group):
     reranker: Names = Field(default=(), description="Serve this model as a reranker, whatever its files say.")
     embedder: Names = Field(default=(), description="Serve this model as an embedder, whatever its files say.")
     alias: Names = Field(default=(), description="Another name for a served model, as NAME=MODEL.")
-    unknown_model: Literal["error", "default"] = Field(
+    unknown_model: UnknownModels = Field(
         default="error",
         description="A request that names a model which is not served: error answers 404; default takes the one that is.",
     )
     revision: str | None = Field(
         default=None, description="Commit, branch or tag to download; the default branch if not given."
     )
-    control_tokens: Literal["neutral", "official"] = Field(
+    control_tokens: ControlTokens = Field(
         default="neutral",
         description="Control tokens written out in callers' texts: neutral reads them as plain characters; official obeys "
         "them, as the model card's script does.",

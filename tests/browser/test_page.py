@@ -17,7 +17,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from shortlist.ui.files import MAX_FILE_BYTES
-from shortlist.ui.limit import MAX_BODY_BYTES
+from shortlist.ui.middleware import MAX_BODY_BYTES
 from tests.browser.chrome import TABS, expect_rows, fill, go, open_page, rows, try_example
 from tests.browser.conftest import Look
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from shortlist.engine.vllm.budget import BURST, SHARE
+from shortlist.engine.vllm.calls import BURST, SHARE
 from shortlist.engine.vllm.engine import VllmEngine
 from shortlist.engine.vllm.start import Access, connect
 from shortlist.errors import DeadlineExceeded, EngineError, UpstreamError

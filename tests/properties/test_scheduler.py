@@ -12,8 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from shortlist.errors import Overloaded
 from shortlist.scheduler import batcher
 from shortlist.scheduler.admission import Admission, AdmissionLimits, Permit
-from shortlist.scheduler.fairness import EVERYBODY, Flow
-from shortlist.scheduler.queue import WorkQueue
+from shortlist.scheduler.queue import EVERYBODY, Flow, WorkQueue
 from shortlist.types import Priority, Task, TextHead, TextPrompt
 
 BATCH_TOKENS, BATCH_ITEMS = 40, 6

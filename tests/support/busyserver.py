@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 from shortlist import server
 from shortlist.config import Settings
+from shortlist.engine.base import Say
 from shortlist.engine.fake import FakeEngine
-from shortlist.service.runtime import Runtime, Say
+from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
 from tests.support.house import stack
 

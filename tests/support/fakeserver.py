@@ -17,11 +17,12 @@ from dataclasses import replace
 
 from shortlist import server
 from shortlist.config import Settings
+from shortlist.engine.base import Say
 from shortlist.engine.fake import FakeEngine
 from shortlist.errors import EngineError, EngineUnavailable
 from shortlist.service.build import shared_cache
-from shortlist.service.runtime import Runtime, Say
-from shortlist.service.tracing import tracing_to
+from shortlist.service.monitoring import tracing_to
+from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
 from shortlist.types import Batch, TextPrompt
 from tests.support.house import stack

@@ -9,7 +9,7 @@ import numpy as np
 
 from shortlist.engine.base import EngineInfo
 from shortlist.engine.fake import FakeEngine
-from shortlist.service.pairs import PAIRS
+from shortlist.service.samples import PAIRS
 from shortlist.types import Batch, TextPrompt, Vector, WorkItem
 
 WIDTH = 64

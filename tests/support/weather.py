@@ -14,7 +14,7 @@ import httpx2
 
 from shortlist.breaker import Breaker, BreakerLimits
 from shortlist.engine.fake import FakeEngine
-from shortlist.engine.vllm.meter import Meter
+from shortlist.engine.vllm.server import Meter
 from shortlist.errors import EngineError, EngineUnavailable
 from shortlist.scheduler.shared import SharedCache
 from shortlist.service.runtime import Runtime

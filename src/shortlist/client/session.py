@@ -16,8 +16,7 @@ from typing import Self, TypeVar
 import httpx2
 
 from shortlist.client import wire
-from shortlist.client.faults import lost_contact
-from shortlist.client.patience import Patience
+from shortlist.client.faults import Patience, lost_contact
 from shortlist.client.progress import Bar, total_of
 from shortlist.client.results import Embeddings, ModelEntry, RankEntry, Ranking, Reranked, RerankRequest
 from shortlist.client.stream import blocking_stream, stream

@@ -6,6 +6,7 @@ dispatcher and may assume that at most `max_concurrent_batches` calls are under 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,6 +17,9 @@ from shortlist.types import Batch, Task, Vector
 
 T = TypeVar("T")
 
+Say = Callable[[str], None]
+"""Tells the person who starts the server what is going on."""
+
 
 class ScoreScale(StrEnum):
     """What an engine's raw scores mean, and so how they become a relevance in 0..1."""
@@ -24,6 +28,14 @@ class ScoreScale(StrEnum):
     """Any real number; the relevance is its sigmoid."""
     COSINE = "cosine"
     """-1..1; the relevance is the cosine, negative ones being 0."""
+
+
+def sigmoid(odds: float) -> float:
+    """Return the chance that log-odds stand for, without overflow."""
+    if odds >= 0:
+        return 1.0 / (1.0 + math.exp(-odds))
+    ratio = math.exp(odds)
+    return ratio / (1.0 + ratio)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

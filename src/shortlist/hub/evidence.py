@@ -1,7 +1,7 @@
 """What a model folder says about itself: its settings, its modules, its card and the sizes of its files.
 
 This module reads small files and judges nothing; a file that is there but cannot be read is refused here. It opens no weights
-and reaches no network.
+and reaches no network. It also names the files that hubs fetch: first the small ones that it reads, then the weights.
 """
 
 from __future__ import annotations
@@ -14,6 +14,16 @@ from pathlib import Path, PurePosixPath
 import yaml
 
 from shortlist.errors import ModelRefused
+
+# Shell patterns, in the subset that both hubs read alike: ModelScope takes a dot before a star for a regular expression.
+
+SMALL_FILES = ("*.json", "*.jinja", "*.txt", "*.model", "README.md")
+"""Settings, tokenizers, module settings (`1_Pooling/config.json`), the card."""
+
+WEIGHT_FILES = ("*.safetensors",)
+
+NEVER = ("onnx/*", "openvino/*", "coreml/*", "gguf/*", "original/*", "runs/*", "checkpoint-*", ".ipynb_checkpoints/*")
+"""Copies of the model for other programs, and leftovers of its training."""
 
 Json = Mapping[str, object]
 Listing = Mapping[str, int]

@@ -30,8 +30,7 @@ from huggingface_hub.errors import (
 )
 
 from shortlist.errors import ModelRefused
-from shortlist.hub.evidence import Check, Kept, Listing
-from shortlist.hub.patterns import NEVER, SMALL_FILES, WEIGHT_FILES
+from shortlist.hub.evidence import NEVER, SMALL_FILES, WEIGHT_FILES, Check, Kept, Listing
 
 # The library reads these when it is about to call home, and so does transformers through it: for a list of programs that it
 # may be running under (once a day, with the first request of any kind), with usage counts, for newer versions of itself.

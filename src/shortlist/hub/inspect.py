@@ -12,7 +12,13 @@ from pathlib import Path
 
 from shortlist.errors import ModelRefused
 from shortlist.hub.evidence import Evidence, Listing, read_evidence
-from shortlist.hub.fact import (
+from shortlist.hub.kind import (
+    BASES,
+    EMBEDDERS,
+    RERANKERS,
+    YES_NO,
+    ModelKind,
+    Reader,
     count_labels,
     has_head,
     is_framed_as_qwen3_embedding,
@@ -20,7 +26,6 @@ from shortlist.hub.fact import (
     is_qwen3,
     read_words,
 )
-from shortlist.hub.kind import BASES, EMBEDDERS, RERANKERS, YES_NO, ModelKind, Reader
 from shortlist.hub.screening import screen
 from shortlist.types import Task
 

@@ -17,7 +17,7 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
 from shortlist.errors import ModelRefused
-from shortlist.hub.patterns import SMALL_FILES, WEIGHT_FILES
+from shortlist.hub.evidence import SMALL_FILES, WEIGHT_FILES
 
 SUMS_FILE = "SHA256SUMS"
 """Written by `sha256sum *.safetensors > SHA256SUMS`."""

@@ -1,9 +1,13 @@
-"""The kinds of model that can be served, who reads their weights, and the published models whose kind is known by name."""
+"""The kinds of model that can be served, and the facts about a folder that tell them apart; `inspect` weighs the facts.
+
+The published models whose kind is known by name are listed here. Every fact is read off the folder's evidence.
+"""
 
 from __future__ import annotations
 
 from enum import StrEnum
 
+from shortlist.hub.evidence import Evidence
 from shortlist.types import Task
 
 
@@ -54,3 +58,63 @@ BASES = frozenset(f"Qwen/Qwen3-{size}-Base" for size in _SIZES)
 
 # Source: token ids of "yes" and "no" in the Qwen3 vocabulary, which Qwen3-Reranker's model card reads its score from.
 YES_NO = (9693, 2152)
+
+
+_HEAD = "ForSequenceClassification"
+_AT_END = "lasttoken"
+_POOLING_MODE = "pooling_mode"
+
+# Source: the query prompt in Qwen3-Embedding's config_sentence_transformers.json.
+_INSTRUCT, _QUERY = "Instruct:", "\nQuery:"
+# Source: the user turn of Qwen3-Reranker's chat template.
+_FRAME = ("<Instruct>:", "<Query>:", "<Document>:")
+
+
+def is_qwen3(evidence: Evidence) -> bool:
+    """Whether its layers are those that our own engine computes."""
+    return (evidence.config or {}).get("model_type") == "qwen3"
+
+
+def has_head(evidence: Evidence) -> bool:
+    """Whether it was saved with a classification head."""
+    return (evidence.architecture or "").endswith(_HEAD)
+
+
+def count_labels(evidence: Evidence) -> int:
+    """Count the labels of its classification head. Source: `PretrainedConfig` in transformers, where two is the default."""
+    config = evidence.config or {}
+    labels, count = config.get("id2label"), config.get("num_labels")
+    if isinstance(labels, dict):
+        return len(labels)
+    return count if isinstance(count, int) else 2
+
+
+def read_words(evidence: Evidence, key: str) -> frozenset[str]:
+    """Return what the card lists under `key`, be it one word or many."""
+    value = evidence.card.get(key)
+    words = value if isinstance(value, list) else [value] if isinstance(value, str) else []
+    return frozenset(str(word) for word in words)
+
+
+def is_framed_as_qwen3_reranker(evidence: Evidence) -> bool:
+    """Whether its name, what it was trained from, or its template says that texts go into Qwen3-Reranker's frame."""
+    by_origin = evidence.hub_id in RERANKERS or bool(read_words(evidence, "base_model") & RERANKERS)
+    return by_origin or all(mark in evidence.chat_template for mark in _FRAME)
+
+
+def is_framed_as_qwen3_embedding(evidence: Evidence) -> bool:
+    """Whether our own engine computes exactly what the folder's modules and prompts say."""
+    names = {module.class_name for module in evidence.modules}
+    if not is_qwen3(evidence) or names - {"Transformer", "Pooling", "Normalize"} or not _pools_last_token(evidence):
+        return False
+    prompts = evidence.library_config.get("prompts")
+    query = prompts.get("query") if isinstance(prompts, dict) else None
+    is_instruction = isinstance(query, str) and query.startswith(_INSTRUCT) and query.endswith(_QUERY)
+    return evidence.hub_id in EMBEDDERS or is_instruction
+
+
+def _pools_last_token(evidence: Evidence) -> bool:
+    """Read both spellings of the pooling's settings: one mode by name, or a switch per mode."""
+    pooling = next(module.config for module in evidence.modules if module.class_name == "Pooling")
+    switched_on = [key for key, value in pooling.items() if key.startswith(f"{_POOLING_MODE}_") and value is True]
+    return pooling.get(_POOLING_MODE, _AT_END if switched_on == [f"{_POOLING_MODE}_{_AT_END}"] else None) == _AT_END

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from shortlist.errors import ModelRefused
-from shortlist.hub.evidence import Check, Kept
-from shortlist.hub.patterns import NEVER, SMALL_FILES, WEIGHT_FILES
+from shortlist.hub.evidence import NEVER, SMALL_FILES, WEIGHT_FILES, Check, Kept
 
 _PIP = 'pip install "shortlist[modelscope]"'
 _LOCAL_FOLDER = "or give the path of a local folder that holds the model"

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 from shortlist.errors import Overloaded, Shortage
-from shortlist.scheduler.fairness import EVERYBODY, Flow
+from shortlist.scheduler.queue import EVERYBODY, Flow
 
 MEMORY_S: Final = 5.0
 """The engine's speed is that of about so many of its last seconds of work."""

@@ -1,9 +1,18 @@
-"""What goes together. Pure policy: fill one step from the queue, and halve a step that failed."""
+"""Forms the batches that the engine computes. Pure policy.
+
+It fills a step from the queue, halves a step that failed, and lowers the token limit of a step after one did not fit into
+memory, then raises it again slowly.
+"""
 
 from __future__ import annotations
 
+from typing import Final
+
 from shortlist.scheduler.queue import WorkQueue
 from shortlist.types import Batch, WorkItem
+
+STEPS_BEFORE_RAISING: Final = 64
+"""So many steps must fit before a larger one is tried: a failure costs a step, and whoever took the memory may be gone."""
 
 
 def form(queue: WorkQueue, *, max_tokens: int, max_items: int) -> Batch | None:
@@ -35,3 +44,28 @@ def split(batch: Batch) -> tuple[Batch, Batch]:
     assert len(batch.items) > 1, "A single item is not split. This is a bug."
     middle = len(batch.items) // 2
     return Batch(batch.task, batch.items[:middle]), Batch(batch.task, batch.items[middle:])
+
+
+class Ceiling:
+    """Most tokens in one step.
+
+    Args:
+        most: What was set; never exceeded.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.num_tokens = most
+        self._num_fitted = 0
+
+    def lower(self, num_tokens: int) -> None:
+        """Learn that a step of so many tokens did not fit: from now on, half of it."""
+        self.num_tokens = max(1, min(self.num_tokens, num_tokens // 2))
+        self._num_fitted = 0
+
+    def fits(self) -> None:
+        """Learn that a step fitted."""
+        self._num_fitted += 1
+        if self._num_fitted >= STEPS_BEFORE_RAISING:
+            self.num_tokens = min(self.most, 2 * self.num_tokens)
+            self._num_fitted = 0

@@ -21,9 +21,8 @@ from shortlist.engine.base import Engine
 from shortlist.errors import BadScore, DeadlineExceeded, EngineError, EngineOutOfMemory, EngineUnavailable, UpstreamError
 from shortlist.scheduler import batcher
 from shortlist.scheduler.admission import Admission
-from shortlist.scheduler.ceiling import Ceiling
-from shortlist.scheduler.fairness import EVERYBODY, Flow
-from shortlist.scheduler.queue import WorkQueue
+from shortlist.scheduler.batcher import Ceiling
+from shortlist.scheduler.queue import EVERYBODY, Flow, WorkQueue
 from shortlist.telemetry import Metrics, logger
 from shortlist.types import Batch, Outcome, Prompt, Task, Value, WorkItem
 

@@ -1,4 +1,7 @@
-"""What waits, and whose turn it is. Pure policy: jobs of one request each, ordered so that flows share the engine fairly.
+"""The queue of jobs that wait for the engine, ordered so that flows share the engine fairly. Pure policy.
+
+A job is what one request asks. A flow is what one caller asks for at one priority; flows share the engine by weight, counted in
+tokens.
 
 A job goes in whole, leaves item by item, and can be cancelled or expire as a whole at any moment. How much may wait is
 decided at admission; items that were already taken are the dispatcher's business.
@@ -14,10 +17,34 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
 
-from shortlist.scheduler.fairness import EVERYBODY, Flow
-from shortlist.types import Prompt, Task, WorkItem
+from shortlist.types import Priority, Prompt, Task, Terms, WorkItem
+
+
+class Flow(NamedTuple):
+    """The requests of one caller at one priority."""
+
+    caller: str
+    priority: Priority
+
+    @classmethod
+    def of(cls, terms: Terms) -> Flow:
+        """Return the flow that a request on these terms belongs to."""
+        return cls(terms.caller, terms.priority)
+
+    @property
+    def cost_factor(self) -> int:
+        """What one token counts for when flows are weighed against each other."""
+        return COST_FACTORS[self.priority]
+
+
+COST_FACTORS: Final[Mapping[Priority, int]] = {Priority.INTERACTIVE: 1, Priority.BATCH: 8}
+"""Against one busy interactive flow, a batch flow gets a ninth of the engine: little, but never nothing."""
+
+EVERYBODY: Final = Flow("", Priority.INTERACTIVE)
+"""The flow of those of whom nothing is known."""
 
 
 class _Waiting:

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from shortlist.config import ModelSettings, SchedulerSettings, Settings
-from shortlist.engine.base import Engine, Watched, beside, parts_of
+from shortlist.engine.base import Engine, Say, Watched, beside, parts_of
 from shortlist.engine.restartable import RestartableEngine
 from shortlist.errors import BadSetting, EngineUnavailable, ModelRefused
 from shortlist.hub import ModelKind, Reader, ResolvedModel, resolve
@@ -28,11 +28,10 @@ from shortlist.scheduler.queue import WorkQueue
 from shortlist.scheduler.redis import RedisStore, place_of
 from shortlist.scheduler.shared import SharedCache
 from shortlist.service import local
-from shortlist.service.gpu import show_gpus
 from shortlist.service.memory import MemoryPlan, memory_plan
-from shortlist.service.runtime import Runtime, Say
+from shortlist.service.monitoring import show_gpus, tracing_to
+from shortlist.service.runtime import Runtime
 from shortlist.service.stack import NO_PROMISE, Promise, Stack, one_name_for_two
-from shortlist.service.tracing import tracing_to
 from shortlist.service.vllm import Counted, Place, engine_and_encoder, places, remedy_for
 from shortlist.telemetry import Metrics
 from shortlist.text.base import Encoder

@@ -18,7 +18,7 @@ from shortlist.errors import DeadlineExceeded, EngineUnavailable, ServiceError
 from shortlist.scheduler.admission import Permit
 from shortlist.scheduler.cache import Entry, keys
 from shortlist.scheduler.dispatcher import LATE, Completed
-from shortlist.scheduler.fairness import Flow
+from shortlist.scheduler.queue import Flow
 from shortlist.service.stack import Stack
 from shortlist.telemetry.traces import note, step
 from shortlist.types import Encoded, Outcome, Prompt, Reading, Task, Terms, Timing, Usage

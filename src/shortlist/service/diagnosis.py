@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from shortlist.config import Settings
-from shortlist.engine.base import EngineInfo
+from shortlist.engine.base import EngineInfo, Say
 from shortlist.hub import ModelKind
 from shortlist.service.build import load, stack_for
 from shortlist.service.memory import MemoryPlan
-from shortlist.service.pairs import PAIRS
-from shortlist.service.runtime import Say
+from shortlist.service.samples import PAIRS
 from shortlist.service.selftest import SelfTest, examine
 from shortlist.service.vllm import places
 from shortlist.telemetry import Metrics

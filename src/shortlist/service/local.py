@@ -13,10 +13,9 @@ from functools import partial
 from pathlib import Path
 
 from shortlist.config import ModelSettings
-from shortlist.engine.base import Engine, content_name
+from shortlist.engine.base import Engine, Say, content_name
 from shortlist.errors import BadSetting, ModelRefused
 from shortlist.hub import ModelKind, ResolvedModel
-from shortlist.service.runtime import Say
 from shortlist.service.samples import samples
 from shortlist.text.base import Encoder
 from shortlist.text.plain import TextEncoder

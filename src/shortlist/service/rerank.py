@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from operator import itemgetter
 from typing import cast
 
-from shortlist.engine.base import ScoreScale
+from shortlist.engine.base import ScoreScale, sigmoid
 from shortlist.errors import DeadlineExceeded, ServiceError
 from shortlist.scheduler.cache import Entry
 from shortlist.service.compute import Found, Request, compute, names_of
@@ -74,10 +73,7 @@ def relevance(raw: float, scale: ScoreScale) -> float:
     """Squeeze a raw score into 0..1: the sigmoid of log-odds, or the positive part of a cosine."""
     if scale is ScoreScale.COSINE:
         return min(max(raw, 0.0), 1.0)
-    if raw >= 0:
-        return 1.0 / (1.0 + math.exp(-raw))
-    odds = math.exp(raw)
-    return odds / (1.0 + odds)
+    return sigmoid(raw)
 
 
 def request_of(stack: Stack, task: RerankTask, framing: Framing) -> Request:

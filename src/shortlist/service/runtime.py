@@ -12,17 +12,18 @@ from enum import StrEnum
 from functools import partial
 
 from shortlist.config import Settings
+from shortlist.engine.base import Say
 from shortlist.errors import Draining, EngineUnavailable, ModelRefused, NotFound
 from shortlist.scheduler.shared import SharedCache
 from shortlist.service.embed import embed
 from shortlist.service.explain import explain
+from shortlist.service.monitoring import watch
 from shortlist.service.rerank import rerank
 from shortlist.service.revival import Pauses, revive
 from shortlist.service.score import score
 from shortlist.service.selftest import MIN_PAIRS, Verdict, examine
 from shortlist.service.stack import Registry, Stack
 from shortlist.service.tokens import detokenize, tokenize
-from shortlist.service.watchdog import watch
 from shortlist.telemetry import Metrics, logger
 from shortlist.telemetry.traces import NO_TRACING, Tracing
 from shortlist.types import (
@@ -40,9 +41,6 @@ from shortlist.types import (
     TokenizeOutcome,
     TokenizeTask,
 )
-
-Say = Callable[[str], None]
-"""Tells the person who starts the server what is going on."""
 
 
 class State(StrEnum):

@@ -18,7 +18,7 @@ import numpy as np
 
 from shortlist.engine.base import EngineInfo, ScoreScale, parts_of
 from shortlist.errors import CallerError, EngineError
-from shortlist.service.pairs import BY_WORTH, PAIRS
+from shortlist.service.samples import BY_WORTH, PAIRS
 from shortlist.service.stack import Stack
 from shortlist.service.trial import Measured, Place, Trial, Values, embed_trial, measure, rerank_trial
 from shortlist.text.base import Encoder

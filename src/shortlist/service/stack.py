@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
+from shortlist.config import UnknownModels
 from shortlist.engine.base import Engine
 from shortlist.errors import BadSetting, ServiceError, UnknownModel, WrongModel
 from shortlist.scheduler.admission import Admission
@@ -15,7 +16,7 @@ from shortlist.scheduler.flights import Flights
 from shortlist.scheduler.shared import SharedCache
 from shortlist.telemetry import Metrics
 from shortlist.text.base import Encoder
-from shortlist.types import ModelCard, Priority, Task
+from shortlist.types import ModelCard, Priority, Task, basename
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,9 +35,6 @@ class Promise:
 
 
 NO_PROMISE: Final = Promise()
-
-UnknownModels = Literal["error", "default"]
-"""What becomes of requests for models that are not served."""
 
 ANY_MODEL: Final = frozenset({"default", "default/not-specified"})
 """Names that clients send when nobody named a model. Source: infinity-client's default; LocalAI's and others' settings."""
@@ -95,7 +93,7 @@ class Registry:
             for name in (stack.name, *stack.card.aliases):
                 self._add(name, stack)
         for stack in self.stacks:
-            self._by_name.setdefault(_basename(stack.name), stack)
+            self._by_name.setdefault(basename(stack.name), stack)
 
     def find(self, name: str | None, task: Task | None = None) -> Stack:
         """Return the stack for this name and task; None for a task that every model can do.
@@ -113,8 +111,8 @@ class Registry:
 
     def _named(self, name: str) -> Stack | None:
         """Return the stack that a name means, or None where it means the default."""
-        stack = self._by_name.get(name) or self._by_name.get(_basename(name))
-        stack = stack or self._by_name.get(_basename(name.partition(RAGFLOW_MARK)[0]))
+        stack = self._by_name.get(name) or self._by_name.get(basename(name))
+        stack = stack or self._by_name.get(basename(name.partition(RAGFLOW_MARK)[0]))
         if stack is None and self.unknown_model == "error" and name.lower() not in ANY_MODEL:
             raise UnknownModel(f"No such model is served. Served here: {self._names()}.", param="model")
         return stack
@@ -136,10 +134,6 @@ class Registry:
     def _able(self, task: Task) -> str:
         able = [stack.name for stack in self.stacks if task in stack.card.tasks]
         return f"served for that: {', '.join(able)}" if able else "no model here does"
-
-
-def _basename(name: str) -> str:
-    return name.rstrip("/").rsplit("/", 1)[-1].lower()
 
 
 def one_name_for_two(name: str) -> BadSetting:

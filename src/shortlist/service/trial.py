@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from shortlist.engine.base import Engine
 from shortlist.errors import BadScore, CallerError
-from shortlist.service.pairs import Pair
+from shortlist.service.samples import Pair
 from shortlist.text.base import Encoder
 from shortlist.types import NO_CUTS, Batch, Overflow, Prompt, Task, WorkItem
 

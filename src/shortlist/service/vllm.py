@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from shortlist.config import ModelSettings, Settings, VllmSettings
+from shortlist.engine.base import Say
 from shortlist.engine.vllm.command import Plan, right_command
 from shortlist.engine.vllm.engine import VllmEngine
 from shortlist.engine.vllm.probe import served_names
@@ -20,6 +21,7 @@ from shortlist.errors import BadSetting, ModelRefused
 from shortlist.hub import ModelKind, Reader, ResolvedModel
 from shortlist.telemetry import Metrics
 from shortlist.text.tokenizer import QwenEncoder
+from shortlist.types import basename
 
 WHOLE: Final = 0.9
 """The share of a device that all models get together; the rest is for what they do not count."""
@@ -91,7 +93,7 @@ def engine_and_encoder(
     place: Place,
     *,
     counted: Counted,
-    say: Callable[[str], None],
+    say: Say,
     is_wanted: Callable[[], bool] = lambda: True,
 ) -> tuple[VllmEngine, QwenEncoder]:
     """Return the engine for a model, and the encoder that spells for it.
@@ -200,7 +202,7 @@ def _divided(settings: Settings, models: Sequence[str]) -> list[tuple[str, ...]]
     if len(models) == 1:
         return [urls]
     names = {url: served_names(url, api_key=_secret(settings.vllm)) for url in urls}
-    divided = [tuple(url for url in urls if _last(model) in names[url]) for model in models]
+    divided = [tuple(url for url in urls if basename(model) in names[url]) for model in models]
     for model, mine in zip(models, divided, strict=True):
         if not mine:
             served = ", ".join(sorted({name for each in names.values() for name in each}))
@@ -208,7 +210,3 @@ def _divided(settings: Settings, models: Sequence[str]) -> list[tuple[str, ...]]
                 f"No server of --upstream serves {model}; they serve {served}. Start them with --served-model-name."
             )
     return divided
-
-
-def _last(name: str) -> str:
-    return name.rstrip("/").rsplit("/", 1)[-1].lower()

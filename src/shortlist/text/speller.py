@@ -12,13 +12,14 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import orjson
 from tokenizers import Encoding, Tokenizer
 
 from shortlist import collector
+from shortlist.config import ControlTokens
 from shortlist.errors import InvalidInput, ModelRefused
 from shortlist.text.fast import MAX_CHARS, fast_reader
 from shortlist.text.window import CHARS_PER_TOKEN, GROWTH, MARGIN_CHARS, Window, num_settled, read_windows
@@ -26,9 +27,6 @@ from shortlist.types import Ids, Span, Token
 
 ID_LIMIT: Final = 2**32
 """Ids are 32 bits wide to the tokenizers library, which fails over others."""
-
-ControlTokens = Literal["neutral", "official"]
-"""What a control token written out in a caller's text becomes: plain characters, or the control token itself."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

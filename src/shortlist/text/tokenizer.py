@@ -12,10 +12,11 @@ from typing import Final
 
 import numpy as np
 
+from shortlist.config import ControlTokens
 from shortlist.errors import BadSetting, InputTooLong, InvalidInput, ModelRefused
 from shortlist.text import prompt
 from shortlist.text.base import PromptView, TokenView
-from shortlist.text.speller import ControlTokens, Spelled, Speller
+from shortlist.text.speller import Spelled, Speller
 from shortlist.types import NO_CUTS, Cuts, Encoded, Framing, Ids, Overflow, Prompt, Task, Token, TokenHead, TokenPrompt
 
 _NO_IDS: Final[Ids] = np.zeros(0, dtype=np.int32)

@@ -18,28 +18,26 @@ from shortlist.types.answered import (
     Token,
     TokenizeOutcome,
     Usage,
+    basename,
 )
 from shortlist.types.asked import (
     NO_CUTS,
     Cuts,
     DetokenizeTask,
     EmbedTask,
-    RerankTask,
-    ScoreTask,
-    Terms,
-    TokenizeTask,
-)
-from shortlist.types.names import (
-    Ids,
     Overflow,
     Priority,
+    RerankTask,
+    ScoreTask,
     Task,
-    Vector,
+    Terms,
+    TokenizeTask,
 )
 from shortlist.types.work import (
     Batch,
     Encoded,
     Framing,
+    Ids,
     Outcome,
     Prompt,
     Reading,
@@ -49,6 +47,7 @@ from shortlist.types.work import (
     TokenHead,
     TokenPrompt,
     Value,
+    Vector,
     WorkItem,
 )
 
@@ -93,4 +92,5 @@ __all__ = [
     "Value",
     "Vector",
     "WorkItem",
+    "basename",
 ]

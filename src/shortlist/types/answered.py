@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from shortlist.errors import ServiceError
-from shortlist.types.names import Task, Vector
-from shortlist.types.work import Framing, Reading, Span
+from shortlist.types.asked import Task
+from shortlist.types.work import Framing, Reading, Span, Vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,3 +198,8 @@ class ModelCard:
     max_model_len: int
     dimensions: int | None
     created_s: int
+
+
+def basename(name: str) -> str:
+    """Return the last part of a model's name, in small letters: `OWNER/NAME`, `NAME` and a folder's path name one model."""
+    return name.rstrip("/").rsplit("/", 1)[-1].lower()

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from shortlist.errors import ServiceError
-from shortlist.types.names import Ids, Task, Vector
+from shortlist.types.asked import Task
+
+Ids = npt.NDArray[np.int32]
+Vector = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

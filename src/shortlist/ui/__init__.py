@@ -12,7 +12,7 @@ import importlib.util
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     from shortlist.ui.lazy import LazyPage, Page
 
 DEFAULT_PATH = "/ui"
+
+ICON_SVG: Final = (
+    "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 28 28'>"
+    "<rect x='2' y='4' width='24' height='5' rx='2.5' fill='#17715f'/>"
+    "<rect x='2' y='12' width='16' height='5' rx='2.5' fill='#69a898'/>"
+    "<rect x='2' y='20' width='9' height='5' rx='2.5' fill='#a9cdc4'/></svg>"
+)
+"""The picture in a browser's tab: three bars, the longest first."""
 
 
 def is_available() -> bool:
@@ -65,8 +73,6 @@ def mount_page(app: FastAPI, *, path: str = DEFAULT_PATH) -> LazyPage:
 def _add_browser_files(app: FastAPI, path: str) -> None:
     """Answer the two files that a browser looks for at the root, wherever the page is."""
     from fastapi.responses import JSONResponse, Response
-
-    from shortlist.ui.icon import ICON_SVG
 
     async def favicon() -> Response:
         return Response(ICON_SVG, media_type="image/svg+xml")

@@ -7,10 +7,9 @@ from fastapi import FastAPI
 from starlette.routing import Mount
 
 from shortlist.ui import style
-from shortlist.ui.document import with_head
 from shortlist.ui.draw.markup import masthead
 from shortlist.ui.lazy import Page
-from shortlist.ui.limit import limited
+from shortlist.ui.middleware import limited, with_head
 from shortlist.ui.runs import model_names
 from shortlist.ui.tabs import compare, embed, rerank, status
 from shortlist.ui.tabs.furniture import QUIET, markup

@@ -13,14 +13,13 @@ from typing import Final
 from shortlist.errors import Overloaded, ServiceError
 from shortlist.ui.answers import Ranking, rank, rank_both
 from shortlist.ui.draw.heat import heat_html
-from shortlist.ui.draw.markup import alert, progress
+from shortlist.ui.draw.markup import alert, error_html, progress, seconds_to_wait
 from shortlist.ui.draw.plots import status_html
 from shortlist.ui.draw.ranking import ranking_html
 from shortlist.ui.draw.slope import slope_html
 from shortlist.ui.files import FormError
 from shortlist.ui.form import Form, read_compare, read_rerank, read_texts, text_of
 from shortlist.ui.meters import Watch, read_sample, watched
-from shortlist.ui.sentences import error_html, seconds_to_wait
 from shortlist.ui.visitor import Visitor
 
 MAX_WAIT_S: Final = 10

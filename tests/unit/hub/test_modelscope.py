@@ -16,7 +16,7 @@ from types import ModuleType
 import pytest
 
 from shortlist.errors import ModelRefused
-from shortlist.hub import download, patterns, resolve
+from shortlist.hub import download, evidence, resolve
 from shortlist.hub.kind import ModelKind, Reader
 from tests.support.hub_server import HubServer, running
 from tests.support.model_folder import CROSS_ENCODER, QWEN3, TOKENIZER, WEIGHTS, Files, head, write
@@ -116,8 +116,8 @@ def test_model_is_fetched_in_two_steps(package: FakePackage) -> None:
     assert [call["model_id"] for call in package.calls] == [NAME, NAME]
     assert [call["revision"] for call in package.calls] == ["v1", "v1"]
     small, whole = (call["allow"] for call in package.calls)
-    assert small == list(patterns.SMALL_FILES)
-    assert whole == [*patterns.SMALL_FILES, *patterns.WEIGHT_FILES]
+    assert small == list(evidence.SMALL_FILES)
+    assert whole == [*evidence.SMALL_FILES, *evidence.WEIGHT_FILES]
 
 
 def test_only_what_is_needed_is_kept(package: FakePackage) -> None:
@@ -143,7 +143,7 @@ def test_refused_model_costs_no_weights(package: FakePackage) -> None:
 
 def test_weights_that_servers_have_are_not_fetched(package: FakePackage) -> None:
     model = resolve(TEXT, reader=Reader.ELSEWHERE)
-    assert [call["allow"] for call in package.calls] == [list(patterns.SMALL_FILES)]
+    assert [call["allow"] for call in package.calls] == [list(evidence.SMALL_FILES)]
     assert not (model.path / "model.safetensors").exists()
 
 
@@ -216,7 +216,7 @@ def test_full_disk_names_the_cache_setting(package: FakePackage) -> None:
 
 
 def test_patterns_mean_the_same_to_both_hubs() -> None:
-    for glob in (*patterns.SMALL_FILES, *patterns.WEIGHT_FILES, *patterns.NEVER):
+    for glob in (*evidence.SMALL_FILES, *evidence.WEIGHT_FILES, *evidence.NEVER):
         assert ".*" not in glob, "ModelScope reads it as a regular expression, and would skip every file"
         assert "," not in glob, "ModelScope splits there"
 

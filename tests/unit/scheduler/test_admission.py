@@ -4,7 +4,7 @@ import pytest
 
 from shortlist.errors import Overloaded
 from shortlist.scheduler.admission import SHARE, UNMEASURED_RETRY_S, Admission, AdmissionLimits
-from shortlist.scheduler.fairness import Flow
+from shortlist.scheduler.queue import Flow
 from shortlist.types import Priority
 
 ANN, BOB = Flow("ann", Priority.INTERACTIVE), Flow("bob", Priority.INTERACTIVE)

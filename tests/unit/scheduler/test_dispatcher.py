@@ -24,8 +24,7 @@ from shortlist.errors import (
 )
 from shortlist.scheduler.admission import Admission, AdmissionLimits
 from shortlist.scheduler.dispatcher import Dispatcher
-from shortlist.scheduler.fairness import Flow
-from shortlist.scheduler.queue import WorkQueue
+from shortlist.scheduler.queue import Flow, WorkQueue
 from shortlist.telemetry import Metrics
 from shortlist.types import Batch, Priority, Prompt, Task, TextHead, TextPrompt
 

@@ -1,7 +1,6 @@
 """Jobs go in whole, leave in a fair order, and can be cancelled or expire at any moment."""
 
-from shortlist.scheduler.fairness import COST_FACTORS, Flow
-from shortlist.scheduler.queue import WorkQueue
+from shortlist.scheduler.queue import COST_FACTORS, Flow, WorkQueue
 from shortlist.types import Priority, Prompt, Task, TextHead, TextPrompt
 
 HEAD = TextHead("query", 3)

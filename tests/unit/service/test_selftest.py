@@ -16,7 +16,7 @@ from shortlist.engine.base import Engine, EngineInfo, ScoreScale
 from shortlist.engine.fake import FakeEngine
 from shortlist.errors import EngineOutOfMemory, InvalidInput
 from shortlist.service.build import load, stack_for
-from shortlist.service.pairs import PAIRS
+from shortlist.service.samples import PAIRS
 from shortlist.service.selftest import CAUSES, Check, SelfTest, Verdict, examine
 from shortlist.service.stack import NO_PROMISE, Promise, Stack
 from shortlist.telemetry import Metrics

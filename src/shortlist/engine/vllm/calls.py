@@ -1,6 +1,11 @@
-"""What goes into one call. Pure: a batch becomes one call for every server that can share it.
+"""The calls to vLLM servers: what goes into one, and how many may be sent again. Pure policy.
 
-A server forms its own steps from the prompts of all calls, so smaller calls would only cost it, and us, more of them.
+A batch becomes one call for every server that can share it. A server forms its own steps from the prompts of all calls, so
+smaller calls would only cost it, and us, more of them.
+
+Retries are a share of the calls that were sent once, so a sick neighbour never gets much more than what was asked of it.
+
+Source: the idea of retry budgets in Envoy's and Finagle's documentation: fixed retries multiply load when it hurts most.
 """
 
 from __future__ import annotations
@@ -12,6 +17,13 @@ from shortlist.types import TokenPrompt
 
 MIN_TOKENS: Final = 1024
 """A batch is not spread over several servers in calls smaller than this: each has a cost of its own."""
+
+
+SHARE: Final = 0.1
+"""Retries that every first call earns."""
+
+BURST: Final = 10.0
+"""Retries that may be saved up, and that there are at the start: one server's death fails several calls at once."""
 
 
 def cut(prompts: Sequence[TokenPrompt], num_servers: int) -> Iterator[list[TokenPrompt]]:
@@ -42,3 +54,21 @@ def num_tokens_of(prompts: Sequence[TokenPrompt]) -> int:
 
 def _cost(prompt: TokenPrompt, heads: set[int]) -> int:
     return prompt.num_tokens + (0 if id(prompt.head) in heads else prompt.head.num_tokens)
+
+
+class RetryBudget:
+    """Every call earns a little; every retry costs one."""
+
+    def __init__(self) -> None:
+        self._saved = BURST
+
+    def earn(self) -> None:
+        """Take note of a first call."""
+        self._saved = min(BURST, self._saved + SHARE)
+
+    def spend(self, num: int = 1) -> bool:
+        """Return whether so many more calls may go out, and count them if so."""
+        if self._saved < num:
+            return False
+        self._saved -= num
+        return True

@@ -21,6 +21,7 @@ from typing import Final
 
 import httpx2
 
+from shortlist.engine.base import Say
 from shortlist.engine.vllm import complaint, guard
 from shortlist.engine.vllm.command import is_supported, unsupported
 from shortlist.errors import BadSetting, EngineUnavailable, ModelRefused
@@ -36,8 +37,6 @@ CLOSE_S: Final = guard.GRACE_S + 5.0
 
 NUM_LINES: Final = 400
 """Log lines that are kept to find out what went wrong."""
-
-Say = Callable[[str], None]
 
 
 class Child:

@@ -15,7 +15,7 @@ from typing import Final
 
 import httpx2
 
-from shortlist.engine.vllm.budget import RetryBudget
+from shortlist.engine.vllm.calls import RetryBudget
 from shortlist.engine.vllm.server import Refusal, Server
 from shortlist.errors import EngineError, UpstreamError
 from shortlist.types import Task, TokenPrompt, Value

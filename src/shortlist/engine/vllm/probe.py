@@ -15,10 +15,11 @@ import httpx2
 import numpy as np
 import orjson
 
+from shortlist.engine.base import sigmoid
 from shortlist.engine.vllm import wire
 from shortlist.engine.vllm.command import OLDEST, Plan, is_supported, right_command, unsupported
 from shortlist.errors import ModelRefused, UpstreamError
-from shortlist.types import Task, TokenHead, TokenPrompt
+from shortlist.types import Task, TokenHead, TokenPrompt, basename
 
 TIMEOUT_S: Final = 60.0
 """The first call to a server may find it compiling."""
@@ -58,7 +59,7 @@ def served_names(url: str, *, api_key: str | None = None) -> frozenset[str]:
     """
     with _client(url, api_key) as http:
         model = _served(http, url)
-    return frozenset(str(model[field]).rstrip("/").rsplit("/", 1)[-1].lower() for field in ("id", "root"))
+    return frozenset(basename(str(model[field])) for field in ("id", "root"))
 
 
 class Probe:
@@ -112,7 +113,7 @@ class Probe:
     def _ranks(self) -> None:
         prompts = _prompts()
         raw, chances = self._classified(prompts, is_raw=True), self._classified(prompts, is_raw=False)
-        if any(not math.isclose(_sigmoid(odds), chance, abs_tol=MAX_GAP) for odds, chance in zip(raw, chances, strict=True)):
+        if any(not math.isclose(sigmoid(odds), chance, abs_tol=MAX_GAP) for odds, chance in zip(raw, chances, strict=True)):
             oldest = ".".join(map(str, OLDEST))
             raise self._wrong(f"does not give raw scores when asked for them, as vLLM {oldest} and later do")
         if len(set(raw)) == 1:
@@ -212,7 +213,3 @@ def _labels(content: bytes) -> int | None:
         return int(orjson.loads(content)["data"][0]["num_classes"])
     except (orjson.JSONDecodeError, LookupError, TypeError, ValueError):
         return None
-
-
-def _sigmoid(odds: float) -> float:
-    return 1 / (1 + math.exp(-odds)) if odds > 0 else 1 - 1 / (1 + math.exp(odds))

@@ -1,4 +1,4 @@
-"""One vLLM server: a connection pool, what is under way there, and whether it is well.
+"""One vLLM server: a connection pool, what is under way there, whether it is well, and its metrics.
 
 Knows how to ask it and what its answers say of its health. Which of several servers is asked is `fleet`'s business.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import httpx2
@@ -16,10 +16,13 @@ import numpy as np
 from shortlist.breaker import Breaker, BreakerLimits, BreakerState
 from shortlist.engine.vllm import wire
 from shortlist.engine.vllm.calls import num_tokens_of
-from shortlist.engine.vllm.meter import Meter
 from shortlist.errors import UpstreamError
-from shortlist.telemetry import logger
+from shortlist.telemetry import Metrics, logger
 from shortlist.types import Task, TokenHead, TokenPrompt, Value
+
+CHILD: Final = "child"
+"""What a server of our own is called: its address is another one after every start, and a label has to stay bounded."""
+
 
 LIMITS: Final = BreakerLimits(max_failures=3, rest_s=1.0, max_rest_s=15.0)
 
@@ -198,3 +201,26 @@ _JSON: Final[dict[str, Any]] = {"content-type": "application/json"}
 def _is_cancelled() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+class Meter:
+    """The metrics of one server.
+
+    Args:
+        metrics: Where everything is counted.
+        model: What it computes, by the name that is served.
+        upstream: Its address as it was given, or `CHILD`.
+    """
+
+    def __init__(self, metrics: Metrics, model: str, upstream: str) -> None:
+        self.requests = metrics.upstream_requests.labels(model, upstream)
+        self.failures = metrics.upstream_failures.labels(model, upstream)
+        self.retries = metrics.upstream_retries.labels(model, upstream)
+        self.duration = metrics.upstream_duration.labels(model, upstream)
+        self._up = metrics.upstream_up.labels(model, upstream)
+        self._tokens = metrics.upstream_tokens.labels(model, upstream)
+
+    def show(self, *, is_well: Callable[[], bool], num_tokens: Callable[[], int]) -> None:
+        """Have these asked whenever somebody looks at the metrics, from any thread."""
+        self._up.set_function(is_well)
+        self._tokens.set_function(num_tokens)

@@ -8,15 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from shortlist.engine.base import EngineInfo, content_name
-from shortlist.engine.vllm.child import Child, Say, find_executable, free_port, version_of
+from shortlist.engine.base import EngineInfo, Say, content_name
+from shortlist.engine.vllm.child import Child, find_executable, free_port, version_of
 from shortlist.engine.vllm.command import Plan, arguments, share_of, surroundings
 from shortlist.engine.vllm.engine import ChildProcess, VllmEngine
 from shortlist.engine.vllm.fleet import Fleet
 from shortlist.engine.vllm.loop import LoopThread
-from shortlist.engine.vllm.meter import CHILD, Meter
 from shortlist.engine.vllm.probe import Found, Probe
-from shortlist.engine.vllm.server import Server
+from shortlist.engine.vllm.server import CHILD, Meter, Server
 from shortlist.telemetry import Metrics
 
 BATCHES_PER_SERVER = 2

@@ -13,9 +13,8 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Final
 
-from shortlist.engine.base import Engine, EngineInfo
-from shortlist.engine.workers.balance import least_loaded
-from shortlist.engine.workers.cores import shares_of
+from shortlist.engine.base import Engine, EngineInfo, Say
+from shortlist.engine.workers.balance import least_loaded, shares_of
 from shortlist.engine.workers.remote import RemoteEngine
 from shortlist.engine.workers.wire import Load
 from shortlist.errors import BadSetting, EngineUnavailable
@@ -25,8 +24,6 @@ MIN_BATCHES: Final = 2
 """Under way at every worker: one that is computed, and one that is there already when that is done."""
 
 LOOK_S: Final = 0.2
-
-Say = Callable[[str], None]
 
 
 class WorkersEngine:

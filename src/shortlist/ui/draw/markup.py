@@ -1,12 +1,15 @@
-"""The small things that every tab shows: the wordmark, labels, errors, progress, and a bar of facts."""
+"""The small pieces of HTML that the tabs share: the wordmark, labels, errors, progress, files, and a bar of facts."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Final
 
+from shortlist import errors
 from shortlist.client import TimingMs
+from shortlist.ui.files import MAX_FILE_BYTES, Opened
 from shortlist.ui.words import LANGUAGES, Words
 
 LOGO: Final = (
@@ -19,6 +22,11 @@ LOGO: Final = (
 
 OWN_NAMES: Final = {"en": "English", "zh-CN": "中文"}
 """Languages are offered in their own words."""
+
+MAX_SHOWN_WAIT_S: Final = 3600
+
+ENDINGS: Final = ".txt,.csv,.tsv,.jsonl,.ndjson,.md"
+INPUT_ID: Final = "file"
 
 
 # -- what never changes, in every language at once: the style sheet shows the one of the document --------------------------
@@ -72,6 +80,34 @@ def alert(sentence: str, detail: str = "") -> str:
     return f'<div class="sl-alert" role="alert"><strong>{escape(sentence)}</strong>{small}</div>'
 
 
+def seconds_to_wait(error: errors.Overloaded) -> int:
+    """Return the wait that the server asks for, as a number that a person can use."""
+    return math.ceil(min(max(error.retry_after_s, 1), MAX_SHOWN_WAIT_S))
+
+
+def error_html(error: errors.ServiceError, words: Words) -> str:
+    """Return an error from the server as HTML."""
+    if isinstance(error, errors.Overloaded):
+        return alert(words.overloaded.format(seconds=seconds_to_wait(error)))
+    return alert(_sentence(error, words), error.message)
+
+
+def _sentence(error: errors.ServiceError, words: Words) -> str:
+    if isinstance(error, errors.InvalidInput) and error.param in {"instruction", "preset"}:
+        return words.no_instruction
+    table = (
+        (errors.InputTooLong, words.too_long),
+        (errors.BodyTooLarge, words.too_large),
+        (errors.Unauthenticated, words.no_key),
+        (errors.NotFound, words.not_found),
+        (errors.CallerError, words.refused),
+        (errors.DeadlineExceeded, words.too_slow),
+        (errors.Draining, words.not_ready),
+        (errors.EngineUnavailable, words.unavailable),
+    )
+    return next((sentence for kind, sentence in table if isinstance(error, kind)), words.broken)
+
+
 def progress(sentence: str, words: Words, *, share: float | None = None) -> str:
     """Return how far something is, and what takes its place when it is cancelled.
 
@@ -85,6 +121,31 @@ def progress(sentence: str, words: Words, *, share: float | None = None) -> str:
     return (
         f'<div class="sl-progress" role="status" data-stopped="{escape(words.stopped)}"><span>{escape(sentence)}</span>'
         f'<span class="{kind}" aria-hidden="true"><i{width}></i></span></div>'
+    )
+
+
+# -- files -----------------------------------------------------------------------------------------------------------------
+
+
+def file_picker() -> str:
+    """Return the field that opens a file, in every language."""
+    names = "".join(
+        f'<span lang="{words.lang}"><b>{escape(words.open_file)}</b> <small>{escape(words.open_file_hint)}</small></span>'
+        for words in LANGUAGES
+    )
+    field = f'<input type="file" id="{INPUT_ID}" class="sl-hidden" accept="{ENDINGS}" data-most="{MAX_FILE_BYTES}">'
+    return f'<div class="sl-picker">{field}<label for="{INPUT_ID}">{names}</label></div>'
+
+
+def file_card(name: str, opened: Opened, words: Words) -> str:
+    """Return what is said of a file: how much there is, and whether there are columns to choose from, or groups."""
+    marks = " data-columns" * (len(opened.columns) > 1) + " data-groups" * bool(opened.groups)
+    total = opened.num_documents
+    groups = len(opened.groups)
+    sentence = words.file_groups.format(groups=groups, total=total) if groups else words.file_documents.format(total=total)
+    return (
+        f'<div class="sl-file" role="status" lang="{words.lang}"{marks}><b>{escape(name)}</b><span>{escape(sentence)}</span>'
+        f'<button type="button" data-forget>{escape(words.type_instead)}</button></div>'
     )
 
 

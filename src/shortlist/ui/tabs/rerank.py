@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from shortlist.ui.draw.filecard import file_card, file_picker
-from shortlist.ui.draw.markup import alert, label, nothing_yet
+from shortlist.ui.draw.markup import alert, file_card, file_picker, label, nothing_yet
 from shortlist.ui.examples import EXAMPLES, Example
 from shortlist.ui.files import FormError, read_file
 from shortlist.ui.runs import rerank_run

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from shortlist.engine.vllm.engine import VllmEngine
-from shortlist.engine.vllm.meter import CHILD, Meter
+from shortlist.engine.vllm.server import CHILD, Meter
 from shortlist.engine.vllm.start import Access, connect
 from shortlist.telemetry import Metrics
 from tests.support.sickvllm import SickVllm, sick_vllm

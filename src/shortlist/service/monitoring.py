@@ -1,0 +1,94 @@
+"""What operators see of a running server beside its requests: event loop lag, the GPUs, and where traces go.
+
+A blocked event loop delays every request, whatever it is about.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from shortlist.engine.base import Engine, beside, parts_of
+from shortlist.errors import BadSetting, EngineUnavailable
+from shortlist.telemetry import Metrics, logger
+from shortlist.telemetry.gpu import GpuCollector, GpuReading
+from shortlist.telemetry.traces import NO_TRACING, Tracing
+
+PERIOD_S: Final = 0.05
+LONG_S: Final = 1.0
+"""Worth a log line: whatever did this belongs into a thread."""
+
+_SCHEDSTAT: Final = Path("/proc/thread-self/schedstat")
+_NANO: Final = 1e-9
+
+
+async def watch(metrics: Metrics) -> None:
+    """Measure for ever how much later than asked for the loop comes back, why, and how many tasks it has."""
+    while True:
+        asleep_s, starved_s = time.monotonic(), processor_wait_s()
+        await asyncio.sleep(PERIOD_S)
+        lag_s = max(0.0, time.monotonic() - asleep_s - PERIOD_S)
+        blocked_s = max(0.0, lag_s - (processor_wait_s() - starved_s))
+        metrics.loop_lag.observe(lag_s)
+        metrics.loop_blocked.observe(blocked_s)
+        metrics.tasks.set(len(asyncio.all_tasks()))
+        if blocked_s > LONG_S:
+            logger.warning("event loop was blocked", extra={"seconds": round(blocked_s, 3)})
+
+
+def processor_wait_s() -> float:
+    """Return how long this thread was ready to run and had no processor, so far; 0 where the system does not tell.
+
+    Source: Linux, Documentation/scheduler/sched-stats, "/proc/<pid>/schedstat": the second number, in nanoseconds.
+    """
+    try:
+        return int(_SCHEDSTAT.read_bytes().split()[1]) * _NANO
+    except (OSError, IndexError):
+        return 0.0
+
+
+READING_S: Final = 1.0
+"""A process that takes longer to say how its GPU is has worse problems."""
+
+_GPU: Final = "cuda"
+
+
+def show_gpus(metrics: Metrics, engines: Sequence[Engine]) -> None:
+    """Have the metrics show the GPUs of these engines; not a vLLM's, of which a look from here would take memory."""
+    if not any(part.info.device.startswith(_GPU) for engine in engines for part in parts_of(engine)):
+        return
+    from shortlist.engine.device import gpu_readings
+
+    def read() -> list[GpuReading]:
+        parts = {part.info.device: part for engine in engines for part in parts_of(engine)}
+        readings: list[GpuReading] = []
+        for name in sorted(name for name in parts if name.startswith(_GPU)):
+            with suppress(EngineUnavailable):
+                readings += beside(parts[name], partial(gpu_readings, [name]), timeout_s=READING_S)
+        return readings
+
+    metrics.registry.register(GpuCollector(read))
+
+
+def tracing_to(endpoint: str | None, *, sample_ratio: float) -> Tracing:
+    """Return what sends traces to a collector; what sends none if no collector is named.
+
+    Args:
+        endpoint: The collector's address, as http://HOST:4318.
+        sample_ratio: Share of the requests that are traced; a caller who traces decides for its own.
+
+    Raises:
+        BadSetting: the library for it is not installed, or told to do nothing.
+    """
+    if endpoint is None:
+        return NO_TRACING
+    try:
+        from shortlist.telemetry.otlp import OtlpTracing
+    except ModuleNotFoundError as error:
+        raise BadSetting(f"otlp_endpoint (--otlp-endpoint) needs {error.name}: pip install 'shortlist[otel]'") from None
+    return OtlpTracing(endpoint, sample_ratio=sample_ratio)
