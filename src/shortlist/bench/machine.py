@@ -45,12 +45,13 @@ class Machine:
     gpu: str | None = None
 
 
-def describe(hidden: Collection[str] = (), *, gpu: str | None = None) -> Machine:
+def describe(hidden: Collection[str] = (), *, gpu: str | None = None, program: str = "shortlist") -> Machine:
     """Return what this machine says of itself.
 
     Args:
         hidden: Secrets that stand on the command line, and in no report.
         gpu: The name of the GPU that is computed on, if that is where.
+        program: What stands on the command line before its arguments.
     """
     return Machine(
         cpu=_cpu(),
@@ -60,7 +61,7 @@ def describe(hidden: Collection[str] = (), *, gpu: str | None = None) -> Machine
         python=platform.python_version(),
         versions=dict(_versions()),
         date=datetime.now(UTC).date().isoformat(),
-        command=shlex.join(["shortlist", *(_without(hidden, word) for word in sys.argv[1:])]),
+        command=shlex.join([*program.split(), *(_without(hidden, word) for word in sys.argv[1:])]),
         gpu=gpu,
     )
 

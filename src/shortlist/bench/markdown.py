@@ -7,8 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from shortlist.bench import cells
-from shortlist.bench.report import OURS, Report
+from shortlist.bench.tables import OURS
 from shortlist.errors import BadSetting
 
 BEGIN: Final = "<!-- measured{}: begin; written by shortlist bench, do not edit -->"
@@ -26,25 +25,6 @@ def page(path: Path) -> Path:
     return path.with_name(path.name.partition("#")[0])
 
 
-def block(report: Report, path: Path, picture: str | None = None) -> str:
-    """Return the report as Markdown, markers included; with a picture, if there is one at this address."""
-    return enclosed([*shown(picture, "Seconds per request of every contender, one panel per load"), *_lines(report)], path)
-
-
-def write_block(report: Report, path: Path, picture: Path | None = None) -> None:
-    """Put the report between the markers of a document, or write a new one that is nothing else.
-
-    Args:
-        report: What to show.
-        path: The document; with #name, the place of that name in it.
-        picture: A chart of the same report, to be shown above the tables.
-
-    Raises:
-        BadSetting: there is a document, but no markers in it.
-    """
-    put(block(report, path, address(picture, path)), path)
-
-
 def enclosed(lines: Iterable[str], path: Path) -> str:
     """Return the lines between the markers of their place."""
     begin, end = markers(path)
@@ -52,7 +32,11 @@ def enclosed(lines: Iterable[str], path: Path) -> str:
 
 
 def put(text: str, path: Path) -> None:
-    """Put an enclosed text into its place. Raises what `write_block` raises."""
+    """Put an enclosed text into its place: between the markers of a document, or into a new one that is nothing else.
+
+    Raises:
+        BadSetting: there is a document, but no markers in it.
+    """
     before, after = around(path)
     page(path).write_text(f"{before}{text}{after}", encoding="utf-8")
 
@@ -68,7 +52,7 @@ def shown(picture: str | None, words: str) -> list[str]:
 
 
 def around(path: Path) -> tuple[str, str]:
-    """Return what stands before and after the place for the report. Raises what `write_block` raises."""
+    """Return what stands before and after the place for the report. Raises what `put` raises."""
     if not page(path).exists():
         return "", "\n"
     first, last = markers(path)
@@ -79,22 +63,7 @@ def around(path: Path) -> tuple[str, str]:
     return before, after
 
 
-def _lines(report: Report) -> Iterator[str]:
-    yield ""
-    yield f"Machine: {cells.machine_line(report.machine)}."
-    yield from table(cells.CONTENDERS, list(cells.contender_rows(report)))
-    for load in report.rounds:
-        yield ""
-        yield f"### {load}"
-        yield from table(cells.LOADS, list(cells.load_rows(report, load)))
-        if report.many:
-            yield from table(cells.MANY, list(cells.many_rows(report, load)))
-    yield ""
-    for note in (*cells.notes(report), *(f"Left out: {why}." for why in cells.left_out(report))):
-        yield f"- {plain(note)}"
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, words: Collection[str] = cells.WORDS) -> Iterator[str]:
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, words: Collection[str]) -> Iterator[str]:
     """Yield the lines of a table; columns that are words stand left, and our own name stands out."""
     yield ""
     yield f"| {' | '.join(columns)} |"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from shortlist.bench.loads import Request
+from shortlist.bench.texts import Request
 from shortlist.bench.traffic.asker import Asker
 from shortlist.bench.traffic.dialect import apart
 from shortlist.bench.traffic.journal import Kept

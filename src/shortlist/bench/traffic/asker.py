@@ -11,7 +11,7 @@ from typing import Final
 
 import orjson
 
-from shortlist.bench.loads import Request
+from shortlist.bench.texts import Request
 from shortlist.bench.traffic.dialect import Numbers
 from shortlist.bench.traffic.tally import Fate, fate_of
 from shortlist.bench.traffic.target import Target

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from shortlist.bench.cells import NOTHING, short
-from shortlist.bench.report import Spread
+from shortlist.bench.stats import Spread
+from shortlist.bench.tables import NOTHING, short
 from shortlist.bench.traffic.result import LoadReport, Row
 from shortlist.bench.traffic.schedule import Loop
 from shortlist.bench.traffic.tally import Fate

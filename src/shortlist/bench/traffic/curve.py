@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from shortlist.bench.report import Spread
+from shortlist.bench.stats import Spread
 from shortlist.bench.traffic.result import LoadReport, Row
 from shortlist.bench.traffic.schedule import Level, Loop
 

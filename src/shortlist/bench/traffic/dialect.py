@@ -9,7 +9,7 @@ from typing import Final
 
 import orjson
 
-from shortlist.bench.loads import Request
+from shortlist.bench.texts import Request
 from shortlist.errors import BadSetting, UpstreamError
 
 Numbers = Sequence[Sequence[float]]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from shortlist.bench.callers import arrivals, percentile
+from shortlist.bench.stats import arrivals, percentile
 from shortlist.bench.traffic.asker import Asker, Outcome
 from shortlist.bench.traffic.journal import Journal, Pulse
 from shortlist.bench.traffic.schedule import Level, Loop

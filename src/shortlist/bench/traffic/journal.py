@@ -10,7 +10,7 @@ from random import Random
 from statistics import median
 from typing import Final
 
-from shortlist.bench.loads import Request
+from shortlist.bench.texts import Request
 from shortlist.bench.traffic.asker import Outcome
 from shortlist.bench.traffic.dialect import Numbers
 from shortlist.bench.traffic.tally import ERRORS, Fate, Sample

@@ -19,10 +19,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from shortlist.bench.callers import percentile
-from shortlist.bench.cells import NOTHING, short
 from shortlist.bench.machine import describe
 from shortlist.bench.outputs import Outputs
+from shortlist.bench.stats import percentile
+from shortlist.bench.tables import NOTHING, short
 from shortlist.bench.traffic import page, picture, sheet
 from shortlist.bench.traffic.alone import check
 from shortlist.bench.traffic.asker import Asker

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import Final
 
-from shortlist.bench.cells import machine_line
-from shortlist.bench.report import OURS
+from shortlist.bench.tables import OURS, machine_line
 from shortlist.bench.traffic import cells
 from shortlist.bench.traffic.curve import COLOURS, figures
 from shortlist.bench.traffic.result import LoadReport

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from shortlist.bench.cells import short
-from shortlist.bench.plot import FAINT, INK
+from shortlist.bench.tables import short
 from shortlist.bench.traffic.curve import COLOURS, Curve, Figure, Panel, apart, figures
 from shortlist.bench.traffic.result import LoadReport
 
@@ -16,6 +15,8 @@ if TYPE_CHECKING:
 WIDTH_IN: Final = 8.0
 HEIGHT_IN: Final = 5.6
 HEIGHTS: Final = (5, 3)
+INK: Final = "#212529"
+FAINT: Final = "#868e96"
 GRID: Final = "#e9ecef"
 LABEL: Final = 0.075
 """Between the names of two curves that end near each other, as a share of the upper panel's height."""

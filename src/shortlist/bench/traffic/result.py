@@ -12,9 +12,8 @@ from typing import Final
 
 import orjson
 
-from shortlist.bench.callers import percentile
 from shortlist.bench.machine import Machine
-from shortlist.bench.report import Spread
+from shortlist.bench.stats import Spread, percentile
 from shortlist.bench.traffic.plan import Plan
 from shortlist.bench.traffic.schedule import Level
 from shortlist.bench.traffic.tally import Check, Fate, Generator, Visit

@@ -8,8 +8,8 @@ from pathlib import Path
 from rich.console import RenderableType
 from rich.text import Text
 
-from shortlist.bench import markdown, table
-from shortlist.bench.cells import machine_line
+from shortlist.bench import markdown, tables
+from shortlist.bench.tables import machine_line
 from shortlist.bench.traffic import cells
 from shortlist.bench.traffic.result import LoadReport
 
@@ -22,7 +22,7 @@ def parts(report: LoadReport) -> Iterator[RenderableType]:
     for target in report.plan.targets:
         yield Text(f"{target.name}: {target.url}", style="dim")
     for sheet in cells.sheets(report):
-        yield table.grid(sheet.title, sheet.heads, sheet.rows, words=cells.WORDS)
+        yield tables.grid(sheet.title, sheet.heads, sheet.rows, words=cells.WORDS)
     yield Text()
     for note in (*cells.notes(report), cells.generator_line(report)):
         yield Text(note, style="dim")

@@ -8,7 +8,7 @@ from html import escape
 from itertools import pairwise
 from typing import Final
 
-from shortlist.bench.cells import short
+from shortlist.bench.tables import short
 from shortlist.bench.traffic.curve import COLOURS, Curve, Figure, Panel, apart
 
 WIDTH: Final = 760

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, Self
 from urllib.parse import urlsplit
 
-from shortlist.bench.loads import Request
+from shortlist.bench.texts import Request
 from shortlist.bench.traffic import dialect as dialects
 from shortlist.bench.traffic.dialect import Dialect
 from shortlist.errors import BadSetting

@@ -11,8 +11,7 @@ from functools import cache
 from random import Random
 from typing import Final
 
-from shortlist.bench.corpus import sentences
-from shortlist.bench.loads import Request
+from shortlist.bench.texts import Request, sentences
 
 PHRASE_WORDS: Final = 4
 """Words that stay together: few, so that even a query of three phrases is one of trillions."""

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from shortlist.bench.loads import Request
+from shortlist.bench.texts import Request
 from shortlist.bench.traffic.alone import check
 from shortlist.bench.traffic.asker import Asker
 from shortlist.bench.traffic.dialect import Numbers

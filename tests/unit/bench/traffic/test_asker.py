@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from shortlist.bench.loads import Request
+from shortlist.bench.texts import Request
 from shortlist.bench.traffic.asker import MAX_WHY_CHARS, Asker, Outcome, said
 from shortlist.bench.traffic.tally import Fate
 from shortlist.bench.traffic.target import targets

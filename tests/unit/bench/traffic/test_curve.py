@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from shortlist.bench.report import Spread
+from shortlist.bench.stats import Spread
 from shortlist.bench.traffic.curve import COLOURS, Curve, Panel, apart, figures, linear, logarithmic
 from shortlist.bench.traffic.page import DARK
 from tests.support.visits import HUNDRED, RATE, TEN, good, plan, report, visit

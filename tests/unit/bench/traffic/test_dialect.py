@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shortlist.bench.loads import Request
+from shortlist.bench.texts import Request
 from shortlist.bench.traffic.dialect import DEFAULT, DIALECTS, apart, named
 from shortlist.errors import BadSetting, UpstreamError
 

@@ -12,8 +12,8 @@ from itertools import pairwise, takewhile
 
 import pytest
 
-from shortlist.bench.callers import arrivals
-from shortlist.bench.loads import Request
+from shortlist.bench.stats import arrivals
+from shortlist.bench.texts import Request
 from shortlist.bench.traffic.asker import Asker, Outcome
 from shortlist.bench.traffic.drive import PAUSE_S, Drive, Driven, Pace, happens, pause_after
 from shortlist.bench.traffic.journal import Pulse

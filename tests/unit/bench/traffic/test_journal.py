@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from shortlist.bench.loads import Request
+from shortlist.bench.texts import Request
 from shortlist.bench.traffic import journal as room
 from shortlist.bench.traffic.asker import Outcome
 from shortlist.bench.traffic.journal import Journal

@@ -14,9 +14,8 @@ from pathlib import Path
 import pytest
 from rich.progress import Progress
 
-from shortlist.bench import plot
 from shortlist.bench.markdown import markers
-from shortlist.bench.outputs import Outputs
+from shortlist.bench.outputs import Outputs, can_draw
 from shortlist.bench.traffic import load
 from shortlist.bench.traffic.plan import Plan
 from shortlist.bench.traffic.result import LoadReport
@@ -241,7 +240,7 @@ def test_exit_code_is_0_when_all_is_well_and_everything_is_written(scene: Scene,
     page = tmp_path / "page.md"
     begin, end = markers(Path("page.md#load"))
     page.write_text(f"# Title\n\n{begin}\n{end}\n", encoding="utf-8")
-    draws = {"plot": tmp_path / "a.png"} if plot.is_available() else {}
+    draws = {"plot": tmp_path / "a.png"} if can_draw() else {}
     outputs = Outputs(json=tmp_path / "a.json", markdown=tmp_path / "page.md#load", page=tmp_path / "a.html", **draws)
     assert load.run(plan(f"ours={scene.url}"), outputs) == load.EXIT_CLEAN
     found = json.loads((tmp_path / "a.json").read_bytes())

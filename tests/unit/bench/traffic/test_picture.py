@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from shortlist.bench import plot
+from shortlist.bench.outputs import can_draw
 from shortlist.bench.traffic import picture
 from shortlist.bench.traffic.curve import COLOURS
 from shortlist.bench.traffic.result import LoadReport
 from tests.support.visits import RATE, TEN, good, plan, report, visit
 
-pytestmark = pytest.mark.skipif(not plot.is_available(), reason="matplotlib comes with the extra bench")
+pytestmark = pytest.mark.skipif(not can_draw(), reason="matplotlib comes with the extra bench")
 
 
 def drawn(found: LoadReport, path: Path) -> Image.Image:

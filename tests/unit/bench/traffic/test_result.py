@@ -6,8 +6,7 @@ import json
 
 import pytest
 
-from shortlist.bench.callers import percentile
-from shortlist.bench.report import Spread
+from shortlist.bench.stats import Spread, percentile
 from shortlist.bench.traffic.result import LoadReport, Row
 from shortlist.bench.traffic.tally import Check, Fate, Generator, Sample
 from shortlist.bench.traffic.target import targets

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shortlist.bench.callers import arrivals
+from shortlist.bench.stats import arrivals
 from shortlist.bench.traffic.schedule import Level, Loop
 from shortlist.errors import BadSetting
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shortlist.bench.callers import percentile
+from shortlist.bench.stats import percentile
 from shortlist.bench.traffic.tally import ERRORS, Check, Fate, Generator, Sample, Window, fate_of
 from tests.support.visits import bad, good, visit
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shortlist.bench.loads import Request
+from shortlist.bench.texts import Request
 from shortlist.bench.traffic.target import Address, Target, for_each, targets
 from shortlist.errors import BadSetting
 

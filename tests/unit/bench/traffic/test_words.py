@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shortlist.bench.loads import Request
+from shortlist.bench.texts import Request
 from shortlist.bench.traffic import words
 from shortlist.bench.traffic.words import PHRASE_WORDS, QUERY_WORDS, Traffic, phrases
 
