@@ -13,11 +13,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks import blocking
+from shortlist.bench import run
 from shortlist.bench.outputs import Outputs
-from shortlist.bench.traffic import load
-from shortlist.bench.traffic.plan import Plan
-from shortlist.bench.traffic.schedule import Level
-from shortlist.bench.traffic.target import targets
+from shortlist.bench.plan import Level, Plan
+from shortlist.bench.target import targets
 from shortlist.config import Settings
 from shortlist.engine.native.runner import Runner
 from shortlist.service.build import build_runtime
@@ -69,7 +68,7 @@ def test_other_paths_are_not_there(url: str) -> None:
 
 def test_the_load_benchmark_can_ask_it(url: str) -> None:
     plan = Plan(targets=targets([url]), levels=[Level.of_users(4)], duration_s=0.5, warm_up_s=0.0, num_words=10, num_checked=2)
-    assert load.run(plan, Outputs()) == load.EXIT_CLEAN
+    assert run.run(plan, Outputs()) == run.EXIT_CLEAN
 
 
 def scorers(monkeypatch: pytest.MonkeyPatch, folder: Path, *, serial: bool) -> tuple[int, list[int], set[int]]:

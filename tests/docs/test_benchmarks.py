@@ -12,13 +12,13 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import typer
 
 from benchmarks.engines.process import Spec
 from benchmarks.engines.spec import Bounds
 from shortlist.bench.markdown import around
-from shortlist.bench.traffic.flags import FLAGS
-from shortlist.bench.traffic.plan import DURATION_S
-from shortlist.bench.traffic.schedule import DEFAULT_USERS
+from shortlist.bench.plan import DEFAULT_USERS, Plan
+from shortlist.cli.bench import app
 
 PAGE = Path("docs/benchmarks.md")
 SCRIPT = Path("benchmarks/compare")
@@ -87,8 +87,9 @@ def test_flags_on_the_page_exist() -> None:
     section = PAGE.read_text(encoding="utf-8").partition("## Under load")[2].partition("<!--")[0]
     flags = set(re.findall(r"--[a-z][a-z-]*", section)) - {"--help"}
     assert flags >= {"--users", "--rate", "--seen", "--check"}
-    assert flags <= {f"--{flag.name.replace('_', '-')}" for flag in FLAGS}
-    assert f"{', '.join(map(str, DEFAULT_USERS))} users, {DURATION_S:g} s each" in section
+    known = {name for parameter in typer.main.get_group(app).commands["load"].params for name in parameter.opts}
+    assert flags <= known
+    assert f"{', '.join(map(str, DEFAULT_USERS))} users, {Plan.duration_s:g} s each" in section
 
 
 def test_everyone_with_an_environment_takes_part(house: Path) -> None:

@@ -1,4 +1,4 @@
-"""A report in a document: between two markers, so that the words around it are people's own and stay."""
+"""A report in a document: between two markers, so that the words around it are its author's and stay."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from shortlist.bench.tables import OURS
 from shortlist.errors import BadSetting
 
 BEGIN: Final = "<!-- measured{}: begin; written by shortlist bench, do not edit -->"
 END: Final = "<!-- measured{}: end -->"
+OURS: Final = "ours"
+"""The name of Shortlist itself, whose rows and cells stand out."""
 
 
 def markers(path: Path) -> tuple[str, str]:
@@ -41,16 +42,6 @@ def put(text: str, path: Path) -> None:
     page(path).write_text(f"{before}{text}{after}", encoding="utf-8")
 
 
-def address(picture: Path | None, path: Path) -> str | None:
-    """Return where a picture is, seen from the document."""
-    return Path(os.path.relpath(picture, path.parent)).as_posix() if picture else None
-
-
-def shown(picture: str | None, words: str) -> list[str]:
-    """Return the lines that show a picture, with the words for those who cannot see it; none without one."""
-    return ["", f"![{words}]({picture})"] if picture else []
-
-
 def around(path: Path) -> tuple[str, str]:
     """Return what stands before and after the place for the report. Raises what `put` raises."""
     if not page(path).exists():
@@ -61,6 +52,16 @@ def around(path: Path) -> tuple[str, str]:
     if not begin or not end:
         raise BadSetting(f"{page(path)} has no place for the tables: a line {first!r}, and after it a line {last!r}.")
     return before, after
+
+
+def address(picture: Path | None, path: Path) -> str | None:
+    """Return where a picture is, seen from the document."""
+    return Path(os.path.relpath(picture, path.parent)).as_posix() if picture else None
+
+
+def shown(picture: str | None, words: str) -> list[str]:
+    """Return the lines that show a picture, with its description in words; none without one."""
+    return ["", f"![{words}]({picture})"] if picture else []
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, words: Collection[str]) -> Iterator[str]:

@@ -54,7 +54,7 @@ class Outputs:
         """
         if self.plot is not None and self.plot.suffix != ".png":
             raise BadSetting(f"--plot draws a PNG; {self.plot.name} should end in .png.")
-        if self.plot is not None and not can_draw():
+        if (self.plot or self.page) and not can_draw():
             raise BadSetting("--plot needs matplotlib, which is not installed: pip install 'shortlist[bench]'")
         for path in (self.json, self.markdown, self.plot, self.page):
             if path is not None and not path.parent.is_dir():

@@ -2,26 +2,87 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from shortlist.bench.traffic import load as traffic
-from shortlist.bench.traffic.flags import EPILOG as LOAD_EPILOG
-from shortlist.bench.traffic.flags import FLAGS, outputs_of, plan_of
-from shortlist.cli import flags
+from shortlist.bench.dialects import DIALECTS
+from shortlist.bench.outputs import Outputs
+from shortlist.bench.plan import DEFAULT_USERS, Level, Plan
+from shortlist.bench.target import targets
 from shortlist.cli.ending import end
+from shortlist.config import Settings
+from shortlist.errors import BadSetting
+
+EPILOG = (
+    f"Dialects: {'; '.join(f'{each.name} ({each.speakers})' for each in DIALECTS.values())}. Without --api-key, URL is sent "
+    "the first key of SHORTLIST_API_KEY, and other contenders none. Exit codes: 0 every request was answered or refused with "
+    "429, 1 some were not, or an answer was wrong (the report says which), 3 it cannot run. Ctrl-C ends the run; what was "
+    "measured until then is shown and written."
+)
+
+USERS_HELP = (
+    "A level: so many users, each waiting for an answer before asking again. "
+    f"{', '.join(map(str, DEFAULT_USERS))} if there is neither --users nor --rate."
+)
+
+RATE_HELP = "A level: so many requests a second, arriving on a schedule of their own, however slow the answers are."
 
 app = typer.Typer(help="Put servers under load, side by side.", no_args_is_help=True, add_completion=False)
 
 
 @app.callback()
 def _bench() -> None:
-    """Put servers under load, side by side."""
+    pass  # with one command and no callback, there would be no `load`
 
 
-def _bench_load(url: str, **given: object) -> None:
+@app.command("load", epilog=EPILOG)
+def _bench_load(  # noqa: PLR0913 - one parameter per flag
+    url: Annotated[str, typer.Argument(metavar="[NAME=]URL", help="A server, such as ours=http://localhost:8080.")],
+    *,
+    contender: Annotated[list[str] | None, typer.Option(metavar="NAME=URL", help="Another server, to compare.")] = None,
+    users: Annotated[list[int] | None, typer.Option(help=USERS_HELP)] = None,
+    rate: Annotated[
+        list[float] | None,
+        typer.Option(help=RATE_HELP),
+    ] = None,
+    duration: Annotated[float, typer.Option(help="Seconds for which a level is measured.")] = Plan.duration_s,
+    warm_up: Annotated[
+        float, typer.Option(help="Seconds before that; longer, if some user had no answer by then.")
+    ] = Plan.warm_up_s,
+    repeats: Annotated[int, typer.Option(help="Rounds of all levels.")] = Plan.repeats,
+    documents: Annotated[int, typer.Option(help="Documents in a request.")] = Plan.num_documents,
+    words: Annotated[int, typer.Option(help="Words in a document.")] = Plan.num_words,
+    seen: Annotated[
+        float, typer.Option(metavar="SHARE", help="Share of requests that were asked before, to measure caches; 0 to 1.")
+    ] = Plan.seen_share,
+    dialect: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[NAME=]DIALECT", help="What the servers speak, or that one; rerank if not given."),
+    ] = None,
+    model: Annotated[list[str] | None, typer.Option(metavar="[NAME=]MODEL", help="The model that requests name.")] = None,
+    api_key: Annotated[list[str] | None, typer.Option(metavar="[NAME=]KEY", help="The key that requests carry.")] = None,
+    check: Annotated[
+        int,
+        typer.Option(metavar="NUMBER", help="Ask the documents of so many answers of a level again, each alone, and compare."),
+    ] = Plan.num_checked,
+    tolerance: Annotated[float, typer.Option(help="How far apart their numbers may be.")] = Plan.tolerance,
+    within: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Also count what came within so many seconds; drawn as a line.")
+    ] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds after which a request without an answer is lost.")] = Plan.timeout_s,
+    seed: Annotated[int, typer.Option(help="Another number draws other texts, arrivals and orders.")] = Plan.seed,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write everything that was measured.")] = None,
+    markdown: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE[#NAME]", help="Write the tables, between the markers (of that name) if the file has them."),
+    ] = None,
+    plot: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE.png|FILE.html", help="Draw the curves: a picture, or a page that has the tables, too."),
+    ] = None,
+) -> None:
     """Put servers under load: how many requests they answer, how fast, and what becomes of every one of them.
 
     URL is any server that speaks one of the dialects below. Several are asked in turn, one at a time.
@@ -30,14 +91,36 @@ def _bench_load(url: str, **given: object) -> None:
 
     Ask from another machine than the server's, or remember that asking takes its share; the report says how much.
     """
-    end(lambda: traffic.run(plan_of(url, given), outputs_of(given)))
 
+    def start() -> int:
+        own = Settings.load().server.api_key
+        levels = [*map(Level.of_users, users or ()), *map(Level.of_rate, rate or ())]
+        plan = Plan(
+            targets=targets(
+                [url, *(contender or ())],
+                dialect=dialect or (),
+                model=model or (),
+                api_key=api_key or (),
+                own_key=own[0].get_secret_value() if own else None,
+            ),
+            levels=list(dict.fromkeys(levels)) or list(map(Level.of_users, DEFAULT_USERS)),
+            duration_s=duration,
+            warm_up_s=warm_up,
+            repeats=repeats,
+            num_documents=documents,
+            num_words=words,
+            seen_share=seen,
+            num_checked=check,
+            tolerance=tolerance,
+            within_s=within,
+            timeout_s=timeout,
+            seed=seed,
+        )
+        outputs = Outputs.drawing(plot or (), json=json, markdown=markdown)
+        try:
+            from shortlist.bench import run
+        except ModuleNotFoundError as error:
+            raise BadSetting(f"bench load needs {error.name}, which is not installed: pip install 'shortlist[bench]'") from None
+        return run.run(plan, outputs)
 
-def _load_parameters() -> Iterator[inspect.Parameter]:
-    yield flags.argument("url", str, typer.Argument(metavar="[NAME=]URL", help="A server, such as ours=http://localhost:8080."))
-    for flag in FLAGS:
-        shown = typer.Option(f"--{flag.name.replace('_', '-')}", metavar=flag.metavar, help=flag.help)
-        yield flags.option(flag.name, flag.kind, shown, flag.default)
-
-
-flags.command(_bench_load, _load_parameters(), epilog=LOAD_EPILOG, to=app, name="load")
+    end(start)

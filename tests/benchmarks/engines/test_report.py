@@ -11,11 +11,6 @@ from shortlist.bench.stats import Spread
 from tests.support.reports import entry, report
 
 
-def test_a_spread_is_a_median_with_its_ends() -> None:
-    assert Spread.of([3.0, 1.0, 10.0]) == Spread(3.0, 1.0, 10.0)
-    assert Spread.of([1.0, 2.0]).median == 1.5
-
-
 def test_ratios_are_taken_within_a_round() -> None:
     rows = {row.name: row for row in report().rows("10x100")}
     assert rows["official"].seconds == Spread(4.0, 3.0, 4.0)

@@ -46,7 +46,8 @@ def test_a_plot_is_a_png_and_needs_what_draws_it(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(outputs, "can_draw", lambda: False)
     with pytest.raises(BadSetting, match=r"shortlist\[bench\]"):
         Outputs(plot=tmp_path / "a.png").check()
-    Outputs(page=tmp_path / "a.html").check()  # which needs nothing
+    with pytest.raises(BadSetting, match=r"shortlist\[bench\]"):
+        Outputs(page=tmp_path / "a.html").check()  # which has the same curves in it
 
 
 def test_pictures_and_pages_are_told_apart_by_their_names() -> None:
