@@ -18,27 +18,16 @@ Numbers = Sequence[Sequence[float]]
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """The form of one kind of request and of its answer.
-
-    Attributes:
-        name: As the command line calls it.
-        speakers: The servers that speak it, for people.
-        path: Where to post.
-        documents: The key of the documents.
-        number: The key of a document's score or vector.
-        query: The key of the query; None where texts are embedded.
-        results: The key of the list of results; None where the answer is that list.
-        extra: Further fields of the body.
-    """
+    """The form of one kind of request and of its answer."""
 
     name: str
-    speakers: str
+    speakers: str  # for people
     path: str
-    documents: str = "documents"
-    number: str = "relevance_score"
-    query: str | None = "query"
-    results: str | None = "results"
-    extra: Mapping[str, object] = field(default_factory=dict)
+    documents: str = "documents"  # the key of the documents
+    number: str = "relevance_score"  # the key of a document's score or vector
+    query: str | None = "query"  # the key of the query; None where texts are embedded
+    results: str | None = "results"  # the key of the list of results; None where the answer is that list
+    extra: Mapping[str, object] = field(default_factory=dict)  # further fields of the body
 
     def write(self, request: Request, model: str | None) -> bytes:
         """Return the body that asks for this."""

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 from shortlist.bench.client import Asker
 from shortlist.bench.plan import Level, Loop
@@ -87,7 +87,7 @@ class Drive:
         self._stop = stop or asyncio.Event()
         self._over = asyncio.Event()
         self._journal = Journal(Random(seed), num_kept)  # noqa: S311 - no secret
-        self._asking: set[asyncio.Task[None]] = set()
+        self._asking: set[asyncio.Task[Any]] = set()
         self._lags: list[float] = []
         self._num_settled = 0
         self._start_s = 0.0
@@ -151,10 +151,7 @@ class Drive:
                 return
             # A timer may be a little early, and what is sent early is not due later.
             due_s = min(self._start_s + at_s, time.perf_counter())
-            self._keep(group.create_task(self._arrived(due_s)))
-
-    async def _arrived(self, due_s: float) -> None:
-        await self._ask(due_s)
+            self._keep(group.create_task(self._ask(due_s)))
 
     async def _ask(self, due_s: float) -> Outcome:
         request = self._traffic.next()
@@ -162,7 +159,7 @@ class Drive:
         self._journal.note(request, outcome, due_s=due_s, start_s=self._start_s)
         return outcome
 
-    def _keep(self, task: asyncio.Task[None]) -> None:
+    def _keep(self, task: asyncio.Task[Any]) -> None:
         self._asking.add(task)
         task.add_done_callback(self._asking.discard)
 

@@ -19,19 +19,12 @@ def can_draw() -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outputs:
-    """Where to; None for what is not wanted.
+    """Where to; None for what is not wanted."""
 
-    Attributes:
-        json: Everything that was measured.
-        markdown: The tables, in a document; with #name, in its place of that name.
-        plot: A picture, PNG.
-        page: A page with everything on it, HTML.
-    """
-
-    json: Path | None = None
-    markdown: Path | None = None
-    plot: Path | None = None
-    page: Path | None = None
+    json: Path | None = None  # everything that was measured
+    markdown: Path | None = None  # the tables, in a document; with #name, in its place of that name
+    plot: Path | None = None  # a picture, PNG
+    page: Path | None = None  # a page with everything on it, HTML
 
     @classmethod
     def drawing(cls, drawn: Sequence[Path], *, json: Path | None = None, markdown: Path | None = None) -> Self:

@@ -13,30 +13,21 @@ from shortlist.bench.target import Target
 from shortlist.errors import BadSetting
 
 DEFAULT_USERS: Final = (10, 30, 50, 100, 300)
-TOLERANCE: Final = 1e-3
-"""Scores further apart than this are another ranking, not another order of additions."""
 
 
 class Loop(StrEnum):
     """What decides when the next request is sent."""
 
-    CLOSED = "closed"
-    """The server: every user waits for an answer before asking again."""
-    OPEN = "open"
-    """The schedule: requests arrive at a rate, however slow the answers are."""
+    CLOSED = "closed"  # the server: every user waits for an answer before asking again
+    OPEN = "open"  # the schedule: requests arrive at a rate, however slow the answers are
 
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """How much is asked.
-
-    Attributes:
-        loop: What decides when.
-        amount: Users, or arrivals a second.
-    """
+    """How much is asked."""
 
     loop: Loop
-    amount: float
+    amount: float  # users, or arrivals a second
 
     @classmethod
     def of_users(cls, users: int) -> Self:
@@ -84,37 +75,21 @@ class Turn:
 
 @dataclass(frozen=True, kw_only=True)  # no slots: the command line reads the defaults from the class
 class Plan:
-    """What to run.
+    """What to run, and the defaults of the command line."""
 
-    Attributes:
-        targets: The servers; the others are compared with the first.
-        levels: How much to ask of each.
-        duration_s: How long a level is measured.
-        warm_up_s: How long it is asked before that, at least.
-        repeats: How many rounds of all levels.
-        num_documents: Documents in a request.
-        num_words: Words in a document.
-        seen_share: Share of requests that were asked before, so that a cache can answer them.
-        num_checked: Answers of every visit whose documents are asked again alone.
-        tolerance: How far apart their numbers may be.
-        within_s: How fast an answer must come to be counted as in time; None for no such count.
-        timeout_s: When a request without an answer is lost.
-        seed: What everything is drawn with.
-    """
-
-    targets: Sequence[Target]
+    targets: Sequence[Target]  # the others are compared with the first
     levels: Sequence[Level]
-    duration_s: float = 60.0
-    warm_up_s: float = 5.0
-    repeats: int = 1
-    num_documents: int = 10
-    num_words: int = 100
-    seen_share: float = 0.0
-    num_checked: int = 0
-    tolerance: float = TOLERANCE
-    within_s: float | None = None
-    timeout_s: float = 120.0
-    seed: int = 0
+    duration_s: float = 60.0  # how long a level is measured
+    warm_up_s: float = 5.0  # how long it is asked before that, at least
+    repeats: int = 1  # rounds of all levels
+    num_documents: int = 10  # in a request
+    num_words: int = 100  # in a document
+    seen_share: float = 0.0  # of requests that were asked before, so that a cache can answer them
+    num_checked: int = 0  # answers of every visit whose documents are asked again alone
+    tolerance: float = 1e-3  # scores further apart are another ranking, not another order of additions
+    within_s: float | None = None  # how fast an answer must come to be counted as in time; None for no such count
+    timeout_s: float = 120.0  # when a request without an answer is lost
+    seed: int = 0  # decides every draw
 
     def __post_init__(self) -> None:
         if not self.targets or not self.levels:

@@ -23,43 +23,24 @@ DIGITS: Final = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One server at one level, all rounds together.
-
-    Attributes:
-        name: The server's.
-        level: What was asked of it.
-        qps: Requests answered well, a second; in each round.
-        documents_per_s: Documents scored, a second.
-        in_time_per_s: Requests answered well and in time, a second; None if nothing is in time.
-        ratio: Its speed over the first server's, round by round; None if that had none.
-        of_first: Its speed over its own at the first level of this kind, round by round.
-        p50_s: How long good answers took: half of them at most this.
-        p95_s: 95 % of them.
-        p99_s: 99 % of them.
-        refused_p99_s: How long 99 % of the refusals took at most.
-        fates: What became of all requests.
-        num_told: Refusals that said when to come back.
-        check: The comparison with answers to documents alone.
-        generator: How busy the load generator was, at worst.
-        reasons: What was said of requests that were not answered well, and how often.
-    """
+    """One server at one level, all rounds together."""
 
     name: str
     level: Level
-    qps: Spread
+    qps: Spread  # requests answered well, a second, over the rounds
     documents_per_s: Spread
-    in_time_per_s: Spread | None
-    ratio: Spread | None
-    of_first: Spread | None
-    p50_s: float | None
+    in_time_per_s: Spread | None  # requests answered well and in time, a second; None without a bound
+    ratio: Spread | None  # its speed over the first server's, round by round; None if that had none
+    of_first: Spread | None  # its speed over its own at the first level of this kind, round by round
+    p50_s: float | None  # how long good answers took: half of them at most this
     p95_s: float | None
     p99_s: float | None
-    refused_p99_s: float | None
-    fates: Mapping[Fate, int]
-    num_told: int
-    check: Check
-    generator: Generator
-    reasons: Mapping[str, int]
+    refused_p99_s: float | None  # how long 99 % of the refusals took at most
+    fates: Mapping[Fate, int]  # of all requests
+    num_told: int  # refusals that said when to come back
+    check: Check  # the comparison with answers to documents alone
+    generator: Generator  # how busy the load generator was, at worst
+    reasons: Mapping[str, int]  # what was said of requests that were not answered well, and how often
 
     @property
     def num_sent(self) -> int:
@@ -69,19 +50,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadReport:
-    """Everything about one run.
+    """Everything about one run."""
 
-    Attributes:
-        machine: Where the requests came from.
-        plan: What was to be done.
-        visits: What was done, in this order.
-        was_stopped: Whether that is not all of it.
-    """
-
-    machine: Machine
-    plan: Plan
-    visits: Sequence[Visit]
-    was_stopped: bool = False
+    machine: Machine  # where the requests came from
+    plan: Plan  # what was to be done
+    visits: Sequence[Visit]  # what was done, in this order
+    was_stopped: bool = False  # before all of it was done
 
     @property
     def reference(self) -> str:

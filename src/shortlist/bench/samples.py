@@ -34,24 +34,15 @@ MAX_REASONS: Final = 20
 class Fate(StrEnum):
     """What became of one request."""
 
-    OK = "ok"
-    """Answered with a finite number for every document."""
-    REFUSED = "refused"
-    """429: the server had no room, and said so."""
-    TIMED_OUT = "timed out"
-    """504: the server gave up on it."""
-    REJECTED = "rejected"
-    """Any other status below 500: the server found fault with the request."""
-    FAILED = "failed"
-    """Any other status of 500 or more."""
-    CUT = "cut"
-    """The connection was refused, or ended before the answer did."""
-    LOST = "lost"
-    """No answer within the timeout."""
-    WRONG = "wrong"
-    """A 200 that does not hold one finite number per document."""
-    UNSENT = "unsent"
-    """This machine had no socket left to send it; nothing is known of the server."""
+    OK = "ok"  # answered with a finite number for every document
+    REFUSED = "refused"  # 429: the server had no room, and said so
+    TIMED_OUT = "timed out"  # 504: the server gave up on it
+    REJECTED = "rejected"  # any other status below 500: the server found fault with the request
+    FAILED = "failed"  # any other status of 500 or more
+    CUT = "cut"  # the connection was refused, or ended before the answer did
+    LOST = "lost"  # no answer within the timeout
+    WRONG = "wrong"  # a 200 that does not hold one finite number per document
+    UNSENT = "unsent"  # this machine had no socket left to send it; nothing is known of the server
 
 
 ERRORS: Final = frozenset(Fate) - {Fate.OK, Fate.REFUSED}
@@ -67,36 +58,22 @@ def fate_of(status: int) -> Fate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of one request, with its answer.
-
-    Attributes:
-        fate: In a word.
-        at_s: When that was known, by `time.perf_counter`.
-        status: Of the answer; None if there was none.
-        retry_after: The header of that name.
-        numbers: Of the documents, if all is well.
-        why: What is wrong otherwise, in the server's words where it has any.
-    """
+    """What became of one request, with its answer."""
 
     fate: Fate
-    at_s: float
-    status: int | None = None
-    retry_after: str | None = None
-    numbers: Numbers | None = None
-    why: str = ""
+    at_s: float  # when that was known, by `time.perf_counter`
+    status: int | None = None  # of the answer; None if there was none
+    retry_after: str | None = None  # the header of that name
+    numbers: Numbers | None = None  # of the documents, if all is well
+    why: str = ""  # what is wrong otherwise, in the server's words where it has any
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One request.
+    """One request."""
 
-    Units:
-        due_s: Seconds since the visit began at which it was to be sent. latency_s: from then to the end of the answer, so that
-        a request sent late is not a fast one.
-    """
-
-    due_s: float
-    latency_s: float
+    due_s: float  # seconds since the visit began at which it was to be sent
+    latency_s: float  # from then to the end of the answer, so that a request sent late is not a fast one
     fate: Fate
     status: int | None = None
     has_retry_after: bool = False
@@ -125,19 +102,12 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """Answers compared with those to the same documents asked alone.
+    """Answers compared with those to the same documents asked alone."""
 
-    Attributes:
-        num_checked: Documents that were asked again and answered.
-        num_wrong: Those whose numbers were further apart than allowed.
-        num_unanswered: Documents that were asked again in vain.
-        largest: The largest difference; 0 if none was checked.
-    """
-
-    num_checked: int = 0
-    num_wrong: int = 0
-    num_unanswered: int = 0
-    largest: float = 0.0
+    num_checked: int = 0  # documents that were asked again and answered
+    num_wrong: int = 0  # those whose numbers were further apart than allowed
+    num_unanswered: int = 0  # documents that were asked again in vain
+    largest: float = 0.0  # the largest difference; 0 if none was checked
 
     def __add__(self, other: Check) -> Check:
         return Check(
@@ -150,15 +120,10 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generator:
-    """How busy the load generator was: whether the figures are the server's or its own.
+    """How busy the load generator was: whether the figures are the server's or its own."""
 
-    Attributes:
-        cpu_share: Seconds of processor per second, of this process.
-        lag_p99_s: The event loop's lag that 99 % of its turns did not exceed.
-    """
-
-    cpu_share: float
-    lag_p99_s: float
+    cpu_share: float  # seconds of processor per second, of this process
+    lag_p99_s: float  # the event loop's lag that 99 % of its turns did not exceed
 
     @property
     def is_limit(self) -> bool:
@@ -168,28 +133,16 @@ class Generator:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visit:
-    """One server at one level, once.
+    """One server at one level, once."""
 
-    Attributes:
-        target: The server's name.
-        level: What was asked of it.
-        turn: Which round this belongs to, from 0.
-        num_documents: Documents in a request.
-        window: What is measured.
-        samples: Every request of the visit, warming up included.
-        reasons: What servers said of requests that were not answered well, and how often.
-        generator: How busy the load generator was.
-        check: The comparison with answers to documents alone.
-    """
-
-    target: str
+    target: str  # the server's name
     level: Level
-    turn: int
-    num_documents: int
+    turn: int  # the round, from 0
+    num_documents: int  # in a request
     window: Window
-    samples: Sequence[Sample]
+    samples: Sequence[Sample]  # every request of the visit, warming up included
     generator: Generator
-    reasons: Mapping[str, int] = field(default_factory=dict)
+    reasons: Mapping[str, int] = field(default_factory=dict)  # what was said of requests not answered well, and how often
     check: Check = Check()
 
     @property
@@ -245,21 +198,13 @@ class Kept:
 
 @dataclass(slots=True)
 class Journal:
-    """What is noted during one visit.
+    """What is noted during one visit."""
 
-    Attributes:
-        draw: Chooses the answers that are kept.
-        num_kept: How many of them, at most.
-        samples: All requests, in the order in which they were over.
-        reasons: What was said of those that were not answered well, and how often.
-        kept: A sample of the good answers, each with the same chance to be in it.
-    """
-
-    draw: Random
-    num_kept: int = 0
-    samples: list[Sample] = field(default_factory=list)
+    draw: Random  # chooses the answers that are kept
+    num_kept: int = 0  # how many of them, at most
+    samples: list[Sample] = field(default_factory=list)  # all requests, in the order in which they were over
     reasons: Counter[str] = field(default_factory=Counter)
-    kept: list[Kept] = field(default_factory=list)
+    kept: list[Kept] = field(default_factory=list)  # a sample of the good answers, each with the same chance to be in it
     _counts: Counter[Fate] = field(default_factory=Counter)
 
     def note(self, request: Request, outcome: Outcome, *, due_s: float, start_s: float) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -77,16 +76,11 @@ def short(number: float) -> str:
 # -- a load report --
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column of a table: its head, and its cell in the row of a server at a level."""
-
-    head: str
-    cell: Callable[[Row], str]
+Column = tuple[str, Callable[[Row], str]]
+"""The head of a column, and its cell in the row of a server at a level."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sheet:
+class Sheet(NamedTuple):
     """A table."""
 
     title: str
@@ -126,7 +120,7 @@ def sheets(report: LoadReport) -> list[Sheet]:
     rows = report.rows()
     tables = {"Speed": list(_speed(report)), "Requests": list(_fates(report, rows))}
     return [
-        Sheet(title, [column.head for column in columns], [[column.cell(row) for column in columns] for row in rows])
+        Sheet(title, [head for head, _ in columns], [[cell(row) for _, cell in columns] for row in rows])
         for title, columns in tables.items()
     ]
 
@@ -177,43 +171,43 @@ def warnings(report: LoadReport) -> Iterator[str]:
 
 def _speed(report: LoadReport) -> Iterator[Column]:
     yield from _who(report)
-    yield Column("QPS", lambda row: short(row.qps.median))
-    yield Column("docs/s", lambda row: short(row.documents_per_s.median))
+    yield "QPS", lambda row: short(row.qps.median)
+    yield "docs/s", lambda row: short(row.documents_per_s.median)
     within_s = report.plan.within_s
     if within_s is not None:
-        yield Column(f"≤{within_s:g} s", lambda row: _median(row.in_time_per_s))
-    yield Column("p50", lambda row: _seconds(row.p50_s))
-    yield Column("p95", lambda row: _seconds(row.p95_s))
-    yield Column("p99", lambda row: _seconds(row.p99_s))
+        yield f"≤{within_s:g} s", lambda row: _median(row.in_time_per_s)
+    yield "p50", lambda row: _seconds(row.p50_s)
+    yield "p95", lambda row: _seconds(row.p95_s)
+    yield "p99", lambda row: _seconds(row.p99_s)
     if len(report.plan.levels) > 1:
-        yield Column("of first", lambda row: _median(row.of_first))
+        yield "of first", lambda row: _median(row.of_first)
     if len(report.plan.targets) > 1:
-        yield Column("ratio", lambda row: _median(row.ratio))
+        yield "ratio", lambda row: _median(row.ratio)
         if report.plan.repeats > 1:
-            yield Column("from–to", lambda row: f"{short(row.ratio.least)}–{short(row.ratio.most)}" if row.ratio else NOTHING)
+            yield "from–to", lambda row: f"{short(row.ratio.least)}–{short(row.ratio.most)}" if row.ratio else NOTHING
 
 
 def _fates(report: LoadReport, rows: Sequence[Row]) -> Iterator[Column]:
     """Yield the columns of what became of requests; a fate that none had needs none."""
     yield from _who(report)
-    yield Column("sent", lambda row: f"{row.num_sent:,}")
-    yield Column("ok", _count_of(Fate.OK))
+    yield "sent", lambda row: f"{row.num_sent:,}"
+    yield "ok", _count_of(Fate.OK)
     for fate, head in NAMES.items():
         if any(row.fates.get(fate) for row in rows):
-            yield Column(head, _count_of(fate))
+            yield head, _count_of(fate)
             if fate is Fate.REFUSED:
-                yield Column("told when", lambda row: f"{row.num_told:,}")
-                yield Column("429 p99", lambda row: _seconds(row.refused_p99_s))
+                yield "told when", lambda row: f"{row.num_told:,}"
+                yield "429 p99", lambda row: _seconds(row.refused_p99_s)
     if report.plan.num_checked:
-        yield Column("checked", lambda row: f"{row.check.num_checked:,}")
-        yield Column("unequal", lambda row: f"{row.check.num_wrong:,}")
-        yield Column("most apart", lambda row: f"{row.check.largest:.0e}" if row.check.largest else "0")
+        yield "checked", lambda row: f"{row.check.num_checked:,}"
+        yield "unequal", lambda row: f"{row.check.num_wrong:,}"
+        yield "most apart", lambda row: f"{row.check.largest:.0e}" if row.check.largest else "0"
 
 
 def _who(report: LoadReport) -> Iterator[Column]:
-    yield Column("load", lambda row: row.level.name)
+    yield "load", lambda row: row.level.name
     if len(report.plan.targets) > 1:
-        yield Column("contender", lambda row: row.name)
+        yield "contender", lambda row: row.name
 
 
 def _count_of(fate: Fate) -> Callable[[Row], str]:

@@ -16,21 +16,13 @@ PORTS: Final = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """One server, what to call it, and how to speak to it.
+    """One server, what to call it, and how to speak to it."""
 
-    Attributes:
-        name: As it stands in tables.
-        address: Scheme, host, port, and what all paths begin with.
-        dialect: How it is asked.
-        model: What the request names; None for a server that needs no name.
-        api_key: Sent as a bearer token; None sends none. It stands in no report.
-    """
-
-    name: str
-    address: str
+    name: str  # as it stands in tables
+    address: str  # scheme, host, port, and what all paths begin with
     dialect: Dialect
-    model: str | None = None
-    api_key: str | None = field(default=None, repr=False)
+    model: str | None = None  # what the request names; None for a server that needs no name
+    api_key: str | None = field(default=None, repr=False)  # sent as a bearer token, and in no report
 
     @property
     def url(self) -> str:
