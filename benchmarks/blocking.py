@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from benchmarks.peers.prompt import NO, YES, Tokens
 from transformers import AutoModelForCausalLM
 
+from benchmarks.peers.prompt import NO, YES, Tokens
 from shortlist.config import ModelSettings
 from shortlist.engine.base import ScoreScale
 from shortlist.engine.device import pick_device, pick_dtype

@@ -32,6 +32,7 @@ import triton
 from transformers import AutoModelForCausalLM
 from triton import knobs
 
+from benchmarks.engines.flops import attention_flops_per_pair, linear_flops_per_token
 from shortlist.engine.base import EngineInfo
 from shortlist.engine.native.attention import attention
 from shortlist.engine.native.config import Qwen3Config
@@ -42,7 +43,6 @@ from shortlist.engine.native.cuda.linears import CudaLinears
 from shortlist.engine.native.cuda.support import long_tokens
 from shortlist.engine.native.cuda.tiles import tiles_of
 from shortlist.engine.native.engine import NativeEngine
-from shortlist.engine.native.floor import attention_flops_per_pair, linear_flops_per_token
 from shortlist.engine.native.linears import round_sums_once
 from shortlist.engine.native.qwen3 import Qwen3
 from shortlist.engine.native.runner import Runner, pack_prompts

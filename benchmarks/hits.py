@@ -18,13 +18,13 @@ import time
 from contextlib import ExitStack
 
 import orjson
-from benchmarks.overhead import MODEL, cpu_s, running
-from benchmarks.peers.vllm.contender import free_port
 from tokenizers import Tokenizer
 
-from shortlist.bench.corpus import sentences
-from shortlist.bench.loads import Load, Writer
+from benchmarks.loads import Load, Writer
+from benchmarks.overhead import MODEL, cpu_s, running
+from benchmarks.peers.vllm.contender import free_port
 from shortlist.bench.machine import describe
+from shortlist.bench.texts import sentences
 from tests.support import qwen
 
 DOCUMENTS, TOKENS = 100, 100

@@ -26,13 +26,13 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.peers.prompt import PREFIX, SUFFIX, body
-from benchmarks.peers.vllm.contender import AS_CLASSIFIER, free_port, stop
 from tokenizers import Tokenizer
 
-from shortlist.bench.corpus import sentences
-from shortlist.bench.loads import Load, Request, Writer
+from benchmarks.loads import Load, Writer
+from benchmarks.peers.prompt import PREFIX, SUFFIX, body
+from benchmarks.peers.vllm.contender import AS_CLASSIFIER, free_port, stop
 from shortlist.bench.machine import describe
+from shortlist.bench.texts import Request, sentences
 from tests.support import qwen
 
 MODEL = Path("build/null-model")

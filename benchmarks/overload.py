@@ -14,9 +14,9 @@ import sys
 import time
 
 import uvicorn
+
 from benchmarks.overhead import answers
 from benchmarks.peers.vllm.contender import free_port
-
 from shortlist import collector
 from shortlist.api.app import create_app
 from shortlist.engine.fake import FakeEngine

@@ -19,9 +19,9 @@ from pathlib import Path
 from benchmarks.overhead import answers, cpu_s
 from benchmarks.peers.vllm.contender import free_port
 from benchmarks.vllm_behind import FULL_MODEL, model_of
-
-from shortlist.bench import cells, markdown
+from shortlist.bench import markdown
 from shortlist.bench.machine import describe
+from shortlist.bench.tables import machine_line
 
 POLL_S = 0.01
 COLUMNS = ("dtype", "ready after", "from–to", "processor time", "memory at its highest")
@@ -67,7 +67,7 @@ def main() -> None:
 def report(found: dict[str, Sequence[tuple[float, float, int]]], rounds: int) -> Iterator[str]:
     """Yield the lines of the report."""
     yield ""
-    yield f"Machine: {cells.machine_line(describe())}; `--rounds {rounds}`."
+    yield f"Machine: {machine_line(describe())}; `--rounds {rounds}`."
     rows = []
     for dtype, starts in found.items():
         ready_s, used_s, peaks = zip(*starts, strict=True)

@@ -24,16 +24,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tokenizers import Tokenizer
+
+from benchmarks.loads import Load, Writer
 from benchmarks.overhead import CLIENTS, DOCUMENTS, TOKENS, Server, documents_per_s, running
 from benchmarks.overhead import MODEL as NULL_MODEL
 from benchmarks.peers.prompt import PREFIX, SUFFIX, body
 from benchmarks.peers.vllm.contender import AS_CLASSIFIER, TUNED, free_port
-from tokenizers import Tokenizer
-
-from shortlist.bench import cells, markdown
-from shortlist.bench.corpus import sentences
-from shortlist.bench.loads import Load, Request, Writer
+from shortlist.bench import markdown
 from shortlist.bench.machine import describe
+from shortlist.bench.tables import machine_line
+from shortlist.bench.texts import Request, sentences
 from tests.support import qwen
 
 FULL_MODEL = Path("build/bench-model")
@@ -101,7 +102,7 @@ def main() -> int:
 def report(rows: Sequence[Row], apart: Sequence[float], given: argparse.Namespace) -> Iterator[str]:
     """Yield the lines of the report."""
     yield ""
-    yield f"Machine: {cells.machine_line(describe())}; `--rounds {given.rounds} --turns {given.turns}`."
+    yield f"Machine: {machine_line(describe())}; `--rounds {given.rounds} --turns {given.turns}`."
     yield from markdown.table(COLUMNS, [row.cells for row in rows], words={"load", "unit"})
     yield ""
     yield "- Medians, with the smallest and the largest value; times as fast: within a turn, in which both are asked once."

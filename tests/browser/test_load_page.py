@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shortlist.bench.traffic import page
+from shortlist.bench import page
 from tests.browser.conftest import Look
 from tests.support.visits import report
 

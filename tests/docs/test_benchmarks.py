@@ -12,13 +12,13 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import typer
 
-from shortlist.bench.contender import Spec
+from benchmarks.engines.process import Spec
+from benchmarks.engines.spec import Bounds
 from shortlist.bench.markdown import around
-from shortlist.bench.order import Bounds
-from shortlist.bench.traffic.flags import FLAGS
-from shortlist.bench.traffic.plan import DURATION_S
-from shortlist.bench.traffic.schedule import DEFAULT_USERS
+from shortlist.bench.plan import DEFAULT_USERS, Plan
+from shortlist.cli.bench import app
 
 PAGE = Path("docs/benchmarks.md")
 SCRIPT = Path("benchmarks/compare")
@@ -30,7 +30,7 @@ Path("calls").open("a").write(json.dumps(sys.argv[1:]) + "\\n")
 if "tests.support.qwen" in sys.argv:
     Path(sys.argv[3]).mkdir(parents=True)
     Path(sys.argv[3], "tokenizer_config.json").touch()
-sys.exit(int(os.environ["CODE"]) if "bench" in sys.argv else 0)
+sys.exit(int(os.environ["CODE"]) if "benchmarks" in sys.argv else 0)
 """
 
 
@@ -87,8 +87,9 @@ def test_flags_on_the_page_exist() -> None:
     section = PAGE.read_text(encoding="utf-8").partition("## Under load")[2].partition("<!--")[0]
     flags = set(re.findall(r"--[a-z][a-z-]*", section)) - {"--help"}
     assert flags >= {"--users", "--rate", "--seen", "--check"}
-    assert flags <= {f"--{flag.name.replace('_', '-')}" for flag in FLAGS}
-    assert f"{', '.join(map(str, DEFAULT_USERS))} users, {DURATION_S:g} s each" in section
+    known = {name for parameter in typer.main.get_group(app).commands["load"].params for name in parameter.opts}
+    assert flags <= known
+    assert f"{', '.join(map(str, DEFAULT_USERS))} users, {Plan.duration_s:g} s each" in section
 
 
 def test_everyone_with_an_environment_takes_part(house: Path) -> None:
@@ -109,7 +110,8 @@ def test_everyone_with_an_environment_takes_part(house: Path) -> None:
     bounds = Bounds.parse([word for flag, word in pairwise(libraries) if flag == "--max-rms"])
     assert bounds.own.keys() == {"ours_int8", "openvino_int8"}
     for call, run in ((servers, "servers"), (libraries, "libraries")):
-        assert call[:4] == ["-m", "shortlist", "bench", "engine"]
+        assert call[:2] == ["-m", "benchmarks"]
+        assert call[2] == making[2]
         assert call[-2:] == ["--load", "1x1"]
         assert {f"docs/benchmarks.md#{run}", "--check-only"} <= set(call)
 
@@ -123,7 +125,7 @@ def test_an_environment_that_is_missing_is_made_and_its_peer_gone_without_if_tha
 
 def test_a_model_that_is_named_is_taken_and_peers_can_be_chosen(house: Path) -> None:
     _, [call], _ = compare(house, MODEL="/a folder", PEERS="official", RUNS="libraries")
-    assert call[4] == "/a folder"
+    assert call[2] == "/a folder"
     assert list(contenders(call)) == ["ours_fp32", "ours_int8", "official"]
     assert not (house / "made").exists()
 

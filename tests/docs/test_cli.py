@@ -122,7 +122,7 @@ def test_server_of_the_second_example_says_what_the_page_shows_and_stops_as_aske
 
 
 def test_every_command_is_on_the_page() -> None:
-    commands = {name for name in cli.COMMANDS if name != "bench"} | {"bench engine", "bench load"}
+    commands = {name for name in cli.COMMANDS if name != "bench"} | {"bench load"}
     assert {name for name in commands if f"`{name}`" in PAGE} == commands
     used = {name for name in commands if any(f"shortlist {name}" in example.command for example in EXAMPLES)}
     assert used == commands

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shortlist.bench.traffic.asker import Asker
-from shortlist.bench.traffic.drive import Drive, Pace
-from shortlist.bench.traffic.schedule import Level
-from shortlist.bench.traffic.tally import ERRORS, Fate, Sample
-from shortlist.bench.traffic.target import targets
-from shortlist.bench.traffic.words import Traffic
+from shortlist.bench.client import Asker
+from shortlist.bench.drive import Drive, Pace
+from shortlist.bench.plan import Level
+from shortlist.bench.samples import ERRORS, Fate, Sample
+from shortlist.bench.target import targets
+from shortlist.bench.texts import Traffic
 from tests.support.crowd import Heard, Scene, reply, well
 from tests.support.visits import HUNDRED, TEN, WINDOW, plan, report, visit
 
@@ -63,10 +63,10 @@ class Moody:
 async def test_every_request_is_in_the_books_with_what_became_of_it(seed: int, level: Level) -> None:
     moody = Moody(seed)
     async with Scene(moody) as scene:
-        asker = Asker(targets([scene.url])[0], TIMEOUT_S)
         traffic = Traffic(str(seed), num_documents=2, num_words=4)
         pace = Pace(warm_up_s=0.2, duration_s=1.5)
-        driven = await Drive(asker, traffic, level, pace, seed=str(seed), num_kept=5).run()
+        async with Asker(targets([scene.url])[0], TIMEOUT_S) as asker:
+            driven = await Drive(asker, traffic, level, pace, seed=str(seed), num_kept=5).run()
     assert driven is not None
     assert Counter(sample.fate for sample in driven.journal.samples) == moody.did
     assert len(scene.heard) == sum(moody.did.values()) > 15

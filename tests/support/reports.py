@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from shortlist.bench.agreement import Agreement
-from shortlist.bench.floor import Floor, Work
+from benchmarks.engines.agreement import Agreement
+from benchmarks.engines.protocol import Ready
+from benchmarks.engines.report import Entry, Report, Round
+from benchmarks.engines.roofline import Floor, Work
 from shortlist.bench.machine import Machine
-from shortlist.bench.protocol import Ready
-from shortlist.bench.report import Entry, Report, Round
 
 MACHINE = Machine(
     cpu="Example CPU",
@@ -18,7 +18,7 @@ MACHINE = Machine(
     python="3.11.1",
     versions={"torch": "2.0"},
     date="2026-01-02",
-    command="shortlist bench engine model",
+    command="python -m benchmarks model",
 )
 SAME = Agreement(rms=0.0, most=0.0, kendall_tau=1.0)
 NEAR = Agreement(rms=0.01, most=0.04, kendall_tau=0.98)

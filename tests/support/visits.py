@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from shortlist.bench.traffic.plan import Plan
-from shortlist.bench.traffic.result import LoadReport
-from shortlist.bench.traffic.schedule import Level
-from shortlist.bench.traffic.tally import Fate, Generator, Sample, Visit, Window
-from shortlist.bench.traffic.target import targets
+from shortlist.bench.plan import Level, Plan
+from shortlist.bench.report import LoadReport
+from shortlist.bench.samples import Fate, Generator, Sample, Visit, Window
+from shortlist.bench.target import targets
 from tests.support.reports import MACHINE
 
 TEN, HUNDRED, RATE = Level.of_users(10), Level.of_users(100), Level.of_rate(20)

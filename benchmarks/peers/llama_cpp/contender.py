@@ -22,6 +22,7 @@ class LlamaCpp:
 
     def __init__(self, folder: Path, weights: str, threads: int) -> None:
         import llama_cpp
+
         from benchmarks.peers.llama_cpp.convert import convert
 
         self.at_once = 1

@@ -1,5 +1,5 @@
-"""How fast, how right and how large: contenders, side by side, on the same fresh requests on one machine.
+"""`shortlist bench load`: servers under many users, or many arrivals a second, and the fate of every request.
 
-A contender is a program that speaks `protocol`; our own engine is one of them and gets no other treatment. This room knows
-loads, rounds, figures and reports. Of the service it knows what its own contender needs; of other people's programs, nothing.
+The package knows HTTP as a client, schedules of load, and how samples become figures. It knows servers by their address and
+their dialect alone: Shortlist's own server is treated like any other.
 """

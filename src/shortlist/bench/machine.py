@@ -20,37 +20,26 @@ _CPUINFO: Final = Path("/proc/cpuinfo")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """The machine and the software on it.
+    """The machine and the software on it."""
 
-    Attributes:
-        cpu: The processor's name for itself.
-        num_cores: Logical cores that this process may use.
-        memory_bytes: All of it; None where the system does not say.
-        system: Operating system and release.
-        python: Version of the interpreter.
-        versions: Versions of the packages that matter, of those that are installed.
-        date: Today, UTC.
-        command: The command line, as a shell reads it.
-        gpu: The GPU that was computed on; None where it was the processor.
-    """
-
-    cpu: str
-    num_cores: int
-    memory_bytes: int | None
-    system: str
+    cpu: str  # the processor's name for itself
+    num_cores: int  # logical cores that this process may use
+    memory_bytes: int | None  # all of it; None where the system does not say
+    system: str  # operating system and release
     python: str
-    versions: dict[str, str]
-    date: str
-    command: str
-    gpu: str | None = None
+    versions: dict[str, str]  # of the packages that matter, of those that are installed
+    date: str  # today, UTC
+    command: str  # the command line, as a shell reads it
+    gpu: str | None = None  # the one that was computed on; None where it was the processor
 
 
-def describe(hidden: Collection[str] = (), *, gpu: str | None = None) -> Machine:
+def describe(hidden: Collection[str] = (), *, gpu: str | None = None, program: str = "shortlist") -> Machine:
     """Return what this machine says of itself.
 
     Args:
         hidden: Secrets that stand on the command line, and in no report.
         gpu: The name of the GPU that is computed on, if that is where.
+        program: What stands on the command line before its arguments.
     """
     return Machine(
         cpu=_cpu(),
@@ -60,7 +49,7 @@ def describe(hidden: Collection[str] = (), *, gpu: str | None = None) -> Machine
         python=platform.python_version(),
         versions=dict(_versions()),
         date=datetime.now(UTC).date().isoformat(),
-        command=shlex.join(["shortlist", *(_without(hidden, word) for word in sys.argv[1:])]),
+        command=shlex.join([*program.split(), *(_without(hidden, word) for word in sys.argv[1:])]),
         gpu=gpu,
     )
 

@@ -1,4 +1,4 @@
-"""A report in a document: between two markers, so that the words around it are people's own and stay."""
+"""A report in a document: between two markers, so that the words around it are its author's and stay."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from shortlist.bench import cells
-from shortlist.bench.report import OURS, Report
 from shortlist.errors import BadSetting
 
 BEGIN: Final = "<!-- measured{}: begin; written by shortlist bench, do not edit -->"
 END: Final = "<!-- measured{}: end -->"
+OURS: Final = "ours"
+"""The name of Shortlist itself, whose rows and cells stand out."""
 
 
 def markers(path: Path) -> tuple[str, str]:
@@ -26,25 +26,6 @@ def page(path: Path) -> Path:
     return path.with_name(path.name.partition("#")[0])
 
 
-def block(report: Report, path: Path, picture: str | None = None) -> str:
-    """Return the report as Markdown, markers included; with a picture, if there is one at this address."""
-    return enclosed([*shown(picture, "Seconds per request of every contender, one panel per load"), *_lines(report)], path)
-
-
-def write_block(report: Report, path: Path, picture: Path | None = None) -> None:
-    """Put the report between the markers of a document, or write a new one that is nothing else.
-
-    Args:
-        report: What to show.
-        path: The document; with #name, the place of that name in it.
-        picture: A chart of the same report, to be shown above the tables.
-
-    Raises:
-        BadSetting: there is a document, but no markers in it.
-    """
-    put(block(report, path, address(picture, path)), path)
-
-
 def enclosed(lines: Iterable[str], path: Path) -> str:
     """Return the lines between the markers of their place."""
     begin, end = markers(path)
@@ -52,23 +33,17 @@ def enclosed(lines: Iterable[str], path: Path) -> str:
 
 
 def put(text: str, path: Path) -> None:
-    """Put an enclosed text into its place. Raises what `write_block` raises."""
+    """Put an enclosed text into its place: between the markers of a document, or into a new one that is nothing else.
+
+    Raises:
+        BadSetting: there is a document, but no markers in it.
+    """
     before, after = around(path)
     page(path).write_text(f"{before}{text}{after}", encoding="utf-8")
 
 
-def address(picture: Path | None, path: Path) -> str | None:
-    """Return where a picture is, seen from the document."""
-    return Path(os.path.relpath(picture, path.parent)).as_posix() if picture else None
-
-
-def shown(picture: str | None, words: str) -> list[str]:
-    """Return the lines that show a picture, with the words for those who cannot see it; none without one."""
-    return ["", f"![{words}]({picture})"] if picture else []
-
-
 def around(path: Path) -> tuple[str, str]:
-    """Return what stands before and after the place for the report. Raises what `write_block` raises."""
+    """Return what stands before and after the place for the report. Raises what `put` raises."""
     if not page(path).exists():
         return "", "\n"
     first, last = markers(path)
@@ -79,22 +54,17 @@ def around(path: Path) -> tuple[str, str]:
     return before, after
 
 
-def _lines(report: Report) -> Iterator[str]:
-    yield ""
-    yield f"Machine: {cells.machine_line(report.machine)}."
-    yield from table(cells.CONTENDERS, list(cells.contender_rows(report)))
-    for load in report.rounds:
-        yield ""
-        yield f"### {load}"
-        yield from table(cells.LOADS, list(cells.load_rows(report, load)))
-        if report.many:
-            yield from table(cells.MANY, list(cells.many_rows(report, load)))
-    yield ""
-    for note in (*cells.notes(report), *(f"Left out: {why}." for why in cells.left_out(report))):
-        yield f"- {plain(note)}"
+def address(picture: Path | None, path: Path) -> str | None:
+    """Return where a picture is, seen from the document."""
+    return Path(os.path.relpath(picture, path.parent)).as_posix() if picture else None
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, words: Collection[str] = cells.WORDS) -> Iterator[str]:
+def shown(picture: str | None, words: str) -> list[str]:
+    """Return the lines that show a picture, with its description in words; none without one."""
+    return ["", f"![{words}]({picture})"] if picture else []
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, words: Collection[str]) -> Iterator[str]:
     """Yield the lines of a table; columns that are words stand left, and our own name stands out."""
     yield ""
     yield f"| {' | '.join(columns)} |"

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from shortlist.bench import markdown, plot
+from shortlist.bench import markdown
 from shortlist.errors import BadSetting
+
+
+def can_draw() -> bool:
+    """Tell whether pictures can be drawn: matplotlib comes with the extra `bench`."""
+    return importlib.util.find_spec("matplotlib") is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outputs:
-    """Where to; None for what is not wanted.
+    """Where to; None for what is not wanted."""
 
-    Attributes:
-        json: Everything that was measured.
-        markdown: The tables, in a document; with #name, in its place of that name.
-        plot: A picture, PNG.
-        page: A page with everything on it, HTML.
-    """
-
-    json: Path | None = None
-    markdown: Path | None = None
-    plot: Path | None = None
-    page: Path | None = None
+    json: Path | None = None  # everything that was measured
+    markdown: Path | None = None  # the tables, in a document; with #name, in its place of that name
+    plot: Path | None = None  # a picture, PNG
+    page: Path | None = None  # a page with everything on it, HTML
 
     @classmethod
     def drawing(cls, drawn: Sequence[Path], *, json: Path | None = None, markdown: Path | None = None) -> Self:
@@ -48,7 +47,7 @@ class Outputs:
         """
         if self.plot is not None and self.plot.suffix != ".png":
             raise BadSetting(f"--plot draws a PNG; {self.plot.name} should end in .png.")
-        if self.plot is not None and not plot.is_available():
+        if (self.plot or self.page) and not can_draw():
             raise BadSetting("--plot needs matplotlib, which is not installed: pip install 'shortlist[bench]'")
         for path in (self.json, self.markdown, self.plot, self.page):
             if path is not None and not path.parent.is_dir():

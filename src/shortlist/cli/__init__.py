@@ -25,7 +25,7 @@ COMMANDS: Final = {
     "embed": ("shortlist.cli.embed", "app", "Turn texts into vectors."),
     "models": ("shortlist.cli.models", "app", "List, download, find, measure and remove models on this machine."),
     "doctor": ("shortlist.cli.doctor", "app", "Say what a model is and test it, or how a client gets on with a server."),
-    "bench": ("shortlist.cli.bench", "app", "Measure engines, and servers, side by side."),
+    "bench": ("shortlist.cli.bench", "app", "Put servers under load, side by side."),
 }
 """By the command's name: the module that it lives in, what it is called there, and what it is for."""
 

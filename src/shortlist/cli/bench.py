@@ -1,117 +1,88 @@
-"""`shortlist bench engine` and `shortlist bench load`."""
+"""`shortlist bench load`."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from shortlist.bench import engine
-from shortlist.bench.contender import Spec
-from shortlist.bench.floor import FLOOR_COMMAND
-from shortlist.bench.loads import DEFAULT_LOADS, GPU_LOADS, Load
-from shortlist.bench.many import SHARE
-from shortlist.bench.order import CPU, GPU_MODEL_LEN, MAX_RMS, REPEATS, Bounds, Order, ours, reference_among
+from shortlist.bench.dialects import DIALECTS
 from shortlist.bench.outputs import Outputs
-from shortlist.bench.traffic import load as traffic
-from shortlist.bench.traffic.flags import EPILOG as LOAD_EPILOG
-from shortlist.bench.traffic.flags import FLAGS, outputs_of, plan_of
-from shortlist.cli import flags
+from shortlist.bench.plan import DEFAULT_USERS, Level, Plan
+from shortlist.bench.target import targets
 from shortlist.cli.ending import end
+from shortlist.config import Settings
+from shortlist.errors import BadSetting
 
-BENCH_EPILOG = (
-    "A contender is any program that speaks lines of JSON: once {'ready': true, 'name': ..., 'version': ..., 'dtype': ...}, "
-    "then {'scores': [...]} for every {'query': ..., 'documents': [...]}, in their order. With 'at_once': N in the first line, "
-    "--saturate has N requests under way. MODEL's folder is appended to its command; so are "
-    "--threads, --device and --max-model-len, where they are given here or follow from --device cuda. Our server over HTTP is "
-    "one: --contender http='python -m shortlist.bench.http'. Exit codes: 0 every contender is ranked, 1 some are not (the "
-    "report says why), 3 it cannot run."
+EPILOG = (
+    f"Dialects: {'; '.join(f'{each.name} ({each.speakers})' for each in DIALECTS.values())}. Without --api-key, URL is sent "
+    "the first key of SHORTLIST_API_KEY, and other contenders none. Exit codes: 0 every request was answered or refused with "
+    "429, 1 some were not, or an answer was wrong (the report says which), 3 it cannot run. Ctrl-C ends the run; what was "
+    "measured until then is shown and written."
 )
 
-LOAD_HELP = (
-    "What to ask: DOCUMENTSxTOKENS, or mixed for lengths as they come; "
-    f"{', '.join(DEFAULT_LOADS)} if not given, on a GPU {', '.join(GPU_LOADS)}."
+USERS_HELP = (
+    "A level: so many users, each waiting for an answer before asking again. "
+    f"{', '.join(map(str, DEFAULT_USERS))} if there is neither --users nor --rate."
 )
 
-MAX_RMS_HELP = (
-    f"How far scores may be from the reference's, as RMS in log-odds; {MAX_RMS} if not given. With NAME, for that contender "
-    "alone."
-)
+RATE_HELP = "A level: so many requests a second, arriving on a schedule of their own, however slow the answers are."
 
-SATURATE_HELP = f"Also ask as many at once as each likes: documents/s, and p99 when {SHARE:.0%} of them arrive at random."
-
-app = typer.Typer(help="Measure engines, and servers, side by side.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(help="Put servers under load, side by side.", no_args_is_help=True, add_completion=False)
 
 
-@app.command("engine", epilog=BENCH_EPILOG)
-def _bench_engine(  # noqa: PLR0913 - one parameter per flag
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A reranker: a folder, a Hugging Face id, or modelscope:ID.")],
+@app.callback()
+def _bench() -> None:
+    pass  # with one command and no callback, there would be no `load`
+
+
+@app.command("load", epilog=EPILOG)
+def _bench_load(  # noqa: PLR0913 - one parameter per flag
+    url: Annotated[str, typer.Argument(metavar="[NAME=]URL", help="A server, such as ours=http://localhost:8080.")],
     *,
-    load: Annotated[list[str] | None, typer.Option(help=LOAD_HELP)] = None,
-    contender: Annotated[list[str] | None, typer.Option(metavar="NAME='COMMAND ...'", help="Whom to ask beside ours.")] = None,
-    reference: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Whose scores are the truth: official if it takes part, else ours.")
+    contender: Annotated[list[str] | None, typer.Option(metavar="NAME=URL", help="Another server, to compare.")] = None,
+    users: Annotated[list[int] | None, typer.Option(help=USERS_HELP)] = None,
+    rate: Annotated[
+        list[float] | None,
+        typer.Option(help=RATE_HELP),
     ] = None,
-    max_rms: Annotated[list[str] | None, typer.Option(metavar="[NAME=]NUMBER", help=MAX_RMS_HELP)] = None,
-    check_only: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Compare this one's scores, but do not time it.")
+    duration: Annotated[float, typer.Option(help="Seconds for which a level is measured.")] = Plan.duration_s,
+    warm_up: Annotated[
+        float, typer.Option(help="Seconds before that; longer, if some user had no answer by then.")
+    ] = Plan.warm_up_s,
+    repeats: Annotated[int, typer.Option(help="Rounds of all levels.")] = Plan.repeats,
+    documents: Annotated[int, typer.Option(help="Documents in a request.")] = Plan.num_documents,
+    words: Annotated[int, typer.Option(help="Words in a document.")] = Plan.num_words,
+    seen: Annotated[
+        float, typer.Option(metavar="SHARE", help="Share of requests that were asked before, to measure caches; 0 to 1.")
+    ] = Plan.seen_share,
+    dialect: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[NAME=]DIALECT", help="What the servers speak, or that one; rerank if not given."),
     ] = None,
-    repeats: Annotated[int, typer.Option(min=1, help="Rounds of every load, after a first one that warms up.")] = REPEATS,
-    saturate: Annotated[bool, typer.Option("--saturate/--no-saturate", help=SATURATE_HELP)] = False,
-    dtype: Annotated[str | None, typer.Option(help="What ours computes in; as when serving if not given.")] = None,
-    device: Annotated[
-        str, typer.Option(metavar="DEVICE", help="Where all compute, one after another: cpu, cuda or cuda:N.")
-    ] = CPU,
-    max_model_len: Annotated[
-        int | None,
-        typer.Option(min=1, help=f"Longest prompt in tokens, for all; as when serving if not given, on a GPU {GPU_MODEL_LEN}."),
+    model: Annotated[list[str] | None, typer.Option(metavar="[NAME=]MODEL", help="The model that requests name.")] = None,
+    api_key: Annotated[list[str] | None, typer.Option(metavar="[NAME=]KEY", help="The key that requests carry.")] = None,
+    check: Annotated[
+        int,
+        typer.Option(metavar="NUMBER", help="Ask the documents of so many answers of a level again, each alone, and compare."),
+    ] = Plan.num_checked,
+    tolerance: Annotated[float, typer.Option(help="How far apart their numbers may be.")] = Plan.tolerance,
+    within: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Also count what came within so many seconds; drawn as a line.")
     ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads for each; as many as each likes if not given.")] = None,
-    seed: Annotated[int, typer.Option(help="Another number draws other texts and another order.")] = 0,
-    floor: Annotated[bool, typer.Option("--floor/--no-floor", help="Measure what the arithmetic alone would take.")] = True,
+    timeout: Annotated[float, typer.Option(help="Seconds after which a request without an answer is lost.")] = Plan.timeout_s,
+    seed: Annotated[int, typer.Option(help="Another number draws other texts, arrivals and orders.")] = Plan.seed,
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write everything that was measured.")] = None,
     markdown: Annotated[
         Path | None,
         typer.Option(metavar="FILE[#NAME]", help="Write the tables, between the markers (of that name) if the file has them."),
     ] = None,
-    plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw a bar chart.")] = None,
+    plot: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE.png|FILE.html", help="Draw the curves: a picture, or a page that has the tables, too."),
+    ] = None,
 ) -> None:
-    """Compare engines: whether they give the same scores, how fast they are, how much memory they need.
-
-    All are started and stay up. Scores come first: whoever is too far from the reference is left out.
-
-    Then rounds: each answers the same new request, in an order drawn anew, and the ratio within a round is what counts.
-
-    Use a machine that has nothing else to do, with room for all models at once.
-    """
-
-    def start() -> int:
-        field = (ours(dtype), *map(Spec.parse, contender or []))
-        usual, longest = (DEFAULT_LOADS, None) if device == CPU else (GPU_LOADS, GPU_MODEL_LEN)
-        order = Order(
-            model=model,
-            loads=list(map(Load.parse, dict.fromkeys(load or usual))),
-            contenders=field,
-            reference=reference_among(field, reference),
-            bounds=Bounds.parse(max_rms or []),
-            check_only=check_only or (),
-            repeats=repeats,
-            is_saturated=saturate,
-            threads=threads,
-            device=device,
-            max_model_len=max_model_len or longest,
-            seed=seed,
-            floor=FLOOR_COMMAND if floor else None,
-        )
-        return engine.run(order, Outputs(json=json, markdown=markdown, plot=plot))
-
-    end(start)
-
-
-def _bench_load(url: str, **given: object) -> None:
     """Put servers under load: how many requests they answer, how fast, and what becomes of every one of them.
 
     URL is any server that speaks one of the dialects below. Several are asked in turn, one at a time.
@@ -120,14 +91,36 @@ def _bench_load(url: str, **given: object) -> None:
 
     Ask from another machine than the server's, or remember that asking takes its share; the report says how much.
     """
-    end(lambda: traffic.run(plan_of(url, given), outputs_of(given)))
 
+    def start() -> int:
+        own = Settings.load().server.api_key
+        levels = [*map(Level.of_users, users or ()), *map(Level.of_rate, rate or ())]
+        plan = Plan(
+            targets=targets(
+                [url, *(contender or ())],
+                dialect=dialect or (),
+                model=model or (),
+                api_key=api_key or (),
+                own_key=own[0].get_secret_value() if own else None,
+            ),
+            levels=list(dict.fromkeys(levels)) or list(map(Level.of_users, DEFAULT_USERS)),
+            duration_s=duration,
+            warm_up_s=warm_up,
+            repeats=repeats,
+            num_documents=documents,
+            num_words=words,
+            seen_share=seen,
+            num_checked=check,
+            tolerance=tolerance,
+            within_s=within,
+            timeout_s=timeout,
+            seed=seed,
+        )
+        outputs = Outputs.drawing(plot or (), json=json, markdown=markdown)
+        try:
+            from shortlist.bench import run
+        except ModuleNotFoundError as error:
+            raise BadSetting(f"bench load needs {error.name}, which is not installed: pip install 'shortlist[bench]'") from None
+        return run.run(plan, outputs)
 
-def _load_parameters() -> Iterator[inspect.Parameter]:
-    yield flags.argument("url", str, typer.Argument(metavar="[NAME=]URL", help="A server, such as ours=http://localhost:8080."))
-    for flag in FLAGS:
-        shown = typer.Option(f"--{flag.name.replace('_', '-')}", metavar=flag.metavar, help=flag.help)
-        yield flags.option(flag.name, flag.kind, shown, flag.default)
-
-
-flags.command(_bench_load, _load_parameters(), epilog=LOAD_EPILOG, to=app, name="load")
+    end(start)

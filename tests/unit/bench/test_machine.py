@@ -11,14 +11,15 @@ from shortlist.bench import machine
 
 
 def test_this_machine_describes_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["/somewhere/shortlist", "bench", "engine", "a folder"])
+    monkeypatch.setattr(sys, "argv", ["/somewhere/shortlist", "bench", "load", "a url"])
     found = machine.describe()
     assert found.cpu
     assert found.num_cores >= 1
     assert (found.memory_bytes or 0) > 1024**2
     assert found.python.startswith("3.")
     assert "torch" in found.versions
-    assert found.command == "shortlist bench engine 'a folder'"
+    assert found.command == "shortlist bench load 'a url'"
+    assert machine.describe(program="python -m benchmarks").command == "python -m benchmarks bench load 'a url'"
 
 
 def test_secrets_on_the_command_line_are_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:

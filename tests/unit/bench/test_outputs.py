@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shortlist.bench import plot
+from shortlist.bench import outputs
 from shortlist.bench.markdown import markers
 from shortlist.bench.outputs import Outputs
 from shortlist.errors import BadSetting
@@ -17,7 +17,7 @@ def test_nothing_wanted_is_nothing_wrong() -> None:
 
 
 def test_what_can_be_written_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plot, "is_available", lambda: True)
+    monkeypatch.setattr(outputs, "can_draw", lambda: True)
     page = tmp_path / "page.md"
     page.write_text("\n".join(markers(Path("page.md#load"))))
     Outputs(
@@ -28,7 +28,7 @@ def test_what_can_be_written_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("field", ["json", "markdown", "plot", "page"])
 def test_a_folder_that_is_missing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, field: str) -> None:
-    monkeypatch.setattr(plot, "is_available", lambda: True)
+    monkeypatch.setattr(outputs, "can_draw", lambda: True)
     with pytest.raises(BadSetting, match=r"no folder .*/nowhere to write a\.png into"):
         Outputs(**{field: tmp_path / "nowhere" / "a.png"}).check()
 
@@ -43,10 +43,11 @@ def test_a_document_without_a_place_is_told(tmp_path: Path) -> None:
 def test_a_plot_is_a_png_and_needs_what_draws_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BadSetting, match=r"a\.jpg should end in \.png"):
         Outputs(plot=tmp_path / "a.jpg").check()
-    monkeypatch.setattr(plot, "is_available", lambda: False)
+    monkeypatch.setattr(outputs, "can_draw", lambda: False)
     with pytest.raises(BadSetting, match=r"shortlist\[bench\]"):
         Outputs(plot=tmp_path / "a.png").check()
-    Outputs(page=tmp_path / "a.html").check()  # which needs nothing
+    with pytest.raises(BadSetting, match=r"shortlist\[bench\]"):
+        Outputs(page=tmp_path / "a.html").check()  # which has the same curves in it
 
 
 def test_pictures_and_pages_are_told_apart_by_their_names() -> None:

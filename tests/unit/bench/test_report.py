@@ -1,59 +1,152 @@
-"""Figures follow from what was measured: medians over rounds, ratios within a round, the floor at its highest rate."""
+"""Figures follow from samples and from nothing else; the file has all of them, and no key."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 
-from shortlist.bench.report import Spread
-from tests.support.reports import entry, report
+from shortlist.bench.report import LoadReport, Row
+from shortlist.bench.samples import Check, Fate, Generator, Sample
+from shortlist.bench.stats import Spread, percentile
+from shortlist.bench.target import targets
+from tests.support.visits import HUNDRED, RATE, TEN, bad, good, plan, report, visit
 
 
-def test_a_spread_is_a_median_with_its_ends() -> None:
-    assert Spread.of([3.0, 1.0, 10.0]) == Spread(3.0, 1.0, 10.0)
-    assert Spread.of([1.0, 2.0]).median == 1.5
+def row(found: LoadReport, name: str, level: object) -> Row:
+    [one] = [each for each in found.rows() if each.name == name and each.level == level]
+    return one
+
+
+def test_rows_are_in_the_order_of_the_plan_not_of_the_visits() -> None:
+    assert [(each.level.name, each.name) for each in report().rows()] == [
+        ("10 users", "ours"),
+        ("10 users", "peer"),
+        ("100 users", "ours"),
+        ("100 users", "peer"),
+    ]
+
+
+def test_what_was_not_measured_has_no_row() -> None:
+    assert [each.name for each in report(visits=report().visits[:1]).rows()] == ["peer"]
+    assert report(visits=[]).rows() == []
+
+
+def test_speed_and_latency_are_those_of_the_visit() -> None:
+    found = row(report(), "ours", TEN)
+    assert found.qps == Spread.of([20.0])
+    assert found.documents_per_s == Spread.of([200.0])
+    assert (found.p50_s, found.p95_s, found.p99_s) == pytest.approx((0.5, 1.0, 1.0))
+    assert found.refused_p99_s is None
+
+
+def test_ratios_are_to_the_first_server_and_to_the_first_level() -> None:
+    found = report()
+    ratios = {(each.name, each.level): (each.ratio, each.of_first) for each in found.rows()}
+    assert ratios["ours", TEN] == (Spread.of([1.0]), Spread.of([1.0]))
+    assert ratios["peer", TEN] == (Spread.of([0.5]), Spread.of([1.0]))
+    assert ratios["ours", HUNDRED] == (Spread.of([1.0]), Spread.of([22 / 20]))
+    assert ratios["peer", HUNDRED] == (Spread.of([5 / 22]), Spread.of([0.5]))
 
 
 def test_ratios_are_taken_within_a_round() -> None:
-    rows = {row.name: row for row in report().rows("10x100")}
-    assert rows["official"].seconds == Spread(4.0, 3.0, 4.0)
-    # Within rounds 3, 2 and 1; the ratio of the medians would be the same by chance, its spread would not.
-    assert rows["official"].ratio == Spread(2.0, 1.0, 3.0)
-    assert rows["ours"].ratio == Spread(1.0, 1.0, 1.0)
+    """The machine was twice as fast in the second round; the ratios do not know."""
+    visits = [
+        visit("ours", TEN, good([1.0] * 100), turn=0),
+        visit("peer", TEN, good([1.0] * 50), turn=0),
+        visit("peer", TEN, good([1.0] * 120), turn=1),
+        visit("ours", TEN, good([1.0] * 200), turn=1),
+        visit("peer", TEN, good([1.0] * 999), turn=2),
+    ]
+    found = row(report(plan=plan(levels=[TEN], repeats=3), visits=visits), "peer", TEN)
+    assert found.ratio == Spread.of([0.5, 0.6])
+    assert found.qps == Spread.of([5.0, 12.0, 99.9])
 
 
-def test_fastest_comes_first_and_who_is_left_out_does_not_come() -> None:
-    assert [row.name for row in report().rows("10x100")] == ["ours", "official"]
-    swapped = report(entries=[entry("official"), entry("ours")])
-    assert [row.name for row in swapped.rows("10x100")] == ["ours", "official"]
+def test_first_levels_are_those_of_the_same_kind() -> None:
+    visits = [visit("ours", TEN, good([1.0] * 10)), visit("ours", RATE, good([1.0] * 40))]
+    found = report(plan=plan("ours=http://a", levels=[TEN, RATE]), visits=visits)
+    assert row(found, "ours", RATE).of_first == Spread.of([1.0])
 
 
-def test_tokens_are_those_of_each_round() -> None:
-    rows = {row.name: row for row in report().rows("10x100")}
-    assert rows["ours"].tokens_per_s == 400  # of 500, 400, 200
+@pytest.mark.parametrize("visits", [[visit("peer", TEN, good([1.0]))], [visit("ours", TEN), visit("peer", TEN, good([1.0]))]])
+def test_nothing_is_compared_with_nothing(visits: list[object]) -> None:
+    assert row(report(visits=visits), "peer", TEN).ratio is None
 
 
-def test_share_of_the_floor_is_ours_alone_at_the_highest_rate() -> None:
-    rows = {row.name: row for row in report().rows("10x100")}
-    assert rows["ours"].floor_share == pytest.approx(0.4)  # 0.5 of 1 s, 0.8 of 2 s, 0.8 of 4 s
-    assert rows["official"].floor_share is None
-    assert report(floors=[]).rows("10x100")[0].floor_share is None
+def test_rounds_are_pooled() -> None:
+    visits = [
+        visit("ours", TEN, [*good([1.0] * 98), *bad(Fate.REFUSED, told=True)], turn=0, reasons={"429 busy": 1}),
+        visit(
+            "ours",
+            TEN,
+            [*good([5.0] * 2), *bad(Fate.REFUSED)],
+            turn=1,
+            reasons={"429 busy": 1, "odd": 1},
+            check=Check(num_checked=4, num_wrong=1, largest=0.5),
+            generator=Generator(cpu_share=0.5, lag_p99_s=0.0001),
+        ),
+    ]
+    found = row(report(plan=plan(repeats=2), visits=visits), "ours", TEN)
+    assert (found.p50_s, found.p99_s) == (1.0, 5.0)
+    assert found.fates == {Fate.OK: 100, Fate.REFUSED: 2}
+    assert (found.num_sent, found.num_told, found.refused_p99_s) == (102, 1, 0.5)
+    assert found.reasons == {"429 busy": 2, "odd": 1}
+    assert found.check == Check(num_checked=4, num_wrong=1, largest=0.5)
+    assert found.generator == Generator(cpu_share=0.5, lag_p99_s=0.001)  # the worst of both
 
 
-def test_without_ours_there_is_nothing_to_compare_with() -> None:
-    found = report()
-    without = replace(found, entries=[replace(found.entries[0], why_not="it died"), *found.entries[1:]])
-    [row] = without.rows("10x100")
-    assert (row.name, row.ratio) == ("official", None)
+def test_in_time_is_counted_when_there_is_a_time() -> None:
+    assert row(report(), "ours", TEN).in_time_per_s is None
+    assert row(report(plan=plan(within_s=0.5)), "ours", TEN).in_time_per_s == Spread.of([10.0])
 
 
-def test_json_has_all_that_was_measured_and_all_that_was_computed() -> None:
+def test_errors_of_all_visits_add_up() -> None:
+    assert report().num_errors == 3
+    assert report(visits=[visit("ours", TEN, [*good([1.0]), *bad(Fate.REFUSED, 9)])]).num_errors == 0
+
+
+# -- the file -----------------------------------------------------------------------------------------------------------
+
+
+def test_figures_can_be_computed_again_from_the_file() -> None:
     found = json.loads(report().to_json())
-    assert [each["seconds"]["ours"] for each in found["rounds"]["10x100"]] == [1.0, 2.0, 4.0]
-    assert found["figures"]["10x100"][1]["ratio"] == {"median": 2.0, "least": 1.0, "most": 3.0}
+    for figures in found["figures"]:
+        [one] = [each for each in found["visits"] if each["target"] == figures["name"] and each["level"] == figures["level"]]
+        columns = one["samples"]
+        begin_s, end_s = one["window"]["begin_s"], one["window"]["end_s"]
+        samples = [
+            Sample(due_s, latency_s, Fate(fate))
+            for due_s, latency_s, fate in zip(columns["due_s"], columns["latency_s"], columns["fate"], strict=True)
+        ]
+        came = [each for each in samples if each.fate is Fate.OK and begin_s <= each.done_s < end_s]
+        assert figures["qps"]["median"] == len(came) / (end_s - begin_s)
+        due = sorted(each.latency_s for each in samples if each.fate is Fate.OK and begin_s <= each.due_s < end_s)
+        assert figures["p99_s"] == percentile(due, 0.99)
+        assert figures["fates"] == {fate: columns["fate"].count(fate) for fate in set(columns["fate"])}
+
+
+def test_the_file_says_what_was_done() -> None:
+    found = json.loads(report(was_stopped=True).to_json())
+    assert found["was_stopped"] is True
     assert found["machine"]["cpu"] == "Example CPU"
-    assert found["machine"]["command"] == "shortlist bench engine model"
-    assert found["entries"][3]["why_not"] == "gone: <no> [such] program"
-    assert len(found["floors"]) == 2
+    assert found["plan"]["levels"] == [{"loop": "closed", "amount": 10}, {"loop": "closed", "amount": 100}]
+    assert found["plan"]["targets"][1] == {
+        "name": "peer",
+        "url": "http://localhost:8081/v1/rerank",
+        "dialect": "rerank",
+        "model": None,
+    }
+    assert (found["plan"]["num_documents"], found["plan"]["seed"]) == (10, 0)
+    assert found["visits"][3]["reasons"]["500 <engine> error"] == 2
+
+
+def test_the_file_has_no_key() -> None:
+    with_key = plan(targets=targets(["ours=http://a"], api_key=["top-secret"], model=["m"]))
+    assert b"top-secret" not in report(plan=with_key).to_json()
+
+
+def test_microseconds_are_kept() -> None:
+    found = json.loads(report(visits=[visit("ours", TEN, [Sample(5.1234567, 0.00012345, Fate.OK, 200)])]).to_json())
+    assert found["visits"][0]["samples"]["due_s"] == [5.123457]
+    assert found["visits"][0]["samples"]["latency_s"] == [0.000123]

@@ -15,10 +15,6 @@ from pydantic import SecretStr
 from typer.testing import CliRunner, Result
 
 from shortlist import __version__, cli, demo, doctor, server
-from shortlist.bench import engine
-from shortlist.bench.loads import DEFAULT_LOADS
-from shortlist.bench.order import Order
-from shortlist.bench.outputs import Outputs
 from shortlist.cli import ending
 from shortlist.cli.flags import MODEL_SETTINGS
 from shortlist.config import Settings, fields
@@ -375,108 +371,6 @@ def test_doctor_is_told_what_the_server_is_told_about_a_model(run: Run, examined
 def test_doctor_takes_one_model_and_nothing_about_a_server(run: Run, examined: Examined, arguments: list[str]) -> None:
     assert run("doctor", *arguments).exit_code == 2
     assert examined == []
-
-
-# -- bench --------------------------------------------------------------------------------------------------------------
-
-
-class Benched:
-    """Stands in for a run: remembers what it was asked for."""
-
-    def __init__(self) -> None:
-        self.orders: list[Order] = []
-        self.outputs: list[Outputs] = []
-        self.code = 0
-
-    def __call__(self, order: Order, outputs: Outputs) -> int:
-        self.orders.append(order)
-        self.outputs.append(outputs)
-        return self.code
-
-
-@pytest.fixture
-def benched(monkeypatch: pytest.MonkeyPatch) -> Benched:
-    stand_in = Benched()
-    monkeypatch.setattr(engine, "run", stand_in)
-    return stand_in
-
-
-def test_bench_asks_ours_alone_all_loads_by_default(run: Run, benched: Benched) -> None:
-    assert run("bench", "engine", "folder").exit_code == 0
-    [order] = benched.orders
-    assert [load.name for load in order.loads] == list(DEFAULT_LOADS)
-    assert [spec.name for spec in order.contenders] == ["ours"]
-    assert (order.model, order.reference, order.repeats, order.threads) == ("folder", "ours", 5, None)
-    assert order.floor is not None
-    assert benched.outputs == [Outputs()]
-
-
-def test_bench_takes_what_it_is_given(run: Run, benched: Benched) -> None:
-    contenders = ["--contender", "official=run it", "--contender", "int8=run 'that one'"]
-    bounds = ["--max-rms", "0.1", "--max-rms", "int8=2"]
-    rest = [
-        "--load",
-        "3x4",
-        "--load",
-        "3x4",
-        "--repeats",
-        "9",
-        "--dtype",
-        "float32",
-        "--threads",
-        "2",
-        "--seed",
-        "7",
-        "--no-floor",
-    ]
-    files = ["--json", "a.json", "--markdown", "a.md", "--plot", "a.png"]
-    assert run("bench", "engine", "folder", *contenders, *bounds, *rest, *files).exit_code == 0
-    [order] = benched.orders
-    assert [spec.command for spec in order.contenders[1:]] == [("run", "it"), ("run", "that one")]
-    assert order.contenders[0].command[-1] == "float32"
-    assert (order.reference, order.bounds.of("int8"), order.bounds.of("ours")) == ("official", 2.0, 0.1)
-    assert ([load.name for load in order.loads], order.repeats, order.threads, order.seed, order.floor) == (
-        ["3x4"],
-        9,
-        2,
-        7,
-        None,
-    )
-    assert benched.outputs == [Outputs(json=Path("a.json"), markdown=Path("a.md"), plot=Path("a.png"))]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--load", "many"], "DOCUMENTSxTOKENS"),
-        (["--contender", "official"], "NAME='COMMAND ...'"),
-        (["--max-rms", "x"], "--max-rms"),
-        (["--reference", "nobody"], "no contender called 'nobody'"),
-    ],
-)
-def test_bench_refuses_in_one_line(run: Run, benched: Benched, arguments: list[str], words: str) -> None:
-    result = run("bench", "engine", "folder", *arguments)
-    assert result.exit_code == ending.EXIT_CANNOT_START
-    assert words in plain(result.output)
-    assert result.output.count("\n") == 1
-    assert not benched.orders
-
-
-def test_bench_exits_as_its_run_did(run: Run, benched: Benched) -> None:
-    benched.code = 1
-    assert run("bench", "engine", "folder").exit_code == 1
-
-
-def test_bench_without_a_model_is_wrong_usage(run: Run, benched: Benched) -> None:
-    assert run("bench", "engine").exit_code == 2
-    assert run("bench", "engine", "folder", "--repeats", "0").exit_code == 2
-    assert not benched.orders
-
-
-def test_bench_help_teaches_the_protocol(run: Run) -> None:
-    shown = plain(run("bench", "engine", "--help").output)
-    for words in ("'ready': true", "'scores'", "--contender http='python -m shortlist.bench.http'", "Exit codes", "--max-rms"):
-        assert words in shown
 
 
 # -- what is imported when ----------------------------------------------------------------------------------------------

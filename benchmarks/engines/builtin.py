@@ -1,0 +1,117 @@
+"""Our engine as a contender: `python -m benchmarks.engines.builtin MODEL [--dtype ...] [--threads N] [settings ...]`.
+
+Builds and asks what the server builds and asks, without HTTP: the composition root, a runtime and its use case. Nothing is
+remembered between requests, and the self-test is left out, because the bench compares scores itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from pydantic.fields import FieldInfo
+
+from benchmarks.engines.memory import CPU
+from benchmarks.engines.protocol import AT_ONCE, Answer, Ready, speak, use_threads
+from benchmarks.engines.spec import step_tokens
+from shortlist import __version__
+from shortlist.bench.texts import Request
+from shortlist.config import Settings, fields
+from shortlist.service.build import load, stack_for
+from shortlist.service.runtime import Runtime
+from shortlist.service.vllm import places
+from shortlist.telemetry import Metrics
+from shortlist.types import RerankTask, Task
+
+NAME = "shortlist"
+ALWAYS: Mapping[str, object] = {"cache_bytes": 0, "self_test": "off"}
+_NOT_FLAGS = frozenset({"models", "reranker", "embedder", "alias"}) | ALWAYS.keys()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Answer the bench until it has no more questions; return the exit code."""
+    given = vars(_parser().parse_args(arguments))
+    use_threads(given.pop("threads"))
+    return speak(_opened(given))
+
+
+@contextmanager
+def _opened(given: Mapping[str, object]) -> Iterator[tuple[Ready, Answer]]:
+    model = str(given["model"])
+    settings = Settings.load({**{name: value for name, value in given.items() if name != "model"}, **fitted(given), **ALWAYS})
+    metrics = Metrics()
+    [place] = places(settings, [model])
+    loaded = load(model, Task.RERANK, settings.model, say=_log, metrics=metrics, place=place)
+    stack = stack_for(loaded, model, Task.RERANK, settings, metrics)
+    runtime = Runtime([stack], settings=settings, metrics=metrics)
+    with asyncio.Runner() as runner:
+        try:
+            runner.run(runtime.start())
+            with _running(runner.get_loop()) as loop:
+                yield (
+                    Ready(name=NAME, version=f"{NAME} {__version__}", dtype=loaded.engine.info.dtype, at_once=AT_ONCE),
+                    lambda request: asyncio.run_coroutine_threadsafe(_answer(runtime, request), loop).result(),
+                )
+        finally:
+            runner.run(runtime.close())
+
+
+@contextmanager
+def _running(loop: asyncio.AbstractEventLoop) -> Iterator[asyncio.AbstractEventLoop]:
+    """Let a loop run on a thread of its own for as long as the block does."""
+    thread = threading.Thread(target=loop.run_forever, name="loop")
+    thread.start()
+    try:
+        yield loop
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+
+
+def fitted(given: Mapping[str, object]) -> Mapping[str, object]:
+    """Return those of our settings that follow from the flags of all contenders.
+
+    A step has room for the longest prompt; and what is not told to be elsewhere is on the CPU.
+    """
+    longest, step = given.get("max_model_len"), given.get("max_batch_tokens")
+    wider = {"max_batch_tokens": step_tokens(int(str(longest)))} if longest and not step else {}
+    return {**wider, "device": given.get("device") or CPU}
+
+
+async def _answer(runtime: Runtime, request: Request) -> list[float]:
+    outcome = await runtime.rerank(RerankTask(query=request.query, documents=request.documents))
+    for failed in outcome.failed:
+        raise failed.error
+    return [ranked.score for ranked in sorted(outcome.results, key=lambda ranked: ranked.index)]
+
+
+def _log(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.engines.builtin", description=__doc__, allow_abbrev=False)
+    parser.add_argument("model", metavar="MODEL", help="A folder, a Hugging Face id, or modelscope:ID.")
+    parser.add_argument(
+        "--threads", type=int, help="How many threads to compute with; as many as there are cores if not given."
+    )
+    for group, name, field in fields():
+        if group != "server" and name not in _NOT_FLAGS:
+            _add_flag(parser, name, field)
+    return parser
+
+
+def _add_flag(parser: argparse.ArgumentParser, name: str, field: FieldInfo) -> None:
+    flag = f"--{name.replace('_', '-')}"
+    if field.annotation is bool:
+        parser.add_argument(flag, action=argparse.BooleanOptionalAction, help=field.description)
+    else:
+        parser.add_argument(flag, help=field.description)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,159 @@
+"""A server as a contender: `python -m benchmarks.engines.http MODEL [--server COMMAND] [--threads N]`.
+
+Starts the server on a free port of this machine, waits until it is ready, and passes every request to `POST /v1/rerank` over
+connections that stay open, one unless several requests are under way. Ours unless told otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+import httpx2
+import orjson
+
+from benchmarks.engines.memory import CPU
+from benchmarks.engines.protocol import AT_ONCE, Answer, Ready, speak, use_threads
+from benchmarks.engines.spec import step_tokens
+from shortlist.bench.texts import Request
+from shortlist.config import ModelSettings
+from shortlist.errors import UpstreamError
+
+OURS: Final = (
+    f"{shlex.quote(sys.executable)} -m shortlist serve --reranker {{model}} --port {{port}} --dtype {{dtype}} "
+    "--device {device} --max-model-len {max_model_len} --max-batch-tokens {max_batch_tokens} "
+    "--cache-bytes 0 --self-test off --no-ui"
+)
+NAMES: Final = "{model}, {port}, {dtype}, {device}, {max_model_len} and {max_batch_tokens}"
+START_S: Final = 600.0
+STOP_S: Final = 30.0
+POLL_S: Final = 0.1
+"""Between looks at a server that is starting; nobody looks once it is ready."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Answer the bench until it has no more questions; return the exit code."""
+    given = _parser().parse_args(arguments)
+    use_threads(given.threads)
+    return speak(_opened(given))
+
+
+@contextmanager
+def _opened(given: argparse.Namespace) -> Iterator[tuple[Ready, Answer]]:
+    port = _free_port()
+    words = {
+        "{model}": given.model,
+        "{port}": str(port),
+        "{dtype}": given.dtype,
+        "{device}": given.device,
+        "{max_model_len}": str(given.max_model_len),
+        "{max_batch_tokens}": str(step_tokens(given.max_model_len)),
+    }
+    url = f"http://127.0.0.1:{port}"
+    # A transport of our own, because the usual one would ask a proxy of the environment for this machine's own port.
+    client = httpx2.Client(base_url=url, timeout=None, transport=httpx2.HTTPTransport())
+    with _running(_filled(given.server, words)) as server, client:
+        _wait_ready(server, client)
+        version = _version(client)
+        yield (
+            Ready(name=given.name, version=f"{given.name} {version}".strip(), dtype=given.dtype, at_once=AT_ONCE),
+            lambda request: _ask(client, request),
+        )
+
+
+@contextmanager
+def _running(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+    try:
+        # What it prints goes to our log; our own output is for answers.
+        server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sys.stderr)
+    except OSError as error:
+        raise UpstreamError(f"{command[0]}: {error.strerror}", is_retryable=False) from None
+    try:
+        yield server
+    finally:
+        server.terminate()
+        try:
+            server.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def _wait_ready(server: subprocess.Popen[bytes], client: httpx2.Client) -> None:
+    until_s = time.monotonic() + START_S
+    while not _is_ready(client):
+        if server.poll() is not None:
+            raise UpstreamError(f"The server ended with exit code {server.returncode} before it was ready.", is_retryable=False)
+        if time.monotonic() > until_s:
+            raise UpstreamError(f"The server was not ready after {START_S:.0f} s.", is_retryable=False)
+        time.sleep(POLL_S)
+
+
+def _is_ready(client: httpx2.Client) -> bool:
+    """Ask `/ready`, and `/health` of servers that do not have it and mean the same by that."""
+    try:
+        status = client.get("/ready").status_code
+        if status == httpx2.codes.NOT_FOUND:
+            status = client.get("/health").status_code
+    except httpx2.TransportError:
+        return False
+    return status == httpx2.codes.OK
+
+
+def _version(client: httpx2.Client) -> str:
+    """Return what the server says its version is, if it does."""
+    answer = client.get("/version")
+    try:
+        return str(orjson.loads(answer.content)["version"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return ""
+
+
+def _ask(client: httpx2.Client, request: Request) -> list[float]:
+    body = orjson.dumps({"query": request.query, "documents": request.documents, "return_documents": False})
+    try:
+        answer = client.post("/v1/rerank", content=body, headers={"content-type": "application/json"})
+    except httpx2.TransportError as error:
+        raise UpstreamError(f"The server cannot be asked: {error}", is_retryable=False) from None
+    if answer.status_code != httpx2.codes.OK:
+        raise UpstreamError(f"The server answered with status {answer.status_code}: {answer.text[:200]}", is_retryable=False)
+    scores: Mapping[int, float] = {each["index"]: each["relevance_score"] for each in orjson.loads(answer.content)["results"]}
+    if len(scores) != len(request.documents):
+        raise UpstreamError(f"The server scored {len(scores)} of {len(request.documents)} documents.", is_retryable=False)
+    return [scores[index] for index in range(len(scores))]
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def _filled(command: str, words: Mapping[str, str]) -> list[str]:
+    """Split a command as a shell would, then fill in the names in braces, whatever characters their values have."""
+    filled = shlex.split(command)
+    for name, value in words.items():
+        filled = [part.replace(name, value) for part in filled]
+    return filled
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.engines.http", description=__doc__, allow_abbrev=False)
+    parser.add_argument("model", metavar="MODEL", help="What fills {model} in the command.")
+    parser.add_argument("--server", default=OURS, help=f"The server's command, with {NAMES} in it.")
+    parser.add_argument("--name", default="shortlist-http", help="What to call it.")
+    parser.add_argument("--dtype", default="auto", help="What fills {dtype}, and what is reported.")
+    parser.add_argument("--device", default=CPU, help="What fills {device}.")
+    parser.add_argument("--max-model-len", type=int, default=ModelSettings().max_model_len, help="What fills {max_model_len}.")
+    parser.add_argument("--threads", type=int, help="How many threads to compute with, by the variables of OpenMP and Rayon.")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

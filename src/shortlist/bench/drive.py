@@ -1,0 +1,201 @@
+"""One server at one level: users or arrivals, and a window to measure in.
+
+Closed loop: every user asks, waits, and asks again; after a refusal, as late as the server said. Open loop: arrivals keep to
+their schedule whatever the server does, and a request's time runs from when it was due, not from when it was sent: otherwise a
+server that stalls would be asked less just then, and the stall would hardly show.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Final
+
+from shortlist.bench.client import Asker
+from shortlist.bench.plan import Level, Loop
+from shortlist.bench.samples import Fate, Generator, Journal, Outcome, Pulse, Window
+from shortlist.bench.stats import arrivals, percentile
+from shortlist.bench.texts import Traffic
+
+LOOK_S: Final = 0.05
+"""Between looks at whether something is over that no figure depends on."""
+
+TURN_S: Final = 0.02
+"""Between measurements of the event loop's lag."""
+
+PULSE_S: Final = 1.0
+"""Between reports of progress."""
+
+PAUSE_S: Final = 1.0
+"""A user's wait after a refusal that does not say how long, or after a failed connection, which would only fail again."""
+
+MIN_WINDOW_S: Final = 0.5
+"""A window that was stopped before this says nothing about speed, and is not reported."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How long to ask: before the window, at least, and in it.
+
+    Users warm up until each has had an answer, so that the queue is as long as it will be; but no longer than the window is.
+    """
+
+    warm_up_s: float
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Driven:
+    """What was measured when, what was noted all along, and how busy the load generator was."""
+
+    window: Window
+    journal: Journal
+    generator: Generator
+
+
+class Drive:
+    """Asks one server at one level; to be used once.
+
+    Args:
+        asker: Asks the server.
+        traffic: What to ask.
+        level: How much.
+        pace: How long.
+        seed: Decides the arrivals, and the answers that are kept.
+        num_kept: How many answers to keep.
+        stop: Ends it early, with what was measured so far.
+        watch: Receives the progress.
+    """
+
+    def __init__(
+        self,
+        asker: Asker,
+        traffic: Traffic,
+        level: Level,
+        pace: Pace,
+        *,
+        seed: str,
+        num_kept: int = 0,
+        stop: asyncio.Event | None = None,
+        watch: Callable[[Pulse], None] = lambda _: None,
+    ) -> None:
+        self._asker, self._traffic, self._level, self._pace = asker, traffic, level, pace
+        self._seed, self._watch = seed, watch
+        self._stop = stop or asyncio.Event()
+        self._over = asyncio.Event()
+        self._journal = Journal(Random(seed), num_kept)  # noqa: S311 - no secret
+        self._asking: set[asyncio.Task[Any]] = set()
+        self._lags: list[float] = []
+        self._num_settled = 0
+        self._start_s = 0.0
+        self._is_warming_up = True
+
+    async def run(self) -> Driven | None:
+        """Ask; return what was measured, or None if it was stopped before there was anything to measure."""
+        self._start_s = time.perf_counter()
+        async with asyncio.TaskGroup() as group:
+            helpers = [group.create_task(self._measure_lag()), group.create_task(self._report())]
+            if self._level.loop is Loop.OPEN:
+                self._keep(group.create_task(self._arrive(group)))
+            else:
+                for _ in range(int(self._level.amount)):
+                    self._keep(group.create_task(self._use()))
+            measured = await self._measure()
+            self._over.set()
+            while self._asking and not await happens(self._stop, LOOK_S):
+                pass  # what is still under way counts, too
+            for task in (*helpers, *self._asking):
+                task.cancel()
+        return Driven(measured[0], self._journal, measured[1]) if measured else None
+
+    async def _measure(self) -> tuple[Window, Generator] | None:
+        """Wait for the window, and for its end."""
+        if await happens(self._stop, self._pace.warm_up_s) or await self._settle():
+            return None
+        self._is_warming_up, begin_s = False, self._now_s()
+        self._lags.clear()
+        used_s = time.process_time()
+        await happens(self._stop, self._pace.duration_s)
+        window = Window(begin_s, self._now_s())
+        if self._stop.is_set() and window.seconds < MIN_WINDOW_S:
+            return None
+        cpu_share = (time.process_time() - used_s) / window.seconds
+        return window, Generator(cpu_share=cpu_share, lag_p99_s=percentile(sorted(self._lags), 0.99) or 0.0)
+
+    async def _settle(self) -> bool:
+        """Wait until every user has had an answer; return whether it was stopped meanwhile."""
+        num_users = self._level.amount if self._level.loop is Loop.CLOSED else 0
+        while self._num_settled < num_users and self._now_s() < max(self._pace.warm_up_s, self._pace.duration_s):
+            if await happens(self._stop, LOOK_S):
+                return True
+        return False
+
+    async def _use(self) -> None:
+        """Be a user."""
+        is_settled = False
+        while not self._over.is_set():
+            outcome = await self._ask(time.perf_counter())
+            if not is_settled:
+                self._num_settled, is_settled = self._num_settled + 1, True
+            if (pause_s := pause_after(outcome)) > 0:
+                await happens(self._over, pause_s)
+
+    async def _arrive(self, group: asyncio.TaskGroup) -> None:
+        """Let requests arrive, each at its time."""
+        for at_s in arrivals(self._level.amount, self._seed):
+            await happens(self._over, max(at_s - self._now_s(), 0.0))
+            if self._over.is_set():
+                return
+            # A timer may be a little early, and what is sent early is not due later.
+            due_s = min(self._start_s + at_s, time.perf_counter())
+            self._keep(group.create_task(self._ask(due_s)))
+
+    async def _ask(self, due_s: float) -> Outcome:
+        request = self._traffic.next()
+        outcome = await self._asker.ask(request, due_s)
+        self._journal.note(request, outcome, due_s=due_s, start_s=self._start_s)
+        return outcome
+
+    def _keep(self, task: asyncio.Task[Any]) -> None:
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+
+    async def _measure_lag(self) -> None:
+        while True:
+            before_s = time.perf_counter()
+            await asyncio.sleep(TURN_S)
+            self._lags.append(max(time.perf_counter() - before_s - TURN_S, 0.0))
+
+    async def _report(self) -> None:
+        while True:
+            await asyncio.sleep(PULSE_S)
+            self._watch(self._journal.pulse(self._now_s(), is_warming_up=self._is_warming_up))
+
+    def _now_s(self) -> float:
+        return time.perf_counter() - self._start_s
+
+
+async def happens(event: asyncio.Event, within_s: float) -> bool:
+    """Wait for an event, but not longer than this; return whether it has happened."""
+    try:
+        async with asyncio.timeout(within_s):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+def pause_after(outcome: Outcome) -> float:
+    """Return how long a user waits before asking again: as long as a refusal says, and not at all after an answer.
+
+    Source: RFC 9110, 10.2.3; of its two forms, a number of seconds is read, and a date is not.
+    """
+    if outcome.fate in {Fate.CUT, Fate.UNSENT}:
+        return PAUSE_S
+    if outcome.fate is not Fate.REFUSED:
+        return 0.0
+    told = (outcome.retry_after or "").strip()
+    return float(told) if told.isascii() and told.isdigit() else PAUSE_S

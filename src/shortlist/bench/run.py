@@ -1,0 +1,210 @@
+"""`shortlist bench load`: all servers at every level, one at a time, and whatever was measured shown and written.
+
+Machines drift, so servers are not measured one after the other but side by side: at every level each of them has its turn, in a
+newly drawn order. Ctrl-C ends the run, not the report.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Final
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from shortlist.bench import figures, page, tables
+from shortlist.bench.client import Asker
+from shortlist.bench.drive import Drive, Pace
+from shortlist.bench.machine import describe
+from shortlist.bench.outputs import Outputs
+from shortlist.bench.plan import Plan, Turn
+from shortlist.bench.report import LoadReport
+from shortlist.bench.samples import Fate, Pulse, Visit
+from shortlist.bench.stats import percentile
+from shortlist.bench.tables import NOTHING, short
+from shortlist.bench.target import Target
+from shortlist.bench.texts import Traffic
+from shortlist.bench.verify import check
+from shortlist.errors import BadSetting, UpstreamError
+
+EXIT_CLEAN: Final = 0
+EXIT_ERRORS: Final = 1
+
+SPARE_FILES: Final = 64
+"""Files that are open anyway."""
+
+LOOKS_PER_S: Final = 1
+"""How often the terminal is drawn: seldom, because drawing is time in which nothing is asked."""
+
+
+def run(plan: Plan, outputs: Outputs) -> int:
+    """Run, print the tables, write the files; return 0 if nothing was answered as it must not be, else 1.
+
+    Raises:
+        ServiceError: it cannot start as asked, or a server does not answer at all.
+    """
+    outputs.check()
+    _make_room(plan.max_users)
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[now]}"),
+        console=Console(stderr=True, highlight=False),
+        refresh_per_second=LOOKS_PER_S,
+    )
+    with progress, asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        report = runner.run(play(plan, progress))
+    if not report.visits:
+        raise UpstreamError("The run was stopped before anything was measured.", is_retryable=False)
+    console = Console(highlight=False)
+    for part in tables.parts(report):
+        console.print(part)
+    _write(report, outputs)
+    return EXIT_ERRORS if report.num_errors else EXIT_CLEAN
+
+
+async def play(plan: Plan, progress: Progress) -> LoadReport:
+    """Run, and return what was found. Raises what `run` raises."""
+    stop = asyncio.Event()
+    visits: list[Visit] = []
+    total_s = plan.num_turns * plan.turn_s
+    bar = progress.add_task("asking everyone once", total=total_s, now="")
+    for target in plan.targets:
+        await _greet(target, plan)
+    with _stoppable(stop):
+        for number, turn in enumerate(plan.turns()):
+            name = f"{turn.level.name}, {turn.target.name}"
+            round_of = f"round {turn.number + 1}, " if plan.repeats > 1 else ""
+
+            def show(pulse: Pulse, shown: str = f"{round_of}{name}", before_s: float = number * plan.turn_s) -> None:
+                state = "warming up, " if pulse.is_warming_up else ""
+                speed = _speed(pulse.qps, "p50", pulse.p50_s, pulse.num_refused, pulse.num_errors)
+                done_s = before_s + min(pulse.elapsed_s, plan.turn_s)
+                progress.update(bar, description=escape(shown), completed=done_s, now=f"{state}{speed}")
+
+            visit = await _visit(plan, turn, stop, show)
+            if visit is not None:
+                visits.append(visit)
+                p99_s = percentile(visit.latencies(Fate.OK), 0.99)
+                speed = _speed(visit.qps, "p99", p99_s, visit.fates()[Fate.REFUSED], visit.num_errors)
+                progress.console.print(f"[dim]{escape(f'{name}: {speed}')}[/]")
+            if stop.is_set():
+                break
+    progress.update(bar, description="stopped" if stop.is_set() else "done", completed=total_s, now="")
+    keys = [target.api_key for target in plan.targets if target.api_key]
+    return LoadReport(machine=describe(hidden=keys), plan=plan, visits=visits, was_stopped=stop.is_set())
+
+
+async def _greet(target: Target, plan: Plan) -> None:
+    """Ask a server once, so that a wrong address, key or dialect ends the run now and is not counted for an hour.
+
+    Raises:
+        UpstreamError: it did not answer well.
+    """
+    async with Asker(target, plan.timeout_s) as asker:
+        outcome = await asker.ask(_traffic(plan, f"{target.name}-hello").next())
+    if outcome.fate is not Fate.OK:
+        why = outcome.why or outcome.fate.value
+        raise UpstreamError(f"{target.name} ({target.url}) does not answer as it should: {why}", is_retryable=False)
+
+
+async def _visit(plan: Plan, turn: Turn, stop: asyncio.Event, show: Callable[[Pulse], None]) -> Visit | None:
+    pace = Pace(warm_up_s=plan.warm_up_s, duration_s=plan.duration_s)
+    given = partial(Drive, seed=f"{plan.seed}-{turn.seed}", num_kept=plan.num_checked, stop=stop, watch=show)
+    async with Asker(turn.target, plan.timeout_s) as asker:
+        driven = await given(asker, _traffic(plan, turn.seed), turn.level, pace).run()
+    if driven is None:
+        return None
+    async with Asker(turn.target, plan.timeout_s) as asker:
+        checked = await check(asker, driven.journal.kept, plan.tolerance, stop)
+    return Visit(
+        target=turn.target.name,
+        level=turn.level,
+        turn=turn.number,
+        num_documents=plan.num_documents,
+        window=driven.window,
+        samples=driven.journal.samples,
+        reasons=dict(driven.journal.reasons),
+        generator=driven.generator,
+        check=checked,
+    )
+
+
+def _traffic(plan: Plan, seed: str) -> Traffic:
+    seed = f"{plan.seed}-{seed}"
+    return Traffic(seed, num_documents=plan.num_documents, num_words=plan.num_words, seen_share=plan.seen_share)
+
+
+@contextmanager
+def _stoppable(stop: asyncio.Event) -> Iterator[None]:
+    """Let the first SIGINT or SIGTERM end the run with what it has; a second one ends it at once."""
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+
+    def leave() -> None:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+    def halt() -> None:
+        stop.set()
+        leave()
+
+    for number in numbers:
+        loop.add_signal_handler(number, halt)
+    try:
+        yield
+    finally:
+        leave()
+
+
+def _speed(qps: float, name: str, seconds: float | None, num_refused: int, num_errors: int) -> str:
+    took = NOTHING if seconds is None else f"{short(seconds)} s"
+    return f"{short(qps)} QPS, {name} {took}, {num_refused:,} refused, {num_errors:,} errors"
+
+
+def _write(report: LoadReport, outputs: Outputs) -> None:
+    if outputs.json is not None:
+        outputs.json.write_bytes(report.to_json())
+    if outputs.markdown is not None:
+        tables.write_block(report, outputs.markdown, outputs.plot)
+    if outputs.plot is not None:
+        figures.draw(report, outputs.plot)
+    if outputs.page is not None:
+        outputs.page.write_text(page.written(report), encoding="utf-8")
+
+
+def _make_room(num_users: int) -> None:
+    """Let this process open a file for every connection, as far as the system allows.
+
+    Raises:
+        BadSetting: it does not allow as many as there are users.
+    """
+    if sys.platform == "win32":
+        return
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # what there is may do
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    have, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if have != resource.RLIM_INFINITY and num_users + SPARE_FILES > have:
+        raise BadSetting(f"{num_users} users need as many connections, but this process may open {have} files (ulimit -n).")
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return what makes a fast event loop, where there is one."""
+    if sys.platform == "win32":
+        return None
+    import uvloop
+
+    return uvloop.new_event_loop

@@ -1,0 +1,87 @@
+"""Our engine, and our server, as contenders: the same scores as the service, in process and over HTTP."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from benchmarks.engines import builtin
+from benchmarks.engines.process import Contender, Spec
+from benchmarks.engines.protocol import Ready
+from benchmarks.engines.saturation import closed
+from shortlist.bench.texts import Request
+from shortlist.config import Settings
+from shortlist.errors import UpstreamError
+from shortlist.service.build import build_runtime
+from shortlist.types import RerankTask
+from tests.support.fixtures import ModelFactory
+
+REQUEST = Request("how is bread baked", ("bake bread at 220 C", "csv", "怎样烤面包" * 30))
+READY_S = 90.0
+
+
+@contextmanager
+def running(module: str, *arguments: str) -> Iterator[tuple[Contender, Ready]]:
+    contender = Contender(Spec("ours", (sys.executable, "-m", f"benchmarks.engines.{module}")), arguments)
+    try:
+        yield contender, contender.wait_ready(READY_S)
+    finally:
+        contender.close()
+
+
+@pytest.fixture(scope="module")
+def folder(make_model: ModelFactory) -> Path:
+    return make_model()
+
+
+@pytest.fixture
+async def expected(folder: Path) -> list[float]:
+    flags = {"reranker": (str(folder),), "self_test": "off", "dtype": "float32"}
+    runtime = build_runtime(Settings.load(flags, environ={}), say=lambda _: None)
+    await runtime.start()
+    try:
+        outcome = await runtime.rerank(RerankTask(query=REQUEST.query, documents=REQUEST.documents))
+    finally:
+        await runtime.close()
+    return [ranked.score for ranked in sorted(outcome.results, key=lambda ranked: ranked.index)]
+
+
+@pytest.mark.parametrize("module", ["builtin", "http"])
+def test_scores_are_those_of_the_service(folder: Path, expected: list[float], module: str) -> None:
+    longer = ("--device", "cpu", "--max-model-len", "20000")
+    with running(module, str(folder), "--dtype", "float32", "--threads", "1", *longer) as (contender, ready):
+        assert ready.dtype == "float32"
+        assert ready.version.startswith("shortlist")
+        for _ in range(2):
+            assert contender.ask(REQUEST, READY_S)[0] == pytest.approx(expected, abs=1e-6)
+        assert ready.at_once > 1
+        assert len(contender.stream([REQUEST] * 5, closed(3), READY_S)) == 5
+
+
+def test_step_has_room_for_the_longest_prompt_unless_it_is_told_how_large_it_is() -> None:
+    assert builtin.fitted({"max_model_len": "20000"}) == {"max_batch_tokens": 20_000, "device": "cpu"}
+    assert builtin.fitted({"max_model_len": "20000", "max_batch_tokens": "30000"}) == {"device": "cpu"}
+    assert builtin.fitted({"max_model_len": None, "device": "cuda"}) == {"device": "cuda"}
+
+
+def test_settings_are_those_of_the_server() -> None:
+    given = vars(
+        builtin._parser().parse_args(["folder", "--max-batch-tokens", "9000", "--no-random-weights", "--dtype", "float32"])
+    )
+    assert (given["model"], given["max_batch_tokens"], given["random_weights"], given["dtype"]) == (
+        "folder",
+        "9000",
+        False,
+        "float32",
+    )
+    assert given["max_model_len"] is None
+    assert not {"cache_bytes", "self_test", "port", "models"} & given.keys()
+
+
+def test_what_cannot_be_loaded_is_one_line() -> None:
+    with pytest.raises(UpstreamError, match=r"ours says: .*/nowhere does not exist"), running("builtin", "/nowhere"):
+        pass

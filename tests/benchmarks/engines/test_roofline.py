@@ -1,0 +1,75 @@
+"""The floor counts what must be computed, no more, and says why when there is none."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.engines.roofline import Floor, Work, measure, work_of
+from benchmarks.loads import Load, Writer
+from shortlist.bench.texts import Request
+from shortlist.errors import InputTooLong, UpstreamError
+from shortlist.text import prompt
+from shortlist.text.tokenizer import QwenEncoder
+from shortlist.types import Task
+
+FOUND = {"flops_per_s": 2e9, "linear_flops_per_token": 1e6, "attention_flops_per_pair": 1e3, "note": "more may be said"}
+
+
+@pytest.fixture
+def encoder(tokenizer_path: Path) -> QwenEncoder:
+    return QwenEncoder(tokenizer_path, task=Task.RERANK, max_model_len=1000)
+
+
+def saying(text: str, code: int = 0) -> list[str]:
+    return [sys.executable, "-c", f"import sys; print({text!r}); print('first\\nlast', file=sys.stderr); sys.exit({code})"]
+
+
+def test_shared_beginning_counts_once_and_every_document_with_its_end(encoder: QwenEncoder, writer: Writer) -> None:
+    request = writer.request(Load("", 3, 50), "seed")
+    work = work_of(encoder, request)
+    body = prompt.instruction_piece(prompt.DEFAULT_INSTRUCTION) + prompt.query_piece(request.query)
+    num_head = len(encoder.prefix_ids) + writer.num_tokens(body)
+    own = [writer.num_tokens(f" {document}") + len(encoder.suffix_ids) for document in request.documents]
+    assert work.num_tokens == num_head + sum(own)
+    looks = list(range(1, num_head + 1)) + [num_head + place for length in own for place in range(1, length + 1)]
+    assert work.num_pairs == sum(looks)
+
+
+def test_what_does_not_fit_is_refused_rather_than_cut(encoder: QwenEncoder) -> None:
+    with pytest.raises(InputTooLong):
+        work_of(encoder, Request("q", ("word " * 2000,)))
+
+
+def test_seconds_are_arithmetic_over_rate() -> None:
+    floor = Floor(flops_per_s=2e9, linear_flops_per_token=1e6, attention_flops_per_pair=1e3)
+    assert floor.seconds(Work(num_tokens=3000, num_pairs=1_000_000)) == pytest.approx((3e9 + 1e9) / 2e9)
+
+
+def test_last_line_is_what_was_measured() -> None:
+    floor = measure(saying(f"warming up\n{json.dumps(FOUND)}"))
+    assert floor == Floor(flops_per_s=2e9, linear_flops_per_token=1e6, attention_flops_per_pair=1e3)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        saying("{}", code=1),
+        saying("no JSON"),
+        saying("[]"),
+        saying('{"flops_per_s": 1}'),
+        saying(json.dumps(FOUND | {"flops_per_s": "fast"})),
+        ["/no/program"],
+    ],
+)
+def test_no_floor_is_one_line(command: list[str]) -> None:
+    with pytest.raises(UpstreamError, match=r"^The floor was not measured: [^\n]+$"):
+        measure(command)
+
+
+def test_a_failure_is_told_in_its_own_last_words() -> None:
+    with pytest.raises(UpstreamError, match=r"not measured: last$"):
+        measure(saying("", code=2))

@@ -1,0 +1,115 @@
+"""The blocking design gives the scores of our service, on a thread per request, and nothing is batched across requests."""
+
+from __future__ import annotations
+
+import json
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
+from benchmarks import blocking
+from shortlist.bench import run
+from shortlist.bench.outputs import Outputs
+from shortlist.bench.plan import Level, Plan
+from shortlist.bench.target import targets
+from shortlist.config import Settings
+from shortlist.engine.native.runner import Runner
+from shortlist.service.build import build_runtime
+from shortlist.types import RerankTask
+from tests.support.fixtures import ModelFactory
+from tests.support.process import launched
+
+QUERY = "how is bread baked"
+DOCUMENTS = ("bake bread at 220 C", "csv", "怎样烤面包" * 30)
+
+
+@pytest.fixture(scope="module")
+def folder(make_model: ModelFactory) -> Path:
+    return make_model()
+
+
+@pytest.fixture(scope="module", params=list(blocking.ENGINES))
+def url(folder: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    with launched("benchmarks.blocking", str(folder), "--dtype", "float32", "--engine", request.param) as server:
+        yield server.url
+
+
+def ask(url: str, path: str = "/v1/rerank", documents: Sequence[str] = DOCUMENTS) -> dict[int, float]:
+    body = json.dumps({"query": QUERY, "documents": documents}).encode()
+    with urllib.request.urlopen(urllib.request.Request(f"{url}{path}", body)) as answer:
+        results = json.loads(answer.read())["results"]
+    assert [each["relevance_score"] for each in results] == sorted((each["relevance_score"] for each in results), reverse=True)
+    return {each["index"]: each["relevance_score"] for each in results}
+
+
+async def test_scores_are_those_of_the_service(folder: Path, url: str) -> None:
+    flags = {"reranker": (str(folder),), "self_test": "off", "dtype": "float32"}
+    runtime = build_runtime(Settings.load(flags, environ={}), say=lambda _: None)
+    await runtime.start()
+    try:
+        outcome = await runtime.rerank(RerankTask(query=QUERY, documents=DOCUMENTS))
+    finally:
+        await runtime.close()
+    expected = {ranked.index: ranked.score for ranked in outcome.results}
+    assert ask(url) == pytest.approx(expected, abs=1e-5)
+
+
+def test_other_paths_are_not_there(url: str) -> None:
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        ask(url, "/v1/embeddings")
+    with urllib.request.urlopen(f"{url}/ready") as answer:
+        assert answer.status == 200
+
+
+def test_the_load_benchmark_can_ask_it(url: str) -> None:
+    plan = Plan(targets=targets([url]), levels=[Level.of_users(4)], duration_s=0.5, warm_up_s=0.0, num_words=10, num_checked=2)
+    assert run.run(plan, Outputs()) == run.EXIT_CLEAN
+
+
+def scorers(monkeypatch: pytest.MonkeyPatch, folder: Path, *, serial: bool) -> tuple[int, list[int], set[int]]:
+    """Let four threads score at once; return how many computed at once, the sizes of their batches, and on which threads."""
+    sizes: list[int] = []
+    threads: set[int] = set()
+    inside = most = 0
+    lock, together = threading.Lock(), threading.Barrier(4)
+    whole = Runner.run
+
+    def run(self: Runner, batch: object) -> object:
+        nonlocal inside, most
+        with lock:
+            inside += 1
+            most = max(most, inside)
+            sizes.append(len(batch.items))  # type: ignore[attr-defined]
+            threads.add(threading.get_ident())
+        if not serial:
+            together.wait(30)  # all of them are in here now, or this fails
+        try:
+            return whole(self, batch)  # type: ignore[arg-type]
+        finally:
+            with lock:
+                inside -= 1
+
+    monkeypatch.setattr(Runner, "run", run)
+    score = blocking.native(folder, "float32", threading.Lock() if serial else nullcontext())
+    asking = [threading.Thread(target=score, args=(QUERY, DOCUMENTS)) for _ in range(4)]
+    for thread in asking:
+        thread.start()
+    for thread in asking:
+        thread.join(60)
+    return most, sizes, threads
+
+
+def test_requests_compute_at_once_each_on_its_own_thread_and_alone(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    most, sizes, threads = scorers(monkeypatch, folder, serial=False)
+    assert (most, sizes, len(threads)) == (4, [3, 3, 3, 3], 4)
+    assert threading.get_ident() not in threads
+
+
+def test_serial_lets_one_compute_at_a_time(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    most, sizes, _ = scorers(monkeypatch, folder, serial=True)
+    assert (most, sizes) == (1, [3, 3, 3, 3])
