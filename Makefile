@@ -34,7 +34,7 @@ test-full: .venv/.dev  ## Run the tests, those too that are slow and rarely fail
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest $(TESTERS) $(EVERYTHING) --full-report docs/test-full.md $(PYTEST_ARGS)
 
 test-core: .venv/.dev  ## Run the tests that need the core only, without torch, under another Python: make test-core PYTHON=python3.12
-	@scripts/test-core $(or $(PYTHON),$(abspath $(BIN))/python) $(CORE_TESTERS) -q
+	@scripts/test-core $(or $(PYTHON),$(abspath $(BIN))/python) -n 2 -q
 
 test-clients: .venv/.dev  ## Run real clients against real servers. CLIENTS_ARGS='--clients-table docs/clients.md' writes what came of it.
 	-@PYTHON=$(abspath $(BIN))/python tests/clients/environment all
