@@ -12,8 +12,8 @@ INPUTS := pyproject.toml constraints.txt scripts/environment hatch_build.py $(ad
 # for each other: with more of them than cores, looking again and again would take the time of those that are waited for.
 TESTERS := -n 3 --dist loadfile
 
-# All that runs in the main environment: what `make test` runs, and what is marked `full`.
-EVERYTHING := -m "not clients and not vllm"
+# All that runs in the main environment: what `make test` runs, and what is marked `full`, with more examples of each property.
+EVERYTHING := -m "not clients and not vllm" --hypothesis-profile full
 
 # Most of the time vLLM starts, on one core: what brings servers down and up runs beside what asks those that are up.
 # Where vLLM cannot be installed, that is no failure, but for CI=true.
