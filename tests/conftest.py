@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support import examples  # noqa: F401 - registers the profile that --hypothesis-profile may name
 from tests.support.lacking import not_tested
 
 # Triton's kernels run in its interpreter, which needs no GPU; TRITON_INTERPRET=0 has the same tests run on one. Said here, since

@@ -18,6 +18,7 @@ from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
 from shortlist.types import Batch
 from tests.support.house import http, runtime, settings, stack
+from tests.support.simulated import simulated
 
 ASK = {"query": "red fox", "documents": ["a cat", "the red fox", "a red cat"]}
 
@@ -238,6 +239,7 @@ async def test_unknown_path_and_method_have_our_body() -> None:
         assert response.json()["request_id"] == response.headers["x-request-id"]
 
 
+@simulated
 async def test_overload_is_a_429_that_says_when_to_come_back() -> None:
     async with http(runtime(FakeEngine(step_s=0.1), max_concurrent_requests=1)) as client:
         first = asyncio.create_task(client.post("/v1/rerank", json=ASK))

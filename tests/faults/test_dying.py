@@ -84,14 +84,11 @@ async def ask(runtime: Runtime, documents: tuple[str, ...], timeout_s: float | N
 async def test_whoever_can_wait_is_answered_in_full_and_nobody_in_part(
     max_batch_items: int, num_documents: int, dying_s: float
 ) -> None:
-    with sick_vllm(step_s=STEP_S, dying_s=dying_s) as dying, sick_vllm() as well:
+    with sick_vllm(step_s=STEP_S, dies_at=5, dying_s=dying_s) as dying, sick_vllm() as well:
         async with service(dying, well, max_batch_items=max_batch_items) as runtime:
             asked = [tuple(f"{number} {place}" for place in range(num_documents)) for number in range(12)]
             patient = [asyncio.ensure_future(ask(runtime, documents, 60.0)) for documents in asked[::2]]
             others = [asyncio.ensure_future(ask(runtime, documents, None)) for documents in asked[1::2]]
-            while len(dying.asked) < 5:  # noqa: ASYNC110 - what is waited for announces itself to nobody
-                await asyncio.sleep(STEP_S / 10)
-            dying.mood = "dying"
             kept = await asyncio.wait_for(asyncio.gather(*patient), 30)
             told = await asyncio.wait_for(asyncio.gather(*others), 30)
     whole = [answer for answer in told if isinstance(answer, RerankOutcome)]

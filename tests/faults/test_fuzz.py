@@ -14,10 +14,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from shortlist.api.dialects.table import ENTRIES
+from tests.support.examples import examples
 from tests.support.process import Launched, launched
 
 PATIENCE_S = 10.0
-FUZZ = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(max_examples=examples(100, 500), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 BODY = json.dumps({"query": "red fox", "documents": ["a cat", "the red fox"]}).encode()
 WHOLE = (

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,7 +21,7 @@ from shortlist import Client
 from shortlist.errors import InvalidInput, NotFound
 from tests.support.fixtures import ModelFactory
 from tests.support.official import Asked, Official
-from tests.support.process import Launched, launched, start, wait_until
+from tests.support.process import Launched, is_ready, launched, start, wait_until
 
 QUERY = "how do I read a json file in python"
 DOCUMENTS = ["bake bread at 220 C", "open the file and call json.load", "pythons are large snakes"]
@@ -140,9 +139,9 @@ def test_second_signal_does_not_wait() -> None:
         pool.submit(httpx2.post, f"{server.url}/v1/rerank", json={"query": QUERY, "documents": documents}, timeout=60)
         wait_until(lambda: "shortlist_running_requests 2.0" in _metrics(server.url))  # that one, and this look
         server.process.send_signal(signal.SIGTERM)
-        time.sleep(0.2)
+        wait_until(lambda: not is_ready(server.url), 30)  # two signals that come together are one
         server.process.send_signal(signal.SIGTERM)
-        server.process.wait(timeout=15)
+        server.process.wait(timeout=40)
 
 
 # -- refusing to start --------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ def stopped(server: Launched) -> float:
     """Stop a server as its supervisor does; return how long it took to end, with 0."""
     server.process.send_signal(signal.SIGTERM)
     started_s = time.monotonic()
-    assert server.process.wait(timeout=30) == 0, server.log()
+    assert server.process.wait(timeout=60) == 0, server.log()
     return time.monotonic() - started_s
 
 
@@ -43,6 +43,6 @@ def test_collector_that_never_answers_holds_up_neither_requests_nor_the_end() ->
                 for number in range(200):
                     body = {**ASK, "query": f"{number}"}
                     assert client.post("/v1/rerank", json=body).status_code == httpx2.codes.OK
-            assert stopped(server) < 10
+            assert stopped(server) < 30
             assert server.log().count("traces are not taken") == 1
             assert "opentelemetry" not in server.log()

@@ -22,15 +22,15 @@ from tests.support.sickvllm import POISON, POISONOUS, SickVllm, log_odds, sick_v
 from tests.support.vllm import batch_of, plan_of, prompts_of
 
 TIMEOUT_S = 60.0
-IMPATIENT_S = 1.0
-"""For servers that do not answer: nobody else is held to a time."""
+IMPATIENT_S = 0.5
+"""For servers that do not answer, and from when on they do not: nobody else is held to a time."""
 NEVER = {"hang", "drip"}
 EVERY_ILLNESS = ["500", "502", "503", "429", "reset", "hang", "drip", "half", "count", "nan", "redirect"]
 
 
 @contextmanager
-def engine_around(*servers: SickVllm, timeout_s: float = TIMEOUT_S) -> Iterator[VllmEngine]:
-    engine = connect([server.url for server in servers], plan_of(Path("m")), Access(timeout_s=timeout_s))
+def engine_around(*servers: SickVllm) -> Iterator[VllmEngine]:
+    engine = connect([server.url for server in servers], plan_of(Path("m")), Access(timeout_s=TIMEOUT_S))
     for server in servers:
         server.calls.clear()  # the probe's
     try:
@@ -47,8 +47,11 @@ def right(*lengths: int) -> list[float]:
     return [log_odds([*prompt.head.ids.tolist(), *prompt.ids.tolist()]) for prompt in prompts_of(lengths or (5, 9))]
 
 
-def patience(mood: str) -> float:
-    return IMPATIENT_S if mood in NEVER else TIMEOUT_S
+def become_sick(server: SickVllm, engine: VllmEngine, mood: str) -> None:
+    """Make a server, the engine's first one, answer in this mood from now on."""
+    server.mood, server.is_healthy = mood, False
+    if mood in NEVER:
+        engine._fleet.servers[0]._timeout_s = IMPATIENT_S
 
 
 async def until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
@@ -62,19 +65,19 @@ async def until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
 
 @pytest.mark.parametrize("mood", EVERY_ILLNESS)
 async def test_sick_server_is_asked_a_few_times_and_then_left_alone(mood: str) -> None:
-    with sick_vllm() as server, engine_around(server, timeout_s=patience(mood)) as engine:
+    with sick_vllm() as server, engine_around(server) as engine:
         assert await scores(engine) == pytest.approx(right())
         server.calls.clear()
-        server.mood, server.is_healthy = mood, False
+        become_sick(server, engine, mood)
         for _ in range(30):
             with pytest.raises(EngineError):
                 await scores(engine)
-        assert 1 <= len(server.asked) <= 5
-        started_s = time.perf_counter()
+        num_asked = len(server.asked)
+        assert 1 <= num_asked <= 5
         for _ in range(20):
             with pytest.raises(UpstreamError, match="try again soon"):
                 await scores(engine)
-        assert (time.perf_counter() - started_s) / 20 < 0.1  # generous; it is a fraction of a millisecond
+        assert len(server.asked) == num_asked, "who is refused does not wait for a sick server"
 
 
 @pytest.mark.parametrize("mood", ["500", "reset", "half"])
@@ -135,8 +138,8 @@ async def test_error_names_no_text_and_no_address() -> None:
 
 @pytest.mark.parametrize("mood", EVERY_ILLNESS)
 async def test_another_server_does_what_a_sick_one_does_not(mood: str) -> None:
-    with sick_vllm() as sick, sick_vllm() as well, engine_around(sick, well, timeout_s=patience(mood)) as engine:
-        sick.mood, sick.is_healthy = mood, False
+    with sick_vllm() as sick, sick_vllm() as well, engine_around(sick, well) as engine:
+        become_sick(sick, engine, mood)
         for _ in range(40):
             assert await scores(engine) == pytest.approx(right())
         assert len(sick.asked) <= 5
@@ -254,7 +257,7 @@ async def test_call_is_ended_when_its_deadline_has_passed() -> None:
             started_s = time.monotonic()
             with pytest.raises(DeadlineExceeded):
                 await runtime.rerank(RerankTask(query="q", documents=("d",), terms=Terms(timeout_s=0.2)))
-            assert time.monotonic() - started_s < 5
+            assert time.monotonic() - started_s < TIMEOUT_S / 2, "it waited for the server"
             await until(lambda: server.hung_up == 1)
 
 

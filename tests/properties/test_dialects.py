@@ -16,12 +16,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shortlist.api.dialects.table import DIALECTS
+from tests.support.examples import examples
 from tests.support.house import http, runtime
 
 Scores = dict[int, float]
 Ask = Callable[[str, Mapping[str, object], Mapping[str, str]], httpx2.Response]
 
-FUZZ = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(max_examples=examples(10, 50), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def sigmoid(x: float) -> float:

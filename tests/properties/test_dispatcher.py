@@ -27,6 +27,7 @@ from shortlist.types import Batch, EmbedTask, Priority, RerankTask, Terms, Vecto
 from tests.support.encoded import prompts
 from tests.support.house import running, settings, stack
 from tests.support.ids import ByteEncoder, text_of
+from tests.support.simulated import simulated
 
 NUM_REQUESTS = 3000
 PATIENCE_S = 60.0
@@ -178,6 +179,7 @@ def left_inside(service: Runtime) -> dict[str, int | float | None]:
 
 
 @pytest.mark.parametrize("seed", [1, 2, None])
+@simulated
 async def test_storm_loses_swaps_and_leaves_nothing(seed: int | None) -> None:
     seed = random.SystemRandom().randrange(2**32) if seed is None else seed
     print(f"seed {seed}")  # shown when it fails; put it into the list above to see it again
@@ -206,6 +208,7 @@ async def test_storm_loses_swaps_and_leaves_nothing(seed: int | None) -> None:
 
 
 @pytest.mark.parametrize("seed", [3, None])
+@simulated
 async def test_engine_that_dies_in_a_storm_leaves_nobody_waiting(seed: int | None) -> None:
     seed = random.SystemRandom().randrange(2**32) if seed is None else seed
     print(f"seed {seed}")

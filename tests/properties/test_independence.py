@@ -22,13 +22,14 @@ from shortlist.text.tokenizer import QwenEncoder
 from shortlist.types import Batch, EmbedTask, RerankOutcome, RerankTask, Task, TokenPrompt, Vector
 from tests.support import house
 from tests.support.encoded import prompts
+from tests.support.examples import examples
 from tests.support.fixtures import ModelFactory
 from tests.support.texts import AWKWARD, SCRIPTS
 
 LIMIT = 256
 QUERIES = ["how do I read a json file", "光合作用", "Москва"]
 POOL = [*SCRIPTS.values(), *AWKWARD[:20], *(text * 3 for text in SCRIPTS.values()), "a much longer text " * 80]
-SLOW = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SLOW = settings(max_examples=examples(15, 50), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 texts = st.sampled_from(POOL) | st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=30)
 documents = st.lists(texts, min_size=1, max_size=10)

@@ -13,6 +13,7 @@ from shortlist.text.tokenizer import QwenEncoder
 from shortlist.types import Task
 from tests.support import qwen
 from tests.support.encoded import tokens
+from tests.support.examples import examples
 
 FRAME_ONLY = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
@@ -33,7 +34,7 @@ def embedder(tokenizer_path: Path) -> QwenEncoder:
     return QwenEncoder(tokenizer_path, task=Task.EMBED, max_model_len=4096)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=FRAME_ONLY)
+@settings(max_examples=examples(100, 500), deadline=None, suppress_health_check=FRAME_ONLY)
 @example("<|im_end|>", "<think>", "</think>")
 @example(prompt.RERANK_SUFFIX, prompt.RERANK_PREFIX, prompt.RERANK_SUFFIX)
 @given(query=texts, document=texts, instruction=texts)
@@ -53,7 +54,7 @@ def test_no_text_of_a_pair_becomes_a_control_token(reranker: QwenEncoder, query:
     assert all(number < qwen.FIRST_ADDED for number in ids[39:-9])
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=FRAME_ONLY)
+@settings(max_examples=examples(100, 500), deadline=None, suppress_health_check=FRAME_ONLY)
 @example("<|endoftext|>", "<|endoftext|>")
 @given(text=texts, instruction=st.none() | texts)
 def test_no_text_to_embed_becomes_a_control_token(embedder: QwenEncoder, text: str, instruction: str | None) -> None:

@@ -19,11 +19,14 @@ from shortlist.api.dialects.openai import EmbeddingsRequest
 from shortlist.api.dialects.superset import RerankRequest
 from shortlist.api.dialects.table import DIALECTS
 from shortlist.api.openapi import of_path
+from tests.support.examples import examples
 from tests.support.house import http, runtime
 
 MAX_ERROR_BYTES = 2000
 FUZZ = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=examples(12, 40),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 PLAIN: dict[str, dict[str, object]] = {
     "/v1/rerank": {"query": "red fox", "documents": ["a cat", "the red fox"]},
@@ -127,7 +130,7 @@ def test_any_documents_read_by_fields_get_a_documented_answer(ask: Ask, document
 
 
 @pytest.mark.parametrize("path", PLAIN)
-@settings(FUZZ, max_examples=150)
+@settings(FUZZ, max_examples=examples(50, 300))
 @given(data=st.data())
 def test_any_values_of_all_fields_get_a_documented_answer(ask: Ask, path: str, data: st.DataObject) -> None:
     names = [field for each, field in FIELDS if each == path]
@@ -137,7 +140,7 @@ def test_any_values_of_all_fields_get_a_documented_answer(ask: Ask, path: str, d
 
 
 @pytest.mark.parametrize("path", PLAIN)
-@settings(FUZZ, max_examples=150)
+@settings(FUZZ, max_examples=examples(50, 300))
 @given(body=st.binary(max_size=200) | values.map(spell))
 @example(b"[" * 100_000)
 @example(b'{"query":' * 5_000)
@@ -173,7 +176,7 @@ def test_example_of_every_dialect_is_answered(ask: Ask, name: str, shape: type[S
 
 
 @pytest.mark.parametrize(("name", "shape"), OTHERS)
-@settings(FUZZ, max_examples=15)
+@settings(FUZZ, max_examples=examples(5, 20))
 @given(data=st.data())
 def test_any_values_of_every_dialect_get_a_documented_answer(
     ask: Ask, name: str, shape: type[Shape], data: st.DataObject

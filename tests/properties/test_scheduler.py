@@ -14,6 +14,7 @@ from shortlist.scheduler import batcher
 from shortlist.scheduler.admission import Admission, AdmissionLimits, Permit
 from shortlist.scheduler.queue import EVERYBODY, Flow, WorkQueue
 from shortlist.types import Priority, Task, TextHead, TextPrompt
+from tests.support.examples import examples
 
 BATCH_TOKENS, BATCH_ITEMS = 40, 6
 
@@ -179,6 +180,6 @@ class AdmissionMachine(RuleBasedStateMachine):
 
 
 TestScheduler = SchedulerMachine.TestCase
-TestScheduler.settings = hypothesis_settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestScheduler.settings = hypothesis_settings(max_examples=examples(80, 400), stateful_step_count=40, deadline=None)
 TestAdmission = AdmissionMachine.TestCase
-TestAdmission.settings = hypothesis_settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestAdmission.settings = hypothesis_settings(max_examples=examples(50, 200), stateful_step_count=40, deadline=None)

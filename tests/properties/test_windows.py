@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from shortlist.text.tokenizer import QwenEncoder
 from shortlist.types import Cuts, Overflow, Task, TokenPrompt
 from tests.support.encoded import tokens
+from tests.support.examples import examples
 from tests.support.texts import AWKWARD, SCRIPTS
 
 QUIET = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -28,7 +29,7 @@ def reranker(tokenizer_path: Path) -> QwenEncoder:
     return QwenEncoder(tokenizer_path, task=Task.RERANK, max_model_len=4096)
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=examples(80, 500), deadline=None, suppress_health_check=QUIET)
 @given(document=documents, size=st.integers(2, 40))
 def test_windows_of_any_text(reranker: QwenEncoder, document: str, size: int) -> None:
     [found] = reranker.encode_pairs("query", [document], on_overflow=Overflow.CHUNK, cuts=Cuts(max_tokens_per_doc=size))
@@ -46,7 +47,7 @@ def test_windows_of_any_text(reranker: QwenEncoder, document: str, size: int) ->
         assert prompt.num_tokens <= size + NUM_SUFFIX
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=examples(80, 500), deadline=None, suppress_health_check=QUIET)
 @given(document=documents.map(lambda text: unicodedata.normalize("NFC", text)), size=st.integers(2, 40))
 def test_span_is_the_text_that_was_read(reranker: QwenEncoder, document: str, size: int) -> None:
     """A letter of several tokens may be cut in half at a window's end; it then belongs to the span, half read."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
+import pytest
 
 from shortlist import ui
 from tests.support.hub_server import HubServer
@@ -78,6 +79,7 @@ def test_guard_sees_and_stops_whatever_leaves_the_machine(tmp_path: Path) -> Non
 
 
 def test_server_calls_nobody_from_start_to_end(tmp_path: Path) -> None:
+    pytest.importorskip("sentence_transformers", reason="sentence_transformers is not installed")
     with (
         guarded(tmp_path, "shortlist", "serve", "demo") as running,
         httpx2.Client(base_url=running.server.url, timeout=60) as client,

@@ -20,6 +20,7 @@ from shortlist.service.runtime import Runtime
 from shortlist.types import Batch
 from tests.support.house import http, runtime, settings
 from tests.support.process import serve
+from tests.support.simulated import simulated
 from tests.support.wire import Wire, http_scope
 
 CANARY = "canary"
@@ -184,6 +185,7 @@ async def test_no_failure_of_the_engine_leaves_words_anywhere(ear: Ear, name: st
     assert CANARY not in response.text + str(response.headers)
 
 
+@simulated
 async def test_no_overload_leaves_words_anywhere(ear: Ear) -> None:
     service = runtime(FakeEngine(step_s=0.05), max_concurrent_requests=1, api_key=[KEY])
     async with http(service) as client:

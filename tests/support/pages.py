@@ -14,10 +14,11 @@ def put(path: Path, lines: Iterable[str], *, begin: str, end: str, on: str) -> N
     _, has_end, after = rest.partition(end)
     assert has_begin, f"{path} has no line {begin!r}"
     assert has_end, f"{path} has no line {end!r}"
-    when = f"{datetime.now(UTC).date().isoformat()}, commit `{_commit()}`, {on}."
+    when = f"{datetime.now(UTC).date().isoformat()}, commit `{commit()}`, {on}."
     path.write_text("\n".join((f"{before}{begin}", "", when, "", *lines, "", f"{end}{after}")), encoding="utf-8")
 
 
-def _commit() -> str:
+def commit() -> str:
+    """Return the short name of the commit that is checked out."""
     found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     return found.stdout.strip() or "unknown"

@@ -55,7 +55,7 @@ class Launched:
 def launched(*module_and_arguments: str, **environ: str) -> Iterator[Launched]:
     """Run `python -m MODULE ARGUMENTS` on a free port, until it is ready and for as long as a test needs it."""
     with start(*module_and_arguments, **environ) as server:
-        wait_until(lambda: server.process.poll() is not None or _is_ready(server.url), START_S)
+        wait_until(lambda: server.process.poll() is not None or is_ready(server.url), START_S)
         assert server.process.poll() is None, server.log()
         yield server
 
@@ -108,7 +108,8 @@ class Lateness:
             before_s = now_s
 
 
-def _is_ready(url: str) -> bool:
+def is_ready(url: str) -> bool:
+    """Ask a server whether it is ready; one that takes no connection is not."""
     with contextlib.suppress(httpx2.TransportError):
         return httpx2.get(f"{url}/ready").status_code == httpx2.codes.OK
     return False

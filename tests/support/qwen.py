@@ -14,12 +14,12 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-from safetensors.torch import save_file
 from tokenizers import AddedToken, Tokenizer, normalizers, processors
-from transformers.convert_slow_tokenizer import TikTokenConverter
+
+if TYPE_CHECKING:  # the ids are for tests without torch too
+    import torch
 
 Kind = Literal["reranker", "embedder", "seqcls"]
 
@@ -84,6 +84,8 @@ ARCHITECTURES = {"reranker": "Qwen3ForCausalLM", "embedder": "Qwen3ForCausalLM",
 
 def build_tokenizer() -> Tokenizer:
     """The Qwen tokenizer; ids 151643 and up are the added tokens, in Qwen's order."""
+    from transformers.convert_slow_tokenizer import TikTokenConverter
+
     spec = importlib.util.find_spec("dashscope")
     assert spec is not None
     assert spec.origin is not None
@@ -162,6 +164,8 @@ def random_weights(
     kind: Kind, shape: Shape, dtype: torch.dtype, *, tied: bool = True, seed: int = 0
 ) -> dict[str, torch.Tensor]:
     """Weights whose scores spread: variance kept by every layer, noise on the norms."""
+    import torch
+
     draw = torch.Generator().manual_seed(seed)
 
     def make(size: tuple[int, ...]) -> torch.Tensor:
@@ -180,6 +184,8 @@ def random_weights(
 
 def save_weights(folder: Path, weights: Mapping[str, torch.Tensor], *, shards: int = 1) -> None:
     """Write one safetensors file, or several with an index, as large checkpoints come."""
+    from safetensors.torch import save_file
+
     if shards == 1:
         save_file(dict(weights), str(folder / "model.safetensors"), metadata={"format": "pt"})
         return
@@ -214,6 +220,8 @@ def write_model(
         tokenizer: A `tokenizer.json` made before; building one takes seconds.
         config: Fields of `config.json` to replace.
     """
+    import torch
+
     folder.mkdir(parents=True, exist_ok=True)
     fields = config_of(kind, SHAPES[shape], dtype, tied=tied) | dict(config or {})
     (folder / "config.json").write_text(json.dumps(fields, indent=2))

@@ -32,6 +32,7 @@ class SickVllm:
     mood: How it answers calls: well, the number of a status, or one of the names in `_Handler`.
     is_healthy: What it says of itself.
     step_s: How long a call takes; the mood at its end counts.
+    dies_at: With which call of a batch its mood becomes "dying"; never with 0.
     dying_s: How long after the first call in the mood "dying" it says that it is well and refuses every call; then it is gone.
     calls: The prompts of every call it got.
     paths: Everything it was asked for.
@@ -41,6 +42,7 @@ class SickVllm:
     mood: str = "well"
     is_healthy: bool = True
     step_s: float = 0.0
+    dies_at: int = 0
     dying_s: float = 0.0
     version: str = "0.32.0"
     calls: list[list[list[int]]] = field(default_factory=list)
@@ -140,6 +142,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.patient.paths.append(self.path)
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
         self.patient.calls.append(asked["input"])
+        if 0 < self.patient.dies_at <= len(self.patient.asked):
+            self.patient.mood = "dying"
         time.sleep(self.patient.step_s)
         mood = self.patient.mood
         if self.patient.is_gone.is_set():

@@ -30,6 +30,7 @@ def test_other_reasons_to_skip_are_nobodys_lack() -> None:
 
 
 def test_it_is_said_in_the_last_lines_of_a_run() -> None:
+    pytest.importorskip("redis", reason="redis is not installed")
     command = [
         sys.executable,
         "-m",

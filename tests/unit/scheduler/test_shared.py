@@ -14,6 +14,7 @@ from shortlist.scheduler.packing import pack
 from shortlist.scheduler.shared import MAX_WAITING, WRITE_ENTRIES, SharedCache
 from shortlist.telemetry import Metrics
 from shortlist.types import Reading
+from tests.support.simulated import simulated
 
 
 def entry(value: float = 1.0) -> Entry:
@@ -95,6 +96,7 @@ async def written(cache: SharedCache) -> None:
     await cache._writer
 
 
+@simulated
 async def test_what_one_puts_another_gets(store: Memory, cache: SharedCache) -> None:
     cache.put_many({name(1): entry(0.25), name(2): entry(0.5)})
     await written(cache)
@@ -102,6 +104,7 @@ async def test_what_one_puts_another_gets(store: Memory, cache: SharedCache) -> 
     assert await other.get_many([name(2), name(3), name(1)]) == {name(1): entry(0.25), name(2): entry(0.5)}
 
 
+@simulated
 async def test_hits_and_misses_are_counted(cache: SharedCache, metrics: Metrics) -> None:
     cache.put_many({name(1): entry()})
     await written(cache)
@@ -112,18 +115,21 @@ async def test_hits_and_misses_are_counted(cache: SharedCache, metrics: Metrics)
     assert count(metrics, "up", cache="redis://here") == 1
 
 
+@simulated
 async def test_asking_for_nothing_asks_nobody(cache: SharedCache, store: Memory) -> None:
     assert await cache.get_many([]) == {}
     assert store.num_reads == 0
 
 
 @pytest.mark.parametrize("value", [b"", b"garbage", pack(name(2), entry()), pack(name(1), entry())[:-1]])
+@simulated
 async def test_value_that_cannot_be_believed_is_a_miss(cache: SharedCache, store: Memory, value: bytes) -> None:
     store.values[name(1)] = value
     assert await cache.get_many([name(1)]) == {}
 
 
 @pytest.mark.parametrize("shift", [1, -1])
+@simulated
 async def test_answers_that_have_slipped_are_misses(cache: SharedCache, store: Memory, shift: int) -> None:
     """If a connection ever handed one question's answers to another, they would not be taken for its own."""
     names = [name(number) for number in range(5)]
@@ -143,6 +149,7 @@ class Odd(Memory):
         return self.answer
 
 
+@simulated
 async def test_answer_that_is_no_list_is_a_miss(metrics: Metrics) -> None:
     cache = SharedCache(Odd(1), timeout_s=1, metrics=metrics, place="")  # type: ignore[arg-type]
     assert await cache.get_many([name(1)]) == {}
@@ -150,6 +157,7 @@ async def test_answer_that_is_no_list_is_a_miss(metrics: Metrics) -> None:
 
 
 @pytest.mark.parametrize("times", [1, 9])
+@simulated
 async def test_too_few_and_too_many_answers_are_no_error(metrics: Metrics, times: int) -> None:
     cache = SharedCache(Odd([pack(name(1), entry())] * times), timeout_s=1, metrics=metrics, place="")
     assert set(await cache.get_many([name(1), name(2), name(3)])) == {name(1)}
@@ -161,18 +169,21 @@ ERRORS = [ConnectionError("refused"), TimeoutError(), ValueError("garbage"), Rec
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
+@simulated
 async def test_failure_of_any_kind_is_a_miss(cache: SharedCache, store: Memory, metrics: Metrics, error: Exception) -> None:
     store.before = failing(error)
     assert await cache.get_many([name(1)]) == {}
     assert count(metrics, "failures_total", operation="read") == 1
 
 
+@simulated
 async def test_store_that_never_answers_is_a_miss_in_time(cache: SharedCache, store: Memory) -> None:
     store.before = never
     async with asyncio.timeout(5):
         assert await cache.get_many([name(1)]) == {}
 
 
+@simulated
 async def test_sick_store_is_left_alone_and_asked_again_later(cache: SharedCache, store: Memory, breaker: Breaker) -> None:
     store.before = failing(ConnectionError())
     for _ in range(10):
@@ -186,6 +197,7 @@ async def test_sick_store_is_left_alone_and_asked_again_later(cache: SharedCache
     assert breaker.state is BreakerState.CLOSED
 
 
+@simulated
 async def test_log_says_once_that_it_went_and_once_that_it_came_back(
     cache: SharedCache, store: Memory, metrics: Metrics, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -207,6 +219,7 @@ async def test_log_says_once_that_it_went_and_once_that_it_came_back(
     assert "canary" not in caplog.text
 
 
+@simulated
 async def test_caller_that_hangs_up_says_nothing_about_the_store(cache: SharedCache, store: Memory, breaker: Breaker) -> None:
     store.before = never
     for _ in range(10):
@@ -221,6 +234,7 @@ async def test_caller_that_hangs_up_says_nothing_about_the_store(cache: SharedCa
 # -- writing ------------------------------------------------------------------------------------------------------------
 
 
+@simulated
 async def test_putting_returns_at_once_even_when_the_store_hangs(cache: SharedCache, store: Memory) -> None:
     store.before = never
     cache.put_many({name(1): entry()})
@@ -228,6 +242,7 @@ async def test_putting_returns_at_once_even_when_the_store_hangs(cache: SharedCa
     assert store.writes == []
 
 
+@simulated
 async def test_what_waits_is_bounded_and_the_rest_is_dropped(cache: SharedCache, store: Memory, metrics: Metrics) -> None:
     store.before = never
     for start in range(0, 10 * MAX_WAITING, 1000):
@@ -238,6 +253,7 @@ async def test_what_waits_is_bounded_and_the_rest_is_dropped(cache: SharedCache,
     assert count(metrics, "dropped_total") == 41_000 - cache.num_waiting - in_flight
 
 
+@simulated
 async def test_many_entries_are_written_in_few_round_trips(cache: SharedCache, store: Memory) -> None:
     cache.put_many({name(number): entry() for number in range(2 * WRITE_ENTRIES + 1)})
     await written(cache)
@@ -245,6 +261,7 @@ async def test_many_entries_are_written_in_few_round_trips(cache: SharedCache, s
     assert len(store.values) == 2 * WRITE_ENTRIES + 1
 
 
+@simulated
 async def test_writer_starts_again_after_it_was_done(cache: SharedCache, store: Memory) -> None:
     for number in range(3):
         cache.put_many({name(number): entry()})
@@ -252,6 +269,7 @@ async def test_writer_starts_again_after_it_was_done(cache: SharedCache, store: 
     assert len(store.values) == 3
 
 
+@simulated
 async def test_nothing_is_put_while_the_store_is_left_alone(cache: SharedCache, store: Memory, metrics: Metrics) -> None:
     store.before = failing(ConnectionError())
     for _ in range(3):
@@ -261,6 +279,7 @@ async def test_nothing_is_put_while_the_store_is_left_alone(cache: SharedCache, 
     assert count(metrics, "dropped_total") == 2
 
 
+@simulated
 async def test_failed_writing_is_dropped_counted_and_opens_the_breaker(
     cache: SharedCache, store: Memory, metrics: Metrics, breaker: Breaker
 ) -> None:
@@ -273,6 +292,7 @@ async def test_failed_writing_is_dropped_counted_and_opens_the_breaker(
     assert count(metrics, "failures_total", operation="write") == 3
 
 
+@simulated
 async def test_full_store_is_still_read_and_is_said_to_be_full_once(
     cache: SharedCache, store: Memory, metrics: Metrics, breaker: Breaker, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -290,6 +310,7 @@ async def test_full_store_is_still_read_and_is_said_to_be_full_once(
 # -- its life -----------------------------------------------------------------------------------------------------------
 
 
+@simulated
 async def test_start_without_a_store_warns_once_and_serves(
     cache: SharedCache, store: Memory, metrics: Metrics, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -302,11 +323,13 @@ async def test_start_without_a_store_warns_once_and_serves(
     assert record.levelno == logging.WARNING
 
 
+@simulated
 async def test_start_with_a_store_is_silent(cache: SharedCache, caplog: pytest.LogCaptureFixture) -> None:
     await cache.start()
     assert caplog.records == []
 
 
+@simulated
 async def test_closing_writes_what_waits_and_lets_go(cache: SharedCache, store: Memory) -> None:
     cache.put_many({name(1): entry()})
     await cache.close()
@@ -314,6 +337,7 @@ async def test_closing_writes_what_waits_and_lets_go(cache: SharedCache, store: 
     assert store.is_closed
 
 
+@simulated
 async def test_closing_does_not_wait_for_a_store_that_hangs(
     cache: SharedCache, store: Memory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -327,11 +351,13 @@ async def test_closing_does_not_wait_for_a_store_that_hangs(
     assert store.is_closed
 
 
+@simulated
 async def test_closing_a_store_that_fails_is_no_error(cache: SharedCache, store: Memory) -> None:
     store.before = failing(ConnectionError())
     await cache.close()
 
 
+@simulated
 async def test_closed_cache_asks_and_puts_nothing(cache: SharedCache, store: Memory) -> None:
     await cache.close()
     assert await cache.get_many([name(1)]) == {}

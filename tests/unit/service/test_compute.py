@@ -26,6 +26,7 @@ from shortlist.service.compute import Computed, Request, compute, names_of
 from shortlist.service.stack import Stack
 from shortlist.types import Batch, Encoded, Priority, Task, Terms, TextHead, TextPrompt, Timing
 from tests.support.house import stack
+from tests.support.simulated import simulated
 from tests.support.words import WordEncoder
 
 PATIENCE_S = 5.0
@@ -111,6 +112,7 @@ async def until(condition: Callable[[], bool]) -> None:
 # -- what it costs ------------------------------------------------------------------------------------------------------
 
 
+@simulated
 async def test_request_costs_a_third_of_its_characters_until_it_is_spelled_and_its_tokens_afterwards() -> None:
     engine = FakeEngine(step_s=0.02)
     costs: list[int] = []
@@ -125,6 +127,7 @@ async def test_request_costs_a_third_of_its_characters_until_it_is_spelled_and_i
     assert costs == [estimate, 2 + 2 * (1 + 1)]  # a query of two words, and two texts of one word and its end
 
 
+@simulated
 async def test_only_what_is_missing_is_paid_for() -> None:
     costs: list[int] = []
     async with running() as one:
@@ -144,12 +147,14 @@ async def test_spelling_does_not_hold_up_the_loop() -> None:
 # -- what it gives back -------------------------------------------------------------------------------------------------
 
 
+@simulated
 async def test_success_gives_everything_back() -> None:
     async with running() as one:
         assert values(await compute(one, request("red fox", "cat"))) == [score("red fox"), score("cat")]
         assert inside(one) == (0, 0, 0, 0)
 
 
+@simulated
 async def test_refusal_takes_nothing() -> None:
     engine = FakeEngine(step_s=0.05)
     async with running(engine, max_concurrent_requests=1) as one:
@@ -162,6 +167,7 @@ async def test_refusal_takes_nothing() -> None:
         await first
 
 
+@simulated
 async def test_refusal_by_the_true_cost_gives_the_permit_back() -> None:
     """The estimate was let in, the true cost does not fit."""
     engine = FakeEngine(step_s=0.1)
@@ -179,6 +185,7 @@ async def test_refusal_by_the_true_cost_gives_the_permit_back() -> None:
 
 
 @pytest.mark.parametrize("error", [InputTooLong("too long", param="documents[0]"), ZeroDivisionError()])
+@simulated
 async def test_failed_spelling_gives_everything_back(error: Exception) -> None:
     def fails() -> None:
         raise error
@@ -190,12 +197,14 @@ async def test_failed_spelling_gives_everything_back(error: Exception) -> None:
         assert values(await compute(one, request("a"))) == [score("a")]
 
 
+@simulated
 async def test_failed_text_gives_everything_back() -> None:
     async with running(FakeEngine(fault=fails_on("bad", EngineError("poison")))) as one:
         computed = await compute(one, request("good", "bad", "fox"))
         assert values(computed) == [score("good"), EngineError, score("fox")]
 
 
+@simulated
 async def test_dead_engine_gives_everything_back() -> None:
     async with running(FakeEngine(fault=fails_on("bad", EngineUnavailable("it died")))) as one:
         with pytest.raises(EngineUnavailable):
@@ -250,6 +259,7 @@ async def test_deadline_gives_everything_back(step_s: float) -> None:
         assert len(engine.batches) == (1 if step_s else 0)
 
 
+@simulated
 async def test_request_that_gave_up_is_not_remembered() -> None:
     async with running(FakeEngine(step_s=0.05)) as one:
         with pytest.raises(DeadlineExceeded):
@@ -261,6 +271,7 @@ async def test_request_that_gave_up_is_not_remembered() -> None:
 # -- whose value is whose -----------------------------------------------------------------------------------------------
 
 
+@simulated
 async def test_values_come_in_the_callers_order_whatever_was_known_or_doubled() -> None:
     texts = ["red", "cat", "red fox", "fox", "cat", "red fox", "dog", "fox"]
     async with running() as one:
@@ -271,6 +282,7 @@ async def test_values_come_in_the_callers_order_whatever_was_known_or_doubled() 
     assert computed.usage.num_tokens == sum(2 + len(text.split()) + 1 for text in texts)
 
 
+@simulated
 async def test_failure_is_the_failure_of_every_equal_text() -> None:
     async with running(FakeEngine(fault=fails_on("bad", EngineError("poison")))) as one:
         computed = await compute(one, request("bad", "fox", "bad"))
@@ -278,6 +290,7 @@ async def test_failure_is_the_failure_of_every_equal_text() -> None:
     assert computed.usage.num_tokens == 2 + 1 + 1  # what failed was not read
 
 
+@simulated
 async def test_failures_are_not_remembered_and_their_neighbours_are() -> None:
     engine = FakeEngine(fault=fails_on("bad", EngineError("poison")))
     async with running(engine) as one:
@@ -288,6 +301,7 @@ async def test_failures_are_not_remembered_and_their_neighbours_are() -> None:
     assert again.usage.num_cached == 1
 
 
+@simulated
 async def test_cut_texts_are_named_by_every_position() -> None:
     def encode(texts: Sequence[str]) -> list[Encoded]:
         return WordEncoder(max_model_len=4).encode_pairs("red fox", texts)
@@ -298,6 +312,7 @@ async def test_cut_texts_are_named_by_every_position() -> None:
     assert (fresh.truncated, known.truncated) == ([0, 2], [1])
 
 
+@simulated
 async def test_remembered_request_needs_neither_permit_nor_engine_nor_time() -> None:
     engine = FakeEngine()
     async with running(engine, max_concurrent_requests=1) as one:
@@ -320,6 +335,7 @@ def lookups(registry: CollectorRegistry) -> tuple[float | None, float | None]:
     return hits, misses
 
 
+@simulated
 async def test_lookups_are_counted_once_per_different_text() -> None:
     async with running() as one:
         await compute(one, request("a", "b", "a"))
@@ -348,6 +364,7 @@ class OtherEngine(FakeEngine):
     ],
     ids=str,
 )
+@simulated
 async def test_nothing_else_is_ever_remembered_for_this(task: Task, context: tuple[str, ...]) -> None:
     async with running() as one:
         usual, other = (names_of(one, *each, ["fox"]) for each in ((Task.RERANK, ("red fox",)), (task, context)))
@@ -357,6 +374,7 @@ async def test_nothing_else_is_ever_remembered_for_this(task: Task, context: tup
 
 
 @pytest.mark.parametrize(("engine", "length"), [(OtherEngine(), 8192), (FakeEngine(), 100)], ids=["engine", "encoder"])
+@simulated
 async def test_other_engine_or_encoder_remembers_nothing_of_this_one(engine: FakeEngine, length: int) -> None:
     async with running() as one:
         await compute(one, request("fox", names=its_names(one, "fox")))
@@ -368,6 +386,7 @@ async def test_other_engine_or_encoder_remembers_nothing_of_this_one(engine: Fak
         await asyncio.gather(loop, return_exceptions=True)
 
 
+@simulated
 async def test_many_at_once_get_their_own() -> None:
     async with running(FakeEngine(step_s=0.001), max_batch_tokens=64, max_model_len=64) as one:
         asked = [[f"word{(number * 7 + place) % 50} fox" for place in range(5)] for number in range(60)]
@@ -382,6 +401,7 @@ async def test_many_at_once_get_their_own() -> None:
 # -- the same at once ---------------------------------------------------------------------------------------------------
 
 
+@simulated
 async def test_hundred_who_ask_the_same_at_once_cost_one_forward() -> None:
     engine = FakeEngine(step_s=0.01)
     async with running(engine) as one:
@@ -391,6 +411,7 @@ async def test_hundred_who_ask_the_same_at_once_cost_one_forward() -> None:
     assert {tuple(values(computed)) for computed in found} == {(score("red fox"), score("cat"))}
 
 
+@simulated
 async def test_who_shares_some_texts_computes_only_the_others() -> None:
     engine = FakeEngine(step_s=0.01)
     async with running(engine) as one:
@@ -402,6 +423,7 @@ async def test_who_shares_some_texts_computes_only_the_others() -> None:
     assert [len(batch.items) for batch in engine.batches] == [2, 1]
 
 
+@simulated
 async def test_who_waits_for_somebody_who_leaves_computes_it_itself() -> None:
     engine = FakeEngine(step_s=0.03)
     async with running(engine) as one:
@@ -415,6 +437,7 @@ async def test_who_waits_for_somebody_who_leaves_computes_it_itself() -> None:
     assert len(engine.batches) == 2, "one of the five computes for all of them"
 
 
+@simulated
 async def test_deadline_of_one_is_not_the_deadline_of_all() -> None:
     engine = FakeEngine(step_s=0.05)
     async with running(engine) as one:
@@ -425,6 +448,7 @@ async def test_deadline_of_one_is_not_the_deadline_of_all() -> None:
             await hasty
 
 
+@simulated
 async def test_who_waits_for_others_has_its_own_deadline() -> None:
     engine = FakeEngine(step_s=0.1)
     async with running(engine) as one:
@@ -435,6 +459,7 @@ async def test_who_waits_for_others_has_its_own_deadline() -> None:
         assert values(await patient) == [score("red fox")]
 
 
+@simulated
 async def test_failed_text_fails_for_everybody_who_waits_for_it() -> None:
     engine = FakeEngine(step_s=0.01, fault=fails_on("bad", EngineError("poison")))
     async with running(engine) as one:
@@ -442,6 +467,7 @@ async def test_failed_text_fails_for_everybody_who_waits_for_it() -> None:
     assert [values(computed) for computed in found] == [[EngineError, score("fox")]] * 3
 
 
+@simulated
 async def test_interactive_request_does_not_wait_for_a_batch_one() -> None:
     engine = FakeEngine(step_s=0.02)
     async with running(engine) as one:
@@ -452,6 +478,7 @@ async def test_interactive_request_does_not_wait_for_a_batch_one() -> None:
     assert len(engine.batches) == 2
 
 
+@simulated
 async def test_who_only_waits_is_inside_all_the_same() -> None:
     engine = FakeEngine(step_s=0.05)
     async with running(engine, max_concurrent_requests=2) as one:
@@ -465,6 +492,7 @@ async def test_who_only_waits_is_inside_all_the_same() -> None:
 # -- a part of it -------------------------------------------------------------------------------------------------------
 
 
+@simulated
 async def test_partial_request_gets_what_was_done_in_time() -> None:
     async with running(FakeEngine(step_s=0.05), max_batch_tokens=8, max_model_len=8) as one:
         await compute(one, request("known"))
@@ -489,6 +517,7 @@ async def test_partial_request_that_never_came_to_be_spelled_has_what_was_rememb
     assert values(computed) == [DeadlineExceeded, score("known")]
 
 
+@simulated
 async def test_partial_request_gets_what_others_did_in_time() -> None:
     engine = FakeEngine(step_s=0.05)
     async with running(engine) as one:
@@ -499,6 +528,7 @@ async def test_partial_request_gets_what_others_did_in_time() -> None:
         assert values(await other) == [score("red fox")]
 
 
+@simulated
 async def test_late_part_is_not_remembered_as_late() -> None:
     async with running(FakeEngine(step_s=0.05), max_batch_tokens=8, max_model_len=8) as one:
         texts = [f"new {number} text" for number in range(4)]
@@ -536,6 +566,7 @@ def sharing(one: Stack, shelf: Shelf) -> SharedCache:
     return shared
 
 
+@simulated
 async def test_what_another_server_computed_is_not_computed_again() -> None:
     shelf, engine = Shelf(), FakeEngine()
     async with running() as one:
@@ -552,6 +583,7 @@ async def test_what_another_server_computed_is_not_computed_again() -> None:
         assert (await compute(other, request("cat"))).usage.num_cached == 1, "what was read once is remembered here"
 
 
+@simulated
 async def test_sick_shared_cache_is_a_miss() -> None:
     shelf = Shelf()
     shelf.is_sick = True
@@ -560,6 +592,7 @@ async def test_sick_shared_cache_is_a_miss() -> None:
         assert values(await compute(one, request("red fox"))) == [score("red fox")]
 
 
+@simulated
 async def test_other_model_finds_nothing_of_this_one_there() -> None:
     shelf, engine = Shelf(), OtherEngine()
     async with running() as one:

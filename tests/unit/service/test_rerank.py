@@ -15,6 +15,7 @@ from shortlist.scheduler.cache import Entry
 from shortlist.service.rerank import ranking, relevance
 from shortlist.types import Batch, Cuts, Overflow, Reading, RerankOutcome, RerankTask, Span, Terms, TextPrompt
 from tests.support.house import running, runtime
+from tests.support.simulated import simulated
 from tests.support.words import WordEncoder
 
 
@@ -145,6 +146,7 @@ async def test_document_that_must_not_be_cut_is_an_error() -> None:
     assert error.value.param == "documents[1]"
 
 
+@simulated
 async def test_whole_request_is_refused_when_there_is_no_room() -> None:
     engine = FakeEngine(step_s=0.05)
     service = runtime(engine, max_concurrent_requests=1)
@@ -159,6 +161,7 @@ async def test_whole_request_is_refused_when_there_is_no_room() -> None:
         assert order(await service.rerank(task("cat"))) == [0]
 
 
+@simulated
 async def test_deadline_ends_the_wait_and_gives_the_permit_back() -> None:
     service = runtime(FakeEngine(step_s=1.0))
     async with running(service):

@@ -16,6 +16,7 @@ from shortlist.service.runtime import Runtime, State
 from shortlist.telemetry import Metrics
 from shortlist.types import Batch, RerankTask, Terms, TextHead, TextPrompt
 from tests.support.house import running, settings, stack
+from tests.support.simulated import simulated
 
 PATIENCE_S = 5.0
 
@@ -47,6 +48,7 @@ async def back(service: Runtime, times: int = 1) -> None:
 ASK = RerankTask(query="fox", documents=("red fox",))
 
 
+@simulated
 async def test_engine_comes_back_and_scores_the_same() -> None:
     service, first = house(FakeEngine)
     async with running(service):
@@ -60,6 +62,7 @@ async def test_engine_comes_back_and_scores_the_same() -> None:
     assert [each.raw_score for each in outcome.results] == [log_odds(TextPrompt(TextHead("fox", 1), "red fox", 2))]
 
 
+@simulated
 async def test_meanwhile_it_is_alive_and_not_ready_and_says_so() -> None:
     gate = asyncio.Event()
     service, _ = house(FakeEngine)
@@ -84,6 +87,7 @@ async def test_meanwhile_it_is_alive_and_not_ready_and_says_so() -> None:
         await back(service)
 
 
+@simulated
 async def test_failed_attempt_is_followed_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shortlist.service.revival.FIRST_PAUSE_S", 0.01)
     attempts = 0
@@ -104,6 +108,7 @@ async def test_failed_attempt_is_followed_by_another(monkeypatch: pytest.MonkeyP
     assert attempts == 3
 
 
+@simulated
 async def test_engine_that_dies_again_comes_back_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shortlist.service.revival.FIRST_PAUSE_S", 0.01)
     engines = [FakeEngine(fault=dies), FakeEngine(fault=dies), FakeEngine()]
@@ -116,6 +121,7 @@ async def test_engine_that_dies_again_comes_back_again(monkeypatch: pytest.Monke
         assert len((await service.rerank(ASK)).results) == 1
 
 
+@simulated
 async def test_other_model_in_its_place_is_not_served(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shortlist.service.revival.FIRST_PAUSE_S", 0.01)
     others = [FakeEngine(max_model_len=5)]
@@ -127,6 +133,7 @@ async def test_other_model_in_its_place_is_not_served(monkeypatch: pytest.Monkey
         assert service.cards()[0].max_model_len == 8192
 
 
+@simulated
 async def test_engine_that_comes_back_wrong_is_given_up() -> None:
     service, _ = house(FakeEngine)
     object.__setattr__(service.settings.model, "self_test", "strict")
@@ -147,6 +154,7 @@ async def _refuse(_: object) -> None:
     raise ModelRefused("It failed its self-test.")
 
 
+@simulated
 async def test_closing_does_not_wait_for_an_engine_to_come_back() -> None:
     def load() -> FakeEngine:
         raise OSError("no memory")
@@ -195,6 +203,7 @@ def ask(timeout_s: float | None, **more: Any) -> RerankTask:
     return RerankTask(query="fox", documents=("red fox",), terms=Terms(timeout_s=timeout_s, **more))
 
 
+@simulated
 async def test_whoever_can_wait_is_answered_by_the_engine_that_comes_back() -> None:
     service, gate = patient_house()
     async with running(service):
@@ -208,6 +217,7 @@ async def test_whoever_can_wait_is_answered_by_the_engine_that_comes_back() -> N
 
 
 @pytest.mark.parametrize("timeout_s", [None, 0.09])
+@simulated
 async def test_whoever_has_not_said_so_or_cannot_wait_that_long_is_told_at_once(timeout_s: float | None) -> None:
     service, _ = patient_house()
     async with running(service):
@@ -215,6 +225,7 @@ async def test_whoever_has_not_said_so_or_cannot_wait_that_long_is_told_at_once(
             await asyncio.wait_for(service.rerank(ask(timeout_s)), PATIENCE_S)
 
 
+@simulated
 async def test_whoever_waits_does_so_until_the_deadline() -> None:
     service, _ = patient_house()
     async with running(service):
@@ -223,6 +234,7 @@ async def test_whoever_waits_does_so_until_the_deadline() -> None:
         assert service.state is State.RESTARTING
 
 
+@simulated
 async def test_engine_that_goes_unasked_is_noticed_and_brought_back() -> None:
     service, _ = house(FakeEngine)
     [one] = service._registry.stacks
@@ -241,6 +253,7 @@ async def test_engine_that_goes_unasked_is_noticed_and_brought_back() -> None:
         assert len((await service.rerank(ASK)).results) == 1
 
 
+@simulated
 async def test_restartable_engine_watches_the_engine_of_the_moment() -> None:
     class Mortal(FakeEngine):
         async def watch(self) -> None:
@@ -251,6 +264,7 @@ async def test_restartable_engine_watches_the_engine_of_the_moment() -> None:
     await asyncio.wait_for(RestartableEngine(FakeEngine(), FakeEngine).watch(), PATIENCE_S)  # which has nothing to watch
 
 
+@simulated
 async def test_closing_tells_whoever_loads() -> None:
     told = asyncio.Event()
     engine = RestartableEngine(FakeEngine(), FakeEngine, told.set)

@@ -16,6 +16,7 @@ from shortlist.telemetry import Metrics
 from shortlist.types import Batch, EmbedTask, RerankTask, Task
 from tests.support.house import running, runtime, settings, stack
 from tests.support.oracle import OracleEngine
+from tests.support.simulated import simulated
 
 TASK = RerankTask(query="fox", documents=("fox", "cat"))
 
@@ -24,6 +25,7 @@ def _dies(_: Batch) -> None:
     raise EngineUnavailable("it died")
 
 
+@simulated
 async def test_nothing_is_served_before_the_start() -> None:
     service = runtime()
     assert not service.is_ready
@@ -31,6 +33,7 @@ async def test_nothing_is_served_before_the_start() -> None:
         await service.rerank(TASK)
 
 
+@simulated
 async def test_ready_after_the_start_and_not_after_the_end() -> None:
     service = runtime()
     async with running(service):
@@ -40,6 +43,7 @@ async def test_ready_after_the_start_and_not_after_the_end() -> None:
         await service.rerank(TASK)
 
 
+@simulated
 async def test_two_models_have_two_stacks() -> None:
     one, two = FakeEngine(), FakeEngine()
     async with running(runtime(one, two)) as service:
@@ -48,12 +52,14 @@ async def test_two_models_have_two_stacks() -> None:
     assert (len(one.batches), len(two.batches)) == (0, 1)
 
 
+@simulated
 async def test_unknown_model_is_refused() -> None:
     async with running(runtime()) as service:
         with pytest.raises(NotFound):
             await service.embed(EmbedTask(texts=("a",), model="nobody"))
 
 
+@simulated
 async def test_drain_waits_for_running_requests_and_takes_no_new_ones() -> None:
     service = runtime(FakeEngine(step_s=0.1))
     async with running(service):
@@ -70,6 +76,7 @@ async def test_drain_waits_for_running_requests_and_takes_no_new_ones() -> None:
         assert [ranked.index for ranked in request.result().results] == [0, 1]
 
 
+@simulated
 async def test_drain_gives_up_in_time_on_a_stuck_engine() -> None:
     service = runtime(FakeEngine(step_s=60))
     async with running(service):
@@ -79,11 +86,13 @@ async def test_drain_gives_up_in_time_on_a_stuck_engine() -> None:
         request.cancel()
 
 
+@simulated
 async def test_idle_server_drains_at_once() -> None:
     async with running(runtime()) as service:
         assert await service.drain(0.01)
 
 
+@simulated
 async def test_dead_engine_ends_readiness_and_everybody_is_told() -> None:
     service = runtime(FakeEngine(fault=_dies), FakeEngine())
     async with running(service):
@@ -96,6 +105,7 @@ async def test_dead_engine_ends_readiness_and_everybody_is_told() -> None:
             await service.rerank(TASK)
 
 
+@simulated
 async def test_closing_tells_whoever_still_waits(caplog: pytest.LogCaptureFixture) -> None:
     service = runtime(FakeEngine(step_s=60))
     async with running(service):
@@ -108,6 +118,7 @@ async def test_closing_tells_whoever_still_waits(caplog: pytest.LogCaptureFixtur
     assert caplog.records == []
 
 
+@simulated
 async def test_closing_frees_every_engine() -> None:
     engines = FakeEngine(), FakeEngine()
     service = runtime(*engines)
@@ -130,6 +141,7 @@ class Sharing(SharedCache):
         self.life.append("closed")
 
 
+@simulated
 async def test_shared_cache_starts_once_for_all_models_and_is_closed_with_them() -> None:
     shared, metrics = Sharing(), Metrics()
     stacks = [replace(stack(name=name, metrics=metrics), shared=shared) for name in ("one", "two")]
@@ -154,6 +166,7 @@ def service_of(engine: FakeEngine, mode: str, said: list[str] | None = None) -> 
     return Runtime(stacks, settings=settings(self_test=mode), metrics=metrics, say=said.append)
 
 
+@simulated
 async def test_ready_only_after_the_self_test() -> None:
     said: list[str] = []
     service = service_of(OracleEngine(step_s=0.02), "strict", said)
@@ -168,6 +181,7 @@ async def test_ready_only_after_the_self_test() -> None:
     await service.close()
 
 
+@simulated
 async def test_strict_refuses_a_model_that_fails_and_says_what_to_do() -> None:
     service = service_of(OracleEngine(scores=reversed_head), "strict")
     with pytest.raises(ModelRefused, match=r"fake failed its self-test \(meaning\).*--self-test warn"):
@@ -176,6 +190,7 @@ async def test_strict_refuses_a_model_that_fails_and_says_what_to_do() -> None:
     await service.close()
 
 
+@simulated
 async def test_warn_serves_a_model_that_fails_and_logs_it(caplog: pytest.LogCaptureFixture) -> None:
     said: list[str] = []
     async with running(service_of(OracleEngine(scores=reversed_head), "warn", said)) as service:
@@ -186,6 +201,7 @@ async def test_warn_serves_a_model_that_fails_and_logs_it(caplog: pytest.LogCapt
     assert "failed" in said[-1]
 
 
+@simulated
 async def test_off_asks_the_engine_nothing() -> None:
     engine = OracleEngine(scores=reversed_head)
     async with running(service_of(engine, "off")) as service:
@@ -193,6 +209,7 @@ async def test_off_asks_the_engine_nothing() -> None:
     assert engine.batches == []
 
 
+@simulated
 async def test_starting_twice_is_starting_once() -> None:
     engine = OracleEngine(step_s=0.002)
     service = service_of(engine, "strict")

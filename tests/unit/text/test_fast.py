@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 from shortlist.text import speller as module
 from shortlist.text.fast import GROUP_CHARS, MAX_CHARS, SEAM, Reader, fast_reader
 from shortlist.text.speller import Speller
+from tests.support.examples import examples
 
 Fields = dict[str, Any]
 
@@ -48,13 +49,13 @@ NEAR_SEAMS = st.text(st.sampled_from(LETTERS + SEAM * 4), max_size=8)
 
 
 @given(text=ANY)
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=examples(400, 3000), deadline=None)
 def test_any_text_is_spelled_the_same(read: Reader, user: Tokenizer, text: str) -> None:
     assert same(read, user, text)
 
 
 @given(texts=st.lists(ANY | NEAR_SEAMS, max_size=6))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(150, 1000), deadline=None)
 def test_texts_that_are_read_in_one_go_do_not_touch(read: Reader, user: Tokenizer, texts: list[str]) -> None:
     assert same(read, user, *texts)
 

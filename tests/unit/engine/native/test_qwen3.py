@@ -17,6 +17,7 @@ from shortlist.engine.native.portable import rms_norm
 from shortlist.engine.native.runner import pack_prompts
 from shortlist.errors import ModelRefused
 from tests.support import qwen
+from tests.support.examples import examples
 from tests.support.fixtures import ModelFactory
 from tests.support.native import head_of, model_of, prompt_of
 
@@ -121,7 +122,7 @@ anything = st.recursive(
 
 
 @given(field=st.sampled_from(sorted(qwen.config_of("reranker", qwen.SHAPES["tiny"], "float32", tied=True))), value=anything)
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(100, 600), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_value_in_any_field_is_read_or_refused(tmp_path: Path, field: str, value: Any) -> None:
     with contextlib.suppress(ModelRefused):
         Qwen3Config.read(write_config(tmp_path, **{field: value}))

@@ -127,7 +127,10 @@ async def test_call_to_a_child_that_ended_says_that_the_engine_is_gone(
         await engine.score(batch_of(prompts_of([5])))
 
 
-async def test_call_to_a_child_that_is_dying_waits_to_see_it(engine: VllmEngine, child: Child, server: SickVllm) -> None:
+async def test_call_to_a_child_that_is_dying_waits_to_see_it(
+    engine: VllmEngine, child: Child, server: SickVllm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "DEATH_S", 30.0)
     server.mood = "reset"
     asyncio.get_running_loop().call_later(0.2, setattr, child, "is_running", False)
     with pytest.raises(EngineUnavailable):

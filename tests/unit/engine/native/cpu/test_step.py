@@ -20,6 +20,7 @@ from shortlist.engine.native.cpu.step import CpuStep
 from shortlist.engine.native.layout import Layout
 from shortlist.engine.native.linears import packed, product
 from shortlist.engine.native.portable import PortableStep, Rope, rms_norm
+from tests.support.examples import examples
 from tests.support.native import layout_of
 
 pytestmark = pytest.mark.skipif(kernels() is None, reason="no compiled kernels for this processor")
@@ -121,7 +122,7 @@ def test_attention_of_any_shape(
     st.lists(st.tuples(st.integers(0, 140), st.lists(st.integers(1, 140), min_size=1, max_size=3)), min_size=1, max_size=3),
     st.integers(1, 90),
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(20, 100), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_attention_of_any_layout_in_any_chunks(both: Both, requests: list[tuple[int, list[int]]], chunk: int) -> None:
     layout = layout_of(*requests)
     ours, exact = both(CONFIG, layout)
