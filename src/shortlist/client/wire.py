@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import base64
 import binascii
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Generic, TypeVar, cast
+from typing import Generic, TypeVar
 
 import httpx2
 import numpy as np
 import orjson
+from pydantic import BaseModel, FiniteFloat, ValidationError
 
 from shortlist.client.faults import read_fault
 from shortlist.client.results import Embeddings, ModelEntry, NotRanked, RankedText, RankEntry, Ranking, TimingMs
@@ -24,6 +24,7 @@ from shortlist.errors import InvalidInput, UpstreamError
 from shortlist.types import Vector
 
 T = TypeVar("T")
+Answer = TypeVar("Answer", bound=BaseModel)
 Json = Mapping[str, object]
 
 
@@ -127,132 +128,151 @@ def _rank_entry(result: RankedText) -> RankEntry:
     return {"corpus_id": result.index, "score": result.score, "text": result.text}
 
 
-def _read_ranking(response: httpx2.Response, *, texts: list[str], has_text: bool) -> Ranking:
-    answer = _answer(response)
-    return Ranking(
-        model=_string(answer, "model"),
-        results=tuple(_read_result(item, texts, has_text=has_text) for item in _objects(answer, "results")),
-        truncated=tuple(_index(value, len(texts)) for value in _list(answer, "truncated_documents", default=True)),
-        failed=tuple(_read_failed(item, len(texts)) for item in _objects(answer, "failed_documents", default=True)),
-        num_tokens=_read_num_tokens(answer),
-        timing_ms=_read_timing(response.headers),
-        request_id=response.headers.get("x-request-id"),
-    )
+class _Result(BaseModel):
+    index: int
+    relevance_score: FiniteFloat
 
 
-def _read_result(item: Json, texts: list[str], *, has_text: bool) -> RankedText:
-    index = _index(item.get("index"), len(texts))
-    score = item.get("relevance_score")
-    if not isinstance(score, int | float) or not math.isfinite(score):
-        raise _broken("a score is missing or is not a number")
-    return RankedText(index, float(score), texts[index] if has_text else None)
+class _Span(BaseModel):
+    start: int
+    end: int
 
 
-def _read_failed(item: Json, num_texts: int) -> NotRanked:
-    return NotRanked(_index(item.get("index"), num_texts), _string(item, "message"))
+class _Chunked(BaseModel):
+    index: int
+    num_chunks: int
+    best_chunk: _Span
 
 
-def _read_embeddings(response: httpx2.Response, *, num_texts: int) -> Embeddings:
-    answer = _answer(response)
-    vectors = {_index(item.get("index"), num_texts): _read_vector(item) for item in _objects(answer, "data")}
-    if len(vectors) != num_texts:
-        raise _broken(f"{len(vectors)} vectors came back for {num_texts} texts")
-    return Embeddings(
-        model=_string(answer, "model"),
-        vectors=[vectors[index] for index in range(num_texts)],
-        num_tokens=_read_num_tokens(answer),
-        timing_ms=_read_timing(response.headers),
-        request_id=response.headers.get("x-request-id"),
-    )
+class _Failed(BaseModel):
+    index: int
+    message: str
 
 
-def _read_vector(item: Json) -> Vector:
+class RerankAnswer(BaseModel):
+    """The answer to a rerank request, as far as the client and the page read it."""
+
+    model: str
+    results: list[_Result]
+    logits: list[float] = []
+    truncated_documents: list[int] = []
+    chunked_documents: list[_Chunked] = []
+    failed_documents: list[_Failed] = []
+    usage: object = None
+
+
+class _Embedding(BaseModel):
+    index: int
+    embedding: str
+
+
+class _EmbeddingsAnswer(BaseModel):
+    model: str
+    data: list[_Embedding]
+    usage: object = None
+
+
+class _Model(BaseModel):
+    id: str
+    tasks: list[str] = []
+    max_model_len: int | None = None
+    aliases: list[str] = []
+
+
+class _ModelsAnswer(BaseModel):
+    data: list[_Model]
+
+
+def read_answer(kind: type[Answer], response: httpx2.Response) -> Answer:
+    """Return a good answer of this kind.
+
+    Raises:
+        ServiceError: the error that a bad answer stands for.
+        UpstreamError: the answer is not of this kind.
+    """
+    if response.status_code != httpx2.codes.OK:
+        raise read_fault(response)
     try:
-        raw = base64.b64decode(_string(item, "embedding"), validate=True)
-        return np.frombuffer(raw, dtype="<f4").astype(np.float32)
-    except (binascii.Error, ValueError) as error:
-        raise _broken("a vector is not base64 of float32") from error
+        return kind.model_validate_json(response.content, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the body"
+        raise _broken(f"{place}: {first['msg'][0].lower()}{first['msg'][1:]}") from None
 
 
-def _read_models(response: httpx2.Response) -> list[ModelEntry]:
-    return [_read_model(item) for item in _objects(_answer(response), "data")]
-
-
-def _read_model(item: Json) -> ModelEntry:
-    length = item.get("max_model_len")
-    return ModelEntry(
-        name=_string(item, "id"),
-        tasks=frozenset(str(task) for task in _list(item, "tasks", default=True)),
-        max_model_len=length if isinstance(length, int) else None,
-        aliases=tuple(str(alias) for alias in _list(item, "aliases", default=True)),
-    )
-
-
-def _read_timing(headers: httpx2.Headers) -> TimingMs:
+def read_timing(headers: httpx2.Headers) -> TimingMs:
+    """Return where the time went, as far as the headers say it."""
     return TimingMs(
-        total=_milliseconds(headers.get("x-total-time")),
-        tokenize=_milliseconds(headers.get("x-tokenization-time")),
-        queue=_milliseconds(headers.get("x-queue-time")),
-        compute=_milliseconds(headers.get("x-inference-time")),
+        total=read_number(headers.get("x-total-time")),
+        tokenize=read_number(headers.get("x-tokenization-time")),
+        queue=read_number(headers.get("x-queue-time")),
+        compute=read_number(headers.get("x-inference-time")),
     )
 
 
-def _milliseconds(value: str | None) -> float | None:
+def read_number(value: str | None) -> float | None:
+    """Return the number in a header; None if there is none."""
     try:
         return None if value is None else float(value)
     except ValueError:
         return None
 
 
-def _read_num_tokens(answer: Json) -> int:
-    usage = answer.get("usage")
+def read_num_tokens(usage: object) -> int:
+    """Return the tokens that an answer counts; 0 if it does not say."""
     total = usage.get("total_tokens") if isinstance(usage, dict) else None
     return total if isinstance(total, int) else 0
 
 
-# -- JSON of a known shape ----------------------------------------------------------------------------------------------
+def _read_ranking(response: httpx2.Response, *, texts: list[str], has_text: bool) -> Ranking:
+    answer, num_texts = read_answer(RerankAnswer, response), len(texts)
+    places = [_index(each.index, num_texts) for each in answer.results]
+    return Ranking(
+        model=answer.model,
+        results=tuple(
+            RankedText(place, each.relevance_score, texts[place] if has_text else None)
+            for place, each in zip(places, answer.results, strict=True)
+        ),
+        truncated=tuple(_index(index, num_texts) for index in answer.truncated_documents),
+        failed=tuple(NotRanked(_index(each.index, num_texts), each.message) for each in answer.failed_documents),
+        num_tokens=read_num_tokens(answer.usage),
+        timing_ms=read_timing(response.headers),
+        request_id=response.headers.get("x-request-id"),
+    )
 
 
-def _answer(response: httpx2.Response) -> Json:
-    """Return the JSON object of a good answer; raise what a bad one stands for."""
-    if response.status_code != httpx2.codes.OK:
-        raise read_fault(response)
+def _read_embeddings(response: httpx2.Response, *, num_texts: int) -> Embeddings:
+    answer = read_answer(_EmbeddingsAnswer, response)
+    vectors = {_index(each.index, num_texts): _read_vector(each.embedding) for each in answer.data}
+    if len(vectors) != num_texts:
+        raise _broken(f"{len(vectors)} vectors came back for {num_texts} texts")
+    return Embeddings(
+        model=answer.model,
+        vectors=[vectors[index] for index in range(num_texts)],
+        num_tokens=read_num_tokens(answer.usage),
+        timing_ms=read_timing(response.headers),
+        request_id=response.headers.get("x-request-id"),
+    )
+
+
+def _read_vector(encoded: str) -> Vector:
     try:
-        answer = orjson.loads(response.content)
-    except orjson.JSONDecodeError as error:
-        raise _broken("it is not JSON, or only half of it arrived") from error
-    if not isinstance(answer, dict):
-        raise _broken("it is not a JSON object")
-    return answer
+        return np.frombuffer(base64.b64decode(encoded, validate=True), dtype="<f4").astype(np.float32)
+    except (binascii.Error, ValueError) as error:
+        raise _broken("a vector is not base64 of float32") from error
 
 
-def _list(answer: Json, name: str, *, default: bool = False) -> list[object]:
-    value = answer.get(name)
-    if value is None and default:
-        return []
-    if not isinstance(value, list):
-        raise _broken(f"`{name}` is not a list")
-    return value
+def _read_models(response: httpx2.Response) -> list[ModelEntry]:
+    return [
+        ModelEntry(name=each.id, tasks=frozenset(each.tasks), max_model_len=each.max_model_len, aliases=tuple(each.aliases))
+        for each in read_answer(_ModelsAnswer, response).data
+    ]
 
 
-def _objects(answer: Json, name: str, *, default: bool = False) -> list[Json]:
-    items = _list(answer, name, default=default)
-    if not all(isinstance(item, dict) for item in items):
-        raise _broken(f"`{name}` holds something that is not an object")
-    return cast("list[Json]", items)
-
-
-def _string(answer: Json, name: str) -> str:
-    value = answer.get(name)
-    if not isinstance(value, str):
-        raise _broken(f"`{name}` is not a string")
-    return value
-
-
-def _index(value: object, num_texts: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < num_texts:
+def _index(index: int, num_texts: int) -> int:
+    if not 0 <= index < num_texts:
         raise _broken("it points at a text that was not sent")
-    return value
+    return index
 
 
 def _broken(what: str) -> UpstreamError:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import httpx2
-from pydantic import BaseModel, ValidationError
 
 from shortlist.client import TimingMs
+from shortlist.client.wire import RerankAnswer, read_answer, read_num_tokens, read_number, read_timing
 from shortlist.errors import ServiceError, UpstreamError
 from shortlist.ui.form import Question
 from shortlist.ui.visitor import Visitor
@@ -107,59 +107,21 @@ async def rank_both(visitor: Visitor, left: Question, right: Question) -> tuple[
     return both[0].result(), both[1].result()
 
 
-# -- the answer as it is written -------------------------------------------------------------------------------------------
-
-
-class _Result(BaseModel):
-    index: int
-    relevance_score: float
-
-
-class _Span(BaseModel):
-    start: int
-    end: int
-
-
-class _Chunked(BaseModel):
-    index: int
-    num_chunks: int
-    best_chunk: _Span
-
-
-class _Failed(BaseModel):
-    index: int
-    message: str
-
-
-class _Usage(BaseModel):
-    total_tokens: int = 0
-
-
-class _Answer(BaseModel):
-    model: str
-    results: list[_Result]
-    logits: list[float] = []
-    truncated_documents: list[int] = []
-    chunked_documents: list[_Chunked] = []
-    failed_documents: list[_Failed] = []
-    usage: _Usage = _Usage()
-
-
 def _read(question: Question, response: httpx2.Response) -> Ranking:
     try:
-        answer = _Answer.model_validate_json(response.content)
-        return _ranking(question, answer, response.headers)
-    except (ValidationError, IndexError, ValueError) as error:
+        return _ranking(question, read_answer(RerankAnswer, response), response.headers)
+    except (IndexError, ValueError) as error:
         raise UpstreamError("The server's answer cannot be read.", is_retryable=False) from error
 
 
-def _ranking(question: Question, answer: _Answer, headers: httpx2.Headers) -> Ranking:
+def _ranking(question: Question, answer: RerankAnswer, headers: httpx2.Headers) -> Ranking:
     truncated = frozenset(answer.truncated_documents)
     passages = {
         each.index: Passage(each.best_chunk.start, each.best_chunk.end, each.num_chunks)
         for each in answer.chunked_documents
         if each.num_chunks > 1
     }
+    num_cached = read_number(headers.get(CACHE_HEADER))
     raw_scores: Sequence[float | None] = answer.logits or [None] * len(answer.results)
     return Ranking(
         question=question,
@@ -176,28 +138,7 @@ def _ranking(question: Question, answer: _Answer, headers: httpx2.Headers) -> Ra
             for result, raw in zip(answer.results, raw_scores, strict=True)
         ),
         failed=tuple(FailedDocument(each.index, each.message) for each in answer.failed_documents),
-        num_tokens=answer.usage.total_tokens,
-        num_cached=_count(headers.get(CACHE_HEADER)),
-        timing_ms=_timing(headers),
+        num_tokens=read_num_tokens(answer.usage),
+        num_cached=None if num_cached is None else int(num_cached),
+        timing_ms=read_timing(headers),
     )
-
-
-def _timing(headers: httpx2.Headers) -> TimingMs:
-    return TimingMs(
-        total=_number(headers.get("x-total-time")),
-        tokenize=_number(headers.get("x-tokenization-time")),
-        queue=_number(headers.get("x-queue-time")),
-        compute=_number(headers.get("x-inference-time")),
-    )
-
-
-def _count(value: str | None) -> int | None:
-    number = _number(value)
-    return None if number is None else int(number)
-
-
-def _number(value: str | None) -> float | None:
-    try:
-        return None if value is None else float(value)
-    except ValueError:
-        return None

@@ -9,9 +9,8 @@ from __future__ import annotations
 from dataclasses import fields
 
 from shortlist.ui.examples import titles
-from shortlist.ui.words.base import Words
 from shortlist.ui.words.chinese import CHINESE
-from shortlist.ui.words.english import ENGLISH
+from shortlist.ui.words.english import ENGLISH, Words
 
 __all__ = ["CHINESE", "ENGLISH", "LANGUAGES", "Words", "translations", "words_for"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from shortlist.ui.words.base import Words
+from shortlist.ui.words.english import Words
 
 CHINESE: Final = Words(
     lang="zh-CN",
