@@ -8,7 +8,12 @@ from hypothesis import settings
 
 FULL: Final = "full"
 
-settings.register_profile(FULL, max_examples=300, deadline=None)
+QUICK: Final = "quick"
+
+# No deadlines: how long an example takes says how busy the machine is. What Hypothesis changes under CI stays.
+settings.register_profile(QUICK, settings(), deadline=None)
+settings.register_profile(FULL, settings(), max_examples=300, deadline=None)
+settings.load_profile(QUICK)
 
 
 def examples(quick: int, full: int) -> int:
