@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import ClassVar
+from typing import ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -28,6 +28,8 @@ from shortlist.types import (
 )
 
 Json = Mapping[str, object]
+TaskT = TypeVar("TaskT")
+OutcomeT = TypeVar("OutcomeT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,70 +95,42 @@ class Shape(Body):
         return cls.also_read.union(declared)
 
 
-class _Instructed(Shape):
+class _Answered(Shape, ABC, Generic[TaskT, OutcomeT]):
+    """A request for a task, whose outcome becomes an answer."""
+
+    @abstractmethod
+    def task(self) -> TaskT:
+        """Return the task. Raises InvalidInput when fields contradict each other."""
+
+    @abstractmethod
+    def answer(self, outcome: OutcomeT, stamp: Stamp) -> object:
+        """Return the body of the answer."""
+
+
+class _Instructed(_Answered[TaskT, OutcomeT]):
     """A request to a model that may be told what counts. No dialect ignores that: scores would be others, without a word."""
 
     instruction: str | None = Field(default=None, description="What counts as relevant; the model's default if absent.")
 
 
-class RerankShape(_Instructed, ABC):
+class RerankShape(_Instructed[RerankTask, RerankOutcome]):
     """Documents in, a ranking out."""
 
-    @abstractmethod
-    def task(self) -> RerankTask:
-        """Return what is asked for. Raises InvalidInput when fields contradict each other."""
 
-    @abstractmethod
-    def answer(self, outcome: RerankOutcome, stamp: Stamp) -> object:
-        """Return the body of the answer."""
-
-
-class ScoreShape(_Instructed, ABC):
+class ScoreShape(_Instructed[ScoreTask, ScoreOutcome]):
     """Pairs in, scores out."""
 
-    @abstractmethod
-    def task(self) -> ScoreTask:
-        """Return what is asked for. Raises InvalidInput when fields contradict each other."""
 
-    @abstractmethod
-    def answer(self, outcome: ScoreOutcome, stamp: Stamp) -> object:
-        """Return the body of the answer."""
-
-
-class EmbedShape(_Instructed, ABC):
+class EmbedShape(_Instructed[EmbedTask, EmbedOutcome]):
     """Texts in, vectors out."""
 
-    @abstractmethod
-    def task(self) -> EmbedTask:
-        """Return what is asked for. Raises InvalidInput when fields contradict each other."""
 
-    @abstractmethod
-    def answer(self, outcome: EmbedOutcome, stamp: Stamp) -> object:
-        """Return the body of the answer."""
-
-
-class TokenizeShape(Shape, ABC):
+class TokenizeShape(_Answered[TokenizeTask, TokenizeOutcome]):
     """Texts in, tokens out."""
 
-    @abstractmethod
-    def task(self) -> TokenizeTask:
-        """Return what is asked for."""
 
-    @abstractmethod
-    def answer(self, outcome: TokenizeOutcome, stamp: Stamp) -> object:
-        """Return the body of the answer."""
-
-
-class DetokenizeShape(Shape, ABC):
+class DetokenizeShape(_Answered[DetokenizeTask, DetokenizeOutcome]):
     """Token ids in, texts out."""
-
-    @abstractmethod
-    def task(self) -> DetokenizeTask:
-        """Return what is asked for."""
-
-    @abstractmethod
-    def answer(self, outcome: DetokenizeOutcome, stamp: Stamp) -> object:
-        """Return the body of the answer."""
 
 
 AnyShape = RerankShape | ScoreShape | EmbedShape | TokenizeShape | DetokenizeShape
