@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from shortlist.api.app import create_app
-from shortlist.engine.fake import FakeEngine
+from tests.support.fake_engine import FakeEngine
 from tests.support.house import http, running, runtime
 
 ASK = {"query": "red fox", "documents": ["a cat", "the red fox"]}

@@ -9,9 +9,9 @@ import httpx2
 import numpy as np
 import pytest
 
-from shortlist.engine.fake import FakeEngine
 from shortlist.errors import EngineError, EngineUnavailable
 from shortlist.types import Batch, Task
+from tests.support.fake_engine import FakeEngine
 from tests.support.house import http, runtime, settings, stack
 
 TEXTS = ["first text", "second text"]

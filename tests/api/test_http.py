@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from shortlist import __version__
-from shortlist.engine.fake import FakeEngine
 from shortlist.errors import EngineUnavailable
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
 from shortlist.types import Batch
+from tests.support.fake_engine import FakeEngine
 from tests.support.house import http, runtime, settings, stack
 from tests.support.simulated import simulated
 

@@ -16,7 +16,6 @@ import httpx2
 import pytest
 
 from shortlist import __version__
-from shortlist.engine.fake import FakeEngine
 from shortlist.errors import EngineError, EngineUnavailable
 from shortlist.logs import configure_logging
 from shortlist.service.runtime import Runtime
@@ -25,6 +24,7 @@ from shortlist.telemetry.gpu import GpuCollector, GpuReading
 from shortlist.telemetry.otlp import OtlpTracing
 from shortlist.types import Batch
 from tests.support.collector import Collector, SpanSeen, collecting
+from tests.support.fake_engine import FakeEngine
 from tests.support.house import http, runtime, settings, stack
 from tests.support.process import wait_until
 from tests.support.serving import free_port

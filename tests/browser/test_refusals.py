@@ -13,9 +13,9 @@ from playwright.sync_api import expect
 
 from shortlist import ui
 from shortlist.api.app import create_app
-from shortlist.engine.fake import FakeEngine
 from tests.browser.chrome import expect_rows, fill, go, open_page, rows
 from tests.browser.conftest import Look
+from tests.support.fake_engine import FakeEngine
 from tests.support.house import runtime
 from tests.support.process import wait_until
 from tests.support.serving import serving

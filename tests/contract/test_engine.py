@@ -12,7 +12,6 @@ import pytest
 
 from shortlist.engine import workers
 from shortlist.engine.base import Engine
-from shortlist.engine.fake import FakeEngine
 from shortlist.engine.native.engine import NativeEngine
 from shortlist.engine.sentence import BiEncoderEngine, CrossEncoderEngine
 from shortlist.engine.vllm.engine import VllmEngine
@@ -23,6 +22,7 @@ from shortlist.text.tokenizer import QwenEncoder
 from shortlist.types import Batch, Prompt, Task, WorkItem
 from tests.support import qwen
 from tests.support.encoded import prompts as only
+from tests.support.fake_engine import FakeEngine
 from tests.support.fixtures import ModelFactory
 from tests.support.ids import ByteEncoder
 from tests.support.models import DEMO, cross_encoder

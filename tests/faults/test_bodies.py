@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from shortlist.engine.fake import FakeEngine
+from tests.support.fake_engine import FakeEngine
 from tests.support.house import runtime
 from tests.support.process import Served, launched, serve
 

@@ -13,10 +13,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from shortlist.engine.fake import FakeEngine
 from shortlist.errors import DeadlineExceeded, Overloaded
 from shortlist.service.runtime import Runtime
 from shortlist.types import RerankTask, Terms
+from tests.support.fake_engine import FakeEngine
 from tests.support.house import running, runtime
 from tests.support.simulated import simulate
 

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from shortlist.engine.fake import FakeEngine, log_odds
 from shortlist.service.runtime import Runtime
 from shortlist.types import Batch, TextPrompt
+from tests.support.fake_engine import FakeEngine, log_odds
 from tests.support.house import runtime
 from tests.support.process import Served, serve, wait_until
 

@@ -9,11 +9,11 @@ from typing import Final
 
 import httpx2
 
-from shortlist.engine.fake import FakeEngine
 from shortlist.errors import EngineError, EngineOutOfMemory, EngineUnavailable, UpstreamError
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
 from shortlist.types import Batch, RerankTask, Task, TextPrompt
+from tests.support.fake_engine import FakeEngine
 from tests.support.house import http, runtime, settings, stack
 from tests.support.words import WordEncoder
 

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shortlist.engine.fake import FakeEngine, log_odds, vector
 from shortlist.errors import (
     BadScore,
     DeadlineExceeded,
@@ -25,6 +24,7 @@ from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
 from shortlist.types import Batch, EmbedTask, Priority, RerankTask, Terms, Vector
 from tests.support.encoded import prompts
+from tests.support.fake_engine import FakeEngine, log_odds, vector
 from tests.support.house import running, settings, stack
 from tests.support.ids import ByteEncoder, text_of
 from tests.support.simulated import simulated

@@ -13,11 +13,11 @@ import httpx2
 import pytest
 from prometheus_client import generate_latest
 
-from shortlist.engine.fake import FakeEngine
 from shortlist.errors import EngineError, EngineOutOfMemory, EngineUnavailable
 from shortlist.logs import JsonFormatter, TextFormatter
 from shortlist.service.runtime import Runtime
 from shortlist.types import Batch
+from tests.support.fake_engine import FakeEngine
 from tests.support.house import http, runtime, settings
 from tests.support.process import serve
 from tests.support.simulated import simulated

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from shortlist import server
 from shortlist.config import Settings
 from shortlist.engine.base import Say
-from shortlist.engine.fake import FakeEngine
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
+from tests.support.fake_engine import FakeEngine
 from tests.support.house import stack
 
 FOR_EVER_S = 24 * 60 * 60.0

@@ -18,13 +18,13 @@ from dataclasses import replace
 from shortlist import server
 from shortlist.config import Settings
 from shortlist.engine.base import Say
-from shortlist.engine.fake import FakeEngine
 from shortlist.errors import EngineError, EngineUnavailable
 from shortlist.service.build import shared_cache
 from shortlist.service.monitoring import tracing_to
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
 from shortlist.types import Batch, TextPrompt
+from tests.support.fake_engine import FakeEngine
 from tests.support.house import stack
 
 LOUD = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi", "asyncio", "httpx", "httpx2", "httpcore", "redis")

@@ -11,13 +11,13 @@ import httpx2
 from shortlist.api.app import create_app
 from shortlist.config import Settings
 from shortlist.engine.base import Engine
-from shortlist.engine.fake import FakeEngine
 from shortlist.service.build import stack_of
 from shortlist.service.runtime import Runtime
 from shortlist.service.stack import NO_PROMISE, Promise, Stack
 from shortlist.telemetry import Metrics
 from shortlist.text.base import Encoder
 from shortlist.types import Task
+from tests.support.fake_engine import FakeEngine
 from tests.support.words import WordEncoder
 
 BOTH = frozenset(Task)

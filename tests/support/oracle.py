@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from shortlist.engine.base import EngineInfo
-from shortlist.engine.fake import FakeEngine
 from shortlist.service.samples import PAIRS
 from shortlist.types import Batch, TextPrompt, Vector, WorkItem
+from tests.support.fake_engine import FakeEngine
 
 WIDTH = 64
 

@@ -13,13 +13,13 @@ from typing import Any
 import httpx2
 
 from shortlist.breaker import Breaker, BreakerLimits
-from shortlist.engine.fake import FakeEngine
 from shortlist.engine.vllm.server import Meter
 from shortlist.errors import EngineError, EngineUnavailable
 from shortlist.scheduler.shared import SharedCache
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
 from shortlist.types import Batch, TextPrompt
+from tests.support.fake_engine import FakeEngine
 from tests.support.house import settings, stack
 from tests.support.words import WordEncoder
 

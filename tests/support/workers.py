@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from shortlist.engine.base import Engine
-from shortlist.engine.fake import FakeEngine
 from shortlist.errors import EngineError, EngineUnavailable, ModelRefused
 from shortlist.types import Batch, Task, TokenHead, TokenPrompt, WorkItem
+from tests.support.fake_engine import FakeEngine
 
 ROOT = Path(__file__).parents[2]
 UNCOMPUTABLE = 13

@@ -23,13 +23,13 @@ from rich.console import Console
 from shortlist import collector, server, ui
 from shortlist.config import ServerSettings, Settings
 from shortlist.engine.base import Say
-from shortlist.engine.fake import FakeEngine
 from shortlist.errors import BadSetting, EngineUnavailable, ModelRefused
 from shortlist.server import bind
 from shortlist.service.runtime import Runtime
 from shortlist.service.stack import Promise
 from shortlist.telemetry import Metrics, logger
 from shortlist.types import Batch, Task
+from tests.support.fake_engine import FakeEngine
 from tests.support.house import runtime, settings, stack
 from tests.support.oracle import OracleEngine
 

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from shortlist.engine.base import EngineInfo
-from shortlist.engine.fake import FakeEngine, Fault, log_odds
 from shortlist.errors import (
     BadScore,
     DeadlineExceeded,
@@ -27,6 +26,7 @@ from shortlist.scheduler.dispatcher import Dispatcher
 from shortlist.scheduler.queue import Flow, WorkQueue
 from shortlist.telemetry import Metrics
 from shortlist.types import Batch, Priority, Prompt, Task, TextHead, TextPrompt
+from tests.support.fake_engine import FakeEngine, Fault, log_odds
 from tests.support.simulated import simulated
 
 LIMITS = AdmissionLimits(max_concurrent_requests=100, max_queue_tokens=1000, max_queue_bytes=1_000_000, max_queue_delay_s=10)

@@ -15,7 +15,6 @@ import pytest
 from shortlist.config import ModelSettings
 from shortlist.engine import workers
 from shortlist.engine.base import Engine
-from shortlist.engine.fake import FakeEngine
 from shortlist.engine.native.engine import NativeEngine
 from shortlist.engine.native.range import Samples
 from shortlist.errors import BadSetting, ModelRefused
@@ -33,6 +32,7 @@ from shortlist.text.tokenizer import QwenEncoder
 from shortlist.types import Task, TokenPrompt
 from tests.support import model_folder, models
 from tests.support.encoded import texts
+from tests.support.fake_engine import FakeEngine
 from tests.support.fixtures import ModelFactory
 from tests.support.house import settings
 from tests.support.words import WordEncoder

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from shortlist.engine.fake import FakeEngine, log_odds
 from shortlist.errors import (
     DeadlineExceeded,
     EngineError,
@@ -25,6 +24,7 @@ from shortlist.scheduler.shared import SharedCache
 from shortlist.service.compute import Computed, Request, compute, names_of
 from shortlist.service.stack import Stack
 from shortlist.types import Batch, Encoded, Priority, Task, Terms, TextHead, TextPrompt, Timing
+from tests.support.fake_engine import FakeEngine, log_odds
 from tests.support.house import stack
 from tests.support.simulated import simulated
 from tests.support.words import WordEncoder

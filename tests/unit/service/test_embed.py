@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from shortlist.engine.fake import FakeEngine
 from shortlist.errors import EngineError, InvalidInput
 from shortlist.service.embed import shorten
 from shortlist.types import Batch, EmbedTask
+from tests.support.fake_engine import FakeEngine
 from tests.support.house import running, runtime
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from shortlist.engine.fake import FakeEngine
 from shortlist.errors import EngineError, NotFound
 from shortlist.types import Batch, Cuts, Overflow, RerankTask, Span
+from tests.support.fake_engine import FakeEngine
 from tests.support.house import running, runtime
 
 TASK = RerankTask(query="red fox", documents=("a cat", "the red fox", "a cat"))

@@ -15,13 +15,13 @@ import pytest
 
 from shortlist.engine import device
 from shortlist.engine.base import Engine, EngineInfo
-from shortlist.engine.fake import FakeEngine
 from shortlist.errors import BadSetting, EngineUnavailable
 from shortlist.service import monitoring
 from shortlist.service.monitoring import show_gpus, tracing_to
 from shortlist.telemetry import Metrics
 from shortlist.telemetry.gpu import GpuReading
 from shortlist.telemetry.traces import NO_TRACING
+from tests.support.fake_engine import FakeEngine
 from tests.support.simulated import simulated
 
 

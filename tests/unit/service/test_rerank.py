@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shortlist.engine.base import ScoreScale
-from shortlist.engine.fake import FakeEngine
 from shortlist.errors import BadScore, DeadlineExceeded, EngineError, InputTooLong, Overloaded
 from shortlist.scheduler.cache import Entry
 from shortlist.service.rerank import ranking, relevance
 from shortlist.types import Batch, Cuts, Overflow, Reading, RerankOutcome, RerankTask, Span, Terms, TextPrompt
+from tests.support.fake_engine import FakeEngine
 from tests.support.house import running, runtime
 from tests.support.simulated import simulated
 from tests.support.words import WordEncoder

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from shortlist.engine.fake import FakeEngine, log_odds
 from shortlist.engine.restartable import RestartableEngine
 from shortlist.errors import DeadlineExceeded, EngineUnavailable
 from shortlist.service.revival import CALM_S, FIRST_PAUSE_S, LONGEST_PAUSE_S, Pauses
 from shortlist.service.runtime import Runtime, State
 from shortlist.telemetry import Metrics
 from shortlist.types import Batch, RerankTask, Terms, TextHead, TextPrompt
+from tests.support.fake_engine import FakeEngine, log_odds
 from tests.support.house import running, settings, stack
 from tests.support.simulated import simulated
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from shortlist.engine.fake import FakeEngine
 from shortlist.errors import Draining, EngineUnavailable, ModelRefused, NotFound
 from shortlist.scheduler.shared import SharedCache
 from shortlist.service.runtime import Runtime, State
 from shortlist.service.stack import Promise
 from shortlist.telemetry import Metrics
 from shortlist.types import Batch, EmbedTask, RerankTask, Task
+from tests.support.fake_engine import FakeEngine
 from tests.support.house import running, runtime, settings, stack
 from tests.support.oracle import OracleEngine
 from tests.support.simulated import simulated

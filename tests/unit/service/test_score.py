@@ -6,12 +6,12 @@ import asyncio
 
 import pytest
 
-from shortlist.engine.fake import FakeEngine
 from shortlist.errors import EngineError, InvalidInput, Overloaded
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
 from shortlist.text.prompt import Parts
 from shortlist.types import Batch, RerankTask, ScoreTask, TextPrompt
+from tests.support.fake_engine import FakeEngine
 from tests.support.house import running, runtime, settings, stack
 from tests.support.simulated import simulated
 from tests.support.words import WordEncoder

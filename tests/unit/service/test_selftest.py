@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from shortlist.engine.base import Engine, EngineInfo, ScoreScale
-from shortlist.engine.fake import FakeEngine
 from shortlist.errors import EngineOutOfMemory, InvalidInput
 from shortlist.service.build import load, stack_for
 from shortlist.service.samples import PAIRS
@@ -24,6 +23,7 @@ from shortlist.text.base import Encoder
 from shortlist.text.tokenizer import QwenEncoder
 from shortlist.types import NO_CUTS, Batch, Encoded, Task, TokenPrompt, Vector
 from tests.support import house
+from tests.support.fake_engine import FakeEngine
 from tests.support.fixtures import ModelFactory
 from tests.support.oracle import OracleEngine
 from tests.support.words import WordEncoder

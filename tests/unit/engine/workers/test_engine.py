@@ -19,7 +19,6 @@ import pytest
 
 from shortlist.engine import workers
 from shortlist.engine.base import beside, parts_of
-from shortlist.engine.fake import log_odds
 from shortlist.engine.restartable import RestartableEngine
 from shortlist.engine.workers import WorkersEngine
 from shortlist.engine.workers.remote import WORKER, RemoteEngine
@@ -27,6 +26,7 @@ from shortlist.engine.workers.wire import Load
 from shortlist.errors import BadSetting, EngineError, EngineUnavailable, ModelRefused, ServiceError
 from shortlist.types import Batch, Task
 from tests.support import workers as loads
+from tests.support.fake_engine import log_odds
 from tests.support.process import wait_until
 from tests.support.workers import UNCOMPUTABLE, are_there, batch_of, pids
 
