@@ -43,10 +43,7 @@ def _bench_load(  # noqa: PLR0913 - one parameter per flag
     *,
     contender: Annotated[list[str] | None, typer.Option(metavar="NAME=URL", help="Another server, to compare.")] = None,
     users: Annotated[list[int] | None, typer.Option(help=USERS_HELP)] = None,
-    rate: Annotated[
-        list[float] | None,
-        typer.Option(help=RATE_HELP),
-    ] = None,
+    rate: Annotated[list[float] | None, typer.Option(help=RATE_HELP)] = None,
     duration: Annotated[float, typer.Option(help="Seconds for which a level is measured.")] = Plan.duration_s,
     warm_up: Annotated[
         float, typer.Option(help="Seconds before that; longer, if some user had no answer by then.")

@@ -35,13 +35,6 @@ EPILOG: Final = (
 )
 
 
-class Progress:
-    """How many texts are written."""
-
-    def __init__(self) -> None:
-        self.num_written = 0
-
-
 def _embed(file: Path | None = None, *, out: Path | None = None, **given: Any) -> None:
     """Turn texts into vectors.
 
@@ -70,19 +63,16 @@ def run(source: Input, out: Path | None, given: Mapping[str, Any]) -> int:
             return EXIT_DONE
         connect = asker.connect(Task.EMBED, given)
         bar = files.enter_context(Bar("embedding", total, is_wanted=out is not None or not is_on_terminal()))
-        progress = Progress()
         try:
-            asyncio.run(_run(connect, chain([first], texts), given, vectors, bar, progress))
+            asyncio.run(_run(connect, chain([first], texts), given, vectors, bar))
         except (KeyboardInterrupt, ServiceError):
             with bar.aside():
-                say(f"It stopped at line {progress.num_written + 1}; the vectors of the lines before it are written.")
+                say(f"It stopped at line {bar.num_done + 1}; the vectors of the lines before it are written.")
             raise
     return EXIT_DONE
 
 
-async def _run(
-    connect: asker.Connect, texts: Iterable[Text], given: Mapping[str, Any], vectors: Writer, bar: Bar, progress: Progress
-) -> None:
+async def _run(connect: asker.Connect, texts: Iterable[Text], given: Mapping[str, Any], vectors: Writer, bar: Bar) -> None:
     terms = {
         "model": None if given["url"] is None else given["model"],
         "is_query": given["query"],
@@ -99,7 +89,6 @@ async def _run(
         async with aclosing(batches):
             async for _, batch, embedded in batches:
                 vectors.put([text.index for text in batch], embedded.vectors)
-                progress.num_written += len(batch)
                 bar.advance(len(batch))
 
 

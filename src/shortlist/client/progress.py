@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager
+from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sized
-    from types import TracebackType
-
     from rich.progress import Progress
 
 
@@ -24,9 +22,11 @@ class Bar:
 
     def __init__(self, title: str, total: int | None, *, is_wanted: bool = True) -> None:
         self._shown = _shown(title, total) if is_wanted else None
+        self.num_done = 0
 
     def advance(self, num_done: int = 1) -> None:
         """Count more as done."""
+        self.num_done += num_done
         if self._shown is not None:
             self._shown.advance(self._shown.task_ids[0], num_done)
 

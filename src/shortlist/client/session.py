@@ -10,6 +10,7 @@ import datetime as dt
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Sequence
 from contextlib import aclosing, closing
+from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -123,10 +124,8 @@ class Client(_Session):
         Raises:
             ServiceError: the error the server answered with, or `EngineUnavailable` when none answered.
         """
-        call = wire.rerank_call(
-            query, documents, model=model, instruction=instruction, top_n=top_n, return_documents=return_documents
-        )
-        return self._ask(call, timeout_s)
+        asked = partial(RerankRequest, query=query, documents=documents, model=model, instruction=instruction)
+        return self._ask(wire.rerank_call(asked(top_n=top_n, return_documents=return_documents)), timeout_s)
 
     def rerank_many(
         self,
@@ -154,7 +153,7 @@ class Client(_Session):
 
         def ask(request: RerankRequest) -> Ranking | ServiceError:
             try:
-                return self._ask(_call_of(request), timeout_s)
+                return self._ask(wire.rerank_call(request), timeout_s)
             except ServiceError as error:
                 return error
 
@@ -273,10 +272,8 @@ class AsyncClient(_Session):
         timeout_s: float | None = None,
     ) -> Ranking:
         """Return the documents, most relevant to the query first. As `Client.rerank`."""
-        call = wire.rerank_call(
-            query, documents, model=model, instruction=instruction, top_n=top_n, return_documents=return_documents
-        )
-        return await self._ask(call, timeout_s)
+        asked = partial(RerankRequest, query=query, documents=documents, model=model, instruction=instruction)
+        return await self._ask(wire.rerank_call(asked(top_n=top_n, return_documents=return_documents)), timeout_s)
 
     async def rerank_many(
         self,
@@ -291,7 +288,7 @@ class AsyncClient(_Session):
 
         async def ask(request: RerankRequest) -> Ranking | ServiceError:
             try:
-                return await self._ask(_call_of(request), timeout_s)
+                return await self._ask(wire.rerank_call(request), timeout_s)
             except ServiceError as error:
                 return error
 
@@ -363,17 +360,6 @@ class AsyncClient(_Session):
             raise lost_contact(error, self.base_url) from error
         except TimeoutError as error:
             raise DeadlineExceeded(f"The server at {self.base_url} did not answer in time.") from error
-
-
-def _call_of(request: RerankRequest) -> wire.Call[Ranking]:
-    return wire.rerank_call(
-        request.query,
-        request.documents,
-        model=request.model,
-        instruction=request.instruction,
-        top_n=request.top_n,
-        return_documents=request.return_documents,
-    )
 
 
 def _root(base_url: str) -> str:

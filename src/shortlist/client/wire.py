@@ -19,7 +19,7 @@ import orjson
 from pydantic import BaseModel, FiniteFloat, ValidationError
 
 from shortlist.client.faults import read_fault
-from shortlist.client.results import Embeddings, ModelEntry, NotRanked, RankedText, RankEntry, Ranking, TimingMs
+from shortlist.client.results import Embeddings, ModelEntry, NotRanked, RankedText, RankEntry, Ranking, RerankRequest, TimingMs
 from shortlist.errors import InvalidInput, UpstreamError
 from shortlist.types import Vector
 
@@ -46,15 +46,7 @@ class Call(Generic[T]):
 # -- building -----------------------------------------------------------------------------------------------------------
 
 
-def rerank_call(
-    query: str,
-    documents: Sequence[str],
-    *,
-    model: str | None,
-    instruction: str | None,
-    top_n: int | None,
-    return_documents: bool,
-) -> Call[Ranking]:
+def rerank_call(request: RerankRequest) -> Call[Ranking]:
     """Return the call that ranks documents.
 
     The server is always asked to leave the texts out: the caller has them already, so they are put back from there.
@@ -62,10 +54,10 @@ def rerank_call(
     Raises:
         InvalidInput: `documents` is one string, or a text is not valid Unicode.
     """
-    texts = _listed(documents, "documents")
-    body = {"query": query, "documents": texts, "return_documents": False}
-    options = {"model": model, "instruction": instruction, "top_n": top_n}
-    read = partial(_read_ranking, texts=texts, has_text=return_documents)
+    texts = _listed(request.documents, "documents")
+    body = {"query": request.query, "documents": texts, "return_documents": False}
+    options = {"model": request.model, "instruction": request.instruction, "top_n": request.top_n}
+    read = partial(_read_ranking, texts=texts, has_text=request.return_documents)
     return Call("POST", "/v1/rerank", read, _encoded(body, options))
 
 

@@ -38,15 +38,19 @@ ENGINE: Final = "0"
 """vLLM numbers its engines; there is one for every model here."""
 
 
-class TeiCollector(Collector):
-    """`te_*`, as far as it can be told."""
+class _Families(Collector):
+    """Families that are made of our metrics."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
-    def describe(self) -> Iterator[Metric]:
+    def describe(self) -> Iterable[Metric]:
         """Yield the names."""
         return self.collect()
+
+
+class TeiCollector(_Families):
+    """`te_*`, as far as it can be told."""
 
     def collect(self) -> Iterator[Metric]:
         """Yield the families. Their counters have no `_total`, as TEI's."""
@@ -87,15 +91,8 @@ class TeiCollector(Collector):
             yield _histogram(f"{prefix}_{name}", "Seconds.", histogram, lambda labels: () if is_meant(labels) else None)
 
 
-class VllmCollector(Collector):
+class VllmCollector(_Families):
     """The part of `vllm:*` that a reranker's dashboard uses."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-
-    def describe(self) -> Iterator[Metric]:
-        """Yield the names."""
-        return self.collect()
 
     def collect(self) -> Iterator[Metric]:
         """Yield the families. A document or text is what vLLM calls a request."""
@@ -118,7 +115,7 @@ class VllmCollector(Collector):
         yield _histogram("vllm:request_queue_time_seconds", "In the queue.", metrics.queue_duration, _by_model, names)
 
 
-class HttpCollector(Collector):
+class HttpCollector(_Families):
     """`http_*`, without sizes, which nobody counts.
 
     Args:
@@ -127,12 +124,8 @@ class HttpCollector(Collector):
     """
 
     def __init__(self, metrics: Metrics, methods: Mapping[str, str]) -> None:
-        self._metrics = metrics
+        super().__init__(metrics)
         self._methods = methods
-
-    def describe(self) -> Iterator[Metric]:
-        """Yield the names."""
-        return self.collect()
 
     def collect(self) -> Iterator[Metric]:
         """Yield the families."""

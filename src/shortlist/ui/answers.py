@@ -12,7 +12,7 @@ from typing import Final
 
 import httpx2
 
-from shortlist.client import TimingMs
+from shortlist.client import NotRanked, TimingMs
 from shortlist.client.wire import RerankAnswer, read_answer, read_num_tokens, read_number, read_timing
 from shortlist.errors import ServiceError, UpstreamError
 from shortlist.ui.form import Question
@@ -52,14 +52,6 @@ class RankedDocument:
     passage: Passage | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class FailedDocument:
-    """One document that could not be scored, and why."""
-
-    index: int
-    message: str
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranking:
     """The answer to one question.
@@ -77,7 +69,7 @@ class Ranking:
     question: Question
     model: str
     results: Sequence[RankedDocument]
-    failed: Sequence[FailedDocument] = ()
+    failed: Sequence[NotRanked] = ()
     num_tokens: int = 0
     num_cached: int | None = None
     timing_ms: TimingMs = NO_TIMING
@@ -137,7 +129,7 @@ def _ranking(question: Question, answer: RerankAnswer, headers: httpx2.Headers) 
             )
             for result, raw in zip(answer.results, raw_scores, strict=True)
         ),
-        failed=tuple(FailedDocument(each.index, each.message) for each in answer.failed_documents),
+        failed=tuple(NotRanked(each.index, each.message) for each in answer.failed_documents),
         num_tokens=read_num_tokens(answer.usage),
         num_cached=None if num_cached is None else int(num_cached),
         timing_ms=read_timing(headers),

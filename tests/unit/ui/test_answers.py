@@ -7,9 +7,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from shortlist.client import TimingMs
+from shortlist.client import NotRanked, TimingMs
 from shortlist.errors import EngineError, UpstreamError
-from shortlist.ui.answers import FailedDocument, Passage, RankedDocument, Ranking, rank, rank_both
+from shortlist.ui.answers import Passage, RankedDocument, Ranking, rank, rank_both
 from shortlist.ui.form import Question
 from shortlist.ui.visitor import Visitor
 from shortlist.ui.words import ENGLISH
@@ -54,7 +54,7 @@ async def test_everything_that_the_server_says_is_read(server: ScriptedServer, v
             RankedDocument(index=2, score=0.9, text="c", raw_score=2.5, passage=Passage(4, 9, 3)),
             RankedDocument(index=0, score=0.1, text="a", raw_score=-1.0, is_truncated=True),
         ),
-        failed=(FailedDocument(1, "It did not fit."),),
+        failed=(NotRanked(1, "It did not fit."),),
         num_tokens=7,
         num_cached=2,
         timing_ms=TimingMs(9, 1, 2, 5),

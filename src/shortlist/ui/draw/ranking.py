@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import Final
 
-from shortlist.ui.answers import FailedDocument, Passage, RankedDocument, Ranking
+from shortlist.client import NotRanked
+from shortlist.ui.answers import Passage, RankedDocument, Ranking
 from shortlist.ui.draw.markup import summary
 from shortlist.ui.draw.takeaway import takeaway
 from shortlist.ui.words import Words
@@ -154,7 +155,7 @@ def _moved(kind: str, sign: str, sentence: str) -> str:
     return f'<span class="{kind}" title="{escape(sentence)}">{shown}</span>'
 
 
-def _failures(failed: Sequence[FailedDocument], words: Words) -> str:
+def _failures(failed: Sequence[NotRanked], words: Words) -> str:
     if not failed:
         return ""
     items = "".join(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from shortlist.client import TimingMs
-from shortlist.ui.answers import FailedDocument, Ranking
+from shortlist.client import NotRanked, TimingMs
+from shortlist.ui.answers import Ranking
 from shortlist.ui.draw.ranking import MAX_ROWS, ranking_html
 from shortlist.ui.words import CHINESE, ENGLISH, Words
 from tests.support.rankings import document, passage, ranking
@@ -27,7 +27,7 @@ def every_way_in() -> dict[str, str]:
         "long document": table(ranking(document(0, 0.5, long))),
         "passage": table(ranking(document(0, 0.5, long, passage=passage(len(HOSTILE), 3 * len(HOSTILE))))),
         "model": table(ranking(one, model=HOSTILE)),
-        "failure": table(ranking(failed=(FailedDocument(0, HOSTILE),), num_documents=1)),
+        "failure": table(ranking(failed=(NotRanked(0, HOSTILE),), num_documents=1)),
         "query of a group": table(ranking(one, query=HOSTILE), has_groups=True),
         "request": table(ranking(document(0, 0.5, "a"), query=HOSTILE))
         .replace("\\&quot;", "&quot;")
@@ -156,7 +156,7 @@ def test_summary_leaves_out_what_there_is_nothing_to_say_of(num_cached: int | No
 
 def test_cut_list_says_of_how_many() -> None:
     assert "Best 1 of 9 documents" in table(ranking(document(0, 0.5, "a"), num_documents=9))
-    failed = (FailedDocument(1, "No."),)
+    failed = (NotRanked(1, "No."),)
     assert "2 documents" in table(ranking(document(0, 0.5, "a"), num_documents=2, failed=failed))
 
 
@@ -168,7 +168,7 @@ def test_more_rows_than_a_browser_likes_are_said_to_be_in_the_downloads() -> Non
 
 
 def test_failed_documents_are_listed_by_their_line() -> None:
-    html = table(ranking(failed=(FailedDocument(4, "It did not fit."),), num_documents=5))
+    html = table(ranking(failed=(NotRanked(4, "It did not fit."),), num_documents=5))
     assert "<b>Line 5</b> It did not fit." in html
     assert "sl-failed" not in table(ranking())
 
