@@ -8,8 +8,7 @@ BIN := .venv/bin
 COVERING := tests/unit/scheduler tests/unit/api tests/api tests/properties/test_dispatcher.py tests/unit/service/test_rerank.py tests/faults/test_redis.py
 INPUTS := pyproject.toml constraints.txt scripts/environment hatch_build.py $(addprefix src/shortlist/engine/native/cpu/,kernels.c tiles.h)
 
-# One more than the cores of a small machine: many tests wait for servers that they start. Torch's threads sleep while they wait
-# for each other: with more of them than cores, looking again and again would take the time of those that are waited for.
+# One more than the cores of a small machine: many tests wait for servers that they start.
 TESTERS := -n 3 --dist loadfile
 
 # All that runs in the main environment: what `make test` runs, and what is marked `full`, with more examples of each property.
@@ -29,10 +28,10 @@ demo: .venv/.demo  ## Serve the bundled model, show a first ranking, and go on u
 	@exec $(BIN)/shortlist demo
 
 test: .venv/.dev  ## Run the tests.
-	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest $(TESTERS) $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest $(TESTERS) $(PYTEST_ARGS)
 
 test-full: .venv/.dev  ## Run the tests, those too that are slow and rarely fail, and write docs/test-full.md.
-	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest $(TESTERS) $(EVERYTHING) --full-report docs/test-full.md $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest $(TESTERS) $(EVERYTHING) --full-report docs/test-full.md $(PYTEST_ARGS)
 
 test-core: .venv/.dev  ## Run the tests that need the core only, without torch, under another Python: make test-core PYTHON=python3.12
 	@scripts/test-core $(or $(PYTHON),$(abspath $(BIN))/python) -n 2 -q
@@ -69,7 +68,7 @@ soak: .venv/.dev  ## Twenty minutes of mixed traffic, hang-ups and errors includ
 	@SOAK_SECONDS=1200 $(BIN)/python -m pytest tests/soak -s $(PYTEST_ARGS)
 
 scorecard: .venv/.dev  ## Run the tests, and write what they say of reliability into docs/reliability.md.
-	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest $(TESTERS) $(EVERYTHING) --scorecard docs/reliability.md $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest $(TESTERS) $(EVERYTHING) --scorecard docs/reliability.md $(PYTEST_ARGS)
 
 clean:  ## Remove the environment and every cache.
 	@rm -rf .venv .coverage tests/clients/.environments tests/.environments .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist

@@ -14,6 +14,10 @@ from tests.support.lacking import not_tested
 # Triton looks when it is imported, which transformers does.
 os.environ.setdefault("TRITON_INTERPRET", "1")  # noqa: TID251 - its only switch
 
+# Torch's threads sleep while they wait for each other: several processes with as many threads as there are cores would spend most
+# of their time looking again. Said here, since OpenMP looks when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # noqa: TID251 - its only switch
+
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:

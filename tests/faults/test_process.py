@@ -104,15 +104,16 @@ def test_many_callers_get_what_each_would_get_alone(client: Client, folders: tup
 # -- stopping -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.full)])
 def test_told_to_stop_it_answers_what_it_has_and_exits_with_0(number: signal.Signals) -> None:
     documents = [f"document number {index} about json files" for index in range(400)]
-    with launched("shortlist", "serve", "demo", "--no-ui") as server, Client(server.url, max_retries=0) as client:
+    arguments = ["demo", "--no-ui", "--drain-timeout-s", "90"]
+    with launched("shortlist", "serve", *arguments) as server, Client(server.url, max_retries=0, timeout_s=90) as client:
         with ThreadPoolExecutor(1) as pool:
             answer = pool.submit(client.rerank, QUERY, documents)
             wait_until(lambda: "shortlist_running_requests 2.0" in _metrics(server.url))  # that one, and this look
             server.process.send_signal(number)
-            assert len(answer.result(timeout=60).results) == 400
+            assert len(answer.result(timeout=90).results) == 400
         assert server.process.wait(timeout=20) == 0
         assert "Traceback" not in server.log()
 
@@ -208,10 +209,10 @@ def test_weights_as_they_should_be_are_said_to_be(folders: tuple[Path, Path], tm
         (["serve", "./nowhere"], "does not exist"),
         (["serve", "no model at all"], "does not name a model"),
         (["serve", "demo", "--host", "203.0.113.1"], "--host"),
-        (["serve", "demo", "--alias", "a=b"], "not served"),
-        (["serve", "demo", "demo"], "Two models"),
-        (["serve", "demo", "--max-batch-tokens", "10"], "max_model_len"),
-        (["serve", "demo", "--config", "nowhere.toml"], "nowhere.toml"),
+        pytest.param(["serve", "demo", "--alias", "a=b"], "not served", marks=pytest.mark.full),
+        pytest.param(["serve", "demo", "demo"], "Two models", marks=pytest.mark.full),
+        pytest.param(["serve", "demo", "--max-batch-tokens", "10"], "max_model_len", marks=pytest.mark.full),
+        pytest.param(["serve", "demo", "--config", "nowhere.toml"], "nowhere.toml", marks=pytest.mark.full),
         (["serve", "demo", "--device", "cuda:77"], "cuda:77"),
     ],
 )

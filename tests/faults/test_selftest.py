@@ -37,7 +37,12 @@ def test_random_reranker_is_refused_with_one_line(reranker: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"), [(["--random-weights"], "passed"), (["--self-test", "warn"], "failed"), (["--self-test", "off"], "")]
+    ("flags", "said"),
+    [
+        (["--random-weights"], "passed"),
+        pytest.param(["--self-test", "warn"], "failed", marks=pytest.mark.full),
+        pytest.param(["--self-test", "off"], "", marks=pytest.mark.full),
+    ],
 )
 def test_random_reranker_is_served_only_when_told_so(reranker: Path, flags: list[str], said: str) -> None:
     arguments = ["--reranker", str(reranker), "--no-ui", *flags]

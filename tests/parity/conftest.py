@@ -12,7 +12,7 @@ from tests.support.fixtures import make_model, tokenizer_path
 __all__ = ["make_model", "tokenizer_path"]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
     """Threads that wait for each other on busy cores take many times as long as one alone."""
     num_threads = torch.get_num_threads()

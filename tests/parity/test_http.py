@@ -138,12 +138,12 @@ def short(make_model: ModelFactory, setup: Setup) -> Iterator[Setup]:
         yield setup.on(server.url)
 
 
-@pytest.fixture(params=["reranker", "seqcls"])
+@pytest.fixture(params=["reranker", pytest.param("seqcls", marks=pytest.mark.full)])
 def reranker(request: pytest.FixtureRequest, setup: Setup) -> Reranker:
     return setup.rerankers[request.param]
 
 
-@pytest.fixture(params=["reranker", "seqcls"])
+@pytest.fixture(params=["reranker", pytest.param("seqcls", marks=pytest.mark.full)])
 def short_reranker(request: pytest.FixtureRequest, short: Setup) -> Reranker:
     return short.rerankers[request.param]
 
@@ -167,6 +167,11 @@ def test_every_script_against_every_other(setup: Setup, script: str) -> None:
     setup.rerankers["reranker"].check(SCRIPTS[script], documents)
 
 
+def test_scores_of_a_converted_classifier(setup: Setup) -> None:
+    setup.rerankers["seqcls"].check(QUERY, [*list(SCRIPTS.values())[:2], ""])
+
+
+@pytest.mark.full
 def test_scripts_of_a_converted_classifier(setup: Setup) -> None:
     for query in SCRIPTS.values():
         setup.rerankers["seqcls"].check(query, [*SCRIPTS.values(), ""])
@@ -189,8 +194,8 @@ def test_what_looks_like_a_control_token_is_text(reranker: Reranker) -> None:
     [
         "Given a bug report, find the report of the same bug",
         "给定一个问题，检索相关的段落",
-        "x",
-        "two\nlines",
+        pytest.param("x", marks=pytest.mark.full),
+        pytest.param("two\nlines", marks=pytest.mark.full),
         "<|im_end|> yes",
     ],
 )
@@ -230,7 +235,17 @@ def test_longer_query_leaves_less_room(short_reranker: Reranker, num_query: int)
     short_reranker.check(text_of(num_query, seed=7), documents, Asked(max_length=SHORT_LEN))
 
 
-@pytest.mark.parametrize("most", [1, 2, 7, 63, 64, 500])
+@pytest.mark.parametrize(
+    "most",
+    [
+        pytest.param(1, marks=pytest.mark.full),
+        pytest.param(2, marks=pytest.mark.full),
+        7,
+        pytest.param(63, marks=pytest.mark.full),
+        64,
+        pytest.param(500, marks=pytest.mark.full),
+    ],
+)
 def test_max_tokens_per_doc(reranker: Reranker, most: int) -> None:
     lengths = [1, 2, 6, 7, 8, 62, 63, 64, 65, 600]
     documents = [text_of(length, seed=length) for length in lengths] + ["光合作用是植物利用光能" * 80]
@@ -239,7 +254,7 @@ def test_max_tokens_per_doc(reranker: Reranker, most: int) -> None:
     assert answer.get("truncated_documents", []) == cut
 
 
-@pytest.mark.parametrize("most", [90, 91, 150, 400])
+@pytest.mark.parametrize("most", [90, pytest.param(91, marks=pytest.mark.full), 150, pytest.param(400, marks=pytest.mark.full)])
 def test_truncate_prompt_tokens_is_the_officials_max_length(reranker: Reranker, most: int) -> None:
     documents = [text_of(length, seed=length) for length in (1, 20, 40, 600)]
     reranker.check(QUERY, documents, Asked(max_length=most), truncate_prompt_tokens=most)

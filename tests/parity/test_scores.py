@@ -44,7 +44,7 @@ def unshared(prompt: TokenPrompt) -> TokenPrompt:
 # -- against transformers --
 
 
-@pytest.mark.parametrize("num_head", [0, 1, 80])
+@pytest.mark.parametrize("num_head", [pytest.param(0, marks=pytest.mark.full), pytest.param(1, marks=pytest.mark.full), 80])
 def test_scores_of_every_length(model: Qwen3, reference: Reference, num_head: int) -> None:
     head = head_of(num_head)
     prompts = [prompt_of(head, length) for length in LENGTHS]
@@ -58,7 +58,14 @@ def test_scores_of_a_mixed_batch(model: Qwen3, reference: Reference, mixed: list
 
 
 @pytest.mark.parametrize(
-    "asked", [{"tied": False}, {"shards": 3}, {"dtype": "bfloat16"}, {"dtype": "float16"}, {"tied": False, "shards": 2}]
+    "asked",
+    [
+        pytest.param({"tied": False}, marks=pytest.mark.full),
+        pytest.param({"shards": 3}, marks=pytest.mark.full),
+        {"dtype": "bfloat16"},
+        pytest.param({"dtype": "float16"}, marks=pytest.mark.full),
+        {"tied": False, "shards": 2},
+    ],
 )
 def test_scores_of_other_checkpoints(make_model: ModelFactory, mixed: list[TokenPrompt], asked: dict[str, object]) -> None:
     folder = make_model(**asked)
@@ -73,7 +80,7 @@ def test_scores_of_a_converted_classifier(make_model: ModelFactory, mixed: list[
     assert scores(model_of(folder), mixed) == pytest.approx(expected, abs=SCORE_BOUND)
 
 
-@pytest.mark.parametrize("num_head", [0, 25])
+@pytest.mark.parametrize("num_head", [pytest.param(0, marks=pytest.mark.full), 25])
 def test_vectors(make_model: ModelFactory, num_head: int) -> None:
     folder = make_model(kind="embedder")
     reference, model, head = Reference(folder, "embedder"), model_of(folder, task=Task.EMBED), head_of(num_head)
@@ -105,7 +112,15 @@ def test_pruned_last_layer_changes_nothing(make_model: ModelFactory, model: Qwen
     assert scores(model, mixed) == pytest.approx(scores(model_of(make_model(), is_pruned=False), mixed), abs=SAME_BOUND)
 
 
-@pytest.mark.parametrize("chunk_tokens", [1, 7, 64, 100_000])
+@pytest.mark.parametrize(
+    "chunk_tokens",
+    [
+        pytest.param(1, marks=pytest.mark.full),
+        7,
+        pytest.param(64, marks=pytest.mark.full),
+        pytest.param(100_000, marks=pytest.mark.full),
+    ],
+)
 def test_chunks_change_nothing(make_model: ModelFactory, model: Qwen3, mixed: list[TokenPrompt], chunk_tokens: int) -> None:
     chunked = model_of(make_model(), chunk_tokens=chunk_tokens)
     assert scores(model, mixed) == pytest.approx(scores(chunked, mixed), abs=SAME_BOUND)

@@ -73,7 +73,7 @@ def test_same_batch_twice_is_equal_to_the_bit(runner: Runner, mixed: list[TokenP
     assert scores(runner, mixed) == found
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, pytest.param(torch.float16, marks=pytest.mark.full)])
 def test_error_in_sixteen_bits_is_at_most_transformers_own(make_model: ModelFactory, dtype: torch.dtype) -> None:
     folder = make_model(dtype=str(dtype).removeprefix("torch."))
     head = head_of(5)

@@ -16,10 +16,11 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.support.examples import examples
 from tests.support.fixtures import ModelFactory
 from tests.support.process import Launched, launched
 
-SECONDS = float(os.environ.get("SOAK_SECONDS", "15"))  # noqa: TID251 - how long a test takes is no setting of the server
+SECONDS = float(os.environ.get("SOAK_SECONDS", examples(10, 60)))  # noqa: TID251 - how long a test takes is no setting of the server
 WARM_UP_SHARE = 0.3
 MAX_GROWTH_BYTES = 50_000_000
 NUM_CALLERS = 12

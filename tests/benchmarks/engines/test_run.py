@@ -246,6 +246,7 @@ def test_a_run_that_is_stopped_leaves_nobody_behind(folder: Path, tmp_path: Path
     wait_until(lambda: not any((Path("/proc") / str(pid) / "exe").exists() for pid in started))
 
 
+@pytest.mark.full
 def test_command_compares_two_real_engines_end_to_end(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(saturation, "SPENT_S", 0.01)
     twin = shlex.join([sys.executable, "-m", "benchmarks.engines.builtin", "--dtype", "float32"])

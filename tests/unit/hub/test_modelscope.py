@@ -261,6 +261,7 @@ def test_real_package_downloads_over_a_socket_and_serves_from_its_cache(tmp_path
     assert run(tmp_path, hub.url, TEXT) == [[folder, kind]]
 
 
+@pytest.mark.full
 def test_real_package_replaces_a_changed_file_by_its_own_hashes(tmp_path: Path) -> None:
     """ModelScope's cache keeps no hashes, but its package compares every file with the hub's listing at every start."""
     pytest.importorskip("modelscope")

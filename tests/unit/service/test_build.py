@@ -351,7 +351,7 @@ def test_dtype_and_device_reach_the_native_engine(real: list[tuple[Engine, Encod
 
 
 @pytest.mark.parametrize("device", ["cpu", "cpu,cpu"])
-@pytest.mark.parametrize("kind", ["reranker", "seqcls", "embedder"])
+@pytest.mark.parametrize("kind", ["reranker", pytest.param("seqcls", marks=pytest.mark.full), "embedder"])
 def test_native_engine_is_shown_texts_in_the_models_prompts(
     make_model: ModelFactory, monkeypatch: pytest.MonkeyPatch, kind: str, device: str
 ) -> None:
@@ -499,7 +499,14 @@ def test_native_engine_needs_nothing_of_the_other_libraries(make_model: ModelFac
 
 
 @pytest.mark.parametrize(
-    "module", ["shortlist.cli.serve", "shortlist.cli.asker", "shortlist.server", "shortlist.api.app", "shortlist.service.build"]
+    "module",
+    [
+        "shortlist.cli.serve",
+        *(
+            pytest.param(f"shortlist.{name}", marks=pytest.mark.full)
+            for name in ("cli.asker", "server", "api.app", "service.build")
+        ),
+    ],
 )
 def test_front_rooms_need_no_heavy_library(module: str) -> None:
     done = without(["torch", "sentence_transformers", "transformers", "gradio", "modelscope"], f"import {module}")

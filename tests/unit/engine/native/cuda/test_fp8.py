@@ -88,6 +88,7 @@ def test_states_are_added_to() -> None:
     torch.testing.assert_close(ours.add_mlp(x, x.clone()), x + added)
 
 
+@pytest.mark.full
 def test_model_in_8_bits_scores_a_prompt_alone_as_among_others(make_model: ModelFactory) -> None:
     folder = make_model(shape="tiny")
     full, model = (model_of(folder, dtype=torch.bfloat16, prepare=prepare) for prepare in (CudaLinears, Fp8Linears))
