@@ -33,7 +33,10 @@ def folder(make_model: ModelFactory) -> Path:
     return make_model()
 
 
-@pytest.fixture(scope="module", params=list(blocking.ENGINES))
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(each, marks=[pytest.mark.full] if each == "transformers" else []) for each in blocking.ENGINES],
+)
 def url(folder: Path, request: pytest.FixtureRequest) -> Iterator[str]:
     with launched("benchmarks.blocking", str(folder), "--dtype", "float32", "--engine", request.param) as server:
         yield server.url

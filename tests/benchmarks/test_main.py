@@ -132,6 +132,7 @@ def test_bench_help_teaches_the_protocol() -> None:
         assert words in shown
 
 
+@pytest.mark.full
 def test_it_runs_as_a_module_from_the_root_of_the_repository(make_model: ModelFactory) -> None:
     flags = ["--load", "2x16", "--repeats", "1", "--no-floor"]
     command = [sys.executable, "-m", "benchmarks", str(make_model(kind="reranker")), *flags]

@@ -287,7 +287,7 @@ def test_tab_has_an_address_of_its_own(look: Look, server_url: str) -> None:
     expect(page.locator("#texts")).to_be_visible()
 
 
-@pytest.mark.parametrize(("lang", "scheme"), [("en-US", "light"), ("zh-CN", "dark")])
+@pytest.mark.parametrize(("lang", "scheme"), [("en-US", "light"), pytest.param("zh-CN", "dark", marks=pytest.mark.full)])
 def test_page_is_accessible_in_every_tab(look: Look, server_url: str, lang: str, scheme: str) -> None:
     page = open_page(look(lang=lang, scheme=scheme), server_url)
     for tab in TABS:
@@ -303,7 +303,7 @@ def test_page_is_accessible_in_every_tab(look: Look, server_url: str, lang: str,
 SERIOUS = {"serious", "critical"}
 
 
-@pytest.mark.parametrize("lang", ["en-US", "zh-CN"])
+@pytest.mark.parametrize("lang", ["en-US", pytest.param("zh-CN", marks=pytest.mark.full)])
 def test_narrow_window_shows_everything_and_brings_the_answer_into_view(look: Look, server_url: str, lang: str) -> None:
     page = open_page(look(width=390, height=700, lang=lang), server_url)
     for tab in TABS:

@@ -61,6 +61,7 @@ def num_documents(url: str) -> float:
     return sum(float(line.split()[-1]) for line in lines if line.startswith("shortlist_documents_total"))
 
 
+@pytest.mark.full
 def test_a_server_that_dies_is_in_the_report() -> None:
     with launched("shortlist", "serve", "demo", "--no-ui", "--cache-bytes", "0") as server:
         run = load(server.url, "--users", "3", "--duration", "6", key=None)

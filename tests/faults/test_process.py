@@ -86,6 +86,7 @@ def test_model_that_is_not_served_or_not_for_this(client: Client, folders: tuple
         client.rerank(QUERY, DOCUMENTS, model=folders[1].name)
 
 
+@pytest.mark.full
 def test_many_callers_get_what_each_would_get_alone(client: Client, folders: tuple[Path, Path]) -> None:
     queries = [f"{QUERY} {number}" for number in range(24)]
     official = Official(folders[0])
@@ -122,6 +123,7 @@ def _metrics(url: str) -> str:
     return httpx2.get(f"{url}/metrics").text
 
 
+@pytest.mark.full
 def test_what_is_not_done_in_time_is_told_so() -> None:
     documents = [f"document number {index} about json files" * 20 for index in range(2000)]
     with launched("shortlist", "serve", "demo", "--no-ui", "--drain-timeout-s", "1") as server, ThreadPoolExecutor(1) as pool:
@@ -174,6 +176,7 @@ def test_chat_model_is_refused_with_the_two_ways_to_say_what_it_is(folders: tupl
     assert "--embedder" in line
 
 
+@pytest.mark.full
 def test_changed_byte_of_the_weights_is_one_clear_line(folders: tuple[Path, Path], tmp_path: Path) -> None:
     folder = shutil.copytree(folders[1], tmp_path / "mine")
     weights = folder / "model.safetensors"
@@ -186,6 +189,7 @@ def test_changed_byte_of_the_weights_is_one_clear_line(folders: tuple[Path, Path
     assert "SHA256SUMS" in line
 
 
+@pytest.mark.full
 def test_configuration_that_lies_is_one_clear_line(folders: tuple[Path, Path], tmp_path: Path) -> None:
     folder = shutil.copytree(folders[0], tmp_path / "mine")
     config = json.loads((folder / "config.json").read_bytes())
@@ -193,6 +197,7 @@ def test_configuration_that_lies_is_one_clear_line(folders: tuple[Path, Path], t
     assert "model.layers.2.input_layernorm.weight" in refuses("serve", "--reranker", str(folder), "--port", "0")
 
 
+@pytest.mark.full
 def test_weights_as_they_should_be_are_said_to_be(folders: tuple[Path, Path], tmp_path: Path) -> None:
     folder = shutil.copytree(folders[1], tmp_path / "mine")
     digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()

@@ -117,6 +117,7 @@ def test_bad_weather_fires_alerts_and_the_calm_after_it_clears_them(watched: Wat
     watched.until_clear(STORM)
 
 
+@pytest.mark.full
 def test_engine_that_is_lost_is_told_and_forgotten(watched: Watched) -> None:
     watched.weather.is_dead = True
     httpx2.post(f"{watched.url}/v1/rerank", json={"model": "mortal", "query": "a", "documents": ["never seen"]}, timeout=30)

@@ -65,6 +65,7 @@ def test_demo_passes_before_it_is_ready_and_is_tested_once() -> None:
 # -- the doctor ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 def test_doctor_finds_the_demo_well() -> None:
     done = run("doctor", "demo")
     assert done.returncode == 0, done.stderr
@@ -74,6 +75,7 @@ def test_doctor_finds_the_demo_well() -> None:
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
+@pytest.mark.full
 def test_doctor_shows_what_a_reranker_reads_and_that_it_means_nothing(reranker: Path) -> None:
     done = run("doctor", str(reranker), "--reranker", "--dtype", "float32", "--max-model-len", "512")
     assert done.returncode == 1, done.stderr

@@ -151,6 +151,7 @@ def short_reranker(request: pytest.FixtureRequest, short: Setup) -> Reranker:
 # -- scores -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 def test_every_length(reranker: Reranker) -> None:
     documents = [text_of(length) for length in LENGTHS]
     shortest = len(reranker.official.ids(QUERY, ["time"])[0])

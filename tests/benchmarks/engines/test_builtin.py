@@ -50,7 +50,7 @@ async def expected(folder: Path) -> list[float]:
     return [ranked.score for ranked in sorted(outcome.results, key=lambda ranked: ranked.index)]
 
 
-@pytest.mark.parametrize("module", ["builtin", "http"])
+@pytest.mark.parametrize("module", ["builtin", pytest.param("http", marks=pytest.mark.full)])
 def test_scores_are_those_of_the_service(folder: Path, expected: list[float], module: str) -> None:
     longer = ("--device", "cpu", "--max-model-len", "20000")
     with running(module, str(folder), "--dtype", "float32", "--threads", "1", *longer) as (contender, ready):

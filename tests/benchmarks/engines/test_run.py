@@ -88,6 +88,7 @@ def test_those_that_are_only_checked_are_in_the_report_but_not_timed(folder: Pat
         replace(given, check_only=["ours"])
 
 
+@pytest.mark.full
 def test_many_at_once_is_asked_of_everyone_who_is_timed(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(saturation, "SPENT_S", 0.01)
     journals = [tmp_path / name for name in ("ours", "peer")]
@@ -148,6 +149,7 @@ def test_gpu_that_is_not_there_is_told_before_anything_starts(folder: Path, tmp_
     assert not (tmp_path / "ours").exists()
 
 
+@pytest.mark.full
 def test_longer_prompts_may_be_asked_for(folder: Path) -> None:
     given = order(folder, fake.spec("ours"), loads=("1x9000",))
     with pytest.raises(InputTooLong):
@@ -156,6 +158,7 @@ def test_longer_prompts_may_be_asked_for(folder: Path) -> None:
     assert report.rounds["1x9000"][0].work.num_tokens > 9000
 
 
+@pytest.mark.full
 def test_floor_is_measured_before_and_after(folder: Path, tmp_path: Path) -> None:
     count = tmp_path / "count"
     code = f"import json; f = open({str(count)!r}, 'a'); f.write('x'); f.close(); print(json.dumps({FOUND!r}))"
@@ -234,7 +237,7 @@ def test_tables_are_the_output_and_progress_is_not(folder: Path, tmp_path: Path)
     assert "tokens/s" not in log
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.full)])
 def test_a_run_that_is_stopped_leaves_nobody_behind(folder: Path, tmp_path: Path, number: signal.Signals) -> None:
     journal = tmp_path / "journal"
     run = command(folder, journal, "--answer", "mute", "--well", "1")

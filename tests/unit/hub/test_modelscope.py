@@ -248,6 +248,7 @@ def run(home: Path, endpoint: str, *texts: str) -> list[list[str]]:
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
 
 
+@pytest.mark.full
 def test_real_package_downloads_over_a_socket_and_serves_from_its_cache(tmp_path: Path) -> None:
     pytest.importorskip("modelscope")
     unwanted = {"pytorch_model.bin": b"x", "onnx/model.onnx": b"x", "run.py": b"x"}

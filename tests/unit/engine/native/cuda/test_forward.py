@@ -179,6 +179,7 @@ def test_batch_begun_before_the_one_before_is_read_overwrites_nothing(model: Qwe
 
 
 @pytest.mark.skipif(DEVICE.type == "cuda", reason="cuDNN computes in 16 bits only")
+@pytest.mark.full
 def test_long_documents_have_attention_of_their_own_and_the_same_scores(
     model: Qwen3, device: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -100,6 +100,7 @@ def test_model_in_8_bits_scores_a_prompt_alone_as_among_others(make_model: Model
     assert [scores(graphed, prompts) for _ in range(3)][-1] == pytest.approx(together, abs=0.25)
 
 
+@pytest.mark.full
 async def test_engine_in_8_bits_is_judged_before_it_serves(make_model: ModelFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a GPU, which is a double here: the engine is told that this is where it is, and what it has."""
     forward = partial(CudaForward, device=device_here(), bucket_tokens=())

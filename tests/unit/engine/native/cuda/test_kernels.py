@@ -28,6 +28,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, object]]:
     return [json.loads(line) for line in ended.stdout.splitlines()]
 
 
+@pytest.mark.full
 def test_every_kernel_compiles_for_every_architecture(built: list[dict[str, object]]) -> None:
     names = {name for name in vars(kernels) if name.endswith("_kernel")}
     wanted = {(name, where) for name in names for where in (80, 90)} - {("quantize_kernel", 80)}  # Ampere has no such numbers
