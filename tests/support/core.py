@@ -15,6 +15,7 @@ from tests.support.lacking import MISSING
 
 OUTSIDE: Final = frozenset({
     "PIL",
+    "aiohttp",
     "axe_playwright_python",
     "cryptography",
     "dashscope",
