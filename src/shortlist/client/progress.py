@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Iterator, Sized
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -52,8 +52,7 @@ class Bar:
 
 def total_of(items: object) -> int | None:
     """Return how many items there are, where that can be known without taking them."""
-    count: Callable[[Sized], int] = len
-    return count(items) if hasattr(items, "__len__") else None
+    return len(items) if isinstance(items, Sized) else None
 
 
 def _shown(title: str, total: int | None) -> Progress | None:

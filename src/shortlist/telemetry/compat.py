@@ -140,11 +140,6 @@ class HttpCollector(_Families):
         return labels["route"], self._methods.get(labels["route"], "")
 
 
-def _all(labels: Labels) -> tuple[str, ...]:
-    del labels
-    return ()
-
-
 def _by_model(labels: Labels) -> tuple[str, ...]:
     return labels["model"], ENGINE
 
@@ -179,14 +174,14 @@ def _counter(name: str, text: str, labels: tuple[str, ...], sums: Mapping[tuple[
     return family
 
 
-def _gauge(name: str, text: str, gauge: Gauge, labels: tuple[str, ...] = (), keep: Keep = _all) -> Metric:
+def _gauge(name: str, text: str, gauge: Gauge, labels: tuple[str, ...] = (), keep: Keep = lambda _: ()) -> Metric:
     family = GaugeMetricFamily(name, text, labels=labels)
     for key, value in _sums(gauge, keep).items():
         family.add_metric(key, value)
     return family
 
 
-def _histogram(name: str, text: str, histogram: Histogram, keep: Keep = _all, labels: tuple[str, ...] = ()) -> Metric:
+def _histogram(name: str, text: str, histogram: Histogram, keep: Keep = lambda _: (), labels: tuple[str, ...] = ()) -> Metric:
     """Return a histogram's series added up, by what is kept of their labels."""
     buckets: dict[tuple[str, ...], dict[str, float]] = defaultdict(lambda: defaultdict(float))
     sums: dict[tuple[str, ...], float] = defaultdict(float)
