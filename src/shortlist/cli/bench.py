@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -88,36 +88,30 @@ def _bench_load(  # noqa: PLR0913 - one parameter per flag
 
     Ask from another machine than the server's, or remember that asking takes its share; the report says how much.
     """
+    given = dict(locals())
+    end(lambda: _run(**given))
 
-    def start() -> int:
-        own = Settings.load().server.api_key
-        levels = [*map(Level.of_users, users or ()), *map(Level.of_rate, rate or ())]
-        plan = Plan(
-            targets=targets(
-                [url, *(contender or ())],
-                dialect=dialect or (),
-                model=model or (),
-                api_key=api_key or (),
-                own_key=own[0].get_secret_value() if own else None,
-            ),
-            levels=list(dict.fromkeys(levels)) or list(map(Level.of_users, DEFAULT_USERS)),
-            duration_s=duration,
-            warm_up_s=warm_up,
-            repeats=repeats,
-            num_documents=documents,
-            num_words=words,
-            seen_share=seen,
-            num_checked=check,
-            tolerance=tolerance,
-            within_s=within,
-            timeout_s=timeout,
-            seed=seed,
-        )
-        outputs = Outputs.drawing(plot or (), json=json, markdown=markdown)
-        try:
-            from shortlist.bench import run
-        except ModuleNotFoundError as error:
-            raise BadSetting(f"bench load needs {error.name}, which is not installed: pip install 'shortlist[bench]'") from None
-        return run.run(plan, outputs)
 
-    end(start)
+def _run(url: str, **given: Any) -> int:
+    own = Settings.load().server.api_key
+    named = {name: given[name] or () for name in ("dialect", "model", "api_key")}
+    levels = [*map(Level.of_users, given["users"] or ()), *map(Level.of_rate, given["rate"] or ())]
+    plan = Plan(
+        targets=targets([url, *(given["contender"] or ())], **named, own_key=own[0].get_secret_value() if own else None),
+        levels=list(dict.fromkeys(levels)) or list(map(Level.of_users, DEFAULT_USERS)),
+        duration_s=given["duration"],
+        warm_up_s=given["warm_up"],
+        num_documents=given["documents"],
+        num_words=given["words"],
+        seen_share=given["seen"],
+        num_checked=given["check"],
+        within_s=given["within"],
+        timeout_s=given["timeout"],
+        **{name: given[name] for name in ("repeats", "tolerance", "seed")},
+    )
+    outputs = Outputs.drawing(given["plot"] or (), json=given["json"], markdown=given["markdown"])
+    try:
+        from shortlist.bench import run
+    except ModuleNotFoundError as error:
+        raise BadSetting(f"bench load needs {error.name}, which is not installed: pip install 'shortlist[bench]'") from None
+    return run.run(plan, outputs)
