@@ -29,7 +29,7 @@ from shortlist.engine.native.cuda.tiles import tiles_of
 from shortlist.engine.native.layout import Layout, Span
 
 DEVICE: Final = torch.device("cpu" if knobs.runtime.interpret else "cuda")
-HEAD_TOKENS: Final = 80
+PREFIX_TOKENS: Final = 80
 LOADS: Final = ("100x100", "100x300", "20x2000", "4x8000", "1x32000")
 REPEATS: Final = 1 if DEVICE.type == "cpu" else 20
 BACKENDS: Final = (SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION)
@@ -37,15 +37,15 @@ BACKENDS: Final = (SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION)
 
 def layout_of(load: str) -> Layout:
     count, length = map(int, load.split("x"))
-    head = range(HEAD_TOKENS)
-    owns = [range(start, start + length) for start in range(HEAD_TOKENS, HEAD_TOKENS + count * length, length)]
-    spans = (Span(own, own, head, is_scored=True) for own in owns)
-    return Layout((Span(head, head, range(0), is_scored=False), *spans), HEAD_TOKENS + count * length)
+    prefix = range(PREFIX_TOKENS)
+    owns = [range(start, start + length) for start in range(PREFIX_TOKENS, PREFIX_TOKENS + count * length, length)]
+    spans = (Span(own, own, prefix, is_scored=True) for own in owns)
+    return Layout((Span(prefix, prefix, range(0), is_scored=False), *spans), PREFIX_TOKENS + count * length)
 
 
 def flops_of(layout: Layout, heads: int, width: int) -> float:
     """Return the arithmetic of what tokens may see, two products over every head."""
-    return sum(4 * heads * width * len(span.own) * (len(span.head) + (len(span.own) + 1) / 2) for span in layout.spans)
+    return sum(4 * heads * width * len(span.own) * (len(span.prefix) + (len(span.own) + 1) / 2) for span in layout.spans)
 
 
 def divisions(width: int, dtype: torch.dtype, group: int) -> Iterator[launch.Blocks]:
@@ -82,7 +82,10 @@ def ours(q: Tensor, k: Tensor, v: Tensor, layout: Layout, blocks: launch.Blocks)
 def torchs(q: Tensor, k: Tensor, v: Tensor, layout: Layout, backend: SDPBackend) -> Callable[[], object]:
     """Copies of heads are made beforehand, so that only attention is timed."""
     prompts = [
-        [torch.cat([each[: len(span.head)], each[span.own.start : span.own.stop]]).transpose(0, 1)[None] for each in (q, k, v)]
+        [
+            torch.cat([each[: len(span.prefix)], each[span.own.start : span.own.stop]]).transpose(0, 1)[None]
+            for each in (q, k, v)
+        ]
         for span in layout.spans[1:]
     ]
 

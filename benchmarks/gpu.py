@@ -47,13 +47,13 @@ from shortlist.engine.native.linears import round_sums_once
 from shortlist.engine.native.qwen3 import Qwen3
 from shortlist.engine.native.runner import Runner, pack_prompts
 from shortlist.engine.native.weights import load_weights
-from shortlist.types import Batch, Task, TokenHead, TokenPrompt, WorkItem
+from shortlist.types import Batch, Task, TokenPrefix, TokenPrompt, WorkItem
 from tests.support import qwen
 
 DEVICE: Final = torch.device("cpu" if knobs.runtime.interpret else "cuda")
 LOADS: Final = ("10x100", "100x300", "20x2000", "1x32000")
 GATE: Final = 1.1
-HEAD_TOKENS: Final = 80
+PREFIX_TOKENS: Final = 80
 """Of the frame, the default instruction and a query of twenty tokens, rounded."""
 
 SUFFIX_TOKENS: Final = 9
@@ -87,8 +87,8 @@ class Setting:
 # -- prompts --
 
 
-def head_of(num_tokens: int, seed: int) -> TokenHead:
-    return TokenHead(ids_of(num_tokens, seed))
+def prefix_of(num_tokens: int, seed: int) -> TokenPrefix:
+    return TokenPrefix(ids_of(num_tokens, seed))
 
 
 def ids_of(num_tokens: int, seed: int) -> Any:
@@ -97,8 +97,8 @@ def ids_of(num_tokens: int, seed: int) -> Any:
 
 def request_of(load: str, seed: int) -> list[TokenPrompt]:
     count, length = map(int, load.split("x"))
-    head = head_of(HEAD_TOKENS, seed)
-    return [TokenPrompt(head, ids_of(length + SUFFIX_TOKENS, seed * 10_000 + index)) for index in range(count)]
+    prefix = prefix_of(PREFIX_TOKENS, seed)
+    return [TokenPrompt(prefix, ids_of(length + SUFFIX_TOKENS, seed * 10_000 + index)) for index in range(count)]
 
 
 def batch_of(prompts: Iterable[TokenPrompt]) -> Batch:
@@ -108,11 +108,11 @@ def batch_of(prompts: Iterable[TokenPrompt]) -> Batch:
 def steps_of(prompts: Sequence[TokenPrompt], step_tokens: int) -> Iterator[Batch]:
     """Yield batches of at most so many tokens, the head of each counted, or of one prompt."""
     step: list[TokenPrompt] = []
-    num_tokens = HEAD_TOKENS
+    num_tokens = PREFIX_TOKENS
     for prompt in prompts:
         if step and num_tokens + prompt.num_tokens > step_tokens:
             yield batch_of(step)
-            step, num_tokens = [], HEAD_TOKENS
+            step, num_tokens = [], PREFIX_TOKENS
         step.append(prompt)
         num_tokens += prompt.num_tokens
     yield batch_of(step)
@@ -124,8 +124,8 @@ def steps_of(prompts: Sequence[TokenPrompt], step_tokens: int) -> Iterator[Batch
 def check(setting: Setting, model: Qwen3) -> Iterator[tuple[str, bool, str]]:
     """Yield what was checked, whether it is right, and the numbers that say so."""
     yield attention_check(setting)
-    head = head_of(HEAD_TOKENS, 1)
-    prompts = [TokenPrompt(head, ids_of(length, index)) for index, length in enumerate(setting.check_lengths)]
+    prefix = prefix_of(PREFIX_TOKENS, 1)
+    prompts = [TokenPrompt(prefix, ids_of(length, index)) for index, length in enumerate(setting.check_lengths)]
     eager, graphed = (setting.runner(model, has_graphs=has_graphs) for has_graphs in (False, True))
     found = scores(eager, prompts)
     exact = reference(setting.folder, torch.float32, prompts)
@@ -142,8 +142,8 @@ def check(setting: Setting, model: Qwen3) -> Iterator[tuple[str, bool, str]]:
 
 def attention_check(setting: Setting) -> tuple[str, bool, str]:
     """The kernel against plain torch in fp32, and against torch's own varlen attention where it is there."""
-    config, head = setting.config, head_of(HEAD_TOKENS, 1)
-    layout = pack_prompts([TokenPrompt(head, ids_of(length, 1)) for length in setting.check_lengths]).layout
+    config, prefix = setting.config, prefix_of(PREFIX_TOKENS, 1)
+    layout = pack_prompts([TokenPrompt(prefix, ids_of(length, 1)) for length in setting.check_lengths]).layout
     draw = torch.Generator(DEVICE).manual_seed(0)
     q, k, v = (
         torch.randn(layout.num_tokens, heads, config.head_dim, generator=draw, device=DEVICE).to(setting.dtype)
@@ -165,7 +165,7 @@ def varlen(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, layout: Any) -> to
     """Torch's varlen attention, of which every sequence is a prompt with its head; heads repeated, as torch 2.11 wants them."""
     from torch.nn.attention.varlen import varlen_attn
 
-    rows = [[*span.head, *span.own] for span in layout.spans]
+    rows = [[*span.prefix, *span.own] for span in layout.spans]
     ends = torch.tensor(np.cumsum([0, *map(len, rows)]), dtype=torch.int32, device=DEVICE)
     at = torch.tensor([row for each in rows for row in each], device=DEVICE)
     groups = q.shape[1] // k.shape[1]
@@ -176,7 +176,7 @@ def varlen(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, layout: Any) -> to
     found: Any = varlen_attn(q[at], keys, values, ends, ends, longest, longest, **causal)
     out = torch.empty_like(q)
     for start, span in zip(ends.tolist(), layout.spans, strict=False):
-        first = start + len(span.head)
+        first = start + len(span.prefix)
         out[span.own.start : span.own.stop] = found[first : first + len(span.own)]
     return out
 
@@ -186,7 +186,7 @@ def reference(folder: Path, dtype: torch.dtype, prompts: Sequence[TokenPrompt]) 
     model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
     model = model.to(DEVICE).eval()
     with torch.inference_mode():
-        rows = [torch.from_numpy(np.concatenate([each.head.ids, each.ids]).astype(np.int64))[None] for each in prompts]
+        rows = [torch.from_numpy(np.concatenate([each.prefix.ids, each.ids]).astype(np.int64))[None] for each in prompts]
         logits = [model(row.to(DEVICE), use_cache=False, logits_to_keep=1).logits[0, -1].float() for row in rows]
     return [float(each[qwen.YES] - each[qwen.NO]) for each in logits]
 
@@ -216,7 +216,7 @@ async def measure(engine: NativeEngine, load: str, setting: Setting) -> str:
     stream = [step for _ in range(setting.repeats) for request in steps for step in request]
     spent_s = await timed(answer(engine, stream))
     num_requests = REQUESTS * setting.repeats
-    num_tokens = HEAD_TOKENS * len(steps[0]) + sum(prompt.num_tokens for prompt in requests[0])
+    num_tokens = PREFIX_TOKENS * len(steps[0]) + sum(prompt.num_tokens for prompt in requests[0])
     flops = num_requests * request_flops(setting.config, requests[0], num_tokens)
     return (
         f"| {load} | {statistics.median(alone) * 1e3:.1f} | {min(alone) * 1e3:.1f}-{max(alone) * 1e3:.1f} "
@@ -244,7 +244,7 @@ async def timed(act: Awaitable[None]) -> float:
 
 def request_flops(config: Qwen3Config, prompts: Sequence[TokenPrompt], num_tokens: int) -> float:
     """Return the arithmetic of one request as it would be without pruning: products, and every token's look at those before."""
-    pairs = sum(prompt.num_tokens * (HEAD_TOKENS + prompt.num_tokens / 2) for prompt in prompts)
+    pairs = sum(prompt.num_tokens * (PREFIX_TOKENS + prompt.num_tokens / 2) for prompt in prompts)
     return num_tokens * linear_flops_per_token(config) + pairs * attention_flops_per_pair(config)
 
 

@@ -17,7 +17,7 @@ import orjson
 from shortlist.bench.texts import Request
 from shortlist.errors import UpstreamError
 from shortlist.text.tokenizer import QwenEncoder
-from shortlist.types import Overflow, TokenPrompt
+from shortlist.types import OverflowPolicy, TokenPrompt
 
 FLOOR_COMMAND: Final = (sys.executable, "-m", "benchmarks.engines.flops")
 FLOOR_S: Final = 300.0
@@ -62,12 +62,13 @@ def work_of(encoder: QwenEncoder, request: Request) -> Work:
     Raises:
         InputTooLong: it does not fit into the model.
     """
-    encoded = encoder.encode_pairs(request.query, request.documents, on_overflow=Overflow.ERROR)
+    encoded = encoder.encode_pairs(request.query, request.documents, on_overflow=OverflowPolicy.ERROR)
     prompts = [prompt for each in encoded for prompt in each.prompts if isinstance(prompt, TokenPrompt)]
-    num_head = prompts[0].head.num_tokens
+    num_prefix = prompts[0].prefix.num_tokens
     return Work(
-        num_tokens=num_head + sum(prompt.num_tokens for prompt in prompts),
-        num_pairs=_triangle(num_head) + sum(prompt.num_tokens * num_head + _triangle(prompt.num_tokens) for prompt in prompts),
+        num_tokens=num_prefix + sum(prompt.num_tokens for prompt in prompts),
+        num_pairs=_triangle(num_prefix)
+        + sum(prompt.num_tokens * num_prefix + _triangle(prompt.num_tokens) for prompt in prompts),
     )
 
 

@@ -15,7 +15,7 @@ from shortlist.engine.vllm.engine import DEATH_S, VllmEngine
 from shortlist.engine.vllm.start import Access, connect
 from shortlist.errors import EngineUnavailable, UpstreamError
 from shortlist.service.runtime import Runtime
-from shortlist.types import RerankOutcome, RerankTask, Task, Terms
+from shortlist.types import RequestOptions, RerankOutcome, RerankTask, Task
 from tests.support import house
 from tests.support.ids import ByteEncoder
 from tests.support.sickvllm import SickVllm, sick_vllm
@@ -74,7 +74,7 @@ async def service(dying: SickVllm, well: SickVllm, *, max_batch_items: int) -> A
 
 async def ask(runtime: Runtime, documents: tuple[str, ...], timeout_s: float | None) -> RerankOutcome | EngineUnavailable:
     try:
-        return await runtime.rerank(RerankTask(query="q", documents=documents, terms=Terms(timeout_s=timeout_s)))
+        return await runtime.rerank(RerankTask(query="q", documents=documents, options=RequestOptions(timeout_s=timeout_s)))
     except EngineUnavailable as error:
         return error
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from shortlist.errors import DeadlineExceeded, Overloaded
 from shortlist.service.runtime import Runtime
-from shortlist.types import RerankTask, Terms
+from shortlist.types import RequestOptions, RerankTask
 from tests.support.fake_engine import FakeEngine
 from tests.support.house import running, runtime
 from tests.support.simulated import simulate
@@ -35,7 +35,7 @@ class Tally:
 
     async def send(self, service: Runtime, number: int, caller: str) -> None:
         words = tuple(f"document {number} {place}" for place in range(4))
-        task = RerankTask(query=f"query {number}", documents=words, terms=Terms(caller=caller, timeout_s=TIMEOUT_S))
+        task = RerankTask(query=f"query {number}", documents=words, options=RequestOptions(caller=caller, timeout_s=TIMEOUT_S))
         try:
             outcome = await service.rerank(task)
         except Overloaded as refusal:

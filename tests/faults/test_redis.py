@@ -18,7 +18,7 @@ from shortlist.scheduler.cache import Entry
 from shortlist.scheduler.redis import PREFIX, RedisStore, place_of
 from shortlist.scheduler.shared import SharedCache
 from shortlist.telemetry import Metrics
-from shortlist.types import Reading, Span
+from shortlist.types import DocumentStats, Span
 from tests.support.process import launched
 from tests.support.redis_server import RedisServer, missing_redis, pretender, redis_server
 
@@ -46,12 +46,12 @@ def name(number: int) -> bytes:
 
 
 def score(value: float) -> Entry:
-    return Entry(value, 12, Reading(7, 9, is_truncated=True, num_windows=3, best=Span(4, 99)))
+    return Entry(value, 12, DocumentStats(7, 9, is_truncated=True, num_windows=3, best=Span(4, 99)))
 
 
 def vector(seed: int, dimensions: int = 1024) -> Entry:
     values = np.random.default_rng(seed).standard_normal(dimensions).astype(np.float32)
-    return Entry(values, 12, Reading(7, None))
+    return Entry(values, 12, DocumentStats(7, None))
 
 
 @asynccontextmanager
@@ -89,7 +89,7 @@ async def test_what_one_server_computed_another_has_to_the_last_bit(redis: Redis
         found = await other.get_many([*scores, *vectors, name(999)])
     assert found.keys() == scores.keys() | vectors.keys()
     for each, entry in {**scores, **vectors}.items():
-        assert (found[each].num_tokens, found[each].reading) == (entry.num_tokens, entry.reading)
+        assert (found[each].num_tokens, found[each].stats) == (entry.num_tokens, entry.stats)
         assert bits(found[each]) == bits(entry)
 
 

@@ -15,7 +15,7 @@ from shortlist.engine.vllm.engine import VllmEngine
 from shortlist.engine.vllm.start import Access, connect
 from shortlist.errors import DeadlineExceeded, EngineError, UpstreamError
 from shortlist.service.runtime import Runtime
-from shortlist.types import RerankTask, Task, Terms
+from shortlist.types import RequestOptions, RerankTask, Task
 from tests.support import house
 from tests.support.ids import ByteEncoder
 from tests.support.sickvllm import POISON, POISONOUS, SickVllm, log_odds, sick_vllm
@@ -44,7 +44,7 @@ async def scores(engine: VllmEngine, *lengths: int) -> list[float]:
 
 
 def right(*lengths: int) -> list[float]:
-    return [log_odds([*prompt.head.ids.tolist(), *prompt.ids.tolist()]) for prompt in prompts_of(lengths or (5, 9))]
+    return [log_odds([*prompt.prefix.ids.tolist(), *prompt.ids.tolist()]) for prompt in prompts_of(lengths or (5, 9))]
 
 
 def become_sick(server: SickVllm, engine: VllmEngine, mood: str) -> None:
@@ -256,7 +256,7 @@ async def test_call_is_ended_when_its_deadline_has_passed() -> None:
             server.mood = "hang"
             started_s = time.monotonic()
             with pytest.raises(DeadlineExceeded):
-                await runtime.rerank(RerankTask(query="q", documents=("d",), terms=Terms(timeout_s=0.2)))
+                await runtime.rerank(RerankTask(query="q", documents=("d",), options=RequestOptions(timeout_s=0.2)))
             assert time.monotonic() - started_s < TIMEOUT_S / 2, "it waited for the server"
             await until(lambda: server.hung_up == 1)
 

@@ -62,7 +62,7 @@ class GatedEngine(FakeEngine):
 def queries(engine: FakeEngine) -> list[str]:
     """Return the query of every item that was computed."""
     prompts = [item.prompt for batch in engine.batches for item in batch.items]
-    return [prompt.head.text for prompt in prompts if isinstance(prompt, TextPrompt)]
+    return [prompt.prefix.text for prompt in prompts if isinstance(prompt, TextPrompt)]
 
 
 def idle(service: Runtime) -> bool:

@@ -21,7 +21,7 @@ from torch import Tensor
 from shortlist.engine.native.runner import Runner, pack_prompts
 from shortlist.types import TokenPrompt
 from tests.support import qwen
-from tests.support.native import Reference, head_of, model_of, prompt_of
+from tests.support.native import Reference, model_of, prefix_of, prompt_of
 
 GATE = 1.1
 NUM_PAIRS = 256
@@ -57,8 +57,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tokenizer_path: Path) -> It
 
 @pytest.fixture(scope="module")
 def measured(folder: Path, one_thread: None) -> Measured:
-    head = head_of(16)
-    prompts = [prompt_of(head, length, seed=index) for index, length in enumerate(LENGTHS)]
+    prefix = prefix_of(16)
+    prompts = [prompt_of(prefix, length, seed=index) for index, length in enumerate(LENGTHS)]
     draw = torch.Generator().manual_seed(0)
     others = torch.randint(0, qwen.FIRST_ADDED, (NUM_PAIRS - 1, 2), generator=draw)
     pairs = torch.cat([torch.tensor([[qwen.YES, qwen.NO]]), others])

@@ -67,7 +67,7 @@ def official_texts(make_model: ModelFactory) -> Callable[[Iterable[str], int], l
 
 
 def spelled(encoded: list[Encoded]) -> list[list[int]]:
-    return [[*one.head.ids.tolist(), *one.ids.tolist()] for one in tokens(encoded)]
+    return [[*one.prefix.ids.tolist(), *one.ids.tolist()] for one in tokens(encoded)]
 
 
 @cache

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from shortlist.engine.native.qwen3 import Qwen3
-from shortlist.types import Task, TokenHead, TokenPrompt
+from shortlist.types import Task, TokenPrefix, TokenPrompt
 from tests.support.fixtures import ModelFactory
-from tests.support.native import Reference, head_of, model_of, prompt_of, run, scores
+from tests.support.native import Reference, model_of, prefix_of, prompt_of, run, scores
 
 LENGTHS = [1, 2, 3, 9, 63, 64, 65, 127, 128, 129, 300, 511, 512, 513, 1000, 2000]
 SCORE_BOUND = 1e-4
@@ -30,24 +30,24 @@ def reference(make_model: ModelFactory) -> Reference:
 @pytest.fixture(scope="module")
 def mixed() -> list[TokenPrompt]:
     """Three heads, prompts of all lengths, in no order."""
-    heads = [head_of(77), head_of(130, seed=9), head_of(0)]
+    prefixes = [prefix_of(77), prefix_of(130, seed=9), prefix_of(0)]
     return [
-        prompt_of(heads[index % 3], length, seed=index) for index, length in enumerate([5, 200, 1, 64, 700, 3, 129, 40, 513])
+        prompt_of(prefixes[index % 3], length, seed=index) for index, length in enumerate([5, 200, 1, 64, 700, 3, 129, 40, 513])
     ]
 
 
 def unshared(prompt: TokenPrompt) -> TokenPrompt:
     """The same tokens, all of them the prompt's own."""
-    return TokenPrompt(TokenHead(prompt.head.ids[:0]), np.concatenate([prompt.head.ids, prompt.ids]))
+    return TokenPrompt(TokenPrefix(prompt.prefix.ids[:0]), np.concatenate([prompt.prefix.ids, prompt.ids]))
 
 
 # -- against transformers --
 
 
 @pytest.mark.parametrize("num_head", [pytest.param(0, marks=pytest.mark.full), pytest.param(1, marks=pytest.mark.full), 80])
-def test_scores_of_every_length(model: Qwen3, reference: Reference, num_head: int) -> None:
-    head = head_of(num_head)
-    prompts = [prompt_of(head, length) for length in LENGTHS]
+def test_scores_of_every_length(model: Qwen3, reference: Reference, num_prefix: int) -> None:
+    prefix = prefix_of(num_prefix)
+    prompts = [prompt_of(prefix, length) for length in LENGTHS]
     expected = [reference.score(prompt) for prompt in prompts]
     assert np.std(expected) > 0.1
     assert scores(model, prompts) == pytest.approx(expected, abs=SCORE_BOUND)
@@ -81,10 +81,10 @@ def test_scores_of_a_converted_classifier(make_model: ModelFactory, mixed: list[
 
 
 @pytest.mark.parametrize("num_head", [pytest.param(0, marks=pytest.mark.full), 25])
-def test_vectors(make_model: ModelFactory, num_head: int) -> None:
+def test_vectors(make_model: ModelFactory, num_prefix: int) -> None:
     folder = make_model(kind="embedder")
-    reference, model, head = Reference(folder, "embedder"), model_of(folder, task=Task.EMBED), head_of(num_head)
-    prompts = [prompt_of(head, length) for length in LENGTHS]
+    reference, model, prefix = Reference(folder, "embedder"), model_of(folder, task=Task.EMBED), prefix_of(num_prefix)
+    prompts = [prompt_of(prefix, length) for length in LENGTHS]
     for prompt, vector in zip(prompts, run(model, prompts, Task.EMBED), strict=True):
         np.testing.assert_allclose(vector, reference.embed(prompt), atol=VECTOR_BOUND, rtol=0)
         assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-6)
@@ -133,7 +133,7 @@ def test_order_changes_nothing(model: Qwen3, mixed: list[TokenPrompt]) -> None:
 def test_neighbours_change_nothing(model: Qwen3, mixed: list[TokenPrompt]) -> None:
     together = scores(model, mixed)
     for index, prompt in enumerate(mixed):
-        others = [prompt_of(other.head, other.num_tokens + 3, seed=99) for other in mixed]
+        others = [prompt_of(other.prefix, other.num_tokens + 3, seed=99) for other in mixed]
         changed = [prompt if at == index else other for at, other in enumerate(others)]
         assert scores(model, [prompt]) == pytest.approx([together[index]], abs=SAME_BOUND)
         assert scores(model, changed)[index] == pytest.approx(together[index], abs=SAME_BOUND)
@@ -152,8 +152,8 @@ def errors(make_model: ModelFactory) -> tuple[float, float]:
     ours, theirs = [], []
     for seed in range(3):
         folder = make_model(dtype="bfloat16", seed=seed)
-        head = head_of(60, seed=seed)
-        prompts = [prompt_of(head, 1 + 5 * index, seed=index) for index in range(48)]
+        prefix = prefix_of(60, seed=seed)
+        prompts = [prompt_of(prefix, 1 + 5 * index, seed=index) for index in range(48)]
         exact = np.array([Reference(folder).score(prompt) for prompt in prompts])
         rounded = Reference(folder, dtype=torch.bfloat16)
         ours.append(scores(model_of(folder, dtype=torch.bfloat16), prompts) - exact)

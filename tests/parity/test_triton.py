@@ -17,7 +17,7 @@ from shortlist.engine.native.runner import Runner
 from shortlist.types import Task, TokenPrompt
 from tests.support.fixtures import ModelFactory
 from tests.support.interpreter import DEVICE, model_of, runner_of, scores
-from tests.support.native import Reference, batch_of, head_of, prompt_of
+from tests.support.native import Reference, batch_of, prefix_of, prompt_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -34,8 +34,8 @@ def runner(make_model: ModelFactory) -> Runner:
 @pytest.fixture(scope="module")
 def mixed() -> list[TokenPrompt]:
     """Three heads, prompts of several lengths, in no order."""
-    heads = [head_of(17), head_of(3, seed=9), head_of(0)]
-    return [prompt_of(heads[index % 3], length, seed=index) for index, length in enumerate([5, 18, 1, 16, 7])]
+    prefixes = [prefix_of(17), prefix_of(3, seed=9), prefix_of(0)]
+    return [prompt_of(prefixes[index % 3], length, seed=index) for index, length in enumerate([5, 18, 1, 16, 7])]
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +53,8 @@ def test_scores_are_those_of_the_official_procedure(
 
 
 def test_vectors_are_those_of_the_official_procedure(make_model: ModelFactory) -> None:
-    folder, head = make_model(kind="embedder"), head_of(0)
-    reference, prompts = Reference(folder, "embedder"), [prompt_of(head, length) for length in (1, 20)]
+    folder, prefix = make_model(kind="embedder"), prefix_of(0)
+    reference, prompts = Reference(folder, "embedder"), [prompt_of(prefix, length) for length in (1, 20)]
     found = runner_of(model_of(folder, task=Task.EMBED)).run(batch_of(prompts, Task.EMBED))
     for prompt, vector in zip(prompts, found, strict=True):
         np.testing.assert_allclose(vector, reference.embed(prompt), atol=VECTOR_BOUND, rtol=0)
@@ -76,8 +76,8 @@ def test_same_batch_twice_is_equal_to_the_bit(runner: Runner, mixed: list[TokenP
 @pytest.mark.parametrize("dtype", [torch.bfloat16, pytest.param(torch.float16, marks=pytest.mark.full)])
 def test_error_in_sixteen_bits_is_at_most_transformers_own(make_model: ModelFactory, dtype: torch.dtype) -> None:
     folder = make_model(dtype=str(dtype).removeprefix("torch."))
-    head = head_of(5)
-    prompts = [prompt_of(head, 1 + index // 4, seed=index) for index in range(24)]
+    prefix = prefix_of(5)
+    prompts = [prompt_of(prefix, 1 + index // 4, seed=index) for index in range(24)]
     exact = np.array([Reference(folder).score(prompt) for prompt in prompts])
     rounded = Reference(folder, dtype=dtype)
     theirs = [rounded.score(prompt) for prompt in prompts] - exact
@@ -87,8 +87,8 @@ def test_error_in_sixteen_bits_is_at_most_transformers_own(make_model: ModelFact
 
 async def test_engine_whose_batches_overlap_gives_every_caller_its_own_score(make_model: ModelFactory) -> None:
     """By graphs that are recorded meanwhile, on one thread, with what `explain` says in between."""
-    model, head = model_of(make_model(shape="null")), head_of(2)
-    prompts = [prompt_of(head, length, seed=length) for length in (1, 2, 3, 4)]
+    model, prefix = model_of(make_model(shape="null")), prefix_of(2)
+    prompts = [prompt_of(prefix, length, seed=length) for length in (1, 2, 3, 4)]
     expected = [scores(runner_of(model), [prompt])[0] for prompt in prompts]
     info = EngineInfo(fingerprint="f", tasks=frozenset({Task.RERANK}), max_model_len=100, max_concurrent_batches=3)
     engine = NativeEngine(runner_of(model, bucket_tokens=(8,)), info)

@@ -22,7 +22,7 @@ from shortlist.errors import (
 )
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
-from shortlist.types import Batch, EmbedTask, Priority, RerankTask, Terms, Vector
+from shortlist.types import Batch, EmbedTask, Priority, RequestOptions, RerankTask, Vector
 from tests.support.encoded import prompts
 from tests.support.fake_engine import FakeEngine, log_odds, vector
 from tests.support.house import running, settings, stack
@@ -106,16 +106,16 @@ class Caller:
         if end == "Overloaded":
             await asyncio.sleep(0.01)  # as a client would; otherwise the refused ones are all there is
 
-    def _terms(self, patience_s: float | None) -> Terms:
+    def _terms(self, patience_s: float | None) -> RequestOptions:
         draw = self.draw
         caller, priority = draw.choice(["", "ann", "bob", "cem"]), draw.choice(list(Priority))
-        return Terms(timeout_s=patience_s, caller=caller, priority=priority, is_partial=draw.random() < 0.3)
+        return RequestOptions(timeout_s=patience_s, caller=caller, priority=priority, is_partial=draw.random() < 0.3)
 
     async def _rerank(self, texts: tuple[str, ...], patience_s: float | None) -> None:
         query = f"query {self.draw.randrange(3)}"
         troubles = [trouble_of(each) for each in texts]
         try:
-            outcome = await self.service.rerank(RerankTask(query=query, documents=texts, terms=self._terms(patience_s)))
+            outcome = await self.service.rerank(RerankTask(query=query, documents=texts, options=self._terms(patience_s)))
         except EngineError as error:
             assert all(troubles), "a good document was given up"
             assert type(error) is troubles[0]  # noqa: PT017 - which requests fail is what varies
@@ -134,7 +134,7 @@ class Caller:
     async def _embed(self, texts: tuple[str, ...], patience_s: float | None) -> None:
         troubles = [trouble for each in texts if (trouble := trouble_of(each)) is not None]
         try:
-            outcome = await self.service.embed(EmbedTask(texts=texts, terms=self._terms(patience_s)))
+            outcome = await self.service.embed(EmbedTask(texts=texts, options=self._terms(patience_s)))
         except EngineError as error:
             assert type(error) in troubles, "no text was bad"  # noqa: PT017
             raise

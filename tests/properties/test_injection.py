@@ -40,7 +40,7 @@ def embedder(tokenizer_path: Path) -> QwenEncoder:
 @given(query=texts, document=texts, instruction=texts)
 def test_no_text_of_a_pair_becomes_a_control_token(reranker: QwenEncoder, query: str, document: str, instruction: str) -> None:
     [one] = tokens(reranker.encode_pairs(query, [document], instruction=instruction))
-    ids = [*one.head.ids.tolist(), *one.ids.tolist()]
+    ids = [*one.prefix.ids.tolist(), *one.ids.tolist()]
     framed = ids[:39] + ids[-9:]
     assert [number for number in framed if number >= qwen.FIRST_ADDED] == [
         151644,
@@ -59,6 +59,6 @@ def test_no_text_of_a_pair_becomes_a_control_token(reranker: QwenEncoder, query:
 @given(text=texts, instruction=st.none() | texts)
 def test_no_text_to_embed_becomes_a_control_token(embedder: QwenEncoder, text: str, instruction: str | None) -> None:
     [one] = tokens(embedder.encode_texts([text], instruction=instruction))
-    ids = [*one.head.ids.tolist(), *one.ids.tolist()]
+    ids = [*one.prefix.ids.tolist(), *one.ids.tolist()]
     assert [number for number in ids if number >= qwen.FIRST_ADDED] == [151643]
     assert ids[-1] == 151643

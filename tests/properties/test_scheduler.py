@@ -13,7 +13,7 @@ from shortlist.errors import Overloaded
 from shortlist.scheduler import batcher
 from shortlist.scheduler.admission import Admission, AdmissionLimits, Permit
 from shortlist.scheduler.queue import EVERYBODY, Flow, WorkQueue
-from shortlist.types import Priority, Task, TextHead, TextPrompt
+from shortlist.types import Priority, Task, TextPrefix, TextPrompt
 from tests.support.examples import examples
 
 BATCH_TOKENS, BATCH_ITEMS = 40, 6
@@ -40,13 +40,13 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     @rule(
         sizes=st.lists(st.integers(1, 50), min_size=1, max_size=8),
-        head=st.integers(0, 20),
+        prefix=st.integers(0, 20),
         flow=st.sampled_from(FLOWS),
         patience_s=st.none() | st.floats(0.0, 5.0),
         task=st.sampled_from(Task),
     )
-    def put(self, sizes: list[int], head: int, flow: Flow, patience_s: float | None, task: Task) -> None:
-        prompts: list[Any] = [TextPrompt(shared, "", size) for shared in [TextHead("", head)] for size in sizes]
+    def put(self, sizes: list[int], prefix: int, flow: Flow, patience_s: float | None, task: Task) -> None:
+        prompts: list[Any] = [TextPrompt(shared, "", size) for shared in [TextPrefix("", prefix)] for size in sizes]
         job_id, self.next_id = self.next_id, self.next_id + 1
         deadline_s = None if patience_s is None else self.now_s + patience_s
         self.queue.put(job_id, task, prompts, flow=flow, deadline_s=deadline_s)

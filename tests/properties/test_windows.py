@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shortlist.text.tokenizer import QwenEncoder
-from shortlist.types import Cuts, Overflow, Task, TokenPrompt
+from shortlist.types import OverflowPolicy, Task, TokenPrompt, Truncation
 from tests.support.encoded import tokens
 from tests.support.examples import examples
 from tests.support.texts import AWKWARD, SCRIPTS
@@ -32,7 +32,9 @@ def reranker(tokenizer_path: Path) -> QwenEncoder:
 @settings(max_examples=examples(80, 500), deadline=None, suppress_health_check=QUIET)
 @given(document=documents, size=st.integers(2, 40))
 def test_windows_of_any_text(reranker: QwenEncoder, document: str, size: int) -> None:
-    [found] = reranker.encode_pairs("query", [document], on_overflow=Overflow.CHUNK, cuts=Cuts(max_tokens_per_doc=size))
+    [found] = reranker.encode_pairs(
+        "query", [document], on_overflow=OverflowPolicy.CHUNK, truncation=Truncation(max_tokens_per_doc=size)
+    )
     if not found.spans:
         assert len(found.prompts) == 1
         return
@@ -42,7 +44,9 @@ def test_windows_of_any_text(reranker: QwenEncoder, document: str, size: int) ->
         assert not document[one.end : following.start].strip()
     for prompt, span in zip(found.prompts, found.spans, strict=True):
         assert isinstance(prompt, TokenPrompt)
-        [official] = tokens(reranker.encode_pairs("query", [document[span.start :]], cuts=Cuts(max_tokens_per_doc=size)))
+        [official] = tokens(
+            reranker.encode_pairs("query", [document[span.start :]], truncation=Truncation(max_tokens_per_doc=size))
+        )
         assert prompt.ids.tolist() == official.ids.tolist()
         assert prompt.num_tokens <= size + NUM_SUFFIX
 
@@ -51,7 +55,9 @@ def test_windows_of_any_text(reranker: QwenEncoder, document: str, size: int) ->
 @given(document=documents.map(lambda text: unicodedata.normalize("NFC", text)), size=st.integers(2, 40))
 def test_span_is_the_text_that_was_read(reranker: QwenEncoder, document: str, size: int) -> None:
     """A letter of several tokens may be cut in half at a window's end; it then belongs to the span, half read."""
-    [found] = reranker.encode_pairs("query", [document], on_overflow=Overflow.CHUNK, cuts=Cuts(max_tokens_per_doc=size))
+    [found] = reranker.encode_pairs(
+        "query", [document], on_overflow=OverflowPolicy.CHUNK, truncation=Truncation(max_tokens_per_doc=size)
+    )
     for prompt, span in zip(found.prompts, found.spans, strict=False):
         assert isinstance(prompt, TokenPrompt)
         view = reranker.view(prompt)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shortlist.types import Encoded, Ids, Prompt, TextHead, TextPrompt, TokenHead, TokenPrompt
+from shortlist.types import Encoded, Ids, Prompt, TextPrefix, TextPrompt, TokenPrefix, TokenPrompt
 
 
 @dataclass(frozen=True)
 class OneTokens:
-    head: TokenHead
+    prefix: TokenPrefix
     ids: Ids
     is_truncated: bool
 
@@ -21,7 +21,7 @@ class OneTokens:
 
 @dataclass(frozen=True)
 class OneText:
-    head: TextHead
+    prefix: TextPrefix
     text: str
     num_tokens: int
     is_truncated: bool
@@ -37,7 +37,7 @@ def tokens(encoded: Sequence[Encoded]) -> list[OneTokens]:
     found = []
     for each, prompt in zip(encoded, prompts(encoded), strict=True):
         assert isinstance(prompt, TokenPrompt)
-        found.append(OneTokens(prompt.head, prompt.ids, each.is_truncated))
+        found.append(OneTokens(prompt.prefix, prompt.ids, each.is_truncated))
     return found
 
 
@@ -45,5 +45,5 @@ def texts(encoded: Sequence[Encoded]) -> list[OneText]:
     found = []
     for each, prompt in zip(encoded, prompts(encoded), strict=True):
         assert isinstance(prompt, TextPrompt)
-        found.append(OneText(prompt.head, prompt.text, prompt.num_tokens, each.is_truncated))
+        found.append(OneText(prompt.prefix, prompt.text, prompt.num_tokens, each.is_truncated))
     return found

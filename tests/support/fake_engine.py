@@ -89,7 +89,7 @@ class FakeEngine:
 def log_odds(prompt: Prompt) -> float:
     """Return what the fake scores this prompt: shared words for text, a hash for ids; -8..8."""
     if isinstance(prompt, TextPrompt):
-        query, document = set(prompt.head.text.lower().split()), set(prompt.text.lower().split())
+        query, document = set(prompt.prefix.text.lower().split()), set(prompt.text.lower().split())
         return 16.0 * len(query & document) / max(len(query), 1) - 8.0
     return 16.0 * float(_uniform(prompt)[0]) - 8.0
 
@@ -106,8 +106,8 @@ def vector(prompt: Prompt) -> Vector:
 
 def _uniform(prompt: Prompt) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     if isinstance(prompt, TextPrompt):
-        data = f"{prompt.head.text}\0{prompt.text}".encode()
+        data = f"{prompt.prefix.text}\0{prompt.text}".encode()
     else:
-        data = prompt.head.ids.tobytes() + b"\0" + prompt.ids.tobytes()
+        data = prompt.prefix.ids.tobytes() + b"\0" + prompt.ids.tobytes()
     digest = hashlib.sha256(data).digest()
     return np.frombuffer(digest, np.uint32)[:DIMENSIONS] / np.float64(2**32)

@@ -37,7 +37,7 @@ class Indigestion(RuntimeError):
 def trouble(batch: Batch) -> None:
     """Do what the texts ask for."""
     text = " ".join(
-        f"{item.prompt.head.text} {item.prompt.text}" for item in batch.items if isinstance(item.prompt, TextPrompt)
+        f"{item.prompt.prefix.text} {item.prompt.text}" for item in batch.items if isinstance(item.prompt, TextPrompt)
     )
     for word, cause in CAUSES.items():
         if word in text:

@@ -8,7 +8,18 @@ import numpy as np
 
 from shortlist.text.base import PromptView
 from shortlist.text.prompt import Parts
-from shortlist.types import NO_CUTS, Cuts, Encoded, Framing, Ids, Overflow, Prompt, Token, TokenHead, TokenPrompt
+from shortlist.types import (
+    NO_TRUNCATION,
+    Encoded,
+    Ids,
+    OverflowPolicy,
+    Prompt,
+    PromptTemplate,
+    Token,
+    TokenPrefix,
+    TokenPrompt,
+    Truncation,
+)
 
 
 class ByteEncoder:
@@ -16,8 +27,8 @@ class ByteEncoder:
 
     fingerprint = "bytes"
 
-    def framing(self, instruction: str | None = None, preset: str | None = None) -> Framing:
-        return Framing(template="bytes/1", preset=preset or "none", instruction=instruction)
+    def template(self, instruction: str | None = None, preset: str | None = None) -> PromptTemplate:
+        return PromptTemplate(name="bytes/1", preset=preset or "none", instruction=instruction)
 
     def encode_pairs(
         self,
@@ -25,11 +36,11 @@ class ByteEncoder:
         documents: Sequence[str],
         *,
         instruction: str | None = None,
-        on_overflow: Overflow = Overflow.TRUNCATE,
-        cuts: Cuts = NO_CUTS,
+        on_overflow: OverflowPolicy = OverflowPolicy.TRUNCATE,
+        truncation: Truncation = NO_TRUNCATION,
         with_totals: bool = False,
     ) -> list[Encoded]:
-        return _encoded(TokenHead(_ids(f"{instruction}\0{query}")), documents)
+        return _encoded(TokenPrefix(_ids(f"{instruction}\0{query}")), documents)
 
     def encode_texts(
         self,
@@ -40,9 +51,9 @@ class ByteEncoder:
         truncate: bool = True,
         truncate_prompt_tokens: int | None = None,
     ) -> list[Encoded]:
-        return _encoded(TokenHead(_ids(f"{instruction}\0{is_query}")), texts)
+        return _encoded(TokenPrefix(_ids(f"{instruction}\0{is_query}")), texts)
 
-    def unframed(self, query: str, document: str) -> Parts | None:
+    def strip_template(self, query: str, document: str) -> Parts | None:
         del query, document
         return None
 
@@ -58,8 +69,8 @@ class ByteEncoder:
         return PromptView(text=text_of(shown), parts={})
 
 
-def _encoded(head: TokenHead, texts: Sequence[str]) -> list[Encoded]:
-    prompts = [TokenPrompt(head, _ids(text)) for text in texts]
+def _encoded(prefix: TokenPrefix, texts: Sequence[str]) -> list[Encoded]:
+    prompts = [TokenPrompt(prefix, _ids(text)) for text in texts]
     return [Encoded(prompts=(each,), num_tokens=each.num_tokens, num_tokens_total=each.num_tokens) for each in prompts]
 
 

@@ -18,18 +18,18 @@ from shortlist.engine.native.linears import PlainLinears
 from shortlist.engine.native.qwen3 import Qwen3
 from shortlist.engine.native.runner import Runner
 from shortlist.engine.native.weights import load_weights
-from shortlist.types import Batch, Task, TokenHead, TokenPrompt, Value, WorkItem
+from shortlist.types import Batch, Task, TokenPrefix, TokenPrompt, Value, WorkItem
 from tests.support import qwen
 
 logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def head_of(length: int, seed: int = 0) -> TokenHead:
-    return TokenHead(_ids(length, seed))
+def prefix_of(length: int, seed: int = 0) -> TokenPrefix:
+    return TokenPrefix(_ids(length, seed))
 
 
-def prompt_of(head: TokenHead, length: int, seed: int = 1) -> TokenPrompt:
-    return TokenPrompt(head, _ids(length, seed))
+def prompt_of(prefix: TokenPrefix, length: int, seed: int = 1) -> TokenPrompt:
+    return TokenPrompt(prefix, _ids(length, seed))
 
 
 def _ids(length: int, seed: int) -> Any:
@@ -43,14 +43,14 @@ def batch_of(prompts: Iterable[TokenPrompt], task: Task = Task.RERANK) -> Batch:
 def layout_of(*requests: tuple[int, list[int]]) -> Layout:
     """Requests as (head length, prompt lengths), packed one after another."""
     spans, row = [], 0
-    for num_head, lengths in requests:
-        head = range(row, row + num_head)
-        if num_head:
-            spans.append(Span(head, head, range(0), is_scored=False))
-        row = head.stop
+    for num_prefix, lengths in requests:
+        prefix = range(row, row + num_prefix)
+        if num_prefix:
+            spans.append(Span(prefix, prefix, range(0), is_scored=False))
+        row = prefix.stop
         for length in lengths:
             own = range(row, row + length)
-            spans.append(Span(own, own, head if num_head else range(0), is_scored=True))
+            spans.append(Span(own, own, prefix if num_prefix else range(0), is_scored=True))
             row = own.stop
     return Layout(tuple(spans), row)
 
@@ -111,5 +111,5 @@ class Reference:
 
     @torch.inference_mode()
     def _call(self, prompt: TokenPrompt, **options: int) -> Any:
-        ids = np.concatenate([prompt.head.ids, prompt.ids]).astype(np.int64)
+        ids = np.concatenate([prompt.prefix.ids, prompt.ids]).astype(np.int64)
         return self._model(torch.from_numpy(ids)[None], use_cache=False, **options)

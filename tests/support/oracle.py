@@ -56,14 +56,14 @@ def _score(item: WorkItem) -> float:
     prompt = item.prompt
     assert isinstance(prompt, TextPrompt)
     # A document that was cut is the start of the one it was.
-    return 5.0 if RIGHT[prompt.head.text].startswith(prompt.text) else -5.0
+    return 5.0 if RIGHT[prompt.prefix.text].startswith(prompt.text) else -5.0
 
 
 def _vector(item: WorkItem) -> Vector:
     prompt = item.prompt
     assert isinstance(prompt, TextPrompt)
-    instruction = prompt.head.text.removeprefix("query:")
-    document = RIGHT[_words(f"{instruction} {prompt.text}")] if prompt.head.text else prompt.text
+    instruction = prompt.prefix.text.removeprefix("query:")
+    document = RIGHT[_words(f"{instruction} {prompt.text}")] if prompt.prefix.text else prompt.text
     vector = np.zeros(WIDTH, dtype=np.float32)
     vector[DOCUMENTS.index(document)] = 1
     return vector

@@ -21,7 +21,7 @@ from shortlist.engine.vllm.child import Child, free_port
 from shortlist.engine.vllm.command import Plan, right_command, surroundings
 from shortlist.engine.vllm.engine import VllmEngine
 from shortlist.engine.vllm.start import Access, Wishes, connect, launch
-from shortlist.types import Batch, Ids, Task, TokenHead, TokenPrompt, WorkItem
+from shortlist.types import Batch, Ids, Task, TokenPrefix, TokenPrompt, WorkItem
 from tests.support import qwen
 
 EXECUTABLE = Path(__file__).parents[2] / "benchmarks" / ".environments" / "vllm" / "bin" / "vllm"
@@ -143,10 +143,10 @@ def members(group: int) -> list[int]:
     return [int(pid) for pid, pgid, stat in rows if int(pgid) == group and stat[0] != "Z"]
 
 
-def prompts_of(lengths: Sequence[int], *, num_head: int = 7) -> list[TokenPrompt]:
+def prompts_of(lengths: Sequence[int], *, num_prefix: int = 7) -> list[TokenPrompt]:
     """Return prompts of one head, of these lengths beside it."""
-    head = TokenHead(_ids(num_head, 0))
-    return [TokenPrompt(head, _ids(length, index + 1)) for index, length in enumerate(lengths)]
+    prefix = TokenPrefix(_ids(num_prefix, 0))
+    return [TokenPrompt(prefix, _ids(length, index + 1)) for index, length in enumerate(lengths)]
 
 
 def _ids(length: int, seed: int) -> Ids:

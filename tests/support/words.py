@@ -8,7 +8,18 @@ from collections.abc import Sequence
 from shortlist.errors import InputTooLong, InvalidInput
 from shortlist.text.base import PromptView
 from shortlist.text.prompt import Parts
-from shortlist.types import NO_CUTS, Cuts, Encoded, Framing, Overflow, Prompt, Span, TextHead, TextPrompt, Token
+from shortlist.types import (
+    NO_TRUNCATION,
+    Encoded,
+    OverflowPolicy,
+    Prompt,
+    PromptTemplate,
+    Span,
+    TextPrefix,
+    TextPrompt,
+    Token,
+    Truncation,
+)
 
 
 class WordEncoder:
@@ -28,17 +39,17 @@ class WordEncoder:
         documents: Sequence[str],
         *,
         instruction: str | None = None,
-        on_overflow: Overflow = Overflow.TRUNCATE,
-        cuts: Cuts = NO_CUTS,
+        on_overflow: OverflowPolicy = OverflowPolicy.TRUNCATE,
+        truncation: Truncation = NO_TRUNCATION,
         with_totals: bool = False,
     ) -> list[Encoded]:
-        head = TextHead(f"{instruction or ''} {query}".strip(), len(query.split()) + len((instruction or "").split()))
-        room = self.max_model_len - head.num_tokens
-        limit = min(room, cuts.max_tokens_per_doc or room)
-        if on_overflow is Overflow.CHUNK:
-            return [self._windows(head, text, limit) for text in documents]
-        may_cut = on_overflow is Overflow.TRUNCATE or limit < room
-        return [self._cut(head, text, limit, may_cut, f"documents[{i}]") for i, text in enumerate(documents)]
+        prefix = TextPrefix(f"{instruction or ''} {query}".strip(), len(query.split()) + len((instruction or "").split()))
+        room = self.max_model_len - prefix.num_tokens
+        limit = min(room, truncation.max_tokens_per_doc or room)
+        if on_overflow is OverflowPolicy.CHUNK:
+            return [self._windows(prefix, text, limit) for text in documents]
+        may_cut = on_overflow is OverflowPolicy.TRUNCATE or limit < room
+        return [self._cut(prefix, text, limit, may_cut, f"documents[{i}]") for i, text in enumerate(documents)]
 
     def encode_texts(
         self,
@@ -49,15 +60,15 @@ class WordEncoder:
         truncate: bool = True,
         truncate_prompt_tokens: int | None = None,
     ) -> list[Encoded]:
-        prefix = (instruction or "query:") if is_query or instruction else ""
-        head = TextHead(prefix, len(prefix.split()))
-        return [self._cut(head, text, self.max_model_len, truncate, f"input[{i}]") for i, text in enumerate(texts)]
+        words = (instruction or "query:") if is_query or instruction else ""
+        prefix = TextPrefix(words, len(words.split()))
+        return [self._cut(prefix, text, self.max_model_len, truncate, f"input[{i}]") for i, text in enumerate(texts)]
 
-    def framing(self, instruction: str | None = None, preset: str | None = None) -> Framing:
+    def template(self, instruction: str | None = None, preset: str | None = None) -> PromptTemplate:
         if preset not in {None, "short"}:
             raise InvalidInput("There is no such preset.", param="preset")
         name = "custom" if instruction else preset or "default"
-        return Framing(template="words/1", preset=name, instruction=instruction or ("find" if preset else None))
+        return PromptTemplate(name="words/1", preset=name, instruction=instruction or ("find" if preset else None))
 
     def tokens(self, texts: Sequence[str], *, with_special: bool = True) -> list[list[Token]]:
         """Return one token per word, its length as its id, and an end of id 0."""
@@ -68,27 +79,27 @@ class WordEncoder:
     def text_of(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
         return " ".join("x" * number for number in ids if number or not skip_special)
 
-    def unframed(self, query: str, document: str) -> Parts | None:
+    def strip_template(self, query: str, document: str) -> Parts | None:
         del query, document
         return None
 
     def view(self, shown: Prompt) -> PromptView:
         assert isinstance(shown, TextPrompt)
-        return PromptView(text=f"{shown.head.text} | {shown.text}", parts={})
+        return PromptView(text=f"{shown.prefix.text} | {shown.text}", parts={})
 
-    def _cut(self, head: TextHead, text: str, room: int, truncate: bool, param: str) -> Encoded:
+    def _cut(self, prefix: TextPrefix, text: str, room: int, truncate: bool, param: str) -> Encoded:
         self.seen.append(text)
         words = text.split()
         if len(words) > room and not truncate:
             raise InputTooLong(f"{param} has {len(words)} tokens; {room} fit.", param=param)
-        prompt = TextPrompt(head, " ".join(words[:room]), min(len(words), room) + 1)
+        prompt = TextPrompt(prefix, " ".join(words[:room]), min(len(words), room) + 1)
         is_cut = len(words) > room
         return Encoded(prompts=(prompt,), num_tokens=min(len(words), room), num_tokens_total=len(words), is_truncated=is_cut)
 
-    def _windows(self, head: TextHead, text: str, room: int) -> Encoded:
+    def _windows(self, prefix: TextPrefix, text: str, room: int) -> Encoded:
         """Read words in windows that do not overlap."""
         words = [(match.start(), match.end()) for match in re.finditer(r"\S+", text)]
         groups = [words[start : start + room] for start in range(0, len(words), room)]
         spans = tuple(Span(group[0][0], group[-1][1]) for group in groups)
-        prompts = tuple(TextPrompt(head, text[span.start : span.end], room + 1) for span in spans)
+        prompts = tuple(TextPrompt(prefix, text[span.start : span.end], room + 1) for span in spans)
         return Encoded(prompts=prompts, spans=spans, num_tokens=len(words), num_tokens_total=len(words))

@@ -18,7 +18,7 @@ import pytest
 
 from shortlist.engine.base import Engine
 from shortlist.errors import EngineError, EngineUnavailable, ModelRefused
-from shortlist.types import Batch, Task, TokenHead, TokenPrompt, WorkItem
+from shortlist.types import Batch, Task, TokenPrefix, TokenPrompt, WorkItem
 from tests.support.fake_engine import FakeEngine
 
 ROOT = Path(__file__).parents[2]
@@ -33,8 +33,8 @@ def visible(patch: pytest.MonkeyPatch) -> None:
 
 def batch_of(*lengths: int, task: Task = Task.RERANK) -> Batch:
     """Return a batch of prompts of these lengths, whose ids and thus scores are their places."""
-    head = TokenHead(np.zeros(0, np.int32))
-    prompts = [TokenPrompt(head, np.full(length, place, np.int32)) for place, length in enumerate(lengths)]
+    prefix = TokenPrefix(np.zeros(0, np.int32))
+    prompts = [TokenPrompt(prefix, np.full(length, place, np.int32)) for place, length in enumerate(lengths)]
     return Batch(task, tuple(WorkItem(0, place, prompt) for place, prompt in enumerate(prompts)))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from shortlist.text.tokenizer import QwenEncoder
-from shortlist.types import Cuts, Encoded, Overflow, Task, TokenPrompt
+from shortlist.types import Encoded, OverflowPolicy, Task, TokenPrompt, Truncation
 from tests.support import qwen
 from tests.support.official import Asked, Official, OfficialEmbedder
 from tests.support.texts import AWKWARD, SCRIPTS
@@ -30,7 +30,7 @@ def boundary(encoder: QwenEncoder) -> list[str]:
     """Documents of as many tokens as there is room for, some more, some fewer, and many more."""
     [one] = encoder.encode_pairs(QUERY, ["x"])
     prompt = one.prompts[0]
-    room = MAX_LEN - prompt.head.num_tokens - len(encoder.suffix_ids)
+    room = MAX_LEN - prompt.prefix.num_tokens - len(encoder.suffix_ids)
     return ["word" + " word" * (room + more - 1) for more in (-2, -1, 0, 1, 2, 700)]
 
 
@@ -70,7 +70,11 @@ async def test_instruction_and_limit_count_as_officially() -> None:
     instruction = "Given a bug report, find the report of the same bug"
     documents = [SCRIPTS["code"] * 3, SCRIPTS["chinese"] * 3]
     encoded = encoder_of("reranker").encode_pairs(
-        QUERY, documents, instruction=instruction, on_overflow=Overflow.TRUNCATE, cuts=Cuts(max_tokens_per_doc=30)
+        QUERY,
+        documents,
+        instruction=instruction,
+        on_overflow=OverflowPolicy.TRUNCATE,
+        truncation=Truncation(max_tokens_per_doc=30),
     )
     asked = Asked(instruction=instruction, max_length=MAX_LEN, max_document=30, is_spelled_safely=True)
     np.testing.assert_allclose(

@@ -13,7 +13,7 @@ from shortlist.engine.vllm.start import Access, connect
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
 from shortlist.text.tokenizer import QwenEncoder
-from shortlist.types import RerankTask, Task, Terms
+from shortlist.types import RequestOptions, RerankTask, Task
 from tests.support import house
 from tests.support.texts import SCRIPTS
 from tests.support.vllm import MAX_LEN, batch_of, by_hand, folder_of, plan_of, prompts_of, right_arguments, running, url_of
@@ -37,7 +37,9 @@ async def test_killed_under_load_it_loses_no_request_while_another_one_is_well()
         async with house.running(Runtime([one], settings=house.settings(), metrics=one.metrics)) as runtime:
             requests = [
                 asyncio.ensure_future(
-                    runtime.rerank(RerankTask(query=f"query {number}", documents=DOCUMENTS, terms=Terms(timeout_s=TIMEOUT_S)))
+                    runtime.rerank(
+                        RerankTask(query=f"query {number}", documents=DOCUMENTS, options=RequestOptions(timeout_s=TIMEOUT_S))
+                    )
                 )
                 for number in range(NUM_REQUESTS)
             ]

@@ -31,7 +31,7 @@ from shortlist.api.dialects.base import (
 )
 from shortlist.api.dialects.explain import ExplainRequest
 from shortlist.api.errors import from_validation
-from shortlist.api.terms import on_mount, on_terms
+from shortlist.api.request_options import apply_headers, model_from_path
 from shortlist.errors import InvalidInput
 from shortlist.service.runtime import Runtime
 from shortlist.types import Timing, Usage
@@ -80,19 +80,19 @@ async def _do(asked: AnyShape, request: Request, service: Runtime, stamp: Stamp)
     """Have the task of a request done, and return the body of the answer with what it is made of."""
     match asked:
         case RerankShape():
-            ranked = await service.rerank(on_terms(asked.task(), request, instruction=asked.instruction))
+            ranked = await service.rerank(apply_headers(asked.task(), request, instruction=asked.instruction))
             return asked.answer(ranked, stamp), ranked
         case EmbedShape():
-            embedded = await service.embed(on_terms(asked.task(), request, instruction=asked.instruction))
+            embedded = await service.embed(apply_headers(asked.task(), request, instruction=asked.instruction))
             return asked.answer(embedded, stamp), embedded
         case ScoreShape():
-            scored = await service.score(on_terms(asked.task(), request, instruction=asked.instruction))
+            scored = await service.score(apply_headers(asked.task(), request, instruction=asked.instruction))
             return asked.answer(scored, stamp), scored
         case TokenizeShape():
-            spelled = await service.tokenize(on_mount(asked.task(), request))
+            spelled = await service.tokenize(model_from_path(asked.task(), request))
             return asked.answer(spelled, stamp), spelled
         case DetokenizeShape():
-            written = await service.detokenize(on_mount(asked.task(), request))
+            written = await service.detokenize(model_from_path(asked.task(), request))
             return asked.answer(written, stamp), written
 
 
@@ -112,7 +112,7 @@ async def explain(request: Request, service: Service) -> Response:
     started_s = time.perf_counter()
     asked = _validated(ExplainRequest, await _body(request))
     _check_size(asked.num_items, asked.items_field, service, most=asked.max_items)
-    explanation = await service.explain(on_terms(asked.task(), request, instruction=asked.instruction))
+    explanation = await service.explain(apply_headers(asked.task(), request, instruction=asked.instruction))
     return _answer(asked.explained(explanation, _stamp(request)), explanation, started_s)
 
 

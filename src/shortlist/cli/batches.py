@@ -18,7 +18,7 @@ OWN_FIELDS: Final = ("query", "documents")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class RankOptions:
     """How groups are asked.
 
     Attributes:
@@ -100,7 +100,7 @@ def is_its_own(error: ServiceError) -> bool:
 
 
 async def rank_all(
-    client: AsyncClient, groups: AsyncIterable[Group], terms: Terms
+    client: AsyncClient, groups: AsyncIterable[Group], options: RankOptions
 ) -> AsyncGenerator[tuple[Batch, RankedGroup | None], None]:
     """Yield every batch that is answered, with its group once that is ranked, in order.
 
@@ -111,29 +111,29 @@ async def rank_all(
 
     async def requests() -> AsyncIterator[RerankRequest]:
         async for group in groups:
-            for start in range(0, len(group.texts), terms.batch_size):
-                batch = Batch(group, start, min(start + terms.batch_size, len(group.texts)))
+            for start in range(0, len(group.texts), options.batch_size):
+                batch = Batch(group, start, min(start + options.batch_size, len(group.texts)))
                 asked.append(batch)
-                yield _request(batch, terms)
+                yield _request(batch, options)
 
     draft = _Draft()
-    answers = client.rerank_many(requests(), concurrency=terms.concurrency, timeout_s=terms.timeout_s)
+    answers = client.rerank_many(requests(), concurrency=options.concurrency, timeout_s=options.timeout_s)
     async with aclosing(answers):
         async for done in answers:
             batch = asked.popleft()
             draft.add(batch, done.answer)
             if batch.is_last:
-                yield batch, draft.finished(batch.group, terms.top_n)
+                yield batch, draft.finished(batch.group, options.top_n)
                 draft = _Draft()
             else:
                 yield batch, None
 
 
-def _request(batch: Batch, terms: Terms) -> RerankRequest:
+def _request(batch: Batch, options: RankOptions) -> RerankRequest:
     return RerankRequest(
         query=batch.group.query,
         documents=[text.text for text in batch.group.texts[batch.start : batch.stop]],
-        model=terms.model,
-        instruction=terms.instruction,
-        top_n=terms.top_n,
+        model=options.model,
+        instruction=options.instruction,
+        top_n=options.top_n,
     )

@@ -73,7 +73,7 @@ def run(source: Input, out: Path | None, given: Mapping[str, Any]) -> int:
 
 
 async def _run(connect: asker.Connect, texts: Iterable[Text], given: Mapping[str, Any], vectors: Writer, bar: Bar) -> None:
-    terms = {
+    options = {
         "model": None if given["url"] is None else given["model"],
         "is_query": given["query"],
         "instruction": given["instruction"],
@@ -83,7 +83,7 @@ async def _run(connect: asker.Connect, texts: Iterable[Text], given: Mapping[str
     async with connect() as client, aclosing(pumped(texts)) as source:
 
         async def ask(batch: list[Text]) -> Embeddings:
-            return await client.embed([text.text for text in batch], **terms)
+            return await client.embed([text.text for text in batch], **options)
 
         batches = stream(ask, _batches(source, given["batch_size"]), concurrency=given["concurrency"])
         async with aclosing(batches):

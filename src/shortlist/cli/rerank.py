@@ -14,7 +14,7 @@ from typing import Any, Final
 import typer
 
 from shortlist.cli import asker, flags
-from shortlist.cli.batches import Terms, rank_all
+from shortlist.cli.batches import RankOptions, rank_all
 from shortlist.cli.ending import EXIT_DONE, EXIT_PARTLY, end, say
 from shortlist.cli.journal import Digest, journal, remaining, whole_file
 from shortlist.cli.lines import Form, Group, Input, pumped
@@ -95,7 +95,7 @@ def run_one(source: Input, query: str, out: Path | None, given: Mapping[str, Any
         bar = files.enter_context(Bar("ranking", len(texts)))
         sink = Tables(bar) if out is None and is_on_terminal() else Results(file)
         tally = Tally()
-        asyncio.run(_run(connect, [group], terms_of(given), sink, bar, tally))
+        asyncio.run(_run(connect, [group], options_of(given), sink, bar, tally))
     return _end(tally)
 
 
@@ -123,7 +123,7 @@ def run_groups(source: Input, out: Path | None, given: Mapping[str, Any]) -> int
         sink = Tables(bar) if out is None and is_on_terminal() else Groups(file, digest)
         tally = Tally()
         try:
-            asyncio.run(_run(connect, chain([first], groups), terms_of(given), sink, bar, tally))
+            asyncio.run(_run(connect, chain([first], groups), options_of(given), sink, bar, tally))
         except (KeyboardInterrupt, ServiceError):
             if out is not None:
                 with bar.aside():
@@ -132,17 +132,19 @@ def run_groups(source: Input, out: Path | None, given: Mapping[str, Any]) -> int
     return _end(tally)
 
 
-def terms_of(given: Mapping[str, Any]) -> Terms:
+def options_of(given: Mapping[str, Any]) -> RankOptions:
     """Return how groups are asked; a model of this process is the only one there, and needs no name."""
     asked = {name: given[name] for name in ("instruction", "top_n", "batch_size", "concurrency", "timeout_s")}
-    return Terms(model=None if given["url"] is None else given["model"], **asked)
+    return RankOptions(model=None if given["url"] is None else given["model"], **asked)
 
 
-async def _run(connect: asker.Connect, groups: Iterable[Group], terms: Terms, sink: Sink, bar: Bar, tally: Tally) -> None:
+async def _run(
+    connect: asker.Connect, groups: Iterable[Group], options: RankOptions, sink: Sink, bar: Bar, tally: Tally
+) -> None:
     async with (
         connect() as client,
         aclosing(pumped(groups)) as source,
-        aclosing(rank_all(client, source, terms)) as batches,
+        aclosing(rank_all(client, source, options)) as batches,
     ):
         async for batch, ranked in batches:
             if batch.group.line is None:

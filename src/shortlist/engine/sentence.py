@@ -114,7 +114,7 @@ class CrossEncoderEngine(SentenceEngine):
         )
 
     def _score(self, prompts: Sequence[TextPrompt]) -> list[float]:
-        pairs = [(prompt.head.text, prompt.text) for prompt in prompts]
+        pairs = [(prompt.prefix.text, prompt.text) for prompt in prompts]
         logits = self._model.predict(
             pairs, batch_size=STEP_ITEMS, activation_fn=torch.nn.Identity(), show_progress_bar=False, convert_to_numpy=True
         )
@@ -157,16 +157,16 @@ class BiEncoderEngine(SentenceEngine):
         )
 
     def _score(self, prompts: Sequence[TextPrompt]) -> list[float]:
-        queries = list(dict.fromkeys(prompt.head.text for prompt in prompts))
+        queries = list(dict.fromkeys(prompt.prefix.text for prompt in prompts))
         vectors = self._encode([*queries, *(prompt.text for prompt in prompts)])
         of_query = dict(zip(queries, vectors, strict=False))
         documents = vectors[len(queries) :]
-        return [float(of_query[prompt.head.text] @ vector) for prompt, vector in zip(prompts, documents, strict=True)]
+        return [float(of_query[prompt.prefix.text] @ vector) for prompt, vector in zip(prompts, documents, strict=True)]
 
     def _embed(self, prompts: Sequence[TextPrompt]) -> list[Vector]:
         return [
             vector.copy()  # a row alone, so that remembering one does not keep them all
-            for head, group in groupby(prompts, key=lambda prompt: prompt.head.text)
+            for head, group in groupby(prompts, key=lambda prompt: prompt.prefix.text)
             for vector in self._encode([prompt.text for prompt in group], prompt=head)
         ]
 

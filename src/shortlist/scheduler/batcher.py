@@ -25,16 +25,16 @@ def form(queue: WorkQueue, *, max_tokens: int, max_items: int) -> Batch | None:
         max_tokens: tokens the engine reads in one step, heads included.
     """
     taken: list[WorkItem] = []
-    heads: set[int] = set()
+    prefixes: set[int] = set()
     num_tokens = 0
     first = queue.peek()
     while (front := queue.peek()) is not None and first is not None:
         task, item = front
-        cost = item.prompt.num_tokens + (0 if id(item.prompt.head) in heads else item.prompt.head.num_tokens)
+        cost = item.prompt.num_tokens + (0 if id(item.prompt.prefix) in prefixes else item.prompt.prefix.num_tokens)
         if taken and (task is not first[0] or num_tokens + cost > max_tokens or len(taken) >= max_items):
             break
         taken.append(queue.pop())
-        heads.add(id(item.prompt.head))
+        prefixes.add(id(item.prompt.prefix))
         num_tokens += cost
     return Batch(first[0], tuple(taken)) if first is not None else None
 

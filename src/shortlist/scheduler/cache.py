@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from shortlist.types import Reading, Value
+from shortlist.types import DocumentStats, Value
 
 ENTRY_OVERHEAD_BYTES = 500
 """Key, entry, number and table slot of one entry, rounded up from `tracemalloc` (see the cache's test)."""
@@ -23,7 +23,7 @@ class Entry:
 
     value: Value
     num_tokens: int
-    reading: Reading
+    stats: DocumentStats
 
     @property
     def num_bytes(self) -> int:

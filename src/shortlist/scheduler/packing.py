@@ -13,7 +13,7 @@ import zlib
 import numpy as np
 
 from shortlist.scheduler.cache import Entry
-from shortlist.types import Reading, Span, Value
+from shortlist.types import DocumentStats, Span, Value
 
 VERSION = 1
 """Of this form; raise it with every change of the layout. A value of another version is a miss."""
@@ -30,19 +30,19 @@ _FLAGS = _HAS_TOTAL | _IS_TRUNCATED | _HAS_BEST
 
 def pack(name: bytes, entry: Entry) -> bytes:
     """Return the bytes of an entry that is kept under `name`."""
-    reading, best = entry.reading, entry.reading.best or Span(0, 0)
+    stats, best = entry.stats, entry.stats.best or Span(0, 0)
     flags = (
-        _HAS_TOTAL * (reading.num_tokens_total is not None)
-        | _IS_TRUNCATED * reading.is_truncated
-        | _HAS_BEST * (reading.best is not None)
+        _HAS_TOTAL * (stats.num_tokens_total is not None)
+        | _IS_TRUNCATED * stats.is_truncated
+        | _HAS_BEST * (stats.best is not None)
     )
     head = _HEAD.pack(
         VERSION,
         flags,
         entry.num_tokens,
-        reading.num_tokens,
-        reading.num_tokens_total or 0,
-        reading.num_windows,
+        stats.num_tokens,
+        stats.num_tokens_total or 0,
+        stats.num_windows,
         best.start,
         best.end,
         0 if isinstance(entry.value, float) else len(entry.value),
@@ -60,14 +60,14 @@ def unpack(name: bytes, data: bytes) -> Entry | None:
     value = _unpack_value(content[_HEAD.size :], dimensions)
     if version != VERSION or flags & ~_FLAGS or not num_windows or start > end or value is None:
         return None
-    reading = Reading(
+    stats = DocumentStats(
         num_tokens=num_read,
         num_tokens_total=num_total if flags & _HAS_TOTAL else None,
         is_truncated=bool(flags & _IS_TRUNCATED),
         num_windows=num_windows,
         best=Span(start, end) if flags & _HAS_BEST else None,
     )
-    return Entry(value, num_tokens, reading)
+    return Entry(value, num_tokens, stats)
 
 
 def _pack_value(value: Value) -> bytes:

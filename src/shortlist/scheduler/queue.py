@@ -20,7 +20,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from shortlist.types import Priority, Prompt, Task, Terms, WorkItem
+from shortlist.types import Priority, Prompt, RequestOptions, Task, WorkItem
 
 
 class Flow(NamedTuple):
@@ -30,9 +30,9 @@ class Flow(NamedTuple):
     priority: Priority
 
     @classmethod
-    def of(cls, terms: Terms) -> Flow:
+    def of(cls, options: RequestOptions) -> Flow:
         """Return the flow that a request on these terms belongs to."""
-        return cls(terms.caller, terms.priority)
+        return cls(options.caller, options.priority)
 
     @property
     def cost_factor(self) -> int:

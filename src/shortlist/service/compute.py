@@ -21,7 +21,7 @@ from shortlist.scheduler.dispatcher import LATE, Completed
 from shortlist.scheduler.queue import Flow
 from shortlist.service.stack import Stack
 from shortlist.telemetry.traces import note, step
-from shortlist.types import Encoded, Outcome, Prompt, Reading, Task, Terms, Timing, Usage
+from shortlist.types import DocumentStats, Encoded, Outcome, Prompt, RequestOptions, Task, Timing, Usage
 
 CHARS_PER_TOKEN = 3.0
 """Rough cost of text before it is tokenised; the permit is settled with the true count afterwards."""
@@ -38,14 +38,14 @@ class Computed:
     timing: Timing
 
     @property
-    def readings(self) -> list[Reading | None]:
+    def document_stats(self) -> list[DocumentStats | None]:
         """What was read of every text; None for those that failed."""
-        return [found.reading if isinstance(found, Entry) else None for found in self.found]
+        return [found.stats if isinstance(found, Entry) else None for found in self.found]
 
     @property
     def truncated(self) -> list[int]:
         """Positions of the texts whose end was not read."""
-        return [index for index, reading in enumerate(self.readings) if reading is not None and reading.is_truncated]
+        return [index for index, stats in enumerate(self.document_stats) if stats is not None and stats.is_truncated]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +66,7 @@ class Request:
     names: Sequence[bytes]
     overhead_chars: int
     encode: Callable[[Sequence[int]], list[Encoded]]
-    terms: Terms
+    options: RequestOptions
 
 
 Named = Mapping[bytes, int]
@@ -85,7 +85,7 @@ async def compute(stack: Stack, request: Request) -> Computed:
         InputTooLong: a text does not fit and must not be cut.
         EngineUnavailable: the engine is gone.
     """
-    timeout_s = request.terms.timeout_s
+    timeout_s = request.options.timeout_s
     deadline_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
     position_of = {name: index for index, name in enumerate(request.names)}  # equal texts share a name and are computed once
     with step("cache"):
@@ -129,11 +129,11 @@ async def _find(stack: Stack, request: Request, missing: Named, deadline_s: floa
     timing = Timing()
     # Refused by what it would cost without the others, who may leave. Whoever only waits for others is inside as well.
     with stack.admission.admit(
-        cost, num_bytes=num_bytes, flow=Flow.of(request.terms), timeout_s=request.terms.timeout_s
+        cost, num_bytes=num_bytes, flow=Flow.of(request.options), timeout_s=request.options.timeout_s
     ) as permit:
         try:
             while left := {name: index for name, index in missing.items() if name not in found}:
-                theirs = stack.flights[request.terms.priority].of(left)
+                theirs = stack.flights[request.options.priority].of(left)
                 own = {name: index for name, index in left.items() if name not in theirs}
                 if own:
                     permit.settle(_estimate(request, own))
@@ -144,7 +144,7 @@ async def _find(stack: Stack, request: Request, missing: Named, deadline_s: floa
                 found |= await _follow(stack, request, theirs, deadline_s)
                 timing = replace(timing, queue_s=timing.queue_s + time.monotonic() - started_s)
         except DeadlineExceeded as late:
-            if not request.terms.is_partial:
+            if not request.options.is_partial:
                 raise
             found = {**dict.fromkeys(missing, late), **found}
     return found, timing
@@ -154,7 +154,7 @@ async def _lead(
     stack: Stack, request: Request, own: Named, permit: Permit, deadline_s: float
 ) -> tuple[dict[bytes, Found], Timing]:
     """Compute these for everybody who wants them meanwhile. That we ran out of time is nobody else's business."""
-    with stack.flights[request.terms.priority].lead(own) as landed:
+    with stack.flights[request.options.priority].lead(own) as landed:
         fresh, timing = await _compute(stack, request, own, permit, deadline_s)
         landed.update({name: each for name, each in fresh.items() if not isinstance(each, DeadlineExceeded)})
     return fresh, timing
@@ -167,7 +167,7 @@ async def _follow(stack: Stack, request: Request, theirs: Flying, deadline_s: fl
     stack.metrics.coalesced.labels(stack.name).inc(len(theirs))
     with step("join"):
         _, late = await asyncio.wait(theirs.values(), timeout=_left_s(deadline_s))
-    if late and not request.terms.is_partial:
+    if late and not request.options.is_partial:
         raise DeadlineExceeded(LATE)
     results = {name: DeadlineExceeded(LATE) if flight in late else flight.result() for name, flight in theirs.items()}
     return {name: result for name, result in results.items() if result is not None}
@@ -186,8 +186,8 @@ async def _compute(
     tokenize_s = time.monotonic() - started_s
     note("tokenize", started_s)
     prompts = [prompt for each in encoded for prompt in each.prompts]
-    heads = {id(prompt.head): prompt.head.num_tokens for prompt in prompts}
-    permit.settle(sum(prompt.num_tokens for prompt in prompts) + sum(heads.values()))
+    prefixes = {id(prompt.prefix): prompt.prefix.num_tokens for prompt in prompts}
+    permit.settle(sum(prompt.num_tokens for prompt in prompts) + sum(prefixes.values()))
     _observe(stack, request.task, encoded, tokenize_s)
     completed = await _submit(stack, request, prompts, deadline_s)
     note("queue", completed.submitted_s, completed.submitted_s + completed.queue_s)
@@ -204,9 +204,9 @@ async def _submit(stack: Stack, request: Request, prompts: Sequence[Prompt], dea
             return await stack.dispatcher.submit(
                 request.task,
                 prompts,
-                flow=Flow.of(request.terms),
+                flow=Flow.of(request.options),
                 deadline_s=None if deadline_s == math.inf else deadline_s,
-                is_partial=request.terms.is_partial,
+                is_partial=request.options.is_partial,
             )
         except EngineUnavailable:
             if not _is_worth_waiting(stack, deadline_s):
@@ -247,18 +247,18 @@ def _found(encoded: Encoded, outcomes: Sequence[Outcome]) -> Found:
     best = max(range(len(outcomes)), key=lambda index: outcomes[index]) if len(outcomes) > 1 else 0  # type: ignore[arg-type,return-value]
     value = outcomes[best]
     assert not isinstance(value, ServiceError), "Failures were sorted out above. This is a bug."
-    reading = Reading(
+    stats = DocumentStats(
         num_tokens=encoded.num_tokens,
         num_tokens_total=encoded.num_tokens_total,
         is_truncated=encoded.is_truncated,
         num_windows=len(outcomes),
         best=encoded.spans[best] if encoded.spans else None,
     )
-    return Entry(value, sum(_num_read(prompt) for prompt in encoded.prompts), reading)
+    return Entry(value, sum(_num_read(prompt) for prompt in encoded.prompts), stats)
 
 
 def _num_read(prompt: Prompt) -> int:
-    return prompt.head.num_tokens + prompt.num_tokens
+    return prompt.prefix.num_tokens + prompt.num_tokens
 
 
 def _left_s(deadline_s: float) -> float | None:
@@ -272,4 +272,4 @@ def _estimate(request: Request, wanted: Named) -> int:
 
 def _observe(stack: Stack, task: Task, encoded: Sequence[Encoded], tokenize_s: float) -> None:
     stack.metrics.tokenize_duration.labels(stack.name, task.value).observe(tokenize_s)
-    stack.metrics.neutralised.labels(stack.name).inc(sum(each.num_neutralised for each in encoded))
+    stack.metrics.escaped.labels(stack.name).inc(sum(each.num_escaped for each in encoded))

@@ -159,4 +159,4 @@ def _prompts(encoder: Encoder, task: Task) -> dict[str, Prompt]:
 
 
 def _sample(encoder: Encoder, title: str, prompt: Prompt) -> Sample:
-    return Sample(title=title, text=encoder.view(prompt).text, num_tokens=prompt.head.num_tokens + prompt.num_tokens)
+    return Sample(title=title, text=encoder.view(prompt).text, num_tokens=prompt.prefix.num_tokens + prompt.num_tokens)

@@ -10,7 +10,7 @@ from shortlist.errors import InvalidInput
 from shortlist.scheduler.cache import Entry
 from shortlist.service.compute import Found, Request, compute, names_of
 from shortlist.service.stack import Stack
-from shortlist.types import EmbedOutcome, EmbedTask, Encoded, Framing, Task, Vector
+from shortlist.types import EmbedOutcome, EmbedTask, Encoded, PromptTemplate, Task, Vector
 
 
 async def embed(stack: Stack, task: EmbedTask) -> EmbedOutcome:
@@ -27,8 +27,8 @@ async def embed(stack: Stack, task: EmbedTask) -> EmbedOutcome:
     assert width is not None, "A model that embeds has dimensions. This is a bug."
     if task.dimensions is not None and task.dimensions > width:
         raise InvalidInput(f"dimensions must be at most {width} for {stack.name}.", param="dimensions")
-    framing = stack.encoder.framing(task.instruction, task.preset)
-    computed = await compute(stack, _request(stack, task, framing))
+    template = stack.encoder.template(task.instruction, task.preset)
+    computed = await compute(stack, _request(stack, task, template))
     vectors = [_vector(found) for found in computed.found]
     stack.metrics.documents.labels(stack.name, Task.EMBED.value).inc(len(task.texts))
     stack.metrics.truncated.labels(stack.name).inc(len(computed.truncated))
@@ -52,9 +52,9 @@ def shorten(vector: Vector, dimensions: int | None) -> Vector:
     return leading / np.float32(length) if length > 0 else leading
 
 
-def _request(stack: Stack, task: EmbedTask, framing: Framing) -> Request:
+def _request(stack: Stack, task: EmbedTask, template: PromptTemplate) -> Request:
     is_query = task.is_query or task.instruction is not None or task.preset is not None
-    instruction = framing.instruction if is_query else None
+    instruction = template.instruction if is_query else None
 
     def encode(positions: Sequence[int]) -> list[Encoded]:
         texts = [task.texts[index] for index in positions]
@@ -66,14 +66,14 @@ def _request(stack: Stack, task: EmbedTask, framing: Framing) -> Request:
             truncate_prompt_tokens=task.truncate_prompt_tokens,
         )
 
-    context = (framing.template, repr(is_query), repr(instruction), repr(task.truncate), repr(task.truncate_prompt_tokens))
+    context = (template.name, repr(is_query), repr(instruction), repr(task.truncate), repr(task.truncate_prompt_tokens))
     return Request(
         task=Task.EMBED,
         texts=task.texts,
         names=names_of(stack, Task.EMBED, context, task.texts),
         overhead_chars=len(instruction or ""),
         encode=encode,
-        terms=task.terms,
+        options=task.options,
     )
 
 

@@ -21,8 +21,8 @@ async def explain(stack: Stack, task: RerankTask) -> Explanation:
     Raises:
         What `service.rerank.rerank` raises; here the error of one document is the error of all.
     """
-    framing = stack.encoder.framing(task.instruction, task.preset)
-    request = request_of(stack, task, framing)
+    template = stack.encoder.template(task.instruction, task.preset)
+    request = request_of(stack, task, template)
     remembered = stack.cache.get_many(request.names)
     computed = await compute(stack, request)
     encoded = await asyncio.to_thread(request.encode, range(len(task.documents)))
@@ -31,7 +31,7 @@ async def explain(stack: Stack, task: RerankTask) -> Explanation:
         _explained(stack, index, each, found, is_cached=name in remembered, logits=dict(numbers))
         for index, (each, found, name, numbers) in enumerate(zip(encoded, computed.found, request.names, logits, strict=True))
     ]
-    return Explanation(model=stack.name, framing=framing, documents=documents, usage=computed.usage, timing=computed.timing)
+    return Explanation(model=stack.name, template=template, documents=documents, usage=computed.usage, timing=computed.timing)
 
 
 def _batch(encoded: Sequence[Encoded], found: Sequence[Found]) -> Batch:
@@ -43,7 +43,7 @@ def _batch(encoded: Sequence[Encoded], found: Sequence[Found]) -> Batch:
 def _best(encoded: Encoded, found: Found) -> int:
     if not isinstance(found, Entry):
         raise found
-    return encoded.spans.index(found.reading.best) if found.reading.best is not None else 0
+    return encoded.spans.index(found.stats.best) if found.stats.best is not None else 0
 
 
 def _explained(
@@ -59,7 +59,7 @@ def _explained(
         logits=logits,
         prompt=view.text,
         parts={name: [(token.id, token.text) for token in tokens] for name, tokens in view.parts.items()},
-        reading=found.reading,
-        num_neutralised=encoded.num_neutralised,
+        stats=found.stats,
+        num_escaped=encoded.num_escaped,
         is_cached=is_cached,
     )

@@ -66,11 +66,11 @@ def show_gpus(metrics: Metrics, engines: Sequence[Engine]) -> None:
 
     def read() -> list[GpuReading]:
         parts = {part.info.device: part for engine in engines for part in parts_of(engine)}
-        readings: list[GpuReading] = []
+        document_stats: list[GpuReading] = []
         for name in sorted(name for name in parts if name.startswith(_GPU)):
             with suppress(EngineUnavailable):
-                readings += beside(parts[name], partial(gpu_readings, [name]), timeout_s=READING_S)
-        return readings
+                document_stats += beside(parts[name], partial(gpu_readings, [name]), timeout_s=READING_S)
+        return document_stats
 
     metrics.registry.register(GpuCollector(read))
 

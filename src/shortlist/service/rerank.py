@@ -12,7 +12,7 @@ from shortlist.errors import DeadlineExceeded, ServiceError
 from shortlist.scheduler.cache import Entry
 from shortlist.service.compute import Found, Request, compute, names_of
 from shortlist.service.stack import Stack
-from shortlist.types import Encoded, Failed, Framing, Ranked, RerankOutcome, RerankTask, Task
+from shortlist.types import Encoded, Failed, PromptTemplate, Ranked, RerankOutcome, RerankTask, Task
 
 
 async def rerank(stack: Stack, task: RerankTask) -> RerankOutcome:
@@ -25,9 +25,9 @@ async def rerank(stack: Stack, task: RerankTask) -> RerankOutcome:
         InvalidInput: the model takes no instruction, or knows no such preset.
         EngineError: the engine is gone, or not a single document could be scored.
     """
-    task = unframed(stack, task)
-    framing = stack.encoder.framing(task.instruction, task.preset)
-    computed = await compute(stack, request_of(stack, task, framing))
+    task = strip_template(stack, task)
+    template = stack.encoder.template(task.instruction, task.preset)
+    computed = await compute(stack, request_of(stack, task, template))
     failed = [Failed(index, found) for index, found in enumerate(computed.found) if not isinstance(found, Entry)]
     for each in failed:
         stack.metrics.failed.labels(stack.name, type(each.error).__name__).inc()
@@ -37,8 +37,8 @@ async def rerank(stack: Stack, task: RerankTask) -> RerankOutcome:
         model=stack.name,
         results=ranking(computed.found, stack.engine.info.score_scale, task.top_n),
         failed=failed,
-        readings=computed.readings,
-        framing=framing,
+        document_stats=computed.document_stats,
+        template=template,
         usage=computed.usage,
         timing=computed.timing,
     )
@@ -46,12 +46,12 @@ async def rerank(stack: Stack, task: RerankTask) -> RerankOutcome:
     return outcome
 
 
-def unframed(stack: Stack, task: RerankTask) -> RerankTask:
+def strip_template(stack: Stack, task: RerankTask) -> RerankTask:
     """Return the task in its caller's own words, if the caller has put the model's frame around them: twice would be wrong."""
-    parts = [stack.encoder.unframed(task.query, document) for document in task.documents[:1]]
+    parts = [stack.encoder.strip_template(task.query, document) for document in task.documents[:1]]
     if parts[0] is None:
         return task
-    documents = [stack.encoder.unframed(task.query, document) for document in task.documents]
+    documents = [stack.encoder.strip_template(task.query, document) for document in task.documents]
     return replace(
         task,
         query=parts[0].query,
@@ -76,28 +76,28 @@ def relevance(raw: float, scale: ScoreScale) -> float:
     return sigmoid(raw)
 
 
-def request_of(stack: Stack, task: RerankTask, framing: Framing) -> Request:
+def request_of(stack: Stack, task: RerankTask, template: PromptTemplate) -> Request:
     """Return what this task asks of the model, and everything that decides its scores."""
 
     def encode(positions: Sequence[int]) -> list[Encoded]:
         return stack.encoder.encode_pairs(
             task.query,
             [task.documents[index] for index in positions],
-            instruction=framing.instruction,
+            instruction=template.instruction,
             on_overflow=task.on_overflow,
-            cuts=task.cuts,
+            truncation=task.truncation,
             with_totals=task.with_totals,
         )
 
-    words = (framing.template, framing.preset, repr(framing.instruction), task.query)
-    limits = (task.on_overflow.value, repr(task.cuts), repr(task.with_totals))
+    words = (template.name, template.preset, repr(template.instruction), task.query)
+    limits = (task.on_overflow.value, repr(task.truncation), repr(task.with_totals))
     return Request(
         task=Task.RERANK,
         texts=task.documents,
         names=names_of(stack, Task.RERANK, (*words, *limits), task.documents),
-        overhead_chars=len(task.query) + len(framing.instruction or ""),
+        overhead_chars=len(task.query) + len(template.instruction or ""),
         encode=encode,
-        terms=task.terms,
+        options=task.options,
     )
 
 
@@ -109,5 +109,5 @@ def _why(errors: Sequence[ServiceError]) -> ServiceError:
 
 def _count(stack: Stack, outcome: RerankOutcome) -> None:
     metrics, name = stack.metrics, stack.name
-    metrics.documents.labels(name, Task.RERANK.value).inc(len(outcome.readings))
+    metrics.documents.labels(name, Task.RERANK.value).inc(len(outcome.document_stats))
     metrics.truncated.labels(name).inc(len(outcome.truncated))

@@ -13,7 +13,7 @@ from typing import Final
 
 from shortlist.errors import CallerError
 from shortlist.text.tokenizer import QwenEncoder
-from shortlist.types import NO_CUTS, Cuts, Task, TokenPrompt
+from shortlist.types import NO_TRUNCATION, Task, TokenPrompt, Truncation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class Pair:
     right: str
     wrong: str
     instruction: str | None = None
-    cuts: Cuts = NO_CUTS
+    truncation: Truncation = NO_TRUNCATION
 
 
 def _long(start: str, sentence: str, times: int) -> str:
@@ -128,7 +128,7 @@ PAIRS: Final = (
         query="which vegetables are planted in May",
         right=_long("In the second week of May the tomatoes and the peppers are planted.", _GARDEN, 12),
         wrong=_long("Which ships pass the lighthouse in May is written in the log.", _STATION, 1),
-        cuts=Cuts(max_tokens_per_doc=64),
+        truncation=Truncation(max_tokens_per_doc=64),
     ),
 )
 

@@ -61,13 +61,13 @@ def _request(stack: Stack, task: ScoreTask) -> Request:
         names=[names[index] for index in range(len(asked))],
         overhead_chars=sum(part.overhead_chars for part in parts.values()),
         encode=encode,
-        terms=task.terms,
+        options=task.options,
     )
 
 
 def _pair(stack: Stack, task: ScoreTask, query: str, document: str) -> tuple[_Asked, str]:
     """Return a pair in its caller's own words."""
-    parts = stack.encoder.unframed(query, document)
+    parts = stack.encoder.strip_template(query, document)
     if parts is None:
         return _Asked(query, task.instruction), document
     return _Asked(parts.query, parts.instruction), parts.document
@@ -79,10 +79,10 @@ def _part(stack: Stack, task: ScoreTask, asked: _Asked, documents: Sequence[str]
         query=asked.query,
         documents=tuple(documents),
         on_overflow=task.on_overflow,
-        cuts=task.cuts,
+        truncation=task.truncation,
     )
     is_own = asked.instruction != task.instruction
-    return request_of(stack, one, stack.encoder.framing(asked.instruction, None if is_own else task.preset))
+    return request_of(stack, one, stack.encoder.template(asked.instruction, None if is_own else task.preset))
 
 
 def _grouped(asked: Sequence[_Asked], positions: Iterable[int]) -> dict[_Asked, list[int]]:

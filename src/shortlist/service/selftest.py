@@ -337,7 +337,7 @@ def _suffix_kept(stack: Stack, task: Task) -> Finding:
     prompt = encoded.prompts[0]
     if not isinstance(prompt, TokenPrompt):
         return Finding(Check.SUFFIX_KEPT, task, Verdict.SKIPPED, "the model's own library frames and cuts its texts")
-    num_tokens = prompt.head.num_tokens + prompt.num_tokens
+    num_tokens = prompt.prefix.num_tokens + prompt.num_tokens
     suffix = stack.promise.suffix
     wrong = []
     if num_tokens > limit:

@@ -15,7 +15,7 @@ from shortlist.engine.base import Engine
 from shortlist.errors import BadScore, CallerError
 from shortlist.service.samples import Pair
 from shortlist.text.base import Encoder
-from shortlist.types import NO_CUTS, Batch, Overflow, Prompt, Task, WorkItem
+from shortlist.types import NO_TRUNCATION, Batch, OverflowPolicy, Prompt, Task, WorkItem
 
 Values = npt.NDArray[np.float64]
 """What an engine said of several prompts, one row each: a score alone, or a vector. Exact for 32-bit floats."""
@@ -87,8 +87,8 @@ def _pair_prompts(encoder: Encoder, pair: Pair) -> list[Prompt]:
             pair.query,
             (pair.right, pair.wrong),
             instruction=pair.instruction,
-            on_overflow=Overflow.ERROR,
-            cuts=pair.cuts,
+            on_overflow=OverflowPolicy.ERROR,
+            truncation=pair.truncation,
         )
         return [each.prompts[0] for each in found]
     except CallerError:
@@ -100,7 +100,7 @@ def embed_trial(encoder: Encoder, pairs: Sequence[Pair], most: int) -> Trial:
     prompts: list[Prompt] = []
     places: list[Place] = []
     for pair in pairs:
-        is_asked = len(places) < most and pair.cuts == NO_CUTS
+        is_asked = len(places) < most and pair.truncation == NO_TRUNCATION
         found = _text_prompts(encoder, pair) if is_asked else []
         if found:
             at = len(prompts)
@@ -158,7 +158,7 @@ def _steps(prompts: Sequence[Prompt], max_batch_tokens: int) -> Iterator[list[Pr
     step: list[Prompt] = []
     left = max_batch_tokens
     for prompt in prompts:
-        cost = prompt.head.num_tokens + prompt.num_tokens
+        cost = prompt.prefix.num_tokens + prompt.num_tokens
         if step and cost > left:
             yield step
             step, left = [], max_batch_tokens

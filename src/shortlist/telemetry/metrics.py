@@ -49,7 +49,7 @@ class Metrics:
         self.documents = self._counter("documents", "Documents and texts asked for.", "model", "task")
         self.ignored_fields = self._counter("ignored_fields", "Fields of requests that no one reads.", "dialect")
         self.truncated = self._counter("truncated_documents", "Documents and texts that were cut to fit.", "model")
-        self.neutralised = self._counter(
+        self.escaped = self._counter(
             "neutralised_tokens", "Control tokens written out in documents and texts, and read as plain characters.", "model"
         )
         self.failed = self._counter("failed_documents", "Documents and texts that failed alone.", "model", "error")
@@ -116,7 +116,7 @@ class Metrics:
         for counter in (
             self.tokens,
             self.truncated,
-            self.neutralised,
+            self.escaped,
             self.cache_hits,
             self.cache_misses,
             self.coalesced,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from shortlist.text.prompt import Parts
-from shortlist.types import NO_CUTS, Cuts, Encoded, Framing, Overflow, Prompt, Token
+from shortlist.types import NO_TRUNCATION, Encoded, OverflowPolicy, Prompt, PromptTemplate, Token, Truncation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class Encoder(Protocol):
         """Names everything that turns the same words into other prompts: frame, its version, tokenizer, length limit."""
         ...
 
-    def framing(self, instruction: str | None = None, preset: str | None = None) -> Framing:
+    def template(self, instruction: str | None = None, preset: str | None = None) -> PromptTemplate:
         """Return the frame for these wishes; without any, the model's default instruction.
 
         Raises:
@@ -57,8 +57,8 @@ class Encoder(Protocol):
         documents: Sequence[str],
         *,
         instruction: str | None = None,
-        on_overflow: Overflow = Overflow.TRUNCATE,
-        cuts: Cuts = NO_CUTS,
+        on_overflow: OverflowPolicy = OverflowPolicy.TRUNCATE,
+        truncation: Truncation = NO_TRUNCATION,
         with_totals: bool = False,
     ) -> list[Encoded]:
         """Spell every document; all prompts share one head object.
@@ -106,7 +106,7 @@ class Encoder(Protocol):
         """Return one of this encoder's prompts as a person can check it."""
         ...
 
-    def unframed(self, query: str, document: str) -> Parts | None:
+    def strip_template(self, query: str, document: str) -> Parts | None:
         """Return the caller's words in a pair that its caller framed already; None if it did not.
 
         Raises:

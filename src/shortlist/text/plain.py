@@ -20,7 +20,17 @@ from shortlist.text.base import PromptView
 from shortlist.text.prompt import Parts
 from shortlist.text.speller import token_list, written
 from shortlist.text.window import read_windows
-from shortlist.types import NO_CUTS, Cuts, Encoded, Framing, Overflow, Prompt, TextHead, TextPrompt, Token
+from shortlist.types import (
+    NO_TRUNCATION,
+    Encoded,
+    OverflowPolicy,
+    Prompt,
+    PromptTemplate,
+    TextPrefix,
+    TextPrompt,
+    Token,
+    Truncation,
+)
 
 PLAIN_VERSION: Final = 2
 _NO_PROMPTS: Final[Mapping[str, str]] = MappingProxyType({})
@@ -66,13 +76,13 @@ class TextEncoder:
         """Names the prompts, the tokenizer file and the length limit."""
         return self._fingerprint
 
-    def framing(self, instruction: str | None = None, preset: str | None = None) -> Framing:
+    def template(self, instruction: str | None = None, preset: str | None = None) -> PromptTemplate:
         """Return the frame, which is the model's own. See `Encoder`."""
         if instruction is not None:
             raise InvalidInput("This model takes no instruction.", param="instruction")
         if preset is not None:
             raise InvalidInput("This model takes no instruction, and so no preset.", param="preset")
-        return Framing(template=f"text/{PLAIN_VERSION}", preset="none", instruction=None)
+        return PromptTemplate(name=f"text/{PLAIN_VERSION}", preset="none", instruction=None)
 
     def encode_pairs(
         self,
@@ -80,26 +90,26 @@ class TextEncoder:
         documents: Sequence[str],
         *,
         instruction: str | None = None,
-        on_overflow: Overflow = Overflow.TRUNCATE,
-        cuts: Cuts = NO_CUTS,
+        on_overflow: OverflowPolicy = OverflowPolicy.TRUNCATE,
+        truncation: Truncation = NO_TRUNCATION,
         with_totals: bool = False,
     ) -> list[Encoded]:
         """Spell every document; all prompts share one head object. Totals are always counted. See `Encoder`."""
-        self.framing(instruction)
+        self.template(instruction)
         del with_totals
-        longest = min(self.max_model_len, cuts.truncate_prompt_tokens or self.max_model_len)
-        head = self._head(self._cut(self._before_query, query, cuts.max_tokens_per_query))
-        num_framed = self._num_special + (head.num_tokens if self._reads_pairs else 0)
+        longest = min(self.max_model_len, truncation.truncate_prompt_tokens or self.max_model_len)
+        prefix = self._prefix(self._cut(self._before_query, query, truncation.max_tokens_per_query))
+        num_framed = self._num_special + (prefix.num_tokens if self._reads_pairs else 0)
         room = self.max_model_len - num_framed
-        limit = min(longest - num_framed, cuts.max_tokens_per_doc or room)
+        limit = min(longest - num_framed, truncation.max_tokens_per_doc or room)
         if limit < 1:
             raise InputTooLong(f"The query leaves no room within {longest} tokens.", param="query")
-        is_error = on_overflow is Overflow.ERROR and limit == room
+        is_error = on_overflow is OverflowPolicy.ERROR and limit == room
         return [
-            self._windows(head, document, limit)
-            if encoding is not None and len(encoding) > limit and on_overflow is Overflow.CHUNK
+            self._windows(prefix, document, limit)
+            if encoding is not None and len(encoding) > limit and on_overflow is OverflowPolicy.CHUNK
             else self._encoded(
-                head, self._before_document + document, encoding, limit, f"documents[{index}]", is_error=is_error
+                prefix, self._before_document + document, encoding, limit, f"documents[{index}]", is_error=is_error
             )
             for index, (document, encoding) in enumerate(self._encodings(self._before_document, documents))
         ]
@@ -114,25 +124,25 @@ class TextEncoder:
         truncate_prompt_tokens: int | None = None,
     ) -> list[Encoded]:
         """Spell every text to embed. See `Encoder`."""
-        self.framing(instruction)
+        self.template(instruction)
         before = self._before_query if is_query else self._before_document
         longest = min(self.max_model_len, truncate_prompt_tokens or self.max_model_len)
         room = longest - self._num_special
         if room < 1:
             raise InputTooLong(f"There is no room for a text within {longest} tokens.", param="truncate_prompt_tokens")
         is_error = not truncate and longest == self.max_model_len
-        head = TextHead("", 0)
+        prefix = TextPrefix("", 0)
         return [
-            self._encoded(head, before + text, encoding, room, f"input[{index}]", is_error=is_error)
+            self._encoded(prefix, before + text, encoding, room, f"input[{index}]", is_error=is_error)
             for index, (text, encoding) in enumerate(self._encodings(before, texts))
         ]
 
     def view(self, shown: Prompt) -> PromptView:
         """Return a prompt as text; the engine tokenises it, so there are no parts. See `Encoder`."""
         assert isinstance(shown, TextPrompt), "This encoder makes prompts of text. This is a bug."
-        return PromptView(text="\n".join(part for part in (shown.head.text, shown.text) if part), parts={})
+        return PromptView(text="\n".join(part for part in (shown.prefix.text, shown.text) if part), parts={})
 
-    def unframed(self, query: str, document: str) -> Parts | None:
+    def strip_template(self, query: str, document: str) -> Parts | None:
         """Return None: the frame is the model's own business. See `Encoder`."""
         del query, document
         return None
@@ -159,9 +169,9 @@ class TextEncoder:
             return text
         return text[: encoding.offsets[most - 1][1]]
 
-    def _head(self, text: str) -> TextHead:
+    def _prefix(self, text: str) -> TextPrefix:
         [(_, encoding)] = self._encodings("", [text])
-        return TextHead(text, _estimate(text) if encoding is None else len(encoding))
+        return TextPrefix(text, _estimate(text) if encoding is None else len(encoding))
 
     def _encodings(self, before: str, texts: Sequence[str]) -> list[tuple[str, Encoding | None]]:
         if self._tokenizer is None:
@@ -170,7 +180,7 @@ class TextEncoder:
         return list(zip(texts, encodings, strict=True))
 
     def _encoded(
-        self, head: TextHead, text: str, encoding: Encoding | None, limit: int, param: str, *, is_error: bool
+        self, prefix: TextPrefix, text: str, encoding: Encoding | None, limit: int, param: str, *, is_error: bool
     ) -> Encoded:
         total = _estimate(text) if encoding is None else len(encoding)
         is_cut = encoding is not None and total > limit
@@ -179,13 +189,13 @@ class TextEncoder:
         read = text[: encoding.offsets[limit - 1][1]] if encoding is not None and is_cut else text
         num_tokens = min(total, limit) if encoding is not None else total
         return Encoded(
-            prompts=(self._prompt(head, read, num_tokens),),
+            prompts=(self._prompt(prefix, read, num_tokens),),
             num_tokens=num_tokens,
             num_tokens_total=None if encoding is None else total,
             is_truncated=is_cut,
         )
 
-    def _windows(self, head: TextHead, document: str, limit: int) -> Encoded:
+    def _windows(self, prefix: TextPrefix, document: str, limit: int) -> Encoded:
         tokenizer = self._tokenizer
         assert tokenizer is not None, "Without a tokenizer no text is known to be too long. This is a bug."
 
@@ -196,15 +206,15 @@ class TextEncoder:
         parts = [self._before_document + document[window.span.start : window.span.end] for window in found]
         total = len(encode(document))
         return Encoded(
-            prompts=tuple(self._prompt(head, part, len(window.ids)) for part, window in zip(parts, found, strict=True)),
+            prompts=tuple(self._prompt(prefix, part, len(window.ids)) for part, window in zip(parts, found, strict=True)),
             spans=tuple(window.span for window in found),
             num_tokens=total,
             num_tokens_total=total,
         )
 
-    def _prompt(self, head: TextHead, text: str, num_tokens: int) -> TextPrompt:
+    def _prompt(self, prefix: TextPrefix, text: str, num_tokens: int) -> TextPrompt:
         # A text is never free: even an empty one is computed.
-        return TextPrompt(head, text, max(1, num_tokens + self._num_special))
+        return TextPrompt(prefix, text, max(1, num_tokens + self._num_special))
 
 
 def _estimate(text: str) -> int:

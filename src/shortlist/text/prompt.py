@@ -86,12 +86,12 @@ _FRAME: Final = re.compile(
 )
 
 
-def is_rerank_framed(text: str) -> bool:
+def has_rerank_template(text: str) -> bool:
     """Tell whether a caller has put the frame around a query, or around a whole pair, already."""
     return "<|im_start|>" in text and "<Instruct>" in text
 
 
-def unframed(framed: str) -> Parts | None:
+def strip_template(framed: str) -> Parts | None:
     """Return the caller's words in a pair that is framed already, or None if the frame is not the card's.
 
     Source: the vLLM example on the model card of Qwen3-Reranker, which frames query and document apart.
@@ -116,6 +116,6 @@ def task_query_piece(query: str) -> str:
     return f"Query:{query}"
 
 
-def is_framed(text: str) -> bool:
+def has_template(text: str) -> bool:
     """Tell whether the caller has already put the query frame around a text to embed."""
     return text.startswith("Instruct: ") and "\nQuery:" in text

@@ -75,7 +75,7 @@ class Speller:
             self._read = fast_reader(fields, self._user) if control_tokens == "neutral" else None
             self._controls = _any_of(self._added) if control_tokens == "neutral" else None
 
-    def num_neutralised(self, text: str) -> int:
+    def num_escaped(self, text: str) -> int:
         """Return how many control tokens are written out in a text and spelled as plain characters."""
         return len(self._controls.findall(text)) if self._controls is not None and "<" in text else 0
 

@@ -17,7 +17,19 @@ from shortlist.errors import BadSetting, InputTooLong, InvalidInput, ModelRefuse
 from shortlist.text import prompt
 from shortlist.text.base import PromptView, TokenView
 from shortlist.text.speller import Spelled, Speller
-from shortlist.types import NO_CUTS, Cuts, Encoded, Framing, Ids, Overflow, Prompt, Task, Token, TokenHead, TokenPrompt
+from shortlist.types import (
+    NO_TRUNCATION,
+    Encoded,
+    Ids,
+    OverflowPolicy,
+    Prompt,
+    PromptTemplate,
+    Task,
+    Token,
+    TokenPrefix,
+    TokenPrompt,
+    Truncation,
+)
 
 _NO_IDS: Final[Ids] = np.zeros(0, dtype=np.int32)
 _PROBES: Final = (("a", "b", "c"), (" x.\n", "\n 1 ", ""), ("查 ", "é!", "\n\n word"), ("!?", "'s", "  two"))
@@ -44,11 +56,11 @@ class QwenEncoder:
         self.task = task
         self.max_model_len = max_model_len
         self._speller = Speller(tokenizer_path, control_tokens=control_tokens)
-        self._prefix, self._suffix = _frame(self._speller, task)
+        self._template_prefix, self._template_suffix = _frame(self._speller, task)
         self._fingerprint = (
             f"qwen3-{task.value}-frame{prompt.TEMPLATE_VERSION}-{self._speller.digest}-{max_model_len}-{control_tokens}"
         )
-        num_framed = len(self._prefix) + len(self._suffix)
+        num_framed = len(self._template_prefix) + len(self._template_suffix)
         if max_model_len <= num_framed:
             raise BadSetting(f"max_model_len is {max_model_len}, but the model's frame alone has {num_framed} tokens.")
         _check_split(self._speller)
@@ -67,49 +79,49 @@ class QwenEncoder:
     @property
     def prefix_ids(self) -> tuple[int, ...]:
         """The ids that every pair's prompt begins with; none for an embedder."""
-        return tuple(self._prefix.tolist())
+        return tuple(self._template_prefix.tolist())
 
     @property
     def suffix_ids(self) -> tuple[int, ...]:
         """The ids that every prompt ends in, whatever was cut; the model is read at the last one."""
-        return tuple(self._suffix.tolist())
+        return tuple(self._template_suffix.tolist())
 
-    def framing(self, instruction: str | None = None, preset: str | None = None) -> Framing:
+    def template(self, instruction: str | None = None, preset: str | None = None) -> PromptTemplate:
         """Return the frame for these wishes; without any, the card's default instruction. See `Encoder`."""
         template = f"qwen3-{self.task.value}/{prompt.TEMPLATE_VERSION}"
         if instruction is not None and preset is not None:
             raise InvalidInput("Give an instruction or a preset, not both.", param="preset")
         if instruction is not None:
-            return Framing(template=template, preset="custom", instruction=instruction)
+            return PromptTemplate(name=template, preset="custom", instruction=instruction)
         name = prompt.DEFAULT_PRESET if preset is None else preset
         if name not in prompt.INSTRUCTIONS:
             raise InvalidInput(f"There is no such preset; known are {', '.join(prompt.INSTRUCTIONS)}.", param="preset")
-        return Framing(template=template, preset=name, instruction=prompt.INSTRUCTIONS[name])
+        return PromptTemplate(name=template, preset=name, instruction=prompt.INSTRUCTIONS[name])
 
     def view(self, shown: Prompt) -> PromptView:
         """Return a prompt as a person can check it, every token with what it stands for. See `Encoder`."""
         assert isinstance(shown, TokenPrompt), "This encoder makes prompts of token ids. This is a bug."
-        head, own = shown.head.ids, shown.ids
-        num_prefix, num_suffix = len(self._prefix), len(self._suffix)
+        prefix, own = shown.prefix.ids, shown.ids
+        num_template_prefix, num_template_suffix = len(self._template_prefix), len(self._template_suffix)
         parts = {
-            "prefix": head[:num_prefix],
-            "query": head[num_prefix:],
-            "document": own[: len(own) - num_suffix],
-            "suffix": own[len(own) - num_suffix :],
+            "prefix": prefix[:num_template_prefix],
+            "query": prefix[num_template_prefix:],
+            "document": own[: len(own) - num_template_suffix],
+            "suffix": own[len(own) - num_template_suffix :],
         }
         return PromptView(
-            text=self._speller.text_of(np.concatenate([head, own])),
+            text=self._speller.text_of(np.concatenate([prefix, own])),
             parts={name: self._token_views(ids) for name, ids in parts.items()},
         )
 
     def _token_views(self, ids: Ids) -> list[TokenView]:
         return [TokenView(number, text) for number, text in zip(ids.tolist(), self._speller.pieces(ids), strict=True)]
 
-    def unframed(self, query: str, document: str) -> prompt.Parts | None:
+    def strip_template(self, query: str, document: str) -> prompt.Parts | None:
         """Return the caller's words in a pair that its caller framed already. See `Encoder`."""
-        if self.task is not Task.RERANK or not prompt.is_rerank_framed(query):
+        if self.task is not Task.RERANK or not prompt.has_rerank_template(query):
             return None
-        parts = prompt.unframed(query + document)
+        parts = prompt.strip_template(query + document)
         if parts is None:
             raise InvalidInput(
                 "The text carries a chat template, but not the one that this model was trained with. Send query and documents "
@@ -134,51 +146,51 @@ class QwenEncoder:
         documents: Sequence[str],
         *,
         instruction: str | None = None,
-        on_overflow: Overflow = Overflow.TRUNCATE,
-        cuts: Cuts = NO_CUTS,
+        on_overflow: OverflowPolicy = OverflowPolicy.TRUNCATE,
+        truncation: Truncation = NO_TRUNCATION,
         with_totals: bool = False,
     ) -> list[Encoded]:
         """Spell every document; all prompts share one head object. See `Encoder`."""
         self._require(Task.RERANK)
-        longest = min(self.max_model_len, cuts.truncate_prompt_tokens or self.max_model_len)
-        asked_query = self._cut(query, _at_least_one(cuts.max_tokens_per_query, "max_tokens_per_query"))
-        head = self._pair_head(asked_query, prompt.DEFAULT_INSTRUCTION if instruction is None else instruction)
-        num_framed = head.num_tokens + len(self._suffix)
+        longest = min(self.max_model_len, truncation.truncate_prompt_tokens or self.max_model_len)
+        asked_query = self._cut(query, _at_least_one(truncation.max_tokens_per_query, "max_tokens_per_query"))
+        prefix = self._pair_prefix(asked_query, prompt.DEFAULT_INSTRUCTION if instruction is None else instruction)
+        num_framed = prefix.num_tokens + len(self._template_suffix)
         room = self.max_model_len - num_framed
-        limit = min(longest - num_framed, _at_least_one(cuts.max_tokens_per_doc, "max_tokens_per_doc") or room)
+        limit = min(longest - num_framed, _at_least_one(truncation.max_tokens_per_doc, "max_tokens_per_doc") or room)
         if limit < 1:
             raise _no_room("query", longest)
         pieces = [prompt.document_piece(document) for document in documents]
         spelled = self._speller.spell(pieces, limit, with_totals=with_totals)
-        if on_overflow is Overflow.ERROR and limit == room:
+        if on_overflow is OverflowPolicy.ERROR and limit == room:
             _refuse_cut(spelled, room, "documents")
-        asked = sum(self._speller.num_neutralised(text) for text in (asked_query, instruction or ""))
+        asked = sum(self._speller.num_escaped(text) for text in (asked_query, instruction or ""))
         return [
-            self._windows(head, document, limit)
-            if each.is_cut and on_overflow is Overflow.CHUNK
-            else self._encoded(head, each, self._speller.num_neutralised(document) + (0 if index else asked))
+            self._windows(prefix, document, limit)
+            if each.is_cut and on_overflow is OverflowPolicy.CHUNK
+            else self._encoded(prefix, each, self._speller.num_escaped(document) + (0 if index else asked))
             for index, (document, each) in enumerate(zip(documents, spelled, strict=True))
         ]
 
-    def _pair_head(self, query: str, instruction: str) -> TokenHead:
+    def _pair_prefix(self, query: str, instruction: str) -> TokenPrefix:
         pieces = [prompt.instruction_piece(instruction), prompt.query_piece(query)]
         spelled = self._speller.spell(pieces, self.max_model_len)
-        return TokenHead(np.concatenate([self._prefix, *(piece.ids for piece in spelled)]))
+        return TokenPrefix(np.concatenate([self._template_prefix, *(piece.ids for piece in spelled)]))
 
     def _cut(self, query: str, most: int | None) -> str:
         """Return the query, or as much of its beginning as has `most` tokens where it stands in the prompt."""
         return query if most is None else self._speller.beginning(query, most, lead=" ")
 
-    def _windows(self, head: TokenHead, document: str, limit: int) -> Encoded:
+    def _windows(self, prefix: TokenPrefix, document: str, limit: int) -> Encoded:
         windows = self._speller.spell_windows(document, limit, lead=prompt.document_piece(""))
         [whole] = self._speller.spell([prompt.document_piece(document)], limit, with_totals=True)
         assert whole.num_total is not None, "Its total was asked for. This is a bug."
         return Encoded(
-            prompts=tuple(self._prompt(head, window.ids) for window in windows),
+            prompts=tuple(self._prompt(prefix, window.ids) for window in windows),
             spans=tuple(window.span for window in windows),
             num_tokens=whole.num_total,
             num_tokens_total=whole.num_total,
-            num_neutralised=self._speller.num_neutralised(document),
+            num_escaped=self._speller.num_escaped(document),
         )
 
     # -- embedding --
@@ -196,50 +208,50 @@ class QwenEncoder:
         self._require(Task.EMBED)
         longest = min(self.max_model_len, truncate_prompt_tokens or self.max_model_len)
         to_frame = {
-            index for index, text in enumerate(texts) if (is_query or instruction is not None) and not prompt.is_framed(text)
+            index for index, text in enumerate(texts) if (is_query or instruction is not None) and not prompt.has_template(text)
         }
-        heads = {False: TokenHead(_NO_IDS)}
+        prefixes = {False: TokenPrefix(_NO_IDS)}
         if to_frame:
-            heads[True] = self._task_head(prompt.DEFAULT_INSTRUCTION if instruction is None else instruction)
+            prefixes[True] = self._task_prefix(prompt.DEFAULT_INSTRUCTION if instruction is None else instruction)
         pieces = [prompt.task_query_piece(text) if index in to_frame else text for index, text in enumerate(texts)]
         encoded: dict[int, Encoded] = {}
-        for is_framed, head in heads.items():
-            mine = {index: piece for index, piece in enumerate(pieces) if (index in to_frame) == is_framed}
-            encoded |= self._encoded_texts(head, mine, longest, truncate=truncate)
+        for has_template, prefix in prefixes.items():
+            mine = {index: piece for index, piece in enumerate(pieces) if (index in to_frame) == has_template}
+            encoded |= self._encoded_texts(prefix, mine, longest, truncate=truncate)
         return [encoded[index] for index in range(len(texts))]
 
-    def _task_head(self, instruction: str) -> TokenHead:
+    def _task_prefix(self, instruction: str) -> TokenPrefix:
         [spelled] = self._speller.spell([prompt.task_piece(instruction)], self.max_model_len)
-        head = TokenHead(spelled.ids)
-        if head.num_tokens + len(self._suffix) >= self.max_model_len:
+        prefix = TokenPrefix(spelled.ids)
+        if prefix.num_tokens + len(self._template_suffix) >= self.max_model_len:
             raise _no_room("instruction", self.max_model_len)
-        return head
+        return prefix
 
     def _encoded_texts(
-        self, head: TokenHead, pieces: dict[int, str], longest: int, *, truncate: bool
+        self, prefix: TokenPrefix, pieces: dict[int, str], longest: int, *, truncate: bool
     ) -> Iterator[tuple[int, Encoded]]:
-        room = longest - head.num_tokens - len(self._suffix)
+        room = longest - prefix.num_tokens - len(self._template_suffix)
         if room < 1:
             raise _no_room("instruction", longest)
         spelled = self._speller.spell(list(pieces.values()), room)
         for (index, piece), each in zip(pieces.items(), spelled, strict=True):
             if each.is_cut and not truncate and longest == self.max_model_len:
                 raise _too_long(f"input[{index}]", room)
-            yield index, self._encoded(head, each, self._speller.num_neutralised(piece))
+            yield index, self._encoded(prefix, each, self._speller.num_escaped(piece))
 
     # -- both --
 
-    def _encoded(self, head: TokenHead, spelled: Spelled, num_neutralised: int) -> Encoded:
+    def _encoded(self, prefix: TokenPrefix, spelled: Spelled, num_escaped: int) -> Encoded:
         return Encoded(
-            prompts=(self._prompt(head, spelled.ids),),
+            prompts=(self._prompt(prefix, spelled.ids),),
             num_tokens=len(spelled.ids),
             num_tokens_total=spelled.num_total,
             is_truncated=spelled.is_cut,
-            num_neutralised=num_neutralised,
+            num_escaped=num_escaped,
         )
 
-    def _prompt(self, head: TokenHead, ids: Ids) -> TokenPrompt:
-        return TokenPrompt(head, np.concatenate([ids, self._suffix]))
+    def _prompt(self, prefix: TokenPrefix, ids: Ids) -> TokenPrompt:
+        return TokenPrompt(prefix, np.concatenate([ids, self._template_suffix]))
 
     def _require(self, task: Task) -> None:
         if self.task is not task:

@@ -3,7 +3,7 @@
 This package knows what travels and what it is called. It knows nothing of HTTP, tokenizers, queues or tensors.
 """
 
-from shortlist.types.answered import (
+from shortlist.types.outcomes import (
     DetokenizeOutcome,
     EmbedOutcome,
     Explained,
@@ -20,31 +20,31 @@ from shortlist.types.answered import (
     Usage,
     basename,
 )
-from shortlist.types.asked import (
-    NO_CUTS,
-    Cuts,
+from shortlist.types.tasks import (
+    NO_TRUNCATION,
     DetokenizeTask,
     EmbedTask,
-    Overflow,
+    OverflowPolicy,
     Priority,
+    RequestOptions,
     RerankTask,
     ScoreTask,
     Task,
-    Terms,
     TokenizeTask,
+    Truncation,
 )
 from shortlist.types.work import (
     Batch,
+    DocumentStats,
     Encoded,
-    Framing,
     Ids,
     Outcome,
     Prompt,
-    Reading,
+    PromptTemplate,
     Span,
-    TextHead,
+    TextPrefix,
     TextPrompt,
-    TokenHead,
+    TokenPrefix,
     TokenPrompt,
     Value,
     Vector,

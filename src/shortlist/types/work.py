@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from shortlist.errors import ServiceError
-from shortlist.types.asked import Task
+from shortlist.types.tasks import Task
 
 Ids = npt.NDArray[np.int32]
 Vector = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TokenHead:
+class TokenPrefix:
     """The token ids that all prompts of one request begin with. Compared by identity: one request, one head.
 
     Shapes:
@@ -32,13 +32,13 @@ class TokenHead:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TokenPrompt:
-    """One document after its request's head, as token ids. The engine reads `head.ids` followed by `ids`.
+    """One document after its request's head, as token ids. The engine reads `prefix.ids` followed by `ids`.
 
     Shapes:
         ids: [num_tokens] int32; at least one.
     """
 
-    head: TokenHead
+    prefix: TokenPrefix
     ids: Ids
 
     @property
@@ -48,7 +48,7 @@ class TokenPrompt:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TextHead:
+class TextPrefix:
     """The query of one request, for engines that do their own tokenising. `num_tokens` is what it costs."""
 
     text: str
@@ -59,7 +59,7 @@ class TextHead:
 class TextPrompt:
     """One document of a request, for engines that do their own tokenising. `num_tokens` is what it costs."""
 
-    head: TextHead
+    prefix: TextPrefix
     text: str
     num_tokens: int
 
@@ -94,11 +94,11 @@ class Encoded:
     num_tokens_total: int | None
     spans: tuple[Span, ...] = ()
     is_truncated: bool = False
-    num_neutralised: int = 0
+    num_escaped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class DocumentStats:
     """How much of one text was read.
 
     Attributes:
@@ -117,16 +117,16 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Framing:
+class PromptTemplate:
     """The words around a caller's words.
 
     Attributes:
-        template: The frame and its version.
+        name: The template and its version.
         preset: The name of the instruction; `custom` for the caller's own, `none` for models that take none.
         instruction: The instruction itself, None for models that take none.
     """
 
-    template: str
+    name: str
     preset: str
     instruction: str | None
 
@@ -150,8 +150,8 @@ class Batch:
     @property
     def num_tokens(self) -> int:
         """Tokens the engine reads: every prompt, and every distinct head once."""
-        heads = {id(item.prompt.head): item.prompt.head.num_tokens for item in self.items}
-        return sum(heads.values()) + sum(item.prompt.num_tokens for item in self.items)
+        prefixes = {id(item.prompt.prefix): item.prompt.prefix.num_tokens for item in self.items}
+        return sum(prefixes.values()) + sum(item.prompt.num_tokens for item in self.items)
 
 
 Value = float | Vector

@@ -13,8 +13,8 @@ MAX_COUNT_DIGITS: Final = 9
 MIN_TEXTS: Final = 2
 MAX_TEXTS: Final = 40
 
-Overflow = Literal["chunk", "truncate"]
-OVERFLOWS: Final[tuple[Overflow, ...]] = ("chunk", "truncate")
+OverflowChoice = Literal["chunk", "truncate"]
+OVERFLOWS: Final[tuple[OverflowChoice, ...]] = ("chunk", "truncate")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class Question:
     preset: str | None = None
     instruction: str | None = None
     top_n: int | None = None
-    on_overflow: Overflow = "truncate"
+    on_overflow: OverflowChoice = "truncate"
 
     @property
     def body(self) -> dict[str, object]:
@@ -143,7 +143,7 @@ def _asked(values: Mapping[str, object]) -> Question:
     )
 
 
-def _overflow(value: object) -> Overflow:
+def _overflow(value: object) -> OverflowChoice:
     return next((known for known in OVERFLOWS if known == value), "truncate")
 
 

@@ -43,7 +43,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class MetricsPoint:
     """What happened between two samples; None where nothing did, or the server does not say. Units: as named."""
 
     at_s: float
@@ -60,7 +60,7 @@ class Watch:
     """What was seen so far: the last sample, and the readings up to it."""
 
     last: Sample | None = None
-    readings: Sequence[Reading] = field(default_factory=tuple)
+    readings: Sequence[MetricsPoint] = field(default_factory=tuple)
 
     @property
     def is_ready(self) -> bool | None:
@@ -104,12 +104,12 @@ def watched(watch: Watch, sample: Sample) -> Watch:
     return Watch(sample, (*watch.readings, _reading(watch.last, sample))[-MAX_READINGS:])
 
 
-def _reading(before: Sample, after: Sample) -> Reading:
+def _reading(before: Sample, after: Sample) -> MetricsPoint:
     elapsed_s = after.at_s - before.at_s
     hits, misses = _grown(before, after, HITS), _grown(before, after, MISSES)
     latency_s = quantile({bound: count - before.finished.get(bound, 0.0) for bound, count in after.finished.items()})
     memory = after.sums.get(PROCESS_MEMORY, after.sums.get(CACHE_MEMORY))
-    return Reading(
+    return MetricsPoint(
         at_s=after.at_s,
         requests_per_s=(_total(after) - _total(before)) / elapsed_s,
         latency_ms=None if latency_s is None else 1000 * latency_s,

@@ -32,10 +32,10 @@ def test_shared_beginning_counts_once_and_every_document_with_its_end(encoder: Q
     request = writer.request(Load("", 3, 50), "seed")
     work = work_of(encoder, request)
     body = prompt.instruction_piece(prompt.DEFAULT_INSTRUCTION) + prompt.query_piece(request.query)
-    num_head = len(encoder.prefix_ids) + writer.num_tokens(body)
+    num_prefix = len(encoder.prefix_ids) + writer.num_tokens(body)
     own = [writer.num_tokens(f" {document}") + len(encoder.suffix_ids) for document in request.documents]
-    assert work.num_tokens == num_head + sum(own)
-    looks = list(range(1, num_head + 1)) + [num_head + place for length in own for place in range(1, length + 1)]
+    assert work.num_tokens == num_prefix + sum(own)
+    looks = list(range(1, num_prefix + 1)) + [num_prefix + place for length in own for place in range(1, length + 1)]
     assert work.num_pairs == sum(looks)
 
 

@@ -10,14 +10,14 @@ from shortlist.api.dialects.superset import DIALECT, RerankRequest
 from shortlist.api.dialects.table import DIALECTS
 from shortlist.api.record import TASKS, Record
 from shortlist.errors import DeadlineExceeded, Draining, Overloaded, ServiceError, Shortage
-from shortlist.types import Failed, Framing, RerankOutcome, Timing, Usage
+from shortlist.types import Failed, PromptTemplate, RerankOutcome, Timing, Usage
 
 OUTCOME = RerankOutcome(
     model="demo",
     results=[],
     failed=[Failed(0, ServiceError("wrong"))],
-    readings=[None],
-    framing=Framing(template="t", preset="p", instruction=None),
+    document_stats=[None],
+    template=PromptTemplate(name="t", preset="p", instruction=None),
     usage=Usage(num_tokens=56, num_cached=2),
     timing=Timing(tokenize_s=0.0012, queue_s=0.0004, compute_s=0.02791),
 )

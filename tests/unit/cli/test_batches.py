@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from shortlist.api.app import create_app
-from shortlist.cli.batches import Terms, is_its_own, rank_all
+from shortlist.cli.batches import RankOptions, is_its_own, rank_all
 from shortlist.cli.lines import Group, Text
 from shortlist.cli.ranked import RankedGroup
 from shortlist.client import AsyncClient
@@ -34,12 +34,12 @@ def group(position: int, *documents: str) -> Group:
     return Group(position=position, line=position + 1, query="red apple", texts=texts)
 
 
-def terms(**asked: Any) -> Terms:
+def options(**asked: Any) -> RankOptions:
     given = {"model": None, "instruction": None, "top_n": None, "batch_size": 2, "concurrency": 3, "timeout_s": 10.0}
-    return Terms(**{**given, **asked})
+    return RankOptions(**{**given, **asked})
 
 
-async def ranked(client: AsyncClient, groups: list[Group], how: Terms) -> list[RankedGroup]:
+async def ranked(client: AsyncClient, groups: list[Group], how: RankOptions) -> list[RankedGroup]:
     async def source() -> AsyncIterator[Group]:
         for each in groups:
             yield each
@@ -55,10 +55,10 @@ async def test_batches_give_the_ranking_of_one_piece() -> None:
         transport = httpx2.ASGITransport(create_app(service))
         async with AsyncClient("http://app", transport=transport) as client:
             groups = [group(0, *DOCUMENTS), group(1, "apple"), group(2, *reversed(DOCUMENTS))]
-            whole = await ranked(client, groups, terms(batch_size=100))
-            assert await ranked(client, groups, terms()) == whole
-            assert await ranked(client, groups, terms(batch_size=1, concurrency=1)) == whole
-            best = await ranked(client, groups, terms(top_n=2))
+            whole = await ranked(client, groups, options(batch_size=100))
+            assert await ranked(client, groups, options()) == whole
+            assert await ranked(client, groups, options(batch_size=1, concurrency=1)) == whole
+            best = await ranked(client, groups, options(top_n=2))
     assert [each.results[:2] for each in whole] == [each.results for each in best]
     assert [result.index for result in whole[0].results[:2]] == [2, 8]  # by line, equal ones in order
     assert all(result.text == DOCUMENTS[result.index // 2] for result in whole[0].results)
@@ -74,7 +74,7 @@ async def test_what_one_document_suffered_is_told_by_its_line() -> None:
     second = {"model": "m", "results": [{"index": 0, "relevance_score": 0.2}], "truncated_documents": [0]}
     script.play(Answer(body=first), Answer(body=second))
     async with AsyncClient("http://app", transport=httpx2.ASGITransport(script)) as client:
-        [done] = await ranked(client, [group(0, "a", "b", "c")], terms(concurrency=1, model="m", instruction="i"))
+        [done] = await ranked(client, [group(0, "a", "b", "c")], options(concurrency=1, model="m", instruction="i"))
     assert [(each.index, each.message) for each in done.failed] == [(2, "bad")]
     assert done.truncated == (4,)
     assert [each.index for each in done.results] == [4, 0]
@@ -86,7 +86,7 @@ async def test_what_one_group_suffered_leaves_the_others_alone() -> None:
     good = Answer(body={"model": "m", "results": [{"index": 0, "relevance_score": 0.1}]})
     script.play(good, Answer(400, fault("Too long.", code="context_length_exceeded")), good)
     async with AsyncClient("http://app", transport=httpx2.ASGITransport(script)) as client:
-        done = await ranked(client, [group(number, "a") for number in range(3)], terms(concurrency=1))
+        done = await ranked(client, [group(number, "a") for number in range(3)], options(concurrency=1))
     assert [each.error and each.error.message for each in done] == [None, "Too long.", None]
     assert [len(each.results) for each in done] == [1, 0, 1]
 

@@ -12,7 +12,7 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 from shortlist.engine.base import ScoreScale
 from shortlist.engine.sentence import BiEncoderEngine, CrossEncoderEngine
 from shortlist.errors import EngineOutOfMemory, EngineUnavailable, ModelRefused
-from shortlist.types import Batch, Prompt, Task, TextHead, TextPrompt, WorkItem
+from shortlist.types import Batch, Prompt, Task, TextPrefix, TextPrompt, WorkItem
 from tests.support.models import DEMO, cross_encoder
 
 QUERY = "how do I read a json file in python"
@@ -22,8 +22,8 @@ DOCUMENTS = ["bake bread at 220 C", "open the file and call json.load", "pythons
 def batch(task: Task, *jobs: tuple[str, list[str]]) -> Batch:
     items = []
     for number, (head_text, texts) in enumerate(jobs):
-        head = TextHead(head_text, 3)
-        prompts: list[Prompt] = [TextPrompt(head, text, 5) for text in texts]
+        prefix = TextPrefix(head_text, 3)
+        prompts: list[Prompt] = [TextPrompt(prefix, text, 5) for text in texts]
         items += [WorkItem(number, index, prompt) for index, prompt in enumerate(prompts)]
     return Batch(task, tuple(items))
 

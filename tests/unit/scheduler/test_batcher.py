@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from shortlist.scheduler import batcher
 from shortlist.scheduler.batcher import STEPS_BEFORE_RAISING, Ceiling
 from shortlist.scheduler.queue import WorkQueue
-from shortlist.types import Batch, Prompt, Task, TextHead, TextPrompt, WorkItem
+from shortlist.types import Batch, Prompt, Task, TextPrefix, TextPrompt, WorkItem
 
 
-def job(head_tokens: int, *num_tokens: int) -> list[Prompt]:
-    head = TextHead("query", head_tokens)
-    return [TextPrompt(head, "text", tokens) for tokens in num_tokens]
+def job(prefix_tokens: int, *num_tokens: int) -> list[Prompt]:
+    prefix = TextPrefix("query", prefix_tokens)
+    return [TextPrompt(prefix, "text", tokens) for tokens in num_tokens]
 
 
 def filled(*jobs: tuple[Task, list[Prompt]]) -> WorkQueue:

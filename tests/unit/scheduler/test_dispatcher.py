@@ -25,7 +25,7 @@ from shortlist.scheduler.admission import Admission, AdmissionLimits
 from shortlist.scheduler.dispatcher import Dispatcher
 from shortlist.scheduler.queue import Flow, WorkQueue
 from shortlist.telemetry import Metrics
-from shortlist.types import Batch, Priority, Prompt, Task, TextHead, TextPrompt
+from shortlist.types import Batch, Priority, Prompt, Task, TextPrefix, TextPrompt
 from tests.support.fake_engine import FakeEngine, Fault, log_odds
 from tests.support.simulated import simulated
 
@@ -33,8 +33,8 @@ LIMITS = AdmissionLimits(max_concurrent_requests=100, max_queue_tokens=1000, max
 
 
 def prompts(*texts: str, query: str = "query") -> list[Prompt]:
-    head = TextHead(query, 2)
-    return [TextPrompt(head, text, len(text.split())) for text in texts]
+    prefix = TextPrefix(query, 2)
+    return [TextPrompt(prefix, text, len(text.split())) for text in texts]
 
 
 @asynccontextmanager

@@ -14,14 +14,14 @@ from hypothesis.extra.numpy import arrays
 
 from shortlist.scheduler.cache import Entry
 from shortlist.scheduler.packing import VERSION, pack, unpack
-from shortlist.types import Reading, Span, Value
+from shortlist.types import DocumentStats, Span, Value
 
 NAME = b"n" * 32
 COUNT = st.integers(0, 2**32 - 1)
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 SPAN = st.tuples(COUNT, COUNT).map(lambda pair: Span(*sorted(pair)))
 READING = st.builds(
-    Reading,
+    DocumentStats,
     num_tokens=COUNT,
     num_tokens_total=st.none() | COUNT,
     is_truncated=st.booleans(),
@@ -41,12 +41,12 @@ def is_same(one: Entry | None, other: Entry) -> bool:
         one is not None
         and type(one.value) is type(other.value)
         and bits(one.value) == bits(other.value)
-        and (one.num_tokens, one.reading) == (other.num_tokens, other.reading)
+        and (one.num_tokens, one.stats) == (other.num_tokens, other.stats)
     )
 
 
-def entry(value: Value = -1.5, **reading: object) -> Entry:
-    return Entry(value, 7, Reading(**{"num_tokens": 5, "num_tokens_total": 9, **reading}))  # type: ignore[arg-type]
+def entry(value: Value = -1.5, **stats: object) -> Entry:
+    return Entry(value, 7, DocumentStats(**{"num_tokens": 5, "num_tokens_total": 9, **stats}))  # type: ignore[arg-type]
 
 
 @given(ENTRY, st.binary(max_size=40))

@@ -1,9 +1,9 @@
 """Jobs go in whole, leave in a fair order, and can be cancelled or expire at any moment."""
 
 from shortlist.scheduler.queue import COST_FACTORS, Flow, WorkQueue
-from shortlist.types import Priority, Prompt, Task, TextHead, TextPrompt
+from shortlist.types import Priority, Prompt, Task, TextPrefix, TextPrompt
 
-HEAD = TextHead("query", 3)
+HEAD = TextPrefix("query", 3)
 
 
 def prompts(*num_tokens: int) -> list[Prompt]:

@@ -13,12 +13,12 @@ from shortlist.scheduler.cache import Entry
 from shortlist.scheduler.packing import pack
 from shortlist.scheduler.shared import MAX_WAITING, WRITE_ENTRIES, SharedCache
 from shortlist.telemetry import Metrics
-from shortlist.types import Reading
+from shortlist.types import DocumentStats
 from tests.support.simulated import simulated
 
 
 def entry(value: float = 1.0) -> Entry:
-    return Entry(value, 3, Reading(3, 3))
+    return Entry(value, 3, DocumentStats(3, 3))
 
 
 def name(number: int) -> bytes:

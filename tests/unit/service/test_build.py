@@ -451,7 +451,7 @@ def test_prompts_reach_the_encoder(tmp_path: Path) -> None:
     (folder / "config_sentence_transformers.json").write_text(json.dumps({"prompts": {"query": "ask: ", "passage": "tell: "}}))
     [stack] = build_runtime(settings(models=[str(folder)], device="cpu"), say=Said())._registry.stacks
     [one] = texts(stack.encoder.encode_pairs("fox", ["cat"]))
-    assert (one.head.text, one.text) == ("ask: fox", "tell: cat")
+    assert (one.prefix.text, one.text) == ("ask: fox", "tell: cat")
     stack.engine.close()
 
 

@@ -23,7 +23,7 @@ from shortlist.scheduler.cache import Entry, keys
 from shortlist.scheduler.shared import SharedCache
 from shortlist.service.compute import Computed, Request, compute, names_of
 from shortlist.service.stack import Stack
-from shortlist.types import Batch, Encoded, Priority, Task, Terms, TextHead, TextPrompt, Timing
+from shortlist.types import Batch, Encoded, Priority, RequestOptions, Task, TextPrefix, TextPrompt, Timing
 from tests.support.fake_engine import FakeEngine, log_odds
 from tests.support.house import stack
 from tests.support.simulated import simulated
@@ -77,7 +77,7 @@ def request(
         "names": keys((query,), texts),
         "overhead_chars": len(query),
         "encode": lambda positions: encode([texts[index] for index in positions]),
-        "terms": Terms(timeout_s=timeout_s, is_partial=is_partial, priority=priority),
+        "terms": RequestOptions(timeout_s=timeout_s, is_partial=is_partial, priority=priority),
     }
     return Request(**{**fields, **changes})  # type: ignore[arg-type]
 
@@ -92,7 +92,7 @@ def values(computed: Computed) -> list[object]:
 
 
 def score(text: str, query: str = "red fox") -> float:
-    return log_odds(TextPrompt(TextHead(query, 0), text, 0))
+    return log_odds(TextPrompt(TextPrefix(query, 0), text, 0))
 
 
 def fails_on(word: str, error: Exception) -> Callable[[Batch], None]:

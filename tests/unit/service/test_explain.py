@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shortlist.errors import EngineError, NotFound
-from shortlist.types import Batch, Cuts, Overflow, RerankTask, Span
+from shortlist.types import Batch, OverflowPolicy, RerankTask, Span, Truncation
 from tests.support.fake_engine import FakeEngine
 from tests.support.house import running, runtime
 
@@ -32,11 +32,14 @@ async def test_what_was_remembered_is_said_so() -> None:
 
 async def test_best_window_is_the_one_shown() -> None:
     task = RerankTask(
-        query="red fox", documents=("a b red fox c",), on_overflow=Overflow.CHUNK, cuts=Cuts(max_tokens_per_doc=2)
+        query="red fox",
+        documents=("a b red fox c",),
+        on_overflow=OverflowPolicy.CHUNK,
+        truncation=Truncation(max_tokens_per_doc=2),
     )
     async with running(runtime(explain=True)) as service:
         [explained] = (await service.explain(task)).documents
-    assert explained.reading.best == Span(4, 11)
+    assert explained.stats.best == Span(4, 11)
     assert explained.prompt == "red fox | red fox"
 
 

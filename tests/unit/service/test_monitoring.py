@@ -94,11 +94,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """Return what is asked of the devices, which all answer."""
     seen: list[list[str]] = []
 
-    def readings(names: list[str]) -> list[GpuReading]:
+    def document_stats(names: list[str]) -> list[GpuReading]:
         seen.append(list(names))
         return [GpuReading(device=name, used_bytes=1, total_bytes=2, busy=None) for name in names]
 
-    monkeypatch.setattr(device, "gpu_readings", readings)
+    monkeypatch.setattr(device, "gpu_readings", document_stats)
     return seen
 
 

@@ -12,7 +12,17 @@ from shortlist.engine.base import ScoreScale
 from shortlist.errors import BadScore, DeadlineExceeded, EngineError, InputTooLong, Overloaded
 from shortlist.scheduler.cache import Entry
 from shortlist.service.rerank import ranking, relevance
-from shortlist.types import Batch, Cuts, Overflow, Reading, RerankOutcome, RerankTask, Span, Terms, TextPrompt
+from shortlist.types import (
+    Batch,
+    DocumentStats,
+    OverflowPolicy,
+    RequestOptions,
+    RerankOutcome,
+    RerankTask,
+    Span,
+    TextPrompt,
+    Truncation,
+)
 from tests.support.fake_engine import FakeEngine
 from tests.support.house import running, runtime
 from tests.support.simulated import simulated
@@ -20,7 +30,7 @@ from tests.support.words import WordEncoder
 
 
 def entry(value: float) -> Entry:
-    return Entry(value, 1, Reading(1, 1))
+    return Entry(value, 1, DocumentStats(1, 1))
 
 
 def order(outcome: RerankOutcome) -> list[int]:
@@ -77,10 +87,10 @@ async def test_second_request_is_remembered() -> None:
     [
         {"query": "blue fox"},
         {"instruction": "find foxes"},
-        {"cuts": Cuts(max_tokens_per_doc=1)},
-        {"cuts": Cuts(max_tokens_per_query=9)},
-        {"cuts": Cuts(truncate_prompt_tokens=9)},
-        {"on_overflow": Overflow.ERROR},
+        {"cuts": Truncation(max_tokens_per_doc=1)},
+        {"cuts": Truncation(max_tokens_per_query=9)},
+        {"cuts": Truncation(truncate_prompt_tokens=9)},
+        {"on_overflow": OverflowPolicy.ERROR},
         {"preset": "short"},
     ],
 )
@@ -142,7 +152,7 @@ async def test_document_that_must_not_be_cut_is_an_error() -> None:
     service._registry.stacks[0].encoder.max_model_len = 5  # type: ignore[attr-defined]
     async with running(service):
         with pytest.raises(InputTooLong) as error:
-            await service.rerank(task("fox", "one two three four five six", on_overflow=Overflow.ERROR))
+            await service.rerank(task("fox", "one two three four five six", on_overflow=OverflowPolicy.ERROR))
     assert error.value.param == "documents[1]"
 
 
@@ -166,7 +176,7 @@ async def test_deadline_ends_the_wait_and_gives_the_permit_back() -> None:
     service = runtime(FakeEngine(step_s=1.0))
     async with running(service):
         with pytest.raises(DeadlineExceeded):
-            await service.rerank(task("fox", terms=Terms(timeout_s=0.02)))
+            await service.rerank(task("fox", options=RequestOptions(timeout_s=0.02)))
         stack = service._registry.stacks[0]
         assert (stack.admission.load.num_requests, stack.admission.load.num_tokens) == (0, 0)
 
@@ -215,25 +225,27 @@ async def test_best_window_of_a_long_document_counts_and_is_named() -> None:
     service = runtime()
     document = "a b c d red fox e f g"
     async with running(service):
-        chunked = await service.rerank(task(document, "red cat", on_overflow=Overflow.CHUNK, cuts=Cuts(max_tokens_per_doc=2)))
+        chunked = await service.rerank(
+            task(document, "red cat", on_overflow=OverflowPolicy.CHUNK, truncation=Truncation(max_tokens_per_doc=2))
+        )
         alone = await service.rerank(task("red fox"))
     assert order(chunked) == [0, 1]
     assert chunked.results[0].raw_score == alone.results[0].raw_score
-    reading = chunked.readings[0]
-    assert reading is not None
-    assert reading.best is not None
-    assert document[reading.best.start : reading.best.end] == "red fox"
-    assert (reading.num_windows, reading.num_tokens, reading.is_truncated) == (5, 9, False)
+    stats = chunked.document_stats[0]
+    assert stats is not None
+    assert stats.best is not None
+    assert document[stats.best.start : stats.best.end] == "red fox"
+    assert (stats.num_windows, stats.num_tokens, stats.is_truncated) == (5, 9, False)
 
 
 async def test_remembered_window_is_named_again() -> None:
     engine = FakeEngine()
-    asked = task("a b red fox", on_overflow=Overflow.CHUNK, cuts=Cuts(max_tokens_per_doc=2))
+    asked = task("a b red fox", on_overflow=OverflowPolicy.CHUNK, truncation=Truncation(max_tokens_per_doc=2))
     async with running(runtime(engine)) as service:
         first = await service.rerank(asked)
         second = await service.rerank(asked)
     assert len(engine.batches) == 1
-    assert second.readings == first.readings == [Reading(4, 4, num_windows=2, best=Span(4, 11))]
+    assert second.document_stats == first.document_stats == [DocumentStats(4, 4, num_windows=2, best=Span(4, 11))]
 
 
 async def test_document_fails_if_one_of_its_windows_does() -> None:
@@ -242,10 +254,12 @@ async def test_document_fails_if_one_of_its_windows_does() -> None:
             raise EngineError("poison")
 
     async with running(runtime(FakeEngine(fault=fault))) as service:
-        outcome = await service.rerank(task("red bad fox", "red", on_overflow=Overflow.CHUNK, cuts=Cuts(max_tokens_per_doc=1)))
+        outcome = await service.rerank(
+            task("red bad fox", "red", on_overflow=OverflowPolicy.CHUNK, truncation=Truncation(max_tokens_per_doc=1))
+        )
     assert order(outcome) == [1]
     assert [each.index for each in outcome.failed] == [0]
-    assert outcome.readings[0] is None
+    assert outcome.document_stats[0] is None
 
 
 async def test_framing_of_the_prompt_is_told() -> None:
@@ -253,8 +267,8 @@ async def test_framing_of_the_prompt_is_told() -> None:
         plain = await service.rerank(task("fox"))
         preset = await service.rerank(task("fox", preset="short"))
         custom = await service.rerank(task("fox", instruction="find foxes"))
-    assert [each.framing.preset for each in (plain, preset, custom)] == ["default", "short", "custom"]
-    assert plain.framing.template == "words/1"
+    assert [each.template.preset for each in (plain, preset, custom)] == ["default", "short", "custom"]
+    assert plain.template.name == "words/1"
 
 
 async def test_documents_are_counted_as_failed_even_if_none_is_left() -> None:

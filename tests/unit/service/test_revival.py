@@ -13,7 +13,7 @@ from shortlist.errors import DeadlineExceeded, EngineUnavailable
 from shortlist.service.revival import CALM_S, FIRST_PAUSE_S, LONGEST_PAUSE_S, Pauses
 from shortlist.service.runtime import Runtime, State
 from shortlist.telemetry import Metrics
-from shortlist.types import Batch, RerankTask, Terms, TextHead, TextPrompt
+from shortlist.types import Batch, RequestOptions, RerankTask, TextPrefix, TextPrompt
 from tests.support.fake_engine import FakeEngine, log_odds
 from tests.support.house import running, settings, stack
 from tests.support.simulated import simulated
@@ -59,7 +59,7 @@ async def test_engine_comes_back_and_scores_the_same() -> None:
         assert first.is_closed, "two engines at once may not fit into memory"
         assert not service.failed.is_set()
         assert service.metrics.registry.get_sample_value("shortlist_engine_restarts_total", {"model": "fake"}) == 1
-    assert [each.raw_score for each in outcome.results] == [log_odds(TextPrompt(TextHead("fox", 1), "red fox", 2))]
+    assert [each.raw_score for each in outcome.results] == [log_odds(TextPrompt(TextPrefix("fox", 1), "red fox", 2))]
 
 
 @simulated
@@ -200,7 +200,7 @@ def patient_house(**flat: Any) -> tuple[Runtime, asyncio.Event]:
 
 
 def ask(timeout_s: float | None, **more: Any) -> RerankTask:
-    return RerankTask(query="fox", documents=("red fox",), terms=Terms(timeout_s=timeout_s, **more))
+    return RerankTask(query="fox", documents=("red fox",), options=RequestOptions(timeout_s=timeout_s, **more))
 
 
 @simulated
@@ -213,7 +213,7 @@ async def test_whoever_can_wait_is_answered_by_the_engine_that_comes_back() -> N
         assert not patient.done()
         gate.set()
         outcome = await asyncio.wait_for(patient, PATIENCE_S)
-    assert [each.raw_score for each in outcome.results] == [log_odds(TextPrompt(TextHead("fox", 1), "red fox", 2))]
+    assert [each.raw_score for each in outcome.results] == [log_odds(TextPrompt(TextPrefix("fox", 1), "red fox", 2))]
 
 
 @pytest.mark.parametrize("timeout_s", [None, 0.09])

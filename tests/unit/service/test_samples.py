@@ -28,13 +28,13 @@ def test_prompts_of_a_reranker_are_framed_and_of_many_lengths(tokenizer_path: Pa
     lengths = [prompt.num_tokens - len(encoder.suffix_ids) for prompt in prompts]
     assert min(lengths) <= 1
     assert max(lengths) > 1000
-    assert len({id(prompt.head) for prompt in prompts}) == 1
+    assert len({id(prompt.prefix) for prompt in prompts}) == 1
 
 
 def test_prompts_of_an_embedder_have_no_frame(make_model: ModelFactory) -> None:
     prompts = samples(encoder_of(make_model(kind="embedder") / "tokenizer.json", Task.EMBED))
     assert len(prompts) > len(SENTENCES)
-    assert not any(prompt.head.num_tokens for prompt in prompts)
+    assert not any(prompt.prefix.num_tokens for prompt in prompts)
 
 
 def test_texts_are_of_ten_scripts() -> None:
@@ -51,5 +51,5 @@ def test_prompts_reach_another_process_as_they_are(tokenizer_path: Path) -> None
     here, there = Pipe()
     here.send(partial(tuple, prompts))
     arrived = there.recv()()
-    assert len({id(prompt.head) for prompt in arrived}) == 1
+    assert len({id(prompt.prefix) for prompt in arrived}) == 1
     assert all(np.array_equal(one.ids, other.ids) for one, other in zip(prompts, arrived, strict=True))

@@ -85,7 +85,7 @@ async def test_instruction_and_preset_are_heeded() -> None:
 class Unframing(WordEncoder):
     """Takes `<instruction|query` for a frame around both sides."""
 
-    def unframed(self, query: str, document: str) -> Parts | None:
+    def strip_template(self, query: str, document: str) -> Parts | None:
         if not query.startswith("<"):
             return None
         instruction, _, words = query.removeprefix("<").partition("|")

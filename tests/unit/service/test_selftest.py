@@ -21,7 +21,7 @@ from shortlist.service.stack import NO_PROMISE, Promise, Stack
 from shortlist.telemetry import Metrics
 from shortlist.text.base import Encoder
 from shortlist.text.tokenizer import QwenEncoder
-from shortlist.types import NO_CUTS, Batch, Encoded, Task, TokenPrompt, Vector
+from shortlist.types import NO_TRUNCATION, Batch, Encoded, Task, TokenPrompt, Vector
 from tests.support import house
 from tests.support.fake_engine import FakeEngine
 from tests.support.fixtures import ModelFactory
@@ -86,7 +86,7 @@ async def test_model_for_both_tasks_is_tested_for_both() -> None:
 def test_pairs_cover_what_they_promise() -> None:
     assert len({pair.name for pair in PAIRS}) == len(PAIRS)
     assert sum(pair.instruction is not None for pair in PAIRS) >= 2
-    assert sum(pair.cuts != NO_CUTS for pair in PAIRS) == 1
+    assert sum(pair.truncation != NO_TRUNCATION for pair in PAIRS) == 1
     assert all(pair.right != pair.wrong for pair in PAIRS)
 
 
@@ -97,7 +97,7 @@ def test_every_check_says_what_its_failure_means() -> None:
 async def test_no_step_is_larger_than_the_server_would_make() -> None:
     engine = OracleEngine()
     assert (await outcome(engine, max_batch_tokens=300)).has_passed
-    sizes = [sum(item.prompt.head.num_tokens + item.prompt.num_tokens for item in batch.items) for batch in engine.batches]
+    sizes = [sum(item.prompt.prefix.num_tokens + item.prompt.num_tokens for item in batch.items) for batch in engine.batches]
     assert max(sizes) <= 300
     assert len(engine.batches) > 6
 
@@ -320,9 +320,9 @@ class Respelling:
     def __init__(self, inner: QwenEncoder) -> None:
         self.inner = inner
         self.fingerprint = inner.fingerprint
-        self.framing = inner.framing
+        self.template = inner.template
         self.view = inner.view
-        self.unframed = inner.unframed
+        self.strip_template = inner.strip_template
         self.tokens = inner.tokens
         self.text_of = inner.text_of
 

@@ -7,7 +7,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from shortlist.errors import InputTooLong, InvalidInput, ModelRefused
 from shortlist.text.plain import TextEncoder
-from shortlist.types import Cuts, Overflow, TextPrompt
+from shortlist.types import OverflowPolicy, TextPrompt, Truncation
 from tests.support.encoded import texts
 
 LIMIT = 12
@@ -36,17 +36,17 @@ def encoder(word_tokenizer: Path) -> TextEncoder:
 
 def test_pair_is_text_with_its_cost_in_tokens(encoder: TextEncoder) -> None:
     first, second = texts(encoder.encode_pairs("one two", ["three", "three four one"]))
-    assert first.head is second.head
-    assert (first.head.text, first.head.num_tokens) == ("one two", 2)
+    assert first.prefix is second.prefix
+    assert (first.prefix.text, first.prefix.num_tokens) == ("one two", 2)
     assert (first.text, first.num_tokens, first.is_truncated) == ("three", 1 + 3, False)
     assert (second.text, second.num_tokens) == ("three four one", 3 + 3)
 
 
 def test_long_document_is_cut_at_a_token_and_the_query_never(encoder: TextEncoder) -> None:
     [one] = texts(encoder.encode_pairs("one two three", ["four " * 20]))
-    assert one.head.text == "one two three"
+    assert one.prefix.text == "one two three"
     assert one.text == "four four four four four four"
-    assert one.head.num_tokens + one.num_tokens == LIMIT
+    assert one.prefix.num_tokens + one.num_tokens == LIMIT
     assert one.is_truncated
 
 
@@ -57,30 +57,34 @@ def test_document_that_just_fits_is_whole(encoder: TextEncoder) -> None:
 
 def test_document_that_may_not_be_cut_is_an_error_naming_it(encoder: TextEncoder) -> None:
     with pytest.raises(InputTooLong) as caught:
-        encoder.encode_pairs("one", ["two", "four " * 20], on_overflow=Overflow.ERROR)
+        encoder.encode_pairs("one", ["two", "four " * 20], on_overflow=OverflowPolicy.ERROR)
     assert caught.value.param == "documents[1]"
 
 
 def test_max_tokens_per_doc_cuts_and_is_no_error(encoder: TextEncoder) -> None:
     [one] = texts(
-        encoder.encode_pairs("one", ["two three four one"], cuts=Cuts(max_tokens_per_doc=2), on_overflow=Overflow.ERROR)
+        encoder.encode_pairs(
+            "one", ["two three four one"], truncation=Truncation(max_tokens_per_doc=2), on_overflow=OverflowPolicy.ERROR
+        )
     )
     assert (one.text, one.is_truncated) == ("two three", True)
 
 
 def test_query_is_cut_to_its_own_tokens(encoder: TextEncoder) -> None:
-    [cut] = texts(encoder.encode_pairs("one two three", ["four"], cuts=Cuts(max_tokens_per_query=2)))
-    [whole] = texts(encoder.encode_pairs("one two", ["four"], cuts=Cuts(max_tokens_per_query=2)))
-    assert (cut.head.text, cut.head.num_tokens) == (whole.head.text, whole.head.num_tokens) == ("one two", 2)
+    [cut] = texts(encoder.encode_pairs("one two three", ["four"], truncation=Truncation(max_tokens_per_query=2)))
+    [whole] = texts(encoder.encode_pairs("one two", ["four"], truncation=Truncation(max_tokens_per_query=2)))
+    assert (cut.prefix.text, cut.prefix.num_tokens) == (whole.prefix.text, whole.prefix.num_tokens) == ("one two", 2)
 
 
 def test_truncate_prompt_tokens_counts_everything_and_is_no_error(encoder: TextEncoder) -> None:
     [one] = texts(
-        encoder.encode_pairs("one two", ["four " * 20], cuts=Cuts(truncate_prompt_tokens=8), on_overflow=Overflow.ERROR)
+        encoder.encode_pairs(
+            "one two", ["four " * 20], truncation=Truncation(truncate_prompt_tokens=8), on_overflow=OverflowPolicy.ERROR
+        )
     )
-    assert one.head.num_tokens + one.num_tokens == 8
+    assert one.prefix.num_tokens + one.num_tokens == 8
     with pytest.raises(InputTooLong) as caught:
-        encoder.encode_pairs("one two", ["four"], cuts=Cuts(truncate_prompt_tokens=5))
+        encoder.encode_pairs("one two", ["four"], truncation=Truncation(truncate_prompt_tokens=5))
     assert caught.value.param == "query"
 
 
@@ -123,7 +127,7 @@ def test_prompts_go_before_texts(word_tokenizer: Path) -> None:
     [pair] = texts(encoder.encode_pairs("one", ["two"]))
     assert (query.text, query.num_tokens) == ("query: one", 5)
     assert document.text == "passage: one"
-    assert (pair.head.text, pair.text) == ("query: one", "passage: two")
+    assert (pair.prefix.text, pair.text) == ("query: one", "passage: two")
 
 
 def test_instruction_is_refused_by_models_that_take_none(encoder: TextEncoder) -> None:
@@ -136,9 +140,9 @@ def test_instruction_is_refused_by_models_that_take_none(encoder: TextEncoder) -
 
 def test_without_a_tokenizer_lengths_are_guessed_and_nothing_is_cut() -> None:
     encoder = TextEncoder(None, LIMIT, reads_pairs=False)
-    [one] = texts(encoder.encode_pairs("a" * 400, ["b" * 4000], on_overflow=Overflow.ERROR))
+    [one] = texts(encoder.encode_pairs("a" * 400, ["b" * 4000], on_overflow=OverflowPolicy.ERROR))
     assert (one.text, one.num_tokens, one.is_truncated) == ("b" * 4000, 1001, False)
-    assert one.head.num_tokens == 101
+    assert one.prefix.num_tokens == 101
 
 
 @pytest.mark.parametrize("content", ["{", "{}", "7"])
@@ -173,21 +177,21 @@ def test_model_that_reads_texts_alone_leaves_the_query_out_of_account(word_token
 
 @pytest.mark.parametrize("wish", [{"instruction": "find"}, {"preset": "web-search"}])
 def test_framing_is_the_models_own(encoder: TextEncoder, wish: dict[str, str]) -> None:
-    assert (encoder.framing().preset, encoder.framing().instruction) == ("none", None)
+    assert (encoder.template().preset, encoder.template().instruction) == ("none", None)
     with pytest.raises(InvalidInput) as caught:
-        encoder.framing(**wish)
+        encoder.template(**wish)
     assert caught.value.param == next(iter(wish))
 
 
 def test_long_document_is_read_in_windows(encoder: TextEncoder) -> None:
     document = "one two three four " * 10
-    [found] = encoder.encode_pairs("query", [document], on_overflow=Overflow.CHUNK)
+    [found] = encoder.encode_pairs("query", [document], on_overflow=OverflowPolicy.CHUNK)
     assert found.num_tokens == found.num_tokens_total == 40
     assert not found.is_truncated
     for prompt, span in zip(found.prompts, found.spans, strict=True):
         assert isinstance(prompt, TextPrompt)
         assert prompt.text == document[span.start : span.end]
-        assert prompt.head.num_tokens + prompt.num_tokens <= LIMIT
+        assert prompt.prefix.num_tokens + prompt.num_tokens <= LIMIT
     covered = {place for span in found.spans for place in range(span.start, span.end)}
     assert all(place in covered or document[place].isspace() for place in range(len(document)))
 

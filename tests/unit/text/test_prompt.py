@@ -61,13 +61,13 @@ def test_presets_cannot_be_changed_at_run_time() -> None:
         ("", False),
     ],
 )
-def test_framed_query_is_recognised(text: str, is_framed: bool) -> None:
-    assert prompt.is_framed(text) is is_framed
+def test_framed_query_is_recognised(text: str, has_template: bool) -> None:
+    assert prompt.has_template(text) is has_template
 
 
 def test_what_is_framed_is_recognised_as_framed() -> None:
     for instruction in prompt.INSTRUCTIONS.values():
-        assert prompt.is_framed(prompt.task_piece(instruction) + prompt.task_query_piece("anything"))
+        assert prompt.has_template(prompt.task_piece(instruction) + prompt.task_query_piece("anything"))
 
 
 def test_template_version_is_raised_with_every_change_of_wording() -> None:

@@ -18,7 +18,7 @@ from shortlist.text.speller import Speller
 from shortlist.text.tokenizer import QwenEncoder
 from shortlist.text.window import OVERLAP
 from shortlist.text.window import num_settled as settled_tokens
-from shortlist.types import Cuts, Encoded, Overflow, Task, TokenPrompt
+from shortlist.types import Encoded, OverflowPolicy, Task, TokenPrompt, Truncation
 from tests.support import qwen
 from tests.support.encoded import tokens
 from tests.support.fixtures import ModelFactory
@@ -68,13 +68,13 @@ def edited(tokenizer_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Ca
 def test_prompt_ends_in_the_suffix_and_head_starts_with_the_frame(reranker: QwenEncoder) -> None:
     [one] = tokens(reranker.encode_pairs("query", ["document"]))
     assert one.ids[-9:].tolist() == SUFFIX
-    assert one.head.ids[0] == 151644
-    assert one.head.ids.dtype == one.ids.dtype == np.int32
+    assert one.prefix.ids[0] == 151644
+    assert one.prefix.ids.dtype == one.ids.dtype == np.int32
 
 
 def test_all_prompts_of_a_request_share_one_head_object(reranker: QwenEncoder) -> None:
     first, *others = tokens(reranker.encode_pairs("query", ["a", "b", "c"]))
-    assert all(one.head is first.head for one in others)
+    assert all(one.prefix is first.prefix for one in others)
 
 
 def test_answers_are_yes_and_no(reranker: QwenEncoder) -> None:
@@ -90,20 +90,20 @@ def test_default_instruction_is_the_cards(reranker: QwenEncoder) -> None:
     task = "Given a web search query, retrieve relevant passages that answer the query"
     [spelled] = tokens(reranker.encode_pairs("q", ["d"], instruction=task))
     [other] = tokens(reranker.encode_pairs("q", ["d"], instruction="Find"))
-    assert default.head.ids.tolist() == spelled.head.ids.tolist()
-    assert default.head.ids.tolist() != other.head.ids.tolist()
+    assert default.prefix.ids.tolist() == spelled.prefix.ids.tolist()
+    assert default.prefix.ids.tolist() != other.prefix.ids.tolist()
 
 
 def test_long_document_is_cut_to_fill_the_prompt_exactly(reranker: QwenEncoder) -> None:
     long, short = tokens(reranker.encode_pairs("query", ["word " * 2000, "word"]))
-    assert long.head.num_tokens + long.num_tokens == 512
+    assert long.prefix.num_tokens + long.num_tokens == 512
     assert long.is_truncated
     assert long.ids[-9:].tolist() == SUFFIX
     assert not short.is_truncated
 
 
 def test_document_that_just_fits_is_not_truncated(reranker: QwenEncoder) -> None:
-    room = 512 - 9 - tokens(reranker.encode_pairs("query", [""]))[0].head.num_tokens
+    room = 512 - 9 - tokens(reranker.encode_pairs("query", [""]))[0].prefix.num_tokens
     fits, over = tokens(reranker.encode_pairs("query", [" a" * (room - 1), " a" * room]))
     # The space before the document is a token of its own here, as the document brings its own space.
     assert (fits.num_tokens, fits.is_truncated) == (room + 9, False)
@@ -115,7 +115,7 @@ def test_max_tokens_per_doc_cuts_the_documents_own_tokens(reranker: QwenEncoder,
     full, _ = tokens(reranker.encode_pairs("query", ["one two three four five six seven eight nine", "x"]))
     cut, short = tokens(
         reranker.encode_pairs(
-            "query", ["one two three four five six seven eight nine", "x"], cuts=Cuts(max_tokens_per_doc=limit)
+            "query", ["one two three four five six seven eight nine", "x"], truncation=Truncation(max_tokens_per_doc=limit)
         )
     )
     num_kept = min(limit, full.num_tokens - 9)
@@ -126,20 +126,22 @@ def test_max_tokens_per_doc_cuts_the_documents_own_tokens(reranker: QwenEncoder,
 
 def test_max_tokens_per_doc_below_one_is_refused(reranker: QwenEncoder) -> None:
     with pytest.raises(InvalidInput) as caught:
-        reranker.encode_pairs("query", ["x"], cuts=Cuts(max_tokens_per_doc=0))
+        reranker.encode_pairs("query", ["x"], truncation=Truncation(max_tokens_per_doc=0))
     assert caught.value.param == "max_tokens_per_doc"
 
 
 def test_document_that_may_not_be_cut_is_an_error_naming_it(reranker: QwenEncoder) -> None:
     with pytest.raises(InputTooLong) as caught:
-        reranker.encode_pairs("query", ["fine", "secret " * 1000], on_overflow=Overflow.ERROR)
+        reranker.encode_pairs("query", ["fine", "secret " * 1000], on_overflow=OverflowPolicy.ERROR)
     assert caught.value.param == "documents[1]"
     assert "secret" not in caught.value.message
 
 
 def test_cut_that_the_caller_asked_for_is_no_error(reranker: QwenEncoder) -> None:
     [one] = tokens(
-        reranker.encode_pairs("query", ["word " * 1000], on_overflow=Overflow.ERROR, cuts=Cuts(max_tokens_per_doc=5))
+        reranker.encode_pairs(
+            "query", ["word " * 1000], on_overflow=OverflowPolicy.ERROR, truncation=Truncation(max_tokens_per_doc=5)
+        )
     )
     assert (one.num_tokens, one.is_truncated) == (14, True)
 
@@ -148,22 +150,24 @@ def test_cut_that_the_caller_asked_for_is_no_error(reranker: QwenEncoder) -> Non
 def test_truncate_prompt_tokens_is_a_shorter_limit(reranker: QwenEncoder, tokenizer_path: Path, most: int) -> None:
     short = QwenEncoder(tokenizer_path, task=Task.RERANK, max_model_len=most)
     for document in ("word " * 1000, "short"):
-        [cut] = tokens(reranker.encode_pairs("query", [document], cuts=Cuts(truncate_prompt_tokens=most)))
+        [cut] = tokens(reranker.encode_pairs("query", [document], truncation=Truncation(truncate_prompt_tokens=most)))
         [same] = tokens(short.encode_pairs("query", [document]))
         assert cut.ids.tolist() == same.ids.tolist()
         assert cut.is_truncated is same.is_truncated is (document != "short")
 
 
 def test_longer_truncate_prompt_tokens_than_the_model_reads_changes_nothing(reranker: QwenEncoder) -> None:
-    [far] = tokens(reranker.encode_pairs("query", ["word " * 1000], cuts=Cuts(truncate_prompt_tokens=10**6)))
-    assert far.head.num_tokens + far.num_tokens == 512
+    [far] = tokens(reranker.encode_pairs("query", ["word " * 1000], truncation=Truncation(truncate_prompt_tokens=10**6)))
+    assert far.prefix.num_tokens + far.num_tokens == 512
     with pytest.raises(InputTooLong):
-        reranker.encode_pairs("q", ["w " * 999], on_overflow=Overflow.ERROR, cuts=Cuts(truncate_prompt_tokens=10**6))
+        reranker.encode_pairs(
+            "q", ["w " * 999], on_overflow=OverflowPolicy.ERROR, truncation=Truncation(truncate_prompt_tokens=10**6)
+        )
 
 
 def test_truncate_prompt_tokens_without_room_for_a_document_names_the_query(reranker: QwenEncoder) -> None:
     with pytest.raises(InputTooLong) as caught:
-        reranker.encode_pairs("query", ["x"], cuts=Cuts(truncate_prompt_tokens=60))
+        reranker.encode_pairs("query", ["x"], truncation=Truncation(truncate_prompt_tokens=60))
     assert caught.value.param == "query"
     assert "60 tokens" in caught.value.message
 
@@ -173,21 +177,21 @@ def test_truncate_prompt_tokens_without_room_for_a_document_names_the_query(rera
     "query", [*SCRIPTS.values(), "a  b\n\n\nc", "\U0001f9d1\u200d\U0001f680" * 9, "<|im_end|> x <|im_end|>"]
 )
 def test_query_is_cut_to_a_beginning_of_so_many_tokens(reranker: QwenEncoder, query: str, most: int) -> None:
-    [cut] = tokens(reranker.encode_pairs(query, ["d"], cuts=Cuts(max_tokens_per_query=most)))
+    [cut] = tokens(reranker.encode_pairs(query, ["d"], truncation=Truncation(max_tokens_per_query=most)))
     text = next(query[:end] for end in range(len(query), -1, -1) if len(reranker.tokens([" " + query[:end]])[0]) <= most)
-    whole = [tokens(reranker.encode_pairs(query[:end], ["d"]))[0].head.ids.tolist() for end in {len(text), len(text) - 1}]
-    assert cut.head.ids.tolist() in whole
+    whole = [tokens(reranker.encode_pairs(query[:end], ["d"]))[0].prefix.ids.tolist() for end in {len(text), len(text) - 1}]
+    assert cut.prefix.ids.tolist() in whole
 
 
 def test_query_that_is_short_enough_is_not_cut(reranker: QwenEncoder) -> None:
-    [cut] = tokens(reranker.encode_pairs("one two three", ["d"], cuts=Cuts(max_tokens_per_query=3)))
+    [cut] = tokens(reranker.encode_pairs("one two three", ["d"], truncation=Truncation(max_tokens_per_query=3)))
     [same] = tokens(reranker.encode_pairs("one two three", ["d"]))
-    assert cut.head.ids.tolist() == same.head.ids.tolist()
+    assert cut.prefix.ids.tolist() == same.prefix.ids.tolist()
 
 
 def test_max_tokens_per_query_below_one_is_refused(reranker: QwenEncoder) -> None:
     with pytest.raises(InvalidInput) as caught:
-        reranker.encode_pairs("query", ["x"], cuts=Cuts(max_tokens_per_query=0))
+        reranker.encode_pairs("query", ["x"], truncation=Truncation(max_tokens_per_query=0))
     assert caught.value.param == "max_tokens_per_query"
 
 
@@ -196,7 +200,7 @@ def test_truncate_prompt_tokens_cuts_texts_to_embed_and_is_no_error(embedder: Qw
     [cut, short] = tokens(
         embedder.encode_texts(["word " * 100, "word"], is_query=is_query, truncate=False, truncate_prompt_tokens=30)
     )
-    assert cut.head.num_tokens + cut.num_tokens == 30
+    assert cut.prefix.num_tokens + cut.num_tokens == 30
     assert cut.ids[-1] == END
     assert (cut.is_truncated, short.is_truncated) == (True, False)
 
@@ -208,12 +212,14 @@ def test_truncate_prompt_tokens_that_leaves_no_room_for_a_text_is_refused(embedd
 
 def test_max_tokens_per_doc_beyond_the_room_does_not_excuse_a_cut(reranker: QwenEncoder) -> None:
     with pytest.raises(InputTooLong):
-        reranker.encode_pairs("query", ["word " * 1000], on_overflow=Overflow.ERROR, cuts=Cuts(max_tokens_per_doc=4000))
+        reranker.encode_pairs(
+            "query", ["word " * 1000], on_overflow=OverflowPolicy.ERROR, truncation=Truncation(max_tokens_per_doc=4000)
+        )
 
 
-@pytest.mark.parametrize("overflow", Overflow)
+@pytest.mark.parametrize("overflow", OverflowPolicy)
 @pytest.mark.parametrize("field", ["query", "instruction"])
-def test_query_and_instruction_are_never_cut(reranker: QwenEncoder, field: str, overflow: Overflow) -> None:
+def test_query_and_instruction_are_never_cut(reranker: QwenEncoder, field: str, overflow: OverflowPolicy) -> None:
     asked = {"query": "q", "instruction": "i"} | {field: "word " * 600}
     with pytest.raises(InputTooLong) as caught:
         reranker.encode_pairs(asked["query"], ["d"], instruction=asked["instruction"], on_overflow=overflow)
@@ -221,11 +227,11 @@ def test_query_and_instruction_are_never_cut(reranker: QwenEncoder, field: str, 
 
 
 def test_last_room_for_one_token_is_room(tokenizer_path: Path, reranker: QwenEncoder) -> None:
-    num_head = tokens(reranker.encode_pairs("query", ["d"]))[0].head.num_tokens
-    snug = QwenEncoder(tokenizer_path, task=Task.RERANK, max_model_len=num_head + 10)
+    num_prefix = tokens(reranker.encode_pairs("query", ["d"]))[0].prefix.num_tokens
+    snug = QwenEncoder(tokenizer_path, task=Task.RERANK, max_model_len=num_prefix + 10)
     [one] = tokens(snug.encode_pairs("query", ["d e f"]))
     assert one.num_tokens == 10
-    tight = QwenEncoder(tokenizer_path, task=Task.RERANK, max_model_len=num_head + 9)
+    tight = QwenEncoder(tokenizer_path, task=Task.RERANK, max_model_len=num_prefix + 9)
     with pytest.raises(InputTooLong):
         tight.encode_pairs("query", ["d e f"])
 
@@ -240,7 +246,7 @@ def test_reranker_does_not_embed(reranker: QwenEncoder) -> None:
 
 def test_document_to_embed_is_raw_and_ends_in_end_of_text(embedder: QwenEncoder) -> None:
     [one] = tokens(embedder.encode_texts(["hello world"]))
-    assert one.head.num_tokens == 0
+    assert one.prefix.num_tokens == 0
     assert one.ids.tolist() == [14990, 1879, END]
 
 
@@ -256,24 +262,24 @@ def test_end_of_text_survives_the_cut(embedder: QwenEncoder) -> None:
 
 def test_queries_share_the_instruction_as_head(embedder: QwenEncoder, tokenizer_path: Path) -> None:
     first, second = tokens(embedder.encode_texts(["!one", "two"], is_query=True))
-    assert first.head is second.head
+    assert first.prefix is second.prefix
     text = "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:!one"
     expected = Tokenizer.from_file(str(tokenizer_path)).encode(text).ids
-    assert [*first.head.ids.tolist(), *first.ids.tolist()] == [*expected, END]
+    assert [*first.prefix.ids.tolist(), *first.ids.tolist()] == [*expected, END]
 
 
 def test_instruction_implies_query(embedder: QwenEncoder) -> None:
     [implied] = tokens(embedder.encode_texts(["x"], instruction="Find"))
     [explicit] = tokens(embedder.encode_texts(["x"], instruction="Find", is_query=True))
-    assert implied.head.ids.tolist() == explicit.head.ids.tolist()
-    assert implied.head.num_tokens > 0
+    assert implied.prefix.ids.tolist() == explicit.prefix.ids.tolist()
+    assert implied.prefix.num_tokens > 0
 
 
 def test_framed_query_is_not_framed_again(embedder: QwenEncoder) -> None:
     framed = "Instruct: Find\nQuery:x"
     first, second = tokens(embedder.encode_texts([framed, "x"], is_query=True, instruction="Find"))
-    whole = [*second.head.ids.tolist(), *second.ids.tolist()]
-    assert first.head.num_tokens == 0
+    whole = [*second.prefix.ids.tolist(), *second.ids.tolist()]
+    assert first.prefix.num_tokens == 0
     assert first.ids.tolist() == whole
 
 
@@ -298,26 +304,26 @@ def test_embedder_does_not_rerank(embedder: QwenEncoder) -> None:
 
 
 def test_framing_without_wishes_is_the_cards_default(reranker: QwenEncoder) -> None:
-    framing = reranker.framing()
-    assert (framing.template, framing.preset) == ("qwen3-rerank/1", "web-search")
-    assert framing.instruction == "Given a web search query, retrieve relevant passages that answer the query"
+    template = reranker.template()
+    assert (template.name, template.preset) == ("qwen3-rerank/1", "web-search")
+    assert template.instruction == "Given a web search query, retrieve relevant passages that answer the query"
 
 
 def test_every_preset_has_an_instruction_of_its_own(reranker: QwenEncoder) -> None:
-    found = {name: reranker.framing(preset=name) for name in INSTRUCTIONS}
-    assert {framing.preset for framing in found.values()} == set(INSTRUCTIONS)
-    assert len({framing.instruction for framing in found.values()}) == len(INSTRUCTIONS) >= 4
+    found = {name: reranker.template(preset=name) for name in INSTRUCTIONS}
+    assert {template.preset for template in found.values()} == set(INSTRUCTIONS)
+    assert len({template.instruction for template in found.values()}) == len(INSTRUCTIONS) >= 4
 
 
 def test_own_instruction_is_called_custom(reranker: QwenEncoder) -> None:
-    framing = reranker.framing(instruction="Find it")
-    assert (framing.preset, framing.instruction) == ("custom", "Find it")
+    template = reranker.template(instruction="Find it")
+    assert (template.preset, template.instruction) == ("custom", "Find it")
 
 
 @pytest.mark.parametrize("wish", [{"preset": "canary"}, {"preset": "code-search", "instruction": "Find it"}])
 def test_preset_that_cannot_be_meant_is_refused_with_the_choices(reranker: QwenEncoder, wish: dict[str, str]) -> None:
     with pytest.raises(InvalidInput) as caught:
-        reranker.framing(**wish)
+        reranker.template(**wish)
     assert caught.value.param == "preset"
     assert "canary" not in caught.value.message
 
@@ -326,7 +332,9 @@ def test_preset_that_cannot_be_meant_is_refused_with_the_choices(reranker: QwenE
 
 
 def windows_of(encoder: QwenEncoder, document: str, size: int | None = None) -> Encoded:
-    [found] = encoder.encode_pairs("query", [document], on_overflow=Overflow.CHUNK, cuts=Cuts(max_tokens_per_doc=size))
+    [found] = encoder.encode_pairs(
+        "query", [document], on_overflow=OverflowPolicy.CHUNK, truncation=Truncation(max_tokens_per_doc=size)
+    )
     return found
 
 
@@ -344,7 +352,9 @@ def test_windows_are_what_cutting_the_rest_would_give(reranker: QwenEncoder, nam
     assert found.num_tokens == found.num_tokens_total
     for prompt, span in zip(found.prompts, found.spans, strict=True):
         assert isinstance(prompt, TokenPrompt)
-        [official] = tokens(reranker.encode_pairs("query", [document[span.start :]], cuts=Cuts(max_tokens_per_doc=size)))
+        [official] = tokens(
+            reranker.encode_pairs("query", [document[span.start :]], truncation=Truncation(max_tokens_per_doc=size))
+        )
         assert prompt.ids.tolist() == official.ids.tolist()
 
 
@@ -402,20 +412,20 @@ def test_view_shows_every_part_with_its_ids(reranker: QwenEncoder) -> None:
 def test_control_token_in_user_text_is_plain_characters(reranker: QwenEncoder, token: str) -> None:
     [one] = tokens(reranker.encode_pairs(f"a{token}", [f"{token} b {token}"], instruction=token))
     assert max(one.ids[:-9]) < END
-    assert max(one.head.ids[39:]) < END
+    assert max(one.prefix.ids[39:]) < END
 
 
 @pytest.mark.parametrize("token", qwen.ADDED)
 def test_official_mode_makes_them_control_tokens(official: QwenEncoder, token: str) -> None:
     [one] = tokens(official.encode_pairs("q", [token]))
     assert one.ids.tolist() == [220, END + qwen.ADDED.index(token), *SUFFIX]
-    assert official.encode_pairs("q", [token])[0].num_neutralised == 0
+    assert official.encode_pairs("q", [token])[0].num_escaped == 0
 
 
 def test_neutralised_tokens_are_counted(tokenizer_path: Path) -> None:
     encoder = QwenEncoder(tokenizer_path, task=Task.RERANK, max_model_len=512)
     found = encoder.encode_pairs("<think>", ["<|im_end|><|im_start|>", "clean < text", "</tool_call>"])
-    assert [each.num_neutralised for each in found] == [3, 0, 1]
+    assert [each.num_escaped for each in found] == [3, 0, 1]
 
 
 def test_added_tokens_inside_the_vocabulary_are_neutralised_too(edited: Callable[..., Path]) -> None:

@@ -56,7 +56,7 @@ def test_model_without_a_tokenizer_says_so() -> None:
     for ask in (lambda: encoder.tokens(["a"]), lambda: encoder.text_of([1])):
         with pytest.raises(InvalidInput, match=r"tokenizer\.json"):
             ask()
-    assert encoder.unframed(FRAMED_QUERY, FRAMED_DOCUMENT) is None
+    assert encoder.strip_template(FRAMED_QUERY, FRAMED_DOCUMENT) is None
 
 
 @pytest.mark.parametrize("cut", [0, 1, len(FRAMED_QUERY), len(FRAMED_QUERY) + 5])
@@ -64,12 +64,12 @@ def test_framed_pair_gives_its_words_back_wherever_it_is_split(reranker: QwenEnc
     whole = FRAMED_QUERY + FRAMED_DOCUMENT
     if cut <= 1:
         cut = len(whole) - cut
-    parts = reranker.unframed(whole[:cut], whole[cut:])
+    parts = reranker.strip_template(whole[:cut], whole[cut:])
     assert parts == prompt.Parts("find", "red fox", "a <b>cat</b>\n<Query>: x")
 
 
 def test_words_of_a_framed_pair_make_the_same_prompt(reranker: QwenEncoder) -> None:
-    parts = reranker.unframed(FRAMED_QUERY, FRAMED_DOCUMENT)
+    parts = reranker.strip_template(FRAMED_QUERY, FRAMED_DOCUMENT)
     assert parts is not None
     [encoded] = reranker.encode_pairs(parts.query, [parts.document], instruction=parts.instruction)
     assert reranker.view(encoded.prompts[0]).text == FRAMED_QUERY + FRAMED_DOCUMENT
@@ -77,7 +77,7 @@ def test_words_of_a_framed_pair_make_the_same_prompt(reranker: QwenEncoder) -> N
 
 @pytest.mark.parametrize("query", ["red fox", "what does <Instruct> mean", "the token <|im_start|>", ""])
 def test_words_are_not_taken_for_a_frame(reranker: QwenEncoder, query: str) -> None:
-    assert reranker.unframed(query, FRAMED_DOCUMENT) is None
+    assert reranker.strip_template(query, FRAMED_DOCUMENT) is None
 
 
 @pytest.mark.parametrize(
@@ -90,10 +90,10 @@ def test_words_are_not_taken_for_a_frame(reranker: QwenEncoder, query: str) -> N
 )
 def test_other_frame_is_refused_instead_of_scored_wrongly(reranker: QwenEncoder, query: str) -> None:
     with pytest.raises(InvalidInput, match="chat template") as refused:
-        reranker.unframed(query, FRAMED_DOCUMENT)
+        reranker.strip_template(query, FRAMED_DOCUMENT)
     assert refused.value.param == "query"
 
 
 def test_embedder_frames_no_pairs(tokenizer_path: Path) -> None:
     embedder = QwenEncoder(tokenizer_path, task=Task.EMBED, max_model_len=512)
-    assert embedder.unframed(FRAMED_QUERY, FRAMED_DOCUMENT) is None
+    assert embedder.strip_template(FRAMED_QUERY, FRAMED_DOCUMENT) is None

@@ -57,7 +57,7 @@ def test_reading_is_what_happened_between_two_samples() -> None:
         shortlist_cache_misses_total=1.0, shortlist_queue_items=4.0, shortlist_cache_bytes=3 * 2**20,
     )  # fmt: skip
     [reading] = watched(watched(Watch(), before), after).readings
-    assert replace(reading, latency_ms=round(reading.latency_ms or 0, 6)) == meters.Reading(
+    assert replace(reading, latency_ms=round(reading.latency_ms or 0, 6)) == meters.MetricsPoint(
         at_s=12.0, requests_per_s=2.0, latency_ms=95.0, queue_items=4.0, hit_percent=75.0,
         tokens_per_s=300.0, memory_mib=3.0,
     )  # fmt: skip

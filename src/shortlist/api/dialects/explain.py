@@ -29,9 +29,9 @@ class ExplainRequest(RerankRequest):
             "object": "list",
             "model": self.model or explanation.model,
             "prompt": {
-                "template": explanation.framing.template,
-                "preset": explanation.framing.preset,
-                "instruction": explanation.framing.instruction,
+                "template": explanation.template.name,
+                "preset": explanation.template.preset,
+                "instruction": explanation.template.instruction,
             },
             "documents": [_document(each) for each in explanation.documents],
             "usage": {"prompt_tokens": explanation.usage.num_tokens, "total_tokens": explanation.usage.num_tokens},
@@ -39,20 +39,20 @@ class ExplainRequest(RerankRequest):
 
 
 def _document(explained: Explained) -> Json:
-    reading = explained.reading
-    best = reading.best
+    stats = explained.stats
+    best = stats.best
     return {
         "index": explained.index,
         "relevance_score": explained.score,
         "log_odds": explained.raw_score,
         "logits": dict(explained.logits),
         "cached": explained.is_cached,
-        "tokens_used": reading.num_tokens,
-        "tokens_total": reading.num_tokens_total,
-        "truncated": reading.is_truncated,
-        "num_chunks": reading.num_windows,
+        "tokens_used": stats.num_tokens,
+        "tokens_total": stats.num_tokens_total,
+        "truncated": stats.is_truncated,
+        "num_chunks": stats.num_windows,
         **({"best_chunk": {"start": best.start, "end": best.end}} if best is not None else {}),
-        "neutralised_tokens": explained.num_neutralised,
+        "neutralised_tokens": explained.num_escaped,
         "prompt": explained.prompt,
         "parts": [_part(name, tokens) for name, tokens in explained.parts.items() if tokens],
     }

@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo
 
 from shortlist.api.dialects.base import Json
 from shortlist.errors import EmptyInput, InvalidInput
-from shortlist.types import Cuts, Overflow
+from shortlist.types import OverflowPolicy, Truncation
 
 QUERY_HINTS: Final = frozenset({"query", "search_query", "retrieval.query"})
 """Values of `input_type`, `task` or `prompt_name` that say: these texts are queries. Sources: docs of Voyage, Cohere, Jina."""
@@ -119,9 +119,9 @@ def _schema_of_document() -> dict[str, object]:
     return {"anyOf": [{"type": "string"}, text]}
 
 
-def cuts(*, per_query: int | None = None, per_doc: int | None = None, per_prompt: int | None = None) -> Cuts:
+def truncation(*, per_query: int | None = None, per_doc: int | None = None, per_prompt: int | None = None) -> Truncation:
     """Return where texts are to be cut, from fields in which 0 means nowhere, and for prompts -1, too."""
-    return Cuts(
+    return Truncation(
         max_tokens_per_query=per_query or None,
         max_tokens_per_doc=per_doc or None,
         truncate_prompt_tokens=prompt_tokens(per_prompt),
@@ -133,9 +133,9 @@ def prompt_tokens(most: int | None) -> int | None:
     return most if most is not None and most > 0 else None
 
 
-def overflow(may_cut: bool | None) -> Overflow:
+def overflow(may_cut: bool | None) -> OverflowPolicy:
     """Return what becomes of a text that is too long; without a word, it is cut."""
-    return Overflow.ERROR if may_cut is False else Overflow.TRUNCATE
+    return OverflowPolicy.ERROR if may_cut is False else OverflowPolicy.TRUNCATE
 
 
 def may_cut(truncate: str | None) -> bool | None:

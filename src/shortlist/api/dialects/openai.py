@@ -9,7 +9,7 @@ from pydantic import Field
 
 from shortlist.api.dialects.base import Dialect, EmbedShape, Json, Stamp
 from shortlist.api.dialects.fields import QUERY_HINTS, Count, PromptTokens, Side, Texts, prompt_tokens, usage
-from shortlist.types import EmbedOutcome, EmbedTask, Terms, Vector
+from shortlist.types import EmbedOutcome, EmbedTask, RequestOptions, Vector
 
 
 class EmbeddingsRequest(EmbedShape):
@@ -53,7 +53,7 @@ class EmbeddingsRequest(EmbedShape):
             dimensions=self.dimensions or self.output_dimension or self.dimension or None,
             truncate=self.truncation is not False,
             truncate_prompt_tokens=prompt_tokens(self.truncate_prompt_tokens),
-            terms=Terms(timeout_s=None if self.timeout_ms is None else self.timeout_ms / 1000),
+            options=RequestOptions(timeout_s=None if self.timeout_ms is None else self.timeout_ms / 1000),
         )
 
     def answer(self, outcome: EmbedOutcome, stamp: Stamp) -> Json:

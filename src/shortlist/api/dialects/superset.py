@@ -11,8 +11,8 @@ from typing import ClassVar, Final
 from pydantic import Field
 
 from shortlist.api.dialects.base import Body, Dialect, Json, RerankShape, Seen, Stamp
-from shortlist.api.dialects.fields import Count, Documents, PromptTokens, Query, Side, cuts, overflow, usage
-from shortlist.types import Overflow, Ranked, Reading, RerankOutcome, RerankTask, Terms
+from shortlist.api.dialects.fields import Count, Documents, PromptTokens, Query, Side, overflow, truncation, usage
+from shortlist.types import DocumentStats, OverflowPolicy, Ranked, RequestOptions, RerankOutcome, RerankTask
 
 RERANK_PATHS: Final = (
     "/v1/rerank",
@@ -64,7 +64,7 @@ class RerankRequest(RerankShape):
     )
     truncation: bool | None = Field(default=None, description="false is another spelling of on_overflow: error.")
     truncation_side: Side = Field(default=None, description="Only right: documents are cut at their ends.")
-    on_overflow: Overflow | None = Field(
+    on_overflow: OverflowPolicy | None = Field(
         default=None,
         description="A document that is too long: truncate its end, chunk it into windows of which the best counts, or error.",
     )
@@ -97,11 +97,13 @@ class RerankRequest(RerankShape):
             preset=self.preset or None,
             top_n=self.top_n or None,
             on_overflow=self._on_overflow(),
-            cuts=cuts(
+            truncation=truncation(
                 per_query=self.max_tokens_per_query, per_doc=self.max_tokens_per_doc, per_prompt=self.truncate_prompt_tokens
             ),
             with_totals=self.return_details is True,
-            terms=Terms(timeout_s=None if self.timeout_ms is None else self.timeout_ms / 1000, is_partial=self.partial is True),
+            options=RequestOptions(
+                timeout_s=None if self.timeout_ms is None else self.timeout_ms / 1000, is_partial=self.partial is True
+            ),
         )
 
     def answer(self, outcome: RerankOutcome, stamp: Stamp) -> Json:
@@ -123,22 +125,22 @@ class RerankRequest(RerankShape):
         return {**body, **self._additions(outcome)}
 
     def _additions(self, outcome: RerankOutcome) -> dict[str, object]:
-        framing, readings = outcome.framing, outcome.readings
-        additions: dict[str, object] = {"prompt": {"template": framing.template, "preset": framing.preset}}
+        template, document_stats = outcome.template, outcome.document_stats
+        additions: dict[str, object] = {"prompt": {"template": template.name, "preset": template.preset}}
         if self.return_logits:
             additions["logits"] = [ranked.raw_score for ranked in outcome.results]
         if self.return_details:
-            additions["details"] = [_details(index, reading) for index, reading in enumerate(readings) if reading is not None]
+            additions["details"] = [_details(index, stats) for index, stats in enumerate(document_stats) if stats is not None]
         if outcome.truncated:
             additions["truncated_documents"] = outcome.truncated
-        chunks = [_chunks(index, reading) for index, reading in enumerate(readings) if reading is not None and reading.best]
+        chunks = [_chunks(index, stats) for index, stats in enumerate(document_stats) if stats is not None and stats.best]
         if chunks:
             additions["chunked_documents"] = chunks
         if outcome.failed:
             additions["failed_documents"] = [{"index": each.index, "message": each.error.message} for each in outcome.failed]
         return additions
 
-    def _on_overflow(self) -> Overflow:
+    def _on_overflow(self) -> OverflowPolicy:
         if self.on_overflow is not None:
             return self.on_overflow
         return overflow(self.truncation)
@@ -155,19 +157,19 @@ class RerankRequest(RerankShape):
         return result
 
 
-def _details(index: int, reading: Reading) -> Json:
+def _details(index: int, stats: DocumentStats) -> Json:
     return {
         "index": index,
-        "tokens_used": reading.num_tokens,
-        "tokens_total": reading.num_tokens_total,
-        "truncated": reading.is_truncated,
+        "tokens_used": stats.num_tokens,
+        "tokens_total": stats.num_tokens_total,
+        "truncated": stats.is_truncated,
     }
 
 
-def _chunks(index: int, reading: Reading) -> Json:
-    assert reading.best is not None, "Only what was read in windows has a best one. This is a bug."
-    best = {"start": reading.best.start, "end": reading.best.end}
-    return {"index": index, "num_chunks": reading.num_windows, "best_chunk": best}
+def _chunks(index: int, stats: DocumentStats) -> Json:
+    assert stats.best is not None, "Only what was read in windows has a best one. This is a bug."
+    best = {"start": stats.best.start, "end": stats.best.end}
+    return {"index": index, "num_chunks": stats.num_windows, "best_chunk": best}
 
 
 def has_own_fields(seen: Seen, theirs: frozenset[str]) -> bool:

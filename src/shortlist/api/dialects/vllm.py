@@ -19,7 +19,7 @@ from shortlist.api.dialects.base import (
     Stamp,
     TokenizeShape,
 )
-from shortlist.api.dialects.fields import Count, Documents, PromptTokens, Side, Texts, cuts, prompt_tokens, usage
+from shortlist.api.dialects.fields import Count, Documents, PromptTokens, Side, Texts, prompt_tokens, truncation, usage
 from shortlist.api.dialects.superset import ChatTemplateArguments
 from shortlist.errors import InvalidInput
 from shortlist.types import (
@@ -95,7 +95,7 @@ class ScoreRequest(ScoreShape):
             pairs=tuple(zip(queries, documents, strict=True)),
             model=self.model,
             instruction=of_template or self.instruction or None,
-            cuts=cuts(
+            truncation=truncation(
                 per_query=self.max_tokens_per_query, per_doc=self.max_tokens_per_doc, per_prompt=self.truncate_prompt_tokens
             ),
         )
@@ -135,8 +135,8 @@ class ClassifyRequest(ScoreShape):
                     "alone. Send query and documents to /v1/rerank or /v1/score.",
                     param=f"input[{index}]",
                 )
-        cut = cuts(per_prompt=self.truncate_prompt_tokens)
-        return ScoreTask(pairs=tuple((text, "") for text in self.input), model=self.model, cuts=cut)
+        cut = truncation(per_prompt=self.truncate_prompt_tokens)
+        return ScoreTask(pairs=tuple((text, "") for text in self.input), model=self.model, truncation=cut)
 
     def answer(self, outcome: ScoreOutcome, stamp: Stamp) -> Json:
         """Return one class and its probability."""

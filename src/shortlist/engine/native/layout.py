@@ -18,7 +18,7 @@ class Span:
 
     queries: range
     own: range
-    head: range
+    prefix: range
     is_scored: bool
 
 

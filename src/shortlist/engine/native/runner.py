@@ -130,7 +130,7 @@ class Runner:
     def _pack(self, batch: Batch) -> Pack:
         prompts = [_token_prompt(item.prompt) for item in batch.items]
         for prompt in prompts:
-            if prompt.head.num_tokens + prompt.num_tokens > self._max_model_len:
+            if prompt.prefix.num_tokens + prompt.num_tokens > self._max_model_len:
                 raise EngineError(f"A prompt is longer than the {self._max_model_len} tokens this engine reads.")
         pack = pack_prompts(prompts)
         if pack.ids_T.min() < 0 or pack.ids_T.max() >= self._model.config.vocab_size:
@@ -140,16 +140,16 @@ class Runner:
 
 def pack_prompts(prompts: Sequence[TokenPrompt]) -> Pack:
     """Lay prompts out, those of one head together, heads in order of their first prompt."""
-    by_head: dict[int, list[int]] = {}
+    by_prefix: dict[int, list[int]] = {}
     for index, prompt in enumerate(prompts):
-        by_head.setdefault(id(prompt.head), []).append(index)
+        by_prefix.setdefault(id(prompt.prefix), []).append(index)
     builder = _Builder()
-    for indexes in by_head.values():
-        head = builder.add_head(prompts[indexes[0]].head.ids)
+    for indexes in by_prefix.values():
+        prefix = builder.add_prefix(prompts[indexes[0]].prefix.ids)
         for index in indexes:
-            builder.add_prompt(prompts[index].ids, head)
+            builder.add_prompt(prompts[index].ids, prefix)
     layout = Layout(tuple(builder.spans), builder.num_tokens)
-    order = tuple(index for indexes in by_head.values() for index in indexes)
+    order = tuple(index for indexes in by_prefix.values() for index in indexes)
     return Pack(np.concatenate(builder.ids), np.concatenate(builder.positions), layout, order)
 
 
@@ -162,16 +162,16 @@ class _Builder:
         self.positions: list[npt.NDArray[np.int64]] = []
         self.num_tokens = 0
 
-    def add_head(self, ids: Ids) -> range:
+    def add_prefix(self, ids: Ids) -> range:
         if not len(ids):
             return _NOTHING
         rows = self._add(ids, first_position=0)
         self.spans.append(Span(rows, rows, _NOTHING, is_scored=False))
         return rows
 
-    def add_prompt(self, ids: Ids, head: range) -> None:
-        rows = self._add(ids, first_position=len(head))
-        self.spans.append(Span(rows, rows, head, is_scored=True))
+    def add_prompt(self, ids: Ids, prefix: range) -> None:
+        rows = self._add(ids, first_position=len(prefix))
+        self.spans.append(Span(rows, rows, prefix, is_scored=True))
 
     def _add(self, ids: Ids, first_position: int) -> range:
         rows = range(self.num_tokens, self.num_tokens + len(ids))

@@ -33,14 +33,14 @@ def cut(prompts: Sequence[TokenPrompt], num_servers: int) -> Iterator[list[Token
     """
     most = max(-(-num_tokens_of(prompts) // num_servers), MIN_TOKENS)
     call: list[TokenPrompt] = []
-    heads: set[int] = set()
+    prefixes: set[int] = set()
     num_tokens = 0
     for prompt in prompts:
-        if call and num_tokens + _cost(prompt, heads) > most:
+        if call and num_tokens + _cost(prompt, prefixes) > most:
             yield call
-            call, heads, num_tokens = [], set(), 0
-        num_tokens += _cost(prompt, heads)
-        heads.add(id(prompt.head))
+            call, prefixes, num_tokens = [], set(), 0
+        num_tokens += _cost(prompt, prefixes)
+        prefixes.add(id(prompt.prefix))
         call.append(prompt)
     if call:
         yield call
@@ -48,12 +48,12 @@ def cut(prompts: Sequence[TokenPrompt], num_servers: int) -> Iterator[list[Token
 
 def num_tokens_of(prompts: Sequence[TokenPrompt]) -> int:
     """Return what a call costs: every prompt, and every distinct head once."""
-    heads = {id(prompt.head): prompt.head.num_tokens for prompt in prompts}
-    return sum(heads.values()) + sum(prompt.num_tokens for prompt in prompts)
+    prefixes = {id(prompt.prefix): prompt.prefix.num_tokens for prompt in prompts}
+    return sum(prefixes.values()) + sum(prompt.num_tokens for prompt in prompts)
 
 
-def _cost(prompt: TokenPrompt, heads: set[int]) -> int:
-    return prompt.num_tokens + (0 if id(prompt.head) in heads else prompt.head.num_tokens)
+def _cost(prompt: TokenPrompt, prefixes: set[int]) -> int:
+    return prompt.num_tokens + (0 if id(prompt.prefix) in prefixes else prompt.prefix.num_tokens)
 
 
 class RetryBudget:

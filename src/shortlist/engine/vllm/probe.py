@@ -19,7 +19,7 @@ from shortlist.engine.base import sigmoid
 from shortlist.engine.vllm import wire
 from shortlist.engine.vllm.command import OLDEST, Plan, is_supported, right_command, unsupported
 from shortlist.errors import ModelRefused, UpstreamError
-from shortlist.types import Task, TokenHead, TokenPrompt, basename
+from shortlist.types import Task, TokenPrefix, TokenPrompt, basename
 
 TIMEOUT_S: Final = 60.0
 """The first call to a server may find it compiling."""
@@ -204,8 +204,8 @@ def _refused(url: str, what: str) -> ModelRefused:
 
 def _prompts() -> list[TokenPrompt]:
     """Return a few prompts of ids that every vocabulary has."""
-    head = TokenHead(_NONE)
-    return [TokenPrompt(head, np.arange(1, length, dtype=np.int32)) for length in _LENGTHS]
+    prefix = TokenPrefix(_NONE)
+    return [TokenPrompt(prefix, np.arange(1, length, dtype=np.int32)) for length in _LENGTHS]
 
 
 def _labels(content: bytes) -> int | None:

@@ -18,7 +18,7 @@ from shortlist.engine.vllm import wire
 from shortlist.engine.vllm.calls import num_tokens_of
 from shortlist.errors import UpstreamError
 from shortlist.telemetry import Metrics, logger
-from shortlist.types import Task, TokenHead, TokenPrompt, Value
+from shortlist.types import Task, TokenPrefix, TokenPrompt, Value
 
 CHILD: Final = "child"
 """What a server of our own is called: its address is another one after every start, and a label has to stay bounded."""
@@ -37,7 +37,7 @@ Source: `VLLM_HTTP_TIMEOUT_KEEP_ALIVE` in vLLM's `envs.py`."""
 MAX_CONNECTIONS: Final = 64
 
 _NO_IDS: Final = np.empty(0, dtype=np.int32)
-_SHORTEST: Final = TokenPrompt(TokenHead(_NO_IDS), np.asarray([0, 1, 2], dtype=np.int32))
+_SHORTEST: Final = TokenPrompt(TokenPrefix(_NO_IDS), np.asarray([0, 1, 2], dtype=np.int32))
 """A prompt that every model reads: whoever cannot compute this is not well."""
 
 

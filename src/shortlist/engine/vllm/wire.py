@@ -37,8 +37,8 @@ def body_of(task: Task, prompts: Sequence[TokenPrompt], *, is_raw: bool = True) 
 
     Source: vLLM 0.32, `entrypoints/pooling/{classify,embed}/protocol.py`: `input` may be a list of lists of ids.
     """
-    heads = {id(prompt.head): _spelled(prompt.head.ids) for prompt in prompts}
-    lists = (_joined(heads[id(prompt.head)], _spelled(prompt.ids)) for prompt in prompts)
+    prefixes = {id(prompt.prefix): _spelled(prompt.prefix.ids) for prompt in prompts}
+    lists = (_joined(prefixes[id(prompt.prefix)], _spelled(prompt.ids)) for prompt in prompts)
     # Log-odds themselves are asked for: out of a chance they could not be had back where it is nearly 0 or 1.
     activation = b"false" if task is Task.RERANK and is_raw else b"true"
     options = b'"add_special_tokens":false,"use_activation":' + activation + _OPTIONS[task]
@@ -49,8 +49,8 @@ def _spelled(ids: Ids) -> bytes:
     return orjson.dumps(np.ascontiguousarray(ids), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
 
 
-def _joined(head: bytes, own: bytes) -> bytes:
-    return head + b"," + own if head else own
+def _joined(prefix: bytes, own: bytes) -> bytes:
+    return prefix + b"," + own if prefix else own
 
 
 def scores_of(content: bytes, num_prompts: int) -> list[float]:

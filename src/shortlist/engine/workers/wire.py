@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from shortlist.engine.base import Engine
 from shortlist.errors import ServiceError
-from shortlist.types import Batch, Ids, Task, TokenHead, TokenPrompt, Value, WorkItem
+from shortlist.types import Batch, Ids, Task, TokenPrefix, TokenPrompt, Value, WorkItem
 
 Method = Literal["score", "embed", "explain"]
 """What an engine is asked."""
@@ -59,9 +59,9 @@ class Packed:
 
     task: Task
     ids: Ids
-    head_lengths: tuple[int, ...]
+    prefix_lengths: tuple[int, ...]
     lengths: tuple[int, ...]
-    heads: tuple[int, ...]
+    prefixes: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,22 +93,22 @@ def pack(batch: Batch) -> Packed:
     """Return a batch as it travels; who its items belong to stays here."""
     prompts = [prompt for item in batch.items if isinstance(prompt := item.prompt, TokenPrompt)]
     assert len(prompts) == len(batch.items), "Workers are asked by token ids. This is a bug."
-    heads = {id(prompt.head): prompt.head for prompt in prompts}
-    places = {key: place for place, key in enumerate(heads)}
+    prefixes = {id(prompt.prefix): prompt.prefix for prompt in prompts}
+    places = {key: place for place, key in enumerate(prefixes)}
     return Packed(
         batch.task,
-        np.concatenate([*(head.ids for head in heads.values()), *(prompt.ids for prompt in prompts)]),
-        tuple(head.num_tokens for head in heads.values()),
+        np.concatenate([*(prefix.ids for prefix in prefixes.values()), *(prompt.ids for prompt in prompts)]),
+        tuple(prefix.num_tokens for prefix in prefixes.values()),
         tuple(prompt.num_tokens for prompt in prompts),
-        tuple(places[id(prompt.head)] for prompt in prompts),
+        tuple(places[id(prompt.prefix)] for prompt in prompts),
     )
 
 
 def unpack(packed: Packed) -> Batch:
     """Return the batch: prompts that had a head in common have it again."""
-    pieces = _pieces(packed.ids, (*packed.head_lengths, *packed.lengths))
-    heads = [TokenHead(next(pieces)) for _ in packed.head_lengths]
-    prompts = (TokenPrompt(heads[place], next(pieces)) for place in packed.heads)
+    pieces = _pieces(packed.ids, (*packed.prefix_lengths, *packed.lengths))
+    prefixes = [TokenPrefix(next(pieces)) for _ in packed.prefix_lengths]
+    prompts = (TokenPrompt(prefixes[place], next(pieces)) for place in packed.prefixes)
     return Batch(packed.task, tuple(WorkItem(0, index, prompt) for index, prompt in enumerate(prompts)))
 
 

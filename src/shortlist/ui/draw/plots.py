@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Final
 
-from shortlist.ui.meters import Reading, Watch
+from shortlist.ui.meters import MetricsPoint, Watch
 from shortlist.ui.words import Words
 
 WIDTH, HEIGHT, TOP = 300.0, 72.0, 6.0
@@ -29,7 +29,7 @@ class _Panel:
 
     title: str
     hint: str
-    of: Callable[[Reading], float | None]
+    of: Callable[[MetricsPoint], float | None]
     least_top: float = 1.0
 
 
@@ -64,7 +64,7 @@ def _state(words: Words, *, is_ready: bool) -> str:
     return f'<b class="{kind}">{escape(sentence)}</b>'
 
 
-def _panel(panel: _Panel, readings: Sequence[Reading], seconds: int, words: Words) -> str:
+def _panel(panel: _Panel, readings: Sequence[MetricsPoint], seconds: int, words: Words) -> str:
     values = [panel.of(reading) for reading in readings]
     known = [value for value in values if value is not None]
     now = words.no_data if values[-1] is None else _number(values[-1])

@@ -8,7 +8,19 @@ from pydantic import ValidationError
 from shortlist.api.dialects.base import Stamp
 from shortlist.api.dialects.superset import RerankRequest
 from shortlist.errors import EngineError, InvalidInput
-from shortlist.types import NO_CUTS, Cuts, Failed, Framing, Overflow, Ranked, Reading, RerankOutcome, Span, Timing, Usage
+from shortlist.types import (
+    NO_TRUNCATION,
+    DocumentStats,
+    Failed,
+    OverflowPolicy,
+    PromptTemplate,
+    Ranked,
+    RerankOutcome,
+    Span,
+    Timing,
+    Truncation,
+    Usage,
+)
 
 PLAIN = {"query": "q", "documents": ["a", "b", "c"]}
 
@@ -22,8 +34,8 @@ def outcome(**changes: object) -> RerankOutcome:
         "model": "served",
         "results": [Ranked(2, 0.9, 2.2), Ranked(0, 0.1, -2.2)],
         "failed": [],
-        "readings": [Reading(3, 3), Reading(4, 9, is_truncated=False), Reading(5, 5)],
-        "framing": Framing(template="t/1", preset="web-search", instruction="find"),
+        "readings": [DocumentStats(3, 3), DocumentStats(4, 9, is_truncated=False), DocumentStats(5, 5)],
+        "framing": PromptTemplate(name="t/1", preset="web-search", instruction="find"),
         "usage": Usage(30),
         "timing": Timing(),
     }
@@ -33,8 +45,8 @@ def outcome(**changes: object) -> RerankOutcome:
 def test_plain_request_uses_defaults() -> None:
     task = read().task()
     assert (task.query, task.documents) == ("q", ("a", "b", "c"))
-    assert (task.model, task.instruction, task.top_n, task.terms.timeout_s) == (None, None, None, None)
-    assert task.on_overflow is Overflow.TRUNCATE
+    assert (task.model, task.instruction, task.top_n, task.options.timeout_s) == (None, None, None, None)
+    assert task.on_overflow is OverflowPolicy.TRUNCATE
 
 
 def test_null_is_a_default_everywhere() -> None:
@@ -118,14 +130,14 @@ def test_instruction_has_synonyms(fields: dict[str, object]) -> None:
 
 def test_truncation_and_timeout_reach_the_task() -> None:
     task = read(truncation=False, timeout_ms=1500, max_tokens_per_doc=7).task()
-    assert (task.on_overflow, task.terms.timeout_s, task.cuts.max_tokens_per_doc) == (Overflow.ERROR, 1.5, 7)
+    assert (task.on_overflow, task.options.timeout_s, task.truncation.max_tokens_per_doc) == (OverflowPolicy.ERROR, 1.5, 7)
 
 
 @pytest.mark.parametrize("none", [None, 0, -1])
 def test_cuts_reach_the_task_and_zero_is_none(none: int | None) -> None:
-    asked = read(max_tokens_per_query=3, max_tokens_per_doc=7, truncate_prompt_tokens=90).task().cuts
-    assert asked == Cuts(max_tokens_per_query=3, max_tokens_per_doc=7, truncate_prompt_tokens=90)
-    assert read(max_tokens_per_query=max(none or 0, 0), truncate_prompt_tokens=none).task().cuts == NO_CUTS
+    asked = read(max_tokens_per_query=3, max_tokens_per_doc=7, truncate_prompt_tokens=90).task().truncation
+    assert asked == Truncation(max_tokens_per_query=3, max_tokens_per_doc=7, truncate_prompt_tokens=90)
+    assert read(max_tokens_per_query=max(none or 0, 0), truncate_prompt_tokens=none).task().truncation == NO_TRUNCATION
 
 
 def test_answer_ranks_in_order_with_exactly_the_allowed_keys() -> None:
@@ -162,7 +174,8 @@ def test_requested_name_is_echoed() -> None:
 
 def test_truth_about_documents_stands_at_the_top_level() -> None:
     changed = outcome(
-        readings=[Reading(3, 9, is_truncated=True), None, Reading(1, 1)], failed=[Failed(1, EngineError("poison"))]
+        document_stats=[DocumentStats(3, 9, is_truncated=True), None, DocumentStats(1, 1)],
+        failed=[Failed(1, EngineError("poison"))],
     )
     body = read().answer(changed, Stamp("1", 0))
     assert body["truncated_documents"] == [0]
@@ -192,7 +205,9 @@ def test_log_odds_stand_beside_the_results_when_asked() -> None:
 def test_details_say_of_every_document_what_was_read() -> None:
     task = read(return_details=True)
     assert task.task().with_totals
-    body = task.answer(outcome(readings=[Reading(3, 9, is_truncated=True), None, Reading(1, 1)]), Stamp("1", 0))
+    body = task.answer(
+        outcome(document_stats=[DocumentStats(3, 9, is_truncated=True), None, DocumentStats(1, 1)]), Stamp("1", 0)
+    )
     assert body["details"] == [
         {"index": 0, "tokens_used": 3, "tokens_total": 9, "truncated": True},
         {"index": 2, "tokens_used": 1, "tokens_total": 1, "truncated": False},
@@ -200,6 +215,6 @@ def test_details_say_of_every_document_what_was_read() -> None:
 
 
 def test_best_chunk_is_named_by_its_characters() -> None:
-    readings = [Reading(9, 9, num_windows=3, best=Span(4, 8)), Reading(1, 1), Reading(1, 1)]
-    body = read().answer(outcome(readings=readings), Stamp("1", 0))
+    document_stats = [DocumentStats(9, 9, num_windows=3, best=Span(4, 8)), DocumentStats(1, 1), DocumentStats(1, 1)]
+    body = read().answer(outcome(document_stats=document_stats), Stamp("1", 0))
     assert body["chunked_documents"] == [{"index": 0, "num_chunks": 3, "best_chunk": {"start": 4, "end": 8}}]

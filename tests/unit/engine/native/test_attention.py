@@ -27,7 +27,7 @@ def expected(q: Tensor, k: Tensor, v: Tensor, layout: Layout) -> Tensor:
     sees = torch.zeros(layout.num_tokens, layout.num_tokens, dtype=torch.bool)
     for span in layout.spans:
         for row in span.own:
-            sees[row, list(span.head)] = True
+            sees[row, list(span.prefix)] = True
             sees[row, span.own.start : row + 1] = True
     k, v = (tensor.double().repeat_interleave(HEADS // GROUPS, dim=1) for tensor in (k, v))
     scores = torch.einsum("qhd,khd->hqk", q.double(), k) / math.sqrt(WIDTH)
@@ -57,7 +57,7 @@ def test_fewer_queries_than_keys_are_aligned_at_the_end() -> None:
     q, k, v = tensors(layout.num_tokens)
     whole = attention(q, k, v, layout)
     tails = tuple(
-        Span(range(5 * at, 5 * at + 5), span.own, span.head, is_scored=True)
+        Span(range(5 * at, 5 * at + 5), span.own, span.prefix, is_scored=True)
         for at, span in enumerate(span for span in layout.spans if span.is_scored)
     )
     rows = [row for span in tails for row in span.own[-5:]]
@@ -82,7 +82,7 @@ def test_other_prompts_are_not_even_looked_at() -> None:
     clean = attention(q, k, v, layout)
     mine = layout.spans[2]
     poisoned = torch.full_like(k, math.nan), torch.full_like(v, math.nan)
-    for rows in (mine.head, mine.own):
+    for rows in (mine.prefix, mine.own):
         for tensor, source in zip(poisoned, (k, v), strict=True):
             tensor[rows.start : rows.stop] = source[rows.start : rows.stop]
     found = attention(q, *poisoned, layout)

@@ -23,10 +23,10 @@ from shortlist.engine.native.engine import NativeEngine, _Job, _run
 from shortlist.errors import BadSetting, EngineError, EngineOutOfMemory, EngineUnavailable, ModelRefused
 from shortlist.types import Batch, Task, TokenPrompt, Value
 from tests.support.fixtures import ModelFactory
-from tests.support.native import batch_of, head_of, prompt_of
+from tests.support.native import batch_of, prefix_of, prompt_of
 
 INFO = EngineInfo(fingerprint="f", tasks=frozenset({Task.RERANK}), max_model_len=100)
-BATCH = batch_of([prompt_of(head_of(3), 4)])
+BATCH = batch_of([prompt_of(prefix_of(3), 4)])
 
 Act = Callable[[Batch], Sequence[Value]]
 
@@ -100,7 +100,7 @@ async def settled(event: threading.Event) -> None:
 
 async def test_loaded_reranker_keeps_the_contract(make_model: ModelFactory) -> None:
     engine: Engine = NativeEngine.load(make_model(), task=Task.RERANK, max_model_len=512, device="cpu", dtype="float32")
-    found = await engine.score(batch_of([prompt_of(head_of(3), 4), prompt_of(head_of(0), 1)]))
+    found = await engine.score(batch_of([prompt_of(prefix_of(3), 4), prompt_of(prefix_of(0), 1)]))
     assert all(type(score) is float for score in found)
     assert len(found) == 2
     info = engine.info
@@ -111,7 +111,7 @@ async def test_loaded_reranker_keeps_the_contract(make_model: ModelFactory) -> N
 
 async def test_loaded_embedder_keeps_the_contract(make_model: ModelFactory) -> None:
     engine = NativeEngine.load(make_model(kind="embedder"), task=Task.EMBED, max_model_len=512, device="cpu")
-    [vector] = await engine.embed(batch_of([prompt_of(head_of(0), 4)], Task.EMBED))
+    [vector] = await engine.embed(batch_of([prompt_of(prefix_of(0), 4)], Task.EMBED))
     assert vector.shape == (64,)
     assert vector.dtype == np.dtype("float32")
     assert (engine.info.tasks, engine.info.dimensions) == (frozenset({Task.EMBED}), 64)
@@ -149,7 +149,7 @@ def test_cpus_never_compute_in_float16_whatever_the_model(make_model: ModelFacto
 def test_gpus_compute_in_float16_where_samples_show_that_it_suffices(
     make_model: ModelFactory, dtype: str, expected: str
 ) -> None:
-    samples = partial(tuple[TokenPrompt], [prompt_of(head_of(3), 4)])
+    samples = partial(tuple[TokenPrompt], [prompt_of(prefix_of(3), 4)])
     engine = NativeEngine.load(
         make_model(), task=Task.RERANK, max_model_len=512, device="cuda", dtype=dtype, samples=samples, digest="d"
     )
@@ -193,9 +193,9 @@ async def test_event_loop_is_free_while_a_batch_runs(start: Callable[..., Native
 async def test_task_that_is_not_the_engines_is_refused(start: Callable[..., NativeEngine]) -> None:
     engine = start(fine)
     with pytest.raises(EngineError):
-        await engine.embed(batch_of([prompt_of(head_of(0), 1)], Task.EMBED))
+        await engine.embed(batch_of([prompt_of(prefix_of(0), 1)], Task.EMBED))
     with pytest.raises(EngineError):
-        await engine.score(batch_of([prompt_of(head_of(0), 1)], Task.EMBED))
+        await engine.score(batch_of([prompt_of(prefix_of(0), 1)], Task.EMBED))
 
 
 async def test_batch_cancelled_while_waiting_is_never_run(start: Callable[..., NativeEngine]) -> None:

@@ -20,7 +20,7 @@ from shortlist.engine.native.weights import load_weights
 from shortlist.errors import BadSetting
 from shortlist.types import Task
 from tests.support.fixtures import ModelFactory
-from tests.support.native import head_of, model_of, prompt_of, scores
+from tests.support.native import model_of, prefix_of, prompt_of, scores
 
 CPU = torch.device("cpu")
 needs_kernels = pytest.mark.skipif(kernels() is None, reason="no compiled kernels for this processor")
@@ -128,8 +128,8 @@ def test_names_tell_apart_what_gives_other_numbers(config: Qwen3Config, monkeypa
 @pytest.mark.parametrize("is_packed", [True, False])
 def test_every_form_of_bf16_scores_alike(make_model: ModelFactory, is_portable: bool, is_packed: bool) -> None:
     folder = make_model(dtype="bfloat16")
-    config, head = Qwen3Config.read(folder), head_of(70)
-    prompts = [prompt_of(head, length, length) for length in (1, 63, 64, 200)]
+    config, prefix = Qwen3Config.read(folder), prefix_of(70)
+    prompts = [prompt_of(prefix, length, length) for length in (1, 63, 64, 200)]
     exact = scores(model_of(folder, dtype=torch.float32), prompts)
     prepare = PackedLinears if is_packed else PlainLinears
     weights = load_weights(folder, config, task=Task.RERANK, dtype=torch.bfloat16, device=CPU, prepare=prepare)

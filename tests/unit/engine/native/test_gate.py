@@ -18,10 +18,10 @@ from shortlist.engine.native.weights import load_weights
 from shortlist.errors import BadSetting
 from shortlist.types import Task
 from tests.support.fixtures import ModelFactory
-from tests.support.native import head_of, prompt_of
+from tests.support.native import prefix_of, prompt_of
 
 CPU = torch.device("cpu")
-PROMPTS = [prompt_of(head_of(5), length) for length in (1, 4, 20)]
+PROMPTS = [prompt_of(prefix_of(5), length) for length in (1, 4, 20)]
 KINDS = pytest.mark.parametrize(
     ("kind", "task"), [("reranker", Task.RERANK), ("seqcls", Task.RERANK), ("embedder", Task.EMBED)]
 )

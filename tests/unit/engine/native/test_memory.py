@@ -30,7 +30,7 @@ def peak_bytes(run: profile) -> int:
 @pytest.mark.parametrize("lengths", [[2000], [500] * 8, [60] * 60])
 def test_plan_covers_a_step_and_is_not_far_above_it(make_model: ModelFactory, dtype: torch.dtype, lengths: list[int]) -> None:
     model = native.model_of(make_model(kind="reranker"), dtype=dtype)
-    prompts = [native.prompt_of(native.head_of(0), length, seed) for seed, length in enumerate(lengths)]
+    prompts = [native.prompt_of(native.prefix_of(0), length, seed) for seed, length in enumerate(lengths)]
     gc.collect()  # what others left behind would be released, and counted, meanwhile
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as run:
         native.scores(model, prompts)
@@ -49,7 +49,7 @@ def test_plan_covers_a_step_on_a_gpu(make_model: ModelFactory, monkeypatch: pyte
     monkeypatch.setattr(forms, "can_launch", lambda *_: True)
     folder, lengths = make_model(kind="reranker"), [20, 10]
     runner = interpreter.runner_of(interpreter.model_of(folder, dtype=torch.bfloat16))
-    prompts = [native.prompt_of(native.head_of(0), length, seed) for seed, length in enumerate(lengths)]
+    prompts = [native.prompt_of(native.prefix_of(0), length, seed) for seed, length in enumerate(lengths)]
     gc.collect()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as run:
         interpreter.scores(runner, prompts)

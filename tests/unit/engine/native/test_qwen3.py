@@ -19,7 +19,7 @@ from shortlist.errors import ModelRefused
 from tests.support import qwen
 from tests.support.examples import examples
 from tests.support.fixtures import ModelFactory
-from tests.support.native import head_of, model_of, prompt_of
+from tests.support.native import model_of, prefix_of, prompt_of
 
 
 def write_config(folder: Path, drop: str = "", **change: Any) -> Path:
@@ -139,8 +139,8 @@ def test_norm_is_computed_in_fp32_and_rounded_once() -> None:
 
 
 def test_states_are_fp32_one_per_scored_prompt(make_model: ModelFactory) -> None:
-    model, head = model_of(make_model(), dtype=torch.bfloat16), head_of(5)
-    pack = pack_prompts([prompt_of(head, 3), prompt_of(head, 4)])
+    model, prefix = model_of(make_model(), dtype=torch.bfloat16), prefix_of(5)
+    pack = pack_prompts([prompt_of(prefix, 3), prompt_of(prefix, 4)])
     states = model.final_states(torch.from_numpy(pack.ids_T), torch.from_numpy(pack.positions_T), pack.layout)
     assert (states.dtype, tuple(states.shape)) == (torch.float32, (2, 64))
 
@@ -148,7 +148,7 @@ def test_states_are_fp32_one_per_scored_prompt(make_model: ModelFactory) -> None
 def test_weights_are_left_as_they_are(make_model: ModelFactory) -> None:
     model = model_of(make_model())
     before = model.weights.embedding.clone()
-    pack = pack_prompts([prompt_of(head_of(5), 30)])
+    pack = pack_prompts([prompt_of(prefix_of(5), 30)])
     model.final_states(torch.from_numpy(pack.ids_T), torch.from_numpy(pack.positions_T), pack.layout)
     assert torch.equal(model.weights.embedding, before)
 
@@ -164,7 +164,7 @@ def test_activations_outside_attention_are_bounded_by_the_chunk(
         return linear(x, weight)
 
     monkeypatch.setattr(F, "linear", spy)
-    pack = pack_prompts([prompt_of(head_of(50), 300), prompt_of(head_of(0), 200)])
+    pack = pack_prompts([prompt_of(prefix_of(50), 300), prompt_of(prefix_of(0), 200)])
     model = model_of(make_model(), chunk_tokens=64)
     model.final_states(torch.from_numpy(pack.ids_T), torch.from_numpy(pack.positions_T), pack.layout)
     assert 32 < max(rows) <= 64
@@ -182,8 +182,8 @@ def test_last_layer_computes_queries_and_mlp_of_scored_tokens_only(
         return linear(x, weight)
 
     monkeypatch.setattr(F, "linear", spy)
-    head = head_of(50)
-    pack = pack_prompts([prompt_of(head, 30), prompt_of(head, 20)])
+    prefix = prefix_of(50)
+    pack = pack_prompts([prompt_of(prefix, 30), prompt_of(prefix, 20)])
     model.final_states(torch.from_numpy(pack.ids_T), torch.from_numpy(pack.positions_T), pack.layout)
     last, first = (layer.linears for layer in (model.weights.layers[-1], model.weights.layers[0]))
     assert isinstance(last, PlainLinears)

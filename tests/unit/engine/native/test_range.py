@@ -21,10 +21,10 @@ from shortlist.engine.native.runner import Runner
 from shortlist.engine.native.weights import load_weights
 from shortlist.types import Task, TokenPrompt
 from tests.support.fixtures import ModelFactory
-from tests.support.native import batch_of, head_of, prompt_of
+from tests.support.native import batch_of, prefix_of, prompt_of
 
 CPU = torch.device("cpu")
-PROMPTS = [prompt_of(head_of(5), length) for length in (1, 4, 20)]
+PROMPTS = [prompt_of(prefix_of(5), length) for length in (1, 4, 20)]
 
 Changed = Callable[..., Path]
 NOTHING: Mapping[str, float] = {}

@@ -9,10 +9,10 @@ import pytest
 from shortlist.engine.native.qwen3 import Qwen3
 from shortlist.engine.native.runner import Runner, pack_prompts
 from shortlist.errors import EngineError
-from shortlist.types import Batch, Task, TextHead, TextPrompt, TokenHead, TokenPrompt, WorkItem
+from shortlist.types import Batch, Task, TextPrefix, TextPrompt, TokenPrefix, TokenPrompt, WorkItem
 from tests.support import qwen
 from tests.support.fixtures import ModelFactory
-from tests.support.native import batch_of, head_of, model_of, prompt_of
+from tests.support.native import batch_of, model_of, prefix_of, prompt_of
 
 
 def ids(*numbers: int) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
@@ -33,14 +33,14 @@ def embedder(make_model: ModelFactory) -> Qwen3:
 
 
 def test_heads_are_packed_once_each_before_their_prompts() -> None:
-    one, other = TokenHead(ids(1, 2, 3)), TokenHead(ids(7))
+    one, other = TokenPrefix(ids(1, 2, 3)), TokenPrefix(ids(7))
     pack = pack_prompts([TokenPrompt(one, ids(10, 11)), TokenPrompt(other, ids(20)), TokenPrompt(one, ids(12))])
     assert pack.ids_T.tolist() == [1, 2, 3, 10, 11, 12, 7, 20]
     assert pack.positions_T.tolist() == [0, 1, 2, 3, 4, 3, 0, 1]
     assert pack.order == (0, 2, 1)
     assert pack.layout.scored_rows == [4, 5, 7]
     assert pack.layout.num_tokens == 8
-    assert [(span.own, span.head) for span in pack.layout.spans] == [
+    assert [(span.own, span.prefix) for span in pack.layout.spans] == [
         (range(3), range(0)),
         (range(3, 5), range(3)),
         (range(5, 6), range(3)),
@@ -50,18 +50,18 @@ def test_heads_are_packed_once_each_before_their_prompts() -> None:
 
 
 def test_empty_head_takes_no_place() -> None:
-    pack = pack_prompts([TokenPrompt(TokenHead(ids()), ids(5, 6))])
+    pack = pack_prompts([TokenPrompt(TokenPrefix(ids()), ids(5, 6))])
     assert pack.ids_T.tolist() == [5, 6]
     assert [(span.own, span.is_scored) for span in pack.layout.spans] == [(range(2), True)]
 
 
 def test_equal_heads_of_two_requests_are_two_heads() -> None:
-    pack = pack_prompts([TokenPrompt(TokenHead(ids(1, 2)), ids(5)), TokenPrompt(TokenHead(ids(1, 2)), ids(5))])
+    pack = pack_prompts([TokenPrompt(TokenPrefix(ids(1, 2)), ids(5)), TokenPrompt(TokenPrefix(ids(1, 2)), ids(5))])
     assert pack.ids_T.tolist() == [1, 2, 5, 1, 2, 5]
 
 
 def test_pack_has_as_many_tokens_as_the_batch_says() -> None:
-    heads = [head_of(4), head_of(9)]
+    heads = [prefix_of(4), prefix_of(9)]
     prompts = [prompt_of(heads[index % 2], index + 1) for index in range(6)]
     assert pack_prompts(prompts).layout.num_tokens == batch_of(prompts).num_tokens
 
@@ -70,7 +70,7 @@ def test_pack_has_as_many_tokens_as_the_batch_says() -> None:
 
 
 def test_scores_come_in_the_batchs_order(model: Qwen3) -> None:
-    heads = [head_of(4), head_of(9), head_of(0)]
+    heads = [prefix_of(4), prefix_of(9), prefix_of(0)]
     prompts = [prompt_of(heads[index % 3], 5, seed=index) for index in range(9)]
     runner = Runner(model, max_model_len=100)
     alone = [runner.run(batch_of([prompt]))[0] for prompt in prompts]
@@ -79,7 +79,7 @@ def test_scores_come_in_the_batchs_order(model: Qwen3) -> None:
 
 
 def test_vectors_are_unit_length_float32_with_memory_of_their_own(embedder: Qwen3) -> None:
-    prompts = [prompt_of(head_of(4), length) for length in (1, 5, 9)]
+    prompts = [prompt_of(prefix_of(4), length) for length in (1, 5, 9)]
     vectors = Runner(embedder, max_model_len=100).run(batch_of(prompts, Task.EMBED))
     for vector in vectors:
         assert isinstance(vector, np.ndarray)
@@ -90,7 +90,7 @@ def test_vectors_are_unit_length_float32_with_memory_of_their_own(embedder: Qwen
 
 
 def test_nothing_of_a_batch_is_kept(model: Qwen3) -> None:
-    prompts = [prompt_of(head_of(4), 50)]
+    prompts = [prompt_of(prefix_of(4), 50)]
     gone = weakref.ref(prompts[0].ids)
     runner = Runner(model, max_model_len=100)
     runner.run(batch_of(prompts))
@@ -104,22 +104,22 @@ def test_nothing_of_a_batch_is_kept(model: Qwen3) -> None:
 
 def test_prompt_longer_than_the_limit_is_refused(model: Qwen3) -> None:
     runner = Runner(model, max_model_len=20)
-    assert len(runner.run(batch_of([prompt_of(head_of(10), 10)]))) == 1
+    assert len(runner.run(batch_of([prompt_of(prefix_of(10), 10)]))) == 1
     with pytest.raises(EngineError, match="20 tokens"):
-        runner.run(batch_of([prompt_of(head_of(10), 11)]))
+        runner.run(batch_of([prompt_of(prefix_of(10), 11)]))
 
 
 @pytest.mark.parametrize("wrong", [-1, qwen.VOCAB_SIZE, 2**31 - 1])
 def test_ids_outside_the_vocabulary_are_refused(model: Qwen3, wrong: int) -> None:
     runner = Runner(model, max_model_len=20)
     with pytest.raises(EngineError, match="vocabulary"):
-        runner.run(batch_of([TokenPrompt(TokenHead(ids(1)), ids(1, wrong))]))
+        runner.run(batch_of([TokenPrompt(TokenPrefix(ids(1)), ids(1, wrong))]))
     with pytest.raises(EngineError, match="vocabulary"):
-        runner.run(batch_of([TokenPrompt(TokenHead(ids(wrong)), ids(1))]))
+        runner.run(batch_of([TokenPrompt(TokenPrefix(ids(wrong)), ids(1))]))
 
 
 def test_text_is_refused(model: Qwen3) -> None:
-    item = WorkItem(1, 0, TextPrompt(TextHead("secret", 1), "secret", 1))
+    item = WorkItem(1, 0, TextPrompt(TextPrefix("secret", 1), "secret", 1))
     with pytest.raises(EngineError, match="token ids") as caught:
         Runner(model, max_model_len=20).run(Batch(Task.RERANK, (item,)))
     assert "secret" not in caught.value.message
@@ -127,9 +127,9 @@ def test_text_is_refused(model: Qwen3) -> None:
 
 def test_prompt_without_tokens_is_refused(model: Qwen3) -> None:
     with pytest.raises(EngineError, match="at least one"):
-        Runner(model, max_model_len=20).run(batch_of([TokenPrompt(head_of(3), ids())]))
+        Runner(model, max_model_len=20).run(batch_of([TokenPrompt(prefix_of(3), ids())]))
 
 
 def test_embedder_cannot_score(embedder: Qwen3) -> None:
     with pytest.raises(EngineError, match="cannot rerank"):
-        Runner(embedder, max_model_len=20).run(batch_of([prompt_of(head_of(3), 3)]))
+        Runner(embedder, max_model_len=20).run(batch_of([prompt_of(prefix_of(3), 3)]))

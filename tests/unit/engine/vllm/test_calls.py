@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shortlist.engine.vllm.calls import BURST, MIN_TOKENS, SHARE, RetryBudget, cut, num_tokens_of
-from shortlist.types import TokenHead, TokenPrompt
+from shortlist.types import TokenPrefix, TokenPrompt
 
 
-def prompts(*lengths: int, head: int = 50) -> list[TokenPrompt]:
-    shared = TokenHead(np.zeros(head, dtype=np.int32))
+def prompts(*lengths: int, prefix: int = 50) -> list[TokenPrompt]:
+    shared = TokenPrefix(np.zeros(prefix, dtype=np.int32))
     return [TokenPrompt(shared, np.zeros(length, dtype=np.int32)) for length in lengths]
 
 

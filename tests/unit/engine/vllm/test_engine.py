@@ -82,7 +82,7 @@ def test_two_engines_around_servers_of_unknown_bytes_share_no_scores(server: Sic
 async def test_batch_is_one_call_and_comes_back_in_order(engine: VllmEngine, server: SickVllm) -> None:
     prompts = prompts_of([100 + number for number in range(300)])
     found = await engine.score(batch_of(prompts))
-    assert found == pytest.approx([log_odds([*each.head.ids.tolist(), *each.ids.tolist()]) for each in prompts])
+    assert found == pytest.approx([log_odds([*each.prefix.ids.tolist(), *each.ids.tolist()]) for each in prompts])
     assert len(server.calls) == 1
 
 

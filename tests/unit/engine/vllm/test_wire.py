@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from shortlist.engine.vllm import wire
 from shortlist.errors import UpstreamError
-from shortlist.types import Task, TokenHead, TokenPrompt
+from shortlist.types import Task, TokenPrefix, TokenPrompt
 
 IDS = st.lists(st.integers(0, 151_668), min_size=1, max_size=20)
 
 
-def prompt(head: list[int], own: list[int]) -> TokenPrompt:
-    return TokenPrompt(TokenHead(np.asarray(head, dtype=np.int32)), np.asarray(own, dtype=np.int32))
+def prompt(prefix: list[int], own: list[int]) -> TokenPrompt:
+    return TokenPrompt(TokenPrefix(np.asarray(prefix, dtype=np.int32)), np.asarray(own, dtype=np.int32))
 
 
 def answer(*scores: object) -> bytes:
@@ -37,7 +37,7 @@ def vectors(*rows: list[float]) -> bytes:
 @given(heads=st.lists(st.lists(st.integers(0, 151_668), max_size=20), min_size=1, max_size=3), owns=st.lists(IDS, min_size=1))
 @pytest.mark.parametrize("task", list(Task))
 def test_every_prompt_arrives_whole_and_in_order(task: Task, heads: list[list[int]], owns: list[list[int]]) -> None:
-    shared = [TokenHead(np.asarray(head, dtype=np.int32)) for head in heads]
+    shared = [TokenPrefix(np.asarray(prefix, dtype=np.int32)) for prefix in heads]
     prompts = [TokenPrompt(shared[index % len(shared)], np.asarray(own, dtype=np.int32)) for index, own in enumerate(owns)]
     asked = json.loads(wire.body_of(task, prompts))
     assert asked["input"] == [heads[index % len(heads)] + own for index, own in enumerate(owns)]
@@ -46,7 +46,7 @@ def test_every_prompt_arrives_whole_and_in_order(task: Task, heads: list[list[in
 
 def test_ids_that_are_a_piece_of_others_arrive_as_well() -> None:
     every_other = np.arange(10, dtype=np.int32)[::2]
-    asked = json.loads(wire.body_of(Task.RERANK, [TokenPrompt(TokenHead(every_other), every_other)]))
+    asked = json.loads(wire.body_of(Task.RERANK, [TokenPrompt(TokenPrefix(every_other), every_other)]))
     assert asked["input"] == [[0, 2, 4, 6, 8, 0, 2, 4, 6, 8]]
 
 

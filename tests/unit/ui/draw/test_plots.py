@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 
 from shortlist.ui.draw.plots import HEIGHT, TOP, WIDTH, status_html
-from shortlist.ui.meters import READY, Reading, Sample, Watch
+from shortlist.ui.meters import READY, MetricsPoint, Sample, Watch
 from shortlist.ui.words import CHINESE, ENGLISH
 from tests.support.seen import Seen
 
 
-def reading(at_s: float, **rest: float | None) -> Reading:
+def reading(at_s: float, **rest: float | None) -> MetricsPoint:
     idle: dict[str, float | None] = {"requests_per_s": 0.0, "latency_ms": None, "queue_items": 0.0, "hit_percent": None}
-    return Reading(**{"at_s": at_s, "tokens_per_s": 0.0, "memory_mib": None, **idle, **rest})  # type: ignore[arg-type]
+    return MetricsPoint(**{"at_s": at_s, "tokens_per_s": 0.0, "memory_mib": None, **idle, **rest})  # type: ignore[arg-type]
 
 
-def watch(*readings: Reading, **sums: float) -> Watch:
+def watch(*readings: MetricsPoint, **sums: float) -> Watch:
     return Watch(Sample(at_s=9.0, sums=sums, finished={}), readings)
 
 

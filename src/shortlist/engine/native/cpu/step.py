@@ -156,8 +156,8 @@ class _Plan:
 
 def _row(runs: _Runs, span: Span) -> tuple[int, int, int, int, int]:
     first_place = len(span.own) - len(span.queries)
-    head = runs.index[span.head.start] if span.head else -1
-    return span.queries.start, len(span.queries), first_place, runs.index[span.own.start], head
+    prefix = runs.index[span.prefix.start] if span.prefix else -1
+    return span.queries.start, len(span.queries), first_place, runs.index[span.own.start], prefix
 
 
 def _tasks(spans: Sequence[Span], block: int) -> Iterator[tuple[int, int]]:

@@ -37,7 +37,7 @@ def attend_long(q_TX: Tensor, k_TX: Tensor, v_TX: Tensor, span: Span, *, width: 
     Raises:
         RuntimeError: cuDNN cannot compute it here.
     """
-    before, length = len(span.head), rounded(len(span.head) + len(span.own))
+    before, length = len(span.prefix), rounded(len(span.prefix) + len(span.own))
     q_HLD, k_GLD, v_GLD = (_laid_out(x_TX, span, length, width) for x_TX in (q_TX, k_TX, v_TX))
     with sdpa_kernel(CUDNN if q_TX.is_cuda else ANY):
         found_HLD = F.scaled_dot_product_attention(q_HLD[None], k_GLD[None], v_GLD[None], is_causal=True, enable_gqa=True)[0]
@@ -57,8 +57,8 @@ def _laid_out(x_TX: Tensor, span: Span, length: int, width: int) -> Tensor:
         result: [heads, length, width].
     """
     x_LX = x_TX.new_zeros(length, x_TX.shape[1])
-    before = len(span.head)
-    x_LX[:before] = x_TX[_rows(span.head)]
+    before = len(span.prefix)
+    x_LX[:before] = x_TX[_rows(span.prefix)]
     x_LX[before : before + len(span.own)] = x_TX[_rows(span.own)]
     return x_LX.view(length, -1, width).transpose(0, 1)
 

@@ -38,4 +38,4 @@ def tiles_of(spans: Sequence[Span], num_queries: int) -> Tiles:
 
 def _row(span: Span) -> tuple[int, ...]:
     first_place = len(span.own) - len(span.queries)
-    return span.queries.start, len(span.queries), span.own.start, first_place, span.head.start, len(span.head)
+    return span.queries.start, len(span.queries), span.own.start, first_place, span.prefix.start, len(span.prefix)

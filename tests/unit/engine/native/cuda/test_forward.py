@@ -17,7 +17,7 @@ from shortlist.engine.native.runner import Runner
 from shortlist.types import TokenPrompt
 from tests.support.fixtures import ModelFactory
 from tests.support.interpreter import DEVICE, model_of, runner_of, scores
-from tests.support.native import batch_of, head_of, layout_of, prompt_of
+from tests.support.native import batch_of, layout_of, prefix_of, prompt_of
 
 from shortlist.engine.native.cuda import forward as module  # isort: skip - Triton must have been looked for
 from shortlist.engine.native.cuda import long, step  # isort: skip
@@ -72,9 +72,9 @@ def cheap_states(self: Qwen3, ids_T: Tensor, rows_B: Tensor, step: Step) -> Tens
     return self.weights.embedding[ids_T[rows_B]]
 
 
-def prompts_of(*lengths: int, num_head: int = 3) -> list[TokenPrompt]:
-    head = head_of(num_head)
-    return [prompt_of(head, length, seed=length) for length in lengths]
+def prompts_of(*lengths: int, num_prefix: int = 3) -> list[TokenPrompt]:
+    prefix = prefix_of(num_prefix)
+    return [prompt_of(prefix, length, seed=length) for length in lengths]
 
 
 # -- which bucket --
@@ -124,7 +124,7 @@ def test_replayed_graph_and_its_padding_change_no_score(make_model: ModelFactory
     forward = CudaForward(poisoned, device, bucket_tokens=(16,))
     forward._buckets = [Sizes(16, 6, 3)]
     runner, eager = Runner(poisoned, max_model_len=100, forward=forward), runner_of(poisoned)
-    for prompts in (prompts_of(7), prompts_of(2, num_head=0), prompts_of(4, 5)):
+    for prompts in (prompts_of(7), prompts_of(2, num_prefix=0), prompts_of(4, 5)):
         assert scores(runner, prompts) == pytest.approx(scores(eager, prompts), abs=1e-5)
     assert (device.num_recorded, device.num_replayed) == (1, 2)
 
@@ -192,7 +192,7 @@ def test_long_documents_have_attention_of_their_own_and_the_same_scores(
         attend(*given, **more)
 
     monkeypatch.setattr(step, "attend_long", spy)
-    prompts = [*prompts_of(4, 9, 12), *prompts_of(10, num_head=0)]
+    prompts = [*prompts_of(4, 9, 12), *prompts_of(10, num_prefix=0)]
     forward = CudaForward(model, device, bucket_tokens=(64,), long_tokens=8)
     found = [scores(Runner(model, max_model_len=100, forward=forward), prompts) for _ in range(3)]
     assert found == [pytest.approx(scores(runner_of(model), prompts), abs=1e-5)] * 3

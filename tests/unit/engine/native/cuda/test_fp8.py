@@ -17,7 +17,7 @@ from shortlist.errors import BadSetting
 from shortlist.types import Task
 from tests.support.fixtures import ModelFactory
 from tests.support.interpreter import DEVICE, config_of, device_here, model_of, runner_of, scores
-from tests.support.native import batch_of, head_of, prompt_of
+from tests.support.native import batch_of, prefix_of, prompt_of
 
 from shortlist.engine.native.cuda import launch  # isort: skip - Triton must have been looked for
 from shortlist.engine.native.cuda.fp8 import Fp8Linears, Quantized, can_quantize  # isort: skip
@@ -92,7 +92,7 @@ def test_states_are_added_to() -> None:
 def test_model_in_8_bits_scores_a_prompt_alone_as_among_others(make_model: ModelFactory) -> None:
     folder = make_model(shape="tiny")
     full, model = (model_of(folder, dtype=torch.bfloat16, prepare=prepare) for prepare in (CudaLinears, Fp8Linears))
-    prompts = [prompt_of(head_of(3), length) for length in (4, 7)]
+    prompts = [prompt_of(prefix_of(3), length) for length in (4, 7)]
     runner, graphed = runner_of(model), runner_of(model, bucket_tokens=(16,))
     together = scores(runner, prompts)
     assert together == pytest.approx(scores(runner_of(full), prompts), abs=0.5)
@@ -107,7 +107,7 @@ async def test_engine_in_8_bits_is_judged_before_it_serves(make_model: ModelFact
     forms = Forms(TRITON, torch.bfloat16, Fp8Linears, CudaStep, None, max_chunk_tokens=sys.maxsize, forward=forward)
     monkeypatch.setattr(engine, "pick_dtype", lambda *_: torch.float8_e4m3fn)
     monkeypatch.setattr(engine, "pick_forms", lambda *_: forms)
-    asked = [prompt_of(head_of(3), length) for length in (4, 7)]
+    asked = [prompt_of(prefix_of(3), length) for length in (4, 7)]
     load = partial(
         engine.NativeEngine.load,
         make_model(shape="tiny"),

@@ -191,7 +191,7 @@ def test_other_prompts_are_not_even_looked_at() -> None:
     q, k, v = tensors(layout.num_tokens)
     clean, mine = attended(q, k, v, layout), layout.spans[2]
     poisoned = torch.full_like(k, math.nan), torch.full_like(v, math.nan)
-    for rows in (mine.head, mine.own):
+    for rows in (mine.prefix, mine.own):
         for tensor, source in zip(poisoned, (k, v), strict=True):
             tensor[rows.start : rows.stop] = source[rows.start : rows.stop]
     found = attended(q, *poisoned, layout)

@@ -18,7 +18,7 @@ from shortlist.engine.native.weights import load_weights
 from shortlist.types import Task, TokenPrompt
 from tests.support.fixtures import ModelFactory
 from tests.support.interpreter import DEVICE, model_of, runner_of, scores
-from tests.support.native import head_of, prompt_of
+from tests.support.native import prefix_of, prompt_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of the interpreter, about what overflows
 
@@ -65,7 +65,7 @@ def test_overflow_of_any_product_is_no_score(
 
     folder = changed(enlarge)
     assert load_file(folder / "model.safetensors")[f"model.layers.{layer}.{name}.weight"].abs().max() < 65_504
-    prompts = [prompt_of(head_of(2), 3)]
+    prompts = [prompt_of(prefix_of(2), 3)]
     assert not math.isfinite(*scores(make_runner(folder, torch.float16), prompts))
     assert math.isfinite(*scores(make_runner(folder, torch.float32), prompts))
 
@@ -76,8 +76,8 @@ def test_overflow_of_one_prompt_leaves_its_neighbours_alone(changed: Callable[[C
         weights["model.embed_tokens.weight"][LARGE] = 65_504
         weights["model.layers.0.self_attn.o_proj.weight"] *= 100
 
-    head = head_of(3)
-    prompts = [prompt_of(head, 4), with_large(prompt_of(head, 5)), prompt_of(head, 6)]
+    prefix = prefix_of(3)
+    prompts = [prompt_of(prefix, 4), with_large(prompt_of(prefix, 5)), prompt_of(prefix, 6)]
     runner = make_runner(changed(enlarge), torch.float16)
     first, second, third = scores(runner, prompts)
     assert math.isnan(second)
@@ -88,4 +88,4 @@ def with_large(prompt: TokenPrompt) -> TokenPrompt:
     """Its first token is the large one, its last, which is read, another."""
     ids = prompt.ids.copy()
     ids[0] = LARGE
-    return TokenPrompt(prompt.head, ids)
+    return TokenPrompt(prompt.prefix, ids)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from shortlist.errors import ServiceError
-from shortlist.types.asked import Task
-from shortlist.types.work import Framing, Reading, Span, Vector
+from shortlist.types.tasks import Task
+from shortlist.types.work import DocumentStats, PromptTemplate, Span, Vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +67,15 @@ class RerankOutcome:
     model: str
     results: Sequence[Ranked]
     failed: Sequence[Failed]
-    readings: Sequence[Reading | None]
-    framing: Framing
+    document_stats: Sequence[DocumentStats | None]
+    template: PromptTemplate
     usage: Usage
     timing: Timing
 
     @property
     def truncated(self) -> list[int]:
         """Positions of the documents whose end was not read."""
-        return [index for index, reading in enumerate(self.readings) if reading is not None and reading.is_truncated]
+        return [index for index, stats in enumerate(self.document_stats) if stats is not None and stats.is_truncated]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +157,8 @@ class Explained:
     logits: Mapping[str, float]
     prompt: str
     parts: Mapping[str, Sequence[tuple[int, str]]]
-    reading: Reading
-    num_neutralised: int
+    stats: DocumentStats
+    num_escaped: int
     is_cached: bool
 
 
@@ -167,7 +167,7 @@ class Explanation:
     """How every document of a request gets its score, in the caller's order."""
 
     model: str
-    framing: Framing
+    template: PromptTemplate
     documents: Sequence[Explained]
     usage: Usage
     timing: Timing

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from starlette.requests import Request
 
-from shortlist.api.terms import on_terms
+from shortlist.api.request_options import apply_headers
 from shortlist.errors import InvalidInput
-from shortlist.types import EmbedTask, Priority, RerankTask, Terms
+from shortlist.types import EmbedTask, Priority, RequestOptions, RerankTask
 
 
 def request(caller: str | None = None, **headers: str) -> Request:
@@ -16,35 +16,35 @@ def request(caller: str | None = None, **headers: str) -> Request:
     return Request(scope if caller is None else {**scope, "caller": caller})
 
 
-def task(**terms: object) -> RerankTask:
-    return RerankTask(query="q", documents=("a",), terms=Terms(**terms))  # type: ignore[arg-type]
+def task(**options: object) -> RerankTask:
+    return RerankTask(query="q", documents=("a",), options=RequestOptions(**options))  # type: ignore[arg-type]
 
 
 def test_silence_means_the_servers_own_terms() -> None:
-    assert on_terms(task(), request()).terms == Terms()
+    assert apply_headers(task(), request()).options == RequestOptions()
 
 
 def test_caller_is_who_the_front_desk_says() -> None:
-    assert on_terms(task(), request(caller="ann")).terms.caller == "ann"
+    assert apply_headers(task(), request(caller="ann")).options.caller == "ann"
 
 
 def test_task_keeps_what_it_asks_for() -> None:
     asked = task(is_partial=True)
-    served = on_terms(asked, request(x_request_priority="batch"))
-    assert (served.query, served.documents, served.terms.is_partial) == ("q", ("a",), True)
+    served = apply_headers(asked, request(x_request_priority="batch"))
+    assert (served.query, served.documents, served.options.is_partial) == ("q", ("a",), True)
 
 
 def test_embedding_has_terms_as_well() -> None:
-    served = on_terms(EmbedTask(texts=("a",)), request(x_request_timeout_ms="250"))
-    assert served.terms.timeout_s == 0.25
+    served = apply_headers(EmbedTask(texts=("a",)), request(x_request_timeout_ms="250"))
+    assert served.options.timeout_s == 0.25
 
 
 def test_instruction_counts_unless_the_dialect_has_said_one() -> None:
     asked = RerankTask(query="q", documents=("a",))
-    assert on_terms(asked, request(), instruction="find").instruction == "find"
-    assert on_terms(asked, request(), instruction="").instruction is None
+    assert apply_headers(asked, request(), instruction="find").instruction == "find"
+    assert apply_headers(asked, request(), instruction="").instruction is None
     own = RerankTask(query="q", documents=("a",), instruction="own")
-    assert on_terms(own, request(), instruction="find").instruction == "own"
+    assert apply_headers(own, request(), instruction="find").instruction == "own"
 
 
 @pytest.mark.parametrize(
@@ -52,25 +52,25 @@ def test_instruction_counts_unless_the_dialect_has_said_one() -> None:
 )
 def test_shorter_timeout_counts(in_body: float | None, in_header: str | None, counts: float) -> None:
     headers = {} if in_header is None else {"x_request_timeout_ms": in_header}
-    assert on_terms(task(timeout_s=in_body), request(**headers)).terms.timeout_s == counts
+    assert apply_headers(task(timeout_s=in_body), request(**headers)).options.timeout_s == counts
 
 
 @pytest.mark.parametrize("text", ["", "0", "-5", "1.5", "soon", "1e3", "٣", "9" * 13])
 def test_timeout_that_cannot_be_read_is_refused(text: str) -> None:
     encoded = {"type": "http", "headers": [(b"x-request-timeout-ms", text.encode())]}
     with pytest.raises(InvalidInput) as refusal:
-        on_terms(task(), Request(encoded))
+        apply_headers(task(), Request(encoded))
     assert refusal.value.param == "X-Request-Timeout-Ms"
     assert not text or text not in refusal.value.message.replace("above 0", "")
 
 
 @pytest.mark.parametrize("text", ["batch", "BATCH", " Batch "])
 def test_priority_is_read_as_people_write_it(text: str) -> None:
-    assert on_terms(task(), request(x_request_priority=text)).terms.priority is Priority.BATCH
+    assert apply_headers(task(), request(x_request_priority=text)).options.priority is Priority.BATCH
 
 
 def test_unknown_priority_is_refused_with_those_there_are() -> None:
     with pytest.raises(InvalidInput, match="interactive or batch") as refusal:
-        on_terms(task(), request(x_request_priority="urgent"))
+        apply_headers(task(), request(x_request_priority="urgent"))
     assert refusal.value.param == "X-Request-Priority"
     assert "urgent" not in refusal.value.message

@@ -14,7 +14,7 @@ class Task(StrEnum):
     EMBED = "embed"
 
 
-class Overflow(StrEnum):
+class OverflowPolicy(StrEnum):
     """What becomes of a document that is longer than the model reads."""
 
     TRUNCATE = "truncate"
@@ -35,7 +35,7 @@ class Priority(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class RequestOptions:
     """How a request is to be served, whatever it asks for.
 
     Attributes:
@@ -52,7 +52,7 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cuts:
+class Truncation:
     """How much a caller wants read of texts that would fit; their ends are cut. None: all of it.
 
     Attributes:
@@ -66,7 +66,7 @@ class Cuts:
     truncate_prompt_tokens: int | None = None
 
 
-NO_CUTS: Final = Cuts()
+NO_TRUNCATION: Final = Truncation()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,10 +92,10 @@ class RerankTask:
     instruction: str | None = None
     preset: str | None = None
     top_n: int | None = None
-    on_overflow: Overflow = Overflow.TRUNCATE
-    cuts: Cuts = NO_CUTS
+    on_overflow: OverflowPolicy = OverflowPolicy.TRUNCATE
+    truncation: Truncation = NO_TRUNCATION
     with_totals: bool = False
-    terms: Terms = Terms()
+    options: RequestOptions = RequestOptions()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,9 +111,9 @@ class ScoreTask:
     model: str | None = None
     instruction: str | None = None
     preset: str | None = None
-    on_overflow: Overflow = Overflow.TRUNCATE
-    cuts: Cuts = NO_CUTS
-    terms: Terms = Terms()
+    on_overflow: OverflowPolicy = OverflowPolicy.TRUNCATE
+    truncation: Truncation = NO_TRUNCATION
+    options: RequestOptions = RequestOptions()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +140,7 @@ class EmbedTask:
     dimensions: int | None = None
     truncate: bool = True
     truncate_prompt_tokens: int | None = None
-    terms: Terms = Terms()
+    options: RequestOptions = RequestOptions()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

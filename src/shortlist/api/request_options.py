@@ -22,7 +22,7 @@ Spelled = TypeVar("Spelled", TokenizeTask, DetokenizeTask)
 Asked = TypeVar("Asked", RerankTask, ScoreTask, EmbedTask)
 
 
-def on_terms(task: Asked, request: Request, *, instruction: str | None = None) -> Asked:
+def apply_headers(task: Asked, request: Request, *, instruction: str | None = None) -> Asked:
     """Return the task with what its request states besides, in whatever dialect.
 
     Of two timeouts the shorter one counts, of two models the path's, of two instructions the dialect's own.
@@ -30,14 +30,14 @@ def on_terms(task: Asked, request: Request, *, instruction: str | None = None) -
     Raises:
         InvalidInput: a header says nothing that can be read.
     """
-    timeouts = [seconds for seconds in (task.terms.timeout_s, _timeout_s(request)) if seconds is not None]
+    timeouts = [seconds for seconds in (task.options.timeout_s, _timeout_s(request)) if seconds is not None]
     caller: str = request.scope.get("caller", "")
-    terms = replace(task.terms, caller=caller, priority=_priority(request), timeout_s=min(timeouts, default=None))
+    options = replace(task.options, caller=caller, priority=_priority(request), timeout_s=min(timeouts, default=None))
     model: str | None = request.scope.get("model")
-    return replace(task, terms=terms, model=model or task.model, instruction=task.instruction or instruction or None)
+    return replace(task, options=options, model=model or task.model, instruction=task.instruction or instruction or None)
 
 
-def on_mount(task: Spelled, request: Request) -> Spelled:
+def model_from_path(task: Spelled, request: Request) -> Spelled:
     """Return the task for the model that its path asks for, if it does."""
     model: str | None = request.scope.get("model")
     return replace(task, model=model or task.model)
