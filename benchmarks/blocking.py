@@ -37,7 +37,7 @@ from shortlist.engine.native.forms import pick_forms
 from shortlist.engine.native.weights import load_weights
 from shortlist.hub import resolve
 from shortlist.service.rerank import relevance
-from shortlist.text.tokenizer import QwenEncoder
+from shortlist.text.qwen_encoder import QwenEncoder
 from shortlist.types import Batch, Task, WorkItem
 
 Score = Callable[[str, Sequence[str]], list[float]]

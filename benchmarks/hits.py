@@ -83,14 +83,14 @@ def main() -> None:
     command = [sys.executable, "-m", "shortlist", "serve", "--reranker", str(MODEL), *flags]
     found: dict[str, list[float]] = {"ours": [], "bare": []}
     seconds = []
-    with ExitStack() as stack:
-        ours = stack.enter_context(running("hits", command, port, "/v1/rerank", dict(os.environ)))
+    with ExitStack() as served:
+        ours = served.enter_context(running("hits", command, port, "/v1/rerank", dict(os.environ)))
         answer, _ = asyncio.run(ask(port, content, 50))
         kept = MODEL.parent / "hits-answer.json"
         kept.write_bytes(answer)
         other = free_port()
         bare = [sys.executable, "-c", BARE, str(kept), str(other)]
-        servers = [ours, stack.enter_context(running("bare", bare, other, "/", dict(os.environ)))]
+        servers = [ours, served.enter_context(running("bare", bare, other, "/", dict(os.environ)))]
         asyncio.run(ask(other, content, 50))
         for turn in range(given.rounds):
             for server in servers[:: 1 if turn % 2 else -1]:

@@ -179,9 +179,9 @@ def main() -> None:
         return [writer.request(Load("", num_documents, TOKENS), f"overhead-{next(number)}") for _ in range(count)]
 
     found = {name: Measured() for name in given.only or ASKED}
-    with ExitStack() as stack:
+    with ExitStack() as served:
         ways = [vllm(MODEL, given.vllm) if name == "vllm" else ours(name, MODEL) for name in found]
-        servers = [stack.enter_context(running(*way)) for way in ways]
+        servers = [served.enter_context(running(*way)) for way in ways]
         for turn in range(given.rounds + 1):
             for server in servers[:: 1 if turn % 2 else -1]:
                 bodies = server.bodies(fresh(ASKED[server.name] if turn else 16))

@@ -19,8 +19,8 @@ from benchmarks.overhead import answers
 from benchmarks.peers.vllm.contender import free_port
 from shortlist import collector
 from shortlist.api.app import create_app
+from tests.support.apps import runtime
 from tests.support.fake_engine import FakeEngine
-from tests.support.house import runtime
 
 CAPACITY = 50
 """Requests a second."""

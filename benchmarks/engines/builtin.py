@@ -21,9 +21,9 @@ from benchmarks.engines.spec import step_tokens
 from shortlist import __version__
 from shortlist.bench.texts import Request
 from shortlist.config import Settings, fields
-from shortlist.service.build import load, stack_for
+from shortlist.service.build import load, served_model_for
 from shortlist.service.runtime import Runtime
-from shortlist.service.vllm import places
+from shortlist.service.vllm_deployment import deployments
 from shortlist.telemetry import Metrics
 from shortlist.types import RerankTask, Task
 
@@ -44,10 +44,10 @@ def _opened(given: Mapping[str, object]) -> Iterator[tuple[Ready, Answer]]:
     model = str(given["model"])
     settings = Settings.load({**{name: value for name, value in given.items() if name != "model"}, **fitted(given), **ALWAYS})
     metrics = Metrics()
-    [place] = places(settings, [model])
-    loaded = load(model, Task.RERANK, settings.model, say=_log, metrics=metrics, place=place)
-    stack = stack_for(loaded, model, Task.RERANK, settings, metrics)
-    runtime = Runtime([stack], settings=settings, metrics=metrics)
+    [deployment] = deployments(settings, [model])
+    loaded = load(model, Task.RERANK, settings.model, say=_log, metrics=metrics, deployment=deployment)
+    served = served_model_for(loaded, model, Task.RERANK, settings, metrics)
+    runtime = Runtime([served], settings=settings, metrics=metrics)
     with asyncio.Runner() as runner:
         try:
             runner.run(runtime.start())

@@ -36,7 +36,7 @@ from shortlist.bench.texts import Request, sentences
 from shortlist.config import ModelSettings
 from shortlist.errors import UpstreamError
 from shortlist.hub import resolve
-from shortlist.text.tokenizer import QwenEncoder
+from shortlist.text.qwen_encoder import QwenEncoder
 from shortlist.types import Task
 
 EXIT_RANKED: Final = 0

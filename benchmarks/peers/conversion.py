@@ -10,10 +10,10 @@ from typing import Final
 KEPT: Final = Path(__file__).parents[1] / ".environments" / "models"
 
 
-def converted(folder: Path, form: str, convert: Callable[[Path], None]) -> Path:
+def converted(folder: Path, form_batch: str, convert: Callable[[Path], None]) -> Path:
     """Return where the folder's model lies in another form; `convert` writes it to the path that it is given."""
     marks = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(folder.resolve().iterdir())]
-    target = KEPT / f"{folder.name}-{sha256(repr(marks).encode()).hexdigest()[:12]}-{form}"
+    target = KEPT / f"{folder.name}-{sha256(repr(marks).encode()).hexdigest()[:12]}-{form_batch}"
     if not target.exists():
         KEPT.mkdir(parents=True, exist_ok=True)
         # Made under another name, so that what was interrupted is never taken for a model.

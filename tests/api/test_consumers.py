@@ -11,8 +11,8 @@ from shortlist.doctor.reader import complaints
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
 from shortlist.types import Task
+from tests.support.apps import http, served, settings
 from tests.support.consumers import recorded
-from tests.support.house import http, settings, stack
 
 CONSUMERS = recorded()
 EXCHANGES = [
@@ -25,11 +25,11 @@ EXCHANGES = [
 def side_by_side() -> Runtime:
     """Serve a reranker and an embedder under the names that people give them."""
     metrics = Metrics()
-    stacks = [
-        stack(name="Qwen/Qwen3-Reranker-0.6B", tasks=frozenset({Task.RERANK}), metrics=metrics),
-        stack(name="Qwen/Qwen3-Embedding-0.6B", tasks=frozenset({Task.EMBED}), metrics=metrics),
+    served_models = [
+        served(name="Qwen/Qwen3-Reranker-0.6B", tasks=frozenset({Task.RERANK}), metrics=metrics),
+        served(name="Qwen/Qwen3-Embedding-0.6B", tasks=frozenset({Task.EMBED}), metrics=metrics),
     ]
-    return Runtime(stacks, settings=settings(), metrics=metrics)
+    return Runtime(served_models, settings=settings(), metrics=metrics)
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)

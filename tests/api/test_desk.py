@@ -9,8 +9,8 @@ import httpx2
 import pytest
 
 from shortlist.api.app import create_app
+from tests.support.apps import http, running, runtime
 from tests.support.fake_engine import FakeEngine
-from tests.support.house import http, running, runtime
 
 ASK = {"query": "red fox", "documents": ["a cat", "the red fox"]}
 PREFLIGHT = {"access-control-request-method": "POST", "access-control-request-headers": "authorization,content-type"}

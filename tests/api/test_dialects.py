@@ -11,8 +11,8 @@ import pytest
 
 from shortlist.errors import EngineError, EngineUnavailable
 from shortlist.types import Batch, Task
+from tests.support.apps import http, runtime, served, settings
 from tests.support.fake_engine import FakeEngine
-from tests.support.house import http, runtime, settings, stack
 
 TEXTS = ["first text", "second text"]
 
@@ -229,7 +229,7 @@ async def test_embedder_is_told_as_one() -> None:
     from shortlist.service.runtime import Runtime
     from shortlist.telemetry import Metrics
 
-    service = Runtime([stack(tasks=frozenset({Task.EMBED}))], settings=settings(), metrics=Metrics())
+    service = Runtime([served(tasks=frozenset({Task.EMBED}))], settings=settings(), metrics=Metrics())
     async with http(service) as client:
         assert next(iter((await client.get("/info")).json()["model_type"])) == "embedding"
         assert (await client.get("/v1/models/fake")).json()["model_type"] == "embedding"

@@ -16,8 +16,8 @@ from shortlist.errors import EngineUnavailable
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
 from shortlist.types import Batch
+from tests.support.apps import http, runtime, served, settings
 from tests.support.fake_engine import FakeEngine
-from tests.support.house import http, runtime, settings, stack
 from tests.support.simulated import simulated
 
 ASK = {"query": "red fox", "documents": ["a cat", "the red fox", "a red cat"]}
@@ -58,7 +58,7 @@ async def test_what_was_remembered_is_in_the_headers(path: str, field: str) -> N
 @pytest.mark.parametrize("name", ["Qwen/Qwen3-Reranker-0.6B", "重排模型", "a\r\nset-cookie: b"])
 async def test_model_of_any_name_answers(name: str) -> None:
     metrics = Metrics()
-    async with http(Runtime([stack(name=name, metrics=metrics)], settings=settings(), metrics=metrics)) as client:
+    async with http(Runtime([served(name=name, metrics=metrics)], settings=settings(), metrics=metrics)) as client:
         response = await client.post("/v1/rerank", json=ASK)
     assert response.status_code == 200
     assert response.json()["model"] == name
@@ -316,7 +316,9 @@ async def test_compressed_body_is_a_415() -> None:
     assert response.status_code == 415
 
 
-@pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "text/plain", "application/x-www-form-urlencoded"])
+@pytest.mark.parametrize(
+    "content_type", ["application/json; charset=utf-8", "text/text_encoder", "application/x-www-form-urlencoded"]
+)
 async def test_json_is_read_whatever_it_is_called(content_type: str) -> None:
     async with http(runtime()) as client:
         response = await client.post("/v1/rerank", content=json.dumps(ASK), headers={"content-type": content_type})

@@ -23,9 +23,9 @@ from shortlist.telemetry import Metrics, logger
 from shortlist.telemetry.gpu import GpuCollector, GpuReading
 from shortlist.telemetry.otlp import OtlpTracing
 from shortlist.types import Batch
+from tests.support.apps import http, runtime, served, settings
 from tests.support.collector import Collector, SpanSeen, collecting
 from tests.support.fake_engine import FakeEngine
-from tests.support.house import http, runtime, settings, stack
 from tests.support.process import wait_until
 from tests.support.serving import free_port
 from tests.support.words import WordEncoder
@@ -186,7 +186,7 @@ class Traced:
 async def traced(engine: FakeEngine | None = None, *, endpoint: str | None = None) -> AsyncIterator[Traced]:
     with collecting() as collector:
         metrics = Metrics()
-        one = stack(engine or FakeEngine(step_s=0.02), metrics=metrics)
+        one = served(engine or FakeEngine(step_s=0.02), metrics=metrics)
         tracing = OtlpTracing(endpoint or collector.url)
         service = Runtime([one], settings=settings(), metrics=metrics, tracing=tracing)
         async with http(service) as client:
@@ -323,7 +323,7 @@ async def test_every_request_has_one_line_with_all_that_is_known_of_it(said: io.
 
 async def test_line_says_what_went_wrong(said: io.StringIO) -> None:
     metrics = Metrics()
-    short = stack(FakeEngine(fault=fail), WordEncoder(max_model_len=4), metrics=metrics)
+    short = served(FakeEngine(fault=fail), WordEncoder(max_model_len=4), metrics=metrics)
     async with http(Runtime([short], settings=settings(max_client_batch_size=3), metrics=metrics)) as client:
         await client.post("/v1/rerank", json=ASK)
         await client.post("/v1/rerank", json={**ASK, "documents": ["canary"] * 4})
@@ -343,7 +343,7 @@ async def test_line_counts_what_was_cut_and_what_failed_alone(said: io.StringIO)
             raise EngineError("It failed.")
 
     metrics = Metrics()
-    short = stack(FakeEngine(fault=fail_one), WordEncoder(max_model_len=4), metrics=metrics)
+    short = served(FakeEngine(fault=fail_one), WordEncoder(max_model_len=4), metrics=metrics)
     async with http(Runtime([short], settings=settings(), metrics=metrics)) as client:
         await client.post("/v1/rerank", json={"query": "a", "documents": ["b " * 20, "#fail", "c"]})
     [line] = lines(said)

@@ -9,8 +9,8 @@ import httpx2
 import pytest
 
 from shortlist.service.build import build_runtime
+from tests.support.apps import settings
 from tests.support.fixtures import ModelFactory, make_model, tokenizer_path
-from tests.support.house import settings
 from tests.support.official import INSTRUCTION, PREFIX, SUFFIX
 from tests.support.process import serve
 

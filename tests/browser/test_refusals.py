@@ -15,8 +15,8 @@ from shortlist import ui
 from shortlist.api.app import create_app
 from tests.browser.chrome import expect_rows, fill, go, open_page, rows
 from tests.browser.conftest import Look
+from tests.support.apps import runtime
 from tests.support.fake_engine import FakeEngine
-from tests.support.house import runtime
 from tests.support.process import wait_until
 from tests.support.serving import serving
 

@@ -47,79 +47,79 @@ def hub() -> Iterator[HubServer]:
 
 
 @pytest.fixture
-def house(tmp_path: Path, hub: HubServer, shortlist: Shortlist) -> House:
+def apps(tmp_path: Path, hub: HubServer, shortlist: Shortlist) -> House:
     return House(tmp_path, hub.url, shortlist)
 
 
-def keep(house: House, name: str, files: dict[str, bytes]) -> Path:
+def keep(apps: House, name: str, files: dict[str, bytes]) -> Path:
     """Put a model into Hugging Face's cache, as its library does."""
-    folder = house.home / "hf" / "hub" / f"models--{name.replace('/', '--')}"
+    folder = apps.home / "hf" / "hub" / f"models--{name.replace('/', '--')}"
     (folder / "refs").mkdir(parents=True)
     (folder / "refs" / "main").write_text(COMMIT)
     return write(folder / "snapshots" / COMMIT, files)
 
 
-def keep_in_modelscope(house: House, name: str, files: dict[str, bytes]) -> Path:
-    return write(house.home / "scope" / "models" / name.replace("/", "--") / "snapshots" / "master", files)
+def keep_in_modelscope(apps: House, name: str, files: dict[str, bytes]) -> Path:
+    return write(apps.home / "scope" / "models" / name.replace("/", "--") / "snapshots" / "master", files)
 
 
-def test_model_is_downloaded_listed_found_measured_and_removed(house: House) -> None:
-    brought = house.models("download", NAME)
+def test_model_is_downloaded_listed_found_measured_and_removed(apps: House) -> None:
+    brought = apps.models("download", NAME)
     assert brought.returncode == 0, brought.stderr
     [path] = brought.stdout.splitlines()
     assert {each.name for each in Path(path).iterdir()} == set(CROSS_ENCODER)
     assert f"{NAME}: cross-encoder" in brought.stderr
-    entry = house.listed[NAME]
+    entry = apps.listed[NAME]
     assert (entry["source"], entry["tasks"], entry["path"]) == ("huggingface", ["rerank"], path)
     offline = {"HF_HUB_OFFLINE": "1", "HF_ENDPOINT": "http://127.0.0.1:9"}
-    assert house.models("where", NAME, **offline).stdout == f"{path}\n"
-    size = house.models("size", NAME, **offline)
+    assert apps.models("where", NAME, **offline).stdout == f"{path}\n"
+    size = apps.models("size", NAME, **offline)
     assert int(size.stdout) == entry["size_bytes"] == sum(map(len, CROSS_ENCODER.values()))
-    removed = house.models("remove", NAME, "--yes")
+    removed = apps.models("remove", NAME, "--yes")
     assert (removed.returncode, removed.stdout) == (0, "")
     assert f"{NAME} is deleted" in removed.stderr
     assert not Path(path).exists()
-    assert NAME not in house.listed
-    gone = house.models("where", NAME)
+    assert NAME not in apps.listed
+    gone = apps.models("where", NAME)
     assert (gone.returncode, gone.stdout) == (1, "")
     assert "not on this machine" in gone.stderr
 
 
-def test_caches_of_both_hubs_are_listed_with_what_can_be_served(house: House) -> None:
+def test_caches_of_both_hubs_are_listed_with_what_can_be_served(apps: House) -> None:
     pytest.importorskip("modelscope")
-    kept = keep(house, "maker/chatter", {**config("LlamaForCausalLM"), "model.safetensors": b"x" * 10})
-    other = keep_in_modelscope(house, "maker/twin", dict(CROSS_ENCODER))
-    listed = house.listed
+    kept = keep(apps, "maker/chatter", {**config("LlamaForCausalLM"), "model.safetensors": b"x" * 10})
+    other = keep_in_modelscope(apps, "maker/twin", dict(CROSS_ENCODER))
+    listed = apps.listed
     assert (listed["maker/chatter"]["tasks"], listed["maker/chatter"]["path"]) == ([], str(kept))
     twin = listed["modelscope:maker/twin"]
     assert (twin["source"], twin["tasks"], twin["path"]) == ("modelscope", ["rerank"], str(other))
     assert twin["size_bytes"] == sum(map(len, CROSS_ENCODER.values()))
-    assert house.models("remove", "modelscope:maker/twin", "--yes").returncode == 0
+    assert apps.models("remove", "modelscope:maker/twin", "--yes").returncode == 0
     assert not other.exists()
     assert kept.exists()
 
 
 @pytest.mark.parametrize(("answer", "code"), [(b"n\n", 1), (b"y\n", 0)])
-def test_removing_asks_a_person(house: House, answer: bytes, code: int) -> None:
-    kept = keep(house, NAME, dict(CROSS_ENCODER))
-    with terminal("models", "remove", NAME, **house.environ) as shown:
+def test_removing_asks_a_person(apps: House, answer: bytes, code: int) -> None:
+    kept = keep(apps, NAME, dict(CROSS_ENCODER))
+    with terminal("models", "remove", NAME, **apps.environ) as shown:
         shown.press(answer)
         assert shown.end() == code
     assert f"Delete {NAME}, " in shown.screen
     assert kept.exists() == bool(code)
 
 
-def test_removing_asks_nobody_where_nobody_is(house: House) -> None:
-    kept = keep(house, NAME, dict(CROSS_ENCODER))
-    done = house.models("remove", NAME)
+def test_removing_asks_nobody_where_nobody_is(apps: House) -> None:
+    kept = keep(apps, NAME, dict(CROSS_ENCODER))
+    done = apps.models("remove", NAME)
     assert done.returncode == 2
     assert "--yes" in done.stderr
     assert kept.exists()
 
 
-def test_a_person_sees_a_table(house: House) -> None:
-    keep(house, NAME, dict(CROSS_ENCODER))
-    with terminal("models", "list", **house.environ) as shown:
+def test_a_person_sees_a_table(apps: House) -> None:
+    keep(apps, NAME, dict(CROSS_ENCODER))
+    with terminal("models", "list", **apps.environ) as shown:
         assert shown.end() == 0
     assert NAME in shown.screen
     assert "rerank" in shown.screen
@@ -127,10 +127,10 @@ def test_a_person_sees_a_table(house: House) -> None:
     assert "size_bytes" not in shown.screen
 
 
-def test_folders_are_found_and_never_deleted(house: House) -> None:
-    folder = write(house.home / "mine", dict(CROSS_ENCODER))
-    assert house.models("where", folder).stdout == f"{folder}\n"
-    refused = house.models("remove", folder, "--yes")
+def test_folders_are_found_and_never_deleted(apps: House) -> None:
+    folder = write(apps.home / "mine", dict(CROSS_ENCODER))
+    assert apps.models("where", folder).stdout == f"{folder}\n"
+    refused = apps.models("remove", folder, "--yes")
     assert refused.returncode == 3
     assert "a folder of yours" in refused.stderr
     assert folder.exists()
@@ -147,8 +147,8 @@ def test_folders_are_found_and_never_deleted(house: House) -> None:
         (["bake"], 2, "No such command"),
     ],
 )
-def test_what_is_wrong_is_said(house: House, arguments: list[str], code: int, words: str) -> None:
-    done = house.models(*arguments)
+def test_what_is_wrong_is_said(apps: House, arguments: list[str], code: int, words: str) -> None:
+    done = apps.models(*arguments)
     assert (done.returncode, done.stdout) == (code, "")
     assert words in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr

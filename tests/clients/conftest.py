@@ -35,11 +35,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
     """One that is open, one that wants a key, one that is busy for good."""
-    with ExitStack() as stack:
-        free = stack.enter_context(launched("shortlist", "serve", MODEL, "--no-ui", *ALIASES))
-        locked = stack.enter_context(launched("shortlist", "serve", MODEL, "--no-ui", *ALIASES, "--api-key", KEY))
-        busy = stack.enter_context(launched("tests.support.busyserver"))
-        stack.enter_context(_occupied(busy.url))
+    with ExitStack() as served:
+        free = served.enter_context(launched("shortlist", "serve", MODEL, "--no-ui", *ALIASES))
+        locked = served.enter_context(launched("shortlist", "serve", MODEL, "--no-ui", *ALIASES, "--api-key", KEY))
+        busy = served.enter_context(launched("tests.support.busyserver"))
+        served.enter_context(_occupied(busy.url))
         yield Servers(free.url, locked.url, busy.url, KEY)
 
 

@@ -16,9 +16,9 @@ from shortlist.engine.native.engine import NativeEngine
 from shortlist.engine.sentence import BiEncoderEngine, CrossEncoderEngine
 from shortlist.engine.vllm.engine import VllmEngine
 from shortlist.errors import EngineError, EngineUnavailable
-from shortlist.text.base import Encoder
-from shortlist.text.plain import TextEncoder
-from shortlist.text.tokenizer import QwenEncoder
+from shortlist.text.encoder import Encoder
+from shortlist.text.qwen_encoder import QwenEncoder
+from shortlist.text.text_encoder import TextEncoder
 from shortlist.types import Batch, Prompt, Task, WorkItem
 from tests.support import qwen
 from tests.support.encoded import prompts as only

@@ -35,7 +35,7 @@ sys.exit(int(os.environ["CODE"]) if "benchmarks" in sys.argv else 0)
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Path:
+def apps(tmp_path: Path) -> Path:
     """A folder with the script, an interpreter that only takes notes, and the environments of some peers."""
     (tmp_path / "benchmarks" / "peers").mkdir(parents=True)
     shutil.copy(SCRIPT, tmp_path / "benchmarks")
@@ -50,16 +50,16 @@ def house(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def compare(house: Path, *flags: str, code: int = 0, **environ: str) -> tuple[int, list[list[str]], str]:
+def compare(apps: Path, *flags: str, code: int = 0, **environ: str) -> tuple[int, list[list[str]], str]:
     done = subprocess.run(
-        [house / "benchmarks" / "compare", *flags],
+        [apps / "benchmarks" / "compare", *flags],
         check=False,
         capture_output=True,
         text=True,
         timeout=60,
-        env={"PATH": os.environ["PATH"], "PYTHON": str(house / "python"), "CODE": str(code), **environ},  # noqa: TID251
+        env={"PATH": os.environ["PATH"], "PYTHON": str(apps / "python"), "CODE": str(code), **environ},  # noqa: TID251
     )
-    calls = house / "calls"
+    calls = apps / "calls"
     return done.returncode, [json.loads(line) for line in calls.read_text().splitlines()] if calls.exists() else [], done.stderr
 
 
@@ -92,8 +92,8 @@ def test_flags_on_the_page_exist() -> None:
     assert f"{', '.join(map(str, DEFAULT_USERS))} users, {Plan.duration_s:g} s each" in section
 
 
-def test_everyone_with_an_environment_takes_part(house: Path) -> None:
-    code, [making, servers, libraries], _ = compare(house, "--load", "1x1")
+def test_everyone_with_an_environment_takes_part(apps: Path) -> None:
+    code, [making, servers, libraries], _ = compare(apps, "--load", "1x1")
     assert code == 0
     assert making[:2] == ["-m", "tests.support.qwen"]
     assert "0.6b" in making
@@ -116,43 +116,43 @@ def test_everyone_with_an_environment_takes_part(house: Path) -> None:
         assert {f"docs/benchmarks.md#{run}", "--check-only"} <= set(call)
 
 
-def test_an_environment_that_is_missing_is_made_and_its_peer_gone_without_if_that_fails(house: Path) -> None:
-    _, calls, log = compare(house)
-    assert (house / "made").read_text().split() == ["sentence_transformers", "llama_cpp"]
+def test_an_environment_that_is_missing_is_made_and_its_peer_gone_without_if_that_fails(apps: Path) -> None:
+    _, calls, log = compare(apps)
+    assert (apps / "made").read_text().split() == ["sentence_transformers", "llama_cpp"]
     assert "going without sentence_transformers" in log
     assert "sentence_transformers" not in contenders(calls[-1])
 
 
-def test_a_model_that_is_named_is_taken_and_peers_can_be_chosen(house: Path) -> None:
-    _, [call], _ = compare(house, MODEL="/a folder", PEERS="official", RUNS="libraries")
+def test_a_model_that_is_named_is_taken_and_peers_can_be_chosen(apps: Path) -> None:
+    _, [call], _ = compare(apps, MODEL="/a folder", PEERS="official", RUNS="libraries")
     assert call[2] == "/a folder"
     assert list(contenders(call)) == ["ours_fp32", "ours_int8", "official"]
-    assert not (house / "made").exists()
+    assert not (apps / "made").exists()
 
 
-def test_on_a_gpu_one_python_runs_the_peers_that_can_be_there(house: Path) -> None:
-    _, [servers, libraries], _ = compare(house, DEVICE="cuda", PEER_PYTHON="/a/python", MODEL="m")
+def test_on_a_gpu_one_python_runs_the_peers_that_can_be_there(apps: Path) -> None:
+    _, [servers, libraries], _ = compare(apps, DEVICE="cuda", PEER_PYTHON="/a/python", MODEL="m")
     found = contenders(servers) | contenders(libraries)
     assert list(found) == ["ours_fp32", "ours_bf16", "ours_http", "vllm", "vllm_tuned", "official", "sentence_transformers"]
     assert found["official"] == ("/a/python", "-m", "benchmarks.peers.official.contender")
-    assert not (house / "made").exists(), "environments are for CPUs"
+    assert not (apps / "made").exists(), "environments are for CPUs"
     for call, run in ((servers, "servers"), (libraries, "libraries")):
         assert call[call.index("--device") + 1] == "cuda"
         assert f"docs/benchmarks.md#gpu-{run}" in call
 
 
-def test_on_a_gpu_the_peers_are_run_as_we_are_unless_told_otherwise(house: Path) -> None:
-    _, [call], _ = compare(house, DEVICE="cuda:1", MODEL="m", RUNS="libraries", PEERS="official")
-    assert contenders(call)["official"][0] == str(house / "python")
+def test_on_a_gpu_the_peers_are_run_as_we_are_unless_told_otherwise(apps: Path) -> None:
+    _, [call], _ = compare(apps, DEVICE="cuda:1", MODEL="m", RUNS="libraries", PEERS="official")
+    assert contenders(call)["official"][0] == str(apps / "python")
     assert call[call.index("--device") + 1] == "cuda:1"
 
 
 @pytest.mark.parametrize(("ended", "code"), [(0, 0), (1, 0), (2, 2), (3, 3)])
-def test_who_is_not_ranked_does_not_fail_the_run(house: Path, ended: int, code: int) -> None:
-    assert compare(house, code=ended, MODEL="m", PEERS="")[0] == code
+def test_who_is_not_ranked_does_not_fail_the_run(apps: Path, ended: int, code: int) -> None:
+    assert compare(apps, code=ended, MODEL="m", PEERS="")[0] == code
 
 
-def test_without_an_environment_of_ours_it_says_what_makes_one(house: Path) -> None:
-    code, _, log = compare(house, PYTHON="/no/python")
+def test_without_an_environment_of_ours_it_says_what_makes_one(apps: Path) -> None:
+    code, _, log = compare(apps, PYTHON="/no/python")
     assert code == 1
     assert "make bench" in log

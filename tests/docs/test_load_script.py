@@ -40,7 +40,7 @@ sys.exit(int(os.environ["CODE"]) if "bench" in sys.argv else 0)
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Path:
+def apps(tmp_path: Path) -> Path:
     """A folder with the script and an interpreter that only takes notes, and listens where a server would."""
     (tmp_path / "benchmarks").mkdir()
     shutil.copy(SCRIPT, tmp_path / "benchmarks")
@@ -49,12 +49,12 @@ def house(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def load(house: Path, *flags: str, code: int = 0, **environ: str) -> tuple[int, list[list[str]], str]:
-    own = {"PATH": os.environ["PATH"], "PYTHON": str(house / "python"), "PORT": str(three_ports())}  # noqa: TID251
+def load(apps: Path, *flags: str, code: int = 0, **environ: str) -> tuple[int, list[list[str]], str]:
+    own = {"PATH": os.environ["PATH"], "PYTHON": str(apps / "python"), "PORT": str(three_ports())}  # noqa: TID251
     given = {**own, "CODE": str(code), **environ}
-    script = house / "benchmarks" / "load"
+    script = apps / "benchmarks" / "load"
     done = subprocess.run([script, *flags], check=False, capture_output=True, text=True, timeout=60, env=given)
-    calls = house / "calls"
+    calls = apps / "calls"
     noted = [json.loads(line) for line in calls.read_text().splitlines()] if calls.exists() else []
     for pid, *_ in noted:
         wait_until(lambda pid=pid: not Path(f"/proc/{pid}/exe").exists())  # type: ignore[misc]
@@ -65,9 +65,9 @@ def three_ports() -> int:
     """Return the first of three ports in a row that nobody listens on."""
     while True:
         first = free_port()
-        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError), contextlib.ExitStack() as served:
             for port in range(first, first + 3):
-                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+                served.enter_context(socket.create_server(("127.0.0.1", port)))
             return first
 
 
@@ -75,8 +75,8 @@ def value(call: list[str], flag: str) -> str:
     return call[call.index(flag) + 1]
 
 
-def test_all_servers_have_the_same_model_and_the_bench_asks_all(house: Path) -> None:
-    code, [making, ours, blocking, library, bench], _ = load(house, "--users", "3")
+def test_all_servers_have_the_same_model_and_the_bench_asks_all(apps: Path) -> None:
+    code, [making, ours, blocking, library, bench], _ = load(apps, "--users", "3")
     assert code == 0
     assert making[:2] == ["-m", "tests.support.qwen"]
     assert value(making, "--shape") == "small"
@@ -98,8 +98,8 @@ def test_all_servers_have_the_same_model_and_the_bench_asks_all(house: Path) -> 
     assert int(value(ours, "--max-queue-delay-ms")) == 1000 * int(value(bench, "--within"))
 
 
-def test_real_weights_are_tested_as_always(house: Path) -> None:
-    _, [ours, blocking, bench], _ = load(house, MODEL="/a folder", DTYPE="float32", PEERS="transformers")
+def test_real_weights_are_tested_as_always(apps: Path) -> None:
+    _, [ours, blocking, bench], _ = load(apps, MODEL="/a folder", DTYPE="float32", PEERS="transformers")
     assert value(ours, "--reranker") == "/a folder" == blocking[2]
     assert value(ours, "--dtype") == value(blocking, "--dtype") == "float32"
     assert bench.count("--contender") == 1
@@ -107,14 +107,14 @@ def test_real_weights_are_tested_as_always(house: Path) -> None:
 
 
 @pytest.mark.parametrize("code", [0, 1, 3])
-def test_it_ends_as_the_bench_did(house: Path, code: int) -> None:
-    assert load(house, code=code, MODEL="m")[0] == code
+def test_it_ends_as_the_bench_did(apps: Path, code: int) -> None:
+    assert load(apps, code=code, MODEL="m")[0] == code
 
 
 @pytest.mark.parametrize(("who", "name"), [("serve", "ours"), ("native", "blocking")])
-def test_a_server_that_does_not_start_ends_it_in_its_own_words(house: Path, who: str, name: str) -> None:
+def test_a_server_that_does_not_start_ends_it_in_its_own_words(apps: Path, who: str, name: str) -> None:
     started_s = time.monotonic()
-    code, calls, log = load(house, MODEL="m", DIES=who)
+    code, calls, log = load(apps, MODEL="m", DIES=who)
     assert code == 1
     assert "error: no such model" in log
     assert f"{name} did not start; see build/load-{name}.log" in log
@@ -122,15 +122,15 @@ def test_a_server_that_does_not_start_ends_it_in_its_own_words(house: Path, who:
     assert time.monotonic() - started_s < 50
 
 
-def test_a_port_that_is_taken_is_told(house: Path) -> None:
+def test_a_port_that_is_taken_is_told(apps: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        code, calls, log = load(house, MODEL="m", PORT=str(listener.getsockname()[1]))
+        code, calls, log = load(apps, MODEL="m", PORT=str(listener.getsockname()[1]))
     assert (code, calls) == (1, [])
     assert "something listens on port" in log
 
 
-def test_without_an_environment_it_says_what_makes_one(house: Path) -> None:
-    code, _, log = load(house, PYTHON="/no/python")
+def test_without_an_environment_it_says_what_makes_one(apps: Path) -> None:
+    code, _, log = load(apps, PYTHON="/no/python")
     assert code == 1
     assert "make test" in log
 

@@ -35,8 +35,8 @@ def test_page_lists_every_promise() -> None:
     text = PAGE.read_text()
     assert BEGIN in text
     assert END in text
-    for name, promise in PROMISES.items():
-        assert f"| {name} | {promise} |" in text
+    for name, expectations in PROMISES.items():
+        assert f"| {name} | {expectations} |" in text
 
 
 def test_table_says_what_passed_what_failed_and_what_is_missing(tmp_path: Path) -> None:

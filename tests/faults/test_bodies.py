@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.support.apps import runtime
 from tests.support.fake_engine import FakeEngine
-from tests.support.house import runtime
 from tests.support.process import Served, launched, serve
 
 MIB = 1024 * 1024

@@ -16,7 +16,7 @@ from shortlist.engine.vllm.start import Access, connect
 from shortlist.errors import EngineUnavailable, UpstreamError
 from shortlist.service.runtime import Runtime
 from shortlist.types import RequestOptions, RerankOutcome, RerankTask, Task
-from tests.support import house
+from tests.support import apps
 from tests.support.ids import ByteEncoder
 from tests.support.sickvllm import SickVllm, sick_vllm
 from tests.support.vllm import batch_of, plan_of, prompts_of
@@ -64,9 +64,9 @@ async def service(dying: SickVllm, well: SickVllm, *, max_batch_items: int) -> A
     child = Child(dying)
     engine = RestartableEngine(engine_around(dying, child), lambda: engine_around(well, Child(well)))
     tasks = frozenset({Task.RERANK})
-    one = house.stack(engine, ByteEncoder(), tasks=tasks, cache_bytes=0, max_batch_items=max_batch_items)
+    one = apps.served(engine, ByteEncoder(), tasks=tasks, cache_bytes=0, max_batch_items=max_batch_items)
     one = replace(one, restart=engine.restart, restart_s=0.1, watch=engine.watch)
-    async with house.running(Runtime([one], settings=house.settings(), metrics=one.metrics)) as runtime:
+    async with apps.running(Runtime([one], settings=apps.settings(), metrics=one.metrics)) as runtime:
         ending = asyncio.ensure_future(child.end())
         yield runtime
         await ending

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from shortlist.errors import DeadlineExceeded, Overloaded
 from shortlist.service.runtime import Runtime
 from shortlist.types import RequestOptions, RerankTask
+from tests.support.apps import running, runtime
 from tests.support.fake_engine import FakeEngine
-from tests.support.house import running, runtime
 from tests.support.simulated import simulate
 
 TOKENS_PER_REQUEST = 2 + 4 * (3 + 1)  # the query, and four documents of three words with their ends
@@ -74,7 +74,7 @@ async def offer(load: float, *, callers: int = 5) -> Tally:
                 number += 1
         assert tally.ends.total() == number
         assert service.is_ready
-        assert service._registry.stacks[0].admission.load.num_requests == 0
+        assert service._registry.served_models[0].admission.load.num_requests == 0
     return tally
 
 

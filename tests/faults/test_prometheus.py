@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from shortlist.api.app import create_app
-from tests.support.house import runtime
+from tests.support.apps import runtime
 from tests.support.process import wait_until
 from tests.support.prometheus import FACTOR, FOLDER, Prometheus, missing_prometheus, prometheus
 from tests.support.promql import series_of, shortened

@@ -15,8 +15,8 @@ import pytest
 
 from shortlist.breaker import Breaker, BreakerLimits, BreakerState
 from shortlist.scheduler.cache import Entry
-from shortlist.scheduler.redis import PREFIX, RedisStore, place_of
-from shortlist.scheduler.shared import SharedCache
+from shortlist.scheduler.redis_store import PREFIX, RedisStore, location_of
+from shortlist.scheduler.shared_cache import SharedCache
 from shortlist.telemetry import Metrics
 from shortlist.types import DocumentStats, Span
 from tests.support.process import launched
@@ -62,7 +62,7 @@ async def shared(
         RedisStore(url, ttl_s=ttl_s),
         timeout_s=timeout_s,
         metrics=Metrics(),
-        place=place_of(url),
+        location=location_of(url),
         breaker=Breaker(BreakerLimits(max_failures=3, rest_s=rest_s, max_rest_s=0.2)),
     )
     try:

@@ -12,8 +12,8 @@ import pytest
 
 from shortlist.errors import BadSetting
 from shortlist.server import _url, check_tls
+from tests.support.apps import settings
 from tests.support.certificates import Certificate, make
-from tests.support.house import settings
 from tests.support.process import start, wait_until
 
 ASK = {"query": "red fox", "documents": ["a cat", "the red fox"]}

@@ -16,7 +16,7 @@ from shortlist.engine.vllm.start import Access, connect
 from shortlist.errors import DeadlineExceeded, EngineError, UpstreamError
 from shortlist.service.runtime import Runtime
 from shortlist.types import RequestOptions, RerankTask, Task
-from tests.support import house
+from tests.support import apps
 from tests.support.ids import ByteEncoder
 from tests.support.sickvllm import POISON, POISONOUS, SickVllm, log_odds, sick_vllm
 from tests.support.vllm import batch_of, plan_of, prompts_of
@@ -224,8 +224,8 @@ async def test_prompt_that_nobody_can_compute_is_not_the_servers_fault() -> None
 
 @asynccontextmanager
 async def service(engine: VllmEngine) -> AsyncIterator[Runtime]:
-    one = house.stack(engine, ByteEncoder(), tasks=frozenset({Task.RERANK}), cache_bytes=0)
-    async with house.running(Runtime([one], settings=house.settings(), metrics=one.metrics)) as runtime:
+    one = apps.served(engine, ByteEncoder(), tasks=frozenset({Task.RERANK}), cache_bytes=0)
+    async with apps.running(Runtime([one], settings=apps.settings(), metrics=one.metrics)) as runtime:
         yield runtime
 
 

@@ -15,8 +15,8 @@ import pytest
 
 from shortlist.service.runtime import Runtime
 from shortlist.types import Batch, TextPrompt
+from tests.support.apps import runtime
 from tests.support.fake_engine import FakeEngine, log_odds
-from tests.support.house import runtime
 from tests.support.process import Served, serve, wait_until
 
 MIB = 1024 * 1024
@@ -66,7 +66,7 @@ def queries(engine: FakeEngine) -> list[str]:
 
 
 def idle(service: Runtime) -> bool:
-    admission = service._registry.stacks[0].admission
+    admission = service._registry.served_models[0].admission
     return admission.load.num_requests == admission.load.num_tokens == service.num_running == 0
 
 

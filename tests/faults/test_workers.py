@@ -21,9 +21,9 @@ from shortlist.engine import workers
 from shortlist.engine.native.engine import NativeEngine
 from shortlist.errors import EngineUnavailable
 from shortlist.service.runtime import Runtime
-from shortlist.text.tokenizer import QwenEncoder
+from shortlist.text.qwen_encoder import QwenEncoder
 from shortlist.types import Batch, RerankTask, Task, WorkItem
-from tests.support import house
+from tests.support import apps
 from tests.support.encoded import prompts
 from tests.support.fixtures import ModelFactory
 from tests.support.ids import ByteEncoder
@@ -130,8 +130,8 @@ def test_killed_under_load_everybody_is_told_and_it_comes_back(server: Launched)
 async def test_without_restart_it_is_the_end_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     visible(monkeypatch)
     engine = workers.start(fake, ["cpu", "cpu"])
-    one = replace(house.stack(engine, ByteEncoder(), tasks=frozenset({Task.RERANK})), watch=engine.watch)
-    async with house.running(Runtime([one], settings=house.settings(), metrics=one.metrics)) as runtime:
+    one = replace(apps.served(engine, ByteEncoder(), tasks=frozenset({Task.RERANK})), watch=engine.watch)
+    async with apps.running(Runtime([one], settings=apps.settings(), metrics=one.metrics)) as runtime:
         asked = RerankTask(query="q", documents=("d",))
         assert len((await runtime.rerank(asked)).results) == 1
         os.kill(pids()[0], signal.SIGKILL)

@@ -13,8 +13,8 @@ from shortlist.errors import EngineError, EngineOutOfMemory, EngineUnavailable, 
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
 from shortlist.types import Batch, RerankTask, Task, TextPrompt
+from tests.support.apps import http, runtime, served, settings
 from tests.support.fake_engine import FakeEngine
-from tests.support.house import http, runtime, settings, stack
 from tests.support.words import WordEncoder
 
 SHORT: Final = 8
@@ -39,9 +39,9 @@ def _both(**flat: object) -> Runtime:
 def _pair() -> Runtime:
     """Serve a reranker and an embedder under the names that people give them."""
     metrics = Metrics()
-    stacks = [
-        stack(name="Qwen/Qwen3-Reranker-0.6B", tasks=frozenset({Task.RERANK}), metrics=metrics, cache_bytes=0),
-        stack(
+    served_models = [
+        served(name="Qwen/Qwen3-Reranker-0.6B", tasks=frozenset({Task.RERANK}), metrics=metrics, cache_bytes=0),
+        served(
             name="Qwen/Qwen3-Embedding-0.6B",
             aliases=("text-embedding-3-small",),
             tasks=frozenset({Task.EMBED}),
@@ -49,12 +49,12 @@ def _pair() -> Runtime:
             cache_bytes=0,
         ),
     ]
-    return Runtime(stacks, settings=settings(), metrics=metrics)
+    return Runtime(served_models, settings=settings(), metrics=metrics)
 
 
 def _short() -> Runtime:
     metrics = Metrics()
-    one = stack(FakeEngine(max_model_len=SHORT), WordEncoder(SHORT), name="short", metrics=metrics, cache_bytes=0)
+    one = served(FakeEngine(max_model_len=SHORT), WordEncoder(SHORT), name="short", metrics=metrics, cache_bytes=0)
     return Runtime([one], settings=settings(), metrics=metrics)
 
 

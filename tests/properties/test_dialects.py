@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shortlist.api.dialects.table import DIALECTS
+from tests.support.apps import http, runtime
 from tests.support.examples import examples
-from tests.support.house import http, runtime
 
 Scores = dict[int, float]
 Ask = Callable[[str, Mapping[str, object], Mapping[str, str]], httpx2.Response]

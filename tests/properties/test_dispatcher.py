@@ -23,9 +23,9 @@ from shortlist.errors import (
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
 from shortlist.types import Batch, EmbedTask, Priority, RequestOptions, RerankTask, Vector
+from tests.support.apps import running, served, settings
 from tests.support.encoded import prompts
 from tests.support.fake_engine import FakeEngine, log_odds, vector
-from tests.support.house import running, settings, stack
 from tests.support.ids import ByteEncoder, text_of
 from tests.support.simulated import simulated
 
@@ -154,14 +154,14 @@ def _end(request: asyncio.Future[None]) -> str:
     return "failed" if isinstance(error, EngineError) else type(error).__name__
 
 
-def house(draw: random.Random) -> tuple[Runtime, Stormy]:
+def apps(draw: random.Random) -> tuple[Runtime, Stormy]:
     engine, metrics = Stormy(draw), Metrics()
-    one = stack(engine, ByteEncoder(), metrics=metrics, **LIMITS)
+    one = served(engine, ByteEncoder(), metrics=metrics, **LIMITS)
     return Runtime([one], settings=settings(**LIMITS), metrics=metrics), engine
 
 
 def left_inside(service: Runtime) -> dict[str, int | float | None]:
-    [one] = service._registry.stacks
+    [one] = service._registry.served_models
     gauge = service.metrics.registry.get_sample_value
     return {
         "running": service.num_running,
@@ -169,7 +169,7 @@ def left_inside(service: Runtime) -> dict[str, int | float | None]:
         "tokens": one.admission.load.num_tokens,
         "bytes": one.admission.load.num_bytes,
         "flows": one.admission.num_flows + len(one.dispatcher._queue.flows),
-        "flights": sum(map(len, one.flights.values())),
+        "flights": sum(map(len, one.in_flight.values())),
         "jobs": one.dispatcher.num_jobs,
         "queued items": one.dispatcher._queue.num_items,
         "queued tokens": one.dispatcher._queue.num_tokens,
@@ -184,7 +184,7 @@ async def test_storm_loses_swaps_and_leaves_nothing(seed: int | None) -> None:
     seed = random.SystemRandom().randrange(2**32) if seed is None else seed
     print(f"seed {seed}")  # shown when it fails; put it into the list above to see it again
     draw = random.Random(seed)
-    service, _ = house(draw)
+    service, _ = apps(draw)
     async with asyncio.timeout(PATIENCE_S), running(service):
         callers = [Caller(service, draw.randrange(2**32)) for _ in range(NUM_REQUESTS)]
         gate = asyncio.Semaphore(70)  # more than may be inside
@@ -213,7 +213,7 @@ async def test_engine_that_dies_in_a_storm_leaves_nobody_waiting(seed: int | Non
     seed = random.SystemRandom().randrange(2**32) if seed is None else seed
     print(f"seed {seed}")
     draw = random.Random(seed)
-    service, engine = house(draw)
+    service, engine = apps(draw)
     num_steps = 0
     weather = engine._weather
 

@@ -18,9 +18,9 @@ from shortlist.engine.native.engine import NativeEngine
 from shortlist.errors import EngineError, EngineOutOfMemory
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
-from shortlist.text.tokenizer import QwenEncoder
+from shortlist.text.qwen_encoder import QwenEncoder
 from shortlist.types import Batch, EmbedTask, RerankOutcome, RerankTask, Task, TokenPrompt, Vector
-from tests.support import house
+from tests.support import apps
 from tests.support.encoded import prompts
 from tests.support.examples import examples
 from tests.support.fixtures import ModelFactory
@@ -105,14 +105,14 @@ class World:
 
     async def rank(self, under: Conditions, *asked: tuple[str, list[str]], times: int = 1) -> list[RerankOutcome]:
         """Ask all at once, as often as said; return the last answers."""
-        async with house.running(self._runtime(under)) as service:
+        async with apps.running(self._runtime(under)) as service:
             tasks = [RerankTask(query=query, documents=tuple(texts)) for query, texts in asked]
             for _ in range(times - 1):
                 await asyncio.gather(*(service.rerank(task) for task in tasks))
             return await asyncio.gather(*(service.rerank(task) for task in tasks))
 
     async def embed(self, under: Conditions, *asked: list[str]) -> list[Sequence[Vector]]:
-        async with house.running(self._runtime(under)) as service:
+        async with apps.running(self._runtime(under)) as service:
             found = await asyncio.gather(*(service.embed(EmbedTask(texts=tuple(each))) for each in asked))
             return [outcome.vectors for outcome in found]
 
@@ -123,8 +123,8 @@ class World:
 
     def _runtime(self, under: Conditions) -> Runtime:
         flat = {"max_model_len": LIMIT, **vars(under)}
-        stack = house.stack(self.engine, self.encoder, tasks=self.engine.info.tasks, **flat)
-        return Runtime([stack], settings=house.settings(**flat), metrics=Metrics())
+        served = apps.served(self.engine, self.encoder, tasks=self.engine.info.tasks, **flat)
+        return Runtime([served], settings=apps.settings(**flat), metrics=Metrics())
 
 
 def load(folder: Path, task: Task) -> Iterator[World]:

@@ -19,8 +19,8 @@ from shortlist.api.dialects.openai import EmbeddingsRequest
 from shortlist.api.dialects.superset import RerankRequest
 from shortlist.api.dialects.table import DIALECTS
 from shortlist.api.openapi import of_path
+from tests.support.apps import http, runtime
 from tests.support.examples import examples
-from tests.support.house import http, runtime
 
 MAX_ERROR_BYTES = 2000
 FUZZ = settings(

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from shortlist.errors import Overloaded
 from shortlist.scheduler import batcher
 from shortlist.scheduler.admission import Admission, AdmissionLimits, Permit
-from shortlist.scheduler.queue import EVERYBODY, Flow, WorkQueue
+from shortlist.scheduler.queue import DEFAULT_FLOW, Flow, WorkQueue
 from shortlist.types import Priority, Task, TextPrefix, TextPrompt
 from tests.support.examples import examples
 
@@ -60,7 +60,7 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     @rule()
     def take(self) -> None:
-        batch = batcher.form(self.queue, max_tokens=BATCH_TOKENS, max_items=BATCH_ITEMS)
+        batch = batcher.form_batch(self.queue, max_tokens=BATCH_TOKENS, max_items=BATCH_ITEMS)
         if batch is None:
             assert not self.waiting, "work waits, and nobody does it"
             return
@@ -125,7 +125,7 @@ class AdmissionMachine(RuleBasedStateMachine):
     @rule(
         num_tokens=st.integers(0, 150),
         num_bytes=st.integers(0, 1500),
-        flow=st.sampled_from([EVERYBODY, *FLOWS]),
+        flow=st.sampled_from([DEFAULT_FLOW, *FLOWS]),
         timeout_s=st.none() | st.floats(0.01, 2.0),
     )
     def admit(self, num_tokens: int, num_bytes: int, flow: Flow, timeout_s: float | None) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shortlist.text.tokenizer import QwenEncoder
+from shortlist.text.qwen_encoder import QwenEncoder
 from shortlist.types import OverflowPolicy, Task, TokenPrompt, Truncation
 from tests.support.encoded import tokens
 from tests.support.examples import examples
@@ -61,7 +61,7 @@ def test_span_is_the_text_that_was_read(reranker: QwenEncoder, document: str, si
     for prompt, span in zip(found.prompts, found.spans, strict=False):
         assert isinstance(prompt, TokenPrompt)
         view = reranker.view(prompt)
-        read = reranker._speller.text_of(prompt.ids[:-NUM_SUFFIX])
+        read = reranker._tokenizer.text_of(prompt.ids[:-NUM_SUFFIX])
         claimed = unicodedata.normalize("NFC", " " + document[span.start : span.end])
         half_read = read.rstrip("\ufffd")
         assert claimed.startswith(half_read)

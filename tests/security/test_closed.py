@@ -16,7 +16,7 @@ from shortlist import ui
 from shortlist.api.app import PAGE_PATH, create_app
 from shortlist.api.auth import PUBLIC_PATHS
 from shortlist.api.paths import tidied
-from tests.support.house import running, runtime
+from tests.support.apps import running, runtime
 from tests.support.wire import Wire, http_scope, part
 
 KEYS = ["key-of-today", "key-of-yesterday"]

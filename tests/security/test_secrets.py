@@ -17,8 +17,8 @@ from shortlist.errors import EngineError, EngineOutOfMemory, EngineUnavailable
 from shortlist.logs import JsonFormatter, TextFormatter
 from shortlist.service.runtime import Runtime
 from shortlist.types import Batch
+from tests.support.apps import http, runtime, settings
 from tests.support.fake_engine import FakeEngine
-from tests.support.house import http, runtime, settings
 from tests.support.process import serve
 from tests.support.simulated import simulated
 from tests.support.wire import Wire, http_scope
@@ -140,9 +140,9 @@ LIMITS = {"api_key": [KEY, "canary-second"], "max_client_batch_size": 32, "max_b
 
 
 @asynccontextmanager
-async def house(engine: FakeEngine | None = None) -> AsyncIterator[tuple[httpx2.AsyncClient, Runtime]]:
+async def apps(engine: FakeEngine | None = None) -> AsyncIterator[tuple[httpx2.AsyncClient, Runtime]]:
     service = runtime(engine or FakeEngine(), **LIMITS)
-    service._registry.stacks[0].encoder.max_model_len = 64  # type: ignore[attr-defined]
+    service._registry.served_models[0].encoder.max_model_len = 64  # type: ignore[attr-defined]
     async with http(service) as client:
         yield client, service
 
@@ -150,7 +150,7 @@ async def house(engine: FakeEngine | None = None) -> AsyncIterator[tuple[httpx2.
 @pytest.mark.parametrize("name", CALLS)
 async def test_no_call_leaves_its_words_anywhere(ear: Ear, name: str) -> None:
     status, send = CALLS[name]
-    async with house(FakeEngine(step_s=0.05 if name == "too late" else 0.0)) as (client, service):
+    async with apps(FakeEngine(step_s=0.05 if name == "too late" else 0.0)) as (client, service):
         response = await send(client)
         assert response.status_code == status
         assert CANARY not in everything(ear, service)
@@ -170,7 +170,7 @@ async def _without_documents(send: Send) -> httpx2.Response:
                 url, content=json.dumps({**json.loads(content), "return_documents": False}), headers=headers
             )
 
-    async with house() as (client, _), NumbersOnly(transport=client._transport, base_url="http://test") as other:
+    async with apps() as (client, _), NumbersOnly(transport=client._transport, base_url="http://test") as other:
         return await send(other)
 
 
@@ -178,7 +178,7 @@ async def _without_documents(send: Send) -> httpx2.Response:
 @pytest.mark.parametrize(("body", "path"), [(ASK, "/v1/rerank"), (EMBED, "/v1/embeddings")], ids=["rerank", "embed"])
 async def test_no_failure_of_the_engine_leaves_words_anywhere(ear: Ear, name: str, body: object, path: str) -> None:
     status, engine = FAULTS[name]
-    async with house(engine) as (client, service):
+    async with apps(engine) as (client, service):
         response = await post(body, path)(client)
         assert response.status_code == (200 if name == "not finite" and path == "/v1/embeddings" else status)
         assert CANARY not in everything(ear, service)

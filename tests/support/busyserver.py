@@ -13,8 +13,8 @@ from shortlist.config import Settings
 from shortlist.engine.base import Say
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
+from tests.support.apps import served
 from tests.support.fake_engine import FakeEngine
-from tests.support.house import stack
 
 FOR_EVER_S = 24 * 60 * 60.0
 NAME = "demo"
@@ -24,7 +24,7 @@ def build(settings: Settings, *, say: Say) -> Runtime:
     """Stand in for the composition root."""
     metrics = Metrics()
     say("loading nothing")
-    busy = stack(FakeEngine(step_s=FOR_EVER_S), name=NAME, metrics=metrics, max_concurrent_requests=1)
+    busy = served(FakeEngine(step_s=FOR_EVER_S), name=NAME, metrics=metrics, max_concurrent_requests=1)
     return Runtime([busy], settings=settings, metrics=metrics)
 
 

@@ -24,8 +24,8 @@ from shortlist.service.monitoring import tracing_to
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
 from shortlist.types import Batch, TextPrompt
+from tests.support.apps import served
 from tests.support.fake_engine import FakeEngine
-from tests.support.house import stack
 
 LOUD = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi", "asyncio", "httpx", "httpx2", "httpcore", "redis")
 
@@ -92,7 +92,7 @@ def build(settings: Settings, *, say: Say) -> Runtime:
     """Stand in for the composition root."""
     metrics = Metrics()
     say("loading nothing")
-    fake = replace(stack(FakeEngine(fault=trouble), metrics=metrics), shared=shared_cache(settings.scheduler, metrics))
+    fake = replace(served(FakeEngine(fault=trouble), metrics=metrics), shared=shared_cache(settings.scheduler, metrics))
     tracing = tracing_to(settings.server.otlp_endpoint, sample_ratio=settings.server.otlp_sample_ratio)
     return Runtime([fake], settings=settings, metrics=metrics, tracing=tracing)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from shortlist.text.base import PromptView
+from shortlist.text.encoder import PromptView
 from shortlist.text.prompt import Parts
 from shortlist.types import (
     NO_TRUNCATION,
@@ -23,7 +23,7 @@ from shortlist.types import (
 
 
 class ByteEncoder:
-    """Implements `text.base.Encoder`."""
+    """Implements `text.encoder.Encoder`."""
 
     fingerprint = "bytes"
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from shortlist.engine.base import EngineInfo
-from shortlist.service.samples import PAIRS
+from shortlist.service.selftest_data import PAIRS
 from shortlist.types import Batch, TextPrompt, Vector, WorkItem
 from tests.support.fake_engine import FakeEngine
 

@@ -65,9 +65,9 @@ def start(*module_and_arguments: str, **environ: str) -> Iterator[Launched]:
     """Run `python -m MODULE ARGUMENTS` on a free port, without waiting for anything."""
     port = free_port()
     command = [sys.executable, "-m", *module_and_arguments, "--port", str(port)]
-    with contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as served:
         # A file, not a pipe: a pipe that nobody reads would block the server.
-        output = stack.enter_context(open(os.memfd_create("server-output"), "w+b"))  # noqa: PTH123
+        output = served.enter_context(open(os.memfd_create("server-output"), "w+b"))  # noqa: PTH123
         process = subprocess.Popen(command, stdout=output, stderr=output, env={**os.environ, **environ})  # noqa: TID251
         try:
             yield Launched(f"http://127.0.0.1:{port}", process, lambda: _content(output.fileno()))

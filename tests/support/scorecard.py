@@ -74,7 +74,7 @@ TESTS: Final[Mapping[str, Sequence[str]]] = {
     ],
     "R8": [
         "tests/unit/scheduler/test_dispatcher.py::test_dead_engine",
-        "tests/unit/service/test_revival.py",
+        "tests/unit/service/test_restart.py",
         "tests/properties/test_dispatcher.py::test_engine_that_dies",
         "tests/api/test_http.py::test_dead_engine",
         "tests/faults/test_dying.py",
@@ -111,7 +111,7 @@ TESTS: Final[Mapping[str, Sequence[str]]] = {
     "R17": ["tests/parity"],
     "R18": [
         "tests/unit/scheduler/test_cache.py",
-        "tests/unit/scheduler/test_packing.py",
+        "tests/unit/scheduler/test_codec.py",
         "tests/unit/service/test_compute.py::test_nothing_else_is_ever_remembered",
         "tests/faults/test_redis.py",
     ],
@@ -170,8 +170,8 @@ def _lines(counts: Mapping[str, Counter[str]]) -> Iterator[str]:
     yield ""
     yield "| | Promise | Tests | Kept |"
     yield "| --- | --- | ---: | --- |"
-    for name, promise in PROMISES.items():
-        yield f"| {name} | {promise} | {counts[name].total()} | {_verdict(name, counts[name])} |"
+    for name, expectations in PROMISES.items():
+        yield f"| {name} | {expectations} | {counts[name].total()} | {_verdict(name, counts[name])} |"
 
 
 def _is_kept(count: Counter[str]) -> bool:

@@ -111,13 +111,13 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     @property
-    def house(self) -> _Server:
+    def apps(self) -> _Server:
         assert isinstance(self.server, _Server)
         return self.server
 
     @property
     def patient(self) -> SickVllm:
-        return self.house.patient
+        return self.apps.patient
 
     def log_message(self, *_: Any) -> None:
         """Say nothing."""
@@ -149,7 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.patient.is_gone.is_set():
             self._reset()
         elif mood == "dying":
-            self.house.die()
+            self.apps.die()
             self._answer(500, b'{"error":{"message":"EngineCore encountered an issue"}}')
         elif mood.isdigit():
             self._answer(int(mood), b'{"error":{"message":"no"}}')

@@ -67,18 +67,18 @@ def running(kind: qwen.Kind) -> VllmEngine:
     Embedders and classifiers are children of ours; the reranker was started by the command that we tell people.
     """
     folder = folder_of(kind)
-    with ExitStack() as stack:
+    with ExitStack() as served:
         if kind == "reranker":
-            server = stack.enter_context(by_hand(folder, *right_arguments(), "--served-model-name", SERVED_NAME))
+            server = served.enter_context(by_hand(folder, *right_arguments(), "--served-model-name", SERVED_NAME))
             engine = connect([server.url], plan_of(folder), Access(timeout_s=60.0))
         else:
             plan = plan_of(folder, Task.EMBED if kind == "embedder" else Task.RERANK, has_head=kind == "seqcls")
-            patch = stack.enter_context(pytest.MonkeyPatch.context())
+            patch = served.enter_context(pytest.MonkeyPatch.context())
             for name, value in SMALL.items():
                 patch.setenv(name, value)
             access, wishes = Access(timeout_s=60.0), Wishes(say=print)
             engine = launch(plan, access, wishes, executable=str(EXECUTABLE), digest=f"test {folder}")
-        atexit.register(stack.pop_all().close)
+        atexit.register(served.pop_all().close)
     atexit.register(engine.close)
     return engine
 

@@ -15,12 +15,12 @@ import httpx2
 from shortlist.breaker import Breaker, BreakerLimits
 from shortlist.engine.vllm.server import Meter
 from shortlist.errors import EngineError, EngineUnavailable
-from shortlist.scheduler.shared import SharedCache
+from shortlist.scheduler.shared_cache import SharedCache
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
 from shortlist.types import Batch, TextPrompt
+from tests.support.apps import served, settings
 from tests.support.fake_engine import FakeEngine
-from tests.support.house import settings, stack
 from tests.support.words import WordEncoder
 
 UPSTREAM = "http://upstream:8000"
@@ -95,15 +95,15 @@ def forecast(weather: Weather) -> Runtime:
     plain = FakeEngine(step_s=0.001, fault=trouble)
     Meter(metrics, "plain", UPSTREAM).show(is_well=lambda: weather.has_upstream, num_tokens=lambda: 0)
     breaker = Breaker(BreakerLimits(max_failures=1, rest_s=0.2, max_rest_s=0.4))
-    cache = SharedCache(_Store(weather), timeout_s=0.5, metrics=metrics, place=CACHE, breaker=breaker)
+    cache = SharedCache(_Store(weather), timeout_s=0.5, metrics=metrics, location=CACHE, breaker=breaker)
     narrow = FakeEngine(step_s=STEP_S)
     limits: dict[str, Any] = {"max_batch_items": 1, "max_concurrent_requests": INSIDE}
-    stacks = [
-        replace(stack(plain, WordEncoder(200), name="plain", metrics=metrics), shared=cache),
-        stack(narrow, name="narrow", metrics=metrics, **limits),
-        replace(stack(FakeEngine(fault=death), name="mortal", metrics=metrics), restart=restart),
+    served_models = [
+        replace(served(plain, WordEncoder(200), name="plain", metrics=metrics), shared=cache),
+        served(narrow, name="narrow", metrics=metrics, **limits),
+        replace(served(FakeEngine(fault=death), name="mortal", metrics=metrics), restart=restart),
     ]
-    return Runtime(stacks, settings=settings(), metrics=metrics)
+    return Runtime(served_models, settings=settings(), metrics=metrics)
 
 
 @dataclass

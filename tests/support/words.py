@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from shortlist.errors import InputTooLong, InvalidInput
-from shortlist.text.base import PromptView
+from shortlist.text.encoder import PromptView
 from shortlist.text.prompt import Parts
 from shortlist.types import (
     NO_TRUNCATION,
@@ -23,7 +23,7 @@ from shortlist.types import (
 
 
 class WordEncoder:
-    """Implements `text.base.Encoder`. `seen` holds every text it was asked to encode."""
+    """Implements `text.encoder.Encoder`. `seen` holds every text it was asked to encode."""
 
     def __init__(self, max_model_len: int = 8192) -> None:
         self.max_model_len = max_model_len

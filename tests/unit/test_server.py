@@ -24,13 +24,13 @@ from shortlist import collector, server, ui
 from shortlist.config import ServerSettings, Settings
 from shortlist.engine.base import Say
 from shortlist.errors import BadSetting, EngineUnavailable, ModelRefused
+from shortlist.scheduler.served_model import Expectations
 from shortlist.server import bind
 from shortlist.service.runtime import Runtime
-from shortlist.service.stack import Promise
 from shortlist.telemetry import Metrics, logger
 from shortlist.types import Batch, Task
+from tests.support.apps import runtime, served, settings
 from tests.support.fake_engine import FakeEngine
-from tests.support.house import runtime, settings, stack
 from tests.support.oracle import OracleEngine
 
 ASK = {"query": "red fox", "documents": ["a cat", "the red fox"]}
@@ -240,7 +240,7 @@ def test_collector_looks_no_more_at_what_was_there_when_it_became_ready(build: l
 
 def test_what_is_said_is_said_letter_by_letter(build: list[Runtime], capsys: pytest.CaptureFixture[str]) -> None:
     metrics = Metrics()
-    build.append(Runtime([stack(name="model[v2][/]", metrics=metrics)], settings=settings(), metrics=metrics))
+    build.append(Runtime([served(name="model[v2][/]", metrics=metrics)], settings=settings(), metrics=metrics))
 
     async def when_ready(_: str) -> None:
         stop()
@@ -296,8 +296,10 @@ def test_port_that_another_server_opened_meanwhile_is_told(monkeypatch: pytest.M
 def test_model_that_fails_its_self_test_is_refused_and_freed_before_the_port_opens(build: list[Runtime]) -> None:
     engine = OracleEngine(scores=lambda scores: [-score for score in scores])
     metrics = Metrics()
-    stacks = [stack(engine, metrics=metrics, tasks=frozenset({Task.RERANK}), promise=Promise(understands=True))]
-    build.append(Runtime(stacks, settings=settings(self_test="strict"), metrics=metrics))
+    served_models = [
+        served(engine, metrics=metrics, tasks=frozenset({Task.RERANK}), expectations=Expectations(understands=True))
+    ]
+    build.append(Runtime(served_models, settings=settings(self_test="strict"), metrics=metrics))
 
     async def when_ready(_: str) -> NoReturn:
         pytest.fail("it was served")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from shortlist.text.tokenizer import QwenEncoder
+from shortlist.text.qwen_encoder import QwenEncoder
 from shortlist.types import Encoded, OverflowPolicy, Task, TokenPrompt, Truncation
 from tests.support import qwen
 from tests.support.official import Asked, Official, OfficialEmbedder

@@ -12,9 +12,9 @@ import httpx2
 from shortlist.engine.vllm.start import Access, connect
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
-from shortlist.text.tokenizer import QwenEncoder
+from shortlist.text.qwen_encoder import QwenEncoder
 from shortlist.types import RequestOptions, RerankTask, Task
-from tests.support import house
+from tests.support import apps
 from tests.support.texts import SCRIPTS
 from tests.support.vllm import MAX_LEN, batch_of, by_hand, folder_of, plan_of, prompts_of, right_arguments, running, url_of
 
@@ -33,8 +33,8 @@ async def test_killed_under_load_it_loses_no_request_while_another_one_is_well()
 
     with by_hand(folder, *right_arguments()) as doomed:
         engine = connect([well, doomed.url], plan_of(folder), Access(timeout_s=60.0, metrics=metrics, model="m"))
-        one = house.stack(engine, encoder, tasks=frozenset({Task.RERANK}), cache_bytes=0)
-        async with house.running(Runtime([one], settings=house.settings(), metrics=one.metrics)) as runtime:
+        one = apps.served(engine, encoder, tasks=frozenset({Task.RERANK}), cache_bytes=0)
+        async with apps.running(Runtime([one], settings=apps.settings(), metrics=one.metrics)) as runtime:
             requests = [
                 asyncio.ensure_future(
                     runtime.rerank(

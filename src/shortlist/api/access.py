@@ -16,7 +16,7 @@ from shortlist.api.dialects.base import Dialect
 from shortlist.api.record import Record
 from shortlist.errors import Draining, EngineError, ServiceError
 from shortlist.telemetry import Metrics, logger
-from shortlist.telemetry.traces import NO_TRACE, NO_TRACING, Trace, Tracing, handling
+from shortlist.telemetry.traces import NO_TRACE, NO_TRACING, Trace, Tracing, use_trace
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 """A caller's request id is echoed if it looks like one; anything else could be smuggled into logs."""
@@ -48,7 +48,7 @@ class Access:
         trace = self._tracing.begin(dict(scope["headers"])) if self._tracing.is_on else NO_TRACE
         self._metrics.running_requests.inc()
         try:
-            with handling(trace):
+            with use_trace(trace):
                 await self.app(scope, receive, reply.send)
         except ServiceError as error:
             await self._answer(error, reply)

@@ -18,7 +18,7 @@ PRIORITY_HEADER: Final = "X-Request-Priority"
 
 MAX_TIMEOUT_DIGITS: Final = 12
 
-Spelled = TypeVar("Spelled", TokenizeTask, DetokenizeTask)
+TokenizedText = TypeVar("TokenizedText", TokenizeTask, DetokenizeTask)
 Asked = TypeVar("Asked", RerankTask, ScoreTask, EmbedTask)
 
 
@@ -37,7 +37,7 @@ def apply_headers(task: Asked, request: Request, *, instruction: str | None = No
     return replace(task, options=options, model=model or task.model, instruction=task.instruction or instruction or None)
 
 
-def model_from_path(task: Spelled, request: Request) -> Spelled:
+def model_from_path(task: TokenizedText, request: Request) -> TokenizedText:
     """Return the task for the model that its path asks for, if it does."""
     model: str | None = request.scope.get("model")
     return replace(task, model=model or task.model)

@@ -1,6 +1,6 @@
 """A model's diagnosis in the terminal: what was inferred, its prompt, and how it tested.
 
-Shows what `service.diagnosis` found, in 80 columns, without colour where nobody would see it.
+Shows what `service.model_report` found, in 80 columns, without colour where nobody would see it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 from shortlist.config import Settings
-from shortlist.service.diagnosis import Diagnosis, diagnose
-from shortlist.service.memory import MemoryPlan
-from shortlist.service.selftest import SelfTest, Verdict
+from shortlist.service.memory_plan import MemoryPlan
+from shortlist.service.model_report import ModelReport, build_report
+from shortlist.service.selftest import CheckStatus, SelfTest
 from shortlist.types import Task
 
 EXIT_PASSED: Final = 0
@@ -28,7 +28,12 @@ EXIT_FAILED: Final = 1
 SHOWN_IDS: Final = 5
 """How many of a long run of ids are shown at each of its ends."""
 
-_STYLES: Final = {Verdict.PASSED: "green", Verdict.FAILED: "bold red", Verdict.WARNED: "yellow", Verdict.SKIPPED: "dim"}
+_STYLES: Final = {
+    CheckStatus.PASSED: "green",
+    CheckStatus.FAILED: "bold red",
+    CheckStatus.WARNED: "yellow",
+    CheckStatus.SKIPPED: "dim",
+}
 _CONTROL: Final = re.compile(r"<\|\w+\|>|</?think>")
 _MIB: Final = 1024 * 1024
 
@@ -40,25 +45,25 @@ def run(text: str, declared: Task | None, settings: Settings) -> int:
         SetupError: it cannot be loaded.
     """
     progress = Console(stderr=True, highlight=False, soft_wrap=True)
-    found = asyncio.run(diagnose(text, declared, settings, say=lambda line: progress.print(escape(line), style="dim")))
+    found = asyncio.run(build_report(text, declared, settings, say=lambda line: progress.print(escape(line), style="dim")))
     console = Console(highlight=False)
     for part in report(found):
         console.print(part)
     return EXIT_PASSED if found.self_test.has_passed else EXIT_FAILED
 
 
-def report(found: Diagnosis) -> Iterator[RenderableType]:
+def report(found: ModelReport) -> Iterator[RenderableType]:
     """Yield the parts of the page, top to bottom."""
     yield _title("Model")
     yield _facts(found)
     for sample in found.samples:
         yield _title(f"Prompt of {sample.title} ({sample.num_tokens} tokens)")
         yield Padding(_highlighted(sample.text), (0, 0, 0, 2))
-    if found.frame is not None:
+    if found.template_ids is not None:
         yield _title("Ids")
         yield _ids(found)
     yield _title("Self-test")
-    yield _findings(found.self_test)
+    yield _results(found.self_test)
     yield Text()
     yield _verdict(found.self_test)
 
@@ -76,11 +81,11 @@ def _grid(rows: Iterator[tuple[str, str]]) -> RenderableType:
     return Padding(grid, (0, 0, 0, 2))
 
 
-def _facts(found: Diagnosis) -> RenderableType:
+def _facts(found: ModelReport) -> RenderableType:
     return _grid(_fact_rows(found))
 
 
-def _fact_rows(found: Diagnosis) -> Iterator[tuple[str, str]]:
+def _fact_rows(found: ModelReport) -> Iterator[tuple[str, str]]:
     info = found.info
     yield "source", found.source
     yield "served as", found.name
@@ -94,8 +99,8 @@ def _fact_rows(found: Diagnosis) -> Iterator[tuple[str, str]]:
         yield "dimensions", str(info.dimensions)
     yield "files", _size(found.files_bytes)
     yield from _memory_rows(found.memory)
-    if found.frame is not None:
-        yield "template", f"version {found.frame.template_version}"
+    if found.template_ids is not None:
+        yield "template", f"version {found.template_ids.template_version}"
     yield "fingerprint", info.fingerprint
     yield "of its prompts", found.text_fingerprint
 
@@ -126,18 +131,18 @@ def _highlighted(text: str) -> Text:
     return shown
 
 
-def _ids(found: Diagnosis) -> RenderableType:
+def _ids(found: ModelReport) -> RenderableType:
     return _grid(_id_rows(found))
 
 
-def _id_rows(found: Diagnosis) -> Iterator[tuple[str, str]]:
-    frame = found.frame
-    assert frame is not None, "Shown only where there is one. This is a bug."
-    yield "prefix", _run_of(frame.prefix_ids)
-    yield "suffix", _run_of(frame.suffix_ids)
-    yield "read at", f"{frame.suffix_ids[-1]} {frame.read_text!r}, the last token"
-    if frame.answer_ids is not None:
-        yes, no = frame.answer_ids
+def _id_rows(found: ModelReport) -> Iterator[tuple[str, str]]:
+    template_ids = found.template_ids
+    assert template_ids is not None, "Shown only where there is one. This is a bug."
+    yield "prefix", _run_of(template_ids.prefix_ids)
+    yield "suffix", _run_of(template_ids.suffix_ids)
+    yield "read at", f"{template_ids.suffix_ids[-1]} {template_ids.read_text!r}, the last token"
+    if template_ids.answer_ids is not None:
+        yes, no = template_ids.answer_ids
         yield "answers", f"yes = {yes}, no = {no}"
 
 
@@ -151,18 +156,18 @@ def _run_of(ids: tuple[int, ...]) -> str:
     return f"{shown}  ({len(ids)} {'token' if len(ids) == 1 else 'tokens'})"
 
 
-def _findings(tested: SelfTest) -> RenderableType:
+def _results(tested: SelfTest) -> RenderableType:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for name in ("task", "check", "verdict"):
         table.add_column(name, no_wrap=True)
     table.add_column("found", overflow="fold")
-    for finding in tested.findings:
-        verdict = Text(finding.verdict.value, style=_STYLES[finding.verdict])
-        table.add_row(finding.task.value, finding.check.value, verdict, Text(finding.detail))
+    for result in tested.results:
+        status = Text(result.status.value, style=_STYLES[result.status])
+        table.add_row(result.task.value, result.check.value, status, Text(result.detail))
     return Padding(table, (0, 0, 0, 2))
 
 
 def _verdict(tested: SelfTest) -> Text:
     if tested.has_passed:
         return Text(tested.summary, style="green")
-    return Text(tested.complaint, style="bold red")
+    return Text(tested.failure, style="bold red")

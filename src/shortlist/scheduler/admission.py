@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 from shortlist.errors import Overloaded, Shortage
-from shortlist.scheduler.queue import EVERYBODY, Flow
+from shortlist.scheduler.queue import DEFAULT_FLOW, Flow
 
 MEMORY_S: Final = 5.0
 """The engine's speed is that of about so many of its last seconds of work."""
@@ -34,7 +34,7 @@ Source: Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory 
 """
 
 
-SAID: Final = {
+SHORTAGE_MESSAGES: Final = {
     Shortage.REQUESTS: "too many requests at once",
     Shortage.TOKENS: "the queue is full",
     Shortage.BYTES: "its texts would not fit beside the others in memory",
@@ -54,30 +54,30 @@ class AdmissionLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class QueuedLoad:
     """What a request, a caller or everybody takes of the room."""
 
     num_requests: int = 0
     num_tokens: int = 0
     num_bytes: int = 0
 
-    def __add__(self, other: Load) -> Load:
+    def __add__(self, other: QueuedLoad) -> QueuedLoad:
         """Return both together."""
         return self._with(other, 1)
 
-    def __sub__(self, other: Load) -> Load:
+    def __sub__(self, other: QueuedLoad) -> QueuedLoad:
         """Return what is left without the other."""
         return self._with(other, -1)
 
-    def _with(self, other: Load, sign: int) -> Load:
-        return Load(
+    def _with(self, other: QueuedLoad, sign: int) -> QueuedLoad:
+        return QueuedLoad(
             self.num_requests + sign * other.num_requests,
             self.num_tokens + sign * other.num_tokens,
             self.num_bytes + sign * other.num_bytes,
         )
 
 
-class _Room(NamedTuple):
+class _Headroom(NamedTuple):
     """One thing that there is only so much of, when a request asks for some of it."""
 
     shortage: Shortage
@@ -103,18 +103,20 @@ class Admission:
 
     def __init__(self, limits: AdmissionLimits) -> None:
         self.limits = limits
-        self.load = Load()
+        self.load = QueuedLoad()
         self.tokens_per_s: float | None = None
         self.step_tokens = 0.0
         self._measured_s = 0.0
-        self._by_flow: dict[Flow, Load] = {}
+        self._by_flow: dict[Flow, QueuedLoad] = {}
 
     @property
     def num_flows(self) -> int:
         """How many flows have something inside; of others nothing is remembered."""
         return len(self._by_flow)
 
-    def admit(self, num_tokens: int, *, num_bytes: int = 0, flow: Flow = EVERYBODY, timeout_s: float | None = None) -> Permit:
+    def admit(
+        self, num_tokens: int, *, num_bytes: int = 0, flow: Flow = DEFAULT_FLOW, timeout_s: float | None = None
+    ) -> Permit:
         """Let a whole request in, or refuse it.
 
         Args:
@@ -126,20 +128,20 @@ class Admission:
         Raises:
             Overloaded: there is no room; carries when there should be.
         """
-        asked = Load(1, num_tokens, num_bytes)
+        asked = QueuedLoad(1, num_tokens, num_bytes)
         if self.load.num_requests:
-            self._check_room(asked, flow)
+            self._check_headroom(asked, flow)
             self._check_wait(num_tokens, flow, timeout_s)
         return Permit(self, flow, asked)
 
-    def predicted_wait_s(self, flow: Flow = EVERYBODY, num_tokens: int = 0) -> float:
+    def predicted_wait_s(self, flow: Flow = DEFAULT_FLOW, num_tokens: int = 0) -> float:
         """Seconds that the engine works for others before this many more tokens of a flow are done; 0 before it was measured.
 
         Until they are done, every other flow is served as much as fair sharing gives it, or all that it has.
         """
         if not self.tokens_per_s:
             return 0.0
-        own = self._by_flow.get(flow, Load()).num_tokens
+        own = self._by_flow.get(flow, QueuedLoad()).num_tokens
         turn = (own + num_tokens) * flow.cost_factor
         ahead = sum(min(load.num_tokens, turn / other.cost_factor) for other, load in self._by_flow.items() if other != flow)
         return (own + ahead) / self.tokens_per_s
@@ -173,18 +175,20 @@ class Admission:
         self.tokens_per_s = speed + weight * (num_tokens / seconds - speed)
         self.step_tokens += weight * (num_tokens - self.step_tokens)
 
-    def _check_room(self, asked: Load, flow: Flow) -> None:
-        own = sum((load for each, load in self._by_flow.items() if each.caller == flow.caller), Load())
-        for room in self._rooms(asked, own):
+    def _check_headroom(self, asked: QueuedLoad, flow: Flow) -> None:
+        own = sum((load for each, load in self._by_flow.items() if each.caller == flow.caller), QueuedLoad())
+        for room in self._headrooms(asked, own):
             excess = room.excess if flow.caller else room.excess_of_all
             if excess > 0:
                 raise self._overloaded(room.shortage, wait_for_tokens=excess * self.load.num_tokens / max(room.taken, 1))
 
-    def _rooms(self, asked: Load, own: Load) -> Iterator[_Room]:
+    def _headrooms(self, asked: QueuedLoad, own: QueuedLoad) -> Iterator[_Headroom]:
         limits, taken = self.limits, self.load
-        yield _Room(Shortage.REQUESTS, asked.num_requests, own.num_requests, taken.num_requests, limits.max_concurrent_requests)
-        yield _Room(Shortage.TOKENS, asked.num_tokens, own.num_tokens, taken.num_tokens, limits.max_queue_tokens)
-        yield _Room(Shortage.BYTES, asked.num_bytes, own.num_bytes, taken.num_bytes, limits.max_queue_bytes)
+        yield _Headroom(
+            Shortage.REQUESTS, asked.num_requests, own.num_requests, taken.num_requests, limits.max_concurrent_requests
+        )
+        yield _Headroom(Shortage.TOKENS, asked.num_tokens, own.num_tokens, taken.num_tokens, limits.max_queue_tokens)
+        yield _Headroom(Shortage.BYTES, asked.num_bytes, own.num_bytes, taken.num_bytes, limits.max_queue_bytes)
 
     def _check_wait(self, num_tokens: int, flow: Flow, timeout_s: float | None) -> None:
         """Hold the wait to the server's limit, and the end of it all to the caller's."""
@@ -201,13 +205,13 @@ class Admission:
 
     def _overloaded(self, shortage: Shortage, *, wait_for_tokens: float) -> Overloaded:
         seconds = wait_for_tokens / self.tokens_per_s if self.tokens_per_s else UNMEASURED_RETRY_S
-        message = f"The server is busy: {SAID[shortage]}. Try again later."
+        message = f"The server is busy: {SHORTAGE_MESSAGES[shortage]}. Try again later."
         return Overloaded(message, retry_after_s=max(seconds, 0.001), shortage=shortage)
 
-    def change(self, flow: Flow, before: Load, after: Load) -> None:
+    def change(self, flow: Flow, before: QueuedLoad, after: QueuedLoad) -> None:
         """Count what a permit of this flow takes now instead of before. Flows that take nothing are forgotten."""
         self.load = self.load - before + after
-        left = self._by_flow.get(flow, Load()) - before + after
+        left = self._by_flow.get(flow, QueuedLoad()) - before + after
         if left.num_requests:
             self._by_flow[flow] = left
         else:
@@ -217,11 +221,11 @@ class Admission:
 class Permit:
     """The right of one whole request to be inside. A context manager: leaving it gives everything back, once."""
 
-    def __init__(self, admission: Admission, flow: Flow, load: Load) -> None:
+    def __init__(self, admission: Admission, flow: Flow, load: QueuedLoad) -> None:
         self._admission = admission
         self._flow = flow
         self._load = load
-        admission.change(flow, Load(), load)
+        admission.change(flow, QueuedLoad(), load)
 
     def settle(self, num_tokens: int) -> None:
         """Replace the estimated cost by what is really left to compute.
@@ -237,8 +241,8 @@ class Permit:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        self._become(Load())
+        self._become(QueuedLoad())
 
-    def _become(self, load: Load) -> None:
+    def _become(self, load: QueuedLoad) -> None:
         self._admission.change(self._flow, self._load, load)
         self._load = load

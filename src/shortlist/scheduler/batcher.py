@@ -11,11 +11,11 @@ from typing import Final
 from shortlist.scheduler.queue import WorkQueue
 from shortlist.types import Batch, WorkItem
 
-STEPS_BEFORE_RAISING: Final = 64
+BATCHES_BEFORE_RAISING: Final = 64
 """So many steps must fit before a larger one is tried: a failure costs a step, and whoever took the memory may be gone."""
 
 
-def form(queue: WorkQueue, *, max_tokens: int, max_items: int) -> Batch | None:
+def form_batch(queue: WorkQueue, *, max_tokens: int, max_items: int) -> Batch | None:
     """Take the next step's items, in order, across requests; None if nothing waits.
 
     Items of one task are taken from the front until the next one would not fit; nobody is overtaken. A head costs its
@@ -39,14 +39,14 @@ def form(queue: WorkQueue, *, max_tokens: int, max_items: int) -> Batch | None:
     return Batch(first[0], tuple(taken)) if first is not None else None
 
 
-def split(batch: Batch) -> tuple[Batch, Batch]:
+def split_batch(batch: Batch) -> tuple[Batch, Batch]:
     """Return the two halves of a failed batch of at least two items, in order."""
     assert len(batch.items) > 1, "A single item is not split. This is a bug."
     middle = len(batch.items) // 2
     return Batch(batch.task, batch.items[:middle]), Batch(batch.task, batch.items[middle:])
 
 
-class Ceiling:
+class BatchTokenLimit:
     """Most tokens in one step.
 
     Args:
@@ -66,6 +66,6 @@ class Ceiling:
     def fits(self) -> None:
         """Learn that a step fitted."""
         self._num_fitted += 1
-        if self._num_fitted >= STEPS_BEFORE_RAISING:
+        if self._num_fitted >= BATCHES_BEFORE_RAISING:
             self.num_tokens = min(self.most, 2 * self.num_tokens)
             self._num_fitted = 0

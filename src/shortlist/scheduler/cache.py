@@ -31,7 +31,7 @@ class Entry:
         return ENTRY_OVERHEAD_BYTES + (0 if isinstance(self.value, float) else self.value.nbytes)
 
 
-def keys(shared: Iterable[str], texts: Sequence[str]) -> list[bytes]:
+def cache_keys(shared: Iterable[str], texts: Sequence[str]) -> list[bytes]:
     """Return one key per text.
 
     Args:
@@ -65,9 +65,9 @@ class ScoreCache:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def get_many(self, keys: Iterable[bytes]) -> dict[bytes, Entry]:
+    def get_many(self, cache_keys: Iterable[bytes]) -> dict[bytes, Entry]:
         """Return what is remembered of these keys, and count it as used."""
-        found = {key: entry for key in keys if (entry := self._entries.get(key)) is not None}
+        found = {key: entry for key in cache_keys if (entry := self._entries.get(key)) is not None}
         for key in found:
             self._entries.move_to_end(key)
         return found

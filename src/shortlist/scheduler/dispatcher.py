@@ -21,8 +21,8 @@ from shortlist.engine.base import Engine
 from shortlist.errors import BadScore, DeadlineExceeded, EngineError, EngineOutOfMemory, EngineUnavailable, UpstreamError
 from shortlist.scheduler import batcher
 from shortlist.scheduler.admission import Admission
-from shortlist.scheduler.batcher import Ceiling
-from shortlist.scheduler.queue import EVERYBODY, Flow, WorkQueue
+from shortlist.scheduler.batcher import BatchTokenLimit
+from shortlist.scheduler.queue import DEFAULT_FLOW, Flow, WorkQueue
 from shortlist.telemetry import Metrics, logger
 from shortlist.types import Batch, Outcome, Prompt, Task, Value, WorkItem
 
@@ -78,7 +78,7 @@ class _Job:
         return Completed(outcomes, self.submitted_s, started_s - self.submitted_s, self.compute_s)
 
 
-class _Unwanted(Exception):
+class _CallCancelled(Exception):
     """A call was ended because nobody waits for any of its items any more."""
 
 
@@ -110,17 +110,17 @@ class Dispatcher:
         self.failure: EngineUnavailable | None = None
         self._queue = queue
         self._admission = admission
-        self._ceiling = Ceiling(max_batch_tokens)
+        self._token_limit = BatchTokenLimit(max_batch_tokens)
         self._max_batch_items = max_batch_items
         self._metrics = metrics
         self._model = model
         self._jobs: dict[int, _Job] = {}
         self._ids = itertools.count()
         self._work = asyncio.Event()
-        self._is_back = asyncio.Event()
+        self._restarted = asyncio.Event()
         self._calls: dict[asyncio.Future[Sequence[Value]], frozenset[int]] = {}
         self._slots = asyncio.Semaphore(engine.info.max_concurrent_batches)
-        self._last_step_s = -math.inf
+        self._last_batch_s = -math.inf
 
     @property
     def num_jobs(self) -> int:
@@ -132,7 +132,7 @@ class Dispatcher:
         task: Task,
         prompts: Sequence[Prompt],
         *,
-        flow: Flow = EVERYBODY,
+        flow: Flow = DEFAULT_FLOW,
         deadline_s: float | None = None,
         is_partial: bool = False,
     ) -> Completed:
@@ -168,50 +168,50 @@ class Dispatcher:
         finally:
             del self._jobs[job_id]
             self._queue.cancel(job_id)
-            self._end_unwanted()
+            self._cancel_unwanted_calls()
             self._changed()
         return job.completed()
 
     async def run(self) -> None:
         """Drive the engine until cancelled, or until the engine is gone."""
-        async with asyncio.TaskGroup() as steps:
+        async with asyncio.TaskGroup() as tasks:
             while self.failure is None:
                 await self._slots.acquire()
                 batch = await self._next_batch()
                 if batch is not None:
-                    steps.create_task(self._step(batch))
+                    tasks.create_task(self._run_batch(batch))
 
     def fail(self, error: EngineUnavailable) -> None:
         """Declare the engine gone: everybody who waits, and who comes, is told so."""
         self.failure = error
-        self._is_back.clear()
+        self._restarted.clear()
         for job in self._jobs.values():
             if not job.done.done():
                 job.done.set_exception(EngineUnavailable(error.message))
         self._work.set()
 
-    def revive(self) -> None:
+    def resume(self) -> None:
         """Take jobs again: the engine is back. To be run anew."""
         self.failure = None
         self._slots = asyncio.Semaphore(self.engine.info.max_concurrent_batches)
-        self._is_back.set()
+        self._restarted.set()
 
-    async def wait_until_back(self) -> None:
+    async def wait_until_restarted(self) -> None:
         """Return once an engine that is gone is back."""
         if self.failure is not None:
-            await self._is_back.wait()
+            await self._restarted.wait()
 
     async def _next_batch(self) -> Batch | None:
         while self.failure is None:
             self._queue.expire(time.monotonic())
-            batch = batcher.form(self._queue, max_tokens=self._ceiling.num_tokens, max_items=self._max_batch_items)
+            batch = batcher.form_batch(self._queue, max_tokens=self._token_limit.num_tokens, max_items=self._max_batch_items)
             if batch is not None:
                 return batch
             self._work.clear()
             await self._work.wait()
         return None
 
-    async def _step(self, batch: Batch) -> None:
+    async def _run_batch(self, batch: Batch) -> None:
         started_s = time.monotonic()
         running = self._metrics.running_items.labels(self._model)
         running.inc(len(batch.items))
@@ -224,10 +224,10 @@ class Dispatcher:
         finally:
             running.dec(len(batch.items))
             self._slots.release()
-            before_s, self._last_step_s = self._last_step_s, time.monotonic()
+            before_s, self._last_batch_s = self._last_batch_s, time.monotonic()
         # Of batches that are under way at once, each is alone for as long as it ends after the one before it.
-        self._admission.observe(batch.num_tokens, self._last_step_s - max(started_s, before_s))
-        self._observe(batch, self._last_step_s - started_s)
+        self._admission.observe(batch.num_tokens, self._last_batch_s - max(started_s, before_s))
+        self._observe(batch, self._last_batch_s - started_s)
 
     async def _compute(self, batch: Batch) -> None:
         """Compute a batch, halving it on failure until every item has its own outcome."""
@@ -239,19 +239,19 @@ class Dispatcher:
         failure: EngineError
         try:
             values = await self._call(wanted)
-        except _Unwanted:
+        except _CallCancelled:
             return
         except EngineUnavailable:
             raise
         except EngineError as error:
             failure = error.with_traceback(None)  # whose frames may hold the batch's tensors
         else:
-            self._share(wanted, values, time.monotonic() - started_s)
-            self._ceiling.fits()
+            self._deliver(wanted, values, time.monotonic() - started_s)
+            self._token_limit.fits()
             return
         await self._after_failure(wanted, failure)
 
-    def _share(self, batch: Batch, values: Sequence[Value], elapsed_s: float) -> None:
+    def _deliver(self, batch: Batch, values: Sequence[Value], elapsed_s: float) -> None:
         """Hand every item its value."""
         for job_id in {item.job_id for item in batch.items} & self._jobs.keys():
             self._jobs[job_id].compute_s += elapsed_s
@@ -260,8 +260,8 @@ class Dispatcher:
 
     async def _call(self, batch: Batch) -> Sequence[Value]:
         try:
-            values = await self._ask(batch)
-        except (EngineError, _Unwanted):
+            values = await self._call_engine(batch)
+        except (EngineError, _CallCancelled):
             raise
         except Exception as error:
             # In full for the guilty item alone: what is split would say the same again and again.
@@ -273,10 +273,10 @@ class Dispatcher:
             raise EngineError(f"The engine returned {len(values)} values for {len(batch.items)} items.")
         return values
 
-    async def _ask(self, batch: Batch) -> Sequence[Value]:
+    async def _call_engine(self, batch: Batch) -> Sequence[Value]:
         """Return what the engine says, unless it is not worth waiting for any more."""
-        asked = self.engine.score(batch) if batch.task is Task.RERANK else self.engine.embed(batch)
-        call: asyncio.Future[Sequence[Value]] = asyncio.ensure_future(asked)
+        computation = self.engine.score(batch) if batch.task is Task.RERANK else self.engine.embed(batch)
+        call: asyncio.Future[Sequence[Value]] = asyncio.ensure_future(computation)
         self._calls[call] = frozenset(item.job_id for item in batch.items)
         try:
             return await call
@@ -284,11 +284,11 @@ class Dispatcher:
             step = asyncio.current_task()
             if step is None or step.cancelling():
                 raise
-            raise _Unwanted from None
+            raise _CallCancelled from None
         finally:
             del self._calls[call]
 
-    def _end_unwanted(self) -> None:
+    def _cancel_unwanted_calls(self) -> None:
         """End calls whose every job is late or has hung up, if that saves anything."""
         if self.engine.info.ends_cancelled:
             for call, job_ids in self._calls.items():
@@ -298,12 +298,12 @@ class Dispatcher:
     async def _after_failure(self, batch: Batch, error: EngineError) -> None:
         self._metrics.batch_failures.labels(self._model, type(error).__name__).inc()
         if isinstance(error, EngineOutOfMemory):
-            self._ceiling.lower(batch.num_tokens)
+            self._token_limit.lower(batch.num_tokens)
         if len(batch.items) == 1 or isinstance(error, UpstreamError):  # which blames no item, and asking more often makes worse
             for item in batch.items:
                 self._resolve(item, error)
             return
-        for half in batcher.split(batch):
+        for half in batcher.split_batch(batch):
             await self._compute(half)
 
     def _still_wanted(self, batch: Batch) -> Batch | None:

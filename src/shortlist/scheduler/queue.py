@@ -43,7 +43,7 @@ class Flow(NamedTuple):
 COST_FACTORS: Final[Mapping[Priority, int]] = {Priority.INTERACTIVE: 1, Priority.BATCH: 8}
 """Against one busy interactive flow, a batch flow gets a ninth of the engine: little, but never nothing."""
 
-EVERYBODY: Final = Flow("", Priority.INTERACTIVE)
+DEFAULT_FLOW: Final = Flow("", Priority.INTERACTIVE)
 """The flow of those of whom nothing is known."""
 
 
@@ -89,7 +89,7 @@ class WorkQueue:
         task: Task,
         prompts: Sequence[Prompt],
         *,
-        flow: Flow = EVERYBODY,
+        flow: Flow = DEFAULT_FLOW,
         deadline_s: float | None = None,
     ) -> None:
         """Add a whole job.

@@ -1,6 +1,6 @@
 """The composition root: settings in, a runtime with every model loaded out.
 
-What computes a model is settled in `service.local` and `service.vllm`; here everything is put around it.
+What computes a model is settled in `service.engine_loading` and `service.vllm_deployment`; here everything is put around it.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from shortlist.hub import ModelKind, Reader, ResolvedModel, resolve
 from shortlist.scheduler.admission import Admission, AdmissionLimits
 from shortlist.scheduler.cache import ScoreCache
 from shortlist.scheduler.dispatcher import Dispatcher
-from shortlist.scheduler.flights import Flights
 from shortlist.scheduler.queue import WorkQueue
-from shortlist.scheduler.redis import RedisStore, place_of
-from shortlist.scheduler.shared import SharedCache
-from shortlist.service import local
-from shortlist.service.memory import MemoryPlan, memory_plan
+from shortlist.scheduler.redis_store import RedisStore, location_of
+from shortlist.scheduler.served_model import NO_EXPECTATIONS, Expectations, ServedModel, one_name_for_two
+from shortlist.scheduler.shared_cache import SharedCache
+from shortlist.scheduler.single_flight import InFlight
+from shortlist.service import engine_loading
+from shortlist.service.memory_plan import MemoryPlan, memory_plan
 from shortlist.service.monitoring import show_gpus, tracing_to
 from shortlist.service.runtime import Runtime
-from shortlist.service.stack import NO_PROMISE, Promise, Stack, one_name_for_two
-from shortlist.service.vllm import Counted, Place, engine_and_encoder, places, remedy_for
+from shortlist.service.vllm_deployment import MetricLabels, VllmDeployment, deployments, engine_and_encoder, remedy_for
 from shortlist.telemetry import Metrics
-from shortlist.text.base import Encoder
-from shortlist.text.tokenizer import QwenEncoder
+from shortlist.text.encoder import Encoder
+from shortlist.text.qwen_encoder import QwenEncoder
 from shortlist.types import ModelCard, Priority, Task
 
 DEMO = "demo"
@@ -60,24 +60,25 @@ def build_runtime(settings: Settings, *, say: Say) -> Runtime:
     _alias_pairs(settings.model)  # a malformed one is told before anything is loaded
     shared = shared_cache(settings.scheduler, metrics)  # so is an address that is none
     tracing = tracing_to(settings.server.otlp_endpoint, sample_ratio=settings.server.otlp_sample_ratio)
-    stacks, here = [], []
+    served_models, here = [], []
     wanted = _wanted(settings.model, say)
-    placed = places(settings, [text for text, _ in wanted])
-    with _importing("torch") if None in placed else nullcontext():
+    chosen = deployments(settings, [text for text, _ in wanted])
+    with _importing("torch") if None in chosen else nullcontext():
         models = [
-            find(text, declared, settings.model, place=place) for (text, declared), place in zip(wanted, placed, strict=True)
+            find(text, declared, settings.model, deployment=deployment)
+            for (text, declared), deployment in zip(wanted, chosen, strict=True)
         ]
     _check_names(settings.model, [text for text, _ in wanted], models)
-    for (text, declared), place, model in zip(wanted, placed, models, strict=True):
-        loaded = load_found(model, settings.model, say=say, metrics=metrics, place=place)
+    for (text, declared), deployment, model in zip(wanted, chosen, models, strict=True):
+        loaded = load_found(model, settings.model, say=say, metrics=metrics, deployment=deployment)
         if loaded.is_native and (plan := loaded.memory(settings.scheduler)) is not None:
             each = "on each device, " if len(parts_of(loaded.engine)) > 1 else ""
             say(f"{loaded.name}: {each}{plan.summary}")
-        if place is None:
+        if deployment is None:
             here.append(loaded.engine)
-        stacks.append(stack_for(loaded, text, declared, settings, metrics, shared=shared))
+        served_models.append(served_model_for(loaded, text, declared, settings, metrics, shared=shared))
     show_gpus(metrics, here)
-    return Runtime(stacks, settings=settings, metrics=metrics, say=say, tracing=tracing)
+    return Runtime(served_models, settings=settings, metrics=metrics, say=say, tracing=tracing)
 
 
 def _wanted(settings: ModelSettings, say: Say) -> list[tuple[str, Task | None]]:
@@ -90,13 +91,13 @@ def _wanted(settings: ModelSettings, say: Say) -> list[tuple[str, Task | None]]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Loaded:
+class LoadedModel:
     """A model in memory: what it is, what computes it, what spells for it, and where vLLM has it, if that is what computes."""
 
     model: ResolvedModel
     engine: Engine
     encoder: Encoder
-    place: Place | None = None
+    deployment: VllmDeployment | None = None
     load_s: float = 0.0
 
     @property
@@ -107,28 +108,28 @@ class Loaded:
     @property
     def is_native(self) -> bool:
         """Whether our own engine computes it, whose memory is known."""
-        return isinstance(self.encoder, QwenEncoder) and self.place is None
+        return isinstance(self.encoder, QwenEncoder) and self.deployment is None
 
     @property
     def is_elsewhere(self) -> bool:
         """Whether other processes compute it, whose end is not that of this one."""
-        return self.place is not None or len(parts_of(self.engine)) > 1
+        return self.deployment is not None or len(parts_of(self.engine)) > 1
 
     def memory(self, settings: SchedulerSettings) -> MemoryPlan | None:
         """What it needs at most on each device, under these settings; None if that is vLLM's business."""
-        if self.place is not None:
+        if self.deployment is not None:
             return None
         one, *_ = parts_of(self.engine)
         plan = partial(memory_plan, self.model.path, one.info, settings, is_native=self.is_native)
         return beside(one, plan, timeout_s=PLAN_S)
 
     @property
-    def promise(self) -> Promise:
+    def expectations(self) -> Expectations:
         """What the self-test holds it to: Qwen3's models were trained for any text, and their frames are ours."""
         if isinstance(self.encoder, QwenEncoder):
-            remedy = "" if self.place is None else remedy_for(self.model, self.place)
-            return Promise(understands=True, suffix=self.encoder.suffix_ids, remedy=remedy)
-        return NO_PROMISE
+            remedy = "" if self.deployment is None else remedy_for(self.model, self.deployment)
+            return Expectations(understands=True, suffix=self.encoder.suffix_ids, remedy=remedy)
+        return NO_EXPECTATIONS
 
 
 def name_of(model: ResolvedModel) -> str:
@@ -143,38 +144,40 @@ def load(
     *,
     say: Say,
     metrics: Metrics,
-    place: Place | None = None,
-) -> Loaded:
+    deployment: VllmDeployment | None = None,
+) -> LoadedModel:
     """Find, fetch and load one model; see `find` and `load_found`.
 
     Raises:
         BadSetting: a setting does not fit the model.
         ModelRefused: it cannot be had, or cannot be served.
     """
-    with _importing("torch") if place is None else nullcontext():
-        model = find(text, declared, settings, place=place)
-    return load_found(model, settings, say=say, metrics=metrics, place=place)
+    with _importing("torch") if deployment is None else nullcontext():
+        model = find(text, declared, settings, deployment=deployment)
+    return load_found(model, settings, say=say, metrics=metrics, deployment=deployment)
 
 
-def find(text: str, declared: Task | None, settings: ModelSettings, *, place: Place | None = None) -> ResolvedModel:
+def find(
+    text: str, declared: Task | None, settings: ModelSettings, *, deployment: VllmDeployment | None = None
+) -> ResolvedModel:
     """Find and fetch one model.
 
     Args:
         text: Which one.
         declared: The task it is wanted for, or None to go by its files.
         settings: What it is told.
-        place: Where vLLM computes it; None for an engine of this process.
+        deployment: Where vLLM computes it; None for an engine of this process.
 
     Raises:
         ModelRefused: it cannot be had, or cannot be served.
     """
     revision = settings.revision if _has_revisions(text) else None
-    return resolve(text, declared=declared, revision=revision, reader=_reader(place))
+    return resolve(text, declared=declared, revision=revision, reader=_reader(deployment))
 
 
 def load_found(
-    model: ResolvedModel, settings: ModelSettings, *, say: Say, metrics: Metrics, place: Place | None = None
-) -> Loaded:
+    model: ResolvedModel, settings: ModelSettings, *, say: Say, metrics: Metrics, deployment: VllmDeployment | None = None
+) -> LoadedModel:
     """Load one model that is here.
 
     Args:
@@ -182,14 +185,14 @@ def load_found(
         settings: What it is told.
         say: Hears what takes long.
         metrics: Where calls to vLLM are counted.
-        place: Where vLLM computes it; None for an engine of this process.
+        deployment: Where vLLM computes it; None for an engine of this process.
 
     Raises:
         BadSetting: a setting does not fit the model.
         ModelRefused: it cannot be served.
     """
     say(f"{model.name}: {model.kind.value} ({model.why})")
-    say(f"{model.name}: weights {_whereabouts(model, _reader(place))}")
+    say(f"{model.name}: weights {_checksum_note(model, _reader(deployment))}")
     started_s = time.monotonic()
 
     is_closed = threading.Event()
@@ -198,26 +201,26 @@ def load_found(
         return not is_closed.is_set()
 
     def make() -> tuple[Engine, Encoder]:
-        if place is None:
-            return local.engine_and_encoder(model, settings, say=say, is_wanted=is_wanted)
-        counted = Counted(metrics=metrics, name=name_of(model))
-        return engine_and_encoder(model, settings, place, counted=counted, say=say, is_wanted=is_wanted)
+        if deployment is None:
+            return engine_loading.engine_and_encoder(model, settings, say=say, is_wanted=is_wanted)
+        metric_labels = MetricLabels(metrics=metrics, name=name_of(model))
+        return engine_and_encoder(model, settings, deployment, metric_labels=metric_labels, say=say, is_wanted=is_wanted)
 
     engine, encoder = make()
-    if settings.restart_engine or (place is not None and place.is_ours):
-        engine = RestartableEngine(engine, load=lambda: _again(make, place), on_close=is_closed.set)
+    if settings.restart_engine or (deployment is not None and deployment.is_managed):
+        engine = RestartableEngine(engine, load=lambda: _again(make, deployment), on_close=is_closed.set)
     load_s = time.monotonic() - started_s
     info = engine.info
     say(f"{model.name}: loaded in {load_s:.1f} s, {info.dtype} on {info.device}, up to {info.max_model_len} tokens")
-    return Loaded(model, engine, encoder, place, load_s)
+    return LoadedModel(model, engine, encoder, deployment, load_s)
 
 
-def _again(make: Callable[[], tuple[Engine, Encoder]], place: Place | None) -> Engine:
+def _again(make: Callable[[], tuple[Engine, Encoder]], deployment: VllmDeployment | None) -> Engine:
     """Load an engine once more. A child that does not start now may start later, when what it needs is free again."""
     try:
         return make()[0]
     except ModelRefused as error:
-        if place is None:
+        if deployment is None:
             raise
         raise EngineUnavailable(error.message) from None
 
@@ -232,20 +235,20 @@ def shared_cache(settings: SchedulerSettings, metrics: Metrics) -> SharedCache |
         return None
     url = settings.cache_url.get_secret_value()
     store = RedisStore(url, ttl_s=settings.cache_ttl_s)
-    return SharedCache(store, timeout_s=settings.cache_timeout_ms / 1000, metrics=metrics, place=place_of(url))
+    return SharedCache(store, timeout_s=settings.cache_timeout_ms / 1000, metrics=metrics, location=location_of(url))
 
 
-def stack_for(
-    loaded: Loaded,
+def served_model_for(
+    loaded: LoadedModel,
     text: str,
     declared: Task | None,
     settings: Settings,
     metrics: Metrics,
     *,
     shared: SharedCache | None = None,
-) -> Stack:
+) -> ServedModel:
     """Return the stack of a loaded model that was asked for as `text`."""
-    stack = stack_of(
+    served = served_model_of(
         loaded.engine,
         loaded.encoder,
         name=loaded.name,
@@ -253,12 +256,12 @@ def stack_for(
         tasks=_tasks(loaded.model, declared),
         settings=settings.scheduler,
         metrics=metrics,
-        promise=loaded.promise,
+        expectations=loaded.expectations,
     )
     restart = loaded.engine.restart if isinstance(loaded.engine, RestartableEngine) else None
     watch = loaded.engine.watch if isinstance(loaded.engine, Watched) else None
     restart_s = loaded.load_s if restart is not None and loaded.is_elsewhere else None
-    return replace(stack, shared=shared, restart=restart, restart_s=restart_s, watch=watch)
+    return replace(served, shared=shared, restart=restart, restart_s=restart_s, watch=watch)
 
 
 @contextmanager
@@ -277,7 +280,7 @@ def _importing(name: str) -> Iterator[None]:
         thread.join()
 
 
-def _whereabouts(model: ResolvedModel, reader: Reader) -> str:
+def _checksum_note(model: ResolvedModel, reader: Reader) -> str:
     if reader is Reader.ELSEWHERE:
         return "not needed here, the servers of --upstream have them"
     if model.vouched_by is None:
@@ -302,8 +305,8 @@ def _has_revisions(text: str) -> bool:
     return text != DEMO and not Path(text).is_dir()
 
 
-def _reader(place: Place | None) -> Reader:
-    return Reader.OURS if place is None else place.reader
+def _reader(deployment: VllmDeployment | None) -> Reader:
+    return Reader.OURS if deployment is None else deployment.reader
 
 
 def _aliases(settings: ModelSettings, text: str, model: ResolvedModel) -> tuple[str, ...]:
@@ -331,7 +334,7 @@ def _check_names(settings: ModelSettings, texts: Sequence[str], models: Sequence
             raise one_name_for_two(name)
 
 
-def stack_of(
+def served_model_of(
     engine: Engine,
     encoder: Encoder,
     *,
@@ -340,8 +343,8 @@ def stack_of(
     tasks: frozenset[Task],
     settings: SchedulerSettings,
     metrics: Metrics,
-    promise: Promise = NO_PROMISE,
-) -> Stack:
+    expectations: Expectations = NO_EXPECTATIONS,
+) -> ServedModel:
     """Return one model's stack around an engine and the encoder that spells for it."""
     limits = AdmissionLimits(
         max_concurrent_requests=settings.max_concurrent_requests,
@@ -368,14 +371,14 @@ def stack_of(
         created_s=int(time.clock_gettime(time.CLOCK_REALTIME)),
     )
     metrics.expect(name, card.tasks)
-    return Stack(
+    return ServedModel(
         card=card,
         encoder=encoder,
         engine=engine,
         dispatcher=dispatcher,
         admission=admission,
         cache=ScoreCache(settings.cache_bytes),
-        flights={priority: Flights() for priority in Priority},
+        in_flight={priority: InFlight() for priority in Priority},
         metrics=metrics,
-        promise=promise,
+        expectations=expectations,
     )

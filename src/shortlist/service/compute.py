@@ -16,24 +16,24 @@ from itertools import islice
 
 from shortlist.errors import DeadlineExceeded, EngineUnavailable, ServiceError
 from shortlist.scheduler.admission import Permit
-from shortlist.scheduler.cache import Entry, keys
+from shortlist.scheduler.cache import Entry, cache_keys
 from shortlist.scheduler.dispatcher import LATE, Completed
 from shortlist.scheduler.queue import Flow
-from shortlist.service.stack import Stack
-from shortlist.telemetry.traces import note, step
+from shortlist.scheduler.served_model import ServedModel
+from shortlist.telemetry.traces import add_span, span
 from shortlist.types import DocumentStats, Encoded, Outcome, Prompt, RequestOptions, Task, Timing, Usage
 
 CHARS_PER_TOKEN = 3.0
 """Rough cost of text before it is tokenised; the permit is settled with the true count afterwards."""
 
-Found = Entry | ServiceError
+TextValue = Entry | ServiceError
 
 
 @dataclass(frozen=True, slots=True)
 class Computed:
-    """One `Found` per text, in the caller's order, and where the time went."""
+    """One `TextValue` per text, in the caller's order, and where the time went."""
 
-    found: Sequence[Found]
+    found: Sequence[TextValue]
     usage: Usage
     timing: Timing
 
@@ -49,34 +49,34 @@ class Computed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class ComputeRequest:
     """What to compute for one stack.
 
     Attributes:
         task: What to do with every text.
         texts: The texts, in the caller's order.
-        names: Of every text, the name of its value: see `names_of`.
+        keys: Of every text, the name of its value: see `keys_of`.
         overhead_chars: Characters that are read besides the texts (the query).
         encode: Spells texts as prompts; called in a worker thread with the positions of those that are not remembered.
-        terms: How it is to be served.
+        options: How it is to be served.
     """
 
     task: Task
     texts: Sequence[str]
-    names: Sequence[bytes]
+    keys: Sequence[bytes]
     overhead_chars: int
     encode: Callable[[Sequence[int]], list[Encoded]]
     options: RequestOptions
 
 
-Named = Mapping[bytes, int]
+KeyedTexts = Mapping[bytes, int]
 """Positions of texts by the names of their values."""
 
-Flying = Mapping[bytes, asyncio.Future[Found | None]]
+FuturesByKey = Mapping[bytes, asyncio.Future[TextValue | None]]
 """What others compute, by name."""
 
 
-async def compute(stack: Stack, request: Request) -> Computed:
+async def compute(served: ServedModel, request: ComputeRequest) -> Computed:
     """Return a value, or the error that is its own, for every text.
 
     Raises:
@@ -87,61 +87,63 @@ async def compute(stack: Stack, request: Request) -> Computed:
     """
     timeout_s = request.options.timeout_s
     deadline_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
-    position_of = {name: index for index, name in enumerate(request.names)}  # equal texts share a name and are computed once
-    with step("cache"):
-        known = await _remembered(stack, position_of)
+    position_of = {name: index for index, name in enumerate(request.keys)}  # equal texts share a name and are computed once
+    with span("cache"):
+        known = await _cached(served, position_of)
     missing = {name: index for name, index in position_of.items() if name not in known}
-    stack.metrics.cache_hits.labels(stack.name).inc(len(known))
-    stack.metrics.cache_misses.labels(stack.name).inc(len(missing))
-    fresh, timing = await _find(stack, request, missing, deadline_s) if missing else ({}, Timing())
-    by_name: dict[bytes, Found] = {**known, **fresh}
-    found = [by_name[name] for name in request.names]
+    served.metrics.cache_hits.labels(served.name).inc(len(known))
+    served.metrics.cache_misses.labels(served.name).inc(len(missing))
+    fresh, timing = await _compute_missing(served, request, missing, deadline_s) if missing else ({}, Timing())
+    by_key: dict[bytes, TextValue] = {**known, **fresh}
+    found = [by_key[name] for name in request.keys]
     num_tokens = sum(entry.num_tokens for entry in found if isinstance(entry, Entry))
-    return Computed(found, Usage(num_tokens, sum(name in known for name in request.names)), timing)
+    return Computed(found, Usage(num_tokens, sum(name in known for name in request.keys)), timing)
 
 
-def names_of(stack: Stack, task: Task, context: Sequence[str], texts: Sequence[str]) -> list[bytes]:
+def keys_of(served: ServedModel, task: Task, context: Sequence[str], texts: Sequence[str]) -> list[bytes]:
     """Return the name of every text's value, which is its key in caches.
 
     Args:
-        stack: Who computes.
+        served: Who computes.
         task: What.
         context: Everything besides stack and text that decides a value (query, instruction, limits).
         texts: The texts.
     """
-    return keys((stack.engine.info.fingerprint, stack.encoder.fingerprint, task.value, *context), texts)
+    return cache_keys((served.engine.info.fingerprint, served.encoder.fingerprint, task.value, *context), texts)
 
 
-async def _remembered(stack: Stack, wanted: Named) -> dict[bytes, Entry]:
+async def _cached(served: ServedModel, wanted: KeyedTexts) -> dict[bytes, Entry]:
     """Return what is known already: to this server, or to those that share their memory with it."""
-    known = stack.cache.get_many(wanted)
-    if stack.shared is None or len(known) == len(wanted):
+    known = served.cache.get_many(wanted)
+    if served.shared is None or len(known) == len(wanted):
         return known
-    elsewhere = await stack.shared.get_many([name for name in wanted if name not in known])
-    stack.cache.put_many(elsewhere)
+    elsewhere = await served.shared.get_many([name for name in wanted if name not in known])
+    served.cache.put_many(elsewhere)
     return {**known, **elsewhere}
 
 
-async def _find(stack: Stack, request: Request, missing: Named, deadline_s: float) -> tuple[dict[bytes, Found], Timing]:
+async def _compute_missing(
+    served: ServedModel, request: ComputeRequest, missing: KeyedTexts, deadline_s: float
+) -> tuple[dict[bytes, TextValue], Timing]:
     """Compute what nobody computes, and wait for what somebody does; what they gave up is computed after all."""
     cost, num_bytes = _estimate(request, missing), sum(sys.getsizeof(request.texts[index]) for index in missing.values())
-    found: dict[bytes, Found] = {}
+    found: dict[bytes, TextValue] = {}
     timing = Timing()
     # Refused by what it would cost without the others, who may leave. Whoever only waits for others is inside as well.
-    with stack.admission.admit(
+    with served.admission.admit(
         cost, num_bytes=num_bytes, flow=Flow.of(request.options), timeout_s=request.options.timeout_s
     ) as permit:
         try:
             while left := {name: index for name, index in missing.items() if name not in found}:
-                theirs = stack.flights[request.options.priority].of(left)
-                own = {name: index for name, index in left.items() if name not in theirs}
-                if own:
-                    permit.settle(_estimate(request, own))
-                    fresh, timing = await _lead(stack, request, own, permit, deadline_s)
+                joined = served.in_flight[request.options.priority].join(left)
+                claimed = {name: index for name, index in left.items() if name not in joined}
+                if claimed:
+                    permit.settle(_estimate(request, claimed))
+                    fresh, timing = await _compute_claimed(served, request, claimed, permit, deadline_s)
                     found |= fresh
                 permit.settle(0)
                 started_s = time.monotonic()
-                found |= await _follow(stack, request, theirs, deadline_s)
+                found |= await _join(served, request, joined, deadline_s)
                 timing = replace(timing, queue_s=timing.queue_s + time.monotonic() - started_s)
         except DeadlineExceeded as late:
             if not request.options.is_partial:
@@ -150,58 +152,60 @@ async def _find(stack: Stack, request: Request, missing: Named, deadline_s: floa
     return found, timing
 
 
-async def _lead(
-    stack: Stack, request: Request, own: Named, permit: Permit, deadline_s: float
-) -> tuple[dict[bytes, Found], Timing]:
+async def _compute_claimed(
+    served: ServedModel, request: ComputeRequest, claimed: KeyedTexts, permit: Permit, deadline_s: float
+) -> tuple[dict[bytes, TextValue], Timing]:
     """Compute these for everybody who wants them meanwhile. That we ran out of time is nobody else's business."""
-    with stack.flights[request.options.priority].lead(own) as landed:
-        fresh, timing = await _compute(stack, request, own, permit, deadline_s)
-        landed.update({name: each for name, each in fresh.items() if not isinstance(each, DeadlineExceeded)})
+    with served.in_flight[request.options.priority].claim(claimed) as results:
+        fresh, timing = await _compute(served, request, claimed, permit, deadline_s)
+        results.update({name: each for name, each in fresh.items() if not isinstance(each, DeadlineExceeded)})
     return fresh, timing
 
 
-async def _follow(stack: Stack, request: Request, theirs: Flying, deadline_s: float) -> dict[bytes, Found]:
+async def _join(
+    served: ServedModel, request: ComputeRequest, joined: FuturesByKey, deadline_s: float
+) -> dict[bytes, TextValue]:
     """Return what came of other requests' computations; nothing of those that were given up."""
-    if not theirs:
+    if not joined:
         return {}
-    stack.metrics.coalesced.labels(stack.name).inc(len(theirs))
-    with step("join"):
-        _, late = await asyncio.wait(theirs.values(), timeout=_left_s(deadline_s))
+    served.metrics.coalesced.labels(served.name).inc(len(joined))
+    with span("join"):
+        _, late = await asyncio.wait(joined.values(), timeout=_left_s(deadline_s))
     if late and not request.options.is_partial:
         raise DeadlineExceeded(LATE)
-    results = {name: DeadlineExceeded(LATE) if flight in late else flight.result() for name, flight in theirs.items()}
+    results = {name: DeadlineExceeded(LATE) if flight in late else flight.result() for name, flight in joined.items()}
     return {name: result for name, result in results.items() if result is not None}
 
 
 async def _compute(
-    stack: Stack, request: Request, own: Named, permit: Permit, deadline_s: float
-) -> tuple[dict[bytes, Found], Timing]:
+    served: ServedModel, request: ComputeRequest, claimed: KeyedTexts, permit: Permit, deadline_s: float
+) -> tuple[dict[bytes, TextValue], Timing]:
     """Spell, submit, gather, remember."""
     started_s = time.monotonic()
     try:
         async with asyncio.timeout(_left_s(deadline_s)):
-            encoded = await asyncio.to_thread(request.encode, list(own.values()))
+            encoded = await asyncio.to_thread(request.encode, list(claimed.values()))
     except TimeoutError:
         raise DeadlineExceeded(LATE) from None
     tokenize_s = time.monotonic() - started_s
-    note("tokenize", started_s)
+    add_span("tokenize", started_s)
     prompts = [prompt for each in encoded for prompt in each.prompts]
     prefixes = {id(prompt.prefix): prompt.prefix.num_tokens for prompt in prompts}
     permit.settle(sum(prompt.num_tokens for prompt in prompts) + sum(prefixes.values()))
-    _observe(stack, request.task, encoded, tokenize_s)
-    completed = await _submit(stack, request, prompts, deadline_s)
-    note("queue", completed.submitted_s, completed.submitted_s + completed.queue_s)
-    note("inference", completed.submitted_s + completed.queue_s)
-    fresh = dict(zip(own, _gather(encoded, completed), strict=True))
-    _remember(stack, {name: found for name, found in fresh.items() if isinstance(found, Entry)})
+    _observe(served, request.task, encoded, tokenize_s)
+    completed = await _submit(served, request, prompts, deadline_s)
+    add_span("queue", completed.submitted_s, completed.submitted_s + completed.queue_s)
+    add_span("inference", completed.submitted_s + completed.queue_s)
+    fresh = dict(zip(claimed, _text_values(encoded, completed), strict=True))
+    _store(served, {name: found for name, found in fresh.items() if isinstance(found, Entry)})
     return fresh, Timing(tokenize_s=tokenize_s, queue_s=completed.queue_s, compute_s=completed.compute_s)
 
 
-async def _submit(stack: Stack, request: Request, prompts: Sequence[Prompt], deadline_s: float) -> Completed:
+async def _submit(served: ServedModel, request: ComputeRequest, prompts: Sequence[Prompt], deadline_s: float) -> Completed:
     """Have the prompts computed; by the engine that comes after this one, if that can be in time."""
     while True:
         try:
-            return await stack.dispatcher.submit(
+            return await served.dispatcher.submit(
                 request.task,
                 prompts,
                 flow=Flow.of(request.options),
@@ -209,37 +213,37 @@ async def _submit(stack: Stack, request: Request, prompts: Sequence[Prompt], dea
                 is_partial=request.options.is_partial,
             )
         except EngineUnavailable:
-            if not _is_worth_waiting(stack, deadline_s):
+            if not _can_wait_for_restart(served, deadline_s):
                 raise
         try:
             async with asyncio.timeout(_left_s(deadline_s)):
-                await stack.dispatcher.wait_until_back()
+                await served.dispatcher.wait_until_restarted()
         except TimeoutError:
             raise DeadlineExceeded(LATE) from None
 
 
-def _is_worth_waiting(stack: Stack, deadline_s: float) -> bool:
+def _can_wait_for_restart(served: ServedModel, deadline_s: float) -> bool:
     """Tell whether a caller who said how long it waits would still be there when the engine is back."""
-    if stack.restart_s is None or deadline_s == math.inf:
+    if served.restart_s is None or deadline_s == math.inf:
         return False
-    return deadline_s - time.monotonic() > stack.restart_s
+    return deadline_s - time.monotonic() > served.restart_s
 
 
-def _remember(stack: Stack, entries: Mapping[bytes, Entry]) -> None:
-    stack.cache.put_many(entries)
-    stack.metrics.cache_bytes.labels(stack.name).set(stack.cache.num_bytes)
-    if stack.shared is not None:
-        stack.shared.put_many(entries)
+def _store(served: ServedModel, entries: Mapping[bytes, Entry]) -> None:
+    served.cache.put_many(entries)
+    served.metrics.cache_bytes.labels(served.name).set(served.cache.num_bytes)
+    if served.shared is not None:
+        served.shared.put_many(entries)
 
 
-def _gather(encoded: Sequence[Encoded], completed: Completed) -> Iterator[Found]:
+def _text_values(encoded: Sequence[Encoded], completed: Completed) -> Iterator[TextValue]:
     """Yield what became of every text, from what became of its prompts."""
     outcomes = iter(completed.outcomes)
     for each in encoded:
         yield _found(each, list(islice(outcomes, len(each.prompts))))
 
 
-def _found(encoded: Encoded, outcomes: Sequence[Outcome]) -> Found:
+def _found(encoded: Encoded, outcomes: Sequence[Outcome]) -> TextValue:
     """Return the value of a text: of its only prompt, or of its best window. It fails if one of them did."""
     failure = next((outcome for outcome in outcomes if isinstance(outcome, ServiceError)), None)
     if failure is not None:
@@ -254,10 +258,10 @@ def _found(encoded: Encoded, outcomes: Sequence[Outcome]) -> Found:
         num_windows=len(outcomes),
         best=encoded.spans[best] if encoded.spans else None,
     )
-    return Entry(value, sum(_num_read(prompt) for prompt in encoded.prompts), stats)
+    return Entry(value, sum(_num_prompt_tokens(prompt) for prompt in encoded.prompts), stats)
 
 
-def _num_read(prompt: Prompt) -> int:
+def _num_prompt_tokens(prompt: Prompt) -> int:
     return prompt.prefix.num_tokens + prompt.num_tokens
 
 
@@ -265,11 +269,11 @@ def _left_s(deadline_s: float) -> float | None:
     return None if deadline_s == math.inf else deadline_s - time.monotonic()
 
 
-def _estimate(request: Request, wanted: Named) -> int:
+def _estimate(request: ComputeRequest, wanted: KeyedTexts) -> int:
     num_chars = sum(len(request.texts[index]) for index in wanted.values())
     return int((num_chars + request.overhead_chars) / CHARS_PER_TOKEN) + len(wanted)
 
 
-def _observe(stack: Stack, task: Task, encoded: Sequence[Encoded], tokenize_s: float) -> None:
-    stack.metrics.tokenize_duration.labels(stack.name, task.value).observe(tokenize_s)
-    stack.metrics.escaped.labels(stack.name).inc(sum(each.num_escaped for each in encoded))
+def _observe(served: ServedModel, task: Task, encoded: Sequence[Encoded], tokenize_s: float) -> None:
+    served.metrics.tokenize_duration.labels(served.name, task.value).observe(tokenize_s)
+    served.metrics.escaped.labels(served.name).inc(sum(each.num_escaped for each in encoded))

@@ -8,12 +8,12 @@ import numpy as np
 
 from shortlist.errors import InvalidInput
 from shortlist.scheduler.cache import Entry
-from shortlist.service.compute import Found, Request, compute, names_of
-from shortlist.service.stack import Stack
+from shortlist.scheduler.served_model import ServedModel
+from shortlist.service.compute import ComputeRequest, TextValue, compute, keys_of
 from shortlist.types import EmbedOutcome, EmbedTask, Encoded, PromptTemplate, Task, Vector
 
 
-async def embed(stack: Stack, task: EmbedTask) -> EmbedOutcome:
+async def embed(served: ServedModel, task: EmbedTask) -> EmbedOutcome:
     """Embed the task's texts with this model.
 
     Raises:
@@ -23,17 +23,17 @@ async def embed(stack: Stack, task: EmbedTask) -> EmbedOutcome:
         InputTooLong: a text does not fit and must not be cut.
         EngineError: the engine is gone, or a text could not be embedded.
     """
-    width = stack.engine.info.dimensions
+    width = served.engine.info.dimensions
     assert width is not None, "A model that embeds has dimensions. This is a bug."
     if task.dimensions is not None and task.dimensions > width:
-        raise InvalidInput(f"dimensions must be at most {width} for {stack.name}.", param="dimensions")
-    template = stack.encoder.template(task.instruction, task.preset)
-    computed = await compute(stack, _request(stack, task, template))
+        raise InvalidInput(f"dimensions must be at most {width} for {served.name}.", param="dimensions")
+    template = served.encoder.template(task.instruction, task.preset)
+    computed = await compute(served, _request(served, task, template))
     vectors = [_vector(found) for found in computed.found]
-    stack.metrics.documents.labels(stack.name, Task.EMBED.value).inc(len(task.texts))
-    stack.metrics.truncated.labels(stack.name).inc(len(computed.truncated))
+    served.metrics.documents.labels(served.name, Task.EMBED.value).inc(len(task.texts))
+    served.metrics.truncated.labels(served.name).inc(len(computed.truncated))
     return EmbedOutcome(
-        model=stack.name,
+        model=served.name,
         vectors=vectors if task.dimensions in {None, width} else [shorten(each, task.dimensions) for each in vectors],
         truncated=computed.truncated,
         usage=computed.usage,
@@ -52,13 +52,13 @@ def shorten(vector: Vector, dimensions: int | None) -> Vector:
     return leading / np.float32(length) if length > 0 else leading
 
 
-def _request(stack: Stack, task: EmbedTask, template: PromptTemplate) -> Request:
+def _request(served: ServedModel, task: EmbedTask, template: PromptTemplate) -> ComputeRequest:
     is_query = task.is_query or task.instruction is not None or task.preset is not None
     instruction = template.instruction if is_query else None
 
     def encode(positions: Sequence[int]) -> list[Encoded]:
         texts = [task.texts[index] for index in positions]
-        return stack.encoder.encode_texts(
+        return served.encoder.encode_texts(
             texts,
             is_query=is_query,
             instruction=instruction,
@@ -67,17 +67,17 @@ def _request(stack: Stack, task: EmbedTask, template: PromptTemplate) -> Request
         )
 
     context = (template.name, repr(is_query), repr(instruction), repr(task.truncate), repr(task.truncate_prompt_tokens))
-    return Request(
+    return ComputeRequest(
         task=Task.EMBED,
         texts=task.texts,
-        names=names_of(stack, Task.EMBED, context, task.texts),
+        keys=keys_of(served, Task.EMBED, context, task.texts),
         overhead_chars=len(instruction or ""),
         encode=encode,
         options=task.options,
     )
 
 
-def _vector(found: Found) -> Vector:
+def _vector(found: TextValue) -> Vector:
     """Return the vector, or raise: embedding APIs have no place for a missing one."""
     if not isinstance(found, Entry):
         raise found.with_traceback(None)  # it may be the error of other requests too

@@ -9,52 +9,52 @@ import asyncio
 from collections.abc import Sequence
 
 from shortlist.scheduler.cache import Entry
-from shortlist.service.compute import Found, compute
+from shortlist.scheduler.served_model import ServedModel
+from shortlist.service.compute import TextValue, compute
 from shortlist.service.rerank import relevance, request_of
-from shortlist.service.stack import Stack
 from shortlist.types import Batch, Encoded, Explained, Explanation, RerankTask, Task, WorkItem
 
 
-async def explain(stack: Stack, task: RerankTask) -> Explanation:
+async def explain(served: ServedModel, task: RerankTask) -> Explanation:
     """Return how every document of the task gets its score.
 
     Raises:
         What `service.rerank.rerank` raises; here the error of one document is the error of all.
     """
-    template = stack.encoder.template(task.instruction, task.preset)
-    request = request_of(stack, task, template)
-    remembered = stack.cache.get_many(request.names)
-    computed = await compute(stack, request)
+    template = served.encoder.template(task.instruction, task.preset)
+    request = request_of(served, task, template)
+    remembered = served.cache.get_many(request.keys)
+    computed = await compute(served, request)
     encoded = await asyncio.to_thread(request.encode, range(len(task.documents)))
-    logits = await stack.engine.explain(_batch(encoded, computed.found))
+    logits = await served.engine.explain(_batch(encoded, computed.found))
     documents = [
-        _explained(stack, index, each, found, is_cached=name in remembered, logits=dict(numbers))
-        for index, (each, found, name, numbers) in enumerate(zip(encoded, computed.found, request.names, logits, strict=True))
+        _explained(served, index, each, found, is_cached=name in remembered, logits=dict(numbers))
+        for index, (each, found, name, numbers) in enumerate(zip(encoded, computed.found, request.keys, logits, strict=True))
     ]
-    return Explanation(model=stack.name, template=template, documents=documents, usage=computed.usage, timing=computed.timing)
+    return Explanation(model=served.name, template=template, documents=documents, usage=computed.usage, timing=computed.timing)
 
 
-def _batch(encoded: Sequence[Encoded], found: Sequence[Found]) -> Batch:
+def _batch(encoded: Sequence[Encoded], found: Sequence[TextValue]) -> Batch:
     """Return the prompts that the scores are from, one for every document."""
     prompts = [each.prompts[_best(each, entry)] for each, entry in zip(encoded, found, strict=True)]
     return Batch(Task.RERANK, tuple(WorkItem(0, index, prompt) for index, prompt in enumerate(prompts)))
 
 
-def _best(encoded: Encoded, found: Found) -> int:
+def _best(encoded: Encoded, found: TextValue) -> int:
     if not isinstance(found, Entry):
         raise found
     return encoded.spans.index(found.stats.best) if found.stats.best is not None else 0
 
 
 def _explained(
-    stack: Stack, index: int, encoded: Encoded, found: Found, *, is_cached: bool, logits: dict[str, float]
+    served: ServedModel, index: int, encoded: Encoded, found: TextValue, *, is_cached: bool, logits: dict[str, float]
 ) -> Explained:
     assert isinstance(found, Entry), "A document that failed has failed the request. This is a bug."
     assert isinstance(found.value, float), "A rerank job's values are scores. This is a bug."
-    view = stack.encoder.view(encoded.prompts[_best(encoded, found)])
+    view = served.encoder.view(encoded.prompts[_best(encoded, found)])
     return Explained(
         index=index,
-        score=relevance(found.value, stack.engine.info.score_scale),
+        score=relevance(found.value, served.engine.info.score_scale),
         raw_score=found.value,
         logits=logits,
         prompt=view.text,

@@ -10,12 +10,12 @@ from typing import cast
 from shortlist.engine.base import ScoreScale, sigmoid
 from shortlist.errors import DeadlineExceeded, ServiceError
 from shortlist.scheduler.cache import Entry
-from shortlist.service.compute import Found, Request, compute, names_of
-from shortlist.service.stack import Stack
+from shortlist.scheduler.served_model import ServedModel
+from shortlist.service.compute import ComputeRequest, TextValue, compute, keys_of
 from shortlist.types import Encoded, Failed, PromptTemplate, Ranked, RerankOutcome, RerankTask, Task
 
 
-async def rerank(stack: Stack, task: RerankTask) -> RerankOutcome:
+async def rerank(served: ServedModel, task: RerankTask) -> RerankOutcome:
     """Rank the task's documents with this model.
 
     Raises:
@@ -25,33 +25,33 @@ async def rerank(stack: Stack, task: RerankTask) -> RerankOutcome:
         InvalidInput: the model takes no instruction, or knows no such preset.
         EngineError: the engine is gone, or not a single document could be scored.
     """
-    task = strip_template(stack, task)
-    template = stack.encoder.template(task.instruction, task.preset)
-    computed = await compute(stack, request_of(stack, task, template))
+    task = strip_template(served, task)
+    template = served.encoder.template(task.instruction, task.preset)
+    computed = await compute(served, request_of(served, task, template))
     failed = [Failed(index, found) for index, found in enumerate(computed.found) if not isinstance(found, Entry)]
     for each in failed:
-        stack.metrics.failed.labels(stack.name, type(each.error).__name__).inc()
+        served.metrics.failed.labels(served.name, type(each.error).__name__).inc()
     if len(failed) == len(task.documents):
         raise _why([each.error for each in failed])
     outcome = RerankOutcome(
-        model=stack.name,
-        results=ranking(computed.found, stack.engine.info.score_scale, task.top_n),
+        model=served.name,
+        results=ranking(computed.found, served.engine.info.score_scale, task.top_n),
         failed=failed,
         document_stats=computed.document_stats,
         template=template,
         usage=computed.usage,
         timing=computed.timing,
     )
-    _count(stack, outcome)
+    _count(served, outcome)
     return outcome
 
 
-def strip_template(stack: Stack, task: RerankTask) -> RerankTask:
+def strip_template(served: ServedModel, task: RerankTask) -> RerankTask:
     """Return the task in its caller's own words, if the caller has put the model's frame around them: twice would be wrong."""
-    parts = [stack.encoder.strip_template(task.query, document) for document in task.documents[:1]]
+    parts = [served.encoder.strip_template(task.query, document) for document in task.documents[:1]]
     if parts[0] is None:
         return task
-    documents = [stack.encoder.strip_template(task.query, document) for document in task.documents]
+    documents = [served.encoder.strip_template(task.query, document) for document in task.documents]
     return replace(
         task,
         query=parts[0].query,
@@ -61,7 +61,7 @@ def strip_template(stack: Stack, task: RerankTask) -> RerankTask:
     )
 
 
-def ranking(found: Sequence[Found], scale: ScoreScale, top_n: int | None = None) -> list[Ranked]:
+def ranking(found: Sequence[TextValue], scale: ScoreScale, top_n: int | None = None) -> list[Ranked]:
     """Return the best of the scored ones, by raw score, which tells apart what 0..1 rounds together; ties in order."""
     values = [(index, entry.value) for index, entry in enumerate(found) if isinstance(entry, Entry)]
     scored = cast("list[tuple[int, float]]", values)  # what a rerank job computes are numbers
@@ -76,11 +76,11 @@ def relevance(raw: float, scale: ScoreScale) -> float:
     return sigmoid(raw)
 
 
-def request_of(stack: Stack, task: RerankTask, template: PromptTemplate) -> Request:
+def request_of(served: ServedModel, task: RerankTask, template: PromptTemplate) -> ComputeRequest:
     """Return what this task asks of the model, and everything that decides its scores."""
 
     def encode(positions: Sequence[int]) -> list[Encoded]:
-        return stack.encoder.encode_pairs(
+        return served.encoder.encode_pairs(
             task.query,
             [task.documents[index] for index in positions],
             instruction=template.instruction,
@@ -91,10 +91,10 @@ def request_of(stack: Stack, task: RerankTask, template: PromptTemplate) -> Requ
 
     words = (template.name, template.preset, repr(template.instruction), task.query)
     limits = (task.on_overflow.value, repr(task.truncation), repr(task.with_totals))
-    return Request(
+    return ComputeRequest(
         task=Task.RERANK,
         texts=task.documents,
-        names=names_of(stack, Task.RERANK, (*words, *limits), task.documents),
+        keys=keys_of(served, Task.RERANK, (*words, *limits), task.documents),
         overhead_chars=len(task.query) + len(template.instruction or ""),
         encode=encode,
         options=task.options,
@@ -107,7 +107,7 @@ def _why(errors: Sequence[ServiceError]) -> ServiceError:
     return next(late, errors[0]).with_traceback(None)  # it may be the error of other requests too
 
 
-def _count(stack: Stack, outcome: RerankOutcome) -> None:
-    metrics, name = stack.metrics, stack.name
+def _count(served: ServedModel, outcome: RerankOutcome) -> None:
+    metrics, name = served.metrics, served.name
     metrics.documents.labels(name, Task.RERANK.value).inc(len(outcome.document_stats))
     metrics.truncated.labels(name).inc(len(outcome.truncated))

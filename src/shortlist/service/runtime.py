@@ -14,15 +14,15 @@ from functools import partial
 from shortlist.config import Settings
 from shortlist.engine.base import Say
 from shortlist.errors import Draining, EngineUnavailable, ModelRefused, NotFound
-from shortlist.scheduler.shared import SharedCache
+from shortlist.scheduler.served_model import ModelRegistry, ServedModel
+from shortlist.scheduler.shared_cache import SharedCache
 from shortlist.service.embed import embed
 from shortlist.service.explain import explain
 from shortlist.service.monitoring import watch
 from shortlist.service.rerank import rerank
-from shortlist.service.revival import Pauses, revive
+from shortlist.service.restart import Backoff, restart_engine
 from shortlist.service.score import score
-from shortlist.service.selftest import MIN_PAIRS, Verdict, examine
-from shortlist.service.stack import Registry, Stack
+from shortlist.service.selftest import MIN_PAIRS, CheckStatus, run_selftest
 from shortlist.service.tokens import detokenize, tokenize
 from shortlist.telemetry import Metrics, logger
 from shortlist.telemetry.traces import NO_TRACING, Tracing
@@ -58,7 +58,7 @@ class Runtime:
     """The service, as the front desk sees it.
 
     Args:
-        stacks: The served models; the first that can do a task is its default.
+        served_models: The served models; the first that can do a task is its default.
         settings: What it was started with.
         metrics: The server's metrics; the stacks count into the same.
         say: Hears how the self-tests went.
@@ -67,7 +67,7 @@ class Runtime:
 
     def __init__(
         self,
-        stacks: Sequence[Stack],
+        served_models: Sequence[ServedModel],
         *,
         settings: Settings,
         metrics: Metrics,
@@ -82,10 +82,10 @@ class Runtime:
         self.num_running = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._registry = Registry(stacks, unknown_model=settings.model.unknown_model)
+        self._registry = ModelRegistry(served_models, unknown_model=settings.model.unknown_model)
         self._loops: list[asyncio.Task[None]] = []
-        self._gone: set[Stack] = set()
-        self._pauses: dict[Stack, Pauses] = {}
+        self._gone: set[ServedModel] = set()
+        self._pauses: dict[ServedModel, Backoff] = {}
         self._say = say
         self._starting = asyncio.Lock()
 
@@ -102,11 +102,11 @@ class Runtime:
     @property
     def _shared(self) -> set[SharedCache]:
         """The caches that servers share: one for all stacks, or none."""
-        return {stack.shared for stack in self._registry.stacks if stack.shared is not None}
+        return {served.shared for served in self._registry.served_models if served.shared is not None}
 
     def cards(self) -> list[ModelCard]:
         """Return what the outside may know of every model."""
-        return [stack.card for stack in self._registry.stacks]
+        return [served.card for served in self._registry.served_models]
 
     def card(self, name: str | None, task: Task | None = None) -> ModelCard:
         """Return what the outside may know of one model, found as a request's model is. Raises NotFound, InvalidInput."""
@@ -123,75 +123,75 @@ class Runtime:
                 return
             for shared in self._shared:
                 await shared.start()
-            for stack in self._registry.stacks:
-                await self._examine(stack)
-            for stack in self._registry.stacks:
-                self._run(stack)
+            for served in self._registry.served_models:
+                await self._run_selftest(served)
+            for served in self._registry.served_models:
+                self._run(served)
             self._loops.append(asyncio.create_task(watch(self.metrics), name="watchdog"))
             self._enter(State.READY)
 
-    async def _examine(self, stack: Stack) -> None:
+    async def _run_selftest(self, served: ServedModel) -> None:
         settings = self.settings.model
         if settings.self_test == "off":
             return
-        self._say(f"{stack.name}: testing itself")
+        self._say(f"{served.name}: testing itself")
         most = self.settings.scheduler.max_batch_tokens
         has_random_weights = settings.random_weights
-        found = await examine(stack, has_random_weights=has_random_weights, max_batch_tokens=most, max_pairs=MIN_PAIRS)
+        found = await run_selftest(served, has_random_weights=has_random_weights, max_batch_tokens=most, max_pairs=MIN_PAIRS)
         if settings.self_test == "strict" and not found.has_passed:
-            raise ModelRefused(f"{found.complaint} shortlist doctor shows more; --self-test warn serves it all the same.")
-        for finding in (*found.failed, *found.those(Verdict.WARNED)):
-            where = {"model": stack.name, "task": finding.task.value, "check": finding.check.value}
+            raise ModelRefused(f"{found.failure} shortlist doctor shows more; --self-test warn serves it all the same.")
+        for finding in (*found.failed, *found.with_status(CheckStatus.WARNED)):
+            where = {"model": served.name, "task": finding.task.value, "check": finding.check.value}
             logger.warning("self-test: %s", finding.detail, extra=where)
         self._say(found.summary)
 
-    def _run(self, stack: Stack) -> None:
-        info = stack.engine.info
-        self.metrics.model_info.labels(stack.name, info.device, info.dtype, info.fingerprint).set(1)
-        self.metrics.model_ready.labels(stack.name).set(1)
-        loop = asyncio.create_task(stack.dispatcher.run(), name=f"dispatcher {stack.name}")
-        loop.add_done_callback(partial(self._stopped, stack))
+    def _run(self, served: ServedModel) -> None:
+        info = served.engine.info
+        self.metrics.model_info.labels(served.name, info.device, info.dtype, info.fingerprint).set(1)
+        self.metrics.model_ready.labels(served.name).set(1)
+        loop = asyncio.create_task(served.dispatcher.run(), name=f"dispatcher {served.name}")
+        loop.add_done_callback(partial(self._stopped, served))
         self._loops.append(loop)
-        if stack.watch is not None:
-            self._loops.append(asyncio.create_task(_watch(stack, stack.watch), name=f"watch {stack.name}"))
+        if served.watch is not None:
+            self._loops.append(asyncio.create_task(_watch(served, served.watch), name=f"watch {served.name}"))
 
     async def rerank(self, task: RerankTask) -> RerankOutcome:
         """Rank with the model that the task names. Raises what `service.rerank.rerank` raises, and NotFound, Draining."""
-        stack = self._registry.find(task.model, Task.RERANK)
+        served = self._registry.find(task.model, Task.RERANK)
         with self._running():
-            return await rerank(stack, task)
+            return await rerank(served, task)
 
     async def score(self, task: ScoreTask) -> ScoreOutcome:
         """Score with the model that the task names. Raises what `service.score.score` raises, and NotFound, Draining."""
-        stack = self._registry.find(task.model, Task.RERANK)
+        served = self._registry.find(task.model, Task.RERANK)
         with self._running():
-            return await score(stack, task)
+            return await score(served, task)
 
     async def tokenize(self, task: TokenizeTask) -> TokenizeOutcome:
         """Spell with the model that the task names. Raises what `service.tokens` raises, and NotFound, Draining."""
-        stack = self._registry.find(task.model)
+        served = self._registry.find(task.model)
         with self._running():
-            return await tokenize(stack, task)
+            return await tokenize(served, task)
 
     async def detokenize(self, task: DetokenizeTask) -> DetokenizeOutcome:
         """Write with the model that the task names. Raises what `service.tokens` raises, and NotFound, Draining."""
-        stack = self._registry.find(task.model)
+        served = self._registry.find(task.model)
         with self._running():
-            return await detokenize(stack, task)
+            return await detokenize(served, task)
 
     async def embed(self, task: EmbedTask) -> EmbedOutcome:
         """Embed with the model that the task names. Raises what `service.embed.embed` raises, and NotFound, Draining."""
-        stack = self._registry.find(task.model, Task.EMBED)
+        served = self._registry.find(task.model, Task.EMBED)
         with self._running():
-            return await embed(stack, task)
+            return await embed(served, task)
 
     async def explain(self, task: RerankTask) -> Explanation:
         """Say how documents get their scores. Raises what `rerank` raises; NotFound unless the server was asked to explain."""
         if not self.settings.server.explain:
             raise NotFound("This server does not explain; start it with --explain.")
-        stack = self._registry.find(task.model, Task.RERANK)
+        served = self._registry.find(task.model, Task.RERANK)
         with self._running():
-            return await explain(stack, task)
+            return await explain(served, task)
 
     async def drain(self, timeout_s: float) -> bool:
         """Take no new requests, let the running ones finish; return whether all did."""
@@ -209,13 +209,13 @@ class Runtime:
         self._enter(State.CLOSED)
         for loop in self._loops:
             loop.cancel()
-        for stack in self._registry.stacks:
-            stack.dispatcher.fail(EngineUnavailable("The server was closed before this was done."))
+        for served in self._registry.served_models:
+            served.dispatcher.fail(EngineUnavailable("The server was closed before this was done."))
         await asyncio.gather(*self._loops, return_exceptions=True)
         for shared in self._shared:
             await shared.close()
-        for stack in self._registry.stacks:
-            stack.engine.close()
+        for served in self._registry.served_models:
+            served.engine.close()
         if self.tracing.is_on:
             await asyncio.to_thread(self.tracing.close)
 
@@ -236,32 +236,32 @@ class Runtime:
             if not self.num_running:
                 self._idle.set()
 
-    def _stopped(self, stack: Stack, loop: asyncio.Task[None]) -> None:
+    def _stopped(self, served: ServedModel, loop: asyncio.Task[None]) -> None:
         """A dispatcher ends on its own only when its engine is gone, or by a bug; both are loud."""
-        self.metrics.model_ready.labels(stack.name).set(0)
+        self.metrics.model_ready.labels(served.name).set(0)
         if loop.cancelled():
             return
         error = loop.exception()
         if error is not None:
-            logger.error("dispatcher failed", exc_info=error, extra={"model": stack.name})
-            stack.dispatcher.fail(EngineUnavailable("The dispatcher failed; the server needs a restart."))
-        if error is None and stack.restart is not None and self.state in {State.READY, State.RESTARTING}:
-            self._loops.append(asyncio.create_task(self._revive(stack, stack.restart), name=f"restart {stack.name}"))
+            logger.error("dispatcher failed", exc_info=error, extra={"model": served.name})
+            served.dispatcher.fail(EngineUnavailable("The dispatcher failed; the server needs a restart."))
+        if error is None and served.restart is not None and self.state in {State.READY, State.RESTARTING}:
+            self._loops.append(asyncio.create_task(self._restart_engine(served, served.restart), name=f"restart {served.name}"))
         else:
             self._give_up()
 
-    async def _revive(self, stack: Stack, restart: Callable[[], Awaitable[None]]) -> None:
+    async def _restart_engine(self, served: ServedModel, restart: Callable[[], Awaitable[None]]) -> None:
         """Bring an engine back that is gone; meanwhile the server is not ready."""
         self._enter(State.RESTARTING)
-        self._gone.add(stack)
+        self._gone.add(served)
         try:
-            await revive(stack, restart, self._examine, self._pauses.setdefault(stack, Pauses()))
+            await restart_engine(served, restart, self._run_selftest, self._pauses.setdefault(served, Backoff()))
         except ModelRefused as error:
-            logger.error("engine is not what it was", extra={"model": stack.name, "error": error.message})
+            logger.error("engine is not what it was", extra={"model": served.name, "error": error.message})
             self._give_up()
             return
-        self._gone.remove(stack)
-        self._run(stack)
+        self._gone.remove(served)
+        self._run(served)
         if not self._gone and self.state is State.RESTARTING:
             self._enter(State.READY)
 
@@ -274,11 +274,11 @@ class Runtime:
         self.metrics.ready.set(state is State.READY)
 
 
-async def _watch(stack: Stack, watch: Callable[[], Awaitable[None]]) -> None:
+async def _watch(served: ServedModel, watch: Callable[[], Awaitable[None]]) -> None:
     """Tell everybody as soon as an engine is gone, though nobody asked it anything."""
     try:
         await watch()
     except EngineUnavailable as error:
-        if stack.dispatcher.failure is None:
-            logger.error("engine is gone", extra={"model": stack.name, "error": error.message})
-            stack.dispatcher.fail(error)
+        if served.dispatcher.failure is None:
+            logger.error("engine is gone", extra={"model": served.name, "error": error.message})
+            served.dispatcher.fail(error)

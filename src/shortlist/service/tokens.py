@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import asyncio
 
-from shortlist.service.stack import Stack
+from shortlist.scheduler.served_model import ServedModel
 from shortlist.types import DetokenizeOutcome, DetokenizeTask, TokenizeOutcome, TokenizeTask
 
 
-async def tokenize(stack: Stack, task: TokenizeTask) -> TokenizeOutcome:
+async def tokenize(served: ServedModel, task: TokenizeTask) -> TokenizeOutcome:
     """Return the tokens of every text, in a worker thread.
 
     Raises:
         InvalidInput: the model has no tokenizer that can be asked.
     """
-    tokens = await asyncio.to_thread(stack.encoder.tokens, task.texts, with_special=task.with_special)
-    return TokenizeOutcome(model=stack.name, max_model_len=stack.card.max_model_len, tokens=tokens)
+    tokens = await asyncio.to_thread(served.encoder.tokens, task.texts, with_special=task.with_special)
+    return TokenizeOutcome(model=served.name, max_model_len=served.card.max_model_len, tokens=tokens)
 
 
-async def detokenize(stack: Stack, task: DetokenizeTask) -> DetokenizeOutcome:
+async def detokenize(served: ServedModel, task: DetokenizeTask) -> DetokenizeOutcome:
     """Return the text of every list of ids.
 
     Raises:
@@ -26,6 +26,6 @@ async def detokenize(stack: Stack, task: DetokenizeTask) -> DetokenizeOutcome:
     """
 
     def write() -> list[str]:
-        return [stack.encoder.text_of(ids, skip_special=task.skip_special) for ids in task.ids]
+        return [served.encoder.text_of(ids, skip_special=task.skip_special) for ids in task.ids]
 
-    return DetokenizeOutcome(model=stack.name, texts=await asyncio.to_thread(write))
+    return DetokenizeOutcome(model=served.name, texts=await asyncio.to_thread(write))

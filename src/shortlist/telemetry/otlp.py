@@ -117,14 +117,14 @@ class _OtlpTrace:
         self._inside = set_span_in_context(span, Context())
 
     @contextmanager
-    def step(self, name: str) -> Iterator[None]:
+    def span(self, name: str) -> Iterator[None]:
         started_s = time.monotonic()
         try:
             yield
         finally:
-            self.note(name, started_s, time.monotonic())
+            self.add_span(name, started_s, time.monotonic())
 
-    def note(self, name: str, started_s: float, ended_s: float) -> None:
+    def add_span(self, name: str, started_s: float, ended_s: float) -> None:
         self._tracer.start_span(name, self._inside, start_time=_epoch_ns(started_s)).end(_epoch_ns(ended_s))
 
     def end(self, name: str, attributes: Mapping[str, Attribute], *, has_failed: bool) -> None:

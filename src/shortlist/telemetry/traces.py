@@ -19,11 +19,11 @@ Attribute = str | int | float
 class Trace(Protocol):
     """One request's steps, until it is ended."""
 
-    def step(self, name: str) -> AbstractContextManager[None]:
+    def span(self, name: str) -> AbstractContextManager[None]:
         """Note what is done inside as one step."""
         ...
 
-    def note(self, name: str, started_s: float, ended_s: float) -> None:
+    def add_span(self, name: str, started_s: float, ended_s: float) -> None:
         """Note a step that is over. Units: readings of `time.monotonic`."""
         ...
 
@@ -50,11 +50,11 @@ class Tracing(Protocol):
 
 
 class _NoTrace:
-    def step(self, name: str) -> AbstractContextManager[None]:
+    def span(self, name: str) -> AbstractContextManager[None]:
         del name
         return _NOTHING
 
-    def note(self, name: str, started_s: float, ended_s: float) -> None:
+    def add_span(self, name: str, started_s: float, ended_s: float) -> None:
         del name, started_s, ended_s
 
     def end(self, name: str, attributes: Mapping[str, Attribute], *, has_failed: bool) -> None:
@@ -79,13 +79,13 @@ NO_TRACING: Final[Tracing] = _NoTracing()
 _current: ContextVar[Trace] = ContextVar("trace", default=NO_TRACE)
 
 
-def handling(trace: Trace) -> AbstractContextManager[None]:
+def use_trace(trace: Trace) -> AbstractContextManager[None]:
     """Have every step inside noted against this request."""
-    return _NOTHING if trace is NO_TRACE else _handling(trace)
+    return _NOTHING if trace is NO_TRACE else _use_trace(trace)
 
 
 @contextmanager
-def _handling(trace: Trace) -> Iterator[None]:
+def _use_trace(trace: Trace) -> Iterator[None]:
     token = _current.set(trace)
     try:
         yield
@@ -93,13 +93,13 @@ def _handling(trace: Trace) -> Iterator[None]:
         _current.reset(token)
 
 
-def step(name: str) -> AbstractContextManager[None]:
+def span(name: str) -> AbstractContextManager[None]:
     """Note what is done inside as one step of the request that is being handled."""
-    return _current.get().step(name)
+    return _current.get().span(name)
 
 
-def note(name: str, started_s: float, ended_s: float | None = None) -> None:
+def add_span(name: str, started_s: float, ended_s: float | None = None) -> None:
     """Note a step of the request that is being handled, which ended now or then. Units: readings of `time.monotonic`."""
     trace = _current.get()
     if trace is not NO_TRACE:
-        trace.note(name, started_s, time.monotonic() if ended_s is None else ended_s)
+        trace.add_span(name, started_s, time.monotonic() if ended_s is None else ended_s)

@@ -1,302 +1,235 @@
-"""Spells requests as Qwen3-Reranker and Qwen3-Embedding read them.
+"""Text to token ids, exactly and safely, for tokenizers of the Qwen family.
 
-The ids are those of the official procedure, piece by piece: the frame and query once per request, every document on its
-own. The pieces meet where no token can reach across. Knows nothing of engines, queues or callers.
+A speller knows one `tokenizer.json`. It keeps two readings of it: the full one for our own frames, and one without added
+tokens for callers' texts, so that no text can spell a control token. It knows nothing of frames, models or requests.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import orjson
+from tokenizers import Encoding, Tokenizer
 
+from shortlist import collector
 from shortlist.config import ControlTokens
-from shortlist.errors import BadSetting, InputTooLong, InvalidInput, ModelRefused
-from shortlist.text import prompt
-from shortlist.text.base import PromptView, TokenView
-from shortlist.text.speller import Spelled, Speller
-from shortlist.types import (
-    NO_TRUNCATION,
-    Encoded,
-    Ids,
-    OverflowPolicy,
-    Prompt,
-    PromptTemplate,
-    Task,
-    Token,
-    TokenPrefix,
-    TokenPrompt,
-    Truncation,
-)
+from shortlist.errors import InvalidInput, ModelRefused
+from shortlist.text.fast_tokenizer import MAX_CHARS, fast_tokenize
+from shortlist.text.window import CHARS_PER_TOKEN, GROWTH, MARGIN_CHARS, Window, num_settled, read_windows
+from shortlist.types import Ids, Span, Token
 
-_NO_IDS: Final[Ids] = np.zeros(0, dtype=np.int32)
-_PROBES: Final = (("a", "b", "c"), (" x.\n", "\n 1 ", ""), ("查 ", "é!", "\n\n word"), ("!?", "'s", "  two"))
-"""Bodies that show whether a tokenizer splits where our pieces meet."""
+ID_LIMIT: Final = 2**32
+"""Ids are 32 bits wide to the tokenizers library, which fails over others."""
 
 
-class QwenEncoder:
-    """An `Encoder` for one Qwen3 reranker or embedder.
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenizedText:
+    """One text as token ids, perhaps cut at its end.
 
-    Args:
-        tokenizer_path: The model's `tokenizer.json`.
-        task: Which of the two frames to put around texts.
-        max_model_len: Longest prompt in tokens, everything included.
-        control_tokens: What control tokens written out in callers' texts become; see `Speller`.
+    Attributes:
+        is_cut: Whether the text goes on.
+        num_total: Tokens of the whole text, or None when it was not read to its end.
 
-    Raises:
-        ModelRefused: the tokenizer is not one that the frame can be spelled with.
-        BadSetting: not even the frame fits into `max_model_len`.
+    Shapes:
+        ids: [num_tokens] int32.
     """
 
-    def __init__(
-        self, tokenizer_path: Path, *, task: Task, max_model_len: int, control_tokens: ControlTokens = "neutral"
-    ) -> None:
-        self.task = task
-        self.max_model_len = max_model_len
-        self._speller = Speller(tokenizer_path, control_tokens=control_tokens)
-        self._template_prefix, self._template_suffix = _frame(self._speller, task)
-        self._fingerprint = (
-            f"qwen3-{task.value}-frame{prompt.TEMPLATE_VERSION}-{self._speller.digest}-{max_model_len}-{control_tokens}"
-        )
-        num_framed = len(self._template_prefix) + len(self._template_suffix)
-        if max_model_len <= num_framed:
-            raise BadSetting(f"max_model_len is {max_model_len}, but the model's frame alone has {num_framed} tokens.")
-        _check_split(self._speller)
-
-    @property
-    def fingerprint(self) -> str:
-        """Names the frame, its version, the tokenizer file, the length limit and the treatment of control tokens."""
-        return self._fingerprint
-
-    @property
-    def answer_ids(self) -> tuple[int, int]:
-        """The token ids of "yes" and "no", whose logits a reranker compares."""
-        yes, no = (self._speller.word_id(word) for word in prompt.RERANK_ANSWERS)
-        return yes, no
-
-    @property
-    def prefix_ids(self) -> tuple[int, ...]:
-        """The ids that every pair's prompt begins with; none for an embedder."""
-        return tuple(self._template_prefix.tolist())
-
-    @property
-    def suffix_ids(self) -> tuple[int, ...]:
-        """The ids that every prompt ends in, whatever was cut; the model is read at the last one."""
-        return tuple(self._template_suffix.tolist())
-
-    def template(self, instruction: str | None = None, preset: str | None = None) -> PromptTemplate:
-        """Return the frame for these wishes; without any, the card's default instruction. See `Encoder`."""
-        template = f"qwen3-{self.task.value}/{prompt.TEMPLATE_VERSION}"
-        if instruction is not None and preset is not None:
-            raise InvalidInput("Give an instruction or a preset, not both.", param="preset")
-        if instruction is not None:
-            return PromptTemplate(name=template, preset="custom", instruction=instruction)
-        name = prompt.DEFAULT_PRESET if preset is None else preset
-        if name not in prompt.INSTRUCTIONS:
-            raise InvalidInput(f"There is no such preset; known are {', '.join(prompt.INSTRUCTIONS)}.", param="preset")
-        return PromptTemplate(name=template, preset=name, instruction=prompt.INSTRUCTIONS[name])
-
-    def view(self, shown: Prompt) -> PromptView:
-        """Return a prompt as a person can check it, every token with what it stands for. See `Encoder`."""
-        assert isinstance(shown, TokenPrompt), "This encoder makes prompts of token ids. This is a bug."
-        prefix, own = shown.prefix.ids, shown.ids
-        num_template_prefix, num_template_suffix = len(self._template_prefix), len(self._template_suffix)
-        parts = {
-            "prefix": prefix[:num_template_prefix],
-            "query": prefix[num_template_prefix:],
-            "document": own[: len(own) - num_template_suffix],
-            "suffix": own[len(own) - num_template_suffix :],
-        }
-        return PromptView(
-            text=self._speller.text_of(np.concatenate([prefix, own])),
-            parts={name: self._token_views(ids) for name, ids in parts.items()},
-        )
-
-    def _token_views(self, ids: Ids) -> list[TokenView]:
-        return [TokenView(number, text) for number, text in zip(ids.tolist(), self._speller.pieces(ids), strict=True)]
-
-    def strip_template(self, query: str, document: str) -> prompt.Parts | None:
-        """Return the caller's words in a pair that its caller framed already. See `Encoder`."""
-        if self.task is not Task.RERANK or not prompt.has_rerank_template(query):
-            return None
-        parts = prompt.strip_template(query + document)
-        if parts is None:
-            raise InvalidInput(
-                "The text carries a chat template, but not the one that this model was trained with. Send query and documents "
-                "as they are: the server puts the template around them.",
-                param="query",
-            )
-        return parts
-
-    def tokens(self, texts: Sequence[str], *, with_special: bool = True) -> list[list[Token]]:
-        """Return the tokens of texts by themselves. See `Encoder`."""
-        return [self._speller.tokens(text, with_special=with_special) for text in texts]
-
-    def text_of(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
-        """Return the text that token ids stand for. See `Encoder`."""
-        return self._speller.written(ids, skip_special=skip_special)
-
-    # -- reranking --
-
-    def encode_pairs(
-        self,
-        query: str,
-        documents: Sequence[str],
-        *,
-        instruction: str | None = None,
-        on_overflow: OverflowPolicy = OverflowPolicy.TRUNCATE,
-        truncation: Truncation = NO_TRUNCATION,
-        with_totals: bool = False,
-    ) -> list[Encoded]:
-        """Spell every document; all prompts share one head object. See `Encoder`."""
-        self._require(Task.RERANK)
-        longest = min(self.max_model_len, truncation.truncate_prompt_tokens or self.max_model_len)
-        asked_query = self._cut(query, _at_least_one(truncation.max_tokens_per_query, "max_tokens_per_query"))
-        prefix = self._pair_prefix(asked_query, prompt.DEFAULT_INSTRUCTION if instruction is None else instruction)
-        num_framed = prefix.num_tokens + len(self._template_suffix)
-        room = self.max_model_len - num_framed
-        limit = min(longest - num_framed, _at_least_one(truncation.max_tokens_per_doc, "max_tokens_per_doc") or room)
-        if limit < 1:
-            raise _no_room("query", longest)
-        pieces = [prompt.document_piece(document) for document in documents]
-        spelled = self._speller.spell(pieces, limit, with_totals=with_totals)
-        if on_overflow is OverflowPolicy.ERROR and limit == room:
-            _refuse_cut(spelled, room, "documents")
-        asked = sum(self._speller.num_escaped(text) for text in (asked_query, instruction or ""))
-        return [
-            self._windows(prefix, document, limit)
-            if each.is_cut and on_overflow is OverflowPolicy.CHUNK
-            else self._encoded(prefix, each, self._speller.num_escaped(document) + (0 if index else asked))
-            for index, (document, each) in enumerate(zip(documents, spelled, strict=True))
-        ]
-
-    def _pair_prefix(self, query: str, instruction: str) -> TokenPrefix:
-        pieces = [prompt.instruction_piece(instruction), prompt.query_piece(query)]
-        spelled = self._speller.spell(pieces, self.max_model_len)
-        return TokenPrefix(np.concatenate([self._template_prefix, *(piece.ids for piece in spelled)]))
-
-    def _cut(self, query: str, most: int | None) -> str:
-        """Return the query, or as much of its beginning as has `most` tokens where it stands in the prompt."""
-        return query if most is None else self._speller.beginning(query, most, lead=" ")
-
-    def _windows(self, prefix: TokenPrefix, document: str, limit: int) -> Encoded:
-        windows = self._speller.spell_windows(document, limit, lead=prompt.document_piece(""))
-        [whole] = self._speller.spell([prompt.document_piece(document)], limit, with_totals=True)
-        assert whole.num_total is not None, "Its total was asked for. This is a bug."
-        return Encoded(
-            prompts=tuple(self._prompt(prefix, window.ids) for window in windows),
-            spans=tuple(window.span for window in windows),
-            num_tokens=whole.num_total,
-            num_tokens_total=whole.num_total,
-            num_escaped=self._speller.num_escaped(document),
-        )
-
-    # -- embedding --
-
-    def encode_texts(
-        self,
-        texts: Sequence[str],
-        *,
-        is_query: bool = False,
-        instruction: str | None = None,
-        truncate: bool = True,
-        truncate_prompt_tokens: int | None = None,
-    ) -> list[Encoded]:
-        """Spell every text to embed; a query that already carries the frame is left as it is. See `Encoder`."""
-        self._require(Task.EMBED)
-        longest = min(self.max_model_len, truncate_prompt_tokens or self.max_model_len)
-        to_frame = {
-            index for index, text in enumerate(texts) if (is_query or instruction is not None) and not prompt.has_template(text)
-        }
-        prefixes = {False: TokenPrefix(_NO_IDS)}
-        if to_frame:
-            prefixes[True] = self._task_prefix(prompt.DEFAULT_INSTRUCTION if instruction is None else instruction)
-        pieces = [prompt.task_query_piece(text) if index in to_frame else text for index, text in enumerate(texts)]
-        encoded: dict[int, Encoded] = {}
-        for has_template, prefix in prefixes.items():
-            mine = {index: piece for index, piece in enumerate(pieces) if (index in to_frame) == has_template}
-            encoded |= self._encoded_texts(prefix, mine, longest, truncate=truncate)
-        return [encoded[index] for index in range(len(texts))]
-
-    def _task_prefix(self, instruction: str) -> TokenPrefix:
-        [spelled] = self._speller.spell([prompt.task_piece(instruction)], self.max_model_len)
-        prefix = TokenPrefix(spelled.ids)
-        if prefix.num_tokens + len(self._template_suffix) >= self.max_model_len:
-            raise _no_room("instruction", self.max_model_len)
-        return prefix
-
-    def _encoded_texts(
-        self, prefix: TokenPrefix, pieces: dict[int, str], longest: int, *, truncate: bool
-    ) -> Iterator[tuple[int, Encoded]]:
-        room = longest - prefix.num_tokens - len(self._template_suffix)
-        if room < 1:
-            raise _no_room("instruction", longest)
-        spelled = self._speller.spell(list(pieces.values()), room)
-        for (index, piece), each in zip(pieces.items(), spelled, strict=True):
-            if each.is_cut and not truncate and longest == self.max_model_len:
-                raise _too_long(f"input[{index}]", room)
-            yield index, self._encoded(prefix, each, self._speller.num_escaped(piece))
-
-    # -- both --
-
-    def _encoded(self, prefix: TokenPrefix, spelled: Spelled, num_escaped: int) -> Encoded:
-        return Encoded(
-            prompts=(self._prompt(prefix, spelled.ids),),
-            num_tokens=len(spelled.ids),
-            num_tokens_total=spelled.num_total,
-            is_truncated=spelled.is_cut,
-            num_escaped=num_escaped,
-        )
-
-    def _prompt(self, prefix: TokenPrefix, ids: Ids) -> TokenPrompt:
-        return TokenPrompt(prefix, np.concatenate([ids, self._template_suffix]))
-
-    def _require(self, task: Task) -> None:
-        if self.task is not task:
-            raise InvalidInput(f"This model can {self.task.value}; it cannot {task.value}.", param="model")
+    ids: Ids
+    is_cut: bool
+    num_total: int | None
 
 
-def _frame(speller: Speller, task: Task) -> tuple[Ids, Ids]:
-    """Return the ids before the first and after the last piece of a caller's text."""
-    if task is Task.EMBED:
-        return _NO_IDS, np.asarray([speller.control_id(prompt.END_OF_TEXT)], dtype=np.int32)
-    for token in prompt.RERANK_CONTROLS:
-        speller.control_id(token)
-    for word in prompt.RERANK_ANSWERS:
-        speller.word_id(word)
-    return speller.frame_ids(prompt.RERANK_PREFIX), speller.frame_ids(prompt.RERANK_SUFFIX)
+class EscapingTokenizer:
+    """Spells texts with one tokenizer file. Safe to use from several threads.
+
+    Args:
+        path: A `tokenizer.json`.
+        control_tokens: "neutral" spells control tokens in callers' texts as plain characters, as any other text;
+            "official" does as the model card's script: they become control tokens.
+
+    Attributes:
+        digest: SHA-256 of the file, in hex.
+
+    Raises:
+        ModelRefused: the file is missing, unreadable or not of a kind we know.
+    """
+
+    def __init__(self, path: Path, *, control_tokens: ControlTokens = "neutral") -> None:
+        content = _read(path)
+        self.path = path
+        self.digest = hashlib.sha256(content).hexdigest()
+        with collector.held():  # a vocabulary is half a million objects
+            fields = _parse(path, content)
+            self._added = {str(token["content"]): int(token["id"]) for token in fields.get("added_tokens") or ()}
+            self._full = Tokenizer.from_str(content.decode())
+            self._full.no_padding()
+            self._full.no_truncation()
+            self._user = self._full if control_tokens == "official" else _without_added(self._full, fields)
+            self._read = fast_tokenize(fields, self._user) if control_tokens == "neutral" else None
+            self._controls = _any_of(self._added) if control_tokens == "neutral" else None
+
+    def num_escaped(self, text: str) -> int:
+        """Return how many control tokens are written out in a text and spelled as plain characters."""
+        return len(self._controls.findall(text)) if self._controls is not None and "<" in text else 0
+
+    def template_ids(self, text: str) -> Ids:
+        """Return the ids of our own words, in which control tokens are control tokens."""
+        return _ids(self._full.encode(text, add_special_tokens=False))
+
+    def control_id(self, token: str) -> int:
+        """Return the id of an added token.
+
+        Raises:
+            ModelRefused: the tokenizer does not have it as one added token.
+        """
+        if token not in self._added or self.template_ids(token).tolist() != [self._added[token]]:
+            raise ModelRefused(f"{self.path}: {token} is not a single added token; this is not the tokenizer of the model.")
+        return self._added[token]
+
+    def word_id(self, word: str) -> int:
+        """Return the id of a word that must be one token.
+
+        Raises:
+            ModelRefused: it is several tokens, or none.
+        """
+        ids = self.template_ids(word)
+        if len(ids) != 1:
+            raise ModelRefused(f"{self.path}: {word!r} is {len(ids)} tokens, not one; this is not the tokenizer of the model.")
+        return int(ids[0])
+
+    def pieces(self, ids: Ids) -> list[str]:
+        """Return what every token stands for, control tokens written out; a part of a letter is shown as such."""
+        return [self._full.decode([number], skip_special_tokens=False) for number in ids.tolist()]
+
+    def text_of(self, ids: Ids) -> str:
+        """Return the text of token ids, control tokens written out."""
+        return str(self._full.decode(ids.tolist(), skip_special_tokens=False))
+
+    def tokens(self, text: str, *, with_special: bool) -> list[Token]:
+        """Return a caller's text as tokens, and what the tokenizer adds at a text's end."""
+        added = self._full.encode("", add_special_tokens=with_special)
+        return [*token_list(self._user.encode(text, add_special_tokens=False), text), *token_list(added, "")]
+
+    def decode(self, ids: Sequence[int], *, skip_special: bool) -> str:
+        """Return the text of a caller's token ids.
+
+        Raises:
+            InvalidInput: there is no such id.
+        """
+        return decode(self._full, ids, skip_special=skip_special)
+
+    def tokenize_windows(self, text: str, size: int, *, lead: str) -> list[Window]:
+        """Return the whole text in windows of at most `size` tokens, each spelled with `lead` before it."""
+        return list(read_windows(self._encode, text, size, lead=lead))
+
+    def truncate(self, text: str, size: int, *, lead: str) -> str:
+        """Return as much of a text's beginning as has at most `size` tokens when it is spelled with `lead` before it."""
+        end = next(read_windows(self._encode, text, size, lead=lead)).span.end
+        while end and len(self._encode(lead + text[:end])) > size:
+            end -= 1  # the cut went through a character of several tokens
+        return text[:end]
+
+    def _encode(self, text: str) -> Encoding:
+        return self._user.encode(text, add_special_tokens=False)
+
+    def tokenize(self, texts: Sequence[str], limit: int, *, with_totals: bool = False) -> list[TokenizedText]:
+        """Return the first `limit` token ids of every text; equal to spelling the text in full and then cutting the ids.
+
+        A text much longer than its limit is read only as far as needed, unless its total is wanted: a prefix that grows
+        until enough of its tokens no longer depend on what follows.
+        """
+        if with_totals:
+            return [tokenized for _, tokenized in self._tokenize_whole(dict(enumerate(texts)), limit)]
+        tokenized: dict[int, TokenizedText] = {}
+        num_chars = limit * CHARS_PER_TOKEN + 2 * MARGIN_CHARS
+        while len(tokenized) < len(texts):
+            left = [index for index in range(len(texts)) if index not in tokenized]
+            tokenized |= self._tokenize_whole({i: texts[i] for i in left if len(texts[i]) <= num_chars}, limit)
+            if beginnings := {i: texts[i][:num_chars] for i in left if len(texts[i]) > num_chars}:
+                tokenized |= self._tokenize_start(beginnings, limit)
+            num_chars *= GROWTH
+        return [tokenized[index] for index in range(len(texts))]
+
+    def _tokenize_whole(self, texts: dict[int, str], limit: int) -> Iterator[tuple[int, TokenizedText]]:
+        for index, ids in zip(texts, self._all_ids(list(texts.values())), strict=True):
+            yield index, TokenizedText(ids[:limit], is_cut=len(ids) > limit, num_total=len(ids))
+
+    def _all_ids(self, texts: Sequence[str]) -> Sequence[Ids]:
+        if self._read is not None and all(len(text) <= MAX_CHARS for text in texts):
+            return self._read(texts)
+        return [_ids(encoding) for encoding in self._user.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def _tokenize_start(self, texts: dict[int, str], limit: int) -> Iterator[tuple[int, TokenizedText]]:
+        """Yield only the texts whose first `limit` ids, and that there are more, are certain."""
+        encodings = self._user.encode_batch(list(texts.values()), add_special_tokens=False)
+        for (index, text), encoding in zip(texts.items(), encodings, strict=True):
+            ids = _ids(encoding)[: num_settled(encoding, len(text))]
+            if len(ids) > limit:
+                yield index, TokenizedText(ids[:limit], is_cut=True, num_total=None)
 
 
-def _check_split(speller: Speller) -> None:
-    """Refuse a tokenizer in which the pieces of a body do not spell the body."""
-    for instruction, query, document in _PROBES:
-        bodies = (
-            [prompt.instruction_piece(instruction), prompt.query_piece(query), prompt.document_piece(document)],
-            [prompt.task_piece(instruction), prompt.task_query_piece(query)],
-        )
-        for pieces in bodies:
-            apart = np.concatenate([speller.frame_ids(piece) for piece in pieces])
-            if not np.array_equal(apart, speller.frame_ids("".join(pieces))):
-                raise ModelRefused(f"{speller.path} does not split words as Qwen's tokenizer does.")
+def token_list(encoding: Encoding, text: str) -> list[Token]:
+    """Return what an encoding of this text says of its tokens."""
+    rows = zip(encoding.ids, encoding.tokens, encoding.offsets, encoding.special_tokens_mask, strict=True)
+    return [
+        Token(number, name, is_special=True, span=None)
+        if is_added
+        else Token(number, text[start:end], is_special=False, span=Span(start, end))
+        for number, name, (start, end), is_added in rows
+    ]
 
 
-def _at_least_one(most: int | None, name: str) -> int | None:
-    if most is not None and most < 1:
-        raise InvalidInput(f"{name} must be at least 1.", param=name)
-    return most
+def decode(tokenizer: Tokenizer, ids: Sequence[int], *, skip_special: bool) -> str:
+    """Return the text of token ids; see `Encoder.text_of`."""
+    most = tokenizer.get_vocab_size(with_added_tokens=True)
+    if any(not 0 <= number < ID_LIMIT or tokenizer.id_to_token(number) is None for number in ids):
+        raise InvalidInput(f"An id is not one of this model's {most} tokens.", param="ids")
+    return str(tokenizer.decode(list(ids), skip_special_tokens=skip_special))
 
 
-def _no_room(param: str, longest: int) -> InputTooLong:
-    return InputTooLong(f"Query and instruction leave no room within {longest} tokens.", param=param)
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelRefused(f"{path} cannot be read ({error.strerror}); a tokenizer.json is needed.") from error
 
 
-def _refuse_cut(spelled: Sequence[Spelled], room: int, field: str) -> None:
-    for index, text in enumerate(spelled):
-        if text.is_cut:
-            raise _too_long(f"{field}[{index}]", room)
+def _parse(path: Path, content: bytes) -> dict[str, Any]:
+    try:
+        fields = orjson.loads(content)
+    except ValueError as error:
+        raise ModelRefused(f"{path} is not JSON.") from error
+    model = fields.get("model") if isinstance(fields, dict) else None
+    if not isinstance(model, dict) or model.get("type") != "BPE" or not model.get("vocab") or "merges" not in model:
+        raise ModelRefused(f"{path} is not a byte-pair tokenizer, as Qwen's is.")
+    return dict(fields)
 
 
-def _too_long(param: str, room: int) -> InputTooLong:
-    return InputTooLong(f"{param} has more than the {room} tokens there is room for, and may not be cut.", param=param)
+def _without_added(full: Tokenizer, fields: dict[str, Any]) -> Tokenizer:
+    """Return a tokenizer that has no added tokens and otherwise reads text as `full` does."""
+    added = {token["content"] for token in fields.get("added_tokens") or ()}
+    model = fields["model"]
+    if added.intersection(model["vocab"]):
+        ordinary = {token: number for token, number in model["vocab"].items() if token not in added}
+        full = Tokenizer.from_str(json.dumps(fields | {"added_tokens": [], "model": model | {"vocab": ordinary}}))
+    # The model itself is shared, not copied.
+    user = Tokenizer(full.model)
+    user.normalizer = full.normalizer
+    user.pre_tokenizer = full.pre_tokenizer
+    return user
+
+
+def _any_of(tokens: Iterable[str]) -> re.Pattern[str] | None:
+    longest_first = sorted(tokens, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+
+
+def _ids(encoding: Encoding) -> Ids:
+    return np.asarray(encoding.ids, dtype=np.int32)

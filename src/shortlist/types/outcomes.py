@@ -58,8 +58,8 @@ class RerankOutcome:
         model: The name of the model that ranked.
         results: The ranking.
         failed: Documents that have no score.
-        readings: What was read of every document, in the caller's order; None for those that failed.
-        framing: What was put around the words.
+        document_stats: What was read of every document, in the caller's order; None for those that failed.
+        template: What was put around the words.
         usage: What was read.
         timing: Where the time went.
     """
@@ -146,8 +146,8 @@ class Explained:
         logits: The numbers that the raw score is made of, by name.
         prompt: What the model reads, control tokens written out; of the best window, if there are several.
         parts: The prompt's parts in order, each token as its id and its text; empty when the engine tokenises for itself.
-        reading: How much of the document was read.
-        num_neutralised: Control tokens that were written out in the document, and read as plain characters.
+        stats: How much of the document was read.
+        num_escaped: Control tokens that were written out in the document, and read as plain characters.
         is_cached: Whether the score was remembered.
     """
 

@@ -81,9 +81,9 @@ class RerankTask:
         preset: The name of an instruction that the server knows; neither means the model's own default.
         top_n: How many results to return; None means all.
         on_overflow: What becomes of a document that is too long.
-        cuts: What the caller has cut although it may fit.
+        truncation: What the caller has cut although it may fit.
         with_totals: Whether to count all tokens of documents that were not read to their end.
-        terms: How it is to be served.
+        options: How it is to be served.
     """
 
     query: str
@@ -104,7 +104,7 @@ class ScoreTask:
 
     Attributes:
         pairs: Queries, none of them empty, and documents; at least one pair.
-        model, instruction, preset, on_overflow, cuts, terms: As of `RerankTask`, for all pairs.
+        model, instruction, preset, on_overflow, truncation, options: As of `RerankTask`, for all pairs.
     """
 
     pairs: tuple[tuple[str, str], ...]
@@ -129,7 +129,7 @@ class EmbedTask:
         dimensions: Cut vectors to this many leading dimensions and normalise again; None means the model's own width.
         truncate: Whether a text that is too long may be cut; otherwise it is an error.
         truncate_prompt_tokens: Read this many tokens at most, frame included; None means all that fit.
-        terms: How it is to be served.
+        options: How it is to be served.
     """
 
     texts: tuple[str, ...]

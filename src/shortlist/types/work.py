@@ -85,7 +85,7 @@ class Encoded:
         num_tokens: Tokens of the text itself that are read, windows counted once.
         num_tokens_total: Tokens it has; None when it was not read to its end and nobody asked.
         is_truncated: Whether its end is not read.
-        num_neutralised: Control tokens that were written out in it, and spelled as plain characters; those of query and
+        num_escaped: Control tokens that were written out in it, and spelled as plain characters; those of query and
             instruction are counted with the first document.
     """
 

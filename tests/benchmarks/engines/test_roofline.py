@@ -13,7 +13,7 @@ from benchmarks.loads import Load, Writer
 from shortlist.bench.texts import Request
 from shortlist.errors import InputTooLong, UpstreamError
 from shortlist.text import prompt
-from shortlist.text.tokenizer import QwenEncoder
+from shortlist.text.qwen_encoder import QwenEncoder
 from shortlist.types import Task
 
 FOUND = {"flops_per_s": 2e9, "linear_flops_per_token": 1e6, "attention_flops_per_pair": 1e3, "note": "more may be said"}

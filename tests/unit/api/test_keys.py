@@ -12,7 +12,7 @@ import pytest
 
 from shortlist.api.keys import CHECK_EVERY_S, MAX_FILE_BYTES, Keys
 from shortlist.errors import BadSetting
-from tests.support.house import settings
+from tests.support.apps import settings
 
 
 class Clock:

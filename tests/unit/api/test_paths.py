@@ -11,7 +11,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from shortlist.api.paths import Paths, tidied
 from shortlist.errors import NotFound, UnknownModel
-from tests.support.house import http, runtime
+from tests.support.apps import http, runtime
 
 ASK = {"query": "red fox", "documents": ["a cat", "the red fox"]}
 

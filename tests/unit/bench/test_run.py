@@ -22,9 +22,9 @@ from shortlist.bench.report import LoadReport
 from shortlist.bench.samples import ERRORS, Fate
 from shortlist.bench.target import targets
 from shortlist.errors import BadSetting, UpstreamError
+from tests.support.apps import runtime
 from tests.support.crowd import Behave, Heard, Scene, always, playing, reply, well
 from tests.support.fake_engine import FakeEngine
-from tests.support.house import runtime
 from tests.support.process import serve, wait_until
 from tests.support.serving import free_port
 

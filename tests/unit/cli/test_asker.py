@@ -14,7 +14,7 @@ from shortlist.errors import InvalidInput
 from shortlist.service import build
 from shortlist.service.runtime import Runtime
 from shortlist.types import Task
-from tests.support.house import runtime, stack
+from tests.support.apps import runtime, served
 
 GIVEN: dict[str, Any] = {"model": None, "url": None, "api_key": None, "timeout_s": 5.0, "config": None}
 Built = list[Settings]
@@ -28,8 +28,8 @@ def built(monkeypatch: pytest.MonkeyPatch) -> Built:
     def stand_in(settings: Settings, *, say: Callable[[str], None]) -> Runtime:
         del say
         seen.append(settings)
-        fake = runtime(stack().engine)
-        return Runtime([stack()], settings=settings.model_copy(update={"model": fake.settings.model}), metrics=fake.metrics)
+        fake = runtime(served().engine)
+        return Runtime([served()], settings=settings.model_copy(update={"model": fake.settings.model}), metrics=fake.metrics)
 
     monkeypatch.setattr(build, "build_runtime", stand_in)
     monkeypatch.setattr(asker, "configure_logging", lambda **_: None)

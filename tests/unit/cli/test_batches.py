@@ -25,7 +25,7 @@ from shortlist.errors import (
     ServiceError,
     Unauthenticated,
 )
-from tests.support.house import running, runtime
+from tests.support.apps import running, runtime
 from tests.support.script import Answer, ScriptedServer, fault
 
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from shortlist import errors
 from shortlist.client import AsyncClient, Client, Reranked, RerankRequest
 from shortlist.client.progress import Bar
-from tests.support.house import runtime
+from tests.support.apps import runtime
 from tests.support.process import serve
 from tests.support.script import Answer, ScriptedServer, fault
 

@@ -18,7 +18,7 @@ from shortlist.errors import BadSetting, UpstreamError
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
 from shortlist.types import Task
-from tests.support.house import settings, stack
+from tests.support.apps import served, settings
 from tests.support.serving import free_port, serving
 
 KEY = "a-key-of-ours"
@@ -27,8 +27,8 @@ KEY = "a-key-of-ours"
 def app(*tasks: Task, **flat: object) -> Starlette:
     """Return a server with one model for every task, under names that no client was recorded with."""
     metrics = Metrics()
-    stacks = [stack(name=f"own/{task.value}", tasks=frozenset({task}), metrics=metrics) for task in tasks]
-    return create_app(Runtime(stacks, settings=settings(**flat), metrics=metrics))
+    served_models = [served(name=f"own/{task.value}", tasks=frozenset({task}), metrics=metrics) for task in tasks]
+    return create_app(Runtime(served_models, settings=settings(**flat), metrics=metrics))
 
 
 @pytest.fixture(scope="module")

@@ -11,16 +11,16 @@ from rich.console import Console
 from shortlist.doctor.model import report
 from shortlist.engine.base import EngineInfo
 from shortlist.hub import ModelKind
-from shortlist.service.diagnosis import Diagnosis, Frame, Sample
-from shortlist.service.memory import MemoryPlan
-from shortlist.service.selftest import Check, Finding, SelfTest, Verdict
+from shortlist.service.memory_plan import MemoryPlan
+from shortlist.service.model_report import ModelReport, SamplePrompt, TemplateIds
+from shortlist.service.selftest import CheckResult, CheckStatus, SelfTest, SelfTestCheck
 from shortlist.types import Task
 
 FINDINGS = (
-    Finding(Check.FINITE, Task.RERANK, Verdict.PASSED, "2 of 2 values are finite numbers"),
-    Finding(Check.MEANING, Task.RERANK, Verdict.SKIPPED, "random_weights is set"),
+    CheckResult(SelfTestCheck.FINITE, Task.RERANK, CheckStatus.PASSED, "2 of 2 values are finite numbers"),
+    CheckResult(SelfTestCheck.MEANING, Task.RERANK, CheckStatus.SKIPPED, "random_weights is set"),
 )
-FOUND = Diagnosis(
+FOUND = ModelReport(
     source="[bold]/models/one[/bold]",
     name="one",
     kind=ModelKind.QWEN3_RERANKER,
@@ -32,14 +32,16 @@ FOUND = Diagnosis(
     ),
     files_bytes=3 * 1024**2,
     memory=MemoryPlan(num_parameters=10_000_000, weights_bytes=2 * 1024**2, activations_bytes=1024**2, formula="T + L"),
-    frame=Frame(template_version=7, prefix_ids=tuple(range(39)), suffix_ids=(5, 6), read_text="\n\n", answer_ids=(11, 12)),
-    samples=(Sample(title="a query and a document", text="<|im_start|>[red]user[/red]\n<think>", num_tokens=9),),
+    template_ids=TemplateIds(
+        template_version=7, prefix_ids=tuple(range(39)), suffix_ids=(5, 6), read_text="\n\n", answer_ids=(11, 12)
+    ),
+    samples=(SamplePrompt(title="a query and a document", text="<|im_start|>[red]user[/red]\n<think>", num_tokens=9),),
     text_fingerprint="t" * 90,
-    self_test=SelfTest(model="one", findings=FINDINGS, duration_s=1.25),
+    self_test=SelfTest(model="one", results=FINDINGS, duration_s=1.25),
 )
 
 
-def page(found: Diagnosis, *, is_terminal: bool = False) -> str:
+def page(found: ModelReport, *, is_terminal: bool = False) -> str:
     output = StringIO()
     console = Console(
         file=output, width=80, force_terminal=is_terminal, color_system="standard" if is_terminal else None, highlight=False
@@ -84,8 +86,8 @@ def test_page_is_80_columns_wide_and_plain_where_it_is_piped() -> None:
 
 
 def test_failure_is_named_with_its_usual_cause() -> None:
-    wrong = Finding(Check.SUFFIX_KEPT, Task.RERANK, Verdict.FAILED, "it does not end in the suffix")
-    shown = page(replace(FOUND, self_test=replace(FOUND.self_test, findings=(*FINDINGS, wrong))))
+    wrong = CheckResult(SelfTestCheck.SUFFIX_KEPT, Task.RERANK, CheckStatus.FAILED, "it does not end in the suffix")
+    shown = page(replace(FOUND, self_test=replace(FOUND.self_test, results=(*FINDINGS, wrong))))
     assert "one failed its self-test (suffix kept)" in shown
     assert "tokenizer is not the model's own" in " ".join(shown.split())
 
@@ -95,7 +97,7 @@ def test_model_of_a_library_says_what_it_can(limit: int | None) -> None:
     info = replace(FOUND.info, model_limit=limit, dimensions=384, tasks=frozenset({Task.EMBED}))
     assert FOUND.memory is not None
     memory = replace(FOUND.memory, activations_bytes=None, formula="its library decides")
-    shown = page(replace(FOUND, info=info, tasks=(Task.EMBED,), memory=memory, frame=None, revision=None))
+    shown = page(replace(FOUND, info=info, tasks=(Task.EMBED,), memory=memory, template_ids=None, revision=None))
     assert "its library decides" in shown
     assert "384" in shown
     assert "Ids" not in shown
@@ -109,8 +111,8 @@ def test_memory_of_vllm_is_not_guessed_at() -> None:
 
 
 def test_embedder_has_no_prefix_and_no_answers() -> None:
-    assert FOUND.frame is not None
-    shown = page(replace(FOUND, frame=replace(FOUND.frame, prefix_ids=(), suffix_ids=(151643,), answer_ids=None)))
+    assert FOUND.template_ids is not None
+    shown = page(replace(FOUND, template_ids=replace(FOUND.template_ids, prefix_ids=(), suffix_ids=(151643,), answer_ids=None)))
     assert "none" in shown
     assert "151643  (1 token)" in shown
     assert "yes =" not in shown

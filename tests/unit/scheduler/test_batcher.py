@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shortlist.scheduler import batcher
-from shortlist.scheduler.batcher import STEPS_BEFORE_RAISING, Ceiling
+from shortlist.scheduler.batcher import BATCHES_BEFORE_RAISING, BatchTokenLimit
 from shortlist.scheduler.queue import WorkQueue
 from shortlist.types import Batch, Prompt, Task, TextPrefix, TextPrompt, WorkItem
 
@@ -22,53 +22,53 @@ def filled(*jobs: tuple[Task, list[Prompt]]) -> WorkQueue:
     return queue
 
 
-def form(queue: WorkQueue, max_tokens: int = 100, max_items: int = 10) -> list[tuple[int, int]] | None:
-    batch = batcher.form(queue, max_tokens=max_tokens, max_items=max_items)
+def form_batch(queue: WorkQueue, max_tokens: int = 100, max_items: int = 10) -> list[tuple[int, int]] | None:
+    batch = batcher.form_batch(queue, max_tokens=max_tokens, max_items=max_items)
     return None if batch is None else [(item.job_id, item.index) for item in batch.items]
 
 
 def test_nothing_waits_nothing_formed() -> None:
-    assert form(filled()) is None
+    assert form_batch(filled()) is None
 
 
 def test_requests_share_a_step() -> None:
     queue = filled((Task.RERANK, job(10, 20)), (Task.RERANK, job(10, 20, 20)))
-    assert form(queue) == [(0, 0), (1, 0), (1, 1)]
+    assert form_batch(queue) == [(0, 0), (1, 0), (1, 1)]
 
 
 def test_head_costs_once_per_step() -> None:
     queue = filled((Task.RERANK, job(40, 20, 20, 20)))
-    assert form(queue) == [(0, 0), (0, 1), (0, 2)]  # 40 + 3 * 20 = 100
+    assert form_batch(queue) == [(0, 0), (0, 1), (0, 2)]  # 40 + 3 * 20 = 100
 
 
 def test_head_costs_again_in_the_next_step() -> None:
     queue = filled((Task.RERANK, job(40, 30, 30, 30, 30)))
-    assert form(queue) == [(0, 0), (0, 1)]
-    assert form(queue) == [(0, 2), (0, 3)]
-    assert form(queue) is None
+    assert form_batch(queue) == [(0, 0), (0, 1)]
+    assert form_batch(queue) == [(0, 2), (0, 3)]
+    assert form_batch(queue) is None
 
 
 def test_nobody_is_overtaken() -> None:
     queue = filled((Task.RERANK, job(0, 60)), (Task.RERANK, job(0, 60)), (Task.RERANK, job(0, 10)))
-    assert form(queue) == [(0, 0)]
-    assert form(queue) == [(1, 0), (2, 0)]
+    assert form_batch(queue) == [(0, 0)]
+    assert form_batch(queue) == [(1, 0), (2, 0)]
 
 
 def test_item_larger_than_the_budget_goes_alone() -> None:
     queue = filled((Task.RERANK, job(50, 90, 10)))
-    assert form(queue) == [(0, 0)]
-    assert form(queue) == [(0, 1)]
+    assert form_batch(queue) == [(0, 0)]
+    assert form_batch(queue) == [(0, 1)]
 
 
 def test_step_is_bounded_in_items() -> None:
     queue = filled((Task.RERANK, job(0, 1, 1, 1)))
-    assert form(queue, max_items=2) == [(0, 0), (0, 1)]
+    assert form_batch(queue, max_items=2) == [(0, 0), (0, 1)]
 
 
 def test_tasks_do_not_mix() -> None:
     queue = filled((Task.RERANK, job(0, 1)), (Task.EMBED, job(0, 1)), (Task.RERANK, job(0, 1)))
     tasks = []
-    while (batch := batcher.form(queue, max_tokens=100, max_items=10)) is not None:
+    while (batch := batcher.form_batch(queue, max_tokens=100, max_items=10)) is not None:
         tasks.append(batch.task)
     assert tasks == [Task.RERANK, Task.EMBED, Task.RERANK]
 
@@ -76,59 +76,59 @@ def test_tasks_do_not_mix() -> None:
 @pytest.mark.parametrize("num_items", [2, 3, 8])
 def test_split_keeps_every_item_in_order(num_items: int) -> None:
     items = tuple(WorkItem(0, index, prompt) for index, prompt in enumerate(job(1, *[1] * num_items)))
-    first, second = batcher.split(Batch(Task.EMBED, items))
+    first, second = batcher.split_batch(Batch(Task.EMBED, items))
     assert first.items + second.items == items
     assert first.task is second.task is Task.EMBED
     assert abs(len(first.items) - len(second.items)) <= 1
 
 
-def fit(ceiling: Ceiling, steps: int) -> None:
+def fit(ceiling: BatchTokenLimit, steps: int) -> None:
     for _ in range(steps):
         ceiling.fits()
 
 
 def test_nothing_changes_while_everything_fits() -> None:
-    ceiling = Ceiling(1000)
-    fit(ceiling, 10 * STEPS_BEFORE_RAISING)
+    ceiling = BatchTokenLimit(1000)
+    fit(ceiling, 10 * BATCHES_BEFORE_RAISING)
     assert ceiling.num_tokens == 1000
 
 
 def test_step_that_did_not_fit_halves_what_is_tried() -> None:
-    ceiling = Ceiling(1000)
+    ceiling = BatchTokenLimit(1000)
     ceiling.lower(600)
     assert ceiling.num_tokens == 300
 
 
 def test_smaller_failure_never_raises_it() -> None:
-    ceiling = Ceiling(100)
+    ceiling = BatchTokenLimit(100)
     ceiling.lower(50)
     ceiling.lower(90)
     assert ceiling.num_tokens == 25
 
 
 def test_it_comes_back_step_by_step() -> None:
-    ceiling = Ceiling(1000)
+    ceiling = BatchTokenLimit(1000)
     ceiling.lower(600)
-    fit(ceiling, STEPS_BEFORE_RAISING - 1)
+    fit(ceiling, BATCHES_BEFORE_RAISING - 1)
     assert ceiling.num_tokens == 300
     fit(ceiling, 1)
     assert ceiling.num_tokens == 600
-    fit(ceiling, STEPS_BEFORE_RAISING)
+    fit(ceiling, BATCHES_BEFORE_RAISING)
     assert ceiling.num_tokens == 1000
 
 
 def test_another_failure_starts_the_wait_anew() -> None:
-    ceiling = Ceiling(1000)
+    ceiling = BatchTokenLimit(1000)
     ceiling.lower(600)
-    fit(ceiling, STEPS_BEFORE_RAISING - 1)
+    fit(ceiling, BATCHES_BEFORE_RAISING - 1)
     ceiling.lower(300)
-    fit(ceiling, STEPS_BEFORE_RAISING - 1)
+    fit(ceiling, BATCHES_BEFORE_RAISING - 1)
     assert ceiling.num_tokens == 150
 
 
 @given(st.integers(1, 10_000), st.lists(st.one_of(st.none(), st.integers(1, 20_000)), max_size=200))
 def test_it_is_never_nothing_and_never_more_than_was_set(most: int, events: list[int | None]) -> None:
-    ceiling = Ceiling(most)
+    ceiling = BatchTokenLimit(most)
     for tokens in events:
         ceiling.fits() if tokens is None else ceiling.lower(tokens)
         assert 1 <= ceiling.num_tokens <= most

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shortlist.scheduler.cache import ENTRY_OVERHEAD_BYTES, Entry, ScoreCache, keys
+from shortlist.scheduler.cache import ENTRY_OVERHEAD_BYTES, Entry, ScoreCache, cache_keys
 from shortlist.types import DocumentStats, Span
 
 
@@ -75,7 +75,7 @@ def test_stated_bytes_cover_the_real_ones() -> None:
 @given(st.lists(st.text(), min_size=1), st.text(), st.lists(st.text(), min_size=1), st.text())
 def test_different_inputs_never_share_a_key(shared: list[str], text: str, other_shared: list[str], other: str) -> None:
     is_same = (shared, text) == (other_shared, other)
-    assert (keys(shared, [text]) == keys(other_shared, [other])) is is_same
+    assert (cache_keys(shared, [text]) == cache_keys(other_shared, [other])) is is_same
 
 
 @pytest.mark.parametrize(
@@ -88,9 +88,9 @@ def test_different_inputs_never_share_a_key(shared: list[str], text: str, other_
     ],
 )
 def test_concatenation_does_not_collide(one: tuple[list[str], str], two: tuple[list[str], str]) -> None:
-    assert keys(one[0], [one[1]]) != keys(two[0], [two[1]])
+    assert cache_keys(one[0], [one[1]]) != cache_keys(two[0], [two[1]])
 
 
 def test_keys_come_in_the_order_of_the_texts() -> None:
-    both = keys(["engine"], ["a", "b"])
-    assert both == keys(["engine"], ["a"]) + keys(["engine"], ["b"])
+    both = cache_keys(["engine"], ["a", "b"])
+    assert both == cache_keys(["engine"], ["a"]) + cache_keys(["engine"], ["b"])

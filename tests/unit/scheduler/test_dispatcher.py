@@ -354,7 +354,7 @@ async def test_engine_that_is_declared_gone_twice_is_gone_once() -> None:
 async def test_engine_that_is_back_takes_jobs_again() -> None:
     async with running(FakeEngine()) as dispatcher:
         dispatcher.fail(EngineUnavailable("gone"))
-        dispatcher.revive()
+        dispatcher.resume()
         loop = asyncio.create_task(dispatcher.run())
         completed = await dispatcher.submit(Task.RERANK, prompts("query"))
         loop.cancel()
@@ -445,10 +445,10 @@ async def test_upstream_that_fails_is_not_asked_again_in_halves() -> None:
 @simulated
 async def test_coming_back_can_be_waited_for() -> None:
     async with running(FakeEngine()) as dispatcher:
-        await asyncio.wait_for(dispatcher.wait_until_back(), 5)  # it is there
+        await asyncio.wait_for(dispatcher.wait_until_restarted(), 5)  # it is there
         dispatcher.fail(EngineUnavailable("gone"))
-        waiting = asyncio.ensure_future(dispatcher.wait_until_back())
+        waiting = asyncio.ensure_future(dispatcher.wait_until_restarted())
         await asyncio.sleep(0.01)
         assert not waiting.done()
-        dispatcher.revive()
+        dispatcher.resume()
         await asyncio.wait_for(waiting, 5)

@@ -21,26 +21,26 @@ from shortlist.errors import BadSetting, ModelRefused
 from shortlist.hub import ModelKind, Reader, ResolvedModel
 from shortlist.hub import resolve as hub_resolve
 from shortlist.hub.demo import WEIGHTS_SHA256
-from shortlist.service import build, local
+from shortlist.scheduler.served_model import ServedModel
+from shortlist.service import build, engine_loading
 from shortlist.service.build import build_runtime
-from shortlist.service.samples import samples
-from shortlist.service.stack import Stack
+from shortlist.service.selftest_data import calibration_texts
 from shortlist.telemetry import Metrics
-from shortlist.text.base import Encoder
-from shortlist.text.plain import TextEncoder
-from shortlist.text.tokenizer import QwenEncoder
+from shortlist.text.encoder import Encoder
+from shortlist.text.qwen_encoder import QwenEncoder
+from shortlist.text.text_encoder import TextEncoder
 from shortlist.types import Task, TokenPrompt
 from tests.support import model_folder, models
+from tests.support.apps import settings
 from tests.support.encoded import texts
 from tests.support.fake_engine import FakeEngine
 from tests.support.fixtures import ModelFactory
-from tests.support.house import settings
 from tests.support.words import WordEncoder
 
 RERANK, EMBED = frozenset({Task.RERANK}), frozenset({Task.EMBED})
 BOTH = RERANK | EMBED
 
-Ask = Callable[..., list[Stack]]
+Ask = Callable[..., list[ServedModel]]
 
 
 class Said(list[str]):
@@ -64,16 +64,16 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[ResolvedModel]:
         seen.append(model)
         return FakeEngine(), WordEncoder()
 
-    monkeypatch.setattr(local, "engine_and_encoder", fake)
+    monkeypatch.setattr(engine_loading, "engine_and_encoder", fake)
     return seen
 
 
 @pytest.fixture
 def ask(loaded: list[ResolvedModel], said: Said) -> Ask:
-    def stacks(**flat: object) -> list[Stack]:
-        return list(build_runtime(settings(**flat), say=said)._registry.stacks)
+    def served_models(**flat: object) -> list[ServedModel]:
+        return list(build_runtime(settings(**flat), say=said)._registry.served_models)
 
-    return stacks
+    return served_models
 
 
 @pytest.fixture
@@ -88,8 +88,8 @@ def folders(tmp_path: Path) -> dict[str, Path]:
     return {name: model_folder.write(tmp_path / name, content) for name, content in files.items()}
 
 
-def served(stacks: list[Stack]) -> dict[str, frozenset[Task]]:
-    return {stack.name: stack.card.tasks for stack in stacks}
+def served(served_models: list[ServedModel]) -> dict[str, frozenset[Task]]:
+    return {served.name: served.card.tasks for served in served_models}
 
 
 # -- which models -------------------------------------------------------------------------------------------------------
@@ -106,8 +106,8 @@ def test_named_demo_needs_no_such_word(ask: Ask, said: Said) -> None:
 
 
 def test_models_are_served_in_the_order_positional_rerankers_embedders(ask: Ask, folders: dict[str, Path]) -> None:
-    stacks = ask(models=["demo", str(folders["cross"])], reranker=[str(folders["qwen"])], embedder=[str(folders["bi"])])
-    assert [stack.name for stack in stacks] == ["demo", "cross", "qwen", "bi"]
+    served_models = ask(models=["demo", str(folders["cross"])], reranker=[str(folders["qwen"])], embedder=[str(folders["bi"])])
+    assert [served.name for served in served_models] == ["demo", "cross", "qwen", "bi"]
 
 
 @pytest.mark.parametrize("flag", ["reranker", "embedder"])
@@ -131,8 +131,8 @@ def test_models_of_other_kinds_are_not_divided_among_devices(folders: dict[str, 
 
 
 def test_each_kind_is_offered_for_what_it_is_best_at(ask: Ask, folders: dict[str, Path]) -> None:
-    stacks = ask(models=[str(folders["bi"]), str(folders["cross"]), str(folders["qwen-embedder"])])
-    assert served(stacks) == {"bi": EMBED, "cross": RERANK, "qwen-embedder": EMBED}
+    served_models = ask(models=[str(folders["bi"]), str(folders["cross"]), str(folders["qwen-embedder"])])
+    assert served(served_models) == {"bi": EMBED, "cross": RERANK, "qwen-embedder": EMBED}
 
 
 @pytest.mark.parametrize(("flag", "tasks"), [("reranker", RERANK), ("embedder", EMBED)])
@@ -163,7 +163,7 @@ def test_task_that_the_engine_cannot_do_is_not_offered(
             super().__init__()
             object.__setattr__(self._info, "tasks", RERANK)
 
-    monkeypatch.setattr(local, "engine_and_encoder", lambda *_, **__: (RanksOnly(), WordEncoder()))
+    monkeypatch.setattr(engine_loading, "engine_and_encoder", lambda *_, **__: (RanksOnly(), WordEncoder()))
     assert served(ask(models=["demo"])) == {"demo": RERANK}
 
 
@@ -171,9 +171,9 @@ def test_task_that_the_engine_cannot_do_is_not_offered(
 
 
 def test_folder_is_served_under_its_own_name_without_its_path(ask: Ask, folders: dict[str, Path], tmp_path: Path) -> None:
-    [stack] = ask(models=[f"{folders['cross']}/"])
-    assert stack.name == "cross"
-    assert str(tmp_path) not in repr(stack.card)
+    [served] = ask(models=[f"{folders['cross']}/"])
+    assert served.name == "cross"
+    assert str(tmp_path) not in repr(served.card)
 
 
 def test_two_folders_of_one_name_stop_the_start(ask: Ask, folders: dict[str, Path], tmp_path: Path) -> None:
@@ -230,8 +230,8 @@ def test_alias_finds_its_model_however_that_is_written(ask: Ask, target: str) ->
 
 def test_alias_of_a_folder_takes_its_path_or_its_name(ask: Ask, folders: dict[str, Path]) -> None:
     path = str(folders["cross"])
-    [stack] = ask(models=[path], alias=[f"a={path}", "b=cross"])
-    assert stack.card.aliases == ("a", "b")
+    [served] = ask(models=[path], alias=[f"a={path}", "b=cross"])
+    assert served.card.aliases == ("a", "b")
 
 
 @pytest.mark.parametrize("alias", ["name", "=demo", "name=", "="])
@@ -264,8 +264,8 @@ def test_names_that_cannot_be_are_told_before_anything_is_loaded(
 
 
 def test_model_may_be_its_own_alias(ask: Ask) -> None:
-    [stack] = ask(models=["demo"], alias=["demo=demo", "other=demo"])
-    assert stack.card.aliases == ("demo", "other")
+    [served] = ask(models=["demo"], alias=["demo=demo", "other=demo"])
+    assert served.card.aliases == ("demo", "other")
 
 
 def test_alias_of_what_is_not_served_stops_the_start(ask: Ask) -> None:
@@ -287,7 +287,7 @@ def test_alias_may_hold_the_sign_itself_after_the_first(ask: Ask) -> None:
 
 
 def test_limits_reach_the_rooms_that_keep_them(ask: Ask) -> None:
-    [stack] = ask(
+    [served] = ask(
         max_model_len=100,
         max_batch_tokens=111,
         max_batch_items=12,
@@ -297,12 +297,12 @@ def test_limits_reach_the_rooms_that_keep_them(ask: Ask) -> None:
         max_queue_delay_ms=1700,
         cache_bytes=18,
     )
-    limits, dispatcher = stack.admission.limits, stack.dispatcher
+    limits, dispatcher = served.admission.limits, served.dispatcher
     assert (limits.max_concurrent_requests, limits.max_queue_tokens) == (13, 1600)
     assert (limits.max_queue_bytes, limits.max_queue_delay_s) == (1500, 1.7)
-    assert (dispatcher._ceiling.most, dispatcher._max_batch_items) == (111, 12)
-    assert dispatcher._admission is stack.admission
-    assert stack.cache.max_bytes == 18
+    assert (dispatcher._token_limit.most, dispatcher._max_batch_items) == (111, 12)
+    assert dispatcher._admission is served.admission
+    assert served.cache.max_bytes == 18
 
 
 def test_two_models_share_the_metrics_and_nothing_else(ask: Ask, folders: dict[str, Path]) -> None:
@@ -327,7 +327,7 @@ def real(tmp_path_factory: pytest.TempPathFactory, make_model: ModelFactory) -> 
         dtype="float32",
         device="cpu",
     )
-    return [(stack.engine, stack.encoder) for stack in build_runtime(asked, say=Said())._registry.stacks]
+    return [(served.engine, served.encoder) for served in build_runtime(asked, say=Said())._registry.served_models]
 
 
 def test_qwen_models_run_natively_and_all_others_through_the_library(real: list[tuple[Engine, Encoder]]) -> None:
@@ -358,8 +358,8 @@ def test_native_engine_is_shown_texts_in_the_models_prompts(
     """Wherever it is loaded; what a worker is told is seen before it is sent."""
     shown: list[Sequence[TokenPrompt]] = []
 
-    def look(_: object, *, device: str, samples: Samples, **__: object) -> FakeEngine:
-        shown.append(samples())
+    def look(_: object, *, device: str, calibration_texts: Samples, **__: object) -> FakeEngine:
+        shown.append(calibration_texts())
         return FakeEngine()
 
     def start(load: Callable[..., FakeEngine], devices: Sequence[str], **_: object) -> FakeEngine:
@@ -371,7 +371,7 @@ def test_native_engine_is_shown_texts_in_the_models_prompts(
     task = Task.EMBED if kind == "embedder" else Task.RERANK
     loaded = build.load(str(make_model(kind=kind)), task, ModelSettings(device=device), say=lambda _: None, metrics=Metrics())
     assert isinstance(loaded.encoder, QwenEncoder)
-    expected = samples(loaded.encoder)
+    expected = calibration_texts(loaded.encoder)
     assert [[each.ids.tolist() for each in one] for one in shown] == [[each.ids.tolist() for each in expected]] * len(shown)
     assert len(shown) == len(device.split(","))
 
@@ -390,10 +390,10 @@ def test_model_whose_tokenizer_is_refused_leaves_nothing_behind(make_model: Mode
 
 def test_model_keeps_its_own_lower_limit(make_model: ModelFactory) -> None:
     folder = make_model(kind="seqcls")
-    [stack] = build_runtime(settings(reranker=[str(folder)], device="cpu"), say=Said())._registry.stacks
-    assert isinstance(stack.encoder, QwenEncoder)
-    assert (stack.engine.info.max_model_len, stack.encoder.max_model_len, stack.card.max_model_len) == (4096, 4096, 4096)
-    stack.engine.close()
+    [served] = build_runtime(settings(reranker=[str(folder)], device="cpu"), say=Said())._registry.served_models
+    assert isinstance(served.encoder, QwenEncoder)
+    assert (served.engine.info.max_model_len, served.encoder.max_model_len, served.card.max_model_len) == (4096, 4096, 4096)
+    served.engine.close()
 
 
 # -- what they want before their texts ----------------------------------------------------------------------------------
@@ -401,7 +401,7 @@ def test_model_keeps_its_own_lower_limit(make_model: ModelFactory) -> None:
 
 def prompts(folder: Path, **stated: object) -> dict[str, str]:
     (folder / "config_sentence_transformers.json").write_text(json.dumps(stated))
-    return dict(local._prompts(folder))
+    return dict(engine_loading._prompts(folder))
 
 
 @pytest.mark.parametrize(
@@ -426,7 +426,7 @@ def test_prompts_are_found_under_the_librarys_names(
 
 
 def test_model_without_prompts_wants_none(tmp_path: Path) -> None:
-    assert dict(local._prompts(tmp_path)) == {"query": "", "document": ""}
+    assert dict(engine_loading._prompts(tmp_path)) == {"query": "", "document": ""}
     assert prompts(tmp_path, similarity_fn_name="cosine") == {"query": "", "document": ""}
 
 
@@ -449,10 +449,10 @@ def test_prompts_reach_the_encoder(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     shutil.copytree(models.DEMO, folder)
     (folder / "config_sentence_transformers.json").write_text(json.dumps({"prompts": {"query": "ask: ", "passage": "tell: "}}))
-    [stack] = build_runtime(settings(models=[str(folder)], device="cpu"), say=Said())._registry.stacks
-    [one] = texts(stack.encoder.encode_pairs("fox", ["cat"]))
+    [served] = build_runtime(settings(models=[str(folder)], device="cpu"), say=Said())._registry.served_models
+    [one] = texts(served.encoder.encode_pairs("fox", ["cat"]))
     assert (one.prefix.text, one.text) == ("ask: fox", "tell: cat")
-    stack.engine.close()
+    served.engine.close()
 
 
 # -- what is not installed ----------------------------------------------------------------------------------------------
@@ -522,7 +522,7 @@ def test_demo_is_known_by_its_weights(ask: Ask, loaded: list[ResolvedModel]) -> 
 
 
 def test_without_an_address_nothing_is_shared(ask: Ask) -> None:
-    assert [stack.shared for stack in ask()] == [None]
+    assert [served.shared for served in ask()] == [None]
 
 
 def test_all_models_share_one_cache(ask: Ask, folders: dict[str, Path]) -> None:

@@ -19,13 +19,13 @@ from shortlist.errors import (
     Overloaded,
     ServiceError,
 )
-from shortlist.scheduler.cache import Entry, keys
-from shortlist.scheduler.shared import SharedCache
-from shortlist.service.compute import Computed, Request, compute, names_of
-from shortlist.service.stack import Stack
+from shortlist.scheduler.cache import Entry, cache_keys
+from shortlist.scheduler.served_model import ServedModel
+from shortlist.scheduler.shared_cache import SharedCache
+from shortlist.service.compute import Computed, ComputeRequest, compute, keys_of
 from shortlist.types import Batch, Encoded, Priority, RequestOptions, Task, TextPrefix, TextPrompt, Timing
+from tests.support.apps import served
 from tests.support.fake_engine import FakeEngine, log_odds
-from tests.support.house import stack
 from tests.support.simulated import simulated
 from tests.support.words import WordEncoder
 
@@ -33,21 +33,21 @@ PATIENCE_S = 5.0
 
 
 @asynccontextmanager
-async def running(engine: FakeEngine | None = None, **flat: Any) -> AsyncIterator[Stack]:
+async def running(engine: FakeEngine | None = None, **flat: Any) -> AsyncIterator[ServedModel]:
     """A stack whose loop runs; when it ends, nothing is inside any more."""
-    one = stack(engine, **flat)
+    one = served(engine, **flat)
     loop = asyncio.create_task(one.dispatcher.run())
     try:
         yield one
         assert inside(one) == (0, 0, 0, 0)
         assert one.admission.load.num_bytes == 0
-        assert [len(flights) for flights in one.flights.values()] == [0, 0]
+        assert [len(in_flight) for in_flight in one.in_flight.values()] == [0, 0]
     finally:
         loop.cancel()
         await asyncio.gather(loop, return_exceptions=True)
 
 
-def inside(one: Stack) -> tuple[int, int, int, int]:
+def inside(one: ServedModel) -> tuple[int, int, int, int]:
     """Return how many requests, their tokens, jobs and waiting items there are."""
     load = one.admission.load
     return load.num_requests, load.num_tokens, one.dispatcher.num_jobs, one.dispatcher._queue.num_items
@@ -69,22 +69,22 @@ def request(
     priority: Priority = Priority.INTERACTIVE,
     encode: Callable[[Sequence[str]], list[Encoded]] | None = None,
     **changes: object,
-) -> Request:
+) -> ComputeRequest:
     encode = encode or spell(query=query)
     fields: dict[str, object] = {
         "task": Task.RERANK,
         "texts": texts,
-        "names": keys((query,), texts),
+        "names": cache_keys((query,), texts),
         "overhead_chars": len(query),
         "encode": lambda positions: encode([texts[index] for index in positions]),
         "terms": RequestOptions(timeout_s=timeout_s, is_partial=is_partial, priority=priority),
     }
-    return Request(**{**fields, **changes})  # type: ignore[arg-type]
+    return ComputeRequest(**{**fields, **changes})  # type: ignore[arg-type]
 
 
-def its_names(one: Stack, text: str) -> list[bytes]:
+def its_names(one: ServedModel, text: str) -> list[bytes]:
     """Return how this stack itself names a text's value."""
-    return names_of(one, Task.RERANK, ("red fox",), [text])
+    return keys_of(one, Task.RERANK, ("red fox",), [text])
 
 
 def values(computed: Computed) -> list[object]:
@@ -376,21 +376,21 @@ class OtherEngine(FakeEngine):
 @simulated
 async def test_nothing_else_is_ever_remembered_for_this(task: Task, context: tuple[str, ...]) -> None:
     async with running() as one:
-        usual, other = (names_of(one, *each, ["fox"]) for each in ((Task.RERANK, ("red fox",)), (task, context)))
-        await compute(one, request("fox", names=usual))
-        assert (await compute(one, request("fox", names=other))).usage.num_cached == 0
-        assert (await compute(one, request("fox", names=usual))).usage.num_cached == 1
+        usual, other = (keys_of(one, *each, ["fox"]) for each in ((Task.RERANK, ("red fox",)), (task, context)))
+        await compute(one, request("fox", cache_keys=usual))
+        assert (await compute(one, request("fox", cache_keys=other))).usage.num_cached == 0
+        assert (await compute(one, request("fox", cache_keys=usual))).usage.num_cached == 1
 
 
 @pytest.mark.parametrize(("engine", "length"), [(OtherEngine(), 8192), (FakeEngine(), 100)], ids=["engine", "encoder"])
 @simulated
 async def test_other_engine_or_encoder_remembers_nothing_of_this_one(engine: FakeEngine, length: int) -> None:
     async with running() as one:
-        await compute(one, request("fox", names=its_names(one, "fox")))
-        other = stack(engine, WordEncoder(length))
+        await compute(one, request("fox", cache_keys=its_names(one, "fox")))
+        other = served(engine, WordEncoder(length))
         object.__setattr__(other, "cache", one.cache)
         loop = asyncio.create_task(other.dispatcher.run())
-        assert (await compute(other, request("fox", names=its_names(other, "fox")))).usage.num_cached == 0
+        assert (await compute(other, request("fox", cache_keys=its_names(other, "fox")))).usage.num_cached == 0
         loop.cancel()
         await asyncio.gather(loop, return_exceptions=True)
 
@@ -556,10 +556,10 @@ class Shelf:
         self.kept: dict[bytes, bytes] = {}
         self.is_sick = False
 
-    async def read(self, names: Sequence[bytes]) -> Sequence[bytes | None]:
+    async def read(self, cache_keys: Sequence[bytes]) -> Sequence[bytes | None]:
         if self.is_sick:
             raise ConnectionError
-        return [self.kept.get(name) for name in names]
+        return [self.kept.get(name) for name in cache_keys]
 
     async def write(self, values: Mapping[bytes, bytes]) -> int:
         self.kept.update(values)
@@ -569,8 +569,8 @@ class Shelf:
         pass
 
 
-def sharing(one: Stack, shelf: Shelf) -> SharedCache:
-    shared = SharedCache(shelf, timeout_s=1.0, metrics=one.metrics, place="shelf")
+def sharing(one: ServedModel, shelf: Shelf) -> SharedCache:
+    shared = SharedCache(shelf, timeout_s=1.0, metrics=one.metrics, location="shelf")
     object.__setattr__(one, "shared", shared)
     return shared
 
@@ -606,9 +606,9 @@ async def test_other_model_finds_nothing_of_this_one_there() -> None:
     shelf, engine = Shelf(), OtherEngine()
     async with running() as one:
         shared = sharing(one, shelf)
-        await compute(one, request("red fox", names=its_names(one, "red fox")))
+        await compute(one, request("red fox", cache_keys=its_names(one, "red fox")))
         await shared.close()
     assert shelf.kept
     async with running(engine) as other:
         sharing(other, shelf)
-        assert (await compute(other, request("red fox", names=its_names(other, "red fox")))).usage.num_cached == 0
+        assert (await compute(other, request("red fox", cache_keys=its_names(other, "red fox")))).usage.num_cached == 0

@@ -8,8 +8,8 @@ import pytest
 from shortlist.errors import EngineError, InvalidInput
 from shortlist.service.embed import shorten
 from shortlist.types import Batch, EmbedTask
+from tests.support.apps import running, runtime
 from tests.support.fake_engine import FakeEngine
-from tests.support.house import running, runtime
 
 
 def task(*texts: str, **rest: object) -> EmbedTask:

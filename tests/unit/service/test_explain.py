@@ -6,8 +6,8 @@ import pytest
 
 from shortlist.errors import EngineError, NotFound
 from shortlist.types import Batch, OverflowPolicy, RerankTask, Span, Truncation
+from tests.support.apps import running, runtime
 from tests.support.fake_engine import FakeEngine
-from tests.support.house import running, runtime
 
 TASK = RerankTask(query="red fox", documents=("a cat", "the red fox", "a cat"))
 

@@ -23,8 +23,8 @@ from shortlist.types import (
     TextPrompt,
     Truncation,
 )
+from tests.support.apps import running, runtime
 from tests.support.fake_engine import FakeEngine
-from tests.support.house import running, runtime
 from tests.support.simulated import simulated
 from tests.support.words import WordEncoder
 
@@ -140,7 +140,7 @@ def _always_bad(_: Batch) -> None:
 
 async def test_cut_documents_are_named_also_when_remembered() -> None:
     service = runtime()
-    service._registry.stacks[0].encoder.max_model_len = 5  # type: ignore[attr-defined]
+    service._registry.served_models[0].encoder.max_model_len = 5  # type: ignore[attr-defined]
     async with running(service):
         documents = ("one two three four five six", "fox")
         assert (await service.rerank(task(*documents))).truncated == [0]
@@ -149,7 +149,7 @@ async def test_cut_documents_are_named_also_when_remembered() -> None:
 
 async def test_document_that_must_not_be_cut_is_an_error() -> None:
     service = runtime()
-    service._registry.stacks[0].encoder.max_model_len = 5  # type: ignore[attr-defined]
+    service._registry.served_models[0].encoder.max_model_len = 5  # type: ignore[attr-defined]
     async with running(service):
         with pytest.raises(InputTooLong) as error:
             await service.rerank(task("fox", "one two three four five six", on_overflow=OverflowPolicy.ERROR))
@@ -177,14 +177,14 @@ async def test_deadline_ends_the_wait_and_gives_the_permit_back() -> None:
     async with running(service):
         with pytest.raises(DeadlineExceeded):
             await service.rerank(task("fox", options=RequestOptions(timeout_s=0.02)))
-        stack = service._registry.stacks[0]
-        assert (stack.admission.load.num_requests, stack.admission.load.num_tokens) == (0, 0)
+        served = service._registry.served_models[0]
+        assert (served.admission.load.num_requests, served.admission.load.num_tokens) == (0, 0)
 
 
 async def test_texts_are_tokenised_once_per_request() -> None:
     encoder = WordEncoder()
     service = runtime()
-    object.__setattr__(service._registry.stacks[0], "encoder", encoder)
+    object.__setattr__(service._registry.served_models[0], "encoder", encoder)
     async with running(service):
         await service.rerank(task("a", "b", "a"))
     assert sorted(encoder.seen) == ["a", "b"]

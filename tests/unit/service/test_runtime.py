@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 
 from shortlist.errors import Draining, EngineUnavailable, ModelRefused, NotFound
-from shortlist.scheduler.shared import SharedCache
+from shortlist.scheduler.served_model import Expectations
+from shortlist.scheduler.shared_cache import SharedCache
 from shortlist.service.runtime import Runtime, State
-from shortlist.service.stack import Promise
 from shortlist.telemetry import Metrics
 from shortlist.types import Batch, EmbedTask, RerankTask, Task
+from tests.support.apps import running, runtime, served, settings
 from tests.support.fake_engine import FakeEngine
-from tests.support.house import running, runtime, settings, stack
 from tests.support.oracle import OracleEngine
 from tests.support.simulated import simulated
 
@@ -144,8 +144,8 @@ class Sharing(SharedCache):
 @simulated
 async def test_shared_cache_starts_once_for_all_models_and_is_closed_with_them() -> None:
     shared, metrics = Sharing(), Metrics()
-    stacks = [replace(stack(name=name, metrics=metrics), shared=shared) for name in ("one", "two")]
-    async with running(Runtime(stacks, settings=settings(), metrics=metrics)) as service:
+    served_models = [replace(served(name=name, metrics=metrics), shared=shared) for name in ("one", "two")]
+    async with running(Runtime(served_models, settings=settings(), metrics=metrics)) as service:
         assert service.is_ready
         assert shared.life == ["started"]
     assert shared.life == ["started", "closed"]
@@ -161,9 +161,11 @@ def reversed_head(scores: list[float]) -> list[float]:
 def service_of(engine: FakeEngine, mode: str, said: list[str] | None = None) -> Runtime:
     """Return a runtime of one reranker that promises to understand."""
     metrics = Metrics()
-    stacks = [stack(engine, metrics=metrics, tasks=frozenset({Task.RERANK}), promise=Promise(understands=True))]
+    served_models = [
+        served(engine, metrics=metrics, tasks=frozenset({Task.RERANK}), expectations=Expectations(understands=True))
+    ]
     said = [] if said is None else said
-    return Runtime(stacks, settings=settings(self_test=mode), metrics=metrics, say=said.append)
+    return Runtime(served_models, settings=settings(self_test=mode), metrics=metrics, say=said.append)
 
 
 @simulated

@@ -11,8 +11,8 @@ from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
 from shortlist.text.prompt import Parts
 from shortlist.types import Batch, RerankTask, ScoreTask, TextPrompt
+from tests.support.apps import running, runtime, served, settings
 from tests.support.fake_engine import FakeEngine
-from tests.support.house import running, runtime, settings, stack
 from tests.support.simulated import simulated
 from tests.support.words import WordEncoder
 
@@ -93,8 +93,8 @@ class Unframing(WordEncoder):
 
 
 async def test_pairs_that_are_framed_already_are_not_framed_twice() -> None:
-    served = Runtime([stack(encoder=Unframing())], settings=settings(), metrics=Metrics())
-    async with running(served) as service:
+    runtime = Runtime([served(encoder=Unframing())], settings=settings(), metrics=Metrics())
+    async with running(runtime) as service:
         framed = await service.score(ScoreTask(pairs=(("<find|red fox", "a cat>"), ("red fox", "a cat"))))
         plain = await service.score(ScoreTask(pairs=(("red fox", "a cat"),), instruction="find"))
         usual = await service.score(ScoreTask(pairs=(("red fox", "a cat"),)))

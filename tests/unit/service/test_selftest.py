@@ -14,21 +14,21 @@ import pytest
 
 from shortlist.engine.base import Engine, EngineInfo, ScoreScale
 from shortlist.errors import EngineOutOfMemory, InvalidInput
-from shortlist.service.build import load, stack_for
-from shortlist.service.samples import PAIRS
-from shortlist.service.selftest import CAUSES, Check, SelfTest, Verdict, examine
-from shortlist.service.stack import NO_PROMISE, Promise, Stack
+from shortlist.scheduler.served_model import NO_EXPECTATIONS, Expectations, ServedModel
+from shortlist.service.build import load, served_model_for
+from shortlist.service.selftest import CAUSES, CheckStatus, SelfTest, SelfTestCheck, run_selftest
+from shortlist.service.selftest_data import PAIRS
 from shortlist.telemetry import Metrics
-from shortlist.text.base import Encoder
-from shortlist.text.tokenizer import QwenEncoder
+from shortlist.text.encoder import Encoder
+from shortlist.text.qwen_encoder import QwenEncoder
 from shortlist.types import NO_TRUNCATION, Batch, Encoded, Task, TokenPrompt, Vector
-from tests.support import house
+from tests.support import apps
 from tests.support.fake_engine import FakeEngine
 from tests.support.fixtures import ModelFactory
 from tests.support.oracle import OracleEngine
 from tests.support.words import WordEncoder
 
-UNDERSTANDS = Promise(understands=True)
+UNDERSTANDS = Expectations(understands=True)
 RERANK, EMBED = frozenset({Task.RERANK}), frozenset({Task.EMBED})
 
 
@@ -37,24 +37,24 @@ async def outcome(
     encoder: Encoder | None = None,
     *,
     tasks: frozenset[Task] = RERANK,
-    promise: Promise = UNDERSTANDS,
+    expectations: Expectations = UNDERSTANDS,
     has_random_weights: bool = False,
     max_batch_tokens: int = 16_384,
 ) -> SelfTest:
-    stack = house.stack(engine or OracleEngine(), encoder, tasks=tasks, promise=promise)
-    return await examine(stack, has_random_weights=has_random_weights, max_batch_tokens=max_batch_tokens)
+    served = apps.served(engine or OracleEngine(), encoder, tasks=tasks, expectations=expectations)
+    return await run_selftest(served, has_random_weights=has_random_weights, max_batch_tokens=max_batch_tokens)
 
 
-def verdicts(found: SelfTest) -> dict[Check, Verdict]:
-    return {finding.check: finding.verdict for finding in found.findings}
+def verdicts(found: SelfTest) -> dict[SelfTestCheck, CheckStatus]:
+    return {result.check: result.status for result in found.results}
 
 
-def failed(found: SelfTest) -> set[Check]:
-    return {finding.check for finding in found.failed}
+def failed(found: SelfTest) -> set[SelfTestCheck]:
+    return {result.check for result in found.failed}
 
 
-def detail(found: SelfTest, check: Check) -> str:
-    return next(finding.detail for finding in found.findings if finding.check is check)
+def detail(found: SelfTest, check: SelfTestCheck) -> str:
+    return next(result.detail for result in found.results if result.check is check)
 
 
 # -- a good model -------------------------------------------------------------------------------------------------------
@@ -63,23 +63,29 @@ def detail(found: SelfTest, check: Check) -> str:
 async def test_good_reranker_passes_every_check() -> None:
     found = await outcome()
     assert found.has_passed
-    passed = {check for check, verdict in verdicts(found).items() if verdict is Verdict.PASSED}
-    assert passed == {Check.FINITE, Check.REPEATABLE, Check.ORDER_KEPT, Check.ALONE, Check.MEANING}
-    assert "14 of 14" in detail(found, Check.MEANING)
+    passed = {check for check, status in verdicts(found).items() if status is CheckStatus.PASSED}
+    assert passed == {
+        SelfTestCheck.FINITE,
+        SelfTestCheck.REPEATABLE,
+        SelfTestCheck.ORDER_KEPT,
+        SelfTestCheck.ALONE,
+        SelfTestCheck.MEANING,
+    }
+    assert "14 of 14" in detail(found, SelfTestCheck.MEANING)
     assert "passed" in found.summary
 
 
 async def test_good_embedder_passes_every_check() -> None:
     found = await outcome(tasks=EMBED)
     assert found.has_passed
-    assert verdicts(found)[Check.UNIT_LENGTH] is Verdict.PASSED
-    assert verdicts(found)[Check.MEANING] is Verdict.PASSED
-    assert "13 of 13" in detail(found, Check.MEANING)
+    assert verdicts(found)[SelfTestCheck.UNIT_LENGTH] is CheckStatus.PASSED
+    assert verdicts(found)[SelfTestCheck.MEANING] is CheckStatus.PASSED
+    assert "13 of 13" in detail(found, SelfTestCheck.MEANING)
 
 
 async def test_model_for_both_tasks_is_tested_for_both() -> None:
     found = await outcome(tasks=RERANK | EMBED)
-    assert {finding.task for finding in found.findings} == {Task.RERANK, Task.EMBED}
+    assert {result.task for result in found.results} == {Task.RERANK, Task.EMBED}
     assert found.has_passed
 
 
@@ -91,7 +97,7 @@ def test_pairs_cover_what_they_promise() -> None:
 
 
 def test_every_check_says_what_its_failure_means() -> None:
-    assert set(CAUSES) == set(Check)
+    assert set(CAUSES) == set(SelfTestCheck)
 
 
 async def test_no_step_is_larger_than_the_server_would_make() -> None:
@@ -111,24 +117,26 @@ def first_nan(scores: list[float]) -> list[float]:
 
 async def test_a_single_nan_fails() -> None:
     found = await outcome(OracleEngine(scores=first_nan))
-    assert failed(found) == {Check.FINITE}
-    assert "dtype" in found.complaint
+    assert failed(found) == {SelfTestCheck.FINITE}
+    assert "dtype" in found.failure
 
 
 async def test_a_single_infinite_number_in_a_vector_fails() -> None:
     def spoil(vectors: list[Vector]) -> list[Vector]:
         return [np.where(vectors[0] == 1, np.float32(np.inf), vectors[0]), *vectors[1:]]
 
-    assert failed(await outcome(OracleEngine(vectors=spoil), tasks=EMBED)) == {Check.FINITE}
+    assert failed(await outcome(OracleEngine(vectors=spoil), tasks=EMBED)) == {SelfTestCheck.FINITE}
 
 
 @pytest.mark.parametrize("spoil", [lambda scores: scores[:-1], lambda scores: [*scores, 0.0]])
 async def test_a_wrong_number_of_scores_fails(spoil: Any) -> None:
-    assert failed(await outcome(OracleEngine(scores=spoil))) == {Check.FINITE}
+    assert failed(await outcome(OracleEngine(scores=spoil))) == {SelfTestCheck.FINITE}
 
 
 async def test_vectors_of_another_width_fail() -> None:
-    assert failed(await outcome(OracleEngine(vectors=lambda found: [v[:-1] for v in found]), tasks=EMBED)) == {Check.FINITE}
+    assert failed(await outcome(OracleEngine(vectors=lambda found: [v[:-1] for v in found]), tasks=EMBED)) == {
+        SelfTestCheck.FINITE
+    }
 
 
 async def test_an_engine_that_cannot_compute_fails_with_its_own_words() -> None:
@@ -136,13 +144,13 @@ async def test_an_engine_that_cannot_compute_fails_with_its_own_words() -> None:
         raise EngineOutOfMemory(f"no room for {len(batch.items)}")
 
     found = await outcome(FakeEngine(fault=fault))
-    assert failed(found) == {Check.FINITE}
-    assert "no room for" in found.complaint
+    assert failed(found) == {SelfTestCheck.FINITE}
+    assert "no room for" in found.failure
 
 
 async def test_vectors_of_another_length_fail() -> None:
     found = await outcome(OracleEngine(vectors=lambda found: [2 * v for v in found]), tasks=EMBED)
-    assert failed(found) == {Check.UNIT_LENGTH}
+    assert failed(found) == {SelfTestCheck.UNIT_LENGTH}
 
 
 async def test_numbers_that_change_in_their_last_bit_fail() -> None:
@@ -151,28 +159,28 @@ async def test_numbers_that_change_in_their_last_bit_fail() -> None:
     def spoil(scores: list[float]) -> list[float]:
         return [score * (1 + next(steps) * 2**-52) for score in scores]
 
-    assert failed(await outcome(OracleEngine(scores=spoil))) == {Check.REPEATABLE}
+    assert failed(await outcome(OracleEngine(scores=spoil))) == {SelfTestCheck.REPEATABLE}
 
 
 async def test_scores_given_back_in_another_order_fail() -> None:
     found = await outcome(OracleEngine(scores=sorted))
-    assert Check.ORDER_KEPT in failed(found)
+    assert SelfTestCheck.ORDER_KEPT in failed(found)
 
 
 async def test_scores_that_depend_on_their_place_fail() -> None:
     found = await outcome(OracleEngine(scores=lambda scores: [score + 0.001 * i for i, score in enumerate(scores)]))
-    assert Check.ALONE in failed(found)
+    assert SelfTestCheck.ALONE in failed(found)
 
 
 async def test_vectors_given_back_in_another_order_fail() -> None:
     found = await outcome(OracleEngine(vectors=lambda vectors: vectors[1:] + vectors[:1]), tasks=EMBED)
-    assert Check.ORDER_KEPT in failed(found)
+    assert SelfTestCheck.ORDER_KEPT in failed(found)
 
 
 async def test_scores_that_depend_on_neighbours_fail() -> None:
     found = await outcome(OracleEngine(scores=lambda scores: [score + 0.001 * len(scores) for score in scores]))
-    assert failed(found) == {Check.ALONE}
-    assert "neighbour" in found.complaint
+    assert failed(found) == {SelfTestCheck.ALONE}
+    assert "neighbour" in found.failure
 
 
 async def test_vectors_that_depend_on_neighbours_fail() -> None:
@@ -180,7 +188,7 @@ async def test_vectors_that_depend_on_neighbours_fail() -> None:
         mixed = [vector + 0.01 * np.mean(vectors, axis=0) for vector in vectors]
         return [vector / np.linalg.norm(vector) for vector in mixed]
 
-    assert Check.ALONE in failed(await outcome(OracleEngine(vectors=leak), tasks=EMBED))
+    assert SelfTestCheck.ALONE in failed(await outcome(OracleEngine(vectors=leak), tasks=EMBED))
 
 
 class Two(OracleEngine):
@@ -199,8 +207,8 @@ async def test_every_device_is_tested_and_the_one_that_computes_wrongly_is_named
 
     assert (await outcome(Two(OracleEngine(), Second()))).has_passed
     found = await outcome(Two(OracleEngine(), Second(scores=first_nan)))
-    assert failed(found) == {Check.FINITE}
-    assert "on cuda:1, " in found.complaint
+    assert failed(found) == {SelfTestCheck.FINITE}
+    assert "on cuda:1, " in found.failure
 
 
 @pytest.mark.parametrize(("dtype", "is_good"), [("float32", False), ("bfloat16", True), ("something else", True)])
@@ -211,7 +219,7 @@ async def test_a_narrow_dtype_may_round(dtype: str, is_good: bool) -> None:
             return replace(super().info, dtype=dtype)
 
     found = await outcome(Rounding(scores=lambda scores: [score + 0.01 * len(scores) for score in scores]))
-    assert (Check.ALONE not in failed(found)) is is_good
+    assert (SelfTestCheck.ALONE not in failed(found)) is is_good
 
 
 # -- meaning ------------------------------------------------------------------------------------------------------------
@@ -232,30 +240,30 @@ def faint(scores: list[float]) -> list[float]:
 @pytest.mark.parametrize("spoil", [reversed_head, constant, faint])
 async def test_a_model_that_does_not_tell_right_from_wrong_fails(spoil: Any) -> None:
     found = await outcome(OracleEngine(scores=spoil))
-    assert failed(found) == {Check.MEANING}
-    assert "head" in found.complaint
-    assert PAIRS[0].name in found.complaint
+    assert failed(found) == {SelfTestCheck.MEANING}
+    assert "head" in found.failure
+    assert PAIRS[0].name in found.failure
 
 
 async def test_a_head_that_is_turned_around_is_called_that() -> None:
     found = await outcome(OracleEngine(scores=reversed_head))
-    assert "as if yes and no had been taken for each other" in found.complaint
-    assert "taken for each other" not in (await outcome(OracleEngine(scores=constant))).complaint
+    assert "as if yes and no had been taken for each other" in found.failure
+    assert "taken for each other" not in (await outcome(OracleEngine(scores=constant))).failure
 
 
 @pytest.mark.parametrize(("spoil", "is_said"), [(reversed_head, True), (first_nan, False)])
 async def test_what_to_do_about_a_model_that_means_nothing_is_said_where_it_is_known(spoil: Any, is_said: bool) -> None:
     found = await outcome(
-        OracleEngine(scores=spoil), promise=Promise(understands=True, remedy="Start it like this: vllm serve.")
+        OracleEngine(scores=spoil), expectations=Expectations(understands=True, remedy="Start it like this: vllm serve.")
     )
-    assert (found.complaint.endswith("Start it like this: vllm serve.")) is is_said
+    assert (found.failure.endswith("Start it like this: vllm serve.")) is is_said
 
 
 async def test_an_embedder_that_says_the_same_of_everything_fails() -> None:
     def same(vectors: list[Vector]) -> list[Vector]:
         return [np.eye(len(vector), dtype=np.float32)[0] for vector in vectors]
 
-    assert failed(await outcome(OracleEngine(vectors=same), tasks=EMBED)) == {Check.MEANING}
+    assert failed(await outcome(OracleEngine(vectors=same), tasks=EMBED)) == {SelfTestCheck.MEANING}
 
 
 def weak_at(num_pairs: int) -> Any:
@@ -270,35 +278,35 @@ def weak_at(num_pairs: int) -> Any:
 @pytest.mark.parametrize(("num_missed", "is_good"), [(2, True), (3, False)])
 async def test_a_good_model_may_be_weak_at_something(num_missed: int, is_good: bool) -> None:
     found = await outcome(OracleEngine(scores=weak_at(num_missed)))
-    assert (Check.MEANING not in failed(found)) is is_good
+    assert (SelfTestCheck.MEANING not in failed(found)) is is_good
 
 
 async def test_a_model_that_promises_nothing_is_only_warned_about() -> None:
-    found = await outcome(OracleEngine(scores=reversed_head), promise=NO_PROMISE)
+    found = await outcome(OracleEngine(scores=reversed_head), expectations=NO_EXPECTATIONS)
     assert found.has_passed
-    assert verdicts(found)[Check.MEANING] is Verdict.WARNED
+    assert verdicts(found)[SelfTestCheck.MEANING] is CheckStatus.WARNED
 
 
 async def test_random_weights_are_not_asked_for_meaning_and_that_is_said() -> None:
     found = await outcome(OracleEngine(scores=reversed_head), has_random_weights=True)
     assert found.has_passed
-    assert verdicts(found)[Check.MEANING] is Verdict.SKIPPED
+    assert verdicts(found)[SelfTestCheck.MEANING] is CheckStatus.SKIPPED
     assert "random_weights" in found.summary
 
 
 async def test_random_weights_are_asked_for_everything_else() -> None:
-    assert failed(await outcome(OracleEngine(scores=first_nan), has_random_weights=True)) == {Check.FINITE}
+    assert failed(await outcome(OracleEngine(scores=first_nan), has_random_weights=True)) == {SelfTestCheck.FINITE}
 
 
 async def test_pairs_that_do_not_fit_are_left_out_and_too_few_are_said_to_be() -> None:
     found = await outcome(encoder=WordEncoder(max_model_len=17))
-    assert 0 < int(detail(found, Check.MEANING).split()[1]) < 6
-    assert verdicts(found)[Check.MEANING] is Verdict.WARNED
+    assert 0 < int(detail(found, SelfTestCheck.MEANING).split()[1]) < 6
+    assert verdicts(found)[SelfTestCheck.MEANING] is CheckStatus.WARNED
 
 
 async def test_nothing_fits_is_said() -> None:
     found = await outcome(encoder=WordEncoder(max_model_len=1))
-    assert verdicts(found)[Check.MEANING] is Verdict.WARNED
+    assert verdicts(found)[SelfTestCheck.MEANING] is CheckStatus.WARNED
 
 
 async def test_a_model_that_takes_no_instruction_is_not_given_one() -> None:
@@ -308,7 +316,7 @@ async def test_a_model_that_takes_no_instruction_is_not_given_one() -> None:
                 raise InvalidInput("This model takes no instruction.", param="instruction")
             return super().encode_pairs(query, documents, **asked)
 
-    assert "12 of 12" in detail(await outcome(encoder=Plain()), Check.MEANING)
+    assert "12 of 12" in detail(await outcome(encoder=Plain()), SelfTestCheck.MEANING)
 
 
 # -- the suffix ---------------------------------------------------------------------------------------------------------
@@ -373,33 +381,37 @@ async def test_long_documents_keep_the_suffix(
     tokenizer_path: Path, task: Task, wrong: type[Respelling] | None, words: str
 ) -> None:
     encoder = spelled(tokenizer_path, task)
-    promise = Promise(understands=True, suffix=encoder.suffix_ids)
+    expectations = Expectations(understands=True, suffix=encoder.suffix_ids)
     engine = FakeEngine(max_model_len=256)
     found = await outcome(
-        engine, wrong(encoder) if wrong else encoder, tasks=frozenset({task}), promise=promise, has_random_weights=True
+        engine,
+        wrong(encoder) if wrong else encoder,
+        tasks=frozenset({task}),
+        expectations=expectations,
+        has_random_weights=True,
     )
-    assert failed(found) == ({Check.SUFFIX_KEPT} if wrong else set())
-    assert words in detail(found, Check.SUFFIX_KEPT)
+    assert failed(found) == ({SelfTestCheck.SUFFIX_KEPT} if wrong else set())
+    assert words in detail(found, SelfTestCheck.SUFFIX_KEPT)
 
 
 async def test_a_limit_below_any_question_is_said(tokenizer_path: Path) -> None:
     found = await outcome(FakeEngine(max_model_len=60), spelled(tokenizer_path, Task.RERANK, 60))
-    assert verdicts(found)[Check.SUFFIX_KEPT] is Verdict.SKIPPED
-    assert verdicts(found)[Check.MEANING] is Verdict.WARNED
+    assert verdicts(found)[SelfTestCheck.SUFFIX_KEPT] is CheckStatus.SKIPPED
+    assert verdicts(found)[SelfTestCheck.MEANING] is CheckStatus.WARNED
 
 
 # -- real models --------------------------------------------------------------------------------------------------------
 
 
-async def real(text: str, declared: Task | None = None, **flat: Any) -> tuple[Stack, SelfTest]:
-    settings = house.settings(**flat)
+async def real(text: str, declared: Task | None = None, **flat: Any) -> tuple[ServedModel, SelfTest]:
+    settings = apps.settings(**flat)
     loaded = load(text, declared, settings.model, say=lambda _: None, metrics=Metrics())
-    stack = stack_for(loaded, text, declared, settings, Metrics())
+    served = served_model_for(loaded, text, declared, settings, Metrics())
     try:
-        found = await examine(stack, has_random_weights=settings.model.random_weights, max_batch_tokens=16_384)
+        found = await run_selftest(served, has_random_weights=settings.model.random_weights, max_batch_tokens=16_384)
     finally:
         loaded.engine.close()
-    return stack, found
+    return served, found
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -407,10 +419,10 @@ async def real(text: str, declared: Task | None = None, **flat: Any) -> tuple[St
 async def test_random_qwen3_computes_well_and_means_nothing(
     make_model: ModelFactory, kind: str, task: Task, dtype: str
 ) -> None:
-    stack, found = await real(str(make_model(kind=kind)), task, dtype=dtype)
-    assert stack.promise.understands
-    assert failed(found) == {Check.MEANING}
-    assert verdicts(found)[Check.SUFFIX_KEPT] is Verdict.PASSED
+    served, found = await real(str(make_model(kind=kind)), task, dtype=dtype)
+    assert served.expectations.understands
+    assert failed(found) == {SelfTestCheck.MEANING}
+    assert verdicts(found)[SelfTestCheck.SUFFIX_KEPT] is CheckStatus.PASSED
 
 
 async def test_random_qwen3_passes_where_it_is_said_to_be_random(make_model: ModelFactory) -> None:
@@ -420,10 +432,10 @@ async def test_random_qwen3_passes_where_it_is_said_to_be_random(make_model: Mod
 
 async def test_demo_passes_without_a_word() -> None:
     pytest.importorskip("sentence_transformers", reason="sentence_transformers is not installed")
-    stack, found = await real("demo")
-    assert stack.engine.info.score_scale is ScoreScale.COSINE
+    served, found = await real("demo")
+    assert served.engine.info.score_scale is ScoreScale.COSINE
     assert found.has_passed
-    assert not found.those(Verdict.WARNED)
+    assert not found.with_status(CheckStatus.WARNED)
 
 
 @pytest.fixture
@@ -443,5 +455,5 @@ def leaking(make_model: ModelFactory) -> Iterator[Engine]:
 
 async def test_a_real_engine_that_leaks_fails(leaking: Engine, tokenizer_path: Path) -> None:
     encoder = spelled(tokenizer_path, Task.RERANK, 1024)
-    found = await outcome(leaking, encoder, promise=Promise(suffix=encoder.suffix_ids), has_random_weights=True)
-    assert Check.ALONE in failed(found)
+    found = await outcome(leaking, encoder, expectations=Expectations(suffix=encoder.suffix_ids), has_random_weights=True)
+    assert SelfTestCheck.ALONE in failed(found)

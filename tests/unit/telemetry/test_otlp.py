@@ -38,10 +38,10 @@ def tracing(collector: Collector) -> Iterator[OtlpTracing]:
 def test_request_and_its_steps_arrive_as_one_trace(tracing: OtlpTracing, collector: Collector) -> None:
     before_ns = time.time_ns()
     trace = tracing.begin({})
-    with trace.step("cache"):
+    with trace.span("cache"):
         time.sleep(0.01)
     now_s = time.monotonic()
-    trace.note("queue", now_s - 0.5, now_s - 0.25)
+    trace.add_span("queue", now_s - 0.5, now_s - 0.25)
     trace.end("POST /v1/rerank", {"http.route": "/v1/rerank", "shortlist.items": 3}, has_failed=False)
     tracing.close()
     spans = {span.name: span for span in collector.spans}
@@ -64,7 +64,7 @@ def test_failure_is_marked(tracing: OtlpTracing, collector: Collector) -> None:
 
 def test_step_that_fails_is_told_and_fails_all_the_same(tracing: OtlpTracing, collector: Collector) -> None:
     trace = tracing.begin({})
-    with pytest.raises(ZeroDivisionError), trace.step("cache"):
+    with pytest.raises(ZeroDivisionError), trace.span("cache"):
         raise ZeroDivisionError
     tracing.close()
     assert [span.name for span in collector.spans] == ["cache"]

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from shortlist.telemetry.traces import NO_TRACE, NO_TRACING, Attribute, handling, note, step
+from shortlist.telemetry.traces import NO_TRACE, NO_TRACING, Attribute, add_span, span, use_trace
 
 
 @dataclass
@@ -19,11 +19,11 @@ class Noted:
     times: list[tuple[float, float]] = field(default_factory=list)
 
     @contextmanager
-    def step(self, name: str) -> Iterator[None]:
+    def span(self, name: str) -> Iterator[None]:
         yield
         self.steps.append(name)
 
-    def note(self, name: str, started_s: float, ended_s: float) -> None:
+    def add_span(self, name: str, started_s: float, ended_s: float) -> None:
         self.steps.append(name)
         self.times.append((started_s, ended_s))
 
@@ -32,10 +32,10 @@ class Noted:
 
 
 async def handled(trace: Noted, name: str) -> None:
-    with handling(trace):
+    with use_trace(trace):
         await asyncio.sleep(0)
-        with step(name):
-            await asyncio.to_thread(note, f"{name} in a thread", 1.0, 2.0)
+        with span(name):
+            await asyncio.to_thread(add_span, f"{name} in a thread", 1.0, 2.0)
 
 
 async def test_requests_at_once_keep_their_steps_apart() -> None:
@@ -47,18 +47,18 @@ async def test_requests_at_once_keep_their_steps_apart() -> None:
 
 def test_step_without_an_end_ends_now() -> None:
     trace, before_s = Noted(), time.monotonic()
-    with handling(trace):
-        note("tokenize", before_s)
+    with use_trace(trace):
+        add_span("tokenize", before_s)
     [(started_s, ended_s)] = trace.times
     assert started_s == before_s <= ended_s <= time.monotonic()
 
 
 def test_steps_outside_of_a_request_are_nobodys() -> None:
     trace = Noted()
-    with handling(trace):
+    with use_trace(trace):
         pass
-    with step("cache"):
-        note("queue", 0.0)
+    with span("cache"):
+        add_span("queue", 0.0)
     assert trace.steps == []
 
 
@@ -66,8 +66,8 @@ def test_tracing_that_is_off_takes_everything_and_keeps_nothing() -> None:
     trace = NO_TRACING.begin({b"traceparent": b"00-1-1-01"})
     assert trace is NO_TRACE
     assert not NO_TRACING.is_on
-    with handling(trace), step("cache"):
-        note("queue", 0.0, 1.0)
-    trace.note("queue", 0.0, 1.0)
+    with use_trace(trace), span("cache"):
+        add_span("queue", 0.0, 1.0)
+    trace.add_span("queue", 0.0, 1.0)
     trace.end("request", {}, has_failed=True)
     NO_TRACING.close()

@@ -8,8 +8,8 @@ import pytest
 
 from shortlist.errors import InvalidInput
 from shortlist.text import prompt
-from shortlist.text.plain import TextEncoder
-from shortlist.text.tokenizer import QwenEncoder
+from shortlist.text.qwen_encoder import QwenEncoder
+from shortlist.text.text_encoder import TextEncoder
 from shortlist.types import Span, Task
 
 TEXT = "The red fox 狐狸 <|im_end|>\n"

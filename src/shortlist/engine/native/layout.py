@@ -12,7 +12,7 @@ class Span:
     Attributes:
         queries: Rows of q (and of the result), for the last `len(queries)` tokens of `own`.
         own: Rows of k and v of the run itself.
-        head: Rows of k and v of the head that comes before it; empty when it has none, or is one.
+        prefix: Rows of k and v of the head that comes before it; empty when it has none, or is one.
         is_scored: Whether the run's last token is read from.
     """
 

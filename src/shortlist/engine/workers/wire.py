@@ -49,9 +49,9 @@ class Packed:
 
     Attributes:
         task: What to compute.
-        head_lengths: Tokens of every head.
+        prefix_lengths: Tokens of every head.
         lengths: Tokens of every prompt after its head.
-        heads: Which head every prompt has.
+        prefixes: Which head every prompt has.
 
     Shapes:
         ids: [all tokens] int32: every head, then every prompt.

@@ -82,10 +82,10 @@ def test_every_tensor_is_where_it_belongs(model_folder: Callable[..., Path], sha
 @pytest.mark.parametrize("tied", [True, False])
 def test_answer_is_the_difference_of_two_rows_of_the_head(model_folder: Callable[..., Path], tied: bool) -> None:
     folder = model_folder(tied=tied)
-    prefix = load_file(folder / "model.safetensors")["model.embed_tokens.weight" if tied else "lm_head.weight"]
+    lm_head = load_file(folder / "model.safetensors")["model.embed_tokens.weight" if tied else "lm_head.weight"]
     answer = load(folder).answer
     assert answer is not None
-    assert torch.equal(answer, prefix[qwen.YES] - prefix[qwen.NO])
+    assert torch.equal(answer, lm_head[qwen.YES] - lm_head[qwen.NO])
 
 
 def test_answer_is_subtracted_in_fp32_whatever_the_dtype(model_folder: Callable[..., Path]) -> None:
@@ -275,11 +275,11 @@ def test_tied_head_that_is_another_matrix_is_refused(model_folder: Callable[...,
 
 def test_tied_head_that_is_stored_twice_is_served(model_folder: Callable[..., Path]) -> None:
     folder = model_folder(tied=False)
-    prefix = load_file(folder / "model.safetensors")["lm_head.weight"]
-    same = lie(model_folder(tied=False, model__embed_tokens__weight=prefix.clone()), tie_word_embeddings=True)
+    lm_head = load_file(folder / "model.safetensors")["lm_head.weight"]
+    same = lie(model_folder(tied=False, model__embed_tokens__weight=lm_head.clone()), tie_word_embeddings=True)
     answer = load(same).answer
     assert answer is not None
-    assert torch.equal(answer, prefix[qwen.YES] - prefix[qwen.NO])
+    assert torch.equal(answer, lm_head[qwen.YES] - lm_head[qwen.NO])
 
 
 def test_embedder_does_not_care_for_the_head(model_folder: Callable[..., Path]) -> None:

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from shortlist.errors import BadSetting
-from shortlist.scheduler.redis import RedisStore, place_of
+from shortlist.scheduler.redis_store import RedisStore, location_of
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from shortlist.scheduler.redis import RedisStore, place_of
     ],
 )
 def test_place_names_the_store_without_its_password(url: str, place: str) -> None:
-    assert place_of(url) == place
+    assert location_of(url) == place
 
 
 @pytest.mark.parametrize(

@@ -44,11 +44,11 @@ _SAMPLES: Final = (
     "🙂 é",
 )
 
-Reader = Callable[[Sequence[str]], list[Ids]]
+FastTokenize = Callable[[Sequence[str]], list[Ids]]
 """Returns the ids of texts, of which none is longer than `MAX_CHARS`."""
 
 
-def fast_reader(fields: Mapping[str, Any], user: Tokenizer) -> Reader | None:
+def fast_tokenize(fields: Mapping[str, Any], user: Tokenizer) -> FastTokenize | None:
     """Return a reader that spells as `user` does, or None if there is none for this vocabulary.
 
     Args:

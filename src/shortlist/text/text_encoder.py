@@ -16,9 +16,9 @@ from typing import Final
 from tokenizers import Encoding, Tokenizer
 
 from shortlist.errors import InputTooLong, InvalidInput, ModelRefused
-from shortlist.text.base import PromptView
+from shortlist.text.encoder import PromptView
 from shortlist.text.prompt import Parts
-from shortlist.text.speller import token_list, written
+from shortlist.text.tokenizer import decode, token_list
 from shortlist.text.window import read_windows
 from shortlist.types import (
     NO_TRUNCATION,
@@ -32,7 +32,7 @@ from shortlist.types import (
     Truncation,
 )
 
-PLAIN_VERSION: Final = 2
+TEXT_VERSION: Final = 2
 _NO_PROMPTS: Final[Mapping[str, str]] = MappingProxyType({})
 _BYTES_PER_TOKEN: Final = 4
 """A guess for models without a fast tokenizer; it only steers scheduling."""
@@ -68,8 +68,8 @@ class TextEncoder:
         self._tokenizer = _bare(content) if content else None
         self._num_special = self._tokenizer.num_special_tokens_to_add(reads_pairs) if self._tokenizer else 0
         self._reads_pairs = reads_pairs
-        spelled = json.dumps([PLAIN_VERSION, max_model_len, reads_pairs, self._before_query, self._before_document])
-        self._fingerprint = "text-" + hashlib.sha256(spelled.encode() + content).hexdigest()
+        tokenized = json.dumps([TEXT_VERSION, max_model_len, reads_pairs, self._before_query, self._before_document])
+        self._fingerprint = "text-" + hashlib.sha256(tokenized.encode() + content).hexdigest()
 
     @property
     def fingerprint(self) -> str:
@@ -82,7 +82,7 @@ class TextEncoder:
             raise InvalidInput("This model takes no instruction.", param="instruction")
         if preset is not None:
             raise InvalidInput("This model takes no instruction, and so no preset.", param="preset")
-        return PromptTemplate(name=f"text/{PLAIN_VERSION}", preset="none", instruction=None)
+        return PromptTemplate(name=f"text/{TEXT_VERSION}", preset="none", instruction=None)
 
     def encode_pairs(
         self,
@@ -154,7 +154,7 @@ class TextEncoder:
 
     def text_of(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
         """Return the text that token ids stand for. See `Encoder`."""
-        return written(self._asked(), ids, skip_special=skip_special)
+        return decode(self._asked(), ids, skip_special=skip_special)
 
     def _asked(self) -> Tokenizer:
         if self._tokenizer is None:

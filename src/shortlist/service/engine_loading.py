@@ -16,10 +16,10 @@ from shortlist.config import ModelSettings
 from shortlist.engine.base import Engine, Say, content_name
 from shortlist.errors import BadSetting, ModelRefused
 from shortlist.hub import ModelKind, ResolvedModel
-from shortlist.service.samples import samples
-from shortlist.text.base import Encoder
-from shortlist.text.plain import TextEncoder
-from shortlist.text.tokenizer import QwenEncoder
+from shortlist.service.selftest_data import calibration_texts
+from shortlist.text.encoder import Encoder
+from shortlist.text.qwen_encoder import QwenEncoder
+from shortlist.text.text_encoder import TextEncoder
 from shortlist.types import Task
 
 
@@ -82,10 +82,10 @@ def _qwen3(
             engine = load(
                 device=devices[0],
                 answer_ids=lambda: spelling.result().answer_ids,
-                samples=lambda: samples(spelling.result()),
+                samples=lambda: calibration_texts(spelling.result()),
             )
         else:
-            load = partial(load, samples=partial(tuple, samples(spelling.result())))
+            load = partial(load, samples=partial(tuple, calibration_texts(spelling.result())))
             if model.kind is ModelKind.QWEN3_RERANKER:
                 load = partial(load, answer_ids=KnownAnswerIds(*spelling.result().answer_ids))
             from shortlist.engine import workers

@@ -12,15 +12,15 @@ from shortlist.errors import BadSetting, ServiceError, UnknownModel, WrongModel
 from shortlist.scheduler.admission import Admission
 from shortlist.scheduler.cache import Entry, ScoreCache
 from shortlist.scheduler.dispatcher import Dispatcher
-from shortlist.scheduler.flights import Flights
-from shortlist.scheduler.shared import SharedCache
+from shortlist.scheduler.shared_cache import SharedCache
+from shortlist.scheduler.single_flight import InFlight
 from shortlist.telemetry import Metrics
-from shortlist.text.base import Encoder
+from shortlist.text.encoder import Encoder
 from shortlist.types import ModelCard, Priority, Task, basename
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Promise:
+class Expectations:
     """What a kind of model is known to do, which the self-test holds it to.
 
     Attributes:
@@ -34,7 +34,7 @@ class Promise:
     remedy: str = ""
 
 
-NO_PROMISE: Final = Promise()
+NO_EXPECTATIONS: Final = Expectations()
 
 ANY_MODEL: Final = frozenset({"default", "default/not-specified"})
 """Names that clients send when nobody named a model. Source: infinity-client's default; LocalAI's and others' settings."""
@@ -44,11 +44,11 @@ RAGFLOW_MARK: Final = "___"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Stack:
+class ServedModel:
     """One model's text, engine and scheduler. The rooms of two stacks know nothing of each other.
 
     Attributes:
-        flights: What is being computed, for each priority: nobody who is in a hurry waits for somebody who is not.
+        in_flight: What is being computed, for each priority: nobody who is in a hurry waits for somebody who is not.
         restart: Loads the engine anew when it is gone; None if the server is to end then.
         restart_s: How long that takes, about; None if nobody should wait for it.
         watch: Raises once the engine is gone though nobody asked it anything; None if it does not go unasked.
@@ -60,9 +60,9 @@ class Stack:
     dispatcher: Dispatcher
     admission: Admission
     cache: ScoreCache
-    flights: Mapping[Priority, Flights[Entry | ServiceError]]
+    in_flight: Mapping[Priority, InFlight[Entry | ServiceError]]
     metrics: Metrics
-    promise: Promise = NO_PROMISE
+    expectations: Expectations = NO_EXPECTATIONS
     restart: Callable[[], Awaitable[None]] | None = None
     restart_s: float | None = None
     watch: Callable[[], Awaitable[None]] | None = None
@@ -75,7 +75,7 @@ class Stack:
 
 
 @dataclass(slots=True)
-class Registry:
+class ModelRegistry:
     """Finds the stack that a request means.
 
     Names are tried as configured, then case-insensitively by their last part (`qwen3-reranker-0.6b`), also without what
@@ -83,56 +83,56 @@ class Registry:
     task; so does one with an unknown name, if `unknown_model` is "default".
     """
 
-    stacks: Sequence[Stack]
+    served_models: Sequence[ServedModel]
     unknown_model: UnknownModels = "error"
-    _by_name: dict[str, Stack] = field(init=False)
+    _by_name: dict[str, ServedModel] = field(init=False)
 
     def __post_init__(self) -> None:
         self._by_name = {}
-        for stack in self.stacks:
-            for name in (stack.name, *stack.card.aliases):
-                self._add(name, stack)
-        for stack in self.stacks:
-            self._by_name.setdefault(basename(stack.name), stack)
+        for served in self.served_models:
+            for name in (served.name, *served.card.aliases):
+                self._add(name, served)
+        for served in self.served_models:
+            self._by_name.setdefault(basename(served.name), served)
 
-    def find(self, name: str | None, task: Task | None = None) -> Stack:
+    def find(self, name: str | None, task: Task | None = None) -> ServedModel:
         """Return the stack for this name and task; None for a task that every model can do.
 
         Raises:
             UnknownModel: no model of this name is served, or none can do this task.
             WrongModel: the model of this name cannot do this task.
         """
-        stack = self._named(name) if name else None
-        if stack is None:
+        served = self._named(name) if name else None
+        if served is None:
             return self._default(task)
-        if task is not None and task not in stack.card.tasks:
-            raise WrongModel(f"The model {stack.name} does not {task.value}; {self._able(task)}.", param="model")
-        return stack
+        if task is not None and task not in served.card.tasks:
+            raise WrongModel(f"The model {served.name} does not {task.value}; {self._able(task)}.", param="model")
+        return served
 
-    def _named(self, name: str) -> Stack | None:
+    def _named(self, name: str) -> ServedModel | None:
         """Return the stack that a name means, or None where it means the default."""
-        stack = self._by_name.get(name) or self._by_name.get(basename(name))
-        stack = stack or self._by_name.get(basename(name.partition(RAGFLOW_MARK)[0]))
-        if stack is None and self.unknown_model == "error" and name.lower() not in ANY_MODEL:
+        served = self._by_name.get(name) or self._by_name.get(basename(name))
+        served = served or self._by_name.get(basename(name.partition(RAGFLOW_MARK)[0]))
+        if served is None and self.unknown_model == "error" and name.lower() not in ANY_MODEL:
             raise UnknownModel(f"No such model is served. Served here: {self._names()}.", param="model")
-        return stack
+        return served
 
-    def _default(self, task: Task | None) -> Stack:
-        for stack in self.stacks:
-            if task is None or task in stack.card.tasks:
-                return stack
+    def _default(self, task: Task | None) -> ServedModel:
+        for served in self.served_models:
+            if task is None or task in served.card.tasks:
+                return served
         wanted = f"No model here can {task.value}" if task else "No model is served"
         raise UnknownModel(f"{wanted}. Served here: {self._names()}.", param="model")
 
-    def _add(self, name: str, stack: Stack) -> None:
-        if self._by_name.setdefault(name, stack) is not stack:
+    def _add(self, name: str, served: ServedModel) -> None:
+        if self._by_name.setdefault(name, served) is not served:
             raise one_name_for_two(name)
 
     def _names(self) -> str:
-        return ", ".join(stack.name for stack in self.stacks) or "nothing"
+        return ", ".join(served.name for served in self.served_models) or "nothing"
 
     def _able(self, task: Task) -> str:
-        able = [stack.name for stack in self.stacks if task in stack.card.tasks]
+        able = [served.name for served in self.served_models if task in served.card.tasks]
         return f"served for that: {', '.join(able)}" if able else "no model here does"
 
 

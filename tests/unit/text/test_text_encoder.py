@@ -6,7 +6,7 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from shortlist.errors import InputTooLong, InvalidInput, ModelRefused
-from shortlist.text.plain import TextEncoder
+from shortlist.text.text_encoder import TextEncoder
 from shortlist.types import OverflowPolicy, TextPrompt, Truncation
 from tests.support.encoded import texts
 

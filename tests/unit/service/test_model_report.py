@@ -10,14 +10,14 @@ import torch
 
 from shortlist.engine.native.engine import NativeEngine
 from shortlist.errors import EngineUnavailable, ModelRefused
-from shortlist.service.diagnosis import SAMPLE, Diagnosis, diagnose
+from shortlist.service.model_report import SAMPLE, ModelReport, build_report
 from shortlist.types import Task
-from tests.support import house, qwen
+from tests.support import apps, qwen
 from tests.support.fixtures import ModelFactory
 
 
-async def found(text: str, declared: Task | None = None, **flat: Any) -> Diagnosis:
-    return await diagnose(text, declared, house.settings(**flat), say=lambda _: None)
+async def found(text: str, declared: Task | None = None, **flat: Any) -> ModelReport:
+    return await build_report(text, declared, apps.settings(**flat), say=lambda _: None)
 
 
 async def test_reranker_is_described_as_it_is_served(make_model: ModelFactory) -> None:
@@ -31,12 +31,12 @@ async def test_reranker_is_described_as_it_is_served(make_model: ModelFactory) -
 
 
 async def test_ids_at_the_boundaries_are_the_official_ones(make_model: ModelFactory) -> None:
-    frame = (await found(str(make_model(kind="reranker")), Task.RERANK, random_weights=True)).frame
-    assert frame is not None
-    assert len(frame.prefix_ids) == 39
-    assert frame.suffix_ids == (151645, 198, 151644, 77091, 198, 151667, 271, 151668, 271)
-    assert frame.read_text == "\n\n"
-    assert frame.answer_ids == (qwen.YES, qwen.NO)
+    template_ids = (await found(str(make_model(kind="reranker")), Task.RERANK, random_weights=True)).template_ids
+    assert template_ids is not None
+    assert len(template_ids.prefix_ids) == 39
+    assert template_ids.suffix_ids == (151645, 198, 151644, 77091, 198, 151667, 271, 151668, 271)
+    assert template_ids.read_text == "\n\n"
+    assert template_ids.answer_ids == (qwen.YES, qwen.NO)
 
 
 async def test_shown_prompt_is_the_one_that_is_read(make_model: ModelFactory) -> None:
@@ -52,8 +52,12 @@ async def test_embedder_shows_a_query_and_a_document(make_model: ModelFactory) -
     assert query.startswith("Instruct: ")
     assert query.endswith(f"Query:{SAMPLE.query}<|endoftext|>")
     assert document == f"{SAMPLE.right}<|endoftext|>"
-    assert model.frame is not None
-    assert (model.frame.prefix_ids, model.frame.suffix_ids, model.frame.answer_ids) == ((), (151643,), None)
+    assert model.template_ids is not None
+    assert (model.template_ids.prefix_ids, model.template_ids.suffix_ids, model.template_ids.answer_ids) == (
+        (),
+        (151643,),
+        None,
+    )
     assert model.self_test.has_passed
 
 
@@ -84,7 +88,7 @@ async def test_memory_follows_from_what_is_kept(make_model: ModelFactory, dtype:
 
 async def test_demo_leaves_its_steps_to_its_library() -> None:
     model = await found("demo")
-    assert model.frame is None
+    assert model.template_ids is None
     assert model.memory is not None
     assert model.memory.activations_bytes is None
     assert model.info.model_limit == 256

@@ -10,8 +10,8 @@ import pytest
 
 from shortlist.breaker import Breaker, BreakerLimits, BreakerState
 from shortlist.scheduler.cache import Entry
-from shortlist.scheduler.packing import pack
-from shortlist.scheduler.shared import MAX_WAITING, WRITE_ENTRIES, SharedCache
+from shortlist.scheduler.codec import encode
+from shortlist.scheduler.shared_cache import MAX_WAITING, WRITE_ENTRIES, SharedCache
 from shortlist.telemetry import Metrics
 from shortlist.types import DocumentStats
 from tests.support.simulated import simulated
@@ -39,10 +39,10 @@ class Memory:
     async def at_once(self) -> None:
         pass
 
-    async def read(self, names: Sequence[bytes]) -> Sequence[bytes | None]:
+    async def read(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
         self.num_reads += 1
         await self.before()
-        return [self.values.get(each) for each in names]
+        return [self.values.get(each) for each in keys]
 
     async def write(self, values: Mapping[bytes, bytes]) -> int:
         self.writes.append(len(values))
@@ -83,7 +83,7 @@ def breaker() -> Breaker:
 
 @pytest.fixture
 def cache(store: Memory, metrics: Metrics, breaker: Breaker) -> SharedCache:
-    return SharedCache(store, timeout_s=0.02, metrics=metrics, place="redis://here", breaker=breaker)
+    return SharedCache(store, timeout_s=0.02, metrics=metrics, location="redis://here", breaker=breaker)
 
 
 def count(metrics: Metrics, what: str, **labels: str) -> float:
@@ -100,7 +100,7 @@ async def written(cache: SharedCache) -> None:
 async def test_what_one_puts_another_gets(store: Memory, cache: SharedCache) -> None:
     cache.put_many({name(1): entry(0.25), name(2): entry(0.5)})
     await written(cache)
-    other = SharedCache(store, timeout_s=1, metrics=Metrics(), place="")
+    other = SharedCache(store, timeout_s=1, metrics=Metrics(), location="")
     assert await other.get_many([name(2), name(3), name(1)]) == {name(1): entry(0.25), name(2): entry(0.5)}
 
 
@@ -121,7 +121,7 @@ async def test_asking_for_nothing_asks_nobody(cache: SharedCache, store: Memory)
     assert store.num_reads == 0
 
 
-@pytest.mark.parametrize("value", [b"", b"garbage", pack(name(2), entry()), pack(name(1), entry())[:-1]])
+@pytest.mark.parametrize("value", [b"", b"garbage", encode(name(2), entry()), encode(name(1), entry())[:-1]])
 @simulated
 async def test_value_that_cannot_be_believed_is_a_miss(cache: SharedCache, store: Memory, value: bytes) -> None:
     store.values[name(1)] = value
@@ -132,10 +132,10 @@ async def test_value_that_cannot_be_believed_is_a_miss(cache: SharedCache, store
 @simulated
 async def test_answers_that_have_slipped_are_misses(cache: SharedCache, store: Memory, shift: int) -> None:
     """If a connection ever handed one question's answers to another, they would not be taken for its own."""
-    names = [name(number) for number in range(5)]
-    right = [pack(each, entry(float(number))) for number, each in enumerate(names)]
-    store.values = dict(zip(names, right[shift:] + right[:shift], strict=True))
-    assert await cache.get_many(names) == {}
+    keys = [name(number) for number in range(5)]
+    right = [encode(each, entry(float(number))) for number, each in enumerate(keys)]
+    store.values = dict(zip(keys, right[shift:] + right[:shift], strict=True))
+    assert await cache.get_many(keys) == {}
 
 
 class Odd(Memory):
@@ -145,13 +145,13 @@ class Odd(Memory):
         super().__init__()
         self.answer = answer
 
-    async def read(self, names: Sequence[bytes]) -> Sequence[bytes | None]:
+    async def read(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
         return self.answer
 
 
 @simulated
 async def test_answer_that_is_no_list_is_a_miss(metrics: Metrics) -> None:
-    cache = SharedCache(Odd(1), timeout_s=1, metrics=metrics, place="")  # type: ignore[arg-type]
+    cache = SharedCache(Odd(1), timeout_s=1, metrics=metrics, location="")  # type: ignore[arg-type]
     assert await cache.get_many([name(1)]) == {}
     assert count(metrics, "failures_total", operation="read") == 1
 
@@ -159,7 +159,7 @@ async def test_answer_that_is_no_list_is_a_miss(metrics: Metrics) -> None:
 @pytest.mark.parametrize("times", [1, 9])
 @simulated
 async def test_too_few_and_too_many_answers_are_no_error(metrics: Metrics, times: int) -> None:
-    cache = SharedCache(Odd([pack(name(1), entry())] * times), timeout_s=1, metrics=metrics, place="")
+    cache = SharedCache(Odd([encode(name(1), entry())] * times), timeout_s=1, metrics=metrics, location="")
     assert set(await cache.get_many([name(1), name(2), name(3)])) == {name(1)}
 
 
@@ -190,7 +190,7 @@ async def test_sick_store_is_left_alone_and_asked_again_later(cache: SharedCache
         await cache.get_many([name(1)])
     assert store.num_reads == 3
     store.before = store.at_once
-    store.values[name(1)] = pack(name(1), entry())
+    store.values[name(1)] = encode(name(1), entry())
     assert await cache.get_many([name(1)]) == {}
     await asyncio.sleep(0.35)
     assert await cache.get_many([name(1)]) == {name(1): entry()}
@@ -341,7 +341,7 @@ async def test_closing_writes_what_waits_and_lets_go(cache: SharedCache, store: 
 async def test_closing_does_not_wait_for_a_store_that_hangs(
     cache: SharedCache, store: Memory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shortlist.scheduler.shared.UNHURRIED_S", 0.01)
+    monkeypatch.setattr("shortlist.scheduler.shared_cache.UNHURRIED_S", 0.01)
     store.before = never
     cache.put_many({name(1): entry()})
     await asyncio.sleep(0)

@@ -10,12 +10,12 @@ import pytest
 
 from shortlist.engine.restartable import RestartableEngine
 from shortlist.errors import DeadlineExceeded, EngineUnavailable
-from shortlist.service.revival import CALM_S, FIRST_PAUSE_S, LONGEST_PAUSE_S, Pauses
+from shortlist.service.restart import FIRST_PAUSE_S, HEALTHY_S, MAX_PAUSE_S, Backoff
 from shortlist.service.runtime import Runtime, State
 from shortlist.telemetry import Metrics
 from shortlist.types import Batch, RequestOptions, RerankTask, TextPrefix, TextPrompt
+from tests.support.apps import running, served, settings
 from tests.support.fake_engine import FakeEngine, log_odds
-from tests.support.house import running, settings, stack
 from tests.support.simulated import simulated
 
 PATIENCE_S = 5.0
@@ -25,10 +25,10 @@ def dies(_: Batch) -> None:
     raise EngineUnavailable("it died")
 
 
-def house(load: Callable[[], FakeEngine], **flat: Any) -> tuple[Runtime, FakeEngine]:
+def apps(load: Callable[[], FakeEngine], **flat: Any) -> tuple[Runtime, FakeEngine]:
     """Return a runtime whose first engine dies at its first step, and that engine."""
     first, metrics = FakeEngine(fault=dies), Metrics()
-    one = stack(RestartableEngine(first, load), metrics=metrics, **flat)
+    one = served(RestartableEngine(first, load), metrics=metrics, **flat)
     object.__setattr__(one, "restart", one.engine.restart)  # type: ignore[attr-defined]
     return Runtime([one], settings=settings(**flat), metrics=metrics), first
 
@@ -50,7 +50,7 @@ ASK = RerankTask(query="fox", documents=("red fox",))
 
 @simulated
 async def test_engine_comes_back_and_scores_the_same() -> None:
-    service, first = house(FakeEngine)
+    service, first = apps(FakeEngine)
     async with running(service):
         with pytest.raises(EngineUnavailable):
             await service.rerank(ASK)
@@ -65,8 +65,8 @@ async def test_engine_comes_back_and_scores_the_same() -> None:
 @simulated
 async def test_meanwhile_it_is_alive_and_not_ready_and_says_so() -> None:
     gate = asyncio.Event()
-    service, _ = house(FakeEngine)
-    [one] = service._registry.stacks
+    service, _ = apps(FakeEngine)
+    [one] = service._registry.served_models
     restart = one.restart
     assert restart is not None
 
@@ -89,7 +89,7 @@ async def test_meanwhile_it_is_alive_and_not_ready_and_says_so() -> None:
 
 @simulated
 async def test_failed_attempt_is_followed_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shortlist.service.revival.FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr("shortlist.service.restart.FIRST_PAUSE_S", 0.01)
     attempts = 0
 
     def load() -> FakeEngine:
@@ -99,7 +99,7 @@ async def test_failed_attempt_is_followed_by_another(monkeypatch: pytest.MonkeyP
             raise OSError("no memory")
         return FakeEngine()
 
-    service, _ = house(load)
+    service, _ = apps(load)
     async with running(service):
         with pytest.raises(EngineUnavailable):
             await service.rerank(ASK)
@@ -110,9 +110,9 @@ async def test_failed_attempt_is_followed_by_another(monkeypatch: pytest.MonkeyP
 
 @simulated
 async def test_engine_that_dies_again_comes_back_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shortlist.service.revival.FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr("shortlist.service.restart.FIRST_PAUSE_S", 0.01)
     engines = [FakeEngine(fault=dies), FakeEngine(fault=dies), FakeEngine()]
-    service, _ = house(lambda: engines.pop(0))
+    service, _ = apps(lambda: engines.pop(0))
     async with running(service):
         for times in (1, 2, 3):
             with pytest.raises(EngineUnavailable):
@@ -123,9 +123,9 @@ async def test_engine_that_dies_again_comes_back_again(monkeypatch: pytest.Monke
 
 @simulated
 async def test_other_model_in_its_place_is_not_served(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shortlist.service.revival.FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr("shortlist.service.restart.FIRST_PAUSE_S", 0.01)
     others = [FakeEngine(max_model_len=5)]
-    service, _ = house(lambda: others.pop() if others else FakeEngine())
+    service, _ = apps(lambda: others.pop() if others else FakeEngine())
     async with running(service):
         with pytest.raises(EngineUnavailable):
             await service.rerank(ASK)
@@ -135,11 +135,11 @@ async def test_other_model_in_its_place_is_not_served(monkeypatch: pytest.Monkey
 
 @simulated
 async def test_engine_that_comes_back_wrong_is_given_up() -> None:
-    service, _ = house(FakeEngine)
+    service, _ = apps(FakeEngine)
     object.__setattr__(service.settings.model, "self_test", "strict")
-    service._examine = _refuse  # type: ignore[method-assign,assignment]
+    service._run_selftest = _refuse  # type: ignore[method-assign,assignment]
     service.state = State.READY
-    for one in service._registry.stacks:
+    for one in service._registry.served_models:
         service._run(one)
     with pytest.raises(EngineUnavailable):
         await service.rerank(ASK)
@@ -159,7 +159,7 @@ async def test_closing_does_not_wait_for_an_engine_to_come_back() -> None:
     def load() -> FakeEngine:
         raise OSError("no memory")
 
-    service, _ = house(load)
+    service, _ = apps(load)
     async with running(service):
         with pytest.raises(EngineUnavailable):
             await service.rerank(ASK)
@@ -169,14 +169,14 @@ async def test_closing_does_not_wait_for_an_engine_to_come_back() -> None:
 
 
 def test_pauses_grow_up_to_a_limit_and_start_anew_after_a_calm_time() -> None:
-    pauses = Pauses()
+    backoff = Backoff()
     now_s, waited = 0.0, []
     for _ in range(10):
-        waited.append(pauses.before_attempt(now_s))
+        waited.append(backoff.next_pause_s(now_s))
         now_s += waited[-1] + 1.0
     assert waited[:4] == [0.0, FIRST_PAUSE_S, 2 * FIRST_PAUSE_S, 4 * FIRST_PAUSE_S]
-    assert waited[-1] == LONGEST_PAUSE_S
-    assert pauses.before_attempt(now_s + CALM_S + 1) == 0.0
+    assert waited[-1] == MAX_PAUSE_S
+    assert backoff.next_pause_s(now_s + HEALTHY_S + 1) == 0.0
 
 
 # -- those who can wait -------------------------------------------------------------------------------------------------
@@ -184,9 +184,9 @@ def test_pauses_grow_up_to_a_limit_and_start_anew_after_a_calm_time() -> None:
 
 def patient_house(**flat: Any) -> tuple[Runtime, asyncio.Event]:
     """Return a runtime whose engine is brought back once an event is set, after a tenth of a second by experience."""
-    service, _ = house(FakeEngine, **flat)
+    service, _ = apps(FakeEngine, **flat)
     gate = asyncio.Event()
-    [one] = service._registry.stacks
+    [one] = service._registry.served_models
     restart = one.restart
     assert restart is not None
 
@@ -236,8 +236,8 @@ async def test_whoever_waits_does_so_until_the_deadline() -> None:
 
 @simulated
 async def test_engine_that_goes_unasked_is_noticed_and_brought_back() -> None:
-    service, _ = house(FakeEngine)
-    [one] = service._registry.stacks
+    service, _ = apps(FakeEngine)
+    [one] = service._registry.served_models
     gone = asyncio.Event()
 
     async def watch() -> None:

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from shortlist.engine.base import Engine
 from shortlist.errors import BadScore, CallerError
-from shortlist.service.samples import Pair
-from shortlist.text.base import Encoder
+from shortlist.service.selftest_data import SelfTestPair
+from shortlist.text.encoder import Encoder
 from shortlist.types import NO_TRUNCATION, Batch, OverflowPolicy, Prompt, Task, WorkItem
 
 Values = npt.NDArray[np.float64]
@@ -22,66 +22,66 @@ Values = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PairPosition:
     """Where among a trial's prompts a pair's texts are. A reranker reads the query with each document, so it has none."""
 
-    pair: Pair
+    pair: SelfTestPair
     right: int
     wrong: int
     query: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Trial:
+class SelfTestCase:
     """The pairs that a model can read, as prompts."""
 
     task: Task
     prompts: tuple[Prompt, ...]
-    places: tuple[Place, ...]
+    positions: tuple[PairPosition, ...]
 
     @property
-    def picked(self) -> tuple[int, ...]:
+    def compared(self) -> tuple[int, ...]:
         """The right and the wrong document of the first pair, which are computed in several ways."""
-        return (self.places[0].right, self.places[0].wrong)
+        return (self.positions[0].right, self.positions[0].wrong)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Measured:
+class MeasuredValues:
     """What the engine said.
 
     Attributes:
         mixed: Of every prompt, in batches of all of them.
         once: Of the picked prompts, in a batch of their own.
-        turned: As `once`, asked in the opposite order, and put back into this one.
+        reversed_order: As `once`, asked in the opposite order, and put back into this one.
         alone: Of the picked prompts, each in a batch of its own.
         again: Of the first picked prompt, alone once more.
     """
 
     mixed: Values
     once: Values
-    turned: Values
+    reversed_order: Values
     alone: Values
     again: Values
 
     @property
     def all(self) -> Values:
         """Everything, one row for every value."""
-        return np.concatenate([self.mixed, self.once, self.turned, self.alone, self.again])
+        return np.concatenate([self.mixed, self.once, self.reversed_order, self.alone, self.again])
 
 
-def rerank_trial(encoder: Encoder, pairs: Sequence[Pair], most: int) -> Trial:
+def rerank_case(encoder: Encoder, pairs: Sequence[SelfTestPair], most: int) -> SelfTestCase:
     """Return the first pairs as a reranker reads them, but for those that do not fit or need what it does not take."""
     prompts: list[Prompt] = []
-    places: list[Place] = []
+    positions: list[PairPosition] = []
     for pair in pairs:
-        found = _pair_prompts(encoder, pair) if len(places) < most else []
+        found = _pair_prompts(encoder, pair) if len(positions) < most else []
         if found:
-            places.append(Place(pair, right=len(prompts), wrong=len(prompts) + 1))
+            positions.append(PairPosition(pair, right=len(prompts), wrong=len(prompts) + 1))
             prompts += found
-    return Trial(Task.RERANK, tuple(prompts), tuple(places))
+    return SelfTestCase(Task.RERANK, tuple(prompts), tuple(positions))
 
 
-def _pair_prompts(encoder: Encoder, pair: Pair) -> list[Prompt]:
+def _pair_prompts(encoder: Encoder, pair: SelfTestPair) -> list[Prompt]:
     try:
         found = encoder.encode_pairs(
             pair.query,
@@ -95,21 +95,21 @@ def _pair_prompts(encoder: Encoder, pair: Pair) -> list[Prompt]:
         return []
 
 
-def embed_trial(encoder: Encoder, pairs: Sequence[Pair], most: int) -> Trial:
+def embed_case(encoder: Encoder, pairs: Sequence[SelfTestPair], most: int) -> SelfTestCase:
     """Return the first pairs as an embedder reads them, but for those above, and those that are there to be cut."""
     prompts: list[Prompt] = []
-    places: list[Place] = []
+    positions: list[PairPosition] = []
     for pair in pairs:
-        is_asked = len(places) < most and pair.truncation == NO_TRUNCATION
+        is_asked = len(positions) < most and pair.truncation == NO_TRUNCATION
         found = _text_prompts(encoder, pair) if is_asked else []
         if found:
             at = len(prompts)
-            places.append(Place(pair, query=at, right=at + 1, wrong=at + 2))
+            positions.append(PairPosition(pair, query=at, right=at + 1, wrong=at + 2))
             prompts += found
-    return Trial(Task.EMBED, tuple(prompts), tuple(places))
+    return SelfTestCase(Task.EMBED, tuple(prompts), tuple(positions))
 
 
-def _text_prompts(encoder: Encoder, pair: Pair) -> list[Prompt]:
+def _text_prompts(encoder: Encoder, pair: SelfTestPair) -> list[Prompt]:
     try:
         query = encoder.encode_texts((pair.query,), is_query=True, instruction=pair.instruction, truncate=False)
         documents = encoder.encode_texts((pair.right, pair.wrong), truncate=False)
@@ -118,25 +118,25 @@ def _text_prompts(encoder: Encoder, pair: Pair) -> list[Prompt]:
         return []
 
 
-async def measure(engine: Engine, trial: Trial, *, max_batch_tokens: int) -> Measured:
+async def measure(engine: Engine, case: SelfTestCase, *, max_batch_tokens: int) -> MeasuredValues:
     """Have the engine compute a trial in every way that is compared.
 
     Args:
         engine: The engine.
-        trial: At least one pair.
+        case: At least one pair.
         max_batch_tokens: The largest batch it is ever asked for.
 
     Raises:
         EngineError: it could not, or gave something that is not one value per prompt.
     """
-    steps = [await _values(engine, trial.task, step) for step in _steps(trial.prompts, max_batch_tokens)]
-    picked = [trial.prompts[index] for index in trial.picked]
-    return Measured(
-        mixed=np.concatenate(steps),
-        once=await _values(engine, trial.task, picked),
-        turned=(await _values(engine, trial.task, picked[::-1]))[::-1],
-        alone=np.concatenate([await _values(engine, trial.task, [prompt]) for prompt in picked]),
-        again=await _values(engine, trial.task, picked[:1]),
+    batches = [await _values(engine, case.task, batch) for batch in _batches(case.prompts, max_batch_tokens)]
+    compared = [case.prompts[index] for index in case.compared]
+    return MeasuredValues(
+        mixed=np.concatenate(batches),
+        once=await _values(engine, case.task, compared),
+        reversed_order=(await _values(engine, case.task, compared[::-1]))[::-1],
+        alone=np.concatenate([await _values(engine, case.task, [prompt]) for prompt in compared]),
+        again=await _values(engine, case.task, compared[:1]),
     )
 
 
@@ -153,16 +153,16 @@ async def _values(engine: Engine, task: Task, prompts: Sequence[Prompt]) -> Valu
 _VALUE = {Task.RERANK: "score", Task.EMBED: "vector of its own width"}
 
 
-def _steps(prompts: Sequence[Prompt], max_batch_tokens: int) -> Iterator[list[Prompt]]:
+def _batches(prompts: Sequence[Prompt], max_batch_tokens: int) -> Iterator[list[Prompt]]:
     """Cut the prompts into batches that the scheduler could have formed."""
-    step: list[Prompt] = []
+    batch: list[Prompt] = []
     left = max_batch_tokens
     for prompt in prompts:
         cost = prompt.prefix.num_tokens + prompt.num_tokens
-        if step and cost > left:
-            yield step
-            step, left = [], max_batch_tokens
-        step.append(prompt)
+        if batch and cost > left:
+            yield batch
+            batch, left = [], max_batch_tokens
+        batch.append(prompt)
         left -= cost
-    if step:
-        yield step
+    if batch:
+        yield batch

@@ -15,25 +15,25 @@ from shortlist.engine.vllm.engine import VllmEngine
 from shortlist.engine.vllm.start import Access, connect
 from shortlist.errors import BadSetting, EngineUnavailable, ModelRefused
 from shortlist.hub import Reader, resolve
-from shortlist.service import build, vllm
-from shortlist.service.build import build_runtime, load, stack_for
-from shortlist.service.diagnosis import diagnose
-from shortlist.service.vllm import Counted, Place, engine_and_encoder, places
+from shortlist.service import build, vllm_deployment
+from shortlist.service.build import build_runtime, load, served_model_for
+from shortlist.service.model_report import build_report
+from shortlist.service.vllm_deployment import MetricLabels, VllmDeployment, deployments, engine_and_encoder
 from shortlist.telemetry import Metrics
 from shortlist.types import Task
 from tests.support import model_folder
+from tests.support.apps import settings
 from tests.support.fixtures import ModelFactory
-from tests.support.house import settings
 from tests.support.sickvllm import sick_vllm
 from tests.support.vllm import plan_of
 
 ON_VLLM = {"engine": "vllm"}
-COUNTED = Counted(metrics=Metrics(), name="m")
+COUNTED = MetricLabels(metrics=Metrics(), name="m")
 TWO = ["a/reranker", "b/embedder"]
 
 
-def placed(models: list[str], **flat: Any) -> list[Place | None]:
-    return places(settings(**flat), models)
+def placed(models: list[str], **flat: Any) -> list[VllmDeployment | None]:
+    return deployments(settings(**flat), models)
 
 
 def test_without_vllm_there_is_no_place() -> None:
@@ -62,12 +62,12 @@ def test_what_only_vllm_understands_needs_vllm(flat: dict[str, Any]) -> None:
 )
 def test_memory_is_divided_as_it_was_said(num_models: int, given: Any, shares: list[float | None]) -> None:
     found = placed(["m"] * num_models, gpu_memory_utilization=given, **ON_VLLM)
-    assert [place.share for place in found if place] == shares
+    assert [deployment.share for deployment in found if deployment] == shares
 
 
 @pytest.mark.parametrize(("num_models", "share"), [(1, None), (2, 0.45), (3, 0.3)])
 def test_models_that_share_a_gpu_share_it_evenly_unless_something_was_said(num_models: int, share: float | None) -> None:
-    assert [place.fair_share for place in placed(["m"] * num_models, **ON_VLLM) if place] == [share] * num_models
+    assert [deployment.fair_share for deployment in placed(["m"] * num_models, **ON_VLLM) if deployment] == [share] * num_models
 
 
 @pytest.mark.parametrize(
@@ -96,16 +96,16 @@ def test_memory_is_checked_before_a_model_is_looked_for(monkeypatch: pytest.Monk
 
 
 def test_all_servers_serve_a_model_alone() -> None:
-    [place] = placed(["a/m"], upstream="http://a:1,http://b:2/", **ON_VLLM)
-    assert place is not None
-    assert place.urls == ("http://a:1", "http://b:2")
-    assert not place.is_ours
+    [deployment] = placed(["a/m"], upstream="http://a:1,http://b:2/", **ON_VLLM)
+    assert deployment is not None
+    assert deployment.urls == ("http://a:1", "http://b:2")
+    assert not deployment.is_managed
 
 
 def test_several_models_are_found_by_what_their_servers_call_them() -> None:
     with sick_vllm() as server:  # which calls its model m
         found = placed(["Qwen/M"] * 2, upstream=[server.url], **ON_VLLM)
-        assert [place.urls for place in found if place] == [(server.url,)] * 2
+        assert [deployment.urls for deployment in found if deployment] == [(server.url,)] * 2
         with pytest.raises(BadSetting, match=r"No server of --upstream serves b/other; they serve m\."):
             placed(["Qwen/M", "b/other"], upstream=[server.url], **ON_VLLM)
 
@@ -132,18 +132,18 @@ def test_how_they_are_asked_can_be_said(flat: dict[str, Any]) -> None:
 
 def test_other_kinds_of_models_are_refused_by_name(tmp_path: Path) -> None:
     folder = model_folder.write(tmp_path / "cross", model_folder.CROSS_ENCODER)
-    [place] = placed(["m"], **ON_VLLM)
-    assert place is not None
+    [deployment] = placed(["m"], **ON_VLLM)
+    assert deployment is not None
     with pytest.raises(ModelRefused, match="is a cross-encoder; --engine vllm serves Qwen3"):
-        engine_and_encoder(resolve(str(folder)), ModelSettings(), place, counted=COUNTED, say=lambda _: None)
+        engine_and_encoder(resolve(str(folder)), ModelSettings(), deployment, metric_labels=COUNTED, say=lambda _: None)
 
 
 def test_int8_is_named_as_what_it_is_there(make_model: ModelFactory) -> None:
-    [place] = placed(["m"], **ON_VLLM)
-    assert place is not None
+    [deployment] = placed(["m"], **ON_VLLM)
+    assert deployment is not None
     model = resolve(str(make_model()), declared=Task.RERANK)
     with pytest.raises(BadSetting, match="--quantization"):
-        engine_and_encoder(model, ModelSettings(dtype="int8"), place, counted=COUNTED, say=lambda _: None)
+        engine_and_encoder(model, ModelSettings(dtype="int8"), deployment, metric_labels=COUNTED, say=lambda _: None)
 
 
 def test_served_by_upstreams_a_model_has_our_frame_and_the_lower_limit(make_model: ModelFactory) -> None:
@@ -151,17 +151,17 @@ def test_served_by_upstreams_a_model_has_our_frame_and_the_lower_limit(make_mode
     with sick_vllm() as server:
         told = settings(reranker=[folder], upstream=[server.url], max_model_len=9000, max_batch_tokens=9000, **ON_VLLM)
         metrics = Metrics()
-        loaded = load(folder, Task.RERANK, told.model, say=lambda _: None, metrics=metrics, place=placed_in(told, folder))
-        stack = stack_for(loaded, folder, Task.RERANK, told, metrics)
+        loaded = load(folder, Task.RERANK, told.model, say=lambda _: None, metrics=metrics, deployment=placed_in(told, folder))
+        served = served_model_for(loaded, folder, Task.RERANK, told, metrics)
         try:
             assert isinstance(loaded.engine, VllmEngine)
-            where = {"model": stack.name, "upstream": server.url}
+            where = {"model": served.name, "upstream": server.url}
             assert metrics.registry.get_sample_value("shortlist_upstream_up", where) == 1
             assert loaded.engine.info.max_model_len == 2048, "the server's"
             assert not loaded.is_native
-            assert stack.promise.suffix
-            assert stack.restart is None, "they are not ours to restart"
-            assert f"vllm serve {folder} --runner pooling --hf-overrides" in stack.promise.remedy
+            assert served.expectations.suffix
+            assert served.restart is None, "they are not ours to restart"
+            assert f"vllm serve {folder} --runner pooling --hf-overrides" in served.expectations.remedy
         finally:
             loaded.engine.close()
 
@@ -172,7 +172,7 @@ async def test_upstreams_need_no_weights_here(make_model: ModelFactory, tmp_path
     said: list[str] = []
     with sick_vllm() as server:
         told = settings(reranker=[str(folder)], upstream=[server.url], max_model_len=2048, random_weights=True, **ON_VLLM)
-        found = await diagnose(str(folder), Task.RERANK, told, say=said.append)
+        found = await build_report(str(folder), Task.RERANK, told, say=said.append)
     assert found.memory is None
     assert "weights not needed here" in " ".join(said)
 
@@ -198,11 +198,11 @@ def test_model_that_our_own_engine_does_not_read_is_started_by_vllm(
         plans.append(plan)
         raise EngineUnavailable("enough")
 
-    monkeypatch.setattr(vllm, "launch", launch)
-    [place] = placed(["m"], **ON_VLLM)
-    assert place is not None
+    monkeypatch.setattr(vllm_deployment, "launch", launch)
+    [deployment] = placed(["m"], **ON_VLLM)
+    assert deployment is not None
     with pytest.raises(EngineUnavailable):
-        engine_and_encoder(model, ModelSettings(), place, counted=COUNTED, say=lambda _: None)
+        engine_and_encoder(model, ModelSettings(), deployment, metric_labels=COUNTED, say=lambda _: None)
     assert plans[0].max_model_len == expected
 
 
@@ -213,9 +213,9 @@ def test_model_of_pictures_is_refused_by_name(tmp_path: Path) -> None:
             resolve(str(model_folder.write(tmp_path / reader.value, files)), declared=Task.RERANK, reader=reader)
 
 
-def placed_in(told: Settings, model: str) -> Place | None:
-    [place] = places(told, [model])
-    return place
+def placed_in(told: Settings, model: str) -> VllmDeployment | None:
+    [deployment] = deployments(told, [model])
+    return deployment
 
 
 def test_child_is_watched_brought_back_and_may_be_waited_for(make_model: ModelFactory, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,14 +229,16 @@ def test_child_is_watched_brought_back_and_may_be_waited_for(make_model: ModelFa
                 raise ModelRefused("vLLM ended while it started. The memory is not free yet.")
             return connect([server.url], plan_of(Path(folder)), Access(timeout_s=1.0))
 
-        monkeypatch.setattr(vllm, "launch", launch)
+        monkeypatch.setattr(vllm_deployment, "launch", launch)
         told = settings(reranker=[folder], max_model_len=2048, **ON_VLLM)
-        loaded = load(folder, Task.RERANK, told.model, say=lambda _: None, metrics=Metrics(), place=placed_in(told, folder))
-        stack = stack_for(loaded, folder, Task.RERANK, told, Metrics())
+        loaded = load(
+            folder, Task.RERANK, told.model, say=lambda _: None, metrics=Metrics(), deployment=placed_in(told, folder)
+        )
+        served = served_model_for(loaded, folder, Task.RERANK, told, Metrics())
         try:
-            assert stack.restart is not None
-            assert stack.watch is not None
-            assert stack.restart_s is not None
+            assert served.restart is not None
+            assert served.watch is not None
+            assert served.restart_s is not None
             with pytest.raises(EngineUnavailable, match="not free yet"):  # which is tried again
                 loaded.engine._load()  # type: ignore[attr-defined]
         finally:

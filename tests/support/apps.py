@@ -11,11 +11,11 @@ import httpx2
 from shortlist.api.app import create_app
 from shortlist.config import Settings
 from shortlist.engine.base import Engine
-from shortlist.service.build import stack_of
+from shortlist.scheduler.served_model import NO_EXPECTATIONS, Expectations, ServedModel
+from shortlist.service.build import served_model_of
 from shortlist.service.runtime import Runtime
-from shortlist.service.stack import NO_PROMISE, Promise, Stack
 from shortlist.telemetry import Metrics
-from shortlist.text.base import Encoder
+from shortlist.text.encoder import Encoder
 from shortlist.types import Task
 from tests.support.fake_engine import FakeEngine
 from tests.support.words import WordEncoder
@@ -31,7 +31,7 @@ def settings(**flat: object) -> Settings:
     return Settings.load({"self_test": "off", **flat}, environ={})
 
 
-def stack(
+def served(
     engine: Engine | None = None,
     encoder: Encoder | None = None,
     *,
@@ -39,10 +39,10 @@ def stack(
     aliases: tuple[str, ...] = (),
     tasks: frozenset[Task] = BOTH,
     metrics: Metrics | None = None,
-    promise: Promise = NO_PROMISE,
+    expectations: Expectations = NO_EXPECTATIONS,
     **flat: Any,
-) -> Stack:
-    return stack_of(
+) -> ServedModel:
+    return served_model_of(
         engine or FakeEngine(),
         encoder or WordEncoder(),
         name=name,
@@ -50,7 +50,7 @@ def stack(
         tasks=tasks,
         settings=settings(**flat).scheduler,
         metrics=metrics or Metrics(),
-        promise=promise,
+        expectations=expectations,
     )
 
 
@@ -58,11 +58,11 @@ def runtime(*engines: Engine, **flat: Any) -> Runtime:
     """Return a runtime that serves these engines (or one fake) under the names fake, fake-1, ..."""
     metrics = Metrics()
     names = ["fake", *(f"fake-{number}" for number in range(1, len(engines)))]
-    stacks = [
-        stack(engine, name=name, metrics=metrics, **flat)
+    served_models = [
+        served(engine, name=name, metrics=metrics, **flat)
         for engine, name in zip(engines or (FakeEngine(),), names, strict=True)
     ]
-    return Runtime(stacks, settings=settings(**flat), metrics=metrics)
+    return Runtime(served_models, settings=settings(**flat), metrics=metrics)
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from shortlist.scheduler.cache import Entry
-from shortlist.scheduler.packing import VERSION, pack, unpack
+from shortlist.scheduler.codec import VERSION, decode, encode
 from shortlist.types import DocumentStats, Span, Value
 
 NAME = b"n" * 32
@@ -51,19 +51,19 @@ def entry(value: Value = -1.5, **stats: object) -> Entry:
 
 @given(ENTRY, st.binary(max_size=40))
 def test_entry_comes_back_bit_for_bit(packed: Entry, name: bytes) -> None:
-    assert is_same(unpack(name, pack(name, packed)), packed)
+    assert is_same(decode(name, encode(name, packed)), packed)
 
 
 @pytest.mark.parametrize("value", [0.0, -0.0, 5e-324, 1.7976931348623157e308, 0.1])
 def test_score_keeps_its_last_bit(value: float) -> None:
-    back = unpack(NAME, pack(NAME, entry(value)))
+    back = decode(NAME, encode(NAME, entry(value)))
     assert back is not None
     assert isinstance(back.value, float)
     assert struct.pack("<d", back.value) == struct.pack("<d", value)
 
 
 def test_vector_is_float32_and_can_be_written_to() -> None:
-    back = unpack(NAME, pack(NAME, entry(np.array([0.25, -1.0], np.float32))))
+    back = decode(NAME, encode(NAME, entry(np.array([0.25, -1.0], np.float32))))
     assert back is not None
     assert isinstance(back.value, np.ndarray)
     assert back.value.dtype == np.float32
@@ -72,27 +72,27 @@ def test_vector_is_float32_and_can_be_written_to() -> None:
 
 @given(ENTRY, st.data())
 def test_cut_or_lengthened_bytes_are_nothing(packed: Entry, data: st.DataObject) -> None:
-    whole = pack(NAME, packed)
-    assert unpack(NAME, whole[: data.draw(st.integers(0, len(whole) - 1))]) is None
-    assert unpack(NAME, whole + data.draw(st.binary(min_size=1, max_size=9))) is None
+    whole = encode(NAME, packed)
+    assert decode(NAME, whole[: data.draw(st.integers(0, len(whole) - 1))]) is None
+    assert decode(NAME, whole + data.draw(st.binary(min_size=1, max_size=9))) is None
 
 
 @given(ENTRY, st.data())
 def test_one_changed_bit_is_nothing(packed: Entry, data: st.DataObject) -> None:
-    changed = bytearray(pack(NAME, packed))
+    changed = bytearray(encode(NAME, packed))
     changed[data.draw(st.integers(0, len(changed) - 1))] ^= 1 << data.draw(st.integers(0, 7))
-    assert unpack(NAME, bytes(changed)) is None
+    assert decode(NAME, bytes(changed)) is None
 
 
 @given(st.binary(max_size=200))
 def test_what_anybody_wrote_is_nothing(data: bytes) -> None:
-    assert unpack(NAME, data) is None
+    assert decode(NAME, data) is None
 
 
 @given(ENTRY)
 def test_entry_under_another_name_is_nothing(packed: Entry) -> None:
     """An answer that was meant for another question is never taken for this one's."""
-    assert unpack(b"m" * 32, pack(NAME, packed)) is None
+    assert decode(b"m" * 32, encode(NAME, packed)) is None
 
 
 def signed(content: bytes) -> bytes:
@@ -101,16 +101,16 @@ def signed(content: bytes) -> bytes:
 
 
 def test_forger_of_these_tests_can_write_what_is_believed() -> None:
-    whole = pack(NAME, entry())
+    whole = encode(NAME, entry())
     assert signed(whole[:-4]) == whole
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_number_that_is_not_finite_is_nothing(value: float) -> None:
-    content = pack(NAME, entry())[:-12]
-    assert unpack(NAME, signed(content + struct.pack("<d", value))) is None
-    vector = pack(NAME, entry(np.ones(2, np.float32)))[:-8]
-    assert unpack(NAME, signed(vector + struct.pack("<f", value))) is None
+    content = encode(NAME, entry())[:-12]
+    assert decode(NAME, signed(content + struct.pack("<d", value))) is None
+    vector = encode(NAME, entry(np.ones(2, np.float32)))[:-8]
+    assert decode(NAME, signed(vector + struct.pack("<f", value))) is None
 
 
 HEAD = {"version": 0, "flags": 1, "num_windows": 14, "start": 18, "end": 22, "dimensions": 26}
@@ -130,12 +130,12 @@ HEAD = {"version": 0, "flags": 1, "num_windows": 14, "start": 18, "end": 22, "di
     ],
 )
 def test_head_that_cannot_be_is_nothing(field: str, number: int) -> None:
-    content = bytearray(pack(NAME, entry(best=Span(1, 2)))[:-4])
+    content = bytearray(encode(NAME, entry(best=Span(1, 2)))[:-4])
     content[HEAD[field]] = number
-    assert unpack(NAME, signed(bytes(content))) is None
+    assert decode(NAME, signed(bytes(content))) is None
 
 
 def test_dimensions_that_claim_gigabytes_cost_nothing() -> None:
-    content = bytearray(pack(NAME, entry(np.ones(2, np.float32)))[:-4])
+    content = bytearray(encode(NAME, entry(np.ones(2, np.float32)))[:-4])
     content[HEAD["dimensions"] : HEAD["dimensions"] + 4] = b"\xff" * 4
-    assert unpack(NAME, signed(bytes(content))) is None
+    assert decode(NAME, signed(bytes(content))) is None

@@ -5,48 +5,48 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from shortlist.scheduler.flights import Flights
+from shortlist.scheduler.single_flight import InFlight
 
 
 async def test_who_waits_gets_what_was_computed() -> None:
-    flights: Flights[int] = Flights()
-    with flights.lead([b"a", b"b"]) as landed:
-        theirs = flights.of([b"a", b"b", b"c"])
+    in_flight: InFlight[int] = InFlight()
+    with in_flight.claim([b"a", b"b"]) as landed:
+        theirs = in_flight.join([b"a", b"b", b"c"])
         assert theirs.keys() == {b"a", b"b"}
         landed[b"a"], landed[b"b"] = 1, 2
     assert [await theirs[b"a"], await theirs[b"b"]] == [1, 2]
 
 
 async def test_what_was_not_computed_is_nobodys() -> None:
-    flights: Flights[int] = Flights()
-    with flights.lead([b"a", b"b"]) as landed:
-        theirs = flights.of([b"a", b"b"])
+    in_flight: InFlight[int] = InFlight()
+    with in_flight.claim([b"a", b"b"]) as landed:
+        theirs = in_flight.join([b"a", b"b"])
         landed[b"a"] = 1
     assert [await theirs[b"a"], await theirs[b"b"]] == [1, None]
 
 
 async def test_failure_of_one_is_not_the_failure_of_all() -> None:
-    flights: Flights[int] = Flights()
+    in_flight: InFlight[int] = InFlight()
     theirs = {}
-    with contextlib.suppress(ZeroDivisionError), flights.lead([b"a"]):
-        theirs = flights.of([b"a"])
+    with contextlib.suppress(ZeroDivisionError), in_flight.claim([b"a"]):
+        theirs = in_flight.join([b"a"])
         raise ZeroDivisionError
     assert await theirs[b"a"] is None
 
 
 async def test_nothing_is_left_behind() -> None:
-    flights: Flights[int] = Flights()
-    with flights.lead([b"a"]) as landed:
-        assert len(flights) == 1
+    in_flight: InFlight[int] = InFlight()
+    with in_flight.claim([b"a"]) as landed:
+        assert len(in_flight) == 1
         landed[b"a"] = 1
-    assert len(flights) == 0
-    assert flights.of([b"a"]) == {}
+    assert len(in_flight) == 0
+    assert in_flight.join([b"a"]) == {}
 
 
 async def test_who_stops_waiting_disturbs_nobody() -> None:
-    flights: Flights[int] = Flights()
-    with flights.lead([b"a"]) as landed:
-        theirs = flights.of([b"a"])[b"a"]
+    in_flight: InFlight[int] = InFlight()
+    with in_flight.claim([b"a"]) as landed:
+        theirs = in_flight.join([b"a"])[b"a"]
         impatient = asyncio.ensure_future(asyncio.wait([theirs], timeout=10))
         patient = asyncio.ensure_future(asyncio.wait([theirs], timeout=10))
         await asyncio.sleep(0)
@@ -58,9 +58,9 @@ async def test_who_stops_waiting_disturbs_nobody() -> None:
 
 
 async def test_who_is_cancelled_while_waiting_for_one_alone_disturbs_nobody() -> None:
-    flights: Flights[int] = Flights()
-    with flights.lead([b"a", b"b"]) as landed:
-        theirs = flights.of([b"a", b"b"])
+    in_flight: InFlight[int] = InFlight()
+    with in_flight.claim([b"a", b"b"]) as landed:
+        theirs = in_flight.join([b"a", b"b"])
         impatient = asyncio.ensure_future(asyncio.wait_for(theirs[b"a"], timeout=10))
         await asyncio.sleep(0)
         impatient.cancel()
@@ -68,4 +68,4 @@ async def test_who_is_cancelled_while_waiting_for_one_alone_disturbs_nobody() ->
         landed[b"a"], landed[b"b"] = 1, 2
     assert theirs[b"a"].cancelled()
     assert await theirs[b"b"] == 2
-    assert len(flights) == 0
+    assert len(in_flight) == 0

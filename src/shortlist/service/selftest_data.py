@@ -12,18 +12,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from shortlist.errors import CallerError
-from shortlist.text.tokenizer import QwenEncoder
+from shortlist.text.qwen_encoder import QwenEncoder
 from shortlist.types import NO_TRUNCATION, Task, TokenPrompt, Truncation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
+class SelfTestPair:
     """One question with a right and a wrong document.
 
     Attributes:
         name: What it is about, for people.
         instruction: What counts as relevant; None means the model's own default.
-        cuts: Whether the documents are cut, to see that a cut one still scores.
+        truncation: Whether the documents are cut, to see that a cut one still scores.
     """
 
     name: str
@@ -42,88 +42,88 @@ _STATION = "At hour {} the log of the lighthouse notes calm water, a light wind 
 _GARDEN = "In bed {} of the garden the beans were watered in the evening and the weeds were pulled."
 
 PAIRS: Final = (
-    Pair(
+    SelfTestPair(
         name="everyday",
         query="how do I get red wine out of a carpet",
         right="Blot the red wine stain with a cloth, then rinse the carpet with cold water and a little vinegar.",
         wrong="The red carpet was rolled out and the guests were given a glass of wine.",
     ),
-    Pair(
+    SelfTestPair(
         name="fact",
         query="what is the boiling point of water at sea level",
         right="On the coast a kettle boils at 100 degrees Celsius.",
         wrong="At this point the water level of the sea has risen by twenty centimetres.",
     ),
-    Pair(
+    SelfTestPair(
         name="paraphrase",
         query="my laptop will not turn on",
         right="If the notebook computer does not start, hold the power button for ten seconds and check the charger.",
         wrong="My sister will not turn left on the bridge; turn on the lights, then go on.",
     ),
-    Pair(
+    SelfTestPair(
         name="health",
         query="side effects of drinking too much coffee",
         right="A lot of caffeine can cause a fast heartbeat, poor sleep and headaches.",
         wrong="Coffee is grown in more than fifty countries, most of it in Brazil.",
     ),
-    Pair(
+    SelfTestPair(
         name="chinese",
         query="怎样煮米饭才不会粘锅",
         right="煮饭前先把米淘洗干净，水和米的比例约为一比一点二，煮好后焖十分钟，米饭就不容易粘锅。",
         wrong="怎样才不会让胶水粘在手上？戴一副手套即可。",
     ),
-    Pair(
+    SelfTestPair(
         name="chinese fact",
         query="哪颗行星离太阳最近",
         right="水星是太阳系中距离太阳最近的行星。",
         wrong="离公司最近的那家超市夏天也卖太阳镜。",
     ),
-    Pair(
+    SelfTestPair(
         name="chinese to english",
         query="自行车轮胎漏气怎么修",
         right="To fix a flat bicycle tyre, take out the inner tube, find the hole, and glue a patch over it.",
         wrong="请把自行车停在楼下，不要放在门口。",
     ),
-    Pair(
+    SelfTestPair(
         name="english to chinese",
         query="how to take care of a cactus",
         right="仙人掌喜欢阳光，浇水不宜过多，冬天一个月浇一次水即可。",
         wrong="Take care of how the chairs are stacked when the meeting is over.",
     ),
-    Pair(
+    SelfTestPair(
         name="code",
         query="python function that counts how often each word occurs in a text",
         right="def word_counts(text):\n    counts = {}\n    for word in text.split():\n"
         "        counts[word] = counts.get(word, 0) + 1\n    return counts",
         wrong="The word python often occurs in a text about snakes, and each has its function.",
     ),
-    Pair(
+    SelfTestPair(
         name="error message",
         query="ModuleNotFoundError: No module named 'yaml'",
         right="The package is missing from the environment: pip install pyyaml, then import yaml again.",
         wrong="No module of the course on marine biology is named after a person.",
     ),
-    Pair(
+    SelfTestPair(
         name="instruction for animals",
         query="jaguar",
         instruction="Given the name of an animal, retrieve passages that describe how the animal lives",
         right="The jaguar hunts alone at night in the rain forest and swims well.",
         wrong="The new Jaguar has a quiet electric motor, leather seats and a large boot.",
     ),
-    Pair(
+    SelfTestPair(
         name="instruction for cars",
         query="jaguar",
         instruction="Given the name of a brand of cars, retrieve passages that describe its cars",
         right="The new Jaguar has a quiet electric motor, leather seats and a large boot.",
         wrong="The jaguar hunts alone at night in the rain forest and swims well.",
     ),
-    Pair(
+    SelfTestPair(
         name="long with an early answer",
         query="when was the old lighthouse built",
         right=_long("The old lighthouse was built in 1874 by order of the harbour.", _STATION, 8),
         wrong=_long("When the old wall was built, the tomatoes were moved.", _GARDEN, 1),
     ),
-    Pair(
+    SelfTestPair(
         name="long and cut",
         query="which vegetables are planted in May",
         right=_long("In the second week of May the tomatoes and the peppers are planted.", _GARDEN, 12),
@@ -159,7 +159,7 @@ SENTENCES: Final = (
 )
 
 
-def samples(encoder: QwenEncoder) -> tuple[TokenPrompt, ...]:
+def calibration_texts(encoder: QwenEncoder) -> tuple[TokenPrompt, ...]:
     """Return the texts as prompts for a model; none, if it reads too little for them."""
     short = [*SENTENCES, *(text for pair in PAIRS for text in (pair.right, pair.wrong))]
     texts = [*short, "\n".join(short)]

@@ -39,9 +39,9 @@ class RedisStore:
         self._client = _client(url)
         self._ttl_s = ttl_s
 
-    async def read(self, names: Sequence[bytes]) -> Sequence[bytes | None]:
+    async def read(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
         """Return what is kept under each name."""
-        values = await self._client.mget([PREFIX + name for name in names])
+        values = await self._client.mget([PREFIX + name for name in keys])
         return [value if isinstance(value, bytes) else None for value in values]
 
     async def write(self, values: Mapping[bytes, bytes]) -> int:
@@ -57,7 +57,7 @@ class RedisStore:
         await self._client.aclose()
 
 
-def place_of(url: str) -> str:
+def location_of(url: str) -> str:
     """Return where a URL points to, without user, password and options, for people to read."""
     parts = urlsplit(url)
     host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname or ""
@@ -74,7 +74,7 @@ def _client(url: str) -> Redis:
             f"The setting cache_url (--cache-url) needs {error.name}, which is not installed: pip install 'shortlist[redis]'"
         ) from None
     try:
-        place_of(url)
+        location_of(url)
         pool = BlockingConnectionPool.from_url(
             url,
             max_connections=MAX_CONNECTIONS,

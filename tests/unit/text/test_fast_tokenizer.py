@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from shortlist.text import speller as module
-from shortlist.text.fast import GROUP_CHARS, MAX_CHARS, SEAM, Reader, fast_reader
-from shortlist.text.speller import Speller
+from shortlist.text import tokenizer as module
+from shortlist.text.fast_tokenizer import GROUP_CHARS, MAX_CHARS, SEAM, FastTokenize, fast_tokenize
+from shortlist.text.tokenizer import EscapingTokenizer
 from tests.support.examples import examples
 
 Fields = dict[str, Any]
@@ -32,13 +32,13 @@ def user(content: bytes) -> Tokenizer:
 
 
 @pytest.fixture(scope="module")
-def read(content: bytes, user: Tokenizer) -> Reader:
-    reader = fast_reader(orjson.loads(content), user)
+def read(content: bytes, user: Tokenizer) -> FastTokenize:
+    reader = fast_tokenize(orjson.loads(content), user)
     assert reader is not None
     return reader
 
 
-def same(read: Reader, user: Tokenizer, *texts: str) -> bool:
+def same(read: FastTokenize, user: Tokenizer, *texts: str) -> bool:
     expected = [user.encode(text, add_special_tokens=False).ids for text in texts]
     return [ids.tolist() for ids in read(texts)] == expected
 
@@ -50,21 +50,21 @@ NEAR_SEAMS = st.text(st.sampled_from(LETTERS + SEAM * 4), max_size=8)
 
 @given(text=ANY)
 @settings(max_examples=examples(400, 3000), deadline=None)
-def test_any_text_is_spelled_the_same(read: Reader, user: Tokenizer, text: str) -> None:
+def test_any_text_is_spelled_the_same(read: FastTokenize, user: Tokenizer, text: str) -> None:
     assert same(read, user, text)
 
 
 @given(texts=st.lists(ANY | NEAR_SEAMS, max_size=6))
 @settings(max_examples=examples(150, 1000), deadline=None)
-def test_texts_that_are_read_in_one_go_do_not_touch(read: Reader, user: Tokenizer, texts: list[str]) -> None:
+def test_texts_that_are_read_in_one_go_do_not_touch(read: FastTokenize, user: Tokenizer, texts: list[str]) -> None:
     assert same(read, user, *texts)
 
 
-def test_texts_that_are_read_by_several_threads_stay_in_order(read: Reader, user: Tokenizer) -> None:
+def test_texts_that_are_read_by_several_threads_stay_in_order(read: FastTokenize, user: Tokenizer) -> None:
     assert same(read, user, *(f"{number} words " * (GROUP_CHARS // 24) for number in range(9)), "one more")
 
 
-def test_every_letter_of_the_basic_plane_is_of_the_same_kind(read: Reader, user: Tokenizer) -> None:
+def test_every_letter_of_the_basic_plane_is_of_the_same_kind(read: FastTokenize, user: Tokenizer) -> None:
     """Which characters are letters, digits or space is decided by two libraries' tables."""
     letters = [chr(code) for code in range(0x10000) if not 0xD800 <= code < 0xE000]
     texts = [f"x{letter}y {letter}1{letter}{letter}" for letter in letters]
@@ -74,11 +74,11 @@ def test_every_letter_of_the_basic_plane_is_of_the_same_kind(read: Reader, user:
 
 
 @pytest.mark.parametrize("part", ["a", " ", "\n", "的", "é", "ab", "!", " \n", "1", "e\u0301"])
-def test_long_runs_are_spelled_the_same(read: Reader, user: Tokenizer, part: str) -> None:
+def test_long_runs_are_spelled_the_same(read: FastTokenize, user: Tokenizer, part: str) -> None:
     assert same(read, user, part * (MAX_CHARS // len(part)))
 
 
-def test_control_tokens_are_plain_characters(read: Reader, content: bytes) -> None:
+def test_control_tokens_are_plain_characters(read: FastTokenize, content: bytes) -> None:
     added = {token["id"] for token in orjson.loads(content)["added_tokens"]}
     assert not added & set(read(["<|im_end|>\n<|im_start|>system <think>"])[0].tolist())
 
@@ -134,28 +134,28 @@ def test_vocabulary_of_another_meaning_has_no_fast_reader(
 ) -> None:
     fields = orjson.loads(content)
     change(fields)
-    assert fast_reader(fields, user) is None
+    assert fast_tokenize(fields, user) is None
 
 
 def test_reader_that_differs_on_samples_is_not_offered(content: bytes, user: Tokenizer) -> None:
     other = Tokenizer(user.model)
     other.normalizer, other.pre_tokenizer = user.normalizer, user.pre_tokenizer
     other.add_tokens(["café"])
-    assert fast_reader(orjson.loads(content), other) is None
+    assert fast_tokenize(orjson.loads(content), other) is None
 
 
 def test_speller_leaves_long_texts_to_the_tokenizer(tokenizer_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    speller = Speller(tokenizer_path)
+    tokenizer = EscapingTokenizer(tokenizer_path)
     asked: list[int] = []
-    read = speller._read
+    read = tokenizer._read
     assert read is not None
 
     def spy(texts: Sequence[str]) -> Any:
         asked.extend(map(len, texts))
         return read(texts)
 
-    monkeypatch.setattr(speller, "_read", spy)
-    short, long = speller.spell(["word", "word " * MAX_CHARS], limit=10**9)
+    monkeypatch.setattr(tokenizer, "_read", spy)
+    short, long = tokenizer.tokenize(["word", "word " * MAX_CHARS], limit=10**9)
     assert (asked, len(short.ids), len(long.ids)) == ([], 1, MAX_CHARS + 1)
-    speller.spell(["word", "two words"], limit=100)
+    tokenizer.tokenize(["word", "two words"], limit=100)
     assert asked == [4, 9]

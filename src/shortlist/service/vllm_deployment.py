@@ -20,20 +20,20 @@ from shortlist.engine.vllm.start import Access, Wishes, connect, launch
 from shortlist.errors import BadSetting, ModelRefused
 from shortlist.hub import ModelKind, Reader, ResolvedModel
 from shortlist.telemetry import Metrics
-from shortlist.text.tokenizer import QwenEncoder
+from shortlist.text.qwen_encoder import QwenEncoder
 from shortlist.types import basename
 
-WHOLE: Final = 0.9
+TOTAL_GPU_SHARE: Final = 0.9
 """The share of a device that all models get together; the rest is for what they do not count."""
 
 KINDS: Final = frozenset({ModelKind.QWEN3_RERANKER, ModelKind.QWEN3_RERANKER_HEAD, ModelKind.QWEN3_EMBEDDER})
 
-_OURS: Final = frozenset({"upstream", "upstream_api_key", "upstream_timeout_s"})
+_UPSTREAM_SETTINGS: Final = frozenset({"upstream", "upstream_api_key", "upstream_timeout_s"})
 """What can be said of servers that somebody else has started; everything else is said to `vllm serve`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class VllmDeployment:
     """Where one model is computed.
 
     Attributes:
@@ -49,25 +49,25 @@ class Place:
     fair_share: float | None = None
 
     @property
-    def is_ours(self) -> bool:
+    def is_managed(self) -> bool:
         """Whether it is started, and started again, by us."""
         return not self.urls
 
     @property
     def reader(self) -> Reader:
         """Who reads the model's weights."""
-        return Reader.VLLM if self.is_ours else Reader.ELSEWHERE
+        return Reader.VLLM if self.is_managed else Reader.ELSEWHERE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counted:
+class MetricLabels:
     """Where the calls for one model are counted, and under which name."""
 
     metrics: Metrics
     name: str
 
 
-def places(settings: Settings, models: Sequence[str]) -> list[Place | None]:
+def deployments(settings: Settings, models: Sequence[str]) -> list[VllmDeployment | None]:
     """Return for every model where vLLM computes it; None where another engine does.
 
     Raises:
@@ -79,20 +79,22 @@ def places(settings: Settings, models: Sequence[str]) -> list[Place | None]:
             raise BadSetting("upstream, vllm_executable and vllm_arg are for --engine vllm; say that, too, or leave them out.")
         return [None] * len(models)
     if not settings.vllm.upstream:
-        fair = None if len(models) == 1 else round(WHOLE / len(models), 3)
+        fair = None if len(models) == 1 else round(TOTAL_GPU_SHARE / len(models), 3)
         shares = _shares(settings.vllm, len(models))
-        return [Place(settings=settings.vllm, share=share, fair_share=fair) for share in shares]
-    if given - _OURS:
-        raise BadSetting(f"{min(given - _OURS)} is for a vLLM that is started here; with --upstream, tell the servers.")
-    return [Place(settings=settings.vllm, urls=urls) for urls in _divided(settings, models)]
+        return [VllmDeployment(settings=settings.vllm, share=share, fair_share=fair) for share in shares]
+    if given - _UPSTREAM_SETTINGS:
+        raise BadSetting(
+            f"{min(given - _UPSTREAM_SETTINGS)} is for a vLLM that is started here; with --upstream, tell the servers."
+        )
+    return [VllmDeployment(settings=settings.vllm, urls=urls) for urls in _servers_by_model(settings, models)]
 
 
 def engine_and_encoder(
     model: ResolvedModel,
     settings: ModelSettings,
-    place: Place,
+    deployment: VllmDeployment,
     *,
-    counted: Counted,
+    metric_labels: MetricLabels,
     say: Say,
     is_wanted: Callable[[], bool] = lambda: True,
 ) -> tuple[VllmEngine, QwenEncoder]:
@@ -101,8 +103,8 @@ def engine_and_encoder(
     Args:
         model: What to compute.
         settings: What it is told.
-        place: Where.
-        counted: Where its calls are counted.
+        deployment: Where.
+        metric_labels: Where its calls are counted.
         say: Hears how far vLLM is.
         is_wanted: Whether somebody still waits for it; if not, starting is given up.
 
@@ -110,17 +112,17 @@ def engine_and_encoder(
         BadSetting: a setting does not fit the model, or vLLM.
         ModelRefused: it cannot be served by vLLM, or not by this one.
     """
-    plan = _plan(model, settings, place)
+    plan = _plan(model, settings, deployment)
     access = Access(
-        timeout_s=place.settings.upstream_timeout_s,
-        api_key=_secret(place.settings),
-        metrics=counted.metrics,
-        model=counted.name,
+        timeout_s=deployment.settings.upstream_timeout_s,
+        api_key=_secret(deployment.settings),
+        metrics=metric_labels.metrics,
+        model=metric_labels.name,
     )
-    if place.urls:
-        engine = connect(place.urls, plan, access)
+    if deployment.urls:
+        engine = connect(deployment.urls, plan, access)
     else:
-        executable = place.settings.vllm_executable
+        executable = deployment.settings.vllm_executable
         wishes = Wishes(say=lambda text: say(f"{model.name}: {text}"), is_wanted=is_wanted)
         engine = launch(plan, access, wishes, executable=executable, digest=model.digest)
     with ExitStack() as on_failure:
@@ -132,37 +134,37 @@ def engine_and_encoder(
     return engine, encoder
 
 
-def remedy_for(model: ResolvedModel, place: Place) -> str:
+def remedy_for(model: ResolvedModel, deployment: VllmDeployment) -> str:
     """Return what to do about a vLLM that computes, but not what the model means."""
-    if place.is_ours:
+    if deployment.is_managed:
         return "Look at what --vllm-arg and --quantization change."
-    command = right_command(_plan(model, ModelSettings(), place))
+    command = right_command(_plan(model, ModelSettings(), deployment))
     return f"The servers of --upstream have to be started like this: {command}"
 
 
-def _plan(model: ResolvedModel, settings: ModelSettings, place: Place) -> Plan:
+def _plan(model: ResolvedModel, settings: ModelSettings, deployment: VllmDeployment) -> Plan:
     if model.kind not in KINDS:
         raise ModelRefused(f"{model.name} is a {model.kind.value}; --engine vllm serves Qwen3 rerankers and embedders only.")
     if settings.dtype in {"int8", "fp8"}:
         raise BadSetting(f"dtype is {settings.dtype!r}, which is our own engine's; with --engine vllm, say --quantization.")
     (task,) = model.kind.tasks
-    told = place.settings
+    vllm = deployment.settings
     return Plan(
-        model=str(model.path) if place.is_ours else model.name,
+        model=str(model.path) if deployment.is_managed else model.name,
         task=task,
         has_head=model.kind is ModelKind.QWEN3_RERANKER_HEAD,
         dtype=settings.dtype,
         max_model_len=min(settings.max_model_len, _max_positions(model) or settings.max_model_len),
-        max_num_seqs=told.max_num_seqs,
-        max_num_batched_tokens=told.max_num_batched_tokens,
-        gpu_memory_utilization=place.share,
-        fair_share=place.fair_share,
-        enforce_eager=told.enforce_eager,
-        enable_prefix_caching=told.enable_prefix_caching,
-        tensor_parallel_size=told.tensor_parallel_size,
-        data_parallel_size=told.data_parallel_size,
-        quantization=told.quantization,
-        extra=told.vllm_arg,
+        max_num_seqs=vllm.max_num_seqs,
+        max_num_batched_tokens=vllm.max_num_batched_tokens,
+        gpu_memory_utilization=deployment.share,
+        fair_share=deployment.fair_share,
+        enforce_eager=vllm.enforce_eager,
+        enable_prefix_caching=vllm.enable_prefix_caching,
+        tensor_parallel_size=vllm.tensor_parallel_size,
+        data_parallel_size=vllm.data_parallel_size,
+        quantization=vllm.quantization,
+        extra=vllm.vllm_arg,
     )
 
 
@@ -188,7 +190,7 @@ def _shares(settings: VllmSettings, num_models: int) -> list[float | None]:
         )
     shares = given * num_models if len(given) == 1 else given
     if sum(shares) > 1:
-        most = f"{WHOLE / num_models:.2f}"
+        most = f"{TOTAL_GPU_SHARE / num_models:.2f}"
         raise BadSetting(
             f"gpu_memory_utilization (--gpu-memory-utilization) adds up to {sum(shares):.2f} for {num_models} models, which is "
             f"more than there is; {most} for each would fit."
@@ -196,7 +198,7 @@ def _shares(settings: VllmSettings, num_models: int) -> list[float | None]:
     return list(shares)
 
 
-def _divided(settings: Settings, models: Sequence[str]) -> list[tuple[str, ...]]:
+def _servers_by_model(settings: Settings, models: Sequence[str]) -> list[tuple[str, ...]]:
     """Return the servers of every model: all of them for a model alone, else those that name it."""
     urls = settings.vllm.upstream
     if len(models) == 1:

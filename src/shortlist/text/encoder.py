@@ -68,7 +68,7 @@ class Encoder(Protocol):
             documents: The candidates.
             instruction: What counts as relevant; None means the model's default.
             on_overflow: What becomes of a document that does not fit; frame, query and instruction are never cut.
-            cuts: What is read of texts at most. Who sets them has allowed that cut, whatever `on_overflow` says of errors.
+            truncation: What is read of texts at most. Who sets them has allowed that cut, whatever `on_overflow` says of errors.
             with_totals: Whether to count all tokens of documents that are not read to their end.
 
         Raises:

@@ -11,15 +11,15 @@ from typing import Final
 from shortlist.config import Settings
 from shortlist.engine.base import EngineInfo, Say
 from shortlist.hub import ModelKind
-from shortlist.service.build import load, stack_for
-from shortlist.service.memory import MemoryPlan
-from shortlist.service.samples import PAIRS
-from shortlist.service.selftest import SelfTest, examine
-from shortlist.service.vllm import places
+from shortlist.service.build import load, served_model_for
+from shortlist.service.memory_plan import MemoryPlan
+from shortlist.service.selftest import SelfTest, run_selftest
+from shortlist.service.selftest_data import PAIRS
+from shortlist.service.vllm_deployment import deployments
 from shortlist.telemetry import Metrics
-from shortlist.text.base import Encoder
+from shortlist.text.encoder import Encoder
 from shortlist.text.prompt import TEMPLATE_VERSION
-from shortlist.text.tokenizer import QwenEncoder
+from shortlist.text.qwen_encoder import QwenEncoder
 from shortlist.types import Prompt, Task
 
 SAMPLE: Final = PAIRS[0]
@@ -27,7 +27,7 @@ SAMPLE: Final = PAIRS[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
+class SamplePrompt:
     """One prompt as the model reads it, control tokens written out."""
 
     title: str
@@ -36,7 +36,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
+class TemplateIds:
     """The ids around a caller's words.
 
     Attributes:
@@ -55,7 +55,7 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Diagnosis:
+class ModelReport:
     """Everything about one model.
 
     Attributes:
@@ -68,7 +68,7 @@ class Diagnosis:
         info: What the engine says of itself.
         files_bytes: Size of all its files that are here.
         memory: What it needs; None if that is vLLM's business.
-        frame: The ids around a caller's words; None when the model frames its texts itself.
+        template_ids: The ids around a caller's words; None when the model frames its texts itself.
         samples: A few prompts.
         text_fingerprint: Names all that turns words into prompts.
         self_test: How it tested.
@@ -83,13 +83,13 @@ class Diagnosis:
     info: EngineInfo
     files_bytes: int
     memory: MemoryPlan | None
-    frame: Frame | None
-    samples: tuple[Sample, ...]
+    template_ids: TemplateIds | None
+    samples: tuple[SamplePrompt, ...]
     text_fingerprint: str
     self_test: SelfTest
 
 
-async def diagnose(text: str, declared: Task | None, settings: Settings, *, say: Say) -> Diagnosis:
+async def build_report(text: str, declared: Task | None, settings: Settings, *, say: Say) -> ModelReport:
     """Load a model as the server would, test it, and let it go.
 
     Args:
@@ -102,20 +102,20 @@ async def diagnose(text: str, declared: Task | None, settings: Settings, *, say:
         BadSetting: a setting does not fit the model.
         ModelRefused: it cannot be had, or cannot be served.
     """
-    [place] = places(settings, [text])
+    [deployment] = deployments(settings, [text])
     metrics = Metrics()
-    loaded = load(text, declared, settings.model, say=say, metrics=metrics, place=place)
+    loaded = load(text, declared, settings.model, say=say, metrics=metrics, deployment=deployment)
     try:
-        stack = stack_for(loaded, text, declared, settings, metrics)
-        say(f"{stack.name}: testing itself")
+        served = served_model_for(loaded, text, declared, settings, metrics)
+        say(f"{served.name}: testing itself")
         most = settings.scheduler.max_batch_tokens
-        tested = await examine(stack, has_random_weights=settings.model.random_weights, max_batch_tokens=most)
+        tested = await run_selftest(served, has_random_weights=settings.model.random_weights, max_batch_tokens=most)
         memory = loaded.memory(settings.scheduler)  # which is asked of the engine, where that is in another process
     finally:
         loaded.engine.close()
-    tasks = tuple(sorted(stack.card.tasks))
+    tasks = tuple(sorted(served.card.tasks))
     prompts = {title: prompt for task in tasks for title, prompt in _prompts(loaded.encoder, task).items()}
-    return Diagnosis(
+    return ModelReport(
         source=text,
         name=loaded.name,
         kind=loaded.model.kind,
@@ -125,7 +125,7 @@ async def diagnose(text: str, declared: Task | None, settings: Settings, *, say:
         info=loaded.engine.info,
         files_bytes=loaded.model.size_bytes,
         memory=memory,
-        frame=_frame(loaded.encoder, next(iter(prompts.values()))),
+        template_ids=_template_ids(loaded.encoder, next(iter(prompts.values()))),
         samples=tuple(_sample(loaded.encoder, title, prompt) for title, prompt in prompts.items()),
         text_fingerprint=loaded.encoder.fingerprint,
         self_test=tested,
@@ -135,11 +135,11 @@ async def diagnose(text: str, declared: Task | None, settings: Settings, *, say:
 # -- prompts ------------------------------------------------------------------------------------------------------------
 
 
-def _frame(encoder: Encoder, sample: Prompt) -> Frame | None:
+def _template_ids(encoder: Encoder, sample: Prompt) -> TemplateIds | None:
     if not isinstance(encoder, QwenEncoder):
         return None
     suffix = encoder.view(sample).parts["suffix"]
-    return Frame(
+    return TemplateIds(
         template_version=TEMPLATE_VERSION,
         prefix_ids=encoder.prefix_ids,
         suffix_ids=encoder.suffix_ids,
@@ -158,5 +158,5 @@ def _prompts(encoder: Encoder, task: Task) -> dict[str, Prompt]:
     return {"a query to embed": query.prompts[0], "a document to embed": document.prompts[0]}
 
 
-def _sample(encoder: Encoder, title: str, prompt: Prompt) -> Sample:
-    return Sample(title=title, text=encoder.view(prompt).text, num_tokens=prompt.prefix.num_tokens + prompt.num_tokens)
+def _sample(encoder: Encoder, title: str, prompt: Prompt) -> SamplePrompt:
+    return SamplePrompt(title=title, text=encoder.view(prompt).text, num_tokens=prompt.prefix.num_tokens + prompt.num_tokens)

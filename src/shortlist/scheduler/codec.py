@@ -18,25 +18,25 @@ from shortlist.types import DocumentStats, Span, Value
 VERSION = 1
 """Of this form; raise it with every change of the layout. A value of another version is a miss."""
 
-_HEAD = struct.Struct("<BBIIIIIII")
+_HEADER = struct.Struct("<BBIIIIIII")
 """Version, flags, then tokens of the entry, of the reading and in all, windows, start and end of the best, dimensions."""
 _SCORE = struct.Struct("<d")
-_SUM = struct.Struct("<I")
+_CHECKSUM = struct.Struct("<I")
 _FLOAT32 = np.dtype("<f4")
 
 _HAS_TOTAL, _IS_TRUNCATED, _HAS_BEST = 1, 2, 4
 _FLAGS = _HAS_TOTAL | _IS_TRUNCATED | _HAS_BEST
 
 
-def pack(name: bytes, entry: Entry) -> bytes:
-    """Return the bytes of an entry that is kept under `name`."""
+def encode(key: bytes, entry: Entry) -> bytes:
+    """Return the bytes of an entry that is kept under `key`."""
     stats, best = entry.stats, entry.stats.best or Span(0, 0)
     flags = (
         _HAS_TOTAL * (stats.num_tokens_total is not None)
         | _IS_TRUNCATED * stats.is_truncated
         | _HAS_BEST * (stats.best is not None)
     )
-    head = _HEAD.pack(
+    header = _HEADER.pack(
         VERSION,
         flags,
         entry.num_tokens,
@@ -47,17 +47,17 @@ def pack(name: bytes, entry: Entry) -> bytes:
         best.end,
         0 if isinstance(entry.value, float) else len(entry.value),
     )
-    content = head + _pack_value(entry.value)
-    return content + _SUM.pack(_checksum(name, content))
+    content = header + _encode_value(entry.value)
+    return content + _CHECKSUM.pack(_checksum(key, content))
 
 
-def unpack(name: bytes, data: bytes) -> Entry | None:
+def decode(key: bytes, data: bytes) -> Entry | None:
     """Return the entry that was packed under this very name, or None if these bytes are anything else."""
-    content, checksum = data[: -_SUM.size], data[-_SUM.size :]
-    if len(content) < _HEAD.size or checksum != _SUM.pack(_checksum(name, content)):
+    content, checksum = data[: -_CHECKSUM.size], data[-_CHECKSUM.size :]
+    if len(content) < _HEADER.size or checksum != _CHECKSUM.pack(_checksum(key, content)):
         return None
-    version, flags, num_tokens, num_read, num_total, num_windows, start, end, dimensions = _HEAD.unpack_from(content)
-    value = _unpack_value(content[_HEAD.size :], dimensions)
+    version, flags, num_tokens, num_read, num_total, num_windows, start, end, dimensions = _HEADER.unpack_from(content)
+    value = _decode_value(content[_HEADER.size :], dimensions)
     if version != VERSION or flags & ~_FLAGS or not num_windows or start > end or value is None:
         return None
     stats = DocumentStats(
@@ -70,11 +70,11 @@ def unpack(name: bytes, data: bytes) -> Entry | None:
     return Entry(value, num_tokens, stats)
 
 
-def _pack_value(value: Value) -> bytes:
+def _encode_value(value: Value) -> bytes:
     return _SCORE.pack(value) if isinstance(value, float) else value.astype(_FLOAT32, copy=False).tobytes()
 
 
-def _unpack_value(data: bytes, dimensions: int) -> Value | None:
+def _decode_value(data: bytes, dimensions: int) -> Value | None:
     if len(data) != (dimensions * _FLOAT32.itemsize or _SCORE.size):
         return None
     if not dimensions:
@@ -84,5 +84,5 @@ def _unpack_value(data: bytes, dimensions: int) -> Value | None:
     return vector if np.isfinite(vector).all() else None
 
 
-def _checksum(name: bytes, content: bytes) -> int:
-    return zlib.crc32(content, zlib.crc32(name))
+def _checksum(key: bytes, content: bytes) -> int:
+    return zlib.crc32(content, zlib.crc32(key))

@@ -14,8 +14,8 @@ from tokenizers import Tokenizer
 
 from shortlist.errors import BadSetting, InputTooLong, InvalidInput, ModelRefused
 from shortlist.text.prompt import INSTRUCTIONS
-from shortlist.text.speller import Speller
-from shortlist.text.tokenizer import QwenEncoder
+from shortlist.text.qwen_encoder import QwenEncoder
+from shortlist.text.tokenizer import EscapingTokenizer
 from shortlist.text.window import OVERLAP
 from shortlist.text.window import num_settled as settled_tokens
 from shortlist.types import Encoded, OverflowPolicy, Task, TokenPrompt, Truncation
@@ -44,8 +44,8 @@ def embedder(tokenizer_path: Path) -> QwenEncoder:
 
 
 @pytest.fixture(scope="module")
-def speller(tokenizer_path: Path) -> Speller:
-    return Speller(tokenizer_path)
+def tokenizer(tokenizer_path: Path) -> EscapingTokenizer:
+    return EscapingTokenizer(tokenizer_path)
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +88,9 @@ def test_no_documents_give_no_prompts(reranker: QwenEncoder) -> None:
 def test_default_instruction_is_the_cards(reranker: QwenEncoder) -> None:
     [default] = tokens(reranker.encode_pairs("q", ["d"]))
     task = "Given a web search query, retrieve relevant passages that answer the query"
-    [spelled] = tokens(reranker.encode_pairs("q", ["d"], instruction=task))
+    [tokenized] = tokens(reranker.encode_pairs("q", ["d"], instruction=task))
     [other] = tokens(reranker.encode_pairs("q", ["d"], instruction="Find"))
-    assert default.prefix.ids.tolist() == spelled.prefix.ids.tolist()
+    assert default.prefix.ids.tolist() == tokenized.prefix.ids.tolist()
     assert default.prefix.ids.tolist() != other.prefix.ids.tolist()
 
 
@@ -385,7 +385,7 @@ def test_totals_are_counted_when_they_are_wanted(reranker: QwenEncoder) -> None:
     [quick] = reranker.encode_pairs("query", [document])
     [counted] = reranker.encode_pairs("query", [document], with_totals=True)
     assert quick.num_tokens_total is None
-    assert counted.num_tokens_total == len(reranker._speller.frame_ids(" " + document))
+    assert counted.num_tokens_total == len(reranker._tokenizer.template_ids(" " + document))
     assert quick.num_tokens == counted.num_tokens < counted.num_tokens_total
     assert tokens([quick])[0].ids.tolist() == tokens([counted])[0].ids.tolist()
 
@@ -446,24 +446,24 @@ def repeated(text: str, num_chars: int) -> str:
 
 @pytest.mark.parametrize("limit", [1, 7, 40])
 @pytest.mark.parametrize("piece", [*SCRIPTS.values(), *AWKWARD[1:]])
-def test_cut_before_spelling_equals_cut_after(speller: Speller, piece: str, limit: int) -> None:
+def test_cut_before_spelling_equals_cut_after(tokenizer: EscapingTokenizer, piece: str, limit: int) -> None:
     text = repeated(piece, 6000)
-    [cut] = speller.spell([text], limit)
-    whole = speller._user.encode(text, add_special_tokens=False).ids
+    [cut] = tokenizer.tokenize([text], limit)
+    whole = tokenizer._user.encode(text, add_special_tokens=False).ids
     assert cut.ids.tolist() == whole[:limit]
     assert cut.is_cut is (len(whole) > limit)
 
 
 @pytest.mark.parametrize("mode", ["neutral", "official"])
 def test_cut_before_spelling_equals_cut_after_for_awkward_texts(tokenizer_path: Path, mode: Any) -> None:
-    speller = Speller(tokenizer_path, control_tokens=mode)
+    tokenizer = EscapingTokenizer(tokenizer_path, control_tokens=mode)
     draw = random.Random(5)
     extra = qwen.ADDED if mode == "official" else []
     for _ in range(150):
         pieces = [awkward_text(draw, most=5) + draw.choice(["", *extra]) for _ in range(draw.randint(20, 120))]
         text, limit = "".join(pieces), draw.randint(1, 60)
-        [cut] = speller.spell([text], limit)
-        whole = speller._user.encode(text, add_special_tokens=False).ids
+        [cut] = tokenizer.tokenize([text], limit)
+        whole = tokenizer._user.encode(text, add_special_tokens=False).ids
         assert (cut.ids.tolist(), cut.is_cut) == (whole[:limit], len(whole) > limit)
 
 
@@ -482,7 +482,7 @@ LONG_RUNS = [
 def test_tokens_called_settled_are_those_of_the_whole_text_wherever_it_is_cut(
     reranker: QwenEncoder, official: QwenEncoder, mode: str
 ) -> None:
-    tokenizer = (reranker if mode == "neutral" else official)._speller._user
+    tokenizer = (reranker if mode == "neutral" else official)._tokenizer._user
     draw = random.Random(8)
     mixed = ["".join(awkward_text(draw) + draw.choice(["", *qwen.ADDED]) for _ in range(20)) for _ in range(3)]
     num_settled = 0
@@ -496,7 +496,7 @@ def test_tokens_called_settled_are_those_of_the_whole_text_wherever_it_is_cut(
     assert num_settled > 10_000
 
 
-def test_huge_document_is_not_read_to_its_end(speller: Speller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_huge_document_is_not_read_to_its_end(tokenizer: EscapingTokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
 
     class Spy:
@@ -508,16 +508,16 @@ def test_huge_document_is_not_read_to_its_end(speller: Speller, monkeypatch: pyt
             read.extend(len(text) for text in texts)
             return real.encode_batch_fast(texts, **options)
 
-    real = speller._user
-    monkeypatch.setattr(speller, "_user", Spy())
-    speller.spell(["some words and more " * 200_000], 100)
+    real = tokenizer._user
+    monkeypatch.setattr(tokenizer, "_user", Spy())
+    tokenizer.tokenize(["some words and more " * 200_000], 100)
     assert sum(read) < 5000
 
 
-def test_order_is_kept_when_short_and_huge_texts_mix(speller: Speller) -> None:
+def test_order_is_kept_when_short_and_huge_texts_mix(tokenizer: EscapingTokenizer) -> None:
     texts = ["a", "word " * 5000, "b", " " * 9000, "c", "中" * 9000]
-    ids = [one.ids[0] for one in speller.spell(texts, 5)]
-    assert ids == [speller.spell([text], 5)[0].ids[0] for text in texts]
+    ids = [one.ids[0] for one in tokenizer.tokenize(texts, 5)]
+    assert ids == [tokenizer.tokenize([text], 5)[0].ids[0] for text in texts]
 
 
 # -- loading --

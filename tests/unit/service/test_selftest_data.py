@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from shortlist.service.samples import SENTENCES, samples
-from shortlist.text.tokenizer import QwenEncoder
+from shortlist.service.selftest_data import SENTENCES, calibration_texts
+from shortlist.text.qwen_encoder import QwenEncoder
 from shortlist.types import Task
 from tests.support.fixtures import ModelFactory, make_model, tokenizer_path
 
@@ -23,7 +23,7 @@ def encoder_of(path: Path, task: Task = Task.RERANK, max_model_len: int = 4096) 
 
 def test_prompts_of_a_reranker_are_framed_and_of_many_lengths(tokenizer_path: Path) -> None:
     encoder = encoder_of(tokenizer_path)
-    prompts = samples(encoder)
+    prompts = calibration_texts(encoder)
     assert all(tuple(prompt.ids[-len(encoder.suffix_ids) :]) == encoder.suffix_ids for prompt in prompts)
     lengths = [prompt.num_tokens - len(encoder.suffix_ids) for prompt in prompts]
     assert min(lengths) <= 1
@@ -32,7 +32,7 @@ def test_prompts_of_a_reranker_are_framed_and_of_many_lengths(tokenizer_path: Pa
 
 
 def test_prompts_of_an_embedder_have_no_frame(make_model: ModelFactory) -> None:
-    prompts = samples(encoder_of(make_model(kind="embedder") / "tokenizer.json", Task.EMBED))
+    prompts = calibration_texts(encoder_of(make_model(kind="embedder") / "tokenizer.json", Task.EMBED))
     assert len(prompts) > len(SENTENCES)
     assert not any(prompt.prefix.num_tokens for prompt in prompts)
 
@@ -43,11 +43,11 @@ def test_texts_are_of_ten_scripts() -> None:
 
 
 def test_model_that_reads_too_little_is_not_shown_anything(tokenizer_path: Path) -> None:
-    assert samples(encoder_of(tokenizer_path, max_model_len=60)) == ()
+    assert calibration_texts(encoder_of(tokenizer_path, max_model_len=60)) == ()
 
 
 def test_prompts_reach_another_process_as_they_are(tokenizer_path: Path) -> None:
-    prompts = samples(encoder_of(tokenizer_path))
+    prompts = calibration_texts(encoder_of(tokenizer_path))
     here, there = Pipe()
     here.send(partial(tuple, prompts))
     arrived = there.recv()()

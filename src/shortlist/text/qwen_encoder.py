@@ -1,0 +1,302 @@
+"""Spells requests as Qwen3-Reranker and Qwen3-Embedding read them.
+
+The ids are those of the official procedure, piece by piece: the frame and query once per request, every document on its
+own. The pieces meet where no token can reach across. Knows nothing of engines, queues or callers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from shortlist.config import ControlTokens
+from shortlist.errors import BadSetting, InputTooLong, InvalidInput, ModelRefused
+from shortlist.text import prompt
+from shortlist.text.encoder import PromptView, TokenView
+from shortlist.text.tokenizer import EscapingTokenizer, TokenizedText
+from shortlist.types import (
+    NO_TRUNCATION,
+    Encoded,
+    Ids,
+    OverflowPolicy,
+    Prompt,
+    PromptTemplate,
+    Task,
+    Token,
+    TokenPrefix,
+    TokenPrompt,
+    Truncation,
+)
+
+_NO_IDS: Final[Ids] = np.zeros(0, dtype=np.int32)
+_PROBES: Final = (("a", "b", "c"), (" x.\n", "\n 1 ", ""), ("查 ", "é!", "\n\n word"), ("!?", "'s", "  two"))
+"""Bodies that show whether a tokenizer splits where our pieces meet."""
+
+
+class QwenEncoder:
+    """An `Encoder` for one Qwen3 reranker or embedder.
+
+    Args:
+        tokenizer_path: The model's `tokenizer.json`.
+        task: Which of the two frames to put around texts.
+        max_model_len: Longest prompt in tokens, everything included.
+        control_tokens: What control tokens written out in callers' texts become; see `EscapingTokenizer`.
+
+    Raises:
+        ModelRefused: the tokenizer is not one that the frame can be spelled with.
+        BadSetting: not even the frame fits into `max_model_len`.
+    """
+
+    def __init__(
+        self, tokenizer_path: Path, *, task: Task, max_model_len: int, control_tokens: ControlTokens = "neutral"
+    ) -> None:
+        self.task = task
+        self.max_model_len = max_model_len
+        self._tokenizer = EscapingTokenizer(tokenizer_path, control_tokens=control_tokens)
+        self._template_prefix, self._template_suffix = _template_ids(self._tokenizer, task)
+        self._fingerprint = (
+            f"qwen3-{task.value}-frame{prompt.TEMPLATE_VERSION}-{self._tokenizer.digest}-{max_model_len}-{control_tokens}"
+        )
+        num_template = len(self._template_prefix) + len(self._template_suffix)
+        if max_model_len <= num_template:
+            raise BadSetting(f"max_model_len is {max_model_len}, but the model's frame alone has {num_template} tokens.")
+        _check_split(self._tokenizer)
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the frame, its version, the tokenizer file, the length limit and the treatment of control tokens."""
+        return self._fingerprint
+
+    @property
+    def answer_ids(self) -> tuple[int, int]:
+        """The token ids of "yes" and "no", whose logits a reranker compares."""
+        yes, no = (self._tokenizer.word_id(word) for word in prompt.RERANK_ANSWERS)
+        return yes, no
+
+    @property
+    def prefix_ids(self) -> tuple[int, ...]:
+        """The ids that every pair's prompt begins with; none for an embedder."""
+        return tuple(self._template_prefix.tolist())
+
+    @property
+    def suffix_ids(self) -> tuple[int, ...]:
+        """The ids that every prompt ends in, whatever was cut; the model is read at the last one."""
+        return tuple(self._template_suffix.tolist())
+
+    def template(self, instruction: str | None = None, preset: str | None = None) -> PromptTemplate:
+        """Return the frame for these wishes; without any, the card's default instruction. See `Encoder`."""
+        template = f"qwen3-{self.task.value}/{prompt.TEMPLATE_VERSION}"
+        if instruction is not None and preset is not None:
+            raise InvalidInput("Give an instruction or a preset, not both.", param="preset")
+        if instruction is not None:
+            return PromptTemplate(name=template, preset="custom", instruction=instruction)
+        name = prompt.DEFAULT_PRESET if preset is None else preset
+        if name not in prompt.INSTRUCTIONS:
+            raise InvalidInput(f"There is no such preset; known are {', '.join(prompt.INSTRUCTIONS)}.", param="preset")
+        return PromptTemplate(name=template, preset=name, instruction=prompt.INSTRUCTIONS[name])
+
+    def view(self, shown: Prompt) -> PromptView:
+        """Return a prompt as a person can check it, every token with what it stands for. See `Encoder`."""
+        assert isinstance(shown, TokenPrompt), "This encoder makes prompts of token ids. This is a bug."
+        prefix, own = shown.prefix.ids, shown.ids
+        num_template_prefix, num_template_suffix = len(self._template_prefix), len(self._template_suffix)
+        parts = {
+            "prefix": prefix[:num_template_prefix],
+            "query": prefix[num_template_prefix:],
+            "document": own[: len(own) - num_template_suffix],
+            "suffix": own[len(own) - num_template_suffix :],
+        }
+        return PromptView(
+            text=self._tokenizer.text_of(np.concatenate([prefix, own])),
+            parts={name: self._token_views(ids) for name, ids in parts.items()},
+        )
+
+    def _token_views(self, ids: Ids) -> list[TokenView]:
+        return [TokenView(number, text) for number, text in zip(ids.tolist(), self._tokenizer.pieces(ids), strict=True)]
+
+    def strip_template(self, query: str, document: str) -> prompt.Parts | None:
+        """Return the caller's words in a pair that its caller framed already. See `Encoder`."""
+        if self.task is not Task.RERANK or not prompt.has_rerank_template(query):
+            return None
+        parts = prompt.strip_template(query + document)
+        if parts is None:
+            raise InvalidInput(
+                "The text carries a chat template, but not the one that this model was trained with. Send query and documents "
+                "as they are: the server puts the template around them.",
+                param="query",
+            )
+        return parts
+
+    def tokens(self, texts: Sequence[str], *, with_special: bool = True) -> list[list[Token]]:
+        """Return the tokens of texts by themselves. See `Encoder`."""
+        return [self._tokenizer.tokens(text, with_special=with_special) for text in texts]
+
+    def text_of(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
+        """Return the text that token ids stand for. See `Encoder`."""
+        return self._tokenizer.decode(ids, skip_special=skip_special)
+
+    # -- reranking --
+
+    def encode_pairs(
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        instruction: str | None = None,
+        on_overflow: OverflowPolicy = OverflowPolicy.TRUNCATE,
+        truncation: Truncation = NO_TRUNCATION,
+        with_totals: bool = False,
+    ) -> list[Encoded]:
+        """Spell every document; all prompts share one head object. See `Encoder`."""
+        self._require(Task.RERANK)
+        longest = min(self.max_model_len, truncation.truncate_prompt_tokens or self.max_model_len)
+        asked_query = self._cut(query, _at_least_one(truncation.max_tokens_per_query, "max_tokens_per_query"))
+        prefix = self._pair_prefix(asked_query, prompt.DEFAULT_INSTRUCTION if instruction is None else instruction)
+        num_template = prefix.num_tokens + len(self._template_suffix)
+        room = self.max_model_len - num_template
+        limit = min(longest - num_template, _at_least_one(truncation.max_tokens_per_doc, "max_tokens_per_doc") or room)
+        if limit < 1:
+            raise _no_room("query", longest)
+        pieces = [prompt.document_piece(document) for document in documents]
+        tokenized = self._tokenizer.tokenize(pieces, limit, with_totals=with_totals)
+        if on_overflow is OverflowPolicy.ERROR and limit == room:
+            _refuse_cut(tokenized, room, "documents")
+        asked = sum(self._tokenizer.num_escaped(text) for text in (asked_query, instruction or ""))
+        return [
+            self._windows(prefix, document, limit)
+            if each.is_cut and on_overflow is OverflowPolicy.CHUNK
+            else self._encoded(prefix, each, self._tokenizer.num_escaped(document) + (0 if index else asked))
+            for index, (document, each) in enumerate(zip(documents, tokenized, strict=True))
+        ]
+
+    def _pair_prefix(self, query: str, instruction: str) -> TokenPrefix:
+        pieces = [prompt.instruction_piece(instruction), prompt.query_piece(query)]
+        tokenized = self._tokenizer.tokenize(pieces, self.max_model_len)
+        return TokenPrefix(np.concatenate([self._template_prefix, *(piece.ids for piece in tokenized)]))
+
+    def _cut(self, query: str, most: int | None) -> str:
+        """Return the query, or as much of its beginning as has `most` tokens where it stands in the prompt."""
+        return query if most is None else self._tokenizer.truncate(query, most, lead=" ")
+
+    def _windows(self, prefix: TokenPrefix, document: str, limit: int) -> Encoded:
+        windows = self._tokenizer.tokenize_windows(document, limit, lead=prompt.document_piece(""))
+        [whole] = self._tokenizer.tokenize([prompt.document_piece(document)], limit, with_totals=True)
+        assert whole.num_total is not None, "Its total was asked for. This is a bug."
+        return Encoded(
+            prompts=tuple(self._prompt(prefix, window.ids) for window in windows),
+            spans=tuple(window.span for window in windows),
+            num_tokens=whole.num_total,
+            num_tokens_total=whole.num_total,
+            num_escaped=self._tokenizer.num_escaped(document),
+        )
+
+    # -- embedding --
+
+    def encode_texts(
+        self,
+        texts: Sequence[str],
+        *,
+        is_query: bool = False,
+        instruction: str | None = None,
+        truncate: bool = True,
+        truncate_prompt_tokens: int | None = None,
+    ) -> list[Encoded]:
+        """Spell every text to embed; a query that already carries the frame is left as it is. See `Encoder`."""
+        self._require(Task.EMBED)
+        longest = min(self.max_model_len, truncate_prompt_tokens or self.max_model_len)
+        to_frame = {
+            index for index, text in enumerate(texts) if (is_query or instruction is not None) and not prompt.has_template(text)
+        }
+        prefixes = {False: TokenPrefix(_NO_IDS)}
+        if to_frame:
+            prefixes[True] = self._task_prefix(prompt.DEFAULT_INSTRUCTION if instruction is None else instruction)
+        pieces = [prompt.task_query_piece(text) if index in to_frame else text for index, text in enumerate(texts)]
+        encoded: dict[int, Encoded] = {}
+        for has_template, prefix in prefixes.items():
+            mine = {index: piece for index, piece in enumerate(pieces) if (index in to_frame) == has_template}
+            encoded |= self._encoded_texts(prefix, mine, longest, truncate=truncate)
+        return [encoded[index] for index in range(len(texts))]
+
+    def _task_prefix(self, instruction: str) -> TokenPrefix:
+        [tokenized] = self._tokenizer.tokenize([prompt.task_piece(instruction)], self.max_model_len)
+        prefix = TokenPrefix(tokenized.ids)
+        if prefix.num_tokens + len(self._template_suffix) >= self.max_model_len:
+            raise _no_room("instruction", self.max_model_len)
+        return prefix
+
+    def _encoded_texts(
+        self, prefix: TokenPrefix, pieces: dict[int, str], longest: int, *, truncate: bool
+    ) -> Iterator[tuple[int, Encoded]]:
+        room = longest - prefix.num_tokens - len(self._template_suffix)
+        if room < 1:
+            raise _no_room("instruction", longest)
+        tokenized = self._tokenizer.tokenize(list(pieces.values()), room)
+        for (index, piece), each in zip(pieces.items(), tokenized, strict=True):
+            if each.is_cut and not truncate and longest == self.max_model_len:
+                raise _too_long(f"input[{index}]", room)
+            yield index, self._encoded(prefix, each, self._tokenizer.num_escaped(piece))
+
+    # -- both --
+
+    def _encoded(self, prefix: TokenPrefix, tokenized: TokenizedText, num_escaped: int) -> Encoded:
+        return Encoded(
+            prompts=(self._prompt(prefix, tokenized.ids),),
+            num_tokens=len(tokenized.ids),
+            num_tokens_total=tokenized.num_total,
+            is_truncated=tokenized.is_cut,
+            num_escaped=num_escaped,
+        )
+
+    def _prompt(self, prefix: TokenPrefix, ids: Ids) -> TokenPrompt:
+        return TokenPrompt(prefix, np.concatenate([ids, self._template_suffix]))
+
+    def _require(self, task: Task) -> None:
+        if self.task is not task:
+            raise InvalidInput(f"This model can {self.task.value}; it cannot {task.value}.", param="model")
+
+
+def _template_ids(tokenizer: EscapingTokenizer, task: Task) -> tuple[Ids, Ids]:
+    """Return the ids before the first and after the last piece of a caller's text."""
+    if task is Task.EMBED:
+        return _NO_IDS, np.asarray([tokenizer.control_id(prompt.END_OF_TEXT)], dtype=np.int32)
+    for token in prompt.RERANK_CONTROLS:
+        tokenizer.control_id(token)
+    for word in prompt.RERANK_ANSWERS:
+        tokenizer.word_id(word)
+    return tokenizer.template_ids(prompt.RERANK_PREFIX), tokenizer.template_ids(prompt.RERANK_SUFFIX)
+
+
+def _check_split(tokenizer: EscapingTokenizer) -> None:
+    """Refuse a tokenizer in which the pieces of a body do not spell the body."""
+    for instruction, query, document in _PROBES:
+        bodies = (
+            [prompt.instruction_piece(instruction), prompt.query_piece(query), prompt.document_piece(document)],
+            [prompt.task_piece(instruction), prompt.task_query_piece(query)],
+        )
+        for pieces in bodies:
+            apart = np.concatenate([tokenizer.template_ids(piece) for piece in pieces])
+            if not np.array_equal(apart, tokenizer.template_ids("".join(pieces))):
+                raise ModelRefused(f"{tokenizer.path} does not split words as Qwen's tokenizer does.")
+
+
+def _at_least_one(most: int | None, name: str) -> int | None:
+    if most is not None and most < 1:
+        raise InvalidInput(f"{name} must be at least 1.", param=name)
+    return most
+
+
+def _no_room(param: str, longest: int) -> InputTooLong:
+    return InputTooLong(f"Query and instruction leave no room within {longest} tokens.", param=param)
+
+
+def _refuse_cut(tokenized: Sequence[TokenizedText], room: int, field: str) -> None:
+    for index, text in enumerate(tokenized):
+        if text.is_cut:
+            raise _too_long(f"{field}[{index}]", room)
+
+
+def _too_long(param: str, room: int) -> InputTooLong:
+    return InputTooLong(f"{param} has more than the {room} tokens there is room for, and may not be cut.", param=param)
