@@ -14,19 +14,19 @@ from pathlib import Path
 
 import torch
 
-from shortlist.engine.native.config import Qwen3Config
-from shortlist.engine.native.range import SAFE, Extent, extent
+from shortlist.engine.native.dynamic_range import SAFE, AbsMax, absmax
+from shortlist.engine.native.model_config import Qwen3Config
 from shortlist.engine.native.weights import load_weights
 from shortlist.service.selftest_data import calibration_texts
 from shortlist.text.qwen_encoder import QwenEncoder
 from shortlist.types import Task
 
 
-def looked_at(folder: Path) -> Extent:
+def looked_at(folder: Path) -> AbsMax:
     config = Qwen3Config.read(folder)
     encoder = QwenEncoder(folder / "tokenizer.json", task=Task.RERANK, max_model_len=config.max_positions)
     load = partial(load_weights, folder, config, task=Task.RERANK, answer_ids=lambda: encoder.answer_ids)
-    return extent(load, config, calibration_texts(encoder), device=torch.device("cpu"))
+    return absmax(load, config, calibration_texts(encoder), device=torch.device("cpu"))
 
 
 def main() -> None:

@@ -25,8 +25,8 @@ from triton import knobs
 from triton.errors import TritonError
 
 from shortlist.engine.native.cuda import launch
-from shortlist.engine.native.cuda.tiles import tiles_of
-from shortlist.engine.native.layout import Layout, Span
+from shortlist.engine.native.cuda.attention_tiles import tiles_of
+from shortlist.engine.native.layout import Layout, PackedSpan
 
 DEVICE: Final = torch.device("cpu" if knobs.runtime.interpret else "cuda")
 PREFIX_TOKENS: Final = 80
@@ -39,13 +39,13 @@ def layout_of(load: str) -> Layout:
     count, length = map(int, load.split("x"))
     prefix = range(PREFIX_TOKENS)
     owns = [range(start, start + length) for start in range(PREFIX_TOKENS, PREFIX_TOKENS + count * length, length)]
-    spans = (Span(own, own, prefix, is_scored=True) for own in owns)
-    return Layout((Span(prefix, prefix, range(0), is_scored=False), *spans), PREFIX_TOKENS + count * length)
+    spans = (PackedSpan(own, own, prefix, is_scored=True) for own in owns)
+    return Layout((PackedSpan(prefix, prefix, range(0), is_scored=False), *spans), PREFIX_TOKENS + count * length)
 
 
 def flops_of(layout: Layout, heads: int, width: int) -> float:
     """Return the arithmetic of what tokens may see, two products over every head."""
-    return sum(4 * heads * width * len(span.own) * (len(span.prefix) + (len(span.own) + 1) / 2) for span in layout.spans)
+    return sum(4 * heads * width * len(span.rows) * (len(span.prefix) + (len(span.rows) + 1) / 2) for span in layout.spans)
 
 
 def divisions(width: int, dtype: torch.dtype, group: int) -> Iterator[launch.Blocks]:
@@ -83,7 +83,7 @@ def torchs(q: Tensor, k: Tensor, v: Tensor, layout: Layout, backend: SDPBackend)
     """Copies of heads are made beforehand, so that only attention is timed."""
     prompts = [
         [
-            torch.cat([each[: len(span.prefix)], each[span.own.start : span.own.stop]]).transpose(0, 1)[None]
+            torch.cat([each[: len(span.prefix)], each[span.rows.start : span.rows.stop]]).transpose(0, 1)[None]
             for each in (q, k, v)
         ]
         for span in layout.spans[1:]

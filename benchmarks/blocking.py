@@ -32,8 +32,8 @@ from benchmarks.peers.prompt import NO, YES, Tokens
 from shortlist.config import ModelSettings
 from shortlist.engine.base import ScoreScale
 from shortlist.engine.device import pick_device, pick_dtype
-from shortlist.engine.native.config import Qwen3Config
-from shortlist.engine.native.forms import pick_forms
+from shortlist.engine.native.kernel_selection import select_kernels
+from shortlist.engine.native.model_config import Qwen3Config
 from shortlist.engine.native.weights import load_weights
 from shortlist.hub import resolve
 from shortlist.service.rerank import relevance
@@ -51,7 +51,7 @@ def native(folder: Path, dtype: str, computing: AbstractContextManager[object]) 
     limit = min(ModelSettings().max_model_len, config.max_positions)
     encoder = QwenEncoder(folder / "tokenizer.json", task=Task.RERANK, max_model_len=limit)
     place = pick_device("auto")
-    forms = pick_forms(config, pick_dtype(dtype, place), place)
+    forms = select_kernels(config, pick_dtype(dtype, place), place)
     weights = load_weights(
         folder,
         config,

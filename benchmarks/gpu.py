@@ -35,15 +35,15 @@ from triton import knobs
 from benchmarks.engines.flops import attention_flops_per_pair, linear_flops_per_token
 from shortlist.engine.base import EngineInfo
 from shortlist.engine.native.attention import attention
-from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.cuda import launch
-from shortlist.engine.native.cuda.device import Cuda, Host
+from shortlist.engine.native.cuda.attention_tiles import tiles_of
+from shortlist.engine.native.cuda.cuda_linears import CudaLinears
 from shortlist.engine.native.cuda.forward import BUCKET_TOKENS, CudaForward
-from shortlist.engine.native.cuda.linears import CudaLinears
+from shortlist.engine.native.cuda.graphs import CudaGraphs, EagerHost
 from shortlist.engine.native.cuda.support import long_tokens
-from shortlist.engine.native.cuda.tiles import tiles_of
-from shortlist.engine.native.engine import NativeEngine
 from shortlist.engine.native.linears import round_sums_once
+from shortlist.engine.native.model_config import Qwen3Config
+from shortlist.engine.native.native_engine import NativeEngine
 from shortlist.engine.native.qwen3 import Qwen3
 from shortlist.engine.native.runner import Runner, pack_prompts
 from shortlist.engine.native.weights import load_weights
@@ -77,7 +77,7 @@ class Setting:
         return Qwen3(self.config, weights, max_chunk_tokens=sys.maxsize)
 
     def runner(self, model: Qwen3, *, has_graphs: bool) -> Runner:
-        device = Cuda(DEVICE) if DEVICE.type == "cuda" else Host()
+        device = CudaGraphs(DEVICE) if DEVICE.type == "cuda" else EagerHost()
         buckets = BUCKET_TOKENS if has_graphs else ()
         long = long_tokens(self.config, self.dtype, DEVICE)
         forward = CudaForward(model, device, bucket_tokens=buckets, long_tokens=long)
@@ -165,7 +165,7 @@ def varlen(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, layout: Any) -> to
     """Torch's varlen attention, of which every sequence is a prompt with its head; heads repeated, as torch 2.11 wants them."""
     from torch.nn.attention.varlen import varlen_attn
 
-    rows = [[*span.prefix, *span.own] for span in layout.spans]
+    rows = [[*span.prefix, *span.rows] for span in layout.spans]
     ends = torch.tensor(np.cumsum([0, *map(len, rows)]), dtype=torch.int32, device=DEVICE)
     at = torch.tensor([row for each in rows for row in each], device=DEVICE)
     groups = q.shape[1] // k.shape[1]
@@ -177,7 +177,7 @@ def varlen(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, layout: Any) -> to
     out = torch.empty_like(q)
     for start, span in zip(ends.tolist(), layout.spans, strict=False):
         first = start + len(span.prefix)
-        out[span.own.start : span.own.stop] = found[first : first + len(span.own)]
+        out[span.rows.start : span.rows.stop] = found[first : first + len(span.rows)]
     return out
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from shortlist.cli import main
 from shortlist.engine.base import EngineInfo
-from shortlist.engine.native.engine import NativeEngine
+from shortlist.engine.native.native_engine import NativeEngine
 from shortlist.types import Batch, Task, TokenPrompt, Value, WorkItem
 
 

@@ -180,8 +180,8 @@ def main() -> None:
 
     found = {name: Measured() for name in given.only or ASKED}
     with ExitStack() as served:
-        ways = [vllm(MODEL, given.vllm) if name == "vllm" else ours(name, MODEL) for name in found]
-        servers = [served.enter_context(running(*way)) for way in ways]
+        tile_config = [vllm(MODEL, given.vllm) if name == "vllm" else ours(name, MODEL) for name in found]
+        servers = [served.enter_context(running(*way)) for way in tile_config]
         for turn in range(given.rounds + 1):
             for server in servers[:: 1 if turn % 2 else -1]:
                 bodies = server.bodies(fresh(ASKED[server.name] if turn else 16))

@@ -45,7 +45,7 @@ def _opened(given: Mapping[str, object]) -> Iterator[tuple[Ready, Answer]]:
     settings = Settings.load({**{name: value for name, value in given.items() if name != "model"}, **fitted(given), **ALWAYS})
     metrics = Metrics()
     [deployment] = deployments(settings, [model])
-    loaded = load(model, Task.RERANK, settings.model, say=_log, metrics=metrics, deployment=deployment)
+    loaded = load(model, Task.RERANK, settings.model, notify=_log, metrics=metrics, deployment=deployment)
     served = served_model_for(loaded, model, Task.RERANK, settings, metrics)
     runtime = Runtime([served], settings=settings, metrics=metrics)
     with asyncio.Runner() as runner:

@@ -18,8 +18,8 @@ import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 
 from shortlist.engine.device import pick_device, pick_dtype
-from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.linears import PackedLinears, packed, product, round_sums_once
+from shortlist.engine.native.model_config import Qwen3Config
 
 TOKENS: Final = {"cpu": (512, 1024, 2048), "cuda": (2048, 4096, 8192, 16_384)}
 """Rows of the products that are timed: the sizes at which matrix libraries are at their best."""

@@ -36,13 +36,13 @@ class Field:
     Args:
         order: Who takes part, and how long each may take.
         folder: Where the model is.
-        say: Hears at once why a contender is out; an hour later is too late to put it right.
+        notify: Hears at once why a contender is out; an hour later is too late to put it right.
         gpu: The GPU that they share, if they are on one.
     """
 
-    def __init__(self, order: Order, folder: str, say: Callable[[str], None], gpu: Gpu | None = None) -> None:
+    def __init__(self, order: Order, folder: str, notify: Callable[[str], None], gpu: Gpu | None = None) -> None:
         self._order = order
-        self._say = say
+        self._say = notify
         self._arguments = order.arguments(folder)
         self._running: dict[str, Contender] = {}
         self._shares = Shares(gpu)

@@ -48,7 +48,7 @@ def run(settings: Settings, *, when_ready: WhenReady | None = None) -> int:
     check_tls(settings.server)
     Keys.of(settings.server)  # the app reads them again; a file that is wrong is told before gigabytes are loaded
     with bind(settings.server) as listener:
-        runtime = build_runtime(settings, say=partial(console.print, markup=False))
+        runtime = build_runtime(settings, notify=partial(console.print, markup=False))
         app = create_app(runtime)
         if settings.server.ui and ui.is_available():
             ui.mount_page(app, path=PAGE_PATH)

@@ -24,7 +24,7 @@ ANOTHER = "Given a recipe, find another one"
 @pytest.fixture(scope="module")
 def url(make_model: ModelFactory) -> Iterator[str]:
     folder = make_model()
-    runtime = build_runtime(settings(reranker=[str(folder)], random_weights=True, dtype="float32"), say=print)
+    runtime = build_runtime(settings(reranker=[str(folder)], random_weights=True, dtype="float32"), notify=print)
     with serve(runtime) as served:
         yield served.url
 

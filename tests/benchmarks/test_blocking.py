@@ -52,7 +52,7 @@ def ask(url: str, path: str = "/v1/rerank", documents: Sequence[str] = DOCUMENTS
 
 async def test_scores_are_those_of_the_service(folder: Path, url: str) -> None:
     flags = {"reranker": (str(folder),), "self_test": "off", "dtype": "float32"}
-    runtime = build_runtime(Settings.load(flags, environ={}), say=lambda _: None)
+    runtime = build_runtime(Settings.load(flags, environ={}), notify=lambda _: None)
     await runtime.start()
     try:
         outcome = await runtime.rerank(RerankTask(query=QUERY, documents=DOCUMENTS))

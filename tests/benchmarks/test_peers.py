@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.peers.protocol import arguments, gpu_arguments
-from benchmarks.peers.vllm.contender import TUNED, command, surroundings
+from benchmarks.peers.vllm.contender import TUNED, command, process_environment
 
 
 def options(**changed: object) -> Namespace:
@@ -47,7 +47,7 @@ def test_vllm_sees_the_gpu_that_is_meant(
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    found = surroundings(options(device=device))
+    found = process_environment(options(device=device))
     assert found.get("CUDA_VISIBLE_DEVICES") == expected
     assert "VLLM_TARGET_DEVICE" not in found
-    assert surroundings(options())["VLLM_TARGET_DEVICE"] == "cpu"
+    assert process_environment(options())["VLLM_TARGET_DEVICE"] == "cpu"

@@ -12,9 +12,9 @@ import pytest
 
 from shortlist.engine import workers
 from shortlist.engine.base import Engine
-from shortlist.engine.native.engine import NativeEngine
+from shortlist.engine.native.native_engine import NativeEngine
 from shortlist.engine.sentence import BiEncoderEngine, CrossEncoderEngine
-from shortlist.engine.vllm.engine import VllmEngine
+from shortlist.engine.vllm.vllm_engine import VllmEngine
 from shortlist.errors import EngineError, EngineUnavailable
 from shortlist.text.encoder import Encoder
 from shortlist.text.qwen_encoder import QwenEncoder

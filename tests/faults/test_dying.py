@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from shortlist.engine.restartable import RestartableEngine
-from shortlist.engine.vllm.engine import DEATH_S, VllmEngine
-from shortlist.engine.vllm.start import Access, connect
+from shortlist.engine.vllm.start import UpstreamAccess, connect
+from shortlist.engine.vllm.vllm_engine import DEATH_S, VllmEngine
 from shortlist.errors import EngineUnavailable, UpstreamError
 from shortlist.service.runtime import Runtime
 from shortlist.types import RequestOptions, RerankOutcome, RerankTask, Task
@@ -44,7 +44,7 @@ class Child:
 
 
 def engine_around(server: SickVllm, child: Child | None = None) -> VllmEngine:
-    engine = connect([server.url], plan_of(Path("m")), Access(timeout_s=5.0))
+    engine = connect([server.url], plan_of(Path("m")), UpstreamAccess(timeout_s=5.0))
     engine._child = child
     engine._info = replace(engine.info, fingerprint="the same after a restart")
     server.calls.clear()
@@ -65,7 +65,7 @@ async def service(dying: SickVllm, well: SickVllm, *, max_batch_items: int) -> A
     engine = RestartableEngine(engine_around(dying, child), lambda: engine_around(well, Child(well)))
     tasks = frozenset({Task.RERANK})
     one = apps.served(engine, ByteEncoder(), tasks=tasks, cache_bytes=0, max_batch_items=max_batch_items)
-    one = replace(one, restart=engine.restart, restart_s=0.1, watch=engine.watch)
+    one = replace(one, restart=engine.restart, restart_s=0.1, wait_failed=engine.wait_failed)
     async with apps.running(Runtime([one], settings=apps.settings(), metrics=one.metrics)) as runtime:
         ending = asyncio.ensure_future(child.end())
         yield runtime

@@ -46,7 +46,7 @@ pytestmark = pytest.mark.skipif(missing_prometheus() is not None, reason=str(mis
 
 
 @dataclass(frozen=True)
-class Watched:
+class Supervised:
     """A server, its weather, and who looks at it."""
 
     url: str
@@ -72,7 +72,7 @@ class Watched:
 
 
 @pytest.fixture(scope="module")
-def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervised]:
     folder, weather, spare_port = tmp_path_factory.mktemp("prometheus"), Weather(), free_port()
     with (
         serving(create_app(forecast(weather))) as url,
@@ -81,7 +81,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     ):
         gentle.start("plain")
         everything(url)
-        yield Watched(url, weather, running, spare_port)
+        yield Supervised(url, weather, running, spare_port)
 
 
 def everything(url: str) -> None:
@@ -98,7 +98,7 @@ def everything(url: str) -> None:
 
 
 @contextlib.contextmanager
-def storm(watched: Watched) -> Iterator[Callers]:
+def storm(watched: Supervised) -> Iterator[Callers]:
     """Have everything go wrong at once, but for the death of an engine."""
     weather = watched.weather
     weather.fails = weather.blocks = weather.is_sick = True
@@ -111,14 +111,14 @@ def storm(watched: Watched) -> Iterator[Callers]:
         weather.has_upstream = True
 
 
-def test_bad_weather_fires_alerts_and_the_calm_after_it_clears_them(watched: Watched) -> None:
+def test_bad_weather_fires_alerts_and_the_calm_after_it_clears_them(watched: Supervised) -> None:
     with storm(watched):
         watched.until_firing(STORM)
     watched.until_clear(STORM)
 
 
 @pytest.mark.full
-def test_engine_that_is_lost_is_told_and_forgotten(watched: Watched) -> None:
+def test_engine_that_is_lost_is_told_and_forgotten(watched: Supervised) -> None:
     watched.weather.is_dead = True
     httpx2.post(f"{watched.url}/v1/rerank", json={"model": "mortal", "query": "a", "documents": ["never seen"]}, timeout=30)
     watched.until_firing({"ShortlistNotReady"})
@@ -127,7 +127,7 @@ def test_engine_that_is_lost_is_told_and_forgotten(watched: Watched) -> None:
     watched.until_clear(LOSS | STORM)
 
 
-def test_server_that_is_gone_is_told_until_it_is_back(watched: Watched) -> None:
+def test_server_that_is_gone_is_told_until_it_is_back(watched: Supervised) -> None:
     watched.until_firing({"ShortlistDown"})
     with serving(create_app(runtime()), port=watched.spare_port):
         watched.until_clear({"ShortlistDown"})
@@ -163,7 +163,7 @@ def chosen(expression: str) -> str:
     return re.sub(r"\$(job|instance|model)\b", ".*", expression).replace("$__rate_interval", WINDOW)
 
 
-def test_every_panel_shows_something(watched: Watched) -> None:
+def test_every_panel_shows_something(watched: Supervised) -> None:
     empty = [(title, shortened(chosen(each), FACTOR)) for title, each in panels() if NEEDS_GPU not in each]
 
     def is_full() -> bool:
@@ -175,7 +175,7 @@ def test_every_panel_shows_something(watched: Watched) -> None:
     assert empty == []
 
 
-def test_every_series_that_is_named_is_exported_by_a_server_under_load(watched: Watched) -> None:
+def test_every_series_that_is_named_is_exported_by_a_server_under_load(watched: Supervised) -> None:
     named = {name for _, each in (*panels(), *rules()) for name in series_of(chosen(each))}
     assert len(named) >= 40
     text = httpx2.get(f"{watched.url}/metrics").text

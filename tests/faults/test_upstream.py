@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from shortlist.engine.vllm.calls import BURST, SHARE
-from shortlist.engine.vllm.engine import VllmEngine
-from shortlist.engine.vllm.start import Access, connect
+from shortlist.engine.vllm.start import UpstreamAccess, connect
+from shortlist.engine.vllm.vllm_engine import VllmEngine
 from shortlist.errors import DeadlineExceeded, EngineError, UpstreamError
 from shortlist.service.runtime import Runtime
 from shortlist.types import RequestOptions, RerankTask, Task
@@ -30,7 +30,7 @@ EVERY_ILLNESS = ["500", "502", "503", "429", "reset", "hang", "drip", "half", "c
 
 @contextmanager
 def engine_around(*servers: SickVllm) -> Iterator[VllmEngine]:
-    engine = connect([server.url for server in servers], plan_of(Path("m")), Access(timeout_s=TIMEOUT_S))
+    engine = connect([server.url for server in servers], plan_of(Path("m")), UpstreamAccess(timeout_s=TIMEOUT_S))
     for server in servers:
         server.calls.clear()  # the probe's
     try:
@@ -51,7 +51,7 @@ def become_sick(server: SickVllm, engine: VllmEngine, mood: str) -> None:
     """Make a server, the engine's first one, answer in this mood from now on."""
     server.mood, server.is_healthy = mood, False
     if mood in NEVER:
-        engine._fleet.servers[0]._timeout_s = IMPATIENT_S
+        engine._pool.servers[0]._timeout_s = IMPATIENT_S
 
 
 async def until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
@@ -87,19 +87,19 @@ async def test_server_that_is_well_again_is_asked_again(mood: str) -> None:
         for _ in range(5):
             with pytest.raises(EngineError):
                 await scores(engine)
-        await until(lambda: not engine._fleet.servers[0].is_well)
+        await until(lambda: not engine._pool.servers[0].is_well)
         num_asked = len(server.asked)
         await asyncio.sleep(1.5)
         assert len(server.asked) == num_asked, "callers' texts are not what a sick server is tried with"
         server.mood = "well"
-        await until(lambda: engine._fleet.servers[0].is_well)
+        await until(lambda: engine._pool.servers[0].is_well)
         assert await scores(engine) == pytest.approx(right())
 
 
 async def test_server_that_does_not_say_that_it_is_well_is_left_alone_before_it_fails_anybody() -> None:
     with sick_vllm() as server, engine_around(server) as engine:
         server.is_healthy = False
-        await until(lambda: not engine._fleet.servers[0].is_well)
+        await until(lambda: not engine._pool.servers[0].is_well)
         with pytest.raises(UpstreamError):
             await scores(engine)
         assert not server.asked
@@ -215,7 +215,7 @@ async def test_prompt_that_nobody_can_compute_is_not_the_servers_fault() -> None
         with pytest.raises(EngineError) as error:
             await engine.score(batch_of(prompts))
         assert not isinstance(error.value, UpstreamError), "parts of the batch may be computed"
-        assert engine._fleet.servers[0].is_well
+        assert engine._pool.servers[0].is_well
         assert len(await engine.score(batch_of([prompts[0], prompts[2]]))) == 2
 
 

@@ -18,7 +18,7 @@ import httpx2
 import pytest
 
 from shortlist.engine import workers
-from shortlist.engine.native.engine import NativeEngine
+from shortlist.engine.native.native_engine import NativeEngine
 from shortlist.errors import EngineUnavailable
 from shortlist.service.runtime import Runtime
 from shortlist.text.qwen_encoder import QwenEncoder
@@ -130,7 +130,7 @@ def test_killed_under_load_everybody_is_told_and_it_comes_back(server: Launched)
 async def test_without_restart_it_is_the_end_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     visible(monkeypatch)
     engine = workers.start(fake, ["cpu", "cpu"])
-    one = replace(apps.served(engine, ByteEncoder(), tasks=frozenset({Task.RERANK})), watch=engine.watch)
+    one = replace(apps.served(engine, ByteEncoder(), tasks=frozenset({Task.RERANK})), wait_failed=engine.wait_failed)
     async with apps.running(Runtime([one], settings=apps.settings(), metrics=one.metrics)) as runtime:
         asked = RerankTask(query="q", documents=("d",))
         assert len((await runtime.rerank(asked)).results) == 1

@@ -84,7 +84,7 @@ def _fingerprints(folder: Path) -> Iterator[str]:
 def _loaded(path: Path, declared: Task | None, setting: str, *, hide: Callable[[str], str]) -> str:
     """Load a model; return its kind, operations, limits and dimensions, and both fingerprints."""
     settings = Settings.load({"device": "cpu", "dtype": "float32", **SETTINGS[setting]}, environ={}).model
-    loaded = load(str(path), declared, settings, say=lambda _: None, metrics=Metrics())
+    loaded = load(str(path), declared, settings, notify=lambda _: None, metrics=Metrics())
     info = loaded.engine.info
     loaded.engine.close()
     facts = (

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from shortlist.engine.base import EngineInfo
-from shortlist.engine.native.engine import NativeEngine
+from shortlist.engine.native.native_engine import NativeEngine
 from shortlist.engine.native.runner import Runner
 from shortlist.types import Task, TokenPrompt
 from tests.support.fixtures import ModelFactory

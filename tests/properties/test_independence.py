@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from shortlist.engine.base import Engine, EngineInfo
-from shortlist.engine.native.engine import NativeEngine
+from shortlist.engine.native.native_engine import NativeEngine
 from shortlist.errors import EngineError, EngineOutOfMemory
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from shortlist import server
 from shortlist.config import Settings
-from shortlist.engine.base import Say
+from shortlist.engine.base import Notify
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
 from tests.support.apps import served
@@ -20,10 +20,10 @@ FOR_EVER_S = 24 * 60 * 60.0
 NAME = "demo"
 
 
-def build(settings: Settings, *, say: Say) -> Runtime:
+def build(settings: Settings, *, notify: Notify) -> Runtime:
     """Stand in for the composition root."""
     metrics = Metrics()
-    say("loading nothing")
+    notify("loading nothing")
     busy = served(FakeEngine(step_s=FOR_EVER_S), name=NAME, metrics=metrics, max_concurrent_requests=1)
     return Runtime([busy], settings=settings, metrics=metrics)
 

@@ -16,8 +16,8 @@ from torch import Tensor
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from shortlist.engine.native.cuda import kernels, launch
-from shortlist.engine.native.portable import Rope
+from shortlist.engine.native.cuda import launch, triton_kernels
+from shortlist.engine.native.portable_ops import Rope
 
 ARCHITECTURES = [80, 90]
 WIDTH, HEADS, GROUPS, HIDDEN, INNER = 128, 16, 8, 1024, 3072  # Qwen3-Reranker-0.6B
@@ -72,19 +72,19 @@ def launch_everything(dtype: torch.dtype) -> None:
     launch.silu_mul(torch.empty(2, 2 * INNER, dtype=dtype))
     q, kv = torch.empty(2, HEADS * WIDTH, dtype=dtype), torch.empty(2, 2 * GROUPS * WIDTH, dtype=dtype)
     keys, values = kv.chunk(2, dim=1)
-    launch.norm_and_turn(q, torch.empty(WIDTH), Rope(half, half), 1e-6)
-    launch.norm_and_turn(keys, torch.empty(WIDTH), Rope(half, half), 1e-6)
+    launch.norm_and_rotate(q, torch.empty(WIDTH), Rope(half, half), 1e-6)
+    launch.norm_and_rotate(keys, torch.empty(WIDTH), Rope(half, half), 1e-6)
     for num_queries in (None, 1):
         blocks = launch.blocks_of(WIDTH, dtype, group=HEADS // GROUPS, num_queries=num_queries)
         launch.attend(q, keys, values, torch.empty(1, 6, dtype=torch.int32), blocks, width=WIDTH)
 
 
 def main() -> None:
-    names = [name for name in vars(kernels) if name.endswith("_kernel")]
-    originals = {name: getattr(kernels, name) for name in names}
+    names = [name for name in vars(triton_kernels) if name.endswith("_kernel")]
+    originals = {name: getattr(triton_kernels, name) for name in names}
     for architecture in ARCHITECTURES:
         for name, kernel in originals.items():
-            setattr(kernels, name, Compiler(name, kernel, architecture))
+            setattr(triton_kernels, name, Compiler(name, kernel, architecture))
         launch_everything(torch.bfloat16)
         if architecture >= FP8_ARCHITECTURE:
             launch.quantize(torch.empty(2, INNER, dtype=torch.bfloat16))

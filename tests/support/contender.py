@@ -62,7 +62,7 @@ def main() -> int:
         take(asked.takes, 10)
         said = answer("well" if number < asked.well else asked.answer, question["documents"], asked.shift)
         if said is not None:
-            say(said)
+            notify(said)
     return 0
 
 
@@ -74,7 +74,7 @@ def take(file: Path | None, num_bytes: int) -> None:
 
 def start(how: str, words: str, more: dict[str, int]) -> None:
     if how == "error":
-        say({"error": "no such processor"})
+        notify({"error": "no such processor"})
         sys.exit(1)
     if how == "mute":
         time.sleep(600)
@@ -83,7 +83,7 @@ def start(how: str, words: str, more: dict[str, int]) -> None:
         os._exit(7)
     if how == "prose":
         print("Loading model ...", flush=True)
-    say({"ready": how != "odd", "name": "fake", "version": f"fake 1.0 {words}".strip(), "dtype": "float64", **more})
+    notify({"ready": how != "odd", "name": "fake", "version": f"fake 1.0 {words}".strip(), "dtype": "float64", **more})
 
 
 def answer(how: str, documents: Sequence[str], shift: float) -> object:
@@ -105,13 +105,13 @@ def answer(how: str, documents: Sequence[str], shift: float) -> object:
         os.close(1)
         time.sleep(600)
     if how == "twice":
-        say({"scores": scores})
+        notify({"scores": scores})
     odd = {"error": {"error": "too long"}, "short": {"scores": scores[1:]}, "nan": {"scores": [None, *scores[1:]]}}
     odd |= {"logits": {"scores": [3.5, *scores[1:]]}, "words": {"scores": "high"}, "list": {"scores": scores, "error": "no"}}
     return odd.get(how, {"scores": scores})
 
 
-def say(message: object) -> None:
+def notify(message: object) -> None:
     print(json.dumps(message), flush=True)
 
 

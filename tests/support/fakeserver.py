@@ -17,7 +17,7 @@ from dataclasses import replace
 
 from shortlist import server
 from shortlist.config import Settings
-from shortlist.engine.base import Say
+from shortlist.engine.base import Notify
 from shortlist.errors import EngineError, EngineUnavailable
 from shortlist.service.build import shared_cache
 from shortlist.service.monitoring import tracing_to
@@ -88,10 +88,10 @@ CAUSES: dict[str, Callable[[str], None]] = {
 }
 
 
-def build(settings: Settings, *, say: Say) -> Runtime:
+def build(settings: Settings, *, notify: Notify) -> Runtime:
     """Stand in for the composition root."""
     metrics = Metrics()
-    say("loading nothing")
+    notify("loading nothing")
     fake = replace(served(FakeEngine(fault=trouble), metrics=metrics), shared=shared_cache(settings.scheduler, metrics))
     tracing = tracing_to(settings.server.otlp_endpoint, sample_ratio=settings.server.otlp_sample_ratio)
     return Runtime([fake], settings=settings, metrics=metrics, tracing=tracing)

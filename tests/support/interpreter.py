@@ -20,11 +20,11 @@ from triton import knobs
 from triton import language as tl
 from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
 
-from shortlist.engine.native.config import Qwen3Config
-from shortlist.engine.native.cuda.device import Cuda, Device, Host
+from shortlist.engine.native.cuda.cuda_linears import CudaLinears
 from shortlist.engine.native.cuda.forward import CudaForward
-from shortlist.engine.native.cuda.linears import CudaLinears
+from shortlist.engine.native.cuda.graphs import CudaGraphs, EagerHost, GraphDevice
 from shortlist.engine.native.linears import Prepare
+from shortlist.engine.native.model_config import Qwen3Config
 from shortlist.engine.native.qwen3 import Qwen3
 from shortlist.engine.native.runner import Runner
 from shortlist.engine.native.weights import load_weights
@@ -81,8 +81,8 @@ def config_of(*, num_heads: int = 6, num_kv_heads: int = 2, head_dim: int = 32) 
     )
 
 
-def device_here() -> Device:
-    return Host() if knobs.runtime.interpret else Cuda(DEVICE)
+def device_here() -> GraphDevice:
+    return EagerHost() if knobs.runtime.interpret else CudaGraphs(DEVICE)
 
 
 def model_of(
@@ -99,7 +99,7 @@ def model_of(
     return Qwen3(config, weights, max_chunk_tokens=sys.maxsize, is_pruned=is_pruned)
 
 
-def runner_of(model: Qwen3, *, device: Device | None = None, bucket_tokens: Sequence[int] = ()) -> Runner:
+def runner_of(model: Qwen3, *, device: GraphDevice | None = None, bucket_tokens: Sequence[int] = ()) -> Runner:
     """Without graphs unless there are buckets."""
     forward = CudaForward(model, device or device_here(), bucket_tokens=bucket_tokens)
     return Runner(model, max_model_len=model.config.max_positions, forward=forward)

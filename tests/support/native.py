@@ -11,10 +11,10 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, Qwen3Model
 from transformers.utils import logging
 
-from shortlist.engine.native.config import Qwen3Config
-from shortlist.engine.native.forms import pick_forms
-from shortlist.engine.native.layout import Layout, Span
+from shortlist.engine.native.kernel_selection import select_kernels
+from shortlist.engine.native.layout import Layout, PackedSpan
 from shortlist.engine.native.linears import PlainLinears
+from shortlist.engine.native.model_config import Qwen3Config
 from shortlist.engine.native.qwen3 import Qwen3
 from shortlist.engine.native.runner import Runner
 from shortlist.engine.native.weights import load_weights
@@ -46,11 +46,11 @@ def layout_of(*requests: tuple[int, list[int]]) -> Layout:
     for num_prefix, lengths in requests:
         prefix = range(row, row + num_prefix)
         if num_prefix:
-            spans.append(Span(prefix, prefix, range(0), is_scored=False))
+            spans.append(PackedSpan(prefix, prefix, range(0), is_scored=False))
         row = prefix.stop
         for length in lengths:
             own = range(row, row + length)
-            spans.append(Span(own, own, prefix if num_prefix else range(0), is_scored=True))
+            spans.append(PackedSpan(own, own, prefix if num_prefix else range(0), is_scored=True))
             row = own.stop
     return Layout(tuple(spans), row)
 
@@ -66,7 +66,7 @@ def model_of(
 ) -> Qwen3:
     """Return a model in the forms that this machine computes with, or in plain torch."""
     config, place = Qwen3Config.read(folder), torch.device("cpu")
-    forms = None if is_portable else pick_forms(config, dtype, place)
+    forms = None if is_portable else select_kernels(config, dtype, place)
     prepare, kept = (forms.prepare, forms.dtype) if forms else (PlainLinears, dtype)
     weights = load_weights(folder, config, task=task, dtype=kept, device=place, prepare=prepare)
     return Qwen3(config, weights, begin=forms.begin if forms else None, max_chunk_tokens=chunk_tokens, is_pruned=is_pruned)

@@ -80,7 +80,7 @@ TESTS: Final[Mapping[str, Sequence[str]]] = {
         "tests/faults/test_dying.py",
         "tests/faults/test_workers.py::test_killed",
         "tests/faults/test_workers.py::test_without_restart",
-        "tests/unit/engine/workers/test_engine.py::test_killed",
+        "tests/unit/engine/workers/test_workers_engine.py::test_killed",
     ],
     "R9": [
         "tests/faults/test_process.py::test_told_to_stop",

@@ -17,10 +17,10 @@ import httpx2
 import numpy as np
 import pytest
 
-from shortlist.engine.vllm.child import Child, free_port
-from shortlist.engine.vllm.command import Plan, right_command, surroundings
-from shortlist.engine.vllm.engine import VllmEngine
-from shortlist.engine.vllm.start import Access, Wishes, connect, launch
+from shortlist.engine.vllm.command import VllmPlan, process_environment, right_command
+from shortlist.engine.vllm.process import VllmProcess, free_port
+from shortlist.engine.vllm.start import StartHooks, UpstreamAccess, connect, launch
+from shortlist.engine.vllm.vllm_engine import VllmEngine
 from shortlist.types import Batch, Ids, Task, TokenPrefix, TokenPrompt, WorkItem
 from tests.support import qwen
 
@@ -37,7 +37,7 @@ def missing_vllm() -> str | None:
     return None if EXECUTABLE.is_file() else "vLLM is not installed (benchmarks/peers/environment vllm)"
 
 
-def plan_of(folder: Path, task: Task = Task.RERANK, **changes: object) -> Plan:
+def plan_of(folder: Path, task: Task = Task.RERANK, **changes: object) -> VllmPlan:
     """Return how a tiny model is started: uncompiled, which takes half as long."""
     fields: dict[str, object] = {
         "model": str(folder),
@@ -49,7 +49,7 @@ def plan_of(folder: Path, task: Task = Task.RERANK, **changes: object) -> Plan:
         "max_num_batched_tokens": MAX_LEN,
         "enforce_eager": True,
     }
-    return Plan(**fields | changes)  # type: ignore[arg-type]
+    return VllmPlan(**fields | changes)  # type: ignore[arg-type]
 
 
 @cache
@@ -70,13 +70,13 @@ def running(kind: qwen.Kind) -> VllmEngine:
     with ExitStack() as served:
         if kind == "reranker":
             server = served.enter_context(by_hand(folder, *right_arguments(), "--served-model-name", SERVED_NAME))
-            engine = connect([server.url], plan_of(folder), Access(timeout_s=60.0))
+            engine = connect([server.url], plan_of(folder), UpstreamAccess(timeout_s=60.0))
         else:
             plan = plan_of(folder, Task.EMBED if kind == "embedder" else Task.RERANK, has_head=kind == "seqcls")
             patch = served.enter_context(pytest.MonkeyPatch.context())
             for name, value in SMALL.items():
                 patch.setenv(name, value)
-            access, wishes = Access(timeout_s=60.0), Wishes(say=print)
+            access, wishes = UpstreamAccess(timeout_s=60.0), StartHooks(notify=print)
             engine = launch(plan, access, wishes, executable=str(EXECUTABLE), digest=f"test {folder}")
         atexit.register(served.pop_all().close)
     atexit.register(engine.close)
@@ -90,7 +90,7 @@ def let_go(kind: qwen.Kind) -> None:
 
 def url_of(engine: VllmEngine) -> str:
     """Return where the only server of an engine is."""
-    [server] = engine._fleet.servers
+    [server] = engine._pool.servers
     return server.url
 
 
@@ -100,14 +100,14 @@ def right_arguments() -> list[str]:
 
 
 @contextmanager
-def by_hand(folder: Path, *arguments: str) -> Iterator[Child]:
+def by_hand(folder: Path, *arguments: str) -> Iterator[VllmProcess]:
     """Run `vllm serve FOLDER ARGUMENTS` as somebody might who knows no better, until it answers and for the block."""
     port = free_port()
     small = ["--max-model-len", str(MAX_LEN), "--enforce-eager", "--dtype", "bfloat16", "--host", "127.0.0.1"]
     command = [str(EXECUTABLE), "serve", str(folder), *small, "--port", str(port), *arguments]
     cores = sorted(os.sched_getaffinity(0))
-    environ = {**surroundings(plan_of(folder), is_cpu=True, cores=cores), **SMALL}
-    child = Child(command, environ=environ, port=port, say=lambda _: None)
+    environ = {**process_environment(plan_of(folder), is_cpu=True, cores=cores), **SMALL}
+    child = VllmProcess(command, environ=environ, port=port, notify=lambda _: None)
     try:
         child.wait_until_ready()
         yield child

@@ -13,7 +13,7 @@ from typing import Any
 import httpx2
 
 from shortlist.breaker import Breaker, BreakerLimits
-from shortlist.engine.vllm.server import Meter
+from shortlist.engine.vllm.upstream import UpstreamMetrics
 from shortlist.errors import EngineError, EngineUnavailable
 from shortlist.scheduler.shared_cache import SharedCache
 from shortlist.service.runtime import Runtime
@@ -93,7 +93,7 @@ def forecast(weather: Weather) -> Runtime:
             raise EngineUnavailable("It is still dead.")
 
     plain = FakeEngine(step_s=0.001, fault=trouble)
-    Meter(metrics, "plain", UPSTREAM).show(is_well=lambda: weather.has_upstream, num_tokens=lambda: 0)
+    UpstreamMetrics(metrics, "plain", UPSTREAM).show(is_well=lambda: weather.has_upstream, num_tokens=lambda: 0)
     breaker = Breaker(BreakerLimits(max_failures=1, rest_s=0.2, max_rest_s=0.4))
     cache = SharedCache(_Store(weather), timeout_s=0.5, metrics=metrics, location=CACHE, breaker=breaker)
     narrow = FakeEngine(step_s=STEP_S)

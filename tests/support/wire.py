@@ -20,7 +20,7 @@ def http_scope(*headers: tuple[bytes, bytes], method: str = "POST", path: str = 
 
 
 class Wire:
-    """`say` and `hang_up` are the client's side; `receive` and `send` are handed to the application."""
+    """`notify` and `hang_up` are the client's side; `receive` and `send` are handed to the application."""
 
     def __init__(self, *messages: Message) -> None:
         self.sent: list[Message] = []
@@ -29,7 +29,7 @@ class Wire:
         for message in messages:
             self._messages.put_nowait(message)
 
-    def say(self, messages: Iterable[Message]) -> None:
+    def notify(self, messages: Iterable[Message]) -> None:
         for message in messages:
             self._messages.put_nowait(message)
 

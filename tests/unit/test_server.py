@@ -22,7 +22,7 @@ from rich.console import Console
 
 from shortlist import collector, server, ui
 from shortlist.config import ServerSettings, Settings
-from shortlist.engine.base import Say
+from shortlist.engine.base import Notify
 from shortlist.errors import BadSetting, EngineUnavailable, ModelRefused
 from shortlist.scheduler.served_model import Expectations
 from shortlist.server import bind
@@ -190,7 +190,7 @@ def build(monkeypatch: pytest.MonkeyPatch) -> list[Runtime]:
     """What is put here is what gets built."""
     prepared: list[Runtime] = []
 
-    def fake(_: Settings, *, say: Say) -> Runtime:
+    def fake(_: Settings, *, say: Notify) -> Runtime:
         say("loading [bold]weights[/bold] of [/nowhere] :cat:")
         return prepared.pop()
 
@@ -284,7 +284,7 @@ def test_port_that_another_server_opened_meanwhile_is_told(monkeypatch: pytest.M
     with bind(settings(port=0).server) as faster:
         port = faster.getsockname()[1]
 
-        def overtaken(_: Settings, *, say: Say) -> Runtime:
+        def overtaken(_: Settings, *, say: Notify) -> Runtime:
             faster.listen()
             return runtime(port=port)
 
@@ -318,7 +318,7 @@ def test_port_is_given_back_when_loading_fails(monkeypatch: pytest.MonkeyPatch) 
         ports.append(listener.getsockname()[1])
         return listener
 
-    def refuse(_: Settings, *, say: Say) -> NoReturn:
+    def refuse(_: Settings, *, say: Notify) -> NoReturn:
         raise ModelRefused("no such model")
 
     monkeypatch.setattr(server, "bind", remember)

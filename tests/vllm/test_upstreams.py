@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import httpx2
 
-from shortlist.engine.vllm.start import Access, connect
+from shortlist.engine.vllm.start import UpstreamAccess, connect
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
 from shortlist.text.qwen_encoder import QwenEncoder
@@ -32,7 +32,7 @@ async def test_killed_under_load_it_loses_no_request_while_another_one_is_well()
         return metrics.registry.get_sample_value(f"shortlist_upstream_{name}", {"model": "m", "upstream": url}) or 0.0
 
     with by_hand(folder, *right_arguments()) as doomed:
-        engine = connect([well, doomed.url], plan_of(folder), Access(timeout_s=60.0, metrics=metrics, model="m"))
+        engine = connect([well, doomed.url], plan_of(folder), UpstreamAccess(timeout_s=60.0, metrics=metrics, model="m"))
         one = apps.served(engine, encoder, tasks=frozenset({Task.RERANK}), cache_bytes=0)
         async with apps.running(Runtime([one], settings=apps.settings(), metrics=one.metrics)) as runtime:
             requests = [

@@ -68,7 +68,7 @@ class Vllm:
 def started(options: Namespace) -> Iterator[Vllm]:
     """Serve for as long as the block runs; nothing of the server outlives it."""
     port = free_port()
-    environment = {**os.environ, **surroundings(options)}
+    environment = {**os.environ, **process_environment(options)}
     server = subprocess.Popen(command(options, port), stdin=subprocess.DEVNULL, env=environment, start_new_session=True)
     try:
         wait_until_ready(server, port)
@@ -90,7 +90,7 @@ def command(options: Namespace, port: int) -> list[str]:
     ]
 
 
-def surroundings(options: Namespace) -> dict[str, str]:
+def process_environment(options: Namespace) -> dict[str, str]:
     """Return what its environment says besides ours."""
     always = {
         "VLLM_NO_USAGE_STATS": "1",

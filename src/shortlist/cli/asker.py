@@ -91,7 +91,7 @@ def _in_process(task: Task, model: str | None, settings: Settings, *, timeout_s:
     configure_logging(level="warning", style="text")
     if model is None:
         say(NO_MODEL)
-    runtime = build_runtime(_alone(task, model or DEMO, settings), say=_say_to_a_person)
+    runtime = build_runtime(_alone(task, model or DEMO, settings), notify=_say_to_a_person)
     transport = httpx2.ASGITransport(create_app(runtime), raise_app_exceptions=False)
 
     @asynccontextmanager

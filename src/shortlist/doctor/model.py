@@ -45,7 +45,7 @@ def run(text: str, declared: Task | None, settings: Settings) -> int:
         SetupError: it cannot be loaded.
     """
     progress = Console(stderr=True, highlight=False, soft_wrap=True)
-    found = asyncio.run(build_report(text, declared, settings, say=lambda line: progress.print(escape(line), style="dim")))
+    found = asyncio.run(build_report(text, declared, settings, notify=lambda line: progress.print(escape(line), style="dim")))
     console = Console(highlight=False)
     for part in report(found):
         console.print(part)

@@ -17,7 +17,7 @@ from shortlist.types import Batch, Task, Vector
 
 T = TypeVar("T")
 
-Say = Callable[[str], None]
+Notify = Callable[[str], None]
 """Tells the person who starts the server what is going on."""
 
 
@@ -125,10 +125,10 @@ class Engine(Protocol):
 
 
 @runtime_checkable
-class Watched(Protocol):
+class Supervised(Protocol):
     """An engine that can go while nobody asks it anything, and notices."""
 
-    async def watch(self) -> None:
+    async def wait_failed(self) -> None:
         """Return only by raising, once the engine is gone; or when it was closed.
 
         Raises:
@@ -138,25 +138,25 @@ class Watched(Protocol):
 
 
 @runtime_checkable
-class Divided(Protocol):
+class Replicated(Protocol):
     """An engine that computes on several devices, by one engine for each."""
 
     @property
-    def parts(self) -> Sequence[Engine]:
+    def replicas(self) -> Sequence[Engine]:
         """Those engines, each of which computes the same."""
         ...
 
 
-def parts_of(engine: Engine) -> Sequence[Engine]:
+def replicas_of(engine: Engine) -> Sequence[Engine]:
     """Return the engines for the single devices that an engine computes on; itself, if that is one."""
-    return engine.parts if isinstance(engine, Divided) else (engine,)
+    return engine.replicas if isinstance(engine, Replicated) else (engine,)
 
 
 @runtime_checkable
-class Elsewhere(Protocol):
+class RemoteExecution(Protocol):
     """An engine in another process, which alone is to touch its device."""
 
-    def there(self, function: Callable[[], T], *, timeout_s: float) -> T:
+    def run_in_engine(self, function: Callable[[], T], *, timeout_s: float) -> T:
         """Return what a function returns in that process; not to be called on an event loop.
 
         Args:
@@ -169,6 +169,6 @@ class Elsewhere(Protocol):
         ...
 
 
-def beside(engine: Engine, function: Callable[[], T], *, timeout_s: float) -> T:
-    """Return what a function returns in the process that an engine is in: in this one, mostly. See `Elsewhere`."""
-    return engine.there(function, timeout_s=timeout_s) if isinstance(engine, Elsewhere) else function()
+def run_in_engine(engine: Engine, function: Callable[[], T], *, timeout_s: float) -> T:
+    """Return what a function returns in the process that an engine is in: in this one, mostly. See `RemoteExecution`."""
+    return engine.run_in_engine(function, timeout_s=timeout_s) if isinstance(engine, RemoteExecution) else function()

@@ -65,7 +65,7 @@ def pick_device(name: str) -> torch.device:
 def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     """Return the dtype called `name`; "auto" is bfloat16 where the device computes in it natively, else float32.
 
-    That is what is right for any model; for one that is known, `native.range` may choose float16 instead.
+    That is what is right for any model; for one that is known, `native.dynamic_range` may choose float16 instead.
 
     Raises:
         BadSetting: it is not one we compute in, or not on this device.

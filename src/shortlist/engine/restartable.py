@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-from shortlist.engine.base import Engine, EngineInfo, Watched, parts_of
+from shortlist.engine.base import Engine, EngineInfo, Supervised, replicas_of
 from shortlist.errors import EngineUnavailable
 from shortlist.types import Batch, Vector
 
@@ -31,9 +31,9 @@ class RestartableEngine:
         return self._engine.info
 
     @property
-    def parts(self) -> Sequence[Engine]:
+    def replicas(self) -> Sequence[Engine]:
         """The engines for the single devices of the engine of the moment."""
-        return parts_of(self._engine)
+        return replicas_of(self._engine)
 
     async def score(self, batch: Batch) -> Sequence[float]:
         """Return what the engine of the moment returns."""
@@ -47,10 +47,10 @@ class RestartableEngine:
         """Return what the engine of the moment returns."""
         return await self._engine.explain(batch)
 
-    async def watch(self) -> None:
+    async def wait_failed(self) -> None:
         """Return only by raising, if the engine of the moment is one that can go unasked."""
-        if isinstance(self._engine, Watched):
-            await self._engine.watch()
+        if isinstance(self._engine, Supervised):
+            await self._engine.wait_failed()
 
     async def restart(self) -> None:
         """Close the engine, which frees its memory, and load another one.

@@ -26,7 +26,7 @@ from shortlist.engine.device import pick_device
 from shortlist.errors import EngineError, EngineOutOfMemory, EngineUnavailable, ModelRefused
 from shortlist.types import Batch, Task, TextPrompt, Vector
 
-STEP_ITEMS = 32
+BATCH_ITEMS = 32
 """Texts that the library pads and computes together; longer batches are sorted by length and cut into such steps."""
 
 T = TypeVar("T")
@@ -116,7 +116,7 @@ class CrossEncoderEngine(SentenceEngine):
     def _score(self, prompts: Sequence[TextPrompt]) -> list[float]:
         pairs = [(prompt.prefix.text, prompt.text) for prompt in prompts]
         logits = self._model.predict(
-            pairs, batch_size=STEP_ITEMS, activation_fn=torch.nn.Identity(), show_progress_bar=False, convert_to_numpy=True
+            pairs, batch_size=BATCH_ITEMS, activation_fn=torch.nn.Identity(), show_progress_bar=False, convert_to_numpy=True
         )
         return [float(logit) for logit in logits]
 
@@ -174,7 +174,7 @@ class BiEncoderEngine(SentenceEngine):
         vectors = self._model.encode(
             texts,
             prompt=prompt,
-            batch_size=STEP_ITEMS,
+            batch_size=BATCH_ITEMS,
             show_progress_bar=False,
             convert_to_numpy=True,
             normalize_embeddings=True,

@@ -51,7 +51,7 @@ class ServedModel:
         in_flight: What is being computed, for each priority: nobody who is in a hurry waits for somebody who is not.
         restart: Loads the engine anew when it is gone; None if the server is to end then.
         restart_s: How long that takes, about; None if nobody should wait for it.
-        watch: Raises once the engine is gone though nobody asked it anything; None if it does not go unasked.
+        wait_failed: Raises once the engine is gone though nobody asked it anything; None if it does not go unasked.
     """
 
     card: ModelCard
@@ -65,7 +65,7 @@ class ServedModel:
     expectations: Expectations = NO_EXPECTATIONS
     restart: Callable[[], Awaitable[None]] | None = None
     restart_s: float | None = None
-    watch: Callable[[], Awaitable[None]] | None = None
+    wait_failed: Callable[[], Awaitable[None]] | None = None
     shared: SharedCache | None = None
 
     @property

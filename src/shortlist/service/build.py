@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from shortlist.config import ModelSettings, SchedulerSettings, Settings
-from shortlist.engine.base import Engine, Say, Watched, beside, parts_of
+from shortlist.engine.base import Engine, Notify, Supervised, replicas_of, run_in_engine
 from shortlist.engine.restartable import RestartableEngine
 from shortlist.errors import BadSetting, EngineUnavailable, ModelRefused
 from shortlist.hub import ModelKind, Reader, ResolvedModel, resolve
@@ -49,7 +49,7 @@ NO_MODEL = (
 )
 
 
-def build_runtime(settings: Settings, *, say: Say) -> Runtime:
+def build_runtime(settings: Settings, *, notify: Notify) -> Runtime:
     """Find, fetch and load every model that the settings name; the demo model if they name none.
 
     Raises:
@@ -61,7 +61,7 @@ def build_runtime(settings: Settings, *, say: Say) -> Runtime:
     shared = shared_cache(settings.scheduler, metrics)  # so is an address that is none
     tracing = tracing_to(settings.server.otlp_endpoint, sample_ratio=settings.server.otlp_sample_ratio)
     served_models, here = [], []
-    wanted = _wanted(settings.model, say)
+    wanted = _wanted(settings.model, notify)
     chosen = deployments(settings, [text for text, _ in wanted])
     with _importing("torch") if None in chosen else nullcontext():
         models = [
@@ -70,23 +70,23 @@ def build_runtime(settings: Settings, *, say: Say) -> Runtime:
         ]
     _check_names(settings.model, [text for text, _ in wanted], models)
     for (text, declared), deployment, model in zip(wanted, chosen, models, strict=True):
-        loaded = load_found(model, settings.model, say=say, metrics=metrics, deployment=deployment)
+        loaded = load_found(model, settings.model, notify=notify, metrics=metrics, deployment=deployment)
         if loaded.is_native and (plan := loaded.memory(settings.scheduler)) is not None:
-            each = "on each device, " if len(parts_of(loaded.engine)) > 1 else ""
-            say(f"{loaded.name}: {each}{plan.summary}")
+            each = "on each device, " if len(replicas_of(loaded.engine)) > 1 else ""
+            notify(f"{loaded.name}: {each}{plan.summary}")
         if deployment is None:
             here.append(loaded.engine)
         served_models.append(served_model_for(loaded, text, declared, settings, metrics, shared=shared))
     show_gpus(metrics, here)
-    return Runtime(served_models, settings=settings, metrics=metrics, say=say, tracing=tracing)
+    return Runtime(served_models, settings=settings, metrics=metrics, notify=notify, tracing=tracing)
 
 
-def _wanted(settings: ModelSettings, say: Say) -> list[tuple[str, Task | None]]:
+def _wanted(settings: ModelSettings, notify: Notify) -> list[tuple[str, Task | None]]:
     wanted: list[tuple[str, Task | None]] = [(text, None) for text in settings.models]
     wanted += [(text, Task.RERANK) for text in settings.reranker]
     wanted += [(text, Task.EMBED) for text in settings.embedder]
     if not wanted:
-        say(NO_MODEL)
+        notify(NO_MODEL)
     return wanted or [(DEMO, None)]
 
 
@@ -113,15 +113,15 @@ class LoadedModel:
     @property
     def is_elsewhere(self) -> bool:
         """Whether other processes compute it, whose end is not that of this one."""
-        return self.deployment is not None or len(parts_of(self.engine)) > 1
+        return self.deployment is not None or len(replicas_of(self.engine)) > 1
 
     def memory(self, settings: SchedulerSettings) -> MemoryPlan | None:
         """What it needs at most on each device, under these settings; None if that is vLLM's business."""
         if self.deployment is not None:
             return None
-        one, *_ = parts_of(self.engine)
+        one, *_ = replicas_of(self.engine)
         plan = partial(memory_plan, self.model.path, one.info, settings, is_native=self.is_native)
-        return beside(one, plan, timeout_s=PLAN_S)
+        return run_in_engine(one, plan, timeout_s=PLAN_S)
 
     @property
     def expectations(self) -> Expectations:
@@ -142,7 +142,7 @@ def load(
     declared: Task | None,
     settings: ModelSettings,
     *,
-    say: Say,
+    notify: Notify,
     metrics: Metrics,
     deployment: VllmDeployment | None = None,
 ) -> LoadedModel:
@@ -154,7 +154,7 @@ def load(
     """
     with _importing("torch") if deployment is None else nullcontext():
         model = find(text, declared, settings, deployment=deployment)
-    return load_found(model, settings, say=say, metrics=metrics, deployment=deployment)
+    return load_found(model, settings, notify=notify, metrics=metrics, deployment=deployment)
 
 
 def find(
@@ -176,14 +176,14 @@ def find(
 
 
 def load_found(
-    model: ResolvedModel, settings: ModelSettings, *, say: Say, metrics: Metrics, deployment: VllmDeployment | None = None
+    model: ResolvedModel, settings: ModelSettings, *, notify: Notify, metrics: Metrics, deployment: VllmDeployment | None = None
 ) -> LoadedModel:
     """Load one model that is here.
 
     Args:
         model: Which one.
         settings: What it is told.
-        say: Hears what takes long.
+        notify: Hears what takes long.
         metrics: Where calls to vLLM are counted.
         deployment: Where vLLM computes it; None for an engine of this process.
 
@@ -191,8 +191,8 @@ def load_found(
         BadSetting: a setting does not fit the model.
         ModelRefused: it cannot be served.
     """
-    say(f"{model.name}: {model.kind.value} ({model.why})")
-    say(f"{model.name}: weights {_checksum_note(model, _reader(deployment))}")
+    notify(f"{model.name}: {model.kind.value} ({model.why})")
+    notify(f"{model.name}: weights {_checksum_note(model, _reader(deployment))}")
     started_s = time.monotonic()
 
     is_closed = threading.Event()
@@ -202,16 +202,16 @@ def load_found(
 
     def make() -> tuple[Engine, Encoder]:
         if deployment is None:
-            return engine_loading.engine_and_encoder(model, settings, say=say, is_wanted=is_wanted)
+            return engine_loading.engine_and_encoder(model, settings, notify=notify, is_wanted=is_wanted)
         metric_labels = MetricLabels(metrics=metrics, name=name_of(model))
-        return engine_and_encoder(model, settings, deployment, metric_labels=metric_labels, say=say, is_wanted=is_wanted)
+        return engine_and_encoder(model, settings, deployment, metric_labels=metric_labels, notify=notify, is_wanted=is_wanted)
 
     engine, encoder = make()
     if settings.restart_engine or (deployment is not None and deployment.is_managed):
         engine = RestartableEngine(engine, load=lambda: _again(make, deployment), on_close=is_closed.set)
     load_s = time.monotonic() - started_s
     info = engine.info
-    say(f"{model.name}: loaded in {load_s:.1f} s, {info.dtype} on {info.device}, up to {info.max_model_len} tokens")
+    notify(f"{model.name}: loaded in {load_s:.1f} s, {info.dtype} on {info.device}, up to {info.max_model_len} tokens")
     return LoadedModel(model, engine, encoder, deployment, load_s)
 
 
@@ -259,9 +259,9 @@ def served_model_for(
         expectations=loaded.expectations,
     )
     restart = loaded.engine.restart if isinstance(loaded.engine, RestartableEngine) else None
-    watch = loaded.engine.watch if isinstance(loaded.engine, Watched) else None
+    wait_failed = loaded.engine.wait_failed if isinstance(loaded.engine, Supervised) else None
     restart_s = loaded.load_s if restart is not None and loaded.is_elsewhere else None
-    return replace(served, shared=shared, restart=restart, restart_s=restart_s, watch=watch)
+    return replace(served, shared=shared, restart=restart, restart_s=restart_s, wait_failed=wait_failed)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from shortlist.config import ModelSettings
-from shortlist.engine.base import Engine, Say, content_name
+from shortlist.engine.base import Engine, Notify, content_name
 from shortlist.errors import BadSetting, ModelRefused
 from shortlist.hub import ModelKind, ResolvedModel
 from shortlist.service.selftest_data import calibration_texts
@@ -24,14 +24,14 @@ from shortlist.types import Task
 
 
 def engine_and_encoder(
-    model: ResolvedModel, settings: ModelSettings, *, say: Say, is_wanted: Callable[[], bool]
+    model: ResolvedModel, settings: ModelSettings, *, notify: Notify, is_wanted: Callable[[], bool]
 ) -> tuple[Engine, Encoder]:
     """Load the engine for a kind of model, and the encoder that spells for it and knows its limit.
 
     Args:
         model: Where it is, and what.
         settings: Where and how to compute.
-        say: Hears how far it is, where that takes several processes.
+        notify: Hears how far it is, where that takes several processes.
         is_wanted: Whether somebody still waits for it; if not, those give up.
 
     Raises:
@@ -59,16 +59,16 @@ def engine_and_encoder(
             return engine, _text_encoder(model.path, engine.info.max_model_len, prompts, reads_pairs=reads_pairs)
         case ModelKind.QWEN3_RERANKER | ModelKind.QWEN3_RERANKER_HEAD | ModelKind.QWEN3_EMBEDDER:
             (task,) = model.kind.tasks
-            return _qwen3(model, task, settings, say, is_wanted)
+            return _qwen3(model, task, settings, notify, is_wanted)
 
 
 def _qwen3(
-    model: ResolvedModel, task: Task, settings: ModelSettings, say: Say, is_wanted: Callable[[], bool]
+    model: ResolvedModel, task: Task, settings: ModelSettings, notify: Notify, is_wanted: Callable[[], bool]
 ) -> tuple[Engine, Encoder]:
     with _extra("native"):
         from shortlist.engine.device import pick_devices
-        from shortlist.engine.native.config import Qwen3Config
-        from shortlist.engine.native.engine import NativeEngine
+        from shortlist.engine.native.model_config import Qwen3Config
+        from shortlist.engine.native.native_engine import NativeEngine
         from shortlist.engine.native.weights import KnownAnswerIds
 
     limit = min(settings.max_model_len, Qwen3Config.read(model.path).max_positions)
@@ -90,7 +90,7 @@ def _qwen3(
                 load = partial(load, answer_ids=KnownAnswerIds(*spelling.result().answer_ids))
             from shortlist.engine import workers
 
-            engine = workers.start(load, devices, say=lambda text: say(f"{model.name}: {text}"), is_wanted=is_wanted)
+            engine = workers.start(load, devices, notify=lambda text: notify(f"{model.name}: {text}"), is_wanted=is_wanted)
         on_failure.callback(engine.close)
         encoder = spelling.result()
         on_failure.pop_all()

@@ -56,11 +56,11 @@ def memory_plan(folder: Path, info: EngineInfo, settings: SchedulerSettings, *, 
     if not is_native:
         weights = num_parameters * (4 if info.dtype == "float32" else 2)
         return MemoryPlan(num_parameters=num_parameters, weights_bytes=weights, activations_bytes=None, formula=_LIBRARY)
-    from shortlist.engine.native.config import Qwen3Config
-    from shortlist.engine.native.memory import StepLimits, activation_bytes, weight_bytes
+    from shortlist.engine.native.memory import BatchLimits, activation_bytes, weight_bytes
+    from shortlist.engine.native.model_config import Qwen3Config
 
     config = Qwen3Config.read(folder)
-    limits = StepLimits(settings.max_batch_tokens, settings.max_batch_items, info.max_model_len)
+    limits = BatchLimits(settings.max_batch_tokens, settings.max_batch_items, info.max_model_len)
     activations, formula = activation_bytes(config, dtype=info.dtype, device=info.device, limits=limits)
     weights = weight_bytes(config, num_parameters, info.dtype)
     return MemoryPlan(num_parameters=num_parameters, weights_bytes=weights, activations_bytes=activations, formula=formula)

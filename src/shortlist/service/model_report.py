@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from shortlist.config import Settings
-from shortlist.engine.base import EngineInfo, Say
+from shortlist.engine.base import EngineInfo, Notify
 from shortlist.hub import ModelKind
 from shortlist.service.build import load, served_model_for
 from shortlist.service.memory_plan import MemoryPlan
@@ -89,14 +89,14 @@ class ModelReport:
     self_test: SelfTest
 
 
-async def build_report(text: str, declared: Task | None, settings: Settings, *, say: Say) -> ModelReport:
+async def build_report(text: str, declared: Task | None, settings: Settings, *, notify: Notify) -> ModelReport:
     """Load a model as the server would, test it, and let it go.
 
     Args:
         text: Which model, as for `serve`.
         declared: The task it is wanted for, or None to go by its files.
         settings: As for `serve`; the self-test runs whatever `self_test` says.
-        say: Hears what takes long.
+        notify: Hears what takes long.
 
     Raises:
         BadSetting: a setting does not fit the model.
@@ -104,10 +104,10 @@ async def build_report(text: str, declared: Task | None, settings: Settings, *, 
     """
     [deployment] = deployments(settings, [text])
     metrics = Metrics()
-    loaded = load(text, declared, settings.model, say=say, metrics=metrics, deployment=deployment)
+    loaded = load(text, declared, settings.model, notify=notify, metrics=metrics, deployment=deployment)
     try:
         served = served_model_for(loaded, text, declared, settings, metrics)
-        say(f"{served.name}: testing itself")
+        notify(f"{served.name}: testing itself")
         most = settings.scheduler.max_batch_tokens
         tested = await run_selftest(served, has_random_weights=settings.model.random_weights, max_batch_tokens=most)
         memory = loaded.memory(settings.scheduler)  # which is asked of the engine, where that is in another process

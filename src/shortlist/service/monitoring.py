@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from shortlist.engine.base import Engine, beside, parts_of
+from shortlist.engine.base import Engine, replicas_of, run_in_engine
 from shortlist.errors import BadSetting, EngineUnavailable
 from shortlist.telemetry import Metrics, logger
 from shortlist.telemetry.gpu import GpuCollector, GpuReading
@@ -60,16 +60,16 @@ _GPU: Final = "cuda"
 
 def show_gpus(metrics: Metrics, engines: Sequence[Engine]) -> None:
     """Have the metrics show the GPUs of these engines; not a vLLM's, of which a look from here would take memory."""
-    if not any(part.info.device.startswith(_GPU) for engine in engines for part in parts_of(engine)):
+    if not any(part.info.device.startswith(_GPU) for engine in engines for part in replicas_of(engine)):
         return
     from shortlist.engine.device import gpu_readings
 
     def read() -> list[GpuReading]:
-        parts = {part.info.device: part for engine in engines for part in parts_of(engine)}
+        parts = {part.info.device: part for engine in engines for part in replicas_of(engine)}
         document_stats: list[GpuReading] = []
         for name in sorted(name for name in parts if name.startswith(_GPU)):
             with suppress(EngineUnavailable):
-                document_stats += beside(parts[name], partial(gpu_readings, [name]), timeout_s=READING_S)
+                document_stats += run_in_engine(parts[name], partial(gpu_readings, [name]), timeout_s=READING_S)
         return document_stats
 
     metrics.registry.register(GpuCollector(read))

@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import partial
 
 from shortlist.config import Settings
-from shortlist.engine.base import Say
+from shortlist.engine.base import Notify
 from shortlist.errors import Draining, EngineUnavailable, ModelRefused, NotFound
 from shortlist.scheduler.served_model import ModelRegistry, ServedModel
 from shortlist.scheduler.shared_cache import SharedCache
@@ -61,7 +61,7 @@ class Runtime:
         served_models: The served models; the first that can do a task is its default.
         settings: What it was started with.
         metrics: The server's metrics; the stacks count into the same.
-        say: Hears how the self-tests went.
+        notify: Hears how the self-tests went.
         tracing: Where traces of requests go.
     """
 
@@ -71,7 +71,7 @@ class Runtime:
         *,
         settings: Settings,
         metrics: Metrics,
-        say: Say = lambda _: None,
+        notify: Notify = lambda _: None,
         tracing: Tracing = NO_TRACING,
     ) -> None:
         self.settings = settings
@@ -86,7 +86,7 @@ class Runtime:
         self._loops: list[asyncio.Task[None]] = []
         self._gone: set[ServedModel] = set()
         self._pauses: dict[ServedModel, Backoff] = {}
-        self._say = say
+        self._notify = notify
         self._starting = asyncio.Lock()
 
     @property
@@ -134,7 +134,7 @@ class Runtime:
         settings = self.settings.model
         if settings.self_test == "off":
             return
-        self._say(f"{served.name}: testing itself")
+        self._notify(f"{served.name}: testing itself")
         most = self.settings.scheduler.max_batch_tokens
         has_random_weights = settings.random_weights
         found = await run_selftest(served, has_random_weights=has_random_weights, max_batch_tokens=most, max_pairs=MIN_PAIRS)
@@ -143,7 +143,7 @@ class Runtime:
         for finding in (*found.failed, *found.with_status(CheckStatus.WARNED)):
             where = {"model": served.name, "task": finding.task.value, "check": finding.check.value}
             logger.warning("self-test: %s", finding.detail, extra=where)
-        self._say(found.summary)
+        self._notify(found.summary)
 
     def _run(self, served: ServedModel) -> None:
         info = served.engine.info
@@ -152,8 +152,8 @@ class Runtime:
         loop = asyncio.create_task(served.dispatcher.run(), name=f"dispatcher {served.name}")
         loop.add_done_callback(partial(self._stopped, served))
         self._loops.append(loop)
-        if served.watch is not None:
-            self._loops.append(asyncio.create_task(_watch(served, served.watch), name=f"watch {served.name}"))
+        if served.wait_failed is not None:
+            self._loops.append(asyncio.create_task(_watch(served, served.wait_failed), name=f"watch {served.name}"))
 
     async def rerank(self, task: RerankTask) -> RerankOutcome:
         """Rank with the model that the task names. Raises what `service.rerank.rerank` raises, and NotFound, Draining."""

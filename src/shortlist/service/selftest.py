@@ -16,7 +16,7 @@ from typing import Final
 
 import numpy as np
 
-from shortlist.engine.base import EngineInfo, ScoreScale, parts_of
+from shortlist.engine.base import EngineInfo, ScoreScale, replicas_of
 from shortlist.errors import CallerError, EngineError
 from shortlist.scheduler.served_model import ServedModel
 from shortlist.service.selftest_batches import (
@@ -209,7 +209,7 @@ async def _on_all(
     served: ServedModel, case: SelfTestCase, *, has_random_weights: bool, max_batch_tokens: int
 ) -> list[CheckResult]:
     """Return what the numbers of every device say, those of the first that fails, or else of the first."""
-    parts = parts_of(served.engine)
+    parts = replicas_of(served.engine)
     asked = (
         _results(replace(served, engine=part), case, has_random_weights=has_random_weights, max_batch_tokens=max_batch_tokens)
         for part in parts

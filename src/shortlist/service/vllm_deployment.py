@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from shortlist.config import ModelSettings, Settings, VllmSettings
-from shortlist.engine.base import Say
-from shortlist.engine.vllm.command import Plan, right_command
-from shortlist.engine.vllm.engine import VllmEngine
+from shortlist.engine.base import Notify
+from shortlist.engine.vllm.command import VllmPlan, right_command
 from shortlist.engine.vllm.probe import served_names
-from shortlist.engine.vllm.start import Access, Wishes, connect, launch
+from shortlist.engine.vllm.start import StartHooks, UpstreamAccess, connect, launch
+from shortlist.engine.vllm.vllm_engine import VllmEngine
 from shortlist.errors import BadSetting, ModelRefused
 from shortlist.hub import ModelKind, Reader, ResolvedModel
 from shortlist.telemetry import Metrics
@@ -95,7 +95,7 @@ def engine_and_encoder(
     deployment: VllmDeployment,
     *,
     metric_labels: MetricLabels,
-    say: Say,
+    notify: Notify,
     is_wanted: Callable[[], bool] = lambda: True,
 ) -> tuple[VllmEngine, QwenEncoder]:
     """Return the engine for a model, and the encoder that spells for it.
@@ -105,7 +105,7 @@ def engine_and_encoder(
         settings: What it is told.
         deployment: Where.
         metric_labels: Where its calls are counted.
-        say: Hears how far vLLM is.
+        notify: Hears how far vLLM is.
         is_wanted: Whether somebody still waits for it; if not, starting is given up.
 
     Raises:
@@ -113,7 +113,7 @@ def engine_and_encoder(
         ModelRefused: it cannot be served by vLLM, or not by this one.
     """
     plan = _plan(model, settings, deployment)
-    access = Access(
+    access = UpstreamAccess(
         timeout_s=deployment.settings.upstream_timeout_s,
         api_key=_secret(deployment.settings),
         metrics=metric_labels.metrics,
@@ -123,8 +123,8 @@ def engine_and_encoder(
         engine = connect(deployment.urls, plan, access)
     else:
         executable = deployment.settings.vllm_executable
-        wishes = Wishes(say=lambda text: say(f"{model.name}: {text}"), is_wanted=is_wanted)
-        engine = launch(plan, access, wishes, executable=executable, digest=model.digest)
+        hooks = StartHooks(notify=lambda text: notify(f"{model.name}: {text}"), is_wanted=is_wanted)
+        engine = launch(plan, access, hooks, executable=executable, digest=model.digest)
     with ExitStack() as on_failure:
         on_failure.callback(engine.close)
         limit = engine.info.max_model_len
@@ -142,14 +142,14 @@ def remedy_for(model: ResolvedModel, deployment: VllmDeployment) -> str:
     return f"The servers of --upstream have to be started like this: {command}"
 
 
-def _plan(model: ResolvedModel, settings: ModelSettings, deployment: VllmDeployment) -> Plan:
+def _plan(model: ResolvedModel, settings: ModelSettings, deployment: VllmDeployment) -> VllmPlan:
     if model.kind not in KINDS:
         raise ModelRefused(f"{model.name} is a {model.kind.value}; --engine vllm serves Qwen3 rerankers and embedders only.")
     if settings.dtype in {"int8", "fp8"}:
         raise BadSetting(f"dtype is {settings.dtype!r}, which is our own engine's; with --engine vllm, say --quantization.")
     (task,) = model.kind.tasks
     vllm = deployment.settings
-    return Plan(
+    return VllmPlan(
         model=str(model.path) if deployment.is_managed else model.name,
         task=task,
         has_head=model.kind is ModelKind.QWEN3_RERANKER_HEAD,

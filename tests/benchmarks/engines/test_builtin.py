@@ -41,7 +41,7 @@ def folder(make_model: ModelFactory) -> Path:
 @pytest.fixture
 async def expected(folder: Path) -> list[float]:
     flags = {"reranker": (str(folder),), "self_test": "off", "dtype": "float32"}
-    runtime = build_runtime(Settings.load(flags, environ={}), say=lambda _: None)
+    runtime = build_runtime(Settings.load(flags, environ={}), notify=lambda _: None)
     await runtime.start()
     try:
         outcome = await runtime.rerank(RerankTask(query=REQUEST.query, documents=REQUEST.documents))

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from benchmarks.engines.flops import attention_flops_per_pair, linear_flops_per_token
-from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.linears import Matrices
+from shortlist.engine.native.model_config import Qwen3Config
 from shortlist.engine.native.weights import load_weights
 from shortlist.types import Task
 from tests.support import qwen

@@ -111,9 +111,9 @@ from pathlib import Path
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from shortlist.engine.native.config import Qwen3Config
-from shortlist.engine.native.engine import NativeEngine
-from shortlist.engine.native.portable import Rope
+from shortlist.engine.native.model_config import Qwen3Config
+from shortlist.engine.native.native_engine import NativeEngine
+from shortlist.engine.native.portable_ops import Rope
 from shortlist.types import Task
 
 first = {}

@@ -15,8 +15,8 @@ import pytest
 from shortlist.config import ModelSettings
 from shortlist.engine import workers
 from shortlist.engine.base import Engine
-from shortlist.engine.native.engine import NativeEngine
-from shortlist.engine.native.range import Samples
+from shortlist.engine.native.dynamic_range import Samples
+from shortlist.engine.native.native_engine import NativeEngine
 from shortlist.errors import BadSetting, ModelRefused
 from shortlist.hub import ModelKind, Reader, ResolvedModel
 from shortlist.hub import resolve as hub_resolve
@@ -71,7 +71,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[ResolvedModel]:
 @pytest.fixture
 def ask(loaded: list[ResolvedModel], said: Said) -> Ask:
     def served_models(**flat: object) -> list[ServedModel]:
-        return list(build_runtime(settings(**flat), say=said)._registry.served_models)
+        return list(build_runtime(settings(**flat), notify=said)._registry.served_models)
 
     return served_models
 
@@ -124,7 +124,7 @@ def test_person_is_told_what_each_model_is_and_why(ask: Ask, folders: dict[str, 
 @pytest.mark.parametrize("kind", ["cross", "bi"])
 def test_models_of_other_kinds_are_not_divided_among_devices(folders: dict[str, Path], said: Said, kind: str) -> None:
     with pytest.raises(BadSetting, match=r"device \(--device\) names several .* cannot be divided: it is a "):
-        build_runtime(settings(models=[str(folders[kind])], device="cpu,cpu"), say=said)
+        build_runtime(settings(models=[str(folders[kind])], device="cpu,cpu"), notify=said)
 
 
 # -- their tasks --------------------------------------------------------------------------------------------------------
@@ -327,7 +327,7 @@ def real(tmp_path_factory: pytest.TempPathFactory, make_model: ModelFactory) -> 
         dtype="float32",
         device="cpu",
     )
-    return [(served.engine, served.encoder) for served in build_runtime(asked, say=Said())._registry.served_models]
+    return [(served.engine, served.encoder) for served in build_runtime(asked, notify=Said())._registry.served_models]
 
 
 def test_qwen_models_run_natively_and_all_others_through_the_library(real: list[tuple[Engine, Encoder]]) -> None:
@@ -369,7 +369,9 @@ def test_native_engine_is_shown_texts_in_the_models_prompts(
     monkeypatch.setattr(NativeEngine, "load", look)
     monkeypatch.setattr(workers, "start", start)
     task = Task.EMBED if kind == "embedder" else Task.RERANK
-    loaded = build.load(str(make_model(kind=kind)), task, ModelSettings(device=device), say=lambda _: None, metrics=Metrics())
+    loaded = build.load(
+        str(make_model(kind=kind)), task, ModelSettings(device=device), notify=lambda _: None, metrics=Metrics()
+    )
     assert isinstance(loaded.encoder, QwenEncoder)
     expected = calibration_texts(loaded.encoder)
     assert [[each.ids.tolist() for each in one] for one in shown] == [[each.ids.tolist() for each in expected]] * len(shown)
@@ -384,13 +386,13 @@ def test_model_whose_tokenizer_is_refused_leaves_nothing_behind(make_model: Mode
     before = {thread.name for thread in threading.enumerate()}
     task = {"reranker": Task.RERANK, "embedder": Task.EMBED}[kind]
     with pytest.raises(ModelRefused, match=r"tokenizer\.json"):
-        build.load(str(folder), task, ModelSettings(), say=lambda _: None, metrics=Metrics())
+        build.load(str(folder), task, ModelSettings(), notify=lambda _: None, metrics=Metrics())
     assert {thread.name for thread in threading.enumerate()} <= before
 
 
 def test_model_keeps_its_own_lower_limit(make_model: ModelFactory) -> None:
     folder = make_model(kind="seqcls")
-    [served] = build_runtime(settings(reranker=[str(folder)], device="cpu"), say=Said())._registry.served_models
+    [served] = build_runtime(settings(reranker=[str(folder)], device="cpu"), notify=Said())._registry.served_models
     assert isinstance(served.encoder, QwenEncoder)
     assert (served.engine.info.max_model_len, served.encoder.max_model_len, served.card.max_model_len) == (4096, 4096, 4096)
     served.engine.close()
@@ -436,20 +438,20 @@ def test_broken_prompts_refuse_the_model_in_one_line(tmp_path: Path, broken: obj
     shutil.copytree(models.DEMO, folder)
     (folder / "config_sentence_transformers.json").write_text(json.dumps({"prompts": broken}))
     with pytest.raises(ModelRefused, match=r"config_sentence_transformers\.json"):
-        build_runtime(settings(models=[str(folder)]), say=Said())  # the library would raise what it happens to trip over
+        build_runtime(settings(models=[str(folder)]), notify=Said())  # the library would raise what it happens to trip over
 
 
 def test_broken_prompts_file_refuses_the_model(folders: dict[str, Path]) -> None:
     (folders["bi"] / "config_sentence_transformers.json").write_text("{")
     with pytest.raises(ModelRefused, match=r"config_sentence_transformers\.json"):
-        build_runtime(settings(models=[str(folders["bi"])]), say=Said())
+        build_runtime(settings(models=[str(folders["bi"])]), notify=Said())
 
 
 def test_prompts_reach_the_encoder(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     shutil.copytree(models.DEMO, folder)
     (folder / "config_sentence_transformers.json").write_text(json.dumps({"prompts": {"query": "ask: ", "passage": "tell: "}}))
-    [served] = build_runtime(settings(models=[str(folder)], device="cpu"), say=Said())._registry.served_models
+    [served] = build_runtime(settings(models=[str(folder)], device="cpu"), notify=Said())._registry.served_models
     [one] = texts(served.encoder.encode_pairs("fox", ["cat"]))
     assert (one.prefix.text, one.text) == ("ask: fox", "tell: cat")
     served.engine.close()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from shortlist.engine.native.engine import NativeEngine
+from shortlist.engine.native.native_engine import NativeEngine
 from shortlist.errors import EngineUnavailable, ModelRefused
 from shortlist.service.model_report import SAMPLE, ModelReport, build_report
 from shortlist.types import Task
@@ -17,7 +17,7 @@ from tests.support.fixtures import ModelFactory
 
 
 async def found(text: str, declared: Task | None = None, **flat: Any) -> ModelReport:
-    return await build_report(text, declared, apps.settings(**flat), say=lambda _: None)
+    return await build_report(text, declared, apps.settings(**flat), notify=lambda _: None)
 
 
 async def test_reranker_is_described_as_it_is_served(make_model: ModelFactory) -> None:

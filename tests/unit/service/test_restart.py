@@ -240,12 +240,12 @@ async def test_engine_that_goes_unasked_is_noticed_and_brought_back() -> None:
     [one] = service._registry.served_models
     gone = asyncio.Event()
 
-    async def watch() -> None:
+    async def wait_failed() -> None:
         await gone.wait()
         gone.clear()
         raise EngineUnavailable("It ended.")
 
-    object.__setattr__(one, "watch", watch)
+    object.__setattr__(one, "watch", wait_failed)
     async with running(service):
         assert service.is_ready
         gone.set()
@@ -256,12 +256,12 @@ async def test_engine_that_goes_unasked_is_noticed_and_brought_back() -> None:
 @simulated
 async def test_restartable_engine_watches_the_engine_of_the_moment() -> None:
     class Mortal(FakeEngine):
-        async def watch(self) -> None:
+        async def wait_failed(self) -> None:
             raise EngineUnavailable("It ended.")
 
     with pytest.raises(EngineUnavailable):
-        await RestartableEngine(Mortal(), FakeEngine).watch()
-    await asyncio.wait_for(RestartableEngine(FakeEngine(), FakeEngine).watch(), PATIENCE_S)  # which has nothing to watch
+        await RestartableEngine(Mortal(), FakeEngine).wait_failed()
+    await asyncio.wait_for(RestartableEngine(FakeEngine(), FakeEngine).wait_failed(), PATIENCE_S)  # which has nothing to watch
 
 
 @simulated

@@ -165,7 +165,7 @@ def service_of(engine: FakeEngine, mode: str, said: list[str] | None = None) -> 
         served(engine, metrics=metrics, tasks=frozenset({Task.RERANK}), expectations=Expectations(understands=True))
     ]
     said = [] if said is None else said
-    return Runtime(served_models, settings=settings(self_test=mode), metrics=metrics, say=said.append)
+    return Runtime(served_models, settings=settings(self_test=mode), metrics=metrics, notify=said.append)
 
 
 @simulated

@@ -405,7 +405,7 @@ async def test_a_limit_below_any_question_is_said(tokenizer_path: Path) -> None:
 
 async def real(text: str, declared: Task | None = None, **flat: Any) -> tuple[ServedModel, SelfTest]:
     settings = apps.settings(**flat)
-    loaded = load(text, declared, settings.model, say=lambda _: None, metrics=Metrics())
+    loaded = load(text, declared, settings.model, notify=lambda _: None, metrics=Metrics())
     served = served_model_for(loaded, text, declared, settings, Metrics())
     try:
         found = await run_selftest(served, has_random_weights=settings.model.random_weights, max_batch_tokens=16_384)
@@ -441,7 +441,7 @@ async def test_demo_passes_without_a_word() -> None:
 @pytest.fixture
 def leaking(make_model: ModelFactory) -> Iterator[Engine]:
     """A real engine, a little of whose last score leaks into all."""
-    from shortlist.engine.native.engine import NativeEngine
+    from shortlist.engine.native.native_engine import NativeEngine
 
     class Leaking(NativeEngine):
         async def score(self, batch: Batch) -> Sequence[float]:

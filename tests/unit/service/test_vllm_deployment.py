@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from shortlist.config import ModelSettings, Settings
-from shortlist.engine.vllm.command import Plan
-from shortlist.engine.vllm.engine import VllmEngine
-from shortlist.engine.vllm.start import Access, connect
+from shortlist.engine.vllm.command import VllmPlan
+from shortlist.engine.vllm.start import UpstreamAccess, connect
+from shortlist.engine.vllm.vllm_engine import VllmEngine
 from shortlist.errors import BadSetting, EngineUnavailable, ModelRefused
 from shortlist.hub import Reader, resolve
 from shortlist.service import build, vllm_deployment
@@ -89,7 +89,7 @@ def test_memory_is_checked_before_a_model_is_looked_for(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(build, "resolve", never)
     with pytest.raises(BadSetting, match="adds up"):
-        build_runtime(settings(models=["./a", "./b"], gpu_memory_utilization=[0.9], **ON_VLLM), say=lambda _: None)
+        build_runtime(settings(models=["./a", "./b"], gpu_memory_utilization=[0.9], **ON_VLLM), notify=lambda _: None)
 
 
 # -- servers that are there ---------------------------------------------------------------------------------------------
@@ -135,7 +135,7 @@ def test_other_kinds_of_models_are_refused_by_name(tmp_path: Path) -> None:
     [deployment] = placed(["m"], **ON_VLLM)
     assert deployment is not None
     with pytest.raises(ModelRefused, match="is a cross-encoder; --engine vllm serves Qwen3"):
-        engine_and_encoder(resolve(str(folder)), ModelSettings(), deployment, metric_labels=COUNTED, say=lambda _: None)
+        engine_and_encoder(resolve(str(folder)), ModelSettings(), deployment, metric_labels=COUNTED, notify=lambda _: None)
 
 
 def test_int8_is_named_as_what_it_is_there(make_model: ModelFactory) -> None:
@@ -143,7 +143,7 @@ def test_int8_is_named_as_what_it_is_there(make_model: ModelFactory) -> None:
     assert deployment is not None
     model = resolve(str(make_model()), declared=Task.RERANK)
     with pytest.raises(BadSetting, match="--quantization"):
-        engine_and_encoder(model, ModelSettings(dtype="int8"), deployment, metric_labels=COUNTED, say=lambda _: None)
+        engine_and_encoder(model, ModelSettings(dtype="int8"), deployment, metric_labels=COUNTED, notify=lambda _: None)
 
 
 def test_served_by_upstreams_a_model_has_our_frame_and_the_lower_limit(make_model: ModelFactory) -> None:
@@ -151,7 +151,9 @@ def test_served_by_upstreams_a_model_has_our_frame_and_the_lower_limit(make_mode
     with sick_vllm() as server:
         told = settings(reranker=[folder], upstream=[server.url], max_model_len=9000, max_batch_tokens=9000, **ON_VLLM)
         metrics = Metrics()
-        loaded = load(folder, Task.RERANK, told.model, say=lambda _: None, metrics=metrics, deployment=placed_in(told, folder))
+        loaded = load(
+            folder, Task.RERANK, told.model, notify=lambda _: None, metrics=metrics, deployment=placed_in(told, folder)
+        )
         served = served_model_for(loaded, folder, Task.RERANK, told, metrics)
         try:
             assert isinstance(loaded.engine, VllmEngine)
@@ -172,7 +174,7 @@ async def test_upstreams_need_no_weights_here(make_model: ModelFactory, tmp_path
     said: list[str] = []
     with sick_vllm() as server:
         told = settings(reranker=[str(folder)], upstream=[server.url], max_model_len=2048, random_weights=True, **ON_VLLM)
-        found = await build_report(str(folder), Task.RERANK, told, say=said.append)
+        found = await build_report(str(folder), Task.RERANK, told, notify=said.append)
     assert found.memory is None
     assert "weights not needed here" in " ".join(said)
 
@@ -192,9 +194,9 @@ def test_model_that_our_own_engine_does_not_read_is_started_by_vllm(
     path = folder / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
     model = resolve(str(folder), declared=Task.RERANK, reader=Reader.VLLM)
-    plans: list[Plan] = []
+    plans: list[VllmPlan] = []
 
-    def launch(plan: Plan, *_: object, **__: object) -> VllmEngine:
+    def launch(plan: VllmPlan, *_: object, **__: object) -> VllmEngine:
         plans.append(plan)
         raise EngineUnavailable("enough")
 
@@ -202,7 +204,7 @@ def test_model_that_our_own_engine_does_not_read_is_started_by_vllm(
     [deployment] = placed(["m"], **ON_VLLM)
     assert deployment is not None
     with pytest.raises(EngineUnavailable):
-        engine_and_encoder(model, ModelSettings(), deployment, metric_labels=COUNTED, say=lambda _: None)
+        engine_and_encoder(model, ModelSettings(), deployment, metric_labels=COUNTED, notify=lambda _: None)
     assert plans[0].max_model_len == expected
 
 
@@ -227,17 +229,17 @@ def test_child_is_watched_brought_back_and_may_be_waited_for(make_model: ModelFa
             starts.append("")
             if len(starts) == 2:
                 raise ModelRefused("vLLM ended while it started. The memory is not free yet.")
-            return connect([server.url], plan_of(Path(folder)), Access(timeout_s=1.0))
+            return connect([server.url], plan_of(Path(folder)), UpstreamAccess(timeout_s=1.0))
 
         monkeypatch.setattr(vllm_deployment, "launch", launch)
         told = settings(reranker=[folder], max_model_len=2048, **ON_VLLM)
         loaded = load(
-            folder, Task.RERANK, told.model, say=lambda _: None, metrics=Metrics(), deployment=placed_in(told, folder)
+            folder, Task.RERANK, told.model, notify=lambda _: None, metrics=Metrics(), deployment=placed_in(told, folder)
         )
         served = served_model_for(loaded, folder, Task.RERANK, told, Metrics())
         try:
             assert served.restart is not None
-            assert served.watch is not None
+            assert served.wait_failed is not None
             assert served.restart_s is not None
             with pytest.raises(EngineUnavailable, match="not free yet"):  # which is tried again
                 loaded.engine._load()  # type: ignore[attr-defined]

@@ -28,7 +28,7 @@ def attention(q_QHD: Tensor, k_TGD: Tensor, v_TGD: Tensor, layout: Layout) -> Te
     """
     out_QHD = torch.empty_like(q_QHD)
     for span in layout.spans:
-        k_SGD, v_SGD = (_rows(tensor, span.prefix, span.own) for tensor in (k_TGD, v_TGD))
+        k_SGD, v_SGD = (_rows(tensor, span.prefix, span.rows) for tensor in (k_TGD, v_TGD))
         rows = slice(span.queries.start, span.queries.stop)
         _attend(q_QHD[rows], k_SGD, v_SGD, out_QHD[rows])
     return out_QHD

@@ -6,18 +6,18 @@ from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class PackedSpan:
     """One run of tokens that attends to a head and, causally, to itself.
 
     Attributes:
-        queries: Rows of q (and of the result), for the last `len(queries)` tokens of `own`.
-        own: Rows of k and v of the run itself.
+        queries: Rows of q (and of the result), for the last `len(queries)` tokens of `rows`.
+        rows: Rows of k and v of the run itself.
         prefix: Rows of k and v of the head that comes before it; empty when it has none, or is one.
         is_scored: Whether the run's last token is read from.
     """
 
     queries: range
-    own: range
+    rows: range
     prefix: range
     is_scored: bool
 
@@ -26,13 +26,13 @@ class Span:
 class Layout:
     """Where everything lies in a pack of `num_tokens` tokens."""
 
-    spans: tuple[Span, ...]
+    spans: tuple[PackedSpan, ...]
     num_tokens: int
 
     @property
     def scored_rows(self) -> list[int]:
         """The row of the last token of every scored run, in order."""
-        return [span.own[-1] for span in self.spans if span.is_scored]
+        return [span.rows[-1] for span in self.spans if span.is_scored]
 
     def pruned(self) -> Layout:
         """Return the layout with one query per scored run, its last token, and no others."""

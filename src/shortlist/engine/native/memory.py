@@ -11,12 +11,12 @@ from typing import Final
 import torch
 
 from shortlist.engine.native.attention import QUERY_BLOCK
-from shortlist.engine.native.config import Qwen3Config
-from shortlist.engine.native.cpu.int8 import GROUP
-from shortlist.engine.native.cpu.step import DESK_BYTES, PANEL, CpuStep
-from shortlist.engine.native.cuda.long import LONG_TOKENS, rounded
-from shortlist.engine.native.forms import TRITON, TRITON_CUDNN, pick_forms
+from shortlist.engine.native.cpu.cpu_ops import PANEL, WORKSPACE_BYTES, CpuOps
+from shortlist.engine.native.cpu.int8_linears import GROUP
+from shortlist.engine.native.cuda.long_attention import LONG_TOKENS, rounded
+from shortlist.engine.native.kernel_selection import TRITON, TRITON_CUDNN, select_kernels
 from shortlist.engine.native.linears import CHUNK_TOKENS, GRAPH_TOKENS, MLP_TOKENS, chunk_tokens
+from shortlist.engine.native.model_config import Qwen3Config
 
 _SHAPE: Final = "T max_batch_tokens, W hidden, HD query, GD key, I inner, D head width, H query heads, b bytes a number"
 _LEGEND: Final = f"with {_SHAPE}, C tokens of a chunk ({CHUNK_TOKENS}, more for small models, and on a matrix unit)"
@@ -26,9 +26,7 @@ PORTABLE: Final = (
 """In words: the packed tokens' states, queries, keys, values and angles; a block of attention over the longest prompt, of which
 scores, their softmax and the block before are alive at once; one chunk's MLP."""
 
-KERNELS: Final = (
-    f"T((W + HD + 2GD)b + 4D + 40) + N(2GDb){PANEL - 1} + C(3Ib + 8W) + P{DESK_BYTES}, N max_batch_items, P threads, {_LEGEND}"
-)
+KERNELS: Final = f"T((W + HD + 2GD)b + 4D + 40) + N(2GDb){PANEL - 1} + C(3Ib + 8W) + P{WORKSPACE_BYTES}, N max_batch_items, P threads, {_LEGEND}"
 """In words: the packed tokens' states, queries, keys, values, angles and places; keys and values rounded up to whole panels;
 one chunk's MLP; what every thread works in."""
 
@@ -50,7 +48,7 @@ FP8: Final = str(torch.float8_e4m3fn).removeprefix("torch.")
 
 
 @dataclass(frozen=True, slots=True)
-class StepLimits:
+class BatchLimits:
     """How large a step may be.
 
     Attributes:
@@ -64,7 +62,7 @@ class StepLimits:
     max_model_len: int
 
 
-def activation_bytes(config: Qwen3Config, *, dtype: str, device: str, limits: StepLimits) -> tuple[int, str]:
+def activation_bytes(config: Qwen3Config, *, dtype: str, device: str, limits: BatchLimits) -> tuple[int, str]:
     """Return what a full step holds beside the weights, and the formula that says so.
 
     Args:
@@ -73,9 +71,9 @@ def activation_bytes(config: Qwen3Config, *, dtype: str, device: str, limits: St
         device: Where.
         limits: How large the step may be.
     """
-    forms = pick_forms(config, getattr(torch, dtype), torch.device(device))
-    query, key, number = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim, forms.dtype.itemsize
-    if forms.name in (TRITON, TRITON_CUDNN):
+    kernels = select_kernels(config, getattr(torch, dtype), torch.device(device))
+    query, key, number = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim, kernels.dtype.itemsize
+    if kernels.name in (TRITON, TRITON_CUDNN):
         states = (2 * config.hidden_size + 2 * query + 4 * key) * number + 6 * config.head_dim + 64
         part = min(MLP_TOKENS, limits.max_batch_tokens) * 2 * config.intermediate_size * number
         recorded = min(GRAPH_TOKENS, limits.max_batch_tokens)
@@ -85,17 +83,17 @@ def activation_bytes(config: Qwen3Config, *, dtype: str, device: str, limits: St
             part += min(MLP_TOKENS, limits.max_batch_tokens) * config.intermediate_size
             formula = GPU_FP8
         long = 0
-        if forms.name == TRITON_CUDNN and limits.max_model_len > LONG_TOKENS:
+        if kernels.name == TRITON_CUDNN and limits.max_model_len > LONG_TOKENS:
             long = rounded(limits.max_model_len) * 2 * (query + key) * number
             formula += GPU_LONG
         return (limits.max_batch_tokens + recorded) * states + 2 * part + long, formula
-    together = min(forms.max_chunk_tokens or chunk_tokens(config.intermediate_size), limits.max_batch_tokens)
+    together = min(kernels.max_chunk_tokens or chunk_tokens(config.intermediate_size), limits.max_batch_tokens)
     chunk = together * (3 * config.intermediate_size * number + 8 * config.hidden_size)
     tokens, length = limits.max_batch_tokens, limits.max_model_len
-    if forms.step is CpuStep:
+    if kernels.step is CpuOps:
         packed = tokens * ((config.hidden_size + query + 2 * key) * number + 4 * config.head_dim + 40)
         panels = limits.max_batch_items * 2 * key * number * (PANEL - 1)
-        return packed + panels + chunk + torch.get_num_threads() * DESK_BYTES, KERNELS
+        return packed + panels + chunk + torch.get_num_threads() * WORKSPACE_BYTES, KERNELS
     packed = tokens * ((config.hidden_size + 2 * query + 2 * key) * number + 4 * config.head_dim + 16)
     scores = length * config.num_heads * QUERY_BLOCK * 12 + length * key * (4 + 2 * number)
     return packed + scores + chunk, PORTABLE

@@ -1,7 +1,7 @@
 """The Qwen3 transformer, prefill only: packed token ids in, the final state of the scored tokens out.
 
 Knows the architecture: what comes after what in a layer. How its parts are computed is the business of `Linears` (the
-products with matrices) and `Step` (everything between them), of which each device has its own. Everything but attention
+products with matrices) and `ForwardOps` (everything between them), of which each device has its own. Everything but attention
 runs over chunks of tokens, so peak memory is a few rows per token. Knows nothing of files, requests or what the states
 are used for.
 """
@@ -17,10 +17,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 
-from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.layout import Layout
 from shortlist.engine.native.linears import Linears, chunk_tokens, chunks
-from shortlist.engine.native.portable import PortableStep, Rope, rms_norm
+from shortlist.engine.native.model_config import Qwen3Config
+from shortlist.engine.native.portable_ops import PortableOps, Rope, rms_norm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ class Qwen3Weights:
     answers: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-class Step(Protocol):
+class ForwardOps(Protocol):
     """The queries, keys and values of one pack, and what is done with them in every layer.
 
     Shapes:
@@ -66,11 +66,11 @@ class Step(Protocol):
         """Return the states normalised, in their dtype."""
         ...
 
-    def place_queries(self, q_tX: Tensor, weight_D: Tensor, rows: slice) -> None:
+    def write_q(self, q_tX: Tensor, weight_D: Tensor, rows: slice) -> None:
         """Keep the queries of some tokens, normalised and turned to their positions."""
         ...
 
-    def place_keys(self, k_tX: Tensor, v_tX: Tensor, weight_D: Tensor, rows: slice) -> None:
+    def write_kv(self, k_tX: Tensor, v_tX: Tensor, weight_D: Tensor, rows: slice) -> None:
         """Keep the keys of some tokens, normalised and turned to their positions, and their values."""
         ...
 
@@ -83,7 +83,7 @@ class Step(Protocol):
         ...
 
 
-Begin = Callable[[Rope, Layout], Step]
+BeginForward = Callable[[Rope, Layout], ForwardOps]
 """How a step over one pack begins."""
 
 
@@ -103,13 +103,13 @@ class Qwen3:
         config: Qwen3Config,
         weights: Qwen3Weights,
         *,
-        begin: Begin | None = None,
+        begin: BeginForward | None = None,
         max_chunk_tokens: int | None = None,
         is_pruned: bool = True,
     ) -> None:
         self.config = config
         self.weights = weights
-        self._begin: Begin = begin or partial(PortableStep, config, weights.embedding.dtype)
+        self._begin: BeginForward = begin or partial(PortableOps, config, weights.embedding.dtype)
         self._chunk_tokens = max_chunk_tokens or chunk_tokens(config.intermediate_size)
         self._is_pruned = is_pruned
 
@@ -127,7 +127,7 @@ class Qwen3:
         rows_B = torch.tensor(layout.scored_rows, device=self.device)
         return self.states(ids_T, rows_B, self._begin(Rope.of(positions_T, self.config), layout))
 
-    def states(self, ids_T: Tensor, rows_B: Tensor, step: Step) -> Tensor:
+    def states(self, ids_T: Tensor, rows_B: Tensor, step: ForwardOps) -> Tensor:
         """Return the normalised final states of some tokens, by a step that has begun.
 
         Shapes:
@@ -144,25 +144,25 @@ class Qwen3:
             hidden_BW = self._gathered(hidden, rows_B)
         return rms_norm(hidden_BW.float(), self.weights.norm, self.config.norm_eps)
 
-    def _layer(self, layer: LayerWeights, hidden: list[Tensor], step: Step) -> None:
+    def _layer(self, layer: LayerWeights, hidden: list[Tensor], step: ForwardOps) -> None:
         """Replace the states of every chunk by those after one layer."""
         for rows, hidden_tW in zip(self._chunks(_length(hidden)), hidden, strict=True):
             normed_tW = step.norm(hidden_tW, layer.attention_norm)
-            step.place_queries(layer.linears.queries(normed_tW), layer.q_norm, rows)
-            step.place_keys(*layer.linears.keys(normed_tW), layer.k_norm, rows)
+            step.write_q(layer.linears.queries(normed_tW), layer.q_norm, rows)
+            step.write_kv(*layer.linears.keys(normed_tW), layer.k_norm, rows)
         self._finish(layer, hidden, step.attend(), step)
 
-    def _last_layer(self, layer: LayerWeights, hidden: Sequence[Tensor], step: Step, rows_B: Tensor) -> Tensor:
+    def _last_layer(self, layer: LayerWeights, hidden: Sequence[Tensor], step: ForwardOps, rows_B: Tensor) -> Tensor:
         """Return the states of the scored tokens after the last layer; the others are only looked at, as keys and values."""
         for rows, hidden_tW in zip(self._chunks(_length(hidden)), hidden, strict=True):
-            step.place_keys(*layer.linears.keys(step.norm(hidden_tW, layer.attention_norm)), layer.k_norm, rows)
+            step.write_kv(*layer.linears.keys(step.norm(hidden_tW, layer.attention_norm)), layer.k_norm, rows)
         hidden_BW = self._gathered(hidden, rows_B)
         q_BX = layer.linears.queries(step.norm(hidden_BW, layer.attention_norm))
         scored = [hidden_BW[rows] for rows in self._chunks(len(hidden_BW))]
         self._finish(layer, scored, step.attend_scored(q_BX, layer.q_norm, rows_B), step)
         return torch.cat(scored)
 
-    def _finish(self, layer: LayerWeights, hidden: list[Tensor], attended_TX: Tensor, step: Step) -> None:
+    def _finish(self, layer: LayerWeights, hidden: list[Tensor], attended_TX: Tensor, step: ForwardOps) -> None:
         """Add to the states of every chunk what attention found, and what the MLP makes of that."""
         for chunk, rows in enumerate(self._chunks(len(attended_TX))):
             seen_tW = layer.linears.add_attended(attended_TX[rows], hidden[chunk])

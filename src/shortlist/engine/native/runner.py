@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 
-from shortlist.engine.native.layout import Layout, Span
+from shortlist.engine.native.layout import Layout, PackedSpan
 from shortlist.engine.native.qwen3 import Qwen3
 from shortlist.errors import EngineError
 from shortlist.types import Batch, Ids, Task, TokenPrompt, Value
@@ -25,7 +25,7 @@ _NOTHING = range(0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pack:
+class PackedSequence:
     """A batch laid out for the model: every head once, each followed by its prompts.
 
     Attributes:
@@ -44,7 +44,7 @@ class Pack:
 class Forward(Protocol):
     """How a model computes a pack."""
 
-    def states(self, pack: Pack) -> Tensor:
+    def states(self, pack: PackedSequence) -> Tensor:
         """Return the final state of every scored token; it is good until the next call.
 
         Shapes:
@@ -63,7 +63,7 @@ class PlainForward:
 
     model: Qwen3
 
-    def states(self, pack: Pack) -> Tensor:
+    def states(self, pack: PackedSequence) -> Tensor:
         """See `Forward`."""
         ids_T, positions_T = (torch.from_numpy(array).to(self.model.device) for array in (pack.ids_T, pack.positions_T))
         return self.model.final_states(ids_T, positions_T, pack.layout)
@@ -127,7 +127,7 @@ class Runner:
         # Row by row, so that a score does not depend on how many there are.
         return (states_BW * answer_W).sum(-1)
 
-    def _pack(self, batch: Batch) -> Pack:
+    def _pack(self, batch: Batch) -> PackedSequence:
         prompts = [_token_prompt(item.prompt) for item in batch.items]
         for prompt in prompts:
             if prompt.prefix.num_tokens + prompt.num_tokens > self._max_model_len:
@@ -138,7 +138,7 @@ class Runner:
         return pack
 
 
-def pack_prompts(prompts: Sequence[TokenPrompt]) -> Pack:
+def pack_prompts(prompts: Sequence[TokenPrompt]) -> PackedSequence:
     """Lay prompts out, those of one head together, heads in order of their first prompt."""
     by_prefix: dict[int, list[int]] = {}
     for index, prompt in enumerate(prompts):
@@ -150,14 +150,14 @@ def pack_prompts(prompts: Sequence[TokenPrompt]) -> Pack:
             builder.add_prompt(prompts[index].ids, prefix)
     layout = Layout(tuple(builder.spans), builder.num_tokens)
     order = tuple(index for indexes in by_prefix.values() for index in indexes)
-    return Pack(np.concatenate(builder.ids), np.concatenate(builder.positions), layout, order)
+    return PackedSequence(np.concatenate(builder.ids), np.concatenate(builder.positions), layout, order)
 
 
 class _Builder:
     """A pack being filled from the left."""
 
     def __init__(self) -> None:
-        self.spans: list[Span] = []
+        self.spans: list[PackedSpan] = []
         self.ids: list[npt.NDArray[np.int64]] = []
         self.positions: list[npt.NDArray[np.int64]] = []
         self.num_tokens = 0
@@ -166,12 +166,12 @@ class _Builder:
         if not len(ids):
             return _NOTHING
         rows = self._add(ids, first_position=0)
-        self.spans.append(Span(rows, rows, _NOTHING, is_scored=False))
+        self.spans.append(PackedSpan(rows, rows, _NOTHING, is_scored=False))
         return rows
 
     def add_prompt(self, ids: Ids, prefix: range) -> None:
         rows = self._add(ids, first_position=len(prefix))
-        self.spans.append(Span(rows, rows, prefix, is_scored=True))
+        self.spans.append(PackedSpan(rows, rows, prefix, is_scored=True))
 
     def _add(self, ids: Ids, first_position: int) -> range:
         rows = range(self.num_tokens, self.num_tokens + len(ids))

@@ -16,8 +16,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.linears import Matrices, PlainLinears, Prepare
+from shortlist.engine.native.model_config import Qwen3Config
 from shortlist.engine.native.qwen3 import LayerWeights, Qwen3Weights
 from shortlist.errors import ModelRefused
 from shortlist.types import Task
@@ -85,7 +85,7 @@ class Checkpoint:
         """Return one row of a matrix in fp32, on the device."""
         return self._checked(name, shape)[row].to(device=self._device, dtype=torch.float32)
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Drop the mapping of everything read that nobody kept, so that a matrix copied elsewhere is in memory once."""
         self._where = _by_name({path: _open(path) for path in weight_files(self._folder)})
 
@@ -173,7 +173,7 @@ def _layer(files: Checkpoint, at: str, config: Qwen3Config, prepare: Prepare) ->
         mlp_norm=files.fp32(f"{at}post_attention_layernorm.weight", width),
         linears=prepare(matrices),
     )
-    files.let_go()
+    files.release()
     return weights
 
 

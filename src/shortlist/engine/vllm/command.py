@@ -32,7 +32,7 @@ CPU_BLOCK_TOKENS: Final = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class VllmPlan:
     """What is started, and how. Names and meanings are vLLM's own.
 
     Attributes:
@@ -61,13 +61,13 @@ class Plan:
     extra: tuple[str, ...] = ()
 
 
-def essential(plan: Plan) -> list[str]:
+def essential(plan: VllmPlan) -> list[str]:
     """Return the arguments without which the scores are wrong."""
     overrides = ["--hf-overrides", json.dumps(AS_RERANKER)] if plan.task is Task.RERANK and not plan.has_head else []
     return [plan.model, "--runner", "pooling", *overrides, "--max-model-len", str(plan.max_model_len)]
 
 
-def arguments(plan: Plan, *, port: int, is_cpu: bool) -> list[str]:
+def arguments(plan: VllmPlan, *, port: int, is_cpu: bool) -> list[str]:
     """Return everything after `vllm serve`. What the plan adds as `extra` comes last, and so wins."""
     share = share_of(plan, is_cpu=is_cpu)
     return [
@@ -89,12 +89,12 @@ def arguments(plan: Plan, *, port: int, is_cpu: bool) -> list[str]:
     ]
 
 
-def share_of(plan: Plan, *, is_cpu: bool) -> float | None:
+def share_of(plan: VllmPlan, *, is_cpu: bool) -> float | None:
     """Return how much of the device's memory it is told to take; None if nothing."""
     return plan.gpu_memory_utilization or (None if is_cpu else plan.fair_share)
 
 
-def surroundings(plan: Plan, *, is_cpu: bool, cores: Sequence[int]) -> dict[str, str]:
+def process_environment(plan: VllmPlan, *, is_cpu: bool, cores: Sequence[int]) -> dict[str, str]:
     """Return environment variables for it, where the person has not set them.
 
     Source: vLLM 0.32, `envs.py`.
@@ -112,11 +112,11 @@ def surroundings(plan: Plan, *, is_cpu: bool, cores: Sequence[int]) -> dict[str,
     return {**shared, **on_cores, **space}
 
 
-def _is_one_process(plan: Plan) -> bool:
+def _is_one_process(plan: VllmPlan) -> bool:
     return plan.tensor_parallel_size == plan.data_parallel_size == 1
 
 
-def right_command(plan: Plan) -> str:
+def right_command(plan: VllmPlan) -> str:
     """Return the command that serves a model so that it can be used as an upstream, for people to copy."""
     return shlex.join(["vllm", "serve", *essential(plan)])
 

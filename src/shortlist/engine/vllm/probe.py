@@ -16,8 +16,8 @@ import numpy as np
 import orjson
 
 from shortlist.engine.base import sigmoid
-from shortlist.engine.vllm import wire
-from shortlist.engine.vllm.command import OLDEST, Plan, is_supported, right_command, unsupported
+from shortlist.engine.vllm import payloads
+from shortlist.engine.vllm.command import OLDEST, VllmPlan, is_supported, right_command, unsupported
 from shortlist.errors import ModelRefused, UpstreamError
 from shortlist.types import Task, TokenPrefix, TokenPrompt, basename
 
@@ -31,7 +31,7 @@ _LENGTHS: Final = (5, 9, 33)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class ProbeResult:
     """What a server says of itself, and has shown.
 
     Attributes:
@@ -73,13 +73,13 @@ class Probe:
     """
 
     def __init__(
-        self, url: str, plan: Plan, *, api_key: str | None = None, transport: httpx2.BaseTransport | None = None
+        self, url: str, plan: VllmPlan, *, api_key: str | None = None, transport: httpx2.BaseTransport | None = None
     ) -> None:
         self._url = url
         self._plan = plan
         self._http = _client(url, api_key, transport)
 
-    def run(self) -> Found:
+    def run(self) -> ProbeResult:
         """Return what the server is.
 
         Raises:
@@ -92,7 +92,9 @@ class Probe:
             dimensions = None if reranks else self._embeds()
             if reranks:
                 self._ranks()
-        return Found(url=self._url, version=version, model=model, root=root, max_model_len=max_model_len, dimensions=dimensions)
+        return ProbeResult(
+            url=self._url, version=version, model=model, root=root, max_model_len=max_model_len, dimensions=dimensions
+        )
 
     # -- what it says --
 
@@ -120,20 +122,20 @@ class Probe:
             raise self._wrong("gives every prompt the same score, so its head is empty")
 
     def _classified(self, prompts: Sequence[TokenPrompt], *, is_raw: bool) -> list[float]:
-        content = self._post(wire.PATHS[Task.RERANK], wire.body_of(Task.RERANK, prompts, is_raw=is_raw))
+        content = self._post(payloads.PATHS[Task.RERANK], payloads.body_of(Task.RERANK, prompts, is_raw=is_raw))
         labels = _labels(content)
         if labels is not None and labels != 1:
             raise self._wrong(f"is a classifier with {labels} labels: it was started without the overrides")
         try:
-            return wire.scores_of(content, len(prompts))
+            return payloads.scores_of(content, len(prompts))
         except UpstreamError as error:
             raise self._wrong(f"gives no scores ({error.message})") from None
 
     def _embeds(self) -> int:
         prompts = _prompts()
-        content = self._post(wire.PATHS[Task.EMBED], wire.body_of(Task.EMBED, prompts))
+        content = self._post(payloads.PATHS[Task.EMBED], payloads.body_of(Task.EMBED, prompts))
         try:
-            vectors = wire.vectors_of(content, len(prompts))
+            vectors = payloads.vectors_of(content, len(prompts))
         except UpstreamError as error:
             raise self._wrong(f"gives no vectors ({error.message})") from None
         if any(abs(float(np.linalg.norm(vector)) - 1) > MAX_GAP for vector in vectors):
@@ -153,9 +155,9 @@ class Probe:
         """Say what a server is that does not do what it should; routes that exist refuse to be fetched with 405."""
         if self._has("/v1/completions") or self._has("/v1/chat/completions"):
             return "is a language model that writes: it was started without --runner pooling"
-        if self._plan.task is Task.RERANK and self._has(wire.PATHS[Task.EMBED]):
+        if self._plan.task is Task.RERANK and self._has(payloads.PATHS[Task.EMBED]):
             return "embeds and does not rank: it serves an embedding model, or was started without the overrides"
-        if self._plan.task is Task.EMBED and self._has(wire.PATHS[Task.RERANK]):
+        if self._plan.task is Task.EMBED and self._has(payloads.PATHS[Task.RERANK]):
             return "ranks and does not embed"
         return f"refuses to compute (status {status})"
 

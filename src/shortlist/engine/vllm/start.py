@@ -8,14 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from shortlist.engine.base import EngineInfo, Say, content_name
-from shortlist.engine.vllm.child import Child, find_executable, free_port, version_of
-from shortlist.engine.vllm.command import Plan, arguments, share_of, surroundings
-from shortlist.engine.vllm.engine import ChildProcess, VllmEngine
-from shortlist.engine.vllm.fleet import Fleet
+from shortlist.engine.base import EngineInfo, Notify, content_name
+from shortlist.engine.vllm.command import VllmPlan, arguments, process_environment, share_of
 from shortlist.engine.vllm.loop import LoopThread
-from shortlist.engine.vllm.probe import Found, Probe
-from shortlist.engine.vllm.server import CHILD, Meter, Server
+from shortlist.engine.vllm.probe import Probe, ProbeResult
+from shortlist.engine.vllm.process import VllmProcess, find_executable, free_port, version_of
+from shortlist.engine.vllm.upstream import CHILD, Upstream, UpstreamMetrics
+from shortlist.engine.vllm.upstream_pool import UpstreamPool
+from shortlist.engine.vllm.vllm_engine import ManagedProcess, VllmEngine
 from shortlist.telemetry import Metrics
 
 BATCHES_PER_SERVER = 2
@@ -23,7 +23,7 @@ BATCHES_PER_SERVER = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
+class UpstreamAccess:
     """How servers are asked, and where that is counted. Units: seconds.
 
     Attributes:
@@ -40,19 +40,19 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
+class StartHooks:
     """Who waits for a child.
 
     Attributes:
-        say: Hears how far it is.
+        notify: Hears how far it is.
         is_wanted: Whether they still wait.
     """
 
-    say: Say = lambda _: None
+    notify: Notify = lambda _: None
     is_wanted: Callable[[], bool] = lambda: True
 
 
-def connect(urls: Sequence[str], plan: Plan, access: Access) -> VllmEngine:
+def connect(urls: Sequence[str], plan: VllmPlan, access: UpstreamAccess) -> VllmEngine:
     """Return an engine around servers that somebody else runs.
 
     Raises:
@@ -65,13 +65,13 @@ def connect(urls: Sequence[str], plan: Plan, access: Access) -> VllmEngine:
     return _engine(found, plan, access, fingerprint=name, device="upstream")
 
 
-def launch(plan: Plan, access: Access, wishes: Wishes, *, executable: str, digest: str) -> VllmEngine:
+def launch(plan: VllmPlan, access: UpstreamAccess, hooks: StartHooks, *, executable: str, digest: str) -> VllmEngine:
     """Return an engine around a child, once that answers.
 
     Args:
         plan: What to start.
         access: How it is asked.
-        wishes: Who waits for it.
+        hooks: Who waits for it.
         executable: The `vllm` of an environment, by its path or its name on PATH.
         digest: Names the model's bytes.
 
@@ -84,17 +84,17 @@ def launch(plan: Plan, access: Access, wishes: Wishes, *, executable: str, diges
     version = version_of(path)
     is_cpu = version.endswith("cpu")
     share = share_of(plan, is_cpu=is_cpu)
-    wishes.say(f"vLLM {version} ({path}) starts" + (f", with {share:.2f} of the device's memory" if share else ""))
+    hooks.notify(f"vLLM {version} ({path}) starts" + (f", with {share:.2f} of the device's memory" if share else ""))
     port = free_port()
     with ExitStack() as on_failure:
-        child = Child(
+        child = VllmProcess(
             [str(path), "serve", *arguments(plan, port=port, is_cpu=is_cpu)],
-            environ=surroundings(plan, is_cpu=is_cpu, cores=_cores()),
+            environ=process_environment(plan, is_cpu=is_cpu, cores=_cores()),
             port=port,
-            say=wishes.say,
+            notify=hooks.notify,
         )
         on_failure.callback(child.close)
-        child.wait_until_ready(wishes.is_wanted)
+        child.wait_until_ready(hooks.is_wanted)
         found = Probe(child.url, plan).run()
         dtype = child.dtype or plan.dtype
         name = f"vllm:{version}:{dtype}:{plan.quantization}:{content_name(digest)}"
@@ -104,14 +104,14 @@ def launch(plan: Plan, access: Access, wishes: Wishes, *, executable: str, diges
 
 
 def _engine(
-    found: Sequence[Found],
-    plan: Plan,
-    access: Access,
+    found: Sequence[ProbeResult],
+    plan: VllmPlan,
+    access: UpstreamAccess,
     *,
     fingerprint: str,
     device: str,
     dtype: str | None = None,
-    child: ChildProcess | None = None,
+    child: ManagedProcess | None = None,
 ) -> VllmEngine:
     limit = min(each.max_model_len for each in found)
     info = EngineInfo(
@@ -127,15 +127,18 @@ def _engine(
     )
     loop = LoopThread("vllm")
     names = {each.url: CHILD if child is not None else each.url for each in found}
-    fleet = loop.run(_fleet(names, plan, access))
-    return VllmEngine(fleet, info, loop, child)
+    pool = loop.run(_pool(names, plan, access))
+    return VllmEngine(pool, info, loop, child)
 
 
-async def _fleet(names: Mapping[str, str], plan: Plan, access: Access) -> Fleet:
+async def _pool(names: Mapping[str, str], plan: VllmPlan, access: UpstreamAccess) -> UpstreamPool:
     """Make the servers on the loop that they will live on: addresses, each with what it is called."""
-    meters = {url: Meter(access.metrics, access.model, name) for url, name in names.items()}
-    servers = [Server(url, timeout_s=access.timeout_s, meter=meter, api_key=access.api_key) for url, meter in meters.items()]
-    return Fleet(servers, plan.task)
+    upstream_metrics = {url: UpstreamMetrics(access.metrics, access.model, name) for url, name in names.items()}
+    servers = [
+        Upstream(url, timeout_s=access.timeout_s, upstream_metrics=upstream_metrics, api_key=access.api_key)
+        for url, upstream_metrics in upstream_metrics.items()
+    ]
+    return UpstreamPool(servers, plan.task)
 
 
 def _cores() -> list[int]:

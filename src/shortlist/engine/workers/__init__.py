@@ -4,6 +4,6 @@ Knows how a worker is started, asked, watched and never left behind; whatever lo
 nothing of requests, queues or callers, and touches no device: each is its worker's alone.
 """
 
-from shortlist.engine.workers.engine import WorkersEngine, start
+from shortlist.engine.workers.workers_engine import WorkersEngine, start
 
 __all__ = ["WorkersEngine", "start"]

@@ -21,7 +21,16 @@ from multiprocessing.connection import Connection
 from typing import Any, Final, TypeVar
 
 from shortlist.engine.base import EngineInfo
-from shortlist.engine.workers.wire import Answer, Call, Errand, Load, Method, Order, Values, pack
+from shortlist.engine.workers.messages import (
+    ComputeCall,
+    LoadEngine,
+    Method,
+    RemoteCall,
+    StartMessage,
+    Values,
+    WorkerAnswer,
+    pack,
+)
 from shortlist.errors import EngineUnavailable, ServiceError
 from shortlist.logs import as_here
 from shortlist.types import Batch, Vector
@@ -36,7 +45,7 @@ WORKER: Final = (sys.executable, "-P", "-m", "shortlist.engine.workers.worker")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Waiting:
+class _PendingCall:
     """Somebody who waits for an answer; who does not want it any more is still computed for."""
 
     num_tokens: int
@@ -55,7 +64,7 @@ class RemoteEngine:
         cores: The processors that it may use; empty for all of ours.
     """
 
-    def __init__(self, load: Load, device: str, *, cores: Sequence[int] = ()) -> None:
+    def __init__(self, load: LoadEngine, device: str, *, cores: Sequence[int] = ()) -> None:
         self.device = device
         self.loaded: Future[EngineInfo] = Future()
         """What it is, once it is loaded; or why it is not."""
@@ -65,16 +74,16 @@ class RemoteEngine:
         self._is_closed = False
         self._ended: Future[None] = Future()
         self._ended.set_running_or_notify_cancel()
-        self._waiting: dict[int, _Waiting] = {}
+        self._waiting: dict[int, _PendingCall] = {}
         self._numbers = itertools.count()
         self._process: subprocess.Popen[bytes] | None = None
         ours, theirs = socket.socketpair()
         self._connection: Connection[Any, Any] = Connection(ours.detach())
-        self._outbox = ThreadPoolExecutor(1, f"to {device}")
+        self._writer = ThreadPoolExecutor(1, f"to {device}")
         # The worker ends with the thread that starts it: that is the one that hears it.
-        order = Order(load, device, as_here())
-        self._keeper = threading.Thread(target=self._keep, args=(theirs, order), name=f"from {device}", daemon=True)
-        self._keeper.start()
+        start = StartMessage(load, device, as_here())
+        self._reader = threading.Thread(target=self._read_messages, args=(theirs, start), name=f"from {device}", daemon=True)
+        self._reader.start()
 
     @property
     def info(self) -> EngineInfo:
@@ -99,8 +108,8 @@ class RemoteEngine:
         """Return what the worker's engine returns. See `Engine`."""
         return list(await self._ask("explain", batch))
 
-    async def watch(self) -> None:
-        """Return only by raising, once the worker has ended; or when it was closed. See `Watched`."""
+    async def wait_failed(self) -> None:
+        """Return only by raising, once the worker has ended; or when it was closed. See `Supervised`."""
         await asyncio.wrap_future(self._ended)
 
     def end(self) -> None:
@@ -114,11 +123,11 @@ class RemoteEngine:
     def close(self) -> None:
         """End the worker, and fail those who wait for it. Calling it twice is harmless."""
         self.end()
-        self._keeper.join(2 * END_S)
+        self._reader.join(2 * END_S)
 
-    def there(self, function: Callable[[], T], *, timeout_s: float) -> T:
-        """Return what a function returns in the worker. See `Elsewhere`."""
-        waiting = self._submit(0, lambda number: Errand(number, function))
+    def run_in_engine(self, function: Callable[[], T], *, timeout_s: float) -> T:
+        """Return what a function returns in the worker. See `RemoteExecution`."""
+        waiting = self._submit(0, lambda number: RemoteCall(number, function))
         try:
             result: T = waiting.result(timeout_s)
         except TimeoutError:
@@ -127,38 +136,40 @@ class RemoteEngine:
 
     async def _ask(self, method: Method, batch: Batch) -> Values:
         packed = pack(batch)
-        values: Values = await asyncio.wrap_future(self._submit(batch.num_tokens, lambda number: Call(number, method, packed)))
+        values: Values = await asyncio.wrap_future(
+            self._submit(batch.num_tokens, lambda number: ComputeCall(number, method, packed))
+        )
         return values
 
-    def _submit(self, num_tokens: int, make: Callable[[int], Call | Errand]) -> Future[Any]:
-        waiting = _Waiting(num_tokens)
+    def _submit(self, num_tokens: int, make: Callable[[int], ComputeCall | RemoteCall]) -> Future[Any]:
+        waiting = _PendingCall(num_tokens)
         with self._lock:
             if self._gone is not None:
                 raise EngineUnavailable(self._gone.message)
             number = next(self._numbers)
             self._waiting[number] = waiting
-            self._outbox.submit(self._send, make(number))
+            self._writer.submit(self._send, make(number))
         return waiting.result
 
     # -- on the outbox's thread --
 
-    def _send(self, message: Call | Errand) -> None:
+    def _send(self, message: ComputeCall | RemoteCall) -> None:
         with suppress(OSError):  # it has ended; the keeper tells everybody
             self._connection.send(message)
 
     # -- on the keeper's thread --
 
-    def _keep(self, theirs: socket.socket, order: Order) -> None:
+    def _read_messages(self, theirs: socket.socket, start: StartMessage) -> None:
         try:
             with theirs:
                 self._start(theirs.fileno())
-            self._connection.send(order)
+            self._connection.send(start)
             while True:
-                self._hear(self._connection.recv())
+                self._handle_message(self._connection.recv())
         except (EOFError, OSError):
             pass  # it has ended, or could not be started
         finally:
-            self._leave()
+            self._fail_pending()
 
     def _start(self, descriptor: int) -> None:
         with self._lock:
@@ -173,13 +184,13 @@ class RemoteEngine:
             if self._cores:
                 os.sched_setaffinity(self._process.pid, self._cores)
 
-    def _hear(self, message: EngineInfo | Answer | ServiceError) -> None:
+    def _handle_message(self, message: EngineInfo | WorkerAnswer | ServiceError) -> None:
         match message:
             case EngineInfo():
                 self.loaded.set_result(message)
             case ServiceError():
                 self.loaded.set_exception(message)
-            case Answer():
+            case WorkerAnswer():
                 with self._lock:
                     waiting = self._waiting.pop(message.number)
                 if isinstance(message.outcome, ServiceError):
@@ -187,7 +198,7 @@ class RemoteEngine:
                 else:
                     waiting.result.set_result(message.outcome)
 
-    def _leave(self) -> None:
+    def _fail_pending(self) -> None:
         """See to it that the worker is gone, and tell everybody who waits."""
         reason = EngineUnavailable(f"The engine's process on {self.device} has ended ({self._how_ended()}).")
         with self._lock:
@@ -202,7 +213,7 @@ class RemoteEngine:
             self._ended.set_result(None)
         else:
             self._ended.set_exception(reason)
-        self._outbox.shutdown(wait=True)
+        self._writer.shutdown(wait=True)
         self._connection.close()
 
     def _how_ended(self) -> str:

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from shortlist import collector
 from shortlist.engine.base import Engine
-from shortlist.engine.workers.wire import Answer, Call, Errand, Order, Values, pack_values, unpack
+from shortlist.engine.workers.messages import ComputeCall, RemoteCall, StartMessage, Values, WorkerAnswer, pack_values, unpack
 from shortlist.errors import EngineError, EngineUnavailable, ServiceError
 
 logger = logging.getLogger(__name__)
@@ -59,16 +59,16 @@ def _end(code: int) -> None:
 
 def _load(owner: Connection[Any, Any]) -> Engine | None:
     """Load what the owner orders and tell it what that is; or why it cannot be, and return None."""
-    order: Order = owner.recv()
-    order.configure_logging()
+    start: StartMessage = owner.recv()
+    start.configure_logging()
     try:
-        engine = order.load(device=order.device)
+        engine = start.load(device=start.device)
     except ServiceError as error:
         owner.send(error)
         return None
     except Exception as error:
-        logger.exception("the model could not be loaded on %s", order.device)
-        owner.send(EngineUnavailable(f"The model could not be loaded on {order.device} ({type(error).__name__})."))
+        logger.exception("the model could not be loaded on %s", start.device)
+        owner.send(EngineUnavailable(f"The model could not be loaded on {start.device} ({type(error).__name__})."))
         return None
     owner.send(engine.info)
     collector.settle()
@@ -83,16 +83,16 @@ async def _serve(engine: Engine, owner: Connection[Any, Any]) -> None:
             calls.create_task(_answer(engine, asked, owner))
 
 
-async def _answer(engine: Engine, asked: Call | Errand, owner: Connection[Any, Any]) -> None:
+async def _answer(engine: Engine, asked: ComputeCall | RemoteCall, owner: Connection[Any, Any]) -> None:
     outcome = await _outcome(engine, asked)
-    owner.send(Answer(asked.number, outcome))
+    owner.send(WorkerAnswer(asked.number, outcome))
     if isinstance(outcome, EngineUnavailable):
         _end(1)
 
 
-async def _outcome(engine: Engine, asked: Call | Errand) -> Any | ServiceError:
+async def _outcome(engine: Engine, asked: ComputeCall | RemoteCall) -> Any | ServiceError:
     try:
-        return await (asyncio.to_thread(asked.function) if isinstance(asked, Errand) else _computed(engine, asked))
+        return await (asyncio.to_thread(asked.function) if isinstance(asked, RemoteCall) else _computed(engine, asked))
     except ServiceError as error:
         return error
     except Exception as error:
@@ -100,7 +100,7 @@ async def _outcome(engine: Engine, asked: Call | Errand) -> Any | ServiceError:
         return EngineError(f"The engine failed: {type(error).__name__}.")
 
 
-async def _computed(engine: Engine, call: Call) -> Values:
+async def _computed(engine: Engine, call: ComputeCall) -> Values:
     batch = unpack(call.batch)
     match call.method:
         case "score":

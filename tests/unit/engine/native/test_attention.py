@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from shortlist.engine.native.attention import attention
-from shortlist.engine.native.layout import Layout, Span
+from shortlist.engine.native.layout import Layout, PackedSpan
 from tests.support.native import layout_of
 
 HEADS, GROUPS, WIDTH = 6, 2, 16
@@ -26,9 +26,9 @@ def expected(q: Tensor, k: Tensor, v: Tensor, layout: Layout) -> Tensor:
     """One softmax over the whole pack, everything a token may not see hidden."""
     sees = torch.zeros(layout.num_tokens, layout.num_tokens, dtype=torch.bool)
     for span in layout.spans:
-        for row in span.own:
+        for row in span.rows:
             sees[row, list(span.prefix)] = True
-            sees[row, span.own.start : row + 1] = True
+            sees[row, span.rows.start : row + 1] = True
     k, v = (tensor.double().repeat_interleave(HEADS // GROUPS, dim=1) for tensor in (k, v))
     scores = torch.einsum("qhd,khd->hqk", q.double(), k) / math.sqrt(WIDTH)
     return torch.einsum("hqk,khd->qhd", scores.masked_fill(~sees, -math.inf).softmax(-1), v)
@@ -57,10 +57,10 @@ def test_fewer_queries_than_keys_are_aligned_at_the_end() -> None:
     q, k, v = tensors(layout.num_tokens)
     whole = attention(q, k, v, layout)
     tails = tuple(
-        Span(range(5 * at, 5 * at + 5), span.own, span.prefix, is_scored=True)
+        PackedSpan(range(5 * at, 5 * at + 5), span.rows, span.prefix, is_scored=True)
         for at, span in enumerate(span for span in layout.spans if span.is_scored)
     )
-    rows = [row for span in tails for row in span.own[-5:]]
+    rows = [row for span in tails for row in span.rows[-5:]]
     tail = attention(q[rows], k, v, Layout(tails, layout.num_tokens))
     torch.testing.assert_close(tail, whole[rows], atol=1e-6, rtol=1e-5)
 
@@ -82,11 +82,11 @@ def test_other_prompts_are_not_even_looked_at() -> None:
     clean = attention(q, k, v, layout)
     mine = layout.spans[2]
     poisoned = torch.full_like(k, math.nan), torch.full_like(v, math.nan)
-    for rows in (mine.prefix, mine.own):
+    for rows in (mine.prefix, mine.rows):
         for tensor, source in zip(poisoned, (k, v), strict=True):
             tensor[rows.start : rows.stop] = source[rows.start : rows.stop]
     found = attention(q, *poisoned, layout)
-    assert torch.equal(found[mine.own.start : mine.own.stop], clean[mine.own.start : mine.own.stop])
+    assert torch.equal(found[mine.rows.start : mine.rows.stop], clean[mine.rows.start : mine.rows.stop])
 
 
 def test_a_token_does_not_see_its_future() -> None:

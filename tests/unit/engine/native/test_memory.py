@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from shortlist.engine.native import forms
-from shortlist.engine.native.config import Qwen3Config
-from shortlist.engine.native.cuda.long import LONG_TOKENS
-from shortlist.engine.native.memory import StepLimits, activation_bytes, weight_bytes
+from shortlist.engine.native import kernel_selection
+from shortlist.engine.native.cuda.long_attention import LONG_TOKENS
+from shortlist.engine.native.memory import BatchLimits, activation_bytes, weight_bytes
+from shortlist.engine.native.model_config import Qwen3Config
 from tests.support import native
 from tests.support.fixtures import ModelFactory
 
@@ -34,7 +34,7 @@ def test_plan_covers_a_step_and_is_not_far_above_it(make_model: ModelFactory, dt
     gc.collect()  # what others left behind would be released, and counted, meanwhile
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as run:
         native.scores(model, prompts)
-    limits = StepLimits(sum(lengths), len(lengths), max(lengths))
+    limits = BatchLimits(sum(lengths), len(lengths), max(lengths))
     config, dtype_name = Qwen3Config.read(make_model(kind="reranker")), str(dtype).removeprefix("torch.")
     planned, _ = activation_bytes(config, dtype=dtype_name, device="cpu", limits=limits)
     assert peak_bytes(run) <= planned, peak_bytes(run) / planned
@@ -46,14 +46,14 @@ def test_plan_covers_a_step_on_a_gpu(make_model: ModelFactory, monkeypatch: pyte
     pytest.importorskip("triton", reason="Triton is not installed")
     from tests.support import interpreter
 
-    monkeypatch.setattr(forms, "can_launch", lambda *_: True)
+    monkeypatch.setattr(kernel_selection, "can_launch", lambda *_: True)
     folder, lengths = make_model(kind="reranker"), [20, 10]
     runner = interpreter.runner_of(interpreter.model_of(folder, dtype=torch.bfloat16))
     prompts = [native.prompt_of(native.prefix_of(0), length, seed) for seed, length in enumerate(lengths)]
     gc.collect()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as run:
         interpreter.scores(runner, prompts)
-    limits = StepLimits(sum(lengths), len(lengths), max(lengths))
+    limits = BatchLimits(sum(lengths), len(lengths), max(lengths))
     planned, formula = activation_bytes(Qwen3Config.read(folder), dtype="bfloat16", device="cuda", limits=limits)
     assert "at once" in formula
     assert peak_bytes(run) <= planned, peak_bytes(run) / planned
@@ -65,8 +65,8 @@ def test_plan_in_8_bits_has_room_for_what_is_multiplied_and_what_is_added(
 ) -> None:
     """By arithmetic alone: on a CPU, torch's own 8-bit products take room that they do not take on a GPU."""
     pytest.importorskip("triton", reason="Triton is not installed")
-    monkeypatch.setattr(forms, "can_launch", lambda *_: True)
-    config, limits = Qwen3Config.read(make_model(kind="reranker")), StepLimits(30, 2, 20)
+    monkeypatch.setattr(kernel_selection, "can_launch", lambda *_: True)
+    config, limits = Qwen3Config.read(make_model(kind="reranker")), BatchLimits(30, 2, 20)
     (full, _), (rounded, formula) = (
         activation_bytes(config, dtype=dtype, device="cuda", limits=limits) for dtype in ("bfloat16", "float8_e4m3fn")
     )
@@ -81,10 +81,10 @@ def test_plan_has_room_for_one_long_document_by_itself(
     make_model: ModelFactory, monkeypatch: pytest.MonkeyPatch, longest: int, laid_out: int
 ) -> None:
     pytest.importorskip("triton", reason="Triton is not installed")
-    monkeypatch.setattr(forms, "can_launch", lambda *_: True)
-    config, limits = Qwen3Config.read(make_model(kind="reranker")), StepLimits(40_000, 2, longest)
+    monkeypatch.setattr(kernel_selection, "can_launch", lambda *_: True)
+    config, limits = Qwen3Config.read(make_model(kind="reranker")), BatchLimits(40_000, 2, longest)
     plain, _ = activation_bytes(config, dtype="bfloat16", device="cuda", limits=limits)
-    monkeypatch.setattr(forms, "long_tokens", lambda *_: LONG_TOKENS)
+    monkeypatch.setattr(kernel_selection, "long_tokens", lambda *_: LONG_TOKENS)
     planned, formula = activation_bytes(config, dtype="bfloat16", device="cuda", limits=limits)
     assert planned - plain == laid_out * 2 * 2 * (config.num_heads + config.num_kv_heads) * config.head_dim
     assert ("long document" in formula) == bool(laid_out)

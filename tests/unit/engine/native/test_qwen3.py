@@ -11,9 +11,9 @@ import torch.nn.functional as F  # noqa: N812 - its usual name
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.linears import PlainLinears
-from shortlist.engine.native.portable import rms_norm
+from shortlist.engine.native.model_config import Qwen3Config
+from shortlist.engine.native.portable_ops import rms_norm
 from shortlist.engine.native.runner import pack_prompts
 from shortlist.errors import ModelRefused
 from tests.support import qwen

@@ -40,7 +40,7 @@ def test_heads_are_packed_once_each_before_their_prompts() -> None:
     assert pack.order == (0, 2, 1)
     assert pack.layout.scored_rows == [4, 5, 7]
     assert pack.layout.num_tokens == 8
-    assert [(span.own, span.prefix) for span in pack.layout.spans] == [
+    assert [(span.rows, span.prefix) for span in pack.layout.spans] == [
         (range(3), range(0)),
         (range(3, 5), range(3)),
         (range(5, 6), range(3)),
@@ -52,7 +52,7 @@ def test_heads_are_packed_once_each_before_their_prompts() -> None:
 def test_empty_head_takes_no_place() -> None:
     pack = pack_prompts([TokenPrompt(TokenPrefix(ids()), ids(5, 6))])
     assert pack.ids_T.tolist() == [5, 6]
-    assert [(span.own, span.is_scored) for span in pack.layout.spans] == [(range(2), True)]
+    assert [(span.rows, span.is_scored) for span in pack.layout.spans] == [(range(2), True)]
 
 
 def test_equal_heads_of_two_requests_are_two_heads() -> None:

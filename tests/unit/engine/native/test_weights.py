@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from shortlist.engine.native.config import Qwen3Config
 from shortlist.engine.native.linears import Matrices, PlainLinears
+from shortlist.engine.native.model_config import Qwen3Config
 from shortlist.engine.native.qwen3 import LayerWeights, Qwen3Weights
 from shortlist.engine.native.weights import load_weights, weight_files
 from shortlist.errors import ModelRefused
@@ -326,7 +326,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 import torch
-from shortlist.engine.native.config import Qwen3Config
+from shortlist.engine.native.model_config import Qwen3Config
 from shortlist.engine.native.weights import load_weights
 from shortlist.types import Task
 

@@ -7,10 +7,10 @@ import shlex
 
 import pytest
 
-from shortlist.engine.vllm.command import Plan, arguments, is_supported, right_command, surroundings, unsupported
+from shortlist.engine.vllm.command import VllmPlan, arguments, is_supported, process_environment, right_command, unsupported
 from shortlist.types import Task
 
-PLAN = Plan(
+PLAN = VllmPlan(
     model="/models/m",
     task=Task.RERANK,
     has_head=False,
@@ -21,9 +21,9 @@ PLAN = Plan(
 )
 
 
-def planned(**changes: object) -> Plan:
+def planned(**changes: object) -> VllmPlan:
     fields = {name: getattr(PLAN, name) for name in PLAN.__slots__} | changes
-    return Plan(**fields)
+    return VllmPlan(**fields)
 
 
 def value_of(given: list[str], flag: str) -> str:
@@ -95,16 +95,16 @@ def test_blocks_are_small_on_cpus_alone() -> None:
 
 @pytest.mark.parametrize("is_cpu", [True, False])
 def test_it_calls_nobody(is_cpu: bool) -> None:
-    environ = surroundings(PLAN, is_cpu=is_cpu, cores=[0, 1])
+    environ = process_environment(PLAN, is_cpu=is_cpu, cores=[0, 1])
     assert environ["VLLM_NO_USAGE_STATS"] == environ["HF_HUB_OFFLINE"] == "1"
 
 
 def test_on_a_cpu_it_gets_every_core_and_not_all_of_the_memory() -> None:
-    environ = surroundings(PLAN, is_cpu=True, cores=[0, 2, 3])
+    environ = process_environment(PLAN, is_cpu=True, cores=[0, 2, 3])
     assert environ["VLLM_CPU_OMP_THREADS_BIND"] == "0,2,3"
     assert environ["VLLM_CPU_KVCACHE_SPACE"] == "4"
-    assert "VLLM_CPU_KVCACHE_SPACE" not in surroundings(planned(gpu_memory_utilization=0.5), is_cpu=True, cores=[0])
-    assert "VLLM_CPU_OMP_THREADS_BIND" not in surroundings(planned(tensor_parallel_size=2), is_cpu=True, cores=[0, 1])
+    assert "VLLM_CPU_KVCACHE_SPACE" not in process_environment(planned(gpu_memory_utilization=0.5), is_cpu=True, cores=[0])
+    assert "VLLM_CPU_OMP_THREADS_BIND" not in process_environment(planned(tensor_parallel_size=2), is_cpu=True, cores=[0, 1])
 
 
 def test_right_command_can_be_copied_into_a_shell() -> None:

@@ -13,7 +13,7 @@ import httpx2
 import numpy as np
 import pytest
 
-from shortlist.engine.vllm.probe import Found, Probe
+from shortlist.engine.vllm.probe import Probe, ProbeResult
 from shortlist.errors import ModelRefused
 from shortlist.types import Task
 from tests.support.vllm import plan_of
@@ -67,12 +67,12 @@ def only_posted(request: httpx2.Request) -> httpx2.Response:
     return httpx2.Response(405 if request.method == "GET" else 400)
 
 
-def probe(pretender: Pretender, task: Task = Task.RERANK, **more: Any) -> Found:
+def probe(pretender: Pretender, task: Task = Task.RERANK, **more: Any) -> ProbeResult:
     return Probe(URL, plan_of(Path("Qwen/M"), task), transport=httpx2.MockTransport(pretender), **more).run()
 
 
 def test_good_reranker_is_found() -> None:
-    assert probe(Pretender()) == Found(
+    assert probe(Pretender()) == ProbeResult(
         url=URL, version="0.32.0", model="reranker", root="Qwen/Qwen3-Reranker-0.6B", max_model_len=4096, dimensions=None
     )
 

@@ -16,15 +16,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from shortlist.engine.native.cuda.device import Device, Graph
+from shortlist.engine.native.cuda.attention_tiles import tiles_of
+from shortlist.engine.native.cuda.cuda_ops import CudaOps, TileConfig
+from shortlist.engine.native.cuda.graphs import Graph, GraphDevice
 from shortlist.engine.native.cuda.inputs import HostInputs, Inputs, Sizes
-from shortlist.engine.native.cuda.step import CudaStep, Ways
-from shortlist.engine.native.cuda.tiles import tiles_of
-from shortlist.engine.native.layout import Span
+from shortlist.engine.native.layout import PackedSpan
 from shortlist.engine.native.linears import GRAPH_TOKENS
-from shortlist.engine.native.portable import Rope
+from shortlist.engine.native.portable_ops import Rope
 from shortlist.engine.native.qwen3 import Qwen3
-from shortlist.engine.native.runner import Pack
+from shortlist.engine.native.runner import PackedSequence
 
 BUCKET_TOKENS: Final = (128, 256, 384, 512, 640, 768, 896, 1024, 1280, 1536, 1792, 2048, 2560, 3072, 3584, GRAPH_TOKENS)
 """A pack is padded to the least that holds it, from 512 on by a quarter at most: what pads it takes time like any token."""
@@ -56,21 +56,21 @@ class CudaForward:
     def __init__(
         self,
         model: Qwen3,
-        device: Device,
+        device: GraphDevice,
         *,
         bucket_tokens: Sequence[int] = BUCKET_TOKENS,
         long_tokens: int | None = None,
     ) -> None:
         self._model = model
         self._device = device
-        self._ways = Ways.of(model.config, model.weights.embedding.dtype)
+        self._tile_config = TileConfig.of(model.config, model.weights.embedding.dtype)
         self._buckets = [self._bucket(num_tokens) for num_tokens in bucket_tokens]
         self._long_tokens = long_tokens
         self._recorded: dict[Sizes, _Recorded] = {}
         self._seen: set[Sizes] = set()
         self._hopeless: set[Sizes] = set()
 
-    def states(self, pack: Pack) -> Tensor:
+    def states(self, pack: PackedSequence) -> Tensor:
         """Return the final states of the scored tokens. See `Forward`."""
         given = self._inputs(pack)
         buckets = () if given.long_spans else self._buckets
@@ -124,25 +124,25 @@ class CudaForward:
         self._device.free()
         return self._compute(self._placed(given, sizes), given.long_spans)
 
-    def _compute(self, inputs: Inputs, long_spans: Sequence[Span]) -> Tensor:
+    def _compute(self, inputs: Inputs, long_spans: Sequence[PackedSpan]) -> Tensor:
         rope = Rope.of(inputs.positions_T, self._model.config)
-        step = CudaStep(self._model.config, self._ways, rope, inputs.tiles_N6, inputs.scored_tiles_B6, long_spans)
+        step = CudaOps(self._model.config, self._tile_config, rope, inputs.tiles_N6, inputs.scored_tiles_B6, long_spans)
         return self._model.states(inputs.ids_T, inputs.rows_B, step)
 
-    def _inputs(self, pack: Pack) -> HostInputs:
+    def _inputs(self, pack: PackedSequence) -> HostInputs:
         long_spans = tuple(filter(self._is_long, pack.layout.spans))
         tiled_spans = [span for span in pack.layout.spans if span not in long_spans]
         return HostInputs(
             ids_T=pack.ids_T.astype(np.int32),
             positions_T=pack.positions_T.astype(np.int32),
-            tiles_N6=tiles_of(tiled_spans, self._ways.tile_tokens),
+            tiles_N6=tiles_of(tiled_spans, self._tile_config.tile_tokens),
             scored_tiles_B6=tiles_of(pack.layout.pruned().spans, 1),
             rows_B=np.asarray(pack.layout.scored_rows, dtype=np.int32),
             long_spans=long_spans,
         )
 
-    def _is_long(self, span: Span) -> bool:
-        return self._long_tokens is not None and len(span.own) > self._long_tokens
+    def _is_long(self, span: PackedSpan) -> bool:
+        return self._long_tokens is not None and len(span.rows) > self._long_tokens
 
     def _placed(self, given: HostInputs, sizes: Sizes) -> Inputs:
         return Inputs.of(self._device.place(given.laid_out(sizes)), sizes)
@@ -153,7 +153,7 @@ class CudaForward:
         Every run of tokens, a prompt or its head, has at most one tile that is not full.
         """
         num_scored = max(num_tokens // MIN_PROMPT_TOKENS, 1)
-        return Sizes(num_tokens, num_tokens // self._ways.tile_tokens + 2 * num_scored, num_scored)
+        return Sizes(num_tokens, num_tokens // self._tile_config.tile_tokens + 2 * num_scored, num_scored)
 
 
 def _holds(bucket: Sizes, sizes: Sizes) -> bool:

@@ -8,9 +8,9 @@ from typing import Final
 import numpy as np
 from torch import Tensor
 
-from shortlist.engine.native.cuda.device import Ints
-from shortlist.engine.native.cuda.tiles import FIELDS, Tiles
-from shortlist.engine.native.layout import Span
+from shortlist.engine.native.cuda.attention_tiles import FIELDS, Tiles
+from shortlist.engine.native.cuda.graphs import Ints
+from shortlist.engine.native.layout import PackedSpan
 
 ALIGNED: Final = 4
 """Numbers of 32 bits to whose multiples every part is padded: kernels read 16 bytes at once from where they may."""
@@ -44,7 +44,7 @@ class HostInputs:
     tiles_N6: Tiles
     scored_tiles_B6: Tiles
     rows_B: Ints
-    long_spans: tuple[Span, ...] = ()
+    long_spans: tuple[PackedSpan, ...] = ()
 
     @property
     def sizes(self) -> Sizes:

@@ -12,8 +12,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from shortlist.engine.native.cuda import kernels
-from shortlist.engine.native.portable import Rope
+from shortlist.engine.native.cuda import triton_kernels
+from shortlist.engine.native.portable_ops import Rope
 
 MAX_ROWS: Final = 128
 """Rows of queries in a tile at most, over all the query heads of one key head."""
@@ -39,11 +39,13 @@ def rms_norm(x_tW: Tensor, weight_W: Tensor, eps: float) -> Tensor:
     out_tW = torch.empty_like(x_tW)
     num_tokens, width = x_tW.shape
     block = _power_of_two(width)
-    kernels.rms_norm_kernel[num_tokens,](x_tW, weight_W, out_tW, width, eps, BLOCK=block, num_warps=_warps(block), **_ALWAYS)
+    triton_kernels.rms_norm_kernel[num_tokens,](
+        x_tW, weight_W, out_tW, width, eps, BLOCK=block, num_warps=_warps(block), **_ALWAYS
+    )
     return out_tW
 
 
-def norm_and_turn(x_tX: Tensor, weight_D: Tensor, rope: Rope, eps: float) -> None:
+def norm_and_rotate(x_tX: Tensor, weight_D: Tensor, rope: Rope, eps: float) -> None:
     """Normalise every head, and turn it to its position, in place.
 
     Shapes:
@@ -53,7 +55,7 @@ def norm_and_turn(x_tX: Tensor, weight_D: Tensor, rope: Rope, eps: float) -> Non
     half = len(weight_D) // 2
     num_heads = width // len(weight_D)
     block = {"BLOCK_HEADS": _power_of_two(num_heads), "BLOCK_HALF": _power_of_two(half)}
-    kernels.norm_and_turn_kernel[num_tokens,](
+    triton_kernels.norm_and_rotate_kernel[num_tokens,](
         *(x_tX, x_tX.stride(0), weight_D, rope.cos_TD, rope.sin_TD, eps),
         **{"NUM_HEADS": num_heads, "HALF": half, **block, "num_warps": 4, **_ALWAYS},
     )
@@ -67,7 +69,7 @@ def silu_mul(gate_up_t2I: Tensor) -> Tensor:
     """
     num_tokens, inner = gate_up_t2I.shape[0], gate_up_t2I.shape[1] // 2
     block = min(_power_of_two(inner), 1024)
-    kernels.silu_mul_kernel[num_tokens, -(-inner // block)](gate_up_t2I, inner, BLOCK=block, num_warps=4, **_ALWAYS)
+    triton_kernels.silu_mul_kernel[num_tokens, -(-inner // block)](gate_up_t2I, inner, BLOCK=block, num_warps=4, **_ALWAYS)
     return gate_up_t2I[:, :inner]
 
 
@@ -81,7 +83,7 @@ def quantize(x_tX: Tensor) -> tuple[Tensor, Tensor]:
     out_tX = torch.empty(num_tokens, width, dtype=FP8, device=x_tX.device)
     scale_t1 = torch.empty(num_tokens, 1, device=x_tX.device)
     block = _power_of_two(width)
-    kernels.quantize_kernel[num_tokens,](
+    triton_kernels.quantize_kernel[num_tokens,](
         *(x_tX, x_tX.stride(0), out_tX, scale_t1, width, LEAST, MOST),
         **{"BLOCK": block, "num_warps": _warps(block), **_ALWAYS},
     )
@@ -114,7 +116,7 @@ def attend(q_QX: Tensor, k_TX: Tensor, v_TX: Tensor, tiles_N6: Tensor, blocks: B
     factor = math.log2(math.e) / math.sqrt(width)  # 2 to the power of a scaled product is the weight
     grid = len(tiles_N6), num_kv_heads
     sizes = {"GROUP": q_QX.shape[1] // k_TX.shape[1], "WIDTH": width, "BLOCK_M": blocks.rows, "BLOCK_N": blocks.keys}
-    kernels.attend_kernel[grid](
+    triton_kernels.attend_kernel[grid](
         *(q_QX, q_QX.stride(0), k_TX, k_TX.stride(0), v_TX, v_TX.stride(0), tiles_N6, factor),
         **{**sizes, "BLOCK_D": max(_power_of_two(width), MIN_ROWS), **blocks.options, **_ALWAYS},
     )

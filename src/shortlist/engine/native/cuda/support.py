@@ -9,8 +9,8 @@ from subprocess import SubprocessError
 
 import torch
 
-from shortlist.engine.native.config import Qwen3Config
-from shortlist.engine.native.cuda.long import LONG_TOKENS
+from shortlist.engine.native.cuda.long_attention import LONG_TOKENS
+from shortlist.engine.native.model_config import Qwen3Config
 
 OLDEST = (8, 0)
 """Compute capability of Ampere, from which on Triton is supported."""
@@ -29,7 +29,7 @@ def can_launch(config: Qwen3Config, dtype: torch.dtype, device: torch.device) ->
     """
     if device.type != "cuda" or not torch.cuda.is_available():
         return False
-    reason = _hindrance(config, dtype, device)
+    reason = _unsupported_reason(config, dtype, device)
     if reason:
         logger.warning("The Triton kernels are not used: %s. Plain torch computes instead, several times more slowly.", reason)
     return not reason
@@ -46,7 +46,7 @@ def long_tokens(config: Qwen3Config, dtype: torch.dtype, device: torch.device) -
     if torch.cuda.get_device_capability(device) < HOPPER:
         return None
     try:
-        ours_s, theirs_s = _try_long(config, dtype, device)
+        ours_s, theirs_s = _check_long_attention(config, dtype, device)
     except RuntimeError as error:
         logger.info("cuDNN's attention over long documents is not used: %s: %s", type(error).__name__, error)
         return None
@@ -54,7 +54,7 @@ def long_tokens(config: Qwen3Config, dtype: torch.dtype, device: torch.device) -
     return LONG_TOKENS if theirs_s < ours_s else None
 
 
-def _hindrance(config: Qwen3Config, dtype: torch.dtype, device: torch.device) -> str:
+def _unsupported_reason(config: Qwen3Config, dtype: torch.dtype, device: torch.device) -> str:
     if torch.cuda.get_device_capability(device) < OLDEST:
         return "this GPU is older than Ampere"
     if find_spec("triton") is None:
@@ -64,7 +64,7 @@ def _hindrance(config: Qwen3Config, dtype: torch.dtype, device: torch.device) ->
     from triton.errors import TritonError
 
     try:
-        _try(config, dtype, device)
+        _check_kernels(config, dtype, device)
     except (TritonError, RuntimeError, OSError, SubprocessError) as error:
         return f"a trial failed ({type(error).__name__}: {error}); Triton needs a C compiler (gcc) and Python's headers"
     return ""
@@ -76,15 +76,15 @@ def _is_interpreted() -> bool:
     return bool(knobs.runtime.interpret)
 
 
-def _try(config: Qwen3Config, dtype: torch.dtype, device: torch.device) -> None:
-    from shortlist.engine.native.cuda.trial import try_kernels
+def _check_kernels(config: Qwen3Config, dtype: torch.dtype, device: torch.device) -> None:
+    from shortlist.engine.native.cuda.kernel_check import check_kernels
 
     with torch.cuda.device(device), torch.inference_mode():
-        try_kernels(config, dtype, device)
+        check_kernels(config, dtype, device)
 
 
-def _try_long(config: Qwen3Config, dtype: torch.dtype, device: torch.device) -> tuple[float, float]:
-    from shortlist.engine.native.cuda.trial import try_long
+def _check_long_attention(config: Qwen3Config, dtype: torch.dtype, device: torch.device) -> tuple[float, float]:
+    from shortlist.engine.native.cuda.kernel_check import check_long_attention
 
     with torch.cuda.device(device), torch.inference_mode():
-        return try_long(config, dtype, device)
+        return check_long_attention(config, dtype, device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shortlist.engine.native.cpu.kernels import Kernels, kernels
+from shortlist.engine.native.cpu.library import Kernels, kernels
 
 
 @pytest.fixture(params=["tiles", "registers"])

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from shortlist.engine.native.layout import Span
-from shortlist.engine.native.qwen3 import Qwen3, Step
+from shortlist.engine.native.layout import PackedSpan
+from shortlist.engine.native.qwen3 import ForwardOps, Qwen3
 from shortlist.engine.native.runner import Runner
 from shortlist.types import TokenPrompt
 from tests.support.fixtures import ModelFactory
@@ -20,16 +20,16 @@ from tests.support.interpreter import DEVICE, model_of, runner_of, scores
 from tests.support.native import batch_of, layout_of, prefix_of, prompt_of
 
 from shortlist.engine.native.cuda import forward as module  # isort: skip - Triton must have been looked for
-from shortlist.engine.native.cuda import long, step  # isort: skip
-from shortlist.engine.native.cuda.device import Graph, Host  # isort: skip
+from shortlist.engine.native.cuda import long_attention, cuda_ops  # isort: skip
+from shortlist.engine.native.cuda.graphs import Graph, EagerHost  # isort: skip
 from shortlist.engine.native.cuda.forward import CudaForward  # isort: skip
 from shortlist.engine.native.cuda.inputs import Sizes  # isort: skip
-from shortlist.engine.native.cuda.tiles import tiles_of  # isort: skip
+from shortlist.engine.native.cuda.attention_tiles import tiles_of  # isort: skip
 
 BUCKETS = (16, 64)
 
 
-class Watched(Host):
+class Supervised(EagerHost):
     """Counts, and runs out of memory when told to."""
 
     def __init__(self) -> None:
@@ -58,8 +58,8 @@ def model(make_model: ModelFactory) -> Qwen3:
 
 
 @pytest.fixture
-def device() -> Watched:
-    return Watched()
+def device() -> Supervised:
+    return Supervised()
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def _cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Qwen3, "states", cheap_states)
 
 
-def cheap_states(self: Qwen3, ids_T: Tensor, rows_B: Tensor, step: Step) -> Tensor:
+def cheap_states(self: Qwen3, ids_T: Tensor, rows_B: Tensor, cuda_ops: ForwardOps) -> Tensor:
     return self.weights.embedding[ids_T[rows_B]]
 
 
@@ -82,7 +82,7 @@ def prompts_of(*lengths: int, num_prefix: int = 3) -> list[TokenPrompt]:
 
 @pytest.fixture(scope="module")
 def choose(model: Qwen3) -> Callable[[Sizes], Sizes | None]:
-    forward = CudaForward(model, Host())
+    forward = CudaForward(model, EagerHost())
     return lambda sizes: next((bucket for bucket in forward._buckets if module._holds(bucket, sizes)), None)
 
 
@@ -110,14 +110,14 @@ def test_bucket_has_room_for_the_tiles_of_whatever_it_holds(
 
 @pytest.fixture(scope="module")
 def tile_tokens(model: Qwen3) -> int:
-    return CudaForward(model, Host())._ways.tile_tokens
+    return CudaForward(model, EagerHost())._tile_config.tile_tokens
 
 
 # -- scores --
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of the interpreter, about what is poisoned
-def test_replayed_graph_and_its_padding_change_no_score(make_model: ModelFactory, device: Watched) -> None:
+def test_replayed_graph_and_its_padding_change_no_score(make_model: ModelFactory, device: Supervised) -> None:
     """Whatever is computed of the tokens that pad a pack, all of which are token 0, poisoned here."""
     poisoned = model_of(make_model(shape="null"))
     poisoned.weights.embedding[0] = torch.nan
@@ -130,20 +130,22 @@ def test_replayed_graph_and_its_padding_change_no_score(make_model: ModelFactory
 
 
 @pytest.mark.usefixtures("_cheap")
-def test_long_pack_is_computed_without_a_graph(model: Qwen3, device: Watched) -> None:
+def test_long_pack_is_computed_without_a_graph(model: Qwen3, device: Supervised) -> None:
     runner = runner_of(model, device=device, bucket_tokens=(16,))
     for _ in range(3):
         scores(runner, prompts_of(15))
     assert device.num_recorded == 0
 
 
-def test_pack_is_padded_alike_with_a_graph_and_without(model: Qwen3, device: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pack_is_padded_alike_with_a_graph_and_without(
+    model: Qwen3, device: Supervised, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Products of another number of rows may add in another order, and the same pack give other numbers."""
     lengths: list[int] = []
 
-    def spy(self: Qwen3, ids_T: Tensor, rows_B: Tensor, step: Step) -> Tensor:
+    def spy(self: Qwen3, ids_T: Tensor, rows_B: Tensor, cuda_ops: ForwardOps) -> Tensor:
         lengths.append(len(ids_T))
-        return cheap_states(self, ids_T, rows_B, step)
+        return cheap_states(self, ids_T, rows_B, cuda_ops)
 
     monkeypatch.setattr(Qwen3, "states", spy)
     runner = runner_of(model, device=device, bucket_tokens=(16,))
@@ -157,7 +159,7 @@ def test_pack_is_padded_alike_with_a_graph_and_without(model: Qwen3, device: Wat
 
 
 @pytest.mark.usefixtures("_cheap")
-def test_graph_is_recorded_when_its_bucket_is_used_again(model: Qwen3, device: Watched) -> None:
+def test_graph_is_recorded_when_its_bucket_is_used_again(model: Qwen3, device: Supervised) -> None:
     runner = runner_of(model, device=device, bucket_tokens=BUCKETS)
     counts = []
     for length in (3, 20, 4, 5, 21):
@@ -167,7 +169,7 @@ def test_graph_is_recorded_when_its_bucket_is_used_again(model: Qwen3, device: W
 
 
 @pytest.mark.usefixtures("_cheap")
-def test_batch_begun_before_the_one_before_is_read_overwrites_nothing(model: Qwen3, device: Watched) -> None:
+def test_batch_begun_before_the_one_before_is_read_overwrites_nothing(model: Qwen3, device: Supervised) -> None:
     runner = runner_of(model, device=device, bucket_tokens=(16,))
     packs = [prompts_of(4), prompts_of(5), prompts_of(6)]
     alone = [scores(runner, prompts) for prompts in packs]
@@ -181,28 +183,28 @@ def test_batch_begun_before_the_one_before_is_read_overwrites_nothing(model: Qwe
 @pytest.mark.skipif(DEVICE.type == "cuda", reason="cuDNN computes in 16 bits only")
 @pytest.mark.full
 def test_long_documents_have_attention_of_their_own_and_the_same_scores(
-    model: Qwen3, device: Watched, monkeypatch: pytest.MonkeyPatch
+    model: Qwen3, device: Supervised, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(long, "MULTIPLE", 16)
-    spans: list[Span] = []
-    attend = long.attend_long
+    monkeypatch.setattr(long_attention, "MULTIPLE", 16)
+    spans: list[PackedSpan] = []
+    attend = long_attention.attend_long
 
     def spy(*given: Any, **more: Any) -> None:
         spans.append(given[3])
         attend(*given, **more)
 
-    monkeypatch.setattr(step, "attend_long", spy)
+    monkeypatch.setattr(cuda_ops, "attend_long", spy)
     prompts = [*prompts_of(4, 9, 12), *prompts_of(10, num_prefix=0)]
     forward = CudaForward(model, device, bucket_tokens=(64,), long_tokens=8)
     found = [scores(Runner(model, max_model_len=100, forward=forward), prompts) for _ in range(3)]
     assert found == [pytest.approx(scores(runner_of(model), prompts), abs=1e-5)] * 3
     layers_but_the_last = model.config.num_layers - 1
-    assert [len(span.own) for span in spans] == [9, 12, 10] * layers_but_the_last * 3
+    assert [len(span.rows) for span in spans] == [9, 12, 10] * layers_but_the_last * 3
     assert device.num_recorded == 0
 
 
 @pytest.mark.usefixtures("_cheap")
-def test_document_that_is_not_long_changes_nothing(model: Qwen3, device: Watched) -> None:
+def test_document_that_is_not_long_changes_nothing(model: Qwen3, device: Supervised) -> None:
     forward = CudaForward(model, device, bucket_tokens=(16,), long_tokens=9)
     runner = Runner(model, max_model_len=100, forward=forward)
     for _ in range(3):
@@ -214,7 +216,7 @@ def test_document_that_is_not_long_changes_nothing(model: Qwen3, device: Watched
 
 
 @pytest.mark.usefixtures("_cheap")
-def test_graph_that_does_not_fit_is_done_without(model: Qwen3, device: Watched, caplog: pytest.LogCaptureFixture) -> None:
+def test_graph_that_does_not_fit_is_done_without(model: Qwen3, device: Supervised, caplog: pytest.LogCaptureFixture) -> None:
     runner = runner_of(model, device=device, bucket_tokens=(16,))
     expected = scores(runner, prompts_of(4))
     device.is_full = True
@@ -227,7 +229,7 @@ def test_graph_that_does_not_fit_is_done_without(model: Qwen3, device: Watched, 
 
 @pytest.mark.usefixtures("_cheap")
 def test_step_that_does_not_fit_beside_graphs_takes_their_place(
-    model: Qwen3, device: Watched, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    model: Qwen3, device: Supervised, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     runner = runner_of(model, device=device, bucket_tokens=(16,))
     for _ in range(2):
@@ -250,7 +252,7 @@ def test_step_that_does_not_fit_beside_graphs_takes_their_place(
 
 
 def test_step_that_does_not_fit_alone_is_the_batchs_failure(
-    model: Qwen3, device: Watched, monkeypatch: pytest.MonkeyPatch
+    model: Qwen3, device: Supervised, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def exhausted(*_: object) -> Tensor:
         raise torch.OutOfMemoryError

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from shortlist.engine.native.attention import attention
 from shortlist.engine.native.layout import Layout
-from shortlist.engine.native.portable import Rope, _norm_and_turn, rms_norm
+from shortlist.engine.native.portable_ops import Rope, _norm_and_rotate, rms_norm
 from tests.support.interpreter import DEVICE, config_of
 from tests.support.native import layout_of
 
 from shortlist.engine.native.cuda import launch  # isort: skip - Triton must have been looked for
-from shortlist.engine.native.cuda.tiles import tiles_of  # isort: skip
+from shortlist.engine.native.cuda.attention_tiles import tiles_of  # isort: skip
 
 EPS = 1e-6
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
@@ -56,8 +56,8 @@ def rope_of(positions: list[int], width: int) -> Rope:
 @pytest.mark.parametrize(("heads", "width"), [(1, 2), (2, 32), (3, 80), (5, 128)])
 def test_heads_are_normalised_and_turned(dtype: torch.dtype, heads: int, width: int) -> None:
     x, weight, rope = draw(4, heads * width, dtype=dtype), draw(width, seed=1) + 1, rope_of([0, 7, 3, 40_000], width)
-    exact = _norm_and_turn(x.view(4, heads, width).float(), weight, rope, EPS).flatten(1)
-    launch.norm_and_turn(x, weight, rope, EPS)
+    exact = _norm_and_rotate(x.view(4, heads, width).float(), weight, rope, EPS).flatten(1)
+    launch.norm_and_rotate(x, weight, rope, EPS)
     assert_rounded_once(x, exact)
 
 
@@ -65,9 +65,9 @@ def test_half_of_a_wider_product_is_turned_in_place_and_the_other_left() -> None
     both, weight, rope = draw(3, 2 * 64), draw(32, seed=1), rope_of([1, 2, 3], 32)
     before = both.clone()
     keys, values = both.chunk(2, dim=1)
-    launch.norm_and_turn(keys, weight, rope, EPS)
+    launch.norm_and_rotate(keys, weight, rope, EPS)
     alone = before[:, :64].contiguous()
-    launch.norm_and_turn(alone, weight, rope, EPS)
+    launch.norm_and_rotate(alone, weight, rope, EPS)
     assert torch.equal(keys, alone)
     assert torch.equal(values, before[:, 64:])
 
@@ -191,11 +191,11 @@ def test_other_prompts_are_not_even_looked_at() -> None:
     q, k, v = tensors(layout.num_tokens)
     clean, mine = attended(q, k, v, layout), layout.spans[2]
     poisoned = torch.full_like(k, math.nan), torch.full_like(v, math.nan)
-    for rows in (mine.prefix, mine.own):
+    for rows in (mine.prefix, mine.rows):
         for tensor, source in zip(poisoned, (k, v), strict=True):
             tensor[rows.start : rows.stop] = source[rows.start : rows.stop]
     found = attended(q, *poisoned, layout)
-    assert torch.equal(found[mine.own.start : mine.own.stop], clean[mine.own.start : mine.own.stop])
+    assert torch.equal(found[mine.rows.start : mine.rows.stop], clean[mine.rows.start : mine.rows.stop])
 
 
 def test_a_token_does_not_see_its_future() -> None:

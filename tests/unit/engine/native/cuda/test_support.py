@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from shortlist.engine.native.cuda import support
-from shortlist.engine.native.cuda.long import LONG_TOKENS
+from shortlist.engine.native.cuda.long_attention import LONG_TOKENS
 from shortlist.engine.native.cuda.support import can_launch, long_tokens
 from tests.support.interpreter import config_of
 

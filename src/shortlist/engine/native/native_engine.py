@@ -1,0 +1,326 @@
+"""The native engine: a loaded model and the one thread that computes on it.
+
+Knows how to run batches one after another away from the event loop, and how to fail: a batch that does not fit or cannot
+be computed fails alone; a device that is gone takes the thread with it, and everyone waiting is told. Knows nothing of
+requests, queues or callers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import queue
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeVar, cast
+
+import torch
+
+from shortlist.engine.base import EngineInfo, ScoreScale, content_name
+from shortlist.engine.device import pick_device, pick_dtype
+from shortlist.engine.native.accuracy_check import check_accuracy
+from shortlist.engine.native.dynamic_range import Samples, fitting_dtype
+from shortlist.engine.native.kernel_selection import select_kernels
+from shortlist.engine.native.model_config import Qwen3Config
+from shortlist.engine.native.weights import AnswerIds, load_weights, published_answer_ids
+from shortlist.errors import BadSetting, EngineError, EngineOutOfMemory, EngineUnavailable, ServiceError
+from shortlist.types import Batch, Task, Value, Vector
+
+ENGINE_VERSION: Final = 5
+"""Raised by every change that can change a number; part of the fingerprint."""
+
+CLOSE_TIMEOUT_S: Final = 1.0
+"""How long closing waits for the batch under way."""
+
+logger = logging.getLogger(__name__)
+
+
+class BatchRunner(Protocol):
+    """What the thread drives: computes batches for the calling thread."""
+
+    def begin(self, batch: Batch) -> Callable[[], list[Value]]:
+        """Begin a batch; return what waits for one value per item, in the batch's order."""
+        ...
+
+    def explain(self, batch: Batch) -> list[Mapping[str, float]]:
+        """Return the logits that every item's score is made of, by name."""
+        ...
+
+
+Wait = Callable[[], list[Any]]
+"""Waits for what has begun, and returns one result per item of the batch."""
+
+Compute = Callable[[BatchRunner, Batch], Wait]
+"""What to begin with a batch, on the device thread."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _BatchJob:
+    batch: Batch
+    compute: Compute
+    result: Future[list[Any]]
+
+
+class NativeEngine:
+    """An `Engine` with one device thread.
+
+    Where batches may overlap, the thread begins one before it waits for the one before: the device never idles meanwhile.
+
+    Args:
+        runner: Computes batches; used by the thread only.
+        info: What this engine is.
+    """
+
+    def __init__(self, runner: BatchRunner, info: EngineInfo) -> None:
+        self._info = info
+        self._runner: BatchRunner | None = runner
+        self._jobs: queue.SimpleQueue[_BatchJob | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._gone: EngineUnavailable | None = None
+        self._begun: deque[tuple[_BatchJob, Wait]] = deque()
+        self._thread = threading.Thread(target=self._serve, name="shortlist-device", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path,
+        *,
+        task: Task,
+        max_model_len: int,
+        device: str = "auto",
+        dtype: str = "auto",
+        answer_ids: AnswerIds = published_answer_ids,
+        samples: Samples = tuple,
+        digest: str | None = None,
+    ) -> NativeEngine:
+        """Return an engine for the model in `folder`.
+
+        Args:
+            folder: Holds the configuration and the weights.
+            task: What it is to do.
+            max_model_len: Longest prompt in tokens.
+            device: cpu, cuda, cuda:N, or auto.
+            dtype: float32, bfloat16, float16, int8, fp8, or auto: what the device is fastest at, float16 where `samples` show
+                that it holds this model's numbers.
+            answer_ids: Returns the token ids of "yes" and "no"; called once the layers are loaded.
+            samples: Returns prompts by which `auto` decides on a GPU, and by which fp8 is judged.
+            digest: Names the bytes in the folder; see `content_name`.
+
+        Raises:
+            ModelRefused: the folder does not hold a model that this engine computes.
+            BadSetting: `device`, `dtype` or `max_model_len` cannot be had, or the model loses too much in `dtype`.
+        """
+        place = pick_device(device)
+        compute = pick_dtype(dtype, place)
+        config = Qwen3Config.read(folder)
+        if max_model_len > config.max_positions:
+            raise BadSetting(f"max_model_len is {max_model_len}, but {folder} reads at most {config.max_positions} tokens.")
+        read = partial(load_weights, folder, config, task=task, answer_ids=answer_ids)
+        if dtype == "auto" and place.type == "cuda":
+            compute = fitting_dtype(compute, read, config, samples(), device=place)
+        kernels = select_kernels(config, compute, place)
+        weights = read(dtype=kernels.dtype, device=place, prepare=kernels.prepare)
+        spelled = str(compute).removeprefix("torch.")
+        machine = f"{place.type}-{kernels.name}-torch{torch.__version__}"
+        info = EngineInfo(
+            fingerprint=f"native{ENGINE_VERSION}-{machine}-{spelled}-{content_name(digest)}",
+            tasks=frozenset({task}),
+            max_model_len=max_model_len,
+            model_limit=config.max_positions,
+            score_scale=ScoreScale.LOG_ODDS,
+            dimensions=config.hidden_size if task is Task.EMBED else None,
+            device=str(place),
+            dtype=spelled,
+            max_concurrent_batches=kernels.max_concurrent_batches,
+        )
+        runner = kernels.runner(config, weights, max_model_len=max_model_len)
+        if compute == torch.float8_e4m3fn:
+            check_accuracy(runner, read, config, samples(), task=task, device=place)
+        return cls(runner, info)
+
+    @property
+    def info(self) -> EngineInfo:
+        """What this engine is."""
+        return self._info
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether batches can still be computed."""
+        return self._gone is None
+
+    async def score(self, batch: Batch) -> Sequence[float]:
+        """Return the log-odds of relevance of every item. See `Engine`."""
+        return cast("list[float]", await self._submit(batch, Task.RERANK, _run))
+
+    async def embed(self, batch: Batch) -> Sequence[Vector]:
+        """Return a unit vector for every item. See `Engine`."""
+        return cast("list[Vector]", await self._submit(batch, Task.EMBED, _run))
+
+    async def explain(self, batch: Batch) -> Sequence[Mapping[str, float]]:
+        """Return the logits `yes` and `no` of every item, or `score` of a model with one output. See `Engine`."""
+        return await self._submit(batch, Task.RERANK, _explain)
+
+    def close(self) -> None:
+        """Stop the thread after the batch it is computing, fail those that wait, and free the model.
+
+        A batch that takes long is not waited for: the thread is a daemon, and ends with it or with the process.
+        """
+        self._leave(EngineUnavailable("The engine was closed."))
+        self._jobs.put(None)
+        if threading.current_thread() is not self._thread:
+            self._thread.join(CLOSE_TIMEOUT_S)
+
+    # -- on the event loop --
+
+    async def _submit(self, batch: Batch, task: Task, compute: Compute) -> list[Any]:
+        if task not in self._info.tasks or batch.task is not task:
+            raise EngineError(f"This engine was asked to {task.value}, which is not what it or the batch is for.")
+        job = _BatchJob(batch, compute, Future())
+        with self._lock:
+            if self._gone is not None:
+                raise EngineUnavailable(self._gone.message)
+            self._jobs.put(job)
+        return await asyncio.wrap_future(job.result)
+
+    # -- on the device thread --
+
+    def _serve(self) -> None:
+        reason = "The engine was closed."
+        try:
+            self._work()
+        except BaseException as error:  # whatever ended the thread, everyone waiting must be told
+            reason = f"The engine's device thread died ({type(error).__name__})."
+            logger.critical(reason, exc_info=error)
+            # Whoever keeps the error, a log handler for one, must not keep the model and its tensors.
+            traceback.clear_frames(error.__traceback__)
+        self._leave(EngineUnavailable(reason))
+        while self._begun:
+            self._begun.popleft()[0].result.set_exception(EngineUnavailable(reason))
+        self._runner = None
+        gc.unfreeze()  # a server that is ready has the collector pass over what it loaded; the model was among it
+        gc.collect()
+
+    def _leave(self, reason: EngineUnavailable) -> None:
+        """Take no more work, and fail what waits. The first reason stays."""
+        with self._lock:
+            self._gone = self._gone or reason
+            message = self._gone.message
+        while (job := _next_or_none(self._jobs)) is not None:
+            _fail(job, EngineUnavailable(message))
+
+    def _work(self) -> None:
+        """Begin batches, and wait for them in the same order, until told to stop."""
+        num_ahead = 1 if self._info.max_concurrent_batches > 1 else 0
+        while True:
+            try:
+                job = self._jobs.get(block=not self._begun)
+            except queue.Empty:
+                self._end(*self._begun.popleft())
+                continue
+            if job is None:
+                break
+            self._begin(job)
+            while len(self._begun) > num_ahead:
+                self._end(*self._begun.popleft())
+        while self._begun:
+            self._end(*self._begun.popleft())
+
+    def _begin(self, job: _BatchJob) -> None:
+        if self._gone is not None:
+            _fail(job, EngineUnavailable(self._gone.message))
+        elif job.result.set_running_or_notify_cancel():
+            wait = self._attempt(job, lambda runner: job.compute(runner, job.batch))
+            if wait is not None:
+                self._begun.append((job, wait))
+
+    def _end(self, job: _BatchJob, wait: Wait) -> None:
+        values = self._attempt(job, lambda _: wait())
+        if values is not None:
+            job.result.set_result(values)
+
+    def _attempt(self, job: _BatchJob, act: Callable[[BatchRunner], T]) -> T | None:
+        """Return what `act` returns; or None if it failed, of which the caller has been told."""
+        try:
+            outcome = self._outcome(job, act)
+        except BaseException as error:
+            failure = EngineUnavailable(f"The engine's device thread died ({type(error).__name__}).")
+            self._leave(failure)
+            job.result.set_exception(failure)
+            raise
+        if isinstance(outcome, ServiceError):
+            job.result.set_exception(outcome)
+            return None
+        return outcome
+
+    def _outcome(self, job: _BatchJob, act: Callable[[BatchRunner], T]) -> T | ServiceError:
+        """Return what `act` returns, or the error that is the batch's own.
+
+        Errors are made after their `except`, by which time the frames that held the batch's tensors are gone.
+
+        Raises:
+            torch.AcceleratorError: the device is lost, and with it this engine.
+        """
+        if self._runner is None:
+            raise RuntimeError("The device thread outlived its model. This is a bug.")
+        problem = ""
+        try:
+            return act(self._runner)
+        except torch.AcceleratorError:
+            raise
+        except ServiceError as error:
+            return error.with_traceback(None)
+        except (torch.OutOfMemoryError, MemoryError):
+            is_memory = True
+        except Exception as error:  # the batch's fault until shown otherwise; the scheduler retries its halves
+            is_memory = _is_cpu_out_of_memory(error)
+            problem = type(error).__name__
+            if not is_memory:
+                logger.exception("A batch of %d items could not be computed.", len(job.batch.items))
+        if is_memory:
+            _free_device_memory()
+            return EngineOutOfMemory(f"A batch of {job.batch.num_tokens} tokens did not fit into the device's memory.")
+        return EngineError(f"The batch could not be computed ({problem}).")
+
+
+def _run(runner: BatchRunner, batch: Batch) -> Wait:
+    return runner.begin(batch)
+
+
+def _explain(runner: BatchRunner, batch: Batch) -> Wait:
+    return partial(runner.explain, batch)
+
+
+def _next_or_none(jobs: queue.SimpleQueue[_BatchJob | None]) -> _BatchJob | None:
+    while True:
+        try:
+            job = jobs.get_nowait()
+        except queue.Empty:
+            return None
+        if job is not None:
+            return job
+
+
+def _fail(job: _BatchJob, error: EngineUnavailable) -> None:
+    if job.result.set_running_or_notify_cancel():
+        job.result.set_exception(error)
+
+
+def _is_cpu_out_of_memory(error: Exception) -> bool:
+    """Tell torch's CPU allocator's failure, which has no class of its own, from other errors."""
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+
+
+def _free_device_memory() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,223 @@
+"""A `vllm serve` of our own: started, waited for while its log lines become progress, and ended with everything it started.
+
+A guard stands between us and it (`supervisor.py`): it ends the child when we end it, and when we are killed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import httpx2
+
+from shortlist.engine.base import Notify
+from shortlist.engine.vllm import start_errors, supervisor
+from shortlist.engine.vllm.command import is_supported, unsupported
+from shortlist.errors import BadSetting, EngineUnavailable, ModelRefused
+
+START_S: Final = 1800.0
+"""How long a start may take: a large model is read from a slow disk, and compiled."""
+
+LOOK_S: Final = 0.2
+
+_ENDED: Final = os.WEXITED | os.WNOHANG | os.WNOWAIT
+
+CLOSE_S: Final = supervisor.GRACE_S + 5.0
+
+NUM_LINES: Final = 400
+"""Log lines that are kept to find out what went wrong."""
+
+
+class VllmProcess:
+    """A running child.
+
+    Args:
+        command: The executable and its arguments; it must answer on `port` of this machine.
+        environ: Variables for it, where the environment does not have them already.
+        port: Where it will answer.
+        notify: Hears how far it is.
+    """
+
+    def __init__(self, command: Sequence[str], *, environ: Mapping[str, str], port: int, notify: Notify) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.dtype: str | None = None
+        self._notify = notify
+        self._lines: deque[str] = deque(maxlen=NUM_LINES)
+        self._lock = threading.Lock()
+        self._is_over = False
+        pipe, lifeline = os.pipe()
+        self._lifeline: int | None = lifeline
+        pairs = [f"{name}={value}" for name, value in environ.items()]
+        self._guard = subprocess.Popen(  # noqa: S603 - what the person asked for
+            [sys.executable, "-I", supervisor.__file__, str(pipe), *pairs, "--", *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=[pipe],
+            start_new_session=True,
+        )
+        os.close(pipe)
+        self._reader = threading.Thread(target=self._read, name="vllm log", daemon=True)
+        self._reader.start()
+
+    @property
+    def group(self) -> int:
+        """The process group of everything that it started."""
+        return self._guard.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it is there. If not, nothing is left of it afterwards, however its guard ended."""
+        with self._lock:
+            # Looked at without being collected: as long as it is not, its number is that of its group and of nothing else.
+            is_there = not self._is_over and os.waitid(os.P_PID, self._guard.pid, _ENDED) is None
+            if not is_there and not self._is_over:
+                self._end_group()
+            return is_there
+
+    def wait_until_ready(self, is_wanted: Callable[[], bool] = lambda: True) -> None:
+        """Return once it answers.
+
+        Args:
+            is_wanted: Whether somebody still waits for that.
+
+        Raises:
+            EngineUnavailable: nobody does.
+            ModelRefused: it ended, or did not answer in time; the message says why, where its log does.
+        """
+        deadline_s = time.monotonic() + START_S
+        with httpx2.Client(trust_env=False, timeout=1.0) as client:
+            while time.monotonic() < deadline_s:
+                if not self.is_running:
+                    raise ModelRefused(self._why_ended())
+                if not is_wanted():
+                    raise EngineUnavailable("The engine was closed while it started.")
+                if _is_up(client, self.url):
+                    return
+                time.sleep(LOOK_S)
+        raise ModelRefused(f"vLLM did not answer within {START_S:.0f} s of its start.")
+
+    def close(self) -> None:
+        """End it, and everything that it started. Calling it twice is harmless."""
+        if self._lifeline is not None:
+            os.close(self._lifeline)
+            self._lifeline = None
+        deadline_s = time.monotonic() + CLOSE_S
+        while self.is_running:
+            if time.monotonic() > deadline_s:
+                with self._lock:
+                    self._end_group()
+            time.sleep(LOOK_S / 4)
+        self._reader.join(CLOSE_S)
+
+    def _end_group(self) -> None:
+        self._is_over = True
+        with suppress(ProcessLookupError):
+            os.killpg(self._guard.pid, signal.SIGKILL)
+        self._guard.wait()
+
+    def _read(self) -> None:
+        assert self._guard.stdout is not None, "It was asked for. This is a bug."
+        last = None
+        with self._guard.stdout as lines:
+            for line in _decoded(lines):
+                self._lines.append(line)
+                self.dtype = self.dtype or start_errors.dtype_in(line)
+                said = start_errors.progress(line)
+                if said and said != last:
+                    self._notify(f"vLLM {said}")
+                last = said or last
+
+    def _why_ended(self) -> str:
+        self._reader.join(LOOK_S)
+        lines = list(self._lines)
+        why = start_errors.start_error(lines)
+        if why is None:
+            why = f"Its last words: {_last_error(lines)}"
+        return f"vLLM ended while it started. {why}"
+
+
+def _decoded(lines: Iterable[bytes]) -> Iterable[str]:
+    return (line.decode(errors="replace").rstrip() for line in lines)
+
+
+def _last_error(lines: Sequence[str]) -> str:
+    """Return the last line that names an error: while it starts, it has seen no caller's text yet."""
+    errors = [line for line in lines if "Error" in line or "error:" in line]
+    return (errors or list(lines) or ["none"])[-1].strip()[-300:]
+
+
+def _is_up(client: httpx2.Client, url: str) -> bool:
+    try:
+        return client.get(f"{url}/health").status_code == httpx2.codes.OK
+    except httpx2.HTTPError:
+        return False
+
+
+def free_port() -> int:
+    """Return a port of this machine that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def find_executable(name: str) -> Path:
+    """Return where `vllm` is.
+
+    Raises:
+        BadSetting: it is not on PATH, or not where the setting says.
+    """
+    found = shutil.which(name)
+    if found is None:
+        raise BadSetting(
+            f"There is no executable {name!r} (--vllm-executable). vLLM lives in an environment of its own: python -m venv "
+            "vllm-env && vllm-env/bin/pip install vllm, then --vllm-executable vllm-env/bin/vllm."
+        )
+    return Path(found).absolute()
+
+
+def version_of(executable: Path) -> str:
+    """Return the version of an installed vLLM, such as 0.32.0+cpu.
+
+    Raises:
+        BadSetting: it does not say, or is too old.
+    """
+    version = _quickly(executable) or _slowly(executable)
+    if version is None:
+        raise BadSetting(f"{executable} (--vllm-executable) does not say its version; it does not look like vLLM.")
+    if not is_supported(version):
+        raise BadSetting(unsupported(version))
+    return version
+
+
+def _quickly(executable: Path) -> str | None:
+    """Ask the Python that runs it, which takes no imports of vLLM's."""
+    with executable.open("rb") as file:
+        first = file.readline(1024).decode(errors="replace").strip()
+    interpreter = first.removeprefix("#!") if first.startswith("#!") and "python" in first and " " not in first else None
+    if interpreter is None:
+        return None
+    return _output([interpreter, "-c", "from importlib.metadata import version; print(version('vllm'))"], 30.0)
+
+
+def _slowly(executable: Path) -> str | None:
+    said = _output([str(executable), "--version"], 120.0)
+    return said.split()[-1] if said else None
+
+
+def _output(command: Sequence[str], timeout_s: float) -> str | None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=True)  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None

@@ -1,0 +1,226 @@
+"""One vLLM server: a connection pool, what is under way there, whether it is well, and its metrics.
+
+Knows how to ask it and what its answers say of its health. Which of several servers is asked is `pool`'s business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import httpx2
+import numpy as np
+
+from shortlist.breaker import Breaker, BreakerLimits, BreakerState
+from shortlist.engine.vllm import payloads
+from shortlist.engine.vllm.calls import num_tokens_of
+from shortlist.errors import UpstreamError
+from shortlist.telemetry import Metrics, logger
+from shortlist.types import Task, TokenPrefix, TokenPrompt, Value
+
+CHILD: Final = "child"
+"""What a server of our own is called: its address is another one after every start, and a label has to stay bounded."""
+
+
+LIMITS: Final = BreakerLimits(max_failures=3, rest_s=1.0, max_rest_s=15.0)
+
+CONNECT_TIMEOUT_S: Final = 2.0
+
+HEALTH_TIMEOUT_S: Final = 2.0
+
+KEEP_ALIVE_S: Final = 4.0
+"""Idle connections are closed before vLLM does it, after 5 s: a request that crosses with that is lost.
+Source: `VLLM_HTTP_TIMEOUT_KEEP_ALIVE` in vLLM's `envs.py`."""
+
+MAX_CONNECTIONS: Final = 64
+
+_NO_IDS: Final = np.empty(0, dtype=np.int32)
+_SHORTEST: Final = TokenPrompt(TokenPrefix(_NO_IDS), np.asarray([0, 1, 2], dtype=np.int32))
+"""A prompt that every model reads: whoever cannot compute this is not well."""
+
+
+class UpstreamRefusal(UpstreamError):
+    """The server is there and answers, but this call it did not compute.
+
+    Args:
+        status: What it answered with.
+    """
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"vLLM answered a call with status {status}.", is_retryable=status in _BUSY)
+        self.status = status
+
+
+_BUSY: Final = frozenset({httpx2.codes.TOO_MANY_REQUESTS, httpx2.codes.SERVICE_UNAVAILABLE})
+
+
+class Upstream:
+    """One address.
+
+    Args:
+        url: Where it is, without a path.
+        timeout_s: Seconds after which a call is given up.
+        upstream_metrics: Counts what becomes of calls.
+        api_key: Sent as a bearer token; None sends none.
+    """
+
+    def __init__(self, url: str, *, timeout_s: float, upstream_metrics: UpstreamMetrics, api_key: str | None = None) -> None:
+        self.url = url
+        self.upstream_metrics = upstream_metrics
+        self.breaker = Breaker(LIMITS)
+        self.num_tokens = 0
+        self.computed_s = float("-inf")
+        self._is_closed = False
+        self._timeout_s = timeout_s
+        self._calls: set[asyncio.Task[httpx2.Response]] = set()
+        self._http = httpx2.AsyncClient(
+            base_url=url,
+            headers={"authorization": f"Bearer {api_key}"} if api_key else {},
+            timeout=httpx2.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S),
+            limits=httpx2.Limits(
+                max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS, keepalive_expiry=KEEP_ALIVE_S
+            ),
+            follow_redirects=False,
+            trust_env=False,
+        )
+        upstream_metrics.show(is_well=lambda: self.is_well, num_tokens=lambda: self.num_tokens)
+
+    @property
+    def is_well(self) -> bool:
+        """Whether it may be asked."""
+        return not self._is_closed and self.breaker.state is BreakerState.CLOSED
+
+    def has_computed_since(self, moment_s: float) -> bool:
+        """Return whether a call that began after a moment was computed."""
+        return self.computed_s > moment_s
+
+    async def compute(self, task: Task, prompts: Sequence[TokenPrompt]) -> Sequence[Value]:
+        """Return one value per prompt.
+
+        Cancelling it closes the connection, and vLLM stops computing for it.
+
+        Raises:
+            UpstreamRefusal: it answered, but did not compute this.
+            UpstreamError: it did not answer, not in time, or not with what was asked for.
+        """
+        cost = num_tokens_of(prompts)
+        self.num_tokens += cost
+        self.upstream_metrics.requests.inc()
+        started_s = time.monotonic()
+        try:
+            response = await self._send(payloads.PATHS[task], payloads.body_of(task, prompts))
+            self._check(response.status_code)
+            read = payloads.scores_of if task is Task.RERANK else payloads.vectors_of
+            values = read(response.content, len(prompts))
+        except UpstreamError as error:
+            # Whose fault a failed computation is, the fleet finds out; a call that is refused as it is, is nobody's.
+            self.upstream_metrics.failures.inc()
+            if error.is_retryable:
+                self._failed(error.message)
+            raise
+        finally:
+            self.num_tokens -= cost
+        self.upstream_metrics.duration.observe(time.monotonic() - started_s)
+        self._computed(started_s)
+        return values
+
+    async def computes(self, task: Task) -> bool:
+        """Return whether it computes the shortest prompt there is."""
+        try:
+            await self.compute(task, [_SHORTEST])
+        except UpstreamError:
+            return False
+        return True
+
+    async def is_healthy(self) -> bool:
+        """Return whether it says that it is well. It says so at once, however busy it is."""
+        try:
+            async with asyncio.timeout(HEALTH_TIMEOUT_S):
+                response = await self._http.get("/health")
+        except (httpx2.HTTPError, TimeoutError):
+            return False
+        return response.status_code == httpx2.codes.OK
+
+    def mark_down(self, why: str) -> None:
+        """Send no more calls for a while, and end those under way: they are wanted elsewhere."""
+        if self.breaker.trip(time.monotonic()):
+            self._log_down(why)
+        for call in self._calls:
+            call.cancel()
+
+    async def close(self) -> None:
+        """Close every connection, and be asked nothing more."""
+        self._is_closed = True
+        await self._http.aclose()
+
+    async def _send(self, path: str, body: bytes) -> httpx2.Response:
+        call = asyncio.ensure_future(self._post(path, body))
+        self._calls.add(call)
+        try:
+            return await call
+        except asyncio.CancelledError:
+            if _is_cancelled():
+                raise
+            raise UpstreamError("vLLM stopped answering.", is_retryable=True) from None  # see `mark_down`
+        finally:
+            self._calls.discard(call)
+
+    async def _post(self, path: str, body: bytes) -> httpx2.Response:
+        try:
+            async with asyncio.timeout(self._timeout_s):  # all of it: what drips would never be late
+                return await self._http.post(path, content=body, headers=_JSON)
+        except (TimeoutError, httpx2.TimeoutException):
+            raise UpstreamError("vLLM did not answer in time.", is_retryable=True) from None
+        except httpx2.HTTPError as error:
+            raise UpstreamError(f"vLLM could not be asked ({type(error).__name__}).", is_retryable=True) from None
+
+    def _check(self, status: int) -> None:
+        if 300 <= status < 400:
+            raise payloads.wrong("a redirect, which is not followed")
+        if status != httpx2.codes.OK:
+            raise UpstreamRefusal(status)
+
+    def _computed(self, started_s: float) -> None:
+        self.computed_s = max(self.computed_s, started_s)
+        if self.breaker.succeeded():
+            logger.warning("vLLM server is back", extra={"upstream": self.url})
+
+    def _failed(self, why: str) -> None:
+        if self.breaker.failed(time.monotonic()):
+            self._log_down(why)
+
+    def _log_down(self, why: str) -> None:
+        logger.warning("vLLM server is left alone until it is well", extra={"upstream": self.url, "error": why})
+
+
+_JSON: Final[dict[str, Any]] = {"content-type": "application/json"}
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+class UpstreamMetrics:
+    """The metrics of one server.
+
+    Args:
+        metrics: Where everything is counted.
+        model: What it computes, by the name that is served.
+        upstream: Its address as it was given, or `CHILD`.
+    """
+
+    def __init__(self, metrics: Metrics, model: str, upstream: str) -> None:
+        self.requests = metrics.upstream_requests.labels(model, upstream)
+        self.failures = metrics.upstream_failures.labels(model, upstream)
+        self.retries = metrics.upstream_retries.labels(model, upstream)
+        self.duration = metrics.upstream_duration.labels(model, upstream)
+        self._up = metrics.upstream_up.labels(model, upstream)
+        self._tokens = metrics.upstream_tokens.labels(model, upstream)
+
+    def show(self, *, is_well: Callable[[], bool], num_tokens: Callable[[], int]) -> None:
+        """Have these asked whenever somebody looks at the metrics, from any thread."""
+        self._up.set_function(is_well)
+        self._tokens.set_function(num_tokens)

@@ -1,0 +1,148 @@
+"""vLLM as an `Engine`: batches become calls to the servers of one model.
+
+Knows how a batch is cut into calls and put together again, and when a child of ours that computes it is gone. Its
+connections live on a thread of their own; it knows nothing of requests, queues or callers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
+
+from shortlist.engine.base import EngineInfo
+from shortlist.engine.vllm.calls import cut
+from shortlist.engine.vllm.loop import LoopThread
+from shortlist.engine.vllm.upstream_pool import UpstreamPool
+from shortlist.errors import EngineError, EngineUnavailable, UpstreamError
+from shortlist.types import Batch, Task, TokenPrompt, Value, Vector
+
+LOOK_S: Final = 0.1
+"""How often a child is looked at."""
+
+DEATH_S: Final = 0.5
+"""A call that fails because its server is dying may fail before that can be seen."""
+
+SILENCE_TIMEOUT_S: Final = 30.0
+"""A child that has not been well for so long is not waited for any more."""
+
+GONE: Final = "vLLM has ended."
+SILENT: Final = "vLLM does not answer any more."
+
+
+class ManagedProcess(Protocol):
+    """The process behind the only server of a fleet."""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it is there."""
+        ...
+
+    def close(self) -> None:
+        """End it, and everything that it started. Calling it twice is harmless."""
+        ...
+
+
+class VllmEngine:
+    """Implements `engine.base.Engine`, and `engine.base.Watched`.
+
+    Args:
+        pool: Computes calls; made on `loop`.
+        info: What the servers are.
+        loop: Where the fleet lives; closed with the engine.
+        child: The process behind the fleet's one server, if it is ours.
+    """
+
+    def __init__(self, pool: UpstreamPool, info: EngineInfo, loop: LoopThread, child: ManagedProcess | None = None) -> None:
+        self._pool = pool
+        self._info = info
+        self._loop = loop
+        self._child = child
+        self._is_closed = False
+        loop.start(pool.wait_failed())
+
+    @property
+    def info(self) -> EngineInfo:
+        """What this engine is."""
+        return self._info
+
+    async def score(self, batch: Batch) -> Sequence[float]:
+        """Return one log-odds per item."""
+        values = await self._compute(Task.RERANK, batch)
+        return [value for value in values if isinstance(value, float)]
+
+    async def embed(self, batch: Batch) -> Sequence[Vector]:
+        """Return one unit vector per item."""
+        values = await self._compute(Task.EMBED, batch)
+        return [value for value in values if not isinstance(value, float)]
+
+    async def explain(self, batch: Batch) -> Sequence[Mapping[str, float]]:
+        """Return the one number there is: vLLM folds the logits of yes and no into their difference."""
+        return [{"logit": score} for score in await self.score(batch)]
+
+    async def wait_failed(self) -> None:
+        """Return only by raising, once a child of ours is gone or has been unwell for too long.
+
+        Raises:
+            EngineUnavailable: it is.
+        """
+        unwell_s = 0.0
+        while not self._is_closed:
+            if self._child is not None and not self._child.is_running:
+                raise EngineUnavailable(GONE)
+            is_well = self._child is None or any(server.is_well for server in self._pool.servers)
+            unwell_s = 0.0 if is_well else unwell_s + LOOK_S
+            if unwell_s > SILENCE_TIMEOUT_S:
+                raise EngineUnavailable(SILENT)
+            await asyncio.sleep(LOOK_S)
+
+    def close(self) -> None:
+        """Close the connections, and end the child if there is one. Calling it twice is harmless."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._loop.run(self._pool.close())
+            self._loop.close()
+        if self._child is not None:
+            self._child.close()
+
+    async def _compute(self, task: Task, batch: Batch) -> list[Value]:
+        if task not in self._info.tasks:
+            raise EngineError(f"This engine does not {task.value}.")
+        prompts = [prompt for item in batch.items if isinstance(prompt := item.prompt, TokenPrompt)]
+        assert len(prompts) == len(batch.items), "vLLM is asked by token ids. This is a bug."
+        try:
+            return await asyncio.wrap_future(self._loop.start(self._calls(prompts)))
+        except UpstreamError as error:
+            if error.is_retryable:
+                await self._survived()
+            raise
+
+    async def _calls(self, prompts: Sequence[TokenPrompt]) -> list[Value]:
+        """Compute all of them at once; if one call fails, the others are ended."""
+        calls = [asyncio.ensure_future(self._pool.compute(call)) for call in cut(prompts, len(self._pool.servers))]
+        try:
+            return [value for values in await asyncio.gather(*calls) for value in values]
+        finally:
+            for call in calls:
+                call.cancel()
+            await asyncio.gather(*calls, return_exceptions=True)
+
+    async def _survived(self) -> None:
+        """Return once the child behind a call that failed is well: one that is unwell may be dying.
+
+        Raises:
+            EngineUnavailable: it is gone, or has been unwell for too long.
+        """
+        failed_s = time.monotonic()
+        while self._child is not None and not self._is_closed:
+            if not self._child.is_running:
+                raise EngineUnavailable(GONE)
+            since_s = time.monotonic() - failed_s
+            if since_s >= DEATH_S and await asyncio.wrap_future(self._loop.start(self._pool.is_well())):
+                return
+            if since_s > SILENCE_TIMEOUT_S:
+                raise EngineUnavailable(SILENT)
+            await asyncio.sleep(LOOK_S)
+        if self._is_closed:
+            raise EngineUnavailable(GONE)

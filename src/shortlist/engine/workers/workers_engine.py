@@ -1,0 +1,129 @@
+"""The engine of a model that is on several devices: every batch goes to the worker with the least to do.
+
+A worker that ends is the end of this engine: whoever loads it anew gets all workers anew. Going on with the others would
+need a second life cycle beside that of the engine, for a case in which a machine is sick anyway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, wait
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Final
+
+from shortlist.engine.base import Engine, EngineInfo, Notify
+from shortlist.engine.workers.balance import least_loaded, shares_of
+from shortlist.engine.workers.messages import LoadEngine
+from shortlist.engine.workers.remote import RemoteEngine
+from shortlist.errors import BadSetting, EngineUnavailable
+from shortlist.types import Batch, Vector
+
+MIN_BATCHES: Final = 2
+"""Under way at every worker: one that is computed, and one that is there already when that is done."""
+
+LOOK_S: Final = 0.2
+
+
+class WorkersEngine:
+    """Implements `engine.base.Engine`, `engine.base.Watched` and `engine.base.Divided`.
+
+    Args:
+        workers: At least one, loaded; all of the same model. They are closed with this engine.
+
+    Raises:
+        BadSetting: they would not compute the same.
+    """
+
+    def __init__(self, workers: Sequence[RemoteEngine]) -> None:
+        self._workers = tuple(workers)
+        self._info = _joined([worker.info for worker in workers])
+
+    @property
+    def info(self) -> EngineInfo:
+        """What every worker's engine is; its device names all of theirs."""
+        return self._info
+
+    @property
+    def replicas(self) -> Sequence[Engine]:
+        """The workers, each an engine of its own."""
+        return self._workers
+
+    async def score(self, batch: Batch) -> Sequence[float]:
+        """Return what the worker with the least to do returns. See `Engine`."""
+        return await self._pick().score(batch)
+
+    async def embed(self, batch: Batch) -> Sequence[Vector]:
+        """Return what the worker with the least to do returns. See `Engine`."""
+        return await self._pick().embed(batch)
+
+    async def explain(self, batch: Batch) -> Sequence[Mapping[str, float]]:
+        """Return what the worker with the least to do returns. See `Engine`."""
+        return await self._pick().explain(batch)
+
+    async def wait_failed(self) -> None:
+        """Return only by raising, once a worker has ended; or when all were closed. See `Supervised`."""
+        await asyncio.gather(*(worker.wait_failed() for worker in self._workers))
+
+    def close(self) -> None:
+        """End all workers. Calling it twice is harmless."""
+        _close(self._workers)
+
+    def _pick(self) -> RemoteEngine:
+        return self._workers[least_loaded([worker.num_tokens for worker in self._workers])]
+
+
+def start(
+    load: LoadEngine, devices: Sequence[str], *, notify: Notify = lambda _: None, is_wanted: Callable[[], bool] = lambda: True
+) -> WorkersEngine:
+    """Return an engine with a worker for every device, which load at once, each for itself.
+
+    Args:
+        load: What every worker calls, with its device; must be the same to all of them, down to the bytes that it reads.
+        devices: Their names; several on the CPU share its processors.
+        notify: Hears which have loaded.
+        is_wanted: Whether somebody still waits for it; if not, loading is given up.
+
+    Raises:
+        BadSetting: they would not compute the same.
+        EngineUnavailable: a worker has ended, or nobody waits any more.
+        What `load` raises, if that is of the error tree.
+    """
+    workers: list[RemoteEngine] = []
+    with ExitStack() as on_failure:
+        on_failure.callback(_close, workers)
+        for device, cores in zip(devices, shares_of(devices), strict=True):
+            workers.append(RemoteEngine(load, device, cores=cores))
+        loading = {worker.loaded for worker in workers}
+        while loading:
+            if not is_wanted():
+                raise EngineUnavailable("The engine was closed while it loaded.")
+            loaded, loading = wait(loading, LOOK_S, FIRST_COMPLETED)
+            for left, each in zip(reversed(range(len(loaded))), loaded, strict=True):
+                notify(f"loaded on {each.result().device}, {len(loading) + left} to go")
+        engine = WorkersEngine(workers)
+        on_failure.pop_all()
+    return engine
+
+
+def _close(workers: Sequence[RemoteEngine]) -> None:
+    for worker in workers:
+        worker.end()
+    for worker in workers:
+        worker.close()
+
+
+def _joined(infos: Sequence[EngineInfo]) -> EngineInfo:
+    first = infos[0]
+    for info in infos:
+        if replace(info, device=first.device) != first:
+            raise BadSetting(
+                f"device (--device) names devices that do not compute the same: {first.device} in {first.dtype} as "
+                f"{first.fingerprint}, {info.device} in {info.dtype} as {info.fingerprint}. Say --dtype, or name those that do."
+            )
+    return replace(
+        first,
+        device=",".join(info.device for info in infos),
+        max_concurrent_batches=sum(max(info.max_concurrent_batches, MIN_BATCHES) for info in infos),
+    )
