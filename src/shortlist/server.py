@@ -22,8 +22,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from shortlist import collector, ui
+from shortlist.api.api_keys import ApiKeys
 from shortlist.api.app import PAGE_PATH, create_app
-from shortlist.api.keys import Keys
 from shortlist.config import ServerSettings, Settings
 from shortlist.errors import BadSetting
 from shortlist.logs import configure_logging, standard_error
@@ -46,7 +46,7 @@ def run(settings: Settings, *, when_ready: WhenReady | None = None) -> int:
     configure_logging(level=settings.server.log_level, style=settings.server.log_format)
     console = Console(file=standard_error(), highlight=False, soft_wrap=True, emoji=False)
     check_tls(settings.server)
-    Keys.of(settings.server)  # the app reads them again; a file that is wrong is told before gigabytes are loaded
+    ApiKeys.of(settings.server)  # the app reads them again; a file that is wrong is told before gigabytes are loaded
     with bind(settings.server) as listener:
         runtime = build_runtime(settings, notify=partial(console.print, markup=False))
         app = create_app(runtime)

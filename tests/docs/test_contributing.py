@@ -13,7 +13,7 @@ from typing import Final
 import pytest
 
 from shortlist.api.dialects import table
-from shortlist.api.dialects.base import Dialect
+from shortlist.api.dialects.dialect import Dialect
 
 ROOT: Final = Path(__file__).parents[2]
 SOURCE: Final = ROOT / "src/shortlist"

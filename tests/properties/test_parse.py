@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from shortlist.api.dialects.base import Shape
-from shortlist.api.dialects.openai import EmbeddingsRequest
-from shortlist.api.dialects.superset import RerankRequest
+from shortlist.api.dialects.common import CommonRerankRequest
+from shortlist.api.dialects.dialect import RequestModel
+from shortlist.api.dialects.openai import OpenAIEmbeddingsRequest
 from shortlist.api.dialects.table import DIALECTS
 from shortlist.api.openapi import of_path
 from tests.support.apps import http, runtime
@@ -32,16 +32,18 @@ PLAIN: dict[str, dict[str, object]] = {
     "/v1/rerank": {"query": "red fox", "documents": ["a cat", "the red fox"]},
     "/v1/embeddings": {"input": ["a cat", "the red fox"]},
 }
-SHAPES: dict[str, type[BaseModel]] = {"/v1/rerank": RerankRequest, "/v1/embeddings": EmbeddingsRequest}
+SHAPES: dict[str, type[BaseModel]] = {"/v1/rerank": CommonRerankRequest, "/v1/embeddings": OpenAIEmbeddingsRequest}
 DOCUMENTED = {int(status) for status in of_path("/v1/rerank")["openapi_extra"]["responses"]}
 
-FIELDS = [(path, field.alias or name) for path, shape in SHAPES.items() for name, field in shape.model_fields.items()]
+FIELDS = [
+    (path, field.alias or name) for path, request_model in SHAPES.items() for name, field in request_model.model_fields.items()
+]
 
 OTHERS = [
-    pytest.param(dialect.name, shape, id=f"{dialect.name} {shape.__name__}")
+    pytest.param(dialect.name, request_model, id=f"{dialect.name} {request_model.__name__}")
     for dialect in DIALECTS
-    for shape in dialect.shapes
-    if shape not in SHAPES.values()
+    for request_model in dialect.request_models
+    if request_model not in SHAPES.values()
 ]
 """Every other dialect's requests, each asked for by name."""
 
@@ -165,13 +167,13 @@ def test_unknown_fields_change_nothing(ask: Ask, path: str, junk: dict[str, obje
 
 
 @pytest.mark.parametrize(("name", "shape"), OTHERS)
-def test_example_of_every_dialect_is_answered(ask: Ask, name: str, shape: type[Shape]) -> None:
-    if shape.example is None:
+def test_example_of_every_dialect_is_answered(ask: Ask, name: str, request_model: type[RequestModel]) -> None:
+    if request_model.example is None:
         pytest.skip("it is for what is not made here")
-    for path in shape.paths:
+    for path in request_model.paths:
         concrete = path.replace("{rest:path}", "a/b")
         for prefix in ("", f"/compat/{name}") if name != "sglang" else (f"/compat/{name}",):
-            response = ask(f"{prefix}{concrete}", spell(shape.example))
+            response = ask(f"{prefix}{concrete}", spell(request_model.example))
             assert response.status_code == 200, (prefix, concrete, response.text)
 
 
@@ -179,10 +181,10 @@ def test_example_of_every_dialect_is_answered(ask: Ask, name: str, shape: type[S
 @settings(FUZZ, max_examples=examples(5, 20))
 @given(data=st.data())
 def test_any_values_of_every_dialect_get_a_documented_answer(
-    ask: Ask, name: str, shape: type[Shape], data: st.DataObject
+    ask: Ask, name: str, request_model: type[RequestModel], data: st.DataObject
 ) -> None:
-    fields = [field.alias or name for name, field in shape.model_fields.items()]
+    fields = [field.alias or name for name, field in request_model.model_fields.items()]
     body = data.draw(st.fixed_dictionaries({}, optional=dict.fromkeys(fields, values | objects)))
-    merged = {**dict(shape.example or {}), **body}
-    concrete = shape.paths[0].replace("{rest:path}", "a/b")
+    merged = {**dict(request_model.example or {}), **body}
+    concrete = request_model.paths[0].replace("{rest:path}", "a/b")
     check_any(ask(f"/compat/{name}{concrete}", spell(merged)))

@@ -15,7 +15,7 @@ from starlette.staticfiles import StaticFiles
 from shortlist import ui
 from shortlist.api.app import PAGE_PATH, create_app
 from shortlist.api.auth import PUBLIC_PATHS
-from shortlist.api.paths import tidied
+from shortlist.api.path_rewriting import normalized
 from tests.support.apps import running, runtime
 from tests.support.wire import Wire, http_scope, part
 
@@ -128,7 +128,7 @@ async def test_open_to_all_are_exactly_the_probes(app: FastAPI) -> None:
 async def test_no_spelling_and_no_method_gets_in_without_a_key(app: FastAPI, method: str) -> None:
     for path in doors(app.routes):
         for spelled in spellings(path):
-            meant = tidied(unquote(spelled.partition("?")[0]))
+            meant = normalized(unquote(spelled.partition("?")[0]))
             if meant not in OPEN and (method, meant) not in FRONT_DOOR:
                 assert await status(app, method, spelled, {}) == 401, (method, spelled)
 

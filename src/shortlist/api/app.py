@@ -16,15 +16,15 @@ from starlette.middleware.cors import CORSMiddleware
 
 from shortlist import __version__
 from shortlist.api import errors
-from shortlist.api.access import Access
+from shortlist.api.api_keys import ApiKeys
 from shortlist.api.auth import Auth
-from shortlist.api.intake import Intake
-from shortlist.api.keys import Keys
-from shortlist.api.limits import Limits
-from shortlist.api.paths import Paths
+from shortlist.api.caller_limits import CallerLimits
+from shortlist.api.fast_routes import FastRoutes
+from shortlist.api.path_rewriting import PathRewriting
 from shortlist.api.quota import Quota
+from shortlist.api.request_body import RequestBody
+from shortlist.api.request_log import RequestLog
 from shortlist.api.routes import router, task_routes
-from shortlist.api.tasks import Tasks
 from shortlist.config import ServerSettings
 from shortlist.errors import InvalidInput, NotFound, ServiceError
 from shortlist.service.runtime import Runtime
@@ -59,7 +59,7 @@ Times are in the headers `x-total-time`, `x-tokenization-time`, `x-queue-time` a
 def create_app(runtime: Runtime) -> FastAPI:
     """Return the application; starting it starts the runtime, stopping it drains and closes the runtime."""
     server = runtime.settings.server
-    keys = Keys.of(server)
+    keys = ApiKeys.of(server)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -90,20 +90,20 @@ def create_app(runtime: Runtime) -> FastAPI:
     return app
 
 
-def _add_middleware(app: FastAPI, runtime: Runtime, server: ServerSettings, keys: Keys) -> None:
+def _add_middleware(app: FastAPI, runtime: Runtime, server: ServerSettings, keys: ApiKeys) -> None:
     """Put the layers around the routes. Added last is passed first: CORS, Access, Paths, Auth, Limits, Intake, Tasks."""
     quota = Quota(max_per_minute=server.max_requests_per_minute, max_running=server.max_concurrent_requests_per_caller)
-    app.add_middleware(Tasks, routes=task_routes())
+    app.add_middleware(FastRoutes, routes=task_routes())
     app.add_middleware(
-        Intake,
+        RequestBody,
         max_body_bytes=server.max_body_bytes,
         body_timeout_s=server.body_timeout_s,
-        passes=(PAGE_PATH,),
+        public_prefixes=(PAGE_PATH,),
     )
-    app.add_middleware(Limits, quota=quota, passes=(PAGE_PATH,))
+    app.add_middleware(CallerLimits, quota=quota, public_prefixes=(PAGE_PATH,))
     app.add_middleware(Auth, keys=keys, public=("/metrics",) if server.public_metrics else ())
-    app.add_middleware(Paths, names=lambda: _names(runtime), passes=(PAGE_PATH, STATIC_PATH))
-    app.add_middleware(Access, metrics=runtime.metrics, tracing=runtime.tracing)
+    app.add_middleware(PathRewriting, names=lambda: _names(runtime), public_prefixes=(PAGE_PATH, STATIC_PATH))
+    app.add_middleware(RequestLog, metrics=runtime.metrics, tracing=runtime.tracing)
     if server.cors_origin:
         # Outermost, so that browsers may read refusals too. Keys travel in headers that pages set, never as credentials of
         # the browser's own, so a page of a stranger can do nothing with somebody else's.

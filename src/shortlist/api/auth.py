@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from shortlist.api.keys import Keys
+from shortlist.api.api_keys import ApiKeys
 from shortlist.errors import Unauthenticated
 
 PUBLIC_PATHS = frozenset(
@@ -46,7 +46,7 @@ class Auth:
         Unauthenticated: to whatever is outside.
     """
 
-    def __init__(self, app: ASGIApp, *, keys: Keys, public: Iterable[str] = ()) -> None:
+    def __init__(self, app: ASGIApp, *, keys: ApiKeys, public: Iterable[str] = ()) -> None:
         self.app = app
         self._keys = keys
         self._public = PUBLIC_PATHS.union(public)

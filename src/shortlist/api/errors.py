@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import orjson
 from pydantic import ValidationError
 
-from shortlist.api.dialects.base import Dialect, Fault, universal
+from shortlist.api.dialects.dialect import Dialect, ErrorInfo, common_error_body
 from shortlist.errors import (
     BodyTooLarge,
     BodyTooSlow,
@@ -77,7 +77,7 @@ class ErrorAnswer:
 def answer(error: ServiceError, *, request_id: str, dialect: Dialect | None = None) -> ErrorAnswer:
     """Return what the caller gets for this error, in its dialect where that is known."""
     kind = next((_KINDS[cls] for cls in type(error).__mro__ if cls in _KINDS), _UNKNOWN)
-    fault = Fault(
+    fault = ErrorInfo(
         status=kind.status,
         type=kind.type,
         code=kind.code,
@@ -85,7 +85,7 @@ def answer(error: ServiceError, *, request_id: str, dialect: Dialect | None = No
         param=error.param if isinstance(error, CallerError) else None,
         request_id=request_id,
     )
-    status, body = dialect.fault(fault) if dialect else universal(fault)
+    status, body = dialect.error_body(fault) if dialect else common_error_body(fault)
     return ErrorAnswer(status, _headers(error, kind.status), orjson.dumps(body))
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from shortlist.api.dialects import table, tei, vllm
-from shortlist.api.dialects.base import Json, Shape
+from shortlist.api.dialects.common import CommonRerankRequest
+from shortlist.api.dialects.dialect import Json, RequestModel
 from shortlist.api.dialects.explain import ExplainRequest
-from shortlist.api.dialects.openai import EmbeddingsRequest
-from shortlist.api.dialects.superset import RerankRequest
+from shortlist.api.dialects.openai import OpenAIEmbeddingsRequest
 
 _NUMBER = {"type": "number"}
 _WHOLE = {"type": "integer"}
@@ -98,8 +98,8 @@ _FAILURES = {
 }
 
 
-def _operation(shapes: Sequence[type[Shape]], answer: Json, examples: Json) -> Json:
-    schemas = [_schema(shape) for shape in shapes]
+def _operation(request_models: Sequence[type[RequestModel]], answer: Json, examples: Json) -> Json:
+    schemas = [_schema(request_model) for request_model in request_models]
     body = {"schema": schemas[0] if len(schemas) == 1 else {"anyOf": schemas}, "examples": examples}
     failures = {status: _described(text, {"anyOf": [_ERROR, {"type": "object"}]}) for status, text in _FAILURES.items()}
     return {
@@ -112,8 +112,8 @@ def _described(text: str, schema: object) -> Json:
     return {"description": text, "content": {"application/json": {"schema": schema}}}
 
 
-def _schema(shape: type[Shape]) -> object:
-    schema = shape.model_json_schema()
+def _schema(request_model: type[RequestModel]) -> object:
+    schema = request_model.model_json_schema()
     # References cannot point into a schema that is written in place, so nested shapes are written in place too.
     return _inlined(schema, schema.pop("$defs", {}))
 
@@ -134,13 +134,13 @@ class _Shown:
 
     summary: str
     description: str
-    shape: type[Shape]
+    request_model: type[RequestModel]
     answer: Json
     examples: Json
 
 
 _RERANK_EXAMPLES: Json = {
-    "plain": {"summary": "A query and its candidates", "value": RerankRequest.example},
+    "plain": {"summary": "A query and its candidates", "value": CommonRerankRequest.example},
     "instructed": {
         "summary": "With an instruction, the best two, without texts",
         "value": {
@@ -157,38 +157,38 @@ USUAL: Mapping[str, _Shown] = {
     "/v1/rerank": _Shown(
         "Rank documents: Jina, vLLM, Cohere v1, Xinference, SiliconFlow",
         "Best first, each with a relevance between 0 and 1.",
-        RerankRequest,
+        CommonRerankRequest,
         _RANKING,
         _RERANK_EXAMPLES,
     ),
     "/v2/rerank": _Shown(
         "Rank documents: Cohere v2",
         "The same under the path that Cohere's SDK calls; its base URL is this server's root.",
-        RerankRequest,
+        CommonRerankRequest,
         _RANKING,
         _RERANK_EXAMPLES,
     ),
     "/rerank": _Shown(
         "Rank texts: Text Embeddings Inference",
         "With `texts` the answer is TEI's bare list; with `documents` it is that of /v1/rerank.",
-        tei.RerankRequest,
+        tei.TeiRerankRequest,
         _list(_object(index=_WHOLE, score=_NUMBER, text=_TEXT)),
-        {"texts": {"summary": "A query and its candidates", "value": tei.RerankRequest.example}},
+        {"texts": {"summary": "A query and its candidates", "value": tei.TeiRerankRequest.example}},
     ),
     "/score": _Shown(
         "Score pairs: vLLM",
         "In the order of the request: one with one, one with many, or many with as many.",
-        vllm.ScoreRequest,
+        vllm.VllmScoreRequest,
         _object(id=_TEXT, object=_TEXT, created=_WHOLE, model=_TEXT, data=_list({"type": "object"}), usage=_USAGE),
-        {"one with many": {"summary": "One query, several texts", "value": vllm.ScoreRequest.example}},
+        {"one with many": {"summary": "One query, several texts", "value": vllm.VllmScoreRequest.example}},
     ),
     "/v1/embeddings": _Shown(
         "Embed texts: OpenAI",
         "Vectors of unit length.",
-        EmbeddingsRequest,
+        OpenAIEmbeddingsRequest,
         _VECTORS,
         {
-            "documents": {"summary": "Documents, as they are", "value": EmbeddingsRequest.example},
+            "documents": {"summary": "Documents, as they are", "value": OpenAIEmbeddingsRequest.example},
             "query": {"summary": "A query, with its instruction", "value": {"input": "what is a cat", "input_type": "query"}},
         },
     ),
@@ -201,17 +201,23 @@ OTHERS = "other dialects"
 def of_path(path: str) -> dict[str, Any]:
     """Return how a task's path is documented, as FastAPI's arguments."""
     if shown := USUAL.get(path):
-        operation = _operation([shown.shape], shown.answer, shown.examples)
+        operation = _operation([shown.request_model], shown.answer, shown.examples)
         return {"summary": shown.summary, "description": shown.description, "tags": ["tasks"], "openapi_extra": operation}
-    shapes = {f"{dialect.name}, {shape.__name__}": shape for dialect, shape in table.ENTRIES[path]}
+    request_models = {
+        f"{dialect.name}, {request_model.__name__}": request_model for dialect, request_model in table.ENTRIES[path]
+    }
     names = sorted({dialect.name for dialect, _ in table.ENTRIES[path]})
-    examples = {name: {"summary": name, "value": shape.example} for name, shape in shapes.items() if shape.example}
+    examples = {
+        name: {"summary": name, "value": request_model.example}
+        for name, request_model in request_models.items()
+        if request_model.example
+    }
     free = [{"name": "rest", "in": "path", "required": True, "schema": _TEXT}] if "{rest:path}" in path else []
     return {
         "summary": ", ".join(names),
-        "description": next(iter(shapes.values())).__doc__ or "",
+        "description": next(iter(request_models.values())).__doc__ or "",
         "tags": [OTHERS],
-        "openapi_extra": {**_operation(list(shapes.values()), {}, examples), "parameters": free},
+        "openapi_extra": {**_operation(list(request_models.values()), {}, examples), "parameters": free},
     }
 
 

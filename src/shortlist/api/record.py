@@ -1,6 +1,6 @@
 """What is known of one request when it is over, from what the layers inside left in its scope: for metrics, logs and traces.
 
-Names, counts and times; never a text. A request leaves `dialect`, `shape` and `num_items`, its end `outcome` or `error`.
+Names, counts and times; never a text. A request leaves `dialect`, `request_model` and `num_items`, its end `outcome` or `error`.
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ from typing import Final, NamedTuple
 
 from starlette.types import Scope
 
-from shortlist.api.dialects.base import (
-    DetokenizeShape,
+from shortlist.api.dialects.dialect import (
+    DetokenizeModel,
     Dialect,
-    EmbedShape,
-    RerankShape,
-    ScoreShape,
-    Shape,
-    TokenizeShape,
+    EmbedModel,
+    RequestModel,
+    RerankModel,
+    ScoreModel,
+    TokenizeModel,
 )
 from shortlist.errors import Draining, Overloaded, ServiceError
 from shortlist.telemetry.metrics import DRAINING
 from shortlist.types import Timing, Usage
 
-TASKS: Final[dict[type[Shape], str]] = {
-    RerankShape: "rerank",
-    ScoreShape: "score",
-    EmbedShape: "embed",
-    TokenizeShape: "tokenize",
-    DetokenizeShape: "detokenize",
+TASKS: Final[dict[type[RequestModel], str]] = {
+    RerankModel: "rerank",
+    ScoreModel: "score",
+    EmbedModel: "embed",
+    TokenizeModel: "tokenize",
+    DetokenizeModel: "detokenize",
 }
 """What requests of a shape are called in metrics."""
 
@@ -60,12 +60,12 @@ class Record(NamedTuple):
     def of(cls, scope: Scope) -> Record:
         """Return what a scope says."""
         dialect: Dialect | None = scope.get("dialect")
-        shape: type[Shape] | None = scope.get("shape")
+        request_model: type[RequestModel] | None = scope.get("request_model")
         error: ServiceError | None = scope.get("error")
         return cls(
             route=getattr(scope.get("route"), "path", NO_ROUTE),
             dialect=dialect.name if dialect else "",
-            task=_task(shape) if shape else "",
+            task=_task(request_model) if request_model else "",
             model=getattr(scope.get("outcome"), "model", ""),
             refusal=_refusal(error),
             error=type(error).__name__ if error else "",
@@ -95,8 +95,8 @@ def _counts(scope: Scope) -> Iterator[tuple[str, int | float]]:
 
 
 @cache
-def _task(shape: type[Shape]) -> str:
-    return next((name for base, name in TASKS.items() if issubclass(shape, base)), "")
+def _task(request_model: type[RequestModel]) -> str:
+    return next((name for base, name in TASKS.items() if issubclass(request_model, base)), "")
 
 
 def _refusal(error: ServiceError | None) -> str:

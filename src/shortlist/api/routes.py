@@ -16,18 +16,18 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ValidationError
 
 from shortlist import __version__
-from shortlist.api import cards, openapi
+from shortlist.api import model_info, openapi
 from shortlist.api.dialects import table
-from shortlist.api.dialects.base import (
-    AnyShape,
-    DetokenizeShape,
-    EmbedShape,
+from shortlist.api.dialects.dialect import (
+    AnyRequestModel,
+    DetokenizeModel,
+    EmbedModel,
     Json,
-    RerankShape,
-    ScoreShape,
-    Seen,
-    Stamp,
-    TokenizeShape,
+    RequestView,
+    RerankModel,
+    ResponseMeta,
+    ScoreModel,
+    TokenizeModel,
 )
 from shortlist.api.dialects.explain import ExplainRequest
 from shortlist.api.errors import from_validation
@@ -47,7 +47,7 @@ DIALECT_HEADER: Final = "X-Rerank-Dialect"
 NO_TIMING: Final = Timing()
 
 
-class _Outcome(Protocol):
+class _ServedOutcome(Protocol):
     @property
     def model(self) -> str: ...
 
@@ -60,49 +60,51 @@ def _runtime(request: Request) -> Runtime:
 Service = Annotated[Runtime, Depends(_runtime)]
 
 
-async def ask(request: Request) -> Response:
+async def handle_task(request: Request) -> Response:
     """Do what the body asks for, in whichever dialect it asks."""
     started_s = time.perf_counter()
     scope, service = request.scope, _runtime(request)
     body = await _body(request)
-    seen = Seen(scope["path"], body, dict(scope["headers"]))
-    dialect, shape = table.find(scope["route"].path, seen, _forced(request))
-    scope["dialect"], scope["shape"] = dialect, shape
-    asked = _validated(shape, body)
-    scope["num_items"] = asked.num_items
-    _check_size(asked.num_items, asked.items_field, service)
-    service.metrics.ignored_fields.labels(dialect.name).inc(len(body.keys() - shape.fields()))
-    answer, scope["outcome"] = await _do(asked, request, service, _stamp(request))
+    view = RequestView(scope["path"], body, dict(scope["headers"]))
+    dialect, request_model = table.find(scope["route"].path, view, _explicit_dialect(request))
+    scope["dialect"], scope["request_model"] = dialect, request_model
+    request_body = _validated(request_model, body)
+    scope["num_items"] = request_body.num_items
+    _check_size(request_body.num_items, request_body.items_field, service)
+    service.metrics.ignored_fields.labels(dialect.name).inc(len(body.keys() - request_model.fields()))
+    answer, scope["outcome"] = await _run_task(request_body, request, service, _response_meta(request))
     return _answer(answer, scope["outcome"], started_s)
 
 
-async def _do(asked: AnyShape, request: Request, service: Runtime, stamp: Stamp) -> tuple[object, _Outcome]:
+async def _run_task(
+    request_body: AnyRequestModel, request: Request, service: Runtime, meta: ResponseMeta
+) -> tuple[object, _ServedOutcome]:
     """Have the task of a request done, and return the body of the answer with what it is made of."""
-    match asked:
-        case RerankShape():
-            ranked = await service.rerank(apply_headers(asked.task(), request, instruction=asked.instruction))
-            return asked.answer(ranked, stamp), ranked
-        case EmbedShape():
-            embedded = await service.embed(apply_headers(asked.task(), request, instruction=asked.instruction))
-            return asked.answer(embedded, stamp), embedded
-        case ScoreShape():
-            scored = await service.score(apply_headers(asked.task(), request, instruction=asked.instruction))
-            return asked.answer(scored, stamp), scored
-        case TokenizeShape():
-            spelled = await service.tokenize(model_from_path(asked.task(), request))
-            return asked.answer(spelled, stamp), spelled
-        case DetokenizeShape():
-            written = await service.detokenize(model_from_path(asked.task(), request))
-            return asked.answer(written, stamp), written
+    match request_body:
+        case RerankModel():
+            ranked = await service.rerank(apply_headers(request_body.task(), request, instruction=request_body.instruction))
+            return request_body.answer(ranked, meta), ranked
+        case EmbedModel():
+            embedded = await service.embed(apply_headers(request_body.task(), request, instruction=request_body.instruction))
+            return request_body.answer(embedded, meta), embedded
+        case ScoreModel():
+            scored = await service.score(apply_headers(request_body.task(), request, instruction=request_body.instruction))
+            return request_body.answer(scored, meta), scored
+        case TokenizeModel():
+            spelled = await service.tokenize(model_from_path(request_body.task(), request))
+            return request_body.answer(spelled, meta), spelled
+        case DetokenizeModel():
+            written = await service.detokenize(model_from_path(request_body.task(), request))
+            return request_body.answer(written, meta), written
 
 
 for _path in table.ENTRIES:
-    router.add_api_route(_path, ask, methods=["POST"], response_class=Response, **openapi.of_path(_path))
+    router.add_api_route(_path, handle_task, methods=["POST"], response_class=Response, **openapi.of_path(_path))
 
 
 def task_routes() -> dict[str, APIRoute]:
-    """Return the routes of what is asked of models at a fixed path, by path; see `Tasks`."""
-    found = (route for route in router.routes if isinstance(route, APIRoute) and route.endpoint is ask)
+    """Return the routes of what is asked of models at a fixed path, by path; see `FastRoutes`."""
+    found = (route for route in router.routes if isinstance(route, APIRoute) and route.endpoint is handle_task)
     return {route.path: route for route in found if not route.param_convertors}
 
 
@@ -110,35 +112,35 @@ def task_routes() -> dict[str, APIRoute]:
 async def explain(request: Request, service: Service) -> Response:
     """Say why documents have their scores: prompt, ids, logits, what was cut. Only if the server was started with --explain."""
     started_s = time.perf_counter()
-    asked = _validated(ExplainRequest, await _body(request))
-    _check_size(asked.num_items, asked.items_field, service, most=asked.max_items)
-    explanation = await service.explain(apply_headers(asked.task(), request, instruction=asked.instruction))
-    return _answer(asked.explained(explanation, _stamp(request)), explanation, started_s)
+    request_body = _validated(ExplainRequest, await _body(request))
+    _check_size(request_body.num_items, request_body.items_field, service, most=request_body.max_items)
+    explanation = await service.explain(apply_headers(request_body.task(), request, instruction=request_body.instruction))
+    return _answer(request_body.explained(explanation, _response_meta(request)), explanation, started_s)
 
 
 @router.get("/v1/models", tags=["models"])
 async def models(service: Service) -> Response:
     """List what is served."""
-    return _json({"object": "list", "data": [cards.model(card) for card in service.cards()]})
+    return _json({"object": "list", "data": [model_info.model(card) for card in service.cards()]})
 
 
 @router.get("/models", include_in_schema=False)
 async def infinity_models(service: Service) -> Response:
     """List it for Infinity's client, which is the one that asks at this path."""
-    return _json({"object": "list", "data": [cards.infinity(card) for card in service.cards()]})
+    return _json({"object": "list", "data": [model_info.infinity(card) for card in service.cards()]})
 
 
 @router.get("/v1/models/{name:path}", tags=["models"], responses=openapi.NO_SUCH_MODEL)
 @router.get("/models/{name:path}", include_in_schema=False)
 async def model(name: str, service: Service) -> Response:
     """Describe one served model, by any name that requests may use."""
-    return _json(cards.model(service.card(name)))
+    return _json(model_info.model(service.card(name)))
 
 
 @router.get("/info", tags=["models"])
 async def info(request: Request, service: Service) -> Response:
     """Describe one model as Text Embeddings Inference does: that of the path, or else the default reranker."""
-    return _json(cards.info(service.card(request.scope["model"]), service.settings))
+    return _json(model_info.info(service.card(request.scope["model"]), service.settings))
 
 
 @router.get("/v1/cluster/auth", tags=["server"])
@@ -208,21 +210,21 @@ async def _body(request: Request) -> Json:
     return body
 
 
-def _validated(shape: type[Known], body: Json) -> Known:
+def _validated(request_model: type[Known], body: Json) -> Known:
     try:
-        return shape.model_validate(body)
+        return request_model.model_validate(body)
     except ValidationError as error:
         raise from_validation(error) from None
 
 
-def _stamp(request: Request) -> Stamp:
-    return Stamp(request.scope["request_id"], int(datetime.now(UTC).timestamp()))
+def _response_meta(request: Request) -> ResponseMeta:
+    return ResponseMeta(request.scope["request_id"], int(datetime.now(UTC).timestamp()))
 
 
-def _forced(request: Request) -> str | None:
+def _explicit_dialect(request: Request) -> str | None:
     """Return the dialect that was asked for by name: in the path, or in a header."""
-    forced: str | None = request.scope["forced"] or request.headers.get(DIALECT_HEADER)
-    return forced
+    explicit_dialect: str | None = request.scope["explicit_dialect"] or request.headers.get(DIALECT_HEADER)
+    return explicit_dialect
 
 
 def _check_size(num_items: int, field: str, service: Runtime, *, most: int | None = None) -> None:
@@ -232,7 +234,7 @@ def _check_size(num_items: int, field: str, service: Runtime, *, most: int | Non
         raise InvalidInput(f"{field} has {num_items} items; at most {limit} are allowed{why}.", param=field)
 
 
-def _answer(body: object, outcome: _Outcome, started_s: float) -> Response:
+def _answer(body: object, outcome: _ServedOutcome, started_s: float) -> Response:
     """Return the body; the headers say what served it, what was remembered, and, as TEI's do, the milliseconds spent."""
     response = _json(body)
     timing: Timing = getattr(outcome, "timing", NO_TIMING)

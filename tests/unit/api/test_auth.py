@@ -8,8 +8,8 @@ import hashlib
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
+from shortlist.api.api_keys import ApiKeys
 from shortlist.api.auth import PUBLIC_PATHS, Auth
-from shortlist.api.keys import Keys
 from shortlist.errors import Unauthenticated
 from tests.support.wire import Wire, http_scope
 
@@ -30,7 +30,7 @@ async def enter(
         sent.append(message)
 
     scope = {"type": "http", "method": method, "path": path, "headers": headers}
-    await Auth(_inside, keys=Keys(keys), public=public)(scope, receive, send)
+    await Auth(_inside, keys=ApiKeys(keys), public=public)(scope, receive, send)
     return bool(sent)
 
 
@@ -104,7 +104,7 @@ async def caller(
 
     wire = Wire()
     scope = {**http_scope(*headers, path=path), "client": (host, 1) if host else None}
-    await Auth(inside, keys=Keys(keys))(scope, wire.receive, wire.send)
+    await Auth(inside, keys=ApiKeys(keys))(scope, wire.receive, wire.send)
     [name] = told
     return name
 
@@ -151,20 +151,20 @@ async def test_key_that_nobody_asked_for_names_nobody() -> None:
 
 async def test_websocket_of_a_stranger_is_closed_without_an_error() -> None:
     wire = Wire()
-    await Auth(_inside, keys=Keys(["key-1"]))({**http_scope(path="/ui/"), "type": "websocket"}, wire.receive, wire.send)
+    await Auth(_inside, keys=ApiKeys(["key-1"]))({**http_scope(path="/ui/"), "type": "websocket"}, wire.receive, wire.send)
     assert wire.sent == [{"type": "websocket.close", "code": 1008}]
 
 
 async def test_websocket_with_a_key_comes_in() -> None:
     wire = Wire()
     scope = {**http_scope((b"x-api-key", b"key-1"), path="/ui/"), "type": "websocket"}
-    await Auth(_inside, keys=Keys(["key-1"]))(scope, wire.receive, wire.send)
+    await Auth(_inside, keys=ApiKeys(["key-1"]))(scope, wire.receive, wire.send)
     assert wire.sent == [{"type": "inside"}]
 
 
 async def test_lifespan_is_nobodys() -> None:
     wire = Wire()
-    await Auth(_inside, keys=Keys(["key-1"]))({"type": "lifespan"}, wire.receive, wire.send)
+    await Auth(_inside, keys=ApiKeys(["key-1"]))({"type": "lifespan"}, wire.receive, wire.send)
     assert wire.sent == [{"type": "inside"}]
 
 

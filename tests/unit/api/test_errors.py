@@ -57,7 +57,7 @@ class Inner(BaseModel):
     size: int
 
 
-class Shape(BaseModel):
+class RequestModel(BaseModel):
     name: str
     inner: list[Inner] = []
 
@@ -72,7 +72,7 @@ class Shape(BaseModel):
 )
 def test_wrong_shape_names_the_field_and_never_the_value(body: object, param: str, words: str) -> None:
     with pytest.raises(ValidationError) as caught:
-        Shape.model_validate(body)
+        RequestModel.model_validate(body)
     error = from_validation(caught.value)
     assert error.param == param
     assert words in error.message

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from shortlist.api.dialects.superset import DIALECT, RerankRequest
+from shortlist.api.dialects.common import DIALECT, CommonRerankRequest
 from shortlist.api.dialects.table import DIALECTS
 from shortlist.api.record import TASKS, Record
 from shortlist.errors import DeadlineExceeded, Draining, Overloaded, ServiceError, Shortage
@@ -33,7 +33,7 @@ def test_request_that_was_done_tells_what_it_took() -> None:
     scope = {
         "route": SimpleNamespace(path="/v1/rerank"),
         "dialect": DIALECT,
-        "shape": RerankRequest,
+        "shape": CommonRerankRequest,
         "num_items": 3,
         "outcome": OUTCOME,
     }
@@ -67,5 +67,5 @@ def test_only_what_was_refused_here_is_a_refusal(error: ServiceError, refusal: s
 
 
 def test_every_shape_of_every_dialect_has_a_task() -> None:
-    tasks = {Record.of({"shape": shape}).task for dialect in DIALECTS for shape in dialect.shapes}
+    tasks = {Record.of({"shape": request_model}).task for dialect in DIALECTS for request_model in dialect.request_models}
     assert tasks == set(TASKS.values())

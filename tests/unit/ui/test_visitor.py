@@ -11,7 +11,7 @@ import httpx2
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from shortlist.api.intake import Intake
+from shortlist.api.request_body import RequestBody
 from shortlist.errors import InvalidInput, Unauthenticated
 from shortlist.ui.visitor import Visitor, hanging_up, visiting
 from shortlist.ui.words import CHINESE, ENGLISH, Words
@@ -146,7 +146,7 @@ class Slow:
 
 async def test_who_cancels_hangs_up_and_the_work_is_let_go_before_that_is_done() -> None:
     slow = Slow()
-    app = Intake(slow, max_body_bytes=100, body_timeout_s=10, passes=("/ui",))
+    app = RequestBody(slow, max_body_bytes=100, body_timeout_s=10, public_prefixes=("/ui",))
     transport = httpx2.ASGITransport(hanging_up(app))
     async with httpx2.AsyncClient(transport=transport, base_url="http://server") as client:
         asking = asyncio.create_task(client.post("/v1/rerank", content=b"{}"))

@@ -10,8 +10,8 @@ from typing import ClassVar, Final, Literal
 
 import numpy as np
 
-from shortlist.api.dialects.base import Dialect, EmbedShape, Json, Seen, Stamp, TokenizeShape
-from shortlist.api.dialects.fields import QUERY_HINTS, Count, Texts, may_cut
+from shortlist.api.dialects.dialect import Dialect, EmbedModel, Json, RequestView, ResponseMeta, TokenizeModel
+from shortlist.api.dialects.fields import QUERY_HINTS, Count, Texts, may_truncate
 from shortlist.api.dialects.openai import in_base64
 from shortlist.errors import InvalidInput
 from shortlist.types import EmbedOutcome, EmbedTask, TokenizeOutcome, TokenizeTask, Vector
@@ -35,7 +35,7 @@ FORMS: Final[Mapping[str, Callable[[Vector], object]]] = {
 """How a vector can be written. `int8` and `uint8` need a model that was calibrated for them. Source: docs.cohere.com, Embed."""
 
 
-class EmbedRequest(EmbedShape):
+class CohereEmbedRequest(EmbedModel):
     """Turn texts into vectors."""
 
     paths: ClassVar[tuple[str, ...]] = ("/v1/embed",)
@@ -61,16 +61,16 @@ class EmbedRequest(EmbedShape):
             model=self.model,
             is_query=self.input_type in QUERY_HINTS,
             dimensions=self.output_dimension or None,
-            truncate=may_cut(self.truncate) is not False,
+            truncate=may_truncate(self.truncate) is not False,
             truncate_prompt_tokens=self.max_tokens or None,
         )
 
-    def answer(self, outcome: EmbedOutcome, stamp: Stamp) -> Json:
+    def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> Json:
         """Return the vectors, by type if types were asked for."""
         types = self.embedding_types
         units = {"input_tokens": outcome.usage.num_tokens}
         return {
-            "id": f"embd-{stamp.request_id}",
+            "id": f"embd-{meta.request_id}",
             "texts": self.texts,
             "embeddings": self._by_type(outcome.vectors, types) if types else outcome.vectors,
             "response_type": "embeddings_by_type" if types else "embeddings_floats",
@@ -82,18 +82,18 @@ class EmbedRequest(EmbedShape):
         return {form: [FORMS[form](vector) for vector in vectors] for form in types}
 
 
-class EmbedRequestV2(EmbedRequest):
+class CohereEmbedRequestV2(CohereEmbedRequest):
     """Version 2 always answers by type."""
 
     paths: ClassVar[tuple[str, ...]] = ("/v2/embed",)
 
-    def answer(self, outcome: EmbedOutcome, stamp: Stamp) -> Json:
+    def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> Json:
         """Return the vectors by type; as floats if no type was asked for."""
         named = self.model_copy(update={"embedding_types": self.embedding_types or ["float"]})
-        return EmbedRequest.answer(named, outcome, stamp)
+        return CohereEmbedRequest.answer(named, outcome, meta)
 
 
-class TokenizeRequest(TokenizeShape):
+class CohereTokenizeRequest(TokenizeModel):
     """Spell a text as tokens."""
 
     paths: ClassVar[tuple[str, ...]] = ("/v1/tokenize", "/tokenize")
@@ -103,9 +103,9 @@ class TokenizeRequest(TokenizeShape):
     text: str
 
     @classmethod
-    def is_meant(cls, seen: Seen) -> bool:
+    def matches(cls, view: RequestView) -> bool:
         """Tell by the field of the text."""
-        return "text" in seen.body
+        return "text" in view.body
 
     @property
     def num_items(self) -> int:
@@ -116,11 +116,11 @@ class TokenizeRequest(TokenizeShape):
         """Return what is asked for."""
         return TokenizeTask(texts=(self.text,), model=self.model, with_special=False)
 
-    def answer(self, outcome: TokenizeOutcome, stamp: Stamp) -> Json:
+    def answer(self, outcome: TokenizeOutcome, meta: ResponseMeta) -> Json:
         """Return ids and strings."""
-        del stamp
+        del meta
         [tokens] = outcome.tokens
         return {"tokens": [token.id for token in tokens], "token_strings": [token.text for token in tokens]}
 
 
-DIALECT: Final = Dialect(name="cohere", shapes=(EmbedRequestV2, EmbedRequest, TokenizeRequest))
+DIALECT: Final = Dialect(name="cohere", request_models=(CohereEmbedRequestV2, CohereEmbedRequest, CohereTokenizeRequest))

@@ -8,20 +8,29 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from shortlist.api.dialects.base import Body, Dialect, EmbedShape, Fault, Json, RerankShape, Seen, Stamp
+from shortlist.api.dialects.common import RERANK_PATHS
+from shortlist.api.dialects.dialect import (
+    Dialect,
+    EmbedModel,
+    ErrorInfo,
+    Json,
+    RequestFields,
+    RequestView,
+    RerankModel,
+    ResponseMeta,
+)
 from shortlist.api.dialects.fields import QUERY_HINTS, Count, Documents, Query, Texts
-from shortlist.api.dialects.superset import RERANK_PATHS
 from shortlist.types import EmbedOutcome, EmbedTask, Ranked, RerankOutcome, RerankTask
 
 
-class RerankInput(Body):
+class DashScopeRerankInput(RequestFields):
     """What is ranked."""
 
     query: Query
     documents: Documents
 
 
-class RerankParameters(Body):
+class DashScopeRerankParameters(RequestFields):
     """How it is ranked."""
 
     top_n: Count = None
@@ -29,7 +38,7 @@ class RerankParameters(Body):
     instruct: str | None = None
 
 
-class RerankRequest(RerankShape):
+class DashScopeRerankRequest(RerankModel):
     """Rank documents for a query."""
 
     paths: ClassVar[tuple[str, ...]] = (
@@ -41,13 +50,13 @@ class RerankRequest(RerankShape):
     example: ClassVar[Json] = {"input": {"query": "red fox", "documents": ["a cat", "the red fox"]}, "parameters": {"top_n": 1}}
 
     model: str | None = None
-    input: RerankInput
-    parameters: RerankParameters | None = None
+    input: DashScopeRerankInput
+    parameters: DashScopeRerankParameters | None = None
 
     @classmethod
-    def is_meant(cls, seen: Seen) -> bool:
+    def matches(cls, view: RequestView) -> bool:
         """Tell by the envelope, on any path: LightRAG sends it to all."""
-        return isinstance(seen.body.get("input"), dict) or seen.path not in RERANK_PATHS
+        return isinstance(view.body.get("input"), dict) or view.path not in RERANK_PATHS
 
     @property
     def num_items(self) -> int:
@@ -56,7 +65,7 @@ class RerankRequest(RerankShape):
 
     def task(self) -> RerankTask:
         """Return what is asked for."""
-        parameters = self.parameters or RerankParameters()
+        parameters = self.parameters or DashScopeRerankParameters()
         return RerankTask(
             query=self.input.query,
             documents=tuple(self.input.documents),
@@ -65,12 +74,12 @@ class RerankRequest(RerankShape):
             top_n=parameters.top_n or None,
         )
 
-    def answer(self, outcome: RerankOutcome, stamp: Stamp) -> Json:
+    def answer(self, outcome: RerankOutcome, meta: ResponseMeta) -> Json:
         """Return the ranking in its envelope."""
         return {
             "output": {"results": [self._result(ranked) for ranked in outcome.results]},
             "usage": {"total_tokens": outcome.usage.num_tokens},
-            "request_id": stamp.request_id,
+            "request_id": meta.request_id,
         }
 
     def _result(self, ranked: Ranked) -> Json:
@@ -79,13 +88,13 @@ class RerankRequest(RerankShape):
         return result | {"document": {"text": self.input.documents[ranked.index]}} if has_documents else result
 
 
-class EmbedInput(Body):
+class DashScopeEmbedInput(RequestFields):
     """What is embedded."""
 
     texts: Texts
 
 
-class EmbedParameters(Body):
+class DashScopeEmbedParameters(RequestFields):
     """How it is embedded."""
 
     text_type: str | None = None
@@ -93,7 +102,7 @@ class EmbedParameters(Body):
     instruct: str | None = None
 
 
-class EmbedRequest(EmbedShape):
+class DashScopeEmbedRequest(EmbedModel):
     """Turn texts into vectors."""
 
     paths: ClassVar[tuple[str, ...]] = (
@@ -104,8 +113,8 @@ class EmbedRequest(EmbedShape):
     example: ClassVar[Json] = {"input": {"texts": ["first text", "second text"]}, "parameters": {"text_type": "document"}}
 
     model: str | None = None
-    input: EmbedInput
-    parameters: EmbedParameters | None = None
+    input: DashScopeEmbedInput
+    parameters: DashScopeEmbedParameters | None = None
 
     @property
     def num_items(self) -> int:
@@ -114,7 +123,7 @@ class EmbedRequest(EmbedShape):
 
     def task(self) -> EmbedTask:
         """Return what is asked for."""
-        parameters = self.parameters or EmbedParameters()
+        parameters = self.parameters or DashScopeEmbedParameters()
         return EmbedTask(
             texts=tuple(self.input.texts),
             model=self.model,
@@ -123,23 +132,25 @@ class EmbedRequest(EmbedShape):
             dimensions=parameters.dimension or None,
         )
 
-    def answer(self, outcome: EmbedOutcome, stamp: Stamp) -> Json:
+    def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> Json:
         """Return the vectors in their envelope."""
         vectors = [{"text_index": index, "embedding": vector} for index, vector in enumerate(outcome.vectors)]
         return {
             "output": {"embeddings": vectors},
             "usage": {"total_tokens": outcome.usage.num_tokens},
-            "request_id": stamp.request_id,
+            "request_id": meta.request_id,
         }
 
 
 _CODES: Final = {400: "InvalidParameter", 401: "InvalidApiKey", 404: "Model.NotExist", 429: "Throttling"}
 
 
-def _fault(fault: Fault) -> tuple[int, Json]:
+def _error_body(error_body: ErrorInfo) -> tuple[int, Json]:
     """Return an error in DashScope's flat form."""
-    code = _CODES.get(fault.status, "InternalError" if fault.status >= 500 else "InvalidParameter")
-    return fault.status, {"code": code, "message": fault.message, "request_id": fault.request_id}
+    code = _CODES.get(error_body.status, "InternalError" if error_body.status >= 500 else "InvalidParameter")
+    return error_body.status, {"code": code, "message": error_body.message, "request_id": error_body.request_id}
 
 
-DIALECT: Final = Dialect(name="dashscope", shapes=(RerankRequest, EmbedRequest), fault=_fault)
+DIALECT: Final = Dialect(
+    name="dashscope", request_models=(DashScopeRerankRequest, DashScopeEmbedRequest), error_body=_error_body
+)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from shortlist.api.dialects.base import Json, Stamp
-from shortlist.api.dialects.superset import RerankRequest
+from shortlist.api.dialects.common import CommonRerankRequest
+from shortlist.api.dialects.dialect import Json, ResponseMeta
 from shortlist.types import Explained, Explanation
 
 SEAM_TOKENS = 8
@@ -16,16 +16,16 @@ MAX_DOCUMENTS = 32
 """Explaining computes every document once more and shows it whole; it is for looking, not for ranking."""
 
 
-class ExplainRequest(RerankRequest):
+class ExplainRequest(CommonRerankRequest):
     """Say why documents have their scores."""
 
     paths: ClassVar[tuple[str, ...]] = ("/v1/explain",)
     max_items: ClassVar[int] = MAX_DOCUMENTS
 
-    def explained(self, explanation: Explanation, stamp: Stamp) -> Json:
+    def explained(self, explanation: Explanation, meta: ResponseMeta) -> Json:
         """Return everything there is to know about every document's score, in the order of the request."""
         return {
-            "id": f"explain-{stamp.request_id}",
+            "id": f"explain-{meta.request_id}",
             "object": "list",
             "model": self.model or explanation.model,
             "prompt": {

@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 from pydantic import BeforeValidator, Field, ValidationInfo
 
-from shortlist.api.dialects.base import Json
+from shortlist.api.dialects.dialect import Json
 from shortlist.errors import EmptyInput, InvalidInput
 from shortlist.types import OverflowPolicy, Truncation
 
@@ -133,12 +133,12 @@ def prompt_tokens(most: int | None) -> int | None:
     return most if most is not None and most > 0 else None
 
 
-def overflow(may_cut: bool | None) -> OverflowPolicy:
+def overflow(may_truncate: bool | None) -> OverflowPolicy:
     """Return what becomes of a text that is too long; without a word, it is cut."""
-    return OverflowPolicy.ERROR if may_cut is False else OverflowPolicy.TRUNCATE
+    return OverflowPolicy.ERROR if may_truncate is False else OverflowPolicy.TRUNCATE
 
 
-def may_cut(truncate: str | None) -> bool | None:
+def may_truncate(truncate: str | None) -> bool | None:
     """Return whether a text may be cut, as Cohere and NVIDIA spell it.
 
     Raises:

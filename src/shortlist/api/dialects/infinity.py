@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from shortlist.api.dialects import superset
-from shortlist.api.dialects.base import Dialect, Json, Seen, Stamp
+from shortlist.api.dialects import common
+from shortlist.api.dialects.dialect import Dialect, Json, RequestView, ResponseMeta
 from shortlist.api.dialects.fields import usage
 from shortlist.types import Ranked, RerankOutcome
 
@@ -16,23 +16,23 @@ FIELDS: Final = frozenset({"model", "query", "documents", "top_n", "raw_scores",
 """All that its client sends."""
 
 
-class RerankRequest(superset.RerankRequest):
+class InfinityRerankRequest(common.CommonRerankRequest):
     """Rank documents for a query."""
 
     example: ClassVar[Json] = {"query": "red fox", "documents": ["a cat", "the red fox"], "raw_scores": False}
 
     @classmethod
-    def is_meant(cls, seen: Seen) -> bool:
+    def matches(cls, view: RequestView) -> bool:
         """Tell by a field that only its client sends with documents, and nothing of ours."""
-        return "documents" in seen.body and "raw_scores" in seen.body and not superset.has_own_fields(seen, FIELDS)
+        return "documents" in view.body and "raw_scores" in view.body and not common.has_own_fields(view, FIELDS)
 
-    def answer(self, outcome: RerankOutcome, stamp: Stamp) -> Json:
+    def answer(self, outcome: RerankOutcome, meta: ResponseMeta) -> Json:
         """Return Infinity's ranking."""
         return {
             "object": "rerank",
-            "id": f"infinity-{stamp.request_id}",
+            "id": f"infinity-{meta.request_id}",
             "model": self.model or outcome.model,
-            "created": stamp.created_s,
+            "created": meta.created_s,
             "usage": usage(outcome.usage.num_tokens),
             "results": [self._result(ranked) for ranked in outcome.results],
         }
@@ -45,4 +45,4 @@ class RerankRequest(superset.RerankRequest):
         return result | {"document": self.documents[ranked.index]} if self.return_documents else result
 
 
-DIALECT: Final = Dialect(name="infinity", shapes=(RerankRequest,))
+DIALECT: Final = Dialect(name="infinity", request_models=(InfinityRerankRequest,))

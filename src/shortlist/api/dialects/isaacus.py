@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from shortlist.api.dialects.base import Dialect, Json, RerankShape, Stamp
+from shortlist.api.dialects.dialect import Dialect, Json, RerankModel, ResponseMeta
 from shortlist.api.dialects.fields import Count, Documents, Query
 from shortlist.types import RerankOutcome, RerankTask
 
 
-class RerankRequest(RerankShape):
+class IsaacusRerankRequest(RerankModel):
     """Rank texts for a query."""
 
     paths: ClassVar[tuple[str, ...]] = ("/v1/rerankings", "/rerankings")
@@ -25,13 +25,13 @@ class RerankRequest(RerankShape):
         """Return what is asked for."""
         return RerankTask(query=self.query, documents=tuple(self.texts), model=self.model, top_n=self.top_n or None)
 
-    def answer(self, outcome: RerankOutcome, stamp: Stamp) -> Json:
+    def answer(self, outcome: RerankOutcome, meta: ResponseMeta) -> Json:
         """Return the ranking."""
-        del stamp
+        del meta
         return {
             "results": [{"index": ranked.index, "score": ranked.score} for ranked in outcome.results],
             "usage": {"input_tokens": outcome.usage.num_tokens},
         }
 
 
-DIALECT: Final = Dialect(name="isaacus", shapes=(RerankRequest,))
+DIALECT: Final = Dialect(name="isaacus", request_models=(IsaacusRerankRequest,))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from shortlist.api.dialects.base import Dialect, Json, RerankShape, Seen, Stamp
+from shortlist.api.dialects.common import RERANK_PATHS
+from shortlist.api.dialects.dialect import Dialect, Json, RequestView, RerankModel, ResponseMeta
 from shortlist.api.dialects.fields import Count, Documents, Query, usage
-from shortlist.api.dialects.superset import RERANK_PATHS
 from shortlist.types import Ranked, RerankOutcome, RerankTask
 
 
-class RerankRequest(RerankShape):
+class MixedbreadRerankRequest(RerankModel):
     """Rank documents for a query."""
 
     paths: ClassVar[tuple[str, ...]] = RERANK_PATHS
@@ -25,17 +25,17 @@ class RerankRequest(RerankShape):
     return_input: bool | None = None
 
     @classmethod
-    def is_meant(cls, seen: Seen) -> bool:
+    def matches(cls, view: RequestView) -> bool:
         """Tell by the field of the documents, a list."""
-        return isinstance(seen.body.get("input"), list)
+        return isinstance(view.body.get("input"), list)
 
     def task(self) -> RerankTask:
         """Return what is asked for."""
         return RerankTask(query=self.query, documents=tuple(self.input), model=self.model, top_n=self.top_k or None)
 
-    def answer(self, outcome: RerankOutcome, stamp: Stamp) -> Json:
+    def answer(self, outcome: RerankOutcome, meta: ResponseMeta) -> Json:
         """Return Mixedbread's list."""
-        del stamp
+        del meta
         return {
             "object": "list",
             "model": self.model or outcome.model,
@@ -50,4 +50,4 @@ class RerankRequest(RerankShape):
         return result | {"input": self.input[ranked.index]} if self.return_input else result
 
 
-DIALECT: Final = Dialect(name="mixedbread", shapes=(RerankRequest,))
+DIALECT: Final = Dialect(name="mixedbread", request_models=(MixedbreadRerankRequest,))

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import ClassVar, Final, Literal
 
-from shortlist.api.dialects.base import Dialect, Json, RerankShape, Seen, Stamp
-from shortlist.api.dialects.fields import Count, Documents, Query, may_cut, overflow, usage
-from shortlist.api.dialects.superset import RERANK_PATHS
+from shortlist.api.dialects.common import RERANK_PATHS
+from shortlist.api.dialects.dialect import Dialect, Json, RequestView, RerankModel, ResponseMeta
+from shortlist.api.dialects.fields import Count, Documents, Query, may_truncate, overflow, usage
 from shortlist.types import RerankOutcome, RerankTask
 
 
-class RankingRequest(RerankShape):
+class NvidiaRankingRequest(RerankModel):
     """Rank passages for a query."""
 
     paths: ClassVar[tuple[str, ...]] = ("/ranking", "/v1/ranking", "/v1/retrieval/{rest:path}/reranking", *RERANK_PATHS)
@@ -28,9 +28,9 @@ class RankingRequest(RerankShape):
     top_k: Count = None
 
     @classmethod
-    def is_meant(cls, seen: Seen) -> bool:
+    def matches(cls, view: RequestView) -> bool:
         """Tell by the field of the documents, and a query that is an object, where others use the path too."""
-        return "passages" in seen.body and (seen.path not in RERANK_PATHS or isinstance(seen.body.get("query"), dict))
+        return "passages" in view.body and (view.path not in RERANK_PATHS or isinstance(view.body.get("query"), dict))
 
     def task(self) -> RerankTask:
         """Return what is asked for."""
@@ -39,16 +39,16 @@ class RankingRequest(RerankShape):
             documents=tuple(self.passages),
             model=self.model,
             top_n=self.top_n or self.top_k or None,
-            on_overflow=overflow(may_cut(self.truncate)),
+            on_overflow=overflow(may_truncate(self.truncate)),
         )
 
-    def answer(self, outcome: RerankOutcome, stamp: Stamp) -> Json:
+    def answer(self, outcome: RerankOutcome, meta: ResponseMeta) -> Json:
         """Return the log-odds: their sigmoid is the score."""
-        del stamp
+        del meta
         return {
             "rankings": [{"index": ranked.index, "logit": ranked.raw_score} for ranked in outcome.results],
             "usage": usage(outcome.usage.num_tokens),
         }
 
 
-DIALECT: Final = Dialect(name="nvidia", shapes=(RankingRequest,))
+DIALECT: Final = Dialect(name="nvidia", request_models=(NvidiaRankingRequest,))

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from shortlist.api.dialects.base import Dialect, EmbedShape, Json, RerankShape, Stamp
+from shortlist.api.dialects.dialect import Dialect, EmbedModel, Json, RerankModel, ResponseMeta
 from shortlist.api.dialects.fields import Count, Documents, Query, Texts
 from shortlist.types import EmbedOutcome, EmbedTask, RerankOutcome, RerankTask
 
 
-class RerankRequest(RerankShape):
+class OllamaRerankRequest(RerankModel):
     """Rank documents for a query."""
 
     paths: ClassVar[tuple[str, ...]] = ("/api/rerank",)
@@ -27,9 +27,9 @@ class RerankRequest(RerankShape):
         """Return what is asked for."""
         return RerankTask(query=self.query, documents=tuple(self.documents), model=self.model, top_n=self.top_n or None)
 
-    def answer(self, outcome: RerankOutcome, stamp: Stamp) -> Json:
+    def answer(self, outcome: RerankOutcome, meta: ResponseMeta) -> Json:
         """Return the ranking."""
-        del stamp
+        del meta
         results = [
             {"index": ranked.index, "relevance_score": ranked.score, "document": self.documents[ranked.index]}
             for ranked in outcome.results
@@ -37,7 +37,7 @@ class RerankRequest(RerankShape):
         return {"model": self.model or outcome.model, "results": results}
 
 
-class EmbedRequest(EmbedShape):
+class OllamaEmbedRequest(EmbedModel):
     """Turn texts into vectors."""
 
     paths: ClassVar[tuple[str, ...]] = ("/api/embed",)
@@ -58,9 +58,9 @@ class EmbedRequest(EmbedShape):
             truncate=self.truncate is not False,
         )
 
-    def answer(self, outcome: EmbedOutcome, stamp: Stamp) -> Json:
+    def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> Json:
         """Return the vectors."""
-        del stamp
+        del meta
         return {
             "model": self.model or outcome.model,
             "embeddings": outcome.vectors,
@@ -68,4 +68,4 @@ class EmbedRequest(EmbedShape):
         }
 
 
-DIALECT: Final = Dialect(name="ollama", shapes=(RerankRequest, EmbedRequest))
+DIALECT: Final = Dialect(name="ollama", request_models=(OllamaRerankRequest, OllamaEmbedRequest))

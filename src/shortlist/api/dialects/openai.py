@@ -7,12 +7,12 @@ from typing import ClassVar, Final, Literal
 
 from pydantic import Field
 
-from shortlist.api.dialects.base import Dialect, EmbedShape, Json, Stamp
+from shortlist.api.dialects.dialect import Dialect, EmbedModel, Json, ResponseMeta
 from shortlist.api.dialects.fields import QUERY_HINTS, Count, PromptTokens, Side, Texts, prompt_tokens, usage
 from shortlist.types import EmbedOutcome, EmbedTask, RequestOptions, Vector
 
 
-class EmbeddingsRequest(EmbedShape):
+class OpenAIEmbeddingsRequest(EmbedModel):
     """Turn texts into vectors."""
 
     paths: ClassVar[tuple[str, ...]] = ("/v1/embeddings", "/embeddings", "/compatible-mode/v1/embeddings")
@@ -56,11 +56,11 @@ class EmbeddingsRequest(EmbedShape):
             options=RequestOptions(timeout_s=None if self.timeout_ms is None else self.timeout_ms / 1000),
         )
 
-    def answer(self, outcome: EmbedOutcome, stamp: Stamp) -> Json:
+    def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> Json:
         """Return OpenAI's list of embeddings."""
         tokens = outcome.usage.num_tokens
         body: dict[str, object] = {
-            "id": f"embd-{stamp.request_id}",
+            "id": f"embd-{meta.request_id}",
             "object": "list",
             "model": self.model or outcome.model,
             "data": [
@@ -83,4 +83,4 @@ def in_base64(vector: Vector) -> str:
     return base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii")
 
 
-DIALECT: Final = Dialect(name="openai", shapes=(EmbeddingsRequest,))
+DIALECT: Final = Dialect(name="openai", request_models=(OpenAIEmbeddingsRequest,))

@@ -6,15 +6,15 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
 
-from shortlist.api.dialects.base import Dialect, Json, RerankShape, Seen, Stamp
+from shortlist.api.dialects.common import RERANK_PATHS
+from shortlist.api.dialects.dialect import Dialect, Json, RequestView, RerankModel, ResponseMeta
 from shortlist.api.dialects.fields import Count, Query, read_documents
-from shortlist.api.dialects.superset import RERANK_PATHS
 from shortlist.types import Ranked, RerankOutcome, RerankTask
 
 VERSION_HEADER: Final = b"x-pinecone-api-version"
 
 
-class RerankRequest(RerankShape):
+class PineconeRerankRequest(RerankModel):
     """Rank documents for a query."""
 
     paths: ClassVar[tuple[str, ...]] = RERANK_PATHS
@@ -28,18 +28,18 @@ class RerankRequest(RerankShape):
     return_documents: bool | None = None
 
     @classmethod
-    def is_meant(cls, seen: Seen) -> bool:
+    def matches(cls, view: RequestView) -> bool:
         """Tell by the header that its client sends with everything."""
-        return VERSION_HEADER in seen.headers
+        return VERSION_HEADER in view.headers
 
     def task(self) -> RerankTask:
         """Return what is asked for."""
         texts = read_documents(self.documents, "documents", self.rank_fields or ["text"])
         return RerankTask(query=self.query, documents=tuple(texts), model=self.model, top_n=self.top_n or None)
 
-    def answer(self, outcome: RerankOutcome, stamp: Stamp) -> Json:
+    def answer(self, outcome: RerankOutcome, meta: ResponseMeta) -> Json:
         """Return Pinecone's list."""
-        del stamp
+        del meta
         return {
             "model": self.model or outcome.model,
             "data": [self._result(ranked) for ranked in outcome.results],
@@ -54,4 +54,4 @@ class RerankRequest(RerankShape):
         return result | {"document": {"text": document} if isinstance(document, str) else document}
 
 
-DIALECT: Final = Dialect(name="pinecone", shapes=(RerankRequest,))
+DIALECT: Final = Dialect(name="pinecone", request_models=(PineconeRerankRequest,))

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
-from shortlist.api.dialects.base import Dialect, EmbedShape, Json, ScoreShape, Seen, Stamp
+from shortlist.api.dialects.common import RERANK_PATHS
+from shortlist.api.dialects.dialect import Dialect, EmbedModel, Json, RequestView, ResponseMeta, ScoreModel
 from shortlist.api.dialects.fields import Documents, Query, Texts
-from shortlist.api.dialects.superset import RERANK_PATHS
 from shortlist.types import EmbedOutcome, EmbedTask, ScoreOutcome, ScoreTask, Vector
 
 
-class RerankRequest(ScoreShape):
+class QAnythingRerankRequest(ScoreModel):
     """Score passages for a query."""
 
     paths: ClassVar[tuple[str, ...]] = RERANK_PATHS
@@ -22,21 +22,21 @@ class RerankRequest(ScoreShape):
     passages: Documents
 
     @classmethod
-    def is_meant(cls, seen: Seen) -> bool:
+    def matches(cls, view: RequestView) -> bool:
         """Tell by the field of the documents."""
-        return "passages" in seen.body
+        return "passages" in view.body
 
     def task(self) -> ScoreTask:
         """Return what is asked for."""
         return ScoreTask(pairs=tuple((self.query, passage) for passage in self.passages))
 
-    def answer(self, outcome: ScoreOutcome, stamp: Stamp) -> list[float]:
+    def answer(self, outcome: ScoreOutcome, meta: ResponseMeta) -> list[float]:
         """Return the scores."""
-        del stamp
+        del meta
         return [scored.score for scored in outcome.scores]
 
 
-class EmbedRequest(EmbedShape):
+class QAnythingEmbedRequest(EmbedModel):
     """Turn texts into vectors."""
 
     paths: ClassVar[tuple[str, ...]] = ("/embedding",)
@@ -49,10 +49,10 @@ class EmbedRequest(EmbedShape):
         """Return what is asked for."""
         return EmbedTask(texts=tuple(self.texts))
 
-    def answer(self, outcome: EmbedOutcome, stamp: Stamp) -> Sequence[Vector]:
+    def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> Sequence[Vector]:
         """Return the vectors."""
-        del stamp
+        del meta
         return outcome.vectors
 
 
-DIALECT: Final = Dialect(name="qanything", shapes=(RerankRequest, EmbedRequest))
+DIALECT: Final = Dialect(name="qanything", request_models=(QAnythingRerankRequest, QAnythingEmbedRequest))

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from shortlist.api.dialects.base import Dialect, Fault, Json, RerankShape, Seen, Stamp
+from shortlist.api.dialects.common import RERANK_PATHS
+from shortlist.api.dialects.dialect import Dialect, ErrorInfo, Json, RequestView, RerankModel, ResponseMeta
 from shortlist.api.dialects.fields import Count, Documents, Query
-from shortlist.api.dialects.superset import RERANK_PATHS
 from shortlist.types import Ranked, RerankOutcome, RerankTask
 
 
-class RerankRequest(RerankShape):
+class SGLangRerankRequest(RerankModel):
     """Rank documents for a query."""
 
     paths: ClassVar[tuple[str, ...]] = RERANK_PATHS
@@ -27,9 +27,9 @@ class RerankRequest(RerankShape):
     return_documents: bool | None = None
 
     @classmethod
-    def is_meant(cls, seen: Seen) -> bool:
+    def matches(cls, view: RequestView) -> bool:
         """Never by itself: nothing in its body tells it from Jina's."""
-        del seen
+        del view
         return False
 
     def task(self) -> RerankTask:
@@ -42,9 +42,9 @@ class RerankRequest(RerankShape):
             top_n=self.top_n or None,
         )
 
-    def answer(self, outcome: RerankOutcome, stamp: Stamp) -> list[Json]:
+    def answer(self, outcome: RerankOutcome, meta: ResponseMeta) -> list[Json]:
         """Return the bare ranking."""
-        del stamp
+        del meta
         return [self._result(ranked) for ranked in outcome.results]
 
     def _result(self, ranked: Ranked) -> Json:
@@ -52,15 +52,15 @@ class RerankRequest(RerankShape):
         return result if self.return_documents is False else result | {"document": self.documents[ranked.index]}
 
 
-def _fault(fault: Fault) -> tuple[int, Json]:
+def _error_body(error_body: ErrorInfo) -> tuple[int, Json]:
     """Return an error in SGLang's flat form."""
-    return fault.status, {
+    return error_body.status, {
         "object": "error",
-        "message": fault.message,
-        "type": fault.type,
-        "param": fault.param,
-        "code": fault.status,
+        "message": error_body.message,
+        "type": error_body.type,
+        "param": error_body.param,
+        "code": error_body.status,
     }
 
 
-DIALECT: Final = Dialect(name="sglang", shapes=(RerankRequest,), fault=_fault)
+DIALECT: Final = Dialect(name="sglang", request_models=(SGLangRerankRequest,), error_body=_error_body)

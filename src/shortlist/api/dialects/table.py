@@ -13,6 +13,7 @@ from typing import Final
 
 from shortlist.api.dialects import (
     cohere,
+    common,
     dashscope,
     infinity,
     isaacus,
@@ -23,13 +24,12 @@ from shortlist.api.dialects import (
     pinecone,
     qanything,
     sglang,
-    superset,
     tei,
     vllm,
     voyage,
     weaviate,
 )
-from shortlist.api.dialects.base import AnyShape, Dialect, Seen
+from shortlist.api.dialects.dialect import AnyRequestModel, Dialect, RequestView
 from shortlist.errors import InvalidInput, NotFound
 
 DIALECTS: Final = (
@@ -48,26 +48,26 @@ DIALECTS: Final = (
     openai.DIALECT,
     cohere.DIALECT,
     vllm.DIALECT,
-    superset.DIALECT,
+    common.DIALECT,
 )
 
-SPOKEN_BY_ALL: Final = frozenset({"jina", "xinference", "siliconflow", "llamacpp", "localai", "gpustack", "litellm"})
+COMMON_ALIASES: Final = frozenset({"jina", "xinference", "siliconflow", "llamacpp", "localai", "gpustack", "litellm"})
 """Names under which the dialects that need no telling apart can be asked for, too."""
 
-NAMES: Final = frozenset(dialect.name for dialect in DIALECTS) | SPOKEN_BY_ALL
+NAMES: Final = frozenset(dialect.name for dialect in DIALECTS) | COMMON_ALIASES
 
 DOCUMENT_FIELDS: Final = ("documents", "texts", "passages", "input")
 """Where dialects of rerank put what is ranked."""
 
-Entry = tuple[Dialect, type[AnyShape]]
+Entry = tuple[Dialect, type[AnyRequestModel]]
 
 
 def _by_path() -> Mapping[str, tuple[Entry, ...]]:
     found: dict[str, list[Entry]] = defaultdict(list)
     for dialect in DIALECTS:
-        for shape in dialect.shapes:
-            for path in shape.paths:
-                found[path].append((dialect, shape))
+        for request_model in dialect.request_models:
+            for path in request_model.paths:
+                found[path].append((dialect, request_model))
     return MappingProxyType({path: tuple(entries) for path, entries in found.items()})
 
 
@@ -75,54 +75,56 @@ ENTRIES: Final = _by_path()
 """All that may be meant at a path, in order."""
 
 
-def of_path(route: str, forced: str | None) -> tuple[Entry, ...]:
+def of_path(route: str, explicit_dialect: str | None) -> tuple[Entry, ...]:
     """Return what may be meant at a path; if a dialect was asked for by name, what that one knows there, or else the last.
 
     Raises:
         NotFound: there is no dialect of that name.
     """
-    if forced is not None and forced not in NAMES:
+    if explicit_dialect is not None and explicit_dialect not in NAMES:
         raise NotFound(f"There is no such dialect; known are {', '.join(sorted(NAMES))}.")
-    if forced is None:
+    if explicit_dialect is None:
         return ENTRIES[route]
-    return tuple(entry for entry in ENTRIES[route] if entry[0].name == forced) or ENTRIES[route][-1:]
+    return tuple(entry for entry in ENTRIES[route] if entry[0].name == explicit_dialect) or ENTRIES[route][-1:]
 
 
-def certain(path: str, forced: str | None) -> Dialect | None:
+def only_dialect_of(path: str, explicit_dialect: str | None) -> Dialect | None:
     """Return the dialect of a path that only one speaks, for errors that come before its body is read.
 
     Raises:
         NotFound: there is no dialect of the name that was asked for.
     """
-    known = {entry[0].name: entry[0] for entry in (of_path(path, forced) if path in ENTRIES else ())}
+    known = {entry[0].name: entry[0] for entry in (of_path(path, explicit_dialect) if path in ENTRIES else ())}
     return next(iter(known.values())) if len(known) == 1 else None
 
 
-def find(route: str, seen: Seen, forced: str | None = None) -> Entry:
+def find(route: str, view: RequestView, explicit_dialect: str | None = None) -> Entry:
     """Return the dialect and the shape of a request.
 
     Args:
         route: The path it came by, as in `ENTRIES`.
-        seen: What it says.
-        forced: The dialect that it asked for by name.
+        view: What it says.
+        explicit_dialect: The dialect that it asked for by name.
 
     Raises:
         InvalidInput: it has no shape that is known here, or two.
         NotFound: there is no dialect of that name.
     """
-    entries = of_path(route, forced)
+    entries = of_path(route, explicit_dialect)
     if len(entries) == 1:
         return entries[0]
-    shapes = [name for name in DOCUMENT_FIELDS if name in seen.body]
-    if "query" in seen.body and len(shapes) > 1:
-        raise InvalidInput(f"{shapes[1]} and {shapes[0]} are of different dialects; send one of them.", param=shapes[1])
+    request_models = [name for name in DOCUMENT_FIELDS if name in view.body]
+    if "query" in view.body and len(request_models) > 1:
+        raise InvalidInput(
+            f"{request_models[1]} and {request_models[0]} are of different dialects; send one of them.", param=request_models[1]
+        )
     for entry in entries:
-        if entry[1].is_meant(seen):
+        if entry[1].matches(view):
             return entry
     raise InvalidInput(_unknown(entries), param=entries[-1][1].items_field)
 
 
 def _unknown(entries: tuple[Entry, ...]) -> str:
     last = entries[-1][1].items_field
-    others = sorted({shape.items_field for _, shape in entries} - {last})
+    others = sorted({request_model.items_field for _, request_model in entries} - {last})
     return f"{last} is required; other dialects' {', '.join(others)} are understood here, too."

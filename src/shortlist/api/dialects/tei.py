@@ -11,21 +11,21 @@ from typing import Annotated, ClassVar, Final
 import numpy as np
 from pydantic import BeforeValidator, ValidationInfo
 
-from shortlist.api.dialects.base import (
-    Body,
-    DetokenizeShape,
+from shortlist.api.dialects.common import RERANK_PATHS
+from shortlist.api.dialects.dialect import (
+    DetokenizeModel,
     Dialect,
-    EmbedShape,
-    Fault,
+    EmbedModel,
+    ErrorInfo,
     Json,
-    RerankShape,
-    ScoreShape,
-    Seen,
-    Stamp,
-    TokenizeShape,
+    RequestFields,
+    RequestView,
+    RerankModel,
+    ResponseMeta,
+    ScoreModel,
+    TokenizeModel,
 )
 from shortlist.api.dialects.fields import QUERY_HINTS, Count, Documents, Query, Side, Texts, overflow
-from shortlist.api.dialects.superset import RERANK_PATHS
 from shortlist.errors import InvalidInput, NotFound
 from shortlist.types import (
     DetokenizeOutcome,
@@ -47,7 +47,7 @@ DEFAULT_PATHS: Final = ("/", "/invocations")
 """Where the task is told by the body alone."""
 
 
-class RerankRequest(RerankShape):
+class TeiRerankRequest(RerankModel):
     """Rank texts for a query."""
 
     paths: ClassVar[tuple[str, ...]] = (*RERANK_PATHS, *DEFAULT_PATHS)
@@ -64,9 +64,9 @@ class RerankRequest(RerankShape):
     return_text: bool | None = None
 
     @classmethod
-    def is_meant(cls, seen: Seen) -> bool:
+    def matches(cls, view: RequestView) -> bool:
         """Tell by the field of the texts, as llama.cpp's server does."""
-        return "texts" in seen.body
+        return "texts" in view.body
 
     def task(self) -> RerankTask:
         """Return what is asked for."""
@@ -78,9 +78,9 @@ class RerankRequest(RerankShape):
             on_overflow=overflow(self.truncate),
         )
 
-    def answer(self, outcome: RerankOutcome, stamp: Stamp) -> list[Json]:
+    def answer(self, outcome: RerankOutcome, meta: ResponseMeta) -> list[Json]:
         """Return the bare ranking."""
-        del stamp
+        del meta
         return [self._result(ranked) for ranked in outcome.results]
 
     def _result(self, ranked: Ranked) -> Json:
@@ -88,7 +88,7 @@ class RerankRequest(RerankShape):
         return result | {"text": self.texts[ranked.index]} if self.return_text else result
 
 
-class EmbedRequest(EmbedShape):
+class TeiEmbedRequest(EmbedModel):
     """Turn texts into vectors: of unit length, even for Haystack, whose embedder says `normalize: false` unless told."""
 
     paths: ClassVar[tuple[str, ...]] = ("/embed", *DEFAULT_PATHS)
@@ -103,9 +103,9 @@ class EmbedRequest(EmbedShape):
     dimensions: Count = None
 
     @classmethod
-    def is_meant(cls, seen: Seen) -> bool:
+    def matches(cls, view: RequestView) -> bool:
         """Tell by the path, or by the field of the texts when it stands alone."""
-        return seen.path == "/embed" or "inputs" in seen.body
+        return view.path == "/embed" or "inputs" in view.body
 
     def task(self) -> EmbedTask:
         """Return what is asked for."""
@@ -117,13 +117,13 @@ class EmbedRequest(EmbedShape):
             truncate=self.truncate is not False,
         )
 
-    def answer(self, outcome: EmbedOutcome, stamp: Stamp) -> Sequence[Vector]:
+    def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> Sequence[Vector]:
         """Return the bare vectors."""
-        del stamp
+        del meta
         return outcome.vectors
 
 
-class UnmadeRequest(EmbedShape):
+class TeiUnsupportedRequest(EmbedModel):
     """Ask for vectors of a kind that no engine here makes."""
 
     paths: ClassVar[tuple[str, ...]] = ("/embed_all", "/embed_sparse")
@@ -139,20 +139,20 @@ class UnmadeRequest(EmbedShape):
         """
         raise NotFound("No engine here makes sparse vectors, or one for every token; /embed makes one for every text.")
 
-    def answer(self, outcome: EmbedOutcome, stamp: Stamp) -> Sequence[Vector]:
+    def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> Sequence[Vector]:
         """Never come to that."""
-        del stamp
+        del meta
         return outcome.vectors
 
 
-class Sentences(Body):
+class TeiSentences(RequestFields):
     """One sentence, and those that it is compared with."""
 
     source_sentence: str
     sentences: Texts
 
 
-class SimilarityParameters(Body):
+class TeiSimilarityParameters(RequestFields):
     """How sentences are read."""
 
     truncate: bool | None = None
@@ -160,7 +160,7 @@ class SimilarityParameters(Body):
     prompt_name: str | None = None
 
 
-class SimilarityRequest(EmbedShape):
+class TeiSimilarityRequest(EmbedModel):
     """Compare one sentence with others."""
 
     paths: ClassVar[tuple[str, ...]] = ("/similarity", *DEFAULT_PATHS)
@@ -168,13 +168,13 @@ class SimilarityRequest(EmbedShape):
     example: ClassVar[Json] = {"inputs": {"source_sentence": "red fox", "sentences": ["a cat", "the red fox"]}}
 
     model: str | None = None
-    inputs: Sentences
-    parameters: SimilarityParameters | None = None
+    inputs: TeiSentences
+    parameters: TeiSimilarityParameters | None = None
 
     @classmethod
-    def is_meant(cls, seen: Seen) -> bool:
+    def matches(cls, view: RequestView) -> bool:
         """Tell by the path, or by inputs that are an object."""
-        return seen.path == "/similarity" or isinstance(seen.body.get("inputs"), dict)
+        return view.path == "/similarity" or isinstance(view.body.get("inputs"), dict)
 
     @property
     def num_items(self) -> int:
@@ -183,7 +183,7 @@ class SimilarityRequest(EmbedShape):
 
     def task(self) -> EmbedTask:
         """Return what is asked for: all sentences are read alike."""
-        parameters = self.parameters or SimilarityParameters()
+        parameters = self.parameters or TeiSimilarityParameters()
         return EmbedTask(
             texts=(self.inputs.source_sentence, *self.inputs.sentences),
             model=self.model,
@@ -191,9 +191,9 @@ class SimilarityRequest(EmbedShape):
             truncate=parameters.truncate is not False,
         )
 
-    def answer(self, outcome: EmbedOutcome, stamp: Stamp) -> list[float]:
+    def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> list[float]:
         """Return the cosines."""
-        del stamp
+        del meta
         source, *others = outcome.vectors
         return [float(np.dot(source, other)) for other in others]
 
@@ -229,7 +229,7 @@ OneOrMore = Annotated[
 ]
 
 
-class PredictRequest(ScoreShape):
+class TeiPredictRequest(ScoreModel):
     """Score pairs."""
 
     paths: ClassVar[tuple[str, ...]] = ("/predict", *DEFAULT_PATHS)
@@ -243,25 +243,25 @@ class PredictRequest(ScoreShape):
     raw_scores: bool | None = None
 
     @classmethod
-    def is_meant(cls, seen: Seen) -> bool:
+    def matches(cls, view: RequestView) -> bool:
         """Tell by the path, by inputs that are pairs, or by the field that text classification always sends beside them."""
-        inputs = seen.body.get("inputs")
+        inputs = view.body.get("inputs")
         is_nested = isinstance(inputs, list) and any(isinstance(each, list) for each in inputs)
-        return seen.path == "/predict" or is_nested or ("parameters" in seen.body and not isinstance(inputs, dict))
+        return view.path == "/predict" or is_nested or ("parameters" in view.body and not isinstance(inputs, dict))
 
     def task(self) -> ScoreTask:
         """Return what is asked for."""
         pairs = self.inputs if isinstance(self.inputs, list) else [self.inputs]
         return ScoreTask(pairs=tuple(pairs), model=self.model, on_overflow=overflow(self.truncate))
 
-    def answer(self, outcome: ScoreOutcome, stamp: Stamp) -> Sequence[object]:
+    def answer(self, outcome: ScoreOutcome, meta: ResponseMeta) -> Sequence[object]:
         """Return one list of one label per pair; of a single pair the list itself."""
-        del stamp
+        del meta
         labels = [[{"score": each.raw_score if self.raw_scores else each.score, "label": "LABEL_0"}] for each in outcome.scores]
         return labels if isinstance(self.inputs, list) else labels[0]
 
 
-class TextPairsRequest(ScoreShape):
+class TeiTextPairsRequest(ScoreModel):
     """Score pairs, as SageMaker endpoints are asked to. Source: langchain-community, `cross_encoders/sagemaker_endpoint.py`."""
 
     paths: ClassVar[tuple[str, ...]] = DEFAULT_PATHS
@@ -271,21 +271,21 @@ class TextPairsRequest(ScoreShape):
     text_pairs: Pairs
 
     @classmethod
-    def is_meant(cls, seen: Seen) -> bool:
+    def matches(cls, view: RequestView) -> bool:
         """Tell by the field of the pairs."""
-        return "text_pairs" in seen.body
+        return "text_pairs" in view.body
 
     def task(self) -> ScoreTask:
         """Return what is asked for."""
         return ScoreTask(pairs=tuple(self.text_pairs))
 
-    def answer(self, outcome: ScoreOutcome, stamp: Stamp) -> Json:
+    def answer(self, outcome: ScoreOutcome, meta: ResponseMeta) -> Json:
         """Return the scores."""
-        del stamp
+        del meta
         return {"scores": [each.score for each in outcome.scores]}
 
 
-class TokenizeRequest(TokenizeShape):
+class TeiTokenizeRequest(TokenizeModel):
     """Spell texts as tokens."""
 
     paths: ClassVar[tuple[str, ...]] = ("/tokenize",)
@@ -297,17 +297,17 @@ class TokenizeRequest(TokenizeShape):
     add_special_tokens: bool | None = None
 
     @classmethod
-    def is_meant(cls, seen: Seen) -> bool:
+    def matches(cls, view: RequestView) -> bool:
         """Tell by the field of the texts."""
-        return "inputs" in seen.body
+        return "inputs" in view.body
 
     def task(self) -> TokenizeTask:
         """Return what is asked for."""
         return TokenizeTask(texts=tuple(self.inputs), model=self.model, with_special=self.add_special_tokens is not False)
 
-    def answer(self, outcome: TokenizeOutcome, stamp: Stamp) -> list[list[Json]]:
+    def answer(self, outcome: TokenizeOutcome, meta: ResponseMeta) -> list[list[Json]]:
         """Return every text's tokens with the characters that they stand for."""
-        del stamp
+        del meta
         return [[_token(token) for token in tokens] for tokens in outcome.tokens]
 
 
@@ -317,7 +317,7 @@ def _token(token: Token) -> Json:
     return {"id": token.id, "text": token.text, "special": token.is_special, **where}
 
 
-class DecodeRequest(DetokenizeShape):
+class TeiDecodeRequest(DetokenizeModel):
     """Write token ids as text."""
 
     paths: ClassVar[tuple[str, ...]] = ("/decode",)
@@ -338,9 +338,9 @@ class DecodeRequest(DetokenizeShape):
             skip_special=self.skip_special_tokens is not False,
         )
 
-    def answer(self, outcome: DetokenizeOutcome, stamp: Stamp) -> list[str]:
+    def answer(self, outcome: DetokenizeOutcome, meta: ResponseMeta) -> list[str]:
         """Return the texts."""
-        del stamp
+        del meta
         return list(outcome.texts)
 
 
@@ -358,23 +358,25 @@ _KINDS: Final = {
 """Status and `error_type` of what TEI has words for. Source: its `router/src/http/server.rs`, `From<ErrorResponse>`."""
 
 
-def _fault(fault: Fault) -> tuple[int, Json]:
+def _error_body(error_body: ErrorInfo) -> tuple[int, Json]:
     """Return an error in TEI's flat form."""
-    status, kind = _KINDS.get(fault.code, (424, "Backend") if fault.status == 500 else (fault.status, "Validation"))
-    return status, {"error": fault.message, "error_type": kind}
+    status, kind = _KINDS.get(
+        error_body.code, (424, "Backend") if error_body.status == 500 else (error_body.status, "Validation")
+    )
+    return status, {"error": error_body.message, "error_type": kind}
 
 
 DIALECT: Final = Dialect(
     name="tei",
-    shapes=(
-        RerankRequest,
-        SimilarityRequest,
-        TextPairsRequest,
-        PredictRequest,
-        EmbedRequest,
-        UnmadeRequest,
-        TokenizeRequest,
-        DecodeRequest,
+    request_models=(
+        TeiRerankRequest,
+        TeiSimilarityRequest,
+        TeiTextPairsRequest,
+        TeiPredictRequest,
+        TeiEmbedRequest,
+        TeiUnsupportedRequest,
+        TeiTokenizeRequest,
+        TeiDecodeRequest,
     ),
-    fault=_fault,
+    error_body=_error_body,
 )

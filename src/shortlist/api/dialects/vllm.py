@@ -10,17 +10,17 @@ from typing import ClassVar, Final
 
 from pydantic import Field, model_validator
 
-from shortlist.api.dialects.base import (
-    DetokenizeShape,
+from shortlist.api.dialects.common import ChatTemplateArguments
+from shortlist.api.dialects.dialect import (
+    DetokenizeModel,
     Dialect,
-    EmbedShape,
+    EmbedModel,
     Json,
-    ScoreShape,
-    Stamp,
-    TokenizeShape,
+    ResponseMeta,
+    ScoreModel,
+    TokenizeModel,
 )
 from shortlist.api.dialects.fields import Count, Documents, PromptTokens, Side, Texts, prompt_tokens, truncation, usage
-from shortlist.api.dialects.superset import ChatTemplateArguments
 from shortlist.errors import InvalidInput
 from shortlist.types import (
     DetokenizeOutcome,
@@ -40,7 +40,7 @@ MARKUP: Final = ("<|im_start|>", "<Instruct>")
 """What a prompt that its client has framed itself contains."""
 
 
-FRAMED: Final = (
+CHAT_TEMPLATE: Final = (
     "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct provided. "
     'Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n'
     "<Instruct>: Given a web search query, retrieve relevant passages that answer the query\n"
@@ -49,7 +49,7 @@ FRAMED: Final = (
 """Such a prompt. Source: the model card of Qwen3-Reranker."""
 
 
-class ScoreRequest(ScoreShape):
+class VllmScoreRequest(ScoreModel):
     """Score pairs: one with one, one with many, or many with as many."""
 
     paths: ClassVar[tuple[str, ...]] = ("/score", "/v1/score")
@@ -100,22 +100,22 @@ class ScoreRequest(ScoreShape):
             ),
         )
 
-    def answer(self, outcome: ScoreOutcome, stamp: Stamp) -> Json:
+    def answer(self, outcome: ScoreOutcome, meta: ResponseMeta) -> Json:
         """Return the scores in the order of the request."""
         has_odds = self.use_activation is False
         data = [
             {"index": index, "object": "score", "score": each.raw_score if has_odds else each.score}
             for index, each in enumerate(outcome.scores)
         ]
-        return _listed("score", stamp, self.model or outcome.model, data, outcome.usage.num_tokens)
+        return _listed("score", meta, self.model or outcome.model, data, outcome.usage.num_tokens)
 
 
-class ClassifyRequest(ScoreShape):
+class VllmClassifyRequest(ScoreModel):
     """Score prompts that their client has framed itself, as vLLM is asked to without a template."""
 
     paths: ClassVar[tuple[str, ...]] = ("/classify", "/v1/classify")
     items_field: ClassVar[str] = "input"
-    example: ClassVar[Json] = {"input": [FRAMED]}
+    example: ClassVar[Json] = {"input": [CHAT_TEMPLATE]}
 
     model: str | None = None
     input: Texts
@@ -138,16 +138,16 @@ class ClassifyRequest(ScoreShape):
         cut = truncation(per_prompt=self.truncate_prompt_tokens)
         return ScoreTask(pairs=tuple((text, "") for text in self.input), model=self.model, truncation=cut)
 
-    def answer(self, outcome: ScoreOutcome, stamp: Stamp) -> Json:
+    def answer(self, outcome: ScoreOutcome, meta: ResponseMeta) -> Json:
         """Return one class and its probability."""
         data = [
             {"index": index, "label": "LABEL_0", "probs": [each.score], "num_classes": 1}
             for index, each in enumerate(outcome.scores)
         ]
-        return _listed("classify", stamp, self.model or outcome.model, data, outcome.usage.num_tokens)
+        return _listed("classify", meta, self.model or outcome.model, data, outcome.usage.num_tokens)
 
 
-class PoolingRequest(EmbedShape):
+class VllmPoolingRequest(EmbedModel):
     """Turn texts into vectors."""
 
     paths: ClassVar[tuple[str, ...]] = ("/pooling",)
@@ -169,13 +169,13 @@ class PoolingRequest(EmbedShape):
             truncate_prompt_tokens=prompt_tokens(self.truncate_prompt_tokens),
         )
 
-    def answer(self, outcome: EmbedOutcome, stamp: Stamp) -> Json:
+    def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> Json:
         """Return the vectors."""
         data = [{"index": index, "object": "pooling", "data": vector} for index, vector in enumerate(outcome.vectors)]
-        return _listed("pool", stamp, self.model or outcome.model, data, outcome.usage.num_tokens)
+        return _listed("pool", meta, self.model or outcome.model, data, outcome.usage.num_tokens)
 
 
-class TokenizeRequest(TokenizeShape):
+class VllmTokenizeRequest(TokenizeModel):
     """Spell a text as tokens."""
 
     paths: ClassVar[tuple[str, ...]] = ("/tokenize", "/v1/tokenize")
@@ -195,9 +195,9 @@ class TokenizeRequest(TokenizeShape):
         """Return what is asked for."""
         return TokenizeTask(texts=(self.prompt,), model=self.model, with_special=self.add_special_tokens is not False)
 
-    def answer(self, outcome: TokenizeOutcome, stamp: Stamp) -> Json:
+    def answer(self, outcome: TokenizeOutcome, meta: ResponseMeta) -> Json:
         """Return ids, and strings if they were asked for."""
-        del stamp
+        del meta
         [tokens] = outcome.tokens
         return {
             "count": len(tokens),
@@ -207,7 +207,7 @@ class TokenizeRequest(TokenizeShape):
         }
 
 
-class DetokenizeRequest(DetokenizeShape):
+class VllmDetokenizeRequest(DetokenizeModel):
     """Write token ids as text."""
 
     paths: ClassVar[tuple[str, ...]] = ("/detokenize", "/v1/detokenize")
@@ -221,17 +221,17 @@ class DetokenizeRequest(DetokenizeShape):
         """Return what is asked for."""
         return DetokenizeTask(ids=(tuple(self.tokens),), model=self.model, skip_special=False)
 
-    def answer(self, outcome: DetokenizeOutcome, stamp: Stamp) -> Json:
+    def answer(self, outcome: DetokenizeOutcome, meta: ResponseMeta) -> Json:
         """Return the text."""
-        del stamp
+        del meta
         return {"prompt": outcome.texts[0]}
 
 
-def _listed(kind: str, stamp: Stamp, model: str, data: Sequence[Json], num_tokens: int) -> Json:
+def _listed(kind: str, meta: ResponseMeta, model: str, data: Sequence[Json], num_tokens: int) -> Json:
     return {
-        "id": f"{kind}-{stamp.request_id}",
+        "id": f"{kind}-{meta.request_id}",
         "object": "list",
-        "created": stamp.created_s,
+        "created": meta.created_s,
         "model": model,
         "data": data,
         "usage": usage(num_tokens),
@@ -239,5 +239,6 @@ def _listed(kind: str, stamp: Stamp, model: str, data: Sequence[Json], num_token
 
 
 DIALECT: Final = Dialect(
-    name="vllm", shapes=(ScoreRequest, ClassifyRequest, PoolingRequest, TokenizeRequest, DetokenizeRequest)
+    name="vllm",
+    request_models=(VllmScoreRequest, VllmClassifyRequest, VllmPoolingRequest, VllmTokenizeRequest, VllmDetokenizeRequest),
 )

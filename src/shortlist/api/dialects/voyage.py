@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar, Final
 
-from shortlist.api.dialects import superset
-from shortlist.api.dialects.base import Dialect, Fault, Json, Seen, Stamp
+from shortlist.api.dialects import common
+from shortlist.api.dialects.dialect import Dialect, ErrorInfo, Json, RequestView, ResponseMeta
 from shortlist.api.dialects.fields import Count
 from shortlist.types import Ranked, RerankOutcome, RerankTask
 
@@ -17,7 +17,7 @@ FIELDS: Final = frozenset({"model", "query", "documents", "truncation", "return_
 """What its client sends, and the superset knows as well."""
 
 
-class RerankRequest(superset.RerankRequest):
+class VoyageRerankRequest(common.CommonRerankRequest):
     """Rank documents for a query; they come back only if they are asked for."""
 
     example: ClassVar[Json] = {"query": "red fox", "documents": ["a cat", "the red fox"], "top_k": 1}
@@ -25,18 +25,18 @@ class RerankRequest(superset.RerankRequest):
     top_k: Count = None
 
     @classmethod
-    def is_meant(cls, seen: Seen) -> bool:
+    def matches(cls, view: RequestView) -> bool:
         """Tell by fields that nobody else sends with documents, and nothing of ours."""
-        is_marked = "documents" in seen.body and not {"top_k", "truncation"}.isdisjoint(seen.body)
-        return is_marked and not superset.has_own_fields(seen, FIELDS)
+        is_marked = "documents" in view.body and not {"top_k", "truncation"}.isdisjoint(view.body)
+        return is_marked and not common.has_own_fields(view, FIELDS)
 
     def task(self) -> RerankTask:
         """Return what is asked for."""
         return replace(super().task(), top_n=self.top_k or self.top_n or None)
 
-    def answer(self, outcome: RerankOutcome, stamp: Stamp) -> Json:
+    def answer(self, outcome: RerankOutcome, meta: ResponseMeta) -> Json:
         """Return Voyage's list."""
-        del stamp
+        del meta
         return {
             "object": "list",
             "data": [self._result(ranked) for ranked in outcome.results],
@@ -49,9 +49,9 @@ class RerankRequest(superset.RerankRequest):
         return result | {"document": self.documents[ranked.index]} if self.return_documents else result
 
 
-def _fault(fault: Fault) -> tuple[int, Json]:
+def _error_body(error_body: ErrorInfo) -> tuple[int, Json]:
     """Return an error without `error`: when that is an object, releases before 0.5 fail over it."""
-    return fault.status, {"detail": fault.message, "message": fault.message, "request_id": fault.request_id}
+    return error_body.status, {"detail": error_body.message, "message": error_body.message, "request_id": error_body.request_id}
 
 
-DIALECT: Final = Dialect(name="voyage", shapes=(RerankRequest,), fault=_fault)
+DIALECT: Final = Dialect(name="voyage", request_models=(VoyageRerankRequest,), error_body=_error_body)

@@ -9,13 +9,22 @@ from typing import ClassVar, Final
 
 from pydantic import Field
 
-from shortlist.api.dialects.base import Body, Dialect, EmbedShape, Fault, Json, ScoreShape, Seen, Stamp
+from shortlist.api.dialects.common import RERANK_PATHS
+from shortlist.api.dialects.dialect import (
+    Dialect,
+    EmbedModel,
+    ErrorInfo,
+    Json,
+    RequestFields,
+    RequestView,
+    ResponseMeta,
+    ScoreModel,
+)
 from shortlist.api.dialects.fields import QUERY_HINTS, Count, Documents, Query
-from shortlist.api.dialects.superset import RERANK_PATHS
 from shortlist.types import EmbedOutcome, EmbedTask, ScoreOutcome, ScoreTask
 
 
-class RerankRequest(ScoreShape):
+class WeaviateRerankRequest(ScoreModel):
     """Score documents for a query."""
 
     paths: ClassVar[tuple[str, ...]] = RERANK_PATHS
@@ -25,17 +34,17 @@ class RerankRequest(ScoreShape):
     documents: Documents
 
     @classmethod
-    def is_meant(cls, seen: Seen) -> bool:
+    def matches(cls, view: RequestView) -> bool:
         """Tell by a field that it always sends, and nobody else does."""
-        return "documents" in seen.body and "property" in seen.body
+        return "documents" in view.body and "property" in view.body
 
     def task(self) -> ScoreTask:
         """Return what is asked for."""
         return ScoreTask(pairs=tuple((self.query, document) for document in self.documents))
 
-    def answer(self, outcome: ScoreOutcome, stamp: Stamp) -> Json:
+    def answer(self, outcome: ScoreOutcome, meta: ResponseMeta) -> Json:
         """Return every document with its score, in the order of the request."""
-        del stamp
+        del meta
         scores = [
             {"document": document, "score": scored.score}
             for document, scored in zip(self.documents, outcome.scores, strict=True)
@@ -43,14 +52,14 @@ class RerankRequest(ScoreShape):
         return {"query": self.query, "scores": scores}
 
 
-class VectorConfig(Body):
+class WeaviateVectorConfig(RequestFields):
     """What a vector is for."""
 
     task_type: str | None = None
     dimensions: Count = None
 
 
-class VectorRequest(EmbedShape):
+class WeaviateVectorRequest(EmbedModel):
     """Turn one text into a vector."""
 
     paths: ClassVar[tuple[str, ...]] = ("/vectors",)
@@ -58,7 +67,7 @@ class VectorRequest(EmbedShape):
     example: ClassVar[Json] = {"text": "the red fox", "config": {"task_type": "passage"}}
 
     text: str
-    config: VectorConfig | None = Field(default=None)
+    config: WeaviateVectorConfig | None = Field(default=None)
 
     @property
     def num_items(self) -> int:
@@ -67,19 +76,19 @@ class VectorRequest(EmbedShape):
 
     def task(self) -> EmbedTask:
         """Return what is asked for."""
-        config = self.config or VectorConfig()
+        config = self.config or WeaviateVectorConfig()
         return EmbedTask(texts=(self.text,), is_query=config.task_type in QUERY_HINTS, dimensions=config.dimensions or None)
 
-    def answer(self, outcome: EmbedOutcome, stamp: Stamp) -> Json:
+    def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> Json:
         """Return the text with its vector."""
-        del stamp
+        del meta
         [vector] = outcome.vectors
         return {"text": self.text, "vector": vector, "dim": len(vector)}
 
 
-def _fault(fault: Fault) -> tuple[int, Json]:
+def _error_body(error_body: ErrorInfo) -> tuple[int, Json]:
     """Return an error whose `error` is a string, which is all that its clients read."""
-    return fault.status, {"error": fault.message}
+    return error_body.status, {"error": error_body.message}
 
 
-DIALECT: Final = Dialect(name="weaviate", shapes=(RerankRequest, VectorRequest), fault=_fault)
+DIALECT: Final = Dialect(name="weaviate", request_models=(WeaviateRerankRequest, WeaviateVectorRequest), error_body=_error_body)

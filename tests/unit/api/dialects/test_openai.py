@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from shortlist.api.dialects.base import Stamp
-from shortlist.api.dialects.openai import EmbeddingsRequest
+from shortlist.api.dialects.dialect import ResponseMeta
+from shortlist.api.dialects.openai import OpenAIEmbeddingsRequest
 from shortlist.errors import InvalidInput
 from shortlist.types import EmbedOutcome, Timing, Usage
 
 
-def read(**fields: object) -> EmbeddingsRequest:
-    return EmbeddingsRequest.model_validate({"input": ["a"], **fields})
+def read(**fields: object) -> OpenAIEmbeddingsRequest:
+    return OpenAIEmbeddingsRequest.model_validate({"input": ["a"], **fields})
 
 
 def outcome() -> EmbedOutcome:
@@ -64,8 +64,8 @@ def test_wrong_value_is_refused(fields: dict[str, object]) -> None:
 
 
 def test_base64_and_numbers_say_the_same() -> None:
-    numbers = read().answer(outcome(), Stamp("1", 0))["data"]
-    coded = read(encoding_format="base64").answer(outcome(), Stamp("1", 0))["data"]
+    numbers = read().answer(outcome(), ResponseMeta("1", 0))["data"]
+    coded = read(encoding_format="base64").answer(outcome(), ResponseMeta("1", 0))["data"]
     assert isinstance(numbers, list)
     assert isinstance(coded, list)
     for one, other in zip(numbers, coded, strict=True):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from shortlist.api.dialects import table
-from shortlist.api.dialects.base import Seen
+from shortlist.api.dialects.dialect import RequestView
 from shortlist.errors import InvalidInput, NotFound
 
 Q: Mapping[str, object] = {"query": "q"}
@@ -51,9 +51,9 @@ MEANT: tuple[tuple[str, Mapping[str, object], Mapping[bytes, bytes], str], ...] 
 def test_request_is_taken_for_what_its_client_speaks(
     path: str, body: Mapping[str, object], headers: Mapping[bytes, bytes], name: str
 ) -> None:
-    dialect, shape = table.find(path, Seen(path, body, headers))
+    dialect, request_model = table.find(path, RequestView(path, body, headers))
     assert dialect.name == name
-    assert path in shape.paths
+    assert path in request_model.paths
 
 
 @pytest.mark.parametrize(
@@ -70,8 +70,8 @@ def test_request_is_taken_for_what_its_client_speaks(
     ids=str,
 )
 @pytest.mark.parametrize("path", ["/", "/invocations"])
-def test_bare_path_is_told_by_the_body_alone(path: str, body: Mapping[str, object], shape: str) -> None:
-    assert table.find(path, Seen(path, body))[1].__name__ == shape
+def test_bare_path_is_told_by_the_body_alone(path: str, body: Mapping[str, object], request_model: str) -> None:
+    assert table.find(path, RequestView(path, body))[1].__name__ == request_model
 
 
 @pytest.mark.parametrize("name", sorted(table.NAMES))
@@ -84,31 +84,31 @@ def test_dialect_that_is_asked_for_by_name_is_taken(name: str) -> None:
 
 
 def test_what_cannot_be_told_apart_is_never_taken_by_itself() -> None:
-    assert table.find("/v1/rerank", Seen("/v1/rerank", DOCUMENTS), "sglang")[0].name == "sglang"
-    assert table.find("/v1/rerank", Seen("/v1/rerank", DOCUMENTS), "infinity")[0].name == "infinity"
-    assert table.find("/v1/rerank", Seen("/v1/rerank", {**DOCUMENTS, "top_k": 1}), "jina")[0].name == "superset"
+    assert table.find("/v1/rerank", RequestView("/v1/rerank", DOCUMENTS), "sglang")[0].name == "sglang"
+    assert table.find("/v1/rerank", RequestView("/v1/rerank", DOCUMENTS), "infinity")[0].name == "infinity"
+    assert table.find("/v1/rerank", RequestView("/v1/rerank", {**DOCUMENTS, "top_k": 1}), "jina")[0].name == "superset"
 
 
 def test_unknown_dialect_is_refused_with_the_known_ones() -> None:
     with pytest.raises(NotFound, match=r"cohere.*voyage"):
-        table.find("/rerank", Seen("/rerank", DOCUMENTS), "esperanto")
+        table.find("/rerank", RequestView("/rerank", DOCUMENTS), "esperanto")
 
 
 def test_two_shapes_at_once_are_refused() -> None:
     with pytest.raises(InvalidInput, match="different dialects") as refused:
-        table.find("/rerank", Seen("/rerank", {**DOCUMENTS, "texts": ["d"]}))
+        table.find("/rerank", RequestView("/rerank", {**DOCUMENTS, "texts": ["d"]}))
     assert refused.value.param == "texts"
 
 
 def test_no_shape_at_all_is_refused_with_what_there_is() -> None:
     with pytest.raises(InvalidInput, match=r"documents is required.*passages.*texts") as refused:
-        table.find("/rerank", Seen("/rerank", Q))
+        table.find("/rerank", RequestView("/rerank", Q))
     assert refused.value.param == "documents"
 
 
 def test_dialect_is_certain_where_only_one_is_spoken() -> None:
-    def name(path: str, forced: str | None = None) -> str | None:
-        found = table.certain(path, forced)
+    def name(path: str, explicit_dialect: str | None = None) -> str | None:
+        found = table.only_dialect_of(path, explicit_dialect)
         return found.name if found else None
 
     assert name("/embed") == "tei"

@@ -33,7 +33,7 @@ OutcomeT = TypeVar("OutcomeT")
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class RequestView:
     """What a dialect is told by.
 
     Attributes:
@@ -48,20 +48,20 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Stamp:
+class ResponseMeta:
     """What an answer may say of itself: whose it is, and when it was made (seconds since 1970)."""
 
     request_id: str
     created_s: int
 
 
-class Body(BaseModel):
+class RequestFields(BaseModel):
     """A request body: unknown fields are ignored, values never appear in error messages."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
 
-class Shape(Body):
+class RequestModel(RequestFields):
     """The shape of one kind of request, and of its answer.
 
     Attributes:
@@ -77,9 +77,9 @@ class Shape(Body):
     example: ClassVar[Json | None] = None
 
     @classmethod
-    def is_meant(cls, seen: Seen) -> bool:
+    def matches(cls, view: RequestView) -> bool:
         """Tell whether this is such a request, among all that its path may bring."""
-        del seen
+        del view
         return True
 
     @property
@@ -95,7 +95,7 @@ class Shape(Body):
         return cls.also_read.union(declared)
 
 
-class _Answered(Shape, ABC, Generic[TaskT, OutcomeT]):
+class _AnsweredModel(RequestModel, ABC, Generic[TaskT, OutcomeT]):
     """A request for a task, whose outcome becomes an answer."""
 
     @abstractmethod
@@ -103,41 +103,41 @@ class _Answered(Shape, ABC, Generic[TaskT, OutcomeT]):
         """Return the task. Raises InvalidInput when fields contradict each other."""
 
     @abstractmethod
-    def answer(self, outcome: OutcomeT, stamp: Stamp) -> object:
+    def answer(self, outcome: OutcomeT, meta: ResponseMeta) -> object:
         """Return the body of the answer."""
 
 
-class _Instructed(_Answered[TaskT, OutcomeT]):
+class _InstructedModel(_AnsweredModel[TaskT, OutcomeT]):
     """A request to a model that may be told what counts. No dialect ignores that: scores would be others, without a word."""
 
     instruction: str | None = Field(default=None, description="What counts as relevant; the model's default if absent.")
 
 
-class RerankShape(_Instructed[RerankTask, RerankOutcome]):
+class RerankModel(_InstructedModel[RerankTask, RerankOutcome]):
     """Documents in, a ranking out."""
 
 
-class ScoreShape(_Instructed[ScoreTask, ScoreOutcome]):
+class ScoreModel(_InstructedModel[ScoreTask, ScoreOutcome]):
     """Pairs in, scores out."""
 
 
-class EmbedShape(_Instructed[EmbedTask, EmbedOutcome]):
+class EmbedModel(_InstructedModel[EmbedTask, EmbedOutcome]):
     """Texts in, vectors out."""
 
 
-class TokenizeShape(_Answered[TokenizeTask, TokenizeOutcome]):
+class TokenizeModel(_AnsweredModel[TokenizeTask, TokenizeOutcome]):
     """Texts in, tokens out."""
 
 
-class DetokenizeShape(_Answered[DetokenizeTask, DetokenizeOutcome]):
+class DetokenizeModel(_AnsweredModel[DetokenizeTask, DetokenizeOutcome]):
     """Token ids in, texts out."""
 
 
-AnyShape = RerankShape | ScoreShape | EmbedShape | TokenizeShape | DetokenizeShape
+AnyRequestModel = RerankModel | ScoreModel | EmbedModel | TokenizeModel | DetokenizeModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
+class ErrorInfo:
     """What went wrong, before a dialect puts it into words of its own.
 
     Attributes:
@@ -155,20 +155,20 @@ class Fault:
     request_id: str
 
 
-FaultShape = Callable[[Fault], tuple[int, Json]]
+ErrorBody = Callable[[ErrorInfo], tuple[int, Json]]
 """An error to the status and the body that a dialect's clients expect."""
 
 
-def universal(fault: Fault) -> tuple[int, Json]:
+def common_error_body(error_body: ErrorInfo) -> tuple[int, Json]:
     """Return the body that satisfies the readers of nearly every client at once.
 
     OpenAI reads `error.message`, Cohere `message`, Voyage, Jina, LlamaIndex and Xinference `detail`.
     """
-    return fault.status, {
-        "error": {"message": fault.message, "type": fault.type, "param": fault.param, "code": fault.code},
-        "message": fault.message,
-        "detail": fault.message,
-        "request_id": fault.request_id,
+    return error_body.status, {
+        "error": {"message": error_body.message, "type": error_body.type, "param": error_body.param, "code": error_body.code},
+        "message": error_body.message,
+        "detail": error_body.message,
+        "request_id": error_body.request_id,
     }
 
 
@@ -178,10 +178,10 @@ class Dialect:
 
     Attributes:
         name: What it is called in paths (`/compat/NAME/...`) and in metrics.
-        shapes: Its requests.
-        fault: Its errors.
+        request_models: Its requests.
+        error_body: Its errors.
     """
 
     name: str
-    shapes: tuple[type[AnyShape], ...]
-    fault: FaultShape = universal
+    request_models: tuple[type[AnyRequestModel], ...]
+    error_body: ErrorBody = common_error_body

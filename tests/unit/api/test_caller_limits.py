@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from shortlist.api.limits import Limits
+from shortlist.api.caller_limits import CallerLimits
 from shortlist.api.quota import Quota
 from shortlist.errors import Overloaded
 from tests.support.wire import Wire, http_scope, part
@@ -18,11 +18,11 @@ async def answers(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body"})
 
 
-def limited(app: object = answers, *, per_minute: int | None = None, running: int | None = None) -> Limits:
-    return Limits(app, quota=Quota(max_per_minute=per_minute, max_running=running), passes=("/ui",))  # type: ignore[arg-type]
+def limited(app: object = answers, *, per_minute: int | None = None, running: int | None = None) -> CallerLimits:
+    return CallerLimits(app, quota=Quota(max_per_minute=per_minute, max_running=running), public_prefixes=("/ui",))  # type: ignore[arg-type]
 
 
-async def call(limits: Limits, *, caller: str = "a", method: str = "POST", path: str = "/v1/rerank") -> Wire:
+async def call(limits: CallerLimits, *, caller: str = "a", method: str = "POST", path: str = "/v1/rerank") -> Wire:
     wire = Wire(part(b"{}"))
     await limits({**http_scope(method=method, path=path), "caller": caller}, wire.receive, wire.send)
     return wire

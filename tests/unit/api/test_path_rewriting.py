@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.types import Message, Receive, Scope, Send
 
-from shortlist.api.paths import Paths, tidied
+from shortlist.api.path_rewriting import PathRewriting, normalized
 from shortlist.errors import NotFound, UnknownModel
 from tests.support.apps import http, runtime
 
@@ -31,7 +31,7 @@ async def read(path: str, *, kind: str = "http") -> dict[str, Any]:
         raise AssertionError
 
     names = ("demo", "Qwen/Qwen3-Reranker-0.6B", "Qwen3-Reranker-0.6B", "Qwen/Qwen3")
-    await Paths(app, names=lambda: names, passes=("/ui",))({"type": kind, "path": path}, receive, send)
+    await PathRewriting(app, names=lambda: names, public_prefixes=("/ui",))({"type": kind, "path": path}, receive, send)
     return got
 
 
@@ -57,8 +57,8 @@ async def test_clients_repetitions_are_undone(path: str, meant: str) -> None:
 
 @given(st.text(alphabet="/v12ab.", max_size=20))
 def test_tidying_twice_changes_nothing_more(path: str) -> None:
-    once = tidied(path)
-    assert tidied(once) == once
+    once = normalized(path)
+    assert normalized(once) == once
     assert once.startswith("/") or path[:1] not in {"", "/"}
     assert "//" not in once
 
@@ -77,9 +77,9 @@ def test_tidying_twice_changes_nothing_more(path: str) -> None:
         ("/compat/tei/m/demo/embed", "demo", "tei", "/embed"),
     ],
 )
-async def test_prefixes_say_model_and_dialect(path: str, model: str | None, forced: str | None, meant: str) -> None:
+async def test_prefixes_say_model_and_dialect(path: str, model: str | None, explicit_dialect: str | None, meant: str) -> None:
     scope = await read(path)
-    assert (scope["model"], scope["forced"], scope["path"]) == (model, forced, meant)
+    assert (scope["model"], scope["explicit_dialect"], scope["path"]) == (model, explicit_dialect, meant)
 
 
 async def test_model_that_is_not_served_is_refused() -> None:

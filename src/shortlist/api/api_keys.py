@@ -27,11 +27,11 @@ MAX_FILE_BYTES: Final = 1024 * 1024
 NAME_CHARS: Final = 12
 """Of a key's digest: enough to tell callers apart, too little to find the key by."""
 
-Stamp = tuple[int, int, int]
+FileStamp = tuple[int, int, int]
 """What tells one version of a file from another: time of change, size, inode."""
 
 
-class Keys:
+class ApiKeys:
     """Knows whether a key is valid, and what to call whoever sent it.
 
     Args:
@@ -50,7 +50,7 @@ class Keys:
         self._file = file
         self._clock = clock
         self._from_file: list[bytes] = []
-        self._stamp: Stamp | None = None
+        self._stamp: FileStamp | None = None
         self._check_at_s = clock() + CHECK_EVERY_S
         self._is_warned = False
         if file is not None:
@@ -97,12 +97,12 @@ class Keys:
         self._is_warned = True
 
 
-def _stamp(file: Path) -> Stamp:
+def _stamp(file: Path) -> FileStamp:
     found = file.stat()
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def _read(file: Path) -> tuple[Stamp, list[bytes]]:
+def _read(file: Path) -> tuple[FileStamp, list[bytes]]:
     try:
         stamp = _stamp(file)
         if stamp[1] > MAX_FILE_BYTES:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shortlist.api.intake import Intake
+from shortlist.api.request_body import RequestBody
 from shortlist.errors import BodyTooLarge, BodyTooSlow, InvalidInput, UnsupportedMedia
 from tests.support.wire import HANG_UP, Wire, http_scope, part
 
@@ -44,8 +44,8 @@ class Handler:
         await send({"type": "http.response.body", "body": b"done"})
 
 
-def intake(app: ASGIApp, *, body_timeout_s: float = PATIENCE_S, max_body_bytes: int = LIMIT) -> Intake:
-    return Intake(app, max_body_bytes=max_body_bytes, body_timeout_s=body_timeout_s, passes=("/ui",))
+def intake(app: ASGIApp, *, body_timeout_s: float = PATIENCE_S, max_body_bytes: int = LIMIT) -> RequestBody:
+    return RequestBody(app, max_body_bytes=max_body_bytes, body_timeout_s=body_timeout_s, public_prefixes=("/ui",))
 
 
 async def quick(scope: Scope, receive: Receive, send: Send) -> None:

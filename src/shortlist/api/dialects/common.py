@@ -10,7 +10,7 @@ from typing import ClassVar, Final
 
 from pydantic import Field
 
-from shortlist.api.dialects.base import Body, Dialect, Json, RerankShape, Seen, Stamp
+from shortlist.api.dialects.dialect import Dialect, Json, RequestFields, RequestView, RerankModel, ResponseMeta
 from shortlist.api.dialects.fields import Count, Documents, PromptTokens, Query, Side, overflow, truncation, usage
 from shortlist.types import DocumentStats, OverflowPolicy, Ranked, RequestOptions, RerankOutcome, RerankTask
 
@@ -30,13 +30,13 @@ SEARCH_UNIT_DOCUMENTS = 100
 """One billed search unit is a query with up to this many documents. Source: docs.cohere.com, pricing of rerank."""
 
 
-class ChatTemplateArguments(Body):
+class ChatTemplateArguments(RequestFields):
     """Where vLLM's clients put the instruction."""
 
     instruction: str | None = None
 
 
-class RerankRequest(RerankShape):
+class CommonRerankRequest(RerankModel):
     """Rank documents for a query."""
 
     paths: ClassVar[tuple[str, ...]] = RERANK_PATHS
@@ -83,9 +83,9 @@ class RerankRequest(RerankShape):
     )
 
     @classmethod
-    def is_meant(cls, seen: Seen) -> bool:
+    def matches(cls, view: RequestView) -> bool:
         """Tell by the documents, whatever else there is."""
-        return "documents" in seen.body
+        return "documents" in view.body
 
     def task(self) -> RerankTask:
         """Return what is asked for."""
@@ -106,12 +106,12 @@ class RerankRequest(RerankShape):
             ),
         )
 
-    def answer(self, outcome: RerankOutcome, stamp: Stamp) -> Json:
+    def answer(self, outcome: RerankOutcome, meta: ResponseMeta) -> Json:
         """Return the superset answer; what only we say stands at the top level, and only when there is something to say."""
         tokens = outcome.usage.num_tokens
         units = -(-len(self.documents) // SEARCH_UNIT_DOCUMENTS)
         body: dict[str, object] = {
-            "id": f"rerank-{stamp.request_id}",
+            "id": f"rerank-{meta.request_id}",
             "object": "list",
             "model": self.model or outcome.model,
             "results": [self._result(ranked) for ranked in outcome.results],
@@ -172,13 +172,13 @@ def _chunks(index: int, stats: DocumentStats) -> Json:
     return {"index": index, "num_chunks": stats.num_windows, "best_chunk": best}
 
 
-def has_own_fields(seen: Seen, theirs: frozenset[str]) -> bool:
+def has_own_fields(view: RequestView, theirs: frozenset[str]) -> bool:
     """Tell whether a body has fields that only the superset knows, beside those that another dialect shares with it.
 
     Whoever sends `instruction` beside `raw_scores` speaks to us: taken for another dialect's, it would be ignored, and the
     scores would be wrong without an error.
     """
-    return not (RerankRequest.model_fields.keys() - theirs).isdisjoint(seen.body)
+    return not (CommonRerankRequest.model_fields.keys() - theirs).isdisjoint(view.body)
 
 
-DIALECT: Final = Dialect(name="superset", shapes=(RerankRequest,))
+DIALECT: Final = Dialect(name="superset", request_models=(CommonRerankRequest,))

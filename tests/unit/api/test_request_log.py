@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.samples import Sample
 from starlette.types import Receive, Scope, Send
 
-from shortlist.api.access import Access
+from shortlist.api.request_log import RequestLog
 from shortlist.errors import Draining, EngineUnavailable, InvalidInput, Overloaded, ServiceError, Shortage
 from shortlist.telemetry import Metrics
 from tests.support.wire import Wire, http_scope
@@ -48,7 +48,7 @@ async def fine(scope: Scope, receive: Receive, send: Send) -> None:
 @pytest.mark.parametrize("sent", [b"a", b"A.b:c_d-1", b"x" * 128])
 async def test_request_id_is_echoed_and_told_to_everybody_inside(metrics: Metrics, sent: bytes) -> None:
     scope, wire = http_scope((b"x-request-id", sent)), Wire()
-    await Access(fine, metrics=metrics)(scope, wire.receive, wire.send)
+    await RequestLog(fine, metrics=metrics)(scope, wire.receive, wire.send)
     assert wire.header(b"x-request-id") == sent
     assert scope["request_id"] == sent.decode()
     assert wire.header(b"x-own") == b"1"
@@ -57,7 +57,7 @@ async def test_request_id_is_echoed_and_told_to_everybody_inside(metrics: Metric
 @pytest.mark.parametrize("sent", [b"", b"a b", b"a\r\nset-cookie: b", b"x" * 129, b"\xff", "é".encode(), b"a\n", b"<a>"])
 async def test_request_id_that_could_be_smuggled_is_replaced(metrics: Metrics, sent: bytes) -> None:
     wire = Wire()
-    await Access(fine, metrics=metrics)(http_scope((b"x-request-id", sent)), wire.receive, wire.send)
+    await RequestLog(fine, metrics=metrics)(http_scope((b"x-request-id", sent)), wire.receive, wire.send)
     given = wire.header(b"x-request-id")
     assert given is not None
     assert len(given) == 32
@@ -67,7 +67,7 @@ async def test_request_id_that_could_be_smuggled_is_replaced(metrics: Metrics, s
 async def test_two_requests_have_two_ids(metrics: Metrics) -> None:
     wires = Wire(), Wire()
     for wire in wires:
-        await Access(fine, metrics=metrics)(http_scope(), wire.receive, wire.send)
+        await RequestLog(fine, metrics=metrics)(http_scope(), wire.receive, wire.send)
     assert wires[0].header(b"x-request-id") != wires[1].header(b"x-request-id")
 
 
@@ -80,7 +80,7 @@ async def test_answer_is_counted_and_timed_under_its_route(metrics: Metrics) -> 
         await fine(scope, receive, send)
 
     wire = Wire()
-    await Access(routed, metrics=metrics)(http_scope(path="/v1/models/private-name"), wire.receive, wire.send)
+    await RequestLog(routed, metrics=metrics)(http_scope(path="/v1/models/private-name"), wire.receive, wire.send)
     assert count(metrics.registry, "204", "/v1/models/{name}") == total(metrics.registry) == 1
     timed = metrics.registry.get_sample_value(
         "shortlist_request_duration_seconds_count", {"route": "/v1/models/{name}", "task": "", "model": ""}
@@ -91,7 +91,7 @@ async def test_answer_is_counted_and_timed_under_its_route(metrics: Metrics) -> 
 async def test_path_that_nobody_serves_makes_no_label(metrics: Metrics) -> None:
     for number in range(3):
         wire = Wire()
-        await Access(fine, metrics=metrics)(http_scope(path=f"/{number}"), wire.receive, wire.send)
+        await RequestLog(fine, metrics=metrics)(http_scope(path=f"/{number}"), wire.receive, wire.send)
     assert count(metrics.registry, "204") == total(metrics.registry) == 3
 
 
@@ -100,7 +100,7 @@ async def test_request_that_nobody_waits_for_is_counted_as_499(metrics: Metrics)
         pass
 
     wire = Wire()
-    await Access(silent, metrics=metrics)(http_scope(), wire.receive, wire.send)
+    await RequestLog(silent, metrics=metrics)(http_scope(), wire.receive, wire.send)
     assert wire.sent == []
     assert count(metrics.registry, "499") == total(metrics.registry) == 1
 
@@ -113,7 +113,7 @@ async def test_request_is_running_until_it_is_done(metrics: Metrics) -> None:
         await fine(scope, receive, send)
 
     wire = Wire()
-    await Access(looks, metrics=metrics)(http_scope(), wire.receive, wire.send)
+    await RequestLog(looks, metrics=metrics)(http_scope(), wire.receive, wire.send)
     assert seen == [1]
     assert running(metrics) == 0
 
@@ -121,7 +121,7 @@ async def test_request_is_running_until_it_is_done(metrics: Metrics) -> None:
 async def test_request_leaves_one_log_line_with_its_id(metrics: Metrics, caplog: pytest.LogCaptureFixture) -> None:
     wire = Wire()
     with caplog.at_level(logging.DEBUG, "shortlist"):
-        await Access(fine, metrics=metrics)(http_scope((b"x-request-id", b"r-1")), wire.receive, wire.send)
+        await RequestLog(fine, metrics=metrics)(http_scope((b"x-request-id", b"r-1")), wire.receive, wire.send)
     [record] = caplog.records
     fields = vars(record)
     assert (fields["request_id"], fields["status"], fields["route"], fields["method"]) == ("r-1", 204, "other", "POST")
@@ -130,7 +130,7 @@ async def test_request_leaves_one_log_line_with_its_id(metrics: Metrics, caplog:
 async def test_request_leaves_no_log_line_unless_it_is_wanted(metrics: Metrics, caplog: pytest.LogCaptureFixture) -> None:
     wire = Wire()
     with caplog.at_level(logging.INFO, "shortlist"):
-        await Access(fine, metrics=metrics)(http_scope(), wire.receive, wire.send)
+        await RequestLog(fine, metrics=metrics)(http_scope(), wire.receive, wire.send)
     assert caplog.records == []
 
 
@@ -143,7 +143,7 @@ async def test_refusal_is_counted_by_its_reason(metrics: Metrics, error: Service
         raise error
 
     wire = Wire()
-    await Access(refuses, metrics=metrics)(http_scope(), wire.receive, wire.send)
+    await RequestLog(refuses, metrics=metrics)(http_scope(), wire.receive, wire.send)
     counted = {each.labels["reason"]: each.value for each in rejections(metrics)}
     assert {name for name, number in counted.items() if number} == {reason}
 
@@ -171,7 +171,7 @@ async def test_error_becomes_one_whole_answer(metrics: Metrics, error: Exception
         raise error
 
     wire = Wire()
-    await Access(fails, metrics=metrics)(http_scope((b"x-request-id", b"r-1")), wire.receive, wire.send)
+    await RequestLog(fails, metrics=metrics)(http_scope((b"x-request-id", b"r-1")), wire.receive, wire.send)
     assert wire.statuses == [status]
     body = json.loads(wire.body)
     assert (body["error"]["code"], body["request_id"]) == (code, "r-1")
@@ -188,7 +188,7 @@ async def test_error_after_the_answer_began_is_not_answered_again(metrics: Metri
         raise error
 
     wire = Wire()
-    await Access(fails_late, metrics=metrics)(http_scope(), wire.receive, wire.send)
+    await RequestLog(fails_late, metrics=metrics)(http_scope(), wire.receive, wire.send)
     assert wire.statuses == [200]
     assert len(wire.sent) == 1
     assert count(metrics.registry, "200") == total(metrics.registry) == 1
@@ -203,7 +203,7 @@ async def test_server_that_stops_tells_the_caller_so(metrics: Metrics) -> None:
         await asyncio.Event().wait()
 
     wire = Wire()
-    request = asyncio.create_task(Access(waits, metrics=metrics)(http_scope(), wire.receive, wire.send))
+    request = asyncio.create_task(RequestLog(waits, metrics=metrics)(http_scope(), wire.receive, wire.send))
     await started.wait()
     request.cancel()
     await asyncio.wait_for(request, 5)
@@ -218,7 +218,7 @@ async def test_bug_is_logged_with_its_traceback_and_the_requests_id(metrics: Met
 
     wire = Wire()
     with caplog.at_level(logging.ERROR, "shortlist"):
-        await Access(fails, metrics=metrics)(http_scope((b"x-request-id", b"r-1")), wire.receive, wire.send)
+        await RequestLog(fails, metrics=metrics)(http_scope((b"x-request-id", b"r-1")), wire.receive, wire.send)
     [record] = caplog.records
     assert record.exc_info is not None
     assert (vars(record)["request_id"], vars(record)["error"]) == ("r-1", "ZeroDivisionError")
@@ -230,7 +230,7 @@ async def test_refusal_is_no_error_in_the_log(metrics: Metrics, caplog: pytest.L
 
     wire = Wire()
     with caplog.at_level(logging.INFO, "shortlist"):
-        await Access(refuses, metrics=metrics)(http_scope(), wire.receive, wire.send)
+        await RequestLog(refuses, metrics=metrics)(http_scope(), wire.receive, wire.send)
     assert caplog.records == []
 
 
@@ -246,7 +246,7 @@ async def test_other_conversations_pass_uncounted(metrics: Metrics, kind: str) -
 
     wire, scope = Wire(), {"type": kind}
     receive, send = wire.receive, wire.send
-    await Access(app, metrics=metrics)(scope, receive, send)
+    await RequestLog(app, metrics=metrics)(scope, receive, send)
     assert seen == [(scope, receive, send)]
     assert scope == {"type": kind}
     assert total(metrics.registry) == 0

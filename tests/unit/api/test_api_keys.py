@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from shortlist.api.keys import CHECK_EVERY_S, MAX_FILE_BYTES, Keys
+from shortlist.api.api_keys import CHECK_EVERY_S, MAX_FILE_BYTES, ApiKeys
 from shortlist.errors import BadSetting
 from tests.support.apps import settings
 
@@ -47,7 +47,7 @@ def rewrite(file: Path, content: bytes) -> None:
     os.utime(file, ns=(before + 10**9, before + 10**9))
 
 
-def valid(keys: Keys, *candidates: str) -> set[str]:
+def valid(keys: ApiKeys, *candidates: str) -> set[str]:
     return {key for key in candidates if keys.owner([key.encode()]) is not None}
 
 
@@ -55,27 +55,27 @@ def valid(keys: Keys, *candidates: str) -> set[str]:
 
 
 def test_owner_is_named_by_the_beginning_of_the_keys_digest() -> None:
-    owner = Keys(["key"]).owner([b"key"])
+    owner = ApiKeys(["key"]).owner([b"key"])
     assert owner == hashlib.sha256(b"key").hexdigest()[:12]
 
 
 def test_same_key_is_the_same_caller_and_another_is_another() -> None:
-    keys = Keys(["one", "two"])
+    keys = ApiKeys(["one", "two"])
     assert keys.owner([b"one"]) == keys.owner([b"wrong", b"one"]) != keys.owner([b"two"])
 
 
 @pytest.mark.parametrize("sent", [[], [b""], [b"on"], [b"one "], [b"ONE"], [b"\xff"], [b"one\0"], [b"x", b"y"]])
 def test_nobody_owns_a_wrong_key(sent: list[bytes]) -> None:
-    assert Keys(["one"]).owner(sent) is None
+    assert ApiKeys(["one"]).owner(sent) is None
 
 
 def test_without_keys_none_is_needed_and_none_is_right() -> None:
-    assert not Keys().are_needed
-    assert Keys().owner([b""]) is None
+    assert not ApiKeys().are_needed
+    assert ApiKeys().owner([b""]) is None
 
 
 def test_keys_are_not_kept_as_they_are(file: Path) -> None:
-    keys = Keys(["canary"], file)
+    keys = ApiKeys(["canary"], file)
     assert "canary" not in repr(vars(keys))
     assert b"one" not in b"".join(keys._from_file)
 
@@ -86,20 +86,20 @@ def test_keys_are_not_kept_as_they_are(file: Path) -> None:
 def test_every_line_is_a_key_but_comments_and_empty_ones(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_bytes(b"\xef\xbb\xbf# who\r\n\r\n  one \r\n#two\n\tthree\nfo ur\n")
-    assert valid(Keys(file=file), "one", "two", "#two", "three", "fo ur", "", "# who") == {"one", "three", "fo ur"}
+    assert valid(ApiKeys(file=file), "one", "two", "#two", "three", "fo ur", "", "# who") == {"one", "three", "fo ur"}
 
 
 def test_given_keys_and_the_files_are_both_valid(file: Path) -> None:
-    assert valid(Keys(["zero"], file), "zero", "one", "two") == {"zero", "one", "two"}
+    assert valid(ApiKeys(["zero"], file), "zero", "one", "two") == {"zero", "one", "two"}
 
 
 def test_settings_name_them(file: Path) -> None:
-    keys = Keys.of(settings(api_key=["zero"], api_key_file=file).server)
+    keys = ApiKeys.of(settings(api_key=["zero"], api_key_file=file).server)
     assert valid(keys, "zero", "one") == {"zero", "one"}
 
 
 def test_changed_file_takes_effect_within_a_second(file: Path, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
-    keys = Keys(file=file, clock=clock)
+    keys = ApiKeys(file=file, clock=clock)
     rewrite(file, b"two\nthree\n")
     clock.wait()
     with caplog.at_level(logging.INFO, "shortlist"):
@@ -108,7 +108,7 @@ def test_changed_file_takes_effect_within_a_second(file: Path, clock: Clock, cap
 
 
 def test_file_that_was_replaced_is_read_even_if_time_and_size_are_the_same(file: Path, clock: Clock, tmp_path: Path) -> None:
-    keys = Keys(file=file, clock=clock)
+    keys = ApiKeys(file=file, clock=clock)
     new, before = tmp_path / "new", file.stat().st_mtime_ns
     new.write_text("ONE\nTWO\n")
     os.utime(new, ns=(before, before))
@@ -118,7 +118,7 @@ def test_file_that_was_replaced_is_read_even_if_time_and_size_are_the_same(file:
 
 
 def test_file_is_looked_at_once_a_second_at_most(file: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    keys = Keys(file=file, clock=clock)
+    keys = ApiKeys(file=file, clock=clock)
     looks: list[Path] = []
     stat = Path.stat
 
@@ -152,7 +152,7 @@ SPOILT: dict[str, Spoil] = {
 def test_file_that_goes_bad_locks_nobody_out_and_is_said_once(
     file: Path, clock: Clock, caplog: pytest.LogCaptureFixture, spoil: Spoil
 ) -> None:
-    keys = Keys(file=file, clock=clock)
+    keys = ApiKeys(file=file, clock=clock)
     spoil(file)
     for _ in range(5):
         clock.wait()
@@ -164,7 +164,7 @@ def test_file_that_goes_bad_locks_nobody_out_and_is_said_once(
 def test_file_that_comes_back_is_read_and_a_second_loss_is_said_again(
     file: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    keys = Keys(file=file, clock=clock)
+    keys = ApiKeys(file=file, clock=clock)
     for name in ("three", "four"):
         file.unlink(missing_ok=True)
         clock.wait()
@@ -179,12 +179,12 @@ def test_file_that_comes_back_is_read_and_a_second_loss_is_said_again(
 def test_file_that_is_bad_at_the_start_stops_it(file: Path, spoil: Spoil) -> None:
     spoil(file)
     with pytest.raises(BadSetting, match="--api-key-file") as refusal:
-        Keys(file=file)
+        ApiKeys(file=file)
     assert str(file) in refusal.value.message
 
 
 def test_message_quotes_nothing_of_the_file(file: Path) -> None:
     rewrite(file, b"#canary\n")
     with pytest.raises(BadSetting) as refusal:
-        Keys(file=file)
+        ApiKeys(file=file)
     assert "canary" not in refusal.value.message

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shortlist import __version__
-from shortlist.api.dialects.base import Json
+from shortlist.api.dialects.dialect import Json
 from shortlist.config import Settings
 from shortlist.types import ModelCard, Task
 

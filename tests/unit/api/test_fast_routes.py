@@ -10,8 +10,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from shortlist.api.dialects.table import ENTRIES
-from shortlist.api.routes import ask, task_routes
-from shortlist.api.tasks import Tasks
+from shortlist.api.fast_routes import FastRoutes
+from shortlist.api.routes import handle_task, task_routes
 from shortlist.errors import InvalidInput
 from tests.support.wire import Wire, http_scope, part
 
@@ -37,7 +37,7 @@ async def _inside(scope: Scope, receive: Receive, send: Send) -> None:
 
 async def answered(scope: Scope) -> bytes:
     wire = Wire(part(b"it"))
-    await Tasks(_inside, routes=ROUTES)(scope, wire.receive, wire.send)
+    await FastRoutes(_inside, routes=ROUTES)(scope, wire.receive, wire.send)
     return wire.body
 
 
@@ -65,11 +65,11 @@ async def test_lifespan_and_websockets_pass() -> None:
 
     wire = Wire()
     for kind in ("lifespan", "websocket"):
-        await Tasks(inside, routes=ROUTES)({"type": kind, "path": "/task"}, wire.receive, wire.send)
+        await FastRoutes(inside, routes=ROUTES)({"type": kind, "path": "/task"}, wire.receive, wire.send)
     assert seen == ["lifespan", "websocket"]
 
 
 def test_every_fixed_path_of_a_dialect_is_a_task() -> None:
     routes = task_routes()
     assert routes.keys() == {path for path in ENTRIES if "{" not in path}
-    assert all(route.endpoint is ask and route.methods == {"POST"} for route in routes.values())
+    assert all(route.endpoint is handle_task and route.methods == {"POST"} for route in routes.values())

@@ -22,40 +22,40 @@ _REPEATED: Final = re.compile(r"^(?:/v\d)+(?=/v\d/)")
 """Source: the cohere package, which appends `/v2/rerank` to whatever its base URL ends in."""
 
 
-class Paths:
-    """ASGI middleware. Sets `scope["model"]` and `scope["forced"]`, names or None, and `scope["dialect"]` where it is certain.
+class PathRewriting:
+    """ASGI middleware. Sets `scope["model"]` and `scope["explicit_dialect"]`, names or None, and `scope["dialect"]` where it is certain.
 
     Args:
         app: What handles the request.
         names: Returns the names of the served models.
-        passes: Path prefixes that are left as they are.
+        public_prefixes: Path prefixes that are left as they are.
 
     Raises:
         UnknownModel, NotFound: to whatever is outside.
     """
 
-    def __init__(self, app: ASGIApp, *, names: Callable[[], Iterable[str]], passes: Sequence[str]) -> None:
+    def __init__(self, app: ASGIApp, *, names: Callable[[], Iterable[str]], public_prefixes: Sequence[str]) -> None:
         self.app = app
         self._names = names
-        self._passes = tuple(passes)
+        self._public_prefixes = tuple(public_prefixes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read the path, and pass the request on under the one that it means."""
-        if scope["type"] == "http" and not scope["path"].startswith(self._passes):
+        if scope["type"] == "http" and not scope["path"].startswith(self._public_prefixes):
             self._read(scope)
         await self.app(scope, receive, send)
 
     def _read(self, scope: Scope) -> None:
-        path = tidied(scope["path"])
-        scope["model"] = scope["forced"] = None
+        path = normalized(scope["path"])
+        scope["model"] = scope["explicit_dialect"] = None
         while path.startswith((MODEL_PREFIX, DIALECT_PREFIX)):
             if path.startswith(MODEL_PREFIX):
                 scope["model"], path = self._model(path.removeprefix(MODEL_PREFIX))
             else:
-                scope["forced"], _, path = path.removeprefix(DIALECT_PREFIX).partition("/")
-            path = tidied(f"/{path.lstrip('/')}")
+                scope["explicit_dialect"], _, path = path.removeprefix(DIALECT_PREFIX).partition("/")
+            path = normalized(f"/{path.lstrip('/')}")
         scope["path"] = path
-        scope["dialect"] = table.certain(path, scope["forced"])
+        scope["dialect"] = table.only_dialect_of(path, scope["explicit_dialect"])
 
     def _model(self, rest: str) -> tuple[str, str]:
         """Return the model that a path begins with, and the rest; names may have slashes of their own."""
@@ -65,7 +65,7 @@ class Paths:
         raise UnknownModel("No such model is served; GET /v1/models lists them.", param="model")
 
 
-def tidied(path: str) -> str:
+def normalized(path: str) -> str:
     """Return a path without empty parts, repeated versions, or a slash at its end."""
     single = re.sub(r"//+", "/", path)
     return _REPEATED.sub("", single).rstrip("/") or "/"

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 
-class Tasks:
+class FastRoutes:
     """ASGI middleware. Sets `scope["route"]`, as the router does.
 
     Args:

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from shortlist.api.quota import Quota
 
 
-class Limits:
+class CallerLimits:
     """ASGI middleware; inside `Auth`, which says who the caller is.
 
     Only what asks for work is counted: every POST but those of the page, whose own work comes back as requests of its reader.
@@ -18,20 +18,20 @@ class Limits:
     Args:
         app: What handles the request.
         quota: How much a caller may ask for.
-        passes: Path prefixes that are not counted.
+        public_prefixes: Path prefixes that are not counted.
 
     Raises:
         Overloaded: to whatever is outside.
     """
 
-    def __init__(self, app: ASGIApp, *, quota: Quota, passes: Sequence[str]) -> None:
+    def __init__(self, app: ASGIApp, *, quota: Quota, public_prefixes: Sequence[str]) -> None:
         self.app = app
         self._quota = quota
-        self._passes = tuple(passes)
+        self._public_prefixes = tuple(public_prefixes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the request through and count it for as long as it runs, or raise."""
-        is_work = scope["type"] == "http" and scope["method"] == "POST" and not scope["path"].startswith(self._passes)
+        is_work = scope["type"] == "http" and scope["method"] == "POST" and not scope["path"].startswith(self._public_prefixes)
         if not is_work or not self._quota.is_limited:
             await self.app(scope, receive, send)
             return

@@ -17,35 +17,35 @@ from shortlist.errors import BodyTooLarge, BodyTooSlow, UnsupportedMedia
 BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
 
 
-class _HungUp(Exception):
+class _ClientDisconnected(Exception):
     """The client went away; nobody is left to answer."""
 
 
-class Intake:
+class RequestBody:
     """ASGI middleware.
 
     Args:
         app: What handles the request.
         max_body_bytes: Larger bodies are refused without being read further.
         body_timeout_s: Slower bodies are refused.
-        passes: Path prefixes that read their own bodies (the page's uploads and streams).
+        public_prefixes: Path prefixes that read their own bodies (the page's uploads and streams).
 
     Raises:
         BodyTooLarge, BodyTooSlow, UnsupportedMedia: to whatever is outside, before the app has started.
     """
 
-    def __init__(self, app: ASGIApp, *, max_body_bytes: int, body_timeout_s: float, passes: Sequence[str]) -> None:
+    def __init__(self, app: ASGIApp, *, max_body_bytes: int, body_timeout_s: float, public_prefixes: Sequence[str]) -> None:
         self.app = app
         self._max_body_bytes = max_body_bytes
         self._body_timeout_s = body_timeout_s
-        self._passes = tuple(passes)
+        self._public_prefixes = tuple(public_prefixes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read the body, then run the handler for as long as its client is there."""
-        if scope["type"] != "http" or scope["method"] not in BODY_METHODS or scope["path"].startswith(self._passes):
+        if scope["type"] != "http" or scope["method"] not in BODY_METHODS or scope["path"].startswith(self._public_prefixes):
             await self.app(scope, receive, send)
             return
-        with contextlib.suppress(_HungUp):
+        with contextlib.suppress(_ClientDisconnected):
             body = await self._read(scope, receive)
             await self._handle(body, scope, receive, send)
 
@@ -68,7 +68,7 @@ class Intake:
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
-                raise _HungUp
+                raise _ClientDisconnected
             chunks.append(message.get("body", b""))
             num_bytes += len(chunks[-1])
             if num_bytes > self._max_body_bytes:
@@ -90,7 +90,7 @@ class Intake:
             await self.app(scope, _replay(body), send)
         except BaseException:  # whatever it raises once its client is gone is nobody's
             if hang_up.done() and not handler.uncancel():
-                raise _HungUp from None
+                raise _ClientDisconnected from None
             raise
         finally:
             hang_up.remove_done_callback(cancel)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shortlist.api import errors
-from shortlist.api.dialects.base import Dialect
+from shortlist.api.dialects.dialect import Dialect
 from shortlist.api.record import Record
 from shortlist.errors import Draining, EngineError, ServiceError
 from shortlist.telemetry import Metrics, logger
@@ -25,7 +25,7 @@ CLIENT_CLOSED_REQUEST = 499
 """What is counted when the client went away before it was answered. Source: nginx, ngx_http_request.h."""
 
 
-class Access:
+class RequestLog:
     """ASGI middleware.
 
     Args:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from shortlist.api.dialects.base import Stamp
-from shortlist.api.dialects.superset import RerankRequest
+from shortlist.api.dialects.common import CommonRerankRequest
+from shortlist.api.dialects.dialect import ResponseMeta
 from shortlist.errors import EngineError, InvalidInput
 from shortlist.types import (
     NO_TRUNCATION,
@@ -25,8 +25,8 @@ from shortlist.types import (
 PLAIN = {"query": "q", "documents": ["a", "b", "c"]}
 
 
-def read(**fields: object) -> RerankRequest:
-    return RerankRequest.model_validate({**PLAIN, **fields})
+def read(**fields: object) -> CommonRerankRequest:
+    return CommonRerankRequest.model_validate({**PLAIN, **fields})
 
 
 def outcome(**changes: object) -> RerankOutcome:
@@ -50,7 +50,7 @@ def test_plain_request_uses_defaults() -> None:
 
 
 def test_null_is_a_default_everywhere() -> None:
-    optional = [name for name in RerankRequest.model_fields if name not in PLAIN]
+    optional = [name for name in CommonRerankRequest.model_fields if name not in PLAIN]
     assert read(**dict.fromkeys(optional)).task() == read().task()
 
 
@@ -141,7 +141,7 @@ def test_cuts_reach_the_task_and_zero_is_none(none: int | None) -> None:
 
 
 def test_answer_ranks_in_order_with_exactly_the_allowed_keys() -> None:
-    body = read().answer(outcome(), Stamp("1", 0))
+    body = read().answer(outcome(), ResponseMeta("1", 0))
     assert body["results"] == [
         {"index": 2, "relevance_score": 0.9, "document": {"text": "c"}},
         {"index": 0, "relevance_score": 0.1, "document": {"text": "a"}},
@@ -156,20 +156,20 @@ def test_answer_ranks_in_order_with_exactly_the_allowed_keys() -> None:
     ("flag", "has_documents"), [(None, True), (True, True), ("true", True), (False, False), ("false", False)]
 )
 def test_documents_are_left_out_only_when_asked(flag: object, has_documents: bool) -> None:
-    results = read(return_documents=flag).answer(outcome(), Stamp("1", 0))["results"]
+    results = read(return_documents=flag).answer(outcome(), ResponseMeta("1", 0))["results"]
     assert isinstance(results, list)
     assert all(("document" in result) is has_documents for result in results)
 
 
 def test_raw_scores_are_returned_when_asked() -> None:
-    results = read(raw_scores=True).answer(outcome(), Stamp("1", 0))["results"]
+    results = read(raw_scores=True).answer(outcome(), ResponseMeta("1", 0))["results"]
     assert isinstance(results, list)
     assert [result["relevance_score"] for result in results] == [2.2, -2.2]
 
 
 def test_requested_name_is_echoed() -> None:
-    assert read(model="alias").answer(outcome(), Stamp("1", 0))["model"] == "alias"
-    assert read().answer(outcome(), Stamp("1", 0))["model"] == "served"
+    assert read(model="alias").answer(outcome(), ResponseMeta("1", 0))["model"] == "alias"
+    assert read().answer(outcome(), ResponseMeta("1", 0))["model"] == "served"
 
 
 def test_truth_about_documents_stands_at_the_top_level() -> None:
@@ -177,14 +177,14 @@ def test_truth_about_documents_stands_at_the_top_level() -> None:
         document_stats=[DocumentStats(3, 9, is_truncated=True), None, DocumentStats(1, 1)],
         failed=[Failed(1, EngineError("poison"))],
     )
-    body = read().answer(changed, Stamp("1", 0))
+    body = read().answer(changed, ResponseMeta("1", 0))
     assert body["truncated_documents"] == [0]
     assert body["failed_documents"] == [{"index": 1, "message": "poison"}]
 
 
 @pytest.mark.parametrize(("num_documents", "units"), [(1, 1), (100, 1), (101, 2), (250, 3)])
 def test_search_units_are_billed_by_the_hundred(num_documents: int, units: int) -> None:
-    body = read(documents=["a"] * num_documents).answer(outcome(results=[]), Stamp("1", 0))
+    body = read(documents=["a"] * num_documents).answer(outcome(results=[]), ResponseMeta("1", 0))
     meta = body["meta"]
     assert isinstance(meta, dict)
     assert meta["billed_units"]["search_units"] == units
@@ -196,7 +196,7 @@ def test_overflow_is_chosen_by_name(word: str) -> None:
 
 
 def test_log_odds_stand_beside_the_results_when_asked() -> None:
-    body = read(return_logits=True).answer(outcome(), Stamp("1", 0))
+    body = read(return_logits=True).answer(outcome(), ResponseMeta("1", 0))
     assert body["logits"] == [2.2, -2.2]
     assert isinstance(body["results"], list)
     assert [result["relevance_score"] for result in body["results"]] == [0.9, 0.1]
@@ -206,7 +206,7 @@ def test_details_say_of_every_document_what_was_read() -> None:
     task = read(return_details=True)
     assert task.task().with_totals
     body = task.answer(
-        outcome(document_stats=[DocumentStats(3, 9, is_truncated=True), None, DocumentStats(1, 1)]), Stamp("1", 0)
+        outcome(document_stats=[DocumentStats(3, 9, is_truncated=True), None, DocumentStats(1, 1)]), ResponseMeta("1", 0)
     )
     assert body["details"] == [
         {"index": 0, "tokens_used": 3, "tokens_total": 9, "truncated": True},
@@ -216,5 +216,5 @@ def test_details_say_of_every_document_what_was_read() -> None:
 
 def test_best_chunk_is_named_by_its_characters() -> None:
     document_stats = [DocumentStats(9, 9, num_windows=3, best=Span(4, 8)), DocumentStats(1, 1), DocumentStats(1, 1)]
-    body = read().answer(outcome(document_stats=document_stats), Stamp("1", 0))
+    body = read().answer(outcome(document_stats=document_stats), ResponseMeta("1", 0))
     assert body["chunked_documents"] == [{"index": 0, "num_chunks": 3, "best_chunk": {"start": 4, "end": 8}}]
