@@ -12,10 +12,10 @@ from benchmarks.engines.memory import CPU
 from benchmarks.engines.process import Spec
 from benchmarks.engines.roofline import FLOOR_COMMAND
 from benchmarks.engines.saturation import SHARE
-from benchmarks.engines.spec import GPU_MODEL_LEN, MAX_RMS, REPEATS, Bounds, Order, ours, reference_among
-from benchmarks.loads import DEFAULT_LOADS, GPU_LOADS, Load
+from benchmarks.engines.spec import GPU_MODEL_LEN, MAX_RMS, REPEATS, RunSpec, SpecBounds, ours, reference_among
+from benchmarks.loads import DEFAULT_LOADS, GPU_LOADS, BenchLoad
 from shortlist.bench.outputs import Outputs
-from shortlist.cli.ending import end
+from shortlist.cli.exit_codes import run_to_exit
 
 EPILOG = (
     "A contender is any program that speaks lines of JSON: once {'ready': true, 'name': ..., 'version': ..., 'dtype': ...}, "
@@ -88,12 +88,12 @@ def compare(  # noqa: PLR0913 - one parameter per flag
     def start() -> int:
         field = (ours(dtype), *map(Spec.parse, contender or []))
         usual, longest = (DEFAULT_LOADS, None) if device == CPU else (GPU_LOADS, GPU_MODEL_LEN)
-        order = Order(
+        order = RunSpec(
             model=model,
-            loads=list(map(Load.parse, dict.fromkeys(load or usual))),
+            loads=list(map(BenchLoad.parse, dict.fromkeys(load or usual))),
             contenders=field,
             reference=reference_among(field, reference),
-            bounds=Bounds.parse(max_rms or []),
+            bounds=SpecBounds.parse(max_rms or []),
             check_only=check_only or (),
             repeats=repeats,
             is_saturated=saturate,
@@ -105,7 +105,7 @@ def compare(  # noqa: PLR0913 - one parameter per flag
         )
         return run.run(order, Outputs(json=json, markdown=markdown, plot=plot))
 
-    end(start)
+    run_to_exit(start)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from typing import Final
 
 from tokenizers import Tokenizer
 
-from shortlist.bench.texts import Request
+from shortlist.bench.texts import LoadRequest
 from shortlist.errors import BadSetting
 
 MIXED: Final = "mixed"
@@ -33,7 +33,7 @@ _NEAR: Final = (0, 1, -1, 2, -2, 3, -3)
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class BenchLoad:
     """A kind of request.
 
     Attributes:
@@ -47,7 +47,7 @@ class Load:
     doc_tokens: int | None
 
     @classmethod
-    def parse(cls, text: str) -> Load:
+    def parse(cls, text: str) -> BenchLoad:
         """Return the load of this name.
 
         Raises:
@@ -86,12 +86,12 @@ class Writer:
         self._tokenizer = tokenizer
         self._stock = stock
 
-    def request(self, load: Load, seed: str) -> Request:
+    def request(self, load: BenchLoad, seed: str) -> LoadRequest:
         """Return the request of this seed: other seeds get other words."""
         draw = Random(seed)
         deck = self._deal(draw)
         query = self.text(draw.randint(*QUERY_TOKENS), deck)
-        return Request(query, tuple(self.text(length, deck) for length in load.lengths(draw)))
+        return LoadRequest(query, tuple(self.text(length, deck) for length in load.lengths(draw)))
 
     def text(self, num_tokens: int, deck: Iterator[str]) -> str:
         """Return sentences from the deck, the last one cut, that have exactly this many tokens."""

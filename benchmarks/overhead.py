@@ -28,11 +28,11 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from benchmarks.loads import Load, Writer
+from benchmarks.loads import BenchLoad, Writer
 from benchmarks.peers.prompt import PREFIX, SUFFIX, body
 from benchmarks.peers.vllm.contender import AS_CLASSIFIER, free_port, stop
 from shortlist.bench.machine import describe
-from shortlist.bench.texts import Request, sentences
+from shortlist.bench.texts import LoadRequest, sentences
 from tests.support import qwen
 
 MODEL = Path("build/null-model")
@@ -59,7 +59,7 @@ class Server:
     path: str
     pid: int
 
-    def bodies(self, requests: Sequence[Request]) -> list[bytes]:
+    def bodies(self, requests: Sequence[LoadRequest]) -> list[bytes]:
         """Return the requests in this server's words."""
         if self.name in OURS:
             asked: list[dict[str, object]] = [{"query": each.query, "documents": each.documents} for each in requests]
@@ -150,7 +150,7 @@ async def documents_per_s(server: Server, bodies: Sequence[bytes]) -> float:
 
 
 @dataclass
-class Measured:
+class OverheadResult:
     """What came of every round of one server, and of one client's requests."""
 
     rates: list[float] = field(default_factory=list)
@@ -175,10 +175,10 @@ def main() -> None:
         qwen.write_model(MODEL, kind="reranker", shape="null", dtype="bfloat16")
     writer, number = Writer(Tokenizer.from_file(str(MODEL / "tokenizer.json")), sentences()), iter(range(10**9))
 
-    def fresh(count: int, num_documents: int = DOCUMENTS) -> list[Request]:
-        return [writer.request(Load("", num_documents, TOKENS), f"overhead-{next(number)}") for _ in range(count)]
+    def fresh(count: int, num_documents: int = DOCUMENTS) -> list[LoadRequest]:
+        return [writer.request(BenchLoad("", num_documents, TOKENS), f"overhead-{next(number)}") for _ in range(count)]
 
-    found = {name: Measured() for name in given.only or ASKED}
+    found = {name: OverheadResult() for name in given.only or ASKED}
     with ExitStack() as served:
         tile_config = [vllm(MODEL, given.vllm) if name == "vllm" else ours(name, MODEL) for name in found]
         servers = [served.enter_context(running(*way)) for way in tile_config]

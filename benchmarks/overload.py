@@ -17,7 +17,7 @@ import uvicorn
 
 from benchmarks.overhead import answers
 from benchmarks.peers.vllm.contender import free_port
-from shortlist import collector
+from shortlist import gc_pause
 from shortlist.api.app import create_app
 from tests.support.apps import runtime
 from tests.support.fake_engine import FakeEngine
@@ -38,7 +38,7 @@ def serve(port: int) -> None:
     engine = FakeEngine(token_s=1 / (CAPACITY * TOKENS))
     service = runtime(engine, max_batch_tokens=4 * TOKENS, max_model_len=4 * TOKENS, max_queue_delay_ms=DELAY_MS)
     app = create_app(service)
-    collector.settle()
+    gc_pause.resume_and_freeze()
     uvicorn.run(app, port=port, log_level="warning", access_log=False)
 
 

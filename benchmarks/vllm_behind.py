@@ -26,7 +26,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from benchmarks.loads import Load, Writer
+from benchmarks.loads import BenchLoad, Writer
 from benchmarks.overhead import CLIENTS, DOCUMENTS, TOKENS, Server, documents_per_s, running
 from benchmarks.overhead import MODEL as NULL_MODEL
 from benchmarks.peers.prompt import PREFIX, SUFFIX, body
@@ -34,13 +34,13 @@ from benchmarks.peers.vllm.contender import AS_CLASSIFIER, TUNED, free_port
 from shortlist.bench import markdown
 from shortlist.bench.machine import describe
 from shortlist.bench.tables import machine_line
-from shortlist.bench.texts import Request, sentences
+from shortlist.bench.texts import LoadRequest, sentences
 from tests.support import qwen
 
 FULL_MODEL = Path("build/bench-model")
 VLLM = Path("benchmarks/.environments/vllm/bin/vllm")
 FULL_LOADS = ("10x100", "30x200")
-CROWD_LOAD = Load(f"{DOCUMENTS}x{TOKENS}", DOCUMENTS, TOKENS)
+CROWD_LOAD = BenchLoad(f"{DOCUMENTS}x{TOKENS}", DOCUMENTS, TOKENS)
 ASKED = 4 * CLIENTS
 """Requests of one turn of the crowd."""
 MAX_LEN = "4096"
@@ -88,7 +88,7 @@ def main() -> int:
     rows = []
     with both(model_of(FULL_MODEL, "0.6b")) as pair:
         apart.append(pair.largest_difference())
-        rows += [Row(f"{load}, 0.6B shape", 1, "s", pair.alone(Load.parse(load), given.rounds)) for load in FULL_LOADS]
+        rows += [Row(f"{load}, 0.6B shape", 1, "s", pair.alone(BenchLoad.parse(load), given.rounds)) for load in FULL_LOADS]
     with both(model_of(NULL_MODEL, "null")) as pair:
         apart.append(pair.largest_difference())
         rows.append(Row(f"{CROWD_LOAD.name}, 2 layers of width 64", CLIENTS, "documents/s", pair.crowd(given.turns)))
@@ -117,7 +117,7 @@ class Pair:
     ours: Server
     writer: Writer
 
-    def alone(self, load: Load, rounds: int) -> Found:
+    def alone(self, load: BenchLoad, rounds: int) -> Found:
         """Return the seconds of every request of one caller."""
         found: Found = {"direct": [], "ours": []}
         asked = [self._alike(load, turn) for turn in range(rounds + 1)]
@@ -142,11 +142,11 @@ class Pair:
 
     def largest_difference(self) -> float:
         """Return how far the scores of the two are apart: what is faster by computing something else is not faster."""
-        request = self.writer.request(Load.parse("10x100"), "the same")
+        request = self.writer.request(BenchLoad.parse("10x100"), "the same")
         (_, one), (_, other) = ask(self.direct, request), ask(self.ours, request)
         return max(abs(one[index] - other[index]) for index in one)
 
-    def _alike(self, load: Load, turn: int) -> dict[str, Request]:
+    def _alike(self, load: BenchLoad, turn: int) -> dict[str, LoadRequest]:
         """Return a request for each of the two: other words, and as much work."""
         first = self.writer.request(load, f"{turn}")
         others = (self.writer.request(load, f"{turn} {number}") for number in itertools.count())
@@ -159,12 +159,12 @@ class Pair:
                 yield turn, server
 
 
-def content(request: Request) -> bytes:
+def content(request: LoadRequest) -> bytes:
     """Return a request as both understand it."""
     return json.dumps({"query": request.query, "documents": request.documents}).encode()
 
 
-def ask(server: Server, request: Request) -> tuple[float, dict[int, float]]:
+def ask(server: Server, request: LoadRequest) -> tuple[float, dict[int, float]]:
     """Return the seconds that an answer took, and its scores."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=TIMEOUT_S)
     started_s = time.perf_counter()

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Final
 
-from benchmarks.loads import Load, Writer
-from shortlist.bench.texts import Request
+from benchmarks.loads import BenchLoad, Writer
+from shortlist.bench.texts import LoadRequest
 
 Scores = Sequence[Sequence[float]]
 """One row per request, one probability per document."""
@@ -26,7 +26,7 @@ LENGTHS: Final = (1, 7, 30, 120, 333, 900)
 """Tokens of the English documents of one request."""
 
 CHINESE: Final = (
-    Request(
+    LoadRequest(
         "怎样才能让面包更松软",
         (
             "和面时多加一点水，让面团在温暖的地方发酵两次，烤出来的面包会更松软。",
@@ -35,7 +35,7 @@ CHINESE: Final = (
             "酵母需要糖和合适的温度。水太烫会杀死酵母，水太凉则发酵缓慢；用手背试水温，感觉温热即可。" * 6,
         ),
     ),
-    Request(
+    LoadRequest(
         "What does the lighthouse keeper write down at night? 灯塔日志",
         (
             "夜里每过一小时，守塔人记下风向、浪高和经过的船只。",
@@ -98,12 +98,12 @@ def _sign(number: float) -> int:
     return (number > 0) - (number < 0)
 
 
-def check_set(writer: Writer, seed: int) -> list[Request]:
+def check_set(writer: Writer, seed: int) -> list[LoadRequest]:
     """Return the requests, each with documents of several lengths, in an order that is not by length."""
     return [_english(writer, f"check-{seed}-{number}", turn=number) for number in range(NUM_ENGLISH)] + list(CHINESE)
 
 
-def _english(writer: Writer, seed: str, *, turn: int) -> Request:
+def _english(writer: Writer, seed: str, *, turn: int) -> LoadRequest:
     lengths = LENGTHS[turn:] + LENGTHS[:turn]
-    parts = [writer.request(Load("", 1, length), f"{seed}-{length}") for length in lengths]
-    return Request(parts[0].query, tuple(part.documents[0] for part in parts))
+    parts = [writer.request(BenchLoad("", 1, length), f"{seed}-{length}") for length in lengths]
+    return LoadRequest(parts[0].query, tuple(part.documents[0] for part in parts))

@@ -19,7 +19,7 @@ from benchmarks.engines.memory import CPU
 from benchmarks.engines.protocol import AT_ONCE, Answer, Ready, speak, use_threads
 from benchmarks.engines.spec import step_tokens
 from shortlist import __version__
-from shortlist.bench.texts import Request
+from shortlist.bench.texts import LoadRequest
 from shortlist.config import Settings, fields
 from shortlist.service.build import load, served_model_for
 from shortlist.service.runtime import Runtime
@@ -82,7 +82,7 @@ def fitted(given: Mapping[str, object]) -> Mapping[str, object]:
     return {**wider, "device": given.get("device") or CPU}
 
 
-async def _answer(runtime: Runtime, request: Request) -> list[float]:
+async def _answer(runtime: Runtime, request: LoadRequest) -> list[float]:
     outcome = await runtime.rerank(RerankTask(query=request.query, documents=request.documents))
     for failed in outcome.failed:
         raise failed.error

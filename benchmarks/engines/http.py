@@ -22,7 +22,7 @@ import orjson
 from benchmarks.engines.memory import CPU
 from benchmarks.engines.protocol import AT_ONCE, Answer, Ready, speak, use_threads
 from benchmarks.engines.spec import step_tokens
-from shortlist.bench.texts import Request
+from shortlist.bench.texts import LoadRequest
 from shortlist.config import ModelSettings
 from shortlist.errors import UpstreamError
 
@@ -116,7 +116,7 @@ def _version(client: httpx2.Client) -> str:
         return ""
 
 
-def _ask(client: httpx2.Client, request: Request) -> list[float]:
+def _ask(client: httpx2.Client, request: LoadRequest) -> list[float]:
     body = orjson.dumps({"query": request.query, "documents": request.documents, "return_documents": False})
     try:
         answer = client.post("/v1/rerank", content=body, headers={"content-type": "application/json"})

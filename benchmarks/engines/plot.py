@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.engines.report import Report, Row
+from benchmarks.engines.report import Report, SpeedRow
 from benchmarks.loads import MIXED_DOCUMENTS
 from shortlist.bench.tables import OURS, short
 
@@ -54,7 +54,7 @@ def _title_figure(figure: Figure, report: Report) -> None:
     figure.suptitle(f"{what}\n{machine}", x=0.01, ha="left", fontsize=10, color=INK)
 
 
-def _panel(axes: Axes, load: str, rows: list[Row]) -> None:
+def _panel(axes: Axes, load: str, rows: list[SpeedRow]) -> None:
     medians = [row.seconds.median for row in rows]
     spreads = [
         [row.seconds.median - row.seconds.least for row in rows],
@@ -76,7 +76,7 @@ def _panel(axes: Axes, load: str, rows: list[Row]) -> None:
     axes.spines[:].set_visible(False)
 
 
-def _label(row: Row) -> str:
+def _label(row: SpeedRow) -> str:
     seconds = f"{short(row.seconds.median)} s"
     return seconds if row.ratio is None or row.name == OURS else f"{seconds}, {short(row.ratio.median)}×"
 

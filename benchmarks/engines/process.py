@@ -20,7 +20,7 @@ import orjson
 from benchmarks.engines.memory import members, peak_bytes
 from benchmarks.engines.protocol import Ready
 from benchmarks.engines.saturation import Due
-from shortlist.bench.texts import Request
+from shortlist.bench.texts import LoadRequest
 from shortlist.errors import BadSetting, UpstreamError
 
 END_S: Final = 30.0
@@ -57,7 +57,7 @@ class Spec:
         return cls(name.strip(), words)
 
 
-class Contender:
+class ContenderProcess:
     """A running contender.
 
     Args:
@@ -100,7 +100,7 @@ class Contender:
         name, version, dtype = map(str, fields)
         return Ready(name=name, version=version, dtype=dtype, at_once=at_once)
 
-    def ask(self, request: Request, timeout_s: float) -> tuple[list[float], float]:
+    def ask(self, request: LoadRequest, timeout_s: float) -> tuple[list[float], float]:
         """Return its scores in the order of the documents, and the seconds from request line to answer line.
 
         Raises:
@@ -113,7 +113,7 @@ class Contender:
         seconds = time.perf_counter() - started_s
         return self._scores(self._message(answer), len(request.documents)), seconds
 
-    def stream(self, requests: Sequence[Request], due: Due, timeout_s: float) -> list[tuple[float, float]]:
+    def stream(self, requests: Sequence[LoadRequest], due: Due, timeout_s: float) -> list[tuple[float, float]]:
         """Ask all these, several at a time; return of each when it was due and when it was answered.
 
         Args:
@@ -270,7 +270,7 @@ class Contender:
         return UpstreamError(f"{self.name} {what}", is_retryable=False)
 
 
-def _question(request: Request) -> bytes:
+def _question(request: LoadRequest) -> bytes:
     return orjson.dumps({"query": request.query, "documents": request.documents}, option=orjson.OPT_APPEND_NEWLINE)
 
 

@@ -21,7 +21,7 @@ from typing import BinaryIO
 
 import orjson
 
-from shortlist.bench.texts import Request
+from shortlist.bench.texts import LoadRequest
 from shortlist.errors import ServiceError
 
 AT_ONCE = 16
@@ -48,7 +48,7 @@ class Ready:
     at_once: int = 1
 
 
-Answer = Callable[[Request], Sequence[float]]
+Answer = Callable[[LoadRequest], Sequence[float]]
 """A contender at work: a request in, one probability per document out; raises ServiceError for a request that failed.
 
 It is called from as many threads as requests may be under way.
@@ -92,7 +92,7 @@ def use_threads(number: int | None) -> None:
 def _answered(line: bytes, answer: Answer) -> dict[str, object]:
     asked = orjson.loads(line)
     try:
-        return {"scores": list(answer(Request(asked["query"], tuple(asked["documents"]))))}
+        return {"scores": list(answer(LoadRequest(asked["query"], tuple(asked["documents"]))))}
     except ServiceError as error:
         return {"error": error.message}
 

@@ -21,7 +21,7 @@ from shortlist.bench.tables import OURS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class ReportEntry:
     """One contender.
 
     Attributes:
@@ -54,7 +54,7 @@ class Round:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class SpeedRow:
     """One contender under one load.
 
     Attributes:
@@ -90,7 +90,7 @@ class Report:
     model: str
     machine: Machine
     reference: str
-    entries: Sequence[Entry]
+    entries: Sequence[ReportEntry]
     rounds: Mapping[str, Sequence[Round]]
     floors: Sequence[Floor]
     num_checked: int
@@ -102,17 +102,17 @@ class Report:
         """The floor that counts: the higher rate is nearer to what the machine can do undisturbed."""
         return max(self.floors, key=lambda floor: floor.flops_per_s, default=None)
 
-    def rows(self, load: str) -> list[Row]:
+    def rows(self, load: str) -> list[SpeedRow]:
         """Return the ranked contenders that were timed under this load, fastest first."""
         rounds = self.rounds[load]
         ranked = [entry.name for entry in self.entries if entry.why_not is None]
         names = [name for name in ranked if all(name in each.seconds for each in rounds)]
         return sorted((self._row(name, rounds) for name in names), key=lambda row: row.seconds.median)
 
-    def _row(self, name: str, rounds: Sequence[Round]) -> Row:
+    def _row(self, name: str, rounds: Sequence[Round]) -> SpeedRow:
         floor = self.floor if name == OURS else None
         has_ours = any(entry.name == OURS and entry.why_not is None for entry in self.entries)
-        return Row(
+        return SpeedRow(
             name=name,
             seconds=Spread.of([each.seconds[name] for each in rounds]),
             ratio=Spread.of([each.seconds[name] / each.seconds[OURS] for each in rounds]) if has_ours else None,

@@ -14,7 +14,7 @@ from typing import Final
 
 import orjson
 
-from shortlist.bench.texts import Request
+from shortlist.bench.texts import LoadRequest
 from shortlist.errors import UpstreamError
 from shortlist.text.qwen_encoder import QwenEncoder
 from shortlist.types import OverflowPolicy, TokenPrompt
@@ -56,7 +56,7 @@ class Floor:
         return flops / self.flops_per_s
 
 
-def work_of(encoder: QwenEncoder, request: Request) -> Work:
+def work_of(encoder: QwenEncoder, request: LoadRequest) -> Work:
     """Count what a request costs.
 
     Raises:

@@ -27,12 +27,12 @@ from benchmarks.engines.report import Report, Round
 from benchmarks.engines.roofline import Floor, Work, measure, work_of
 from benchmarks.engines.runner import Field
 from benchmarks.engines.saturation import TURNS, Many, late_requests, turn_requests
-from benchmarks.engines.spec import Order
-from benchmarks.loads import Load, Writer
+from benchmarks.engines.spec import RunSpec
+from benchmarks.loads import BenchLoad, Writer
 from shortlist.bench.machine import describe
 from shortlist.bench.outputs import Outputs
 from shortlist.bench.tables import OURS
-from shortlist.bench.texts import Request, sentences
+from shortlist.bench.texts import LoadRequest, sentences
 from shortlist.config import ModelSettings
 from shortlist.errors import UpstreamError
 from shortlist.hub import resolve
@@ -45,10 +45,10 @@ EXIT_NOT_RANKED: Final = 1
 WARM_UPS: Final = 1
 """Rounds of the first load that do not count; the check set, with documents of every length, went before them."""
 
-Asked = tuple[Request, Work]
+Asked = tuple[LoadRequest, Work]
 
 
-def run(order: Order, outputs: Outputs) -> int:
+def run(order: RunSpec, outputs: Outputs) -> int:
     """Run, print the tables, write the files; return 0 if every contender is ranked, else 1.
 
     Raises:
@@ -73,7 +73,7 @@ def run(order: Order, outputs: Outputs) -> int:
     return EXIT_NOT_RANKED if any(entry.why_not for entry in report.entries) else EXIT_RANKED
 
 
-def play(order: Order, progress: Progress, gpu: Gpu | None = None) -> Report:
+def play(order: RunSpec, progress: Progress, gpu: Gpu | None = None) -> Report:
     """Run, and return what was found. Raises what `run` raises."""
     reading = progress.add_task("reading the model", total=1, name="")
     folder = resolve(order.model, declared=Task.RERANK).path
@@ -118,7 +118,7 @@ def _stoppable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _requests(order: Order, encoder: QwenEncoder, writer: Writer) -> Mapping[str, Sequence[Asked]]:
+def _requests(order: RunSpec, encoder: QwenEncoder, writer: Writer) -> Mapping[str, Sequence[Asked]]:
     """Write one request for every round of every load, and count what it costs."""
     return {
         load.name: [
@@ -130,7 +130,7 @@ def _requests(order: Order, encoder: QwenEncoder, writer: Writer) -> Mapping[str
     }
 
 
-def _prepare(order: Order, field: Field, checks: Sequence[Request], progress: Progress) -> None:
+def _prepare(order: RunSpec, field: Field, checks: Sequence[LoadRequest], progress: Progress) -> None:
     starting = progress.add_task("starting", total=len(order.contenders), name="")
     field.start(partial(_tick, progress, starting))
     checking = progress.add_task("checking scores", total=len(field.names), name="")
@@ -138,7 +138,7 @@ def _prepare(order: Order, field: Field, checks: Sequence[Request], progress: Pr
 
 
 def _rounds(
-    order: Order, field: Field, asked: Mapping[str, Sequence[Asked]], progress: Progress
+    order: RunSpec, field: Field, asked: Mapping[str, Sequence[Asked]], progress: Progress
 ) -> Mapping[str, Sequence[Round]]:
     """Play all rounds and return those that count, for every load."""
     draw = Random(order.seed)
@@ -156,7 +156,7 @@ def _rounds(
 
 
 def _many(
-    order: Order, field: Field, writer: Writer, rounds: Mapping[str, Sequence[Round]], progress: Progress
+    order: RunSpec, field: Field, writer: Writer, rounds: Mapping[str, Sequence[Round]], progress: Progress
 ) -> Mapping[str, Mapping[str, Many]]:
     """Ask everyone many requests at once, and return what came of it, for every load.
 
@@ -168,7 +168,7 @@ def _many(
     found: dict[str, Mapping[str, Many]] = {}
     for load in order.loads:
 
-        def written(turn: str, counts: Mapping[str, int], load: Load = load) -> Mapping[str, Sequence[Request]]:
+        def written(turn: str, counts: Mapping[str, int], load: BenchLoad = load) -> Mapping[str, Sequence[LoadRequest]]:
             most = max(counts.values(), default=0)
             requests = [writer.request(load, f"{order.seed}-{load.name}-{turn}-{number}") for number in range(most)]
             return {name: requests[:count] for name, count in counts.items()}
@@ -191,7 +191,7 @@ def _tick(progress: Progress, bar: TaskID, name: str) -> None:
     progress.update(bar, advance=1, name=name)
 
 
-def _floor(order: Order, field: Field, folder: Path, progress: Progress) -> list[Floor]:
+def _floor(order: RunSpec, field: Field, folder: Path, progress: Progress) -> list[Floor]:
     """Measure the floor while everyone is idle; a run without one is still a run."""
     ready = field.entries[OURS].ready
     if order.floor is None or ready is None:

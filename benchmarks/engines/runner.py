@@ -12,12 +12,12 @@ from typing import Final, Self, TypeVar
 
 from benchmarks.engines.agreement import compare
 from benchmarks.engines.memory import Gpu, Shares
-from benchmarks.engines.process import END_S, Contender, Spec
+from benchmarks.engines.process import END_S, ContenderProcess, Spec
 from benchmarks.engines.protocol import Ready
-from benchmarks.engines.report import Entry
+from benchmarks.engines.report import ReportEntry
 from benchmarks.engines.saturation import SHARE, answer_s, documents_per_s
-from benchmarks.engines.spec import Order
-from shortlist.bench.texts import Request
+from benchmarks.engines.spec import RunSpec
+from shortlist.bench.texts import LoadRequest
 from shortlist.errors import UpstreamError
 
 HURRY_S: Final = 2.0
@@ -40,14 +40,14 @@ class Field:
         gpu: The GPU that they share, if they are on one.
     """
 
-    def __init__(self, order: Order, folder: str, notify: Callable[[str], None], gpu: Gpu | None = None) -> None:
+    def __init__(self, order: RunSpec, folder: str, notify: Callable[[str], None], gpu: Gpu | None = None) -> None:
         self._order = order
         self._say = notify
         self._arguments = order.arguments(folder)
-        self._running: dict[str, Contender] = {}
+        self._running: dict[str, ContenderProcess] = {}
         self._shares = Shares(gpu)
         self.entries = {
-            spec.name: Entry(name=spec.name, command=spec.command, max_rms=order.bounds.of(spec.name))
+            spec.name: ReportEntry(name=spec.name, command=spec.command, max_rms=order.bounds.of(spec.name))
             for spec in order.contenders
         }
 
@@ -78,7 +78,7 @@ class Field:
             if ready is not None:
                 self.entries[spec.name] = replace(self.entries[spec.name], ready=ready)
 
-    def check(self, requests: Sequence[Request], tick: Tick) -> None:
+    def check(self, requests: Sequence[LoadRequest], tick: Tick) -> None:
         """Compare everyone's scores with the reference's.
 
         Raises:
@@ -98,14 +98,14 @@ class Field:
         for name in self._order.check_only:
             self._end(name)
 
-    def play(self, request: Request, draw: Random, tick: Tick) -> Mapping[str, float]:
+    def play(self, request: LoadRequest, draw: Random, tick: Tick) -> Mapping[str, float]:
         """Ask everyone the same once, in an order drawn anew, and return the seconds each took.
 
         Whoever is not asked is stopped meanwhile, from the first round on.
         """
         return self._each(draw, tick, lambda _, contender: contender.ask(request, self._order.answer_s)[1])
 
-    def fill(self, requests: Mapping[str, Sequence[Request]], draw: Random, tick: Tick) -> Mapping[str, float]:
+    def fill(self, requests: Mapping[str, Sequence[LoadRequest]], draw: Random, tick: Tick) -> Mapping[str, float]:
         """Give everyone as many requests at once as they like; return how many documents a second each answered.
 
         Args:
@@ -114,13 +114,13 @@ class Field:
             tick: Hears who is next.
         """
 
-        def rate(name: str, contender: Contender) -> float:
+        def rate(name: str, contender: ContenderProcess) -> float:
             return documents_per_s(contender, requests[name], self.at_once(name), self._order.answer_s)
 
         return self._each(draw, tick, rate)
 
     def trickle(
-        self, requests: Mapping[str, Sequence[Request]], per_s: Mapping[str, float], draw: Random, tick: Tick
+        self, requests: Mapping[str, Sequence[LoadRequest]], per_s: Mapping[str, float], draw: Random, tick: Tick
     ) -> Mapping[str, Sequence[float]]:
         """Have requests arrive at everyone, a share of those that each can do; return the seconds that each took.
 
@@ -132,7 +132,7 @@ class Field:
         """
         seed = str(draw.random())
 
-        def seconds(name: str, contender: Contender) -> Sequence[float]:
+        def seconds(name: str, contender: ContenderProcess) -> Sequence[float]:
             return answer_s(contender, requests[name], SHARE * per_s[name], seed, self._order.answer_s)
 
         return self._each(draw, tick, seconds)
@@ -142,7 +142,7 @@ class Field:
         ready = self.entries[name].ready
         return ready.at_once if ready else 1
 
-    def _each(self, draw: Random, tick: Tick, do: Callable[[str, Contender], T]) -> dict[str, T]:
+    def _each(self, draw: Random, tick: Tick, do: Callable[[str, ContenderProcess], T]) -> dict[str, T]:
         """Return what comes of everyone, in an order drawn anew; nothing of those that are out for it."""
         names = self.names
         draw.shuffle(names)
@@ -154,7 +154,7 @@ class Field:
                 found[name] = each
         return found
 
-    def _awake(self, name: str, do: Callable[[str, Contender], T]) -> T:
+    def _awake(self, name: str, do: Callable[[str, ContenderProcess], T]) -> T:
         contender = self._running[name]
         contender.wake()
         found = do(name, contender)
@@ -171,11 +171,11 @@ class Field:
         self.entries[name] = replace(self.entries[name], peak_bytes=peak_bytes, gpu_bytes=gpu_bytes)
 
     def _started(self, spec: Spec) -> Ready:
-        contender = Contender(spec, self._arguments)
+        contender = ContenderProcess(spec, self._arguments)
         self._running[spec.name] = contender
         return contender.wait_ready(self._order.ready_s)
 
-    def _scores(self, name: str, requests: Sequence[Request]) -> list[list[float]]:
+    def _scores(self, name: str, requests: Sequence[LoadRequest]) -> list[list[float]]:
         return [self._running[name].ask(request, self._order.answer_s)[0] for request in requests]
 
     def rest(self) -> None:

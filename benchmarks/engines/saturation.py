@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Final, Protocol
 
 from shortlist.bench.stats import arrivals, percentile
-from shortlist.bench.texts import Request
+from shortlist.bench.texts import LoadRequest
 
 SHARE: Final = 0.7
 """Of what a contender can do, in requests that arrive."""
@@ -49,7 +49,7 @@ def opened(due_s: Sequence[float]) -> Due:
 class Answerer(Protocol):
     """Whoever answers."""
 
-    def stream(self, requests: Sequence[Request], due: Due, timeout_s: float) -> list[tuple[float, float]]:
+    def stream(self, requests: Sequence[LoadRequest], due: Due, timeout_s: float) -> list[tuple[float, float]]:
         """Return of every request when it was due and when it was answered."""
         ...
 
@@ -84,13 +84,13 @@ def late_requests(requests_per_s: float) -> int:
     return min(max(math.ceil(SPENT_S * SHARE * requests_per_s), FEWEST), MOST)
 
 
-def documents_per_s(answerer: Answerer, requests: Sequence[Request], at_once: int, timeout_s: float) -> float:
+def documents_per_s(answerer: Answerer, requests: Sequence[LoadRequest], at_once: int, timeout_s: float) -> float:
     """Return how many documents a second are answered with so many requests under way. Raises what asking raises."""
     turns = answerer.stream(requests, closed(at_once), timeout_s)
     return sum(len(request.documents) for request in requests) / turns[-1][1]
 
 
-def answer_s(answerer: Answerer, requests: Sequence[Request], per_s: float, seed: str, timeout_s: float) -> list[float]:
+def answer_s(answerer: Answerer, requests: Sequence[LoadRequest], per_s: float, seed: str, timeout_s: float) -> list[float]:
     """Return how long each took to be answered, when so many requests a second arrive. Raises what asking raises."""
     due_s = list(islice(arrivals(per_s, seed), len(requests)))
     return [answered_s - due_s for due_s, answered_s in answerer.stream(requests, opened(due_s), timeout_s)]

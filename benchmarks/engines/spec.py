@@ -11,7 +11,7 @@ from typing import Final, Self
 from benchmarks.engines.memory import CPU
 from benchmarks.engines.process import Spec
 from benchmarks.engines.roofline import FLOOR_COMMAND
-from benchmarks.loads import Load
+from benchmarks.loads import BenchLoad
 from shortlist.bench.tables import OURS
 from shortlist.config import SchedulerSettings
 from shortlist.errors import BadSetting
@@ -31,7 +31,7 @@ MAX_RMS: Final = "0.25"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
+class SpecBounds:
     """How far scores may be from the reference's: one bound for all, and those of contenders that have their own."""
 
     everyone: float
@@ -56,7 +56,7 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class RunSpec:
     """What to run.
 
     Attributes:
@@ -78,10 +78,10 @@ class Order:
     """
 
     model: str
-    loads: Sequence[Load]
+    loads: Sequence[BenchLoad]
     contenders: Sequence[Spec]
     reference: str
-    bounds: Bounds
+    bounds: SpecBounds
     check_only: Sequence[str] = ()
     repeats: int = REPEATS
     is_saturated: bool = False

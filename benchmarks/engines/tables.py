@@ -9,7 +9,7 @@ from typing import Final
 from rich.console import RenderableType
 from rich.text import Text
 
-from benchmarks.engines.report import Entry, Report, Row
+from benchmarks.engines.report import Report, ReportEntry, SpeedRow
 from benchmarks.engines.saturation import SHARE
 from shortlist.bench import markdown
 from shortlist.bench.stats import Spread
@@ -152,12 +152,12 @@ def _without_what(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> tupl
     return [*columns[:place], *columns[place + 1 :]], [[*row[:place], *row[place + 1 :]] for row in rows]
 
 
-def _memory(entry: Entry) -> str:
+def _memory(entry: ReportEntry) -> str:
     parts = [f"{num_bytes / _GIB:.2f}" for num_bytes in (entry.peak_bytes, entry.gpu_bytes) if num_bytes]
     return f"{' + '.join(parts)} GiB" if parts else NOTHING
 
 
-def _agreement(report: Report, entry: Entry) -> tuple[str, str, str]:
+def _agreement(report: Report, entry: ReportEntry) -> tuple[str, str, str]:
     if entry.name == report.reference:
         return ("reference", "", "")
     agreement = entry.agreement
@@ -165,7 +165,7 @@ def _agreement(report: Report, entry: Entry) -> tuple[str, str, str]:
     return (f"{agreement.rms:.3f}", f"{agreement.most:.3f}", f"{agreement.kendall_tau:.3f}")
 
 
-def _load_row(row: Row) -> tuple[str, ...]:
+def _load_row(row: SpeedRow) -> tuple[str, ...]:
     return (
         row.name,
         short(row.seconds.median),

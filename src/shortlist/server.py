@@ -21,7 +21,7 @@ from fastapi import FastAPI
 from rich.console import Console
 from rich.markup import escape
 
-from shortlist import collector, ui
+from shortlist import gc_pause, ui
 from shortlist.api.api_keys import ApiKeys
 from shortlist.api.app import PAGE_PATH, create_app
 from shortlist.config import ServerSettings, Settings
@@ -57,7 +57,7 @@ def run(settings: Settings, *, when_ready: WhenReady | None = None) -> int:
         try:
             return asyncio.run(_live(app, runtime, listener, lambda: _ready(console, app, runtime, url, when_ready)))
         finally:
-            collector.let_go()
+            gc_pause.resume()
 
 
 def bind(settings: ServerSettings) -> socket.socket:
@@ -194,7 +194,7 @@ async def _greet(server: _Server, ready: Callable[[], Awaitable[None]]) -> None:
 
 
 async def _ready(console: Console, app: FastAPI, runtime: Runtime, url: str, when_ready: WhenReady | None) -> None:
-    collector.settle()  # a full collection that went through modules and models would stop the event loop meanwhile
+    gc_pause.resume_and_freeze()  # a full collection that went through modules and models would stop the event loop meanwhile
     if when_ready is not None:
         await when_ready(url)
     url = escape(url)  # an IPv6 address has brackets

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shortlist.doctor.reader import complaints
+from shortlist.doctor.checks import problems
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
 from shortlist.types import Task
@@ -38,7 +38,7 @@ async def test_consumer_can_read_the_answer(exchange: dict[str, Any]) -> None:
     content = json.dumps(request["body"]).encode() if "body" in request else None
     async with http(side_by_side()) as client:
         answer = await client.request(request["method"], request["path"], content=content, headers=request.get("headers", {}))
-    assert complaints(exchange["requires"], answer.status_code, answer.content) == []
+    assert problems(exchange["requires"], answer.status_code, answer.content) == []
 
 
 @pytest.mark.parametrize("name", CONSUMERS)
@@ -86,5 +86,5 @@ GOOD = '{"results":[{"index":1,"relevance_score":1.0},{"index":0,"relevance_scor
     ],
 )
 def test_reader_finds_what_is_wrong(requires: dict[str, Any], answer: str, said: str) -> None:
-    found = complaints(requires, 200, answer.encode())
+    found = problems(requires, 200, answer.encode())
     assert any(said in each for each in found) if said else not found, found

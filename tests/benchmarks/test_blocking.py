@@ -15,7 +15,7 @@ import pytest
 from benchmarks import blocking
 from shortlist.bench import run
 from shortlist.bench.outputs import Outputs
-from shortlist.bench.plan import Level, Plan
+from shortlist.bench.plan import Level, LoadPlan
 from shortlist.bench.target import targets
 from shortlist.config import Settings
 from shortlist.engine.native.runner import Runner
@@ -70,7 +70,9 @@ def test_other_paths_are_not_there(url: str) -> None:
 
 
 def test_the_load_benchmark_can_ask_it(url: str) -> None:
-    plan = Plan(targets=targets([url]), levels=[Level.of_users(4)], duration_s=0.5, warm_up_s=0.0, num_words=10, num_checked=2)
+    plan = LoadPlan(
+        targets=targets([url]), levels=[Level.of_users(4)], duration_s=0.5, warm_up_s=0.0, num_words=10, num_checked=2
+    )
     assert run.run(plan, Outputs()) == run.EXIT_CLEAN
 
 

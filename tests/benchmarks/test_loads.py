@@ -12,24 +12,24 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from benchmarks import loads
-from benchmarks.loads import DEFAULT_LOADS, Load, Writer
+from benchmarks.loads import DEFAULT_LOADS, BenchLoad, Writer
 from shortlist.errors import BadSetting
 
 
 def test_loads_are_read_by_name() -> None:
-    assert Load.parse("10x100") == Load("10x100", 10, 100)
-    assert Load.parse("mixed") == Load("mixed", loads.MIXED_DOCUMENTS, None)
+    assert BenchLoad.parse("10x100") == BenchLoad("10x100", 10, 100)
+    assert BenchLoad.parse("mixed") == BenchLoad("mixed", loads.MIXED_DOCUMENTS, None)
 
 
 @pytest.mark.parametrize("text", ["", "10", "x100", "0x5", "5x0", "10X100", "10x100x2", "-1x5", "Mixed", "1.5x3"])
 def test_other_names_are_refused(text: str) -> None:
     with pytest.raises(BadSetting, match="DOCUMENTSxTOKENS"):
-        Load.parse(text)
+        BenchLoad.parse(text)
 
 
 @pytest.mark.parametrize("name", [*DEFAULT_LOADS, "3x1", "2x2"])
 def test_every_document_has_exactly_its_tokens(writer: Writer, name: str) -> None:
-    load = Load.parse(name)
+    load = BenchLoad.parse(name)
     request = writer.request(load, "seed")
     counted = [writer.num_tokens(document) for document in request.documents]
     assert len(counted) == load.num_documents
@@ -45,21 +45,21 @@ def test_every_document_has_exactly_its_tokens(writer: Writer, name: str) -> Non
 def test_any_number_of_tokens_can_be_cut(writer: Writer, tokenizer_path: Path, num_tokens: int) -> None:
     tokenizer = Tokenizer.from_file(str(tokenizer_path))
     for seed in range(10):
-        request = writer.request(Load("", 1, num_tokens), str(seed))
+        request = writer.request(BenchLoad("", 1, num_tokens), str(seed))
         assert len(tokenizer.encode(request.documents[0], add_special_tokens=False).ids) == num_tokens
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(num_tokens=st.integers(1, 700), num_documents=st.integers(1, 4), seed=st.text(max_size=5))
 def test_any_request_is_exact_and_repeatable(writer: Writer, num_tokens: int, num_documents: int, seed: str) -> None:
-    load = Load.parse(f"{num_documents}x{num_tokens}")
+    load = BenchLoad.parse(f"{num_documents}x{num_tokens}")
     request = writer.request(load, seed)
     assert [writer.num_tokens(document) for document in request.documents] == [num_tokens] * num_documents
     assert writer.request(load, seed) == request
 
 
 def test_the_same_seed_writes_the_same_request_and_another_a_new_one(writer: Writer) -> None:
-    load = Load.parse("5x60")
+    load = BenchLoad.parse("5x60")
     one, again, other = (writer.request(load, seed) for seed in ("0-5x60-1", "0-5x60-1", "0-5x60-2"))
     assert one == again
     assert one.query != other.query
@@ -71,17 +71,17 @@ def test_limits_in_a_tokenizer_file_do_not_cut_what_is_written(tokenizer_path: P
     tokenizer.enable_truncation(16)
     tokenizer.enable_padding(length=64)
     limited = Writer(tokenizer, ("A sentence that repeats itself says the same again.",))
-    assert limited.num_tokens(limited.request(Load("", 1, 100), "seed").documents[0]) == 100
+    assert limited.num_tokens(limited.request(BenchLoad("", 1, 100), "seed").documents[0]) == 100
 
 
 def test_documents_of_a_request_begin_differently(writer: Writer) -> None:
-    documents = writer.request(Load.parse("30x200"), "seed").documents
+    documents = writer.request(BenchLoad.parse("30x200"), "seed").documents
     assert len({document[:40] for document in documents}) == len(documents)
 
 
 def test_mixed_lengths_spread_around_their_median() -> None:
     draw = Random(1)
-    drawn = [length for _ in range(200) for length in Load.parse("mixed").lengths(draw)]
+    drawn = [length for _ in range(200) for length in BenchLoad.parse("mixed").lengths(draw)]
     assert loads.MIXED_MEDIAN * 0.9 < median(drawn) < loads.MIXED_MEDIAN * 1.1
     assert min(drawn) >= loads.MIXED_SHORTEST
     assert max(drawn) <= loads.MIXED_LONGEST

@@ -12,10 +12,10 @@ from typer.testing import CliRunner, Result
 
 from benchmarks.__main__ import app
 from benchmarks.engines import run as engine_run
-from benchmarks.engines.spec import Order
+from benchmarks.engines.spec import RunSpec
 from benchmarks.loads import DEFAULT_LOADS
 from shortlist.bench.outputs import Outputs
-from shortlist.cli import ending
+from shortlist.cli import exit_codes
 from tests.support.fixtures import ModelFactory
 
 
@@ -31,11 +31,11 @@ class Benched:
     """Stands in for a run: remembers what it was asked for."""
 
     def __init__(self) -> None:
-        self.orders: list[Order] = []
+        self.orders: list[RunSpec] = []
         self.outputs: list[Outputs] = []
         self.code = 0
 
-    def __call__(self, order: Order, outputs: Outputs) -> int:
+    def __call__(self, order: RunSpec, outputs: Outputs) -> int:
         self.orders.append(order)
         self.outputs.append(outputs)
         return self.code
@@ -103,7 +103,7 @@ def test_bench_takes_what_it_is_given(benched: Benched) -> None:
 )
 def test_bench_refuses_in_one_line(benched: Benched, arguments: list[str], words: str) -> None:
     result = run("folder", *arguments)
-    assert result.exit_code == ending.EXIT_CANNOT_START
+    assert result.exit_code == exit_codes.EXIT_CANNOT_START
     assert words in plain(result.output)
     assert result.output.count("\n") == 1
     assert not benched.orders

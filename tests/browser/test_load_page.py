@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from shortlist.bench import page
+from shortlist.bench import html_page
 from tests.browser.conftest import Look
-from tests.support.visits import report
+from tests.support.level_runs import report
 
 pytestmark = pytest.mark.browser
 
@@ -22,7 +22,7 @@ BOXES_JS = (
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     path: Path = tmp_path_factory.mktemp("load") / "load.html"
-    path.write_text(page.written(report()), encoding="utf-8")
+    path.write_text(html_page.written(report()), encoding="utf-8")
     return path.as_uri()
 
 

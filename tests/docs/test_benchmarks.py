@@ -15,9 +15,9 @@ import pytest
 import typer
 
 from benchmarks.engines.process import Spec
-from benchmarks.engines.spec import Bounds
+from benchmarks.engines.spec import SpecBounds
 from shortlist.bench.markdown import around
-from shortlist.bench.plan import DEFAULT_USERS, Plan
+from shortlist.bench.plan import DEFAULT_USERS, LoadPlan
 from shortlist.cli.bench import app
 
 PAGE = Path("docs/benchmarks.md")
@@ -89,7 +89,7 @@ def test_flags_on_the_page_exist() -> None:
     assert flags >= {"--users", "--rate", "--seen", "--check"}
     known = {name for parameter in typer.main.get_group(app).commands["load"].params for name in parameter.opts}
     assert flags <= known
-    assert f"{', '.join(map(str, DEFAULT_USERS))} users, {Plan.duration_s:g} s each" in section
+    assert f"{', '.join(map(str, DEFAULT_USERS))} users, {LoadPlan.duration_s:g} s each" in section
 
 
 def test_everyone_with_an_environment_takes_part(apps: Path) -> None:
@@ -107,7 +107,7 @@ def test_everyone_with_an_environment_takes_part(apps: Path) -> None:
     )
     assert found["ours_int8"][-2:] == ("--dtype", "int8")
     assert list(contenders(libraries)) == ["ours_fp32", "ours_int8", "official", "openvino", "openvino_int8"]
-    bounds = Bounds.parse([word for flag, word in pairwise(libraries) if flag == "--max-rms"])
+    bounds = SpecBounds.parse([word for flag, word in pairwise(libraries) if flag == "--max-rms"])
     assert bounds.own.keys() == {"ours_int8", "openvino_int8"}
     for call, run in ((servers, "servers"), (libraries, "libraries")):
         assert call[:2] == ["-m", "benchmarks"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shortlist.doctor.reader import consumers
+from shortlist.doctor.checks import consumers
 from tests.clients.calls.telling import Row
 from tests.clients.groups import CALLS, ENVIRONMENTS, GROUPS, HERE
 from tests.clients.table import BEGIN, END, Line, write

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from shortlist.hub.kind import BASES, EMBEDDERS, RERANKERS, Reader
+from shortlist.hub.kind import BASES, EMBEDDERS, RERANKERS, WeightsReader
 from shortlist.types import Task
 from tests.support.model_folder import (
     BI_ENCODER,
@@ -35,7 +35,7 @@ class Layout:
     files: Files
     hub_id: str | None = None
     declared: Task | None = None
-    reader: Reader = Reader.OURS
+    reader: WeightsReader = WeightsReader.OURS
 
 
 YES_NO: Final = {"true_token_id": 9693, "false_token_id": 2152}
@@ -125,9 +125,11 @@ def _qwen3() -> dict[str, Layout]:
         "quantised, for vllm": Layout(
             {**config("Qwen3ForCausalLM", "qwen3", quantization_config={"quant_method": "fp8"}), **WEIGHTS},
             "Qwen/Qwen3-Reranker-0.6B",
-            reader=Reader.VLLM,
+            reader=WeightsReader.VLLM,
         ),
-        "weights elsewhere": Layout(config("Qwen3ForCausalLM", "qwen3"), "Qwen/Qwen3-Reranker-0.6B", reader=Reader.ELSEWHERE),
+        "weights elsewhere": Layout(
+            config("Qwen3ForCausalLM", "qwen3"), "Qwen/Qwen3-Reranker-0.6B", reader=WeightsReader.ELSEWHERE
+        ),
     }
 
 

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shortlist.bench.client import Asker
 from shortlist.bench.drive import Drive, Pace
+from shortlist.bench.http_client import LoadClient
 from shortlist.bench.plan import Level
-from shortlist.bench.samples import ERRORS, Fate, Sample
+from shortlist.bench.samples import ERRORS, Fate, RequestSample
 from shortlist.bench.target import targets
 from shortlist.bench.texts import Traffic
 from tests.support.crowd import Heard, Scene, reply, well
-from tests.support.visits import HUNDRED, TEN, WINDOW, plan, report, visit
+from tests.support.level_runs import HUNDRED, TEN, WINDOW, level_run, plan, report
 
 TIMEOUT_S = 0.4
 
@@ -65,19 +65,19 @@ async def test_every_request_is_in_the_books_with_what_became_of_it(seed: int, l
     async with Scene(moody) as scene:
         traffic = Traffic(str(seed), num_documents=2, num_words=4)
         pace = Pace(warm_up_s=0.2, duration_s=1.5)
-        async with Asker(targets([scene.url])[0], TIMEOUT_S) as asker:
+        async with LoadClient(targets([scene.url])[0], TIMEOUT_S) as asker:
             driven = await Drive(asker, traffic, level, pace, seed=str(seed), num_kept=5).run()
     assert driven is not None
-    assert Counter(sample.fate for sample in driven.journal.samples) == moody.did
+    assert Counter(sample.fate for sample in driven.sample_log.samples) == moody.did
     assert len(scene.heard) == sum(moody.did.values()) > 15
-    assert all(sample.latency_s >= TIMEOUT_S for sample in driven.journal.samples if sample.fate is Fate.LOST)
-    assert sum(driven.journal.reasons.values()) == len(scene.heard) - moody.did[Fate.OK]
-    assert len(driven.journal.kept) == 5
+    assert all(sample.latency_s >= TIMEOUT_S for sample in driven.sample_log.samples if sample.fate is Fate.LOST)
+    assert sum(driven.sample_log.reasons.values()) == len(scene.heard) - moody.did[Fate.OK]
+    assert len(driven.sample_log.kept) == 5
 
 
 samples = st.lists(
     st.builds(
-        Sample,
+        RequestSample,
         due_s=st.floats(0, 20),
         latency_s=st.floats(0, 20),
         fate=st.sampled_from(list(Fate)),
@@ -89,9 +89,10 @@ samples = st.lists(
 
 
 @given(ours=samples, theirs=samples)
-def test_figures_agree_with_their_samples(ours: list[Sample], theirs: list[Sample]) -> None:
+def test_figures_agree_with_their_samples(ours: list[RequestSample], theirs: list[RequestSample]) -> None:
     found = report(
-        plan=plan(levels=[TEN, HUNDRED], within_s=1.0), visits=[visit("ours", TEN, ours), visit("peer", TEN, theirs)]
+        plan=plan(levels=[TEN, HUNDRED], within_s=1.0),
+        level_runs=[level_run("ours", TEN, ours), level_run("peer", TEN, theirs)],
     )
     for row, given_samples in zip(found.rows(), (ours, theirs), strict=True):
         came = [each for each in given_samples if each.fate is Fate.OK and WINDOW.begin_s <= each.done_s < WINDOW.end_s]

@@ -1,7 +1,7 @@
 """Recorded consumers: what programs send that are not Python or cannot be run here, and what their readers need.
 
 A file of `tests/fixtures/consumers` is a consumer with exchanges. An exchange is a request, and what the answer must have for that
-consumer to read it (`shortlist.doctor.reader` lists these needs).
+consumer to read it (`shortlist.doctor.checks` lists these needs).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shortlist.ui.answers import Passage, RankedDocument, Ranking
+from shortlist.ui.answers import PageRanking, Passage, RankedDocument
 from shortlist.ui.form import Question
 
 
@@ -10,12 +10,12 @@ def document(index: int, score: float, text: str, **rest: object) -> RankedDocum
     return RankedDocument(index=index, score=score, text=text, **rest)  # type: ignore[arg-type]
 
 
-def ranking(*results: RankedDocument, num_documents: int | None = None, query: str = "q", **rest: object) -> Ranking:
+def ranking(*results: RankedDocument, num_documents: int | None = None, query: str = "q", **rest: object) -> PageRanking:
     """A ranking of `num_documents`, of which as many as there are results are in it."""
     total = len(results) if num_documents is None else num_documents
     texts = {result.index: result.text for result in results}
     question = Question(query=query, documents=tuple(texts.get(index, f"document {index}") for index in range(total)))
-    return Ranking(**{"question": question, "model": "m", "results": results, **rest})  # type: ignore[arg-type]
+    return PageRanking(**{"question": question, "model": "m", "results": results, **rest})  # type: ignore[arg-type]
 
 
 def passage(start: int, end: int, num_passages: int = 2) -> Passage:

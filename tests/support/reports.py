@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from benchmarks.engines.agreement import Agreement
 from benchmarks.engines.protocol import Ready
-from benchmarks.engines.report import Entry, Report, Round
+from benchmarks.engines.report import Report, ReportEntry, Round
 from benchmarks.engines.roofline import Floor, Work
 from shortlist.bench.machine import Machine
 
@@ -26,9 +26,9 @@ FAR = Agreement(rms=2.5, most=5.0, kendall_tau=0.1)
 FLOOR = Floor(flops_per_s=1e9, linear_flops_per_token=1e6, attention_flops_per_pair=0)
 
 
-def entry(name: str, **fields: object) -> Entry:
+def entry(name: str, **fields: object) -> ReportEntry:
     ready = Ready(name=name, version=f"{name} 1.0", dtype="bfloat16")
-    made = Entry(name=name, command=(name,), max_rms=0.25, ready=ready, agreement=NEAR, peak_bytes=3 * 1024**3 // 2)
+    made = ReportEntry(name=name, command=(name,), max_rms=0.25, ready=ready, agreement=NEAR, peak_bytes=3 * 1024**3 // 2)
     return replace(made, **fields)  # type: ignore[arg-type]
 
 

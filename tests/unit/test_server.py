@@ -20,7 +20,7 @@ import pytest
 from fastapi import FastAPI
 from rich.console import Console
 
-from shortlist import collector, server, ui
+from shortlist import gc_pause, server, ui
 from shortlist.config import ServerSettings, Settings
 from shortlist.engine.base import Notify
 from shortlist.errors import BadSetting, EngineUnavailable, ModelRefused
@@ -231,7 +231,7 @@ def test_collector_looks_no_more_at_what_was_there_when_it_became_ready(build: l
         assert gc.isenabled()
         os.kill(os.getpid(), signal.SIGTERM)
 
-    collector.hold()
+    gc_pause.pause()
     server.run(settings(port=0, ui=False), when_ready=when_ready)
     assert passed_over[0] > 10_000
     assert gc.get_freeze_count() == 0

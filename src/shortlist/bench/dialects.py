@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import orjson
 
-from shortlist.bench.texts import Request
+from shortlist.bench.texts import LoadRequest
 from shortlist.errors import BadSetting, UpstreamError
 
 Numbers = Sequence[Sequence[float]]
@@ -17,7 +17,7 @@ Numbers = Sequence[Sequence[float]]
 
 
 @dataclass(frozen=True, slots=True)
-class Dialect:
+class LoadDialect:
     """The form of one kind of request and of its answer."""
 
     name: str
@@ -29,7 +29,7 @@ class Dialect:
     results: str | None = "results"  # the key of the list of results; None where the answer is that list
     extra: Mapping[str, object] = field(default_factory=dict)  # further fields of the body
 
-    def write(self, request: Request, model: str | None) -> bytes:
+    def write(self, request: LoadRequest, model: str | None) -> bytes:
         """Return the body that asks for this."""
         named = {"model": model} if model else {}
         asked = {self.query: request.query} if self.query else {}
@@ -64,16 +64,18 @@ class Dialect:
             yield index, tuple(map(float, numbers))
 
 
-DIALECTS: Final[Mapping[str, Dialect]] = {
+DIALECTS: Final[Mapping[str, LoadDialect]] = {
     dialect.name: dialect
     for dialect in (
-        Dialect("rerank", "Shortlist, Jina, vLLM, Xinference, SiliconFlow", "/v1/rerank", extra={"return_documents": False}),
+        LoadDialect(
+            "rerank", "Shortlist, Jina, vLLM, Xinference, SiliconFlow", "/v1/rerank", extra={"return_documents": False}
+        ),
         # Source: docs.cohere.com; version 2 refuses what it does not know, return_documents among it.
-        Dialect("cohere", "Cohere", "/v2/rerank"),
-        Dialect("infinity", "Infinity", "/rerank"),
-        Dialect("tei", "Text Embeddings Inference", "/rerank", "texts", "score", results=None, extra={"truncate": True}),
-        Dialect("score", "vLLM's scores", "/score", "text_2", "score", query="text_1", results="data"),
-        Dialect(
+        LoadDialect("cohere", "Cohere", "/v2/rerank"),
+        LoadDialect("infinity", "Infinity", "/rerank"),
+        LoadDialect("tei", "Text Embeddings Inference", "/rerank", "texts", "score", results=None, extra={"truncate": True}),
+        LoadDialect("score", "vLLM's scores", "/score", "text_2", "score", query="text_1", results="data"),
+        LoadDialect(
             "openai",
             "embeddings: Shortlist, OpenAI, vLLM, TEI",
             "/v1/embeddings",
@@ -88,7 +90,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
 DEFAULT: Final = "rerank"
 
 
-def named(name: str) -> Dialect:
+def named(name: str) -> LoadDialect:
     """Return the dialect of this name.
 
     Raises:

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
 
-from shortlist.bench.client import Asker
+from shortlist.bench.http_client import LoadClient
 from shortlist.bench.plan import Level, Loop
-from shortlist.bench.samples import Fate, Generator, Journal, Outcome, Pulse, Window
+from shortlist.bench.samples import Fate, Generator, MeasuredWindow, Outcome, Pulse, SampleLog
 from shortlist.bench.stats import arrivals, percentile
 from shortlist.bench.texts import Traffic
 
@@ -51,8 +51,8 @@ class Pace:
 class Driven:
     """What was measured when, what was noted all along, and how busy the load generator was."""
 
-    window: Window
-    journal: Journal
+    window: MeasuredWindow
+    sample_log: SampleLog
     generator: Generator
 
 
@@ -72,7 +72,7 @@ class Drive:
 
     def __init__(
         self,
-        asker: Asker,
+        asker: LoadClient,
         traffic: Traffic,
         level: Level,
         pace: Pace,
@@ -86,7 +86,7 @@ class Drive:
         self._seed, self._watch = seed, watch
         self._stop = stop or asyncio.Event()
         self._over = asyncio.Event()
-        self._journal = Journal(Random(seed), num_kept)  # noqa: S311 - no secret
+        self._sample_log = SampleLog(Random(seed), num_kept)  # noqa: S311 - no secret
         self._asking: set[asyncio.Task[Any]] = set()
         self._lags: list[float] = []
         self._num_settled = 0
@@ -109,9 +109,9 @@ class Drive:
                 pass  # what is still under way counts, too
             for task in (*helpers, *self._asking):
                 task.cancel()
-        return Driven(measured[0], self._journal, measured[1]) if measured else None
+        return Driven(measured[0], self._sample_log, measured[1]) if measured else None
 
-    async def _measure(self) -> tuple[Window, Generator] | None:
+    async def _measure(self) -> tuple[MeasuredWindow, Generator] | None:
         """Wait for the window, and for its end."""
         if await happens(self._stop, self._pace.warm_up_s) or await self._settle():
             return None
@@ -119,7 +119,7 @@ class Drive:
         self._lags.clear()
         used_s = time.process_time()
         await happens(self._stop, self._pace.duration_s)
-        window = Window(begin_s, self._now_s())
+        window = MeasuredWindow(begin_s, self._now_s())
         if self._stop.is_set() and window.seconds < MIN_WINDOW_S:
             return None
         cpu_share = (time.process_time() - used_s) / window.seconds
@@ -156,7 +156,7 @@ class Drive:
     async def _ask(self, due_s: float) -> Outcome:
         request = self._traffic.next()
         outcome = await self._asker.ask(request, due_s)
-        self._journal.note(request, outcome, due_s=due_s, start_s=self._start_s)
+        self._sample_log.note(request, outcome, due_s=due_s, start_s=self._start_s)
         return outcome
 
     def _keep(self, task: asyncio.Task[Any]) -> None:
@@ -172,7 +172,7 @@ class Drive:
     async def _report(self) -> None:
         while True:
             await asyncio.sleep(PULSE_S)
-            self._watch(self._journal.pulse(self._now_s(), is_warming_up=self._is_warming_up))
+            self._watch(self._sample_log.pulse(self._now_s(), is_warming_up=self._is_warming_up))
 
     def _now_s(self) -> float:
         return time.perf_counter() - self._start_s

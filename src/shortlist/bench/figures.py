@@ -41,7 +41,7 @@ STYLE: Final[dict[Any, Any]] = {
 
 def loops(report: LoadReport) -> list[Loop]:
     """Return the kinds of load that were measured: users, rates, or both."""
-    return [loop for loop in Loop if any(visit.level.loop is loop for visit in report.visits)]
+    return [loop for loop in Loop if any(level_run.level.loop is loop for level_run in report.level_runs)]
 
 
 def draw(report: LoadReport, path: Path) -> None:

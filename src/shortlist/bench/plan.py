@@ -74,7 +74,7 @@ class Turn:
 
 
 @dataclass(frozen=True, kw_only=True)  # no slots: the command line reads the defaults from the class
-class Plan:
+class LoadPlan:
     """What to run, and the defaults of the command line."""
 
     targets: Sequence[Target]  # the others are compared with the first

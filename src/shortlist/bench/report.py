@@ -13,8 +13,8 @@ from typing import Final
 import orjson
 
 from shortlist.bench.machine import Machine
-from shortlist.bench.plan import Level, Plan
-from shortlist.bench.samples import Check, Fate, Generator, Visit
+from shortlist.bench.plan import Level, LoadPlan
+from shortlist.bench.samples import AnswerCheck, Fate, Generator, LevelRun
 from shortlist.bench.stats import Spread, percentile
 
 DIGITS: Final = 6
@@ -38,7 +38,7 @@ class Row:
     refused_p99_s: float | None  # how long 99 % of the refusals took at most
     fates: Mapping[Fate, int]  # of all requests
     num_told: int  # refusals that said when to come back
-    check: Check  # the comparison with answers to documents alone
+    check: AnswerCheck  # the comparison with answers to documents alone
     generator: Generator  # how busy the load generator was, at worst
     reasons: Mapping[str, int]  # what was said of requests that were not answered well, and how often
 
@@ -53,8 +53,8 @@ class LoadReport:
     """Everything about one run."""
 
     machine: Machine  # where the requests came from
-    plan: Plan  # what was to be done
-    visits: Sequence[Visit]  # what was done, in this order
+    plan: LoadPlan  # what was to be done
+    level_runs: Sequence[LevelRun]  # what was done, in this order
     was_stopped: bool = False  # before all of it was done
 
     @property
@@ -65,7 +65,7 @@ class LoadReport:
     @property
     def num_errors(self) -> int:
         """How many requests ended as none may."""
-        return sum(visit.num_errors for visit in self.visits)
+        return sum(level_run.num_errors for level_run in self.level_runs)
 
     def rows(self) -> list[Row]:
         """Return a row for every level and server that was measured, in the order of the plan."""
@@ -79,41 +79,48 @@ class LoadReport:
             "plan": self._plan(),
             "was_stopped": self.was_stopped,
             "figures": self.rows(),
-            "visits": list(map(_visit, self.visits)),
+            "visits": list(map(_level_run, self.level_runs)),
         }
         return orjson.dumps(found, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS)
 
-    def _of(self, level: Level, name: str) -> dict[int, Visit]:
-        return {visit.turn: visit for visit in self.visits if visit.level == level and visit.target == name}
+    def _of(self, level: Level, name: str) -> dict[int, LevelRun]:
+        return {
+            level_run.turn: level_run for level_run in self.level_runs if level_run.level == level and level_run.target == name
+        }
 
     def _row(self, level: Level, name: str) -> Row:
         by_turn = self._of(level, name)
-        visits = list(by_turn.values())
+        level_runs = list(by_turn.values())
         first = next(each for each in self.plan.levels if each.loop is level.loop)
         within_s = self.plan.within_s
-        good = _together(visits, Fate.OK)
+        good = _together(level_runs, Fate.OK)
         return Row(
             name=name,
             level=level,
-            qps=Spread.of([visit.qps for visit in visits]),
-            documents_per_s=Spread.of([visit.documents_per_s for visit in visits]),
-            in_time_per_s=None if within_s is None else Spread.of([visit.good_per_s(within_s) for visit in visits]),
+            qps=Spread.of([level_run.qps for level_run in level_runs]),
+            documents_per_s=Spread.of([level_run.documents_per_s for level_run in level_runs]),
+            in_time_per_s=None if within_s is None else Spread.of([level_run.good_per_s(within_s) for level_run in level_runs]),
             ratio=_ratio(by_turn, self._of(level, self.reference)),
             of_first=_ratio(by_turn, self._of(first, name)),
             p50_s=percentile(good, 0.5),
             p95_s=percentile(good, 0.95),
             p99_s=percentile(good, 0.99),
-            refused_p99_s=percentile(_together(visits, Fate.REFUSED), 0.99),
-            fates=dict(sum((visit.fates() for visit in visits), Counter[Fate]())),
-            num_told=sum(sample.has_retry_after for visit in visits for sample in visit.samples if sample.fate is Fate.REFUSED),
-            check=sum((visit.check for visit in visits), Check()),
-            generator=worst([visit.generator for visit in visits]),
-            reasons=dict(sum((Counter(visit.reasons) for visit in visits), Counter[str]())),
+            refused_p99_s=percentile(_together(level_runs, Fate.REFUSED), 0.99),
+            fates=dict(sum((level_run.fates() for level_run in level_runs), Counter[Fate]())),
+            num_told=sum(
+                sample.has_retry_after
+                for level_run in level_runs
+                for sample in level_run.samples
+                if sample.fate is Fate.REFUSED
+            ),
+            check=sum((level_run.check for level_run in level_runs), AnswerCheck()),
+            generator=worst([level_run.generator for level_run in level_runs]),
+            reasons=dict(sum((Counter(level_run.reasons) for level_run in level_runs), Counter[str]())),
         )
 
     def _plan(self) -> dict[str, object]:
         """Return the plan without keys."""
-        plan = {each.name: getattr(self.plan, each.name) for each in fields(Plan) if each.name != "targets"}
+        plan = {each.name: getattr(self.plan, each.name) for each in fields(LoadPlan) if each.name != "targets"}
         targets = [
             {"name": each.name, "url": each.url, "dialect": each.dialect.name, "model": each.model}
             for each in self.plan.targets
@@ -129,22 +136,22 @@ def worst(generators: Sequence[Generator]) -> Generator:
     )
 
 
-def _ratio(one: Mapping[int, Visit], other: Mapping[int, Visit]) -> Spread | None:
+def _ratio(one: Mapping[int, LevelRun], other: Mapping[int, LevelRun]) -> Spread | None:
     """Return one speed over another, in the rounds that have both."""
-    ratios = [visit.qps / other[turn].qps for turn, visit in one.items() if turn in other and other[turn].qps]
+    ratios = [level_run.qps / other[turn].qps for turn, level_run in one.items() if turn in other and other[turn].qps]
     return Spread.of(ratios) if ratios else None
 
 
-def _together(visits: Sequence[Visit], fate: Fate) -> list[float]:
-    return sorted(latency_s for visit in visits for latency_s in visit.latencies(fate))
+def _together(level_runs: Sequence[LevelRun], fate: Fate) -> list[float]:
+    return sorted(latency_s for level_run in level_runs for latency_s in level_run.latencies(fate))
 
 
-def _visit(visit: Visit) -> dict[str, object]:
+def _level_run(level_run: LevelRun) -> dict[str, object]:
     """Return a visit with its samples as columns, which are a third of the size."""
-    about = {name: getattr(visit, name) for name in ("target", "level", "turn", "window", "generator", "check", "reasons")}
+    about = {name: getattr(level_run, name) for name in ("target", "level", "turn", "window", "generator", "check", "reasons")}
     columns: dict[str, list[object]] = {
-        "due_s": [round(sample.due_s, DIGITS) for sample in visit.samples],
-        "latency_s": [round(sample.latency_s, DIGITS) for sample in visit.samples],
-        **{name: [getattr(each, name) for each in visit.samples] for name in ("fate", "status", "has_retry_after")},
+        "due_s": [round(sample.due_s, DIGITS) for sample in level_run.samples],
+        "latency_s": [round(sample.latency_s, DIGITS) for sample in level_run.samples],
+        **{name: [getattr(each, name) for each in level_run.samples] for name in ("fate", "status", "has_retry_after")},
     }
     return {**about, "samples": columns}

@@ -19,14 +19,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from shortlist.bench import figures, page, tables
-from shortlist.bench.client import Asker
+from shortlist.bench import figures, html_page, tables
 from shortlist.bench.drive import Drive, Pace
+from shortlist.bench.http_client import LoadClient
 from shortlist.bench.machine import describe
 from shortlist.bench.outputs import Outputs
-from shortlist.bench.plan import Plan, Turn
+from shortlist.bench.plan import LoadPlan, Turn
 from shortlist.bench.report import LoadReport
-from shortlist.bench.samples import Fate, Pulse, Visit
+from shortlist.bench.samples import Fate, LevelRun, Pulse
 from shortlist.bench.stats import percentile
 from shortlist.bench.tables import NOTHING, short
 from shortlist.bench.target import Target
@@ -44,7 +44,7 @@ LOOKS_PER_S: Final = 1
 """How often the terminal is drawn: seldom, because drawing is time in which nothing is asked."""
 
 
-def run(plan: Plan, outputs: Outputs) -> int:
+def run(plan: LoadPlan, outputs: Outputs) -> int:
     """Run, print the tables, write the files; return 0 if nothing was answered as it must not be, else 1.
 
     Raises:
@@ -64,7 +64,7 @@ def run(plan: Plan, outputs: Outputs) -> int:
     )
     with progress, asyncio.Runner(loop_factory=_loop_factory()) as runner:
         report = runner.run(play(plan, progress))
-    if not report.visits:
+    if not report.level_runs:
         raise UpstreamError("The run was stopped before anything was measured.", is_retryable=False)
     console = Console(highlight=False)
     for part in tables.parts(report):
@@ -73,10 +73,10 @@ def run(plan: Plan, outputs: Outputs) -> int:
     return EXIT_ERRORS if report.num_errors else EXIT_CLEAN
 
 
-async def play(plan: Plan, progress: Progress) -> LoadReport:
+async def play(plan: LoadPlan, progress: Progress) -> LoadReport:
     """Run, and return what was found. Raises what `run` raises."""
     stop = asyncio.Event()
-    visits: list[Visit] = []
+    level_runs: list[LevelRun] = []
     total_s = plan.num_turns * plan.turn_s
     bar = progress.add_task("asking everyone once", total=total_s, now="")
     for target in plan.targets:
@@ -92,55 +92,55 @@ async def play(plan: Plan, progress: Progress) -> LoadReport:
                 done_s = before_s + min(pulse.elapsed_s, plan.turn_s)
                 progress.update(bar, description=escape(shown), completed=done_s, now=f"{state}{speed}")
 
-            visit = await _visit(plan, turn, stop, show)
-            if visit is not None:
-                visits.append(visit)
-                p99_s = percentile(visit.latencies(Fate.OK), 0.99)
-                speed = _speed(visit.qps, "p99", p99_s, visit.fates()[Fate.REFUSED], visit.num_errors)
+            level_run = await _level_run(plan, turn, stop, show)
+            if level_run is not None:
+                level_runs.append(level_run)
+                p99_s = percentile(level_run.latencies(Fate.OK), 0.99)
+                speed = _speed(level_run.qps, "p99", p99_s, level_run.fates()[Fate.REFUSED], level_run.num_errors)
                 progress.console.print(f"[dim]{escape(f'{name}: {speed}')}[/]")
             if stop.is_set():
                 break
     progress.update(bar, description="stopped" if stop.is_set() else "done", completed=total_s, now="")
     keys = [target.api_key for target in plan.targets if target.api_key]
-    return LoadReport(machine=describe(hidden=keys), plan=plan, visits=visits, was_stopped=stop.is_set())
+    return LoadReport(machine=describe(hidden=keys), plan=plan, level_runs=level_runs, was_stopped=stop.is_set())
 
 
-async def _greet(target: Target, plan: Plan) -> None:
+async def _greet(target: Target, plan: LoadPlan) -> None:
     """Ask a server once, so that a wrong address, key or dialect ends the run now and is not counted for an hour.
 
     Raises:
         UpstreamError: it did not answer well.
     """
-    async with Asker(target, plan.timeout_s) as asker:
+    async with LoadClient(target, plan.timeout_s) as asker:
         outcome = await asker.ask(_traffic(plan, f"{target.name}-hello").next())
     if outcome.fate is not Fate.OK:
         why = outcome.why or outcome.fate.value
         raise UpstreamError(f"{target.name} ({target.url}) does not answer as it should: {why}", is_retryable=False)
 
 
-async def _visit(plan: Plan, turn: Turn, stop: asyncio.Event, show: Callable[[Pulse], None]) -> Visit | None:
+async def _level_run(plan: LoadPlan, turn: Turn, stop: asyncio.Event, show: Callable[[Pulse], None]) -> LevelRun | None:
     pace = Pace(warm_up_s=plan.warm_up_s, duration_s=plan.duration_s)
     given = partial(Drive, seed=f"{plan.seed}-{turn.seed}", num_kept=plan.num_checked, stop=stop, watch=show)
-    async with Asker(turn.target, plan.timeout_s) as asker:
+    async with LoadClient(turn.target, plan.timeout_s) as asker:
         driven = await given(asker, _traffic(plan, turn.seed), turn.level, pace).run()
     if driven is None:
         return None
-    async with Asker(turn.target, plan.timeout_s) as asker:
-        checked = await check(asker, driven.journal.kept, plan.tolerance, stop)
-    return Visit(
+    async with LoadClient(turn.target, plan.timeout_s) as asker:
+        checked = await check(asker, driven.sample_log.kept, plan.tolerance, stop)
+    return LevelRun(
         target=turn.target.name,
         level=turn.level,
         turn=turn.number,
         num_documents=plan.num_documents,
         window=driven.window,
-        samples=driven.journal.samples,
-        reasons=dict(driven.journal.reasons),
+        samples=driven.sample_log.samples,
+        reasons=dict(driven.sample_log.reasons),
         generator=driven.generator,
         check=checked,
     )
 
 
-def _traffic(plan: Plan, seed: str) -> Traffic:
+def _traffic(plan: LoadPlan, seed: str) -> Traffic:
     seed = f"{plan.seed}-{seed}"
     return Traffic(seed, num_documents=plan.num_documents, num_words=plan.num_words, seen_share=plan.seen_share)
 
@@ -180,7 +180,7 @@ def _write(report: LoadReport, outputs: Outputs) -> None:
     if outputs.plot is not None:
         figures.draw(report, outputs.plot)
     if outputs.page is not None:
-        outputs.page.write_text(page.written(report), encoding="utf-8")
+        outputs.page.write_text(html_page.written(report), encoding="utf-8")
 
 
 def _make_room(num_users: int) -> None:

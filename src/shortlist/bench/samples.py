@@ -19,7 +19,7 @@ from typing import Final
 
 from shortlist.bench.dialects import Numbers
 from shortlist.bench.plan import Level
-from shortlist.bench.texts import Request
+from shortlist.bench.texts import LoadRequest
 
 BUSY_SHARE: Final = 0.7
 LATE_S: Final = 0.05
@@ -69,7 +69,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class RequestSample:
     """One request."""
 
     due_s: float  # seconds since the visit began at which it was to be sent
@@ -85,7 +85,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class MeasuredWindow:
     """The part of a visit that is measured. Units: seconds since the visit began."""
 
     begin_s: float
@@ -101,7 +101,7 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class AnswerCheck:
     """Answers compared with those to the same documents asked alone."""
 
     num_checked: int = 0  # documents that were asked again and answered
@@ -109,8 +109,8 @@ class Check:
     num_unanswered: int = 0  # documents that were asked again in vain
     largest: float = 0.0  # the largest difference; 0 if none was checked
 
-    def __add__(self, other: Check) -> Check:
-        return Check(
+    def __add__(self, other: AnswerCheck) -> AnswerCheck:
+        return AnswerCheck(
             num_checked=self.num_checked + other.num_checked,
             num_wrong=self.num_wrong + other.num_wrong,
             num_unanswered=self.num_unanswered + other.num_unanswered,
@@ -132,18 +132,18 @@ class Generator:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Visit:
+class LevelRun:
     """One server at one level, once."""
 
     target: str  # the server's name
     level: Level
     turn: int  # the round, from 0
     num_documents: int  # in a request
-    window: Window
-    samples: Sequence[Sample]  # every request of the visit, warming up included
+    window: MeasuredWindow
+    samples: Sequence[RequestSample]  # every request of the visit, warming up included
     generator: Generator
     reasons: Mapping[str, int] = field(default_factory=dict)  # what was said of requests not answered well, and how often
-    check: Check = Check()
+    check: AnswerCheck = AnswerCheck()
 
     @property
     def qps(self) -> float:
@@ -189,33 +189,33 @@ class Pulse:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptAnswer:
     """An answer to be compared with another one to the same documents."""
 
-    request: Request
+    request: LoadRequest
     numbers: Numbers
 
 
 @dataclass(slots=True)
-class Journal:
+class SampleLog:
     """What is noted during one visit."""
 
     draw: Random  # chooses the answers that are kept
     num_kept: int = 0  # how many of them, at most
-    samples: list[Sample] = field(default_factory=list)  # all requests, in the order in which they were over
+    samples: list[RequestSample] = field(default_factory=list)  # all requests, in the order in which they were over
     reasons: Counter[str] = field(default_factory=Counter)
-    kept: list[Kept] = field(default_factory=list)  # a sample of the good answers, each with the same chance to be in it
+    kept: list[KeptAnswer] = field(default_factory=list)  # a sample of the good answers, each with the same chance to be in it
     _counts: Counter[Fate] = field(default_factory=Counter)
 
-    def note(self, request: Request, outcome: Outcome, *, due_s: float, start_s: float) -> None:
+    def note(self, request: LoadRequest, outcome: Outcome, *, due_s: float, start_s: float) -> None:
         """Note the outcome of a request that was due at this time, in a visit that began at that."""
         told = outcome.retry_after is not None
-        self.samples.append(Sample(due_s - start_s, outcome.at_s - due_s, outcome.fate, outcome.status, told))
+        self.samples.append(RequestSample(due_s - start_s, outcome.at_s - due_s, outcome.fate, outcome.status, told))
         self._counts[outcome.fate] += 1
         if outcome.why and (outcome.why in self.reasons or len(self.reasons) < MAX_REASONS):
             self.reasons[outcome.why] += 1
         if outcome.numbers is not None:
-            self._offer(Kept(request, outcome.numbers))
+            self._offer(KeptAnswer(request, outcome.numbers))
 
     def pulse(self, now_s: float, *, is_warming_up: bool) -> Pulse:
         """Return how it goes, so many seconds after the visit began."""
@@ -234,7 +234,7 @@ class Journal:
         recent = takewhile(lambda sample: sample.done_s >= since_s, reversed(self.samples))
         return (sample.latency_s for sample in recent if sample.fate is Fate.OK)
 
-    def _offer(self, answer: Kept) -> None:
+    def _offer(self, answer: KeptAnswer) -> None:
         """Source: algorithm R; J. Vitter, "Random sampling with a reservoir", 1985."""
         if len(self.kept) < self.num_kept:
             self.kept.append(answer)

@@ -80,7 +80,7 @@ Column = tuple[str, Callable[[Row], str]]
 """The head of a column, and its cell in the row of a server at a level."""
 
 
-class Sheet(NamedTuple):
+class TerminalTable(NamedTuple):
     """A table."""
 
     title: str
@@ -93,7 +93,7 @@ def parts(report: LoadReport) -> Iterator[RenderableType]:
     yield Text(machine_line(report.machine), style="dim")
     for target in report.plan.targets:
         yield Text(f"{target.name}: {target.url}", style="dim")
-    for sheet in sheets(report):
+    for sheet in terminal_tables(report):
         yield grid(sheet.title, sheet.heads, sheet.rows, words=WORDS)
     yield Text()
     for note in notes(report):
@@ -109,18 +109,18 @@ def write_block(report: LoadReport, path: Path, picture: Path | None = None) -> 
         BadSetting: there is a document, but no markers in it.
     """
     lines = [*markdown.shown(markdown.address(picture, path), PICTURE_WORDS), "", f"Machine: {machine_line(report.machine)}."]
-    for sheet in sheets(report):
+    for sheet in terminal_tables(report):
         lines += markdown.table(sheet.heads, sheet.rows, words=WORDS)
     lines += ["", *(f"- {markdown.plain(note)}" for note in (*notes(report), *warnings(report)))]
     markdown.put(markdown.enclosed(lines, path), path)
 
 
-def sheets(report: LoadReport) -> list[Sheet]:
+def terminal_tables(report: LoadReport) -> list[TerminalTable]:
     """Return the tables of a report: how fast, and what became of all requests."""
     rows = report.rows()
     tables = {"Speed": list(_speed(report)), "Requests": list(_fates(report, rows))}
     return [
-        Sheet(title, [head for head, _ in columns], [[cell(row) for _, cell in columns] for row in rows])
+        TerminalTable(title, [head for head, _ in columns], [[cell(row) for _, cell in columns] for row in rows])
         for title, columns in tables.items()
     ]
 
@@ -149,7 +149,7 @@ def notes(report: LoadReport) -> Iterator[str]:
         )
     if report.was_stopped:
         yield "The run was stopped before its end; this is what was measured until then."
-    busy = worst([visit.generator for visit in report.visits])
+    busy = worst([level_run.generator for level_run in report.level_runs])
     lag_ms = busy.lag_p99_s * _MILLI
     yield f"Load generator: at most {busy.cpu_share:.0%} of a core, 99 % of its turns within {lag_ms:.1f} ms of their time."
 

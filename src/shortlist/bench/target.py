@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from shortlist.bench import dialects
-from shortlist.bench.dialects import Dialect
+from shortlist.bench.dialects import LoadDialect
 from shortlist.errors import BadSetting
 
 PORTS: Final = {"http": 80, "https": 443}
@@ -20,7 +20,7 @@ class Target:
 
     name: str  # as it stands in tables
     address: str  # scheme, host, port, and what all paths begin with
-    dialect: Dialect
+    dialect: LoadDialect
     model: str | None = None  # what the request names; None for a server that needs no name
     api_key: str | None = field(default=None, repr=False)  # sent as a bearer token, and in no report
 

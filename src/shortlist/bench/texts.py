@@ -45,7 +45,7 @@ _END: Final = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class LoadRequest:
     """One query with its documents, in order."""
 
     query: str
@@ -95,9 +95,9 @@ class Traffic:
         self._num_words = num_words
         self._seen_share = seen_share
         self._stock = stock or phrases()
-        self._remembered: list[Request] = []
+        self._remembered: list[LoadRequest] = []
 
-    def next(self) -> Request:
+    def next(self) -> LoadRequest:
         """Return what to ask next."""
         if not self._seen_share:
             return self._written()
@@ -110,8 +110,8 @@ class Traffic:
             self._remembered[self._draw.randrange(MAX_REMEMBERED)] = request
         return request
 
-    def _written(self) -> Request:
-        return Request(self._text(QUERY_WORDS), tuple(self._text(self._num_words) for _ in range(self._num_documents)))
+    def _written(self) -> LoadRequest:
+        return LoadRequest(self._text(QUERY_WORDS), tuple(self._text(self._num_words) for _ in range(self._num_documents)))
 
     def _text(self, num_words: int) -> str:
         whole, rest = divmod(num_words, PHRASE_WORDS)

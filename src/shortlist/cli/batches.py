@@ -8,8 +8,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from shortlist.cli.lines import Group
-from shortlist.cli.ranked import RankedGroup
+from shortlist.cli.input import InputGroup
+from shortlist.cli.output import RankedGroup
 from shortlist.client import AsyncClient, NotRanked, RankedText, Ranking, RerankRequest
 from shortlist.errors import BodyTooLarge, EngineError, InputTooLong, InvalidInput, ServiceError
 
@@ -38,10 +38,10 @@ class RankOptions:
     timeout_s: float
 
 
-class Batch(NamedTuple):
+class RequestBatch(NamedTuple):
     """Some of a group's documents, in one request."""
 
-    group: Group
+    group: InputGroup
     start: int
     stop: int
 
@@ -61,7 +61,7 @@ class _Draft:
     truncated: list[int] = field(default_factory=list)
     error: ServiceError | None = None
 
-    def add(self, batch: Batch, answer: Ranking | ServiceError) -> None:
+    def add(self, batch: RequestBatch, answer: Ranking | ServiceError) -> None:
         """Take one batch's answer; what is wrong with these documents alone ends up in the draft.
 
         Raises:
@@ -78,7 +78,7 @@ class _Draft:
         self.failed += [NotRanked(numbers[each.index], each.message) for each in answer.failed]
         self.truncated += [numbers[index] for index in answer.truncated]
 
-    def finished(self, group: Group, top_n: int | None) -> RankedGroup:
+    def finished(self, group: InputGroup, top_n: int | None) -> RankedGroup:
         """Return the group, ranked over all its batches; equal scores stay in order."""
         if self.error is not None:
             return RankedGroup(group=group, error=self.error)
@@ -100,19 +100,19 @@ def is_its_own(error: ServiceError) -> bool:
 
 
 async def rank_all(
-    client: AsyncClient, groups: AsyncIterable[Group], options: RankOptions
-) -> AsyncGenerator[tuple[Batch, RankedGroup | None], None]:
+    client: AsyncClient, groups: AsyncIterable[InputGroup], options: RankOptions
+) -> AsyncGenerator[tuple[RequestBatch, RankedGroup | None], None]:
     """Yield every batch that is answered, with its group once that is ranked, in order.
 
     Raises:
         ServiceError: the source does; or there is no way to go on.
     """
-    asked: deque[Batch] = deque()
+    asked: deque[RequestBatch] = deque()
 
     async def requests() -> AsyncIterator[RerankRequest]:
         async for group in groups:
             for start in range(0, len(group.texts), options.batch_size):
-                batch = Batch(group, start, min(start + options.batch_size, len(group.texts)))
+                batch = RequestBatch(group, start, min(start + options.batch_size, len(group.texts)))
                 asked.append(batch)
                 yield _request(batch, options)
 
@@ -129,7 +129,7 @@ async def rank_all(
                 yield batch, None
 
 
-def _request(batch: Batch, options: RankOptions) -> RerankRequest:
+def _request(batch: RequestBatch, options: RankOptions) -> RerankRequest:
     return RerankRequest(
         query=batch.group.query,
         documents=[text.text for text in batch.group.texts[batch.start : batch.stop]],

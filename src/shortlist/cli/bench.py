@@ -9,9 +9,9 @@ import typer
 
 from shortlist.bench.dialects import DIALECTS
 from shortlist.bench.outputs import Outputs
-from shortlist.bench.plan import DEFAULT_USERS, Level, Plan
+from shortlist.bench.plan import DEFAULT_USERS, Level, LoadPlan
 from shortlist.bench.target import targets
-from shortlist.cli.ending import end
+from shortlist.cli.exit_codes import run_to_exit
 from shortlist.config import Settings
 from shortlist.errors import BadSetting
 
@@ -44,16 +44,16 @@ def _bench_load(  # noqa: PLR0913 - one parameter per flag
     contender: Annotated[list[str] | None, typer.Option(metavar="NAME=URL", help="Another server, to compare.")] = None,
     users: Annotated[list[int] | None, typer.Option(help=USERS_HELP)] = None,
     rate: Annotated[list[float] | None, typer.Option(help=RATE_HELP)] = None,
-    duration: Annotated[float, typer.Option(help="Seconds for which a level is measured.")] = Plan.duration_s,
+    duration: Annotated[float, typer.Option(help="Seconds for which a level is measured.")] = LoadPlan.duration_s,
     warm_up: Annotated[
         float, typer.Option(help="Seconds before that; longer, if some user had no answer by then.")
-    ] = Plan.warm_up_s,
-    repeats: Annotated[int, typer.Option(help="Rounds of all levels.")] = Plan.repeats,
-    documents: Annotated[int, typer.Option(help="Documents in a request.")] = Plan.num_documents,
-    words: Annotated[int, typer.Option(help="Words in a document.")] = Plan.num_words,
+    ] = LoadPlan.warm_up_s,
+    repeats: Annotated[int, typer.Option(help="Rounds of all levels.")] = LoadPlan.repeats,
+    documents: Annotated[int, typer.Option(help="Documents in a request.")] = LoadPlan.num_documents,
+    words: Annotated[int, typer.Option(help="Words in a document.")] = LoadPlan.num_words,
     seen: Annotated[
         float, typer.Option(metavar="SHARE", help="Share of requests that were asked before, to measure caches; 0 to 1.")
-    ] = Plan.seen_share,
+    ] = LoadPlan.seen_share,
     dialect: Annotated[
         list[str] | None,
         typer.Option(metavar="[NAME=]DIALECT", help="What the servers speak, or that one; rerank if not given."),
@@ -63,13 +63,15 @@ def _bench_load(  # noqa: PLR0913 - one parameter per flag
     check: Annotated[
         int,
         typer.Option(metavar="NUMBER", help="Ask the documents of so many answers of a level again, each alone, and compare."),
-    ] = Plan.num_checked,
-    tolerance: Annotated[float, typer.Option(help="How far apart their numbers may be.")] = Plan.tolerance,
+    ] = LoadPlan.num_checked,
+    tolerance: Annotated[float, typer.Option(help="How far apart their numbers may be.")] = LoadPlan.tolerance,
     within: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="Also count what came within so many seconds; drawn as a line.")
     ] = None,
-    timeout: Annotated[float, typer.Option(help="Seconds after which a request without an answer is lost.")] = Plan.timeout_s,
-    seed: Annotated[int, typer.Option(help="Another number draws other texts, arrivals and orders.")] = Plan.seed,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds after which a request without an answer is lost.")
+    ] = LoadPlan.timeout_s,
+    seed: Annotated[int, typer.Option(help="Another number draws other texts, arrivals and orders.")] = LoadPlan.seed,
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write everything that was measured.")] = None,
     markdown: Annotated[
         Path | None,
@@ -89,14 +91,14 @@ def _bench_load(  # noqa: PLR0913 - one parameter per flag
     Ask from another machine than the server's, or remember that asking takes its share; the report says how much.
     """
     given = dict(locals())
-    end(lambda: _run(**given))
+    run_to_exit(lambda: _run(**given))
 
 
 def _run(url: str, **given: Any) -> int:
     own = Settings.load().server.api_key
     named = {name: given[name] or () for name in ("dialect", "model", "api_key")}
     levels = [*map(Level.of_users, given["users"] or ()), *map(Level.of_rate, given["rate"] or ())]
-    plan = Plan(
+    plan = LoadPlan(
         targets=targets([url, *(given["contender"] or ())], **named, own_key=own[0].get_secret_value() if own else None),
         levels=list(dict.fromkeys(levels)) or list(map(Level.of_users, DEFAULT_USERS)),
         duration_s=given["duration"],

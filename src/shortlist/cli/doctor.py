@@ -9,7 +9,7 @@ from typing import Final
 import typer
 
 from shortlist.cli import flags
-from shortlist.cli.ending import end
+from shortlist.cli.exit_codes import run_to_exit
 from shortlist.config import Settings
 from shortlist.types import Task
 
@@ -35,9 +35,9 @@ def _doctor(
     from shortlist import doctor
 
     if client is not None:
-        end(lambda: doctor.client.run(model, client, api_key=api_key))
+        run_to_exit(lambda: doctor.client_check.run(model, client, api_key=api_key))
     declared = {None: None, True: Task.RERANK, False: Task.EMBED}[reranker]
-    end(lambda: doctor.model.run(model, declared, Settings.load(given)))
+    run_to_exit(lambda: doctor.model.run(model, declared, Settings.load(given)))
 
 
 def _parameters() -> Iterator[inspect.Parameter]:

@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import typer
 
-from shortlist.cli import asker, flags
-from shortlist.cli.ending import EXIT_DONE, end, say
-from shortlist.cli.lines import Form, Input, Text, pumped
-from shortlist.cli.ranked import is_on_terminal
+from shortlist.cli import flags, target
+from shortlist.cli.exit_codes import EXIT_DONE, print_message, run_to_exit
+from shortlist.cli.input import Form, Input, Text, read_in_thread
+from shortlist.cli.output import is_on_terminal
 from shortlist.cli.vectors import Writer, writer
 from shortlist.client import Embeddings
 from shortlist.client.progress import Bar
@@ -43,7 +43,7 @@ def _embed(file: Path | None = None, *, out: Path | None = None, **given: Any) -
     Without --out, every vector is one JSON object: `index` (the text's line, from 0) and `embedding`. With it, the end of the
     file's name says what is written: .jsonl the same, .npy an array of one row per text, .parquet a table.
     """
-    end(lambda: run(Input.of(file, given["input_format"]), out, given))
+    run_to_exit(lambda: run(Input.of(file, given["input_format"]), out, given))
 
 
 def run(source: Input, out: Path | None, given: Mapping[str, Any]) -> int:
@@ -59,20 +59,20 @@ def run(source: Input, out: Path | None, given: Mapping[str, Any]) -> int:
         vectors = files.enter_context(writer(out))
         first = next(texts, None)
         if first is None:
-            say(f"There is nothing to embed: {source.name} has no lines.")
+            print_message(f"There is nothing to embed: {source.name} has no lines.")
             return EXIT_DONE
-        connect = asker.connect(Task.EMBED, given)
+        connect = target.connect(Task.EMBED, given)
         bar = files.enter_context(Bar("embedding", total, is_wanted=out is not None or not is_on_terminal()))
         try:
             asyncio.run(_run(connect, chain([first], texts), given, vectors, bar))
         except (KeyboardInterrupt, ServiceError):
             with bar.aside():
-                say(f"It stopped at line {bar.num_done + 1}; the vectors of the lines before it are written.")
+                print_message(f"It stopped at line {bar.num_done + 1}; the vectors of the lines before it are written.")
             raise
     return EXIT_DONE
 
 
-async def _run(connect: asker.Connect, texts: Iterable[Text], given: Mapping[str, Any], vectors: Writer, bar: Bar) -> None:
+async def _run(connect: target.Connect, texts: Iterable[Text], given: Mapping[str, Any], vectors: Writer, bar: Bar) -> None:
     options = {
         "model": None if given["url"] is None else given["model"],
         "is_query": given["query"],
@@ -80,7 +80,7 @@ async def _run(connect: asker.Connect, texts: Iterable[Text], given: Mapping[str
         "dimensions": given["dimensions"],
         "timeout_s": given["timeout_s"],
     }
-    async with connect() as client, aclosing(pumped(texts)) as source:
+    async with connect() as client, aclosing(read_in_thread(texts)) as source:
 
         async def ask(batch: list[Text]) -> Embeddings:
             return await client.embed([text.text for text in batch], **options)
@@ -117,7 +117,7 @@ def _parameters() -> Iterator[inspect.Parameter]:
     form = "How lines are written: as they stand, or as JSON objects. auto goes by the file's name and the first line."
     yield flags.option("input_format", Form, typer.Option("--input-format", help=form), "auto")
     yield flags.option("batch_size", int, typer.Option("--batch-size", min=1, help="Texts in one request."), 64)
-    yield from asker.parameters(Task.EMBED)
+    yield from target.parameters(Task.EMBED)
     yield from flags.settings(flags.MODEL_SETTINGS)
 
 

@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from shortlist.cli.ending import EXIT_DONE, EXIT_PARTLY, end, say, say_error
-from shortlist.cli.ranked import is_on_terminal, to_output
+from shortlist.cli.exit_codes import EXIT_DONE, EXIT_PARTLY, print_error, print_message, run_to_exit
+from shortlist.cli.output import is_on_terminal, to_output
 from shortlist.errors import InvalidInput
-from shortlist.hub import cache, resolve
-from shortlist.hub.cache import Cached
+from shortlist.hub import local_cache, resolve
+from shortlist.hub.local_cache import Cached
 from shortlist.types import Task
 
 EPILOG: Final = (
@@ -42,7 +42,7 @@ Model = Annotated[str, typer.Argument(metavar="MODEL", help="A Hugging Face id, 
 @app.command("list")
 def _list() -> None:
     """List the models on this machine: a table on a terminal, lines of JSON elsewhere."""
-    end(_show_all)
+    run_to_exit(_show_all)
 
 
 @app.command("download")
@@ -60,22 +60,22 @@ def _download(
 
     def bring() -> int:
         found = resolve(model, declared=declared, revision=revision)
-        say(f"{found.name}: {found.kind.value} ({found.why}), {_shown(found.size_bytes)}")
+        print_message(f"{found.name}: {found.kind.value} ({found.why}), {_shown(found.size_bytes)}")
         return _print(str(found.path))
 
-    end(bring)
+    run_to_exit(bring)
 
 
 @app.command("where")
 def _where(model: Model) -> None:
     """Print the folder that a model is in."""
-    end(lambda: _say_of(model, lambda found: str(found.path)))
+    run_to_exit(lambda: _say_of(model, lambda found: str(found.path)))
 
 
 @app.command("size")
 def _size(model: Model) -> None:
     """Print what a model takes on disk, all its revisions together: for people on a terminal, as bytes elsewhere."""
-    end(lambda: _say_of(model, lambda found: _shown(found.size_bytes) if is_on_terminal() else str(found.size_bytes)))
+    run_to_exit(lambda: _say_of(model, lambda found: _shown(found.size_bytes) if is_on_terminal() else str(found.size_bytes)))
 
 
 @app.command("remove")
@@ -85,16 +85,16 @@ def _remove(
     """Delete a model, all its revisions, from its hub's cache."""
 
     def delete() -> int:
-        found = cache.find(model)
+        found = local_cache.find(model)
         if found is None:
             return _not_here(model)
         if not yes and not _is_meant(found):
             return EXIT_PARTLY
-        cache.remove(found)
-        say(f"{found.reference.text} is deleted: {_shown(found.size_bytes)}.")
+        local_cache.remove(found)
+        print_message(f"{found.reference.text} is deleted: {_shown(found.size_bytes)}.")
         return EXIT_DONE
 
-    end(delete)
+    run_to_exit(delete)
 
 
 def _is_meant(found: Cached) -> bool:
@@ -104,12 +104,12 @@ def _is_meant(found: Cached) -> bool:
 
 
 def _say_of(model: str, what: Callable[[Cached], str]) -> int:
-    found = cache.find(model)
+    found = local_cache.find(model)
     return _not_here(model) if found is None else _print(what(found))
 
 
 def _not_here(model: str) -> int:
-    say_error(f"{model} is not on this machine; shortlist models download brings what a hub has.")
+    print_error(f"{model} is not on this machine; shortlist models download brings what a hub has.")
     return EXIT_PARTLY
 
 
@@ -120,7 +120,7 @@ def _print(line: str) -> int:
 
 
 def _show_all() -> int:
-    found = cache.cached()
+    found = local_cache.cached()
     if is_on_terminal():
         Console(highlight=False).print(_table(found))
         return EXIT_DONE

@@ -13,12 +13,12 @@ from typing import Any, Final
 
 import typer
 
-from shortlist.cli import asker, flags
+from shortlist.cli import flags, target
 from shortlist.cli.batches import RankOptions, rank_all
-from shortlist.cli.ending import EXIT_DONE, EXIT_PARTLY, end, say
-from shortlist.cli.journal import Digest, journal, remaining, whole_file
-from shortlist.cli.lines import Form, Group, Input, pumped
-from shortlist.cli.ranked import Groups, RankedGroup, Results, Sink, Tables, is_on_terminal, to_output
+from shortlist.cli.checkpoint import Digest, checkpoint, remaining, whole_file
+from shortlist.cli.exit_codes import EXIT_DONE, EXIT_PARTLY, print_message, run_to_exit
+from shortlist.cli.input import Form, Input, InputGroup, read_in_thread
+from shortlist.cli.output import Groups, OutputSink, RankedGroup, Results, Tables, is_on_terminal, to_output
 from shortlist.client.progress import Bar
 from shortlist.errors import InvalidInput, ServiceError
 from shortlist.types import Task
@@ -72,7 +72,7 @@ def _rerank(file: Path | None = None, *, query: str | None = None, out: Path | N
     With --out, groups are appended to a file one by one, and the same command goes on where an interrupted one stopped.
     """
     source = Input.of(file, given["input_format"])
-    end(lambda: run_groups(source, out, given) if query is None else run_one(source, query, out, given))
+    run_to_exit(lambda: run_groups(source, out, given) if query is None else run_one(source, query, out, given))
 
 
 def run_one(source: Input, query: str, out: Path | None, given: Mapping[str, Any]) -> int:
@@ -86,12 +86,12 @@ def run_one(source: Input, query: str, out: Path | None, given: Mapping[str, Any
         raise InvalidInput("--query is empty; say what the documents are ranked for.")
     texts = tuple(source.texts(skips_blank=True))
     if not texts:
-        say(f"There is nothing to rank: {source.name} has no lines.")
+        print_message(f"There is nothing to rank: {source.name} has no lines.")
         return EXIT_DONE
-    group = Group(position=0, line=None, query=query, texts=texts)
+    group = InputGroup(position=0, line=None, query=query, texts=texts)
     with ExitStack() as files:
         file = to_output() if out is None else files.enter_context(whole_file(out))
-        connect = asker.connect(Task.RERANK, given)
+        connect = target.connect(Task.RERANK, given)
         bar = files.enter_context(Bar("ranking", len(texts)))
         sink = Tables(bar) if out is None and is_on_terminal() else Results(file)
         tally = Tally()
@@ -112,13 +112,13 @@ def run_groups(source: Input, out: Path | None, given: Mapping[str, Any]) -> int
     with ExitStack() as files:
         file = to_output()
         if out is not None:
-            file, done = files.enter_context(journal(out))
+            file, done = files.enter_context(checkpoint(out))
             groups, num_done = remaining(groups, out, done, digest), len(done)
         first = next(groups, None)
         if first is None:
-            say(f"There is nothing {'left ' if num_done else ''}to rank.")
+            print_message(f"There is nothing {'left ' if num_done else ''}to rank.")
             return EXIT_DONE
-        connect = asker.connect(Task.RERANK, given)
+        connect = target.connect(Task.RERANK, given)
         bar = files.enter_context(Bar("ranking", None if total is None else total - num_done))
         sink = Tables(bar) if out is None and is_on_terminal() else Groups(file, digest)
         tally = Tally()
@@ -127,7 +127,7 @@ def run_groups(source: Input, out: Path | None, given: Mapping[str, Any]) -> int
         except (KeyboardInterrupt, ServiceError):
             if out is not None:
                 with bar.aside():
-                    say(f"{out} has {num_done + tally.num_groups} groups; the same command goes on from there.")
+                    print_message(f"{out} has {num_done + tally.num_groups} groups; the same command goes on from there.")
             raise
     return _end(tally)
 
@@ -139,11 +139,11 @@ def options_of(given: Mapping[str, Any]) -> RankOptions:
 
 
 async def _run(
-    connect: asker.Connect, groups: Iterable[Group], options: RankOptions, sink: Sink, bar: Bar, tally: Tally
+    connect: target.Connect, groups: Iterable[InputGroup], options: RankOptions, sink: OutputSink, bar: Bar, tally: Tally
 ) -> None:
     async with (
         connect() as client,
-        aclosing(pumped(groups)) as source,
+        aclosing(read_in_thread(groups)) as source,
         aclosing(rank_all(client, source, options)) as batches,
     ):
         async for batch, ranked in batches:
@@ -162,7 +162,7 @@ async def _run(
 def _end(tally: Tally) -> int:
     if not tally.num_unranked:
         return EXIT_DONE
-    say(f"{tally.num_unranked} documents have no score; the first: {tally.reason}")
+    print_message(f"{tally.num_unranked} documents have no score; the first: {tally.reason}")
     return EXIT_PARTLY
 
 
@@ -179,7 +179,7 @@ def _parameters() -> Iterator[inspect.Parameter]:
     form = "How lines are written: as they stand, or as JSON objects. auto goes by the file's name and the first line."
     yield flags.option("input_format", Form, typer.Option("--input-format", help=form), "auto")
     yield flags.option("batch_size", int, typer.Option("--batch-size", min=1, help="Documents in one request."), 64)
-    yield from asker.parameters(Task.RERANK)
+    yield from target.parameters(Task.RERANK)
     yield from flags.settings(flags.MODEL_SETTINGS)
 
 

@@ -6,9 +6,9 @@ from functools import partial
 
 import typer
 
-from shortlist import collector
+from shortlist import gc_pause
 from shortlist.cli import flags
-from shortlist.cli.ending import end
+from shortlist.cli.exit_codes import run_to_exit
 from shortlist.config import Settings
 
 serve = typer.Typer(add_completion=False)
@@ -21,16 +21,16 @@ def _serve(**given: object) -> None:
     MODEL is a folder, a Hugging Face id, modelscope:ID, or demo (a small bundled model; the default). A reranker and an
     embedder side by side is the normal case: shortlist serve Qwen/Qwen3-Reranker-0.6B Qwen/Qwen3-Embedding-0.6B
     """
-    with collector.starting():
+    with gc_pause.paused_during_start():
         from shortlist import server
 
-        end(lambda: server.run(Settings.load(given)))
+        run_to_exit(lambda: server.run(Settings.load(given)))
 
 
 def _demo(**given: object) -> None:
     """Serve the bundled demo model, and show a first ranking in the terminal."""
-    with collector.starting():
-        end(lambda: _serve_and_show(Settings.load(given)))
+    with gc_pause.paused_during_start():
+        run_to_exit(lambda: _serve_and_show(Settings.load(given)))
 
 
 def _serve_and_show(settings: Settings) -> int:

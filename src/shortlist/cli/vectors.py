@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
 import numpy as np
 import orjson
 
-from shortlist.cli.journal import not_written
-from shortlist.cli.ranked import to_output
+from shortlist.cli.checkpoint import not_written
+from shortlist.cli.output import to_output
 from shortlist.errors import BadSetting, InvalidInput
 from shortlist.types import Vector
 

@@ -5,6 +5,6 @@ of tensors, engines or requests.
 """
 
 from shortlist.hub.download import ResolvedModel, resolve
-from shortlist.hub.kind import ModelKind, Reader
+from shortlist.hub.kind import ModelKind, WeightsReader
 
-__all__ = ["ModelKind", "Reader", "ResolvedModel", "resolve"]
+__all__ = ["ModelKind", "WeightsReader", "ResolvedModel", "resolve"]

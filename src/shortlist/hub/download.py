@@ -10,11 +10,11 @@ from functools import partial
 from pathlib import Path
 
 from shortlist.errors import BadSetting, ModelRefused
-from shortlist.hub import demo
-from shortlist.hub.evidence import Check, Listing, list_files
+from shortlist.hub import demo_model
 from shortlist.hub.inspect import ModelFiles, inspect
 from shortlist.hub.integrity import read_content
-from shortlist.hub.kind import ModelKind, Reader
+from shortlist.hub.kind import ModelKind, WeightsReader
+from shortlist.hub.metadata import Check, Listing, list_files
 from shortlist.hub.reference import Reference, Source, parse
 from shortlist.types import Task
 
@@ -24,7 +24,7 @@ class ResolvedModel:
     """A model that can be served from this machine.
 
     Attributes:
-        name: As a hub spells it, the folder's path, or `demo`.
+        name: As a hub spells it, the folder's path, or `demo_model`.
         basename: The last part of the name.
         path: The folder with its files.
         kind: What runs it.
@@ -33,7 +33,7 @@ class ResolvedModel:
             weights; None for a local folder and when ModelScope's own default was taken.
         size_bytes: Size of all its files together; of those that are here, if its weights are not wanted.
         digest: Names the bytes of all its files that can change a number, but for weights that are not wanted here.
-        vouched_by: Who said what its weights should be, in words; they are what they should be. None when nobody did, or there
+        checksum_source: Who said what its weights should be, in words; they are what they should be. None when nobody did, or there
             are none.
     """
 
@@ -45,7 +45,7 @@ class ResolvedModel:
     revision: str | None
     size_bytes: int
     digest: str
-    vouched_by: str | None
+    checksum_source: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +57,12 @@ class Fetched:
 
 
 def resolve(
-    text: str, *, declared: Task | None = None, revision: str | None = None, reader: Reader = Reader.OURS
+    text: str, *, declared: Task | None = None, revision: str | None = None, reader: WeightsReader = WeightsReader.OURS
 ) -> ResolvedModel:
     """Find the model, bring what is needed of it here, say what it is, and check its bytes; reads every one of them once.
 
     Args:
-        text: `OWNER/NAME`, `modelscope:OWNER/NAME`, a local folder, or `demo`.
+        text: `OWNER/NAME`, `modelscope:OWNER/NAME`, a local folder, or `demo_model`.
         declared: The task the person wants it for, or None to go by the model's own evidence.
         revision: A branch, tag or commit of a hub's model; None means the hub's default.
         reader: Who reads its weights.
@@ -72,10 +72,10 @@ def resolve(
         ModelRefused: it cannot be had, cannot be served, or is not what it should be, byte for byte.
     """
     reference = parse(text)
-    with_weights = reader is not Reader.ELSEWHERE
+    with_weights = reader is not WeightsReader.ELSEWHERE
     fetched = fetch(reference, revision, check=partial(_look_early, reference, declared, reader), with_weights=with_weights)
     files = _look(reference, declared, reader, fetched.path)
-    known = demo.SUMS if reference.source is Source.DEMO else None
+    known = demo_model.SUMS if reference.source is Source.DEMO else None
     content = read_content(fetched.path, list_files(fetched.path), name=reference.text, known=known, with_weights=with_weights)
     return ResolvedModel(
         name=reference.name,
@@ -86,7 +86,7 @@ def resolve(
         revision=fetched.revision,
         size_bytes=files.size_bytes,
         digest=content.digest,
-        vouched_by=content.vouched_by,
+        checksum_source=content.checksum_source,
     )
 
 
@@ -107,7 +107,7 @@ def fetch(reference: Reference, revision: str | None, *, check: Check, with_weig
         raise BadSetting(f"a revision was set for {reference.name}, but only models on a hub have revisions")
     match reference.source:
         case Source.DEMO:
-            return Fetched(demo.find(), demo.WEIGHTS_SHA256[:12])
+            return Fetched(demo_model.find(), demo_model.WEIGHTS_SHA256[:12])
         case Source.FOLDER:
             return Fetched(_local(reference.name), None)
         case Source.HUGGING_FACE:
@@ -130,12 +130,12 @@ def _local(name: str) -> Path:
     raise ModelRefused(f"the model folder {name} {what}")
 
 
-def _look(reference: Reference, declared: Task | None, reader: Reader, folder: Path) -> ModelFiles:
+def _look(reference: Reference, declared: Task | None, reader: WeightsReader, folder: Path) -> ModelFiles:
     return inspect(folder, name=reference.text, hub_id=reference.hub_id, declared=declared, reader=reader)
 
 
 def _look_early(
-    reference: Reference, declared: Task | None, reader: Reader, folder: Path, listing: Listing | None
+    reference: Reference, declared: Task | None, reader: WeightsReader, folder: Path, listing: Listing | None
 ) -> ModelFiles:
     return inspect(
         folder,

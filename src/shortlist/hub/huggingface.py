@@ -30,7 +30,7 @@ from huggingface_hub.errors import (
 )
 
 from shortlist.errors import ModelRefused
-from shortlist.hub.evidence import NEVER, SMALL_FILES, WEIGHT_FILES, Check, Kept, Listing
+from shortlist.hub.metadata import NEVER, SMALL_FILES, WEIGHT_FILES, CachedSnapshot, Check, Listing
 
 # The library reads these when it is about to call home, and so does transformers through it: for a list of programs that it
 # may be running under (once a day, with the first request of any kind), with usage counts, for newer versions of itself.
@@ -98,9 +98,9 @@ def _refuse_when_full(name: str, folder: Path, listing: Listing) -> None:
 # -- what is here already -----------------------------------------------------------------------------------------------
 
 
-def kept() -> list[Kept]:
+def cached_snapshots() -> list[CachedSnapshot]:
     """Return the models in the cache."""
-    return [Kept(repo.repo_id, _newest(repo), repo.size_on_disk) for repo in _repos() if repo.revisions]
+    return [CachedSnapshot(repo.repo_id, _newest(repo), repo.size_on_disk) for repo in _repos() if repo.revisions]
 
 
 def remove(name: str) -> None:

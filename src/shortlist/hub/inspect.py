@@ -11,22 +11,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shortlist.errors import ModelRefused
-from shortlist.hub.evidence import Evidence, Listing, read_evidence
+from shortlist.hub.config_checks import check_config
 from shortlist.hub.kind import (
     BASES,
     EMBEDDERS,
     RERANKERS,
     YES_NO,
     ModelKind,
-    Reader,
+    WeightsReader,
     count_labels,
     has_head,
-    is_framed_as_qwen3_embedding,
-    is_framed_as_qwen3_reranker,
+    has_qwen3_embedding_template,
+    has_qwen3_reranker_template,
     is_qwen3,
     read_words,
 )
-from shortlist.hub.screening import screen
+from shortlist.hub.metadata import Listing, ModelMetadata, read_metadata
 from shortlist.types import Task
 
 _RERANKER_TAGS = frozenset({"text-ranking", "cross-encoder"})
@@ -39,7 +39,7 @@ _LIBRARY_REFUSALS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Detection:
     """What a folder holds, and the evidence for it in one sentence."""
 
     kind: ModelKind
@@ -68,7 +68,7 @@ def inspect(
     hub_id: str | None = None,
     declared: Task | None = None,
     listing: Listing | None = None,
-    reader: Reader = Reader.OURS,
+    reader: WeightsReader = WeightsReader.OURS,
     with_weights: bool = True,
 ) -> ModelFiles:
     """Say what the folder holds.
@@ -85,129 +85,133 @@ def inspect(
     Raises:
         ModelRefused: it cannot be served, not for this task, or the evidence does not say what it is.
     """
-    evidence = read_evidence(folder, name=name, hub_id=hub_id, listing=listing)
-    screen(evidence, reader=reader, with_weights=with_weights and reader is not Reader.ELSEWHERE)
-    verdict = decide(evidence, declared)
-    return ModelFiles(verdict.kind, verdict.why, evidence.size_bytes)
+    metadata = read_metadata(folder, name=name, hub_id=hub_id, listing=listing)
+    check_config(metadata, reader=reader, with_weights=with_weights and reader is not WeightsReader.ELSEWHERE)
+    detection = decide(metadata, declared)
+    return ModelFiles(detection.kind, detection.why, metadata.size_bytes)
 
 
-def decide(evidence: Evidence, declared: Task | None) -> Verdict:
+def decide(metadata: ModelMetadata, declared: Task | None) -> Detection:
     """Weigh the evidence; `declared` settles what it leaves open and never overrules it.
 
     Raises:
         ModelRefused: the evidence says it is nothing we serve, says otherwise than declared, or says too little.
     """
-    library_type = str(evidence.library_config.get("model_type", "SentenceTransformer"))
+    library_type = str(metadata.library_config.get("model_type", "SentenceTransformer"))
     if library_type in _LIBRARY_REFUSALS:
-        raise ModelRefused(f"{evidence.name} {_LIBRARY_REFUSALS[library_type]}")
+        raise ModelRefused(f"{metadata.name} {_LIBRARY_REFUSALS[library_type]}")
     if library_type not in {"SentenceTransformer", "CrossEncoder"}:
-        raise ModelRefused(f"{evidence.name} is of a sentence-transformers type that Shortlist does not know: {library_type}")
-    verdict = _by_modules(evidence, library_type) if evidence.modules else _by_architecture(evidence, declared)
-    if declared is not None and declared not in verdict.kind.tasks:
-        raise ModelRefused(f"{evidence.name} cannot {declared.value}: it is a {verdict.kind.value} ({verdict.why})")
-    return verdict
+        raise ModelRefused(f"{metadata.name} is of a sentence-transformers type that Shortlist does not know: {library_type}")
+    detection = _by_modules(metadata, library_type) if metadata.modules else _by_architecture(metadata, declared)
+    if declared is not None and declared not in detection.kind.tasks:
+        raise ModelRefused(f"{metadata.name} cannot {declared.value}: it is a {detection.kind.value} ({detection.why})")
+    return detection
 
 
 # -- folders written by sentence-transformers ---------------------------------------------------------------------------
 
 
-def _by_modules(evidence: Evidence, library_type: str) -> Verdict:
+def _by_modules(metadata: ModelMetadata, library_type: str) -> Detection:
     """Read modules.json. Folders older than the type's own field hold embedders.
 
     Source: `BaseModel._get_model_type` in sentence-transformers 6.
     """
-    names = [module.class_name for module in evidence.modules]
+    names = [module.class_name for module in metadata.modules]
     if library_type == "CrossEncoder":
-        return _cross_encoder_modules(evidence, names)
+        return _cross_encoder_modules(metadata, names)
     if names[0] != "Transformer" or "Pooling" not in names:
-        raise ModelRefused(f"{evidence.name} is not a text encoder with pooling (its modules: {', '.join(names)})")
+        raise ModelRefused(f"{metadata.name} is not a text encoder with pooling (its modules: {', '.join(names)})")
     steps = f"modules.json: {', '.join(names)}"
-    if is_framed_as_qwen3_embedding(evidence):
-        return Verdict(
+    if has_qwen3_embedding_template(metadata):
+        return Detection(
             ModelKind.QWEN3_EMBEDDER, f"{steps}; a Qwen3 model pooled at its last token, queries framed with an instruction"
         )
-    return Verdict(ModelKind.BI_ENCODER, f"{steps}; sentence-transformers pools {evidence.architecture or 'it'}")
+    return Detection(ModelKind.BI_ENCODER, f"{steps}; sentence-transformers pools {metadata.architecture or 'it'}")
 
 
-def _cross_encoder_modules(evidence: Evidence, names: list[str]) -> Verdict:
+def _cross_encoder_modules(metadata: ModelMetadata, names: list[str]) -> Detection:
     says = "config_sentence_transformers.json: CrossEncoder"
-    if "LogitScore" not in names and has_head(evidence):
-        return _by_head(evidence, says)
+    if "LogitScore" not in names and has_head(metadata):
+        return _by_head(metadata, says)
     if "LogitScore" not in names and "Dense" not in names:
         raise ModelRefused(
-            f"{evidence.name} has no head to rank with, though it calls itself a CrossEncoder ({', '.join(names)})"
+            f"{metadata.name} has no head to rank with, though it calls itself a CrossEncoder ({', '.join(names)})"
         )
     if "LogitScore" not in names:
-        return Verdict(ModelKind.CROSS_ENCODER, f"{says} ({', '.join(names)})")
-    score = evidence.modules[names.index("LogitScore")].config
+        return Detection(ModelKind.CROSS_ENCODER, f"{says} ({', '.join(names)})")
+    score = metadata.modules[names.index("LogitScore")].config
     if (
-        is_qwen3(evidence)
+        is_qwen3(metadata)
         and (score.get("true_token_id"), score.get("false_token_id")) == YES_NO
-        and is_framed_as_qwen3_reranker(evidence)
+        and has_qwen3_reranker_template(metadata)
     ):
-        return Verdict(ModelKind.QWEN3_RERANKER, f"{says}; a Qwen3 model scored by its yes and no")
-    return Verdict(ModelKind.CROSS_ENCODER, f"{says}; scored by a word of its vocabulary")
+        return Detection(ModelKind.QWEN3_RERANKER, f"{says}; a Qwen3 model scored by its yes and no")
+    return Detection(ModelKind.CROSS_ENCODER, f"{says}; scored by a word of its vocabulary")
 
 
 # -- every other folder -------------------------------------------------------------------------------------------------
 
 
-def _by_architecture(evidence: Evidence, declared: Task | None) -> Verdict:
-    architecture = evidence.architecture
+def _by_architecture(metadata: ModelMetadata, declared: Task | None) -> Detection:
+    architecture = metadata.architecture
     if architecture is None:
-        raise ModelRefused(f"{evidence.name} names no architecture in its config.json")
-    if has_head(evidence):
-        return _by_head(evidence, "config.json")
+        raise ModelRefused(f"{metadata.name} names no architecture in its config.json")
+    if has_head(metadata):
+        return _by_head(metadata, "config.json")
     if architecture in {"Qwen3ForCausalLM", "Qwen3Model"}:
-        return _qwen3(evidence, declared, architecture)
+        return _qwen3(metadata, declared, architecture)
     if architecture.endswith("ForCausalLM"):
         raise ModelRefused(
-            f"{evidence.name} is a language model ({architecture}); the only ones that Shortlist ranks with are Qwen3's"
+            f"{metadata.name} is a language model ({architecture}); the only ones that Shortlist ranks with are Qwen3's"
         )
     raise ModelRefused(
-        f"{evidence.name} is a bare {architecture}: without modules.json nothing says how its token vectors become one vector "
+        f"{metadata.name} is a bare {architecture}: without modules.json nothing says how its token vectors become one vector "
         "(its pooling), and it has no head to rank with"
     )
 
 
-def _by_head(evidence: Evidence, says: str) -> Verdict:
-    architecture, num_labels = evidence.architecture, count_labels(evidence)
+def _by_head(metadata: ModelMetadata, says: str) -> Detection:
+    architecture, num_labels = metadata.architecture, count_labels(metadata)
     if num_labels != 1:
-        raise ModelRefused(f"{evidence.name} is a classifier with {num_labels} labels; a reranker has exactly one")
-    is_silent = not evidence.modules and not read_words(evidence, "base_model")
-    if architecture == "Qwen3ForSequenceClassification" and (is_silent or is_framed_as_qwen3_reranker(evidence)):
-        return Verdict(ModelKind.QWEN3_RERANKER_HEAD, f"{says}: {architecture} with one label, framed as Qwen3-Reranker")
-    return Verdict(ModelKind.CROSS_ENCODER, f"{says}: {architecture} with one label")
+        raise ModelRefused(f"{metadata.name} is a classifier with {num_labels} labels; a reranker has exactly one")
+    is_silent = not metadata.modules and not read_words(metadata, "base_model")
+    if architecture == "Qwen3ForSequenceClassification" and (is_silent or has_qwen3_reranker_template(metadata)):
+        return Detection(ModelKind.QWEN3_RERANKER_HEAD, f"{says}: {architecture} with one label, framed as Qwen3-Reranker")
+    return Detection(ModelKind.CROSS_ENCODER, f"{says}: {architecture} with one label")
 
 
-def _qwen3(evidence: Evidence, declared: Task | None, architecture: str) -> Verdict:
+def _qwen3(metadata: ModelMetadata, declared: Task | None, architecture: str) -> Detection:
     """Decide what a Qwen3 language model is for; its weights alone do not tell."""
-    if evidence.hub_id in RERANKERS:
-        return Verdict(ModelKind.QWEN3_RERANKER, f"{evidence.hub_id} is a published reranker")
-    if evidence.hub_id in EMBEDDERS:
-        return Verdict(ModelKind.QWEN3_EMBEDDER, f"{evidence.hub_id} is a published embedder")
+    if metadata.hub_id in RERANKERS:
+        return Detection(ModelKind.QWEN3_RERANKER, f"{metadata.hub_id} is a published reranker")
+    if metadata.hub_id in EMBEDDERS:
+        return Detection(ModelKind.QWEN3_EMBEDDER, f"{metadata.hub_id} is a published embedder")
     if declared is Task.RERANK and architecture == "Qwen3Model":
-        raise ModelRefused(f"{evidence.name} cannot rerank: it was saved without the head that says yes or no ({architecture})")
+        raise ModelRefused(f"{metadata.name} cannot rerank: it was saved without the head that says yes or no ({architecture})")
     if declared is not None:
         kind = ModelKind.QWEN3_RERANKER if declared is Task.RERANK else ModelKind.QWEN3_EMBEDDER
-        return Verdict(kind, f"config.json: {architecture}; you said that it is for {declared.value}")
-    return _by_card(evidence, architecture)
+        return Detection(kind, f"config.json: {architecture}; you said that it is for {declared.value}")
+    return _by_card(metadata, architecture)
 
 
-def _by_card(evidence: Evidence, architecture: str) -> Verdict:
-    bases, tags = read_words(evidence, "base_model"), read_words(evidence, "tags") | read_words(evidence, "pipeline_tag")
+def _by_card(metadata: ModelMetadata, architecture: str) -> Detection:
+    bases, tags = read_words(metadata, "base_model"), read_words(metadata, "tags") | read_words(metadata, "pipeline_tag")
     ranks = bool(bases & RERANKERS) or (bool(tags & _RERANKER_TAGS) and bases <= BASES)
     embeds = bool(bases & EMBEDDERS) or (bool(tags & _EMBEDDER_TAGS) and bases <= BASES)
     if ranks and not embeds and architecture == "Qwen3ForCausalLM":
-        return Verdict(ModelKind.QWEN3_RERANKER, f"config.json: {architecture}; README.md says reranker{_because(bases, tags)}")
+        return Detection(
+            ModelKind.QWEN3_RERANKER, f"config.json: {architecture}; README.md says reranker{_reason(bases, tags)}"
+        )
     if embeds and not ranks:
-        return Verdict(ModelKind.QWEN3_EMBEDDER, f"config.json: {architecture}; README.md says embedder{_because(bases, tags)}")
+        return Detection(
+            ModelKind.QWEN3_EMBEDDER, f"config.json: {architecture}; README.md says embedder{_reason(bases, tags)}"
+        )
     raise ModelRefused(
-        f"{evidence.name} is a Qwen3 language model, and nothing in it says whether it ranks or embeds: "
-        f"say --reranker {evidence.name} or --embedder {evidence.name}"
+        f"{metadata.name} is a Qwen3 language model, and nothing in it says whether it ranks or embeds: "
+        f"say --reranker {metadata.name} or --embedder {metadata.name}"
     )
 
 
-def _because(bases: frozenset[str], tags: frozenset[str]) -> str:
+def _reason(bases: frozenset[str], tags: frozenset[str]) -> str:
     found = sorted((bases & (RERANKERS | EMBEDDERS)) or (tags & (_RERANKER_TAGS | _EMBEDDER_TAGS)))
     return f" ({', '.join(found)})"

@@ -17,7 +17,7 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
 from shortlist.errors import ModelRefused
-from shortlist.hub.evidence import SMALL_FILES, WEIGHT_FILES
+from shortlist.hub.metadata import SMALL_FILES, WEIGHT_FILES
 
 SUMS_FILE = "SHA256SUMS"
 """Written by `sha256sum *.safetensors > SHA256SUMS`."""
@@ -53,11 +53,11 @@ class Content:
 
     Attributes:
         digest: Names the bytes of its weights and settings: equal for equal ones, another for any changed byte. In hex.
-        vouched_by: Who said what the weights should be, in words; None when nobody did.
+        checksum_source: Who said what the weights should be, in words; None when nobody did.
     """
 
     digest: str
-    vouched_by: str | None
+    checksum_source: str | None
 
 
 def read_content(
@@ -86,7 +86,7 @@ def read_content(
         if found.get(path, expected.sha256) != expected.sha256:
             raise ModelRefused(f"{name}: {path} is not the file it should be, going by {expected.source}: {expected.remedy}")
     lines = "".join(f"{sha256}  {path}\n" for path, sha256 in found.items())
-    return Content(hashlib.sha256(lines.encode()).hexdigest(), _vouched_by(sums, paths))
+    return Content(hashlib.sha256(lines.encode()).hexdigest(), _checksum_source(sums, paths))
 
 
 def _hash_all(folder: Path, paths: list[str], name: str) -> dict[str, str]:
@@ -120,7 +120,7 @@ def _refuse_unlisted(sums: Sums, paths: list[str], name: str) -> None:
         raise ModelRefused(f"{name}: {unlisted} is not in {lists[0]}: add its hash, remove the file, or remove the list")
 
 
-def _vouched_by(sums: Sums, paths: list[str]) -> str | None:
+def _checksum_source(sums: Sums, paths: list[str]) -> str | None:
     """Name who vouches for the weights, if somebody does for every file of them."""
     weights = [path for path in paths if _matches(path, WEIGHT_FILES)]
     sources = {path: expected.source for path, expected in sums}

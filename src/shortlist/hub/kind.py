@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from shortlist.hub.evidence import Evidence
+from shortlist.hub.metadata import ModelMetadata
 from shortlist.types import Task
 
 
@@ -31,7 +31,7 @@ class ModelKind(StrEnum):
         return _TASKS[self]
 
 
-class Reader(StrEnum):
+class WeightsReader(StrEnum):
     """Who reads a model's weights, and so what they may be and where they have to be."""
 
     OURS = "ours"
@@ -70,51 +70,51 @@ _INSTRUCT, _QUERY = "Instruct:", "\nQuery:"
 _FRAME = ("<Instruct>:", "<Query>:", "<Document>:")
 
 
-def is_qwen3(evidence: Evidence) -> bool:
+def is_qwen3(metadata: ModelMetadata) -> bool:
     """Whether its layers are those that our own engine computes."""
-    return (evidence.config or {}).get("model_type") == "qwen3"
+    return (metadata.config or {}).get("model_type") == "qwen3"
 
 
-def has_head(evidence: Evidence) -> bool:
+def has_head(metadata: ModelMetadata) -> bool:
     """Whether it was saved with a classification head."""
-    return (evidence.architecture or "").endswith(_HEAD)
+    return (metadata.architecture or "").endswith(_HEAD)
 
 
-def count_labels(evidence: Evidence) -> int:
+def count_labels(metadata: ModelMetadata) -> int:
     """Count the labels of its classification head. Source: `PretrainedConfig` in transformers, where two is the default."""
-    config = evidence.config or {}
+    config = metadata.config or {}
     labels, count = config.get("id2label"), config.get("num_labels")
     if isinstance(labels, dict):
         return len(labels)
     return count if isinstance(count, int) else 2
 
 
-def read_words(evidence: Evidence, key: str) -> frozenset[str]:
+def read_words(metadata: ModelMetadata, key: str) -> frozenset[str]:
     """Return what the card lists under `key`, be it one word or many."""
-    value = evidence.card.get(key)
+    value = metadata.card.get(key)
     words = value if isinstance(value, list) else [value] if isinstance(value, str) else []
     return frozenset(str(word) for word in words)
 
 
-def is_framed_as_qwen3_reranker(evidence: Evidence) -> bool:
+def has_qwen3_reranker_template(metadata: ModelMetadata) -> bool:
     """Whether its name, what it was trained from, or its template says that texts go into Qwen3-Reranker's frame."""
-    by_origin = evidence.hub_id in RERANKERS or bool(read_words(evidence, "base_model") & RERANKERS)
-    return by_origin or all(mark in evidence.chat_template for mark in _FRAME)
+    by_origin = metadata.hub_id in RERANKERS or bool(read_words(metadata, "base_model") & RERANKERS)
+    return by_origin or all(mark in metadata.chat_template for mark in _FRAME)
 
 
-def is_framed_as_qwen3_embedding(evidence: Evidence) -> bool:
+def has_qwen3_embedding_template(metadata: ModelMetadata) -> bool:
     """Whether our own engine computes exactly what the folder's modules and prompts say."""
-    names = {module.class_name for module in evidence.modules}
-    if not is_qwen3(evidence) or names - {"Transformer", "Pooling", "Normalize"} or not _pools_last_token(evidence):
+    names = {module.class_name for module in metadata.modules}
+    if not is_qwen3(metadata) or names - {"Transformer", "Pooling", "Normalize"} or not _pools_last_token(metadata):
         return False
-    prompts = evidence.library_config.get("prompts")
+    prompts = metadata.library_config.get("prompts")
     query = prompts.get("query") if isinstance(prompts, dict) else None
     is_instruction = isinstance(query, str) and query.startswith(_INSTRUCT) and query.endswith(_QUERY)
-    return evidence.hub_id in EMBEDDERS or is_instruction
+    return metadata.hub_id in EMBEDDERS or is_instruction
 
 
-def _pools_last_token(evidence: Evidence) -> bool:
+def _pools_last_token(metadata: ModelMetadata) -> bool:
     """Read both spellings of the pooling's settings: one mode by name, or a switch per mode."""
-    pooling = next(module.config for module in evidence.modules if module.class_name == "Pooling")
+    pooling = next(module.config for module in metadata.modules if module.class_name == "Pooling")
     switched_on = [key for key, value in pooling.items() if key.startswith(f"{_POOLING_MODE}_") and value is True]
     return pooling.get(_POOLING_MODE, _AT_END if switched_on == [f"{_POOLING_MODE}_{_AT_END}"] else None) == _AT_END

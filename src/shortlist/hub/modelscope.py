@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from shortlist.errors import ModelRefused
-from shortlist.hub.evidence import NEVER, SMALL_FILES, WEIGHT_FILES, Check, Kept
+from shortlist.hub.metadata import NEVER, SMALL_FILES, WEIGHT_FILES, CachedSnapshot, Check
 
 _PIP = 'pip install "shortlist[modelscope]"'
 _LOCAL_FOLDER = "or give the path of a local folder that holds the model"
@@ -54,14 +54,16 @@ def fetch(name: str, revision: str | None, check: Check, *, with_weights: bool =
         raise ModelRefused(_explain(error, name, revision)) from error
 
 
-def kept() -> list[Kept]:
+def cached_snapshots() -> list[CachedSnapshot]:
     """Return the models in the cache; none if the package is not installed."""
     try:
         from modelscope_hub import HubApi
     except ImportError:
         return []
     repos = [repo for repo in HubApi().scan_cache().repos if repo.repo_type == "model"]
-    return [Kept(repo.repo_id, _newest(Path(repo.local_path)), repo.size_on_disk) for repo in repos if repo.local_path]
+    return [
+        CachedSnapshot(repo.repo_id, _newest(Path(repo.local_path)), repo.size_on_disk) for repo in repos if repo.local_path
+    ]
 
 
 def remove(name: str) -> None:

@@ -19,7 +19,7 @@ from shortlist.config import ModelSettings, SchedulerSettings, Settings
 from shortlist.engine.base import Engine, Notify, Supervised, replicas_of, run_in_engine
 from shortlist.engine.restartable import RestartableEngine
 from shortlist.errors import BadSetting, EngineUnavailable, ModelRefused
-from shortlist.hub import ModelKind, Reader, ResolvedModel, resolve
+from shortlist.hub import ModelKind, ResolvedModel, WeightsReader, resolve
 from shortlist.scheduler.admission import Admission, AdmissionLimits
 from shortlist.scheduler.cache import ScoreCache
 from shortlist.scheduler.dispatcher import Dispatcher
@@ -280,12 +280,12 @@ def _importing(name: str) -> Iterator[None]:
         thread.join()
 
 
-def _checksum_note(model: ResolvedModel, reader: Reader) -> str:
-    if reader is Reader.ELSEWHERE:
+def _checksum_note(model: ResolvedModel, reader: WeightsReader) -> str:
+    if reader is WeightsReader.ELSEWHERE:
         return "not needed here, the servers of --upstream have them"
-    if model.vouched_by is None:
+    if model.checksum_source is None:
         return "not checked, nothing says what they should be; a SHA256SUMS beside them would"
-    return f"checked against {model.vouched_by}"
+    return f"checked against {model.checksum_source}"
 
 
 def _tasks(model: ResolvedModel, declared: Task | None) -> frozenset[Task]:
@@ -305,8 +305,8 @@ def _has_revisions(text: str) -> bool:
     return text != DEMO and not Path(text).is_dir()
 
 
-def _reader(deployment: VllmDeployment | None) -> Reader:
-    return Reader.OURS if deployment is None else deployment.reader
+def _reader(deployment: VllmDeployment | None) -> WeightsReader:
+    return WeightsReader.OURS if deployment is None else deployment.reader
 
 
 def _aliases(settings: ModelSettings, text: str, model: ResolvedModel) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from shortlist.engine.vllm.probe import served_names
 from shortlist.engine.vllm.start import StartHooks, UpstreamAccess, connect, launch
 from shortlist.engine.vllm.vllm_engine import VllmEngine
 from shortlist.errors import BadSetting, ModelRefused
-from shortlist.hub import ModelKind, Reader, ResolvedModel
+from shortlist.hub import ModelKind, ResolvedModel, WeightsReader
 from shortlist.telemetry import Metrics
 from shortlist.text.qwen_encoder import QwenEncoder
 from shortlist.types import basename
@@ -54,9 +54,9 @@ class VllmDeployment:
         return not self.urls
 
     @property
-    def reader(self) -> Reader:
+    def reader(self) -> WeightsReader:
         """Who reads the model's weights."""
-        return Reader.VLLM if self.is_managed else Reader.ELSEWHERE
+        return WeightsReader.VLLM if self.is_managed else WeightsReader.ELSEWHERE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ import numpy as np
 import orjson
 from tokenizers import Encoding, Tokenizer
 
-from shortlist import collector
+from shortlist import gc_pause
 from shortlist.config import ControlTokens
 from shortlist.errors import InvalidInput, ModelRefused
 from shortlist.text.fast_tokenizer import MAX_CHARS, fast_tokenize
@@ -65,7 +65,7 @@ class EscapingTokenizer:
         content = _read(path)
         self.path = path
         self.digest = hashlib.sha256(content).hexdigest()
-        with collector.held():  # a vocabulary is half a million objects
+        with gc_pause.paused():  # a vocabulary is half a million objects
             fields = _parse(path, content)
             self._added = {str(token["content"]): int(token["id"]) for token in fields.get("added_tokens") or ()}
             self._full = Tokenizer.from_str(content.decode())

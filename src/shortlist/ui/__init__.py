@@ -50,9 +50,9 @@ def mount_page(app: FastAPI, *, path: str = DEFAULT_PATH) -> LazyPage:
 
     def load() -> Callable[[], Page]:
         from shortlist.ui.page import build
-        from shortlist.ui.visitor import visiting
+        from shortlist.ui.session import sessions
 
-        return partial(build, visiting(app), path=path)
+        return partial(build, sessions(app), path=path)
 
     page, lifespan = LazyPage(load), app.router.lifespan_context
 

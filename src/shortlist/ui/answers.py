@@ -13,10 +13,10 @@ from typing import Final
 import httpx2
 
 from shortlist.client import NotRanked, TimingMs
-from shortlist.client.wire import RerankAnswer, read_answer, read_num_tokens, read_number, read_timing
+from shortlist.client.protocol import RerankAnswer, read_answer, read_num_tokens, read_number, read_timing
 from shortlist.errors import ServiceError, UpstreamError
 from shortlist.ui.form import Question
-from shortlist.ui.visitor import Visitor
+from shortlist.ui.session import Session
 
 CACHE_HEADER: Final = "x-cache-hits"
 NO_TIMING: Final = TimingMs()
@@ -53,7 +53,7 @@ class RankedDocument:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ranking:
+class PageRanking:
     """The answer to one question.
 
     Attributes:
@@ -75,17 +75,17 @@ class Ranking:
     timing_ms: TimingMs = NO_TIMING
 
 
-async def rank(visitor: Visitor, question: Question) -> Ranking:
+async def rank(session: Session, question: Question) -> PageRanking:
     """Return the server's ranking.
 
     Raises:
         ServiceError: the error the server answered with.
     """
-    response = await visitor.ask("/v1/rerank", {**question.body, "return_documents": False, "return_logits": True})
+    response = await session.ask("/v1/rerank", {**question.body, "return_documents": False, "return_logits": True})
     return _read(question, response)
 
 
-async def rank_both(visitor: Visitor, left: Question, right: Question) -> tuple[Ranking, Ranking]:
+async def rank_both(session: Session, left: Question, right: Question) -> tuple[PageRanking, PageRanking]:
     """Return two rankings that were asked for at once.
 
     Raises:
@@ -93,20 +93,20 @@ async def rank_both(visitor: Visitor, left: Question, right: Question) -> tuple[
     """
     try:
         async with asyncio.TaskGroup() as tasks:
-            both = [tasks.create_task(rank(visitor, question)) for question in (left, right)]
+            both = [tasks.create_task(rank(session, question)) for question in (left, right)]
     except* ServiceError as errors:
         raise errors.exceptions[0] from None
     return both[0].result(), both[1].result()
 
 
-def _read(question: Question, response: httpx2.Response) -> Ranking:
+def _read(question: Question, response: httpx2.Response) -> PageRanking:
     try:
         return _ranking(question, read_answer(RerankAnswer, response), response.headers)
     except (IndexError, ValueError) as error:
         raise UpstreamError("The server's answer cannot be read.", is_retryable=False) from error
 
 
-def _ranking(question: Question, answer: RerankAnswer, headers: httpx2.Headers) -> Ranking:
+def _ranking(question: Question, answer: RerankAnswer, headers: httpx2.Headers) -> PageRanking:
     truncated = frozenset(answer.truncated_documents)
     passages = {
         each.index: Passage(each.best_chunk.start, each.best_chunk.end, each.num_chunks)
@@ -115,7 +115,7 @@ def _ranking(question: Question, answer: RerankAnswer, headers: httpx2.Headers) 
     }
     num_cached = read_number(headers.get(CACHE_HEADER))
     raw_scores: Sequence[float | None] = answer.logits or [None] * len(answer.results)
-    return Ranking(
+    return PageRanking(
         question=question,
         model=answer.model,
         results=tuple(

@@ -14,7 +14,7 @@ from typing import Final
 
 import orjson
 
-from shortlist.ui.words import Words
+from shortlist.ui.i18n import Messages
 
 MAX_FILE_MIB: Final = 16
 MAX_FILE_BYTES: Final = MAX_FILE_MIB << 20
@@ -32,7 +32,7 @@ class FormError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class FileGroup:
     """One query with its own documents."""
 
     query: str
@@ -51,7 +51,7 @@ class Opened:
     """
 
     documents: tuple[str, ...] = ()
-    groups: tuple[Group, ...] = ()
+    groups: tuple[FileGroup, ...] = ()
     columns: tuple[str, ...] = ()
     column: str | None = None
 
@@ -62,7 +62,7 @@ class Opened:
 
 
 def read_file(
-    name: str, text: str, column: str | None, words: Words, *, num_bytes: int = 0, may_be_empty: bool = False
+    name: str, text: str, column: str | None, messages: Messages, *, num_bytes: int = 0, may_be_empty: bool = False
 ) -> Opened:
     """Return what is in a file, told by its name's ending.
 
@@ -70,7 +70,7 @@ def read_file(
         name: The file's name.
         text: What is in it.
         column: The column to take the documents from; None, or one that is not there, means the likeliest.
-        words: The person's language.
+        messages: The person's language.
         num_bytes: The file's size, for a browser does not send the text of one that is too large.
         may_be_empty: Whether it is no error that there is not one document, as in a column that is still to be changed.
 
@@ -78,13 +78,13 @@ def read_file(
         FormError: it is too large, of another kind, broken, or empty.
     """
     if max(num_bytes, len(text)) > MAX_FILE_BYTES:
-        raise FormError(words.file_too_large.format(limit=MAX_FILE_MIB))
+        raise FormError(messages.file_too_large.format(limit=MAX_FILE_MIB))
     read = _READERS.get(name.rpartition(".")[2].lower())
     if read is None:
-        raise FormError(words.file_unknown)
-    opened = read(text.removeprefix("\ufeff"), column, words)
+        raise FormError(messages.file_unknown)
+    opened = read(text.removeprefix("\ufeff"), column, messages)
     if not opened.num_documents and not may_be_empty:
-        raise FormError(words.file_empty)
+        raise FormError(messages.file_empty)
     return opened
 
 
@@ -93,11 +93,11 @@ def lines_of(text: str) -> tuple[str, ...]:
     return tuple(line.strip() for line in text.split("\n") if line.strip())
 
 
-def _lines(text: str, _: str | None, __: Words) -> Opened:
+def _lines(text: str, _: str | None, __: Messages) -> Opened:
     return Opened(documents=lines_of(text))
 
 
-def _markdown(text: str, _: str | None, __: Words) -> Opened:
+def _markdown(text: str, _: str | None, __: Messages) -> Opened:
     """Return one document per section, its heading included; without headings, one per paragraph."""
     sections, is_code, has_heading = [""], False, False
     for line in text.replace("\r\n", "\n").split("\n"):
@@ -110,7 +110,7 @@ def _markdown(text: str, _: str | None, __: Words) -> Opened:
     return Opened(documents=tuple(part.strip() for part in parts if part.strip()))
 
 
-def _table(text: str, column: str | None, _: Words) -> Opened:
+def _table(text: str, column: str | None, _: Messages) -> Opened:
     """Return a column of a table whose first line names the columns."""
     head = text.partition("\n")[0]
     csv.field_size_limit(MAX_FILE_BYTES)
@@ -120,9 +120,9 @@ def _table(text: str, column: str | None, _: Words) -> Opened:
     return _of_rows([dict(zip(names, line, strict=False)) for line in lines[1:]], names, column)
 
 
-def _json_lines(text: str, column: str | None, words: Words) -> Opened:
+def _json_lines(text: str, column: str | None, messages: Messages) -> Opened:
     """Return texts, a column of objects, or groups: whichever the first line is."""
-    values = list(_values(text, words))
+    values = list(_values(text, messages))
     if not values:
         return Opened()
     texts = [value for _, value in values if isinstance(value, str)]
@@ -131,32 +131,34 @@ def _json_lines(text: str, column: str | None, words: Words) -> Opened:
     objects = [(line, value) for line, value in values if isinstance(value, dict)]
     if len(objects) < len(values):
         is_text = isinstance(values[0][1], str)
-        raise FormError(words.file_mixed.format(line=next(line for line, value in values if isinstance(value, str) != is_text)))
+        raise FormError(
+            messages.file_mixed.format(line=next(line for line, value in values if isinstance(value, str) != is_text))
+        )
     if "query" in objects[0][1] and "documents" in objects[0][1]:
-        return Opened(groups=tuple(_group(line, value, words) for line, value in objects))
+        return Opened(groups=tuple(_group(line, value, messages) for line, value in objects))
     rows = [{str(key): _shown(cell) for key, cell in value.items()} for _, value in objects]
     return _of_rows(rows, list(dict.fromkeys(name for row in rows for name in row)), column)
 
 
-def _values(text: str, words: Words) -> Iterator[tuple[int, str | dict[str, object]]]:
+def _values(text: str, messages: Messages) -> Iterator[tuple[int, str | dict[str, object]]]:
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
             value = orjson.loads(line)
         except orjson.JSONDecodeError:
-            raise FormError(words.file_no_json.format(line=number)) from None
+            raise FormError(messages.file_no_json.format(line=number)) from None
         if not isinstance(value, str | dict):
-            raise FormError(words.file_mixed.format(line=number))
+            raise FormError(messages.file_mixed.format(line=number))
         yield number, value
 
 
-def _group(line: int, value: Mapping[str, object], words: Words) -> Group:
+def _group(line: int, value: Mapping[str, object], messages: Messages) -> FileGroup:
     query, documents = value.get("query"), value.get("documents")
     texts = [_document(each) for each in documents] if isinstance(documents, list) else []
     if not isinstance(query, str) or not query.strip() or not texts or None in texts:
-        raise FormError(words.file_bad_group.format(line=line))
-    return Group(query.strip(), tuple(text for text in texts if text is not None))
+        raise FormError(messages.file_bad_group.format(line=line))
+    return FileGroup(query.strip(), tuple(text for text in texts if text is not None))
 
 
 def _document(value: object) -> str | None:
@@ -181,7 +183,7 @@ def _likeliest(rows: Sequence[Row], names: Sequence[str]) -> str | None:
     return next(usual, longest)
 
 
-_READERS: Final[Mapping[str, Callable[[str, str | None, Words], Opened]]] = {
+_READERS: Final[Mapping[str, Callable[[str, str | None, Messages], Opened]]] = {
     "txt": _lines,
     "csv": _table,
     "tsv": _table,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from shortlist.ui.files import FormError, lines_of, read_file
-from shortlist.ui.words import Words
+from shortlist.ui.i18n import Messages
 
 MAX_COUNT_DIGITS: Final = 9
 MIN_TEXTS: Final = 2
@@ -61,35 +61,35 @@ class Form:
         return sum(len(question.documents) for question in self.questions)
 
 
-def read_rerank(values: Mapping[str, object], words: Words) -> Form:
+def read_rerank(values: Mapping[str, object], messages: Messages) -> Form:
     """Return the form of the first tab.
 
     Args:
         values: By name: query, documents, preset, instruction, model, top_n, overflow, file_name, file_text, column.
-        words: The person's language.
+        messages: The person's language.
 
     Raises:
         FormError: there is no query, no document, `top_n` is not a count, or the file cannot be read.
     """
-    asked = replace(_asked(values), top_n=_count(values["top_n"], words), on_overflow=_overflow(values["overflow"]))
+    asked = replace(_asked(values), top_n=_count(values["top_n"], messages), on_overflow=_overflow(values["overflow"]))
     name = _text(values["file_name"])
     if name:
-        opened = read_file(name, _raw(values["file_text"]), text_of(values["column"]), words)
+        opened = read_file(name, _raw(values["file_text"]), text_of(values["column"]), messages)
         if opened.groups:
             grouped = tuple(replace(asked, query=each.query, documents=each.documents) for each in opened.groups)
             return Form(questions=grouped, has_groups=True)
         documents = opened.documents
     else:
         documents = lines_of(_raw(values["documents"]))
-    return Form(questions=(_complete(replace(asked, documents=documents), words),))
+    return Form(questions=(_complete(replace(asked, documents=documents), messages),))
 
 
-def read_compare(values: Mapping[str, object], words: Words) -> tuple[Question, Question]:
+def read_compare(values: Mapping[str, object], messages: Messages) -> tuple[Question, Question]:
     """Return the left and the right question of the second tab, which share their documents.
 
     Args:
         values: By name: documents, and query, model, preset, instruction of either side, ending in `_a` and `_b`.
-        words: The person's language.
+        messages: The person's language.
 
     Raises:
         FormError: there is no query, no document, or both sides are the same.
@@ -97,14 +97,14 @@ def read_compare(values: Mapping[str, object], words: Words) -> tuple[Question, 
     documents = lines_of(_raw(values["documents"]))
     sides = {side: {name[:-2]: value for name, value in values.items() if name.endswith(f"_{side}")} for side in "ab"}
     left, right = (replace(_asked(own), documents=documents) for own in sides.values())
-    left = _complete(left, words)
+    left = _complete(left, messages)
     right = replace(right, query=right.query or left.query, model=right.model or left.model)
     if left == right:
-        raise FormError(words.nothing_to_compare)
+        raise FormError(messages.nothing_to_compare)
     return left, right
 
 
-def read_texts(value: object, words: Words) -> tuple[str, ...]:
+def read_texts(value: object, messages: Messages) -> tuple[str, ...]:
     """Return the texts of the third tab.
 
     Raises:
@@ -112,17 +112,17 @@ def read_texts(value: object, words: Words) -> tuple[str, ...]:
     """
     texts = lines_of(_raw(value))
     if len(texts) < MIN_TEXTS:
-        raise FormError(words.no_texts)
+        raise FormError(messages.no_texts)
     if len(texts) > MAX_TEXTS:
-        raise FormError(words.too_many_texts.format(limit=MAX_TEXTS))
+        raise FormError(messages.too_many_texts.format(limit=MAX_TEXTS))
     return texts
 
 
-def _complete(question: Question, words: Words) -> Question:
+def _complete(question: Question, messages: Messages) -> Question:
     if not question.query:
-        raise FormError(words.no_query)
+        raise FormError(messages.no_query)
     if not question.documents:
-        raise FormError(words.no_documents)
+        raise FormError(messages.no_documents)
     return question
 
 
@@ -155,10 +155,10 @@ def _text(value: object) -> str:
     return _raw(value).strip()
 
 
-def _count(value: object, words: Words) -> int | None:
+def _count(value: object, messages: Messages) -> int | None:
     typed = _text(value)
     if not typed:
         return None
     if not typed.isdecimal() or len(typed) > MAX_COUNT_DIGITS or int(typed) == 0:
-        raise FormError(words.bad_top_n)
+        raise FormError(messages.bad_top_n)
     return int(typed)

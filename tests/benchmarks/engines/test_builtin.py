@@ -10,23 +10,23 @@ from pathlib import Path
 import pytest
 
 from benchmarks.engines import builtin
-from benchmarks.engines.process import Contender, Spec
+from benchmarks.engines.process import ContenderProcess, Spec
 from benchmarks.engines.protocol import Ready
 from benchmarks.engines.saturation import closed
-from shortlist.bench.texts import Request
+from shortlist.bench.texts import LoadRequest
 from shortlist.config import Settings
 from shortlist.errors import UpstreamError
 from shortlist.service.build import build_runtime
 from shortlist.types import RerankTask
 from tests.support.fixtures import ModelFactory
 
-REQUEST = Request("how is bread baked", ("bake bread at 220 C", "csv", "怎样烤面包" * 30))
+REQUEST = LoadRequest("how is bread baked", ("bake bread at 220 C", "csv", "怎样烤面包" * 30))
 READY_S = 90.0
 
 
 @contextmanager
-def running(module: str, *arguments: str) -> Iterator[tuple[Contender, Ready]]:
-    contender = Contender(Spec("ours", (sys.executable, "-m", f"benchmarks.engines.{module}")), arguments)
+def running(module: str, *arguments: str) -> Iterator[tuple[ContenderProcess, Ready]]:
+    contender = ContenderProcess(Spec("ours", (sys.executable, "-m", f"benchmarks.engines.{module}")), arguments)
     try:
         yield contender, contender.wait_ready(READY_S)
     finally:

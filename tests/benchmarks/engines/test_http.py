@@ -13,13 +13,13 @@ import pytest
 
 from benchmarks.engines.http import _filled
 from benchmarks.engines.memory import members
-from benchmarks.engines.process import Contender, Spec
+from benchmarks.engines.process import ContenderProcess, Spec
 from benchmarks.engines.protocol import Ready
-from shortlist.bench.texts import Request
+from shortlist.bench.texts import LoadRequest
 from shortlist.errors import UpstreamError
 from tests.support.process import wait_until
 
-REQUEST = Request("q", ("one", "two two", "three"))
+REQUEST = LoadRequest("q", ("one", "two two", "three"))
 
 SERVER = """
 import json, os, sys
@@ -73,11 +73,11 @@ def journal(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def serving(how: str, journal: Path) -> Iterator[tuple[Contender, Ready]]:
+def serving(how: str, journal: Path) -> Iterator[tuple[ContenderProcess, Ready]]:
     program = shlex.join([sys.executable, "-c", SERVER])
     command = f"{program} {{port}} {how} {shlex.quote(str(journal))}"
     flags = ("--server", command, "--name", "theirs", "--dtype", "float16")
-    contender = Contender(Spec("peer", (sys.executable, "-m", "benchmarks.engines.http", *flags)), ("folder",))
+    contender = ContenderProcess(Spec("peer", (sys.executable, "-m", "benchmarks.engines.http", *flags)), ("folder",))
     try:
         yield contender, contender.wait_ready(60)
     finally:
@@ -125,7 +125,9 @@ def test_the_server_ends_with_it(journal: Path) -> None:
     ],
 )
 def test_a_server_that_does_not_start_is_one_line(command: str, words: str) -> None:
-    contender = Contender(Spec("peer", (sys.executable, "-m", "benchmarks.engines.http", "--server", command)), ("folder",))
+    contender = ContenderProcess(
+        Spec("peer", (sys.executable, "-m", "benchmarks.engines.http", "--server", command)), ("folder",)
+    )
     try:
         with pytest.raises(UpstreamError, match=words):
             contender.wait_ready(60)

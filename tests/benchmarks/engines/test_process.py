@@ -11,20 +11,20 @@ import pytest
 
 from benchmarks.engines.agreement import log_odds
 from benchmarks.engines.memory import members
-from benchmarks.engines.process import Contender, Spec
+from benchmarks.engines.process import ContenderProcess, Spec
 from benchmarks.engines.saturation import closed, opened
-from shortlist.bench.texts import Request
+from shortlist.bench.texts import LoadRequest
 from shortlist.errors import BadSetting, UpstreamError
 from tests.support import contender as fake
 from tests.support.process import wait_until
 
-REQUEST = Request("query", ("one", "two two", "three three three"))
+REQUEST = LoadRequest("query", ("one", "two two", "three three three"))
 READY_S = 60.0
 
 
 @contextmanager
-def started(*flags: str, arguments: tuple[str, ...] = ()) -> Iterator[Contender]:
-    contender = Contender(fake.spec("peer", *flags), arguments)
+def started(*flags: str, arguments: tuple[str, ...] = ()) -> Iterator[ContenderProcess]:
+    contender = ContenderProcess(fake.spec("peer", *flags), arguments)
     try:
         yield contender
     finally:
@@ -32,7 +32,7 @@ def started(*flags: str, arguments: tuple[str, ...] = ()) -> Iterator[Contender]
 
 
 @contextmanager
-def ready(*flags: str) -> Iterator[Contender]:
+def ready(*flags: str) -> Iterator[ContenderProcess]:
     with started(*flags) as contender:
         contender.wait_ready(READY_S)
         yield contender
@@ -70,7 +70,7 @@ def test_scores_come_in_order_with_the_seconds_they_took() -> None:
 
 def test_questions_larger_than_a_pipe_pass() -> None:
     with ready() as contender:
-        large = Request("query", tuple("word " * 40_000 for _ in range(4)))
+        large = LoadRequest("query", tuple("word " * 40_000 for _ in range(4)))
         assert len(contender.ask(large, READY_S)[0]) == 4
         assert len(contender.ask(REQUEST, READY_S)[0]) == 3
 
@@ -115,7 +115,7 @@ def test_any_text_passes_in_any_number() -> None:
         *(f"{number}" for number in range(5000)),
     )
     with ready() as contender:
-        scores, _ = contender.ask(Request("询问\n", documents), READY_S)
+        scores, _ = contender.ask(LoadRequest("询问\n", documents), READY_S)
     assert [log_odds(score) for score in scores] == pytest.approx([fake.log_odds(each) for each in documents])
 
 
@@ -129,7 +129,7 @@ def test_memory_of_its_children_counts() -> None:
 
 # -- many at once -------------------------------------------------------------------------------------------------------
 
-MANY = [Request(f"query {number}", ("word " * number, "two")) for number in range(12)]
+MANY = [LoadRequest(f"query {number}", ("word " * number, "two")) for number in range(12)]
 
 
 def test_it_says_how_many_it_likes() -> None:
@@ -168,7 +168,7 @@ def test_arrivals_are_asked_when_they_are_due() -> None:
 
 
 def test_more_than_pipes_hold_may_be_under_way() -> None:
-    large = [Request("query", ("word " * 40_000,)) for _ in range(8)]
+    large = [LoadRequest("query", ("word " * 40_000,)) for _ in range(8)]
     with ready() as contender:
         assert len(contender.stream(large, closed(8), READY_S)) == 8
 
@@ -213,7 +213,7 @@ def test_a_start_that_fails_is_one_line(how: str, words: str) -> None:
 
 def test_a_program_that_is_not_there_is_one_line() -> None:
     with pytest.raises(UpstreamError, match="peer: /no/program: No such file or directory"):
-        Contender(Spec("peer", ("/no/program",)))
+        ContenderProcess(Spec("peer", ("/no/program",)))
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.engines.roofline import Floor, Work, measure, work_of
-from benchmarks.loads import Load, Writer
-from shortlist.bench.texts import Request
+from benchmarks.loads import BenchLoad, Writer
+from shortlist.bench.texts import LoadRequest
 from shortlist.errors import InputTooLong, UpstreamError
 from shortlist.text import prompt
 from shortlist.text.qwen_encoder import QwenEncoder
@@ -29,7 +29,7 @@ def saying(text: str, code: int = 0) -> list[str]:
 
 
 def test_shared_beginning_counts_once_and_every_document_with_its_end(encoder: QwenEncoder, writer: Writer) -> None:
-    request = writer.request(Load("", 3, 50), "seed")
+    request = writer.request(BenchLoad("", 3, 50), "seed")
     work = work_of(encoder, request)
     body = prompt.instruction_piece(prompt.DEFAULT_INSTRUCTION) + prompt.query_piece(request.query)
     num_prefix = len(encoder.prefix_ids) + writer.num_tokens(body)
@@ -41,7 +41,7 @@ def test_shared_beginning_counts_once_and_every_document_with_its_end(encoder: Q
 
 def test_what_does_not_fit_is_refused_rather_than_cut(encoder: QwenEncoder) -> None:
     with pytest.raises(InputTooLong):
-        work_of(encoder, Request("q", ("word " * 2000,)))
+        work_of(encoder, LoadRequest("q", ("word " * 2000,)))
 
 
 def test_seconds_are_arithmetic_over_rate() -> None:

@@ -21,8 +21,8 @@ from benchmarks.engines.memory import Gpu, members
 from benchmarks.engines.process import Spec
 from benchmarks.engines.roofline import Floor
 from benchmarks.engines.run import play
-from benchmarks.engines.spec import Bounds, Order
-from benchmarks.loads import Load
+from benchmarks.engines.spec import RunSpec, SpecBounds
+from benchmarks.loads import BenchLoad
 from shortlist.bench.markdown import markers
 from shortlist.bench.outputs import Outputs, can_draw
 from shortlist.errors import BadSetting, InputTooLong, ModelRefused
@@ -33,13 +33,15 @@ from tests.support.process import wait_until
 FOUND = {"flops_per_s": 1e9, "linear_flops_per_token": 1e6, "attention_flops_per_pair": 1e3}
 
 
-def order(folder: Path, *contenders: Spec, loads: tuple[str, ...] = ("2x20", "1x50"), floor: list[str] | None = None) -> Order:
-    return Order(
+def order(
+    folder: Path, *contenders: Spec, loads: tuple[str, ...] = ("2x20", "1x50"), floor: list[str] | None = None
+) -> RunSpec:
+    return RunSpec(
         model=str(folder),
-        loads=[Load.parse(load) for load in loads],
+        loads=[BenchLoad.parse(load) for load in loads],
         contenders=contenders or (fake.spec("ours"), fake.spec("peer", "--shift", "0.1")),
         reference="ours",
-        bounds=Bounds.parse([]),
+        bounds=SpecBounds.parse([]),
         repeats=2,
         floor=floor,
         ready_s=60,

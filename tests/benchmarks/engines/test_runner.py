@@ -13,24 +13,24 @@ import pytest
 from benchmarks.engines.memory import members
 from benchmarks.engines.process import Spec
 from benchmarks.engines.runner import Field
-from benchmarks.engines.spec import Bounds, Order
-from benchmarks.loads import Load
-from shortlist.bench.texts import Request
+from benchmarks.engines.spec import RunSpec, SpecBounds
+from benchmarks.loads import BenchLoad
+from shortlist.bench.texts import LoadRequest
 from shortlist.errors import UpstreamError
 from tests.support import contender as fake
 from tests.support.process import wait_until
 
-CHECKS = (Request("q", ("a", "bb", "ccc")), Request("r", ("dddd", "eeeee")))
+CHECKS = (LoadRequest("q", ("a", "bb", "ccc")), LoadRequest("r", ("dddd", "eeeee")))
 
 
 @contextmanager
 def field(*contenders: Spec, bounds: tuple[str, ...] = (), said: list[str] | None = None) -> Iterator[Field]:
-    order = Order(
+    order = RunSpec(
         model="model",
-        loads=[Load.parse("1x1")],
+        loads=[BenchLoad.parse("1x1")],
         contenders=contenders,
         reference=contenders[0].name,
-        bounds=Bounds.parse(bounds),
+        bounds=SpecBounds.parse(bounds),
         ready_s=60,
         answer_s=20,
     )
@@ -95,7 +95,7 @@ def test_everyone_answers_the_same_question_once_in_an_order_drawn_anew(tmp_path
         started.start(quiet)
         draw = Random(0)
         for number in range(8):
-            assert started.play(Request(str(number), ("a",)), draw, quiet).keys() == set(names.values())
+            assert started.play(LoadRequest(str(number), ("a",)), draw, quiet).keys() == set(names.values())
     asked = [json.loads(line) for line in journal.read_text().splitlines()]
     assert [query for _, query in asked] == [str(number) for number in range(8) for _ in names]
     orders = {tuple(shift for shift, query in asked if query == str(number)) for number in range(8)}

@@ -19,15 +19,15 @@ from benchmarks.engines.saturation import (
     opened,
     turn_requests,
 )
-from shortlist.bench.texts import Request
+from shortlist.bench.texts import LoadRequest
 
-REQUESTS = [Request(f"query {number}", ("one", "two")) for number in range(10)]
+REQUESTS = [LoadRequest(f"query {number}", ("one", "two")) for number in range(10)]
 
 
 class Server:
     """Answers one after the other, each a second after it was due or after the one before."""
 
-    def stream(self, requests: Sequence[Request], due: Due, timeout_s: float) -> list[tuple[float, float]]:
+    def stream(self, requests: Sequence[LoadRequest], due: Due, timeout_s: float) -> list[tuple[float, float]]:
         turns: list[tuple[float, float]] = []
         for number in range(len(requests)):
             now_s = turns[-1][1] if turns else 0.0

@@ -8,35 +8,35 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.engines.process import Spec
-from benchmarks.engines.spec import Bounds, Order, ours, reference_among, step_tokens
-from benchmarks.loads import Load
+from benchmarks.engines.spec import RunSpec, SpecBounds, ours, reference_among, step_tokens
+from benchmarks.loads import BenchLoad
 from shortlist.errors import BadSetting
 
 OFFICIAL = Spec("official", ("run",))
 PEER = Spec("peer", ("run",))
 
 
-def order(*contenders: Spec, reference: str = "ours", bounds: tuple[str, ...] = (), threads: int | None = None) -> Order:
-    return Order(
+def order(*contenders: Spec, reference: str = "ours", bounds: tuple[str, ...] = (), threads: int | None = None) -> RunSpec:
+    return RunSpec(
         model="model",
-        loads=[Load.parse("1x1")],
+        loads=[BenchLoad.parse("1x1")],
         contenders=contenders or (ours(None),),
         reference=reference,
-        bounds=Bounds.parse(bounds),
+        bounds=SpecBounds.parse(bounds),
         threads=threads,
     )
 
 
 def test_bounds_are_for_all_or_for_one() -> None:
-    assert Bounds.parse([]).of("anyone") == 0.25
-    bounds = Bounds.parse(["int8=1.5", "0.1"])
+    assert SpecBounds.parse([]).of("anyone") == 0.25
+    bounds = SpecBounds.parse(["int8=1.5", "0.1"])
     assert (bounds.of("int8"), bounds.of("anyone")) == (1.5, 0.1)
 
 
 @pytest.mark.parametrize("text", ["", "x", "0", "-1", "nan", "int8=", "int8=high", "1=2=x"])
 def test_bounds_are_numbers_above_0(text: str) -> None:
     with pytest.raises(BadSetting, match="--max-rms"):
-        Bounds.parse([text])
+        SpecBounds.parse([text])
 
 
 def test_ours_computes_in_what_was_asked_for() -> None:

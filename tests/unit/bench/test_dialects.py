@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shortlist.bench.dialects import DEFAULT, DIALECTS, apart, named
-from shortlist.bench.texts import Request
+from shortlist.bench.texts import LoadRequest
 from shortlist.errors import BadSetting, UpstreamError
 
-REQUEST = Request("where is it", ("one", "two", "three"))
+REQUEST = LoadRequest("where is it", ("one", "two", "three"))
 
 ASKED: dict[str, tuple[str, dict[str, Any]]] = {
     "rerank": ("/v1/rerank", {"query": "where is it", "documents": ["one", "two", "three"], "return_documents": False}),

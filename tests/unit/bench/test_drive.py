@@ -12,13 +12,13 @@ from itertools import pairwise, takewhile
 
 import pytest
 
-from shortlist.bench.client import Asker
 from shortlist.bench.drive import PAUSE_S, Drive, Driven, Pace, happens, pause_after
+from shortlist.bench.http_client import LoadClient
 from shortlist.bench.plan import Level
 from shortlist.bench.samples import Fate, Outcome, Pulse
 from shortlist.bench.stats import arrivals
 from shortlist.bench.target import targets
-from shortlist.bench.texts import Request, Traffic
+from shortlist.bench.texts import LoadRequest, Traffic
 from tests.support.crowd import Behave, Heard, Scene, always, reply, well
 from tests.support.simulated import simulated
 
@@ -29,7 +29,7 @@ async def drive(
     scene: Scene, level: Level, pace: Pace = SHORT, *, timeout_s: float = 10.0, traffic: Traffic | None = None, **fields: object
 ) -> Driven | None:
     asked = traffic or Traffic("seed", num_documents=2, num_words=5)
-    async with Asker(targets([scene.url])[0], timeout_s) as asker:
+    async with LoadClient(targets([scene.url])[0], timeout_s) as asker:
         return await Drive(asker, asked, level, pace, seed="seed", **fields).run()  # type: ignore[arg-type]
 
 
@@ -43,7 +43,7 @@ async def driven(
 
 
 def fates(found: Driven) -> Counter[Fate]:
-    return Counter(sample.fate for sample in found.journal.samples)
+    return Counter(sample.fate for sample in found.sample_log.samples)
 
 
 # -- users --------------------------------------------------------------------------------------------------------------
@@ -55,14 +55,14 @@ async def test_users_wait_for_their_answers() -> None:
     assert scene.most_at_once == 7
     assert scene.num_connections == 7
     assert fates(found) == {Fate.OK: len(scene.heard)}
-    assert min(sample.latency_s for sample in found.journal.samples) == pytest.approx(0.02)
+    assert min(sample.latency_s for sample in found.sample_log.samples) == pytest.approx(0.02)
 
 
 @simulated
 async def test_a_user_asks_again_only_after_an_answer() -> None:
     found, scene = await driven(always(after_s=0.01), Level.of_users(1))
     assert scene.most_at_once == 1
-    samples = found.journal.samples
+    samples = found.sample_log.samples
     assert len(samples) > 5
     assert all(later.due_s >= earlier.done_s for earlier, later in pairwise(samples))
 
@@ -99,14 +99,14 @@ async def test_a_warm_up_is_as_long_as_it_was_to_be() -> None:
     found, _ = await driven(always(after_s=0.01), Level.of_users(2), Pace(warm_up_s=0.3, duration_s=0.2))
     assert found.window.begin_s == pytest.approx(0.3)
     assert found.window.seconds == pytest.approx(0.2)
-    assert any(sample.done_s < found.window.begin_s for sample in found.journal.samples)
+    assert any(sample.done_s < found.window.begin_s for sample in found.sample_log.samples)
 
 
 @simulated
 async def test_answers_under_way_at_the_end_are_waited_for() -> None:
     found, scene = await driven(always(after_s=0.25), Level.of_users(5), Pace(warm_up_s=0.0, duration_s=0.4))
-    assert len(found.journal.samples) == len(scene.heard)
-    assert max(sample.done_s for sample in found.journal.samples) > found.window.end_s
+    assert len(found.sample_log.samples) == len(scene.heard)
+    assert max(sample.done_s for sample in found.sample_log.samples) > found.window.end_s
 
 
 @simulated
@@ -127,7 +127,7 @@ async def test_refused_users_come_back_when_they_were_told_to() -> None:
     found, scene = await driven(always(reply(429, retry_after="1")), Level.of_users(3), Pace(warm_up_s=0.1, duration_s=0.5))
     assert fates(found) == {Fate.REFUSED: 3}
     assert len(scene.heard) == 3
-    assert all(sample.has_retry_after for sample in found.journal.samples)
+    assert all(sample.has_retry_after for sample in found.sample_log.samples)
 
 
 @simulated
@@ -140,7 +140,7 @@ async def test_users_do_not_hammer_a_server_that_is_gone() -> None:
 async def test_errors_are_answers_after_which_a_user_asks_again() -> None:
     found, _ = await driven(always(reply(500, {"error": "odd"}), after_s=0.01), Level.of_users(2))
     assert fates(found)[Fate.FAILED] > 4
-    assert found.journal.reasons == {"500 odd": fates(found)[Fate.FAILED]}
+    assert found.sample_log.reasons == {"500 odd": fates(found)[Fate.FAILED]}
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ async def test_arrivals_wait_for_nobody() -> None:
 @simulated
 async def test_arrivals_keep_to_their_schedule() -> None:
     found, _ = await driven(always(after_s=0.05), Level.of_rate(50), Pace(warm_up_s=0.0, duration_s=0.6))
-    due = sorted(sample.due_s for sample in found.journal.samples)
+    due = sorted(sample.due_s for sample in found.sample_log.samples)
     for at_s, expected_s in zip(due, arrivals(50, "seed"), strict=False):
         assert at_s == pytest.approx(expected_s, abs=0.003)  # a timer may be a little early, and then that counts
 
@@ -197,7 +197,7 @@ class Stalling(Traffic):
         super().__init__("seed", num_documents=2, num_words=5)
         self.num_asked = 0
 
-    def next(self) -> Request:
+    def next(self) -> LoadRequest:
         self.num_asked += 1
         if self.num_asked == 5:
             time.sleep(self.STALL_S)
@@ -210,11 +210,11 @@ async def test_a_request_that_is_sent_late_is_not_a_fast_one() -> None:
     async with Scene(always()) as scene:
         found = await drive(scene, Level.of_rate(50), Pace(warm_up_s=0.0, duration_s=0.8), traffic=Stalling())
     assert found is not None
-    stalled = [sample for sample in found.journal.samples if sample.latency_s > Stalling.STALL_S / 2]
+    stalled = [sample for sample in found.sample_log.samples if sample.latency_s > Stalling.STALL_S / 2]
     assert len(stalled) >= 4  # those of half of the stall at least; 10 on average
     assert found.generator.lag_p99_s > Stalling.STALL_S / 2
     assert found.generator.is_limit
-    ordered = sorted(found.journal.samples, key=lambda sample: sample.due_s)
+    ordered = sorted(found.sample_log.samples, key=lambda sample: sample.due_s)
     late = ordered[4:8]
     assert all(one.latency_s >= other.latency_s - 0.02 for one, other in pairwise(late))  # whoever was due first waited longest
 
@@ -222,8 +222,8 @@ async def test_a_request_that_is_sent_late_is_not_a_fast_one() -> None:
 @simulated
 async def test_arrivals_end_with_the_window() -> None:
     found, scene = await driven(always(), Level.of_rate(60), Pace(warm_up_s=0.1, duration_s=0.3))
-    assert max(sample.due_s for sample in found.journal.samples) <= found.window.end_s
-    assert len(found.journal.samples) == len(scene.heard)
+    assert max(sample.due_s for sample in found.sample_log.samples) <= found.window.end_s
+    assert len(found.sample_log.samples) == len(scene.heard)
 
 
 @simulated
@@ -239,8 +239,8 @@ async def test_few_connections_do_for_many_arrivals() -> None:
 @simulated
 async def test_kept_answers_are_those_to_their_requests() -> None:
     found, _ = await driven(always(after_s=0.01), Level.of_users(3), num_kept=4)
-    assert len(found.journal.kept) == 4
-    for kept in found.journal.kept:
+    assert len(found.sample_log.kept) == 4
+    for kept in found.sample_log.kept:
         assert [number for (number,) in kept.numbers] == [len(document) % 97 / 97 for document in kept.request.documents]
 
 
@@ -289,7 +289,7 @@ async def test_a_stop_does_not_wait_for_answers_and_does_not_call_them_lost(leve
     found, scene, took_s = await stopped(always(after_s=30), Pace(warm_up_s=0.0, duration_s=60), 1.0, level)
     assert took_s < 20
     assert scene.heard
-    assert found is None or found.journal.samples == []
+    assert found is None or found.sample_log.samples == []
 
 
 @pytest.mark.parametrize("after_s", [0.05, 0.4])
@@ -318,7 +318,7 @@ async def test_nobody_is_left_when_it_is_over() -> None:
 @simulated
 async def test_a_bug_is_not_a_fate() -> None:
     class Broken(Traffic):
-        def next(self) -> Request:
+        def next(self) -> LoadRequest:
             raise ZeroDivisionError
 
     async with Scene(always()) as scene:

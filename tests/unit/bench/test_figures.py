@@ -16,7 +16,7 @@ from shortlist.bench.figures import COLOURS, STYLE
 from shortlist.bench.outputs import can_draw
 from shortlist.bench.plan import Loop
 from shortlist.bench.report import LoadReport
-from tests.support.visits import HUNDRED, RATE, TEN, good, plan, report, visit
+from tests.support.level_runs import HUNDRED, RATE, TEN, good, level_run, plan, report
 
 pytestmark = pytest.mark.skipif(not can_draw(), reason="matplotlib comes with the extra bench")
 
@@ -53,24 +53,24 @@ def test_curves_say_what_the_rows_say() -> None:
 
 
 def test_users_and_rates_have_figures_of_their_own() -> None:
-    visits = [visit("ours", level, good([1.0])) for level in (TEN, RATE)]
-    both = report(plan=plan("ours=http://a", levels=[TEN, RATE]), visits=visits)
+    level_runs = [level_run("ours", level, good([1.0])) for level in (TEN, RATE)]
+    both = report(plan=plan("ours=http://a", levels=[TEN, RATE]), level_runs=level_runs)
     assert figures.loops(both) == [Loop.CLOSED, Loop.OPEN]
     _, latency = axes(both, Loop.OPEN)
     assert ([label.get_text() for label in latency.get_xticklabels()], latency.get_xlabel()) == (["20"], "Arrivals a second")
-    assert figures.loops(report(visits=[])) == []
+    assert figures.loops(report(level_runs=[])) == []
 
 
 def test_what_is_missing_is_a_gap() -> None:
-    visits = [visit("ours", TEN, good([1.0])), visit("ours", HUNDRED), visit("peer", HUNDRED, good([1.0]))]
-    speed, latency = axes(report(visits=visits))
+    level_runs = [level_run("ours", TEN, good([1.0])), level_run("ours", HUNDRED), level_run("peer", HUNDRED, good([1.0]))]
+    speed, latency = axes(report(level_runs=level_runs))
     assert [[math.isnan(value) for value in curve] for curve in curves(speed)] == [[False, False], [True, False]]
     assert [[math.isnan(value) for value in curve] for curve in curves(latency)] == [[False, True], [True, False]]
 
 
 def test_rounds_are_a_range() -> None:
-    visits = [visit("ours", TEN, good([1.0] * count), turn=turn) for turn, count in enumerate((10, 30, 20))]
-    speed, _ = axes(report(plan=plan("ours=http://a", levels=[TEN], repeats=3), visits=visits))
+    level_runs = [level_run("ours", TEN, good([1.0] * count), turn=turn) for turn, count in enumerate((10, 30, 20))]
+    speed, _ = axes(report(plan=plan("ours=http://a", levels=[TEN], repeats=3), level_runs=level_runs))
     [container] = speed.containers
     [bar] = container.lines[2]
     assert [list(map(float, segment[:, 1])) for segment in bar.get_segments()] == [[10.0, 30.0]]
@@ -90,7 +90,7 @@ def test_names_stand_beside_the_curves_in_the_order_in_which_they_end() -> None:
 
 
 def test_a_server_without_a_value_is_not_named() -> None:
-    speed, latency = axes(report(visits=[visit("ours", TEN), visit("peer", TEN, good([1.0]))]))
+    speed, latency = axes(report(level_runs=[level_run("ours", TEN), level_run("peer", TEN, good([1.0]))]))
     assert named(speed) == ["peer  1.00", "ours  0"]
     assert named(latency) == ["peer  1.00"]
 
@@ -100,7 +100,7 @@ def test_a_server_without_a_value_is_not_named() -> None:
 
 @pytest.mark.parametrize("count", [1, 7, 30, 195, 2222])
 def test_speed_is_on_a_scale_from_0_that_ends_at_a_mark(count: int) -> None:
-    speed, _ = axes(report(plan=plan("ours=http://a", levels=[TEN]), visits=[visit("ours", TEN, good([1.0] * count))]))
+    speed, _ = axes(report(plan=plan("ours=http://a", levels=[TEN]), level_runs=[level_run("ours", TEN, good([1.0] * count))]))
     low, high = speed.get_ylim()
     assert low == 0
     assert count <= high <= 2.6 * count  # and not mostly empty
@@ -119,8 +119,8 @@ def test_speed_is_on_a_scale_from_0_that_ends_at_a_mark(count: int) -> None:
     ],
 )
 def test_latency_is_on_a_scale_of_whole_decades(least: float, most: float, marks: list[str]) -> None:
-    visits = [visit("ours", TEN, good([least])), visit("ours", HUNDRED, good([most]))]
-    _, latency = axes(report(plan=plan("ours=http://a"), visits=visits))
+    level_runs = [level_run("ours", TEN, good([least])), level_run("ours", HUNDRED, good([most]))]
+    _, latency = axes(report(plan=plan("ours=http://a"), level_runs=level_runs))
     low, high = latency.get_ylim()
     shown = [
         label.get_text() for label, at in zip(latency.get_yticklabels(), latency.get_yticks(), strict=True) if low <= at <= high
@@ -157,21 +157,21 @@ def test_every_server_has_its_colour(tmp_path: Path) -> None:
 
 
 def test_a_bound_and_ranges_are_drawn(tmp_path: Path) -> None:
-    visits = [visit("ours", TEN, good([1.0] * number), turn=turn) for turn, number in enumerate((10, 90))]
-    found = report(plan=plan("ours=http://a", levels=[TEN], repeats=2, within_s=30), visits=visits)
+    level_runs = [level_run("ours", TEN, good([1.0] * number), turn=turn) for turn, number in enumerate((10, 90))]
+    found = report(plan=plan("ours=http://a", levels=[TEN], repeats=2, within_s=30), level_runs=level_runs)
     assert count(drawn(found, tmp_path / "a.png"), COLOURS[0]) > 300
 
 
 @pytest.mark.parametrize(("levels", "columns"), [([], 1), ([TEN], 1), ([RATE], 1), ([TEN, RATE], 2)])
 def test_users_and_rates_stand_side_by_side(tmp_path: Path, levels: list[object], columns: int) -> None:
-    visits = [visit("ours", level, good([1.0])) for level in levels]  # type: ignore[arg-type]
-    found = report(plan=plan("ours=http://a", levels=[TEN, RATE]), visits=visits)
+    level_runs = [level_run("ours", level, good([1.0])) for level in levels]  # type: ignore[arg-type]
+    found = report(plan=plan("ours=http://a", levels=[TEN, RATE]), level_runs=level_runs)
     assert drawn(found, tmp_path / "a.png").width == figures.WIDTH_IN * columns * 160
 
 
 @pytest.mark.parametrize("within_s", [None, 30])
 def test_a_server_without_an_answer_is_no_obstacle(tmp_path: Path, within_s: float | None) -> None:
-    drawn(report(plan=plan(within_s=within_s), visits=[visit("ours", TEN), visit("peer", TEN)]), tmp_path / "a.png")
+    drawn(report(plan=plan(within_s=within_s), level_runs=[level_run("ours", TEN), level_run("peer", TEN)]), tmp_path / "a.png")
 
 
 def test_a_drawing_for_a_page_is_one_element_without_addresses() -> None:
@@ -186,7 +186,7 @@ def test_a_drawing_for_a_page_is_one_element_without_addresses() -> None:
 
 @pytest.mark.parametrize("name", ["<script>alert(1)</script>", "a$b$c", "_under", "文档 & co"])
 def test_names_are_drawn_letter_by_letter(name: str) -> None:
-    found = report(plan=plan(f"{name}=http://a", levels=[TEN]), visits=[visit(name, TEN, good([1.0]))])
+    found = report(plan=plan(f"{name}=http://a", levels=[TEN]), level_runs=[level_run(name, TEN, good([1.0]))])
     drawing = ET.fromstring(figures.svg(found, Loop.CLOSED))
     assert sum(name in "".join(each.itertext()) for each in drawing.iter("{http://www.w3.org/2000/svg}text")) == 2
     assert "script" not in {each.tag.rpartition("}")[2] for each in drawing.iter()}

@@ -7,10 +7,10 @@ from math import inf, nan
 
 import pytest
 
-from shortlist.bench.plan import Level, Loop, Plan
+from shortlist.bench.plan import Level, LoadPlan, Loop
 from shortlist.bench.target import targets
 from shortlist.errors import BadSetting
-from tests.support.visits import HUNDRED, RATE, TEN, plan
+from tests.support.level_runs import HUNDRED, RATE, TEN, plan
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_a_run_knows_how_long_it_takes_and_how_many_it_connects() -> None:
 
 
 def test_the_defaults_are_the_articles() -> None:
-    made = Plan(targets=targets(["http://a"]), levels=[TEN])
+    made = LoadPlan(targets=targets(["http://a"]), levels=[TEN])
     assert (made.duration_s, made.num_documents, made.repeats, made.num_checked) == (60, 10, 1, 0)
 
 

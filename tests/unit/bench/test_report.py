@@ -7,10 +7,10 @@ import json
 import pytest
 
 from shortlist.bench.report import LoadReport, Row
-from shortlist.bench.samples import Check, Fate, Generator, Sample
+from shortlist.bench.samples import AnswerCheck, Fate, Generator, RequestSample
 from shortlist.bench.stats import Spread, percentile
 from shortlist.bench.target import targets
-from tests.support.visits import HUNDRED, RATE, TEN, bad, good, plan, report, visit
+from tests.support.level_runs import HUNDRED, RATE, TEN, bad, good, level_run, plan, report
 
 
 def row(found: LoadReport, name: str, level: object) -> Row:
@@ -28,8 +28,8 @@ def test_rows_are_in_the_order_of_the_plan_not_of_the_visits() -> None:
 
 
 def test_what_was_not_measured_has_no_row() -> None:
-    assert [each.name for each in report(visits=report().visits[:1]).rows()] == ["peer"]
-    assert report(visits=[]).rows() == []
+    assert [each.name for each in report(level_runs=report().level_runs[:1]).rows()] == ["peer"]
+    assert report(level_runs=[]).rows() == []
 
 
 def test_speed_and_latency_are_those_of_the_visit() -> None:
@@ -51,48 +51,50 @@ def test_ratios_are_to_the_first_server_and_to_the_first_level() -> None:
 
 def test_ratios_are_taken_within_a_round() -> None:
     """The machine was twice as fast in the second round; the ratios do not know."""
-    visits = [
-        visit("ours", TEN, good([1.0] * 100), turn=0),
-        visit("peer", TEN, good([1.0] * 50), turn=0),
-        visit("peer", TEN, good([1.0] * 120), turn=1),
-        visit("ours", TEN, good([1.0] * 200), turn=1),
-        visit("peer", TEN, good([1.0] * 999), turn=2),
+    level_runs = [
+        level_run("ours", TEN, good([1.0] * 100), turn=0),
+        level_run("peer", TEN, good([1.0] * 50), turn=0),
+        level_run("peer", TEN, good([1.0] * 120), turn=1),
+        level_run("ours", TEN, good([1.0] * 200), turn=1),
+        level_run("peer", TEN, good([1.0] * 999), turn=2),
     ]
-    found = row(report(plan=plan(levels=[TEN], repeats=3), visits=visits), "peer", TEN)
+    found = row(report(plan=plan(levels=[TEN], repeats=3), level_runs=level_runs), "peer", TEN)
     assert found.ratio == Spread.of([0.5, 0.6])
     assert found.qps == Spread.of([5.0, 12.0, 99.9])
 
 
 def test_first_levels_are_those_of_the_same_kind() -> None:
-    visits = [visit("ours", TEN, good([1.0] * 10)), visit("ours", RATE, good([1.0] * 40))]
-    found = report(plan=plan("ours=http://a", levels=[TEN, RATE]), visits=visits)
+    level_runs = [level_run("ours", TEN, good([1.0] * 10)), level_run("ours", RATE, good([1.0] * 40))]
+    found = report(plan=plan("ours=http://a", levels=[TEN, RATE]), level_runs=level_runs)
     assert row(found, "ours", RATE).of_first == Spread.of([1.0])
 
 
-@pytest.mark.parametrize("visits", [[visit("peer", TEN, good([1.0]))], [visit("ours", TEN), visit("peer", TEN, good([1.0]))]])
-def test_nothing_is_compared_with_nothing(visits: list[object]) -> None:
-    assert row(report(visits=visits), "peer", TEN).ratio is None
+@pytest.mark.parametrize(
+    "visits", [[level_run("peer", TEN, good([1.0]))], [level_run("ours", TEN), level_run("peer", TEN, good([1.0]))]]
+)
+def test_nothing_is_compared_with_nothing(level_runs: list[object]) -> None:
+    assert row(report(level_runs=level_runs), "peer", TEN).ratio is None
 
 
 def test_rounds_are_pooled() -> None:
-    visits = [
-        visit("ours", TEN, [*good([1.0] * 98), *bad(Fate.REFUSED, told=True)], turn=0, reasons={"429 busy": 1}),
-        visit(
+    level_runs = [
+        level_run("ours", TEN, [*good([1.0] * 98), *bad(Fate.REFUSED, told=True)], turn=0, reasons={"429 busy": 1}),
+        level_run(
             "ours",
             TEN,
             [*good([5.0] * 2), *bad(Fate.REFUSED)],
             turn=1,
             reasons={"429 busy": 1, "odd": 1},
-            check=Check(num_checked=4, num_wrong=1, largest=0.5),
+            check=AnswerCheck(num_checked=4, num_wrong=1, largest=0.5),
             generator=Generator(cpu_share=0.5, lag_p99_s=0.0001),
         ),
     ]
-    found = row(report(plan=plan(repeats=2), visits=visits), "ours", TEN)
+    found = row(report(plan=plan(repeats=2), level_runs=level_runs), "ours", TEN)
     assert (found.p50_s, found.p99_s) == (1.0, 5.0)
     assert found.fates == {Fate.OK: 100, Fate.REFUSED: 2}
     assert (found.num_sent, found.num_told, found.refused_p99_s) == (102, 1, 0.5)
     assert found.reasons == {"429 busy": 2, "odd": 1}
-    assert found.check == Check(num_checked=4, num_wrong=1, largest=0.5)
+    assert found.check == AnswerCheck(num_checked=4, num_wrong=1, largest=0.5)
     assert found.generator == Generator(cpu_share=0.5, lag_p99_s=0.001)  # the worst of both
 
 
@@ -103,7 +105,7 @@ def test_in_time_is_counted_when_there_is_a_time() -> None:
 
 def test_errors_of_all_visits_add_up() -> None:
     assert report().num_errors == 3
-    assert report(visits=[visit("ours", TEN, [*good([1.0]), *bad(Fate.REFUSED, 9)])]).num_errors == 0
+    assert report(level_runs=[level_run("ours", TEN, [*good([1.0]), *bad(Fate.REFUSED, 9)])]).num_errors == 0
 
 
 # -- the file -----------------------------------------------------------------------------------------------------------
@@ -116,7 +118,7 @@ def test_figures_can_be_computed_again_from_the_file() -> None:
         columns = one["samples"]
         begin_s, end_s = one["window"]["begin_s"], one["window"]["end_s"]
         samples = [
-            Sample(due_s, latency_s, Fate(fate))
+            RequestSample(due_s, latency_s, Fate(fate))
             for due_s, latency_s, fate in zip(columns["due_s"], columns["latency_s"], columns["fate"], strict=True)
         ]
         came = [each for each in samples if each.fate is Fate.OK and begin_s <= each.done_s < end_s]
@@ -147,6 +149,8 @@ def test_the_file_has_no_key() -> None:
 
 
 def test_microseconds_are_kept() -> None:
-    found = json.loads(report(visits=[visit("ours", TEN, [Sample(5.1234567, 0.00012345, Fate.OK, 200)])]).to_json())
+    found = json.loads(
+        report(level_runs=[level_run("ours", TEN, [RequestSample(5.1234567, 0.00012345, Fate.OK, 200)])]).to_json()
+    )
     assert found["visits"][0]["samples"]["due_s"] == [5.123457]
     assert found["visits"][0]["samples"]["latency_s"] == [0.000123]

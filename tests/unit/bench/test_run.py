@@ -17,7 +17,7 @@ from rich.progress import Progress
 from shortlist.bench import run
 from shortlist.bench.markdown import markers
 from shortlist.bench.outputs import Outputs, can_draw
-from shortlist.bench.plan import Level, Plan
+from shortlist.bench.plan import Level, LoadPlan
 from shortlist.bench.report import LoadReport
 from shortlist.bench.samples import ERRORS, Fate
 from shortlist.bench.target import targets
@@ -31,7 +31,7 @@ from tests.support.serving import free_port
 TWO = (Level.of_users(2), Level.of_users(4))
 
 
-def plan(*urls: str, levels: tuple[Level, ...] = TWO, **fields: object) -> Plan:
+def plan(*urls: str, levels: tuple[Level, ...] = TWO, **fields: object) -> LoadPlan:
     given: dict[str, object] = {
         "duration_s": 0.5,
         "warm_up_s": 0.1,
@@ -40,10 +40,10 @@ def plan(*urls: str, levels: tuple[Level, ...] = TWO, **fields: object) -> Plan:
         "timeout_s": 5.0,
         **fields,
     }
-    return Plan(targets=targets(urls), levels=levels, **given)  # type: ignore[arg-type]
+    return LoadPlan(targets=targets(urls), levels=levels, **given)  # type: ignore[arg-type]
 
 
-def played(given: Plan) -> LoadReport:
+def played(given: LoadPlan) -> LoadReport:
     """Play a plan as `run` does, without its terminal."""
     with asyncio.Runner(loop_factory=run._loop_factory()) as runner:
         return runner.run(run.play(given, Progress(disable=True)))
@@ -68,7 +68,7 @@ def test_everyone_is_measured_at_every_level_one_at_a_time(scene: Scene) -> None
         ("4 users", "ours"),
         ("4 users", "peer"),
     ]
-    assert len(found.visits) == 8
+    assert len(found.level_runs) == 8
     assert found.num_errors == 0
     assert not found.was_stopped
     ends = sorted((heard.at_s, name) for each, name in ((scene, "ours"), (other, "peer")) for heard in each.heard[1:])
@@ -78,7 +78,7 @@ def test_everyone_is_measured_at_every_level_one_at_a_time(scene: Scene) -> None
 
 def test_samples_are_all_that_was_asked_but_the_greeting(scene: Scene) -> None:
     found = played(plan(scene.url))
-    assert sum(len(visit.samples) for visit in found.visits) == len(scene.heard) - 1
+    assert sum(len(level_run.samples) for level_run in found.level_runs) == len(scene.heard) - 1
     queries = [heard.body["query"] for heard in scene.heard]
     assert len(set(queries)) == len(queries)
 
@@ -98,7 +98,7 @@ def test_repeated_requests_are_repeated(scene: Scene) -> None:
 
 def test_answers_are_checked_alone(scene: Scene) -> None:
     found = played(plan(scene.url, num_checked=2))
-    assert [visit.check.num_checked for visit in found.visits] == [6, 6]
+    assert [level_run.check.num_checked for level_run in found.level_runs] == [6, 6]
     assert found.num_errors == 0
     assert sum(len(heard.body["documents"]) == 1 for heard in scene.heard) == 12
 
@@ -115,9 +115,9 @@ def depends_on_neighbours() -> Behave:
 def test_a_score_that_depends_on_its_neighbours_is_wrong() -> None:
     with playing(depends_on_neighbours()) as odd:
         found = played(plan(odd.url, levels=(Level.of_users(1),), num_checked=3))
-    [visit] = found.visits
-    assert visit.check.num_wrong == visit.check.num_checked == 9
-    assert visit.check.largest == pytest.approx(1 - 1 / 5)
+    [level_run] = found.level_runs
+    assert level_run.check.num_wrong == level_run.check.num_checked == 9
+    assert level_run.check.largest == pytest.approx(1 - 1 / 5)
     assert found.num_errors == 9
 
 
@@ -144,7 +144,7 @@ def test_our_server_refuses_what_is_too_much_and_says_until_when() -> None:
 @pytest.mark.parametrize("dialect", ["rerank", "cohere", "infinity"])
 def test_our_server_speaks_the_dialects_of_its_kind(dialect: str) -> None:
     with serve(runtime(FakeEngine(), cache_bytes=0)) as served:
-        made = Plan(
+        made = LoadPlan(
             targets=targets([f"{served.url}/v1"], dialect=[dialect]), levels=[Level.of_users(2)], duration_s=0.2, warm_up_s=0.0
         )
         [row] = played(made).rows()
@@ -153,7 +153,7 @@ def test_our_server_speaks_the_dialects_of_its_kind(dialect: str) -> None:
 
 def test_vectors_are_asked_for_in_their_dialect() -> None:
     with serve(runtime(FakeEngine(), cache_bytes=0)) as served:
-        made = Plan(
+        made = LoadPlan(
             targets=targets([served.url], dialect=["openai"], model=["fake"]),
             levels=[Level.of_users(2)],
             duration_s=0.3,
@@ -292,7 +292,7 @@ def test_a_run_that_is_stopped_shows_and_writes_what_it_has(scene: Scene, tmp_pa
     found = json.loads((tmp_path / "a.json").read_bytes())
     assert found["was_stopped"] is True
     assert found["figures"][0]["level"]["amount"] == 1
-    assert all(set(visit["samples"]["fate"]) == {"ok"} for visit in found["visits"])
+    assert all(set(level_run["samples"]["fate"]) == {"ok"} for level_run in found["visits"])
     assert not any(fate in found["figures"][0]["fates"] for fate in ERRORS)
 
 

@@ -9,9 +9,19 @@ from random import Random
 import pytest
 
 from shortlist.bench import samples
-from shortlist.bench.samples import ERRORS, Check, Fate, Generator, Journal, Outcome, Sample, Window, fate_of
-from shortlist.bench.texts import Request
-from tests.support.visits import bad, good, visit
+from shortlist.bench.samples import (
+    ERRORS,
+    AnswerCheck,
+    Fate,
+    Generator,
+    MeasuredWindow,
+    Outcome,
+    RequestSample,
+    SampleLog,
+    fate_of,
+)
+from shortlist.bench.texts import LoadRequest
+from tests.support.level_runs import bad, good, level_run
 
 # -- fates --------------------------------------------------------------------------------------------------------------
 
@@ -45,10 +55,10 @@ def test_only_answers_and_refusals_are_no_errors() -> None:
 
 def test_every_error_is_counted_warming_up_or_not() -> None:
     samples = [each for fate in Fate for each in bad(fate, 2, due_s=1.0)]
-    found = visit("ours", samples=samples)
+    found = level_run("ours", samples=samples)
     assert found.fates() == dict.fromkeys(Fate, 2)
     assert found.num_errors == 2 * len(ERRORS)
-    assert visit("ours", samples=good([1.0]), check=Check(num_checked=9, num_wrong=4)).num_errors == 4
+    assert level_run("ours", samples=good([1.0]), check=AnswerCheck(num_checked=9, num_wrong=4)).num_errors == 4
 
 
 # -- speed and latency --------------------------------------------------------------------------------------------------
@@ -56,40 +66,40 @@ def test_every_error_is_counted_warming_up_or_not() -> None:
 
 def test_speed_counts_answers_that_came_in_the_window() -> None:
     samples = [
-        Sample(4.0, 0.9, Fate.OK),  # came before
-        Sample(4.0, 1.0, Fate.OK),  # came as it began
-        Sample(3.0, 3.0, Fate.OK),
-        Sample(14.0, 0.9, Fate.OK),
-        Sample(14.0, 1.0, Fate.OK),  # came as it was over
-        Sample(9.0, 1.0, Fate.REFUSED),
-        Sample(9.0, 1.0, Fate.WRONG),
+        RequestSample(4.0, 0.9, Fate.OK),  # came before
+        RequestSample(4.0, 1.0, Fate.OK),  # came as it began
+        RequestSample(3.0, 3.0, Fate.OK),
+        RequestSample(14.0, 0.9, Fate.OK),
+        RequestSample(14.0, 1.0, Fate.OK),  # came as it was over
+        RequestSample(9.0, 1.0, Fate.REFUSED),
+        RequestSample(9.0, 1.0, Fate.WRONG),
     ]
-    found = visit("ours", samples=samples)
+    found = level_run("ours", samples=samples)
     assert found.qps == 3 / 10
     assert found.documents_per_s == 30 / 10
 
 
 def test_in_time_is_what_was_fast_enough() -> None:
-    found = visit("ours", samples=good([0.5] * 10 + [1.0] * 20 + [2.0] * 30))
+    found = level_run("ours", samples=good([0.5] * 10 + [1.0] * 20 + [2.0] * 30))
     assert [found.good_per_s(within_s) for within_s in (0.4, 0.5, 1.0, 9.0)] == [0, 1, 3, 6]
 
 
 def test_latency_is_of_requests_due_in_the_window_however_late_their_answers() -> None:
     samples = [
-        Sample(4.9, 3.0, Fate.OK),  # due before
-        Sample(5.0, 2.0, Fate.OK),
-        Sample(14.9, 60.0, Fate.OK),  # came long after
-        Sample(15.0, 1.0, Fate.OK),  # due after
-        Sample(9.0, 0.1, Fate.REFUSED),
+        RequestSample(4.9, 3.0, Fate.OK),  # due before
+        RequestSample(5.0, 2.0, Fate.OK),
+        RequestSample(14.9, 60.0, Fate.OK),  # came long after
+        RequestSample(15.0, 1.0, Fate.OK),  # due after
+        RequestSample(9.0, 0.1, Fate.REFUSED),
     ]
-    found = visit("ours", samples=samples)
+    found = level_run("ours", samples=samples)
     assert found.latencies(Fate.OK) == [2.0, 60.0]
     assert found.latencies(Fate.REFUSED) == [0.1]
     assert found.latencies(Fate.LOST) == []
 
 
 def test_a_window_begins_and_does_not_reach_its_end() -> None:
-    window = Window(5.0, 15.0)
+    window = MeasuredWindow(5.0, 15.0)
     assert window.seconds == 10
     assert [at_s in window for at_s in (4.99, 5.0, 14.99, 15.0)] == [False, True, True, False]
 
@@ -98,10 +108,10 @@ def test_a_window_begins_and_does_not_reach_its_end() -> None:
 
 
 def test_checks_add_up() -> None:
-    one = Check(num_checked=3, num_wrong=1, largest=0.5)
-    other = Check(num_checked=4, num_unanswered=2, largest=0.25)
-    assert one + other == Check(num_checked=7, num_wrong=1, num_unanswered=2, largest=0.5)
-    assert one + Check() == one
+    one = AnswerCheck(num_checked=3, num_wrong=1, largest=0.5)
+    other = AnswerCheck(num_checked=4, num_unanswered=2, largest=0.25)
+    assert one + other == AnswerCheck(num_checked=7, num_wrong=1, num_unanswered=2, largest=0.5)
+    assert one + AnswerCheck() == one
 
 
 @pytest.mark.parametrize(
@@ -112,19 +122,19 @@ def test_a_generator_that_was_busy_or_late_may_be_the_limit(cpu_share: float, la
 
 
 def test_a_request_is_over_when_its_answer_is_there() -> None:
-    assert Sample(1.0, 2.5, Fate.OK).done_s == 3.5
-    assert math.isinf(Sample(1.0, math.inf, Fate.LOST).done_s)
+    assert RequestSample(1.0, 2.5, Fate.OK).done_s == 3.5
+    assert math.isinf(RequestSample(1.0, math.inf, Fate.LOST).done_s)
 
 
-REQUEST = Request("q", ("d",))
+REQUEST = LoadRequest("q", ("d",))
 
 
-def noted(*outcomes: Outcome, due_s: float = 100.0, num_kept: int = 0, seed: int = 1) -> Journal:
+def noted(*outcomes: Outcome, due_s: float = 100.0, num_kept: int = 0, seed: int = 1) -> SampleLog:
     """A journal of requests that were all due at one time, in a visit that began at 90."""
-    journal = Journal(Random(seed), num_kept)
+    sample_log = SampleLog(Random(seed), num_kept)
     for outcome in outcomes:
-        journal.note(REQUEST, outcome, due_s=due_s, start_s=90.0)
-    return journal
+        sample_log.note(REQUEST, outcome, due_s=due_s, start_s=90.0)
+    return sample_log
 
 
 def ok(at_s: float, number: float = 0.5) -> Outcome:
@@ -134,24 +144,24 @@ def ok(at_s: float, number: float = 0.5) -> Outcome:
 def test_times_count_from_the_beginning_of_the_visit() -> None:
     refusal = Outcome(fate=Fate.REFUSED, at_s=100.5, status=429, retry_after="3", why="429 busy")
     assert noted(ok(102.0), refusal).samples == [
-        Sample(10.0, 2.0, Fate.OK, 200),
-        Sample(10.0, 0.5, Fate.REFUSED, 429, has_retry_after=True),
+        RequestSample(10.0, 2.0, Fate.OK, 200),
+        RequestSample(10.0, 0.5, Fate.REFUSED, 429, has_retry_after=True),
     ]
 
 
 def test_reasons_are_counted_and_their_kinds_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(samples, "MAX_REASONS", 2)
     failures = [Outcome(fate=Fate.FAILED, at_s=101.0, status=500, why=why) for why in ("a", "b", "a", "c", "a")]
-    journal = noted(*failures, ok(101.0))
-    assert journal.reasons == {"a": 3, "b": 1}
-    assert len(journal.samples) == 6
+    sample_log = noted(*failures, ok(101.0))
+    assert sample_log.reasons == {"a": 3, "b": 1}
+    assert len(sample_log.samples) == 6
 
 
 def test_the_pulse_is_of_the_last_seconds() -> None:
-    journal = noted(ok(101.0), ok(104.0), ok(106.0), ok(107.0))  # over after 11, 14, 16 and 17 seconds
-    journal.note(REQUEST, Outcome(fate=Fate.REFUSED, at_s=107.0), due_s=107.0, start_s=90.0)
-    journal.note(REQUEST, Outcome(fate=Fate.LOST, at_s=107.0), due_s=107.0, start_s=90.0)
-    pulse = journal.pulse(18.0, is_warming_up=False)
+    sample_log = noted(ok(101.0), ok(104.0), ok(106.0), ok(107.0))  # over after 11, 14, 16 and 17 seconds
+    sample_log.note(REQUEST, Outcome(fate=Fate.REFUSED, at_s=107.0), due_s=107.0, start_s=90.0)
+    sample_log.note(REQUEST, Outcome(fate=Fate.LOST, at_s=107.0), due_s=107.0, start_s=90.0)
+    pulse = sample_log.pulse(18.0, is_warming_up=False)
     assert pulse.qps == 3 / samples.RECENT_S
     assert pulse.p50_s == 6.0
     assert (pulse.num_refused, pulse.num_errors, pulse.is_warming_up) == (1, 1, False)

@@ -11,9 +11,9 @@ from rich.console import Console
 from shortlist.bench import tables
 from shortlist.bench.markdown import markers
 from shortlist.bench.report import LoadReport
-from shortlist.bench.samples import Check, Fate, Generator
+from shortlist.bench.samples import AnswerCheck, Fate, Generator
 from shortlist.errors import BadSetting
-from tests.support.visits import HUNDRED, RATE, TEN, bad, good, plan, report, visit
+from tests.support.level_runs import HUNDRED, RATE, TEN, bad, good, level_run, plan, report
 
 BEGIN, END = markers(Path("page.md"))
 
@@ -26,8 +26,8 @@ def shown(found: LoadReport, width: int = 80) -> str:
     return output.getvalue()
 
 
-def sheets(found: LoadReport) -> tuple[tables.Sheet, tables.Sheet]:
-    speed, fates = tables.sheets(found)
+def terminal_tables(found: LoadReport) -> tuple[tables.TerminalTable, tables.TerminalTable]:
+    speed, fates = tables.terminal_tables(found)
     return speed, fates
 
 
@@ -35,7 +35,7 @@ def sheets(found: LoadReport) -> tuple[tables.Sheet, tables.Sheet]:
 
 
 def test_speed_is_a_row_per_level_and_server() -> None:
-    speed, _ = sheets(report())
+    speed, _ = terminal_tables(report())
     assert speed.heads == ["load", "contender", "QPS", "docs/s", "p50", "p95", "p99", "of first", "ratio"]
     assert speed.rows == [
         ["10 users", "ours", "20.0", "200", "0.500", "1.00", "1.00", "1.00", "1.00"],
@@ -46,7 +46,7 @@ def test_speed_is_a_row_per_level_and_server() -> None:
 
 
 def test_requests_have_columns_for_what_happened_to_some() -> None:
-    _, fates = sheets(report())
+    _, fates = terminal_tables(report())
     assert fates.heads == ["load", "contender", "sent", "ok", "429", "told when", "429 p99", "5xx", "lost"]
     assert fates.rows == [
         ["10 users", "ours", "200", "200", "0", "0", "-", "0", "0"],
@@ -58,41 +58,43 @@ def test_requests_have_columns_for_what_happened_to_some() -> None:
 
 def test_every_fate_has_a_column_when_it_happens() -> None:
     for fate in Fate:
-        _, fates = sheets(report(visits=[visit("ours", TEN, [*good([1.0]), *bad(fate, 7)])]))
+        _, fates = terminal_tables(report(level_runs=[level_run("ours", TEN, [*good([1.0]), *bad(fate, 7)])]))
         head = "ok" if fate is Fate.OK else tables.NAMES[fate]
         assert fates.rows[0][list(fates.heads).index(head)] == ("8" if fate is Fate.OK else "7")
 
 
 def test_one_server_at_one_level_is_compared_with_nothing() -> None:
-    alone = report(plan=plan("ours=http://a", levels=[TEN]), visits=[visit("ours", TEN, good([1.0]))])
-    speed, fates = sheets(alone)
+    alone = report(plan=plan("ours=http://a", levels=[TEN]), level_runs=[level_run("ours", TEN, good([1.0]))])
+    speed, fates = terminal_tables(alone)
     assert speed.heads == ["load", "QPS", "docs/s", "p50", "p95", "p99"]
     assert fates.heads == ["load", "sent", "ok"]
 
 
 def test_rounds_have_a_range() -> None:
-    visits = [visit(name, TEN, good([1.0] * n), turn=turn) for turn, n in enumerate((10, 20)) for name in ("ours", "peer")]
-    speed, _ = sheets(report(plan=plan(levels=[TEN], repeats=2), visits=visits))
+    level_runs = [
+        level_run(name, TEN, good([1.0] * n), turn=turn) for turn, n in enumerate((10, 20)) for name in ("ours", "peer")
+    ]
+    speed, _ = terminal_tables(report(plan=plan(levels=[TEN], repeats=2), level_runs=level_runs))
     assert list(speed.heads).count("from–to") == 1
     assert speed.rows[1][list(speed.heads).index("from–to")] == "1.00–1.00"
 
 
 def test_in_time_and_checks_are_shown_if_they_were_wanted() -> None:
-    check = Check(num_checked=1200, num_wrong=2, largest=0.0321)
+    check = AnswerCheck(num_checked=1200, num_wrong=2, largest=0.0321)
     found = report(
         plan=plan("ours=http://a", levels=[TEN], within_s=0.5, num_checked=3),
-        visits=[visit("ours", TEN, good([0.4, 0.6] * 20), check=check)],
+        level_runs=[level_run("ours", TEN, good([0.4, 0.6] * 20), check=check)],
     )
-    speed, fates = sheets(found)
+    speed, fates = terminal_tables(found)
     assert speed.rows[0][list(speed.heads).index("≤0.5 s")] == "2.00"
     assert fates.rows[0][-3:] == ["1,200", "2", "3e-02"]
-    same = report(plan=found.plan, visits=[visit("ours", TEN, good([0.4]), check=Check(num_checked=30))])
-    assert sheets(same)[1].rows[0][-3:] == ["30", "0", "0"]
+    same = report(plan=found.plan, level_runs=[level_run("ours", TEN, good([0.4]), check=AnswerCheck(num_checked=30))])
+    assert terminal_tables(same)[1].rows[0][-3:] == ["30", "0", "0"]
 
 
 def test_nothing_measured_has_empty_cells() -> None:
-    found = report(visits=[visit("ours", TEN), visit("peer", TEN, bad(Fate.LOST, 3))])
-    speed, _ = sheets(found)
+    found = report(level_runs=[level_run("ours", TEN), level_run("peer", TEN, bad(Fate.LOST, 3))])
+    speed, _ = terminal_tables(found)
     assert speed.rows[1] == ["10 users", "peer", "0", "0", "-", "-", "-", "-", "-"]
 
 
@@ -104,7 +106,7 @@ def test_notes_say_how_it_was_measured() -> None:
     assert "schedule" not in said
     assert "stopped" not in said
     other = plan("ours=http://a", levels=[RATE], seen_share=0.25, num_checked=2, tolerance=0.001)
-    said = " ".join(tables.notes(report(plan=other, visits=[], was_stopped=True)))
+    said = " ".join(tables.notes(report(plan=other, level_runs=[], was_stopped=True)))
     assert "25% of them asked before" in said
     assert "schedule of their own" in said
     assert "more than 0.001 apart" in said
@@ -118,23 +120,23 @@ def test_warnings_quote_the_servers_the_most_frequent_first() -> None:
         "100 users, peer: 2 × 500 <engine> error",
         "100 users, peer: 1 × no answer within 120 s",
     ]
-    many = report(visits=[visit("ours", TEN, good([1.0]), reasons={str(number): number for number in range(1, 9)})])
+    many = report(level_runs=[level_run("ours", TEN, good([1.0]), reasons={str(number): number for number in range(1, 9)})])
     assert [line.split(" × ")[1] for line in tables.warnings(many)] == ["8", "7", "6"]
 
 
 def test_what_could_not_be_checked_is_warned_of() -> None:
-    half = Check(num_checked=5, num_unanswered=4)
-    [line] = tables.warnings(report(visits=[visit("ours", TEN, good([1.0]), check=half)]))
+    half = AnswerCheck(num_checked=5, num_unanswered=4)
+    [line] = tables.warnings(report(level_runs=[level_run("ours", TEN, good([1.0]), check=half)]))
     assert line == "10 users, ours: 4 documents asked again alone were not answered"
 
 
 def test_a_generator_that_was_the_limit_is_warned_of() -> None:
     busy = Generator(cpu_share=0.93, lag_p99_s=0.4)
-    [line] = tables.warnings(report(visits=[visit("ours", TEN, good([1.0]), generator=busy)]))
+    [line] = tables.warnings(report(level_runs=[level_run("ours", TEN, good([1.0]), generator=busy)]))
     assert line.startswith("10 users, ours: the load generator itself was busy (93% of a core) or late (400 ms)")
-    *_, said = tables.notes(report(visits=[visit("ours", TEN, generator=busy), visit("peer", TEN)]))
+    *_, said = tables.notes(report(level_runs=[level_run("ours", TEN, generator=busy), level_run("peer", TEN)]))
     assert "at most 93% of a core, 99 % of its turns within 400.0 ms" in said
-    assert "at most 0%" in " ".join(tables.notes(report(visits=[])))
+    assert "at most 0%" in " ".join(tables.notes(report(level_runs=[])))
 
 
 # -- terminal -----------------------------------------------------------------------------------------------------------
@@ -157,7 +159,9 @@ def test_terminal_shows_everything_in_80_columns() -> None:
 def test_long_names_are_folded_and_numbers_are_whole() -> None:
     name = "blocking_" + "x" * 40
     servers = plan("ours=http://a", f"{name}=http://b", within_s=30)
-    page = shown(report(plan=servers, visits=[visit(name, HUNDRED, good([1.234] * 2222)), visit("ours", TEN, good([1.0]))]))
+    page = shown(
+        report(plan=servers, level_runs=[level_run(name, HUNDRED, good([1.234] * 2222)), level_run("ours", TEN, good([1.0]))])
+    )
     assert max(map(len, page.splitlines())) <= 80
     assert "…" not in page
     assert "222 2222 222 1.23 1.23 1.23" in " ".join(page.split())
@@ -165,7 +169,7 @@ def test_long_names_are_folded_and_numbers_are_whole() -> None:
 
 @pytest.mark.parametrize("why", ["[bold]a[/]", "a [red] :cat:"])
 def test_servers_words_are_shown_letter_by_letter(why: str) -> None:
-    assert why in shown(report(visits=[visit("ours", TEN, good([1.0]), reasons={why: 1})]))
+    assert why in shown(report(level_runs=[level_run("ours", TEN, good([1.0]), reasons={why: 1})]))
 
 
 # -- documents ----------------------------------------------------------------------------------------------------------
@@ -193,6 +197,6 @@ def test_a_new_document_is_the_report_and_another_without_a_place_is_left_alone(
 
 
 def test_levels_that_were_not_reached_are_not_shown() -> None:
-    found = report(visits=report().visits[:2], was_stopped=True)
+    found = report(level_runs=report().level_runs[:2], was_stopped=True)
     assert HUNDRED.name not in shown(found)
     assert "stopped before its end" in " ".join(shown(found).split())

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shortlist.bench import texts
-from shortlist.bench.texts import PHRASE_WORDS, QUERY_WORDS, Request, Traffic, phrases, sentences
+from shortlist.bench.texts import PHRASE_WORDS, QUERY_WORDS, LoadRequest, Traffic, phrases, sentences
 from shortlist.errors import BadSetting
 
 
@@ -48,7 +48,7 @@ def test_python_without_docstrings_is_told_why(monkeypatch: pytest.MonkeyPatch) 
         texts.sentences.__wrapped__()
 
 
-def some(traffic: Traffic, count: int) -> list[Request]:
+def some(traffic: Traffic, count: int) -> list[LoadRequest]:
     return [traffic.next() for _ in range(count)]
 
 

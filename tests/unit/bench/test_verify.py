@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
-from shortlist.bench.client import Asker
 from shortlist.bench.dialects import Numbers
-from shortlist.bench.samples import Check, Kept
+from shortlist.bench.http_client import LoadClient
+from shortlist.bench.samples import AnswerCheck, KeptAnswer
 from shortlist.bench.target import targets
-from shortlist.bench.texts import Request
+from shortlist.bench.texts import LoadRequest
 from shortlist.bench.verify import check
 from tests.support.crowd import Behave, Scene, always, reply, score
 
@@ -20,17 +20,17 @@ RIGHT = [(score(document),) for document in DOCUMENTS]
 
 async def checked(
     numbers: Numbers, behave: Behave | None = None, *, tolerance: float = 1e-3, dialect: str = "rerank", stop: bool = False
-) -> tuple[Check, Scene]:
-    async with Scene(behave or always()) as scene, Asker(targets([scene.url], dialect=[dialect])[0], 5.0) as asker:
+) -> tuple[AnswerCheck, Scene]:
+    async with Scene(behave or always()) as scene, LoadClient(targets([scene.url], dialect=[dialect])[0], 5.0) as asker:
         event = asyncio.Event()
         if stop:
             event.set()
-        return await check(asker, [Kept(Request("q", DOCUMENTS), numbers)], tolerance, event), scene
+        return await check(asker, [KeptAnswer(LoadRequest("q", DOCUMENTS), numbers)], tolerance, event), scene
 
 
 async def test_what_is_the_same_alone_is_right() -> None:
     found, scene = await checked(RIGHT)
-    assert found == Check(num_checked=3)
+    assert found == AnswerCheck(num_checked=3)
     assert [heard.body["documents"] for heard in scene.heard] == [["one"], ["two two"], ["three"]]
     assert scene.most_at_once == 1
 
@@ -55,7 +55,7 @@ async def test_what_is_not_answered_is_not_checked() -> None:
     found, _ = await checked(
         RIGHT, always(reply(429), None, reply(200, {"results": [{"index": 0, "relevance_score": RIGHT[2][0]}]}))
     )
-    assert found == Check(num_checked=1, num_unanswered=2)
+    assert found == AnswerCheck(num_checked=1, num_unanswered=2)
 
 
 async def test_vectors_are_compared_number_by_number() -> None:
@@ -66,4 +66,4 @@ async def test_vectors_are_compared_number_by_number() -> None:
 
 async def test_it_stops_when_told_to() -> None:
     found, scene = await checked(RIGHT, stop=True)
-    assert (found, scene.heard) == (Check(), [])
+    assert (found, scene.heard) == (AnswerCheck(), [])

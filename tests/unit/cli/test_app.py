@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from typer.testing import CliRunner, Result
 
 from shortlist import __version__, cli, demo, doctor, server
-from shortlist.cli import ending
+from shortlist.cli import exit_codes
 from shortlist.cli.flags import MODEL_SETTINGS
 from shortlist.config import Settings, fields
 from shortlist.errors import BadSetting, DeadlineExceeded, ModelRefused, ServiceError
@@ -299,7 +299,7 @@ def test_impossible_setting_ends_with_3_in_one_line(
     run: Run, started: Started, arguments: list[str], env: dict[str, str], words: str
 ) -> None:
     result = run("serve", *arguments, env=env)
-    assert result.exit_code == ending.EXIT_CANNOT_START == 3
+    assert result.exit_code == exit_codes.EXIT_CANNOT_START == 3
     [line] = result.stderr.strip().splitlines()
     assert line.startswith("error: ")
     assert words in line

@@ -10,8 +10,8 @@ import pytest
 
 from shortlist.api.app import create_app
 from shortlist.cli.batches import RankOptions, is_its_own, rank_all
-from shortlist.cli.lines import Group, Text
-from shortlist.cli.ranked import RankedGroup
+from shortlist.cli.input import InputGroup, Text
+from shortlist.cli.output import RankedGroup
 from shortlist.client import AsyncClient
 from shortlist.errors import (
     BodyTooLarge,
@@ -29,9 +29,9 @@ from tests.support.apps import running, runtime
 from tests.support.script import Answer, ScriptedServer, fault
 
 
-def group(position: int, *documents: str) -> Group:
+def group(position: int, *documents: str) -> InputGroup:
     texts = tuple(Text(index * 2, text) for index, text in enumerate(documents))
-    return Group(position=position, line=position + 1, query="red apple", texts=texts)
+    return InputGroup(position=position, line=position + 1, query="red apple", texts=texts)
 
 
 def options(**asked: Any) -> RankOptions:
@@ -39,8 +39,8 @@ def options(**asked: Any) -> RankOptions:
     return RankOptions(**{**given, **asked})
 
 
-async def ranked(client: AsyncClient, groups: list[Group], how: RankOptions) -> list[RankedGroup]:
-    async def source() -> AsyncIterator[Group]:
+async def ranked(client: AsyncClient, groups: list[InputGroup], how: RankOptions) -> list[RankedGroup]:
+    async def source() -> AsyncIterator[InputGroup]:
         for each in groups:
             yield each
 

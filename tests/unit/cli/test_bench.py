@@ -16,8 +16,8 @@ from shortlist import cli
 from shortlist.bench import run as bench
 from shortlist.bench.dialects import DIALECTS
 from shortlist.bench.outputs import Outputs
-from shortlist.bench.plan import Plan
-from shortlist.cli import ending
+from shortlist.bench.plan import LoadPlan
+from shortlist.cli import exit_codes
 from shortlist.cli.bench import app
 from shortlist.errors import UpstreamError
 
@@ -29,12 +29,12 @@ class Loaded:
     """Stands in for a run: remembers what it was asked for."""
 
     def __init__(self) -> None:
-        self.plans: list[Plan] = []
+        self.plans: list[LoadPlan] = []
         self.outputs: list[Outputs] = []
         self.code = 0
         self.error: Exception | None = None
 
-    def __call__(self, plan: Plan, outputs: Outputs) -> int:
+    def __call__(self, plan: LoadPlan, outputs: Outputs) -> int:
         self.plans.append(plan)
         self.outputs.append(outputs)
         if self.error is not None:
@@ -68,7 +68,7 @@ def test_without_flags_it_is_the_articles_table(run: Run, loaded: Loaded) -> Non
     assert [level.name for level in plan.levels] == ["10 users", "30 users", "50 users", "100 users", "300 users"]
     assert (plan.duration_s, plan.num_documents) == (60, 10)
     assert [(target.name, target.url) for target in plan.targets] == [("localhost:8080", f"{URL}/v1/rerank")]
-    assert plan == Plan(targets=plan.targets, levels=plan.levels)
+    assert plan == LoadPlan(targets=plan.targets, levels=plan.levels)
     assert loaded.outputs == [Outputs()]
 
 
@@ -93,14 +93,16 @@ def test_every_field_is_a_flag(run: Run, loaded: Loaded, flag: str) -> None:
     result = run(URL, flag, text)
     assert result.exit_code == 0, result.output
     [plan] = loaded.plans
-    default = Plan(targets=plan.targets, levels=plan.levels)
+    default = LoadPlan(targets=plan.targets, levels=plan.levels)
     assert {
-        each.name: getattr(plan, each.name) for each in fields(Plan) if getattr(plan, each.name) != getattr(default, each.name)
+        each.name: getattr(plan, each.name)
+        for each in fields(LoadPlan)
+        if getattr(plan, each.name) != getattr(default, each.name)
     } == {field: value}
 
 
 def test_no_field_is_without_a_flag() -> None:
-    assert {field for _, field, _ in GIVEN.values()} | {"targets", "levels"} == {field.name for field in fields(Plan)}
+    assert {field for _, field, _ in GIVEN.values()} | {"targets", "levels"} == {field.name for field in fields(LoadPlan)}
 
 
 def test_levels_are_users_and_rates_each_once(run: Run, loaded: Loaded) -> None:
@@ -144,7 +146,7 @@ def test_files_are_what_was_asked_for(run: Run, loaded: Loaded) -> None:
 )
 def test_what_makes_no_sense_is_refused_in_one_line(run: Run, loaded: Loaded, arguments: list[str], words: str) -> None:
     result = run(*arguments)
-    assert result.exit_code == ending.EXIT_CANNOT_START
+    assert result.exit_code == exit_codes.EXIT_CANNOT_START
     assert words in plain(result.output)
     assert result.output.count("\n") == 1
     assert not loaded.plans
@@ -158,7 +160,7 @@ def test_wrong_usage_ends_with_2(run: Run, loaded: Loaded, arguments: list[str])
 
 def test_a_setting_of_the_environment_that_is_wrong_is_told(run: Run, loaded: Loaded) -> None:
     result = run(URL, env={"SHORTLIST_PROT": "1"})
-    assert result.exit_code == ending.EXIT_CANNOT_START
+    assert result.exit_code == exit_codes.EXIT_CANNOT_START
     assert "'prot'" in result.output
     assert not loaded.plans
 
@@ -196,10 +198,10 @@ def test_help_names_every_flag_dialect_and_exit_code(run: Run) -> None:
 
 @pytest.mark.parametrize("missing", ["aiohttp"])
 def test_what_is_not_installed_is_told_with_what_installs_it(run: Run, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
-    for name in ("shortlist.bench.run", "shortlist.bench.client", "shortlist.bench.drive", "shortlist.bench.verify"):
+    for name in ("shortlist.bench.run", "shortlist.bench.http_client", "shortlist.bench.drive", "shortlist.bench.verify"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.delattr("shortlist.bench.run", raising=False)
     monkeypatch.setitem(sys.modules, missing, None)
     result = run(URL)
-    assert result.exit_code == ending.EXIT_CANNOT_START
+    assert result.exit_code == exit_codes.EXIT_CANNOT_START
     assert plain(result.stderr) == f"error: bench load needs {missing}, which is not installed: pip install 'shortlist[bench]'"

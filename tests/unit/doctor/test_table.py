@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import pytest
 
-from shortlist.doctor.client import MODEL
-from shortlist.doctor.reader import consumers
+from shortlist.doctor.checks import consumers
+from shortlist.doctor.client_check import MODEL
 from tests.support.consumers import recorded
 
 TABLE: Final = consumers()

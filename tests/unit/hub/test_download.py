@@ -22,8 +22,8 @@ from huggingface_hub import constants
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from shortlist.errors import BadSetting, ModelRefused
-from shortlist.hub import demo, huggingface, resolve
-from shortlist.hub.kind import ModelKind, Reader
+from shortlist.hub import demo_model, huggingface, resolve
+from shortlist.hub.kind import ModelKind, WeightsReader
 from shortlist.types import Task
 from tests.support.hub_server import COMMIT, HubServer, running
 from tests.support.model_folder import (
@@ -40,7 +40,7 @@ from tests.support.model_folder import (
 )
 
 NAME = "maker/ranker"
-SOURCES = str(Path(demo.__file__).parents[2])
+SOURCES = str(Path(demo_model.__file__).parents[2])
 PROGRAM = """
 import json, sys
 from shortlist.errors import ServiceError
@@ -72,12 +72,12 @@ def hub() -> Iterator[HubServer]:
 
 
 def run(
-    home: Path, endpoint: str, text: str = NAME, revision: str = "", reader: Reader = Reader.OURS, **settings: str
+    home: Path, endpoint: str, text: str = NAME, revision: str = "", reader: WeightsReader = WeightsReader.OURS, **settings: str
 ) -> Result:
     """Resolve a model in a fresh process with these settings of the library and no others."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING", "MODELSCOPE"))}  # noqa: TID251
+    cached_snapshots = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING", "MODELSCOPE"))}  # noqa: TID251
     environment = {
-        **kept,
+        **cached_snapshots,
         "PYTHONPATH": SOURCES,
         "HF_ENDPOINT": endpoint,
         "HF_HOME": str(home),
@@ -165,16 +165,16 @@ def test_weights_that_servers_have_are_not_fetched(hub: HubServer, tmp_path: Pat
         hub.models[NAME] = {**small, weights: b"w" * 1000}
         hub.sizes[weights] = 10**18  # more than any disk has
         hub.requests.clear()
-        result = run(tmp_path / weights, hub.url, reader=Reader.ELSEWHERE)
+        result = run(tmp_path / weights, hub.url, reader=WeightsReader.ELSEWHERE)
         assert result.kind == ModelKind.CROSS_ENCODER
         assert sorted(hub.paths()) == sorted(small)
         assert {path.name for path in result.path.iterdir()} == set(small)
 
 
 def test_without_weights_a_second_start_fetches_nothing(hub: HubServer, tmp_path: Path) -> None:
-    first = run(tmp_path / "home", hub.url, reader=Reader.ELSEWHERE)
+    first = run(tmp_path / "home", hub.url, reader=WeightsReader.ELSEWHERE)
     hub.requests.clear()
-    assert run(tmp_path / "home", hub.url, reader=Reader.ELSEWHERE, HF_HUB_OFFLINE="1").path == first.path
+    assert run(tmp_path / "home", hub.url, reader=WeightsReader.ELSEWHERE, HF_HUB_OFFLINE="1").path == first.path
     assert hub.requests == []
     check_refused(run(tmp_path / "home", hub.url, HF_HUB_OFFLINE="1"), "not complete")
 
@@ -233,9 +233,9 @@ def test_changed_byte_in_the_cache_is_refused_and_named(hub: HubServer, tmp_path
 
 def test_cached_weights_are_vouched_for_by_their_names(hub: HubServer, tmp_path: Path) -> None:
     folder = run(tmp_path / "home", hub.url).path
-    assert resolve(str(folder)).vouched_by == "its name in the hub's cache"
+    assert resolve(str(folder)).checksum_source == "its name in the hub's cache"
     copy = resolve(str(shutil.copytree(folder, tmp_path / "copy")))
-    assert (copy.vouched_by, copy.digest) == (None, resolve(str(folder)).digest)
+    assert (copy.checksum_source, copy.digest) == (None, resolve(str(folder)).digest)
 
 
 def test_changed_settings_are_noticed_where_a_hash_is_known(hub: HubServer, tmp_path: Path) -> None:
@@ -415,10 +415,10 @@ def test_missing_folder_is_refused(tmp_path: Path) -> None:
 def test_folder_without_weights_serves_where_they_are_elsewhere(tmp_path: Path) -> None:
     files = {name: content for name, content in CROSS_ENCODER.items() if name not in WEIGHTS}
     folder = write(tmp_path / "mine", {**files, "SHA256SUMS": f"{'0' * 64}  model.safetensors\n".encode()})
-    model = resolve(str(folder), reader=Reader.ELSEWHERE)
-    assert (model.kind, model.vouched_by) == (ModelKind.CROSS_ENCODER, None)
+    model = resolve(str(folder), reader=WeightsReader.ELSEWHERE)
+    assert (model.kind, model.checksum_source) == (ModelKind.CROSS_ENCODER, None)
     with pytest.raises(ModelRefused, match=r"no \.safetensors weights"):
-        resolve(str(folder), reader=Reader.VLLM)
+        resolve(str(folder), reader=WeightsReader.VLLM)
 
 
 def test_file_in_place_of_a_folder_is_refused(tmp_path: Path) -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from shortlist.errors import ModelRefused
-from shortlist.hub.evidence import list_files, read_evidence
 from shortlist.hub.inspect import ModelFiles, inspect
-from shortlist.hub.kind import BASES, EMBEDDERS, RERANKERS, ModelKind, Reader
+from shortlist.hub.kind import BASES, EMBEDDERS, RERANKERS, ModelKind, WeightsReader
+from shortlist.hub.metadata import list_files, read_metadata
 from shortlist.types import Task
 from tests.support.model_folder import (
     BI_ENCODER,
@@ -415,7 +415,7 @@ def test_module_outside_the_library_is_refused(tmp_path: Path) -> None:
 def test_quantised_checkpoint_is_for_vllm_only(settings: object, tmp_path: Path) -> None:
     files = {**config("Qwen3ForCausalLM", "qwen3", quantization_config=settings), **WEIGHTS}
     assert "--engine vllm" in refusal(tmp_path, files, "Qwen/Qwen3-Reranker-0.6B")
-    for reader in (Reader.VLLM, Reader.ELSEWHERE):
+    for reader in (WeightsReader.VLLM, WeightsReader.ELSEWHERE):
         assert inspect(tmp_path, name="m", hub_id="Qwen/Qwen3-Reranker-0.6B", reader=reader).kind is ModelKind.QWEN3_RERANKER
 
 
@@ -504,9 +504,9 @@ def test_weights_may_be_left_for_later(tmp_path: Path) -> None:
 
 
 def test_evidence_keeps_what_the_folder_says(tmp_path: Path) -> None:
-    evidence = read_evidence(write(tmp_path, {**QWEN3_EMBEDDER, **card(tags=["x"])}), name="m", hub_id="a/b")
-    assert evidence.architecture == "Qwen3ForCausalLM"
-    assert [module.class_name for module in evidence.modules] == ["Transformer", "Pooling", "Normalize"]
-    assert evidence.library_config["prompts"] == QUERY_PROMPT
-    assert evidence.card == {"tags": ["x"]}
-    assert evidence.weights_path == ""
+    metadata = read_metadata(write(tmp_path, {**QWEN3_EMBEDDER, **card(tags=["x"])}), name="m", hub_id="a/b")
+    assert metadata.architecture == "Qwen3ForCausalLM"
+    assert [module.class_name for module in metadata.modules] == ["Transformer", "Pooling", "Normalize"]
+    assert metadata.library_config["prompts"] == QUERY_PROMPT
+    assert metadata.card == {"tags": ["x"]}
+    assert metadata.weights_path == ""

@@ -10,8 +10,8 @@ import pytest
 
 from shortlist.errors import ModelRefused
 from shortlist.hub import resolve
-from shortlist.hub.evidence import list_files
 from shortlist.hub.integrity import Content, Sum, read_content
+from shortlist.hub.metadata import list_files
 from tests.support.model_folder import CROSS_ENCODER, Files, to_json, write
 
 SHARDS = {f"model-0000{n}-of-00003.safetensors": bytes([n]) * 5000 for n in (1, 2, 3)}
@@ -48,13 +48,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_list_that_is_right_vouches_for_the_weights(folder: Path) -> None:
-    assert read(folder).vouched_by == "SHA256SUMS"
+    assert read(folder).checksum_source == "SHA256SUMS"
 
 
 def test_list_as_sha256sum_writes_it(tmp_path: Path) -> None:
     write(tmp_path, SHARDS)
     subprocess.run("sha256sum *.safetensors > SHA256SUMS", shell=True, check=True, cwd=tmp_path)
-    assert read(tmp_path).vouched_by == "SHA256SUMS"
+    assert read(tmp_path).checksum_source == "SHA256SUMS"
 
 
 @pytest.mark.parametrize("name", SHARDS)
@@ -106,7 +106,7 @@ def test_other_spellings_of_a_line(folder: Path, spell: object) -> None:
     else:
         text = "".join(spell(f"{sha}  {name}\n") for sha, name in lines)
     write(folder, {"SHA256SUMS": b"# made by hand\n\n" + text.encode()})
-    assert read(folder).vouched_by == "SHA256SUMS"
+    assert read(folder).checksum_source == "SHA256SUMS"
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_list_that_is_not_text_is_refused(folder: Path) -> None:
 def test_list_in_a_subfolder_speaks_of_that_subfolder(tmp_path: Path) -> None:
     inner = {"2_Dense/model.safetensors": b"d" * 100}
     write(tmp_path, {**inner, "2_Dense/SHA256SUMS": sums({"model.safetensors": b"d" * 100})})
-    assert read(tmp_path).vouched_by == "2_Dense/SHA256SUMS"
+    assert read(tmp_path).checksum_source == "2_Dense/SHA256SUMS"
     write(tmp_path, {"2_Dense/model.safetensors": b"e" * 100})
     assert "2_Dense/model.safetensors is not the file" in refusal(tmp_path)
 
@@ -145,7 +145,7 @@ def test_list_that_points_elsewhere_is_refused(folder: Path) -> None:
 def test_serving_a_folder_checks_its_list(tmp_path: Path) -> None:
     name = "model.safetensors"
     folder = write(tmp_path / "ranker", {**CROSS_ENCODER, "SHA256SUMS": sums({name: CROSS_ENCODER[name]})})
-    assert resolve(str(folder)).vouched_by == "SHA256SUMS"
+    assert resolve(str(folder)).checksum_source == "SHA256SUMS"
     write(folder, {name: CROSS_ENCODER[name][:-1] + b"!"})
     with pytest.raises(ModelRefused, match=r"ranker: model\.safetensors is not the file it should be"):
         resolve(str(folder))
@@ -169,7 +169,7 @@ def test_blob_that_is_not_what_it_is_called_is_refused(tmp_path: Path) -> None:
 
 
 def test_blob_named_by_git_is_left_alone(tmp_path: Path) -> None:
-    assert read(linked(tmp_path, "config.json", b"{}", "0" * 40)).vouched_by is None
+    assert read(linked(tmp_path, "config.json", b"{}", "0" * 40)).checksum_source is None
 
 
 def test_only_the_first_link_is_a_name_that_counts(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_only_the_first_link_is_a_name_that_counts(tmp_path: Path) -> None:
     blob = tmp_path / "blobs" / sha256(b"weights")
     blob.rename(store)
     blob.symlink_to(store)
-    assert read(snapshot).vouched_by == "its name in the hub's cache"
+    assert read(snapshot).checksum_source == "its name in the hub's cache"
     store.write_bytes(b"tampered")
     assert f"delete {store}" in refusal(snapshot)
 
@@ -196,7 +196,7 @@ def test_list_is_checked_in_a_cache_too(tmp_path: Path) -> None:
 
 def test_known_hash_is_checked_and_its_remedy_said(tmp_path: Path) -> None:
     write(tmp_path, {"model.safetensors": b"w"})
-    assert read(tmp_path, {"model.safetensors": Sum(sha256(b"w"), "me", "do this")}).vouched_by == "me"
+    assert read(tmp_path, {"model.safetensors": Sum(sha256(b"w"), "me", "do this")}).checksum_source == "me"
     known = {"model.safetensors": Sum(sha256(b"v"), "me", "do this")}
     assert refusal(tmp_path, known).endswith("model.safetensors is not the file it should be, going by me: do this")
 

@@ -16,8 +16,8 @@ from types import ModuleType
 import pytest
 
 from shortlist.errors import ModelRefused
-from shortlist.hub import download, evidence, resolve
-from shortlist.hub.kind import ModelKind, Reader
+from shortlist.hub import download, metadata, resolve
+from shortlist.hub.kind import ModelKind, WeightsReader
 from tests.support.hub_server import HubServer, running
 from tests.support.model_folder import CROSS_ENCODER, QWEN3, TOKENIZER, WEIGHTS, Files, head, write
 
@@ -116,8 +116,8 @@ def test_model_is_fetched_in_two_steps(package: FakePackage) -> None:
     assert [call["model_id"] for call in package.calls] == [NAME, NAME]
     assert [call["revision"] for call in package.calls] == ["v1", "v1"]
     small, whole = (call["allow"] for call in package.calls)
-    assert small == list(evidence.SMALL_FILES)
-    assert whole == [*evidence.SMALL_FILES, *evidence.WEIGHT_FILES]
+    assert small == list(metadata.SMALL_FILES)
+    assert whole == [*metadata.SMALL_FILES, *metadata.WEIGHT_FILES]
 
 
 def test_only_what_is_needed_is_kept(package: FakePackage) -> None:
@@ -130,8 +130,8 @@ def test_only_what_is_needed_is_kept(package: FakePackage) -> None:
         "a.py": b"x",
     }
     resolve(TEXT)
-    kept = {path.relative_to(package.cache).as_posix() for path in package.cache.rglob("*") if path.is_file()}
-    assert kept == {*CROSS_ENCODER, "vocab.txt"}
+    cached_snapshots = {path.relative_to(package.cache).as_posix() for path in package.cache.rglob("*") if path.is_file()}
+    assert cached_snapshots == {*CROSS_ENCODER, "vocab.txt"}
 
 
 def test_refused_model_costs_no_weights(package: FakePackage) -> None:
@@ -142,8 +142,8 @@ def test_refused_model_costs_no_weights(package: FakePackage) -> None:
 
 
 def test_weights_that_servers_have_are_not_fetched(package: FakePackage) -> None:
-    model = resolve(TEXT, reader=Reader.ELSEWHERE)
-    assert [call["allow"] for call in package.calls] == [list(evidence.SMALL_FILES)]
+    model = resolve(TEXT, reader=WeightsReader.ELSEWHERE)
+    assert [call["allow"] for call in package.calls] == [list(metadata.SMALL_FILES)]
     assert not (model.path / "model.safetensors").exists()
 
 
@@ -216,7 +216,7 @@ def test_full_disk_names_the_cache_setting(package: FakePackage) -> None:
 
 
 def test_patterns_mean_the_same_to_both_hubs() -> None:
-    for glob in (*evidence.SMALL_FILES, *evidence.WEIGHT_FILES, *evidence.NEVER):
+    for glob in (*metadata.SMALL_FILES, *metadata.WEIGHT_FILES, *metadata.NEVER):
         assert ".*" not in glob, "ModelScope reads it as a regular expression, and would skip every file"
         assert "," not in glob, "ModelScope splits there"
 
@@ -237,10 +237,10 @@ for text in sys.argv[1:]:
 
 
 def run(home: Path, endpoint: str, *texts: str) -> list[list[str]]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("MODELSCOPE")}  # noqa: TID251
+    cached_snapshots = {key: value for key, value in os.environ.items() if not key.startswith("MODELSCOPE")}  # noqa: TID251
     cache = {"MODELSCOPE_ENDPOINT": endpoint, "MODELSCOPE_CACHE": str(home / "cache"), "HOME": str(home)}
     path = os.pathsep.join([SOURCES, *(part for part in sys.path if part)])
-    environment = {**kept, **cache, "PYTHONPATH": path, "NO_PROXY": "127.0.0.1"}
+    environment = {**cached_snapshots, **cache, "PYTHONPATH": path, "NO_PROXY": "127.0.0.1"}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *texts], env=environment, capture_output=True, text=True, timeout=100, check=False
     )

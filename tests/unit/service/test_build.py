@@ -18,9 +18,9 @@ from shortlist.engine.base import Engine
 from shortlist.engine.native.dynamic_range import Samples
 from shortlist.engine.native.native_engine import NativeEngine
 from shortlist.errors import BadSetting, ModelRefused
-from shortlist.hub import ModelKind, Reader, ResolvedModel
+from shortlist.hub import ModelKind, ResolvedModel, WeightsReader
 from shortlist.hub import resolve as hub_resolve
-from shortlist.hub.demo import WEIGHTS_SHA256
+from shortlist.hub.demo_model import WEIGHTS_SHA256
 from shortlist.scheduler.served_model import ServedModel
 from shortlist.service import build, engine_loading
 from shortlist.service.build import build_runtime
@@ -187,7 +187,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, folders: dict[str, Path]) -> list[tuple
     """Every name but demo and folders is a hub's; this lists what was asked of it, with the revision."""
     asked: list[tuple[str, str | None]] = []
 
-    def resolve(text: str, *, declared: Task | None, revision: str | None, reader: Reader) -> ResolvedModel:
+    def resolve(text: str, *, declared: Task | None, revision: str | None, reader: WeightsReader) -> ResolvedModel:
         asked.append((text, revision))
         if text == "demo" or Path(text).is_dir():
             return hub_resolve(text, declared=declared, revision=revision, reader=reader)
@@ -201,7 +201,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, folders: dict[str, Path]) -> list[tuple
             revision="r",
             size_bytes=1,
             digest="d",
-            vouched_by=None,
+            checksum_source=None,
         )
 
     monkeypatch.setattr(build, "resolve", resolve)

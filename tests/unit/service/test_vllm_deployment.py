@@ -14,7 +14,7 @@ from shortlist.engine.vllm.command import VllmPlan
 from shortlist.engine.vllm.start import UpstreamAccess, connect
 from shortlist.engine.vllm.vllm_engine import VllmEngine
 from shortlist.errors import BadSetting, EngineUnavailable, ModelRefused
-from shortlist.hub import Reader, resolve
+from shortlist.hub import WeightsReader, resolve
 from shortlist.service import build, vllm_deployment
 from shortlist.service.build import build_runtime, load, served_model_for
 from shortlist.service.model_report import build_report
@@ -193,7 +193,7 @@ def test_model_that_our_own_engine_does_not_read_is_started_by_vllm(
     folder = shutil.copytree(make_model(), tmp_path / "m")
     path = folder / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-    model = resolve(str(folder), declared=Task.RERANK, reader=Reader.VLLM)
+    model = resolve(str(folder), declared=Task.RERANK, reader=WeightsReader.VLLM)
     plans: list[VllmPlan] = []
 
     def launch(plan: VllmPlan, *_: object, **__: object) -> VllmEngine:
@@ -210,7 +210,7 @@ def test_model_that_our_own_engine_does_not_read_is_started_by_vllm(
 
 def test_model_of_pictures_is_refused_by_name(tmp_path: Path) -> None:
     files = {**model_folder.config("Qwen3VLForConditionalGeneration", "qwen3_vl"), **model_folder.WEIGHTS}
-    for reader in (Reader.VLLM, Reader.ELSEWHERE):
+    for reader in (WeightsReader.VLLM, WeightsReader.ELSEWHERE):
         with pytest.raises(ModelRefused, match="Qwen3VLForConditionalGeneration"):
             resolve(str(model_folder.write(tmp_path / reader.value, files)), declared=Task.RERANK, reader=reader)
 

@@ -9,10 +9,10 @@ import pytest
 
 from shortlist.client import NotRanked, TimingMs
 from shortlist.errors import EngineError, UpstreamError
-from shortlist.ui.answers import Passage, RankedDocument, Ranking, rank, rank_both
+from shortlist.ui.answers import PageRanking, Passage, RankedDocument, rank, rank_both
 from shortlist.ui.form import Question
-from shortlist.ui.visitor import Visitor
-from shortlist.ui.words import ENGLISH
+from shortlist.ui.i18n import ENGLISH
+from shortlist.ui.session import Session
 from tests.support.script import Answer, ScriptedServer, fault
 
 QUESTION = Question(query="q", documents=("a", "b", "c"), top_n=2)
@@ -25,17 +25,17 @@ def server() -> ScriptedServer:
 
 
 @pytest.fixture
-def visitor(server: ScriptedServer) -> Visitor:
-    return Visitor(transport=httpx2.ASGITransport(server), words=ENGLISH)
+def session(server: ScriptedServer) -> Session:
+    return Session(transport=httpx2.ASGITransport(server), messages=ENGLISH)
 
 
-async def test_question_is_sent_with_what_the_page_wants_to_know(server: ScriptedServer, visitor: Visitor) -> None:
+async def test_question_is_sent_with_what_the_page_wants_to_know(server: ScriptedServer, session: Session) -> None:
     server.play(Answer(body=BARE))
-    await rank(visitor, QUESTION)
+    await rank(session, QUESTION)
     assert server.asked[0].body == {**QUESTION.body, "return_documents": False, "return_logits": True}
 
 
-async def test_everything_that_the_server_says_is_read(server: ScriptedServer, visitor: Visitor) -> None:
+async def test_everything_that_the_server_says_is_read(server: ScriptedServer, session: Session) -> None:
     body = {
         **BARE,
         "logits": [2.5, -1.0],
@@ -47,7 +47,7 @@ async def test_everything_that_the_server_says_is_read(server: ScriptedServer, v
     }
     times = {"x-total-time": "9", "x-tokenization-time": "1", "x-queue-time": "2", "x-inference-time": "5"}
     server.play(Answer(body=body, headers={**times, "x-cache-hits": "2"}))
-    assert await rank(visitor, QUESTION) == Ranking(
+    assert await rank(session, QUESTION) == PageRanking(
         question=QUESTION,
         model="m",
         results=(
@@ -61,9 +61,9 @@ async def test_everything_that_the_server_says_is_read(server: ScriptedServer, v
     )
 
 
-async def test_what_the_server_does_not_say_is_not_made_up(server: ScriptedServer, visitor: Visitor) -> None:
+async def test_what_the_server_does_not_say_is_not_made_up(server: ScriptedServer, session: Session) -> None:
     server.play(Answer(body=BARE, headers={"x-total-time": "soon"}))
-    answer = await rank(visitor, QUESTION)
+    answer = await rank(session, QUESTION)
     assert [result.raw_score for result in answer.results] == [None, None]
     assert (answer.num_cached, answer.timing_ms) == (None, TimingMs())
 
@@ -78,21 +78,21 @@ async def test_what_the_server_does_not_say_is_not_made_up(server: ScriptedServe
         {**BARE, "logits": [1.0]},
     ],
 )
-async def test_answer_that_cannot_be_read_is_an_error(server: ScriptedServer, visitor: Visitor, body: Any) -> None:
+async def test_answer_that_cannot_be_read_is_an_error(server: ScriptedServer, session: Session, body: Any) -> None:
     server.play(Answer(body=body))
     with pytest.raises(UpstreamError, match="cannot be read"):
-        await rank(visitor, QUESTION)
+        await rank(session, QUESTION)
 
 
-async def test_two_rankings_are_asked_for_at_once(server: ScriptedServer, visitor: Visitor) -> None:
+async def test_two_rankings_are_asked_for_at_once(server: ScriptedServer, session: Session) -> None:
     server.play(Answer(body=BARE))
     other = Question(query="r", documents=QUESTION.documents)
-    left, right = await rank_both(visitor, QUESTION, other)
+    left, right = await rank_both(session, QUESTION, other)
     assert (left.question, right.question) == (QUESTION, other)
     assert {asked.body["query"] for asked in server.asked} == {"q", "r"}
 
 
-async def test_error_of_either_is_that_of_both(server: ScriptedServer, visitor: Visitor) -> None:
+async def test_error_of_either_is_that_of_both(server: ScriptedServer, session: Session) -> None:
     server.play(Answer(body=BARE), Answer(500, fault("It failed.", kind="server_error")))
     with pytest.raises(EngineError, match=r"It failed\."):
-        await rank_both(visitor, QUESTION, QUESTION)
+        await rank_both(session, QUESTION, QUESTION)

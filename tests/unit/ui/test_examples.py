@@ -8,12 +8,12 @@ import pytest
 
 from shortlist.ui.examples import COMPARISONS, EXAMPLES, TEXTS, Example, titles
 from shortlist.ui.files import read_file
-from shortlist.ui.words import ENGLISH, LANGUAGES
+from shortlist.ui.i18n import ENGLISH, LANGUAGES
 
 
 @pytest.mark.parametrize("example", [*EXAMPLES, *COMPARISONS, *TEXTS], ids=lambda example: example.key)
 def test_example_is_a_form_that_can_be_sent(example: Example) -> None:
-    assert set(example.title) == {words.lang for words in LANGUAGES}
+    assert set(example.title) == {messages.lang for messages in LANGUAGES}
     assert example.lines.split("\n") == list(example.documents) or not example.documents
     assert len(set(example.documents)) == len(example.documents)
     assert example.documents or example.groups

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shortlist.ui.files import MAX_FILE_BYTES, FormError, Group, Opened, lines_of, read_file
-from shortlist.ui.words import CHINESE, ENGLISH
+from shortlist.ui.files import MAX_FILE_BYTES, FileGroup, FormError, Opened, lines_of, read_file
+from shortlist.ui.i18n import CHINESE, ENGLISH
 
 
 def read(name: str, text: str, column: str | None = None) -> Opened:
@@ -90,7 +90,7 @@ def test_lines_of_json_may_be_objects_with_columns() -> None:
 def test_lines_of_json_may_be_groups() -> None:
     lines = [{"query": " q ", "documents": ["a", {"text": "b"}]}, {"query": "r", "documents": ["c"], "id": 2}]
     opened = read("a.ndjson", "\n".join(map(json.dumps, lines)))
-    assert opened == Opened(groups=(Group("q", ("a", "b")), Group("r", ("c",))))
+    assert opened == Opened(groups=(FileGroup("q", ("a", "b")), FileGroup("r", ("c",))))
     assert opened.num_documents == 3
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from shortlist.ui.files import FormError
 from shortlist.ui.form import MAX_TEXTS, Question, read_compare, read_rerank, read_texts, text_of
-from shortlist.ui.words import ENGLISH
+from shortlist.ui.i18n import ENGLISH
 from tests.support.forms import compared, typed
 
 GROUPS = '{"query": "p", "documents": ["a", "b"]}\n{"query": "r", "documents": ["c"]}'

@@ -11,10 +11,10 @@ import httpx2
 import pytest
 
 from shortlist.ui import runs
-from shortlist.ui.meters import Watch
+from shortlist.ui.i18n import CHINESE, ENGLISH, Messages
+from shortlist.ui.metrics_view import MetricsHistory
 from shortlist.ui.runs import compare_run, embed_run, model_names, rerank_run, status_run
-from shortlist.ui.visitor import Visitor
-from shortlist.ui.words import CHINESE, ENGLISH, Words
+from shortlist.ui.session import Session
 from tests.support.forms import compared, typed
 from tests.support.script import Answer, ScriptedServer, fault
 
@@ -30,8 +30,8 @@ def script() -> ScriptedServer:
     return server
 
 
-def visitor(script: ScriptedServer, words: Words = ENGLISH) -> Visitor:
-    return Visitor(transport=httpx2.ASGITransport(script), words=words, url="http://server")
+def session(script: ScriptedServer, messages: Messages = ENGLISH) -> Session:
+    return Session(transport=httpx2.ASGITransport(script), messages=messages, url="http://server")
 
 
 @pytest.fixture(autouse=True)
@@ -46,8 +46,8 @@ def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return slept
 
 
-async def shown(script: ScriptedServer, words: Words = ENGLISH, **values: Any) -> list[str]:
-    return [html async for html in rerank_run(visitor(script, words), typed(**values))]
+async def shown(script: ScriptedServer, messages: Messages = ENGLISH, **values: Any) -> list[str]:
+    return [html async for html in rerank_run(session(script, messages), typed(**values))]
 
 
 # -- one question -------------------------------------------------------------------------------------------------------
@@ -119,17 +119,17 @@ async def test_what_was_ranked_before_an_error_is_kept(script: ScriptedServer, r
 
 async def test_comparison_asks_twice_and_draws(script: ScriptedServer) -> None:
     asked = compared(query_a="q", query_b="r")
-    first, last = [html async for html in compare_run(visitor(script), asked)]
+    first, last = [html async for html in compare_run(session(script), asked)]
     assert "Comparing 2 documents …" in first
     assert "sl-slope" in last
     assert len(script.asked) == 2
 
 
 async def test_comparison_of_nothing_and_refusals_are_sentences(script: ScriptedServer) -> None:
-    [html] = [html async for html in compare_run(visitor(script), compared(query_a="q"))]
+    [html] = [html async for html in compare_run(session(script), compared(query_a="q"))]
     assert ENGLISH.nothing_to_compare in html
     script.play(Answer(404, fault("No such model.")))
-    *_, html = [html async for html in compare_run(visitor(script), compared(query_a="q", query_b="r"))]
+    *_, html = [html async for html in compare_run(session(script), compared(query_a="q", query_b="r"))]
     assert ENGLISH.not_found in html
 
 
@@ -142,7 +142,7 @@ def vectors(*rows: tuple[float, ...]) -> dict[str, Any]:
 async def test_texts_are_embedded_as_what_they_are(script: ScriptedServer, read_as: str, input_type: str | None) -> None:
     script.play(Answer(body=vectors((1, 0), (0, 1))))
     values = {"texts": "a\nb", "model": "e", "read_as": read_as}
-    first, last = [html async for html in embed_run(visitor(script), values)]
+    first, last = [html async for html in embed_run(session(script), values)]
     assert "Embedding 2 texts …" in first
     assert "sl-heat" in last
     assert script.asked[0].body.get("input_type") == input_type
@@ -150,21 +150,21 @@ async def test_texts_are_embedded_as_what_they_are(script: ScriptedServer, read_
 
 async def test_texts_that_are_missing_and_refusals_are_sentences(script: ScriptedServer) -> None:
     values = {"texts": "a", "model": None, "read_as": None}
-    [html] = [html async for html in embed_run(visitor(script), values)]
+    [html] = [html async for html in embed_run(session(script), values)]
     assert ENGLISH.no_texts in html
     script.play(BUSY)
-    *_, html = [html async for html in embed_run(visitor(script), {**values, "texts": "a\nb"})]
+    *_, html = [html async for html in embed_run(session(script), {**values, "texts": "a\nb"})]
     assert "Try again in 3 s" in html
     assert len(script.asked) == 1
 
 
 async def test_two_looks_at_the_metrics_make_plots(script: ScriptedServer) -> None:
     script.play(Answer(body=b"# TYPE shortlist_ready gauge\nshortlist_ready 1.0\n"))
-    watch, first = await status_run(visitor(script), Watch(), 1.0)
+    watch, first = await status_run(session(script), MetricsHistory(), 1.0)
     assert ENGLISH.status_wait in first
-    watch, second = await status_run(visitor(script), watch, 3.0)
+    watch, second = await status_run(session(script), watch, 3.0)
     assert ENGLISH.is_ready in second
-    assert len(watch.readings) == 1
+    assert len(watch.points) == 1
 
 
 @pytest.mark.parametrize(
@@ -179,17 +179,17 @@ async def test_metrics_that_are_closed_or_something_else_are_a_sentence(
     script: ScriptedServer, answer: Answer, sentence: str
 ) -> None:
     script.play(answer)
-    watch, html = await status_run(visitor(script), Watch(), 1.0)
+    watch, html = await status_run(session(script), MetricsHistory(), 1.0)
     assert sentence in html
-    assert watch == Watch()
+    assert watch == MetricsHistory()
 
 
 async def test_models_are_offered_for_what_they_can_do(script: ScriptedServer) -> None:
     script.play(Answer(body={"data": [{"id": "e", "tasks": ["embed"]}, {"id": "r", "tasks": ["rerank", "embed"]}]}))
-    assert await model_names(visitor(script)) == (["r"], ["e", "r"])
+    assert await model_names(session(script)) == (["r"], ["e", "r"])
 
 
 @pytest.mark.parametrize("answer", [Answer(401, fault("No key.")), Answer(500, b"?"), Answer(body=b"{")])
 async def test_no_model_is_offered_when_the_server_does_not_say(script: ScriptedServer, answer: Answer) -> None:
     script.play(answer)
-    assert await model_names(visitor(script)) == ([], [])
+    assert await model_names(session(script)) == ([], [])

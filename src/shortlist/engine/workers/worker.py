@@ -16,7 +16,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any, Final
 
-from shortlist import collector
+from shortlist import gc_pause
 from shortlist.engine.base import Engine
 from shortlist.engine.workers.messages import ComputeCall, RemoteCall, StartMessage, Values, WorkerAnswer, pack_values, unpack
 from shortlist.errors import EngineError, EngineUnavailable, ServiceError
@@ -33,7 +33,7 @@ _PR_SET_PDEATHSIG: Final = 1
 def main(descriptor: int, owner_pid: int) -> None:
     """Work for the owner at the other end."""
     _end_with(owner_pid)
-    collector.hold()
+    gc_pause.pause()
     for number in LEFT_TO_THE_OWNER:
         signal.signal(number, signal.SIG_IGN)
     owner: Connection[Any, Any] = Connection(descriptor)
@@ -71,7 +71,7 @@ def _load(owner: Connection[Any, Any]) -> Engine | None:
         owner.send(EngineUnavailable(f"The model could not be loaded on {start.device} ({type(error).__name__})."))
         return None
     owner.send(engine.info)
-    collector.settle()
+    gc_pause.resume_and_freeze()
     return engine
 
 

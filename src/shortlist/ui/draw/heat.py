@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from shortlist.client import Embeddings
 from shortlist.ui.draw.markup import shortened, summary
-from shortlist.ui.words import Words
+from shortlist.ui.i18n import Messages
 
 MAX_TITLE_CHARS: Final = 90
 MAX_FACT_CHARS: Final = 40
@@ -19,23 +19,23 @@ MAX_FACT_CHARS: Final = 40
 Cosines = npt.NDArray[np.float64]
 
 
-def heat_html(texts: Sequence[str], embeddings: Embeddings, words: Words) -> str:
+def heat_html(texts: Sequence[str], embeddings: Embeddings, messages: Messages) -> str:
     """Return the cosines of every pair of texts as HTML.
 
     Args:
         texts: What was embedded.
         embeddings: One vector per text.
-        words: The person's language.
+        messages: The person's language.
     """
     cosines = cosines_of(embeddings)
     facts = [
-        words.num_texts.format(total=len(texts)),
-        words.num_dimensions.format(count=len(embeddings.vectors[0])),
-        words.num_tokens.format(count=f"{embeddings.num_tokens:,}"),
+        messages.num_texts.format(total=len(texts)),
+        messages.num_dimensions.format(count=len(embeddings.vectors[0])),
+        messages.num_tokens.format(count=f"{embeddings.num_tokens:,}"),
     ]
     return (
-        f'<section class="sl-result" lang="{words.lang}">{summary(embeddings.model, facts, embeddings.timing_ms, words)}'
-        f'<p class="sl-verdict">{escape(_closest(texts, cosines, words))}</p>{_table(texts, cosines, words)}</section>'
+        f'<section class="sl-result" lang="{messages.lang}">{summary(embeddings.model, facts, embeddings.timing_ms, messages)}'
+        f'<p class="sl-verdict">{escape(_closest(texts, cosines, messages))}</p>{_table(texts, cosines, messages)}</section>'
     )
 
 
@@ -51,19 +51,19 @@ def cosines_of(embeddings: Embeddings) -> Cosines:
     return np.clip(unit @ unit.T, -1, 1)
 
 
-def _closest(texts: Sequence[str], cosines: Cosines, words: Words) -> str:
+def _closest(texts: Sequence[str], cosines: Cosines, messages: Messages) -> str:
     apart = np.where(np.eye(len(texts), dtype=bool), -np.inf, cosines)
     left, right = divmod(int(np.argmax(apart)), len(texts))
     names = [f"“{shortened(texts[place], MAX_FACT_CHARS)}”" for place in (left, right)]
-    return words.closest.format(left=names[0], right=names[1], score=f"{cosines[left, right]:.2f}")
+    return messages.closest.format(left=names[0], right=names[1], score=f"{cosines[left, right]:.2f}")
 
 
-def _table(texts: Sequence[str], cosines: Cosines, words: Words) -> str:
+def _table(texts: Sequence[str], cosines: Cosines, messages: Messages) -> str:
     numbers = "".join(f'<th scope="col">{number}</th>' for number in range(1, len(texts) + 1))
     rows = "".join(_row(place, text, cosines) for place, text in enumerate(texts))
     return (
-        f'<div class="sl-scroll" tabindex="0" role="region" aria-label="{escape(words.embed_caption)}">'
-        f'<table class="sl-heat"><caption class="sl-hidden">{escape(words.embed_caption)}</caption>'
+        f'<div class="sl-scroll" tabindex="0" role="region" aria-label="{escape(messages.embed_caption)}">'
+        f'<table class="sl-heat"><caption class="sl-hidden">{escape(messages.embed_caption)}</caption>'
         f"<thead><tr><td></td>{numbers}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 

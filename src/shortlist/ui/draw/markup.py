@@ -10,7 +10,7 @@ from typing import Final
 from shortlist import errors
 from shortlist.client import TimingMs
 from shortlist.ui.files import MAX_FILE_BYTES, Opened
-from shortlist.ui.words import LANGUAGES, Words
+from shortlist.ui.i18n import LANGUAGES, Messages
 
 LOGO: Final = (
     '<svg class="sl-logo" viewBox="0 0 28 28" aria-hidden="true" focusable="false">'
@@ -34,23 +34,25 @@ INPUT_ID: Final = "file"
 
 def masthead() -> str:
     """Return the wordmark, what this is for, and the switch of languages."""
-    taglines = "".join(_in_language(words, "p", words.tagline, "sl-tagline") for words in LANGUAGES)
+    taglines = "".join(_in_language(messages, "p", messages.tagline, "sl-tagline") for messages in LANGUAGES)
     buttons = "".join(
         f'<button type="button" lang="{lang}" data-language="{lang}">{name}</button>' for lang, name in OWN_NAMES.items()
     )
-    both = " / ".join(words.switch_language for words in LANGUAGES)
+    both = " / ".join(messages.switch_language for messages in LANGUAGES)
     switch = f'<div class="sl-languages" role="group" aria-label="{both}">{buttons}</div>'
     return f'<header class="sl-masthead"><h1>{LOGO}<span>Shortlist</span></h1>{taglines}{switch}</header>'
 
 
 def label(name: str) -> str:
     """Return one of our words in every language, for a place where only markup will do."""
-    return "".join(_in_language(words, "span", str(getattr(words, name)), f"sl-label sl-label-{name}") for words in LANGUAGES)
+    return "".join(
+        _in_language(messages, "span", str(getattr(messages, name)), f"sl-label sl-label-{name}") for messages in LANGUAGES
+    )
 
 
 def heading(name: str) -> str:
     """Return one of our words as a heading."""
-    return "".join(_in_language(words, "h2", str(getattr(words, name)), "sl-heading") for words in LANGUAGES)
+    return "".join(_in_language(messages, "h2", str(getattr(messages, name)), "sl-heading") for messages in LANGUAGES)
 
 
 def nothing_yet(title: str, hint: str) -> str:
@@ -61,14 +63,14 @@ def nothing_yet(title: str, hint: str) -> str:
         hint: The name of what to do.
     """
     return "".join(
-        f'<div class="sl-empty" lang="{words.lang}">{LOGO}<strong>{escape(getattr(words, title))}</strong>'
-        f"<span>{escape(getattr(words, hint))}</span></div>"
-        for words in LANGUAGES
+        f'<div class="sl-empty" lang="{messages.lang}">{LOGO}<strong>{escape(getattr(messages, title))}</strong>'
+        f"<span>{escape(getattr(messages, hint))}</span></div>"
+        for messages in LANGUAGES
     )
 
 
-def _in_language(words: Words, tag: str, sentence: str, classes: str) -> str:
-    return f'<{tag} class="{classes}" lang="{words.lang}">{escape(sentence)}</{tag}>'
+def _in_language(messages: Messages, tag: str, sentence: str, classes: str) -> str:
+    return f'<{tag} class="{classes}" lang="{messages.lang}">{escape(sentence)}</{tag}>'
 
 
 # -- errors and progress --------------------------------------------------------------------------------------------------
@@ -85,41 +87,41 @@ def seconds_to_wait(error: errors.Overloaded) -> int:
     return math.ceil(min(max(error.retry_after_s, 1), MAX_SHOWN_WAIT_S))
 
 
-def error_html(error: errors.ServiceError, words: Words) -> str:
+def error_html(error: errors.ServiceError, messages: Messages) -> str:
     """Return an error from the server as HTML."""
     if isinstance(error, errors.Overloaded):
-        return alert(words.overloaded.format(seconds=seconds_to_wait(error)))
-    return alert(_sentence(error, words), error.message)
+        return alert(messages.overloaded.format(seconds=seconds_to_wait(error)))
+    return alert(_sentence(error, messages), error.message)
 
 
-def _sentence(error: errors.ServiceError, words: Words) -> str:
+def _sentence(error: errors.ServiceError, messages: Messages) -> str:
     if isinstance(error, errors.InvalidInput) and error.param in {"instruction", "preset"}:
-        return words.no_instruction
+        return messages.no_instruction
     table = (
-        (errors.InputTooLong, words.too_long),
-        (errors.BodyTooLarge, words.too_large),
-        (errors.Unauthenticated, words.no_key),
-        (errors.NotFound, words.not_found),
-        (errors.CallerError, words.refused),
-        (errors.DeadlineExceeded, words.too_slow),
-        (errors.Draining, words.not_ready),
-        (errors.EngineUnavailable, words.unavailable),
+        (errors.InputTooLong, messages.too_long),
+        (errors.BodyTooLarge, messages.too_large),
+        (errors.Unauthenticated, messages.no_key),
+        (errors.NotFound, messages.not_found),
+        (errors.CallerError, messages.refused),
+        (errors.DeadlineExceeded, messages.too_slow),
+        (errors.Draining, messages.not_ready),
+        (errors.EngineUnavailable, messages.unavailable),
     )
-    return next((sentence for kind, sentence in table if isinstance(error, kind)), words.broken)
+    return next((sentence for kind, sentence in table if isinstance(error, kind)), messages.broken)
 
 
-def progress(sentence: str, words: Words, *, share: float | None = None) -> str:
+def progress(sentence: str, messages: Messages, *, share: float | None = None) -> str:
     """Return how far something is, and what takes its place when it is cancelled.
 
     Args:
         sentence: What is going on.
-        words: The person's language.
+        messages: The person's language.
         share: How much of it is done, from 0 to 1; None if that cannot be told.
     """
     width = "" if share is None else f' style="width:{100 * share:.1f}%"'
     kind = "sl-track" if share is not None else "sl-track sl-track-open"
     return (
-        f'<div class="sl-progress" role="status" data-stopped="{escape(words.stopped)}"><span>{escape(sentence)}</span>'
+        f'<div class="sl-progress" role="status" data-stopped="{escape(messages.stopped)}"><span>{escape(sentence)}</span>'
         f'<span class="{kind}" aria-hidden="true"><i{width}></i></span></div>'
     )
 
@@ -130,31 +132,33 @@ def progress(sentence: str, words: Words, *, share: float | None = None) -> str:
 def file_picker() -> str:
     """Return the field that opens a file, in every language."""
     names = "".join(
-        f'<span lang="{words.lang}"><b>{escape(words.open_file)}</b> <small>{escape(words.open_file_hint)}</small></span>'
-        for words in LANGUAGES
+        f'<span lang="{messages.lang}"><b>{escape(messages.open_file)}</b> <small>{escape(messages.open_file_hint)}</small></span>'
+        for messages in LANGUAGES
     )
     field = f'<input type="file" id="{INPUT_ID}" class="sl-hidden" accept="{ENDINGS}" data-most="{MAX_FILE_BYTES}">'
     return f'<div class="sl-picker">{field}<label for="{INPUT_ID}">{names}</label></div>'
 
 
-def file_card(name: str, opened: Opened, words: Words) -> str:
+def file_card(name: str, opened: Opened, messages: Messages) -> str:
     """Return what is said of a file: how much there is, and whether there are columns to choose from, or groups."""
     marks = " data-columns" * (len(opened.columns) > 1) + " data-groups" * bool(opened.groups)
     total = opened.num_documents
     groups = len(opened.groups)
-    sentence = words.file_groups.format(groups=groups, total=total) if groups else words.file_documents.format(total=total)
+    sentence = (
+        messages.file_groups.format(groups=groups, total=total) if groups else messages.file_documents.format(total=total)
+    )
     return (
-        f'<div class="sl-file" role="status" lang="{words.lang}"{marks}><b>{escape(name)}</b><span>{escape(sentence)}</span>'
-        f'<button type="button" data-forget>{escape(words.type_instead)}</button></div>'
+        f'<div class="sl-file" role="status" lang="{messages.lang}"{marks}><b>{escape(name)}</b><span>{escape(sentence)}</span>'
+        f'<button type="button" data-forget>{escape(messages.type_instead)}</button></div>'
     )
 
 
 # -- what an answer cost --------------------------------------------------------------------------------------------------
 
 
-def summary(name: str, facts: Sequence[str], timing: TimingMs, words: Words) -> str:
+def summary(name: str, facts: Sequence[str], timing: TimingMs, messages: Messages) -> str:
     """Return what answered, what was asked of it, and where the time went."""
-    spent = spans(_timing(timing, words))
+    spent = spans(_timing(timing, messages))
     times = f'<p class="sl-timing">{spent}</p>' if spent else ""
     return (
         f'<div class="sl-summary" role="status"><p><span class="sl-model">{escape(name)}</span>{spans(facts)}</p>{times}</div>'
@@ -166,12 +170,12 @@ def spans(facts: Iterable[str]) -> str:
     return "".join(f"<span>{escape(fact)}</span>" for fact in facts)
 
 
-def _timing(timing: TimingMs, words: Words) -> list[str]:
+def _timing(timing: TimingMs, messages: Messages) -> list[str]:
     parts = (
-        (words.total_time, timing.total),
-        (words.tokenize_time, timing.tokenize),
-        (words.queue_time, timing.queue),
-        (words.compute_time, timing.compute),
+        (messages.total_time, timing.total),
+        (messages.tokenize_time, timing.tokenize),
+        (messages.queue_time, timing.queue),
+        (messages.compute_time, timing.compute),
     )
     return [template.format(ms=_milliseconds(value)) for template, value in parts if value is not None]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Final
 
-from shortlist.ui.meters import MetricsPoint, Watch
-from shortlist.ui.words import Words
+from shortlist.ui.i18n import Messages
+from shortlist.ui.metrics_view import MetricsHistory, MetricsPoint
 
 WIDTH, HEIGHT, TOP = 300.0, 72.0, 6.0
 MIN_STEPS: Final = 15
@@ -33,42 +33,42 @@ class _Panel:
     least_top: float = 1.0
 
 
-def status_html(watch: Watch, words: Words) -> str:
+def status_html(watch: MetricsHistory, messages: Messages) -> str:
     """Return what was seen of the server as HTML."""
-    if not watch.readings:
-        wait = f"<strong>{escape(words.status_wait)}</strong><span>{escape(words.status_empty_hint)}</span>"
-        return f'<div class="sl-empty" lang="{words.lang}">{wait}</div>'
-    seconds = round(watch.readings[-1].at_s - watch.readings[0].at_s)
-    panels = "".join(_panel(panel, watch.readings, seconds, words) for panel in _panels(watch, words))
-    state = "" if watch.is_ready is None else _state(words, is_ready=watch.is_ready)
-    head = f'<p class="sl-state">{state}<span>{escape(words.window.format(seconds=seconds))}</span></p>'
-    caption = escape(words.status_caption)
+    if not watch.points:
+        wait = f"<strong>{escape(messages.status_wait)}</strong><span>{escape(messages.status_empty_hint)}</span>"
+        return f'<div class="sl-empty" lang="{messages.lang}">{wait}</div>'
+    seconds = round(watch.points[-1].at_s - watch.points[0].at_s)
+    panels = "".join(_panel(panel, watch.points, seconds, messages) for panel in _panels(watch, messages))
+    state = "" if watch.is_ready is None else _state(messages, is_ready=watch.is_ready)
+    head = f'<p class="sl-state">{state}<span>{escape(messages.window.format(seconds=seconds))}</span></p>'
+    caption = escape(messages.status_caption)
     inner = f'{head}<div class="sl-panels">{panels}</div>'
-    return f'<section class="sl-status" lang="{words.lang}" aria-label="{caption}">{inner}</section>'
+    return f'<section class="sl-status" lang="{messages.lang}" aria-label="{caption}">{inner}</section>'
 
 
-def _panels(watch: Watch, words: Words) -> tuple[_Panel, ...]:
-    of_what = words.memory_process if watch.has_process_memory else words.memory_cache
+def _panels(watch: MetricsHistory, messages: Messages) -> tuple[_Panel, ...]:
+    of_what = messages.memory_process if watch.has_process_memory else messages.memory_cache
     return (
-        _Panel(words.per_second, words.requests_hint, lambda each: each.requests_per_s),
-        _Panel(words.latency, words.latency_hint, lambda each: each.latency_ms, 10.0),
-        _Panel(words.queue, words.queue_hint, lambda each: each.queue_items, 4.0),
-        _Panel(words.hit_rate, words.hit_rate_hint, lambda each: each.hit_percent, PERCENT),
-        _Panel(words.tokens_per_second, words.tokens_hint, lambda each: each.tokens_per_s, 10.0),
-        _Panel(words.memory, of_what, lambda each: each.memory_mib),
+        _Panel(messages.per_second, messages.requests_hint, lambda each: each.requests_per_s),
+        _Panel(messages.latency, messages.latency_hint, lambda each: each.latency_ms, 10.0),
+        _Panel(messages.queue, messages.queue_hint, lambda each: each.queue_items, 4.0),
+        _Panel(messages.hit_rate, messages.hit_rate_hint, lambda each: each.hit_percent, PERCENT),
+        _Panel(messages.tokens_per_second, messages.tokens_hint, lambda each: each.tokens_per_s, 10.0),
+        _Panel(messages.memory, of_what, lambda each: each.memory_mib),
     )
 
 
-def _state(words: Words, *, is_ready: bool) -> str:
-    kind, sentence = ("sl-good", words.is_ready) if is_ready else ("sl-bad", words.is_not_ready)
+def _state(messages: Messages, *, is_ready: bool) -> str:
+    kind, sentence = ("sl-good", messages.is_ready) if is_ready else ("sl-bad", messages.is_not_ready)
     return f'<b class="{kind}">{escape(sentence)}</b>'
 
 
-def _panel(panel: _Panel, readings: Sequence[MetricsPoint], seconds: int, words: Words) -> str:
-    values = [panel.of(reading) for reading in readings]
+def _panel(panel: _Panel, points: Sequence[MetricsPoint], seconds: int, messages: Messages) -> str:
+    values = [panel.of(point) for point in points]
     known = [value for value in values if value is not None]
-    now = words.no_data if values[-1] is None else _number(values[-1])
-    drawn = _plot(panel, values, known, now, seconds, words) if known else ""
+    now = messages.no_data if values[-1] is None else _number(values[-1])
+    drawn = _plot(panel, values, known, now, seconds, messages) if known else ""
     kind = ' class="sl-none"' if values[-1] is None else ""
     return (
         f'<figure class="sl-panel"><figcaption><b>{escape(panel.title)}</b><small>{escape(panel.hint)}</small></figcaption>'
@@ -76,8 +76,10 @@ def _panel(panel: _Panel, readings: Sequence[MetricsPoint], seconds: int, words:
     )
 
 
-def _plot(panel: _Panel, values: Sequence[float | None], known: Sequence[float], now: str, seconds: int, words: Words) -> str:
-    spoken = words.plot_summary.format(
+def _plot(
+    panel: _Panel, values: Sequence[float | None], known: Sequence[float], now: str, seconds: int, messages: Messages
+) -> str:
+    spoken = messages.plot_summary.format(
         title=panel.title, now=now, low=_number(min(known)), high=_number(max(known)), seconds=seconds
     )
     top = max(panel.least_top, *known)

@@ -7,10 +7,10 @@ from html import escape
 from typing import Final
 
 from shortlist.client import NotRanked
-from shortlist.ui.answers import Passage, RankedDocument, Ranking
+from shortlist.ui.answers import PageRanking, Passage, RankedDocument
+from shortlist.ui.draw.export import export_bar
 from shortlist.ui.draw.markup import summary
-from shortlist.ui.draw.takeaway import takeaway
-from shortlist.ui.words import Words
+from shortlist.ui.i18n import Messages
 
 MAX_SHOWN_CHARS: Final = 420
 SHORT_CHARS: Final = 280
@@ -19,98 +19,100 @@ MAX_ROWS: Final = 200
 """More rows than this make a browser slow; the downloads hold all of them."""
 
 
-def ranking_html(rankings: Sequence[Ranking], words: Words, *, url: str, has_key: bool, has_groups: bool = False) -> str:
+def ranking_html(
+    rankings: Sequence[PageRanking], messages: Messages, *, url: str, has_key: bool, has_groups: bool = False
+) -> str:
     """Return rankings as HTML: one as a table, several as tables that fold.
 
     Args:
         rankings: What the server answered.
-        words: The person's language.
+        messages: The person's language.
         url: The server's address, for the same request in curl and Python.
         has_key: Whether the server wants a key.
         has_groups: Whether they come from a file of groups.
     """
     draw = _groups if has_groups else _single
-    below = takeaway(rankings, words, url=url, has_key=has_key)
-    return f'<section class="sl-result" lang="{words.lang}">{draw(rankings, words)}{below}</section>'
+    below = export_bar(rankings, messages, url=url, has_key=has_key)
+    return f'<section class="sl-result" lang="{messages.lang}">{draw(rankings, messages)}{below}</section>'
 
 
-def _single(rankings: Sequence[Ranking], words: Words) -> str:
-    return "".join(_whole(ranking, words) for ranking in rankings)
+def _single(rankings: Sequence[PageRanking], messages: Messages) -> str:
+    return "".join(_whole(ranking, messages) for ranking in rankings)
 
 
-def _groups(rankings: Sequence[Ranking], words: Words) -> str:
+def _groups(rankings: Sequence[PageRanking], messages: Messages) -> str:
     """Return every ranking behind its query, the first one open."""
     return "".join(
         f'<details class="sl-group"{" open" if place == 0 else ""}><summary dir="auto">{escape(ranking.question.query)}'
-        f"</summary>{_whole(ranking, words)}</details>"
+        f"</summary>{_whole(ranking, messages)}</details>"
         for place, ranking in enumerate(rankings)
     )
 
 
-def _whole(ranking: Ranking, words: Words) -> str:
+def _whole(ranking: PageRanking, messages: Messages) -> str:
     shown = ranking.results[:MAX_ROWS]
-    rows = "".join(_row(place, result, words) for place, result in enumerate(shown, start=1))
-    rest = words.only_shown.format(shown=len(shown), total=len(ranking.results)) if len(shown) < len(ranking.results) else ""
+    rows = "".join(_row(place, result, messages) for place, result in enumerate(shown, start=1))
+    rest = messages.only_shown.format(shown=len(shown), total=len(ranking.results)) if len(shown) < len(ranking.results) else ""
     more = f'<p class="sl-note">{escape(rest)}</p>' if rest else ""
     return (
-        f"{summary(ranking.model, _facts(ranking, words), ranking.timing_ms, words)}"
-        f'<table role="table">{_head(words)}<tbody role="rowgroup">{rows}</tbody></table>'
-        f"{more}{_failures(ranking.failed, words)}"
+        f"{summary(ranking.model, _facts(ranking, messages), ranking.timing_ms, messages)}"
+        f'<table role="table">{_head(messages)}<tbody role="rowgroup">{rows}</tbody></table>'
+        f"{more}{_failures(ranking.failed, messages)}"
     )
 
 
-def _facts(ranking: Ranking, words: Words) -> list[str]:
+def _facts(ranking: PageRanking, messages: Messages) -> list[str]:
     shown, total = len(ranking.results), len(ranking.question.documents)
-    template = words.num_documents if shown + len(ranking.failed) == total else words.best_of
+    template = messages.num_documents if shown + len(ranking.failed) == total else messages.best_of
     facts = [template.format(shown=shown, total=total)]
     if ranking.num_tokens:
-        facts.append(words.num_tokens.format(count=f"{ranking.num_tokens:,}"))
+        facts.append(messages.num_tokens.format(count=f"{ranking.num_tokens:,}"))
     if ranking.num_cached:
-        facts.append(words.num_cached.format(count=ranking.num_cached, total=total))
+        facts.append(messages.num_cached.format(count=ranking.num_cached, total=total))
     return facts
 
 
-def _head(words: Words) -> str:
+def _head(messages: Messages) -> str:
     titles = (
-        ("", words.rank_column),
-        ("", words.moved_column),
-        ("", words.document_column),
-        ("", words.score_column),
-        ("sl-raw", words.raw_column),
+        ("", messages.rank_column),
+        ("", messages.moved_column),
+        ("", messages.document_column),
+        ("", messages.score_column),
+        ("sl-raw", messages.raw_column),
     )
     cells = "".join(f'<th role="columnheader" scope="col" class="{kind}">{escape(title)}</th>' for kind, title in titles)
-    caption = f'<caption class="sl-hidden">{escape(words.result)}</caption>'
+    caption = f'<caption class="sl-hidden">{escape(messages.result)}</caption>'
     return f'{caption}<thead role="rowgroup" class="sl-hidden"><tr role="row">{cells}</tr></thead>'
 
 
-def _row(place: int, result: RankedDocument, words: Words) -> str:
+def _row(place: int, result: RankedDocument, messages: Messages) -> str:
     raw = "" if result.raw_score is None else f"{result.raw_score:+.3f}"
     return (
         f'<tr role="row" data-index="{result.index}"><td role="cell" class="sl-place">{place}</td>'
-        f'<td role="cell" class="sl-moved">{movement(place, result.index + 1, words)}</td>'
-        f'<td role="cell" class="sl-text">{_text(result, words)}{_marks(result, words)}</td>'
+        f'<td role="cell" class="sl-moved">{movement(place, result.index + 1, messages)}</td>'
+        f'<td role="cell" class="sl-text">{_text(result, messages)}{_marks(result, messages)}</td>'
         f'<td role="cell" class="sl-score">{_bar(result.score)}<b>{result.score:.4f}</b></td>'
         f'<td role="cell" class="sl-raw">{raw}</td></tr>'
     )
 
 
-def _marks(result: RankedDocument, words: Words) -> str:
+def _marks(result: RankedDocument, messages: Messages) -> str:
     if result.passage is not None:
-        return _mark(words.best_passage.format(count=result.passage.num_passages), words.best_passage_hint, "sl-passage")
-    return _mark(words.truncated, words.truncated_hint, "sl-cut") if result.is_truncated else ""
+        return _mark(messages.best_passage.format(count=result.passage.num_passages), messages.best_passage_hint, "sl-passage")
+    return _mark(messages.truncated, messages.truncated_hint, "sl-cut") if result.is_truncated else ""
 
 
 def _mark(name: str, hint: str, kind: str) -> str:
     return f'<span class="sl-mark {kind}" title="{escape(hint)}">{escape(name)}</span>'
 
 
-def _text(result: RankedDocument, words: Words) -> str:
+def _text(result: RankedDocument, messages: Messages) -> str:
     """Return a document; of a long one the beginning or the passage that counts, with the rest a click or a key away."""
     whole = _highlighted(result.text, result.passage)
     if len(result.text) <= MAX_SHOWN_CHARS:
         return f'<span dir="auto">{whole}</span>'
     start = f'<span class="sl-short" dir="auto">{_excerpt(result.text, result.passage)} </span>'
-    more, less = escape(words.show_all), escape(words.show_less)
+    more, less = escape(messages.show_all), escape(messages.show_less)
     opener = f'<summary>{start}<span class="sl-more">{more}</span><span class="sl-less">{less}</span></summary>'
     return f'<details class="sl-long">{opener}<span dir="auto">{whole}</span></details>'
 
@@ -140,14 +142,14 @@ def _bar(score: float) -> str:
     return f'<span class="sl-bar" aria-hidden="true"><i style="width:{percent:.2f}%"></i></span>'
 
 
-def movement(place: int, line: int, words: Words) -> str:
+def movement(place: int, line: int, messages: Messages) -> str:
     """Return an arrow from a document's line to its place, and the sentence that says the same."""
     count = abs(line - place)
     if line > place:
-        return _moved("sl-up", f"▲ {count}", words.moved_up.format(count=count, line=line))
+        return _moved("sl-up", f"▲ {count}", messages.moved_up.format(count=count, line=line))
     if line < place:
-        return _moved("sl-down", f"▼ {count}", words.moved_down.format(count=count, line=line))
-    return _moved("sl-same", "–", words.not_moved)
+        return _moved("sl-down", f"▼ {count}", messages.moved_down.format(count=count, line=line))
+    return _moved("sl-same", "–", messages.not_moved)
 
 
 def _moved(kind: str, sign: str, sentence: str) -> str:
@@ -155,10 +157,10 @@ def _moved(kind: str, sign: str, sentence: str) -> str:
     return f'<span class="{kind}" title="{escape(sentence)}">{shown}</span>'
 
 
-def _failures(failed: Sequence[NotRanked], words: Words) -> str:
+def _failures(failed: Sequence[NotRanked], messages: Messages) -> str:
     if not failed:
         return ""
     items = "".join(
-        f"<li><b>{escape(words.failed_mark.format(line=item.index + 1))}</b> {escape(item.message)}</li>" for item in failed
+        f"<li><b>{escape(messages.failed_mark.format(line=item.index + 1))}</b> {escape(item.message)}</li>" for item in failed
     )
-    return f'<div class="sl-failed"><strong>{escape(words.failed)}</strong><ul>{items}</ul></div>'
+    return f'<div class="sl-failed"><strong>{escape(messages.failed)}</strong><ul>{items}</ul></div>'

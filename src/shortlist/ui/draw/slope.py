@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from html import escape
 from typing import Final
 
-from shortlist.ui.answers import RankedDocument, Ranking
+from shortlist.ui.answers import PageRanking, RankedDocument
 from shortlist.ui.draw.markup import shortened, summary
-from shortlist.ui.words import Words
+from shortlist.ui.i18n import Messages
 
 ROW_PX: Final = 58
 MAX_ROWS: Final = 60
@@ -25,11 +25,11 @@ class _Pair:
     right: int | None
 
 
-def slope_html(left: Ranking, right: Ranking, words: Words) -> str:
+def slope_html(left: PageRanking, right: PageRanking, messages: Messages) -> str:
     """Return the comparison as a drawing, with the same as a table for those who do not see it."""
     pairs = _pairs(left, right)
     sides = "".join(
-        f"<div>{summary(ranking.model, [ranking.question.query, *_terms(ranking, words)], ranking.timing_ms, words)}</div>"
+        f"<div>{summary(ranking.model, [ranking.question.query, *_terms(ranking, messages)], ranking.timing_ms, messages)}</div>"
         for ranking in (left, right)
     )
     drawn = (
@@ -37,36 +37,36 @@ def slope_html(left: Ranking, right: Ranking, words: Words) -> str:
         f"{_side(left, 'sl-left')}{_lines(pairs)}{_side(right, 'sl-right')}</div>"
     )
     return (
-        f'<section class="sl-result sl-comparison" lang="{words.lang}"><div class="sl-sides">{sides}</div>'
-        f'<p class="sl-verdict">{escape(_verdict(pairs, words))}</p>{drawn}{_table(pairs, words)}</section>'
+        f'<section class="sl-result sl-comparison" lang="{messages.lang}"><div class="sl-sides">{sides}</div>'
+        f'<p class="sl-verdict">{escape(_verdict(pairs, messages))}</p>{drawn}{_table(pairs, messages)}</section>'
     )
 
 
-def _terms(ranking: Ranking, words: Words) -> list[str]:
+def _terms(ranking: PageRanking, messages: Messages) -> list[str]:
     question = ranking.question
     if question.instruction:
         return [question.instruction]
-    return [words.presets.get(question.preset, question.preset)] if question.preset else []
+    return [messages.presets.get(question.preset, question.preset)] if question.preset else []
 
 
-def _pairs(left: Ranking, right: Ranking) -> list[_Pair]:
+def _pairs(left: PageRanking, right: PageRanking) -> list[_Pair]:
     """Return the documents that are in either ranking, in the order of the left."""
     on_left = {result.index: place for place, result in enumerate(left.results, start=1)}
     on_right = {result.index: place for place, result in enumerate(right.results, start=1)}
     return [_Pair(left.question.documents[i], on_left.get(i), on_right.get(i)) for i in {**on_left, **on_right}]
 
 
-def _verdict(pairs: Sequence[_Pair], words: Words) -> str:
+def _verdict(pairs: Sequence[_Pair], messages: Messages) -> str:
     steps = [abs(pair.left - pair.right) for pair in pairs if pair.left is not None and pair.right is not None]
     moved = sum(step > 0 for step in steps)
     if not moved:
-        return words.compare_same
-    sentence = words.compare_moves.format(moved=moved, total=len(steps), most=max(steps))
+        return messages.compare_same
+    sentence = messages.compare_moves.format(moved=moved, total=len(steps), most=max(steps))
     has_new_top = any(pair.left == 1 != pair.right for pair in pairs)
-    return f"{sentence} {words.compare_top}" if has_new_top else sentence
+    return f"{sentence} {messages.compare_top}" if has_new_top else sentence
 
 
-def _side(ranking: Ranking, kind: str) -> str:
+def _side(ranking: PageRanking, kind: str) -> str:
     items = "".join(_item(place, result) for place, result in enumerate(ranking.results[:MAX_ROWS], start=1))
     return f'<ol class="{kind}">{items}</ol>'
 
@@ -91,16 +91,16 @@ def _line(left: int, right: int) -> str:
     return f'<path class="{kind}" d="M0 {y_left:g} C45 {y_left:g} 55 {y_right:g} 100 {y_right:g}"/>'
 
 
-def _table(pairs: Sequence[_Pair], words: Words) -> str:
-    titles = (words.document_column, words.compare_left_column, words.compare_right_column)
+def _table(pairs: Sequence[_Pair], messages: Messages) -> str:
+    titles = (messages.document_column, messages.compare_left_column, messages.compare_right_column)
     head = "".join(f'<th scope="col">{escape(title)}</th>' for title in titles)
     rows = "".join(
-        f'<tr><th scope="row">{escape(pair.text)}</th>{_place(pair.left, words)}{_place(pair.right, words)}</tr>'
+        f'<tr><th scope="row">{escape(pair.text)}</th>{_place(pair.left, messages)}{_place(pair.right, messages)}</tr>'
         for pair in pairs[:MAX_ROWS]
     )
-    caption = f"<caption>{escape(words.compare_caption)}</caption>"
+    caption = f"<caption>{escape(messages.compare_caption)}</caption>"
     return f'<div class="sl-hidden"><table>{caption}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
-def _place(place: int | None, words: Words) -> str:
-    return f"<td>{escape(words.absent) if place is None else place}</td>"
+def _place(place: int | None, messages: Messages) -> str:
+    return f"<td>{escape(messages.absent) if place is None else place}</td>"

@@ -9,10 +9,10 @@ import gradio as gr
 
 from shortlist.ui.draw.markup import heading, nothing_yet
 from shortlist.ui.examples import COMPARISONS, Example
+from shortlist.ui.i18n import Messages
 from shortlist.ui.runs import compare_run
-from shortlist.ui.tabs.furniture import buttons, chips, dropdown, fill_on, markup, run_on
-from shortlist.ui.visitor import Visit
-from shortlist.ui.words import Words
+from shortlist.ui.session import SessionOf
+from shortlist.ui.tabs.components import buttons, dropdown, example_buttons, fill_on, markup, run_on
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +25,9 @@ class Side:
     instruction: gr.Textbox
 
 
-def build(visit: Visit, i18n: gr.I18n) -> tuple[Side, Side]:
+def build(session_of: SessionOf, i18n: gr.I18n) -> tuple[Side, Side]:
     """Put the tab on the page."""
-    examples = chips(COMPARISONS, i18n)
+    examples = example_buttons(COMPARISONS, i18n)
     with gr.Column(elem_classes="sl-form sl-wide"):
         with gr.Row(elem_classes="sl-sides"):
             left, right = _side("a", "query_hint", i18n), _side("b", "query_b_hint", i18n)
@@ -43,19 +43,19 @@ def build(visit: Visit, i18n: gr.I18n) -> tuple[Side, Side]:
     run_on(
         [start.click, *(field.submit for field in typed)],
         compare_run,
-        visit,
+        session_of,
         fields={"documents": documents, **sides},
         answer=answer,
         cancel=cancel,
     )
     filled = [documents, left.query, right.query, left.instruction, right.instruction, left.preset, right.preset]
     for chip, example in zip(examples, COMPARISONS, strict=True):
-        fill_on(chip, visit, filled, _values(example), start)
+        fill_on(chip, session_of, filled, _values(example), start)
     return left, right
 
 
-def _values(example: Example) -> Callable[[Words], Sequence[object]]:
-    def values(_: Words) -> Sequence[object]:
+def _values(example: Example) -> Callable[[Messages], Sequence[object]]:
+    def values(_: Messages) -> Sequence[object]:
         return example.lines, example.query, example.other_query, "", "", "", ""
 
     return values

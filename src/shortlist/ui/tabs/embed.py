@@ -9,10 +9,10 @@ import gradio as gr
 
 from shortlist.ui.draw.markup import nothing_yet
 from shortlist.ui.examples import TEXTS, Example
+from shortlist.ui.i18n import Messages
 from shortlist.ui.runs import embed_run
-from shortlist.ui.tabs.furniture import buttons, chips, dropdown, fill_on, markup, run_on
-from shortlist.ui.visitor import Visit
-from shortlist.ui.words import Words
+from shortlist.ui.session import SessionOf
+from shortlist.ui.tabs.components import buttons, dropdown, example_buttons, fill_on, markup, run_on
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +23,9 @@ class EmbedFields:
     read_as: gr.Dropdown
 
 
-def build(visit: Visit, i18n: gr.I18n) -> EmbedFields:
+def build(session_of: SessionOf, i18n: gr.I18n) -> EmbedFields:
     """Put the tab on the page."""
-    examples = chips(TEXTS, i18n)
+    examples = example_buttons(TEXTS, i18n)
     with gr.Row(elem_classes="sl-desk"):
         with gr.Column(scale=4, min_width=320, elem_classes="sl-form"):
             texts = gr.Textbox(label=i18n("texts"), placeholder=i18n("texts_hint"), elem_id="texts", lines=9, max_lines=18)
@@ -39,18 +39,18 @@ def build(visit: Visit, i18n: gr.I18n) -> EmbedFields:
     run_on(
         [start.click, texts.submit],
         embed_run,
-        visit,
+        session_of,
         fields={"texts": texts, "model": fields.model, "read_as": fields.read_as},
         answer=answer,
         cancel=cancel,
     )
     for chip, example in zip(examples, TEXTS, strict=True):
-        fill_on(chip, visit, [texts], _values(example), start)
+        fill_on(chip, session_of, [texts], _values(example), start)
     return fields
 
 
-def _values(example: Example) -> Callable[[Words], Sequence[object]]:
-    def values(_: Words) -> Sequence[object]:
+def _values(example: Example) -> Callable[[Messages], Sequence[object]]:
+    def values(_: Messages) -> Sequence[object]:
         return (example.lines,)
 
     return values

@@ -10,10 +10,10 @@ import gradio as gr
 from shortlist.ui.draw.markup import alert, file_card, file_picker, label, nothing_yet
 from shortlist.ui.examples import EXAMPLES, Example
 from shortlist.ui.files import FormError, read_file
+from shortlist.ui.i18n import Messages
 from shortlist.ui.runs import rerank_run
-from shortlist.ui.tabs.furniture import QUIET, buttons, chips, dropdown, fill_on, markup, run_on
-from shortlist.ui.visitor import Visit
-from shortlist.ui.words import Words
+from shortlist.ui.session import SessionOf
+from shortlist.ui.tabs.components import QUIET, buttons, dropdown, example_buttons, fill_on, markup, run_on
 
 GROUPS_FILE = "queries.jsonl"
 FILE_JS = "() => shortlist.file"
@@ -36,9 +36,9 @@ class RerankFields:
     top_n: gr.Textbox
 
 
-def build(visit: Visit, i18n: gr.I18n) -> RerankFields:
+def build(session_of: SessionOf, i18n: gr.I18n) -> RerankFields:
     """Put the tab on the page."""
-    examples = chips(EXAMPLES, i18n)
+    examples = example_buttons(EXAMPLES, i18n)
     with gr.Row(elem_classes="sl-desk"):
         with gr.Column(scale=5, min_width=320, elem_classes="sl-form"):
             fields = _form(i18n)
@@ -51,14 +51,14 @@ def build(visit: Visit, i18n: gr.I18n) -> RerankFields:
     run_on(
         [start.click, *(field.submit for field in typed)],
         rerank_run,
-        visit,
+        session_of,
         fields={name: getattr(fields, name) for name in read},
         answer=answer,
         cancel=cancel,
     )
-    _wire_file(visit, fields)
+    _wire_file(session_of, fields)
     for chip, example in zip(examples, EXAMPLES, strict=True):
-        _wire_example(visit, chip, example, fields, start)
+        _wire_example(session_of, chip, example, fields, start)
     return fields
 
 
@@ -85,21 +85,21 @@ def _form(i18n: gr.I18n) -> RerankFields:
     return RerankFields(query, documents, card, column, name, text, preset, instruction, model, overflow, top_n)
 
 
-def _wire_file(visit: Visit, fields: RerankFields) -> None:
+def _wire_file(session_of: SessionOf, fields: RerankFields) -> None:
     """Read a file when the browser has it, again when another column is chosen, and forget it on demand."""
 
     def opened(request: gr.Request, name: str, text: str, num_bytes: str) -> tuple[object, ...]:
-        words = visit(request).words
+        messages = session_of(request).messages
         try:
-            found = read_file(name, text, None, words, num_bytes=int(num_bytes))
+            found = read_file(name, text, None, messages, num_bytes=int(num_bytes))
         except FormError as error:
             return "", "", gr.Dropdown(choices=[], value=None), alert(str(error))
         columns = gr.Dropdown(choices=list(found.columns), value=found.column)
-        return name, text, columns, file_card(name, found, words)
+        return name, text, columns, file_card(name, found, messages)
 
     def chosen(request: gr.Request, name: str, text: str, column: str) -> str:
-        words = visit(request).words
-        return file_card(name, read_file(name, text, column, words, may_be_empty=True), words)
+        messages = session_of(request).messages
+        return file_card(name, read_file(name, text, column, messages, may_be_empty=True), messages)
 
     read, forget = (gr.Button(elem_id=elem_id, visible="hidden") for elem_id in ("file_read", "file_forget"))
     name, text, num_bytes = fields.file_name, fields.file_text, gr.Textbox(visible=False)
@@ -109,14 +109,14 @@ def _wire_file(visit: Visit, fields: RerankFields) -> None:
     forget.click(None, js="() => ['', '', '']", outputs=[name, text, fields.card], api_visibility="private")
 
 
-def _wire_example(visit: Visit, chip: gr.Button, example: Example, fields: RerankFields, start: gr.Button) -> None:
+def _wire_example(session_of: SessionOf, chip: gr.Button, example: Example, fields: RerankFields, start: gr.Button) -> None:
     outputs = (fields.query, fields.documents, fields.instruction, fields.preset)
 
-    def values(words: Words) -> Sequence[object]:
+    def values(messages: Messages) -> Sequence[object]:
         typed = (example.query, example.lines, example.instruction, "")
         if not example.groups:
             return (*typed, "", "", "")
-        card = file_card(GROUPS_FILE, read_file(GROUPS_FILE, example.file_text, None, words), words)
+        card = file_card(GROUPS_FILE, read_file(GROUPS_FILE, example.file_text, None, messages), messages)
         return (*typed, GROUPS_FILE, example.file_text, card)
 
-    fill_on(chip, visit, [*outputs, fields.file_name, fields.file_text, fields.card], values, start)
+    fill_on(chip, session_of, [*outputs, fields.file_name, fields.file_text, fields.card], values, start)

@@ -7,7 +7,7 @@ import pytest
 
 from shortlist.client import Embeddings
 from shortlist.ui.draw.heat import cosines_of, heat_html
-from shortlist.ui.words import CHINESE, ENGLISH
+from shortlist.ui.i18n import CHINESE, ENGLISH
 from tests.support.seen import HOSTILE, Seen, assert_only_text
 
 

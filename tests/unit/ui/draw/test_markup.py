@@ -17,8 +17,8 @@ from shortlist.ui.draw.markup import (
     progress,
     shortened,
 )
-from shortlist.ui.files import MAX_FILE_BYTES, Group, Opened
-from shortlist.ui.words import CHINESE, ENGLISH, LANGUAGES
+from shortlist.ui.files import MAX_FILE_BYTES, FileGroup, Opened
+from shortlist.ui.i18n import CHINESE, ENGLISH, LANGUAGES
 from tests.support.seen import HOSTILE, Seen, assert_only_text
 
 
@@ -27,13 +27,13 @@ from tests.support.seen import HOSTILE, Seen, assert_only_text
 )
 def test_standing_words_are_there_in_every_language(html: str) -> None:
     seen = Seen(html)
-    assert seen.values("lang") == [words.lang for words in LANGUAGES]
+    assert seen.values("lang") == [messages.lang for messages in LANGUAGES]
     assert seen.open == []
 
 
 def test_masthead_offers_every_language_in_its_own_words() -> None:
     seen = Seen(masthead())
-    assert seen.values("data-language") == [words.lang for words in LANGUAGES]
+    assert seen.values("data-language") == [messages.lang for messages in LANGUAGES]
     assert {"English", "中文"} <= set(seen.words)
 
 
@@ -68,7 +68,7 @@ def test_text_is_shortened_to_one_line() -> None:
 
 def test_file_says_how_much_is_in_it() -> None:
     assert "2 documents" in file_card("f", Opened(documents=("a", "b")), ENGLISH)
-    grouped = file_card("f", Opened(groups=(Group("q", ("a", "b")), Group("r", ("c",)))), ENGLISH)
+    grouped = file_card("f", Opened(groups=(FileGroup("q", ("a", "b")), FileGroup("r", ("c",)))), ENGLISH)
     assert "2 queries with 3 documents" in grouped
     assert "data-groups" in grouped
     assert "data-columns" not in grouped

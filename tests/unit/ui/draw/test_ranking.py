@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 
 from shortlist.client import NotRanked, TimingMs
-from shortlist.ui.answers import Ranking
+from shortlist.ui.answers import PageRanking
 from shortlist.ui.draw.ranking import MAX_ROWS, ranking_html
-from shortlist.ui.words import CHINESE, ENGLISH, Words
+from shortlist.ui.i18n import CHINESE, ENGLISH, Messages
 from tests.support.rankings import document, passage, ranking
 from tests.support.seen import HOSTILE, Seen, assert_only_text
 
 
-def table(*rankings: Ranking, words: Words = ENGLISH, has_groups: bool = False) -> str:
-    return ranking_html(rankings, words, url="http://server", has_key=False, has_groups=has_groups)
+def table(*rankings: PageRanking, messages: Messages = ENGLISH, has_groups: bool = False) -> str:
+    return ranking_html(rankings, messages, url="http://server", has_key=False, has_groups=has_groups)
 
 
 # -- escaping -----------------------------------------------------------------------------------------------------------
@@ -181,7 +181,7 @@ def test_groups_fold_behind_their_queries_and_the_first_is_open() -> None:
 
 
 def test_result_is_in_the_words_it_was_given() -> None:
-    html = table(ranking(document(1, 0.5, "a", is_truncated=True), num_documents=3), words=CHINESE)
+    html = table(ranking(document(1, 0.5, "a", is_truncated=True), num_documents=3), messages=CHINESE)
     shown = Seen(html.partition('<details class="sl-same-request"')[0] + "</section>").text
     assert 'lang="zh-CN"' in html
     assert "3 篇文档中的前 1 篇" in shown

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from shortlist.ui.draw.slope import MAX_ROWS, ROW_PX, slope_html
-from shortlist.ui.words import CHINESE, ENGLISH
+from shortlist.ui.i18n import CHINESE, ENGLISH
 from tests.support.rankings import document, ranking
 from tests.support.seen import HOSTILE, Seen, assert_only_text
 

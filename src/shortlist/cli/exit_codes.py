@@ -1,0 +1,65 @@
+"""How commands end: one number for each way, one line that says why, and no traceback for what is nobody's bug."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from typing import TYPE_CHECKING, Final
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from shortlist.errors import BodyTooLarge, InputTooLong, InvalidInput, ServiceError
+from shortlist.logs import standard_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+EXIT_DONE: Final = 0
+EXIT_PARTLY: Final = 1
+"""It ran, and something in it failed: an engine died, a document has no score, a model is not here."""
+EXIT_USAGE: Final = 2
+"""The command is wrong, or what it was given to read."""
+EXIT_CANNOT_START: Final = 3
+"""A model cannot be loaded, a server cannot be reached or does not let us in, a file cannot be written."""
+WRONG_INPUT: Final = (InvalidInput, InputTooLong, BodyTooLarge)
+"""Errors that are the input's, wherever it was found wrong: here, or by a server."""
+
+
+def run_to_exit(start: Callable[[], int]) -> None:
+    """Run a command to its end; an error that says why it cannot go on is one line, not a traceback.
+
+    A reader of standard output that has seen enough (`| head`) ends it quietly.
+    """
+    try:
+        code = start()
+    except ServiceError as error:
+        print_error(error.message)
+        code = EXIT_USAGE if isinstance(error, WRONG_INPUT) else EXIT_CANNOT_START
+    except BrokenPipeError:
+        _close_output()
+        code = EXIT_DONE
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        _close_output()
+        print_error(f"standard output cannot be written: {error.strerror}.")
+        code = EXIT_CANNOT_START
+    raise typer.Exit(code)
+
+
+def _close_output() -> None:
+    """Send standard output nowhere, so that flushing it at exit has nothing to complain of."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def print_error(message: str) -> None:
+    """Write one line about what went wrong."""
+    print_message(Text.assemble(("error:", "bold red"), f" {message}"))
+
+
+def print_message(line: str | Text) -> None:
+    """Write one line to standard error, letter by letter."""
+    Console(file=standard_error(), soft_wrap=True, highlight=False, markup=False, emoji=False).print(line)

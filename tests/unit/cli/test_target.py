@@ -1,0 +1,86 @@
+"""Who is asked: a server as the flags say, or one model of this process, to which a server's other settings mean nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from shortlist.cli import target
+from shortlist.cli.flags import MODEL_SETTINGS
+from shortlist.config import ServerSettings, Settings
+from shortlist.errors import InvalidInput
+from shortlist.service import build
+from shortlist.service.runtime import Runtime
+from shortlist.types import Task
+from tests.support.apps import runtime, served
+
+GIVEN: dict[str, Any] = {"model": None, "url": None, "api_key": None, "timeout_s": 5.0, "config": None}
+Built = list[Settings]
+
+
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch) -> Built:
+    """The settings that runtimes were built from; all of them have a fake engine."""
+    seen: Built = []
+
+    def stand_in(settings: Settings, *, print_message: Callable[[str], None]) -> Runtime:
+        del print_message
+        seen.append(settings)
+        fake = runtime(served().engine)
+        return Runtime([served()], settings=settings.model_copy(update={"model": fake.settings.model}), metrics=fake.metrics)
+
+    monkeypatch.setattr(build, "build_runtime", stand_in)
+    monkeypatch.setattr(target, "configure_logging", lambda **_: None)
+    return seen
+
+
+@pytest.mark.parametrize(("task", "field"), [(Task.RERANK, "reranker"), (Task.EMBED, "embedder")])
+def test_model_of_this_process_is_the_only_one_and_declared_for_the_task(
+    built: Built, monkeypatch: pytest.MonkeyPatch, task: Task, field: str
+) -> None:
+    for name, value in {
+        "MODELS": "a/b",
+        "RERANKER": "c/d",
+        "EMBEDDER": "e/f",
+        "ALIAS": "x=a/b",
+        "API_KEY": "k",
+        "UI": "1",
+    }.items():
+        monkeypatch.setenv(f"SHORTLIST_{name}", value)
+    target.connect(task, {**GIVEN, "model": "./mine", "dtype": "float32"})
+    [settings] = built
+    assert getattr(settings.model, field) == ("./mine",)
+    others = {"models", "reranker", "embedder", "alias"} - {field}
+    assert [getattr(settings.model, name) for name in others] == [()] * 3
+    assert settings.model.dtype == "float32"
+    assert settings.server == ServerSettings(ui=False)
+
+
+async def test_model_of_this_process_answers_and_is_let_go(built: Built) -> None:
+    connect = target.connect(Task.RERANK, {**GIVEN, "model": "demo"})
+    async with connect() as client:
+        ranking = await client.rerank("red", ["blue", "red"])
+    assert [result.text for result in ranking.results] == ["red", "blue"]
+    assert len(built) == 1
+
+
+def test_no_model_is_the_demo_and_is_said(built: Built, capsys: pytest.CaptureFixture[str]) -> None:
+    target.connect(Task.EMBED, GIVEN)
+    assert built[0].model.embedder == ("demo",)
+    assert "the bundled demo model is used" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", sorted(MODEL_SETTINGS))
+def test_what_is_said_of_a_model_is_wrong_with_a_server(built: Built, name: str) -> None:
+    given = {**GIVEN, "url": "http://localhost:1", name: "anything"}
+    with pytest.raises(InvalidInput, match=f"--{name.replace('_', '-')} is for a model of this process"):
+        target.connect(Task.RERANK, given)
+    assert built == []
+
+
+def test_key_without_a_server_is_wrong(built: Built) -> None:
+    with pytest.raises(InvalidInput, match="--api-key is for a server"):
+        target.connect(Task.RERANK, {**GIVEN, "api_key": "canary"})
+    assert built == []

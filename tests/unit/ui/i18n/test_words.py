@@ -1,0 +1,62 @@
+"""The page speaks two languages, completely, and picks the right one."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+
+import pytest
+
+from shortlist.text.prompt import INSTRUCTIONS
+from shortlist.ui.i18n import CHINESE, ENGLISH, LANGUAGES, Messages, messages_for, translations
+
+SENTENCES = [field.name for field in fields(Messages) if field.name != "presets"]
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        (None, ENGLISH),
+        ("", ENGLISH),
+        ("en-GB,en;q=0.9", ENGLISH),
+        ("zh-CN,zh;q=0.9,en;q=0.8", CHINESE),
+        ("zh", CHINESE),
+        ("ZH-tw", CHINESE),
+        ("fr-FR,zh;q=0.5,en;q=0.4", CHINESE),
+        ("fr,de", ENGLISH),
+        (",;q=,x" * 50, ENGLISH),
+    ],
+)
+def test_first_language_we_speak_is_chosen(header: str | None, messages: Messages) -> None:
+    assert messages_for(header) is messages
+
+
+@pytest.mark.parametrize(
+    ("chosen", "words"), [("en", ENGLISH), ("zh-CN", CHINESE), ("fr", CHINESE), ("", CHINESE), (None, CHINESE)]
+)
+def test_language_that_was_switched_to_comes_first(chosen: str | None, messages: Messages) -> None:
+    assert messages_for("zh", chosen=chosen) is messages
+
+
+@pytest.mark.parametrize("field", SENTENCES)
+def test_both_languages_say_it_with_the_same_blanks(field: str) -> None:
+    english, chinese = str(getattr(ENGLISH, field)), str(getattr(CHINESE, field))
+    assert english.strip()
+    assert chinese.strip()
+    assert set(re.findall(r"{(\w+)}", english)) == set(re.findall(r"{(\w+)}", chinese))
+    assert english != chinese
+    if field != "lang":
+        assert re.search(r"[\u4e00-\u9fff]", chinese)
+        assert not re.search(r"[\u4e00-\u9fff]", english)
+
+
+@pytest.mark.parametrize("words", LANGUAGES, ids=lambda messages: messages.lang)
+def test_every_preset_of_the_server_has_a_name(messages: Messages) -> None:
+    assert set(messages.presets) == set(INSTRUCTIONS)
+
+
+def test_every_chinese_browser_gets_chinese_labels() -> None:
+    labels = translations()
+    assert labels["en"]["rank"] == "Rank"
+    assert {labels[locale]["rank"] for locale in ("zh", "zh-CN", "zh-TW", "zh-HK")} == {CHINESE.rank}
+    assert set(labels["en"]) == set(labels["zh"]) > set(SENTENCES)

@@ -1,0 +1,131 @@
+"""Two samples of the metrics make a reading; what the server does not tell is not made up."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from shortlist.api.dialects import table
+from shortlist.telemetry import Metrics
+from shortlist.ui import metrics_view
+from shortlist.ui.metrics_view import MAX_POINTS, MetricsHistory, MetricsSample, is_work, quantile, read_sample, updated_history
+
+TEXT = """
+# TYPE shortlist_request_duration_seconds histogram
+shortlist_request_duration_seconds_bucket{route="/v1/rerank",le="0.1"} 3.0
+shortlist_request_duration_seconds_bucket{route="/v1/rerank",le="+Inf"} 4.0
+shortlist_request_duration_seconds_bucket{route="/v1/embeddings",le="0.1"} 2.0
+shortlist_request_duration_seconds_bucket{route="/v1/embeddings",le="+Inf"} 2.0
+shortlist_request_duration_seconds_bucket{route="/metrics",le="0.1"} 100.0
+shortlist_request_duration_seconds_bucket{route="/metrics",le="+Inf"} 100.0
+# TYPE shortlist_cache_hits counter
+shortlist_cache_hits_total{model="a"} 5.0
+shortlist_cache_hits_total{model="b"} 7.0
+# TYPE shortlist_queue_items gauge
+shortlist_queue_items{model="a"} 2.0
+"""
+
+
+def sample(at_s: float, finished: dict[float, float] | None = None, **sums: float) -> MetricsSample:
+    return MetricsSample(at_s=at_s, sums=sums, finished=finished or {})
+
+
+def test_sample_sums_over_labels_and_counts_work_only() -> None:
+    read = read_sample(TEXT, 1.0)
+    assert read.finished == {0.1: 5.0, math.inf: 6.0}
+    assert read.sums == {"shortlist_cache_hits_total": 12.0, "shortlist_queue_items": 2.0}
+
+
+@pytest.mark.parametrize("route", [path for path in table.ENTRIES if path != "/"])
+def test_every_task_of_every_dialect_is_work(route: str) -> None:
+    assert is_work(route)
+
+
+@pytest.mark.parametrize(
+    "route", ["/", "/metrics", "/ready", "/v1/models", "/static/{path:path}", "/gradio_api/queue/join", "/theme.css", "other"]
+)
+def test_what_a_page_or_a_probe_asks_is_not_work(route: str) -> None:
+    assert not is_work(route)
+
+
+def test_reading_is_what_happened_between_two_samples() -> None:
+    before = sample(10.0, {0.1: 5.0, math.inf: 5.0}, shortlist_tokens_total=100.0, shortlist_cache_hits_total=3.0)
+    after = sample(
+        12.0, {0.1: 9.0, math.inf: 9.0}, shortlist_tokens_total=700.0, shortlist_cache_hits_total=6.0,
+        shortlist_cache_misses_total=1.0, shortlist_queue_items=4.0, shortlist_cache_bytes=3 * 2**20,
+    )  # fmt: skip
+    [point] = updated_history(updated_history(MetricsHistory(), before), after).points
+    assert replace(point, latency_ms=round(point.latency_ms or 0, 6)) == metrics_view.MetricsPoint(
+        at_s=12.0, requests_per_s=2.0, latency_ms=95.0, queue_items=4.0, hit_percent=75.0,
+        tokens_per_s=300.0, memory_mib=3.0,
+    )  # fmt: skip
+
+
+def test_nothing_asked_has_no_latency_and_no_hit_rate() -> None:
+    [point] = updated_history(updated_history(MetricsHistory(), sample(1.0)), sample(2.0)).points
+    assert (point.requests_per_s, point.latency_ms, point.hit_percent) == (0.0, None, None)
+    assert (point.queue_items, point.memory_mib) == (None, None)
+
+
+def test_memory_of_the_process_counts_before_that_of_the_cache() -> None:
+    after = sample(2.0, process_resident_memory_bytes=7 * 2**20, shortlist_cache_bytes=1.0)
+    watch = updated_history(updated_history(MetricsHistory(), sample(1.0)), after)
+    assert watch.points[0].memory_mib == 7.0
+    assert watch.has_process_memory
+    assert not updated_history(MetricsHistory(), sample(1.0)).has_process_memory
+
+
+def test_server_that_was_started_anew_begins_anew() -> None:
+    watch = updated_history(MetricsHistory(sample(1.0, {math.inf: 50.0})), sample(2.0, {math.inf: 60.0}))
+    assert len(watch.points) == 1
+    assert updated_history(watch, sample(3.0, {math.inf: 1.0})).points == ()
+
+
+def test_clock_that_stands_still_makes_no_reading() -> None:
+    assert updated_history(MetricsHistory(sample(1.0)), sample(1.0)).points == ()
+
+
+def test_only_the_last_minutes_are_kept() -> None:
+    watch = MetricsHistory()
+    for at_s in range(MAX_POINTS + 10):
+        watch = updated_history(watch, sample(float(at_s)))
+    assert len(watch.points) == MAX_POINTS
+    assert watch.points[-1].at_s == MAX_POINTS + 9
+
+
+@pytest.mark.parametrize(
+    ("finished", "seconds"),
+    [
+        ({}, None),
+        ({0.1: 0.0, math.inf: 0.0}, None),
+        ({0.1: 0.0, 0.2: 100.0, math.inf: 100.0}, 0.195),
+        ({0.1: 90.0, 0.2: 100.0, math.inf: 100.0}, 0.15),
+        ({0.1: 50.0, math.inf: 100.0}, 0.1),
+    ],
+)
+def test_quantile_is_prometheus_own(finished: dict[float, float], seconds: float | None) -> None:
+    found = quantile(finished)
+    assert found == (None if seconds is None else pytest.approx(seconds))
+
+
+@pytest.mark.parametrize("ready", [None, 0.0, 1.0])
+def test_readiness_is_told_if_the_server_tells_it(ready: float | None) -> None:
+    sums = {} if ready is None else {"shortlist_ready": ready}
+    assert MetricsHistory(sample(1.0, None, **sums)).is_ready == (None if ready is None else ready == 1)
+
+
+def test_every_series_that_is_read_is_one_that_the_server_tells() -> None:
+    names = {series.name for family in Metrics().registry.collect() for series in family.samples}
+    told = {family.name for family in Metrics().registry.collect()} | names
+    for name in (
+        metrics_view.DURATION,
+        metrics_view.TOKENS,
+        metrics_view.HITS,
+        metrics_view.MISSES,
+        metrics_view.QUEUE,
+        metrics_view.READY,
+        metrics_view.CACHE_MEMORY,
+    ):
+        assert name.removesuffix("_total") in told

@@ -1,0 +1,186 @@
+"""The page calls as the person at it, and a click on Cancel is a hang-up."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from types import SimpleNamespace
+from typing import Any
+
+import httpx2
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from shortlist.api.request_body import RequestBody
+from shortlist.errors import InvalidInput, Unauthenticated
+from shortlist.ui.i18n import CHINESE, ENGLISH, Messages
+from shortlist.ui.session import Session, hanging_up, sessions
+from tests.support.script import Answer, ScriptedServer, fault
+
+
+def request(*, client: Any = ("10.0.0.7", 5), **headers: Any) -> Any:
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    return SimpleNamespace(headers=names, client=None if client is None else SimpleNamespace(host=client[0], port=client[1]))
+
+
+def basic(text: str) -> str:
+    return f"Basic {base64.b64encode(text.encode()).decode()}"
+
+
+# -- who it is ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("header", "key"),
+    [
+        (basic("anybody:open-sesame"), "open-sesame"),
+        (basic(":a:b"), "a:b"),
+        ("Bearer open-sesame", "open-sesame"),
+        (basic("anybody:"), None),
+        (basic("钥匙:钥匙"), None),
+        ("Basic ???", None),
+        ("Basic /w==", None),
+        ("", None),
+    ],
+)
+def test_key_is_the_one_that_the_browser_signed_in_with(header: str, key: str | None) -> None:
+    session = sessions(ScriptedServer())(request(authorization=header))
+    assert session.api_key == key
+
+
+@pytest.mark.parametrize(
+    ("headers", "words"),
+    [
+        ({"accept_language": "zh-CN,en"}, CHINESE),
+        ({"accept_language": "zh-CN", "cookie": "a=b; shortlist-language=en"}, ENGLISH),
+        ({"accept_language": "en", "cookie": "shortlist-language=zh-CN"}, CHINESE),
+        ({"accept_language": "zh", "cookie": "shortlist-language=xx"}, CHINESE),
+        ({"accept_language": "zh", "cookie": "=; shortlist-language"}, CHINESE),
+        ({}, ENGLISH),
+    ],
+)
+def test_language_is_the_one_switched_to_or_else_the_browsers(headers: dict[str, str], messages: Messages) -> None:
+    assert sessions(ScriptedServer())(request(**headers)).messages is messages
+
+
+@pytest.mark.parametrize(
+    ("headers", "url"),
+    [
+        ({"origin": "https://rank.example", "host": "internal:80"}, "https://rank.example"),
+        ({"origin": "null", "host": "here:8080"}, "http://here:8080"),
+        ({"host": "here:8080"}, "http://here:8080"),
+        ({}, "http://localhost"),
+    ],
+)
+def test_server_is_called_as_the_browser_calls_it(headers: dict[str, str], url: str) -> None:
+    assert sessions(ScriptedServer())(request(**headers)).url == url
+
+
+@pytest.mark.parametrize(("client", "address"), [(("10.0.0.7", 5), "10.0.0.7"), (None, "127.0.0.1")])
+async def test_limits_count_the_reader(client: tuple[str, int] | None, address: str) -> None:
+    seen: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(scope["client"][0])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    await sessions(app)(request(client=client)).ask("/metrics")
+    assert seen == [address]
+
+
+# -- what it asks -------------------------------------------------------------------------------------------------------
+
+
+def session(server: ScriptedServer, key: str | None = None) -> Session:
+    return Session(transport=httpx2.ASGITransport(server), messages=ENGLISH, api_key=key)
+
+
+async def test_body_is_posted_with_the_key() -> None:
+    server = ScriptedServer()
+    server.play(Answer(body={"a": 1}))
+    assert (await session(server, "open-sesame").ask("/v1/rerank", {"query": "中"})).json() == {"a": 1}
+    asked = server.asked[0]
+    assert (asked.method, asked.path, asked.body) == ("POST", "/v1/rerank", {"query": "中"})
+    assert asked.headers["authorization"] == "Bearer open-sesame"
+
+
+async def test_without_a_body_it_is_fetched() -> None:
+    server = ScriptedServer()
+    server.play(Answer(body=b"text"))
+    assert (await session(server).ask("/metrics")).text == "text"
+    assert server.asked[0].method == "GET"
+    assert "authorization" not in server.asked[0].headers
+
+
+async def test_refusal_is_the_servers_error() -> None:
+    server = ScriptedServer()
+    server.play(Answer(401, fault("No key.")))
+    with pytest.raises(Unauthenticated, match=r"No key\."):
+        await session(server).ask("/metrics")
+
+
+async def test_text_that_is_no_unicode_never_leaves() -> None:
+    with pytest.raises(InvalidInput, match="Unicode"):
+        await session(ScriptedServer()).ask("/v1/rerank", {"query": "\ud800"})
+
+
+# -- cancelling ---------------------------------------------------------------------------------------------------------
+
+
+class Slow:
+    """An app that never answers, and remembers how that ended."""
+
+    def __init__(self) -> None:
+        self.has_begun = asyncio.Event()
+        self.ended: list[str] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.has_begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.ended.append("cancelled")
+            raise
+
+
+async def test_who_cancels_hangs_up_and_the_work_is_let_go_before_that_is_done() -> None:
+    slow = Slow()
+    app = RequestBody(slow, max_body_bytes=100, body_timeout_s=10, public_prefixes=("/ui",))
+    transport = httpx2.ASGITransport(hanging_up(app))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://server") as client:
+        asking = asyncio.create_task(client.post("/v1/rerank", content=b"{}"))
+        await slow.has_begun.wait()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+    assert slow.ended == ["cancelled"]
+
+
+async def test_app_hears_a_hang_up_and_is_not_struck_by_a_cancellation() -> None:
+    heard: list[str] = []
+    has_begun = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        has_begun.set()
+        while not heard or heard[-1] != "http.disconnect":
+            heard.append((await receive())["type"])
+
+    transport = httpx2.ASGITransport(hanging_up(app))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://server") as client:
+        asking = asyncio.create_task(client.post("/", content=b"{}"))
+        await has_begun.wait()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+    assert heard[-1] == "http.disconnect"
+
+
+async def test_error_of_the_app_goes_through() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise RuntimeError("no")
+
+    transport = httpx2.ASGITransport(hanging_up(app))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://server") as client:
+        with pytest.raises(RuntimeError, match="no"):
+            await client.get("/")
