@@ -100,7 +100,7 @@ def transformers(folder: Path, dtype: str, computing: AbstractContextManager[obj
 ENGINES = {"native": native, "transformers": transformers}
 
 
-class Server(ThreadingHTTPServer):
+class BlockingServer(ThreadingHTTPServer):
     """A thread per connection."""
 
     daemon_threads = True
@@ -125,7 +125,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.path != "/v1/rerank":
             self._answer(404, {"error": "There is only /v1/rerank."})
             return
-        assert isinstance(self.server, Server), "Nobody else serves with it. This is a bug."
+        assert isinstance(self.server, BlockingServer), "Nobody else serves with it. This is a bug."
         scores = self.server.score(asked["query"], asked["documents"])
         order = sorted(range(len(scores)), key=lambda index: -scores[index])
         self._answer(200, {"results": [{"index": index, "relevance_score": scores[index]} for index in order]})
@@ -153,7 +153,7 @@ def main() -> None:
     given = parser.parse_args()
     folder = resolve(given.model, declared=Task.RERANK).path
     score = ENGINES[given.engine](folder, given.dtype, threading.Lock() if given.serial else nullcontext())
-    with Server(given.port, score) as server:
+    with BlockingServer(given.port, score) as server:
         server.serve_forever()
 
 

@@ -20,7 +20,7 @@ from contextlib import ExitStack
 import orjson
 from tokenizers import Tokenizer
 
-from benchmarks.loads import BenchLoad, Writer
+from benchmarks.loads import BenchLoad, RequestWriter
 from benchmarks.overhead import MODEL, cpu_s, running
 from benchmarks.peers.vllm.contender import free_port
 from shortlist.bench.machine import describe
@@ -75,7 +75,7 @@ def main() -> None:
     given = options.parse_args()
     if not (MODEL / "tokenizer_config.json").is_file():
         qwen.write_model(MODEL, kind="reranker", shape="null", dtype="bfloat16")
-    writer = Writer(Tokenizer.from_file(str(MODEL / "tokenizer.json")), sentences())
+    writer = RequestWriter(Tokenizer.from_file(str(MODEL / "tokenizer.json")), sentences())
     request = writer.request(BenchLoad("", DOCUMENTS, TOKENS), "hits")
     content = orjson.dumps({"query": request.query, "documents": request.documents})
     port = free_port()

@@ -72,7 +72,7 @@ DEFAULT_LOADS: Final = ("10x100", "30x200", "10x500", "1x4000", MIXED)
 GPU_LOADS: Final = ("10x100", "100x300", "20x2000", "1x32000")
 
 
-class Writer:
+class RequestWriter:
     """Writes requests from a stock of sentences.
 
     Args:

@@ -28,7 +28,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from benchmarks.loads import BenchLoad, Writer
+from benchmarks.loads import BenchLoad, RequestWriter
 from benchmarks.peers.prompt import PREFIX, SUFFIX, body
 from benchmarks.peers.vllm.contender import AS_CLASSIFIER, free_port, stop
 from shortlist.bench.machine import describe
@@ -51,7 +51,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
-class Server:
+class MeasuredServer:
     """A server that answers, and how it is asked."""
 
     name: str
@@ -70,7 +70,7 @@ class Server:
 
 
 @contextmanager
-def running(name: str, command: Sequence[str], port: int, path: str, environment: dict[str, str]) -> Iterator[Server]:
+def running(name: str, command: Sequence[str], port: int, path: str, environment: dict[str, str]) -> Iterator[MeasuredServer]:
     """Serve for as long as the block runs."""
     log = Path(f"build/overhead-{name}.log").open("wb")  # noqa: SIM115 - closed below
     process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
@@ -80,7 +80,7 @@ def running(name: str, command: Sequence[str], port: int, path: str, environment
             if process.poll() is not None or time.monotonic() > deadline:
                 raise SystemExit(f"{name} did not start; see {log.name}")
             time.sleep(0.5)
-        yield Server(name, port, path, process.pid)
+        yield MeasuredServer(name, port, path, process.pid)
     finally:
         process.send_signal(signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
@@ -121,7 +121,7 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-async def answers_of(server: Server, bodies: Sequence[bytes], num_clients: int = CLIENTS) -> list[float]:
+async def answers_of(server: MeasuredServer, bodies: Sequence[bytes], num_clients: int = CLIENTS) -> list[float]:
     """Have all clients ask until there is nothing left to ask; return the seconds of every answer."""
     left, spent_s = iter(bodies), []
 
@@ -142,7 +142,7 @@ async def answers_of(server: Server, bodies: Sequence[bytes], num_clients: int =
     return spent_s
 
 
-async def documents_per_s(server: Server, bodies: Sequence[bytes]) -> float:
+async def documents_per_s(server: MeasuredServer, bodies: Sequence[bytes]) -> float:
     """Return how many documents a second are answered."""
     started_s = time.perf_counter()
     await answers_of(server, bodies)
@@ -173,7 +173,7 @@ def main() -> None:
     given = options.parse_args()
     if not (MODEL / "tokenizer_config.json").is_file():
         qwen.write_model(MODEL, kind="reranker", shape="null", dtype="bfloat16")
-    writer, number = Writer(Tokenizer.from_file(str(MODEL / "tokenizer.json")), sentences()), iter(range(10**9))
+    writer, number = RequestWriter(Tokenizer.from_file(str(MODEL / "tokenizer.json")), sentences()), iter(range(10**9))
 
     def fresh(count: int, num_documents: int = DOCUMENTS) -> list[LoadRequest]:
         return [writer.request(BenchLoad("", num_documents, TOKENS), f"overhead-{next(number)}") for _ in range(count)]

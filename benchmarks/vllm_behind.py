@@ -26,8 +26,8 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from benchmarks.loads import BenchLoad, Writer
-from benchmarks.overhead import CLIENTS, DOCUMENTS, TOKENS, Server, documents_per_s, running
+from benchmarks.loads import BenchLoad, RequestWriter
+from benchmarks.overhead import CLIENTS, DOCUMENTS, TOKENS, MeasuredServer, documents_per_s, running
 from benchmarks.overhead import MODEL as NULL_MODEL
 from benchmarks.peers.prompt import PREFIX, SUFFIX, body
 from benchmarks.peers.vllm.contender import AS_CLASSIFIER, TUNED, free_port
@@ -57,7 +57,7 @@ Found = dict[str, list[float]]
 
 
 @dataclass(frozen=True)
-class Row:
+class ProxyRow:
     """What came of one load: seconds of every request, or documents/s of every turn, by who was asked."""
 
     load: str
@@ -88,10 +88,12 @@ def main() -> int:
     rows = []
     with both(model_of(FULL_MODEL, "0.6b")) as pair:
         apart.append(pair.largest_difference())
-        rows += [Row(f"{load}, 0.6B shape", 1, "s", pair.alone(BenchLoad.parse(load), given.rounds)) for load in FULL_LOADS]
+        rows += [
+            ProxyRow(f"{load}, 0.6B shape", 1, "s", pair.alone(BenchLoad.parse(load), given.rounds)) for load in FULL_LOADS
+        ]
     with both(model_of(NULL_MODEL, "null")) as pair:
         apart.append(pair.largest_difference())
-        rows.append(Row(f"{CROWD_LOAD.name}, 2 layers of width 64", CLIENTS, "documents/s", pair.crowd(given.turns)))
+        rows.append(ProxyRow(f"{CROWD_LOAD.name}, 2 layers of width 64", CLIENTS, "documents/s", pair.crowd(given.turns)))
     lines = list(report(rows, apart, given))
     print("\n".join(lines))
     if given.markdown is not None:
@@ -99,7 +101,7 @@ def main() -> int:
     return 0
 
 
-def report(rows: Sequence[Row], apart: Sequence[float], given: argparse.Namespace) -> Iterator[str]:
+def report(rows: Sequence[ProxyRow], apart: Sequence[float], given: argparse.Namespace) -> Iterator[str]:
     """Yield the lines of the report."""
     yield ""
     yield f"Machine: {machine_line(describe())}; `--rounds {given.rounds} --turns {given.turns}`."
@@ -113,9 +115,9 @@ def report(rows: Sequence[Row], apart: Sequence[float], given: argparse.Namespac
 class Pair:
     """One vLLM, and the two ways to ask it."""
 
-    direct: Server
-    ours: Server
-    writer: Writer
+    direct: MeasuredServer
+    ours: MeasuredServer
+    writer: RequestWriter
 
     def alone(self, load: BenchLoad, rounds: int) -> Found:
         """Return the seconds of every request of one caller."""
@@ -153,7 +155,7 @@ class Pair:
         length = self.writer.num_tokens(first.query)
         return {"direct": first, "ours": next(each for each in others if self.writer.num_tokens(each.query) == length)}
 
-    def _turns(self, count: int) -> Iterator[tuple[int, Server]]:
+    def _turns(self, count: int) -> Iterator[tuple[int, MeasuredServer]]:
         for turn in range(count + 1):
             for server in (self.direct, self.ours)[:: 1 if turn % 2 else -1]:
                 yield turn, server
@@ -164,7 +166,7 @@ def content(request: LoadRequest) -> bytes:
     return json.dumps({"query": request.query, "documents": request.documents}).encode()
 
 
-def ask(server: Server, request: LoadRequest) -> tuple[float, dict[int, float]]:
+def ask(server: MeasuredServer, request: LoadRequest) -> tuple[float, dict[int, float]]:
     """Return the seconds that an answer took, and its scores."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=TIMEOUT_S)
     started_s = time.perf_counter()
@@ -200,7 +202,7 @@ def both(model: Path) -> Iterator[Pair]:
     ours += ["--upstream", f"http://127.0.0.1:{port}", "--port", str(our_port), "--random-weights", "--no-ui"]
     ours += ["--max-model-len", MAX_LEN, "--cache-bytes", "0", "--log-level", "warning"]
     ours += ["--max-queue-delay-ms", str(int(1000 * TIMEOUT_S))]  # whoever asks waits, as with vLLM
-    writer = Writer(Tokenizer.from_file(str(model / "tokenizer.json")), sentences())
+    writer = RequestWriter(Tokenizer.from_file(str(model / "tokenizer.json")), sentences())
     with (
         running("direct", vllm, port, "/rerank", environ) as direct,
         running("ours", ours, our_port, "/v1/rerank", dict(os.environ)) as through,

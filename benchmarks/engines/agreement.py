@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Final
 
-from benchmarks.loads import BenchLoad, Writer
+from benchmarks.loads import BenchLoad, RequestWriter
 from shortlist.bench.texts import LoadRequest
 
 Scores = Sequence[Sequence[float]]
@@ -98,12 +98,12 @@ def _sign(number: float) -> int:
     return (number > 0) - (number < 0)
 
 
-def check_set(writer: Writer, seed: int) -> list[LoadRequest]:
+def check_set(writer: RequestWriter, seed: int) -> list[LoadRequest]:
     """Return the requests, each with documents of several lengths, in an order that is not by length."""
     return [_english(writer, f"check-{seed}-{number}", turn=number) for number in range(NUM_ENGLISH)] + list(CHINESE)
 
 
-def _english(writer: Writer, seed: str, *, turn: int) -> LoadRequest:
+def _english(writer: RequestWriter, seed: str, *, turn: int) -> LoadRequest:
     lengths = LENGTHS[turn:] + LENGTHS[:turn]
     parts = [writer.request(BenchLoad("", 1, length), f"{seed}-{length}") for length in lengths]
     return LoadRequest(parts[0].query, tuple(part.documents[0] for part in parts))

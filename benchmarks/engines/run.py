@@ -28,7 +28,7 @@ from benchmarks.engines.roofline import Floor, Work, measure, work_of
 from benchmarks.engines.runner import Field
 from benchmarks.engines.saturation import TURNS, Many, late_requests, turn_requests
 from benchmarks.engines.spec import RunSpec
-from benchmarks.loads import BenchLoad, Writer
+from benchmarks.loads import BenchLoad, RequestWriter
 from shortlist.bench.machine import describe
 from shortlist.bench.outputs import Outputs
 from shortlist.bench.tables import OURS
@@ -79,7 +79,7 @@ def play(order: RunSpec, progress: Progress, gpu: Gpu | None = None) -> Report:
     folder = resolve(order.model, declared=Task.RERANK).path
     limit = order.max_model_len or ModelSettings().max_model_len
     encoder = QwenEncoder(folder / "tokenizer.json", task=Task.RERANK, max_model_len=limit)
-    writer = Writer(Tokenizer.from_file(str(folder / "tokenizer.json")), sentences())
+    writer = RequestWriter(Tokenizer.from_file(str(folder / "tokenizer.json")), sentences())
     asked = _requests(order, encoder, writer)  # before anyone is started: one that is too long is told in seconds
     _tick(progress, reading, "")
     checks = check_set(writer, order.seed)
@@ -118,7 +118,7 @@ def _stoppable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _requests(order: RunSpec, encoder: QwenEncoder, writer: Writer) -> Mapping[str, Sequence[Asked]]:
+def _requests(order: RunSpec, encoder: QwenEncoder, writer: RequestWriter) -> Mapping[str, Sequence[Asked]]:
     """Write one request for every round of every load, and count what it costs."""
     return {
         load.name: [
@@ -156,7 +156,7 @@ def _rounds(
 
 
 def _many(
-    order: RunSpec, field: Field, writer: Writer, rounds: Mapping[str, Sequence[Round]], progress: Progress
+    order: RunSpec, field: Field, writer: RequestWriter, rounds: Mapping[str, Sequence[Round]], progress: Progress
 ) -> Mapping[str, Mapping[str, Many]]:
     """Ask everyone many requests at once, and return what came of it, for every load.
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from benchmarks.loads import Writer
+from benchmarks.loads import RequestWriter
 from shortlist.bench.texts import sentences
 from tests.support.fixtures import make_model, tokenizer_path
 
@@ -11,6 +11,6 @@ __all__ = ["make_model", "tokenizer_path"]
 
 
 @pytest.fixture(scope="session")
-def writer(tokenizer_path: Path) -> Writer:
+def writer(tokenizer_path: Path) -> RequestWriter:
     """Writes with the real Qwen vocabulary."""
-    return Writer(Tokenizer.from_file(str(tokenizer_path)), sentences())
+    return RequestWriter(Tokenizer.from_file(str(tokenizer_path)), sentences())

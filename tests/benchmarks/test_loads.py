@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from benchmarks import loads
-from benchmarks.loads import DEFAULT_LOADS, BenchLoad, Writer
+from benchmarks.loads import DEFAULT_LOADS, BenchLoad, RequestWriter
 from shortlist.errors import BadSetting
 
 
@@ -28,7 +28,7 @@ def test_other_names_are_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*DEFAULT_LOADS, "3x1", "2x2"])
-def test_every_document_has_exactly_its_tokens(writer: Writer, name: str) -> None:
+def test_every_document_has_exactly_its_tokens(writer: RequestWriter, name: str) -> None:
     load = BenchLoad.parse(name)
     request = writer.request(load, "seed")
     counted = [writer.num_tokens(document) for document in request.documents]
@@ -42,7 +42,7 @@ def test_every_document_has_exactly_its_tokens(writer: Writer, name: str) -> Non
 
 
 @pytest.mark.parametrize("num_tokens", [1, 2, 5, 17, 64, 333, 2000])
-def test_any_number_of_tokens_can_be_cut(writer: Writer, tokenizer_path: Path, num_tokens: int) -> None:
+def test_any_number_of_tokens_can_be_cut(writer: RequestWriter, tokenizer_path: Path, num_tokens: int) -> None:
     tokenizer = Tokenizer.from_file(str(tokenizer_path))
     for seed in range(10):
         request = writer.request(BenchLoad("", 1, num_tokens), str(seed))
@@ -51,14 +51,14 @@ def test_any_number_of_tokens_can_be_cut(writer: Writer, tokenizer_path: Path, n
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(num_tokens=st.integers(1, 700), num_documents=st.integers(1, 4), seed=st.text(max_size=5))
-def test_any_request_is_exact_and_repeatable(writer: Writer, num_tokens: int, num_documents: int, seed: str) -> None:
+def test_any_request_is_exact_and_repeatable(writer: RequestWriter, num_tokens: int, num_documents: int, seed: str) -> None:
     load = BenchLoad.parse(f"{num_documents}x{num_tokens}")
     request = writer.request(load, seed)
     assert [writer.num_tokens(document) for document in request.documents] == [num_tokens] * num_documents
     assert writer.request(load, seed) == request
 
 
-def test_the_same_seed_writes_the_same_request_and_another_a_new_one(writer: Writer) -> None:
+def test_the_same_seed_writes_the_same_request_and_another_a_new_one(writer: RequestWriter) -> None:
     load = BenchLoad.parse("5x60")
     one, again, other = (writer.request(load, seed) for seed in ("0-5x60-1", "0-5x60-1", "0-5x60-2"))
     assert one == again
@@ -70,11 +70,11 @@ def test_limits_in_a_tokenizer_file_do_not_cut_what_is_written(tokenizer_path: P
     tokenizer = Tokenizer.from_file(str(tokenizer_path))
     tokenizer.enable_truncation(16)
     tokenizer.enable_padding(length=64)
-    limited = Writer(tokenizer, ("A sentence that repeats itself says the same again.",))
+    limited = RequestWriter(tokenizer, ("A sentence that repeats itself says the same again.",))
     assert limited.num_tokens(limited.request(BenchLoad("", 1, 100), "seed").documents[0]) == 100
 
 
-def test_documents_of_a_request_begin_differently(writer: Writer) -> None:
+def test_documents_of_a_request_begin_differently(writer: RequestWriter) -> None:
     documents = writer.request(BenchLoad.parse("30x200"), "seed").documents
     assert len({document[:40] for document in documents}) == len(documents)
 

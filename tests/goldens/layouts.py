@@ -35,7 +35,7 @@ class Layout:
     files: Files
     hub_id: str | None = None
     declared: Task | None = None
-    reader: WeightsReader = WeightsReader.OURS
+    reader: WeightsReader = WeightsReader.SHORTLIST
 
 
 YES_NO: Final = {"true_token_id": 9693, "false_token_id": 2152}
@@ -128,7 +128,7 @@ def _qwen3() -> dict[str, Layout]:
             reader=WeightsReader.VLLM,
         ),
         "weights elsewhere": Layout(
-            config("Qwen3ForCausalLM", "qwen3"), "Qwen/Qwen3-Reranker-0.6B", reader=WeightsReader.ELSEWHERE
+            config("Qwen3ForCausalLM", "qwen3"), "Qwen/Qwen3-Reranker-0.6B", reader=WeightsReader.UPSTREAM
         ),
     }
 

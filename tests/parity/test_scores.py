@@ -44,7 +44,7 @@ def unshared(prompt: TokenPrompt) -> TokenPrompt:
 # -- against transformers --
 
 
-@pytest.mark.parametrize("num_head", [pytest.param(0, marks=pytest.mark.full), pytest.param(1, marks=pytest.mark.full), 80])
+@pytest.mark.parametrize("num_prefix", [pytest.param(0, marks=pytest.mark.full), pytest.param(1, marks=pytest.mark.full), 80])
 def test_scores_of_every_length(model: Qwen3, reference: Reference, num_prefix: int) -> None:
     prefix = prefix_of(num_prefix)
     prompts = [prompt_of(prefix, length) for length in LENGTHS]
@@ -80,7 +80,7 @@ def test_scores_of_a_converted_classifier(make_model: ModelFactory, mixed: list[
     assert scores(model_of(folder), mixed) == pytest.approx(expected, abs=SCORE_BOUND)
 
 
-@pytest.mark.parametrize("num_head", [pytest.param(0, marks=pytest.mark.full), 25])
+@pytest.mark.parametrize("num_prefix", [pytest.param(0, marks=pytest.mark.full), 25])
 def test_vectors(make_model: ModelFactory, num_prefix: int) -> None:
     folder = make_model(kind="embedder")
     reference, model, prefix = Reference(folder, "embedder"), model_of(folder, task=Task.EMBED), prefix_of(num_prefix)

@@ -166,7 +166,7 @@ def test_unknown_fields_change_nothing(ask: Ask, path: str, junk: dict[str, obje
         assert response.json().get(key) == ask(path, spell(PLAIN[path])).json().get(key)
 
 
-@pytest.mark.parametrize(("name", "shape"), OTHERS)
+@pytest.mark.parametrize(("name", "request_model"), OTHERS)
 def test_example_of_every_dialect_is_answered(ask: Ask, name: str, request_model: type[RequestModel]) -> None:
     if request_model.example is None:
         pytest.skip("it is for what is not made here")
@@ -177,7 +177,7 @@ def test_example_of_every_dialect_is_answered(ask: Ask, name: str, request_model
             assert response.status_code == 200, (prefix, concrete, response.text)
 
 
-@pytest.mark.parametrize(("name", "shape"), OTHERS)
+@pytest.mark.parametrize(("name", "request_model"), OTHERS)
 @settings(FUZZ, max_examples=examples(5, 20))
 @given(data=st.data())
 def test_any_values_of_every_dialect_get_a_documented_answer(

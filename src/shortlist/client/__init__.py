@@ -11,6 +11,7 @@
 It speaks only HTTP, and raises the same errors that the server raises. It knows nothing of engines, models or scheduling.
 """
 
+from shortlist.client.api_client import DEFAULT_TIMEOUT_S, DEFAULT_URL, AsyncClient, Client
 from shortlist.client.results import (
     Embeddings,
     ModelEntry,
@@ -22,7 +23,6 @@ from shortlist.client.results import (
     RerankRequest,
     TimingMs,
 )
-from shortlist.client.session import DEFAULT_TIMEOUT_S, DEFAULT_URL, AsyncClient, Client
 
 __all__ = [
     "DEFAULT_TIMEOUT_S",

@@ -2,4 +2,4 @@
 
 from shortlist.doctor import client_check, model
 
-__all__ = ["client", "model"]
+__all__ = ["client_check", "model"]

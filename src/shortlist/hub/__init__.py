@@ -7,4 +7,4 @@ of tensors, engines or requests.
 from shortlist.hub.download import ResolvedModel, resolve
 from shortlist.hub.kind import ModelKind, WeightsReader
 
-__all__ = ["ModelKind", "WeightsReader", "ResolvedModel", "resolve"]
+__all__ = ["ModelKind", "ResolvedModel", "WeightsReader", "resolve"]

@@ -16,7 +16,9 @@ _PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl"})
 _LIBRARY = "sentence_transformers."
 
 
-def check_config(metadata: ModelMetadata, *, reader: WeightsReader = WeightsReader.OURS, with_weights: bool = True) -> None:
+def check_config(
+    metadata: ModelMetadata, *, reader: WeightsReader = WeightsReader.SHORTLIST, with_weights: bool = True
+) -> None:
     """Pass a folder that could be served, if only its kind is known.
 
     Args:
@@ -31,7 +33,7 @@ def check_config(metadata: ModelMetadata, *, reader: WeightsReader = WeightsRead
     _refuse_adapter(metadata)
     _refuse_missing_config(metadata)
     _refuse_own_code(metadata)
-    if reader is WeightsReader.OURS:
+    if reader is WeightsReader.SHORTLIST:
         _refuse_quantised(metadata)
     if with_weights:
         _refuse_missing_weights(metadata)

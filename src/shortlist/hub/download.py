@@ -57,7 +57,7 @@ class Fetched:
 
 
 def resolve(
-    text: str, *, declared: Task | None = None, revision: str | None = None, reader: WeightsReader = WeightsReader.OURS
+    text: str, *, declared: Task | None = None, revision: str | None = None, reader: WeightsReader = WeightsReader.SHORTLIST
 ) -> ResolvedModel:
     """Find the model, bring what is needed of it here, say what it is, and check its bytes; reads every one of them once.
 
@@ -72,7 +72,7 @@ def resolve(
         ModelRefused: it cannot be had, cannot be served, or is not what it should be, byte for byte.
     """
     reference = parse(text)
-    with_weights = reader is not WeightsReader.ELSEWHERE
+    with_weights = reader is not WeightsReader.UPSTREAM
     fetched = fetch(reference, revision, check=partial(_look_early, reference, declared, reader), with_weights=with_weights)
     files = _look(reference, declared, reader, fetched.path)
     known = demo_model.SUMS if reference.source is Source.DEMO else None

@@ -68,7 +68,7 @@ def inspect(
     hub_id: str | None = None,
     declared: Task | None = None,
     listing: Listing | None = None,
-    reader: WeightsReader = WeightsReader.OURS,
+    reader: WeightsReader = WeightsReader.SHORTLIST,
     with_weights: bool = True,
 ) -> ModelFiles:
     """Say what the folder holds.
@@ -86,7 +86,7 @@ def inspect(
         ModelRefused: it cannot be served, not for this task, or the evidence does not say what it is.
     """
     metadata = read_metadata(folder, name=name, hub_id=hub_id, listing=listing)
-    check_config(metadata, reader=reader, with_weights=with_weights and reader is not WeightsReader.ELSEWHERE)
+    check_config(metadata, reader=reader, with_weights=with_weights and reader is not WeightsReader.UPSTREAM)
     detection = decide(metadata, declared)
     return ModelFiles(detection.kind, detection.why, metadata.size_bytes)
 

@@ -34,11 +34,11 @@ class ModelKind(StrEnum):
 class WeightsReader(StrEnum):
     """Who reads a model's weights, and so what they may be and where they have to be."""
 
-    OURS = "ours"
+    SHORTLIST = "ours"
     """An engine of ours, which reads none that are quantised."""
     VLLM = "vllm"
     """A vLLM that is started on this machine, quantised or not."""
-    ELSEWHERE = "elsewhere"
+    UPSTREAM = "elsewhere"
     """Servers that have them already: they are not wanted here."""
 
 

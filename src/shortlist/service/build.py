@@ -281,7 +281,7 @@ def _importing(name: str) -> Iterator[None]:
 
 
 def _checksum_note(model: ResolvedModel, reader: WeightsReader) -> str:
-    if reader is WeightsReader.ELSEWHERE:
+    if reader is WeightsReader.UPSTREAM:
         return "not needed here, the servers of --upstream have them"
     if model.checksum_source is None:
         return "not checked, nothing says what they should be; a SHA256SUMS beside them would"
@@ -306,7 +306,7 @@ def _has_revisions(text: str) -> bool:
 
 
 def _reader(deployment: VllmDeployment | None) -> WeightsReader:
-    return WeightsReader.OURS if deployment is None else deployment.reader
+    return WeightsReader.SHORTLIST if deployment is None else deployment.reader
 
 
 def _aliases(settings: ModelSettings, text: str, model: ResolvedModel) -> tuple[str, ...]:

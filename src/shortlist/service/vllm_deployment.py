@@ -56,7 +56,7 @@ class VllmDeployment:
     @property
     def reader(self) -> WeightsReader:
         """Who reads the model's weights."""
-        return WeightsReader.VLLM if self.is_managed else WeightsReader.ELSEWHERE
+        return WeightsReader.VLLM if self.is_managed else WeightsReader.UPSTREAM
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

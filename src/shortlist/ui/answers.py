@@ -13,7 +13,7 @@ from typing import Final
 import httpx2
 
 from shortlist.client import NotRanked, TimingMs
-from shortlist.client.protocol import RerankAnswer, read_answer, read_num_tokens, read_number, read_timing
+from shortlist.client.http_calls import RerankAnswer, read_answer, read_num_tokens, read_number, read_timing
 from shortlist.errors import ServiceError, UpstreamError
 from shortlist.ui.form import Question
 from shortlist.ui.session import Session

@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import kendalltau  # type: ignore[import-untyped]
 
 from benchmarks.engines.agreement import CHINESE, LENGTHS, NEAREST, check_set, compare, kendall_tau, log_odds
-from benchmarks.loads import Writer
+from benchmarks.loads import RequestWriter
 
 
 def sigmoid(value: float) -> float:
@@ -55,7 +55,7 @@ def test_rows_without_an_order_agree_with_their_like_alone() -> None:
     assert kendall_tau([0.3], [0.9]) == 1.0
 
 
-def test_lengths_are_mixed_within_a_request_and_not_sorted(writer: Writer) -> None:
+def test_lengths_are_mixed_within_a_request_and_not_sorted(writer: RequestWriter) -> None:
     english = check_set(writer, 0)[: -len(CHINESE)]
     orders = [[writer.num_tokens(document) for document in request.documents] for request in english]
     assert all(sorted(order) == sorted(LENGTHS) for order in orders)
@@ -63,13 +63,13 @@ def test_lengths_are_mixed_within_a_request_and_not_sorted(writer: Writer) -> No
     assert any(order != sorted(order) for order in orders)
 
 
-def test_there_is_chinese_in_queries_and_documents(writer: Writer) -> None:
+def test_there_is_chinese_in_queries_and_documents(writer: RequestWriter) -> None:
     chinese = re.compile(r"[\u4e00-\u9fff]")
     requests = check_set(writer, 0)[-len(CHINESE) :]
     assert all(chinese.search(request.query) for request in requests)
     assert all(chinese.search(document) for request in requests for document in request.documents)
 
 
-def test_seed_decides(writer: Writer) -> None:
+def test_seed_decides(writer: RequestWriter) -> None:
     assert check_set(writer, 0) == check_set(writer, 0)
     assert check_set(writer, 0)[0] != check_set(writer, 1)[0]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.engines.roofline import Floor, Work, measure, work_of
-from benchmarks.loads import BenchLoad, Writer
+from benchmarks.loads import BenchLoad, RequestWriter
 from shortlist.bench.texts import LoadRequest
 from shortlist.errors import InputTooLong, UpstreamError
 from shortlist.text import prompt
@@ -28,7 +28,7 @@ def saying(text: str, code: int = 0) -> list[str]:
     return [sys.executable, "-c", f"import sys; print({text!r}); print('first\\nlast', file=sys.stderr); sys.exit({code})"]
 
 
-def test_shared_beginning_counts_once_and_every_document_with_its_end(encoder: QwenEncoder, writer: Writer) -> None:
+def test_shared_beginning_counts_once_and_every_document_with_its_end(encoder: QwenEncoder, writer: RequestWriter) -> None:
     request = writer.request(BenchLoad("", 3, 50), "seed")
     work = work_of(encoder, request)
     body = prompt.instruction_piece(prompt.DEFAULT_INSTRUCTION) + prompt.query_piece(request.query)

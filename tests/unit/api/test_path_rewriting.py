@@ -64,7 +64,7 @@ def test_tidying_twice_changes_nothing_more(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "model", "forced", "meant"),
+    ("path", "model", "explicit_dialect", "meant"),
     [
         ("/m/demo/rerank", "demo", None, "/rerank"),
         ("/m/DEMO/v1/rerank", "demo", None, "/v1/rerank"),

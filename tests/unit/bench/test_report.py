@@ -70,7 +70,7 @@ def test_first_levels_are_those_of_the_same_kind() -> None:
 
 
 @pytest.mark.parametrize(
-    "visits", [[level_run("peer", TEN, good([1.0]))], [level_run("ours", TEN), level_run("peer", TEN, good([1.0]))]]
+    "level_runs", [[level_run("peer", TEN, good([1.0]))], [level_run("ours", TEN), level_run("peer", TEN, good([1.0]))]]
 )
 def test_nothing_is_compared_with_nothing(level_runs: list[object]) -> None:
     assert row(report(level_runs=level_runs), "peer", TEN).ratio is None

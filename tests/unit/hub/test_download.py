@@ -44,9 +44,9 @@ SOURCES = str(Path(demo_model.__file__).parents[2])
 PROGRAM = """
 import json, sys
 from shortlist.errors import ServiceError
-from shortlist.hub import Reader, resolve
+from shortlist.hub import WeightsReader, resolve
 try:
-    model = resolve(sys.argv[1], revision=sys.argv[2] or None, reader=Reader(sys.argv[3]))
+    model = resolve(sys.argv[1], revision=sys.argv[2] or None, reader=WeightsReader(sys.argv[3]))
     print(json.dumps({"path": str(model.path), "kind": model.kind, "revision": model.revision, "size": model.size_bytes}))
 except ServiceError as error:
     print(json.dumps({"refused": error.message, "type": type(error).__name__}))
@@ -72,7 +72,12 @@ def hub() -> Iterator[HubServer]:
 
 
 def run(
-    home: Path, endpoint: str, text: str = NAME, revision: str = "", reader: WeightsReader = WeightsReader.OURS, **settings: str
+    home: Path,
+    endpoint: str,
+    text: str = NAME,
+    revision: str = "",
+    reader: WeightsReader = WeightsReader.SHORTLIST,
+    **settings: str,
 ) -> Result:
     """Resolve a model in a fresh process with these settings of the library and no others."""
     cached_snapshots = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING", "MODELSCOPE"))}  # noqa: TID251
@@ -165,16 +170,16 @@ def test_weights_that_servers_have_are_not_fetched(hub: HubServer, tmp_path: Pat
         hub.models[NAME] = {**small, weights: b"w" * 1000}
         hub.sizes[weights] = 10**18  # more than any disk has
         hub.requests.clear()
-        result = run(tmp_path / weights, hub.url, reader=WeightsReader.ELSEWHERE)
+        result = run(tmp_path / weights, hub.url, reader=WeightsReader.UPSTREAM)
         assert result.kind == ModelKind.CROSS_ENCODER
         assert sorted(hub.paths()) == sorted(small)
         assert {path.name for path in result.path.iterdir()} == set(small)
 
 
 def test_without_weights_a_second_start_fetches_nothing(hub: HubServer, tmp_path: Path) -> None:
-    first = run(tmp_path / "home", hub.url, reader=WeightsReader.ELSEWHERE)
+    first = run(tmp_path / "home", hub.url, reader=WeightsReader.UPSTREAM)
     hub.requests.clear()
-    assert run(tmp_path / "home", hub.url, reader=WeightsReader.ELSEWHERE, HF_HUB_OFFLINE="1").path == first.path
+    assert run(tmp_path / "home", hub.url, reader=WeightsReader.UPSTREAM, HF_HUB_OFFLINE="1").path == first.path
     assert hub.requests == []
     check_refused(run(tmp_path / "home", hub.url, HF_HUB_OFFLINE="1"), "not complete")
 
@@ -415,7 +420,7 @@ def test_missing_folder_is_refused(tmp_path: Path) -> None:
 def test_folder_without_weights_serves_where_they_are_elsewhere(tmp_path: Path) -> None:
     files = {name: content for name, content in CROSS_ENCODER.items() if name not in WEIGHTS}
     folder = write(tmp_path / "mine", {**files, "SHA256SUMS": f"{'0' * 64}  model.safetensors\n".encode()})
-    model = resolve(str(folder), reader=WeightsReader.ELSEWHERE)
+    model = resolve(str(folder), reader=WeightsReader.UPSTREAM)
     assert (model.kind, model.checksum_source) == (ModelKind.CROSS_ENCODER, None)
     with pytest.raises(ModelRefused, match=r"no \.safetensors weights"):
         resolve(str(folder), reader=WeightsReader.VLLM)

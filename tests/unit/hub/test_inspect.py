@@ -415,7 +415,7 @@ def test_module_outside_the_library_is_refused(tmp_path: Path) -> None:
 def test_quantised_checkpoint_is_for_vllm_only(settings: object, tmp_path: Path) -> None:
     files = {**config("Qwen3ForCausalLM", "qwen3", quantization_config=settings), **WEIGHTS}
     assert "--engine vllm" in refusal(tmp_path, files, "Qwen/Qwen3-Reranker-0.6B")
-    for reader in (WeightsReader.VLLM, WeightsReader.ELSEWHERE):
+    for reader in (WeightsReader.VLLM, WeightsReader.UPSTREAM):
         assert inspect(tmp_path, name="m", hub_id="Qwen/Qwen3-Reranker-0.6B", reader=reader).kind is ModelKind.QWEN3_RERANKER
 
 

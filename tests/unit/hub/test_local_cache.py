@@ -20,7 +20,7 @@ def cached_snapshots(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A folder that both hubs have under the same name."""
     folder = write(tmp_path / "kept", CROSS_ENCODER)
     for hub in (huggingface, modelscope):
-        monkeypatch.setattr(hub, "kept", lambda: [CachedSnapshot("maker/ranker", folder, 7)])
+        monkeypatch.setattr(hub, "cached_snapshots", lambda: [CachedSnapshot("maker/ranker", folder, 7)])
     return folder
 
 
@@ -36,7 +36,7 @@ def test_a_model_is_found_in_its_own_hub_only(cached_snapshots: Path, monkeypatc
         Reference(Source.MODELSCOPE, "maker/ranker"), cached_snapshots, 7
     )
     assert local_cache.find("maker/other") is None
-    monkeypatch.setattr(modelscope, "kept", list[CachedSnapshot])
+    monkeypatch.setattr(modelscope, "cached_snapshots", list[CachedSnapshot])
     assert local_cache.find("modelscope:maker/ranker") is None
     assert local_cache.find("maker/ranker") is not None
 

@@ -142,7 +142,7 @@ def test_refused_model_costs_no_weights(package: FakePackage) -> None:
 
 
 def test_weights_that_servers_have_are_not_fetched(package: FakePackage) -> None:
-    model = resolve(TEXT, reader=WeightsReader.ELSEWHERE)
+    model = resolve(TEXT, reader=WeightsReader.UPSTREAM)
     assert [call["allow"] for call in package.calls] == [list(metadata.SMALL_FILES)]
     assert not (model.path / "model.safetensors").exists()
 

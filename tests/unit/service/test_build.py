@@ -494,7 +494,7 @@ def test_native_engine_without_torch_is_one_line_with_its_own_command(
 def test_native_engine_needs_nothing_of_the_other_libraries(make_model: ModelFactory) -> None:
     code = (
         "from shortlist.config import Settings; from shortlist.service.build import build_runtime; "
-        f"build_runtime(Settings.load(dict(reranker=[{str(make_model(kind='reranker'))!r}]), environ=dict()), say=print)"
+        f"build_runtime(Settings.load(dict(reranker=[{str(make_model(kind='reranker'))!r}]), environ=dict()), notify=print)"
     )
     done = without(["sentence_transformers", "transformers", "gradio"], code)
     assert done.returncode == 0, done.stderr

@@ -74,7 +74,7 @@ def request(
     fields: dict[str, object] = {
         "task": Task.RERANK,
         "texts": texts,
-        "names": cache_keys((query,), texts),
+        "keys": cache_keys((query,), texts),
         "overhead_chars": len(query),
         "encode": lambda positions: encode([texts[index] for index in positions]),
         "terms": RequestOptions(timeout_s=timeout_s, is_partial=is_partial, priority=priority),

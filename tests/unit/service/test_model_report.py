@@ -69,7 +69,7 @@ async def test_memory_of_an_engine_in_another_process_is_asked_while_it_is_there
             raise EngineUnavailable("it was closed")
         return function()
 
-    monkeypatch.setattr(NativeEngine, "there", there, raising=False)
+    monkeypatch.setattr(NativeEngine, "run_in_engine", there, raising=False)
     model = await found(str(make_model(kind="reranker")), Task.RERANK, random_weights=True)
     assert model.memory is not None
 

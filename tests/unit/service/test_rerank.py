@@ -87,9 +87,9 @@ async def test_second_request_is_remembered() -> None:
     [
         {"query": "blue fox"},
         {"instruction": "find foxes"},
-        {"cuts": Truncation(max_tokens_per_doc=1)},
-        {"cuts": Truncation(max_tokens_per_query=9)},
-        {"cuts": Truncation(truncate_prompt_tokens=9)},
+        {"truncation": Truncation(max_tokens_per_doc=1)},
+        {"truncation": Truncation(max_tokens_per_query=9)},
+        {"truncation": Truncation(truncate_prompt_tokens=9)},
         {"on_overflow": OverflowPolicy.ERROR},
         {"preset": "short"},
     ],

@@ -210,7 +210,7 @@ def test_model_that_our_own_engine_does_not_read_is_started_by_vllm(
 
 def test_model_of_pictures_is_refused_by_name(tmp_path: Path) -> None:
     files = {**model_folder.config("Qwen3VLForConditionalGeneration", "qwen3_vl"), **model_folder.WEIGHTS}
-    for reader in (WeightsReader.VLLM, WeightsReader.ELSEWHERE):
+    for reader in (WeightsReader.VLLM, WeightsReader.UPSTREAM):
         with pytest.raises(ModelRefused, match="Qwen3VLForConditionalGeneration"):
             resolve(str(model_folder.write(tmp_path / reader.value, files)), declared=Task.RERANK, reader=reader)
 

@@ -50,7 +50,7 @@ def test_presets_cannot_be_changed_at_run_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "is_framed"),
+    ("text", "has_template"),
     [
         ("Instruct: find\nQuery:what", True),
         ("Instruct: find\nQuery: what", True),

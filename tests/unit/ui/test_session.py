@@ -49,7 +49,7 @@ def test_key_is_the_one_that_the_browser_signed_in_with(header: str, key: str | 
 
 
 @pytest.mark.parametrize(
-    ("headers", "words"),
+    ("headers", "messages"),
     [
         ({"accept_language": "zh-CN,en"}, CHINESE),
         ({"accept_language": "zh-CN", "cookie": "a=b; shortlist-language=en"}, ENGLISH),

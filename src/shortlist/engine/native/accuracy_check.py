@@ -26,7 +26,7 @@ UNITS: Final = {Task.RERANK: "in log-odds, root mean square", Task.EMBED: "as 1 
 logger = logging.getLogger(__name__)
 
 
-class BatchRunner(Protocol):
+class RoundedModel(Protocol):
     """What is judged. See `Runner`."""
 
     def begin(self, batch: Batch) -> Callable[[], list[Value]]:
@@ -35,7 +35,7 @@ class BatchRunner(Protocol):
 
 
 def check_accuracy(
-    rounded: BatchRunner,
+    rounded: RoundedModel,
     load: LoadWeights,
     config: Qwen3Config,
     prompts: Sequence[TokenPrompt],

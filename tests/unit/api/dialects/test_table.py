@@ -57,7 +57,7 @@ def test_request_is_taken_for_what_its_client_speaks(
 
 
 @pytest.mark.parametrize(
-    ("body", "shape"),
+    ("body", "request_model"),
     [
         ({"query": "q", "texts": ["d"]}, "RerankRequest"),
         ({"inputs": "t"}, "EmbedRequest"),

@@ -157,7 +157,7 @@ async def test_end_of_a_child_is_noticed_though_nobody_asks(engine: VllmEngine, 
 async def test_child_that_hangs_is_not_waited_for_for_ever(
     engine: VllmEngine, child: VllmProcess, server: SickVllm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_module, "PATIENCE_S", 0.3)
+    monkeypatch.setattr(engine_module, "SILENCE_TIMEOUT_S", 0.3)
     server.is_healthy = False
     with pytest.raises(EngineUnavailable, match="does not answer"):
         await asyncio.wait_for(engine.wait_failed(), 20)
@@ -165,7 +165,7 @@ async def test_child_that_hangs_is_not_waited_for_for_ever(
 
 
 async def test_servers_of_others_are_never_gone(engine: VllmEngine, server: SickVllm, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_module, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(engine_module, "SILENCE_TIMEOUT_S", 0.0)
     server.is_healthy = False
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(engine.wait_failed(), 3)

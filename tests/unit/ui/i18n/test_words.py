@@ -14,7 +14,7 @@ SENTENCES = [field.name for field in fields(Messages) if field.name != "presets"
 
 
 @pytest.mark.parametrize(
-    ("header", "words"),
+    ("header", "messages"),
     [
         (None, ENGLISH),
         ("", ENGLISH),
@@ -32,7 +32,7 @@ def test_first_language_we_speak_is_chosen(header: str | None, messages: Message
 
 
 @pytest.mark.parametrize(
-    ("chosen", "words"), [("en", ENGLISH), ("zh-CN", CHINESE), ("fr", CHINESE), ("", CHINESE), (None, CHINESE)]
+    ("chosen", "messages"), [("en", ENGLISH), ("zh-CN", CHINESE), ("fr", CHINESE), ("", CHINESE), (None, CHINESE)]
 )
 def test_language_that_was_switched_to_comes_first(chosen: str | None, messages: Messages) -> None:
     assert messages_for("zh", chosen=chosen) is messages
@@ -50,7 +50,7 @@ def test_both_languages_say_it_with_the_same_blanks(field: str) -> None:
         assert not re.search(r"[\u4e00-\u9fff]", english)
 
 
-@pytest.mark.parametrize("words", LANGUAGES, ids=lambda messages: messages.lang)
+@pytest.mark.parametrize("messages", LANGUAGES, ids=lambda messages: messages.lang)
 def test_every_preset_of_the_server_has_a_name(messages: Messages) -> None:
     assert set(messages.presets) == set(INSTRUCTIONS)
 

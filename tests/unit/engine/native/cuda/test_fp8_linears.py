@@ -106,7 +106,7 @@ async def test_engine_in_8_bits_is_judged_before_it_serves(make_model: ModelFact
     forward = partial(CudaForward, device=device_here(), bucket_tokens=())
     forms = KernelSelection(TRITON, torch.bfloat16, Fp8Linears, CudaOps, None, max_chunk_tokens=sys.maxsize, forward=forward)
     monkeypatch.setattr(native_engine, "pick_dtype", lambda *_: torch.float8_e4m3fn)
-    monkeypatch.setattr(native_engine, "pick_forms", lambda *_: forms)
+    monkeypatch.setattr(native_engine, "select_kernels", lambda *_: forms)
     asked = [prompt_of(prefix_of(3), length) for length in (4, 7)]
     load = partial(
         native_engine.NativeEngine.load,

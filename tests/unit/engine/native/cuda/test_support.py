@@ -25,7 +25,7 @@ def _gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (8, 0))
     monkeypatch.setattr(support, "_is_interpreted", lambda: False)
-    monkeypatch.setattr(support, "_try", lambda *_: None)
+    monkeypatch.setattr(support, "_check_kernels", lambda *_: None)
     for asked in (can_launch, long_tokens):
         asked.cache_clear()
     yield
@@ -68,7 +68,7 @@ def test_kernel_that_cannot_be_built_here_is_not_used(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(support, "_try", fail)
+    monkeypatch.setattr(support, "_check_kernels", fail)
     assert not can_launch(CONFIG, torch.bfloat16, GPU)
     assert str(error) in caplog.text
     assert "gcc" in caplog.text
@@ -76,7 +76,7 @@ def test_kernel_that_cannot_be_built_here_is_not_used(
 
 def test_kernels_are_not_tried_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[tuple[object, ...]] = []
-    monkeypatch.setattr(support, "_try", lambda *given: tried.append(given))
+    monkeypatch.setattr(support, "_check_kernels", lambda *given: tried.append(given))
     assert can_launch(CONFIG, torch.bfloat16, GPU)
     assert can_launch(CONFIG, torch.bfloat16, GPU)
     assert tried == [(CONFIG, torch.bfloat16, GPU)]
@@ -84,7 +84,7 @@ def test_kernels_are_not_tried_twice(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_model_and_dtype_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[tuple[object, ...]] = []
-    monkeypatch.setattr(support, "_try", lambda *given: tried.append(given))
+    monkeypatch.setattr(support, "_check_kernels", lambda *given: tried.append(given))
     others = [(replace(CONFIG, head_dim=64), torch.bfloat16), (CONFIG, torch.float16)]
     assert all(can_launch(config, dtype, GPU) for config, dtype in others)
     assert [given[:2] for given in tried] == others
@@ -101,7 +101,7 @@ def test_long_documents_are_left_to_cudnn_where_it_is_faster(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, spent_s: tuple[float, float], expected: int | None
 ) -> None:
     caplog.set_level("INFO")
-    monkeypatch.setattr(support, "_try_long", lambda *_: spent_s)
+    monkeypatch.setattr(support, "_check_long_attention", lambda *_: spent_s)
     assert long_tokens(CONFIG, torch.bfloat16, GPU) == expected
     assert f"took {1e3 * spent_s[0]:.2f} ms, and {1e3 * spent_s[1]:.2f} ms by cuDNN" in caplog.text
 
@@ -112,7 +112,7 @@ def test_cudnn_that_fails_is_not_used(monkeypatch: pytest.MonkeyPatch, caplog: p
         raise RuntimeError("No available kernel.")
 
     caplog.set_level("INFO")
-    monkeypatch.setattr(support, "_try_long", fail)
+    monkeypatch.setattr(support, "_check_long_attention", fail)
     assert long_tokens(CONFIG, torch.bfloat16, GPU) is None
     assert "No available kernel." in caplog.text
 
@@ -122,5 +122,5 @@ def test_cudnn_is_not_tried_where_it_is_no_better(
     monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], dtype: torch.dtype
 ) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
-    monkeypatch.setattr(support, "_try_long", lambda *_: pytest.fail("It was tried."))
+    monkeypatch.setattr(support, "_check_long_attention", lambda *_: pytest.fail("It was tried."))
     assert long_tokens(CONFIG, dtype, GPU) is None

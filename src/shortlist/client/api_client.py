@@ -1,4 +1,4 @@
-"""The two clients, one that blocks and one for asyncio. All they add to `protocol` is sending, waiting and asking again.
+"""The two clients, one that blocks and one for asyncio. All they add to `http_calls` is sending, waiting and asking again.
 
 Redirects are never followed: a key and a text go to the address they were meant for, or nowhere.
 """
@@ -16,7 +16,7 @@ from typing import Self, TypeVar
 
 import httpx2
 
-from shortlist.client import protocol
+from shortlist.client import http_calls
 from shortlist.client.errors import RetryPolicy, connection_error
 from shortlist.client.progress import Bar, total_of
 from shortlist.client.results import Embeddings, ModelEntry, RankEntry, Ranking, Reranked, RerankRequest
@@ -57,7 +57,7 @@ class _Session:
     def _budget(self, timeout_s: float | None) -> _Budget:
         return _Budget(self._timeout_s if timeout_s is None else timeout_s)
 
-    def _request(self, call: protocol.HttpCall[T], budget: _Budget) -> httpx2.Request:
+    def _request(self, call: http_calls.HttpCall[T], budget: _Budget) -> httpx2.Request:
         remaining_s = budget.remaining_s
         if remaining_s <= 0:
             raise DeadlineExceeded(f"No time was left to ask the server at {self.base_url}.")
@@ -125,7 +125,7 @@ class Client(_Session):
             ServiceError: the error the server answered with, or `EngineUnavailable` when none answered.
         """
         asked = partial(RerankRequest, query=query, documents=documents, model=model, instruction=instruction)
-        return self._ask(protocol.rerank_call(asked(top_n=top_n, return_documents=return_documents)), timeout_s)
+        return self._ask(http_calls.rerank_call(asked(top_n=top_n, return_documents=return_documents)), timeout_s)
 
     def rerank_many(
         self,
@@ -153,7 +153,7 @@ class Client(_Session):
 
         def ask(request: RerankRequest) -> Ranking | ServiceError:
             try:
-                return self._ask(protocol.rerank_call(request), timeout_s)
+                return self._ask(http_calls.rerank_call(request), timeout_s)
             except ServiceError as error:
                 return error
 
@@ -170,7 +170,7 @@ class Client(_Session):
 
         Source: sentence-transformers 6.2, `CrossEncoder.rank`, whose other arguments say how its own process computes.
         """
-        return protocol.rank_entries(self.rerank(query, documents, top_n=top_k, return_documents=return_documents))
+        return http_calls.rank_entries(self.rerank(query, documents, top_n=top_k, return_documents=return_documents))
 
     def embed(
         self,
@@ -195,17 +195,17 @@ class Client(_Session):
         Raises:
             ServiceError: the error the server answered with, or `EngineUnavailable` when none answered.
         """
-        call = protocol.embed_call(texts, model=model, is_query=is_query, instruction=instruction, dimensions=dimensions)
+        call = http_calls.embed_call(texts, model=model, is_query=is_query, instruction=instruction, dimensions=dimensions)
         return self._ask(call, timeout_s)
 
     def models(self) -> list[ModelEntry]:
         """Return the models the server offers."""
-        return self._ask(protocol.models_call(), None)
+        return self._ask(http_calls.models_call(), None)
 
     def is_ready(self) -> bool:
         """Return whether the server is there and takes work."""
         try:
-            return protocol.ready_call().read(self._send(protocol.ready_call(), _Budget(READY_TIMEOUT_S)))
+            return http_calls.ready_call().read(self._send(http_calls.ready_call(), _Budget(READY_TIMEOUT_S)))
         except (EngineUnavailable, DeadlineExceeded):
             return False
 
@@ -219,7 +219,7 @@ class Client(_Session):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def _ask(self, call: protocol.HttpCall[T], timeout_s: float | None) -> T:
+    def _ask(self, call: http_calls.HttpCall[T], timeout_s: float | None) -> T:
         budget, num_sent = self._budget(timeout_s), 0
         while True:
             response, num_sent = self._send(call, budget), num_sent + 1
@@ -228,7 +228,7 @@ class Client(_Session):
                 return call.read(response)
             time.sleep(pause_s)
 
-    def _send(self, call: protocol.HttpCall[T], budget: _Budget) -> httpx2.Response:
+    def _send(self, call: http_calls.HttpCall[T], budget: _Budget) -> httpx2.Response:
         try:
             return self._http.send(self._request(call, budget))
         except httpx2.RequestError as error:
@@ -273,7 +273,7 @@ class AsyncClient(_Session):
     ) -> Ranking:
         """Return the documents, most relevant to the query first. As `Client.rerank`."""
         asked = partial(RerankRequest, query=query, documents=documents, model=model, instruction=instruction)
-        return await self._ask(protocol.rerank_call(asked(top_n=top_n, return_documents=return_documents)), timeout_s)
+        return await self._ask(http_calls.rerank_call(asked(top_n=top_n, return_documents=return_documents)), timeout_s)
 
     async def rerank_many(
         self,
@@ -288,7 +288,7 @@ class AsyncClient(_Session):
 
         async def ask(request: RerankRequest) -> Ranking | ServiceError:
             try:
-                return await self._ask(protocol.rerank_call(request), timeout_s)
+                return await self._ask(http_calls.rerank_call(request), timeout_s)
             except ServiceError as error:
                 return error
 
@@ -303,7 +303,7 @@ class AsyncClient(_Session):
         self, query: str, documents: Sequence[str], top_k: int | None = None, return_documents: bool = False
     ) -> list[RankEntry]:
         """Return the ranking as dicts. As `Client.rank`."""
-        return protocol.rank_entries(await self.rerank(query, documents, top_n=top_k, return_documents=return_documents))
+        return http_calls.rank_entries(await self.rerank(query, documents, top_n=top_k, return_documents=return_documents))
 
     async def embed(
         self,
@@ -316,17 +316,17 @@ class AsyncClient(_Session):
         timeout_s: float | None = None,
     ) -> Embeddings:
         """Return one vector per text. As `Client.embed`."""
-        call = protocol.embed_call(texts, model=model, is_query=is_query, instruction=instruction, dimensions=dimensions)
+        call = http_calls.embed_call(texts, model=model, is_query=is_query, instruction=instruction, dimensions=dimensions)
         return await self._ask(call, timeout_s)
 
     async def models(self) -> list[ModelEntry]:
         """Return the models the server offers."""
-        return await self._ask(protocol.models_call(), None)
+        return await self._ask(http_calls.models_call(), None)
 
     async def is_ready(self) -> bool:
         """Return whether the server is there and takes work."""
         try:
-            return protocol.ready_call().read(await self._send(protocol.ready_call(), _Budget(READY_TIMEOUT_S)))
+            return http_calls.ready_call().read(await self._send(http_calls.ready_call(), _Budget(READY_TIMEOUT_S)))
         except (EngineUnavailable, DeadlineExceeded):
             return False
 
@@ -342,7 +342,7 @@ class AsyncClient(_Session):
     ) -> None:
         await self.close()
 
-    async def _ask(self, call: protocol.HttpCall[T], timeout_s: float | None) -> T:
+    async def _ask(self, call: http_calls.HttpCall[T], timeout_s: float | None) -> T:
         budget, num_sent = self._budget(timeout_s), 0
         while True:
             response, num_sent = await self._send(call, budget), num_sent + 1
@@ -351,7 +351,7 @@ class AsyncClient(_Session):
                 return call.read(response)
             await asyncio.sleep(pause_s)
 
-    async def _send(self, call: protocol.HttpCall[T], budget: _Budget) -> httpx2.Response:
+    async def _send(self, call: http_calls.HttpCall[T], budget: _Budget) -> httpx2.Response:
         request = self._request(call, budget)
         try:
             async with asyncio.timeout(budget.remaining_s):
