@@ -18,13 +18,8 @@ from shortlist.api.dialects.dialect import Dialect
 ROOT: Final = Path(__file__).parents[2]
 SOURCE: Final = ROOT / "src/shortlist"
 LINES: Final = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").splitlines()
-ROWS: Final = {
-    to: change
-    for to, change in (
-        [cell.strip() for cell in line.strip("|").split("|")] for line in LINES if line.startswith("| ") and "---" not in line
-    )
-    if to != "To"
-}
+TABLE: Final = [line for line in LINES[LINES.index("| To | change |") + 2 :] if line.startswith("| ")]
+ROWS: Final = dict([cell.strip() for cell in line.strip("|").split("|")] for line in TABLE)
 TOKENS: Final = [(to, token) for to, change in ROWS.items() for token in re.findall(r"`([^`]+)`", change)]
 
 
@@ -106,7 +101,7 @@ def test_every_dialect_is_one_file_and_a_line_of_the_table() -> None:
         if isinstance(getattr(importlib.import_module(f"shortlist.api.dialects.{name}"), "DIALECT", None), Dialect)
     }
     assert len(with_dialects) == len(table.DIALECTS) > 10
-    assert {"api/dialects/<one>", "api/dialects/table"} <= set(paths(row("speak another dialect")))
+    assert {"api/dialects/<one>", "api/dialects/table"} <= set(paths(row("add a dialect")))
 
 
 def test_engine_row_names_every_module_that_loads_one_or_depends_on_which_it_is() -> None:
@@ -114,10 +109,10 @@ def test_engine_row_names_every_module_that_loads_one_or_depends_on_which_it_is(
     touched = {
         path
         for path, module in modules(outside="engine")
-        if any(engine.match(source) or name in {"places", "Reader"} for source, name in imports(module))
+        if any(engine.match(source) or name in {"deployments", "WeightsReader"} for source, name in imports(module))
         or "is_native" in identifiers(module)
     }
-    # These pass a `Reader` on as it is.
+    # These pass a `WeightsReader` on as it is.
     touched -= {SOURCE / "hub" / name for name in ("__init__.py", "download.py", "inspect.py")}
     assert touched
     assert touched <= named("add an engine")
@@ -126,7 +121,7 @@ def test_engine_row_names_every_module_that_loads_one_or_depends_on_which_it_is(
 def test_family_rows_name_every_module_whose_code_names_qwen() -> None:
     touched = {path for path, module in modules() if any("qwen" in name.lower() for name in identifiers(module))}
     assert touched
-    assert touched <= named("add a family", "compute another architecture", "give that architecture")
+    assert touched <= named("add a model family", "compute another architecture", "give that architecture")
 
 
 def test_operation_row_names_every_module_that_decides_by_the_task() -> None:

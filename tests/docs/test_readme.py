@@ -46,7 +46,7 @@ def test_examples_of_our_client_run(name: str, url: str, capsys: pytest.CaptureF
     assert capsys.readouterr().out.splitlines()[1:] == ["what is a cat cats purr", "what is a dog dogs bark"]
 
 
-@pytest.mark.parametrize("name", [*READMES, "CONTRIBUTING.md", "SECURITY.md", "docs/walk.md"])
+@pytest.mark.parametrize("name", [*READMES, "CONTRIBUTING.md", "SECURITY.md", "docs/architecture.md"])
 def test_links_lead_somewhere(name: str) -> None:
     page = Path(name)
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):

@@ -32,10 +32,10 @@ PROMISES: Final[Mapping[str, str]] = {
     "R15": "A caller's text cannot become control tokens",
     "R16": "A score does not depend on its neighbours",
     "R17": "A score is the model's score",
-    "R18": "A remembered score is never somebody else's",
+    "R18": "A cached score never belongs to another text",
     "R19": "Every route is closed without a key, but for those that probes ask",
     "R20": "Logs, metrics and errors never quote a caller or a key",
-    "R21": "It calls nobody uninvited",
+    "R21": "It opens no outgoing connection that was not configured",
     "R22": "What it starts with is what was meant, or it does not start",
 }
 
