@@ -190,8 +190,8 @@ def build(monkeypatch: pytest.MonkeyPatch) -> list[Runtime]:
     """What is put here is what gets built."""
     prepared: list[Runtime] = []
 
-    def fake(_: Settings, *, say: Notify) -> Runtime:
-        say("loading [bold]weights[/bold] of [/nowhere] :cat:")
+    def fake(_: Settings, *, notify: Notify) -> Runtime:
+        notify("loading [bold]weights[/bold] of [/nowhere] :cat:")
         return prepared.pop()
 
     monkeypatch.setattr(server, "build_runtime", fake)
@@ -284,7 +284,7 @@ def test_port_that_another_server_opened_meanwhile_is_told(monkeypatch: pytest.M
     with bind(settings(port=0).server) as faster:
         port = faster.getsockname()[1]
 
-        def overtaken(_: Settings, *, say: Notify) -> Runtime:
+        def overtaken(_: Settings, *, notify: Notify) -> Runtime:
             faster.listen()
             return runtime(port=port)
 
@@ -318,7 +318,7 @@ def test_port_is_given_back_when_loading_fails(monkeypatch: pytest.MonkeyPatch) 
         ports.append(listener.getsockname()[1])
         return listener
 
-    def refuse(_: Settings, *, say: Notify) -> NoReturn:
+    def refuse(_: Settings, *, notify: Notify) -> NoReturn:
         raise ModelRefused("no such model")
 
     monkeypatch.setattr(server, "bind", remember)

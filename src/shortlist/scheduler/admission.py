@@ -1,8 +1,8 @@
 """Who may come in. Pure policy: decides on whole requests, from counts and measured speed.
 
-A request is costed in tokens and bytes, and admitted whole or refused whole. It is refused when there is no room for it, when
-its caller already takes more than its share of the room, or when the predicted wait is longer than the caller's patience
-or the server's limit. An idle server takes any request: one that is larger than the room would otherwise never be served.
+A request is costed in tokens and bytes, and admitted whole or refused whole. It is refused (429) when a limit is
+reached, when its caller exceeds its share of a limit, or when the predicted wait exceeds the request's deadline or the
+server's limit. An idle server admits any request; otherwise a request above a limit would never be served.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ UNMEASURED_RETRY_S: Final = 1.0
 """What `Retry-After` says before the speed was ever measured."""
 
 SHARE: Final = 4
-"""A caller may take this many times the room that it leaves to others: alone four fifths, with another four ninths each.
+"""One caller may take this many times what it leaves to others: alone four fifths, with another four ninths each.
 
 Source: Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory packet switches", 1998.
 """
@@ -55,7 +55,7 @@ class AdmissionLimits:
 
 @dataclass(frozen=True, slots=True)
 class QueuedLoad:
-    """What a request, a caller or everybody takes of the room."""
+    """Load of a request, a caller or the server."""
 
     num_requests: int = 0
     num_tokens: int = 0
@@ -126,7 +126,7 @@ class Admission:
             timeout_s: How long the caller is willing to wait, if it said so.
 
         Raises:
-            Overloaded: there is no room; carries when there should be.
+            Overloaded: a limit is reached; carries the seconds for `Retry-After`.
         """
         asked = QueuedLoad(1, num_tokens, num_bytes)
         if self.load.num_requests:
@@ -147,7 +147,7 @@ class Admission:
         return (own + ahead) / self.tokens_per_s
 
     def check_more(self, num_tokens: int) -> None:
-        """Refuse if so many more tokens of somebody who is inside do not fit beside others.
+        """Refuse if an admitted request grows by more tokens than fit.
 
         Raises:
             Overloaded: they do not.
@@ -177,10 +177,12 @@ class Admission:
 
     def _check_headroom(self, asked: QueuedLoad, flow: Flow) -> None:
         own = sum((load for each, load in self._by_flow.items() if each.caller == flow.caller), QueuedLoad())
-        for room in self._headrooms(asked, own):
-            excess = room.excess if flow.caller else room.excess_of_all
+        for headroom in self._headrooms(asked, own):
+            excess = headroom.excess if flow.caller else headroom.excess_of_all
             if excess > 0:
-                raise self._overloaded(room.shortage, wait_for_tokens=excess * self.load.num_tokens / max(room.taken, 1))
+                raise self._overloaded(
+                    headroom.shortage, wait_for_tokens=excess * self.load.num_tokens / max(headroom.taken, 1)
+                )
 
     def _headrooms(self, asked: QueuedLoad, own: QueuedLoad) -> Iterator[_Headroom]:
         limits, taken = self.limits, self.load
@@ -231,7 +233,7 @@ class Permit:
         """Replace the estimated cost by what is really left to compute.
 
         Raises:
-            Overloaded: that is more than was estimated, and more than there is room for beside others.
+            Overloaded: the true cost exceeds the estimate, and does not fit.
         """
         assert self._load.num_requests, "A permit is settled while it is held. This is a bug."
         self._admission.check_more(num_tokens - self._load.num_tokens)

@@ -1,7 +1,7 @@
 """Forms the batches that the engine computes. Pure policy.
 
-It fills a step from the queue, halves a step that failed, and lowers the token limit of a step after one did not fit into
-memory, then raises it again slowly.
+The batcher fills a batch from the queue and halves a batch that failed. It halves the token limit after an out-of-memory
+batch and doubles it again after 64 good ones.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from shortlist.scheduler.queue import WorkQueue
 from shortlist.types import Batch, WorkItem
 
 BATCHES_BEFORE_RAISING: Final = 64
-"""So many steps must fit before a larger one is tried: a failure costs a step, and whoever took the memory may be gone."""
+"""Good batches before the token limit is raised: a failure costs a batch, and the memory may be free again."""
 
 
 def form_batch(queue: WorkQueue, *, max_tokens: int, max_items: int) -> Batch | None:
-    """Take the next step's items, in order, across requests; None if nothing waits.
+    """Take the items of the next batch from the queue, in order, across requests; None if the queue is empty.
 
-    Items of one task are taken from the front until the next one would not fit; nobody is overtaken. A head costs its
-    tokens once per step, however many of its items ride along. The first item is always taken, so work never stalls.
+    The batch takes items of one task from the front until the next one does not fit. No item overtakes another. A shared
+    prefix costs its tokens once per batch. The first item is always taken, so work never stalls.
 
     Units:
-        max_tokens: tokens the engine reads in one step, heads included.
+        max_tokens: tokens of one batch, shared prefixes included.
     """
     taken: list[WorkItem] = []
     prefixes: set[int] = set()
@@ -47,10 +47,10 @@ def split_batch(batch: Batch) -> tuple[Batch, Batch]:
 
 
 class BatchTokenLimit:
-    """Most tokens in one step.
+    """The token limit of a batch.
 
     Args:
-        most: What was set; never exceeded.
+        most: The configured limit; never exceeded.
     """
 
     def __init__(self, most: int) -> None:
@@ -59,12 +59,12 @@ class BatchTokenLimit:
         self._num_fitted = 0
 
     def lower(self, num_tokens: int) -> None:
-        """Learn that a step of so many tokens did not fit: from now on, half of it."""
+        """Record an out-of-memory batch of `num_tokens`: halve the token limit."""
         self.num_tokens = max(1, min(self.num_tokens, num_tokens // 2))
         self._num_fitted = 0
 
     def fits(self) -> None:
-        """Learn that a step fitted."""
+        """Record a batch that fitted: after 64 of them, double the token limit."""
         self._num_fitted += 1
         if self._num_fitted >= BATCHES_BEFORE_RAISING:
             self.num_tokens = min(self.most, 2 * self.num_tokens)

@@ -47,7 +47,7 @@ def cache_keys(shared: Iterable[str], texts: Sequence[str]) -> list[bytes]:
     begun = hashlib.sha256(prefix.digest())
 
     def key(text: str) -> bytes:
-        mine = begun.copy()  # a quarter cheaper than to begin anew
+        mine = begun.copy()  # a quarter cheaper than hashing the prefix again
         mine.update(text.encode())
         return mine.digest()
 

@@ -1,7 +1,7 @@
-"""A remembered computation as bytes, for a memory outside this process. Pure.
+"""Codec for shared cache entries: entry to bytes and back. Pure.
 
-What comes back may have been cut, changed or written by somebody else, so it is believed only if everything fits: version,
-length, a checksum over name and content, finite numbers, a reading that can be. Anything else is as good as nothing.
+Stored bytes may be truncated, corrupted or foreign. Decoding accepts them only if version, length, the checksum over key and
+content, the numbers (finite) and the document stats are valid. Anything else is a miss.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from shortlist.scheduler.cache import Entry
 from shortlist.types import DocumentStats, Span, Value
 
 VERSION = 1
-"""Of this form; raise it with every change of the layout. A value of another version is a miss."""
+"""Format version; raise it with every change of the layout. Another version is a miss."""
 
 _HEADER = struct.Struct("<BBIIIIIII")
-"""Version, flags, then tokens of the entry, of the reading and in all, windows, start and end of the best, dimensions."""
+"""Version, flags; tokens of the entry, of the document and in total; windows; start and end of the best; dimensions."""
 _SCORE = struct.Struct("<d")
 _CHECKSUM = struct.Struct("<I")
 _FLOAT32 = np.dtype("<f4")
@@ -29,7 +29,7 @@ _FLAGS = _HAS_TOTAL | _IS_TRUNCATED | _HAS_BEST
 
 
 def encode(key: bytes, entry: Entry) -> bytes:
-    """Return the bytes of an entry that is kept under `key`."""
+    """Return the bytes of the entry for `key`."""
     stats, best = entry.stats, entry.stats.best or Span(0, 0)
     flags = (
         _HAS_TOTAL * (stats.num_tokens_total is not None)

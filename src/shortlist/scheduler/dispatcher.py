@@ -1,8 +1,8 @@
-"""The one loop that drives queue, batcher, admission and engine. The only shell around the pure policies.
+"""The loop that drives queue, batcher, admission and engine: the only I/O around the pure policies.
 
-One message per request goes in, one result per request comes out; what happens between them is batches. A batch that
-fails is halved until the guilty item stands alone, so that it fails alone. A dead engine is loud: every waiter gets
-`EngineUnavailable`, and so does every new job.
+A request submits one job and gets one result; the dispatcher computes it in batches. A failed batch is halved until the
+failing item is alone, so that only this item fails. When the engine fails, all waiting and all new jobs get
+`EngineUnavailable`.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class Completed:
 
     Attributes:
         outcomes: One per prompt, in order.
-        submitted_s: When it was submitted, as a reading of `time.monotonic`.
-        queue_s: From submission to its first step.
-        compute_s: The steps that it rode in, shared ones in full.
+        submitted_s: Submission time on `time.monotonic`.
+        queue_s: From submission to its first batch.
+        compute_s: The batches that contained its items, shared ones in full.
     """
 
     outcomes: Sequence[Outcome]
@@ -48,7 +48,7 @@ class Completed:
 
 @dataclass(slots=True)
 class _Job:
-    """One submission on its way: where its outcomes are gathered until none is missing."""
+    """A submitted job: collects the outcomes of its items."""
 
     done: asyncio.Future[None]
     outcomes: list[Outcome | None]
@@ -67,7 +67,7 @@ class _Job:
             self.done.set_result(None)
 
     def give_up(self) -> None:
-        """Mark what is missing as late."""
+        """Mark missing outcomes as `DeadlineExceeded`."""
         late = DeadlineExceeded(LATE)
         self.outcomes = [late if outcome is None else outcome for outcome in self.outcomes]
 
@@ -79,7 +79,7 @@ class _Job:
 
 
 class _CallCancelled(Exception):
-    """A call was ended because nobody waits for any of its items any more."""
+    """An engine call was cancelled because no job waits for its items."""
 
 
 class Dispatcher:
@@ -87,11 +87,11 @@ class Dispatcher:
 
     Args:
         engine: Computes the batches.
-        queue: Where jobs wait; nobody else touches it.
-        admission: Learns the measured speed.
-        max_batch_tokens: Tokens in one step; fewer for a while after a step did not fit into memory.
-        max_batch_items: Items in one step.
-        metrics: Where steps are counted.
+        queue: The queue; used by this dispatcher only.
+        admission: Gets the measured throughput.
+        max_batch_tokens: Token limit of a batch; lower for a while after an out-of-memory batch.
+        max_batch_items: Item limit of a batch.
+        metrics: Counts batches.
         model: The label of those metrics.
     """
 
@@ -124,7 +124,7 @@ class Dispatcher:
 
     @property
     def num_jobs(self) -> int:
-        """Jobs that were submitted and are not done."""
+        """Submitted jobs that are not finished."""
         return len(self._jobs)
 
     async def submit(
@@ -136,20 +136,20 @@ class Dispatcher:
         deadline_s: float | None = None,
         is_partial: bool = False,
     ) -> Completed:
-        """Compute a whole job and return what became of every item.
+        """Compute a whole job and return the outcome of every item.
 
-        Cancelling the call removes what is left of the job from the queue; a step under way runs to its end.
+        Cancelling the call removes the job's items from the queue; a running batch finishes.
 
         Args:
             task: What to compute.
             prompts: At least one.
-            flow: Whose job it is, and how urgent.
-            deadline_s: Reading of `time.monotonic` after which it is no longer wanted.
-            is_partial: Whether to return what is done at the deadline, the rest being DeadlineExceeded, instead of raising it.
+            flow: Caller and priority.
+            deadline_s: Deadline on `time.monotonic`.
+            is_partial: Whether to return the finished items at the deadline, the others as DeadlineExceeded, instead of raising.
 
         Raises:
-            DeadlineExceeded: the deadline passed first; what was still waiting is never computed.
-            EngineUnavailable: the engine is gone.
+            DeadlineExceeded: the deadline passed; items still in the queue are never computed.
+            EngineUnavailable: the engine has failed.
         """
         if self.failure is not None:
             raise EngineUnavailable(self.failure.message)
@@ -173,7 +173,7 @@ class Dispatcher:
         return job.completed()
 
     async def run(self) -> None:
-        """Drive the engine until cancelled, or until the engine is gone."""
+        """Run batches until cancelled, or until the engine fails."""
         async with asyncio.TaskGroup() as tasks:
             while self.failure is None:
                 await self._slots.acquire()
@@ -182,7 +182,7 @@ class Dispatcher:
                     tasks.create_task(self._run_batch(batch))
 
     def fail(self, error: EngineUnavailable) -> None:
-        """Declare the engine gone: everybody who waits, and who comes, is told so."""
+        """Mark the engine as failed: all waiting and all new jobs get `EngineUnavailable`."""
         self.failure = error
         self._restarted.clear()
         for job in self._jobs.values():
@@ -191,13 +191,13 @@ class Dispatcher:
         self._work.set()
 
     def resume(self) -> None:
-        """Take jobs again: the engine is back. To be run anew."""
+        """Accept jobs again after an engine restart; call `run` again."""
         self.failure = None
         self._slots = asyncio.Semaphore(self.engine.info.max_concurrent_batches)
         self._restarted.set()
 
     async def wait_until_restarted(self) -> None:
-        """Return once an engine that is gone is back."""
+        """Wait until a failed engine has been restarted."""
         if self.failure is not None:
             await self._restarted.wait()
 
@@ -218,19 +218,19 @@ class Dispatcher:
         try:
             await self._compute(batch)
         except EngineUnavailable as error:
-            logger.error("engine is gone", extra={"model": self._model, "error": error.message})
+            logger.error("engine failed", extra={"model": self._model, "error": error.message})
             self.fail(error)
             return
         finally:
             running.dec(len(batch.items))
             self._slots.release()
             before_s, self._last_batch_s = self._last_batch_s, time.monotonic()
-        # Of batches that are under way at once, each is alone for as long as it ends after the one before it.
+        # Of concurrent batches, each is measured from the end of the one before it.
         self._admission.observe(batch.num_tokens, self._last_batch_s - max(started_s, before_s))
         self._observe(batch, self._last_batch_s - started_s)
 
     async def _compute(self, batch: Batch) -> None:
-        """Compute a batch, halving it on failure until every item has its own outcome."""
+        """Compute a batch; halve it on failure until every item has its own outcome."""
         wanted = self._still_wanted(batch)
         if wanted is None:
             return
@@ -244,7 +244,7 @@ class Dispatcher:
         except EngineUnavailable:
             raise
         except EngineError as error:
-            failure = error.with_traceback(None)  # whose frames may hold the batch's tensors
+            failure = error.with_traceback(None)  # its frames may hold the batch's tensors
         else:
             self._deliver(wanted, values, time.monotonic() - started_s)
             self._token_limit.fits()
@@ -252,7 +252,7 @@ class Dispatcher:
         await self._after_failure(wanted, failure)
 
     def _deliver(self, batch: Batch, values: Sequence[Value], elapsed_s: float) -> None:
-        """Hand every item its value."""
+        """Resolve every item with its value."""
         for job_id in {item.job_id for item in batch.items} & self._jobs.keys():
             self._jobs[job_id].compute_s += elapsed_s
         for item, value in zip(batch.items, values, strict=True):
@@ -264,7 +264,7 @@ class Dispatcher:
         except (EngineError, _CallCancelled):
             raise
         except Exception as error:
-            # In full for the guilty item alone: what is split would say the same again and again.
+            # The traceback is logged for a single item only: halves would repeat it.
             guilty = error if len(batch.items) == 1 else None
             where = {"model": self._model, "items": len(batch.items), "error": type(error).__name__}
             logger.error("engine raised an unexpected error", exc_info=guilty, extra=where)
@@ -274,7 +274,7 @@ class Dispatcher:
         return values
 
     async def _call_engine(self, batch: Batch) -> Sequence[Value]:
-        """Return what the engine says, unless it is not worth waiting for any more."""
+        """Call the engine; raise `_CallCancelled` when no job waits for the items any more."""
         computation = self.engine.score(batch) if batch.task is Task.RERANK else self.engine.embed(batch)
         call: asyncio.Future[Sequence[Value]] = asyncio.ensure_future(computation)
         self._calls[call] = frozenset(item.job_id for item in batch.items)
@@ -289,7 +289,7 @@ class Dispatcher:
             del self._calls[call]
 
     def _cancel_unwanted_calls(self) -> None:
-        """End calls whose every job is late or has hung up, if that saves anything."""
+        """Cancel calls without a waiting job, if the engine stops computing for them."""
         if self.engine.info.ends_cancelled:
             for call, job_ids in self._calls.items():
                 if job_ids.isdisjoint(self._jobs):
@@ -299,7 +299,7 @@ class Dispatcher:
         self._metrics.batch_failures.labels(self._model, type(error).__name__).inc()
         if isinstance(error, EngineOutOfMemory):
             self._token_limit.lower(batch.num_tokens)
-        if len(batch.items) == 1 or isinstance(error, UpstreamError):  # which blames no item, and asking more often makes worse
+        if len(batch.items) == 1 or isinstance(error, UpstreamError):  # not the fault of an item, and retries would add load
             for item in batch.items:
                 self._resolve(item, error)
             return

@@ -7,8 +7,8 @@ A job goes in whole, leaves item by item, and can be cancelled or expire as a wh
 decided at admission; items that were already taken are the dispatcher's business.
 
 Jobs are served by rank: what the engine would have done for the job's flow by the end of it, had flows shared the engine
-token by token. So whoever asks for little goes before whoever asks for much; a flow that asks for much is served no later
-than its share would have it; and as ranks only grow, nobody waits for ever.
+token by token. So small jobs go before large ones, a flow with many tokens is served no later than its fair share, and as
+ranks only grow, no job starves.
 
 Source: weighted fair queueing, self-clocked; Golestani, "A self-clocked fair queueing scheme for broadband applications", 1994.
 """
@@ -31,12 +31,12 @@ class Flow(NamedTuple):
 
     @classmethod
     def of(cls, options: RequestOptions) -> Flow:
-        """Return the flow that a request on these terms belongs to."""
+        """Return the flow of a request with these options."""
         return cls(options.caller, options.priority)
 
     @property
     def cost_factor(self) -> int:
-        """What one token counts for when flows are weighed against each other."""
+        """Weight of one token in fair queueing."""
         return COST_FACTORS[self.priority]
 
 
@@ -44,11 +44,11 @@ COST_FACTORS: Final[Mapping[Priority, int]] = {Priority.INTERACTIVE: 1, Priority
 """Against one busy interactive flow, a batch flow gets a ninth of the engine: little, but never nothing."""
 
 DEFAULT_FLOW: Final = Flow("", Priority.INTERACTIVE)
-"""The flow of those of whom nothing is known."""
+"""The flow of requests without a caller."""
 
 
 class _Waiting:
-    """The items of one job that nobody took yet.
+    """The queued items of one job.
 
     Attributes:
         rank: Where its turn is; unit: tokens of virtual time.
@@ -155,7 +155,7 @@ class WorkQueue:
         self.num_items -= len(job.items)
         self.num_tokens -= job.num_tokens
         self._flows[job.flow] -= 1
-        if not self._flows[job.flow]:  # it starts anew, so that flows which went away are not kept
+        if not self._flows[job.flow]:  # an empty flow is dropped, so that flows of past callers are not kept
             del self._flows[job.flow], self._last_rank[job.flow]
 
 

@@ -1,4 +1,4 @@
-"""One served model with everything that its requests pass through, and the names it goes by."""
+"""A served model: its encoder, engine and scheduler; and the registry that finds it by name."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from shortlist.types import ModelCard, Priority, Task, basename
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expectations:
-    """What a kind of model is known to do, which the self-test holds it to.
+    """What the self-test expects of a model.
 
     Attributes:
-        understands: Whether it must tell right from wrong documents in the bundled pairs: it was trained for any text.
-        remedy: What to do if it does not keep these, where that is known; a sentence.
-        suffix: The token ids that every prompt ends in, whatever was cut; none for models that frame their texts themselves.
+        understands: Whether it must separate right from wrong documents in the bundled pairs.
+        remedy: Advice for a failed test; one sentence, empty if unknown.
+        suffix: The token ids that end every prompt, truncated or not; none for models with their own templates.
     """
 
     understands: bool = False
@@ -37,21 +37,21 @@ class Expectations:
 NO_EXPECTATIONS: Final = Expectations()
 
 ANY_MODEL: Final = frozenset({"default", "default/not-specified"})
-"""Names that clients send when nobody named a model. Source: infinity-client's default; LocalAI's and others' settings."""
+"""Names that clients send when the user named no model. Source: infinity-client's default; LocalAI's and others' settings."""
 
 RAGFLOW_MARK: Final = "___"
-"""What RAGFlow puts between a model's name and its own name of the provider. Source: its rag/llm."""
+"""Separates the model name from the provider in RAGFlow's names. Source: its rag/llm."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ServedModel:
-    """One model's text, engine and scheduler. The rooms of two stacks know nothing of each other.
+    """One model with its encoder, engine, scheduler and caches. Served models share nothing but the shared cache.
 
     Attributes:
-        in_flight: What is being computed, for each priority: nobody who is in a hurry waits for somebody who is not.
-        restart: Loads the engine anew when it is gone; None if the server is to end then.
-        restart_s: How long that takes, about; None if nobody should wait for it.
-        wait_failed: Raises once the engine is gone though nobody asked it anything; None if it does not go unasked.
+        in_flight: In-flight computations by priority: an interactive request never waits for a batch request.
+        restart: Reloads a failed engine; None if the server exits instead.
+        restart_s: Expected restart time in seconds; None if requests do not wait for a restart.
+        wait_failed: Raises when the engine fails while idle; None if the engine cannot detect that.
     """
 
     card: ModelCard
@@ -70,17 +70,17 @@ class ServedModel:
 
     @property
     def name(self) -> str:
-        """The name it is served under."""
+        """The served model name."""
         return self.card.name
 
 
 @dataclass(slots=True)
 class ModelRegistry:
-    """Finds the stack that a request means.
+    """Finds the served model for a name.
 
-    Names are tried as configured, then case-insensitively by their last part (`qwen3-reranker-0.6b`), also without what
-    RAGFlow appends to it. A request without a name, or with one that stands for none, gets the first model that can do its
-    task; so does one with an unknown name, if `unknown_model` is "default".
+    Lookup order: the configured name; the last part, case-insensitively (`qwen3-reranker-0.6b`); the same without RAGFlow's
+    provider suffix. A request without a name (or with a placeholder name) gets the first model for its task, as does an
+    unknown name if `unknown_model` is "default".
     """
 
     served_models: Sequence[ServedModel]
@@ -96,7 +96,7 @@ class ModelRegistry:
             self._by_name.setdefault(basename(served.name), served)
 
     def find(self, name: str | None, task: Task | None = None) -> ServedModel:
-        """Return the stack for this name and task; None for a task that every model can do.
+        """Return the served model for this name and task; `task` is None for what every model can do.
 
         Raises:
             UnknownModel: no model of this name is served, or none can do this task.
@@ -110,7 +110,7 @@ class ModelRegistry:
         return served
 
     def _named(self, name: str) -> ServedModel | None:
-        """Return the stack that a name means, or None where it means the default."""
+        """Return the model for a name, or None for the default model."""
         served = self._by_name.get(name) or self._by_name.get(basename(name))
         served = served or self._by_name.get(basename(name.partition(RAGFLOW_MARK)[0]))
         if served is None and self.unknown_model == "error" and name.lower() not in ANY_MODEL:
@@ -137,5 +137,5 @@ class ModelRegistry:
 
 
 def one_name_for_two(name: str) -> BadSetting:
-    """Return the error of two models that would be told apart by nothing."""
+    """Return the error for two models with the same name."""
     return BadSetting(f"Two models would be served under the name {name!r}; rename a folder, or drop an alias.")

@@ -98,7 +98,7 @@ class SharedCache:
         return found
 
     def put_many(self, entries: Mapping[bytes, Entry]) -> None:
-        """Have these remembered for others. Returns at once; what there is no room or no store for is dropped."""
+        """Queue entries for writing and return at once; entries beyond the limit, or without a store, are dropped."""
         may_write = not self._is_closed and self._breaker.state is BreakerState.CLOSED
         taken = dict(islice(entries.items(), MAX_WAITING - len(self._waiting) if may_write else 0))
         self._metrics.shared_cache_dropped.inc(len(entries) - len(taken))

@@ -1,7 +1,7 @@
-"""What is being computed right now, so that whoever wants the same waits for it instead of computing it again.
+"""Single flight: concurrent requests for the same cache key share one computation.
 
-Knows names and values, not what they mean. Lives on the event loop; a flight that ends without a value, because whoever
-computed it left or was refused, tells those who waited to see to it themselves.
+Runs on the event loop. A claim that ends without a result (its request was cancelled or refused) resolves to None, and the
+requests that joined it compute the key themselves.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class InFlight(Generic[T]):
-    """Computations under way, by name."""
+    """In-flight computations by cache key."""
 
     def __init__(self) -> None:
         self._in_flight: dict[bytes, asyncio.Future[T | None]] = {}
@@ -24,12 +24,12 @@ class InFlight(Generic[T]):
         return len(self._in_flight)
 
     def join(self, keys: Iterable[bytes]) -> dict[bytes, asyncio.Future[T | None]]:
-        """Return those of the names that somebody computes, each with what to wait for; None comes of it if nothing did."""
+        """Return a future for every key that is in flight. It resolves to None if the claim ends without a result."""
         return {key: future for key in keys if (future := self._in_flight.get(key)) is not None}
 
     @contextmanager
     def claim(self, keys: Iterable[bytes]) -> Iterator[dict[bytes, T]]:
-        """Compute these names for everybody, as long as the block runs: what it puts into the dict is what the others get."""
+        """Claim keys for the duration of the block. Requests that joined get what the block puts into the dict."""
         results: dict[bytes, T] = {}
         in_flight = {key: asyncio.get_running_loop().create_future() for key in keys}
         assert not in_flight.keys() & self._in_flight.keys(), "Nothing is computed twice at once. This is a bug."

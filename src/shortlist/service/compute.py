@@ -1,7 +1,7 @@
-"""What both use cases share: remember, spell, submit, learn.
+"""Compute values of texts for any task: cache -> admit -> single flight -> tokenize -> dispatch -> cache.
 
-The walk's steps 5 to 11 for any task: unique texts are looked up in the cache, the missing ones are tokenised in a worker
-thread, submitted as one job, and remembered.
+Steps 10 to 17 of the request path (docs/architecture.md). Texts are deduplicated; misses are tokenized in a worker thread and
+submitted as one job.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from shortlist.telemetry.traces import add_span, span
 from shortlist.types import DocumentStats, Encoded, Outcome, Prompt, RequestOptions, Task, Timing, Usage
 
 CHARS_PER_TOKEN = 3.0
-"""Rough cost of text before it is tokenised; the permit is settled with the true count afterwards."""
+"""Estimate of a text's cost before it is tokenized; the permit is settled with the true count afterwards."""
 
 TextValue = Entry | ServiceError
 
 
 @dataclass(frozen=True, slots=True)
 class Computed:
-    """One `TextValue` per text, in the caller's order, and where the time went."""
+    """One `TextValue` per text, in the caller's order, with token counts and timing."""
 
     found: Sequence[TextValue]
     usage: Usage
@@ -39,26 +39,26 @@ class Computed:
 
     @property
     def document_stats(self) -> list[DocumentStats | None]:
-        """What was read of every text; None for those that failed."""
+        """How much of every text was processed; None for failed texts."""
         return [found.stats if isinstance(found, Entry) else None for found in self.found]
 
     @property
     def truncated(self) -> list[int]:
-        """Positions of the texts whose end was not read."""
+        """Positions of truncated texts."""
         return [index for index, stats in enumerate(self.document_stats) if stats is not None and stats.is_truncated]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComputeRequest:
-    """What to compute for one stack.
+    """What to compute with one served model.
 
     Attributes:
-        task: What to do with every text.
+        task: The task.
         texts: The texts, in the caller's order.
-        keys: Of every text, the name of its value: see `keys_of`.
-        overhead_chars: Characters that are read besides the texts (the query).
-        encode: Spells texts as prompts; called in a worker thread with the positions of those that are not remembered.
-        options: How it is to be served.
+        keys: The cache key of every text: see `keys_of`.
+        overhead_chars: Characters besides the texts (query, instruction), for the cost estimate.
+        encode: Tokenizes texts; called in a worker thread with the positions of the cache misses.
+        options: Priority, deadline and caller.
     """
 
     task: Task
@@ -70,7 +70,7 @@ class ComputeRequest:
 
 
 KeyedTexts = Mapping[bytes, int]
-"""Positions of texts by the names of their values."""
+"""Positions of texts by cache key."""
 
 FuturesByKey = Mapping[bytes, asyncio.Future[TextValue | None]]
 """What others compute, by name."""
@@ -81,7 +81,7 @@ async def compute(served: ServedModel, request: ComputeRequest) -> Computed:
 
     Raises:
         Overloaded: the whole request is refused.
-        DeadlineExceeded: its time was up, and nobody asked for a part of it.
+        DeadlineExceeded: the deadline passed, and the request is not partial.
         InputTooLong: a text does not fit and must not be cut.
         EngineUnavailable: the engine is gone.
     """
@@ -101,19 +101,19 @@ async def compute(served: ServedModel, request: ComputeRequest) -> Computed:
 
 
 def keys_of(served: ServedModel, task: Task, context: Sequence[str], texts: Sequence[str]) -> list[bytes]:
-    """Return the name of every text's value, which is its key in caches.
+    """Return the cache key of every text.
 
     Args:
-        served: Who computes.
-        task: What.
-        context: Everything besides stack and text that decides a value (query, instruction, limits).
+        served: The served model.
+        task: The task.
+        context: Everything besides model and text that determines a value (query, instruction, limits).
         texts: The texts.
     """
     return cache_keys((served.engine.info.fingerprint, served.encoder.fingerprint, task.value, *context), texts)
 
 
 async def _cached(served: ServedModel, wanted: KeyedTexts) -> dict[bytes, Entry]:
-    """Return what is known already: to this server, or to those that share their memory with it."""
+    """Return cached entries: from memory, then from the shared cache."""
     known = served.cache.get_many(wanted)
     if served.shared is None or len(known) == len(wanted):
         return known
@@ -125,11 +125,11 @@ async def _cached(served: ServedModel, wanted: KeyedTexts) -> dict[bytes, Entry]
 async def _compute_missing(
     served: ServedModel, request: ComputeRequest, missing: KeyedTexts, deadline_s: float
 ) -> tuple[dict[bytes, TextValue], Timing]:
-    """Compute what nobody computes, and wait for what somebody does; what they gave up is computed after all."""
+    """Compute missing keys, and join those in flight; a joined key that ends without a result is computed here."""
     cost, num_bytes = _estimate(request, missing), sum(sys.getsizeof(request.texts[index]) for index in missing.values())
     found: dict[bytes, TextValue] = {}
     timing = Timing()
-    # Refused by what it would cost without the others, who may leave. Whoever only waits for others is inside as well.
+    # Admission counts all missing keys, as joined requests may be cancelled. A request that only joins is admitted as well.
     with served.admission.admit(
         cost, num_bytes=num_bytes, flow=Flow.of(request.options), timeout_s=request.options.timeout_s
     ) as permit:
@@ -155,7 +155,7 @@ async def _compute_missing(
 async def _compute_claimed(
     served: ServedModel, request: ComputeRequest, claimed: KeyedTexts, permit: Permit, deadline_s: float
 ) -> tuple[dict[bytes, TextValue], Timing]:
-    """Compute these for everybody who wants them meanwhile. That we ran out of time is nobody else's business."""
+    """Claim and compute keys. Requests that joined do not inherit this request's deadline errors."""
     with served.in_flight[request.options.priority].claim(claimed) as results:
         fresh, timing = await _compute(served, request, claimed, permit, deadline_s)
         results.update({name: each for name, each in fresh.items() if not isinstance(each, DeadlineExceeded)})
@@ -165,7 +165,7 @@ async def _compute_claimed(
 async def _join(
     served: ServedModel, request: ComputeRequest, joined: FuturesByKey, deadline_s: float
 ) -> dict[bytes, TextValue]:
-    """Return what came of other requests' computations; nothing of those that were given up."""
+    """Return the results of other requests' computations; keys without a result are left out."""
     if not joined:
         return {}
     served.metrics.coalesced.labels(served.name).inc(len(joined))
@@ -180,7 +180,7 @@ async def _join(
 async def _compute(
     served: ServedModel, request: ComputeRequest, claimed: KeyedTexts, permit: Permit, deadline_s: float
 ) -> tuple[dict[bytes, TextValue], Timing]:
-    """Spell, submit, gather, remember."""
+    """Tokenize, submit, collect, cache."""
     started_s = time.monotonic()
     try:
         async with asyncio.timeout(_left_s(deadline_s)):
@@ -202,7 +202,7 @@ async def _compute(
 
 
 async def _submit(served: ServedModel, request: ComputeRequest, prompts: Sequence[Prompt], deadline_s: float) -> Completed:
-    """Have the prompts computed; by the engine that comes after this one, if that can be in time."""
+    """Submit prompts; after an engine failure, submit them again once it has restarted, if the deadline allows."""
     while True:
         try:
             return await served.dispatcher.submit(
@@ -223,7 +223,7 @@ async def _submit(served: ServedModel, request: ComputeRequest, prompts: Sequenc
 
 
 def _can_wait_for_restart(served: ServedModel, deadline_s: float) -> bool:
-    """Tell whether a caller who said how long it waits would still be there when the engine is back."""
+    """Return whether the request's deadline is later than the expected end of the restart."""
     if served.restart_s is None or deadline_s == math.inf:
         return False
     return deadline_s - time.monotonic() > served.restart_s
@@ -237,20 +237,20 @@ def _store(served: ServedModel, entries: Mapping[bytes, Entry]) -> None:
 
 
 def _text_values(encoded: Sequence[Encoded], completed: Completed) -> Iterator[TextValue]:
-    """Yield what became of every text, from what became of its prompts."""
+    """Yield the value of every text from the outcomes of its prompts."""
     outcomes = iter(completed.outcomes)
     for each in encoded:
         yield _found(each, list(islice(outcomes, len(each.prompts))))
 
 
 def _found(encoded: Encoded, outcomes: Sequence[Outcome]) -> TextValue:
-    """Return the value of a text: of its only prompt, or of its best window. It fails if one of them did."""
+    """Return the value of a text: of its only prompt, or its best window. One failed window fails the text."""
     failure = next((outcome for outcome in outcomes if isinstance(outcome, ServiceError)), None)
     if failure is not None:
         return failure
     best = max(range(len(outcomes)), key=lambda index: outcomes[index]) if len(outcomes) > 1 else 0  # type: ignore[arg-type,return-value]
     value = outcomes[best]
-    assert not isinstance(value, ServiceError), "Failures were sorted out above. This is a bug."
+    assert not isinstance(value, ServiceError), "Failures were returned above. This is a bug."
     stats = DocumentStats(
         num_tokens=encoded.num_tokens,
         num_tokens_total=encoded.num_tokens_total,

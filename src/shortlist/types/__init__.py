@@ -1,4 +1,4 @@
-"""The frozen values that cross the walls between rooms.
+"""The frozen values that packages exchange.
 
 This package knows what travels and what it is called. It knows nothing of HTTP, tokenizers, queues or tensors.
 """

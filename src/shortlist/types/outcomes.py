@@ -1,4 +1,4 @@
-"""What a caller gets."""
+"""Results of tasks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shortlist.types.work import DocumentStats, PromptTemplate, Span, Vector
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Where one request's time went. Units: seconds. `compute_s` counts steps shared with other requests in full."""
+    """Time of one request by stage. Units: seconds. `compute_s` counts batches shared with other requests in full."""
 
     tokenize_s: float = 0.0
     queue_s: float = 0.0
@@ -22,7 +22,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What was read: every document's own prompt in full, shared parts counted each time, cached ones too."""
+    """Processed tokens: every document's full prompt, shared prefixes counted each time, cached documents included."""
 
     num_tokens: int
     num_cached: int = 0
@@ -34,17 +34,17 @@ class Ranked(NamedTuple):
     Attributes:
         index: Position in the caller's list.
         score: Relevance in 0..1.
-        raw_score: What the model said before it was squeezed into 0..1: log-odds for a cross-encoder, cosine for an embedder.
+        raw_score: The model's output before it is mapped to 0..1: log-odds for a cross-encoder, cosine for an embedder.
     """
 
-    index: int  # type: ignore[assignment]  # hides a method of tuples that nobody asks a ranking for
+    index: int  # type: ignore[assignment]  # hides `tuple.index`, which rankings do not use
     score: float
     raw_score: float
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """One input that could not be computed, and why; its neighbours are not affected."""
+    """One input that failed, with its error; the other inputs are not affected."""
 
     index: int
     error: ServiceError
@@ -57,11 +57,11 @@ class RerankOutcome:
     Attributes:
         model: The name of the model that ranked.
         results: The ranking.
-        failed: Documents that have no score.
-        document_stats: What was read of every document, in the caller's order; None for those that failed.
-        template: What was put around the words.
-        usage: What was read.
-        timing: Where the time went.
+        failed: Documents without a score.
+        document_stats: How much of every document was processed, in the caller's order; None for failed ones.
+        template: The prompt template that was applied.
+        usage: Token counts.
+        timing: Time by stage.
     """
 
     model: str
@@ -74,7 +74,7 @@ class RerankOutcome:
 
     @property
     def truncated(self) -> list[int]:
-        """Positions of the documents whose end was not read."""
+        """Positions of truncated documents."""
         return [index for index, stats in enumerate(self.document_stats) if stats is not None and stats.is_truncated]
 
 
@@ -91,7 +91,7 @@ class ScoreOutcome:
     """One score per pair, in the caller's order.
 
     Attributes:
-        truncated: Positions of the pairs whose documents were not read to their end.
+        truncated: Positions of the pairs with truncated documents.
     """
 
     model: str
@@ -107,9 +107,9 @@ class Token:
 
     Attributes:
         id: Its id.
-        text: What it stands for.
-        is_special: Whether it is a control token.
-        span: The characters of the text that it spells; None for one that was added.
+        text: Its text.
+        is_special: Whether it is a special token.
+        span: Its characters in the text; None for an added token.
     """
 
     id: int
@@ -143,12 +143,12 @@ class Explained:
         index: Position in the caller's list.
         score: Relevance in 0..1.
         raw_score: Log-odds, or a cosine.
-        logits: The numbers that the raw score is made of, by name.
-        prompt: What the model reads, control tokens written out; of the best window, if there are several.
-        parts: The prompt's parts in order, each token as its id and its text; empty when the engine tokenises for itself.
-        stats: How much of the document was read.
-        num_escaped: Control tokens that were written out in the document, and read as plain characters.
-        is_cached: Whether the score was remembered.
+        logits: The components of the raw score, by name.
+        prompt: The prompt with special tokens as text; that of the best window, if there are several.
+        parts: The prompt's parts in order, each token as id and text; empty for engines that tokenize themselves.
+        stats: How much of the document was processed.
+        num_escaped: Special tokens in the document that were escaped.
+        is_cached: Whether the score came from the cache.
     """
 
     index: int

@@ -1,4 +1,4 @@
-"""What a caller asks for."""
+"""Tasks that a caller requests, and their options."""
 
 from __future__ import annotations
 
@@ -8,41 +8,41 @@ from typing import Final
 
 
 class Task(StrEnum):
-    """What a model can be asked to do."""
+    """What a model can compute."""
 
     RERANK = "rerank"
     EMBED = "embed"
 
 
 class OverflowPolicy(StrEnum):
-    """What becomes of a document that is longer than the model reads."""
+    """How to treat a document that exceeds the model's maximum length."""
 
     TRUNCATE = "truncate"
-    """Its end is cut."""
+    """Truncate its end."""
     CHUNK = "chunk"
-    """It is read in overlapping windows, and its best window counts."""
+    """Score overlapping windows; the best one counts."""
     ERROR = "error"
-    """The request is refused."""
+    """Refuse the request."""
 
 
 class Priority(StrEnum):
-    """How urgent a request is, beside others."""
+    """Scheduling priority of a request."""
 
     INTERACTIVE = "interactive"
-    """Somebody waits for it."""
+    """A user waits for the answer."""
     BATCH = "batch"
-    """It takes what the interactive ones leave, and a small share when they leave nothing."""
+    """Background work: uses idle capacity, and a small share when there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestOptions:
-    """How a request is to be served, whatever it asks for.
+    """Options that apply to every task.
 
     Attributes:
-        caller: Who asks, as a short name that gives nothing away; callers share the engine fairly.
-        priority: How urgent it is.
-        timeout_s: Seconds the caller is willing to wait; None means the server's own limits apply.
-        is_partial: Whether what is done when the time is up is an answer, the rest being marked as failed.
+        caller: Anonymous caller id; callers share the engine fairly.
+        priority: Scheduling priority.
+        timeout_s: Deadline in seconds from now; None applies the server's own limits.
+        is_partial: Whether to answer at the deadline with the finished items and mark the others as failed.
     """
 
     caller: str = ""
@@ -53,12 +53,12 @@ class RequestOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Truncation:
-    """How much a caller wants read of texts that would fit; their ends are cut. None: all of it.
+    """Token limits that a caller sets, beyond those of the model. None: no limit.
 
     Attributes:
-        max_tokens_per_query: Of the query, in its own tokens.
-        max_tokens_per_doc: Of a document, in its own tokens; of each of its windows, where it is read in windows.
-        truncate_prompt_tokens: Of the whole prompt, frame included; the document gives way.
+        max_tokens_per_query: Limit of the query's own tokens.
+        max_tokens_per_doc: Limit of a document's own tokens, or of each of its windows.
+        truncate_prompt_tokens: Limit of the whole prompt including the template; the document is truncated.
     """
 
     max_tokens_per_query: int | None = None
@@ -74,16 +74,16 @@ class RerankTask:
     """Rank documents for a query.
 
     Attributes:
-        query: What is searched for; not empty.
+        query: The query; not empty.
         documents: The candidates, in the caller's order; at least one.
         model: Name or alias, or None for the default reranker.
-        instruction: What counts as relevant, in words.
-        preset: The name of an instruction that the server knows; neither means the model's own default.
+        instruction: Definition of relevance, in words.
+        preset: Name of an instruction preset. Without instruction and preset the model's default applies.
         top_n: How many results to return; None means all.
-        on_overflow: What becomes of a document that is too long.
-        truncation: What the caller has cut although it may fit.
-        with_totals: Whether to count all tokens of documents that were not read to their end.
-        options: How it is to be served.
+        on_overflow: How to treat a document that is too long.
+        truncation: Token limits set by the caller.
+        with_totals: Whether to count all tokens of truncated documents.
+        options: Priority, deadline and caller.
     """
 
     query: str
@@ -100,7 +100,7 @@ class RerankTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreTask:
-    """Score pairs of a query and a document each, as they stand.
+    """Score query-document pairs.
 
     Attributes:
         pairs: Queries, none of them empty, and documents; at least one pair.
@@ -123,13 +123,13 @@ class EmbedTask:
     Attributes:
         texts: What to embed; at least one.
         model: Name or alias, or None for the default embedder.
-        is_query: Whether the texts are queries. Qwen3-Embedding frames queries with an instruction, documents not at all.
+        is_query: Whether the texts are queries. Qwen3-Embedding has a template with an instruction for queries, none for documents.
         instruction: The instruction for queries; setting it implies `is_query`.
-        preset: The name of an instruction that the server knows; setting it implies `is_query`.
-        dimensions: Cut vectors to this many leading dimensions and normalise again; None means the model's own width.
-        truncate: Whether a text that is too long may be cut; otherwise it is an error.
-        truncate_prompt_tokens: Read this many tokens at most, frame included; None means all that fit.
-        options: How it is to be served.
+        preset: Name of an instruction preset; setting it implies `is_query`.
+        dimensions: Truncate vectors to this many leading dimensions and normalise again; None keeps the model's width.
+        truncate: Whether to truncate a text that is too long; otherwise it is an error.
+        truncate_prompt_tokens: Token limit of the prompt including the template; None applies the model's limit.
+        options: Priority, deadline and caller.
     """
 
     texts: tuple[str, ...]
@@ -145,12 +145,12 @@ class EmbedTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizeTask:
-    """Spell texts as a model's token ids.
+    """Tokenize texts.
 
     Attributes:
-        texts: What to spell; at least one.
+        texts: The texts; at least one.
         model: Name or alias, or None for the default model.
-        with_special: Whether to add what the model's tokenizer adds around a text of its own accord.
+        with_special: Whether to add the tokenizer's own special tokens around each text.
     """
 
     texts: tuple[str, ...]
@@ -160,12 +160,12 @@ class TokenizeTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetokenizeTask:
-    """Write token ids as text.
+    """Detokenize: token ids to text.
 
     Attributes:
         ids: Lists of ids; at least one list.
         model: Name or alias, or None for the default model.
-        skip_special: Whether to leave control tokens out.
+        skip_special: Whether to omit special tokens.
     """
 
     ids: tuple[tuple[int, ...], ...]

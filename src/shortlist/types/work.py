@@ -1,4 +1,4 @@
-"""What travels between text, scheduler and engine."""
+"""Prompts, batches and results: what text, scheduler and engine exchange."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Vector = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TokenPrefix:
-    """The token ids that all prompts of one request begin with. Compared by identity: one request, one head.
+    """The shared prefix of all prompts of one request, as token ids. Compared by identity: one request, one prefix.
 
     Shapes:
         ids: [num_tokens] int32; may be empty.
@@ -26,13 +26,13 @@ class TokenPrefix:
 
     @property
     def num_tokens(self) -> int:
-        """How many tokens these are."""
+        """The number of ids."""
         return len(self.ids)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TokenPrompt:
-    """One document after its request's head, as token ids. The engine reads `prefix.ids` followed by `ids`.
+    """One document after the shared prefix, as token ids. The engine processes `prefix.ids` followed by `ids`.
 
     Shapes:
         ids: [num_tokens] int32; at least one.
@@ -43,13 +43,13 @@ class TokenPrompt:
 
     @property
     def num_tokens(self) -> int:
-        """How many tokens these are."""
+        """The number of ids."""
         return len(self.ids)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TextPrefix:
-    """The query of one request, for engines that do their own tokenising. `num_tokens` is what it costs."""
+    """The query of one request, for engines that tokenize themselves. `num_tokens` is its cost."""
 
     text: str
     num_tokens: int
@@ -57,7 +57,7 @@ class TextPrefix:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TextPrompt:
-    """One document of a request, for engines that do their own tokenising. `num_tokens` is what it costs."""
+    """One document of a request, for engines that tokenize themselves. `num_tokens` is its cost."""
 
     prefix: TextPrefix
     text: str
@@ -77,16 +77,16 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Encoded:
-    """One text, spelled.
+    """One tokenized text.
 
     Attributes:
-        prompts: One; or several, when the text is read in windows.
-        spans: What each of several prompts reads of the text; empty when there is one.
-        num_tokens: Tokens of the text itself that are read, windows counted once.
-        num_tokens_total: Tokens it has; None when it was not read to its end and nobody asked.
-        is_truncated: Whether its end is not read.
-        num_escaped: Control tokens that were written out in it, and spelled as plain characters; those of query and
-            instruction are counted with the first document.
+        prompts: One, or one per window.
+        spans: The part of the text in each of several prompts; empty for a single prompt.
+        num_tokens: Tokens of the text itself that are processed, windows counted once.
+        num_tokens_total: All its tokens; None when it was truncated and the total was not requested.
+        is_truncated: Whether its end is cut off.
+        num_escaped: Special tokens in the text that were escaped, that is tokenized as plain characters. Those of query
+            and instruction count with the first document.
     """
 
     prompts: tuple[Prompt, ...]
@@ -99,14 +99,14 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class DocumentStats:
-    """How much of one text was read.
+    """How much of one text was processed.
 
     Attributes:
-        num_tokens: Tokens of the text that were read, windows counted once.
-        num_tokens_total: Tokens it has, or None if they were not counted.
-        is_truncated: Whether its end was not read.
-        num_windows: In how many windows it was read.
-        best: The window that its score is from, when there were several.
+        num_tokens: Tokens of the text that were processed, windows counted once.
+        num_tokens_total: All its tokens, or None if they were not counted.
+        is_truncated: Whether its end was cut off.
+        num_windows: The number of windows.
+        best: The window with the highest score, if there were several.
     """
 
     num_tokens: int
@@ -118,12 +118,12 @@ class DocumentStats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptTemplate:
-    """The words around a caller's words.
+    """The prompt template that was applied.
 
     Attributes:
-        name: The template and its version.
-        preset: The name of the instruction; `custom` for the caller's own, `none` for models that take none.
-        instruction: The instruction itself, None for models that take none.
+        name: Template name and version.
+        preset: Name of the instruction preset; `custom` for the caller's own, `none` for models without instructions.
+        instruction: The instruction; None for models without instructions.
     """
 
     name: str
@@ -133,7 +133,7 @@ class PromptTemplate:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WorkItem:
-    """One prompt on its way to the engine: the `index`-th of job `job_id`."""
+    """One queued prompt: item `index` of job `job_id`."""
 
     job_id: int
     index: int
@@ -142,18 +142,18 @@ class WorkItem:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """What an engine computes in one step: items of one task, possibly of several requests, never empty."""
+    """The items of one forward pass: one task, one or several requests, never empty."""
 
     task: Task
     items: tuple[WorkItem, ...]
 
     @property
     def num_tokens(self) -> int:
-        """Tokens the engine reads: every prompt, and every distinct head once."""
+        """Tokens of the forward pass: every prompt, and every distinct shared prefix once."""
         prefixes = {id(item.prompt.prefix): item.prompt.prefix.num_tokens for item in self.items}
         return sum(prefixes.values()) + sum(item.prompt.num_tokens for item in self.items)
 
 
 Value = float | Vector
 Outcome = Value | ServiceError
-"""What became of one item: its score or vector, or the error that is its own."""
+"""Result of one item: its score or vector, or its own error."""

@@ -33,7 +33,7 @@ def test_request_that_was_done_tells_what_it_took() -> None:
     scope = {
         "route": SimpleNamespace(path="/v1/rerank"),
         "dialect": DIALECT,
-        "shape": CommonRerankRequest,
+        "request_model": CommonRerankRequest,
         "num_items": 3,
         "outcome": OUTCOME,
     }
@@ -67,5 +67,7 @@ def test_only_what_was_refused_here_is_a_refusal(error: ServiceError, refusal: s
 
 
 def test_every_shape_of_every_dialect_has_a_task() -> None:
-    tasks = {Record.of({"shape": request_model}).task for dialect in DIALECTS for request_model in dialect.request_models}
+    tasks = {
+        Record.of({"request_model": request_model}).task for dialect in DIALECTS for request_model in dialect.request_models
+    }
     assert tasks == set(TASKS.values())

@@ -341,7 +341,7 @@ async def test_closing_writes_what_waits_and_lets_go(cache: SharedCache, store: 
 async def test_closing_does_not_wait_for_a_store_that_hangs(
     cache: SharedCache, store: Memory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shortlist.scheduler.shared_cache.UNHURRIED_S", 0.01)
+    monkeypatch.setattr("shortlist.scheduler.shared_cache.BACKGROUND_TIMEOUT_S", 0.01)
     store.before = never
     cache.put_many({name(1): entry()})
     await asyncio.sleep(0)

@@ -358,8 +358,8 @@ def test_native_engine_is_shown_texts_in_the_models_prompts(
     """Wherever it is loaded; what a worker is told is seen before it is sent."""
     shown: list[Sequence[TokenPrompt]] = []
 
-    def look(_: object, *, device: str, calibration_texts: Samples, **__: object) -> FakeEngine:
-        shown.append(calibration_texts())
+    def look(_: object, *, device: str, samples: Samples, **__: object) -> FakeEngine:
+        shown.append(samples())
         return FakeEngine()
 
     def start(load: Callable[..., FakeEngine], devices: Sequence[str], **_: object) -> FakeEngine:

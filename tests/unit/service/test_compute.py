@@ -77,7 +77,7 @@ def request(
         "keys": cache_keys((query,), texts),
         "overhead_chars": len(query),
         "encode": lambda positions: encode([texts[index] for index in positions]),
-        "terms": RequestOptions(timeout_s=timeout_s, is_partial=is_partial, priority=priority),
+        "options": RequestOptions(timeout_s=timeout_s, is_partial=is_partial, priority=priority),
     }
     return ComputeRequest(**{**fields, **changes})  # type: ignore[arg-type]
 
@@ -377,20 +377,20 @@ class OtherEngine(FakeEngine):
 async def test_nothing_else_is_ever_remembered_for_this(task: Task, context: tuple[str, ...]) -> None:
     async with running() as one:
         usual, other = (keys_of(one, *each, ["fox"]) for each in ((Task.RERANK, ("red fox",)), (task, context)))
-        await compute(one, request("fox", cache_keys=usual))
-        assert (await compute(one, request("fox", cache_keys=other))).usage.num_cached == 0
-        assert (await compute(one, request("fox", cache_keys=usual))).usage.num_cached == 1
+        await compute(one, request("fox", keys=usual))
+        assert (await compute(one, request("fox", keys=other))).usage.num_cached == 0
+        assert (await compute(one, request("fox", keys=usual))).usage.num_cached == 1
 
 
 @pytest.mark.parametrize(("engine", "length"), [(OtherEngine(), 8192), (FakeEngine(), 100)], ids=["engine", "encoder"])
 @simulated
 async def test_other_engine_or_encoder_remembers_nothing_of_this_one(engine: FakeEngine, length: int) -> None:
     async with running() as one:
-        await compute(one, request("fox", cache_keys=its_names(one, "fox")))
+        await compute(one, request("fox", keys=its_names(one, "fox")))
         other = served(engine, WordEncoder(length))
         object.__setattr__(other, "cache", one.cache)
         loop = asyncio.create_task(other.dispatcher.run())
-        assert (await compute(other, request("fox", cache_keys=its_names(other, "fox")))).usage.num_cached == 0
+        assert (await compute(other, request("fox", keys=its_names(other, "fox")))).usage.num_cached == 0
         loop.cancel()
         await asyncio.gather(loop, return_exceptions=True)
 
@@ -606,9 +606,9 @@ async def test_other_model_finds_nothing_of_this_one_there() -> None:
     shelf, engine = Shelf(), OtherEngine()
     async with running() as one:
         shared = sharing(one, shelf)
-        await compute(one, request("red fox", cache_keys=its_names(one, "red fox")))
+        await compute(one, request("red fox", keys=its_names(one, "red fox")))
         await shared.close()
     assert shelf.kept
     async with running(engine) as other:
         sharing(other, shelf)
-        assert (await compute(other, request("red fox", cache_keys=its_names(other, "red fox")))).usage.num_cached == 0
+        assert (await compute(other, request("red fox", keys=its_names(other, "red fox")))).usage.num_cached == 0

@@ -64,12 +64,12 @@ async def test_embedder_shows_a_query_and_a_document(make_model: ModelFactory) -
 async def test_memory_of_an_engine_in_another_process_is_asked_while_it_is_there(
     make_model: ModelFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def there(engine: NativeEngine, function: Callable[[], Any], *, timeout_s: float) -> Any:
+    def run_in_engine(engine: NativeEngine, function: Callable[[], Any], *, timeout_s: float) -> Any:
         if not engine.is_alive:
             raise EngineUnavailable("it was closed")
         return function()
 
-    monkeypatch.setattr(NativeEngine, "run_in_engine", there, raising=False)
+    monkeypatch.setattr(NativeEngine, "run_in_engine", run_in_engine, raising=False)
     model = await found(str(make_model(kind="reranker")), Task.RERANK, random_weights=True)
     assert model.memory is not None
 

@@ -113,7 +113,7 @@ class On(FakeEngine):
 class Gone(On):
     """An engine whose process, which had the device, is gone."""
 
-    def there(self, function: Callable[[], object], *, timeout_s: float) -> object:
+    def run_in_engine(self, function: Callable[[], object], *, timeout_s: float) -> object:
         raise EngineUnavailable("it has ended")
 
 
@@ -125,7 +125,7 @@ class Two(FakeEngine):
         return replace(super().info, device="cuda:2,cuda:3")
 
     @property
-    def parts(self) -> list[Engine]:
+    def replicas(self) -> list[Engine]:
         return [On("cuda:2"), Gone("cuda:3")]
 
 

@@ -245,7 +245,7 @@ async def test_engine_that_goes_unasked_is_noticed_and_brought_back() -> None:
         gone.clear()
         raise EngineUnavailable("It ended.")
 
-    object.__setattr__(one, "watch", wait_failed)
+    object.__setattr__(one, "wait_failed", wait_failed)
     async with running(service):
         assert service.is_ready
         gone.set()

@@ -194,9 +194,9 @@ async def test_vectors_that_depend_on_neighbours_fail() -> None:
 class Two(OracleEngine):
     """An engine on two devices."""
 
-    def __init__(self, *parts: Engine) -> None:
+    def __init__(self, *replicas: Engine) -> None:
         super().__init__()
-        self.parts = parts
+        self.replicas = replicas
 
 
 async def test_every_device_is_tested_and_the_one_that_computes_wrongly_is_named() -> None:

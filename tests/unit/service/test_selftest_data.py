@@ -48,8 +48,8 @@ def test_model_that_reads_too_little_is_not_shown_anything(tokenizer_path: Path)
 
 def test_prompts_reach_another_process_as_they_are(tokenizer_path: Path) -> None:
     prompts = calibration_texts(encoder_of(tokenizer_path))
-    here, there = Pipe()
+    here, run_in_engine = Pipe()
     here.send(partial(tuple, prompts))
-    arrived = there.recv()()
+    arrived = run_in_engine.recv()()
     assert len({id(prompt.prefix) for prompt in arrived}) == 1
     assert all(np.array_equal(one.ids, other.ids) for one, other in zip(prompts, arrived, strict=True))

@@ -35,7 +35,7 @@ def outcome(**changes: object) -> RerankOutcome:
         "results": [Ranked(2, 0.9, 2.2), Ranked(0, 0.1, -2.2)],
         "failed": [],
         "document_stats": [DocumentStats(3, 3), DocumentStats(4, 9, is_truncated=False), DocumentStats(5, 5)],
-        "framing": PromptTemplate(name="t/1", preset="web-search", instruction="find"),
+        "template": PromptTemplate(name="t/1", preset="web-search", instruction="find"),
         "usage": Usage(30),
         "timing": Timing(),
     }

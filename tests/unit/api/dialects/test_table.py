@@ -59,13 +59,13 @@ def test_request_is_taken_for_what_its_client_speaks(
 @pytest.mark.parametrize(
     ("body", "request_model"),
     [
-        ({"query": "q", "texts": ["d"]}, "RerankRequest"),
-        ({"inputs": "t"}, "EmbedRequest"),
-        ({"inputs": ["t", "u"]}, "EmbedRequest"),
-        ({"inputs": ["q", "d"], "parameters": {}}, "PredictRequest"),
-        ({"inputs": [["q", "d"]]}, "PredictRequest"),
-        ({"inputs": {"source_sentence": "a", "sentences": ["b"]}, "parameters": {}}, "SimilarityRequest"),
-        ({"text_pairs": [["q", "d"]]}, "TextPairsRequest"),
+        ({"query": "q", "texts": ["d"]}, "TeiRerankRequest"),
+        ({"inputs": "t"}, "TeiEmbedRequest"),
+        ({"inputs": ["t", "u"]}, "TeiEmbedRequest"),
+        ({"inputs": ["q", "d"], "parameters": {}}, "TeiPredictRequest"),
+        ({"inputs": [["q", "d"]]}, "TeiPredictRequest"),
+        ({"inputs": {"source_sentence": "a", "sentences": ["b"]}, "parameters": {}}, "TeiSimilarityRequest"),
+        ({"text_pairs": [["q", "d"]]}, "TeiTextPairsRequest"),
     ],
     ids=str,
 )

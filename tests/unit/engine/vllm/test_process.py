@@ -110,9 +110,9 @@ def test_killing_one_of_them_ends_all(tmp_path: Path, whom: str) -> None:
 
 OWNER = """
     import sys
-    from shortlist.engine.vllm.process import Child
+    from shortlist.engine.vllm.process import VllmProcess
     port = int(sys.argv[2])
-    one = Child([sys.executable, sys.argv[1], str(port)], environ={}, port=port, say=print)
+    one = VllmProcess([sys.executable, sys.argv[1], str(port)], environ={}, port=port, notify=print)
     one.wait_until_ready()
     print(one.group, flush=True)
     sys.stdin.read()
