@@ -1,7 +1,7 @@
-"""When to leave a sick neighbour alone. Pure policy: decides from what it is told and a clock reading that it is given.
+"""A circuit breaker. Pure policy: the caller reports results and passes the time.
 
-Closed: calls go out. After several failures in a row it opens: nobody calls for a while. Then one call goes out as a probe
-(half-open), and its end decides: closed again, or open for longer.
+Closed: calls go out. After several failures in a row it opens: no calls for a while. Then one call goes out as a probe
+(half-open). Its result closes the breaker, or keeps it open for longer.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from typing import Final
 
 
 class BreakerState(StrEnum):
-    """What becomes of the next call."""
+    """State of a breaker."""
 
     CLOSED = "closed"
-    """It goes out."""
+    """Calls go out."""
     OPEN = "open"
-    """It does not."""
+    """No calls."""
     HALF_OPEN = "half_open"
-    """A probe is out; whoever else comes waits for its end."""
+    """One probe is in flight; no other calls until it ends."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerLimits:
-    """How patient a breaker is. Units: failures, seconds.
+    """Limits of a breaker. Units: failures, seconds.
 
     Attributes:
         max_failures: Failures in a row that open it.
@@ -41,7 +41,7 @@ DEFAULT_LIMITS: Final = BreakerLimits()
 
 
 class Breaker:
-    """Whoever calls the neighbour asks `may_call` first, and says afterwards how it went."""
+    """Callers check `may_call` before a call, and report `succeeded` or `failed` after it."""
 
     def __init__(self, limits: BreakerLimits = DEFAULT_LIMITS) -> None:
         self.limits = limits
@@ -53,7 +53,7 @@ class Breaker:
     def may_call(self, now_s: float) -> bool:
         """Return whether to call now; while it is open, this lets one probe out after every rest.
 
-        A probe that never says how it went (its caller was cancelled) holds up the next one for one more rest, not for ever.
+        A probe without a result (its caller was cancelled) delays the next one by one rest only.
         """
         if self.state is BreakerState.CLOSED:
             return True

@@ -1,4 +1,4 @@
-"""Settings: built once, frozen, handed to the rooms group by group.
+"""Settings: built once, frozen, passed to packages by group.
 
 A setting has one spelling: `max_batch_tokens` in a TOML file, `--max-batch-tokens` on the command line,
 `SHORTLIST_MAX_BATCH_TOKENS` in the environment. The command line wins over the environment, the environment over the
@@ -66,7 +66,7 @@ def _keys(value: object) -> object:
     """Refuse a list of keys that is given but empty: a variable that was not filled in must not open the server to all."""
     keys = _split(value)
     if keys == [] or (isinstance(keys, list | tuple) and "" in keys):
-        raise PydanticCustomError("empty_key", "a key is empty; leave the setting out to let everybody in")
+        raise PydanticCustomError("empty_key", "a key is empty; omit the setting to serve without keys")
     return keys
 
 
@@ -131,64 +131,63 @@ class _Group(BaseModel):
 
 
 class ModelSettings(_Group):
-    """What is served."""
+    """Models and how to load them."""
 
     engine: Literal["auto", "vllm"] = Field(
         default="auto",
-        description="What computes: auto takes the engine that is made for the model; vllm starts vLLM, or asks the servers "
-        "of --upstream.",
+        description="Engine: auto selects the built-in engine for the model; vllm starts vLLM, or uses the servers of --upstream.",
     )
-    models: Names = Field(default=(), description="What to serve: a folder, a Hugging Face id, modelscope:ID, or demo.")
-    reranker: Names = Field(default=(), description="Serve this model as a reranker, whatever its files say.")
-    embedder: Names = Field(default=(), description="Serve this model as an embedder, whatever its files say.")
+    models: Names = Field(default=(), description="Model: a folder, a Hugging Face id, modelscope:ID, or demo.")
+    reranker: Names = Field(default=(), description="Serve this model as a reranker, instead of detecting its kind.")
+    embedder: Names = Field(default=(), description="Serve this model as an embedder, instead of detecting its kind.")
     alias: Names = Field(default=(), description="Another name for a served model, as NAME=MODEL.")
     unknown_model: UnknownModels = Field(
         default="error",
-        description="A request that names a model which is not served: error answers 404; default takes the one that is.",
+        description="Requests for an unknown model: error answers 404; default uses the default model.",
     )
     revision: str | None = Field(
         default=None, description="Commit, branch or tag to download; the default branch if not given."
     )
     control_tokens: ControlTokens = Field(
         default="neutral",
-        description="Control tokens written out in callers' texts: neutral reads them as plain characters; official obeys "
-        "them, as the model card's script does.",
+        description="Special tokens in callers' texts: neutral escapes them (plain characters); official keeps them, as the model "
+        "card's script does.",
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16", "int8", "fp8"] = Field(
         default="auto",
-        description="What the native engine computes in; auto takes 16 bits where the processor has them: bfloat16, or on "
-        "GPUs float16, for a model whose numbers it holds. int8 is faster on CPUs and less exact, and so "
-        "is fp8 on GPUs from Ada and Hopper on, which is for large models and refused where a model loses too much by it.",
+        description="Data type of the native engine. auto: 16 bits where the hardware supports them, bfloat16, or on GPUs float16 if the "
+        "model's dynamic range fits. int8: faster and less exact, on CPUs. fp8: for large models on GPUs from Ada and Hopper "
+        "on; refused if the model loses too much accuracy.",
     )
     device: str = Field(
         default="auto",
-        description="Where models run: cpu, cuda, cuda:1, or several with commas between them (cuda:0,cuda:1), which share the "
-        "work of a Qwen3 model; auto takes every GPU there is.",
+        description="Device: cpu, cuda, cuda:1, or several separated by commas (cuda:0,cuda:1), which share the work of a Qwen3 model; "
+        "auto uses all GPUs.",
     )
     max_model_len: Positive = Field(
         default=8192,
-        description="Longest prompt in tokens; a model that reads less keeps its own limit. Longer documents are cut.",
+        description="Longest prompt in tokens; a model with a lower limit keeps it. Longer documents are truncated.",
     )
     self_test: Literal["strict", "warn", "off"] = Field(
         default="strict",
-        description="Test every model before it is ready: strict refuses one that fails, warn serves it and says so.",
+        description="Self-test of every model before it serves: strict refuses a model that fails, warn logs the failure and serves it.",
     )
     restart_engine: bool = Field(
-        default=False, description="Load an engine anew when it is gone, instead of ending the process for its supervisor."
+        default=False, description="Restart a failed engine in place, instead of exiting for the process supervisor."
     )
     random_weights: bool = Field(
-        default=False, description="The weights are random, for tests and benchmarks: do not test what they mean."
+        default=False, description="The weights are random (tests, benchmarks): the self-test skips checks of meaning."
     )
 
 
 class VllmSettings(_Group):
-    """How vLLM is started or asked, with --engine vllm. Under its own names, what they mean there."""
+    """Settings of --engine vllm, with vLLM's own names and meanings."""
 
     upstream: Urls = Field(
-        default=(), description="Servers of vLLM that are there already, as http://HOST:PORT; none: one is started."
+        default=(), description="Running vLLM servers, as http://HOST:PORT; without any, Shortlist starts vLLM."
     )
-    upstream_api_key: SecretStr | None = Field(default=None, description="The key that those servers want.")
-    upstream_timeout_s: Seconds = Field(default=120.0, description="Seconds after which a call to vLLM is given up.")
+    upstream_api_key: SecretStr | None = Field(default=None, description="API key of those servers.")
+    upstream_timeout_s: Seconds = Field(default=120.0, description="Timeout of a call to vLLM in seconds.")
     vllm_executable: str = Field(default="vllm", description="The vllm command of its environment: a path, or a name on PATH.")
     vllm_arg: Arguments = Field(
         default=(), description="One more argument of vllm serve, as in --vllm-arg=--kv-cache-dtype=fp8; may be repeated."
@@ -198,44 +197,44 @@ class VllmSettings(_Group):
         description="Share of the device's memory for each model, in the order of the models, or one for all of them; if "
         "not given, several models share 0.9 of a GPU evenly.",
     )
-    max_num_seqs: Positive = Field(default=256, description="Prompts in one step of vLLM.")
-    max_num_batched_tokens: Positive = Field(default=8192, description="Tokens in one step of vLLM.")
-    enforce_eager: bool = Field(default=False, description="Do not compile the model: starts faster, computes slower.")
-    enable_prefix_caching: bool = Field(default=True, description="Compute what prompts have in common once.")
-    tensor_parallel_size: Positive = Field(default=1, description="GPUs that share every layer of a model.")
-    data_parallel_size: Positive = Field(default=1, description="Copies of a model, each on GPUs of its own.")
+    max_num_seqs: Positive = Field(default=256, description="Prompts per vLLM batch.")
+    max_num_batched_tokens: Positive = Field(default=8192, description="Tokens per vLLM batch.")
+    enforce_eager: bool = Field(default=False, description="Run without compilation: faster start, slower inference.")
+    enable_prefix_caching: bool = Field(default=True, description="Compute shared prefixes once.")
+    tensor_parallel_size: Positive = Field(default=1, description="GPUs per model replica (tensor parallelism).")
+    data_parallel_size: Positive = Field(default=1, description="Model replicas, each on its own GPUs.")
     quantization: str | None = Field(
         default=None,
-        description="How the weights are quantised (awq, gptq, fp8, ...); what the model's files say if not given.",
+        description="Quantisation method (awq, gptq, fp8, ...); detected from the model's files if not given.",
     )
 
 
 class SchedulerSettings(_Group):
-    """Who goes when, and who is turned away."""
+    """Batching, admission and caches."""
 
-    max_batch_tokens: Positive = Field(default=16_384, description="Tokens that the engine computes in one step.")
-    max_batch_items: Positive = Field(default=1024, description="Documents or texts in one step.")
-    max_concurrent_requests: Positive = Field(default=512, description="Requests inside at once; the next one gets 429.")
-    max_queue_tokens: Positive = Field(default=4_000_000, description="Tokens that may wait; a request beyond that gets 429.")
+    max_batch_tokens: Positive = Field(default=16_384, description="Tokens per batch.")
+    max_batch_items: Positive = Field(default=1024, description="Documents or texts per batch.")
+    max_concurrent_requests: Positive = Field(default=512, description="Admitted requests at once; further ones get 429.")
+    max_queue_tokens: Positive = Field(default=4_000_000, description="Queued tokens; a request beyond that gets 429.")
     max_queue_bytes: Positive = Field(
-        default=2048 * MIB, description="Memory for the texts of all requests inside; a request beyond that gets 429."
+        default=2048 * MIB, description="Memory for the texts of all admitted requests; a request beyond that gets 429."
     )
     max_queue_delay_ms: Positive = Field(default=30_000, description="Longest predicted wait; a request beyond that gets 429.")
-    cache_bytes: int = Field(default=64 * MIB, ge=0, description="Memory for remembered scores and vectors; 0 turns it off.")
+    cache_bytes: int = Field(default=64 * MIB, ge=0, description="Memory of the score cache; 0 disables it.")
     cache_url: RedisUrl | None = Field(
-        default=None, description="A Redis that servers share scores and vectors through: redis://, rediss:// or unix://."
+        default=None, description="Redis for a cache shared by servers: redis://, rediss:// or unix://."
     )
     cache_timeout_ms: Positive = Field(
-        default=50, description="Longest wait for the shared cache; after that, what it was asked for is computed."
+        default=50, description="Timeout of a shared cache lookup; then the values are computed."
     )
-    cache_ttl_s: Positive = Field(default=86_400, description="Seconds after which the shared cache forgets an entry.")
+    cache_ttl_s: Positive = Field(default=86_400, description="Lifetime of a shared cache entry in seconds.")
 
 
 class ServerSettings(_Group):
-    """The front desk."""
+    """HTTP server."""
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
-    port: int = Field(default=8080, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
+    port: int = Field(default=8080, ge=0, le=65_535, description="Port to listen on; 0 selects a free one.")
     api_key: Secrets = Field(
         default=(), description="Keys that callers must send; several may be valid at once. None: open to all."
     )
@@ -255,33 +254,33 @@ class ServerSettings(_Group):
     tls_key: Path | None = Field(default=None, description="Private key (PEM) of that certificate, not encrypted.")
     max_client_batch_size: Positive = Field(default=2048, description="Documents or texts in one request.")
     max_body_bytes: Positive = Field(default=64 * MIB, description="Size of one request's body.")
-    body_timeout_s: Seconds = Field(default=30.0, description="Seconds in which a body must have arrived.")
-    drain_timeout_s: Seconds = Field(default=30.0, description="Seconds that running requests get after SIGTERM.")
+    body_timeout_s: Seconds = Field(default=30.0, description="Timeout for receiving a request body in seconds.")
+    drain_timeout_s: Seconds = Field(default=30.0, description="Seconds for running requests to finish after SIGTERM.")
     ui: bool = Field(default=True, description="Show the page at /ui, if gradio is installed.")
     explain: bool = Field(
         default=False,
-        description="Answer POST /v1/explain: prompts, ids and logits behind a score. It shows texts to its caller.",
+        description="Enable POST /v1/explain: prompts, ids and logits behind a score. The answer contains texts.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="What is worth a log line; debug adds one for every request."
+        default="info", description="Lowest level that is logged; debug adds a line for every request."
     )
-    log_format: Literal["text", "json"] = Field(default="text", description="How a log line looks.")
-    public_metrics: bool = Field(default=False, description="Answer /metrics without a key, where keys are needed.")
+    log_format: Literal["text", "json"] = Field(default="text", description="Format of log lines.")
+    public_metrics: bool = Field(default=False, description="Serve /metrics without an API key.")
     metrics_compat: Families = Field(
         default=(),
-        description="Show metrics under others' names, too: tei (te_*), vllm (vllm:*), http (http_*).",
+        description="Also export metrics under the names of other servers: tei (te_*), vllm (vllm:*), http (http_*).",
     )
     otlp_endpoint: CollectorUrl | None = Field(
         default=None,
-        description="A collector that traces are sent to, by OTLP over HTTP, as http://HOST:4318.",
+        description="OTLP/HTTP collector for traces, as http://HOST:4318.",
     )
     otlp_sample_ratio: float = Field(
-        default=1.0, ge=0, le=1, description="Share of the requests that are traced; a caller who traces decides for its own."
+        default=1.0, ge=0, le=1, description="Share of requests that are traced; a caller's traceparent overrides it."
     )
 
 
 class Settings(_Group):
-    """Everything that can be set, in the groups in which it is handed out."""
+    """All settings, in groups."""
 
     model: ModelSettings = ModelSettings()
     vllm: VllmSettings = VllmSettings()

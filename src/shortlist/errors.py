@@ -17,7 +17,7 @@
         DeadlineExceeded
         Draining
       EngineError            the model's side failed
-        EngineUnavailable    the engine is gone; nothing will work until it is back
+        EngineUnavailable    the engine has failed; requests fail until it restarts
         EngineOutOfMemory    this batch did not fit; a smaller one may
         BadScore             the engine returned something that is not a finite number
         UpstreamError        carries is_retryable
@@ -25,8 +25,8 @@
         BadSetting
         ModelRefused
 
-Messages are written for the person who can act on them and never contain a caller's text. What status an error becomes
-over HTTP is known to `api.errors` alone.
+Messages are written for the person who can act on them and never contain a caller's text. `api.errors`
+maps them to HTTP statuses.
 """
 
 from enum import StrEnum
@@ -49,7 +49,7 @@ class CallerError(ServiceError):
 
     Args:
         message: What is wrong and what would be right.
-        param: The offending field as the caller spelled it (`documents[3]`), or None when no single field is to blame.
+        param: The offending field under the caller's name for it (`documents[3]`), or None when no single field is to blame.
     """
 
     def __init__(self, message: str, *, param: str | None = None) -> None:
@@ -70,7 +70,7 @@ class WrongModel(InvalidInput):
 
 
 class InputTooLong(CallerError):
-    """A text has more tokens than the model reads, and cutting it was not allowed or would not help."""
+    """A text exceeds the model's token limit, and truncation is not allowed or does not help."""
 
 
 class BodyTooLarge(CallerError):
@@ -102,7 +102,7 @@ class CapacityError(ServiceError):
 
 
 class Shortage(StrEnum):
-    """What there is not enough of for one more request; the values are those of a metric's label."""
+    """The limit that a refused request reached; the values are metric labels."""
 
     REQUESTS = "too_many_requests"
     TOKENS = "queue_full"
@@ -117,8 +117,8 @@ class Overloaded(CapacityError):
 
     Args:
         message: What is full.
-        retry_after_s: Seconds after which there should be room, from the measured speed.
-        shortage: What there is not enough of; None for a server that did not say.
+        retry_after_s: Seconds until capacity is expected, from the measured throughput.
+        shortage: The limit that was reached; None if the server did not report it.
     """
 
     def __init__(self, message: str, *, retry_after_s: float, shortage: Shortage | None = None) -> None:
@@ -140,7 +140,7 @@ class EngineError(ServiceError):
 
 
 class EngineUnavailable(EngineError):
-    """The engine is gone. Every waiter gets this, and so does every new request."""
+    """The engine has failed. All waiting and all new requests get this error."""
 
 
 class EngineOutOfMemory(EngineError):

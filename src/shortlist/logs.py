@@ -24,7 +24,7 @@ from shortlist.errors import ServiceError
 from shortlist.telemetry import logger
 
 MAY_QUOTE = re.compile(r"[\n<>(){}\[\]\"'`=:]")
-"""Where a foreign message stops being harmless: what follows may be somebody's text."""
+"""Where a foreign message stops being harmless: what follows may be a caller's text."""
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 

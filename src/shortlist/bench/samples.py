@@ -35,7 +35,7 @@ class Fate(StrEnum):
     """What became of one request."""
 
     OK = "ok"  # answered with a finite number for every document
-    REFUSED = "refused"  # 429: the server had no room, and said so
+    REFUSED = "refused"  # 429: refused by admission control
     TIMED_OUT = "timed out"  # 504: the server gave up on it
     REJECTED = "rejected"  # any other status below 500: the server found fault with the request
     FAILED = "failed"  # any other status of 500 or more

@@ -47,7 +47,7 @@ def grid(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, w
     """Return a table for the terminal; columns that are words stand left, and our own row stands out."""
     table = Table(title=f"\n{title}", title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in columns:
-        # Where there is no room for all, names are folded; half a number would be another number.
+        # In narrow terminals names are folded; half a number would be another number.
         is_word = name in words
         table.add_column(name, justify="left" if is_word else "right", no_wrap=not is_word, overflow="fold", header_style="dim")
     for row in rows:
@@ -141,7 +141,7 @@ def notes(report: LoadReport) -> Iterator[str]:
     if len(plan.levels) > 1:
         yield "Of first: the speed over that of the same server at the first level."
     if len(plan.targets) > 1:
-        order = "one at a time, in an order drawn anew at every level"
+        order = "one at a time, in a random order at every level"
         yield f"All servers are up, and asked {order}. Ratio: the speed over that of {report.reference} at the same level."
     if plan.num_checked:
         yield (

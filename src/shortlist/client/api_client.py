@@ -138,7 +138,7 @@ class Client(_Session):
     ) -> Generator[Reranked, None, None]:
         """Yield what became of each of many requests; one that fails does not end the others.
 
-        A request is taken only when there is room to send it, so `requests` may be endless.
+        A request is taken from the source only when it can be sent, so `requests` may be endless.
 
         Args:
             requests: The questions.

@@ -1,4 +1,4 @@
-"""A line on standard error that says how far long work is and when it will be done; nothing where nobody is looking."""
+"""A progress line on standard error for long work; off without a terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Bar:
 
     Args:
         title: What is being done.
-        total: How much there is; None when nobody knows.
+        total: How much there is; None if unknown.
         is_wanted: Whether to show anything at all. Even then nothing shows unless standard error is a terminal or a notebook.
     """
 

@@ -141,7 +141,7 @@ class ModelEntry:
 
 
 class RankEntry(TypedDict):
-    """One row of `Client.rank`, spelled as sentence-transformers spells it."""
+    """One row of `Client.rank`, with the field names of sentence-transformers."""
 
     corpus_id: int
     score: float

@@ -1,6 +1,6 @@
 """Many questions, a few at a time: items in, answers out, never more than so many on their way.
 
-An item is taken from its source only when there is room for it, so a source may be endless and is never read ahead of what
+An item is taken from its source only when it can be sent, so a source may be endless and is never read ahead of what
 is asked for. What an item is and how it is asked is not known here.
 """
 

@@ -102,7 +102,7 @@ def _of_item(needs: Json, item: object) -> Iterator[str]:
         if keys and found is not ABSENT and not set(found) <= set(keys):
             yield f"{place or 'an item'} has {sorted(set(found) - set(keys))}, and its reader refuses that"
     if isinstance(item, dict) and item.get("document", "") is None:
-        yield "document is null, which nobody reads"
+        yield "document is null, which clients cannot parse"
 
 
 def _of_order(needs: Json, items: Sequence[Any]) -> Iterator[str]:

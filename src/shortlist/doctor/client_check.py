@@ -72,13 +72,13 @@ def known(name: str) -> Mapping[str, Any]:
     Raises:
         BadSetting: no client of this name is known, or several are.
     """
-    wanted, everybody = _plain(name), consumers()
-    found = [each for each in everybody if _plain(each) == wanted] or [
-        each for each in everybody if wanted and _plain(each).startswith(wanted)
+    wanted, known_clients = _plain(name), consumers()
+    found = [each for each in known_clients if _plain(each) == wanted] or [
+        each for each in known_clients if wanted and _plain(each).startswith(wanted)
     ]
     if len(found) != 1:
-        raise BadSetting(f"--client must be one of {', '.join(everybody)}.")
-    return everybody[found[0]]
+        raise BadSetting(f"--client must be one of {', '.join(known_clients)}.")
+    return known_clients[found[0]]
 
 
 def check_all(url: str, consumer: Mapping[str, Any], *, api_key: str | None = None) -> Iterator[ClientCheck]:

@@ -1,6 +1,6 @@
 """A model's diagnosis in the terminal: what was inferred, its prompt, and how it tested.
 
-Shows what `service.model_report` found, in 80 columns, without colour where nobody would see it.
+Shows what `service.model_report` found, in 80 columns, without colour outside a terminal.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""Where weights come from, and what kind of model they are.
+"""Finds, downloads, verifies and detects models.
 
-`resolve` is the front door. This room knows hubs, folders, the evidence in them and the hashes of their files; it knows nothing
-of tensors, engines or requests.
+`resolve` is the entry point. The package handles hubs, folders, their metadata and the checksums of their files.
 """
 
 from shortlist.hub.download import ResolvedModel, resolve

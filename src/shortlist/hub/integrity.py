@@ -53,7 +53,7 @@ class Content:
 
     Attributes:
         digest: Names the bytes of its weights and settings: equal for equal ones, another for any changed byte. In hex.
-        checksum_source: Who said what the weights should be, in words; None when nobody did.
+        checksum_source: Where the expected checksums come from; None if there are none.
     """
 
     digest: str
@@ -121,7 +121,7 @@ def _refuse_unlisted(sums: Sums, paths: list[str], name: str) -> None:
 
 
 def _checksum_source(sums: Sums, paths: list[str]) -> str | None:
-    """Name who vouches for the weights, if somebody does for every file of them."""
+    """Return the source of the checksums, if every weight file has one."""
     weights = [path for path in paths if _matches(path, WEIGHT_FILES)]
     sources = {path: expected.source for path, expected in sums}
     if not weights or not all(path in sources for path in weights):
@@ -144,7 +144,7 @@ def _sums_by_name(folder: Path, paths: Iterable[str]) -> Iterator[tuple[str, Sum
         link = folder / path
         blob = PurePosixPath(link.readlink().as_posix()) if link.is_symlink() else None
         if blob is not None and blob.parent.name == "blobs" and _SHA256.fullmatch(blob.name):
-            remedy = f"delete {link.resolve()} and start again to download it anew"
+            remedy = f"delete {link.resolve()} and start again to download it again"
             yield path, Sum(blob.name, "its name in the hub's cache", remedy)
 
 

@@ -102,7 +102,7 @@ class LoadedModel:
 
     @property
     def name(self) -> str:
-        """The name on a hub; a folder's own name without its path, which is nobody's business."""
+        """The name on a hub; a folder's name without its path."""
         return name_of(self.model)
 
     @property
@@ -133,7 +133,7 @@ class LoadedModel:
 
 
 def name_of(model: ResolvedModel) -> str:
-    """Return the name on a hub; a folder's own name without its path, which is nobody's business."""
+    """Return the name on a hub; a folder's name without its path."""
     return model.basename if Path(model.name).is_absolute() else model.name
 
 

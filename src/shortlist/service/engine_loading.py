@@ -32,12 +32,12 @@ def engine_and_encoder(
         model: Where it is, and what.
         settings: Where and how to compute.
         notify: Hears how far it is, where that takes several processes.
-        is_wanted: Whether somebody still waits for it; if not, those give up.
+        is_wanted: Whether loading is still wanted; if not, it is aborted.
 
     Raises:
         BadSetting: a setting does not fit the model.
         ModelRefused: it cannot be served, or not with what is installed.
-        EngineUnavailable: a process has ended, or nobody waits any more.
+        EngineUnavailable: a process has ended, or loading was aborted.
     """
     match model.kind:
         case ModelKind.CROSS_ENCODER | ModelKind.BI_ENCODER:

@@ -28,7 +28,7 @@ _NANO: Final = 1e-9
 
 
 async def watch(metrics: Metrics) -> None:
-    """Measure for ever how much later than asked for the loop comes back, why, and how many tasks it has."""
+    """Measure event loop lag, its cause and the number of tasks, until cancelled."""
     while True:
         asleep_s, starved_s = time.monotonic(), processor_wait_s()
         await asyncio.sleep(PERIOD_S)

@@ -1,6 +1,6 @@
 """Every model's stack, and their common life: test, start, ready, drain, close.
 
-The front desk speaks to this and to nothing behind it.
+The HTTP layer calls this class and nothing below it.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class State(StrEnum):
 
 
 class Runtime:
-    """The service, as the front desk sees it.
+    """The interface of the service for the HTTP layer.
 
     Args:
         served_models: The served models; the first that can do a task is its default.
@@ -205,7 +205,7 @@ class Runtime:
         return not self.num_running
 
     async def close(self) -> None:
-        """Stop the loops, tell whoever still waits, and free the engines. Calling it twice is harmless."""
+        """Stop the loops, fail waiting requests, and close the engines. Idempotent."""
         self._enter(State.CLOSED)
         for loop in self._loops:
             loop.cancel()
@@ -275,7 +275,7 @@ class Runtime:
 
 
 async def _watch(served: ServedModel, watch: Callable[[], Awaitable[None]]) -> None:
-    """Tell everybody as soon as an engine is gone, though nobody asked it anything."""
+    """Fail waiting requests as soon as an idle engine fails."""
     try:
         await watch()
     except EngineUnavailable as error:

@@ -14,7 +14,7 @@ from shortlist.types import Encoded, RerankTask, Scored, ScoreOutcome, ScoreTask
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What pairs have in common that are spelled together."""
+    """The shared part of pairs that are tokenized together."""
 
     query: str
     instruction: str | None

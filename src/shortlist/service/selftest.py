@@ -184,7 +184,7 @@ MIN_PAIRS: Final = 6
 async def run_selftest(
     served: ServedModel, *, has_random_weights: bool, max_batch_tokens: int, max_pairs: int = len(PAIRS)
 ) -> SelfTest:
-    """Test one model that serves nobody yet.
+    """Test one model before it serves.
 
     Args:
         served: The model.

@@ -135,7 +135,7 @@ PAIRS: Final = (
 _FIRST: Final = frozenset({"everyday", "fact", "chinese", "code", "instruction for animals", "instruction for cars"})
 
 BY_WORTH: Final = tuple(sorted(PAIRS, key=lambda pair: pair.name not in _FIRST))
-"""The short ones that show most first, for whoever asks only a few: English, Chinese, code, and heeding an instruction."""
+"""Pairs in order of value, for a short self-test: English, Chinese, code, and heeding an instruction."""
 
 
 QUERY: Final = "When does the ferry leave?"

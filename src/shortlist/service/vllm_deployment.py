@@ -29,7 +29,7 @@ TOTAL_GPU_SHARE: Final = 0.9
 KINDS: Final = frozenset({ModelKind.QWEN3_RERANKER, ModelKind.QWEN3_RERANKER_HEAD, ModelKind.QWEN3_EMBEDDER})
 
 _UPSTREAM_SETTINGS: Final = frozenset({"upstream", "upstream_api_key", "upstream_timeout_s"})
-"""What can be said of servers that somebody else has started; everything else is said to `vllm serve`."""
+"""Settings that apply to upstream servers; all others are arguments of `vllm serve`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +106,7 @@ def engine_and_encoder(
         deployment: Where.
         metric_labels: Where its calls are counted.
         notify: Hears how far vLLM is.
-        is_wanted: Whether somebody still waits for it; if not, starting is given up.
+        is_wanted: Whether the start is still wanted; if not, it is aborted.
 
     Raises:
         BadSetting: a setting does not fit the model, or vLLM.

@@ -1,7 +1,7 @@
-"""Our metrics under the names of others, for dashboards that exist. Made when somebody looks, from what was counted.
+"""Shortlist's metrics under the names of other servers, for existing dashboards. Computed at scrape time.
 
 Text Embeddings Inference (`te_*`), vLLM (`vllm:*`) and the HTTP instrumentation that Infinity uses (`http_*`). Names and labels
-are theirs; buckets are ours, because a histogram cannot be cut anew. What we do not count has no series here.
+are those of the other servers; buckets are Shortlist's, because a histogram cannot be rebucketed. Unknown values have no series.
 
 Source: text-embeddings-inference's `router`, vLLM's `v1/metrics`, prometheus-fastapi-instrumentator's `metrics`.
 """
@@ -72,7 +72,7 @@ class TeiCollector(_Families):
     def _requests(self, prefix: str, is_meant: Callable[[Labels], bool], *, has_method: bool = True) -> Iterator[Metric]:
         """Yield what TEI has for requests of any task, and once more for those of each."""
         metrics = self._metrics
-        method = ("batch",) if has_method else ()  # which of the two a request was, nobody counted
+        method = ("batch",) if has_method else ()  # the method is not counted
 
         def count(name: str, text: str, is_counted: Callable[[Labels], bool]) -> Metric:
             family = UntypedMetricFamily(f"{prefix}_{name}", text, labels=["method"] if has_method else [])
@@ -116,7 +116,7 @@ class VllmCollector(_Families):
 
 
 class HttpCollector(_Families):
-    """`http_*`, without sizes, which nobody counts.
+    """`http_*`, without sizes, which are not counted.
 
     Args:
         metrics: Where requests are counted.

@@ -1,4 +1,4 @@
-"""How full and how busy GPUs are, asked when somebody looks at the metrics. Knows no GPU: whoever does hands in a function."""
+"""GPU memory and utilisation, read at scrape time by a function that the engine provides."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class GpuReading:
         device: Its name, such as cuda:0.
         used_bytes: Memory that is taken, by whichever process.
         total_bytes: Memory that it has.
-        busy: Share of the last moments in which it computed, 0..1; None where nobody can say.
+        busy: Share of the last moments in which it computed, 0..1; None if unknown.
     """
 
     device: str

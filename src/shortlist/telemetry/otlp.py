@@ -2,7 +2,7 @@
 
 Ended spans wait in a bounded queue, which drops the oldest, and a thread of their own sends them. What the collector does not
 take at once is lost: it may be slow, sick or gone, and costs nothing but one log line. Nothing is read from OpenTelemetry's
-environment variables, by which somebody else's headers or certificates would come in unseen; that is why its own exporter is
+environment variables, which could add foreign headers or certificates unseen; that is why its own exporter is
 not used, which reads them.
 """
 

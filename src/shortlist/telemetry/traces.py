@@ -1,7 +1,6 @@
-"""Where one request's time went, step by step, for whoever collects traces: off unless a collector is named.
+"""Traces of requests: spans for the stages of one request. Off unless a collector is configured.
 
-A step is noted against the request that is being handled, which is found by its context; nobody has to carry it along. When
-tracing is off, a null object takes what is noted. How spans look outside is known to `otlp`.
+A context variable holds the trace of the current request. Without tracing, a null object drops the spans. `otlp` exports them.
 """
 
 from __future__ import annotations
@@ -17,35 +16,35 @@ Attribute = str | int | float
 
 
 class Trace(Protocol):
-    """One request's steps, until it is ended."""
+    """The spans of one request."""
 
     def span(self, name: str) -> AbstractContextManager[None]:
-        """Note what is done inside as one step."""
+        """Record the block as a span."""
         ...
 
     def add_span(self, name: str, started_s: float, ended_s: float) -> None:
-        """Note a step that is over. Units: readings of `time.monotonic`."""
+        """Record a finished span. Units: seconds on `time.monotonic`."""
         ...
 
     def end(self, name: str, attributes: Mapping[str, Attribute], *, has_failed: bool) -> None:
-        """Say what the request was, and that it is over."""
+        """End the trace with the request's name and attributes."""
         ...
 
 
 class Tracing(Protocol):
-    """Begins traces, and sends away what was ended. Nothing here may fail a request, or hold it up."""
+    """Begins traces and exports ended ones. It never fails or delays a request."""
 
     @property
     def is_on(self) -> bool:
-        """Whether anybody collects them."""
+        """Whether traces are exported."""
         ...
 
     def begin(self, headers: Mapping[bytes, bytes]) -> Trace:
-        """Return the trace of a request with these headers, lower-case: the caller's own trace goes on if it names one."""
+        """Return the trace of a request with these lower-case headers; it continues the caller's trace if they name one."""
         ...
 
     def close(self) -> None:
-        """Send what is left if that takes no more than a moment. Calling it twice is harmless."""
+        """Export remaining spans within a short time limit. Idempotent."""
         ...
 
 
@@ -80,7 +79,7 @@ _current: ContextVar[Trace] = ContextVar("trace", default=NO_TRACE)
 
 
 def use_trace(trace: Trace) -> AbstractContextManager[None]:
-    """Have every step inside noted against this request."""
+    """Make this the current trace inside the block."""
     return _NOTHING if trace is NO_TRACE else _use_trace(trace)
 
 
@@ -94,12 +93,12 @@ def _use_trace(trace: Trace) -> Iterator[None]:
 
 
 def span(name: str) -> AbstractContextManager[None]:
-    """Note what is done inside as one step of the request that is being handled."""
+    """Record the block as a span of the current request."""
     return _current.get().span(name)
 
 
 def add_span(name: str, started_s: float, ended_s: float | None = None) -> None:
-    """Note a step of the request that is being handled, which ended now or then. Units: readings of `time.monotonic`."""
+    """Record a span of the current request; it ends now if `ended_s` is None. Units: seconds on `time.monotonic`."""
     trace = _current.get()
     if trace is not NO_TRACE:
         trace.add_span(name, started_s, time.monotonic() if ended_s is None else ended_s)

@@ -1,9 +1,8 @@
-"""The same ids several times faster: byte-pair vocabularies of the Qwen family read by tiktoken.
+"""A fast tokenizer for byte-pair vocabularies of the Qwen family, by tiktoken: the same ids, several times faster.
 
-`tokenizers` keeps for every token where in the text it stands, which whole documents do not need. Many texts are read in one
-go, in which Python's lock is let go of once instead of once a text: a thread that has to get it back a hundred times waits for
-the event loop a hundred times. Only vocabularies whose meaning is the same in both are read this way; for any other there is no
-fast reader. Knows no frames and no limits.
+`tokenizers` tracks character offsets, which whole documents do not need. One call tokenizes all texts and releases the GIL
+once; a thread that reacquires it a hundred times waits for the event loop a hundred times. It supports only vocabularies that
+mean the same in both libraries. It applies no template and no limit.
 """
 
 from __future__ import annotations
@@ -24,16 +23,16 @@ from shortlist.types import Ids
 PATTERN: Final = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-"""How words are told apart. Source: `pre_tokenizer` in the `tokenizer.json` of the Qwen2 and Qwen3 models."""
+"""Splits text into words. Source: `pre_tokenizer` in the `tokenizer.json` of the Qwen2 and Qwen3 models."""
 
 MAX_CHARS: Final = 1 << 16
 """Longer texts are left to `tokenizers`, whose expressions cannot run out of stack."""
 
 GROUP_CHARS: Final = 1 << 16
-"""Texts are read in one go until they are as long as this together, which takes a core some milliseconds."""
+"""Characters per call: texts are joined up to this length, which takes one core some milliseconds."""
 
 SEAM: Final = "\0\x1f"
-"""Set between texts that are read in one go: composes with nothing, and cannot overlap with itself."""
+"""Separates joined texts: does not compose with other characters, and cannot overlap with itself."""
 
 _SAMPLES: Final = (
     "",
@@ -49,11 +48,11 @@ FastTokenize = Callable[[Sequence[str]], list[Ids]]
 
 
 def fast_tokenize(fields: Mapping[str, Any], user: Tokenizer) -> FastTokenize | None:
-    """Return a reader that spells as `user` does, or None if there is none for this vocabulary.
+    """Return a function with the same ids as `user`, or None if the vocabulary is not supported.
 
     Args:
-        fields: The content of `tokenizer.json`.
-        user: The tokenizer made of it, without added tokens.
+        fields: Content of `tokenizer.json`.
+        user: Its tokenizer, without added tokens.
     """
     ranks = _ranks(fields) if _is_known(fields) else None
     if ranks is None:

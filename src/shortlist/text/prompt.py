@@ -1,6 +1,6 @@
-"""The words around a caller's words: the frames that Qwen3-Reranker and Qwen3-Embedding were trained with.
+"""The prompt templates of Qwen3-Reranker and Qwen3-Embedding.
 
-Pure text. This module knows the exact wording and where it may be split; it knows nothing of token ids, lengths or files.
+Pure text: the exact wording, and where it may be split for tokenization.
 Any change to it that could change a prompt raises `TEMPLATE_VERSION`, which is part of every cache key.
 """
 
@@ -31,7 +31,7 @@ INSTRUCTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "legal": "Given a legal question, retrieve statutes and rulings that apply to the question",
     }
 )
-"""Instructions by short name. All but `web-search` are our own wording, in the card's style."""
+"""Instructions by short name. All but `web-search` are worded by Shortlist, in the card's style."""
 
 # -- Qwen3-Reranker -----------------------------------------------------------------------------------------------------
 
@@ -47,7 +47,7 @@ RERANK_SUFFIX: Final = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n
 """Source: as `RERANK_PREFIX`. The score is read at its last token."""
 
 RERANK_CONTROLS: Final = ("<|im_start|>", "<|im_end|>", "<think>", "</think>")
-"""What the frame needs to be single tokens."""
+"""Parts of the template that must be single tokens."""
 
 RERANK_ANSWERS: Final = ("yes", "no")
 """The words whose logits are compared, as single tokens."""
@@ -70,7 +70,7 @@ def document_piece(document: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The caller's words in a framed pair."""
+    """The caller's texts in a templated pair."""
 
     instruction: str
     query: str
@@ -87,14 +87,14 @@ _FRAME: Final = re.compile(
 
 
 def has_rerank_template(text: str) -> bool:
-    """Tell whether a caller has put the frame around a query, or around a whole pair, already."""
+    """Return whether a query or a whole pair already has the template."""
     return "<|im_start|>" in text and "<Instruct>" in text
 
 
 def strip_template(framed: str) -> Parts | None:
-    """Return the caller's words in a pair that is framed already, or None if the frame is not the card's.
+    """Return the parts of a templated pair, or None if the template is not the model card's.
 
-    Source: the vLLM example on the model card of Qwen3-Reranker, which frames query and document apart.
+    Source: the vLLM example on the model card of Qwen3-Reranker, which applies the template to query and document separately.
     """
     found = _FRAME.fullmatch(framed)
     return None if found is None else Parts(found["instruction"], found["query"], found["document"])
@@ -117,5 +117,5 @@ def task_query_piece(query: str) -> str:
 
 
 def has_template(text: str) -> bool:
-    """Tell whether the caller has already put the query frame around a text to embed."""
+    """Return whether a text to embed already has the query template."""
     return text.startswith("Instruct: ") and "\nQuery:" in text

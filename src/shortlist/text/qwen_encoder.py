@@ -1,7 +1,7 @@
-"""Spells requests as Qwen3-Reranker and Qwen3-Embedding read them.
+"""Encodes requests for Qwen3-Reranker and Qwen3-Embedding.
 
-The ids are those of the official procedure, piece by piece: the frame and query once per request, every document on its
-own. The pieces meet where no token can reach across. Knows nothing of engines, queues or callers.
+The ids equal those of the official procedure. Template and query are tokenized once per request, every document by itself.
+The pieces meet where no token can cross.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from shortlist.types import (
 
 _NO_IDS: Final[Ids] = np.zeros(0, dtype=np.int32)
 _PROBES: Final = (("a", "b", "c"), (" x.\n", "\n 1 ", ""), ("查 ", "é!", "\n\n word"), ("!?", "'s", "  two"))
-"""Bodies that show whether a tokenizer splits where our pieces meet."""
+"""Texts that show whether a tokenizer splits where the pieces meet."""
 
 
 class QwenEncoder:
@@ -41,13 +41,13 @@ class QwenEncoder:
 
     Args:
         tokenizer_path: The model's `tokenizer.json`.
-        task: Which of the two frames to put around texts.
-        max_model_len: Longest prompt in tokens, everything included.
-        control_tokens: What control tokens written out in callers' texts become; see `EscapingTokenizer`.
+        task: Which of the two templates to apply.
+        max_model_len: Longest prompt in tokens, template included.
+        control_tokens: Treatment of special tokens in callers' texts; see `EscapingTokenizer`.
 
     Raises:
-        ModelRefused: the tokenizer is not one that the frame can be spelled with.
-        BadSetting: not even the frame fits into `max_model_len`.
+        ModelRefused: the tokenizer cannot tokenize the template.
+        BadSetting: the template alone exceeds `max_model_len`.
     """
 
     def __init__(
@@ -62,12 +62,14 @@ class QwenEncoder:
         )
         num_template = len(self._template_prefix) + len(self._template_suffix)
         if max_model_len <= num_template:
-            raise BadSetting(f"max_model_len is {max_model_len}, but the model's frame alone has {num_template} tokens.")
+            raise BadSetting(
+                f"max_model_len is {max_model_len}, but the model's prompt template alone has {num_template} tokens."
+            )
         _check_split(self._tokenizer)
 
     @property
     def fingerprint(self) -> str:
-        """Names the frame, its version, the tokenizer file, the length limit and the treatment of control tokens."""
+        """Identifies template, version, tokenizer file, length limit and treatment of special tokens."""
         return self._fingerprint
 
     @property
@@ -78,16 +80,16 @@ class QwenEncoder:
 
     @property
     def prefix_ids(self) -> tuple[int, ...]:
-        """The ids that every pair's prompt begins with; none for an embedder."""
+        """The template's ids before the instruction; none for an embedder."""
         return tuple(self._template_prefix.tolist())
 
     @property
     def suffix_ids(self) -> tuple[int, ...]:
-        """The ids that every prompt ends in, whatever was cut; the model is read at the last one."""
+        """The ids that end every prompt, truncated or not; the score is read at the last one."""
         return tuple(self._template_suffix.tolist())
 
     def template(self, instruction: str | None = None, preset: str | None = None) -> PromptTemplate:
-        """Return the frame for these wishes; without any, the card's default instruction. See `Encoder`."""
+        """Return the template; without instruction and preset, with the model card's default. See `Encoder`."""
         template = f"qwen3-{self.task.value}/{prompt.TEMPLATE_VERSION}"
         if instruction is not None and preset is not None:
             raise InvalidInput("Give an instruction or a preset, not both.", param="preset")
@@ -99,7 +101,7 @@ class QwenEncoder:
         return PromptTemplate(name=template, preset=name, instruction=prompt.INSTRUCTIONS[name])
 
     def view(self, shown: Prompt) -> PromptView:
-        """Return a prompt as a person can check it, every token with what it stands for. See `Encoder`."""
+        """Return a prompt in readable form, with id and text of every token. See `Encoder`."""
         assert isinstance(shown, TokenPrompt), "This encoder makes prompts of token ids. This is a bug."
         prefix, own = shown.prefix.ids, shown.ids
         num_template_prefix, num_template_suffix = len(self._template_prefix), len(self._template_suffix)
@@ -118,7 +120,7 @@ class QwenEncoder:
         return [TokenView(number, text) for number, text in zip(ids.tolist(), self._tokenizer.pieces(ids), strict=True)]
 
     def strip_template(self, query: str, document: str) -> prompt.Parts | None:
-        """Return the caller's words in a pair that its caller framed already. See `Encoder`."""
+        """Return the parts of a pair that already has the template. See `Encoder`."""
         if self.task is not Task.RERANK or not prompt.has_rerank_template(query):
             return None
         parts = prompt.strip_template(query + document)
@@ -131,11 +133,11 @@ class QwenEncoder:
         return parts
 
     def tokens(self, texts: Sequence[str], *, with_special: bool = True) -> list[list[Token]]:
-        """Return the tokens of texts by themselves. See `Encoder`."""
+        """Return the tokens of texts. See `Encoder`."""
         return [self._tokenizer.tokens(text, with_special=with_special) for text in texts]
 
     def text_of(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
-        """Return the text that token ids stand for. See `Encoder`."""
+        """Return the text of token ids. See `Encoder`."""
         return self._tokenizer.decode(ids, skip_special=skip_special)
 
     # -- reranking --
@@ -150,20 +152,20 @@ class QwenEncoder:
         truncation: Truncation = NO_TRUNCATION,
         with_totals: bool = False,
     ) -> list[Encoded]:
-        """Spell every document; all prompts share one head object. See `Encoder`."""
+        """Tokenize every document; all prompts share one prefix object. See `Encoder`."""
         self._require(Task.RERANK)
         longest = min(self.max_model_len, truncation.truncate_prompt_tokens or self.max_model_len)
         asked_query = self._cut(query, _at_least_one(truncation.max_tokens_per_query, "max_tokens_per_query"))
         prefix = self._pair_prefix(asked_query, prompt.DEFAULT_INSTRUCTION if instruction is None else instruction)
         num_template = prefix.num_tokens + len(self._template_suffix)
-        room = self.max_model_len - num_template
-        limit = min(longest - num_template, _at_least_one(truncation.max_tokens_per_doc, "max_tokens_per_doc") or room)
+        most = self.max_model_len - num_template
+        limit = min(longest - num_template, _at_least_one(truncation.max_tokens_per_doc, "max_tokens_per_doc") or most)
         if limit < 1:
-            raise _no_room("query", longest)
+            raise _no_tokens_left("query", longest)
         pieces = [prompt.document_piece(document) for document in documents]
         tokenized = self._tokenizer.tokenize(pieces, limit, with_totals=with_totals)
-        if on_overflow is OverflowPolicy.ERROR and limit == room:
-            _refuse_cut(tokenized, room, "documents")
+        if on_overflow is OverflowPolicy.ERROR and limit == most:
+            _refuse_cut(tokenized, most, "documents")
         asked = sum(self._tokenizer.num_escaped(text) for text in (asked_query, instruction or ""))
         return [
             self._windows(prefix, document, limit)
@@ -178,13 +180,13 @@ class QwenEncoder:
         return TokenPrefix(np.concatenate([self._template_prefix, *(piece.ids for piece in tokenized)]))
 
     def _cut(self, query: str, most: int | None) -> str:
-        """Return the query, or as much of its beginning as has `most` tokens where it stands in the prompt."""
+        """Return the query, truncated to `most` tokens at its place in the prompt."""
         return query if most is None else self._tokenizer.truncate(query, most, lead=" ")
 
     def _windows(self, prefix: TokenPrefix, document: str, limit: int) -> Encoded:
         windows = self._tokenizer.tokenize_windows(document, limit, lead=prompt.document_piece(""))
         [whole] = self._tokenizer.tokenize([prompt.document_piece(document)], limit, with_totals=True)
-        assert whole.num_total is not None, "Its total was asked for. This is a bug."
+        assert whole.num_total is not None, "Totals were requested. This is a bug."
         return Encoded(
             prompts=tuple(self._prompt(prefix, window.ids) for window in windows),
             spans=tuple(window.span for window in windows),
@@ -204,7 +206,7 @@ class QwenEncoder:
         truncate: bool = True,
         truncate_prompt_tokens: int | None = None,
     ) -> list[Encoded]:
-        """Spell every text to embed; a query that already carries the frame is left as it is. See `Encoder`."""
+        """Tokenize every text to embed; a query that already has the template is kept as it is. See `Encoder`."""
         self._require(Task.EMBED)
         longest = min(self.max_model_len, truncate_prompt_tokens or self.max_model_len)
         to_frame = {
@@ -224,19 +226,19 @@ class QwenEncoder:
         [tokenized] = self._tokenizer.tokenize([prompt.task_piece(instruction)], self.max_model_len)
         prefix = TokenPrefix(tokenized.ids)
         if prefix.num_tokens + len(self._template_suffix) >= self.max_model_len:
-            raise _no_room("instruction", self.max_model_len)
+            raise _no_tokens_left("instruction", self.max_model_len)
         return prefix
 
     def _encoded_texts(
         self, prefix: TokenPrefix, pieces: dict[int, str], longest: int, *, truncate: bool
     ) -> Iterator[tuple[int, Encoded]]:
-        room = longest - prefix.num_tokens - len(self._template_suffix)
-        if room < 1:
-            raise _no_room("instruction", longest)
-        tokenized = self._tokenizer.tokenize(list(pieces.values()), room)
+        most = longest - prefix.num_tokens - len(self._template_suffix)
+        if most < 1:
+            raise _no_tokens_left("instruction", longest)
+        tokenized = self._tokenizer.tokenize(list(pieces.values()), most)
         for (index, piece), each in zip(pieces.items(), tokenized, strict=True):
             if each.is_cut and not truncate and longest == self.max_model_len:
-                raise _too_long(f"input[{index}]", room)
+                raise _too_long(f"input[{index}]", most)
             yield index, self._encoded(prefix, each, self._tokenizer.num_escaped(piece))
 
     # -- both --
@@ -259,7 +261,7 @@ class QwenEncoder:
 
 
 def _template_ids(tokenizer: EscapingTokenizer, task: Task) -> tuple[Ids, Ids]:
-    """Return the ids before the first and after the last piece of a caller's text."""
+    """Return the template's ids before and after the caller's texts."""
     if task is Task.EMBED:
         return _NO_IDS, np.asarray([tokenizer.control_id(prompt.END_OF_TEXT)], dtype=np.int32)
     for token in prompt.RERANK_CONTROLS:
@@ -270,7 +272,7 @@ def _template_ids(tokenizer: EscapingTokenizer, task: Task) -> tuple[Ids, Ids]:
 
 
 def _check_split(tokenizer: EscapingTokenizer) -> None:
-    """Refuse a tokenizer in which the pieces of a body do not spell the body."""
+    """Refuse a tokenizer for which the ids of the pieces differ from those of the whole text."""
     for instruction, query, document in _PROBES:
         bodies = (
             [prompt.instruction_piece(instruction), prompt.query_piece(query), prompt.document_piece(document)],
@@ -288,15 +290,15 @@ def _at_least_one(most: int | None, name: str) -> int | None:
     return most
 
 
-def _no_room(param: str, longest: int) -> InputTooLong:
-    return InputTooLong(f"Query and instruction leave no room within {longest} tokens.", param=param)
+def _no_tokens_left(param: str, longest: int) -> InputTooLong:
+    return InputTooLong(f"Query and instruction leave no tokens for a text within {longest} tokens.", param=param)
 
 
-def _refuse_cut(tokenized: Sequence[TokenizedText], room: int, field: str) -> None:
+def _refuse_cut(tokenized: Sequence[TokenizedText], most: int, field: str) -> None:
     for index, text in enumerate(tokenized):
         if text.is_cut:
-            raise _too_long(f"{field}[{index}]", room)
+            raise _too_long(f"{field}[{index}]", most)
 
 
-def _too_long(param: str, room: int) -> InputTooLong:
-    return InputTooLong(f"{param} has more than the {room} tokens there is room for, and may not be cut.", param=param)
+def _too_long(param: str, most: int) -> InputTooLong:
+    return InputTooLong(f"{param} has more than the {most} tokens that fit, and may not be truncated.", param=param)

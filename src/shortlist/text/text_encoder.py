@@ -1,7 +1,7 @@
-"""Prompts for engines that do their own tokenising: text in, text out, with its length in tokens.
+"""Prompts for engines that tokenize themselves: text in, text out, with its length in tokens.
 
-A fast tokenizer, where the model has one, counts and finds where to cut; without one lengths are estimated and nothing is
-cut, refused or read in windows. Knows nothing of the engine that will read the text.
+The model's fast tokenizer counts tokens and truncates. Without one, lengths are estimated, and no text is truncated, refused
+or split into windows.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _WINDOW_MARGIN: Final = 2
 
 
 class TextEncoder:
-    """An `Encoder` for models that tokenise for themselves.
+    """An `Encoder` for models that tokenize themselves.
 
     Args:
         tokenizer_path: The model's `tokenizer.json`, or None when it has none.
@@ -77,7 +77,7 @@ class TextEncoder:
         return self._fingerprint
 
     def template(self, instruction: str | None = None, preset: str | None = None) -> PromptTemplate:
-        """Return the frame, which is the model's own. See `Encoder`."""
+        """Return the template, which is the model's own. See `Encoder`."""
         if instruction is not None:
             raise InvalidInput("This model takes no instruction.", param="instruction")
         if preset is not None:
@@ -94,17 +94,17 @@ class TextEncoder:
         truncation: Truncation = NO_TRUNCATION,
         with_totals: bool = False,
     ) -> list[Encoded]:
-        """Spell every document; all prompts share one head object. Totals are always counted. See `Encoder`."""
+        """Tokenize every document; all prompts share one prefix object. Totals are always counted. See `Encoder`."""
         self.template(instruction)
         del with_totals
         longest = min(self.max_model_len, truncation.truncate_prompt_tokens or self.max_model_len)
         prefix = self._prefix(self._cut(self._before_query, query, truncation.max_tokens_per_query))
-        num_framed = self._num_special + (prefix.num_tokens if self._reads_pairs else 0)
-        room = self.max_model_len - num_framed
-        limit = min(longest - num_framed, truncation.max_tokens_per_doc or room)
+        num_template = self._num_special + (prefix.num_tokens if self._reads_pairs else 0)
+        most = self.max_model_len - num_template
+        limit = min(longest - num_template, truncation.max_tokens_per_doc or most)
         if limit < 1:
-            raise InputTooLong(f"The query leaves no room within {longest} tokens.", param="query")
-        is_error = on_overflow is OverflowPolicy.ERROR and limit == room
+            raise InputTooLong(f"The query leaves no tokens for a document within {longest} tokens.", param="query")
+        is_error = on_overflow is OverflowPolicy.ERROR and limit == most
         return [
             self._windows(prefix, document, limit)
             if encoding is not None and len(encoding) > limit and on_overflow is OverflowPolicy.CHUNK
@@ -123,17 +123,19 @@ class TextEncoder:
         truncate: bool = True,
         truncate_prompt_tokens: int | None = None,
     ) -> list[Encoded]:
-        """Spell every text to embed. See `Encoder`."""
+        """Tokenize every text to embed. See `Encoder`."""
         self.template(instruction)
         before = self._before_query if is_query else self._before_document
         longest = min(self.max_model_len, truncate_prompt_tokens or self.max_model_len)
-        room = longest - self._num_special
-        if room < 1:
-            raise InputTooLong(f"There is no room for a text within {longest} tokens.", param="truncate_prompt_tokens")
+        most = longest - self._num_special
+        if most < 1:
+            raise InputTooLong(
+                f"truncate_prompt_tokens leaves no tokens for a text within {longest} tokens.", param="truncate_prompt_tokens"
+            )
         is_error = not truncate and longest == self.max_model_len
         prefix = TextPrefix("", 0)
         return [
-            self._encoded(prefix, before + text, encoding, room, f"input[{index}]", is_error=is_error)
+            self._encoded(prefix, before + text, encoding, most, f"input[{index}]", is_error=is_error)
             for index, (text, encoding) in enumerate(self._encodings(before, texts))
         ]
 

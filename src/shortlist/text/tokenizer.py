@@ -1,7 +1,7 @@
 """Text to token ids, exactly and safely, for tokenizers of the Qwen family.
 
-A speller knows one `tokenizer.json`. It keeps two readings of it: the full one for our own frames, and one without added
-tokens for callers' texts, so that no text can spell a control token. It knows nothing of frames, models or requests.
+An `EscapingTokenizer` loads one `tokenizer.json` twice: with added tokens for prompt templates, and without them for callers'
+texts, so that a text cannot produce a special token.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ ID_LIMIT: Final = 2**32
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TokenizedText:
-    """One text as token ids, perhaps cut at its end.
+    """One text as token ids, possibly truncated.
 
     Attributes:
-        is_cut: Whether the text goes on.
-        num_total: Tokens of the whole text, or None when it was not read to its end.
+        is_cut: Whether it was truncated.
+        num_total: Tokens of the whole text, or None when they were not counted.
 
     Shapes:
         ids: [num_tokens] int32.
@@ -47,18 +47,18 @@ class TokenizedText:
 
 
 class EscapingTokenizer:
-    """Spells texts with one tokenizer file. Safe to use from several threads.
+    """Tokenizes texts with one tokenizer file. Thread-safe.
 
     Args:
         path: A `tokenizer.json`.
-        control_tokens: "neutral" spells control tokens in callers' texts as plain characters, as any other text;
-            "official" does as the model card's script: they become control tokens.
+        control_tokens: "neutral" escapes special tokens in callers' texts (plain characters); "official" keeps them as
+            special tokens, as the model card's script does.
 
     Attributes:
         digest: SHA-256 of the file, in hex.
 
     Raises:
-        ModelRefused: the file is missing, unreadable or not of a kind we know.
+        ModelRefused: the file is missing, unreadable or of an unknown kind.
     """
 
     def __init__(self, path: Path, *, control_tokens: ControlTokens = "neutral") -> None:
@@ -76,11 +76,11 @@ class EscapingTokenizer:
             self._controls = _any_of(self._added) if control_tokens == "neutral" else None
 
     def num_escaped(self, text: str) -> int:
-        """Return how many control tokens are written out in a text and spelled as plain characters."""
+        """Return the number of special tokens in a text that are escaped."""
         return len(self._controls.findall(text)) if self._controls is not None and "<" in text else 0
 
     def template_ids(self, text: str) -> Ids:
-        """Return the ids of our own words, in which control tokens are control tokens."""
+        """Return the ids of template text, in which special tokens are special tokens."""
         return _ids(self._full.encode(text, add_special_tokens=False))
 
     def control_id(self, token: str) -> int:
@@ -105,15 +105,15 @@ class EscapingTokenizer:
         return int(ids[0])
 
     def pieces(self, ids: Ids) -> list[str]:
-        """Return what every token stands for, control tokens written out; a part of a letter is shown as such."""
+        """Return the text of every token, special tokens included; a partial character is shown as such."""
         return [self._full.decode([number], skip_special_tokens=False) for number in ids.tolist()]
 
     def text_of(self, ids: Ids) -> str:
-        """Return the text of token ids, control tokens written out."""
+        """Return the text of token ids, special tokens included."""
         return str(self._full.decode(ids.tolist(), skip_special_tokens=False))
 
     def tokens(self, text: str, *, with_special: bool) -> list[Token]:
-        """Return a caller's text as tokens, and what the tokenizer adds at a text's end."""
+        """Return the tokens of a caller's text, and those that the tokenizer adds at its end."""
         added = self._full.encode("", add_special_tokens=with_special)
         return [*token_list(self._user.encode(text, add_special_tokens=False), text), *token_list(added, "")]
 
@@ -126,11 +126,11 @@ class EscapingTokenizer:
         return decode(self._full, ids, skip_special=skip_special)
 
     def tokenize_windows(self, text: str, size: int, *, lead: str) -> list[Window]:
-        """Return the whole text in windows of at most `size` tokens, each spelled with `lead` before it."""
+        """Return the text in windows of at most `size` tokens, each tokenized after `lead`."""
         return list(read_windows(self._encode, text, size, lead=lead))
 
     def truncate(self, text: str, size: int, *, lead: str) -> str:
-        """Return as much of a text's beginning as has at most `size` tokens when it is spelled with `lead` before it."""
+        """Return the longest beginning of a text with at most `size` tokens, tokenized after `lead`."""
         end = next(read_windows(self._encode, text, size, lead=lead)).span.end
         while end and len(self._encode(lead + text[:end])) > size:
             end -= 1  # the cut went through a character of several tokens
@@ -140,10 +140,10 @@ class EscapingTokenizer:
         return self._user.encode(text, add_special_tokens=False)
 
     def tokenize(self, texts: Sequence[str], limit: int, *, with_totals: bool = False) -> list[TokenizedText]:
-        """Return the first `limit` token ids of every text; equal to spelling the text in full and then cutting the ids.
+        """Return the first `limit` token ids of every text, as if the whole text were tokenized and then truncated.
 
-        A text much longer than its limit is read only as far as needed, unless its total is wanted: a prefix that grows
-        until enough of its tokens no longer depend on what follows.
+        Of a text much longer than its limit, only a beginning is tokenized, unless its total is requested. The beginning
+        grows until enough of its tokens no longer depend on the rest.
         """
         if with_totals:
             return [tokenized for _, tokenized in self._tokenize_whole(dict(enumerate(texts)), limit)]
@@ -176,7 +176,7 @@ class EscapingTokenizer:
 
 
 def token_list(encoding: Encoding, text: str) -> list[Token]:
-    """Return what an encoding of this text says of its tokens."""
+    """Return the tokens of an encoding of this text."""
     rows = zip(encoding.ids, encoding.tokens, encoding.offsets, encoding.special_tokens_mask, strict=True)
     return [
         Token(number, name, is_special=True, span=None)
@@ -213,7 +213,7 @@ def _parse(path: Path, content: bytes) -> dict[str, Any]:
 
 
 def _without_added(full: Tokenizer, fields: dict[str, Any]) -> Tokenizer:
-    """Return a tokenizer that has no added tokens and otherwise reads text as `full` does."""
+    """Return a tokenizer that has no added tokens and is otherwise equal to `full`."""
     added = {token["content"] for token in fields.get("added_tokens") or ()}
     model = fields["model"]
     if added.intersection(model["vocab"]):
