@@ -47,7 +47,7 @@ test-vllm: .venv/.dev  ## Run the tests that need a real vLLM; installs its CPU 
 	$(TEST_VLLM) --ignore tests/vllm/test_managed.py || failed=1; \
 	wait $$managed || failed=1; cat build/test-vllm.log; exit $$failed
 
-check: .venv/.dev  ## Check format, lint, types and the walls between rooms.
+check: .venv/.dev  ## Check format, lint, types and import contracts.
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy

@@ -36,10 +36,10 @@ CHINESE: Final = (
         ),
     ),
     LoadRequest(
-        "What does the lighthouse keeper write down at night? 灯塔日志",
+        "What does the lighthouse guard write down at night? 灯塔日志",
         (
             "夜里每过一小时，守塔人记下风向、浪高和经过的船只。",
-            "The keeper notes wind, waves and passing ships once an hour, 每小时一次。",
+            "The guard notes wind, waves and passing ships once an hour, 每小时一次。",
             "灯塔建于一百年前，塔身漆成红白两色。",
         ),
     ),

@@ -135,7 +135,7 @@ class ModelSettings(_Group):
 
     engine: Literal["auto", "vllm"] = Field(
         default="auto",
-        description="Engine: auto selects the built-in engine for the model; vllm starts vLLM, or uses the servers of --upstream.",
+        description="Engine: auto selects the built-in one for the model; vllm starts vLLM, or uses the servers of --upstream.",
     )
     models: Names = Field(default=(), description="Model: a folder, a Hugging Face id, modelscope:ID, or demo.")
     reranker: Names = Field(default=(), description="Serve this model as a reranker, instead of detecting its kind.")
@@ -150,19 +150,19 @@ class ModelSettings(_Group):
     )
     control_tokens: ControlTokens = Field(
         default="neutral",
-        description="Special tokens in callers' texts: neutral escapes them (plain characters); official keeps them, as the model "
-        "card's script does.",
+        description="Special tokens in callers' texts: neutral escapes them (plain characters); official keeps them, as the "
+        "model card's script does.",
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16", "int8", "fp8"] = Field(
         default="auto",
-        description="Data type of the native engine. auto: 16 bits where the hardware supports them, bfloat16, or on GPUs float16 if the "
-        "model's dynamic range fits. int8: faster and less exact, on CPUs. fp8: for large models on GPUs from Ada and Hopper "
-        "on; refused if the model loses too much accuracy.",
+        description="Data type of the native engine. auto: 16 bits where the hardware supports them, bfloat16, or on GPUs "
+        "float16 if the model's dynamic range fits. int8: faster and less exact, on CPUs. fp8: for large models on GPUs from "
+        "Ada and Hopper on; refused if the model loses too much accuracy.",
     )
     device: str = Field(
         default="auto",
-        description="Device: cpu, cuda, cuda:1, or several separated by commas (cuda:0,cuda:1), which share the work of a Qwen3 model; "
-        "auto uses all GPUs.",
+        description="Device: cpu, cuda, cuda:1, or several separated by commas (cuda:0,cuda:1), which share a Qwen3 model's "
+        "work; auto uses all GPUs.",
     )
     max_model_len: Positive = Field(
         default=8192,
@@ -170,7 +170,7 @@ class ModelSettings(_Group):
     )
     self_test: Literal["strict", "warn", "off"] = Field(
         default="strict",
-        description="Self-test of every model before it serves: strict refuses a model that fails, warn logs the failure and serves it.",
+        description="Self-test of every model before it serves: strict refuses one that fails, warn logs it and serves.",
     )
     restart_engine: bool = Field(
         default=False, description="Restart a failed engine in place, instead of exiting for the process supervisor."

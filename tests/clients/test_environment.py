@@ -1,4 +1,4 @@
-"""Environments of clients are made once, anew when their list changes, and not being able to is loud."""
+"""Environments of clients are made once, rebuilt when their list changes, and not being able to is loud."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.clients.groups import ENVIRONMENTS, HERE, is_made
 PYTHON: Final = """#!/usr/bin/env bash
 if [ "$1" = -VV ]; then echo "Python 3.11"
 elif [ "$2" = venv ]; then mkdir -p "$3/bin" && cp "$0" "$3/bin/python"
-elif [ -e "$PLACE/broken" ]; then echo "ERROR: nobody has heard of one" >&2; exit 1
+elif [ -e "$PLACE/broken" ]; then echo "ERROR: there is no such package" >&2; exit 1
 else echo "$@" >>"$PLACE/installed"
 fi
 """
@@ -62,12 +62,12 @@ def test_failure_is_said_and_does_not_stop_the_others(place: Path) -> None:
     make(place, "one")
     (place / "environments/one/requirements.txt").write_text("one==2.0\n")
     (place / "broken").touch()
-    done = make(place, "one", "other", "nobody")
+    done = make(place, "one", "other", "unknown")
     assert done.returncode == 1
     for name, why in (
-        ("one", "nobody has heard of one"),
-        ("other", "nobody has heard of one"),
-        ("nobody", "no such environment"),
+        ("one", "there is no such package"),
+        ("other", "there is no such package"),
+        ("unknown", "no such environment"),
     ):
         assert any(f"{name}: " in line and why in line for line in done.stderr.splitlines()), done.stderr
     (place / "broken").unlink()

@@ -21,7 +21,7 @@ EXAMPLES: Final = 15
 CHECKS: Final = "status_code_conformance,content_type_conformance,response_schema_conformance"
 
 FAULTS: Final = ("500", "502", "503", "424")
-"""What is documented, and must never be met: a request may ask for a deadline that nobody could keep, but for no fault."""
+"""What is documented, and must never be met: a request may ask for an impossible deadline, but for no fault."""
 
 
 def without_faults(url: str) -> Any:

@@ -1,4 +1,4 @@
-"""One suite for every engine: what the scheduler may rely on, whoever computes."""
+"""One suite for every engine: what the scheduler may rely on."""
 
 from __future__ import annotations
 

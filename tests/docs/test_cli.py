@@ -73,9 +73,9 @@ def server() -> Iterator[Launched]:
 
 
 @pytest.fixture(scope="module")
-def room(tmp_path_factory: pytest.TempPathFactory, make_model: ModelFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, make_model: ModelFactory) -> Path:
     """A folder to work in, with a `shortlist` on the way and a reranker that needs no hub."""
-    folder = tmp_path_factory.mktemp("room")
+    folder = tmp_path_factory.mktemp("folder")
     (folder / "bin").mkdir()
     for name, module in (("shortlist", " -m shortlist"), ("python", "")):
         (folder / "bin" / name).write_text(f'#!/bin/sh\nexec {sys.executable}{module} "$@"\n')
@@ -85,16 +85,18 @@ def room(tmp_path_factory: pytest.TempPathFactory, make_model: ModelFactory) -> 
 
 
 @pytest.mark.parametrize("example", ASKED, ids=lambda example: example.command.splitlines()[0])
-def test_example_gives_what_the_page_shows(example: Example, server: Launched, room: Path) -> None:
-    done = run(example.command.replace("http://localhost:8080", server.url), room)
+def test_example_gives_what_the_page_shows(example: Example, server: Launched, folder: Path) -> None:
+    done = run(example.command.replace("http://localhost:8080", server.url), folder)
     assert done.stderr == ""
     check(done.stdout.replace(server.url, "http://localhost:8080"), example.shown)
 
 
-def run(command: str, room: Path) -> subprocess.CompletedProcess[str]:
+def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "SHORTLIST_"))}  # noqa: TID251
-    env = {**kept, "PATH": f"{room / 'bin'}:{kept['PATH']}", "HF_HOME": str(room / "hf"), "COLUMNS": "80", **UNTESTED}
-    return subprocess.run(["bash", "-c", command], cwd=room, env=env, capture_output=True, text=True, timeout=100, check=False)
+    env = {**kept, "PATH": f"{folder / 'bin'}:{kept['PATH']}", "HF_HOME": str(folder / "hf"), "COLUMNS": "80", **UNTESTED}
+    return subprocess.run(
+        ["bash", "-c", command], cwd=folder, env=env, capture_output=True, text=True, timeout=100, check=False
+    )
 
 
 def test_server_of_the_first_example_says_what_the_page_shows(server: Launched) -> None:

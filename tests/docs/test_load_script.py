@@ -1,4 +1,4 @@
-"""`benchmarks/load` starts both servers with the same model, waits for them, runs the command that exists, and leaves nobody."""
+"""`benchmarks/load` starts both servers with the same model, waits for them, runs the command that exists, and leaves no process."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if "tests.support.qwen" in sys.argv:
     Path(sys.argv[3]).mkdir(parents=True)
     Path(sys.argv[3], "tokenizer_config.json").touch()
 if "--port" in sys.argv:
-    if os.environ.get("DIES", "nobody") in sys.argv:
+    if os.environ.get("DIES", "unknown") in sys.argv:
         sys.exit("error: no such model")
     time.sleep(0.3)
     listener = socket.create_server(("127.0.0.1", int(sys.argv[sys.argv.index("--port") + 1])))
@@ -62,7 +62,7 @@ def load(apps: Path, *flags: str, code: int = 0, **environ: str) -> tuple[int, l
 
 
 def three_ports() -> int:
-    """Return the first of three ports in a row that nobody listens on."""
+    """Return the first of three ports in a row that is free."""
     while True:
         first = free_port()
         with contextlib.suppress(OSError), contextlib.ExitStack() as served:

@@ -1,4 +1,4 @@
-"""Remembered requests, as many as come: the event loop is free for everybody else all the time."""
+"""Any number of cached requests leaves the event loop responsive."""
 
 from __future__ import annotations
 

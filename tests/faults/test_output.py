@@ -1,4 +1,4 @@
-"""A full disk under the log, or nobody at the other end of the pipe: the server goes on serving."""
+"""A full disk under the log, or a closed pipe: the server goes on serving."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server that sends traces, as a process: its last ones go out when it is stopped, and nobody who takes them holds it up."""
+"""A server that sends traces, as a process: its last ones go out when it is stopped, and a slow collector does not delay it."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from tests.support.vllm import batch_of, plan_of, prompts_of
 
 TIMEOUT_S = 60.0
 IMPATIENT_S = 0.5
-"""For servers that do not answer, and from when on they do not: nobody else is held to a time."""
+"""For servers that do not answer, and from when on they do not: other servers have no time limit."""
 NEVER = {"hang", "drip"}
 EVERY_ILLNESS = ["500", "502", "503", "429", "reset", "hang", "drip", "half", "count", "nan", "redirect"]
 
@@ -56,7 +56,7 @@ def become_sick(server: SickVllm, engine: VllmEngine, mood: str) -> None:
 
 async def until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
     async with asyncio.timeout(timeout_s):
-        while not condition():  # noqa: ASYNC110 - what is waited for announces itself to nobody
+        while not condition():  # noqa: ASYNC110 - what is waited for is polled
             await asyncio.sleep(0.01)
 
 

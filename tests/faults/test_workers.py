@@ -45,7 +45,7 @@ def folder(make_model: ModelFactory) -> Path:
 def server(folder: Path) -> Iterator[Launched]:
     arguments = ["--reranker", str(folder), "--device", "cpu,cpu", "--dtype", "float32", "--random-weights", "--no-ui"]
     few = ["--cache-bytes", "0", "--max-batch-items", "4", "--restart-engine"]  # so that there are many batches
-    few += ["--max-queue-delay-ms", "1000000000"]  # whoever comes is let in
+    few += ["--max-queue-delay-ms", "1000000000"]  # no request is refused
     with launched("shortlist", "serve", *arguments, *few, OMP_NUM_THREADS="1") as running:
         yield running
 
@@ -146,7 +146,7 @@ def test_told_to_stop_it_answers_who_is_inside_and_takes_its_workers_along(serve
     """The last one that uses this server."""
     left = pids(server.process.pid)
     assert len(left) == 2
-    for pid in left:  # as a supervisor does that tells everybody
+    for pid in left:  # as a supervisor signals the whole group
         os.kill(pid, signal.SIGTERM)
     assert ask(server).status_code == 200
     server.process.send_signal(signal.SIGTERM)

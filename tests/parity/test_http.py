@@ -214,13 +214,13 @@ def test_other_spellings_of_the_instruction(reranker: Reranker, spelling: dict[s
 
 
 def test_cut_at_every_length_around_the_limit(short_reranker: Reranker) -> None:
-    """From eight tokens below the room to eight above, one at a time, and far above."""
+    """From eight tokens below the limit to eight above, one at a time, and far above."""
     official = short_reranker.official
-    room = SHORT_LEN - len(official.ids(QUERY, ["time"])[0]) + 1
-    lengths = [*range(room - 8, room + 9), 10 * room]
+    limit = SHORT_LEN - len(official.ids(QUERY, ["time"])[0]) + 1
+    lengths = [*range(limit - 8, limit + 9), 10 * limit]
     asked = Asked(max_length=SHORT_LEN)
     answer = short_reranker.check(QUERY, [text_of(length, seed=1) for length in lengths], asked)
-    assert answer["truncated_documents"] == [index for index, length in enumerate(lengths) if length > room]
+    assert answer["truncated_documents"] == [index for index, length in enumerate(lengths) if length > limit]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

@@ -66,7 +66,7 @@ def official_texts(make_model: ModelFactory) -> Callable[[Iterable[str], int], l
     return official
 
 
-def spelled(encoded: list[Encoded]) -> list[list[int]]:
+def ids_of(encoded: list[Encoded]) -> list[list[int]]:
     return [[*one.prefix.ids.tolist(), *one.ids.tolist()] for one in tokens(encoded)]
 
 
@@ -98,7 +98,7 @@ def test_fuzzed_pairs(folder: Path, official_pairs: OfficialPairs) -> None:
     encoder, draw, num_compared = encoder_of(folder, Task.RERANK), random.Random(1), 0
     for _ in range(NUM_FUZZED // PER_REQUEST):
         instruction, query, *documents = [clean_text(draw) for _ in range(PER_REQUEST + 2)]
-        ours = spelled(encoder.encode_pairs(query, documents, instruction=instruction))
+        ours = ids_of(encoder.encode_pairs(query, documents, instruction=instruction))
         assert ours == official_pairs(instruction, query, documents, 4096), (instruction, query)
         num_compared += len(ours)
     assert num_compared == NUM_FUZZED
@@ -108,7 +108,7 @@ def test_fuzzed_pairs_with_control_tokens_in_official_mode(folder: Path, officia
     encoder, draw = encoder_of(folder, Task.RERANK, mode="official"), random.Random(2)
     for _ in range(60):
         instruction, query, *documents = [with_controls(draw) for _ in range(PER_REQUEST + 2)]
-        ours = spelled(encoder.encode_pairs(query, documents, instruction=instruction))
+        ours = ids_of(encoder.encode_pairs(query, documents, instruction=instruction))
         assert ours == official_pairs(instruction, query, documents, 4096), (instruction, query)
 
 
@@ -117,13 +117,13 @@ def test_real_text_in_every_script_against_every_other(folder: Path, official_pa
     encoder = encoder_of(folder, Task.RERANK)
     query = SCRIPTS[script]
     documents = [*SCRIPTS.values(), *(" " + text for text in SCRIPTS.values()), *("\n" + text for text in SCRIPTS.values()), ""]
-    ours = spelled(encoder.encode_pairs(query, documents))
+    ours = ids_of(encoder.encode_pairs(query, documents))
     assert ours == official_pairs(DEFAULT, query, documents, 4096)
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_every_length_around_the_cut(folder: Path, official_pairs: OfficialPairs, script: str) -> None:
-    """From room for one token of the document to room for all of it, one token at a time."""
+    """From a limit of one token of the document to all of them, one token at a time."""
     document = SCRIPTS[script]
     longest = len(official_pairs(DEFAULT, "query", [document], 4096)[0])
     shortest = len(official_pairs(DEFAULT, "query", [""], 4096)[0])
@@ -131,7 +131,7 @@ def test_every_length_around_the_cut(folder: Path, official_pairs: OfficialPairs
     for limit in range(shortest, longest + 2):
         wide.max_model_len = limit
         [ours] = wide.encode_pairs("query", [document])
-        assert spelled([ours]) == official_pairs(DEFAULT, "query", [document], limit)
+        assert ids_of([ours]) == official_pairs(DEFAULT, "query", [document], limit)
         assert ours.is_truncated is (limit < longest)
 
 
@@ -140,13 +140,13 @@ def test_long_documents_are_cut_as_officially(folder: Path, official_pairs: Offi
     encoder, draw = encoder_of(folder, Task.RERANK, limit), random.Random(limit)
     documents = [text * (40_000 // len(text)) for text in SCRIPTS.values()]
     documents += [clean_text(draw, pieces=800) for _ in range(8)]
-    assert spelled(encoder.encode_pairs("q", documents, instruction="i")) == official_pairs("i", "q", documents, limit)
+    assert ids_of(encoder.encode_pairs("q", documents, instruction="i")) == official_pairs("i", "q", documents, limit)
 
 
 def test_embedder_documents(make_model: ModelFactory, official_texts: Callable[..., list[list[int]]]) -> None:
     encoder, draw = encoder_of(make_model(kind="embedder"), Task.EMBED), random.Random(3)
     texts = [clean_text(draw) for _ in range(NUM_FUZZED)] + [*SCRIPTS.values(), ""]
-    assert spelled(encoder.encode_texts(texts)) == official_texts(texts, 4096)
+    assert ids_of(encoder.encode_texts(texts)) == official_texts(texts, 4096)
 
 
 def test_embedder_queries(make_model: ModelFactory, official_texts: Callable[..., list[list[int]]]) -> None:
@@ -154,7 +154,7 @@ def test_embedder_queries(make_model: ModelFactory, official_texts: Callable[...
     for _ in range(40):
         task = clean_text(draw)
         queries = [clean_text(draw) for _ in range(50)] + [*SCRIPTS.values(), ""]
-        ours = spelled(encoder.encode_texts(queries, instruction=task))
+        ours = ids_of(encoder.encode_texts(queries, instruction=task))
         framed = [
             query if query.startswith("Instruct: ") and "\nQuery:" in query else f"Instruct: {task}\nQuery:{query}"
             for query in queries
@@ -168,4 +168,4 @@ def test_embedder_cuts_as_officially(
 ) -> None:
     encoder = encoder_of(make_model(kind="embedder"), Task.EMBED, limit)
     texts = [text * repeat for text in SCRIPTS.values() for repeat in (1, 300)]
-    assert spelled(encoder.encode_texts(texts)) == official_texts(texts, limit)
+    assert ids_of(encoder.encode_texts(texts)) == official_texts(texts, limit)

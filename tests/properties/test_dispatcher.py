@@ -1,4 +1,4 @@
-"""A storm over a whole service: whoever cancels, comes late or fails, nothing is lost, doubled, swapped or left behind."""
+"""Random load on a whole service with cancellations, late requests and failures: nothing is lost, doubled, swapped or left behind."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def left_inside(service: Runtime) -> dict[str, int | float | None]:
         "tokens": one.admission.load.num_tokens,
         "bytes": one.admission.load.num_bytes,
         "flows": one.admission.num_flows + len(one.dispatcher._queue.flows),
-        "flights": sum(map(len, one.in_flight.values())),
+        "in_flight": sum(map(len, one.in_flight.values())),
         "jobs": one.dispatcher.num_jobs,
         "queued items": one.dispatcher._queue.num_items,
         "queued tokens": one.dispatcher._queue.num_tokens,

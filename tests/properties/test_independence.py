@@ -191,10 +191,10 @@ def test_neighbour_that_fails_changes_nothing(
     condemned = {
         index
         for index, prompt in enumerate(prompts(reranker.encoder.encode_pairs(query, texts)))
-        if _own(prompt) in spoiled.engine.guilty  # different texts may be spelled alike, or cut alike
+        if _own(prompt) in spoiled.engine.guilty  # different texts may have equal tokens, or be equal after truncation
     }
     assume(len(condemned) < len(texts))
-    innocent = (QUERIES[0], ["somebody else's document"])
+    innocent = (QUERIES[0], ["another request's document"])
     outcome, other = asyncio.run(spoiled.rank(under, (query, texts), innocent))
     check(reranker, query, texts, outcome)
     check(reranker, *innocent, other)

@@ -62,7 +62,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     def take(self) -> None:
         batch = batcher.form_batch(self.queue, max_tokens=BATCH_TOKENS, max_items=BATCH_ITEMS)
         if batch is None:
-            assert not self.waiting, "work waits, and nobody does it"
+            assert not self.waiting, "work waits, and the engine idles"
             return
         assert len(batch.items) == 1 or batch.num_tokens <= BATCH_TOKENS
         assert len(batch.items) <= BATCH_ITEMS
@@ -102,7 +102,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         for older in self.waiting:
             if older < job_id:
                 self.overtaken[older][flow] += flow.cost_factor * size
-                assert self.overtaken[older][flow] <= self.patience[older], "somebody was overtaken by more than a fair share"
+                assert self.overtaken[older][flow] <= self.patience[older], "a job was overtaken by more than a fair share"
         if not self.waiting[job_id]:
             self._gone(job_id)
 

@@ -1,4 +1,4 @@
-"""With keys, every door is closed but a few: whatever path there is, however it is spelled, by whatever method."""
+"""With keys, every door is closed but a few: whatever path there is, in every encoding, by every method."""
 
 from __future__ import annotations
 
@@ -127,10 +127,10 @@ async def test_open_to_all_are_exactly_the_probes(app: FastAPI) -> None:
 @pytest.mark.parametrize("method", METHODS)
 async def test_no_spelling_and_no_method_gets_in_without_a_key(app: FastAPI, method: str) -> None:
     for path in doors(app.routes):
-        for spelled in spellings(path):
-            meant = normalized(unquote(spelled.partition("?")[0]))
+        for spelling in spellings(path):
+            meant = normalized(unquote(spelling.partition("?")[0]))
             if meant not in OPEN and (method, meant) not in FRONT_DOOR:
-                assert await status(app, method, spelled, {}) == 401, (method, spelled)
+                assert await status(app, method, spelling, {}) == 401, (method, spelling)
 
 
 @pytest.mark.parametrize("headers", BAD_KEYS, ids=str)
@@ -196,8 +196,8 @@ async def test_page_with_all_its_routes_is_closed_too(app: FastAPI) -> None:
     new = set(doors(app.routes)) - before
     assert sum(path.startswith(f"{PAGE_PATH}/") for path in new) > 10, "the page's own routes were not found"
     for path in new:
-        for spelled in spellings(path)[:5]:
+        for spelling in spellings(path)[:5]:
             for method in ("GET", "HEAD", "OPTIONS", "POST"):
-                assert await status(app, method, spelled, {}) == 401, (method, spelled)
+                assert await status(app, method, spelling, {}) == 401, (method, spelling)
         assert await status(app, "GET", path, BAD_KEYS[1]) == 401, path
     await page.close()

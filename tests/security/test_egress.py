@@ -1,4 +1,4 @@
-"""Nobody is called who was not named: not at the start, not for the page, not for an answer, not at the end."""
+"""No connection to a host that was not configured: not at the start, not for the page, not for an answer, not at the end."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class Ear(logging.Handler):
 
 @pytest.fixture
 def ear() -> Iterator[Ear]:
-    """Everything at DEBUG, whoever says it: ours, the event loop's, the HTTP server's, the client's."""
+    """Everything at DEBUG, from every logger: Shortlist's, the event loop's, the HTTP server's, the client's."""
     listening = Ear()
     known = [each for each in logging.root.manager.loggerDict.values() if isinstance(each, logging.Logger)]
     before = [(each, each.level, each.propagate, each.disabled) for each in [logging.root, *known]]

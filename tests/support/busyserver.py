@@ -1,4 +1,4 @@
-"""Shortlist's own process around a fake engine that never comes to an end: whoever comes second is refused with 429.
+"""Shortlist's own process around a fake engine that never finishes: the second request is refused with 429.
 
 python -m tests.support.busyserver --port PORT
 """

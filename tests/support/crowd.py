@@ -146,7 +146,7 @@ def well(heard: Heard) -> bytes:
 
 
 def always(*answers: bytes | None, after_s: float = 0.0) -> Behave:
-    """Answer with these in turn, the last one for ever; without any, answer well."""
+    """Answer with these in turn, the last one repeatedly; without any, answer 200."""
 
     async def behave(heard: Heard) -> bytes | None:
         await asyncio.sleep(after_s)

@@ -2,8 +2,8 @@
 
 python -m tests.support.fakeserver --port PORT [--SETTING VALUE ...]
 
-Texts can ask for trouble: #quote makes the engine raise an error of somebody else's that quotes them, #fail one of ours, #die
-takes the engine away, #thread fails in a thread of its own, #task in a task that nobody waits for. Every logger is at DEBUG.
+Texts can ask for trouble: #quote makes the engine raise a library's error that quotes them, #fail one of Shortlist's, #die
+takes the engine away, #thread fails in a thread of its own, #task in a background task. Every logger is at DEBUG.
 """
 
 from __future__ import annotations

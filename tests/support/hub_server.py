@@ -43,7 +43,7 @@ class HubServer:
 
     Attributes:
         models: Name of a model to its files.
-        gated: Models that nobody has accepted the terms of.
+        gated: Models whose terms are not accepted.
         private: Models that only the token `hf_right` may read.
         status: Answer everything with this status, when set.
         cut: Path of a file to the number of bytes after which its next transfer breaks off; used up by one transfer.

@@ -40,7 +40,7 @@ class Asked:
     Attributes:
         max_length: Tokens that the model reads; the body is cut to what the frame leaves.
         max_document: Tokens of the document that are read. The card knows no such limit: the body is cut there.
-        is_spelled_safely: Whether control tokens in the texts are spelled as any other characters. The card does not.
+        is_spelled_safely: Whether special tokens in the texts are escaped. The card does not.
     """
 
     instruction: str = INSTRUCTION

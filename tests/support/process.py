@@ -66,7 +66,7 @@ def start(*module_and_arguments: str, **environ: str) -> Iterator[Launched]:
     port = free_port()
     command = [sys.executable, "-m", *module_and_arguments, "--port", str(port)]
     with contextlib.ExitStack() as served:
-        # A file, not a pipe: a pipe that nobody reads would block the server.
+        # A file, not a pipe: an unread pipe would block the server.
         output = served.enter_context(open(os.memfd_create("server-output"), "w+b"))  # noqa: PTH123
         process = subprocess.Popen(command, stdout=output, stderr=output, env={**os.environ, **environ})  # noqa: TID251
         try:

@@ -1,4 +1,4 @@
-"""HTML as somebody meets it who does not see it: tags, attributes, text, and whether everything was closed."""
+"""HTML as a screen reader gets it: tags, attributes, text, and whether everything was closed."""
 
 from __future__ import annotations
 

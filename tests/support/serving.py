@@ -28,7 +28,7 @@ def serving(app: ASGIApp, *, port: int = 0) -> Iterator[str]:
 
 
 def free_port() -> int:
-    """Return a loopback port that nobody listens on."""
+    """Return a loopback port that is free."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 

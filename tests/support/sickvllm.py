@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 POISON = 200
-"""A token id that nobody can compute when the mood is "poison"; in bytes, as `ids.ByteEncoder` writes, it begins POISONOUS."""
+"""A token id that cannot be computed when the mood is "poison"; in bytes, as `ids.ByteEncoder` writes, it begins POISONOUS."""
 
 POISONOUS = "\u0200"
 
@@ -87,7 +87,7 @@ class _Server(ThreadingHTTPServer):
         self.patient = patient
 
     def end(self) -> None:
-        """Listen no more; whoever is connected already is hung up on at the next word."""
+        """Stop listening; open connections are closed at their next request."""
         self.patient.is_gone.set()
         self.shutdown()
         self.server_close()
@@ -103,7 +103,7 @@ class _Server(ThreadingHTTPServer):
         self.close_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Whoever hangs up is nobody's surprise."""
+        """Disconnects are expected."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -33,7 +33,7 @@ class _Leaper(selectors.DefaultSelector):
         if found or is_busy:
             return found
         if timeout is None:
-            raise RuntimeError("everybody waits, and nothing would ever happen")
+            raise RuntimeError("all tasks wait, and no timer is set")
         self.now_s += timeout
         return []
 

@@ -48,7 +48,7 @@ class Terminal:
         try:
             while part := os.read(self._descriptor, 65536):
                 self._seen += part
-        except OSError:  # how a terminal says that nobody is left at the other end
+        except OSError:  # the other end of the terminal is closed
             return
 
 

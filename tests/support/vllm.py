@@ -76,15 +76,15 @@ def running(kind: qwen.Kind) -> VllmEngine:
             patch = served.enter_context(pytest.MonkeyPatch.context())
             for name, value in SMALL.items():
                 patch.setenv(name, value)
-            access, wishes = UpstreamAccess(timeout_s=60.0), StartHooks(notify=print)
-            engine = launch(plan, access, wishes, executable=str(EXECUTABLE), digest=f"test {folder}")
+            access, hooks = UpstreamAccess(timeout_s=60.0), StartHooks(notify=print)
+            engine = launch(plan, access, hooks, executable=str(EXECUTABLE), digest=f"test {folder}")
         atexit.register(served.pop_all().close)
     atexit.register(engine.close)
     return engine
 
 
 def let_go(kind: qwen.Kind) -> None:
-    """End what `running` started for a kind that nobody asks any more: each takes gigabytes. It is not to be asked again."""
+    """End what `running` started for a kind that is not needed any more: each takes gigabytes. It is not to be asked again."""
     running(kind).close()
 
 
@@ -101,7 +101,7 @@ def right_arguments() -> list[str]:
 
 @contextmanager
 def by_hand(folder: Path, *arguments: str) -> Iterator[VllmProcess]:
-    """Run `vllm serve FOLDER ARGUMENTS` as somebody might who knows no better, until it answers and for the block."""
+    """Run `vllm serve FOLDER ARGUMENTS` as a user without advice would, until it answers and for the block."""
     port = free_port()
     small = ["--max-model-len", str(MAX_LEN), "--enforce-eager", "--dtype", "bfloat16", "--host", "127.0.0.1"]
     command = [str(EXECUTABLE), "serve", str(folder), *small, "--port", str(port), *arguments]
@@ -116,7 +116,7 @@ def by_hand(folder: Path, *arguments: str) -> Iterator[VllmProcess]:
 
 
 def processes(of: str) -> list[int]:
-    """Return the living processes whose command line holds these words, but for guards, which hold everybody's."""
+    """Return the living processes whose command line holds these words, but for guards, which hold those of all."""
     listed = subprocess.run(
         ["ps", "-eww", "-o", "pid=", "-o", "stat=", "-o", "args="], capture_output=True, text=True, check=True
     ).stdout

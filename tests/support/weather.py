@@ -131,7 +131,7 @@ class Callers:
 
 @contextlib.contextmanager
 def callers(url: str) -> Iterator[Callers]:
-    """Yield nobody yet; whoever is started is stopped at the end."""
+    """Yield an empty list; started services are stopped at the end."""
     found = Callers(url)
     try:
         yield found

@@ -44,11 +44,11 @@ class WordEncoder:
         with_totals: bool = False,
     ) -> list[Encoded]:
         prefix = TextPrefix(f"{instruction or ''} {query}".strip(), len(query.split()) + len((instruction or "").split()))
-        room = self.max_model_len - prefix.num_tokens
-        limit = min(room, truncation.max_tokens_per_doc or room)
+        most = self.max_model_len - prefix.num_tokens
+        limit = min(most, truncation.max_tokens_per_doc or most)
         if on_overflow is OverflowPolicy.CHUNK:
             return [self._windows(prefix, text, limit) for text in documents]
-        may_cut = on_overflow is OverflowPolicy.TRUNCATE or limit < room
+        may_cut = on_overflow is OverflowPolicy.TRUNCATE or limit < most
         return [self._cut(prefix, text, limit, may_cut, f"documents[{i}]") for i, text in enumerate(documents)]
 
     def encode_texts(
@@ -87,19 +87,19 @@ class WordEncoder:
         assert isinstance(shown, TextPrompt)
         return PromptView(text=f"{shown.prefix.text} | {shown.text}", parts={})
 
-    def _cut(self, prefix: TextPrefix, text: str, room: int, truncate: bool, param: str) -> Encoded:
+    def _cut(self, prefix: TextPrefix, text: str, most: int, truncate: bool, param: str) -> Encoded:
         self.seen.append(text)
         words = text.split()
-        if len(words) > room and not truncate:
-            raise InputTooLong(f"{param} has {len(words)} tokens; {room} fit.", param=param)
-        prompt = TextPrompt(prefix, " ".join(words[:room]), min(len(words), room) + 1)
-        is_cut = len(words) > room
-        return Encoded(prompts=(prompt,), num_tokens=min(len(words), room), num_tokens_total=len(words), is_truncated=is_cut)
+        if len(words) > most and not truncate:
+            raise InputTooLong(f"{param} has {len(words)} tokens; {most} fit.", param=param)
+        prompt = TextPrompt(prefix, " ".join(words[:most]), min(len(words), most) + 1)
+        is_cut = len(words) > most
+        return Encoded(prompts=(prompt,), num_tokens=min(len(words), most), num_tokens_total=len(words), is_truncated=is_cut)
 
-    def _windows(self, prefix: TextPrefix, text: str, room: int) -> Encoded:
+    def _windows(self, prefix: TextPrefix, text: str, most: int) -> Encoded:
         """Read words in windows that do not overlap."""
         words = [(match.start(), match.end()) for match in re.finditer(r"\S+", text)]
-        groups = [words[start : start + room] for start in range(0, len(words), room)]
+        groups = [words[start : start + most] for start in range(0, len(words), most)]
         spans = tuple(Span(group[0][0], group[-1][1]) for group in groups)
-        prompts = tuple(TextPrompt(prefix, text[span.start : span.end], room + 1) for span in spans)
+        prompts = tuple(TextPrompt(prefix, text[span.start : span.end], most + 1) for span in spans)
         return Encoded(prompts=prompts, spans=spans, num_tokens=len(words), num_tokens_total=len(words))

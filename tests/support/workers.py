@@ -120,4 +120,4 @@ def ending(*, device: str) -> Engine:
 def endless(*, device: str) -> Engine:
     print("loading", flush=True)
     time.sleep(600)
-    raise AssertionError("somebody waited")
+    raise AssertionError("a call was waiting")

@@ -156,9 +156,9 @@ def test_chatter_of_others_is_cut_before_it_can_quote(stream: io.StringIO) -> No
     chatty = logging.getLogger("elsewhere")
     before = chatty.level
     chatty.setLevel(logging.DEBUG)
-    chatty.info('%s - "WebSocket %s" 403', "somebody", CANARY)
+    chatty.info('%s - "WebSocket %s" 403', "caller", CANARY)
     chatty.setLevel(before)
-    assert stream.getvalue().endswith("INFO    somebody -\n")
+    assert stream.getvalue().endswith("INFO    caller -\n")
 
 
 def test_message_of_others_that_is_about_no_error_is_whole(stream: io.StringIO) -> None:

@@ -31,7 +31,7 @@ TOLD_S = 2.0
 """Twice the second that is promised: the machine also looks for processes, and ends some."""
 
 TURNS = 10
-"""Times that somebody has to wait for a processor until everybody knows; only where others keep it busy does it take long."""
+"""Attempts until the exit is visible; takes long only on a busy processor."""
 
 QUERY = "how do I read a json file in python"
 DOCUMENTS = [f"document number {number} about json files " * 12 for number in range(300)]
@@ -42,7 +42,7 @@ def serving(*more: str) -> Iterator[Launched]:
     """Run the server around a vLLM of its own until it is ready."""
     arguments = ["--reranker", str(folder_of("reranker")), "--engine", "vllm", "--vllm-executable", str(EXECUTABLE)]
     quick = ["--random-weights", "--enforce-eager", "--no-ui", "--max-model-len", "2048", "--cache-bytes", "0"]
-    quick += ["--max-queue-delay-ms", "1000000000"]  # whoever comes is let in
+    quick += ["--max-queue-delay-ms", "1000000000"]  # no request is refused
     with start("shortlist", "serve", *arguments, *quick, *more, **SMALL) as server:
         wait_until(lambda: server.process.poll() is not None or is_ready(server), START_S, every_s=LOOK_S)
         assert server.process.poll() is None, server.log()

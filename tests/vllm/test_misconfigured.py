@@ -1,4 +1,4 @@
-"""Real servers that somebody started as one might, and that would score nonsense: named at the start, with what would be right."""
+"""Real servers that were started wrongly and would score nonsense: named at the start, with what would be right."""
 
 from __future__ import annotations
 

@@ -27,11 +27,11 @@ def encoder_of(kind: qwen.Kind) -> QwenEncoder:
 
 
 def boundary(encoder: QwenEncoder) -> list[str]:
-    """Documents of as many tokens as there is room for, some more, some fewer, and many more."""
+    """Documents at the token limit, some more, some fewer, and many more."""
     [one] = encoder.encode_pairs(QUERY, ["x"])
     prompt = one.prompts[0]
-    room = MAX_LEN - prompt.prefix.num_tokens - len(encoder.suffix_ids)
-    return ["word" + " word" * (room + more - 1) for more in (-2, -1, 0, 1, 2, 700)]
+    limit = MAX_LEN - prompt.prefix.num_tokens - len(encoder.suffix_ids)
+    return ["word" + " word" * (limit + more - 1) for more in (-2, -1, 0, 1, 2, 700)]
 
 
 async def scores(encoded: Sequence[Encoded], kind: qwen.Kind = "reranker") -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Real servers that others run: the death of one loses nothing while another one is well, and they compute for nobody in vain."""
+"""Real servers that others run: the exit of one loses nothing while another is healthy, and they compute no abandoned requests."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ async def test_calls_that_nobody_waits_for_any_more_are_not_finished_there() -> 
 
     async def until(condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(60):
-            while not condition():  # noqa: ASYNC110 - what is waited for announces itself to nobody
+            while not condition():  # noqa: ASYNC110 - what is waited for is polled
                 await asyncio.sleep(0.02)
 
     with httpx2.Client(base_url=url_of(engine), trust_env=False, timeout=60) as client:

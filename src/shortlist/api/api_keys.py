@@ -32,7 +32,7 @@ FileStamp = tuple[int, int, int]
 
 
 class ApiKeys:
-    """Knows whether a key is valid, and what to call whoever sent it.
+    """The valid API keys, and the caller id of each.
 
     Args:
         given: Keys that are valid for as long as the server runs.
@@ -63,11 +63,11 @@ class ApiKeys:
 
     @property
     def are_needed(self) -> bool:
-        """Whether there are any; without, everybody may come in."""
+        """Whether keys are configured; without any, the server is open."""
         return bool(self._given or self._file)
 
     def owner(self, sent: Sequence[bytes]) -> str | None:
-        """Return the name of whoever sent these, if one of them is valid: the beginning of the key's digest."""
+        """Return the caller id if one of these keys is valid: the beginning of its digest."""
         self._refresh()
         found = None
         for digest in map(_digest, sent):

@@ -1,4 +1,4 @@
-"""The front desk: one ASGI application over one runtime, and the order of what a request passes on its way in."""
+"""The HTTP application over one runtime, and the order of its middlewares."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def _add_middleware(app: FastAPI, runtime: Runtime, server: ServerSettings, keys
     app.add_middleware(RequestLog, metrics=runtime.metrics, tracing=runtime.tracing)
     if server.cors_origin:
         # Outermost, so that browsers may read refusals too. Keys travel in headers that pages set, never as credentials of
-        # the browser's own, so a page of a stranger can do nothing with somebody else's.
+        # the browser's own, so a foreign page cannot use another user's credentials.
         app.add_middleware(
             CORSMiddleware,
             allow_origins=server.cors_origin,

@@ -1,4 +1,4 @@
-"""Who may speak to the server: everybody until keys are configured, then only those who send one. Pure ASGI.
+"""API key check: open until keys are configured, then closed to requests without a valid key. Pure ASGI.
 
 Closed by default: with keys configured, every path needs one except a fixed short list for probes. Decides on headers
 alone, before a byte of the body is read, and says who the caller is for those further inside.

@@ -1,4 +1,4 @@
-"""What a path means before anything else is asked: prefixes are read and taken off, and clients' repetitions undone. Pure ASGI.
+"""Path rewriting: strips prefixes and repeated versions. Pure ASGI.
 
 `/m/MODEL/...` asks for a model, `/compat/DIALECT/...` for a dialect, both for any path behind them. A client that puts its
 own version behind a base URL that has one already calls `/v1/v2/rerank`; it means the last.
@@ -23,7 +23,7 @@ _REPEATED: Final = re.compile(r"^(?:/v\d)+(?=/v\d/)")
 
 
 class PathRewriting:
-    """ASGI middleware. Sets `scope["model"]` and `scope["explicit_dialect"]`, names or None, and `scope["dialect"]` where it is certain.
+    """ASGI middleware. Sets `scope["model"]` and `scope["explicit_dialect"]` (or None), and `scope["dialect"]` if it is certain.
 
     Args:
         app: What handles the request.

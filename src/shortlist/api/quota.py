@@ -16,7 +16,7 @@ BURST_S: Final = 10.0
 """A caller who was idle may send this many seconds' worth of its requests at once."""
 
 MAX_CALLERS: Final = 65_536
-"""Who comes beyond that makes the server forget who came longest ago, and their count begins anew."""
+"""Callers that are tracked; beyond that, the least recent one is dropped and its count restarts."""
 
 RETRY_RUNNING_S: Final = 1.0
 """What `Retry-After` says when a caller has too many requests running: how long they take is not known."""

@@ -1,6 +1,6 @@
-"""What is known of one request when it is over, from what the layers inside left in its scope: for metrics, logs and traces.
+"""The record of a finished request, from its ASGI scope: for metrics, logs and traces.
 
-Names, counts and times; never a text. A request leaves `dialect`, `request_model` and `num_items`, its end `outcome` or `error`.
+Names, counts and times; never a text. The scope has `dialect`, `request_model`, `num_items`; `outcome` or `error`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ TASKS: Final[dict[type[RequestModel], str]] = {
 """What requests of a shape are called in metrics."""
 
 NO_ROUTE: Final = "other"
-"""What a path is called that nobody serves."""
+"""Route label of unknown paths."""
 
 
 class Record(NamedTuple):
@@ -45,7 +45,7 @@ class Record(NamedTuple):
         dialect: What the caller speaks; empty if that is not known, as all that follows.
         task: What it asked for.
         model: The served name of the model that did it.
-        refusal: Why it was refused for want of room.
+        refusal: The limit that refused it.
         error: The kind of error that ended it.
     """
 

@@ -18,7 +18,7 @@ BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
 
 
 class _ClientDisconnected(Exception):
-    """The client went away; nobody is left to answer."""
+    """The client disconnected."""
 
 
 class RequestBody:
@@ -88,7 +88,7 @@ class RequestBody:
         hang_up.add_done_callback(cancel)
         try:
             await self.app(scope, _replay(body), send)
-        except BaseException:  # whatever it raises once its client is gone is nobody's
+        except BaseException:  # errors after a disconnect have no reader
             if hang_up.done() and not handler.uncancel():
                 raise _ClientDisconnected from None
             raise

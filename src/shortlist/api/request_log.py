@@ -54,7 +54,7 @@ class RequestLog:
             await self._answer(error, reply)
         except asyncio.CancelledError:  # only a server that stops cancels this far out; a hang-up is Intake's business
             await self._answer(Draining("The server stopped before this was done."), reply)
-        except Exception as error:  # noqa: BLE001 - the outermost handler: nobody else is left to answer
+        except Exception as error:  # noqa: BLE001 - the outermost handler
             logger.exception("unexpected error", extra={"request_id": reply.request_id, "error": type(error).__name__})
             await self._answer(EngineError("Something went wrong inside the server; its log has the details."), reply)
         finally:

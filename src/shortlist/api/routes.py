@@ -91,11 +91,11 @@ async def _run_task(
             scored = await service.score(apply_headers(request_body.task(), request, instruction=request_body.instruction))
             return request_body.answer(scored, meta), scored
         case TokenizeModel():
-            spelled = await service.tokenize(model_from_path(request_body.task(), request))
-            return request_body.answer(spelled, meta), spelled
+            tokenized = await service.tokenize(model_from_path(request_body.task(), request))
+            return request_body.answer(tokenized, meta), tokenized
         case DetokenizeModel():
-            written = await service.detokenize(model_from_path(request_body.task(), request))
-            return request_body.answer(written, meta), written
+            detokenized = await service.detokenize(model_from_path(request_body.task(), request))
+            return request_body.answer(detokenized, meta), detokenized
 
 
 for _path in table.ENTRIES:

@@ -1,4 +1,4 @@
-"""How commands end: one number for each way, one line that says why, and no traceback for what is nobody's bug."""
+"""Exit codes of commands: one code per outcome, one line of reason, no traceback for expected errors."""
 
 from __future__ import annotations
 

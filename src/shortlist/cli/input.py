@@ -130,7 +130,7 @@ class Input:
             raise InvalidInput(f"{self.name} cannot be read: {error.strerror or type(error).__name__}.") from None
 
     def _open(self) -> BinaryIO:
-        # Standard input is opened anew, so that a thread may be left waiting for it when the command ends.
+        # Standard input is reopened, so that a thread may be left waiting for it when the command ends.
         return open(STDIN, "rb", closefd=False) if self.path is None else self.path.open("rb")
 
     def _is_json(self, line: bytes) -> bool:
@@ -201,17 +201,17 @@ async def read_in_thread(items: Iterable[T]) -> AsyncGenerator[T, None]:
         ServiceError: the source does.
     """
     loop, queue = asyncio.get_running_loop(), asyncio.Queue[tuple[T] | BaseException | None]()
-    room, is_left = threading.Semaphore(), threading.Event()
+    slots, is_left = threading.Semaphore(), threading.Event()
 
     def hand_over(what: tuple[T] | BaseException | None) -> None:
-        with suppress(RuntimeError):  # the loop is closed, and nobody is interested any more
+        with suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(queue.put_nowait, what)
 
     def pump() -> None:
-        last: BaseException | None = AssertionError("Whoever reads the input failed. This is a bug.")
+        last: BaseException | None = AssertionError("The reader thread failed. This is a bug.")
         try:
             for item in items:
-                room.acquire()
+                slots.acquire()
                 if is_left.is_set():
                     return
                 hand_over((item,))
@@ -227,7 +227,7 @@ async def read_in_thread(items: Iterable[T]) -> AsyncGenerator[T, None]:
             if isinstance(what, BaseException):
                 raise what
             yield what[0]
-            room.release()
+            slots.release()
     finally:
         is_left.set()
-        room.release()
+        slots.release()

@@ -99,7 +99,7 @@ def _remove(
 
 def _is_meant(found: Cached) -> bool:
     if not sys.stdin.isatty():
-        raise InvalidInput("Nobody is there to be asked; --yes deletes without asking.")
+        raise InvalidInput("There is no terminal to confirm on; --yes deletes without asking.")
     return typer.confirm(f"Delete {found.reference.text}, {_shown(found.size_bytes)}?", err=True)
 
 

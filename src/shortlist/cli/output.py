@@ -22,7 +22,7 @@ from shortlist.errors import ServiceError
 
 BAR_WIDTH: Final = 20
 CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
-"""What a text must not do to somebody's terminal."""
+"""Control characters, which are not written to terminals."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ from shortlist.types import Task
 DEMO: Final = "demo"
 IN_PROCESS_URL: Final = "http://in-this-process"
 MAX_QUEUE_DELAY_MS: Final = 24 * 3600 * 1000
-"""Nobody else waits for a model of this process, so it need not refuse what takes long."""
+"""A model in this process has one user, so long waits are fine."""
 
 MAX_RETRIES: Final = 20
 MAX_PAUSE_S: Final = 60.0
@@ -35,7 +35,7 @@ NO_MODEL: Final = (
 )
 
 Connect = Callable[[], AbstractAsyncContextManager[AsyncClient]]
-"""Opens the way to whoever is asked."""
+"""Opens the target."""
 
 
 def parameters(task: Task) -> Iterator[inspect.Parameter]:
@@ -49,12 +49,12 @@ def parameters(task: Task) -> Iterator[inspect.Parameter]:
     yield flags.option("api_key", str | None, typer.Option("--api-key", metavar="KEY", help=key))
     together = typer.Option("--concurrency", min=1, help="Requests on their way at once.")
     yield flags.option("concurrency", int, together, 4)
-    patience = typer.Option("--timeout-s", min=0.001, help="Seconds that one request may take, waiting for room included.")
-    yield flags.option("timeout_s", float, patience, 600.0)
+    timeout = typer.Option("--timeout-s", min=0.001, help="Seconds that one request may take, retries included.")
+    yield flags.option("timeout_s", float, timeout, 600.0)
 
 
 def connect(task: Task, given: Mapping[str, Any]) -> Connect:
-    """Return the way to whoever the flags name; a model of this process is loaded now.
+    """Return the target that the flags name; a model of this process is loaded now.
 
     Raises:
         InvalidInput: flags contradict each other, or the URL is none.
@@ -122,6 +122,6 @@ _FIELD: Final = {Task.RERANK: "reranker", Task.EMBED: "embedder"}
 
 
 def _say_to_a_person(line: str) -> None:
-    """Say what takes long, if somebody is there to wait for it."""
+    """Report progress on a terminal."""
     if standard_error().isatty():
         print_message(line)

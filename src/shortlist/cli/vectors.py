@@ -57,7 +57,7 @@ class Lines:
 class Array:
     """A NumPy array of [texts, dimensions] float32, which `np.load` maps into memory if it is asked to.
 
-    Source: NumPy's format leaves room in the header for the number of rows to grow, so that rows can be appended.
+    Source: NumPy's format reserves space in the header for the number of rows to grow, so that rows can be appended.
     """
 
     def __init__(self, file: BinaryIO) -> None:

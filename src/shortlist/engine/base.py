@@ -1,7 +1,7 @@
-"""The contract between the scheduler and any engine: prompts in, numbers out.
+"""The engine interface: prompts in, numbers out.
 
-An engine knows tensors or an upstream; it knows nothing of requests, queues, caches or callers. It is driven by one
-dispatcher and may assume that at most `max_concurrent_batches` calls are under way at once.
+An engine handles tensors or an upstream, not requests, queues, caches or callers. One dispatcher drives it, with at most
+`max_concurrent_batches` concurrent calls.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from shortlist.types import Batch, Task, Vector
 T = TypeVar("T")
 
 Notify = Callable[[str], None]
-"""Tells the person who starts the server what is going on."""
+"""Reports progress to the person who starts the server."""
 
 
 class ScoreScale(StrEnum):
-    """What an engine's raw scores mean, and so how they become a relevance in 0..1."""
+    """The scale of an engine's raw scores, which determines the mapping to 0..1."""
 
     LOG_ODDS = "log_odds"
     """Any real number; the relevance is its sigmoid."""
@@ -31,7 +31,7 @@ class ScoreScale(StrEnum):
 
 
 def sigmoid(odds: float) -> float:
-    """Return the chance that log-odds stand for, without overflow."""
+    """Return the probability for log-odds, without overflow."""
     if odds >= 0:
         return 1.0 / (1.0 + math.exp(-odds))
     ratio = math.exp(odds)
@@ -40,20 +40,20 @@ def sigmoid(odds: float) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineInfo:
-    """What an engine says of itself once it is loaded.
+    """Properties of a loaded engine.
 
     Attributes:
-        fingerprint: Names everything inside the engine that can change a number: weights, dtype, implementation. Two engines
+        fingerprint: Identifies everything in the engine that can change a number: weights, dtype, implementation. Two engines
             with the same fingerprint give the same scores; it is part of every cache key.
-        tasks: What it can do.
-        max_model_len: Longest prompt in tokens, head included.
-        model_limit: Longest prompt that the model itself reads, whatever it was told to; None when it does not say.
-        score_scale: What `score` returns; meaningless when it cannot rerank.
-        dimensions: Width of its vectors, or None when it cannot embed.
-        device: Where it runs, for people ("cpu", "cuda:0").
-        dtype: What it computes in, for people ("float32", "bfloat16").
-        max_concurrent_batches: How many batches may be under way at once.
-        ends_cancelled: Whether cancelling a call ends its computation, so that it is worth doing.
+        tasks: Supported tasks.
+        max_model_len: Longest prompt in tokens, shared prefix included.
+        model_limit: The model's own limit, before `max_model_len` applies; None if unknown.
+        score_scale: Scale of `score`; meaningless without the rerank task.
+        dimensions: Width of the vectors, or None without the embed task.
+        device: Device, for display ("cpu", "cuda:0").
+        dtype: Data type, for display ("float32", "bfloat16").
+        max_concurrent_batches: Batches that may run at once.
+        ends_cancelled: Whether cancelling a call stops its computation.
     """
 
     fingerprint: str
@@ -69,9 +69,9 @@ class EngineInfo:
 
 
 def content_name(digest: str | None) -> str:
-    """Return what names a model's bytes in a fingerprint: their digest, or a name that no other engine has.
+    """Return the id of a model's weights in a fingerprint: their digest, or a unique id.
 
-    Engines do not read bytes to name them: whoever checked the files has read every one of them already.
+    Engines do not hash files themselves: the hub package has hashed them already.
     """
     return digest or f"unread-{uuid4().hex}"
 
@@ -84,16 +84,16 @@ class Engine(Protocol):
 
     @property
     def info(self) -> EngineInfo:
-        """What this engine is; constant from the moment it is loaded."""
+        """The engine's properties; constant once it is loaded."""
         ...
 
     async def score(self, batch: Batch) -> Sequence[float]:
         """Return one raw score per item, in the batch's order.
 
         Raises:
-            EngineOutOfMemory: the batch did not fit; the engine is well.
-            EngineUnavailable: the engine is gone for good.
-            EngineError: this batch could not be computed; the engine is well.
+            EngineOutOfMemory: the batch did not fit; the engine is healthy.
+            EngineUnavailable: the engine has failed permanently.
+            EngineError: the batch failed; the engine is healthy.
         """
         ...
 
@@ -109,10 +109,10 @@ class Engine(Protocol):
         ...
 
     async def explain(self, batch: Batch) -> Sequence[Mapping[str, float]]:
-        """Return, for every item of a rerank batch, the named numbers that its score is made of.
+        """Return the components of every score of a rerank batch, by name.
 
-        A reranker that answers yes or no has the logits `yes` and `no`, others have what they have. For people, not for
-        ranking: slower than `score`, and not batched with it.
+        A yes/no reranker returns the logits `yes` and `no`. For inspection, not for ranking: slower than `score`, and not
+        batched with it.
 
         Raises:
             As `score`.
@@ -120,55 +120,55 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None:
-        """Free what the engine holds. Calling it twice is harmless."""
+        """Free all resources. Idempotent."""
         ...
 
 
 @runtime_checkable
 class Supervised(Protocol):
-    """An engine that can go while nobody asks it anything, and notices."""
+    """An engine that detects its own failure while idle."""
 
     async def wait_failed(self) -> None:
-        """Return only by raising, once the engine is gone; or when it was closed.
+        """Raise when the engine fails; return when it is closed.
 
         Raises:
-            EngineUnavailable: it is gone for good.
+            EngineUnavailable: it has failed permanently.
         """
         ...
 
 
 @runtime_checkable
 class Replicated(Protocol):
-    """An engine that computes on several devices, by one engine for each."""
+    """An engine with one replica per device."""
 
     @property
     def replicas(self) -> Sequence[Engine]:
-        """Those engines, each of which computes the same."""
+        """The replicas; each computes the same."""
         ...
 
 
 def replicas_of(engine: Engine) -> Sequence[Engine]:
-    """Return the engines for the single devices that an engine computes on; itself, if that is one."""
+    """Return the replicas of an engine; the engine itself if it has none."""
     return engine.replicas if isinstance(engine, Replicated) else (engine,)
 
 
 @runtime_checkable
 class RemoteExecution(Protocol):
-    """An engine in another process, which alone is to touch its device."""
+    """An engine in another process, which owns its device."""
 
     def run_in_engine(self, function: Callable[[], T], *, timeout_s: float) -> T:
-        """Return what a function returns in that process; not to be called on an event loop.
+        """Run a function in that process and return its result. Blocks: not for an event loop.
 
         Args:
-            function: Is sent by name, with its arguments if it is a `partial`.
-            timeout_s: How long that may take.
+            function: Pickled by name, with its arguments if it is a `partial`.
+            timeout_s: Timeout.
 
         Raises:
-            EngineUnavailable: the process is gone, or does not answer.
+            EngineUnavailable: the process has exited, or does not answer.
         """
         ...
 
 
 def run_in_engine(engine: Engine, function: Callable[[], T], *, timeout_s: float) -> T:
-    """Return what a function returns in the process that an engine is in: in this one, mostly. See `RemoteExecution`."""
+    """Run a function in the engine's process, which is usually this one. See `RemoteExecution`."""
     return engine.run_in_engine(function, timeout_s=timeout_s) if isinstance(engine, RemoteExecution) else function()

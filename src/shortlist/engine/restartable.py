@@ -1,4 +1,4 @@
-"""An engine that can be loaded anew when it is gone. Knows how it was loaded, not what it is."""
+"""An engine that can be reloaded after a failure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class RestartableEngine:
     Args:
         engine: The first one.
         load: Returns another one like it; called in a worker thread, after the one before was closed.
-        on_close: Called when it is closed; may make `load` give up, which then holds up nobody.
+        on_close: Called on close; may abort a running `load`.
     """
 
     def __init__(self, engine: Engine, load: Callable[[], Engine], on_close: Callable[[], None] = lambda: None) -> None:

@@ -31,7 +31,7 @@ BATCH_ITEMS = 32
 
 T = TypeVar("T")
 
-disable_progress_bar()  # type: ignore[no-untyped-call]  # loading is told by whoever asked for it
+disable_progress_bar()  # type: ignore[no-untyped-call]  # the caller reports loading
 
 
 class SentenceEngine(ABC):

@@ -145,7 +145,7 @@ class Dispatcher:
             prompts: At least one.
             flow: Caller and priority.
             deadline_s: Deadline on `time.monotonic`.
-            is_partial: Whether to return the finished items at the deadline, the others as DeadlineExceeded, instead of raising.
+            is_partial: Whether to return finished items at the deadline, the others as DeadlineExceeded, instead of raising.
 
         Raises:
             DeadlineExceeded: the deadline passed; items still in the queue are never computed.

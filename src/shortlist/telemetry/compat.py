@@ -1,7 +1,7 @@
 """Shortlist's metrics under the names of other servers, for existing dashboards. Computed at scrape time.
 
 Text Embeddings Inference (`te_*`), vLLM (`vllm:*`) and the HTTP instrumentation that Infinity uses (`http_*`). Names and labels
-are those of the other servers; buckets are Shortlist's, because a histogram cannot be rebucketed. Unknown values have no series.
+are those of the other servers; buckets are Shortlist's, as a histogram cannot be rebucketed. Unknown values have no series.
 
 Source: text-embeddings-inference's `router`, vLLM's `v1/metrics`, prometheus-fastapi-instrumentator's `metrics`.
 """

@@ -1,6 +1,6 @@
 """The web page, a visitor that speaks HTTP like everyone else.
 
-This room knows what people see and type. It calls the server through `client`, in the same process but through the whole
+The page: inputs, drawings and texts. It calls the server through `client`, in the same process but through the whole
 HTTP stack, so the page can do nothing that another caller could not. It knows nothing of models, queues or engines.
 
 Gradio is optional and slow to import, so nothing here imports it before the page is mounted.

@@ -45,11 +45,11 @@ class Example:
 
 LONG_DOCUMENT = (
     "News from the old harbour, May. The choir of the fishermen sings on Friday at eight in the boat shed; a jar for "
-    "the new roof stands at the door. The library has bought forty books about stars and is looking for somebody who "
+    "the new roof stands at the door. The library has bought forty books about stars and is looking for a person who "
     "reads to children on Wednesday afternoons. At the town hall the plans for the sea wall can be seen until the end "
     "of the month, and the mayor answers questions every Thursday. The bakery in the net makers' lane closes for two "
-    "weeks, because the oven is built anew; bread is sold from a cart on the market meanwhile. The school collects "
-    "paper and old batteries again. Whoever found a grey cat with one white paw is asked to tell the harbour master, "
+    "weeks, because the oven is rebuilt; bread is sold from a cart on the market meanwhile. The school collects "
+    "paper and old batteries again. The finder of a grey cat with one white paw is asked to tell the harbour master, "
     "who misses her. The ferry to the islands has its summer timetable from the tenth: the first boat leaves at six, "
     "the last one comes back at nine, and dogs travel free. In the lighthouse the stairs were painted, so please use "
     "the handrail on the other side. The museum of ropes shows knots from three centuries, and how they hold. The "

@@ -98,7 +98,7 @@ def is_work(route: str) -> bool:
 
 
 def updated_history(watch: MetricsHistory, sample: MetricsSample) -> MetricsHistory:
-    """Return what was seen, with one more sample; from the beginning if the server was started anew meanwhile."""
+    """Return what was seen, with one more sample; from the beginning if the server has restarted."""
     if watch.last is None or _total(sample) < _total(watch.last) or sample.at_s <= watch.last.at_s:
         return MetricsHistory(sample)
     return MetricsHistory(sample, (*watch.points, _reading(watch.last, sample))[-MAX_POINTS:])

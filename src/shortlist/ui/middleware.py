@@ -15,7 +15,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY_BYTES: Final = 64 << 20
-"""Room for the largest file that is read (16 MiB), which JSON may write with more bytes than it has."""
+"""Fits the largest file that is read (16 MiB), which JSON may encode with more bytes."""
 
 
 class _TooLarge(Exception):

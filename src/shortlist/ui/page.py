@@ -68,7 +68,7 @@ def build_page(session_of: SessionOf, i18n: gr.I18n) -> gr.Blocks:
 def _add_components(
     session_of: SessionOf, page: gr.Blocks, presets: list[gr.Dropdown], models: list[gr.Dropdown], others: list[gr.Dropdown]
 ) -> None:
-    """Fill every choice when somebody opens the page: in their language, with the models that the server has for them."""
+    """Fill all choices when the page opens: in the user's language, with the models that their key may use."""
 
     async def furnish(request: gr.Request) -> list[gr.Dropdown]:
         session = session_of(request)

@@ -26,7 +26,7 @@ MAX_WAIT_S: Final = 10
 """A file of groups waits this long for a busy server, and then goes on."""
 MAX_WAITS: Final = 5
 REDRAW_S: Final = 0.5
-"""What is done already is shown anew at most this often."""
+"""Shortest time between two updates of partial results in seconds."""
 
 
 async def rerank_run(session: Session, values: Mapping[str, object]) -> AsyncIterator[str]:

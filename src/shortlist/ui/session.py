@@ -1,4 +1,4 @@
-"""The person at the page as a caller of the server: their key, their address, their language.
+"""A user of the page as a client of the server: key, address, language.
 
 Everything goes through the server's whole HTTP stack in this process, so the page can do nothing that another caller could
 not. A click on Cancel is a hang-up, as over a socket.
@@ -32,7 +32,7 @@ LANGUAGE_COOKIE: Final = "shortlist-language"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """One person, for the length of one click.
+    """One user, for one click.
 
     Attributes:
         transport: Carries their requests to the server.
@@ -72,7 +72,7 @@ SessionOf = Callable[["gr.Request"], Session]
 
 
 def sessions(app: ASGIApp) -> SessionOf:
-    """Return a way to call the app in this process as whoever sent a request, through every layer a caller meets."""
+    """Return a function that calls the app in this process with a request's credentials, through all middlewares."""
     hung_up = hanging_up(app)
 
     def session_of(request: gr.Request) -> Session:

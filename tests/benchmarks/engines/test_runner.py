@@ -1,4 +1,4 @@
-"""All are asked the same; whoever fails or scores differently is out, with the reason, and the others go on."""
+"""All contenders get the same requests; one that fails or scores differently is excluded with the reason."""
 
 from __future__ import annotations
 

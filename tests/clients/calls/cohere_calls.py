@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import cohere
-from telling import DOCUMENTS, MODEL, NOBODY, QUERY, TEXTS, Item, Teller, by_position
+from telling import DOCUMENTS, MODEL, QUERY, TEXTS, UNKNOWN, Item, Teller, by_position
 
 tell = Teller("cohere", "cohere")
 ours = tell.servers
@@ -77,7 +77,7 @@ tell.value(
 
 locked = cohere.ClientV2(api_key=ours.key, base_url=ours.locked)
 tell.ranking("ClientV2.rerank, with a key", lambda: ranked(locked.rerank(**ask)))
-tell.refused("unknown model", lambda: v2.rerank(**{**ask, "model": NOBODY}), "NotFoundError")
+tell.refused("unknown model", lambda: v2.rerank(**{**ask, "model": UNKNOWN}), "NotFoundError")
 tell.refused("no documents", lambda: v2.rerank(**{**ask, "documents": []}), "BadRequestError")
 stranger = cohere.ClientV2(api_key="wrong", base_url=ours.locked)
 tell.refused("wrong key", lambda: stranger.rerank(**ask), "UnauthorizedError")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dashscope
-from telling import DOCUMENTS, MODEL, NOBODY, QUERY, TEXTS, Item, Teller
+from telling import DOCUMENTS, MODEL, QUERY, TEXTS, UNKNOWN, Item, Teller
 
 tell = Teller("dashscope", "dashscope")
 ours = tell.servers
@@ -40,7 +40,7 @@ tell.value("TextReRank.call, request_id", lambda: bool(rerank().request_id), Tru
 tell.vectors("TextEmbedding.call", vectors)
 tell.vectors("TextEmbedding.call, text_type=document", lambda: vectors(text_type="document"))
 tell.vectors("TextEmbedding.call, dimension=64", lambda: vectors(dimension=64), dimensions=64)
-tell.value("unknown model", lambda: refusal(model=NOBODY), [404, "Model.NotExist"])
+tell.value("unknown model", lambda: refusal(model=UNKNOWN), [404, "Model.NotExist"])
 tell.value("top_n=-1", lambda: refusal(top_n=-1), [400, "InvalidParameter"])
 
 dashscope.base_http_api_url = f"{ours.locked}/api/v1"

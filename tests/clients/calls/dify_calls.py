@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dify_plugin.interfaces.model.openai_compatible.rerank import OAICompatRerankModel
 from dify_plugin.interfaces.model.openai_compatible.text_embedding import OAICompatEmbeddingModel
-from telling import DOCUMENTS, MODEL, NOBODY, QUERY, Item, Teller
+from telling import DOCUMENTS, MODEL, QUERY, UNKNOWN, Item, Teller
 
 tell = Teller("dify-plugin", "dify-plugin")
 ours = tell.servers
@@ -31,6 +31,6 @@ tell.value("rerank, validate_credentials", lambda: OAICompatRerankModel([]).vali
 tell.value(
     "embedding, validate_credentials", lambda: OAICompatEmbeddingModel([]).validate_credentials(MODEL, credentials()), None
 )
-tell.refused("unknown model", lambda: ranked(credentials(), NOBODY), "InvokeError", "404")
+tell.refused("unknown model", lambda: ranked(credentials(), UNKNOWN), "InvokeError", "404")
 tell.refused("wrong key", lambda: ranked(credentials(f"{ours.locked}/v1", "wrong")), "InvokeError", "401")
 tell.refused("overload", lambda: ranked(credentials(f"{ours.busy}/v1")), "InvokeError", "429")

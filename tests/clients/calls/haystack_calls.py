@@ -13,7 +13,7 @@ from haystack_integrations.components.rankers.cohere import CohereRanker
 from haystack_integrations.components.rankers.huggingface_api import HuggingFaceTEIRanker
 from haystack_integrations.components.rankers.jina import JinaRanker
 from haystack_integrations.components.rankers.nvidia import NvidiaRanker
-from telling import DOCUMENTS, MODEL, NOBODY, QUERY, TEXTS, Item, Teller, by_text
+from telling import DOCUMENTS, MODEL, QUERY, TEXTS, UNKNOWN, Item, Teller, by_text
 
 ours = Teller("", "pip").servers
 NONE = Secret.from_token("none")
@@ -59,7 +59,7 @@ def cohere(url: str = ours.open, key: Secret = NONE, model: str = MODEL) -> Cohe
 
 tell.ranking("CohereRanker", lambda: ranked(cohere()))
 tell.ranking("CohereRanker, with a key", lambda: ranked(cohere(ours.locked, KEY)))
-tell.refused("unknown model", lambda: ranked(cohere(model=NOBODY)), "NotFoundError")
+tell.refused("unknown model", lambda: ranked(cohere(model=UNKNOWN)), "NotFoundError")
 tell.refused("wrong key", lambda: ranked(cohere(ours.locked, WRONG)), "UnauthorizedError")
 tell.vectors(
     "CohereTextEmbedder, input_type=search_document",
@@ -75,7 +75,7 @@ def jina(url: str = ours.open, key: Secret = NONE, model: str = MODEL) -> JinaRa
 
 tell.ranking("JinaRanker", lambda: ranked(jina()))
 tell.ranking("JinaRanker, with a key", lambda: ranked(jina(ours.locked, KEY)))
-tell.refused("unknown model", lambda: ranked(jina(model=NOBODY)), "RuntimeError")
+tell.refused("unknown model", lambda: ranked(jina(model=UNKNOWN)), "RuntimeError")
 tell.refused("wrong key", lambda: ranked(jina(ours.locked, WRONG)), "RuntimeError")
 tell.vectors(
     "JinaTextEmbedder", lambda: vector(JinaTextEmbedder(model=MODEL, base_url=f"{ours.open}/v1/embeddings", api_key=NONE))
@@ -90,7 +90,7 @@ def nvidia(url: str = ours.open, key: Secret = NONE, model: str = MODEL) -> Nvid
 
 tell.logits("NvidiaRanker", lambda: ranked(nvidia()))
 tell.logits("NvidiaRanker, with a key", lambda: ranked(nvidia(ours.locked, KEY)))
-tell.refused("unknown model", lambda: ranked(nvidia(model=NOBODY)), "ValueError")
+tell.refused("unknown model", lambda: ranked(nvidia(model=UNKNOWN)), "ValueError")
 tell.refused("wrong key", lambda: ranked(nvidia(ours.locked, WRONG)), "ValueError")
 tell.vectors("NvidiaTextEmbedder", lambda: vector(NvidiaTextEmbedder(model=MODEL, api_url=f"{ours.open}/v1", api_key=NONE)))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from infinity_client import AuthenticatedClient, Client
 from infinity_client.api.default import embeddings, health, models, rerank
 from infinity_client.models import OpenAIEmbeddingInputText, RerankInput, ReRankResult
-from telling import DOCUMENTS, MODEL, NOBODY, QUERY, TEXTS, Item, Teller
+from telling import DOCUMENTS, MODEL, QUERY, TEXTS, UNKNOWN, Item, Teller
 
 tell = Teller("infinity-client", "infinity-client")
 ours = tell.servers
@@ -37,7 +37,7 @@ tell.value("health", lambda: health.sync(client=client)["unix"] > 0, True)
 
 locked = AuthenticatedClient(base_url=ours.locked, token=ours.key, raise_on_unexpected_status=True)
 tell.ranking("rerank, with a key", lambda: ranked(rerank.sync(client=locked, body=body())))
-tell.refused("unknown model", lambda: rerank.sync(client=client, body=body(model=NOBODY)), "UnexpectedStatus", "404")
+tell.refused("unknown model", lambda: rerank.sync(client=client, body=body(model=UNKNOWN)), "UnexpectedStatus", "404")
 tell.refused("no documents", lambda: rerank.sync(client=client, body=body(documents=[])), "UnexpectedStatus", "400")
 stranger = AuthenticatedClient(base_url=ours.locked, token="wrong", raise_on_unexpected_status=True)
 tell.refused("wrong key", lambda: rerank.sync(client=stranger, body=body()), "UnexpectedStatus", "401")

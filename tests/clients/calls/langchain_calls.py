@@ -10,7 +10,7 @@ from langchain_cohere import CohereEmbeddings, CohereRerank
 from langchain_community.document_compressors.dashscope_rerank import DashScopeRerank
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_openai import OpenAIEmbeddings
-from telling import DOCUMENTS, MODEL, NOBODY, QUERY, TEXTS, Item, Teller, by_text
+from telling import DOCUMENTS, MODEL, QUERY, TEXTS, UNKNOWN, Item, Teller, by_text
 
 tell_cohere = Teller("langchain-cohere", "langchain-cohere")
 tell_openai = Teller("langchain-openai", "langchain-openai")
@@ -34,7 +34,7 @@ tell_cohere.vectors(
     "CohereEmbeddings",
     lambda: CohereEmbeddings(model=MODEL, base_url=ours.open, cohere_api_key="none").embed_documents(texts),
 )
-tell_cohere.refused("unknown model", lambda: ranked(cohere(model=NOBODY)), "NotFoundError")
+tell_cohere.refused("unknown model", lambda: ranked(cohere(model=UNKNOWN)), "NotFoundError")
 tell_cohere.refused("wrong key", lambda: ranked(cohere(ours.locked, "wrong")), "UnauthorizedError")
 tell_cohere.refused("overload", lambda: ranked(cohere(ours.busy)), "TooManyRequestsError")
 
@@ -49,14 +49,14 @@ tell_openai.vectors(
     "OpenAIEmbeddings, dimensions=64", lambda: openai(**plain, dimensions=64).embed_documents(texts), dimensions=64
 )
 tell_openai.vectors("OpenAIEmbeddings, with a key", lambda: openai(ours.locked, ours.key, **plain).embed_documents(texts))
-tell_openai.refused("unknown model", lambda: openai(model=NOBODY, **plain).embed_documents(texts), "NotFoundError")
+tell_openai.refused("unknown model", lambda: openai(model=UNKNOWN, **plain).embed_documents(texts), "NotFoundError")
 tell_openai.refused("wrong key", lambda: openai(ours.locked, "wrong", **plain).embed_documents(texts), "AuthenticationError")
 tell_openai.refused("overload", lambda: openai(ours.busy, **plain).embed_documents(texts), "RateLimitError")
 
 jina.JINA_API_URL = f"{ours.open}/v1/rerank"
 tell_community.ranking("JinaRerank", lambda: ranked(jina.JinaRerank(model=MODEL, jina_api_key="none")))
 tell_community.refused(
-    "JinaRerank, unknown model", lambda: ranked(jina.JinaRerank(model=NOBODY, jina_api_key="none")), "RuntimeError"
+    "JinaRerank, unknown model", lambda: ranked(jina.JinaRerank(model=UNKNOWN, jina_api_key="none")), "RuntimeError"
 )
 jina.JINA_API_URL = f"{ours.locked}/v1/rerank"
 tell_community.ranking("JinaRerank, with a key", lambda: ranked(jina.JinaRerank(model=MODEL, jina_api_key=ours.key)))

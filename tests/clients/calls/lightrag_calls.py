@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from lightrag.rerank import ali_rerank, cohere_rerank, jina_rerank
-from telling import DOCUMENTS, MODEL, NOBODY, QUERY, Item, Teller, by_position
+from telling import DOCUMENTS, MODEL, QUERY, UNKNOWN, Item, Teller, by_position
 
 tell = Teller("lightrag-hku", "lightrag-hku")
 ours = tell.servers
@@ -22,5 +22,5 @@ for name, binding in (("jina", jina_rerank), ("cohere", cohere_rerank), ("aliyun
     tell.ranking(f"rerank, {name}", lambda binding=binding: ranked(binding))
     tell.ranking(f"rerank, {name}, top_n=2", lambda binding=binding: ranked(binding, top_n=2), of=2)
     tell.ranking(f"rerank, {name}, with a key", lambda binding=binding: ranked(binding, ours.locked, key=ours.key))
-tell.refused("unknown model", lambda: ranked(jina_rerank, model=NOBODY), "RetryError", "ClientResponseError")
+tell.refused("unknown model", lambda: ranked(jina_rerank, model=UNKNOWN), "RetryError", "ClientResponseError")
 tell.refused("wrong key", lambda: ranked(ali_rerank, ours.locked, key="wrong"), "RetryError", "ClientResponseError")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import litellm
-from telling import DOCUMENTS, MODEL, NOBODY, QUERY, TEXTS, Item, Teller
+from telling import DOCUMENTS, MODEL, QUERY, TEXTS, UNKNOWN, Item, Teller
 
 tell = Teller("litellm", "litellm")
 ours = tell.servers
@@ -19,7 +19,7 @@ BASES = {
     "dashscope": "/compatible-api/v1",
     "nvidia_nim": "",
 }
-"""What goes behind the server's address. The two at `/compat` send what somebody else sends too, and want another answer."""
+"""What goes behind the server's address. The two at `/compat` send the same as other clients, and expect another answer."""
 
 
 def rerank(
@@ -57,10 +57,10 @@ tell.vectors("embedding, openai", lambda: vectors(litellm.embedding(f"openai/{MO
 tell.vectors(
     "embedding, hosted_vllm", lambda: vectors(litellm.embedding(f"hosted_vllm/{MODEL}", api_base=f"{ours.open}/v1", **embed))
 )
-tell.refused("unknown model", lambda: rerank("cohere", model=NOBODY), "NotFoundError")
+tell.refused("unknown model", lambda: rerank("cohere", model=UNKNOWN), "NotFoundError")
 tell.refused(
     "unknown model, embedding",
-    lambda: litellm.embedding(f"openai/{NOBODY}", api_base=f"{ours.open}/v1", **embed),
+    lambda: litellm.embedding(f"openai/{UNKNOWN}", api_base=f"{ours.open}/v1", **embed),
     "NotFoundError",
 )
 tell.refused("wrong key", lambda: rerank("cohere", ours.locked, key="wrong"), "AuthenticationError")

@@ -14,7 +14,7 @@ from llama_index.postprocessor.nvidia_rerank import NVIDIARerank
 from llama_index.postprocessor.siliconflow_rerank import SiliconFlowRerank
 from llama_index.postprocessor.tei_rerank import TextEmbeddingInference
 from llama_index.postprocessor.xinference_rerank import XinferenceRerank
-from telling import DOCUMENTS, MODEL, NOBODY, QUERY, TEXTS, Item, Teller, by_text
+from telling import DOCUMENTS, MODEL, QUERY, TEXTS, UNKNOWN, Item, Teller, by_text
 
 PREFIX = "llama-index-postprocessor"
 ours = Teller("", "pip").servers
@@ -48,7 +48,7 @@ def cohere(url: str = ours.open, key: str = "none", model: str = MODEL) -> Coher
 
 tell.ranking("CohereRerank", lambda: ranked(cohere()))
 tell.ranking("CohereRerank, with a key", lambda: ranked(cohere(ours.locked, ours.key)))
-tell.refused("unknown model", lambda: ranked(cohere(model=NOBODY)), "NotFoundError")
+tell.refused("unknown model", lambda: ranked(cohere(model=UNKNOWN)), "NotFoundError")
 tell.refused("wrong key", lambda: ranked(cohere(ours.locked, "wrong")), "UnauthorizedError")
 
 tell = teller(f"{PREFIX}-jinaai-rerank")
@@ -60,13 +60,13 @@ def jina(url: str = ours.open, key: str = "none", model: str = MODEL) -> JinaRer
 
 tell.ranking("JinaRerank", lambda: ranked(jina()))
 tell.ranking("JinaRerank, with a key", lambda: ranked(jina(ours.locked, ours.key)))
-tell.refused("unknown model", lambda: ranked(jina(model=NOBODY)), "RuntimeError")
+tell.refused("unknown model", lambda: ranked(jina(model=UNKNOWN)), "RuntimeError")
 tell.refused("wrong key", lambda: ranked(jina(ours.locked, "wrong")), "RuntimeError", "key")
 tell.refused("overload", lambda: ranked(jina(ours.busy)), "RuntimeError", "busy")
 
 tell = teller(f"{PREFIX}-xinference-rerank")
 tell.ranking("XinferenceRerank", lambda: ranked(XinferenceRerank(base_url=ours.open, model=MODEL, top_n=3)))
-tell.refused("unknown model", lambda: ranked(XinferenceRerank(base_url=ours.open, model=NOBODY, top_n=3)), "Exception", "404")
+tell.refused("unknown model", lambda: ranked(XinferenceRerank(base_url=ours.open, model=UNKNOWN, top_n=3)), "Exception", "404")
 
 tell = teller(f"{PREFIX}-siliconflow-rerank")
 tell.ranking(
@@ -121,5 +121,5 @@ def openai(url: str = ours.open, key: str = "none", model: str = MODEL) -> OpenA
 
 tell.vectors("OpenAILikeEmbedding", lambda: openai().get_text_embedding_batch(texts))
 tell.vectors("OpenAILikeEmbedding, with a key", lambda: openai(ours.locked, ours.key).get_text_embedding_batch(texts))
-tell.refused("unknown model", lambda: openai(model=NOBODY).get_text_embedding_batch(texts), "NotFoundError")
+tell.refused("unknown model", lambda: openai(model=UNKNOWN).get_text_embedding_batch(texts), "NotFoundError")
 tell.refused("wrong key", lambda: openai(ours.locked, "wrong").get_text_embedding_batch(texts), "AuthenticationError")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from isaacus import Isaacus
 from mixedbread import Mixedbread
 from pinecone import Pinecone
-from telling import DOCUMENTS, MODEL, NOBODY, QUERY, TEXTS, Item, Teller, by_position
+from telling import DOCUMENTS, MODEL, QUERY, TEXTS, UNKNOWN, Item, Teller, by_position
 
 tell_mixedbread = Teller("mixedbread", "mixedbread")
 tell_isaacus = Teller("isaacus", "isaacus")
@@ -37,19 +37,19 @@ tell_mixedbread.vectors(
     "embed",
     lambda: [each.embedding for each in Mixedbread(base_url=ours.open, api_key="none").embed(model=MODEL, input=texts).data],
 )
-tell_mixedbread.refused("unknown model", lambda: by_mixedbread(model=NOBODY), "NotFoundError")
+tell_mixedbread.refused("unknown model", lambda: by_mixedbread(model=UNKNOWN), "NotFoundError")
 tell_mixedbread.refused("wrong key", lambda: by_mixedbread(ours.locked, "wrong"), "AuthenticationError")
 tell_mixedbread.refused("overload", lambda: by_mixedbread(ours.busy), "RateLimitError")
 
 tell_isaacus.ranking("rerankings.create", by_isaacus)
 tell_isaacus.ranking("rerankings.create, top_n=2", lambda: by_isaacus(top_n=2), of=2)
 tell_isaacus.ranking("rerankings.create, with a key", lambda: by_isaacus(ours.locked, ours.key))
-tell_isaacus.refused("unknown model", lambda: by_isaacus(model=NOBODY), "NotFoundError")
+tell_isaacus.refused("unknown model", lambda: by_isaacus(model=UNKNOWN), "NotFoundError")
 tell_isaacus.refused("wrong key", lambda: by_isaacus(ours.locked, "wrong"), "AuthenticationError")
 tell_isaacus.refused("overload", lambda: by_isaacus(ours.busy), "RateLimitError")
 
 tell_pinecone.ranking("inference.rerank", by_pinecone)
 tell_pinecone.ranking("inference.rerank, top_n=2", lambda: by_pinecone(top_n=2), of=2)
 tell_pinecone.ranking("inference.rerank, with a key", lambda: by_pinecone(ours.locked, ours.key))
-tell_pinecone.refused("unknown model", lambda: by_pinecone(model=NOBODY), "NotFoundError")
+tell_pinecone.refused("unknown model", lambda: by_pinecone(model=UNKNOWN), "NotFoundError")
 tell_pinecone.refused("wrong key", lambda: by_pinecone(ours.locked, "wrong"), "UnauthorizedError")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import openai
-from telling import MODEL, NOBODY, TEXTS, Teller
+from telling import MODEL, TEXTS, UNKNOWN, Teller
 
 tell = Teller("openai", "openai")
 ours = tell.servers
@@ -38,7 +38,7 @@ tell.refused(
 
 locked = openai.OpenAI(base_url=f"{ours.locked}/v1", api_key=ours.key)
 tell.vectors("embeddings.create, with a key", lambda: vectors(locked.embeddings.create(model=MODEL, input=texts)))
-tell.refused("unknown model", lambda: client.embeddings.create(model=NOBODY, input=texts), "NotFoundError")
+tell.refused("unknown model", lambda: client.embeddings.create(model=UNKNOWN, input=texts), "NotFoundError")
 tell.refused("no texts", lambda: client.embeddings.create(model=MODEL, input=[]), "BadRequestError")
 stranger = openai.OpenAI(base_url=f"{ours.locked}/v1", api_key="wrong")
 tell.refused("wrong key", lambda: stranger.embeddings.create(model=MODEL, input=texts), "AuthenticationError")

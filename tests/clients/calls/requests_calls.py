@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import requests
-from telling import DOCUMENTS, MODEL, NOBODY, QUERY, TEXTS, Item, Teller
+from telling import DOCUMENTS, MODEL, QUERY, TEXTS, UNKNOWN, Item, Teller
 
 tell = Teller("requests", "requests")
 ours = tell.servers
@@ -38,7 +38,7 @@ tell.scores(
 )
 tell.vectors("POST /embed", lambda: post("/embed", {"inputs": texts}))
 tell.vectors("POST /v1/embeddings", lambda: [each["embedding"] for each in post("/v1/embeddings", {"input": texts})["data"]])
-tell.refused("unknown model", lambda: post("/v1/rerank", {**rerank, "model": NOBODY}), "HTTPError", "404")
+tell.refused("unknown model", lambda: post("/v1/rerank", {**rerank, "model": UNKNOWN}), "HTTPError", "404")
 tell.refused("wrong key", lambda: post("/v1/rerank", rerank, ours.locked, "wrong"), "HTTPError", "401")
 tell.refused("no documents", lambda: post("/v1/rerank", {**rerank, "documents": []}), "HTTPError", "400")
 tell.refused("overload", lambda: post("/v1/rerank", rerank, ours.busy), "HTTPError", "429")

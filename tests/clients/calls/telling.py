@@ -20,7 +20,7 @@ RIGHT: Final = 1
 
 TEXTS: Final = ("first text", "the second text is longer")
 MODEL: Final = "demo"
-NOBODY: Final = "nobody-serves-this"
+UNKNOWN: Final = "nobody-serves-this"
 
 Item = tuple[int | None, float, str | None]
 """One result as a client hands it out: position of the document, score, text; None for what this client does not tell."""

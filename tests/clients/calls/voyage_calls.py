@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import voyageai
-from telling import DOCUMENTS, MODEL, NOBODY, QUERY, TEXTS, Item, Teller
+from telling import DOCUMENTS, MODEL, QUERY, TEXTS, UNKNOWN, Item, Teller
 
 tell = Teller("voyageai", "voyageai")
 ours = tell.servers
@@ -27,7 +27,7 @@ tell.vectors(
 
 locked = voyageai.Client(api_key=ours.key, base_url=f"{ours.locked}/v1")
 tell.ranking("rerank, with a key", lambda: ranked(locked.rerank(QUERY, documents, model=MODEL)))
-tell.refused("unknown model", lambda: client.rerank(QUERY, documents, model=NOBODY), "APIError")
+tell.refused("unknown model", lambda: client.rerank(QUERY, documents, model=UNKNOWN), "APIError")
 tell.refused("no documents", lambda: client.rerank(QUERY, [], model=MODEL), "InvalidRequestError", "documents")
 tell.refused(
     "truncation=False on a long document",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from telling import DOCUMENTS, MODEL, NOBODY, QUERY, TEXTS, Item, Teller
+from telling import DOCUMENTS, MODEL, QUERY, TEXTS, UNKNOWN, Item, Teller
 from xinference_client import RESTfulClient
 from xinference_client.client.restful.restful_client import RESTfulEmbeddingModelHandle, RESTfulRerankModelHandle
 
@@ -34,7 +34,7 @@ tell.ranking("rerank, top_n=2", lambda: ranked(reranker().rerank(documents, QUER
 tell.vectors("create_embedding", lambda: vectors(embedder().create_embedding(texts)))
 
 tell.ranking("rerank, with a key", lambda: ranked(reranker(ours.locked, ours.key).rerank(documents, QUERY)))
-tell.refused("unknown model", lambda: reranker(model=NOBODY), "RuntimeError")
+tell.refused("unknown model", lambda: reranker(model=UNKNOWN), "RuntimeError")
 tell.refused("no documents", lambda: reranker().rerank([], QUERY), "RuntimeError", "documents")
 tell.refused("wrong key", lambda: reranker(ours.locked, "wrong"), "RuntimeError", "key")
 tell.refused("overload", lambda: reranker(ours.busy).rerank(documents, QUERY), "RuntimeError", "busy")

@@ -17,7 +17,7 @@ ASKING = {"socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"}
 
 
 def is_here(host: object) -> bool:
-    """Return whether a host is this machine; names but localhost would be asked of somebody else."""
+    """Return whether a host is this machine; names but localhost would need a DNS query."""
     text = host.decode() if isinstance(host, bytes) else str(host)
     if text in {"", "None", "localhost"}:
         return True

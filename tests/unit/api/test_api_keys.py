@@ -1,4 +1,4 @@
-"""Keys change while the server runs, and a file that goes bad locks nobody out."""
+"""Keys change while the server runs, and an invalid file keeps the old keys valid."""
 
 from __future__ import annotations
 

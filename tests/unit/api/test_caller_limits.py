@@ -1,4 +1,4 @@
-"""Whoever asks too much is told when to come back, before a byte of the body is read."""
+"""A caller over its limit gets 429 with Retry-After before a byte of the body is read."""
 
 from __future__ import annotations
 

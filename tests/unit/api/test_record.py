@@ -60,7 +60,7 @@ def test_refusal_tells_what_there_was_not_enough_of(shortage: Shortage) -> None:
 
 @pytest.mark.parametrize(
     ("error", "refusal"),
-    [(Draining("later"), "draining"), (DeadlineExceeded("late"), ""), (Overloaded("of somebody else", retry_after_s=1), "")],
+    [(Draining("later"), "draining"), (DeadlineExceeded("late"), ""), (Overloaded("elsewhere", retry_after_s=1), "")],
 )
 def test_only_what_was_refused_here_is_a_refusal(error: ServiceError, refusal: str) -> None:
     assert Record.of({"error": error}).refusal == refusal

@@ -1,4 +1,4 @@
-"""A plan is checked before anybody is asked; everyone has a turn at every level, in an order drawn anew."""
+"""A plan is checked before the first request; every target has a turn at every level, in random order."""
 
 from __future__ import annotations
 

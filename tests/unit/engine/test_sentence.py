@@ -1,4 +1,4 @@
-"""The engine for everybody else's models says what sentence-transformers says."""
+"""The engine for other models returns what sentence-transformers returns."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ async def test_fingerprint_follows_the_bytes(crossing: Path) -> None:
         return CrossEncoderEngine(crossing, device="cpu", max_model_len=512, digest=digest).info.fingerprint
 
     assert fingerprint("d1") == fingerprint("d1") != fingerprint("d2")
-    assert fingerprint(None) != fingerprint(None), "weights that nobody has read are nobody else's"
+    assert fingerprint(None) != fingerprint(None), "unverified weights get a unique fingerprint"
 
 
 def test_damaged_files_are_refused_in_one_line(tmp_path: Path) -> None:

@@ -230,7 +230,7 @@ def test_changed_byte_in_the_cache_is_refused_and_named(hub: HubServer, tmp_path
     weights = run(tmp_path / "home", hub.url).path / "model.safetensors"
     change_a_byte(weights.resolve())
     result = run(tmp_path / "home", hub.url)
-    check_refused(result, "model.safetensors is not the file it should be", f"delete {weights.resolve()}", "download it anew")
+    check_refused(result, "model.safetensors is not the file it should be", f"delete {weights.resolve()}", "download it again")
     weights.resolve().unlink()
     assert run(tmp_path / "home", hub.url).kind == ModelKind.CROSS_ENCODER
     assert weights.read_bytes() == WEIGHTS["model.safetensors"]

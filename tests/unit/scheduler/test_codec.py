@@ -96,7 +96,7 @@ def test_entry_under_another_name_is_nothing(packed: Entry) -> None:
 
 
 def signed(content: bytes) -> bytes:
-    """Return content with a checksum that fits: written by somebody who knows the form, but not its rules."""
+    """Return content with a checksum that fits: with valid framing and invalid values."""
     return content + struct.pack("<I", zlib.crc32(content, zlib.crc32(NAME)))
 
 

@@ -1,4 +1,4 @@
-"""What is computed once is what everybody gets; what nobody finished is left to those who waited."""
+"""A claim resolves all that joined it; a claim without a result leaves them to compute it."""
 
 from __future__ import annotations
 

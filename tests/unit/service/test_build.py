@@ -308,8 +308,8 @@ def test_limits_reach_the_rooms_that_keep_them(ask: Ask) -> None:
 def test_two_models_share_the_metrics_and_nothing_else(ask: Ask, folders: dict[str, Path]) -> None:
     one, two = ask(models=["demo", str(folders["cross"])])
     assert one.metrics is two.metrics
-    for room in ("engine", "dispatcher", "admission", "cache"):
-        assert getattr(one, room) is not getattr(two, room)
+    for part in ("engine", "dispatcher", "admission", "cache"):
+        assert getattr(one, part) is not getattr(two, part)
 
 
 # -- what runs them -----------------------------------------------------------------------------------------------------

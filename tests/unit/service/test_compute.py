@@ -105,7 +105,7 @@ def fails_on(word: str, error: Exception) -> Callable[[Batch], None]:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110 - what is waited for announces itself to nobody
+        while not condition():  # noqa: ASYNC110 - what is waited for is polled
             await asyncio.sleep(0.001)
 
 

@@ -1,4 +1,4 @@
-"""An engine that is gone comes back if it is meant to; until then nobody waits in vain."""
+"""A failed engine restarts if configured; until then requests fail at once or at their deadlines."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def apps(load: Callable[[], FakeEngine], **flat: Any) -> tuple[Runtime, FakeEngi
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110 - what is waited for announces itself to nobody
+        while not condition():  # noqa: ASYNC110 - what is waited for is polled
             await asyncio.sleep(0.001)
 
 

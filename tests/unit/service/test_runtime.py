@@ -56,7 +56,7 @@ async def test_two_models_have_two_stacks() -> None:
 async def test_unknown_model_is_refused() -> None:
     async with running(runtime()) as service:
         with pytest.raises(NotFound):
-            await service.embed(EmbedTask(texts=("a",), model="nobody"))
+            await service.embed(EmbedTask(texts=("a",), model="unknown"))
 
 
 @simulated

@@ -79,7 +79,7 @@ async def test_instruction_and_preset_are_heeded() -> None:
         [ranked] = (await service.rerank(RerankTask(query="red fox", documents=("a cat",), instruction="find a cat"))).results
         assert told == ranked.raw_score != plain
         with pytest.raises(InvalidInput, match="preset"):
-            await service.score(ScoreTask(pairs=PAIRS, preset="nobody's"))
+            await service.score(ScoreTask(pairs=PAIRS, preset="unknown"))
 
 
 class Unframing(WordEncoder):

@@ -141,11 +141,11 @@ async def test_vectors_of_another_width_fail() -> None:
 
 async def test_an_engine_that_cannot_compute_fails_with_its_own_words() -> None:
     def fault(batch: Batch) -> None:
-        raise EngineOutOfMemory(f"no room for {len(batch.items)}")
+        raise EngineOutOfMemory(f"does not fit: {len(batch.items)}")
 
     found = await outcome(FakeEngine(fault=fault))
     assert failed(found) == {SelfTestCheck.FINITE}
-    assert "no room for" in found.failure
+    assert "does not fit:" in found.failure
 
 
 async def test_vectors_of_another_length_fail() -> None:
@@ -368,7 +368,7 @@ class SaysNothing(Respelling):
         return replace(encoded, is_truncated=False)
 
 
-def spelled(tokenizer_path: Path, task: Task, limit: int = 256) -> QwenEncoder:
+def qwen_encoder(tokenizer_path: Path, task: Task, limit: int = 256) -> QwenEncoder:
     return QwenEncoder(tokenizer_path, task=task, max_model_len=limit)
 
 
@@ -380,7 +380,7 @@ def spelled(tokenizer_path: Path, task: Task, limit: int = 256) -> QwenEncoder:
 async def test_long_documents_keep_the_suffix(
     tokenizer_path: Path, task: Task, wrong: type[Respelling] | None, words: str
 ) -> None:
-    encoder = spelled(tokenizer_path, task)
+    encoder = qwen_encoder(tokenizer_path, task)
     expectations = Expectations(understands=True, suffix=encoder.suffix_ids)
     engine = FakeEngine(max_model_len=256)
     found = await outcome(
@@ -395,7 +395,7 @@ async def test_long_documents_keep_the_suffix(
 
 
 async def test_a_limit_below_any_question_is_said(tokenizer_path: Path) -> None:
-    found = await outcome(FakeEngine(max_model_len=60), spelled(tokenizer_path, Task.RERANK, 60))
+    found = await outcome(FakeEngine(max_model_len=60), qwen_encoder(tokenizer_path, Task.RERANK, 60))
     assert verdicts(found)[SelfTestCheck.SUFFIX_KEPT] is CheckStatus.SKIPPED
     assert verdicts(found)[SelfTestCheck.MEANING] is CheckStatus.WARNED
 
@@ -454,6 +454,6 @@ def leaking(make_model: ModelFactory) -> Iterator[Engine]:
 
 
 async def test_a_real_engine_that_leaks_fails(leaking: Engine, tokenizer_path: Path) -> None:
-    encoder = spelled(tokenizer_path, Task.RERANK, 1024)
+    encoder = qwen_encoder(tokenizer_path, Task.RERANK, 1024)
     found = await outcome(leaking, encoder, expectations=Expectations(suffix=encoder.suffix_ids), has_random_weights=True)
     assert SelfTestCheck.ALONE in failed(found)

@@ -169,7 +169,7 @@ def test_served_by_upstreams_a_model_has_our_frame_and_the_lower_limit(make_mode
 
 
 async def test_upstreams_need_no_weights_here(make_model: ModelFactory, tmp_path: Path) -> None:
-    """Neither to serve nor to be diagnosed: what is spelled with is enough."""
+    """Neither serving nor the report needs weights: the tokenizer is enough."""
     folder = shutil.copytree(make_model(), tmp_path / "m", ignore=shutil.ignore_patterns("*.safetensors"))
     said: list[str] = []
     with sick_vllm() as server:

@@ -60,7 +60,7 @@ def metrics() -> Metrics:
 
 
 def families(metrics: Metrics, *names: str) -> dict[str, Metric]:
-    """Return what somebody who looks reads, by name."""
+    """Return a scrape, by metric name."""
     registry = CollectorRegistry()
     for collector in collectors(metrics, names, methods={"/v1/rerank": "POST", "/metrics": "GET"}):
         registry.register(collector)

@@ -1,4 +1,4 @@
-"""GPUs are asked when somebody looks, and are not there where there are none."""
+"""GPUs are read at scrape time; without GPUs there are no metrics."""
 
 from __future__ import annotations
 

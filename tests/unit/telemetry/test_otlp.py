@@ -139,7 +139,7 @@ def test_collector_that_never_answers_holds_up_neither_requests_nor_the_end(monk
         started_s = time.monotonic()
         ended(tracing, 3 * otlp.MAX_WAITING)
         tracing.close()
-        assert time.monotonic() - started_s < 30, "it waited for somebody who never answers"
+        assert time.monotonic() - started_s < 30, "it waited for a collector that never answers"
 
 
 def test_closing_twice_is_harmless(collector: Collector, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,4 +1,4 @@
-"""Steps are noted against the request that is being handled, and against nothing when nobody collects them."""
+"""Spans belong to the current request, and are dropped without a collector."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The frames, word for word. The expected texts are spelled out here on purpose: a frame is a promise, not a detail."""
+"""The prompt templates, word for word."""
 
 from __future__ import annotations
 

@@ -103,11 +103,11 @@ def test_long_document_is_cut_to_fill_the_prompt_exactly(reranker: QwenEncoder) 
 
 
 def test_document_that_just_fits_is_not_truncated(reranker: QwenEncoder) -> None:
-    room = 512 - 9 - tokens(reranker.encode_pairs("query", [""]))[0].prefix.num_tokens
-    fits, over = tokens(reranker.encode_pairs("query", [" a" * (room - 1), " a" * room]))
+    limit = 512 - 9 - tokens(reranker.encode_pairs("query", [""]))[0].prefix.num_tokens
+    fits, over = tokens(reranker.encode_pairs("query", [" a" * (limit - 1), " a" * limit]))
     # The space before the document is a token of its own here, as the document brings its own space.
-    assert (fits.num_tokens, fits.is_truncated) == (room + 9, False)
-    assert (over.num_tokens, over.is_truncated) == (room + 9, True)
+    assert (fits.num_tokens, fits.is_truncated) == (limit + 9, False)
+    assert (over.num_tokens, over.is_truncated) == (limit + 9, True)
 
 
 @pytest.mark.parametrize("limit", [1, 2, 7, 50])

@@ -15,7 +15,7 @@ LIMIT = 12
 
 @pytest.fixture(scope="module")
 def word_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One token per word; pairs are spelled [CLS] a [SEP] b [SEP], as BERT's are. Its file asks for padding and cutting."""
+    """One token per word; pairs become [CLS] a [SEP] b [SEP], as BERT's are. Its file asks for padding and cutting."""
     words = ["[UNK]", "[CLS]", "[SEP]", "one", "two", "three", "four", "query", ":", "passage"]
     tokenizer = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()

@@ -1,4 +1,4 @@
-"""The door of the room: cheap to import, honest about whether the page can be had."""
+"""The ui package: cheap to import, and it reports whether the page is available."""
 
 from __future__ import annotations
 

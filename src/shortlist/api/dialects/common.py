@@ -175,7 +175,7 @@ def _chunks(index: int, stats: DocumentStats) -> Json:
 def has_own_fields(view: RequestView, theirs: frozenset[str]) -> bool:
     """Tell whether a body has fields that only the superset knows, beside those that another dialect shares with it.
 
-    Whoever sends `instruction` beside `raw_scores` speaks to us: taken for another dialect's, it would be ignored, and the
+    `instruction` beside `raw_scores` is a Shortlist field: in another dialect it would be ignored, and the
     scores would be wrong without an error.
     """
     return not (CommonRerankRequest.model_fields.keys() - theirs).isdisjoint(view.body)

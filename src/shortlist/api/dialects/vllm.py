@@ -58,8 +58,8 @@ class VllmScoreRequest(ScoreModel):
     example: ClassVar[Json] = {"text_1": "red fox", "text_2": ["a cat", "the red fox"]}
 
     model: str | None = None
-    text_1: Documents = Field(description="The query, or one for every document; also spelled queries or data_1.")
-    text_2: Documents = Field(description="The documents; also spelled documents, items or data_2.")
+    text_1: Documents = Field(description="The query, or one for every document; also accepted as queries or data_1.")
+    text_2: Documents = Field(description="The documents; also accepted as documents, items or data_2.")
     chat_template_kwargs: ChatTemplateArguments | None = None
     max_tokens_per_doc: Count = None
     max_tokens_per_query: Count = None

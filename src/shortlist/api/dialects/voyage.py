@@ -26,7 +26,7 @@ class VoyageRerankRequest(common.CommonRerankRequest):
 
     @classmethod
     def matches(cls, view: RequestView) -> bool:
-        """Tell by fields that nobody else sends with documents, and nothing of ours."""
+        """Match by fields that only Voyage sends with documents, without Shortlist's own."""
         is_marked = "documents" in view.body and not {"top_k", "truncation"}.isdisjoint(view.body)
         return is_marked and not common.has_own_fields(view, FIELDS)
 

@@ -35,7 +35,7 @@ class WeaviateRerankRequest(ScoreModel):
 
     @classmethod
     def matches(cls, view: RequestView) -> bool:
-        """Tell by a field that it always sends, and nobody else does."""
+        """Match by a field that only Weaviate sends, and always."""
         return "documents" in view.body and "property" in view.body
 
     def task(self) -> ScoreTask:

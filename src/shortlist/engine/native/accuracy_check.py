@@ -57,7 +57,7 @@ def check_accuracy(
         BadSetting: it is too far away, or there is nothing to ask.
     """
     if not prompts:
-        raise BadSetting("dtype is 'fp8', which nothing can be judged by here: max_model_len leaves no room for the texts.")
+        raise BadSetting("dtype is 'fp8', which cannot be checked here: the check's texts do not fit into max_model_len.")
     items = tuple(WorkItem(0, index, prompt) for index, prompt in enumerate(prompts))
     found = rounded.begin(Batch(task, items))()
     apart = distance(found, run(recording_model(load, config, device=device), task, prompts), task)

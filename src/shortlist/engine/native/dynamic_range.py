@@ -1,4 +1,4 @@
-"""How large a model's numbers get: whether float16, which ends at 65,504, holds them with room to spare.
+"""How large a model's numbers get: whether float16, which ends at 65,504, holds them with a margin.
 
 Some models have massive activations: a few numbers, mostly of a prompt's first tokens, are thousands of times as large as the
 others. So prompts of real text pass through the model once, in fp32, and the greatest of all that the engine would keep in 16
@@ -174,7 +174,7 @@ class RecordingLinears:
 
 
 def _size(tensor: Tensor) -> Tensor:
-    """Return the greatest size in a tensor, where it is: nobody waits for the device. Whatever is no number stays none."""
+    """Return the largest magnitude in a tensor, on its device and without a sync. NaN stays NaN."""
     least, most = tensor.aminmax()
     return torch.maximum(-least, most).float()
 

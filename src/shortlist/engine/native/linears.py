@@ -22,7 +22,7 @@ CHUNK_NUMBERS: Final = CHUNK_TOKENS * 3072
 """Numbers in the widest activation of a chunk: small models take more tokens at once."""
 
 MLP_TOKENS: Final = 4096
-"""Tokens in the MLP at once on a GPU: enough to fill it, and 32k tokens need no more room there than these."""
+"""Tokens in the MLP at once on a GPU: enough to fill it, and 32k tokens need no more memory there than these."""
 
 GRAPH_TOKENS: Final = 4096
 """Tokens of the largest CUDA graph; longer steps keep a GPU busy for longer than their launches take."""
@@ -63,7 +63,7 @@ class Matrices:
 
 
 class Linears(Protocol):
-    """The products of one layer. Sums may be left in the place of `hidden`, which nobody may read afterwards.
+    """The products of one layer. Sums may overwrite `hidden`, which must not be read afterwards.
 
     Shapes:
         normed, hidden: [t, W]; attended: [t, H*D]; t tokens, hidden width W, H query heads and G key heads of width D.
@@ -159,7 +159,7 @@ class PackedLinears:
 def bound_plans() -> None:
     """Have oneDNN, and torch's layer above it, remember few plans. To be called before the first product of the process.
 
-    A plan is code made for products of one shape, with room to work in: about a megabyte, and both keep 1,024 of them. Batches
+    A plan is code made for products of one shape, with work memory: about a megabyte, and both keep 1,024 of them. Batches
     come in every length, so a small model grew by a gigabyte. A step needs a dozen, and remembers those of the steps before.
 
     Source: `ideep/lru_cache.hpp` of torch, and oneDNN's guide, "Primitive Cache"; both look when they are first used.

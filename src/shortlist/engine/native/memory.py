@@ -26,7 +26,10 @@ PORTABLE: Final = (
 """In words: the packed tokens' states, queries, keys, values and angles; a block of attention over the longest prompt, of which
 scores, their softmax and the block before are alive at once; one chunk's MLP."""
 
-KERNELS: Final = f"T((W + HD + 2GD)b + 4D + 40) + N(2GDb){PANEL - 1} + C(3Ib + 8W) + P{WORKSPACE_BYTES}, N max_batch_items, P threads, {_LEGEND}"
+KERNELS: Final = (
+    f"T((W + HD + 2GD)b + 4D + 40) + N(2GDb){PANEL - 1} + C(3Ib + 8W) + P{WORKSPACE_BYTES}, N max_batch_items, P threads, "
+    f"{_LEGEND}"
+)
 """In words: the packed tokens' states, queries, keys, values, angles and places; keys and values rounded up to whole panels;
 one chunk's MLP; what every thread works in."""
 

@@ -130,17 +130,17 @@ class NativeEngine:
             compute = fitting_dtype(compute, read, config, samples(), device=place)
         kernels = select_kernels(config, compute, place)
         weights = read(dtype=kernels.dtype, device=place, prepare=kernels.prepare)
-        spelled = str(compute).removeprefix("torch.")
+        dtype_name = str(compute).removeprefix("torch.")
         machine = f"{place.type}-{kernels.name}-torch{torch.__version__}"
         info = EngineInfo(
-            fingerprint=f"native{ENGINE_VERSION}-{machine}-{spelled}-{content_name(digest)}",
+            fingerprint=f"native{ENGINE_VERSION}-{machine}-{dtype_name}-{content_name(digest)}",
             tasks=frozenset({task}),
             max_model_len=max_model_len,
             model_limit=config.max_positions,
             score_scale=ScoreScale.LOG_ODDS,
             dimensions=config.hidden_size if task is Task.EMBED else None,
             device=str(place),
-            dtype=spelled,
+            dtype=dtype_name,
             max_concurrent_batches=kernels.max_concurrent_batches,
         )
         runner = kernels.runner(config, weights, max_model_len=max_model_len)
@@ -201,7 +201,7 @@ class NativeEngine:
         except BaseException as error:  # whatever ended the thread, everyone waiting must be told
             reason = f"The engine's device thread died ({type(error).__name__})."
             logger.critical(reason, exc_info=error)
-            # Whoever keeps the error, a log handler for one, must not keep the model and its tensors.
+            # An error that is kept, by a log handler for example, must not keep the model and its tensors.
             traceback.clear_frames(error.__traceback__)
         self._leave(EngineUnavailable(reason))
         while self._begun:

@@ -86,7 +86,7 @@ class Checkpoint:
         return self._checked(name, shape)[row].to(device=self._device, dtype=torch.float32)
 
     def release(self) -> None:
-        """Drop the mapping of everything read that nobody kept, so that a matrix copied elsewhere is in memory once."""
+        """Drop the mapping of tensors that are not kept, so that a matrix copied elsewhere is in memory once."""
         self._where = _by_name({path: _open(path) for path in weight_files(self._folder)})
 
     def refusal(self, why: str) -> ModelRefused:
@@ -94,7 +94,7 @@ class Checkpoint:
         return ModelRefused(f"{self._folder}: {why}.")
 
     def refuse_rest(self, *allowed: str) -> None:
-        """Refuse tensors that nobody asked for: config.json describes another model than the weights are of."""
+        """Refuse unexpected tensors: config.json and the weights describe different models."""
         rest = sorted(self._where.keys() - self._read - set(allowed))
         strange = [name for name in rest if not name.endswith(_DERIVED)]
         if strange:

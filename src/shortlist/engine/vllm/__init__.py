@@ -1,1 +1,1 @@
-"""vLLM as the engine: servers that somebody else runs, or a child process of our own. Spoken to by token ids alone."""
+"""vLLM as the engine: upstream servers, or a managed process. Requests contain token ids only."""

@@ -1,4 +1,4 @@
-"""A thread with an event loop of its own: an engine's connections live here, whoever asks it, and from wherever.
+"""A thread with its own event loop, for an engine's connections; callers may use any loop.
 
 What is sent and read in it does not hold up the server's own loop.
 """

@@ -28,7 +28,7 @@ _NEARLY_ONE: Final = 0.01
 
 
 def body_of(task: Task, prompts: Sequence[TokenPrompt], *, is_raw: bool = True) -> bytes:
-    """Return the request that has these prompts computed; what they share is spelled once.
+    """Return the request body for these prompts; a shared prefix is encoded once.
 
     Args:
         task: What to compute.

@@ -67,7 +67,7 @@ class Probe:
 
     Args:
         url: Where it is.
-        plan: What it should be; its command is shown to whoever has to put it right.
+        plan: Expected model and options; the right command is part of the error message.
         api_key: Sent as a bearer token; None sends none.
         transport: Sends the requests instead of a socket; for tests.
     """

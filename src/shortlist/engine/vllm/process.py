@@ -90,10 +90,10 @@ class VllmProcess:
         """Return once it answers.
 
         Args:
-            is_wanted: Whether somebody still waits for that.
+            is_wanted: Whether the start is still wanted.
 
         Raises:
-            EngineUnavailable: nobody does.
+            EngineUnavailable: the start was aborted.
             ModelRefused: it ended, or did not answer in time; the message says why, where its log does.
         """
         deadline_s = time.monotonic() + START_S
@@ -166,7 +166,7 @@ def _is_up(client: httpx2.Client, url: str) -> bool:
 
 
 def free_port() -> int:
-    """Return a port of this machine that nobody listens on."""
+    """Return a free port of this machine."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 

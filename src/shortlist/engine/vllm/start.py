@@ -1,4 +1,4 @@
-"""The two ways to an engine: around servers that are there, or around a child that is started for it."""
+"""Create a vLLM engine: connect to upstream servers, or launch a managed process."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from shortlist.engine.vllm.vllm_engine import ManagedProcess, VllmEngine
 from shortlist.telemetry import Metrics
 
 BATCHES_PER_SERVER = 2
-"""One that is computed, and one that is on its way."""
+"""One running, one in transit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpstreamAccess:
-    """How servers are asked, and where that is counted. Units: seconds.
+    """How to call upstream servers, and the metrics to update. Units: seconds.
 
     Attributes:
-        timeout_s: After which a call is given up.
+        timeout_s: Timeout of a call.
         api_key: Sent as a bearer token; None sends none.
-        metrics: Where calls are counted.
-        model: The name that is served, for those metrics.
+        metrics: Counts calls.
+        model: Served model name, a label of those metrics.
     """
 
     timeout_s: float
@@ -41,11 +41,11 @@ class UpstreamAccess:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartHooks:
-    """Who waits for a child.
+    """Callbacks during a start.
 
     Attributes:
-        notify: Hears how far it is.
-        is_wanted: Whether they still wait.
+        notify: Reports progress.
+        is_wanted: Whether the start is still wanted.
     """
 
     notify: Notify = lambda _: None
@@ -53,10 +53,10 @@ class StartHooks:
 
 
 def connect(urls: Sequence[str], plan: VllmPlan, access: UpstreamAccess) -> VllmEngine:
-    """Return an engine around servers that somebody else runs.
+    """Return an engine for upstream servers.
 
     Raises:
-        ModelRefused: one of them is not there, or is not what it should be.
+        ModelRefused: a server is unreachable, or serves something else.
     """
     with ThreadPoolExecutor(len(urls), "probe") as probes:
         found = list(probes.map(lambda url: Probe(url, plan, api_key=access.api_key).run(), urls))
@@ -66,19 +66,19 @@ def connect(urls: Sequence[str], plan: VllmPlan, access: UpstreamAccess) -> Vllm
 
 
 def launch(plan: VllmPlan, access: UpstreamAccess, hooks: StartHooks, *, executable: str, digest: str) -> VllmEngine:
-    """Return an engine around a child, once that answers.
+    """Start vLLM, and return an engine once it answers.
 
     Args:
-        plan: What to start.
-        access: How it is asked.
-        hooks: Who waits for it.
+        plan: Model and options.
+        access: How to call it.
+        hooks: Callbacks during the start.
         executable: The `vllm` of an environment, by its path or its name on PATH.
-        digest: Names the model's bytes.
+        digest: Digest of the model's weights.
 
     Raises:
-        BadSetting: there is no such executable, or it is of another version.
-        ModelRefused: it does not start, or does not do what it should.
-        EngineUnavailable: nobody waits any more.
+        BadSetting: the executable does not exist, or its version is not supported.
+        ModelRefused: it does not start, or fails its probe.
+        EngineUnavailable: the start was aborted.
     """
     path = find_executable(executable)
     version = version_of(path)
@@ -132,7 +132,7 @@ def _engine(
 
 
 async def _pool(names: Mapping[str, str], plan: VllmPlan, access: UpstreamAccess) -> UpstreamPool:
-    """Make the servers on the loop that they will live on: addresses, each with what it is called."""
+    """Create the upstreams on their event loop, from URL to metric label."""
     upstream_metrics = {url: UpstreamMetrics(access.metrics, access.model, name) for url, name in names.items()}
     servers = [
         Upstream(url, timeout_s=access.timeout_s, upstream_metrics=upstream_metrics, api_key=access.api_key)

@@ -1,6 +1,6 @@
 """What vLLM's log lines mean, for the person who waits for it. Pure: lines in, sentences out.
 
-Knows vLLM's wording. Lines themselves are never passed on: they are long, many, and nobody promises what they quote.
+Matches vLLM's wording. It never returns the lines themselves: they are long, many, and may quote texts.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Stands between us and a child: `python guard.py DESCRIPTOR NAME=VALUE... -- COMMAND...`.
 
-It is the head of a process group that the command, and whatever that starts, belong to. It ends the whole group, itself with
-it, when the command ends, and when the pipe that DESCRIPTOR reads from is closed: by whoever started it, or because they are
+It leads a process group that the command, and whatever that starts, belong to. It ends the whole group, itself with
+it, when the command ends, and when the pipe that DESCRIPTOR reads from is closed: by the server, or because it is
 gone, in whatever way. A program of its own, without anything but the standard library: it outlives us, and weighs nothing.
 """
 

@@ -1,7 +1,4 @@
-"""One vLLM server: a connection pool, what is under way there, whether it is well, and its metrics.
-
-Knows how to ask it and what its answers say of its health. Which of several servers is asked is `pool`'s business.
-"""
+"""One vLLM server: connection pool, in-flight tokens, health and metrics. `upstream_pool` chooses between servers."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ from shortlist.telemetry import Metrics, logger
 from shortlist.types import Task, TokenPrefix, TokenPrompt, Value
 
 CHILD: Final = "child"
-"""What a server of our own is called: its address is another one after every start, and a label has to stay bounded."""
+"""Metric label of a managed server: its port changes with every start, and labels stay bounded."""
 
 
 LIMITS: Final = BreakerLimits(max_failures=3, rest_s=1.0, max_rest_s=15.0)
@@ -38,14 +35,14 @@ MAX_CONNECTIONS: Final = 64
 
 _NO_IDS: Final = np.empty(0, dtype=np.int32)
 _SHORTEST: Final = TokenPrompt(TokenPrefix(_NO_IDS), np.asarray([0, 1, 2], dtype=np.int32))
-"""A prompt that every model reads: whoever cannot compute this is not well."""
+"""The probe: a prompt that every healthy server computes."""
 
 
 class UpstreamRefusal(UpstreamError):
-    """The server is there and answers, but this call it did not compute.
+    """The server answered, but did not compute this call.
 
     Args:
-        status: What it answered with.
+        status: HTTP status.
     """
 
     def __init__(self, status: int) -> None:
@@ -57,12 +54,12 @@ _BUSY: Final = frozenset({httpx2.codes.TOO_MANY_REQUESTS, httpx2.codes.SERVICE_U
 
 
 class Upstream:
-    """One address.
+    """One vLLM server.
 
     Args:
-        url: Where it is, without a path.
-        timeout_s: Seconds after which a call is given up.
-        upstream_metrics: Counts what becomes of calls.
+        url: Base URL.
+        timeout_s: Timeout of a call in seconds.
+        upstream_metrics: Counts calls and failures.
         api_key: Sent as a bearer token; None sends none.
     """
 
@@ -89,11 +86,11 @@ class Upstream:
 
     @property
     def is_well(self) -> bool:
-        """Whether it may be asked."""
+        """Whether it may get calls."""
         return not self._is_closed and self.breaker.state is BreakerState.CLOSED
 
     def has_computed_since(self, moment_s: float) -> bool:
-        """Return whether a call that began after a moment was computed."""
+        """Return whether a call that began after this time succeeded."""
         return self.computed_s > moment_s
 
     async def compute(self, task: Task, prompts: Sequence[TokenPrompt]) -> Sequence[Value]:
@@ -115,7 +112,7 @@ class Upstream:
             read = payloads.scores_of if task is Task.RERANK else payloads.vectors_of
             values = read(response.content, len(prompts))
         except UpstreamError as error:
-            # Whose fault a failed computation is, the fleet finds out; a call that is refused as it is, is nobody's.
+            # The pool decides whether the server or the prompts are at fault.
             self.upstream_metrics.failures.inc()
             if error.is_retryable:
                 self._failed(error.message)
@@ -127,7 +124,7 @@ class Upstream:
         return values
 
     async def computes(self, task: Task) -> bool:
-        """Return whether it computes the shortest prompt there is."""
+        """Return whether it computes the probe."""
         try:
             await self.compute(task, [_SHORTEST])
         except UpstreamError:
@@ -135,7 +132,7 @@ class Upstream:
         return True
 
     async def is_healthy(self) -> bool:
-        """Return whether it says that it is well. It says so at once, however busy it is."""
+        """Return whether its health check passes. A busy server answers it at once, too."""
         try:
             async with asyncio.timeout(HEALTH_TIMEOUT_S):
                 response = await self._http.get("/health")
@@ -144,14 +141,14 @@ class Upstream:
         return response.status_code == httpx2.codes.OK
 
     def mark_down(self, why: str) -> None:
-        """Send no more calls for a while, and end those under way: they are wanted elsewhere."""
+        """Open the breaker, and cancel in-flight calls, which are retried elsewhere."""
         if self.breaker.trip(time.monotonic()):
             self._log_down(why)
         for call in self._calls:
             call.cancel()
 
     async def close(self) -> None:
-        """Close every connection, and be asked nothing more."""
+        """Close all connections; no more calls."""
         self._is_closed = True
         await self._http.aclose()
 
@@ -169,7 +166,7 @@ class Upstream:
 
     async def _post(self, path: str, body: bytes) -> httpx2.Response:
         try:
-            async with asyncio.timeout(self._timeout_s):  # all of it: what drips would never be late
+            async with asyncio.timeout(self._timeout_s):  # the whole answer: a trickle of bytes never times out otherwise
                 return await self._http.post(path, content=body, headers=_JSON)
         except (TimeoutError, httpx2.TimeoutException):
             raise UpstreamError("vLLM did not answer in time.", is_retryable=True) from None
@@ -185,14 +182,14 @@ class Upstream:
     def _computed(self, started_s: float) -> None:
         self.computed_s = max(self.computed_s, started_s)
         if self.breaker.succeeded():
-            logger.warning("vLLM server is back", extra={"upstream": self.url})
+            logger.warning("vLLM server is healthy again", extra={"upstream": self.url})
 
     def _failed(self, why: str) -> None:
         if self.breaker.failed(time.monotonic()):
             self._log_down(why)
 
     def _log_down(self, why: str) -> None:
-        logger.warning("vLLM server is left alone until it is well", extra={"upstream": self.url, "error": why})
+        logger.warning("vLLM server is unhealthy", extra={"upstream": self.url, "error": why})
 
 
 _JSON: Final[dict[str, Any]] = {"content-type": "application/json"}
@@ -221,6 +218,6 @@ class UpstreamMetrics:
         self._tokens = metrics.upstream_tokens.labels(model, upstream)
 
     def show(self, *, is_well: Callable[[], bool], num_tokens: Callable[[], int]) -> None:
-        """Have these asked whenever somebody looks at the metrics, from any thread."""
+        """Set the functions that are called at scrape time, from any thread."""
         self._up.set_function(is_well)
         self._tokens.set_function(num_tokens)

@@ -1,9 +1,9 @@
-"""The servers of one model: the one with the least to do is asked, sick ones are left alone until they are well.
+"""The vLLM servers of one model: calls go to the healthy server with the least work.
 
-A call that fails where it was sent is sent once more, to another server if there is one, within a budget. What a server was
-doing that is left alone now moves to the others, however much that is: it gets nothing more, so nothing is multiplied. A call
-that a server refuses is the prompts' fault if something that was sent there after the refusal is computed, and the server's
-otherwise: one that dies refuses everything before it is gone, whatever it computed until then and says of itself.
+A failed call is retried once, on another server if there is one, within a budget. The calls of a server that becomes
+unhealthy all move to the others; it gets no more calls, so retries do not multiply. When a server refuses a call, a probe
+decides: if the server computes the probe, the prompts are at fault, otherwise the server. A dying server refuses
+everything before it exits, whatever its health check says.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from shortlist.errors import EngineError, UpstreamError
 from shortlist.types import Task, TokenPrompt, Value
 
 PERIOD_S: Final = 1.0
-"""How often every server is asked whether it is well."""
+"""Period of health checks in seconds."""
 
 MAX_MISSED: Final = 2
-"""Looks in a row that found a server unwell, after which it is left alone."""
+"""Failed health checks in a row until a server is unhealthy."""
 
 
 class UpstreamPool:
-    """Computes calls on servers of one model.
+    """Distributes calls over the servers of one model.
 
     Args:
-        servers: At least one; all serve the same.
-        task: What they do.
+        servers: At least one; all serve the same model.
+        task: Their task.
     """
 
     def __init__(self, servers: Sequence[Upstream], task: Task) -> None:
@@ -46,8 +46,8 @@ class UpstreamPool:
         """Return one value per prompt.
 
         Raises:
-            UpstreamError: no server could.
-            EngineError: the prompts cannot be computed; parts of them may.
+            UpstreamError: all servers failed.
+            EngineError: the prompts cannot be computed; single ones may.
         """
         server = self._pick(self.servers)
         self._budget.earn()
@@ -63,12 +63,12 @@ class UpstreamPool:
         return await self._compute_on(again, prompts)
 
     async def is_well(self) -> bool:
-        """Return whether a server may be asked, and says that it is well."""
+        """Return whether a server is up and passes its health check."""
         said = await asyncio.gather(*(server.is_healthy() for server in self.servers if server.is_well))
         return any(said)
 
     async def wait_failed(self) -> None:
-        """Look after every server, for ever."""
+        """Run health checks until cancelled."""
         await asyncio.gather(*(self._watch(server) for server in self.servers))
 
     async def close(self) -> None:
@@ -79,7 +79,7 @@ class UpstreamPool:
     def _pick(self, servers: Sequence[Upstream]) -> Upstream:
         well = [server for server in servers if server.is_well]
         if not well:
-            raise UpstreamError("No vLLM server is well at the moment; try again soon.", is_retryable=True)
+            raise UpstreamError("No vLLM server is healthy at the moment; try again soon.", is_retryable=True)
         return min(well, key=lambda server: (server.num_tokens, server.computed_s))
 
     async def _compute_on(self, server: Upstream, prompts: Sequence[TokenPrompt]) -> Sequence[Value]:
@@ -95,9 +95,9 @@ class UpstreamPool:
         raise EngineError("vLLM cannot compute this text.")
 
     async def _still_computes(self, server: Upstream, refused_s: float) -> bool:
-        """Return whether a server that refused a call is well, as shown by one that began after that.
+        """Return whether a server that refused a call computes a probe that was sent after the refusal.
 
-        Those who doubt it at once do so one after the other: what the first finds out, the others need not.
+        A lock serialises concurrent probes: the others use the result of the first.
         """
         async with self._probe_locks[server]:
             if server.is_well and not server.has_computed_since(refused_s) and not await server.computes(self._task):
@@ -118,7 +118,7 @@ class UpstreamPool:
             server.mark_down("it does not say that it is well")
 
     async def _try(self, server: Upstream) -> None:
-        """Send the one call that decides whether a sick server is well again; nobody waits for it."""
+        """Send the probe that closes the breaker of an unhealthy server, in the background."""
         if await server.is_healthy() and await server.computes(self._task):
             self._missed[server] = 0
         else:

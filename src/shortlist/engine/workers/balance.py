@@ -45,7 +45,7 @@ def divided(nodes: Sequence[Sequence[int]], num_shares: int) -> list[tuple[int, 
 
 
 def nodes(folder: Path = _NODES) -> list[list[int]]:
-    """Return the processors that we may use, by the memory that is next to them; in one list where nobody says.
+    """Return the processors that we may use, by the memory that is next to them; in one list if unknown.
 
     Source: Linux, Documentation/ABI/stable/sysfs-devices-node: nodeN/cpulist has lists such as 0-3,8.
     """

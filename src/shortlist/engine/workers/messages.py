@@ -1,7 +1,7 @@
-"""What travels between us and a worker, over a socket that nobody else has.
+"""Messages between the server and a worker process, over a private socket.
 
-A batch goes as one array, however many prompts it has: writing and reading a thousand small ones takes milliseconds on either
-side, in which the event loop, or the device, would wait.
+A batch is sent as one array. A thousand small ones would take milliseconds on either side, in which the event loop or the
+device waits.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from shortlist.errors import ServiceError
 from shortlist.types import Batch, Ids, Task, TokenPrefix, TokenPrompt, Value, WorkItem
 
 Method = Literal["score", "embed", "explain"]
-"""What an engine is asked."""
+"""Method of an engine."""
 
 Result = Value | Mapping[str, float]
 Values = list[Any] | npt.NDArray[np.float32]
@@ -27,7 +27,7 @@ Values = list[Any] | npt.NDArray[np.float32]
 
 
 class LoadEngine(Protocol):
-    """Loads an engine on a device. It is sent to the worker, by name if it is a function."""
+    """Loads an engine on a device. Pickled for the worker, by name if it is a function."""
 
     def __call__(self, *, device: str) -> Engine:
         """Return the engine."""
@@ -36,7 +36,7 @@ class LoadEngine(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StartMessage:
-    """The first message to a worker. It is answered by an `EngineInfo`, or by the error that keeps it from loading."""
+    """The first message to a worker. The answer is an `EngineInfo`, or the error of loading."""
 
     load: LoadEngine
     device: str
@@ -49,12 +49,12 @@ class PackedBatch:
 
     Attributes:
         task: What to compute.
-        prefix_lengths: Tokens of every head.
-        lengths: Tokens of every prompt after its head.
-        prefixes: Which head every prompt has.
+        prefix_lengths: Tokens of every prefix.
+        lengths: Tokens of every prompt after its prefix.
+        prefixes: Index of every prompt's prefix.
 
     Shapes:
-        ids: [all tokens] int32: every head, then every prompt.
+        ids: [all tokens] int32: every prefix, then every prompt.
     """
 
     task: Task
@@ -75,7 +75,7 @@ class ComputeCall:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RemoteCall:
-    """Something else to do beside the engine."""
+    """A function to run in the worker."""
 
     number: int
     function: Callable[[], Any]
@@ -83,16 +83,16 @@ class RemoteCall:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WorkerAnswer:
-    """What came of a call, or of an errand."""
+    """Result of a call."""
 
     number: int
     outcome: Any | ServiceError
 
 
 def pack(batch: Batch) -> PackedBatch:
-    """Return a batch as it travels; who its items belong to stays here."""
+    """Encode a batch; job ids are not sent."""
     prompts = [prompt for item in batch.items if isinstance(prompt := item.prompt, TokenPrompt)]
-    assert len(prompts) == len(batch.items), "Workers are asked by token ids. This is a bug."
+    assert len(prompts) == len(batch.items), "Workers take token ids only. This is a bug."
     prefixes = {id(prompt.prefix): prompt.prefix for prompt in prompts}
     places = {key: place for place, key in enumerate(prefixes)}
     return PackedBatch(
@@ -105,7 +105,7 @@ def pack(batch: Batch) -> PackedBatch:
 
 
 def unpack(packed: PackedBatch) -> Batch:
-    """Return the batch: prompts that had a head in common have it again."""
+    """Decode a batch; shared prefixes are shared again."""
     pieces = _pieces(packed.ids, (*packed.prefix_lengths, *packed.lengths))
     prefixes = [TokenPrefix(next(pieces)) for _ in packed.prefix_lengths]
     prompts = (TokenPrompt(prefixes[place], next(pieces)) for place in packed.prefixes)
@@ -113,7 +113,7 @@ def unpack(packed: PackedBatch) -> Batch:
 
 
 def pack_values(values: Sequence[Result]) -> Values:
-    """Return what an engine computed as it travels."""
+    """Encode the values of an engine."""
     vectors = [value for value in values if isinstance(value, np.ndarray)]
     return np.stack(vectors) if vectors else list(values)
 

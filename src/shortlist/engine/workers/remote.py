@@ -1,7 +1,7 @@
-"""An engine in a process of its own, which has one device for itself.
+"""An engine in a worker process that owns one device.
 
-Three parties: whoever asks puts calls into the outbox; its thread sends them, so that a worker that does not read holds up
-nobody else; and the keeper's thread starts the worker, hears what it says, and tells everybody when it ends.
+Callers queue messages for the writer thread, which sends them, so that a blocked worker does not block callers. The reader
+thread starts the worker, receives its answers, and fails pending calls when the worker exits.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ from shortlist.logs import as_here
 from shortlist.types import Batch, Vector
 
 END_S: Final = 2.0
-"""How long a worker that says nothing more, or was ended, may take to be gone."""
+"""Seconds for a silent or killed worker to exit."""
 
 T = TypeVar("T")
 
 WORKER: Final = (sys.executable, "-P", "-m", "shortlist.engine.workers.worker")
-"""Not from the folder that the person happens to be in, where a file may have the name of a module."""
+"""-P: not from the current folder, where a file may shadow a module."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _PendingCall:
-    """Somebody who waits for an answer; who does not want it any more is still computed for."""
+    """A call without an answer yet; a cancelled call is still computed."""
 
     num_tokens: int
     result: Future[Any] = field(default_factory=Future)
@@ -56,18 +56,18 @@ class _PendingCall:
 
 
 class RemoteEngine:
-    """Implements `engine.base.Engine`, `engine.base.Watched` and `engine.base.Elsewhere` by a worker, which is started at once.
+    """Implements `engine.base.Engine`, `engine.base.Watched` and `engine.base.Elsewhere` with a worker, which starts at once.
 
     Args:
-        load: What the worker calls.
-        device: With which device.
-        cores: The processors that it may use; empty for all of ours.
+        load: Called in the worker.
+        device: Its argument.
+        cores: CPUs that the worker may use; empty for all.
     """
 
     def __init__(self, load: LoadEngine, device: str, *, cores: Sequence[int] = ()) -> None:
         self.device = device
         self.loaded: Future[EngineInfo] = Future()
-        """What it is, once it is loaded; or why it is not."""
+        """The engine's info once it is loaded, or the error of loading."""
         self._cores = cores
         self._lock = threading.Lock()
         self._gone: EngineUnavailable | None = None
@@ -80,40 +80,40 @@ class RemoteEngine:
         ours, theirs = socket.socketpair()
         self._connection: Connection[Any, Any] = Connection(ours.detach())
         self._writer = ThreadPoolExecutor(1, f"to {device}")
-        # The worker ends with the thread that starts it: that is the one that hears it.
+        # The worker exits with the thread that starts it, which is the reader thread.
         start = StartMessage(load, device, as_here())
         self._reader = threading.Thread(target=self._read_messages, args=(theirs, start), name=f"from {device}", daemon=True)
         self._reader.start()
 
     @property
     def info(self) -> EngineInfo:
-        """What this engine is; waits for that. Raises what kept it from loading."""
+        """The engine's info; waits for it. Raises the error of loading."""
         return self.loaded.result()
 
     @property
     def num_tokens(self) -> int:
-        """Tokens that are under way."""
+        """In-flight tokens."""
         with self._lock:
             return sum(each.num_tokens for each in self._waiting.values())
 
     async def score(self, batch: Batch) -> Sequence[float]:
-        """Return what the worker's engine returns. See `Engine`."""
+        """See `Engine`."""
         return list(await self._ask("score", batch))
 
     async def embed(self, batch: Batch) -> Sequence[Vector]:
-        """Return what the worker's engine returns, each in memory of its own, so that one that is kept does not keep all."""
+        """See `Engine`. Vectors are copies, so that a kept vector does not keep the whole batch."""
         return [vector.copy() for vector in await self._ask("embed", batch)]
 
     async def explain(self, batch: Batch) -> Sequence[Mapping[str, float]]:
-        """Return what the worker's engine returns. See `Engine`."""
+        """See `Engine`."""
         return list(await self._ask("explain", batch))
 
     async def wait_failed(self) -> None:
-        """Return only by raising, once the worker has ended; or when it was closed. See `Supervised`."""
+        """Raise when the worker exits; return on close. See `Supervised`."""
         await asyncio.wrap_future(self._ended)
 
     def end(self) -> None:
-        """Have the worker end, whatever it does; `close` waits for that."""
+        """Kill the worker; `close` waits for its exit."""
         with self._lock:
             self._is_closed = True
             self._gone = self._gone or EngineUnavailable("The engine was closed.")
@@ -121,12 +121,12 @@ class RemoteEngine:
                 self._process.kill()
 
     def close(self) -> None:
-        """End the worker, and fail those who wait for it. Calling it twice is harmless."""
+        """Kill the worker, and fail pending calls. Idempotent."""
         self.end()
         self._reader.join(2 * END_S)
 
     def run_in_engine(self, function: Callable[[], T], *, timeout_s: float) -> T:
-        """Return what a function returns in the worker. See `RemoteExecution`."""
+        """Run a function in the worker. See `RemoteExecution`."""
         waiting = self._submit(0, lambda number: RemoteCall(number, function))
         try:
             result: T = waiting.result(timeout_s)
@@ -151,13 +151,13 @@ class RemoteEngine:
             self._writer.submit(self._send, make(number))
         return waiting.result
 
-    # -- on the outbox's thread --
+    # -- on the writer thread --
 
     def _send(self, message: ComputeCall | RemoteCall) -> None:
-        with suppress(OSError):  # it has ended; the keeper tells everybody
+        with suppress(OSError):  # the worker has exited; the reader thread fails pending calls
             self._connection.send(message)
 
-    # -- on the keeper's thread --
+    # -- on the reader thread --
 
     def _read_messages(self, theirs: socket.socket, start: StartMessage) -> None:
         try:
@@ -167,7 +167,7 @@ class RemoteEngine:
             while True:
                 self._handle_message(self._connection.recv())
         except (EOFError, OSError):
-            pass  # it has ended, or could not be started
+            pass  # the worker has exited, or could not be started
         finally:
             self._fail_pending()
 
@@ -199,7 +199,7 @@ class RemoteEngine:
                     waiting.result.set_result(message.outcome)
 
     def _fail_pending(self) -> None:
-        """See to it that the worker is gone, and tell everybody who waits."""
+        """Ensure that the worker has exited, and fail pending calls."""
         reason = EngineUnavailable(f"The engine's process on {self.device} has ended ({self._how_ended()}).")
         with self._lock:
             self._gone = reason = self._gone or reason

@@ -1,6 +1,6 @@
 """The engine of a model that is on several devices: every batch goes to the worker with the least to do.
 
-A worker that ends is the end of this engine: whoever loads it anew gets all workers anew. Going on with the others would
+When one worker exits, the whole engine fails, and a restart starts all workers. Going on with the others would
 need a second life cycle beside that of the engine, for a case in which a machine is sick anyway.
 """
 
@@ -83,11 +83,11 @@ def start(
         load: What every worker calls, with its device; must be the same to all of them, down to the bytes that it reads.
         devices: Their names; several on the CPU share its processors.
         notify: Hears which have loaded.
-        is_wanted: Whether somebody still waits for it; if not, loading is given up.
+        is_wanted: Whether loading is still wanted; if not, it is aborted.
 
     Raises:
         BadSetting: they would not compute the same.
-        EngineUnavailable: a worker has ended, or nobody waits any more.
+        EngineUnavailable: a worker has exited, or loading was aborted.
         What `load` raises, if that is of the error tree.
     """
     workers: list[RemoteEngine] = []

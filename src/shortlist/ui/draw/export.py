@@ -78,7 +78,8 @@ def _same_request(question: Question, messages: Messages, *, url: str, has_key: 
         else ""
     )
     blocks = "".join(
-        f'<div class="sl-code"><div><b>{name}</b><button type="button" data-copy="{escape(messages.copied)}">{escape(messages.copy)}'
+        f'<div class="sl-code"><div><b>{name}</b>'
+        f'<button type="button" data-copy="{escape(messages.copied)}">{escape(messages.copy)}'
         f'</button></div><pre tabindex="0"><code>{escape(code)}</code></pre></div>'
         for name, code in (
             ("curl", curl(question, url, has_key=has_key, is_long=is_long)),

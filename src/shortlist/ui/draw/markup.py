@@ -132,7 +132,8 @@ def progress(sentence: str, messages: Messages, *, share: float | None = None) -
 def file_picker() -> str:
     """Return the field that opens a file, in every language."""
     names = "".join(
-        f'<span lang="{messages.lang}"><b>{escape(messages.open_file)}</b> <small>{escape(messages.open_file_hint)}</small></span>'
+        f'<span lang="{messages.lang}"><b>{escape(messages.open_file)}</b> '
+        f"<small>{escape(messages.open_file_hint)}</small></span>"
         for messages in LANGUAGES
     )
     field = f'<input type="file" id="{INPUT_ID}" class="sl-hidden" accept="{ENDINGS}" data-most="{MAX_FILE_BYTES}">'

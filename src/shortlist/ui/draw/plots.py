@@ -12,7 +12,7 @@ from shortlist.ui.metrics_view import MetricsHistory, MetricsPoint
 
 WIDTH, HEIGHT, TOP = 300.0, 72.0, 6.0
 MIN_STEPS: Final = 15
-"""A plot has room for at least so many readings, and so for half a minute; the newest is at its right edge."""
+"""Fewest points on a plot's axis, half a minute; the newest is at the right edge."""
 PERCENT: Final = 100.0
 
 

@@ -29,8 +29,8 @@ def slope_html(left: PageRanking, right: PageRanking, messages: Messages) -> str
     """Return the comparison as a drawing, with the same as a table for those who do not see it."""
     pairs = _pairs(left, right)
     sides = "".join(
-        f"<div>{summary(ranking.model, [ranking.question.query, *_terms(ranking, messages)], ranking.timing_ms, messages)}</div>"
-        for ranking in (left, right)
+        f"<div>{summary(each.model, [each.question.query, *_terms(each, messages)], each.timing_ms, messages)}</div>"
+        for each in (left, right)
     )
     drawn = (
         f'<div class="sl-slope" aria-hidden="true" style="--row:{ROW_PX}px">'

@@ -1,1 +1,1 @@
-"""The four tabs: which fields stand where, and which click does what. Importing this room imports Gradio."""
+"""The four tabs: their fields and events. Importing this package imports Gradio."""

@@ -1,4 +1,4 @@
-"""The fourth tab: what the server does now, read from its own metrics while somebody looks."""
+"""The fourth tab: what the server does now, read from its own metrics while the tab is open."""
 
 from __future__ import annotations
 

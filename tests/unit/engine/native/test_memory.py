@@ -63,7 +63,7 @@ def test_plan_covers_a_step_on_a_gpu(make_model: ModelFactory, monkeypatch: pyte
 def test_plan_in_8_bits_has_room_for_what_is_multiplied_and_what_is_added(
     make_model: ModelFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By arithmetic alone: on a CPU, torch's own 8-bit products take room that they do not take on a GPU."""
+    """By arithmetic alone: on a CPU, torch's own 8-bit products take memory that they do not take on a GPU."""
     pytest.importorskip("triton", reason="Triton is not installed")
     monkeypatch.setattr(kernel_selection, "can_launch", lambda *_: True)
     config, limits = Qwen3Config.read(make_model(kind="reranker")), BatchLimits(30, 2, 20)

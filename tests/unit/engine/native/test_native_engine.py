@@ -128,7 +128,7 @@ def test_fingerprint_names_weights_dtype_and_version(make_model: ModelFactory, m
     assert fingerprint() == found[0]
     monkeypatch.setattr("shortlist.engine.native.native_engine.ENGINE_VERSION", 99)
     assert len({*found, fingerprint()}) == 4
-    assert fingerprint(digest=None) != fingerprint(digest=None), "weights that nobody has read are nobody else's"
+    assert fingerprint(digest=None) != fingerprint(digest=None), "unverified weights get a unique fingerprint"
 
 
 def never() -> Sequence[TokenPrompt]:

@@ -68,7 +68,7 @@ async def test_tokens_are_those_under_way_and_a_closed_server_is_not_up() -> Non
         server.mood = "hang"
         call = asyncio.ensure_future(watched.ask())
         async with asyncio.timeout(5):
-            while not server.asked:  # noqa: ASYNC110 - what is waited for announces itself to nobody
+            while not server.asked:  # noqa: ASYNC110 - what is waited for is polled
                 await asyncio.sleep(0.01)
         assert watched.of(server, "tokens") == 7 + 5 + 9
         watched.engine.close()

@@ -29,7 +29,7 @@ def test_batch_goes_to_a_worker_with_the_least_to_do(loads: list[int]) -> None:
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two sockets, whose processors take turns; the last two are somebody else's."""
+    """Two sockets, whose processors take turns; the last two belong to other processes."""
     for number, cores in enumerate(("0,2,4-5\n", "1,3,6-7\n")):
         (tmp_path / f"node{number}").mkdir()
         (tmp_path / f"node{number}" / "cpulist").write_text(cores)

@@ -43,7 +43,7 @@ def _visible() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[WorkersEngine]:
-    """Two workers whom nobody harms."""
+    """Two workers without faults."""
     engine = workers.start(partial(loads.fake, token_s=0.001, is_picky=True), TWO)
     yield engine
     engine.close()

@@ -1,4 +1,4 @@
-"""What a ranking looks like, and that nobody's text becomes markup."""
+"""What a ranking looks like, and that no text becomes markup."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two rankings side by side: what moved is drawn, and said to whoever does not see it."""
+"""Two rankings side by side: what moved is drawn, and described for screen readers."""
 
 from __future__ import annotations
 

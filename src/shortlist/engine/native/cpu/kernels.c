@@ -192,7 +192,7 @@ void place_keys(const bf16 *k, const bf16 *v, i64 stride, const float *weight, c
 #pragma omp parallel for num_threads(num_threads) schedule(dynamic, LANES)
     for (i64 t = 0; t < num_tokens; t++) {
         const i64 panel = slots[3 * t], panels = slots[3 * t + 1], place = slots[3 * t + 2], from = place % LANES;
-        if (from && t) continue; /* whoever begins its sixteen does it */
+        if (from && t) continue; /* the thread that begins its sixteen does it */
         i64 to = from + 1;
         while (to < LANES && t + to - from < num_tokens && slots[3 * (t + to - from)] == panel) to++;
         for (i64 g = 0; g < num_heads; g++) {
@@ -539,7 +539,7 @@ static void multiply_group(i64 rows, const uint8_t *a, i64 a_stride, const float
 enum { TOKENS = 96 };
 
 /* out = x . w, plus `other` if it is given; or silu(x . gates) * (x . w) of a gated product, whose num_outputs counts both.
- * bytes, token_scales: [num_tokens, num_inputs] and [num_tokens, groups], from `quantize`, with room for tokens up to a
+ * bytes, token_scales: [num_tokens, num_inputs] and [num_tokens, groups], from `quantize`, padded to a
  * multiple of 32, which tiles may read; other, out: [num_tokens, outputs] bf16. */
 void linear_int8(const uint8_t *bytes, const float *token_scales, const int8_t *packed, const float *scales,
                  const int32_t *offsets, const bf16 *other, bf16 *out, i64 num_tokens, i64 num_inputs, i64 num_outputs,

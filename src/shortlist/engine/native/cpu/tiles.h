@@ -5,7 +5,7 @@
  * panels are made of, so it reads them where they lie, as it does the left side. Sums are held in two by two tiles, because
  * then every tile that is loaded is used twice, and loading keeps up.
  *
- * Tiles belong to a thread: whoever uses them says so with `begin_tiles`, and lets go of them with `end_tiles`, so that
+ * Tiles belong to a thread: it acquires them with `begin_tiles` and releases them with `end_tiles`, so that
  * others, oneDNN for one, find a thread as they left it.
  */
 
@@ -18,7 +18,7 @@ enum { DEPTH = 32 };
 
 #define ON_TILES __attribute__((target("amx-tile,amx-bf16,amx-int8")))
 
-/* Linux gives the room for a thread's tiles only to processes that ask. Return whether it did. */
+/* Linux allocates tile state only for processes that request it. Return whether it did. */
 int may_use_tiles(void) {
     enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
     return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;

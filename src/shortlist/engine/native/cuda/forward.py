@@ -30,7 +30,7 @@ BUCKET_TOKENS: Final = (128, 256, 384, 512, 640, 768, 896, 1024, 1280, 1536, 179
 """A pack is padded to the least that holds it, from 512 on by a quarter at most: what pads it takes time like any token."""
 
 MIN_PROMPT_TOKENS: Final = 16
-"""Tokens per scored prompt that buckets have room for; packs of shorter ones go into larger buckets."""
+"""Tokens per scored prompt that a bucket allows for; shorter prompts go into larger buckets."""
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ class CudaForward:
         return self._recorded[bucket]
 
     def _eager(self, given: HostInputs, sizes: Sizes) -> Tensor:
-        """Compute launch by launch; when that does not fit, drop the graphs, to be recorded anew, and try once more."""
+        """Compute launch by launch; when that does not fit, drop the graphs, which are recorded again later, and retry once."""
         try:
             return self._compute(self._placed(given, sizes), given.long_spans)
         except torch.OutOfMemoryError:
@@ -148,7 +148,7 @@ class CudaForward:
         return Inputs.of(self._device.place(given.laid_out(sizes)), sizes)
 
     def _bucket(self, num_tokens: int) -> Sizes:
-        """Return a bucket that has room for all tiles wherever it has room for the tokens and the prompts.
+        """Return a bucket that fits all tiles if it fits the tokens and the prompts.
 
         Every run of tokens, a prompt or its head, has at most one tile that is not full.
         """

@@ -1,7 +1,7 @@
-"""What the forward pass needs of a GPU beside arithmetic: copies that nobody waits for, and graphs of launches.
+"""What the forward pass needs of a GPU beside arithmetic: asynchronous copies, and graphs of launches.
 
 Behind a small contract, so that what is decided around them is tested without a GPU. All work of an engine is on one stream,
-in the order in which it was given: a buffer may be filled anew as soon as what reads it has been given.
+in the order in which it was given: a buffer may be refilled as soon as the work that reads it has been submitted.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class HostInputs:
     def laid_out(self, sizes: Sizes) -> Ints:
         """Return everything in one array, each part as long as `sizes` says.
 
-        What pads a part is zero: tiles of no queries, and tokens and rows that nobody reads from.
+        What pads a part is zero: tiles of no queries, and tokens and rows that are never read.
         """
         places = sizes.parts()
         array = np.zeros(places[-1].stop, dtype=np.int32)

@@ -1,6 +1,6 @@
 """Attention over a long document, by cuDNN, whose kernels are made for GPUs from Hopper on; there little else takes time.
 
-Whether it is used, a trial decides (`support.py`). cuDNN plans anew for every shape that it meets, which takes longer than
+A check at start decides whether it is used (`support.py`). cuDNN makes a plan for every new shape, which takes longer than
 attention itself. So a document is laid out by itself, after its head, in a length of which there are few. Importing this module
 needs no Triton.
 """

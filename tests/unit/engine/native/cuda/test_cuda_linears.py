@@ -1,4 +1,4 @@
-"""Products on a GPU are the plain ones but for rounding, and never take more room in the MLP than is allowed."""
+"""Products on a GPU are the plain ones but for rounding, and the MLP stays within its memory limit."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def test_norm_is_the_portable_one() -> None:
 
 
 def test_what_gathers_lies_where_the_queries_lay() -> None:
-    """Room for 32k tokens is room for their states, queries and keys once."""
+    """Memory for 32k tokens is that of their states, queries and keys once."""
     step, _ = steps()
     q = torch.ones(LAYOUT.num_tokens, CONFIG.num_heads * CONFIG.head_dim, device=DEVICE)
     step.write_q(q, torch.ones(CONFIG.head_dim, device=DEVICE), slice(0, len(q)))

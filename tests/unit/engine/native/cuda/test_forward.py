@@ -1,4 +1,4 @@
-"""Graphs are used where they fit, change no score, and make room when there is none."""
+"""Graphs are used where they fit, change no score, and are dropped when memory runs out."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ LAYOUTS = {
     "without a head": (layout_of((0, [70])), 0),
     "right after its head": (layout_of((9, [40, 3])), 1),
     "after others": (layout_of((9, [3, 40]), (4, [5])), 2),
-    "as long as its room": (layout_of((8, [56])), 1),
+    "as long as its padding": (layout_of((8, [56])), 1),
 }
 
 
