@@ -15,7 +15,7 @@ __all__ = ["AsyncClient", "Client", "RerankRequest", "__version__"]
 
 
 def __getattr__(name: str) -> object:
-    """Import the clients when they are first asked for: the server starts without them."""
+    """Import the clients on first use: the server starts without them."""
     if name in {"AsyncClient", "Client", "RerankRequest"}:
         from shortlist import client
 

@@ -33,7 +33,7 @@ from shortlist.errors import BadSetting
 
 ENV_PREFIX = "SHORTLIST_"
 CONFIG_FILE = "config"
-"""The one name that is not a setting but says where the settings file is."""
+"""The name for the settings file itself, which is not a setting."""
 
 MIB = 1024 * 1024
 

@@ -1,4 +1,4 @@
-"""A first ranking in the terminal, asked over HTTP like anybody else would."""
+"""A first ranking in the terminal, over HTTP like any client."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class EmptyInput(InvalidInput):
 
 
 class WrongModel(InvalidInput):
-    """The model of that name is served, and cannot do what is asked."""
+    """The model is served, but does not support the task."""
 
 
 class InputTooLong(CallerError):
@@ -94,7 +94,7 @@ class NotFound(CallerError):
 
 
 class UnknownModel(NotFound):
-    """No model of that name is served, or none can do what is asked."""
+    """No model has that name, or none supports the task."""
 
 
 class CapacityError(ServiceError):
@@ -165,7 +165,7 @@ class UpstreamError(EngineError):
 
 
 class SetupError(ServiceError):
-    """The server cannot start as it was asked to. Its message names the setting, file or model."""
+    """The server cannot start. The message names the setting, file or model."""
 
 
 class BadSetting(SetupError):

@@ -1,7 +1,7 @@
-"""Python's garbage collector, told what is not worth a look.
+"""Pauses Python's garbage collector during a start.
 
-It goes through all objects that there are, again and again while many are made, and stops everything meanwhile. What a start
-makes, modules and a model, stays as long as the process does: it is not looked at while it is made, nor afterwards.
+The collector scans all objects repeatedly while many are created, and stops all threads meanwhile. Modules and models live as
+long as the process: they are not scanned while they load, nor afterwards.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""How log lines look and where they go: one line each, for people or for machines, to a standard error that never fails.
+"""Log lines: one line each, as text or JSON, to a standard error that never fails.
 
-A line never holds a caller's text. What a foreign library says of an error may quote what it choked on, so of those only the
-kind and the place are told; our own errors hold no text by their contract.
+A line never contains a caller's text. Messages of other libraries' errors may quote input, so only their kind and place are
+logged; Shortlist's own errors contain no text.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _described(error: BaseException, indent: str = "") -> Iterator[str]:
 
 
 def _message(record: logging.LogRecord) -> str:
-    """Return what a record says; of others' chatter, and of errors in their code, only as much as cannot quote anything."""
+    """Return the message of a record; of other libraries' messages, only a prefix that cannot quote input."""
     message = record.getMessage()
     is_warning = record.levelno >= logging.WARNING and not record.exc_info
     if is_warning or record.name.partition(".")[0] == logger.name:

@@ -1,8 +1,8 @@
 """The process: bind, load, serve, stop.
 
-The port is taken first, so that a conflict is told before gigabytes are loaded; connections are refused until every
-model is loaded and has passed its self-test. The first SIGINT or SIGTERM stops new work and lets running requests finish;
-a second one does not wait.
+The port is bound first, so that a conflict is reported before gigabytes are loaded. Connections are refused until every model
+has passed its self-test. The first SIGINT or SIGTERM stops new work and lets running requests finish; a second one exits at
+once.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def _why_not_bound(settings: ServerSettings, error: OSError) -> str:
 
 
 async def _live(app: FastAPI, runtime: Runtime, listener: socket.socket, ready: Callable[[], Awaitable[None]]) -> int:
-    """Start the runtime, which may refuse, before there is a server around it; and free it whatever happens."""
+    """Start the runtime before the HTTP server, and always close it."""
     try:
         await runtime.start()
         _listen(runtime.settings.server, listener)

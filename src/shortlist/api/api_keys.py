@@ -1,7 +1,7 @@
-"""Which keys are valid now: those that were given, and those in a file that may change while the server runs.
+"""API keys: those of the settings, and those of a file that may change while the server runs.
 
-Keys are kept and compared as digests, in constant time. A file that is changed takes effect within a second, without a
-restart; one that cannot be read any more changes nothing, and is said once.
+Keys are stored and compared as digests, in constant time. A changed file takes effect within a second. An unreadable file
+changes nothing and logs one warning.
 """
 
 from __future__ import annotations

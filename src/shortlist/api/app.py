@@ -118,7 +118,7 @@ def _add_middleware(app: FastAPI, runtime: Runtime, server: ServerSettings, keys
 
 
 def _names(runtime: Runtime) -> Iterator[str]:
-    """Yield what models can be asked for by in a path: their names, aliases, and the last parts of their names."""
+    """Yield model names for paths: names, aliases, and last parts of names."""
     for card in runtime.cards():
         yield from (card.name, *card.aliases, card.name.rsplit("/", 1)[-1])
 

@@ -1,7 +1,7 @@
 """API key check: open until keys are configured, then closed to requests without a valid key. Pure ASGI.
 
-Closed by default: with keys configured, every path needs one except a fixed short list for probes. Decides on headers
-alone, before a byte of the body is read, and says who the caller is for those further inside.
+With keys, every path needs one except a short list for probes. The check uses headers only, before the body is read, and sets
+the caller id for the inner middlewares.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PUBLIC_PATHS = frozenset(
 """What probes ask, and what Xinference's client asks before it sends its key."""
 
 FRONT_DOOR = frozenset({("GET", "/"), ("HEAD", "/")})
-"""What says no more than that there is a server. To POST here is to ask for work."""
+"""Paths that only show that a server exists, for GET; a POST here is a task."""
 KEY_HEADERS = (b"x-api-key", b"api-key")
 """Where clients put a bare key. Source: the SDKs of Azure OpenAI (`api-key`) and LitServe, Anthropic style (`x-api-key`)."""
 

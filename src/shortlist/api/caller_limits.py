@@ -1,4 +1,4 @@
-"""What one caller may take of the server: its requests are counted before a byte of their bodies is read. Pure ASGI."""
+"""Limits per caller: counts a request before its body is read. Pure ASGI."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shortlist.api.quota import Quota
 
 
 class CallerLimits:
-    """ASGI middleware; inside `Auth`, which says who the caller is.
+    """ASGI middleware; inside `Auth`, which sets the caller.
 
     Only what asks for work is counted: every POST but those of the page, whose own work comes back as requests of its reader.
 

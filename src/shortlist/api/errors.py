@@ -1,4 +1,4 @@
-"""Our error to status and kind; the only file that knows both. What the body looks like is the dialect's."""
+"""Maps errors to status, type and code. The dialect determines the body."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ _KINDS: Mapping[type[ServiceError], _Kind] = {
 _UNKNOWN = _Kind(500, "server_error", "internal_error")
 
 RETRY_UNAVAILABLE_S = 1
-"""What `Retry-After` says while the server starts, stops or has lost its engine."""
+"""`Retry-After` while the server starts, stops or has no engine."""
 
 
 @dataclass(frozen=True, slots=True)

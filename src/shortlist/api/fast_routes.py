@@ -1,8 +1,7 @@
-"""The short way to what is asked of models. Pure ASGI.
+"""Dispatches task requests at fixed paths directly to their handler. Pure ASGI.
 
-Looking through every route, and what FastAPI prepares for handlers that take dependencies, was a seventh of what a request
-cost whose answer is remembered. What is asked of models needs neither: its paths are fixed, and its handler reads the body
-itself. FastAPI keeps these routes for its documentation, for paths with names in them, and for other methods.
+Starlette's route matching and FastAPI's dependencies were a seventh of the cost of a cached request. Task paths are fixed, and
+their handler reads the body itself. FastAPI keeps these routes for /docs, for paths with parameters and for other methods.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the outside is told of a model, in one object for all who list models, and in one for those who ask as TEI is asked."""
+"""The description of a model: one object for model lists, one in the format of TEI."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def model(card: ModelCard) -> Json:
 
 
 def infinity(card: ModelCard) -> Json:
-    """Return a card for Infinity's client, which wants numbers that it does not read, and knows of one owner.
+    """Return the model in Infinity's format, whose client requires numbers that it does not use.
 
     Source: infinity-client 0.0.78, `ModelInfo`.
     """
@@ -41,7 +41,7 @@ def infinity(card: ModelCard) -> Json:
 
 
 def info(card: ModelCard, settings: Settings) -> Json:
-    """Return what TEI says of the model that it serves; one that can do both is a reranker to it.
+    """Return the model in TEI's format; a model for both tasks is a reranker.
 
     Source: text-embeddings-inference 1.9.3, `Info` in `router/src/http/types.rs`.
     """

@@ -1,4 +1,4 @@
-"""What /docs shows of bodies that the dialects read by themselves: shapes, examples and errors."""
+"""OpenAPI of bodies that the dialects validate themselves: schemas, examples and errors."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Path rewriting: strips prefixes and repeated versions. Pure ASGI.
 
-`/m/MODEL/...` asks for a model, `/compat/DIALECT/...` for a dialect, both for any path behind them. A client that puts its
-own version behind a base URL that has one already calls `/v1/v2/rerank`; it means the last.
+`/m/MODEL/...` selects a model, `/compat/DIALECT/...` a dialect, both for any path behind them. A client that appends its own
+version to a base URL that has one calls `/v1/v2/rerank`; the last version counts.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _REPEATED: Final = re.compile(r"^(?:/v\d)+(?=/v\d/)")
 
 
 class PathRewriting:
-    """ASGI middleware. Sets `scope["model"]` and `scope["explicit_dialect"]` (or None), and `scope["dialect"]` if it is certain.
+    """ASGI middleware. Sets `scope["model"]` and `scope["explicit_dialect"]` (or None), and `scope["dialect"]` if certain.
 
     Args:
         app: What handles the request.

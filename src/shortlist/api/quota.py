@@ -1,7 +1,7 @@
-"""How much one caller may ask for. Pure policy: counts per caller, from a clock reading that it is given.
+"""Limits of one caller. Pure policy: the caller passes the time.
 
-Two limits, each on its own or none: requests per minute, with a burst of a few seconds' worth; and requests at once. Callers
-who have been idle are forgotten, so that memory is bounded by those who are not.
+Two independent limits: requests per minute, with a burst of a few seconds' worth, and concurrent requests. Idle callers are
+dropped, which bounds memory.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Final
 from shortlist.errors import Overloaded, Shortage
 
 BURST_S: Final = 10.0
-"""A caller who was idle may send this many seconds' worth of its requests at once."""
+"""Burst of an idle caller, in seconds of its rate."""
 
 MAX_CALLERS: Final = 65_536
 """Callers that are tracked; beyond that, the least recent one is dropped and its count restarts."""
 
 RETRY_RUNNING_S: Final = 1.0
-"""What `Retry-After` says when a caller has too many requests running: how long they take is not known."""
+"""`Retry-After` for too many concurrent requests, whose duration is unknown."""
 
 
 @dataclass(slots=True)
@@ -102,7 +102,7 @@ class Quota:
             account.num_running = max(account.num_running - 1, 0)
 
     def _forget(self, now_s: float) -> None:
-        """Drop idle callers, two looks for every one who may come new; and the one who came longest ago when full."""
+        """Drop idle callers, checking two per new caller; and the least recent one when full."""
         for _ in range(min(2, len(self._accounts))):
             caller, account = next(iter(self._accounts.items()))
             if account.is_idle(now_s) or len(self._accounts) >= self._max_callers:

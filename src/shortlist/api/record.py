@@ -31,22 +31,22 @@ TASKS: Final[dict[type[RequestModel], str]] = {
     TokenizeModel: "tokenize",
     DetokenizeModel: "detokenize",
 }
-"""What requests of a shape are called in metrics."""
+"""Task labels of request models."""
 
 NO_ROUTE: Final = "other"
 """Route label of unknown paths."""
 
 
 class Record(NamedTuple):
-    """One request.
+    """One finished request.
 
     Attributes:
-        route: The path as it is served, its variable parts not filled in.
-        dialect: What the caller speaks; empty if that is not known, as all that follows.
-        task: What it asked for.
-        model: The served name of the model that did it.
+        route: Route template.
+        dialect: Dialect name; empty if unknown, like the following.
+        task: Task name.
+        model: Served model name.
         refusal: The limit that refused it.
-        error: The kind of error that ended it.
+        error: Error class.
     """
 
     route: str
@@ -58,7 +58,7 @@ class Record(NamedTuple):
 
     @classmethod
     def of(cls, scope: Scope) -> Record:
-        """Return what a scope says."""
+        """Return the record of a scope."""
         dialect: Dialect | None = scope.get("dialect")
         request_model: type[RequestModel] | None = scope.get("request_model")
         error: ServiceError | None = scope.get("error")
@@ -72,7 +72,7 @@ class Record(NamedTuple):
         )
 
     def fields(self, scope: Scope) -> dict[str, str | int | float]:
-        """Return all that is known, for a log line or a span. Units: milliseconds, where a name ends so."""
+        """Return all fields, for a log line or a span. Units: milliseconds in names that end in `_ms`."""
         return {name: value for name, value in self._asdict().items() if value} | dict(_counts(scope))
 
 

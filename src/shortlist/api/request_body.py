@@ -1,7 +1,7 @@
-"""The way in: reads a body under limits, and turns a hang-up into a cancellation. Pure ASGI.
+"""Reads a request body within its limits, and cancels the handler on a disconnect. Pure ASGI.
 
-The body is read whole first, under its limits; only then does the handler run, while the same channel is watched for the
-client going away. Middleware that reads the channel on the handler's behalf cannot see a hang-up; this one owns it.
+The middleware reads the whole body first. Then the handler runs while this middleware watches the channel for a disconnect;
+middleware that reads the channel for the handler cannot see one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The outermost layer: names, times and traces every request, answers every error, writes one log line. Pure ASGI."""
+"""The outermost middleware: request id, duration, trace, error body and one log line per request. Pure ASGI."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class RequestLog:
 
 
 def _end(trace: Trace, record: Record, scope: Scope, request_id: str, status: int) -> None:
-    """End a trace with the names that OpenTelemetry has for what it knows, and ours for the rest.
+    """End a trace with OpenTelemetry's attribute names, and Shortlist's for the rest.
 
     Source: OpenTelemetry, Semantic conventions for HTTP spans.
     """

@@ -1,6 +1,6 @@
-"""On what terms a request is served, as its headers say it: who asks, how urgently, until when.
+"""Request options from headers: caller, priority, deadline.
 
-Headers, because every client can send them, whatever dialect it speaks.
+Every client can send headers, in any dialect.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Asked = TypeVar("Asked", RerankTask, ScoreTask, EmbedTask)
 
 
 def apply_headers(task: Asked, request: Request, *, instruction: str | None = None) -> Asked:
-    """Return the task with what its request states besides, in whatever dialect.
+    """Return the task with the options of its request headers.
 
     Of two timeouts the shorter one counts, of two models the path's, of two instructions the dialect's own.
 

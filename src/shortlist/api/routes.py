@@ -1,4 +1,4 @@
-"""One short handler per task: body to dialect, dialect to task, outcome to answer."""
+"""One short handler per task: body to request model, task, outcome, answer."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ router = APIRouter()
 Known = TypeVar("Known", bound=BaseModel)
 
 DIALECT_HEADER: Final = "X-Rerank-Dialect"
-"""What names a dialect where a prefix cannot be set."""
+"""Names a dialect where a client cannot set a path prefix."""
 
 
 NO_TIMING: Final = Timing()
@@ -61,7 +61,7 @@ Service = Annotated[Runtime, Depends(_runtime)]
 
 
 async def handle_task(request: Request) -> Response:
-    """Do what the body asks for, in whichever dialect it asks."""
+    """Handle a task request in any dialect."""
     started_s = time.perf_counter()
     scope, service = request.scope, _runtime(request)
     body = await _body(request)
@@ -79,7 +79,7 @@ async def handle_task(request: Request) -> Response:
 async def _run_task(
     request_body: AnyRequestModel, request: Request, service: Runtime, meta: ResponseMeta
 ) -> tuple[object, _ServedOutcome]:
-    """Have the task of a request done, and return the body of the answer with what it is made of."""
+    """Run the task of a request; return the body of the answer, and the outcome."""
     match request_body:
         case RerankModel():
             ranked = await service.rerank(apply_headers(request_body.task(), request, instruction=request_body.instruction))
@@ -103,7 +103,7 @@ for _path in table.ENTRIES:
 
 
 def task_routes() -> dict[str, APIRoute]:
-    """Return the routes of what is asked of models at a fixed path, by path; see `FastRoutes`."""
+    """Return the task routes with fixed paths, by path; see `FastRoutes`."""
     found = (route for route in router.routes if isinstance(route, APIRoute) and route.endpoint is handle_task)
     return {route.path: route for route in found if not route.param_convertors}
 
@@ -164,7 +164,7 @@ async def meta(service: Service) -> Response:
 @router.get("/health", tags=["server"])
 @router.get("/.well-known/live", include_in_schema=False)
 async def health(service: Service) -> Response:
-    """Say whether the process is worth keeping: 503 when an engine is gone."""
+    """Liveness: 503 when an engine has failed."""
     body = {"status": "ok" if service.is_alive else "failed", "unix": datetime.now(UTC).timestamp()}
     return _json(body, status=200 if service.is_alive else 503)
 
@@ -222,7 +222,7 @@ def _response_meta(request: Request) -> ResponseMeta:
 
 
 def _explicit_dialect(request: Request) -> str | None:
-    """Return the dialect that was asked for by name: in the path, or in a header."""
+    """Return the dialect that path or header name, or None."""
     explicit_dialect: str | None = request.scope["explicit_dialect"] or request.headers.get(DIALECT_HEADER)
     return explicit_dialect
 

@@ -1,5 +1,5 @@
-"""`shortlist bench load`: servers under many users, or many arrivals a second, and the fate of every request.
+"""`shortlist bench load`: load tests of servers with concurrent users or arrivals per second.
 
-The package knows HTTP as a client, schedules of load, and how samples become figures. It knows servers by their address and
-their dialect alone: Shortlist's own server is treated like any other.
+The package is an HTTP client. It depends on a server's address and dialect only: Shortlist's own server is treated like any
+other.
 """

@@ -1,4 +1,4 @@
-"""How a server is asked, and where its numbers are. Pure: another dialect is another line in the table."""
+"""Requests and answers of each dialect under load. Pure: another dialect is another line in the table."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""One server at one level: users or arrivals, and a window to measure in.
+"""Drives one server at one load level: users or arrivals, and a measured window.
 
-Closed loop: every user asks, waits, and asks again; after a refusal, as late as the server said. Open loop: arrivals keep to
-their schedule whatever the server does, and a request's time runs from when it was due, not from when it was sent: otherwise a
-server that stalls would be asked less just then, and the stall would hardly show.
+Closed loop: every user sends, waits for the answer, and sends again; after a refusal, after `Retry-After`. Open loop: arrivals
+follow their schedule regardless of the server, and latency counts from the due time. Otherwise a stalled server would get
+fewer requests, which would hide the stall.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PAUSE_S: Final = 1.0
 """A user's wait after a refusal that does not say how long, or after a failed connection, which would only fail again."""
 
 MIN_WINDOW_S: Final = 0.5
-"""A window that was stopped before this says nothing about speed, and is not reported."""
+"""Shortest window in seconds that is reported."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

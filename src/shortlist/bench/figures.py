@@ -1,4 +1,4 @@
-"""The curves of a load report: documents a second, and the time of answers, over the load; as PNG, or as SVG."""
+"""The plots of a load report: throughput and latency over load, as PNG or SVG."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A load report as one HTML file that needs nothing else: no script, no font, no address; light or dark as its reader likes."""
+"""A load report as one self-contained HTML file: no script, no font, no address; light or dark."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One request to one server: sent, awaited, judged. Whatever goes wrong with it is an outcome and never an exception."""
+"""Sends one request to one server and classifies the result. Failures are outcomes, never exceptions."""
 
 from __future__ import annotations
 

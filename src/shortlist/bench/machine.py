@@ -1,4 +1,4 @@
-"""Where a benchmark ran: what a reader needs to tell whether its figures could be theirs."""
+"""Describes the machine of a benchmark."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A report in a document: between two markers, so that the words around it are its author's and stay."""
+"""Writes a report between two markers of a document, and keeps the text around them."""
 
 from __future__ import annotations
 

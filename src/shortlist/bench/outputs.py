@@ -1,4 +1,4 @@
-"""Files to write beside the tables in the terminal, and whether that will be possible."""
+"""The output files of a load test, checked before it starts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shortlist.errors import BadSetting
 
 
 def can_draw() -> bool:
-    """Tell whether pictures can be drawn: matplotlib comes with the extra `bench`."""
+    """Return whether pictures can be drawn: matplotlib comes with the extra `bench`."""
     return importlib.util.find_spec("matplotlib") is not None
 
 

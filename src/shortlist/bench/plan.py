@@ -1,4 +1,4 @@
-"""What a run is to do: levels of load, servers, and how long; checked before the first request. Pure."""
+"""The plan of a load test: levels, servers and duration, validated before the first request. Pure."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a run found: every request of every visit, and the figures that follow from them. Pure.
+"""The results of a load test: every request of every level, and the derived figures. Pure.
 
-Nothing is stored that can be computed; nothing that was measured is left out, and no key is in it.
+It stores only what cannot be computed, leaves out nothing that was measured, and contains no key.
 """
 
 from __future__ import annotations

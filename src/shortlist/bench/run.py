@@ -1,7 +1,6 @@
-"""`shortlist bench load`: all servers at every level, one at a time, and whatever was measured shown and written.
+"""`shortlist bench load`: measures all servers at every level, and writes the report.
 
-Machines drift, so servers are not measured one after the other but side by side: at every level each of them has its turn, in a
-newly drawn order. Ctrl-C ends the run, not the report.
+Machines drift, so at every level the servers take turns, in a random order. Ctrl-C ends the run, not the report.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""What became of requests, what is noted while they come and go, and the figures of one visit. Pure.
+"""Samples of requests, and the figures of one server at one level. Pure.
 
-Speed counts answers by when they came: those within the window, whenever they were asked for. Latency belongs to requests by
-when they were due: those due within the window, whenever their answer came. So a slow answer is in the percentiles even if the
-window was over by then, and the speed is never that of a server that is already being left alone.
+Throughput counts answers that arrive within the window. Latency covers requests that are due within the window, whenever their
+answer arrives. So slow answers count in the percentiles even after the window.
 """
 
 from __future__ import annotations
@@ -102,7 +101,7 @@ class MeasuredWindow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerCheck:
-    """Answers compared with those to the same documents asked alone."""
+    """Comparison with answers to the same documents, each sent alone."""
 
     num_checked: int = 0  # documents that were asked again and answered
     num_wrong: int = 0  # those whose numbers were further apart than allowed

@@ -1,4 +1,4 @@
-"""Statistics of a benchmark: a Poisson schedule of arrivals, percentiles, and a median with its range. Pure."""
+"""Statistics of a benchmark: Poisson arrivals, percentiles, and a median with its range. Pure."""
 
 from __future__ import annotations
 

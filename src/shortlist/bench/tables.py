@@ -1,4 +1,4 @@
-"""The tables of a load report, for the terminal and for a document, and what the tables of all benchmarks share."""
+"""The tables of a load report, for terminal and Markdown, and helpers for the tables of all benchmarks."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""Texts to ask: natural English that is on every machine, and requests of new text every time.
+"""Texts for requests: natural English that every machine has, new in every request.
 
-The English is that of the docstrings of Python's standard library. The tokenizers of servers are not known here, so lengths
-are in words. Requests are dealt from short phrases, so that no two are alike and no cache can help, unless some are to be
-asked again.
+The source is the docstrings of Python's standard library. The servers' tokenizers are unknown, so lengths are in words.
+Requests combine short phrases, so that no two are equal and no cache helps, unless repeats are configured.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Whether answers under load are right: documents of some of them asked again, each alone, on an idle server.
+"""Verifies answers under load: sends some of their documents again, each alone, to the idle server.
 
-A server that caches its answers repeats them here, and the check shows nothing; it should run without its cache.
+A server with a cache repeats its cached answers, and the check shows nothing; disable its cache.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The command line: `shortlist serve`, `demo`, `rerank`, `embed`, `models`, `doctor`, `bench`.
 
-Each command lives in a module of its own, which is imported when that command is asked for: `shortlist --help` and a shell's
-completion answer at once, and a server starts without what only a benchmark needs. Exit codes are in `ending`, and in
-docs/cli.md for people.
+Each command's module is imported on demand: `shortlist --help` and shell completion answer at once, and a server starts without
+the benchmark's imports. `exit_codes` and docs/cli.md list the exit codes.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ EPILOG: Final = (
 
 
 class Commands(TyperGroup):
-    """The commands, each imported when it is asked for."""
+    """The commands, each imported on demand."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return their names, in the order in which help shows them."""

@@ -1,4 +1,4 @@
-"""Groups as they are asked: their documents in batches, several on their way at once, and put together again in order."""
+"""Splits groups into batches of documents, sends several at once, and merges their results in order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OWN_FIELDS: Final = ("query", "documents")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankOptions:
-    """How groups are asked.
+    """Options of all requests.
 
     Attributes:
         model: Whom a server is to ask; None for its default.
@@ -62,7 +62,7 @@ class _Draft:
     error: ServiceError | None = None
 
     def add(self, batch: RequestBatch, answer: Ranking | ServiceError) -> None:
-        """Take one batch's answer; what is wrong with these documents alone ends up in the draft.
+        """Add one batch's answer; errors of its documents are recorded in the draft.
 
         Raises:
             ServiceError: it is wrong with every other request, too.

@@ -82,7 +82,7 @@ def _bench_load(  # noqa: PLR0913 - one parameter per flag
         typer.Option(metavar="FILE.png|FILE.html", help="Draw the curves: a picture, or a page that has the tables, too."),
     ] = None,
 ) -> None:
-    """Put servers under load: how many requests they answer, how fast, and what becomes of every one of them.
+    """Put servers under load: how many requests they answer, how fast, and the outcome of each.
 
     URL is any server that speaks one of the dialects below. Several are asked in turn, one at a time.
 

@@ -1,7 +1,7 @@
-"""The files that `rerank` writes with --out: one that is complete or not there, and one that an interrupted run goes on with.
+"""The output files of `rerank --out`: a complete one, or one that an interrupted run continues.
 
-The second is only ever appended to, one line per group. Every line names by a digest what it follows from, so that a run that
-goes on can tell whether it is the same run.
+The latter is append-only, one line per group. Every line holds a digest of the run's parameters, so that a run continues only
+its own file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from shortlist.errors import BadSetting, InvalidInput
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """Names what a group's ranking follows from: its words, and what was asked of them."""
+    """Digest of a group's texts and options, which determine its ranking."""
 
     model: str | None
     instruction: str | None

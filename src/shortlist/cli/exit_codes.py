@@ -29,7 +29,7 @@ WRONG_INPUT: Final = (InvalidInput, InputTooLong, BodyTooLarge)
 
 
 def run_to_exit(start: Callable[[], int]) -> None:
-    """Run a command to its end; an error that says why it cannot go on is one line, not a traceback.
+    """Run a command and exit with its code; expected errors are one line, not a traceback.
 
     A reader of standard output that has seen enough (`| head`) ends it quietly.
     """

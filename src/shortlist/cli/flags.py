@@ -1,6 +1,6 @@
-"""Settings as flags: every setting is a flag, made from its definition in `config`.
+"""Settings as flags, generated from their definitions in `config`.
 
-So flag, environment variable, file key and help text cannot drift apart.
+So flag, environment variable, file key and help text cannot differ.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from shortlist.config import fields
 MODEL_SETTINGS: Final = frozenset(
     {"revision", "dtype", "device", "max_model_len", "control_tokens", "random_weights", "max_batch_tokens"}
 )
-"""What can be said about one model beside which; everything else about a server does not change a model."""
+"""Settings that affect a single model; the others affect the server only."""
 
 PANELS: Final = {"model": "Models", "vllm": "vLLM", "scheduler": "Scheduler", "server": "Server"}
 

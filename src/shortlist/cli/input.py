@@ -1,6 +1,6 @@
-"""What `rerank` and `embed` read: lines of a file or of standard input, as texts or as groups of a query and its documents.
+"""Input of `rerank` and `embed`: lines of a file or of standard input, as texts or as groups of a query and documents.
 
-Every complaint names the line and what would be right there, and never what stands in it.
+An error names the line and what would be right, and never quotes it.
 """
 
 from __future__ import annotations

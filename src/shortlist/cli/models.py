@@ -74,7 +74,7 @@ def _where(model: Model) -> None:
 
 @app.command("size")
 def _size(model: Model) -> None:
-    """Print what a model takes on disk, all its revisions together: for people on a terminal, as bytes elsewhere."""
+    """Print what a model takes on disk, all its revisions together: with units on a terminal, as bytes elsewhere."""
     run_to_exit(lambda: _say_of(model, lambda found: _shown(found.size_bytes) if is_on_terminal() else str(found.size_bytes)))
 
 

@@ -1,4 +1,4 @@
-"""What `rerank` writes of a ranking: tables for people, lines of JSON for programs."""
+"""Output of `rerank`: tables for terminals, JSON lines for programs."""
 
 from __future__ import annotations
 

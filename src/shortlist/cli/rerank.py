@@ -133,7 +133,7 @@ def run_groups(source: Input, out: Path | None, given: Mapping[str, Any]) -> int
 
 
 def options_of(given: Mapping[str, Any]) -> RankOptions:
-    """Return how groups are asked; a model of this process is the only one there, and needs no name."""
+    """Return the options of requests; a model in this process needs no name."""
     asked = {name: given[name] for name in ("instruction", "top_n", "batch_size", "concurrency", "timeout_s")}
     return RankOptions(model=None if given["url"] is None else given["model"], **asked)
 

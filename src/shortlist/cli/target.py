@@ -1,6 +1,6 @@
-"""Whom `rerank` and `embed` ask: a server at a URL, or a model that is loaded into this process.
+"""The target of `rerank` and `embed`: a server at a URL, or a model in this process.
 
-Either way it is asked through the client, so a model here has the same limits, defaults and errors as one that is served.
+Both go through the client, so a model in this process has the same limits, defaults and errors as a served one.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Connect = Callable[[], AbstractAsyncContextManager[AsyncClient]]
 
 
 def parameters(task: Task) -> Iterator[inspect.Parameter]:
-    """Yield the flags that say who is asked, and how."""
+    """Yield the flags of the target."""
     what = {Task.RERANK: "reranker", Task.EMBED: "embedder"}[task]
     model = f"The {what}: a folder, a Hugging Face id, modelscope:ID, or demo; with --url, the name of one of that server's."
     yield flags.option("model", str | None, typer.Option("--model", "-m", metavar="MODEL", help=model))

@@ -1,6 +1,6 @@
-"""What `embed` writes: lines of JSON, a NumPy array, or a Parquet table, batch by batch and never more than that in memory.
+"""Output of `embed`: JSON lines, a NumPy array, or a Parquet table, written batch by batch.
 
-All are whole at any time: a run that is stopped leaves a file that can be read, with the vectors so far.
+The file is valid at any time: an interrupted run leaves a readable file with the vectors so far.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The typed HTTP client: what a program that is not the server uses to rank and embed.
+"""The typed HTTP client: rank and embed from a program.
 
     from shortlist.client import Client
 
@@ -8,7 +8,7 @@
         for done in client.rerank_many(requests, concurrency=8, progress=True):
             done.ranking.results[0].score
 
-It speaks only HTTP, and raises the same errors that the server raises. It knows nothing of engines, models or scheduling.
+It uses HTTP only, and raises the same errors as the server.
 """
 
 from shortlist.client.api_client import DEFAULT_TIMEOUT_S, DEFAULT_URL, AsyncClient, Client

@@ -1,6 +1,6 @@
-"""The two clients, one that blocks and one for asyncio. All they add to `http_calls` is sending, waiting and asking again.
+"""The blocking and the asyncio client. `http_calls` builds and parses; this module sends, waits and retries.
 
-Redirects are never followed: a key and a text go to the address they were meant for, or nowhere.
+Redirects are never followed: a key and a text go to the configured address only.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ T = TypeVar("T")
 DEFAULT_URL = "http://127.0.0.1:8080"
 DEFAULT_TIMEOUT_S = 60.0
 READY_TIMEOUT_S = 5.0
-"""A server that is ready says so at once."""
+"""Timeout of a readiness check in seconds."""
 STREAM_TITLE = "reranking"
 
 
@@ -44,7 +44,7 @@ class _Budget:
 
 
 class _Session:
-    """What both clients keep: where the server is, who calls, how long, how often."""
+    """State of both clients: URL, key, timeout, retries."""
 
     def __init__(self, base_url: str, *, api_key: str | None, timeout_s: float, max_retries: int, max_pause_s: float) -> None:
         self.base_url = _root(base_url)

@@ -1,6 +1,6 @@
-"""What a refusal means to the caller: the error that the server raised, and whether the call is sent again.
+"""Errors of a failed call: the error that the server raised, and whether to retry.
 
-The server's own table from error to status is `api.errors`; this is the caller's end of it. Nothing here sends or sleeps.
+`api.errors` maps errors to statuses; this module is the inverse. It neither sends nor sleeps.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def _error_for(response: httpx2.Response, fault: _ErrorBody) -> ServiceError:
 
 @dataclass(frozen=True, slots=True)
 class _ErrorBody:
-    """What the body of a refusal says: a sentence, the field to blame, and the kind of error."""
+    """The content of an error body: message, field and kind."""
 
     message: str
     param: str | None

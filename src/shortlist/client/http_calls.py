@@ -1,8 +1,4 @@
-"""Calls as they are written and answers as they are read: pure functions between values and bytes.
-
-Both clients use these, so there is one spelling of every request and one reading of every answer. Whether, when and how often
-a call is sent is not known here.
-"""
+"""Requests to bytes and answers to values, as pure functions for both clients."""
 
 from __future__ import annotations
 

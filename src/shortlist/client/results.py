@@ -1,7 +1,4 @@
-"""What a caller gets back: frozen values, named for the caller's side of the wire.
-
-This module knows what an answer means. It knows nothing of JSON or HTTP.
-"""
+"""Results of calls: frozen values, independent of JSON and HTTP."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ from shortlist.types import Vector
 
 @dataclass(frozen=True, slots=True)
 class TimingMs:
-    """Where the server says the time went. Units: milliseconds; None where it did not say."""
+    """The server's timing. Units: milliseconds; None where not reported."""
 
     total: float | None = None
     tokenize: float | None = None
@@ -71,7 +68,7 @@ class Ranking:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RerankRequest:
-    """One of many questions: what `Client.rerank` is asked, as a value."""
+    """The arguments of `Client.rerank` as a value, for `rerank_many`."""
 
     query: str
     documents: Sequence[str]

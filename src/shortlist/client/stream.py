@@ -1,7 +1,6 @@
-"""Many questions, a few at a time: items in, answers out, never more than so many on their way.
+"""Sends many requests with bounded concurrency: items in, answers out.
 
-An item is taken from its source only when it can be sent, so a source may be endless and is never read ahead of what
-is asked for. What an item is and how it is asked is not known here.
+An item is taken from its source only when it can be sent, so a source may be infinite and is never read ahead.
 """
 
 from __future__ import annotations

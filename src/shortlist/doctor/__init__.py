@@ -1,4 +1,4 @@
-"""Looks at what is, and says what is wrong with it: at a model before it is served, at a server as its clients see it."""
+"""Diagnoses a model before it is served, and a server as its clients see it."""
 
 from shortlist.doctor import client_check, model
 

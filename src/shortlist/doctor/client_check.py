@@ -1,6 +1,6 @@
-"""A server as one of its clients sees it: what that client sends is sent, and the answers are read as that client reads them.
+"""Checks a server for one client: sends what that client sends, and validates the answers as that client does.
 
-`clients.yaml` says what each client sends and needs; `reader` reads it.
+`clients.yaml` holds the requests and requirements of each client; `checks` evaluates them.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ UNAUTHORIZED: Final = 401
 MODEL: Final = "$model"
 """How `clients.yaml` calls the model that the server has for a check's task."""
 RECORDED: Final = {"rerank": "Qwen/Qwen3-Reranker-0.6B", "embedding": "Qwen/Qwen3-Embedding-0.6B"}
-"""The model that is asked for, by task, where a server does not say which it has."""
+"""The default model name by task, for servers that do not list theirs."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClientCheck:
-    """One of a client's requests, and what came of it.
+    """The result of one request of a client.
 
     Attributes:
         request: Its method and its path.

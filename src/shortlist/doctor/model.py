@@ -1,7 +1,4 @@
-"""A model's diagnosis in the terminal: what was inferred, its prompt, and how it tested.
-
-Shows what `service.model_report` found, in 80 columns, without colour outside a terminal.
-"""
+"""Shows a model report in the terminal: detection, prompt and self-test, in 80 columns, without colour outside a terminal."""
 
 from __future__ import annotations
 

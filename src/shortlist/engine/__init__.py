@@ -1,1 +1,1 @@
-"""Token ids to numbers: the contract and the engines behind it."""
+"""Token ids to numbers: the engine interface and the engines."""

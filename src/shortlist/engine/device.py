@@ -1,4 +1,4 @@
-"""Where to compute and in what: turns the settings `device` and `dtype` into torch's own, or says why not."""
+"""Maps the settings `device` and `dtype` to torch devices and dtypes, or raises why not."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def _busy(name: str) -> float | None:
 
 @cache
 def _settle_functions() -> None:
-    """Have the CPU's vector library choose its functions, by calling each on one number, which one thread does alone.
+    """Let the CPU's vector library select its functions: calls each once, from one thread.
 
     It chooses at the first call. Where that is made by several threads at once, one of them may take a version that is right
     to four digits only: the first scores of a process were once seen to be off by 3e-5, and were remembered.

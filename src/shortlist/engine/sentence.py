@@ -1,7 +1,7 @@
 """Any other cross-encoder or embedding model, through sentence-transformers.
 
-The library tokenises, pads and pools as the model's own files say; this file only turns batches into its calls. Texts
-arrive whole and the library cuts them at the model's limit. It runs on one thread of its own.
+The library tokenizes, pads and pools as the model's files specify, and truncates at the model's limit. It runs on its own
+thread.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class SentenceEngine(ABC):
 
 
 class CrossEncoderEngine(SentenceEngine):
-    """Scores pairs; the raw score is the model's logit, whatever activation its files ask for.
+    """Scores pairs; the raw score is the model's logit, without the activation in its files.
 
     Args:
         path: The model's folder.
@@ -184,7 +184,7 @@ class BiEncoderEngine(SentenceEngine):
 
 @contextlib.contextmanager
 def _loading(path: Path) -> Iterator[None]:
-    """Turn what the library says of broken files into a refusal."""
+    """Convert the library's errors about broken files into `ModelRefused`."""
     try:
         yield
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:

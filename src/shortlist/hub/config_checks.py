@@ -1,7 +1,7 @@
-"""What no folder may hold, or lack, whatever kind of model it is.
+"""Checks of a model folder that apply to every kind of model, before its kind is detected.
 
-These rules come before any question of kind: weights are read from safetensors only, no code of a model is ever run, and a
-checkpoint that the engines cannot read is refused before gigabytes are fetched.
+Weights are read from safetensors only, model code never runs, and a checkpoint that the engines cannot load is refused before
+gigabytes are downloaded.
 """
 
 from __future__ import annotations

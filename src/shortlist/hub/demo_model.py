@@ -1,4 +1,4 @@
-"""The demo model: a small real embedder inside an installable package, so that a first try needs no hub."""
+"""The demo model: a small real embedder in a Python package, so that a first try needs no hub."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""From what a person wrote to a folder on this machine and the kind of model in it.
+"""Resolves a model name to a local folder and the kind of model in it.
 
-This module ties the others together: it knows in which order to ask, and that the kind is decided before weights are fetched.
+The kind is detected before weights are downloaded.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""A model's files from Hugging Face, or from a mirror that speaks its protocol.
+"""Downloads from Hugging Face, or from a mirror with its protocol.
 
 Endpoint, token, cache folder and offline mode are the library's own settings (HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_OFFLINE).
-Its telemetry and update checks are off, whatever the environment says: the hub is asked for models and for nothing else.
-This module knows which files to ask for and how to say in one line what went wrong; it knows nothing of kinds of model.
+Its telemetry and update checks are always off. Errors become one line.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What kind of model a folder holds, decided from evidence, with the reason in words.
+"""Detects the kind of model in a folder from its metadata, with the reason in words.
 
-Stronger evidence goes first: sentence-transformers' own files, then the architecture and its head, then the table of published
-models, then the model's card. A name decides only when a hub vouches for it and it is in the table letter for letter; when the
-evidence does not reach, the person is asked. This module opens no weights and loads no model.
+Order: sentence-transformers' own files, the architecture and its head, the table of published models, the model card. A name
+decides only if a hub confirms it and it is in the table exactly. If the metadata is not sufficient, the user must declare the
+kind. No weights are opened.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def _by_head(metadata: ModelMetadata, says: str) -> Detection:
 
 
 def _qwen3(metadata: ModelMetadata, declared: Task | None, architecture: str) -> Detection:
-    """Decide what a Qwen3 language model is for; its weights alone do not tell."""
+    """Detect the use of a Qwen3 language model, which its weights do not show."""
     if metadata.hub_id in RERANKERS:
         return Detection(ModelKind.QWEN3_RERANKER, f"{metadata.hub_id} is a published reranker")
     if metadata.hub_id in EMBEDDERS:

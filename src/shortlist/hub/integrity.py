@@ -1,8 +1,7 @@
-"""The bytes of a model: what each file's SHA-256 is, and whether it is the one it should be.
+"""Checksums of model files: computes each SHA-256 and compares it with the expected one.
 
-Every file that can change a number is read once, here. What it should be is known from three places: the name that a hub's
-cache gave it, a `SHA256SUMS` beside it, or a hash that we know ourselves. This module knows files and hashes; it knows nothing
-of hubs' protocols or of what the bytes mean.
+Every file that can change a number is read once, here. Expected checksums come from a hub's cache, a `SHA256SUMS` file, or
+hashes in this package.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ class Sum:
 
 
 Sums = Sequence[tuple[str, Sum]]
-"""Paths inside the folder, each with what it should be; a file may have several who say so."""
+"""Expected checksums by path; a file may have several sources."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +132,7 @@ def _checksum_source(sums: Sums, paths: list[str]) -> str | None:
 
 
 def _sums_by_name(folder: Path, paths: Iterable[str]) -> Iterator[tuple[str, Sum]]:
-    """Yield what Hugging Face's cache says: a file is a link to a blob, which is named by its hash.
+    """Yield checksums from Hugging Face's cache: a file links to a blob that is named by its hash.
 
     Only the first link is followed: a blob may itself be a link into a store where names are hashes of another kind. Small
     files kept by git have shorter names and are left out.
@@ -149,7 +148,7 @@ def _sums_by_name(folder: Path, paths: Iterable[str]) -> Iterator[tuple[str, Sum
 
 
 def _sums_beside(folder: Path, paths: Iterable[str], name: str) -> Iterator[tuple[str, Sum]]:
-    """Yield what every `SHA256SUMS` says of the files we read."""
+    """Yield checksums from `SHA256SUMS` files."""
     for path in paths:
         if PurePosixPath(path).name == SUMS_FILE:
             yield from _read_sums(folder, PurePosixPath(path), name)

@@ -1,6 +1,6 @@
-"""The kinds of model that can be served, and the facts about a folder that tell them apart; `inspect` weighs the facts.
+"""The kinds of model that can be served, and the metadata facts that distinguish them; `inspect` combines the facts.
 
-The published models whose kind is known by name are listed here. Every fact is read off the folder's evidence.
+Published models whose kind is known by name are listed here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ class ModelKind(StrEnum):
     """What runs a model, and how its texts are framed."""
 
     QWEN3_RERANKER = "qwen3-reranker"
-    """A causal language model asked yes or no in Qwen3-Reranker's frame; the score is the log-odds of yes."""
+    """A causal language model with Qwen3-Reranker's template; the score is the log-odds of yes."""
     QWEN3_RERANKER_HEAD = "qwen3-reranker-head"
     """The same with yes and no folded into a head of one label."""
     QWEN3_EMBEDDER = "qwen3-embedder"
@@ -27,7 +27,7 @@ class ModelKind(StrEnum):
 
     @property
     def tasks(self) -> frozenset[Task]:
-        """What a model of this kind can be asked to do."""
+        """Tasks of this kind of model."""
         return _TASKS[self]
 
 
@@ -35,11 +35,11 @@ class WeightsReader(StrEnum):
     """Who reads a model's weights, and so what they may be and where they have to be."""
 
     SHORTLIST = "ours"
-    """An engine of ours, which reads none that are quantised."""
+    """A built-in engine, which does not load quantised weights."""
     VLLM = "vllm"
     """A vLLM that is started on this machine, quantised or not."""
     UPSTREAM = "elsewhere"
-    """Servers that have them already: they are not wanted here."""
+    """Upstream servers: the weights are not downloaded."""
 
 
 _TASKS = {
@@ -97,7 +97,7 @@ def read_words(metadata: ModelMetadata, key: str) -> frozenset[str]:
 
 
 def has_qwen3_reranker_template(metadata: ModelMetadata) -> bool:
-    """Whether its name, what it was trained from, or its template says that texts go into Qwen3-Reranker's frame."""
+    """Return whether name, base model or chat template indicate Qwen3-Reranker's template."""
     by_origin = metadata.hub_id in RERANKERS or bool(read_words(metadata, "base_model") & RERANKERS)
     return by_origin or all(mark in metadata.chat_template for mark in _FRAME)
 

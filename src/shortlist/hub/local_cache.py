@@ -1,7 +1,4 @@
-"""Models that are on this machine already: in the hubs' caches, in the demo's package, in folders.
-
-Each hub's library knows its own cache; this module asks them all in the same words. It downloads nothing.
-"""
+"""Models on this machine: in the hubs' caches, in the demo's package, in folders. Downloads nothing."""
 
 from __future__ import annotations
 

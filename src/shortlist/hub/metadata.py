@@ -1,7 +1,7 @@
-"""What a model folder says about itself: its settings, its modules, its card and the sizes of its files.
+"""Metadata of a model folder: settings, modules, card and file sizes.
 
-This module reads small files and judges nothing; a file that is there but cannot be read is refused here. It opens no weights
-and reaches no network. It also names the files that hubs fetch: first the small ones that it reads, then the weights.
+The module reads small files only, and refuses unreadable ones. It also lists the files to download: first the small ones, then
+the weights.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Module:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelMetadata:
-    """Everything a folder says that helps to tell what it is.
+    """The metadata of a folder.
 
     Attributes:
         name: What to call the model in a message.

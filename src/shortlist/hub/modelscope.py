@@ -1,7 +1,7 @@
-"""A model's files from ModelScope, through its own package, which is optional.
+"""Downloads from ModelScope, through its own optional package.
 
 Endpoint, token and cache folder are that package's own settings (MODELSCOPE_ENDPOINT, MODELSCOPE_API_TOKEN, MODELSCOPE_CACHE).
-This module knows which files to ask for and how to say in one line what went wrong.
+Errors become one line.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""What a person writes to name a model, and where that name points.
-
-This module reads the text alone, plus one question to the file system: is there such a folder? It knows nothing of hubs'
-protocols or of what a model folder holds.
-"""
+"""Parses what a user writes to name a model: a folder, a hub id or the demo."""
 
 from __future__ import annotations
 
@@ -48,7 +44,7 @@ class Reference:
 
     @property
     def basename(self) -> str:
-        """The last part of the name, short enough to be asked for in a request."""
+        """The last part of the name."""
         return Path(self.name).name if self.source is Source.FOLDER else self.name.rsplit("/", maxsplit=1)[-1]
 
     @property

@@ -1,1 +1,1 @@
-"""Who goes when: admission, queue, batches, cache, and the one loop that drives them."""
+"""Admission, queue, batches, caches, and the loop that drives them."""

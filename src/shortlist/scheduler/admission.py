@@ -1,8 +1,8 @@
-"""Who may come in. Pure policy: decides on whole requests, from counts and measured speed.
+"""Admission control. Pure policy: decides on whole requests, from counts and measured throughput.
 
-A request is costed in tokens and bytes, and admitted whole or refused whole. It is refused (429) when a limit is
-reached, when its caller exceeds its share of a limit, or when the predicted wait exceeds the request's deadline or the
-server's limit. An idle server admits any request; otherwise a request above a limit would never be served.
+A request is costed in tokens and bytes, and admitted whole or refused whole. It is refused (429) when a limit is reached, when
+its caller exceeds its share of a limit, or when the predicted wait exceeds the request's deadline or the server's limit. An
+idle server admits any request; otherwise a request above a limit would never be served.
 """
 
 from __future__ import annotations

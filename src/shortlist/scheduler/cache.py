@@ -1,7 +1,6 @@
-"""What was computed before. Pure policy: an exact, byte-bounded, least-recently-used memory and its key.
+"""The score cache. Pure policy: exact, byte-bounded, least recently used.
 
-A key is a SHA-256 over length-prefixed parts, so that different inputs never share one; a hit is only ever the very same
-computation. Values are numbers, never futures or texts.
+A key is a SHA-256 over length-prefixed parts, so different inputs never share one; a hit is always the same computation.
 """
 
 from __future__ import annotations

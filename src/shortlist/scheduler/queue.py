@@ -1,14 +1,11 @@
-"""The queue of jobs that wait for the engine, ordered so that flows share the engine fairly. Pure policy.
+"""The queue of jobs, in fair order. Pure policy.
 
-A job is what one request asks. A flow is what one caller asks for at one priority; flows share the engine by weight, counted in
-tokens.
+A job is one request's items. A flow is one caller at one priority; flows share the engine by weight, counted in tokens. A job
+is queued whole, leaves item by item, and can be cancelled or expire as a whole at any time. Admission limits the queue.
 
-A job goes in whole, leaves item by item, and can be cancelled or expire as a whole at any moment. How much may wait is
-decided at admission; items that were already taken are the dispatcher's business.
-
-Jobs are served by rank: what the engine would have done for the job's flow by the end of it, had flows shared the engine
-token by token. So small jobs go before large ones, a flow with many tokens is served no later than its fair share, and as
-ranks only grow, no job starves.
+Jobs are served by rank: the virtual time at which the job would finish, had flows shared the engine token by token. So small
+jobs go before large ones, a flow with many tokens is served no later than its fair share, and as ranks only grow, no job
+starves.
 
 Source: weighted fair queueing, self-clocked; Golestani, "A self-clocked fair queueing scheme for broadband applications", 1994.
 """

@@ -1,8 +1,4 @@
-"""Redis as a store of the shared cache: one round trip to read, one to write, and no patience.
-
-The library is optional and imported when a store is made. Its own retries are off: when to try again is the breaker's
-decision.
-"""
+"""Redis as the store of the shared cache. Its own retries are off: the breaker decides when to retry."""
 
 from __future__ import annotations
 

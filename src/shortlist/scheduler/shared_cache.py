@@ -1,8 +1,7 @@
-"""What other servers computed: a second level of the cache, in a store that several servers share.
+"""The shared cache: a second cache level in a store that several servers share.
 
-Nothing here can fail or stall a request. A lookup has a short time and is a miss after it; writing happens behind the
-request's back and is dropped rather than piled up; a store that fails is left alone for a while, and one log line says so.
-This file knows a store only by its contract; Redis is behind it in `redis`.
+It never fails or delays a request. A lookup that times out is a miss. Writes happen in the background and are dropped when too
+many wait. A failing store is skipped for a while, with one log line.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The use cases: rerank, embed, and the runtime that builds what they need."""
+"""The operations (rerank, embed, score, explain), and the runtime that loads what they need."""

@@ -1,7 +1,4 @@
-"""The composition root: settings in, a runtime with every model loaded out.
-
-What computes a model is settled in `service.engine_loading` and `service.vllm_deployment`; here everything is put around it.
-"""
+"""The composition root: settings in, a runtime with every model loaded out."""
 
 from __future__ import annotations
 
@@ -57,8 +54,8 @@ def build_runtime(settings: Settings, *, notify: Notify) -> Runtime:
         ModelRefused: a model cannot be had, or cannot be served.
     """
     metrics = Metrics()
-    _alias_pairs(settings.model)  # a malformed one is told before anything is loaded
-    shared = shared_cache(settings.scheduler, metrics)  # so is an address that is none
+    _alias_pairs(settings.model)  # a malformed alias is an error before anything is loaded
+    shared = shared_cache(settings.scheduler, metrics)  # so is a malformed address
     tracing = tracing_to(settings.server.otlp_endpoint, sample_ratio=settings.server.otlp_sample_ratio)
     served_models, here = [], []
     wanted = _wanted(settings.model, notify)
@@ -92,7 +89,7 @@ def _wanted(settings: ModelSettings, notify: Notify) -> list[tuple[str, Task | N
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadedModel:
-    """A model in memory: what it is, what computes it, what spells for it, and where vLLM has it, if that is what computes."""
+    """A loaded model: its files, engine, encoder, and vLLM deployment if vLLM computes it."""
 
     model: ResolvedModel
     engine: Engine
@@ -107,16 +104,16 @@ class LoadedModel:
 
     @property
     def is_native(self) -> bool:
-        """Whether our own engine computes it, whose memory is known."""
+        """Whether the native engine computes it."""
         return isinstance(self.encoder, QwenEncoder) and self.deployment is None
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether other processes compute it, whose end is not that of this one."""
+        """Whether other processes compute it."""
         return self.deployment is not None or len(replicas_of(self.engine)) > 1
 
     def memory(self, settings: SchedulerSettings) -> MemoryPlan | None:
-        """What it needs at most on each device, under these settings; None if that is vLLM's business."""
+        """Peak memory per device under these settings; None for vLLM."""
         if self.deployment is not None:
             return None
         one, *_ = replicas_of(self.engine)
@@ -125,7 +122,7 @@ class LoadedModel:
 
     @property
     def expectations(self) -> Expectations:
-        """What the self-test holds it to: Qwen3's models were trained for any text, and their frames are ours."""
+        """Expectations of the self-test; Qwen3 models are trained for any text, with Shortlist's templates."""
         if isinstance(self.encoder, QwenEncoder):
             remedy = "" if self.deployment is None else remedy_for(self.model, self.deployment)
             return Expectations(understands=True, suffix=self.encoder.suffix_ids, remedy=remedy)
@@ -165,7 +162,7 @@ def find(
     Args:
         text: Which one.
         declared: The task it is wanted for, or None to go by its files.
-        settings: What it is told.
+        settings: Model settings.
         deployment: Where vLLM computes it; None for an engine of this process.
 
     Raises:
@@ -182,8 +179,8 @@ def load_found(
 
     Args:
         model: Which one.
-        settings: What it is told.
-        notify: Hears what takes long.
+        settings: Model settings.
+        notify: Reports progress.
         metrics: Where calls to vLLM are counted.
         deployment: Where vLLM computes it; None for an engine of this process.
 
@@ -216,7 +213,7 @@ def load_found(
 
 
 def _again(make: Callable[[], tuple[Engine, Encoder]], deployment: VllmDeployment | None) -> Engine:
-    """Load an engine once more. A child that does not start now may start later, when what it needs is free again."""
+    """Reload an engine. A managed vLLM that does not start now may start later, once memory is free."""
     try:
         return make()[0]
     except ModelRefused as error:
@@ -247,7 +244,7 @@ def served_model_for(
     *,
     shared: SharedCache | None = None,
 ) -> ServedModel:
-    """Return the stack of a loaded model that was asked for as `text`."""
+    """Return the served model of a loaded model that the settings name `text`."""
     served = served_model_of(
         loaded.engine,
         loaded.encoder,
@@ -266,7 +263,7 @@ def served_model_for(
 
 @contextmanager
 def _importing(name: str) -> Iterator[None]:
-    """Import a module meanwhile, if it is there: reading and hashing files leaves Python to others."""
+    """Import a module in a thread meanwhile: hashing files releases the GIL."""
 
     def bring() -> None:
         with suppress(ImportError):
@@ -345,7 +342,7 @@ def served_model_of(
     metrics: Metrics,
     expectations: Expectations = NO_EXPECTATIONS,
 ) -> ServedModel:
-    """Return one model's stack around an engine and the encoder that spells for it."""
+    """Return a served model with this engine and encoder."""
     limits = AdmissionLimits(
         max_concurrent_requests=settings.max_concurrent_requests,
         max_queue_tokens=settings.max_queue_tokens,

@@ -1,4 +1,4 @@
-"""The other job: texts in, unit vectors out."""
+"""Embed: texts in, unit vectors out."""
 
 from __future__ import annotations
 

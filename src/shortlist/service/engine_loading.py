@@ -1,6 +1,6 @@
-"""Which of our engines computes a model on this machine, and which encoder spells for it.
+"""Selects and loads the engine and encoder of a model on this machine.
 
-Engines are imported here, when they are needed, so that a machine without torch can still build what does not need it.
+Engines are imported on demand, so that the rest works without torch.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from shortlist.types import Task
 def engine_and_encoder(
     model: ResolvedModel, settings: ModelSettings, *, notify: Notify, is_wanted: Callable[[], bool]
 ) -> tuple[Engine, Encoder]:
-    """Load the engine for a kind of model, and the encoder that spells for it and knows its limit.
+    """Load the engine and the encoder for a kind of model.
 
     Args:
         model: Where it is, and what.
@@ -112,7 +112,7 @@ def _text_encoder(folder: Path, max_model_len: int, prompts: Mapping[str, str], 
 
 
 def _prompts(folder: Path) -> Mapping[str, str]:
-    """Return what the model wants before queries and documents.
+    """Return the model's prompts for queries and documents.
 
     Source: `SentenceTransformer.encode_query` and `encode_document`, which try these names in this order.
 

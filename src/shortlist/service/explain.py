@@ -1,6 +1,6 @@
-"""Why a document has its score: the prompt as the model reads it, the ids at its seams, the logits, and what was cut.
+"""Explains a score: the prompt, the ids at its seams, the logits, and truncation.
 
-For people who doubt a score. It takes the same path as ranking, and asks the engine once more for the numbers behind it.
+It takes the same path as rerank, and calls the engine once more for the logits.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How much memory a model needs, computed from its shapes before anything is asked of it; nothing here is measured."""
+"""Computes the memory that a model needs from its shapes, before it is loaded."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What there is to know about one model on this machine: what was inferred, what its prompts look like, how it tested.
-
-Loads the model as the server would, and collects facts; shows nothing.
-"""
+"""A report on one model on this machine: detection, sample prompts, memory and self-test. Loads it as the server would."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What operators see of a running server beside its requests: event loop lag, the GPUs, and where traces go.
-
-A blocked event loop delays every request, whatever it is about.
-"""
+"""Server metrics besides requests: event loop lag, GPUs, and the trace exporter."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ from shortlist.telemetry.traces import NO_TRACING, Tracing
 
 PERIOD_S: Final = 0.05
 LONG_S: Final = 1.0
-"""Worth a log line: whatever did this belongs into a thread."""
+"""Lag that is logged: blocking code belongs into a thread."""
 
 _SCHEDSTAT: Final = Path("/proc/thread-self/schedstat")
 _NANO: Final = 1e-9

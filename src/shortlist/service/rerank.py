@@ -1,4 +1,4 @@
-"""The main job: documents in, ranking out."""
+"""Rerank: documents in, ranking out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bringing an engine back that is gone: at once, then more and more patiently."""
+"""Restarts a failed engine: at once, then with exponential backoff."""
 
 from __future__ import annotations
 

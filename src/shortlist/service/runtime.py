@@ -1,4 +1,4 @@
-"""Every model's stack, and their common life: test, start, ready, drain, close.
+"""All served models and their life cycle: self-test, start, ready, drain, close.
 
 The HTTP layer calls this class and nothing below it.
 """
@@ -96,7 +96,7 @@ class Runtime:
 
     @property
     def is_alive(self) -> bool:
-        """Whether no engine is gone."""
+        """Whether all engines are available."""
         return self.state is not State.FAILED
 
     @property
@@ -186,7 +186,7 @@ class Runtime:
             return await embed(served, task)
 
     async def explain(self, task: RerankTask) -> Explanation:
-        """Say how documents get their scores. Raises what `rerank` raises; NotFound unless the server was asked to explain."""
+        """Explain scores. Raises as `rerank`, and NotFound unless `explain` is enabled."""
         if not self.settings.server.explain:
             raise NotFound("This server does not explain; start it with --explain.")
         served = self._registry.find(task.model, Task.RERANK)
@@ -237,7 +237,7 @@ class Runtime:
                 self._idle.set()
 
     def _stopped(self, served: ServedModel, loop: asyncio.Task[None]) -> None:
-        """A dispatcher ends on its own only when its engine is gone, or by a bug; both are loud."""
+        """Handle the end of a dispatcher: a failed engine, or a bug."""
         self.metrics.model_ready.labels(served.name).set(0)
         if loop.cancelled():
             return
@@ -251,7 +251,7 @@ class Runtime:
             self._give_up()
 
     async def _restart_engine(self, served: ServedModel, restart: Callable[[], Awaitable[None]]) -> None:
-        """Bring an engine back that is gone; meanwhile the server is not ready."""
+        """Restart a failed engine; the server is not ready meanwhile."""
         self._enter(State.RESTARTING)
         self._gone.add(served)
         try:

@@ -1,4 +1,4 @@
-"""Pairs of a query and a document each, scored as they stand: reranking without a ranking."""
+"""Score: query-document pairs in, scores out, without a ranking."""
 
 from __future__ import annotations
 

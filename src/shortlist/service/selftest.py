@@ -1,7 +1,6 @@
-"""The self-test: a model shows on its own device, in its own dtype, that its numbers can be trusted before it takes requests.
+"""The self-test: a model proves on its device and dtype that its numbers are right before it serves.
 
-This module knows which promises are tested and how much rounding each may cost. It drives one engine and one encoder
-directly, and knows nothing of HTTP, the queue or what becomes of a model that fails.
+The module defines the checks and their rounding tolerances. It calls one engine and one encoder directly.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from shortlist.types import Encoded, Task, TokenPrompt
 
 
 class SelfTestCheck(StrEnum):
-    """What is tested."""
+    """The checks."""
 
     FINITE = "finite"
     UNIT_LENGTH = "unit length"
@@ -46,7 +45,7 @@ class SelfTestCheck(StrEnum):
 
 
 class CheckStatus(StrEnum):
-    """What came of a check. Only a failure keeps a model from being served."""
+    """Result of a check. Only a failure prevents serving."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -56,7 +55,7 @@ class CheckStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One check of one task, and what was found, in one sentence."""
+    """The result of one check for one task; `detail` is one sentence."""
 
     check: SelfTestCheck
     task: Task
@@ -66,7 +65,7 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelfTest:
-    """Everything that was found about one model, and what to do if it means nothing. Units: seconds."""
+    """The self-test of one model. Units: seconds."""
 
     model: str
     results: tuple[CheckResult, ...]
@@ -75,17 +74,17 @@ class SelfTest:
 
     @property
     def failed(self) -> tuple[CheckResult, ...]:
-        """What keeps the model from being served."""
+        """The failed checks."""
         return self.with_status(CheckStatus.FAILED)
 
     @property
     def has_passed(self) -> bool:
-        """Whether the model can be trusted."""
+        """Whether no check failed."""
         return not self.failed
 
     @property
     def failure(self) -> str:
-        """What failed first, and what that usually means; for a test that failed."""
+        """The first failure and its usual cause; for a failed self-test."""
         first = self.failed[0]
         usually = f"Usually that is {CAUSES[first.check]}."
         said = f"{self.model} failed its self-test ({first.check.value}): {first.detail}. {usually}"
@@ -93,7 +92,7 @@ class SelfTest:
 
     @property
     def summary(self) -> str:
-        """How it went, in one line."""
+        """The result in one line."""
         spent = f"{self.model}: self-test {{}} in {self.duration_s:.1f} s"
         if self.failed:
             return spent.format("failed") + f" ({', '.join(result.check.value for result in self.failed)})"
@@ -103,7 +102,7 @@ class SelfTest:
         return spent.format("passed") + (" (but for meaning: random_weights is set)" if untested else "")
 
     def with_status(self, status: CheckStatus) -> tuple[CheckResult, ...]:
-        """Return the findings with this verdict."""
+        """Return the results with this status."""
         return tuple(result for result in self.results if result.status is status)
 
 
@@ -118,7 +117,7 @@ CAUSES: Final[Mapping[SelfTestCheck, str]] = MappingProxyType(
         SelfTestCheck.MEANING: "the wrong prompt, the wrong head, the wrong model, or weights that were never trained",
     }
 )
-"""What a failed check usually means."""
+"""The usual cause of a failed check."""
 
 
 # -- how much rounding is allowed ---------------------------------------------------------------------------------------
@@ -126,7 +125,7 @@ CAUSES: Final[Mapping[SelfTestCheck, str]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tolerances:
-    """How far two computations of one prompt may lie apart.
+    """Largest differences between two computations of one prompt.
 
     Rounding in log-odds grows with the log-odds themselves, so there the bound is a share of the distance between the highest
     and the lowest score of the trial, and never under `log_odds`.
@@ -275,7 +274,7 @@ def _repeatable(measured: MeasuredValues, task: Task) -> CheckResult:
 
 
 def _order_kept(measured: MeasuredValues, task: Task) -> CheckResult:
-    """Tell whether two prompts, in either order, each get the value that is nearer to its own, alone, than to the other's."""
+    """Return whether two prompts, in either order, each get the value that is nearer to its own, alone, than to the other's."""
     is_kept = all(
         _gap(measured.alone, each) <= _gap(measured.alone, each[::-1]) for each in (measured.once, measured.reversed_order)
     )
@@ -318,7 +317,7 @@ def _random_weights(task: Task) -> CheckResult:
 
 
 def _meaning(served: ServedModel, case: SelfTestCase, mixed: Values) -> CheckResult:
-    """Tell whether right documents are above wrong ones. A model made for other texts than ours is only warned about."""
+    """Check that right documents score above wrong ones; a warning for models of other domains."""
     if len(case.positions) < MIN_PAIRS:
         return _too_few(served, case)
     scale = ScoreScale.COSINE if case.task is Task.EMBED else served.engine.info.score_scale

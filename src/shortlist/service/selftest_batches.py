@@ -1,7 +1,4 @@
-"""What the self-test has a model compute: the bundled pairs as prompts, in the batches whose values are then compared.
-
-Knows how to ask an engine and how to keep what it says; judges nothing.
-"""
+"""The batches that the self-test computes: the built-in pairs as prompts, in several batch compositions."""
 
 from __future__ import annotations
 
@@ -18,12 +15,12 @@ from shortlist.text.encoder import Encoder
 from shortlist.types import NO_TRUNCATION, Batch, OverflowPolicy, Prompt, Task, WorkItem
 
 Values = npt.NDArray[np.float64]
-"""What an engine said of several prompts, one row each: a score alone, or a vector. Exact for 32-bit floats."""
+"""Values of several prompts, one row each: a score or a vector. Exact for 32-bit floats."""
 
 
 @dataclass(frozen=True, slots=True)
 class PairPosition:
-    """Where among a trial's prompts a pair's texts are. A reranker reads the query with each document, so it has none."""
+    """Positions of a pair's texts among the case's prompts; rerankers have no separate query."""
 
     pair: SelfTestPair
     right: int
@@ -33,7 +30,7 @@ class PairPosition:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SelfTestCase:
-    """The pairs that a model can read, as prompts."""
+    """Pairs as prompts of one model."""
 
     task: Task
     prompts: tuple[Prompt, ...]
@@ -41,20 +38,20 @@ class SelfTestCase:
 
     @property
     def compared(self) -> tuple[int, ...]:
-        """The right and the wrong document of the first pair, which are computed in several ways."""
+        """The first pair's right and wrong document, which are computed in several batch compositions."""
         return (self.positions[0].right, self.positions[0].wrong)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class MeasuredValues:
-    """What the engine said.
+    """The values that the engine returned.
 
     Attributes:
-        mixed: Of every prompt, in batches of all of them.
-        once: Of the picked prompts, in a batch of their own.
-        reversed_order: As `once`, asked in the opposite order, and put back into this one.
-        alone: Of the picked prompts, each in a batch of its own.
-        again: Of the first picked prompt, alone once more.
+        mixed: All prompts, in full batches.
+        once: The compared prompts, in one batch.
+        reversed_order: As `once`, computed in reverse order.
+        alone: The compared prompts, one batch each.
+        again: The first compared prompt, alone again.
     """
 
     mixed: Values
@@ -65,7 +62,7 @@ class MeasuredValues:
 
     @property
     def all(self) -> Values:
-        """Everything, one row for every value."""
+        """All values, one row each."""
         return np.concatenate([self.mixed, self.once, self.reversed_order, self.alone, self.again])
 
 
@@ -119,15 +116,15 @@ def _text_prompts(encoder: Encoder, pair: SelfTestPair) -> list[Prompt]:
 
 
 async def measure(engine: Engine, case: SelfTestCase, *, max_batch_tokens: int) -> MeasuredValues:
-    """Have the engine compute a trial in every way that is compared.
+    """Compute a case in all compared batch compositions.
 
     Args:
         engine: The engine.
         case: At least one pair.
-        max_batch_tokens: The largest batch it is ever asked for.
+        max_batch_tokens: Token limit of a batch.
 
     Raises:
-        EngineError: it could not, or gave something that is not one value per prompt.
+        EngineError: the engine failed, or did not return one value per prompt.
     """
     batches = [await _values(engine, case.task, batch) for batch in _batches(case.prompts, max_batch_tokens)]
     compared = [case.prompts[index] for index in case.compared]

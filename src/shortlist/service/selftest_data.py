@@ -1,9 +1,8 @@
-"""The built-in texts that a model computes before it serves: the self-test's pairs, and the samples that choose a dtype.
+"""Built-in texts: pairs for the self-test, and calibration texts that select a dtype. Worded by Shortlist.
 
-A pair is a small question whose answer is not disputed: one document answers it, one does not. The wrong document shares words
-with the question, so that matching words is not enough: even weights that were never trained do that. `selftest` judges the
-pairs. By the numbers of the samples an engine chooses what to compute in: many scripts, from one token to a thousand and more;
-what they mean does not matter. The texts are our own.
+A pair is a small question with an undisputed answer: one right and one wrong document. The wrong one shares words with the
+question, as even untrained weights match words. Calibration texts cover many scripts, from one token to more than a thousand;
+their meaning does not matter.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Texts as a model's tokens, and back: for those who count, cut or cache by tokens themselves."""
+"""Tokenize and detokenize, for callers that count, truncate or cache by tokens."""
 
 from __future__ import annotations
 

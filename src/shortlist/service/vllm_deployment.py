@@ -1,7 +1,4 @@
-"""Which vLLM computes which model, and with how much of a device; settled before anything is started.
-
-The only place where the settings, the models and the vLLM engine meet.
-"""
+"""Decides for each model which vLLM computes it, managed or upstream, and its share of GPU memory, before any start."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ from shortlist.text.qwen_encoder import QwenEncoder
 from shortlist.types import basename
 
 TOTAL_GPU_SHARE: Final = 0.9
-"""The share of a device that all models get together; the rest is for what they do not count."""
+"""Share of a GPU for all models together; the rest is for uncounted memory."""
 
 KINDS: Final = frozenset({ModelKind.QWEN3_RERANKER, ModelKind.QWEN3_RERANKER_HEAD, ModelKind.QWEN3_EMBEDDER})
 
@@ -34,13 +31,13 @@ _UPSTREAM_SETTINGS: Final = frozenset({"upstream", "upstream_api_key", "upstream
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VllmDeployment:
-    """Where one model is computed.
+    """The vLLM deployment of one model.
 
     Attributes:
-        settings: How vLLM is asked, or started.
-        urls: The servers that have the model; none: one is started.
-        share: How much of the device's memory a started one was told to take; None if nothing was said.
-        fair_share: How much of a GPU it takes then; None leaves it to vLLM.
+        settings: vLLM settings.
+        urls: Upstream servers; empty for a managed vLLM.
+        share: Configured share of device memory; None if not set.
+        fair_share: Share of a GPU if not set; None leaves it to vLLM.
     """
 
     settings: VllmSettings
@@ -50,28 +47,28 @@ class VllmDeployment:
 
     @property
     def is_managed(self) -> bool:
-        """Whether it is started, and started again, by us."""
+        """Whether Shortlist starts and restarts it."""
         return not self.urls
 
     @property
     def reader(self) -> WeightsReader:
-        """Who reads the model's weights."""
+        """Reader of the model's weights."""
         return WeightsReader.VLLM if self.is_managed else WeightsReader.UPSTREAM
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricLabels:
-    """Where the calls for one model are counted, and under which name."""
+    """Metrics of one model's calls, and its name as label."""
 
     metrics: Metrics
     name: str
 
 
 def deployments(settings: Settings, models: Sequence[str]) -> list[VllmDeployment | None]:
-    """Return for every model where vLLM computes it; None where another engine does.
+    """Return the vLLM deployment of every model; None for other engines.
 
     Raises:
-        BadSetting: the settings contradict each other, or leave a model without a place.
+        BadSetting: the settings contradict each other, or leave a model without a server.
     """
     given = settings.vllm.model_fields_set
     if settings.model.engine != "vllm":
@@ -98,19 +95,19 @@ def engine_and_encoder(
     notify: Notify,
     is_wanted: Callable[[], bool] = lambda: True,
 ) -> tuple[VllmEngine, QwenEncoder]:
-    """Return the engine for a model, and the encoder that spells for it.
+    """Return the engine and the encoder of a model.
 
     Args:
-        model: What to compute.
+        model: The model.
         settings: What it is told.
-        deployment: Where.
-        metric_labels: Where its calls are counted.
-        notify: Hears how far vLLM is.
+        deployment: Its deployment.
+        metric_labels: Metrics and label of its calls.
+        notify: Reports start progress.
         is_wanted: Whether the start is still wanted; if not, it is aborted.
 
     Raises:
         BadSetting: a setting does not fit the model, or vLLM.
-        ModelRefused: it cannot be served by vLLM, or not by this one.
+        ModelRefused: vLLM, or this vLLM, cannot serve it.
     """
     plan = _plan(model, settings, deployment)
     access = UpstreamAccess(
@@ -135,7 +132,7 @@ def engine_and_encoder(
 
 
 def remedy_for(model: ResolvedModel, deployment: VllmDeployment) -> str:
-    """Return what to do about a vLLM that computes, but not what the model means."""
+    """Return advice for a vLLM whose scores are wrong."""
     if deployment.is_managed:
         return "Look at what --vllm-arg and --quantization change."
     command = right_command(_plan(model, ModelSettings(), deployment))
@@ -169,7 +166,7 @@ def _plan(model: ResolvedModel, settings: ModelSettings, deployment: VllmDeploym
 
 
 def _max_positions(model: ResolvedModel) -> int | None:
-    """Return how many tokens the model reads, going by its files; None leaves it to vLLM, which knows more kinds of them."""
+    """Return the token limit in the model's files; None leaves it to vLLM."""
     found = json.loads((model.path / "config.json").read_bytes()).get("max_position_embeddings")
     return found if isinstance(found, int) and found > 0 else None
 
@@ -179,7 +176,7 @@ def _secret(settings: VllmSettings) -> str | None:
 
 
 def _shares(settings: VllmSettings, num_models: int) -> list[float | None]:
-    """Return every model's share of the device's memory, as far as it was said."""
+    """Return every model's configured share of device memory, or None."""
     given = settings.gpu_memory_utilization
     if not given:
         return [None] * num_models
@@ -199,7 +196,7 @@ def _shares(settings: VllmSettings, num_models: int) -> list[float | None]:
 
 
 def _servers_by_model(settings: Settings, models: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return the servers of every model: all of them for a model alone, else those that name it."""
+    """Return the servers of every model: all for a single model, else those that list it."""
     urls = settings.vllm.upstream
     if len(models) == 1:
         return [urls]

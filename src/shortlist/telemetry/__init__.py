@@ -1,7 +1,6 @@
 """Metrics, traces, and the logger of all packages.
 
-Log lines, labels and spans carry names, counts, sizes and times; never a query, a document, an instruction or a key. How lines
-look and where they go is known to `logs`.
+Log lines, labels and spans contain names, counts, sizes and times; never a query, document, instruction or key.
 """
 
 from __future__ import annotations

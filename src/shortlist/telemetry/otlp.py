@@ -1,9 +1,8 @@
-"""Traces for a collector that speaks OTLP over HTTP: OpenTelemetry's spans, sampling and encoding, sent by our own hand.
+"""Exports traces by OTLP over HTTP, with OpenTelemetry's spans, sampling and encoding.
 
-Ended spans wait in a bounded queue, which drops the oldest, and a thread of their own sends them. What the collector does not
-take at once is lost: it may be slow, sick or gone, and costs nothing but one log line. Nothing is read from OpenTelemetry's
-environment variables, which could add foreign headers or certificates unseen; that is why its own exporter is
-not used, which reads them.
+Ended spans wait in a bounded queue, which drops the oldest, and a thread sends them. Spans that the collector does not accept
+are lost: a slow or failing collector costs one log line. OpenTelemetry's environment variables, which could add foreign headers
+or certificates unseen, are not read; its own exporter reads them, so it is not used.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Words to token ids: prompt frames, exact and safe tokenising, truncation."""
+"""Texts to token ids: prompt templates, exact and safe tokenization, truncation."""

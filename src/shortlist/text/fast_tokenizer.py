@@ -98,7 +98,7 @@ def _groups(texts: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def _is_known(fields: Mapping[str, Any]) -> bool:
-    """Tell whether everything but the vocabulary is as in Qwen's files."""
+    """Return whether everything but the vocabulary is as in Qwen's files."""
     model, normalizer, steps = fields["model"], fields.get("normalizer"), fields.get("pre_tokenizer") or {}
     plain = ("dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback")
     return (

@@ -1,7 +1,6 @@
-"""The prompt templates of Qwen3-Reranker and Qwen3-Embedding.
+"""The prompt templates of Qwen3-Reranker and Qwen3-Embedding: exact wording, and where it may be split. Pure text.
 
-Pure text: the exact wording, and where it may be split for tokenization.
-Any change to it that could change a prompt raises `TEMPLATE_VERSION`, which is part of every cache key.
+A change that can alter a prompt raises `TEMPLATE_VERSION`, which is part of every cache key.
 """
 
 from __future__ import annotations

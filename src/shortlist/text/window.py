@@ -1,7 +1,4 @@
-"""Reading a long text in windows: each is what cutting the rest of the text makes of it, and neighbours overlap.
-
-Knows tokens and the characters they stand for; knows no frame and no model.
-"""
+"""Splits a long text into overlapping windows; each equals the truncation of the remaining text."""
 
 from __future__ import annotations
 

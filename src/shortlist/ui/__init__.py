@@ -1,9 +1,7 @@
-"""The web page, a visitor that speaks HTTP like everyone else.
+"""The web page, a client of the server.
 
-The page: inputs, drawings and texts. It calls the server through `client`, in the same process but through the whole
-HTTP stack, so the page can do nothing that another caller could not. It knows nothing of models, queues or engines.
-
-Gradio is optional and slow to import, so nothing here imports it before the page is mounted.
+It calls the server through `client`, in the same process but through the whole HTTP stack, so the page can do nothing that
+another client cannot. Gradio is optional and slow to import, so nothing here imports it before the page is mounted.
 """
 
 from __future__ import annotations
@@ -36,7 +34,7 @@ def is_available() -> bool:
 
 
 def mount_page(app: FastAPI, *, path: str = DEFAULT_PATH) -> LazyPage:
-    """Mount the page under `path`; it is built when it is first asked for, and closed with the app.
+    """Mount the page under `path`; it is built on its first request, and closed with the app.
 
     The page has no key of its own: it calls with the key that the person's browser signed in with.
 

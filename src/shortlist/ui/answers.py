@@ -1,7 +1,4 @@
-"""What the server answers, as values to be drawn, with what only it says: raw scores, passages, what was remembered.
-
-This module knows the shape of the answers; `draw` knows what they look like.
-"""
+"""The server's answers as values for `draw`, with raw scores, passages and cache hits."""
 
 from __future__ import annotations
 
@@ -86,7 +83,7 @@ async def rank(session: Session, question: Question) -> PageRanking:
 
 
 async def rank_both(session: Session, left: Question, right: Question) -> tuple[PageRanking, PageRanking]:
-    """Return two rankings that were asked for at once.
+    """Return two rankings, requested concurrently.
 
     Raises:
         ServiceError: the first error the server answered with.

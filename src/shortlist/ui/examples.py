@@ -1,7 +1,7 @@
-"""Examples that show something: a click fills the form and asks.
+"""Examples: a click fills the form and sends it.
 
-Each puts the best document where keyword matching would not, lets an instruction or another query turn the order round, or
-shows what else can be asked.
+In each, the best document is not the best keyword match, an instruction or another query changes the order, or another feature
+shows.
 """
 
 from __future__ import annotations

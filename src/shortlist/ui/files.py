@@ -1,6 +1,6 @@
-"""From a file that a person opened to documents: lines, a column of a table, sections, or whole groups. Pure.
+"""Parses uploaded files into documents: lines, a column of a table, sections, or groups. Pure.
 
-The browser reads the file and sends its text along, so nothing of it touches the server's disk.
+The browser reads the file and sends its text, so nothing is written to the server's disk.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From what a person filled in to what is asked of the server. Pure; a browser may send anything."""
+"""Form values to a request. Pure; a browser may send anything."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page before anyone has looked at it: importing Gradio takes seconds and memory that most servers never need."""
+"""Mounts the page on its first request: importing Gradio takes seconds and memory that most servers never need."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Page:
 
 
 class LazyPage:
-    """An ASGI application that becomes the page when it is first asked for.
+    """An ASGI application that builds the page on its first request.
 
     Args:
         load: Brings what the page needs, which takes seconds, in a thread; returns what makes the page, on the event loop.

@@ -1,4 +1,4 @@
-"""What the server's metrics say about now: from two samples of /metrics to the numbers that the last tab plots. Pure."""
+"""Two samples of /metrics to the values of the status tab. Pure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CACHE_MEMORY: Final = "shortlist_cache_bytes"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricsSample:
-    """What /metrics said at one moment.
+    """One sample of /metrics.
 
     Attributes:
         at_s: When, on a clock that only goes forward.
@@ -75,7 +75,7 @@ class MetricsHistory:
 
 
 def read_sample(text: str, at_s: float) -> MetricsSample:
-    """Return what a text in Prometheus' format says.
+    """Parse a text in Prometheus' format.
 
     Raises:
         ValueError: it is in another format.

@@ -1,8 +1,7 @@
-"""ASGI middleware around the Gradio page: a limit on bodies, and our own head in the document from the first byte.
+"""ASGI middleware around the Gradio page: a body limit, and Shortlist's own tags in the document's head.
 
-The page's forms carry whole files, and Gradio would read a body of any size. It puts a head into the document only after its
-own scripts have run, which is too late: by then it has decided on a language, and a reader of dark pages has been shown a white
-one.
+The page's forms carry whole files, and Gradio has no body limit. Gradio also adds head tags only after its scripts have run:
+too late for the language, and a dark page would first flash white.
 """
 
 from __future__ import annotations

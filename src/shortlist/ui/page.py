@@ -1,4 +1,4 @@
-"""The page itself: four tabs, and what they are told about the reader. Importing this module imports Gradio."""
+"""The page: four tabs, and the browser state they get. Imports Gradio."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a click does, without the page: read the form, ask the server, and put the answer or the error into words.
+"""Runs of a click: read the form, call the server, render the answer or the error.
 
-A run is a stream of HTML, each piece in the place of the one before. Who cancels it hangs up on the server.
+A run is a stream of HTML, each item replaces the one before. Cancel disconnects.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A user of the page as a client of the server: key, address, language.
 
-Everything goes through the server's whole HTTP stack in this process, so the page can do nothing that another caller could
-not. A click on Cancel is a hang-up, as over a socket.
+All calls go through the server's whole HTTP stack in this process, so the page can do nothing that another client cannot.
+Cancel is a disconnect, as over a socket.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Session:
     api_key: str | None = None
 
     def client(self) -> AsyncClient:
-        """Return a client that calls as this person. It does not try again: the page says that the server is busy."""
+        """Return a client with this user's key. It does not retry: the page shows that the server is busy."""
         return AsyncClient(IN_PROCESS_URL, api_key=self.api_key, transport=self.transport, max_retries=0)
 
     async def ask(self, path: str, body: object = None) -> httpx2.Response:
@@ -68,7 +68,7 @@ class Session:
 
 
 SessionOf = Callable[["gr.Request"], Session]
-"""Says who sent a request to the page."""
+"""Returns the session of a request to the page."""
 
 
 def sessions(app: ASGIApp) -> SessionOf:
@@ -88,7 +88,7 @@ def sessions(app: ASGIApp) -> SessionOf:
 
 
 def hanging_up(app: ASGIApp) -> ASGIApp:
-    """Return the app so that a caller in this process who is cancelled hangs up, and waits until the app has let go.
+    """Wrap the app so that a cancelled in-process call disconnects, and waits until the app has finished.
 
     Without this, the cancellation would strike inside the app, which is only prepared for that when it stops.
     """
@@ -124,18 +124,18 @@ def _encoded(body: object) -> bytes:
 
 
 def _address(request: gr.Request) -> tuple[str, int]:
-    """Return where the reader is, who is the caller of what the page asks for; limits count by it where there are no keys."""
+    """Return the user's address, by which limits count where there are no keys."""
     client = request.client
     return (str(client.host), int(client.port)) if client is not None else ("127.0.0.1", 0)
 
 
 def _url(origin: str | None, host: str | None) -> str:
-    """Return the server's address as the browser knows it, which behind a proxy is not the one that the server knows."""
+    """Return the server's address in the browser, which differs behind a proxy."""
     return origin if origin is not None and origin.startswith("http") else f"http://{host or 'localhost'}"
 
 
 def _key(authorization: str) -> str | None:
-    """Return the key that the browser signed in with: the password of HTTP's basic scheme, whatever the user name."""
+    """Return the browser's key: the password of HTTP basic authentication, with any user name."""
     scheme, _, credentials = authorization.partition(" ")
     if scheme.lower() != "basic":
         return _sendable(credentials.strip())

@@ -1,7 +1,4 @@
-"""How the page looks: Gradio's theme in our colours, and what stands in the page's head.
-
-Fonts are the system's own and pictures are inline, so the page needs nothing from another machine.
-"""
+"""The page's look: Gradio's theme in Shortlist's colours, system fonts and inline images; nothing from other hosts."""
 
 from __future__ import annotations
 

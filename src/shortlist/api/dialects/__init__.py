@@ -1,1 +1,1 @@
-"""One small pure file per dialect: request shape to task, outcome to response shape."""
+"""One small pure module per dialect: request model to task, outcome to answer."""

@@ -1,4 +1,4 @@
-"""Cohere's embed and tokenize, versions 1 and 2. Its rerank is the superset.
+"""Cohere's embed and tokenize, versions 1 and 2. Its rerank is in `common`.
 
 Source: the cohere package 7.3.1, `raw_base_client.py` and `v2/raw_client.py`.
 """
@@ -51,7 +51,7 @@ class CohereEmbedRequest(EmbedModel):
     truncate: Literal["NONE", "START", "END"] | None = None
 
     def task(self) -> EmbedTask:
-        """Return what is asked for."""
+        """Return the task."""
         for index, form in enumerate(self.embedding_types or ()):
             if form not in FORMS:
                 param = f"embedding_types[{index}]"
@@ -66,7 +66,7 @@ class CohereEmbedRequest(EmbedModel):
         )
 
     def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> Json:
-        """Return the vectors, by type if types were asked for."""
+        """Return the vectors, by type if types were requested."""
         types = self.embedding_types
         units = {"input_tokens": outcome.usage.num_tokens}
         return {
@@ -88,7 +88,7 @@ class CohereEmbedRequestV2(CohereEmbedRequest):
     paths: ClassVar[tuple[str, ...]] = ("/v2/embed",)
 
     def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> Json:
-        """Return the vectors by type; as floats if no type was asked for."""
+        """Return the vectors by type; as floats if no type was requested."""
         named = self.model_copy(update={"embedding_types": self.embedding_types or ["float"]})
         return CohereEmbedRequest.answer(named, outcome, meta)
 
@@ -104,7 +104,7 @@ class CohereTokenizeRequest(TokenizeModel):
 
     @classmethod
     def matches(cls, view: RequestView) -> bool:
-        """Tell by the field of the text."""
+        """Match by the field of the text."""
         return "text" in view.body
 
     @property
@@ -113,7 +113,7 @@ class CohereTokenizeRequest(TokenizeModel):
         return 1
 
     def task(self) -> TokenizeTask:
-        """Return what is asked for."""
+        """Return the task."""
         return TokenizeTask(texts=(self.text,), model=self.model, with_special=False)
 
     def answer(self, outcome: TokenizeOutcome, meta: ResponseMeta) -> Json:

@@ -1,7 +1,7 @@
-"""The rerank shape that Cohere, Jina, vLLM, Xinference, SiliconFlow and many gateways share.
+"""The rerank request that Cohere, Jina, vLLM, Xinference, SiliconFlow and many gateways share.
 
-A result holds exactly `index`, `relevance_score` and, when wanted, `document`: strict clients reject any other key there,
-and break on a null document. Everything that only Shortlist says stands at the top level.
+A result has exactly `index`, `relevance_score` and, on request, `document`: strict clients reject other keys and null
+documents. Shortlist's own fields are at the top level.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ RERANK_PATHS: Final = (
     "/v1/reranks",
     "/compatible-api/v1/reranks",
 )
-"""Where clients look for a reranker, whatever they speak. Sources: the dialects' own files."""
+"""Paths of rerank requests. Sources: the dialects' own files."""
 
 SEARCH_UNIT_DOCUMENTS = 100
 """One billed search unit is a query with up to this many documents. Source: docs.cohere.com, pricing of rerank."""
@@ -84,11 +84,11 @@ class CommonRerankRequest(RerankModel):
 
     @classmethod
     def matches(cls, view: RequestView) -> bool:
-        """Tell by the documents, whatever else there is."""
+        """Match by the documents."""
         return "documents" in view.body
 
     def task(self) -> RerankTask:
-        """Return what is asked for."""
+        """Return the task."""
         return RerankTask(
             query=self.query,
             documents=tuple(self.documents),
@@ -173,7 +173,7 @@ def _chunks(index: int, stats: DocumentStats) -> Json:
 
 
 def has_own_fields(view: RequestView, theirs: frozenset[str]) -> bool:
-    """Tell whether a body has fields that only the superset knows, beside those that another dialect shares with it.
+    """Return whether a body has fields of this dialect only.
 
     `instruction` beside `raw_scores` is a Shortlist field: in another dialect it would be ignored, and the
     scores would be wrong without an error.

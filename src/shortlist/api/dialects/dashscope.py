@@ -1,7 +1,7 @@
 """Alibaba's DashScope (Model Studio): rerank and embeddings in its native envelope.
 
 Sources: the dashscope package 2.0.2, `rerank/text_rerank.py`, `embeddings/`; help.aliyun.com, error codes. Its compatible
-rerank is the superset.
+rerank is in `common`.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class DashScopeRerankRequest(RerankModel):
 
     @classmethod
     def matches(cls, view: RequestView) -> bool:
-        """Tell by the envelope, on any path: LightRAG sends it to all."""
+        """Match by the envelope, on any path: LightRAG sends it to all."""
         return isinstance(view.body.get("input"), dict) or view.path not in RERANK_PATHS
 
     @property
@@ -64,7 +64,7 @@ class DashScopeRerankRequest(RerankModel):
         return len(self.input.documents)
 
     def task(self) -> RerankTask:
-        """Return what is asked for."""
+        """Return the task."""
         parameters = self.parameters or DashScopeRerankParameters()
         return RerankTask(
             query=self.input.query,
@@ -122,7 +122,7 @@ class DashScopeEmbedRequest(EmbedModel):
         return len(self.input.texts)
 
     def task(self) -> EmbedTask:
-        """Return what is asked for."""
+        """Return the task."""
         parameters = self.parameters or DashScopeEmbedParameters()
         return EmbedTask(
             texts=tuple(self.input.texts),

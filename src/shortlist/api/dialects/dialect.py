@@ -1,7 +1,6 @@
-"""What a dialect is: shapes of requests that become tasks, of outcomes that become answers, and of errors.
+"""The parts of a dialect: request models that become tasks, outcomes that become answers, and error bodies.
 
-Pure. A dialect's file says what its bodies look like and how they are told from others; the table puts dialects in order.
-Nothing else knows any of them by name.
+Pure. A dialect's module defines its bodies and how to match them; `table` orders the dialects. No other module names one.
 """
 
 from __future__ import annotations
@@ -34,11 +33,11 @@ OutcomeT = TypeVar("OutcomeT")
 
 @dataclass(frozen=True, slots=True)
 class RequestView:
-    """What a dialect is told by.
+    """The parts of a request that determine its dialect.
 
     Attributes:
-        path: The path, without prefixes of ours, repeated versions or a slash at its end.
-        body: The body's fields, none of them checked yet.
+        path: The path without prefixes, repeated versions or a trailing slash.
+        body: The body's fields, not validated yet.
         headers: Lower-case names to values.
     """
 
@@ -49,7 +48,7 @@ class RequestView:
 
 @dataclass(frozen=True, slots=True)
 class ResponseMeta:
-    """What an answer may say of itself: whose it is, and when it was made (seconds since 1970)."""
+    """Metadata for an answer: request id, and creation time in seconds since 1970."""
 
     request_id: str
     created_s: int
@@ -62,13 +61,13 @@ class RequestFields(BaseModel):
 
 
 class RequestModel(RequestFields):
-    """The shape of one kind of request, and of its answer.
+    """Base of request models: one request body and its answer.
 
     Attributes:
-        paths: Where it is understood.
-        items_field: The field that holds what there can be too many of.
-        example: A request of this shape, for the documentation.
-        also_read: Fields that it reads besides those that are declared: other spellings of them.
+        paths: Paths that accept it.
+        items_field: The field whose length is limited.
+        example: An example body, for the documentation.
+        also_read: Aliases that it reads besides the declared fields.
     """
 
     also_read: ClassVar[frozenset[str]] = frozenset()
@@ -78,25 +77,25 @@ class RequestModel(RequestFields):
 
     @classmethod
     def matches(cls, view: RequestView) -> bool:
-        """Tell whether this is such a request, among all that its path may bring."""
+        """Return whether a request at a shared path has this body."""
         del view
         return True
 
     @property
     def num_items(self) -> int:
-        """How many texts it brings."""
+        """The number of texts."""
         return len(getattr(self, self.items_field))
 
     @classmethod
     @cache
     def fields(cls) -> frozenset[str]:
-        """Every field that is read, by the names that clients use."""
+        """Names of all fields that are read."""
         declared = (info.alias or name for name, info in cls.model_fields.items())
         return cls.also_read.union(declared)
 
 
 class _AnsweredModel(RequestModel, ABC, Generic[TaskT, OutcomeT]):
-    """A request for a task, whose outcome becomes an answer."""
+    """A request model with a task and an answer."""
 
     @abstractmethod
     def task(self) -> TaskT:
@@ -108,7 +107,7 @@ class _AnsweredModel(RequestModel, ABC, Generic[TaskT, OutcomeT]):
 
 
 class _InstructedModel(_AnsweredModel[TaskT, OutcomeT]):
-    """A request to a model that may be told what counts. No dialect ignores that: scores would be others, without a word."""
+    """A request with an optional instruction. No dialect ignores it, as scores would silently differ."""
 
     instruction: str | None = Field(default=None, description="What counts as relevant; the model's default if absent.")
 
@@ -138,13 +137,13 @@ AnyRequestModel = RerankModel | ScoreModel | EmbedModel | TokenizeModel | Detoke
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorInfo:
-    """What went wrong, before a dialect puts it into words of its own.
+    """An error, before a dialect formats it.
 
     Attributes:
-        status: What HTTP says of it.
-        type: Its kind, in OpenAI's words.
-        code: Its kind, in ours.
-        param: The offending field, if there is one.
+        status: HTTP status.
+        type: OpenAI's error type.
+        code: Shortlist's error code.
+        param: The offending field, if any.
     """
 
     status: int
@@ -156,11 +155,11 @@ class ErrorInfo:
 
 
 ErrorBody = Callable[[ErrorInfo], tuple[int, Json]]
-"""An error to the status and the body that a dialect's clients expect."""
+"""Formats an error: status and body for a dialect's clients."""
 
 
 def common_error_body(error_body: ErrorInfo) -> tuple[int, Json]:
-    """Return the body that satisfies the readers of nearly every client at once.
+    """Return the common error body, which nearly all clients can parse.
 
     OpenAI reads `error.message`, Cohere `message`, Voyage, Jina, LlamaIndex and Xinference `detail`.
     """
@@ -174,12 +173,12 @@ def common_error_body(error_body: ErrorInfo) -> tuple[int, Json]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """What one family of clients speaks.
+    """One API that clients use.
 
     Attributes:
-        name: What it is called in paths (`/compat/NAME/...`) and in metrics.
-        request_models: Its requests.
-        error_body: Its errors.
+        name: Name in paths (`/compat/NAME/...`) and metrics.
+        request_models: Its request models.
+        error_body: Its error format.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Our own way to ask why documents have their scores: the shape of a rerank request, for a few documents."""
+"""Shortlist's explain request: a rerank request for a few documents, answered with prompt, ids and logits."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Field types that several dialects share: lenient where real clients are sloppy, exact where a guess would be wrong.
+"""Field types that dialects share: lenient where real clients are sloppy, strict where a guess would be wrong.
 
-Real clients send explicit nulls, numbers as digit strings, booleans as words, one string where a list is meant, and
-documents as objects. A null is a default everywhere.
+Real clients send explicit nulls, numbers as digit strings, booleans as words, one string for a list, and documents as objects.
+A null means the default everywhere.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def prompt_tokens(most: int | None) -> int | None:
 
 
 def overflow(may_truncate: bool | None) -> OverflowPolicy:
-    """Return what becomes of a text that is too long; without a word, it is cut."""
+    """Return the overflow policy; truncation by default."""
     return OverflowPolicy.ERROR if may_truncate is False else OverflowPolicy.TRUNCATE
 
 

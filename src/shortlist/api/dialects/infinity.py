@@ -23,7 +23,7 @@ class InfinityRerankRequest(common.CommonRerankRequest):
 
     @classmethod
     def matches(cls, view: RequestView) -> bool:
-        """Tell by a field that only its client sends with documents, and nothing of ours."""
+        """Match by a field that only its client sends with documents, without Shortlist's own fields."""
         return "documents" in view.body and "raw_scores" in view.body and not common.has_own_fields(view, FIELDS)
 
     def answer(self, outcome: RerankOutcome, meta: ResponseMeta) -> Json:

@@ -22,7 +22,7 @@ class IsaacusRerankRequest(RerankModel):
     top_n: Count = None
 
     def task(self) -> RerankTask:
-        """Return what is asked for."""
+        """Return the task."""
         return RerankTask(query=self.query, documents=tuple(self.texts), model=self.model, top_n=self.top_n or None)
 
     def answer(self, outcome: RerankOutcome, meta: ResponseMeta) -> Json:

@@ -26,11 +26,11 @@ class MixedbreadRerankRequest(RerankModel):
 
     @classmethod
     def matches(cls, view: RequestView) -> bool:
-        """Tell by the field of the documents, a list."""
+        """Match by the field of the documents, a list."""
         return isinstance(view.body.get("input"), list)
 
     def task(self) -> RerankTask:
-        """Return what is asked for."""
+        """Return the task."""
         return RerankTask(query=self.query, documents=tuple(self.input), model=self.model, top_n=self.top_k or None)
 
     def answer(self, outcome: RerankOutcome, meta: ResponseMeta) -> Json:

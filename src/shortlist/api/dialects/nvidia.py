@@ -1,4 +1,4 @@
-"""NVIDIA NIM's ranking: one unbounded number per passage, of which its clients take the sigmoid.
+"""NVIDIA NIM's ranking: one unbounded number per passage; its clients apply the sigmoid.
 
 Source: langchain-nvidia-ai-endpoints 1.5.0 and LiteLLM's nvidia_nim provider.
 """
@@ -29,11 +29,11 @@ class NvidiaRankingRequest(RerankModel):
 
     @classmethod
     def matches(cls, view: RequestView) -> bool:
-        """Tell by the field of the documents, and a query that is an object, where others use the path too."""
+        """Match by the field of the documents, and a query that is an object, where others use the path too."""
         return "passages" in view.body and (view.path not in RERANK_PATHS or isinstance(view.body.get("query"), dict))
 
     def task(self) -> RerankTask:
-        """Return what is asked for."""
+        """Return the task."""
         return RerankTask(
             query=self.query,
             documents=tuple(self.passages),

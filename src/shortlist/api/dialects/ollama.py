@@ -24,7 +24,7 @@ class OllamaRerankRequest(RerankModel):
     top_n: Count = None
 
     def task(self) -> RerankTask:
-        """Return what is asked for."""
+        """Return the task."""
         return RerankTask(query=self.query, documents=tuple(self.documents), model=self.model, top_n=self.top_n or None)
 
     def answer(self, outcome: RerankOutcome, meta: ResponseMeta) -> Json:
@@ -50,7 +50,7 @@ class OllamaEmbedRequest(EmbedModel):
     dimensions: Count = None
 
     def task(self) -> EmbedTask:
-        """Return what is asked for."""
+        """Return the task."""
         return EmbedTask(
             texts=tuple(self.input),
             model=self.model,

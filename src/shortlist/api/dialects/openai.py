@@ -1,4 +1,4 @@
-"""OpenAI's embeddings, with the query hints of Jina, Voyage and Cohere that decide whether Qwen3's instruction is used."""
+"""OpenAI's embeddings, with the query hints of Jina, Voyage and Cohere that select Qwen3's query instruction."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class OpenAIEmbeddingsRequest(EmbedModel):
     timeout_ms: int | None = Field(default=None, gt=0, description="Give up after this many milliseconds.")
 
     def task(self) -> EmbedTask:
-        """Return what is asked for."""
+        """Return the task."""
         hints = {self.input_type, self.task_hint, self.prompt_name, self.text_type}
         return EmbedTask(
             texts=tuple(self.input),

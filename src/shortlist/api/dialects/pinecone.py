@@ -29,11 +29,11 @@ class PineconeRerankRequest(RerankModel):
 
     @classmethod
     def matches(cls, view: RequestView) -> bool:
-        """Tell by the header that its client sends with everything."""
+        """Match by the header that its client sends with everything."""
         return VERSION_HEADER in view.headers
 
     def task(self) -> RerankTask:
-        """Return what is asked for."""
+        """Return the task."""
         texts = read_documents(self.documents, "documents", self.rank_fields or ["text"])
         return RerankTask(query=self.query, documents=tuple(texts), model=self.model, top_n=self.top_n or None)
 

@@ -23,11 +23,11 @@ class QAnythingRerankRequest(ScoreModel):
 
     @classmethod
     def matches(cls, view: RequestView) -> bool:
-        """Tell by the field of the documents."""
+        """Match by the field of the documents."""
         return "passages" in view.body
 
     def task(self) -> ScoreTask:
-        """Return what is asked for."""
+        """Return the task."""
         return ScoreTask(pairs=tuple((self.query, passage) for passage in self.passages))
 
     def answer(self, outcome: ScoreOutcome, meta: ResponseMeta) -> list[float]:
@@ -46,7 +46,7 @@ class QAnythingEmbedRequest(EmbedModel):
     texts: Texts
 
     def task(self) -> EmbedTask:
-        """Return what is asked for."""
+        """Return the task."""
         return EmbedTask(texts=tuple(self.texts))
 
     def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> Sequence[Vector]:

@@ -1,4 +1,4 @@
-"""SGLang's rerank: the superset's request, but a bare list in answer, so it must be asked for by `/compat/sglang/`.
+"""SGLang's rerank: the common request, answered with a bare list, so only at `/compat/sglang/`.
 
 Source: sglang 0.5.23, `srt/entrypoints/openai/serving_rerank.py`.
 """
@@ -33,7 +33,7 @@ class SGLangRerankRequest(RerankModel):
         return False
 
     def task(self) -> RerankTask:
-        """Return what is asked for."""
+        """Return the task."""
         return RerankTask(
             query=self.query,
             documents=tuple(self.documents),

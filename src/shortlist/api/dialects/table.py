@@ -1,7 +1,7 @@
-"""Which dialect a request is in: the one table that knows them all.
+"""The table of dialects, which detects the dialect of a request.
 
-To add one: write its file, put it in `DIALECTS`, give it fixtures. Order matters where paths are shared: the first shape
-that says it is meant takes the request.
+To add one: write its module, put it in `DIALECTS`, add fixtures. Order matters on shared paths: the first request model that
+matches takes the request.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ DIALECTS: Final = (
 )
 
 COMMON_ALIASES: Final = frozenset({"jina", "xinference", "siliconflow", "llamacpp", "localai", "gpustack", "litellm"})
-"""Names under which the dialects that need no telling apart can be asked for, too."""
+"""Further names for the common dialect."""
 
 NAMES: Final = frozenset(dialect.name for dialect in DIALECTS) | COMMON_ALIASES
 
 DOCUMENT_FIELDS: Final = ("documents", "texts", "passages", "input")
-"""Where dialects of rerank put what is ranked."""
+"""Names of the documents field in rerank dialects."""
 
 Entry = tuple[Dialect, type[AnyRequestModel]]
 
@@ -72,14 +72,14 @@ def _by_path() -> Mapping[str, tuple[Entry, ...]]:
 
 
 ENTRIES: Final = _by_path()
-"""All that may be meant at a path, in order."""
+"""Request models by path, in order of matching."""
 
 
 def of_path(route: str, explicit_dialect: str | None) -> tuple[Entry, ...]:
-    """Return what may be meant at a path; if a dialect was asked for by name, what that one knows there, or else the last.
+    """Return the request models of a path: those of the explicit dialect, or its last one; without one, all.
 
     Raises:
-        NotFound: there is no dialect of that name.
+        NotFound: the explicit dialect does not exist.
     """
     if explicit_dialect is not None and explicit_dialect not in NAMES:
         raise NotFound(f"There is no such dialect; known are {', '.join(sorted(NAMES))}.")
@@ -89,26 +89,26 @@ def of_path(route: str, explicit_dialect: str | None) -> tuple[Entry, ...]:
 
 
 def only_dialect_of(path: str, explicit_dialect: str | None) -> Dialect | None:
-    """Return the dialect of a path that only one speaks, for errors that come before its body is read.
+    """Return the only dialect of a path, for errors before the body is read; None if there are several.
 
     Raises:
-        NotFound: there is no dialect of the name that was asked for.
+        NotFound: the explicit dialect does not exist.
     """
     known = {entry[0].name: entry[0] for entry in (of_path(path, explicit_dialect) if path in ENTRIES else ())}
     return next(iter(known.values())) if len(known) == 1 else None
 
 
 def find(route: str, view: RequestView, explicit_dialect: str | None = None) -> Entry:
-    """Return the dialect and the shape of a request.
+    """Return the dialect and the request model of a request.
 
     Args:
-        route: The path it came by, as in `ENTRIES`.
-        view: What it says.
-        explicit_dialect: The dialect that it asked for by name.
+        route: Path as in `ENTRIES`.
+        view: The request.
+        explicit_dialect: The dialect named in path or header.
 
     Raises:
-        InvalidInput: it has no shape that is known here, or two.
-        NotFound: there is no dialect of that name.
+        InvalidInput: no request model matches, or two do.
+        NotFound: the explicit dialect does not exist.
     """
     entries = of_path(route, explicit_dialect)
     if len(entries) == 1:

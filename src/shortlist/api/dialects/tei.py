@@ -1,4 +1,4 @@
-"""Text Embeddings Inference, and Hugging Face's InferenceClient, which speaks the same to a bare URL.
+"""Text Embeddings Inference, and Hugging Face's InferenceClient, which uses the same bodies at a bare URL.
 
 Sources: text-embeddings-inference 1.9.3, `router/src/http/{types,server}.rs`; huggingface_hub 2.4.0, `inference/_client.py`.
 """
@@ -44,7 +44,7 @@ from shortlist.types import (
 )
 
 DEFAULT_PATHS: Final = ("/", "/invocations")
-"""Where the task is told by the body alone."""
+"""Paths where the body alone determines the task."""
 
 
 class TeiRerankRequest(RerankModel):
@@ -65,11 +65,11 @@ class TeiRerankRequest(RerankModel):
 
     @classmethod
     def matches(cls, view: RequestView) -> bool:
-        """Tell by the field of the texts, as llama.cpp's server does."""
+        """Match by the field of the texts, as llama.cpp's server does."""
         return "texts" in view.body
 
     def task(self) -> RerankTask:
-        """Return what is asked for."""
+        """Return the task."""
         return RerankTask(
             query=self.query,
             documents=tuple(self.texts),
@@ -89,7 +89,7 @@ class TeiRerankRequest(RerankModel):
 
 
 class TeiEmbedRequest(EmbedModel):
-    """Turn texts into vectors: of unit length, even for Haystack, whose embedder says `normalize: false` unless told."""
+    """Turn texts into vectors: of unit length, even for Haystack, whose embedder sends `normalize: false` by default."""
 
     paths: ClassVar[tuple[str, ...]] = ("/embed", *DEFAULT_PATHS)
     items_field: ClassVar[str] = "inputs"
@@ -104,11 +104,11 @@ class TeiEmbedRequest(EmbedModel):
 
     @classmethod
     def matches(cls, view: RequestView) -> bool:
-        """Tell by the path, or by the field of the texts when it stands alone."""
+        """Match by the path, or by the field of the texts when it stands alone."""
         return view.path == "/embed" or "inputs" in view.body
 
     def task(self) -> EmbedTask:
-        """Return what is asked for."""
+        """Return the task."""
         return EmbedTask(
             texts=tuple(self.inputs),
             model=self.model,
@@ -173,7 +173,7 @@ class TeiSimilarityRequest(EmbedModel):
 
     @classmethod
     def matches(cls, view: RequestView) -> bool:
-        """Tell by the path, or by inputs that are an object."""
+        """Match by the path, or by inputs that are an object."""
         return view.path == "/similarity" or isinstance(view.body.get("inputs"), dict)
 
     @property
@@ -182,7 +182,7 @@ class TeiSimilarityRequest(EmbedModel):
         return len(self.inputs.sentences) + 1
 
     def task(self) -> EmbedTask:
-        """Return what is asked for: all sentences are read alike."""
+        """Return the task: all sentences are read alike."""
         parameters = self.parameters or TeiSimilarityParameters()
         return EmbedTask(
             texts=(self.inputs.source_sentence, *self.inputs.sentences),
@@ -244,13 +244,13 @@ class TeiPredictRequest(ScoreModel):
 
     @classmethod
     def matches(cls, view: RequestView) -> bool:
-        """Tell by the path, by inputs that are pairs, or by the field that text classification always sends beside them."""
+        """Match by the path, by inputs that are pairs, or by the field that text classification always sends beside them."""
         inputs = view.body.get("inputs")
         is_nested = isinstance(inputs, list) and any(isinstance(each, list) for each in inputs)
         return view.path == "/predict" or is_nested or ("parameters" in view.body and not isinstance(inputs, dict))
 
     def task(self) -> ScoreTask:
-        """Return what is asked for."""
+        """Return the task."""
         pairs = self.inputs if isinstance(self.inputs, list) else [self.inputs]
         return ScoreTask(pairs=tuple(pairs), model=self.model, on_overflow=overflow(self.truncate))
 
@@ -272,11 +272,11 @@ class TeiTextPairsRequest(ScoreModel):
 
     @classmethod
     def matches(cls, view: RequestView) -> bool:
-        """Tell by the field of the pairs."""
+        """Match by the field of the pairs."""
         return "text_pairs" in view.body
 
     def task(self) -> ScoreTask:
-        """Return what is asked for."""
+        """Return the task."""
         return ScoreTask(pairs=tuple(self.text_pairs))
 
     def answer(self, outcome: ScoreOutcome, meta: ResponseMeta) -> Json:
@@ -298,11 +298,11 @@ class TeiTokenizeRequest(TokenizeModel):
 
     @classmethod
     def matches(cls, view: RequestView) -> bool:
-        """Tell by the field of the texts."""
+        """Match by the field of the texts."""
         return "inputs" in view.body
 
     def task(self) -> TokenizeTask:
-        """Return what is asked for."""
+        """Return the task."""
         return TokenizeTask(texts=tuple(self.inputs), model=self.model, with_special=self.add_special_tokens is not False)
 
     def answer(self, outcome: TokenizeOutcome, meta: ResponseMeta) -> list[list[Json]]:
@@ -329,7 +329,7 @@ class TeiDecodeRequest(DetokenizeModel):
     skip_special_tokens: bool | None = None
 
     def task(self) -> DetokenizeTask:
-        """Return what is asked for."""
+        """Return the task."""
         lists = [each for each in self.ids if isinstance(each, list)]
         single = tuple(each for each in self.ids if isinstance(each, int))
         return DetokenizeTask(

@@ -1,4 +1,4 @@
-"""vLLM's score, classify, pooling and tokens. Its rerank is the superset.
+"""vLLM's score, classify, pooling and tokens. Its rerank is in `common`.
 
 Source: vllm 0.33.0, `entrypoints/pooling/{scoring,classify,pooling}/protocol.py`, `entrypoints/serve/tokenize`.
 """
@@ -77,7 +77,7 @@ class VllmScoreRequest(ScoreModel):
         raise InvalidInput("text_1 and text_2 are required: a query, and the texts to score.", param="text_1")
 
     def task(self) -> ScoreTask:
-        """Return what is asked for.
+        """Return the task.
 
         Raises:
             InvalidInput: the sides do not pair, or a query is empty.
@@ -111,7 +111,7 @@ class VllmScoreRequest(ScoreModel):
 
 
 class VllmClassifyRequest(ScoreModel):
-    """Score prompts that their client has framed itself, as vLLM is asked to without a template."""
+    """Score pairs that the client has templated itself, as for vLLM without a template."""
 
     paths: ClassVar[tuple[str, ...]] = ("/classify", "/v1/classify")
     items_field: ClassVar[str] = "input"
@@ -123,7 +123,7 @@ class VllmClassifyRequest(ScoreModel):
     truncation_side: Side = None
 
     def task(self) -> ScoreTask:
-        """Return what is asked for.
+        """Return the task.
 
         Raises:
             InvalidInput: an input is not a framed prompt.
@@ -161,7 +161,7 @@ class VllmPoolingRequest(EmbedModel):
     truncation_side: Side = None
 
     def task(self) -> EmbedTask:
-        """Return what is asked for."""
+        """Return the task."""
         return EmbedTask(
             texts=tuple(self.input),
             model=self.model,
@@ -192,11 +192,11 @@ class VllmTokenizeRequest(TokenizeModel):
         return 1
 
     def task(self) -> TokenizeTask:
-        """Return what is asked for."""
+        """Return the task."""
         return TokenizeTask(texts=(self.prompt,), model=self.model, with_special=self.add_special_tokens is not False)
 
     def answer(self, outcome: TokenizeOutcome, meta: ResponseMeta) -> Json:
-        """Return ids, and strings if they were asked for."""
+        """Return ids, and strings if requested."""
         del meta
         [tokens] = outcome.tokens
         return {
@@ -218,7 +218,7 @@ class VllmDetokenizeRequest(DetokenizeModel):
     tokens: list[int]
 
     def task(self) -> DetokenizeTask:
-        """Return what is asked for."""
+        """Return the task."""
         return DetokenizeTask(ids=(tuple(self.tokens),), model=self.model, skip_special=False)
 
     def answer(self, outcome: DetokenizeOutcome, meta: ResponseMeta) -> Json:

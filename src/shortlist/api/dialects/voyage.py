@@ -1,4 +1,4 @@
-"""Voyage's rerank: the superset with other names for the limit and the results.
+"""Voyage's rerank: the common request with other names for the limit and the results.
 
 Source: the voyageai package 0.5.0, which always sends `top_k` and `truncation`.
 """
@@ -14,11 +14,11 @@ from shortlist.api.dialects.fields import Count
 from shortlist.types import Ranked, RerankOutcome, RerankTask
 
 FIELDS: Final = frozenset({"model", "query", "documents", "truncation", "return_documents"})
-"""What its client sends, and the superset knows as well."""
+"""Fields that its client sends and the common dialect also has."""
 
 
 class VoyageRerankRequest(common.CommonRerankRequest):
-    """Rank documents for a query; they come back only if they are asked for."""
+    """Rank documents for a query; they come back only on request."""
 
     example: ClassVar[Json] = {"query": "red fox", "documents": ["a cat", "the red fox"], "top_k": 1}
 
@@ -31,7 +31,7 @@ class VoyageRerankRequest(common.CommonRerankRequest):
         return is_marked and not common.has_own_fields(view, FIELDS)
 
     def task(self) -> RerankTask:
-        """Return what is asked for."""
+        """Return the task."""
         return replace(super().task(), top_n=self.top_k or self.top_n or None)
 
     def answer(self, outcome: RerankOutcome, meta: ResponseMeta) -> Json:

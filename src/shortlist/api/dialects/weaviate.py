@@ -39,7 +39,7 @@ class WeaviateRerankRequest(ScoreModel):
         return "documents" in view.body and "property" in view.body
 
     def task(self) -> ScoreTask:
-        """Return what is asked for."""
+        """Return the task."""
         return ScoreTask(pairs=tuple((self.query, document) for document in self.documents))
 
     def answer(self, outcome: ScoreOutcome, meta: ResponseMeta) -> Json:
@@ -75,7 +75,7 @@ class WeaviateVectorRequest(EmbedModel):
         return 1
 
     def task(self) -> EmbedTask:
-        """Return what is asked for."""
+        """Return the task."""
         config = self.config or WeaviateVectorConfig()
         return EmbedTask(texts=(self.text,), is_query=config.task_type in QUERY_HINTS, dimensions=config.dimensions or None)
 

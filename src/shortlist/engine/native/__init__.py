@@ -1,1 +1,1 @@
-"""Our own prefill-only engine for Qwen3-Reranker and Qwen3-Embedding, in PyTorch."""
+"""The native prefill-only engine for Qwen3-Reranker and Qwen3-Embedding, in PyTorch."""

@@ -1,7 +1,7 @@
-"""Whether a model that was rounded to 8 bits still says what it says in full: asked before it serves.
+"""The accuracy check of 8-bit weights: compares an 8-bit model with fp32 before it serves.
 
-Both are given the same prompts of real text. The model in full is computed in fp32 from its files, a matrix at a time, so that
-it need not fit beside the other.
+Both compute the same prompts of real text. The fp32 model is computed from its files one matrix at a time, so it need not fit
+beside the other.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from shortlist.errors import BadSetting
 from shortlist.types import Batch, Task, TokenPrompt, Value, WorkItem
 
 BOUNDS: Final = {Task.RERANK: 0.25, Task.EMBED: 0.01}
-"""How far they may be apart. A quarter in log-odds is 0.06 of relevance at most, as far as a benchmark's contenders may be."""
+"""Largest distance. A quarter in log-odds is at most 0.06 of relevance; the same bound as in the engine comparison."""
 
 UNITS: Final = {Task.RERANK: "in log-odds, root mean square", Task.EMBED: "as 1 - cosine, on average"}
 
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 class RoundedModel(Protocol):
-    """What is judged. See `Runner`."""
+    """The model to check. See `Runner`."""
 
     def begin(self, batch: Batch) -> Callable[[], list[Value]]:
         """Begin a batch; return what waits for one value per item."""
@@ -43,18 +43,18 @@ def check_accuracy(
     task: Task,
     device: torch.device,
 ) -> None:
-    """Let a rounded model pass, or refuse it; the log says how far it is from the model in full.
+    """Refuse an 8-bit model that is too far from fp32; logs the distance.
 
     Args:
-        rounded: Computes with the rounded model.
-        load: Loads the weights in full.
+        rounded: Runs the 8-bit model.
+        load: Loads the unquantised weights.
         config: The model's shape.
-        prompts: What to ask.
-        task: What the model is for.
-        device: Where to compute it in full.
+        prompts: The prompts to compare.
+        task: The model's task.
+        device: Device of the fp32 model.
 
     Raises:
-        BadSetting: it is too far away, or there is nothing to ask.
+        BadSetting: the distance exceeds the bound, or there are no prompts.
     """
     if not prompts:
         raise BadSetting("dtype is 'fp8', which cannot be checked here: the check's texts do not fit into max_model_len.")
@@ -68,7 +68,7 @@ def check_accuracy(
 
 
 def distance(found: Sequence[Value], exact: Sequence[Value], task: Task) -> float:
-    """Return how far two models' values for the same prompts are apart."""
+    """Return the distance between two models' values for the same prompts."""
     one, other = np.asarray(found, dtype=np.float64), np.asarray(exact, dtype=np.float64)
     if task is Task.RERANK:
         return float(np.sqrt(np.square(one - other).mean()))

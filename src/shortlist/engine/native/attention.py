@@ -1,6 +1,6 @@
-"""Attention over packed prompts that share heads, in plain torch: on any device, in any dtype.
+"""Attention over packed prompts with shared prefixes, in plain torch: any device, any dtype.
 
-Knows nothing of layers, weights or requests. The form that other implementations are compared with.
+The reference for other implementations.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""How large a model's numbers get: whether float16, which ends at 65,504, holds them with a margin.
+"""Measures the dynamic range of a model: whether float16, which ends at 65,504, holds its numbers with a margin.
 
-Some models have massive activations: a few numbers, mostly of a prompt's first tokens, are thousands of times as large as the
-others. So prompts of real text pass through the model once, in fp32, and the greatest of all that the engine would keep in 16
-bits is looked at. Knows nothing of where the prompts come from.
+Some models have massive activations: a few numbers, mostly of a prompt's first tokens, are thousands of times larger than the
+others. Prompts of real text pass through the model once, in fp32, and the largest magnitude of all that the engine keeps in 16
+bits is recorded.
 
 Source: Sun et al. 2024, "Massive Activations in Large Language Models".
 """
@@ -72,7 +72,7 @@ class AbsMax:
 def fitting_dtype(
     usual: torch.dtype, load: LoadWeights, config: Qwen3Config, prompts: Sequence[TokenPrompt], *, device: torch.device
 ) -> torch.dtype:
-    """Return float16 for a model whose numbers it holds, and otherwise the usual dtype; the log says why.
+    """Return float16 if the model's dynamic range fits, else the usual dtype; logs the reason.
 
     Args:
         usual: What to compute in when nothing is known.
@@ -125,7 +125,7 @@ def recording_model(load: LoadWeights, config: Qwen3Config, *, device: torch.dev
 
 
 def run(model: Qwen3, task: Task, prompts: Sequence[TokenPrompt]) -> list[Value]:
-    """Return what a model says of some prompts, all in one batch."""
+    """Return the values of prompts, computed in one batch."""
     items = tuple(WorkItem(0, index, prompt) for index, prompt in enumerate(prompts))
     return Runner(model, max_model_len=model.config.max_positions).run(Batch(task, items))
 

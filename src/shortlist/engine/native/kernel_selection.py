@@ -1,4 +1,4 @@
-"""Which form of the engine's parts this machine computes with: chosen once, while a model is loaded."""
+"""Selects the kernels for this machine, once, while a model is loaded."""
 
 from __future__ import annotations
 

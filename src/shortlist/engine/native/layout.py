@@ -1,4 +1,4 @@
-"""Where the queries and keys of every prompt lie in a pack of tokens. Pure positions: knows no tensors and no model."""
+"""Positions of the queries and keys of every prompt in a packed sequence. Pure positions."""
 
 from __future__ import annotations
 

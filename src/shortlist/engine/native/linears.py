@@ -1,7 +1,6 @@
-"""How one layer multiplies by its matrices: as they are, or packed for the CPU's matrix library.
+"""The matrix products of one layer: plain, or packed for the CPU's matrix library.
 
-Every form gives the same four products; what joins a product in memory, an activation or a residual sum, is joined to it
-here. Knows nothing of norms, attention or the order of things in a layer.
+Every implementation provides the same four products, with activations and residual sums fused.
 """
 
 from __future__ import annotations
@@ -152,7 +151,7 @@ class PackedLinears:
 
     @staticmethod
     def is_possible() -> bool:
-        """Tell whether this build of torch has the operators."""
+        """Return whether this build of torch has the operators."""
         return hasattr(_onednn, "_linear_pointwise") and hasattr(_onednn, "_reorder_linear_weight")
 
 

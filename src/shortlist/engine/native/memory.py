@@ -1,7 +1,4 @@
-"""How much memory the native engine takes at most, from the shapes that its parts hold at once.
-
-Pure arithmetic over a model's configuration; measures nothing.
-"""
+"""Computes the peak memory of the native engine from a model's configuration."""
 
 from __future__ import annotations
 
@@ -66,7 +63,7 @@ class BatchLimits:
 
 
 def activation_bytes(config: Qwen3Config, *, dtype: str, device: str, limits: BatchLimits) -> tuple[int, str]:
-    """Return what a full step holds beside the weights, and the formula that says so.
+    """Return the bytes of a full batch besides the weights, and their formula.
 
     Args:
         config: The model's shape.

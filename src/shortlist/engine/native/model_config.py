@@ -1,4 +1,4 @@
-"""The shape of a Qwen3 model, read from its `config.json`, with everything this engine does not implement refused by name."""
+"""The configuration of a Qwen3 model, from its `config.json`; unsupported options are refused by name."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""The native engine: a loaded model and the one thread that computes on it.
+"""The native engine: a loaded model and the one thread that computes with it.
 
-Knows how to run batches one after another away from the event loop, and how to fail: a batch that does not fit or cannot
-be computed fails alone; a device that is gone takes the thread with it, and everyone waiting is told. Knows nothing of
-requests, queues or callers.
+It runs batches one after another off the event loop. A batch that does not fit or fails, fails alone. A device error ends the
+thread and fails all waiting calls.
 """
 
 from __future__ import annotations

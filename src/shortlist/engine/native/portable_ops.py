@@ -1,6 +1,6 @@
-"""What happens between the matrix products of a layer, in plain torch: norms, rotary positions and attention.
+"""`ForwardOps` in plain torch: norms, rotary positions and attention, on any device and in any dtype.
 
-Runs on any device and in any dtype; the oracle of faster forms. Knows nothing of weights or of the order of things.
+The oracle of the faster implementations.
 """
 
 from __future__ import annotations

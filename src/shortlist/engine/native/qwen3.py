@@ -1,9 +1,7 @@
-"""The Qwen3 transformer, prefill only: packed token ids in, the final state of the scored tokens out.
+"""The Qwen3 transformer, prefill only: packed token ids in, final states of the scored tokens out.
 
-Knows the architecture: what comes after what in a layer. How its parts are computed is the business of `Linears` (the
-products with matrices) and `ForwardOps` (everything between them), of which each device has its own. Everything but attention
-runs over chunks of tokens, so peak memory is a few rows per token. Knows nothing of files, requests or what the states
-are used for.
+It defines the order of operations in a layer. `Linears` (matrix products) and `ForwardOps` (the rest) compute them, with
+implementations per device. Everything but attention runs in chunks of tokens, so peak memory is a few rows per token.
 """
 
 from __future__ import annotations

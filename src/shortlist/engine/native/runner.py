@@ -1,7 +1,4 @@
-"""From a batch of prompts to numbers: packs them, runs the model, reads scores or vectors off the final states.
-
-Knows the batch and the model; knows nothing of threads, event loops or requests.
-"""
+"""Batches to numbers: packs prompts, runs the model, reads scores or vectors off the final states."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Weights from safetensors files: mapped, checked by name and shape, converted at most once.
+"""Weights from safetensors files: memory-mapped, checked by name and shape, converted at most once.
 
-Knows the names that Qwen3 checkpoints use and the three kinds we serve: rerankers with a vocabulary head, rerankers
-converted to one-output classifiers, and embedders. Reads no other file format; a pickle can run code.
+It supports three kinds of Qwen3 checkpoints: rerankers with a vocabulary head, rerankers converted to one-output classifiers,
+and embedders. No other file format: a pickle can run code.
 """
 
 from __future__ import annotations

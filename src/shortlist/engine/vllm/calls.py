@@ -1,9 +1,7 @@
-"""The calls to vLLM servers: what goes into one, and how many may be sent again. Pure policy.
+"""Splits batches into calls to vLLM servers, and limits retries. Pure policy.
 
-A batch becomes one call for every server that can share it. A server forms its own steps from the prompts of all calls, so
-smaller calls would only cost it, and us, more of them.
-
-Retries are a share of the calls that were sent once, so a sick neighbour never gets much more than what was asked of it.
+A batch becomes one call per available server. vLLM forms its own batches from the prompts of all calls, so smaller calls only
+add cost. Retries are limited to a share of first attempts, so an unhealthy server never gets much more than its share.
 
 Source: the idea of retry budgets in Envoy's and Finagle's documentation: fixed retries multiply load when it hurts most.
 """

@@ -1,7 +1,7 @@
-"""How `vllm serve` is started so that it scores as the model's authors do. Pure: settings in, arguments out.
+"""The command line of `vllm serve` that gives official scores. Pure: settings in, arguments out.
 
-Left to itself it reads a Qwen3 reranker as a language model that writes, or as an embedder; the overrides here make the
-difference of yes and no its one output. Prompts are not its business: it is asked by token ids.
+By default vLLM loads a Qwen3 reranker as a generative model, or as an embedder; the overrides make the difference of yes and no
+its one output. Requests contain token ids, so vLLM applies no template.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CPU_BLOCK_TOKENS: Final = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VllmPlan:
-    """What is started, and how. Names and meanings are vLLM's own.
+    """Model and options of a vLLM server, with vLLM's own names and meanings.
 
     Attributes:
         model: A folder, or a name on a hub.
@@ -90,7 +90,7 @@ def arguments(plan: VllmPlan, *, port: int, is_cpu: bool) -> list[str]:
 
 
 def share_of(plan: VllmPlan, *, is_cpu: bool) -> float | None:
-    """Return how much of the device's memory it is told to take; None if nothing."""
+    """Return the share of device memory to request; None for vLLM's default."""
     return plan.gpu_memory_utilization or (None if is_cpu else plan.fair_share)
 
 
@@ -117,7 +117,7 @@ def _is_one_process(plan: VllmPlan) -> bool:
 
 
 def right_command(plan: VllmPlan) -> str:
-    """Return the command that serves a model so that it can be used as an upstream, for people to copy."""
+    """Return the command that serves a model as an upstream, to copy."""
     return shlex.join(["vllm", "serve", *essential(plan)])
 
 

@@ -1,7 +1,4 @@
-"""A thread with its own event loop, for an engine's connections; callers may use any loop.
-
-What is sent and read in it does not hold up the server's own loop.
-"""
+"""A thread with its own event loop, for an engine's connections; callers may use any loop. Its I/O does not block theirs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""What is said to a vLLM server and what it answers: prompts to bytes, bytes to numbers.
+"""Requests to and answers from vLLM: prompts to bytes, bytes to numbers.
 
-Knows vLLM's requests and answers, and no connection. Prompts travel as token ids, so that frame, truncation and control
-tokens are ours and nothing is tokenised twice.
+Prompts are token ids, so Shortlist controls template, truncation and special tokens, and nothing is tokenized twice.
 """
 
 from __future__ import annotations
@@ -80,7 +79,7 @@ def wrong(what: str) -> UpstreamError:
 
 
 def _data(content: bytes, num_prompts: int) -> list[dict[str, Any]]:
-    """Return what is said of every prompt, in their order."""
+    """Return the answer's item of every prompt, in order."""
     try:
         data = orjson.loads(content)["data"]
         ordered: list[dict[str, Any]] = sorted(data, key=lambda each: each["index"])

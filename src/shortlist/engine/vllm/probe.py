@@ -1,7 +1,6 @@
-"""What a server at an address is, found out by asking it: whether it computes what we need, and if not, what it is instead.
+"""Probes a vLLM server: whether it computes what is needed, and if not, what it serves.
 
-A misconfigured vLLM starts, says that it is well, and answers with numbers that mean nothing. So nothing is believed here
-that can be asked.
+A misconfigured vLLM starts, reports healthy, and returns meaningless numbers. So the probe tests everything it can.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ _LENGTHS: Final = (5, 9, 33)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeResult:
-    """What a server says of itself, and has shown.
+    """Result of a probe.
 
     Attributes:
         url: Where it is.
@@ -177,7 +176,7 @@ def _client(url: str, api_key: str | None, transport: httpx2.BaseTransport | Non
 
 
 def _served(http: httpx2.Client, url: str) -> dict[str, Any]:
-    """Return what a server says of its model; adapters, which have a parent, come beside it."""
+    """Return the entry of the served model; adapters have a parent."""
     data = _get(http, url, "/v1/models").get("data")
     models = [each for each in data if isinstance(each, dict) and not each.get("parent")] if isinstance(data, list) else []
     if not models or not models[0].keys() >= {"id", "root", "max_model_len"}:

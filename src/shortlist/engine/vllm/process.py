@@ -1,6 +1,6 @@
-"""A `vllm serve` of our own: started, waited for while its log lines become progress, and ended with everything it started.
+"""A managed `vllm serve` process: starts it, turns its log lines into progress, and ends it with all its children.
 
-A guard stands between us and it (`supervisor.py`): it ends the child when we end it, and when we are killed.
+A supervisor process (`supervisor.py`) ends it when the server closes it or is killed.
 """
 
 from __future__ import annotations

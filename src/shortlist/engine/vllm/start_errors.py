@@ -1,6 +1,6 @@
-"""What vLLM's log lines mean, for the person who waits for it. Pure: lines in, sentences out.
+"""Explains vLLM's log lines of a failed start. Pure: lines in, sentences out.
 
-Matches vLLM's wording. It never returns the lines themselves: they are long, many, and may quote texts.
+It never returns the lines themselves: they are long, many, and may quote texts.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _DTYPE: Final = re.compile(r"\bdtype=torch\.(\w+)")
 
 
 def progress(line: str) -> str | None:
-    """Return what a line says of how far vLLM is, or None if it says nothing of that."""
+    """Return the start progress that a line reports, or None."""
     return next((said for pattern, said in _MILESTONES if pattern.search(line)), None)
 
 
 def dtype_in(line: str) -> str | None:
-    """Return the dtype that vLLM says it computes in, if this line says so."""
+    """Return the dtype that a line reports, or None."""
     found = _DTYPE.search(line)
     return found[1] if found else None
 

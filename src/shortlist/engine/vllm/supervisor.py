@@ -1,8 +1,8 @@
-"""Stands between us and a child: `python guard.py DESCRIPTOR NAME=VALUE... -- COMMAND...`.
+"""Supervises a command: `python supervisor.py DESCRIPTOR NAME=VALUE... -- COMMAND...`.
 
-It leads a process group that the command, and whatever that starts, belong to. It ends the whole group, itself with
-it, when the command ends, and when the pipe that DESCRIPTOR reads from is closed: by the server, or because it is
-gone, in whatever way. A program of its own, without anything but the standard library: it outlives us, and weighs nothing.
+It leads a process group that the command and its children belong to. It kills the whole group, itself included, when the
+command exits, or when the pipe at DESCRIPTOR closes, because the server closed it or exited in any way. It uses only the
+standard library: it outlives the server, and is small.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""vLLM as an `Engine`: batches become calls to the servers of one model.
+"""vLLM as an `Engine`: splits batches into calls to the servers of one model, and merges the results.
 
-Knows how a batch is cut into calls and put together again, and when a child of ours that computes it is gone. Its
-connections live on a thread of their own; it knows nothing of requests, queues or callers.
+It detects the exit of a managed process. Connections run on their own thread.
 """
 
 from __future__ import annotations
@@ -82,7 +81,7 @@ class VllmEngine:
         return [{"logit": score} for score in await self.score(batch)]
 
     async def wait_failed(self) -> None:
-        """Return only by raising, once a child of ours is gone or has been unwell for too long.
+        """Raise once the managed process has exited, or has been unhealthy for too long.
 
         Raises:
             EngineUnavailable: it is.

@@ -1,7 +1,6 @@
-"""One model on several devices: an engine process for each, and the engine that shares batches out among them.
+"""One model on several devices: one engine process per device, and the engine that distributes batches among them.
 
-Knows how a worker is started, asked, watched and never left behind; whatever loads as an `Engine` runs in one. It knows
-nothing of requests, queues or callers, and touches no device: each is its worker's alone.
+Any `Engine` can run in a worker. The server process touches no device; each belongs to its worker.
 """
 
 from shortlist.engine.workers.workers_engine import WorkersEngine, start

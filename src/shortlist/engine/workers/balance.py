@@ -1,6 +1,6 @@
-"""How workers share what there is: the next batch goes to the least loaded one, and processors are divided evenly.
+"""Balances workers: the next batch goes to the least loaded one, and CPUs are divided evenly.
 
-Workers on the CPU that each took all processors would wait for each other.
+CPU workers that each use all CPUs would wait for each other.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def least_loaded(loads: Sequence[int]) -> int:
 
 
 def shares_of(devices: Sequence[str]) -> list[tuple[int, ...]]:
-    """Return the processors for a worker on each of these devices; none for one that may use all of ours."""
+    """Return the processors for a worker on each of these devices; empty for one that may use all."""
     num_shares = sum(map(_is_cpu, devices))
     shares = iter(divided(nodes(), num_shares) if num_shares > 1 else [()] * num_shares)
     return [next(shares) if _is_cpu(device) else () for device in devices]

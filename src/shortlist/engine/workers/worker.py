@@ -1,7 +1,6 @@
-"""A worker: `python -m shortlist.engine.workers.worker DESCRIPTOR OWNER`: one end of a socket, and the process at the other.
+"""A worker process: `python -m shortlist.engine.workers.worker DESCRIPTOR OWNER`, with a socket to its owner.
 
-It loads the engine that it is told to, and answers batches until its owner is gone, or has enough of it: then it is over at
-once, whatever it is doing. An engine that is gone takes its worker with it.
+It loads an engine and computes batches until the socket closes; then it exits at once. A failed engine ends its worker.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ def main(descriptor: int, owner_pid: int) -> None:
 
 
 def _end_with(owner_pid: int) -> None:
-    """Have the system end this process with the thread that started it, however that ends, and whatever hangs here."""
+    """Ask the kernel to kill this process when the thread that started it ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != owner_pid:  # it was over before that

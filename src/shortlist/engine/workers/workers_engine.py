@@ -1,7 +1,7 @@
-"""The engine of a model that is on several devices: every batch goes to the worker with the least to do.
+"""The engine of a model on several devices: every batch goes to the worker with the least work.
 
-When one worker exits, the whole engine fails, and a restart starts all workers. Going on with the others would
-need a second life cycle beside that of the engine, for a case in which a machine is sick anyway.
+When one worker exits, the whole engine fails, and a restart starts all workers. Continuing with the others would need a second
+life cycle for a rare case.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class WorkersEngine:
 
     @property
     def info(self) -> EngineInfo:
-        """What every worker's engine is; its device names all of theirs."""
+        """The workers' info; `device` lists all devices."""
         return self._info
 
     @property

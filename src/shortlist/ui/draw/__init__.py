@@ -1,5 +1,4 @@
-"""What the page shows, as HTML. Pure: the same values give the same text.
+"""The page's HTML. Pure: equal values give equal text.
 
-Everything that came from a person or from the network is escaped here, and only here; nothing else on the page builds markup
-from data.
+All text from users or the network is escaped here, and only here builds markup from data.
 """

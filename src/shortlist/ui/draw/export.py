@@ -1,6 +1,6 @@
-"""What a person takes along from a ranking: the numbers as a file, and the request as a command and as a program.
+"""Exports of a ranking: CSV and JSONL files, and the request as curl and Python.
 
-The files are in the page itself, as data of their links: nothing is written to the server's disk.
+The files are data links in the page itself: nothing is written to the server's disk.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How alike texts are, as a map: a table of cosines whose cells are the darker the closer a pair is."""
+"""A map of cosines: a table whose cells are darker for closer texts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The small pieces of HTML that the tabs share: the wordmark, labels, errors, progress, files, and a bar of facts."""
+"""HTML components that the tabs share: wordmark, labels, errors, progress, files, summary bar."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _in_language(messages: Messages, tag: str, sentence: str, classes: str) -> s
 
 
 def alert(sentence: str, detail: str = "") -> str:
-    """Return an error as a person should meet it: a sentence, and in smaller print what the server said."""
+    """Return an error: a sentence, and the server's message in smaller print."""
     small = f"<small>{escape(detail)}</small>" if detail else ""
     return f'<div class="sl-alert" role="alert"><strong>{escape(sentence)}</strong>{small}</div>'
 
@@ -141,7 +141,7 @@ def file_picker() -> str:
 
 
 def file_card(name: str, opened: Opened, messages: Messages) -> str:
-    """Return what is said of a file: how much there is, and whether there are columns to choose from, or groups."""
+    """Return the description of a file: its size, and its columns or groups."""
     marks = " data-columns" * (len(opened.columns) > 1) + " data-groups" * bool(opened.groups)
     total = opened.num_documents
     groups = len(opened.groups)
@@ -158,7 +158,7 @@ def file_card(name: str, opened: Opened, messages: Messages) -> str:
 
 
 def summary(name: str, facts: Sequence[str], timing: TimingMs, messages: Messages) -> str:
-    """Return what answered, what was asked of it, and where the time went."""
+    """Return the summary bar: model, request and timing."""
     spent = spans(_timing(timing, messages))
     times = f'<p class="sl-timing">{spent}</p>' if spent else ""
     return (

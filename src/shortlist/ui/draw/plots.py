@@ -1,4 +1,4 @@
-"""The state of the server as small plots: a number, what it counts, and its last minutes as a line."""
+"""The server status as small plots: a value, its label, and the last minutes as a line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A ranking as a table: places, changes, texts with the passage that counts, scores, and below it what failed."""
+"""A ranking as a table: ranks, moves, texts with the best passage, scores, and failed documents."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def _bar(score: float) -> str:
 
 
 def movement(place: int, line: int, messages: Messages) -> str:
-    """Return an arrow from a document's line to its place, and the sentence that says the same."""
+    """Return an arrow for a document's move, and a sentence for screen readers."""
     count = abs(line - place)
     if line > place:
         return _moved("sl-up", f"▲ {count}", messages.moved_up.format(count=count, line=line))

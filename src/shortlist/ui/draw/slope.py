@@ -1,4 +1,4 @@
-"""Two rankings of the same documents, side by side, with a line from every document's place to its other place."""
+"""A slope chart: two rankings side by side, with a line between the ranks of each document."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class _Pair:
 
 
 def slope_html(left: PageRanking, right: PageRanking, messages: Messages) -> str:
-    """Return the comparison as a drawing, with the same as a table for those who do not see it."""
+    """Return the comparison as a drawing, with a table for screen readers."""
     pairs = _pairs(left, right)
     sides = "".join(
         f"<div>{summary(each.model, [each.question.query, *_terms(each, messages)], each.timing_ms, messages)}</div>"

@@ -1,7 +1,7 @@
-"""Every sentence a person can read on the page, in English and in Chinese.
+"""The page's texts in English and Chinese.
 
-Labels are handed to the browser, which picks by its own language; what is rendered here follows the same language: the one
-that was switched to (a cookie), or else the one that the browser states (`Accept-Language`).
+Labels are sent to the browser, which picks by its language. Text that is rendered here uses the switched language (a cookie),
+or the browser's (`Accept-Language`).
 """
 
 from __future__ import annotations

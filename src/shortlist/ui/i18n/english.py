@@ -1,4 +1,4 @@
-"""The sentences of the page: one field for each, in English; other languages replace all of them."""
+"""The page's texts in English, one field each; other languages replace all of them."""
 
 from __future__ import annotations
 

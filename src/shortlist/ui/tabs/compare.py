@@ -1,4 +1,4 @@
-"""The second tab: the same documents ranked twice, and what that moves."""
+"""The second tab: the same documents ranked twice, and the moves."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shortlist.ui.tabs.components import buttons, dropdown, example_buttons, fil
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of the two rankings that are asked for."""
+    """One of the two requests."""
 
     query: gr.Textbox
     model: gr.Dropdown

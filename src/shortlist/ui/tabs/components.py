@@ -1,4 +1,4 @@
-"""What the tabs have in common: pieces of markup, chips of examples, and events that are set up alike."""
+"""Components that the tabs share: markup, example buttons, and events."""
 
 from __future__ import annotations
 

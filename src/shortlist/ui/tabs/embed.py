@@ -1,4 +1,4 @@
-"""The third tab: how alike texts are to an embedding model."""
+"""The third tab: similarity of texts by an embedding model."""
 
 from __future__ import annotations
 

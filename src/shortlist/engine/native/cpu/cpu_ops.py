@@ -1,4 +1,4 @@
-"""What happens between the matrix products of a layer, by the compiled kernels: bf16 on x86 CPUs."""
+"""`ForwardOps` by the compiled kernels: bf16 on x86 CPUs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ WORKSPACE_BYTES: Final = MAX_ROWS * (12 * MAX_WIDTH + 8)
 
 
 def can_compute(config: Qwen3Config) -> bool:
-    """Tell whether the kernels are made for this shape."""
+    """Return whether the kernels are made for this shape."""
     return config.head_dim <= MAX_WIDTH and config.num_heads // config.num_kv_heads <= MAX_ROWS
 
 

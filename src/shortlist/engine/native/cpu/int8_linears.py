@@ -1,7 +1,7 @@
-"""A layer's products in 8 bits, on the compiled kernels: whole numbers of -127 to 127 times a scale, in groups of 1,024.
+"""A layer's matrix products in int8, by the compiled kernels: integers of -127 to 127 times a scale, in groups of 1,024.
 
-Weights are rounded once, while they are loaded; activations when they are multiplied, each token by scales of its own. Sums
-are exact within a group and fp32 beyond; what goes in and comes out is bf16. Knows nothing of what lies between products.
+Weights are quantised once, while loading; activations before each product, with scales per token. Sums are exact within a group
+and fp32 beyond; inputs and outputs are bf16.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ TOKENS: Final = 32
 
 
 def can_round(config: Qwen3Config) -> bool:
-    """Tell whether the kernels are made for this shape: four inputs go together, and where keys end, a tile does."""
+    """Return whether the kernels are made for this shape: four inputs go together, and where keys end, a tile does."""
     inputs = config.hidden_size, config.intermediate_size, config.num_heads * config.head_dim
     return all(width % 4 == 0 for width in inputs) and config.num_kv_heads * config.head_dim % TILE == 0
 

@@ -1,7 +1,6 @@
-"""The compiled kernels, if this installation has them and this processor can run them.
+"""Loads the compiled kernels, if this installation has them and the CPU supports them.
 
-They are built while the package is installed where there is a C compiler (`hatch_build.py`); everywhere else torch does
-the same work, more slowly. Knows the functions' names and arguments, and nothing of what they are for.
+They are built at installation where there is a C compiler (`hatch_build.py`); elsewhere torch does the same work, slower.
 """
 
 from __future__ import annotations
@@ -83,7 +82,7 @@ class Kernels:
 
 @cache
 def kernels() -> Kernels | None:
-    """Return the kernels, or None where they were not built or cannot run; the log says which."""
+    """Return the kernels, or None where they were not built or cannot run; logs which."""
     able = torch.cpu.get_capabilities()
     missing = [need for need in NEEDS if not able.get(need, False)]
     if missing:
@@ -99,7 +98,7 @@ def kernels() -> Kernels | None:
 
 
 def _has_tiles(library: ctypes.CDLL, able: Mapping[str, object]) -> bool:
-    """Tell whether there is a matrix unit, and the library and the system let it be used; the log says what is missing."""
+    """Return whether CPU, library and system support the matrix unit; logs what is missing."""
     missing = [need for need in TILES_NEED if not able.get(need, False)]
     if missing:
         reason = f"this processor lacks {', '.join(missing)}"

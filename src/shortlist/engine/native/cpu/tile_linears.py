@@ -1,8 +1,7 @@
-"""A layer's products in 16 bits on the processor's matrix unit, by the compiled kernels.
+"""A layer's matrix products in 16 bits on the CPU's matrix unit (AMX), by the compiled kernels.
 
-oneDNN multiplies on it, too, but waits for weights: it leaves about half of the unit unused where a model's matrices pass by
-once per few hundred tokens. Here the next weights are on their way while the present ones are multiplied, and what joins a
-product in memory is joined to it. Knows nothing of what lies between products.
+oneDNN also uses the unit, but waits for weights: about half of the unit idles when a model's matrices are read once per few
+hundred tokens. These kernels prefetch the next weights during the product, and fuse residual sums and activations.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ def tile_chunk_tokens(inner: int) -> int:
 
 
 def can_multiply(config: Qwen3Config) -> bool:
-    """Tell whether the kernels are made for this shape."""
+    """Return whether the kernels are made for this shape."""
     heads = config.num_heads, config.num_kv_heads
     widths = (config.hidden_size, config.intermediate_size, *(num * config.head_dim for num in heads))
     return all(width % STEP == 0 for width in widths)

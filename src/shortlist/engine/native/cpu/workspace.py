@@ -1,7 +1,6 @@
-"""Memory that every step and every product uses again, on large pages where the system has them.
+"""Reused memory for forward passes and products, on large pages where the system has them.
 
-New tensors would do, but to write to memory that no cache and no table of pages knows takes as long as a product. What is taken
-is for one thread, and one result at a time.
+Writing to new memory, which is in no cache and no page table, takes as long as a product. One thread, one result at a time.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The native engine's fast path on NVIDIA GPUs: Triton kernels between cuBLAS products, and what launches them."""
+"""The fast path on NVIDIA GPUs: Triton kernels between cuBLAS products, and their launchers."""

@@ -1,4 +1,4 @@
-"""The queries of a pack in tiles that GPU programs take one each. Pure positions: knows no device and no model."""
+"""Splits the queries of a packed sequence into tiles, one per GPU program. Pure positions."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""A layer's products on an NVIDIA GPU: cuBLAS, with residual sums joined to the products and SiLU to the gating.
+"""A layer's matrix products on an NVIDIA GPU: cuBLAS, with fused residual sums and SiLU gating.
 
-A sum is joined by having cuBLAS add to what is there (its beta of one): the states are read once and written once, and
-rounded once. Knows nothing of what lies between products.
+cuBLAS adds the product to the residual (beta of one): states are read, written and rounded once.
 """
 
 from __future__ import annotations

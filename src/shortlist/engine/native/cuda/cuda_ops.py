@@ -1,7 +1,7 @@
-"""What happens between the matrix products of a layer, by Triton kernels: on NVIDIA GPUs.
+"""`ForwardOps` by Triton kernels, on NVIDIA GPUs.
 
-Nothing is copied: queries, keys and values stay where the products put them, are normalised and turned there, and what the
-queries gather takes their place. So a pack is one chunk, whose MLP alone is computed in parts (`linears.py`).
+Nothing is copied: queries, keys and values are normalised and rotated in place, and attention overwrites the queries. So a
+packed sequence is one chunk; only its MLP is computed in parts (`linears.py`).
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""The forward pass on a GPU: short packs by CUDA graphs, which cost one launch, long ones kernel by kernel.
+"""The forward pass on a GPU: short sequences by CUDA graphs, which cost one launch, long ones kernel by kernel.
 
-A graph computes as many tokens, tiles and scored prompts as its bucket has; a pack is padded to the least that holds it, with
-a graph and without: cuBLAS may add in another order for another number of tokens, and a pack must always give the same numbers.
-Knows when to record graphs and when to let go of them. Knows nothing of what a step computes.
+A graph has the tokens, tiles and scored prompts of its bucket. A sequence is padded to the smallest bucket that fits, with or
+without a graph: cuBLAS may sum in another order for another number of tokens, and results must not vary.
 """
 
 from __future__ import annotations

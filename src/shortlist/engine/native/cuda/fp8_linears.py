@@ -1,7 +1,7 @@
-"""A layer's products in 8 bits, on NVIDIA GPUs from Ada on, which multiply these at twice the rate: less exact than in 16.
+"""A layer's matrix products in fp8, on NVIDIA GPUs from Ada on, at twice the rate of 16 bits and less exact.
 
-Weights are rounded once, every output with a scale of its own; what they are multiplied by is rounded before every product,
-every token with one of its own. Sums are in fp32, and what comes out is bfloat16, in which everything else is computed.
+Weights are quantised once, with a scale per output; activations before each product, with a scale per token. Sums are fp32;
+outputs are bfloat16.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MULTIPLE = 16
 
 
 def can_quantize(config: Qwen3Config) -> bool:
-    """Tell whether the products can be had for this shape."""
+    """Return whether the products can be had for this shape."""
     heads, kv_heads = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
     return not any(width % MULTIPLE for width in (config.hidden_size, config.intermediate_size, heads, kv_heads))
 

@@ -1,7 +1,6 @@
-"""What the forward pass needs of a GPU beside arithmetic: asynchronous copies, and graphs of launches.
+"""Asynchronous copies and CUDA graphs, behind a small interface that tests implement without a GPU.
 
-Behind a small contract, so that what is decided around them is tested without a GPU. All work of an engine is on one stream,
-in the order in which it was given: a buffer may be refilled as soon as the work that reads it has been submitted.
+All work of an engine is on one stream, in order: a buffer may be refilled as soon as the work that reads it was submitted.
 """
 
 from __future__ import annotations

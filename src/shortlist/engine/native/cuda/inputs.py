@@ -1,4 +1,4 @@
-"""What varies from step to step, in one array, so that it goes to the device in one copy and a graph finds it in one place."""
+"""The inputs of a forward pass in one array: one copy to the device, at a fixed address for graphs."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class HostInputs:
         return Sizes(len(self.ids_T), len(self.tiles_N6), len(self.rows_B))
 
     def laid_out(self, sizes: Sizes) -> Ints:
-        """Return everything in one array, each part as long as `sizes` says.
+        """Return all inputs in one array, each part padded to `sizes`.
 
         What pads a part is zero: tiles of no queries, and tokens and rows that are never read.
         """

@@ -1,4 +1,4 @@
-"""The kernels, tried before they are relied on: on the device, in the dtype and in the shape that they will compute in."""
+"""Compares the kernels with plain torch before they are used: on the device, in the dtype and shape of the model."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The kernels as functions of tensors: how many programs, and in blocks of what size.
+"""The kernels as functions of tensors, with grids and block sizes.
 
-Block sizes are chosen for the memory that a program may share on the smallest GPUs served (Ampere and Ada: 99 KiB).
+Block sizes fit the shared memory of the smallest supported GPUs (Ampere and Ada: 99 KiB).
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""Attention over a long document, by cuDNN, whose kernels are made for GPUs from Hopper on; there little else takes time.
+"""Attention over a long document by cuDNN, whose kernels target GPUs from Hopper on.
 
 A check at start decides whether it is used (`support.py`). cuDNN makes a plan for every new shape, which takes longer than
-attention itself. So a document is laid out by itself, after its head, in a length of which there are few. Importing this module
-needs no Triton.
+attention itself. So a document is laid out alone, after its prefix, in one of few lengths. Imports without Triton.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether the Triton kernels can be used for a model on a device. Importing this module needs no Triton."""
+"""Decides whether the Triton kernels support a model on a device. Imports without Triton."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 @cache
 def can_launch(config: Qwen3Config, dtype: torch.dtype, device: torch.device) -> bool:
-    """Tell whether Triton is installed and its kernels are right, for this model in this dtype on this device.
+    """Return whether Triton is installed and its kernels are right, for this model in this dtype on this device.
 
     They are tried once, which takes seconds where Triton has not compiled them before. The log says why they are not used.
     """

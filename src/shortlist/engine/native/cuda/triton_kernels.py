@@ -1,7 +1,7 @@
-"""Triton kernels: everything between the matrix products of a layer. Importing this module needs Triton.
+"""Triton kernels for everything between the matrix products of a layer. Imports Triton.
 
-All compute in fp32 and round once, to the dtype of what they write. None waits for the device, looks at a number on the host
-or depends on how many tokens there are, so all can be part of a CUDA graph. `launch.py` has their shapes and grids.
+All compute in fp32 and round once, to the dtype of their output. None syncs with the host or depends on the number of tokens,
+so all fit into a CUDA graph. `launch.py` has their shapes and grids.
 """
 
 # The kernels carry no types but constexpr: Triton looks up every name in an annotation, and knows none of Python's.
