@@ -2,7 +2,7 @@
 
     python -m benchmarks.blocking MODEL --port PORT [--engine transformers] [--serial]
 
-Every connection has a thread; a request is read, spelled, computed and answered on it, all of its documents in one forward
+Every connection has a thread; a request is read, tokenized, computed and answered on it, all of its documents in one forward
 pass, while other threads do the same with theirs and all of them compete for the processor. There is no queue, no batch across
 requests, no limit and no cache. This is how a model is usually put behind HTTP at first, and what the load benchmark compares
 our server with. Kernels use as many threads as they like, as they do in `shortlist serve`.
@@ -125,7 +125,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.path != "/v1/rerank":
             self._answer(404, {"error": "There is only /v1/rerank."})
             return
-        assert isinstance(self.server, BlockingServer), "Nobody else serves with it. This is a bug."
+        assert isinstance(self.server, BlockingServer), "Only BlockingServer uses this handler. This is a bug."
         scores = self.server.score(asked["query"], asked["documents"])
         order = sorted(range(len(scores)), key=lambda index: -scores[index])
         self._answer(200, {"results": [{"index": index, "relevance_score": scores[index]} for index in order]})

@@ -227,10 +227,10 @@ async def measure(engine: NativeEngine, load: str, setting: Setting) -> str:
 
 async def answer(engine: NativeEngine, steps: Iterable[Batch]) -> None:
     """Have steps computed, as many under way as the engine likes."""
-    room = asyncio.Semaphore(engine.info.max_concurrent_batches)
+    slots = asyncio.Semaphore(engine.info.max_concurrent_batches)
 
     async def one(step: Batch) -> None:
-        async with room:
+        async with slots:
             await engine.score(step)
 
     await asyncio.gather(*map(one, steps))
@@ -304,7 +304,7 @@ def main() -> None:
 
 
 def random_model(folder: Path, shape: str) -> Path:
-    """Write weights drawn at random, and a file in the place of a vocabulary, which nobody reads here."""
+    """Write weights drawn at random, and a file in the place of a vocabulary, which is not used here."""
     nothing = folder / "vocabulary.json"
     nothing.write_text("{}")
     return qwen.write_model(folder, shape=shape, dtype="bfloat16", tokenizer=nothing)

@@ -201,7 +201,7 @@ def both(model: Path) -> Iterator[Pair]:
     ours = [sys.executable, "-m", "shortlist", "serve", "--reranker", str(model), "--engine", "vllm"]
     ours += ["--upstream", f"http://127.0.0.1:{port}", "--port", str(our_port), "--random-weights", "--no-ui"]
     ours += ["--max-model-len", MAX_LEN, "--cache-bytes", "0", "--log-level", "warning"]
-    ours += ["--max-queue-delay-ms", str(int(1000 * TIMEOUT_S))]  # whoever asks waits, as with vLLM
+    ours += ["--max-queue-delay-ms", str(int(1000 * TIMEOUT_S))]  # requests wait, as with vLLM
     writer = RequestWriter(Tokenizer.from_file(str(model / "tokenizer.json")), sentences())
     with (
         running("direct", vllm, port, "/rerank", environ) as direct,

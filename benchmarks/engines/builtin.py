@@ -75,7 +75,7 @@ def _running(loop: asyncio.AbstractEventLoop) -> Iterator[asyncio.AbstractEventL
 def fitted(given: Mapping[str, object]) -> Mapping[str, object]:
     """Return those of our settings that follow from the flags of all contenders.
 
-    A step has room for the longest prompt; and what is not told to be elsewhere is on the CPU.
+    A batch fits the longest prompt; and what is not told to be elsewhere is on the CPU.
     """
     longest, step = given.get("max_model_len"), given.get("max_batch_tokens")
     wider = {"max_batch_tokens": step_tokens(int(str(longest)))} if longest and not step else {}

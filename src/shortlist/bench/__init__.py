@@ -1,5 +1,5 @@
-"""`shortlist bench load`: servers under many users, or many arrivals a second, and the fate of every request.
+"""`shortlist bench load`: measures servers under concurrent users or a fixed arrival rate, and counts every request's outcome.
 
-The package knows HTTP as a client, schedules of load, and how samples become figures. It knows servers by their address and
-their dialect alone: Shortlist's own server is treated like any other.
+The package holds the HTTP client, the load schedules and the statistics. A server is an address and a dialect: Shortlist's own
+server gets no special treatment.
 """

@@ -1,4 +1,4 @@
-"""Texts to ask: natural English that is on every machine, and requests of new text every time.
+"""Request texts: natural English from Python's docstrings, with new text in every request.
 
 The English is that of the docstrings of Python's standard library. The tokenizers of servers are not known here, so lengths
 are in words. Requests are dealt from short phrases, so that no two are alike and no cache can help, unless some are to be
@@ -35,11 +35,11 @@ MIN_LETTERS: Final = 0.9
 """Share of letters and spaces below which a line is more likely a signature or a table than a sentence."""
 
 PHRASE_WORDS: Final = 4
-"""Words that stay together: few, so that even a query of three phrases is one of trillions."""
+"""Words per phrase: few, so that a query of three phrases has trillions of variants."""
 
 QUERY_WORDS: Final = 12
 MAX_REMEMBERED: Final = 1000
-"""Requests that may be asked again: enough for variety, few enough to fit into any cache worth measuring."""
+"""Number of repeatable requests: few enough to fit into any cache worth measuring."""
 
 _END: Final = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 
@@ -77,7 +77,7 @@ def phrases() -> tuple[str, ...]:
 
 
 class Traffic:
-    """Writes one request after another. The same seed writes the same ones.
+    """Generates requests; the same seed gives the same requests.
 
     Args:
         seed: Decides every draw.
@@ -98,7 +98,7 @@ class Traffic:
         self._remembered: list[LoadRequest] = []
 
     def next(self) -> LoadRequest:
-        """Return what to ask next."""
+        """Return the next request."""
         if not self._seen_share:
             return self._written()
         if self._remembered and self._draw.random() < self._seen_share:
@@ -137,7 +137,7 @@ def _docstrings(module: ModuleType) -> Iterator[str]:
     for value in found:
         if inspect.ismodule(value) or inspect.isclass(value) or inspect.isroutine(value) or isinstance(value, property):
             text: object = value.__doc__
-            yield text if isinstance(text, str) else ""  # a class may have a slot of that name
+            yield text if isinstance(text, str) else ""  # a class may have a `__doc__` slot
 
 
 def _is_prose(text: str) -> bool:

@@ -65,7 +65,7 @@ def test_rounds_that_count_are_those_after_the_first(folder: Path, tmp_path: Pat
     queries = [json.loads(line)[1] for line in journal.read_text().splitlines()]
     num_checks = len(queries) - 1 - 2 * 2
     assert num_checks > 0
-    assert len(set(queries[num_checks:])) == 5  # nobody is asked the same twice
+    assert len(set(queries[num_checks:])) == 5  # no request repeats
 
 
 def test_everyone_is_in_the_report(folder: Path) -> None:
@@ -112,7 +112,7 @@ def test_many_at_once_is_asked_of_everyone_who_is_timed(folder: Path, tmp_path: 
         queries = [json.loads(line)[1] for line in journal.read_text().splitlines()]
         assert len(set(queries)) > 2 * (saturation.TURNS * 2 + saturation.FEWEST)
         after_checks = queries[-2 * (saturation.TURNS * 2 + saturation.FEWEST) :]
-        assert len(set(after_checks)) == len(after_checks)  # nobody is asked the same twice
+        assert len(set(after_checks)) == len(after_checks)  # no request repeats
 
 
 def test_one_that_fails_under_many_is_out_and_the_run_goes_on(

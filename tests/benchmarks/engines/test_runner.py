@@ -1,4 +1,4 @@
-"""All are asked the same; whoever fails or scores differently is out, with the reason, and the others go on."""
+"""All are asked the same; a target that fails or scores differently is out, with the reason, and the others go on."""
 
 from __future__ import annotations
 

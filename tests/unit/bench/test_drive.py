@@ -1,4 +1,4 @@
-"""Users wait for their answers, arrivals wait for nobody, every request is accounted for, and a stop keeps what there is.
+"""Users wait for their answers, arrivals never wait, every request is accounted for, and a stop keeps what there is.
 
 Times here are lower bounds and orders of events; nothing asserts that something is fast.
 """
@@ -216,7 +216,9 @@ async def test_a_request_that_is_sent_late_is_not_a_fast_one() -> None:
     assert found.generator.is_limit
     ordered = sorted(found.sample_log.samples, key=lambda sample: sample.due_s)
     late = ordered[4:8]
-    assert all(one.latency_s >= other.latency_s - 0.02 for one, other in pairwise(late))  # whoever was due first waited longest
+    assert all(
+        one.latency_s >= other.latency_s - 0.02 for one, other in pairwise(late)
+    )  # the earliest due request waited longest
 
 
 @simulated

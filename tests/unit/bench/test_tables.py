@@ -47,7 +47,7 @@ def test_speed_is_a_row_per_level_and_server() -> None:
 
 def test_requests_have_columns_for_what_happened_to_some() -> None:
     _, fates = terminal_tables(report())
-    assert fates.heads == ["load", "contender", "sent", "ok", "429", "told when", "429 p99", "5xx", "lost"]
+    assert fates.heads == ["load", "contender", "sent", "ok", "429", "with Retry-After", "429 p99", "5xx", "lost"]
     assert fates.rows == [
         ["10 users", "ours", "200", "200", "0", "0", "-", "0", "0"],
         ["10 users", "peer", "100", "100", "0", "0", "-", "0", "0"],
