@@ -98,7 +98,7 @@ def test_bench_takes_what_it_is_given(benched: Benched) -> None:
         (["--load", "many"], "DOCUMENTSxTOKENS"),
         (["--contender", "official"], "NAME='COMMAND ...'"),
         (["--max-rms", "x"], "--max-rms"),
-        (["--reference", "nobody"], "no contender called 'nobody'"),
+        (["--reference", "unknown"], "no contender called 'unknown'"),
     ],
 )
 def test_bench_refuses_in_one_line(benched: Benched, arguments: list[str], words: str) -> None:
