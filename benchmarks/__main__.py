@@ -78,11 +78,11 @@ def compare(  # noqa: PLR0913 - one parameter per flag
 ) -> None:
     """Compare engines: whether they give the same scores, how fast they are, how much memory they need.
 
-    All are started and stay up. Scores come first: contenders too far from the reference are excluded.
+    All are started and stay up. Scores come first: a target too far from the reference is left out.
 
-    Then rounds: each answers the same new request, in a random order, and the ratio within a round is what counts.
+    Then rounds: each answers the same new request, in a new random order, and the ratio within a round is what counts.
 
-    Use a machine that has nothing else to do, with memory for all models at once.
+    Use a machine that has nothing else to do, with enough memory for all models at once.
     """
 
     def start() -> int:

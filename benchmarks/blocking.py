@@ -125,7 +125,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.path != "/v1/rerank":
             self._answer(404, {"error": "There is only /v1/rerank."})
             return
-        assert isinstance(self.server, BlockingServer), "This handler belongs to `BlockingServer`. This is a bug."
+        assert isinstance(self.server, BlockingServer), "Only BlockingServer uses this handler. This is a bug."
         scores = self.server.score(asked["query"], asked["documents"])
         order = sorted(range(len(scores)), key=lambda index: -scores[index])
         self._answer(200, {"results": [{"index": index, "relevance_score": scores[index]} for index in order]})

@@ -304,7 +304,7 @@ def main() -> None:
 
 
 def random_model(folder: Path, shape: str) -> Path:
-    """Write weights drawn at random, and a file in the place of a vocabulary, which is not read here."""
+    """Write weights drawn at random, and a file in the place of a vocabulary, which is not used here."""
     nothing = folder / "vocabulary.json"
     nothing.write_text("{}")
     return qwen.write_model(folder, shape=shape, dtype="bfloat16", tokenizer=nothing)

@@ -35,7 +35,7 @@ NAMES: Final = "{model}, {port}, {dtype}, {device}, {max_model_len} and {max_bat
 START_S: Final = 600.0
 STOP_S: Final = 30.0
 POLL_S: Final = 0.1
-"""Period of readiness checks while a server starts, in seconds."""
+"""Poll interval while a server starts; polling ends once it is ready."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

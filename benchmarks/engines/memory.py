@@ -98,8 +98,8 @@ def gpu_of(device: str) -> Gpu | None:
 class Shares:
     """How much of a GPU's memory contenders hold.
 
-    One is asked at a time, and the others rest: what is taken after it was asked and was not before is its own. So none has
-    to tell, and processes that hide from one another are counted alike.
+    One is asked at a time, and the others rest: what is taken after it was asked and was not before is its own. So no target
+    has to tell, and processes that hide from one another are counted alike.
 
     Args:
         gpu: Which; None counts nothing.

@@ -275,7 +275,7 @@ def _question(request: LoadRequest) -> bytes:
 
 
 def _kill(leader: int) -> None:
-    """End what is left of a contender: its process group, and the rest of its session."""
+    """End what is left of a contender: its process group, and other processes in its session."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)
     for pid in members(leader):

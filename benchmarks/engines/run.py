@@ -1,7 +1,7 @@
 """`python -m benchmarks`: everyone's scores first, then everyone's speed, round by round, on new requests.
 
 Machines drift: a neighbour wakes up, a processor gets warm. So no contender is measured by itself and compared later; in every
-round each one answers the very same request, in a random order, and what is reported is the ratio within a round.
+round each one answers the very same request, in a new random order, and what is reported is the ratio within a round.
 """
 
 from __future__ import annotations

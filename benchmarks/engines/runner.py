@@ -70,7 +70,7 @@ class Field:
         """Start everyone, one after the other.
 
         Raises:
-            UpstreamError: the reference cannot run, so there is nothing to compare with.
+            UpstreamError: the reference cannot run, so that no target can be compared with it.
         """
         for spec in self._order.contenders:
             tick(spec.name)
@@ -99,9 +99,9 @@ class Field:
             self._end(name)
 
     def play(self, request: LoadRequest, draw: Random, tick: Tick) -> Mapping[str, float]:
-        """Ask everyone the same once, in a random order, and return the seconds each took.
+        """Ask everyone the same once, in a new random order, and return the seconds each took.
 
-        The other contenders are stopped meanwhile, from the first round on.
+        An idle target is stopped meanwhile, from the first round on.
         """
         return self._each(draw, tick, lambda _, contender: contender.ask(request, self._order.answer_s)[1])
 
@@ -143,7 +143,7 @@ class Field:
         return ready.at_once if ready else 1
 
     def _each(self, draw: Random, tick: Tick, do: Callable[[str, ContenderProcess], T]) -> dict[str, T]:
-        """Return what comes of everyone, in a random order; nothing of those that are out for it."""
+        """Return what comes of everyone, in a new random order; nothing of those that are out for it."""
         names = self.names
         draw.shuffle(names)
         found = {}

@@ -47,7 +47,7 @@ def opened(due_s: Sequence[float]) -> Due:
 
 
 class Answerer(Protocol):
-    """A contender."""
+    """A callable that answers requests."""
 
     def stream(self, requests: Sequence[LoadRequest], due: Due, timeout_s: float) -> list[tuple[float, float]]:
         """Return of every request when it was due and when it was answered."""

@@ -111,7 +111,7 @@ def notes(report: Report) -> Iterator[str]:
         "and Kendall's tau of the order."
     )
     yield (
-        f"Speed: the median over rounds, {count} here; in each, all answer the same new request, in a random order. "
+        f"Speed: the median over rounds, {count} here; in each, all answer the same new request, in a new random order. "
         "The ratio is that within a round, ours = 1."
     )
     yield (

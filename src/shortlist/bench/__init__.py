@@ -1,5 +1,5 @@
-"""`shortlist bench load`: load tests of servers with concurrent users or arrivals per second.
+"""`shortlist bench load`: measures servers under concurrent users or a fixed arrival rate, and counts every request's outcome.
 
-The package is an HTTP client. It depends on a server's address and dialect only: Shortlist's own server is treated like any
-other.
+The package holds the HTTP client, the load schedules and the statistics. A server is an address and a dialect: Shortlist's own
+server gets no special treatment.
 """

@@ -1,4 +1,4 @@
-"""Requests and answers of each dialect under load. Pure: another dialect is another line in the table."""
+"""Request and response formats of the benchmarked APIs. Pure: a new dialect is a new entry in `DIALECTS`."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from shortlist.bench.texts import LoadRequest
 from shortlist.errors import BadSetting, UpstreamError
 
 Numbers = Sequence[Sequence[float]]
-"""One row per document, in the order of the request: its score alone, or its vector."""
+"""One row per document, in request order: its score, or its vector."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadDialect:
-    """The form of one kind of request and of its answer."""
+    """Field names of one kind of request and its response."""
 
     name: str
-    speakers: str  # for people
+    speakers: str  # servers that speak it, for display
     path: str
     documents: str = "documents"  # the key of the documents
     number: str = "relevance_score"  # the key of a document's score or vector
@@ -30,36 +30,38 @@ class LoadDialect:
     extra: Mapping[str, object] = field(default_factory=dict)  # further fields of the body
 
     def write(self, request: LoadRequest, model: str | None) -> bytes:
-        """Return the body that asks for this."""
-        named = {"model": model} if model else {}
-        asked = {self.query: request.query} if self.query else {}
-        return orjson.dumps({**named, **asked, self.documents: request.documents, **self.extra})
+        """Return the request body."""
+        model_field = {"model": model} if model else {}
+        query_field = {self.query: request.query} if self.query else {}
+        return orjson.dumps({**model_field, **query_field, self.documents: request.documents, **self.extra})
 
     def read(self, answer: bytes, num_documents: int) -> Numbers:
         """Return the numbers of every document.
 
         Raises:
-            UpstreamError: the answer does not have finite ones for each of them, once.
+            UpstreamError: the answer does not have finite numbers for each document exactly once.
         """
         try:
             rows = list(self._rows(orjson.loads(answer)))
         except (orjson.JSONDecodeError, KeyError, TypeError):
-            raise _unreadable(f"it is not what the dialect {self.name!r} answers") from None
-        found = dict(rows)
-        if len(rows) != num_documents or found.keys() != set(range(num_documents)):
-            raise _unreadable(f"it has numbers for {len(found)} of {num_documents} documents")
-        if not all(math.isfinite(number) for row in found.values() for number in row):
+            raise _unreadable(f"it is not a {self.name!r} response") from None
+        row_by_index = dict(rows)
+        if len(rows) != num_documents or row_by_index.keys() != set(range(num_documents)):
+            raise _unreadable(f"it has numbers for {len(row_by_index)} of {num_documents} documents")
+        if not all(math.isfinite(number) for row in row_by_index.values() for number in row):
             raise _unreadable("a number in it is not finite")
-        return [found[index] for index in range(num_documents)]
+        return [row_by_index[index] for index in range(num_documents)]
 
     def _rows(self, answer: Any) -> Iterator[tuple[int, tuple[float, ...]]]:
         results = answer[self.results] if self.results else answer
         if not isinstance(results, list):
             raise TypeError
         for result in results:
-            index, found = result["index"], result[self.number]
-            numbers = found if isinstance(found, list) else [found]
-            if type(index) is not int or any(type(number) not in {int, float} for number in numbers):  # True is no number
+            index, value = result["index"], result[self.number]
+            numbers = value if isinstance(value, list) else [value]
+            if type(index) is not int or any(
+                type(number) not in {int, float} for number in numbers
+            ):  # bool is a subclass of int
                 raise TypeError
             yield index, tuple(map(float, numbers))
 
@@ -70,7 +72,7 @@ DIALECTS: Final[Mapping[str, LoadDialect]] = {
         LoadDialect(
             "rerank", "Shortlist, Jina, vLLM, Xinference, SiliconFlow", "/v1/rerank", extra={"return_documents": False}
         ),
-        # Source: docs.cohere.com; version 2 refuses what it does not know, return_documents among it.
+        # Source: docs.cohere.com; version 2 refuses unknown fields such as return_documents.
         LoadDialect("cohere", "Cohere", "/v2/rerank"),
         LoadDialect("infinity", "Infinity", "/rerank"),
         LoadDialect("tei", "Text Embeddings Inference", "/rerank", "texts", "score", results=None, extra={"truncate": True}),
@@ -94,7 +96,7 @@ def named(name: str) -> LoadDialect:
     """Return the dialect of this name.
 
     Raises:
-        BadSetting: there is none.
+        BadSetting: the dialect is unknown.
     """
     if name not in DIALECTS:
         raise BadSetting(f"There is no dialect {name!r} (--dialect); there are {', '.join(DIALECTS)}.")

@@ -1,8 +1,8 @@
-"""Drives one server at one load level: users or arrivals, and a measured window.
+"""Runs one server at one load level and records a measurement window.
 
-Closed loop: every user sends, waits for the answer, and sends again; after a refusal, after `Retry-After`. Open loop: arrivals
-follow their schedule regardless of the server, and latency counts from the due time. Otherwise a stalled server would get
-fewer requests, which would hide the stall.
+Closed loop: each user sends a request, waits for the answer and sends the next; after a refusal it waits for `Retry-After`.
+Open loop: arrivals keep to their schedule, and latency runs from the due time, not the send time. Otherwise a stalled server
+would get fewer requests during the stall and hide it (coordinated omission).
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from shortlist.bench.stats import arrivals, percentile
 from shortlist.bench.texts import Traffic
 
 LOOK_S: Final = 0.05
-"""Between looks at whether something is over that no figure depends on."""
+"""Poll interval for end conditions that affect no figure."""
 
 TURN_S: Final = 0.02
-"""Between measurements of the event loop's lag."""
+"""Interval between event loop lag measurements."""
 
 PULSE_S: Final = 1.0
-"""Between reports of progress."""
+"""Interval between progress reports."""
 
 PAUSE_S: Final = 1.0
-"""A user's wait after a refusal that does not say how long, or after a failed connection, which would only fail again."""
+"""A user's wait after a refusal without `Retry-After`, or after a failed connection."""
 
 MIN_WINDOW_S: Final = 0.5
-"""Shortest window in seconds that is reported."""
+"""Minimum window length: a shorter, stopped window is not reported."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How long to ask: before the window, at least, and in it.
+    """Minimum warm-up time and window length.
 
-    Users warm up until each has had an answer, so that the queue is as long as it will be; but no longer than the window is.
+    Users warm up until each has had an answer, so that the queue has its full length; at most as long as the window.
     """
 
     warm_up_s: float
@@ -49,7 +49,7 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Driven:
-    """What was measured when, what was noted all along, and how busy the load generator was."""
+    """The measurement window, the samples of the whole level run, and the load generator's own utilization."""
 
     window: MeasuredWindow
     sample_log: SampleLog
@@ -57,22 +57,22 @@ class Driven:
 
 
 class Drive:
-    """Asks one server at one level; to be used once.
+    """Sends load to one server at one level; single use.
 
     Args:
-        asker: Asks the server.
-        traffic: What to ask.
-        level: How much.
-        pace: How long.
-        seed: Decides the arrivals, and the answers that are kept.
-        num_kept: How many answers to keep.
-        stop: Ends it early, with what was measured so far.
-        watch: Receives the progress.
+        client: Sends the requests.
+        traffic: Creates the requests.
+        level: Number of users or arrival rate.
+        pace: Warm-up and window length.
+        seed: Seeds the arrival times and the choice of kept answers.
+        num_kept: Number of answers to keep.
+        stop: Ends the run early and keeps the samples so far.
+        watch: Progress callback.
     """
 
     def __init__(
         self,
-        asker: LoadClient,
+        client: LoadClient,
         traffic: Traffic,
         level: Level,
         pace: Pace,
@@ -82,19 +82,19 @@ class Drive:
         stop: asyncio.Event | None = None,
         watch: Callable[[Pulse], None] = lambda _: None,
     ) -> None:
-        self._asker, self._traffic, self._level, self._pace = asker, traffic, level, pace
+        self._client, self._traffic, self._level, self._pace = client, traffic, level, pace
         self._seed, self._watch = seed, watch
         self._stop = stop or asyncio.Event()
         self._over = asyncio.Event()
         self._sample_log = SampleLog(Random(seed), num_kept)  # noqa: S311 - no secret
-        self._asking: set[asyncio.Task[Any]] = set()
+        self._in_flight: set[asyncio.Task[Any]] = set()
         self._lags: list[float] = []
         self._num_settled = 0
         self._start_s = 0.0
         self._is_warming_up = True
 
     async def run(self) -> Driven | None:
-        """Ask; return what was measured, or None if it was stopped before there was anything to measure."""
+        """Send the load; return the measurement, or None if stopped before there was one."""
         self._start_s = time.perf_counter()
         async with asyncio.TaskGroup() as group:
             helpers = [group.create_task(self._measure_lag()), group.create_task(self._report())]
@@ -105,14 +105,14 @@ class Drive:
                     self._keep(group.create_task(self._use()))
             measured = await self._measure()
             self._over.set()
-            while self._asking and not await happens(self._stop, LOOK_S):
-                pass  # what is still under way counts, too
-            for task in (*helpers, *self._asking):
+            while self._in_flight and not await happens(self._stop, LOOK_S):
+                pass  # requests in flight count, too
+            for task in (*helpers, *self._in_flight):
                 task.cancel()
         return Driven(measured[0], self._sample_log, measured[1]) if measured else None
 
     async def _measure(self) -> tuple[MeasuredWindow, Generator] | None:
-        """Wait for the window, and for its end."""
+        """Wait for the window to begin and to end."""
         if await happens(self._stop, self._pace.warm_up_s) or await self._settle():
             return None
         self._is_warming_up, begin_s = False, self._now_s()
@@ -126,7 +126,7 @@ class Drive:
         return window, Generator(cpu_share=cpu_share, lag_p99_s=percentile(sorted(self._lags), 0.99) or 0.0)
 
     async def _settle(self) -> bool:
-        """Wait until every user has had an answer; return whether it was stopped meanwhile."""
+        """Wait until every user has had an answer; return whether the run was stopped meanwhile."""
         num_users = self._level.amount if self._level.loop is Loop.CLOSED else 0
         while self._num_settled < num_users and self._now_s() < max(self._pace.warm_up_s, self._pace.duration_s):
             if await happens(self._stop, LOOK_S):
@@ -134,7 +134,7 @@ class Drive:
         return False
 
     async def _use(self) -> None:
-        """Be a user."""
+        """Run one closed-loop user."""
         is_settled = False
         while not self._over.is_set():
             outcome = await self._ask(time.perf_counter())
@@ -144,24 +144,24 @@ class Drive:
                 await happens(self._over, pause_s)
 
     async def _arrive(self, group: asyncio.TaskGroup) -> None:
-        """Let requests arrive, each at its time."""
+        """Send requests at their arrival times."""
         for at_s in arrivals(self._level.amount, self._seed):
             await happens(self._over, max(at_s - self._now_s(), 0.0))
             if self._over.is_set():
                 return
-            # A timer may be a little early, and what is sent early is not due later.
+            # A timer may fire early: a request sent early is due when it is sent.
             due_s = min(self._start_s + at_s, time.perf_counter())
             self._keep(group.create_task(self._ask(due_s)))
 
     async def _ask(self, due_s: float) -> Outcome:
         request = self._traffic.next()
-        outcome = await self._asker.ask(request, due_s)
+        outcome = await self._client.ask(request, due_s)
         self._sample_log.note(request, outcome, due_s=due_s, start_s=self._start_s)
         return outcome
 
     def _keep(self, task: asyncio.Task[Any]) -> None:
-        self._asking.add(task)
-        task.add_done_callback(self._asking.discard)
+        self._in_flight.add(task)
+        task.add_done_callback(self._in_flight.discard)
 
     async def _measure_lag(self) -> None:
         while True:
@@ -179,7 +179,7 @@ class Drive:
 
 
 async def happens(event: asyncio.Event, within_s: float) -> bool:
-    """Wait for an event, but not longer than this; return whether it has happened."""
+    """Wait for an event with a timeout; return whether it is set."""
     try:
         async with asyncio.timeout(within_s):
             await event.wait()
@@ -189,13 +189,13 @@ async def happens(event: asyncio.Event, within_s: float) -> bool:
 
 
 def pause_after(outcome: Outcome) -> float:
-    """Return how long a user waits before asking again: as long as a refusal says, and not at all after an answer.
+    """Return a user's wait in seconds before the next request: `Retry-After` after a refusal, 0 after an answer.
 
-    Source: RFC 9110, 10.2.3; of its two forms, a number of seconds is read, and a date is not.
+    Source: RFC 9110, 10.2.3; the form in seconds is supported, the date form is not.
     """
     if outcome.fate in {Fate.CUT, Fate.UNSENT}:
         return PAUSE_S
     if outcome.fate is not Fate.REFUSED:
         return 0.0
-    told = (outcome.retry_after or "").strip()
-    return float(told) if told.isascii() and told.isdigit() else PAUSE_S
+    retry_after = (outcome.retry_after or "").strip()
+    return float(retry_after) if retry_after.isascii() and retry_after.isdigit() else PAUSE_S

@@ -1,4 +1,4 @@
-"""The plots of a load report: throughput and latency over load, as PNG or SVG."""
+"""Draws a load report as PNG or SVG: documents per second and latency over load."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 TITLES: Final = {Loop.CLOSED: "Users at once", Loop.OPEN: "Arrivals a second"}
 COLOURS: Final = ("#d9480f", "#1971c2", "#2b8a3e", "#862e9c", "#0b7285", "#5c3c10")
-"""Of curves on white, the first server's first."""
+"""Curve colours on white; the first server gets the first."""
 
 INK: Final = "#212529"
 FAINT: Final = "#868e96"
@@ -31,16 +31,16 @@ FEW_DECADES: Final = 100
 """Up to this ratio of its ends, a logarithmic scale has marks within a decade."""
 
 STYLE: Final[dict[Any, Any]] = {
-    "axes.autolimit_mode": "round_numbers",  # a scale ends at a mark
+    "axes.autolimit_mode": "round_numbers",  # an axis ends at a tick
     "axes.ymargin": 0,
-    "text.parse_math": False,  # a $ in a name is a $
+    "text.parse_math": False,  # a $ in a name is literal
     "svg.fonttype": "none",  # text that can be searched and read aloud
     "svg.hashsalt": "shortlist",  # the same ids every time
 }
 
 
 def loops(report: LoadReport) -> list[Loop]:
-    """Return the kinds of load that were measured: users, rates, or both."""
+    """Return the measured kinds of load: closed loop, open loop, or both."""
     return [loop for loop in Loop if any(level_run.level.loop is loop for level_run in report.level_runs)]
 
 

@@ -1,4 +1,4 @@
-"""A load report as one self-contained HTML file: no script, no font, no address; light or dark."""
+"""Renders a load report as one self-contained HTML file without scripts, fonts or URLs, in light and dark colours."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ul { margin: 20px 0 0; padding-left: 18px; }
 
 
 def written(report: LoadReport) -> str:
-    """Return the whole page."""
+    """Return the HTML page."""
     return "\n".join(_lines(report)) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""Sends one request to one server and classifies the result. Failures are outcomes, never exceptions."""
+"""Sends one request to one server and classifies the result. Every failure is an `Outcome`, never an exception."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from shortlist.bench.texts import LoadRequest
 from shortlist.errors import UpstreamError
 
 MAX_IDLE_S: Final = 2.0
-"""Connections that were idle for longer are not used again: servers close theirs after a few seconds, some of them just as the
-next request is on its way, and that would look like a lost answer."""
+"""Connections idle for longer are not reused: servers close idle connections after a few seconds. A close that
+races with the next request would look like a lost answer."""
 
 MAX_WHY_CHARS: Final = 160
 NOT_HTTP: Final = "what came back is not HTTP"
@@ -29,7 +29,7 @@ _NO_SOCKET: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL})
 
 
 class LoadClient:
-    """Asks one server, over as many connections as there are requests under way; a context, which closes them.
+    """Async context manager that sends requests to one server, with one connection per request in flight.
 
     It does not ask again by itself, follow redirects, ask for compression, keep cookies or go through a proxy.
 
@@ -73,7 +73,7 @@ class LoadClient:
                 asyncio.timeout(max(left_s, 0.0)),
                 self._session.post(self.target.url, data=body, allow_redirects=False) as response,
             ):
-                if response.status < HTTPStatus.OK:  # another protocol, which was not asked for
+                if response.status < HTTPStatus.OK:  # an unrequested protocol upgrade
                     return Outcome(fate=Fate.CUT, at_s=time.perf_counter(), why=NOT_HTTP)
                 answer = await response.read()
                 at_s = time.perf_counter()
@@ -107,7 +107,7 @@ def _cut(error: aiohttp.ClientError | OSError) -> Outcome:
 
 
 def said(body: bytes) -> str:
-    """Return the message in the body of a refusal, from whichever of the usual places has one."""
+    """Return the error message in a response body, from the first usual field that has one."""
     try:
         answer = orjson.loads(body)
     except orjson.JSONDecodeError:

@@ -1,4 +1,4 @@
-"""Describes the machine of a benchmark."""
+"""Describes the machine and software of a benchmark run."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ _CPUINFO: Final = Path("/proc/cpuinfo")
 class Machine:
     """The machine and the software on it."""
 
-    cpu: str  # the processor's name for itself
+    cpu: str  # the processor's model name
     num_cores: int  # logical cores that this process may use
-    memory_bytes: int | None  # all of it; None where the system does not say
+    memory_bytes: int | None  # total; None if the system does not report it
     system: str  # operating system and release
     python: str
-    versions: dict[str, str]  # of the packages that matter, of those that are installed
+    versions: dict[str, str]  # of the relevant installed packages
     date: str  # today, UTC
-    command: str  # the command line, as a shell reads it
-    gpu: str | None = None  # the one that was computed on; None where it was the processor
+    command: str  # the command line, shell-quoted
+    gpu: str | None = None  # the GPU computed on; None on a CPU
 
 
 def describe(hidden: Collection[str] = (), *, gpu: str | None = None, program: str = "shortlist") -> Machine:
-    """Return what this machine says of itself.
+    """Return the description of this machine.
 
     Args:
         hidden: Secrets that stand on the command line, and in no report.
@@ -55,7 +55,7 @@ def describe(hidden: Collection[str] = (), *, gpu: str | None = None, program: s
 
 
 def _without(hidden: Collection[str], word: str) -> str:
-    """Return a word of the command line with three stars for a secret, be it all of the word or what it is set to."""
+    """Return a command-line word with a secret replaced by three stars, whether it is the whole word or its value."""
     for secret in hidden:
         if word == secret or word.endswith(f"={secret}"):
             return f"{word.removesuffix(secret)}***"

@@ -1,4 +1,4 @@
-"""Writes a report between two markers of a document, and keeps the text around them."""
+"""Writes a report between two markers of a Markdown document and keeps the text around them."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from shortlist.errors import BadSetting
 BEGIN: Final = "<!-- measured{}: begin; written by shortlist bench, do not edit -->"
 END: Final = "<!-- measured{}: end -->"
 OURS: Final = "ours"
-"""The name of Shortlist itself, whose rows and cells stand out."""
+"""Shortlist's own name; its rows and cells are emphasized."""
 
 
 def markers(path: Path) -> tuple[str, str]:
-    """Return what encloses the place for a report: `page.md#name` has one of its own beside those of other names."""
+    """Return the begin and end markers of a report; `page.md#name` has its own pair."""
     name = path.name.partition("#")[2]
     return BEGIN.format(f" {name}" if name else ""), END.format(f" {name}" if name else "")
 
 
 def page(path: Path) -> Path:
-    """Return the document itself."""
+    """Return the document path without its fragment."""
     return path.with_name(path.name.partition("#")[0])
 
 
 def enclosed(lines: Iterable[str], path: Path) -> str:
-    """Return the lines between the markers of their place."""
+    """Return the lines enclosed in their markers."""
     begin, end = markers(path)
     return "\n".join([begin, *lines, "", end])
 
 
 def put(text: str, path: Path) -> None:
-    """Put an enclosed text into its place: between the markers of a document, or into a new one that is nothing else.
+    """Replace the text between the markers of a document, or create a document that holds only this text.
 
     Raises:
         BadSetting: there is a document, but no markers in it.
@@ -43,7 +43,7 @@ def put(text: str, path: Path) -> None:
 
 
 def around(path: Path) -> tuple[str, str]:
-    """Return what stands before and after the place for the report. Raises what `put` raises."""
+    """Return the text before and after the markers. Raises what `put` raises."""
     if not page(path).exists():
         return "", "\n"
     first, last = markers(path)
@@ -55,17 +55,17 @@ def around(path: Path) -> tuple[str, str]:
 
 
 def address(picture: Path | None, path: Path) -> str | None:
-    """Return where a picture is, seen from the document."""
+    """Return the path of a picture relative to the document."""
     return Path(os.path.relpath(picture, path.parent)).as_posix() if picture else None
 
 
 def shown(picture: str | None, words: str) -> list[str]:
-    """Return the lines that show a picture, with its description in words; none without one."""
+    """Return the Markdown lines of a picture with its alt text; none without a picture."""
     return ["", f"![{words}]({picture})"] if picture else []
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, words: Collection[str]) -> Iterator[str]:
-    """Yield the lines of a table; columns that are words stand left, and our own name stands out."""
+    """Yield the lines of a table; text columns are left-aligned, and Shortlist's own name is bold."""
     yield ""
     yield f"| {' | '.join(columns)} |"
     yield f"| {' | '.join('---' if name in words else '---:' for name in columns)} |"
@@ -75,5 +75,5 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, words: Colle
 
 
 def plain(text: str) -> str:
-    """Return a text with nothing in it that a table or a page would take for its own."""
+    """Escape Markdown and HTML syntax in a text."""
     return text.replace("|", "\\|").replace("<", "&lt;")

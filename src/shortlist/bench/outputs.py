@@ -1,4 +1,4 @@
-"""The output files of a load test, checked before it starts."""
+"""Output files of a run, and the check before the run that they can be written."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def can_draw() -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outputs:
-    """Where to; None for what is not wanted."""
+    """Output paths; None for an output that is not written."""
 
-    json: Path | None = None  # everything that was measured
-    markdown: Path | None = None  # the tables, in a document; with #name, in its place of that name
+    json: Path | None = None  # all measurements
+    markdown: Path | None = None  # the tables, in a document; with #name, between the markers of that name
     plot: Path | None = None  # a picture, PNG
-    page: Path | None = None  # a page with everything on it, HTML
+    page: Path | None = None  # the full report, HTML
 
     @classmethod
     def drawing(cls, drawn: Sequence[Path], *, json: Path | None = None, markdown: Path | None = None) -> Self:
-        """Return the outputs with these to be drawn: at most one picture, and one page, told apart by their names.
+        """Return the outputs with at most one picture and one page; the file suffix decides which.
 
         Raises:
             BadSetting: there are two of a kind.
@@ -40,7 +40,7 @@ class Outputs:
         return cls(json=json, markdown=markdown, plot=next(iter(plots), None), page=next(iter(pages), None))
 
     def check(self) -> None:
-        """Refuse what could not be written in the end, before the hour that leads there.
+        """Check before the run that every output can be written.
 
         Raises:
             BadSetting: a folder is missing, a file has no place for the tables, or nothing here draws.

@@ -1,4 +1,4 @@
-"""The plan of a load test: levels, servers and duration, validated before the first request. Pure."""
+"""The plan of a run: load levels, servers and durations, validated before the first request. Pure."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ DEFAULT_USERS: Final = (10, 30, 50, 100, 300)
 
 
 class Loop(StrEnum):
-    """What decides when the next request is sent."""
+    """The kind of load generation."""
 
-    CLOSED = "closed"  # the server: every user waits for an answer before asking again
-    OPEN = "open"  # the schedule: requests arrive at a rate, however slow the answers are
+    CLOSED = "closed"  # every user waits for an answer before sending the next request
+    OPEN = "open"  # requests arrive at a fixed rate, independent of the answers
 
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """How much is asked."""
+    """One level of load."""
 
     loop: Loop
     amount: float  # users, or arrivals a second
 
     @classmethod
     def of_users(cls, users: int) -> Self:
-        """Return the level of so many users, each waiting for an answer before asking again.
+        """Return a closed-loop level with this many users.
 
         Raises:
             BadSetting: there is not even one.
@@ -42,7 +42,7 @@ class Level:
 
     @classmethod
     def of_rate(cls, per_s: float) -> Self:
-        """Return the level of so many arrivals a second.
+        """Return an open-loop level with this many arrivals per second.
 
         Raises:
             BadSetting: it is not a rate.
@@ -53,7 +53,7 @@ class Level:
 
     @property
     def name(self) -> str:
-        """What it is called in tables."""
+        """The name in tables."""
         if self.loop is Loop.OPEN:
             return f"{self.amount:g}/s"
         return f"{self.amount:g} {'user' if self.amount == 1 else 'users'}"
@@ -61,7 +61,7 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One visit to come: which round, which level, which server."""
+    """One level run to do: round, level and server."""
 
     number: int
     level: Level
@@ -69,27 +69,27 @@ class Turn:
 
     @property
     def seed(self) -> str:
-        """The seed of this visit alone, so that no two of them send the same texts."""
+        """The seed of this level run; no two level runs send the same texts."""
         return f"{self.number}-{self.level.name}-{self.target.name}"
 
 
 @dataclass(frozen=True, kw_only=True)  # no slots: the command line reads the defaults from the class
 class LoadPlan:
-    """What to run, and the defaults of the command line."""
+    """The options of a run and the defaults of the command line."""
 
     targets: Sequence[Target]  # the others are compared with the first
     levels: Sequence[Level]
-    duration_s: float = 60.0  # how long a level is measured
-    warm_up_s: float = 5.0  # how long it is asked before that, at least
+    duration_s: float = 60.0  # measurement window of a level
+    warm_up_s: float = 5.0  # minimum warm-up before it
     repeats: int = 1  # rounds of all levels
     num_documents: int = 10  # in a request
     num_words: int = 100  # in a document
-    seen_share: float = 0.0  # of requests that were asked before, so that a cache can answer them
-    num_checked: int = 0  # answers of every visit whose documents are asked again alone
-    tolerance: float = 1e-3  # scores further apart are another ranking, not another order of additions
-    within_s: float | None = None  # how fast an answer must come to be counted as in time; None for no such count
-    timeout_s: float = 120.0  # when a request without an answer is lost
-    seed: int = 0  # decides every draw
+    seen_share: float = 0.0  # share of repeated requests, which a cache can answer
+    num_checked: int = 0  # answers per level run whose documents are re-sent one by one
+    tolerance: float = 1e-3  # a larger difference is an error, not floating-point rounding
+    within_s: float | None = None  # latency limit of an answer in time; None for no such count
+    timeout_s: float = 120.0  # a request without an answer is lost after this
+    seed: int = 0  # seeds all random draws
 
     def __post_init__(self) -> None:
         if not self.targets or not self.levels:
@@ -107,7 +107,7 @@ class LoadPlan:
             raise BadSetting(f"--seen is a share between 0 and 1, not {self.seen_share:g}.")
 
     def turns(self) -> Iterator[Turn]:
-        """Yield all visits: round by round, level by level, and within a level the servers in a newly drawn order."""
+        """Yield all level runs by round and level; the servers of a level come in a new random order."""
         draw = Random(self.seed)  # noqa: S311 - no secret
         for number in range(self.repeats):
             for level in self.levels:
@@ -116,15 +116,15 @@ class LoadPlan:
 
     @property
     def num_turns(self) -> int:
-        """How many visits that makes."""
+        """Number of level runs."""
         return self.repeats * len(self.levels) * len(self.targets)
 
     @property
     def turn_s(self) -> float:
-        """How long one takes, more or less."""
+        """Approximate duration of a level run in seconds."""
         return self.warm_up_s + self.duration_s
 
     @property
     def max_users(self) -> int:
-        """How many users there are at most."""
+        """Maximum number of users."""
         return max((int(level.amount) for level in self.levels if level.loop is Loop.CLOSED), default=0)

@@ -1,4 +1,4 @@
-"""The results of a load test: every request of every level, and the derived figures. Pure.
+"""The result of a run: every request of every level run, and the figures computed from them. Pure.
 
 It stores only what cannot be computed, leaves out nothing that was measured, and contains no key.
 """
@@ -18,62 +18,62 @@ from shortlist.bench.samples import AnswerCheck, Fate, Generator, LevelRun
 from shortlist.bench.stats import Spread, percentile
 
 DIGITS: Final = 6
-"""Of seconds in the file: microseconds."""
+"""Decimal digits of seconds in the file: microseconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One server at one level, all rounds together."""
+    """The figures of one server at one level over all rounds."""
 
     name: str
     level: Level
-    qps: Spread  # requests answered well, a second, over the rounds
+    qps: Spread  # good answers per second, over the rounds
     documents_per_s: Spread
-    in_time_per_s: Spread | None  # requests answered well and in time, a second; None without a bound
+    in_time_per_s: Spread | None  # good answers in time per second; None without a latency limit
     ratio: Spread | None  # its speed over the first server's, round by round; None if that had none
     of_first: Spread | None  # its speed over its own at the first level of this kind, round by round
-    p50_s: float | None  # how long good answers took: half of them at most this
+    p50_s: float | None  # median latency of good answers
     p95_s: float | None
     p99_s: float | None
-    refused_p99_s: float | None  # how long 99 % of the refusals took at most
+    refused_p99_s: float | None  # 99th percentile latency of refusals
     fates: Mapping[Fate, int]  # of all requests
-    num_told: int  # refusals that said when to come back
-    check: AnswerCheck  # the comparison with answers to documents alone
-    generator: Generator  # how busy the load generator was, at worst
-    reasons: Mapping[str, int]  # what was said of requests that were not answered well, and how often
+    num_told: int  # refusals with Retry-After
+    check: AnswerCheck  # comparison with answers to single documents
+    generator: Generator  # highest load generator utilization
+    reasons: Mapping[str, int]  # error messages and their counts
 
     @property
     def num_sent(self) -> int:
-        """Requests in all."""
+        """Total number of requests."""
         return sum(self.fates.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadReport:
-    """Everything about one run."""
+    """Plan, machine and results of one run."""
 
-    machine: Machine  # where the requests came from
-    plan: LoadPlan  # what was to be done
-    level_runs: Sequence[LevelRun]  # what was done, in this order
-    was_stopped: bool = False  # before all of it was done
+    machine: Machine  # the load generator's machine
+    plan: LoadPlan  # the options of the run
+    level_runs: Sequence[LevelRun]  # the results in run order
+    was_stopped: bool = False  # before all level runs were done
 
     @property
     def reference(self) -> str:
-        """The server that others are compared with."""
+        """The server that the others are compared with."""
         return self.plan.targets[0].name
 
     @property
     def num_errors(self) -> int:
-        """How many requests ended as none may."""
+        """Number of requests with an error."""
         return sum(level_run.num_errors for level_run in self.level_runs)
 
     def rows(self) -> list[Row]:
-        """Return a row for every level and server that was measured, in the order of the plan."""
+        """Return a row for every measured level and server, in plan order."""
         wanted = [(level, target.name) for level in self.plan.levels for target in self.plan.targets]
         return [self._row(level, name) for level, name in wanted if self._of(level, name)]
 
     def to_json(self) -> bytes:
-        """Return everything, measured and computed, as JSON."""
+        """Return all measurements and figures as JSON."""
         found = {
             "machine": self.machine,
             "plan": self._plan(),
@@ -119,7 +119,7 @@ class LoadReport:
         )
 
     def _plan(self) -> dict[str, object]:
-        """Return the plan without keys."""
+        """Return the plan without API keys."""
         plan = {each.name: getattr(self.plan, each.name) for each in fields(LoadPlan) if each.name != "targets"}
         targets = [
             {"name": each.name, "url": each.url, "dialect": each.dialect.name, "model": each.model}
@@ -129,7 +129,7 @@ class LoadReport:
 
 
 def worst(generators: Sequence[Generator]) -> Generator:
-    """Return how busy the load generator was at worst; 0 of none."""
+    """Return the highest load generator utilization; 0 for an empty sequence."""
     return Generator(
         cpu_share=max((each.cpu_share for each in generators), default=0.0),
         lag_p99_s=max((each.lag_p99_s for each in generators), default=0.0),
@@ -137,7 +137,7 @@ def worst(generators: Sequence[Generator]) -> Generator:
 
 
 def _ratio(one: Mapping[int, LevelRun], other: Mapping[int, LevelRun]) -> Spread | None:
-    """Return one speed over another, in the rounds that have both."""
+    """Return the ratio of two speeds over the rounds that have both."""
     ratios = [level_run.qps / other[turn].qps for turn, level_run in one.items() if turn in other and other[turn].qps]
     return Spread.of(ratios) if ratios else None
 
@@ -147,7 +147,7 @@ def _together(level_runs: Sequence[LevelRun], fate: Fate) -> list[float]:
 
 
 def _level_run(level_run: LevelRun) -> dict[str, object]:
-    """Return a visit with its samples as columns, which are a third of the size."""
+    """Return a level run with its samples as columns: a third of the size of rows."""
     about = {name: getattr(level_run, name) for name in ("target", "level", "turn", "window", "generator", "check", "reasons")}
     columns: dict[str, list[object]] = {
         "due_s": [round(sample.due_s, DIGITS) for sample in level_run.samples],

@@ -1,6 +1,7 @@
-"""`shortlist bench load`: measures all servers at every level, and writes the report.
+"""`shortlist bench load`: measures all servers at every level, one at a time, and prints and writes the report.
 
-Machines drift, so at every level the servers take turns, in a random order. Ctrl-C ends the run, not the report.
+Machines drift, so the servers are interleaved: at every level each server has a turn, in a new random order. After Ctrl-C the
+report covers the measurements so far.
 """
 
 from __future__ import annotations
@@ -37,20 +38,20 @@ EXIT_CLEAN: Final = 0
 EXIT_ERRORS: Final = 1
 
 SPARE_FILES: Final = 64
-"""Files that are open anyway."""
+"""File descriptors reserved for other uses."""
 
 LOOKS_PER_S: Final = 1
-"""How often the terminal is drawn: seldom, because drawing is time in which nothing is asked."""
+"""Terminal refresh rate: low, because drawing delays requests."""
 
 
 def run(plan: LoadPlan, outputs: Outputs) -> int:
-    """Run, print the tables, write the files; return 0 if nothing was answered as it must not be, else 1.
+    """Run, print the tables, write the files; return 0 without request errors, else 1.
 
     Raises:
-        ServiceError: it cannot start as asked, or a server does not answer at all.
+        ServiceError: the run cannot start, or a server does not answer.
     """
     outputs.check()
-    _make_room(plan.max_users)
+    _raise_file_limit(plan.max_users)
     progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=20),
@@ -73,13 +74,13 @@ def run(plan: LoadPlan, outputs: Outputs) -> int:
 
 
 async def play(plan: LoadPlan, progress: Progress) -> LoadReport:
-    """Run, and return what was found. Raises what `run` raises."""
+    """Run the plan and return the report. Raises what `run` raises."""
     stop = asyncio.Event()
     level_runs: list[LevelRun] = []
     total_s = plan.num_turns * plan.turn_s
-    bar = progress.add_task("asking everyone once", total=total_s, now="")
+    bar = progress.add_task("checking all servers", total=total_s, now="")
     for target in plan.targets:
-        await _greet(target, plan)
+        await _check_server(target, plan)
     with _stoppable(stop):
         for number, turn in enumerate(plan.turns()):
             name = f"{turn.level.name}, {turn.target.name}"
@@ -104,28 +105,28 @@ async def play(plan: LoadPlan, progress: Progress) -> LoadReport:
     return LoadReport(machine=describe(hidden=keys), plan=plan, level_runs=level_runs, was_stopped=stop.is_set())
 
 
-async def _greet(target: Target, plan: LoadPlan) -> None:
-    """Ask a server once, so that a wrong address, key or dialect ends the run now and is not counted for an hour.
+async def _check_server(target: Target, plan: LoadPlan) -> None:
+    """Send one request, so that a wrong address, key or dialect ends the run before the measurement.
 
     Raises:
-        UpstreamError: it did not answer well.
+        UpstreamError: the server did not return a good answer.
     """
-    async with LoadClient(target, plan.timeout_s) as asker:
-        outcome = await asker.ask(_traffic(plan, f"{target.name}-hello").next())
+    async with LoadClient(target, plan.timeout_s) as client:
+        outcome = await client.ask(_traffic(plan, f"{target.name}-hello").next())
     if outcome.fate is not Fate.OK:
         why = outcome.why or outcome.fate.value
-        raise UpstreamError(f"{target.name} ({target.url}) does not answer as it should: {why}", is_retryable=False)
+        raise UpstreamError(f"{target.name} ({target.url}) does not return a good answer: {why}", is_retryable=False)
 
 
 async def _level_run(plan: LoadPlan, turn: Turn, stop: asyncio.Event, show: Callable[[Pulse], None]) -> LevelRun | None:
     pace = Pace(warm_up_s=plan.warm_up_s, duration_s=plan.duration_s)
-    given = partial(Drive, seed=f"{plan.seed}-{turn.seed}", num_kept=plan.num_checked, stop=stop, watch=show)
-    async with LoadClient(turn.target, plan.timeout_s) as asker:
-        driven = await given(asker, _traffic(plan, turn.seed), turn.level, pace).run()
+    make_drive = partial(Drive, seed=f"{plan.seed}-{turn.seed}", num_kept=plan.num_checked, stop=stop, watch=show)
+    async with LoadClient(turn.target, plan.timeout_s) as client:
+        driven = await make_drive(client, _traffic(plan, turn.seed), turn.level, pace).run()
     if driven is None:
         return None
-    async with LoadClient(turn.target, plan.timeout_s) as asker:
-        checked = await check(asker, driven.sample_log.kept, plan.tolerance, stop)
+    async with LoadClient(turn.target, plan.timeout_s) as client:
+        checked = await check(client, driven.sample_log.kept, plan.tolerance, stop)
     return LevelRun(
         target=turn.target.name,
         level=turn.level,
@@ -146,7 +147,7 @@ def _traffic(plan: LoadPlan, seed: str) -> Traffic:
 
 @contextmanager
 def _stoppable(stop: asyncio.Event) -> Iterator[None]:
-    """Let the first SIGINT or SIGTERM end the run with what it has; a second one ends it at once."""
+    """Stop the run at the first SIGINT or SIGTERM and keep its results; a second one ends the process."""
     loop = asyncio.get_running_loop()
     numbers = (signal.SIGINT, signal.SIGTERM)
 
@@ -182,18 +183,18 @@ def _write(report: LoadReport, outputs: Outputs) -> None:
         outputs.page.write_text(html_page.written(report), encoding="utf-8")
 
 
-def _make_room(num_users: int) -> None:
-    """Let this process open a file for every connection, as far as the system allows.
+def _raise_file_limit(num_users: int) -> None:
+    """Raise the open-file limit of this process to the system maximum.
 
     Raises:
-        BadSetting: it does not allow as many as there are users.
+        BadSetting: the limit is below the number of users.
     """
     if sys.platform == "win32":
         return
     import resource
 
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):  # what there is may do
+    with contextlib.suppress(ValueError, OSError):  # the current limit may suffice
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     have, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if have != resource.RLIM_INFINITY and num_users + SPARE_FILES > have:
@@ -201,7 +202,7 @@ def _make_room(num_users: int) -> None:
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return what makes a fast event loop, where there is one."""
+    """Return uvloop's event loop factory; None on Windows."""
     if sys.platform == "win32":
         return None
     import uvloop

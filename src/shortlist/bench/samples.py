@@ -1,7 +1,8 @@
-"""Samples of requests, and the figures of one server at one level. Pure.
+"""Request outcomes, the sample log, and the figures of one level run. Pure.
 
-Throughput counts answers that arrive within the window. Latency covers requests that are due within the window, whenever their
-answer arrives. So slow answers count in the percentiles even after the window.
+Speed counts the answers that arrive within the window, whenever they were due. Latency covers the requests that are due within
+the window, whenever they are answered. So a slow answer counts in the percentiles even after the window, and speed is never
+measured on a server without load.
 """
 
 from __future__ import annotations
@@ -22,70 +23,70 @@ from shortlist.bench.texts import LoadRequest
 
 BUSY_SHARE: Final = 0.7
 LATE_S: Final = 0.05
-"""Beyond these, a figure may be the generator's own: a core nearly full, or an event loop that is this late."""
+"""Above these, the load generator may limit a figure: CPU share of one core, and event loop lag."""
 
 RECENT_S: Final = 5.0
-"""The part of the past that progress shows."""
+"""Time span that progress covers."""
 
 MAX_REASONS: Final = 20
 
 
 class Fate(StrEnum):
-    """What became of one request."""
+    """The result class of one request."""
 
     OK = "ok"  # answered with a finite number for every document
-    REFUSED = "refused"  # 429: refused by admission control
+    REFUSED = "refused"  # 429: the server was full
     TIMED_OUT = "timed out"  # 504: the server gave up on it
-    REJECTED = "rejected"  # any other status below 500: the server found fault with the request
+    REJECTED = "rejected"  # any other status below 500: the server rejected the request
     FAILED = "failed"  # any other status of 500 or more
     CUT = "cut"  # the connection was refused, or ended before the answer did
     LOST = "lost"  # no answer within the timeout
     WRONG = "wrong"  # a 200 that does not hold one finite number per document
-    UNSENT = "unsent"  # this machine had no socket left to send it; nothing is known of the server
+    UNSENT = "unsent"  # this machine had no free socket; the server did not get it
 
 
 ERRORS: Final = frozenset(Fate) - {Fate.OK, Fate.REFUSED}
-"""What must not happen. A refusal may: it is how a full server stays alive."""
+"""Results that are errors. A refusal is none: it protects a full server."""
 
 _BY_STATUS: Final = {200: Fate.OK, 429: Fate.REFUSED, 504: Fate.TIMED_OUT}
 
 
 def fate_of(status: int) -> Fate:
-    """Return what a status alone says of a request."""
+    """Return the fate for an HTTP status."""
     return _BY_STATUS.get(status, Fate.REJECTED if status < 500 else Fate.FAILED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of one request, with its answer."""
+    """The result of one request, with its answer."""
 
     fate: Fate
-    at_s: float  # when that was known, by `time.perf_counter`
+    at_s: float  # end time, by `time.perf_counter`
     status: int | None = None  # of the answer; None if there was none
     retry_after: str | None = None  # the header of that name
-    numbers: Numbers | None = None  # of the documents, if all is well
-    why: str = ""  # what is wrong otherwise, in the server's words where it has any
+    numbers: Numbers | None = None  # of the documents; None unless the fate is OK
+    why: str = ""  # the error, in the server's words where given
 
 
 @dataclass(frozen=True, slots=True)
 class RequestSample:
     """One request."""
 
-    due_s: float  # seconds since the visit began at which it was to be sent
-    latency_s: float  # from then to the end of the answer, so that a request sent late is not a fast one
+    due_s: float  # due time, in seconds since the level run began
+    latency_s: float  # from the due time to the end of the answer
     fate: Fate
     status: int | None = None
     has_retry_after: bool = False
 
     @property
     def done_s(self) -> float:
-        """When it was over."""
+        """End time in seconds since the level run began."""
         return self.due_s + self.latency_s
 
 
 @dataclass(frozen=True, slots=True)
 class MeasuredWindow:
-    """The part of a visit that is measured. Units: seconds since the visit began."""
+    """The measured part of a level run. Units: seconds since the level run began."""
 
     begin_s: float
     end_s: float
@@ -95,17 +96,17 @@ class MeasuredWindow:
 
     @property
     def seconds(self) -> float:
-        """How long it is."""
+        """Length of the window."""
         return self.end_s - self.begin_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerCheck:
-    """Comparison with answers to the same documents, each sent alone."""
+    """Comparison of answers with those to the same documents sent one by one."""
 
-    num_checked: int = 0  # documents that were asked again and answered
-    num_wrong: int = 0  # those whose numbers were further apart than allowed
-    num_unanswered: int = 0  # documents that were asked again in vain
+    num_checked: int = 0  # documents re-sent and answered
+    num_wrong: int = 0  # of these, documents beyond the tolerance
+    num_unanswered: int = 0  # documents re-sent without an answer
     largest: float = 0.0  # the largest difference; 0 if none was checked
 
     def __add__(self, other: AnswerCheck) -> AnswerCheck:
@@ -119,65 +120,65 @@ class AnswerCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generator:
-    """How busy the load generator was: whether the figures are the server's or its own."""
+    """Utilization of the load generator, which shows whether it limited the figures."""
 
     cpu_share: float  # seconds of processor per second, of this process
-    lag_p99_s: float  # the event loop's lag that 99 % of its turns did not exceed
+    lag_p99_s: float  # 99th percentile of event loop lag
 
     @property
     def is_limit(self) -> bool:
-        """Whether it may have been slower than the server."""
+        """Whether the load generator may have been slower than the server."""
         return self.cpu_share > BUSY_SHARE or self.lag_p99_s > LATE_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LevelRun:
-    """One server at one level, once."""
+    """One server at one level in one round."""
 
     target: str  # the server's name
     level: Level
     turn: int  # the round, from 0
     num_documents: int  # in a request
     window: MeasuredWindow
-    samples: Sequence[RequestSample]  # every request of the visit, warming up included
+    samples: Sequence[RequestSample]  # every request, warm-up included
     generator: Generator
-    reasons: Mapping[str, int] = field(default_factory=dict)  # what was said of requests not answered well, and how often
+    reasons: Mapping[str, int] = field(default_factory=dict)  # error messages and their counts
     check: AnswerCheck = AnswerCheck()
 
     @property
     def qps(self) -> float:
-        """Requests answered well, a second."""
+        """Good answers per second."""
         return self.good_per_s(math.inf)
 
     @property
     def documents_per_s(self) -> float:
-        """Documents scored, a second."""
+        """Documents scored per second."""
         return self.qps * self.num_documents
 
     def good_per_s(self, within_s: float) -> float:
-        """Return how many requests a second were answered well and within so many seconds."""
+        """Return the good answers per second within this latency."""
         came = (sample for sample in self.samples if sample.done_s in self.window)
         return sum(each.fate is Fate.OK and each.latency_s <= within_s for each in came) / self.window.seconds
 
     def latencies(self, fate: Fate) -> list[float]:
-        """Return how long requests took that had this fate, shortest first."""
+        """Return the latencies of requests with this fate, ascending."""
         due = (sample for sample in self.samples if sample.due_s in self.window)
         return sorted(sample.latency_s for sample in due if sample.fate is fate)
 
     def fates(self) -> Counter[Fate]:
-        """Return what became of all requests, warming up included: an error is an error."""
+        """Return the count of every fate, warm-up included."""
         return Counter(sample.fate for sample in self.samples)
 
     @property
     def num_errors(self) -> int:
-        """How many requests had a fate that must not be, or a wrong number."""
+        """Number of requests with an error fate or a wrong number."""
         fates = self.fates()
         return sum(fates[fate] for fate in ERRORS) + self.check.num_wrong
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pulse:
-    """How a visit goes: the last few seconds, and the errors so far."""
+    """Progress of a level run: speed of the last few seconds, and errors so far."""
 
     elapsed_s: float
     is_warming_up: bool
@@ -189,7 +190,7 @@ class Pulse:
 
 @dataclass(frozen=True, slots=True)
 class KeptAnswer:
-    """An answer to be compared with another one to the same documents."""
+    """An answer kept for the answer check."""
 
     request: LoadRequest
     numbers: Numbers
@@ -197,17 +198,17 @@ class KeptAnswer:
 
 @dataclass(slots=True)
 class SampleLog:
-    """What is noted during one visit."""
+    """The samples of one level run."""
 
-    draw: Random  # chooses the answers that are kept
-    num_kept: int = 0  # how many of them, at most
-    samples: list[RequestSample] = field(default_factory=list)  # all requests, in the order in which they were over
+    draw: Random  # samples the kept answers
+    num_kept: int = 0  # maximum number of kept answers
+    samples: list[RequestSample] = field(default_factory=list)  # all requests, by end time
     reasons: Counter[str] = field(default_factory=Counter)
-    kept: list[KeptAnswer] = field(default_factory=list)  # a sample of the good answers, each with the same chance to be in it
+    kept: list[KeptAnswer] = field(default_factory=list)  # a uniform random sample of the good answers
     _counts: Counter[Fate] = field(default_factory=Counter)
 
     def note(self, request: LoadRequest, outcome: Outcome, *, due_s: float, start_s: float) -> None:
-        """Note the outcome of a request that was due at this time, in a visit that began at that."""
+        """Record the outcome of a request with its due time and the start time of the level run."""
         told = outcome.retry_after is not None
         self.samples.append(RequestSample(due_s - start_s, outcome.at_s - due_s, outcome.fate, outcome.status, told))
         self._counts[outcome.fate] += 1
@@ -217,7 +218,7 @@ class SampleLog:
             self._offer(KeptAnswer(request, outcome.numbers))
 
     def pulse(self, now_s: float, *, is_warming_up: bool) -> Pulse:
-        """Return how it goes, so many seconds after the visit began."""
+        """Return the progress at this time in seconds since the level run began."""
         recent_s = min(RECENT_S, now_s)
         good = list(self._good_since(now_s - recent_s))
         return Pulse(

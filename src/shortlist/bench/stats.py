@@ -11,7 +11,7 @@ from statistics import median
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """A median with the least and the most of the values it is the median of."""
+    """Median, minimum and maximum of a set of values."""
 
     median: float
     least: float
@@ -19,12 +19,12 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """Return the spread of these values, of which there is at least one."""
+        """Return the spread of at least one value."""
         return cls(median(values), min(values), max(values))
 
 
 def arrivals(rate_per_s: float, seed: str) -> Iterator[float]:
-    """Yield the times at which requests arrive, in seconds from the start, without end.
+    """Yield arrival times in seconds from the start, as an infinite iterator.
 
     Source: a Poisson process; the times between its arrivals are independent and exponential.
     """
@@ -36,7 +36,7 @@ def arrivals(rate_per_s: float, seed: str) -> Iterator[float]:
 
 
 def percentile(ascending: Sequence[float], share: float) -> float | None:
-    """Return the least of these values that at least this share of them do not exceed; None of none."""
+    """Return the smallest value that at least this share of the values do not exceed; None without values."""
     if not ascending:
         return None
     rank = math.ceil(share * len(ascending) - 1e-9)  # 0.07 x 100 is a little more than 7 in floats

@@ -20,7 +20,7 @@ from shortlist.bench.stats import Spread
 OURS: Final = markdown.OURS
 NOTHING: Final = "-"
 WORDS: Final = frozenset({"load", "contender"})
-"""Columns that are read as words; the others are numbers, and stand right."""
+"""Text columns; all others are numbers and right-aligned."""
 
 NAMES: Final = {
     Fate.REFUSED: "429",
@@ -32,7 +32,7 @@ NAMES: Final = {
     Fate.WRONG: "unread",
     Fate.UNSENT: "unsent",
 }
-"""What fates other than the good one are called at the head of a column."""
+"""Column titles of the fates other than OK."""
 
 PICTURE_WORDS: Final = "Documents a second, and seconds within which 99 % of the answers came, over the load"
 MAX_REASONS: Final = 3
@@ -40,14 +40,14 @@ _MILLI: Final = 1000
 _GIB: Final = 1024**3
 
 
-# -- what all benchmarks share --
+# -- shared by all benchmarks --
 
 
 def grid(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, words: Collection[str]) -> Table:
-    """Return a table for the terminal; columns that are words stand left, and our own row stands out."""
+    """Return a table for the terminal; text columns are left-aligned, and Shortlist's own row is bold."""
     table = Table(title=f"\n{title}", title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in columns:
-        # In narrow terminals names are folded; half a number would be another number.
+        # In a narrow terminal only names wrap: a wrapped number would read as another number.
         is_word = name in words
         table.add_column(name, justify="left" if is_word else "right", no_wrap=not is_word, overflow="fold", header_style="dim")
     for row in rows:
@@ -57,7 +57,7 @@ def grid(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, w
 
 
 def machine_line(machine: Machine) -> str:
-    """Return where it ran, in one line."""
+    """Return the machine description in one line."""
     memory = f"{machine.memory_bytes / _GIB:.0f} GiB, " if machine.memory_bytes else ""
     versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
     gpu = f"{machine.gpu}, " if machine.gpu else ""
@@ -66,7 +66,7 @@ def machine_line(machine: Machine) -> str:
 
 
 def short(number: float) -> str:
-    """Return a number in about the three digits that matter, all of those before the point among them."""
+    """Format a number with about three significant digits and all digits before the point."""
     if not number:
         return "0"
     steps = ((99.95, 0), (9.995, 1), (0.9995, 2), (0.09995, 3))
@@ -77,11 +77,11 @@ def short(number: float) -> str:
 
 
 Column = tuple[str, Callable[[Row], str]]
-"""The head of a column, and its cell in the row of a server at a level."""
+"""A column title, and the function that formats its cell for a row."""
 
 
 class TerminalTable(NamedTuple):
-    """A table."""
+    """Title, columns and rows of a table."""
 
     title: str
     heads: Sequence[str]
@@ -89,7 +89,7 @@ class TerminalTable(NamedTuple):
 
 
 def parts(report: LoadReport) -> Iterator[RenderableType]:
-    """Yield the parts of the page in the terminal, top to bottom."""
+    """Yield the parts of the terminal report, top to bottom."""
     yield Text(machine_line(report.machine), style="dim")
     for target in report.plan.targets:
         yield Text(f"{target.name}: {target.url}", style="dim")
@@ -103,7 +103,7 @@ def parts(report: LoadReport) -> Iterator[RenderableType]:
 
 
 def write_block(report: LoadReport, path: Path, picture: Path | None = None) -> None:
-    """Put the report between the markers of a document, or write a new one that is nothing else.
+    """Put the report between the markers of a document, or create a document that holds only the report.
 
     Raises:
         BadSetting: there is a document, but no markers in it.
@@ -116,7 +116,7 @@ def write_block(report: LoadReport, path: Path, picture: Path | None = None) -> 
 
 
 def terminal_tables(report: LoadReport) -> list[TerminalTable]:
-    """Return the tables of a report: how fast, and what became of all requests."""
+    """Return the tables of a report: speed, and outcomes of all requests."""
     rows = report.rows()
     tables = {"Speed": list(_speed(report)), "Requests": list(_fates(report, rows))}
     return [
@@ -126,7 +126,7 @@ def terminal_tables(report: LoadReport) -> list[TerminalTable]:
 
 
 def notes(report: LoadReport) -> Iterator[str]:
-    """Yield what the columns mean, for this run, and how busy the load generator was."""
+    """Yield the legend of the columns and the load generator's utilization."""
     plan = report.plan
     seen = f"{plan.seen_share:.0%} of them asked before" if plan.seen_share else "all of them new"
     yield (
@@ -135,13 +135,13 @@ def notes(report: LoadReport) -> Iterator[str]:
     )
     loops = {level.loop for level in plan.levels}
     if Loop.CLOSED in loops:
-        yield "Users wait for an answer before they ask again, and after a refusal for as long as they were told."
+        yield "Each user waits for an answer before the next request, and for Retry-After after a refusal."
     if Loop.OPEN in loops:
         yield "At a rate, requests arrive on a schedule of their own; their time runs from when they were due."
     if len(plan.levels) > 1:
         yield "Of first: the speed over that of the same server at the first level."
     if len(plan.targets) > 1:
-        order = "one at a time, in a random order at every level"
+        order = "one at a time, in a new random order at every level"
         yield f"All servers are up, and asked {order}. Ratio: the speed over that of {report.reference} at the same level."
     if plan.num_checked:
         yield (
@@ -155,7 +155,7 @@ def notes(report: LoadReport) -> Iterator[str]:
 
 
 def warnings(report: LoadReport) -> Iterator[str]:
-    """Yield what was wrong: servers' words about requests that failed, and figures that may be the generator's own."""
+    """Yield warnings: error messages of failed requests, and figures that the load generator may limit."""
     for row in report.rows():
         where = f"{row.level.name}, {row.name}"
         for why, count in sorted(row.reasons.items(), key=lambda pair: -pair[1])[:MAX_REASONS]:
@@ -188,7 +188,7 @@ def _speed(report: LoadReport) -> Iterator[Column]:
 
 
 def _fates(report: LoadReport, rows: Sequence[Row]) -> Iterator[Column]:
-    """Yield the columns of what became of requests; a fate that none had needs none."""
+    """Yield the outcome columns; a fate without requests has no column."""
     yield from _who(report)
     yield "sent", lambda row: f"{row.num_sent:,}"
     yield "ok", _count_of(Fate.OK)
@@ -196,7 +196,7 @@ def _fates(report: LoadReport, rows: Sequence[Row]) -> Iterator[Column]:
         if any(row.fates.get(fate) for row in rows):
             yield head, _count_of(fate)
             if fate is Fate.REFUSED:
-                yield "told when", lambda row: f"{row.num_told:,}"
+                yield "with Retry-After", lambda row: f"{row.num_told:,}"
                 yield "429 p99", lambda row: _seconds(row.refused_p99_s)
     if report.plan.num_checked:
         yield "checked", lambda row: f"{row.check.num_checked:,}"

@@ -1,4 +1,4 @@
-"""The servers of a run: their addresses, dialects, models and keys, as the command line gives them. Pure."""
+"""Parses the servers of a run from the command line: address, dialect, model and API key. Pure."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ PORTS: Final = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """One server, what to call it, and how to speak to it."""
+    """One server: name, address, dialect, model and API key."""
 
-    name: str  # as it stands in tables
-    address: str  # scheme, host, port, and what all paths begin with
+    name: str  # name in tables
+    address: str  # scheme, host, port and path prefix
     dialect: LoadDialect
-    model: str | None = None  # what the request names; None for a server that needs no name
-    api_key: str | None = field(default=None, repr=False)  # sent as a bearer token, and in no report
+    model: str | None = None  # the request's model; None to leave it out
+    api_key: str | None = field(default=None, repr=False)  # sent as a bearer token; never in a report
 
     @property
     def url(self) -> str:
-        """Where requests go."""
+        """URL of the requests."""
         return f"{self.address}{self.dialect.path}"
 
 
@@ -68,7 +68,7 @@ def targets(
 
 
 def for_each(texts: Sequence[str], names: Sequence[str]) -> Mapping[str, str]:
-    """Return the value of each name: `VALUE` is for all of them, `NAME=VALUE` for that one, in any order."""
+    """Return the value for each name: `VALUE` applies to all names, `NAME=VALUE` to one, in any order."""
     shared, own = {}, {}
     for text in texts:
         name, equals, value = text.partition("=")
@@ -80,7 +80,7 @@ def for_each(texts: Sequence[str], names: Sequence[str]) -> Mapping[str, str]:
 
 
 def address_of(url: str) -> str:
-    """Return the address of a server, with its port; a trailing `/v1`, as many clients want it, is left out.
+    """Return the address of a server, with its port; a trailing `/v1` is removed.
 
     Raises:
         BadSetting: it is not one of a server.

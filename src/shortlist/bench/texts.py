@@ -1,4 +1,4 @@
-"""Texts for requests: natural English that every machine has, new in every request.
+"""Request texts: natural English from Python's docstrings, with new text in every request.
 
 The source is the docstrings of Python's standard library. The servers' tokenizers are unknown, so lengths are in words.
 Requests combine short phrases, so that no two are equal and no cache helps, unless repeats are configured.
@@ -34,11 +34,11 @@ MIN_LETTERS: Final = 0.9
 """Share of letters and spaces below which a line is more likely a signature or a table than a sentence."""
 
 PHRASE_WORDS: Final = 4
-"""Words that stay together: few, so that even a query of three phrases is one of trillions."""
+"""Words per phrase: few, so that a query of three phrases has trillions of variants."""
 
 QUERY_WORDS: Final = 12
 MAX_REMEMBERED: Final = 1000
-"""Requests that may be asked again: enough for variety, few enough to fit into any cache worth measuring."""
+"""Number of repeatable requests: few enough to fit into any cache worth measuring."""
 
 _END: Final = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 
@@ -76,7 +76,7 @@ def phrases() -> tuple[str, ...]:
 
 
 class Traffic:
-    """Writes one request after another. The same seed writes the same ones.
+    """Generates requests; the same seed gives the same requests.
 
     Args:
         seed: Decides every draw.
@@ -97,7 +97,7 @@ class Traffic:
         self._remembered: list[LoadRequest] = []
 
     def next(self) -> LoadRequest:
-        """Return what to ask next."""
+        """Return the next request."""
         if not self._seen_share:
             return self._written()
         if self._remembered and self._draw.random() < self._seen_share:
@@ -136,7 +136,7 @@ def _docstrings(module: ModuleType) -> Iterator[str]:
     for value in found:
         if inspect.ismodule(value) or inspect.isclass(value) or inspect.isroutine(value) or isinstance(value, property):
             text: object = value.__doc__
-            yield text if isinstance(text, str) else ""  # a class may have a slot of that name
+            yield text if isinstance(text, str) else ""  # a class may have a `__doc__` slot
 
 
 def _is_prose(text: str) -> bool:

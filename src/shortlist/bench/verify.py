@@ -1,4 +1,4 @@
-"""Verifies answers under load: sends some of their documents again, each alone, to the idle server.
+"""Checks answers under load: re-sends documents of some answers one by one to the idle server.
 
 A server with a cache repeats its cached answers, and the check shows nothing; disable its cache.
 """
@@ -14,19 +14,19 @@ from shortlist.bench.samples import AnswerCheck, KeptAnswer
 from shortlist.bench.texts import LoadRequest
 
 
-async def check(asker: LoadClient, kept: Sequence[KeptAnswer], tolerance: float, stop: asyncio.Event) -> AnswerCheck:
-    """Return how the numbers of these answers compare with those of every document alone, until a stop."""
+async def check(client: LoadClient, kept: Sequence[KeptAnswer], tolerance: float, stop: asyncio.Event) -> AnswerCheck:
+    """Compare the numbers of these answers with those of every document sent alone, until a stop."""
     total = AnswerCheck()
     for each in kept:
         for document, row in zip(each.request.documents, each.numbers, strict=True):
             if stop.is_set():
                 return total
-            total += await _compare(asker, LoadRequest(each.request.query, (document,)), row, tolerance)
+            total += await _compare(client, LoadRequest(each.request.query, (document,)), row, tolerance)
     return total
 
 
-async def _compare(asker: LoadClient, request: LoadRequest, row: Sequence[float], tolerance: float) -> AnswerCheck:
-    outcome = await asker.ask(request)
+async def _compare(client: LoadClient, request: LoadRequest, row: Sequence[float], tolerance: float) -> AnswerCheck:
+    outcome = await client.ask(request)
     if outcome.numbers is None:
         return AnswerCheck(num_unanswered=1)
     if len(outcome.numbers[0]) != len(row):  # a vector of another width

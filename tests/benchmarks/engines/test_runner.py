@@ -1,4 +1,4 @@
-"""All contenders get the same requests; one that fails or scores differently is excluded with the reason."""
+"""All are asked the same; a target that fails or scores differently is out, with the reason, and the others go on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Users wait for their answers, arrivals do not wait, every request is accounted for, and a stop keeps what there is.
+"""Users wait for their answers, arrivals never wait, every request is accounted for, and a stop keeps what there is.
 
 Times here are lower bounds and orders of events; nothing asserts that something is fast.
 """
@@ -218,7 +218,7 @@ async def test_a_request_that_is_sent_late_is_not_a_fast_one() -> None:
     late = ordered[4:8]
     assert all(
         one.latency_s >= other.latency_s - 0.02 for one, other in pairwise(late)
-    )  # the request that was due first waited longest
+    )  # the earliest due request waited longest
 
 
 @simulated

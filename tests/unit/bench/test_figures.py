@@ -1,4 +1,4 @@
-"""Curves say what the rows say, scales cover every value, and whatever was measured can be drawn, even nothing."""
+"""Curves say what the rows say, scales fit every value, and whatever was measured can be drawn, even nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A plan is checked before the first request; every target has a turn at every level, in random order."""
+"""A plan is checked before the first request; everyone has a turn at every level, in a new random order."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def test_speed_is_a_row_per_level_and_server() -> None:
 
 def test_requests_have_columns_for_what_happened_to_some() -> None:
     _, fates = terminal_tables(report())
-    assert fates.heads == ["load", "contender", "sent", "ok", "429", "told when", "429 p99", "5xx", "lost"]
+    assert fates.heads == ["load", "contender", "sent", "ok", "429", "with Retry-After", "429 p99", "5xx", "lost"]
     assert fates.rows == [
         ["10 users", "ours", "200", "200", "0", "0", "-", "0", "0"],
         ["10 users", "peer", "100", "100", "0", "0", "-", "0", "0"],
@@ -101,7 +101,7 @@ def test_nothing_measured_has_empty_cells() -> None:
 def test_notes_say_how_it_was_measured() -> None:
     said = " ".join(tables.notes(report()))
     assert "10 documents of 100 words, all of them new" in said
-    assert "Users wait" in said
+    assert "Each user waits" in said
     assert "that of ours" in said
     assert "schedule" not in said
     assert "stopped" not in said
@@ -111,7 +111,7 @@ def test_notes_say_how_it_was_measured() -> None:
     assert "schedule of their own" in said
     assert "more than 0.001 apart" in said
     assert "stopped before its end" in said
-    assert "Users wait" not in said
+    assert "Each user waits" not in said
     assert "Ratio" not in said
 
 
