@@ -209,13 +209,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # where tests run as a
 from dataclasses import replace
 from pathlib import Path
 from benchmarks.engines import run as engine
-from benchmarks.loads import Load
-from benchmarks.engines.spec import Bounds, Order
+from benchmarks.loads import BenchLoad
+from benchmarks.engines.spec import RunSpec, SpecBounds
 from shortlist.bench.outputs import Outputs
 from tests.support import contender as fake
 slow = fake.spec("peer", "--journal", sys.argv[2], *sys.argv[3:])
-order = Order(model=sys.argv[1], loads=[Load.parse("2x20")], contenders=[fake.spec("ours"), slow], reference="ours",
-              bounds=Bounds.parse([]), repeats=1, floor=None)
+order = RunSpec(model=sys.argv[1], loads=[BenchLoad.parse("2x20")], contenders=[fake.spec("ours"), slow], reference="ours",
+              bounds=SpecBounds.parse([]), repeats=1, floor=None)
 sys.exit(engine.run(order, Outputs()))
 """
 

@@ -82,7 +82,7 @@ FAULT = {"error": {"message": "It is\n full.", "type": "x"}, "message": "It is f
         (reply(404, {"detail": "Not Found"}), Fate.REJECTED, "404 Not Found"),
         (reply(302, b"", location="https://elsewhere"), Fate.REJECTED, "302"),
         (reply(200, {"results": []}), Fate.WRONG, "0 of 3 documents"),
-        (reply(200, b"{"), Fate.WRONG, "not what the dialect"),
+        (reply(200, b"{"), Fate.WRONG, "it is not a"),
         (None, Fate.CUT, "ended before the answer did"),
         (b"nonsense\r\n\r\n", Fate.CUT, "not HTTP"),
     ],

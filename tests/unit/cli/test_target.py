@@ -25,8 +25,8 @@ def built(monkeypatch: pytest.MonkeyPatch) -> Built:
     """The settings that runtimes were built from; all of them have a fake engine."""
     seen: Built = []
 
-    def stand_in(settings: Settings, *, print_message: Callable[[str], None]) -> Runtime:
-        del print_message
+    def stand_in(settings: Settings, *, notify: Callable[[str], None]) -> Runtime:
+        del notify
         seen.append(settings)
         fake = runtime(served().engine)
         return Runtime([served()], settings=settings.model_copy(update={"model": fake.settings.model}), metrics=fake.metrics)

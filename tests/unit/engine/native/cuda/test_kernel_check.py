@@ -38,7 +38,7 @@ def slightly_off(gate_up: Tensor) -> Tensor:
     ("name", "wrong", "what"),
     [
         ("rms_norm", not_numbers, "norm"),
-        ("norm_and_turn", nothing, "attention"),
+        ("norm_and_rotate", nothing, "attention"),
         ("attend", nothing, "attention"),
         ("silu_mul", slightly_off, "SwiGLU"),
     ],
