@@ -66,6 +66,7 @@ def test_layouts_are_detected_as_recorded(tmp_path: Path) -> None:
     assert len(LAYOUTS) > 90
 
 
+@pytest.mark.timeout(600)  # loads five models
 def test_fingerprints_are_as_recorded(tmp_path: Path) -> None:
     check(models.FINGERPRINTS.read_text(encoding="utf-8"), models.fingerprints(tmp_path))
 
