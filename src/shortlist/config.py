@@ -1,6 +1,6 @@
-"""Settings: built once, frozen, handed to the rooms group by group.
+"""Settings: built once, frozen, passed to the packages group by group.
 
-A setting has one spelling: `max_batch_tokens` in a TOML file, `--max-batch-tokens` on the command line,
+A setting has one name: `max_batch_tokens` in a TOML file, `--max-batch-tokens` on the command line,
 `SHORTLIST_MAX_BATCH_TOKENS` in the environment. The command line wins over the environment, the environment over the
 file. An unknown or unparsable setting stops the start. This is the only module that reads the process environment, and
 the only place where defaults live.
@@ -33,21 +33,21 @@ from shortlist.errors import BadSetting
 
 ENV_PREFIX = "SHORTLIST_"
 CONFIG_FILE = "config"
-"""The one name that is not a setting but says where the settings file is."""
+"""Path of the settings file. It is not a setting itself."""
 
 MIB = 1024 * 1024
 
 ControlTokens = Literal["neutral", "official"]
-"""What a control token written out in a caller's text becomes: plain characters, or the control token itself."""
+"""Special tokens in a client's text: escaped to plain characters ("neutral"), or kept as special tokens ("official")."""
 UnknownModels = Literal["error", "default"]
-"""What becomes of requests for models that are not served."""
+"""How requests for models that are not served are handled."""
 
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 def _split(value: object) -> object:
-    """Read a comma-separated list, the way an environment variable spells several values."""
+    """Parse a comma-separated list, as in an environment variable."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
@@ -55,7 +55,7 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 
 
 def _split_each(value: object) -> object:
-    """Read a list whose members may be such lists again, the way one flag spells several values."""
+    """Parse a list whose members may be comma-separated lists, as in a repeated flag."""
     return _split(",".join(map(str, value))) if isinstance(value, list | tuple) else _split(value)
 
 
@@ -63,10 +63,10 @@ Families = Annotated[tuple[Literal["tei", "vllm", "http"], ...], BeforeValidator
 
 
 def _keys(value: object) -> object:
-    """Refuse a list of keys that is given but empty: a variable that was not filled in must not open the server to all."""
+    """Refuse an empty list of keys: an unfilled variable must not disable authentication."""
     keys = _split(value)
     if keys == [] or (isinstance(keys, list | tuple) and "" in keys):
-        raise PydanticCustomError("empty_key", "a key is empty; leave the setting out to let everybody in")
+        raise PydanticCustomError("empty_key", "a key is empty; omit the setting to disable authentication")
     return keys
 
 
@@ -77,7 +77,7 @@ ORIGIN = re.compile(r"\*|https?://[^/\s,]+")
 
 def _origin(text: str) -> str:
     if not ORIGIN.fullmatch(text):
-        raise PydanticCustomError("origin", "an origin is written https://HOST or https://HOST:PORT, without a path; * is all")
+        raise PydanticCustomError("origin", "an origin must be https://HOST or https://HOST:PORT, without a path; * allows all")
     return text
 
 
@@ -100,7 +100,7 @@ SERVER_URL = re.compile(r"https?://[^/\s,?#@]+/?")
 
 def _server_url(text: str) -> str:
     if not SERVER_URL.fullmatch(text):
-        raise PydanticCustomError("server_url", "an address is written http://HOST:PORT, without a path")
+        raise PydanticCustomError("server_url", "an address must be http://HOST:PORT, without a path")
     return text.rstrip("/")
 
 
@@ -109,7 +109,7 @@ COLLECTOR_URL = re.compile(r"https?://[^\s,?#@]+")
 
 def _collector_url(text: str) -> str:
     if not COLLECTOR_URL.fullmatch(text):
-        raise PydanticCustomError("collector_url", "an address is written http://HOST:PORT; /v1/traces is put behind it")
+        raise PydanticCustomError("collector_url", "an address must be http://HOST:PORT; /v1/traces is appended")
     return text.rstrip("/")
 
 
@@ -119,7 +119,7 @@ Shares = Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], BeforeValida
 
 
 def _words(value: object) -> object:
-    """Read several arguments as a shell would, the way an environment variable spells them: they may hold commas."""
+    """Split an environment variable into arguments as a shell does. Arguments may contain commas."""
     return shlex.split(value) if isinstance(value, str) else value
 
 
@@ -131,157 +131,157 @@ class _Group(BaseModel):
 
 
 class ModelSettings(_Group):
-    """What is served."""
+    """Models."""
 
     engine: Literal["auto", "vllm"] = Field(
         default="auto",
-        description="What computes: auto takes the engine that is made for the model; vllm starts vLLM, or asks the servers "
-        "of --upstream.",
+        description="Inference engine: auto selects the native or PyTorch engine by model; vllm starts vLLM, or connects to the "
+        "servers of --upstream.",
     )
-    models: Names = Field(default=(), description="What to serve: a folder, a Hugging Face id, modelscope:ID, or demo.")
-    reranker: Names = Field(default=(), description="Serve this model as a reranker, whatever its files say.")
-    embedder: Names = Field(default=(), description="Serve this model as an embedder, whatever its files say.")
+    models: Names = Field(default=(), description="Models to serve: a folder, a Hugging Face id, modelscope:ID, or demo.")
+    reranker: Names = Field(default=(), description="Serve this model as a reranker, without detecting its task.")
+    embedder: Names = Field(default=(), description="Serve this model as an embedder, without detecting its task.")
     alias: Names = Field(default=(), description="Another name for a served model, as NAME=MODEL.")
     unknown_model: UnknownModels = Field(
         default="error",
-        description="A request that names a model which is not served: error answers 404; default takes the one that is.",
+        description="Requests for a model that is not served: error returns 404; default uses the default model.",
     )
     revision: str | None = Field(
-        default=None, description="Commit, branch or tag to download; the default branch if not given."
+        default=None, description="Commit, branch or tag to download. Default: the default branch."
     )
     control_tokens: ControlTokens = Field(
         default="neutral",
-        description="Control tokens written out in callers' texts: neutral reads them as plain characters; official obeys "
-        "them, as the model card's script does.",
+        description="Special tokens in input texts: neutral escapes them to plain characters; official keeps them as special "
+        "tokens, as the model card's script does.",
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16", "int8", "fp8"] = Field(
         default="auto",
-        description="What the native engine computes in; auto takes 16 bits where the processor has them: bfloat16, or on "
-        "GPUs float16, for a model whose numbers it holds. int8 is faster on CPUs and less exact, and so "
-        "is fp8 on GPUs from Ada and Hopper on, which is for large models and refused where a model loses too much by it.",
+        description="Data type of the native engine. auto uses 16 bits where supported: bfloat16, or float16 on GPUs for models "
+        "within its range. int8 (CPUs) and fp8 (GPUs from Ada and Hopper on, large models) are faster and less exact. "
+        "fp8 is refused for a model that loses too much accuracy.",
     )
     device: str = Field(
         default="auto",
-        description="Where models run: cpu, cuda, cuda:1, or several with commas between them (cuda:0,cuda:1), which share the "
-        "work of a Qwen3 model; auto takes every GPU there is.",
+        description="Device: cpu, cuda, cuda:1, or a comma-separated list (cuda:0,cuda:1) that splits the batches of a "
+        "Qwen3 model; auto uses all GPUs.",
     )
     max_model_len: Positive = Field(
         default=8192,
-        description="Longest prompt in tokens; a model that reads less keeps its own limit. Longer documents are cut.",
+        description="Maximum prompt length in tokens; a model with a lower limit keeps it. Longer documents are truncated.",
     )
     self_test: Literal["strict", "warn", "off"] = Field(
         default="strict",
-        description="Test every model before it is ready: strict refuses one that fails, warn serves it and says so.",
+        description="Self-test before a model is ready: strict refuses a model that fails, warn serves it and logs a warning.",
     )
     restart_engine: bool = Field(
-        default=False, description="Load an engine anew when it is gone, instead of ending the process for its supervisor."
+        default=False, description="Reload an engine that failed, instead of exiting for the process supervisor to restart."
     )
     random_weights: bool = Field(
-        default=False, description="The weights are random, for tests and benchmarks: do not test what they mean."
+        default=False, description="The weights are random (tests and benchmarks): skip the quality checks of the self-test."
     )
 
 
 class VllmSettings(_Group):
-    """How vLLM is started or asked, with --engine vllm. Under its own names, what they mean there."""
+    """vLLM, with --engine vllm. Settings with vLLM's names have vLLM's meaning."""
 
     upstream: Urls = Field(
-        default=(), description="Servers of vLLM that are there already, as http://HOST:PORT; none: one is started."
+        default=(), description="Running vLLM servers, as http://HOST:PORT. Default: start one."
     )
-    upstream_api_key: SecretStr | None = Field(default=None, description="The key that those servers want.")
-    upstream_timeout_s: Seconds = Field(default=120.0, description="Seconds after which a call to vLLM is given up.")
-    vllm_executable: str = Field(default="vllm", description="The vllm command of its environment: a path, or a name on PATH.")
+    upstream_api_key: SecretStr | None = Field(default=None, description="API key of those servers.")
+    upstream_timeout_s: Seconds = Field(default=120.0, description="Timeout of a call to vLLM in seconds.")
+    vllm_executable: str = Field(default="vllm", description="The vllm command: a path, or a name on PATH.")
     vllm_arg: Arguments = Field(
-        default=(), description="One more argument of vllm serve, as in --vllm-arg=--kv-cache-dtype=fp8; may be repeated."
+        default=(), description="Extra argument of vllm serve, such as --vllm-arg=--kv-cache-dtype=fp8; may be repeated."
     )
     gpu_memory_utilization: Shares = Field(
         default=(),
-        description="Share of the device's memory for each model, in the order of the models, or one for all of them; if "
-        "not given, several models share 0.9 of a GPU evenly.",
+        description="Fraction of the device's memory for each model, in the order of the models, or one for all. Default: "
+        "several models share 0.9 of a GPU evenly.",
     )
-    max_num_seqs: Positive = Field(default=256, description="Prompts in one step of vLLM.")
-    max_num_batched_tokens: Positive = Field(default=8192, description="Tokens in one step of vLLM.")
-    enforce_eager: bool = Field(default=False, description="Do not compile the model: starts faster, computes slower.")
-    enable_prefix_caching: bool = Field(default=True, description="Compute what prompts have in common once.")
-    tensor_parallel_size: Positive = Field(default=1, description="GPUs that share every layer of a model.")
-    data_parallel_size: Positive = Field(default=1, description="Copies of a model, each on GPUs of its own.")
+    max_num_seqs: Positive = Field(default=256, description="Maximum prompts in one batch of vLLM.")
+    max_num_batched_tokens: Positive = Field(default=8192, description="Maximum tokens in one batch of vLLM.")
+    enforce_eager: bool = Field(default=False, description="Do not compile the model: faster start, slower inference.")
+    enable_prefix_caching: bool = Field(default=True, description="Compute a prefix that prompts share once.")
+    tensor_parallel_size: Positive = Field(default=1, description="GPUs that each layer of a model is split over.")
+    data_parallel_size: Positive = Field(default=1, description="Replicas of a model, each on separate GPUs.")
     quantization: str | None = Field(
         default=None,
-        description="How the weights are quantised (awq, gptq, fp8, ...); what the model's files say if not given.",
+        description="Quantization of the weights (awq, gptq, fp8, ...). Default: from the model's files.",
     )
 
 
 class SchedulerSettings(_Group):
-    """Who goes when, and who is turned away."""
+    """Batching, admission and caching."""
 
-    max_batch_tokens: Positive = Field(default=16_384, description="Tokens that the engine computes in one step.")
-    max_batch_items: Positive = Field(default=1024, description="Documents or texts in one step.")
-    max_concurrent_requests: Positive = Field(default=512, description="Requests inside at once; the next one gets 429.")
-    max_queue_tokens: Positive = Field(default=4_000_000, description="Tokens that may wait; a request beyond that gets 429.")
+    max_batch_tokens: Positive = Field(default=16_384, description="Maximum tokens in one batch.")
+    max_batch_items: Positive = Field(default=1024, description="Maximum documents or texts in one batch.")
+    max_concurrent_requests: Positive = Field(default=512, description="Maximum concurrent requests; the next one gets 429.")
+    max_queue_tokens: Positive = Field(default=4_000_000, description="Maximum queued tokens; a request beyond that gets 429.")
     max_queue_bytes: Positive = Field(
-        default=2048 * MIB, description="Memory for the texts of all requests inside; a request beyond that gets 429."
+        default=2048 * MIB, description="Maximum memory for the texts of running requests, in bytes; a request beyond that gets 429."
     )
-    max_queue_delay_ms: Positive = Field(default=30_000, description="Longest predicted wait; a request beyond that gets 429.")
-    cache_bytes: int = Field(default=64 * MIB, ge=0, description="Memory for remembered scores and vectors; 0 turns it off.")
+    max_queue_delay_ms: Positive = Field(default=30_000, description="Maximum predicted queue delay; a request beyond that gets 429.")
+    cache_bytes: int = Field(default=64 * MIB, ge=0, description="Memory for cached scores and vectors, in bytes; 0 disables the cache.")
     cache_url: RedisUrl | None = Field(
-        default=None, description="A Redis that servers share scores and vectors through: redis://, rediss:// or unix://."
+        default=None, description="Redis cache of scores and vectors, shared by servers: redis://, rediss:// or unix://."
     )
     cache_timeout_ms: Positive = Field(
-        default=50, description="Longest wait for the shared cache; after that, what it was asked for is computed."
+        default=50, description="Timeout of the shared cache; after that, the values are computed."
     )
-    cache_ttl_s: Positive = Field(default=86_400, description="Seconds after which the shared cache forgets an entry.")
+    cache_ttl_s: Positive = Field(default=86_400, description="Time to live of an entry in the shared cache, in seconds.")
 
 
 class ServerSettings(_Group):
-    """The front desk."""
+    """HTTP server."""
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
-    port: int = Field(default=8080, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
+    port: int = Field(default=8080, ge=0, le=65_535, description="Port to listen on; 0 selects a free port.")
     api_key: Secrets = Field(
-        default=(), description="Keys that callers must send; several may be valid at once. None: open to all."
+        default=(), description="API keys; several may be valid at once. Default: no authentication."
     )
     api_key_file: Path | None = Field(
-        default=None, description="File with one more key on every line (# begins a comment); read again when it changes."
+        default=None, description="File with one additional API key per line (# starts a comment); reloaded when it changes."
     )
     max_requests_per_minute: Positive | None = Field(
-        default=None, description="Requests of one caller (a key, or an address without keys) in a minute; the next gets 429."
+        default=None, description="Maximum requests per client (API key, or address without keys) and minute; the next gets 429."
     )
     max_concurrent_requests_per_caller: Positive | None = Field(
-        default=None, description="Requests of one caller at once; the next one gets 429."
+        default=None, description="Maximum concurrent requests per client; the next one gets 429."
     )
     cors_origin: Origins = Field(
-        default=(), description="Origins whose pages may call the server from a browser, as https://HOST; * for all."
+        default=(), description="Allowed CORS origins, as https://HOST; * allows all."
     )
-    tls_cert: Path | None = Field(default=None, description="Certificate chain (PEM) to serve HTTPS with; needs tls_key.")
-    tls_key: Path | None = Field(default=None, description="Private key (PEM) of that certificate, not encrypted.")
-    max_client_batch_size: Positive = Field(default=2048, description="Documents or texts in one request.")
-    max_body_bytes: Positive = Field(default=64 * MIB, description="Size of one request's body.")
-    body_timeout_s: Seconds = Field(default=30.0, description="Seconds in which a body must have arrived.")
-    drain_timeout_s: Seconds = Field(default=30.0, description="Seconds that running requests get after SIGTERM.")
-    ui: bool = Field(default=True, description="Show the page at /ui, if gradio is installed.")
+    tls_cert: Path | None = Field(default=None, description="TLS certificate chain (PEM); requires tls_key.")
+    tls_key: Path | None = Field(default=None, description="Unencrypted private key (PEM) of the TLS certificate.")
+    max_client_batch_size: Positive = Field(default=2048, description="Maximum documents or texts in one request.")
+    max_body_bytes: Positive = Field(default=64 * MIB, description="Maximum size of a request body in bytes.")
+    body_timeout_s: Seconds = Field(default=30.0, description="Timeout for receiving a request body, in seconds.")
+    drain_timeout_s: Seconds = Field(default=30.0, description="Seconds for running requests to finish after SIGTERM.")
+    ui: bool = Field(default=True, description="Serve the page at /ui if gradio is installed.")
     explain: bool = Field(
         default=False,
-        description="Answer POST /v1/explain: prompts, ids and logits behind a score. It shows texts to its caller.",
+        description="Enable POST /v1/explain: the prompts, token ids and logits of a score. Responses contain input texts.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="What is worth a log line; debug adds one for every request."
+        default="info", description="Log level; debug adds one line per request."
     )
-    log_format: Literal["text", "json"] = Field(default="text", description="How a log line looks.")
-    public_metrics: bool = Field(default=False, description="Answer /metrics without a key, where keys are needed.")
+    log_format: Literal["text", "json"] = Field(default="text", description="Format of log lines.")
+    public_metrics: bool = Field(default=False, description="Serve /metrics without an API key.")
     metrics_compat: Families = Field(
         default=(),
-        description="Show metrics under others' names, too: tei (te_*), vllm (vllm:*), http (http_*).",
+        description="Also export metrics under the names of other servers: tei (te_*), vllm (vllm:*), http (http_*).",
     )
     otlp_endpoint: CollectorUrl | None = Field(
         default=None,
-        description="A collector that traces are sent to, by OTLP over HTTP, as http://HOST:4318.",
+        description="OTLP/HTTP trace collector, as http://HOST:4318.",
     )
     otlp_sample_ratio: float = Field(
-        default=1.0, ge=0, le=1, description="Share of the requests that are traced; a caller who traces decides for its own."
+        default=1.0, ge=0, le=1, description="Fraction of requests to trace; an incoming trace context takes precedence."
     )
 
 
 class Settings(_Group):
-    """Everything that can be set, in the groups in which it is handed out."""
+    """All settings, in groups."""
 
     model: ModelSettings = ModelSettings()
     vllm: VllmSettings = VllmSettings()
@@ -293,8 +293,8 @@ class Settings(_Group):
         """Build the settings from command line, environment and file.
 
         Args:
-            flags: What was given on the command line; None values count as not given.
-            environ: The environment; the process's own if None.
+            flags: Command-line values; None means not given.
+            environ: The environment; None means the process environment.
 
         Raises:
             BadSetting: a setting is unknown, unparsable or contradicts another; the message names it.
@@ -311,7 +311,7 @@ class Settings(_Group):
         home = {name: group for group, name, _ in fields()}
         for name, value in flat.items():
             if name not in home:
-                raise BadSetting(f"There is no setting named {name!r}. `shortlist serve --help` lists them all.")
+                raise BadSetting(f"Unknown setting {name!r}. `shortlist serve --help` lists all settings.")
             groups[home[name]][name] = value
         try:
             return cls.model_validate(groups)
@@ -321,21 +321,25 @@ class Settings(_Group):
     @model_validator(mode="after")
     def _certificate_has_its_key(self) -> Self:
         if (self.server.tls_cert is None) != (self.server.tls_key is None):
-            raise BadSetting("tls_cert (--tls-cert) and tls_key (--tls-key) belong together; give both, or neither.")
+            raise BadSetting("tls_cert (--tls-cert) and tls_key (--tls-key) must be set together; set both, or neither.")
         return self
 
     @model_validator(mode="after")
-    def _one_document_fits_into_a_step(self) -> Self:
+    def _one_document_fits_into_a_batch(self) -> Self:
         if self.scheduler.max_batch_tokens < self.model.max_model_len:
             raise BadSetting(
                 f"max_batch_tokens ({self.scheduler.max_batch_tokens}) must be at least max_model_len "
-                f"({self.model.max_model_len}): one document must fit into one step."
+                f"({self.model.max_model_len}): one document must fit into one batch."
             )
         return self
 
 
 def fields() -> Iterator[tuple[str, str, FieldInfo]]:
-    """Yield (group, name, field) for every setting, in the order in which help and documents show them."""
+    """Yield (group, name, field) for every setting, in the order of the help and the documents.
+@@ telemetry/metrics.py
+"""Everything that is counted and timed, for Prometheus."""
+=>
+"""Prometheus metrics.""""""
     for group, holder in Settings.model_fields.items():
         annotation = holder.annotation
         assert isinstance(annotation, type), "Every group is a class. This is a bug."

@@ -1,4 +1,4 @@
-"""How full and how busy GPUs are, asked when somebody looks at the metrics. Knows no GPU: whoever does hands in a function."""
+"""GPU memory and utilization, read at each scrape by an injected function. Does not access GPUs itself."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class GpuReading:
 
     Attributes:
         device: Its name, such as cuda:0.
-        used_bytes: Memory that is taken, by whichever process.
-        total_bytes: Memory that it has.
-        busy: Share of the last moments in which it computed, 0..1; None where nobody can say.
+        used_bytes: Memory in use by all processes.
+        total_bytes: Total memory.
+        busy: Recent utilization, 0..1; None if unknown.
     """
 
     device: str
@@ -30,13 +30,13 @@ ReadGpus = Callable[[], Sequence[GpuReading]]
 
 
 class GpuCollector(Collector):
-    """Shows what `read` returns; nothing while it returns nothing."""
+    """Exports the readings that `read` returns."""
 
     def __init__(self, read: ReadGpus) -> None:
         self._read = read
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
-        """Yield the names, without looking at a device."""
+        """Yield the names without reading a device."""
         yield from _families()
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
@@ -55,7 +55,7 @@ def _families() -> tuple[GaugeMetricFamily, GaugeMetricFamily, GaugeMetricFamily
         return GaugeMetricFamily(f"shortlist_gpu_{name}", text, labels=["device"])
 
     return (
-        family("memory_used_bytes", "Memory of the GPU that is taken, by whichever process."),
-        family("memory_total_bytes", "Memory that the GPU has."),
-        family("busy_ratio", "Share of the last moments in which the GPU computed; needs nvidia-ml-py."),
+        family("memory_used_bytes", "GPU memory in use by all processes, in bytes."),
+        family("memory_total_bytes", "Total GPU memory in bytes."),
+        family("busy_ratio", "Recent GPU utilization, 0..1; requires nvidia-ml-py."),
     )
