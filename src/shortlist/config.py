@@ -146,9 +146,7 @@ class ModelSettings(_Group):
         default="error",
         description="Requests for a model that is not served: error returns 404; default uses the default model.",
     )
-    revision: str | None = Field(
-        default=None, description="Commit, branch or tag to download. Default: the default branch."
-    )
+    revision: str | None = Field(default=None, description="Commit, branch or tag to download. Default: the default branch.")
     control_tokens: ControlTokens = Field(
         default="neutral",
         description="Special tokens in input texts: neutral escapes them to plain characters; official keeps them as special "
@@ -184,9 +182,7 @@ class ModelSettings(_Group):
 class VllmSettings(_Group):
     """vLLM, with --engine vllm. Settings with vLLM's names have vLLM's meaning."""
 
-    upstream: Urls = Field(
-        default=(), description="Running vLLM servers, as http://HOST:PORT. Default: start one."
-    )
+    upstream: Urls = Field(default=(), description="Running vLLM servers, as http://HOST:PORT. Default: start one.")
     upstream_api_key: SecretStr | None = Field(default=None, description="API key of those servers.")
     upstream_timeout_s: Seconds = Field(default=120.0, description="Timeout of a call to vLLM in seconds.")
     vllm_executable: str = Field(default="vllm", description="The vllm command: a path, or a name on PATH.")
@@ -218,10 +214,15 @@ class SchedulerSettings(_Group):
     max_concurrent_requests: Positive = Field(default=512, description="Maximum concurrent requests; the next one gets 429.")
     max_queue_tokens: Positive = Field(default=4_000_000, description="Maximum queued tokens; a request beyond that gets 429.")
     max_queue_bytes: Positive = Field(
-        default=2048 * MIB, description="Maximum memory for the texts of running requests, in bytes; a request beyond that gets 429."
+        default=2048 * MIB,
+        description="Maximum memory for the texts of running requests, in bytes; a request beyond that gets 429.",
     )
-    max_queue_delay_ms: Positive = Field(default=30_000, description="Maximum predicted queue delay; a request beyond that gets 429.")
-    cache_bytes: int = Field(default=64 * MIB, ge=0, description="Memory for cached scores and vectors, in bytes; 0 disables the cache.")
+    max_queue_delay_ms: Positive = Field(
+        default=30_000, description="Maximum predicted queue delay; a request beyond that gets 429."
+    )
+    cache_bytes: int = Field(
+        default=64 * MIB, ge=0, description="Memory for cached scores and vectors, in bytes; 0 disables the cache."
+    )
     cache_url: RedisUrl | None = Field(
         default=None, description="Redis cache of scores and vectors, shared by servers: redis://, rediss:// or unix://."
     )
@@ -236,21 +237,18 @@ class ServerSettings(_Group):
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8080, ge=0, le=65_535, description="Port to listen on; 0 selects a free port.")
-    api_key: Secrets = Field(
-        default=(), description="API keys; several may be valid at once. Default: no authentication."
-    )
+    api_key: Secrets = Field(default=(), description="API keys; several may be valid at once. Default: no authentication.")
     api_key_file: Path | None = Field(
         default=None, description="File with one additional API key per line (# starts a comment); reloaded when it changes."
     )
     max_requests_per_minute: Positive | None = Field(
-        default=None, description="Maximum requests per client (API key, or address without keys) and minute; the next gets 429."
+        default=None,
+        description="Maximum requests per client (API key, or address without keys) and minute; the next gets 429.",
     )
     max_concurrent_requests_per_caller: Positive | None = Field(
         default=None, description="Maximum concurrent requests per client; the next one gets 429."
     )
-    cors_origin: Origins = Field(
-        default=(), description="Allowed CORS origins, as https://HOST; * allows all."
-    )
+    cors_origin: Origins = Field(default=(), description="Allowed CORS origins, as https://HOST; * allows all.")
     tls_cert: Path | None = Field(default=None, description="TLS certificate chain (PEM); requires tls_key.")
     tls_key: Path | None = Field(default=None, description="Unencrypted private key (PEM) of the TLS certificate.")
     max_client_batch_size: Positive = Field(default=2048, description="Maximum documents or texts in one request.")
@@ -335,11 +333,7 @@ class Settings(_Group):
 
 
 def fields() -> Iterator[tuple[str, str, FieldInfo]]:
-    """Yield (group, name, field) for every setting, in the order of the help and the documents.
-@@ telemetry/metrics.py
-"""Everything that is counted and timed, for Prometheus."""
-=>
-"""Prometheus metrics.""""""
+    """Yield (group, name, field) for every setting, in the order of the help and the documents."""
     for group, holder in Settings.model_fields.items():
         annotation = holder.annotation
         assert isinstance(annotation, type), "Every group is a class. This is a bug."

@@ -1,4 +1,4 @@
-"""Everything that is counted and timed, for Prometheus."""
+"""Prometheus metrics."""
 
 from __future__ import annotations
 
