@@ -149,13 +149,13 @@ class ModelSettings(_Group):
     revision: str | None = Field(default=None, description="Commit, branch or tag to download. Default: the default branch.")
     control_tokens: ControlTokens = Field(
         default="neutral",
-        description="Special tokens in input texts: neutral escapes them to plain characters; official keeps them as special "
-        "tokens, as the model card's script does.",
+        description="Special tokens in input texts: neutral escapes them to plain characters; official keeps them as "
+        "special tokens, as the model card's script does.",
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16", "int8", "fp8"] = Field(
         default="auto",
-        description="Data type of the native engine. auto uses 16 bits where supported: bfloat16, or float16 on GPUs for models "
-        "within its range. int8 (CPUs) and fp8 (GPUs from Ada and Hopper on, large models) are faster and less exact. "
+        description="Data type of the native engine. auto uses 16 bits where supported: bfloat16, or float16 on GPUs for "
+        "models within its range. int8 (CPUs) and fp8 (GPUs from Ada and Hopper on, large models) are faster and less exact. "
         "fp8 is refused for a model that loses too much accuracy.",
     )
     device: str = Field(

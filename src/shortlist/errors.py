@@ -1,10 +1,10 @@
-"""Every error that Shortlist raises on purpose, split by whose fault it is.
+"""Every error that Shortlist raises on purpose, split by cause.
 
     ServiceError
-      CallerError            the request is wrong; sending it again unchanged will fail again
+      CallerError            the request is invalid; an unchanged retry fails again
         InvalidInput
-          EmptyInput         there is nothing to do
-          WrongModel         the model is served, and does something else
+          EmptyInput         a list of texts is empty
+          WrongModel         the model is served, but does not support the task
         InputTooLong
         BodyTooLarge
         BodyTooSlow
@@ -12,31 +12,30 @@
         Unauthenticated
         NotFound
           UnknownModel
-      CapacityError          the request is fine; the server cannot take it now
+      CapacityError          the request is valid; the server cannot accept it now
         Overloaded           carries retry_after_s
         DeadlineExceeded
         Draining
-      EngineError            the model's side failed
-        EngineUnavailable    the engine is gone; nothing will work until it is back
-        EngineOutOfMemory    this batch did not fit; a smaller one may
-        BadScore             the engine returned something that is not a finite number
+      EngineError            the engine failed
+        EngineUnavailable    the engine is unavailable until it restarts
+        EngineOutOfMemory    the batch did not fit in device memory; a smaller one may
+        BadScore             the engine returned a value that is not a finite number
         UpstreamError        carries is_retryable
-      SetupError             the server cannot start as it was asked to
+      SetupError             the server cannot start as configured
         BadSetting
         ModelRefused
 
-Messages are written for the person who can act on them and never contain a caller's text. What status an error becomes
-over HTTP is known to `api.errors` alone.
+Messages address the person who can act on them and never contain input text. Only `api.errors` maps errors to HTTP statuses.
 """
 
 from enum import StrEnum
 
 
 class ServiceError(Exception):
-    """Root of the tree.
+    """Base class of all errors.
 
     Args:
-        message: One sentence for the person who can act on it; never holds a caller's text.
+        message: One sentence for the person who can act on it; never contains input text.
     """
 
     def __init__(self, message: str) -> None:
@@ -45,11 +44,11 @@ class ServiceError(Exception):
 
 
 class CallerError(ServiceError):
-    """The request itself is wrong.
+    """The request is invalid.
 
     Args:
         message: What is wrong and what would be right.
-        param: The offending field as the caller spelled it (`documents[3]`), or None when no single field is to blame.
+        param: The field's name in the request (`documents[3]`); None if several fields are wrong.
     """
 
     def __init__(self, message: str, *, param: str | None = None) -> None:
@@ -66,43 +65,43 @@ class EmptyInput(InvalidInput):
 
 
 class WrongModel(InvalidInput):
-    """The model of that name is served, and cannot do what is asked."""
+    """The model is served but does not support the task."""
 
 
 class InputTooLong(CallerError):
-    """A text has more tokens than the model reads, and cutting it was not allowed or would not help."""
+    """A text exceeds the token limit, and truncation is not allowed or does not help."""
 
 
 class BodyTooLarge(CallerError):
-    """The body has more bytes than the server accepts."""
+    """The request body exceeds the size limit."""
 
 
 class BodyTooSlow(CallerError):
-    """The body did not arrive in time."""
+    """The request body did not arrive in time."""
 
 
 class UnsupportedMedia(CallerError):
-    """The body is not JSON, or is compressed."""
+    """The request body is not JSON, or is compressed."""
 
 
 class Unauthenticated(CallerError):
-    """The key is missing or wrong."""
+    """The API key is missing or invalid."""
 
 
 class NotFound(CallerError):
-    """No model, and no path, of that name is served."""
+    """No model or path of that name is served."""
 
 
 class UnknownModel(NotFound):
-    """No model of that name is served, or none can do what is asked."""
+    """No model of that name is served, or none supports the task."""
 
 
 class CapacityError(ServiceError):
-    """The request is fine, but the server cannot take it now."""
+    """The request is valid, but the server cannot accept it now."""
 
 
 class Shortage(StrEnum):
-    """What there is not enough of for one more request; the values are those of a metric's label."""
+    """The exhausted limit that rejects a request. The values are a metric's label values."""
 
     REQUESTS = "too_many_requests"
     TOKENS = "queue_full"
@@ -113,12 +112,12 @@ class Shortage(StrEnum):
 
 
 class Overloaded(CapacityError):
-    """The queue is full, or the wait would be longer than allowed.
+    """The queue is full, or the predicted delay exceeds the limit.
 
     Args:
         message: What is full.
-        retry_after_s: Seconds after which there should be room, from the measured speed.
-        shortage: What there is not enough of; None for a server that did not say.
+        retry_after_s: Seconds until capacity is expected, from the measured speed.
+        shortage: The exhausted limit; None if a server did not report it.
     """
 
     def __init__(self, message: str, *, retry_after_s: float, shortage: Shortage | None = None) -> None:
@@ -128,19 +127,19 @@ class Overloaded(CapacityError):
 
 
 class DeadlineExceeded(CapacityError):
-    """The caller's deadline passed before the work was done."""
+    """The client's deadline passed before the request completed."""
 
 
 class Draining(CapacityError):
-    """The server is starting or stopping and takes no new work."""
+    """The server is starting or stopping and accepts no new requests."""
 
 
 class EngineError(ServiceError):
-    """The model's side failed. A bare EngineError blames the batch: parts of it may still succeed."""
+    """The engine failed. A bare EngineError concerns the batch: parts of it may still succeed."""
 
 
 class EngineUnavailable(EngineError):
-    """The engine is gone. Every waiter gets this, and so does every new request."""
+    """The engine is unavailable. All waiting and new requests fail with this error."""
 
 
 class EngineOutOfMemory(EngineError):
@@ -148,11 +147,11 @@ class EngineOutOfMemory(EngineError):
 
 
 class BadScore(EngineError):
-    """The engine returned something that is not a finite number."""
+    """The engine returned a value that is not a finite number."""
 
 
 class UpstreamError(EngineError):
-    """An upstream engine answered wrongly or not at all.
+    """An upstream engine returned an invalid response or none.
 
     Args:
         message: What happened.
@@ -165,7 +164,7 @@ class UpstreamError(EngineError):
 
 
 class SetupError(ServiceError):
-    """The server cannot start as it was asked to. Its message names the setting, file or model."""
+    """The server cannot start as configured. The message names the setting, file or model."""
 
 
 class BadSetting(SetupError):
@@ -173,4 +172,4 @@ class BadSetting(SetupError):
 
 
 class ModelRefused(SetupError):
-    """A model cannot be served, or not without being told what it is."""
+    """A model cannot be served, or its task must be set explicitly."""

@@ -1,7 +1,7 @@
-"""What can be seen from outside: metrics, traces; and the logger that every room writes to.
+"""Metrics, traces, and the logger of all packages.
 
-Log lines, labels and spans carry names, counts, sizes and times; never a query, a document, an instruction or a key. How lines
-look and where they go is known to `logs`.
+Log lines, labels and spans carry names, counts, sizes and times; never a query, a document, an instruction or a key. `logs`
+defines their format and destination.
 """
 
 from __future__ import annotations

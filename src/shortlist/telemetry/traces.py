@@ -1,7 +1,7 @@
-"""Where one request's time went, step by step, for whoever collects traces: off unless a collector is named.
+"""Records the spans of each request for a trace collector. Off unless a collector is set.
 
-A step is noted against the request that is being handled, which is found by its context; nobody has to carry it along. When
-tracing is off, a null object takes what is noted. How spans look outside is known to `otlp`.
+A context variable holds the current request's trace. When tracing is off, a null object ignores all spans. `otlp` exports
+spans.
 """
 
 from __future__ import annotations
@@ -13,39 +13,39 @@ from contextvars import ContextVar
 from typing import Final, Protocol
 
 Attribute = str | int | float
-"""What a span may carry: a name, a count, a size or a time; never a text."""
+"""A span attribute: a name, a count, a size or a time; never input text."""
 
 
 class Trace(Protocol):
-    """One request's steps, until it is ended."""
+    """The spans of one request."""
 
     def span(self, name: str) -> AbstractContextManager[None]:
-        """Note what is done inside as one step."""
+        """Record the block as one span."""
         ...
 
     def add_span(self, name: str, started_s: float, ended_s: float) -> None:
-        """Note a step that is over. Units: readings of `time.monotonic`."""
+        """Record a finished span. Units: readings of `time.monotonic`."""
         ...
 
     def end(self, name: str, attributes: Mapping[str, Attribute], *, has_failed: bool) -> None:
-        """Say what the request was, and that it is over."""
+        """Name the request's span and end it."""
         ...
 
 
 class Tracing(Protocol):
-    """Begins traces, and sends away what was ended. Nothing here may fail a request, or hold it up."""
+    """Begins traces and exports ended ones. Must not fail or delay a request."""
 
     @property
     def is_on(self) -> bool:
-        """Whether anybody collects them."""
+        """Whether traces are collected."""
         ...
 
     def begin(self, headers: Mapping[bytes, bytes]) -> Trace:
-        """Return the trace of a request with these headers, lower-case: the caller's own trace goes on if it names one."""
+        """Return the trace of a request with these lower-case headers. It continues the client's trace if they name one."""
         ...
 
     def close(self) -> None:
-        """Send what is left if that takes no more than a moment. Calling it twice is harmless."""
+        """Export queued spans for a short, bounded time. Idempotent."""
         ...
 
 
@@ -80,7 +80,7 @@ _current: ContextVar[Trace] = ContextVar("trace", default=NO_TRACE)
 
 
 def use_trace(trace: Trace) -> AbstractContextManager[None]:
-    """Have every step inside noted against this request."""
+    """Record all spans of the block in this request's trace."""
     return _NOTHING if trace is NO_TRACE else _use_trace(trace)
 
 
@@ -94,12 +94,12 @@ def _use_trace(trace: Trace) -> Iterator[None]:
 
 
 def span(name: str) -> AbstractContextManager[None]:
-    """Note what is done inside as one step of the request that is being handled."""
+    """Record the block as one span of the current request."""
     return _current.get().span(name)
 
 
 def add_span(name: str, started_s: float, ended_s: float | None = None) -> None:
-    """Note a step of the request that is being handled, which ended now or then. Units: readings of `time.monotonic`."""
+    """Record a finished span of the current request; `ended_s` defaults to now. Units: readings of `time.monotonic`."""
     trace = _current.get()
     if trace is not NO_TRACE:
         trace.add_span(name, started_s, time.monotonic() if ended_s is None else ended_s)
