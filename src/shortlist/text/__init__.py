@@ -1,1 +1,1 @@
-"""Words to token ids: prompt frames, exact and safe tokenising, truncation."""
+"""Prompt templates, exact and safe tokenization, truncation."""

@@ -1,7 +1,7 @@
-"""The contract of the text room: words in, prompts out.
+"""The encoder interface: texts in, prompts out.
 
-An encoder knows a model's prompt frame, its tokenizer and how long a prompt may be. It knows nothing of engines, queues or
-callers. Encoders are called from a thread pool, so they must be safe to call from several threads at once.
+An encoder handles a model's prompt template, tokenizer and length limit. It does not depend on engines, queues or clients.
+Encoders run in a thread pool, so they must be thread-safe.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from shortlist.types import NO_TRUNCATION, Encoded, OverflowPolicy, Prompt, Prom
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptView:
-    """One prompt as a person can check it.
+    """One prompt in readable form.
 
     Attributes:
-        text: All of it, control tokens written out.
+        text: The whole prompt, including special tokens.
         parts: The prompt's parts in order, by name.
     """
 
@@ -29,25 +29,25 @@ class PromptView:
 
 @dataclass(frozen=True, slots=True)
 class TokenView:
-    """One token: its id and what it stands for."""
+    """One token: its id and its text."""
 
     id: int
     text: str
 
 
 class Encoder(Protocol):
-    """Spells requests as prompts for one model."""
+    """Encodes requests as prompts for one model."""
 
     @property
     def fingerprint(self) -> str:
-        """Names everything that turns the same words into other prompts: frame, its version, tokenizer, length limit."""
+        """Identifies everything that affects prompts: template, its version, tokenizer, length limit."""
         ...
 
     def template(self, instruction: str | None = None, preset: str | None = None) -> PromptTemplate:
-        """Return the frame for these wishes; without any, the model's default instruction.
+        """Return the template for an instruction or preset; by default, the model's default instruction.
 
         Raises:
-            InvalidInput: this model takes no instruction, no preset is called so, or both were given.
+            InvalidInput: The model takes no instruction, the preset is unknown, or both are given.
         """
         ...
 
@@ -61,20 +61,20 @@ class Encoder(Protocol):
         truncation: Truncation = NO_TRUNCATION,
         with_totals: bool = False,
     ) -> list[Encoded]:
-        """Spell every document; all prompts share one head object.
+        """Tokenize every document; all prompts share one prefix object.
 
         Args:
             query: The query.
             documents: The candidates.
             instruction: What counts as relevant; None means the model's default.
-            on_overflow: What becomes of a document that does not fit; frame, query and instruction are never cut.
-            truncation: What is read of texts at most. Who sets them has allowed that cut, whatever `on_overflow` says of errors.
-            with_totals: Whether to count all tokens of documents that are not read to their end.
+            on_overflow: How to handle a document that does not fit. Template, query and instruction are never truncated.
+            truncation: Explicit token limits. They allow truncation even if `on_overflow` is an error.
+            with_totals: Whether to count all tokens of truncated documents.
 
         Raises:
-            InputTooLong: query and instruction leave no room for any document (`param="query"`), or a document does not fit
-                and that is an error (`param="documents[i]"`).
-            InvalidInput: this model takes no instruction.
+            InputTooLong: No document fits after query and instruction (`param="query"`), or a document does not fit and
+                `on_overflow` is an error (`param="documents[i]"`).
+            InvalidInput: The model takes no instruction.
         """
         ...
 
@@ -87,49 +87,49 @@ class Encoder(Protocol):
         truncate: bool = True,
         truncate_prompt_tokens: int | None = None,
     ) -> list[Encoded]:
-        """Spell every text to embed, each as one prompt.
+        """Tokenize every text to embed, each as one prompt.
 
         Args:
             texts: The texts.
-            is_query: Whether to put the query frame before each text, for models that have one.
-            instruction: The instruction inside that frame; setting it implies `is_query`.
-            truncate: Whether a text may be cut at its end to fit.
-            truncate_prompt_tokens: Read this many tokens at most, frame included; allows that cut.
+            is_query: Whether to apply the query template, for models that have one.
+            instruction: The instruction in that template; implies `is_query`.
+            truncate: Whether a text may be truncated to fit.
+            truncate_prompt_tokens: Maximum prompt tokens, template included; allows truncation.
 
         Raises:
-            InputTooLong: a text does not fit and `truncate` is false (`param="input[i]"`).
-            InvalidInput: this model takes no instruction.
+            InputTooLong: A text does not fit and `truncate` is false (`param="input[i]"`).
+            InvalidInput: The model takes no instruction.
         """
         ...
 
     def view(self, shown: Prompt) -> PromptView:
-        """Return one of this encoder's prompts as a person can check it."""
+        """Return one of this encoder's prompts in readable form."""
         ...
 
     def strip_template(self, query: str, document: str) -> Parts | None:
-        """Return the caller's words in a pair that its caller framed already; None if it did not.
+        """Return the parts of a pair that already has the template; None if it has none.
 
         Raises:
-            InvalidInput: it is framed, and not as this model was trained (`param="query"`).
+            InvalidInput: The pair has another template than the model's (`param="query"`).
         """
         ...
 
     def tokens(self, texts: Sequence[str], *, with_special: bool = True) -> list[list[Token]]:
-        """Return the tokens of texts by themselves, without any frame; all of them, however many.
+        """Return all tokens of texts, without template.
 
         Args:
-            texts: The texts. Control tokens written out in them are read as they are in documents.
-            with_special: Whether to add what the tokenizer puts around a text of its own accord.
+            texts: The texts. Special tokens in them are handled as in documents.
+            with_special: Whether to add the special tokens that the tokenizer adds around a text.
 
         Raises:
-            InvalidInput: the model has no tokenizer that can be asked.
+            InvalidInput: The model has no usable tokenizer.
         """
         ...
 
     def text_of(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
-        """Return the text that token ids stand for.
+        """Return the text of token ids.
 
         Raises:
-            InvalidInput: the tokenizer has no such id, or the model has no tokenizer that can be asked.
+            InvalidInput: The tokenizer has no such id, or the model has no usable tokenizer.
         """
         ...

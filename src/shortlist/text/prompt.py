@@ -1,7 +1,7 @@
-"""The words around a caller's words: the frames that Qwen3-Reranker and Qwen3-Embedding were trained with.
+"""The prompt templates that Qwen3-Reranker and Qwen3-Embedding were trained with.
 
-Pure text. This module knows the exact wording and where it may be split; it knows nothing of token ids, lengths or files.
-Any change to it that could change a prompt raises `TEMPLATE_VERSION`, which is part of every cache key.
+This module defines the exact wording and its split points. It does not handle token ids, lengths or files. Increase
+`TEMPLATE_VERSION`, which is part of every cache key, with each change that can change a prompt.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ INSTRUCTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "legal": "Given a legal question, retrieve statutes and rulings that apply to the question",
     }
 )
-"""Instructions by short name. All but `web-search` are our own wording, in the card's style."""
+"""Instructions by short name. Shortlist defines all but `web-search`, in the card's style."""
 
 # -- Qwen3-Reranker -----------------------------------------------------------------------------------------------------
 
@@ -47,14 +47,14 @@ RERANK_SUFFIX: Final = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n
 """Source: as `RERANK_PREFIX`. The score is read at its last token."""
 
 RERANK_CONTROLS: Final = ("<|im_start|>", "<|im_end|>", "<think>", "</think>")
-"""What the frame needs to be single tokens."""
+"""Special tokens of the template. Each must be a single token."""
 
 RERANK_ANSWERS: Final = ("yes", "no")
 """The words whose logits are compared, as single tokens."""
 
 
 def instruction_piece(instruction: str) -> str:
-    """Return the first piece of the body. It ends in a newline that no token reaches across."""
+    """Return the first piece of the body. It ends in a newline that no token spans."""
     return f"<Instruct>: {instruction}\n"
 
 
@@ -70,14 +70,14 @@ def document_piece(document: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The caller's words in a framed pair."""
+    """The parts of a pair that has the template."""
 
     instruction: str
     query: str
     document: str
 
 
-_FRAME: Final = re.compile(
+_TEMPLATE: Final = re.compile(
     re.escape(RERANK_PREFIX.rstrip())
     + r"\n<Instruct>: ?(?P<instruction>.*?)\n+<Query>: ?(?P<query>.*?)\n+<Document>: ?(?P<document>.*)"
     + re.escape(RERANK_SUFFIX.rstrip())
@@ -87,17 +87,17 @@ _FRAME: Final = re.compile(
 
 
 def has_rerank_template(text: str) -> bool:
-    """Tell whether a caller has put the frame around a query, or around a whole pair, already."""
+    """Return whether a query, or a pair, already has the template."""
     return "<|im_start|>" in text and "<Instruct>" in text
 
 
-def strip_template(framed: str) -> Parts | None:
-    """Return the caller's words in a pair that is framed already, or None if the frame is not the card's.
+def strip_template(pair: str) -> Parts | None:
+    """Return the parts of a pair that already has the template, or None if it is not the card's template.
 
-    Source: the vLLM example on the model card of Qwen3-Reranker, which frames query and document apart.
+    Source: the vLLM example on the model card of Qwen3-Reranker, which formats query and document separately.
     """
-    found = _FRAME.fullmatch(framed)
-    return None if found is None else Parts(found["instruction"], found["query"], found["document"])
+    match = _TEMPLATE.fullmatch(pair)
+    return None if match is None else Parts(match["instruction"], match["query"], match["document"])
 
 
 # -- Qwen3-Embedding ----------------------------------------------------------------------------------------------------
@@ -117,5 +117,5 @@ def task_query_piece(query: str) -> str:
 
 
 def has_template(text: str) -> bool:
-    """Tell whether the caller has already put the query frame around a text to embed."""
+    """Return whether a text to embed already has the query template."""
     return text.startswith("Instruct: ") and "\nQuery:" in text

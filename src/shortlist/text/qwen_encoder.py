@@ -1,7 +1,7 @@
-"""Spells requests as Qwen3-Reranker and Qwen3-Embedding read them.
+"""Encodes requests as prompts for Qwen3-Reranker and Qwen3-Embedding.
 
-The ids are those of the official procedure, piece by piece: the frame and query once per request, every document on its
-own. The pieces meet where no token can reach across. Knows nothing of engines, queues or callers.
+The ids equal those of the official procedure. Template and query are tokenized once per request, each document separately; no
+token spans their boundaries. Does not depend on engines, queues or clients.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from shortlist.types import (
 
 _NO_IDS: Final[Ids] = np.zeros(0, dtype=np.int32)
 _PROBES: Final = (("a", "b", "c"), (" x.\n", "\n 1 ", ""), ("查 ", "é!", "\n\n word"), ("!?", "'s", "  two"))
-"""Bodies that show whether a tokenizer splits where our pieces meet."""
+"""Sample bodies that check whether a tokenizer splits at the boundaries of pieces."""
 
 
 class QwenEncoder:
@@ -41,13 +41,13 @@ class QwenEncoder:
 
     Args:
         tokenizer_path: The model's `tokenizer.json`.
-        task: Which of the two frames to put around texts.
-        max_model_len: Longest prompt in tokens, everything included.
-        control_tokens: What control tokens written out in callers' texts become; see `EscapingTokenizer`.
+        task: Selects the template.
+        max_model_len: Maximum prompt length in tokens, template included.
+        control_tokens: How to handle special tokens in input texts; see `EscapingTokenizer`.
 
     Raises:
-        ModelRefused: the tokenizer is not one that the frame can be spelled with.
-        BadSetting: not even the frame fits into `max_model_len`.
+        ModelRefused: The tokenizer does not support the template.
+        BadSetting: The template alone exceeds `max_model_len`.
     """
 
     def __init__(
@@ -62,32 +62,32 @@ class QwenEncoder:
         )
         num_template = len(self._template_prefix) + len(self._template_suffix)
         if max_model_len <= num_template:
-            raise BadSetting(f"max_model_len is {max_model_len}, but the model's frame alone has {num_template} tokens.")
+            raise BadSetting(f"max_model_len is {max_model_len}, but the model's template alone has {num_template} tokens.")
         _check_split(self._tokenizer)
 
     @property
     def fingerprint(self) -> str:
-        """Names the frame, its version, the tokenizer file, the length limit and the treatment of control tokens."""
+        """Identifies the template, its version, the tokenizer file, the length limit and `control_tokens`."""
         return self._fingerprint
 
     @property
     def answer_ids(self) -> tuple[int, int]:
-        """The token ids of "yes" and "no", whose logits a reranker compares."""
+        """The token ids of "yes" and "no", whose logits the score compares."""
         yes, no = (self._tokenizer.word_id(word) for word in prompt.RERANK_ANSWERS)
         return yes, no
 
     @property
     def prefix_ids(self) -> tuple[int, ...]:
-        """The ids that every pair's prompt begins with; none for an embedder."""
+        """The ids at the start of every pair's prompt; empty for an embedder."""
         return tuple(self._template_prefix.tolist())
 
     @property
     def suffix_ids(self) -> tuple[int, ...]:
-        """The ids that every prompt ends in, whatever was cut; the model is read at the last one."""
+        """The ids at the end of every prompt, even after truncation. The output is taken at the last one."""
         return tuple(self._template_suffix.tolist())
 
     def template(self, instruction: str | None = None, preset: str | None = None) -> PromptTemplate:
-        """Return the frame for these wishes; without any, the card's default instruction. See `Encoder`."""
+        """Return the template; by default, with the card's instruction. See `Encoder`."""
         template = f"qwen3-{self.task.value}/{prompt.TEMPLATE_VERSION}"
         if instruction is not None and preset is not None:
             raise InvalidInput("Give an instruction or a preset, not both.", param="preset")
@@ -95,12 +95,12 @@ class QwenEncoder:
             return PromptTemplate(name=template, preset="custom", instruction=instruction)
         name = prompt.DEFAULT_PRESET if preset is None else preset
         if name not in prompt.INSTRUCTIONS:
-            raise InvalidInput(f"There is no such preset; known are {', '.join(prompt.INSTRUCTIONS)}.", param="preset")
+            raise InvalidInput(f"Unknown preset; use one of {', '.join(prompt.INSTRUCTIONS)}.", param="preset")
         return PromptTemplate(name=template, preset=name, instruction=prompt.INSTRUCTIONS[name])
 
     def view(self, shown: Prompt) -> PromptView:
-        """Return a prompt as a person can check it, every token with what it stands for. See `Encoder`."""
-        assert isinstance(shown, TokenPrompt), "This encoder makes prompts of token ids. This is a bug."
+        """Return a prompt in readable form, with each token's text. See `Encoder`."""
+        assert isinstance(shown, TokenPrompt), "This encoder returns token prompts. This is a bug."
         prefix, own = shown.prefix.ids, shown.ids
         num_template_prefix, num_template_suffix = len(self._template_prefix), len(self._template_suffix)
         parts = {
@@ -118,24 +118,24 @@ class QwenEncoder:
         return [TokenView(number, text) for number, text in zip(ids.tolist(), self._tokenizer.pieces(ids), strict=True)]
 
     def strip_template(self, query: str, document: str) -> prompt.Parts | None:
-        """Return the caller's words in a pair that its caller framed already. See `Encoder`."""
+        """Return the parts of a pair that already has the template. See `Encoder`."""
         if self.task is not Task.RERANK or not prompt.has_rerank_template(query):
             return None
         parts = prompt.strip_template(query + document)
         if parts is None:
             raise InvalidInput(
-                "The text carries a chat template, but not the one that this model was trained with. Send query and documents "
-                "as they are: the server puts the template around them.",
+                "The text has a chat template, but not this model's. Send query and documents without a template: "
+                "the server applies it.",
                 param="query",
             )
         return parts
 
     def tokens(self, texts: Sequence[str], *, with_special: bool = True) -> list[list[Token]]:
-        """Return the tokens of texts by themselves. See `Encoder`."""
+        """Return the tokens of texts. See `Encoder`."""
         return [self._tokenizer.tokens(text, with_special=with_special) for text in texts]
 
     def text_of(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
-        """Return the text that token ids stand for. See `Encoder`."""
+        """Return the text of token ids. See `Encoder`."""
         return self._tokenizer.decode(ids, skip_special=skip_special)
 
     # -- reranking --
@@ -150,25 +150,25 @@ class QwenEncoder:
         truncation: Truncation = NO_TRUNCATION,
         with_totals: bool = False,
     ) -> list[Encoded]:
-        """Spell every document; all prompts share one head object. See `Encoder`."""
+        """Tokenize every document; all prompts share one prefix object. See `Encoder`."""
         self._require(Task.RERANK)
         longest = min(self.max_model_len, truncation.truncate_prompt_tokens or self.max_model_len)
-        asked_query = self._cut(query, _at_least_one(truncation.max_tokens_per_query, "max_tokens_per_query"))
-        prefix = self._pair_prefix(asked_query, prompt.DEFAULT_INSTRUCTION if instruction is None else instruction)
+        cut_query = self._cut(query, _at_least_one(truncation.max_tokens_per_query, "max_tokens_per_query"))
+        prefix = self._pair_prefix(cut_query, prompt.DEFAULT_INSTRUCTION if instruction is None else instruction)
         num_template = prefix.num_tokens + len(self._template_suffix)
-        room = self.max_model_len - num_template
-        limit = min(longest - num_template, _at_least_one(truncation.max_tokens_per_doc, "max_tokens_per_doc") or room)
+        max_tokens = self.max_model_len - num_template
+        limit = min(longest - num_template, _at_least_one(truncation.max_tokens_per_doc, "max_tokens_per_doc") or max_tokens)
         if limit < 1:
-            raise _no_room("query", longest)
+            raise _does_not_fit("query", longest)
         pieces = [prompt.document_piece(document) for document in documents]
         tokenized = self._tokenizer.tokenize(pieces, limit, with_totals=with_totals)
-        if on_overflow is OverflowPolicy.ERROR and limit == room:
-            _refuse_cut(tokenized, room, "documents")
-        asked = sum(self._tokenizer.num_escaped(text) for text in (asked_query, instruction or ""))
+        if on_overflow is OverflowPolicy.ERROR and limit == max_tokens:
+            _refuse_cut(tokenized, max_tokens, "documents")
+        num_shared_escaped = sum(self._tokenizer.num_escaped(text) for text in (cut_query, instruction or ""))
         return [
             self._windows(prefix, document, limit)
             if each.is_cut and on_overflow is OverflowPolicy.CHUNK
-            else self._encoded(prefix, each, self._tokenizer.num_escaped(document) + (0 if index else asked))
+            else self._encoded(prefix, each, self._tokenizer.num_escaped(document) + (0 if index else num_shared_escaped))
             for index, (document, each) in enumerate(zip(documents, tokenized, strict=True))
         ]
 
@@ -178,13 +178,13 @@ class QwenEncoder:
         return TokenPrefix(np.concatenate([self._template_prefix, *(piece.ids for piece in tokenized)]))
 
     def _cut(self, query: str, most: int | None) -> str:
-        """Return the query, or as much of its beginning as has `most` tokens where it stands in the prompt."""
+        """Return the query truncated to `most` tokens, as tokenized in the prompt."""
         return query if most is None else self._tokenizer.truncate(query, most, lead=" ")
 
     def _windows(self, prefix: TokenPrefix, document: str, limit: int) -> Encoded:
         windows = self._tokenizer.tokenize_windows(document, limit, lead=prompt.document_piece(""))
         [whole] = self._tokenizer.tokenize([prompt.document_piece(document)], limit, with_totals=True)
-        assert whole.num_total is not None, "Its total was asked for. This is a bug."
+        assert whole.num_total is not None, "The total was requested. This is a bug."
         return Encoded(
             prompts=tuple(self._prompt(prefix, window.ids) for window in windows),
             spans=tuple(window.span for window in windows),
@@ -204,39 +204,39 @@ class QwenEncoder:
         truncate: bool = True,
         truncate_prompt_tokens: int | None = None,
     ) -> list[Encoded]:
-        """Spell every text to embed; a query that already carries the frame is left as it is. See `Encoder`."""
+        """Tokenize every text to embed; a query that already has the template is unchanged. See `Encoder`."""
         self._require(Task.EMBED)
         longest = min(self.max_model_len, truncate_prompt_tokens or self.max_model_len)
-        to_frame = {
+        with_template = {
             index for index, text in enumerate(texts) if (is_query or instruction is not None) and not prompt.has_template(text)
         }
         prefixes = {False: TokenPrefix(_NO_IDS)}
-        if to_frame:
+        if with_template:
             prefixes[True] = self._task_prefix(prompt.DEFAULT_INSTRUCTION if instruction is None else instruction)
-        pieces = [prompt.task_query_piece(text) if index in to_frame else text for index, text in enumerate(texts)]
+        pieces = [prompt.task_query_piece(text) if index in with_template else text for index, text in enumerate(texts)]
         encoded: dict[int, Encoded] = {}
         for has_template, prefix in prefixes.items():
-            mine = {index: piece for index, piece in enumerate(pieces) if (index in to_frame) == has_template}
-            encoded |= self._encoded_texts(prefix, mine, longest, truncate=truncate)
+            selected = {index: piece for index, piece in enumerate(pieces) if (index in with_template) == has_template}
+            encoded |= self._encoded_texts(prefix, selected, longest, truncate=truncate)
         return [encoded[index] for index in range(len(texts))]
 
     def _task_prefix(self, instruction: str) -> TokenPrefix:
         [tokenized] = self._tokenizer.tokenize([prompt.task_piece(instruction)], self.max_model_len)
         prefix = TokenPrefix(tokenized.ids)
         if prefix.num_tokens + len(self._template_suffix) >= self.max_model_len:
-            raise _no_room("instruction", self.max_model_len)
+            raise _does_not_fit("instruction", self.max_model_len)
         return prefix
 
     def _encoded_texts(
         self, prefix: TokenPrefix, pieces: dict[int, str], longest: int, *, truncate: bool
     ) -> Iterator[tuple[int, Encoded]]:
-        room = longest - prefix.num_tokens - len(self._template_suffix)
-        if room < 1:
-            raise _no_room("instruction", longest)
-        tokenized = self._tokenizer.tokenize(list(pieces.values()), room)
+        max_tokens = longest - prefix.num_tokens - len(self._template_suffix)
+        if max_tokens < 1:
+            raise _does_not_fit("instruction", longest)
+        tokenized = self._tokenizer.tokenize(list(pieces.values()), max_tokens)
         for (index, piece), each in zip(pieces.items(), tokenized, strict=True):
             if each.is_cut and not truncate and longest == self.max_model_len:
-                raise _too_long(f"input[{index}]", room)
+                raise _too_long(f"input[{index}]", max_tokens)
             yield index, self._encoded(prefix, each, self._tokenizer.num_escaped(piece))
 
     # -- both --
@@ -259,7 +259,7 @@ class QwenEncoder:
 
 
 def _template_ids(tokenizer: EscapingTokenizer, task: Task) -> tuple[Ids, Ids]:
-    """Return the ids before the first and after the last piece of a caller's text."""
+    """Return the template's ids before and after the input text."""
     if task is Task.EMBED:
         return _NO_IDS, np.asarray([tokenizer.control_id(prompt.END_OF_TEXT)], dtype=np.int32)
     for token in prompt.RERANK_CONTROLS:
@@ -270,7 +270,7 @@ def _template_ids(tokenizer: EscapingTokenizer, task: Task) -> tuple[Ids, Ids]:
 
 
 def _check_split(tokenizer: EscapingTokenizer) -> None:
-    """Refuse a tokenizer in which the pieces of a body do not spell the body."""
+    """Refuse a tokenizer for which a body's pieces and the whole body give different ids."""
     for instruction, query, document in _PROBES:
         bodies = (
             [prompt.instruction_piece(instruction), prompt.query_piece(query), prompt.document_piece(document)],
@@ -288,15 +288,15 @@ def _at_least_one(most: int | None, name: str) -> int | None:
     return most
 
 
-def _no_room(param: str, longest: int) -> InputTooLong:
-    return InputTooLong(f"Query and instruction leave no room within {longest} tokens.", param=param)
+def _does_not_fit(param: str, longest: int) -> InputTooLong:
+    return InputTooLong(f"Query and instruction do not fit into {longest} tokens; shorten them.", param=param)
 
 
-def _refuse_cut(tokenized: Sequence[TokenizedText], room: int, field: str) -> None:
+def _refuse_cut(tokenized: Sequence[TokenizedText], limit: int, field: str) -> None:
     for index, text in enumerate(tokenized):
         if text.is_cut:
-            raise _too_long(f"{field}[{index}]", room)
+            raise _too_long(f"{field}[{index}]", limit)
 
 
-def _too_long(param: str, room: int) -> InputTooLong:
-    return InputTooLong(f"{param} has more than the {room} tokens there is room for, and may not be cut.", param=param)
+def _too_long(param: str, limit: int) -> InputTooLong:
+    return InputTooLong(f"{param} exceeds the limit of {limit} tokens; shorten it or allow truncation.", param=param)
