@@ -135,8 +135,8 @@ class ModelSettings(_Group):
 
     engine: Literal["auto", "vllm"] = Field(
         default="auto",
-        description="Inference engine: auto selects the native or PyTorch engine by model; vllm starts vLLM, or connects to the "
-        "servers of --upstream.",
+        description="Inference engine: auto selects the native or PyTorch engine by model; vllm starts vLLM, or connects to "
+        "the servers of --upstream.",
     )
     models: Names = Field(default=(), description="Models to serve: a folder, a Hugging Face id, modelscope:ID, or demo.")
     reranker: Names = Field(default=(), description="Serve this model as a reranker, without detecting its task.")

@@ -33,8 +33,7 @@ class ResolvedModel:
             weights; None for a local folder and when ModelScope's own default was taken.
         size_bytes: Size of all its files together; of those that are here, if its weights are not wanted.
         digest: Names the bytes of all its files that can change a number, but for weights that are not wanted here.
-        checksum_source: Who said what its weights should be, in words; they are what they should be. None when nobody did, or there
-            are none.
+        checksum_source: The source of the checksums that its weights match; None without checksums or weights.
     """
 
     name: str
