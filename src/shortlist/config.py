@@ -1,6 +1,6 @@
 """Settings: built once, frozen, passed to packages by group.
 
-A setting has one name: `max_batch_tokens` in a TOML file, `--max-batch-tokens` on the command line,
+A setting has one spelling: `max_batch_tokens` in a TOML file, `--max-batch-tokens` on the command line,
 `SHORTLIST_MAX_BATCH_TOKENS` in the environment. The command line wins over the environment, the environment over the
 file. An unknown or unparsable setting stops the start. This is the only module that reads the process environment, and
 the only place where defaults live.
@@ -38,16 +38,16 @@ CONFIG_FILE = "config"
 MIB = 1024 * 1024
 
 ControlTokens = Literal["neutral", "official"]
-"""Special tokens in a client's text: escaped to plain characters ("neutral"), or kept as special tokens ("official")."""
+"""What a control token written out in a caller's text becomes: plain characters, or the control token itself."""
 UnknownModels = Literal["error", "default"]
-"""How requests for models that are not served are handled."""
+"""What becomes of requests for models that are not served."""
 
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 def _split(value: object) -> object:
-    """Parse a comma-separated list, as in an environment variable."""
+    """Read a comma-separated list, the way an environment variable spells several values."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
@@ -55,7 +55,7 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 
 
 def _split_each(value: object) -> object:
-    """Parse a list whose members may be comma-separated lists, as in a repeated flag."""
+    """Read a list whose members may be such lists again, the way one flag spells several values."""
     return _split(",".join(map(str, value))) if isinstance(value, list | tuple) else _split(value)
 
 
@@ -63,7 +63,7 @@ Families = Annotated[tuple[Literal["tei", "vllm", "http"], ...], BeforeValidator
 
 
 def _keys(value: object) -> object:
-    """Refuse an empty list of keys: an unfilled variable must not disable authentication."""
+    """Refuse a list of keys that is given but empty: a variable that was not filled in must not open the server to all."""
     keys = _split(value)
     if keys == [] or (isinstance(keys, list | tuple) and "" in keys):
         raise PydanticCustomError("empty_key", "a key is empty; omit the setting to serve without keys")
@@ -77,7 +77,7 @@ ORIGIN = re.compile(r"\*|https?://[^/\s,]+")
 
 def _origin(text: str) -> str:
     if not ORIGIN.fullmatch(text):
-        raise PydanticCustomError("origin", "an origin must be https://HOST or https://HOST:PORT, without a path; * allows all")
+        raise PydanticCustomError("origin", "an origin is written https://HOST or https://HOST:PORT, without a path; * is all")
     return text
 
 
@@ -100,7 +100,7 @@ SERVER_URL = re.compile(r"https?://[^/\s,?#@]+/?")
 
 def _server_url(text: str) -> str:
     if not SERVER_URL.fullmatch(text):
-        raise PydanticCustomError("server_url", "an address must be http://HOST:PORT, without a path")
+        raise PydanticCustomError("server_url", "an address is written http://HOST:PORT, without a path")
     return text.rstrip("/")
 
 
@@ -109,7 +109,7 @@ COLLECTOR_URL = re.compile(r"https?://[^\s,?#@]+")
 
 def _collector_url(text: str) -> str:
     if not COLLECTOR_URL.fullmatch(text):
-        raise PydanticCustomError("collector_url", "an address must be http://HOST:PORT; /v1/traces is appended")
+        raise PydanticCustomError("collector_url", "an address is written http://HOST:PORT; /v1/traces is put behind it")
     return text.rstrip("/")
 
 
@@ -119,7 +119,7 @@ Shares = Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], BeforeValida
 
 
 def _words(value: object) -> object:
-    """Split an environment variable into arguments as a shell does. Arguments may contain commas."""
+    """Read several arguments as a shell would, the way an environment variable spells them: they may hold commas."""
     return shlex.split(value) if isinstance(value, str) else value
 
 
@@ -148,7 +148,6 @@ class ModelSettings(_Group):
     revision: str | None = Field(
         default=None, description="Commit, branch or tag to download; the default branch if not given."
     )
-    revision: str | None = Field(default=None, description="Commit, branch or tag to download. Default: the default branch.")
     control_tokens: ControlTokens = Field(
         default="neutral",
         description="Special tokens in callers' texts: neutral escapes them (plain characters); official keeps them, as the "
@@ -191,12 +190,12 @@ class VllmSettings(_Group):
     upstream_timeout_s: Seconds = Field(default=120.0, description="Timeout of a call to vLLM in seconds.")
     vllm_executable: str = Field(default="vllm", description="The vllm command of its environment: a path, or a name on PATH.")
     vllm_arg: Arguments = Field(
-        default=(), description="Extra argument of vllm serve, such as --vllm-arg=--kv-cache-dtype=fp8; may be repeated."
+        default=(), description="One more argument of vllm serve, as in --vllm-arg=--kv-cache-dtype=fp8; may be repeated."
     )
     gpu_memory_utilization: Shares = Field(
         default=(),
-        description="Fraction of the device's memory for each model, in the order of the models, or one for all. Default: "
-        "several models share 0.9 of a GPU evenly.",
+        description="Share of the device's memory for each model, in the order of the models, or one for all of them; if "
+        "not given, several models share 0.9 of a GPU evenly.",
     )
     max_num_seqs: Positive = Field(default=256, description="Prompts per vLLM batch.")
     max_num_batched_tokens: Positive = Field(default=8192, description="Tokens per vLLM batch.")
@@ -240,14 +239,13 @@ class ServerSettings(_Group):
         default=(), description="Keys that callers must send; several may be valid at once. None: open to all."
     )
     api_key_file: Path | None = Field(
-        default=None, description="File with one additional API key per line (# starts a comment); reloaded when it changes."
+        default=None, description="File with one more key on every line (# begins a comment); read again when it changes."
     )
     max_requests_per_minute: Positive | None = Field(
-        default=None,
-        description="Maximum requests per client (API key, or address without keys) and minute; the next gets 429.",
+        default=None, description="Requests of one caller (a key, or an address without keys) in a minute; the next gets 429."
     )
     max_concurrent_requests_per_caller: Positive | None = Field(
-        default=None, description="Maximum concurrent requests per client; the next one gets 429."
+        default=None, description="Requests of one caller at once; the next one gets 429."
     )
     cors_origin: Origins = Field(
         default=(), description="Origins whose pages may call the server from a browser, as https://HOST; * for all."
@@ -294,8 +292,8 @@ class Settings(_Group):
         """Build the settings from command line, environment and file.
 
         Args:
-            flags: Command-line values; None means not given.
-            environ: The environment; None means the process environment.
+            flags: What was given on the command line; None values count as not given.
+            environ: The environment; the process's own if None.
 
         Raises:
             BadSetting: a setting is unknown, unparsable or contradicts another; the message names it.
@@ -312,7 +310,7 @@ class Settings(_Group):
         home = {name: group for group, name, _ in fields()}
         for name, value in flat.items():
             if name not in home:
-                raise BadSetting(f"Unknown setting {name!r}. `shortlist serve --help` lists all settings.")
+                raise BadSetting(f"There is no setting named {name!r}. `shortlist serve --help` lists them all.")
             groups[home[name]][name] = value
         try:
             return cls.model_validate(groups)
@@ -322,21 +320,21 @@ class Settings(_Group):
     @model_validator(mode="after")
     def _certificate_has_its_key(self) -> Self:
         if (self.server.tls_cert is None) != (self.server.tls_key is None):
-            raise BadSetting("tls_cert (--tls-cert) and tls_key (--tls-key) must be set together; set both, or neither.")
+            raise BadSetting("tls_cert (--tls-cert) and tls_key (--tls-key) belong together; give both, or neither.")
         return self
 
     @model_validator(mode="after")
-    def _one_document_fits_into_a_batch(self) -> Self:
+    def _one_document_fits_into_a_step(self) -> Self:
         if self.scheduler.max_batch_tokens < self.model.max_model_len:
             raise BadSetting(
                 f"max_batch_tokens ({self.scheduler.max_batch_tokens}) must be at least max_model_len "
-                f"({self.model.max_model_len}): one document must fit into one batch."
+                f"({self.model.max_model_len}): one document must fit into one step."
             )
         return self
 
 
 def fields() -> Iterator[tuple[str, str, FieldInfo]]:
-    """Yield (group, name, field) for every setting, in the order of the help and the documents."""
+    """Yield (group, name, field) for every setting, in the order in which help and documents show them."""
     for group, holder in Settings.model_fields.items():
         annotation = holder.annotation
         assert isinstance(annotation, type), "Every group is a class. This is a bug."

@@ -21,7 +21,7 @@ class Metrics:
     """Every metric of one server, in a registry of its own.
 
     Labels are bounded: served model names, addresses of upstreams, routes, dialects, tasks, status codes, reasons. A label is
-    empty where it does not apply or is unknown when the request ends. Units are in the names.
+    empty where it does not apply, or was not known when the request ended. Units are in the names.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,6 @@ class Metrics:
         self.rejected = self._counter(
             "rejected", "Requests refused by admission control, by the limit that was reached.", "reason"
         )
-        self.rejected = self._counter("rejected", "Requests rejected before inference, by reason.", "reason")
         self.tokenize_duration = self._histogram(
             "tokenize_duration_seconds", "Tokenization time of one request.", LATENCY_BUCKETS_S, "model", "task"
         )
@@ -91,9 +90,7 @@ class Metrics:
         self.model_ready = self._gauge("model_ready", "1 if the model's engine is available.", "model")
         self.model_info = self._gauge("model_info", "1 for every served model.", "model", "device", "dtype", "fingerprint")
         self._add_upstreams()
-        self.build_info = self._gauge(
-            "build_info", "1, labelled with the versions of Shortlist and Python.", "version", "python"
-        )
+        self.build_info = self._gauge("build_info", "1, with the releases of Shortlist and Python.", "version", "python")
         ProcessCollector(registry=self.registry)
         for reason in (*Shortage, DRAINING):
             self.rejected.labels(reason)

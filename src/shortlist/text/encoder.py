@@ -96,8 +96,8 @@ class Encoder(Protocol):
             truncate_prompt_tokens: Token limit of the prompt including the template; allows truncation.
 
         Raises:
-            InputTooLong: A text does not fit and `truncate` is false (`param="input[i]"`).
-            InvalidInput: The model takes no instruction.
+            InputTooLong: a text does not fit and `truncate` is false (`param="input[i]"`).
+            InvalidInput: this model takes no instruction.
         """
         ...
 

@@ -26,7 +26,7 @@ PATTERN: Final = (
 """Splits text into words. Source: `pre_tokenizer` in the `tokenizer.json` of the Qwen2 and Qwen3 models."""
 
 MAX_CHARS: Final = 1 << 16
-"""Longer texts go to `tokenizers`, whose regular expressions cannot overflow the stack."""
+"""Longer texts are left to `tokenizers`, whose expressions cannot run out of stack."""
 
 GROUP_CHARS: Final = 1 << 16
 """Characters per call: texts are joined up to this length, which takes one core some milliseconds."""
@@ -44,7 +44,7 @@ _SAMPLES: Final = (
 )
 
 FastTokenize = Callable[[Sequence[str]], list[Ids]]
-"""Returns the ids of texts of at most `MAX_CHARS` each."""
+"""Returns the ids of texts, of which none is longer than `MAX_CHARS`."""
 
 
 def fast_tokenize(fields: Mapping[str, Any], user: Tokenizer) -> FastTokenize | None:
@@ -60,31 +60,29 @@ def fast_tokenize(fields: Mapping[str, Any], user: Tokenizer) -> FastTokenize | 
     seam = max(ranks.values()) + 1
     core = tiktoken.Encoding("qwen", pat_str=PATTERN, mergeable_ranks=ranks, special_tokens={SEAM: seam})
     normalizer = user.normalizer
-    threads = ThreadPoolExecutor(os.cpu_count(), "shortlist-spell")  # starts threads on demand
+    threads = ThreadPoolExecutor(os.cpu_count(), "shortlist-spell")  # none is started before there is something for two
 
     def ids_of(text: str, seams: frozenset[str]) -> Ids:
         is_plain = normalizer is None or unicodedata.is_normalized("NFC", text)
         plain = text if is_plain else normalizer.normalize_str(text)
         return core.encode_to_numpy(plain, allowed_special=seams, disallowed_special=()).view(np.int32)
 
-    def tokenize_group(texts: Sequence[str]) -> list[Ids]:
+    def read_group(texts: Sequence[str]) -> list[Ids]:
         joined = SEAM.join(texts)
-        if joined.count(SEAM) != len(texts) - 1:  # a text contains the seam
+        if joined.count(SEAM) != len(texts) - 1:  # a text has one of its own
             return [ids_of(text, frozenset()) for text in texts]
         ids = ids_of(joined, frozenset({SEAM}))
         seams = [-1, *np.flatnonzero(ids == seam).tolist(), len(ids)]
         return [ids[before + 1 : after] for before, after in pairwise(seams)]
 
-    def tokenize(texts: Sequence[str]) -> list[Ids]:
+    def read(texts: Sequence[str]) -> list[Ids]:
         groups = list(_groups(texts))
         if len(groups) < 2:
-            return tokenize_group(texts)
-        return list(chain.from_iterable(threads.map(tokenize_group, groups)))
+            return read_group(texts)
+        return list(chain.from_iterable(threads.map(read_group, groups)))
 
-    is_same = [ids.tolist() for ids in tokenize(_SAMPLES)] == [
-        user.encode(text, add_special_tokens=False).ids for text in _SAMPLES
-    ]
-    return tokenize if is_same else None
+    is_same = [ids.tolist() for ids in read(_SAMPLES)] == [user.encode(text, add_special_tokens=False).ids for text in _SAMPLES]
+    return read if is_same else None
 
 
 def _groups(texts: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -113,14 +111,14 @@ def _is_known(fields: Mapping[str, Any]) -> bool:
 
 
 def _essence(step: Mapping[str, Any]) -> tuple[object, ...]:
-    """Return the settings of a pre-tokenizer step, without those about offsets."""
+    """Return what a step of splitting does, without what it notes about offsets."""
     if step.get("type") == "ByteLevel":
         return ("ByteLevel", step.get("add_prefix_space"), step.get("use_regex"))
     return (step.get("type"), step.get("pattern"), step.get("behavior"), step.get("invert"))
 
 
 def _ranks(fields: Mapping[str, Any]) -> dict[bytes, int] | None:
-    """Return the ids of all byte strings; None if ids do not follow the order of merges."""
+    """Return the ids of all byte strings; None if merging by id is not merging in the file's order."""
     model = fields["model"]
     added = {token["content"] for token in fields.get("added_tokens") or ()}
     vocabulary = {token: number for token, number in model["vocab"].items() if token not in added}
@@ -136,9 +134,9 @@ def _ranks(fields: Mapping[str, Any]) -> dict[bytes, int] | None:
 
 
 def _byte_letters() -> dict[int, int]:
-    """Return the byte of each character of a byte-level vocabulary.
+    """Return the byte that each letter of a byte-level vocabulary stands for.
 
-    Source: GPT-2's `bytes_to_unicode`: printable bytes map to themselves, the others to characters from 256 on, in order.
+    Source: GPT-2's `bytes_to_unicode`: printable bytes stand for themselves, the others for letters from 256 on, in order.
     """
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]

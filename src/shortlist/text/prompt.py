@@ -53,7 +53,7 @@ RERANK_ANSWERS: Final = ("yes", "no")
 
 
 def instruction_piece(instruction: str) -> str:
-    """Return the first piece of the body. It ends in a newline that no token spans."""
+    """Return the first piece of the body. It ends in a newline that no token reaches across."""
     return f"<Instruct>: {instruction}\n"
 
 
@@ -76,7 +76,7 @@ class Parts:
     document: str
 
 
-_TEMPLATE: Final = re.compile(
+_FRAME: Final = re.compile(
     re.escape(RERANK_PREFIX.rstrip())
     + r"\n<Instruct>: ?(?P<instruction>.*?)\n+<Query>: ?(?P<query>.*?)\n+<Document>: ?(?P<document>.*)"
     + re.escape(RERANK_SUFFIX.rstrip())
@@ -95,8 +95,8 @@ def strip_template(framed: str) -> Parts | None:
 
     Source: the vLLM example on the model card of Qwen3-Reranker, which applies the template to query and document separately.
     """
-    match = _TEMPLATE.fullmatch(pair)
-    return None if match is None else Parts(match["instruction"], match["query"], match["document"])
+    found = _FRAME.fullmatch(framed)
+    return None if found is None else Parts(found["instruction"], found["query"], found["document"])
 
 
 # -- Qwen3-Embedding ----------------------------------------------------------------------------------------------------

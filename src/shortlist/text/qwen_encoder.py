@@ -74,7 +74,7 @@ class QwenEncoder:
 
     @property
     def answer_ids(self) -> tuple[int, int]:
-        """The token ids of "yes" and "no", whose logits the score compares."""
+        """The token ids of "yes" and "no", whose logits a reranker compares."""
         yes, no = (self._tokenizer.word_id(word) for word in prompt.RERANK_ANSWERS)
         return yes, no
 
@@ -97,7 +97,7 @@ class QwenEncoder:
             return PromptTemplate(name=template, preset="custom", instruction=instruction)
         name = prompt.DEFAULT_PRESET if preset is None else preset
         if name not in prompt.INSTRUCTIONS:
-            raise InvalidInput(f"Unknown preset; use one of {', '.join(prompt.INSTRUCTIONS)}.", param="preset")
+            raise InvalidInput(f"There is no such preset; known are {', '.join(prompt.INSTRUCTIONS)}.", param="preset")
         return PromptTemplate(name=template, preset=name, instruction=prompt.INSTRUCTIONS[name])
 
     def view(self, shown: Prompt) -> PromptView:
@@ -126,8 +126,8 @@ class QwenEncoder:
         parts = prompt.strip_template(query + document)
         if parts is None:
             raise InvalidInput(
-                "The text has a chat template, but not this model's. Send query and documents without a template: "
-                "the server applies it.",
+                "The text carries a chat template, but not the one that this model was trained with. Send query and documents "
+                "as they are: the server puts the template around them.",
                 param="query",
             )
         return parts
@@ -155,8 +155,8 @@ class QwenEncoder:
         """Tokenize every document; all prompts share one prefix object. See `Encoder`."""
         self._require(Task.RERANK)
         longest = min(self.max_model_len, truncation.truncate_prompt_tokens or self.max_model_len)
-        cut_query = self._cut(query, _at_least_one(truncation.max_tokens_per_query, "max_tokens_per_query"))
-        prefix = self._pair_prefix(cut_query, prompt.DEFAULT_INSTRUCTION if instruction is None else instruction)
+        asked_query = self._cut(query, _at_least_one(truncation.max_tokens_per_query, "max_tokens_per_query"))
+        prefix = self._pair_prefix(asked_query, prompt.DEFAULT_INSTRUCTION if instruction is None else instruction)
         num_template = prefix.num_tokens + len(self._template_suffix)
         most = self.max_model_len - num_template
         limit = min(longest - num_template, _at_least_one(truncation.max_tokens_per_doc, "max_tokens_per_doc") or most)
@@ -170,7 +170,7 @@ class QwenEncoder:
         return [
             self._windows(prefix, document, limit)
             if each.is_cut and on_overflow is OverflowPolicy.CHUNK
-            else self._encoded(prefix, each, self._tokenizer.num_escaped(document) + (0 if index else num_shared_escaped))
+            else self._encoded(prefix, each, self._tokenizer.num_escaped(document) + (0 if index else asked))
             for index, (document, each) in enumerate(zip(documents, tokenized, strict=True))
         ]
 
@@ -209,17 +209,17 @@ class QwenEncoder:
         """Tokenize every text to embed; a query that already has the template is kept as it is. See `Encoder`."""
         self._require(Task.EMBED)
         longest = min(self.max_model_len, truncate_prompt_tokens or self.max_model_len)
-        with_template = {
+        to_frame = {
             index for index, text in enumerate(texts) if (is_query or instruction is not None) and not prompt.has_template(text)
         }
         prefixes = {False: TokenPrefix(_NO_IDS)}
-        if with_template:
+        if to_frame:
             prefixes[True] = self._task_prefix(prompt.DEFAULT_INSTRUCTION if instruction is None else instruction)
-        pieces = [prompt.task_query_piece(text) if index in with_template else text for index, text in enumerate(texts)]
+        pieces = [prompt.task_query_piece(text) if index in to_frame else text for index, text in enumerate(texts)]
         encoded: dict[int, Encoded] = {}
         for has_template, prefix in prefixes.items():
-            selected = {index: piece for index, piece in enumerate(pieces) if (index in with_template) == has_template}
-            encoded |= self._encoded_texts(prefix, selected, longest, truncate=truncate)
+            mine = {index: piece for index, piece in enumerate(pieces) if (index in to_frame) == has_template}
+            encoded |= self._encoded_texts(prefix, mine, longest, truncate=truncate)
         return [encoded[index] for index in range(len(texts))]
 
     def _task_prefix(self, instruction: str) -> TokenPrefix:
