@@ -1,7 +1,7 @@
 """Shortlist: a server that turns a long list of candidates into a short one.
 
-`Client` and `AsyncClient` talk to a running server, `RerankRequest` is one of many questions to it; `shortlist.errors` is what
-they raise.
+`Client` and `AsyncClient` send requests to a running server. `RerankRequest` is one request of a batch. They raise
+`shortlist.errors`.
 """
 
 from typing import TYPE_CHECKING

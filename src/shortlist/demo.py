@@ -23,14 +23,14 @@ DOCUMENTS = (
 
 
 async def show(url: str, *, api_key: str | None = None) -> None:
-    """Rank a few documents on the server at `url` and print the table, or why there is none."""
+    """Rank a few documents on the server at `url` and print the table or the error."""
     console = Console(file=standard_error())
     try:
-        # A transport of our own, because the usual one would ask a proxy of the environment for this machine's own port.
+        # An explicit transport: the default one would use the environment's proxy for a local port.
         async with AsyncClient(url, api_key=api_key, transport=httpx2.AsyncHTTPTransport()) as client:
             console.print(table(await client.rerank(QUERY, DOCUMENTS)))
     except ServiceError as error:
-        console.print(Text(f"There is no first ranking to show: {error.message}"), soft_wrap=True)
+        console.print(Text(f"The demo request failed: {error.message}"), soft_wrap=True)
 
 
 def table(ranking: Ranking) -> Table:

@@ -1,10 +1,10 @@
-"""Every error that Shortlist raises on purpose, split by whose fault it is.
+"""Every error that Shortlist raises on purpose, split by cause.
 
     ServiceError
-      CallerError            the request is wrong; sending it again unchanged will fail again
+      CallerError            the request is invalid; an unchanged retry fails again
         InvalidInput
-          EmptyInput         there is nothing to do
-          WrongModel         the model is served, and does something else
+          EmptyInput         a list of texts is empty
+          WrongModel         the model is served, but does not support the task
         InputTooLong
         BodyTooLarge
         BodyTooSlow
@@ -12,7 +12,7 @@
         Unauthenticated
         NotFound
           UnknownModel
-      CapacityError          the request is fine; the server cannot take it now
+      CapacityError          the request is valid; the server cannot accept it now
         Overloaded           carries retry_after_s
         DeadlineExceeded
         Draining
@@ -21,7 +21,7 @@
         EngineOutOfMemory    this batch did not fit; a smaller one may
         BadScore             the engine returned something that is not a finite number
         UpstreamError        carries is_retryable
-      SetupError             the server cannot start as it was asked to
+      SetupError             the server cannot start as configured
         BadSetting
         ModelRefused
 
@@ -33,10 +33,10 @@ from enum import StrEnum
 
 
 class ServiceError(Exception):
-    """Root of the tree.
+    """Base class of all errors.
 
     Args:
-        message: One sentence for the person who can act on it; never holds a caller's text.
+        message: One sentence for the person who can act on it; never contains input text.
     """
 
     def __init__(self, message: str) -> None:
@@ -45,7 +45,7 @@ class ServiceError(Exception):
 
 
 class CallerError(ServiceError):
-    """The request itself is wrong.
+    """The request is invalid.
 
     Args:
         message: What is wrong and what would be right.
@@ -74,23 +74,23 @@ class InputTooLong(CallerError):
 
 
 class BodyTooLarge(CallerError):
-    """The body has more bytes than the server accepts."""
+    """The request body exceeds the size limit."""
 
 
 class BodyTooSlow(CallerError):
-    """The body did not arrive in time."""
+    """The request body did not arrive in time."""
 
 
 class UnsupportedMedia(CallerError):
-    """The body is not JSON, or is compressed."""
+    """The request body is not JSON, or is compressed."""
 
 
 class Unauthenticated(CallerError):
-    """The key is missing or wrong."""
+    """The API key is missing or invalid."""
 
 
 class NotFound(CallerError):
-    """No model, and no path, of that name is served."""
+    """No model or path of that name is served."""
 
 
 class UnknownModel(NotFound):
@@ -98,7 +98,7 @@ class UnknownModel(NotFound):
 
 
 class CapacityError(ServiceError):
-    """The request is fine, but the server cannot take it now."""
+    """The request is valid, but the server cannot accept it now."""
 
 
 class Shortage(StrEnum):
@@ -113,7 +113,7 @@ class Shortage(StrEnum):
 
 
 class Overloaded(CapacityError):
-    """The queue is full, or the wait would be longer than allowed.
+    """The queue is full, or the predicted delay exceeds the limit.
 
     Args:
         message: What is full.
@@ -128,15 +128,15 @@ class Overloaded(CapacityError):
 
 
 class DeadlineExceeded(CapacityError):
-    """The caller's deadline passed before the work was done."""
+    """The client's deadline passed before the request completed."""
 
 
 class Draining(CapacityError):
-    """The server is starting or stopping and takes no new work."""
+    """The server is starting or stopping and accepts no new requests."""
 
 
 class EngineError(ServiceError):
-    """The model's side failed. A bare EngineError blames the batch: parts of it may still succeed."""
+    """The engine failed. A bare EngineError concerns the batch: parts of it may still succeed."""
 
 
 class EngineUnavailable(EngineError):
@@ -148,11 +148,11 @@ class EngineOutOfMemory(EngineError):
 
 
 class BadScore(EngineError):
-    """The engine returned something that is not a finite number."""
+    """The engine returned a value that is not a finite number."""
 
 
 class UpstreamError(EngineError):
-    """An upstream engine answered wrongly or not at all.
+    """An upstream engine returned an invalid response or none.
 
     Args:
         message: What happened.
@@ -173,4 +173,4 @@ class BadSetting(SetupError):
 
 
 class ModelRefused(SetupError):
-    """A model cannot be served, or not without being told what it is."""
+    """A model cannot be served, or its task must be set explicitly."""

@@ -12,26 +12,26 @@ from contextlib import contextmanager
 
 
 def pause() -> None:
-    """Collect nothing until this process has settled: it has begun to load what stays."""
+    """Disable collection while long-lived objects load."""
     gc.disable()
 
 
 def resume_and_freeze() -> None:
-    """Pass over what is there by now, and collect what is made from now on."""
+    """Exclude all existing objects from collection, and enable it for new ones."""
     gc.collect()
     gc.freeze()
     gc.enable()
 
 
 def resume() -> None:
-    """Undo both: what was there to stay is not any more."""
+    """Unfreeze all objects and enable collection."""
     gc.unfreeze()
     gc.enable()
 
 
 @contextmanager
 def paused_during_start() -> Iterator[None]:
-    """Hold, for a block in which a process starts, settles and lives; it is undone however that ends."""
+    """Pause collection at the start of the block; unfreeze and enable it at the end, even after an error."""
     pause()
     try:
         yield
@@ -41,7 +41,7 @@ def paused_during_start() -> Iterator[None]:
 
 @contextmanager
 def paused() -> Iterator[None]:
-    """Collect nothing while many objects are made at once; another thread that is here as well may end it sooner."""
+    """Disable collection while the block creates many objects. A concurrent block in another thread may enable it earlier."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -34,10 +34,10 @@ _LOST = (OSError, ValueError, AttributeError)
 
 
 class _Formatter(logging.Formatter):
-    """Tells errors without what they say, unless they are our own."""
+    """Formats errors without their messages, except Shortlist's own."""
 
     def formatException(self, ei: ExcInfo) -> str:  # noqa: N802 - the name is the base class's
-        """Return the kind and the place of an error and of those that led to it, oldest first."""
+        """Return the types and locations of an error and its causes, oldest first."""
         return "\n".join(_described(ei[1])) if ei[1] is not None else ""
 
 
@@ -48,8 +48,8 @@ def _described(error: BaseException, indent: str = "") -> Iterator[str]:
         chain.append(link)
         link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
     for each in reversed(chain):
-        said = f": {each.message}" if isinstance(each, ServiceError) else ""
-        yield f"{indent}{type(each).__qualname__}{said}, raised at"
+        detail = f": {each.message}" if isinstance(each, ServiceError) else ""
+        yield f"{indent}{type(each).__qualname__}{detail}, raised at"
         for frame, line in traceback.walk_tb(each.__traceback__):
             yield f"{indent}  {frame.f_code.co_filename}:{line} in {frame.f_code.co_qualname}"
         if isinstance(each, BaseExceptionGroup):
@@ -109,22 +109,22 @@ class StandardError(io.TextIOBase):
             sys.stderr.flush()
 
     def isatty(self) -> bool:
-        """Return whether a person is looking."""
+        """Return whether standard error is a terminal."""
         return sys.stderr is not None and sys.stderr.isatty()
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """How letters become bytes there."""
+        """The encoding of standard error."""
         return str(getattr(sys.stderr, "encoding", "utf-8"))
 
 
 def standard_error() -> TextIO:
-    """Return where log lines and start-up lines go."""
+    """Return the stream of log lines and start-up lines."""
     return cast("TextIO", StandardError())
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """A line that cannot be written is lost; the complaint about it would quote what it was about."""
+    """Drops a line that cannot be written. Python's report of the failure would quote the line."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is the base class's
         """Do nothing."""
@@ -138,26 +138,26 @@ def configure_logging(*, level: str, style: Literal["text", "json"], stream: Tex
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logger.setLevel(level.upper())
-    threading.excepthook = _tell_of_thread
-    sys.unraisablehook = _tell_of_unraisable
+    threading.excepthook = _log_thread_error
+    sys.unraisablehook = _log_unraisable_error
 
 
 def as_here() -> Callable[[], None]:
-    """Return what has another process log as this one does, once it is called there."""
+    """Return a function that configures another process's logging as in this process."""
     is_json = any(isinstance(handler.formatter, JsonFormatter) for handler in logging.getLogger().handlers)
     level = logging.getLevelName(logger.getEffectiveLevel()).lower()
     return partial(configure_logging, level=level, style="json" if is_json else "text")
 
 
-def _tell_of_thread(failure: threading.ExceptHookArgs) -> None:
-    """Log what ended a thread; Python would print it with all that it says."""
+def _log_thread_error(failure: threading.ExceptHookArgs) -> None:
+    """Log the error that ended a thread. Python's default hook would print its message."""
     if failure.exc_value is not None:
-        logger.error("a thread failed", exc_info=failure.exc_value)
+        logger.error("thread failed", exc_info=failure.exc_value)
 
 
-def _tell_of_unraisable(failure: sys.UnraisableHookArgs) -> None:
+def _log_unraisable_error(failure: sys.UnraisableHookArgs) -> None:
     if failure.exc_value is not None:
-        logger.error("an error came where none can be raised", exc_info=failure.exc_value)
+        logger.error("unraisable error", exc_info=failure.exc_value)
 
 
 def _extra(record: logging.LogRecord) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""The process: bind, load, serve, stop.
+"""Runs the server process: bind, load, serve, stop.
 
 The port is bound first, so that a conflict is reported before gigabytes are loaded. Connections are refused until every model
 has passed its self-test. The first SIGINT or SIGTERM stops new work and lets running requests finish; a second one exits at
@@ -34,19 +34,19 @@ EXIT_STOPPED = 0
 EXIT_ENGINE_DIED = 1
 
 WhenReady = Callable[[str], Awaitable[None]]
-"""Called with the server's URL once it answers."""
+"""Called with the server's URL when it is ready."""
 
 
 def run(settings: Settings, *, when_ready: WhenReady | None = None) -> int:
-    """Serve until told to stop; return the exit code.
+    """Serve until stopped; return the exit code.
 
     Raises:
-        SetupError: it cannot start as asked.
+        SetupError: The server cannot start as configured.
     """
     configure_logging(level=settings.server.log_level, style=settings.server.log_format)
     console = Console(file=standard_error(), highlight=False, soft_wrap=True, emoji=False)
     check_tls(settings.server)
-    ApiKeys.of(settings.server)  # the app reads them again; a file that is wrong is told before gigabytes are loaded
+    ApiKeys.of(settings.server)  # reports an invalid key file before models load; the app reads it again
     with bind(settings.server) as listener:
         runtime = build_runtime(settings, notify=partial(console.print, markup=False))
         app = create_app(runtime)
@@ -61,18 +61,18 @@ def run(settings: Settings, *, when_ready: WhenReady | None = None) -> int:
 
 
 def bind(settings: ServerSettings) -> socket.socket:
-    """Take the port.
+    """Bind the port.
 
     Raises:
-        BadSetting: it is in use, not allowed, or the address is not this machine's.
+        BadSetting: The port is in use or not allowed, or the address is not this machine's.
     """
     with contextlib.ExitStack() as on_failure:
         try:
             family, kind, protocol, _, address = socket.getaddrinfo(
                 settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             )[0]
-            # With its protocol named, or asyncio does not see that it is TCP and leaves Nagle's algorithm on: an answer's body
-            # would wait for its head to be acknowledged, 40 ms on a kept connection.
+            # Without an explicit protocol, asyncio does not detect TCP and leaves Nagle's algorithm on. A response body then
+            # waits for the acknowledgement of its headers: 40 ms on a kept-alive connection.
             listener = on_failure.enter_context(socket.socket(family, kind, protocol))
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
@@ -83,10 +83,10 @@ def bind(settings: ServerSettings) -> socket.socket:
 
 
 def check_tls(settings: ServerSettings) -> None:
-    """Read certificate and key, if there are any, before anything else is done.
+    """Check the TLS certificate and key, if set.
 
     Raises:
-        BadSetting: one of them cannot be read, or they do not fit.
+        BadSetting: A file cannot be read, or certificate and key do not match.
     """
     if settings.tls_cert is None or settings.tls_key is None:
         return
@@ -96,17 +96,17 @@ def check_tls(settings: ServerSettings) -> None:
         except OSError as error:
             raise BadSetting(f"The file {path} (--{name}) cannot be read: {error.strerror}.") from None
     try:
-        # Without a password to try, an encrypted key would stop and ask for one.
+        # Without a password argument, an encrypted key would prompt for one.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.tls_cert, settings.tls_key, password="")
     except ssl.SSLError:
         raise BadSetting(
-            f"The certificate {settings.tls_cert} (--tls-cert) and the key {settings.tls_key} (--tls-key) do not fit: both "
+            f"The certificate {settings.tls_cert} (--tls-cert) and the key {settings.tls_key} (--tls-key) do not match: both "
             "must be PEM, and the key must be this certificate's and not encrypted."
         ) from None
 
 
 def _listen(settings: ServerSettings, listener: socket.socket) -> None:
-    """Open the port. Another server that was started meanwhile may have taken it: it binds, too, while neither listens."""
+    """Listen on the port. Another server may bind it meanwhile, as long as neither listens."""
     try:
         listener.listen()
     except OSError as error:
@@ -117,7 +117,7 @@ def _why_not_bound(settings: ServerSettings, error: OSError) -> str:
     place = f"{settings.host}:{settings.port}"
     choose = "Choose another with --port or SHORTLIST_PORT."
     if error.errno == errno.EADDRINUSE:
-        return f"Something else is listening on {place} already. {choose}"
+        return f"Another process is already listening on {place}. {choose}"
     if error.errno == errno.EACCES:
         return f"This user may not listen on {place}. {choose}"
     return f"Cannot listen on {place} (--host, --port): {error.strerror or error}."
@@ -155,14 +155,14 @@ async def _serve(app: FastAPI, runtime: Runtime, listener: socket.socket, ready:
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn's server, which says when it has started, and ends a stopped process as a success, not a death by signal."""
+    """Uvicorn's server with a start event. A stopped process exits with success, not by a signal."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.has_started = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and say so."""
+        """Start, and set `has_started`."""
         await super().startup(sockets)
         self.has_started.set()
 
@@ -194,7 +194,7 @@ async def _greet(server: _Server, ready: Callable[[], Awaitable[None]]) -> None:
 
 
 async def _ready(console: Console, app: FastAPI, runtime: Runtime, url: str, when_ready: WhenReady | None) -> None:
-    gc_pause.resume_and_freeze()  # a full collection that went through modules and models would stop the event loop meanwhile
+    gc_pause.resume_and_freeze()  # a full collection of modules and models would block the event loop
     if when_ready is not None:
         await when_ready(url)
     url = escape(url)  # an IPv6 address has brackets

@@ -77,11 +77,11 @@ async def test_server_that_does_not_rank_is_one_line(capsys: pytest.CaptureFixtu
     service._registry.served_models = [served(name="[bold]only", tasks=frozenset({Task.EMBED}))]
     with serve(service) as server:
         await demo.show(server.url)
-    assert capsys.readouterr().err == "There is no first ranking to show: No model here can rerank. Served here: [bold]only.\n"
+    assert capsys.readouterr().err == "The demo request failed: No model here can rerank. Served here: [bold]only.\n"
 
 
 async def test_wrong_key_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with serve(runtime(api_key=["right"])) as server:
         await demo.show(server.url, api_key="wrong")
     [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith("There is no first ranking to show: The API key is missing or wrong.")
+    assert line.startswith("The demo request failed: The API key is missing or wrong.")

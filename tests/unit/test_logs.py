@@ -172,7 +172,7 @@ def test_thread_that_fails_is_told_without_what_it_says(stream: io.StringIO, cap
     thread = threading.Thread(target=choke, args=(CANARY,))
     thread.start()
     thread.join()
-    assert "a thread failed" in stream.getvalue()
+    assert "thread failed" in stream.getvalue()
     assert CANARY not in stream.getvalue() + capfd.readouterr().err
 
 

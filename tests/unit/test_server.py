@@ -91,7 +91,7 @@ def test_port_in_use_is_told_with_the_way_out() -> None:
         with pytest.raises(BadSetting) as error:
             bind(settings(port=port).server)
     assert error.value.message == (
-        f"Something else is listening on 127.0.0.1:{port} already. Choose another with --port or SHORTLIST_PORT."
+        f"Another process is already listening on 127.0.0.1:{port}. Choose another with --port or SHORTLIST_PORT."
     )
 
 
@@ -131,7 +131,7 @@ def refusing(monkeypatch: pytest.MonkeyPatch) -> type[Refusing]:
     ("why", "words"),
     [
         (errno.EACCES, "This user may not listen on 127.0.0.1:80. Choose another"),
-        (errno.EADDRINUSE, "Something else is listening on 127.0.0.1:80 already. Choose another"),
+        (errno.EADDRINUSE, "Another process is already listening on 127.0.0.1:80. Choose another"),
         (errno.EADDRNOTAVAIL, "Cannot listen on 127.0.0.1:80 (--host, --port): "),
     ],
 )

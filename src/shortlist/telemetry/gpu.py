@@ -30,13 +30,13 @@ ReadGpus = Callable[[], Sequence[GpuReading]]
 
 
 class GpuCollector(Collector):
-    """Shows what `read` returns; nothing while it returns nothing."""
+    """Exports the readings that `read` returns."""
 
     def __init__(self, read: ReadGpus) -> None:
         self._read = read
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
-        """Yield the names, without looking at a device."""
+        """Yield the names without reading a device."""
         yield from _families()
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
@@ -55,7 +55,7 @@ def _families() -> tuple[GaugeMetricFamily, GaugeMetricFamily, GaugeMetricFamily
         return GaugeMetricFamily(f"shortlist_gpu_{name}", text, labels=["device"])
 
     return (
-        family("memory_used_bytes", "Memory of the GPU that is taken, by whichever process."),
-        family("memory_total_bytes", "Memory that the GPU has."),
-        family("busy_ratio", "Share of the last moments in which the GPU computed; needs nvidia-ml-py."),
+        family("memory_used_bytes", "GPU memory in use by all processes, in bytes."),
+        family("memory_total_bytes", "Total GPU memory in bytes."),
+        family("busy_ratio", "Recent GPU utilization, 0..1; requires nvidia-ml-py."),
     )

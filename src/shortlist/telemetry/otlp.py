@@ -30,17 +30,17 @@ TRACES_PATH: Final = "/v1/traces"
 """Source: the OTLP specification, "OTLP/HTTP Request"."""
 
 MAX_WAITING: Final = 4096
-"""Spans that may wait to be sent; some six of them are one request."""
+"""Maximum queued spans; a request has about six."""
 
 MAX_SENT: Final = 512
-"""Spans in one call."""
+"""Maximum spans in one export."""
 
 PERIOD_S: Final = 1.0
-"""Longest time between the end of a request and the sending of its trace."""
+"""Maximum delay between the end of a request and the export of its trace."""
 
 TIMEOUT_S: Final = 2.0
 CLOSE_S: Final = 1.0
-"""What may still be sent at the end."""
+"""Maximum export time at shutdown."""
 
 CONTEXT_HEADERS: Final = (b"traceparent", b"tracestate")
 """Source: W3C, Trace Context."""
@@ -55,18 +55,18 @@ LIMITS: Final = SpanLimits(
     max_attribute_length=256,
     max_span_attribute_length=256,
 )
-"""Far above what we note; stated so that the environment has no say."""
+"""Far above what Shortlist records; explicit, so that environment variables have no effect."""
 
 
 class OtlpTracing:
     """Implements `telemetry.traces.Tracing`.
 
     Args:
-        endpoint: The collector's address, without the path of traces.
-        sample_ratio: Share of the requests that are traced, of those whose callers do not decide it.
+        endpoint: The collector's address, without the traces path.
+        sample_ratio: Fraction of requests to trace, among those without an incoming sampling decision.
 
     Raises:
-        BadSetting: the environment forbids OpenTelemetry to do anything.
+        BadSetting: The environment disables OpenTelemetry.
     """
 
     is_on = True
@@ -81,7 +81,9 @@ class OtlpTracing:
         )
         self._tracer = self._provider.get_tracer("shortlist")
         if isinstance(self._tracer, NoOpTracer):
-            raise BadSetting("otlp_endpoint (--otlp-endpoint) is set, but OTEL_SDK_DISABLED forbids traces; unset one of them.")
+            raise BadSetting(
+                "otlp_endpoint (--otlp-endpoint) is set, but OTEL_SDK_DISABLED disables traces; unset one of them."
+            )
         self._provider.add_span_processor(
             BatchSpanProcessor(
                 self._exporter,
@@ -94,7 +96,7 @@ class OtlpTracing:
         self._propagator = TraceContextTextMapPropagator()
 
     def begin(self, headers: Mapping[bytes, bytes]) -> Trace:
-        """Return a trace; one that takes nothing if the request is not sampled."""
+        """Return a trace, or `NO_TRACE` if the request is not sampled."""
         carrier = {name.decode(): headers[name].decode("latin-1") for name in CONTEXT_HEADERS if name in headers}
         context = self._propagator.extract(carrier, context=Context())
         now_s = time.monotonic()
@@ -102,7 +104,7 @@ class OtlpTracing:
         return _OtlpTrace(self._tracer, span) if span.is_recording() else NO_TRACE
 
     def close(self) -> None:
-        """Send what is left if that takes no more than a moment."""
+        """Export queued spans for at most `CLOSE_S`."""
         self._exporter.hurry()
         self._provider.shutdown()
 
@@ -135,7 +137,7 @@ class _OtlpTrace:
 
 
 class _Exporter(SpanExporter):
-    """Sends spans, each once."""
+    """Sends each span once."""
 
     def __init__(self, endpoint: str) -> None:
         self._endpoint = endpoint
@@ -144,7 +146,7 @@ class _Exporter(SpanExporter):
         self._is_answered = True
 
     def hurry(self) -> None:
-        """Send only what can be sent in a moment from now on."""
+        """Limit further exports to `CLOSE_S` from now."""
         self._until_s = min(self._until_s, time.monotonic() + CLOSE_S)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
@@ -152,7 +154,7 @@ class _Exporter(SpanExporter):
         failure = self._send(encode_spans(spans).SerializeToString(), min(left_s, TIMEOUT_S)) if left_s > 0 else None
         if failure is not None and self._is_answered:
             why = {"collector": self._endpoint, "error": failure}
-            logger.warning("traces are not taken; they are lost until they are", extra=why)
+            logger.warning("trace collector failing; traces are dropped", extra=why)
         self._is_answered = failure is None
         return SpanExportResult.SUCCESS if failure is None else SpanExportResult.FAILURE
 
@@ -160,15 +162,15 @@ class _Exporter(SpanExporter):
         self._http.close()
 
     def _send(self, body: bytes, timeout_s: float) -> str | None:
-        """Return why a body was not taken, or None."""
+        """Send a body; return the failure, or None."""
         try:
             headers = {"content-type": "application/x-protobuf"}
             response = self._http.post(self._endpoint + TRACES_PATH, content=body, headers=headers, timeout=timeout_s)
-        except (httpx2.HTTPError, RuntimeError) as error:  # the latter from a client that was closed meanwhile
+        except (httpx2.HTTPError, RuntimeError) as error:  # RuntimeError: the client was closed meanwhile
             return type(error).__name__
         return None if response.is_success else f"status {response.status_code}"
 
 
 def _epoch_ns(reading_s: float) -> int:
-    """Return what a reading of `time.monotonic` is in nanoseconds since 1970, by the clocks as they are now."""
+    """Convert a reading of `time.monotonic` to nanoseconds since 1970, using the current clocks."""
     return time.time_ns() - int(1e9 * (time.monotonic() - reading_s))

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from typing import Final, Protocol
 
 Attribute = str | int | float
-"""What a span may carry: a name, a count, a size or a time; never a text."""
+"""A span attribute: a name, a count, a size or a time; never input text."""
 
 
 class Trace(Protocol):
