@@ -16,16 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
@@ -142,8 +133,7 @@ class ModelSettings(_Group):
     embedder: Names = Field(default=(), description="Serve this model as an embedder, instead of detecting its kind.")
     alias: Names = Field(default=(), description="Another name for a served model, as NAME=MODEL.")
     unknown_model: UnknownModels = Field(
-        default="error",
-        description="Requests for an unknown model: error answers 404; default uses the default model.",
+        default="error", description="Requests for an unknown model: error answers 404; default uses the default model."
     )
     revision: str | None = Field(
         default=None, description="Commit, branch or tag to download; the default branch if not given."
@@ -204,8 +194,7 @@ class VllmSettings(_Group):
     tensor_parallel_size: Positive = Field(default=1, description="GPUs per model replica (tensor parallelism).")
     data_parallel_size: Positive = Field(default=1, description="Model replicas, each on its own GPUs.")
     quantization: str | None = Field(
-        default=None,
-        description="Quantisation method (awq, gptq, fp8, ...); detected from the model's files if not given.",
+        default=None, description="Quantisation method (awq, gptq, fp8, ...); detected from the model's files if not given."
     )
 
 
@@ -258,8 +247,7 @@ class ServerSettings(_Group):
     drain_timeout_s: Seconds = Field(default=30.0, description="Seconds for running requests to finish after SIGTERM.")
     ui: bool = Field(default=True, description="Show the page at /ui, if gradio is installed.")
     explain: bool = Field(
-        default=False,
-        description="Enable POST /v1/explain: prompts, ids and logits behind a score. The answer contains texts.",
+        default=False, description="Enable POST /v1/explain: prompts, ids and logits behind a score. The answer contains texts."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Lowest level that is logged; debug adds a line for every request."
@@ -270,10 +258,7 @@ class ServerSettings(_Group):
         default=(),
         description="Also export metrics under the names of other servers: tei (te_*), vllm (vllm:*), http (http_*).",
     )
-    otlp_endpoint: CollectorUrl | None = Field(
-        default=None,
-        description="OTLP/HTTP collector for traces, as http://HOST:4318.",
-    )
+    otlp_endpoint: CollectorUrl | None = Field(default=None, description="OTLP/HTTP collector for traces, as http://HOST:4318.")
     otlp_sample_ratio: float = Field(
         default=1.0, ge=0, le=1, description="Share of requests that are traced; a caller's traceparent overrides it."
     )

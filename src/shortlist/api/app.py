@@ -95,10 +95,7 @@ def _add_middleware(app: FastAPI, runtime: Runtime, server: ServerSettings, keys
     quota = Quota(max_per_minute=server.max_requests_per_minute, max_running=server.max_concurrent_requests_per_caller)
     app.add_middleware(FastRoutes, routes=task_routes())
     app.add_middleware(
-        RequestBody,
-        max_body_bytes=server.max_body_bytes,
-        body_timeout_s=server.body_timeout_s,
-        public_prefixes=(PAGE_PATH,),
+        RequestBody, max_body_bytes=server.max_body_bytes, body_timeout_s=server.body_timeout_s, public_prefixes=(PAGE_PATH,)
     )
     app.add_middleware(CallerLimits, quota=quota, public_prefixes=(PAGE_PATH,))
     app.add_middleware(Auth, keys=keys, public=("/metrics",) if server.public_metrics else ())

@@ -1,7 +1,4 @@
-"""Request options from headers: caller, priority, deadline.
-
-Every client can send headers, in any dialect.
-"""
+"""Request options from headers: caller, priority, deadline."""
 
 from __future__ import annotations
 

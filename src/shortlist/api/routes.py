@@ -43,7 +43,6 @@ Known = TypeVar("Known", bound=BaseModel)
 DIALECT_HEADER: Final = "X-Rerank-Dialect"
 """Names a dialect where a client cannot set a path prefix."""
 
-
 NO_TIMING: Final = Timing()
 
 

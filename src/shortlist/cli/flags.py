@@ -1,7 +1,4 @@
-"""Settings as flags, generated from their definitions in `config`.
-
-So flag, environment variable, file key and help text cannot differ.
-"""
+"""Settings as flags, generated from their definitions in `config`."""
 
 from __future__ import annotations
 

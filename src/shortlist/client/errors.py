@@ -47,11 +47,7 @@ _CALLER_ERRORS: dict[int, type[CallerError]] = {
     415: UnsupportedMedia,
     422: InvalidInput,
 }
-_SERVER_ERRORS: dict[int, Callable[[str], ServiceError]] = {
-    500: EngineError,
-    503: EngineUnavailable,
-    504: DeadlineExceeded,
-}
+_SERVER_ERRORS: dict[int, Callable[[str], ServiceError]] = {500: EngineError, 503: EngineUnavailable, 504: DeadlineExceeded}
 
 
 def read_error(response: httpx2.Response) -> ServiceError:

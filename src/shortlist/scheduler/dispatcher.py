@@ -1,8 +1,7 @@
 """The loop that drives queue, batcher, admission and engine: the only I/O around the pure policies.
 
-A request submits one job and gets one result; the dispatcher computes it in batches. A failed batch is halved until the
-failing item is alone, so that only this item fails. When the engine fails, all waiting and all new jobs get
-`EngineUnavailable`.
+A request submits one job and gets one result; the dispatcher computes it in batches. A failed batch is halved until the failing
+item is alone, so that only this item fails. When the engine fails, all waiting and all new jobs get `EngineUnavailable`.
 """
 
 from __future__ import annotations

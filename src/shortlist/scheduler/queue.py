@@ -81,13 +81,7 @@ class WorkQueue:
         return frozenset(self._last_rank)
 
     def put(
-        self,
-        job_id: int,
-        task: Task,
-        prompts: Sequence[Prompt],
-        *,
-        flow: Flow = DEFAULT_FLOW,
-        deadline_s: float | None = None,
+        self, job_id: int, task: Task, prompts: Sequence[Prompt], *, flow: Flow = DEFAULT_FLOW, deadline_s: float | None = None
     ) -> None:
         """Add a whole job.
 

@@ -1,7 +1,4 @@
-"""All served models and their life cycle: self-test, start, ready, drain, close.
-
-The HTTP layer calls this class and nothing below it.
-"""
+"""All served models and their life cycle: self-test, start, ready, drain, close."""
 
 from __future__ import annotations
 

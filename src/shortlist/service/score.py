@@ -75,12 +75,7 @@ def _pair(served: ServedModel, task: ScoreTask, query: str, document: str) -> tu
 
 def _part(served: ServedModel, task: ScoreTask, asked: _Asked, documents: Sequence[str]) -> ComputeRequest:
     """Return the request of one query."""
-    one = RerankTask(
-        query=asked.query,
-        documents=tuple(documents),
-        on_overflow=task.on_overflow,
-        truncation=task.truncation,
-    )
+    one = RerankTask(query=asked.query, documents=tuple(documents), on_overflow=task.on_overflow, truncation=task.truncation)
     is_own = asked.instruction != task.instruction
     return request_of(served, one, served.encoder.template(asked.instruction, None if is_own else task.preset))
 

@@ -136,7 +136,6 @@ _FIRST: Final = frozenset({"everyday", "fact", "chinese", "code", "instruction f
 BY_WORTH: Final = tuple(sorted(PAIRS, key=lambda pair: pair.name not in _FIRST))
 """Pairs in order of value, for a short self-test: English, Chinese, code, and heeding an instruction."""
 
-
 QUERY: Final = "When does the ferry leave?"
 
 SENTENCES: Final = (

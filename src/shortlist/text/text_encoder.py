@@ -54,12 +54,7 @@ class TextEncoder:
     """
 
     def __init__(
-        self,
-        tokenizer_path: Path | None,
-        max_model_len: int,
-        *,
-        reads_pairs: bool,
-        prompts: Mapping[str, str] = _NO_PROMPTS,
+        self, tokenizer_path: Path | None, max_model_len: int, *, reads_pairs: bool, prompts: Mapping[str, str] = _NO_PROMPTS
     ) -> None:
         self.max_model_len = max_model_len
         self._before_query = prompts.get("query", "")

@@ -156,9 +156,7 @@ def usage(num_tokens: int) -> Json:
 
 Query = Annotated[str, BeforeValidator(_query, json_schema_input_type=str)]
 Documents = Annotated[
-    list[str],
-    BeforeValidator(_documents),
-    Field(json_schema_extra={"items": _schema_of_document(), "minItems": 1}),
+    list[str], BeforeValidator(_documents), Field(json_schema_extra={"items": _schema_of_document(), "minItems": 1})
 ]
 Texts = Annotated[list[str], BeforeValidator(_texts, json_schema_input_type=str | list[str])]
 Count = Annotated[int | None, Field(ge=0)]

@@ -52,10 +52,7 @@ class OllamaEmbedRequest(EmbedModel):
     def task(self) -> EmbedTask:
         """Return the task."""
         return EmbedTask(
-            texts=tuple(self.input),
-            model=self.model,
-            dimensions=self.dimensions or None,
-            truncate=self.truncate is not False,
+            texts=tuple(self.input), model=self.model, dimensions=self.dimensions or None, truncate=self.truncate is not False
         )
 
     def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> Json:

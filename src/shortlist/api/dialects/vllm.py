@@ -11,15 +11,7 @@ from typing import ClassVar, Final
 from pydantic import Field, model_validator
 
 from shortlist.api.dialects.common import ChatTemplateArguments
-from shortlist.api.dialects.dialect import (
-    DetokenizeModel,
-    Dialect,
-    EmbedModel,
-    Json,
-    ResponseMeta,
-    ScoreModel,
-    TokenizeModel,
-)
+from shortlist.api.dialects.dialect import DetokenizeModel, Dialect, EmbedModel, Json, ResponseMeta, ScoreModel, TokenizeModel
 from shortlist.api.dialects.fields import Count, Documents, PromptTokens, Side, Texts, prompt_tokens, truncation, usage
 from shortlist.errors import InvalidInput
 from shortlist.types import (
@@ -38,7 +30,6 @@ PAIR_FIELDS: Final = (("text_1", "text_2"), ("queries", "documents"), ("queries"
 
 MARKUP: Final = ("<|im_start|>", "<Instruct>")
 """What a prompt that its client has framed itself contains."""
-
 
 CHAT_TEMPLATE: Final = (
     "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct provided. "

@@ -16,7 +16,6 @@ from shortlist.types import TokenPrompt
 MIN_TOKENS: Final = 1024
 """A batch is not spread over several servers in calls smaller than this: each has a cost of its own."""
 
-
 SHARE: Final = 0.1
 """Retries that every first call earns."""
 

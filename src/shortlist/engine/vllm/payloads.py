@@ -18,10 +18,7 @@ from shortlist.types import Ids, Task, TokenPrompt, Vector
 
 PATHS: Final = {Task.RERANK: "/classify", Task.EMBED: "/v1/embeddings"}
 
-_OPTIONS: Final = {
-    Task.RERANK: b"",
-    Task.EMBED: b',"encoding_format":"base64","embed_dtype":"float32","endianness":"little"',
-}
+_OPTIONS: Final = {Task.RERANK: b"", Task.EMBED: b',"encoding_format":"base64","embed_dtype":"float32","endianness":"little"'}
 
 _NEARLY_ONE: Final = 0.01
 

@@ -114,10 +114,7 @@ _FAILURES: Final[Sequence[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]
         ),
         _no_free_memory,
     ),
-    (
-        re.compile(r"max seq len \((\d+)\), \(?([\d.]+) GiB KV cache is needed, .*? KV cache memory \(([\d.]+) GiB\)"),
-        _too_long,
-    ),
+    (re.compile(r"max seq len \((\d+)\), \(?([\d.]+) GiB KV cache is needed, .*? KV cache memory \(([\d.]+) GiB\)"), _too_long),
     (re.compile(r"No available memory for the cache blocks"), _no_blocks),
     (
         re.compile(

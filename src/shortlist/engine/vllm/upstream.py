@@ -20,7 +20,6 @@ from shortlist.types import Task, TokenPrefix, TokenPrompt, Value
 CHILD: Final = "child"
 """Metric label of a managed server: its port changes with every start, and labels stay bounded."""
 
-
 LIMITS: Final = BreakerLimits(max_failures=3, rest_s=1.0, max_rest_s=15.0)
 
 CONNECT_TIMEOUT_S: Final = 2.0

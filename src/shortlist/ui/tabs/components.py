@@ -56,13 +56,7 @@ def run_on(
             yield html
 
     event = gr.on(
-        triggers,
-        started,
-        inputs=list(fields.values()),
-        outputs=answer,
-        preprocess=False,
-        trigger_mode="once",
-        **QUIET,
+        triggers, started, inputs=list(fields.values()), outputs=answer, preprocess=False, trigger_mode="once", **QUIET
     )
     event.then(None, js=f"() => shortlist.show('{answer.elem_id}')")
     cancel.click(None, js=STOP_JS, inputs=answer, outputs=answer, cancels=event, api_visibility="private")

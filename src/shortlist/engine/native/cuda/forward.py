@@ -53,12 +53,7 @@ class CudaForward:
     """
 
     def __init__(
-        self,
-        model: Qwen3,
-        device: GraphDevice,
-        *,
-        bucket_tokens: Sequence[int] = BUCKET_TOKENS,
-        long_tokens: int | None = None,
+        self, model: Qwen3, device: GraphDevice, *, bucket_tokens: Sequence[int] = BUCKET_TOKENS, long_tokens: int | None = None
     ) -> None:
         self._model = model
         self._device = device

@@ -25,7 +25,6 @@ LENGTHS: Final = (21, 1)
 BOUND: Final = 2e-2
 """Relative error, root mean square: a few roundings of bf16, whose unit is 2**-8."""
 
-
 REPEATS: Final = 3
 
 

@@ -84,8 +84,7 @@ def quantize(x_tX: Tensor) -> tuple[Tensor, Tensor]:
     scale_t1 = torch.empty(num_tokens, 1, device=x_tX.device)
     block = _power_of_two(width)
     triton_kernels.quantize_kernel[num_tokens,](
-        *(x_tX, x_tX.stride(0), out_tX, scale_t1, width, LEAST, MOST),
-        **{"BLOCK": block, "num_warps": _warps(block), **_ALWAYS},
+        *(x_tX, x_tX.stride(0), out_tX, scale_t1, width, LEAST, MOST), **{"BLOCK": block, "num_warps": _warps(block), **_ALWAYS}
     )
     return out_tX, scale_t1
 
