@@ -12,7 +12,7 @@ from shortlist.ui.examples import titles
 from shortlist.ui.i18n.chinese import CHINESE
 from shortlist.ui.i18n.english import ENGLISH, Messages
 
-__all__ = ["CHINESE", "ENGLISH", "LANGUAGES", "Messages", "translations", "words_for"]
+__all__ = ["CHINESE", "ENGLISH", "LANGUAGES", "Messages", "messages_for", "translations"]
 
 LANGUAGES = (ENGLISH, CHINESE)
 

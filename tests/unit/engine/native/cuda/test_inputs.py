@@ -33,10 +33,10 @@ def test_parts_come_out_as_they_went_in_and_padding_is_zero(sizes: Sizes) -> Non
         (found.rows_B, given.rows_B),
     ]
     lengths = (sizes.num_tokens, sizes.num_tokens, sizes.num_tiles, sizes.num_scored, sizes.num_scored)
-    for (run_in_engine, here), length in zip(pairs, lengths, strict=True):
-        assert len(run_in_engine) == length
-        assert np.array_equal(run_in_engine[: len(here)].cpu().numpy(), here)
-        assert not run_in_engine[len(here) :].any()
+    for (copied, here), length in zip(pairs, lengths, strict=True):
+        assert len(copied) == length
+        assert np.array_equal(copied[: len(here)].cpu().numpy(), here)
+        assert not copied[len(here) :].any()
 
 
 @pytest.mark.parametrize("sizes", [EXACT, Sizes(1, 1, 1), Sizes(7, 3, 3)])
