@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, HttpCre
 
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update")
 WAIT_MS = 30_000
-WHEN_LEFT = ("signal is aborted without reason", "Connection errored out.")
+WHEN_LEFT = ("signal is aborted without reason", "BodyStreamBuffer was aborted", "Connection errored out.")
 expect.set_options(timeout=WAIT_MS)
 
 

@@ -73,14 +73,14 @@ TESTS: Final[Mapping[str, Sequence[str]]] = {
         "tests/unit/scheduler/test_dispatcher.py::test_step",
     ],
     "R8": [
-        "tests/unit/scheduler/test_dispatcher.py::test_dead_engine",
+        "tests/unit/scheduler/test_dispatcher.py::test_failed_engine",
         "tests/unit/service/test_restart.py",
-        "tests/properties/test_dispatcher.py::test_engine_that_dies",
+        "tests/properties/test_dispatcher.py::test_engine_failure",
         "tests/api/test_http.py::test_dead_engine",
         "tests/faults/test_dying.py",
-        "tests/faults/test_workers.py::test_killed",
+        "tests/faults/test_workers.py::test_worker_killed",
         "tests/faults/test_workers.py::test_without_restart",
-        "tests/unit/engine/workers/test_workers_engine.py::test_killed",
+        "tests/unit/engine/workers/test_workers_engine.py::test_worker_killed",
     ],
     "R9": [
         "tests/faults/test_process.py::test_told_to_stop",
