@@ -218,7 +218,7 @@ def test_refusal_becomes_the_error_the_server_raised(
 @pytest.mark.parametrize("body", [b"<html>nginx</html>", b"", b"[1]", {"error": None}, {"error": {"message": 3}}])
 def test_refusal_without_a_reason_still_makes_a_sentence(script: ScriptedServer, ask: Ask, body: Any) -> None:
     script.play(Answer(418, body))
-    with pytest.raises(errors.UpstreamError, match="answered 418 and did not say why") as caught:
+    with pytest.raises(errors.UpstreamError, match="answered 418 without a message") as caught:
         ask("rerank", "q", ["a"])
     assert caught.value.is_retryable is False
 
@@ -282,7 +282,7 @@ def test_odd_timing_is_no_reason_to_fail(script: ScriptedServer, ask: Ask) -> No
 
 def test_connection_that_breaks_halfway_says_so(script: ScriptedServer, ask: Ask) -> None:
     script.play(Answer(body=HALF, promised_bytes=1000))
-    with pytest.raises(errors.EngineUnavailable, match="broke before the answer was complete"):
+    with pytest.raises(errors.EngineUnavailable, match="closed before the response was complete"):
         ask("rerank", "q", ["a"])
 
 
