@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from shortlist.api.app import create_app
-from shortlist.cli.batches import RankOptions, is_its_own, rank_all
+from shortlist.cli.batches import RankOptions, is_request_error, rank_all
 from shortlist.cli.input import InputGroup, Text
 from shortlist.cli.output import RankedGroup
 from shortlist.client import AsyncClient
@@ -109,4 +109,4 @@ async def test_what_one_group_suffered_leaves_the_others_alone() -> None:
     ],
 )
 async def test_what_would_meet_every_group_ends_the_run(error: ServiceError, is_own: bool) -> None:
-    assert is_its_own(error) is is_own
+    assert is_request_error(error) is is_own
