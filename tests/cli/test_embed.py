@@ -67,7 +67,7 @@ def test_end_of_the_files_name_says_what_is_written(
     assert (read(out) == vectors).all()
     again = shortlist(*arguments)
     assert again.returncode == 2
-    assert "is there already" in again.stderr
+    assert "already exists" in again.stderr
 
 
 def test_queries_and_dimensions_are_asked_for(shortlist: Shortlist, url: str) -> None:
@@ -86,7 +86,7 @@ def test_ctrl_c_leaves_a_file_with_the_vectors_so_far(url: str, vectors: Matrix,
         wait_until(lambda: "\n10 " in shown.screen.replace("embedding ", "\n"), 60)
         shown.process.send_signal(signal.SIGINT)
         assert shown.end() == 130
-    assert "It stopped at line 11" in shown.screen
+    assert "Stopped at line 11" in shown.screen
     assert "Traceback" not in shown.screen
     assert (read(out) == vectors).all()
 
@@ -102,7 +102,7 @@ def test_reader_that_has_seen_enough_ends_it_quietly(url: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "stdin", "code", "words"),
     [
-        ([], "a\n\ncanary\n", 2, ["standard input, line 2: it is blank", "vector n is that of line n"]),
+        ([], "a\n\ncanary\n", 2, ["standard input, line 2: it is blank", "vector n belongs to line n"]),
         (["--out", "vectors.csv"], "a\n", 2, ["must end in .jsonl, .npy, .parquet"]),
         (["--dimensions", "99"], "a\n", 2, ["dimensions must be at most 8"]),
         (["nowhere.txt"], "", 2, ["nowhere.txt cannot be read"]),
@@ -123,4 +123,4 @@ def test_wrong_input_is_one_line_that_says_what_would_be_right(
 def test_nothing_in_is_no_file(shortlist: Shortlist, url: str, tmp_path: Path) -> None:
     done = shortlist("embed", "--url", url, "--out", tmp_path / "vectors.npy")
     assert (done.returncode, list(tmp_path.iterdir())) == (0, [])
-    assert "nothing to embed" in done.stderr
+    assert "Nothing to embed" in done.stderr

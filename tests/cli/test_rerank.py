@@ -77,7 +77,7 @@ def test_file_named_with_out_is_there_once_it_is_complete(
     assert rows(out.read_text()) == ranked
     again = shortlist("rerank", "-q", QUERY, "--url", url, "--out", out, stdin="other\n")
     assert again.returncode == 2
-    assert "is there already" in again.stderr
+    assert "already exists" in again.stderr
     assert rows(out.read_text()) == ranked
     assert [each.name for each in tmp_path.iterdir()] == ["ranked.jsonl"]
 
@@ -85,7 +85,7 @@ def test_file_named_with_out_is_there_once_it_is_complete(
 def test_nothing_in_is_nothing_out(shortlist: Shortlist, url: str) -> None:
     done = shortlist("rerank", "-q", QUERY, "--url", url, stdin="\n\n")
     assert (done.returncode, done.stdout) == (0, "")
-    assert "nothing to rank" in done.stderr
+    assert "Nothing to rank" in done.stderr
 
 
 def test_reader_that_has_seen_enough_ends_it_quietly(url: str, tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_a_group_that_fails_does_not_end_the_others(shortlist: Shortlist, url: s
     assert one["results"] == two["results"]
     assert "results" not in failed
     assert failed["error"]
-    assert "1 documents have no score; the first: line 2: " in done.stderr
+    assert "1 documents have no score; first: line 2: " in done.stderr
     assert "secret" not in done.stderr
 
 
@@ -151,13 +151,13 @@ def test_ctrl_c_loses_nothing_and_the_same_command_goes_on(shortlist: Shortlist,
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert said == f"{out} has 7 groups; the same command goes on from there.\n"
+    assert said == f"{out} has 7 groups; the same command resumes from there.\n"
     out.write_bytes(out.read_bytes()[:-20])  # as a machine that lost its power leaves it
     done = shortlist("rerank", "--url", url, "--out", out, stdin=text)
     assert (done.returncode, done.stdout) == (0, "")
     assert out.read_bytes() == whole.read_bytes()
     once_more = shortlist("rerank", "--url", url, "--out", out, stdin=text)
-    assert (once_more.returncode, once_more.stderr) == (0, "There is nothing left to rank.\n")
+    assert (once_more.returncode, once_more.stderr) == (0, "Nothing left to rank.\n")
     assert out.read_bytes() == whole.read_bytes()
 
 
@@ -171,7 +171,7 @@ def test_a_run_does_not_go_on_with_other_words(shortlist: Shortlist, url: str, t
         changed[1]["documents"].append("a new one")
     done = shortlist("rerank", "--url", url, "--out", out, *flags, stdin=lines_of(changed))
     assert done.returncode == 2
-    assert "has changed since" in done.stderr
+    assert "has changed;" in done.stderr
     assert f"line {1 if flags else 2}" in done.stderr
     assert out.read_bytes() == before
 
@@ -194,7 +194,7 @@ def test_a_person_sees_a_table_and_how_far_it_is(url: str, tmp_path: Path) -> No
 
 def test_documents_can_be_typed(url: str) -> None:
     with terminal("rerank", "-q", QUERY, "--url", url) as shown:
-        wait_until(lambda: shown.screen == "Reading lines from the terminal; Ctrl-D ends them.\n", 60)
+        wait_until(lambda: shown.screen == "Reading lines from the terminal; Ctrl-D ends the input.\n", 60)
         shown.press(b"typed apple\n" + CTRL_D)
         assert shown.end() == 0
     assert shown.screen.count("typed apple") == 2
@@ -220,8 +220,8 @@ def test_ctrl_c_at_a_terminal_is_no_traceback(url: str) -> None:
         (["-q", "q", "--input-format", "jsonl"], '{"text": "a"}\ncanary\n', 2, ["line 2: it is not JSON", '{"text": "..."}']),
         (["-q", "q"], lines_of(groups(1)), 2, ["line 1: it is a group", "leave -q out"]),
         (["-q", "q", "nowhere.txt"], "", 2, ["nowhere.txt cannot be read: No such file"]),
-        (["-q", "  "], "a\n", 2, ["--query is empty"]),
-        (["-q", "q", "--dtype", "float32"], "a\n", 2, ["--dtype is for a model of this process"]),
+        (["-q", "  "], "a\n", 2, ["--query must not be empty"]),
+        (["-q", "q", "--dtype", "float32"], "a\n", 2, ["--dtype is for a model in this process"]),
         (["-q", "q", "--model", "canary"], "a\n", 3, ["No such model is served"]),
         (["-q", "q", "--out", "/nowhere/out"], "a\n", 3, ["/nowhere/out (--out) cannot be written: No such file"]),
     ],
@@ -275,7 +275,7 @@ def test_wrong_key_is_said_and_the_right_one_may_be_in_the_environment(shortlist
     assert (right.returncode, len(rows(right.stdout))) == (0, 1)
 
 
-# -- a model of this process --------------------------------------------------------------------------------------------
+# -- a model in this process --------------------------------------------------------------------------------------------
 
 
 def test_model_of_this_process_is_stopped_by_ctrl_c_too(tmp_path: Path) -> None:
@@ -290,6 +290,6 @@ def test_model_of_this_process_is_stopped_by_ctrl_c_too(tmp_path: Path) -> None:
         wait_until(lambda: process.poll() is not None or (out.exists() and out.read_text().count("\n") == 2), 90)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
-    assert said == f"{out} has 2 groups; the same command goes on from there.\n"
+    assert said == f"{out} has 2 groups; the same command resumes from there.\n"
     assert process.returncode == 130
     assert [each["results"][0]["text"] for each in rows(out.read_text())] == ["apple 0", "apple 1"]

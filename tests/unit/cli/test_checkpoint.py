@@ -68,7 +68,7 @@ def test_groups_that_are_done_are_not_done_again(tmp_path: Path) -> None:
 
 def test_input_that_has_changed_is_refused_before_the_first_group(tmp_path: Path) -> None:
     done = [DIGEST.of(group(0)), DIGEST.of(group(1))]
-    with pytest.raises(InvalidInput, match="line 2, is not of line 2 of the input"):
+    with pytest.raises(InvalidInput, match="line 2, does not match line 2 of the input"):
         next(remaining([group(0), group(1, "other"), group(2)], tmp_path, done, DIGEST))
     with pytest.raises(InvalidInput, match="has 2 groups, and the input has 1"):
         list(remaining([group(0)], tmp_path, done, DIGEST))
@@ -97,7 +97,7 @@ def test_whole_file_is_there_once_it_is_complete_or_not_at_all(tmp_path: Path) -
         assert not path.exists()
     assert [each.name for each in tmp_path.iterdir()] == ["out"]
     assert path.read_bytes() == b"whole"
-    with pytest.raises(InvalidInput, match="is there already"), whole_file(path):
+    with pytest.raises(InvalidInput, match="already exists"), whole_file(path):
         pass
 
 

@@ -75,7 +75,7 @@ def test_no_model_is_the_demo_and_is_said(built: Built, capsys: pytest.CaptureFi
 @pytest.mark.parametrize("name", sorted(MODEL_SETTINGS))
 def test_what_is_said_of_a_model_is_wrong_with_a_server(built: Built, name: str) -> None:
     given = {**GIVEN, "url": "http://localhost:1", name: "anything"}
-    with pytest.raises(InvalidInput, match=f"--{name.replace('_', '-')} is for a model of this process"):
+    with pytest.raises(InvalidInput, match=f"--{name.replace('_', '-')} is for a model in this process"):
         target.connect(Task.RERANK, given)
     assert built == []
 

@@ -260,7 +260,7 @@ HALF = b'{"model": "m", "results": [{"index": 0, "relev'
 )
 def test_unreadable_ranking_is_an_error_never_a_guess(script: ScriptedServer, ask: Ask, body: Any) -> None:
     script.play(Answer(body=body))
-    with pytest.raises(errors.UpstreamError, match="cannot be read") as caught:
+    with pytest.raises(errors.UpstreamError, match="response is invalid") as caught:
         ask("rerank", "q", ["a", "b"])
     assert caught.value.is_retryable is False
 
@@ -270,7 +270,7 @@ def test_unreadable_ranking_is_an_error_never_a_guess(script: ScriptedServer, as
 )
 def test_unreadable_vector_is_an_error(script: ScriptedServer, ask: Ask, data: Any) -> None:
     script.play(Answer(body={"model": "e", "data": data}))
-    with pytest.raises(errors.UpstreamError, match="cannot be read"):
+    with pytest.raises(errors.UpstreamError, match="response is invalid"):
         ask("embed", ["a"])
 
 
