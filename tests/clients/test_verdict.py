@@ -71,8 +71,8 @@ def test_expected_result_has_its_table_text(result: Row, shown: str) -> None:
         (row("scores", got=[0.9, 0.1, 0.1]), "not in the order"),
         (row("vectors", got=[]), "shapes"),
         (row("vectors", got=[[1.0], [0.0]]), "shapes"),
-        (row("vectors", got=[[0.0, 1.0], [1.0, 0.0]]), "by hand"),
-        (row("vectors", got=[[1.0, float("nan")], [0.0, 1.0]]), "by hand"),
+        (row("vectors", got=[[0.0, 1.0], [1.0, 0.0]]), "differ from the expected"),
+        (row("vectors", got=[[1.0, float("nan")], [0.0, 1.0]]), "differ from the expected"),
         (row("value", got=[404, None], expected=[404, "Model.NotExist"]), "instead of"),
         (
             row("ranking", raised=["builtins.KeyError", "builtins.Exception"], message="'results'", expected=3),

@@ -1,4 +1,4 @@
-"""`shortlist embed`: embed texts."""
+"""`shortlist embed`: turn texts into vectors."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ EPILOG: Final = (
 
 
 def _embed(file: Path | None = None, *, out: Path | None = None, **given: Any) -> None:
-    """Embed texts.
+    """Turn texts into vectors.
 
     FILE (default, or -: standard input) has one text per line: plain, or a JSON object with `text`.
 

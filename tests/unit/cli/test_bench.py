@@ -188,7 +188,7 @@ def test_help_names_every_flag_dialect_and_exit_code(run: Run) -> None:
     for words in (
         "[NAME=]URL",
         "0 every request was answered or refused with 429",
-        "3 it cannot run",
+        "3 the run cannot start",
         "Ctrl-C",
         "SHORTLIST_API_KEY",
     ):
