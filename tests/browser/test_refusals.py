@@ -96,7 +96,7 @@ def test_cancelled_run_hangs_up_and_keeps_what_is_done(look: Look, tmp_path: Pat
         assert len(slow.batches) == num_steps
 
 
-def test_page_works_for_whoever_signs_in_with_a_key(look: Look, locked_url: str) -> None:
+def test_page_works_with_a_key_from_basic_authentication(look: Look, locked_url: str) -> None:
     """The browser asks for the key, which is the password; the user name may be anything."""
     page = open_page(look(credentials=("anybody", "open-sesame")), locked_url)
     fill(page, "query", "bread")

@@ -30,7 +30,9 @@ MAX_RETRIES: Final = 20
 MAX_PAUSE_S: Final = 60.0
 """Long runs retry while a server is overloaded or restarts."""
 
-NO_MODEL: Final = "No model was named (--model, or --url for a server), so the bundled demo model is used: small, real, English."
+NO_MODEL: Final = (
+    "No model was named (--model, or --url for a server), so the bundled demo model is used: small, real, English."
+)
 
 Connect = Callable[[], AbstractAsyncContextManager[AsyncClient]]
 """Opens the target."""

@@ -65,7 +65,7 @@ async def test_nothing_is_built_before_the_first_request_and_one_page_for_all() 
     assert built.events == ["built", "started", "stopped"]
 
 
-async def test_closing_a_page_that_nobody_opened_does_nothing() -> None:
+async def test_closing_an_unbuilt_page_does_nothing() -> None:
     built = Built()
     await LazyPage(built).close()
     assert built.events == []

@@ -77,7 +77,7 @@ def test_memory_of_the_process_counts_before_that_of_the_cache() -> None:
     assert not updated_history(MetricsHistory(), sample(1.0)).has_process_memory
 
 
-def test_server_that_was_started_anew_begins_anew() -> None:
+def test_restarted_server_resets_the_history() -> None:
     watch = updated_history(MetricsHistory(sample(1.0, {math.inf: 50.0})), sample(2.0, {math.inf: 60.0}))
     assert len(watch.points) == 1
     assert updated_history(watch, sample(3.0, {math.inf: 1.0})).points == ()

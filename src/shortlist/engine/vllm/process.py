@@ -45,8 +45,8 @@ class VllmProcess:
     Args:
         command: The executable and its arguments; it must answer on `port` of this machine.
         environ: Variables for it, where the environment does not have them already.
-        port: Where it will answer.
-        notify: Hears how far it is.
+        port: Its port.
+        notify: Reports start progress.
     """
 
     def __init__(self, command: Sequence[str], *, environ: Mapping[str, str], port: int, notify: Notify) -> None:
@@ -78,9 +78,9 @@ class VllmProcess:
 
     @property
     def is_running(self) -> bool:
-        """Whether it is there. If not, nothing is left of it afterwards, however its guard ended."""
+        """Whether it runs. If not, its whole process group has ended, however the supervisor ended."""
         with self._lock:
-            # Looked at without being collected: as long as it is not, its number is that of its group and of nothing else.
+            # Without reaping it: until then its pid cannot belong to another group.
             is_there = not self._is_over and os.waitid(os.P_PID, self._guard.pid, _ENDED) is None
             if not is_there and not self._is_over:
                 self._end_group()
@@ -94,7 +94,7 @@ class VllmProcess:
 
         Raises:
             EngineUnavailable: the start was aborted.
-            ModelRefused: it ended, or did not answer in time; the message says why, where its log does.
+            ModelRefused: it exited, or did not answer in time; the message has the reason if the log shows one.
         """
         deadline_s = time.monotonic() + START_S
         with httpx2.Client(trust_env=False, timeout=1.0) as client:
@@ -175,7 +175,7 @@ def find_executable(name: str) -> Path:
     """Return where `vllm` is.
 
     Raises:
-        BadSetting: it is not on PATH, or not where the setting says.
+        BadSetting: it is neither on PATH nor at the configured path.
     """
     found = shutil.which(name)
     if found is None:
