@@ -41,11 +41,9 @@ def _doctor(
 
 
 def _parameters() -> Iterator[inspect.Parameter]:
-    model = typer.Argument(
-        metavar="MODEL|URL", help="A folder, a Hugging Face id, modelscope:ID, or demo; or the URL of a server."
-    )
+    model = typer.Argument(metavar="MODEL|URL", help="A folder, a Hugging Face id, modelscope:ID, or demo; or a server URL.")
     yield flags.argument("model", str, model)
-    kind = typer.Option("--reranker/--embedder", help="The task, if the files do not tell.", show_default=False)
+    kind = typer.Option("--reranker/--embedder", help="The task, if the files do not state it.", show_default=False)
     yield flags.option("reranker", bool | None, kind)
     named = typer.Option("--client", metavar="NAME", help="Send the requests of this client to URL: dify, ragflow, ...")
     yield flags.option("client", str | None, named)

@@ -100,9 +100,7 @@ class Input:
             for number, line in lines:
                 if not line.strip(BLANK):
                     if not skips_blank:
-                        raise self._line_error(
-                            number, "it is blank; every line must be a text, because vector n belongs to line n"
-                        )
+                        raise self._error(number, "it is blank; every line must be a text: vector n belongs to line n")
                     continue
                 if is_json is None:
                     is_json = self._is_json(line)
@@ -147,7 +145,7 @@ class Input:
         try:
             return line.rstrip(b"\r\n").decode()
         except UnicodeDecodeError:
-            raise self._line_error(number, "it is not UTF-8; convert the file to UTF-8") from None
+            raise self._error(number, "it is not UTF-8; convert the file to UTF-8") from None
 
     def _text_of(self, number: int, line: bytes) -> str:
         value = self._object_of(number, line, TEXT_FORM)
@@ -155,21 +153,21 @@ class Input:
         if isinstance(text, str) and text.strip():
             return text
         if "documents" in value:
-            raise self._line_error(number, f"it is a group with its own query; leave -q out, or write {TEXT_FORM}")
-        raise self._line_error(number, f"its `text` is missing, empty or not a string; it should be {TEXT_FORM}")
+            raise self._error(number, f"it is a group with its own query; leave -q out, or write {TEXT_FORM}")
+        raise self._error(number, f"its `text` is missing, empty or not a string; it should be {TEXT_FORM}")
 
     def _group_of(self, position: int, number: int, line: bytes) -> InputGroup:
         value = self._object_of(number, line, f"{GROUP_FORM}; for lines that are documents, give the query with -q")
         query, documents, name = value.get("query"), value.get("documents"), value.get("id")
         if not isinstance(query, str) or not query.strip():
-            raise self._line_error(number, f"its `query` is missing, empty or not a string; it should be {GROUP_FORM}")
+            raise self._error(number, f"its `query` is missing, empty or not a string; it should be {GROUP_FORM}")
         texts = [_text_in(each) for each in documents] if isinstance(documents, list) else []
         if not texts or None in texts:
-            raise self._line_error(
+            raise self._error(
                 number, "its `documents` must be a list of strings, or of objects with `text`; at least one, none empty"
             )
         if isinstance(name, bool) or not isinstance(name, str | int | None):
-            raise self._line_error(number, "its `id` must be a string or a whole number")
+            raise self._error(number, "its `id` must be a string or a whole number")
         numbered = tuple(Text(index, text) for index, text in enumerate(texts) if text is not None)
         return InputGroup(position=position, line=number, query=query, texts=numbered, id=name)
 
@@ -177,10 +175,10 @@ class Input:
         value = _parsed(line)
         if not isinstance(value, dict):
             what = "it is not JSON" if value is None else "it is not a JSON object"
-            raise self._line_error(number, f"{what}; it should be {form}")
+            raise self._error(number, f"{what}; it should be {form}")
         return value
 
-    def _line_error(self, number: int, what: str) -> InvalidInput:
+    def _error(self, number: int, what: str) -> InvalidInput:
         return InvalidInput(f"{self.name}, line {number}: {what}.")
 
 

@@ -52,7 +52,7 @@ def _download(
     revision: Annotated[str | None, typer.Option(help="A branch, tag or commit.", show_default=False)] = None,
     reranker: Annotated[
         bool | None,
-        typer.Option("--reranker/--embedder", help="The task, if the files do not tell.", show_default=False),
+        typer.Option("--reranker/--embedder", help="The task, if the files do not state it.", show_default=False),
     ] = None,
 ) -> None:
     """Download a model, verify its files, and print its folder."""
@@ -80,9 +80,7 @@ def _size(model: Model) -> None:
 
 @app.command("remove")
 def _remove(
-    model: Model,
-    *,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without confirmation.", show_default=False)] = False,
+    model: Model, *, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not confirm.", show_default=False)] = False
 ) -> None:
     """Delete all revisions of a model from its hub's cache."""
 

@@ -62,11 +62,9 @@ def connect(task: Task, given: Mapping[str, Any]) -> Connect:
     """
     if given["url"] is None and given["api_key"] is not None:
         raise InvalidInput("--api-key is for a server; give its --url, or leave --api-key out.")
-    model_flag = next((name for name in sorted(flags.MODEL_SETTINGS) if given.get(name) is not None), None)
-    if given["url"] is not None and model_flag is not None:
-        raise InvalidInput(
-            f"--{model_flag.replace('_', '-')} is for a model in this process; leave it out, or leave --url out."
-        )
+    flag = next((name for name in sorted(flags.MODEL_SETTINGS) if given.get(name) is not None), None)
+    if given["url"] is not None and flag is not None:
+        raise InvalidInput(f"--{flag.replace('_', '-')} is for a model in this process; leave it out, or leave --url out.")
     settings = Settings.load({name: given.get(name) for name in (*flags.MODEL_SETTINGS, "config")})
     if given["url"] is None:
         return _in_process(task, given["model"], settings, timeout_s=given["timeout_s"])

@@ -42,29 +42,27 @@ def run(text: str, declared: Task | None, settings: Settings) -> int:
         SetupError: the model cannot be loaded.
     """
     progress = Console(stderr=True, highlight=False, soft_wrap=True)
-    model_report = asyncio.run(
-        build_report(text, declared, settings, notify=lambda line: progress.print(escape(line), style="dim"))
-    )
+    found = asyncio.run(build_report(text, declared, settings, notify=lambda line: progress.print(escape(line), style="dim")))
     console = Console(highlight=False)
-    for part in report(model_report):
+    for part in report(found):
         console.print(part)
-    return EXIT_PASSED if model_report.self_test.has_passed else EXIT_FAILED
+    return EXIT_PASSED if found.self_test.has_passed else EXIT_FAILED
 
 
-def report(model_report: ModelReport) -> Iterator[RenderableType]:
+def report(found: ModelReport) -> Iterator[RenderableType]:
     """Yield the parts of the report, top to bottom."""
     yield _title("Model")
-    yield _info(model_report)
-    for sample in model_report.samples:
+    yield _info(found)
+    for sample in found.samples:
         yield _title(f"Prompt of {sample.title} ({sample.num_tokens} tokens)")
         yield Padding(_highlighted(sample.text), (0, 0, 0, 2))
-    if model_report.template_ids is not None:
+    if found.template_ids is not None:
         yield _title("Ids")
-        yield _ids(model_report)
+        yield _ids(found)
     yield _title("Self-test")
-    yield _results(model_report.self_test)
+    yield _results(found.self_test)
     yield Text()
-    yield _verdict(model_report.self_test)
+    yield _verdict(found.self_test)
 
 
 def _title(text: str) -> Text:
@@ -80,28 +78,28 @@ def _grid(rows: Iterator[tuple[str, str]]) -> RenderableType:
     return Padding(grid, (0, 0, 0, 2))
 
 
-def _info(model_report: ModelReport) -> RenderableType:
-    return _grid(_info_rows(model_report))
+def _info(found: ModelReport) -> RenderableType:
+    return _grid(_info_rows(found))
 
 
-def _info_rows(model_report: ModelReport) -> Iterator[tuple[str, str]]:
-    info = model_report.info
-    yield "source", model_report.source
-    yield "served as", model_report.name
-    yield "kind", model_report.kind.value
-    yield "because", model_report.why
-    yield "for", ", ".join(model_report.tasks)
-    yield "revision", model_report.revision or "none stated"
+def _info_rows(found: ModelReport) -> Iterator[tuple[str, str]]:
+    info = found.info
+    yield "source", found.source
+    yield "served as", found.name
+    yield "kind", found.kind.value
+    yield "because", found.why
+    yield "for", ", ".join(found.tasks)
+    yield "revision", found.revision or "none stated"
     yield "runs on", f"{info.device} in {info.dtype}"
     yield "max_model_len", f"{info.max_model_len} tokens; {_model_limit(info.model_limit)}"
-    if info.dimensions is not None and Task.EMBED in model_report.tasks:
+    if info.dimensions is not None and Task.EMBED in found.tasks:
         yield "dimensions", str(info.dimensions)
-    yield "files", _size(model_report.files_bytes)
-    yield from _memory_rows(model_report.memory)
-    if model_report.template_ids is not None:
-        yield "template", f"version {model_report.template_ids.template_version}"
+    yield "files", _size(found.files_bytes)
+    yield from _memory_rows(found.memory)
+    if found.template_ids is not None:
+        yield "template", f"version {found.template_ids.template_version}"
     yield "fingerprint", info.fingerprint
-    yield "of its prompts", model_report.text_fingerprint
+    yield "of its prompts", found.text_fingerprint
 
 
 def _model_limit(limit: int | None) -> str:
@@ -130,12 +128,12 @@ def _highlighted(text: str) -> Text:
     return shown
 
 
-def _ids(model_report: ModelReport) -> RenderableType:
-    return _grid(_id_rows(model_report))
+def _ids(found: ModelReport) -> RenderableType:
+    return _grid(_id_rows(found))
 
 
-def _id_rows(model_report: ModelReport) -> Iterator[tuple[str, str]]:
-    template_ids = model_report.template_ids
+def _id_rows(found: ModelReport) -> Iterator[tuple[str, str]]:
+    template_ids = found.template_ids
     assert template_ids is not None, "Only shown with template ids. This is a bug."
     yield "prefix", _abbreviated(template_ids.prefix_ids)
     yield "suffix", _abbreviated(template_ids.suffix_ids)
