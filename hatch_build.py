@@ -1,6 +1,6 @@
-"""Builds the CPU kernels while the package is installed, where there is a C compiler for them; elsewhere leaves them out.
+"""Builds the CPU kernels when the package is installed, if there is a C compiler.
 
-Nothing depends on them but speed, so nothing here stops an installation: what is missing is said in one line.
+The kernels only affect speed, so a failed build does not stop an installation: a one-line warning names the reason.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ FLAGS = (
     *("-std=gnu11", "-O3", "-Wall", "-Wextra", "-march=x86-64-v4", "-mavx512bf16", "-mavx512vnni"),
     *("-fopenmp", "-fPIC", "-shared"),
 )
-"""The processor is checked when the library is loaded; `tiles.h` says for itself what it needs besides. Its OpenMP is the one
-that torch has loaded by then."""
+"""The CPU is checked when the library is loaded; `tiles.h` states its other requirements. OpenMP is the one that torch has
+loaded by then."""
 
 
 class KernelsHook(BuildHookInterface[Any]):
-    """Compiles `kernels.c` beside itself, and adds the library to the wheel."""
+    """Compiles `kernels.c` in its folder, and adds the library to the wheel."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Build, unless the target is a source distribution, which carries the source."""
+        """Compile for wheels only; a source distribution has the source."""
         del version
         if self.target_name != "wheel":
             return
@@ -47,16 +47,16 @@ class KernelsHook(BuildHookInterface[Any]):
 
 
 def _compile(source: Path, library: Path) -> str:
-    """Return why there is no library now, or nothing."""
+    """Return the reason of a failed build, or an empty string."""
     if platform.system() != "Linux" or platform.machine() != "x86_64":
-        return f"they are written for Linux on x86_64, and this is {platform.system()} on {platform.machine()}"
+        return f"they require Linux on x86_64, and this is {platform.system()} on {platform.machine()}"
     compiler = shlex.split(os.environ.get("CC", "")) or [name for name in ("cc", "gcc", "clang") if shutil.which(name)][:1]
     if not compiler:
         return "no C compiler was found (cc, gcc or clang; Debian and Ubuntu have it in the package gcc)"
     try:
-        run = subprocess.run(  # noqa: S603 - the compiler of the one who installs
+        run = subprocess.run(  # noqa: S603 - the user's compiler
             [*compiler, *FLAGS, str(source), "-o", str(library), "-lm"], capture_output=True, text=True, check=False
         )
     except OSError as error:
-        return f"{compiler[0]} could not be run ({error.strerror})"
+        return f"{compiler[0]} cannot be run ({error.strerror})"
     return f"{compiler[0]} failed:\n{run.stderr.strip()}" if run.returncode else ""

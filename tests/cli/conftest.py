@@ -1,4 +1,4 @@
-"""Commands as processes, and one server with a fake engine for all that ask one."""
+"""Runs commands as processes, and one server with a fake engine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Shortlist = Callable[..., Done]
 
 @pytest.fixture(scope="session", autouse=True)
 def interruptible() -> Iterator[None]:
-    """A shell that runs the tests in the background lets them ignore Ctrl-C, and every process that they start with them."""
+    """Restore SIGINT: a shell that runs the tests in the background ignores it, and child processes inherit that."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -32,7 +32,7 @@ def url() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def shortlist() -> Shortlist:
-    """Run `shortlist ARGUMENTS` to its end."""
+    """Run `shortlist ARGUMENTS` until it exits."""
 
     def run(*arguments: object, stdin: str = "", **environ: str) -> Done:
         command = [sys.executable, "-m", "shortlist", *map(str, arguments)]

@@ -1,4 +1,4 @@
-"""`shortlist embed` as people and scripts run it."""
+"""`shortlist embed` as a process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Matrix = npt.NDArray[np.float32]
 
 @pytest.fixture(scope="module")
 def vectors(url: str) -> Matrix:
-    """What the server itself says of the texts."""
+    """The server's vectors of the texts."""
     with Client(url) as client:
         return np.stack(client.embed(TEXTS).vectors)
 
@@ -49,16 +49,14 @@ def read(path: Path) -> Matrix:
             return np.array(table["embedding"], np.float32)
 
 
-def test_every_line_in_a_pipe_becomes_a_vector(shortlist: Shortlist, url: str, vectors: Matrix) -> None:
+def test_each_piped_line_becomes_a_vector(shortlist: Shortlist, url: str, vectors: Matrix) -> None:
     done = shortlist("embed", "--url", url, "--batch-size", 3, stdin=TEXT)
     assert (done.returncode, done.stderr) == (0, "")
     assert (rows(done.stdout) == vectors).all()
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".npy", ".parquet"])
-def test_end_of_the_files_name_says_what_is_written(
-    shortlist: Shortlist, url: str, vectors: Matrix, tmp_path: Path, suffix: str
-) -> None:
+def test_suffix_of_out_selects_the_format(shortlist: Shortlist, url: str, vectors: Matrix, tmp_path: Path, suffix: str) -> None:
     texts, out = tmp_path / "texts.jsonl", tmp_path / f"vectors{suffix}"
     texts.write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
     arguments = ("embed", texts, "--url", url, "--batch-size", 3, "--out", out)
@@ -67,10 +65,10 @@ def test_end_of_the_files_name_says_what_is_written(
     assert (read(out) == vectors).all()
     again = shortlist(*arguments)
     assert again.returncode == 2
-    assert "is there already" in again.stderr
+    assert "already exists" in again.stderr
 
 
-def test_queries_and_dimensions_are_asked_for(shortlist: Shortlist, url: str) -> None:
+def test_query_and_dimensions_flags_are_sent(shortlist: Shortlist, url: str) -> None:
     done = shortlist("embed", "--url", url, "--query", "--dimensions", 4, stdin=TEXT)
     with Client(url) as client:
         expected = np.stack(client.embed(TEXTS, is_query=True, dimensions=4).vectors)
@@ -78,7 +76,7 @@ def test_queries_and_dimensions_are_asked_for(shortlist: Shortlist, url: str) ->
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".parquet"])
-def test_ctrl_c_leaves_a_file_with_the_vectors_so_far(url: str, vectors: Matrix, tmp_path: Path, suffix: str) -> None:
+def test_ctrl_c_keeps_the_vectors_so_far(url: str, vectors: Matrix, tmp_path: Path, suffix: str) -> None:
     out = tmp_path / f"vectors{suffix}"
     arguments = ["embed", "--url", url, "--batch-size", "2", "--out", str(out)]
     with terminal(*arguments) as shown:
@@ -86,12 +84,12 @@ def test_ctrl_c_leaves_a_file_with_the_vectors_so_far(url: str, vectors: Matrix,
         wait_until(lambda: "\n10 " in shown.screen.replace("embedding ", "\n"), 60)
         shown.process.send_signal(signal.SIGINT)
         assert shown.end() == 130
-    assert "It stopped at line 11" in shown.screen
+    assert "Stopped at line 11" in shown.screen
     assert "Traceback" not in shown.screen
     assert (read(out) == vectors).all()
 
 
-def test_reader_that_has_seen_enough_ends_it_quietly(url: str) -> None:
+def test_closed_pipe_exits_with_0(url: str) -> None:
     command = f"yes text | {sys.executable} -m shortlist embed --url {url} | head -1; echo ${{PIPESTATUS[1]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=True)
     first, code = done.stdout.splitlines()
@@ -102,14 +100,14 @@ def test_reader_that_has_seen_enough_ends_it_quietly(url: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "stdin", "code", "words"),
     [
-        ([], "a\n\ncanary\n", 2, ["standard input, line 2: it is blank", "vector n is that of line n"]),
-        (["--out", "vectors.csv"], "a\n", 2, ["must end in .jsonl, .npy, .parquet"]),
+        ([], "a\n\ncanary\n", 2, ["standard input, line 2: it is blank", "vector n belongs to line n"]),
+        (["--out", "vectors.csv"], "a\n", 2, ["must end in one of .jsonl, .npy, .parquet"]),
         (["--dimensions", "99"], "a\n", 2, ["dimensions must be at most 8"]),
         (["nowhere.txt"], "", 2, ["nowhere.txt cannot be read"]),
         (["--out", "/nowhere/out.npy"], "a\n", 3, ["/nowhere/out.npy (--out) cannot be written"]),
     ],
 )
-def test_wrong_input_is_one_line_that_says_what_would_be_right(
+def test_invalid_input_is_one_error_line(
     shortlist: Shortlist, url: str, arguments: list[str], stdin: str, code: int, words: list[str]
 ) -> None:
     done = shortlist("embed", *arguments, "--url", url, stdin=stdin)
@@ -120,7 +118,7 @@ def test_wrong_input_is_one_line_that_says_what_would_be_right(
     assert "canary" not in done.stderr
 
 
-def test_nothing_in_is_no_file(shortlist: Shortlist, url: str, tmp_path: Path) -> None:
+def test_empty_input_creates_no_file(shortlist: Shortlist, url: str, tmp_path: Path) -> None:
     done = shortlist("embed", "--url", url, "--out", tmp_path / "vectors.npy")
     assert (done.returncode, list(tmp_path.iterdir())) == (0, [])
-    assert "nothing to embed" in done.stderr
+    assert "Nothing to embed" in done.stderr

@@ -1,4 +1,4 @@
-"""`shortlist models`, against a hub on a loopback port and the caches of the hubs' own libraries."""
+"""`shortlist models`, against a hub on a loopback port and the caches of the hub libraries."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.terminal import terminal
 NAME = "maker/ranker"
 
 
-class House:
+class Machine:
     """A machine with an empty cache, and `shortlist models` on it."""
 
     def __init__(self, home: Path, endpoint: str, shortlist: Shortlist) -> None:
@@ -47,79 +47,79 @@ def hub() -> Iterator[HubServer]:
 
 
 @pytest.fixture
-def apps(tmp_path: Path, hub: HubServer, shortlist: Shortlist) -> House:
-    return House(tmp_path, hub.url, shortlist)
+def machine(tmp_path: Path, hub: HubServer, shortlist: Shortlist) -> Machine:
+    return Machine(tmp_path, hub.url, shortlist)
 
 
-def keep(apps: House, name: str, files: dict[str, bytes]) -> Path:
-    """Put a model into Hugging Face's cache, as its library does."""
-    folder = apps.home / "hf" / "hub" / f"models--{name.replace('/', '--')}"
+def add_to_cache(machine: Machine, name: str, files: dict[str, bytes]) -> Path:
+    """Add a model to the Hugging Face cache, in the layout of its library."""
+    folder = machine.home / "hf" / "hub" / f"models--{name.replace('/', '--')}"
     (folder / "refs").mkdir(parents=True)
     (folder / "refs" / "main").write_text(COMMIT)
     return write(folder / "snapshots" / COMMIT, files)
 
 
-def keep_in_modelscope(apps: House, name: str, files: dict[str, bytes]) -> Path:
-    return write(apps.home / "scope" / "models" / name.replace("/", "--") / "snapshots" / "master", files)
+def add_to_modelscope(machine: Machine, name: str, files: dict[str, bytes]) -> Path:
+    return write(machine.home / "scope" / "models" / name.replace("/", "--") / "snapshots" / "master", files)
 
 
-def test_model_is_downloaded_listed_found_measured_and_removed(apps: House) -> None:
-    brought = apps.models("download", NAME)
-    assert brought.returncode == 0, brought.stderr
-    [path] = brought.stdout.splitlines()
+def test_model_is_downloaded_listed_located_measured_and_removed(machine: Machine) -> None:
+    downloaded = machine.models("download", NAME)
+    assert downloaded.returncode == 0, downloaded.stderr
+    [path] = downloaded.stdout.splitlines()
     assert {each.name for each in Path(path).iterdir()} == set(CROSS_ENCODER)
-    assert f"{NAME}: cross-encoder" in brought.stderr
-    entry = apps.listed[NAME]
+    assert f"{NAME}: cross-encoder" in downloaded.stderr
+    entry = machine.listed[NAME]
     assert (entry["source"], entry["tasks"], entry["path"]) == ("huggingface", ["rerank"], path)
     offline = {"HF_HUB_OFFLINE": "1", "HF_ENDPOINT": "http://127.0.0.1:9"}
-    assert apps.models("where", NAME, **offline).stdout == f"{path}\n"
-    size = apps.models("size", NAME, **offline)
+    assert machine.models("where", NAME, **offline).stdout == f"{path}\n"
+    size = machine.models("size", NAME, **offline)
     assert int(size.stdout) == entry["size_bytes"] == sum(map(len, CROSS_ENCODER.values()))
-    removed = apps.models("remove", NAME, "--yes")
+    removed = machine.models("remove", NAME, "--yes")
     assert (removed.returncode, removed.stdout) == (0, "")
     assert f"{NAME} is deleted" in removed.stderr
     assert not Path(path).exists()
-    assert NAME not in apps.listed
-    gone = apps.models("where", NAME)
-    assert (gone.returncode, gone.stdout) == (1, "")
-    assert "not on this machine" in gone.stderr
+    assert NAME not in machine.listed
+    missing = machine.models("where", NAME)
+    assert (missing.returncode, missing.stdout) == (1, "")
+    assert "not on this machine" in missing.stderr
 
 
-def test_caches_of_both_hubs_are_listed_with_what_can_be_served(apps: House) -> None:
+def test_caches_of_both_hubs_are_listed_with_what_can_be_served(machine: Machine) -> None:
     pytest.importorskip("modelscope")
-    kept = keep(apps, "maker/chatter", {**config("LlamaForCausalLM"), "model.safetensors": b"x" * 10})
-    other = keep_in_modelscope(apps, "maker/twin", dict(CROSS_ENCODER))
-    listed = apps.listed
+    kept = add_to_cache(machine, "maker/chatter", {**config("LlamaForCausalLM"), "model.safetensors": b"x" * 10})
+    other = add_to_modelscope(machine, "maker/twin", dict(CROSS_ENCODER))
+    listed = machine.listed
     assert (listed["maker/chatter"]["tasks"], listed["maker/chatter"]["path"]) == ([], str(kept))
     twin = listed["modelscope:maker/twin"]
     assert (twin["source"], twin["tasks"], twin["path"]) == ("modelscope", ["rerank"], str(other))
     assert twin["size_bytes"] == sum(map(len, CROSS_ENCODER.values()))
-    assert apps.models("remove", "modelscope:maker/twin", "--yes").returncode == 0
+    assert machine.models("remove", "modelscope:maker/twin", "--yes").returncode == 0
     assert not other.exists()
     assert kept.exists()
 
 
 @pytest.mark.parametrize(("answer", "code"), [(b"n\n", 1), (b"y\n", 0)])
-def test_removing_asks_a_person(apps: House, answer: bytes, code: int) -> None:
-    kept = keep(apps, NAME, dict(CROSS_ENCODER))
-    with terminal("models", "remove", NAME, **apps.environ) as shown:
+def test_remove_asks_for_confirmation_on_a_terminal(machine: Machine, answer: bytes, code: int) -> None:
+    kept = add_to_cache(machine, NAME, dict(CROSS_ENCODER))
+    with terminal("models", "remove", NAME, **machine.environ) as shown:
         shown.press(answer)
         assert shown.end() == code
     assert f"Delete {NAME}, " in shown.screen
     assert kept.exists() == bool(code)
 
 
-def test_removing_does_not_ask_without_a_terminal(apps: House) -> None:
-    kept = keep(apps, NAME, dict(CROSS_ENCODER))
-    done = apps.models("remove", NAME)
+def test_remove_without_a_terminal_requires_yes(machine: Machine) -> None:
+    kept = add_to_cache(machine, NAME, dict(CROSS_ENCODER))
+    done = machine.models("remove", NAME)
     assert done.returncode == 2
     assert "--yes" in done.stderr
     assert kept.exists()
 
 
-def test_a_person_sees_a_table(apps: House) -> None:
-    keep(apps, NAME, dict(CROSS_ENCODER))
-    with terminal("models", "list", **apps.environ) as shown:
+def test_terminal_shows_a_table(machine: Machine) -> None:
+    add_to_cache(machine, NAME, dict(CROSS_ENCODER))
+    with terminal("models", "list", **machine.environ) as shown:
         assert shown.end() == 0
     assert NAME in shown.screen
     assert "rerank" in shown.screen
@@ -127,10 +127,10 @@ def test_a_person_sees_a_table(apps: House) -> None:
     assert "size_bytes" not in shown.screen
 
 
-def test_folders_are_found_and_never_deleted(apps: House) -> None:
-    folder = write(apps.home / "mine", dict(CROSS_ENCODER))
-    assert apps.models("where", folder).stdout == f"{folder}\n"
-    refused = apps.models("remove", folder, "--yes")
+def test_local_folders_are_found_and_never_deleted(machine: Machine) -> None:
+    folder = write(machine.home / "mine", dict(CROSS_ENCODER))
+    assert machine.models("where", folder).stdout == f"{folder}\n"
+    refused = machine.models("remove", folder, "--yes")
     assert refused.returncode == 3
     assert "a folder of yours" in refused.stderr
     assert folder.exists()
@@ -147,8 +147,8 @@ def test_folders_are_found_and_never_deleted(apps: House) -> None:
         (["bake"], 2, "No such command"),
     ],
 )
-def test_what_is_wrong_is_said(apps: House, arguments: list[str], code: int, words: str) -> None:
-    done = apps.models(*arguments)
+def test_errors_name_the_cause(machine: Machine, arguments: list[str], code: int, words: str) -> None:
+    done = machine.models(*arguments)
     assert (done.returncode, done.stdout) == (code, "")
     assert words in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr

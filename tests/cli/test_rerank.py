@@ -1,4 +1,4 @@
-"""`shortlist rerank` as people and scripts run it."""
+"""`shortlist rerank` as a process."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def lines_of(values: Sequence[object]) -> str:
 
 @pytest.fixture(scope="module")
 def ranked(url: str) -> list[dict[str, Any]]:
-    """What the server itself says of the documents."""
+    """The server's ranking of the documents."""
     filled = {index: text for index, text in enumerate(DOCUMENTS) if text}
     with Client(url) as client:
         results = client.rerank(QUERY, list(filled.values())).results
@@ -51,14 +51,14 @@ def ranked(url: str) -> list[dict[str, Any]]:
 # -- one query ----------------------------------------------------------------------------------------------------------
 
 
-def test_lines_in_a_pipe_come_back_ranked(shortlist: Shortlist, url: str, ranked: list[dict[str, Any]]) -> None:
+def test_piped_lines_are_ranked(shortlist: Shortlist, url: str, ranked: list[dict[str, Any]]) -> None:
     done = shortlist("rerank", "-q", QUERY, "--url", url, stdin=TEXT)
     assert (done.returncode, done.stderr) == (0, "")
     assert rows(done.stdout) == ranked
     assert rows(done.stdout)[0]["text"] == "a red apple"
 
 
-def test_objects_with_a_text_are_documents_too(
+def test_json_objects_with_text_are_documents(
     shortlist: Shortlist, url: str, ranked: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     file = tmp_path / "documents"
@@ -68,7 +68,7 @@ def test_objects_with_a_text_are_documents_too(
     assert rows(done.stdout) == ranked[:2]
 
 
-def test_file_named_with_out_is_there_once_it_is_complete(
+def test_out_file_appears_only_when_complete(
     shortlist: Shortlist, url: str, ranked: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     out = tmp_path / "ranked.jsonl"
@@ -77,18 +77,18 @@ def test_file_named_with_out_is_there_once_it_is_complete(
     assert rows(out.read_text()) == ranked
     again = shortlist("rerank", "-q", QUERY, "--url", url, "--out", out, stdin="other\n")
     assert again.returncode == 2
-    assert "is there already" in again.stderr
+    assert "already exists" in again.stderr
     assert rows(out.read_text()) == ranked
     assert [each.name for each in tmp_path.iterdir()] == ["ranked.jsonl"]
 
 
-def test_nothing_in_is_nothing_out(shortlist: Shortlist, url: str) -> None:
+def test_empty_input_has_empty_output(shortlist: Shortlist, url: str) -> None:
     done = shortlist("rerank", "-q", QUERY, "--url", url, stdin="\n\n")
     assert (done.returncode, done.stdout) == (0, "")
-    assert "nothing to rank" in done.stderr
+    assert "Nothing to rank" in done.stderr
 
 
-def test_reader_that_has_seen_enough_ends_it_quietly(url: str, tmp_path: Path) -> None:
+def test_closed_pipe_exits_with_0(url: str, tmp_path: Path) -> None:
     file = tmp_path / "many.txt"
     file.write_text("".join(f"apple {'x' * 200} {number}\n" for number in range(2000)))
     command = (
@@ -111,7 +111,7 @@ def test_full_disk_behind_a_redirection_is_one_line(url: str) -> None:
 # -- groups -------------------------------------------------------------------------------------------------------------
 
 
-def test_groups_come_back_in_their_order_one_per_line(shortlist: Shortlist, url: str) -> None:
+def test_groups_keep_their_order_one_per_line(shortlist: Shortlist, url: str) -> None:
     done = shortlist("rerank", "--url", url, "--top-n", 2, stdin=lines_of(groups(9)))
     assert (done.returncode, done.stderr) == (0, "")
     found = rows(done.stdout)
@@ -124,7 +124,7 @@ def test_groups_come_back_in_their_order_one_per_line(shortlist: Shortlist, url:
         assert [result["index"] for result in each["results"]] == [1, 2]
 
 
-def test_a_group_that_fails_does_not_end_the_others(shortlist: Shortlist, url: str, tmp_path: Path) -> None:
+def test_failed_group_does_not_stop_the_others(shortlist: Shortlist, url: str, tmp_path: Path) -> None:
     file = tmp_path / "groups.jsonl"
     bad = {"query": "apple", "documents": ["a secret #fail"]}
     file.write_text(lines_of([*groups(1), bad, *groups(1)]))
@@ -134,11 +134,11 @@ def test_a_group_that_fails_does_not_end_the_others(shortlist: Shortlist, url: s
     assert one["results"] == two["results"]
     assert "results" not in failed
     assert failed["error"]
-    assert "1 documents have no score; the first: line 2: " in done.stderr
+    assert "1 documents have no score; first: line 2: " in done.stderr
     assert "secret" not in done.stderr
 
 
-def test_ctrl_c_loses_nothing_and_the_same_command_goes_on(shortlist: Shortlist, url: str, tmp_path: Path) -> None:
+def test_ctrl_c_loses_nothing_and_the_same_command_resumes(shortlist: Shortlist, url: str, tmp_path: Path) -> None:
     out, whole = tmp_path / "out.jsonl", tmp_path / "whole.jsonl"
     text = lines_of(groups(20))
     assert shortlist("rerank", "--url", url, "--out", whole, stdin=text).returncode == 0
@@ -149,20 +149,22 @@ def test_ctrl_c_loses_nothing_and_the_same_command_goes_on(shortlist: Shortlist,
         process.stdin.flush()
         wait_until(lambda: out.exists() and out.read_text().count("\n") == 7, 60)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        _, message = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert said == f"{out} has 7 groups; the same command goes on from there.\n"
-    out.write_bytes(out.read_bytes()[:-20])  # as a machine that lost its power leaves it
+    assert message == f"{out} has 7 groups; the same command resumes from there.\n"
+    out.write_bytes(out.read_bytes()[:-20])  # as after a power cut
     done = shortlist("rerank", "--url", url, "--out", out, stdin=text)
     assert (done.returncode, done.stdout) == (0, "")
     assert out.read_bytes() == whole.read_bytes()
     once_more = shortlist("rerank", "--url", url, "--out", out, stdin=text)
-    assert (once_more.returncode, once_more.stderr) == (0, "There is nothing left to rank.\n")
+    assert (once_more.returncode, once_more.stderr) == (0, "Nothing left to rank.\n")
     assert out.read_bytes() == whole.read_bytes()
 
 
 @pytest.mark.parametrize("flags", [[], ["--instruction", "other"]])
-def test_a_run_does_not_go_on_with_other_words(shortlist: Shortlist, url: str, tmp_path: Path, flags: list[str]) -> None:
+def test_run_does_not_resume_with_other_input_or_flags(
+    shortlist: Shortlist, url: str, tmp_path: Path, flags: list[str]
+) -> None:
     out = tmp_path / "out.jsonl"
     assert shortlist("rerank", "--url", url, "--out", out, stdin=lines_of(groups(3))).returncode == 0
     before = out.read_bytes()
@@ -171,7 +173,7 @@ def test_a_run_does_not_go_on_with_other_words(shortlist: Shortlist, url: str, t
         changed[1]["documents"].append("a new one")
     done = shortlist("rerank", "--url", url, "--out", out, *flags, stdin=lines_of(changed))
     assert done.returncode == 2
-    assert "has changed since" in done.stderr
+    assert "has changed;" in done.stderr
     assert f"line {1 if flags else 2}" in done.stderr
     assert out.read_bytes() == before
 
@@ -179,7 +181,7 @@ def test_a_run_does_not_go_on_with_other_words(shortlist: Shortlist, url: str, t
 # -- a terminal ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_person_sees_a_table_and_how_far_it_is(url: str, tmp_path: Path) -> None:
+def test_terminal_shows_a_table_and_progress(url: str, tmp_path: Path) -> None:
     file = tmp_path / "documents.txt"
     file.write_text("an apple\x1b[31m in red\na pear\n")
     with terminal("rerank", "-q", QUERY, str(file), "--url", url) as shown:
@@ -194,13 +196,13 @@ def test_a_person_sees_a_table_and_how_far_it_is(url: str, tmp_path: Path) -> No
 
 def test_documents_can_be_typed(url: str) -> None:
     with terminal("rerank", "-q", QUERY, "--url", url) as shown:
-        wait_until(lambda: shown.screen == "Reading lines from the terminal; Ctrl-D ends them.\n", 60)
+        wait_until(lambda: shown.screen == "Reading lines from the terminal; Ctrl-D ends the input.\n", 60)
         shown.press(b"typed apple\n" + CTRL_D)
         assert shown.end() == 0
     assert shown.screen.count("typed apple") == 2
 
 
-def test_ctrl_c_at_a_terminal_is_no_traceback(url: str) -> None:
+def test_ctrl_c_on_a_terminal_prints_no_traceback(url: str) -> None:
     with terminal("rerank", "--url", url) as shown:
         shown.press(lines_of(groups(1)).encode())
         wait_until(lambda: "score" in shown.screen, 60)
@@ -209,7 +211,7 @@ def test_ctrl_c_at_a_terminal_is_no_traceback(url: str) -> None:
     assert "Traceback" not in shown.screen
 
 
-# -- what is wrong ------------------------------------------------------------------------------------------------------
+# -- errors ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -220,13 +222,13 @@ def test_ctrl_c_at_a_terminal_is_no_traceback(url: str) -> None:
         (["-q", "q", "--input-format", "jsonl"], '{"text": "a"}\ncanary\n', 2, ["line 2: it is not JSON", '{"text": "..."}']),
         (["-q", "q"], lines_of(groups(1)), 2, ["line 1: it is a group", "leave -q out"]),
         (["-q", "q", "nowhere.txt"], "", 2, ["nowhere.txt cannot be read: No such file"]),
-        (["-q", "  "], "a\n", 2, ["--query is empty"]),
-        (["-q", "q", "--dtype", "float32"], "a\n", 2, ["--dtype is for a model of this process"]),
+        (["-q", "  "], "a\n", 2, ["--query must not be empty"]),
+        (["-q", "q", "--dtype", "float32"], "a\n", 2, ["--dtype is for a model in this process"]),
         (["-q", "q", "--model", "canary"], "a\n", 3, ["No such model is served"]),
         (["-q", "q", "--out", "/nowhere/out"], "a\n", 3, ["/nowhere/out (--out) cannot be written: No such file"]),
     ],
 )
-def test_wrong_input_is_one_line_that_says_what_would_be_right(
+def test_invalid_input_is_one_error_line(
     shortlist: Shortlist, url: str, arguments: list[str], stdin: str, code: int, words: list[str]
 ) -> None:
     done = shortlist("rerank", *arguments, "--url", url, stdin=stdin)
@@ -238,7 +240,7 @@ def test_wrong_input_is_one_line_that_says_what_would_be_right(
     assert "Traceback" not in done.stderr
 
 
-def test_file_is_checked_whole_before_anything_is_asked(shortlist: Shortlist, url: str, tmp_path: Path) -> None:
+def test_file_is_validated_before_the_first_request(shortlist: Shortlist, url: str, tmp_path: Path) -> None:
     file = tmp_path / "groups.jsonl"
     file.write_bytes(lines_of(groups(3)).encode() + b'{"query": "\xff"}\n')
     done = shortlist("rerank", file, "--url", url)
@@ -246,7 +248,7 @@ def test_file_is_checked_whole_before_anything_is_asked(shortlist: Shortlist, ur
     assert f"{file}, line 4: it is not JSON" in done.stderr
 
 
-def test_pipe_that_is_named_like_a_file_is_read_once(shortlist: Shortlist, url: str, tmp_path: Path) -> None:
+def test_named_pipe_is_read_once(shortlist: Shortlist, url: str, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with subprocess.Popen(["sh", "-c", f"cat > {pipe}"], stdin=subprocess.PIPE, text=True) as writer:
@@ -257,14 +259,14 @@ def test_pipe_that_is_named_like_a_file_is_read_once(shortlist: Shortlist, url: 
     assert (done.returncode, len(rows(done.stdout))) == (0, 2)
 
 
-def test_server_that_is_not_there_is_named(shortlist: Shortlist) -> None:
+def test_unreachable_server_error_names_the_address(shortlist: Shortlist) -> None:
     address = f"http://127.0.0.1:{free_port()}"
     done = shortlist("rerank", "-q", "q", "--url", address, stdin="a\n")
     assert (done.returncode, done.stdout) == (3, "")
     assert f"No server answers at {address}" in done.stderr
 
 
-def test_wrong_key_is_said_and_the_right_one_may_be_in_the_environment(shortlist: Shortlist) -> None:
+def test_wrong_key_is_reported_and_the_environment_key_is_used(shortlist: Shortlist) -> None:
     with launched("tests.support.fakeserver", "--api-key", "sesame") as server:
         arguments = ("rerank", "-q", "q", "--url", server.url)
         wrong = shortlist(*arguments, "--api-key", "canary", stdin="a\n")
@@ -275,10 +277,10 @@ def test_wrong_key_is_said_and_the_right_one_may_be_in_the_environment(shortlist
     assert (right.returncode, len(rows(right.stdout))) == (0, 1)
 
 
-# -- a model of this process --------------------------------------------------------------------------------------------
+# -- a model in this process --------------------------------------------------------------------------------------------
 
 
-def test_model_of_this_process_is_stopped_by_ctrl_c_too(tmp_path: Path) -> None:
+def test_ctrl_c_stops_a_model_in_this_process(tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     command = [sys.executable, "-m", "shortlist", "rerank", "--model", "demo", "--out", str(out)]
     others = {"SHORTLIST_API_KEY": "of-a-server", "SHORTLIST_MODELS": "no/such-model", "SHORTLIST_SELF_TEST": "off"}
@@ -289,7 +291,7 @@ def test_model_of_this_process_is_stopped_by_ctrl_c_too(tmp_path: Path) -> None:
         process.stdin.flush()
         wait_until(lambda: process.poll() is not None or (out.exists() and out.read_text().count("\n") == 2), 90)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
-    assert said == f"{out} has 2 groups; the same command goes on from there.\n"
+        _, message = process.communicate(timeout=60)
+    assert message == f"{out} has 2 groups; the same command resumes from there.\n"
     assert process.returncode == 130
     assert [each["results"][0]["text"] for each in rows(out.read_text())] == ["apple 0", "apple 1"]

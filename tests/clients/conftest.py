@@ -1,4 +1,4 @@
-"""The servers that clients ask, and the table of what came of it."""
+"""Servers for the real clients, and the table of their results."""
 
 from __future__ import annotations
 
@@ -19,22 +19,20 @@ from tests.clients.groups import GROUPS
 from tests.clients.verdict import Truth
 from tests.support.process import launched, wait_until
 
-KEY: Final = "a-key-of-ours"
+KEY: Final = "a-test-key"
 ALIASES: Final = ("--alias", f"gte-rerank={MODEL}")
-"""What LangChain's DashScopeRerank asks for, whatever it is told."""
-TOLD: Final = pytest.StashKey[table.Told]()
+"""The model that LangChain's DashScopeRerank requests, whatever its settings."""
+RECORD: Final = pytest.StashKey[table.Record]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Take the document to write into."""
-    parser.addoption(
-        "--clients-table", metavar="FILE", help="write what clients' calls came to between this document's markers"
-    )
+    """Add the option for the document with the table."""
+    parser.addoption("--clients-table", metavar="FILE", help="write the table of results between the markers of this document")
 
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
-    """One that is open, one that wants a key, one that is busy for good."""
+    """An open server, one with an API key, and one that is always busy."""
     with ExitStack() as served:
         free = served.enter_context(launched("shortlist", "serve", MODEL, "--no-ui", *ALIASES))
         locked = served.enter_context(launched("shortlist", "serve", MODEL, "--no-ui", *ALIASES, "--api-key", KEY))
@@ -45,7 +43,7 @@ def servers() -> Iterator[Servers]:
 
 @pytest.fixture(scope="session")
 def truth(servers: Servers) -> Truth:
-    """What it answers when asked by hand."""
+    """The server's answers to plain HTTP requests."""
 
     def vectors(**how: object) -> list[list[float]]:
         answer = httpx2.post(f"{servers.open}/v1/embeddings", json={"input": TEXTS, "encoding_format": "float", **how})
@@ -55,36 +53,36 @@ def truth(servers: Servers) -> Truth:
 
 
 @pytest.fixture(scope="session")
-def told(request: pytest.FixtureRequest) -> table.Told:
-    """Where every call is noted for the table."""
-    return request.config.stash.setdefault(TOLD, table.Told())
+def record(request: pytest.FixtureRequest) -> table.Record:
+    """The record of all calls for the table."""
+    return request.config.stash.setdefault(RECORD, table.Record())
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Show the table, and write it if asked to and no client is missing."""
-    told = config.stash.get(TOLD, table.Told())
-    if not told.calls:
+    """Print the table. With --clients-table, write it if no client is missing."""
+    record = config.stash.get(RECORD, table.Record())
+    if not record.calls:
         return
     terminalreporter.section("clients")
-    for line in table.lines(told.calls):
+    for line in table.lines(record.calls):
         terminalreporter.write_line(line)
     path = config.getoption("--clients-table", default=None)
     if not path:
         return
-    missing = sorted("/".join(group) for group in {*GROUPS} - told.groups)
+    missing = sorted("/".join(group) for group in {*GROUPS} - record.groups)
     if missing:
-        terminalreporter.write_line(f"{path} is left as it is: without {', '.join(missing)} it would not be whole", red=True)
+        terminalreporter.write_line(f"{path} is not written, because clients are missing: {', '.join(missing)}", red=True)
     else:
-        table.write(Path(path), told.calls)
+        table.write(Path(path), record.calls)
 
 
 @contextmanager
 def _occupied(url: str) -> Iterator[None]:
-    """Give a server something to do that keeps it from everything else."""
+    """Occupy a server with one request."""
     body = json.dumps({"model": MODEL, "query": QUERY, "documents": DOCUMENTS}).encode()
-    head = f"POST /v1/rerank HTTP/1.1\r\nhost: here\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    header = f"POST /v1/rerank HTTP/1.1\r\nhost: here\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     with socket.create_connection(("127.0.0.1", urlsplit(url).port or 0)) as connection:
-        connection.sendall(head.encode() + body)
-        inside = "shortlist_running_requests 2.0"  # the other one asks for this number
+        connection.sendall(header.encode() + body)
+        inside = "shortlist_running_requests 2.0"  # the metrics request is the other one
         wait_until(lambda: inside in httpx2.get(f"{url}/metrics").text)
         yield

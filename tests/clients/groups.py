@@ -1,4 +1,4 @@
-"""Which client's script runs in which environment, and how."""
+"""Runs the scripts of clients in their environments."""
 
 from __future__ import annotations
 
@@ -55,38 +55,38 @@ QUIET: Final[Mapping[str, str]] = {
     "NO_PROXY": "127.0.0.1",
     "PATH": os.defpath,
 }
-"""All of a script's environment: nothing of this machine's keys and proxies, and only the tested servers are called."""
+"""All environment variables of a script: no keys or proxies of this machine, only the tested servers are called."""
 
 
 @dataclass(frozen=True)
-class Told:
-    """What one script told of its calls, and how it ended."""
+class ScriptResult:
+    """The output of one script: its calls, its exit code and its log."""
 
     rows: Sequence[Row]
     code: int
     log: str
 
 
-def run(environment: str, script: str, servers: Servers, home: Path) -> Told:
-    """Let a client make its calls.
+def run(environment: str, script: str, servers: Servers, home: Path) -> ScriptResult:
+    """Run the calls of one client.
 
     Args:
-        environment: Whose Python runs it.
-        script: The client.
-        servers: Whom it asks.
-        home: An empty folder, for what the client wants to remember.
+        environment: Name of the environment that runs the script.
+        script: Name of the client's script.
+        servers: The servers to call.
+        home: An empty folder as the client's home.
     """
     python = MADE / environment / "bin/python"
     command: list[str | Path] = [python, CALLS / f"{script}_calls.py", servers.open, servers.locked, servers.busy, servers.key]
     environ = {**QUIET, "HOME": str(home)}
     done = subprocess.run(command, cwd=home, env=environ, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     rows = [Row.parse(line) for line in done.stdout.splitlines() if line.startswith('{"client"')]
-    return Told(rows, done.returncode, done.stderr[-4000:])
+    return ScriptResult(rows, done.returncode, done.stderr[-4000:])
 
 
 def is_made(environment: str) -> bool:
-    """Whether an environment is there, made from the list as it is now."""
+    """Return whether an environment is installed from its current list."""
     path = MADE / environment / "made_from"
     made_from = path.read_text() if path.exists() else ""
-    wanted = (HERE / "environments" / environment / "requirements.txt").read_text()
-    return made_from.removeprefix(wanted).startswith("Python ")
+    expected = (HERE / "environments" / environment / "requirements.txt").read_text()
+    return made_from.removeprefix(expected).startswith("Python ")

@@ -1,4 +1,4 @@
-"""What every client's calls came to, as a table in the guide."""
+"""Writes the results of all clients as a table."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class Line(NamedTuple):
 
 
 @dataclass
-class Told:
-    """What came of every call so far, and which groups made theirs."""
+class Record:
+    """Results of all calls so far, and the groups that ran."""
 
     calls: list[Line] = field(default_factory=list)
     groups: set[tuple[str, str]] = field(default_factory=set)
 
 
 def lines(calls: Sequence[Line]) -> Iterator[str]:
-    """Yield the table: a line for every client, call and result, with the versions of the client that it came from."""
+    """Yield the table: one row per client, call and result, with the versions of the client."""
     good = sum(not call.verdict.wrong for call in calls)
     versions: dict[tuple[str, str, str], set[str]] = {}
     for row, verdict in sorted(calls, key=lambda call: call.row.client):
@@ -45,7 +45,7 @@ def lines(calls: Sequence[Line]) -> Iterator[str]:
 
 
 def write(path: Path, calls: Sequence[Line]) -> None:
-    """Put the table between the markers of a document."""
+    """Write the table between the markers of a document."""
     put(path, lines(calls), begin=BEGIN, end=END, on="with the demo model")
 
 

@@ -1,4 +1,4 @@
-"""Environments of clients are made once, rebuilt when their list changes, and not being able to is loud."""
+"""Environments of clients: installed once, rebuilt when their list changes, failures reported."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ fi
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """A folder with the real script, two small lists, and a Python that pretends."""
+    """A folder with the real script, two small lists, and a fake Python."""
     shutil.copy(HERE / "environment", tmp_path)
     for name in ("one", "other"):
         (tmp_path / "environments" / name).mkdir(parents=True)
@@ -43,7 +43,7 @@ def installed(place: Path) -> list[str]:
     return [line.split("/")[-2] for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def test_made_once(place: Path) -> None:
+def test_environment_is_installed_once(place: Path) -> None:
     assert make(place, "all").returncode == 0
     again = make(place, "all")
     assert again.stdout == "one: is there\nother: is there\n"
@@ -51,14 +51,14 @@ def test_made_once(place: Path) -> None:
     assert "--no-deps" in (place / "installed").read_text()
 
 
-def test_rebuilt_when_its_list_changes(place: Path) -> None:
+def test_environment_is_rebuilt_when_its_list_changes(place: Path) -> None:
     make(place, "all")
     (place / "environments/one/requirements.txt").write_text("one==2.0\n")
     make(place, "all")
     assert installed(place) == ["one", "other", "one"]
 
 
-def test_failure_is_said_and_does_not_stop_the_others(place: Path) -> None:
+def test_failure_is_reported_and_does_not_stop_the_others(place: Path) -> None:
     make(place, "one")
     (place / "environments/one/requirements.txt").write_text("one==2.0\n")
     (place / "broken").touch()
@@ -75,7 +75,7 @@ def test_failure_is_said_and_does_not_stop_the_others(place: Path) -> None:
     assert installed(place) == ["one", "one"]
 
 
-def test_environment_of_another_list_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_of_another_list_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.clients.groups.MADE", tmp_path)
     name = next(iter(ENVIRONMENTS))
     assert not is_made(name)

@@ -1,4 +1,4 @@
-"""The judge of real clients can say no."""
+"""The checks of client results accept right results and reject wrong ones."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def by_text(*items: tuple[int, float]) -> list[list[object]]:
 
 
 @pytest.mark.parametrize(
-    ("told", "shown"),
+    ("result", "shown"),
     [
         (ranking(*RANKED), "3 ranked"),
         (ranking(*RANKED[:2], expected=2), "2 ranked"),
@@ -45,13 +45,13 @@ def by_text(*items: tuple[int, float]) -> list[list[object]]:
         (row("refused", raised=["builtins.Exception"], message="404 not", expected=["Exception", "404"]), "`Exception`"),
     ],
 )
-def test_what_should_be_is_said_in_the_words_of_the_table(told: Row, shown: str) -> None:
-    found = verdict(told, TRUTH)
+def test_expected_result_has_its_table_text(result: Row, shown: str) -> None:
+    found = verdict(result, TRUTH)
     assert (found.shown, found.wrong) == (shown, "")
 
 
 @pytest.mark.parametrize(
-    ("told", "why"),
+    ("result", "why"),
     [
         (ranking(*RANKED[:2]), "2 results instead of 3"),
         (ranking(*RANKED, expected=2), "3 results instead of 2"),
@@ -71,8 +71,8 @@ def test_what_should_be_is_said_in_the_words_of_the_table(told: Row, shown: str)
         (row("scores", got=[0.9, 0.1, 0.1]), "not in the order"),
         (row("vectors", got=[]), "shapes"),
         (row("vectors", got=[[1.0], [0.0]]), "shapes"),
-        (row("vectors", got=[[0.0, 1.0], [1.0, 0.0]]), "by hand"),
-        (row("vectors", got=[[1.0, float("nan")], [0.0, 1.0]]), "by hand"),
+        (row("vectors", got=[[0.0, 1.0], [1.0, 0.0]]), "differ from the expected"),
+        (row("vectors", got=[[1.0, float("nan")], [0.0, 1.0]]), "differ from the expected"),
         (row("value", got=[404, None], expected=[404, "Model.NotExist"]), "instead of"),
         (
             row("ranking", raised=["builtins.KeyError", "builtins.Exception"], message="'results'", expected=3),
@@ -90,5 +90,5 @@ def test_what_should_be_is_said_in_the_words_of_the_table(told: Row, shown: str)
         (row("refused", raised=["a.NotFoundError"], message="500", expected=["NotFoundError", "404"]), "'404' is not in"),
     ],
 )
-def test_what_should_not_be_is_found(told: Row, why: str) -> None:
-    assert why in verdict(told, TRUTH).wrong
+def test_unexpected_result_is_found(result: Row, why: str) -> None:
+    assert why in verdict(result, TRUTH).wrong

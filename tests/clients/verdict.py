@@ -1,4 +1,4 @@
-"""Whether what came of a call is what should have, and how the table says so."""
+"""Checks the result of a call against the expected one, with its text in the table."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from typing import Final
 from tests.clients.calls.telling import DOCUMENTS, RIGHT, Item, Row
 
 TOLERANCE: Final = 1e-5
-"""A vector may lose a few digits as JSON, in base64, and in a client's own arithmetic."""
+"""Tolerance of vector values, which lose digits as JSON, in base64 and in the client's arithmetic."""
 
 Vectors = Sequence[Sequence[float]]
 
 
 @dataclass(frozen=True)
 class Truth:
-    """What the server answers when asked by hand: the vectors of TEXTS, by their number of dimensions (None: all)."""
+    """The server's vectors of TEXTS, by number of dimensions (None: all)."""
 
     vectors: Mapping[int | None, Vectors]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a call did: in the words of the table, and what is wrong about it, if anything is."""
+    """The outcome of a call: its text in the table, and the problem, if any."""
 
     shown: str
     wrong: str = ""
 
 
 def verdict(row: Row, truth: Truth) -> Verdict:
-    """Judge one call."""
+    """Return the verdict on one call."""
     if row.kind == "refused":
         return _refused(row)
     if row.raised:
@@ -54,7 +54,7 @@ def _ranked(row: Row, *, bounds: tuple[float, float]) -> Verdict:
 
 
 def _faults(items: Sequence[Item], count: int, bounds: tuple[float, float]) -> Iterator[str]:
-    """Yield what is wrong with a ranking; what comes later makes sense only if nothing came before."""
+    """Yield the problems of a ranking; only the first one is reliable."""
     scores = [score for _, score, _ in items]
     places = [_place(item) for item in items]
     if len(items) != count:
@@ -72,7 +72,7 @@ def _faults(items: Sequence[Item], count: int, bounds: tuple[float, float]) -> I
 
 
 def _place(item: Item) -> int | None:
-    """Return which document this is; None if position and text do not agree, or name none."""
+    """Return the index of the document; None if position and text disagree or are unknown."""
     index, _, text = item
     of_text = DOCUMENTS.index(text) if text in DOCUMENTS else None
     if text is None:
@@ -95,7 +95,7 @@ def _vectors(row: Row, truth: Truth) -> Verdict:
         return _not(f"shapes are {[len(vector) for vector in row.got]}")
     numbers = [pair for vectors in zip(row.got, expected, strict=True) for pair in zip(*vectors, strict=True)]
     if not all(abs(got - wanted) <= TOLERANCE for got, wanted in numbers):
-        return _not(f"vectors are not what they are by hand, but {row.got}")
+        return _not(f"vectors differ from the expected ones: {row.got}")
     return Verdict(f"{len(row.got)} x {len(row.got[0])}")
 
 

@@ -23,10 +23,10 @@ COMMANDS: Final = {
     "rerank": ("shortlist.cli.rerank", "app", "Rank documents for a query, or for every query of a file."),
     "embed": ("shortlist.cli.embed", "app", "Turn texts into vectors."),
     "models": ("shortlist.cli.models", "app", "List, download, find, measure and remove models on this machine."),
-    "doctor": ("shortlist.cli.doctor", "app", "Say what a model is and test it, or how a client gets on with a server."),
+    "doctor": ("shortlist.cli.doctor", "app", "Diagnose a model, or check a server for one client."),
     "bench": ("shortlist.cli.bench", "app", "Put servers under load, side by side."),
 }
-"""By the command's name: the module that it lives in, what it is called there, and what it is for."""
+"""By command name: its module, its attribute there, and its help."""
 
 EPILOG: Final = (
     "Examples:\n\n"
@@ -41,23 +41,23 @@ class Commands(TyperGroup):
     """The commands, each imported on demand."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Return their names, in the order in which help shows them."""
+        """Return the names in help order."""
         del ctx
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return what help and completion show of a command: its name and what it is for."""
+        """Return the name and the help of a command, without importing it."""
         del ctx
         return TyperCommand(cmd_name, help=COMMANDS[cmd_name][2]) if cmd_name in COMMANDS else None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Return the command itself, with what is left of the arguments."""
+        """Return the imported command and the remaining arguments."""
         name, command, rest = super().resolve_command(ctx, args)
         return name, command if command is None or name is None else load(name), rest
 
 
 def load(name: str) -> Any:
-    """Import a command and return it as typer runs it."""
+    """Import a command and return it as a typer command."""
     module, attribute, _ = COMMANDS[name]
     command = typer.main.get_command(getattr(importlib.import_module(module), attribute))
     command.name = name
@@ -93,4 +93,4 @@ def _main(
         bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    del version  # answered by its callback
+    del version  # handled by its callback

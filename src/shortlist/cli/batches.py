@@ -13,8 +13,8 @@ from shortlist.cli.output import RankedGroup
 from shortlist.client import AsyncClient, NotRanked, RankedText, Ranking, RerankRequest
 from shortlist.errors import BodyTooLarge, EngineError, InputTooLong, InvalidInput, ServiceError
 
-OWN_FIELDS: Final = ("query", "documents")
-"""Fields that differ from one request to the next: one that is wrong says nothing about the others."""
+REQUEST_FIELDS: Final = ("query", "documents")
+"""Fields that differ between requests: an error in one does not affect other requests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,12 +22,12 @@ class RankOptions:
     """Options of all requests.
 
     Attributes:
-        model: Whom a server is to ask; None for its default.
-        instruction: What counts as relevant; None for the model's own.
-        top_n: How many results are wanted of each; None for all.
-        batch_size: Documents in one request.
-        concurrency: Requests on their way at once.
-        timeout_s: Seconds that one may take.
+        model: The model on a server; None for its default.
+        instruction: Defines relevance; None for the model's default.
+        top_n: Number of results per group; None for all.
+        batch_size: Documents per request.
+        concurrency: Maximum number of concurrent requests.
+        timeout_s: Timeout of one request in seconds.
     """
 
     model: str | None
@@ -39,7 +39,7 @@ class RankOptions:
 
 
 class RequestBatch(NamedTuple):
-    """Some of a group's documents, in one request."""
+    """The documents of a group that one request carries."""
 
     group: InputGroup
     start: int
@@ -47,13 +47,13 @@ class RequestBatch(NamedTuple):
 
     @property
     def is_last(self) -> bool:
-        """Whether the group ends here."""
+        """Whether this is the last batch of its group."""
         return self.stop >= len(self.group.texts)
 
 
 @dataclass(slots=True)
 class _Draft:
-    """A group of which some batches have been answered."""
+    """Results of the batches of a group so far."""
 
     model: str | None = None
     results: list[RankedText] = field(default_factory=list)
@@ -65,18 +65,18 @@ class _Draft:
         """Add one batch's answer; errors of its documents are recorded in the draft.
 
         Raises:
-            ServiceError: it is wrong with every other request, too.
+            ServiceError: the error affects all requests.
         """
         if isinstance(answer, ServiceError):
-            if not is_its_own(answer):
+            if not is_request_error(answer):
                 raise answer
             self.error = self.error or answer
             return
-        numbers = [text.index for text in batch.group.texts[batch.start : batch.stop]]
+        line_indices = [text.index for text in batch.group.texts[batch.start : batch.stop]]
         self.model = answer.model
-        self.results += [RankedText(numbers[each.index], each.score, each.text) for each in answer.results]
-        self.failed += [NotRanked(numbers[each.index], each.message) for each in answer.failed]
-        self.truncated += [numbers[index] for index in answer.truncated]
+        self.results += [RankedText(line_indices[each.index], each.score, each.text) for each in answer.results]
+        self.failed += [NotRanked(line_indices[each.index], each.message) for each in answer.failed]
+        self.truncated += [line_indices[index] for index in answer.truncated]
 
     def finished(self, group: InputGroup, top_n: int | None) -> RankedGroup:
         """Return the group, ranked over all its batches; equal scores stay in order."""
@@ -92,35 +92,35 @@ class _Draft:
         )
 
 
-def is_its_own(error: ServiceError) -> bool:
-    """Return whether an error is about the texts of one request, so that the next one may well be answered."""
+def is_request_error(error: ServiceError) -> bool:
+    """Return whether an error concerns the texts of one request, so that other requests can succeed."""
     if isinstance(error, InvalidInput):
-        return error.param is not None and error.param.startswith(OWN_FIELDS)
+        return error.param is not None and error.param.startswith(REQUEST_FIELDS)
     return isinstance(error, InputTooLong | BodyTooLarge) or type(error) is EngineError
 
 
 async def rank_all(
     client: AsyncClient, groups: AsyncIterable[InputGroup], options: RankOptions
 ) -> AsyncGenerator[tuple[RequestBatch, RankedGroup | None], None]:
-    """Yield every batch that is answered, with its group once that is ranked, in order.
+    """Yield every answered batch in order, the last one of a group with the ranked group.
 
     Raises:
-        ServiceError: the source does; or there is no way to go on.
+        ServiceError: the source fails, or an error affects all requests.
     """
-    asked: deque[RequestBatch] = deque()
+    pending: deque[RequestBatch] = deque()
 
     async def requests() -> AsyncIterator[RerankRequest]:
         async for group in groups:
             for start in range(0, len(group.texts), options.batch_size):
                 batch = RequestBatch(group, start, min(start + options.batch_size, len(group.texts)))
-                asked.append(batch)
+                pending.append(batch)
                 yield _request(batch, options)
 
     draft = _Draft()
     answers = client.rerank_many(requests(), concurrency=options.concurrency, timeout_s=options.timeout_s)
     async with aclosing(answers):
         async for done in answers:
-            batch = asked.popleft()
+            batch = pending.popleft()
             draft.add(batch, done.answer)
             if batch.is_last:
                 yield batch, draft.finished(batch.group, options.top_n)

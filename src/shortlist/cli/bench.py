@@ -17,24 +17,24 @@ from shortlist.errors import BadSetting
 
 EPILOG = (
     f"Dialects: {'; '.join(f'{each.name} ({each.speakers})' for each in DIALECTS.values())}. Without --api-key, URL is sent "
-    "the first key of SHORTLIST_API_KEY, and other contenders none. Exit codes: 0 every request was answered or refused with "
-    "429, 1 some were not, or an answer was wrong (the report says which), 3 it cannot run. Ctrl-C ends the run; what was "
-    "measured until then is shown and written."
+    "the first key of SHORTLIST_API_KEY, and other contenders get none. Exit codes: 0 every request was answered or refused "
+    "with 429, 1 some were not, or an answer was wrong (see the report), 3 the run cannot start. Ctrl-C ends the run and "
+    "reports the measurements so far."
 )
 
 USERS_HELP = (
-    "A level: so many users, each waiting for an answer before asking again. "
-    f"{', '.join(map(str, DEFAULT_USERS))} if there is neither --users nor --rate."
+    "A level: this many users, each waiting for an answer before its next request. "
+    f"{', '.join(map(str, DEFAULT_USERS))} without --users and --rate."
 )
 
-RATE_HELP = "A level: so many requests a second, arriving on a schedule of their own, however slow the answers are."
+RATE_HELP = "A level: this many requests per second on a fixed schedule, independent of the answers."
 
 app = typer.Typer(help="Put servers under load, side by side.", no_args_is_help=True, add_completion=False)
 
 
 @app.callback()
 def _bench() -> None:
-    pass  # with one command and no callback, there would be no `load`
+    pass  # without a callback, typer drops the name `load` of a single command
 
 
 @app.command("load", epilog=EPILOG)
@@ -44,51 +44,51 @@ def _bench_load(  # noqa: PLR0913 - one parameter per flag
     contender: Annotated[list[str] | None, typer.Option(metavar="NAME=URL", help="Another server, to compare.")] = None,
     users: Annotated[list[int] | None, typer.Option(help=USERS_HELP)] = None,
     rate: Annotated[list[float] | None, typer.Option(help=RATE_HELP)] = None,
-    duration: Annotated[float, typer.Option(help="Seconds for which a level is measured.")] = LoadPlan.duration_s,
+    duration: Annotated[float, typer.Option(help="Seconds of measurement per level.")] = LoadPlan.duration_s,
     warm_up: Annotated[
-        float, typer.Option(help="Seconds before that; longer, if some user had no answer by then.")
+        float, typer.Option(help="Seconds of warm-up before; longer until every user has an answer.")
     ] = LoadPlan.warm_up_s,
-    repeats: Annotated[int, typer.Option(help="Rounds of all levels.")] = LoadPlan.repeats,
-    documents: Annotated[int, typer.Option(help="Documents in a request.")] = LoadPlan.num_documents,
-    words: Annotated[int, typer.Option(help="Words in a document.")] = LoadPlan.num_words,
+    repeats: Annotated[int, typer.Option(help="Rounds over all levels.")] = LoadPlan.repeats,
+    documents: Annotated[int, typer.Option(help="Documents per request.")] = LoadPlan.num_documents,
+    words: Annotated[int, typer.Option(help="Words per document.")] = LoadPlan.num_words,
     seen: Annotated[
-        float, typer.Option(metavar="SHARE", help="Share of requests that were asked before, to measure caches; 0 to 1.")
+        float, typer.Option(metavar="SHARE", help="Share of repeated requests, to measure caches; 0 to 1.")
     ] = LoadPlan.seen_share,
     dialect: Annotated[
         list[str] | None,
-        typer.Option(metavar="[NAME=]DIALECT", help="What the servers speak, or that one; rerank if not given."),
+        typer.Option(metavar="[NAME=]DIALECT", help="Dialect of all servers, or of one; default rerank."),
     ] = None,
-    model: Annotated[list[str] | None, typer.Option(metavar="[NAME=]MODEL", help="The model that requests name.")] = None,
-    api_key: Annotated[list[str] | None, typer.Option(metavar="[NAME=]KEY", help="The key that requests carry.")] = None,
+    model: Annotated[list[str] | None, typer.Option(metavar="[NAME=]MODEL", help="Model name in the requests.")] = None,
+    api_key: Annotated[list[str] | None, typer.Option(metavar="[NAME=]KEY", help="API key of the requests.")] = None,
     check: Annotated[
         int,
-        typer.Option(metavar="NUMBER", help="Ask the documents of so many answers of a level again, each alone, and compare."),
+        typer.Option(
+            metavar="NUMBER", help="Repeat the documents of this many answers per level, one per request, and compare."
+        ),
     ] = LoadPlan.num_checked,
-    tolerance: Annotated[float, typer.Option(help="How far apart their numbers may be.")] = LoadPlan.tolerance,
+    tolerance: Annotated[float, typer.Option(help="Maximum difference of the compared numbers.")] = LoadPlan.tolerance,
     within: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Also count what came within so many seconds; drawn as a line.")
+        float | None, typer.Option(metavar="SECONDS", help="Also count answers within this many seconds; drawn as a line.")
     ] = None,
-    timeout: Annotated[
-        float, typer.Option(help="Seconds after which a request without an answer is lost.")
-    ] = LoadPlan.timeout_s,
-    seed: Annotated[int, typer.Option(help="Another number draws other texts, arrivals and orders.")] = LoadPlan.seed,
-    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write everything that was measured.")] = None,
+    timeout: Annotated[float, typer.Option(help="Timeout of a request in seconds.")] = LoadPlan.timeout_s,
+    seed: Annotated[int, typer.Option(help="Seed of the texts, arrivals and orders.")] = LoadPlan.seed,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all measurements.")] = None,
     markdown: Annotated[
         Path | None,
-        typer.Option(metavar="FILE[#NAME]", help="Write the tables, between the markers (of that name) if the file has them."),
+        typer.Option(metavar="FILE[#NAME]", help="Write the tables; between the markers (of that name), if the file has them."),
     ] = None,
     plot: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE.png|FILE.html", help="Draw the curves: a picture, or a page that has the tables, too."),
+        typer.Option(metavar="FILE.png|FILE.html", help="Draw the curves: an image, or a page with the tables."),
     ] = None,
 ) -> None:
     """Put servers under load: how many requests they answer, how fast, and the outcome of each.
 
-    URL is any server that speaks one of the dialects below. Several are asked in turn, one at a time.
+    URL is any server with one of the dialects below. Several servers are measured in turn, one at a time.
 
-    Requests are new texts every time, so that no cache can help unless --seen lets it.
+    Every request has new texts, so caches have no effect without --seen.
 
-    Ask from another machine than the server's, or remember that asking takes its share; the report says how much.
+    Run it on another machine than the server's: the load generator uses CPU time too, which the report shows.
     """
     given = dict(locals())
     run_to_exit(lambda: _run(**given))

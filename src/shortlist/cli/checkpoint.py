@@ -30,60 +30,60 @@ class Digest:
     top_n: int | None
 
     def of(self, group: InputGroup) -> str:
-        """Return the name of one group."""
-        words = [self.model, self.instruction, self.top_n, group.query, [text.text for text in group.texts]]
-        return hashlib.blake2b(orjson.dumps(words), digest_size=8).hexdigest()
+        """Return the digest of one group."""
+        fields = [self.model, self.instruction, self.top_n, group.query, [text.text for text in group.texts]]
+        return hashlib.blake2b(orjson.dumps(fields), digest_size=8).hexdigest()
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that is there only once it is complete.
+    """Open a file that appears only when it is complete.
 
     Raises:
-        InvalidInput: it is there already.
-        BadSetting: it cannot be written.
+        InvalidInput: the file exists.
+        BadSetting: the file cannot be written.
     """
     if path.exists():
-        raise InvalidInput(f"{path} (--out) is there already: remove it, or name another file.")
+        raise InvalidInput(f"{path} (--out) already exists: remove it, or name another file.")
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with part.open("xb") as file:
             yield file
         part.replace(path)
     except OSError as error:
-        raise not_written(path, error) from None
+        raise write_error(path, error) from None
     finally:
         part.unlink(missing_ok=True)
 
 
-def not_written(path: Path, error: OSError) -> BadSetting:
-    """Return the error for a file that cannot be written."""
+def write_error(path: Path, error: OSError) -> BadSetting:
+    """Return the error of a file that cannot be written."""
     return BadSetting(f"{path} (--out) cannot be written: {error.strerror or type(error).__name__}.")
 
 
 @contextmanager
 def checkpoint(path: Path) -> Iterator[tuple[BinaryIO, list[str]]]:
-    """Open a file of groups to append to; yield it with the digests of those that it has, a torn last one cut off.
+    """Open a file of groups for appending; yield it with its digests. An incomplete last line is cut off.
 
     Raises:
-        InvalidInput: it is something else, or another process writes to it.
-        BadSetting: it cannot be written.
+        InvalidInput: the file has another format, or another process writes to it.
+        BadSetting: the file cannot be written.
     """
     try:
         with path.open("a+b") as file:
             _lock(path, file)
-            yield file, _repaired(path, file)
+            yield file, _repair(path, file)
     except OSError as error:
-        raise not_written(path, error) from None
+        raise write_error(path, error) from None
 
 
 def remaining(groups: Iterable[InputGroup], path: Path, done: list[str], digest: Digest) -> Iterator[InputGroup]:
-    """Yield the groups that a file does not have yet, once it is clear that it has the others.
+    """Yield the groups that the file does not have yet, after checking those that it has.
 
     Raises:
-        InvalidInput: what it has is of other groups, or was asked otherwise.
+        InvalidInput: the file has other groups, or was made with other options.
     """
-    changed = "the input, --model, --instruction or --top-n has changed since; remove the file, or name another"
+    changed = "the input, --model, --instruction or --top-n has changed; remove the file, or name another"
     num_seen = 0
     for group in groups:
         num_seen += 1
@@ -91,7 +91,7 @@ def remaining(groups: Iterable[InputGroup], path: Path, done: list[str], digest:
             yield group
         elif digest.of(group) != done[group.position]:
             raise InvalidInput(
-                f"{path} (--out), line {group.position + 1}, is not of line {group.line} of the input: {changed}."
+                f"{path} (--out), line {group.position + 1}, does not match line {group.line} of the input: {changed}."
             )
     if num_seen < len(done):
         raise InvalidInput(f"{path} (--out) has {len(done)} groups, and the input has {num_seen}: {changed}.")
@@ -104,15 +104,15 @@ def _lock(path: Path, file: BinaryIO) -> None:
         raise InvalidInput(f"Another process is writing to {path} (--out).") from None
 
 
-def _repaired(path: Path, file: BinaryIO) -> list[str]:
+def _repair(path: Path, file: BinaryIO) -> list[str]:
     file.seek(0)
-    digests, run_to_exit = [], 0
+    digests, num_bytes = [], 0
     for number, line in enumerate(file, 1):
         if not line.endswith(b"\n"):
             break
         digests.append(_digest_in(path, number, line))
-        run_to_exit += len(line)
-    file.truncate(run_to_exit)
+        num_bytes += len(line)
+    file.truncate(num_bytes)
     return digests
 
 

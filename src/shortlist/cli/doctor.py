@@ -26,11 +26,11 @@ app = typer.Typer(add_completion=False)
 def _doctor(
     model: str, *, reranker: bool | None = None, client: str | None = None, api_key: str | None = None, **given: object
 ) -> None:
-    """Say what a model is and test it, or how a client gets on with a server.
+    """Diagnose a model, or check a server for one client.
 
-    MODEL is a folder, a Hugging Face id, modelscope:ID, or demo: its prompt is shown, and it is tested as serving it would.
-    With --client NAME it is the address of a server (http://localhost:8080), which is asked what that client asks. Exit
-    codes: 0 it passed, 1 it failed, 3 it cannot be loaded or reached.
+    MODEL is a folder, a Hugging Face id, modelscope:ID, or demo: shows its prompt and runs the self-test of serving. With
+    --client NAME it is the address of a server (http://localhost:8080), which gets the requests of that client. Exit
+    codes: 0 passed, 1 failed, 3 the model cannot be loaded, or the server cannot be reached.
     """
     from shortlist import doctor
 
@@ -41,13 +41,13 @@ def _doctor(
 
 
 def _parameters() -> Iterator[inspect.Parameter]:
-    model = typer.Argument(metavar="MODEL|URL", help="A folder, a Hugging Face id, modelscope:ID, or demo; or a server.")
+    model = typer.Argument(metavar="MODEL|URL", help="A folder, a Hugging Face id, modelscope:ID, or demo; or a server URL.")
     yield flags.argument("model", str, model)
-    kind = typer.Option("--reranker/--embedder", help="What it is for, where its files do not say.", show_default=False)
+    kind = typer.Option("--reranker/--embedder", help="The task, if the files do not state it.", show_default=False)
     yield flags.option("reranker", bool | None, kind)
-    named = typer.Option("--client", metavar="NAME", help="Ask the server at URL what this client asks: dify, ragflow, ...")
+    named = typer.Option("--client", metavar="NAME", help="Send the requests of this client to URL: dify, ragflow, ...")
     yield flags.option("client", str | None, named)
-    yield flags.option("api_key", str | None, typer.Option("--api-key", help="The key of that server."))
+    yield flags.option("api_key", str | None, typer.Option("--api-key", help="The API key of that server."))
     yield from flags.settings(flags.MODEL_SETTINGS)
 
 

@@ -30,28 +30,28 @@ EPILOG: Final = (
     "shortlist embed texts.txt > vectors.jsonl\n\n"
     "shortlist embed texts.txt --model Qwen/Qwen3-Embedding-0.6B --out vectors.npy\n\n"
     "echo 'what is a cat' | shortlist embed --query --url http://localhost:8080\n\n"
-    "Exit codes: 0 done, 2 wrong usage or input, 3 no model, no server or no place to write, 130 stopped by Ctrl-C. "
-    "docs/cli.md shows more."
+    "Exit codes: 0 done, 2 wrong usage or input, 3 no model, no server, or the output cannot be written, 130 Ctrl-C. "
+    "See docs/cli.md."
 )
 
 
 def _embed(file: Path | None = None, *, out: Path | None = None, **given: Any) -> None:
     """Turn texts into vectors.
 
-    FILE (standard input if it is left out, or -) has one text per line: as it stands, or as a JSON object with `text`.
+    FILE (default, or -: standard input) has one text per line: plain, or a JSON object with `text`.
 
-    Without --out, every vector is one JSON object: `index` (the text's line, from 0) and `embedding`. With it, the end of the
-    file's name says what is written: .jsonl the same, .npy an array of one row per text, .parquet a table.
+    Without --out, every vector is one JSON object: `index` (the text's line, from 0) and `embedding`. With --out, the file's
+    suffix selects the format: .jsonl the same, .npy an array of one row per text, .parquet a table.
     """
     run_to_exit(lambda: run(Input.of(file, given["input_format"]), out, given))
 
 
 def run(source: Input, out: Path | None, given: Mapping[str, Any]) -> int:
-    """Read, ask and write; return the exit code.
+    """Embed the input and write the vectors; return the exit code.
 
     Raises:
-        InvalidInput: the input or the flags are wrong, or what was asked is.
-        ServiceError: there is no model, or no server, or nowhere to write.
+        InvalidInput: the input, a flag or a request is invalid.
+        ServiceError: the model, the server or the output is unavailable.
     """
     texts = source.texts(skips_blank=False)
     total = sum(1 for _ in source.texts(skips_blank=False)) if source.can_be_read_twice else None
@@ -59,7 +59,7 @@ def run(source: Input, out: Path | None, given: Mapping[str, Any]) -> int:
         vectors = files.enter_context(writer(out))
         first = next(texts, None)
         if first is None:
-            print_message(f"There is nothing to embed: {source.name} has no lines.")
+            print_message(f"Nothing to embed: {source.name} has no lines.")
             return EXIT_DONE
         connect = target.connect(Task.EMBED, given)
         bar = files.enter_context(Bar("embedding", total, is_wanted=out is not None or not is_on_terminal()))
@@ -67,7 +67,7 @@ def run(source: Input, out: Path | None, given: Mapping[str, Any]) -> int:
             asyncio.run(_run(connect, chain([first], texts), given, vectors, bar))
         except (KeyboardInterrupt, ServiceError):
             with bar.aside():
-                print_message(f"It stopped at line {bar.num_done + 1}; the vectors of the lines before it are written.")
+                print_message(f"Stopped at line {bar.num_done + 1}; the vectors of the lines before are written.")
             raise
     return EXIT_DONE
 
@@ -82,10 +82,10 @@ async def _run(connect: target.Connect, texts: Iterable[Text], given: Mapping[st
     }
     async with connect() as client, aclosing(read_in_thread(texts)) as source:
 
-        async def ask(batch: list[Text]) -> Embeddings:
+        async def send(batch: list[Text]) -> Embeddings:
             return await client.embed([text.text for text in batch], **options)
 
-        batches = stream(ask, _batches(source, given["batch_size"]), concurrency=given["concurrency"])
+        batches = stream(send, _batches(source, given["batch_size"]), concurrency=given["concurrency"])
         async with aclosing(batches):
             async for _, batch, embedded in batches:
                 vectors.put([text.index for text in batch], embedded.vectors)
@@ -106,17 +106,17 @@ async def _batches(texts: AsyncIterable[Text], batch_size: int) -> AsyncIterator
 def _parameters() -> Iterator[inspect.Parameter]:
     file = typer.Argument(metavar="[FILE]", help="Texts, one per line; - is standard input.", show_default=False)
     yield flags.argument("file", Path | None, file, default=None)
-    is_query = "The texts are queries, which some models read in another way than documents."
+    is_query = "The texts are queries; some models use another prompt template for queries."
     yield flags.option("query", bool, typer.Option("--query/--document", help=is_query), default=False)
-    wanted = "What the queries look for, in words; the model's default if not given. Implies --query."
-    yield flags.option("instruction", str | None, typer.Option("--instruction", "-i", metavar="TEXT", help=wanted))
-    width = typer.Option("--dimensions", "-d", min=1, help="Cut vectors to so many numbers.", show_default=False)
+    instruction = "What the queries look for, in words; default: the model's. Implies --query."
+    yield flags.option("instruction", str | None, typer.Option("--instruction", "-i", metavar="TEXT", help=instruction))
+    width = typer.Option("--dimensions", "-d", min=1, help="Truncate vectors to this many dimensions.", show_default=False)
     yield flags.option("dimensions", int | None, width)
-    out = "Write here: FILE.jsonl, FILE.npy or FILE.parquet."
+    out = "Output file: FILE.jsonl, FILE.npy or FILE.parquet."
     yield flags.option("out", Path | None, typer.Option("--out", "-o", metavar="FILE", help=out))
-    form = "How lines are written: as they stand, or as JSON objects. auto goes by the file's name and the first line."
+    form = "Format of the lines: plain text or JSON objects. auto detects it from the file's name and the first line."
     yield flags.option("input_format", Form, typer.Option("--input-format", help=form), "auto")
-    yield flags.option("batch_size", int, typer.Option("--batch-size", min=1, help="Texts in one request."), 64)
+    yield flags.option("batch_size", int, typer.Option("--batch-size", min=1, help="Texts per request."), 64)
     yield from target.parameters(Task.EMBED)
     yield from flags.settings(flags.MODEL_SETTINGS)
 

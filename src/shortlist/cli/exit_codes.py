@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 EXIT_DONE: Final = 0
 EXIT_PARTLY: Final = 1
-"""It ran, and something in it failed: an engine died, a document has no score, a model is not here."""
+"""Partial failure: an engine stopped, a document has no score, a model is not on this machine."""
 EXIT_USAGE: Final = 2
-"""The command is wrong, or what it was given to read."""
+"""Invalid usage or input."""
 EXIT_CANNOT_START: Final = 3
-"""A model cannot be loaded, a server cannot be reached or does not let us in, a file cannot be written."""
+"""A model cannot be loaded, a server is unreachable or denies access, a file cannot be written."""
 WRONG_INPUT: Final = (InvalidInput, InputTooLong, BodyTooLarge)
-"""Errors that are the input's, wherever it was found wrong: here, or by a server."""
+"""Errors of the input, found by the command or by a server."""
 
 
 def run_to_exit(start: Callable[[], int]) -> None:
     """Run a command and exit with its code; expected errors are one line, not a traceback.
 
-    A reader of standard output that has seen enough (`| head`) ends it quietly.
+    A closed standard output (`| head`) is not an error.
     """
     try:
         code = start()
@@ -51,15 +51,15 @@ def run_to_exit(start: Callable[[], int]) -> None:
 
 
 def _close_output() -> None:
-    """Send standard output nowhere, so that flushing it at exit has nothing to complain of."""
+    """Redirect standard output to /dev/null, so that flushing it at exit does not fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def print_error(message: str) -> None:
-    """Write one line about what went wrong."""
+    """Write one error line to standard error."""
     print_message(Text.assemble(("error:", "bold red"), f" {message}"))
 
 
 def print_message(line: str | Text) -> None:
-    """Write one line to standard error, letter by letter."""
+    """Write one line to standard error, without markup."""
     Console(file=standard_error(), soft_wrap=True, highlight=False, markup=False, emoji=False).print(line)

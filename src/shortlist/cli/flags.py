@@ -21,18 +21,18 @@ MODEL_SETTINGS: Final = frozenset(
 PANELS: Final = {"model": "Models", "vllm": "vLLM", "scheduler": "Scheduler", "server": "Server"}
 
 EPILOG: Final = (
-    "Every flag is also an environment variable (--max-batch-tokens is SHORTLIST_MAX_BATCH_TOKENS) and a key of the file "
-    "given with --config (max_batch_tokens). Flags win over the environment, the environment over the file."
+    "Every flag is also an environment variable (--max-batch-tokens is SHORTLIST_MAX_BATCH_TOKENS) and a key of the --config "
+    "file (max_batch_tokens). Flags override the environment, the environment overrides the file."
 )
 
 
 def command(
     function: Callable[..., None], parameters: Iterable[inspect.Parameter], *, epilog: str, to: typer.Typer, name: str
 ) -> None:
-    """Add a function as a command whose parameters are made here, not written."""
-    made = list(parameters)
-    function.__signature__ = inspect.Signature(made)  # type: ignore[attr-defined]
-    function.__annotations__ = {each.name: each.annotation for each in made}
+    """Add a function as a command with generated parameters."""
+    listed = list(parameters)
+    function.__signature__ = inspect.Signature(listed)  # type: ignore[attr-defined]
+    function.__annotations__ = {each.name: each.annotation for each in listed}
     to.command(name, epilog=epilog)(function)
 
 
@@ -43,12 +43,12 @@ def argument(name: str, kind: Any, shown: Any, *, default: object = inspect.Para
 
 
 def option(name: str, kind: Any, shown: Any, default: object = None) -> inspect.Parameter:
-    """Return one parameter that is a flag."""
+    """Return one flag."""
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, shown])
 
 
 def settings(names: frozenset[str] | None = None) -> Iterator[inspect.Parameter]:
-    """Yield the settings of these names, or all of them, as parameters; then the file that holds settings."""
+    """Yield the named settings, or all of them, as flags; then `--config`."""
     for group, name, field in fields():
         if names is None or name in names:
             yield _setting(name, field, PANELS[group])
@@ -70,7 +70,7 @@ def _setting(name: str, field: FieldInfo, panel: str) -> inspect.Parameter:
 
 
 def _flag_type(annotation: object) -> Any:
-    """Return the type by which the command line reads a setting of this type."""
+    """Return the command-line type of a setting's type."""
     if get_origin(annotation) is tuple:
         return list[str]
     if get_origin(annotation) is Literal or annotation in {bool, int, float, str}:

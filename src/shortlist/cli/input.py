@@ -23,7 +23,7 @@ from shortlist.errors import InvalidInput, ServiceError
 T = TypeVar("T")
 
 Form = Literal["auto", "text", "jsonl"]
-"""How lines are written: plain, as JSON objects, or as the first one and the file's name say."""
+"""Format of the lines: plain text, JSON objects, or detected from the file's name and the first line."""
 
 STDIN: Final = 0
 JSONL_SUFFIXES: Final = frozenset({".jsonl", ".ndjson"})
@@ -35,7 +35,7 @@ BLANK: Final = b" \t\r\n"
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """One text, and the number of its line, from 0."""
+    """One text and the index of its line, from 0."""
 
     index: int
     text: str
@@ -46,10 +46,10 @@ class InputGroup:
     """One query and its documents.
 
     Attributes:
-        position: Its number among the groups, from 0.
-        line: The number of its line, from 1, as editors count; None if its documents are lines.
-        id: What the input calls it; None if nothing.
-        texts: Its documents.
+        position: Position among the groups, from 0.
+        line: Line number from 1, as in editors; None if its documents are lines.
+        id: The `id` in the input, or None.
+        texts: The documents.
     """
 
     position: int
@@ -61,11 +61,11 @@ class InputGroup:
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """Where lines come from.
+    """A source of lines.
 
     Attributes:
-        path: A file; None for standard input.
-        form: How its lines are written.
+        path: The file; None for standard input.
+        form: The format of the lines.
     """
 
     path: Path | None
@@ -73,41 +73,41 @@ class Input:
 
     @classmethod
     def of(cls, file: Path | None, form: Form = "auto") -> Input:
-        """Return the input that a command line names: a file, or standard input by `-` or by nothing."""
+        """Return the input of a command: a file, or standard input for `-` or None."""
         return cls(None if file is None or str(file) == "-" else file, form)
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """Name in messages."""
         return "standard input" if self.path is None else str(self.path)
 
     @property
     def can_be_read_twice(self) -> bool:
-        """Whether it is a file, no pipe: then a line that is wrong can be told before hours of work, and how many there are."""
+        """Whether it is a regular file: then its lines can be checked and counted before the run."""
         return self.path is not None and self.path.is_file()
 
     def texts(self, *, skips_blank: bool) -> Iterator[Text]:
         """Yield the texts, one per line.
 
         Args:
-            skips_blank: Whether blank lines are left out (and counted all the same), or are wrong.
+            skips_blank: Whether blank lines are skipped (and still counted), or are an error.
 
         Raises:
-            InvalidInput: the file cannot be read, or a line is not what it should be.
+            InvalidInput: the file cannot be read, or a line is invalid.
         """
         with self._lines() as lines:
             is_json: bool | None = None
             for number, line in lines:
                 if not line.strip(BLANK):
                     if not skips_blank:
-                        raise self._wrong(number, "it is blank, and every line must be a text: vector n is that of line n")
+                        raise self._error(number, "it is blank; every line must be a text: vector n belongs to line n")
                     continue
                 if is_json is None:
                     is_json = self._is_json(line)
                 yield Text(number - 1, self._text_of(number, line) if is_json else self._decoded(number, line))
 
     def groups(self) -> Iterator[InputGroup]:
-        """Yield the groups, one per line; blank lines are left out.
+        """Yield the groups, one per line; blank lines are skipped.
 
         Raises:
             InvalidInput: the file cannot be read, or a line is not a group.
@@ -119,9 +119,9 @@ class Input:
 
     @contextmanager
     def _lines(self) -> Iterator[Iterator[tuple[int, bytes]]]:
-        """Open the input as numbered lines, the first without the mark that some editors put there."""
+        """Open the input as numbered lines, without a UTF-8 byte order mark."""
         if self.path is None and os.isatty(STDIN):
-            print_message("Reading lines from the terminal; Ctrl-D ends them.")
+            print_message("Reading lines from the terminal; Ctrl-D ends the input.")
         try:
             with self._open() as file:
                 first = file.readline().removeprefix(b"\xef\xbb\xbf")
@@ -145,7 +145,7 @@ class Input:
         try:
             return line.rstrip(b"\r\n").decode()
         except UnicodeDecodeError:
-            raise self._wrong(number, "it is not UTF-8; convert the file to UTF-8") from None
+            raise self._error(number, "it is not UTF-8; convert the file to UTF-8") from None
 
     def _text_of(self, number: int, line: bytes) -> str:
         value = self._object_of(number, line, TEXT_FORM)
@@ -153,21 +153,21 @@ class Input:
         if isinstance(text, str) and text.strip():
             return text
         if "documents" in value:
-            raise self._wrong(number, f"it is a group with a query of its own; leave -q out, or write {TEXT_FORM}")
-        raise self._wrong(number, f"its `text` is missing, empty or not a string; it should be {TEXT_FORM}")
+            raise self._error(number, f"it is a group with its own query; leave -q out, or write {TEXT_FORM}")
+        raise self._error(number, f"its `text` is missing, empty or not a string; it should be {TEXT_FORM}")
 
     def _group_of(self, position: int, number: int, line: bytes) -> InputGroup:
         value = self._object_of(number, line, f"{GROUP_FORM}; for lines that are documents, give the query with -q")
         query, documents, name = value.get("query"), value.get("documents"), value.get("id")
         if not isinstance(query, str) or not query.strip():
-            raise self._wrong(number, f"its `query` is missing, empty or not a string; it should be {GROUP_FORM}")
+            raise self._error(number, f"its `query` is missing, empty or not a string; it should be {GROUP_FORM}")
         texts = [_text_in(each) for each in documents] if isinstance(documents, list) else []
         if not texts or None in texts:
-            raise self._wrong(
+            raise self._error(
                 number, "its `documents` must be a list of strings, or of objects with `text`; at least one, none empty"
             )
         if isinstance(name, bool) or not isinstance(name, str | int | None):
-            raise self._wrong(number, "its `id` must be a string or a whole number")
+            raise self._error(number, "its `id` must be a string or a whole number")
         numbered = tuple(Text(index, text) for index, text in enumerate(texts) if text is not None)
         return InputGroup(position=position, line=number, query=query, texts=numbered, id=name)
 
@@ -175,10 +175,10 @@ class Input:
         value = _parsed(line)
         if not isinstance(value, dict):
             what = "it is not JSON" if value is None else "it is not a JSON object"
-            raise self._wrong(number, f"{what}; it should be {form}")
+            raise self._error(number, f"{what}; it should be {form}")
         return value
 
-    def _wrong(self, number: int, what: str) -> InvalidInput:
+    def _error(self, number: int, what: str) -> InvalidInput:
         return InvalidInput(f"{self.name}, line {number}: {what}.")
 
 
@@ -195,39 +195,39 @@ def _text_in(document: object) -> str | None:
 
 
 async def read_in_thread(items: Iterable[T]) -> AsyncGenerator[T, None]:
-    """Yield items as they come, read by a thread: a source that waits, as standard input does, holds up nothing else.
+    """Yield items as a thread reads them, so that a blocking source such as standard input does not block the event loop.
 
     Raises:
-        ServiceError: the source does.
+        ServiceError: the source fails.
     """
     loop, queue = asyncio.get_running_loop(), asyncio.Queue[tuple[T] | BaseException | None]()
-    slots, is_left = threading.Semaphore(), threading.Event()
+    slots, is_closed = threading.Semaphore(), threading.Event()
 
-    def hand_over(what: tuple[T] | BaseException | None) -> None:
+    def forward(item: tuple[T] | BaseException | None) -> None:
         with suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(queue.put_nowait, what)
+            loop.call_soon_threadsafe(queue.put_nowait, item)
 
     def pump() -> None:
         last: BaseException | None = AssertionError("The reader thread failed. This is a bug.")
         try:
             for item in items:
                 slots.acquire()
-                if is_left.is_set():
+                if is_closed.is_set():
                     return
-                hand_over((item,))
+                forward((item,))
             last = None
         except ServiceError as error:
             last = error
         finally:
-            hand_over(last)
+            forward(last)
 
     threading.Thread(target=pump, name="shortlist-input", daemon=True).start()
     try:
-        while (what := await queue.get()) is not None:
-            if isinstance(what, BaseException):
-                raise what
-            yield what[0]
+        while (received := await queue.get()) is not None:
+            if isinstance(received, BaseException):
+                raise received
+            yield received[0]
             slots.release()
     finally:
-        is_left.set()
+        is_closed.set()
         slots.release()

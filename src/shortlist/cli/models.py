@@ -24,9 +24,9 @@ EPILOG: Final = (
     "shortlist models download Qwen/Qwen3-Reranker-0.6B\n\n"
     "shortlist models list\n\n"
     "du -h $(shortlist models where Qwen/Qwen3-Reranker-0.6B)/\n\n"
-    "Caches are the hubs' own: HF_HOME, HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE work as everywhere, and so do "
-    "MODELSCOPE_CACHE and its like. Exit codes: 0 done, 1 the model is not on this machine, or nothing was deleted, 2 wrong "
-    "usage, 3 it cannot be had."
+    "Models are in the hubs' caches: HF_HOME, HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, MODELSCOPE_CACHE and similar settings "
+    "apply. Exit codes: 0 done, 1 the model is not on this machine, or nothing was deleted, 2 invalid usage, 3 the model "
+    "cannot be downloaded."
 )
 
 app = typer.Typer(
@@ -41,7 +41,7 @@ Model = Annotated[str, typer.Argument(metavar="MODEL", help="A Hugging Face id, 
 
 @app.command("list")
 def _list() -> None:
-    """List the models on this machine: a table on a terminal, lines of JSON elsewhere."""
+    """List the models on this machine: a table on a terminal, JSON lines elsewhere."""
     run_to_exit(_show_all)
 
 
@@ -52,43 +52,43 @@ def _download(
     revision: Annotated[str | None, typer.Option(help="A branch, tag or commit.", show_default=False)] = None,
     reranker: Annotated[
         bool | None,
-        typer.Option("--reranker/--embedder", help="What it is for, where its files do not say.", show_default=False),
+        typer.Option("--reranker/--embedder", help="The task, if the files do not state it.", show_default=False),
     ] = None,
 ) -> None:
-    """Bring a model to this machine, check its bytes, and print the folder that it is in."""
+    """Download a model, verify its files, and print its folder."""
     declared = {None: None, True: Task.RERANK, False: Task.EMBED}[reranker]
 
-    def bring() -> int:
+    def download() -> int:
         found = resolve(model, declared=declared, revision=revision)
         print_message(f"{found.name}: {found.kind.value} ({found.why}), {_shown(found.size_bytes)}")
         return _print(str(found.path))
 
-    run_to_exit(bring)
+    run_to_exit(download)
 
 
 @app.command("where")
 def _where(model: Model) -> None:
-    """Print the folder that a model is in."""
-    run_to_exit(lambda: _say_of(model, lambda found: str(found.path)))
+    """Print the folder of a model."""
+    run_to_exit(lambda: _print_of(model, lambda found: str(found.path)))
 
 
 @app.command("size")
 def _size(model: Model) -> None:
-    """Print what a model takes on disk, all its revisions together: with units on a terminal, as bytes elsewhere."""
-    run_to_exit(lambda: _say_of(model, lambda found: _shown(found.size_bytes) if is_on_terminal() else str(found.size_bytes)))
+    """Print the size of a model on disk, all revisions included: with units on a terminal, in bytes elsewhere."""
+    run_to_exit(lambda: _print_of(model, lambda found: _shown(found.size_bytes) if is_on_terminal() else str(found.size_bytes)))
 
 
 @app.command("remove")
 def _remove(
-    model: Model, *, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.", show_default=False)] = False
+    model: Model, *, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not confirm.", show_default=False)] = False
 ) -> None:
-    """Delete a model, all its revisions, from its hub's cache."""
+    """Delete all revisions of a model from its hub's cache."""
 
     def delete() -> int:
         found = local_cache.find(model)
         if found is None:
-            return _not_here(model)
-        if not yes and not _is_meant(found):
+            return _not_found(model)
+        if not yes and not _is_confirmed(found):
             return EXIT_PARTLY
         local_cache.remove(found)
         print_message(f"{found.reference.text} is deleted: {_shown(found.size_bytes)}.")
@@ -97,19 +97,19 @@ def _remove(
     run_to_exit(delete)
 
 
-def _is_meant(found: Cached) -> bool:
+def _is_confirmed(found: Cached) -> bool:
     if not sys.stdin.isatty():
-        raise InvalidInput("There is no terminal to confirm on; --yes deletes without asking.")
+        raise InvalidInput("There is no terminal to confirm on; --yes deletes without confirmation.")
     return typer.confirm(f"Delete {found.reference.text}, {_shown(found.size_bytes)}?", err=True)
 
 
-def _say_of(model: str, what: Callable[[Cached], str]) -> int:
+def _print_of(model: str, what: Callable[[Cached], str]) -> int:
     found = local_cache.find(model)
-    return _not_here(model) if found is None else _print(what(found))
+    return _not_found(model) if found is None else _print(what(found))
 
 
-def _not_here(model: str) -> int:
-    print_error(f"{model} is not on this machine; shortlist models download brings what a hub has.")
+def _not_found(model: str) -> int:
+    print_error(f"{model} is not on this machine; shortlist models download gets it from a hub.")
     return EXIT_PARTLY
 
 

@@ -27,15 +27,15 @@ CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankedGroup:
-    """A group, ranked.
+    """A ranked group.
 
     Attributes:
-        group: What was ranked.
-        model: Who ranked it.
-        results: Its documents, most relevant first.
-        failed: Documents that have no score.
-        truncated: Documents of which only the beginning was read.
-        error: Why the whole group has no ranking, or None.
+        group: The group of the input.
+        model: Name of the model.
+        results: The documents, most relevant first.
+        failed: Documents without a score.
+        truncated: Indices of truncated documents.
+        error: The error of the whole group, or None.
     """
 
     group: InputGroup
@@ -47,7 +47,7 @@ class RankedGroup:
 
 
 class OutputSink(Protocol):
-    """Takes what was ranked, in order."""
+    """Writes ranked groups, in order."""
 
     def put(self, ranked: RankedGroup) -> None:
         """Write one group."""
@@ -55,7 +55,7 @@ class OutputSink(Protocol):
 
 
 class Tables:
-    """For people: a table for every query, where a bar may be in the way."""
+    """Writes a table per query to the terminal, and hides the progress bar meanwhile."""
 
     def __init__(self, bar: Bar) -> None:
         self._console = Console(highlight=False)
@@ -92,7 +92,7 @@ def _shown(text: str) -> str:
 
 
 class Results:
-    """For programs: one line per document, most relevant first."""
+    """Writes one JSON line per document, most relevant first."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -104,14 +104,14 @@ class Results:
 
 
 class Groups:
-    """For programs: one line per group."""
+    """Writes one JSON line per group."""
 
     def __init__(self, file: BinaryIO, digest: Digest) -> None:
         self._file = file
         self._digest = digest
 
     def put(self, ranked: RankedGroup) -> None:
-        """Write one group, whole or not at all."""
+        """Write one group as a complete line."""
         self._file.write(_line(self._record(ranked)))
         self._file.flush()
 
@@ -141,10 +141,10 @@ def _line(value: object) -> bytes:
 
 
 def to_output() -> BinaryIO:
-    """Return standard output, for bytes."""
+    """Return standard output as a binary file."""
     return sys.stdout.buffer
 
 
 def is_on_terminal() -> bool:
-    """Return whether a person sees standard output."""
+    """Return whether standard output is a terminal."""
     return sys.stdout.isatty()

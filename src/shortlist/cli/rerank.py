@@ -31,19 +31,19 @@ EPILOG: Final = (
     "shortlist rerank -q 'reset a password' faq.txt --model Qwen/Qwen3-Reranker-0.6B\n\n"
     "shortlist rerank -q 'reset a password' faq.jsonl | head -1 | jq -r .text\n\n"
     "shortlist rerank groups.jsonl --url http://localhost:8080 --out ranked.jsonl\n\n"
-    "Exit codes: 0 done, 1 some documents have no score, 2 wrong usage or input, 3 no model, no server or no place to write, "
-    "130 stopped by Ctrl-C. docs/cli.md shows more."
+    "Exit codes: 0 done, 1 some documents have no score, 2 wrong usage or input, 3 no model, no server, or the output cannot "
+    "be written, 130 Ctrl-C. See docs/cli.md."
 )
 
 
 @dataclass(slots=True)
 class Tally:
-    """How a run goes.
+    """Progress of a run.
 
     Attributes:
-        num_groups: Groups that are written.
+        num_groups: Written groups.
         num_unranked: Documents without a score.
-        reason: What is said of the first of them.
+        reason: Line and message of the first of them.
     """
 
     num_groups: int = 0
@@ -63,13 +63,13 @@ class Tally:
 def _rerank(file: Path | None = None, *, query: str | None = None, out: Path | None = None, **given: Any) -> None:
     """Rank documents for a query, or for every query of a file.
 
-    FILE (standard input if it is left out, or -) has one document per line: as it stands, or as a JSON object with `text`.
-    Without --query, every line is a group: a JSON object with `query`, `documents` and, if you like, `id`.
+    FILE (default, or -: standard input) has one document per line: plain, or a JSON object with `text`. Without --query, every
+    line is a group: a JSON object with `query`, `documents` and, optionally, `id`.
 
-    The ranking is a table on a terminal. Elsewhere it is one JSON object per line: `index` (the document's line, from 0),
-    `relevance_score` and `text`; of groups, one line each: `group`, `id`, `query`, and its documents as `results`.
+    The output is a table on a terminal. Elsewhere it is one JSON object per document: `index` (its line, from 0),
+    `relevance_score` and `text`; or one per group: `group`, `id`, `query`, and the documents as `results`.
 
-    With --out, groups are appended to a file one by one, and the same command goes on where an interrupted one stopped.
+    With --out, groups are appended to a file one by one, and the same command resumes an interrupted run.
     """
     source = Input.of(file, given["input_format"])
     run_to_exit(lambda: run_groups(source, out, given) if query is None else run_one(source, query, out, given))
@@ -79,14 +79,14 @@ def run_one(source: Input, query: str, out: Path | None, given: Mapping[str, Any
     """Rank the documents of one query; return the exit code.
 
     Raises:
-        InvalidInput: the input or the flags are wrong, or what was asked is.
-        ServiceError: there is no model, or no server, or nowhere to write.
+        InvalidInput: the input, a flag or a request is invalid.
+        ServiceError: the model, the server or the output is unavailable.
     """
     if not query.strip():
-        raise InvalidInput("--query is empty; say what the documents are ranked for.")
+        raise InvalidInput("--query must not be empty.")
     texts = tuple(source.texts(skips_blank=True))
     if not texts:
-        print_message(f"There is nothing to rank: {source.name} has no lines.")
+        print_message(f"Nothing to rank: {source.name} has no lines.")
         return EXIT_DONE
     group = InputGroup(position=0, line=None, query=query, texts=texts)
     with ExitStack() as files:
@@ -103,8 +103,8 @@ def run_groups(source: Input, out: Path | None, given: Mapping[str, Any]) -> int
     """Rank the documents of every group; return the exit code.
 
     Raises:
-        InvalidInput: the input or the flags are wrong, or what was asked is.
-        ServiceError: there is no model, or no server, or nowhere to write.
+        InvalidInput: the input, a flag or a request is invalid.
+        ServiceError: the model, the server or the output is unavailable.
     """
     groups, num_done = source.groups(), 0
     total = sum(1 for _ in source.groups()) if source.can_be_read_twice else None
@@ -116,7 +116,7 @@ def run_groups(source: Input, out: Path | None, given: Mapping[str, Any]) -> int
             groups, num_done = remaining(groups, out, done, digest), len(done)
         first = next(groups, None)
         if first is None:
-            print_message(f"There is nothing {'left ' if num_done else ''}to rank.")
+            print_message(f"Nothing {'left ' if num_done else ''}to rank.")
             return EXIT_DONE
         connect = target.connect(Task.RERANK, given)
         bar = files.enter_context(Bar("ranking", None if total is None else total - num_done))
@@ -127,15 +127,15 @@ def run_groups(source: Input, out: Path | None, given: Mapping[str, Any]) -> int
         except (KeyboardInterrupt, ServiceError):
             if out is not None:
                 with bar.aside():
-                    print_message(f"{out} has {num_done + tally.num_groups} groups; the same command goes on from there.")
+                    print_message(f"{out} has {num_done + tally.num_groups} groups; the same command resumes from there.")
             raise
     return _end(tally)
 
 
 def options_of(given: Mapping[str, Any]) -> RankOptions:
     """Return the options of requests; a model in this process needs no name."""
-    asked = {name: given[name] for name in ("instruction", "top_n", "batch_size", "concurrency", "timeout_s")}
-    return RankOptions(model=None if given["url"] is None else given["model"], **asked)
+    options = {name: given[name] for name in ("instruction", "top_n", "batch_size", "concurrency", "timeout_s")}
+    return RankOptions(model=None if given["url"] is None else given["model"], **options)
 
 
 async def _run(
@@ -162,23 +162,23 @@ async def _run(
 def _end(tally: Tally) -> int:
     if not tally.num_unranked:
         return EXIT_DONE
-    print_message(f"{tally.num_unranked} documents have no score; the first: {tally.reason}")
+    print_message(f"{tally.num_unranked} documents have no score; first: {tally.reason}")
     return EXIT_PARTLY
 
 
 def _parameters() -> Iterator[inspect.Parameter]:
     file = typer.Argument(metavar="[FILE]", help="Documents or groups, one per line; - is standard input.", show_default=False)
     yield flags.argument("file", Path | None, file, default=None)
-    yield flags.option("query", str | None, typer.Option("--query", "-q", help="What the documents are ranked for."))
-    best = typer.Option("--top-n", "-n", min=1, help="Only the best so many, of each group.", show_default=False)
-    yield flags.option("top_n", int | None, best)
-    wanted = "What counts as relevant, in words; the model's default if not given."
-    yield flags.option("instruction", str | None, typer.Option("--instruction", "-i", metavar="TEXT", help=wanted))
-    out = "Write here instead of standard output; groups are appended, and an interrupted run is gone on with."
+    yield flags.option("query", str | None, typer.Option("--query", "-q", help="The search query."))
+    top_n = typer.Option("--top-n", "-n", min=1, help="Number of results per group; default all.", show_default=False)
+    yield flags.option("top_n", int | None, top_n)
+    instruction = "Defines relevance in words; default: the model's."
+    yield flags.option("instruction", str | None, typer.Option("--instruction", "-i", metavar="TEXT", help=instruction))
+    out = "Output file instead of standard output; groups are appended, and an interrupted run is resumed."
     yield flags.option("out", Path | None, typer.Option("--out", "-o", metavar="FILE", help=out))
-    form = "How lines are written: as they stand, or as JSON objects. auto goes by the file's name and the first line."
+    form = "Format of the lines: plain text or JSON objects. auto detects it from the file's name and the first line."
     yield flags.option("input_format", Form, typer.Option("--input-format", help=form), "auto")
-    yield flags.option("batch_size", int, typer.Option("--batch-size", min=1, help="Documents in one request."), 64)
+    yield flags.option("batch_size", int, typer.Option("--batch-size", min=1, help="Documents per request."), 64)
     yield from target.parameters(Task.RERANK)
     yield from flags.settings(flags.MODEL_SETTINGS)
 

@@ -18,8 +18,8 @@ demo = typer.Typer(add_completion=False)
 def _serve(**given: object) -> None:
     """Serve one or several models over HTTP.
 
-    MODEL is a folder, a Hugging Face id, modelscope:ID, or demo (a small bundled model; the default). A reranker and an
-    embedder side by side is the normal case: shortlist serve Qwen/Qwen3-Reranker-0.6B Qwen/Qwen3-Embedding-0.6B
+    MODEL is a folder, a Hugging Face id, modelscope:ID, or demo (a small bundled model; the default). A typical
+    server has a reranker and an embedder: shortlist serve Qwen/Qwen3-Reranker-0.6B Qwen/Qwen3-Embedding-0.6B
     """
     with gc_pause.paused_during_start():
         from shortlist import server

@@ -28,7 +28,7 @@ MAX_QUEUE_DELAY_MS: Final = 24 * 3600 * 1000
 
 MAX_RETRIES: Final = 20
 MAX_PAUSE_S: Final = 60.0
-"""Work that runs for hours outlives a server that is full, or restarts."""
+"""Long runs retry while a server is overloaded or restarts."""
 
 NO_MODEL: Final = (
     "No model was named (--model, or --url for a server), so the bundled demo model is used: small, real, English."
@@ -41,40 +41,40 @@ Connect = Callable[[], AbstractAsyncContextManager[AsyncClient]]
 def parameters(task: Task) -> Iterator[inspect.Parameter]:
     """Yield the flags of the target."""
     what = {Task.RERANK: "reranker", Task.EMBED: "embedder"}[task]
-    model = f"The {what}: a folder, a Hugging Face id, modelscope:ID, or demo; with --url, the name of one of that server's."
+    model = f"The {what}: a folder, a Hugging Face id, modelscope:ID, or demo; with --url, a model name on that server."
     yield flags.option("model", str | None, typer.Option("--model", "-m", metavar="MODEL", help=model))
-    url = "Ask the server there, instead of loading a model into this process."
+    url = "Use this server instead of loading a model into this process."
     yield flags.option("url", str | None, typer.Option("--url", "-u", metavar="URL", help=url))
-    key = "That server's key; SHORTLIST_API_KEY if not given."
+    key = "API key of the server; default SHORTLIST_API_KEY."
     yield flags.option("api_key", str | None, typer.Option("--api-key", metavar="KEY", help=key))
-    together = typer.Option("--concurrency", min=1, help="Requests on their way at once.")
-    yield flags.option("concurrency", int, together, 4)
-    timeout = typer.Option("--timeout-s", min=0.001, help="Seconds that one request may take, retries included.")
+    concurrency = typer.Option("--concurrency", min=1, help="Maximum number of concurrent requests.")
+    yield flags.option("concurrency", int, concurrency, 4)
+    timeout = typer.Option("--timeout-s", min=0.001, help="Timeout of one request in seconds, retries included.")
     yield flags.option("timeout_s", float, timeout, 600.0)
 
 
 def connect(task: Task, given: Mapping[str, Any]) -> Connect:
-    """Return the target that the flags name; a model of this process is loaded now.
+    """Return the target of the flags; a model in this process is loaded now.
 
     Raises:
-        InvalidInput: flags contradict each other, or the URL is none.
+        InvalidInput: flags conflict, or the URL is invalid.
         SetupError: the model cannot be loaded, or a setting is wrong.
     """
     if given["url"] is None and given["api_key"] is not None:
         raise InvalidInput("--api-key is for a server; give its --url, or leave --api-key out.")
-    told = next((name for name in sorted(flags.MODEL_SETTINGS) if given.get(name) is not None), None)
-    if given["url"] is not None and told is not None:
-        raise InvalidInput(f"--{told.replace('_', '-')} is for a model of this process; leave it out, or leave --url out.")
+    flag = next((name for name in sorted(flags.MODEL_SETTINGS) if given.get(name) is not None), None)
+    if given["url"] is not None and flag is not None:
+        raise InvalidInput(f"--{flag.replace('_', '-')} is for a model in this process; leave it out, or leave --url out.")
     settings = Settings.load({name: given.get(name) for name in (*flags.MODEL_SETTINGS, "config")})
     if given["url"] is None:
         return _in_process(task, given["model"], settings, timeout_s=given["timeout_s"])
     key = given["api_key"] or next((key.get_secret_value() for key in settings.server.api_key), None)
-    return _at(given["url"], key, timeout_s=given["timeout_s"])
+    return _connect_to(given["url"], key, timeout_s=given["timeout_s"])
 
 
-def _at(url: str, api_key: str | None, *, timeout_s: float) -> Connect:
-    patience = {"timeout_s": timeout_s, "max_retries": MAX_RETRIES, "max_pause_s": MAX_PAUSE_S}
-    client = AsyncClient(url, api_key=api_key, **patience)  # type: ignore[arg-type]
+def _connect_to(url: str, api_key: str | None, *, timeout_s: float) -> Connect:
+    policy = {"timeout_s": timeout_s, "max_retries": MAX_RETRIES, "max_pause_s": MAX_PAUSE_S}
+    client = AsyncClient(url, api_key=api_key, **policy)  # type: ignore[arg-type]
 
     @asynccontextmanager
     async def connected() -> AsyncIterator[AsyncClient]:
@@ -91,7 +91,7 @@ def _in_process(task: Task, model: str | None, settings: Settings, *, timeout_s:
     configure_logging(level="warning", style="text")
     if model is None:
         print_message(NO_MODEL)
-    runtime = build_runtime(_alone(task, model or DEMO, settings), notify=_say_to_a_person)
+    runtime = build_runtime(_single_model_settings(task, model or DEMO, settings), notify=_report)
     transport = httpx2.ASGITransport(create_app(runtime), raise_app_exceptions=False)
 
     @asynccontextmanager
@@ -106,8 +106,8 @@ def _in_process(task: Task, model: str | None, settings: Settings, *, timeout_s:
     return connected
 
 
-def _alone(task: Task, model: str, settings: Settings) -> Settings:
-    """Return the settings for this one model: what is set for a server's other models and its callers is not for it."""
+def _single_model_settings(task: Task, model: str, settings: Settings) -> Settings:
+    """Return the settings of this model only, without a server's other models and access rules."""
     named = {"models": (), "reranker": (), "embedder": (), "alias": (), _FIELD[task]: (model,)}
     return settings.model_copy(
         update={
@@ -121,7 +121,7 @@ def _alone(task: Task, model: str, settings: Settings) -> Settings:
 _FIELD: Final = {Task.RERANK: "reranker", Task.EMBED: "embedder"}
 
 
-def _say_to_a_person(line: str) -> None:
+def _report(line: str) -> None:
     """Report progress on a terminal."""
     if standard_error().isatty():
         print_message(line)

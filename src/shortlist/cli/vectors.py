@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
 import numpy as np
 import orjson
 
-from shortlist.cli.checkpoint import not_written
+from shortlist.cli.checkpoint import write_error
 from shortlist.cli.output import to_output
 from shortlist.errors import BadSetting, InvalidInput
 from shortlist.types import Vector
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ROWS_PER_GROUP: Final = 2048
-"""Rows that a Parquet reader takes at once; the writer holds as many."""
+"""Rows per Parquet row group; the writer buffers as many."""
 
 PARQUET_EXTRA: Final = "pip install 'shortlist[parquet]'"
 
 
 class Writer(Protocol):
-    """Takes vectors, in order."""
+    """Writes vectors, in order."""
 
     def put(self, indices: Sequence[int], vectors: Sequence[Vector]) -> None:
-        """Write some vectors, each with the number of its line.
+        """Write vectors with the indices of their lines.
 
         Shapes:
             vectors: each [dimensions] float32.
@@ -47,7 +47,7 @@ class Lines:
         self._file = file
 
     def put(self, indices: Sequence[int], vectors: Sequence[Vector]) -> None:
-        """Write some vectors."""
+        """Write vectors."""
         option = orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY
         for index, vector in zip(indices, vectors, strict=True):
             self._file.write(orjson.dumps({"index": index, "embedding": vector}, option=option))
@@ -55,7 +55,7 @@ class Lines:
 
 
 class Array:
-    """A NumPy array of [texts, dimensions] float32, which `np.load` maps into memory if it is asked to.
+    """A NumPy array of [texts, dimensions] float32, which `np.load` can map into memory.
 
     Source: NumPy's format reserves space in the header for the number of rows to grow, so that rows can be appended.
     """
@@ -65,7 +65,7 @@ class Array:
         self._num_rows = 0
 
     def put(self, indices: Sequence[int], vectors: Sequence[Vector]) -> None:
-        """Append some rows, then count them in the header."""
+        """Append rows, then update the row count in the header."""
         rows = np.stack(vectors).astype("<f4")
         if not self._num_rows:
             self._write_header(rows.shape[1])
@@ -75,10 +75,10 @@ class Array:
         self._file.flush()
 
     def _write_header(self, width: int) -> None:
-        """Write the header where it belongs, and go back to the end."""
+        """Write the header at the start of the file, then seek to the end."""
         self._file.seek(0)
-        facts = {"descr": "<f4", "fortran_order": False, "shape": (self._num_rows, width)}
-        np.lib.format.write_array_header_1_0(self._file, facts)
+        header = {"descr": "<f4", "fortran_order": False, "shape": (self._num_rows, width)}
+        np.lib.format.write_array_header_1_0(self._file, header)
         self._file.seek(0, os.SEEK_END)
 
 
@@ -95,14 +95,14 @@ class Table:
         self._vectors: list[Vector] = []
 
     def put(self, indices: Sequence[int], vectors: Sequence[Vector]) -> None:
-        """Take some vectors, and write when there are enough for a group of rows."""
+        """Buffer vectors, and write them when a row group is full."""
         self._indices += indices
         self._vectors += vectors
         if len(self._indices) >= ROWS_PER_GROUP:
             self._write()
 
     def close(self) -> None:
-        """Write what is left, and what readers need to find everything."""
+        """Write the buffered rows and the footer."""
         if self._indices:
             self._write()
         if self._writer is not None:
@@ -135,7 +135,7 @@ def _parquet(file: BinaryIO) -> Iterator[Writer]:
         table.close()
 
 
-_KINDS: Final[dict[str, Callable[[BinaryIO], AbstractContextManager[Writer]]]] = {
+_WRITERS: Final[dict[str, Callable[[BinaryIO], AbstractContextManager[Writer]]]] = {
     ".jsonl": lambda file: nullcontext(Lines(file)),
     ".npy": lambda file: nullcontext(Array(file)),
     ".parquet": _parquet,
@@ -144,25 +144,25 @@ _KINDS: Final[dict[str, Callable[[BinaryIO], AbstractContextManager[Writer]]]] =
 
 @contextmanager
 def writer(path: Path | None) -> Iterator[Writer]:
-    """Open what vectors are written to, by the end of the file's name; None is standard output, as lines.
+    """Open the writer for the file's suffix; None writes JSON lines to standard output.
 
     Raises:
-        InvalidInput: the file is there already, or its name does not say what it should be.
-        BadSetting: it cannot be written, or a library for it is not installed.
+        InvalidInput: the file exists, or its suffix is unknown.
+        BadSetting: the file cannot be written, or a library is not installed.
     """
     if path is None:
         yield Lines(to_output())
         return
-    kind = _KINDS.get(path.suffix)
+    kind = _WRITERS.get(path.suffix)
     if kind is None:
-        raise InvalidInput(f"{path} (--out) must end in {', '.join(_KINDS)}: that says what is written.")
+        raise InvalidInput(f"{path} (--out) must end in one of {', '.join(_WRITERS)}.")
     if path.exists():
-        raise InvalidInput(f"{path} (--out) is there already: remove it, or name another file.")
+        raise InvalidInput(f"{path} (--out) already exists: remove it, or name another file.")
     try:
         with path.open("xb") as file, kind(file) as opened:
             yield opened
     except OSError as error:
-        raise not_written(path, error) from None
+        raise write_error(path, error) from None
     finally:
         if path.exists() and not path.stat().st_size:
             path.unlink()

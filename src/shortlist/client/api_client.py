@@ -33,7 +33,7 @@ STREAM_TITLE = "reranking"
 
 
 class _Budget:
-    """The seconds one call may take, all its attempts together."""
+    """Time budget of one call in seconds, all attempts included."""
 
     def __init__(self, timeout_s: float) -> None:
         self._until_s = time.monotonic() + timeout_s
@@ -60,7 +60,7 @@ class _Session:
     def _request(self, call: http_calls.HttpCall[T], budget: _Budget) -> httpx2.Request:
         remaining_s = budget.remaining_s
         if remaining_s <= 0:
-            raise DeadlineExceeded(f"No time was left to ask the server at {self.base_url}.")
+            raise DeadlineExceeded(f"The timeout expired before the request to {self.base_url} was sent.")
         return httpx2.Request(
             call.method,
             self.base_url + call.path,
@@ -75,15 +75,15 @@ class _Session:
 
 
 class Client(_Session):
-    """Talks to a Shortlist server and waits for it. Safe to share between threads; close it, or use it in a `with`.
+    """Blocking client of a Shortlist server. Thread-safe. Close it, or use it in a `with`.
 
     Args:
-        base_url: The server's address. A trailing `/v1`, as other clients want it, is fine.
+        base_url: The server's address. A trailing `/v1`, as other clients require it, is ignored.
         api_key: Sent as a bearer token; None sends none.
-        timeout_s: Seconds one call may take, retries included, unless the call says otherwise.
-        max_retries: How often a call refused with 429 or 503 is sent again.
-        max_pause_s: The longest wait before one retry.
-        transport: Sends the requests instead of a socket; for tests.
+        timeout_s: Default timeout of a call in seconds, retries included.
+        max_retries: Number of retries after a 429 or 503.
+        max_pause_s: Maximum wait before one retry in seconds.
+        transport: Replaces the network transport in tests.
     """
 
     def __init__(
@@ -113,19 +113,19 @@ class Client(_Session):
         """Return the documents, most relevant to the query first.
 
         Args:
-            query: What is searched for.
-            documents: The candidates.
+            query: The search query.
+            documents: The candidate documents.
             model: Name or alias; None means the server's default reranker.
-            instruction: What counts as relevant, in words; None means the model's own default.
-            top_n: How many results to return; None means all.
+            instruction: Defines relevance in words; None means the model's default.
+            top_n: Number of results to return; None means all.
             return_documents: Whether results carry their text.
-            timeout_s: Seconds this call may take, retries included; None means the client's own.
+            timeout_s: Timeout of this call in seconds, retries included; None means the client's default.
 
         Raises:
-            ServiceError: the error the server answered with, or `EngineUnavailable` when none answered.
+            ServiceError: the server's error, or `EngineUnavailable` if no server answered.
         """
-        asked = partial(RerankRequest, query=query, documents=documents, model=model, instruction=instruction)
-        return self._ask(http_calls.rerank_call(asked(top_n=top_n, return_documents=return_documents)), timeout_s)
+        make_request = partial(RerankRequest, query=query, documents=documents, model=model, instruction=instruction)
+        return self._call(http_calls.rerank_call(make_request(top_n=top_n, return_documents=return_documents)), timeout_s)
 
     def rerank_many(
         self,
@@ -136,28 +136,28 @@ class Client(_Session):
         progress: bool = False,
         timeout_s: float | None = None,
     ) -> Generator[Reranked, None, None]:
-        """Yield what became of each of many requests; one that fails does not end the others.
+        """Yield the ranking or the error of each request; a failed request does not stop the others.
 
         A request is taken from the source only when it can be sent, so `requests` may be endless.
 
         Args:
-            requests: The questions.
-            concurrency: How many are on their way at once, and how many answers wait for the caller at most.
-            ordered: Whether answers come in the order of the requests, or as they are ready.
-            progress: Whether to show a progress bar on standard error, if that is a terminal.
-            timeout_s: Seconds each call may take, retries included; None means the client's own.
+            requests: The rerank requests.
+            concurrency: Maximum number of concurrent requests, and of results that wait for the caller.
+            ordered: Whether results keep the order of the requests, or arrive as they complete.
+            progress: Whether to show a progress bar on standard error, if it is a terminal.
+            timeout_s: Timeout of each call in seconds, retries included; None means the client's default.
 
         Raises:
             InvalidInput: `concurrency` is not at least 1.
         """
 
-        def ask(request: RerankRequest) -> Ranking | ServiceError:
+        def send(request: RerankRequest) -> Ranking | ServiceError:
             try:
-                return self._ask(http_calls.rerank_call(request), timeout_s)
+                return self._call(http_calls.rerank_call(request), timeout_s)
             except ServiceError as error:
                 return error
 
-        answers = blocking_stream(ask, requests, concurrency=concurrency, ordered=ordered)
+        answers = blocking_stream(send, requests, concurrency=concurrency, ordered=ordered)
         with closing(answers), Bar(STREAM_TITLE, total_of(requests), is_wanted=progress) as bar:
             for answered in answers:
                 bar.advance()
@@ -168,7 +168,7 @@ class Client(_Session):
     ) -> list[RankEntry]:
         """Return the ranking as sentence-transformers' `CrossEncoder.rank` would: dicts of `corpus_id`, `score`, `text`.
 
-        Source: sentence-transformers 6.2, `CrossEncoder.rank`, whose other arguments say how its own process computes.
+        Source: sentence-transformers 6.2, `CrossEncoder.rank`, whose other arguments configure local computation.
         """
         return http_calls.rank_entries(self.rerank(query, documents, top_n=top_k, return_documents=return_documents))
 
@@ -185,25 +185,25 @@ class Client(_Session):
         """Return one vector per text.
 
         Args:
-            texts: What to embed.
+            texts: The texts to embed.
             model: Name or alias; None means the server's default embedder.
-            is_query: Whether the texts are queries, for which some models have another template.
+            is_query: Whether the texts are queries; some models use another prompt template for queries.
             instruction: The instruction for queries.
-            dimensions: Cut vectors to this many dimensions; None means the model's own width.
-            timeout_s: Seconds this call may take, retries included; None means the client's own.
+            dimensions: Truncate vectors to this many dimensions; None means the model's dimensions.
+            timeout_s: Timeout of this call in seconds, retries included; None means the client's default.
 
         Raises:
-            ServiceError: the error the server answered with, or `EngineUnavailable` when none answered.
+            ServiceError: the server's error, or `EngineUnavailable` if no server answered.
         """
         call = http_calls.embed_call(texts, model=model, is_query=is_query, instruction=instruction, dimensions=dimensions)
-        return self._ask(call, timeout_s)
+        return self._call(call, timeout_s)
 
     def models(self) -> list[ModelEntry]:
-        """Return the models the server offers."""
-        return self._ask(http_calls.models_call(), None)
+        """Return the models of the server."""
+        return self._call(http_calls.models_call(), None)
 
     def is_ready(self) -> bool:
-        """Return whether the server is there and takes work."""
+        """Return whether the server is reachable and ready."""
         try:
             return http_calls.ready_call().read(self._send(http_calls.ready_call(), _Budget(READY_TIMEOUT_S)))
         except (EngineUnavailable, DeadlineExceeded):
@@ -219,7 +219,7 @@ class Client(_Session):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def _ask(self, call: http_calls.HttpCall[T], timeout_s: float | None) -> T:
+    def _call(self, call: http_calls.HttpCall[T], timeout_s: float | None) -> T:
         budget, num_sent = self._budget(timeout_s), 0
         while True:
             response, num_sent = self._send(call, budget), num_sent + 1
@@ -239,12 +239,12 @@ class AsyncClient(_Session):
     """`Client` for asyncio: the same methods, awaited. Close it, or use it in an `async with`.
 
     Args:
-        base_url: The server's address. A trailing `/v1`, as other clients want it, is fine.
+        base_url: The server's address. A trailing `/v1`, as other clients require it, is ignored.
         api_key: Sent as a bearer token; None sends none.
-        timeout_s: Seconds one call may take, retries included, unless the call says otherwise.
-        max_retries: How often a call refused with 429 or 503 is sent again.
-        max_pause_s: The longest wait before one retry.
-        transport: Sends the requests instead of a socket; `httpx2.ASGITransport(app)` calls an app in this process.
+        timeout_s: Default timeout of a call in seconds, retries included.
+        max_retries: Number of retries after a 429 or 503.
+        max_pause_s: Maximum wait before one retry in seconds.
+        transport: Replaces the network transport; `httpx2.ASGITransport(app)` calls an app in this process.
     """
 
     def __init__(
@@ -272,8 +272,8 @@ class AsyncClient(_Session):
         timeout_s: float | None = None,
     ) -> Ranking:
         """Return the documents, most relevant to the query first. As `Client.rerank`."""
-        asked = partial(RerankRequest, query=query, documents=documents, model=model, instruction=instruction)
-        return await self._ask(http_calls.rerank_call(asked(top_n=top_n, return_documents=return_documents)), timeout_s)
+        make_request = partial(RerankRequest, query=query, documents=documents, model=model, instruction=instruction)
+        return await self._call(http_calls.rerank_call(make_request(top_n=top_n, return_documents=return_documents)), timeout_s)
 
     async def rerank_many(
         self,
@@ -284,15 +284,15 @@ class AsyncClient(_Session):
         progress: bool = False,
         timeout_s: float | None = None,
     ) -> AsyncGenerator[Reranked, None]:
-        """Yield what became of each of many requests. As `Client.rerank_many`; `requests` may be asynchronous."""
+        """Yield the ranking or the error of each request. As `Client.rerank_many`; `requests` may be asynchronous."""
 
-        async def ask(request: RerankRequest) -> Ranking | ServiceError:
+        async def send(request: RerankRequest) -> Ranking | ServiceError:
             try:
-                return await self._ask(http_calls.rerank_call(request), timeout_s)
+                return await self._call(http_calls.rerank_call(request), timeout_s)
             except ServiceError as error:
                 return error
 
-        answers = stream(ask, requests, concurrency=concurrency, ordered=ordered)
+        answers = stream(send, requests, concurrency=concurrency, ordered=ordered)
         async with aclosing(answers):
             with Bar(STREAM_TITLE, total_of(requests), is_wanted=progress) as bar:
                 async for answered in answers:
@@ -317,14 +317,14 @@ class AsyncClient(_Session):
     ) -> Embeddings:
         """Return one vector per text. As `Client.embed`."""
         call = http_calls.embed_call(texts, model=model, is_query=is_query, instruction=instruction, dimensions=dimensions)
-        return await self._ask(call, timeout_s)
+        return await self._call(call, timeout_s)
 
     async def models(self) -> list[ModelEntry]:
-        """Return the models the server offers."""
-        return await self._ask(http_calls.models_call(), None)
+        """Return the models of the server."""
+        return await self._call(http_calls.models_call(), None)
 
     async def is_ready(self) -> bool:
-        """Return whether the server is there and takes work."""
+        """Return whether the server is reachable and ready."""
         try:
             return http_calls.ready_call().read(await self._send(http_calls.ready_call(), _Budget(READY_TIMEOUT_S)))
         except (EngineUnavailable, DeadlineExceeded):
@@ -342,7 +342,7 @@ class AsyncClient(_Session):
     ) -> None:
         await self.close()
 
-    async def _ask(self, call: http_calls.HttpCall[T], timeout_s: float | None) -> T:
+    async def _call(self, call: http_calls.HttpCall[T], timeout_s: float | None) -> T:
         budget, num_sent = self._budget(timeout_s), 0
         while True:
             response, num_sent = await self._send(call, budget), num_sent + 1
@@ -367,7 +367,7 @@ def _root(base_url: str) -> str:
     try:
         url = httpx2.URL(root)
     except httpx2.InvalidURL as error:
-        raise InvalidInput("The server's address is not a URL.", param="base_url") from error
+        raise InvalidInput("The server's address must be a URL such as http://host:port.", param="base_url") from error
     if url.scheme not in {"http", "https"} or not url.host:
         raise InvalidInput("The server's address must look like http://host:port.", param="base_url")
     return root
@@ -375,5 +375,5 @@ def _root(base_url: str) -> str:
 
 def _key(api_key: str) -> str:
     if not api_key.isascii() or not api_key.isprintable():
-        raise InvalidInput("An API key has only printable ASCII characters.", param="api_key")
+        raise InvalidInput("An API key must consist of printable ASCII characters.", param="api_key")
     return api_key

@@ -51,8 +51,8 @@ _SERVER_ERRORS: dict[int, Callable[[str], ServiceError]] = {500: EngineError, 50
 
 
 def read_error(response: httpx2.Response) -> ServiceError:
-    """Return the error that a response other than 200 stands for, with the server's request id as a note."""
-    error = _error_for(response, _described(response))
+    """Return the error of a response other than 200, with the server's request id as a note."""
+    error = _error_for(response, _error_body(response))
     request_id = response.headers.get("x-request-id")
     if request_id:
         error.add_note(f"request id: {request_id}")
@@ -60,16 +60,16 @@ def read_error(response: httpx2.Response) -> ServiceError:
 
 
 def connection_error(error: httpx2.RequestError, url: str) -> ServiceError:
-    """Return the error for a call that got no answer at all; it names the address that was tried."""
+    """Return the error of a call without a response; it names the address."""
     if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
-        return EngineUnavailable(f"No server answers at {url}. Is it running, and is the address right?")
+        return EngineUnavailable(f"No server answers at {url}. Check that it is running and that the address is right.")
     if isinstance(error, httpx2.TimeoutException):
         return DeadlineExceeded(f"The server at {url} did not answer in time.")
-    return EngineUnavailable(f"The connection to {url} broke before the answer was complete.")
+    return EngineUnavailable(f"The connection to {url} closed before the response was complete.")
 
 
 def retry_after_s(headers: httpx2.Headers, *, now: dt.datetime) -> float | None:
-    """Return how many seconds the server asks to wait, or None when it does not ask.
+    """Return the seconds of the `Retry-After` header, or None without one.
 
     Source: RFC 9110, section 10.2.3: seconds, or an HTTP date.
     """
@@ -89,46 +89,46 @@ def retry_after_s(headers: httpx2.Headers, *, now: dt.datetime) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How patient a client is: the retry policy of one call. It reads no clock.
+    """Retry policy of one call. Reads no clock.
 
     Attributes:
-        max_retries: How often a refused call is sent again; 0 means never.
-        max_pause_s: The longest wait before one retry. A server that asks for more is not asked again: coming back
-            earlier than told would only be refused.
+        max_retries: Maximum number of retries; 0 disables them.
+        max_pause_s: Maximum wait before one retry in seconds. A longer `Retry-After` ends the retries: an earlier
+            retry would be refused as well.
     """
 
     max_retries: int = 2
     max_pause_s: float = 10.0
 
     def pause_s(self, response: httpx2.Response, *, num_sent: int, remaining_s: float, now: dt.datetime) -> float | None:
-        """Return the seconds to wait before sending the call again, or None to take the answer as it is.
+        """Return the seconds to wait before the next retry, or None to not retry.
 
-        Only 429 and 503 are asked again: ranking changes nothing on the server, so repeating is safe, but no other answer
-        would be different the second time.
+        Only 429 and 503 are retried. Ranking changes nothing on the server, so a retry is safe. For other statuses a retry
+        would give the same answer.
         """
         if response.status_code not in RETRYABLE or num_sent > self.max_retries:
             return None
-        asked_s = retry_after_s(response.headers, now=now)
-        pause_s = _backoff_s(num_sent) if asked_s is None else asked_s
+        retry_after = retry_after_s(response.headers, now=now)
+        pause_s = _backoff_s(num_sent) if retry_after is None else retry_after
         return pause_s if pause_s <= self.max_pause_s and pause_s < remaining_s else None
 
 
 def _backoff_s(num_sent: int) -> float:
-    """Double each time, and spread: clients refused together should not come back together."""
+    """Return an exponential backoff with jitter, so that clients refused together do not retry together."""
     longest_s = FIRST_PAUSE_S * 2.0 ** (num_sent - 1)
     return random.uniform(longest_s / 2, longest_s)  # noqa: S311 - no secret depends on it
 
 
-def _error_for(response: httpx2.Response, fault: _ErrorBody) -> ServiceError:
-    status, message = response.status_code, fault.message
-    if fault.kind == "context_length_exceeded":
-        return InputTooLong(message, param=fault.param)
+def _error_for(response: httpx2.Response, body: _ErrorBody) -> ServiceError:
+    status, message = response.status_code, body.message
+    if body.kind == "context_length_exceeded":
+        return InputTooLong(message, param=body.param)
     if status in _CALLER_ERRORS:
-        return _CALLER_ERRORS[status](message, param=fault.param)
+        return _CALLER_ERRORS[status](message, param=body.param)
     if status == httpx2.codes.TOO_MANY_REQUESTS:
         wait_s = retry_after_s(response.headers, now=dt.datetime.now(dt.UTC))
         return Overloaded(message, retry_after_s=RETRY_AFTER_DEFAULT_S if wait_s is None else wait_s)
-    if status == httpx2.codes.SERVICE_UNAVAILABLE and fault.kind == "unavailable":
+    if status == httpx2.codes.SERVICE_UNAVAILABLE and body.kind == "unavailable":
         return Draining(message)
     if status in _SERVER_ERRORS:
         return _SERVER_ERRORS[status](message)
@@ -144,13 +144,13 @@ class _ErrorBody:
     kind: str | None
 
 
-def _described(response: httpx2.Response) -> _ErrorBody:
+def _error_body(response: httpx2.Response) -> _ErrorBody:
     outer = _object(_parsed(response.content))
     inner = _object(outer.get("error"))
-    fallback = f"The server answered {response.status_code} and did not say why."
-    sentence = _first_text(inner.get("message"), outer.get("message"), outer.get("detail"), outer.get("error"), fallback)
+    fallback = f"The server answered {response.status_code} without a message."
+    message = _first_text(inner.get("message"), outer.get("message"), outer.get("detail"), outer.get("error"), fallback)
     return _ErrorBody(
-        message=(sentence or fallback)[:MAX_MESSAGE_CHARS],
+        message=(message or fallback)[:MAX_MESSAGE_CHARS],
         param=_first_text(inner.get("param")),
         kind=_first_text(inner.get("code"), inner.get("type")),
     )

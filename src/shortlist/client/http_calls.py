@@ -26,7 +26,7 @@ Json = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class HttpCall(Generic[T]):
-    """One request before it is sent, and how to read what comes back."""
+    """One HTTP request and the function that parses its response."""
 
     method: str
     path: str
@@ -35,7 +35,7 @@ class HttpCall(Generic[T]):
 
     @property
     def headers(self) -> dict[str, str]:
-        """What the body needs said about it."""
+        """The content type of the body, if there is one."""
         return {} if self.body is None else {"content-type": "application/json"}
 
 
@@ -45,7 +45,7 @@ class HttpCall(Generic[T]):
 def rerank_call(request: RerankRequest) -> HttpCall[Ranking]:
     """Return the call that ranks documents.
 
-    The server is always asked to leave the texts out: the caller has them already, so they are put back from there.
+    Requests never set `return_documents`: the client fills in the texts from the request.
 
     Raises:
         InvalidInput: `documents` is one string, or a text is not valid Unicode.
@@ -60,12 +60,12 @@ def rerank_call(request: RerankRequest) -> HttpCall[Ranking]:
 def embed_call(
     texts: Sequence[str], *, model: str | None, is_query: bool, instruction: str | None, dimensions: int | None
 ) -> HttpCall[Embeddings]:
-    """Return the call that turns texts into vectors.
+    """Return the call that embeds texts.
 
     Raises:
         InvalidInput: `texts` is one string, or a text is not valid Unicode.
 
-    Source: `encoding_format: base64` is OpenAI's: little-endian float32, a quarter of the size of digits.
+    Source: `encoding_format: base64` is OpenAI's: little-endian float32, a quarter of the size of decimal digits.
     """
     inputs = _listed(texts, "texts")
     options = {
@@ -84,7 +84,7 @@ def models_call() -> HttpCall[list[ModelEntry]]:
 
 
 def ready_call() -> HttpCall[bool]:
-    """Return the call that asks whether the server takes work."""
+    """Return the call that checks readiness."""
     return HttpCall("GET", "/ready", lambda response: response.status_code == httpx2.codes.OK)
 
 
@@ -99,14 +99,14 @@ def _encoded(body: Json, options: Json) -> bytes:
     try:
         return orjson.dumps({**body, **given})
     except TypeError as error:
-        raise InvalidInput("Something in the request is not text, or not valid Unicode.") from error
+        raise InvalidInput("Every text in the request must be a string of valid Unicode.") from error
 
 
 # -- reading ------------------------------------------------------------------------------------------------------------
 
 
 def rank_entries(ranking: Ranking) -> list[RankEntry]:
-    """Return the ranking as sentence-transformers would."""
+    """Return the ranking in the format of sentence-transformers."""
     return [_rank_entry(result) for result in ranking.results]
 
 
@@ -138,7 +138,7 @@ class _Failed(BaseModel):
 
 
 class RerankAnswer(BaseModel):
-    """The answer to a rerank request, as far as the client and the page read it."""
+    """The fields of a rerank response that the client and the UI use."""
 
     model: str
     results: list[_Result]
@@ -172,11 +172,11 @@ class _ModelsAnswer(BaseModel):
 
 
 def read_answer(kind: type[Answer], response: httpx2.Response) -> Answer:
-    """Return a good answer of this kind.
+    """Return the parsed response.
 
     Raises:
-        ServiceError: the error that a bad answer stands for.
-        UpstreamError: the answer is not of this kind.
+        ServiceError: the response is an error.
+        UpstreamError: the response does not match the model.
     """
     if response.status_code != httpx2.codes.OK:
         raise read_error(response)
@@ -184,12 +184,12 @@ def read_answer(kind: type[Answer], response: httpx2.Response) -> Answer:
         return kind.model_validate_json(response.content, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        place = ".".join(map(str, first["loc"])) or "the body"
-        raise _broken(f"{place}: {first['msg'][0].lower()}{first['msg'][1:]}") from None
+        path = ".".join(map(str, first["loc"])) or "the body"
+        raise _invalid_response(f"{path}: {first['msg'][0].lower()}{first['msg'][1:]}") from None
 
 
 def read_timing(headers: httpx2.Headers) -> TimingMs:
-    """Return where the time went, as far as the headers say it."""
+    """Return the timing from the headers."""
     return TimingMs(
         total=read_number(headers.get("x-total-time")),
         tokenize=read_number(headers.get("x-tokenization-time")),
@@ -199,7 +199,7 @@ def read_timing(headers: httpx2.Headers) -> TimingMs:
 
 
 def read_number(value: str | None) -> float | None:
-    """Return the number in a header; None if there is none."""
+    """Return the number in a header; None without one."""
     try:
         return None if value is None else float(value)
     except ValueError:
@@ -207,19 +207,19 @@ def read_number(value: str | None) -> float | None:
 
 
 def read_num_tokens(usage: object) -> int:
-    """Return the tokens that an answer counts; 0 if it does not say."""
+    """Return the total tokens of a `usage` object; 0 without one."""
     total = usage.get("total_tokens") if isinstance(usage, dict) else None
     return total if isinstance(total, int) else 0
 
 
 def _read_ranking(response: httpx2.Response, *, texts: list[str], has_text: bool) -> Ranking:
     answer, num_texts = read_answer(RerankAnswer, response), len(texts)
-    places = [_index(each.index, num_texts) for each in answer.results]
+    indices = [_index(each.index, num_texts) for each in answer.results]
     return Ranking(
         model=answer.model,
         results=tuple(
-            RankedText(place, each.relevance_score, texts[place] if has_text else None)
-            for place, each in zip(places, answer.results, strict=True)
+            RankedText(index, each.relevance_score, texts[index] if has_text else None)
+            for index, each in zip(indices, answer.results, strict=True)
         ),
         truncated=tuple(_index(index, num_texts) for index in answer.truncated_documents),
         failed=tuple(NotRanked(_index(each.index, num_texts), each.message) for each in answer.failed_documents),
@@ -233,7 +233,7 @@ def _read_embeddings(response: httpx2.Response, *, num_texts: int) -> Embeddings
     answer = read_answer(_EmbeddingsAnswer, response)
     vectors = {_index(each.index, num_texts): _read_vector(each.embedding) for each in answer.data}
     if len(vectors) != num_texts:
-        raise _broken(f"{len(vectors)} vectors came back for {num_texts} texts")
+        raise _invalid_response(f"{len(vectors)} vectors for {num_texts} texts")
     return Embeddings(
         model=answer.model,
         vectors=[vectors[index] for index in range(num_texts)],
@@ -247,7 +247,7 @@ def _read_vector(encoded: str) -> Vector:
     try:
         return np.frombuffer(base64.b64decode(encoded, validate=True), dtype="<f4").astype(np.float32)
     except (binascii.Error, ValueError) as error:
-        raise _broken("a vector is not base64 of float32") from error
+        raise _invalid_response("a vector is not base64 of float32") from error
 
 
 def _read_models(response: httpx2.Response) -> list[ModelEntry]:
@@ -259,9 +259,9 @@ def _read_models(response: httpx2.Response) -> list[ModelEntry]:
 
 def _index(index: int, num_texts: int) -> int:
     if not 0 <= index < num_texts:
-        raise _broken("it points at a text that was not sent")
+        raise _invalid_response("an index is out of range of the texts sent")
     return index
 
 
-def _broken(what: str) -> UpstreamError:
-    return UpstreamError(f"The server's answer cannot be read: {what}.", is_retryable=False)
+def _invalid_response(what: str) -> UpstreamError:
+    return UpstreamError(f"The server's response is invalid: {what}.", is_retryable=False)

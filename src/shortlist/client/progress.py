@@ -12,50 +12,50 @@ if TYPE_CHECKING:
 
 
 class Bar:
-    """Counts what is done, with the time it will still take where the total is known. Use it in a `with`.
+    """Progress bar with the remaining time if the total is known. Use it in a `with`.
 
     Args:
-        title: What is being done.
-        total: How much there is; None if unknown.
-        is_wanted: Whether to show anything at all. Even then nothing shows unless standard error is a terminal or a notebook.
+        title: Label of the bar.
+        total: Number of items; None if unknown.
+        is_wanted: Whether to show the bar. It shows only if standard error is a terminal or a notebook.
     """
 
     def __init__(self, title: str, total: int | None, *, is_wanted: bool = True) -> None:
-        self._shown = _shown(title, total) if is_wanted else None
+        self._progress = _new_progress(title, total) if is_wanted else None
         self.num_done = 0
 
     def advance(self, num_done: int = 1) -> None:
-        """Count more as done."""
+        """Add to the number of completed items."""
         self.num_done += num_done
-        if self._shown is not None:
-            self._shown.advance(self._shown.task_ids[0], num_done)
+        if self._progress is not None:
+            self._progress.advance(self._progress.task_ids[0], num_done)
 
     @contextmanager
     def aside(self) -> Iterator[None]:
-        """Take the line away for as long as something else is written to the same terminal."""
-        if self._shown is None:
+        """Hide the bar while other output is written to the terminal."""
+        if self._progress is None:
             yield
             return
-        self._shown.stop()
+        self._progress.stop()
         yield
-        self._shown.start()
+        self._progress.start()
 
     def __enter__(self) -> Self:
-        if self._shown is not None:
-            self._shown.start()
+        if self._progress is not None:
+            self._progress.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._shown is not None:
-            self._shown.stop()
+        if self._progress is not None:
+            self._progress.stop()
 
 
 def total_of(items: object) -> int | None:
-    """Return how many items there are, where that can be known without taking them."""
+    """Return the number of items, or None if the length is unknown."""
     return len(items) if isinstance(items, Sized) else None
 
 
-def _shown(title: str, total: int | None) -> Progress | None:
+def _new_progress(title: str, total: int | None) -> Progress | None:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 

@@ -26,8 +26,8 @@ class RankedText:
 
     Attributes:
         index: Position in the caller's list.
-        score: Relevance; in 0..1 unless the model was asked for raw scores.
-        text: The document, or None when the caller asked for numbers only.
+        score: Relevance; in 0..1 unless the request asks for raw scores.
+        text: The document, or None if `return_documents` is false.
     """
 
     index: int
@@ -37,7 +37,7 @@ class RankedText:
 
 @dataclass(frozen=True, slots=True)
 class NotRanked:
-    """One document that could not be scored, and why. The others are ranked all the same."""
+    """One document that failed, with the reason. The other documents are ranked."""
 
     index: int
     message: str
@@ -50,11 +50,11 @@ class Ranking:
     Attributes:
         model: Name of the model that ranked them.
         results: At most `top_n` documents, best first.
-        truncated: Positions of documents of which only the beginning was read.
-        failed: Documents that could not be scored.
-        num_tokens: Tokens the model read.
-        timing_ms: Where the time went.
-        request_id: The server's name for this request, for its logs.
+        truncated: Positions of truncated documents.
+        failed: Documents without a score.
+        num_tokens: Tokens the model processed.
+        timing_ms: The server's timing.
+        request_id: The server's id of this request, as in its logs.
     """
 
     model: str
@@ -80,12 +80,12 @@ class RerankRequest:
 
 @dataclass(frozen=True, slots=True)
 class Reranked:
-    """What became of one of many questions.
+    """The outcome of one request of `rerank_many`.
 
     Attributes:
-        position: Where it stood in the stream, from 0.
-        request: The question.
-        answer: Its ranking, or why there is none; the other questions are not affected.
+        position: Position in the stream, from 0.
+        request: The rerank request.
+        answer: The ranking, or the error; other requests are not affected.
     """
 
     position: int
@@ -94,7 +94,7 @@ class Reranked:
 
     @property
     def ranking(self) -> Ranking:
-        """The ranking. Raises the error if there is none."""
+        """The ranking. Raises the error of a failed request."""
         if isinstance(self.answer, ServiceError):
             raise self.answer
         return self.answer
@@ -117,13 +117,13 @@ class Embeddings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelEntry:
-    """One model the server offers.
+    """One model of the server.
 
     Attributes:
-        name: What to pass as `model`.
-        tasks: What it can do: "rerank", "embed".
-        max_model_len: The most tokens it reads at once; None when the server does not say.
-        aliases: Other names that work.
+        name: Value for `model`.
+        tasks: Supported tasks: "rerank", "embed".
+        max_model_len: Maximum number of tokens per prompt; None if not reported.
+        aliases: Alternative names.
     """
 
     name: str

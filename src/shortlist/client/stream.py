@@ -25,7 +25,7 @@ class Answered(NamedTuple, Generic[Item, Answer]):
 
 
 class _End:
-    """Stands for the end of a source."""
+    """Marks the end of a source."""
 
 
 _END: Final = _End()
@@ -38,49 +38,49 @@ async def stream(
     concurrency: int,
     ordered: bool = True,
 ) -> AsyncGenerator[Answered[Item, Answer], None]:
-    """Yield every item with its answer; what is on its way when the caller leaves is cancelled.
+    """Yield every item with its answer; pending requests are cancelled when the generator closes.
 
     Args:
-        ask: Answers one item; what it raises ends the stream.
-        items: The source. A plain iterable is read on the event loop; one that waits should be an asynchronous one.
-        concurrency: How many items are asked at once, and how many answers wait for the caller at most.
-        ordered: Whether answers come in the order of the items, or as they are ready.
+        ask: Answers one item; an exception ends the stream.
+        items: The source. A plain iterable runs on the event loop; a source that blocks must be asynchronous.
+        concurrency: Maximum number of concurrent requests, and of answers that wait for the caller.
+        ordered: Whether answers keep the order of the items, or arrive as they complete.
 
     Raises:
         InvalidInput: `concurrency` is not at least 1.
     """
     _check(concurrency)
-    source = aiter(items) if isinstance(items, AsyncIterable) else _stepwise(items)
+    source = aiter(items) if isinstance(items, AsyncIterable) else _iterate(items)
     running: dict[asyncio.Task[Answer], tuple[int, Item]] = {}
-    coming: asyncio.Task[Item | _End] | None = None
-    num_taken, is_over = 0, False
+    upcoming: asyncio.Task[Item | _End] | None = None
+    num_taken, is_exhausted = 0, False
     try:
         while True:
-            if coming is None and not is_over and len(running) < concurrency:
-                coming = asyncio.create_task(_next(source))
+            if upcoming is None and not is_exhausted and len(running) < concurrency:
+                upcoming = asyncio.create_task(_next(source))
             awaited = list(running)[: 1 if ordered else None]
-            if coming is None and not awaited:
+            if upcoming is None and not awaited:
                 return
-            await asyncio.wait([*awaited, *([] if coming is None else [coming])], return_when=asyncio.FIRST_COMPLETED)
-            if coming is not None and coming.done():
-                item, coming = coming.result(), None
+            await asyncio.wait([*awaited, *([] if upcoming is None else [upcoming])], return_when=asyncio.FIRST_COMPLETED)
+            if upcoming is not None and upcoming.done():
+                item, upcoming = upcoming.result(), None
                 if isinstance(item, _End):
-                    is_over = True
+                    is_exhausted = True
                 else:
-                    running[asyncio.create_task(_asked(ask, item))] = (num_taken, item)
+                    running[asyncio.create_task(_answer(ask, item))] = (num_taken, item)
                     num_taken += 1
             for task in awaited:
                 if task.done():
                     position, item = running.pop(task)
                     yield Answered(position, item, task.result())
     finally:
-        await _cancelled([*running, *([] if coming is None else [coming])])
+        await _cancel([*running, *([] if upcoming is None else [upcoming])])
 
 
 def blocking_stream(
     ask: Callable[[Item], Answer], items: Iterable[Item], *, concurrency: int, ordered: bool = True
 ) -> Generator[Answered[Item, Answer], None, None]:
-    """Yield every item with its answer, as `stream` does, asked in threads. Leaving early waits for what is on its way.
+    """Yield every item with its answer, as `stream` does, with threads. Closing early waits for pending requests.
 
     Raises:
         InvalidInput: `concurrency` is not at least 1.
@@ -89,12 +89,12 @@ def blocking_stream(
     source = enumerate(items)
     running: dict[futures.Future[Answer], tuple[int, Item]] = {}
     with futures.ThreadPoolExecutor(concurrency, "shortlist-stream") as pool:
-        is_over = False
+        is_exhausted = False
         while True:
-            while not is_over and len(running) < concurrency:
+            while not is_exhausted and len(running) < concurrency:
                 taken = next(source, None)
                 if taken is None:
-                    is_over = True
+                    is_exhausted = True
                 else:
                     running[pool.submit(ask, taken[1])] = taken
             if not running:
@@ -109,7 +109,7 @@ def _check(concurrency: int) -> None:
         raise InvalidInput("`concurrency` must be at least 1.", param="concurrency")
 
 
-async def _stepwise(items: Iterable[Item]) -> AsyncIterator[Item]:
+async def _iterate(items: Iterable[Item]) -> AsyncIterator[Item]:
     for item in items:
         yield item
 
@@ -118,11 +118,11 @@ async def _next(source: AsyncIterator[Item]) -> Item | _End:
     return await anext(source, _END)
 
 
-async def _asked(ask: Callable[[Item], Awaitable[Answer]], item: Item) -> Answer:
+async def _answer(ask: Callable[[Item], Awaitable[Answer]], item: Item) -> Answer:
     return await ask(item)
 
 
-async def _cancelled(tasks: list[asyncio.Task[Answer] | asyncio.Task[Item | _End]]) -> None:
+async def _cancel(tasks: list[asyncio.Task[Answer] | asyncio.Task[Item | _End]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -23,8 +23,8 @@ EXIT_FAILED: Final = 1
 TIMEOUT_S: Final = 60.0
 UNAUTHORIZED: Final = 401
 MODEL: Final = "$model"
-"""How `clients.yaml` calls the model that the server has for a check's task."""
-RECORDED: Final = {"rerank": "Qwen/Qwen3-Reranker-0.6B", "embedding": "Qwen/Qwen3-Embedding-0.6B"}
+"""Placeholder in `clients.yaml` for the server's model of a check's task."""
+DEFAULT_MODELS: Final = {"rerank": "Qwen/Qwen3-Reranker-0.6B", "embedding": "Qwen/Qwen3-Embedding-0.6B"}
 """The default model name by task, for servers that do not list theirs."""
 
 
@@ -33,9 +33,9 @@ class ClientCheck:
     """The result of one request of a client.
 
     Attributes:
-        request: Its method and its path.
-        problems: What the client cannot read in the answer; empty if it can.
-        skipped: Why it was not asked, or None.
+        request: Its method and path.
+        problems: What the client cannot parse in the answer; empty if it can.
+        skipped: Why it was not sent, or None.
     """
 
     request: str
@@ -44,10 +44,10 @@ class ClientCheck:
 
 
 def run(url: str, name: str, *, api_key: str | None = None) -> int:
-    """Ask a server what a client asks, print what that client would make of it, and return the exit code.
+    """Send the requests of a client to a server, print the results, and return the exit code.
 
     Raises:
-        BadSetting: no client of this name is known; the message lists those that are.
+        BadSetting: the client is unknown; the message lists the known ones.
         UpstreamError: the server cannot be reached.
     """
     consumer = known(name)
@@ -55,22 +55,22 @@ def run(url: str, name: str, *, api_key: str | None = None) -> int:
     console.print(Text.assemble((str(consumer["consumer"]), "bold"), f" and {url}"))
     console.print(escape(str(consumer["quirk"])), style="dim")
     console.print()
-    visits = []
-    for visit in check_all(url, consumer, api_key=api_key):
-        visits.append(visit)
-        for line in lines(visit):
+    results = []
+    for result in check_all(url, consumer, api_key=api_key):
+        results.append(result)
+        for line in lines(result):
             console.print(line)
-    failed = sum(bool(visit.problems) for visit in visits)
+    failed = sum(bool(result.problems) for result in results)
     console.print()
-    console.print(_verdict(str(consumer["consumer"]), visits, failed))
+    console.print(_summary(str(consumer["consumer"]), results, failed))
     return EXIT_FAILED if failed else EXIT_PASSED
 
 
 def known(name: str) -> Mapping[str, Any]:
-    """Return what is known of a client, by its name or the beginning of it.
+    """Return the table entry of a client, by its name or a unique prefix.
 
     Raises:
-        BadSetting: no client of this name is known, or several are.
+        BadSetting: no client or several clients match.
     """
     wanted, known_clients = _plain(name), consumers()
     found = [each for each in known_clients if _plain(each) == wanted] or [
@@ -82,7 +82,7 @@ def known(name: str) -> Mapping[str, Any]:
 
 
 def check_all(url: str, consumer: Mapping[str, Any], *, api_key: str | None = None) -> Iterator[ClientCheck]:
-    """Yield what comes of each of a client's requests.
+    """Yield the result of each request of a client.
 
     Raises:
         UpstreamError: the server cannot be reached.
@@ -91,58 +91,58 @@ def check_all(url: str, consumer: Mapping[str, Any], *, api_key: str | None = No
     base = url.rstrip("/").removesuffix("/v1")
     try:
         with httpx2.Client(base_url=base, headers=headers, timeout=TIMEOUT_S) as http:
-            served = _served(http)
+            models = _models_by_task(http)
             for check in consumer["checks"]:
-                yield _visit(http, check, served)
+                yield _check(http, check, models)
     except httpx2.RequestError as error:
         raise UpstreamError(f"{url} cannot be reached: {type(error).__name__}.", is_retryable=True) from None
 
 
-def lines(visit: ClientCheck) -> Iterator[Text]:
-    """Yield what is printed of a visit."""
-    if visit.skipped is not None:
-        yield Text.assemble(("  skip  ", "dim"), visit.request, (f"  {visit.skipped}", "dim"))
+def lines(result: ClientCheck) -> Iterator[Text]:
+    """Yield the output lines of a result."""
+    if result.skipped is not None:
+        yield Text.assemble(("  skip  ", "dim"), result.request, (f"  {result.skipped}", "dim"))
         return
-    mark = ("  FAIL  ", "bold red") if visit.problems else ("  ok    ", "green")
-    yield Text.assemble(mark, visit.request)
-    for complaint in visit.problems:
-        yield Text(f"          {complaint}")
+    mark = ("  FAIL  ", "bold red") if result.problems else ("  ok    ", "green")
+    yield Text.assemble(mark, result.request)
+    for problem in result.problems:
+        yield Text(f"          {problem}")
 
 
-def _visit(http: httpx2.Client, check: Mapping[str, Any], served: Mapping[str, str | None]) -> ClientCheck:
+def _check(http: httpx2.Client, check: Mapping[str, Any], models: Mapping[str, str | None]) -> ClientCheck:
     task, body = check["task"], check.get("body")
-    model = served[task]
-    path = check["path"].replace(MODEL, model or RECORDED[task])
+    model = models[task]
+    path = check["path"].replace(MODEL, model or DEFAULT_MODELS[task])
     shown = f"{check['method']} {path}"
     if model is None:
-        return ClientCheck(shown, skipped=f"nothing is served there for {task}")
+        return ClientCheck(shown, skipped=f"the server has no model for {task}")
     if body and body.get("model") == MODEL:
         body = {**body, "model": model}
-    # The client's idea of a key goes along, but for where a real one is given.
+    # The client's own Authorization header is sent unless a key is given.
     key = {"authorization": check["key"]} if check["key"] and "authorization" not in http.headers else {}
     answer = http.request(check["method"], path, json=body, headers=key)
     if answer.status_code == UNAUTHORIZED and check["needs"].get("status") != UNAUTHORIZED:
-        return ClientCheck(shown, ("status 401: the server wants a key; give it as --api-key, and to the client as well",))
+        return ClientCheck(shown, ("status 401: the server requires a key; give it with --api-key, and to the client as well",))
     return ClientCheck(shown, tuple(problems(check["needs"], answer.status_code, answer.content)))
 
 
-def _served(http: httpx2.Client) -> Mapping[str, str | None]:
-    """Return which model a server has for ranking and for embedding; those recorded if it does not say."""
+def _models_by_task(http: httpx2.Client) -> Mapping[str, str | None]:
+    """Return the server's model by task; the defaults if it does not list models."""
     try:
-        cards = http.get("/v1/models").json()["data"]
-        kinds = [(card["id"], set(card["tasks"])) for card in cards]
+        entries = http.get("/v1/models").json()["data"]
+        kinds = [(entry["id"], set(entry["tasks"])) for entry in entries]
     except (ValueError, KeyError, TypeError):
-        return RECORDED
+        return DEFAULT_MODELS
     tasks = {"rerank": "rerank", "embedding": "embed"}
     return {kind: next((name for name, can in kinds if task in can), None) for kind, task in tasks.items()}
 
 
-def _verdict(who: str, visits: list[ClientCheck], failed: int) -> Text:
-    asked = sum(visit.skipped is None for visit in visits)
+def _summary(client: str, results: list[ClientCheck], failed: int) -> Text:
+    num_sent = sum(result.skipped is None for result in results)
     if failed:
-        said = f" requests of {who} would not be understood, or their answers not."
-        return Text.assemble((f"{failed} of {asked}", "bold red"), said)
-    return Text.assemble((f"{asked} of {asked}", "bold green"), f" requests of {who} are answered so that it can read them.")
+        text = f" requests of {client} failed."
+        return Text.assemble((f"{failed} of {num_sent}", "bold red"), text)
+    return Text.assemble((f"{num_sent} of {num_sent}", "bold green"), f" requests of {client} passed.")
 
 
 def _plain(name: str) -> str:

@@ -23,7 +23,7 @@ EXIT_PASSED: Final = 0
 EXIT_FAILED: Final = 1
 
 SHOWN_IDS: Final = 5
-"""How many of a long run of ids are shown at each of its ends."""
+"""Number of ids shown at each end of a long sequence."""
 
 _STYLES: Final = {
     CheckStatus.PASSED: "green",
@@ -36,10 +36,10 @@ _MIB: Final = 1024 * 1024
 
 
 def run(text: str, declared: Task | None, settings: Settings) -> int:
-    """Diagnose a model, print what was found, and return the exit code: 0 when it passed its self-test, else 1.
+    """Diagnose a model, print the report, and return the exit code: 0 if the self-test passed, else 1.
 
     Raises:
-        SetupError: it cannot be loaded.
+        SetupError: the model cannot be loaded.
     """
     progress = Console(stderr=True, highlight=False, soft_wrap=True)
     found = asyncio.run(build_report(text, declared, settings, notify=lambda line: progress.print(escape(line), style="dim")))
@@ -50,9 +50,9 @@ def run(text: str, declared: Task | None, settings: Settings) -> int:
 
 
 def report(found: ModelReport) -> Iterator[RenderableType]:
-    """Yield the parts of the page, top to bottom."""
+    """Yield the parts of the report, top to bottom."""
     yield _title("Model")
-    yield _facts(found)
+    yield _info(found)
     for sample in found.samples:
         yield _title(f"Prompt of {sample.title} ({sample.num_tokens} tokens)")
         yield Padding(_highlighted(sample.text), (0, 0, 0, 2))
@@ -78,11 +78,11 @@ def _grid(rows: Iterator[tuple[str, str]]) -> RenderableType:
     return Padding(grid, (0, 0, 0, 2))
 
 
-def _facts(found: ModelReport) -> RenderableType:
-    return _grid(_fact_rows(found))
+def _info(found: ModelReport) -> RenderableType:
+    return _grid(_info_rows(found))
 
 
-def _fact_rows(found: ModelReport) -> Iterator[tuple[str, str]]:
+def _info_rows(found: ModelReport) -> Iterator[tuple[str, str]]:
     info = found.info
     yield "source", found.source
     yield "served as", found.name
@@ -91,7 +91,7 @@ def _fact_rows(found: ModelReport) -> Iterator[tuple[str, str]]:
     yield "for", ", ".join(found.tasks)
     yield "revision", found.revision or "none stated"
     yield "runs on", f"{info.device} in {info.dtype}"
-    yield "max_model_len", f"{info.max_model_len} tokens; {_own_limit(info.model_limit)}"
+    yield "max_model_len", f"{info.max_model_len} tokens; {_model_limit(info.model_limit)}"
     if info.dimensions is not None and Task.EMBED in found.tasks:
         yield "dimensions", str(info.dimensions)
     yield "files", _size(found.files_bytes)
@@ -102,19 +102,19 @@ def _fact_rows(found: ModelReport) -> Iterator[tuple[str, str]]:
     yield "of its prompts", found.text_fingerprint
 
 
-def _own_limit(limit: int | None) -> str:
-    return "the model does not say how long it reads" if limit is None else f"the model itself reads up to {limit}"
+def _model_limit(limit: int | None) -> str:
+    return "the model states no limit" if limit is None else f"the model's limit is {limit}"
 
 
 def _memory_rows(memory: MemoryPlan | None) -> Iterator[tuple[str, str]]:
     if memory is None:
-        yield "memory", "vLLM's business: a share of its device, which it takes when it starts"
+        yield "memory", "managed by vLLM: a share of its device, allocated at start"
         return
-    yield "weights", f"{_size(memory.weights_bytes)} for {memory.num_parameters / 1e6:,.0f} million numbers"
+    yield "weights", f"{_size(memory.weights_bytes)} for {memory.num_parameters / 1e6:,.0f} million parameters"
     if memory.activations_bytes is None:
-        yield "one step", f"not computed: {memory.formula}"
+        yield "one batch", f"not computed: {memory.formula}"
     else:
-        yield "one step", f"{_size(memory.activations_bytes)} at most = {memory.formula}"
+        yield "one batch", f"{_size(memory.activations_bytes)} at most = {memory.formula}"
         yield "memory", f"{_size(memory.weights_bytes + memory.activations_bytes)}; computed, not measured"
 
 
@@ -134,16 +134,16 @@ def _ids(found: ModelReport) -> RenderableType:
 
 def _id_rows(found: ModelReport) -> Iterator[tuple[str, str]]:
     template_ids = found.template_ids
-    assert template_ids is not None, "Shown only where there is one. This is a bug."
-    yield "prefix", _run_of(template_ids.prefix_ids)
-    yield "suffix", _run_of(template_ids.suffix_ids)
-    yield "read at", f"{template_ids.suffix_ids[-1]} {template_ids.read_text!r}, the last token"
+    assert template_ids is not None, "Only shown with template ids. This is a bug."
+    yield "prefix", _abbreviated(template_ids.prefix_ids)
+    yield "suffix", _abbreviated(template_ids.suffix_ids)
+    yield "scored at", f"{template_ids.suffix_ids[-1]} {template_ids.read_text!r}, the last token"
     if template_ids.answer_ids is not None:
         yes, no = template_ids.answer_ids
         yield "answers", f"yes = {yes}, no = {no}"
 
 
-def _run_of(ids: tuple[int, ...]) -> str:
+def _abbreviated(ids: tuple[int, ...]) -> str:
     if not ids:
         return "none"
     if len(ids) <= 2 * SHOWN_IDS:
@@ -157,7 +157,7 @@ def _results(tested: SelfTest) -> RenderableType:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for name in ("task", "check", "verdict"):
         table.add_column(name, no_wrap=True)
-    table.add_column("found", overflow="fold")
+    table.add_column("detail", overflow="fold")
     for result in tested.results:
         status = Text(result.status.value, style=_STYLES[result.status])
         table.add_row(result.task.value, result.check.value, status, Text(result.detail))

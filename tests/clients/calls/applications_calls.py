@@ -1,4 +1,4 @@
-"""Rerankers of agent frameworks that build Cohere's client themselves: `CO_API_URL` takes them elsewhere."""
+"""Rerankers of agent frameworks that build Cohere's client themselves: `CO_API_URL` sets the server."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from telling import DOCUMENTS, MODEL, QUERY, Item, Teller, by_text
 tell_agno = Teller("agno", "agno")
 tell_mem0 = Teller("mem0ai", "mem0ai")
 ours = tell_agno.servers
-os.environ["CO_API_URL"] = ours.open  # noqa: TID251 - this is about the variable
+os.environ["CO_API_URL"] = ours.open  # noqa: TID251 - the test sets the variable
 
 from agno.knowledge.document import Document  # noqa: E402 - Cohere's client reads the variable when it is imported
 from agno.knowledge.reranker.cohere import CohereReranker as AgnoReranker  # noqa: E402

@@ -21,7 +21,7 @@ def with_texts(answer: cohere.RerankResponse) -> list[Item]:
 
 
 def with_extra_texts(answer: cohere.V2RerankResponse) -> list[Item]:
-    """How MaxKB reads a v2 answer: its document is none of the SDK's fields, but has to be there."""
+    """Parse a v2 answer as MaxKB does: the SDK has no `document` field, but the answer must have it."""
     return [(result.index, result.relevance_score, result.document["text"]) for result in answer.results]
 
 

@@ -1,4 +1,4 @@
-"""Alibaba's DashScope SDK. It raises nothing: an error is an answer with a status and a code."""
+"""Alibaba's DashScope SDK. It never raises: an error is an answer with a status and a code."""
 
 from __future__ import annotations
 

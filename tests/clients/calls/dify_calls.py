@@ -1,6 +1,6 @@
-"""The class behind Dify's plugins for anything that speaks OpenAI's or Jina's shape.
+"""The class behind Dify's plugins for servers with OpenAI's or Jina's API.
 
-Its embedding class counts tokens with a tokenizer that it would have to fetch, so of that only the check of credentials runs.
+Its embedding class downloads a tokenizer to count tokens, so only its credentials check runs here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def credentials(url: str = f"{ours.open}/v1", key: str | None = None) -> dict[st
 
 
 def ranked(how: dict[str, str | None], model: str = MODEL, top_n: int | None = None) -> list[Item]:
-    """Scores are Dify's own: it stretches those of a request to 0..1. After an error a model cannot be used again."""
+    """Dify rescales the scores of a request to 0..1. After an error a model cannot be used again."""
     found = OAICompatRerankModel(model_schemas=[]).invoke(model, how, QUERY, list(DOCUMENTS), top_n=top_n)
     return [(document.index, document.score, document.text) for document in found.docs]
 

@@ -1,4 +1,4 @@
-"""LangChain's integrations that exist in both of its majors."""
+"""LangChain's integrations that exist in both of its major versions."""
 
 from __future__ import annotations
 

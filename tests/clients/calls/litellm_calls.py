@@ -19,7 +19,7 @@ BASES = {
     "dashscope": "/compatible-api/v1",
     "nvidia_nim": "",
 }
-"""What goes behind the server's address. The two at `/compat` send the same as other clients, and expect another answer."""
+"""Paths after the server's address. The two at `/compat` send the same requests as other clients, and expect another answer."""
 
 
 def rerank(

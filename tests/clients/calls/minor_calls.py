@@ -1,4 +1,4 @@
-"""The SDKs of services with a shape of their own and few users: Mixedbread, Isaacus, Pinecone."""
+"""SDKs of services with their own API and few users: Mixedbread, Isaacus, Pinecone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No SDK at all: what people write by hand with requests, in the shapes of vLLM and of Text Embeddings Inference."""
+"""Plain HTTP calls with requests, in the formats of vLLM and of Text Embeddings Inference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rerankers package: one client, the shape of seven providers, each at its own full URL. Errors it does not look at."""
+"""The rerankers package: one client for the APIs of seven providers, each at its own full URL. It ignores errors."""
 
 from __future__ import annotations
 

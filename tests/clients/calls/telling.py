@@ -1,6 +1,6 @@
-"""What a client's script asks, and how it tells what came back: one line of JSON for every call.
+"""Calls of a client's script, reported as one JSON line each.
 
-Runs inside the clients' own environments, so it needs nothing but Python. It judges nothing: `tests.clients.verdict` does.
+Runs in the clients' environments, so it depends on Python only. `tests.clients.verdict` checks the results.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from typing import Any, Final
 QUERY: Final = "how do I read a json file in python"
 DOCUMENTS: Final = ("bake bread at 220 C", "open the file and call json.load", "pythons are large snakes")
 RIGHT: Final = 1
-"""Which document answers the query."""
+"""Index of the document that answers the query."""
 
 TEXTS: Final = ("first text", "the second text is longer")
 MODEL: Final = "demo"
 UNKNOWN: Final = "nobody-serves-this"
 
 Item = tuple[int | None, float, str | None]
-"""One result as a client hands it out: position of the document, score, text; None for what this client does not tell."""
+"""One result of a client: position of the document, score, text; None for a value that the client does not return."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """What came of one call."""
+    """The result of one call."""
 
     client: str
     version: str
@@ -46,7 +46,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Servers:
-    """Whom to ask: one that is open to all, one that wants a key, one that has too much to do."""
+    """The servers to call: an open one, one with an API key, a busy one."""
 
     open: str
     locked: str
@@ -56,12 +56,12 @@ class Servers:
 
 @dataclass(frozen=True)
 class Teller:
-    """Makes calls with one client, and tells of each.
+    """Makes calls with one client, and reports each.
 
     Args:
-        client: Its name.
-        package: Whose version counts.
-        servers: Whom it asks.
+        client: Name of the client.
+        package: The package whose version is reported.
+        servers: The servers to call.
     """
 
     client: str
@@ -69,35 +69,35 @@ class Teller:
     servers: Servers = field(default_factory=lambda: Servers(**vars(_arguments())))
 
     def ranking(self, call: str, ask: Callable[[], Iterable[Item]], *, of: int = len(DOCUMENTS)) -> None:
-        """Best first, in [0, 1], this many, and the texts (of clients that hand them out) those of the documents."""
+        """A ranking: best first, scores in [0, 1], `of` results, and texts equal to the documents, if the client returns them."""
         self._tell(call, "ranking", lambda: [_item(*item) for item in ask()], of)
 
     def logits(self, call: str, ask: Callable[[], Iterable[Item]], *, of: int = len(DOCUMENTS)) -> None:
-        """A ranking by numbers that have no bounds."""
+        """A ranking with unbounded scores."""
         self._tell(call, "logits", lambda: [_item(*item) for item in ask()], of)
 
     def scores(self, call: str, ask: Callable[[], Iterable[float]]) -> None:
-        """One score for every document, in the order of the request."""
+        """One score per document, in the order of the request."""
         self._tell(call, "scores", lambda: [float(score) for score in ask()])
 
     def vectors(self, call: str, ask: Callable[[], Iterable[Iterable[float]]], *, dimensions: int | None = None) -> None:
-        """The vectors of TEXTS, or of as many of them as there are; of so many dimensions, if not of all."""
+        """The vectors of TEXTS or of the first ones, with this many dimensions."""
         self._tell(call, "vectors", lambda: [[float(number) for number in vector] for vector in ask()], dimensions)
 
     def value(self, call: str, ask: Callable[[], object], expected: object) -> None:
-        """Something else, which is known beforehand."""
+        """Another value, known in advance."""
         self._tell(call, "value", ask, expected)
 
     def refused(self, call: str, ask: Callable[[], object], error: str, says: str = "") -> None:
-        """An error of this class, or of one that has this name among its bases; with these words in it."""
+        """An error of this class or of a subclass, with `says` in its message."""
         self._tell(call, "refused", lambda: repr(ask())[:200], [error, says])
 
     def _tell(self, call: str, kind: str, ask: Callable[[], object], expected: object = None) -> None:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # some clients warn that they will be replaced
+            warnings.simplefilter("ignore")  # some clients have deprecation warnings
             try:
                 outcome: dict[str, Any] = {"got": ask()}
-            except Exception as error:  # noqa: BLE001 - whatever the client raises is what is to be told
+            except Exception as error:  # noqa: BLE001 - the error is the result
                 names = [f"{cls.__module__}.{cls.__qualname__}" for cls in type(error).__mro__[:-2]]
                 outcome = {"raised": names, "message": str(error)[:300]}
         row = Row(self.client, version(self.package), call, kind, expected, **outcome)
@@ -105,12 +105,12 @@ class Teller:
 
 
 def by_position(items: Iterable[tuple[int, float]]) -> list[Item]:
-    """Items of a client that hands out positions and scores."""
+    """Items of a client that returns positions and scores."""
     return [(index, score, None) for index, score in items]
 
 
 def by_text(items: Iterable[tuple[str, float]]) -> list[Item]:
-    """Items of a client that hands out documents, not positions."""
+    """Items of a client that returns documents, not positions."""
     return [(None, score, text) for text, score in items]
 
 

@@ -12,7 +12,7 @@ documents, texts = list(DOCUMENTS), list(TEXTS)
 
 
 def ranked(answer: voyageai.object.RerankingObject) -> list[Item]:
-    """Texts are the client's own: it looks them up by index."""
+    """The client takes texts from its own request, by index."""
     return [(result.index, result.relevance_score, result.document) for result in answer.results]
 
 
@@ -34,7 +34,7 @@ tell.refused(
     lambda: client.rerank(QUERY, ["word " * 20000], model=MODEL, truncation=False),
     "InvalidRequestError",
 )
-# Before its body is read, nothing shows that a request is Voyage's; and 0.3 trips over any error body with an `error` object.
+# Only the body identifies a Voyage request, and version 0.3 fails on error bodies with an `error` object.
 unauthenticated = "AttributeError" if voyageai.__version__.startswith("0.3.") else "AuthenticationError"
 stranger = voyageai.Client(api_key="wrong", base_url=f"{ours.locked}/v1")
 tell.refused("wrong key", lambda: stranger.rerank(QUERY, documents, model=MODEL), unauthenticated)

@@ -1,4 +1,4 @@
-"""Xinference's client. Whatever is wrong is a RuntimeError with what the server says."""
+"""Xinference's client. Every error is a RuntimeError with the server's message."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def reranker(url: str = ours.open, key: str | None = None, model: str = MODEL) -
 
 
 def embedder() -> RESTfulEmbeddingModelHandle:
-    """Return a handle on a model that does both, made by name because `get_model` looks at the first of its tasks."""
+    """Return a handle of a model with both tasks, created by name because `get_model` checks only the first task."""
     return RESTfulEmbeddingModelHandle(MODEL, ours.open, auth_headers={})
 
 

@@ -1,4 +1,4 @@
-"""The command line: every setting is a flag, every refusal is one line, every end has its number."""
+"""The command line: settings as flags, one-line errors, exit codes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Run = Callable[..., Result]
 
 
 class Started:
-    """Stands in for the server: remembers what it was started with, and ends as it is told to."""
+    """Fake of `server.run`: records its arguments, and returns a code or raises an error."""
 
     def __init__(self) -> None:
         self.settings: list[Settings] = []
@@ -131,7 +131,7 @@ GIVEN: dict[str, tuple[list[str], object]] = {
 
 
 TOGETHER = {"tls_cert", "tls_key"}
-"""Settings that are refused without each other."""
+"""Settings that require each other."""
 
 
 @pytest.mark.parametrize("name", [name for _, name, _ in fields() if name != "api_key"])
@@ -151,20 +151,20 @@ def test_every_setting_is_a_flag(run: Run, started: Started, command: str, name:
     assert changed == (TOGETHER if name in TOGETHER else {name})
 
 
-def test_keys_are_flags_that_do_not_show(run: Run, started: Started) -> None:
+def test_api_keys_are_hidden_in_repr(run: Run, started: Started) -> None:
     run("serve", "--api-key", "one", "--api-key", "two")
     keys = started.settings[0].server.api_key
     assert [key.get_secret_value() for key in keys] == ["one", "two"]
     assert "one" not in repr(keys)
 
 
-def test_page_can_be_asked_for_in_spite_of_the_environment(run: Run, started: Started) -> None:
+def test_ui_flag_overrides_the_environment(run: Run, started: Started) -> None:
     run("serve", "--ui", env={"SHORTLIST_UI": "false"})
     run("serve", env={"SHORTLIST_UI": "false"})
     assert [settings.server.ui for settings in started.settings] == [True, False]
 
 
-def test_flags_that_were_not_given_leave_the_environment_alone(run: Run, started: Started) -> None:
+def test_omitted_flags_keep_the_environment(run: Run, started: Started) -> None:
     run("serve", env={"SHORTLIST_MODELS": "a/b", "SHORTLIST_API_KEY": "k", "SHORTLIST_PORT": "7"})
     [settings] = started.settings
     assert (settings.model.models, len(settings.server.api_key), settings.server.port) == (("a/b",), 1, 7)
@@ -194,7 +194,7 @@ def test_demo_shows_a_ranking_when_it_is_ready(run: Run, started: Started) -> No
 
 
 @pytest.mark.parametrize(("arguments", "key"), [([], None), (["--api-key", "one", "--api-key", "two"], "one")])
-async def test_demo_asks_with_the_servers_own_key(
+async def test_demo_uses_the_servers_first_key(
     run: Run, started: Started, monkeypatch: pytest.MonkeyPatch, arguments: list[str], key: str | None
 ) -> None:
     asked: list[tuple[str, str | None]] = []
@@ -227,7 +227,7 @@ def test_help_shows_every_setting_with_its_text_and_default(run: Run, command: s
     assert "SHORTLIST_MAX_BATCH_TOKENS" in shown
 
 
-def test_help_sorts_settings_by_room(run: Run) -> None:
+def test_help_groups_settings_by_panel(run: Run) -> None:
     shown = plain(run("serve", "--help").output)
     places = [shown.index(f"─ {panel} ─") for panel in ("Models", "Scheduler", "Server")]
     assert places == sorted(places)
@@ -243,7 +243,7 @@ def test_choices_are_named(run: Run) -> None:
             assert "|".join(get_args(field.annotation)) in shown
 
 
-def test_no_command_shows_what_there_is(run: Run, started: Started) -> None:
+def test_no_command_shows_help(run: Run, started: Started) -> None:
     shown = run().output
     assert "serve" in shown
     assert "demo" in shown
@@ -256,11 +256,11 @@ def test_version_is_shown(run: Run, started: Started) -> None:
     assert started.settings == []
 
 
-# -- how it ends --------------------------------------------------------------------------------------------------------
+# -- exit codes --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("code", [0, 1])
-def test_servers_number_is_the_commands(run: Run, started: Started, code: int) -> None:
+def test_exit_code_is_the_servers(run: Run, started: Started, code: int) -> None:
     started.code = code
     assert run("serve").exit_code == code
 
@@ -308,9 +308,7 @@ def test_impossible_setting_ends_with_3_in_one_line(
 
 @pytest.mark.parametrize("error", [BadSetting("wrong"), ModelRefused("refused"), DeadlineExceeded("late")])
 @pytest.mark.parametrize("command", ["serve", "demo"])
-def test_reason_for_not_starting_is_one_line_without_a_traceback(
-    run: Run, started: Started, command: str, error: ServiceError
-) -> None:
+def test_start_error_is_one_line_without_a_traceback(run: Run, started: Started, command: str, error: ServiceError) -> None:
     started.error = error
     result = run(command)
     assert (result.exit_code, result.stderr) == (3, f"error: {error.message}\n")
@@ -318,12 +316,12 @@ def test_reason_for_not_starting_is_one_line_without_a_traceback(
 
 
 @pytest.mark.parametrize("message", ["[bold]a[/bold] [/] b", "folder [red]x", "a :cat: b", "x" * 500, "\\[a]", "end\\"])
-def test_reason_is_said_letter_by_letter_in_one_line(run: Run, started: Started, message: str) -> None:
+def test_error_message_is_printed_verbatim_in_one_line(run: Run, started: Started, message: str) -> None:
     started.error = ModelRefused(message)
     assert run("serve").stderr == f"error: {message}\n"
 
 
-def test_bug_is_not_dressed_up_as_a_wrong_setting(run: Run, started: Started) -> None:
+def test_bug_is_not_reported_as_invalid_setting(run: Run, started: Started) -> None:
     started.error = ZeroDivisionError("a bug")
     result = run("serve")
     assert isinstance(result.exception, ZeroDivisionError)
@@ -337,19 +335,19 @@ Examined = list[tuple[str, Task | None, Settings]]
 
 @pytest.fixture
 def examined(monkeypatch: pytest.MonkeyPatch) -> Examined:
-    """What the doctor was asked to look at; every model fails."""
+    """The recorded calls of a fake `doctor.model.run`, which always fails."""
     asked: Examined = []
 
-    def look(text: str, declared: Task | None, settings: Settings) -> int:
+    def diagnose(text: str, declared: Task | None, settings: Settings) -> int:
         asked.append((text, declared, settings))
         return doctor.model.EXIT_FAILED
 
-    monkeypatch.setattr(doctor.model, "run", look)
+    monkeypatch.setattr(doctor.model, "run", diagnose)
     return asked
 
 
 @pytest.mark.parametrize(("flags", "declared"), [([], None), (["--reranker"], Task.RERANK), (["--embedder"], Task.EMBED)])
-def test_doctor_looks_at_one_model_and_ends_with_what_it_found(
+def test_doctor_diagnoses_one_model_and_exits_with_its_result(
     run: Run, examined: Examined, flags: list[str], declared: Task | None
 ) -> None:
     assert run("doctor", "./one", *flags).exit_code == 1
@@ -359,7 +357,7 @@ def test_doctor_looks_at_one_model_and_ends_with_what_it_found(
 
 
 @pytest.mark.parametrize("name", sorted(MODEL_SETTINGS))
-def test_doctor_is_told_what_the_server_is_told_about_a_model(run: Run, examined: Examined, name: str) -> None:
+def test_doctor_takes_the_model_settings_of_serve(run: Run, examined: Examined, name: str) -> None:
     arguments, value = GIVEN[name]
     assert run("doctor", "demo", *arguments).exit_code == 1
     [(_, _, settings)] = examined
@@ -368,20 +366,20 @@ def test_doctor_is_told_what_the_server_is_told_about_a_model(run: Run, examined
 
 
 @pytest.mark.parametrize("arguments", [[], ["one", "two"], ["demo", "--port", "1"]])
-def test_doctor_takes_one_model_and_nothing_about_a_server(run: Run, examined: Examined, arguments: list[str]) -> None:
+def test_doctor_refuses_several_models_and_server_settings(run: Run, examined: Examined, arguments: list[str]) -> None:
     assert run("doctor", *arguments).exit_code == 2
     assert examined == []
 
 
-# -- what is imported when ----------------------------------------------------------------------------------------------
+# -- lazy imports ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
-def test_list_of_commands_says_of_each_what_its_own_help_says(name: str) -> None:
+def test_command_list_quotes_the_help_of_each_command(name: str) -> None:
     assert cli.load(name).get_short_help_str(limit=200) == cli.COMMANDS[name][2]
 
 
-def test_help_and_completion_import_nothing_that_a_command_needs() -> None:
+def test_help_and_completion_import_no_command() -> None:
     code = (
         "import sys\nfrom shortlist.cli import main\n"
         "try:\n    main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
@@ -395,7 +393,7 @@ def test_help_and_completion_import_nothing_that_a_command_needs() -> None:
     assert (completed.stderr, completed.stdout) == ("[]\n", "serve\n")
 
 
-def test_a_server_starts_without_what_only_a_benchmark_needs(started: Started) -> None:
+def test_server_starts_without_benchmark_imports(started: Started) -> None:
     code = "import sys; from shortlist.cli import load; load('serve'); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert not {"shortlist.bench", "shortlist.doctor", "matplotlib"} & set(done.stdout.split())

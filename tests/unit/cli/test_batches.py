@@ -1,4 +1,4 @@
-"""Groups in batches: the same ranking as in one piece, and errors where they belong."""
+"""Batched groups: rankings equal unbatched ones, and errors belong to their group."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from shortlist.api.app import create_app
-from shortlist.cli.batches import RankOptions, is_its_own, rank_all
+from shortlist.cli.batches import RankOptions, is_request_error, rank_all
 from shortlist.cli.input import InputGroup, Text
 from shortlist.cli.output import RankedGroup
 from shortlist.client import AsyncClient
@@ -34,9 +34,9 @@ def group(position: int, *documents: str) -> InputGroup:
     return InputGroup(position=position, line=position + 1, query="red apple", texts=texts)
 
 
-def options(**asked: Any) -> RankOptions:
+def options(**changes: Any) -> RankOptions:
     given = {"model": None, "instruction": None, "top_n": None, "batch_size": 2, "concurrency": 3, "timeout_s": 10.0}
-    return RankOptions(**{**given, **asked})
+    return RankOptions(**{**given, **changes})
 
 
 async def ranked(client: AsyncClient, groups: list[InputGroup], how: RankOptions) -> list[RankedGroup]:
@@ -50,7 +50,7 @@ async def ranked(client: AsyncClient, groups: list[InputGroup], how: RankOptions
 DOCUMENTS = ("pear", "red apple", "apple", "red", "red apple", "stone")
 
 
-async def test_batches_give_the_ranking_of_one_piece() -> None:
+async def test_batched_ranking_equals_unbatched_ranking() -> None:
     async with running(runtime()) as service:
         transport = httpx2.ASGITransport(create_app(service))
         async with AsyncClient("http://app", transport=transport) as client:
@@ -64,7 +64,7 @@ async def test_batches_give_the_ranking_of_one_piece() -> None:
     assert all(result.text == DOCUMENTS[result.index // 2] for result in whole[0].results)
 
 
-async def test_what_one_document_suffered_is_told_by_its_line() -> None:
+async def test_failed_document_keeps_its_line_index() -> None:
     script = ScriptedServer()
     first = {
         "model": "m",
@@ -81,7 +81,7 @@ async def test_what_one_document_suffered_is_told_by_its_line() -> None:
     assert [(each.body["model"], each.body["instruction"]) for each in script.asked] == [("m", "i")] * 2
 
 
-async def test_what_one_group_suffered_leaves_the_others_alone() -> None:
+async def test_error_of_one_group_does_not_affect_the_others() -> None:
     script = ScriptedServer()
     good = Answer(body={"model": "m", "results": [{"index": 0, "relevance_score": 0.1}]})
     script.play(good, Answer(400, fault("Too long.", code="context_length_exceeded")), good)
@@ -108,5 +108,5 @@ async def test_what_one_group_suffered_leaves_the_others_alone() -> None:
         (DeadlineExceeded("."), False),
     ],
 )
-async def test_what_would_meet_every_group_ends_the_run(error: ServiceError, is_own: bool) -> None:
-    assert is_its_own(error) is is_own
+async def test_error_of_all_requests_ends_the_run(error: ServiceError, is_own: bool) -> None:
+    assert is_request_error(error) is is_own

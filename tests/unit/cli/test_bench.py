@@ -1,4 +1,4 @@
-"""Every flag of `shortlist bench load` arrives in the plan, and what makes no sense is refused in one line."""
+"""Flags of `shortlist bench load` set the plan, and invalid flags are refused in one line."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ URL = "http://localhost:8080"
 
 
 class Loaded:
-    """Stands in for a run: remembers what it was asked for."""
+    """Fake of `bench.run`: records its arguments."""
 
     def __init__(self) -> None:
         self.plans: list[LoadPlan] = []
@@ -62,7 +62,7 @@ def plain(text: str) -> str:
     return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", text).replace("│", " ").split())
 
 
-def test_without_flags_it_is_the_articles_table(run: Run, loaded: Loaded) -> None:
+def test_defaults_without_flags(run: Run, loaded: Loaded) -> None:
     assert run(URL).exit_code == 0
     [plan] = loaded.plans
     assert [level.name for level in plan.levels] == ["10 users", "30 users", "50 users", "100 users", "300 users"]
@@ -101,7 +101,7 @@ def test_every_field_is_a_flag(run: Run, loaded: Loaded, flag: str) -> None:
     } == {field: value}
 
 
-def test_no_field_is_without_a_flag() -> None:
+def test_every_plan_field_has_a_flag() -> None:
     assert {field for _, field, _ in GIVEN.values()} | {"targets", "levels"} == {field.name for field in fields(LoadPlan)}
 
 
@@ -117,14 +117,14 @@ def test_contenders_have_names_dialects_models_and_keys(run: Run, loaded: Loaded
     assert found == [("ours", "rerank", "m", None), ("tei", "tei", "n", "k=="), ("c:2", "rerank", "m", None)]
 
 
-def test_the_servers_own_key_is_for_the_first_alone(run: Run, loaded: Loaded) -> None:
+def test_configured_key_is_sent_to_the_first_server_only(run: Run, loaded: Loaded) -> None:
     env = {"SHORTLIST_API_KEY": "one,two"}
     run(URL, "--contender", "peer=http://b", env=env)
     run(URL, "--contender", "peer=http://b", "--api-key", "mine", env=env)
     assert [[each.api_key for each in plan.targets] for plan in loaded.plans] == [["one", None], ["mine", "mine"]]
 
 
-def test_files_are_what_was_asked_for(run: Run, loaded: Loaded) -> None:
+def test_output_flags_set_the_files(run: Run, loaded: Loaded) -> None:
     assert run(URL, "--json", "a.json", "--markdown", "a.md#load", "--plot", "a.html", "--plot", "a.png").exit_code == 0
     assert loaded.outputs == [Outputs(json=Path("a.json"), markdown=Path("a.md#load"), plot=Path("a.png"), page=Path("a.html"))]
 
@@ -144,7 +144,7 @@ def test_files_are_what_was_asked_for(run: Run, loaded: Loaded) -> None:
         ([URL, "--plot", "a.png", "--plot", "b.png"], "--plot"),
     ],
 )
-def test_what_makes_no_sense_is_refused_in_one_line(run: Run, loaded: Loaded, arguments: list[str], words: str) -> None:
+def test_invalid_flags_are_refused_in_one_line(run: Run, loaded: Loaded, arguments: list[str], words: str) -> None:
     result = run(*arguments)
     assert result.exit_code == exit_codes.EXIT_CANNOT_START
     assert words in plain(result.output)
@@ -158,7 +158,7 @@ def test_wrong_usage_ends_with_2(run: Run, loaded: Loaded, arguments: list[str])
     assert not loaded.plans
 
 
-def test_a_setting_of_the_environment_that_is_wrong_is_told(run: Run, loaded: Loaded) -> None:
+def test_invalid_environment_setting_is_reported(run: Run, loaded: Loaded) -> None:
     result = run(URL, env={"SHORTLIST_PROT": "1"})
     assert result.exit_code == exit_codes.EXIT_CANNOT_START
     assert "'prot'" in result.output
@@ -166,12 +166,12 @@ def test_a_setting_of_the_environment_that_is_wrong_is_told(run: Run, loaded: Lo
 
 
 @pytest.mark.parametrize("code", [0, 1])
-def test_it_ends_as_its_run_did(run: Run, loaded: Loaded, code: int) -> None:
+def test_exit_code_is_that_of_the_run(run: Run, loaded: Loaded, code: int) -> None:
     loaded.code = code
     assert run(URL).exit_code == code
 
 
-def test_a_server_that_is_not_there_is_one_line(run: Run, loaded: Loaded) -> None:
+def test_unreachable_server_is_one_line(run: Run, loaded: Loaded) -> None:
     loaded.error = UpstreamError("ours (http://x) does not answer as it should: [Errno 111]", is_retryable=False)
     result = run(URL)
     assert (result.exit_code, result.stderr) == (3, f"error: {loaded.error}\n")
@@ -188,7 +188,7 @@ def test_help_names_every_flag_dialect_and_exit_code(run: Run) -> None:
     for words in (
         "[NAME=]URL",
         "0 every request was answered or refused with 429",
-        "3 it cannot run",
+        "3 the run cannot start",
         "Ctrl-C",
         "SHORTLIST_API_KEY",
     ):
@@ -197,7 +197,7 @@ def test_help_names_every_flag_dialect_and_exit_code(run: Run) -> None:
 
 
 @pytest.mark.parametrize("missing", ["aiohttp"])
-def test_what_is_not_installed_is_told_with_what_installs_it(run: Run, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+def test_missing_library_error_names_the_extra(run: Run, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
     for name in ("shortlist.bench.run", "shortlist.bench.http_client", "shortlist.bench.drive", "shortlist.bench.verify"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.delattr("shortlist.bench.run", raising=False)

@@ -1,4 +1,4 @@
-"""Files of a run that was stopped: what is whole stays, what is torn goes, and what is of another run is left alone."""
+"""Files of an interrupted run: complete lines stay, incomplete ones are cut off, files of other runs are unchanged."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def line(position: int, digest: str = "d") -> bytes:
 
 
 @pytest.mark.parametrize("torn", [b"", b"{", line(2)[:-1]])
-def test_torn_line_is_cut_off_and_the_rest_is_kept(tmp_path: Path, torn: bytes) -> None:
+def test_incomplete_last_line_is_cut_off(tmp_path: Path, torn: bytes) -> None:
     path = tmp_path / "out"
     path.write_bytes(line(0, "x") + line(1, "y") + torn)
     with checkpoint(path) as (file, done):
@@ -34,7 +34,7 @@ def test_torn_line_is_cut_off_and_the_rest_is_kept(tmp_path: Path, torn: bytes) 
 
 
 @pytest.mark.parametrize("wrong", [b"mine\n", b"[]\n", line(0), b'{"group": 1}\n', b'{"group": 1, "digest": 3}\n'])
-def test_foreign_file_is_kept(tmp_path: Path, wrong: bytes) -> None:
+def test_file_of_another_format_is_unchanged(tmp_path: Path, wrong: bytes) -> None:
     path = tmp_path / "out"
     path.write_bytes(line(0) + wrong)
     with pytest.raises(InvalidInput, match="line 2, is not group 1 of an interrupted run"), checkpoint(path):
@@ -48,7 +48,7 @@ def test_two_runs_do_not_write_to_one_file(tmp_path: Path) -> None:
         pass
 
 
-def test_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_unwritable_path_is_named(tmp_path: Path) -> None:
     with (
         pytest.raises(BadSetting, match=r"nowhere/out \(--out\) cannot be written: No such file"),
         checkpoint(tmp_path / "nowhere/out"),
@@ -58,7 +58,7 @@ def test_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         pass
 
 
-def test_groups_that_are_done_are_not_done_again(tmp_path: Path) -> None:
+def test_finished_groups_are_skipped(tmp_path: Path) -> None:
     groups = [group(0), group(1), group(2)]
     done = [DIGEST.of(each) for each in groups[:2]]
     assert list(remaining(groups, tmp_path, done, DIGEST)) == groups[2:]
@@ -68,13 +68,13 @@ def test_groups_that_are_done_are_not_done_again(tmp_path: Path) -> None:
 
 def test_input_that_has_changed_is_refused_before_the_first_group(tmp_path: Path) -> None:
     done = [DIGEST.of(group(0)), DIGEST.of(group(1))]
-    with pytest.raises(InvalidInput, match="line 2, is not of line 2 of the input"):
+    with pytest.raises(InvalidInput, match="line 2, does not match line 2 of the input"):
         next(remaining([group(0), group(1, "other"), group(2)], tmp_path, done, DIGEST))
     with pytest.raises(InvalidInput, match="has 2 groups, and the input has 1"):
         list(remaining([group(0)], tmp_path, done, DIGEST))
 
 
-def test_digest_names_everything_that_a_ranking_follows_from() -> None:
+def test_digest_covers_everything_that_affects_a_ranking() -> None:
     others = [
         Digest("other", "instruction", 3).of(group(0)),
         Digest("model", None, 3).of(group(0)),
@@ -87,7 +87,7 @@ def test_digest_names_everything_that_a_ranking_follows_from() -> None:
     assert DIGEST.of(group(5)) == DIGEST.of(group(0))
 
 
-def test_whole_file_is_there_once_it_is_complete_or_not_at_all(tmp_path: Path) -> None:
+def test_whole_file_appears_only_when_complete(tmp_path: Path) -> None:
     path = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         stop_halfway(path)
@@ -97,7 +97,7 @@ def test_whole_file_is_there_once_it_is_complete_or_not_at_all(tmp_path: Path) -
         assert not path.exists()
     assert [each.name for each in tmp_path.iterdir()] == ["out"]
     assert path.read_bytes() == b"whole"
-    with pytest.raises(InvalidInput, match="is there already"), whole_file(path):
+    with pytest.raises(InvalidInput, match="already exists"), whole_file(path):
         pass
 
 

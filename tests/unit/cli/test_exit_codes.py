@@ -1,4 +1,4 @@
-"""Every way to end has its number, and one line that says why."""
+"""Exit codes and one-line errors of commands."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def ended(error: ServiceError) -> int:
 
 
 @pytest.mark.parametrize("error", [InvalidInput("why"), InputTooLong("why"), BodyTooLarge("why")])
-def test_wrong_input_ends_with_2_wherever_it_was_found_wrong(error: ServiceError, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_input_exits_with_2(error: ServiceError, capsys: pytest.CaptureFixture[str]) -> None:
     assert ended(error) == 2
     assert capsys.readouterr().err == "error: why\n"
 
@@ -37,19 +37,19 @@ def test_wrong_input_ends_with_2_wherever_it_was_found_wrong(error: ServiceError
 @pytest.mark.parametrize(
     "error", [Unauthenticated("why"), NotFound("why"), EngineUnavailable("why"), BadSetting("why"), ModelRefused("why")]
 )
-def test_what_cannot_run_ends_with_3(error: ServiceError, capsys: pytest.CaptureFixture[str]) -> None:
+def test_start_errors_exit_with_3(error: ServiceError, capsys: pytest.CaptureFixture[str]) -> None:
     assert ended(error) == 3
     assert capsys.readouterr().err == "error: why\n"
 
 
 @pytest.mark.parametrize("code", [0, 1, 130])
-def test_what_a_command_says_of_itself_is_its_number(code: int) -> None:
+def test_returned_code_is_the_exit_code(code: int) -> None:
     with pytest.raises(typer.Exit) as caught:
         run_to_exit(lambda: code)
     assert caught.value.exit_code == code
 
 
-def test_ctrl_c_is_left_to_the_process_owner() -> None:
+def test_ctrl_c_is_not_caught() -> None:
     def start() -> int:
         raise KeyboardInterrupt
 

@@ -1,4 +1,4 @@
-"""What is read, and what is said of what cannot be: the line, what would be right, and never what stands there."""
+"""Input of commands. Errors name the line and what would be right, and never quote the line."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def groups(source: Input) -> list[InputGroup]:
 # -- texts --------------------------------------------------------------------------------------------------------------
 
 
-def test_lines_are_texts_and_keep_their_numbers(tmp_path: Path) -> None:
+def test_lines_are_texts_with_their_line_index(tmp_path: Path) -> None:
     source = written(tmp_path, b"\xef\xbb\xbf one \r\n\n \t\ntwo\n\xe4\xb8\x89")
     assert texts(source) == [(0, " one "), (3, "two"), (4, "三")]
 
 
-def test_blank_line_is_wrong_where_every_line_counts(tmp_path: Path) -> None:
+def test_blank_line_is_an_error_without_skips_blank(tmp_path: Path) -> None:
     source = written(tmp_path, b"one\n \n")
     with pytest.raises(InvalidInput, match="line 2: it is blank"):
         list(source.texts(skips_blank=False))
@@ -58,7 +58,9 @@ def test_blank_line_is_wrong_where_every_line_counts(tmp_path: Path) -> None:
         (b"{not json\n", "input", "auto", "{not json"),
     ],
 )
-def test_form_is_told_by_flag_name_or_first_line(tmp_path: Path, content: bytes, name: str, form: Form, expected: str) -> None:
+def test_format_is_detected_by_flag_name_or_first_line(
+    tmp_path: Path, content: bytes, name: str, form: Form, expected: str
+) -> None:
     assert texts(written(tmp_path, content, name=name, form=form)) == [(0, expected)]
 
 
@@ -74,7 +76,7 @@ def test_form_is_told_by_flag_name_or_first_line(tmp_path: Path, content: bytes,
         (b'{"query": "canary", "documents": ["canary"]}', "leave -q out"),
     ],
 )
-def test_wrong_object_is_named_by_its_line(tmp_path: Path, line: bytes, words: str) -> None:
+def test_error_of_an_invalid_object_names_its_line(tmp_path: Path, line: bytes, words: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         texts(written(tmp_path, b'{"text": "a"}\n\n' + line))
     assert f"{tmp_path / 'input'}, line 3: " in caught.value.message
@@ -82,26 +84,26 @@ def test_wrong_object_is_named_by_its_line(tmp_path: Path, line: bytes, words: s
     assert "canary" not in caught.value.message
 
 
-def test_other_encodings_are_named_by_their_line(tmp_path: Path) -> None:
+def test_error_of_another_encoding_names_its_line(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="line 2: it is not UTF-8"):
         texts(written(tmp_path, "a\nä\n".encode("latin-1")))
 
 
-def test_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_error_of_a_missing_file_names_it(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"nowhere cannot be read: No such file"):
         texts(Input.of(tmp_path / "nowhere"))
     with pytest.raises(InvalidInput, match="cannot be read: Is a directory"):
         groups(Input.of(tmp_path))
 
 
-def test_dash_and_nothing_are_standard_input() -> None:
+def test_dash_and_none_are_standard_input() -> None:
     assert Input.of(Path("-")).name == Input.of(None).name == "standard input"
 
 
 # -- groups -------------------------------------------------------------------------------------------------------------
 
 
-def test_groups_are_numbered_among_themselves_and_by_line(tmp_path: Path) -> None:
+def test_groups_have_a_position_and_a_line_number(tmp_path: Path) -> None:
     record = {"id": 7, "query": "q", "documents": ["a", {"text": "b", "title": "t"}], "more": True}
     one, two = groups(written(tmp_path, b"\n" + GOOD + b"\n" + json.dumps(record).encode()))
     assert (one.position, one.line, one.id) == (0, 2, None)
@@ -123,7 +125,7 @@ def test_groups_are_numbered_among_themselves_and_by_line(tmp_path: Path) -> Non
         (b'{"query": "canary", "documents": ["a"], "id": true}', "its `id` must be"),
     ],
 )
-def test_wrong_group_is_named_by_its_line(tmp_path: Path, line: bytes, words: str) -> None:
+def test_error_of_an_invalid_group_names_its_line(tmp_path: Path, line: bytes, words: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         groups(written(tmp_path, GOOD + line))
     assert ", line 2: " in caught.value.message
@@ -131,14 +133,14 @@ def test_wrong_group_is_named_by_its_line(tmp_path: Path, line: bytes, words: st
     assert "canary" not in caught.value.message
 
 
-# -- a source that waits ------------------------------------------------------------------------------------------------
+# -- a blocking source ------------------------------------------------------------------------------------------------
 
 
-async def test_items_come_in_order_and_the_end_after_them() -> None:
+async def test_items_keep_their_order() -> None:
     assert [item async for item in read_in_thread(range(100))] == list(range(100))
 
 
-async def test_source_that_waits_holds_up_nothing() -> None:
+async def test_blocking_source_does_not_block_the_event_loop() -> None:
     more = threading.Event()
 
     def source() -> Iterator[int]:
@@ -148,14 +150,14 @@ async def test_source_that_waits_holds_up_nothing() -> None:
 
     async with aclosing(read_in_thread(source())) as items:
         assert await anext(items) == 1
-        coming = asyncio.ensure_future(anext(items))
+        upcoming = asyncio.ensure_future(anext(items))
         await asyncio.sleep(0.01)
-        assert not coming.done()
+        assert not upcoming.done()
         more.set()
-        assert await coming == 2
+        assert await upcoming == 2
 
 
-async def test_endless_source_is_read_no_further_than_one_item_ahead() -> None:
+async def test_infinite_source_is_read_at_most_one_item_ahead() -> None:
     taken = []
 
     def source() -> Iterator[int]:
@@ -170,7 +172,7 @@ async def test_endless_source_is_read_no_further_than_one_item_ahead() -> None:
             assert len(taken) <= expected + 3
 
 
-async def test_what_is_wrong_with_the_source_is_raised_after_what_came_before() -> None:
+async def test_error_of_the_source_is_raised_after_earlier_items() -> None:
     def source() -> Iterator[int]:
         yield 1
         raise InvalidInput("wrong")

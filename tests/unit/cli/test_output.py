@@ -1,4 +1,4 @@
-"""What is written of a ranking, for people and for programs."""
+"""Output of rankings: tables and JSON lines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RESULTS = (RankedText(2, 0.9, "c\x1b]0;title\x07\nsecond line " + "x" * 200), Ra
 DIGEST = Digest(None, None, None)
 
 
-def test_table_shows_one_line_per_document_and_obeys_none_of_them() -> None:
+def test_table_shows_one_line_per_document_without_control_characters() -> None:
     file = io.StringIO()
     Console(file=file, width=80).print(table(RankedGroup(group=GROUP, results=RESULTS)))
     title, head, first, second = file.getvalue().rstrip().splitlines()
@@ -33,19 +33,19 @@ def test_table_shows_one_line_per_document_and_obeys_none_of_them() -> None:
     assert "\x1b" not in file.getvalue()
 
 
-def test_group_that_has_no_ranking_shows_why(capsys: pytest.CaptureFixture[str]) -> None:
+def test_group_without_ranking_shows_its_error(capsys: pytest.CaptureFixture[str]) -> None:
     Tables(Bar("x", None)).put(RankedGroup(group=GROUP, error=InputTooLong("The query is too long.")))
     assert "not ranked: The query is too long." in capsys.readouterr().out
 
 
-def test_results_are_lines_of_what_a_server_says() -> None:
+def test_results_are_json_lines_with_the_servers_fields() -> None:
     file = io.BytesIO()
     Results(file).put(RankedGroup(group=GROUP, results=RESULTS))
     lines = [json.loads(line) for line in file.getvalue().splitlines()]
     assert lines == [{"index": each.index, "relevance_score": each.score, "text": each.text} for each in RESULTS]
 
 
-def test_group_is_one_line_with_what_there_is_to_say() -> None:
+def test_group_is_one_json_line_without_empty_fields() -> None:
     file = io.BytesIO()
     Groups(file, DIGEST).put(RankedGroup(group=GROUP, model="m", results=RESULTS[1:]))
     assert json.loads(file.getvalue()) == {
@@ -58,7 +58,7 @@ def test_group_is_one_line_with_what_there_is_to_say() -> None:
     }
 
 
-def test_group_says_what_was_not_read_or_not_ranked() -> None:
+def test_group_line_has_truncated_and_failed_documents() -> None:
     file = io.BytesIO()
     failed = (NotRanked(1, "bad"),)
     Groups(file, DIGEST).put(RankedGroup(group=GROUP, model="m", results=(), failed=failed, truncated=(2,)))

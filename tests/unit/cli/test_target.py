@@ -1,4 +1,4 @@
-"""Who is asked: a server as the flags say, or one model of this process, to which a server's other settings mean nothing."""
+"""Targets of commands: a server, or one model in this process without a server's other settings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Built = list[Settings]
 
 @pytest.fixture
 def built(monkeypatch: pytest.MonkeyPatch) -> Built:
-    """The settings that runtimes were built from; all of them have a fake engine."""
+    """Settings of the runtimes built so far; all have a fake engine."""
     seen: Built = []
 
     def stand_in(settings: Settings, *, notify: Callable[[str], None]) -> Runtime:
@@ -37,7 +37,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> Built:
 
 
 @pytest.mark.parametrize(("task", "field"), [(Task.RERANK, "reranker"), (Task.EMBED, "embedder")])
-def test_model_of_this_process_is_the_only_one_and_declared_for_the_task(
+def test_model_in_this_process_is_the_only_one_and_has_the_task(
     built: Built, monkeypatch: pytest.MonkeyPatch, task: Task, field: str
 ) -> None:
     for name, value in {
@@ -58,7 +58,7 @@ def test_model_of_this_process_is_the_only_one_and_declared_for_the_task(
     assert settings.server == ServerSettings(ui=False)
 
 
-async def test_model_of_this_process_answers_and_is_let_go(built: Built) -> None:
+async def test_model_in_this_process_answers_and_is_closed(built: Built) -> None:
     connect = target.connect(Task.RERANK, {**GIVEN, "model": "demo"})
     async with connect() as client:
         ranking = await client.rerank("red", ["blue", "red"])
@@ -66,21 +66,21 @@ async def test_model_of_this_process_answers_and_is_let_go(built: Built) -> None
     assert len(built) == 1
 
 
-def test_no_model_is_the_demo_and_is_said(built: Built, capsys: pytest.CaptureFixture[str]) -> None:
+def test_default_model_is_the_demo_with_a_message(built: Built, capsys: pytest.CaptureFixture[str]) -> None:
     target.connect(Task.EMBED, GIVEN)
     assert built[0].model.embedder == ("demo",)
     assert "the bundled demo model is used" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", sorted(MODEL_SETTINGS))
-def test_what_is_said_of_a_model_is_wrong_with_a_server(built: Built, name: str) -> None:
+def test_model_flags_conflict_with_url(built: Built, name: str) -> None:
     given = {**GIVEN, "url": "http://localhost:1", name: "anything"}
-    with pytest.raises(InvalidInput, match=f"--{name.replace('_', '-')} is for a model of this process"):
+    with pytest.raises(InvalidInput, match=f"--{name.replace('_', '-')} is for a model in this process"):
         target.connect(Task.RERANK, given)
     assert built == []
 
 
-def test_key_without_a_server_is_wrong(built: Built) -> None:
+def test_key_without_url_is_refused(built: Built) -> None:
     with pytest.raises(InvalidInput, match="--api-key is for a server"):
         target.connect(Task.RERANK, {**GIVEN, "api_key": "canary"})
     assert built == []

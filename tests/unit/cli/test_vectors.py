@@ -1,4 +1,4 @@
-"""Files of vectors: whole at any time, and in the order in which they came."""
+"""Vector files: valid at any time, in input order."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_array_can_be_read_after_every_batch() -> None:
     assert (np.load(io.BytesIO(file.getvalue())) == expected).all()
 
 
-def test_table_holds_all_rows_of_several_groups(tmp_path: Path) -> None:
+def test_parquet_table_has_all_rows_of_several_row_groups(tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     path, count = tmp_path / "vectors.parquet", ROWS_PER_GROUP + 10
     with writer(path) as opened:
@@ -35,16 +35,16 @@ def test_table_holds_all_rows_of_several_groups(tmp_path: Path) -> None:
     assert parquet.ParquetFile(path).num_row_groups == 2
 
 
-def test_parquet_without_its_library_says_what_brings_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parquet_error_names_the_missing_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(BadSetting, match=r"pip install 'shortlist\[parquet\]'"), writer(tmp_path / "vectors.parquet"):
         pass
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_is_there_is_left_alone(tmp_path: Path) -> None:
+def test_existing_file_is_not_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "vectors.npy"
     path.write_text("mine")
-    with pytest.raises(InvalidInput, match="there already"), writer(path):
+    with pytest.raises(InvalidInput, match="already exists"), writer(path):
         pass
     assert path.read_text() == "mine"

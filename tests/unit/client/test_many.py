@@ -1,4 +1,4 @@
-"""Streams of questions over HTTP, against a scripted server and against Shortlist's own application."""
+"""`rerank_many` over HTTP, against a scripted server and a Shortlist app with a fake engine."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def url() -> Iterator[str]:
 
 @pytest.fixture(params=["sync", "async"])
 def many(request: pytest.FixtureRequest, url: str) -> Many:
-    """Ask many questions through either client."""
+    """Send many requests with either client."""
 
     def ask(requests: Any, **kwargs: Any) -> list[Reranked]:
         if request.param == "sync":
@@ -48,44 +48,46 @@ def many(request: pytest.FixtureRequest, url: str) -> Many:
     return ask
 
 
-def questions(count: int) -> list[RerankRequest]:
+def requests_of(count: int) -> list[RerankRequest]:
     return [RerankRequest(query=f"q{number}", documents=[f"a{number}", f"b{number}"], top_n=1) for number in range(count)]
 
 
-def test_every_question_is_answered_as_if_it_were_asked_alone(many: Many, url: str) -> None:
+def test_streamed_rankings_equal_single_rankings(many: Many, url: str) -> None:
     with Client(url) as client:
-        alone = [client.rerank(each.query, each.documents, top_n=1).results for each in questions(20)]
-    assert [done.ranking.results for done in many(questions(20), concurrency=4)] == alone
+        alone = [client.rerank(each.query, each.documents, top_n=1).results for each in requests_of(20)]
+    assert [done.ranking.results for done in many(requests_of(20), concurrency=4)] == alone
 
 
-def test_answers_say_which_question_they_are_to(many: Many) -> None:
-    done = many(iter(questions(20)), concurrency=4, ordered=False)
+def test_results_carry_position_and_request(many: Many) -> None:
+    done = many(iter(requests_of(20)), concurrency=4, ordered=False)
     assert sorted(each.position for each in done) == list(range(20))
     assert all(each.request.query == f"q{each.position}" for each in done)
     assert all(each.ranking.results[0].text in each.request.documents for each in done)
 
 
-def test_a_question_that_fails_does_not_end_the_others(many: Many) -> None:
-    first, second, third = many([*questions(1), RerankRequest(query="q", documents=[]), *questions(1)])
+def test_failed_request_does_not_stop_the_others(many: Many) -> None:
+    first, second, third = many([*requests_of(1), RerankRequest(query="q", documents=[]), *requests_of(1)])
     assert first.ranking.results == third.ranking.results
     assert isinstance(second.answer, errors.InvalidInput)
     with pytest.raises(errors.InvalidInput):
         _ = second.ranking
 
 
-def test_what_cannot_be_sent_is_that_questions_own_error(many: Many) -> None:
+def test_invalid_request_yields_its_own_error(many: Many) -> None:
     [done] = many([RerankRequest(query="\ud800", documents=["a"])])
     assert isinstance(done.answer, errors.InvalidInput)
 
 
-def test_request_is_sent_as_rerank_sends_it() -> None:
+def test_rerank_many_sends_the_body_of_rerank() -> None:
     script = ScriptedServer()
     script.play(Answer(body={"model": "m", "results": [{"index": 0, "relevance_score": 0.5}]}))
 
     async def ask() -> list[Reranked]:
         async with AsyncClient("http://app", transport=httpx2.ASGITransport(script)) as client:
-            asked = RerankRequest(query="q", documents=("a",), model="m", instruction="i", top_n=3, return_documents=False)
-            return [done async for done in client.rerank_many([asked])]
+            single_request = RerankRequest(
+                query="q", documents=("a",), model="m", instruction="i", top_n=3, return_documents=False
+            )
+            return [done async for done in client.rerank_many([single_request])]
 
     [done] = asyncio.run(ask())
     assert done.ranking.results[0].text is None
@@ -99,7 +101,7 @@ def test_request_is_sent_as_rerank_sends_it() -> None:
     }
 
 
-async def test_refused_question_is_asked_again_as_the_server_says() -> None:
+async def test_refused_request_is_retried_after_retry_after() -> None:
     script = ScriptedServer()
     good = Answer(body={"model": "m", "results": [{"index": 0, "relevance_score": 0.5}]})
     script.play(Answer(429, fault("Full."), {"retry-after": "0"}), good)
@@ -109,15 +111,15 @@ async def test_refused_question_is_asked_again_as_the_server_says() -> None:
     assert len(script.asked) == 2
 
 
-def test_endless_questions_are_answered_one_by_one(url: str) -> None:
+def test_infinite_source_is_answered_lazily(url: str) -> None:
     endless = (RerankRequest(query=f"q{number}", documents=["a"]) for number in itertools.count())
     with Client(url) as client, closing(client.rerank_many(endless, concurrency=2)) as answers:
         assert [done.position for done in itertools.islice(answers, 5)] == [0, 1, 2, 3, 4]
 
 
-async def test_questions_may_come_from_an_asynchronous_source(url: str) -> None:
+async def test_source_may_be_asynchronous(url: str) -> None:
     async def source() -> AsyncIterator[RerankRequest]:
-        for each in questions(3):
+        for each in requests_of(3):
             await asyncio.sleep(0)
             yield each
 
@@ -125,7 +127,7 @@ async def test_questions_may_come_from_an_asynchronous_source(url: str) -> None:
         assert [done.position async for done in client.rerank_many(source())] == [0, 1, 2]
 
 
-# -- the bar ------------------------------------------------------------------------------------------------------------
+# -- the progress bar ------------------------------------------------------------------------------------------------------------
 
 
 class Terminal(io.StringIO):
@@ -133,24 +135,24 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_progress_is_shown_on_a_terminal_and_nowhere_else(
+def test_progress_is_shown_only_on_a_terminal(
     many: Many, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    many(questions(3), progress=True)
+    many(requests_of(3), progress=True)
     assert capsys.readouterr() == ("", "")
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
-    many(questions(3), progress=True)
+    many(requests_of(3), progress=True)
     assert "reranking" in terminal.getvalue()
     assert "3/3" in terminal.getvalue()
     terminal.seek(0)
     terminal.truncate()
-    many(questions(3))
+    many(requests_of(3))
     assert terminal.getvalue() == ""
 
 
-def test_bar_counts_without_a_total_and_steps_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bar_counts_without_a_total_and_hides_for_other_output(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")

@@ -1,4 +1,4 @@
-"""Many items, a few at a time: how many are on their way, in what order answers come, and what is left behind."""
+"""Streams with bounded concurrency: number of pending requests, order of answers, cleanup."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shortlist.errors import InvalidInput
 
 
 class Door:
-    """Answers an item when it is told to, and counts who waits."""
+    """Answers an item on demand, and counts pending items."""
 
     def __init__(self) -> None:
         self.waiting: dict[int, asyncio.Future[None]] = {}
@@ -34,7 +34,7 @@ class Door:
         return item * 10
 
     async def open(self, *items: int, among: int = 1) -> None:
-        """Let these through, each once it waits and as many wait as are told."""
+        """Answer these items, each once it is pending along with `among` items in total."""
         for item in items:
             await until(lambda item=item: item in self.waiting and len(self.waiting) >= among)  # type: ignore[misc]
             self.waiting[item].set_result(None)
@@ -46,7 +46,7 @@ async def until(condition: Callable[[], bool]) -> None:
         if condition():
             return
         await asyncio.sleep(0)
-    pytest.fail("it did not happen")
+    pytest.fail("the condition did not become true")
 
 
 async def settle() -> None:
@@ -54,7 +54,7 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def test_answers_come_in_the_order_of_the_items() -> None:
+async def test_ordered_answers_keep_the_order_of_the_items() -> None:
     door = Door()
     opening = asyncio.create_task(door.open(2, 1, 0))
     answers = [answered async for answered in stream(door.ask, range(3), concurrency=3)]
@@ -62,7 +62,7 @@ async def test_answers_come_in_the_order_of_the_items() -> None:
     await opening
 
 
-async def test_answers_come_as_they_are_ready_when_order_does_not_matter() -> None:
+async def test_unordered_answers_arrive_as_they_complete() -> None:
     door = Door()
     seen = []
     opening = asyncio.create_task(door.open(2))
@@ -77,7 +77,7 @@ async def test_answers_come_as_they_are_ready_when_order_does_not_matter() -> No
 
 
 @pytest.mark.parametrize("ordered", [True, False])
-async def test_an_endless_source_is_never_read_ahead_of_what_is_asked(ordered: bool) -> None:
+async def test_infinite_source_is_never_read_ahead(ordered: bool) -> None:
     taken = []
 
     def endless() -> Iterator[int]:
@@ -95,7 +95,7 @@ async def test_an_endless_source_is_never_read_ahead_of_what_is_asked(ordered: b
             assert len(taken) <= num_answered + 3
 
 
-async def test_no_more_than_that_many_are_on_their_way() -> None:
+async def test_concurrency_is_bounded() -> None:
     door = Door()
 
     async def opening() -> None:
@@ -108,7 +108,7 @@ async def test_no_more_than_that_many_are_on_their_way() -> None:
     await opened
 
 
-async def test_leaving_early_cancels_what_is_on_its_way() -> None:
+async def test_closing_early_cancels_pending_requests() -> None:
     door = Door()
     opening = asyncio.create_task(door.open(0, among=3))
     async with aclosing(stream(door.ask, itertools.count(), concurrency=3)) as answers:
@@ -118,7 +118,7 @@ async def test_leaving_early_cancels_what_is_on_its_way() -> None:
     await opening
 
 
-async def test_answers_do_not_wait_for_a_source_that_does() -> None:
+async def test_answers_do_not_wait_for_a_blocked_source() -> None:
     door, more = Door(), asyncio.Event()
 
     async def source() -> AsyncIterator[int]:
@@ -134,7 +134,7 @@ async def test_answers_do_not_wait_for_a_source_that_does() -> None:
     await opening
 
 
-async def test_what_asking_raises_ends_the_stream() -> None:
+async def test_exception_of_ask_ends_the_stream() -> None:
     async def ask(item: int) -> int:
         return 1 // item
 
@@ -142,7 +142,7 @@ async def test_what_asking_raises_ends_the_stream() -> None:
         [answered async for answered in stream(ask, [1, 0, 1], concurrency=2)]
 
 
-async def test_what_the_source_raises_ends_the_stream() -> None:
+async def test_exception_of_the_source_ends_the_stream() -> None:
     def source() -> Iterator[int]:
         yield 1
         raise LookupError
@@ -154,10 +154,10 @@ async def test_what_the_source_raises_ends_the_stream() -> None:
         [answered async for answered in stream(ask, source(), concurrency=2)]
 
 
-# -- the blocking one ---------------------------------------------------------------------------------------------------
+# -- threads ---------------------------------------------------------------------------------------------------
 
 
-def test_threads_answer_in_the_order_of_the_items() -> None:
+def test_ordered_threads_keep_the_order_of_the_items() -> None:
     last = threading.Event()
 
     def ask(item: int) -> int:
@@ -169,7 +169,7 @@ def test_threads_answer_in_the_order_of_the_items() -> None:
     assert list(blocking_stream(ask, range(3), concurrency=3)) == [(0, 0, 0), (1, 1, 10), (2, 2, 20)]
 
 
-def test_threads_answer_as_they_are_ready_when_order_does_not_matter() -> None:
+def test_unordered_threads_answer_as_they_complete() -> None:
     last = threading.Event()
 
     def ask(item: int) -> int:
@@ -185,7 +185,7 @@ def test_threads_answer_as_they_are_ready_when_order_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize("ordered", [True, False])
-def test_threads_never_read_ahead_of_what_is_asked(ordered: bool) -> None:
+def test_threads_never_read_ahead(ordered: bool) -> None:
     taken = []
 
     def endless() -> Iterator[int]:
@@ -198,13 +198,13 @@ def test_threads_never_read_ahead_of_what_is_asked(ordered: bool) -> None:
             assert len(taken) <= num_answered + 3
 
 
-def test_what_asking_raises_ends_the_threads() -> None:
+def test_exception_of_ask_ends_the_threads() -> None:
     with pytest.raises(ZeroDivisionError):
         list(blocking_stream(lambda item: 1 // item, [1, 0, 1], concurrency=2))
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("shortlist-stream")]
 
 
-async def test_at_least_one_must_be_on_its_way() -> None:
+async def test_concurrency_must_be_at_least_one() -> None:
     with pytest.raises(InvalidInput, match="at least 1"):
         await anext(stream(asyncio.sleep, [0.0], concurrency=0))
     with pytest.raises(InvalidInput, match="at least 1"):

@@ -1,4 +1,4 @@
-"""The doctor's page says everything that was found, in 80 columns, and takes no text for markup."""
+"""The model report shows every finding in 80 columns, and never interprets text as markup."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def page(found: ModelReport, *, is_terminal: bool = False) -> str:
     return output.getvalue()
 
 
-def test_everything_is_said() -> None:
+def test_report_shows_everything() -> None:
     shown = page(FOUND)
     for words in (
         "[bold]/models/one[/bold]",
@@ -59,7 +59,7 @@ def test_everything_is_said() -> None:
         "config.json says so",
         "c0ffee",
         "bfloat16",
-        "512 tokens; the model itself reads up to 40960",
+        "512 tokens; the model's limit is 40960",
         "3 MiB",
         "2 MiB for 10 million",
         "1 MiB at most = T + L",
@@ -78,14 +78,14 @@ def test_everything_is_said() -> None:
         assert words in shown
 
 
-def test_page_is_80_columns_wide_and_plain_where_it_is_piped() -> None:
+def test_report_is_80_columns_wide_and_plain_in_a_pipe() -> None:
     shown = page(FOUND)
     assert max(map(len, shown.splitlines())) <= 80
     assert "\x1b" not in shown
     assert "\x1b" in page(FOUND, is_terminal=True)
 
 
-def test_failure_is_named_with_its_usual_cause() -> None:
+def test_failure_names_its_usual_cause() -> None:
     wrong = CheckResult(SelfTestCheck.SUFFIX_KEPT, Task.RERANK, CheckStatus.FAILED, "it does not end in the suffix")
     shown = page(replace(FOUND, self_test=replace(FOUND.self_test, results=(*FINDINGS, wrong))))
     assert "one failed its self-test (suffix kept)" in shown
@@ -93,7 +93,7 @@ def test_failure_is_named_with_its_usual_cause() -> None:
 
 
 @pytest.mark.parametrize("limit", [None, 256])
-def test_model_of_a_library_says_what_it_can(limit: int | None) -> None:
+def test_library_model_report_omits_template_ids(limit: int | None) -> None:
     info = replace(FOUND.info, model_limit=limit, dimensions=384, tasks=frozenset({Task.EMBED}))
     assert FOUND.memory is not None
     memory = replace(FOUND.memory, activations_bytes=None, formula="its library decides")
@@ -101,12 +101,12 @@ def test_model_of_a_library_says_what_it_can(limit: int | None) -> None:
     assert "its library decides" in shown
     assert "384" in shown
     assert "Ids" not in shown
-    assert ("does not say" in shown) is (limit is None)
+    assert ("states no limit" in shown) is (limit is None)
 
 
-def test_memory_of_vllm_is_not_guessed_at() -> None:
+def test_vllm_memory_is_not_computed() -> None:
     shown = page(replace(FOUND, memory=None))
-    assert "vLLM's business" in shown
+    assert "managed by vLLM" in shown
     assert "million" not in shown
 
 

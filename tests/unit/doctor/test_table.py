@@ -1,4 +1,4 @@
-"""The doctor's table of clients sends and needs what was recorded of each consumer."""
+"""The doctor's table of clients matches the recorded requests and requirements of each client."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from tests.support.consumers import recorded
 TABLE: Final = consumers()
 RECORDED: Final = recorded()
 LEFT_OUT: Final = {"ragflow": ["Qwen3-Reranker-0.6B___VLLM"]}
-"""Models of recorded requests that the table leaves out: the doctor puts the server's name there, and then they repeat others."""
+"""Models of recorded requests that the table omits: with the server's model name, they repeat other requests."""
 
 Json = Mapping[str, Any]
 
 
 def placed(request: str) -> str:
-    """Return a recorded request with the table's placeholder for its model."""
+    """Return a recorded request with the model placeholder of the table."""
     return re.sub(r"(?:Qwen/)?Qwen3-(?:Reranker|Embedding)-0\.6B", MODEL, request)
 
 
 def sent(check: Json) -> Json:
-    """Return what a check of the table sends and needs, in the form of a recorded exchange."""
+    """Return a check of the table as a recorded exchange."""
     headers = {"authorization": check["key"]} if check["key"] else {}
     request = {"method": check["method"], "path": check["path"]}
     if "body" in check:
@@ -37,7 +37,7 @@ def sent(check: Json) -> Json:
 
 
 def needed(exchange: Json) -> Json:
-    """Return what an exchange requires of any server: one may have another number of models than the recording's two."""
+    """Return the requirements of an exchange that hold for any number of models; the recording has two."""
     requires = {rule: value for rule, value in exchange["requires"].items() if (rule, value) != ("items", None)}
     if exchange["request"]["path"] == "/v1/models":
         requires.pop("count", None)
@@ -45,7 +45,7 @@ def needed(exchange: Json) -> Json:
 
 
 def exchanges(name: str) -> list[Json]:
-    """Return the recorded exchanges of a consumer that the table has to have."""
+    """Return the recorded exchanges of a client that the table must have."""
     kept = [
         each
         for each in RECORDED[name]["exchanges"]
@@ -71,7 +71,7 @@ def test_table_sends_and_needs_what_was_recorded(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", RECORDED)
-def test_every_check_says_which_model_it_needs(name: str) -> None:
+def test_every_check_has_a_task_and_its_model(name: str) -> None:
     recorded_models = [json.dumps(each["request"]) for each in RECORDED[name]["exchanges"]]
     for check in TABLE[name]["checks"]:
         assert check["task"] in {"rerank", "embedding"}
@@ -81,7 +81,7 @@ def test_every_check_says_which_model_it_needs(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LEFT_OUT)
-def test_what_the_table_leaves_out_repeats_a_request_that_it_has(name: str) -> None:
+def test_omitted_requests_repeat_others(name: str) -> None:
     left_out = [each for each in RECORDED[name]["exchanges"] if each["request"].get("body", {}).get("model") in LEFT_OUT[name]]
     assert len(left_out) == len(LEFT_OUT[name])
     for each in left_out:
