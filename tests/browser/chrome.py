@@ -1,4 +1,4 @@
-"""A headless Chromium that looks at the page the way a person would: a size, a language, light or dark.
+"""A headless Chromium that looks at the page the way a new_context would: a size, a language, light or dark.
 
 It is Debian's, started by Playwright, which never downloads a browser here. What it asks for and what its console says is
 written down, so that a test can hold the page to both.
@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, HttpCre
 
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update")
 WAIT_MS = 30_000
-WHEN_LEFT = ("signal is aborted without reason", "Connection errored out.")
+NAVIGATION_ERRORS = ("signal is aborted without reason", "Connection errored out.")
 expect.set_options(timeout=WAIT_MS)
 
 
@@ -26,32 +26,32 @@ def missing_browser() -> str | None:
 
 
 @dataclass
-class Sight:
+class ObservedPage:
     """An open page, and what happened on it.
 
     Attributes:
         page: The page.
-        asked: Every address that was asked for.
+        requested_urls: Every address that was requested_urls for.
         errors: What the console complained about, and what scripts threw.
     """
 
     page: Page
-    asked: list[str] = field(default_factory=list)
+    requested_urls: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
-    def hear(self, message: ConsoleMessage) -> None:
+    def on_console(self, message: ConsoleMessage) -> None:
         """Remember a complaint."""
         if message.type in {"error", "warning"}:
-            self.complain(message.text)
+            self.add_error(message.text)
 
-    def complain(self, text: str) -> None:
+    def add_error(self, text: str) -> None:
         """Remember a complaint, unless it is what every page says that is left while its stream is open."""
-        if not any(word in text for word in WHEN_LEFT):
+        if not any(word in text for word in NAVIGATION_ERRORS):
             self.errors.append(text)
 
-    def see(self, request: Request) -> None:
+    def on_request(self, request: Request) -> None:
         """Remember an address."""
-        self.asked.append(request.url)
+        self.requested_urls.append(request.url)
 
 
 @contextlib.contextmanager
@@ -66,20 +66,20 @@ def chromium() -> Iterator[Browser]:
 
 
 @contextlib.contextmanager
-def looking(context: BrowserContext) -> Iterator[Sight]:
+def observe_page(context: BrowserContext) -> Iterator[ObservedPage]:
     """Yield an empty page, which forgets whom it belonged to when it is closed."""
-    sight = Sight(context.new_page())
-    sight.page.on("request", sight.see)
-    sight.page.on("console", sight.hear)
-    sight.page.on("pageerror", lambda error: sight.complain(str(error)))
+    observed = ObservedPage(context.new_page())
+    observed.page.on("request", observed.on_request)
+    observed.page.on("console", observed.on_console)
+    observed.page.on("pageerror", lambda error: observed.add_error(str(error)))
     try:
-        yield sight
+        yield observed
     finally:
-        sight.page.close()
+        observed.page.close()
         context.clear_cookies()
 
 
-def person(
+def new_context(
     browser: Browser,
     *,
     width: int = 1280,
@@ -107,11 +107,11 @@ def person(
     return context
 
 
-def open_page(sight: Sight, url: str, tab: str = "rerank") -> Page:
+def open_page(observed: ObservedPage, url: str, tab: str = "rerank") -> Page:
     """Open the page at a tab, and wait until it can be used: what there is to choose from is there."""
-    sight.page.goto(f"{url}/ui/" if tab == "rerank" else f"{url}/ui/#{tab}")
-    _wait_until_ready(sight.page, tab)
-    return sight.page
+    observed.page.goto(f"{url}/ui/" if tab == "rerank" else f"{url}/ui/#{tab}")
+    _wait_until_ready(observed.page, tab)
+    return observed.page
 
 
 def _wait_until_ready(page: Page, tab: str) -> None:
@@ -140,8 +140,8 @@ def fill(page: Page, field_id: str, value: str) -> None:
 
 def try_example(page: Page, name: str | None) -> None:
     """Click on an example of the open tab, the first if it has no name here, and wait for its answer."""
-    chips = page.locator(".sl-examples button:visible")
-    (chips if name is None else chips.filter(has_text=name)).first.click()
+    buttons = page.locator(".sl-examples button:visible")
+    (buttons if name is None else buttons.filter(has_text=name)).first.click()
     page.locator(".sl-result:visible").first.wait_for()
 
 

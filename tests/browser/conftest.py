@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, BrowserContext
 
-from tests.browser.chrome import Sight, chromium, looking, missing_browser, person
+from tests.browser.chrome import ObservedPage, chromium, missing_browser, new_context, observe_page
 from tests.support.process import launched
 
-Look = Callable[..., Sight]
-"""Opens an empty page: `look(width=390, lang="zh-CN")`."""
+NewPage = Callable[..., ObservedPage]
+"""Opens an empty page: `new_page(width=390, lang="zh-CN")`."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -31,27 +31,29 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def people(browser: Browser) -> dict[str, BrowserContext]:
+def contexts(browser: Browser) -> dict[str, BrowserContext]:
     """Who looked at pages already, by what is special about them."""
     return {}
 
 
 @pytest.fixture
-def look(browser: Browser, people: dict[str, BrowserContext]) -> Iterator[Look]:
-    """Pages that must not ask anyone but this machine for anything, nor complain; closed after the test."""
+def new_page(browser: Browser, contexts: dict[str, BrowserContext]) -> Iterator[NewPage]:
+    """Pages that must not ask anyone but this machine for anything, nor add_error; closed after the test."""
     with ExitStack() as open_pages:
-        sights: list[Sight] = []
+        pages: list[ObservedPage] = []
 
-        def opened(**how: object) -> Sight:
-            if repr(how) not in people:
-                people[repr(how)] = person(browser, **how)  # type: ignore[arg-type]
-            sights.append(open_pages.enter_context(looking(people[repr(how)])))
-            return sights[-1]
+        def opened(**how: object) -> ObservedPage:
+            if repr(how) not in contexts:
+                contexts[repr(how)] = new_context(browser, **how)  # type: ignore[arg-type]
+            pages.append(open_pages.enter_context(observe_page(contexts[repr(how)])))
+            return pages[-1]
 
         yield opened
-        for sight in sights:
-            assert {urlsplit(url).hostname for url in sight.asked if urlsplit(url).scheme.startswith("http")} <= {"127.0.0.1"}
-            assert sight.errors == []
+        for observed in pages:
+            assert {urlsplit(url).hostname for url in observed.requested_urls if urlsplit(url).scheme.startswith("http")} <= {
+                "127.0.0.1"
+            }
+            assert observed.errors == []
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx2
 from playwright.sync_api import Page
 
-from tests.browser.chrome import chromium, looking, open_page, person, try_example
+from tests.browser.chrome import chromium, new_context, observe_page, open_page, try_example
 
 LOAD_S = 30.0
 USERS = 2
@@ -28,12 +28,12 @@ def main() -> None:
     arguments = parser.parse_args()
     with chromium() as browser:
         for tab, (prepare, height) in PICTURES.items():
-            with looking(person(browser, height=height)) as sight:
-                page = open_page(sight, arguments.url, tab)
+            with observe_page(new_context(browser, height=height)) as observed:
+                page = open_page(observed, arguments.url, tab)
                 prepare(page, arguments.url)
                 shoot(page, arguments.folder / f"page-{tab}.png")
-        with looking(person(browser, width=390, height=844, lang="zh-CN", scale=2)) as sight:
-            page = open_page(sight, arguments.url)
+        with observe_page(new_context(browser, width=390, height=844, lang="zh-CN", scale=2)) as observed:
+            page = open_page(observed, arguments.url)
             try_example(page, None)
             page.locator("#rank").click()
             page.get_by_text("来自缓存").wait_for()
@@ -72,7 +72,7 @@ def show_load(page: Page, url: str) -> None:
 
 
 def _ask(url: str, user: int) -> None:
-    """Ask for what is new and what was asked before, in waves, for as long as the page looks on."""
+    """Ask for what is new and what was requested_urls before, in waves, for as long as the page looks on."""
     until_s = time.monotonic() + LOAD_S
     with httpx2.Client(base_url=url, timeout=60) as client:
         number = 0

@@ -21,8 +21,8 @@ def test_example_is_a_form_that_can_be_sent(example: Example) -> None:
 
 def test_groups_are_a_file_as_anybody_could_open_one() -> None:
     [example] = [example for example in EXAMPLES if example.groups]
-    opened = read_file("f.jsonl", example.file_text, None, ENGLISH)
-    assert tuple((group.query, group.documents) for group in opened.groups) == example.groups
+    content = read_file("f.jsonl", example.file_text, None, ENGLISH)
+    assert tuple((group.query, group.documents) for group in content.groups) == example.groups
 
 
 def test_every_kind_of_thing_has_an_example() -> None:

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shortlist.ui.files import MAX_FILE_BYTES, FileGroup, FormError, Opened, lines_of, read_file
+from shortlist.ui.files import MAX_FILE_BYTES, FileContent, FileGroup, FormError, lines_of, read_file
 from shortlist.ui.i18n import CHINESE, ENGLISH
 
 
-def read(name: str, text: str, column: str | None = None) -> Opened:
+def read(name: str, text: str, column: str | None = None) -> FileContent:
     return read_file(name, text, column, ENGLISH)
 
 
@@ -46,8 +46,10 @@ def test_markdown_without_headings_is_one_document_per_paragraph() -> None:
 
 
 def test_table_gives_the_column_that_is_called_as_documents_are() -> None:
-    opened = read("a.csv", 'id,Text,a very long other column\n1,"a, ""b""\nc",xxxxxxxxxxxxxx\n2,d,\n')
-    assert opened == Opened(documents=('a, "b"\nc', "d"), columns=("id", "Text", "a very long other column"), column="Text")
+    content = read("a.csv", 'id,Text,a very long other column\n1,"a, ""b""\nc",xxxxxxxxxxxxxx\n2,d,\n')
+    assert content == FileContent(
+        documents=('a, "b"\nc', "d"), columns=("id", "Text", "a very long other column"), column="Text"
+    )
 
 
 def test_table_gives_the_column_with_the_longest_texts_if_none_is_called_so() -> None:
@@ -66,8 +68,8 @@ def test_table_is_divided_as_its_first_line_is(delimiter: str) -> None:
 
 
 def test_column_without_a_name_is_called_by_its_place_and_short_lines_are_no_error() -> None:
-    opened = read("a.csv", "text,\na\n\nb,c\n")
-    assert (opened.columns, opened.documents) == (("text", "2"), ("a", "b"))
+    content = read("a.csv", "text,\na\n\nb,c\n")
+    assert (content.columns, content.documents) == (("text", "2"), ("a", "b"))
 
 
 def test_table_may_hold_texts_as_long_as_files_are() -> None:
@@ -82,16 +84,16 @@ def test_lines_of_json_may_be_texts() -> None:
 
 
 def test_lines_of_json_may_be_objects_with_columns() -> None:
-    opened = read("a.jsonl", '{"id": 1, "text": "a"}\n{"text": "b", "tags": ["x"]}\n')
-    assert opened == Opened(documents=("a", "b"), columns=("id", "text", "tags"), column="text")
+    content = read("a.jsonl", '{"id": 1, "text": "a"}\n{"text": "b", "tags": ["x"]}\n')
+    assert content == FileContent(documents=("a", "b"), columns=("id", "text", "tags"), column="text")
     assert read("a.jsonl", '{"id": 1, "text": "a"}', "id").documents == ("1",)
 
 
 def test_lines_of_json_may_be_groups() -> None:
     lines = [{"query": " q ", "documents": ["a", {"text": "b"}]}, {"query": "r", "documents": ["c"], "id": 2}]
-    opened = read("a.ndjson", "\n".join(map(json.dumps, lines)))
-    assert opened == Opened(groups=(FileGroup("q", ("a", "b")), FileGroup("r", ("c",))))
-    assert opened.num_documents == 3
+    content = read("a.ndjson", "\n".join(map(json.dumps, lines)))
+    assert content == FileContent(groups=(FileGroup("q", ("a", "b")), FileGroup("r", ("c",))))
+    assert content.num_documents == 3
 
 
 # -- what is wrong ------------------------------------------------------------------------------------------------------
@@ -129,15 +131,15 @@ def test_file_that_is_too_large_is_told_by_its_size_though_it_was_not_sent() -> 
 
 
 def test_column_that_is_empty_is_no_error_while_it_can_still_be_changed() -> None:
-    opened = read_file("a.csv", "text,title\n,b\n", "text", ENGLISH, may_be_empty=True)
-    assert (opened.documents, opened.columns) == ((), ("text", "title"))
+    content = read_file("a.csv", "text,title\n,b\n", "text", ENGLISH, may_be_empty=True)
+    assert (content.documents, content.columns) == ((), ("text", "title"))
 
 
 @given(name=st.sampled_from(["a.txt", "a.csv", "a.tsv", "a.jsonl", "a.md"]), text=st.text())
 def test_any_text_is_read_or_refused_with_a_sentence(name: str, text: str) -> None:
     try:
-        opened = read(name, text)
+        content = read(name, text)
     except FormError as error:
         assert str(error)  # noqa: PT017 - either is fine, nothing else is
     else:
-        assert all(document.strip() for document in opened.documents)
+        assert all(document.strip() for document in content.documents)

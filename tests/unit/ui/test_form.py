@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from shortlist.ui.files import FormError
-from shortlist.ui.form import MAX_TEXTS, Question, read_compare, read_rerank, read_texts, text_of
+from shortlist.ui.form import MAX_TEXTS, Question, optional_text, read_compare, read_rerank, read_texts
 from shortlist.ui.i18n import ENGLISH
 from tests.support.forms import compared, typed
 
@@ -122,4 +122,4 @@ def test_texts_are_lines_neither_too_few_nor_too_many() -> None:
 
 @pytest.mark.parametrize(("value", "text"), [(" m ", "m"), ("", None), (None, None), (["m"], None)])
 def test_field_is_a_text_or_nothing(value: object, text: str | None) -> None:
-    assert text_of(value) == text
+    assert optional_text(value) == text

@@ -35,12 +35,12 @@ class Built:
         asyncio.get_running_loop()
         app = FastAPI()
         app.get("/")(lambda: "hello")
-        return Page(app, app.routes, self._life())
+        return Page(app, app.routes, self._lifespan())
 
     @asynccontextmanager
-    async def _life(self) -> AsyncIterator[None]:
+    async def _lifespan(self) -> AsyncIterator[None]:
         if self._fails_to_start and self.events.count("built") == 1:
-            raise RuntimeError("no life today")
+            raise RuntimeError("no lifespan today")
         entered_in = asyncio.current_task()
         self.events.append("started")
         yield
@@ -75,7 +75,7 @@ async def test_closing_a_page_that_nobody_opened_does_nothing() -> None:
 async def test_page_that_could_not_be_opened_is_tried_again(built: Built) -> None:
     page = LazyPage(built)
     async with client(page) as caller:
-        with pytest.raises(RuntimeError, match=r"no (page|life) today"):
+        with pytest.raises(RuntimeError, match=r"no (page|lifespan) today"):
             await caller.get("/")
         assert (await caller.get("/")).status_code == 200
     await page.close()

@@ -97,7 +97,7 @@ async def test_groups_wait_for_a_busy_server(script: ScriptedServer, naps: list[
     script.play(Answer(body=RANKED), BUSY, Answer(body=RANKED))
     pieces = await shown(script, file_name="f.jsonl", file_text=GROUPS)
     assert naps == [3]
-    assert any("The server is busy; going on in 3 s …" in piece for piece in pieces)
+    assert any("The server is busy; continuing in 3 s …" in piece for piece in pieces)
     assert "third</summary>" in pieces[-1]
     assert len(script.asked) == 4
 
@@ -160,11 +160,11 @@ async def test_texts_that_are_missing_and_refusals_are_sentences(script: Scripte
 
 async def test_two_looks_at_the_metrics_make_plots(script: ScriptedServer) -> None:
     script.play(Answer(body=b"# TYPE shortlist_ready gauge\nshortlist_ready 1.0\n"))
-    watch, first = await status_run(session(script), MetricsHistory(), 1.0)
+    history, first = await status_run(session(script), MetricsHistory(), 1.0)
     assert ENGLISH.status_wait in first
-    watch, second = await status_run(session(script), watch, 3.0)
+    history, second = await status_run(session(script), history, 3.0)
     assert ENGLISH.is_ready in second
-    assert len(watch.points) == 1
+    assert len(history.points) == 1
 
 
 @pytest.mark.parametrize(
@@ -179,9 +179,9 @@ async def test_metrics_that_are_closed_or_something_else_are_a_sentence(
     script: ScriptedServer, answer: Answer, sentence: str
 ) -> None:
     script.play(answer)
-    watch, html = await status_run(session(script), MetricsHistory(), 1.0)
+    history, html = await status_run(session(script), MetricsHistory(), 1.0)
     assert sentence in html
-    assert watch == MetricsHistory()
+    assert history == MetricsHistory()
 
 
 async def test_models_are_offered_for_what_they_can_do(script: ScriptedServer) -> None:

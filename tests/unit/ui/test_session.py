@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from shortlist.api.request_body import RequestBody
 from shortlist.errors import InvalidInput, Unauthenticated
 from shortlist.ui.i18n import CHINESE, ENGLISH, Messages
-from shortlist.ui.session import Session, hanging_up, sessions
+from shortlist.ui.session import Session, disconnect_on_cancel, session_factory
 from tests.support.script import Answer, ScriptedServer, fault
 
 
@@ -44,7 +44,7 @@ def basic(text: str) -> str:
     ],
 )
 def test_key_is_the_one_that_the_browser_signed_in_with(header: str, key: str | None) -> None:
-    session = sessions(ScriptedServer())(request(authorization=header))
+    session = session_factory(ScriptedServer())(request(authorization=header))
     assert session.api_key == key
 
 
@@ -60,7 +60,7 @@ def test_key_is_the_one_that_the_browser_signed_in_with(header: str, key: str | 
     ],
 )
 def test_language_is_the_one_switched_to_or_else_the_browsers(headers: dict[str, str], messages: Messages) -> None:
-    assert sessions(ScriptedServer())(request(**headers)).messages is messages
+    assert session_factory(ScriptedServer())(request(**headers)).messages is messages
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_language_is_the_one_switched_to_or_else_the_browsers(headers: dict[str,
     ],
 )
 def test_server_is_called_as_the_browser_calls_it(headers: dict[str, str], url: str) -> None:
-    assert sessions(ScriptedServer())(request(**headers)).url == url
+    assert session_factory(ScriptedServer())(request(**headers)).url == url
 
 
 @pytest.mark.parametrize(("client", "address"), [(("10.0.0.7", 5), "10.0.0.7"), (None, "127.0.0.1")])
@@ -85,7 +85,7 @@ async def test_limits_count_the_reader(client: tuple[str, int] | None, address: 
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    await sessions(app)(request(client=client)).ask("/metrics")
+    await session_factory(app)(request(client=client)).request("/metrics")
     assert seen == [address]
 
 
@@ -99,7 +99,7 @@ def session(server: ScriptedServer, key: str | None = None) -> Session:
 async def test_body_is_posted_with_the_key() -> None:
     server = ScriptedServer()
     server.play(Answer(body={"a": 1}))
-    assert (await session(server, "open-sesame").ask("/v1/rerank", {"query": "中"})).json() == {"a": 1}
+    assert (await session(server, "open-sesame").request("/v1/rerank", {"query": "中"})).json() == {"a": 1}
     asked = server.asked[0]
     assert (asked.method, asked.path, asked.body) == ("POST", "/v1/rerank", {"query": "中"})
     assert asked.headers["authorization"] == "Bearer open-sesame"
@@ -108,7 +108,7 @@ async def test_body_is_posted_with_the_key() -> None:
 async def test_without_a_body_it_is_fetched() -> None:
     server = ScriptedServer()
     server.play(Answer(body=b"text"))
-    assert (await session(server).ask("/metrics")).text == "text"
+    assert (await session(server).request("/metrics")).text == "text"
     assert server.asked[0].method == "GET"
     assert "authorization" not in server.asked[0].headers
 
@@ -117,12 +117,12 @@ async def test_refusal_is_the_servers_error() -> None:
     server = ScriptedServer()
     server.play(Answer(401, fault("No key.")))
     with pytest.raises(Unauthenticated, match=r"No key\."):
-        await session(server).ask("/metrics")
+        await session(server).request("/metrics")
 
 
 async def test_text_that_is_no_unicode_never_leaves() -> None:
     with pytest.raises(InvalidInput, match="Unicode"):
-        await session(ScriptedServer()).ask("/v1/rerank", {"query": "\ud800"})
+        await session(ScriptedServer()).request("/v1/rerank", {"query": "\ud800"})
 
 
 # -- cancelling ---------------------------------------------------------------------------------------------------------
@@ -147,7 +147,7 @@ class Slow:
 async def test_who_cancels_hangs_up_and_the_work_is_let_go_before_that_is_done() -> None:
     slow = Slow()
     app = RequestBody(slow, max_body_bytes=100, body_timeout_s=10, public_prefixes=("/ui",))
-    transport = httpx2.ASGITransport(hanging_up(app))
+    transport = httpx2.ASGITransport(disconnect_on_cancel(app))
     async with httpx2.AsyncClient(transport=transport, base_url="http://server") as client:
         asking = asyncio.create_task(client.post("/v1/rerank", content=b"{}"))
         await slow.has_begun.wait()
@@ -166,7 +166,7 @@ async def test_app_hears_a_hang_up_and_is_not_struck_by_a_cancellation() -> None
         while not heard or heard[-1] != "http.disconnect":
             heard.append((await receive())["type"])
 
-    transport = httpx2.ASGITransport(hanging_up(app))
+    transport = httpx2.ASGITransport(disconnect_on_cancel(app))
     async with httpx2.AsyncClient(transport=transport, base_url="http://server") as client:
         asking = asyncio.create_task(client.post("/", content=b"{}"))
         await has_begun.wait()
@@ -180,7 +180,7 @@ async def test_error_of_the_app_goes_through() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         raise RuntimeError("no")
 
-    transport = httpx2.ASGITransport(hanging_up(app))
+    transport = httpx2.ASGITransport(disconnect_on_cancel(app))
     async with httpx2.AsyncClient(transport=transport, base_url="http://server") as client:
         with pytest.raises(RuntimeError, match="no"):
             await client.get("/")

@@ -17,7 +17,7 @@ from shortlist.ui.draw.markup import (
     progress,
     shortened,
 )
-from shortlist.ui.files import MAX_FILE_BYTES, FileGroup, Opened
+from shortlist.ui.files import MAX_FILE_BYTES, FileContent, FileGroup
 from shortlist.ui.i18n import CHINESE, ENGLISH, LANGUAGES
 from tests.support.seen import HOSTILE, Seen, assert_only_text
 
@@ -48,7 +48,7 @@ def test_error_is_announced() -> None:
         alert(HOSTILE),
         alert("No.", HOSTILE),
         progress(HOSTILE, ENGLISH),
-        file_card(HOSTILE, Opened(documents=("a",)), ENGLISH),
+        file_card(HOSTILE, FileContent(documents=("a",)), ENGLISH),
     ],
 )
 def test_foreign_text_never_becomes_markup(html: str) -> None:
@@ -67,12 +67,12 @@ def test_text_is_shortened_to_one_line() -> None:
 
 
 def test_file_says_how_much_is_in_it() -> None:
-    assert "2 documents" in file_card("f", Opened(documents=("a", "b")), ENGLISH)
-    grouped = file_card("f", Opened(groups=(FileGroup("q", ("a", "b")), FileGroup("r", ("c",)))), ENGLISH)
+    assert "2 documents" in file_card("f", FileContent(documents=("a", "b")), ENGLISH)
+    grouped = file_card("f", FileContent(groups=(FileGroup("q", ("a", "b")), FileGroup("r", ("c",)))), ENGLISH)
     assert "2 queries with 3 documents" in grouped
     assert "data-groups" in grouped
     assert "data-columns" not in grouped
-    assert "data-columns" in file_card("f", Opened(documents=("a",), columns=("x", "y"), column="x"), ENGLISH)
+    assert "data-columns" in file_card("f", FileContent(documents=("a",), columns=("x", "y"), column="x"), ENGLISH)
 
 
 def test_browser_is_told_how_large_a_file_may_be() -> None:
