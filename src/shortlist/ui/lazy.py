@@ -24,8 +24,7 @@ class LazyPage:
     """An ASGI application that builds the page on its first request.
 
     Args:
-        load: Imports the page's modules in a thread, which takes seconds. It returns the function that builds the page on the
-            event loop.
+        load: Imports the page's modules in a thread (takes seconds); returns the function that builds it on the event loop.
     """
 
     def __init__(self, load: Callable[[], Callable[[], Page]]) -> None:

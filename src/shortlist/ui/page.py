@@ -66,11 +66,7 @@ def build_page(session_for: SessionFactory, i18n: gr.I18n) -> gr.Blocks:
 
 
 def _fill_choices_on_load(
-    session_for: SessionFactory,
-    page: gr.Blocks,
-    presets: list[gr.Dropdown],
-    models: list[gr.Dropdown],
-    others: list[gr.Dropdown],
+    session_for: SessionFactory, page: gr.Blocks, presets: list[gr.Dropdown], models: list[gr.Dropdown], rest: list[gr.Dropdown]
 ) -> None:
     """Fill all choices when the page opens: in the user's language, with the models that their key may use."""
 
@@ -88,7 +84,7 @@ def _fill_choices_on_load(
             gr.Dropdown(choices=input_kinds, value="documents"),
         ]
 
-    page.load(choices, outputs=[*presets, *models, *others], **EVENT_OPTIONS).then(None, js="() => shortlist.arrive()")
+    page.load(choices, outputs=[*presets, *models, *rest], **EVENT_OPTIONS).then(None, js="() => shortlist.arrive()")
 
 
 def _presets(messages: Messages) -> list[tuple[str, str]]:

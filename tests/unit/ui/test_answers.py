@@ -80,7 +80,7 @@ async def test_what_the_server_does_not_say_is_not_made_up(server: ScriptedServe
 )
 async def test_answer_that_cannot_be_read_is_an_error(server: ScriptedServer, session: Session, body: Any) -> None:
     server.play(Answer(body=body))
-    with pytest.raises(UpstreamError, match="not a valid rerank response"):
+    with pytest.raises(UpstreamError, match="cannot be read"):
         await rank(session, QUESTION)
 
 
