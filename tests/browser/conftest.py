@@ -1,4 +1,4 @@
-"""One browser for the tests of a module, and one server of each kind for all."""
+"""One browser per test module, and one server of each kind per session."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ def _browser() -> None:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A browser. Closed with its module: while it is open, Playwright's event loop runs, and other tests can have none."""
+    """A browser, closed with its module: while it is open, Playwright's event loop runs, and other tests cannot start theirs."""
     with chromium() as started:
         yield started
 
 
 @pytest.fixture(scope="module")
 def contexts(browser: Browser) -> dict[str, BrowserContext]:
-    """Who looked at pages already, by what is special about them."""
+    """Browser contexts by their options."""
     return {}
 
 
 @pytest.fixture
 def new_page(browser: Browser, contexts: dict[str, BrowserContext]) -> Iterator[NewPage]:
-    """Pages that must not ask anyone but this machine for anything, nor add_error; closed after the test."""
+    """Opens pages that may send requests to this machine only and must log no error; closed after the test."""
     with ExitStack() as open_pages:
         pages: list[ObservedPage] = []
 
@@ -50,28 +50,27 @@ def new_page(browser: Browser, contexts: dict[str, BrowserContext]) -> Iterator[
 
         yield opened
         for observed in pages:
-            assert {urlsplit(url).hostname for url in observed.requested_urls if urlsplit(url).scheme.startswith("http")} <= {
-                "127.0.0.1"
-            }
+            urls = map(urlsplit, observed.requested_urls)
+            assert {url.hostname for url in urls if url.scheme.startswith("http")} <= {"127.0.0.1"}
             assert observed.errors == []
 
 
 @pytest.fixture(scope="session")
 def server_url() -> Iterator[str]:
-    """The address of Shortlist with the demo model, in a process of its own, with the page at /ui."""
+    """The URL of Shortlist with the demo model, in its own process, with the page at /ui."""
     with launched("shortlist", "serve", "demo", "--self-test", "off") as server:
         yield server.url
 
 
 @pytest.fixture(scope="session")
 def locked_url() -> Iterator[str]:
-    """The address of one around a fake engine, that wants the key "open-sesame"."""
+    """The URL of a server with a fake engine that requires the key "open-sesame"."""
     with launched("tests.support.fakeserver", "--ui", "true", "--api-key", "open-sesame") as server:
         yield server.url
 
 
 @pytest.fixture(scope="session")
 def standin_url() -> Iterator[str]:
-    """The address of the stand-in, which can be made to refuse."""
+    """The URL of the stand-in server, which can return errors."""
     with launched("tests.support.standin") as server:
         yield server.url

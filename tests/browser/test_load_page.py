@@ -1,4 +1,4 @@
-"""The page of a load report in a real browser: nothing is fetched, nothing overflows, and names can be told apart."""
+"""The load report in a real browser: it fetches nothing, nothing overflows, and labels do not overlap."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.mark.parametrize("width", [375, 1280])
 @pytest.mark.parametrize(("scheme", "is_dark"), [("light", False), ("dark", True)])
-def test_it_can_be_read_at_any_width_by_day_and_by_night(
+def test_report_fits_any_width_in_light_and_dark(
     new_page: NewPage, address: str, width: int, scheme: str, is_dark: bool
 ) -> None:
     observed = new_page(width=width, scheme=scheme)
@@ -40,7 +40,7 @@ def test_it_can_be_read_at_any_width_by_day_and_by_night(
     assert observed.requested_urls == [address]
 
 
-def test_names_and_ticks_do_not_lie_on_each_other(new_page: NewPage, address: str) -> None:
+def test_labels_do_not_overlap(new_page: NewPage, address: str) -> None:
     observed = new_page()
     observed.page.goto(address)
     boxes: list[dict[str, Any]] = observed.page.locator("svg text").evaluate_all(BOXES_JS)

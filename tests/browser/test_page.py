@@ -1,6 +1,6 @@
-"""A new_context at the page, in a real browser, over a real server with a real model.
+"""The page in a real browser, with a real server and a real model.
 
-Every test also holds the page to what `new_page` holds it to: nothing is requested_urls of another machine, and the console stays empty.
+Every test also checks, by `new_page`, that the page sends no request to other hosts and that the console stays empty.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def rank(page: Page, query: str = QUERY, documents: tuple[str, ...] = DOCUMENTS)
     page.locator("#rank").click()
 
 
-def opened(page: Page, path: Path, content: str | bytes) -> None:
+def open_file(page: Page, path: Path, content: str | bytes) -> None:
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     page.locator("#file").set_input_files(path)
 
@@ -51,7 +51,7 @@ def download(page: Page, name: str) -> str:
 # -- ranking ------------------------------------------------------------------------------------------------------------
 
 
-def test_typed_documents_come_back_ranked_with_all_there_is_to_know(new_page: NewPage, server_url: str) -> None:
+def test_typed_documents_are_ranked_with_summary_and_raw_scores(new_page: NewPage, server_url: str) -> None:
     page = open_page(new_page(), server_url)
     rank(page)
     assert rows(page)[0] == DOCUMENTS[2]
@@ -69,7 +69,7 @@ def test_typed_documents_come_back_ranked_with_all_there_is_to_know(new_page: Ne
     expect(page.locator("td.sl-raw").first).to_have_text(re.compile(r"[+-]0\.\d{3}"))
 
 
-def test_ranking_is_taken_along_as_it_was_shown(new_page: NewPage, server_url: str) -> None:
+def test_exports_equal_the_ranking_shown(new_page: NewPage, server_url: str) -> None:
     page = open_page(new_page(), server_url)
     rank(page)
     shown = rows(page)
@@ -84,7 +84,7 @@ def test_ranking_is_taken_along_as_it_was_shown(new_page: NewPage, server_url: s
     assert [result["document"]["text"] for result in answer["results"]] == shown
 
 
-def test_best_passage_of_a_long_document_is_marked_or_its_end_is_cut(new_page: NewPage, server_url: str) -> None:
+def test_long_document_is_chunked_or_truncated(new_page: NewPage, server_url: str) -> None:
     page = open_page(new_page(), server_url)
     try_example(page, "A long document")
     expect(page.locator(".sl-text mark").first).to_contain_text("a rented bicycle has to be back by seven")
@@ -96,7 +96,7 @@ def test_best_passage_of_a_long_document_is_marked_or_its_end_is_cut(new_page: N
     expect(page.locator(".sl-text mark")).to_have_count(0)
 
 
-def test_document_that_is_markup_is_shown_as_text(new_page: NewPage, server_url: str) -> None:
+def test_markup_in_a_document_is_shown_as_text(new_page: NewPage, server_url: str) -> None:
     hostile = '<img src=x onerror="document.title=1"><script>document.title=2</script>'
     page = open_page(new_page(), server_url)
     rank(page, "bread", (hostile, "bread"))
@@ -104,7 +104,7 @@ def test_document_that_is_markup_is_shown_as_text(new_page: NewPage, server_url:
     assert page.title() == "Shortlist"
 
 
-def test_what_is_missing_is_said_in_a_sentence(new_page: NewPage, server_url: str) -> None:
+def test_invalid_form_shows_a_message(new_page: NewPage, server_url: str) -> None:
     page = open_page(new_page(), server_url)
     page.locator("#rank").click()
     alert = page.get_by_role("alert")
@@ -118,7 +118,7 @@ def test_what_is_missing_is_said_in_a_sentence(new_page: NewPage, server_url: st
     expect(alert).to_contain_text("This model takes no instruction")
 
 
-def test_page_speaks_one_language_at_a_time(new_page: NewPage, server_url: str) -> None:
+def test_page_shows_one_language_at_a_time(new_page: NewPage, server_url: str) -> None:
     page = open_page(new_page(), server_url)
     expect(page.get_by_text("Nothing ranked yet")).to_be_visible()
     expect(page.get_by_text("还没有结果")).to_be_hidden()
@@ -153,9 +153,9 @@ def test_page_works_without_a_mouse(new_page: NewPage, server_url: str) -> None:
 # -- files --------------------------------------------------------------------------------------------------------------
 
 
-def test_table_is_opened_and_its_column_chosen(new_page: NewPage, server_url: str, tmp_path: Path) -> None:
+def test_table_file_and_its_column_choice(new_page: NewPage, server_url: str, tmp_path: Path) -> None:
     page = open_page(new_page(), server_url)
-    opened(page, tmp_path / "loaves.csv", "id,title,text\n1,Trains,Bread was baked.\n2,Bread,Trains leave.\n")
+    open_file(page, tmp_path / "loaves.csv", "id,title,text\n1,Trains,Bread was baked.\n2,Bread,Trains leave.\n")
     card = page.locator(".sl-file")
     expect(card).to_contain_text("loaves.csv2 documents")
     expect(page.locator("#documents")).to_be_hidden()
@@ -173,18 +173,18 @@ def test_table_is_opened_and_its_column_chosen(new_page: NewPage, server_url: st
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "gb18030", "utf-16"])
-def test_file_is_read_as_whatever_program_wrote_it(new_page: NewPage, server_url: str, tmp_path: Path, encoding: str) -> None:
+def test_file_encoding_is_detected(new_page: NewPage, server_url: str, tmp_path: Path, encoding: str) -> None:
     page = open_page(new_page(), server_url)
-    opened(page, tmp_path / "a.csv", "编号,内容\n1,面包和面粉\n".encode(encoding))
+    open_file(page, tmp_path / "a.csv", "编号,内容\n1,面包和面粉\n".encode(encoding))
     expect(page.locator(".sl-file")).to_contain_text("1 documents")
     fill(page, "query", "面包")
     page.locator("#rank").click()
     expect_rows(page, ["面包和面粉"])
 
 
-def test_groups_of_a_file_are_ranked_each_for_its_own_query(new_page: NewPage, server_url: str, tmp_path: Path) -> None:
+def test_groups_of_a_file_are_ranked_for_their_own_query(new_page: NewPage, server_url: str, tmp_path: Path) -> None:
     page = open_page(new_page(), server_url)
-    opened(page, tmp_path / "groups.jsonl", "\n".join(json.dumps(group) for group in GROUPS))
+    open_file(page, tmp_path / "groups.jsonl", "\n".join(json.dumps(group) for group in GROUPS))
     expect(page.locator(".sl-file")).to_contain_text("2 queries with 6 documents")
     page.locator("#rank").click()
     groups = page.locator(".sl-group")
@@ -195,18 +195,18 @@ def test_groups_of_a_file_are_ranked_each_for_its_own_query(new_page: NewPage, s
     assert len(download(page, "JSONL").splitlines()) == 6
 
 
-def test_file_that_cannot_be_used_is_a_sentence(new_page: NewPage, server_url: str, tmp_path: Path) -> None:
+def test_invalid_file_shows_a_message(new_page: NewPage, server_url: str, tmp_path: Path) -> None:
     page = open_page(new_page(), server_url)
     alert = page.get_by_role("alert")
-    opened(page, tmp_path / "broken.jsonl", '"a"\n{')
+    open_file(page, tmp_path / "broken.jsonl", '"a"\n{')
     expect(alert).to_contain_text("Line 2 of the file is not JSON.")
-    opened(page, tmp_path / "large.txt", b"x" * (MAX_FILE_BYTES + 1))
+    open_file(page, tmp_path / "large.txt", b"x" * (MAX_FILE_BYTES + 1))
     expect(alert).to_contain_text("larger than 16 MiB")
     expect(page.locator("#documents")).to_be_visible()
 
 
-def test_no_file_ever_reaches_the_servers_disk(server_url: str) -> None:
-    """Files are read by the browser; what the framework would store is refused, and so are endless forms."""
+def test_uploads_and_large_forms_are_refused(server_url: str) -> None:
+    """The browser reads files; Gradio's upload route and forms above the body limit get 413."""
     refused = httpx2.post(f"{server_url}/ui/gradio_api/upload", files={"files": ("a.txt", b"xx")})
     assert refused.status_code == httpx2.codes.CONTENT_TOO_LARGE
     endless = httpx2.post(f"{server_url}/ui/gradio_api/queue/join", content=b" " * (MAX_BODY_BYTES + 1), timeout=60)
@@ -216,7 +216,7 @@ def test_no_file_ever_reaches_the_servers_disk(server_url: str) -> None:
 # -- the other tabs -----------------------------------------------------------------------------------------------------
 
 
-def test_two_queries_are_compared_and_what_moved_is_drawn(new_page: NewPage, server_url: str) -> None:
+def test_comparison_of_two_queries_draws_the_moves(new_page: NewPage, server_url: str) -> None:
     page = open_page(new_page(), server_url, "compare")
     try_example(page, "One word, two meanings")
     expect(page.locator(".sl-verdict")).to_contain_text("The best document is another one.")
@@ -226,7 +226,7 @@ def test_two_queries_are_compared_and_what_moved_is_drawn(new_page: NewPage, ser
     expect(page.locator(".sl-slope path")).to_have_count(len(left))
 
 
-def test_map_of_texts_shows_which_are_alike(new_page: NewPage, server_url: str) -> None:
+def test_map_shows_similar_texts(new_page: NewPage, server_url: str) -> None:
     page = open_page(new_page(), server_url, "embed")
     fill(page, "texts", "Bread is baked in an oven.\nThe loaf comes out of the oven.\nTrains run on rails.")
     page.locator("#embed").click()
@@ -237,7 +237,7 @@ def test_map_of_texts_shows_which_are_alike(new_page: NewPage, server_url: str) 
     expect(page.locator(".sl-summary")).to_contain_text("384 dimensions")
 
 
-def test_status_is_live_while_it_is_looked_at(new_page: NewPage, server_url: str) -> None:
+def test_status_is_updated_only_while_its_tab_is_open(new_page: NewPage, server_url: str) -> None:
     page = open_page(new_page(), server_url, "status")
     expect(page.locator(".sl-panel")).to_have_count(6)
     expect(page.locator(".sl-state")).to_contain_text("Ready")
@@ -258,7 +258,7 @@ def _requested_urls(page: Page) -> list[str]:
     return found
 
 
-# -- languages, sizes, and those who do not on_request --------------------------------------------------------------------------
+# -- languages, sizes, accessibility ------------------------------------------------------------------------------------
 
 
 def test_chinese_browser_gets_a_chinese_page_and_can_switch(new_page: NewPage, server_url: str) -> None:
@@ -277,7 +277,7 @@ def test_chinese_browser_gets_a_chinese_page_and_can_switch(new_page: NewPage, s
     expect(page.locator("#rank")).to_have_text("开始排序")
 
 
-def test_tab_has_an_address_of_its_own(new_page: NewPage, server_url: str) -> None:
+def test_tab_has_its_own_url_hash(new_page: NewPage, server_url: str) -> None:
     page = open_page(new_page(), server_url)
     page.get_by_role("tab", name="Compare").click()
     assert page.url.endswith("#compare")

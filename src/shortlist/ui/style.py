@@ -1,4 +1,4 @@
-"""The page's look: Gradio's theme in Shortlist's colours, system fonts and inline images; nothing from other hosts."""
+"""The page's style: Gradio's theme in Shortlist's colours, system fonts and inline images; nothing from other hosts."""
 
 from __future__ import annotations
 

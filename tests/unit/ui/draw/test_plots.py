@@ -1,4 +1,4 @@
-"""Small plots of what a server does: true to their numbers, with the same in words."""
+"""Plots of the server status: correct values, and a text description."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def lines(html: str) -> list[list[tuple[float, float]]]:
     return [[(float(x), float(y)) for x, y in (point.split(",") for point in line.split())] for line in found]
 
 
-def test_before_the_second_sample_it_says_that_it_is_measuring() -> None:
+def test_placeholder_before_the_second_sample() -> None:
     assert ENGLISH.status_wait in status_html(MetricsHistory(), ENGLISH)
     assert CHINESE.status_wait in status_html(history(), CHINESE)
 
@@ -38,27 +38,27 @@ def test_newest_value_is_at_the_right_and_the_largest_at_the_top() -> None:
     assert "<output>10</output>" in html
 
 
-def test_plot_says_in_words_what_it_shows() -> None:
+def test_plot_has_a_text_description() -> None:
     html = status_html(history(point(1, requests_per_s=5.0), point(3, requests_per_s=10.0)), ENGLISH)
     assert 'role="img" aria-label="Requests per second: now 10, between 5 and 10 in the last 2 seconds"' in html
     assert Seen(html).open == []
 
 
-def test_line_is_broken_where_there_was_nothing_to_measure() -> None:
+def test_line_has_gaps_at_missing_values() -> None:
     latencies = (20.0, None, 30.0, 40.0)
     html = status_html(history(*(point(at, latency_ms=value) for at, value in enumerate(latencies))), ENGLISH)
     panel = html.partition(ENGLISH.latency)[2].partition("</figure>")[0]
     assert [len(line) for line in lines(panel)] == [2, 2]
 
 
-def test_what_is_not_known_now_is_said_not_drawn_as_zero() -> None:
+def test_missing_current_value_is_a_text_not_zero() -> None:
     html = status_html(history(point(1, latency_ms=None)), ENGLISH)
     panel = html.partition(ENGLISH.latency)[2].partition("</figure>")[0]
     assert ENGLISH.no_data in panel
     assert "<svg" not in panel
 
 
-def test_readiness_and_whose_memory_it_is_are_told() -> None:
+def test_readiness_and_the_scope_of_memory_are_shown() -> None:
     ready = status_html(history(point(1, memory_mib=3.0), **{READY: 1.0, "process_resident_memory_bytes": 1.0}), ENGLISH)
     assert ENGLISH.is_ready in ready
     assert ENGLISH.memory_process in ready
