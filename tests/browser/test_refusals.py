@@ -96,7 +96,7 @@ def test_cancelled_run_disconnects_and_keeps_partial_results(new_page: NewPage, 
         assert len(slow.batches) == num_batches
 
 
-def test_page_works_with_a_key(new_page: NewPage, locked_url: str) -> None:
+def test_page_works_with_a_key_from_basic_authentication(new_page: NewPage, locked_url: str) -> None:
     """The key is the password of basic authentication, with any user name."""
     page = open_page(new_page(credentials=("anybody", "open-sesame")), locked_url)
     fill(page, "query", "bread")

@@ -65,7 +65,7 @@ async def test_page_is_built_once_on_the_first_request() -> None:
     assert built.events == ["built", "started", "stopped"]
 
 
-async def test_closing_an_unopened_page_does_nothing() -> None:
+async def test_closing_an_unbuilt_page_does_nothing() -> None:
     built = Built()
     await LazyPage(built).close()
     assert built.events == []

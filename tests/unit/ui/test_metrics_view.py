@@ -85,7 +85,7 @@ def test_process_memory_takes_precedence_over_cache_memory() -> None:
     assert not updated_history(MetricsHistory(), sample(1.0)).has_process_memory
 
 
-def test_restarted_server_starts_a_new_history() -> None:
+def test_restarted_server_resets_the_history() -> None:
     history = updated_history(MetricsHistory(sample(1.0, {math.inf: 50.0})), sample(2.0, {math.inf: 60.0}))
     assert len(history.points) == 1
     assert updated_history(history, sample(3.0, {math.inf: 1.0})).points == ()

@@ -95,7 +95,7 @@ def test_only_truncated_documents_are_marked() -> None:
     assert ENGLISH.truncated_hint in html
 
 
-def test_raw_score_has_a_hidden_column() -> None:
+def test_raw_score_is_shown_on_request() -> None:
     html = table(ranking(document(0, 0.9, "a", raw_score=-1.25), document(1, 0.5, "b")))
     assert '<td role="cell" class="sl-raw">-1.250</td>' in html
     assert '<td role="cell" class="sl-raw"></td>' in html
