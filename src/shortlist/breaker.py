@@ -66,7 +66,7 @@ class Breaker:
     def succeeded(self) -> bool:
         """Take note that a call was answered; return whether that closed the breaker.
 
-        An answer to a call from before it opened says nothing about now, and changes nothing.
+        An answer to a call from before it opened has no effect.
         """
         if self.state is BreakerState.OPEN:
             return False

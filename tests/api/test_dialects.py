@@ -290,7 +290,7 @@ async def test_faults_of_the_engine_are_in_the_callers_words() -> None:
         assert (native.status_code, native.json()["code"]) == (500, "InternalError")
 
 
-async def test_vectors_that_nobody_makes_are_refused_with_those_that_there_are(client: httpx2.AsyncClient) -> None:
+async def test_unsupported_vectors_are_refused_with_the_supported_ones(client: httpx2.AsyncClient) -> None:
     for path in ("/embed_all", "/embed_sparse"):
         refused = await client.post(path, json={"inputs": TEXTS})
         assert refused.status_code == 404

@@ -340,7 +340,7 @@ async def test_bug_is_a_500_without_details(caplog: pytest.LogCaptureFixture) ->
     assert "unexpected error" in caplog.text
 
 
-async def test_closed_server_lets_nobody_in_without_a_key() -> None:
+async def test_server_with_keys_refuses_requests_without_one() -> None:
     async with http(runtime(api_key=["key-1", "key-2"])) as client:
         refused = await client.post("/v1/rerank", json=ASK)
         allowed = await client.post("/v1/rerank", json=ASK, headers={"authorization": "Bearer key-2"})
@@ -367,7 +367,7 @@ async def test_people_are_sent_to_the_page_and_programs_are_told_what_this_is() 
         ("/v1/embeddings", {"input": ["a"], "task": "retrieval.query", "late_chunking": True}, "openai", 1),
     ],
 )
-async def test_fields_that_nobody_reads_are_counted(path: str, body: object, dialect: str, num_ignored: int) -> None:
+async def test_ignored_fields_are_counted(path: str, body: object, dialect: str, num_ignored: int) -> None:
     async with http(runtime()) as client:
         assert (await client.post(path, json=body)).status_code == 200
         text = (await client.get("/metrics")).text

@@ -109,7 +109,7 @@ def test_removing_asks_a_person(apps: House, answer: bytes, code: int) -> None:
     assert kept.exists() == bool(code)
 
 
-def test_removing_asks_nobody_where_nobody_is(apps: House) -> None:
+def test_removing_does_not_ask_without_a_terminal(apps: House) -> None:
     kept = keep(apps, NAME, dict(CROSS_ENCODER))
     done = apps.models("remove", NAME)
     assert done.returncode == 2

@@ -51,7 +51,7 @@ def test_made_once(place: Path) -> None:
     assert "--no-deps" in (place / "installed").read_text()
 
 
-def test_made_anew_when_its_list_changes(place: Path) -> None:
+def test_rebuilt_when_its_list_changes(place: Path) -> None:
     make(place, "all")
     (place / "environments/one/requirements.txt").write_text("one==2.0\n")
     make(place, "all")

@@ -81,7 +81,7 @@ async def ask(runtime: Runtime, documents: tuple[str, ...], timeout_s: float | N
 
 @pytest.mark.parametrize("dying_s", [0.0, 0.1, 3 * DEATH_S])
 @pytest.mark.parametrize(("max_batch_items", "num_documents"), [(1, 2), (2, 3), (16, 24)])
-async def test_whoever_can_wait_is_answered_in_full_and_nobody_in_part(
+async def test_waiting_requests_get_complete_answers_after_a_restart(
     max_batch_items: int, num_documents: int, dying_s: float
 ) -> None:
     with sick_vllm(step_s=STEP_S, dies_at=5, dying_s=dying_s) as dying, sick_vllm() as well:

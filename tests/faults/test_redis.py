@@ -127,7 +127,7 @@ async def test_entry_that_expired_is_a_miss(redis: RedisServer) -> None:
         assert await cache.get_many([name(1)]) == {}
 
 
-async def test_what_somebody_else_wrote_under_our_name_is_a_miss(redis: RedisServer) -> None:
+async def test_foreign_value_under_a_key_is_a_miss(redis: RedisServer) -> None:
     async with shared(redis.url) as cache:
         redis.ask(b"SET", PREFIX + name(1), b"hello")
         redis.ask(b"LPUSH", PREFIX + name(2), b"hello")
@@ -175,7 +175,7 @@ async def ask_until(cache: SharedCache, names: list[bytes], stop: asyncio.Event,
         await asyncio.sleep(0.001)
 
 
-async def test_caller_that_gives_up_leaves_nobody_elses_answer_behind(redis: RedisServer) -> None:
+async def test_cancelled_call_does_not_mix_up_answers(redis: RedisServer) -> None:
     """A lookup that is cancelled half-way must not hand its answer to the next one on its connection."""
     entries = {name(number): vector(number) for number in range(256)}
     names = list(entries)

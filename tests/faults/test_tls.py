@@ -58,7 +58,7 @@ def test_without_a_pair_there_is_nothing_to_check() -> None:
 
 def test_key_of_another_certificate_is_told(pair: Certificate, tmp_path: Path) -> None:
     other = make(tmp_path, "other")
-    with pytest.raises(BadSetting, match="do not fit") as refusal:
+    with pytest.raises(BadSetting, match="do not match") as refusal:
         check(pair.cert, other.key)
     assert str(pair.cert) in refusal.value.message
     assert str(other.key) in refusal.value.message
@@ -88,7 +88,7 @@ def test_file_that_is_not_there_is_told_by_its_flag(pair: Certificate, which: st
 
 
 def test_swapped_files_are_told(pair: Certificate) -> None:
-    with pytest.raises(BadSetting, match="do not fit"):
+    with pytest.raises(BadSetting, match="do not match"):
         check(pair.key, pair.cert)
 
 

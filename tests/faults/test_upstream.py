@@ -208,7 +208,7 @@ async def test_large_batch_alone_is_spread_over_all_servers() -> None:
 # -- the prompts' fault -------------------------------------------------------------------------------------------------
 
 
-async def test_prompt_that_nobody_can_compute_is_not_the_servers_fault() -> None:
+async def test_uncomputable_prompt_does_not_mark_the_server_unhealthy() -> None:
     with sick_vllm("poison") as server, engine_around(server) as engine:
         prompts = prompts_of([5, 6, 7])
         prompts[1].ids[0] = POISON
@@ -271,7 +271,7 @@ async def test_call_is_ended_when_its_caller_has_gone() -> None:
             await until(lambda: server.hung_up == 1)
 
 
-async def test_call_that_somebody_still_waits_for_goes_on() -> None:
+async def test_call_with_a_waiting_job_is_not_cancelled() -> None:
     with sick_vllm() as server, engine_around(server) as engine:
         async with service(engine) as runtime:
             server.mood = "hang"

@@ -103,7 +103,7 @@ async def test_scores_are_exactly_those_of_one_process(server: Launched, folder:
     assert scores(ask(server)) == await in_this_process(folder)
 
 
-def test_killed_under_load_everybody_is_told_and_it_comes_back(server: Launched) -> None:
+def test_worker_killed_under_load_fails_all_requests_and_restarts(server: Launched) -> None:
     """Who has said that it can wait is answered once it is back."""
     before = scores(ask(server))
     victims = pids(server.process.pid)

@@ -209,7 +209,7 @@ async def test_storm_loses_swaps_and_leaves_nothing(seed: int | None) -> None:
 
 @pytest.mark.parametrize("seed", [3, None])
 @simulated
-async def test_engine_that_dies_in_a_storm_leaves_nobody_waiting(seed: int | None) -> None:
+async def test_engine_failure_under_random_load_leaves_no_request_waiting(seed: int | None) -> None:
     seed = random.SystemRandom().randrange(2**32) if seed is None else seed
     print(f"seed {seed}")
     draw = random.Random(seed)

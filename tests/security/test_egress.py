@@ -78,7 +78,7 @@ def test_guard_sees_and_stops_whatever_leaves_the_machine(tmp_path: Path) -> Non
     assert "127.0.0.1" not in noted
 
 
-def test_server_calls_nobody_from_start_to_end(tmp_path: Path) -> None:
+def test_server_opens_no_unexpected_connection(tmp_path: Path) -> None:
     pytest.importorskip("sentence_transformers", reason="sentence_transformers is not installed")
     with (
         guarded(tmp_path, "shortlist", "serve", "demo") as running,

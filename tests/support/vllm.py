@@ -116,12 +116,14 @@ def by_hand(folder: Path, *arguments: str) -> Iterator[VllmProcess]:
 
 
 def processes(of: str) -> list[int]:
-    """Return the living processes whose command line holds these words, but for guards, which hold those of all."""
+    """Return the living processes whose command line holds these words, but for supervisors, which hold those of all."""
     listed = subprocess.run(
         ["ps", "-eww", "-o", "pid=", "-o", "stat=", "-o", "args="], capture_output=True, text=True, check=True
     ).stdout
     rows = [line.split(None, 2) for line in listed.splitlines()]
-    return [int(row[0]) for row in rows if len(row) == 3 and of in row[2] and row[1][0] != "Z" and "guard.py" not in row[2]]
+    return [
+        int(row[0]) for row in rows if len(row) == 3 and of in row[2] and row[1][0] != "Z" and "supervisor.py" not in row[2]
+    ]
 
 
 def groups_of(parent: int, model: str) -> list[int]:
@@ -130,8 +132,10 @@ def groups_of(parent: int, model: str) -> list[int]:
         ["ps", "-eww", "-o", "pid=", "-o", "ppid=", "-o", "stat=", "-o", "args="], capture_output=True, text=True, check=True
     ).stdout
     rows = [line.split(None, 3) for line in listed.splitlines()]
-    guards = [row for row in rows if len(row) == 4 and int(row[1]) == parent and "guard.py" in row[3] and row[2][0] != "Z"]
-    return [int(pid) for pid, _, _, args in guards if f" serve {model} " in f"{args} "]
+    supervisors = [
+        row for row in rows if len(row) == 4 and int(row[1]) == parent and "supervisor.py" in row[3] and row[2][0] != "Z"
+    ]
+    return [int(pid) for pid, _, _, args in supervisors if f" serve {model} " in f"{args} "]
 
 
 def members(group: int) -> list[int]:

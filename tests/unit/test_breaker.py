@@ -39,7 +39,7 @@ def test_failures_that_are_not_in_a_row_do_not_open(breaker: Breaker) -> None:
     assert breaker.state is BreakerState.CLOSED
 
 
-def test_nobody_calls_during_the_rest(breaker: Breaker) -> None:
+def test_no_call_while_the_breaker_is_open(breaker: Breaker) -> None:
     fail(breaker, 10.0)
     assert not any(breaker.may_call(now_s) for now_s in (10.0, 10.5, 10.999))
 

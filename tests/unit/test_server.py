@@ -143,7 +143,7 @@ def test_socket_that_cannot_be_bound_is_closed_and_explained(refusing: type[Refu
     assert listener.fileno() == -1
 
 
-def test_name_that_nobody_knows_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_host_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(*_: object, **__: object) -> NoReturn:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 

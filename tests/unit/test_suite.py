@@ -24,7 +24,7 @@ def test_what_is_missing_is_said_once_with_how_many_tests_it_cost() -> None:
     ]
 
 
-def test_other_reasons_to_skip_are_nobodys_lack() -> None:
+def test_other_skip_reasons_do_not_count_as_missing() -> None:
     assert list(not_tested([skipped("needs a CUDA device")])) == []
     assert list(not_tested([])) == []
 

@@ -89,7 +89,7 @@ def group_of(server: Launched, kind: qwen.Kind = "reranker") -> int:
 
 def victim(server: Launched, name: str) -> int:
     group = group_of(server)
-    if name == "guard":
+    if name == "supervisor":
         return group
     [pid, *_] = [pid for pid in processes(VICTIMS[name]) if pid in members(group)]
     return pid
@@ -123,7 +123,7 @@ def test_scores_are_the_official_ones(server: Launched) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["server", "worker", "guard"])
+@pytest.mark.parametrize("name", ["server", "worker", "supervisor"])
 def test_killed_under_load_it_loses_nothing_that_can_be_in_time(server: Launched, name: str) -> None:
     """Who waits without a deadline is told at once; who has said that it can wait is answered once vLLM is back."""
     group = group_of(server)

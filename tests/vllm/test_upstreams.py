@@ -56,7 +56,7 @@ async def test_killed_under_load_it_loses_no_request_while_another_one_is_well()
     assert count("retries_total", doomed.url) == 0
 
 
-async def test_calls_that_nobody_waits_for_any_more_are_not_finished_there() -> None:
+async def test_abandoned_calls_are_aborted_in_vllm() -> None:
     """What a deadline or a hang-up does to them."""
     engine, num_prompts = running("reranker"), 64
     prompts = prompts_of([MAX_LEN - 50] * num_prompts)  # a step each

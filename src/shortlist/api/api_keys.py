@@ -78,7 +78,7 @@ class ApiKeys:
         return found
 
     def _refresh(self) -> None:
-        """Look whether the file was changed, if that was not done just now."""
+        """Reload the key file if it changed; checks at most once per `CHECK_EVERY_S`."""
         now_s = self._clock()
         if self._file is None or now_s < self._check_at_s:
             return

@@ -91,7 +91,7 @@ def create_app(runtime: Runtime) -> FastAPI:
 
 
 def _add_middleware(app: FastAPI, runtime: Runtime, server: ServerSettings, keys: ApiKeys) -> None:
-    """Put the layers around the routes. Added last is passed first: CORS, Access, Paths, Auth, Limits, Intake, Tasks."""
+    """Add middlewares, innermost first: FastRoutes, RequestBody, CallerLimits, Auth, PathRewriting, RequestLog, CORS."""
     quota = Quota(max_per_minute=server.max_requests_per_minute, max_running=server.max_concurrent_requests_per_caller)
     app.add_middleware(FastRoutes, routes=task_routes())
     app.add_middleware(

@@ -19,7 +19,7 @@ from shortlist.errors import Unauthenticated
 PUBLIC_PATHS = frozenset(
     {"/health", "/ready", "/version", "/ping", "/.well-known/live", "/.well-known/ready", "/v1/cluster/auth"}
 )
-"""What probes ask, and what Xinference's client asks before it sends its key."""
+"""Paths of probes, and of Xinference's client before it sends its key."""
 
 FRONT_DOOR = frozenset({("GET", "/"), ("HEAD", "/")})
 """Paths that only show that a server exists, for GET; a POST here is a task."""
@@ -40,7 +40,7 @@ class Auth:
     Args:
         app: What handles the request.
         keys: The keys that are valid.
-        public: Paths that need none, besides those that probes ask.
+        public: Paths that need no key, besides those of probes.
 
     Raises:
         Unauthenticated: to whatever is outside.
@@ -71,7 +71,7 @@ class Auth:
 
 
 def _sent(headers: Mapping[bytes, bytes]) -> Iterator[bytes]:
-    """Yield every key that the request carries, whichever way its client spells it."""
+    """Yield every key of the request, from all header forms."""
     authorization = headers.get(b"authorization", b"").strip()
     scheme, _, rest = authorization.partition(b" ")
     if scheme.lower() == b"bearer":

@@ -13,7 +13,7 @@ from shortlist.api.quota import Quota
 class CallerLimits:
     """ASGI middleware; inside `Auth`, which sets the caller.
 
-    Only what asks for work is counted: every POST but those of the page, whose own work comes back as requests of its reader.
+    Counts every POST except the page's own, whose work arrives as separate requests of its user.
 
     Args:
         app: What handles the request.

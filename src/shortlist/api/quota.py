@@ -47,7 +47,7 @@ class Quota:
     Args:
         max_per_minute: Requests of one caller in a minute, or None.
         max_running: Requests of one caller at once, or None.
-        max_callers: How many are remembered.
+        max_callers: Callers that are tracked.
 
     Source: ATM Forum, Traffic Management 4.1, the generic cell rate algorithm in its virtual scheduling form.
     """

@@ -52,7 +52,7 @@ class RequestLog:
                 await self.app(scope, receive, reply.send)
         except ServiceError as error:
             await self._answer(error, reply)
-        except asyncio.CancelledError:  # only a server that stops cancels this far out; a hang-up is Intake's business
+        except asyncio.CancelledError:  # only server shutdown cancels here; `RequestBody` handles disconnects
             await self._answer(Draining("The server stopped before this was done."), reply)
         except Exception as error:  # noqa: BLE001 - the outermost handler
             logger.exception("unexpected error", extra={"request_id": reply.request_id, "error": type(error).__name__})

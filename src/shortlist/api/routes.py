@@ -234,7 +234,7 @@ def _check_size(num_items: int, field: str, service: Runtime, *, most: int | Non
 
 
 def _answer(body: object, outcome: _ServedOutcome, started_s: float) -> Response:
-    """Return the body; the headers say what served it, what was remembered, and, as TEI's do, the milliseconds spent."""
+    """Return the answer, with headers for model, cache hits and, as in TEI, milliseconds."""
     response = _json(body)
     timing: Timing = getattr(outcome, "timing", NO_TIMING)
     response.headers["x-served-model"] = quote(outcome.model)  # a folder may have any name; a header takes ASCII

@@ -187,7 +187,7 @@ class Client(_Session):
         Args:
             texts: What to embed.
             model: Name or alias; None means the server's default embedder.
-            is_query: Whether the texts are queries, which some models frame differently from documents.
+            is_query: Whether the texts are queries, for which some models have another template.
             instruction: The instruction for queries.
             dimensions: Cut vectors to this many dimensions; None means the model's own width.
             timeout_s: Seconds this call may take, retries included; None means the client's own.

@@ -28,7 +28,7 @@ _CHOICES: Final = "it can be auto, cpu, cuda, cuda:N, or several with commas bet
 
 
 def pick_devices(names: str) -> list[str]:
-    """Return the devices among which a model is divided, as often as they are named; "auto" is every CUDA device.
+    """Return the devices of a model, repeats included; "auto" is every CUDA device.
 
     Nothing is done on any of them.
 

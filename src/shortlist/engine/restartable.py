@@ -11,7 +11,7 @@ from shortlist.types import Batch, Vector
 
 
 class RestartableEngine:
-    """Implements `engine.base.Engine` by another engine, and replaces that one when told to.
+    """Implements `engine.base.Engine` by another engine, which `restart` replaces.
 
     Args:
         engine: The first one.

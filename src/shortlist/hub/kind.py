@@ -12,14 +12,14 @@ from shortlist.types import Task
 
 
 class ModelKind(StrEnum):
-    """What runs a model, and how its texts are framed."""
+    """The kind of a model: its engine, and its prompt template."""
 
     QWEN3_RERANKER = "qwen3-reranker"
     """A causal language model with Qwen3-Reranker's template; the score is the log-odds of yes."""
     QWEN3_RERANKER_HEAD = "qwen3-reranker-head"
     """The same with yes and no folded into a head of one label."""
     QWEN3_EMBEDDER = "qwen3-embedder"
-    """The last token's hidden state, queries framed with an instruction."""
+    """The last token's hidden state; queries have a template with an instruction."""
     CROSS_ENCODER = "cross-encoder"
     """Any other reranker that sentence-transformers loads."""
     BI_ENCODER = "bi-encoder"

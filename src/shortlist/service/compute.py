@@ -83,7 +83,7 @@ async def compute(served: ServedModel, request: ComputeRequest) -> Computed:
         Overloaded: the whole request is refused.
         DeadlineExceeded: the deadline passed, and the request is not partial.
         InputTooLong: a text does not fit and must not be cut.
-        EngineUnavailable: the engine is gone.
+        EngineUnavailable: the engine has failed.
     """
     timeout_s = request.options.timeout_s
     deadline_s = math.inf if timeout_s is None else time.monotonic() + timeout_s

@@ -21,7 +21,7 @@ async def embed(served: ServedModel, task: EmbedTask) -> EmbedOutcome:
         Overloaded: the whole request is refused.
         DeadlineExceeded: its time was up.
         InputTooLong: a text does not fit and must not be cut.
-        EngineError: the engine is gone, or a text could not be embedded.
+        EngineError: the engine has failed, or a text could not be embedded.
     """
     width = served.engine.info.dimensions
     assert width is not None, "A model that embeds has dimensions. This is a bug."

@@ -23,7 +23,7 @@ async def rerank(served: ServedModel, task: RerankTask) -> RerankOutcome:
         DeadlineExceeded: its time was up; with partial terms, before a single document was scored.
         InputTooLong: something does not fit and must not be cut.
         InvalidInput: the model takes no instruction, or knows no such preset.
-        EngineError: the engine is gone, or not a single document could be scored.
+        EngineError: the engine has failed, or no document could be scored.
     """
     task = strip_template(served, task)
     template = served.encoder.template(task.instruction, task.preset)
@@ -47,7 +47,7 @@ async def rerank(served: ServedModel, task: RerankTask) -> RerankOutcome:
 
 
 def strip_template(served: ServedModel, task: RerankTask) -> RerankTask:
-    """Return the task in its caller's own words, if the caller has put the model's frame around them: twice would be wrong."""
+    """Return the task without the model's template, if the caller has applied it already."""
     parts = [served.encoder.strip_template(task.query, document) for document in task.documents[:1]]
     if parts[0] is None:
         return task

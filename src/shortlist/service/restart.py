@@ -15,18 +15,18 @@ FIRST_PAUSE_S: Final = 1.0
 MAX_PAUSE_S: Final = 60.0
 
 HEALTHY_S: Final = 300.0
-"""An engine that held so long was well; when it goes again, it is brought back at once again."""
+"""Seconds of operation after which the backoff starts from zero again."""
 
 
 class Backoff:
-    """How long to wait before the next attempt: not at all, then twice as long every time, until it has been calm."""
+    """Exponential backoff: no pause at first, then twice as long every time."""
 
     def __init__(self) -> None:
         self._next_s = 0.0
         self._last_attempt_s = float("-inf")
 
     def next_pause_s(self, now_s: float) -> float:
-        """Return how many seconds to wait from now, and count the attempt."""
+        """Return the pause before this attempt in seconds, and count the attempt."""
         if now_s - self._last_attempt_s > HEALTHY_S:
             self._next_s = 0.0
         pause_s = self._next_s
@@ -41,15 +41,15 @@ async def restart_engine(
     test: Callable[[ServedModel], Awaitable[None]],
     backoff: Backoff,
 ) -> None:
-    """Restart a stack's engine and test it, as often as it takes; its dispatcher can be run again afterwards.
+    """Restart the engine of a served model until it passes its self-test; then its dispatcher can run again.
 
     Raises:
-        ModelRefused: what came back does not pass its test; it must not be served.
+        ModelRefused: the restarted model fails its self-test, and must not be served.
     """
     where = {"model": served.name}
     while True:
         await asyncio.sleep(backoff.next_pause_s(time.monotonic()))
-        logger.warning("engine is restarted", extra=where)
+        logger.warning("engine restarting", extra=where)
         try:
             await restart()
             await test(served)
@@ -57,7 +57,7 @@ async def restart_engine(
             raise
         except (ServiceError, OSError, RuntimeError) as error:
             served.dispatcher.fail(EngineUnavailable("The engine could not be restarted yet."))
-            logger.error("engine could not be restarted", extra={**where, "error": type(error).__name__})
+            logger.error("engine restart failed", extra={**where, "error": type(error).__name__})
         else:
             break
     served.dispatcher.resume()

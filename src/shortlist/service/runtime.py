@@ -219,9 +219,9 @@ class Runtime:
     @contextmanager
     def _running(self) -> Iterator[None]:
         if self.state is State.FAILED:
-            raise EngineUnavailable("The engine is gone; the server needs a restart.")
+            raise EngineUnavailable("The engine has failed; the server needs a restart.")
         if self.state is State.RESTARTING:
-            raise EngineUnavailable("The engine is gone and being restarted; try again soon.")
+            raise EngineUnavailable("The engine has failed and is being restarted; try again soon.")
         if self.state is not State.READY:
             raise Draining("The server is starting or stopping; try another one, or again soon.")
         self.num_running += 1
@@ -277,5 +277,5 @@ async def _watch(served: ServedModel, watch: Callable[[], Awaitable[None]]) -> N
         await watch()
     except EngineUnavailable as error:
         if served.dispatcher.failure is None:
-            logger.error("engine is gone", extra={"model": served.name, "error": error.message})
+            logger.error("engine failed", extra={"model": served.name, "error": error.message})
             served.dispatcher.fail(error)

@@ -24,7 +24,7 @@ async def score(served: ServedModel, task: ScoreTask) -> ScoreOutcome:
     """Score every pair with this model; all of them are one request, however many queries there are.
 
     A pair's score is that of the same query and document in a ranking, and what one remembers, the other knows. Pairs that
-    carry the model's frame already are not framed twice.
+    already have the model's template do not get it twice.
 
     Raises:
         What `service.rerank.rerank` raises; here the error of one pair is the error of all.

@@ -140,7 +140,7 @@ class TextEncoder:
         return PromptView(text="\n".join(part for part in (shown.prefix.text, shown.text) if part), parts={})
 
     def strip_template(self, query: str, document: str) -> Parts | None:
-        """Return None: the frame is the model's own business. See `Encoder`."""
+        """Return None: the model has its own template. See `Encoder`."""
         del query, document
         return None
 

@@ -66,7 +66,7 @@ class Memory:
         return self.taken
 
 
-def test_memory_belongs_to_whoever_was_asked_when_it_was_taken() -> None:
+def test_memory_counts_for_the_contender_that_ran() -> None:
     memory = Memory()
     shares = Shares(Gpu("Example GPU", memory.used_bytes))
     for name, num_bytes in [("one", 10), ("two", 200), ("one", 5), ("two", 0)]:
@@ -84,7 +84,7 @@ def test_most_counts_and_not_the_last() -> None:
     assert shares.most("one") == 100
 
 
-def test_what_is_given_back_when_one_has_ended_is_nobodys() -> None:
+def test_memory_freed_at_an_exit_counts_for_no_contender() -> None:
     memory = Memory()
     shares = Shares(Gpu("Example GPU", memory.used_bytes))
     with shares.counted("one"):

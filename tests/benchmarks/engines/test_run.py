@@ -240,7 +240,7 @@ def test_tables_are_the_output_and_progress_is_not(folder: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.full)])
-def test_a_run_that_is_stopped_leaves_nobody_behind(folder: Path, tmp_path: Path, number: signal.Signals) -> None:
+def test_stopped_run_leaves_no_process(folder: Path, tmp_path: Path, number: signal.Signals) -> None:
     journal = tmp_path / "journal"
     run = command(folder, journal, "--answer", "mute", "--well", "1")
     wait_until(lambda: journal.exists() or run.poll() is not None, 60)

@@ -87,7 +87,7 @@ def test_scores_too_far_from_the_reference_are_shown_and_not_ranked() -> None:
         assert started.entries["int8"].why_not is None
 
 
-def test_everyone_answers_the_same_question_once_in_an_order_drawn_anew(tmp_path: Path) -> None:
+def test_all_contenders_answer_the_same_request_once_in_random_order(tmp_path: Path) -> None:
     journal = tmp_path / "journal"
     names = {0.0: "ours", 0.01: "one", 0.02: "two"}
     specs = [fake.spec(name, "--shift", str(shift), "--journal", str(journal)) for shift, name in names.items()]

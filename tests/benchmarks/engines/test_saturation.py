@@ -41,7 +41,7 @@ def test_as_many_are_under_way_as_are_liked() -> None:
     assert [due(asked, 5, 2.0) for asked in (5, 6, 7, 8)] == [2.0, 2.0, 2.0, math.inf]
 
 
-def test_arrivals_wait_for_nobody() -> None:
+def test_arrivals_do_not_wait_for_answers() -> None:
     assert [opened([0.1, 0.7])(number, 0, 5.0) for number in range(2)] == [0.1, 0.7]
 
 

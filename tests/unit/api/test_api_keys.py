@@ -65,7 +65,7 @@ def test_same_key_is_the_same_caller_and_another_is_another() -> None:
 
 
 @pytest.mark.parametrize("sent", [[], [b""], [b"on"], [b"one "], [b"ONE"], [b"\xff"], [b"one\0"], [b"x", b"y"]])
-def test_nobody_owns_a_wrong_key(sent: list[bytes]) -> None:
+def test_wrong_key_has_no_owner(sent: list[bytes]) -> None:
     assert ApiKeys(["one"]).owner(sent) is None
 
 
@@ -149,7 +149,7 @@ SPOILT: dict[str, Spoil] = {
 
 
 @pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT)
-def test_file_that_goes_bad_locks_nobody_out_and_is_said_once(
+def test_invalid_key_file_keeps_old_keys_and_warns_once(
     file: Path, clock: Clock, caplog: pytest.LogCaptureFixture, spoil: Spoil
 ) -> None:
     keys = ApiKeys(file=file, clock=clock)

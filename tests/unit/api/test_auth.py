@@ -86,7 +86,7 @@ async def test_front_door_is_open_and_nothing_behind_it(method: str) -> None:
             await enter(path, [], ["key-1"], method=method)
 
 
-async def test_without_keys_everybody_may_come_in() -> None:
+async def test_without_keys_the_server_is_open() -> None:
     assert await enter("/v1/rerank", [(b"authorization", b"Bearer None")], [])
 
 
@@ -145,7 +145,7 @@ async def test_probe_without_a_key_goes_by_its_address_too() -> None:
     assert await caller(["key-1"], path="/health") == "192.0.2.7"
 
 
-async def test_key_that_nobody_asked_for_names_nobody() -> None:
+async def test_key_is_ignored_without_configured_keys() -> None:
     assert await caller([], (b"x-api-key", b"anything")) == "192.0.2.7"
 
 
@@ -162,7 +162,7 @@ async def test_websocket_with_a_key_comes_in() -> None:
     assert wire.sent == [{"type": "inside"}]
 
 
-async def test_lifespan_is_nobodys() -> None:
+async def test_lifespan_has_no_caller() -> None:
     wire = Wire()
     await Auth(_inside, keys=ApiKeys(["key-1"]))({"type": "lifespan"}, wire.receive, wire.send)
     assert wire.sent == [{"type": "inside"}]

@@ -98,7 +98,7 @@ async def test_other_conversations_pass(kind: str) -> None:
     assert len(seen) == 1
 
 
-async def test_without_limits_nobody_is_counted() -> None:
+async def test_without_limits_no_caller_is_counted() -> None:
     limits = limited()
     for _ in range(100):
         await call(limits)

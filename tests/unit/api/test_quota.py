@@ -66,7 +66,7 @@ def test_no_minute_holds_more_than_the_limit_and_a_burst(per_minute: int, gaps_s
 
 
 @given(st.integers(1, 600), st.integers(1, 50))
-def test_whoever_comes_back_when_told_is_let_in(per_minute: int, tries: int) -> None:
+def test_caller_that_waits_for_retry_after_is_admitted(per_minute: int, tries: int) -> None:
     policy = quota(per_minute=per_minute)
     admitted(policy, 0.0, tries + 200)
     with pytest.raises(Overloaded, match="max_requests_per_minute") as refusal:

@@ -233,7 +233,7 @@ async def test_more_body_after_the_body_is_no_hang_up() -> None:
     assert (handler.was_cancelled, wire.statuses) == (False, [200])
 
 
-async def test_error_while_cleaning_up_after_a_hang_up_is_nobodys() -> None:
+async def test_error_after_a_disconnect_is_dropped() -> None:
     started = asyncio.Event()
 
     async def fails_late(scope: Scope, receive: Receive, send: Send) -> None:

@@ -46,7 +46,7 @@ async def fine(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"a", b"A.b:c_d-1", b"x" * 128])
-async def test_request_id_is_echoed_and_told_to_everybody_inside(metrics: Metrics, sent: bytes) -> None:
+async def test_request_id_is_echoed_and_set_in_the_scope(metrics: Metrics, sent: bytes) -> None:
     scope, wire = http_scope((b"x-request-id", sent)), Wire()
     await RequestLog(fine, metrics=metrics)(scope, wire.receive, wire.send)
     assert wire.header(b"x-request-id") == sent
@@ -88,14 +88,14 @@ async def test_answer_is_counted_and_timed_under_its_route(metrics: Metrics) -> 
     assert timed == 1
 
 
-async def test_path_that_nobody_serves_makes_no_label(metrics: Metrics) -> None:
+async def test_unknown_path_adds_no_label(metrics: Metrics) -> None:
     for number in range(3):
         wire = Wire()
         await RequestLog(fine, metrics=metrics)(http_scope(path=f"/{number}"), wire.receive, wire.send)
     assert count(metrics.registry, "204") == total(metrics.registry) == 3
 
 
-async def test_request_that_nobody_waits_for_is_counted_as_499(metrics: Metrics) -> None:
+async def test_disconnected_request_is_counted_as_499(metrics: Metrics) -> None:
     async def silent(scope: Scope, receive: Receive, send: Send) -> None:
         pass
 

@@ -169,7 +169,7 @@ def test_a_pause_is_as_long_as_was_said(fate: Fate, told: str | None, pause_s: f
 
 
 @simulated
-async def test_arrivals_wait_for_nobody() -> None:
+async def test_arrivals_do_not_wait_for_answers() -> None:
     """A server that does not answer is asked as often as one that does."""
     pace = Pace(warm_up_s=0.0, duration_s=0.5)
     found, scene = await driven(always(after_s=1.5), Level.of_rate(40), pace)
@@ -308,7 +308,7 @@ async def test_a_stop_while_users_settle_leaves_nothing() -> None:
 
 
 @simulated
-async def test_nobody_is_left_when_it_is_over() -> None:
+async def test_no_connection_is_left_afterwards() -> None:
     before = len(asyncio.all_tasks())
     async with Scene(always(after_s=0.01)) as scene:
         await drive(scene, Level.of_users(5))

@@ -117,7 +117,7 @@ async def test_time_runs_from_when_it_was_due() -> None:
         assert (await one.ask(REQUEST, time.perf_counter() - 1)).fate is Fate.OK
 
 
-async def test_nobody_there_is_a_cut_connection() -> None:
+async def test_unreachable_server_is_a_lost_request() -> None:
     async with asker(f"http://127.0.0.1:{free_port()}") as one:
         outcome = await one.ask(REQUEST)
     assert outcome.fate is Fate.CUT

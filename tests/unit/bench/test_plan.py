@@ -50,7 +50,7 @@ def test_everyone_has_a_turn_at_every_level_of_every_round() -> None:
     assert [(turn.number, turn.level) for turn in turns[::3]] == [(n, level) for n in range(4) for level in (TEN, RATE)]
 
 
-def test_orders_are_drawn_anew_from_the_seed() -> None:
+def test_orders_are_random_from_the_seed() -> None:
     def orders(seed: int) -> list[str]:
         return [turn.target.name for turn in plan("a=http://a", "b=http://b", repeats=10, seed=seed).turns()]
 
@@ -89,7 +89,7 @@ def test_levels_have_names(level: Level, loop: Loop, name: str) -> None:
 
 
 @pytest.mark.parametrize("users", [0, -1])
-def test_a_crowd_is_somebody(users: int) -> None:
+def test_users_are_at_least_one(users: int) -> None:
     with pytest.raises(BadSetting, match="--users"):
         Level.of_users(users)
 

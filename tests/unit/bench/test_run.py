@@ -187,7 +187,7 @@ def test_a_server_that_does_not_answer_well_once_is_not_asked_for_an_hour(
     assert len(scene.heard) == 1
 
 
-def test_nobody_there_is_told_in_a_sentence() -> None:
+def test_unreachable_server_is_one_sentence() -> None:
     with pytest.raises(UpstreamError, match=r"does not return a good answer: .*(refused|failed)"):
         run.run(plan(f"http://127.0.0.1:{free_port()}"), Outputs())
 

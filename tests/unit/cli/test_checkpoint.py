@@ -34,7 +34,7 @@ def test_torn_line_is_cut_off_and_the_rest_is_kept(tmp_path: Path, torn: bytes) 
 
 
 @pytest.mark.parametrize("wrong", [b"mine\n", b"[]\n", line(0), b'{"group": 1}\n', b'{"group": 1, "digest": 3}\n'])
-def test_file_of_somebody_else_is_left_alone(tmp_path: Path, wrong: bytes) -> None:
+def test_foreign_file_is_kept(tmp_path: Path, wrong: bytes) -> None:
     path = tmp_path / "out"
     path.write_bytes(line(0) + wrong)
     with pytest.raises(InvalidInput, match="line 2, is not group 1 of an interrupted run"), checkpoint(path):

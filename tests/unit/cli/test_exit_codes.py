@@ -49,7 +49,7 @@ def test_what_a_command_says_of_itself_is_its_number(code: int) -> None:
     assert caught.value.exit_code == code
 
 
-def test_ctrl_c_is_left_to_whoever_ends_the_process() -> None:
+def test_ctrl_c_is_left_to_the_process_owner() -> None:
     def start() -> int:
         raise KeyboardInterrupt
 

@@ -94,7 +94,7 @@ def test_other_server_is_told_what_would_break(item: dict[str, object], said: st
     assert said in capsys.readouterr().out.replace("\n", " ")
 
 
-def test_names_of_served_models_are_used_and_a_name_of_nobody_is_not_replaced() -> None:
+def test_served_names_are_used_and_an_unknown_name_is_kept() -> None:
     asked: list[object] = []
 
     async def note(request: Request) -> Response:

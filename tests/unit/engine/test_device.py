@@ -169,6 +169,6 @@ def test_device_that_does_not_say_how_busy_it_is_says_how_full(monkeypatch: pyte
 
 
 @pytest.mark.usefixtures("two_gpus")
-def test_without_the_library_of_the_maker_nobody_says_how_busy_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_nvml_there_is_no_utilisation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)
     assert [each.busy for each in gpu_readings(["cuda:0"])] == [None]

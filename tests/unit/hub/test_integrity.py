@@ -241,7 +241,7 @@ def test_digest_changes_when_shards_are_swapped(tmp_path: Path) -> None:
     assert read(folder).digest != before
 
 
-def test_digest_does_not_change_with_files_that_nobody_reads(tmp_path: Path) -> None:
+def test_digest_ignores_unused_files(tmp_path: Path) -> None:
     folder = write(tmp_path, {**INDEX, **SHARDS})
     before = read(folder).digest
     assert read(write(folder, {"notes.md": b"n", "pytorch_model.bin": b"p"})).digest == before

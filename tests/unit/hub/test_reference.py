@@ -61,7 +61,7 @@ def test_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert reference.basename == "mine"
 
 
-def test_tilde_of_nobody_is_refused() -> None:
+def test_tilde_of_an_unknown_user_is_refused() -> None:
     with pytest.raises(BadSetting, match="not a path that can be followed"):
         parse("~nobody-of-that-name/model")
 

@@ -48,7 +48,7 @@ def test_head_costs_again_in_the_next_step() -> None:
     assert form_batch(queue) is None
 
 
-def test_nobody_is_overtaken() -> None:
+def test_no_item_is_overtaken() -> None:
     queue = filled((Task.RERANK, job(0, 60)), (Task.RERANK, job(0, 60)), (Task.RERANK, job(0, 10)))
     assert form_batch(queue) == [(0, 0)]
     assert form_batch(queue) == [(1, 0), (2, 0)]
@@ -117,7 +117,7 @@ def test_it_comes_back_step_by_step() -> None:
     assert ceiling.num_tokens == 1000
 
 
-def test_another_failure_starts_the_wait_anew() -> None:
+def test_another_failure_restarts_the_wait() -> None:
     ceiling = BatchTokenLimit(1000)
     ceiling.lower(600)
     fit(ceiling, BATCHES_BEFORE_RAISING - 1)

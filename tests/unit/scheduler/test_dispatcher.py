@@ -206,7 +206,7 @@ async def test_job_that_comes_too_late_is_refused_at_once() -> None:
 
 
 @simulated
-async def test_cancelled_job_is_not_computed_and_hurts_nobody() -> None:
+async def test_cancelled_job_is_not_computed_and_others_are() -> None:
     engine = FakeEngine(step_s=0.05)
     async with running(engine) as dispatcher:
         first = asyncio.create_task(dispatcher.submit(Task.RERANK, prompts("first")))
@@ -295,7 +295,7 @@ async def test_out_of_memory_at_any_forward_loses_nothing(which: int) -> None:
 
 
 @simulated
-async def test_dead_engine_is_told_to_everybody() -> None:
+async def test_failed_engine_fails_all_jobs() -> None:
     engine = FakeEngine(step_s=0.02, fault=fails_on("deadly", EngineUnavailable("it died")))
     async with running(engine) as dispatcher:
         jobs = [asyncio.create_task(dispatcher.submit(Task.RERANK, prompts(text))) for text in ("deadly", "waiting", "waiting")]
@@ -392,7 +392,7 @@ async def started(engine: FakeEngine, num_batches: int = 1) -> None:
 
 
 @simulated
-async def test_step_that_nobody_waits_for_is_ended_and_the_next_one_starts() -> None:
+async def test_unwanted_batch_is_cancelled_and_the_next_one_starts() -> None:
     engine = Remote()
     async with running(engine) as dispatcher:
         with pytest.raises(DeadlineExceeded):

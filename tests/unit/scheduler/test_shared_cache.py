@@ -116,7 +116,7 @@ async def test_hits_and_misses_are_counted(cache: SharedCache, metrics: Metrics)
 
 
 @simulated
-async def test_asking_for_nothing_asks_nobody(cache: SharedCache, store: Memory) -> None:
+async def test_empty_lookup_does_not_call_the_store(cache: SharedCache, store: Memory) -> None:
     assert await cache.get_many([]) == {}
     assert store.num_reads == 0
 

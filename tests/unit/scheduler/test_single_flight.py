@@ -17,7 +17,7 @@ async def test_who_waits_gets_what_was_computed() -> None:
     assert [await theirs[b"a"], await theirs[b"b"]] == [1, 2]
 
 
-async def test_what_was_not_computed_is_nobodys() -> None:
+async def test_uncomputed_key_resolves_to_none() -> None:
     in_flight: InFlight[int] = InFlight()
     with in_flight.claim([b"a", b"b"]) as landed:
         theirs = in_flight.join([b"a", b"b"])
@@ -43,7 +43,7 @@ async def test_nothing_is_left_behind() -> None:
     assert in_flight.join([b"a"]) == {}
 
 
-async def test_who_stops_waiting_disturbs_nobody() -> None:
+async def test_cancelled_waiter_does_not_affect_others() -> None:
     in_flight: InFlight[int] = InFlight()
     with in_flight.claim([b"a"]) as landed:
         theirs = in_flight.join([b"a"])[b"a"]
@@ -57,7 +57,7 @@ async def test_who_stops_waiting_disturbs_nobody() -> None:
     assert [flight.result() for flight in done] == [1]
 
 
-async def test_who_is_cancelled_while_waiting_for_one_alone_disturbs_nobody() -> None:
+async def test_cancelled_single_waiter_does_not_affect_others() -> None:
     in_flight: InFlight[int] = InFlight()
     with in_flight.claim([b"a", b"b"]) as landed:
         theirs = in_flight.join([b"a", b"b"])

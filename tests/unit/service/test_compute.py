@@ -433,7 +433,7 @@ async def test_who_shares_some_texts_computes_only_the_others() -> None:
 
 
 @simulated
-async def test_who_waits_for_somebody_who_leaves_computes_it_itself() -> None:
+async def test_joined_request_computes_when_the_claim_is_cancelled() -> None:
     engine = FakeEngine(step_s=0.03)
     async with running(engine) as one:
         leaves = asyncio.create_task(compute(one, request("red fox")))
@@ -469,7 +469,7 @@ async def test_who_waits_for_others_has_its_own_deadline() -> None:
 
 
 @simulated
-async def test_failed_text_fails_for_everybody_who_waits_for_it() -> None:
+async def test_failed_text_fails_for_all_joined_requests() -> None:
     engine = FakeEngine(step_s=0.01, fault=fails_on("bad", EngineError("poison")))
     async with running(engine) as one:
         found = await asyncio.gather(*(compute(one, request("bad", "fox")) for _ in range(3)))

@@ -168,7 +168,7 @@ async def test_closing_does_not_wait_for_an_engine_to_come_back() -> None:
     assert service.state is State.CLOSED
 
 
-def test_pauses_grow_up_to_a_limit_and_start_anew_after_a_calm_time() -> None:
+def test_backoff_grows_to_a_limit_and_resets_after_healthy_operation() -> None:
     backoff = Backoff()
     now_s, waited = 0.0, []
     for _ in range(10):
@@ -204,7 +204,7 @@ def ask(timeout_s: float | None, **more: Any) -> RerankTask:
 
 
 @simulated
-async def test_whoever_can_wait_is_answered_by_the_engine_that_comes_back() -> None:
+async def test_request_with_a_late_deadline_gets_its_answer_after_a_restart() -> None:
     service, gate = patient_house()
     async with running(service):
         patient = asyncio.ensure_future(service.rerank(ask(60.0)))
@@ -218,7 +218,7 @@ async def test_whoever_can_wait_is_answered_by_the_engine_that_comes_back() -> N
 
 @pytest.mark.parametrize("timeout_s", [None, 0.09])
 @simulated
-async def test_whoever_has_not_said_so_or_cannot_wait_that_long_is_told_at_once(timeout_s: float | None) -> None:
+async def test_request_without_a_late_deadline_fails_at_once(timeout_s: float | None) -> None:
     service, _ = patient_house()
     async with running(service):
         with pytest.raises(EngineUnavailable):
@@ -226,7 +226,7 @@ async def test_whoever_has_not_said_so_or_cannot_wait_that_long_is_told_at_once(
 
 
 @simulated
-async def test_whoever_waits_does_so_until_the_deadline() -> None:
+async def test_request_waits_for_a_restart_until_its_deadline() -> None:
     service, _ = patient_house()
     async with running(service):
         with pytest.raises(DeadlineExceeded):
@@ -265,7 +265,7 @@ async def test_restartable_engine_watches_the_engine_of_the_moment() -> None:
 
 
 @simulated
-async def test_closing_tells_whoever_loads() -> None:
+async def test_closing_aborts_a_reload() -> None:
     told = asyncio.Event()
     engine = RestartableEngine(FakeEngine(), FakeEngine, told.set)
     engine.close()

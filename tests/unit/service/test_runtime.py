@@ -93,7 +93,7 @@ async def test_idle_server_drains_at_once() -> None:
 
 
 @simulated
-async def test_dead_engine_ends_readiness_and_everybody_is_told() -> None:
+async def test_failed_engine_ends_readiness_and_fails_requests() -> None:
     service = runtime(FakeEngine(fault=_dies), FakeEngine())
     async with running(service):
         with pytest.raises(EngineUnavailable):
@@ -106,7 +106,7 @@ async def test_dead_engine_ends_readiness_and_everybody_is_told() -> None:
 
 
 @simulated
-async def test_closing_tells_whoever_still_waits(caplog: pytest.LogCaptureFixture) -> None:
+async def test_closing_fails_waiting_requests(caplog: pytest.LogCaptureFixture) -> None:
     service = runtime(FakeEngine(step_s=60))
     async with running(service):
         requests = [asyncio.create_task(service.rerank(TASK)), asyncio.create_task(service.embed(EmbedTask(texts=("a",))))]

@@ -25,7 +25,7 @@ def test_gpu_is_shown_as_it_is_at_the_moment() -> None:
     assert registry.get_sample_value("shortlist_gpu_memory_used_bytes", {"device": "cuda:1"}) == 1
 
 
-def test_gpu_of_which_nobody_knows_how_busy_it_is_has_memory() -> None:
+def test_gpu_without_utilisation_has_memory() -> None:
     assert shown(GpuCollector(lambda: [reading(None)])) == [
         'shortlist_gpu_memory_used_bytes{device="cuda:0"} 3.0',
         'shortlist_gpu_memory_total_bytes{device="cuda:0"} 8.0',
@@ -36,7 +36,7 @@ def test_without_a_gpu_nothing_is_shown() -> None:
     assert shown(GpuCollector(list)) == []
 
 
-def test_registering_asks_nobody() -> None:
+def test_registering_reads_no_gpu() -> None:
     asked: list[str] = []
 
     def gpus() -> list[GpuReading]:

@@ -28,7 +28,7 @@ def test_what_was_not_counted_yet_is_zero_so_that_a_rate_sees_its_first_step() -
     assert value("shortlist_documents_total", {"model": "demo", "task": "embed"}) is None
 
 
-def test_process_is_shown_under_everybodys_names() -> None:
+def test_process_metrics_have_their_standard_names() -> None:
     value = Metrics().registry.get_sample_value
     assert (value("process_resident_memory_bytes") or 0) > 1_000_000
     assert (value("process_cpu_seconds_total") or 0) > 0

@@ -53,7 +53,7 @@ def test_step_without_an_end_ends_now() -> None:
     assert started_s == before_s <= ended_s <= time.monotonic()
 
 
-def test_steps_outside_of_a_request_are_nobodys() -> None:
+def test_spans_outside_of_a_request_are_dropped() -> None:
     trace = Noted()
     with use_trace(trace):
         pass

@@ -94,7 +94,7 @@ class CohereEmbedRequestV2(CohereEmbedRequest):
 
 
 class CohereTokenizeRequest(TokenizeModel):
-    """Spell a text as tokens."""
+    """Tokenize a text."""
 
     paths: ClassVar[tuple[str, ...]] = ("/v1/tokenize", "/tokenize")
     example: ClassVar[Json] = {"text": "the red fox"}

@@ -107,7 +107,7 @@ class CommonRerankRequest(RerankModel):
         )
 
     def answer(self, outcome: RerankOutcome, meta: ResponseMeta) -> Json:
-        """Return the superset answer; what only we say stands at the top level, and only when there is something to say."""
+        """Return the common answer; Shortlist's own fields are at the top level, and only if they have a value."""
         tokens = outcome.usage.num_tokens
         units = -(-len(self.documents) // SEARCH_UNIT_DOCUMENTS)
         body: dict[str, object] = {

@@ -129,7 +129,7 @@ def truncation(*, per_query: int | None = None, per_doc: int | None = None, per_
 
 
 def prompt_tokens(most: int | None) -> int | None:
-    """Return what `truncate_prompt_tokens` asks for; None where it asks for nothing."""
+    """Return the limit of `truncate_prompt_tokens`; None if it sets none."""
     return most if most is not None and most > 0 else None
 
 
@@ -139,7 +139,7 @@ def overflow(may_truncate: bool | None) -> OverflowPolicy:
 
 
 def may_truncate(truncate: str | None) -> bool | None:
-    """Return whether a text may be cut, as Cohere and NVIDIA spell it.
+    """Return whether a text may be truncated, from the values of Cohere and NVIDIA.
 
     Raises:
         InvalidInput: its beginning should be cut.
@@ -150,7 +150,7 @@ def may_truncate(truncate: str | None) -> bool | None:
 
 
 def usage(num_tokens: int) -> Json:
-    """Return the counts as OpenAI spells them."""
+    """Return the counts in OpenAI's fields."""
     return {"prompt_tokens": num_tokens, "total_tokens": num_tokens}
 
 

@@ -124,7 +124,7 @@ class TeiEmbedRequest(EmbedModel):
 
 
 class TeiUnsupportedRequest(EmbedModel):
-    """Ask for vectors of a kind that no engine here makes."""
+    """Requests for kinds of vectors that no engine computes."""
 
     paths: ClassVar[tuple[str, ...]] = ("/embed_all", "/embed_sparse")
     items_field: ClassVar[str] = "inputs"
@@ -286,7 +286,7 @@ class TeiTextPairsRequest(ScoreModel):
 
 
 class TeiTokenizeRequest(TokenizeModel):
-    """Spell texts as tokens."""
+    """Tokenize texts."""
 
     paths: ClassVar[tuple[str, ...]] = ("/tokenize",)
     items_field: ClassVar[str] = "inputs"

@@ -29,7 +29,7 @@ PAIR_FIELDS: Final = (("text_1", "text_2"), ("queries", "documents"), ("queries"
 """What both sides of a pair are called; the first is the query."""
 
 MARKUP: Final = ("<|im_start|>", "<Instruct>")
-"""What a prompt that its client has framed itself contains."""
+"""Marks of a prompt that the client has templated itself."""
 
 CHAT_TEMPLATE: Final = (
     "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct provided. "
@@ -117,7 +117,7 @@ class VllmClassifyRequest(ScoreModel):
         """Return the task.
 
         Raises:
-            InvalidInput: an input is not a framed prompt.
+            InvalidInput: an input is not a templated prompt.
         """
         for index, text in enumerate(self.input):
             if not all(mark in text for mark in MARKUP):

@@ -95,7 +95,7 @@ class Probe:
             url=self._url, version=version, model=model, root=root, max_model_len=max_model_len, dimensions=dimensions
         )
 
-    # -- what it says --
+    # -- what it reports --
 
     def _version(self) -> str:
         version = _get(self._http, self._url, "/version").get("version")

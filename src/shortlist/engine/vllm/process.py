@@ -45,8 +45,8 @@ class VllmProcess:
     Args:
         command: The executable and its arguments; it must answer on `port` of this machine.
         environ: Variables for it, where the environment does not have them already.
-        port: Where it will answer.
-        notify: Hears how far it is.
+        port: Its port.
+        notify: Reports start progress.
     """
 
     def __init__(self, command: Sequence[str], *, environ: Mapping[str, str], port: int, notify: Notify) -> None:
@@ -59,7 +59,7 @@ class VllmProcess:
         pipe, lifeline = os.pipe()
         self._lifeline: int | None = lifeline
         pairs = [f"{name}={value}" for name, value in environ.items()]
-        self._guard = subprocess.Popen(  # noqa: S603 - what the person asked for
+        self._supervisor = subprocess.Popen(  # noqa: S603 - what the person asked for
             [sys.executable, "-I", supervisor.__file__, str(pipe), *pairs, "--", *command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -74,14 +74,14 @@ class VllmProcess:
     @property
     def group(self) -> int:
         """The process group of everything that it started."""
-        return self._guard.pid
+        return self._supervisor.pid
 
     @property
     def is_running(self) -> bool:
-        """Whether it is there. If not, nothing is left of it afterwards, however its guard ended."""
+        """Whether it runs. If not, its whole process group has ended, however the supervisor ended."""
         with self._lock:
-            # Looked at without being collected: as long as it is not, its number is that of its group and of nothing else.
-            is_there = not self._is_over and os.waitid(os.P_PID, self._guard.pid, _ENDED) is None
+            # Without reaping it: until then its pid cannot belong to another group.
+            is_there = not self._is_over and os.waitid(os.P_PID, self._supervisor.pid, _ENDED) is None
             if not is_there and not self._is_over:
                 self._end_group()
             return is_there
@@ -94,7 +94,7 @@ class VllmProcess:
 
         Raises:
             EngineUnavailable: the start was aborted.
-            ModelRefused: it ended, or did not answer in time; the message says why, where its log does.
+            ModelRefused: it exited, or did not answer in time; the message has the reason if the log shows one.
         """
         deadline_s = time.monotonic() + START_S
         with httpx2.Client(trust_env=False, timeout=1.0) as client:
@@ -124,13 +124,13 @@ class VllmProcess:
     def _end_group(self) -> None:
         self._is_over = True
         with suppress(ProcessLookupError):
-            os.killpg(self._guard.pid, signal.SIGKILL)
-        self._guard.wait()
+            os.killpg(self._supervisor.pid, signal.SIGKILL)
+        self._supervisor.wait()
 
     def _read(self) -> None:
-        assert self._guard.stdout is not None, "It was asked for. This is a bug."
+        assert self._supervisor.stdout is not None, "It was asked for. This is a bug."
         last = None
-        with self._guard.stdout as lines:
+        with self._supervisor.stdout as lines:
             for line in _decoded(lines):
                 self._lines.append(line)
                 self.dtype = self.dtype or start_errors.dtype_in(line)
@@ -175,7 +175,7 @@ def find_executable(name: str) -> Path:
     """Return where `vllm` is.
 
     Raises:
-        BadSetting: it is not on PATH, or not where the setting says.
+        BadSetting: it is neither on PATH nor at the configured path.
     """
     found = shutil.which(name)
     if found is None:

@@ -18,20 +18,20 @@ from shortlist.errors import EngineError, EngineUnavailable, UpstreamError
 from shortlist.types import Batch, Task, TokenPrompt, Value, Vector
 
 LOOK_S: Final = 0.1
-"""How often a child is looked at."""
+"""Poll period of the managed process in seconds."""
 
 DEATH_S: Final = 0.5
 """A call that fails because its server is dying may fail before that can be seen."""
 
 SILENCE_TIMEOUT_S: Final = 30.0
-"""A child that has not been well for so long is not waited for any more."""
+"""Seconds without a healthy answer after which the managed process counts as failed."""
 
 GONE: Final = "vLLM has ended."
 SILENT: Final = "vLLM does not answer any more."
 
 
 class ManagedProcess(Protocol):
-    """The process behind the only server of a fleet."""
+    """The managed process of the only server in a pool."""
 
     @property
     def is_running(self) -> bool:
@@ -44,13 +44,13 @@ class ManagedProcess(Protocol):
 
 
 class VllmEngine:
-    """Implements `engine.base.Engine`, and `engine.base.Watched`.
+    """Implements `engine.base.Engine` and `engine.base.Supervised`.
 
     Args:
         pool: Computes calls; made on `loop`.
-        info: What the servers are.
-        loop: Where the fleet lives; closed with the engine.
-        child: The process behind the fleet's one server, if it is ours.
+        info: Properties of the servers.
+        loop: Runs the pool; closed with the engine.
+        child: The managed process of the pool's one server, if there is one.
     """
 
     def __init__(self, pool: UpstreamPool, info: EngineInfo, loop: LoopThread, child: ManagedProcess | None = None) -> None:
@@ -128,10 +128,10 @@ class VllmEngine:
             await asyncio.gather(*calls, return_exceptions=True)
 
     async def _survived(self) -> None:
-        """Return once the child behind a call that failed is well: one that is unwell may be dying.
+        """Return once the managed process is healthy after a failed call: an unhealthy one may be exiting.
 
         Raises:
-            EngineUnavailable: it is gone, or has been unwell for too long.
+            EngineUnavailable: it has exited, or has been unhealthy for too long.
         """
         failed_s = time.monotonic()
         while self._child is not None and not self._is_closed:

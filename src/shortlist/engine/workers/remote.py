@@ -56,7 +56,7 @@ class _PendingCall:
 
 
 class RemoteEngine:
-    """Implements `engine.base.Engine`, `engine.base.Watched` and `engine.base.Elsewhere` with a worker, which starts at once.
+    """Implements `engine.base.Engine`, `Supervised` and `RemoteExecution` with a worker, which starts at once.
 
     Args:
         load: Called in the worker.

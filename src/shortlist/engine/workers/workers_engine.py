@@ -27,7 +27,7 @@ LOOK_S: Final = 0.2
 
 
 class WorkersEngine:
-    """Implements `engine.base.Engine`, `engine.base.Watched` and `engine.base.Divided`.
+    """Implements `engine.base.Engine`, `Supervised` and `Replicated`.
 
     Args:
         workers: At least one, loaded; all of the same model. They are closed with this engine.
@@ -82,7 +82,7 @@ def start(
     Args:
         load: What every worker calls, with its device; must be the same to all of them, down to the bytes that it reads.
         devices: Their names; several on the CPU share its processors.
-        notify: Hears which have loaded.
+        notify: Reports loaded workers.
         is_wanted: Whether loading is still wanted; if not, it is aborted.
 
     Raises:

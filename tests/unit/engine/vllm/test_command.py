@@ -94,7 +94,7 @@ def test_blocks_are_small_on_cpus_alone() -> None:
 
 
 @pytest.mark.parametrize("is_cpu", [True, False])
-def test_it_calls_nobody(is_cpu: bool) -> None:
+def test_it_opens_no_connection(is_cpu: bool) -> None:
     environ = process_environment(PLAN, is_cpu=is_cpu, cores=[0, 1])
     assert environ["VLLM_NO_USAGE_STATS"] == environ["HF_HUB_OFFLINE"] == "1"
 

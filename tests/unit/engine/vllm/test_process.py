@@ -97,13 +97,13 @@ def test_closing_ends_it_and_what_it_started(tmp_path: Path) -> None:
         wait_until(lambda: not members(group), 2)
 
 
-@pytest.mark.parametrize("whom", ["guard", "child"])
+@pytest.mark.parametrize("whom", ["supervisor", "child"])
 def test_killing_one_of_them_ends_all(tmp_path: Path, whom: str) -> None:
     with child(tmp_path, SERVES) as one:
         one.wait_until_ready()
         group = one.group
         victims = members(group)
-        os.kill(group if whom == "guard" else min(pid for pid in victims if pid != group), signal.SIGKILL)
+        os.kill(group if whom == "supervisor" else min(pid for pid in victims if pid != group), signal.SIGKILL)
         wait_until(lambda: not one.is_running)
         wait_until(lambda: not members(group), 8)
 

@@ -145,7 +145,7 @@ async def test_child_that_is_sick_and_alive_is_an_upstream_like_any_other(
         await engine.score(batch_of(prompts_of([5])))
 
 
-async def test_end_of_a_child_is_noticed_though_nobody_asks(engine: VllmEngine, child: VllmProcess) -> None:
+async def test_exit_of_an_idle_process_is_detected(engine: VllmEngine, child: VllmProcess) -> None:
     watching = asyncio.ensure_future(engine.wait_failed())
     await asyncio.sleep(0.15)
     assert not watching.done()

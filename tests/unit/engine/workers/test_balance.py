@@ -42,7 +42,7 @@ def test_processors_that_we_may_use_are_listed_by_their_node(machine: Path) -> N
     assert nodes(machine) == [[0, 2, 4, 5], [1, 3]]
 
 
-def test_where_nobody_says_what_is_next_to_what_there_is_one_node(machine: Path) -> None:
+def test_without_numa_information_there_is_one_node(machine: Path) -> None:
     assert nodes(machine / "nowhere") == [[0, 1, 2, 3, 4, 5]]
 
 

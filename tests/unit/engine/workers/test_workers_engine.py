@@ -75,7 +75,7 @@ async def test_it_says_of_itself_what_every_worker_says_and_names_all_devices(en
     assert replicas_of(RestartableEngine(engine, lambda: engine)) == (one, other)
 
 
-async def test_everybody_gets_their_own_answers(engine: WorkersEngine) -> None:
+async def test_every_call_gets_its_own_answer(engine: WorkersEngine) -> None:
     batches = [batch_of(*range(1, number + 2)) for number in range(20)]
     assert await asyncio.gather(*map(engine.score, batches)) == [expected(batch) for batch in batches]
     explained = await engine.explain(batches[3])
@@ -107,7 +107,7 @@ async def test_both_work_at_once_and_the_one_with_less_to_do_gets_the_next(new: 
         engine.close()
 
 
-async def test_call_that_nobody_waits_for_counts_until_it_is_computed(engine: WorkersEngine) -> None:
+async def test_cancelled_call_counts_until_it_is_computed(engine: WorkersEngine) -> None:
     first, second = engine._workers
     os.kill(of(engine)[0], signal.SIGSTOP)
     try:
@@ -166,7 +166,7 @@ def test_one_that_cannot_be_had_refuses_all_and_leaves_none(
     assert new() == []
 
 
-def test_loading_is_given_up_when_nobody_waits_for_it_any_more(new: Callable[[], list[int]]) -> None:
+def test_loading_is_aborted_when_it_is_not_wanted(new: Callable[[], list[int]]) -> None:
     with pytest.raises(EngineUnavailable, match="closed while it loaded"):
         workers.start(loads.endless, TWO, is_wanted=lambda: len(new()) < 2)
     assert new() == []
@@ -199,7 +199,7 @@ def start(new: Callable[[], list[int]]) -> Iterator[Callable[..., WorkersEngine]
     assert new() == []
 
 
-async def test_killed_under_load_nobody_hangs_and_everybody_knows(start: Callable[..., WorkersEngine]) -> None:
+async def test_worker_killed_under_load_fails_all_calls(start: Callable[..., WorkersEngine]) -> None:
     engine = start(partial(loads.fake, token_s=0.005))
     wait_failed = asyncio.ensure_future(engine.wait_failed())
     batches = [batch_of(10 * number) for number in range(1, 41)]
@@ -237,7 +237,7 @@ async def test_one_that_does_not_read_holds_up_neither_others_nor_closing(start:
         await asyncio.wait_for(waits, PATIENCE_S)
 
 
-async def test_closed_it_is_gone_for_whoever_waits_watches_or_comes(start: Callable[..., WorkersEngine]) -> None:
+async def test_closing_fails_pending_watching_and_new_calls(start: Callable[..., WorkersEngine]) -> None:
     engine = start(partial(loads.fake, token_s=1.0))
     wait_failed = asyncio.ensure_future(engine.wait_failed())
     waits = asyncio.ensure_future(engine.score(batch_of(600)))
