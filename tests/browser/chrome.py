@@ -1,7 +1,6 @@
-"""A headless Chromium that looks at the page the way a person would: a size, a language, light or dark.
+"""A headless Chromium with a screen size, a language, and a light or dark colour scheme.
 
-It is Debian's, started by Playwright, which never downloads a browser here. What it asks for and what its console says is
-written down, so that a test can hold the page to both.
+Playwright starts Debian's Chromium and never downloads a browser. `ObservedPage` records requests and console errors for tests.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, HttpCre
 
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update")
 WAIT_MS = 30_000
-WHEN_LEFT = ("signal is aborted without reason", "BodyStreamBuffer was aborted", "Connection errored out.")
+NAVIGATION_ERRORS = ("signal is aborted without reason", "BodyStreamBuffer was aborted", "Connection errored out.")
 expect.set_options(timeout=WAIT_MS)
 
 
@@ -26,37 +25,37 @@ def missing_browser() -> str | None:
 
 
 @dataclass
-class Sight:
-    """An open page, and what happened on it.
+class ObservedPage:
+    """An open page with its requests and errors.
 
     Attributes:
         page: The page.
-        asked: Every address that was asked for.
-        errors: What the console complained about, and what scripts threw.
+        requested_urls: URLs of all requests.
+        errors: Console errors and warnings, and uncaught exceptions of scripts.
     """
 
     page: Page
-    asked: list[str] = field(default_factory=list)
+    requested_urls: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
-    def hear(self, message: ConsoleMessage) -> None:
-        """Remember a complaint."""
+    def on_console(self, message: ConsoleMessage) -> None:
+        """Record an error or warning of the console."""
         if message.type in {"error", "warning"}:
-            self.complain(message.text)
+            self.add_error(message.text)
 
-    def complain(self, text: str) -> None:
-        """Remember a complaint, unless it is what every page says that is left while its stream is open."""
-        if not any(word in text for word in WHEN_LEFT):
+    def add_error(self, text: str) -> None:
+        """Record an error, except those of every page that is left while its stream is open."""
+        if not any(word in text for word in NAVIGATION_ERRORS):
             self.errors.append(text)
 
-    def see(self, request: Request) -> None:
-        """Remember an address."""
-        self.asked.append(request.url)
+    def on_request(self, request: Request) -> None:
+        """Record a URL."""
+        self.requested_urls.append(request.url)
 
 
 @contextlib.contextmanager
 def chromium() -> Iterator[Browser]:
-    """Yield a browser; every page in it has a profile of its own."""
+    """Yield a browser; every context in it has its own profile."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
         try:
@@ -66,20 +65,20 @@ def chromium() -> Iterator[Browser]:
 
 
 @contextlib.contextmanager
-def looking(context: BrowserContext) -> Iterator[Sight]:
-    """Yield an empty page, which forgets whom it belonged to when it is closed."""
-    sight = Sight(context.new_page())
-    sight.page.on("request", sight.see)
-    sight.page.on("console", sight.hear)
-    sight.page.on("pageerror", lambda error: sight.complain(str(error)))
+def observe_page(context: BrowserContext) -> Iterator[ObservedPage]:
+    """Yield an empty page; closing it clears the context's cookies."""
+    observed = ObservedPage(context.new_page())
+    observed.page.on("request", observed.on_request)
+    observed.page.on("console", observed.on_console)
+    observed.page.on("pageerror", lambda error: observed.add_error(str(error)))
     try:
-        yield sight
+        yield observed
     finally:
-        sight.page.close()
+        observed.page.close()
         context.clear_cookies()
 
 
-def person(
+def new_context(
     browser: Browser,
     *,
     width: int = 1280,
@@ -90,9 +89,9 @@ def person(
     credentials: tuple[str, str] | None = None,
 ) -> BrowserContext:
     """Return a browser context with a screen size, a language and a colour scheme, and its own HTTP cache."""
-    known: HttpCredentials | None = None
+    http_credentials: HttpCredentials | None = None
     if credentials is not None:
-        known = {"username": credentials[0], "password": credentials[1]}
+        http_credentials = {"username": credentials[0], "password": credentials[1]}
     context = browser.new_context(
         viewport={"width": width, "height": height},
         locale=lang,
@@ -101,17 +100,17 @@ def person(
         device_scale_factor=scale,
         has_touch=width < 500,
         is_mobile=width < 500,
-        http_credentials=known,
+        http_credentials=http_credentials,
     )
     context.set_default_timeout(WAIT_MS)
     return context
 
 
-def open_page(sight: Sight, url: str, tab: str = "rerank") -> Page:
-    """Open the page at a tab, and wait until it can be used: what there is to choose from is there."""
-    sight.page.goto(f"{url}/ui/" if tab == "rerank" else f"{url}/ui/#{tab}")
-    _wait_until_ready(sight.page, tab)
-    return sight.page
+def open_page(observed: ObservedPage, url: str, tab: str = "rerank") -> Page:
+    """Open the page at a tab, and wait until the tab is ready: its choices are filled."""
+    observed.page.goto(f"{url}/ui/" if tab == "rerank" else f"{url}/ui/#{tab}")
+    _wait_until_ready(observed.page, tab)
+    return observed.page
 
 
 def _wait_until_ready(page: Page, tab: str) -> None:
@@ -122,35 +121,35 @@ def _wait_until_ready(page: Page, tab: str) -> None:
 
 
 READY = {"rerank": "model input", "compare": "model_a input", "embed": "embedder input", "status": "status"}
-"""What is there when a tab can be used; a choice is, once it has been filled in."""
+"""Selector of the element that shows a tab is ready; an input is ready when it has a value."""
 
 TABS = tuple(READY)
 
 
 def go(page: Page, tab: str) -> None:
-    """Open another tab, and wait until it can be used."""
+    """Open another tab, and wait until it is ready."""
     page.get_by_role("tab").nth(TABS.index(tab)).click()
     _wait_until_ready(page, tab)
 
 
 def fill(page: Page, field_id: str, value: str) -> None:
-    """Type into a field, over what is there."""
+    """Replace the text of a field."""
     page.locator(f"#{field_id} textarea, #{field_id} input").first.fill(value)
 
 
 def try_example(page: Page, name: str | None) -> None:
-    """Click on an example of the open tab, the first if it has no name here, and wait for its answer."""
-    chips = page.locator(".sl-examples button:visible")
-    (chips if name is None else chips.filter(has_text=name)).first.click()
+    """Click an example of the open tab, the first if `name` is None, and wait for its answer."""
+    buttons = page.locator(".sl-examples button:visible")
+    (buttons if name is None else buttons.filter(has_text=name)).first.click()
     page.locator(".sl-result:visible").first.wait_for()
 
 
 def rows(page: Page) -> list[str]:
-    """Return the ranked texts, once they are there."""
+    """Return the ranked texts, once they are shown."""
     page.locator(".sl-result tbody tr[data-index]").first.wait_for()
     return page.locator(".sl-result td.sl-text").all_inner_texts()
 
 
 def expect_rows(page: Page, texts: Sequence[str]) -> None:
-    """Wait until the ranked texts are these."""
+    """Wait until the ranked texts equal `texts`."""
     expect(page.locator(".sl-result td.sl-text")).to_have_text(list(texts))

@@ -1,4 +1,4 @@
-"""One browser for the tests of a module, and one server of each kind for all."""
+"""One browser per test module, and one server of each kind per session."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, BrowserContext
 
-from tests.browser.chrome import Sight, chromium, looking, missing_browser, person
+from tests.browser.chrome import ObservedPage, chromium, missing_browser, new_context, observe_page
 from tests.support.process import launched
 
-Look = Callable[..., Sight]
-"""Opens an empty page: `look(width=390, lang="zh-CN")`."""
+NewPage = Callable[..., ObservedPage]
+"""Opens an empty page: `new_page(width=390, lang="zh-CN")`."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -25,51 +25,52 @@ def _browser() -> None:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A browser. Closed with its module: while it is open, Playwright's event loop runs, and other tests can have none."""
+    """A browser, closed with its module: while it is open, Playwright's event loop runs, and other tests cannot start theirs."""
     with chromium() as started:
         yield started
 
 
 @pytest.fixture(scope="module")
-def people(browser: Browser) -> dict[str, BrowserContext]:
-    """Who looked at pages already, by what is special about them."""
+def contexts(browser: Browser) -> dict[str, BrowserContext]:
+    """Browser contexts by their options."""
     return {}
 
 
 @pytest.fixture
-def look(browser: Browser, people: dict[str, BrowserContext]) -> Iterator[Look]:
-    """Pages that must not ask anyone but this machine for anything, nor complain; closed after the test."""
+def new_page(browser: Browser, contexts: dict[str, BrowserContext]) -> Iterator[NewPage]:
+    """Opens pages that may send requests to this machine only and must log no error; closed after the test."""
     with ExitStack() as open_pages:
-        sights: list[Sight] = []
+        pages: list[ObservedPage] = []
 
-        def opened(**how: object) -> Sight:
-            if repr(how) not in people:
-                people[repr(how)] = person(browser, **how)  # type: ignore[arg-type]
-            sights.append(open_pages.enter_context(looking(people[repr(how)])))
-            return sights[-1]
+        def opened(**how: object) -> ObservedPage:
+            if repr(how) not in contexts:
+                contexts[repr(how)] = new_context(browser, **how)  # type: ignore[arg-type]
+            pages.append(open_pages.enter_context(observe_page(contexts[repr(how)])))
+            return pages[-1]
 
         yield opened
-        for sight in sights:
-            assert {urlsplit(url).hostname for url in sight.asked if urlsplit(url).scheme.startswith("http")} <= {"127.0.0.1"}
-            assert sight.errors == []
+        for observed in pages:
+            urls = map(urlsplit, observed.requested_urls)
+            assert {url.hostname for url in urls if url.scheme.startswith("http")} <= {"127.0.0.1"}
+            assert observed.errors == []
 
 
 @pytest.fixture(scope="session")
 def server_url() -> Iterator[str]:
-    """The address of Shortlist with the demo model, in a process of its own, with the page at /ui."""
+    """The URL of Shortlist with the demo model, in its own process, with the page at /ui."""
     with launched("shortlist", "serve", "demo", "--self-test", "off") as server:
         yield server.url
 
 
 @pytest.fixture(scope="session")
 def locked_url() -> Iterator[str]:
-    """The address of one around a fake engine, that wants the key "open-sesame"."""
+    """The URL of a server with a fake engine that requires the key "open-sesame"."""
     with launched("tests.support.fakeserver", "--ui", "true", "--api-key", "open-sesame") as server:
         yield server.url
 
 
 @pytest.fixture(scope="session")
 def standin_url() -> Iterator[str]:
-    """The address of the stand-in, which can be made to refuse."""
+    """The URL of the stand-in server, which can return errors."""
     with launched("tests.support.standin") as server:
         yield server.url

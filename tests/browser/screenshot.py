@@ -1,4 +1,4 @@
-"""Take the pictures of the page that the README shows, from any running server.
+"""Take the README's screenshots of the page, from any running server.
 
 python -m tests.browser.screenshot http://127.0.0.1:8080 docs/images
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx2
 from playwright.sync_api import Page
 
-from tests.browser.chrome import chromium, looking, open_page, person, try_example
+from tests.browser.chrome import chromium, new_context, observe_page, open_page, try_example
 
 LOAD_S = 30.0
 USERS = 2
@@ -28,12 +28,12 @@ def main() -> None:
     arguments = parser.parse_args()
     with chromium() as browser:
         for tab, (prepare, height) in PICTURES.items():
-            with looking(person(browser, height=height)) as sight:
-                page = open_page(sight, arguments.url, tab)
+            with observe_page(new_context(browser, height=height)) as observed:
+                page = open_page(observed, arguments.url, tab)
                 prepare(page, arguments.url)
                 shoot(page, arguments.folder / f"page-{tab}.png")
-        with looking(person(browser, width=390, height=844, lang="zh-CN", scale=2)) as sight:
-            page = open_page(sight, arguments.url)
+        with observe_page(new_context(browser, width=390, height=844, lang="zh-CN", scale=2)) as observed:
+            page = open_page(observed, arguments.url)
             try_example(page, None)
             page.locator("#rank").click()
             page.get_by_text("来自缓存").wait_for()
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def shoot(page: Page, path: Path) -> None:
-    """Write a picture of what is in view, once nothing moves any more."""
+    """Write a screenshot of the viewport, once animations have ended."""
     page.evaluate("document.activeElement.blur()")
     page.mouse.move(0, 0)
     page.wait_for_timeout(800)
@@ -50,29 +50,29 @@ def shoot(page: Page, path: Path) -> None:
 
 
 def show_long_document(page: Page, _: str) -> None:
-    """Rank a long document among short ones, twice, so that it is seen what is remembered."""
+    """Rank a long document among short ones, twice, so that the summary shows cache hits."""
     try_example(page, "A long document")
     page.locator("#rank").click()
     page.get_by_text("from the cache").wait_for()
 
 
 def show_first_example(page: Page, _: str) -> None:
-    """Do what the first example shows."""
+    """Run the first example."""
     try_example(page, None)
 
 
 def show_load(page: Page, url: str) -> None:
-    """Let a few users ask, now more and now less, while the page looks on."""
+    """Send requests of a few users, at a varying rate, while the status tab is open."""
     with ThreadPoolExecutor(USERS) as pool:
-        busy = [pool.submit(_ask, url, user) for user in range(USERS)]
+        busy = [pool.submit(_send_requests, url, user) for user in range(USERS)]
         page.wait_for_timeout(1000 * LOAD_S)
         for each in busy:
             each.result()
         page.wait_for_timeout(500)
 
 
-def _ask(url: str, user: int) -> None:
-    """Ask for what is new and what was asked before, in waves, for as long as the page looks on."""
+def _send_requests(url: str, user: int) -> None:
+    """Send new and repeated requests, in waves, for `LOAD_S` seconds."""
     until_s = time.monotonic() + LOAD_S
     with httpx2.Client(base_url=url, timeout=60) as client:
         number = 0

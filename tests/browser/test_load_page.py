@@ -1,4 +1,4 @@
-"""The page of a load report in a real browser: nothing is fetched, nothing overflows, and names can be told apart."""
+"""The load report in a real browser: it fetches nothing, nothing overflows, and labels do not overlap."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from shortlist.bench import html_page
-from tests.browser.conftest import Look
+from tests.browser.conftest import NewPage
 from tests.support.level_runs import report
 
 pytestmark = pytest.mark.browser
@@ -28,23 +28,23 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.mark.parametrize("width", [375, 1280])
 @pytest.mark.parametrize(("scheme", "is_dark"), [("light", False), ("dark", True)])
-def test_it_can_be_read_at_any_width_by_day_and_by_night(
-    look: Look, address: str, width: int, scheme: str, is_dark: bool
+def test_report_fits_any_width_in_light_and_dark(
+    new_page: NewPage, address: str, width: int, scheme: str, is_dark: bool
 ) -> None:
-    sight = look(width=width, scheme=scheme)
-    sight.page.goto(address)
-    assert sight.page.evaluate("document.documentElement.scrollWidth") == width
-    ground = str(sight.page.evaluate("getComputedStyle(document.body).backgroundColor"))
+    observed = new_page(width=width, scheme=scheme)
+    observed.page.goto(address)
+    assert observed.page.evaluate("document.documentElement.scrollWidth") == width
+    ground = str(observed.page.evaluate("getComputedStyle(document.body).backgroundColor"))
     assert (sum(map(int, ground[4:-1].split(",")[:3])) < 380) is is_dark
-    assert sight.page.evaluate("performance.getEntriesByType('resource').length") == 0
-    assert sight.asked == [address]
+    assert observed.page.evaluate("performance.getEntriesByType('resource').length") == 0
+    assert observed.requested_urls == [address]
 
 
-def test_names_and_ticks_do_not_lie_on_each_other(look: Look, address: str) -> None:
-    sight = look()
-    sight.page.goto(address)
-    boxes: list[dict[str, Any]] = sight.page.locator("svg text").evaluate_all(BOXES_JS)
-    [picture] = sight.page.locator("svg").first.evaluate_all(BOXES_JS)
+def test_labels_do_not_overlap(new_page: NewPage, address: str) -> None:
+    observed = new_page()
+    observed.page.goto(address)
+    boxes: list[dict[str, Any]] = observed.page.locator("svg text").evaluate_all(BOXES_JS)
+    [picture] = observed.page.locator("svg").first.evaluate_all(BOXES_JS)
     assert len(boxes) > 10
     for one, other in combinations(boxes, 2):
         apart_x = one["x"] + one["width"] <= other["x"] or other["x"] + other["width"] <= one["x"]

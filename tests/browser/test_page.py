@@ -1,6 +1,6 @@
-"""A person at the page, in a real browser, over a real server with a real model.
+"""The page in a real browser, with a real server and a real model.
 
-Every test also holds the page to what `look` holds it to: nothing is asked of another machine, and the console stays empty.
+Every test also checks, by `new_page`, that the page sends no request to other hosts and that the console stays empty.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from playwright.sync_api import Page, expect
 from shortlist.ui.files import MAX_FILE_BYTES
 from shortlist.ui.middleware import MAX_BODY_BYTES
 from tests.browser.chrome import TABS, expect_rows, fill, go, open_page, rows, try_example
-from tests.browser.conftest import Look
+from tests.browser.conftest import NewPage
 
 pytestmark = pytest.mark.browser
 
@@ -37,7 +37,7 @@ def rank(page: Page, query: str = QUERY, documents: tuple[str, ...] = DOCUMENTS)
     page.locator("#rank").click()
 
 
-def opened(page: Page, path: Path, content: str | bytes) -> None:
+def open_file(page: Page, path: Path, content: str | bytes) -> None:
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     page.locator("#file").set_input_files(path)
 
@@ -51,8 +51,8 @@ def download(page: Page, name: str) -> str:
 # -- ranking ------------------------------------------------------------------------------------------------------------
 
 
-def test_typed_documents_come_back_ranked_with_all_there_is_to_know(look: Look, server_url: str) -> None:
-    page = open_page(look(), server_url)
+def test_typed_documents_are_ranked_with_summary_and_raw_scores(new_page: NewPage, server_url: str) -> None:
+    page = open_page(new_page(), server_url)
     rank(page)
     assert rows(page)[0] == DOCUMENTS[2]
     assert len(rows(page)) == 3
@@ -69,8 +69,8 @@ def test_typed_documents_come_back_ranked_with_all_there_is_to_know(look: Look, 
     expect(page.locator("td.sl-raw").first).to_have_text(re.compile(r"[+-]0\.\d{3}"))
 
 
-def test_ranking_is_taken_along_as_it_was_shown(look: Look, server_url: str) -> None:
-    page = open_page(look(), server_url)
+def test_exports_equal_the_ranking_shown(new_page: NewPage, server_url: str) -> None:
+    page = open_page(new_page(), server_url)
     rank(page)
     shown = rows(page)
     assert [row["text"] for row in csv.DictReader(download(page, "CSV").splitlines())] == shown
@@ -84,8 +84,8 @@ def test_ranking_is_taken_along_as_it_was_shown(look: Look, server_url: str) -> 
     assert [result["document"]["text"] for result in answer["results"]] == shown
 
 
-def test_best_passage_of_a_long_document_is_marked_or_its_end_is_cut(look: Look, server_url: str) -> None:
-    page = open_page(look(), server_url)
+def test_long_document_is_chunked_or_truncated(new_page: NewPage, server_url: str) -> None:
+    page = open_page(new_page(), server_url)
     try_example(page, "A long document")
     expect(page.locator(".sl-text mark").first).to_contain_text("a rented bicycle has to be back by seven")
     expect(page.locator(".sl-passage")).to_have_text("best of 2 passages")
@@ -96,16 +96,16 @@ def test_best_passage_of_a_long_document_is_marked_or_its_end_is_cut(look: Look,
     expect(page.locator(".sl-text mark")).to_have_count(0)
 
 
-def test_document_that_is_markup_is_shown_as_text(look: Look, server_url: str) -> None:
+def test_markup_in_a_document_is_shown_as_text(new_page: NewPage, server_url: str) -> None:
     hostile = '<img src=x onerror="document.title=1"><script>document.title=2</script>'
-    page = open_page(look(), server_url)
+    page = open_page(new_page(), server_url)
     rank(page, "bread", (hostile, "bread"))
     assert hostile in rows(page)
     assert page.title() == "Shortlist"
 
 
-def test_what_is_missing_is_said_in_a_sentence(look: Look, server_url: str) -> None:
-    page = open_page(look(), server_url)
+def test_invalid_form_shows_a_message(new_page: NewPage, server_url: str) -> None:
+    page = open_page(new_page(), server_url)
     page.locator("#rank").click()
     alert = page.get_by_role("alert")
     expect(alert).to_contain_text("Enter a query first")
@@ -118,23 +118,23 @@ def test_what_is_missing_is_said_in_a_sentence(look: Look, server_url: str) -> N
     expect(alert).to_contain_text("This model takes no instruction")
 
 
-def test_page_speaks_one_language_at_a_time(look: Look, server_url: str) -> None:
-    page = open_page(look(), server_url)
+def test_page_shows_one_language_at_a_time(new_page: NewPage, server_url: str) -> None:
+    page = open_page(new_page(), server_url)
     expect(page.get_by_text("Nothing ranked yet")).to_be_visible()
     expect(page.get_by_text("还没有结果")).to_be_hidden()
     expect(page.get_by_role("button", name="English")).to_have_attribute("aria-pressed", "true")
 
 
-def test_number_of_results_can_be_limited(look: Look, server_url: str) -> None:
-    page = open_page(look(), server_url)
+def test_number_of_results_can_be_limited(new_page: NewPage, server_url: str) -> None:
+    page = open_page(new_page(), server_url)
     fill(page, "top_n", "2")
     rank(page)
     expect(page.locator(".sl-summary")).to_contain_text("Best 2 of 3 documents")
     assert len(rows(page)) == 2
 
 
-def test_page_works_without_a_mouse(look: Look, server_url: str) -> None:
-    page = open_page(look(), server_url)
+def test_page_works_without_a_mouse(new_page: NewPage, server_url: str) -> None:
+    page = open_page(new_page(), server_url)
     expect(page.locator("#query textarea")).to_be_focused()
     page.keyboard.type("bread")
     page.keyboard.press("Tab")
@@ -153,9 +153,9 @@ def test_page_works_without_a_mouse(look: Look, server_url: str) -> None:
 # -- files --------------------------------------------------------------------------------------------------------------
 
 
-def test_table_is_opened_and_its_column_chosen(look: Look, server_url: str, tmp_path: Path) -> None:
-    page = open_page(look(), server_url)
-    opened(page, tmp_path / "loaves.csv", "id,title,text\n1,Trains,Bread was baked.\n2,Bread,Trains leave.\n")
+def test_table_file_and_its_column_choice(new_page: NewPage, server_url: str, tmp_path: Path) -> None:
+    page = open_page(new_page(), server_url)
+    open_file(page, tmp_path / "loaves.csv", "id,title,text\n1,Trains,Bread was baked.\n2,Bread,Trains leave.\n")
     card = page.locator(".sl-file")
     expect(card).to_contain_text("loaves.csv2 documents")
     expect(page.locator("#documents")).to_be_hidden()
@@ -173,18 +173,18 @@ def test_table_is_opened_and_its_column_chosen(look: Look, server_url: str, tmp_
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "gb18030", "utf-16"])
-def test_file_is_read_as_whatever_program_wrote_it(look: Look, server_url: str, tmp_path: Path, encoding: str) -> None:
-    page = open_page(look(), server_url)
-    opened(page, tmp_path / "a.csv", "编号,内容\n1,面包和面粉\n".encode(encoding))
+def test_file_encoding_is_detected(new_page: NewPage, server_url: str, tmp_path: Path, encoding: str) -> None:
+    page = open_page(new_page(), server_url)
+    open_file(page, tmp_path / "a.csv", "编号,内容\n1,面包和面粉\n".encode(encoding))
     expect(page.locator(".sl-file")).to_contain_text("1 documents")
     fill(page, "query", "面包")
     page.locator("#rank").click()
     expect_rows(page, ["面包和面粉"])
 
 
-def test_groups_of_a_file_are_ranked_each_for_its_own_query(look: Look, server_url: str, tmp_path: Path) -> None:
-    page = open_page(look(), server_url)
-    opened(page, tmp_path / "groups.jsonl", "\n".join(json.dumps(group) for group in GROUPS))
+def test_groups_of_a_file_are_ranked_for_their_own_query(new_page: NewPage, server_url: str, tmp_path: Path) -> None:
+    page = open_page(new_page(), server_url)
+    open_file(page, tmp_path / "groups.jsonl", "\n".join(json.dumps(group) for group in GROUPS))
     expect(page.locator(".sl-file")).to_contain_text("2 queries with 6 documents")
     page.locator("#rank").click()
     groups = page.locator(".sl-group")
@@ -195,18 +195,18 @@ def test_groups_of_a_file_are_ranked_each_for_its_own_query(look: Look, server_u
     assert len(download(page, "JSONL").splitlines()) == 6
 
 
-def test_file_that_cannot_be_used_is_a_sentence(look: Look, server_url: str, tmp_path: Path) -> None:
-    page = open_page(look(), server_url)
+def test_invalid_file_shows_a_message(new_page: NewPage, server_url: str, tmp_path: Path) -> None:
+    page = open_page(new_page(), server_url)
     alert = page.get_by_role("alert")
-    opened(page, tmp_path / "broken.jsonl", '"a"\n{')
+    open_file(page, tmp_path / "broken.jsonl", '"a"\n{')
     expect(alert).to_contain_text("Line 2 of the file is not JSON.")
-    opened(page, tmp_path / "large.txt", b"x" * (MAX_FILE_BYTES + 1))
+    open_file(page, tmp_path / "large.txt", b"x" * (MAX_FILE_BYTES + 1))
     expect(alert).to_contain_text("larger than 16 MiB")
     expect(page.locator("#documents")).to_be_visible()
 
 
-def test_no_file_ever_reaches_the_servers_disk(server_url: str) -> None:
-    """Files are read by the browser; what the framework would store is refused, and so are endless forms."""
+def test_uploads_and_large_forms_are_refused(server_url: str) -> None:
+    """The browser reads files; Gradio's upload route and forms above the body limit get 413."""
     refused = httpx2.post(f"{server_url}/ui/gradio_api/upload", files={"files": ("a.txt", b"xx")})
     assert refused.status_code == httpx2.codes.CONTENT_TOO_LARGE
     endless = httpx2.post(f"{server_url}/ui/gradio_api/queue/join", content=b" " * (MAX_BODY_BYTES + 1), timeout=60)
@@ -216,8 +216,8 @@ def test_no_file_ever_reaches_the_servers_disk(server_url: str) -> None:
 # -- the other tabs -----------------------------------------------------------------------------------------------------
 
 
-def test_two_queries_are_compared_and_what_moved_is_drawn(look: Look, server_url: str) -> None:
-    page = open_page(look(), server_url, "compare")
+def test_comparison_of_two_queries_draws_the_moves(new_page: NewPage, server_url: str) -> None:
+    page = open_page(new_page(), server_url, "compare")
     try_example(page, "One word, two meanings")
     expect(page.locator(".sl-verdict")).to_contain_text("The best document is another one.")
     left, right = (page.locator(f".sl-slope .sl-{side} span").all_inner_texts() for side in ("left", "right"))
@@ -226,8 +226,8 @@ def test_two_queries_are_compared_and_what_moved_is_drawn(look: Look, server_url
     expect(page.locator(".sl-slope path")).to_have_count(len(left))
 
 
-def test_map_of_texts_shows_which_are_alike(look: Look, server_url: str) -> None:
-    page = open_page(look(), server_url, "embed")
+def test_map_shows_similar_texts(new_page: NewPage, server_url: str) -> None:
+    page = open_page(new_page(), server_url, "embed")
     fill(page, "texts", "Bread is baked in an oven.\nThe loaf comes out of the oven.\nTrains run on rails.")
     page.locator("#embed").click()
     cells = page.locator(".sl-heat tbody td")
@@ -237,8 +237,8 @@ def test_map_of_texts_shows_which_are_alike(look: Look, server_url: str) -> None
     expect(page.locator(".sl-summary")).to_contain_text("384 dimensions")
 
 
-def test_status_is_live_while_it_is_looked_at(look: Look, server_url: str) -> None:
-    page = open_page(look(), server_url, "status")
+def test_status_is_updated_only_while_its_tab_is_open(new_page: NewPage, server_url: str) -> None:
+    page = open_page(new_page(), server_url, "status")
     expect(page.locator(".sl-panel")).to_have_count(6)
     expect(page.locator(".sl-state")).to_contain_text("Ready")
     body = {"query": "q", "documents": ["a", "b"]}
@@ -248,21 +248,21 @@ def test_status_is_live_while_it_is_looked_at(look: Look, server_url: str) -> No
     expect(page.locator(".sl-panel svg").first).to_have_attribute("aria-label", re.compile(r"^Requests per second: now "))
     page.get_by_role("tab", name="Rerank").click()
     page.wait_for_timeout(300)
-    before = sum("queue/join" in url for url in _asked(page))
+    before = sum("queue/join" in url for url in _requested_urls(page))
     page.wait_for_timeout(2500)
-    assert sum("queue/join" in url for url in _asked(page)) == before
+    assert sum("queue/join" in url for url in _requested_urls(page)) == before
 
 
-def _asked(page: Page) -> list[str]:
+def _requested_urls(page: Page) -> list[str]:
     found: list[str] = page.evaluate("() => performance.getEntriesByType('resource').map((each) => each.name)")
     return found
 
 
-# -- languages, sizes, and those who do not see --------------------------------------------------------------------------
+# -- languages, sizes, accessibility ------------------------------------------------------------------------------------
 
 
-def test_chinese_browser_gets_a_chinese_page_and_can_switch(look: Look, server_url: str) -> None:
-    page = open_page(look(lang="zh-CN"), server_url)
+def test_chinese_browser_gets_a_chinese_page_and_can_switch(new_page: NewPage, server_url: str) -> None:
+    page = open_page(new_page(lang="zh-CN"), server_url)
     expect(page.locator("#rank")).to_have_text("开始排序")
     assert page.locator("html").get_attribute("lang") == "zh-CN"
     rank(page, "面包", ("火车", "面包"))
@@ -277,8 +277,8 @@ def test_chinese_browser_gets_a_chinese_page_and_can_switch(look: Look, server_u
     expect(page.locator("#rank")).to_have_text("开始排序")
 
 
-def test_tab_has_an_address_of_its_own(look: Look, server_url: str) -> None:
-    page = open_page(look(), server_url)
+def test_tab_has_its_own_url_hash(new_page: NewPage, server_url: str) -> None:
+    page = open_page(new_page(), server_url)
     page.get_by_role("tab", name="Compare").click()
     assert page.url.endswith("#compare")
     page.reload()
@@ -288,8 +288,8 @@ def test_tab_has_an_address_of_its_own(look: Look, server_url: str) -> None:
 
 
 @pytest.mark.parametrize(("lang", "scheme"), [("en-US", "light"), pytest.param("zh-CN", "dark", marks=pytest.mark.full)])
-def test_page_is_accessible_in_every_tab(look: Look, server_url: str, lang: str, scheme: str) -> None:
-    page = open_page(look(lang=lang, scheme=scheme), server_url)
+def test_page_is_accessible_in_every_tab(new_page: NewPage, server_url: str, lang: str, scheme: str) -> None:
+    page = open_page(new_page(lang=lang, scheme=scheme), server_url)
     for tab in TABS:
         go(page, tab)
         if tab == "status":
@@ -304,8 +304,8 @@ SERIOUS = {"serious", "critical"}
 
 
 @pytest.mark.parametrize("lang", ["en-US", pytest.param("zh-CN", marks=pytest.mark.full)])
-def test_narrow_window_shows_everything_and_brings_the_answer_into_view(look: Look, server_url: str, lang: str) -> None:
-    page = open_page(look(width=390, height=700, lang=lang), server_url)
+def test_narrow_window_shows_everything_and_brings_the_answer_into_view(new_page: NewPage, server_url: str, lang: str) -> None:
+    page = open_page(new_page(width=390, height=700, lang=lang), server_url)
     for tab in TABS:
         go(page, tab)
         if tab == "status":

@@ -1,4 +1,4 @@
-"""What a person at the page meets when the server refuses, is slow, wants a key, or is asked to stop."""
+"""The page on errors, on slow answers, with an API key, and on cancel."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 from shortlist import ui
 from shortlist.api.app import create_app
 from tests.browser.chrome import expect_rows, fill, go, open_page, rows
-from tests.browser.conftest import Look
+from tests.browser.conftest import NewPage
 from tests.support.apps import runtime
 from tests.support.fake_engine import FakeEngine
 from tests.support.process import wait_until
@@ -30,16 +30,16 @@ REFUSALS = [
 
 
 @contextmanager
-def around(engine: FakeEngine, **settings: object) -> Iterator[str]:
-    """Serve the page around an engine that the test holds in its hands."""
+def served_with(engine: FakeEngine, **settings: object) -> Iterator[str]:
+    """Serve the page with an engine that the test controls."""
     app = create_app(runtime(engine, **settings))
     ui.mount_page(app)
     with serving(app) as url:
         yield url
 
 
-def test_refusal_of_the_server_is_a_sentence(look: Look, standin_url: str) -> None:
-    page = open_page(look(), standin_url)
+def test_server_error_shows_a_message(new_page: NewPage, standin_url: str) -> None:
+    page = open_page(new_page(), standin_url)
     fill(page, "documents", "a\nb")
     for query, sentence in REFUSALS:
         fill(page, "query", query)
@@ -47,8 +47,8 @@ def test_refusal_of_the_server_is_a_sentence(look: Look, standin_url: str) -> No
         expect(page.get_by_role("alert")).to_contain_text(sentence)
 
 
-def test_two_models_are_compared(look: Look, standin_url: str) -> None:
-    page = open_page(look(), standin_url, "compare")
+def test_two_models_are_compared(new_page: NewPage, standin_url: str) -> None:
+    page = open_page(new_page(), standin_url, "compare")
     fill(page, "query_a", "bread")
     fill(page, "compared", "trains\nbread")
     page.locator("#compare").click()
@@ -60,9 +60,9 @@ def test_two_models_are_compared(look: Look, standin_url: str) -> None:
     expect(page.locator(".sl-verdict")).to_have_text("Both rankings have the same order.")
 
 
-def test_one_request_too_many_is_told_with_the_wait(look: Look) -> None:
-    with around(FakeEngine(), max_requests_per_minute=1) as url:
-        page = open_page(look(), url)
+def test_rate_limit_shows_the_wait(new_page: NewPage) -> None:
+    with served_with(FakeEngine(), max_requests_per_minute=1) as url:
+        page = open_page(new_page(), url)
         fill(page, "query", "q")
         fill(page, "documents", "a\nb")
         page.locator("#rank").click()
@@ -73,10 +73,10 @@ def test_one_request_too_many_is_told_with_the_wait(look: Look) -> None:
         assert answer.status_code == httpx2.codes.TOO_MANY_REQUESTS
 
 
-def test_cancelled_run_hangs_up_and_keeps_what_is_done(look: Look, tmp_path: Path) -> None:
+def test_cancelled_run_disconnects_and_keeps_partial_results(new_page: NewPage, tmp_path: Path) -> None:
     slow = FakeEngine(step_s=0.7)
-    with around(slow) as url:
-        page = open_page(look(), url)
+    with served_with(slow) as url:
+        page = open_page(new_page(), url)
         groups = [{"query": f"q{number}", "documents": ["a", "b"]} for number in range(9)]
         (tmp_path / "g.jsonl").write_text("\n".join(map(json.dumps, groups)), encoding="utf-8")
         page.locator("#file").set_input_files(tmp_path / "g.jsonl")
@@ -90,15 +90,15 @@ def test_cancelled_run_hangs_up_and_keeps_what_is_done(look: Look, tmp_path: Pat
         expect(page.locator("#rank_cancel")).to_be_hidden()
         assert 1 <= page.locator(".sl-group").count() < 9
         wait_until(lambda: 'route="/v1/rerank",status="499"' in httpx2.get(f"{url}/metrics").text)
-        num_steps = len(slow.batches)
-        assert num_steps < 9
+        num_batches = len(slow.batches)
+        assert num_batches < 9
         page.wait_for_timeout(1500)
-        assert len(slow.batches) == num_steps
+        assert len(slow.batches) == num_batches
 
 
-def test_page_works_with_a_key_from_basic_authentication(look: Look, locked_url: str) -> None:
-    """The browser asks for the key, which is the password; the user name may be anything."""
-    page = open_page(look(credentials=("anybody", "open-sesame")), locked_url)
+def test_page_works_with_a_key_from_basic_authentication(new_page: NewPage, locked_url: str) -> None:
+    """The key is the password of basic authentication, with any user name."""
+    page = open_page(new_page(credentials=("anybody", "open-sesame")), locked_url)
     fill(page, "query", "bread")
     fill(page, "documents", "trains\nbread")
     page.locator("#rank").click()
@@ -111,6 +111,6 @@ def test_page_works_with_a_key_from_basic_authentication(look: Look, locked_url:
     expect(page.locator(".sl-panel")).to_have_count(6)
 
 
-def test_page_is_closed_without_a_key(locked_url: str) -> None:
+def test_page_is_unauthorized_without_a_key(locked_url: str) -> None:
     for path in ("/ui", "/ui/", "/ui/config", "/ui/gradio_api/upload", "/favicon.ico"):
         assert httpx2.get(locked_url + path).status_code == httpx2.codes.UNAUTHORIZED

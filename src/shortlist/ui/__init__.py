@@ -25,51 +25,51 @@ ICON_SVG: Final = (
     "<rect x='2' y='12' width='16' height='5' rx='2.5' fill='#69a898'/>"
     "<rect x='2' y='20' width='9' height='5' rx='2.5' fill='#a9cdc4'/></svg>"
 )
-"""The picture in a browser's tab: three bars, the longest first."""
+"""The icon in the browser's tab: three bars, the longest first."""
 
 
 def is_available() -> bool:
-    """Return whether the page can be mounted here, that is, whether Gradio is installed."""
+    """Return whether the page can be mounted: whether Gradio is installed."""
     return importlib.util.find_spec("gradio") is not None
 
 
 def mount_page(app: FastAPI, *, path: str = DEFAULT_PATH) -> LazyPage:
     """Mount the page under `path`; it is built on its first request, and closed with the app.
 
-    The page has no key of its own: it calls with the key that the person's browser signed in with.
+    The page has no API key of its own: it sends the key that the user's browser signed in with.
 
     Args:
         app: The server. The page calls it in this process, so no address or port is needed.
-        path: Where the page lives.
+        path: The page's URL path.
 
-    Units: the first request to the page takes seconds, because Gradio is imported for it.
+    Units: the first request to the page takes seconds, because it imports Gradio.
     """
     from shortlist.ui.lazy import LazyPage
 
     def load() -> Callable[[], Page]:
         from shortlist.ui.page import build
-        from shortlist.ui.session import sessions
+        from shortlist.ui.session import session_factory
 
-        return partial(build, sessions(app), path=path)
+        return partial(build, session_factory(app), path=path)
 
     page, lifespan = LazyPage(load), app.router.lifespan_context
 
     @asynccontextmanager
-    async def lives_with_the_page(living: FastAPI) -> AsyncIterator[Any]:
-        async with lifespan(living) as state:
+    async def lifespan_with_page(running_app: FastAPI) -> AsyncIterator[Any]:
+        async with lifespan(running_app) as state:
             try:
                 yield state
             finally:
                 await page.close()
 
-    app.router.lifespan_context = lives_with_the_page
+    app.router.lifespan_context = lifespan_with_page
     _add_browser_files(app, path)
     app.mount(path, page)
     return page
 
 
 def _add_browser_files(app: FastAPI, path: str) -> None:
-    """Answer the two files that a browser looks for at the root, wherever the page is."""
+    """Serve the two files that browsers request at the root, for any `path` of the page."""
     from fastapi.responses import JSONResponse, Response
 
     async def favicon() -> Response:

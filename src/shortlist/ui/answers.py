@@ -21,7 +21,7 @@ NO_TIMING: Final = TimingMs()
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """The part of a long document that its score is the score of, as positions of characters; and of how many."""
+    """The best passage of a long document, in character offsets, and the number of its passages."""
 
     start: int
     end: int
@@ -30,15 +30,15 @@ class Passage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankedDocument:
-    """One ranked document.
+    """A ranked document.
 
     Attributes:
-        index: Position in the list that was sent.
+        index: Position in the request.
         score: Relevance in 0..1.
-        raw_score: Log-odds or a cosine; None if the server did not say.
+        raw_score: Log-odds or a cosine; None if not in the answer.
         text: The document.
-        is_truncated: Whether only its beginning was read.
-        passage: What counted, if it was read in several.
+        is_truncated: Whether only its beginning was scored.
+        passage: The best passage, if it was split into several.
     """
 
     index: int
@@ -51,16 +51,16 @@ class RankedDocument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageRanking:
-    """The answer to one question.
+    """The answer to a question.
 
     Attributes:
-        question: What was asked.
-        model: What ranked.
+        question: The request.
+        model: The model's name.
         results: Best first.
-        failed: What has no score.
-        num_tokens: What was read.
-        num_cached: How many documents were remembered; None if the server did not say.
-        timing_ms: Where the time went.
+        failed: Documents without a score.
+        num_tokens: Input tokens.
+        num_cached: Documents with a cached score; None if not in the answer.
+        timing_ms: Time per stage.
     """
 
     question: Question
@@ -78,8 +78,8 @@ async def rank(session: Session, question: Question) -> PageRanking:
     Raises:
         ServiceError: the error the server answered with.
     """
-    response = await session.ask("/v1/rerank", {**question.body, "return_documents": False, "return_logits": True})
-    return _read(question, response)
+    response = await session.request("/v1/rerank", {**question.body, "return_documents": False, "return_logits": True})
+    return _parsed_ranking(question, response)
 
 
 async def rank_both(session: Session, left: Question, right: Question) -> tuple[PageRanking, PageRanking]:
@@ -96,14 +96,14 @@ async def rank_both(session: Session, left: Question, right: Question) -> tuple[
     return both[0].result(), both[1].result()
 
 
-def _read(question: Question, response: httpx2.Response) -> PageRanking:
+def _parsed_ranking(question: Question, response: httpx2.Response) -> PageRanking:
     try:
-        return _ranking(question, read_answer(RerankAnswer, response), response.headers)
+        return _to_page_ranking(question, read_answer(RerankAnswer, response), response.headers)
     except (IndexError, ValueError) as error:
         raise UpstreamError("The server's answer cannot be read.", is_retryable=False) from error
 
 
-def _ranking(question: Question, answer: RerankAnswer, headers: httpx2.Headers) -> PageRanking:
+def _to_page_ranking(question: Question, answer: RerankAnswer, headers: httpx2.Headers) -> PageRanking:
     truncated = frozenset(answer.truncated_documents)
     passages = {
         each.index: Passage(each.best_chunk.start, each.best_chunk.end, each.num_chunks)

@@ -1,7 +1,7 @@
 """Examples: a click fills the form and sends it.
 
-In each, the best document is not the best keyword match, an instruction or another query changes the order, or another feature
-shows.
+Each shows that the best document is not the best keyword match, that an instruction or another query changes the order, or
+another feature.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import orjson
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One filled-in form.
+    """Values of a form.
 
     Attributes:
-        key: Names the title among the page's translated labels.
-        title: What its button says, by language.
-        other_query: What is asked on the right of a comparison.
-        groups: What is asked instead, as if it came from a file.
+        key: The title's key among the translated labels.
+        title: The button's label, by language.
+        other_query: The query on the right of a comparison.
+        groups: Queries with documents, as of a file, instead of `query` and `documents`.
     """
 
     key: str
@@ -33,19 +33,19 @@ class Example:
 
     @property
     def lines(self) -> str:
-        """The documents as a person would type them."""
+        """The documents as typed: one per line."""
         return "\n".join(self.documents)
 
     @property
     def file_text(self) -> str:
-        """The groups as a file would hold them; nothing if there are none."""
+        """The groups as a JSONL file; empty without groups."""
         groups = ({"query": query, "documents": documents} for query, documents in self.groups)
         return "\n".join(orjson.dumps(group).decode() for group in groups)
 
 
 LONG_DOCUMENT = (
     "News from the old harbour, May. The choir of the fishermen sings on Friday at eight in the boat shed; a jar for "
-    "the new roof stands at the door. The library has bought forty books about stars and is looking for a person who "
+    "the new roof stands at the door. The library has bought forty books about stars and is looking for a volunteer who "
     "reads to children on Wednesday afternoons. At the town hall the plans for the sea wall can be seen until the end "
     "of the month, and the mayor answers questions every Thursday. The bakery in the net makers' lane closes for two "
     "weeks, because the oven is rebuilt; bread is sold from a cart on the market meanwhile. The school collects "

@@ -1,4 +1,4 @@
-"""Parses uploaded files into documents: lines, a column of a table, sections, or groups. Pure.
+"""Parses files into documents: lines, a column of a table, sections, or groups. Pure.
 
 The browser reads the file and sends its text, so nothing is written to the server's disk.
 """
@@ -19,8 +19,8 @@ from shortlist.ui.i18n import Messages
 MAX_FILE_MIB: Final = 16
 MAX_FILE_BYTES: Final = MAX_FILE_MIB << 20
 
-USUAL_COLUMNS: Final = ("text", "document", "content", "passage", "body", "文本", "内容", "正文", "文档")
-"""What a column of documents is called; the first that is there is taken, or else the one with the longest texts."""
+DEFAULT_COLUMNS: Final = ("text", "document", "content", "passage", "body", "文本", "内容", "正文", "文档")
+"""Preferred columns, first match first; without a match, the column with the longest texts."""
 
 DELIMITERS: Final = ",;\t"
 
@@ -28,7 +28,7 @@ Row = Mapping[str, str]
 
 
 class FormError(Exception):
-    """What was filled in cannot be sent; the message is a sentence in the person's language."""
+    """The form is invalid; the message is for the user, in their language."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +40,14 @@ class FileGroup:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
-    """What is in a file.
+class FileContent:
+    """The parsed content of a file.
 
     Attributes:
         documents: The documents, unless the file holds groups.
         groups: The queries with their documents; empty if the file holds documents.
-        columns: What the documents can be taken from; empty if there is no choice.
-        column: What they were taken from.
+        columns: The columns to choose from; empty without columns.
+        column: The chosen column.
     """
 
     documents: tuple[str, ...] = ()
@@ -57,48 +57,48 @@ class Opened:
 
     @property
     def num_documents(self) -> int:
-        """The documents, of all groups if there are groups."""
+        """Number of documents, of all groups if there are groups."""
         return len(self.documents) + sum(len(group.documents) for group in self.groups)
 
 
 def read_file(
     name: str, text: str, column: str | None, messages: Messages, *, num_bytes: int = 0, may_be_empty: bool = False
-) -> Opened:
-    """Return what is in a file, told by its name's ending.
+) -> FileContent:
+    """Parse a file by its name's suffix.
 
     Args:
         name: The file's name.
-        text: What is in it.
-        column: The column to take the documents from; None, or one that is not there, means the likeliest.
-        messages: The person's language.
-        num_bytes: The file's size, for a browser does not send the text of one that is too large.
-        may_be_empty: Whether it is no error that there is not one document, as in a column that is still to be changed.
+        text: The file's text.
+        column: The column with the documents; None or an unknown one selects the default column.
+        messages: The user's language.
+        num_bytes: The file's size; the browser does not send the text of a file that is too large.
+        may_be_empty: Whether zero documents are allowed, as in a column that the user can still change.
 
     Raises:
-        FormError: it is too large, of another kind, broken, or empty.
+        FormError: the file is too large, of an unknown type, malformed, or empty.
     """
     if max(num_bytes, len(text)) > MAX_FILE_BYTES:
         raise FormError(messages.file_too_large.format(limit=MAX_FILE_MIB))
-    read = _READERS.get(name.rpartition(".")[2].lower())
-    if read is None:
+    reader = _READERS.get(name.rpartition(".")[2].lower())
+    if reader is None:
         raise FormError(messages.file_unknown)
-    opened = read(text.removeprefix("\ufeff"), column, messages)
-    if not opened.num_documents and not may_be_empty:
+    content = reader(text.removeprefix("\ufeff"), column, messages)
+    if not content.num_documents and not may_be_empty:
         raise FormError(messages.file_empty)
-    return opened
+    return content
 
 
 def lines_of(text: str) -> tuple[str, ...]:
-    """Return the lines that are not blank. Only what looks like a line break is one."""
+    """Return the non-blank lines. Only a line feed separates lines."""
     return tuple(line.strip() for line in text.split("\n") if line.strip())
 
 
-def _lines(text: str, _: str | None, __: Messages) -> Opened:
-    return Opened(documents=lines_of(text))
+def _lines(text: str, _: str | None, __: Messages) -> FileContent:
+    return FileContent(documents=lines_of(text))
 
 
-def _markdown(text: str, _: str | None, __: Messages) -> Opened:
-    """Return one document per section, its heading included; without headings, one per paragraph."""
+def _markdown(text: str, _: str | None, __: Messages) -> FileContent:
+    """Return one document per section, with its heading; without headings, one per paragraph."""
     sections, is_code, has_heading = [""], False, False
     for line in text.replace("\r\n", "\n").split("\n"):
         is_code ^= line.lstrip().startswith(("```", "~~~"))
@@ -107,27 +107,27 @@ def _markdown(text: str, _: str | None, __: Messages) -> Opened:
             sections.append("")
         sections[-1] += f"{line}\n"
     parts = sections if has_heading else re.split(r"\n\s*\n", sections[0])
-    return Opened(documents=tuple(part.strip() for part in parts if part.strip()))
+    return FileContent(documents=tuple(part.strip() for part in parts if part.strip()))
 
 
-def _table(text: str, column: str | None, _: Messages) -> Opened:
-    """Return a column of a table whose first line names the columns."""
-    head = text.partition("\n")[0]
+def _table(text: str, column: str | None, _: Messages) -> FileContent:
+    """Return a column of a table; the first line names the columns."""
+    header = text.partition("\n")[0]
     csv.field_size_limit(MAX_FILE_BYTES)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(DELIMITERS, key=head.count))
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(DELIMITERS, key=header.count))
     lines = [line for line in reader if line]
-    names = [name.strip() or str(place) for place, name in enumerate(lines[0] if lines else (), start=1)]
-    return _of_rows([dict(zip(names, line, strict=False)) for line in lines[1:]], names, column)
+    names = [name.strip() or str(position) for position, name in enumerate(lines[0] if lines else (), start=1)]
+    return _from_rows([dict(zip(names, line, strict=False)) for line in lines[1:]], names, column)
 
 
-def _json_lines(text: str, column: str | None, messages: Messages) -> Opened:
-    """Return texts, a column of objects, or groups: whichever the first line is."""
+def _json_lines(text: str, column: str | None, messages: Messages) -> FileContent:
+    """Return texts, a column of objects, or groups; the first line decides."""
     values = list(_values(text, messages))
     if not values:
-        return Opened()
+        return FileContent()
     texts = [value for _, value in values if isinstance(value, str)]
     if len(texts) == len(values):
-        return Opened(documents=tuple(text for text in texts if text.strip()))
+        return FileContent(documents=tuple(text for text in texts if text.strip()))
     objects = [(line, value) for line, value in values if isinstance(value, dict)]
     if len(objects) < len(values):
         is_text = isinstance(values[0][1], str)
@@ -135,9 +135,9 @@ def _json_lines(text: str, column: str | None, messages: Messages) -> Opened:
             messages.file_mixed.format(line=next(line for line, value in values if isinstance(value, str) != is_text))
         )
     if "query" in objects[0][1] and "documents" in objects[0][1]:
-        return Opened(groups=tuple(_group(line, value, messages) for line, value in objects))
-    rows = [{str(key): _shown(cell) for key, cell in value.items()} for _, value in objects]
-    return _of_rows(rows, list(dict.fromkeys(name for row in rows for name in row)), column)
+        return FileContent(groups=tuple(_group(line, value, messages) for line, value in objects))
+    rows = [{str(key): _cell_text(cell) for key, cell in value.items()} for _, value in objects]
+    return _from_rows(rows, list(dict.fromkeys(name for row in rows for name in row)), column)
 
 
 def _values(text: str, messages: Messages) -> Iterator[tuple[int, str | dict[str, object]]]:
@@ -162,28 +162,28 @@ def _group(line: int, value: Mapping[str, object], messages: Messages) -> FileGr
 
 
 def _document(value: object) -> str | None:
-    """Return a document of a group, which may be an object with its text, as rerankers' clients send them."""
+    """Return a document of a group: a string, or an object with `text` as in rerank requests."""
     text = value.get("text") if isinstance(value, dict) else value
     return text if isinstance(text, str) else None
 
 
-def _shown(cell: object) -> str:
+def _cell_text(cell: object) -> str:
     return cell if isinstance(cell, str) else orjson.dumps(cell).decode()
 
 
-def _of_rows(rows: Sequence[Row], names: Sequence[str], column: str | None) -> Opened:
-    chosen = column if column in names else _likeliest(rows, names)
+def _from_rows(rows: Sequence[Row], names: Sequence[str], column: str | None) -> FileContent:
+    chosen = column if column in names else _default_column(rows, names)
     documents = tuple(row.get(chosen, "").strip() for row in rows) if chosen is not None else ()
-    return Opened(documents=tuple(filter(None, documents)), columns=tuple(names), column=chosen)
+    return FileContent(documents=tuple(filter(None, documents)), columns=tuple(names), column=chosen)
 
 
-def _likeliest(rows: Sequence[Row], names: Sequence[str]) -> str | None:
-    usual = (name for usual in USUAL_COLUMNS for name in names if name.lower() == usual)
+def _default_column(rows: Sequence[Row], names: Sequence[str]) -> str | None:
+    preferred = (name for default in DEFAULT_COLUMNS for name in names if name.lower() == default)
     longest = max(names, key=lambda name: sum(len(row.get(name, "")) for row in rows), default=None)
-    return next(usual, longest)
+    return next(preferred, longest)
 
 
-_READERS: Final[Mapping[str, Callable[[str, str | None, Messages], Opened]]] = {
+_READERS: Final[Mapping[str, Callable[[str, str | None, Messages], FileContent]]] = {
     "txt": _lines,
     "csv": _table,
     "tsv": _table,

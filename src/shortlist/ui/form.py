@@ -1,4 +1,4 @@
-"""Form values to a request. Pure; a browser may send anything."""
+"""Converts form values to requests. Pure; validates every value, since a browser may send anything."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ OVERFLOWS: Final[tuple[OverflowChoice, ...]] = ("chunk", "truncate")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """One query and what is to be ranked for it.
+    """One query with its documents and options.
 
     Attributes:
-        preset: The name of an instruction; not used where there is an instruction in words.
-        on_overflow: What becomes of a document that is too long.
+        preset: The name of an instruction; ignored if `instruction` is set.
+        on_overflow: Handling of documents that are too long.
     """
 
     query: str
@@ -36,7 +36,7 @@ class Question:
 
     @property
     def body(self) -> dict[str, object]:
-        """The request as a program would send it, without what is as it would be anyway."""
+        """The request body, without default values."""
         options = {
             "model": self.model,
             "instruction": self.instruction,
@@ -50,54 +50,54 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
-    """What is to be ranked: one question, or those of a file of groups."""
+    """A submitted form: one question, or one per group of a file."""
 
     questions: tuple[Question, ...]
     has_groups: bool = False
 
     @property
     def num_documents(self) -> int:
-        """The documents of all questions."""
+        """Number of documents of all questions."""
         return sum(len(question.documents) for question in self.questions)
 
 
 def read_rerank(values: Mapping[str, object], messages: Messages) -> Form:
-    """Return the form of the first tab.
+    """Read the form of the first tab.
 
     Args:
         values: By name: query, documents, preset, instruction, model, top_n, overflow, file_name, file_text, column.
-        messages: The person's language.
+        messages: The user's language.
 
     Raises:
-        FormError: there is no query, no document, `top_n` is not a count, or the file cannot be read.
+        FormError: the query or the documents are missing, `top_n` is not a count, or the file is invalid.
     """
-    asked = replace(_asked(values), top_n=_count(values["top_n"], messages), on_overflow=_overflow(values["overflow"]))
+    question = replace(_question(values), top_n=_count(values["top_n"], messages), on_overflow=_overflow(values["overflow"]))
     name = _text(values["file_name"])
     if name:
-        opened = read_file(name, _raw(values["file_text"]), text_of(values["column"]), messages)
-        if opened.groups:
-            grouped = tuple(replace(asked, query=each.query, documents=each.documents) for each in opened.groups)
+        content = read_file(name, _string(values["file_text"]), optional_text(values["column"]), messages)
+        if content.groups:
+            grouped = tuple(replace(question, query=each.query, documents=each.documents) for each in content.groups)
             return Form(questions=grouped, has_groups=True)
-        documents = opened.documents
+        documents = content.documents
     else:
-        documents = lines_of(_raw(values["documents"]))
-    return Form(questions=(_complete(replace(asked, documents=documents), messages),))
+        documents = lines_of(_string(values["documents"]))
+    return Form(questions=(_validated(replace(question, documents=documents), messages),))
 
 
 def read_compare(values: Mapping[str, object], messages: Messages) -> tuple[Question, Question]:
-    """Return the left and the right question of the second tab, which share their documents.
+    """Read the left and the right question of the second tab; both have the same documents.
 
     Args:
-        values: By name: documents, and query, model, preset, instruction of either side, ending in `_a` and `_b`.
-        messages: The person's language.
+        values: By name: documents, and query, model, preset, instruction of each side, with suffix `_a` or `_b`.
+        messages: The user's language.
 
     Raises:
-        FormError: there is no query, no document, or both sides are the same.
+        FormError: the query or the documents are missing, or both sides are equal.
     """
-    documents = lines_of(_raw(values["documents"]))
+    documents = lines_of(_string(values["documents"]))
     sides = {side: {name[:-2]: value for name, value in values.items() if name.endswith(f"_{side}")} for side in "ab"}
-    left, right = (replace(_asked(own), documents=documents) for own in sides.values())
-    left = _complete(left, messages)
+    left, right = (replace(_question(fields), documents=documents) for fields in sides.values())
+    left = _validated(left, messages)
     right = replace(right, query=right.query or left.query, model=right.model or left.model)
     if left == right:
         raise FormError(messages.nothing_to_compare)
@@ -105,12 +105,12 @@ def read_compare(values: Mapping[str, object], messages: Messages) -> tuple[Ques
 
 
 def read_texts(value: object, messages: Messages) -> tuple[str, ...]:
-    """Return the texts of the third tab.
+    """Read the texts of the third tab.
 
     Raises:
-        FormError: there are too few or too many.
+        FormError: there are fewer than 2 or more than 40 texts.
     """
-    texts = lines_of(_raw(value))
+    texts = lines_of(_string(value))
     if len(texts) < MIN_TEXTS:
         raise FormError(messages.no_texts)
     if len(texts) > MAX_TEXTS:
@@ -118,7 +118,7 @@ def read_texts(value: object, messages: Messages) -> tuple[str, ...]:
     return texts
 
 
-def _complete(question: Question, messages: Messages) -> Question:
+def _validated(question: Question, messages: Messages) -> Question:
     if not question.query:
         raise FormError(messages.no_query)
     if not question.documents:
@@ -126,19 +126,19 @@ def _complete(question: Question, messages: Messages) -> Question:
     return question
 
 
-def text_of(value: object) -> str | None:
-    """Return a field's text without blanks around it; None when there is none."""
+def optional_text(value: object) -> str | None:
+    """Return a field's text, stripped; None if empty."""
     return _text(value) or None
 
 
-def _asked(values: Mapping[str, object]) -> Question:
-    """Return a question without its documents."""
-    instruction = text_of(values["instruction"])
+def _question(values: Mapping[str, object]) -> Question:
+    """Return the question of a form, without documents."""
+    instruction = optional_text(values["instruction"])
     return Question(
         query=_text(values["query"]),
         documents=(),
-        model=text_of(values["model"]),
-        preset=None if instruction else text_of(values["preset"]),
+        model=optional_text(values["model"]),
+        preset=None if instruction else optional_text(values["preset"]),
         instruction=instruction,
     )
 
@@ -147,18 +147,18 @@ def _overflow(value: object) -> OverflowChoice:
     return next((known for known in OVERFLOWS if known == value), "truncate")
 
 
-def _raw(value: object) -> str:
+def _string(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
 def _text(value: object) -> str:
-    return _raw(value).strip()
+    return _string(value).strip()
 
 
 def _count(value: object, messages: Messages) -> int | None:
-    typed = _text(value)
-    if not typed:
+    digits = _text(value)
+    if not digits:
         return None
-    if not typed.isdecimal() or len(typed) > MAX_COUNT_DIGITS or int(typed) == 0:
+    if not digits.isdecimal() or len(digits) > MAX_COUNT_DIGITS or int(digits) == 0:
         raise FormError(messages.bad_top_n)
-    return int(typed)
+    return int(digits)

@@ -14,20 +14,20 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY_BYTES: Final = 64 << 20
-"""Fits the largest file that is read (16 MiB), which JSON may encode with more bytes."""
+"""Fits the largest file (16 MiB), which JSON may encode with more bytes."""
 
 
 class _TooLarge(Exception):
-    """More has come than is taken."""
+    """The body exceeds the limit."""
 
 
-def limited(app: ASGIApp, *, max_body_bytes: int = MAX_BODY_BYTES) -> ASGIApp:
-    """Return the app with a limit on bodies: a larger one is answered with 413 and read no further."""
+def limit_body(app: ASGIApp, *, max_body_bytes: int = MAX_BODY_BYTES) -> ASGIApp:
+    """Wrap the app with a body limit: a larger body gets 413, and the rest is not read."""
 
     async def call(scope: Scope, receive: Receive, send: Send) -> None:
         num_bytes, has_answered = 0, False
 
-        async def read() -> Message:
+        async def limited_receive() -> Message:
             nonlocal num_bytes
             message = await receive()
             num_bytes += len(message.get("body", b""))
@@ -35,26 +35,26 @@ def limited(app: ASGIApp, *, max_body_bytes: int = MAX_BODY_BYTES) -> ASGIApp:
                 raise _TooLarge
             return message
 
-        async def answer(message: Message) -> None:
+        async def guarded_send(message: Message) -> None:
             nonlocal has_answered
             if num_bytes > max_body_bytes and not has_answered:
-                return  # a framework that caught our error has its own idea of what was wrong
+                return  # the framework caught _TooLarge and sends its own error
             has_answered = True
             await send(message)
 
         with suppress(_TooLarge):
-            await app(scope, read, answer)
+            await app(scope, limited_receive, guarded_send)
         if num_bytes > max_body_bytes and not has_answered:
-            await PlainTextResponse("The page does not take so much at once.", 413)(scope, receive, send)
+            await PlainTextResponse("The request body is too large for the page.", 413)(scope, receive, send)
 
     return call
 
 
-OPENING = b"<head>"
+HEAD_TAG = b"<head>"
 
 
-def with_head(app: ASGIApp, head: str) -> ASGIApp:
-    """Return the app with `head` at the beginning of the head of the document at its root."""
+def insert_head(app: ASGIApp, head: str) -> ASGIApp:
+    """Wrap the app so that `head` comes first in the HTML head of the root document."""
     addition = head.encode()
 
     async def call(scope: Scope, receive: Receive, send: Send) -> None:
@@ -62,25 +62,25 @@ def with_head(app: ASGIApp, head: str) -> ASGIApp:
             await app(scope, receive, send)
             return
         uncompressed = [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]
-        await app({**scope, "headers": uncompressed}, receive, _adding(addition, send))
+        await app({**scope, "headers": uncompressed}, receive, _inserting(addition, send))
 
     return call
 
 
-def _adding(addition: bytes, send: Send) -> Send:
-    """Return a way to send an answer that is held back until it is whole, and sent with the addition."""
-    held: list[Message] = []
+def _inserting(addition: bytes, send: Send) -> Send:
+    """Return a send function that buffers the whole response and inserts the addition."""
+    buffered: list[Message] = []
 
-    async def add(message: Message) -> None:
-        held.append(message)
+    async def buffer(message: Message) -> None:
+        buffered.append(message)
         if message["type"] != "http.response.body" or message.get("more_body", False):
             return
-        start, *parts = held
-        body = b"".join(part.get("body", b"") for part in parts).replace(OPENING, OPENING + addition, 1)
+        start, *parts = buffered
+        body = b"".join(part.get("body", b"") for part in parts).replace(HEAD_TAG, HEAD_TAG + addition, 1)
         headers = MutableHeaders(raw=start["headers"])
         if body:
             headers["content-length"] = str(len(body))
         await send(start)
         await send({"type": "http.response.body", "body": body})
 
-    return add
+    return buffer

@@ -1,32 +1,32 @@
-/* What a browser does on its own: the language, the address of a tab, files, copying. Nothing is fetched. */
+/* Browser side of the page: language, tab in the URL hash, files, copying. Fetches nothing. */
 (() => {
-  const spoken = ["zh", "en"];
+  const supported = ["zh", "en"];
   const primary = (tag) => tag.toLowerCase().split("-")[0];
   const chosen = document.cookie.match(/(?:^|; )shortlist-language=([\w-]+)/)?.[1];
-  const wanted = [chosen ?? "", ...(navigator.languages ?? [navigator.language])].find((tag) => spoken.includes(primary(tag)));
-  const language = primary(wanted ?? "en") === "zh" ? "zh-CN" : "en";
-  // The framework's labels go by what the browser says of itself, so this stands before its scripts.
+  const preferred = [chosen ?? "", ...(navigator.languages ?? [navigator.language])].find((tag) => supported.includes(primary(tag)));
+  const language = primary(preferred ?? "en") === "zh" ? "zh-CN" : "en";
+  // Gradio picks its labels by navigator.language, so set it before Gradio's scripts run.
   Object.defineProperty(navigator, "language", { get: () => language });
   Object.defineProperty(navigator, "languages", { get: () => [language] });
   document.documentElement.lang = language;
 
-  const KEPT = "shortlist-typed";
-  const typed = () => [...document.querySelectorAll("[id] textarea")].map((field) => [field.closest("[id]").id, field.value]);
+  const STORAGE_KEY = "shortlist-typed";
+  const fieldValues = () => [...document.querySelectorAll("[id] textarea")].map((field) => [field.closest("[id]").id, field.value]);
 
-  function speak(tag) {
-    sessionStorage.setItem(KEPT, JSON.stringify(typed()));
+  function switchLanguage(tag) {
+    sessionStorage.setItem(STORAGE_KEY, JSON.stringify(fieldValues()));
     document.cookie = `shortlist-language=${tag}; path=/; max-age=31536000; samesite=strict`;
     location.reload();
   }
 
   function restore() {
-    for (const [id, value] of JSON.parse(sessionStorage.getItem(KEPT) ?? "[]")) {
+    for (const [id, value] of JSON.parse(sessionStorage.getItem(STORAGE_KEY) ?? "[]")) {
       const field = document.querySelector(`#${CSS.escape(id)} textarea`);
       if (!field) continue;
       field.value = value;
       field.dispatchEvent(new Event("input", { bubbles: true }));
     }
-    sessionStorage.removeItem(KEPT);
+    sessionStorage.removeItem(STORAGE_KEY);
   }
 
   const tabs = { rerank: "rerank", compare: "compare_tab", embed: "embed_tab", status: "status_tab" };
@@ -40,12 +40,12 @@
     try {
       return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
     } catch {
-      return new TextDecoder("gb18030").decode(bytes); // what spreadsheets write in Chinese
+      return new TextDecoder("gb18030").decode(bytes); // encoding of Chinese spreadsheet programs
     }
   }
 
-  async function open(file, most) {
-    const text = file.size > most ? "" : decoded(await file.arrayBuffer());
+  async function open(file, maxBytes) {
+    const text = file.size > maxBytes ? "" : decoded(await file.arrayBuffer());
     shortlist.file = [file.name, text, String(file.size)];
     document.getElementById("file_read").click();
   }
@@ -72,7 +72,7 @@
     const code = button.closest(".sl-code").querySelector("code");
     getSelection().selectAllChildren(code);
     if (navigator.clipboard) await navigator.clipboard.writeText(code.textContent).catch(() => {});
-    else document.execCommand("copy"); // pages without HTTPS have nothing else
+    else document.execCommand("copy"); // navigator.clipboard needs HTTPS
     const before = button.textContent;
     button.textContent = button.dataset.copy;
     setTimeout(() => { button.textContent = before; }, 1500);
@@ -81,7 +81,7 @@
   document.addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (!button) return;
-    if (button.dataset.language) speak(button.dataset.language);
+    if (button.dataset.language) switchLanguage(button.dataset.language);
     if ("copy" in button.dataset) copy(button);
     if ("forget" in button.dataset) document.getElementById("file_forget").click();
     const name = Object.keys(tabs).find((each) => button === tabButton(each));
@@ -90,7 +90,7 @@
 
   globalThis.shortlist = {
     file: ["", "", "0"],
-    /* Once the page can be used: mark the language, put back what was typed in another one, open the tab of the address. */
+    /* Runs when the page is ready: mark the language, restore the fields after a language switch, open the tab of the URL hash. */
     arrive() {
       for (const button of document.querySelectorAll("[data-language]")) {
         button.setAttribute("aria-pressed", String(button.dataset.language === language));
@@ -99,7 +99,7 @@
       const name = location.hash.slice(1);
       if (name in tabs && name !== "rerank") tabButton(name).click();
     },
-    /* What an answer looks like once its run was cancelled: what is done stays. */
+    /* Return the answer of a cancelled run: results so far, without the progress bar. */
     stopped(html) {
       const page = new DOMParser().parseFromString(html, "text/html");
       const progress = page.querySelector(".sl-progress");
@@ -108,7 +108,7 @@
       progress.textContent = progress.dataset.stopped;
       return page.body.innerHTML;
     },
-    /* On a narrow screen the answer stands below the form, out of sight. */
+    /* Scroll to the answer: on a narrow screen it is below the form. */
     show(id) {
       if (innerWidth < 760) document.getElementById(id)?.scrollIntoView({ block: "start" });
     },

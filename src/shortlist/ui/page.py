@@ -1,4 +1,4 @@
-"""The page: four tabs, and the browser state they get. Imports Gradio."""
+"""The page: four tabs, and their choices for each user. Importing this module imports Gradio."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from shortlist.ui import style
 from shortlist.ui.draw.markup import masthead
 from shortlist.ui.i18n import Messages, translations
 from shortlist.ui.lazy import Page
-from shortlist.ui.middleware import limited, with_head
+from shortlist.ui.middleware import insert_head, limit_body
 from shortlist.ui.runs import model_names
-from shortlist.ui.session import SessionOf
+from shortlist.ui.session import SessionFactory
 from shortlist.ui.tabs import compare, embed, rerank, status
-from shortlist.ui.tabs.components import QUIET, markup
+from shortlist.ui.tabs.components import EVENT_OPTIONS, markup
 
 MAX_UPLOAD_BYTES = 1
-"""Files are read by the browser; Gradio's upload route, which is always there, must not fill the disk."""
+"""The browser reads files. Gradio's upload route cannot be removed, so this limit keeps uploads off the disk."""
 
 
-def build(session_of: SessionOf, *, path: str) -> Page:
-    """Return the page as an application of its own, for another to mount under `path`; see `shortlist.ui.mount_page`."""
+def build(session_for: SessionFactory, *, path: str) -> Page:
+    """Return the page as an application to mount under `path`; see `shortlist.ui.mount_page`."""
     shell, i18n = FastAPI(openapi_url=None), gr.I18n(**translations())
     gr.mount_gradio_app(
         shell,
-        build_page(session_of, i18n),
+        build_page(session_for, i18n),
         path=path,
         footer_links=[],
         run_history=False,
@@ -40,51 +40,51 @@ def build(session_of: SessionOf, *, path: str) -> Page:
     )
     [page] = (route.app for route in shell.routes if isinstance(route, Mount))
     if not isinstance(page, FastAPI):
-        raise TypeError("Gradio mounted something that is not an application of its own. This is a bug.")
-    # Gradio adds its start to the lifespan of the application that it was mounted on.
-    return Page(limited(with_head(page, style.head())), page.routes, shell.router.lifespan_context(shell))
+        raise TypeError("Gradio must mount one FastAPI application, but mounted another type. This is a bug.")
+    # Gradio adds its startup to the lifespan of the application that it is mounted on.
+    return Page(limit_body(insert_head(page, style.head())), page.routes, shell.router.lifespan_context(shell))
 
 
-def build_page(session_of: SessionOf, i18n: gr.I18n) -> gr.Blocks:
-    """Return the page; `session_of` is how it reaches the server as the person at it."""
+def build_page(session_for: SessionFactory, i18n: gr.I18n) -> gr.Blocks:
+    """Return the page; `session_for` returns the session of a request."""
     page = gr.Blocks(title="Shortlist", analytics_enabled=False, fill_width=True)
     with page:
         markup(masthead())
         with gr.Tabs(elem_classes="sl-tabs"):
             with gr.Tab(i18n("rerank_tab"), elem_id="rerank") as first:
-                reranking = rerank.build(session_of, i18n)
+                reranking = rerank.build(session_for, i18n)
             with gr.Tab(i18n("compare_tab"), elem_id="compare_tab") as second:
-                left, right = compare.build(session_of, i18n)
+                left, right = compare.build(session_for, i18n)
             with gr.Tab(i18n("embed_tab"), elem_id="embed_tab") as third:
-                embedding = embed.build(session_of, i18n)
+                embedding = embed.build(session_for, i18n)
             with gr.Tab(i18n("status_tab"), elem_id="status_tab") as fourth:
-                status.build(session_of, fourth, (first, second, third))
+                status.build(session_for, fourth, (first, second, third))
         presets = [reranking.preset, left.preset, right.preset]
         models = [reranking.model, left.model, right.model]
-        _add_components(session_of, page, presets, models, [reranking.overflow, embedding.model, embedding.read_as])
+        _fill_choices_on_load(session_for, page, presets, models, [reranking.overflow, embedding.model, embedding.read_as])
     return page
 
 
-def _add_components(
-    session_of: SessionOf, page: gr.Blocks, presets: list[gr.Dropdown], models: list[gr.Dropdown], others: list[gr.Dropdown]
+def _fill_choices_on_load(
+    session_for: SessionFactory, page: gr.Blocks, presets: list[gr.Dropdown], models: list[gr.Dropdown], rest: list[gr.Dropdown]
 ) -> None:
     """Fill all choices when the page opens: in the user's language, with the models that their key may use."""
 
-    async def furnish(request: gr.Request) -> list[gr.Dropdown]:
-        session = session_of(request)
+    async def choices(request: gr.Request) -> list[gr.Dropdown]:
+        session = session_for(request)
         messages = session.messages
         rerankers, embedders = await model_names(session)
         overflows = [(messages.overflow_chunk, "chunk"), (messages.overflow_truncate, "truncate")]
-        points = [(messages.read_as_documents, "documents"), (messages.read_as_queries, "queries")]
+        input_kinds = [(messages.read_as_documents, "documents"), (messages.read_as_queries, "queries")]
         return [
             *(gr.Dropdown(choices=_presets(messages), value="") for _ in presets),
             *(gr.Dropdown(choices=rerankers, value=next(iter(rerankers), None)) for _ in models),
             gr.Dropdown(choices=overflows, value="chunk"),
             gr.Dropdown(choices=embedders, value=next(iter(embedders), None)),
-            gr.Dropdown(choices=points, value="documents"),
+            gr.Dropdown(choices=input_kinds, value="documents"),
         ]
 
-    page.load(furnish, outputs=[*presets, *models, *others], **QUIET).then(None, js="() => shortlist.arrive()")
+    page.load(choices, outputs=[*presets, *models, *rest], **EVENT_OPTIONS).then(None, js="() => shortlist.arrive()")
 
 
 def _presets(messages: Messages) -> list[tuple[str, str]]:

@@ -1,6 +1,6 @@
-"""Runs of a click: read the form, call the server, render the answer or the error.
+"""Handles clicks: read the form, call the server, render the answer or the error.
 
-A run is a stream of HTML, each item replaces the one before. Cancel disconnects.
+A run is a stream of HTML; each item replaces the one before. Cancelling a run disconnects from the server.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from shortlist.ui.draw.plots import status_html
 from shortlist.ui.draw.ranking import ranking_html
 from shortlist.ui.draw.slope import slope_html
 from shortlist.ui.files import FormError
-from shortlist.ui.form import Form, read_compare, read_rerank, read_texts, text_of
+from shortlist.ui.form import Form, optional_text, read_compare, read_rerank, read_texts
 from shortlist.ui.metrics_view import MetricsHistory, read_sample, updated_history
 from shortlist.ui.session import Session
 
 MAX_WAIT_S: Final = 10
-"""A file of groups waits this long for a busy server, and then goes on."""
+"""Longest retry-after that a file of groups waits for on a busy server."""
 MAX_WAITS: Final = 5
 REDRAW_S: Final = 0.5
-"""Shortest time between two updates of partial results in seconds."""
+"""Shortest time between two updates of partial results, in seconds."""
 
 
 async def rerank_run(session: Session, values: Mapping[str, object]) -> AsyncIterator[str]:
-    """Yield how far the ranking of the first tab is, and at last the ranking."""
+    """Yield the progress of the first tab, then the ranking."""
     messages = session.messages
     try:
         form = read_rerank(values, messages)
@@ -39,16 +39,16 @@ async def rerank_run(session: Session, values: Mapping[str, object]) -> AsyncIte
         return
     done: list[PageRanking] = []
     try:
-        async for sentence in _ranked(session, form, done):
-            yield progress(sentence, messages, share=_share(form, done)) + _shown(session, form, done)
+        async for sentence in _rank_questions(session, form, done):
+            yield progress(sentence, messages, share=_share(form, done)) + _done_html(session, form, done)
     except ServiceError as error:
-        yield error_html(error, messages) + _shown(session, form, done)
+        yield error_html(error, messages) + _done_html(session, form, done)
         return
-    yield _shown(session, form, done)
+    yield _done_html(session, form, done)
 
 
-async def _ranked(session: Session, form: Form, done: list[PageRanking]) -> AsyncIterator[str]:
-    """Rank one question after the other into `done`, and yield what is going on."""
+async def _rank_questions(session: Session, form: Form, done: list[PageRanking]) -> AsyncIterator[str]:
+    """Rank the questions in order, append to `done`, and yield progress messages."""
     messages, drawn_s, num_waits = session.messages, 0.0, 0
     while len(done) < len(form.questions):
         if time.monotonic() - drawn_s >= REDRAW_S:
@@ -69,7 +69,7 @@ def _share(form: Form, done: list[PageRanking]) -> float | None:
     return len(done) / len(form.questions) if form.has_groups else None
 
 
-def _shown(session: Session, form: Form, done: list[PageRanking]) -> str:
+def _done_html(session: Session, form: Form, done: list[PageRanking]) -> str:
     has_key = session.api_key is not None
     if not done:
         return ""
@@ -77,7 +77,7 @@ def _shown(session: Session, form: Form, done: list[PageRanking]) -> str:
 
 
 async def compare_run(session: Session, values: Mapping[str, object]) -> AsyncIterator[str]:
-    """Yield that two rankings are made, and then how they differ."""
+    """Yield the progress, then the comparison of two rankings."""
     messages = session.messages
     try:
         left, right = read_compare(values, messages)
@@ -90,14 +90,14 @@ async def compare_run(session: Session, values: Mapping[str, object]) -> AsyncIt
 
 
 async def embed_run(session: Session, values: Mapping[str, object]) -> AsyncIterator[str]:
-    """Yield that texts are embedded, and then how alike they are."""
+    """Yield the progress, then the map of cosines."""
     messages = session.messages
     try:
         texts = read_texts(values["texts"], messages)
         yield progress(messages.embedding_now.format(total=len(texts)), messages)
         async with session.client() as client:
             is_query = values["read_as"] == "queries"
-            embeddings = await client.embed(texts, model=text_of(values["model"]), is_query=is_query)
+            embeddings = await client.embed(texts, model=optional_text(values["model"]), is_query=is_query)
         yield heat_html(texts, embeddings, messages)
     except FormError as error:
         yield alert(str(error))
@@ -105,20 +105,20 @@ async def embed_run(session: Session, values: Mapping[str, object]) -> AsyncIter
         yield error_html(error, messages)
 
 
-async def status_run(session: Session, watch: MetricsHistory, now_s: float) -> tuple[MetricsHistory, str]:
-    """Return what was seen of the server, with one more sample of its metrics, and how that looks."""
+async def status_run(session: Session, history: MetricsHistory, now_s: float) -> tuple[MetricsHistory, str]:
+    """Take a sample of the metrics; return the updated history and its HTML."""
     try:
-        response = await session.ask("/metrics")
-        seen = updated_history(watch, read_sample(response.text, now_s))
+        response = await session.request("/metrics")
+        updated = updated_history(history, read_sample(response.text, now_s))
     except ServiceError as error:
-        return watch, error_html(error, session.messages)
+        return history, error_html(error, session.messages)
     except ValueError:
-        return watch, alert(session.messages.broken)
-    return seen, status_html(seen, session.messages)
+        return history, alert(session.messages.broken)
+    return updated, status_html(updated, session.messages)
 
 
 async def model_names(session: Session) -> tuple[list[str], list[str]]:
-    """Return the rerankers and the embedders that the server offers; none when it does not say: asking them will tell why."""
+    """Return the rerankers and embedders of the server; empty on an error, which the first request then shows."""
     try:
         async with session.client() as client:
             models = await client.models()

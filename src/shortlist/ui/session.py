@@ -35,10 +35,10 @@ class Session:
     """One user, for one click.
 
     Attributes:
-        transport: Carries their requests to the server.
-        messages: Their language.
-        url: The server's address as their browser knows it.
-        api_key: The key that their browser signed in with.
+        transport: Transport to the server.
+        messages: The user's language.
+        url: The server's address in the user's browser.
+        api_key: The key that the browser signed in with.
     """
 
     transport: httpx2.AsyncBaseTransport
@@ -50,8 +50,8 @@ class Session:
         """Return a client with this user's key. It does not retry: the page shows that the server is busy."""
         return AsyncClient(IN_PROCESS_URL, api_key=self.api_key, transport=self.transport, max_retries=0)
 
-    async def ask(self, path: str, body: object = None) -> httpx2.Response:
-        """Return the server's answer to this person: to a POST if there is a body, or else to a GET.
+    async def request(self, path: str, body: object = None) -> httpx2.Response:
+        """Send a request with this user's key: POST with a body, GET without.
 
         Raises:
             ServiceError: the error the server answered with.
@@ -67,49 +67,49 @@ class Session:
         return response
 
 
-SessionOf = Callable[["gr.Request"], Session]
+SessionFactory = Callable[["gr.Request"], Session]
 """Returns the session of a request to the page."""
 
 
-def sessions(app: ASGIApp) -> SessionOf:
+def session_factory(app: ASGIApp) -> SessionFactory:
     """Return a function that calls the app in this process with a request's credentials, through all middlewares."""
-    hung_up = hanging_up(app)
+    in_process_app = disconnect_on_cancel(app)
 
-    def session_of(request: gr.Request) -> Session:
+    def session_for(request: gr.Request) -> Session:
         headers = request.headers
         return Session(
-            transport=httpx2.ASGITransport(app=hung_up, raise_app_exceptions=False, client=_address(request)),
-            messages=messages_for(headers.get("accept-language"), chosen=_chosen(headers.get("cookie"))),
+            transport=httpx2.ASGITransport(app=in_process_app, raise_app_exceptions=False, client=_address(request)),
+            messages=messages_for(headers.get("accept-language"), chosen=_language_cookie(headers.get("cookie"))),
             url=_url(headers.get("origin"), headers.get("host")),
-            api_key=_key(str(headers.get("authorization", ""))),
+            api_key=_api_key(str(headers.get("authorization", ""))),
         )
 
-    return session_of
+    return session_for
 
 
-def hanging_up(app: ASGIApp) -> ASGIApp:
+def disconnect_on_cancel(app: ASGIApp) -> ASGIApp:
     """Wrap the app so that a cancelled in-process call disconnects, and waits until the app has finished.
 
-    Without this, the cancellation would strike inside the app, which is only prepared for that when it stops.
+    Without this, the cancellation would be raised inside the app, which handles that only at shutdown.
     """
 
     async def call(scope: Scope, receive: Receive, send: Send) -> None:
-        is_gone, is_read = asyncio.Event(), False
+        is_cancelled, is_body_read = asyncio.Event(), False
 
-        async def hear() -> Message:
-            nonlocal is_read
-            if is_read:
-                await is_gone.wait()
+        async def receive_or_disconnect() -> Message:
+            nonlocal is_body_read
+            if is_body_read:
+                await is_cancelled.wait()
                 return {"type": "http.disconnect"}
             message = await receive()
-            is_read = not message.get("more_body", False)
+            is_body_read = not message.get("more_body", False)
             return message
 
-        running = asyncio.ensure_future(app(scope, hear, send))
+        running = asyncio.ensure_future(app(scope, receive_or_disconnect, send))
         try:
             await asyncio.shield(running)
         except asyncio.CancelledError:
-            is_gone.set()
+            is_cancelled.set()
             await asyncio.wait({running})
             raise
 
@@ -120,7 +120,7 @@ def _encoded(body: object) -> bytes:
     try:
         return orjson.dumps(body)
     except TypeError as error:
-        raise InvalidInput("Something in the request is not valid Unicode.") from error
+        raise InvalidInput("The request must be valid Unicode.") from error
 
 
 def _address(request: gr.Request) -> tuple[str, int]:
@@ -134,24 +134,24 @@ def _url(origin: str | None, host: str | None) -> str:
     return origin if origin is not None and origin.startswith("http") else f"http://{host or 'localhost'}"
 
 
-def _key(authorization: str) -> str | None:
+def _api_key(authorization: str) -> str | None:
     """Return the browser's key: the password of HTTP basic authentication, with any user name."""
     scheme, _, credentials = authorization.partition(" ")
     if scheme.lower() != "basic":
-        return _sendable(credentials.strip())
+        return _valid_key(credentials.strip())
     try:
-        return _sendable(base64.b64decode(credentials, validate=True).decode().partition(":")[2])
+        return _valid_key(base64.b64decode(credentials, validate=True).decode().partition(":")[2])
     except (binascii.Error, UnicodeDecodeError):
         return None
 
 
-def _sendable(key: str) -> str | None:
-    """Return a key, or None for what can be none."""
+def _valid_key(key: str) -> str | None:
+    """Return a key; None if empty or not printable ASCII."""
     return key if key and key.isascii() and key.isprintable() else None
 
 
-def _chosen(cookie: str | None) -> str | None:
-    """Return the language that was switched to."""
+def _language_cookie(cookie: str | None) -> str | None:
+    """Return the chosen language; None without a valid cookie."""
     try:
         jar = SimpleCookie(cookie or "")
     except CookieError:

@@ -1,4 +1,4 @@
-"""The page's look: Gradio's theme in Shortlist's colours, system fonts and inline images; nothing from other hosts."""
+"""The page's style: Gradio's theme in Shortlist's colours, system fonts and inline images; nothing from other hosts."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ html {{ background: {PAPER}; }}
 
 
 def head() -> str:
-    """Return what stands in the page's head: first colours, before the style sheet is there, and our own script."""
+    """Return the tags for the HTML head: colours until the style sheet is loaded, and the page's script."""
     return f"{HEAD}<script>{SCRIPT.read_text(encoding='utf-8')}</script>"
 
 
 def theme() -> gr.themes.Base:
-    """Return Gradio's plain theme in warm paper, ink and pine."""
+    """Return Gradio's base theme in paper, ink and pine colours."""
     base = gr.themes.Base(font=_SANS, font_mono=_MONO, radius_size="md", spacing_size="md", text_size="md")
     return base.set(**_surfaces(), **_inputs(), **_buttons())
 

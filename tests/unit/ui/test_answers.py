@@ -1,4 +1,4 @@
-"""The server's answer is read with everything that only it says, or is an error."""
+"""`rank` parses the server's answer with scores, passages and cache hits, or raises an error."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def session(server: ScriptedServer) -> Session:
     return Session(transport=httpx2.ASGITransport(server), messages=ENGLISH)
 
 
-async def test_question_is_sent_with_what_the_page_wants_to_know(server: ScriptedServer, session: Session) -> None:
+async def test_request_asks_for_logits_and_no_documents(server: ScriptedServer, session: Session) -> None:
     server.play(Answer(body=BARE))
     await rank(session, QUESTION)
     assert server.asked[0].body == {**QUESTION.body, "return_documents": False, "return_logits": True}
 
 
-async def test_everything_that_the_server_says_is_read(server: ScriptedServer, session: Session) -> None:
+async def test_all_fields_of_the_answer_are_parsed(server: ScriptedServer, session: Session) -> None:
     body = {
         **BARE,
         "logits": [2.5, -1.0],
@@ -61,7 +61,7 @@ async def test_everything_that_the_server_says_is_read(server: ScriptedServer, s
     )
 
 
-async def test_what_the_server_does_not_say_is_not_made_up(server: ScriptedServer, session: Session) -> None:
+async def test_absent_fields_of_the_answer_are_none(server: ScriptedServer, session: Session) -> None:
     server.play(Answer(body=BARE, headers={"x-total-time": "soon"}))
     answer = await rank(session, QUESTION)
     assert [result.raw_score for result in answer.results] == [None, None]
@@ -78,13 +78,13 @@ async def test_what_the_server_does_not_say_is_not_made_up(server: ScriptedServe
         {**BARE, "logits": [1.0]},
     ],
 )
-async def test_answer_that_cannot_be_read_is_an_error(server: ScriptedServer, session: Session, body: Any) -> None:
+async def test_malformed_answer_raises_upstream_error(server: ScriptedServer, session: Session, body: Any) -> None:
     server.play(Answer(body=body))
     with pytest.raises(UpstreamError, match="cannot be read"):
         await rank(session, QUESTION)
 
 
-async def test_two_rankings_are_asked_for_at_once(server: ScriptedServer, session: Session) -> None:
+async def test_rank_both_sends_both_requests(server: ScriptedServer, session: Session) -> None:
     server.play(Answer(body=BARE))
     other = Question(query="r", documents=QUESTION.documents)
     left, right = await rank_both(session, QUESTION, other)
@@ -92,7 +92,7 @@ async def test_two_rankings_are_asked_for_at_once(server: ScriptedServer, sessio
     assert {asked.body["query"] for asked in server.asked} == {"q", "r"}
 
 
-async def test_error_of_either_is_that_of_both(server: ScriptedServer, session: Session) -> None:
+async def test_error_of_one_ranking_is_raised(server: ScriptedServer, session: Session) -> None:
     server.play(Answer(body=BARE), Answer(500, fault("It failed.", kind="server_error")))
     with pytest.raises(EngineError, match=r"It failed\."):
         await rank_both(session, QUESTION, QUESTION)

@@ -1,4 +1,4 @@
-"""The page is built once, when it is first asked for, and stopped with the server."""
+"""The page is built once, on its first request, and stopped with the server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shortlist.ui.lazy import LazyPage, Page
 
 
 class Built:
-    """Counts what happens to the pages it builds."""
+    """Builds pages and records their events."""
 
     def __init__(self, *, fails: int = 0, fails_to_start: bool = False) -> None:
         self.events: list[str] = []
@@ -28,23 +28,23 @@ class Built:
         time.sleep(0.01)
         self.events.append("built")
         if self.events.count("built") <= self._fails:
-            raise RuntimeError("no page today")
+            raise RuntimeError("load failed")
         return self._build
 
     def _build(self) -> Page:
         asyncio.get_running_loop()
         app = FastAPI()
         app.get("/")(lambda: "hello")
-        return Page(app, app.routes, self._life())
+        return Page(app, app.routes, self._lifespan())
 
     @asynccontextmanager
-    async def _life(self) -> AsyncIterator[None]:
+    async def _lifespan(self) -> AsyncIterator[None]:
         if self._fails_to_start and self.events.count("built") == 1:
-            raise RuntimeError("no life today")
-        entered_in = asyncio.current_task()
+            raise RuntimeError("startup failed")
+        entering_task = asyncio.current_task()
         self.events.append("started")
         yield
-        assert asyncio.current_task() is entered_in
+        assert asyncio.current_task() is entering_task
         self.events.append("stopped")
 
 
@@ -52,7 +52,7 @@ def client(page: LazyPage) -> httpx2.AsyncClient:
     return httpx2.AsyncClient(transport=httpx2.ASGITransport(app=page), base_url="http://page")
 
 
-async def test_nothing_is_built_before_the_first_request_and_one_page_for_all() -> None:
+async def test_page_is_built_once_on_the_first_request() -> None:
     built = Built()
     page = LazyPage(built)
     assert (built.events, list(page.routes)) == ([], [])
@@ -72,10 +72,10 @@ async def test_closing_an_unbuilt_page_does_nothing() -> None:
 
 
 @pytest.mark.parametrize("built", [Built(fails=1), Built(fails_to_start=True)])
-async def test_page_that_could_not_be_opened_is_tried_again(built: Built) -> None:
+async def test_next_request_retries_a_failed_build(built: Built) -> None:
     page = LazyPage(built)
     async with client(page) as caller:
-        with pytest.raises(RuntimeError, match=r"no (page|life) today"):
+        with pytest.raises(RuntimeError, match=r"(load|startup) failed"):
             await caller.get("/")
         assert (await caller.get("/")).status_code == 200
     await page.close()

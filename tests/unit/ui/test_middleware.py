@@ -1,4 +1,4 @@
-"""The page takes so much and no more, and our head is in its document before anything else is, and nowhere else."""
+"""The body limit of the page, and tags inserted into the HTML head of its root document only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse
 from starlette.routing import Mount, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shortlist.ui.middleware import limited, with_head
+from shortlist.ui.middleware import insert_head, limit_body
 
 DOCUMENT = f"<!doctype html><html><head><title>中</title></head><body>{'<head>' * 200}</body></html>"
 
@@ -21,43 +21,43 @@ async def page(scope: Scope, receive: Receive, send: Send) -> None:
     await HTMLResponse(DOCUMENT)(scope, receive, send)
 
 
-async def asked(app: ASGIApp, path: str = "/", method: str = "GET") -> httpx2.Response:
+async def get(app: ASGIApp, path: str = "/", method: str = "GET") -> httpx2.Response:
     transport = httpx2.ASGITransport(app)
     async with httpx2.AsyncClient(transport=transport, base_url="http://page") as client:
         return await client.request(method, path)
 
 
 @pytest.mark.parametrize("app", [page, GZipMiddleware(page, minimum_size=10)])
-async def test_head_begins_with_ours_though_the_browser_takes_compressed_pages(app: ASGIApp) -> None:
-    answer = await asked(with_head(app, "<script>1</script>"))
+async def test_head_is_inserted_first_even_with_compression(app: ASGIApp) -> None:
+    answer = await get(insert_head(app, "<script>1</script>"))
     assert answer.text == DOCUMENT.replace("<head>", "<head><script>1</script>", 1)
     assert int(answer.headers["content-length"]) == len(answer.content)
 
 
 @pytest.mark.parametrize(("path", "is_document"), [("/ui/", True), ("/ui/config", False), ("/ui/assets/a.js", False)])
-async def test_only_the_document_is_changed_wherever_the_page_is_mounted(path: str, is_document: bool) -> None:
-    app = Router([Mount("/ui", with_head(page, "<meta>"))])
-    answer = await asked(app, path)
+async def test_only_the_root_document_is_changed_under_a_mount_path(path: str, is_document: bool) -> None:
+    app = Router([Mount("/ui", insert_head(page, "<meta>"))])
+    answer = await get(app, path)
     assert ("<meta>" in answer.text) is is_document
 
 
-async def test_answer_in_pieces_is_put_together() -> None:
+async def test_streamed_response_is_joined() -> None:
     async def slow(scope: Scope, receive: Receive, send: Send) -> None:
         assert Request(scope).headers.get("accept-encoding") is None
         await send({"type": "http.response.start", "status": 200, "headers": []})
         for piece in (b"<he", b"ad>", b""):
             await send({"type": "http.response.body", "body": piece, "more_body": piece != b""})
 
-    answer = await asked(with_head(slow, "<meta>"))
+    answer = await get(insert_head(slow, "<meta>"))
     assert answer.text == "<head><meta>"
 
 
-async def test_head_request_keeps_the_length_that_it_was_told() -> None:
+async def test_head_request_keeps_its_content_length() -> None:
     async def bare(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"9")]})
         await send({"type": "http.response.body", "body": b""})
 
-    answer = await asked(with_head(bare, "<meta>"), method="HEAD")
+    answer = await get(insert_head(bare, "<meta>"), method="HEAD")
     assert answer.headers["content-length"] == "9"
 
 
@@ -72,7 +72,7 @@ async def parts(*sizes: int) -> AsyncIterator[bytes]:
 
 
 async def catching(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer as frameworks do that catch whatever a body raises."""
+    """Answer 400 to any error of the body, as some frameworks do."""
     try:
         await counting(scope, receive, send)
     except Exception:  # noqa: BLE001
@@ -82,7 +82,7 @@ async def catching(scope: Scope, receive: Receive, send: Send) -> None:
 @pytest.mark.parametrize("app", [counting, catching])
 @pytest.mark.parametrize(("sizes", "status"), [((10,), 200), ((4, 6), 200), ((11,), 413), ((6, 6), 413)])
 async def test_body_is_read_up_to_the_limit(app: ASGIApp, sizes: tuple[int, ...], status: int) -> None:
-    transport = httpx2.ASGITransport(limited(app, max_body_bytes=10))
+    transport = httpx2.ASGITransport(limit_body(app, max_body_bytes=10))
     async with httpx2.AsyncClient(transport=transport, base_url="http://page") as client:
         answer = await client.post("/", content=parts(*sizes))
     assert answer.status_code == status
@@ -90,7 +90,7 @@ async def test_body_is_read_up_to_the_limit(app: ASGIApp, sizes: tuple[int, ...]
         assert answer.text == str(sum(sizes))
 
 
-async def test_answer_that_has_begun_is_not_begun_again() -> None:
+async def test_started_response_gets_no_second_start() -> None:
     async def eager(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await Request(scope, receive).body()
@@ -104,5 +104,5 @@ async def test_answer_that_has_begun_is_not_begun_again() -> None:
         return {"type": "http.request", "body": b"x" * 11, "more_body": False}
 
     scope = {"type": "http", "method": "POST", "path": "/", "headers": [], "query_string": b""}
-    await limited(eager, max_body_bytes=10)(scope, receive, send)
+    await limit_body(eager, max_body_bytes=10)(scope, receive, send)
     assert sent == ["http.response.start"]

@@ -1,4 +1,4 @@
-"""A filled-in form becomes calls, and whatever happens becomes something to look at."""
+"""A submitted form becomes requests; every result and every error becomes HTML."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def session(script: ScriptedServer, messages: Messages = ENGLISH) -> Session:
 
 @pytest.fixture(autouse=True)
 def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """How long a run would have slept."""
+    """Seconds of each sleep of a run."""
     slept: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -46,7 +46,7 @@ def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return slept
 
 
-async def shown(script: ScriptedServer, messages: Messages = ENGLISH, **values: Any) -> list[str]:
+async def rerank_html(script: ScriptedServer, messages: Messages = ENGLISH, **values: Any) -> list[str]:
     return [html async for html in rerank_run(session(script, messages), typed(**values))]
 
 
@@ -54,21 +54,21 @@ async def shown(script: ScriptedServer, messages: Messages = ENGLISH, **values: 
 
 
 async def test_ranking_is_announced_and_then_shown(script: ScriptedServer) -> None:
-    first, last = await shown(script)
+    first, last = await rerank_html(script)
     assert "Ranking 2 documents …" in first
     assert last.index(">b<") < last.index(">a<")
     assert "sl-progress" not in last
 
 
-async def test_empty_form_never_reaches_the_server(script: ScriptedServer) -> None:
-    [html] = await shown(script, CHINESE, query="")
+async def test_invalid_form_sends_no_request(script: ScriptedServer) -> None:
+    [html] = await rerank_html(script, CHINESE, query="")
     assert CHINESE.no_query in html
     assert script.asked == []
 
 
-async def test_refusal_is_shown_as_a_sentence_at_once(script: ScriptedServer, naps: list[float]) -> None:
+async def test_error_of_one_question_is_shown_without_retry(script: ScriptedServer, naps: list[float]) -> None:
     script.play(BUSY)
-    assert "The server is busy. Try again in 3 s." in (await shown(script))[-1]
+    assert "The server is busy. Try again in 3 s." in (await rerank_html(script))[-1]
     assert len(script.asked) == 1
     assert naps == []
 
@@ -77,17 +77,15 @@ async def test_refusal_is_shown_as_a_sentence_at_once(script: ScriptedServer, na
 
 
 async def test_groups_are_ranked_one_after_the_other(script: ScriptedServer) -> None:
-    pieces = await shown(script, file_name="f.jsonl", file_text=GROUPS)
+    pieces = await rerank_html(script, file_name="f.jsonl", file_text=GROUPS)
     assert [asked.body["query"] for asked in script.asked] == ["first", "second", "third"]
     assert "Ranked 0 of 3 queries …" in pieces[0]
     assert [pieces[-1].count(f"{name}</summary>") for name in ("first", "second", "third")] == [1, 1, 1]
 
 
-async def test_what_is_done_already_is_shown_while_the_rest_is_ranked(
-    script: ScriptedServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_partial_results_are_shown_during_the_run(script: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "REDRAW_S", 0.0)
-    pieces = await shown(script, file_name="f.jsonl", file_text=GROUPS)
+    pieces = await rerank_html(script, file_name="f.jsonl", file_text=GROUPS)
     assert ["second</summary>" in piece for piece in pieces] == [False, False, True, True]
     assert "Ranked 2 of 3 queries …" in pieces[2]
     assert "width:66.7%" in pieces[2]
@@ -95,9 +93,9 @@ async def test_what_is_done_already_is_shown_while_the_rest_is_ranked(
 
 async def test_groups_wait_for_a_busy_server(script: ScriptedServer, naps: list[float]) -> None:
     script.play(Answer(body=RANKED), BUSY, Answer(body=RANKED))
-    pieces = await shown(script, file_name="f.jsonl", file_text=GROUPS)
+    pieces = await rerank_html(script, file_name="f.jsonl", file_text=GROUPS)
     assert naps == [3]
-    assert any("The server is busy; going on in 3 s …" in piece for piece in pieces)
+    assert any("The server is busy; continuing in 3 s …" in piece for piece in pieces)
     assert "third</summary>" in pieces[-1]
     assert len(script.asked) == 4
 
@@ -105,9 +103,9 @@ async def test_groups_wait_for_a_busy_server(script: ScriptedServer, naps: list[
 @pytest.mark.parametrize(
     "refusal", [BUSY, Answer(429, fault("Full."), {"retry-after": "60"}), Answer(500, fault("Broken.", kind="server_error"))]
 )
-async def test_what_was_ranked_before_an_error_is_kept(script: ScriptedServer, refusal: Answer, naps: list[float]) -> None:
+async def test_rankings_before_an_error_are_kept(script: ScriptedServer, refusal: Answer, naps: list[float]) -> None:
     script.play(Answer(body=RANKED), refusal)
-    last = (await shown(script, file_name="f.jsonl", file_text=GROUPS))[-1]
+    last = (await rerank_html(script, file_name="f.jsonl", file_text=GROUPS))[-1]
     assert 'role="alert"' in last
     assert "first</summary>" in last
     assert "second</summary>" not in last
@@ -117,7 +115,7 @@ async def test_what_was_ranked_before_an_error_is_kept(script: ScriptedServer, r
 # -- the other tabs -----------------------------------------------------------------------------------------------------
 
 
-async def test_comparison_asks_twice_and_draws(script: ScriptedServer) -> None:
+async def test_comparison_sends_two_requests_and_draws_the_slope(script: ScriptedServer) -> None:
     asked = compared(query_a="q", query_b="r")
     first, last = [html async for html in compare_run(session(script), asked)]
     assert "Comparing 2 documents …" in first
@@ -125,7 +123,7 @@ async def test_comparison_asks_twice_and_draws(script: ScriptedServer) -> None:
     assert len(script.asked) == 2
 
 
-async def test_comparison_of_nothing_and_refusals_are_sentences(script: ScriptedServer) -> None:
+async def test_invalid_comparison_and_server_errors_show_messages(script: ScriptedServer) -> None:
     [html] = [html async for html in compare_run(session(script), compared(query_a="q"))]
     assert ENGLISH.nothing_to_compare in html
     script.play(Answer(404, fault("No such model.")))
@@ -139,7 +137,9 @@ def vectors(*rows: tuple[float, ...]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("read_as", "input_type"), [("documents", None), ("queries", "query")])
-async def test_texts_are_embedded_as_what_they_are(script: ScriptedServer, read_as: str, input_type: str | None) -> None:
+async def test_texts_are_embedded_as_the_chosen_input_type(
+    script: ScriptedServer, read_as: str, input_type: str | None
+) -> None:
     script.play(Answer(body=vectors((1, 0), (0, 1))))
     values = {"texts": "a\nb", "model": "e", "read_as": read_as}
     first, last = [html async for html in embed_run(session(script), values)]
@@ -148,7 +148,7 @@ async def test_texts_are_embedded_as_what_they_are(script: ScriptedServer, read_
     assert script.asked[0].body.get("input_type") == input_type
 
 
-async def test_texts_that_are_missing_and_refusals_are_sentences(script: ScriptedServer) -> None:
+async def test_missing_texts_and_server_errors_show_messages(script: ScriptedServer) -> None:
     values = {"texts": "a", "model": None, "read_as": None}
     [html] = [html async for html in embed_run(session(script), values)]
     assert ENGLISH.no_texts in html
@@ -158,38 +158,36 @@ async def test_texts_that_are_missing_and_refusals_are_sentences(script: Scripte
     assert len(script.asked) == 1
 
 
-async def test_two_looks_at_the_metrics_make_plots(script: ScriptedServer) -> None:
+async def test_two_samples_of_the_metrics_give_plots(script: ScriptedServer) -> None:
     script.play(Answer(body=b"# TYPE shortlist_ready gauge\nshortlist_ready 1.0\n"))
-    watch, first = await status_run(session(script), MetricsHistory(), 1.0)
+    history, first = await status_run(session(script), MetricsHistory(), 1.0)
     assert ENGLISH.status_wait in first
-    watch, second = await status_run(session(script), watch, 3.0)
+    history, second = await status_run(session(script), history, 3.0)
     assert ENGLISH.is_ready in second
-    assert len(watch.points) == 1
+    assert len(history.points) == 1
 
 
 @pytest.mark.parametrize(
-    ("answer", "sentence"),
+    ("answer", "message"),
     [
         (Answer(401, fault("No key.")), ENGLISH.no_key),
         (Answer(404, fault("Not here.")), ENGLISH.not_found),
         (Answer(body=b"<html>"), ENGLISH.broken),
     ],
 )
-async def test_metrics_that_are_closed_or_something_else_are_a_sentence(
-    script: ScriptedServer, answer: Answer, sentence: str
-) -> None:
+async def test_unavailable_or_malformed_metrics_show_a_message(script: ScriptedServer, answer: Answer, message: str) -> None:
     script.play(answer)
-    watch, html = await status_run(session(script), MetricsHistory(), 1.0)
-    assert sentence in html
-    assert watch == MetricsHistory()
+    history, html = await status_run(session(script), MetricsHistory(), 1.0)
+    assert message in html
+    assert history == MetricsHistory()
 
 
-async def test_models_are_offered_for_what_they_can_do(script: ScriptedServer) -> None:
+async def test_models_are_listed_by_task(script: ScriptedServer) -> None:
     script.play(Answer(body={"data": [{"id": "e", "tasks": ["embed"]}, {"id": "r", "tasks": ["rerank", "embed"]}]}))
     assert await model_names(session(script)) == (["r"], ["e", "r"])
 
 
 @pytest.mark.parametrize("answer", [Answer(401, fault("No key.")), Answer(500, b"?"), Answer(body=b"{")])
-async def test_no_model_is_offered_when_the_server_does_not_say(script: ScriptedServer, answer: Answer) -> None:
+async def test_model_lists_are_empty_on_an_error(script: ScriptedServer, answer: Answer) -> None:
     script.play(answer)
     assert await model_names(session(script)) == ([], [])

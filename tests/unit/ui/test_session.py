@@ -1,4 +1,4 @@
-"""The page calls as the person at it, and a click on Cancel is a hang-up."""
+"""A session sends the user's key, address and language; cancel disconnects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from shortlist.api.request_body import RequestBody
 from shortlist.errors import InvalidInput, Unauthenticated
 from shortlist.ui.i18n import CHINESE, ENGLISH, Messages
-from shortlist.ui.session import Session, hanging_up, sessions
+from shortlist.ui.session import Session, disconnect_on_cancel, session_factory
 from tests.support.script import Answer, ScriptedServer, fault
 
 
@@ -27,7 +27,7 @@ def basic(text: str) -> str:
     return f"Basic {base64.b64encode(text.encode()).decode()}"
 
 
-# -- who it is ----------------------------------------------------------------------------------------------------------
+# -- key, language, address ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -43,8 +43,8 @@ def basic(text: str) -> str:
         ("", None),
     ],
 )
-def test_key_is_the_one_that_the_browser_signed_in_with(header: str, key: str | None) -> None:
-    session = sessions(ScriptedServer())(request(authorization=header))
+def test_key_is_read_from_the_authorization_header(header: str, key: str | None) -> None:
+    session = session_factory(ScriptedServer())(request(authorization=header))
     assert session.api_key == key
 
 
@@ -59,8 +59,8 @@ def test_key_is_the_one_that_the_browser_signed_in_with(header: str, key: str | 
         ({}, ENGLISH),
     ],
 )
-def test_language_is_the_one_switched_to_or_else_the_browsers(headers: dict[str, str], messages: Messages) -> None:
-    assert sessions(ScriptedServer())(request(**headers)).messages is messages
+def test_language_cookie_takes_precedence_over_accept_language(headers: dict[str, str], messages: Messages) -> None:
+    assert session_factory(ScriptedServer())(request(**headers)).messages is messages
 
 
 @pytest.mark.parametrize(
@@ -72,12 +72,12 @@ def test_language_is_the_one_switched_to_or_else_the_browsers(headers: dict[str,
         ({}, "http://localhost"),
     ],
 )
-def test_server_is_called_as_the_browser_calls_it(headers: dict[str, str], url: str) -> None:
-    assert sessions(ScriptedServer())(request(**headers)).url == url
+def test_url_is_the_address_in_the_browser(headers: dict[str, str], url: str) -> None:
+    assert session_factory(ScriptedServer())(request(**headers)).url == url
 
 
 @pytest.mark.parametrize(("client", "address"), [(("10.0.0.7", 5), "10.0.0.7"), (None, "127.0.0.1")])
-async def test_limits_count_the_reader(client: tuple[str, int] | None, address: str) -> None:
+async def test_client_address_is_that_of_the_user(client: tuple[str, int] | None, address: str) -> None:
     seen: list[str] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -85,11 +85,11 @@ async def test_limits_count_the_reader(client: tuple[str, int] | None, address: 
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    await sessions(app)(request(client=client)).ask("/metrics")
+    await session_factory(app)(request(client=client)).request("/metrics")
     assert seen == [address]
 
 
-# -- what it asks -------------------------------------------------------------------------------------------------------
+# -- requests -------------------------------------------------------------------------------------------------------
 
 
 def session(server: ScriptedServer, key: str | None = None) -> Session:
@@ -99,37 +99,37 @@ def session(server: ScriptedServer, key: str | None = None) -> Session:
 async def test_body_is_posted_with_the_key() -> None:
     server = ScriptedServer()
     server.play(Answer(body={"a": 1}))
-    assert (await session(server, "open-sesame").ask("/v1/rerank", {"query": "中"})).json() == {"a": 1}
+    assert (await session(server, "open-sesame").request("/v1/rerank", {"query": "中"})).json() == {"a": 1}
     asked = server.asked[0]
     assert (asked.method, asked.path, asked.body) == ("POST", "/v1/rerank", {"query": "中"})
     assert asked.headers["authorization"] == "Bearer open-sesame"
 
 
-async def test_without_a_body_it_is_fetched() -> None:
+async def test_request_without_a_body_is_a_get() -> None:
     server = ScriptedServer()
     server.play(Answer(body=b"text"))
-    assert (await session(server).ask("/metrics")).text == "text"
+    assert (await session(server).request("/metrics")).text == "text"
     assert server.asked[0].method == "GET"
     assert "authorization" not in server.asked[0].headers
 
 
-async def test_refusal_is_the_servers_error() -> None:
+async def test_error_response_raises_its_error() -> None:
     server = ScriptedServer()
     server.play(Answer(401, fault("No key.")))
     with pytest.raises(Unauthenticated, match=r"No key\."):
-        await session(server).ask("/metrics")
+        await session(server).request("/metrics")
 
 
-async def test_text_that_is_no_unicode_never_leaves() -> None:
+async def test_invalid_unicode_is_not_sent() -> None:
     with pytest.raises(InvalidInput, match="Unicode"):
-        await session(ScriptedServer()).ask("/v1/rerank", {"query": "\ud800"})
+        await session(ScriptedServer()).request("/v1/rerank", {"query": "\ud800"})
 
 
 # -- cancelling ---------------------------------------------------------------------------------------------------------
 
 
 class Slow:
-    """An app that never answers, and remembers how that ended."""
+    """An app that never answers, and records its cancellation."""
 
     def __init__(self) -> None:
         self.has_begun = asyncio.Event()
@@ -144,10 +144,10 @@ class Slow:
             raise
 
 
-async def test_who_cancels_hangs_up_and_the_work_is_let_go_before_that_is_done() -> None:
+async def test_cancel_disconnects_and_waits_until_the_app_has_finished() -> None:
     slow = Slow()
     app = RequestBody(slow, max_body_bytes=100, body_timeout_s=10, public_prefixes=("/ui",))
-    transport = httpx2.ASGITransport(hanging_up(app))
+    transport = httpx2.ASGITransport(disconnect_on_cancel(app))
     async with httpx2.AsyncClient(transport=transport, base_url="http://server") as client:
         asking = asyncio.create_task(client.post("/v1/rerank", content=b"{}"))
         await slow.has_begun.wait()
@@ -157,30 +157,30 @@ async def test_who_cancels_hangs_up_and_the_work_is_let_go_before_that_is_done()
     assert slow.ended == ["cancelled"]
 
 
-async def test_app_hears_a_hang_up_and_is_not_struck_by_a_cancellation() -> None:
-    heard: list[str] = []
-    has_begun = asyncio.Event()
+async def test_app_receives_a_disconnect_and_no_cancellation() -> None:
+    received: list[str] = []
+    has_started = asyncio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        has_begun.set()
-        while not heard or heard[-1] != "http.disconnect":
-            heard.append((await receive())["type"])
+        has_started.set()
+        while not received or received[-1] != "http.disconnect":
+            received.append((await receive())["type"])
 
-    transport = httpx2.ASGITransport(hanging_up(app))
+    transport = httpx2.ASGITransport(disconnect_on_cancel(app))
     async with httpx2.AsyncClient(transport=transport, base_url="http://server") as client:
         asking = asyncio.create_task(client.post("/", content=b"{}"))
-        await has_begun.wait()
+        await has_started.wait()
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
-    assert heard[-1] == "http.disconnect"
+    assert received[-1] == "http.disconnect"
 
 
-async def test_error_of_the_app_goes_through() -> None:
+async def test_error_of_the_app_is_raised() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         raise RuntimeError("no")
 
-    transport = httpx2.ASGITransport(hanging_up(app))
+    transport = httpx2.ASGITransport(disconnect_on_cancel(app))
     async with httpx2.AsyncClient(transport=transport, base_url="http://server") as client:
         with pytest.raises(RuntimeError, match="no"):
             await client.get("/")

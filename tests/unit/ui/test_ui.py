@@ -11,7 +11,7 @@ import pytest
 from shortlist import ui
 
 
-def test_importing_the_room_does_not_import_gradio() -> None:
+def test_importing_the_package_does_not_import_gradio() -> None:
     code = f"import sys; sys.path[:0] = {sys.path!r}; import shortlist.ui, shortlist.ui.runs; sys.exit('gradio' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

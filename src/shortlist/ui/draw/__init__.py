@@ -1,4 +1,4 @@
 """The page's HTML. Pure: equal values give equal text.
 
-All text from users or the network is escaped here, and only here builds markup from data.
+This package escapes all text from users and the network; no other module builds markup from data.
 """

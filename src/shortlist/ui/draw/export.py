@@ -26,7 +26,7 @@ MAX_SNIPPET_CHARS: Final = 4000
 
 
 def export_bar(rankings: Sequence[PageRanking], messages: Messages, *, url: str, has_key: bool) -> str:
-    """Return the bar below a ranking: raw scores on demand, downloads, and the same request in curl and Python."""
+    """Return the bar below a ranking: a switch for raw scores, downloads, and the request in curl and Python."""
     if not rankings:
         return ""
     raw = (
@@ -41,12 +41,12 @@ def export_bar(rankings: Sequence[PageRanking], messages: Messages, *, url: str,
 
 
 def as_csv(rankings: Sequence[PageRanking]) -> str:
-    """Return the rankings as a table that spreadsheets open; the mark at its start tells them that it is UTF-8."""
-    written = io.StringIO()
-    table = csv.DictWriter(written, COLUMNS)
+    """Return the rankings as CSV; its byte order mark marks it as UTF-8 for spreadsheets."""
+    buffer = io.StringIO()
+    table = csv.DictWriter(buffer, COLUMNS)
     table.writeheader()
     table.writerows(_rows(rankings))
-    return "\ufeff" + written.getvalue()
+    return "\ufeff" + buffer.getvalue()
 
 
 def as_jsonl(rankings: Sequence[PageRanking]) -> str:
@@ -56,10 +56,10 @@ def as_jsonl(rankings: Sequence[PageRanking]) -> str:
 
 def _rows(rankings: Sequence[PageRanking]) -> Iterator[dict[str, object]]:
     for ranking in rankings:
-        for place, result in enumerate(ranking.results, start=1):
+        for rank, result in enumerate(ranking.results, start=1):
             values = (
                 ranking.question.query,
-                place,
+                rank,
                 result.index,
                 result.score,
                 result.raw_score,
@@ -90,14 +90,14 @@ def _same_request(question: Question, messages: Messages, *, url: str, has_key: 
 
 
 def curl(question: Question, url: str, *, has_key: bool, is_long: bool = False) -> str:
-    """Return the request as a command; a long body is in a file beside it."""
+    """Return the request as a curl command; a long body is in `request.json`."""
     key = ' \\\n  -H "authorization: Bearer $SHORTLIST_API_KEY"' if has_key else ""
     body = f"@{REQUEST_FILE}" if is_long else shlex.quote(json.dumps(question.body, ensure_ascii=False, indent=2))
     return f"curl -s {shlex.quote(f'{url}/v1/rerank')} -H 'content-type: application/json'{key} \\\n  --data-binary {body}"
 
 
 def python(question: Question, url: str, *, has_key: bool, is_long: bool = False) -> str:
-    """Return the request as a program; a long body is in a file beside it."""
+    """Return the request as a Python program; a long body is in `request.json`."""
     imports = ["import json"] * is_long + ["import os"] * has_key + ["import requests"]
     body = f'json.load(open("{REQUEST_FILE}", encoding="utf-8"))' if is_long else _literal(question.body)
     key = '\n    headers={"authorization": f"Bearer {os.environ[\'SHORTLIST_API_KEY\']}"},' if has_key else ""
@@ -110,7 +110,7 @@ def python(question: Question, url: str, *, has_key: bool, is_long: bool = False
 
 
 def _literal(body: dict[str, object]) -> str:
-    """Return a body as Python writes it: texts and lists of texts look the same in JSON, and numbers do."""
+    """Return a body as a Python literal: strings, lists of strings and numbers are the same in JSON."""
     return json.dumps(body, ensure_ascii=False, indent=4).replace("\n", "\n    ")
 
 

@@ -14,7 +14,7 @@ from shortlist.ui.draw.markup import shortened, summary
 from shortlist.ui.i18n import Messages
 
 MAX_TITLE_CHARS: Final = 90
-MAX_FACT_CHARS: Final = 40
+MAX_PAIR_CHARS: Final = 40
 
 Cosines = npt.NDArray[np.float64]
 
@@ -23,18 +23,19 @@ def heat_html(texts: Sequence[str], embeddings: Embeddings, messages: Messages) 
     """Return the cosines of every pair of texts as HTML.
 
     Args:
-        texts: What was embedded.
+        texts: The embedded texts.
         embeddings: One vector per text.
-        messages: The person's language.
+        messages: The user's language.
     """
     cosines = cosines_of(embeddings)
-    facts = [
+    details = [
         messages.num_texts.format(total=len(texts)),
         messages.num_dimensions.format(count=len(embeddings.vectors[0])),
         messages.num_tokens.format(count=f"{embeddings.num_tokens:,}"),
     ]
     return (
-        f'<section class="sl-result" lang="{messages.lang}">{summary(embeddings.model, facts, embeddings.timing_ms, messages)}'
+        f'<section class="sl-result" lang="{messages.lang}">'
+        f"{summary(embeddings.model, details, embeddings.timing_ms, messages)}"
         f'<p class="sl-verdict">{escape(_closest(texts, cosines, messages))}</p>{_table(texts, cosines, messages)}</section>'
     )
 
@@ -46,21 +47,21 @@ def cosines_of(embeddings: Embeddings) -> Cosines:
         result: [texts, texts].
     """
     rows = np.asarray(embeddings.vectors, dtype=np.float64)
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    unit = rows / np.where(lengths > 0, lengths, 1)
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    unit = rows / np.where(norms > 0, norms, 1)
     return np.clip(unit @ unit.T, -1, 1)
 
 
 def _closest(texts: Sequence[str], cosines: Cosines, messages: Messages) -> str:
-    apart = np.where(np.eye(len(texts), dtype=bool), -np.inf, cosines)
-    left, right = divmod(int(np.argmax(apart)), len(texts))
-    names = [f"“{shortened(texts[place], MAX_FACT_CHARS)}”" for place in (left, right)]
+    off_diagonal = np.where(np.eye(len(texts), dtype=bool), -np.inf, cosines)
+    left, right = divmod(int(np.argmax(off_diagonal)), len(texts))
+    names = [f"“{shortened(texts[index], MAX_PAIR_CHARS)}”" for index in (left, right)]
     return messages.closest.format(left=names[0], right=names[1], score=f"{cosines[left, right]:.2f}")
 
 
 def _table(texts: Sequence[str], cosines: Cosines, messages: Messages) -> str:
     numbers = "".join(f'<th scope="col">{number}</th>' for number in range(1, len(texts) + 1))
-    rows = "".join(_row(place, text, cosines) for place, text in enumerate(texts))
+    rows = "".join(_row(index, text, cosines) for index, text in enumerate(texts))
     return (
         f'<div class="sl-scroll" tabindex="0" role="region" aria-label="{escape(messages.embed_caption)}">'
         f'<table class="sl-heat"><caption class="sl-hidden">{escape(messages.embed_caption)}</caption>'
@@ -68,10 +69,10 @@ def _table(texts: Sequence[str], cosines: Cosines, messages: Messages) -> str:
     )
 
 
-def _row(place: int, text: str, cosines: Cosines) -> str:
-    cells = "".join(_cell(float(value), is_self=place == other) for other, value in enumerate(cosines[place]))
+def _row(index: int, text: str, cosines: Cosines) -> str:
+    cells = "".join(_cell(float(value), is_self=index == column) for column, value in enumerate(cosines[index]))
     title = escape(shortened(text, MAX_TITLE_CHARS))
-    return f'<tr><th scope="row" title="{escape(text)}"><b>{place + 1}</b><span dir="auto">{title}</span></th>{cells}</tr>'
+    return f'<tr><th scope="row" title="{escape(text)}"><b>{index + 1}</b><span dir="auto">{title}</span></th>{cells}</tr>'
 
 
 def _cell(cosine: float, *, is_self: bool) -> str:

@@ -9,7 +9,7 @@ from typing import Final
 
 from shortlist import errors
 from shortlist.client import TimingMs
-from shortlist.ui.files import MAX_FILE_BYTES, Opened
+from shortlist.ui.files import MAX_FILE_BYTES, FileContent
 from shortlist.ui.i18n import LANGUAGES, Messages
 
 LOGO: Final = (
@@ -20,23 +20,23 @@ LOGO: Final = (
     "</svg>"
 )
 
-OWN_NAMES: Final = {"en": "English", "zh-CN": "中文"}
-"""Languages are offered in their own words."""
+LANGUAGE_NAMES: Final = {"en": "English", "zh-CN": "中文"}
+"""Each language in its own name."""
 
 MAX_SHOWN_WAIT_S: Final = 3600
 
-ENDINGS: Final = ".txt,.csv,.tsv,.jsonl,.ndjson,.md"
+FILE_SUFFIXES: Final = ".txt,.csv,.tsv,.jsonl,.ndjson,.md"
 INPUT_ID: Final = "file"
 
 
-# -- what never changes, in every language at once: the style sheet shows the one of the document --------------------------
+# -- static text in all languages: the style sheet shows the document's language ------------------------------------------
 
 
 def masthead() -> str:
-    """Return the wordmark, what this is for, and the switch of languages."""
+    """Return the wordmark, the tagline and the language switch."""
     taglines = "".join(_in_language(messages, "p", messages.tagline, "sl-tagline") for messages in LANGUAGES)
     buttons = "".join(
-        f'<button type="button" lang="{lang}" data-language="{lang}">{name}</button>' for lang, name in OWN_NAMES.items()
+        f'<button type="button" lang="{lang}" data-language="{lang}">{name}</button>' for lang, name in LANGUAGE_NAMES.items()
     )
     both = " / ".join(messages.switch_language for messages in LANGUAGES)
     switch = f'<div class="sl-languages" role="group" aria-label="{both}">{buttons}</div>'
@@ -44,23 +44,23 @@ def masthead() -> str:
 
 
 def label(name: str) -> str:
-    """Return one of our words in every language, for a place where only markup will do."""
+    """Return a label in every language, where only markup works."""
     return "".join(
         _in_language(messages, "span", str(getattr(messages, name)), f"sl-label sl-label-{name}") for messages in LANGUAGES
     )
 
 
 def heading(name: str) -> str:
-    """Return one of our words as a heading."""
+    """Return a heading in every language."""
     return "".join(_in_language(messages, "h2", str(getattr(messages, name)), "sl-heading") for messages in LANGUAGES)
 
 
 def nothing_yet(title: str, hint: str) -> str:
-    """Return what stands where an answer will be.
+    """Return the placeholder of an answer.
 
     Args:
-        title: The name of its headline.
-        hint: The name of what to do.
+        title: Field of `Messages` with the headline.
+        hint: Field of `Messages` with the hint.
     """
     return "".join(
         f'<div class="sl-empty" lang="{messages.lang}">{LOGO}<strong>{escape(getattr(messages, title))}</strong>'
@@ -69,21 +69,21 @@ def nothing_yet(title: str, hint: str) -> str:
     )
 
 
-def _in_language(messages: Messages, tag: str, sentence: str, classes: str) -> str:
-    return f'<{tag} class="{classes}" lang="{messages.lang}">{escape(sentence)}</{tag}>'
+def _in_language(messages: Messages, tag: str, message: str, classes: str) -> str:
+    return f'<{tag} class="{classes}" lang="{messages.lang}">{escape(message)}</{tag}>'
 
 
 # -- errors and progress --------------------------------------------------------------------------------------------------
 
 
-def alert(sentence: str, detail: str = "") -> str:
-    """Return an error: a sentence, and the server's message in smaller print."""
+def alert(message: str, detail: str = "") -> str:
+    """Return an error: a message, and the server's message in smaller print."""
     small = f"<small>{escape(detail)}</small>" if detail else ""
-    return f'<div class="sl-alert" role="alert"><strong>{escape(sentence)}</strong>{small}</div>'
+    return f'<div class="sl-alert" role="alert"><strong>{escape(message)}</strong>{small}</div>'
 
 
 def seconds_to_wait(error: errors.Overloaded) -> int:
-    """Return the wait that the server asks for, as a number that a person can use."""
+    """Return the server's retry-after in whole seconds, from 1 to 3600."""
     return math.ceil(min(max(error.retry_after_s, 1), MAX_SHOWN_WAIT_S))
 
 
@@ -91,10 +91,10 @@ def error_html(error: errors.ServiceError, messages: Messages) -> str:
     """Return an error from the server as HTML."""
     if isinstance(error, errors.Overloaded):
         return alert(messages.overloaded.format(seconds=seconds_to_wait(error)))
-    return alert(_sentence(error, messages), error.message)
+    return alert(_error_message(error, messages), error.message)
 
 
-def _sentence(error: errors.ServiceError, messages: Messages) -> str:
+def _error_message(error: errors.ServiceError, messages: Messages) -> str:
     if isinstance(error, errors.InvalidInput) and error.param in {"instruction", "preset"}:
         return messages.no_instruction
     table = (
@@ -107,21 +107,21 @@ def _sentence(error: errors.ServiceError, messages: Messages) -> str:
         (errors.Draining, messages.not_ready),
         (errors.EngineUnavailable, messages.unavailable),
     )
-    return next((sentence for kind, sentence in table if isinstance(error, kind)), messages.broken)
+    return next((message for kind, message in table if isinstance(error, kind)), messages.broken)
 
 
-def progress(sentence: str, messages: Messages, *, share: float | None = None) -> str:
-    """Return how far something is, and what takes its place when it is cancelled.
+def progress(message: str, messages: Messages, *, share: float | None = None) -> str:
+    """Return a progress bar, with the text that replaces it on cancel.
 
     Args:
-        sentence: What is going on.
-        messages: The person's language.
-        share: How much of it is done, from 0 to 1; None if that cannot be told.
+        message: The running operation.
+        messages: The user's language.
+        share: Completed share, from 0 to 1; None if unknown.
     """
     width = "" if share is None else f' style="width:{100 * share:.1f}%"'
     kind = "sl-track" if share is not None else "sl-track sl-track-open"
     return (
-        f'<div class="sl-progress" role="status" data-stopped="{escape(messages.stopped)}"><span>{escape(sentence)}</span>'
+        f'<div class="sl-progress" role="status" data-stopped="{escape(messages.stopped)}"><span>{escape(message)}</span>'
         f'<span class="{kind}" aria-hidden="true"><i{width}></i></span></div>'
     )
 
@@ -130,45 +130,44 @@ def progress(sentence: str, messages: Messages, *, share: float | None = None) -
 
 
 def file_picker() -> str:
-    """Return the field that opens a file, in every language."""
+    """Return the file input, in every language."""
     names = "".join(
         f'<span lang="{messages.lang}"><b>{escape(messages.open_file)}</b> '
         f"<small>{escape(messages.open_file_hint)}</small></span>"
         for messages in LANGUAGES
     )
-    field = f'<input type="file" id="{INPUT_ID}" class="sl-hidden" accept="{ENDINGS}" data-most="{MAX_FILE_BYTES}">'
+    field = f'<input type="file" id="{INPUT_ID}" class="sl-hidden" accept="{FILE_SUFFIXES}" data-most="{MAX_FILE_BYTES}">'
     return f'<div class="sl-picker">{field}<label for="{INPUT_ID}">{names}</label></div>'
 
 
-def file_card(name: str, opened: Opened, messages: Messages) -> str:
+def file_card(name: str, content: FileContent, messages: Messages) -> str:
     """Return the description of a file: its size, and its columns or groups."""
-    marks = " data-columns" * (len(opened.columns) > 1) + " data-groups" * bool(opened.groups)
-    total = opened.num_documents
-    groups = len(opened.groups)
-    sentence = (
-        messages.file_groups.format(groups=groups, total=total) if groups else messages.file_documents.format(total=total)
-    )
+    marks = " data-columns" * (len(content.columns) > 1) + " data-groups" * bool(content.groups)
+    total = content.num_documents
+    groups = len(content.groups)
+    message = messages.file_groups.format(groups=groups, total=total) if groups else messages.file_documents.format(total=total)
     return (
-        f'<div class="sl-file" role="status" lang="{messages.lang}"{marks}><b>{escape(name)}</b><span>{escape(sentence)}</span>'
+        f'<div class="sl-file" role="status" lang="{messages.lang}"{marks}><b>{escape(name)}</b><span>{escape(message)}</span>'
         f'<button type="button" data-forget>{escape(messages.type_instead)}</button></div>'
     )
 
 
-# -- what an answer cost --------------------------------------------------------------------------------------------------
+# -- summary of an answer --------------------------------------------------------------------------------------------------
 
 
-def summary(name: str, facts: Sequence[str], timing: TimingMs, messages: Messages) -> str:
+def summary(name: str, details: Sequence[str], timing: TimingMs, messages: Messages) -> str:
     """Return the summary bar: model, request and timing."""
-    spent = spans(_timing(timing, messages))
-    times = f'<p class="sl-timing">{spent}</p>' if spent else ""
+    timings = spans(_timing(timing, messages))
+    times = f'<p class="sl-timing">{timings}</p>' if timings else ""
     return (
-        f'<div class="sl-summary" role="status"><p><span class="sl-model">{escape(name)}</span>{spans(facts)}</p>{times}</div>'
+        f'<div class="sl-summary" role="status"><p><span class="sl-model">{escape(name)}</span>'
+        f"{spans(details)}</p>{times}</div>"
     )
 
 
-def spans(facts: Iterable[str]) -> str:
-    """Return facts one after the other."""
-    return "".join(f"<span>{escape(fact)}</span>" for fact in facts)
+def spans(details: Iterable[str]) -> str:
+    """Return one span per detail."""
+    return "".join(f"<span>{escape(detail)}</span>" for detail in details)
 
 
 def _timing(timing: TimingMs, messages: Messages) -> list[str]:
@@ -186,6 +185,6 @@ def _milliseconds(value: float) -> str:
 
 
 def shortened(text: str, max_chars: int) -> str:
-    """Return a text on one line, with its end left out if it is long."""
+    """Return a text on one line, cut to `max_chars`."""
     line = " ".join(text.split())
     return line if len(line) <= max_chars else f"{line[: max_chars - 1].rstrip()}…"

@@ -21,41 +21,41 @@ class _Panel:
     """One plot.
 
     Attributes:
-        title: What it shows.
-        hint: In which unit, of what.
-        of: Its value in a reading.
-        least_top: The plot reaches at least this high, so that noise looks like noise.
+        title: The metric's name.
+        hint: Its unit and scope.
+        value_of: Returns its value in a point.
+        min_top: Lowest top of the y axis, so that noise stays small.
     """
 
     title: str
     hint: str
-    of: Callable[[MetricsPoint], float | None]
-    least_top: float = 1.0
+    value_of: Callable[[MetricsPoint], float | None]
+    min_top: float = 1.0
 
 
-def status_html(watch: MetricsHistory, messages: Messages) -> str:
-    """Return what was seen of the server as HTML."""
-    if not watch.points:
+def status_html(history: MetricsHistory, messages: Messages) -> str:
+    """Return the metrics history as HTML."""
+    if not history.points:
         wait = f"<strong>{escape(messages.status_wait)}</strong><span>{escape(messages.status_empty_hint)}</span>"
         return f'<div class="sl-empty" lang="{messages.lang}">{wait}</div>'
-    seconds = round(watch.points[-1].at_s - watch.points[0].at_s)
-    panels = "".join(_panel(panel, watch.points, seconds, messages) for panel in _panels(watch, messages))
-    state = "" if watch.is_ready is None else _state(messages, is_ready=watch.is_ready)
-    head = f'<p class="sl-state">{state}<span>{escape(messages.window.format(seconds=seconds))}</span></p>'
+    seconds = round(history.points[-1].at_s - history.points[0].at_s)
+    panels = "".join(_panel(panel, history.points, seconds, messages) for panel in _panels(history, messages))
+    state = "" if history.is_ready is None else _state(messages, is_ready=history.is_ready)
+    header = f'<p class="sl-state">{state}<span>{escape(messages.window.format(seconds=seconds))}</span></p>'
     caption = escape(messages.status_caption)
-    inner = f'{head}<div class="sl-panels">{panels}</div>'
+    inner = f'{header}<div class="sl-panels">{panels}</div>'
     return f'<section class="sl-status" lang="{messages.lang}" aria-label="{caption}">{inner}</section>'
 
 
-def _panels(watch: MetricsHistory, messages: Messages) -> tuple[_Panel, ...]:
-    of_what = messages.memory_process if watch.has_process_memory else messages.memory_cache
+def _panels(history: MetricsHistory, messages: Messages) -> tuple[_Panel, ...]:
+    memory_hint = messages.memory_process if history.has_process_memory else messages.memory_cache
     return (
         _Panel(messages.per_second, messages.requests_hint, lambda each: each.requests_per_s),
         _Panel(messages.latency, messages.latency_hint, lambda each: each.latency_ms, 10.0),
         _Panel(messages.queue, messages.queue_hint, lambda each: each.queue_items, 4.0),
         _Panel(messages.hit_rate, messages.hit_rate_hint, lambda each: each.hit_percent, PERCENT),
         _Panel(messages.tokens_per_second, messages.tokens_hint, lambda each: each.tokens_per_s, 10.0),
-        _Panel(messages.memory, of_what, lambda each: each.memory_mib),
+        _Panel(messages.memory, memory_hint, lambda each: each.memory_mib),
     )
 
 
@@ -65,44 +65,44 @@ def _state(messages: Messages, *, is_ready: bool) -> str:
 
 
 def _panel(panel: _Panel, points: Sequence[MetricsPoint], seconds: int, messages: Messages) -> str:
-    values = [panel.of(point) for point in points]
+    values = [panel.value_of(point) for point in points]
     known = [value for value in values if value is not None]
     now = messages.no_data if values[-1] is None else _number(values[-1])
-    drawn = _plot(panel, values, known, now, seconds, messages) if known else ""
+    plot = _plot(panel, values, known, now, seconds, messages) if known else ""
     kind = ' class="sl-none"' if values[-1] is None else ""
     return (
         f'<figure class="sl-panel"><figcaption><b>{escape(panel.title)}</b><small>{escape(panel.hint)}</small></figcaption>'
-        f"<output{kind}>{escape(now)}</output>{drawn}</figure>"
+        f"<output{kind}>{escape(now)}</output>{plot}</figure>"
     )
 
 
 def _plot(
     panel: _Panel, values: Sequence[float | None], known: Sequence[float], now: str, seconds: int, messages: Messages
 ) -> str:
-    spoken = messages.plot_summary.format(
+    description = messages.plot_summary.format(
         title=panel.title, now=now, low=_number(min(known)), high=_number(max(known)), seconds=seconds
     )
-    top = max(panel.least_top, *known)
+    top = max(panel.min_top, *known)
     num_steps = max(MIN_STEPS, len(values))
-    lines = "".join(_run(run, top, num_steps) for run in _runs(values, num_steps))
+    lines = "".join(_segment(segment, top, num_steps) for segment in _segments(values, num_steps))
     size = f'viewBox="0 0 {WIDTH:g} {HEIGHT:g}" preserveAspectRatio="none"'
-    return f'<svg {size} role="img" aria-label="{escape(spoken)}">{lines}</svg>'
+    return f'<svg {size} role="img" aria-label="{escape(description)}">{lines}</svg>'
 
 
-def _runs(values: Sequence[float | None], num_steps: int) -> list[list[tuple[int, float]]]:
-    """Return the stretches without a gap, each value with its step from the right edge, where now is."""
-    runs: list[list[tuple[int, float]]] = [[]]
+def _segments(values: Sequence[float | None], num_steps: int) -> list[list[tuple[int, float]]]:
+    """Return the segments without a gap, as pairs of axis step and value; the last step is now."""
+    segments: list[list[tuple[int, float]]] = [[]]
     for step, value in enumerate(values, start=num_steps - len(values)):
         if value is None:
-            runs.append([])
+            segments.append([])
         else:
-            runs[-1].append((step, value))
-    return [run for run in runs if run]
+            segments[-1].append((step, value))
+    return [segment for segment in segments if segment]
 
 
-def _run(run: Sequence[tuple[int, float]], top: float, num_steps: int) -> str:
-    points = [(WIDTH * step / (num_steps - 1), TOP + (HEIGHT - TOP - 1) * (1 - value / top)) for step, value in run]
-    if len(points) == 1:  # one point alone is a short dash, or it would not be seen
+def _segment(segment: Sequence[tuple[int, float]], top: float, num_steps: int) -> str:
+    points = [(WIDTH * step / (num_steps - 1), TOP + (HEIGHT - TOP - 1) * (1 - value / top)) for step, value in segment]
+    if len(points) == 1:  # a single point is drawn as a short dash: a line of one point is invisible
         points.insert(0, (points[0][0] - 2, points[0][1]))
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     area = f"{points[0][0]:.1f},{HEIGHT:g} {line} {points[-1][0]:.1f},{HEIGHT:g}"

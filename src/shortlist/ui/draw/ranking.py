@@ -16,20 +16,20 @@ MAX_SHOWN_CHARS: Final = 420
 SHORT_CHARS: Final = 280
 BEFORE_PASSAGE_CHARS: Final = 60
 MAX_ROWS: Final = 200
-"""More rows than this make a browser slow; the downloads hold all of them."""
+"""More rows slow the browser down; the downloads contain all."""
 
 
 def ranking_html(
     rankings: Sequence[PageRanking], messages: Messages, *, url: str, has_key: bool, has_groups: bool = False
 ) -> str:
-    """Return rankings as HTML: one as a table, several as tables that fold.
+    """Return rankings as HTML: one as a table, groups as collapsible tables.
 
     Args:
-        rankings: What the server answered.
-        messages: The person's language.
-        url: The server's address, for the same request in curl and Python.
-        has_key: Whether the server wants a key.
-        has_groups: Whether they come from a file of groups.
+        rankings: The server's answers.
+        messages: The user's language.
+        url: The server's address, for the request in curl and Python.
+        has_key: Whether requests need an API key.
+        has_groups: Whether the rankings are of a file of groups.
     """
     draw = _groups if has_groups else _single
     below = export_bar(rankings, messages, url=url, has_key=has_key)
@@ -37,42 +37,42 @@ def ranking_html(
 
 
 def _single(rankings: Sequence[PageRanking], messages: Messages) -> str:
-    return "".join(_whole(ranking, messages) for ranking in rankings)
+    return "".join(_ranking_table(ranking, messages) for ranking in rankings)
 
 
 def _groups(rankings: Sequence[PageRanking], messages: Messages) -> str:
-    """Return every ranking behind its query, the first one open."""
+    """Return every ranking collapsed under its query, the first one open."""
     return "".join(
-        f'<details class="sl-group"{" open" if place == 0 else ""}><summary dir="auto">{escape(ranking.question.query)}'
-        f"</summary>{_whole(ranking, messages)}</details>"
-        for place, ranking in enumerate(rankings)
+        f'<details class="sl-group"{" open" if index == 0 else ""}><summary dir="auto">{escape(ranking.question.query)}'
+        f"</summary>{_ranking_table(ranking, messages)}</details>"
+        for index, ranking in enumerate(rankings)
     )
 
 
-def _whole(ranking: PageRanking, messages: Messages) -> str:
+def _ranking_table(ranking: PageRanking, messages: Messages) -> str:
     shown = ranking.results[:MAX_ROWS]
-    rows = "".join(_row(place, result, messages) for place, result in enumerate(shown, start=1))
+    rows = "".join(_row(rank, result, messages) for rank, result in enumerate(shown, start=1))
     rest = messages.only_shown.format(shown=len(shown), total=len(ranking.results)) if len(shown) < len(ranking.results) else ""
     more = f'<p class="sl-note">{escape(rest)}</p>' if rest else ""
     return (
-        f"{summary(ranking.model, _facts(ranking, messages), ranking.timing_ms, messages)}"
-        f'<table role="table">{_head(messages)}<tbody role="rowgroup">{rows}</tbody></table>'
+        f"{summary(ranking.model, _details(ranking, messages), ranking.timing_ms, messages)}"
+        f'<table role="table">{_table_header(messages)}<tbody role="rowgroup">{rows}</tbody></table>'
         f"{more}{_failures(ranking.failed, messages)}"
     )
 
 
-def _facts(ranking: PageRanking, messages: Messages) -> list[str]:
+def _details(ranking: PageRanking, messages: Messages) -> list[str]:
     shown, total = len(ranking.results), len(ranking.question.documents)
     template = messages.num_documents if shown + len(ranking.failed) == total else messages.best_of
-    facts = [template.format(shown=shown, total=total)]
+    details = [template.format(shown=shown, total=total)]
     if ranking.num_tokens:
-        facts.append(messages.num_tokens.format(count=f"{ranking.num_tokens:,}"))
+        details.append(messages.num_tokens.format(count=f"{ranking.num_tokens:,}"))
     if ranking.num_cached:
-        facts.append(messages.num_cached.format(count=ranking.num_cached, total=total))
-    return facts
+        details.append(messages.num_cached.format(count=ranking.num_cached, total=total))
+    return details
 
 
-def _head(messages: Messages) -> str:
+def _table_header(messages: Messages) -> str:
     titles = (
         ("", messages.rank_column),
         ("", messages.moved_column),
@@ -85,11 +85,11 @@ def _head(messages: Messages) -> str:
     return f'{caption}<thead role="rowgroup" class="sl-hidden"><tr role="row">{cells}</tr></thead>'
 
 
-def _row(place: int, result: RankedDocument, messages: Messages) -> str:
+def _row(rank: int, result: RankedDocument, messages: Messages) -> str:
     raw = "" if result.raw_score is None else f"{result.raw_score:+.3f}"
     return (
-        f'<tr role="row" data-index="{result.index}"><td role="cell" class="sl-place">{place}</td>'
-        f'<td role="cell" class="sl-moved">{movement(place, result.index + 1, messages)}</td>'
+        f'<tr role="row" data-index="{result.index}"><td role="cell" class="sl-place">{rank}</td>'
+        f'<td role="cell" class="sl-moved">{movement(rank, result.index + 1, messages)}</td>'
         f'<td role="cell" class="sl-text">{_text(result, messages)}{_marks(result, messages)}</td>'
         f'<td role="cell" class="sl-score">{_bar(result.score)}<b>{result.score:.4f}</b></td>'
         f'<td role="cell" class="sl-raw">{raw}</td></tr>'
@@ -107,14 +107,14 @@ def _mark(name: str, hint: str, kind: str) -> str:
 
 
 def _text(result: RankedDocument, messages: Messages) -> str:
-    """Return a document; of a long one the beginning or the passage that counts, with the rest a click or a key away."""
-    whole = _highlighted(result.text, result.passage)
+    """Return a document; a long one is collapsed to its beginning or its best passage."""
+    full_text = _highlighted(result.text, result.passage)
     if len(result.text) <= MAX_SHOWN_CHARS:
-        return f'<span dir="auto">{whole}</span>'
+        return f'<span dir="auto">{full_text}</span>'
     start = f'<span class="sl-short" dir="auto">{_excerpt(result.text, result.passage)} </span>'
     more, less = escape(messages.show_all), escape(messages.show_less)
     opener = f'<summary>{start}<span class="sl-more">{more}</span><span class="sl-less">{less}</span></summary>'
-    return f'<details class="sl-long">{opener}<span dir="auto">{whole}</span></details>'
+    return f'<details class="sl-long">{opener}<span dir="auto">{full_text}</span></details>'
 
 
 def _highlighted(text: str, passage: Passage | None) -> str:
@@ -137,17 +137,17 @@ def _excerpt(text: str, passage: Passage | None) -> str:
 
 
 def _bar(score: float) -> str:
-    """Return a bar as long as the score; a score outside 0..1 (a raw one) ends at the edge."""
+    """Return a bar as long as the score; a score outside 0..1 (a raw one) is clipped."""
     percent = 100 * min(1.0, max(0.0, score))
     return f'<span class="sl-bar" aria-hidden="true"><i style="width:{percent:.2f}%"></i></span>'
 
 
-def movement(place: int, line: int, messages: Messages) -> str:
+def movement(rank: int, line: int, messages: Messages) -> str:
     """Return an arrow for a document's move, and a sentence for screen readers."""
-    count = abs(line - place)
-    if line > place:
+    count = abs(line - rank)
+    if line > rank:
         return _moved("sl-up", f"▲ {count}", messages.moved_up.format(count=count, line=line))
-    if line < place:
+    if line < rank:
         return _moved("sl-down", f"▼ {count}", messages.moved_down.format(count=count, line=line))
     return _moved("sl-same", "–", messages.not_moved)
 

@@ -18,11 +18,9 @@ LANGUAGES = (ENGLISH, CHINESE)
 
 
 def messages_for(accept_language: str | None, *, chosen: str | None = None) -> Messages:
-    """Return the page's words in the language that was switched to, or the first that the browser lists and we speak.
+    """Return the messages in the chosen language, or the first available one of `Accept-Language`; English by default.
 
-    English when there is none.
-
-    Source: RFC 9110, section 12.5.4; browsers list their languages in order, so weights are not read.
+    Source: RFC 9110, section 12.5.4; browsers list languages in order of preference, so weights are ignored.
     """
     for entry in (chosen or "", *(accept_language or "").split(",")):
         primary = entry.split(";")[0].strip().split("-")[0].lower()
@@ -33,11 +31,11 @@ def messages_for(accept_language: str | None, *, chosen: str | None = None) -> M
 
 
 def translations() -> dict[str, dict[str, str]]:
-    """Return all labels by browser locale. Every Chinese locale gets the Chinese page rather than the English one."""
+    """Return all labels by browser locale. All Chinese locales get the Chinese labels."""
     english, chinese = (_labels(messages) for messages in LANGUAGES)
     return {"en": english, "zh": chinese, "zh-CN": chinese, "zh-TW": chinese, "zh-HK": chinese}
 
 
 def _labels(messages: Messages) -> dict[str, str]:
-    sentences = {each.name: getattr(messages, each.name) for each in fields(messages) if each.name != "presets"}
-    return sentences | titles(messages.lang)
+    texts = {each.name: getattr(messages, each.name) for each in fields(messages) if each.name != "presets"}
+    return texts | titles(messages.lang)

@@ -9,11 +9,11 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Messages:
-    """The page in one language. Placeholders in braces are filled in where the sentence is used.
+    """The page's texts in one language. Callers fill the placeholders in braces.
 
     Attributes:
         lang: The language, as HTML names it.
-        presets: What the server's instruction presets are called.
+        presets: Titles of the server's instruction presets.
     """
 
     lang: str = "en"
@@ -67,13 +67,13 @@ class Messages:
     file_no_json: str = "Line {line} of the file is not JSON."
     file_mixed: str = "Line {line} of the file is unlike the first: use texts, objects, or objects with query and documents."
     file_bad_group: str = "Line {line} of the file needs a query (a text) and documents (a list of texts)."
-    # what is going on
+    # progress
     ranking_now: str = "Ranking {total} documents …"
     ranking_groups: str = "Ranked {done} of {groups} queries …"
     comparing_now: str = "Comparing {total} documents …"
     embedding_now: str = "Embedding {total} texts …"
     stopped: str = "Cancelled."
-    waiting: str = "The server is busy; going on in {seconds} s …"
+    waiting: str = "The server is busy; continuing in {seconds} s …"
     # rankings
     result: str = "Ranking"
     nothing_yet: str = "Nothing ranked yet"
@@ -98,9 +98,9 @@ class Messages:
     show_all: str = "Show all"
     show_less: str = "Show less"
     truncated: str = "cut"
-    truncated_hint: str = "Too long for the model: only the beginning was read."
+    truncated_hint: str = "Too long for the model: only the beginning was scored."
     best_passage: str = "best of {count} passages"
-    best_passage_hint: str = "Too long to be read at once: the marked passage is the one that counts."
+    best_passage_hint: str = "Too long to be scored at once: the score is that of the marked passage."
     failed: str = "Could not be scored"
     failed_mark: str = "Line {line}"
     only_shown: str = "The first {shown} are shown; the downloads hold all {total}."
@@ -125,12 +125,12 @@ class Messages:
     compare_same: str = "Both rankings have the same order."
     compare_moves: str = "{moved} of {total} documents change their place; the farthest by {most}."
     compare_top: str = "The best document is another one."
-    absent: str = "not among them"
+    absent: str = "not in this ranking"
     # embedding
     embed: str = "Embed"
     texts: str = "Texts"
     texts_hint: str = "One text per line"
-    read_as: str = "Read as"
+    read_as: str = "Embed as"
     read_as_documents: str = "Documents"
     read_as_queries: str = "Queries"
     embed_empty: str = "How alike are they?"
@@ -139,7 +139,7 @@ class Messages:
     num_texts: str = "{total} texts"
     num_dimensions: str = "{count} dimensions"
     closest: str = "Closest pair: {left} and {right}, {score}"
-    # the server's state
+    # server status
     status_wait: str = "Measuring …"
     status_empty_hint: str = "Numbers appear as soon as two samples are there."
     status_caption: str = "The server now"
@@ -149,13 +149,13 @@ class Messages:
     queue: str = "Queue"
     queue_hint: str = "documents and texts that wait"
     hit_rate: str = "Cache hits"
-    hit_rate_hint: str = "percent of what was asked for"
+    hit_rate_hint: str = "percent of cache lookups"
     memory: str = "Memory"
     memory_process: str = "of the process, in MiB"
     memory_cache: str = "of the cache, in MiB"
     tokens_per_second: str = "Tokens per second"
-    requests_hint: str = "requests for work that were answered"
-    tokens_hint: str = "computed, not remembered"
+    requests_hint: str = "compute requests that were answered"
+    tokens_hint: str = "computed, without cache hits"
     no_data: str = "no requests"
     is_ready: str = "Ready"
     is_not_ready: str = "Not ready"
@@ -170,11 +170,11 @@ class Messages:
     overloaded: str = "The server is busy. Try again in {seconds} s."
     too_slow: str = "The server did not finish in time. Try fewer or shorter documents."
     not_ready: str = "The server is still starting or is about to stop. Try again in a moment."
-    unavailable: str = "The model is not available at the moment. Try again later, or ask its operator."
-    no_key: str = "This server wants an API key, and this one was missing or wrong."
+    unavailable: str = "The model is not available at the moment. Try again later, or ask the administrator of this server."
+    no_key: str = "This server needs an API key, and the key was missing or wrong."
     not_found: str = "The server does not offer this."
     too_large: str = "That is more text than the server takes at once. Try fewer or shorter documents."
-    too_long: str = "The query and the instruction leave no tokens for a document. Make them shorter."
+    too_long: str = "The query and the instruction leave no space for a document. Make them shorter."
     no_instruction: str = "This model takes no instruction. Leave it at the model’s default, or choose a model that takes one."
     refused: str = "The server did not accept this request."
     broken: str = "Something went wrong on the server’s side."

@@ -11,7 +11,7 @@ from shortlist.ui.draw.markup import heading, nothing_yet
 from shortlist.ui.examples import COMPARISONS, Example
 from shortlist.ui.i18n import Messages
 from shortlist.ui.runs import compare_run
-from shortlist.ui.session import SessionOf
+from shortlist.ui.session import SessionFactory
 from shortlist.ui.tabs.components import buttons, dropdown, example_buttons, fill_on, markup, run_on
 
 
@@ -25,8 +25,8 @@ class Side:
     instruction: gr.Textbox
 
 
-def build(session_of: SessionOf, i18n: gr.I18n) -> tuple[Side, Side]:
-    """Put the tab on the page."""
+def build(session_for: SessionFactory, i18n: gr.I18n) -> tuple[Side, Side]:
+    """Add the tab to the page."""
     examples = example_buttons(COMPARISONS, i18n)
     with gr.Column(elem_classes="sl-form sl-wide"):
         with gr.Row(elem_classes="sl-sides"):
@@ -43,14 +43,14 @@ def build(session_of: SessionOf, i18n: gr.I18n) -> tuple[Side, Side]:
     run_on(
         [start.click, *(field.submit for field in typed)],
         compare_run,
-        session_of,
+        session_for,
         fields={"documents": documents, **sides},
         answer=answer,
         cancel=cancel,
     )
     filled = [documents, left.query, right.query, left.instruction, right.instruction, left.preset, right.preset]
-    for chip, example in zip(examples, COMPARISONS, strict=True):
-        fill_on(chip, session_of, filled, _values(example), start)
+    for button, example in zip(examples, COMPARISONS, strict=True):
+        fill_on(button, session_for, filled, _values(example), start)
     return left, right
 
 

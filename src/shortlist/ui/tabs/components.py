@@ -11,29 +11,29 @@ from gradio.components import Component
 from shortlist.ui.draw.markup import label
 from shortlist.ui.examples import Example
 from shortlist.ui.i18n import Messages
-from shortlist.ui.session import Session, SessionOf
+from shortlist.ui.session import Session, SessionFactory
 
 Run = Callable[[Session, Mapping[str, object]], AsyncIterator[str]]
-"""What a click does: from a form's values, by name, to a stream of HTML."""
+"""Handler of a click: form values by name to a stream of HTML."""
 
 STOP_JS: Final = "(html) => shortlist.stopped(html)"
-QUIET: Final[Mapping[str, Any]] = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
+EVENT_OPTIONS: Final[Mapping[str, Any]] = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
 
 
 def markup(html: str, elem_id: str | None = None) -> gr.HTML:
-    """Put HTML on the page as it is."""
+    """Add HTML to the page, unchanged."""
     return gr.HTML(html, elem_id=elem_id, apply_default_css=False)
 
 
 def example_buttons(examples: Sequence[Example], i18n: gr.I18n) -> list[gr.Button]:
-    """Put a row of examples on the page."""
+    """Add a row of example buttons."""
     with gr.Row(elem_classes="sl-examples"):
         markup(label("examples"))
         return [gr.Button(i18n(example.key), size="sm") for example in examples]
 
 
 def buttons(name: str, i18n: gr.I18n) -> tuple[gr.Button, gr.Button]:
-    """Put a button that starts a run on the page, and beside it one that cancels it, seen while there is one."""
+    """Add a start button and a cancel button, which is visible during a run."""
     with gr.Row(elem_classes="sl-buttons"):
         start = gr.Button(i18n(name), variant="primary", size="lg", elem_id=name)
         cancel = gr.Button(i18n("cancel"), size="lg", elem_id=f"{name}_cancel", elem_classes="sl-cancel")
@@ -43,41 +43,41 @@ def buttons(name: str, i18n: gr.I18n) -> tuple[gr.Button, gr.Button]:
 def run_on(
     triggers: Sequence[Any],
     run: Run,
-    session_of: SessionOf,
+    session_for: SessionFactory,
     *,
     fields: Mapping[str, Component],
     answer: gr.HTML,
     cancel: gr.Button,
 ) -> None:
-    """Let triggers start a run that fills `answer`, and a button cancel it."""
+    """Bind a run to its triggers and its cancel button; the run fills `answer`."""
 
-    async def started(request: gr.Request, *values: object) -> AsyncIterator[str]:
-        async for html in run(session_of(request), dict(zip(fields, values, strict=True))):
+    async def stream(request: gr.Request, *values: object) -> AsyncIterator[str]:
+        async for html in run(session_for(request), dict(zip(fields, values, strict=True))):
             yield html
 
     event = gr.on(
-        triggers, started, inputs=list(fields.values()), outputs=answer, preprocess=False, trigger_mode="once", **QUIET
+        triggers, stream, inputs=list(fields.values()), outputs=answer, preprocess=False, trigger_mode="once", **EVENT_OPTIONS
     )
     event.then(None, js=f"() => shortlist.show('{answer.elem_id}')")
     cancel.click(None, js=STOP_JS, inputs=answer, outputs=answer, cancels=event, api_visibility="private")
 
 
 def fill_on(
-    chip: gr.Button,
-    session_of: SessionOf,
+    button: gr.Button,
+    session_for: SessionFactory,
     outputs: Sequence[Component],
     values: Callable[[Messages], Sequence[object]],
     start: gr.Button,
 ) -> None:
-    """Let an example fill a form and start it."""
+    """Bind an example button: a click fills the form and starts the run."""
 
     def fill(request: gr.Request) -> dict[Component, object]:
-        return dict(zip(outputs, values(session_of(request).messages), strict=True))
+        return dict(zip(outputs, values(session_for(request).messages), strict=True))
 
-    filled = chip.click(fill, outputs=list(outputs), **QUIET)
+    filled = button.click(fill, outputs=list(outputs), **EVENT_OPTIONS)
     filled.then(None, js=f"() => document.getElementById('{start.elem_id}').click()")
 
 
 def dropdown(name: str, i18n: gr.I18n, elem_id: str, *, scale: int = 1) -> gr.Dropdown:
-    """Put a choice on the page; what there is to choose from comes with the reader, in their language."""
+    """Add a dropdown; its choices are filled when the page loads, in the user's language."""
     return gr.Dropdown([], label=i18n(name), elem_id=elem_id, filterable=False, scale=scale, min_width=140)

@@ -11,20 +11,20 @@ from shortlist.ui.draw.markup import nothing_yet
 from shortlist.ui.examples import TEXTS, Example
 from shortlist.ui.i18n import Messages
 from shortlist.ui.runs import embed_run
-from shortlist.ui.session import SessionOf
+from shortlist.ui.session import SessionFactory
 from shortlist.ui.tabs.components import buttons, dropdown, example_buttons, fill_on, markup, run_on
 
 
 @dataclass(frozen=True, slots=True)
 class EmbedFields:
-    """What is chosen among."""
+    """The choices of the tab."""
 
     model: gr.Dropdown
     read_as: gr.Dropdown
 
 
-def build(session_of: SessionOf, i18n: gr.I18n) -> EmbedFields:
-    """Put the tab on the page."""
+def build(session_for: SessionFactory, i18n: gr.I18n) -> EmbedFields:
+    """Add the tab to the page."""
     examples = example_buttons(TEXTS, i18n)
     with gr.Row(elem_classes="sl-desk"):
         with gr.Column(scale=4, min_width=320, elem_classes="sl-form"):
@@ -39,13 +39,13 @@ def build(session_of: SessionOf, i18n: gr.I18n) -> EmbedFields:
     run_on(
         [start.click, texts.submit],
         embed_run,
-        session_of,
+        session_for,
         fields={"texts": texts, "model": fields.model, "read_as": fields.read_as},
         answer=answer,
         cancel=cancel,
     )
-    for chip, example in zip(examples, TEXTS, strict=True):
-        fill_on(chip, session_of, [texts], _values(example), start)
+    for button, example in zip(examples, TEXTS, strict=True):
+        fill_on(button, session_for, [texts], _values(example), start)
     return fields
 
 

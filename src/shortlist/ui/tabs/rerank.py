@@ -12,8 +12,8 @@ from shortlist.ui.examples import EXAMPLES, Example
 from shortlist.ui.files import FormError, read_file
 from shortlist.ui.i18n import Messages
 from shortlist.ui.runs import rerank_run
-from shortlist.ui.session import SessionOf
-from shortlist.ui.tabs.components import QUIET, buttons, dropdown, example_buttons, fill_on, markup, run_on
+from shortlist.ui.session import SessionFactory
+from shortlist.ui.tabs.components import EVENT_OPTIONS, buttons, dropdown, example_buttons, fill_on, markup, run_on
 
 GROUPS_FILE = "queries.jsonl"
 FILE_JS = "() => shortlist.file"
@@ -21,7 +21,7 @@ FILE_JS = "() => shortlist.file"
 
 @dataclass(frozen=True, slots=True)
 class RerankFields:
-    """What can be filled in. An opened file stays in the browser, and comes along with every click."""
+    """The fields of the form. An opened file stays in the browser, which sends it with every click."""
 
     query: gr.Textbox
     documents: gr.Textbox
@@ -36,8 +36,8 @@ class RerankFields:
     top_n: gr.Textbox
 
 
-def build(session_of: SessionOf, i18n: gr.I18n) -> RerankFields:
-    """Put the tab on the page."""
+def build(session_for: SessionFactory, i18n: gr.I18n) -> RerankFields:
+    """Add the tab to the page."""
     examples = example_buttons(EXAMPLES, i18n)
     with gr.Row(elem_classes="sl-desk"):
         with gr.Column(scale=5, min_width=320, elem_classes="sl-form"):
@@ -51,14 +51,14 @@ def build(session_of: SessionOf, i18n: gr.I18n) -> RerankFields:
     run_on(
         [start.click, *(field.submit for field in typed)],
         rerank_run,
-        session_of,
+        session_for,
         fields={name: getattr(fields, name) for name in read},
         answer=answer,
         cancel=cancel,
     )
-    _wire_file(session_of, fields)
-    for chip, example in zip(examples, EXAMPLES, strict=True):
-        _wire_example(session_of, chip, example, fields, start)
+    _wire_file(session_for, fields)
+    for button, example in zip(examples, EXAMPLES, strict=True):
+        _wire_example(session_for, button, example, fields, start)
     return fields
 
 
@@ -85,31 +85,33 @@ def _form(i18n: gr.I18n) -> RerankFields:
     return RerankFields(query, documents, card, column, name, text, preset, instruction, model, overflow, top_n)
 
 
-def _wire_file(session_of: SessionOf, fields: RerankFields) -> None:
-    """Read a file when the browser has it, again when another column is chosen, and forget it on demand."""
+def _wire_file(session_for: SessionFactory, fields: RerankFields) -> None:
+    """Read a file on selection and on a change of column; clear it on demand."""
 
-    def opened(request: gr.Request, name: str, text: str, num_bytes: str) -> tuple[object, ...]:
-        messages = session_of(request).messages
+    def show_file(request: gr.Request, name: str, text: str, num_bytes: str) -> tuple[object, ...]:
+        messages = session_for(request).messages
         try:
-            found = read_file(name, text, None, messages, num_bytes=int(num_bytes))
+            content = read_file(name, text, None, messages, num_bytes=int(num_bytes))
         except FormError as error:
             return "", "", gr.Dropdown(choices=[], value=None), alert(str(error))
-        columns = gr.Dropdown(choices=list(found.columns), value=found.column)
-        return name, text, columns, file_card(name, found, messages)
+        columns = gr.Dropdown(choices=list(content.columns), value=content.column)
+        return name, text, columns, file_card(name, content, messages)
 
-    def chosen(request: gr.Request, name: str, text: str, column: str) -> str:
-        messages = session_of(request).messages
+    def show_column(request: gr.Request, name: str, text: str, column: str) -> str:
+        messages = session_for(request).messages
         return file_card(name, read_file(name, text, column, messages, may_be_empty=True), messages)
 
     read, forget = (gr.Button(elem_id=elem_id, visible="hidden") for elem_id in ("file_read", "file_forget"))
     name, text, num_bytes = fields.file_name, fields.file_text, gr.Textbox(visible=False)
     outputs = [name, text, fields.column, fields.card]
-    read.click(opened, js=FILE_JS, inputs=[name, text, num_bytes], outputs=outputs, **QUIET)
-    fields.column.input(chosen, inputs=[name, text, fields.column], outputs=fields.card, **QUIET)
+    read.click(show_file, js=FILE_JS, inputs=[name, text, num_bytes], outputs=outputs, **EVENT_OPTIONS)
+    fields.column.input(show_column, inputs=[name, text, fields.column], outputs=fields.card, **EVENT_OPTIONS)
     forget.click(None, js="() => ['', '', '']", outputs=[name, text, fields.card], api_visibility="private")
 
 
-def _wire_example(session_of: SessionOf, chip: gr.Button, example: Example, fields: RerankFields, start: gr.Button) -> None:
+def _wire_example(
+    session_for: SessionFactory, button: gr.Button, example: Example, fields: RerankFields, start: gr.Button
+) -> None:
     outputs = (fields.query, fields.documents, fields.instruction, fields.preset)
 
     def values(messages: Messages) -> Sequence[object]:
@@ -119,4 +121,4 @@ def _wire_example(session_of: SessionOf, chip: gr.Button, example: Example, fiel
         card = file_card(GROUPS_FILE, read_file(GROUPS_FILE, example.file_text, None, messages), messages)
         return (*typed, GROUPS_FILE, example.file_text, card)
 
-    fill_on(chip, session_of, [*outputs, fields.file_name, fields.file_text, fields.card], values, start)
+    fill_on(button, session_for, [*outputs, fields.file_name, fields.file_text, fields.card], values, start)

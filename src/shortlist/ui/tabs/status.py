@@ -1,4 +1,4 @@
-"""The fourth tab: what the server does now, read from its own metrics while the tab is open."""
+"""The fourth tab: the server's current metrics, sampled while the tab is open."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ import gradio as gr
 from shortlist.ui.draw.markup import nothing_yet
 from shortlist.ui.metrics_view import MetricsHistory
 from shortlist.ui.runs import status_run
-from shortlist.ui.session import SessionOf
-from shortlist.ui.tabs.components import QUIET, markup
+from shortlist.ui.session import SessionFactory
+from shortlist.ui.tabs.components import EVENT_OPTIONS, markup
 
 EVERY_S = 2.0
 
 
-def build(session_of: SessionOf, tab: gr.Tab, others: Sequence[gr.Tab]) -> None:
-    """Put the tab on the page; it asks for numbers while it is open, and not while another one is."""
+def build(session_for: SessionFactory, tab: gr.Tab, others: Sequence[gr.Tab]) -> None:
+    """Add the tab to the page; it samples the metrics only while it is open."""
     with gr.Column(elem_classes="sl-answer sl-wide"):
         answer = markup(nothing_yet("status_wait", "status_empty_hint"), elem_id="status")
-    seen, clock = gr.State(MetricsHistory()), gr.Timer(EVERY_S, active=False)
+    history, clock = gr.State(MetricsHistory()), gr.Timer(EVERY_S, active=False)
 
-    async def look(request: gr.Request, watch: MetricsHistory) -> tuple[MetricsHistory, str]:
-        return await status_run(session_of(request), watch, time.monotonic())
+    async def refresh(request: gr.Request, history: MetricsHistory) -> tuple[MetricsHistory, str]:
+        return await status_run(session_for(request), history, time.monotonic())
 
-    look_js = {"inputs": seen, "outputs": [seen, answer], **QUIET}
-    clock.tick(look, trigger_mode="once", **look_js)
-    tab.select(_starts, outputs=clock, **QUIET).then(look, **look_js)
+    refresh_event = {"inputs": history, "outputs": [history, answer], **EVENT_OPTIONS}
+    clock.tick(refresh, trigger_mode="once", **refresh_event)
+    tab.select(_start_timer, outputs=clock, **EVENT_OPTIONS).then(refresh, **refresh_event)
     for other in others:
-        other.select(_stops, outputs=clock, **QUIET)
+        other.select(_stop_timer, outputs=clock, **EVENT_OPTIONS)
 
 
-def _starts() -> gr.Timer:
+def _start_timer() -> gr.Timer:
     return gr.Timer(active=True)
 
 
-def _stops() -> gr.Timer:
+def _stop_timer() -> gr.Timer:
     return gr.Timer(active=False)

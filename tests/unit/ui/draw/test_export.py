@@ -1,4 +1,4 @@
-"""What is taken along is what was shown: files that open elsewhere, and commands that do the same."""
+"""Exports equal the ranking shown: CSV and JSONL files, and commands that send the same request."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def links(html: str) -> dict[str, str]:
     return {name: base64.b64decode(data).decode() for name, data in found}
 
 
-def test_csv_opens_in_a_spreadsheet_and_holds_every_row() -> None:
+def test_csv_has_a_byte_order_mark_and_every_row() -> None:
     answer = ranking(document(1, 0.9, 'b, "c"\nd', raw_score=2.5), document(0, 0.1, "a", is_truncated=True), query=NASTY)
     written = as_csv([answer])
     assert written.startswith("\ufeff")
@@ -43,7 +43,7 @@ def test_csv_opens_in_a_spreadsheet_and_holds_every_row() -> None:
     assert [row["raw_score"] for row in rows] == ["2.5", ""]
 
 
-def test_lines_of_json_hold_every_row_of_every_group() -> None:
+def test_jsonl_contains_every_row_of_every_group() -> None:
     rows = [
         json.loads(line)
         for line in as_jsonl([ranking(document(0, 0.5, "a"), query=query) for query in ("p", "q")]).splitlines()
@@ -52,31 +52,31 @@ def test_lines_of_json_hold_every_row_of_every_group() -> None:
     assert set(rows[0]) == {"query", "rank", "index", "relevance_score", "raw_score", "truncated", "text"}
 
 
-def test_downloads_are_in_the_page_itself() -> None:
+def test_downloads_are_data_links_in_the_page() -> None:
     answer = ranking(document(0, 0.5, NASTY))
     files = links(export_bar([answer], ENGLISH, url=URL, has_key=False))
     assert files == {"ranking.csv": as_csv([answer]), "ranking.jsonl": as_jsonl([answer])}
 
 
-def test_nothing_is_taken_along_when_nothing_was_ranked() -> None:
+def test_export_bar_is_empty_without_rankings() -> None:
     assert export_bar([], ENGLISH, url=URL, has_key=False) == ""
 
 
 def sent_by_curl(command: str) -> tuple[str, list[str], str]:
-    """Return the address, the headers and the body of a command, as a shell would pass them on."""
+    """Return the URL, the headers and the body of a command, split as a shell does."""
     program, *arguments = shlex.split(command)
     assert (program, arguments[0]) == ("curl", "-s")
     headers = [value for flag, value in pairwise(arguments) if flag == "-H"]
     return arguments[1], headers, arguments[arguments.index("--data-binary") + 1]
 
 
-def test_curl_sends_what_was_asked_whatever_the_text() -> None:
+def test_curl_sends_the_same_request_for_any_text() -> None:
     url, headers, body = sent_by_curl(curl(QUESTION, URL, has_key=False))
     assert (url, headers) == (f"{URL}/v1/rerank", ["content-type: application/json"])
     assert json.loads(body) == QUESTION.body
 
 
-def test_key_is_named_and_never_shown() -> None:
+def test_key_is_an_environment_variable_in_the_commands() -> None:
     _, headers, _ = sent_by_curl(curl(QUESTION, URL, has_key=True))
     assert headers[1] == "authorization: Bearer $SHORTLIST_API_KEY"
     assert "SHORTLIST_API_KEY" in python(QUESTION, URL, has_key=True)
@@ -100,7 +100,7 @@ def run(program: str, **environ: str) -> list[str]:
 
 
 @pytest.mark.parametrize("has_key", [False, True])
-def test_program_sends_what_was_asked_and_prints_the_ranking(has_key: bool) -> None:
+def test_program_sends_the_same_request_and_prints_the_ranking(has_key: bool) -> None:
     sent, printed = run(python(QUESTION, URL, has_key=has_key), SHORTLIST_API_KEY="open-sesame", PYTHONUTF8="1")
     expected: dict[str, Any] = {"json": QUESTION.body}
     if has_key:
@@ -109,7 +109,7 @@ def test_program_sends_what_was_asked_and_prints_the_ranking(has_key: bool) -> N
     assert printed == "0.5 b"
 
 
-def test_long_request_is_a_file_beside_the_commands(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_request_is_downloaded_as_a_file(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "word " * MAX_SNIPPET_CHARS
     answer = ranking(document(0, 0.5, text))
     html = export_bar([answer], ENGLISH, url=URL, has_key=False)

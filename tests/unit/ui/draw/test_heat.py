@@ -1,4 +1,4 @@
-"""The map of how alike texts are: right numbers, darker where they are closer, readable everywhere."""
+"""The map of cosines: correct values, darker for closer texts, accessible."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def embeddings(*vectors: tuple[float, ...]) -> Embeddings:
 SQUARE = embeddings((1, 0), (0, 2), (3, 3), (-1, 0))
 
 
-def test_cosines_do_not_depend_on_lengths() -> None:
+def test_cosines_do_not_depend_on_vector_lengths() -> None:
     half = 2**-0.5
     expected = [[1, 0, half, -1], [0, 1, half, 0], [half, half, 1, -half], [-1, 0, -half, 1]]
     assert cosines_of(SQUARE) == pytest.approx(np.array(expected), abs=1e-6)
 
 
-def test_vector_of_nothing_is_like_nothing() -> None:
+def test_zero_vector_has_cosine_zero() -> None:
     assert cosines_of(embeddings((0, 0), (1, 0))) == pytest.approx(np.array([[0, 0], [0, 1]]))
 
 
-def test_every_pair_is_a_cell_with_its_number_and_its_heat() -> None:
+def test_every_pair_is_a_cell_with_its_cosine_and_its_shade() -> None:
     html = heat_html(["a", "b", "c", "d"], SQUARE, ENGLISH)
     assert '<td style="--heat:0.707">0.71</td>' in html
     assert '<td style="--heat:0.000">-1.00</td>' in html
@@ -48,5 +48,5 @@ def test_summary_names_the_closest_pair() -> None:
     assert "最接近的一对" in heat_html(["a", "b", "c", "d"], SQUARE, CHINESE)
 
 
-def test_foreign_text_never_becomes_markup() -> None:
+def test_texts_are_escaped() -> None:
     assert_only_text(heat_html([HOSTILE, "b"], embeddings((1, 0), (0, 1)), ENGLISH))

@@ -1,4 +1,4 @@
-"""Labels in both languages, errors that are sentences in the person's language, progress that can be stopped."""
+"""Labels in both languages, error messages in the user's language, progress with cancel."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shortlist.ui.draw.markup import (
     progress,
     shortened,
 )
-from shortlist.ui.files import MAX_FILE_BYTES, FileGroup, Opened
+from shortlist.ui.files import MAX_FILE_BYTES, FileContent, FileGroup
 from shortlist.ui.i18n import CHINESE, ENGLISH, LANGUAGES
 from tests.support.seen import HOSTILE, Seen, assert_only_text
 
@@ -25,19 +25,19 @@ from tests.support.seen import HOSTILE, Seen, assert_only_text
 @pytest.mark.parametrize(
     "html", [nothing_yet("nothing_yet", "nothing_yet_hint"), label("keys"), heading("side_a"), file_picker()]
 )
-def test_standing_words_are_there_in_every_language(html: str) -> None:
+def test_static_text_is_in_every_language(html: str) -> None:
     seen = Seen(html)
     assert seen.values("lang") == [messages.lang for messages in LANGUAGES]
     assert seen.open == []
 
 
-def test_masthead_offers_every_language_in_its_own_words() -> None:
+def test_masthead_lists_every_language_by_its_own_name() -> None:
     seen = Seen(masthead())
     assert seen.values("data-language") == [messages.lang for messages in LANGUAGES]
     assert {"English", "中文"} <= set(seen.words)
 
 
-def test_error_is_announced() -> None:
+def test_error_has_the_alert_role() -> None:
     assert 'role="alert"' in alert("No.")
     assert "<small>" not in alert("No.")
 
@@ -48,14 +48,14 @@ def test_error_is_announced() -> None:
         alert(HOSTILE),
         alert("No.", HOSTILE),
         progress(HOSTILE, ENGLISH),
-        file_card(HOSTILE, Opened(documents=("a",)), ENGLISH),
+        file_card(HOSTILE, FileContent(documents=("a",)), ENGLISH),
     ],
 )
-def test_foreign_text_never_becomes_markup(html: str) -> None:
+def test_texts_are_escaped(html: str) -> None:
     assert_only_text(html)
 
 
-def test_progress_is_drawn_as_far_as_it_is_known() -> None:
+def test_progress_bar_shows_its_share_if_known() -> None:
     assert "width:25.0%" in progress("Ranking …", ENGLISH, share=0.25)
     assert "sl-track-open" in progress("Ranking …", ENGLISH)
     assert f'data-stopped="{ENGLISH.stopped}"' in progress("Ranking …", ENGLISH)
@@ -66,20 +66,20 @@ def test_text_is_shortened_to_one_line() -> None:
     assert shortened("a b c d e", 6) == "a b c…"
 
 
-def test_file_says_how_much_is_in_it() -> None:
-    assert "2 documents" in file_card("f", Opened(documents=("a", "b")), ENGLISH)
-    grouped = file_card("f", Opened(groups=(FileGroup("q", ("a", "b")), FileGroup("r", ("c",)))), ENGLISH)
+def test_file_card_shows_the_number_of_documents() -> None:
+    assert "2 documents" in file_card("f", FileContent(documents=("a", "b")), ENGLISH)
+    grouped = file_card("f", FileContent(groups=(FileGroup("q", ("a", "b")), FileGroup("r", ("c",)))), ENGLISH)
     assert "2 queries with 3 documents" in grouped
     assert "data-groups" in grouped
     assert "data-columns" not in grouped
-    assert "data-columns" in file_card("f", Opened(documents=("a",), columns=("x", "y"), column="x"), ENGLISH)
+    assert "data-columns" in file_card("f", FileContent(documents=("a",), columns=("x", "y"), column="x"), ENGLISH)
 
 
-def test_browser_is_told_how_large_a_file_may_be() -> None:
+def test_file_picker_has_the_size_limit() -> None:
     assert f'data-most="{MAX_FILE_BYTES}"' in file_picker()
 
 
-SENTENCES = [
+MESSAGES = [
     (errors.InputTooLong("why"), ENGLISH.too_long),
     (errors.BodyTooLarge("why"), ENGLISH.too_large),
     (errors.Unauthenticated("why"), ENGLISH.no_key),
@@ -95,11 +95,11 @@ SENTENCES = [
 ]
 
 
-@pytest.mark.parametrize(("error", "sentence"), SENTENCES, ids=lambda value: type(value).__name__)
-def test_every_error_has_its_sentence_and_the_servers_own_words(error: errors.ServiceError, sentence: str) -> None:
-    assert f"<strong>{sentence}</strong><small>why</small>" in error_html(error, ENGLISH)
+@pytest.mark.parametrize(("error", "message"), MESSAGES, ids=lambda value: type(value).__name__)
+def test_every_error_shows_its_message_and_the_message_of_the_server(error: errors.ServiceError, message: str) -> None:
+    assert f"<strong>{message}</strong><small>why</small>" in error_html(error, ENGLISH)
 
 
 @pytest.mark.parametrize(("asked_s", "shown"), [(0.0, "1"), (2.2, "3"), (1e300, "3600")])
-def test_wait_is_a_number_a_person_can_use(asked_s: float, shown: str) -> None:
+def test_wait_is_a_whole_number_within_bounds(asked_s: float, shown: str) -> None:
     assert f"请在 {shown} 秒后重试" in error_html(errors.Overloaded("full", retry_after_s=asked_s), CHINESE)

@@ -1,4 +1,4 @@
-"""Small plots of what a server does: true to their numbers, with the same in words."""
+"""Plots of the server status: correct values, and a text description."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def point(at_s: float, **rest: float | None) -> MetricsPoint:
     return MetricsPoint(**{"at_s": at_s, "tokens_per_s": 0.0, "memory_mib": None, **idle, **rest})  # type: ignore[arg-type]
 
 
-def watch(*points: MetricsPoint, **sums: float) -> MetricsHistory:
-    return MetricsHistory(MetricsSample(at_s=9.0, sums=sums, finished={}), points)
+def history(*points: MetricsPoint, **sums: float) -> MetricsHistory:
+    return MetricsHistory(MetricsSample(at_s=9.0, sums=sums, buckets={}), points)
 
 
 def lines(html: str) -> list[list[tuple[float, float]]]:
@@ -24,13 +24,13 @@ def lines(html: str) -> list[list[tuple[float, float]]]:
     return [[(float(x), float(y)) for x, y in (point.split(",") for point in line.split())] for line in found]
 
 
-def test_before_the_second_sample_it_says_that_it_is_measuring() -> None:
+def test_placeholder_before_the_second_sample() -> None:
     assert ENGLISH.status_wait in status_html(MetricsHistory(), ENGLISH)
-    assert CHINESE.status_wait in status_html(watch(), CHINESE)
+    assert CHINESE.status_wait in status_html(history(), CHINESE)
 
 
 def test_newest_value_is_at_the_right_and_the_largest_at_the_top() -> None:
-    html = status_html(watch(point(1, requests_per_s=5.0), point(3, requests_per_s=10.0)), ENGLISH)
+    html = status_html(history(point(1, requests_per_s=5.0), point(3, requests_per_s=10.0)), ENGLISH)
     (x_old, y_old), (x_new, y_new) = lines(html)[0]
     assert x_old < x_new == WIDTH
     assert y_new == TOP
@@ -38,31 +38,31 @@ def test_newest_value_is_at_the_right_and_the_largest_at_the_top() -> None:
     assert "<output>10</output>" in html
 
 
-def test_plot_says_in_words_what_it_shows() -> None:
-    html = status_html(watch(point(1, requests_per_s=5.0), point(3, requests_per_s=10.0)), ENGLISH)
+def test_plot_has_a_text_description() -> None:
+    html = status_html(history(point(1, requests_per_s=5.0), point(3, requests_per_s=10.0)), ENGLISH)
     assert 'role="img" aria-label="Requests per second: now 10, between 5 and 10 in the last 2 seconds"' in html
     assert Seen(html).open == []
 
 
-def test_line_is_broken_where_there_was_nothing_to_measure() -> None:
+def test_line_has_gaps_at_missing_values() -> None:
     latencies = (20.0, None, 30.0, 40.0)
-    html = status_html(watch(*(point(at, latency_ms=value) for at, value in enumerate(latencies))), ENGLISH)
+    html = status_html(history(*(point(at, latency_ms=value) for at, value in enumerate(latencies))), ENGLISH)
     panel = html.partition(ENGLISH.latency)[2].partition("</figure>")[0]
     assert [len(line) for line in lines(panel)] == [2, 2]
 
 
-def test_what_is_not_known_now_is_said_not_drawn_as_zero() -> None:
-    html = status_html(watch(point(1, latency_ms=None)), ENGLISH)
+def test_missing_current_value_is_a_text_not_zero() -> None:
+    html = status_html(history(point(1, latency_ms=None)), ENGLISH)
     panel = html.partition(ENGLISH.latency)[2].partition("</figure>")[0]
     assert ENGLISH.no_data in panel
     assert "<svg" not in panel
 
 
-def test_readiness_and_whose_memory_it_is_are_told() -> None:
-    ready = status_html(watch(point(1, memory_mib=3.0), **{READY: 1.0, "process_resident_memory_bytes": 1.0}), ENGLISH)
+def test_readiness_and_the_scope_of_memory_are_shown() -> None:
+    ready = status_html(history(point(1, memory_mib=3.0), **{READY: 1.0, "process_resident_memory_bytes": 1.0}), ENGLISH)
     assert ENGLISH.is_ready in ready
     assert ENGLISH.memory_process in ready
-    stopping = status_html(watch(point(1), **{READY: 0.0}), ENGLISH)
+    stopping = status_html(history(point(1), **{READY: 0.0}), ENGLISH)
     assert ENGLISH.is_not_ready in stopping
     assert ENGLISH.memory_cache in stopping
-    assert ENGLISH.is_ready not in status_html(watch(point(1)), ENGLISH)
+    assert ENGLISH.is_ready not in status_html(history(point(1)), ENGLISH)

@@ -1,4 +1,4 @@
-"""What a ranking looks like, and that no text becomes markup."""
+"""The HTML of a ranking; text from users and servers is escaped."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def table(*rankings: PageRanking, messages: Messages = ENGLISH, has_groups: bool
 # -- escaping -----------------------------------------------------------------------------------------------------------
 
 
-def every_way_in() -> dict[str, str]:
+def hostile_pages() -> dict[str, str]:
     one = document(0, 0.5, HOSTILE)
     long = HOSTILE * 20
     return {
@@ -35,12 +35,12 @@ def every_way_in() -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("way", list(every_way_in()))
-def test_foreign_text_never_becomes_markup(way: str) -> None:
-    assert_only_text(every_way_in()[way])
+@pytest.mark.parametrize("way", list(hostile_pages()))
+def test_texts_are_escaped(way: str) -> None:
+    assert_only_text(hostile_pages()[way])
 
 
-def test_text_is_shown_exactly_as_it_was_sent() -> None:
+def test_text_is_shown_unchanged() -> None:
     text = "a &amp; b < c &lt; \u202e ünï 中文"
     assert text in Seen(table(ranking(document(0, 0.5, text)))).text
 
@@ -48,7 +48,7 @@ def test_text_is_shown_exactly_as_it_was_sent() -> None:
 # -- rows ---------------------------------------------------------------------------------------------------------------
 
 
-def test_places_count_from_one_and_keep_the_order_given() -> None:
+def test_ranks_start_at_one_in_the_order_of_the_results() -> None:
     html = table(ranking(document(2, 0.9, "c"), document(0, 0.5, "a"), document(1, 0.1, "b")))
     places = [html.index(f'data-index="{index}"') for index in (2, 0, 1)]
     assert places == sorted(places)
@@ -65,20 +65,20 @@ def test_places_count_from_one_and_keep_the_order_given() -> None:
         (-3.0, "0.00", "-3.0000"),
     ],
 )
-def test_bar_is_as_long_as_the_score_and_stays_in_its_track(score: float, width: str, shown: str) -> None:
+def test_bar_is_as_long_as_the_score_and_clipped(score: float, width: str, shown: str) -> None:
     html = table(ranking(document(0, score, "a")))
     assert f"width:{width}%" in html
     assert f"<b>{shown}</b>" in html
 
 
 @pytest.mark.parametrize(
-    ("index", "sign", "spoken"),
+    ("index", "sign", "text"),
     [(3, "▲ 3", "up 3 from line 4"), (0, "–", "same place as in the input")],
 )
-def test_movement_is_drawn_and_said(index: int, sign: str, spoken: str) -> None:
+def test_movement_has_an_arrow_and_a_text(index: int, sign: str, text: str) -> None:
     html = table(ranking(document(index, 0.5, "a"), num_documents=4))
     assert f'aria-hidden="true">{sign}<' in html
-    assert f'<span class="sl-hidden">{spoken}</span>' in html
+    assert f'<span class="sl-hidden">{text}</span>' in html
 
 
 def test_movement_down() -> None:
@@ -88,7 +88,7 @@ def test_movement_down() -> None:
     assert "down 1 from line 1" in html
 
 
-def test_only_cut_documents_are_marked() -> None:
+def test_only_truncated_documents_are_marked() -> None:
     html = table(ranking(document(0, 0.9, "a"), document(1, 0.5, "b", is_truncated=True)))
     assert html.count('class="sl-mark sl-cut"') == 1
     assert html.index('data-index="1"') < html.index('class="sl-mark sl-cut"')
@@ -104,7 +104,7 @@ def test_raw_score_is_shown_on_request() -> None:
 # -- long documents -----------------------------------------------------------------------------------------------------
 
 
-def test_long_document_opens_on_demand_and_is_all_there() -> None:
+def test_long_document_is_collapsed_and_complete() -> None:
     text = "word " * 200
     html = table(ranking(document(0, 0.5, text), document(1, 0.4, "short")))
     assert html.count('<details class="sl-long"') == 1
@@ -112,7 +112,7 @@ def test_long_document_opens_on_demand_and_is_all_there() -> None:
     assert ENGLISH.show_all in html
 
 
-def test_best_passage_is_marked_and_is_what_is_seen_first() -> None:
+def test_best_passage_is_marked_and_shown_first() -> None:
     text = "before " * 100 + "THE ANSWER" + " after" * 100
     start = text.index("THE ANSWER")
     html = table(ranking(document(0, 0.5, text, passage=passage(start, start + 10, 5))))
@@ -123,17 +123,17 @@ def test_best_passage_is_marked_and_is_what_is_seen_first() -> None:
     assert "best of 5 passages" in html
 
 
-def test_passage_of_a_short_text_is_marked_where_it_stands() -> None:
+def test_passage_of_a_short_text_is_marked_in_place() -> None:
     assert "a <mark>b</mark> c" in table(ranking(document(0, 0.5, "a b c", passage=passage(2, 3))))
 
 
 # -- around the rows ----------------------------------------------------------------------------------------------------
 
 
-def test_summary_says_what_it_cost_and_what_was_remembered() -> None:
+def test_summary_shows_tokens_timing_and_cache_hits() -> None:
     timing = TimingMs(total=1234.5, tokenize=0.84, queue=0.0, compute=12.3)
     seen = Seen(table(ranking(document(0, 0.5, "a"), num_tokens=4321, num_cached=1, timing_ms=timing)))
-    for fact in (
+    for detail in (
         "m",
         "1 documents",
         "4,321 tokens",
@@ -143,44 +143,44 @@ def test_summary_says_what_it_cost_and_what_was_remembered() -> None:
         "wait 0 ms",
         "compute 12 ms",
     ):
-        assert fact in seen.words
+        assert detail in seen.words
 
 
 @pytest.mark.parametrize("num_cached", [None, 0])
-def test_summary_leaves_out_what_there_is_nothing_to_say_of(num_cached: int | None) -> None:
+def test_summary_omits_missing_values(num_cached: int | None) -> None:
     html = table(ranking(document(0, 0.5, "a"), num_cached=num_cached))
     assert "sl-timing" not in html
     assert "tokens" not in html
     assert "cache" not in html
 
 
-def test_cut_list_says_of_how_many() -> None:
+def test_shortened_list_shows_the_total() -> None:
     assert "Best 1 of 9 documents" in table(ranking(document(0, 0.5, "a"), num_documents=9))
     failed = (NotRanked(1, "No."),)
     assert "2 documents" in table(ranking(document(0, 0.5, "a"), num_documents=2, failed=failed))
 
 
-def test_more_rows_than_a_browser_likes_are_said_to_be_in_the_downloads() -> None:
+def test_rows_above_the_limit_are_only_in_the_downloads() -> None:
     many = [document(index, 0.5, "a") for index in range(MAX_ROWS + 1)]
     html = table(ranking(*many))
     assert html.count("data-index=") == MAX_ROWS
     assert f"The first {MAX_ROWS} are shown; the downloads hold all {MAX_ROWS + 1}." in html
 
 
-def test_failed_documents_are_listed_by_their_line() -> None:
+def test_failed_documents_are_listed_by_line() -> None:
     html = table(ranking(failed=(NotRanked(4, "It did not fit."),), num_documents=5))
     assert "<b>Line 5</b> It did not fit." in html
     assert "sl-failed" not in table(ranking())
 
 
-def test_groups_fold_behind_their_queries_and_the_first_is_open() -> None:
+def test_groups_are_collapsed_except_the_first() -> None:
     html = table(ranking(document(0, 0.5, "a"), query="one"), ranking(document(0, 0.5, "b"), query="two"), has_groups=True)
     assert html.count('<details class="sl-group" open>') == 1
     assert html.count('<details class="sl-group"') == 2
     assert html.index("one</summary>") < html.index("two</summary>")
 
 
-def test_result_is_in_the_words_it_was_given() -> None:
+def test_result_uses_the_given_language() -> None:
     html = table(ranking(document(1, 0.5, "a", is_truncated=True), num_documents=3), messages=CHINESE)
     shown = Seen(html.partition('<details class="sl-same-request"')[0] + "</section>").text
     assert 'lang="zh-CN"' in html
@@ -189,7 +189,7 @@ def test_result_is_in_the_words_it_was_given() -> None:
     assert "document" not in shown
 
 
-def test_table_is_one_to_a_screen_reader_even_when_drawn_as_a_grid() -> None:
+def test_table_keeps_its_roles_for_screen_readers() -> None:
     seen = Seen(table(ranking(document(0, 0.5, "a"))))
     roles = seen.values("role")
     assert roles.count("columnheader") == roles.count("cell") == 5

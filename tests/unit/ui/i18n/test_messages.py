@@ -1,4 +1,4 @@
-"""The page speaks two languages, completely, and picks the right one."""
+"""The page has complete messages in two languages, and selects the right one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from shortlist.text.prompt import INSTRUCTIONS
 from shortlist.ui.i18n import CHINESE, ENGLISH, LANGUAGES, Messages, messages_for, translations
 
-SENTENCES = [field.name for field in fields(Messages) if field.name != "presets"]
+FIELDS = [field.name for field in fields(Messages) if field.name != "presets"]
 
 
 @pytest.mark.parametrize(
@@ -27,19 +27,19 @@ SENTENCES = [field.name for field in fields(Messages) if field.name != "presets"
         (",;q=,x" * 50, ENGLISH),
     ],
 )
-def test_first_language_we_speak_is_chosen(header: str | None, messages: Messages) -> None:
+def test_first_available_language_is_chosen(header: str | None, messages: Messages) -> None:
     assert messages_for(header) is messages
 
 
 @pytest.mark.parametrize(
     ("chosen", "messages"), [("en", ENGLISH), ("zh-CN", CHINESE), ("fr", CHINESE), ("", CHINESE), (None, CHINESE)]
 )
-def test_language_that_was_switched_to_comes_first(chosen: str | None, messages: Messages) -> None:
+def test_chosen_language_takes_precedence(chosen: str | None, messages: Messages) -> None:
     assert messages_for("zh", chosen=chosen) is messages
 
 
-@pytest.mark.parametrize("field", SENTENCES)
-def test_both_languages_say_it_with_the_same_blanks(field: str) -> None:
+@pytest.mark.parametrize("field", FIELDS)
+def test_both_languages_have_the_message_with_the_same_placeholders(field: str) -> None:
     english, chinese = str(getattr(ENGLISH, field)), str(getattr(CHINESE, field))
     assert english.strip()
     assert chinese.strip()
@@ -51,7 +51,7 @@ def test_both_languages_say_it_with_the_same_blanks(field: str) -> None:
 
 
 @pytest.mark.parametrize("messages", LANGUAGES, ids=lambda messages: messages.lang)
-def test_every_preset_of_the_server_has_a_name(messages: Messages) -> None:
+def test_every_preset_of_the_server_has_a_title(messages: Messages) -> None:
     assert set(messages.presets) == set(INSTRUCTIONS)
 
 
@@ -59,4 +59,4 @@ def test_every_chinese_browser_gets_chinese_labels() -> None:
     labels = translations()
     assert labels["en"]["rank"] == "Rank"
     assert {labels[locale]["rank"] for locale in ("zh", "zh-CN", "zh-TW", "zh-HK")} == {CHINESE.rank}
-    assert set(labels["en"]) == set(labels["zh"]) > set(SENTENCES)
+    assert set(labels["en"]) == set(labels["zh"]) > set(FIELDS)
