@@ -61,7 +61,7 @@ def check_accuracy(
     items = tuple(WorkItem(0, index, prompt) for index, prompt in enumerate(prompts))
     values = rounded.begin(Batch(task, items))()
     apart = distance(values, run(recording_model(load, config, device=device), task, prompts), task)
-    result = f"{apart:.2g} from fp32 ({UNITS[task]}); the limit is {BOUNDS[task]:g}"
+    result = f"{apart:.2g} from fp32 ({UNITS[task]}); {BOUNDS[task]:g} is allowed"
     if not apart <= BOUNDS[task]:  # NaN fails, too
         raise BadSetting(f"dtype is 'fp8', in which this model is {result}. Use --dtype auto.")
     logger.info("accuracy check passed: in 8 bits, this model is %s", result)

@@ -20,7 +20,7 @@ class Qwen3Config:
     """A model's configuration, as far as the engine uses it.
 
     Attributes:
-        is_tied: Whether the vocabulary head is the embedding matrix.
+        is_tied: Whether the LM head is the embedding matrix.
         is_classifier: Whether the checkpoint is a reranker converted to a classifier with one output.
     """
 
