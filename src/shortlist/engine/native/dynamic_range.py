@@ -1,8 +1,8 @@
 """Measures the dynamic range of a model: whether float16, which ends at 65,504, holds its numbers with a margin.
 
 Some models have massive activations: a few numbers, mostly of a prompt's first tokens, are thousands of times larger than the
-others. Prompts of real text pass through the model once, in fp32, and the largest magnitude of all that the engine keeps in 16
-bits is recorded.
+others. Prompts of real text pass through the model once, in fp32. The measurement records the largest magnitude of all
+numbers that the engine keeps in 16 bits.
 
 Source: Sun et al. 2024, "Massive Activations in Large Language Models".
 """
