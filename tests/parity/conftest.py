@@ -1,4 +1,4 @@
-"""What the comparisons with the official procedure share."""
+"""Fixtures of the comparisons with the official procedure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["make_model", "tokenizer_path"]
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Threads that wait for each other on busy cores take many times as long as one alone."""
+    """Use one thread: threads that wait for each other on busy cores take many times as long."""
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

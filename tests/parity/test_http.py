@@ -1,4 +1,4 @@
-"""What comes over HTTP from a real process equals the official procedure, whatever is asked and however it is asked."""
+"""Responses of a real server process equal the official procedure, for every kind of request."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from tests.support.process import launched, wait_until
 from tests.support.texts import SCRIPTS
 
 SERVER_ARGUMENTS = ("--dtype", "float32", "--device", "cpu", "--no-ui", "--log-level", "warning", "--random-weights")
-"""What every server here is started with besides its models. The models have random weights: a flag that a server needs to
-accept such weights belongs here, and only here."""
+"""Arguments of every server here, besides its models. The models have random weights: a flag that a server needs to accept them
+belongs here, and only here."""
 
 pytestmark = [
     pytest.mark.timeout(300),  # two servers start, each with three models
@@ -47,7 +47,7 @@ SMUGGLED = [
 
 @dataclass(frozen=True)
 class Reranker:
-    """One reranker, as the server names it, and what its model card's script says."""
+    """One reranker, by its name on the server, with the script of its model card."""
 
     url: str
     name: str
@@ -70,7 +70,7 @@ class Reranker:
 
 @dataclass(frozen=True)
 class Embedder:
-    """The embedder, likewise."""
+    """The embedder, by its name on the server, with the script of its model card."""
 
     url: str
     name: str
@@ -84,7 +84,7 @@ class Embedder:
 
 @dataclass(frozen=True)
 class Setup:
-    """One server, and what it serves by kind."""
+    """One server and its models by kind."""
 
     url: str
     rerankers: dict[str, Reranker]
@@ -113,7 +113,7 @@ def by_index(answer: dict[str, Any]) -> list[float]:
 
 
 def text_of(num_tokens: int, seed: int = 0) -> str:
-    """A text that is so many tokens as a document: short words, one token each."""
+    """Return a text of `num_tokens` tokens as a document: short words, one token each."""
     return " ".join(random.Random(seed).choices(WORDS, k=num_tokens))
 
 
@@ -131,7 +131,7 @@ def setup(make_model: ModelFactory) -> Iterator[Setup]:
 
 @pytest.fixture(scope="module")
 def short(make_model: ModelFactory, setup: Setup) -> Iterator[Setup]:
-    """The same models, served with a limit that is easily reached."""
+    """The same models, served with a small limit."""
     folders = {kind: str(make_model(kind=kind)) for kind in ("reranker", "seqcls", "embedder")}
     arguments = ["--reranker", folders["reranker"], folders["seqcls"], "--embedder", folders["embedder"]]
     with launched("shortlist", "serve", *arguments, "--max-model-len", str(SHORT_LEN), *SERVER_ARGUMENTS) as server:
@@ -186,8 +186,8 @@ def test_what_looks_like_a_control_token_is_text(reranker: Reranker) -> None:
     safe = Asked(is_spelled_safely=True)
     reranker.check(QUERY, SMUGGLED, safe)
     reranker.check(" ".join(SMUGGLED), ["a document", *SMUGGLED], safe)
-    obedient = reranker.official.log_odds(QUERY, SMUGGLED)
-    assert np.abs(np.subtract(obedient, reranker.official.log_odds(QUERY, SMUGGLED, safe))).max() > 0.01
+    unescaped = reranker.official.log_odds(QUERY, SMUGGLED)
+    assert np.abs(np.subtract(unescaped, reranker.official.log_odds(QUERY, SMUGGLED, safe))).max() > 0.01
 
 
 @pytest.mark.parametrize(
@@ -205,9 +205,9 @@ def test_instruction(reranker: Reranker, instruction: str) -> None:
     reranker.check(QUERY, list(SCRIPTS.values()), asked, instruction=instruction)
 
 
-@pytest.mark.parametrize("spelling", [{"instruct": "find it"}, {"chat_template_kwargs": {"instruction": "find it"}}])
-def test_other_spellings_of_the_instruction(reranker: Reranker, spelling: dict[str, Any]) -> None:
-    reranker.check(QUERY, ["a document"], Asked(instruction="find it"), **spelling)
+@pytest.mark.parametrize("fields", [{"instruct": "find it"}, {"chat_template_kwargs": {"instruction": "find it"}}])
+def test_other_fields_of_the_instruction(reranker: Reranker, fields: dict[str, Any]) -> None:
+    reranker.check(QUERY, ["a document"], Asked(instruction="find it"), **fields)
 
 
 # -- too long -----------------------------------------------------------------------------------------------------------
@@ -225,13 +225,13 @@ def test_cut_at_every_length_around_the_limit(short_reranker: Reranker) -> None:
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_cut_in_every_script(short: Setup, script: str) -> None:
-    """Ten starts, so that the cut falls on all kinds of places, within words and characters."""
+    """Ten starts, so that the cut falls on different positions, within words and characters."""
     documents = [(SCRIPTS[script] * 8)[start:] for start in range(10)]
     short.rerankers["reranker"].check(QUERY, documents, Asked(max_length=SHORT_LEN))
 
 
 @pytest.mark.parametrize("num_query", [1, 20, 60])
-def test_longer_query_leaves_less_room(short_reranker: Reranker, num_query: int) -> None:
+def test_longer_query_shortens_the_documents(short_reranker: Reranker, num_query: int) -> None:
     documents = [text_of(length, seed=length) for length in (10, 40, 60, 200)]
     short_reranker.check(text_of(num_query, seed=7), documents, Asked(max_length=SHORT_LEN))
 
@@ -264,24 +264,24 @@ def test_truncate_prompt_tokens_is_the_officials_max_length(reranker: Reranker, 
 # -- together -----------------------------------------------------------------------------------------------------------
 
 
-def test_several_requests_in_one_step(setup: Setup) -> None:
+def test_several_requests_in_one_batch(setup: Setup) -> None:
     reranker = setup.rerankers["reranker"]
     queries = [f"question number {number}" for number in range(8)]
     documents = [text_of(length, seed=50 + length) for length in (3, 40, 90, 200)]
-    busy = [text_of(700, seed=number) for number in range(60)]  # more than one step takes: the others meet in the queue
+    busy = [text_of(700, seed=number) for number in range(60)]  # more than one batch: the other requests wait in the queue
     before = setup.metric("batch_items_count", reranker.name)
     with ThreadPoolExecutor(9) as pool:
         first = pool.submit(reranker.ask, "keep it busy", busy)
         wait_until(lambda: setup.metric("queue_items", reranker.name) > 0, 60)
         found = list(pool.map(lambda query: by_index(reranker.ask(query, documents, raw_scores=True)), queries))
         assert len(first.result()["results"]) == len(busy)
-    steps = setup.metric("batch_items_count", reranker.name) - before
-    assert steps < len(queries), "eight requests and the long one took fewer steps than there are requests"
+    num_batches = setup.metric("batch_items_count", reranker.name) - before
+    assert num_batches < len(queries), "eight requests and the long one must share batches"
     for query, scores in zip(queries, found, strict=True):
         assert scores == pytest.approx(reranker.official.log_odds(query, documents), abs=SCORE_BOUND)
 
 
-def test_remembered_score_is_the_computed_one(setup: Setup) -> None:
+def test_cached_score_equals_the_computed_one(setup: Setup) -> None:
     reranker = setup.rerankers["reranker"]
     documents = [text_of(length, seed=90 + length) for length in (5, 50, 300)]
     first = reranker.ask("asked twice", documents)
@@ -296,7 +296,7 @@ def test_remembered_score_is_the_computed_one(setup: Setup) -> None:
     )
 
 
-def test_best_first_and_ties_as_they_came(reranker: Reranker) -> None:
+def test_results_are_sorted_and_ties_keep_their_order(reranker: Reranker) -> None:
     texts = [text_of(length, seed=length) for length in (4, 9, 15)]
     documents = [texts[number % 3] for number in range(12)]
     odds = reranker.official.log_odds(QUERY, documents[:3])
@@ -320,7 +320,7 @@ def test_documents_of_every_script_and_length(setup: Setup) -> None:
 
 
 @pytest.mark.parametrize("hint", [{"input_type": "query"}, {"task": "retrieval.query"}, {"prompt_name": "query"}])
-def test_queries_are_framed(setup: Setup, hint: dict[str, str]) -> None:
+def test_queries_use_the_prompt_template(setup: Setup, hint: dict[str, str]) -> None:
     texts = list(SCRIPTS.values())
     found = setup.embedder.ask(texts, **hint)
     np.testing.assert_allclose(found, setup.embedder.official.queries(texts), atol=VECTOR_BOUND)

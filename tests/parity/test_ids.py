@@ -1,4 +1,4 @@
-"""Token ids equal the official procedure's, written here on its own as the model cards have it, with transformers."""
+"""Token ids equal those of the official procedure, written here after the model cards, with transformers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def folder(make_model: ModelFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def official_pairs(folder: Path) -> OfficialPairs:
-    """The example of the reranker's model card, up to the ids."""
+    """The script of the reranker's model card, up to the token ids."""
     tokenizer: Any = AutoTokenizer.from_pretrained(folder, padding_side="left")
     prefix = tokenizer.encode(PREFIX, add_special_tokens=False)
     suffix = tokenizer.encode(SUFFIX, add_special_tokens=False)
@@ -56,7 +56,7 @@ def official_pairs(folder: Path) -> OfficialPairs:
 
 @pytest.fixture(scope="module")
 def official_texts(make_model: ModelFactory) -> Callable[[Iterable[str], int], list[list[int]]]:
-    """The embedder's tokenizer, whose own file appends <|endoftext|>."""
+    """The embedder's tokenizer, whose file appends <|endoftext|>."""
     tokenizer: Any = AutoTokenizer.from_pretrained(make_model(kind="embedder"), padding_side="left")
 
     def official(texts: Iterable[str], max_length: int) -> list[list[int]]:
@@ -85,7 +85,7 @@ def has_control(*texts: str) -> bool:
 
 
 def clean_text(draw: random.Random, *, pieces: int = 1) -> str:
-    """Awkward text in which the pieces have not happened to spell a control token."""
+    """Return awkward text that contains no control token by chance."""
     text = "".join(awkward_text(draw) for _ in range(pieces))
     while has_control(text):
         for token in qwen.ADDED:
@@ -155,11 +155,11 @@ def test_embedder_queries(make_model: ModelFactory, official_texts: Callable[...
         task = clean_text(draw)
         queries = [clean_text(draw) for _ in range(50)] + [*SCRIPTS.values(), ""]
         ours = ids_of(encoder.encode_texts(queries, instruction=task))
-        framed = [
+        formatted = [
             query if query.startswith("Instruct: ") and "\nQuery:" in query else f"Instruct: {task}\nQuery:{query}"
             for query in queries
         ]
-        assert ours == official_texts(framed, 4096), task
+        assert ours == official_texts(formatted, 4096), task
 
 
 @pytest.mark.parametrize("limit", [2, 3, 10, 33])

@@ -1,4 +1,4 @@
-"""Numbers equal transformers', one prompt at a time and unpadded, on tiny models of the true architecture."""
+"""Scores and vectors equal those of transformers, unpadded and per prompt, on tiny models of the real architecture."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def reference(make_model: ModelFactory) -> Reference:
 
 @pytest.fixture(scope="module")
 def mixed() -> list[TokenPrompt]:
-    """Three heads, prompts of all lengths, in no order."""
+    """Three prefixes, prompts of all lengths, in no order."""
     prefixes = [prefix_of(77), prefix_of(130, seed=9), prefix_of(0)]
     return [
         prompt_of(prefixes[index % 3], length, seed=index) for index, length in enumerate([5, 200, 1, 64, 700, 3, 129, 40, 513])
@@ -37,7 +37,7 @@ def mixed() -> list[TokenPrompt]:
 
 
 def unshared(prompt: TokenPrompt) -> TokenPrompt:
-    """The same tokens, all of them the prompt's own."""
+    """Return a prompt with the same tokens and no shared prefix."""
     return TokenPrompt(TokenPrefix(prompt.prefix.ids[:0]), np.concatenate([prompt.prefix.ids, prompt.ids]))
 
 
@@ -101,10 +101,10 @@ def test_base_of_rotary_positions_matters(make_model: ModelFactory, mixed: list[
     assert scores(model_of(folder), mixed) == pytest.approx(expected, abs=SCORE_BOUND)
 
 
-# -- against ourselves --
+# -- invariance --
 
 
-def test_shared_head_changes_nothing(model: Qwen3, mixed: list[TokenPrompt]) -> None:
+def test_shared_prefix_changes_nothing(model: Qwen3, mixed: list[TokenPrompt]) -> None:
     assert scores(model, mixed) == pytest.approx(scores(model, [unshared(prompt) for prompt in mixed]), abs=SAME_BOUND)
 
 
@@ -148,22 +148,22 @@ def test_same_batch_twice_is_equal_to_the_bit(model: Qwen3, mixed: list[TokenPro
 
 @pytest.fixture(scope="module")
 def errors(make_model: ModelFactory) -> tuple[float, float]:
-    """Root mean square errors in bfloat16 against fp32, ours and transformers', over three models and 144 prompts."""
-    ours, theirs = [], []
+    """Root mean square errors in bfloat16 against fp32: native engine and transformers, over three models and 144 prompts."""
+    native, transformers = [], []
     for seed in range(3):
         folder = make_model(dtype="bfloat16", seed=seed)
         prefix = prefix_of(60, seed=seed)
         prompts = [prompt_of(prefix, 1 + 5 * index, seed=index) for index in range(48)]
         exact = np.array([Reference(folder).score(prompt) for prompt in prompts])
         rounded = Reference(folder, dtype=torch.bfloat16)
-        ours.append(scores(model_of(folder, dtype=torch.bfloat16), prompts) - exact)
-        theirs.append([rounded.score(prompt) for prompt in prompts] - exact)
-    return float(np.sqrt(np.mean(np.square(ours)))), float(np.sqrt(np.mean(np.square(theirs))))
+        native.append(scores(model_of(folder, dtype=torch.bfloat16), prompts) - exact)
+        transformers.append([rounded.score(prompt) for prompt in prompts] - exact)
+    return float(np.sqrt(np.mean(np.square(native)))), float(np.sqrt(np.mean(np.square(transformers))))
 
 
 def test_error_in_bfloat16_is_at_most_transformers_own(errors: tuple[float, float]) -> None:
-    ours, theirs = errors
-    assert 0 < ours <= 1.1 * theirs
+    native, transformers = errors
+    assert 0 < native <= 1.1 * transformers
 
 
 def test_isolation_in_bfloat16(make_model: ModelFactory, mixed: list[TokenPrompt], errors: tuple[float, float]) -> None:

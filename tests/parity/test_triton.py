@@ -1,6 +1,6 @@
-"""The forms for NVIDIA GPUs give transformers' numbers, and the same whatever a prompt's neighbours are.
+"""The kernels for NVIDIA GPUs give the numbers of transformers, independent of a prompt's neighbours.
 
-Without a GPU they run in Triton's interpreter, so the models and prompts are small.
+Without a GPU they run in Triton's interpreter, so models and prompts are small.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def runner(make_model: ModelFactory) -> Runner:
 
 @pytest.fixture(scope="module")
 def mixed() -> list[TokenPrompt]:
-    """Three heads, prompts of several lengths, in no order."""
+    """Three prefixes, prompts of several lengths, in no order."""
     prefixes = [prefix_of(17), prefix_of(3, seed=9), prefix_of(0)]
     return [prompt_of(prefixes[index % 3], length, seed=index) for index, length in enumerate([5, 18, 1, 16, 7])]
 
@@ -43,16 +43,14 @@ def found(runner: Runner, mixed: list[TokenPrompt]) -> list[float]:
     return scores(runner, mixed)
 
 
-def test_scores_are_those_of_the_official_procedure(
-    make_model: ModelFactory, mixed: list[TokenPrompt], found: list[float]
-) -> None:
+def test_scores_equal_the_official_procedure(make_model: ModelFactory, mixed: list[TokenPrompt], found: list[float]) -> None:
     reference = Reference(make_model())
     expected = [reference.score(prompt) for prompt in mixed]
     assert np.std(expected) > 0.1
     assert found == pytest.approx(expected, abs=SCORE_BOUND)
 
 
-def test_vectors_are_those_of_the_official_procedure(make_model: ModelFactory) -> None:
+def test_vectors_equal_the_official_procedure(make_model: ModelFactory) -> None:
     folder, prefix = make_model(kind="embedder"), prefix_of(0)
     reference, prompts = Reference(folder, "embedder"), [prompt_of(prefix, length) for length in (1, 20)]
     found = runner_of(model_of(folder, task=Task.EMBED)).run(batch_of(prompts, Task.EMBED))
@@ -80,13 +78,13 @@ def test_error_in_sixteen_bits_is_at_most_transformers_own(make_model: ModelFact
     prompts = [prompt_of(prefix, 1 + index // 4, seed=index) for index in range(24)]
     exact = np.array([Reference(folder).score(prompt) for prompt in prompts])
     rounded = Reference(folder, dtype=dtype)
-    theirs = [rounded.score(prompt) for prompt in prompts] - exact
-    ours = scores(runner_of(model_of(folder, dtype=dtype)), prompts) - exact
-    assert 0 < np.sqrt(np.mean(np.square(ours))) <= 1.1 * np.sqrt(np.mean(np.square(theirs))), DEVICE
+    transformers = [rounded.score(prompt) for prompt in prompts] - exact
+    native = scores(runner_of(model_of(folder, dtype=dtype)), prompts) - exact
+    assert 0 < np.sqrt(np.mean(np.square(native))) <= 1.1 * np.sqrt(np.mean(np.square(transformers))), DEVICE
 
 
 async def test_engine_whose_batches_overlap_gives_every_caller_its_own_score(make_model: ModelFactory) -> None:
-    """By graphs that are recorded meanwhile, on one thread, with what `explain` says in between."""
+    """With graphs that are recorded meanwhile, on one thread, and `explain` in between."""
     model, prefix = model_of(make_model(shape="null")), prefix_of(2)
     prompts = [prompt_of(prefix, length, seed=length) for length in (1, 2, 3, 4)]
     expected = [scores(runner_of(model), [prompt])[0] for prompt in prompts]

@@ -30,7 +30,7 @@ class RoundedModel(Protocol):
     """The model to check. See `Runner`."""
 
     def begin(self, batch: Batch) -> Callable[[], list[Value]]:
-        """Begin a batch; return what waits for one value per item."""
+        """Start a batch; return a function that waits for one value per item."""
         ...
 
 
@@ -59,17 +59,17 @@ def check_accuracy(
     if not prompts:
         raise BadSetting("dtype is 'fp8', which cannot be checked here: the check's texts do not fit into max_model_len.")
     items = tuple(WorkItem(0, index, prompt) for index, prompt in enumerate(prompts))
-    found = rounded.begin(Batch(task, items))()
-    apart = distance(found, run(recording_model(load, config, device=device), task, prompts), task)
-    said = f"{apart:.2g} from fp32 ({UNITS[task]}), and {BOUNDS[task]:g} is allowed"
-    if not apart <= BOUNDS[task]:  # nor if it is not a number
-        raise BadSetting(f"dtype is 'fp8', in which this model is {said}. Use --dtype auto.")
-    logger.info("In 8 bits, this model is %s.", said)
+    values = rounded.begin(Batch(task, items))()
+    apart = distance(values, run(recording_model(load, config, device=device), task, prompts), task)
+    result = f"{apart:.2g} from fp32 ({UNITS[task]}); {BOUNDS[task]:g} is allowed"
+    if not apart <= BOUNDS[task]:  # NaN fails, too
+        raise BadSetting(f"dtype is 'fp8', in which this model is {result}. Use --dtype auto.")
+    logger.info("accuracy check passed: in 8 bits, this model is %s", result)
 
 
-def distance(found: Sequence[Value], exact: Sequence[Value], task: Task) -> float:
+def distance(values: Sequence[Value], exact: Sequence[Value], task: Task) -> float:
     """Return the distance between two models' values for the same prompts."""
-    one, other = np.asarray(found, dtype=np.float64), np.asarray(exact, dtype=np.float64)
+    one, other = np.asarray(values, dtype=np.float64), np.asarray(exact, dtype=np.float64)
     if task is Task.RERANK:
         return float(np.sqrt(np.square(one - other).mean()))
     return float((1 - (one * other).sum(axis=1)).mean())

@@ -14,14 +14,14 @@ from torch import Tensor
 from shortlist.engine.native.layout import Layout
 
 QUERY_BLOCK: Final = 128
-"""Rows of scores held at once; bounds memory to heads x block x longest prompt."""
+"""Rows of scores in memory at once; bounds memory to heads x block x longest prompt."""
 
 
 def attention(q_QHD: Tensor, k_TGD: Tensor, v_TGD: Tensor, layout: Layout) -> Tensor:
-    """Return what every query gathers from the tokens it may see.
+    """Return the attention output of every query.
 
-    Each query sees the head of its span and, of the span's own tokens, itself and those before it. Scores and softmax are
-    in fp32; query heads share key heads in groups of H / G. Memory does not grow with the pack.
+    A query attends to the shared prefix of its span and, causally, to the span itself. Scores and softmax are in fp32; query
+    heads share key heads in groups of H / G. Memory does not grow with the packed sequence.
 
     Shapes:
         q_QHD: [num queries, query heads, head_dim]; k_TGD, v_TGD: [num tokens, key heads, head_dim]; result as q_QHD.
@@ -34,14 +34,14 @@ def attention(q_QHD: Tensor, k_TGD: Tensor, v_TGD: Tensor, layout: Layout) -> Te
     return out_QHD
 
 
-def _rows(tensor_TGD: Tensor, head: range, own: range) -> Tensor:
-    if not head or head.stop == own.start:
-        return tensor_TGD[(head or own).start : own.stop]
-    return torch.cat([tensor_TGD[head.start : head.stop], tensor_TGD[own.start : own.stop]])
+def _rows(tensor_TGD: Tensor, prefix: range, own: range) -> Tensor:
+    if not prefix or prefix.stop == own.start:
+        return tensor_TGD[(prefix or own).start : own.stop]
+    return torch.cat([tensor_TGD[prefix.start : prefix.stop], tensor_TGD[own.start : own.stop]])
 
 
 def _attend(q_QHD: Tensor, k_SGD: Tensor, v_SGD: Tensor, out_QHD: Tensor) -> None:
-    """Fill `out_QHD`; the queries are the last of the keys' tokens."""
+    """Fill `out_QHD`; the queries belong to the last tokens of the keys."""
     num_queries, num_heads, width = q_QHD.shape
     num_keys, groups, _ = k_SGD.shape
     first = num_keys - num_queries
@@ -50,7 +50,7 @@ def _attend(q_QHD: Tensor, k_SGD: Tensor, v_SGD: Tensor, out_QHD: Tensor) -> Non
     for start in range(0, num_queries, QUERY_BLOCK):
         stop = min(start + QUERY_BLOCK, num_queries)
         seen = first + stop
-        # The query heads of one key head are stacked, so that one product serves them all.
+        # The query heads of one key head are stacked into one product.
         q_GrnD = q_QHD[start:stop].view(stop - start, groups, -1, width).permute(1, 2, 0, 3)
         q_GMD = q_GrnD.reshape(groups, -1, width).float() / math.sqrt(width)
         scores_GMS = torch.bmm(q_GMD, k_GDS[:, :, :seen])

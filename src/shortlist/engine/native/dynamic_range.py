@@ -1,8 +1,8 @@
 """Measures the dynamic range of a model: whether float16, which ends at 65,504, holds its numbers with a margin.
 
 Some models have massive activations: a few numbers, mostly of a prompt's first tokens, are thousands of times larger than the
-others. Prompts of real text pass through the model once, in fp32, and the largest magnitude of all that the engine keeps in 16
-bits is recorded.
+others. Prompts of real text pass through the model once, in fp32. The measurement records the largest magnitude of all
+numbers that the engine keeps in 16 bits.
 
 Source: Sun et al. 2024, "Massive Activations in Large Language Models".
 """
@@ -30,10 +30,10 @@ from shortlist.engine.native.runner import Runner
 from shortlist.types import Batch, Task, TokenPrompt, Value, WorkItem
 
 SAFE: Final = 2.0**14
-"""A quarter of what float16 can hold: other texts may go further than those that were looked at."""
+"""A quarter of float16's largest number: other texts may exceed the calibration prompts."""
 
 Samples = Callable[[], Sequence[TokenPrompt]]
-"""Returns prompts of real text, the more kinds of it the better; none where there are none."""
+"""Returns prompts of real text, ideally of many kinds; empty without any."""
 
 logger = logging.getLogger(__name__)
 
@@ -42,17 +42,17 @@ class LoadWeights(Protocol):
     """Loads one model's weights. See `load_weights`."""
 
     def __call__(self, *, dtype: torch.dtype | None, device: torch.device, prepare: Prepare) -> Qwen3Weights:
-        """Return them."""
+        """Return the weights."""
         ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AbsMax:
-    """The greatest sizes that were seen, not a number where one of them was none.
+    """Largest magnitudes of a model's weights and activations; NaN where a number was NaN.
 
     Attributes:
-        embedding: In the embedding.
-        layers: In every layer, by what it is the size of.
+        embedding: Largest magnitude in the embedding.
+        layers: Per layer, the largest magnitudes by tensor.
     """
 
     embedding: float
@@ -60,12 +60,12 @@ class AbsMax:
 
     @property
     def greatest(self) -> float:
-        """The greatest of all."""
+        """The largest magnitude of all."""
         return float(np.max([self.embedding, *(size for layer in self.layers for size in layer.values())]))
 
     @property
     def fits_float16(self) -> bool:
-        """Whether float16 holds them, and what else may come."""
+        """Whether float16 holds all of them with a margin."""
         return self.greatest < SAFE
 
 
@@ -75,11 +75,11 @@ def fitting_dtype(
     """Return float16 if the model's dynamic range fits, else the usual dtype; logs the reason.
 
     Args:
-        usual: What to compute in when nothing is known.
-        load: Loads the model's weights; they are in no device's memory afterwards.
-        config: Its shape.
-        prompts: What to look at it with; without any, nothing is known.
-        device: Where to look.
+        usual: The dtype without a measurement.
+        load: Loads the model's weights; no device memory holds them afterwards.
+        config: The model's configuration.
+        prompts: Calibration prompts; without any, nothing is measured.
+        device: Device of the measurement.
 
     Raises:
         EngineError: a prompt is too long, or has ids that the model lacks.
@@ -87,28 +87,27 @@ def fitting_dtype(
     """
     if not prompts:
         return usual
-    seen = absmax(load, config, prompts, device=device)
-    found = torch.float16 if seen.fits_float16 else usual
+    measured = absmax(load, config, prompts, device=device)
+    dtype = torch.float16 if measured.fits_float16 else usual
     logger.info(
-        "dtype auto is %s on %s: the greatest number that built-in texts bring about is %s, and float16 is safe below %s.",
-        *(str(found).removeprefix("torch."), device, f"{seen.greatest:,.0f}", f"{SAFE:,.0f}"),
+        "dtype auto is %s on %s: the largest number over the built-in texts is %s; float16 needs less than %s",
+        *(str(dtype).removeprefix("torch."), device, f"{measured.greatest:,.0f}", f"{SAFE:,.0f}"),
     )
-    return found
+    return dtype
 
 
 @torch.inference_mode()
 def absmax(load: LoadWeights, config: Qwen3Config, prompts: Sequence[TokenPrompt], *, device: torch.device) -> AbsMax:
-    """Return how large a model's weights and its numbers for some prompts are. Raises as `fitting_dtype`."""
+    """Return the largest magnitudes of a model's weights and of its activations for `prompts`. Raises as `fitting_dtype`."""
     model = recording_model(load, config, device=device)
     run(model, Task.EMBED, prompts)
-    return AbsMax(float(_size(model.weights.embedding)), tuple(_sizes(layer) for layer in model.weights.layers))
+    return AbsMax(float(_absmax(model.weights.embedding)), tuple(_layer_absmax(layer) for layer in model.weights.layers))
 
 
 def recording_model(load: LoadWeights, config: Qwen3Config, *, device: torch.device) -> Qwen3:
-    """Return a model that computes in fp32, and whose products are watched.
+    """Return a model that computes in fp32 and records the magnitudes of its products.
 
-    Its matrices go to the device one after another, and again for every batch, so that no model is too large for this that can
-    be served there.
+    Matrices move to the device one at a time, again for every batch. So every model that the device can serve fits.
     """
     stored = load(dtype=None, device=torch.device("cpu"), prepare=partial(RecordingLinears, device=device))
     weights = replace(
@@ -119,7 +118,7 @@ def recording_model(load: LoadWeights, config: Qwen3Config, *, device: torch.dev
     )
     if weights.answer is not None:
         weights = replace(weights, answer=weights.answer.to(device))
-    # Unpruned, so that the last layer is seen whole; in one chunk, so that every matrix is moved once.
+    # Unpruned, to record all of the last layer; in one chunk, to move every matrix once.
     begin = partial(PortableOps, config, torch.float32)
     return Qwen3(config, weights, begin=begin, max_chunk_tokens=sys.maxsize, is_pruned=False)
 
@@ -131,11 +130,11 @@ def run(model: Qwen3, task: Task, prompts: Sequence[TokenPrompt]) -> list[Value]
 
 
 class RecordingLinears:
-    """`Linears` in fp32 that remember how large their matrices, what comes in and what goes out were.
+    """`Linears` in fp32 that record the largest magnitudes of their matrices, inputs and outputs.
 
     Args:
-        matrices: Of the layer, as they are stored; every one is on the device only while it is needed.
-        device: Where to compute.
+        matrices: The layer's matrices, as stored; each is on the device only during its product.
+        device: Device of the products.
     """
 
     def __init__(self, matrices: Matrices, *, device: torch.device) -> None:
@@ -145,35 +144,35 @@ class RecordingLinears:
 
     def queries(self, normed_tW: Tensor) -> Tensor:
         """See `Linears`."""
-        return self._product("queries", self._seen("normalised", normed_tW), self._matrices.q)
+        return self._product("queries", self._record("normalised", normed_tW), self._matrices.q)
 
     def keys(self, normed_tW: Tensor) -> tuple[Tensor, Tensor]:
         """See `Linears`."""
         return self._product("keys", normed_tW, self._matrices.k), self._product("values", normed_tW, self._matrices.v)
 
     def add_attended(self, attended_tX: Tensor, hidden_tW: Tensor) -> Tensor:
-        """See `Linears`. What attention gathers is a mean of values, and no larger than they are."""
+        """See `Linears`. The attention output is a weighted mean of values, so it is no larger than they are."""
         added_tW = self._product("after attention", attended_tX, self._matrices.o)
-        return self._seen("after attention", hidden_tW + added_tW)
+        return self._record("after attention", hidden_tW + added_tW)
 
     def add_mlp(self, normed_tW: Tensor, hidden_tW: Tensor) -> Tensor:
         """See `Linears`."""
-        self._seen("normalised", normed_tW)
+        self._record("normalised", normed_tW)
         gate_tI, up_tI = (self._product("inside the MLP", normed_tW, each) for each in (self._matrices.gate, self._matrices.up))
-        inner_tI = self._seen("inside the MLP", F.silu(gate_tI) * up_tI)
-        return self._seen("after the MLP", hidden_tW + self._product("after the MLP", inner_tI, self._matrices.down))
+        inner_tI = self._record("inside the MLP", F.silu(gate_tI) * up_tI)
+        return self._record("after the MLP", hidden_tW + self._product("after the MLP", inner_tI, self._matrices.down))
 
     def _product(self, what: str, x_tX: Tensor, matrix: Tensor) -> Tensor:
-        here = self._seen("weights", matrix.to(self._device).float())
-        return self._seen(what, F.linear(x_tX.float(), here))
+        fp32 = self._record("weights", matrix.to(self._device).float())
+        return self._record(what, F.linear(x_tX.float(), fp32))
 
-    def _seen(self, what: str, tensor: Tensor) -> Tensor:
-        size = _size(tensor)
+    def _record(self, what: str, tensor: Tensor) -> Tensor:
+        size = _absmax(tensor)
         self.greatest[what] = torch.maximum(self.greatest.get(what, size), size)
         return tensor
 
 
-def _size(tensor: Tensor) -> Tensor:
+def _absmax(tensor: Tensor) -> Tensor:
     """Return the largest magnitude in a tensor, on its device and without a sync. NaN stays NaN."""
     least, most = tensor.aminmax()
     return torch.maximum(-least, most).float()
@@ -184,11 +183,11 @@ def _norms_moved(layer: LayerWeights, device: torch.device) -> LayerWeights:
     return replace(layer, **{name: getattr(layer, name).to(device) for name in names})
 
 
-def _sizes(layer: LayerWeights) -> Mapping[str, float]:
-    """Return what a layer saw, and how large its heads can get once they are normalised and turned, whatever the prompt.
+def _layer_absmax(layer: LayerWeights) -> Mapping[str, float]:
+    """Return the recorded magnitudes of a layer, and the bound of its normalised, rotated heads for any prompt.
 
-    A normalised head is as long as the root of its width, and turning moves nothing but what two of its numbers share.
+    The norm of a normalised head is the square root of its width. A rotation only mixes pairs of its numbers.
     """
-    assert isinstance(layer.linears, RecordingLinears), "They were prepared to be watched. This is a bug."
-    longest = max(float(_size(norm_D)) * math.sqrt(len(norm_D)) for norm_D in (layer.q_norm, layer.k_norm))
+    assert isinstance(layer.linears, RecordingLinears), "The layer was loaded without RecordingLinears. This is a bug."
+    longest = max(float(_absmax(norm_D)) * math.sqrt(len(norm_D)) for norm_D in (layer.q_norm, layer.k_norm))
     return {"heads": longest, **{what: float(size) for what, size in layer.linears.greatest.items()}}

@@ -23,49 +23,49 @@ from shortlist.engine.native.runner import Forward, PlainForward, Runner
 from shortlist.errors import BadSetting
 
 TRITON, TRITON_CUDNN = "triton", "triton-cudnn"
-"""The names of the forms that compute with Triton kernels, and of those that leave attention over long documents to cuDNN."""
+"""Names of the selections with Triton kernels: for all attention, and with cuDNN for attention over long documents."""
 
 
 @dataclass(frozen=True, slots=True)
 class KernelSelection:
-    """How a model is computed.
+    """The kernels of a model.
 
     Attributes:
-        name: Of everything here that can change a number, for the fingerprint.
-        dtype: What matrices are read in, and activations kept in.
-        prepare: What a layer's matrices are made into.
-        step: What computes the rest.
-        begin: How one begins; None where `forward` begins them.
-        max_chunk_tokens: Tokens per matrix product; what suits the shape, when not given.
-        forward: How packs are computed with a model in these forms.
-        max_concurrent_batches: How many it pays to have under way: one, where the thread that begins a batch also computes it.
+        name: Identifies everything here that can change a number, for the fingerprint.
+        dtype: Dtype of loaded matrices and of activations.
+        prepare: Converts a layer's matrices to products.
+        ops: Class of the operations between products.
+        begin: Creates the operations; None if `forward` does.
+        max_chunk_tokens: Tokens per matrix product; default: by the MLP's width.
+        forward: Creates the forward pass of a model.
+        max_concurrent_batches: Batches worth running at once: one if the thread that starts a batch also computes it.
     """
 
     name: str
     dtype: torch.dtype
     prepare: Prepare
-    step: type[ForwardOps]
+    ops: type[ForwardOps]
     begin: BeginForward | None
     max_chunk_tokens: int | None = None
     forward: Callable[[Qwen3], Forward] = PlainForward
     max_concurrent_batches: int = 1
 
     def runner(self, config: Qwen3Config, weights: Qwen3Weights, *, max_model_len: int) -> Runner:
-        """Return what computes batches with weights that were prepared for these forms."""
+        """Return a runner for weights that were prepared for this selection."""
         model = Qwen3(config, weights, begin=self.begin, max_chunk_tokens=self.max_chunk_tokens)
         return Runner(model, max_model_len=max_model_len, forward=self.forward(model))
 
 
 def select_kernels(config: Qwen3Config, dtype: torch.dtype, device: torch.device) -> KernelSelection:
-    """Return the fastest forms for a model in a dtype on a device.
+    """Return the fastest kernels for a model in a dtype on a device.
 
     Args:
-        config: The model's shape.
-        dtype: What to compute in; int8 and float8_e4m3fn mean the matrix products alone, the rest being bf16.
-        device: Where.
+        config: The model's configuration.
+        dtype: The compute dtype; int8 and float8_e4m3fn apply to matrix products only, the rest is bf16.
+        device: The device.
 
     Raises:
-        BadSetting: int8, or 8-bit floating point, cannot be had here.
+        BadSetting: the device does not support int8 or fp8.
     """
     return _on_cpu(config, dtype) if device.type == "cpu" else _on_gpu(config, dtype, device)
 
@@ -84,22 +84,22 @@ def _plain(config: Qwen3Config, dtype: torch.dtype) -> KernelSelection:
 
 
 def _on_cpu(config: Qwen3Config, dtype: torch.dtype) -> KernelSelection:
-    found = kernels() if can_compute(config) else None
+    cpu = kernels() if can_compute(config) else None
     if dtype == torch.int8:
-        return _int8(config, found)
+        return _int8(config, cpu)
     if dtype != torch.bfloat16:
         return _plain(config, dtype)
     bound_plans()
     prepare: Prepare = PackedLinears if PackedLinears.is_possible() else PlainLinears
     name = "packed" if prepare is PackedLinears else "plain"
-    if found is None:
+    if cpu is None:
         return KernelSelection(name, dtype, prepare, PortableOps, partial(PortableOps, config, dtype))
-    if found.has_tiles and can_multiply(config):
-        prepare = partial(TileLinears, found, Workspace())
+    if cpu.has_tiles and can_multiply(config):
+        prepare = partial(TileLinears, cpu, Workspace())
         return KernelSelection(
-            found.name, dtype, prepare, CpuOps, partial(CpuOps, config, found, ForwardWorkspace()), _chunk_tokens(config, found)
+            cpu.name, dtype, prepare, CpuOps, partial(CpuOps, config, cpu, ForwardWorkspace()), _chunk_tokens(config, cpu)
         )
-    return KernelSelection(f"{name}-{found.name}", dtype, prepare, CpuOps, partial(CpuOps, config, found, ForwardWorkspace()))
+    return KernelSelection(f"{name}-{cpu.name}", dtype, prepare, CpuOps, partial(CpuOps, config, cpu, ForwardWorkspace()))
 
 
 def _triton(config: Qwen3Config, dtype: torch.dtype, device: torch.device) -> KernelSelection:
@@ -111,31 +111,31 @@ def _triton(config: Qwen3Config, dtype: torch.dtype, device: torch.device) -> Ke
     long = long_tokens(config, dtype, device)
     return KernelSelection(
         *(TRITON if long is None else TRITON_CUDNN, dtype, CudaLinears, CudaOps, None),
-        max_chunk_tokens=sys.maxsize,  # a step is one chunk
+        max_chunk_tokens=sys.maxsize,  # a sequence is one chunk
         forward=partial(CudaForward, device=CudaGraphs(device), long_tokens=long),
-        max_concurrent_batches=3,  # one is computed, one is given to the device, one waits until the first is done
+        max_concurrent_batches=3,  # one is computed, one is submitted to the device, one waits
     )
 
 
 def _fp8(config: Qwen3Config, device: torch.device) -> KernelSelection:
     if not can_launch(config, torch.bfloat16, device):
-        raise BadSetting("dtype is 'fp8', for which the Triton kernels are needed; the log says why they cannot be used.")
+        raise BadSetting("dtype is 'fp8', which needs the Triton kernels; the log says why they are off. Use --dtype auto.")
     from shortlist.engine.native.cuda.fp8_linears import Fp8Linears, can_quantize
 
     if not can_quantize(config):
-        raise BadSetting("dtype is 'fp8', for which every width in config.json must be a multiple of 16. Use --dtype auto.")
+        raise BadSetting("dtype is 'fp8', which needs every width in config.json to be a multiple of 16. Use --dtype auto.")
     return replace(_triton(config, torch.bfloat16, device), prepare=Fp8Linears)
 
 
-def _int8(config: Qwen3Config, found: Kernels | None) -> KernelSelection:
-    if found is None or not can_round(config):
+def _int8(config: Qwen3Config, cpu: Kernels | None) -> KernelSelection:
+    if cpu is None or not can_round(config):
         raise BadSetting(
-            "dtype is 'int8', which is computed by compiled kernels on x86 CPUs with AVX512-BF16 and VNNI; here there are "
-            "none. Use --dtype auto."
+            "dtype is 'int8', which needs the compiled kernels and an x86 CPU with AVX512-BF16 and VNNI; here they are not "
+            "available. Use --dtype auto."
         )
-    begin, prepare = partial(CpuOps, config, found, ForwardWorkspace()), partial(Int8Linears, found, Workspace())
-    return KernelSelection(f"int8-{found.name}", torch.bfloat16, prepare, CpuOps, begin, _chunk_tokens(config, found))
+    begin, prepare = partial(CpuOps, config, cpu, ForwardWorkspace()), partial(Int8Linears, cpu, Workspace())
+    return KernelSelection(f"int8-{cpu.name}", torch.bfloat16, prepare, CpuOps, begin, _chunk_tokens(config, cpu))
 
 
-def _chunk_tokens(config: Qwen3Config, found: Kernels) -> int:
-    return (tile_chunk_tokens if found.has_tiles else chunk_tokens)(config.intermediate_size)
+def _chunk_tokens(config: Qwen3Config, cpu: Kernels) -> int:
+    return (tile_chunk_tokens if cpu.has_tiles else chunk_tokens)(config.intermediate_size)

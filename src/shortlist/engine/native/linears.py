@@ -15,22 +15,22 @@ import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 
 CHUNK_TOKENS: Final = 512
-"""Tokens per matrix product, at least: enough to fill the processor, few enough for the activations to stay in its cache."""
+"""Minimum tokens per matrix product: enough to fill the CPU, few enough for the activations to stay in its cache."""
 
 CHUNK_NUMBERS: Final = CHUNK_TOKENS * 3072
-"""Numbers in the widest activation of a chunk: small models take more tokens at once."""
+"""Numbers in the widest activation of a chunk: small models compute more tokens at once."""
 
 MLP_TOKENS: Final = 4096
 """Tokens in the MLP at once on a GPU: enough to fill it, and 32k tokens need no more memory there than these."""
 
 GRAPH_TOKENS: Final = 4096
-"""Tokens of the largest CUDA graph; longer steps keep a GPU busy for longer than their launches take."""
+"""Tokens of the largest CUDA graph; longer sequences keep a GPU busy for longer than their launches take."""
 
 MAX_PLANS: Final = 64
 
 
 def chunk_tokens(inner: int) -> int:
-    """Return how many tokens to compute at once in a model whose MLP is this wide."""
+    """Return the tokens per chunk for a model with this MLP width."""
     return max(CHUNK_TOKENS, CHUNK_NUMBERS // inner)
 
 
@@ -46,7 +46,7 @@ _onednn: Any = torch.ops.mkldnn
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matrices:
-    """One layer's: H query heads, G key heads of width D; hidden width W; inner width I.
+    """The matrices of one layer: H query heads, G key heads of width D; hidden width W; inner width I.
 
     Shapes:
         q: [H*D, W]; k, v: [G*D, W]; o: [W, H*D]; gate, up: [I, W]; down: [W, I].
@@ -77,21 +77,21 @@ class Linears(Protocol):
         ...
 
     def add_attended(self, attended_tX: Tensor, hidden_tW: Tensor) -> Tensor:
-        """Return `hidden` plus what attention found, [t, W]."""
+        """Return `hidden` plus the projected attention output, [t, W]."""
         ...
 
     def add_mlp(self, normed_tW: Tensor, hidden_tW: Tensor) -> Tensor:
-        """Return `hidden` plus what the MLP makes of `normed`, [t, W]."""
+        """Return `hidden` plus the MLP of `normed`, [t, W]."""
         ...
 
 
 Prepare = Callable[[Matrices], Linears]
-"""How a layer's matrices become products, while they are loaded."""
+"""Converts a layer's matrices to products, while they are loaded."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlainLinears:
-    """Products with the matrices where they lie: mapped from the file, or on a device."""
+    """Products with the matrices in place: mapped from the file, or on a device."""
 
     matrices: Matrices
 
@@ -114,9 +114,9 @@ class PlainLinears:
 
 
 class PackedLinears:
-    """bf16 products on a CPU, with matrices copied into oneDNN's own layout.
+    """bf16 products on a CPU, with matrices copied into oneDNN's layout.
 
-    Activation, gating and residual sums happen in the product's fp32 registers: they cost nothing and are rounded once.
+    Activation, gating and residual sums are fused into the product's fp32 registers: no cost, one rounding.
 
     Source: the operators that torch's compiler emits for linear layers on CPUs, `torch/_inductor/mkldnn_lowerings.py`.
     """
@@ -142,12 +142,12 @@ class PackedLinears:
 
     def add_attended(self, attended_tX: Tensor, hidden_tW: Tensor) -> Tensor:
         """See `Linears`."""
-        return _joined(attended_tX, self._o, hidden_tW, "add")
+        return _fused(attended_tX, self._o, hidden_tW, "add")
 
     def add_mlp(self, normed_tW: Tensor, hidden_tW: Tensor) -> Tensor:
         """See `Linears`."""
-        inner_tI = _joined(normed_tW, self._up, product(normed_tW, self._gate, "swish"), "mul")
-        return _joined(inner_tI, self._down, hidden_tW, "add")
+        inner_tI = _fused(normed_tW, self._up, product(normed_tW, self._gate, "swish"), "mul")
+        return _fused(inner_tI, self._down, hidden_tW, "add")
 
     @staticmethod
     def is_possible() -> bool:
@@ -156,35 +156,35 @@ class PackedLinears:
 
 
 def bound_plans() -> None:
-    """Have oneDNN, and torch's layer above it, remember few plans. To be called before the first product of the process.
+    """Limit the plan caches of oneDNN and of torch's layer above it. Call before the first product of the process.
 
-    A plan is code made for products of one shape, with work memory: about a megabyte, and both keep 1,024 of them. Batches
-    come in every length, so a small model grew by a gigabyte. A step needs a dozen, and remembers those of the steps before.
+    A plan is code for products of one shape, with work memory: about a megabyte. Both caches hold 1,024 by default. Batches
+    have every length, so a small model grew by a gigabyte. A forward pass needs a dozen plans; the limit keeps recent ones too.
 
-    Source: `ideep/lru_cache.hpp` of torch, and oneDNN's guide, "Primitive Cache"; both look when they are first used.
+    Source: `ideep/lru_cache.hpp` of torch, and oneDNN's guide, "Primitive Cache"; both read the limit at first use.
     """
     for name in ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"):
-        os.environ.setdefault(name, str(MAX_PLANS))  # noqa: TID251 - they have no other way to be told
+        os.environ.setdefault(name, str(MAX_PLANS))  # noqa: TID251 - their only setting
 
 
 def round_sums_once() -> None:
-    """Have cuBLAS add in fp32 throughout: it may otherwise round what parts of a product add up to before they meet."""
+    """Make cuBLAS accumulate in fp32 throughout: by default it may round partial sums of a product before adding them."""
     torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
     torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
 
 
 def packed(matrix: Tensor) -> Tensor:
-    """Return a bf16 matrix in the layout that oneDNN multiplies by fastest."""
-    result: Tensor = _onednn._reorder_linear_weight(matrix, CHUNK_TOKENS)  # noqa: SLF001 - how it is called
+    """Return a bf16 matrix in oneDNN's fastest layout."""
+    result: Tensor = _onednn._reorder_linear_weight(matrix, CHUNK_TOKENS)  # noqa: SLF001 - its only name
     return result
 
 
 def product(x: Tensor, packed: Tensor, activation: str = "none") -> Tensor:
-    """Return the product with a packed matrix, and an activation of oneDNN's applied to it."""
+    """Return the product with a packed matrix, with a fused oneDNN activation."""
     result: Tensor = _onednn._linear_pointwise(x, packed, None, activation, [], "")  # noqa: SLF001
     return result
 
 
-def _joined(x: Tensor, packed: Tensor, other: Tensor, how: str) -> Tensor:
-    result: Tensor = _onednn._linear_pointwise.binary(x, other, packed, None, how)  # noqa: SLF001
+def _fused(x: Tensor, packed: Tensor, other: Tensor, operation: str) -> Tensor:
+    result: Tensor = _onednn._linear_pointwise.binary(x, other, packed, None, operation)  # noqa: SLF001
     return result

@@ -15,46 +15,46 @@ from shortlist.engine.native.kernel_selection import TRITON, TRITON_CUDNN, selec
 from shortlist.engine.native.linears import CHUNK_TOKENS, GRAPH_TOKENS, MLP_TOKENS, chunk_tokens
 from shortlist.engine.native.model_config import Qwen3Config
 
-_SHAPE: Final = "T max_batch_tokens, W hidden, HD query, GD key, I inner, D head width, H query heads, b bytes a number"
-_LEGEND: Final = f"with {_SHAPE}, C tokens of a chunk ({CHUNK_TOKENS}, more for small models, and on a matrix unit)"
+_SHAPE: Final = "T max_batch_tokens, W hidden, HD query, GD key, I inner, D head width, H query heads, b bytes per number"
+_LEGEND: Final = f"with {_SHAPE}, C tokens per chunk ({CHUNK_TOKENS}, more for small models and on a matrix unit)"
 PORTABLE: Final = (
     f"T((W + 2HD + 2GD)b + 4D + 16) + L(12HQ + GD(4 + 2b)) + C(3Ib + 8W), L max_model_len, Q = {QUERY_BLOCK}, {_LEGEND}"
 )
-"""In words: the packed tokens' states, queries, keys, values and angles; a block of attention over the longest prompt, of which
-scores, their softmax and the block before are alive at once; one chunk's MLP."""
+"""In words: states, queries, keys, values and angles of the packed tokens; a block of attention over the longest prompt, with
+scores, their softmax and the previous block in memory at once; the MLP of one chunk."""
 
 KERNELS: Final = (
     f"T((W + HD + 2GD)b + 4D + 40) + N(2GDb){PANEL - 1} + C(3Ib + 8W) + P{WORKSPACE_BYTES}, N max_batch_items, P threads, "
     f"{_LEGEND}"
 )
-"""In words: the packed tokens' states, queries, keys, values, angles and places; keys and values rounded up to whole panels;
-one chunk's MLP; what every thread works in."""
+"""In words: states, queries, keys, values, angles and slots of the packed tokens; keys and values rounded up to whole panels;
+the MLP of one chunk; a workspace per thread."""
 
 GPU: Final = (
     f"(T + R)((2W + 2HD + 4GD)b + 6D + 64) + 2C(2Ib), with {_SHAPE}, R tokens of the largest CUDA graph ({GRAPH_TOKENS}), "
     f"C tokens in the MLP at once ({MLP_TOKENS})"
 )
-"""In words: the packed tokens' states, as they are and normalised, queries, keys, values and angles, of which those of two
-layers meet; one part of the MLP; and both again in what the graphs hold. What the libraries work in comes on top."""
+"""In words: raw and normalised states, queries, keys, values and angles of the packed tokens, with two layers' overlapping; one
+part of the MLP; both again for the CUDA graphs. The libraries' workspaces come on top."""
 
 
 GPU_LONG: Final = "; for a long document L(2HD + 2GD)b more, L max_model_len rounded up"
-"""In words: queries, keys, values and result of one document by itself."""
+"""In words: queries, keys, values and output of one document, laid out alone."""
 
 GPU_FP8: Final = f"{GPU}; in 8 bits (T + R)(Wb + max(W, HD)) + 2C(I) more"
-"""In words: what a product multiplies, in 8 bits; and what it adds to the states, which is a tensor of its own there."""
+"""In words: a product's quantised input, in 8 bits; and its output, which is not fused with the residual sum there."""
 
 FP8: Final = str(torch.float8_e4m3fn).removeprefix("torch.")
 
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """How large a step may be.
+    """Limits of a batch.
 
     Attributes:
-        max_batch_tokens: Tokens in it.
-        max_batch_items: Prompts in it, heads included.
-        max_model_len: Tokens in its longest prompt.
+        max_batch_tokens: Tokens in the batch.
+        max_batch_items: Prompts in the batch, shared prefixes included.
+        max_model_len: Tokens in the longest prompt.
     """
 
     max_batch_tokens: int
@@ -66,10 +66,10 @@ def activation_bytes(config: Qwen3Config, *, dtype: str, device: str, limits: Ba
     """Return the bytes of a full batch besides the weights, and their formula.
 
     Args:
-        config: The model's shape.
-        dtype: What it computes in, by torch's name.
-        device: Where.
-        limits: How large the step may be.
+        config: The model's configuration.
+        dtype: The compute dtype, by torch's name.
+        device: The device.
+        limits: The batch limits.
     """
     kernels = select_kernels(config, getattr(torch, dtype), torch.device(device))
     query, key, number = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim, kernels.dtype.itemsize
@@ -87,10 +87,10 @@ def activation_bytes(config: Qwen3Config, *, dtype: str, device: str, limits: Ba
             long = rounded(limits.max_model_len) * 2 * (query + key) * number
             formula += GPU_LONG
         return (limits.max_batch_tokens + recorded) * states + 2 * part + long, formula
-    together = min(kernels.max_chunk_tokens or chunk_tokens(config.intermediate_size), limits.max_batch_tokens)
-    chunk = together * (3 * config.intermediate_size * number + 8 * config.hidden_size)
+    chunk_size = min(kernels.max_chunk_tokens or chunk_tokens(config.intermediate_size), limits.max_batch_tokens)
+    chunk = chunk_size * (3 * config.intermediate_size * number + 8 * config.hidden_size)
     tokens, length = limits.max_batch_tokens, limits.max_model_len
-    if kernels.step is CpuOps:
+    if kernels.ops is CpuOps:
         packed = tokens * ((config.hidden_size + query + 2 * key) * number + 4 * config.head_dim + 40)
         panels = limits.max_batch_items * 2 * key * number * (PANEL - 1)
         return packed + panels + chunk + torch.get_num_threads() * WORKSPACE_BYTES, KERNELS
@@ -100,10 +100,10 @@ def activation_bytes(config: Qwen3Config, *, dtype: str, device: str, limits: Ba
 
 
 def weight_bytes(config: Qwen3Config, num_parameters: int, dtype: str) -> int:
-    """Return what the weights take once they are loaded.
+    """Return the bytes of the loaded weights.
 
-    In 8 bits the matrices of the layers take a byte a number, in int8 and eight for every group and output, in floating point
-    four for every output; the rest stays 16-bit.
+    In 8 bits, the matrices of the layers take a byte per number, plus eight per group and output (int8) or four per output
+    (fp8); the rest stays 16-bit.
     """
     embedding = config.vocab_size * config.hidden_size
     match dtype:

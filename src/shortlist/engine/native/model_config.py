@@ -17,10 +17,10 @@ _CLASSIFIER: Final = "Qwen3ForSequenceClassification"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Qwen3Config:
-    """What the engine needs to know of a model.
+    """A model's configuration, as far as the engine uses it.
 
     Attributes:
-        is_tied: Whether the vocabulary head is the embedding matrix.
+        is_tied: Whether the LM head is the embedding matrix.
         is_classifier: Whether the checkpoint is a reranker converted to a classifier with one output.
     """
 
@@ -39,10 +39,10 @@ class Qwen3Config:
 
     @classmethod
     def read(cls, folder: Path) -> Qwen3Config:
-        """Return the shape of the model in `folder`.
+        """Return the configuration of the model in `folder`.
 
         Raises:
-            ModelRefused: `config.json` is missing or broken, or asks for something this engine does not implement.
+            ModelRefused: `config.json` is missing, broken, or requires something this engine does not implement.
         """
         path = folder / "config.json"
         fields = _Fields(path, _load(path))
@@ -65,25 +65,25 @@ class Qwen3Config:
         if config.num_heads % config.num_kv_heads:
             raise fields.refusal("num_key_value_heads", "does not divide num_attention_heads")
         if config.head_dim % 2:
-            raise fields.refusal("head_dim", "is odd, and rotary positions turn pairs")
+            raise fields.refusal("head_dim", "is odd; rotary positions need an even width")
         return config
 
 
 @dataclass(frozen=True, slots=True)
 class _Fields:
-    """The fields of one file, which knows its name for the messages."""
+    """The fields of one file, with its path for messages."""
 
     path: Path
-    found: Mapping[str, Any]
+    values: Mapping[str, Any]
 
     def get(self, name: str, default: object = None) -> Any:
-        value = self.found.get(name)
+        value = self.values.get(name)
         return default if value is None else value
 
     def count(self, name: str, default: int | None = None) -> int:
         value = self.get(name, default)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise self.refusal(name, "is not a positive whole number")
+            raise self.refusal(name, "is not a positive integer")
         return value
 
     def flag(self, name: str) -> bool:
@@ -95,7 +95,7 @@ class _Fields:
     def words(self, name: str) -> list[str]:
         value = self.get(name, [])
         if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
-            raise self.refusal(name, "is not a list of words")
+            raise self.refusal(name, "is not a list of strings")
         return value
 
     def positive(self, name: str, value: object) -> float:
@@ -104,7 +104,7 @@ class _Fields:
         return float(value)
 
     def refusal(self, name: str, why: str) -> ModelRefused:
-        return ModelRefused(f"{self.path}: {name} {why} (it is {self.found.get(name)!r}).")
+        return ModelRefused(f"{self.path}: {name} {why} (it is {self.values.get(name)!r}).")
 
 
 def _load(path: Path) -> Mapping[str, Any]:
@@ -134,15 +134,15 @@ def _refuse_unknown(fields: _Fields) -> None:
     if any(kind != "full_attention" for kind in fields.words("layer_types")):
         raise fields.refusal("layer_types", "has layers other than full_attention, which the native engine does not implement")
     if not (_CAUSAL | {_CLASSIFIER}).intersection(fields.words("architectures")):
-        raise fields.refusal("architectures", "names none that the native engine implements")
+        raise fields.refusal("architectures", "has none that the native engine implements")
 
 
 def _rope_theta(fields: _Fields) -> float:
-    """Return the base of the rotary positions, from either style of configuration, transformers 5's or the older."""
+    """Return the base of the rotary positions, from the configuration style of transformers 5 or the older one."""
     for name in ("rope_parameters", "rope_scaling"):
         scaling = fields.get(name, {})
         kind = scaling.get("rope_type", scaling.get("type", "default")) if isinstance(scaling, dict) else None
         if kind != "default":
-            raise fields.refusal(name, "asks for scaled rotary positions, which the native engine does not implement")
+            raise fields.refusal(name, "has scaled rotary positions, which the native engine does not implement")
     modern = fields.get("rope_parameters", {})
     return fields.positive("rope_theta", modern.get("rope_theta", fields.get("rope_theta")))

@@ -33,31 +33,31 @@ from shortlist.errors import BadSetting, EngineError, EngineOutOfMemory, EngineU
 from shortlist.types import Batch, Task, Value, Vector
 
 ENGINE_VERSION: Final = 5
-"""Raised by every change that can change a number; part of the fingerprint."""
+"""Incremented by every change that can change a number; part of the fingerprint."""
 
 CLOSE_TIMEOUT_S: Final = 1.0
-"""How long closing waits for the batch under way."""
+"""How long `close` waits for the running batch."""
 
 logger = logging.getLogger(__name__)
 
 
 class BatchRunner(Protocol):
-    """What the thread drives: computes batches for the calling thread."""
+    """Computes batches on the calling thread. See `Runner`."""
 
     def begin(self, batch: Batch) -> Callable[[], list[Value]]:
-        """Begin a batch; return what waits for one value per item, in the batch's order."""
+        """Start a batch; return a function that waits for one value per item, in the batch's order."""
         ...
 
     def explain(self, batch: Batch) -> list[Mapping[str, float]]:
-        """Return the logits that every item's score is made of, by name."""
+        """Return the logits behind every item's score, by name."""
         ...
 
 
 Wait = Callable[[], list[Any]]
-"""Waits for what has begun, and returns one result per item of the batch."""
+"""Waits for a started batch and returns one result per item."""
 
 Compute = Callable[[BatchRunner, Batch], Wait]
-"""What to begin with a batch, on the device thread."""
+"""Starts the computation of a batch, on the device thread."""
 
 T = TypeVar("T")
 
@@ -72,11 +72,11 @@ class _BatchJob:
 class NativeEngine:
     """An `Engine` with one device thread.
 
-    Where batches may overlap, the thread begins one before it waits for the one before: the device never idles meanwhile.
+    If batches may overlap, the thread starts the next batch before it waits for the previous one, so the device never idles.
 
     Args:
         runner: Computes batches; used by the thread only.
-        info: What this engine is.
+        info: The engine's properties.
     """
 
     def __init__(self, runner: BatchRunner, info: EngineInfo) -> None:
@@ -84,8 +84,8 @@ class NativeEngine:
         self._runner: BatchRunner | None = runner
         self._jobs: queue.SimpleQueue[_BatchJob | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._gone: EngineUnavailable | None = None
-        self._begun: deque[tuple[_BatchJob, Wait]] = deque()
+        self._failure: EngineUnavailable | None = None
+        self._started: deque[tuple[_BatchJob, Wait]] = deque()
         self._thread = threading.Thread(target=self._serve, name="shortlist-device", daemon=True)
         self._thread.start()
 
@@ -105,32 +105,32 @@ class NativeEngine:
         """Return an engine for the model in `folder`.
 
         Args:
-            folder: Holds the configuration and the weights.
-            task: What it is to do.
+            folder: The model folder, with configuration and weights.
+            task: The model's task.
             max_model_len: Longest prompt in tokens.
             device: cpu, cuda, cuda:N, or auto.
-            dtype: float32, bfloat16, float16, int8, fp8, or auto: what the device is fastest at, float16 where `samples` show
-                that it holds this model's numbers.
+            dtype: float32, bfloat16, float16, int8, fp8, or auto: the fastest of the device, float16 if `samples` show that it
+                holds the model's dynamic range.
             answer_ids: Returns the token ids of "yes" and "no"; called once the layers are loaded.
-            samples: Returns prompts by which `auto` decides on a GPU, and by which fp8 is judged.
-            digest: Names the bytes in the folder; see `content_name`.
+            samples: Returns prompts for `auto` on a GPU and for the accuracy check of fp8.
+            digest: Digest of the model's files; see `content_name`.
 
         Raises:
-            ModelRefused: the folder does not hold a model that this engine computes.
-            BadSetting: `device`, `dtype` or `max_model_len` cannot be had, or the model loses too much in `dtype`.
+            ModelRefused: the folder does not hold a model that this engine supports.
+            BadSetting: `device`, `dtype` or `max_model_len` is not available, or the model fails the accuracy check in `dtype`.
         """
-        place = pick_device(device)
-        compute = pick_dtype(dtype, place)
+        target = pick_device(device)
+        compute = pick_dtype(dtype, target)
         config = Qwen3Config.read(folder)
         if max_model_len > config.max_positions:
-            raise BadSetting(f"max_model_len is {max_model_len}, but {folder} reads at most {config.max_positions} tokens.")
-        read = partial(load_weights, folder, config, task=task, answer_ids=answer_ids)
-        if dtype == "auto" and place.type == "cuda":
-            compute = fitting_dtype(compute, read, config, samples(), device=place)
-        kernels = select_kernels(config, compute, place)
-        weights = read(dtype=kernels.dtype, device=place, prepare=kernels.prepare)
+            raise BadSetting(f"max_model_len is {max_model_len}; the model in {folder} allows {config.max_positions} at most.")
+        load = partial(load_weights, folder, config, task=task, answer_ids=answer_ids)
+        if dtype == "auto" and target.type == "cuda":
+            compute = fitting_dtype(compute, load, config, samples(), device=target)
+        kernels = select_kernels(config, compute, target)
+        weights = load(dtype=kernels.dtype, device=target, prepare=kernels.prepare)
         dtype_name = str(compute).removeprefix("torch.")
-        machine = f"{place.type}-{kernels.name}-torch{torch.__version__}"
+        machine = f"{target.type}-{kernels.name}-torch{torch.__version__}"
         info = EngineInfo(
             fingerprint=f"native{ENGINE_VERSION}-{machine}-{dtype_name}-{content_name(digest)}",
             tasks=frozenset({task}),
@@ -138,24 +138,24 @@ class NativeEngine:
             model_limit=config.max_positions,
             score_scale=ScoreScale.LOG_ODDS,
             dimensions=config.hidden_size if task is Task.EMBED else None,
-            device=str(place),
+            device=str(target),
             dtype=dtype_name,
             max_concurrent_batches=kernels.max_concurrent_batches,
         )
         runner = kernels.runner(config, weights, max_model_len=max_model_len)
         if compute == torch.float8_e4m3fn:
-            check_accuracy(runner, read, config, samples(), task=task, device=place)
+            check_accuracy(runner, load, config, samples(), task=task, device=target)
         return cls(runner, info)
 
     @property
     def info(self) -> EngineInfo:
-        """What this engine is."""
+        """The engine's properties."""
         return self._info
 
     @property
     def is_alive(self) -> bool:
-        """Whether batches can still be computed."""
-        return self._gone is None
+        """Whether the engine can still compute batches."""
+        return self._failure is None
 
     async def score(self, batch: Batch) -> Sequence[float]:
         """Return the log-odds of relevance of every item. See `Engine`."""
@@ -170,9 +170,9 @@ class NativeEngine:
         return await self._submit(batch, Task.RERANK, _explain)
 
     def close(self) -> None:
-        """Stop the thread after the batch it is computing, fail those that wait, and free the model.
+        """Stop the thread after the running batch, fail waiting batches, and free the model.
 
-        A batch that takes long is not waited for: the thread is a daemon, and ends with it or with the process.
+        The wait is bounded: the thread is a daemon and ends with a long batch or with the process.
         """
         self._leave(EngineUnavailable("The engine was closed."))
         self._jobs.put(None)
@@ -183,11 +183,11 @@ class NativeEngine:
 
     async def _submit(self, batch: Batch, task: Task, compute: Compute) -> list[Any]:
         if task not in self._info.tasks or batch.task is not task:
-            raise EngineError(f"This engine was asked to {task.value}, which is not what it or the batch is for.")
+            raise EngineError(f"The task {task.value!r} does not match the tasks of the engine and of the batch.")
         job = _BatchJob(batch, compute, Future())
         with self._lock:
-            if self._gone is not None:
-                raise EngineUnavailable(self._gone.message)
+            if self._failure is not None:
+                raise EngineUnavailable(self._failure.message)
             self._jobs.put(job)
         return await asyncio.wrap_future(job.result)
 
@@ -197,50 +197,50 @@ class NativeEngine:
         reason = "The engine was closed."
         try:
             self._work()
-        except BaseException as error:  # whatever ended the thread, everyone waiting must be told
+        except BaseException as error:  # any end of the thread must fail the waiting calls
             reason = f"The engine's device thread died ({type(error).__name__})."
             logger.critical(reason, exc_info=error)
             # An error that is kept, by a log handler for example, must not keep the model and its tensors.
             traceback.clear_frames(error.__traceback__)
         self._leave(EngineUnavailable(reason))
-        while self._begun:
-            self._begun.popleft()[0].result.set_exception(EngineUnavailable(reason))
+        while self._started:
+            self._started.popleft()[0].result.set_exception(EngineUnavailable(reason))
         self._runner = None
-        gc.unfreeze()  # a server that is ready has the collector pass over what it loaded; the model was among it
+        gc.unfreeze()  # a ready server excludes loaded objects, the model included, from garbage collection
         gc.collect()
 
     def _leave(self, reason: EngineUnavailable) -> None:
-        """Take no more work, and fail what waits. The first reason stays."""
+        """Accept no more batches and fail waiting ones. The first reason is kept."""
         with self._lock:
-            self._gone = self._gone or reason
-            message = self._gone.message
+            self._failure = self._failure or reason
+            message = self._failure.message
         while (job := _next_or_none(self._jobs)) is not None:
             _fail(job, EngineUnavailable(message))
 
     def _work(self) -> None:
-        """Begin batches, and wait for them in the same order, until told to stop."""
+        """Start batches, and wait for them in the same order, until `close`."""
         num_ahead = 1 if self._info.max_concurrent_batches > 1 else 0
         while True:
             try:
-                job = self._jobs.get(block=not self._begun)
+                job = self._jobs.get(block=not self._started)
             except queue.Empty:
-                self._end(*self._begun.popleft())
+                self._end(*self._started.popleft())
                 continue
             if job is None:
                 break
             self._begin(job)
-            while len(self._begun) > num_ahead:
-                self._end(*self._begun.popleft())
-        while self._begun:
-            self._end(*self._begun.popleft())
+            while len(self._started) > num_ahead:
+                self._end(*self._started.popleft())
+        while self._started:
+            self._end(*self._started.popleft())
 
     def _begin(self, job: _BatchJob) -> None:
-        if self._gone is not None:
-            _fail(job, EngineUnavailable(self._gone.message))
+        if self._failure is not None:
+            _fail(job, EngineUnavailable(self._failure.message))
         elif job.result.set_running_or_notify_cancel():
             wait = self._attempt(job, lambda runner: job.compute(runner, job.batch))
             if wait is not None:
-                self._begun.append((job, wait))
+                self._started.append((job, wait))
 
     def _end(self, job: _BatchJob, wait: Wait) -> None:
         values = self._attempt(job, lambda _: wait())
@@ -248,7 +248,7 @@ class NativeEngine:
             job.result.set_result(values)
 
     def _attempt(self, job: _BatchJob, act: Callable[[BatchRunner], T]) -> T | None:
-        """Return what `act` returns; or None if it failed, of which the caller has been told."""
+        """Return the result of `act`; if it fails, fail the job and return None."""
         try:
             outcome = self._outcome(job, act)
         except BaseException as error:
@@ -262,12 +262,12 @@ class NativeEngine:
         return outcome
 
     def _outcome(self, job: _BatchJob, act: Callable[[BatchRunner], T]) -> T | ServiceError:
-        """Return what `act` returns, or the error that is the batch's own.
+        """Return the result of `act`, or the error of this batch alone.
 
-        Errors are made after their `except`, by which time the frames that held the batch's tensors are gone.
+        Errors are created after their `except` block, when the frames with the batch's tensors are released.
 
         Raises:
-            torch.AcceleratorError: the device is lost, and with it this engine.
+            torch.AcceleratorError: the device is lost; the engine has failed permanently.
         """
         if self._runner is None:
             raise RuntimeError("The device thread outlived its model. This is a bug.")
@@ -280,11 +280,11 @@ class NativeEngine:
             return error.with_traceback(None)
         except (torch.OutOfMemoryError, MemoryError):
             is_memory = True
-        except Exception as error:  # the batch's fault until shown otherwise; the scheduler retries its halves
+        except Exception as error:  # attributed to the batch; the scheduler retries its halves
             is_memory = _is_cpu_out_of_memory(error)
             problem = type(error).__name__
             if not is_memory:
-                logger.exception("A batch of %d items could not be computed.", len(job.batch.items))
+                logger.exception("batch of %d items failed", len(job.batch.items))
         if is_memory:
             _free_device_memory()
             return EngineOutOfMemory(f"A batch of {job.batch.num_tokens} tokens did not fit into the device's memory.")
@@ -315,7 +315,7 @@ def _fail(job: _BatchJob, error: EngineUnavailable) -> None:
 
 
 def _is_cpu_out_of_memory(error: Exception) -> bool:
-    """Tell torch's CPU allocator's failure, which has no class of its own, from other errors."""
+    """Return whether torch's CPU allocator failed; its error has no class of its own."""
     return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
 
 

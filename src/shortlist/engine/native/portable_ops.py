@@ -18,7 +18,7 @@ from shortlist.engine.native.model_config import Qwen3Config
 
 @dataclass(frozen=True, slots=True)
 class Rope:
-    """Rotary angles of some tokens.
+    """Rotary angles of a list of tokens.
 
     Shapes:
         cos_TD, sin_TD: [num tokens, head_dim / 2] fp32.
@@ -29,20 +29,20 @@ class Rope:
 
     @classmethod
     def of(cls, positions_T: Tensor, config: Qwen3Config) -> Rope:
-        """Return the angles of some positions."""
+        """Return the angles of the given positions."""
         angle_TD = positions_T.float()[:, None] * _frequencies(config, positions_T.device)
         return cls(angle_TD.cos(), angle_TD.sin())
 
     def at(self, rows: slice | Tensor) -> Rope:
-        """Return the angles of some of the tokens."""
+        """Return the angles of the tokens at `rows`."""
         return Rope(self.cos_TD[rows], self.sin_TD[rows])
 
 
 @cache
 def _frequencies(config: Qwen3Config, device: torch.device) -> Tensor:
-    """Return by how much every pair of a head turns from one position to the next, [head_dim / 2] fp32.
+    """Return the rotation of every pair of a head per position, [head_dim / 2] fp32.
 
-    Computed on the CPU, whose powers are the same everywhere, and copied to the device once.
+    Computed on the CPU, where powers are the same on every machine, and copied to the device once.
     """
     exponents_D = torch.arange(0, config.head_dim, 2, dtype=torch.int64).float() / config.head_dim
     return (1.0 / (config.rope_theta**exponents_D)).to(device)
@@ -82,8 +82,8 @@ class PortableOps:
     def attend_scored(self, q_BX: Tensor, weight_D: Tensor, rows_B: Tensor) -> Tensor:
         """See `ForwardOps`."""
         q_BHD = q_BX.view(len(q_BX), self._config.num_heads, self._config.head_dim)
-        turned_BHD = _norm_and_rotate(q_BHD, weight_D, self._rope.at(rows_B), self._config.norm_eps).to(q_BX.dtype)
-        return attention(turned_BHD, self._k_TGD, self._v_TGD, self._layout.pruned()).flatten(1)
+        rotated_BHD = _norm_and_rotate(q_BHD, weight_D, self._rope.at(rows_B), self._config.norm_eps).to(q_BX.dtype)
+        return attention(rotated_BHD, self._k_TGD, self._v_TGD, self._layout.pruned()).flatten(1)
 
 
 def rms_norm(x_TW: Tensor, weight_W: Tensor, eps: float) -> Tensor:
@@ -103,5 +103,5 @@ def _norm_and_rotate(x_tHD: Tensor, weight_D: Tensor, rope: Rope, eps: float) ->
     """
     first_tHd, second_tHd = rms_norm(x_tHD.float(), weight_D, eps).chunk(2, dim=-1)
     cos_t1D, sin_t1D = rope.cos_TD[:, None], rope.sin_TD[:, None]
-    turned = first_tHd * cos_t1D - second_tHd * sin_t1D, second_tHd * cos_t1D + first_tHd * sin_t1D
-    return torch.cat(turned, dim=-1)
+    rotated = first_tHd * cos_t1D - second_tHd * sin_t1D, second_tHd * cos_t1D + first_tHd * sin_t1D
+    return torch.cat(rotated, dim=-1)

@@ -38,11 +38,11 @@ class LayerWeights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Qwen3Weights:
-    """A whole model.
+    """The weights of a model.
 
     Shapes:
         embedding: [vocabulary, W]; norm: [W] fp32; answer: [W] fp32, for rerankers only; answers: each [W] fp32, the rows
-        that `answer` is made of, by name.
+        that make up `answer`, by name.
     """
 
     embedding: Tensor
@@ -53,10 +53,10 @@ class Qwen3Weights:
 
 
 class ForwardOps(Protocol):
-    """The queries, keys and values of one pack, and what is done with them in every layer.
+    """The operations between matrix products, and the queries, keys and values of one packed sequence.
 
     Shapes:
-        t tokens of a chunk, at `rows` of the pack; B scored tokens, at `rows_B`; hidden width W; H query heads and G key heads
+        t tokens of a chunk, at `rows`; B scored tokens, at `rows_B`; hidden width W; H query heads and G key heads
         of width D. hidden: [t, W]; q: [t, H*D]; k, v: [t, G*D].
     """
 
@@ -65,35 +65,35 @@ class ForwardOps(Protocol):
         ...
 
     def write_q(self, q_tX: Tensor, weight_D: Tensor, rows: slice) -> None:
-        """Keep the queries of some tokens, normalised and turned to their positions."""
+        """Normalise, rotate and store the queries of the tokens at `rows`."""
         ...
 
     def write_kv(self, k_tX: Tensor, v_tX: Tensor, weight_D: Tensor, rows: slice) -> None:
-        """Keep the keys of some tokens, normalised and turned to their positions, and their values."""
+        """Normalise, rotate and store the keys of the tokens at `rows`; store their values."""
         ...
 
     def attend(self) -> Tensor:
-        """Return what every token's query gathers, [num tokens, H*D]; valid until queries are placed again."""
+        """Return the attention output of every token, [num tokens, H*D]; valid until the next `write_q`."""
         ...
 
     def attend_scored(self, q_BX: Tensor, weight_D: Tensor, rows_B: Tensor) -> Tensor:
-        """Return what the queries of the scored tokens gather, [B, H*D]."""
+        """Return the attention output of the scored tokens, [B, H*D]."""
         ...
 
 
 BeginForward = Callable[[Rope, Layout], ForwardOps]
-"""How a step over one pack begins."""
+"""Creates the operations of a forward pass over one packed sequence."""
 
 
 class Qwen3:
     """Computes final states.
 
     Args:
-        config: The shape.
-        weights: All on one device, matrices in one dtype.
-        begin: How to compute what is not a matrix product; in plain torch, when not given.
-        max_chunk_tokens: Tokens per matrix product; what suits the shape, when not given.
-        is_pruned: Whether the last layer computes only what the scored tokens need. Off only to test that it may be on.
+        config: The model's configuration.
+        weights: The weights, all on one device, matrices in one dtype.
+        begin: Creates the operations between matrix products; default: plain torch.
+        max_chunk_tokens: Tokens per matrix product; default: by the MLP's width.
+        is_pruned: Whether the last layer computes only what the scored tokens need. Off only in tests of the pruning.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Qwen3:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return self.weights.embedding.device
 
     def final_states(self, ids_T: Tensor, positions_T: Tensor, layout: Layout) -> Tensor:
@@ -125,50 +125,50 @@ class Qwen3:
         rows_B = torch.tensor(layout.scored_rows, device=self.device)
         return self.states(ids_T, rows_B, self._begin(Rope.of(positions_T, self.config), layout))
 
-    def states(self, ids_T: Tensor, rows_B: Tensor, step: ForwardOps) -> Tensor:
-        """Return the normalised final states of some tokens, by a step that has begun.
+    def states(self, ids_T: Tensor, rows_B: Tensor, ops: ForwardOps) -> Tensor:
+        """Return the normalised final states of the tokens at `rows_B`.
 
         Shapes:
-            ids_T: [num tokens] and rows_B: [num scored], whole numbers; result: [num scored, hidden width] fp32.
+            ids_T: [num tokens] and rows_B: [num scored], integers; result: [num scored, hidden width] fp32.
         """
         hidden = [F.embedding(ids_T[rows], self.weights.embedding) for rows in self._chunks(len(ids_T))]
         *layers, last = self.weights.layers
         for layer in layers:
-            self._layer(layer, hidden, step)
+            self._layer(layer, hidden, ops)
         if self._is_pruned:
-            hidden_BW = self._last_layer(last, hidden, step, rows_B)
+            hidden_BW = self._last_layer(last, hidden, ops, rows_B)
         else:
-            self._layer(last, hidden, step)
+            self._layer(last, hidden, ops)
             hidden_BW = self._gathered(hidden, rows_B)
         return rms_norm(hidden_BW.float(), self.weights.norm, self.config.norm_eps)
 
-    def _layer(self, layer: LayerWeights, hidden: list[Tensor], step: ForwardOps) -> None:
+    def _layer(self, layer: LayerWeights, hidden: list[Tensor], ops: ForwardOps) -> None:
         """Replace the states of every chunk by those after one layer."""
         for rows, hidden_tW in zip(self._chunks(_length(hidden)), hidden, strict=True):
-            normed_tW = step.norm(hidden_tW, layer.attention_norm)
-            step.write_q(layer.linears.queries(normed_tW), layer.q_norm, rows)
-            step.write_kv(*layer.linears.keys(normed_tW), layer.k_norm, rows)
-        self._finish(layer, hidden, step.attend(), step)
+            normed_tW = ops.norm(hidden_tW, layer.attention_norm)
+            ops.write_q(layer.linears.queries(normed_tW), layer.q_norm, rows)
+            ops.write_kv(*layer.linears.keys(normed_tW), layer.k_norm, rows)
+        self._finish(layer, hidden, ops.attend(), ops)
 
-    def _last_layer(self, layer: LayerWeights, hidden: Sequence[Tensor], step: ForwardOps, rows_B: Tensor) -> Tensor:
-        """Return the states of the scored tokens after the last layer; the others are only looked at, as keys and values."""
+    def _last_layer(self, layer: LayerWeights, hidden: Sequence[Tensor], ops: ForwardOps, rows_B: Tensor) -> Tensor:
+        """Return the states of the scored tokens after the last layer; other tokens only contribute keys and values."""
         for rows, hidden_tW in zip(self._chunks(_length(hidden)), hidden, strict=True):
-            step.write_kv(*layer.linears.keys(step.norm(hidden_tW, layer.attention_norm)), layer.k_norm, rows)
+            ops.write_kv(*layer.linears.keys(ops.norm(hidden_tW, layer.attention_norm)), layer.k_norm, rows)
         hidden_BW = self._gathered(hidden, rows_B)
-        q_BX = layer.linears.queries(step.norm(hidden_BW, layer.attention_norm))
+        q_BX = layer.linears.queries(ops.norm(hidden_BW, layer.attention_norm))
         scored = [hidden_BW[rows] for rows in self._chunks(len(hidden_BW))]
-        self._finish(layer, scored, step.attend_scored(q_BX, layer.q_norm, rows_B), step)
+        self._finish(layer, scored, ops.attend_scored(q_BX, layer.q_norm, rows_B), ops)
         return torch.cat(scored)
 
-    def _finish(self, layer: LayerWeights, hidden: list[Tensor], attended_TX: Tensor, step: ForwardOps) -> None:
-        """Add to the states of every chunk what attention found, and what the MLP makes of that."""
+    def _finish(self, layer: LayerWeights, hidden: list[Tensor], attended_TX: Tensor, ops: ForwardOps) -> None:
+        """Add the attention output and then the MLP output to the states of every chunk."""
         for chunk, rows in enumerate(self._chunks(len(attended_TX))):
-            seen_tW = layer.linears.add_attended(attended_TX[rows], hidden[chunk])
-            hidden[chunk] = layer.linears.add_mlp(step.norm(seen_tW, layer.mlp_norm), seen_tW)
+            summed_tW = layer.linears.add_attended(attended_TX[rows], hidden[chunk])
+            hidden[chunk] = layer.linears.add_mlp(ops.norm(summed_tW, layer.mlp_norm), summed_tW)
 
     def _gathered(self, hidden: Sequence[Tensor], rows_B: Tensor) -> Tensor:
-        """Return the states of some rows, which ascend."""
-        if len(hidden) == 1:  # the common case, which need not wait for a device to say how many rows a chunk has
+        """Return the states at `rows_B`, which ascend."""
+        if len(hidden) == 1:  # the common case; needs no device sync for the number of rows per chunk
             return hidden[0].index_select(0, rows_B)
         both = zip(self._chunks(_length(hidden)), hidden, strict=True)
         return torch.cat([each[rows_B[(rows_B >= rows.start) & (rows_B < rows.stop)] - rows.start] for rows, each in both])

@@ -23,10 +23,10 @@ _NOTHING = range(0)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PackedSequence:
-    """A batch laid out for the model: every head once, each followed by its prompts.
+    """A batch packed for the model: every shared prefix once, followed by its prompts.
 
     Attributes:
-        order: For every scored run of the layout, the item of the batch it is.
+        order: Index of the batch's item, for every scored span of the layout.
 
     Shapes:
         ids_T, positions_T: [num tokens].
@@ -39,10 +39,10 @@ class PackedSequence:
 
 
 class Forward(Protocol):
-    """How a model computes a pack."""
+    """The forward pass of a model over a packed sequence."""
 
     def states(self, pack: PackedSequence) -> Tensor:
-        """Return the final state of every scored token; it is good until the next call.
+        """Return the final state of every scored token; valid until the next call.
 
         Shapes:
             result: [num scored, hidden width] fp32.
@@ -50,13 +50,13 @@ class Forward(Protocol):
         ...
 
     def fetch(self, tensor: Tensor) -> Callable[[], Tensor]:
-        """Begin to copy a tensor to the host; return what waits for it."""
+        """Start copying a tensor to the host; return a function that waits for it."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class PlainForward:
-    """A `Forward` of which nothing is under way once it has returned."""
+    """A synchronous `Forward`."""
 
     model: Qwen3
 
@@ -67,17 +67,17 @@ class PlainForward:
 
     def fetch(self, tensor: Tensor) -> Callable[[], Tensor]:
         """See `Forward`."""
-        found = tensor.cpu()
-        return lambda: found
+        host = tensor.cpu()
+        return lambda: host
 
 
 class Runner:
-    """Computes batches on one model.
+    """Computes batches with one model.
 
     Args:
-        model: The model, loaded.
-        max_model_len: Longest prompt in tokens, head included.
-        forward: How it computes; on the calling thread, when not given.
+        model: The loaded model.
+        max_model_len: Longest prompt in tokens, shared prefix included.
+        forward: The forward pass; default: synchronous, on the calling thread.
     """
 
     def __init__(self, model: Qwen3, *, max_model_len: int, forward: Forward | None = None) -> None:
@@ -90,53 +90,53 @@ class Runner:
         return self.begin(batch)()
 
     def begin(self, batch: Batch) -> Callable[[], list[Value]]:
-        """Give a batch to the device; return what waits for one value per item, in the batch's order.
+        """Submit a batch to the device; return a function that waits for one value per item, in the batch's order.
 
-        A value is the log-odds of relevance, or a unit vector. The next batch may begin before this one has been waited for.
+        A value is the log-odds of relevance, or a unit vector. The next batch may start before this one's values are fetched.
 
         Shapes:
             vectors: each [hidden width] float32.
 
         Raises:
-            EngineError: a prompt is not token ids, too long, or has ids that the model lacks.
-            torch.OutOfMemoryError: it did not fit.
+            EngineError: a prompt is not token ids, is too long, or has ids outside the vocabulary.
+            torch.OutOfMemoryError: the batch did not fit.
         """
         pack = self._pack(batch)
         with torch.inference_mode():
             states_BW = self._forward.states(pack)
             is_vectors = batch.task is Task.EMBED
-            found = self._forward.fetch(F.normalize(states_BW, dim=-1) if is_vectors else self._log_odds(states_BW))
-        return partial(_finish, found, pack.order, _vectors if is_vectors else Tensor.tolist)
+            wait = self._forward.fetch(F.normalize(states_BW, dim=-1) if is_vectors else self._log_odds(states_BW))
+        return partial(_finish, wait, pack.order, _vectors if is_vectors else Tensor.tolist)
 
     def explain(self, batch: Batch) -> list[Mapping[str, float]]:
-        """Return the logits that every item's score is made of, by name, in the batch's order. Raises as `run`."""
+        """Return the logits behind every item's score, by name, in the batch's order. Raises as `run`."""
         pack = self._pack(batch)
         with torch.inference_mode():
             states_BW = self._forward.states(pack)
             logits = {name: (states_BW * row_W).sum(-1).tolist() for name, row_W in self._model.weights.answers.items()}
-        places = {item: row for row, item in enumerate(pack.order)}
-        return [{name: float(row[places[item]]) for name, row in logits.items()} for item in range(len(batch.items))]
+        rows = {item: row for row, item in enumerate(pack.order)}
+        return [{name: float(values[rows[item]]) for name, values in logits.items()} for item in range(len(batch.items))]
 
     def _log_odds(self, states_BW: Tensor) -> Tensor:
         answer_W = self._model.weights.answer
         if answer_W is None:
-            raise EngineError("This engine was loaded to embed; it cannot rerank.")
-        # Row by row, so that a score does not depend on how many there are.
+            raise EngineError("This engine was loaded for embeddings; it cannot rerank.")
+        # Row by row, so that a score does not depend on the batch size.
         return (states_BW * answer_W).sum(-1)
 
     def _pack(self, batch: Batch) -> PackedSequence:
         prompts = [_token_prompt(item.prompt) for item in batch.items]
         for prompt in prompts:
             if prompt.prefix.num_tokens + prompt.num_tokens > self._max_model_len:
-                raise EngineError(f"A prompt is longer than the {self._max_model_len} tokens this engine reads.")
+                raise EngineError(f"A prompt exceeds max_model_len ({self._max_model_len} tokens).")
         pack = pack_prompts(prompts)
         if pack.ids_T.min() < 0 or pack.ids_T.max() >= self._model.config.vocab_size:
-            raise EngineError("A prompt has token ids that the model's vocabulary lacks.")
+            raise EngineError("A prompt has token ids outside the model's vocabulary.")
         return pack
 
 
 def pack_prompts(prompts: Sequence[TokenPrompt]) -> PackedSequence:
-    """Lay prompts out, those of one head together, heads in order of their first prompt."""
+    """Return prompts packed by shared prefix, prefixes in order of their first prompt."""
     by_prefix: dict[int, list[int]] = {}
     for index, prompt in enumerate(prompts):
         by_prefix.setdefault(id(prompt.prefix), []).append(index)
@@ -151,7 +151,7 @@ def pack_prompts(prompts: Sequence[TokenPrompt]) -> PackedSequence:
 
 
 class _Builder:
-    """A pack being filled from the left."""
+    """Builds a packed sequence from the left."""
 
     def __init__(self) -> None:
         self.spans: list[PackedSpan] = []
@@ -180,16 +180,16 @@ class _Builder:
 
 def _token_prompt(prompt: object) -> TokenPrompt:
     if not isinstance(prompt, TokenPrompt) or not prompt.num_tokens:
-        raise EngineError("The native engine reads prompts of token ids, at least one.")
+        raise EngineError("The native engine needs prompts of token ids, at least one per prompt.")
     return prompt
 
 
-def _finish(found: Callable[[], Tensor], order: Sequence[int], read: Callable[[Tensor], Sequence[Value]]) -> list[Value]:
-    """Wait for what was found, and put it into the batch's order."""
-    values = dict(zip(order, read(found()), strict=True))
+def _finish(wait: Callable[[], Tensor], order: Sequence[int], convert: Callable[[Tensor], Sequence[Value]]) -> list[Value]:
+    """Wait for the values and return them in the batch's order."""
+    values = dict(zip(order, convert(wait()), strict=True))
     return [values[index] for index in range(len(values))]
 
 
 def _vectors(unit_BW: Tensor) -> Sequence[Value]:
-    """Return vectors, each with memory of its own, so that keeping one does not keep the batch."""
+    """Return copies of the vectors, so that a kept vector does not keep the batch."""
     return [row.copy() for row in unit_BW.numpy()]

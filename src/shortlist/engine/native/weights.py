@@ -1,6 +1,6 @@
 """Weights from safetensors files: memory-mapped, checked by name and shape, converted at most once.
 
-It supports three kinds of Qwen3 checkpoints: rerankers with a vocabulary head, rerankers converted to one-output classifiers,
+It supports three kinds of Qwen3 checkpoints: rerankers with an LM head, rerankers converted to one-output classifiers,
 and embedders. No other file format: a pickle can run code.
 """
 
@@ -27,7 +27,7 @@ _SINGLE: Final = "model.safetensors"
 _FLOATS: Final = frozenset({torch.float32, torch.bfloat16, torch.float16})
 _HEAD: Final = "lm_head.weight"
 _DERIVED: Final = ".rotary_emb.inv_freq"
-"""Computed from config.json, but stored by old releases of transformers."""
+"""Computed from config.json, but still stored by old releases of transformers."""
 
 AnswerIds = Callable[[], tuple[int, int]]
 """Returns the token ids of "yes" and "no"."""
@@ -35,18 +35,18 @@ AnswerIds = Callable[[], tuple[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class KnownAnswerIds:
-    """`AnswerIds` that are known already, and can be sent to another process."""
+    """`AnswerIds` with fixed ids, which can be sent to another process."""
 
     yes: int
     no: int
 
     def __call__(self) -> tuple[int, int]:
-        """Return them."""
+        """Return the ids."""
         return self.yes, self.no
 
 
 def published_answer_ids() -> tuple[int, int]:
-    """Return the ids of "yes" and "no" in the vocabulary of Qwen3; the encoder checks them against the model's own file."""
+    """Return the ids of "yes" and "no" in Qwen3's vocabulary; the encoder checks them against the model's tokenizer file."""
     return 9693, 2152
 
 
@@ -54,23 +54,23 @@ class Checkpoint:
     """The tensors of a model folder, by name.
 
     Args:
-        folder: Holds `model.safetensors`, or several files and their index.
-        dtype: What matrices are converted to, nothing if it is None; those already in it stay mapped from the file, on the CPU.
-        device: Where tensors go.
+        folder: The model folder, with `model.safetensors`, or several files and their index.
+        dtype: The dtype of matrices; None keeps the stored one. On the CPU, unconverted matrices stay mapped from the file.
+        device: Device of the tensors.
 
     Raises:
-        ModelRefused: no safetensors files, or broken ones.
+        ModelRefused: the folder has no safetensors files, or broken ones.
     """
 
     def __init__(self, folder: Path, *, dtype: torch.dtype | None, device: torch.device) -> None:
         self._dtype = dtype
         self._device = device
         self._folder = folder
-        self._where = _by_name({path: _open(path) for path in weight_files(folder)})
+        self._files = _by_name({path: _open(path) for path in weight_files(folder)})
         self._read: set[str] = set()
 
     def __contains__(self, name: str) -> bool:
-        return name in self._where
+        return name in self._files
 
     def matrix(self, name: str, *shape: int) -> Tensor:
         """Return a tensor in the compute dtype, on the device."""
@@ -87,29 +87,29 @@ class Checkpoint:
 
     def release(self) -> None:
         """Drop the mapping of tensors that are not kept, so that a matrix copied elsewhere is in memory once."""
-        self._where = _by_name({path: _open(path) for path in weight_files(self._folder)})
+        self._files = _by_name({path: _open(path) for path in weight_files(self._folder)})
 
     def refusal(self, why: str) -> ModelRefused:
-        """Return the refusal of this folder for a reason of the caller's."""
+        """Return an error that refuses this folder for the given reason."""
         return ModelRefused(f"{self._folder}: {why}.")
 
     def refuse_rest(self, *allowed: str) -> None:
         """Refuse unexpected tensors: config.json and the weights describe different models."""
-        rest = sorted(self._where.keys() - self._read - set(allowed))
-        strange = [name for name in rest if not name.endswith(_DERIVED)]
-        if strange:
-            others = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
-            raise self.refusal(f"config.json does not account for {strange[0]}{others} in the weights")
+        rest = sorted(self._files.keys() - self._read - set(allowed))
+        unexpected = [name for name in rest if not name.endswith(_DERIVED)]
+        if unexpected:
+            others = f" and {len(unexpected) - 1} more" if len(unexpected) > 1 else ""
+            raise self.refusal(f"the weights have {unexpected[0]}{others}, which config.json does not describe")
 
     def _checked(self, name: str, shape: tuple[int, ...]) -> Tensor:
-        if name not in self._where:
-            raise self.refusal(f"the weights lack {name}, which config.json asks for")
+        if name not in self._files:
+            raise self.refusal(f"the weights lack {name}, which config.json requires")
         self._read.add(name)
-        tensor: Tensor = self._where[name].get_tensor(name)
+        tensor: Tensor = self._files[name].get_tensor(name)
         if tuple(tensor.shape) != shape:
-            raise self.refusal(f"{name} is {list(tensor.shape)}, but config.json makes it {list(shape)}")
+            raise self.refusal(f"{name} has shape {list(tensor.shape)}, but config.json requires {list(shape)}")
         if tensor.dtype not in _FLOATS:
-            raise self.refusal(f"{name} is {tensor.dtype}; quantised weights are not implemented")
+            raise self.refusal(f"{name} is {tensor.dtype}; quantised weights are not supported")
         return tensor
 
 
@@ -127,15 +127,15 @@ def load_weights(
 
     Args:
         folder: The model's folder.
-        config: Its shape.
-        task: Rerankers need something that answers; embedders do not.
-        dtype: What to compute in; None leaves matrices as they are stored.
-        device: Where to.
+        config: The model's configuration.
+        task: Rerankers need rows that give a score; embedders do not.
+        dtype: The compute dtype; None keeps matrices as stored.
+        device: Device of the weights.
         answer_ids: Returns the token ids of "yes" and "no"; called last.
-        prepare: What a layer's matrices are made into, one layer after another.
+        prepare: Converts each layer's matrices to products.
 
     Raises:
-        ModelRefused: a tensor is missing, left over, of the wrong shape or quantised, or the files are not readable
+        ModelRefused: a tensor is missing, unexpected, of the wrong shape or quantised, or the files are not readable
             safetensors.
     """
     files = Checkpoint(folder, dtype=dtype, device=device)
@@ -150,7 +150,7 @@ def load_weights(
         answer=_direction(answers) if answers else None,
         answers=answers,
     )
-    files.refuse_rest(_HEAD)  # embedders have no use for it, and tied rerankers have just seen that it is a copy
+    files.refuse_rest(_HEAD)  # unused by embedders; for tied rerankers, checked above to be a copy
     return weights
 
 
@@ -177,19 +177,19 @@ def _layer(files: Checkpoint, at: str, config: Qwen3Config, prepare: Prepare) ->
     return weights
 
 
-def _answers(files: Checkpoint, prefix: str, config: Qwen3Config, asked: AnswerIds) -> dict[str, Tensor]:
-    """Return the rows whose products with a final state are the logits that a score is made of."""
+def _answers(files: Checkpoint, prefix: str, config: Qwen3Config, get_answer_ids: AnswerIds) -> dict[str, Tensor]:
+    """Return the rows whose products with a final state are the logits behind a score."""
     if config.is_classifier:
         return {"score": files.fp32_row("score.weight", 0, 1, config.hidden_size)}
-    answer_ids = asked()
+    answer_ids = get_answer_ids()
     if max(answer_ids) >= config.vocab_size:
-        raise files.refusal(f"its tokenizer's yes and no are {answer_ids}, but config.json has {config.vocab_size} tokens")
+        raise files.refusal(f"the tokenizer's yes and no are {answer_ids}, but config.json has {config.vocab_size} tokens")
     embedding = f"{prefix}embed_tokens.weight"
     answers = _rows(files, embedding if config.is_tied else _HEAD, config, answer_ids)
     if config.is_tied and _HEAD in files:
         copies = _rows(files, _HEAD, config, answer_ids)
         if not all(torch.equal(answers[name], copies[name]) for name in answers):
-            raise files.refusal(f"config.json says that {_HEAD} is {embedding} (tie_word_embeddings), but they differ")
+            raise files.refusal(f"config.json ties {_HEAD} to {embedding} (tie_word_embeddings), but they differ")
     return answers
 
 
@@ -199,7 +199,7 @@ def _rows(files: Checkpoint, head: str, config: Qwen3Config, answer_ids: tuple[i
 
 
 def _direction(answers: Mapping[str, Tensor]) -> Tensor:
-    """Return the one direction whose product with a final state is the score: logit(yes) - logit(no), where there are two."""
+    """Return the direction whose product with a final state is the score: logit(yes) - logit(no) if there are two answers."""
     return answers["score"] if "score" in answers else answers["yes"] - answers["no"]
 
 
@@ -210,18 +210,18 @@ def weight_files(folder: Path) -> list[Path]:
     """Return the safetensors files of a model, in a fixed order.
 
     Raises:
-        ModelRefused: there are none, or the index names files that are not there.
+        ModelRefused: there are none, or the index names missing files.
     """
     names = [_SINGLE] if (folder / _SINGLE).is_file() else _indexed(folder / _INDEX)
     for name in names:
         if Path(name).name != name or not (folder / name).is_file():
-            raise ModelRefused(f"{folder / _INDEX} names {name!r}, which is not a file beside it.")
+            raise ModelRefused(f"{folder / _INDEX} names {name!r}, which is not a file in that folder.")
     return [folder / name for name in names]
 
 
 def _indexed(index: Path) -> list[str]:
     if not index.is_file():
-        raise ModelRefused(f"{index.parent} has neither {_SINGLE} nor {_INDEX}; other formats are not read.")
+        raise ModelRefused(f"{index.parent} has neither {_SINGLE} nor {_INDEX}; other formats are not supported.")
     try:
         return sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -236,11 +236,11 @@ def _open(path: Path) -> Any:
 
 
 def _by_name(files: Mapping[Path, Any]) -> dict[str, Any]:
-    """Return the file that holds each tensor."""
-    where: dict[str, Any] = {}
+    """Return the file of every tensor."""
+    by_name: dict[str, Any] = {}
     for path, file in files.items():
         names = set(file.keys())
-        if not names.isdisjoint(where):
-            raise ModelRefused(f"{path} holds {min(names & where.keys())} a second time; remove files of another download.")
-        where |= dict.fromkeys(names, file)
-    return where
+        if not names.isdisjoint(by_name):
+            raise ModelRefused(f"{path} holds {min(names & by_name.keys())} a second time; remove files of another download.")
+        by_name |= dict.fromkeys(names, file)
+    return by_name

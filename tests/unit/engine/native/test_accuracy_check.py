@@ -1,4 +1,4 @@
-"""A model in 8 bits serves only if it says what the model in full says."""
+"""An 8-bit model serves only if its values are close to those in fp32."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ KINDS = pytest.mark.parametrize(
 )
 
 
-def judge(served: Path, full: Path, task: Task, prompts: object = PROMPTS) -> None:
-    """Compare the model of one folder, in bfloat16, with that of another, in full."""
+def check(served: Path, full: Path, task: Task, prompts: object = PROMPTS) -> None:
+    """Check the model of one folder, in bfloat16, against that of another, in fp32."""
     config = Qwen3Config.read(full)
     weights = load_weights(served, config, task=task, dtype=torch.bfloat16, device=CPU)
     load = partial(load_weights, full, config, task=task)
@@ -37,30 +37,30 @@ def judge(served: Path, full: Path, task: Task, prompts: object = PROMPTS) -> No
 
 
 @KINDS
-def test_model_that_was_rounded_a_little_passes_and_how_far_it_is_is_said(
+def test_rounded_model_passes_and_its_distance_is_logged(
     make_model: ModelFactory, caplog: pytest.LogCaptureFixture, kind: str, task: Task
 ) -> None:
     with caplog.at_level(logging.INFO):
-        judge(make_model(kind=kind), make_model(kind=kind), task)
-    assert "In 8 bits, this model is " in caplog.text
+        check(make_model(kind=kind), make_model(kind=kind), task)
+    assert "in 8 bits, this model is " in caplog.text
 
 
 @KINDS
-def test_model_that_says_something_else_is_refused(make_model: ModelFactory, kind: str, task: Task) -> None:
+def test_model_with_other_values_is_refused(make_model: ModelFactory, kind: str, task: Task) -> None:
     with pytest.raises(BadSetting, match=r"dtype is 'fp8', .* is allowed.*--dtype auto"):
-        judge(make_model(kind=kind, seed=1), make_model(kind=kind), task)
+        check(make_model(kind=kind, seed=1), make_model(kind=kind), task)
 
 
-def test_what_cannot_be_judged_is_refused(make_model: ModelFactory) -> None:
+def test_check_without_prompts_is_refused(make_model: ModelFactory) -> None:
     with pytest.raises(BadSetting, match="max_model_len"):
-        judge(make_model(), make_model(), Task.RERANK, prompts=())
+        check(make_model(), make_model(), Task.RERANK, prompts=())
 
 
-def test_what_is_no_number_is_not_near() -> None:
+def test_nan_gives_a_nan_distance() -> None:
     assert np.isnan(distance([1.0, float("nan")], [1.0, 2.0], Task.RERANK))
 
 
-def test_distances_are_of_scores_or_of_directions() -> None:
+def test_distance_compares_scores_or_directions() -> None:
     assert distance([1.0, 5.0], [1.0, 2.0], Task.RERANK) == pytest.approx(3 / np.sqrt(2))
     east, north = np.array([1.0, 0.0], np.float32), np.array([0.0, 1.0], np.float32)
     assert distance([east, east], [east, north], Task.EMBED) == pytest.approx(0.5)

@@ -23,15 +23,15 @@ def tensors(num_tokens: int, seed: int = 0, dtype: torch.dtype = torch.float32) 
 
 
 def expected(q: Tensor, k: Tensor, v: Tensor, layout: Layout) -> Tensor:
-    """One softmax over the whole pack, everything a token may not see hidden."""
-    sees = torch.zeros(layout.num_tokens, layout.num_tokens, dtype=torch.bool)
+    """One softmax over the whole sequence, with everything else masked."""
+    is_visible = torch.zeros(layout.num_tokens, layout.num_tokens, dtype=torch.bool)
     for span in layout.spans:
         for row in span.rows:
-            sees[row, list(span.prefix)] = True
-            sees[row, span.rows.start : row + 1] = True
+            is_visible[row, list(span.prefix)] = True
+            is_visible[row, span.rows.start : row + 1] = True
     k, v = (tensor.double().repeat_interleave(HEADS // GROUPS, dim=1) for tensor in (k, v))
     scores = torch.einsum("qhd,khd->hqk", q.double(), k) / math.sqrt(WIDTH)
-    return torch.einsum("hqk,khd->qhd", scores.masked_fill(~sees, -math.inf).softmax(-1), v)
+    return torch.einsum("hqk,khd->qhd", scores.masked_fill(~is_visible, -math.inf).softmax(-1), v)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def expected(q: Tensor, k: Tensor, v: Tensor, layout: Layout) -> Tensor:
         [(128, [128, 128])],
     ],
 )
-def test_every_token_sees_its_head_and_its_own_past(requests: list[tuple[int, list[int]]]) -> None:
+def test_every_token_attends_to_its_prefix_and_its_past(requests: list[tuple[int, list[int]]]) -> None:
     layout = layout_of(*requests)
     q, k, v = tensors(layout.num_tokens)
     torch.testing.assert_close(attention(q, k, v, layout), expected(q, k, v, layout).float(), atol=2e-6, rtol=1e-5)
@@ -65,7 +65,7 @@ def test_fewer_queries_than_keys_are_aligned_at_the_end() -> None:
     torch.testing.assert_close(tail, whole[rows], atol=1e-6, rtol=1e-5)
 
 
-def test_pruned_layout_asks_for_the_last_token_of_every_prompt_only() -> None:
+def test_pruned_layout_has_one_query_per_prompt() -> None:
     layout = layout_of((20, [30, 2]), (0, [4]))
     assert layout.scored_rows == [49, 51, 55]
     pruned = layout.pruned()
@@ -75,21 +75,21 @@ def test_pruned_layout_asks_for_the_last_token_of_every_prompt_only() -> None:
     torch.testing.assert_close(attention(q[layout.scored_rows], k, v, pruned), whole, atol=1e-6, rtol=1e-5)
 
 
-def test_other_prompts_are_not_even_looked_at() -> None:
-    """Their keys and values poisoned, a prompt's result is the same to the bit."""
+def test_other_prompts_are_never_read() -> None:
+    """With the keys and values of others poisoned, a prompt's result is the same to the bit."""
     layout = layout_of((10, [20, 30]), (5, [40]))
     q, k, v = tensors(layout.num_tokens)
     clean = attention(q, k, v, layout)
-    mine = layout.spans[2]
+    span = layout.spans[2]
     poisoned = torch.full_like(k, math.nan), torch.full_like(v, math.nan)
-    for rows in (mine.prefix, mine.rows):
+    for rows in (span.prefix, span.rows):
         for tensor, source in zip(poisoned, (k, v), strict=True):
             tensor[rows.start : rows.stop] = source[rows.start : rows.stop]
     found = attention(q, *poisoned, layout)
-    assert torch.equal(found[mine.rows.start : mine.rows.stop], clean[mine.rows.start : mine.rows.stop])
+    assert torch.equal(found[span.rows.start : span.rows.stop], clean[span.rows.start : span.rows.stop])
 
 
-def test_a_token_does_not_see_its_future() -> None:
+def test_attention_is_causal() -> None:
     layout = layout_of((3, [10]))
     q, k, v = tensors(layout.num_tokens)
     before = attention(q, k, v, layout)
@@ -114,7 +114,7 @@ def test_sixteen_bits_round_only_inputs_and_outputs() -> None:
     assert error < 2e-3
 
 
-def test_inputs_are_left_as_they_are() -> None:
+def test_inputs_are_unchanged() -> None:
     layout = layout_of((5, [10]))
     given = tensors(layout.num_tokens)
     copies = [tensor.clone() for tensor in given]

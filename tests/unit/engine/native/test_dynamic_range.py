@@ -1,4 +1,4 @@
-"""float16 is for models whose numbers it holds: massive activations, large weights and what is no number are noticed."""
+"""float16 is used if it holds a model's numbers: massive activations, large weights and NaN are detected."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NOTHING: Mapping[str, float] = {}
 
 @pytest.fixture
 def changed(make_model: ModelFactory, tmp_path: Path) -> Changed:
-    """A tiny model of which some tensors are multiplied, and of others the last number replaced."""
+    """Makes a tiny model with some tensors multiplied by `factors`, and the last number of others replaced by `numbers`."""
 
     def make(factors: Mapping[str, float] = NOTHING, numbers: Mapping[str, float] = NOTHING) -> Path:
         folder = tmp_path / "changed"
@@ -48,7 +48,7 @@ def changed(make_model: ModelFactory, tmp_path: Path) -> Changed:
     return make
 
 
-def look(folder: Path, prompts: Sequence[TokenPrompt] = PROMPTS) -> AbsMax:
+def measure(folder: Path, prompts: Sequence[TokenPrompt] = PROMPTS) -> AbsMax:
     return absmax(*loading(folder), prompts, device=CPU)
 
 
@@ -61,12 +61,12 @@ def choose(folder: Path, task: Task = Task.RERANK, prompts: Sequence[TokenPrompt
     return fitting_dtype(torch.bfloat16, *loading(folder, task), prompts, device=CPU)
 
 
-# -- what is decided --
+# -- the decision --
 
 
 @pytest.mark.parametrize(("kind", "task"), [("reranker", Task.RERANK), ("seqcls", Task.RERANK), ("embedder", Task.EMBED)])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
-def test_model_of_small_numbers_is_computed_in_float16(make_model: ModelFactory, kind: str, task: Task, dtype: str) -> None:
+def test_model_with_small_numbers_uses_float16(make_model: ModelFactory, kind: str, task: Task, dtype: str) -> None:
     assert choose(make_model(kind=kind, dtype=dtype), task) is torch.float16
 
 
@@ -86,32 +86,32 @@ def test_model_of_small_numbers_is_computed_in_float16(make_model: ModelFactory,
         ("mlp.down_proj", "after the MLP"),
     ],
 )
-def test_numbers_may_be_large_where_no_weight_is(changed: Changed, name: str, what: str) -> None:
+def test_large_activations_are_found_without_large_weights(changed: Changed, name: str, what: str) -> None:
     folder = changed({f"model.layers.1.{name}.weight": 2.5e4})
-    _, layer, _ = look(folder).layers
+    _, layer, _ = measure(folder).layers
     assert layer.get("weights", 0.0) < SAFE < layer[what]
     assert choose(folder) is torch.bfloat16
 
 
-def test_what_the_gate_lets_through_may_be_large_where_neither_is(changed: Changed) -> None:
+def test_large_gated_product_is_found_without_large_factors(changed: Changed) -> None:
     factors = {"gate": 600.0, "up": 600.0, "down": 1e-6}
     folder = changed({f"model.layers.1.mlp.{name}_proj.weight": factor for name, factor in factors.items()})
-    _, layer, _ = look(folder).layers
+    _, layer, _ = measure(folder).layers
     assert max(layer["weights"], layer["after the MLP"]) < SAFE < layer["inside the MLP"]
 
 
 @pytest.mark.parametrize("number", [65_504.0, -65_504.0, math.inf, math.nan])
-def test_one_weight_is_enough_where_no_prompt_reads_it(changed: Changed, number: float) -> None:
-    """The last row of the embedding is of a token that none of the prompts has."""
+def test_one_large_weight_of_an_unused_token_is_found(changed: Changed, number: float) -> None:
+    """The last row of the embedding belongs to a token of none of the prompts."""
     folder = changed(numbers={"model.embed_tokens.weight": number})
     assert choose(folder) is torch.bfloat16
 
 
-def test_nothing_is_known_without_prompts(make_model: ModelFactory) -> None:
+def test_usual_dtype_without_prompts(make_model: ModelFactory) -> None:
     assert choose(make_model(), prompts=[]) is torch.bfloat16
 
 
-def test_decision_and_the_greatest_number_are_said(
+def test_decision_and_largest_number_are_logged(
     changed: Changed, make_model: ModelFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO):
@@ -124,11 +124,11 @@ def test_decision_and_the_greatest_number_are_said(
     assert "16,384" in unsafe
 
 
-# -- what is seen --
+# -- the recorded magnitudes --
 
 
-def test_sizes_are_those_of_the_model_itself(make_model: ModelFactory) -> None:
-    """The last layer's sum is what the final norm reads; plain computation of the same prompts says how large that is."""
+def test_recorded_magnitudes_match_a_plain_forward_pass(make_model: ModelFactory) -> None:
+    """Compares the sums of every layer with those of plain computation of the same prompts."""
     folder = make_model()
     load, config = loading(folder)
     weights = load(dtype=torch.float32, device=CPU)
@@ -140,17 +140,17 @@ def test_sizes_are_those_of_the_model_itself(make_model: ModelFactory) -> None:
             states.append(torch.cat(given[1]).abs().max())  # type: ignore[arg-type]
 
     Runner(Seen(config, weights, is_pruned=False), max_model_len=4096).run(batch_of(PROMPTS))
-    for layer, greatest in zip(look(folder).layers, states, strict=True):
+    for layer, greatest in zip(measure(folder).layers, states, strict=True):
         assert layer["after the MLP"] >= float(greatest) * (1 - 1e-5)
 
 
 def test_heads_are_bounded_for_every_prompt(changed: Changed) -> None:
-    """A head of 16 that is normalised has at most 4 in one place, before its weight."""
+    """A normalised head of 16 has at most 4 in one number, before its weight."""
     folder = changed(numbers={"model.layers.0.self_attn.k_norm.weight": 100.0})
     head_dim = json.loads((folder / "config.json").read_text())["head_dim"]
-    assert look(folder).layers[0]["heads"] == pytest.approx(100 * math.sqrt(head_dim))
+    assert measure(folder).layers[0]["heads"] == pytest.approx(100 * math.sqrt(head_dim))
 
 
-def test_weights_are_read_as_they_are_stored(make_model: ModelFactory) -> None:
+def test_weights_keep_their_stored_dtype(make_model: ModelFactory) -> None:
     load, _ = loading(make_model(dtype="bfloat16"))
     assert load(dtype=None, device=CPU).embedding.dtype is torch.bfloat16

@@ -1,4 +1,4 @@
-"""What a machine computes with follows from processor, device and dtype; every form gives the same scores but for rounding."""
+"""Kernels are selected by CPU, device and dtype; all give the same scores but for rounding."""
 
 from __future__ import annotations
 
@@ -38,16 +38,14 @@ def _without_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @needs_kernels
 @pytest.mark.parametrize("has_tiles", [False, True])
-def test_bf16_on_a_processor_that_can_is_packed_and_compiled(
-    config: Qwen3Config, monkeypatch: pytest.MonkeyPatch, has_tiles: bool
-) -> None:
-    able = kernels()
-    assert able is not None
-    if has_tiles and not able.has_tiles:
+def test_bf16_uses_packed_and_compiled_kernels(config: Qwen3Config, monkeypatch: pytest.MonkeyPatch, has_tiles: bool) -> None:
+    native = kernels()
+    assert native is not None
+    if has_tiles and not native.has_tiles:
         pytest.skip("this processor has no matrix unit")
-    monkeypatch.setattr(module, "kernels", lambda: able if has_tiles else able.without_tiles())
+    monkeypatch.setattr(module, "kernels", lambda: native if has_tiles else native.without_tiles())
     found = select_kernels(config, torch.bfloat16, CPU)
-    assert (found.step, found.dtype) == (CpuOps, torch.bfloat16)
+    assert (found.ops, found.dtype) == (CpuOps, torch.bfloat16)
     assert (found.prepare is PackedLinears) is not has_tiles
     assert (getattr(found.prepare, "func", None) is TileLinears) is has_tiles
 
@@ -62,62 +60,60 @@ def test_shape_that_tiles_do_not_divide_is_packed(config: Qwen3Config, monkeypat
     ("dtype", "device"),
     [(torch.float32, "cpu"), (torch.bfloat16, "cuda:0"), (torch.float16, "cuda:0"), (torch.float32, "cuda:0")],
 )
-def test_everything_else_is_plain(
+def test_other_dtypes_and_devices_use_plain_torch(
     config: Qwen3Config, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, device: str
 ) -> None:
     monkeypatch.setattr(module, "can_launch", lambda *_: False)
     found = select_kernels(config, dtype, torch.device(device))
-    assert (found.prepare, found.step, found.dtype) == (PlainLinears, PortableOps, dtype)
+    assert (found.prepare, found.ops, found.dtype) == (PlainLinears, PortableOps, dtype)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_gpu_that_runs_triton_kernels_has_forms_of_its_own(
+def test_gpu_with_triton_uses_the_triton_kernels(
     config: Qwen3Config, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
 ) -> None:
     cuda = pytest.importorskip("shortlist.engine.native.cuda.cuda_ops", reason="Triton is not installed", exc_type=ImportError)
     monkeypatch.setattr(module, "can_launch", lambda *_: True)
     found = select_kernels(config, dtype, torch.device("cuda:0"))
-    assert (found.name, found.step, found.dtype) == ("triton", cuda.CudaOps, dtype)
+    assert (found.name, found.ops, found.dtype) == ("triton", cuda.CudaOps, dtype)
     assert found.max_concurrent_batches == 3
     monkeypatch.setattr(module, "long_tokens", lambda *_: 4096)
     longer = select_kernels(config, dtype, torch.device("cuda:0"))
-    assert (longer.name, longer.step) == ("triton-cudnn", cuda.CudaOps)
+    assert (longer.name, longer.ops) == ("triton-cudnn", cuda.CudaOps)
 
 
-def test_runner_of_a_gpus_forms_overlaps_copies_and_records_graphs(
-    make_model: ModelFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_gpu_runner_uses_the_cuda_forward_pass(make_model: ModelFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     interpreter = pytest.importorskip("tests.support.interpreter", reason="Triton is not installed")
     monkeypatch.setattr(module, "can_launch", lambda *_: True)
     folder = make_model()
     config = Qwen3Config.read(folder)
-    forms = select_kernels(config, torch.float32, torch.device("cuda:0"))
+    selection = select_kernels(config, torch.float32, torch.device("cuda:0"))
     model = interpreter.model_of(folder)
-    runner = forms.runner(config, model.weights, max_model_len=100)
+    runner = selection.runner(config, model.weights, max_model_len=100)
     assert type(runner._forward).__name__ == "CudaForward"
     assert runner._model._chunk_tokens > config.max_positions
 
 
 @pytest.mark.usefixtures("_without_kernels")
 def test_bf16_without_kernels_is_portable(config: Qwen3Config) -> None:
-    assert select_kernels(config, torch.bfloat16, CPU).step is PortableOps
+    assert select_kernels(config, torch.bfloat16, CPU).ops is PortableOps
 
 
 @pytest.mark.usefixtures("_without_kernels")
-def test_int8_without_kernels_is_refused_with_what_to_do(config: Qwen3Config) -> None:
+def test_int8_without_kernels_is_refused_with_advice(config: Qwen3Config) -> None:
     with pytest.raises(BadSetting, match="--dtype auto"):
         select_kernels(config, torch.int8, CPU)
 
 
 @needs_kernels
-def test_int8_of_a_shape_that_cannot_be_rounded_is_refused(make_model: ModelFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_int8_of_an_unsupported_shape_is_refused(make_model: ModelFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "can_round", lambda _: False)
     with pytest.raises(BadSetting, match="int8"):
         select_kernels(Qwen3Config.read(make_model()), torch.int8, CPU)
 
 
 @needs_kernels
-def test_names_tell_apart_what_gives_other_numbers(config: Qwen3Config, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_differ_where_results_differ(config: Qwen3Config, monkeypatch: pytest.MonkeyPatch) -> None:
     names = {select_kernels(config, dtype, CPU).name for dtype in (torch.bfloat16, torch.int8, torch.float32)}
     monkeypatch.setattr(module, "kernels", lambda: None)
     names.add(select_kernels(config, torch.bfloat16, CPU).name)
@@ -126,7 +122,9 @@ def test_names_tell_apart_what_gives_other_numbers(config: Qwen3Config, monkeypa
 
 @pytest.mark.parametrize("is_portable", [True, False])
 @pytest.mark.parametrize("is_packed", [True, False])
-def test_every_form_of_bf16_scores_alike(make_model: ModelFactory, is_portable: bool, is_packed: bool) -> None:
+def test_all_bf16_kernels_give_the_same_scores_but_for_rounding(
+    make_model: ModelFactory, is_portable: bool, is_packed: bool
+) -> None:
     folder = make_model(dtype="bfloat16")
     config, prefix = Qwen3Config.read(folder), prefix_of(70)
     prompts = [prompt_of(prefix, length, length) for length in (1, 63, 64, 200)]
@@ -137,7 +135,7 @@ def test_every_form_of_bf16_scores_alike(make_model: ModelFactory, is_portable: 
     assert scores(Qwen3(config, weights, begin=begin), prompts) == pytest.approx(exact, abs=0.15)
 
 
-def test_packed_products_are_the_plain_ones() -> None:
+def test_packed_products_equal_plain_ones() -> None:
     draw = torch.Generator().manual_seed(0)
     sizes = {"q": (96, 64), "k": (32, 64), "v": (32, 64), "o": (64, 96), "gate": (160, 64), "up": (160, 64), "down": (64, 160)}
     given = Matrices(**{name: (torch.randn(size, generator=draw) * 0.1).bfloat16() for name, size in sizes.items()})
@@ -156,11 +154,11 @@ def test_fp8_is_triton_with_products_in_8_bits(config: Qwen3Config, monkeypatch:
     pytest.importorskip("triton", reason="Triton is not installed")
     from shortlist.engine.native.cuda.fp8_linears import Fp8Linears
 
-    gpu, asked = torch.device("cuda"), torch.float8_e4m3fn
+    gpu, fp8 = torch.device("cuda"), torch.float8_e4m3fn
     with pytest.raises(BadSetting, match="Triton"):
-        select_kernels(config, asked, gpu)
+        select_kernels(config, fp8, gpu)
     monkeypatch.setattr(module, "can_launch", lambda *_: True)
-    found = select_kernels(config, asked, gpu)
+    found = select_kernels(config, fp8, gpu)
     assert (found.name, found.dtype, found.prepare) == (module.TRITON, torch.bfloat16, Fp8Linears)
     with pytest.raises(BadSetting, match="multiple of 16"):
-        select_kernels(replace(config, intermediate_size=100), asked, gpu)
+        select_kernels(replace(config, intermediate_size=100), fp8, gpu)

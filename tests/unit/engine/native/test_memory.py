@@ -1,4 +1,4 @@
-"""The memory plan is an upper bound of what one step really holds."""
+"""The memory plan is an upper bound of the memory that a batch uses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.fixtures import ModelFactory
 
 
 def peak_bytes(run: profile) -> int:
-    """Return the most that was allocated at once, by torch's own account of every allocation and release."""
+    """Return the peak of allocated bytes, by torch's record of every allocation and release."""
     profiler: Any = run.profiler
     changes = [event for event in profiler.kineto_results.events() if event.name() == "[memory]"]
     sizes = [int(event.nbytes()) for event in sorted(changes, key=lambda event: event.start_ns())]
@@ -28,10 +28,10 @@ def peak_bytes(run: profile) -> int:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("lengths", [[2000], [500] * 8, [60] * 60])
-def test_plan_covers_a_step_and_is_not_far_above_it(make_model: ModelFactory, dtype: torch.dtype, lengths: list[int]) -> None:
+def test_plan_is_a_tight_upper_bound(make_model: ModelFactory, dtype: torch.dtype, lengths: list[int]) -> None:
     model = native.model_of(make_model(kind="reranker"), dtype=dtype)
     prompts = [native.prompt_of(native.prefix_of(0), length, seed) for seed, length in enumerate(lengths)]
-    gc.collect()  # what others left behind would be released, and counted, meanwhile
+    gc.collect()  # garbage of other tests would be released, and counted, during the profile
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as run:
         native.scores(model, prompts)
     limits = BatchLimits(sum(lengths), len(lengths), max(lengths))
@@ -41,8 +41,8 @@ def test_plan_covers_a_step_and_is_not_far_above_it(make_model: ModelFactory, dt
     assert planned <= 3 * peak_bytes(run), planned / peak_bytes(run)
 
 
-def test_plan_covers_a_step_on_a_gpu(make_model: ModelFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whose allocations are the same in Triton's interpreter, on the CPU."""
+def test_plan_is_a_tight_upper_bound_on_a_gpu(make_model: ModelFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The allocations are the same in Triton's interpreter, on the CPU."""
     pytest.importorskip("triton", reason="Triton is not installed")
     from tests.support import interpreter
 
@@ -60,7 +60,7 @@ def test_plan_covers_a_step_on_a_gpu(make_model: ModelFactory, monkeypatch: pyte
     assert planned <= 3 * peak_bytes(run), planned / peak_bytes(run)
 
 
-def test_plan_in_8_bits_has_room_for_what_is_multiplied_and_what_is_added(
+def test_plan_in_8_bits_includes_quantised_inputs_and_outputs(
     make_model: ModelFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By arithmetic alone: on a CPU, torch's own 8-bit products take memory that they do not take on a GPU."""
@@ -77,7 +77,7 @@ def test_plan_in_8_bits_has_room_for_what_is_multiplied_and_what_is_added(
 
 
 @pytest.mark.parametrize(("longest", "laid_out"), [(4096, 0), (4097, 5120), (32_768, 32_768)])
-def test_plan_has_room_for_one_long_document_by_itself(
+def test_plan_includes_one_long_document(
     make_model: ModelFactory, monkeypatch: pytest.MonkeyPatch, longest: int, laid_out: int
 ) -> None:
     pytest.importorskip("triton", reason="Triton is not installed")
@@ -90,7 +90,7 @@ def test_plan_has_room_for_one_long_document_by_itself(
     assert ("long document" in formula) == bool(laid_out)
 
 
-def test_weights_in_8_bits_take_half_but_for_the_embedding(make_model: ModelFactory) -> None:
+def test_8_bit_weights_take_half_except_for_the_embedding(make_model: ModelFactory) -> None:
     config = Qwen3Config.read(make_model(kind="reranker"))
     embedding = config.vocab_size * config.hidden_size
     rounded = weight_bytes(config, embedding + 1_000_000, "float8_e4m3fn")

@@ -1,4 +1,4 @@
-"""The device thread: one batch at a time, off the event loop, and every way to fail answered."""
+"""The device thread: one batch at a time, off the event loop, with an error for every failure."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Act = Callable[[Batch], Sequence[Value]]
 
 
 class ScriptedRunner:
-    """Does what the next act says; the last is repeated."""
+    """Runs the next act for every batch; the last is repeated."""
 
     def __init__(self, *acts: Act) -> None:
         self.acts = list(acts)
@@ -132,11 +132,11 @@ def test_fingerprint_names_weights_dtype_and_version(make_model: ModelFactory, m
 
 
 def never() -> Sequence[TokenPrompt]:
-    raise AssertionError("samples were asked for")
+    raise AssertionError("samples were requested")
 
 
 @pytest.mark.parametrize("dtype", ["auto", "bfloat16", "float32"])
-def test_cpus_never_compute_in_float16_whatever_the_model(make_model: ModelFactory, dtype: str) -> None:
+def test_cpus_never_use_float16(make_model: ModelFactory, dtype: str) -> None:
     engine = NativeEngine.load(
         make_model(), task=Task.RERANK, max_model_len=512, device="cpu", dtype=dtype, samples=never, digest="d"
     )
@@ -146,9 +146,7 @@ def test_cpus_never_compute_in_float16_whatever_the_model(make_model: ModelFacto
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 @pytest.mark.parametrize(("dtype", "expected"), [("auto", "float16"), ("bfloat16", "bfloat16")])
-def test_gpus_compute_in_float16_where_samples_show_that_it_suffices(
-    make_model: ModelFactory, dtype: str, expected: str
-) -> None:
+def test_gpus_use_float16_if_the_samples_fit(make_model: ModelFactory, dtype: str, expected: str) -> None:
     samples = partial(tuple[TokenPrompt], [prompt_of(prefix_of(3), 4)])
     engine = NativeEngine.load(
         make_model(), task=Task.RERANK, max_model_len=512, device="cuda", dtype=dtype, samples=samples, digest="d"
@@ -173,7 +171,7 @@ def test_folder_without_a_model_is_refused(tmp_path: Path) -> None:
 # -- running --
 
 
-async def test_batches_run_on_one_thread_that_is_not_the_event_loops(start: Callable[..., NativeEngine]) -> None:
+async def test_batches_run_on_one_thread_off_the_event_loop(start: Callable[..., NativeEngine]) -> None:
     engine = start(fine)
     runner = runner_of(engine)
     await asyncio.gather(*(engine.score(BATCH) for _ in range(20)))
@@ -190,7 +188,7 @@ async def test_event_loop_is_free_while_a_batch_runs(start: Callable[..., Native
     assert await running == [1.0]
 
 
-async def test_task_that_is_not_the_engines_is_refused(start: Callable[..., NativeEngine]) -> None:
+async def test_other_task_is_refused(start: Callable[..., NativeEngine]) -> None:
     engine = start(fine)
     with pytest.raises(EngineError):
         await engine.embed(batch_of([prompt_of(prefix_of(0), 1)], Task.EMBED))
@@ -215,7 +213,7 @@ async def test_batch_cancelled_while_waiting_is_never_run(start: Callable[..., N
     assert runner.num_runs == 2
 
 
-async def test_batch_cancelled_while_running_leaves_the_engine_well(start: Callable[..., NativeEngine]) -> None:
+async def test_batch_cancelled_while_running_leaves_the_engine_healthy(start: Callable[..., NativeEngine]) -> None:
     gate = Gate()
     engine = start(gate, fine)
     running = asyncio.ensure_future(engine.score(BATCH))
@@ -227,24 +225,24 @@ async def test_batch_cancelled_while_running_leaves_the_engine_well(start: Calla
     assert await engine.score(BATCH) == [1.0]
 
 
-# -- two under way at once --
+# -- overlapping batches --
 
 
 class Overlapping:
-    """Begins at once; a batch is done when the device says so."""
+    """A runner that starts batches at once and ends them by `ends`."""
 
     def __init__(self, *ends: Callable[[], list[Value]]) -> None:
         self.ends = list(ends)
         self.events: list[str] = []
-        self.is_begun = [threading.Event() for _ in ends]
+        self.is_started = [threading.Event() for _ in ends]
         self.hold = threading.Event()
-        """Cleared, the first batch takes until others wait behind it."""
+        """While cleared, the first batch does not start, so that others queue up."""
         self.hold.set()
 
     def begin(self, batch: Batch) -> Callable[[], list[Value]]:
         number = len([event for event in self.events if event.startswith("begin")])
         self.events.append(f"begin {number}")
-        self.is_begun[number].set()
+        self.is_started[number].set()
         assert self.hold.wait(10)
 
         def end() -> list[Value]:
@@ -278,19 +276,19 @@ AHEAD = dataclasses.replace(INFO, max_concurrent_batches=3)
 
 
 def queued(engine: NativeEngine, count: int) -> list[asyncio.Future[Sequence[float]]]:
-    """Calls that are all there before the thread takes the first."""
+    """Start calls that are all queued before the thread takes the first."""
     return [asyncio.ensure_future(engine.score(BATCH)) for _ in range(count)]
 
 
-async def test_next_batch_begins_before_the_one_before_is_waited_for() -> None:
+async def test_next_batch_starts_before_the_previous_one_ends() -> None:
     done = threading.Event()
     runner = Overlapping(ending(1.0, done), ending(2.0), ending(3.0))
     runner.hold.clear()
     engine = NativeEngine(runner, AHEAD)
     calls = queued(engine, 3)
-    await settled(runner.is_begun[0])
+    await settled(runner.is_started[0])
     runner.hold.set()
-    await settled(runner.is_begun[1])
+    await settled(runner.is_started[1])
     assert runner.events == ["begin 0", "begin 1"]
     assert not calls[0].done()
     done.set()
@@ -299,7 +297,7 @@ async def test_next_batch_begins_before_the_one_before_is_waited_for() -> None:
     engine.close()
 
 
-async def test_batch_with_none_behind_it_is_waited_for_at_once() -> None:
+async def test_last_batch_is_finished_at_once() -> None:
     runner = Overlapping(ending(1.0), ending(2.0))
     engine = NativeEngine(runner, AHEAD)
     assert [await engine.score(BATCH), await engine.score(BATCH)] == [[1.0], [2.0]]
@@ -307,19 +305,19 @@ async def test_batch_with_none_behind_it_is_waited_for_at_once() -> None:
     engine.close()
 
 
-async def test_engine_that_computes_one_at_a_time_never_begins_two() -> None:
+async def test_engine_without_overlap_starts_one_batch_at_a_time() -> None:
     runner = Overlapping(ending(1.0), ending(2.0))
     runner.hold.clear()
     engine = NativeEngine(runner, INFO)
     calls = queued(engine, 2)
-    await settled(runner.is_begun[0])
+    await settled(runner.is_started[0])
     runner.hold.set()
     await asyncio.gather(*calls)
     assert runner.events == ["begin 0", "end 0", "begin 1", "end 1"]
     engine.close()
 
 
-async def test_batch_that_fails_while_it_is_waited_for_fails_alone() -> None:
+async def test_batch_that_fails_after_its_start_fails_alone() -> None:
     runner = Overlapping(raising(ValueError("secret")), ending(2.0))
     engine = NativeEngine(runner, AHEAD)
     found = await asyncio.gather(*queued(engine, 2), return_exceptions=True)
@@ -328,12 +326,12 @@ async def test_batch_that_fails_while_it_is_waited_for_fails_alone() -> None:
     engine.close()
 
 
-async def test_lost_device_reaches_those_that_have_begun() -> None:
-    runner = Overlapping(raising(torch.AcceleratorError("gone")), ending(2.0), ending(3.0))
+async def test_lost_device_fails_started_batches() -> None:
+    runner = Overlapping(raising(torch.AcceleratorError("lost")), ending(2.0), ending(3.0))
     runner.hold.clear()
     engine = NativeEngine(runner, AHEAD)
     calls = queued(engine, 3)
-    await settled(runner.is_begun[0])
+    await settled(runner.is_started[0])
     runner.hold.set()
     found = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 5)
     assert [type(one) for one in found] == [EngineUnavailable] * 3
@@ -341,15 +339,15 @@ async def test_lost_device_reaches_those_that_have_begun() -> None:
     engine.close()
 
 
-async def test_close_waits_for_all_that_have_begun() -> None:
+async def test_close_waits_for_started_batches() -> None:
     done = threading.Event()
     runner = Overlapping(ending(1.0, done), ending(2.0))
     runner.hold.clear()
     engine = NativeEngine(runner, AHEAD)
     calls = queued(engine, 2)
-    await settled(runner.is_begun[0])
+    await settled(runner.is_started[0])
     runner.hold.set()
-    await settled(runner.is_begun[1])
+    await settled(runner.is_started[1])
     closing = asyncio.ensure_future(asyncio.to_thread(engine.close))
     await asyncio.sleep(0.01)
     done.set()
@@ -378,7 +376,7 @@ async def test_out_of_memory_fails_the_batch_only(start: Callable[..., NativeEng
     assert await engine.score(BATCH) == [1.0]
 
 
-async def test_tensors_of_a_batch_that_did_not_fit_are_freed_before_anyone_is_told(start: Callable[..., NativeEngine]) -> None:
+async def test_tensors_of_an_out_of_memory_batch_are_freed_before_its_error(start: Callable[..., NativeEngine]) -> None:
     held: list[weakref.ref[torch.Tensor]] = []
 
     def exhaust(batch: Batch) -> list[Value]:
@@ -406,18 +404,18 @@ async def test_unexpected_error_fails_the_batch_only_and_is_logged(
     assert await engine.score(BATCH) == [1.0]
 
 
-async def test_error_with_a_name_of_ours_arrives_as_it_is(start: Callable[..., NativeEngine]) -> None:
+async def test_engine_error_is_passed_through(start: Callable[..., NativeEngine]) -> None:
     engine = start(failing(EngineError("too long")), fine)
     with pytest.raises(EngineError, match="too long"):
         await engine.score(BATCH)
     assert await engine.score(BATCH) == [1.0]
 
 
-# -- an engine that is gone --
+# -- an engine that has failed --
 
 
 @pytest.mark.parametrize("error", [torch.AcceleratorError("CUDA error: device-side assert triggered"), SystemExit(3)])
-async def test_lost_device_is_loud_and_reaches_every_waiter(
+async def test_lost_device_is_critical_and_fails_every_call(
     start: Callable[..., NativeEngine], caplog: pytest.LogCaptureFixture, error: BaseException
 ) -> None:
     gate = Gate()
@@ -439,19 +437,19 @@ async def test_lost_device_is_loud_and_reaches_every_waiter(
     assert any(record.levelno == logging.CRITICAL for record in caplog.records)
 
 
-def test_engine_says_it_is_gone_before_the_first_waiter_is_told(start: Callable[..., NativeEngine]) -> None:
-    engine = start(failing(torch.AcceleratorError("gone")))
-    seen: list[bool] = []
+def test_engine_is_not_alive_before_the_first_call_fails(start: Callable[..., NativeEngine]) -> None:
+    engine = start(failing(torch.AcceleratorError("lost")))
+    states: list[bool] = []
     result: Future[list[Value]] = Future()
-    result.add_done_callback(lambda _: seen.append(engine.is_alive))
+    result.add_done_callback(lambda _: states.append(engine.is_alive))
     engine._jobs.put(_BatchJob(BATCH, _run, result))
     assert isinstance(result.exception(10), EngineUnavailable)
     engine.close()
-    assert seen == [False]
+    assert states == [False]
 
 
-async def test_lost_device_lets_go_of_the_model(start: Callable[..., NativeEngine]) -> None:
-    engine = start(failing(torch.AcceleratorError("gone")))
+async def test_lost_device_frees_the_model(start: Callable[..., NativeEngine]) -> None:
+    engine = start(failing(torch.AcceleratorError("lost")))
     model = weakref.ref(runner_of(engine))
     with pytest.raises(EngineUnavailable):
         await engine.score(BATCH)
@@ -463,7 +461,7 @@ async def test_lost_device_lets_go_of_the_model(start: Callable[..., NativeEngin
 # -- closing --
 
 
-async def test_close_waits_for_the_batch_under_way_and_fails_those_behind_it(start: Callable[..., NativeEngine]) -> None:
+async def test_close_waits_for_the_running_batch_and_fails_queued_ones(start: Callable[..., NativeEngine]) -> None:
     gate = Gate()
     engine = start(gate, fine)
     runner = runner_of(engine)
@@ -479,7 +477,7 @@ async def test_close_waits_for_the_batch_under_way_and_fails_those_behind_it(sta
     assert runner.num_runs == 1
 
 
-async def test_closed_engine_takes_no_work_and_frees_the_model(start: Callable[..., NativeEngine]) -> None:
+async def test_closed_engine_refuses_work_and_frees_the_model(start: Callable[..., NativeEngine]) -> None:
     engine = start(fine)
     model = weakref.ref(runner_of(engine))
     engine.close()
@@ -508,7 +506,7 @@ async def test_closing_from_many_threads_at_once_is_harmless(start: Callable[...
 
 
 async def test_no_call_is_ever_left_waiting(start: Callable[..., NativeEngine]) -> None:
-    """Calls race a close; each of them ends, one way or the other."""
+    """Calls race a close; each of them ends with a value or an error."""
     for attempt in range(8):
         engine = start(fine)
         calls = [asyncio.ensure_future(engine.score(BATCH)) for _ in range(30)]

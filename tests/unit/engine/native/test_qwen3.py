@@ -32,7 +32,7 @@ def write_config(folder: Path, drop: str = "", **change: Any) -> Path:
 # -- the configuration --
 
 
-def test_shape_is_read(tmp_path: Path) -> None:
+def test_configuration_is_read(tmp_path: Path) -> None:
     config = Qwen3Config.read(write_config(tmp_path))
     assert (config.num_layers, config.hidden_size, config.num_heads, config.num_kv_heads, config.head_dim) == (3, 64, 4, 2, 32)
     assert (config.rope_theta, config.norm_eps, config.max_positions) == (1e6, 1e-6, 4096)
@@ -45,11 +45,11 @@ def test_older_style_of_rotary_positions(tmp_path: Path) -> None:
     assert config.rope_theta == 5e5
 
 
-def test_heads_may_be_as_wide_as_hidden_size_says(tmp_path: Path) -> None:
+def test_head_dim_defaults_to_hidden_size_per_head(tmp_path: Path) -> None:
     assert Qwen3Config.read(write_config(tmp_path, "head_dim")).head_dim == 16
 
 
-def test_head_is_untied_unless_said_otherwise(tmp_path: Path) -> None:
+def test_lm_head_is_untied_by_default(tmp_path: Path) -> None:
     assert not Qwen3Config.read(write_config(tmp_path, "tie_word_embeddings")).is_tied
 
 
@@ -87,7 +87,7 @@ def test_classifier_is_recognised(tmp_path: Path) -> None:
         ("head_dim", 33),
     ],
 )
-def test_what_is_not_implemented_is_refused_by_name(tmp_path: Path, field: str, value: Any) -> None:
+def test_unsupported_value_is_refused_by_name(tmp_path: Path, field: str, value: Any) -> None:
     with pytest.raises(ModelRefused, match=field) as caught:
         Qwen3Config.read(write_config(tmp_path, **{field: value}))
     assert "config.json" in caught.value.message
@@ -145,7 +145,7 @@ def test_states_are_fp32_one_per_scored_prompt(make_model: ModelFactory) -> None
     assert (states.dtype, tuple(states.shape)) == (torch.float32, (2, 64))
 
 
-def test_weights_are_left_as_they_are(make_model: ModelFactory) -> None:
+def test_weights_are_unchanged(make_model: ModelFactory) -> None:
     model = model_of(make_model())
     before = model.weights.embedding.clone()
     pack = pack_prompts([prompt_of(prefix_of(5), 30)])

@@ -32,7 +32,7 @@ def embedder(make_model: ModelFactory) -> Qwen3:
 # -- packing --
 
 
-def test_heads_are_packed_once_each_before_their_prompts() -> None:
+def test_prefixes_are_packed_once_before_their_prompts() -> None:
     one, other = TokenPrefix(ids(1, 2, 3)), TokenPrefix(ids(7))
     pack = pack_prompts([TokenPrompt(one, ids(10, 11)), TokenPrompt(other, ids(20)), TokenPrompt(one, ids(12))])
     assert pack.ids_T.tolist() == [1, 2, 3, 10, 11, 12, 7, 20]
@@ -49,20 +49,20 @@ def test_heads_are_packed_once_each_before_their_prompts() -> None:
     ]
 
 
-def test_empty_head_takes_no_place() -> None:
+def test_empty_prefix_takes_no_rows() -> None:
     pack = pack_prompts([TokenPrompt(TokenPrefix(ids()), ids(5, 6))])
     assert pack.ids_T.tolist() == [5, 6]
     assert [(span.rows, span.is_scored) for span in pack.layout.spans] == [(range(2), True)]
 
 
-def test_equal_heads_of_two_requests_are_two_heads() -> None:
+def test_equal_prefixes_of_two_requests_stay_separate() -> None:
     pack = pack_prompts([TokenPrompt(TokenPrefix(ids(1, 2)), ids(5)), TokenPrompt(TokenPrefix(ids(1, 2)), ids(5))])
     assert pack.ids_T.tolist() == [1, 2, 5, 1, 2, 5]
 
 
-def test_pack_has_as_many_tokens_as_the_batch_says() -> None:
-    heads = [prefix_of(4), prefix_of(9)]
-    prompts = [prompt_of(heads[index % 2], index + 1) for index in range(6)]
+def test_packed_sequence_has_the_tokens_of_the_batch() -> None:
+    prefixes = [prefix_of(4), prefix_of(9)]
+    prompts = [prompt_of(prefixes[index % 2], index + 1) for index in range(6)]
     assert pack_prompts(prompts).layout.num_tokens == batch_of(prompts).num_tokens
 
 
@@ -70,8 +70,8 @@ def test_pack_has_as_many_tokens_as_the_batch_says() -> None:
 
 
 def test_scores_come_in_the_batchs_order(model: Qwen3) -> None:
-    heads = [prefix_of(4), prefix_of(9), prefix_of(0)]
-    prompts = [prompt_of(heads[index % 3], 5, seed=index) for index in range(9)]
+    prefixes = [prefix_of(4), prefix_of(9), prefix_of(0)]
+    prompts = [prompt_of(prefixes[index % 3], 5, seed=index) for index in range(9)]
     runner = Runner(model, max_model_len=100)
     alone = [runner.run(batch_of([prompt]))[0] for prompt in prompts]
     assert runner.run(batch_of(prompts)) == pytest.approx(alone, abs=1e-5)
@@ -91,15 +91,15 @@ def test_vectors_are_unit_length_float32_with_memory_of_their_own(embedder: Qwen
 
 def test_nothing_of_a_batch_is_kept(model: Qwen3) -> None:
     prompts = [prompt_of(prefix_of(4), 50)]
-    gone = weakref.ref(prompts[0].ids)
+    ids_ref = weakref.ref(prompts[0].ids)
     runner = Runner(model, max_model_len=100)
     runner.run(batch_of(prompts))
     del prompts
     gc.collect()
-    assert gone() is None
+    assert ids_ref() is None
 
 
-# -- what is refused, before the device sees it --
+# -- prompts that are refused before they reach the device --
 
 
 def test_prompt_longer_than_the_limit_is_refused(model: Qwen3) -> None:

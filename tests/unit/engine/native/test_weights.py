@@ -26,7 +26,7 @@ VOCAB = 9700
 
 @pytest.fixture
 def model_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """A folder with one layer and a vocabulary that just holds "yes" and "no": small enough to write for every test."""
+    """Makes a model folder with one layer and a vocabulary just large enough for "yes" and "no", written for every test."""
     monkeypatch.setattr(qwen, "VOCAB_SIZE", VOCAB)
 
     def make(
@@ -51,7 +51,7 @@ def matrices_of(layer: LayerWeights) -> Matrices:
     return layer.linears.matrices
 
 
-# -- what is read --
+# -- weights that are loaded --
 
 
 @pytest.mark.parametrize("shards", [1, 2, 5])
@@ -80,7 +80,7 @@ def test_every_tensor_is_where_it_belongs(model_folder: Callable[..., Path], sha
 
 
 @pytest.mark.parametrize("tied", [True, False])
-def test_answer_is_the_difference_of_two_rows_of_the_head(model_folder: Callable[..., Path], tied: bool) -> None:
+def test_answer_is_the_difference_of_two_rows_of_the_lm_head(model_folder: Callable[..., Path], tied: bool) -> None:
     folder = model_folder(tied=tied)
     lm_head = load_file(folder / "model.safetensors")["model.embed_tokens.weight" if tied else "lm_head.weight"]
     answer = load(folder).answer
@@ -114,7 +114,7 @@ def test_embedder_is_read_with_and_without_the_prefix(model_folder: Callable[...
 
 
 def test_matrices_already_in_the_dtype_are_not_copied(model_folder: Callable[..., Path]) -> None:
-    """They stay mapped: two loads see one file, and memory is shared with every other process that serves it."""
+    """They stay mapped, and the memory is shared with every other process that serves the file."""
     folder = model_folder()
     mapped = [line for line in memory_maps() if "model.safetensors" in line]
     read = load(folder)
@@ -131,7 +131,7 @@ def memory_maps() -> list[str]:
     return maps.read_text().splitlines()
 
 
-# -- what is refused --
+# -- weights that are refused --
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_missing_tensor_is_refused_by_name(model_folder: Callable[..., Path], na
         load(model_folder(drop=name))
 
 
-def test_missing_head_is_refused_by_name(model_folder: Callable[..., Path]) -> None:
+def test_missing_lm_head_is_refused_by_name(model_folder: Callable[..., Path]) -> None:
     with pytest.raises(ModelRefused, match=r"lm_head\.weight"):
         load(model_folder(tied=False, drop="lm_head.weight"))
 
@@ -211,10 +211,10 @@ def test_broken_index_is_refused(model_folder: Callable[..., Path], content: str
         weight_files(folder)
 
 
-# -- a configuration that lies --
+# -- a configuration that contradicts the weights --
 
 
-def lie(folder: Path, **fields: object) -> Path:
+def with_fields(folder: Path, **fields: object) -> Path:
     path = folder / "config.json"
     path.write_text(json.dumps(json.loads(path.read_bytes()) | fields))
     return folder
@@ -236,9 +236,9 @@ def lie(folder: Path, **fields: object) -> Path:
         ({"architectures": ["Qwen3ForSequenceClassification"]}, r"score\.weight"),
     ],
 )
-def test_lie_is_refused_and_named(model_folder: Callable[..., Path], fields: dict[str, object], named: str) -> None:
+def test_contradiction_is_refused_by_name(model_folder: Callable[..., Path], fields: dict[str, object], named: str) -> None:
     with pytest.raises(ModelRefused, match=named):
-        load(lie(model_folder(), **fields))
+        load(with_fields(model_folder(), **fields))
 
 
 def test_yes_and_no_beyond_the_vocabulary_are_refused(model_folder: Callable[..., Path]) -> None:
@@ -251,51 +251,51 @@ def test_yes_and_no_beyond_the_vocabulary_are_refused(model_folder: Callable[...
 
 
 @pytest.mark.parametrize("task", Task)
-def test_layers_that_the_configuration_leaves_out_are_not_dropped(model_folder: Callable[..., Path], task: Task) -> None:
+def test_undeclared_layers_are_refused(model_folder: Callable[..., Path], task: Task) -> None:
     second = torch.zeros(16)
-    with pytest.raises(ModelRefused, match=r"config\.json does not account for model\.layers\.1\.input_layernorm"):
+    with pytest.raises(ModelRefused, match=r"the weights have model\.layers\.1\.input_layernorm"):
         load(model_folder(model__layers__1__input_layernorm__weight=second), task)
 
 
-def test_biases_that_the_configuration_denies_are_not_dropped(model_folder: Callable[..., Path]) -> None:
+def test_undeclared_biases_are_refused(model_folder: Callable[..., Path]) -> None:
     folder = model_folder(**{f"model__layers__0__self_attn__{name}_proj__bias": torch.zeros(16) for name in "qk"})
     with pytest.raises(ModelRefused, match=r"k_proj\.bias and 1 more"):
         load(folder)
 
 
-def test_classifier_that_calls_itself_a_language_model_is_refused(model_folder: Callable[..., Path]) -> None:
+def test_classifier_declared_as_a_language_model_is_refused(model_folder: Callable[..., Path]) -> None:
     with pytest.raises(ModelRefused, match=r"score\.weight"):
-        load(lie(model_folder("seqcls"), architectures=["Qwen3ForCausalLM"]))
+        load(with_fields(model_folder("seqcls"), architectures=["Qwen3ForCausalLM"]))
 
 
-def test_tied_head_that_is_another_matrix_is_refused(model_folder: Callable[..., Path]) -> None:
+def test_tied_lm_head_that_differs_is_refused(model_folder: Callable[..., Path]) -> None:
     with pytest.raises(ModelRefused, match="tie_word_embeddings"):
-        load(lie(model_folder(tied=False), tie_word_embeddings=True))
+        load(with_fields(model_folder(tied=False), tie_word_embeddings=True))
 
 
-def test_tied_head_that_is_stored_twice_is_served(model_folder: Callable[..., Path]) -> None:
+def test_tied_lm_head_that_is_stored_twice_is_accepted(model_folder: Callable[..., Path]) -> None:
     folder = model_folder(tied=False)
     lm_head = load_file(folder / "model.safetensors")["lm_head.weight"]
-    same = lie(model_folder(tied=False, model__embed_tokens__weight=lm_head.clone()), tie_word_embeddings=True)
+    same = with_fields(model_folder(tied=False, model__embed_tokens__weight=lm_head.clone()), tie_word_embeddings=True)
     answer = load(same).answer
     assert answer is not None
     assert torch.equal(answer, lm_head[qwen.YES] - lm_head[qwen.NO])
 
 
-def test_embedder_does_not_care_for_the_head(model_folder: Callable[..., Path]) -> None:
-    assert load(lie(model_folder(tied=False), tie_word_embeddings=True), Task.EMBED).answer is None
+def test_embedder_ignores_the_lm_head(model_folder: Callable[..., Path]) -> None:
+    assert load(with_fields(model_folder(tied=False), tie_word_embeddings=True), Task.EMBED).answer is None
 
 
-def test_positions_stored_by_old_releases_are_passed_over(model_folder: Callable[..., Path]) -> None:
+def test_positions_stored_by_old_releases_are_ignored(model_folder: Callable[..., Path]) -> None:
     load(model_folder(model__layers__0__self_attn__rotary_emb__inv_freq=torch.zeros(4)))
 
 
 @pytest.mark.parametrize("stored", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("claimed", ["float32", "bfloat16", "float16", "int4"])
-def test_dtype_is_read_from_the_weights_whatever_the_configuration_says(
+def test_dtype_comes_from_the_weights_not_the_configuration(
     model_folder: Callable[..., Path], stored: torch.dtype, claimed: str
 ) -> None:
-    folder = lie(model_folder(), dtype=claimed, torch_dtype=claimed)
+    folder = with_fields(model_folder(), dtype=claimed, torch_dtype=claimed)
     weights = {name: tensor.to(stored) for name, tensor in load_file(folder / "model.safetensors").items()}
     qwen.save_weights(folder, weights)
     read = load(folder)
@@ -311,7 +311,7 @@ def test_tensor_that_two_files_hold_is_refused(model_folder: Callable[..., Path]
         load(folder)
 
 
-def test_index_that_puts_tensors_into_the_wrong_file_does_no_harm(model_folder: Callable[..., Path]) -> None:
+def test_index_with_wrong_file_names_does_no_harm(model_folder: Callable[..., Path]) -> None:
     folder = model_folder(shards=2)
     index = folder / "model.safetensors.index.json"
     expected = load(folder)
@@ -345,7 +345,7 @@ print(anonymous_bytes() - before)
 
 @pytest.mark.parametrize(("stored", "most"), [("bfloat16", 0.15), ("float32", 0.65)])
 def test_no_second_copy_of_the_weights_is_made(make_model: ModelFactory, stored: str, most: float) -> None:
-    """Read in bfloat16: weights of that dtype stay in the file's own pages; those of fp32 are converted, and not kept twice."""
+    """Loaded in bfloat16: weights of that dtype stay in the file's pages; those in fp32 are converted and not kept."""
     if not Path("/proc/self/smaps_rollup").exists():
         pytest.skip("no /proc/self/smaps_rollup here")
     folder = make_model(dtype=stored)

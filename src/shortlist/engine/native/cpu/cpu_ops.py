@@ -16,34 +16,34 @@ from shortlist.engine.native.model_config import Qwen3Config
 from shortlist.engine.native.portable_ops import Rope
 
 PANEL: Final = 64
-"""Tokens of a run that lie together; see `kernels.c`."""
+"""Tokens per panel; see `kernels.c`."""
 
 MAX_ROWS: Final = 192
-"""Rows of queries in a block at most, over all the query heads of one key head."""
+"""Maximum rows of queries per block, over all query heads of one key head."""
 
 QUERIES: Final = 48
-"""Tokens in a block of queries at most."""
+"""Maximum tokens per block of queries."""
 
 TILE_ROWS: Final = 64
-"""Rows of queries in a block on the matrix unit: more would share keys and values, and fall out of the innermost cache."""
+"""Rows of queries per block on the matrix unit: more would share keys and values, but no longer fit the innermost cache."""
 
 MAX_WIDTH: Final = 256
 """Widest head."""
 
 WORKSPACE_BYTES: Final = MAX_ROWS * (12 * MAX_WIDTH + 8)
-"""What one thread works in."""
+"""Workspace of one thread."""
 
 
 def can_compute(config: Qwen3Config) -> bool:
-    """Return whether the kernels are made for this shape."""
+    """Return whether the kernels support this shape."""
     return config.head_dim <= MAX_WIDTH and config.num_heads // config.num_kv_heads <= MAX_ROWS
 
 
 class CpuOps:
-    """A `ForwardOps` on the compiled kernels.
+    """`ForwardOps` on the compiled kernels.
 
-    Keys and values lie in panels of 64 tokens, in the order in which dot products of pairs read them; rows of a panel that
-    no token fills stay zero. See `kernels.c` for every layout. Of steps that share a scratch, only the last may be used.
+    Keys and values are stored in panels of 64 tokens, in the order in which dot products of pairs read them. Unused rows of a
+    panel stay zero. See `kernels.c` for every layout. Of the instances that share a workspace, only the last is valid.
     """
 
     def __init__(self, config: Qwen3Config, kernels: Kernels, workspace: ForwardWorkspace, rope: Rope, layout: Layout) -> None:
@@ -52,16 +52,16 @@ class CpuOps:
         self._config = config
         self._rope = rope
         self._layout = layout
-        # 2 to the power of a scaled product is the weight: one factor for both, folded into the queries.
+        # A weight is 2 to the power of a scaled product: one factor for both, folded into the queries.
         self._factor = math.log2(math.e) / math.sqrt(config.head_dim)
         self._queries_TX = workspace.queries.take(layout.num_tokens, config.num_heads * config.head_dim)
-        runs = _Runs(layout)
-        rows = runs.num_panels * PANEL * config.num_kv_heads
+        panels = _Panels(layout)
+        rows = panels.num_panels * PANEL * config.num_kv_heads
         self._keys = workspace.keys.take(rows, config.head_dim).zero_()
         self._values = workspace.values.take(rows, _padded(config.head_dim)).zero_()
-        self._slots_T3 = runs.slots()
-        self._runs = runs
-        self._plan = _Plan(runs, layout.spans, self._block_of_queries())
+        self._slots_T3 = panels.slots()
+        self._panels = panels
+        self._plan = _Plan(panels, layout.spans, self._block_tokens())
 
     def norm(self, hidden_tW: Tensor, weight_W: Tensor) -> Tensor:
         """See `ForwardOps`."""
@@ -90,10 +90,10 @@ class CpuOps:
 
     def attend_scored(self, q_BX: Tensor, weight_D: Tensor, rows_B: Tensor) -> Tensor:
         """See `ForwardOps`."""
-        turned_BX = torch.empty_like(q_BX)
-        self._rotate(q_BX, weight_D, self._rope.at(rows_B), turned_BX)
-        self._attend(turned_BX, _Plan(self._runs, self._layout.pruned().spans, self._block_of_queries()))
-        return turned_BX
+        rotated_BX = torch.empty_like(q_BX)
+        self._rotate(q_BX, weight_D, self._rope.at(rows_B), rotated_BX)
+        self._attend(rotated_BX, _Plan(self._panels, self._layout.pruned().spans, self._block_tokens()))
+        return rotated_BX
 
     def _rotate(self, q_tX: Tensor, weight_D: Tensor, rope: Rope, out_tX: Tensor) -> None:
         config = self._config
@@ -104,7 +104,7 @@ class CpuOps:
         )
 
     def _attend(self, queries_TX: Tensor, plan: _Plan) -> None:
-        """Overwrite every query with what it gathers: each block is read before it is written, by one thread."""
+        """Overwrite every query with its attention output: one thread reads each block before it writes it."""
         config = self._config
         self._kernels.call(
             "attend",
@@ -118,46 +118,46 @@ class CpuOps:
             ),
         )
 
-    def _block_of_queries(self) -> int:
+    def _block_tokens(self) -> int:
         group = self._config.num_heads // self._config.num_kv_heads
         return max(TILE_ROWS // group, 1) if self._kernels.has_tiles else min(QUERIES, MAX_ROWS // group)
 
 
-class _Runs:
-    """Where the panels of every run of tokens begin."""
+class _Panels:
+    """The panels of every span of tokens."""
 
     def __init__(self, layout: Layout) -> None:
         owns = [span.rows for span in layout.spans]
         lengths = torch.tensor([len(own) for own in owns])
         panels = (lengths + PANEL - 1) // PANEL
         firsts = panels.cumsum(0) - panels
-        self.index = {own.start: run for run, own in enumerate(owns)}
+        self.index = {own.start: index for index, own in enumerate(owns)}
         self.num_panels = int(panels.sum())
         self.array_R2 = torch.stack([firsts, lengths], dim=1)
         self._panels_R2 = torch.stack([firsts, panels], dim=1)
 
     def slots(self) -> Tensor:
-        """Return for every token its run's first panel, the number of its panels, and the token's place, [T, 3]."""
+        """Return, per token, the first panel of its span, the span's number of panels, and the token's index in it, [T, 3]."""
         lengths = self.array_R2[:, 1]
-        begins = (lengths.cumsum(0) - lengths).repeat_interleave(lengths)
-        places = torch.arange(len(begins)) - begins
-        return torch.cat([self._panels_R2.repeat_interleave(lengths, dim=0), places[:, None]], dim=1).contiguous()
+        starts = (lengths.cumsum(0) - lengths).repeat_interleave(lengths)
+        offsets = torch.arange(len(starts)) - starts
+        return torch.cat([self._panels_R2.repeat_interleave(lengths, dim=0), offsets[:, None]], dim=1).contiguous()
 
 
 class _Plan:
-    """Who looks at what: the arrays by which `attend` works."""
+    """The arguments of `attend`: which queries attend to which keys."""
 
-    def __init__(self, runs: _Runs, spans: Sequence[PackedSpan], block: int) -> None:
-        self.runs = runs.array_R2
-        self.spans = torch.tensor([_row(runs, span) for span in spans])
+    def __init__(self, panels: _Panels, spans: Sequence[PackedSpan], block: int) -> None:
+        self.runs = panels.array_R2
+        self.spans = torch.tensor([_row(panels, span) for span in spans])
         self.tasks = torch.tensor(list(_tasks(spans, block)))
         self.block = block
 
 
-def _row(runs: _Runs, span: PackedSpan) -> tuple[int, int, int, int, int]:
-    first_place = len(span.rows) - len(span.queries)
-    prefix = runs.index[span.prefix.start] if span.prefix else -1
-    return span.queries.start, len(span.queries), first_place, runs.index[span.rows.start], prefix
+def _row(panels: _Panels, span: PackedSpan) -> tuple[int, int, int, int, int]:
+    first_offset = len(span.rows) - len(span.queries)
+    prefix = panels.index[span.prefix.start] if span.prefix else -1
+    return span.queries.start, len(span.queries), first_offset, panels.index[span.rows.start], prefix
 
 
 def _tasks(spans: Sequence[PackedSpan], block: int) -> Iterator[tuple[int, int]]:

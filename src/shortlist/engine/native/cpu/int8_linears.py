@@ -21,27 +21,27 @@ GROUP: Final = 1024
 """Consecutive inputs that share a scale."""
 
 TILE: Final = 16
-"""Outputs that lie together; see `kernels.c`."""
+"""Outputs per tile; see `kernels.c`."""
 
 TILES: Final = 4
-"""Tiles that registers multiply together: there must be so many, and as many again, and so on."""
+"""Tiles per register product; the number of tiles is a multiple of it."""
 
 DEEP: Final = 64
-"""Inputs that a tile has."""
+"""Inputs per tile."""
 
 TOKENS: Final = 32
-"""Tokens that the matrix unit reads together."""
+"""Tokens that the matrix unit reads at once."""
 
 
 def can_round(config: Qwen3Config) -> bool:
-    """Return whether the kernels are made for this shape: four inputs go together, and where keys end, a tile does."""
+    """Return whether the kernels support this shape: inputs in groups of four, and whole tiles of keys."""
     inputs = config.hidden_size, config.intermediate_size, config.num_heads * config.head_dim
     return all(width % 4 == 0 for width in inputs) and config.num_kv_heads * config.head_dim % TILE == 0
 
 
 @dataclass(frozen=True, slots=True)
 class Int8Weights:
-    """A matrix in 8 bits, or several; of two, one may gate the other.
+    """One or several int8 matrices, packed; of two, one may gate the other.
 
     Shapes:
         numbers: [tiles / 2, inputs / 64, 2, 16, 16, 4] int8; scales, offsets: [tiles, groups, 16] fp32 and int32.
@@ -55,7 +55,7 @@ class Int8Weights:
 
     @classmethod
     def of(cls, kernels: Kernels, *matrices_NK: Tensor) -> Int8Weights:
-        """Return matrices rounded, the outputs of one after those of the one before; 16 divides how many they are."""
+        """Return matrices in int8, concatenated by outputs; 16 divides the outputs of each."""
         packed = cls._empty(sum(map(len, matrices_NK)), matrices_NK[0].shape[1], is_gated=False)
         start = 0
         for matrix_NK in matrices_NK:
@@ -65,7 +65,7 @@ class Int8Weights:
 
     @classmethod
     def gated(cls, kernels: Kernels, matrix_NK: Tensor, gates_NK: Tensor) -> Int8Weights:
-        """Return a matrix rounded with the one that gates it."""
+        """Return a matrix and its gate in int8, interleaved by tiles."""
         packed = cls._empty(2 * len(matrix_NK), matrix_NK.shape[1], is_gated=True)
         packed.put(kernels, gates_NK, 0, 2)
         packed.put(kernels, matrix_NK, 1, 2)
@@ -83,13 +83,13 @@ class Int8Weights:
         )
 
     def put(self, kernels: Kernels, matrix_NK: Tensor, first: int, every: int) -> None:
-        """Round a matrix into every so many tiles, from the first on."""
+        """Quantise a matrix into every `every`-th tile, from tile `first` on."""
         arrays = self.numbers, self.scales, self.offsets
         kernels.call("pack_int8", matrix_NK.contiguous(), *arrays, *matrix_NK.shape, first, every)
 
 
 class Int8Linears:
-    """`Linears` in 8 bits."""
+    """`Linears` in int8."""
 
     __slots__ = ("_down", "_inner", "_kernels", "_keys", "_o", "_q", "_workspace")
 

@@ -1,12 +1,12 @@
 /* The parts of a Qwen3 layer that a matrix library does not have, for x86 CPUs with AVX-512 and its bf16 dot product.
  *
- * Every function reads and writes plain arrays that its caller owns, allocates nothing that outlives it, and runs on
- * `num_threads` threads of the OpenMP pool that torch already has. Sums, norms, rotations and softmax are in fp32; numbers
- * are rounded to bf16 once, when stored, to nearest even. No function reads past what its arguments describe; rows of
- * panels that no token fills must be zero. Products are there twice, a register at a time here and on the matrix unit of those
- * processors that have one in tiles.h; the caller says which, and everything else is the same for both.
+ * Every function reads and writes plain arrays of its caller, keeps no allocation, and runs on `num_threads` threads of
+ * torch's OpenMP pool. Sums, norms, rotations and softmax are in fp32; numbers are rounded to bf16 once, when stored, to
+ * nearest even. No function reads past the arrays that its arguments describe; unused rows of panels must be zero. Products
+ * have two implementations: with registers here, and on the matrix unit in tiles.h. The caller selects one; everything else is
+ * shared.
  *
- * Panels: the layout of keys and values, made for the one product below. A run of n tokens has ceil(n / 64) panels of 64
+ * Panels: the layout of keys and values for the product below. A run (a span of n tokens) has ceil(n / 64) panels of 64
  * tokens. For each key head, keys are [panel][D / 2][64 tokens][2 dimensions], and values, with D rounded up to V = a
  * multiple of 64, are [V / 64][panels * 32][64 dimensions][2 tokens].
  */
@@ -21,7 +21,7 @@ typedef int64_t i64;
 
 enum { LANES = 16, PANEL = 64, ROWS = 6, MAX_ROWS = 192, BLOCK = 256, MAX_WIDTH = 256 };
 
-/* Sixteen numbers and their tails. */
+/* Vectors of sixteen numbers, and masks for their tails. */
 
 static inline __mmask16 first(i64 count) { return count >= LANES ? 0xFFFF : (__mmask16)((1u << count) - 1); }
 
@@ -49,10 +49,10 @@ static inline __m512 exp2_of(__m512 x) {
     return _mm512_scalef_ps(y, whole);
 }
 
-/* Return 2^x for x <= 0, to a few millionths, as the weights of attention need it, which are rounded to 8 bits: a polynomial
- * of smallest relative error, the whole part added to its exponent. Below 2^-125 it stays there, which nothing can see. */
+/* Return 2^x for x <= 0, to a few millionths: enough for the weights of attention, which are rounded to 8 bits. A polynomial
+ * of smallest relative error, the whole part added to its exponent. Clamped at 2^-125, which has no visible effect. */
 static inline __m512 weight_of(__m512 x) {
-    const __m512 shift = _mm512_set1_ps(12582912.0f); /* 1.5 * 2^23: a sum with it has no place for a fraction */
+    const __m512 shift = _mm512_set1_ps(12582912.0f); /* 1.5 * 2^23: a sum with it has no fraction */
     x = _mm512_max_ps(_mm512_set1_ps(-125.0f), x); /* in this order, NaN stays */
     const __m512 shifted = _mm512_add_ps(x, shift), f = _mm512_sub_ps(x, _mm512_sub_ps(shifted, shift));
     __m512 y = _mm512_set1_ps(9.570102207362652e-3f);
@@ -97,7 +97,7 @@ void rms_norm(const bf16 *x, const float *weight, bf16 *out, i64 num_tokens, i64
     }
 }
 
-/* Normalise one head and turn its first half against its second by the angles of its token; `factor` scales the result. */
+/* Normalise one head and rotate its first half against its second by the angles of its token; `factor` scales the result. */
 static inline void turn(const bf16 *x, const float *weight, const float *cos_d, const float *sin_d, i64 width, float eps,
                         float factor, bf16 *out) {
     const i64 half = width / 2;
@@ -116,9 +116,9 @@ static inline void turn(const bf16 *x, const float *weight, const float *cos_d, 
     }
 }
 
-/* -- queries and keys into their places --------------------------------------------------------------------------------- */
+/* -- storing queries, keys and values ----------------------------------------------------------------------------------- */
 
-/* Store the queries of some tokens, normalised, turned and scaled by `factor`.
+/* Store the queries of tokens, normalised, rotated and scaled by `factor`.
  * x: [num_tokens, H, D] with `stride` numbers from token to token; cos, sin: [num_tokens, D / 2]; out: [num_tokens, H, D]. */
 void place_queries(const bf16 *x, i64 stride, const float *weight, const float *cos_td, const float *sin_td, bf16 *out,
                    i64 num_tokens, i64 num_heads, i64 width, float eps, float factor, int num_threads) {
@@ -133,7 +133,7 @@ void place_queries(const bf16 *x, i64 stride, const float *weight, const float *
 
 static inline i64 padded(i64 width) { return (width + PANEL - 1) / PANEL * PANEL; }
 
-/* Exchange the rows and columns of sixteen by sixteen 32-bit numbers. */
+/* Transpose sixteen by sixteen 32-bit numbers. */
 static inline void transpose(__m512i x[LANES]) {
     __m512i y[LANES];
     for (int i = 0; i < 16; i += 2) {
@@ -157,7 +157,7 @@ static inline void transpose(__m512i x[LANES]) {
     memcpy(x, y, sizeof y);
 }
 
-/* Put the keys of tokens `from` to `to` of sixteen that lie side by side in a panel into their columns. */
+/* Store the keys of tokens `from` to `to`, of sixteen adjacent ones in a panel, into their columns. */
 static inline void spread_keys(const bf16 turned[LANES][MAX_WIDTH], i64 from, i64 to, i64 width, bf16 *keys) {
     const __mmask16 columns = first(to) & (__mmask16) ~first(from);
     for (i64 d = 0; d < width; d += 2 * LANES) {
@@ -169,7 +169,7 @@ static inline void spread_keys(const bf16 turned[LANES][MAX_WIDTH], i64 from, i6
     }
 }
 
-/* Put the values of two tokens that are read as a pair into their row: of one alone if the other is not given. */
+/* Store the values of a pair of tokens into their row; either may be missing. */
 static inline void spread_values(const bf16 *even, const bf16 *odd, i64 width, i64 panels, bf16 *values) {
     const __mmask32 which = (even ? 0x55555555u : 0) | (odd ? 0xAAAAAAAAu : 0);
     for (i64 d = 0; d < width; d += LANES) {
@@ -182,17 +182,17 @@ static inline void spread_values(const bf16 *even, const bf16 *odd, i64 width, i
     }
 }
 
-/* Store the keys of some tokens, normalised and turned, and their values, into panels: sixteen neighbours at a time, because
- * one token's numbers lie scattered, and those of sixteen fill whole lines of the cache.
+/* Store the keys of tokens, normalised and rotated, and their values, into panels: sixteen neighbours at a time, because the
+ * numbers of one token are scattered, and those of sixteen fill whole cache lines.
  * k, v: [num_tokens, G, D], both with `stride` numbers from token to token; slots: [num_tokens, 3], each the first panel of the
- * token's run, the number of its panels, and the token's place in it; keys, values: panels. */
+ * token's run, the number of its panels, and the token's index in it; keys, values: panels. */
 void place_keys(const bf16 *k, const bf16 *v, i64 stride, const float *weight, const float *cos_td, const float *sin_td, const i64 *slots,
                 bf16 *keys, bf16 *values, i64 num_tokens, i64 num_heads, i64 width, float eps, int num_threads) {
     const i64 wide = padded(width);
 #pragma omp parallel for num_threads(num_threads) schedule(dynamic, LANES)
     for (i64 t = 0; t < num_tokens; t++) {
         const i64 panel = slots[3 * t], panels = slots[3 * t + 1], place = slots[3 * t + 2], from = place % LANES;
-        if (from && t) continue; /* the thread that begins its sixteen does it */
+        if (from && t) continue; /* stored with the first token of its sixteen */
         i64 to = from + 1;
         while (to < LANES && t + to - from < num_tokens && slots[3 * (t + to - from)] == panel) to++;
         for (i64 g = 0; g < num_heads; g++) {
@@ -215,7 +215,7 @@ void place_keys(const bf16 *k, const bf16 *v, i64 stride, const float *weight, c
 /* -- attention ---------------------------------------------------------------------------------------------------------- */
 
 /* c[m] (+)= a[m] . panel, for `rows` rows and the panel's first `lanes` * 16 columns; a is [rows, 2 * pairs], the panel
- * [pairs][64][2]. Rows and lanes are known when this is compiled, so that all sums stay in registers. */
+ * [pairs][64][2]. Rows and lanes are compile-time constants, so that all sums stay in registers. */
 static inline __attribute__((always_inline)) void product(const int rows, const int lanes, const int is_added, const bf16 *a,
                                                           i64 a_stride, const bf16 *panel, i64 pairs, float *c, i64 c_stride) {
     __m512 sum[ROWS][4];
@@ -276,18 +276,18 @@ static void multiply_and_add(i64 rows, i64 columns, const bf16 *a, i64 a_stride,
 
 /* -- 8-bit numbers ------------------------------------------------------------------------------------------------------ *
  *
- * Numbers are whole numbers of -127 ... 127 times a scale, one scale for every GROUP consecutive inputs: of a row of weights
- * (an output), and of a token. Sums over a group are exact, in 32-bit integers; groups are added in fp32. The instructions
- * multiply unsigned by signed bytes, so tokens are stored with 128 added, which is taken off their sums again.
+ * Numbers are integers of -127 ... 127 times a scale. Each row of weights (an output) and each token has one scale per GROUP
+ * consecutive inputs. Sums over a group are exact, in 32-bit integers; groups are added in fp32. The instructions multiply
+ * unsigned by signed bytes, so tokens are stored with 128 added, which offsets subtract from the sums.
  *
- * Weights of N outputs and K inputs, both filled up with zeros, to multiples of 64: panels of 32 outputs, each [K / 64][2 tiles]
- * [16][16 outputs][4 inputs]; scales and offsets (-128 times the sum of a group's weights, with which its sum begins), each
- * [tiles][groups][16]. A gated product has two matrices, whose tiles take turns, the gate's before the other's.
+ * Weights of N outputs and K inputs, both padded with zeros to multiples of 64: panels of 32 outputs, each [K / 64][2 tiles]
+ * [16][16 outputs][4 inputs]; scales and offsets (-128 times the sum of a group's weights, the initial value of its sum), each
+ * [tiles][groups][16]. A gated product has two matrices with interleaved tiles, each gate tile before its output tile.
  */
 
 enum { TILE = 16, DEEP = 64, TILE_BYTES = TILE * DEEP, GROUP = 1024 };
 
-/* What `pack_int8` has made of a matrix. */
+/* A matrix packed by `pack_int8`. */
 typedef struct {
     const int8_t *packed;
     const float *scales;
@@ -300,7 +300,7 @@ static inline i64 deep(i64 width) { return (width + DEEP - 1) / DEEP * DEEP; }
 
 #include "tiles.h"
 
-/* What one thread works in: a block of queries against a block of keys. */
+/* The workspace of one thread: a block of queries against a block of keys. */
 typedef struct {
     bf16 queries[MAX_ROWS * MAX_WIDTH];
     float scores[MAX_ROWS * BLOCK];
@@ -310,8 +310,8 @@ typedef struct {
     float total[MAX_ROWS];
 } Desk;
 
-/* Turn a row of scores, of which the first `seen` count, into weights relative to the highest score so far; rescale what
- * was mixed by those before. Weights up to `num_keys`, rounded up to 32, that do not count become zero. */
+/* Convert a row of scores, of which the first `seen` are unmasked, to weights relative to the highest score so far, and rescale
+ * the sums of the previous blocks. Masked weights up to `num_keys`, rounded up to 32, become zero. */
 static void weigh(Desk *desk, i64 row, i64 seen, i64 num_keys, i64 width) {
     const float *scores = desk->scores + row * BLOCK;
     bf16 *weights = desk->weights + row * BLOCK;
@@ -344,7 +344,7 @@ static void weigh(Desk *desk, i64 row, i64 seen, i64 num_keys, i64 width) {
     for (; at < num_keys || at % (2 * LANES); at += LANES) store(weights + at, 0xFFFF, _mm512_setzero_ps());
 }
 
-/* Let `rows` queries see a run of `num_keys` keys; query row m sees the first `sees + m / group` of them, or all. */
+/* Attend `rows` queries to a run of `num_keys` keys; query row m attends to the first `sees + m / group` of them, or all. */
 static void look(Desk *desk, i64 rows, i64 group, const bf16 *keys, const bf16 *values, i64 num_keys, i64 panels, i64 sees,
                  i64 width, int on_tiles) {
     const i64 last = sees + (rows - 1) / group, end = last < num_keys ? last : num_keys;
@@ -367,13 +367,13 @@ static void look(Desk *desk, i64 rows, i64 group, const bf16 *keys, const bf16 *
     }
 }
 
-/* What every query gathers from its run's head, if it has one, and from its own run up to itself.
+/* Attention of every query over its run's shared prefix, if it has one, and over its own run up to itself.
  *
- * queries, out: [num queries, G * group, D]; queries are scaled, so that 2 to the power of a product is its weight.
+ * queries, out: [num queries, G * group, D]; queries are scaled, so that a weight is 2 to the power of a product.
  * runs: [num runs, 2], each its first panel and its number of tokens. spans: [num spans, 5], each the row of its first query,
- * the number of queries, the place of the first in its run, its run, and the head's run or -1. tasks: [num_tasks, 2], each a
- * span and the first of up to `block` queries in it, of which block * group is at most MAX_ROWS; each is done for every key
- * head, head by head, so that the keys and values of one stay in the cache. Tiles are used if there are any that fit the width. */
+ * the number of queries, the index of the first in its run, its run, and the prefix's run or -1. tasks: [num_tasks, 2], each a
+ * span and the first of up to `block` queries in it, with block * group at most MAX_ROWS. Tasks run key head by key head, so
+ * that the keys and values of one head stay in the cache. Tiles are used if available and if they fit the width. */
 void attend(const bf16 *queries, const bf16 *keys, const bf16 *values, bf16 *out, const i64 *runs, const i64 *spans,
             const i64 *tasks, i64 num_tasks, i64 num_heads, i64 group, i64 width, i64 block, int has_tiles,
             int num_threads) {
@@ -418,8 +418,8 @@ void attend(const bf16 *queries, const bf16 *keys, const bf16 *values, bf16 *out
 
 /* -- 8-bit products ----------------------------------------------------------------------------------------------------- */
 
-/* Return the largest size, or NaN if there is one: a scale of NaN makes every sum NaN, where rounding would hide it.
- * Without its sign a bf16 number is the larger the larger its bits are, and NaN is beyond them all. */
+/* Return the absmax, or NaN if there is one: a scale of NaN makes every sum NaN, where rounding would hide it.
+ * Without the sign, bf16 numbers are ordered like their bits, and NaN is above all of them. */
 static inline float highest_of(const bf16 *x, i64 width) {
     __m512i highest = _mm512_setzero_si512();
     for (i64 at = 0; at < width; at += 2 * LANES) {
@@ -433,7 +433,7 @@ static inline float highest_of(const bf16 *x, i64 width) {
     return found;
 }
 
-/* Round 32 numbers: those at even and at odd places as fp32, which their bits are with 16 zeros below. */
+/* Round 32 numbers, at even and at odd indices, as fp32: the bf16 bits followed by 16 zero bits. */
 static inline __m256i bytes_of(const bf16 *x, __mmask32 mask, float inverse) {
     const __m512i pairs = _mm512_maskz_loadu_epi16(mask, x);
     const __m512 even = _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16)), scale = _mm512_set1_ps(inverse);
@@ -442,8 +442,8 @@ static inline __m256i bytes_of(const bf16 *x, __mmask32 mask, float inverse) {
     return _mm512_cvtepi16_epi8(_mm512_mask_blend_epi16(0xAAAAAAAA, low, _mm512_slli_epi32(high, 16)));
 }
 
-/* weights: [num_outputs, num_inputs] bf16; packed, scales, offsets: as above, zero where no output is. Its tiles are those from
- * `from` on, every `every`th. */
+/* weights: [num_outputs, num_inputs] bf16; packed, scales, offsets: as above, zero in the padding. Fills every `every`th tile
+ * from tile `from` on. */
 void pack_int8(const bf16 *weights, int8_t *packed, float *scales, int32_t *offsets, i64 num_outputs, i64 num_inputs, i64 from,
                i64 every, int num_threads) {
     const i64 groups = groups_of(num_inputs);
@@ -488,7 +488,7 @@ void quantize(const bf16 *x, uint8_t *bytes, float *scales, i64 num_tokens, i64 
     }
 }
 
-/* Two panels, where one group of their inputs begins. */
+/* Two panels, from the start of one group of inputs. */
 typedef struct {
     const int8_t *packed;
     i64 panel_bytes, groups; /* from panel to panel, and in a row of scales */
@@ -583,5 +583,5 @@ void linear_int8(const uint8_t *bytes, const float *token_scales, const int8_t *
     }
 }
 
-/* Raised whenever a function or a layout changes, so that an old library is not called by new code. */
+/* Incremented whenever a function or a layout changes, so that new code does not call an old library. */
 int kernels_version(void) { return 4; }

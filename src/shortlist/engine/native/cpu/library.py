@@ -17,10 +17,10 @@ from torch import Tensor
 
 LIBRARY: Final = Path(__file__).with_name("libkernels.so")
 NEEDS: Final = ("avx512_f", "avx512_bw", "avx512_vl", "avx512_dq", "avx512_bf16", "avx512_vnni")
-"""What the processor must be able to do, by torch's names."""
+"""Required CPU features, by torch's names."""
 
 TILES_NEED: Final = ("amx_tile", "amx_bf16", "amx_int8")
-"""What it must be able to do besides, to multiply on its matrix unit."""
+"""Additional CPU features for the matrix unit."""
 
 _FUNCTIONS: Final = {
     "rms_norm": "pppiifn",
@@ -33,7 +33,7 @@ _FUNCTIONS: Final = {
     "pack_tiles": "pppiin",
     "linear_tiles": "ppppiiibn",
 }
-"""Arguments: a pointer, a 64-bit count, a float, yes or no, the number of threads."""
+"""Argument types: p pointer, i 64-bit integer, f float, b flag, n number of threads."""
 
 _TYPES: Final[dict[str, Any]] = {
     "p": ctypes.c_void_p,
@@ -44,17 +44,17 @@ _TYPES: Final[dict[str, Any]] = {
 }
 
 _VERSION: Final = 4
-"""Of the functions and their arguments, as `kernels_version` says it."""
+"""Version of the functions and their arguments; must equal `kernels_version`."""
 
 logger = logging.getLogger(__name__)
 
 
 class Kernels:
-    """Calls the functions of the library on torch's tensors, on as many threads as torch uses.
+    """Calls the library's functions on torch tensors, with as many threads as torch uses.
 
     Args:
-        library: The functions.
-        has_tiles: Whether they may use the processor's matrix unit. Off, they compute as processors without one do.
+        library: The loaded library.
+        has_tiles: Whether to use the CPU's matrix unit. Off, the results are those of a CPU without one.
     """
 
     def __init__(self, library: ctypes.CDLL, *, has_tiles: bool) -> None:
@@ -67,51 +67,49 @@ class Kernels:
 
     @property
     def name(self) -> str:
-        """Of what computes, for the fingerprint: tiles add in another order."""
+        """The implementation's name in the fingerprint: tiles sum in another order."""
         return "tiles" if self.has_tiles else "kernels"
 
     def without_tiles(self) -> Kernels:
-        """Return the same functions, away from the matrix unit."""
+        """Return the same functions without the matrix unit."""
         return Kernels(self._library, has_tiles=False)
 
     def call(self, name: str, *arguments: Tensor | float | None) -> None:
-        """Call a function; tensors are passed as where their first number lies."""
-        plain = (each.data_ptr() if isinstance(each, Tensor) else each for each in arguments)
-        self._functions[name](*plain, torch.get_num_threads())
+        """Call a function; tensors are passed by their data pointer."""
+        values = (each.data_ptr() if isinstance(each, Tensor) else each for each in arguments)
+        self._functions[name](*values, torch.get_num_threads())
 
 
 @cache
 def kernels() -> Kernels | None:
     """Return the kernels, or None where they were not built or cannot run; logs which."""
-    able = torch.cpu.get_capabilities()
-    missing = [need for need in NEEDS if not able.get(need, False)]
+    features = torch.cpu.get_capabilities()
+    missing = [need for need in NEEDS if not features.get(need, False)]
     if missing:
-        logger.info("The compiled CPU kernels are not used: this processor lacks %s.", ", ".join(missing))
+        logger.info("compiled CPU kernels are off: the CPU lacks %s", ", ".join(missing))
         return None
     library = _library()
     if library is None:
-        logger.warning(
-            "The compiled CPU kernels are not installed; to be faster, install Shortlist where there is a C compiler."
-        )
+        logger.warning("compiled CPU kernels are not installed; for more speed, reinstall Shortlist with a C compiler present")
         return None
-    return Kernels(library, has_tiles=_has_tiles(library, able))
+    return Kernels(library, has_tiles=_has_tiles(library, features))
 
 
-def _has_tiles(library: ctypes.CDLL, able: Mapping[str, object]) -> bool:
+def _has_tiles(library: ctypes.CDLL, features: Mapping[str, object]) -> bool:
     """Return whether CPU, library and system support the matrix unit; logs what is missing."""
-    missing = [need for need in TILES_NEED if not able.get(need, False)]
+    missing = [need for need in TILES_NEED if not features.get(need, False)]
     if missing:
-        reason = f"this processor lacks {', '.join(missing)}"
+        reason = f"the CPU lacks {', '.join(missing)}"
     elif not library.may_use_tiles():
-        reason = "the compiler did not know them, or the system does not allow this process to"
+        reason = "the compiler did not support them, or the system does not allow this process to use them"
     else:
         return True
-    logger.info("The compiled CPU kernels do not use AMX tiles: %s.", reason)
+    logger.info("compiled CPU kernels run without AMX tiles: %s", reason)
     return False
 
 
 def _library() -> ctypes.CDLL | None:
-    """Return the library if there is one, and it is of this version."""
+    """Return the library, or None if it is missing, broken or of another version."""
     try:
         library = ctypes.CDLL(str(LIBRARY))
         return library if library.kernels_version() == _VERSION else None

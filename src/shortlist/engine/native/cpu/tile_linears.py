@@ -18,19 +18,19 @@ from shortlist.engine.native.linears import Matrices, chunk_tokens
 from shortlist.engine.native.model_config import Qwen3Config
 
 STEP: Final = 32
-"""Inputs and outputs that are multiplied together; both must be made of these."""
+"""Block size of a product: the numbers of inputs and outputs are multiples of it."""
 
 
 def tile_chunk_tokens(inner: int) -> int:
-    """Return how many tokens to compute at once on the matrix unit: more than stay in its cache, in a model this wide.
+    """Return the tokens per chunk on the matrix unit, for a model with this MLP width: more than fit its cache.
 
-    The kernels take as many as stay there by themselves; the weights of a layer then come from memory once for all of them.
+    The kernels divide them into blocks that fit, and read a layer's weights from memory once for all blocks.
     """
     return 5 * chunk_tokens(inner) // 2
 
 
 def can_multiply(config: Qwen3Config) -> bool:
-    """Return whether the kernels are made for this shape."""
+    """Return whether the kernels support this shape."""
     heads = config.num_heads, config.num_kv_heads
     widths = (config.hidden_size, config.intermediate_size, *(num * config.head_dim for num in heads))
     return all(width % STEP == 0 for width in widths)
@@ -38,7 +38,7 @@ def can_multiply(config: Qwen3Config) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class TileWeights:
-    """A matrix as the kernels read it, or several; of two, one may gate the other.
+    """One or several matrices in the kernels' layout; of two, one may gate the other.
 
     Shapes:
         numbers: [outputs / 32, inputs / 32, 2, 16, 16, 2] bf16.
@@ -51,7 +51,7 @@ class TileWeights:
 
     @classmethod
     def of(cls, kernels: Kernels, *matrices_NK: Tensor) -> TileWeights:
-        """Return matrices packed, the outputs of one after those of the one before."""
+        """Return matrices packed, concatenated by outputs."""
         num_outputs, num_inputs = sum(map(len, matrices_NK)), matrices_NK[0].shape[1]
         numbers = torch.empty(num_outputs * num_inputs, dtype=torch.bfloat16)
         start = 0
@@ -62,7 +62,7 @@ class TileWeights:
 
     @classmethod
     def gated(cls, kernels: Kernels, matrix_NK: Tensor, gates_NK: Tensor) -> TileWeights:
-        """Return a matrix packed with the one that gates it."""
+        """Return a matrix packed together with its gate."""
         num_outputs, num_inputs = matrix_NK.shape
         numbers = torch.empty(2 * num_outputs * num_inputs, dtype=torch.bfloat16)
         kernels.call("pack_tiles", matrix_NK.contiguous(), gates_NK.contiguous(), numbers, num_outputs, num_inputs)

@@ -1,12 +1,12 @@
-/* The same products on Intel's matrix unit (AMX), where the processor has one: several times as fast as a register at a time.
+/* The same products on Intel's matrix unit (AMX), if the CPU has one: several times as fast as with registers.
  *
- * A tile is 16 rows of 64 bytes. One instruction multiplies 16 rows of 32 bf16 numbers (64 of 8 bits) by as many rows of 16
- * columns and adds to 16 x 16 sums. Its right side wants two bf16 numbers (four bytes) of one column side by side: what
- * panels are made of, so it reads them where they lie, as it does the left side. Sums are held in two by two tiles, because
- * then every tile that is loaded is used twice, and loading keeps up.
+ * A tile has 16 rows of 64 bytes. One instruction multiplies 16 rows of 32 bf16 numbers (64 of 8 bits) by as many rows of 16
+ * columns and adds to 16 x 16 sums. It needs two bf16 numbers (four bytes) of a column of its right operand side by side.
+ * Panels have this layout, so it reads both operands in place. Two by two tiles hold the sums: every loaded tile is then used
+ * twice, and loading keeps up.
  *
- * Tiles belong to a thread: it acquires them with `begin_tiles` and releases them with `end_tiles`, so that
- * others, oneDNN for one, find a thread as they left it.
+ * Tiles belong to a thread: it acquires them with `begin_tiles` and releases them with `end_tiles`, so that the tile
+ * configuration of other users, such as oneDNN, stays valid.
  */
 
 #if defined(__x86_64__) && (defined(__clang__) ? __clang_major__ >= 12 : __GNUC__ >= 11)
@@ -24,7 +24,7 @@ int may_use_tiles(void) {
     return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
 }
 
-/* All eight tiles whole: what lies beyond the last row of a product is computed too, and never looked at. */
+/* Eight full tiles: rows beyond the last row of a product are computed, too, and ignored. */
 static const struct {
     uint8_t palette, start_row, reserved[14];
     uint16_t row_bytes[16];
@@ -37,7 +37,7 @@ ON_TILES static void begin_tiles(void) { _tile_loadconfig(&SHAPE); }
 
 ON_TILES static void end_tiles(void) { _tile_release(); }
 
-/* Two by two tiles of c (+)= a . panel: `depth` steps of 32 numbers. With one row of tiles, the second is left alone. */
+/* Two by two tiles of c (+)= a . panel: `depth` steps of 32 numbers. Without `is_tall`, only the first row of tiles. */
 ON_TILES static inline __attribute__((always_inline)) void multiply_tile(const int is_tall, const int is_added, const bf16 *a,
                                                                          i64 a_stride, const bf16 *panel, i64 depth, float *c,
                                                                          i64 c_stride) {
@@ -74,7 +74,7 @@ ON_TILES static inline __attribute__((always_inline)) void multiply_tile(const i
 /* As `multiply`, with both numbers of rows and columns rounded up: rows to 16, columns and the numbers in a row to 32. */
 ON_TILES static void multiply_tiles(i64 rows, i64 columns, const bf16 *a, i64 a_stride, const bf16 *panel, i64 pairs, float *c,
                                     i64 c_stride, int is_added) {
-    __asm__ volatile("" ::: "memory"); /* compilers do not know that a tile is loaded from what was stored before */
+    __asm__ volatile("" ::: "memory"); /* compilers do not see that tile loads depend on earlier stores */
     const i64 depth = (2 * pairs + DEPTH - 1) / DEPTH;
     for (i64 m = 0; m < rows; m += 2 * TILE) {
         for (i64 n = 0; n < columns && n < PANEL; n += 2 * TILE) {
@@ -91,13 +91,13 @@ ON_TILES static void multiply_tiles(i64 rows, i64 columns, const bf16 *a, i64 a_
 /* -- 16-bit products ---------------------------------------------------------------------------------------------------- *
  *
  * Weights of N outputs and K inputs, both multiples of 32: panels of 32 outputs, each [K / 32][2 tiles][16][16 outputs][2 inputs],
- * so that a step of the inputs is two whole tiles that lie together. A gated product has two matrices, whose outputs take turns
- * of 16: what belongs together is computed together, from tokens that are loaded once.
+ * so that a step of the inputs is two full, adjacent tiles. A gated product has two matrices, interleaved by 16 outputs: an
+ * output and its gate are computed together, from tokens that are loaded once.
  */
 
 enum { PAIR = 2 * TILE, STEP = 2 * TILE * DEPTH, NEAR_BYTES = 1 << 20, NEAR_TOKENS = 1024 };
 
-/* Return in how many blocks to take tokens of so many bytes, so that one stays near; none has less than a pair of tiles. */
+/* Return the number of blocks of tokens, so that a block stays in the second cache; a block has at least a pair of tiles. */
 static inline i64 blocks_of(i64 num_tokens, i64 token_bytes) {
     const i64 near = NEAR_BYTES / token_bytes, most = near < PAIR ? PAIR : near < NEAR_TOKENS ? near : NEAR_TOKENS;
     return (num_tokens + most - 1) / most;
@@ -119,8 +119,8 @@ void pack_tiles(const bf16 *weights, const bf16 *gates, bf16 *packed, i64 num_ou
 
 enum Part { WHOLE, FIRST_HALF, SECOND_HALF };
 
-/* Sums of 32 rows and outputs that are not rounded yet, of which `rows` are wanted; with what is added to them, if anything.
- * Gated ones are 16 outputs, and 16 before them that are their gates: half a line, the first of which is kept for the second. */
+/* Unrounded sums of 32 rows and outputs, of which `rows` are used, and an optional tensor to add.
+ * Gated sums are 16 gates followed by their 16 outputs: half a cache line, of which the first half waits for the second. */
 typedef struct {
     float *sums;
     const bf16 *other;
@@ -129,8 +129,8 @@ typedef struct {
     enum Part part;
 } Unrounded;
 
-/* Round a row of 32 sums, and write the line past the caches: rows lie so far apart that to fetch what is overwritten takes
- * longer than the products do. */
+/* Round a row of 32 sums, and write the line past the caches: rows are so far apart that fetching the overwritten lines would
+ * take longer than the products. */
 static inline void finish_row(const Unrounded *done, i64 row, __m512 low, __m512 high) {
     const i64 at = row * done->stride;
     __m512i line;
@@ -150,7 +150,7 @@ static inline void finish_row(const Unrounded *done, i64 row, __m512 low, __m512
     _mm512_stream_si512((__m512i *)(done->out + at), line);
 }
 
-/* Ask for what will be added to some rows. */
+/* Prefetch the tensor to add, for `count` rows. */
 static inline void ask_for_other(const Unrounded *now, i64 row, i64 count) {
     if (!now->other) return;
     for (const i64 stop = row + count; row < stop && row < now->rows; row++)
@@ -162,8 +162,8 @@ static inline void round_row(const Unrounded *done, i64 row) {
     finish_row(done, row, _mm512_load_ps(sums), _mm512_load_ps(sums + TILE));
 }
 
-/* sums = a . panel: 32 rows and outputs, `depth` steps of 32 inputs. Every step also rounds a few rows of the sums before, since the
- * registers have nothing to do while the unit multiplies, and asks for `ahead_lines` lines from `ahead`. */
+/* sums = a . panel: 32 rows and outputs, `depth` steps of 32 inputs. Every step also rounds a few rows of the previous sums,
+ * because the vector registers idle while the unit multiplies, and prefetches `ahead_lines` lines from `ahead`. */
 ON_TILES static void multiply_pair(const bf16 *a, i64 a_stride, const bf16 *panel, i64 depth, const Unrounded *now,
                                    const Unrounded *before, const char *ahead, i64 ahead_lines) {
     float *sums = now->sums;
@@ -196,8 +196,8 @@ ON_TILES static void multiply_pair(const bf16 *a, i64 a_stride, const bf16 *pane
 /* out = x . w, plus `other` if it is given; or silu(x . gates) * (x . w) of a gated product, whose num_outputs counts both.
  * x: [num_tokens, num_inputs]; other, out: [num_tokens, outputs] bf16, which may be the same; out begins with a line.
  *
- * Tokens are taken in blocks that stay in the second cache while all weights pass by once; the next weights are asked for while
- * the present ones are multiplied. Threads take the panels of a line of outputs in turns, so that they share a block. */
+ * Blocks of tokens stay in the second cache while all weights are read once; the next weights are prefetched during the
+ * product. Threads alternate over the panels of a line of outputs, so that they share a block. */
 void linear_tiles(const bf16 *x, const bf16 *packed, const bf16 *other, bf16 *out, i64 num_tokens, i64 num_inputs, i64 num_outputs,
                   int is_gated, int num_threads) {
     const i64 depth = num_inputs / DEPTH, halves = is_gated ? 2 : 1, width = num_outputs / halves, lines = width / PAIR;
@@ -208,7 +208,7 @@ void linear_tiles(const bf16 *x, const bf16 *packed, const bf16 *other, bf16 *ou
         static _Thread_local bf16 kept[NEAR_TOKENS * TILE] __attribute__((aligned(64)));
         Unrounded before = {.rows = 0};
         int turn = 0;
-        bf16 last[PAIR * num_inputs]; /* the rows after the last whole pair of tiles: tiles read them all */
+        bf16 last[PAIR * num_inputs]; /* the rows after the last full pair of tiles, padded, because tiles read all rows */
         const i64 whole = num_tokens / PAIR * PAIR, left = num_tokens - whole;
         memcpy(last, x + whole * num_inputs, (size_t)(left * num_inputs) * sizeof(bf16));
         memset(last + left * num_inputs, 0, (size_t)((PAIR - left) * num_inputs) * sizeof(bf16));
@@ -244,16 +244,16 @@ void linear_tiles(const bf16 *x, const bf16 *packed, const bf16 *other, bf16 *ou
 
 /* -- 8-bit products ------------------------------------------------------------------------------------------------------ *
  *
- * The same walk through tokens and panels, in the layout of `pack_int8`. A step is 64 inputs. What is left behind are whole sums
- * over a group of inputs, which the registers scale, and add to those of the groups before, while the unit is at the next.
+ * The same order of tokens and panels, in the layout of `pack_int8`. A step is 64 inputs. The results are integer sums over a
+ * group of inputs. Registers scale them and add the previous groups while the unit computes the next group.
  */
 
-/* Whole sums of 32 rows and outputs over one group: not scaled yet, and after the last group not rounded. */
+/* Integer sums of 32 rows and outputs over one group: unscaled, and after the last group unrounded. */
 typedef struct {
     const int32_t *whole;
     const float *token_scales; /* `groups` apart */
-    const float *scales[2];    /* of the outputs of either tile */
-    float *sums;               /* of the groups before */
+    const float *scales[2];    /* of the outputs of each tile */
+    float *sums;               /* of the previous groups */
     i64 groups;
     int is_first, is_last;
     Unrounded done;
@@ -282,7 +282,7 @@ ON_TILES static void multiply_bytes(const uint8_t *a, i64 a_stride, const int8_t
     const i64 row_bytes = 4 * TILE, whole_bytes = PAIR * sizeof(int32_t);
     const i64 rows = before->done.rows, a_step = (PAIR + depth - 1) / depth;
     const uint8_t *low = a + TILE * a_stride;
-    _tile_loadd(0, offsets[0], 0); /* every row the same */
+    _tile_loadd(0, offsets[0], 0); /* the same in every row */
     _tile_loadd(1, offsets[1], 0);
     _tile_loadd(2, offsets[0], 0);
     _tile_loadd(3, offsets[1], 0);
@@ -305,7 +305,7 @@ ON_TILES static void multiply_bytes(const uint8_t *a, i64 a_stride, const int8_t
     _tile_stored(3, whole + TILE * PAIR + TILE, whole_bytes);
 }
 
-/* As `linear_int8`, of inputs that 64 divides and whole lines of outputs; reads 32 tokens at a time. */
+/* As `linear_int8`, for multiples of 64 inputs and full lines of outputs; reads 32 tokens at once. */
 static void linear_int8_tiles(const uint8_t *bytes, const float *token_scales, Packed w, const bf16 *other, bf16 *out,
                               i64 num_tokens, i64 num_inputs, i64 num_outputs, int is_gated, int num_threads) {
     const i64 groups = groups_of(num_inputs), halves = is_gated ? 2 : 1, width = num_outputs / halves, lines = width / PAIR;
@@ -354,7 +354,7 @@ static void linear_int8_tiles(const uint8_t *bytes, const float *token_scales, P
     }
 }
 
-#else /* a compiler that does not know them */
+#else /* a compiler without AMX support */
 
 int may_use_tiles(void) { return 0; }
 static void begin_tiles(void) {}

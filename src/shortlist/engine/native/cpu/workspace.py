@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 LARGE_PAGE: Final = 2 << 20
-"""Bytes of a large page on x86; smaller arrays have none."""
+"""Bytes of a large page on x86; smaller arrays use normal pages."""
 
 
 class Workspace:
-    """An array that grows."""
+    """A growing array."""
 
     __slots__ = ("_numbers",)
 
@@ -26,18 +26,18 @@ class Workspace:
         self._numbers = torch.empty(0, dtype=torch.bfloat16)
 
     def take(self, num_rows: int, width: int) -> Tensor:
-        """Return [num_rows, width] bf16 of anything, valid until something is taken again."""
+        """Return an uninitialised bf16 array [num_rows, width], valid until the next call."""
         count = num_rows * width
         if count > len(self._numbers):
-            self._numbers = self._numbers[:0].clone()  # let go of before there is another
+            self._numbers = self._numbers[:0].clone()  # frees the old array before the new one is allocated
             self._numbers = torch.empty(count, dtype=torch.bfloat16)
-            _ask_for_large_pages(self._numbers)
+            _request_large_pages(self._numbers)
         return self._numbers[:count].view(num_rows, width)
 
 
 @dataclass(frozen=True, slots=True)
 class ForwardWorkspace:
-    """What a step keeps: all its queries, keys and values, and the states that were normalised last."""
+    """Workspaces of a forward pass: its queries, keys and values, and the last normalised states."""
 
     queries: Workspace = field(default_factory=Workspace)
     keys: Workspace = field(default_factory=Workspace)
@@ -45,10 +45,10 @@ class ForwardWorkspace:
     normed: Workspace = field(default_factory=Workspace)
 
 
-def _ask_for_large_pages(numbers: Tensor) -> None:
-    """Ask the system for them; it may say no, and nothing but time is lost."""
-    advice = getattr(mmap, "MADV_HUGEPAGE", None)  # Linux alone has it
-    begin = -(-numbers.data_ptr() // LARGE_PAGE) * LARGE_PAGE
-    num_bytes = numbers.data_ptr() + numbers.nbytes - begin
+def _request_large_pages(numbers: Tensor) -> None:
+    """Request large pages; the system may refuse, which costs only time."""
+    advice = getattr(mmap, "MADV_HUGEPAGE", None)  # Linux only
+    start = -(-numbers.data_ptr() // LARGE_PAGE) * LARGE_PAGE
+    num_bytes = numbers.data_ptr() + numbers.nbytes - start
     if advice is not None and num_bytes >= LARGE_PAGE:
-        ctypes.CDLL(None).madvise(ctypes.c_void_p(begin), ctypes.c_size_t(num_bytes), advice)
+        ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(num_bytes), advice)

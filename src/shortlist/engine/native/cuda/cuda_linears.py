@@ -14,10 +14,10 @@ from shortlist.engine.native.linears import MLP_TOKENS, Matrices, chunks
 
 
 class CudaLinears:
-    """`Linears` that overwrite the states they add to.
+    """`Linears` that overwrite the residual states.
 
     Args:
-        matrices: Of the layer.
+        matrices: The layer's matrices.
         mlp_tokens: Tokens in the MLP at once.
     """
 

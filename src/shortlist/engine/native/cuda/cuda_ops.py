@@ -21,12 +21,12 @@ from shortlist.engine.native.portable_ops import Rope
 
 @dataclass(frozen=True, slots=True)
 class TileConfig:
-    """How attention divides its work in a model.
+    """Tile and block sizes of attention in a model.
 
     Attributes:
-        tile_tokens: Queries in a tile, at most.
-        blocks: For all tokens.
-        scored_blocks: For tiles of one query.
+        tile_tokens: Maximum queries per tile.
+        blocks: Block sizes for all tokens.
+        scored_blocks: Block sizes for tiles of one query.
     """
 
     tile_tokens: int
@@ -35,22 +35,22 @@ class TileConfig:
 
     @classmethod
     def of(cls, config: Qwen3Config, dtype: torch.dtype) -> TileConfig:
-        """Return the ways of a model in a dtype."""
+        """Return the configuration of a model in a dtype."""
         group = config.num_heads // config.num_kv_heads
         blocks = launch.blocks_of(config.head_dim, dtype, group=group)
         return cls(blocks.rows // group, blocks, launch.blocks_of(config.head_dim, dtype, group=group, num_queries=1))
 
 
 class CudaOps:
-    """A `ForwardOps` on Triton kernels.
+    """`ForwardOps` on Triton kernels.
 
     Args:
-        config: The model's shape.
-        tile_config: How attention divides its work.
-        rope: Of the pack's tokens.
-        tiles_N6: Of all queries, on the device; see `tiles.py`.
-        scored_tiles_B6: Of the scored tokens', which lie together.
-        long_spans: Runs whose queries are in none of the tiles; see `long.py`.
+        config: The model's configuration.
+        tile_config: Tile and block sizes of attention.
+        rope: Rotary angles of the tokens.
+        tiles_N6: Tiles of all queries, on the device; see `attention_tiles.py`.
+        scored_tiles_B6: Tiles of the scored tokens' queries, which are contiguous.
+        long_spans: Spans without tiles; see `long_attention.py`.
     """
 
     def __init__(
@@ -76,13 +76,13 @@ class CudaOps:
 
     def write_q(self, q_tX: Tensor, weight_D: Tensor, rows: slice) -> None:
         """See `ForwardOps`."""
-        assert len(q_tX) == len(self._rope.cos_TD), "A pack is one chunk. This is a bug."
+        assert len(q_tX) == len(self._rope.cos_TD), "A packed sequence is one chunk. This is a bug."
         launch.norm_and_rotate(q_tX, weight_D, self._rope.at(rows), self._config.norm_eps)
         self._q_TX = q_tX
 
     def write_kv(self, k_tX: Tensor, v_tX: Tensor, weight_D: Tensor, rows: slice) -> None:
         """See `ForwardOps`."""
-        assert len(k_tX) == len(self._rope.cos_TD), "A pack is one chunk. This is a bug."
+        assert len(k_tX) == len(self._rope.cos_TD), "A packed sequence is one chunk. This is a bug."
         launch.norm_and_rotate(k_tX, weight_D, self._rope.at(rows), self._config.norm_eps)
         self._k_TX, self._v_TX = k_tX, v_tX
 

@@ -26,7 +26,7 @@ from shortlist.engine.native.qwen3 import Qwen3
 from shortlist.engine.native.runner import PackedSequence
 
 BUCKET_TOKENS: Final = (128, 256, 384, 512, 640, 768, 896, 1024, 1280, 1536, 1792, 2048, 2560, 3072, 3584, GRAPH_TOKENS)
-"""A pack is padded to the least that holds it, from 512 on by a quarter at most: what pads it takes time like any token."""
+"""Bucket sizes. A sequence is padded to the smallest that fits, from 512 on by at most a quarter: padding costs time."""
 
 MIN_PROMPT_TOKENS: Final = 16
 """Tokens per scored prompt that a bucket allows for; shorter prompts go into larger buckets."""
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Recorded:
-    """A graph and where it reads from."""
+    """A graph and its input buffer."""
 
     buffer: Tensor
     graph: Graph
@@ -46,10 +46,10 @@ class CudaForward:
     """A `Forward` on a GPU.
 
     Args:
-        model: The model, loaded in the forms for GPUs.
-        device: Where.
-        bucket_tokens: Tokens of the buckets, ascending; none has no graphs.
-        long_tokens: A run of more tokens has attention of its own; none has, when not given. See `long.py`.
+        model: The model, loaded with kernels for GPUs.
+        device: The device.
+        bucket_tokens: Tokens of the buckets, ascending; empty for no graphs.
+        long_tokens: Longer spans use `long_attention.py`; None for no such spans.
     """
 
     def __init__(
@@ -62,66 +62,66 @@ class CudaForward:
         self._long_tokens = long_tokens
         self._recorded: dict[Sizes, _Recorded] = {}
         self._seen: set[Sizes] = set()
-        self._hopeless: set[Sizes] = set()
+        self._failed: set[Sizes] = set()
 
     def states(self, pack: PackedSequence) -> Tensor:
         """Return the final states of the scored tokens. See `Forward`."""
-        given = self._inputs(pack)
-        buckets = () if given.long_spans else self._buckets
-        bucket = next((each for each in buckets if _holds(each, given.sizes)), None)
+        host = self._inputs(pack)
+        buckets = () if host.long_spans else self._buckets
+        bucket = next((each for each in buckets if _holds(each, host.sizes)), None)
         with self._device.current():
-            states_BW = self._eager(given, given.sizes) if bucket is None else self._bucketed(given, bucket)
-        return states_BW[: given.sizes.num_scored]
+            states_BW = self._eager(host, host.sizes) if bucket is None else self._bucketed(host, bucket)
+        return states_BW[: host.sizes.num_scored]
 
     def fetch(self, tensor: Tensor) -> Callable[[], Tensor]:
-        """Begin to copy a tensor to the host. See `Forward`."""
+        """Start copying a tensor to the host. See `Forward`."""
         return self._device.fetch(tensor)
 
-    def _bucketed(self, given: HostInputs, bucket: Sizes) -> Tensor:
-        recorded = self._graph(bucket, given)
+    def _bucketed(self, host: HostInputs, bucket: Sizes) -> Tensor:
+        recorded = self._graph(bucket, host)
         if recorded is None:
-            return self._eager(given, bucket)
-        self._device.fill(recorded.buffer, given.laid_out(bucket))
+            return self._eager(host, bucket)
+        self._device.fill(recorded.buffer, host.laid_out(bucket))
         recorded.graph.replay()
         return recorded.graph.result
 
-    def _graph(self, bucket: Sizes, given: HostInputs) -> _Recorded | None:
-        """Return the graph of a bucket, recorded when it is used for the second time; None before, or if that fails.
+    def _graph(self, bucket: Sizes, host: HostInputs) -> _Recorded | None:
+        """Return the graph of a bucket, recorded at its second use; None before that, or if recording fails.
 
-        There may be no memory for it, or something that cannot be recorded. If the device is lost, the step will say so.
+        Recording fails without enough memory or on work that cannot be recorded. A lost device fails the eager pass, too.
         """
-        if bucket in self._recorded or bucket in self._hopeless or bucket not in self._seen:
+        if bucket in self._recorded or bucket in self._failed or bucket not in self._seen:
             self._seen.add(bucket)
             return self._recorded.get(bucket)
-        buffer = self._device.place(given.laid_out(bucket))
+        buffer = self._device.place(host.laid_out(bucket))
         inputs = Inputs.of(buffer, bucket)
         try:
             graph = self._device.record(lambda: self._compute(inputs, ()))
         except RuntimeError as error:
             why = type(error).__name__
-            logger.warning("No CUDA graph of %d tokens (%s): such steps start more slowly.", bucket.num_tokens, why)
-            self._hopeless.add(bucket)
+            logger.warning("no CUDA graph of %d tokens (%s): batches of this size start more slowly", bucket.num_tokens, why)
+            self._failed.add(bucket)
             return None
         self._recorded[bucket] = _Recorded(buffer, graph)
         return self._recorded[bucket]
 
-    def _eager(self, given: HostInputs, sizes: Sizes) -> Tensor:
+    def _eager(self, host: HostInputs, sizes: Sizes) -> Tensor:
         """Compute launch by launch; when that does not fit, drop the graphs, which are recorded again later, and retry once."""
         try:
-            return self._compute(self._placed(given, sizes), given.long_spans)
+            return self._compute(self._placed(host, sizes), host.long_spans)
         except torch.OutOfMemoryError:
             if not self._recorded:
                 raise
-        logger.warning("A step of %d tokens did not fit beside the CUDA graphs, which are dropped.", given.sizes.num_tokens)
+        logger.warning("CUDA graphs dropped: a batch of %d tokens did not fit beside them", host.sizes.num_tokens)
         self._recorded.clear()
         self._seen.clear()
         self._device.free()
-        return self._compute(self._placed(given, sizes), given.long_spans)
+        return self._compute(self._placed(host, sizes), host.long_spans)
 
     def _compute(self, inputs: Inputs, long_spans: Sequence[PackedSpan]) -> Tensor:
         rope = Rope.of(inputs.positions_T, self._model.config)
-        step = CudaOps(self._model.config, self._tile_config, rope, inputs.tiles_N6, inputs.scored_tiles_B6, long_spans)
-        return self._model.states(inputs.ids_T, inputs.rows_B, step)
+        ops = CudaOps(self._model.config, self._tile_config, rope, inputs.tiles_N6, inputs.scored_tiles_B6, long_spans)
+        return self._model.states(inputs.ids_T, inputs.rows_B, ops)
 
     def _inputs(self, pack: PackedSequence) -> HostInputs:
         long_spans = tuple(filter(self._is_long, pack.layout.spans))
@@ -138,13 +138,13 @@ class CudaForward:
     def _is_long(self, span: PackedSpan) -> bool:
         return self._long_tokens is not None and len(span.rows) > self._long_tokens
 
-    def _placed(self, given: HostInputs, sizes: Sizes) -> Inputs:
-        return Inputs.of(self._device.place(given.laid_out(sizes)), sizes)
+    def _placed(self, host: HostInputs, sizes: Sizes) -> Inputs:
+        return Inputs.of(self._device.place(host.laid_out(sizes)), sizes)
 
     def _bucket(self, num_tokens: int) -> Sizes:
         """Return a bucket that fits all tiles if it fits the tokens and the prompts.
 
-        Every run of tokens, a prompt or its head, has at most one tile that is not full.
+        Every span, a prompt or a shared prefix, has at most one tile that is not full.
         """
         num_scored = max(num_tokens // MIN_PROMPT_TOKENS, 1)
         return Sizes(num_tokens, num_tokens // self._tile_config.tile_tokens + 2 * num_scored, num_scored)

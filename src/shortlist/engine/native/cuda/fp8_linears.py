@@ -17,18 +17,18 @@ from shortlist.engine.native.linears import MLP_TOKENS, Matrices, chunks
 from shortlist.engine.native.model_config import Qwen3Config
 
 MULTIPLE = 16
-"""Of which rows and columns of every matrix must be: of torch's 8-bit products."""
+"""Rows and columns of every matrix must be multiples of this, for torch's 8-bit products."""
 
 
 def can_quantize(config: Qwen3Config) -> bool:
-    """Return whether the products can be had for this shape."""
+    """Return whether torch's 8-bit products support this shape."""
     heads, kv_heads = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
     return not any(width % MULTIPLE for width in (config.hidden_size, config.intermediate_size, heads, kv_heads))
 
 
 @dataclass(frozen=True, slots=True)
 class Quantized:
-    """A matrix in 8 bits.
+    """A matrix in fp8.
 
     Shapes:
         matrix: [outputs, inputs]; scale: [1, outputs] fp32.
@@ -39,24 +39,24 @@ class Quantized:
 
     @classmethod
     def of(cls, matrix: Tensor) -> Quantized:
-        """Return a matrix, rounded."""
+        """Return a matrix, quantised."""
         scale = matrix.abs().amax(1, keepdim=True).float().clamp_min(LEAST) / MOST
         return cls((matrix.float() / scale).to(FP8), scale.T.contiguous())
 
     def times(self, x_tX: Tensor) -> Tensor:
         """Return the product of every token with every row of the matrix, in bfloat16."""
         rounded_tX, scale_t1 = launch.quantize(x_tX)
-        product: Tensor = torch._scaled_mm(  # noqa: SLF001 - what `functional.scaled_mm` calls in newer releases
+        product: Tensor = torch._scaled_mm(  # noqa: SLF001 - public as `functional.scaled_mm` in newer releases
             rounded_tX, self.matrix.T, scale_a=scale_t1, scale_b=self.scale, out_dtype=torch.bfloat16, use_fast_accum=False
         )
         return product
 
 
 class Fp8Linears:
-    """`Linears` in 8 bits that overwrite the states they add to.
+    """`Linears` in fp8 that overwrite the residual states.
 
     Args:
-        matrices: Of the layer, in 16 bits; they are not kept.
+        matrices: The layer's matrices, in 16 bits; not kept.
         mlp_tokens: Tokens in the MLP at once.
     """
 

@@ -20,11 +20,11 @@ Ints = npt.NDArray[np.int32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Graph:
-    """Launches that were recorded.
+    """A recorded series of launches.
 
     Attributes:
-        replay: Gives them to the device again; returns at once.
-        result: Where they leave their result, until they are replayed.
+        replay: Submits the launches again, without waiting.
+        result: The output tensor, valid until the next replay.
     """
 
     replay: Callable[[], None]
@@ -32,22 +32,22 @@ class Graph:
 
 
 class GraphDevice(Protocol):
-    """Where steps are computed."""
+    """The device of the forward passes."""
 
     def current(self) -> AbstractContextManager[object]:
-        """Return a context in which kernels are launched here."""
+        """Return a context that launches kernels on this device."""
         ...
 
     def place(self, numbers: Ints) -> Tensor:
-        """Return numbers in new memory of the device, to be read by what is given after this."""
+        """Return the numbers in new device memory, for work that is submitted later."""
         ...
 
     def fill(self, buffer: Tensor, numbers: Ints) -> None:
-        """Overwrite memory of the device, to be read by what is given after this."""
+        """Overwrite device memory, for work that is submitted later."""
         ...
 
     def record(self, compute: Callable[[], Tensor]) -> Graph:
-        """Return what `compute` launches, which must be the same at every call, in the same memory.
+        """Record the launches of `compute`, which must be the same at every call, in the same memory.
 
         Raises:
             torch.OutOfMemoryError: the graph did not fit.
@@ -55,11 +55,11 @@ class GraphDevice(Protocol):
         ...
 
     def fetch(self, tensor: Tensor) -> Callable[[], Tensor]:
-        """Begin to copy a tensor to the host; return what waits for it. The device may overwrite it in the meantime."""
+        """Start copying a tensor to the host; return a function that waits. Later work may overwrite the tensor."""
         ...
 
     def free(self) -> None:
-        """Give memory back that nothing holds any more."""
+        """Release unused cached memory."""
         ...
 
 
@@ -75,7 +75,7 @@ class CudaGraphs:
         return torch.cuda.device(self._device)
 
     def place(self, numbers: Ints) -> Tensor:
-        """See `GraphDevice`. Torch keeps pinned memory from being used again before it has been read."""
+        """See `GraphDevice`. Torch does not reuse the pinned memory before the copy is done."""
         return torch.from_numpy(numbers).pin_memory().to(self._device, non_blocking=True)
 
     def fill(self, buffer: Tensor, numbers: Ints) -> None:
@@ -83,11 +83,11 @@ class CudaGraphs:
         buffer.copy_(torch.from_numpy(numbers).pin_memory(), non_blocking=True)
 
     def record(self, compute: Callable[[], Tensor]) -> Graph:
-        """See `GraphDevice`. Graphs share memory: none needs what another left behind, its result apart."""
-        compute()  # loads every kernel, which cannot be done while recording
+        """See `GraphDevice`. Graphs share one memory pool: apart from results, none reads what another left."""
+        compute()  # loads every kernel, which is impossible while recording
         graph = torch.cuda.CUDAGraph()
         self._pool = self._pool or torch.cuda.graph_pool_handle()
-        # Unless told that it is this thread's, recording forbids others to ask the device anything, such as its free memory.
+        # Without "thread_local", recording forbids device queries of other threads, such as free memory.
         with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
             result = compute()
         return Graph(graph.replay, result)
@@ -96,7 +96,7 @@ class CudaGraphs:
         """See `GraphDevice`."""
         host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
         host.copy_(tensor, non_blocking=True)
-        # Waiting is left to the system: a core that spins is one less for those who tokenize.
+        # A blocking wait: a spinning core would be missing for tokenization.
         done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
         done.record(torch.cuda.current_stream(self._device))
 
@@ -112,7 +112,7 @@ class CudaGraphs:
 
 
 class EagerHost:
-    """The CPU in the place of a GPU, for tests: a graph is computed when it is replayed."""
+    """A CPU in place of a GPU, for tests: a replay computes the graph eagerly."""
 
     def current(self) -> AbstractContextManager[object]:
         """See `GraphDevice`."""
@@ -128,8 +128,8 @@ class EagerHost:
 
     def record(self, compute: Callable[[], Tensor]) -> Graph:
         """See `GraphDevice`."""
-        result = torch.full_like(compute(), -1)  # as good as anything before the first replay
-        return Graph(lambda: _keep(result, compute()), result)
+        result = torch.full_like(compute(), -1)  # arbitrary before the first replay
+        return Graph(lambda: _copy_to(result, compute()), result)
 
     def fetch(self, tensor: Tensor) -> Callable[[], Tensor]:
         """See `GraphDevice`."""
@@ -140,5 +140,5 @@ class EagerHost:
         """See `GraphDevice`."""
 
 
-def _keep(place: Tensor, result: Tensor) -> None:
-    place.copy_(result)
+def _copy_to(target: Tensor, result: Tensor) -> None:
+    target.copy_(result)

@@ -13,19 +13,19 @@ from shortlist.engine.native.cuda.graphs import Ints
 from shortlist.engine.native.layout import PackedSpan
 
 ALIGNED: Final = 4
-"""Numbers of 32 bits to whose multiples every part is padded: kernels read 16 bytes at once from where they may."""
+"""32-bit numbers; every part is padded to a multiple of it, because kernels read 16 aligned bytes at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much a step computes."""
+    """The sizes of a forward pass."""
 
     num_tokens: int
     num_tiles: int
     num_scored: int
 
     def parts(self) -> list[slice]:
-        """Return where ids, positions, tiles, scored tiles and scored rows lie."""
+        """Return the slices of ids, positions, tiles, scored tiles and scored rows."""
         lengths = (self.num_tokens, self.num_tokens, FIELDS * self.num_tiles, FIELDS * self.num_scored, self.num_scored)
         starts = np.cumsum([0, *(-(-length // ALIGNED) * ALIGNED for length in lengths)])
         return [slice(int(start), int(start) + length) for start, length in zip(starts, lengths, strict=False)]
@@ -33,10 +33,10 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HostInputs:
-    """What a step is to read, still on the host. Shapes as of `Inputs`.
+    """The inputs of a forward pass on the host. Shapes as in `Inputs`.
 
     Attributes:
-        long_spans: Runs in none of the tiles, which have launches of their own; see `long.py`.
+        long_spans: Spans without tiles, which have separate launches; see `long_attention.py`.
     """
 
     ids_T: Ints
@@ -48,25 +48,25 @@ class HostInputs:
 
     @property
     def sizes(self) -> Sizes:
-        """How much there is."""
+        """The sizes of these inputs, unpadded."""
         return Sizes(len(self.ids_T), len(self.tiles_N6), len(self.rows_B))
 
     def laid_out(self, sizes: Sizes) -> Ints:
         """Return all inputs in one array, each part padded to `sizes`.
 
-        What pads a part is zero: tiles of no queries, and tokens and rows that are never read.
+        Padding is zero: tiles without queries, and tokens and rows that are never read.
         """
-        places = sizes.parts()
-        array = np.zeros(places[-1].stop, dtype=np.int32)
+        slices = sizes.parts()
+        array = np.zeros(slices[-1].stop, dtype=np.int32)
         parts = self.ids_T, self.positions_T, self.tiles_N6, self.scored_tiles_B6, self.rows_B
-        for place, part in zip(places, parts, strict=True):
-            array[place][: part.size] = part.reshape(-1)
+        for target, part in zip(slices, parts, strict=True):
+            array[target][: part.size] = part.reshape(-1)
         return array
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Inputs:
-    """What a step reads, on the device.
+    """The inputs of a forward pass on the device.
 
     Shapes:
         ids, positions: [T]; tiles: [N, 6]; scored_tiles: [B, 6]; rows: [B], of the scored tokens. All int32.

@@ -16,22 +16,22 @@ from shortlist.engine.native.cuda import triton_kernels
 from shortlist.engine.native.portable_ops import Rope
 
 MAX_ROWS: Final = 128
-"""Rows of queries in a tile at most, over all the query heads of one key head."""
+"""Maximum rows of queries per tile, over all query heads of one key head."""
 
 MIN_ROWS: Final = 16
-"""Fewest rows of a matrix product in Triton."""
+"""Minimum rows of a matrix product in Triton."""
 
 FP8: Final = torch.float8_e4m3fn
 MOST: Final = torch.finfo(FP8).max
 LEAST: Final = 1e-12
-"""A row whose numbers are all smaller is scaled as if one were this large; zeros stay zeros."""
+"""Lower bound of a row's absmax for its scale; zeros stay zeros."""
 
 _ALWAYS: Final = {"enable_fp_fusion": True}
-"""For Triton, which announces that it will take this for off where nothing is said: products and sums are rounded together."""
+"""Rounds products and sums together. Explicit, because Triton announced that its default will become off."""
 
 
 def rms_norm(x_tW: Tensor, weight_W: Tensor, eps: float) -> Tensor:
-    """Return `x` normalised as `portable.rms_norm` does.
+    """Return `x` normalised like `portable_ops.rms_norm`.
 
     Shapes:
         x: [t, W], contiguous; weight: [W] fp32.
@@ -46,10 +46,10 @@ def rms_norm(x_tW: Tensor, weight_W: Tensor, eps: float) -> Tensor:
 
 
 def norm_and_rotate(x_tX: Tensor, weight_D: Tensor, rope: Rope, eps: float) -> None:
-    """Normalise every head, and turn it to its position, in place.
+    """Normalise every head and rotate it to its position, in place.
 
     Shapes:
-        x: [t, heads * D], whose rows may lie further apart than they are wide; weight: [D] fp32; rope: of the t tokens.
+        x: [t, heads * D], rows may be strided; weight: [D] fp32; rope: of the t tokens.
     """
     num_tokens, width = x_tX.shape
     half = len(weight_D) // 2
@@ -62,7 +62,7 @@ def norm_and_rotate(x_tX: Tensor, weight_D: Tensor, rope: Rope, eps: float) -> N
 
 
 def silu_mul(gate_up_t2I: Tensor) -> Tensor:
-    """Return silu(gate) * up, in the place of gate.
+    """Return silu(gate) * up, which overwrites gate.
 
     Shapes:
         gate_up: [t, 2 I], contiguous; result: [t, I], a view of it.
@@ -74,10 +74,10 @@ def silu_mul(gate_up_t2I: Tensor) -> Tensor:
 
 
 def quantize(x_tX: Tensor) -> tuple[Tensor, Tensor]:
-    """Return `x` in 8 bits, every token scaled so that its greatest number is the greatest of these, and the scales.
+    """Return `x` in 8 bits and the scales: per token, the absmax maps to the largest 8-bit number.
 
     Shapes:
-        x: [t, X], whose rows may lie further apart than they are wide; result: [t, X] float8_e4m3fn, and [t, 1] fp32.
+        x: [t, X], rows may be strided; result: [t, X] float8_e4m3fn, and [t, 1] fp32.
     """
     num_tokens, width = x_tX.shape
     out_tX = torch.empty(num_tokens, width, dtype=FP8, device=x_tX.device)
@@ -91,12 +91,12 @@ def quantize(x_tX: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """How `attend` divides its work. Compiled for heads of 128 in 16 bits, the registers suffice but for a few bytes.
+    """Block sizes of `attend`. For heads of 128 in 16 bits, all but a few bytes fit the registers.
 
     Attributes:
-        rows: Rows of queries in a tile: tokens times the query heads of one key head.
-        keys: Keys looked at together.
-        options: For Triton: warps of a program, and blocks of keys under way at once.
+        rows: Rows of queries per tile: tokens times the query heads of one key head.
+        keys: Keys per block.
+        options: Triton options: warps per program, and pipelined blocks of keys.
     """
 
     rows: int
@@ -105,14 +105,14 @@ class Blocks:
 
 
 def attend(q_QX: Tensor, k_TX: Tensor, v_TX: Tensor, tiles_N6: Tensor, blocks: Blocks, *, width: int) -> None:
-    """Replace every query in the tiles by what it gathers from the tokens it may see, as `attention.attention` does.
+    """Overwrite every query in the tiles with its attention output, like `attention.attention`.
 
     Shapes:
-        q: [num queries, H * D]; k, v: [num tokens, G * D], each with heads of `width` D; their rows may lie further apart than
-        they are wide. tiles: [num tiles, 6] int32, see `tiles.py`; of those without queries nothing is computed.
+        q: [num queries, H * D]; k, v: [num tokens, G * D], each with heads of `width` D; rows may be strided. tiles:
+        [num tiles, 6] int32, see `attention_tiles.py`; tiles without queries are skipped.
     """
     num_kv_heads = k_TX.shape[1] // width
-    factor = math.log2(math.e) / math.sqrt(width)  # 2 to the power of a scaled product is the weight
+    factor = math.log2(math.e) / math.sqrt(width)  # a weight is 2 to the power of a scaled product
     grid = len(tiles_N6), num_kv_heads
     sizes = {"GROUP": q_QX.shape[1] // k_TX.shape[1], "WIDTH": width, "BLOCK_M": blocks.rows, "BLOCK_N": blocks.keys}
     triton_kernels.attend_kernel[grid](
@@ -122,15 +122,15 @@ def attend(q_QX: Tensor, k_TX: Tensor, v_TX: Tensor, tiles_N6: Tensor, blocks: B
 
 
 def blocks_of(width: int, dtype: torch.dtype, *, group: int, num_queries: int | None = None) -> Blocks:
-    """Return how to divide the work on heads of a width.
+    """Return the block sizes for heads of a width.
 
     Args:
-        width: Of a head.
-        dtype: Of queries, keys and values.
-        group: Query heads of one key head.
-        num_queries: Tokens in the longest run of queries, where it is known to be short.
+        width: Width of a head.
+        dtype: Dtype of queries, keys and values.
+        group: Query heads per key head.
+        num_queries: Queries of the longest span, if it is known to be short.
     """
-    if dtype == torch.float32:  # multiplied without the matrix unit, out of registers
+    if dtype == torch.float32:  # multiplied in registers, without the matrix unit
         rows, keys, warps, stages = 32, 16, 4, 1
     elif width > 128:
         rows, keys, warps, stages = 64, 32, 4, 2
@@ -143,7 +143,7 @@ def blocks_of(width: int, dtype: torch.dtype, *, group: int, num_queries: int | 
 
 
 def _power_of_two(count: int) -> int:
-    """Return the least power of two that is not below."""
+    """Return the smallest power of two that is at least `count`."""
     return 1 << (count - 1).bit_length()
 
 

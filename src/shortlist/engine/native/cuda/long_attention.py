@@ -16,41 +16,40 @@ from shortlist.engine.native.layout import PackedSpan
 from shortlist.engine.native.linears import GRAPH_TOKENS
 
 LONG_TOKENS: Final = GRAPH_TOKENS
-"""A longer document is a long one, and no part of a CUDA graph."""
+"""Documents with more tokens are long, and not part of a CUDA graph."""
 
 MULTIPLE: Final = 1024
-"""Lengths are rounded up to multiples of this: at most a quarter too long, and nine plans for up to 13,000 tokens."""
+"""Lengths are rounded up to multiples of this: at most a quarter of padding, and nine plans for up to 13,000 tokens."""
 
 CUDNN: Final = [SDPBackend.CUDNN_ATTENTION]
 ANY: Final = [SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
-"""On a CPU, for tests."""
+"""Backends on a CPU, for tests."""
 
 
 def attend_long(q_TX: Tensor, k_TX: Tensor, v_TX: Tensor, span: PackedSpan, *, width: int) -> None:
-    """Replace the queries of a run by what they gather from its head and, causally, from itself.
+    """Overwrite the queries of a span with their attention output: over its shared prefix and, causally, itself.
 
     Shapes:
-        q: [num tokens, H * D]; k, v: [num tokens, G * D], each with heads of `width` D; their rows may lie further apart than
-        they are wide.
+        q: [num tokens, H * D]; k, v: [num tokens, G * D], each with heads of `width` D; rows may be strided.
 
     Raises:
-        RuntimeError: cuDNN cannot compute it here.
+        RuntimeError: cuDNN does not support the shape or the device.
     """
     before, length = len(span.prefix), rounded(len(span.prefix) + len(span.rows))
     q_HLD, k_GLD, v_GLD = (_laid_out(x_TX, span, length, width) for x_TX in (q_TX, k_TX, v_TX))
     with sdpa_kernel(CUDNN if q_TX.is_cuda else ANY):
-        found_HLD = F.scaled_dot_product_attention(q_HLD[None], k_GLD[None], v_GLD[None], is_causal=True, enable_gqa=True)[0]
-    own_LHD = found_HLD[:, before : before + len(span.rows)].transpose(0, 1)
+        out_HLD = F.scaled_dot_product_attention(q_HLD[None], k_GLD[None], v_GLD[None], is_causal=True, enable_gqa=True)[0]
+    own_LHD = out_HLD[:, before : before + len(span.rows)].transpose(0, 1)
     q_TX[_rows(span.rows)].view(len(span.rows), -1, width).copy_(own_LHD)
 
 
 def rounded(num_tokens: int) -> int:
-    """Return the length that so many tokens are laid out in."""
+    """Return the padded length for `num_tokens`."""
     return -(-num_tokens // MULTIPLE) * MULTIPLE
 
 
 def _laid_out(x_TX: Tensor, span: PackedSpan, length: int, width: int) -> Tensor:
-    """Return the heads of a run's tokens after those before it. What pads them comes last, and so no token sees it.
+    """Return the heads of a span's tokens, after those of its shared prefix. Padding comes last, so no token attends to it.
 
     Shapes:
         result: [heads, length, width].

@@ -13,45 +13,45 @@ from shortlist.engine.native.cuda.long_attention import LONG_TOKENS
 from shortlist.engine.native.model_config import Qwen3Config
 
 OLDEST = (8, 0)
-"""Compute capability of Ampere, from which on Triton is supported."""
+"""Compute capability of Ampere, the oldest that Triton supports."""
 
 HOPPER = (9, 0)
-"""From here on cuDNN has attention that is made for the chip."""
+"""Compute capability from which cuDNN has attention kernels for the chip."""
 
 logger = logging.getLogger(__name__)
 
 
 @cache
 def can_launch(config: Qwen3Config, dtype: torch.dtype, device: torch.device) -> bool:
-    """Return whether Triton is installed and its kernels are right, for this model in this dtype on this device.
+    """Return whether Triton is installed and its kernels pass the check, for a model in a dtype on a device.
 
-    They are tried once, which takes seconds where Triton has not compiled them before. The log says why they are not used.
+    The check runs once and takes seconds if Triton has to compile the kernels. A failure is logged with its reason.
     """
     if device.type != "cuda" or not torch.cuda.is_available():
         return False
     reason = _unsupported_reason(config, dtype, device)
     if reason:
-        logger.warning("The Triton kernels are not used: %s. Plain torch computes instead, several times more slowly.", reason)
+        logger.warning("Triton kernels are off: %s. Plain torch replaces them, several times slower", reason)
     return not reason
 
 
 @cache
 def long_tokens(config: Qwen3Config, dtype: torch.dtype, device: torch.device) -> int | None:
-    """Return from how many tokens on cuDNN attends, because it is right and faster here; None if it never does.
+    """Return the number of tokens above which cuDNN computes attention; None if it is wrong or not faster here.
 
-    It is tried once, beside our kernel; the log says what came of it.
+    Both kernels are compared and timed once; the result is logged.
     """
     if dtype not in (torch.bfloat16, torch.float16) or not torch.cuda.is_available():
         return None
     if torch.cuda.get_device_capability(device) < HOPPER:
         return None
     try:
-        ours_s, theirs_s = _check_long_attention(config, dtype, device)
+        triton_s, cudnn_s = _check_long_attention(config, dtype, device)
     except RuntimeError as error:
-        logger.info("cuDNN's attention over long documents is not used: %s: %s", type(error).__name__, error)
+        logger.info("cuDNN attention over long documents is off: %s: %s", type(error).__name__, error)
         return None
-    logger.info("Attention over a long document took %.2f ms, and %.2f ms by cuDNN.", 1e3 * ours_s, 1e3 * theirs_s)
-    return LONG_TOKENS if theirs_s < ours_s else None
+    logger.info("attention over a long document: %.2f ms by Triton, %.2f ms by cuDNN", 1e3 * triton_s, 1e3 * cudnn_s)
+    return LONG_TOKENS if cudnn_s < triton_s else None
 
 
 def _unsupported_reason(config: Qwen3Config, dtype: torch.dtype, device: torch.device) -> str:
@@ -60,13 +60,13 @@ def _unsupported_reason(config: Qwen3Config, dtype: torch.dtype, device: torch.d
     if find_spec("triton") is None:
         return "Triton is not installed; it comes with torch's CUDA builds for Linux"
     if _is_interpreted():
-        return "TRITON_INTERPRET is set, under which they are interpreted on the CPU"
+        return "TRITON_INTERPRET is set, which interprets them on the CPU"
     from triton.errors import TritonError
 
     try:
         _check_kernels(config, dtype, device)
     except (TritonError, RuntimeError, OSError, SubprocessError) as error:
-        return f"a trial failed ({type(error).__name__}: {error}); Triton needs a C compiler (gcc) and Python's headers"
+        return f"their check failed ({type(error).__name__}: {error}); Triton needs a C compiler (gcc) and Python's headers"
     return ""
 
 

@@ -4,13 +4,13 @@ All compute in fp32 and round once, to the dtype of their output. None syncs wit
 so all fit into a CUDA graph. `launch.py` has their shapes and grids.
 """
 
-# The kernels carry no types but constexpr: Triton looks up every name in an annotation, and knows none of Python's.
+# The kernels have no type annotations but constexpr: Triton resolves every name in an annotation and supports no Python types.
 
 import triton
 import triton.language as tl
 
 TILE_FIELDS = tl.constexpr(6)
-"""Numbers that describe one tile of queries; see `tiles.py`."""
+"""Numbers per tile of queries; see `attention_tiles.py`."""
 
 
 @triton.jit
@@ -59,7 +59,7 @@ def norm_and_rotate_kernel(
 
 @triton.jit
 def silu_mul_kernel(x_ptr, width, BLOCK: tl.constexpr):
-    """A block of one row per program: silu(gate) * up in the place of gate, which lies before up."""
+    """A block of one row per program: silu(gate) * up overwrites gate, which is stored before up."""
     at = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     is_here = at < width
     gate_ptr = x_ptr + tl.program_id(0).to(tl.int64) * (2 * width) + at
@@ -70,7 +70,7 @@ def silu_mul_kernel(x_ptr, width, BLOCK: tl.constexpr):
 
 @triton.jit
 def quantize_kernel(x_ptr, x_stride, out_ptr, scale_ptr, width, least, most, BLOCK: tl.constexpr):
-    """One token per program: its numbers in 8 bits, and what they are multiplied by."""
+    """One token per program: its numbers in 8 bits, and their scale."""
     token = tl.program_id(0).to(tl.int64)
     at = tl.arange(0, BLOCK)
     is_here = at < width
@@ -97,10 +97,9 @@ def _gather(
     BLOCK_D: tl.constexpr,
     IS_MASKED: tl.constexpr,
 ):
-    """Let queries look at keys `start` to `stop`, each only at those below its limit where that is not all of them.
+    """Update the running softmax of queries with keys `start` to `stop`; with a mask, each query uses keys below its limit.
 
-    The state is a softmax kept running: of every query the greatest score so far, the sum of the weights relative to it, and
-    the values mixed by those weights.
+    The state has, per query, the largest score so far, the sum of the weights relative to it, and the weighted sum of values.
 
     Source: Milakov and Gimelshein 2018, algorithm 3; Dao 2023, section 3.1.
     """
@@ -116,7 +115,7 @@ def _gather(
             scores = tl.where(key[None, :] < limit[:, None], scores, float("-inf"))
         now_most = tl.maximum(most, tl.max(scores, axis=1) * factor)
         fading = tl.exp2(most - now_most)
-        weights = tl.exp2(scores * factor - now_most[:, None])  # one instruction, where scores scaled before would take two
+        weights = tl.exp2(scores * factor - now_most[:, None])  # one instruction; scores scaled before would take two
         v = tl.load(v_ptr + row * v_stride + at_d, mask=is_here, other=0.0)
         mixed = tl.dot(weights.to(v.dtype), v, mixed * fading[:, None], input_precision="ieee")
         total = total * fading + tl.sum(weights, axis=1)
@@ -140,7 +139,7 @@ def _look(
     BLOCK_N: tl.constexpr,
     BLOCK_D: tl.constexpr,
 ):
-    """Let queries look at keys up to `stop`, of which all queries see the first `seen`: only what comes after needs a mask."""
+    """Update the running softmax with keys up to `stop`. All queries attend to the first `seen`; only later keys are masked."""
     whole = seen // BLOCK_N * BLOCK_N
     state = _gather(
         q, state, k_ptr, k_stride, v_ptr, v_stride, 0, whole, limit, factor, WIDTH, BLOCK_N, BLOCK_D, IS_MASKED=False
@@ -166,16 +165,16 @@ def attend_kernel(
     BLOCK_N: tl.constexpr,
     BLOCK_D: tl.constexpr,
 ):
-    """One tile of queries and one key head per program; the query heads that share it are rows of the same products.
+    """One tile of queries and one key head per program; its query heads are rows of the same products.
 
-    What the queries gather takes their place: no other program reads them.
+    The output overwrites the queries: no other program reads them.
     """
     tile_ptr = tiles_ptr + tl.program_id(0) * TILE_FIELDS
     num_queries = tl.load(tile_ptr + 1)
     if num_queries > 0:
         q_row, first = tl.load(tile_ptr), tl.load(tile_ptr + 3)
-        own, head = tl.load(tile_ptr + 2).to(tl.int64), tl.load(tile_ptr + 4).to(tl.int64)
-        num_head = tl.load(tile_ptr + 5)
+        span, prefix = tl.load(tile_ptr + 2).to(tl.int64), tl.load(tile_ptr + 4).to(tl.int64)
+        num_prefix = tl.load(tile_ptr + 5)
         k_ptr += tl.program_id(1) * WIDTH
         v_ptr += tl.program_id(1) * WIDTH
 
@@ -188,14 +187,14 @@ def attend_kernel(
 
         most = tl.full([BLOCK_M], float("-inf"), tl.float32)
         state = most, tl.zeros([BLOCK_M], tl.float32), tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
-        ends = tl.zeros([BLOCK_M], tl.int32) + num_head
+        ends = tl.zeros([BLOCK_M], tl.int32) + num_prefix
         state = _look(
-            *(q, state, k_ptr + head * k_stride, k_stride, v_ptr + head * v_stride, v_stride),
-            *(num_head, num_head, ends, factor, WIDTH, BLOCK_N, BLOCK_D),
+            *(q, state, k_ptr + prefix * k_stride, k_stride, v_ptr + prefix * v_stride, v_stride),
+            *(num_prefix, num_prefix, ends, factor, WIDTH, BLOCK_N, BLOCK_D),
         )
-        # The first query sees its own tokens up to itself, and each of the others one more.
+        # The first query attends to its span up to itself, every further query to one token more.
         state = _look(
-            *(q, state, k_ptr + own * k_stride, k_stride, v_ptr + own * v_stride, v_stride),
+            *(q, state, k_ptr + span * k_stride, k_stride, v_ptr + span * v_stride, v_stride),
             *(first + 1, first + num_queries, first + 1 + query, factor, WIDTH, BLOCK_N, BLOCK_D),
         )
         _, total, mixed = state

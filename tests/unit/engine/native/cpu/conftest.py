@@ -1,4 +1,4 @@
-"""The compiled kernels in both of their ways."""
+"""The compiled kernels with and without the matrix unit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from shortlist.engine.native.cpu.library import Kernels, kernels
 
 @pytest.fixture(params=["tiles", "registers"])
 def compiled(request: pytest.FixtureRequest) -> Kernels:
-    """The kernels on the matrix unit, if this processor has one, and away from it."""
+    """The kernels on the matrix unit, if the CPU has one, and on registers."""
     found = kernels()
     assert found is not None
     if request.param == "registers":

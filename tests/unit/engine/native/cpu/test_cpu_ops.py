@@ -1,4 +1,4 @@
-"""The compiled step against the portable one: the same numbers, but for the rounding of bf16."""
+"""`CpuOps` against `PortableOps`: the same numbers, but for the rounding of bf16."""
 
 from __future__ import annotations
 
@@ -53,24 +53,24 @@ def tensors(config: Qwen3Config, num_tokens: int, scale: float = 1.0) -> tuple[T
 
 @pytest.fixture
 def both(compiled: Kernels) -> Both:
-    return partial(steps, compiled)
+    return partial(both_ops, compiled)
 
 
-def steps(compiled: Kernels, config: Qwen3Config, layout: Layout) -> tuple[CpuOps, PortableOps]:
-    """The compiled step, and the portable one in fp32, which rounds nothing."""
+def both_ops(compiled: Kernels, config: Qwen3Config, layout: Layout) -> tuple[CpuOps, PortableOps]:
+    """Return `CpuOps`, and `PortableOps` in fp32, which rounds nothing."""
     rope = Rope.of(torch.arange(layout.num_tokens) % 1000, config)
     return CpuOps(config, compiled, ForwardWorkspace(), rope, layout), PortableOps(config, torch.float32, rope, layout)
 
 
-def attended(step: CpuOps | PortableOps, given: tuple[Tensor, ...], chunk: int = 10_000) -> Tensor:
+def attended(ops: CpuOps | PortableOps, given: tuple[Tensor, ...], chunk: int = 10_000) -> Tensor:
     q, k, v, q_weight, k_weight = given
-    is_exact = isinstance(step, PortableOps)
+    is_exact = isinstance(ops, PortableOps)
     for start in range(0, len(q), chunk):
         rows = slice(start, min(start + chunk, len(q)))
         states = [each[rows].float() if is_exact else each[rows] for each in (q, k, v)]
-        step.write_q(states[0], q_weight, rows)
-        step.write_kv(states[1], states[2], k_weight, rows)
-    return step.attend().clone()
+        ops.write_q(states[0], q_weight, rows)
+        ops.write_kv(states[1], states[2], k_weight, rows)
+    return ops.attend().clone()
 
 
 def error(found: Tensor, exact: Tensor) -> float:
@@ -78,17 +78,17 @@ def error(found: Tensor, exact: Tensor) -> float:
 
 
 BOUND = 1e-2
-"""Of the root mean square: a few roundings of bf16, whose unit is 2**-8."""
+"""Relative error, root mean square: a few roundings of bf16, whose unit is 2**-8."""
 
 
 @pytest.mark.parametrize("width", [1, 15, 16, 64, 100, 1024])
 @pytest.mark.parametrize("num_tokens", [1, 37])
 def test_norm_is_rounded_once(both: Both, width: int, num_tokens: int) -> None:
-    step, _ = both(CONFIG, layout_of((0, [num_tokens])))
+    ops, _ = both(CONFIG, layout_of((0, [num_tokens])))
     draw = torch.Generator().manual_seed(1)
     x, weight = torch.randn(num_tokens, width, generator=draw).bfloat16() * 100, torch.randn(width, generator=draw)
     exact = rms_norm(x.double(), weight.double(), 1e-6)
-    found = step.norm(x, weight)
+    found = ops.norm(x, weight)
     assert (found.double() - exact).abs().max() <= exact.abs().max() * 2**-8
     assert float((found == exact.bfloat16()).double().mean()) > 0.99
 
@@ -130,7 +130,7 @@ def test_attention_of_any_layout_in_any_chunks(both: Both, requests: list[tuple[
     assert error(attended(ours, given, chunk), attended(exact, given)) < BOUND
 
 
-def test_scored_queries_alone_gather_what_they_gather_among_all(both: Both) -> None:
+def test_scored_queries_alone_equal_those_among_all(both: Both) -> None:
     layout = layout_of((20, [30, 200]), (0, [4]))
     ours, exact = both(CONFIG, layout)
     given = tensors(CONFIG, layout.num_tokens)
@@ -141,18 +141,18 @@ def test_scored_queries_alone_gather_what_they_gather_among_all(both: Both) -> N
     assert error(scored, exact.attend_scored(given[0][rows].float(), given[3], rows)) < BOUND
 
 
-def test_other_prompts_are_not_even_looked_at(both: Both) -> None:
-    """Their keys and values poisoned, a prompt's result is the same to the bit."""
+def test_other_prompts_are_never_read(both: Both) -> None:
+    """With the keys and values of others poisoned, a prompt's result is the same to the bit."""
     layout = layout_of((10, [20, 30]), (5, [40]))
     q, k, v, *weights = tensors(CONFIG, layout.num_tokens)
     clean = attended(both(CONFIG, layout)[0], (q, k, v, *weights))
-    mine = layout.spans[2]
+    span = layout.spans[2]
     poisoned = torch.full_like(k, math.nan), torch.full_like(v, math.nan)
-    for rows in (mine.prefix, mine.rows):
+    for rows in (span.prefix, span.rows):
         for tensor, source in zip(poisoned, (k, v), strict=True):
             tensor[rows.start : rows.stop] = source[rows.start : rows.stop]
     found = attended(both(CONFIG, layout)[0], (q, *poisoned, *weights))
-    own = slice(mine.rows.start, mine.rows.stop)
+    own = slice(span.rows.start, span.rows.stop)
     assert torch.equal(found[own], clean[own])
 
 
@@ -176,7 +176,7 @@ def test_result_does_not_depend_on_the_number_of_threads(both: Both) -> None:
 
 
 def test_slices_of_a_wider_product_are_read_in_place(both: Both) -> None:
-    """Keys and values come as two halves of one product, whose rows lie further apart than they are wide."""
+    """Keys and values are two halves of one product, with strided rows."""
     layout = layout_of((0, [50]))
     q, k, v, *weights = tensors(CONFIG, layout.num_tokens)
     together = torch.cat([k, v], dim=1)
@@ -199,16 +199,16 @@ def test_a_prompt_does_not_depend_on_its_neighbours(both: Both) -> None:
     layout, alone = layout_of((40, [70, 300, 5])), layout_of((40, [300]))
     q, k, v, *weights = tensors(CONFIG, layout.num_tokens)
     rows = torch.cat([torch.arange(40), torch.arange(110, 410)])
-    step = Rope.of(torch.cat([torch.arange(40), torch.arange(40, 340)]), CONFIG)
+    rope = Rope.of(torch.cat([torch.arange(40), torch.arange(40, 340)]), CONFIG)
     among, own = both(CONFIG, layout)[0], both(CONFIG, alone)[0]
     among._rope = Rope.of(torch.cat([torch.arange(110), torch.arange(40, 340), torch.arange(40, 45)]), CONFIG)
-    own._rope = step
+    own._rope = rope
     found = attended(among, (q, k, v, *weights))[rows]
     assert torch.equal(found, attended(own, (q[rows], k[rows], v[rows], *weights)))
 
 
-def test_library_of_matrices_and_tiles_take_turns(both: Both) -> None:
-    """Both shape the tiles of the threads that they share."""
+def test_onednn_and_tile_kernels_may_alternate(both: Both) -> None:
+    """Both configure the tiles of the shared threads."""
     layout = layout_of((70, [90, 300]))
     given = tensors(CONFIG, layout.num_tokens)
     ours, _ = both(CONFIG, layout)
@@ -221,8 +221,8 @@ def test_library_of_matrices_and_tiles_take_turns(both: Both) -> None:
             assert torch.equal(product(x, each), expected)
 
 
-def test_begins_alike_whatever_ran_before(both: Both) -> None:
-    """What lies in a thread's working memory from another step must not show."""
+def test_result_does_not_depend_on_earlier_passes(both: Both) -> None:
+    """A thread's workspace keeps data of earlier passes, which must have no effect."""
     begin = partial(both, CONFIG)
     large, small = layout_of((100, [300, 300])), layout_of((3, [5]))
     given = tensors(CONFIG, small.num_tokens)

@@ -1,4 +1,4 @@
-"""Products in 8 bits against the same sums written out, and against what was rounded away."""
+"""Products in int8 against the same sums written out, and against unrounded products."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def states(num_tokens: int, width: int, seed: int = 1) -> Tensor:
 
 
 def rounded(x: Tensor) -> Tensor:
-    """What is left of numbers after 8 bits, in groups."""
+    """Return numbers quantised to 8 bits and back, in groups."""
     parts = []
     for part in torch.split(x.double(), GROUP, dim=-1):
         scale = part.abs().amax(-1, keepdim=True).clamp(min=1e-30) / 127
@@ -83,7 +83,7 @@ def test_rounding_costs_a_few_percent_at_most(int8: Prepare) -> None:
         assert 1e-3 < error(found, other) < 3e-2
 
 
-def test_a_large_number_spoils_its_own_group_only(int8: Prepare) -> None:
+def test_outlier_affects_its_own_group_only(int8: Prepare) -> None:
     given, x = matrices(2 * GROUP, 64, 4, 2), states(20, 2 * GROUP)
     given.q[:, :GROUP] = 0
     outlier = x.clone()
@@ -93,7 +93,7 @@ def test_a_large_number_spoils_its_own_group_only(int8: Prepare) -> None:
     assert ours.queries(x).any()
 
 
-def test_rows_may_be_so_wide_that_few_of_them_stay_near(int8: Prepare) -> None:
+def test_very_wide_rows_with_few_per_block(int8: Prepare) -> None:
     given, x = matrices(64, 1 << 16, 2, 1), states(65, 64)
     inner = F.silu(rounded(x) @ rounded(given.gate).T) * (rounded(x) @ rounded(given.up).T)
     expected = x.double() + rounded(inner.bfloat16()) @ rounded(given.down).T
@@ -113,7 +113,7 @@ def test_zeros_and_extremes_stay_numbers(int8: Prepare) -> None:
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("place", [0, 17, 63])
-def test_what_is_no_number_is_not_rounded_into_one(int8: Prepare, bad: float, place: int) -> None:
+def test_nan_and_infinity_are_not_rounded_away(int8: Prepare, bad: float, place: int) -> None:
     """A damaged weight or an overflow must end as an error, not as a score."""
     given, x = matrices(64, 128, 4, 2), states(5, 64)
     spoiled = x.clone()
@@ -134,7 +134,7 @@ def test_a_token_does_not_depend_on_its_neighbours(int8: Prepare) -> None:
 
 
 def test_tiles_and_registers_agree_to_the_bit() -> None:
-    """Sums of a group are whole numbers, and are scaled and added in one order."""
+    """Sums of a group are integers, and are scaled and added in one order."""
     found = kernels()
     assert found is not None
     given, x, attended = matrices(320, 2 * GROUP + 64, 4, 2), states(61, 320), states(61, 128)
@@ -145,6 +145,6 @@ def test_tiles_and_registers_agree_to_the_bit() -> None:
 
 
 @pytest.mark.parametrize("odd", [{"intermediate_size": 130}, {"num_kv_heads": 1, "head_dim": 36}])
-def test_shapes_that_the_kernels_are_not_made_for_are_not_rounded(odd: dict[str, int]) -> None:
+def test_unsupported_shapes_are_not_quantised(odd: dict[str, int]) -> None:
     assert can_round(CONFIG)
     assert not can_round(type(CONFIG)(**{name: getattr(CONFIG, name) for name in CONFIG.__slots__} | odd))

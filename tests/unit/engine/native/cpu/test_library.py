@@ -1,4 +1,4 @@
-"""The compiled kernels are there where they can run, and left alone where they cannot."""
+"""The compiled kernels are loaded where they can run, and not called where they cannot."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_installation_built_them() -> None:
     assert kernels() is not None
 
 
-def test_processor_without_them_is_named_quietly(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_missing_cpu_feature_is_logged_at_info(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr("torch.cpu.get_capabilities", lambda: dict.fromkeys(NEEDS, True) | {"avx512_bf16": False})
     with caplog.at_level(logging.INFO):
         assert kernels() is None
@@ -37,7 +37,7 @@ def test_processor_without_them_is_named_quietly(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("content", [None, b"not a library"])
-def test_missing_or_broken_library_is_a_warning_that_says_what_helps(
+def test_missing_or_broken_library_is_a_warning_with_advice(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path, content: bytes | None
 ) -> None:
     library = tmp_path / "libkernels.so"
@@ -58,10 +58,10 @@ def test_library_of_another_version_is_not_called(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.skipif(not CAN_RUN, reason="this processor cannot run them")
 @pytest.mark.parametrize("lack", ["amx_bf16", "permission"])
-def test_without_tiles_the_rest_is_used(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, lack: str) -> None:
-    """A container may refuse the system call by which a process asks for them."""
-    able = dict.fromkeys((*NEEDS, *TILES_NEED), True) | {lack: False}
-    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: able)
+def test_kernels_work_without_tiles(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, lack: str) -> None:
+    """A container may refuse the system call by which a process requests tiles."""
+    features = dict.fromkeys((*NEEDS, *TILES_NEED), True) | {lack: False}
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: features)
     library = module._library()
     assert library is not None
     monkeypatch.setattr(library, "may_use_tiles", lambda: 0, raising=False)

@@ -16,7 +16,7 @@ from tests.unit.engine.native.cpu.test_cpu_ops import CONFIG
 from tests.unit.engine.native.cpu.test_int8_linears import error, matrices, states
 
 ROUNDING = 2**-8
-"""Of one bf16 number, relative; sums are rounded once."""
+"""Relative rounding error of one bf16 number; sums are rounded once."""
 
 found = kernels()
 pytestmark = pytest.mark.skipif(found is None or not found.has_tiles, reason="this processor has no matrix unit")
@@ -53,7 +53,7 @@ def test_token_is_the_same_alone_and_among_others(unit: Kernels) -> None:
         assert torch.equal(ours.add_mlp(x[first:last], x[first:last].clone()), whole[first:last])
 
 
-def test_rows_may_be_so_wide_that_few_of_them_stay_near(unit: Kernels) -> None:
+def test_very_wide_rows_with_few_per_block(unit: Kernels) -> None:
     given, x = matrices(32, 1 << 15, 1, 1), states(65, 32)
     gated = F.silu(x.double() @ given.gate.double().T) * (x.double() @ given.up.double().T)
     exact = x.double() + gated.bfloat16().double() @ given.down.double().T
@@ -62,12 +62,12 @@ def test_rows_may_be_so_wide_that_few_of_them_stay_near(unit: Kernels) -> None:
 
 def test_rows_of_a_larger_array_are_read_as_rows(unit: Kernels) -> None:
     ours, wide = TileLinears(unit, Workspace(), matrices(64, 128, 4, 2)), states(40, 128)
-    cut = wide[:, :64]
-    assert torch.equal(ours.queries(cut).clone(), ours.queries(cut.contiguous()))
-    assert torch.equal(ours.add_mlp(cut, cut.clone()), ours.add_mlp(cut.contiguous(), cut.clone()))
+    strided = wide[:, :64]
+    assert torch.equal(ours.queries(strided).clone(), ours.queries(strided.contiguous()))
+    assert torch.equal(ours.add_mlp(strided, strided.clone()), ours.add_mlp(strided.contiguous(), strided.clone()))
 
 
-def test_what_is_not_a_number_stays_that(unit: Kernels) -> None:
+def test_nan_stays_nan(unit: Kernels) -> None:
     ours, x = TileLinears(unit, Workspace(), matrices(64, 128, 4, 2)), states(40, 64)
     x[33, 5] = torch.nan
     out = ours.add_mlp(x, torch.zeros_like(x))
@@ -93,7 +93,7 @@ def test_products_are_close_to_torchs(unit: Kernels) -> None:
     )
 
 
-def test_shapes_that_tiles_do_not_divide_are_left_to_others() -> None:
+def test_shapes_that_tiles_do_not_divide_are_not_supported() -> None:
     assert can_multiply(CONFIG)
     assert not can_multiply(replace(CONFIG, hidden_size=CONFIG.hidden_size + 16))
     assert not can_multiply(replace(CONFIG, intermediate_size=CONFIG.intermediate_size + 16))

@@ -1,4 +1,4 @@
-"""Memory that is used again."""
+"""The workspace is reused, grows, and uses large pages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from shortlist.engine.native.cpu.workspace import LARGE_PAGE, Workspace
 
 
-def test_is_taken_again_and_grows_when_it_must() -> None:
+def test_workspace_is_reused_and_grows() -> None:
     workspace = Workspace()
     first = workspace.take(3, 64)
     assert first.shape == (3, 64)
@@ -23,7 +23,7 @@ def test_is_taken_again_and_grows_when_it_must() -> None:
     assert wider.sum() == 40 * 640
 
 
-def test_large_arrays_are_where_the_system_was_asked_for_large_pages() -> None:
+def test_large_arrays_request_large_pages() -> None:
     if not hasattr(mmap, "MADV_HUGEPAGE") or not Path("/sys/kernel/mm/transparent_hugepage").exists():
         pytest.skip("this system has no large pages")
     found = Workspace().take(16 * LARGE_PAGE, 1)
@@ -31,7 +31,7 @@ def test_large_arrays_are_where_the_system_was_asked_for_large_pages() -> None:
 
 
 def flags_at(address: int) -> list[str]:
-    """The kernel's flags of the mapping around an address: see proc_pid_smaps(5)."""
+    """Return the system's flags of the mapping around an address: see proc_pid_smaps(5)."""
     is_inside = False
     for line in Path("/proc/self/smaps").read_text().splitlines():
         first, *rest = line.split()

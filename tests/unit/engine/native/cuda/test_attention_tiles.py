@@ -1,4 +1,4 @@
-"""Tiles cover every query of a pack once, and say where its keys are."""
+"""Tiles cover every query of a packed sequence once, with the positions of its keys."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.native import layout_of
 requests = st.lists(st.tuples(st.integers(0, 9), st.lists(st.integers(1, 20), min_size=1, max_size=4)), min_size=1, max_size=4)
 
 
-def test_a_run_is_cut_from_its_beginning() -> None:
+def test_span_is_split_from_its_start() -> None:
     layout = layout_of((3, [5, 2]))
     assert tiles_of(layout.spans, 2).tolist() == [
         [0, 2, 0, 0, 0, 0],
@@ -45,7 +45,7 @@ def test_every_query_is_in_one_tile(requests: list[tuple[int, list[int]]], num_q
 
 
 @given(requests, st.integers(1, 8))
-def test_tiles_of_a_run_do_not_depend_on_its_neighbours(requests: list[tuple[int, list[int]]], num_queries: int) -> None:
+def test_tiles_of_a_span_do_not_depend_on_its_neighbours(requests: list[tuple[int, list[int]]], num_queries: int) -> None:
     spans = layout_of(*requests).spans
     alone = np.concatenate([tiles_of([span], num_queries) for span in spans])
     assert np.array_equal(tiles_of(spans, num_queries), alone)

@@ -12,7 +12,7 @@ from torch import Tensor
 from shortlist.engine.native.linears import Matrices, PlainLinears
 from tests.support.interpreter import DEVICE
 
-from shortlist.engine.native.cuda.cuda_linears import CudaLinears  # isort: skip - Triton must have been looked for
+from shortlist.engine.native.cuda.cuda_linears import CudaLinears  # isort: skip - after the check for Triton
 
 SIZES = {"q": (96, 64), "k": (32, 64), "v": (32, 64), "o": (64, 96), "gate": (160, 64), "up": (160, 64), "down": (64, 160)}
 
@@ -26,7 +26,7 @@ def matrices(dtype: torch.dtype) -> Matrices:
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-6), (torch.bfloat16, 0.04), (torch.float16, 0.005)])
-def test_products_are_the_plain_ones(dtype: torch.dtype, bound: float) -> None:
+def test_products_equal_plain_ones(dtype: torch.dtype, bound: float) -> None:
     given = matrices(dtype)
     ours, exact = CudaLinears(given), PlainLinears(Matrices(**{name: getattr(given, name).float() for name in SIZES}))
     x, attended = draw(9, 64).to(dtype), draw(9, 96, seed=1).to(dtype)
@@ -40,7 +40,7 @@ def test_products_are_the_plain_ones(dtype: torch.dtype, bound: float) -> None:
         torch.testing.assert_close(found.float(), expected, atol=bound, rtol=bound)
 
 
-def test_mlp_in_parts_takes_room_for_one_of_them_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mlp_in_parts_limits_its_rows_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     given, x = matrices(torch.float32), draw(9, 64)
     whole = CudaLinears(given).add_mlp(x, x.clone())
     rows: list[int] = []

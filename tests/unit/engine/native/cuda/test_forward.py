@@ -19,7 +19,7 @@ from tests.support.fixtures import ModelFactory
 from tests.support.interpreter import DEVICE, model_of, runner_of, scores
 from tests.support.native import batch_of, layout_of, prefix_of, prompt_of
 
-from shortlist.engine.native.cuda import forward as module  # isort: skip - Triton must have been looked for
+from shortlist.engine.native.cuda import forward as module  # isort: skip - after the check for Triton
 from shortlist.engine.native.cuda import long_attention, cuda_ops  # isort: skip
 from shortlist.engine.native.cuda.graphs import Graph, EagerHost  # isort: skip
 from shortlist.engine.native.cuda.forward import CudaForward  # isort: skip
@@ -29,8 +29,8 @@ from shortlist.engine.native.cuda.attention_tiles import tiles_of  # isort: skip
 BUCKETS = (16, 64)
 
 
-class Supervised(EagerHost):
-    """Counts, and runs out of memory when told to."""
+class CountingDevice(EagerHost):
+    """Counts calls, and runs out of memory while `is_full`."""
 
     def __init__(self) -> None:
         self.num_recorded = self.num_replayed = self.num_freed = 0
@@ -58,17 +58,17 @@ def model(make_model: ModelFactory) -> Qwen3:
 
 
 @pytest.fixture
-def device() -> Supervised:
-    return Supervised()
+def device() -> CountingDevice:
+    return CountingDevice()
 
 
 @pytest.fixture
 def _cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the model's last layer be its first: what is tried here is around it, and the interpreter is slow."""
+    """Skip the model's layers: these tests are about the code around it, and the interpreter is slow."""
     monkeypatch.setattr(Qwen3, "states", cheap_states)
 
 
-def cheap_states(self: Qwen3, ids_T: Tensor, rows_B: Tensor, cuda_ops: ForwardOps) -> Tensor:
+def cheap_states(self: Qwen3, ids_T: Tensor, rows_B: Tensor, ops: ForwardOps) -> Tensor:
     return self.weights.embedding[ids_T[rows_B]]
 
 
@@ -77,7 +77,7 @@ def prompts_of(*lengths: int, num_prefix: int = 3) -> list[TokenPrompt]:
     return [prompt_of(prefix, length, seed=length) for length in lengths]
 
 
-# -- which bucket --
+# -- buckets --
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def choose(model: Qwen3) -> Callable[[Sizes], Sizes | None]:
     ("num_tokens", "num_scored", "expected"),
     [(1, 1, 128), (128, 8, 128), (129, 8, 256), (128, 9, 256), (4096, 256, 4096), (4097, 1, None), (300, 257, None)],
 )
-def test_least_bucket_that_holds_tokens_and_prompts(
+def test_smallest_bucket_that_fits_tokens_and_prompts(
     choose: Callable[[Sizes], Sizes | None], num_tokens: int, num_scored: int, expected: int | None
 ) -> None:
     found = choose(Sizes(num_tokens, num_scored, num_scored))
@@ -98,7 +98,7 @@ def test_least_bucket_that_holds_tokens_and_prompts(
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.lists(st.integers(1, 90), min_size=1, max_size=5)), min_size=1, max_size=5))
-def test_bucket_has_room_for_the_tiles_of_whatever_it_holds(
+def test_bucket_fits_the_tiles_of_every_sequence_it_fits(
     choose: Callable[[Sizes], Sizes | None], tile_tokens: int, requests: list[tuple[int, list[int]]]
 ) -> None:
     layout = layout_of(*requests)
@@ -117,8 +117,8 @@ def tile_tokens(model: Qwen3) -> int:
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of the interpreter, about what is poisoned
-def test_replayed_graph_and_its_padding_change_no_score(make_model: ModelFactory, device: Supervised) -> None:
-    """Whatever is computed of the tokens that pad a pack, all of which are token 0, poisoned here."""
+def test_replayed_graph_and_its_padding_change_no_score(make_model: ModelFactory, device: CountingDevice) -> None:
+    """Padding is token 0, whose embedding is poisoned here."""
     poisoned = model_of(make_model(shape="null"))
     poisoned.weights.embedding[0] = torch.nan
     forward = CudaForward(poisoned, device, bucket_tokens=(16,))
@@ -130,22 +130,22 @@ def test_replayed_graph_and_its_padding_change_no_score(make_model: ModelFactory
 
 
 @pytest.mark.usefixtures("_cheap")
-def test_long_pack_is_computed_without_a_graph(model: Qwen3, device: Supervised) -> None:
+def test_long_sequence_is_computed_without_a_graph(model: Qwen3, device: CountingDevice) -> None:
     runner = runner_of(model, device=device, bucket_tokens=(16,))
     for _ in range(3):
         scores(runner, prompts_of(15))
     assert device.num_recorded == 0
 
 
-def test_pack_is_padded_alike_with_a_graph_and_without(
-    model: Qwen3, device: Supervised, monkeypatch: pytest.MonkeyPatch
+def test_sequence_is_padded_alike_with_a_graph_and_without(
+    model: Qwen3, device: CountingDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Products of another number of rows may add in another order, and the same pack give other numbers."""
+    """Products of another number of rows may sum in another order, so the same sequence would give other numbers."""
     lengths: list[int] = []
 
-    def spy(self: Qwen3, ids_T: Tensor, rows_B: Tensor, cuda_ops: ForwardOps) -> Tensor:
+    def spy(self: Qwen3, ids_T: Tensor, rows_B: Tensor, ops: ForwardOps) -> Tensor:
         lengths.append(len(ids_T))
-        return cheap_states(self, ids_T, rows_B, cuda_ops)
+        return cheap_states(self, ids_T, rows_B, ops)
 
     monkeypatch.setattr(Qwen3, "states", spy)
     runner = runner_of(model, device=device, bucket_tokens=(16,))
@@ -159,7 +159,7 @@ def test_pack_is_padded_alike_with_a_graph_and_without(
 
 
 @pytest.mark.usefixtures("_cheap")
-def test_graph_is_recorded_when_its_bucket_is_used_again(model: Qwen3, device: Supervised) -> None:
+def test_graph_is_recorded_when_its_bucket_is_used_again(model: Qwen3, device: CountingDevice) -> None:
     runner = runner_of(model, device=device, bucket_tokens=BUCKETS)
     counts = []
     for length in (3, 20, 4, 5, 21):
@@ -169,7 +169,7 @@ def test_graph_is_recorded_when_its_bucket_is_used_again(model: Qwen3, device: S
 
 
 @pytest.mark.usefixtures("_cheap")
-def test_batch_begun_before_the_one_before_is_read_overwrites_nothing(model: Qwen3, device: Supervised) -> None:
+def test_batch_started_before_the_previous_one_is_fetched_overwrites_nothing(model: Qwen3, device: CountingDevice) -> None:
     runner = runner_of(model, device=device, bucket_tokens=(16,))
     packs = [prompts_of(4), prompts_of(5), prompts_of(6)]
     alone = [scores(runner, prompts) for prompts in packs]
@@ -182,8 +182,8 @@ def test_batch_begun_before_the_one_before_is_read_overwrites_nothing(model: Qwe
 
 @pytest.mark.skipif(DEVICE.type == "cuda", reason="cuDNN computes in 16 bits only")
 @pytest.mark.full
-def test_long_documents_have_attention_of_their_own_and_the_same_scores(
-    model: Qwen3, device: Supervised, monkeypatch: pytest.MonkeyPatch
+def test_long_documents_use_long_attention_with_the_same_scores(
+    model: Qwen3, device: CountingDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(long_attention, "MULTIPLE", 16)
     spans: list[PackedSpan] = []
@@ -204,7 +204,7 @@ def test_long_documents_have_attention_of_their_own_and_the_same_scores(
 
 
 @pytest.mark.usefixtures("_cheap")
-def test_document_that_is_not_long_changes_nothing(model: Qwen3, device: Supervised) -> None:
+def test_shorter_document_uses_graphs(model: Qwen3, device: CountingDevice) -> None:
     forward = CudaForward(model, device, bucket_tokens=(16,), long_tokens=9)
     runner = Runner(model, max_model_len=100, forward=forward)
     for _ in range(3):
@@ -212,11 +212,11 @@ def test_document_that_is_not_long_changes_nothing(model: Qwen3, device: Supervi
     assert (device.num_recorded, device.num_replayed) == (1, 2)
 
 
-# -- no memory --
+# -- out of memory --
 
 
 @pytest.mark.usefixtures("_cheap")
-def test_graph_that_does_not_fit_is_done_without(model: Qwen3, device: Supervised, caplog: pytest.LogCaptureFixture) -> None:
+def test_graph_that_does_not_fit_is_skipped(model: Qwen3, device: CountingDevice, caplog: pytest.LogCaptureFixture) -> None:
     runner = runner_of(model, device=device, bucket_tokens=(16,))
     expected = scores(runner, prompts_of(4))
     device.is_full = True
@@ -224,12 +224,12 @@ def test_graph_that_does_not_fit_is_done_without(model: Qwen3, device: Supervise
     device.is_full = False
     assert scores(runner, prompts_of(4)) == expected
     assert (device.num_recorded, device.num_replayed) == (0, 0)
-    assert "No CUDA graph of 16 tokens (OutOfMemoryError)" in caplog.text
+    assert "no CUDA graph of 16 tokens (OutOfMemoryError)" in caplog.text
 
 
 @pytest.mark.usefixtures("_cheap")
-def test_step_that_does_not_fit_beside_graphs_takes_their_place(
-    model: Qwen3, device: Supervised, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_batch_that_does_not_fit_beside_graphs_drops_them(
+    model: Qwen3, device: CountingDevice, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     runner = runner_of(model, device=device, bucket_tokens=(16,))
     for _ in range(2):
@@ -245,15 +245,13 @@ def test_step_that_does_not_fit_beside_graphs_takes_their_place(
     device.is_full = True
     assert scores(runner, prompts_of(20)) == expected
     assert device.num_freed == 1
-    assert "graphs, which are dropped" in caplog.text
+    assert "CUDA graphs dropped" in caplog.text
     for _ in range(2):
         scores(runner, prompts_of(4))
     assert device.num_recorded == 2
 
 
-def test_step_that_does_not_fit_alone_is_the_batchs_failure(
-    model: Qwen3, device: Supervised, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_batch_that_does_not_fit_alone_fails(model: Qwen3, device: CountingDevice, monkeypatch: pytest.MonkeyPatch) -> None:
     def exhausted(*_: object) -> Tensor:
         raise torch.OutOfMemoryError
 

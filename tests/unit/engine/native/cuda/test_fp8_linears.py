@@ -1,4 +1,4 @@
-"""Products in 8 bits are those of the rounded numbers, near the plain ones, and of every token alone."""
+"""Products in fp8 equal those of the quantised numbers, are near the plain ones, and do not depend on other tokens."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.fixtures import ModelFactory
 from tests.support.interpreter import DEVICE, config_of, device_here, model_of, runner_of, scores
 from tests.support.native import batch_of, prefix_of, prompt_of
 
-from shortlist.engine.native.cuda import launch  # isort: skip - Triton must have been looked for
+from shortlist.engine.native.cuda import launch  # isort: skip - after the check for Triton
 from shortlist.engine.native.cuda.fp8_linears import Fp8Linears, Quantized, can_quantize  # isort: skip
 from shortlist.engine.native.cuda.forward import CudaForward  # isort: skip
 from shortlist.engine.native.cuda.cuda_linears import CudaLinears  # isort: skip
@@ -42,7 +42,7 @@ def matrices() -> Matrices:
     return Matrices(**{name: draw(*size, seed=seed) * 0.1 for seed, (name, size) in enumerate(SIZES.items())})
 
 
-def apart(found: Tensor, exact: Tensor) -> float:
+def relative_error(found: Tensor, exact: Tensor) -> float:
     return float((found.float() - exact).square().mean().sqrt() / exact.square().mean().sqrt())
 
 
@@ -54,14 +54,14 @@ def test_product_is_that_of_the_rounded_numbers() -> None:
     torch.testing.assert_close(quantized.times(x).float(), exact, rtol=2**-8, atol=1e-3)
 
 
-def test_every_output_is_rounded_by_a_scale_of_its_own() -> None:
+def test_every_output_has_its_own_scale() -> None:
     matrix = draw(32, 64)
     matrix[3] *= 1000
     matrix[4] *= 1e-5
     matrix[5] = 0
     quantized = Quantized.of(matrix)
     back = quantized.matrix.float() * quantized.scale.T
-    assert all(apart(back[row], matrix[row].float()) < NEAR for row in range(32) if row != 5)
+    assert all(relative_error(back[row], matrix[row].float()) < NEAR for row in range(32) if row != 5)
     assert not back[5].any()
 
 
@@ -79,7 +79,7 @@ def test_products_are_near_the_plain_ones(mlp_tokens: int) -> None:
         (ours.add_mlp(x, nothing.clone()), exact.add_mlp(x.float(), nothing.float())),
     ]:
         assert found.dtype == torch.bfloat16
-        assert apart(found, expected) < 2 * NEAR
+        assert relative_error(found, expected) < 2 * NEAR
 
 
 def test_states_are_added_to() -> None:
@@ -101,13 +101,15 @@ def test_model_in_8_bits_scores_a_prompt_alone_as_among_others(make_model: Model
 
 
 @pytest.mark.full
-async def test_engine_in_8_bits_is_judged_before_it_serves(make_model: ModelFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a GPU, which is a double here: the engine is told that this is where it is, and what it has."""
+async def test_engine_in_8_bits_is_checked_before_it_serves(make_model: ModelFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A double stands in for the GPU: the engine's dtype and kernels are patched."""
     forward = partial(CudaForward, device=device_here(), bucket_tokens=())
-    forms = KernelSelection(TRITON, torch.bfloat16, Fp8Linears, CudaOps, None, max_chunk_tokens=sys.maxsize, forward=forward)
+    selection = KernelSelection(
+        TRITON, torch.bfloat16, Fp8Linears, CudaOps, None, max_chunk_tokens=sys.maxsize, forward=forward
+    )
     monkeypatch.setattr(native_engine, "pick_dtype", lambda *_: torch.float8_e4m3fn)
-    monkeypatch.setattr(native_engine, "select_kernels", lambda *_: forms)
-    asked = [prompt_of(prefix_of(3), length) for length in (4, 7)]
+    monkeypatch.setattr(native_engine, "select_kernels", lambda *_: selection)
+    prompts = [prompt_of(prefix_of(3), length) for length in (4, 7)]
     load = partial(
         native_engine.NativeEngine.load,
         make_model(shape="tiny"),
@@ -117,19 +119,19 @@ async def test_engine_in_8_bits_is_judged_before_it_serves(make_model: ModelFact
         dtype="fp8",
         digest="d",
     )
-    with pytest.raises(BadSetting, match="nothing can be judged"):
+    with pytest.raises(BadSetting, match="cannot be checked"):
         load(samples=tuple)
     monkeypatch.setitem(accuracy_check.BOUNDS, Task.RERANK, 1e-9)
     with pytest.raises(BadSetting, match="1e-09 is allowed"):
-        load(samples=lambda: asked)
+        load(samples=lambda: prompts)
     monkeypatch.setitem(accuracy_check.BOUNDS, Task.RERANK, 1.0)
-    served = load(samples=lambda: asked)
+    served = load(samples=lambda: prompts)
     assert (served.info.dtype, "float8_e4m3fn-d" in served.info.fingerprint) == ("float8_e4m3fn", True)
-    assert len(await served.score(batch_of(asked))) == 2
+    assert len(await served.score(batch_of(prompts))) == 2
     served.close()
 
 
-def test_shapes_that_can_be_had() -> None:
+def test_supported_shapes() -> None:
     config = config_of()
     assert can_quantize(config)
     assert not can_quantize(replace(config, intermediate_size=136))

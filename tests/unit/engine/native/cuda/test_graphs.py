@@ -1,4 +1,4 @@
-"""What stands in for a GPU keeps the contract that a GPU keeps; with TRITON_INTERPRET=0 these tests hold the GPU to it."""
+"""The test double of a GPU keeps the contract of `GraphDevice`; with TRITON_INTERPRET=0 these tests check a real GPU."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 
 from tests.support.interpreter import device_here
 
-from shortlist.engine.native.cuda.graphs import GraphDevice  # isort: skip - Triton must have been looked for
+from shortlist.engine.native.cuda.graphs import GraphDevice  # isort: skip - after the check for Triton
 
 
 def ints(*numbers: int) -> np.ndarray[tuple[int, ...], np.dtype[np.int32]]:
@@ -22,7 +22,7 @@ def test_numbers_are_copied_when_they_are_placed() -> None:
     assert placed.dtype == torch.int32
 
 
-def test_graph_computes_on_what_its_buffer_was_filled_with() -> None:
+def test_graph_reads_its_refilled_buffer() -> None:
     device: GraphDevice = device_here()
     with device.current():
         buffer = device.place(ints(1, 2))
@@ -32,7 +32,7 @@ def test_graph_computes_on_what_its_buffer_was_filled_with() -> None:
         assert graph.result.tolist() == [30, 40]
 
 
-def test_what_is_fetched_stays_when_the_device_overwrites_it() -> None:
+def test_fetched_values_stay_when_the_device_overwrites_them() -> None:
     device = device_here()
     with device.current():
         buffer = device.place(ints(1, 2))

@@ -1,4 +1,4 @@
-"""A step's inputs lie in one array, each where its kernel may read it, and padding is nothing to compute."""
+"""The inputs of a forward pass are in one array, aligned for the kernels, with zeros as padding."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 from tests.support.interpreter import DEVICE
 
-from shortlist.engine.native.cuda.inputs import ALIGNED, HostInputs, Inputs, Sizes  # isort: skip - Triton must have been looked for
+from shortlist.engine.native.cuda.inputs import ALIGNED, HostInputs, Inputs, Sizes  # isort: skip - after the check for Triton
 
 EXACT = Sizes(5, 3, 2)
 
@@ -21,7 +21,7 @@ def inputs_of(sizes: Sizes) -> HostInputs:
 
 
 @pytest.mark.parametrize("sizes", [EXACT, Sizes(5, 4, 2), Sizes(64, 40, 9)])
-def test_parts_come_out_as_they_went_in_and_padding_is_zero(sizes: Sizes) -> None:
+def test_parts_are_unchanged_and_padding_is_zero(sizes: Sizes) -> None:
     given = inputs_of(EXACT)
     assert given.sizes == EXACT
     found = Inputs.of(torch.from_numpy(given.laid_out(sizes)).to(DEVICE), sizes)
@@ -33,12 +33,12 @@ def test_parts_come_out_as_they_went_in_and_padding_is_zero(sizes: Sizes) -> Non
         (found.rows_B, given.rows_B),
     ]
     lengths = (sizes.num_tokens, sizes.num_tokens, sizes.num_tiles, sizes.num_scored, sizes.num_scored)
-    for (copied, here), length in zip(pairs, lengths, strict=True):
-        assert len(copied) == length
-        assert np.array_equal(copied[: len(here)].cpu().numpy(), here)
-        assert not copied[len(here) :].any()
+    for (padded, original), length in zip(pairs, lengths, strict=True):
+        assert len(padded) == length
+        assert np.array_equal(padded[: len(original)].cpu().numpy(), original)
+        assert not padded[len(original) :].any()
 
 
 @pytest.mark.parametrize("sizes", [EXACT, Sizes(1, 1, 1), Sizes(7, 3, 3)])
-def test_every_part_begins_where_sixteen_bytes_do(sizes: Sizes) -> None:
+def test_every_part_is_aligned_to_16_bytes(sizes: Sizes) -> None:
     assert all(part.start % ALIGNED == 0 for part in sizes.parts())

@@ -1,4 +1,4 @@
-"""Kernels that compute what they should pass their trial; any that does not is found."""
+"""Correct kernels pass the kernel check; a wrong one is found."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tests.support.interpreter import DEVICE, config_of
 
-from shortlist.engine.native.cuda import launch, kernel_check  # isort: skip - Triton must have been looked for
+from shortlist.engine.native.cuda import launch, kernel_check  # isort: skip - after the check for Triton
 from shortlist.engine.native.cuda.kernel_check import KernelMismatch, check_kernels, check_long_attention  # isort: skip
 
 CONFIG = config_of()
@@ -51,8 +51,8 @@ def test_wrong_kernel_is_found(monkeypatch: pytest.MonkeyPatch, name: str, wrong
 
 @pytest.mark.skipif(DEVICE.type == "cuda", reason="cuDNN computes in 16 bits only")
 def test_long_attention_passes_and_both_are_timed() -> None:
-    ours_s, theirs_s = check_long_attention(CONFIG, torch.float32, DEVICE, num_tokens=40)
-    assert min(ours_s, theirs_s) > 0
+    triton_s, cudnn_s = check_long_attention(CONFIG, torch.float32, DEVICE, num_tokens=40)
+    assert min(triton_s, cudnn_s) > 0
 
 
 def test_wrong_long_attention_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

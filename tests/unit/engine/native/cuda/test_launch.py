@@ -1,4 +1,4 @@
-"""Every kernel against what plain torch computes in fp32, over shapes that no block size divides."""
+"""Every kernel against plain torch in fp32, over shapes that no block size divides."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from shortlist.engine.native.portable_ops import Rope, _norm_and_rotate, rms_nor
 from tests.support.interpreter import DEVICE, config_of
 from tests.support.native import layout_of
 
-from shortlist.engine.native.cuda import launch  # isort: skip - Triton must have been looked for
+from shortlist.engine.native.cuda import launch  # isort: skip - after the check for Triton
 from shortlist.engine.native.cuda.attention_tiles import tiles_of  # isort: skip
 
 EPS = 1e-6
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 UNIT = {torch.float32: 2**-20, torch.bfloat16: 2**-8, torch.float16: 2**-11}
-"""Of one rounding, relative; in fp32, of the few that any order of sums has."""
+"""Relative error of one rounding; in fp32, of the few that depend on the order of sums."""
 
 
 def draw(*size: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> Tensor:
@@ -29,7 +29,7 @@ def draw(*size: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> Tenso
 
 
 def assert_rounded_once(found: Tensor, exact: Tensor) -> None:
-    """Every number is the exact one in another dtype, or its neighbour where the exact one lies between two."""
+    """Every number is the exact one in another dtype, or its neighbour if the exact one is between two."""
     unit = UNIT[found.dtype]
     torch.testing.assert_close(found.double(), exact.double(), rtol=unit, atol=1e-6)
 
@@ -54,14 +54,14 @@ def rope_of(positions: list[int], width: int) -> Rope:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("heads", "width"), [(1, 2), (2, 32), (3, 80), (5, 128)])
-def test_heads_are_normalised_and_turned(dtype: torch.dtype, heads: int, width: int) -> None:
+def test_heads_are_normalised_and_rotated(dtype: torch.dtype, heads: int, width: int) -> None:
     x, weight, rope = draw(4, heads * width, dtype=dtype), draw(width, seed=1) + 1, rope_of([0, 7, 3, 40_000], width)
     exact = _norm_and_rotate(x.view(4, heads, width).float(), weight, rope, EPS).flatten(1)
     launch.norm_and_rotate(x, weight, rope, EPS)
     assert_rounded_once(x, exact)
 
 
-def test_half_of_a_wider_product_is_turned_in_place_and_the_other_left() -> None:
+def test_half_of_a_wider_product_is_rotated_in_place() -> None:
     both, weight, rope = draw(3, 2 * 64), draw(32, seed=1), rope_of([1, 2, 3], 32)
     before = both.clone()
     keys, values = both.chunk(2, dim=1)
@@ -74,14 +74,14 @@ def test_half_of_a_wider_product_is_turned_in_place_and_the_other_left() -> None
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("inner", [1, 70, 1030])
-def test_gate_opens_for_up(dtype: torch.dtype, inner: int) -> None:
+def test_silu_mul(dtype: torch.dtype, inner: int) -> None:
     both = draw(3, 2 * inner, dtype=dtype) * 5
     gate, up = (half.float() for half in both.clone().chunk(2, dim=1))
     assert_rounded_once(launch.silu_mul(both), F.silu(gate) * up)
 
 
-@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")  # of the interpreter: what a GPU takes for infinity
-def test_gate_far_from_zero_stays_finite() -> None:
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")  # of the interpreter; a GPU gives infinity
+def test_silu_mul_of_large_gates_stays_finite() -> None:
     both = torch.tensor([[-200.0, 200.0, 3.0, 3.0]], device=DEVICE)
     assert launch.silu_mul(both).tolist() == [[0.0, 600.0]]
 
@@ -91,7 +91,7 @@ def test_gate_far_from_zero_stays_finite() -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("width", [1, 64, 100, 1025])
-def test_every_token_is_rounded_by_a_scale_of_its_own(dtype: torch.dtype, width: int) -> None:
+def test_every_token_has_its_own_scale(dtype: torch.dtype, width: int) -> None:
     x = draw(4, width, dtype=dtype) * torch.tensor([[1.0], [1000.0], [1e-3], [1.0]], device=DEVICE).to(dtype)
     found, scale = launch.quantize(x)
     exact = x.float().abs().amax(1, keepdim=True) / 448
@@ -99,16 +99,16 @@ def test_every_token_is_rounded_by_a_scale_of_its_own(dtype: torch.dtype, width:
     assert torch.equal(found.float(), (x.float() / scale).clamp(-448, 448).to(torch.float8_e4m3fn).float())
 
 
-def test_rows_that_lie_apart_are_rounded_as_if_they_did_not() -> None:
+def test_strided_rows_are_quantised_like_contiguous_ones() -> None:
     both = draw(3, 128)
     found, scale = launch.quantize(both[:, :64])
-    alone, its = launch.quantize(both[:, :64].contiguous())
+    alone, alone_scale = launch.quantize(both[:, :64].contiguous())
     assert torch.equal(found.float(), alone.float())
-    assert torch.equal(scale, its)
+    assert torch.equal(scale, alone_scale)
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of the interpreter, about what is no number
-def test_zeros_stay_zeros_and_what_is_no_number_stays_none() -> None:
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of the interpreter, about NaN
+def test_zeros_stay_zeros_and_nan_stays_nan() -> None:
     found, scale = launch.quantize(torch.tensor([[0.0, 0.0], [math.nan, 1.0], [math.inf, 1.0]], device=DEVICE))
     numbers = found.float() * scale
     assert numbers[0].tolist() == [0.0, 0.0]
@@ -144,7 +144,7 @@ def tensors(num_tokens: int, shape: tuple[int, int, int] = (6, 2, 16), dtype: to
     ],
 )
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_every_token_sees_its_head_and_its_own_past(requests: list[tuple[int, list[int]]], dtype: torch.dtype) -> None:
+def test_every_token_attends_to_its_prefix_and_its_past(requests: list[tuple[int, list[int]]], dtype: torch.dtype) -> None:
     layout = layout_of(*requests)
     q, k, v = tensors(layout.num_tokens, dtype=dtype)
     exact = attention(q.float(), k.float(), v.float(), layout)
@@ -158,7 +158,7 @@ def test_heads_of_any_shape(shape: tuple[int, int, int]) -> None:
     torch.testing.assert_close(attended(q, k, v, layout), attention(q, k, v, layout), atol=2e-6, rtol=1e-5)
 
 
-def test_scored_queries_alone_gather_what_they_gather_among_all() -> None:
+def test_scored_queries_alone_equal_those_among_all() -> None:
     layout = layout_of((20, [30, 2]), (0, [4]))
     q, k, v = tensors(layout.num_tokens)
     whole, rows = attended(q, k, v, layout), layout.scored_rows
@@ -166,7 +166,7 @@ def test_scored_queries_alone_gather_what_they_gather_among_all() -> None:
     torch.testing.assert_close(found, whole[rows], atol=1e-6, rtol=1e-5)
 
 
-def test_queries_outside_of_all_tiles_stay() -> None:
+def test_queries_outside_of_all_tiles_are_unchanged() -> None:
     layout = layout_of((3, [5, 6]))
     q, k, v = tensors(layout.num_tokens)
     part = Layout(layout.spans[1:2], layout.num_tokens)
@@ -184,21 +184,21 @@ def test_tile_without_queries_does_nothing() -> None:
     assert torch.equal(out, q.flatten(1))
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of the interpreter, about what is poisoned
-def test_other_prompts_are_not_even_looked_at() -> None:
-    """Their keys and values poisoned, a prompt's result is the same to the bit."""
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of the interpreter, about poisoned numbers
+def test_other_prompts_are_never_read() -> None:
+    """With the keys and values of others poisoned, a prompt's result is the same to the bit."""
     layout = layout_of((10, [20, 9]), (5, [12]))
     q, k, v = tensors(layout.num_tokens)
-    clean, mine = attended(q, k, v, layout), layout.spans[2]
+    clean, span = attended(q, k, v, layout), layout.spans[2]
     poisoned = torch.full_like(k, math.nan), torch.full_like(v, math.nan)
-    for rows in (mine.prefix, mine.rows):
+    for rows in (span.prefix, span.rows):
         for tensor, source in zip(poisoned, (k, v), strict=True):
             tensor[rows.start : rows.stop] = source[rows.start : rows.stop]
     found = attended(q, *poisoned, layout)
-    assert torch.equal(found[mine.rows.start : mine.rows.stop], clean[mine.rows.start : mine.rows.stop])
+    assert torch.equal(found[span.rows.start : span.rows.stop], clean[span.rows.start : span.rows.stop])
 
 
-def test_a_token_does_not_see_its_future() -> None:
+def test_attention_is_causal() -> None:
     layout = layout_of((3, [10]))
     q, k, v = tensors(layout.num_tokens)
     before = attended(q, k, v, layout)
@@ -214,7 +214,7 @@ def test_large_scores_stay_finite() -> None:
     assert attended(q * 1e4, k * 1e4, v, layout).isfinite().all()
 
 
-def test_keys_may_lie_further_apart_than_they_are_wide() -> None:
+def test_keys_may_be_strided() -> None:
     layout = layout_of((4, [9]))
     q, k, v = tensors(layout.num_tokens)
     both = torch.cat([k.flatten(1), v.flatten(1)], dim=1)
@@ -229,7 +229,7 @@ def test_keys_may_lie_further_apart_than_they_are_wide() -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("group", [1, 2, 3, 8, 40, 64])
 @pytest.mark.parametrize("num_queries", [None, 1])
-def test_a_tile_has_room_for_the_query_heads_of_one_token(dtype: torch.dtype, group: int, num_queries: int | None) -> None:
+def test_tile_fits_the_query_heads_of_one_token(dtype: torch.dtype, group: int, num_queries: int | None) -> None:
     blocks = launch.blocks_of(128, dtype, group=group, num_queries=num_queries)
     assert blocks.rows >= max(16, group)
     assert blocks.rows & (blocks.rows - 1) == 0

@@ -1,4 +1,4 @@
-"""Attention over a long document by itself gives what attention gives, and touches nothing else."""
+"""Long attention over one document equals plain attention and changes nothing else."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ DTYPE, BOUND = (torch.float32, 1e-5) if DEVICE.type == "cpu" else (torch.bfloat1
 """cuDNN computes in 16 bits only."""
 
 LAYOUTS = {
-    "without a head": (layout_of((0, [70])), 0),
-    "right after its head": (layout_of((9, [40, 3])), 1),
+    "without a prefix": (layout_of((0, [70])), 0),
+    "right after its prefix": (layout_of((9, [40, 3])), 1),
     "after others": (layout_of((9, [3, 40]), (4, [5])), 2),
     "as long as its padding": (layout_of((8, [56])), 1),
 }
 
 
 def tensors(num_tokens: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries, and keys and values that lie as one product leaves them."""
+    """Queries, and keys and values as halves of one product."""
     draw = torch.Generator().manual_seed(0)
     q_TX, kv_TX = (torch.randn(num_tokens, heads * D, generator=draw).to(DEVICE, DTYPE) for heads in (H, 2 * G))
     k_TX, v_TX = kv_TX.chunk(2, dim=1)
@@ -33,7 +33,7 @@ def tensors(num_tokens: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_queries_of_one_run_gather_what_they_should(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_queries_of_one_span_equal_plain_attention(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(module, "MULTIPLE", 64)
     layout, which = LAYOUTS[name]
     span = layout.spans[which]

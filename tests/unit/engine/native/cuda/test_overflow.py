@@ -1,4 +1,4 @@
-"""What float16 cannot hold becomes no number, which the scheduler answers with an error: never a wrong score, nor a neighbour's."""
+"""An overflow of float16 gives NaN or infinity, for which the scheduler returns an error; neighbours keep their scores."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.native import prefix_of, prompt_of
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of the interpreter, about what overflows
 
 LARGE = 7
-"""A token whose state is as large as float16 can hold."""
+"""A token whose state is the largest number of float16."""
 
 Change = Callable[[dict[str, torch.Tensor]], None]
 MakeRunner = Callable[[Path, torch.dtype], Runner]
@@ -53,7 +53,7 @@ def changed(make_model: ModelFactory, tmp_path: Path) -> Callable[[Change], Path
 
 
 @pytest.mark.parametrize("make_runner", [plain, triton])
-@pytest.mark.parametrize("layer", [0, 2])  # of which the last is pruned
+@pytest.mark.parametrize("layer", [0, 2])  # the last is pruned
 @pytest.mark.parametrize(
     "name", [f"self_attn.{letter}_proj" for letter in "qkvo"] + [f"mlp.{name}_proj" for name in ("gate", "up", "down")]
 )
@@ -71,7 +71,9 @@ def test_overflow_of_any_product_is_no_score(
 
 
 @pytest.mark.parametrize("make_runner", [plain, triton])
-def test_overflow_of_one_prompt_leaves_its_neighbours_alone(changed: Callable[[Change], Path], make_runner: MakeRunner) -> None:
+def test_overflow_of_one_prompt_does_not_affect_its_neighbours(
+    changed: Callable[[Change], Path], make_runner: MakeRunner
+) -> None:
     def enlarge(weights: dict[str, torch.Tensor]) -> None:
         weights["model.embed_tokens.weight"][LARGE] = 65_504
         weights["model.layers.0.self_attn.o_proj.weight"] *= 100
@@ -85,7 +87,7 @@ def test_overflow_of_one_prompt_leaves_its_neighbours_alone(changed: Callable[[C
 
 
 def with_large(prompt: TokenPrompt) -> TokenPrompt:
-    """Its first token is the large one, its last, which is read, another."""
+    """Return the prompt with the large token first; its last token, which gives the score, stays."""
     ids = prompt.ids.copy()
     ids[0] = LARGE
     return TokenPrompt(prompt.prefix, ids)

@@ -1,4 +1,4 @@
-"""The kernels compile for GPUs, none of which need be here: the interpreter takes much that the compiler does not."""
+"""The kernels compile for GPUs, without one: the interpreter accepts code that the compiler does not."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import pytest
 
 from tests.support.interpreter import DEVICE
 
-from shortlist.engine.native.cuda import triton_kernels, attention_tiles  # isort: skip - Triton must have been looked for
+from shortlist.engine.native.cuda import triton_kernels, attention_tiles  # isort: skip - after the check for Triton
 
 SMALLEST_SHARED_BYTES = 99 * 1024
-"""Of the GPUs from Ampere on: A10, L4 and their like."""
+"""Smallest shared memory of GPUs from Ampere on, such as A10 and L4."""
 
 
 @pytest.fixture(scope="module")
@@ -23,16 +23,16 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, object]]:
     environment = os.environ | {"TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path_factory.mktemp("cache"))}  # noqa: TID251
     command = [sys.executable, "-W", "error", "-m", "tests.support.compiled"]
     root = Path(__file__).parents[5]
-    ended = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=110, check=False)
-    assert ended.returncode == 0, ended.stderr
-    return [json.loads(line) for line in ended.stdout.splitlines()]
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 @pytest.mark.full
 def test_every_kernel_compiles_for_every_architecture(built: list[dict[str, object]]) -> None:
     names = {name for name in vars(triton_kernels) if name.endswith("_kernel")}
-    wanted = {(name, where) for name in names for where in (80, 90)} - {("quantize_kernel", 80)}  # Ampere has no such numbers
-    assert {(each["kernel"], each["architecture"]) for each in built} == wanted
+    expected = {(name, where) for name in names for where in (80, 90)} - {("quantize_kernel", 80)}  # Ampere has no fp8
+    assert {(each["kernel"], each["architecture"]) for each in built} == expected
 
 
 def test_no_kernel_shares_more_memory_than_the_smallest_gpu_has(built: list[dict[str, object]]) -> None:
