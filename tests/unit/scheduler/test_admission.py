@@ -121,7 +121,7 @@ def test_speed_is_that_of_the_time_not_of_the_steps() -> None:
         policy.observe(num_tokens=1, seconds=0.01)
     policy.observe(num_tokens=900, seconds=0.9)
     assert policy.tokens_per_s == pytest.approx((10 * 1 + 900) / (10 * 0.01 + 0.9))
-    assert policy.step_tokens == pytest.approx(0.9 * 900 + 0.1 * 1)
+    assert policy.batch_tokens == pytest.approx(0.9 * 900 + 0.1 * 1)
 
 
 def test_one_step_that_waited_long_does_not_make_the_engine_slow() -> None:

@@ -123,7 +123,7 @@ def test_person_is_told_what_each_model_is_and_why(ask: Ask, folders: dict[str, 
 
 @pytest.mark.parametrize("kind", ["cross", "bi"])
 def test_models_of_other_kinds_are_not_divided_among_devices(folders: dict[str, Path], said: Said, kind: str) -> None:
-    with pytest.raises(BadSetting, match=r"device \(--device\) names several .* cannot be divided: it is a "):
+    with pytest.raises(BadSetting, match=r"device \(--device\) names several devices, but .* runs on one: it is a "):
         build_runtime(settings(models=[str(folders[kind])], device="cpu,cpu"), notify=said)
 
 

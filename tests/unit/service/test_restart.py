@@ -81,7 +81,7 @@ async def test_meanwhile_it_is_alive_and_not_ready_and_says_so() -> None:
         await until(lambda: service.state is State.RESTARTING)
         assert service.is_alive
         assert not service.is_ready
-        with pytest.raises(EngineUnavailable, match="being restarted"):
+        with pytest.raises(EngineUnavailable, match="is restarting"):
             await service.rerank(ASK)
         gate.set()
         await back(service)

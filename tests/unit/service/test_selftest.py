@@ -247,8 +247,8 @@ async def test_a_model_that_does_not_tell_right_from_wrong_fails(spoil: Any) -> 
 
 async def test_a_head_that_is_turned_around_is_called_that() -> None:
     found = await outcome(OracleEngine(scores=reversed_head))
-    assert "as if yes and no had been taken for each other" in found.failure
-    assert "taken for each other" not in (await outcome(OracleEngine(scores=constant))).failure
+    assert "as if yes and no were swapped" in found.failure
+    assert "were swapped" not in (await outcome(OracleEngine(scores=constant))).failure
 
 
 @pytest.mark.parametrize(("spoil", "is_said"), [(reversed_head, True), (first_nan, False)])
@@ -375,7 +375,7 @@ def qwen_encoder(tokenizer_path: Path, task: Task, limit: int = 256) -> QwenEnco
 @pytest.mark.parametrize("task", list(Task))
 @pytest.mark.parametrize(
     ("wrong", "words"),
-    [(None, ""), (CutsAtTheEnd, "does not end"), (IsTooLong, "257 tokens where 256"), (SaysNothing, "does not say")],
+    [(None, ""), (CutsAtTheEnd, "does not end"), (IsTooLong, "257 tokens where 256"), (SaysNothing, "not marked as truncated")],
 )
 async def test_long_documents_keep_the_suffix(
     tokenizer_path: Path, task: Task, wrong: type[Respelling] | None, words: str

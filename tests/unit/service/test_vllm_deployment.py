@@ -118,7 +118,7 @@ def test_addresses_are_bare(url: str) -> None:
 
 @pytest.mark.parametrize("flat", [{"tensor_parallel_size": 2}, {"vllm_arg": ["--seed=1"]}, {"max_num_seqs": 7}])
 def test_servers_that_run_cannot_be_told_how_to_start(flat: dict[str, Any]) -> None:
-    with pytest.raises(BadSetting, match=f"{next(iter(flat))} is for a vLLM that is started here"):
+    with pytest.raises(BadSetting, match=f"{next(iter(flat))} applies to a managed vLLM"):
         placed(["m"], upstream=["http://a:1"], **ON_VLLM, **flat)
 
 
