@@ -1,4 +1,4 @@
-"""The layouts of model folders whose detection is recorded: as they are published, and as people change them."""
+"""The layouts of model folders whose detection is recorded: as published, and as users change them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.support.model_folder import (
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A folder's files, and what the person and the hub say of it."""
+    """A folder's files, and the declared task and hub name."""
 
     files: Files
     hub_id: str | None = None

@@ -91,10 +91,10 @@ class Transcript:
 
 def recorded(exchange: Exchange, response: httpx2.Response) -> Exchange:
     """Return the exchange with this answer."""
-    said = [f"{name}={response.headers[name]}" for name in STABLE_HEADERS if name in response.headers]
+    headers = [f"{name}={response.headers[name]}" for name in STABLE_HEADERS if name in response.headers]
     if response.status_code == httpx2.codes.TOO_MANY_REQUESTS:  # an estimate in seconds, which depends on the clock
-        said = [re.sub(r"^(retry-after)=[1-9]\d*$", r"\1=<seconds>", each) for each in said]
-    status = " ".join([str(response.status_code), response.headers.get("content-type", "-"), *said])
+        headers = [re.sub(r"^(retry-after)=[1-9]\d*$", r"\1=<seconds>", each) for each in headers]
+    status = " ".join([str(response.status_code), response.headers.get("content-type", "-"), *headers])
     body, messages = _masked(response.content)
     return replace(exchange, answer=(status, body) if body else (status,), messages=tuple(messages))
 

@@ -15,17 +15,17 @@ from typing import Final, NamedTuple, Self
 from shortlist.errors import Overloaded, Shortage
 from shortlist.scheduler.queue import DEFAULT_FLOW, Flow
 
-MEMORY_S: Final = 5.0
-"""The engine's speed is that of about so many of its last seconds of work."""
+AVERAGING_S: Final = 5.0
+"""The measured throughput is an average over about this many seconds of engine work."""
 
-LONGEST_S: Final = 1.0
-"""One step counts for at most so many of them: the first, or one that a server died under, says little about the rest."""
+MAX_BATCH_S: Final = 1.0
+"""One batch weighs at most this many seconds: a first batch, or one on a failing server, is not typical."""
 
-SHORTEST_STEP_S: Final = 1e-6
-"""Shorter measurements say more about the clock than about the engine."""
+MIN_BATCH_S: Final = 1e-6
+"""Shorter batches are not measured: the clock is too coarse."""
 
 UNMEASURED_RETRY_S: Final = 1.0
-"""What `Retry-After` says before the speed was ever measured."""
+"""`Retry-After` in seconds before the throughput has been measured."""
 
 SHARE: Final = 4
 """One caller may take this many times what it leaves to others: alone four fifths, with another four ninths each.
@@ -40,7 +40,7 @@ SHORTAGE_MESSAGES: Final = {
     Shortage.BYTES: "its texts would not fit beside the others in memory",
     Shortage.TIME: "the wait would be too long",
 }
-"""What a caller is told of a shortage."""
+"""The reason in the 429 message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,66 +78,66 @@ class QueuedLoad:
 
 
 class _Headroom(NamedTuple):
-    """One thing that there is only so much of, when a request asks for some of it."""
+    """Headroom of one limit for one request: requested, held by its caller, held in total, and the limit."""
 
     shortage: Shortage
-    asked: int
+    requested: int
     own: int
     taken: int
     limit: int
 
     @property
     def excess_of_all(self) -> float:
-        """How much must be given back before the request fits; not above 0 if it fits."""
-        return self.taken + self.asked - self.limit
+        """Amount to free before the request fits; 0 or less if it fits."""
+        return self.taken + self.requested - self.limit
 
     @property
     def excess(self) -> float:
-        """The same, when its caller must also stay within its share; what it gives back itself counts on both sides."""
-        beyond_share = self.own + self.asked - SHARE * (self.limit - self.taken)
+        """The same, if its caller must also stay within its share; what the caller itself frees counts on both sides."""
+        beyond_share = self.own + self.requested - SHARE * (self.limit - self.taken)
         return max(self.excess_of_all, beyond_share / (1 + SHARE))
 
 
 class Admission:
-    """Hands out permits and knows how much admitted work is unfinished."""
+    """Issues permits and counts the admitted, unfinished work."""
 
     def __init__(self, limits: AdmissionLimits) -> None:
         self.limits = limits
         self.load = QueuedLoad()
         self.tokens_per_s: float | None = None
-        self.step_tokens = 0.0
+        self.batch_tokens = 0.0
         self._measured_s = 0.0
         self._by_flow: dict[Flow, QueuedLoad] = {}
 
     @property
     def num_flows(self) -> int:
-        """How many flows have something inside; of others nothing is remembered."""
+        """Number of flows with admitted requests; other flows are not stored."""
         return len(self._by_flow)
 
     def admit(
         self, num_tokens: int, *, num_bytes: int = 0, flow: Flow = DEFAULT_FLOW, timeout_s: float | None = None
     ) -> Permit:
-        """Let a whole request in, or refuse it.
+        """Return a permit for a whole request, or refuse it (429).
 
         Args:
             num_tokens: Its estimated cost.
-            num_bytes: Memory that its texts take.
-            flow: Whose it is, and how urgent.
-            timeout_s: How long the caller is willing to wait, if it said so.
+            num_bytes: Memory of its texts.
+            flow: Caller and priority.
+            timeout_s: The request's timeout, if it has one.
 
         Raises:
             Overloaded: a limit is reached; carries the seconds for `Retry-After`.
         """
-        asked = QueuedLoad(1, num_tokens, num_bytes)
+        requested = QueuedLoad(1, num_tokens, num_bytes)
         if self.load.num_requests:
-            self._check_headroom(asked, flow)
+            self._check_headroom(requested, flow)
             self._check_wait(num_tokens, flow, timeout_s)
-        return Permit(self, flow, asked)
+        return Permit(self, flow, requested)
 
     def predicted_wait_s(self, flow: Flow = DEFAULT_FLOW, num_tokens: int = 0) -> float:
-        """Seconds that the engine works for others before this many more tokens of a flow are done; 0 before it was measured.
+        """Predicted wait in seconds before this many more tokens of a flow are done; 0 before throughput is measured.
 
-        Until they are done, every other flow is served as much as fair sharing gives it, or all that it has.
+        Meanwhile, every other flow is served up to its fair share, or all of its tokens.
         """
         if not self.tokens_per_s:
             return 0.0
@@ -150,57 +150,57 @@ class Admission:
         """Refuse if an admitted request grows by more tokens than fit.
 
         Raises:
-            Overloaded: they do not.
+            Overloaded: the tokens do not fit.
         """
         excess = self.load.num_tokens + num_tokens - self.limits.max_queue_tokens
         if min(excess, num_tokens) > 0 and self.load.num_requests > 1:
             raise self._overloaded(Shortage.TOKENS, wait_for_tokens=excess)
 
     def observe(self, num_tokens: int, seconds: float) -> None:
-        """Learn from one finished step how fast the engine is, and how large its steps are.
+        """Update the throughput and the batch size from one finished batch.
 
-        A step counts for the time that it took. Counted by the step, a few small ones, which take long for what they do,
-        would make an idle engine look slow, and a crowd that it could serve would be sent away.
+        A batch is weighted by its duration. With equal weights, a few small, inefficient batches would make an idle engine
+        appear slow, and requests that it could serve would be refused.
 
         Args:
-            num_tokens: What was computed.
-            seconds: How long the engine worked at that and at nothing else.
+            num_tokens: Tokens of the batch.
+            seconds: Engine time spent on this batch alone.
         """
-        if seconds < SHORTEST_STEP_S:
+        if seconds < MIN_BATCH_S:
             return
-        counted_s = min(seconds, LONGEST_S)
-        self._measured_s = min(self._measured_s + counted_s, MEMORY_S)
+        counted_s = min(seconds, MAX_BATCH_S)
+        self._measured_s = min(self._measured_s + counted_s, AVERAGING_S)
         weight = counted_s / self._measured_s
         speed = self.tokens_per_s or 0.0
         self.tokens_per_s = speed + weight * (num_tokens / seconds - speed)
-        self.step_tokens += weight * (num_tokens - self.step_tokens)
+        self.batch_tokens += weight * (num_tokens - self.batch_tokens)
 
-    def _check_headroom(self, asked: QueuedLoad, flow: Flow) -> None:
+    def _check_headroom(self, requested: QueuedLoad, flow: Flow) -> None:
         own = sum((load for each, load in self._by_flow.items() if each.caller == flow.caller), QueuedLoad())
-        for headroom in self._headrooms(asked, own):
+        for headroom in self._headrooms(requested, own):
             excess = headroom.excess if flow.caller else headroom.excess_of_all
             if excess > 0:
                 raise self._overloaded(
                     headroom.shortage, wait_for_tokens=excess * self.load.num_tokens / max(headroom.taken, 1)
                 )
 
-    def _headrooms(self, asked: QueuedLoad, own: QueuedLoad) -> Iterator[_Headroom]:
+    def _headrooms(self, requested: QueuedLoad, own: QueuedLoad) -> Iterator[_Headroom]:
         limits, taken = self.limits, self.load
         yield _Headroom(
-            Shortage.REQUESTS, asked.num_requests, own.num_requests, taken.num_requests, limits.max_concurrent_requests
+            Shortage.REQUESTS, requested.num_requests, own.num_requests, taken.num_requests, limits.max_concurrent_requests
         )
-        yield _Headroom(Shortage.TOKENS, asked.num_tokens, own.num_tokens, taken.num_tokens, limits.max_queue_tokens)
-        yield _Headroom(Shortage.BYTES, asked.num_bytes, own.num_bytes, taken.num_bytes, limits.max_queue_bytes)
+        yield _Headroom(Shortage.TOKENS, requested.num_tokens, own.num_tokens, taken.num_tokens, limits.max_queue_tokens)
+        yield _Headroom(Shortage.BYTES, requested.num_bytes, own.num_bytes, taken.num_bytes, limits.max_queue_bytes)
 
     def _check_wait(self, num_tokens: int, flow: Flow, timeout_s: float | None) -> None:
-        """Hold the wait to the server's limit, and the end of it all to the caller's."""
+        """Check the predicted wait against the server's limit, and the predicted completion against the request's timeout."""
         if not self.tokens_per_s:
             return
         wait_s = self.predicted_wait_s(flow, num_tokens)
         excess_s = wait_s - self.limits.max_queue_delay_s
         if timeout_s is not None:
-            # Its last item may share a step with others of which none is here yet, and is not done before them.
-            last_s = (num_tokens + self.step_tokens) / self.tokens_per_s
+            # The last item may share a batch with later requests, and completes with that batch.
+            last_s = (num_tokens + self.batch_tokens) / self.tokens_per_s
             excess_s = max(excess_s, wait_s + last_s - timeout_s)
         if excess_s > 0:
             raise self._overloaded(Shortage.TIME, wait_for_tokens=excess_s * self.tokens_per_s)
@@ -211,7 +211,7 @@ class Admission:
         return Overloaded(message, retry_after_s=max(seconds, 0.001), shortage=shortage)
 
     def change(self, flow: Flow, before: QueuedLoad, after: QueuedLoad) -> None:
-        """Count what a permit of this flow takes now instead of before. Flows that take nothing are forgotten."""
+        """Replace the load of one permit of this flow. Flows without requests are dropped."""
         self.load = self.load - before + after
         left = self._by_flow.get(flow, QueuedLoad()) - before + after
         if left.num_requests:
@@ -221,7 +221,7 @@ class Admission:
 
 
 class Permit:
-    """The right of one whole request to be inside. A context manager: leaving it gives everything back, once."""
+    """The permit of one admitted request. A context manager: exit releases its load, once."""
 
     def __init__(self, admission: Admission, flow: Flow, load: QueuedLoad) -> None:
         self._admission = admission
@@ -230,7 +230,7 @@ class Permit:
         admission.change(flow, QueuedLoad(), load)
 
     def settle(self, num_tokens: int) -> None:
-        """Replace the estimated cost by what is really left to compute.
+        """Replace the estimated cost by the tokens left to compute.
 
         Raises:
             Overloaded: the true cost exceeds the estimate, and does not fit.

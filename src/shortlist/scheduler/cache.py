@@ -18,7 +18,7 @@ ENTRY_OVERHEAD_BYTES = 500
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One remembered computation: its value, the tokens it cost, and what was read of its text."""
+    """One cached computation: its value, its tokens, and the document stats of its text."""
 
     value: Value
     num_tokens: int
@@ -26,7 +26,7 @@ class Entry:
 
     @property
     def num_bytes(self) -> int:
-        """Memory that it takes."""
+        """Its memory in bytes."""
         return ENTRY_OVERHEAD_BYTES + (0 if isinstance(self.value, float) else self.value.nbytes)
 
 
@@ -35,26 +35,26 @@ def cache_keys(shared: Iterable[str], texts: Sequence[str]) -> list[bytes]:
 
     Args:
         shared: Everything else that decides the value: engine, encoder, task, query, instruction, limits.
-        texts: What differs from item to item.
+        texts: The text of each item.
     """
     prefix = hashlib.sha256()
     for part in shared:
         data = part.encode()
         prefix.update(len(data).to_bytes(8, "little"))
         prefix.update(data)
-    # A digest has one length, so that no text can pass for a part of what is shared.
+    # The digest has a fixed length, so a text cannot collide with a shared part.
     begun = hashlib.sha256(prefix.digest())
 
     def key(text: str) -> bytes:
-        mine = begun.copy()  # a quarter cheaper than hashing the prefix again
-        mine.update(text.encode())
-        return mine.digest()
+        digest = begun.copy()  # a quarter cheaper than hashing the prefix again
+        digest.update(text.encode())
+        return digest.digest()
 
     return [key(text) for text in texts]
 
 
 class ScoreCache:
-    """Least recently used goes first, once `max_bytes` are taken. `max_bytes=0` remembers nothing."""
+    """Evicts the least recently used entries above `max_bytes`. `max_bytes=0` caches nothing."""
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
@@ -65,14 +65,14 @@ class ScoreCache:
         return len(self._entries)
 
     def get_many(self, cache_keys: Iterable[bytes]) -> dict[bytes, Entry]:
-        """Return what is remembered of these keys, and count it as used."""
+        """Return the cached entries of these keys, and mark them as used."""
         found = {key: entry for key in cache_keys if (entry := self._entries.get(key)) is not None}
         for key in found:
             self._entries.move_to_end(key)
         return found
 
     def put_many(self, entries: Mapping[bytes, Entry]) -> None:
-        """Remember these, forgetting what was not used for longest."""
+        """Cache entries; evict the least recently used ones."""
         for key, entry in entries.items():
             self._put(key, entry)
         while self.num_bytes > self.max_bytes:

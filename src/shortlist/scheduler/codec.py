@@ -52,16 +52,16 @@ def encode(key: bytes, entry: Entry) -> bytes:
 
 
 def decode(key: bytes, data: bytes) -> Entry | None:
-    """Return the entry that was packed under this very name, or None if these bytes are anything else."""
+    """Return the entry that was encoded for this key, or None for any other bytes."""
     content, checksum = data[: -_CHECKSUM.size], data[-_CHECKSUM.size :]
     if len(content) < _HEADER.size or checksum != _CHECKSUM.pack(_checksum(key, content)):
         return None
-    version, flags, num_tokens, num_read, num_total, num_windows, start, end, dimensions = _HEADER.unpack_from(content)
+    version, flags, num_tokens, num_document, num_total, num_windows, start, end, dimensions = _HEADER.unpack_from(content)
     value = _decode_value(content[_HEADER.size :], dimensions)
     if version != VERSION or flags & ~_FLAGS or not num_windows or start > end or value is None:
         return None
     stats = DocumentStats(
-        num_tokens=num_read,
+        num_tokens=num_document,
         num_tokens_total=num_total if flags & _HAS_TOTAL else None,
         is_truncated=bool(flags & _IS_TRUNCATED),
         num_windows=num_windows,

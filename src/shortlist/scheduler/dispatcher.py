@@ -264,9 +264,9 @@ class Dispatcher:
             raise
         except Exception as error:
             # The traceback is logged for a single item only: halves would repeat it.
-            guilty = error if len(batch.items) == 1 else None
-            where = {"model": self._model, "items": len(batch.items), "error": type(error).__name__}
-            logger.error("engine raised an unexpected error", exc_info=guilty, extra=where)
+            traceback = error if len(batch.items) == 1 else None
+            extra = {"model": self._model, "items": len(batch.items), "error": type(error).__name__}
+            logger.error("engine raised an unexpected error", exc_info=traceback, extra=extra)
             raise EngineError(f"The engine failed: {type(error).__name__}.") from error
         if len(values) != len(batch.items):
             raise EngineError(f"The engine returned {len(values)} values for {len(batch.items)} items.")
@@ -280,8 +280,8 @@ class Dispatcher:
         try:
             return await call
         except asyncio.CancelledError:
-            step = asyncio.current_task()
-            if step is None or step.cancelling():
+            current = asyncio.current_task()
+            if current is None or current.cancelling():
                 raise
             raise _CallCancelled from None
         finally:

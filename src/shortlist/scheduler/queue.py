@@ -48,7 +48,7 @@ class _Waiting:
     """The queued items of one job.
 
     Attributes:
-        rank: Where its turn is; unit: tokens of virtual time.
+        rank: Its position in the order; unit: tokens of virtual time.
     """
 
     __slots__ = ("deadline_s", "flow", "items", "num_tokens", "rank", "task")
@@ -71,13 +71,13 @@ class WorkQueue:
         self._jobs: dict[int, _Waiting] = {}
         self._turns: list[tuple[int, int, int]] = []
         self._num_put = 0
-        self._clock = 0  # virtual time: how far the flow that is served has come
-        self._flows: Counter[Flow] = Counter()  # jobs of each flow that wait
+        self._clock = 0  # virtual time of the flow in service
+        self._flows: Counter[Flow] = Counter()  # queued jobs by flow
         self._last_rank: dict[Flow, int] = {}
 
     @property
     def flows(self) -> frozenset[Flow]:
-        """The flows that something waits of; of others nothing is remembered."""
+        """Flows with queued jobs; other flows are not stored."""
         return frozenset(self._last_rank)
 
     def put(
@@ -86,11 +86,11 @@ class WorkQueue:
         """Add a whole job.
 
         Args:
-            job_id: Its name; unique among the jobs that wait.
+            job_id: Unique among the queued jobs.
             task: What to compute.
             prompts: Its items; at least one.
-            flow: Whose it is, and how urgent.
-            deadline_s: Clock reading after which it must not be computed any more.
+            flow: Caller and priority.
+            deadline_s: Deadline on the clock of `expire`; later, the job is never computed.
         """
         assert prompts, "A job without items is never queued. This is a bug."
         assert job_id not in self._jobs, "Job ids are unique. This is a bug."
@@ -105,7 +105,7 @@ class WorkQueue:
         self.num_tokens += job.num_tokens
 
     def peek(self) -> tuple[Task, WorkItem] | None:
-        """Return the item whose turn it is, and its task, without taking it."""
+        """Return the next item and its task, without removing it."""
         while self._turns and self._turns[0][2] not in self._jobs:
             heapq.heappop(self._turns)  # cancelled, or expired
         if not self._turns:
@@ -114,7 +114,7 @@ class WorkQueue:
         return job.task, job.items[0]
 
     def pop(self) -> WorkItem:
-        """Take the item whose turn it is; there is one."""
+        """Remove and return the next item; the queue must not be empty."""
         self.peek()
         job = self._jobs[self._turns[0][2]]
         item = job.items.popleft()
@@ -127,7 +127,7 @@ class WorkQueue:
         return item
 
     def cancel(self, job_id: int) -> int:
-        """Remove what is left of a job; return how many items that were. Unknown jobs have none."""
+        """Remove the queued items of a job; return their number, 0 for an unknown job."""
         job = self._jobs.get(job_id)
         if job is None:
             return 0
@@ -135,7 +135,7 @@ class WorkQueue:
         return len(job.items)
 
     def expire(self, now_s: float) -> list[int]:
-        """Remove every job whose deadline has passed; return their ids."""
+        """Remove every job past its deadline; return their ids."""
         late = [job_id for job_id, job in self._jobs.items() if job.deadline_s is not None and job.deadline_s <= now_s]
         for job_id in late:
             self._drop(job_id)

@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 PREFIX: Final = b"shortlist:1:"
-"""Before every name in Redis, which may hold other things too."""
+"""Prefix of every key in Redis, which may hold other data too."""
 
 MAX_CONNECTIONS: Final = 16
-"""Lookups at once; the next one waits for a connection, within its time."""
+"""Concurrent lookups; further ones wait for a connection within their timeout."""
 
 CONNECT_TIMEOUT_S: Final = 1.0
 
 
 class RedisStore:
-    """Implements `shared.Store`.
+    """Implements `shared_cache.Store`.
 
     Args:
-        url: `redis://`, `rediss://` or `unix://`, as the library spells it; may hold a user and a password.
-        ttl_s: Seconds after which Redis forgets an entry.
+        url: `redis://`, `rediss://` or `unix://`, in the library's format; may hold a user and a password.
+        ttl_s: Seconds after which Redis expires an entry.
 
     Raises:
         BadSetting: the library is not installed, or the address is not one. The address is never quoted.
@@ -36,25 +36,25 @@ class RedisStore:
         self._ttl_s = ttl_s
 
     async def read(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
-        """Return what is kept under each name."""
-        values = await self._client.mget([PREFIX + name for name in keys])
+        """Return the value of each key."""
+        values = await self._client.mget([PREFIX + key for key in keys])
         return [value if isinstance(value, bytes) else None for value in values]
 
     async def write(self, values: Mapping[bytes, bytes]) -> int:
-        """Keep these until they expire; return how many were refused (a full or read-only Redis says so one by one)."""
+        """Store values with an expiry; return how many were refused (a full or read-only Redis refuses each one)."""
         pipeline = self._client.pipeline(transaction=False)
-        for name, value in values.items():
-            pipeline.set(PREFIX + name, value, ex=self._ttl_s)
+        for key, value in values.items():
+            pipeline.set(PREFIX + key, value, ex=self._ttl_s)
         answers = await pipeline.execute(raise_on_error=False)
         return sum(isinstance(answer, Exception) for answer in answers)
 
     async def close(self) -> None:
-        """Let go of every connection."""
+        """Close every connection."""
         await self._client.aclose()
 
 
 def location_of(url: str) -> str:
-    """Return where a URL points to, without user, password and options, for people to read."""
+    """Return a URL without user, password and options, for logs."""
     parts = urlsplit(url)
     host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname or ""
     return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}{parts.path}"
@@ -79,9 +79,9 @@ def _client(url: str) -> Redis:
             retry=Retry(NoBackoff(), 0),
             protocol=2,
         )
-        pool.connection_class(**pool.connection_kwargs)  # connects to nothing, but refuses options that it does not know
+        pool.connection_class(**pool.connection_kwargs)  # does not connect, but rejects unknown options
     except (ValueError, TypeError):
         raise BadSetting(
-            "The setting cache_url (--cache-url) is no address of a Redis: write redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]."
+            "The setting cache_url (--cache-url) is not a Redis address: write redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]."
         ) from None
     return Redis.from_pool(pool)

@@ -22,43 +22,43 @@ from shortlist.telemetry import Metrics, logger
 Returned = TypeVar("Returned")
 
 MAX_WAITING: Final = 4096
-"""Entries that may wait to be written; what comes beyond is dropped. At 4096 dimensions that is 64 MiB."""
+"""Limit of entries waiting to be written; further ones are dropped. At 4096 dimensions that is 64 MiB."""
 
 WRITE_ENTRIES: Final = 256
-"""Entries in one round trip of writing: large enough to be few, small enough to be done in time."""
+"""Entries per write: large enough for few round trips, small enough for the timeout."""
 
 BACKGROUND_TIMEOUT_S: Final = 1.0
-"""Time of an operation that no request waits for: writing, the look at the start, the end."""
+"""Timeout of operations that no request waits for: write, start probe, close."""
 
 PROBE_KEY: Final = bytes(32)
-"""What is looked up at the start; no digest is all zeros."""
+"""Key of the start probe; no digest is all zeros."""
 
 
 class Store(Protocol):
-    """Bytes under names, outside this process. Any method may raise anything, or never return."""
+    """A key-value store of bytes outside this process. Any method may raise anything, or never return."""
 
     async def read(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
-        """Return what is kept under each name, None where there is nothing. One round trip."""
+        """Return the value of each key, None for a missing one. One round trip."""
         ...
 
     async def write(self, values: Mapping[bytes, bytes]) -> int:
-        """Keep these for a while; return how many of them were not taken. One round trip."""
+        """Store values with an expiry; return how many were refused. One round trip."""
         ...
 
     async def close(self) -> None:
-        """Let go of every connection."""
+        """Close every connection."""
         ...
 
 
 class SharedCache:
-    """The second level, as a request sees it.
+    """The shared cache level, behind a timeout and a circuit breaker.
 
     Args:
-        store: Where entries are kept.
-        timeout_s: How long a lookup may take.
-        metrics: Where it is counted.
-        location: What log lines call the store; holds no password.
-        breaker: When to leave the store alone.
+        store: The key-value store.
+        timeout_s: Timeout of a lookup.
+        metrics: Counts hits, misses, failures and drops.
+        location: Name of the store in logs and metrics; holds no password.
+        breaker: Decides when a failing store is skipped.
     """
 
     def __init__(
@@ -77,36 +77,36 @@ class SharedCache:
 
     @property
     def num_waiting(self) -> int:
-        """Entries that wait to be written."""
+        """Entries waiting to be written."""
         return len(self._waiting)
 
     async def start(self) -> None:
-        """Look whether the store is there, and say so in the log if it is not. Never raises, and takes a second at most."""
-        answered = await self._attempt("read", partial(self._store.read, [PROBE_KEY]), BACKGROUND_TIMEOUT_S)
-        if isinstance(answered, Exception):
+        """Probe the store, and log if it is unavailable. Never raises; takes at most one second."""
+        response = await self._attempt("read", partial(self._store.read, [PROBE_KEY]), BACKGROUND_TIMEOUT_S)
+        if isinstance(response, Exception):
             self._breaker.trip(time.monotonic())
-            self._say_gone(answered)
+            self._log_unavailable(response)
 
     async def get_many(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
-        """Return what is remembered under these names; nothing when the store does not answer well and in time."""
+        """Return the entries of these keys; none if the store fails or times out."""
         if not keys or self._is_closed:
             return {}
-        found = await self._call("read", partial(self._read, keys), self._timeout_s) or {}
-        self._metrics.shared_cache_hits.inc(len(found))
-        self._metrics.shared_cache_misses.inc(len(keys) - len(found))
-        return found
+        hits = await self._call("read", partial(self._read, keys), self._timeout_s) or {}
+        self._metrics.shared_cache_hits.inc(len(hits))
+        self._metrics.shared_cache_misses.inc(len(keys) - len(hits))
+        return hits
 
     def put_many(self, entries: Mapping[bytes, Entry]) -> None:
         """Queue entries for writing and return at once; entries beyond the limit, or without a store, are dropped."""
         may_write = not self._is_closed and self._breaker.state is BreakerState.CLOSED
-        taken = dict(islice(entries.items(), MAX_WAITING - len(self._waiting) if may_write else 0))
-        self._metrics.shared_cache_dropped.inc(len(entries) - len(taken))
-        self._waiting.update(taken)
+        accepted = dict(islice(entries.items(), MAX_WAITING - len(self._waiting) if may_write else 0))
+        self._metrics.shared_cache_dropped.inc(len(entries) - len(accepted))
+        self._waiting.update(accepted)
         if self._waiting and (self._writer is None or self._writer.done()):
             self._writer = asyncio.create_task(self._write_all(), name="shared cache")
 
     async def close(self) -> None:
-        """Write what waits if that takes no more than a moment, and let go of the store. Calling it twice is harmless."""
+        """Write waiting entries within the timeout, and close the store. Idempotent."""
         self._is_closed = True
         if self._writer is not None:
             await asyncio.wait({self._writer}, timeout=BACKGROUND_TIMEOUT_S)
@@ -118,30 +118,30 @@ class SharedCache:
 
     async def _write_all(self) -> None:
         while self._waiting:
-            batch = {name: self._waiting.pop(name) for name in list(islice(self._waiting, WRITE_ENTRIES))}
+            batch = {key: self._waiting.pop(key) for key in list(islice(self._waiting, WRITE_ENTRIES))}
             num_refused = await self._call("write", partial(self._write, batch), BACKGROUND_TIMEOUT_S)
             self._metrics.shared_cache_dropped.inc(len(batch) if num_refused is None else num_refused)
             if num_refused is not None:
-                self._note_refusal(num_refused)
+                self._log_refusal(num_refused)
 
     async def _read(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
-        """Return the values that are what their names say. One that was meant for another name is not."""
+        """Return the valid entries. A value that was stored for another key is invalid."""
         pairs = zip(keys, await self._store.read(keys), strict=False)
-        read = {name: decode(name, value) for name, value in pairs if isinstance(value, bytes)}
-        return {name: entry for name, entry in read.items() if entry is not None}
+        read = {key: decode(key, value) for key, value in pairs if isinstance(value, bytes)}
+        return {key: entry for key, entry in read.items() if entry is not None}
 
     async def _write(self, batch: Mapping[bytes, Entry]) -> int:
-        return await self._store.write({name: encode(name, entry) for name, entry in batch.items()})
+        return await self._store.write({key: encode(key, entry) for key, entry in batch.items()})
 
     async def _call(self, operation: str, call: Callable[[], Awaitable[Returned]], timeout_s: float) -> Returned | None:
-        """Return what the store answers, or None if it is left alone, fails, or takes too long."""
+        """Return the response of the store, or None if it is skipped, fails or times out."""
         started_s = time.monotonic()
         if not self._breaker.may_call(started_s):
             return None
         returned = await self._attempt(operation, call, timeout_s)
         if isinstance(returned, Exception):
             if self._breaker.failed(time.monotonic()):
-                self._say_gone(returned)
+                self._log_unavailable(returned)
             return None
         self._metrics.shared_cache_duration.labels(operation).observe(time.monotonic() - started_s)
         if self._breaker.succeeded():
@@ -150,21 +150,21 @@ class SharedCache:
         return returned
 
     async def _attempt(self, operation: str, call: Callable[[], Awaitable[Returned]], timeout_s: float) -> Returned | Exception:
-        """Return what the store answers, or why it does not."""
+        """Return the response of the store, or its error."""
         try:
             async with asyncio.timeout(timeout_s):
                 return await call()
-        except Exception as error:  # noqa: BLE001 - a library that parses what anybody may answer can raise anything
+        except Exception as error:  # noqa: BLE001 - the client library parses foreign data and can raise anything
             self._metrics.shared_cache_failures.labels(operation).inc()
             return error
 
-    def _say_gone(self, error: Exception) -> None:
+    def _log_unavailable(self, error: Exception) -> None:
         self._metrics.shared_cache_up.labels(self._location).set(0)
-        why = {"cache": self._location, "error": type(error).__name__}  # its message may quote what is no log's business
-        logger.warning("shared cache does not answer; serving without it until it does", extra=why)
+        extra = {"cache": self._location, "error": type(error).__name__}  # not its message, which may quote data
+        logger.warning("shared cache does not answer; serving without it until it does", extra=extra)
 
-    def _note_refusal(self, num_refused: int) -> None:
-        """Say once that a store which answers takes no entries: it is full, or read-only."""
+    def _log_refusal(self, num_refused: int) -> None:
+        """Log once that the store refuses writes: it is full or read-only."""
         if num_refused and not self._is_refused:
             logger.warning("shared cache takes no new entries; it is full or read-only", extra={"cache": self._location})
         self._is_refused = bool(num_refused)

@@ -38,7 +38,7 @@ from shortlist.types import ModelCard, Priority, Task
 DEMO = "demo"
 
 PLAN_S = 60.0
-"""How long another process may take to compute a few numbers, for which it may have to import a few modules first."""
+"""Timeout of the memory plan in another process, imports included."""
 
 NO_MODEL = (
     "No model was named, so the bundled demo model is served: small, real, English.\n"
@@ -51,40 +51,40 @@ def build_runtime(settings: Settings, *, notify: Notify) -> Runtime:
 
     Raises:
         BadSetting: a setting does not fit the models.
-        ModelRefused: a model cannot be had, or cannot be served.
+        ModelRefused: a model is not available, or cannot be served.
     """
     metrics = Metrics()
     _alias_pairs(settings.model)  # a malformed alias is an error before anything is loaded
     shared = shared_cache(settings.scheduler, metrics)  # so is a malformed address
     tracing = tracing_to(settings.server.otlp_endpoint, sample_ratio=settings.server.otlp_sample_ratio)
-    served_models, here = [], []
-    wanted = _wanted(settings.model, notify)
-    chosen = deployments(settings, [text for text, _ in wanted])
+    served_models, local_engines = [], []
+    requested = _wanted(settings.model, notify)
+    chosen = deployments(settings, [text for text, _ in requested])
     with _importing("torch") if None in chosen else nullcontext():
         models = [
             find(text, declared, settings.model, deployment=deployment)
-            for (text, declared), deployment in zip(wanted, chosen, strict=True)
+            for (text, declared), deployment in zip(requested, chosen, strict=True)
         ]
-    _check_names(settings.model, [text for text, _ in wanted], models)
-    for (text, declared), deployment, model in zip(wanted, chosen, models, strict=True):
+    _check_names(settings.model, [text for text, _ in requested], models)
+    for (text, declared), deployment, model in zip(requested, chosen, models, strict=True):
         loaded = load_found(model, settings.model, notify=notify, metrics=metrics, deployment=deployment)
         if loaded.is_native and (plan := loaded.memory(settings.scheduler)) is not None:
-            each = "on each device, " if len(replicas_of(loaded.engine)) > 1 else ""
-            notify(f"{loaded.name}: {each}{plan.summary}")
+            scope = "on each device, " if len(replicas_of(loaded.engine)) > 1 else ""
+            notify(f"{loaded.name}: {scope}{plan.summary}")
         if deployment is None:
-            here.append(loaded.engine)
+            local_engines.append(loaded.engine)
         served_models.append(served_model_for(loaded, text, declared, settings, metrics, shared=shared))
-    show_gpus(metrics, here)
+    show_gpus(metrics, local_engines)
     return Runtime(served_models, settings=settings, metrics=metrics, notify=notify, tracing=tracing)
 
 
 def _wanted(settings: ModelSettings, notify: Notify) -> list[tuple[str, Task | None]]:
-    wanted: list[tuple[str, Task | None]] = [(text, None) for text in settings.models]
-    wanted += [(text, Task.RERANK) for text in settings.reranker]
-    wanted += [(text, Task.EMBED) for text in settings.embedder]
-    if not wanted:
+    requested: list[tuple[str, Task | None]] = [(text, None) for text in settings.models]
+    requested += [(text, Task.RERANK) for text in settings.reranker]
+    requested += [(text, Task.EMBED) for text in settings.embedder]
+    if not requested:
         notify(NO_MODEL)
-    return wanted or [(DEMO, None)]
+    return requested or [(DEMO, None)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,7 +147,7 @@ def load(
 
     Raises:
         BadSetting: a setting does not fit the model.
-        ModelRefused: it cannot be had, or cannot be served.
+        ModelRefused: it is not available, or cannot be served.
     """
     with _importing("torch") if deployment is None else nullcontext():
         model = find(text, declared, settings, deployment=deployment)
@@ -160,13 +160,13 @@ def find(
     """Find and fetch one model.
 
     Args:
-        text: Which one.
-        declared: The task it is wanted for, or None to go by its files.
+        text: Hub name or folder.
+        declared: The configured task, or None to detect it from the files.
         settings: Model settings.
-        deployment: Where vLLM computes it; None for an engine of this process.
+        deployment: Its vLLM deployment; None for the other engines.
 
     Raises:
-        ModelRefused: it cannot be had, or cannot be served.
+        ModelRefused: it is not available, or cannot be served.
     """
     revision = settings.revision if _has_revisions(text) else None
     return resolve(text, declared=declared, revision=revision, reader=_reader(deployment))
@@ -175,14 +175,14 @@ def find(
 def load_found(
     model: ResolvedModel, settings: ModelSettings, *, notify: Notify, metrics: Metrics, deployment: VllmDeployment | None = None
 ) -> LoadedModel:
-    """Load one model that is here.
+    """Load one model that has been fetched.
 
     Args:
-        model: Which one.
+        model: The resolved model.
         settings: Model settings.
         notify: Reports progress.
-        metrics: Where calls to vLLM are counted.
-        deployment: Where vLLM computes it; None for an engine of this process.
+        metrics: Counts calls to vLLM.
+        deployment: Its vLLM deployment; None for the other engines.
 
     Raises:
         BadSetting: a setting does not fit the model.
@@ -223,10 +223,10 @@ def _again(make: Callable[[], tuple[Engine, Encoder]], deployment: VllmDeploymen
 
 
 def shared_cache(settings: SchedulerSettings, metrics: Metrics) -> SharedCache | None:
-    """Return the cache that servers share, if the settings name one. Nothing is connected yet.
+    """Return the shared cache, if configured. It does not connect yet.
 
     Raises:
-        BadSetting: the address is not one, or the library for it is not installed.
+        BadSetting: the address is malformed, or the library is not installed.
     """
     if settings.cache_url is None:
         return None
@@ -265,11 +265,11 @@ def served_model_for(
 def _importing(name: str) -> Iterator[None]:
     """Import a module in a thread meanwhile: hashing files releases the GIL."""
 
-    def bring() -> None:
+    def load_module() -> None:
         with suppress(ImportError):
             importlib.import_module(name)
 
-    thread = threading.Thread(target=bring, name=f"import {name}")
+    thread = threading.Thread(target=load_module, name=f"import {name}")
     thread.start()
     try:
         yield
@@ -279,17 +279,17 @@ def _importing(name: str) -> Iterator[None]:
 
 def _checksum_note(model: ResolvedModel, reader: WeightsReader) -> str:
     if reader is WeightsReader.UPSTREAM:
-        return "not needed here, the servers of --upstream have them"
+        return "not needed here: the --upstream servers have them"
     if model.checksum_source is None:
-        return "not checked, nothing says what they should be; a SHA256SUMS beside them would"
+        return "not checked: no checksums; add a SHA256SUMS file to the folder"
     return f"checked against {model.checksum_source}"
 
 
 def _tasks(model: ResolvedModel, declared: Task | None) -> frozenset[Task]:
-    """Return what a model is offered for.
+    """Return the tasks of a model.
 
-    Any embedder could rank by cosine, but beside a reranker that would be a silently worse default; so only the demo model
-    does both, and an embedder ranks when it is asked for with --reranker.
+    Any embedder could rank by cosine, but next to a reranker that would be a silently worse default. So only the demo model
+    does both; an embedder ranks if it is configured with --reranker.
     """
     if declared is not None:
         return frozenset({declared})
@@ -319,13 +319,13 @@ def _alias_pairs(settings: ModelSettings) -> list[tuple[str, str]]:
 
 
 def _check_names(settings: ModelSettings, texts: Sequence[str], models: Sequence[ResolvedModel]) -> None:
-    """Refuse an alias for what is not served, and one name for two models, before anything is loaded."""
+    """Reject an alias of an unserved model, and one name for two models, before anything is loaded."""
     named = [(name_of(model), *_aliases(settings, text, model)) for text, model in zip(texts, models, strict=True)]
     given = {alias for _, *aliases in named for alias in aliases}
     for alias, target in _alias_pairs(settings):
         if alias not in given:
             raise BadSetting(f"The alias {alias!r} (--alias) is for {target!r}, which is not served.")
-    names = Counter(name for each in named for name in set(each))
+    names = Counter(name for model_names in named for name in set(model_names))
     for name, count in names.items():
         if count > 1:
             raise one_name_for_two(name)

@@ -73,31 +73,31 @@ KeyedTexts = Mapping[bytes, int]
 """Positions of texts by cache key."""
 
 FuturesByKey = Mapping[bytes, asyncio.Future[TextValue | None]]
-"""What others compute, by name."""
+"""Computations of other requests, by cache key."""
 
 
 async def compute(served: ServedModel, request: ComputeRequest) -> Computed:
-    """Return a value, or the error that is its own, for every text.
+    """Return a value or an error for every text.
 
     Raises:
         Overloaded: the whole request is refused.
         DeadlineExceeded: the deadline passed, and the request is not partial.
-        InputTooLong: a text does not fit and must not be cut.
+        InputTooLong: a text does not fit and must not be truncated.
         EngineUnavailable: the engine has failed.
     """
     timeout_s = request.options.timeout_s
     deadline_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
-    position_of = {name: index for index, name in enumerate(request.keys)}  # equal texts share a name and are computed once
+    position_of = {key: index for index, key in enumerate(request.keys)}  # equal texts share a key and are computed once
     with span("cache"):
         known = await _cached(served, position_of)
-    missing = {name: index for name, index in position_of.items() if name not in known}
+    missing = {key: index for key, index in position_of.items() if key not in known}
     served.metrics.cache_hits.labels(served.name).inc(len(known))
     served.metrics.cache_misses.labels(served.name).inc(len(missing))
     fresh, timing = await _compute_missing(served, request, missing, deadline_s) if missing else ({}, Timing())
     by_key: dict[bytes, TextValue] = {**known, **fresh}
-    found = [by_key[name] for name in request.keys]
+    found = [by_key[key] for key in request.keys]
     num_tokens = sum(entry.num_tokens for entry in found if isinstance(entry, Entry))
-    return Computed(found, Usage(num_tokens, sum(name in known for name in request.keys)), timing)
+    return Computed(found, Usage(num_tokens, sum(key in known for key in request.keys)), timing)
 
 
 def keys_of(served: ServedModel, task: Task, context: Sequence[str], texts: Sequence[str]) -> list[bytes]:
@@ -117,9 +117,9 @@ async def _cached(served: ServedModel, wanted: KeyedTexts) -> dict[bytes, Entry]
     known = served.cache.get_many(wanted)
     if served.shared is None or len(known) == len(wanted):
         return known
-    elsewhere = await served.shared.get_many([name for name in wanted if name not in known])
-    served.cache.put_many(elsewhere)
-    return {**known, **elsewhere}
+    remote = await served.shared.get_many([key for key in wanted if key not in known])
+    served.cache.put_many(remote)
+    return {**known, **remote}
 
 
 async def _compute_missing(
@@ -134,9 +134,9 @@ async def _compute_missing(
         cost, num_bytes=num_bytes, flow=Flow.of(request.options), timeout_s=request.options.timeout_s
     ) as permit:
         try:
-            while left := {name: index for name, index in missing.items() if name not in found}:
+            while left := {key: index for key, index in missing.items() if key not in found}:
                 joined = served.in_flight[request.options.priority].join(left)
-                claimed = {name: index for name, index in left.items() if name not in joined}
+                claimed = {key: index for key, index in left.items() if key not in joined}
                 if claimed:
                     permit.settle(_estimate(request, claimed))
                     fresh, timing = await _compute_claimed(served, request, claimed, permit, deadline_s)
@@ -158,7 +158,7 @@ async def _compute_claimed(
     """Claim and compute keys. Requests that joined do not inherit this request's deadline errors."""
     with served.in_flight[request.options.priority].claim(claimed) as results:
         fresh, timing = await _compute(served, request, claimed, permit, deadline_s)
-        results.update({name: each for name, each in fresh.items() if not isinstance(each, DeadlineExceeded)})
+        results.update({key: each for key, each in fresh.items() if not isinstance(each, DeadlineExceeded)})
     return fresh, timing
 
 
@@ -173,8 +173,8 @@ async def _join(
         _, late = await asyncio.wait(joined.values(), timeout=_left_s(deadline_s))
     if late and not request.options.is_partial:
         raise DeadlineExceeded(LATE)
-    results = {name: DeadlineExceeded(LATE) if flight in late else flight.result() for name, flight in joined.items()}
-    return {name: result for name, result in results.items() if result is not None}
+    results = {key: DeadlineExceeded(LATE) if future in late else future.result() for key, future in joined.items()}
+    return {key: result for key, result in results.items() if result is not None}
 
 
 async def _compute(
@@ -197,7 +197,7 @@ async def _compute(
     add_span("queue", completed.submitted_s, completed.submitted_s + completed.queue_s)
     add_span("inference", completed.submitted_s + completed.queue_s)
     fresh = dict(zip(claimed, _text_values(encoded, completed), strict=True))
-    _store(served, {name: found for name, found in fresh.items() if isinstance(found, Entry)})
+    _store(served, {key: found for key, found in fresh.items() if isinstance(found, Entry)})
     return fresh, Timing(tokenize_s=tokenize_s, queue_s=completed.queue_s, compute_s=completed.compute_s)
 
 

@@ -17,11 +17,11 @@ async def embed(served: ServedModel, task: EmbedTask) -> EmbedOutcome:
     """Embed the task's texts with this model.
 
     Raises:
-        InvalidInput: the model has fewer dimensions than asked for.
+        InvalidInput: the model has fewer dimensions than requested.
         Overloaded: the whole request is refused.
-        DeadlineExceeded: its time was up.
-        InputTooLong: a text does not fit and must not be cut.
-        EngineError: the engine has failed, or a text could not be embedded.
+        DeadlineExceeded: the deadline passed.
+        InputTooLong: a text does not fit and must not be truncated.
+        EngineError: the engine failed, or a text could not be embedded.
     """
     width = served.engine.info.dimensions
     assert width is not None, "A model that embeds has dimensions. This is a bug."
@@ -42,7 +42,7 @@ async def embed(served: ServedModel, task: EmbedTask) -> EmbedOutcome:
 
 
 def shorten(vector: Vector, dimensions: int | None) -> Vector:
-    """Keep the leading dimensions and normalise again, as Matryoshka models are meant to be cut.
+    """Truncate to the leading dimensions and normalize again (Matryoshka embeddings).
 
     Shapes:
         vector: [width] float32; the result: [dimensions] float32 of unit length (zero stays zero).
@@ -78,8 +78,8 @@ def _request(served: ServedModel, task: EmbedTask, template: PromptTemplate) -> 
 
 
 def _vector(found: TextValue) -> Vector:
-    """Return the vector, or raise: embedding APIs have no place for a missing one."""
+    """Return the vector, or raise: embedding APIs cannot return partial results."""
     if not isinstance(found, Entry):
-        raise found.with_traceback(None)  # it may be the error of other requests too
+        raise found.with_traceback(None)  # other requests may share the error
     assert not isinstance(found.value, float), "An embed job's values are vectors. This is a bug."
     return found.value

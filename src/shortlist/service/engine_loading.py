@@ -29,27 +29,27 @@ def engine_and_encoder(
     """Load the engine and the encoder for a kind of model.
 
     Args:
-        model: Where it is, and what.
-        settings: Where and how to compute.
-        notify: Hears how far it is, where that takes several processes.
+        model: The resolved model.
+        settings: Model settings (device, dtype, limits).
+        notify: Reports load progress of several processes.
         is_wanted: Whether loading is still wanted; if not, it is aborted.
 
     Raises:
         BadSetting: a setting does not fit the model.
-        ModelRefused: it cannot be served, or not with what is installed.
-        EngineUnavailable: a process has ended, or loading was aborted.
+        ModelRefused: it cannot be served, or a package is missing.
+        EngineUnavailable: a process exited, or loading was aborted.
     """
     match model.kind:
         case ModelKind.CROSS_ENCODER | ModelKind.BI_ENCODER:
             if "," in settings.device:
                 raise BadSetting(
-                    f"device (--device) names several devices, among which {model.name} cannot be divided: it is a "
+                    f"device (--device) names several devices, but {model.name} runs on one: it is a "
                     f"{model.kind.value}. Name one, or auto."
                 )
             with _extra("sentence"):
                 from shortlist.engine.device import pick_device
 
-                pick_device(settings.device)  # one that is not here is told before seconds of importing
+                pick_device(settings.device)  # a missing device is an error before seconds of imports
                 from shortlist.engine.sentence import BiEncoderEngine, CrossEncoderEngine
 
             prompts = _prompts(model.path)
@@ -73,33 +73,33 @@ def _qwen3(
 
     limit = min(settings.max_model_len, Qwen3Config.read(model.path).max_positions)
     path = model.path / "tokenizer.json"
-    with ThreadPoolExecutor(1, "tokenizer") as meanwhile, ExitStack() as on_failure:
-        spelling = meanwhile.submit(QwenEncoder, path, task=task, max_model_len=limit, control_tokens=settings.control_tokens)
+    with ThreadPoolExecutor(1, "tokenizer") as executor, ExitStack() as on_failure:
+        tokenizer = executor.submit(QwenEncoder, path, task=task, max_model_len=limit, control_tokens=settings.control_tokens)
         devices, digest = pick_devices(settings.device), content_name(model.digest)
         load = partial(NativeEngine.load, model.path, task=task, max_model_len=limit, dtype=settings.dtype, digest=digest)
         engine: Engine
         if len(devices) == 1:
             engine = load(
                 device=devices[0],
-                answer_ids=lambda: spelling.result().answer_ids,
-                samples=lambda: calibration_texts(spelling.result()),
+                answer_ids=lambda: tokenizer.result().answer_ids,
+                samples=lambda: calibration_texts(tokenizer.result()),
             )
         else:
-            load = partial(load, samples=partial(tuple, calibration_texts(spelling.result())))
+            load = partial(load, samples=partial(tuple, calibration_texts(tokenizer.result())))
             if model.kind is ModelKind.QWEN3_RERANKER:
-                load = partial(load, answer_ids=KnownAnswerIds(*spelling.result().answer_ids))
+                load = partial(load, answer_ids=KnownAnswerIds(*tokenizer.result().answer_ids))
             from shortlist.engine import workers
 
             engine = workers.start(load, devices, notify=lambda text: notify(f"{model.name}: {text}"), is_wanted=is_wanted)
         on_failure.callback(engine.close)
-        encoder = spelling.result()
+        encoder = tokenizer.result()
         on_failure.pop_all()
     return engine, encoder
 
 
 @contextmanager
 def _extra(name: str) -> Iterator[None]:
-    """Turn a library that is missing into the command that brings it."""
+    """Turn a missing library into an error with the install command."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -117,11 +117,11 @@ def _prompts(folder: Path) -> Mapping[str, str]:
     Source: `SentenceTransformer.encode_query` and `encode_document`, which try these names in this order.
 
     Raises:
-        ModelRefused: they are not texts; the library would fail on them with an error of its own.
+        ModelRefused: they are not strings; the library would fail with its own error.
     """
     path = folder / "config_sentence_transformers.json"
-    stated = json.loads(path.read_bytes()).get("prompts", {}) if path.is_file() else {}
-    if not isinstance(stated, dict) or not all(isinstance(text, str | None) for text in stated.values()):
+    prompts = json.loads(path.read_bytes()).get("prompts", {}) if path.is_file() else {}
+    if not isinstance(prompts, dict) or not all(isinstance(text, str | None) for text in prompts.values()):
         raise ModelRefused(f"{folder}: the prompts in {path.name} are not texts; download the model again")
-    document = next((stated[name] for name in ("document", "passage", "corpus") if stated.get(name)), "")
-    return {"query": stated.get("query") or "", "document": document}
+    document = next((prompts[name] for name in ("document", "passage", "corpus") if prompts.get(name)), "")
+    return {"query": prompts.get("query") or "", "document": document}

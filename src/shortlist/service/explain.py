@@ -16,26 +16,26 @@ from shortlist.types import Batch, Encoded, Explained, Explanation, RerankTask, 
 
 
 async def explain(served: ServedModel, task: RerankTask) -> Explanation:
-    """Return how every document of the task gets its score.
+    """Explain the score of every document of the task.
 
     Raises:
-        What `service.rerank.rerank` raises; here the error of one document is the error of all.
+        What `service.rerank.rerank` raises; the error of one document fails the request.
     """
     template = served.encoder.template(task.instruction, task.preset)
     request = request_of(served, task, template)
-    remembered = served.cache.get_many(request.keys)
+    cached = served.cache.get_many(request.keys)
     computed = await compute(served, request)
     encoded = await asyncio.to_thread(request.encode, range(len(task.documents)))
     logits = await served.engine.explain(_batch(encoded, computed.found))
     documents = [
-        _explained(served, index, each, found, is_cached=name in remembered, logits=dict(numbers))
-        for index, (each, found, name, numbers) in enumerate(zip(encoded, computed.found, request.keys, logits, strict=True))
+        _explained(served, index, each, found, is_cached=key in cached, logits=dict(values))
+        for index, (each, found, key, values) in enumerate(zip(encoded, computed.found, request.keys, logits, strict=True))
     ]
     return Explanation(model=served.name, template=template, documents=documents, usage=computed.usage, timing=computed.timing)
 
 
 def _batch(encoded: Sequence[Encoded], found: Sequence[TextValue]) -> Batch:
-    """Return the prompts that the scores are from, one for every document."""
+    """Return the scored prompts, one per document."""
     prompts = [each.prompts[_best(each, entry)] for each, entry in zip(encoded, found, strict=True)]
     return Batch(Task.RERANK, tuple(WorkItem(0, index, prompt) for index, prompt in enumerate(prompts)))
 

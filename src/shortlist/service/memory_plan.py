@@ -12,21 +12,21 @@ from typing import Final
 from shortlist.config import SchedulerSettings
 from shortlist.engine.base import EngineInfo
 
-_LEFT_OUT: Final = "lm_head.weight"
-"""The vocabulary head, of which a reranker keeps two rows and an embedder none."""
+_LM_HEAD: Final = "lm_head.weight"
+"""The LM head: a reranker keeps two of its rows, an embedder none."""
 
-_LIBRARY: Final = "its library computes a few texts at a time, within limits of its own"
+_LIBRARY: Final = "its library computes a few texts at a time, with its own limits"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryPlan:
-    """What a model needs.
+    """The memory that a model needs.
 
     Attributes:
-        num_parameters: Numbers that are kept.
-        weights_bytes: Those, in the dtype that is computed in.
-        activations_bytes: The most that one step adds; None where a library decides.
-        formula: How that follows from the model's shape.
+        num_parameters: Parameters in memory.
+        weights_bytes: Their size in the compute dtype.
+        activations_bytes: Peak of one batch; None if the library decides.
+        formula: How the peak follows from the model config.
     """
 
     num_parameters: int
@@ -36,21 +36,21 @@ class MemoryPlan:
 
     @property
     def summary(self) -> str:
-        """The plan in a few words."""
+        """The plan in one line."""
         weights = f"{self.weights_bytes / 1e9:.2f} GB of weights"
         if self.activations_bytes is None:
             return f"{weights}; {self.formula}"
-        return f"{weights}, and at most {self.activations_bytes / 1e9:.2f} GB for a full step, however much waits"
+        return f"{weights}, and at most {self.activations_bytes / 1e9:.2f} GB for a full batch, independent of the queue"
 
 
 def memory_plan(folder: Path, info: EngineInfo, settings: SchedulerSettings, *, is_native: bool) -> MemoryPlan:
-    """Return the plan of a model that has been loaded.
+    """Return the memory plan of a loaded model.
 
     Args:
         folder: The model's files.
-        info: What its engine says of itself.
-        settings: How large a step may be.
-        is_native: Whether it runs on the native engine, whose memory we know.
+        info: Its engine info.
+        settings: The batch limits.
+        is_native: Whether the native engine runs it; only its activations can be computed.
     """
     num_parameters = sum(_counts(folder))
     if not is_native:
@@ -67,7 +67,7 @@ def memory_plan(folder: Path, info: EngineInfo, settings: SchedulerSettings, *, 
 
 
 def _counts(folder: Path) -> Iterator[int]:
-    """Yield the size of every tensor, from the headers alone, of files that a loader has just accepted.
+    """Yield the number of elements of every tensor, from the file headers; the loader has validated the files.
 
     Source: the safetensors format: eight bytes of length, little-endian, then that much JSON.
     """
@@ -75,5 +75,5 @@ def _counts(folder: Path) -> Iterator[int]:
         with path.open("rb") as file:
             header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
         for name, tensor in header.items():
-            if name not in {"__metadata__", _LEFT_OUT}:
+            if name not in {"__metadata__", _LM_HEAD}:
                 yield math.prod(tensor["shape"])

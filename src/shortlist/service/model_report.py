@@ -25,7 +25,7 @@ SAMPLE: Final = PAIRS[0]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplePrompt:
-    """One prompt as the model reads it, control tokens written out."""
+    """One prompt as the model processes it, with control tokens."""
 
     title: str
     text: str
@@ -34,13 +34,13 @@ class SamplePrompt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateIds:
-    """The ids around a caller's words.
+    """The token ids of the prompt template.
 
     Attributes:
-        template_version: Names the wording.
-        prefix_ids: What every pair's prompt begins with; none for an embedder.
-        suffix_ids: What every prompt ends in.
-        read_text: The last of those as text; the model is read there.
+        template_version: Version of the template text.
+        prefix_ids: Start of every pair prompt; empty for an embedder.
+        suffix_ids: End of every prompt.
+        read_text: The last suffix token as text; the model output is taken there.
         answer_ids: The ids of "yes" and "no" for a reranker.
     """
 
@@ -56,19 +56,19 @@ class ModelReport:
     """Everything about one model.
 
     Attributes:
-        source: As it was asked for.
-        name: The name it would be served under.
-        kind: What runs it.
-        why: The evidence for the kind, in one sentence.
-        revision: What exactly its files are, where that is known.
-        tasks: What it is offered for.
-        info: What the engine says of itself.
-        files_bytes: Size of all its files that are here.
-        memory: What it needs; None if that is vLLM's business.
-        template_ids: The ids around a caller's words; None when the model frames its texts itself.
-        samples: A few prompts.
-        text_fingerprint: Names all that turns words into prompts.
-        self_test: How it tested.
+        source: As configured.
+        name: The served model name.
+        kind: The model kind.
+        why: How the kind was detected, in one sentence.
+        revision: The revision of its files, if known.
+        tasks: Its tasks.
+        info: The engine info.
+        files_bytes: Size of its local files.
+        memory: The memory plan; None for vLLM.
+        template_ids: The template ids; None if the model library applies its own template.
+        samples: Sample prompts.
+        text_fingerprint: Fingerprint of tokenizer and template.
+        self_test: The self-test.
     """
 
     source: str
@@ -87,17 +87,17 @@ class ModelReport:
 
 
 async def build_report(text: str, declared: Task | None, settings: Settings, *, notify: Notify) -> ModelReport:
-    """Load a model as the server would, test it, and let it go.
+    """Load a model as the server does, self-test it, and close it.
 
     Args:
-        text: Which model, as for `serve`.
-        declared: The task it is wanted for, or None to go by its files.
+        text: The model, as for `serve`.
+        declared: The configured task, or None to detect it from the files.
         settings: As for `serve`; the self-test runs whatever `self_test` says.
-        notify: Hears what takes long.
+        notify: Reports progress.
 
     Raises:
         BadSetting: a setting does not fit the model.
-        ModelRefused: it cannot be had, or cannot be served.
+        ModelRefused: it is not available, or cannot be served.
     """
     [deployment] = deployments(settings, [text])
     metrics = Metrics()
@@ -107,7 +107,7 @@ async def build_report(text: str, declared: Task | None, settings: Settings, *, 
         notify(f"{served.name}: testing itself")
         most = settings.scheduler.max_batch_tokens
         tested = await run_selftest(served, has_random_weights=settings.model.random_weights, max_batch_tokens=most)
-        memory = loaded.memory(settings.scheduler)  # which is asked of the engine, where that is in another process
+        memory = loaded.memory(settings.scheduler)  # runs in the engine, which may be another process
     finally:
         loaded.engine.close()
     tasks = tuple(sorted(served.card.tasks))
@@ -146,7 +146,7 @@ def _template_ids(encoder: Encoder, sample: Prompt) -> TemplateIds | None:
 
 
 def _prompts(encoder: Encoder, task: Task) -> dict[str, Prompt]:
-    """Return the prompts of the sample, each with what it is."""
+    """Return the sample prompts by title."""
     if task is Task.RERANK:
         [pair] = encoder.encode_pairs(SAMPLE.query, (SAMPLE.right,))
         return {"a query and a document": pair.prompts[0]}

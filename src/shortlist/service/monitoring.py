@@ -27,10 +27,10 @@ _NANO: Final = 1e-9
 async def watch(metrics: Metrics) -> None:
     """Measure event loop lag, its cause and the number of tasks, until cancelled."""
     while True:
-        asleep_s, starved_s = time.monotonic(), processor_wait_s()
+        asleep_s, waited_s = time.monotonic(), processor_wait_s()
         await asyncio.sleep(PERIOD_S)
         lag_s = max(0.0, time.monotonic() - asleep_s - PERIOD_S)
-        blocked_s = max(0.0, lag_s - (processor_wait_s() - starved_s))
+        blocked_s = max(0.0, lag_s - (processor_wait_s() - waited_s))
         metrics.loop_lag.observe(lag_s)
         metrics.loop_blocked.observe(blocked_s)
         metrics.tasks.set(len(asyncio.all_tasks()))
@@ -39,7 +39,7 @@ async def watch(metrics: Metrics) -> None:
 
 
 def processor_wait_s() -> float:
-    """Return how long this thread was ready to run and had no processor, so far; 0 where the system does not tell.
+    """Return the total time in seconds that this thread was runnable without a CPU; 0 where the system does not report it.
 
     Source: Linux, Documentation/scheduler/sched-stats, "/proc/<pid>/schedstat": the second number, in nanoseconds.
     """
@@ -49,38 +49,38 @@ def processor_wait_s() -> float:
         return 0.0
 
 
-READING_S: Final = 1.0
-"""A process that takes longer to say how its GPU is has worse problems."""
+READING_TIMEOUT_S: Final = 1.0
+"""Timeout of one GPU reading in seconds."""
 
 _GPU: Final = "cuda"
 
 
 def show_gpus(metrics: Metrics, engines: Sequence[Engine]) -> None:
-    """Have the metrics show the GPUs of these engines; not a vLLM's, of which a look from here would take memory."""
+    """Register GPU metrics for these engines. Not for vLLM: reading its GPU from here would allocate memory on it."""
     if not any(part.info.device.startswith(_GPU) for engine in engines for part in replicas_of(engine)):
         return
     from shortlist.engine.device import gpu_readings
 
     def read() -> list[GpuReading]:
         parts = {part.info.device: part for engine in engines for part in replicas_of(engine)}
-        document_stats: list[GpuReading] = []
+        readings: list[GpuReading] = []
         for name in sorted(name for name in parts if name.startswith(_GPU)):
             with suppress(EngineUnavailable):
-                document_stats += run_in_engine(parts[name], partial(gpu_readings, [name]), timeout_s=READING_S)
-        return document_stats
+                readings += run_in_engine(parts[name], partial(gpu_readings, [name]), timeout_s=READING_TIMEOUT_S)
+        return readings
 
     metrics.registry.register(GpuCollector(read))
 
 
 def tracing_to(endpoint: str | None, *, sample_ratio: float) -> Tracing:
-    """Return what sends traces to a collector; what sends none if no collector is named.
+    """Return the trace exporter; without an endpoint, one that exports nothing.
 
     Args:
         endpoint: The collector's address, as http://HOST:4318.
-        sample_ratio: Share of the requests that are traced; a caller who traces decides for its own.
+        sample_ratio: Share of requests that are traced; the trace context of a request overrides it.
 
     Raises:
-        BadSetting: the library for it is not installed, or told to do nothing.
+        BadSetting: the OpenTelemetry library is not installed, or is disabled.
     """
     if endpoint is None:
         return NO_TRACING

@@ -20,10 +20,10 @@ async def rerank(served: ServedModel, task: RerankTask) -> RerankOutcome:
 
     Raises:
         Overloaded: the whole request is refused.
-        DeadlineExceeded: its time was up; with partial terms, before a single document was scored.
-        InputTooLong: something does not fit and must not be cut.
-        InvalidInput: the model takes no instruction, or knows no such preset.
-        EngineError: the engine has failed, or no document could be scored.
+        DeadlineExceeded: the deadline passed; for a partial request, before any document was scored.
+        InputTooLong: a text does not fit and must not be truncated.
+        InvalidInput: the model takes no instruction, or the preset is unknown.
+        EngineError: the engine failed, or no document could be scored.
     """
     task = strip_template(served, task)
     template = served.encoder.template(task.instruction, task.preset)
@@ -32,7 +32,7 @@ async def rerank(served: ServedModel, task: RerankTask) -> RerankOutcome:
     for each in failed:
         served.metrics.failed.labels(served.name, type(each.error).__name__).inc()
     if len(failed) == len(task.documents):
-        raise _why([each.error for each in failed])
+        raise _request_error([each.error for each in failed])
     outcome = RerankOutcome(
         model=served.name,
         results=ranking(computed.found, served.engine.info.score_scale, task.top_n),
@@ -47,7 +47,7 @@ async def rerank(served: ServedModel, task: RerankTask) -> RerankOutcome:
 
 
 def strip_template(served: ServedModel, task: RerankTask) -> RerankTask:
-    """Return the task without the model's template, if the caller has applied it already."""
+    """Return the task without the model's prompt template, if the request already has it: applied twice, scores are wrong."""
     parts = [served.encoder.strip_template(task.query, document) for document in task.documents[:1]]
     if parts[0] is None:
         return task
@@ -62,22 +62,22 @@ def strip_template(served: ServedModel, task: RerankTask) -> RerankTask:
 
 
 def ranking(found: Sequence[TextValue], scale: ScoreScale, top_n: int | None = None) -> list[Ranked]:
-    """Return the best of the scored ones, by raw score, which tells apart what 0..1 rounds together; ties in order."""
+    """Return the top scored documents by raw score, as scores in 0..1 may round to ties; ties keep the input order."""
     values = [(index, entry.value) for index, entry in enumerate(found) if isinstance(entry, Entry)]
-    scored = cast("list[tuple[int, float]]", values)  # what a rerank job computes are numbers
-    scored.sort(key=itemgetter(1), reverse=True)  # stable: equal scores stay in the caller's order
+    scored = cast("list[tuple[int, float]]", values)  # rerank values are numbers
+    scored.sort(key=itemgetter(1), reverse=True)  # stable: equal scores keep the input order
     return [Ranked(index, relevance(raw, scale), raw) for index, raw in scored[:top_n]]
 
 
 def relevance(raw: float, scale: ScoreScale) -> float:
-    """Squeeze a raw score into 0..1: the sigmoid of log-odds, or the positive part of a cosine."""
+    """Map a raw score to 0..1: the sigmoid of log-odds, or the positive part of a cosine."""
     if scale is ScoreScale.COSINE:
         return min(max(raw, 0.0), 1.0)
     return sigmoid(raw)
 
 
 def request_of(served: ServedModel, task: RerankTask, template: PromptTemplate) -> ComputeRequest:
-    """Return what this task asks of the model, and everything that decides its scores."""
+    """Return the compute request of this task, with all inputs of its cache keys."""
 
     def encode(positions: Sequence[int]) -> list[Encoded]:
         return served.encoder.encode_pairs(
@@ -101,10 +101,10 @@ def request_of(served: ServedModel, task: RerankTask, template: PromptTemplate) 
     )
 
 
-def _why(errors: Sequence[ServiceError]) -> ServiceError:
-    """Return the error of a request without a single score: that it came too late, if some of it did."""
+def _request_error(errors: Sequence[ServiceError]) -> ServiceError:
+    """Return the error of a request without any score: DeadlineExceeded if one document has it, otherwise the first."""
     late = (error for error in errors if isinstance(error, DeadlineExceeded))
-    return next(late, errors[0]).with_traceback(None)  # it may be the error of other requests too
+    return next(late, errors[0]).with_traceback(None)  # other requests may share the error
 
 
 def _count(served: ServedModel, outcome: RerankOutcome) -> None:

@@ -15,18 +15,18 @@ FIRST_PAUSE_S: Final = 1.0
 MAX_PAUSE_S: Final = 60.0
 
 HEALTHY_S: Final = 300.0
-"""Seconds of operation after which the backoff starts from zero again."""
+"""An engine that ran this long was healthy: its next failure restarts it at once."""
 
 
 class Backoff:
-    """Exponential backoff: no pause at first, then twice as long every time."""
+    """Exponential backoff: no pause, then 1 s, doubled for every attempt up to 60 s; reset after a healthy period."""
 
     def __init__(self) -> None:
         self._next_s = 0.0
         self._last_attempt_s = float("-inf")
 
     def next_pause_s(self, now_s: float) -> float:
-        """Return the pause before this attempt in seconds, and count the attempt."""
+        """Return the pause in seconds before the next attempt, and count the attempt."""
         if now_s - self._last_attempt_s > HEALTHY_S:
             self._next_s = 0.0
         pause_s = self._next_s
@@ -41,23 +41,23 @@ async def restart_engine(
     test: Callable[[ServedModel], Awaitable[None]],
     backoff: Backoff,
 ) -> None:
-    """Restart the engine of a served model until it passes its self-test; then its dispatcher can run again.
+    """Restart and self-test an engine until both succeed; then its dispatcher can run again.
 
     Raises:
-        ModelRefused: the restarted model fails its self-test, and must not be served.
+        ModelRefused: the restarted engine failed its self-test and must not serve.
     """
-    where = {"model": served.name}
+    extra = {"model": served.name}
     while True:
         await asyncio.sleep(backoff.next_pause_s(time.monotonic()))
-        logger.warning("engine restarting", extra=where)
+        logger.warning("engine restarting", extra=extra)
         try:
             await restart()
             await test(served)
         except ModelRefused:
             raise
         except (ServiceError, OSError, RuntimeError) as error:
-            served.dispatcher.fail(EngineUnavailable("The engine could not be restarted yet."))
-            logger.error("engine restart failed", extra={**where, "error": type(error).__name__})
+            served.dispatcher.fail(EngineUnavailable("The engine restart failed; trying again."))
+            logger.error("engine restart failed", extra={**extra, "error": type(error).__name__})
         else:
             break
     served.dispatcher.resume()

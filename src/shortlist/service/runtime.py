@@ -41,7 +41,7 @@ from shortlist.types import (
 
 
 class State(StrEnum):
-    """Where in its life a server is."""
+    """State of the server."""
 
     STARTING = "starting"
     READY = "ready"
@@ -56,10 +56,10 @@ class Runtime:
 
     Args:
         served_models: The served models; the first that can do a task is its default.
-        settings: What it was started with.
-        metrics: The server's metrics; the stacks count into the same.
-        notify: Hears how the self-tests went.
-        tracing: Where traces of requests go.
+        settings: The settings.
+        metrics: The server's metrics, shared by all served models.
+        notify: Reports self-test results.
+        tracing: The trace exporter.
     """
 
     def __init__(
@@ -80,15 +80,15 @@ class Runtime:
         self._idle = asyncio.Event()
         self._idle.set()
         self._registry = ModelRegistry(served_models, unknown_model=settings.model.unknown_model)
-        self._loops: list[asyncio.Task[None]] = []
-        self._gone: set[ServedModel] = set()
-        self._pauses: dict[ServedModel, Backoff] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._failed_models: set[ServedModel] = set()
+        self._backoffs: dict[ServedModel, Backoff] = {}
         self._notify = notify
         self._starting = asyncio.Lock()
 
     @property
     def is_ready(self) -> bool:
-        """Whether every model takes requests."""
+        """Whether every model accepts requests."""
         return self.state is State.READY
 
     @property
@@ -98,22 +98,22 @@ class Runtime:
 
     @property
     def _shared(self) -> set[SharedCache]:
-        """The caches that servers share: one for all stacks, or none."""
+        """The shared cache of all served models, if there is one."""
         return {served.shared for served in self._registry.served_models if served.shared is not None}
 
     def cards(self) -> list[ModelCard]:
-        """Return what the outside may know of every model."""
+        """Return the public model card of every model."""
         return [served.card for served in self._registry.served_models]
 
     def card(self, name: str | None, task: Task | None = None) -> ModelCard:
-        """Return what the outside may know of one model, found as a request's model is. Raises NotFound, InvalidInput."""
+        """Return the public model card for a requested model name. Raises NotFound, InvalidInput."""
         return self._registry.find(name, task).card
 
     async def start(self) -> None:
-        """Test every model, then start its loop; ready afterwards. Calling it again is harmless.
+        """Self-test every model, then start the dispatchers; ready afterwards. Idempotent.
 
         Raises:
-            ModelRefused: a model failed its self-test, and the settings are strict about that.
+            ModelRefused: a model failed its self-test, and `self_test` is strict.
         """
         async with self._starting:
             if self.state is not State.STARTING:
@@ -124,7 +124,7 @@ class Runtime:
                 await self._run_selftest(served)
             for served in self._registry.served_models:
                 self._run(served)
-            self._loops.append(asyncio.create_task(watch(self.metrics), name="watchdog"))
+            self._tasks.append(asyncio.create_task(watch(self.metrics), name="watchdog"))
             self._enter(State.READY)
 
     async def _run_selftest(self, served: ServedModel) -> None:
@@ -132,14 +132,14 @@ class Runtime:
         if settings.self_test == "off":
             return
         self._notify(f"{served.name}: testing itself")
-        most = self.settings.scheduler.max_batch_tokens
+        limit = self.settings.scheduler.max_batch_tokens
         has_random_weights = settings.random_weights
-        found = await run_selftest(served, has_random_weights=has_random_weights, max_batch_tokens=most, max_pairs=MIN_PAIRS)
+        found = await run_selftest(served, has_random_weights=has_random_weights, max_batch_tokens=limit, max_pairs=MIN_PAIRS)
         if settings.self_test == "strict" and not found.has_passed:
             raise ModelRefused(f"{found.failure} shortlist doctor shows more; --self-test warn serves it all the same.")
         for finding in (*found.failed, *found.with_status(CheckStatus.WARNED)):
-            where = {"model": served.name, "task": finding.task.value, "check": finding.check.value}
-            logger.warning("self-test: %s", finding.detail, extra=where)
+            extra = {"model": served.name, "task": finding.task.value, "check": finding.check.value}
+            logger.warning("self-test: %s", finding.detail, extra=extra)
         self._notify(found.summary)
 
     def _run(self, served: ServedModel) -> None:
@@ -148,9 +148,9 @@ class Runtime:
         self.metrics.model_ready.labels(served.name).set(1)
         loop = asyncio.create_task(served.dispatcher.run(), name=f"dispatcher {served.name}")
         loop.add_done_callback(partial(self._stopped, served))
-        self._loops.append(loop)
+        self._tasks.append(loop)
         if served.wait_failed is not None:
-            self._loops.append(asyncio.create_task(_watch(served, served.wait_failed), name=f"watch {served.name}"))
+            self._tasks.append(asyncio.create_task(_watch(served, served.wait_failed), name=f"watch {served.name}"))
 
     async def rerank(self, task: RerankTask) -> RerankOutcome:
         """Rank with the model that the task names. Raises what `service.rerank.rerank` raises, and NotFound, Draining."""
@@ -165,13 +165,13 @@ class Runtime:
             return await score(served, task)
 
     async def tokenize(self, task: TokenizeTask) -> TokenizeOutcome:
-        """Spell with the model that the task names. Raises what `service.tokens` raises, and NotFound, Draining."""
+        """Tokenize with the model that the task names. Raises what `service.tokens` raises, and NotFound, Draining."""
         served = self._registry.find(task.model)
         with self._running():
             return await tokenize(served, task)
 
     async def detokenize(self, task: DetokenizeTask) -> DetokenizeOutcome:
-        """Write with the model that the task names. Raises what `service.tokens` raises, and NotFound, Draining."""
+        """Detokenize with the model that the task names. Raises what `service.tokens` raises, and NotFound, Draining."""
         served = self._registry.find(task.model)
         with self._running():
             return await detokenize(served, task)
@@ -191,24 +191,24 @@ class Runtime:
             return await explain(served, task)
 
     async def drain(self, timeout_s: float) -> bool:
-        """Take no new requests, let the running ones finish; return whether all did."""
+        """Refuse new requests and wait for running ones; return whether all finished."""
         if self.state is not State.FAILED:
             self._enter(State.DRAINING)
         try:
             async with asyncio.timeout(timeout_s):
                 await self._idle.wait()
         except TimeoutError:
-            logger.warning("gave up on running requests", extra={"requests": self.num_running})
+            logger.warning("drain timed out", extra={"requests": self.num_running})
         return not self.num_running
 
     async def close(self) -> None:
         """Stop the loops, fail waiting requests, and close the engines. Idempotent."""
         self._enter(State.CLOSED)
-        for loop in self._loops:
+        for loop in self._tasks:
             loop.cancel()
         for served in self._registry.served_models:
             served.dispatcher.fail(EngineUnavailable("The server was closed before this was done."))
-        await asyncio.gather(*self._loops, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         for shared in self._shared:
             await shared.close()
         for served in self._registry.served_models:
@@ -241,28 +241,28 @@ class Runtime:
         error = loop.exception()
         if error is not None:
             logger.error("dispatcher failed", exc_info=error, extra={"model": served.name})
-            served.dispatcher.fail(EngineUnavailable("The dispatcher failed; the server needs a restart."))
+            served.dispatcher.fail(EngineUnavailable("The dispatcher failed; restart the server."))
         if error is None and served.restart is not None and self.state in {State.READY, State.RESTARTING}:
-            self._loops.append(asyncio.create_task(self._restart_engine(served, served.restart), name=f"restart {served.name}"))
+            self._tasks.append(asyncio.create_task(self._restart_engine(served, served.restart), name=f"restart {served.name}"))
         else:
-            self._give_up()
+            self._mark_failed()
 
     async def _restart_engine(self, served: ServedModel, restart: Callable[[], Awaitable[None]]) -> None:
         """Restart a failed engine; the server is not ready meanwhile."""
         self._enter(State.RESTARTING)
-        self._gone.add(served)
+        self._failed_models.add(served)
         try:
-            await restart_engine(served, restart, self._run_selftest, self._pauses.setdefault(served, Backoff()))
+            await restart_engine(served, restart, self._run_selftest, self._backoffs.setdefault(served, Backoff()))
         except ModelRefused as error:
-            logger.error("engine is not what it was", extra={"model": served.name, "error": error.message})
-            self._give_up()
+            logger.error("restarted engine refused", extra={"model": served.name, "error": error.message})
+            self._mark_failed()
             return
-        self._gone.remove(served)
+        self._failed_models.remove(served)
         self._run(served)
-        if not self._gone and self.state is State.RESTARTING:
+        if not self._failed_models and self.state is State.RESTARTING:
             self._enter(State.READY)
 
-    def _give_up(self) -> None:
+    def _mark_failed(self) -> None:
         self._enter(State.FAILED)
         self.failed.set()
 

@@ -13,7 +13,7 @@ from shortlist.types import Encoded, RerankTask, Scored, ScoreOutcome, ScoreTask
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _PairGroup:
     """The shared part of pairs that are tokenized together."""
 
     query: str
@@ -21,13 +21,13 @@ class _Asked:
 
 
 async def score(served: ServedModel, task: ScoreTask) -> ScoreOutcome:
-    """Score every pair with this model; all of them are one request, however many queries there are.
+    """Score every pair with this model, as one request for any number of queries.
 
-    A pair's score is that of the same query and document in a ranking, and what one remembers, the other knows. Pairs that
-    already have the model's template do not get it twice.
+    A pair scores as in a rerank request, and both share cache keys. Pairs that already carry the model's prompt template do
+    not get it twice.
 
     Raises:
-        What `service.rerank.rerank` raises; here the error of one pair is the error of all.
+        What `service.rerank.rerank` raises; the error of one pair fails the request.
     """
     computed = await compute(served, _request(served, task))
     served.metrics.documents.labels(served.name, Task.RERANK.value).inc(len(task.pairs))
@@ -42,53 +42,53 @@ async def score(served: ServedModel, task: ScoreTask) -> ScoreOutcome:
 
 
 def _request(served: ServedModel, task: ScoreTask) -> ComputeRequest:
-    """Return the requests of all queries as one."""
-    asked, documents = zip(*(_pair(served, task, *pair) for pair in task.pairs), strict=True)
-    grouped = _grouped(asked, range(len(asked)))
+    """Return one request for all queries."""
+    pair_groups, documents = zip(*(_pair(served, task, *pair) for pair in task.pairs), strict=True)
+    grouped = _grouped(pair_groups, range(len(pair_groups)))
     parts = {each: _part(served, task, each, [documents[index] for index in own]) for each, own in grouped.items()}
-    keys = {index: name for each, own in grouped.items() for index, name in zip(own, parts[each].keys, strict=True)}
-    location_of = {index: place for own in grouped.values() for place, index in enumerate(own)}
+    keys = {index: key for each, own in grouped.items() for index, key in zip(own, parts[each].keys, strict=True)}
+    location_of = {index: position for own in grouped.values() for position, index in enumerate(own)}
 
     def encode(positions: Sequence[int]) -> list[Encoded]:
         encoded: dict[int, Encoded] = {}
-        for each, wanted in _grouped(asked, positions).items():
+        for each, wanted in _grouped(pair_groups, positions).items():
             encoded |= zip(wanted, parts[each].encode([location_of[index] for index in wanted]), strict=True)
         return [encoded[index] for index in positions]
 
     return ComputeRequest(
         task=Task.RERANK,
         texts=documents,
-        keys=[keys[index] for index in range(len(asked))],
+        keys=[keys[index] for index in range(len(pair_groups))],
         overhead_chars=sum(part.overhead_chars for part in parts.values()),
         encode=encode,
         options=task.options,
     )
 
 
-def _pair(served: ServedModel, task: ScoreTask, query: str, document: str) -> tuple[_Asked, str]:
-    """Return a pair in its caller's own words."""
+def _pair(served: ServedModel, task: ScoreTask, query: str, document: str) -> tuple[_PairGroup, str]:
+    """Return a pair without the prompt template."""
     parts = served.encoder.strip_template(query, document)
     if parts is None:
-        return _Asked(query, task.instruction), document
-    return _Asked(parts.query, parts.instruction), parts.document
+        return _PairGroup(query, task.instruction), document
+    return _PairGroup(parts.query, parts.instruction), parts.document
 
 
-def _part(served: ServedModel, task: ScoreTask, asked: _Asked, documents: Sequence[str]) -> ComputeRequest:
+def _part(served: ServedModel, task: ScoreTask, group: _PairGroup, documents: Sequence[str]) -> ComputeRequest:
     """Return the request of one query."""
-    one = RerankTask(query=asked.query, documents=tuple(documents), on_overflow=task.on_overflow, truncation=task.truncation)
-    is_own = asked.instruction != task.instruction
-    return request_of(served, one, served.encoder.template(asked.instruction, None if is_own else task.preset))
+    one = RerankTask(query=group.query, documents=tuple(documents), on_overflow=task.on_overflow, truncation=task.truncation)
+    has_own_instruction = group.instruction != task.instruction
+    return request_of(served, one, served.encoder.template(group.instruction, None if has_own_instruction else task.preset))
 
 
-def _grouped(asked: Sequence[_Asked], positions: Iterable[int]) -> dict[_Asked, list[int]]:
-    groups: dict[_Asked, list[int]] = {}
+def _grouped(pair_groups: Sequence[_PairGroup], positions: Iterable[int]) -> dict[_PairGroup, list[int]]:
+    groups: dict[_PairGroup, list[int]] = {}
     for index in positions:
-        groups.setdefault(asked[index], []).append(index)
+        groups.setdefault(pair_groups[index], []).append(index)
     return groups
 
 
 def _scored(served: ServedModel, found: TextValue) -> Scored:
     if not isinstance(found, Entry):
-        raise found.with_traceback(None)  # it may be the error of other requests too
+        raise found.with_traceback(None)  # other requests may share the error
     assert isinstance(found.value, float), "A rerank job's values are scores. This is a bug."
     return Scored(relevance(found.value, served.engine.info.score_scale), found.value)

@@ -27,7 +27,7 @@ from shortlist.service.selftest_batches import (
     measure,
     rerank_case,
 )
-from shortlist.service.selftest_data import BY_WORTH, PAIRS
+from shortlist.service.selftest_data import PAIRS, PAIRS_BY_PRIORITY
 from shortlist.text.encoder import Encoder
 from shortlist.types import Encoded, Task, TokenPrompt
 
@@ -87,19 +87,19 @@ class SelfTest:
         """The first failure and its usual cause; for a failed self-test."""
         first = self.failed[0]
         usually = f"Usually that is {CAUSES[first.check]}."
-        said = f"{self.model} failed its self-test ({first.check.value}): {first.detail}. {usually}"
-        return f"{said} {self.remedy}" if self.remedy and first.check is SelfTestCheck.MEANING else said
+        message = f"{self.model} failed its self-test ({first.check.value}): {first.detail}. {usually}"
+        return f"{message} {self.remedy}" if self.remedy and first.check is SelfTestCheck.MEANING else message
 
     @property
     def summary(self) -> str:
         """The result in one line."""
-        spent = f"{self.model}: self-test {{}} in {self.duration_s:.1f} s"
+        template = f"{self.model}: self-test {{}} in {self.duration_s:.1f} s"
         if self.failed:
-            return spent.format("failed") + f" ({', '.join(result.check.value for result in self.failed)})"
+            return template.format("failed") + f" ({', '.join(result.check.value for result in self.failed)})"
         untested = {
             result.check.value for result in self.with_status(CheckStatus.SKIPPED) if result.check is SelfTestCheck.MEANING
         }
-        return spent.format("passed") + (" (but for meaning: random_weights is set)" if untested else "")
+        return template.format("passed") + (" (meaning not tested: random_weights is set)" if untested else "")
 
     def with_status(self, status: CheckStatus) -> tuple[CheckResult, ...]:
         """Return the results with this status."""
@@ -109,26 +109,26 @@ class SelfTest:
 CAUSES: Final[Mapping[SelfTestCheck, str]] = MappingProxyType(
     {
         SelfTestCheck.FINITE: "the weights are damaged, or the dtype is too narrow for them (try --dtype float32)",
-        SelfTestCheck.UNIT_LENGTH: "the model's last step, which makes vectors of length one, is missing or broken",
-        SelfTestCheck.REPEATABLE: "the device or a library computes in no fixed order",
-        SelfTestCheck.ORDER_KEPT: "the engine gives scores back in another order than it was asked",
+        SelfTestCheck.UNIT_LENGTH: "the final normalization to vectors of length 1 is missing or broken",
+        SelfTestCheck.REPEATABLE: "the device or a library computes in a nondeterministic order",
+        SelfTestCheck.ORDER_KEPT: "the engine returns scores in another order than the prompts",
         SelfTestCheck.ALONE: "padding or a neighbour leaks into a prompt, or the dtype is too narrow for the weights",
-        SelfTestCheck.SUFFIX_KEPT: "the tokenizer is not the model's own, or long prompts are cut at their end",
+        SelfTestCheck.SUFFIX_KEPT: "the tokenizer is not the model's own, or long prompts are truncated at their end",
         SelfTestCheck.MEANING: "the wrong prompt, the wrong head, the wrong model, or weights that were never trained",
     }
 )
 """The usual cause of a failed check."""
 
 
-# -- how much rounding is allowed ---------------------------------------------------------------------------------------
+# -- tolerances ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tolerances:
     """Largest differences between two computations of one prompt.
 
-    Rounding in log-odds grows with the log-odds themselves, so there the bound is a share of the distance between the highest
-    and the lowest score of the trial, and never under `log_odds`.
+    Rounding of log-odds grows with their size. So their tolerance is a share of the range between the highest and the lowest
+    score of the case, and at least `log_odds`.
 
     Units:
         log_odds, cosine: as the scores; vector: 1 - cosine of the two vectors.
@@ -149,14 +149,14 @@ TOLERANCES: Final[Mapping[str, Tolerances]] = MappingProxyType(
     }
 )
 WIDEST: Final = TOLERANCES["bfloat16"]
-"""For a dtype that an engine calls by another name."""
+"""Tolerances of dtypes that are not listed."""
 
 UNIT_BOUND: Final = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
 class Margins:
-    """How clearly right must be above wrong: in one pair for it to count, and on average."""
+    """Smallest margins of right over wrong documents: for one pair to count, and on average."""
 
     pair: float
     mean: float
@@ -167,17 +167,17 @@ MARGINS: Final[Mapping[ScoreScale, Margins]] = MappingProxyType(
 )
 
 PAIRS_PER_MISS: Final = MappingProxyType({True: 6, False: 3})
-"""How many pairs there must be for one to miss its margin, by whether the model promises to understand.
+"""Pairs per permitted miss, by whether the model must understand (`Expectations.understands`).
 
-A good model may be weak at something; one that is served wrongly is weak at everything. Three in ten pairs are Chinese, which a
-model that promises nothing need not know.
+A good model may miss a topic; a wrongly served one misses everywhere. Three in ten pairs are Chinese, which a model without
+expectations need not support.
 """
 
 MIN_PAIRS: Final = 6
-"""With fewer pairs, chance could pass for understanding."""
+"""With fewer pairs, a random model could pass."""
 
 
-# -- the test -----------------------------------------------------------------------------------------------------------
+# -- run ----------------------------------------------------------------------------------------------------------------
 
 
 async def run_selftest(
@@ -187,15 +187,15 @@ async def run_selftest(
 
     Args:
         served: The model.
-        has_random_weights: Whether it is known that its weights mean nothing; then nothing is said about meaning.
-        max_batch_tokens: The largest batch it will be asked for.
-        max_pairs: How many pairs to ask at most.
+        has_random_weights: Whether its weights are random; then the meaning check is skipped.
+        max_batch_tokens: Token limit of a batch.
+        max_pairs: Number of pairs to compute at most.
     """
     started_s = time.monotonic()
     results: list[CheckResult] = []
     for task in sorted(served.card.tasks):
-        case = await asyncio.to_thread(_CASES[task], served.encoder, BY_WORTH, max_pairs)
-        results += await _on_all(served, case, has_random_weights=has_random_weights, max_batch_tokens=max_batch_tokens)
+        case = await asyncio.to_thread(_CASES[task], served.encoder, PAIRS_BY_PRIORITY, max_pairs)
+        results += await _check_replicas(served, case, has_random_weights=has_random_weights, max_batch_tokens=max_batch_tokens)
         results.append(await asyncio.to_thread(_suffix_kept, served, task))
     spent_s = time.monotonic() - started_s
     return SelfTest(model=served.name, results=tuple(results), duration_s=spent_s, remedy=served.expectations.remedy)
@@ -204,26 +204,26 @@ async def run_selftest(
 _CASES: Final = MappingProxyType({Task.RERANK: rerank_case, Task.EMBED: embed_case})
 
 
-async def _on_all(
+async def _check_replicas(
     served: ServedModel, case: SelfTestCase, *, has_random_weights: bool, max_batch_tokens: int
 ) -> list[CheckResult]:
-    """Return what the numbers of every device say, those of the first that fails, or else of the first."""
+    """Check every replica; return the results of the first failing one, otherwise of the first."""
     parts = replicas_of(served.engine)
-    asked = (
-        _results(replace(served, engine=part), case, has_random_weights=has_random_weights, max_batch_tokens=max_batch_tokens)
+    runs = (
+        _measured(replace(served, engine=part), case, has_random_weights=has_random_weights, max_batch_tokens=max_batch_tokens)
         for part in parts
     )
-    found = await asyncio.gather(*asked)
+    found = await asyncio.gather(*runs)
     for part, results in zip(parts, found, strict=True):
         if len(parts) > 1 and any(result.status is CheckStatus.FAILED for result in results):
             return [replace(result, detail=f"on {part.info.device}, {result.detail}") for result in results]
     return found[0]
 
 
-async def _results(
+async def _measured(
     served: ServedModel, case: SelfTestCase, *, has_random_weights: bool, max_batch_tokens: int
 ) -> list[CheckResult]:
-    """Return what the engine's numbers say."""
+    """Return the results of the checks of one engine."""
     if not case.positions:
         return [_too_few(served, case)]
     try:
@@ -248,10 +248,10 @@ async def _results(
     ]
 
 
-# -- what the numbers must be -------------------------------------------------------------------------------------------
+# -- checks of values ---------------------------------------------------------------------------------------------------
 
 
-def _judged(check: SelfTestCheck, task: Task, is_good: bool, detail: str) -> CheckResult:
+def _checked(check: SelfTestCheck, task: Task, is_good: bool, detail: str) -> CheckResult:
     return CheckResult(check, task, CheckStatus.PASSED if is_good else CheckStatus.FAILED, detail)
 
 
@@ -259,27 +259,27 @@ def _finite(measured: MeasuredValues, task: Task) -> CheckResult:
     num_values = len(measured.all)
     num_finite = int(np.count_nonzero(np.isfinite(measured.all).all(axis=1)))
     detail = f"{num_finite} of {num_values} values are finite numbers"
-    return _judged(SelfTestCheck.FINITE, task, num_finite == num_values, detail)
+    return _checked(SelfTestCheck.FINITE, task, num_finite == num_values, detail)
 
 
 def _unit_length(measured: MeasuredValues, task: Task) -> CheckResult:
     off = float(np.abs(np.linalg.norm(measured.all, axis=1) - 1).max())
-    return _judged(SelfTestCheck.UNIT_LENGTH, task, off <= UNIT_BOUND, f"lengths differ from 1 by at most {off:.1e}")
+    return _checked(SelfTestCheck.UNIT_LENGTH, task, off <= UNIT_BOUND, f"lengths differ from 1 by at most {off:.1e}")
 
 
 def _repeatable(measured: MeasuredValues, task: Task) -> CheckResult:
     is_same = bool((measured.alone[: len(measured.again)] == measured.again).all())
-    detail = f"a batch that is asked again gives {'the same to the bit' if is_same else 'something else'}"
-    return _judged(SelfTestCheck.REPEATABLE, task, is_same, detail)
+    detail = f"the same batch again gives {'identical bits' if is_same else 'other values'}"
+    return _checked(SelfTestCheck.REPEATABLE, task, is_same, detail)
 
 
 def _order_kept(measured: MeasuredValues, task: Task) -> CheckResult:
-    """Return whether two prompts, in either order, each get the value that is nearer to its own, alone, than to the other's."""
+    """Check that each of two prompts, in either order, gets the value nearest to the one it gets alone."""
     is_kept = all(
         _gap(measured.alone, each) <= _gap(measured.alone, each[::-1]) for each in (measured.once, measured.reversed_order)
     )
     detail = f"two prompts in either order get {'each its own value' if is_kept else 'the value of the other'}"
-    return _judged(SelfTestCheck.ORDER_KEPT, task, is_kept, detail)
+    return _checked(SelfTestCheck.ORDER_KEPT, task, is_kept, detail)
 
 
 def _gap(one: Values, other: Values) -> float:
@@ -295,8 +295,8 @@ def _close(check: SelfTestCheck, one: Values, other: Values, task: Task, info: E
         is_cosine = info.score_scale is ScoreScale.COSINE
         gap, unit = float(np.abs(one - other).max()), _unit(info.score_scale)
         bound = bounds.cosine if is_cosine else max(bounds.log_odds, bounds.share * spread)
-    detail = f"the largest difference is {gap:.1e} {unit}; {info.dtype} may have {bound:.1e}"
-    return _judged(check, task, gap <= bound, detail)
+    detail = f"the largest difference is {gap:.1e} {unit}; the tolerance of {info.dtype} is {bound:.1e}"
+    return _checked(check, task, gap <= bound, detail)
 
 
 def _unit(scale: ScoreScale) -> str:
@@ -311,9 +311,7 @@ def _angle(one: Values, other: Values) -> float:
 
 
 def _random_weights(task: Task) -> CheckResult:
-    return CheckResult(
-        SelfTestCheck.MEANING, task, CheckStatus.SKIPPED, "random_weights is set, so nothing can be said about meaning"
-    )
+    return CheckResult(SelfTestCheck.MEANING, task, CheckStatus.SKIPPED, "random_weights is set, so meaning is not tested")
 
 
 def _meaning(served: ServedModel, case: SelfTestCase, mixed: Values) -> CheckResult:
@@ -332,7 +330,7 @@ def _meaning(served: ServedModel, case: SelfTestCase, mixed: Values) -> CheckRes
     if missed:
         detail += f"; missed: {', '.join(missed)}"
     if mean <= -MARGINS[scale].mean:
-        detail += "; it is the wrong ones that it puts first, as if yes and no had been taken for each other"
+        detail += "; wrong documents rank first, as if yes and no were swapped"
     if is_good:
         return CheckResult(SelfTestCheck.MEANING, case.task, CheckStatus.PASSED, detail)
     return CheckResult(
@@ -348,16 +346,16 @@ def _above(position: PairPosition, mixed: Values) -> float:
 
 def _too_few(served: ServedModel, case: SelfTestCase) -> CheckResult:
     detail = (
-        f"only {len(case.positions)} of {len(PAIRS)} pairs fit into {served.card.max_model_len} tokens, too few to judge by"
+        f"only {len(case.positions)} of {len(PAIRS)} pairs fit into {served.card.max_model_len} tokens, too few for the check"
     )
     return CheckResult(SelfTestCheck.MEANING, case.task, CheckStatus.WARNED, detail)
 
 
-# -- what the ids must be -----------------------------------------------------------------------------------------------
+# -- checks of token ids ------------------------------------------------------------------------------------------------
 
 
 def _suffix_kept(served: ServedModel, task: Task) -> CheckResult:
-    """Spell a document of twice the model's limit."""
+    """Tokenize a document of twice the model's token limit, and check limit, suffix and truncation flag."""
     limit = served.card.max_model_len
     try:
         encoded = _overlong(served.encoder, task, limit)
@@ -368,7 +366,7 @@ def _suffix_kept(served: ServedModel, task: Task) -> CheckResult:
     prompt = encoded.prompts[0]
     if not isinstance(prompt, TokenPrompt):
         return CheckResult(
-            SelfTestCheck.SUFFIX_KEPT, task, CheckStatus.SKIPPED, "the model's own library frames and cuts its texts"
+            SelfTestCheck.SUFFIX_KEPT, task, CheckStatus.SKIPPED, "the model's own library applies its template and truncates"
         )
     num_tokens = prompt.prefix.num_tokens + prompt.num_tokens
     suffix = served.expectations.suffix
@@ -376,12 +374,12 @@ def _suffix_kept(served: ServedModel, task: Task) -> CheckResult:
     if num_tokens > limit:
         wrong.append(f"it has {num_tokens} tokens where {limit} are allowed")
     if tuple(prompt.ids[-len(suffix) :].tolist() if suffix else ()) != suffix:
-        wrong.append(f"it does not end in the frame's {len(suffix)} suffix ids")
+        wrong.append(f"it does not end in the template's {len(suffix)} suffix ids")
     if not encoded.is_truncated:
-        wrong.append("it does not say that it was cut")
-    detail = f"a document of {2 * limit} words became {num_tokens} tokens that end in the frame's {len(suffix)} suffix ids"
-    return _judged(
-        SelfTestCheck.SUFFIX_KEPT, task, not wrong, f"of a document that had to be cut: {'; '.join(wrong)}" if wrong else detail
+        wrong.append("it is not marked as truncated")
+    detail = f"a document of {2 * limit} words became {num_tokens} tokens that end in the template's {len(suffix)} suffix ids"
+    return _checked(
+        SelfTestCheck.SUFFIX_KEPT, task, not wrong, f"a document above the limit: {'; '.join(wrong)}" if wrong else detail
     )
 
 

@@ -67,7 +67,7 @@ class MeasuredValues:
 
 
 def rerank_case(encoder: Encoder, pairs: Sequence[SelfTestPair], most: int) -> SelfTestCase:
-    """Return the first pairs as a reranker reads them, but for those that do not fit or need what it does not take."""
+    """Return the first pairs as rerank prompts, without pairs that do not fit or that the model does not support."""
     prompts: list[Prompt] = []
     positions: list[PairPosition] = []
     for pair in pairs:
@@ -93,15 +93,15 @@ def _pair_prompts(encoder: Encoder, pair: SelfTestPair) -> list[Prompt]:
 
 
 def embed_case(encoder: Encoder, pairs: Sequence[SelfTestPair], most: int) -> SelfTestCase:
-    """Return the first pairs as an embedder reads them, but for those above, and those that are there to be cut."""
+    """Return the first pairs as embedding prompts, without pairs that do not fit, are unsupported, or test truncation."""
     prompts: list[Prompt] = []
     positions: list[PairPosition] = []
     for pair in pairs:
-        is_asked = len(positions) < most and pair.truncation == NO_TRUNCATION
-        found = _text_prompts(encoder, pair) if is_asked else []
+        is_selected = len(positions) < most and pair.truncation == NO_TRUNCATION
+        found = _text_prompts(encoder, pair) if is_selected else []
         if found:
-            at = len(prompts)
-            positions.append(PairPosition(pair, query=at, right=at + 1, wrong=at + 2))
+            first = len(prompts)
+            positions.append(PairPosition(pair, query=first, right=first + 1, wrong=first + 2))
             prompts += found
     return SelfTestCase(Task.EMBED, tuple(prompts), tuple(positions))
 
@@ -143,15 +143,15 @@ async def _values(engine: Engine, task: Task, prompts: Sequence[Prompt]) -> Valu
     rows = [np.atleast_1d(np.asarray(value, dtype=np.float64)) for value in found]
     shape = (1,) if task is Task.RERANK else (engine.info.dimensions,)
     if len(rows) != len(prompts) or any(row.shape != shape for row in rows):
-        raise BadScore(f"The engine was given {len(prompts)} texts and did not return one {_VALUE[task]} for each.")
+        raise BadScore(f"The engine got {len(prompts)} texts and did not return one {_VALUE[task]} for each.")
     return np.stack(rows)
 
 
-_VALUE = {Task.RERANK: "score", Task.EMBED: "vector of its own width"}
+_VALUE = {Task.RERANK: "score", Task.EMBED: "vector of the declared width"}
 
 
 def _batches(prompts: Sequence[Prompt], max_batch_tokens: int) -> Iterator[list[Prompt]]:
-    """Cut the prompts into batches that the scheduler could have formed."""
+    """Split the prompts into batches as the scheduler could form them."""
     batch: list[Prompt] = []
     left = max_batch_tokens
     for prompt in prompts:

@@ -20,9 +20,9 @@ class SelfTestPair:
     """One question with a right and a wrong document.
 
     Attributes:
-        name: What it is about, for people.
-        instruction: What counts as relevant; None means the model's own default.
-        truncation: Whether the documents are cut, to see that a cut one still scores.
+        name: Its topic, for messages.
+        instruction: What counts as relevant; None means the model's default.
+        truncation: Truncation of the documents, to check that a truncated one still scores.
     """
 
     name: str
@@ -133,8 +133,8 @@ PAIRS: Final = (
 
 _FIRST: Final = frozenset({"everyday", "fact", "chinese", "code", "instruction for animals", "instruction for cars"})
 
-BY_WORTH: Final = tuple(sorted(PAIRS, key=lambda pair: pair.name not in _FIRST))
-"""Pairs in order of value, for a short self-test: English, Chinese, code, and heeding an instruction."""
+PAIRS_BY_PRIORITY: Final = tuple(sorted(PAIRS, key=lambda pair: pair.name not in _FIRST))
+"""Pairs by priority, for a short self-test: English, Chinese, code and instructions first."""
 
 QUERY: Final = "When does the ferry leave?"
 
@@ -158,11 +158,11 @@ SENTENCES: Final = (
 
 
 def calibration_texts(encoder: QwenEncoder) -> tuple[TokenPrompt, ...]:
-    """Return the texts as prompts for a model; none, if it reads too little for them."""
+    """Return the calibration texts as prompts; none if they exceed the token limit of the model."""
     short = [*SENTENCES, *(text for pair in PAIRS for text in (pair.right, pair.wrong))]
     texts = [*short, "\n".join(short)]
     try:
-        found = encoder.encode_pairs(QUERY, texts) if encoder.task is Task.RERANK else encoder.encode_texts(texts)
+        encoded = encoder.encode_pairs(QUERY, texts) if encoder.task is Task.RERANK else encoder.encode_texts(texts)
     except CallerError:
         return ()
-    return tuple(prompt for each in found for prompt in each.prompts if isinstance(prompt, TokenPrompt))
+    return tuple(prompt for each in encoded for prompt in each.prompts if isinstance(prompt, TokenPrompt))

@@ -12,7 +12,7 @@ async def tokenize(served: ServedModel, task: TokenizeTask) -> TokenizeOutcome:
     """Return the tokens of every text, in a worker thread.
 
     Raises:
-        InvalidInput: the model has no tokenizer that can be asked.
+        InvalidInput: the model has no accessible tokenizer.
     """
     tokens = await asyncio.to_thread(served.encoder.tokens, task.texts, with_special=task.with_special)
     return TokenizeOutcome(model=served.name, max_model_len=served.card.max_model_len, tokens=tokens)
@@ -22,10 +22,10 @@ async def detokenize(served: ServedModel, task: DetokenizeTask) -> DetokenizeOut
     """Return the text of every list of ids.
 
     Raises:
-        InvalidInput: there is no such id, or the model has no tokenizer that can be asked.
+        InvalidInput: an id is unknown, or the model has no accessible tokenizer.
     """
 
-    def write() -> list[str]:
+    def decode() -> list[str]:
         return [served.encoder.text_of(ids, skip_special=task.skip_special) for ids in task.ids]
 
-    return DetokenizeOutcome(model=served.name, texts=await asyncio.to_thread(write))
+    return DetokenizeOutcome(model=served.name, texts=await asyncio.to_thread(decode))

@@ -70,18 +70,18 @@ def deployments(settings: Settings, models: Sequence[str]) -> list[VllmDeploymen
     Raises:
         BadSetting: the settings contradict each other, or leave a model without a server.
     """
-    given = settings.vllm.model_fields_set
+    explicit = settings.vllm.model_fields_set
     if settings.model.engine != "vllm":
-        if given & {"upstream", "vllm_executable", "vllm_arg"}:
-            raise BadSetting("upstream, vllm_executable and vllm_arg are for --engine vllm; say that, too, or leave them out.")
+        if explicit & {"upstream", "vllm_executable", "vllm_arg"}:
+            raise BadSetting("upstream, vllm_executable and vllm_arg need --engine vllm; add it, or remove them.")
         return [None] * len(models)
     if not settings.vllm.upstream:
         fair = None if len(models) == 1 else round(TOTAL_GPU_SHARE / len(models), 3)
         shares = _shares(settings.vllm, len(models))
         return [VllmDeployment(settings=settings.vllm, share=share, fair_share=fair) for share in shares]
-    if given - _UPSTREAM_SETTINGS:
+    if explicit - _UPSTREAM_SETTINGS:
         raise BadSetting(
-            f"{min(given - _UPSTREAM_SETTINGS)} is for a vLLM that is started here; with --upstream, tell the servers."
+            f"{min(explicit - _UPSTREAM_SETTINGS)} applies to a managed vLLM; with --upstream, set it on the servers."
         )
     return [VllmDeployment(settings=settings.vllm, urls=urls) for urls in _servers_by_model(settings, models)]
 
@@ -99,7 +99,7 @@ def engine_and_encoder(
 
     Args:
         model: The model.
-        settings: What it is told.
+        settings: Model settings.
         deployment: Its deployment.
         metric_labels: Metrics and label of its calls.
         notify: Reports start progress.
@@ -134,16 +134,16 @@ def engine_and_encoder(
 def remedy_for(model: ResolvedModel, deployment: VllmDeployment) -> str:
     """Return advice for a vLLM whose scores are wrong."""
     if deployment.is_managed:
-        return "Look at what --vllm-arg and --quantization change."
+        return "Check --vllm-arg and --quantization."
     command = right_command(_plan(model, ModelSettings(), deployment))
-    return f"The servers of --upstream have to be started like this: {command}"
+    return f"The servers of --upstream must be started like this: {command}"
 
 
 def _plan(model: ResolvedModel, settings: ModelSettings, deployment: VllmDeployment) -> VllmPlan:
     if model.kind not in KINDS:
         raise ModelRefused(f"{model.name} is a {model.kind.value}; --engine vllm serves Qwen3 rerankers and embedders only.")
     if settings.dtype in {"int8", "fp8"}:
-        raise BadSetting(f"dtype is {settings.dtype!r}, which is our own engine's; with --engine vllm, say --quantization.")
+        raise BadSetting(f"dtype is {settings.dtype!r}, native engine only; with --engine vllm, set --quantization.")
     (task,) = model.kind.tasks
     vllm = deployment.settings
     return VllmPlan(
@@ -177,20 +177,20 @@ def _secret(settings: VllmSettings) -> str | None:
 
 def _shares(settings: VllmSettings, num_models: int) -> list[float | None]:
     """Return every model's configured share of device memory, or None."""
-    given = settings.gpu_memory_utilization
-    if not given:
+    explicit = settings.gpu_memory_utilization
+    if not explicit:
         return [None] * num_models
-    if len(given) not in {1, num_models}:
+    if len(explicit) not in {1, num_models}:
         raise BadSetting(
-            f"gpu_memory_utilization (--gpu-memory-utilization) has {len(given)} shares for {num_models} models; give one "
+            f"gpu_memory_utilization (--gpu-memory-utilization) has {len(explicit)} shares for {num_models} models; give one "
             "for each, or one for all."
         )
-    shares = given * num_models if len(given) == 1 else given
+    shares = explicit * num_models if len(explicit) == 1 else explicit
     if sum(shares) > 1:
         most = f"{TOTAL_GPU_SHARE / num_models:.2f}"
         raise BadSetting(
             f"gpu_memory_utilization (--gpu-memory-utilization) adds up to {sum(shares):.2f} for {num_models} models, which is "
-            f"more than there is; {most} for each would fit."
+            f"more than 1; {most} for each would fit."
         )
     return list(shares)
 
@@ -202,8 +202,8 @@ def _servers_by_model(settings: Settings, models: Sequence[str]) -> list[tuple[s
         return [urls]
     names = {url: served_names(url, api_key=_secret(settings.vllm)) for url in urls}
     divided = [tuple(url for url in urls if basename(model) in names[url]) for model in models]
-    for model, mine in zip(models, divided, strict=True):
-        if not mine:
+    for model, own_urls in zip(models, divided, strict=True):
+        if not own_urls:
             served = ", ".join(sorted({name for each in names.values() for name in each}))
             raise BadSetting(
                 f"No server of --upstream serves {model}; they serve {served}. Start them with --served-model-name."

@@ -21,14 +21,14 @@ def admission(*, requests: int = 10, tokens: int = 1000, num_bytes: int = 10_000
     return Admission(limits)
 
 
-def test_permit_gives_everything_back() -> None:
+def test_permit_releases_its_load() -> None:
     policy = admission()
     with policy.admit(100):
         assert (policy.load.num_requests, policy.load.num_tokens) == (1, 100)
     assert (policy.load.num_requests, policy.load.num_tokens) == (0, 0)
 
 
-def test_permit_gives_everything_back_after_an_error() -> None:
+def test_permit_releases_its_load_after_an_error() -> None:
     policy = admission()
     with pytest.raises(RuntimeError), policy.admit(100):
         raise RuntimeError
@@ -94,7 +94,7 @@ def test_request_is_refused_when_the_wait_exceeds_its_patience(timeout_s: float 
         if is_refused:
             with pytest.raises(Overloaded, match="wait would be too long") as refusal:
                 policy.admit(1, timeout_s=timeout_s)
-            assert refusal.value.retry_after_s == pytest.approx(5.0 + 0.01 + 1.0 - 1.0)  # wait, itself, a step; patience
+            assert refusal.value.retry_after_s == pytest.approx(5.0 + 0.01 + 1.0 - 1.0)  # wait, own tokens, a batch; timeout
         else:
             policy.admit(1, timeout_s=timeout_s)
 
@@ -115,13 +115,13 @@ def test_speed_follows_the_newest_measurements() -> None:
 
 
 def test_speed_is_that_of_the_time_not_of_the_steps() -> None:
-    """A few small steps, each of which takes long for what it does, do not make a crowd wait outside."""
+    """A few small, inefficient batches do not cause refusals."""
     policy = admission()
     for _ in range(10):
         policy.observe(num_tokens=1, seconds=0.01)
     policy.observe(num_tokens=900, seconds=0.9)
     assert policy.tokens_per_s == pytest.approx((10 * 1 + 900) / (10 * 0.01 + 0.9))
-    assert policy.step_tokens == pytest.approx(0.9 * 900 + 0.1 * 1)
+    assert policy.batch_tokens == pytest.approx(0.9 * 900 + 0.1 * 1)
 
 
 def test_one_step_that_waited_long_does_not_make_the_engine_slow() -> None:
@@ -144,7 +144,7 @@ def test_texts_that_do_not_fit_into_memory_are_refused() -> None:
     policy.observe(num_tokens=10, seconds=1.0)
     with policy.admit(10, num_bytes=80), pytest.raises(Overloaded, match="memory") as refusal:
         policy.admit(10, num_bytes=30)
-    assert refusal.value.retry_after_s == pytest.approx(10 / 80 * 10 / 10)  # the time of the share that must go
+    assert refusal.value.retry_after_s == pytest.approx(10 / 80 * 10 / 10)  # time to free the share
 
 
 def test_true_cost_that_does_not_fit_is_refused_and_changes_nothing() -> None:
@@ -156,14 +156,14 @@ def test_true_cost_that_does_not_fit_is_refused_and_changes_nothing() -> None:
         permit.settle(50)
 
 
-def test_who_is_alone_may_cost_more_than_estimated() -> None:
+def test_only_request_may_cost_more_than_estimated() -> None:
     policy = admission(tokens=100)
     with policy.admit(50) as permit:
         permit.settle(500)
         assert policy.load.num_tokens == 500
 
 
-def test_busy_caller_leaves_room_for_others() -> None:
+def test_busy_caller_leaves_headroom_for_others() -> None:
     policy = admission(requests=100)
     for _ in range(100 * SHARE // (1 + SHARE)):
         policy.admit(1, flow=ANN)
@@ -180,7 +180,7 @@ def test_caller_does_not_get_two_shares_for_two_priorities() -> None:
     policy.admit(30, flow=ANN)
 
 
-def test_those_of_whom_nothing_is_known_share_everything() -> None:
+def test_requests_without_a_caller_have_no_share_limit() -> None:
     policy = admission(tokens=100)
     policy.admit(70)
     policy.admit(30)
@@ -204,7 +204,7 @@ def test_batch_work_does_not_make_interactive_work_wait() -> None:
     assert policy.predicted_wait_s(BOB_LATER, 0) == pytest.approx(6.0)
 
 
-def test_who_left_is_forgotten() -> None:
+def test_finished_flow_is_dropped() -> None:
     policy = admission()
     with policy.admit(1, flow=ANN), policy.admit(1, flow=BOB):
         assert policy.num_flows == 2
@@ -212,7 +212,7 @@ def test_who_left_is_forgotten() -> None:
 
 
 def test_request_is_refused_when_it_would_not_be_done_in_time() -> None:
-    """In time to begin is too late: its own tokens, and a step that it shares with others, come on top of the wait."""
+    """The timeout covers the wait, its own tokens, and a batch shared with other requests."""
     policy = admission(delay_s=100.0)
     policy.observe(num_tokens=100, seconds=1.0)
     with policy.admit(300):

@@ -1,4 +1,4 @@
-"""A step is filled in order under its budget, a failed one is halved, and one that did not fit makes the next ones smaller."""
+"""Batches fill in order up to the token limit; failed ones are halved; out-of-memory ones lower the limit."""
 
 import pytest
 from hypothesis import given
@@ -36,19 +36,19 @@ def test_requests_share_a_step() -> None:
     assert form_batch(queue) == [(0, 0), (1, 0), (1, 1)]
 
 
-def test_head_costs_once_per_step() -> None:
+def test_prefix_costs_once_per_batch() -> None:
     queue = filled((Task.RERANK, job(40, 20, 20, 20)))
     assert form_batch(queue) == [(0, 0), (0, 1), (0, 2)]  # 40 + 3 * 20 = 100
 
 
-def test_head_costs_again_in_the_next_step() -> None:
+def test_prefix_costs_again_in_the_next_batch() -> None:
     queue = filled((Task.RERANK, job(40, 30, 30, 30, 30)))
     assert form_batch(queue) == [(0, 0), (0, 1)]
     assert form_batch(queue) == [(0, 2), (0, 3)]
     assert form_batch(queue) is None
 
 
-def test_no_item_is_overtaken() -> None:
+def test_items_keep_their_order() -> None:
     queue = filled((Task.RERANK, job(0, 60)), (Task.RERANK, job(0, 60)), (Task.RERANK, job(0, 10)))
     assert form_batch(queue) == [(0, 0)]
     assert form_batch(queue) == [(1, 0), (2, 0)]
@@ -82,53 +82,53 @@ def test_split_keeps_every_item_in_order(num_items: int) -> None:
     assert abs(len(first.items) - len(second.items)) <= 1
 
 
-def fit(ceiling: BatchTokenLimit, steps: int) -> None:
-    for _ in range(steps):
-        ceiling.fits()
+def fit(limit: BatchTokenLimit, num_batches: int) -> None:
+    for _ in range(num_batches):
+        limit.fits()
 
 
 def test_nothing_changes_while_everything_fits() -> None:
-    ceiling = BatchTokenLimit(1000)
-    fit(ceiling, 10 * BATCHES_BEFORE_RAISING)
-    assert ceiling.num_tokens == 1000
+    limit = BatchTokenLimit(1000)
+    fit(limit, 10 * BATCHES_BEFORE_RAISING)
+    assert limit.num_tokens == 1000
 
 
 def test_step_that_did_not_fit_halves_what_is_tried() -> None:
-    ceiling = BatchTokenLimit(1000)
-    ceiling.lower(600)
-    assert ceiling.num_tokens == 300
+    limit = BatchTokenLimit(1000)
+    limit.lower(600)
+    assert limit.num_tokens == 300
 
 
 def test_smaller_failure_never_raises_it() -> None:
-    ceiling = BatchTokenLimit(100)
-    ceiling.lower(50)
-    ceiling.lower(90)
-    assert ceiling.num_tokens == 25
+    limit = BatchTokenLimit(100)
+    limit.lower(50)
+    limit.lower(90)
+    assert limit.num_tokens == 25
 
 
 def test_it_comes_back_step_by_step() -> None:
-    ceiling = BatchTokenLimit(1000)
-    ceiling.lower(600)
-    fit(ceiling, BATCHES_BEFORE_RAISING - 1)
-    assert ceiling.num_tokens == 300
-    fit(ceiling, 1)
-    assert ceiling.num_tokens == 600
-    fit(ceiling, BATCHES_BEFORE_RAISING)
-    assert ceiling.num_tokens == 1000
+    limit = BatchTokenLimit(1000)
+    limit.lower(600)
+    fit(limit, BATCHES_BEFORE_RAISING - 1)
+    assert limit.num_tokens == 300
+    fit(limit, 1)
+    assert limit.num_tokens == 600
+    fit(limit, BATCHES_BEFORE_RAISING)
+    assert limit.num_tokens == 1000
 
 
-def test_another_failure_restarts_the_wait() -> None:
-    ceiling = BatchTokenLimit(1000)
-    ceiling.lower(600)
-    fit(ceiling, BATCHES_BEFORE_RAISING - 1)
-    ceiling.lower(300)
-    fit(ceiling, BATCHES_BEFORE_RAISING - 1)
-    assert ceiling.num_tokens == 150
+def test_another_failure_resets_the_wait() -> None:
+    limit = BatchTokenLimit(1000)
+    limit.lower(600)
+    fit(limit, BATCHES_BEFORE_RAISING - 1)
+    limit.lower(300)
+    fit(limit, BATCHES_BEFORE_RAISING - 1)
+    assert limit.num_tokens == 150
 
 
 @given(st.integers(1, 10_000), st.lists(st.one_of(st.none(), st.integers(1, 20_000)), max_size=200))
 def test_it_is_never_nothing_and_never_more_than_was_set(most: int, events: list[int | None]) -> None:
-    ceiling = BatchTokenLimit(most)
+    limit = BatchTokenLimit(most)
     for tokens in events:
-        ceiling.fits() if tokens is None else ceiling.lower(tokens)
-        assert 1 <= ceiling.num_tokens <= most
+        limit.fits() if tokens is None else limit.lower(tokens)
+        assert 1 <= limit.num_tokens <= most

@@ -1,4 +1,4 @@
-"""A hit is only ever the very same computation, and memory stays within its bound."""
+"""A hit is always the same computation, and memory stays below the limit."""
 
 import gc
 import os
@@ -21,13 +21,13 @@ def key(number: int) -> bytes:
     return number.to_bytes(32, "big")
 
 
-def test_remembers_what_was_put() -> None:
+def test_put_entries_are_returned() -> None:
     cache = ScoreCache(10_000)
     cache.put_many({key(1): entry(0.25)})
     assert cache.get_many([key(1), key(2)]) == {key(1): entry(0.25)}
 
 
-def test_least_recently_used_goes_first() -> None:
+def test_least_recently_used_is_evicted_first() -> None:
     cache = ScoreCache(2 * ENTRY_OVERHEAD_BYTES)
     cache.put_many({key(1): entry(), key(2): entry()})
     cache.get_many([key(1)])
@@ -49,7 +49,7 @@ def test_putting_twice_counts_once() -> None:
     assert cache.num_bytes == ENTRY_OVERHEAD_BYTES
 
 
-def test_zero_bytes_remember_nothing() -> None:
+def test_zero_bytes_cache_nothing() -> None:
     cache = ScoreCache(0)
     cache.put_many({key(1): entry()})
     assert len(cache) == cache.num_bytes == 0

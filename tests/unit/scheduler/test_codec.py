@@ -1,4 +1,4 @@
-"""What comes back from outside is bit for bit what went out, or nothing."""
+"""Decoding returns the encoded entry bit for bit, or None."""
 
 from __future__ import annotations
 
@@ -91,12 +91,12 @@ def test_what_anybody_wrote_is_nothing(data: bytes) -> None:
 
 @given(ENTRY)
 def test_entry_under_another_name_is_nothing(packed: Entry) -> None:
-    """An answer that was meant for another question is never taken for this one's."""
+    """A value that was stored for another key is a miss."""
     assert decode(b"m" * 32, encode(NAME, packed)) is None
 
 
 def signed(content: bytes) -> bytes:
-    """Return content with a checksum that fits: with valid framing and invalid values."""
+    """Return content with a checksum that fits: for invalid values in a valid layout."""
     return content + struct.pack("<I", zlib.crc32(content, zlib.crc32(NAME)))
 
 
@@ -113,8 +113,8 @@ def test_number_that_is_not_finite_is_nothing(value: float) -> None:
     assert decode(NAME, signed(vector + struct.pack("<f", value))) is None
 
 
-HEAD = {"version": 0, "flags": 1, "num_windows": 14, "start": 18, "end": 22, "dimensions": 26}
-"""Where the fields of the head begin."""
+OFFSETS = {"version": 0, "flags": 1, "num_windows": 14, "start": 18, "end": 22, "dimensions": 26}
+"""Offsets of the header fields."""
 
 
 @pytest.mark.parametrize(
@@ -129,13 +129,13 @@ HEAD = {"version": 0, "flags": 1, "num_windows": 14, "start": 18, "end": 22, "di
         ("dimensions", 3),
     ],
 )
-def test_head_that_cannot_be_is_nothing(field: str, number: int) -> None:
+def test_invalid_header_is_a_miss(field: str, number: int) -> None:
     content = bytearray(encode(NAME, entry(best=Span(1, 2)))[:-4])
-    content[HEAD[field]] = number
+    content[OFFSETS[field]] = number
     assert decode(NAME, signed(bytes(content))) is None
 
 
 def test_dimensions_that_claim_gigabytes_cost_nothing() -> None:
     content = bytearray(encode(NAME, entry(np.ones(2, np.float32)))[:-4])
-    content[HEAD["dimensions"] : HEAD["dimensions"] + 4] = b"\xff" * 4
+    content[OFFSETS["dimensions"] : OFFSETS["dimensions"] + 4] = b"\xff" * 4
     assert decode(NAME, signed(bytes(content))) is None

@@ -1,4 +1,4 @@
-"""The loop: every item gets its own outcome, one bad item hurts only itself, a dead engine is loud."""
+"""The loop: every item gets its own outcome, one bad item fails alone, a failed engine fails all jobs."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ async def test_step_that_does_not_fit_into_memory_is_halved() -> None:
 
 
 class Lying(FakeEngine):
-    """Returns what it is told to."""
+    """Returns the given values."""
 
     def __init__(self, *values: float) -> None:
         super().__init__()
@@ -181,7 +181,7 @@ async def test_wrong_number_of_values_is_never_zipped_short() -> None:
 
 
 @simulated
-async def test_late_job_is_told_so_and_never_computed() -> None:
+async def test_late_job_gets_deadline_exceeded_and_is_never_computed() -> None:
     engine = FakeEngine(step_s=0.1)
     async with running(engine) as dispatcher:
         first = asyncio.create_task(dispatcher.submit(Task.RERANK, prompts("first")))
@@ -338,7 +338,7 @@ async def test_batches_that_are_computed_at_once_teach_how_fast_the_engine_is_wi
 
 
 @simulated
-async def test_engine_that_is_declared_gone_twice_is_gone_once() -> None:
+async def test_engine_marked_failed_twice_fails_once() -> None:
     async with running(FakeEngine(step_s=0.05)) as dispatcher:
         waiting = asyncio.create_task(dispatcher.submit(Task.RERANK, prompts("a")))
         await asyncio.sleep(0.01)
@@ -362,11 +362,11 @@ async def test_engine_that_is_back_takes_jobs_again() -> None:
     assert completed.outcomes == [log_odds(prompt) for prompt in prompts("query")]
 
 
-# -- engines elsewhere --------------------------------------------------------------------------------------------------
+# -- engines in other processes -----------------------------------------------------------------------------------------
 
 
 class Remote(FakeEngine):
-    """Whose calls are worth ending."""
+    """An engine that stops computing cancelled calls."""
 
     def __init__(self, *, ends_cancelled: bool = True, step_s: float = 60.0) -> None:
         super().__init__(step_s=step_s)
@@ -387,12 +387,12 @@ class Remote(FakeEngine):
 
 async def started(engine: FakeEngine, num_batches: int = 1) -> None:
     async with asyncio.timeout(5):
-        while len(engine.batches) < num_batches:  # noqa: ASYNC110 - an engine announces nothing
+        while len(engine.batches) < num_batches:  # noqa: ASYNC110 - the engine has no event
             await asyncio.sleep(0.001)
 
 
 @simulated
-async def test_unwanted_batch_is_cancelled_and_the_next_one_starts() -> None:
+async def test_batch_without_waiting_jobs_is_cancelled_and_the_next_starts() -> None:
     engine = Remote()
     async with running(engine) as dispatcher:
         with pytest.raises(DeadlineExceeded):
@@ -404,7 +404,7 @@ async def test_unwanted_batch_is_cancelled_and_the_next_one_starts() -> None:
 
 
 @simulated
-async def test_step_that_one_of_two_waits_for_goes_on() -> None:
+async def test_batch_with_one_waiting_job_continues() -> None:
     engine = Remote()
     async with running(engine) as dispatcher:
         jobs = [asyncio.ensure_future(dispatcher.submit(Task.RERANK, prompts(text))) for text in ("a", "b")]
@@ -430,11 +430,11 @@ async def test_step_of_an_engine_that_would_not_notice_is_not_ended() -> None:
 
 
 @simulated
-async def test_upstream_that_fails_is_not_asked_again_in_halves() -> None:
-    def sick(_: Batch) -> None:
-        raise UpstreamError("It is sick.", is_retryable=True)
+async def test_batch_is_not_halved_after_an_upstream_error() -> None:
+    def fail_upstream(_: Batch) -> None:
+        raise UpstreamError("unhealthy", is_retryable=True)
 
-    engine = FakeEngine(fault=sick)
+    engine = FakeEngine(fault=fail_upstream)
     async with running(engine) as dispatcher:
         outcomes = (await dispatcher.submit(Task.RERANK, prompts(*"abcdefgh"))).outcomes
         assert [type(outcome) for outcome in outcomes] == [UpstreamError] * 8
@@ -445,7 +445,7 @@ async def test_upstream_that_fails_is_not_asked_again_in_halves() -> None:
 @simulated
 async def test_coming_back_can_be_waited_for() -> None:
     async with running(FakeEngine()) as dispatcher:
-        await asyncio.wait_for(dispatcher.wait_until_restarted(), 5)  # it is there
+        await asyncio.wait_for(dispatcher.wait_until_restarted(), 5)  # returns at once
         dispatcher.fail(EngineUnavailable("gone"))
         waiting = asyncio.ensure_future(dispatcher.wait_until_restarted())
         await asyncio.sleep(0.01)

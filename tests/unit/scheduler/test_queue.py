@@ -3,11 +3,11 @@
 from shortlist.scheduler.queue import COST_FACTORS, Flow, WorkQueue
 from shortlist.types import Priority, Prompt, Task, TextPrefix, TextPrompt
 
-HEAD = TextPrefix("query", 3)
+PREFIX = TextPrefix("query", 3)
 
 
 def prompts(*num_tokens: int) -> list[Prompt]:
-    return [TextPrompt(HEAD, f"text {number}", tokens) for number, tokens in enumerate(num_tokens)]
+    return [TextPrompt(PREFIX, f"text {number}", tokens) for number, tokens in enumerate(num_tokens)]
 
 
 ANN, BOB = Flow("ann", Priority.INTERACTIVE), Flow("bob", Priority.INTERACTIVE)
@@ -15,7 +15,7 @@ ANN_LATER = Flow("ann", Priority.BATCH)
 
 
 def turns(waiting: WorkQueue) -> list[int]:
-    """Take everything, and return whose turn it was."""
+    """Remove all items; return their job ids in order."""
     return [waiting.pop().job_id for _ in range(waiting.num_items)]
 
 
@@ -59,7 +59,7 @@ def test_expired_jobs_are_removed_and_others_are_not() -> None:
     assert (waiting.num_items, waiting.num_tokens) == (2, 13)
 
 
-def test_of_two_callers_the_one_who_asks_for_less_goes_first() -> None:
+def test_smaller_job_of_two_callers_goes_first() -> None:
     waiting = WorkQueue()
     waiting.put(1, Task.RERANK, prompts(50, 50), flow=ANN)
     waiting.put(2, Task.RERANK, prompts(60), flow=BOB)
@@ -81,7 +81,7 @@ def test_newcomer_does_not_wait_for_all_that_a_busy_caller_wants() -> None:
     assert turns(waiting).index(99) == 1
 
 
-def test_newcomer_with_little_goes_between_the_items_of_a_large_job() -> None:
+def test_new_small_job_goes_between_the_items_of_a_large_job() -> None:
     waiting = WorkQueue()
     waiting.put(1, Task.RERANK, prompts(*[10] * 10), flow=ANN)
     assert [waiting.pop().job_id for _ in range(3)] == [1, 1, 1]
@@ -117,7 +117,7 @@ def test_own_batch_jobs_do_not_hold_up_ones_interactive_ones() -> None:
     assert turns(waiting) == [2, 1]
 
 
-def test_caller_who_was_idle_has_saved_nothing_up() -> None:
+def test_idle_caller_gains_no_credit() -> None:
     waiting = WorkQueue()
     for number in range(5):
         waiting.put(number, Task.RERANK, prompts(10), flow=ANN)
@@ -128,7 +128,7 @@ def test_caller_who_was_idle_has_saved_nothing_up() -> None:
     assert turns(waiting).index(10) == 0
 
 
-def test_who_went_away_is_forgotten() -> None:
+def test_empty_flow_is_dropped() -> None:
     waiting = WorkQueue()
     waiting.put(1, Task.RERANK, prompts(10), flow=ANN)
     waiting.put(2, Task.RERANK, prompts(10), flow=BOB, deadline_s=1.0)

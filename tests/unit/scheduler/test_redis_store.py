@@ -1,4 +1,4 @@
-"""An address that is none stops the start in one sentence, and a password is never in it."""
+"""A malformed address is a startup error in one sentence that never contains the password."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from shortlist.scheduler.redis_store import RedisStore, location_of
         ("unix://user:canary@/run/redis.sock", "unix:///run/redis.sock"),
     ],
 )
-def test_place_names_the_store_without_its_password(url: str, place: str) -> None:
+def test_location_names_the_store_without_its_password(url: str, place: str) -> None:
     assert location_of(url) == place
 
 

@@ -1,4 +1,4 @@
-"""A request finds the model that it means."""
+"""The registry finds the served model by name and task."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_model_of_another_task_is_refused_with_the_right_ones(registry: ModelReg
         registry.find("qwen3-embedding-0.6b", Task.RERANK)
 
 
-def test_unsupported_task_is_refused() -> None:
+def test_task_without_a_model_is_refused() -> None:
     with pytest.raises(NotFound, match="can embed"):
         ModelRegistry([served(tasks=RERANKER)]).find(None, Task.EMBED)
 

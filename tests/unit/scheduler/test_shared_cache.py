@@ -1,4 +1,4 @@
-"""A second level that helps when it can, and is never felt when it cannot."""
+"""The shared cache never fails or delays a request."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def count(metrics: Metrics, what: str, **labels: str) -> float:
 
 
 async def written(cache: SharedCache) -> None:
-    """Return once nothing waits to be written."""
+    """Wait until all entries are written."""
     assert cache._writer is not None
     await cache._writer
 
@@ -131,7 +131,7 @@ async def test_value_that_cannot_be_believed_is_a_miss(cache: SharedCache, store
 @pytest.mark.parametrize("shift", [1, -1])
 @simulated
 async def test_answers_that_have_slipped_are_misses(cache: SharedCache, store: Memory, shift: int) -> None:
-    """If a connection ever handed one question's answers to another, they would not be taken for its own."""
+    """Values of another lookup, mixed up by a connection, are misses."""
     keys = [name(number) for number in range(5)]
     right = [encode(each, entry(float(number))) for number, each in enumerate(keys)]
     store.values = dict(zip(keys, right[shift:] + right[:shift], strict=True))
@@ -139,7 +139,7 @@ async def test_answers_that_have_slipped_are_misses(cache: SharedCache, store: M
 
 
 class Odd(Memory):
-    """A store that answers the same to everything."""
+    """A store with a constant response."""
 
     def __init__(self, answer: Sequence[bytes | None]) -> None:
         super().__init__()
@@ -163,7 +163,7 @@ async def test_too_few_and_too_many_answers_are_no_error(metrics: Metrics, times
     assert set(await cache.get_many([name(1), name(2), name(3)])) == {name(1)}
 
 
-# -- a store that is sick -----------------------------------------------------------------------------------------------
+# -- a failing store ----------------------------------------------------------------------------------------------------
 
 ERRORS = [ConnectionError("refused"), TimeoutError(), ValueError("garbage"), RecursionError(), EOFError(), IndexError()]
 
@@ -184,7 +184,7 @@ async def test_store_that_never_answers_is_a_miss_in_time(cache: SharedCache, st
 
 
 @simulated
-async def test_sick_store_is_left_alone_and_asked_again_later(cache: SharedCache, store: Memory, breaker: Breaker) -> None:
+async def test_failing_store_is_skipped_and_retried_later(cache: SharedCache, store: Memory, breaker: Breaker) -> None:
     store.before = failing(ConnectionError())
     for _ in range(10):
         await cache.get_many([name(1)])
@@ -198,7 +198,7 @@ async def test_sick_store_is_left_alone_and_asked_again_later(cache: SharedCache
 
 
 @simulated
-async def test_log_says_once_that_it_went_and_once_that_it_came_back(
+async def test_failure_and_recovery_are_logged_once_each(
     cache: SharedCache, store: Memory, metrics: Metrics, caplog: pytest.LogCaptureFixture
 ) -> None:
     store.before = failing(ConnectionError("canary"))
@@ -220,7 +220,7 @@ async def test_log_says_once_that_it_went_and_once_that_it_came_back(
 
 
 @simulated
-async def test_caller_that_hangs_up_says_nothing_about_the_store(cache: SharedCache, store: Memory, breaker: Breaker) -> None:
+async def test_cancelled_lookup_is_not_a_store_failure(cache: SharedCache, store: Memory, breaker: Breaker) -> None:
     store.before = never
     for _ in range(10):
         asking = asyncio.create_task(cache.get_many([name(1)]))
@@ -270,7 +270,7 @@ async def test_writer_starts_again_after_it_was_done(cache: SharedCache, store: 
 
 
 @simulated
-async def test_nothing_is_put_while_the_store_is_left_alone(cache: SharedCache, store: Memory, metrics: Metrics) -> None:
+async def test_nothing_is_written_while_the_store_is_skipped(cache: SharedCache, store: Memory, metrics: Metrics) -> None:
     store.before = failing(ConnectionError())
     for _ in range(3):
         await cache.get_many([name(1)])
@@ -293,7 +293,7 @@ async def test_failed_writing_is_dropped_counted_and_opens_the_breaker(
 
 
 @simulated
-async def test_full_store_is_still_read_and_is_said_to_be_full_once(
+async def test_full_store_is_still_read_and_logged_once(
     cache: SharedCache, store: Memory, metrics: Metrics, breaker: Breaker, caplog: pytest.LogCaptureFixture
 ) -> None:
     store.num_refused = 1
@@ -307,7 +307,7 @@ async def test_full_store_is_still_read_and_is_said_to_be_full_once(
     assert "takes no new entries" in record.message
 
 
-# -- its life -----------------------------------------------------------------------------------------------------------
+# -- start and close ----------------------------------------------------------------------------------------------------
 
 
 @simulated
@@ -317,7 +317,7 @@ async def test_start_without_a_store_warns_once_and_serves(
     store.before = failing(ConnectionError())
     await cache.start()
     assert await cache.get_many([name(1)]) == {}
-    assert store.num_reads == 1, "it was not left alone"
+    assert store.num_reads == 1, "it was not skipped"
     assert count(metrics, "up", cache="redis://here") == 0
     [record] = caplog.records
     assert record.levelno == logging.WARNING

@@ -8,30 +8,30 @@ import contextlib
 from shortlist.scheduler.single_flight import InFlight
 
 
-async def test_who_waits_gets_what_was_computed() -> None:
+async def test_joined_request_gets_the_result() -> None:
     in_flight: InFlight[int] = InFlight()
     with in_flight.claim([b"a", b"b"]) as landed:
-        theirs = in_flight.join([b"a", b"b", b"c"])
-        assert theirs.keys() == {b"a", b"b"}
+        joined = in_flight.join([b"a", b"b", b"c"])
+        assert joined.keys() == {b"a", b"b"}
         landed[b"a"], landed[b"b"] = 1, 2
-    assert [await theirs[b"a"], await theirs[b"b"]] == [1, 2]
+    assert [await joined[b"a"], await joined[b"b"]] == [1, 2]
 
 
-async def test_uncomputed_key_resolves_to_none() -> None:
+async def test_claim_without_a_result_resolves_to_none() -> None:
     in_flight: InFlight[int] = InFlight()
     with in_flight.claim([b"a", b"b"]) as landed:
-        theirs = in_flight.join([b"a", b"b"])
+        joined = in_flight.join([b"a", b"b"])
         landed[b"a"] = 1
-    assert [await theirs[b"a"], await theirs[b"b"]] == [1, None]
+    assert [await joined[b"a"], await joined[b"b"]] == [1, None]
 
 
 async def test_failure_of_one_is_not_the_failure_of_all() -> None:
     in_flight: InFlight[int] = InFlight()
-    theirs = {}
+    joined = {}
     with contextlib.suppress(ZeroDivisionError), in_flight.claim([b"a"]):
-        theirs = in_flight.join([b"a"])
+        joined = in_flight.join([b"a"])
         raise ZeroDivisionError
-    assert await theirs[b"a"] is None
+    assert await joined[b"a"] is None
 
 
 async def test_nothing_is_left_behind() -> None:
@@ -43,29 +43,29 @@ async def test_nothing_is_left_behind() -> None:
     assert in_flight.join([b"a"]) == {}
 
 
-async def test_cancelled_waiter_does_not_affect_others() -> None:
+async def test_cancelled_join_leaves_others_waiting() -> None:
     in_flight: InFlight[int] = InFlight()
     with in_flight.claim([b"a"]) as landed:
-        theirs = in_flight.join([b"a"])[b"a"]
-        impatient = asyncio.ensure_future(asyncio.wait([theirs], timeout=10))
-        patient = asyncio.ensure_future(asyncio.wait([theirs], timeout=10))
+        joined = in_flight.join([b"a"])[b"a"]
+        impatient = asyncio.ensure_future(asyncio.wait([joined], timeout=10))
+        patient = asyncio.ensure_future(asyncio.wait([joined], timeout=10))
         await asyncio.sleep(0)
         impatient.cancel()
         await asyncio.sleep(0)
         landed[b"a"] = 1
     done, _ = await patient
-    assert [flight.result() for flight in done] == [1]
+    assert [future.result() for future in done] == [1]
 
 
-async def test_cancelled_single_waiter_does_not_affect_others() -> None:
+async def test_cancelled_join_of_one_key_leaves_other_keys() -> None:
     in_flight: InFlight[int] = InFlight()
     with in_flight.claim([b"a", b"b"]) as landed:
-        theirs = in_flight.join([b"a", b"b"])
-        impatient = asyncio.ensure_future(asyncio.wait_for(theirs[b"a"], timeout=10))
+        joined = in_flight.join([b"a", b"b"])
+        impatient = asyncio.ensure_future(asyncio.wait_for(joined[b"a"], timeout=10))
         await asyncio.sleep(0)
         impatient.cancel()
         await asyncio.sleep(0)
         landed[b"a"], landed[b"b"] = 1, 2
-    assert theirs[b"a"].cancelled()
-    assert await theirs[b"b"] == 2
+    assert joined[b"a"].cancelled()
+    assert await joined[b"b"] == 2
     assert len(in_flight) == 0

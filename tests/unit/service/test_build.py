@@ -43,21 +43,21 @@ BOTH = RERANK | EMBED
 Ask = Callable[..., list[ServedModel]]
 
 
-class Said(list[str]):
-    """What the person who starts the server was told."""
+class Notices(list[str]):
+    """The startup notices."""
 
     def __call__(self, text: str) -> None:
         self.append(text)
 
 
 @pytest.fixture
-def said() -> Said:
-    return Said()
+def notices() -> Notices:
+    return Notices()
 
 
 @pytest.fixture
 def loaded(monkeypatch: pytest.MonkeyPatch) -> list[ResolvedModel]:
-    """Models are found and judged as always, but fakes are loaded for them; this lists them."""
+    """Detection is real, loading is faked; lists the loaded models."""
     seen: list[ResolvedModel] = []
 
     def fake(model: ResolvedModel, *_: object, **__: object) -> tuple[Engine, Encoder]:
@@ -69,9 +69,9 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[ResolvedModel]:
 
 
 @pytest.fixture
-def ask(loaded: list[ResolvedModel], said: Said) -> Ask:
+def ask(loaded: list[ResolvedModel], notices: Notices) -> Ask:
     def served_models(**flat: object) -> list[ServedModel]:
-        return list(build_runtime(settings(**flat), notify=said)._registry.served_models)
+        return list(build_runtime(settings(**flat), notify=notices)._registry.served_models)
 
     return served_models
 
@@ -95,14 +95,14 @@ def served(served_models: list[ServedModel]) -> dict[str, frozenset[Task]]:
 # -- which models -------------------------------------------------------------------------------------------------------
 
 
-def test_no_model_means_the_demo_and_a_word_about_it(ask: Ask, said: Said) -> None:
+def test_no_model_serves_the_demo_with_a_notice(ask: Ask, notices: Notices) -> None:
     assert served(ask()) == {"demo": BOTH}
-    assert said[0] == build.NO_MODEL
+    assert notices[0] == build.NO_MODEL
 
 
-def test_named_demo_needs_no_such_word(ask: Ask, said: Said) -> None:
+def test_named_demo_has_no_notice(ask: Ask, notices: Notices) -> None:
     assert served(ask(models=["demo"])) == {"demo": BOTH}
-    assert build.NO_MODEL not in said
+    assert build.NO_MODEL not in notices
 
 
 def test_models_are_served_in_the_order_positional_rerankers_embedders(ask: Ask, folders: dict[str, Path]) -> None:
@@ -115,16 +115,16 @@ def test_any_named_model_stands_in_for_the_demo(ask: Ask, folders: dict[str, Pat
     assert list(served(ask(**{flag: [str(folders["bi"])]}))) == ["bi"]
 
 
-def test_person_is_told_what_each_model_is_and_why(ask: Ask, folders: dict[str, Path], said: Said) -> None:
+def test_kind_and_reason_of_each_model_are_reported(ask: Ask, folders: dict[str, Path], notices: Notices) -> None:
     ask(models=[str(folders["cross"])])
-    assert any("cross-encoder" in line and "config.json" in line for line in said)
-    assert any("up to 8192 tokens" in line for line in said)
+    assert any("cross-encoder" in line and "config.json" in line for line in notices)
+    assert any("up to 8192 tokens" in line for line in notices)
 
 
 @pytest.mark.parametrize("kind", ["cross", "bi"])
-def test_models_of_other_kinds_are_not_divided_among_devices(folders: dict[str, Path], said: Said, kind: str) -> None:
-    with pytest.raises(BadSetting, match=r"device \(--device\) names several .* cannot be divided: it is a "):
-        build_runtime(settings(models=[str(folders[kind])], device="cpu,cpu"), notify=said)
+def test_models_of_other_kinds_are_not_divided_among_devices(folders: dict[str, Path], notices: Notices, kind: str) -> None:
+    with pytest.raises(BadSetting, match=r"device \(--device\) names several devices, but .* runs on one: it is a "):
+        build_runtime(settings(models=[str(folders[kind])], device="cpu,cpu"), notify=notices)
 
 
 # -- their tasks --------------------------------------------------------------------------------------------------------
@@ -137,13 +137,13 @@ def test_each_kind_is_offered_for_what_it_is_best_at(ask: Ask, folders: dict[str
 
 @pytest.mark.parametrize(("flag", "tasks"), [("reranker", RERANK), ("embedder", EMBED)])
 @pytest.mark.parametrize("model", ["bi", "demo"])
-def test_embedder_does_exactly_what_it_is_asked_for(
+def test_embedder_does_exactly_its_declared_task(
     ask: Ask, folders: dict[str, Path], model: str, flag: str, tasks: frozenset[Task]
 ) -> None:
     assert served(ask(**{flag: [str(folders.get(model, model))]})) == {model: tasks}
 
 
-def test_qwen_model_that_does_not_say_what_it_is_needs_to_be_told(ask: Ask, folders: dict[str, Path]) -> None:
+def test_undetectable_qwen_model_needs_a_declared_task(ask: Ask, folders: dict[str, Path]) -> None:
     with pytest.raises(ModelRefused, match="--reranker"):
         ask(models=[str(folders["qwen"])])
     assert served(ask(reranker=[str(folders["qwen"])])) == {"qwen": RERANK}
@@ -184,7 +184,7 @@ def test_two_folders_of_one_name_stop_the_start(ask: Ask, folders: dict[str, Pat
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, folders: dict[str, Path]) -> list[tuple[str, str | None]]:
-    """Every name but demo and folders is a hub's; this lists what was asked of it, with the revision."""
+    """Every name but demo and folders is a hub name; lists the lookups with their revision."""
     asked: list[tuple[str, str | None]] = []
 
     def resolve(text: str, *, declared: Task | None, revision: str | None, reader: WeightsReader) -> ResolvedModel:
@@ -197,7 +197,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, folders: dict[str, Path]) -> list[tuple
             basename=name.rsplit("/", 1)[-1],
             path=folders["cross"],
             kind=ModelKind.CROSS_ENCODER,
-            why="the test says so",
+            why="test",
             revision="r",
             size_bytes=1,
             digest="d",
@@ -240,14 +240,14 @@ def test_malformed_alias_stops_the_start(ask: Ask, alias: str) -> None:
         ask(models=["demo"], alias=[alias])
 
 
-def test_malformed_alias_is_told_before_anything_is_loaded(ask: Ask, loaded: list[ResolvedModel]) -> None:
+def test_malformed_alias_is_refused_before_anything_is_loaded(ask: Ask, loaded: list[ResolvedModel]) -> None:
     with pytest.raises(BadSetting):
         ask(models=["demo"], alias=["name"])
     assert loaded == []
 
 
 @pytest.mark.parametrize(
-    ("models", "alias", "said"),
+    ("models", "alias", "notices"),
     [
         (["demo", "demo"], [], "'demo'"),
         (["demo", "cross"], ["demo=cross"], "'demo'"),
@@ -255,10 +255,10 @@ def test_malformed_alias_is_told_before_anything_is_loaded(ask: Ask, loaded: lis
         (["demo", "cross"], ["a=gpt-4"], "not served"),
     ],
 )
-def test_names_that_cannot_be_are_told_before_anything_is_loaded(
-    ask: Ask, folders: dict[str, Path], loaded: list[ResolvedModel], models: list[str], alias: list[str], said: str
+def test_invalid_names_are_refused_before_anything_is_loaded(
+    ask: Ask, folders: dict[str, Path], loaded: list[ResolvedModel], models: list[str], alias: list[str], notices: str
 ) -> None:
-    with pytest.raises(BadSetting, match=said):
+    with pytest.raises(BadSetting, match=notices):
         ask(models=[str(folders.get(name, name)) for name in models], alias=alias)
     assert loaded == []
 
@@ -286,7 +286,7 @@ def test_alias_may_hold_the_sign_itself_after_the_first(ask: Ask) -> None:
 # -- their limits -------------------------------------------------------------------------------------------------------
 
 
-def test_limits_reach_the_rooms_that_keep_them(ask: Ask) -> None:
+def test_limits_reach_the_components_that_apply_them(ask: Ask) -> None:
     [served] = ask(
         max_model_len=100,
         max_batch_tokens=111,
@@ -327,7 +327,7 @@ def real(tmp_path_factory: pytest.TempPathFactory, make_model: ModelFactory) -> 
         dtype="float32",
         device="cpu",
     )
-    return [(served.engine, served.encoder) for served in build_runtime(asked, notify=Said())._registry.served_models]
+    return [(served.engine, served.encoder) for served in build_runtime(asked, notify=Notices())._registry.served_models]
 
 
 def test_qwen_models_run_natively_and_all_others_through_the_library(real: list[tuple[Engine, Encoder]]) -> None:
@@ -355,7 +355,7 @@ def test_dtype_and_device_reach_the_native_engine(real: list[tuple[Engine, Encod
 def test_native_engine_is_shown_texts_in_the_models_prompts(
     make_model: ModelFactory, monkeypatch: pytest.MonkeyPatch, kind: str, device: str
 ) -> None:
-    """Wherever it is loaded; what a worker is told is seen before it is sent."""
+    """On one device and on several; the start message of a worker is inspected before it is sent."""
     shown: list[Sequence[TokenPrompt]] = []
 
     def look(_: object, *, device: str, samples: Samples, **__: object) -> FakeEngine:
@@ -380,7 +380,7 @@ def test_native_engine_is_shown_texts_in_the_models_prompts(
 
 @pytest.mark.parametrize("kind", ["reranker", "embedder"])
 def test_model_whose_tokenizer_is_refused_leaves_nothing_behind(make_model: ModelFactory, tmp_path: Path, kind: str) -> None:
-    """Tokenizer and weights are read side by side; whichever fails, the other is let go."""
+    """Tokenizer and weights are read side by side; if one fails, the other is closed."""
     folder = shutil.copytree(make_model(kind=kind), tmp_path / "model")
     (folder / "tokenizer.json").write_text("{}")
     before = {thread.name for thread in threading.enumerate()}
@@ -392,13 +392,13 @@ def test_model_whose_tokenizer_is_refused_leaves_nothing_behind(make_model: Mode
 
 def test_model_keeps_its_own_lower_limit(make_model: ModelFactory) -> None:
     folder = make_model(kind="seqcls")
-    [served] = build_runtime(settings(reranker=[str(folder)], device="cpu"), notify=Said())._registry.served_models
+    [served] = build_runtime(settings(reranker=[str(folder)], device="cpu"), notify=Notices())._registry.served_models
     assert isinstance(served.encoder, QwenEncoder)
     assert (served.engine.info.max_model_len, served.encoder.max_model_len, served.card.max_model_len) == (4096, 4096, 4096)
     served.engine.close()
 
 
-# -- what they want before their texts ----------------------------------------------------------------------------------
+# -- prompts of sentence-transformers -----------------------------------------------------------------------------------
 
 
 def prompts(folder: Path, **stated: object) -> dict[str, str]:
@@ -438,20 +438,20 @@ def test_broken_prompts_refuse_the_model_in_one_line(tmp_path: Path, broken: obj
     shutil.copytree(models.DEMO, folder)
     (folder / "config_sentence_transformers.json").write_text(json.dumps({"prompts": broken}))
     with pytest.raises(ModelRefused, match=r"config_sentence_transformers\.json"):
-        build_runtime(settings(models=[str(folder)]), notify=Said())  # the library would raise what it happens to trip over
+        build_runtime(settings(models=[str(folder)]), notify=Notices())  # the library would raise an arbitrary error
 
 
 def test_broken_prompts_file_refuses_the_model(folders: dict[str, Path]) -> None:
     (folders["bi"] / "config_sentence_transformers.json").write_text("{")
     with pytest.raises(ModelRefused, match=r"config_sentence_transformers\.json"):
-        build_runtime(settings(models=[str(folders["bi"])]), notify=Said())
+        build_runtime(settings(models=[str(folders["bi"])]), notify=Notices())
 
 
 def test_prompts_reach_the_encoder(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     shutil.copytree(models.DEMO, folder)
     (folder / "config_sentence_transformers.json").write_text(json.dumps({"prompts": {"query": "ask: ", "passage": "tell: "}}))
-    [served] = build_runtime(settings(models=[str(folder)], device="cpu"), notify=Said())._registry.served_models
+    [served] = build_runtime(settings(models=[str(folder)], device="cpu"), notify=Notices())._registry.served_models
     [one] = texts(served.encoder.encode_pairs("fox", ["cat"]))
     assert (one.prefix.text, one.text) == ("ask: fox", "tell: cat")
     served.engine.close()
@@ -510,7 +510,7 @@ def test_native_engine_needs_nothing_of_the_other_libraries(make_model: ModelFac
         ),
     ],
 )
-def test_front_rooms_need_no_heavy_library(module: str) -> None:
+def test_http_layer_needs_no_heavy_library(module: str) -> None:
     done = without(["torch", "sentence_transformers", "transformers", "gradio", "modelscope"], f"import {module}")
     assert done.returncode == 0, done.stderr
 

@@ -1,4 +1,4 @@
-"""What both use cases share: what a request costs, what it gives back however it ends, and whose value is whose."""
+"""Compute: cost of a request, release of its permit, cache keys, single flight, partial results and shared cache."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PATIENCE_S = 5.0
 
 @asynccontextmanager
 async def running(engine: FakeEngine | None = None, **flat: Any) -> AsyncIterator[ServedModel]:
-    """A stack whose loop runs; when it ends, nothing is inside any more."""
+    """A served model with a running dispatcher; afterwards, no load is left."""
     one = served(engine, **flat)
     loop = asyncio.create_task(one.dispatcher.run())
     try:
@@ -53,7 +53,7 @@ def inside(one: ServedModel) -> tuple[int, int, int, int]:
     return load.num_requests, load.num_tokens, one.dispatcher.num_jobs, one.dispatcher._queue.num_items
 
 
-def spell(*, query: str = "red fox", look: Callable[[], None] = lambda: None) -> Callable[[Sequence[str]], list[Encoded]]:
+def encode_with(*, query: str = "red fox", look: Callable[[], None] = lambda: None) -> Callable[[Sequence[str]], list[Encoded]]:
     def encode(texts: Sequence[str]) -> list[Encoded]:
         look()
         return WordEncoder().encode_pairs(query, texts)
@@ -70,7 +70,7 @@ def request(
     encode: Callable[[Sequence[str]], list[Encoded]] | None = None,
     **changes: object,
 ) -> ComputeRequest:
-    encode = encode or spell(query=query)
+    encode = encode or encode_with(query=query)
     fields: dict[str, object] = {
         "task": Task.RERANK,
         "texts": texts,
@@ -83,7 +83,7 @@ def request(
 
 
 def its_names(one: ServedModel, text: str) -> list[bytes]:
-    """Return how this stack itself names a text's value."""
+    """Return the cache key of a text for this served model."""
     return keys_of(one, Task.RERANK, ("red fox",), [text])
 
 
@@ -109,17 +109,17 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.001)
 
 
-# -- what it costs ------------------------------------------------------------------------------------------------------
+# -- cost ---------------------------------------------------------------------------------------------------------------
 
 
 @simulated
-async def test_request_costs_a_third_of_its_characters_until_it_is_spelled_and_its_tokens_afterwards() -> None:
+async def test_cost_is_a_third_of_the_characters_before_tokenizing_and_the_tokens_afterwards() -> None:
     engine = FakeEngine(step_s=0.02)
     costs: list[int] = []
     async with running(engine) as one:
         look = lambda: costs.append(one.admission.load.num_tokens)  # noqa: E731
         texts = "a" * 30, "b" * 31
-        task = asyncio.create_task(compute(one, request(*texts, encode=spell(look=look))))
+        task = asyncio.create_task(compute(one, request(*texts, encode=encode_with(look=look))))
         await until(lambda: bool(engine.batches))
         costs.append(one.admission.load.num_tokens)
         await task
@@ -133,22 +133,22 @@ async def test_only_what_is_missing_is_paid_for() -> None:
     async with running() as one:
         await compute(one, request("known", "also known"))
         look = lambda: costs.append(one.admission.load.num_tokens)  # noqa: E731
-        await compute(one, request("known", "new", "new", "also known", encode=spell(look=look)))
+        await compute(one, request("known", "new", "new", "also known", encode=encode_with(look=look)))
     assert costs == [(len("new") + len("red fox")) // 3 + 1]
 
 
-async def test_spelling_does_not_hold_up_the_loop() -> None:
+async def test_tokenizing_does_not_block_the_loop() -> None:
     threads: list[threading.Thread] = []
     async with running() as one:
-        await compute(one, request("a", encode=spell(look=lambda: threads.append(threading.current_thread()))))
+        await compute(one, request("a", encode=encode_with(look=lambda: threads.append(threading.current_thread()))))
     assert threads != [threading.main_thread()]
 
 
-# -- what it gives back -------------------------------------------------------------------------------------------------
+# -- release of the permit ----------------------------------------------------------------------------------------------
 
 
 @simulated
-async def test_success_gives_everything_back() -> None:
+async def test_success_releases_the_permit() -> None:
     async with running() as one:
         assert values(await compute(one, request("red fox", "cat"))) == [score("red fox"), score("cat")]
         assert inside(one) == (0, 0, 0, 0)
@@ -169,7 +169,7 @@ async def test_refusal_takes_nothing() -> None:
 
 @simulated
 async def test_refusal_by_the_true_cost_gives_the_permit_back() -> None:
-    """The estimate was let in, the true cost does not fit."""
+    """The estimate is admitted, the true cost does not fit."""
     engine = FakeEngine(step_s=0.1)
     many_words = " ".join("abcdefghijklmnop")
     async with running(engine, max_queue_tokens=40) as one:
@@ -186,26 +186,26 @@ async def test_refusal_by_the_true_cost_gives_the_permit_back() -> None:
 
 @pytest.mark.parametrize("error", [InputTooLong("too long", param="documents[0]"), ZeroDivisionError()])
 @simulated
-async def test_failed_spelling_gives_everything_back(error: Exception) -> None:
+async def test_failed_tokenizing_releases_the_permit(error: Exception) -> None:
     def fails() -> None:
         raise error
 
     async with running() as one:
         with pytest.raises(type(error)):
-            await compute(one, request("a", encode=spell(look=fails)))
+            await compute(one, request("a", encode=encode_with(look=fails)))
         assert inside(one) == (0, 0, 0, 0)
         assert values(await compute(one, request("a"))) == [score("a")]
 
 
 @simulated
-async def test_failed_text_gives_everything_back() -> None:
+async def test_failed_text_releases_the_permit() -> None:
     async with running(FakeEngine(fault=fails_on("bad", EngineError("poison")))) as one:
         computed = await compute(one, request("good", "bad", "fox"))
         assert values(computed) == [score("good"), EngineError, score("fox")]
 
 
 @simulated
-async def test_dead_engine_gives_everything_back() -> None:
+async def test_failed_engine_releases_the_permit() -> None:
     async with running(FakeEngine(fault=fails_on("bad", EngineUnavailable("it died")))) as one:
         with pytest.raises(EngineUnavailable):
             await compute(one, request("bad"))
@@ -213,22 +213,22 @@ async def test_dead_engine_gives_everything_back() -> None:
             await compute(one, request("good"))
 
 
-@pytest.mark.parametrize("stage", ["spelling", "waiting", "computing"])
-async def test_cancellation_gives_everything_back(stage: str) -> None:
+@pytest.mark.parametrize("stage", ["tokenizing", "waiting", "computing"])
+async def test_cancellation_releases_the_permit(stage: str) -> None:
     engine = FakeEngine(step_s=0.05)
-    spells, may_spell = threading.Event(), threading.Event()
+    has_started, may_tokenize = threading.Event(), threading.Event()
 
     def look() -> None:
-        spells.set()
-        assert stage != "spelling" or may_spell.wait(PATIENCE_S)
+        has_started.set()
+        assert stage != "tokenizing" or may_tokenize.wait(PATIENCE_S)
 
     async with running(engine) as one:
         first = asyncio.create_task(compute(one, request("first"))) if stage == "waiting" else None
         if first is not None:
             await until(lambda: bool(engine.batches))
-        gone = asyncio.create_task(compute(one, request("gone", encode=spell(look=look))))
+        gone = asyncio.create_task(compute(one, request("gone", encode=encode_with(look=look))))
         reached = {
-            "spelling": spells.is_set,
+            "tokenizing": has_started.is_set,
             "waiting": lambda: one.dispatcher.num_jobs == 2,
             "computing": lambda: bool(engine.batches),
         }
@@ -237,7 +237,7 @@ async def test_cancellation_gives_everything_back(stage: str) -> None:
         gone.cancel()
         with pytest.raises(asyncio.CancelledError):
             await gone
-        may_spell.set()
+        may_tokenize.set()
         assert one.admission.load.num_requests == before - 1
         assert one.dispatcher._queue.num_items == 0
         if first is not None:
@@ -245,7 +245,7 @@ async def test_cancellation_gives_everything_back(stage: str) -> None:
         assert inside(one) == (0, 0, 0, 0)
 
 
-async def test_deadline_while_spelling_gives_everything_back() -> None:
+async def test_deadline_while_tokenizing_releases_the_permit() -> None:
     engine, late = FakeEngine(), threading.Event()
 
     def look() -> None:
@@ -253,13 +253,13 @@ async def test_deadline_while_spelling_gives_everything_back() -> None:
 
     async with running(engine) as one:
         with pytest.raises(DeadlineExceeded):
-            await compute(one, request("a", timeout_s=0.02, encode=spell(look=look)))
+            await compute(one, request("a", timeout_s=0.02, encode=encode_with(look=look)))
         assert inside(one) == (0, 0, 0, 0)
         assert len(engine.batches) == 0
 
 
 @simulated
-async def test_deadline_while_computing_gives_everything_back() -> None:
+async def test_deadline_while_computing_releases_the_permit() -> None:
     engine = FakeEngine(step_s=0.2)
     async with running(engine) as one:
         with pytest.raises(DeadlineExceeded):
@@ -269,7 +269,7 @@ async def test_deadline_while_computing_gives_everything_back() -> None:
 
 
 @simulated
-async def test_request_that_gave_up_is_not_remembered() -> None:
+async def test_cancelled_request_is_not_cached() -> None:
     async with running(FakeEngine(step_s=0.05)) as one:
         with pytest.raises(DeadlineExceeded):
             await compute(one, request("a", timeout_s=0.01))
@@ -277,7 +277,7 @@ async def test_request_that_gave_up_is_not_remembered() -> None:
         assert len(one.cache) == 0
 
 
-# -- whose value is whose -----------------------------------------------------------------------------------------------
+# -- cache keys ---------------------------------------------------------------------------------------------------------
 
 
 @simulated
@@ -296,11 +296,11 @@ async def test_failure_is_the_failure_of_every_equal_text() -> None:
     async with running(FakeEngine(fault=fails_on("bad", EngineError("poison")))) as one:
         computed = await compute(one, request("bad", "fox", "bad"))
     assert values(computed) == [EngineError, score("fox"), EngineError]
-    assert computed.usage.num_tokens == 2 + 1 + 1  # what failed was not read
+    assert computed.usage.num_tokens == 2 + 1 + 1  # failed texts do not count
 
 
 @simulated
-async def test_failures_are_not_remembered_and_their_neighbours_are() -> None:
+async def test_failures_are_not_cached_and_other_texts_are() -> None:
     engine = FakeEngine(fault=fails_on("bad", EngineError("poison")))
     async with running(engine) as one:
         await compute(one, request("bad", "fox"))
@@ -322,7 +322,7 @@ async def test_cut_texts_are_named_by_every_position() -> None:
 
 
 @simulated
-async def test_remembered_request_needs_neither_permit_nor_engine_nor_time() -> None:
+async def test_cached_request_needs_neither_permit_nor_engine_nor_time() -> None:
     engine = FakeEngine()
     async with running(engine, max_concurrent_requests=1) as one:
         await compute(one, request("a", "b"))
@@ -355,7 +355,7 @@ async def test_lookups_are_counted_once_per_different_text() -> None:
 
 
 class OtherEngine(FakeEngine):
-    """The same numbers under another name."""
+    """The same values with another fingerprint."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -374,7 +374,7 @@ class OtherEngine(FakeEngine):
     ids=str,
 )
 @simulated
-async def test_nothing_else_is_ever_remembered_for_this(task: Task, context: tuple[str, ...]) -> None:
+async def test_other_inputs_have_other_cache_keys(task: Task, context: tuple[str, ...]) -> None:
     async with running() as one:
         usual, other = (keys_of(one, *each, ["fox"]) for each in ((Task.RERANK, ("red fox",)), (task, context)))
         await compute(one, request("fox", keys=usual))
@@ -384,7 +384,7 @@ async def test_nothing_else_is_ever_remembered_for_this(task: Task, context: tup
 
 @pytest.mark.parametrize(("engine", "length"), [(OtherEngine(), 8192), (FakeEngine(), 100)], ids=["engine", "encoder"])
 @simulated
-async def test_other_engine_or_encoder_remembers_nothing_of_this_one(engine: FakeEngine, length: int) -> None:
+async def test_other_engine_or_encoder_has_other_cache_keys(engine: FakeEngine, length: int) -> None:
     async with running() as one:
         await compute(one, request("fox", keys=its_names(one, "fox")))
         other = served(engine, WordEncoder(length))
@@ -407,11 +407,11 @@ async def test_many_at_once_get_their_own() -> None:
         assert not any(isinstance(each, ServiceError) for each in computed.found)
 
 
-# -- the same at once ---------------------------------------------------------------------------------------------------
+# -- single flight ------------------------------------------------------------------------------------------------------
 
 
 @simulated
-async def test_hundred_who_ask_the_same_at_once_cost_one_forward() -> None:
+async def test_hundred_equal_requests_cost_one_forward() -> None:
     engine = FakeEngine(step_s=0.01)
     async with running(engine) as one:
         found = await asyncio.gather(*(compute(one, request("red fox", "cat")) for _ in range(100)))
@@ -421,7 +421,7 @@ async def test_hundred_who_ask_the_same_at_once_cost_one_forward() -> None:
 
 
 @simulated
-async def test_who_shares_some_texts_computes_only_the_others() -> None:
+async def test_request_computes_only_texts_that_are_not_in_flight() -> None:
     engine = FakeEngine(step_s=0.01)
     async with running(engine) as one:
         first = asyncio.create_task(compute(one, request("a", "b")))
@@ -433,7 +433,7 @@ async def test_who_shares_some_texts_computes_only_the_others() -> None:
 
 
 @simulated
-async def test_joined_request_computes_when_the_claim_is_cancelled() -> None:
+async def test_joined_request_computes_after_a_cancelled_claim() -> None:
     engine = FakeEngine(step_s=0.03)
     async with running(engine) as one:
         leaves = asyncio.create_task(compute(one, request("red fox")))
@@ -458,7 +458,7 @@ async def test_deadline_of_one_is_not_the_deadline_of_all() -> None:
 
 
 @simulated
-async def test_who_waits_for_others_has_its_own_deadline() -> None:
+async def test_joined_request_has_its_own_deadline() -> None:
     engine = FakeEngine(step_s=0.1)
     async with running(engine) as one:
         patient = asyncio.create_task(compute(one, request("red fox")))
@@ -488,7 +488,7 @@ async def test_interactive_request_does_not_wait_for_a_batch_one() -> None:
 
 
 @simulated
-async def test_who_only_waits_is_inside_all_the_same() -> None:
+async def test_request_that_only_joins_is_admitted_too() -> None:
     engine = FakeEngine(step_s=0.05)
     async with running(engine, max_concurrent_requests=2) as one:
         both = [asyncio.create_task(compute(one, request("red fox"))) for _ in range(2)]
@@ -498,7 +498,7 @@ async def test_who_only_waits_is_inside_all_the_same() -> None:
         await asyncio.gather(*both)
 
 
-# -- a part of it -------------------------------------------------------------------------------------------------------
+# -- partial results ----------------------------------------------------------------------------------------------------
 
 
 @simulated
@@ -513,7 +513,7 @@ async def test_partial_request_gets_what_was_done_in_time() -> None:
     assert all(isinstance(found, Entry | DeadlineExceeded) for found in computed.found)
 
 
-async def test_partial_request_that_never_came_to_be_spelled_has_what_was_remembered() -> None:
+async def test_partial_request_late_before_tokenizing_gets_cached_values() -> None:
     late = threading.Event()
     async with running() as one:
         await compute(one, request("known"))
@@ -521,7 +521,7 @@ async def test_partial_request_that_never_came_to_be_spelled_has_what_was_rememb
         def look() -> None:
             late.wait(0.05)
 
-        slow = spell(look=look)
+        slow = encode_with(look=look)
         computed = await compute(one, request("new", "known", timeout_s=0.01, is_partial=True, encode=slow))
     assert values(computed) == [DeadlineExceeded, score("known")]
 
@@ -538,7 +538,7 @@ async def test_partial_request_gets_what_others_did_in_time() -> None:
 
 
 @simulated
-async def test_late_part_is_not_remembered_as_late() -> None:
+async def test_deadline_errors_are_not_cached() -> None:
     async with running(FakeEngine(step_s=0.05), max_batch_tokens=8, max_model_len=8) as one:
         texts = [f"new {number} text" for number in range(4)]
         first = await compute(one, request(*texts, timeout_s=0.08, is_partial=True))
@@ -546,11 +546,11 @@ async def test_late_part_is_not_remembered_as_late() -> None:
         assert values(await compute(one, request(*texts))) == [score(text) for text in texts]
 
 
-# -- what other servers computed ----------------------------------------------------------------------------------------
+# -- shared cache -------------------------------------------------------------------------------------------------------
 
 
 class Shelf:
-    """A store of the shared cache, in this process; on request, sick."""
+    """A store of the shared cache, in this process; optionally failing."""
 
     def __init__(self) -> None:
         self.kept: dict[bytes, bytes] = {}
@@ -593,7 +593,7 @@ async def test_what_another_server_computed_is_not_computed_again() -> None:
 
 
 @simulated
-async def test_sick_shared_cache_is_a_miss() -> None:
+async def test_failing_shared_cache_is_a_miss() -> None:
     shelf = Shelf()
     shelf.is_sick = True
     async with running() as one:

@@ -1,4 +1,4 @@
-"""Embedding: one unit vector per text, in order, cut and normalised again when fewer dimensions are wanted."""
+"""Embedding: one unit vector per text, in order, cut and normalized again when fewer dimensions are requested."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def test_score_and_vector_of_one_text_are_not_confused() -> None:
     assert outcome.vectors[0].shape == (8,)
 
 
-async def test_fewer_dimensions_are_cut_and_normalised_again() -> None:
+async def test_fewer_dimensions_are_cut_and_normalized_again() -> None:
     async with running(runtime()) as service:
         whole = await service.embed(task("a"))
         short = await service.embed(task("a", dimensions=3))

@@ -1,4 +1,4 @@
-"""Explaining takes the same path as ranking, and shows what is behind a score."""
+"""Explaining takes the same path as ranking, and returns the logits of a score."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def test_score_and_its_numbers_agree_with_the_ranking() -> None:
     assert explanation.documents[1].prompt == "red fox | the red fox"
 
 
-async def test_what_was_remembered_is_said_so() -> None:
+async def test_cached_documents_are_marked() -> None:
     async with running(runtime(explain=True)) as service:
         await service.rerank(RerankTask(query="red fox", documents=("a cat",)))
         explanation = await service.explain(TASK)

@@ -1,4 +1,4 @@
-"""What the doctor finds out about a model is what the engine and the encoder do."""
+"""The model report matches the engine and the encoder."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def test_embedder_shows_a_query_and_a_document(make_model: ModelFactory) -
     assert model.self_test.has_passed
 
 
-async def test_memory_of_an_engine_in_another_process_is_asked_while_it_is_there(
+async def test_memory_of_an_engine_in_another_process_is_read_before_it_closes(
     make_model: ModelFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run_in_engine(engine: NativeEngine, function: Callable[[], Any], *, timeout_s: float) -> Any:
@@ -81,7 +81,7 @@ async def test_memory_follows_from_what_is_kept(make_model: ModelFactory, dtype:
     shape = qwen.SHAPES["tiny"]
     assert memory is not None
     weights = qwen.random_weights("reranker", shape, torch.float32, tied=True)
-    assert memory.num_parameters == sum(tensor.numel() for tensor in weights.values())  # without the vocabulary head
+    assert memory.num_parameters == sum(tensor.numel() for tensor in weights.values())  # without the LM head
     assert memory.weights_bytes == number_bytes * memory.num_parameters
     assert memory.activations_bytes is not None
 

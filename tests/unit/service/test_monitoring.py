@@ -1,4 +1,4 @@
-"""A blocked loop shows, every GPU of this process shows once, and traces go where the settings say."""
+"""Event loop lag is measured, every GPU is reported once, and traces go to the configured collector."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_wait_for_a_processor_only_grows() -> None:
 
 
 @pytest.mark.parametrize("content", [None, b"", b"1"])
-def test_system_that_does_not_tell_says_nothing(content: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_system_without_schedstat_reports_zero(content: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = tmp_path / "schedstat"
     if content is not None:
         place.write_bytes(content)
@@ -91,7 +91,7 @@ async def test_tasks_are_counted() -> None:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """Return what is asked of the devices, which all answer."""
+    """Return the device readings that were requested; all succeed."""
     seen: list[list[str]] = []
 
     def document_stats(names: list[str]) -> list[GpuReading]:
@@ -111,14 +111,14 @@ class On(FakeEngine):
 
 
 class Gone(On):
-    """An engine whose process, which had the device, is gone."""
+    """An engine whose process has exited."""
 
     def run_in_engine(self, function: Callable[[], object], *, timeout_s: float) -> object:
         raise EngineUnavailable("it has ended")
 
 
 class Two(FakeEngine):
-    """An engine on two devices, each in a process of its own."""
+    """An engine on two devices, each in its own process."""
 
     @property
     def info(self) -> EngineInfo:
@@ -141,7 +141,7 @@ def test_gpus_of_this_process_are_shown_once_each(asked: list[list[str]]) -> Non
     assert asked == [["cuda:0"], ["cuda:1"]]
 
 
-def test_gpu_is_asked_where_its_engine_is_and_one_that_is_gone_says_nothing(asked: list[list[str]]) -> None:
+def test_gpu_is_read_in_its_engine_process_and_an_exited_one_is_left_out(asked: list[list[str]]) -> None:
     metrics = Metrics()
     show_gpus(metrics, [Two()])
     assert used_bytes(metrics, "cuda:2") == 1
@@ -149,7 +149,7 @@ def test_gpu_is_asked_where_its_engine_is_and_one_that_is_gone_says_nothing(aske
     assert ["cuda:3"] not in asked, "a look from here would take memory there"
 
 
-def test_where_there_is_no_gpu_none_is_asked(asked: list[list[str]]) -> None:
+def test_without_a_gpu_none_is_read(asked: list[list[str]]) -> None:
     metrics = Metrics()
     show_gpus(metrics, [On("cpu"), On("upstream"), On("none")])
     assert used_bytes(metrics, "cpu") is None

@@ -1,4 +1,4 @@
-"""Ranking: best first, ties in order, remembered, deduplicated, and one failure is one failure."""
+"""Ranking: best first, ties in order, cached, deduplicated, and one failure fails one document."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ async def test_equal_documents_are_computed_once() -> None:
     assert outcome.usage.num_tokens == 4 * (2 + 2)  # query of two words, documents of one word and its end, four times
 
 
-async def test_second_request_is_remembered() -> None:
+async def test_second_request_is_cached() -> None:
     engine = FakeEngine()
     async with running(runtime(engine)) as service:
         first = await service.rerank(task("fox", "cat"))
@@ -103,7 +103,7 @@ async def test_anything_that_changes_a_score_misses_the_cache(change: dict[str, 
     assert len(engine.batches) == 2
 
 
-async def test_all_remembered_request_needs_no_engine() -> None:
+async def test_fully_cached_request_needs_no_engine() -> None:
     engine = FakeEngine()
     async with running(runtime(engine)) as service:
         await service.rerank(task("fox", "cat"))
@@ -113,7 +113,7 @@ async def test_all_remembered_request_needs_no_engine() -> None:
     assert again.timing.compute_s == 0
 
 
-async def test_one_failed_document_does_not_fail_its_neighbours() -> None:
+async def test_one_failed_document_does_not_fail_the_others() -> None:
     def fault(batch: Batch) -> None:
         if any(isinstance(item.prompt, TextPrompt) and item.prompt.text == "bad" for item in batch.items):
             raise EngineError("poison")
@@ -125,7 +125,7 @@ async def test_one_failed_document_does_not_fail_its_neighbours() -> None:
     assert [(each.index, each.error.message) for each in outcome.failed] == [(1, "poison"), (3, "poison")]
 
 
-async def test_failures_are_not_remembered() -> None:
+async def test_failures_are_not_cached() -> None:
     engine = FakeEngine(fault=_always_bad)
     async with running(runtime(engine)) as service:
         with pytest.raises(BadScore):
@@ -138,7 +138,7 @@ def _always_bad(_: Batch) -> None:
     raise BadScore("bad")
 
 
-async def test_cut_documents_are_named_also_when_remembered() -> None:
+async def test_truncated_documents_are_listed_also_when_cached() -> None:
     service = runtime()
     service._registry.served_models[0].encoder.max_model_len = 5  # type: ignore[attr-defined]
     async with running(service):
@@ -157,7 +157,7 @@ async def test_document_that_must_not_be_cut_is_an_error() -> None:
 
 
 @simulated
-async def test_whole_request_is_refused_when_there_is_no_room() -> None:
+async def test_whole_request_is_refused_without_headroom() -> None:
     engine = FakeEngine(step_s=0.05)
     service = runtime(engine, max_concurrent_requests=1)
     async with running(service):
@@ -218,7 +218,7 @@ def test_relevance_of_a_cosine_is_its_positive_part(cosine: float, score: float)
     assert relevance(cosine, ScoreScale.COSINE) == score
 
 
-# -- documents that are too long --------------------------------------------------------------------------------------------
+# -- documents that are too long ----------------------------------------------------------------------------------------
 
 
 async def test_best_window_of_a_long_document_counts_and_is_named() -> None:
@@ -238,7 +238,7 @@ async def test_best_window_of_a_long_document_counts_and_is_named() -> None:
     assert (stats.num_windows, stats.num_tokens, stats.is_truncated) == (5, 9, False)
 
 
-async def test_remembered_window_is_named_again() -> None:
+async def test_cached_window_is_returned_again() -> None:
     engine = FakeEngine()
     asked = task("a b red fox", on_overflow=OverflowPolicy.CHUNK, truncation=Truncation(max_tokens_per_doc=2))
     async with running(runtime(engine)) as service:
@@ -262,7 +262,7 @@ async def test_document_fails_if_one_of_its_windows_does() -> None:
     assert outcome.document_stats[0] is None
 
 
-async def test_framing_of_the_prompt_is_told() -> None:
+async def test_prompt_template_is_returned() -> None:
     async with running(runtime()) as service:
         plain = await service.rerank(task("fox"))
         preset = await service.rerank(task("fox", preset="short"))

@@ -26,7 +26,7 @@ def dies(_: Batch) -> None:
 
 
 def apps(load: Callable[[], FakeEngine], **flat: Any) -> tuple[Runtime, FakeEngine]:
-    """Return a runtime whose first engine dies at its first step, and that engine."""
+    """Return a runtime whose first engine fails at its first batch, and that engine."""
     first, metrics = FakeEngine(fault=dies), Metrics()
     one = served(RestartableEngine(first, load), metrics=metrics, **flat)
     object.__setattr__(one, "restart", one.engine.restart)  # type: ignore[attr-defined]
@@ -40,7 +40,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def back(service: Runtime, times: int = 1) -> None:
-    """Wait until the engine has been brought back so many times."""
+    """Wait for this number of restarts."""
     value = service.metrics.registry.get_sample_value
     await until(lambda: value("shortlist_engine_restarts_total", {"model": "fake"}) == times and service.is_ready)
 
@@ -63,7 +63,7 @@ async def test_engine_comes_back_and_scores_the_same() -> None:
 
 
 @simulated
-async def test_meanwhile_it_is_alive_and_not_ready_and_says_so() -> None:
+async def test_during_a_restart_it_is_alive_and_not_ready() -> None:
     gate = asyncio.Event()
     service, _ = apps(FakeEngine)
     [one] = service._registry.served_models
@@ -81,7 +81,7 @@ async def test_meanwhile_it_is_alive_and_not_ready_and_says_so() -> None:
         await until(lambda: service.state is State.RESTARTING)
         assert service.is_alive
         assert not service.is_ready
-        with pytest.raises(EngineUnavailable, match="being restarted"):
+        with pytest.raises(EngineUnavailable, match="is restarting"):
             await service.rerank(ASK)
         gate.set()
         await back(service)
@@ -168,7 +168,7 @@ async def test_closing_does_not_wait_for_an_engine_to_come_back() -> None:
     assert service.state is State.CLOSED
 
 
-def test_backoff_grows_to_a_limit_and_resets_after_healthy_operation() -> None:
+def test_backoff_grows_up_to_a_limit_and_resets_after_a_healthy_period() -> None:
     backoff = Backoff()
     now_s, waited = 0.0, []
     for _ in range(10):
@@ -179,11 +179,11 @@ def test_backoff_grows_to_a_limit_and_resets_after_healthy_operation() -> None:
     assert backoff.next_pause_s(now_s + HEALTHY_S + 1) == 0.0
 
 
-# -- those who can wait -------------------------------------------------------------------------------------------------
+# -- requests that wait for a restart -----------------------------------------------------------------------------------
 
 
 def patient_house(**flat: Any) -> tuple[Runtime, asyncio.Event]:
-    """Return a runtime whose engine is brought back once an event is set, after a tenth of a second by experience."""
+    """Return a runtime whose engine restarts once an event is set; its expected restart time is 0.1 s."""
     service, _ = apps(FakeEngine, **flat)
     gate = asyncio.Event()
     [one] = service._registry.served_models
@@ -204,7 +204,7 @@ def ask(timeout_s: float | None, **more: Any) -> RerankTask:
 
 
 @simulated
-async def test_request_with_a_late_deadline_gets_its_answer_after_a_restart() -> None:
+async def test_request_with_enough_time_is_answered_after_the_restart() -> None:
     service, gate = patient_house()
     async with running(service):
         patient = asyncio.ensure_future(service.rerank(ask(60.0)))
@@ -218,7 +218,7 @@ async def test_request_with_a_late_deadline_gets_its_answer_after_a_restart() ->
 
 @pytest.mark.parametrize("timeout_s", [None, 0.09])
 @simulated
-async def test_request_without_a_late_deadline_fails_at_once(timeout_s: float | None) -> None:
+async def test_request_without_enough_time_fails_at_once(timeout_s: float | None) -> None:
     service, _ = patient_house()
     async with running(service):
         with pytest.raises(EngineUnavailable):
@@ -226,7 +226,7 @@ async def test_request_without_a_late_deadline_fails_at_once(timeout_s: float | 
 
 
 @simulated
-async def test_request_waits_for_a_restart_until_its_deadline() -> None:
+async def test_waiting_request_fails_at_its_deadline() -> None:
     service, _ = patient_house()
     async with running(service):
         with pytest.raises(DeadlineExceeded):
@@ -235,21 +235,21 @@ async def test_request_waits_for_a_restart_until_its_deadline() -> None:
 
 
 @simulated
-async def test_engine_that_goes_unasked_is_noticed_and_brought_back() -> None:
+async def test_failure_of_an_idle_engine_is_detected_and_restarted() -> None:
     service, _ = apps(FakeEngine)
     [one] = service._registry.served_models
-    gone = asyncio.Event()
+    failed = asyncio.Event()
 
     async def wait_failed() -> None:
-        await gone.wait()
-        gone.clear()
+        await failed.wait()
+        failed.clear()
         raise EngineUnavailable("It ended.")
 
     object.__setattr__(one, "wait_failed", wait_failed)
     async with running(service):
         assert service.is_ready
-        gone.set()
-        await back(service)  # which is quick: it may never be seen to be away
+        failed.set()
+        await back(service)  # the failure may be too short to observe
         assert len((await service.rerank(ASK)).results) == 1
 
 
@@ -261,11 +261,13 @@ async def test_restartable_engine_watches_the_engine_of_the_moment() -> None:
 
     with pytest.raises(EngineUnavailable):
         await RestartableEngine(Mortal(), FakeEngine).wait_failed()
-    await asyncio.wait_for(RestartableEngine(FakeEngine(), FakeEngine).wait_failed(), PATIENCE_S)  # which has nothing to watch
+    await asyncio.wait_for(
+        RestartableEngine(FakeEngine(), FakeEngine).wait_failed(), PATIENCE_S
+    )  # a fake engine is not supervised
 
 
 @simulated
-async def test_closing_aborts_a_reload() -> None:
+async def test_closing_aborts_loading() -> None:
     told = asyncio.Event()
     engine = RestartableEngine(FakeEngine(), FakeEngine, told.set)
     engine.close()

@@ -1,4 +1,4 @@
-"""Start, ready, drain, close; and a dead engine is loud."""
+"""Start, ready, drain, close; a failed engine fails all requests."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def test_ready_after_the_start_and_not_after_the_end() -> None:
 
 
 @simulated
-async def test_two_models_have_two_stacks() -> None:
+async def test_two_models_are_served_separately() -> None:
     one, two = FakeEngine(), FakeEngine()
     async with running(runtime(one, two)) as service:
         outcome = await service.rerank(RerankTask(query="fox", documents=("fox",), model="fake-1"))
@@ -93,7 +93,7 @@ async def test_idle_server_drains_at_once() -> None:
 
 
 @simulated
-async def test_failed_engine_ends_readiness_and_fails_requests() -> None:
+async def test_failed_engine_ends_readiness_and_fails_all_requests() -> None:
     service = runtime(FakeEngine(fault=_dies), FakeEngine())
     async with running(service):
         with pytest.raises(EngineUnavailable):
@@ -129,7 +129,7 @@ async def test_closing_frees_every_engine() -> None:
 
 
 class Sharing(SharedCache):
-    """A shared cache that lists what became of it."""
+    """A shared cache that records its calls."""
 
     def __init__(self) -> None:
         self.life: list[str] = []
@@ -158,20 +158,20 @@ def reversed_head(scores: list[float]) -> list[float]:
     return [-score for score in scores]
 
 
-def service_of(engine: FakeEngine, mode: str, said: list[str] | None = None) -> Runtime:
-    """Return a runtime of one reranker that promises to understand."""
+def service_of(engine: FakeEngine, mode: str, notices: list[str] | None = None) -> Runtime:
+    """Return a runtime of one reranker that must understand."""
     metrics = Metrics()
     served_models = [
         served(engine, metrics=metrics, tasks=frozenset({Task.RERANK}), expectations=Expectations(understands=True))
     ]
-    said = [] if said is None else said
-    return Runtime(served_models, settings=settings(self_test=mode), metrics=metrics, notify=said.append)
+    notices = [] if notices is None else notices
+    return Runtime(served_models, settings=settings(self_test=mode), metrics=metrics, notify=notices.append)
 
 
 @simulated
 async def test_ready_only_after_the_self_test() -> None:
-    said: list[str] = []
-    service = service_of(OracleEngine(step_s=0.02), "strict", said)
+    notices: list[str] = []
+    service = service_of(OracleEngine(step_s=0.02), "strict", notices)
     starting = asyncio.create_task(service.start())
     await asyncio.sleep(0.05)
     assert service.metrics.registry.get_sample_value("shortlist_ready") == 0
@@ -179,7 +179,7 @@ async def test_ready_only_after_the_self_test() -> None:
         await service.rerank(TASK)
     await starting
     assert service.state is State.READY
-    assert "passed" in said[-1]
+    assert "passed" in notices[-1]
     await service.close()
 
 
@@ -194,13 +194,13 @@ async def test_strict_refuses_a_model_that_fails_and_says_what_to_do() -> None:
 
 @simulated
 async def test_warn_serves_a_model_that_fails_and_logs_it(caplog: pytest.LogCaptureFixture) -> None:
-    said: list[str] = []
-    async with running(service_of(OracleEngine(scores=reversed_head), "warn", said)) as service:
+    notices: list[str] = []
+    async with running(service_of(OracleEngine(scores=reversed_head), "warn", notices)) as service:
         assert service.is_ready
     [record] = caplog.records
     assert record.levelname == "WARNING"
     assert vars(record)["check"] == "meaning"
-    assert "failed" in said[-1]
+    assert "failed" in notices[-1]
 
 
 @simulated
@@ -220,7 +220,7 @@ async def test_starting_twice_is_starting_once() -> None:
     await service.start()
     assert service.is_ready
     assert len(engine.batches) == num_steps
-    assert [loop.get_name() for loop in service._loops] == ["dispatcher fake", "watchdog"]
+    assert [loop.get_name() for loop in service._tasks] == ["dispatcher fake", "watchdog"]
     await service.close()
     await service.start()
     assert service.state is State.CLOSED

@@ -1,4 +1,4 @@
-"""Pairs as they stand: the scores of a ranking, one request for all of them."""
+"""Score: pairs get their rerank scores, in one request."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def test_pair_has_the_score_that_it_has_in_a_ranking() -> None:
             assert (scored.score, scored.raw_score) == (ranked.score, ranked.raw_score)
 
 
-async def test_ranking_and_pairs_remember_for_each_other() -> None:
+async def test_rerank_and_score_share_cache_keys() -> None:
     engine = FakeEngine()
     async with running(runtime(engine)) as service:
         await service.rerank(RerankTask(query="red fox", documents=("a cat",)))
@@ -50,7 +50,7 @@ async def test_however_many_queries_it_is_one_request() -> None:
 
 
 @simulated
-async def test_whole_request_is_refused_when_there_is_no_room() -> None:
+async def test_whole_request_is_refused_without_headroom() -> None:
     engine = FakeEngine(step_s=0.05)
     async with running(runtime(engine, max_concurrent_requests=1)) as service:
         first = asyncio.create_task(service.score(ScoreTask(pairs=PAIRS)))
@@ -70,20 +70,20 @@ async def test_pair_that_fails_fails_all() -> None:
             await service.score(ScoreTask(pairs=PAIRS))
 
 
-async def test_instruction_and_preset_are_heeded() -> None:
+async def test_instruction_and_preset_change_the_score() -> None:
     async with running(runtime()) as service:
-        plain, told = [
+        plain, instructed = [
             (await service.score(ScoreTask(pairs=PAIRS[:1], instruction=instruction))).scores[0].raw_score
             for instruction in (None, "find a cat")
         ]
         [ranked] = (await service.rerank(RerankTask(query="red fox", documents=("a cat",), instruction="find a cat"))).results
-        assert told == ranked.raw_score != plain
+        assert instructed == ranked.raw_score != plain
         with pytest.raises(InvalidInput, match="preset"):
             await service.score(ScoreTask(pairs=PAIRS, preset="unknown"))
 
 
 class Unframing(WordEncoder):
-    """Takes `<instruction|query` for a frame around both sides."""
+    """Treats `<instruction|query` as a prompt template around query and document."""
 
     def strip_template(self, query: str, document: str) -> Parts | None:
         if not query.startswith("<"):
@@ -92,13 +92,13 @@ class Unframing(WordEncoder):
         return Parts(instruction, words, document.removesuffix(">"))
 
 
-async def test_pairs_that_are_framed_already_are_not_framed_twice() -> None:
+async def test_pairs_with_a_template_do_not_get_it_twice() -> None:
     runtime = Runtime([served(encoder=Unframing())], settings=settings(), metrics=Metrics())
     async with running(runtime) as service:
-        framed = await service.score(ScoreTask(pairs=(("<find|red fox", "a cat>"), ("red fox", "a cat"))))
+        templated = await service.score(ScoreTask(pairs=(("<find|red fox", "a cat>"), ("red fox", "a cat"))))
         plain = await service.score(ScoreTask(pairs=(("red fox", "a cat"),), instruction="find"))
         usual = await service.score(ScoreTask(pairs=(("red fox", "a cat"),)))
-        assert [each.raw_score for each in framed.scores] == [plain.scores[0].raw_score, usual.scores[0].raw_score]
+        assert [each.raw_score for each in templated.scores] == [plain.scores[0].raw_score, usual.scores[0].raw_score]
         ranked = await service.rerank(RerankTask(query="<find|red fox", documents=("a cat>", "the red fox>")))
         right = await service.rerank(RerankTask(query="red fox", documents=("a cat", "the red fox"), instruction="find"))
         assert ranked.results == right.results

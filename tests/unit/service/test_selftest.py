@@ -1,4 +1,4 @@
-"""Every check of the self-test passes for a good model, and fails for one that breaks its promise."""
+"""Every check of the self-test passes for a good model, and fails for one that violates it."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ async def test_model_for_both_tasks_is_tested_for_both() -> None:
     assert found.has_passed
 
 
-def test_pairs_cover_what_they_promise() -> None:
+def test_pairs_cover_every_topic() -> None:
     assert len({pair.name for pair in PAIRS}) == len(PAIRS)
     assert sum(pair.instruction is not None for pair in PAIRS) >= 2
     assert sum(pair.truncation != NO_TRUNCATION for pair in PAIRS) == 1
@@ -108,7 +108,7 @@ async def test_no_step_is_larger_than_the_server_would_make() -> None:
     assert len(engine.batches) > 6
 
 
-# -- numbers that cannot be trusted -------------------------------------------------------------------------------------
+# -- wrong values -------------------------------------------------------------------------------------------------------
 
 
 def first_nan(scores: list[float]) -> list[float]:
@@ -162,7 +162,7 @@ async def test_numbers_that_change_in_their_last_bit_fail() -> None:
     assert failed(await outcome(OracleEngine(scores=spoil))) == {SelfTestCheck.REPEATABLE}
 
 
-async def test_scores_given_back_in_another_order_fail() -> None:
+async def test_scores_returned_in_another_order_fail() -> None:
     found = await outcome(OracleEngine(scores=sorted))
     assert SelfTestCheck.ORDER_KEPT in failed(found)
 
@@ -172,7 +172,7 @@ async def test_scores_that_depend_on_their_place_fail() -> None:
     assert SelfTestCheck.ALONE in failed(found)
 
 
-async def test_vectors_given_back_in_another_order_fail() -> None:
+async def test_vectors_returned_in_another_order_fail() -> None:
     found = await outcome(OracleEngine(vectors=lambda vectors: vectors[1:] + vectors[:1]), tasks=EMBED)
     assert SelfTestCheck.ORDER_KEPT in failed(found)
 
@@ -245,21 +245,21 @@ async def test_a_model_that_does_not_tell_right_from_wrong_fails(spoil: Any) -> 
     assert PAIRS[0].name in found.failure
 
 
-async def test_a_head_that_is_turned_around_is_called_that() -> None:
+async def test_swapped_yes_and_no_are_reported() -> None:
     found = await outcome(OracleEngine(scores=reversed_head))
-    assert "as if yes and no had been taken for each other" in found.failure
-    assert "taken for each other" not in (await outcome(OracleEngine(scores=constant))).failure
+    assert "as if yes and no were swapped" in found.failure
+    assert "were swapped" not in (await outcome(OracleEngine(scores=constant))).failure
 
 
 @pytest.mark.parametrize(("spoil", "is_said"), [(reversed_head, True), (first_nan, False)])
-async def test_what_to_do_about_a_model_that_means_nothing_is_said_where_it_is_known(spoil: Any, is_said: bool) -> None:
+async def test_remedy_is_in_the_failure_message_if_known(spoil: Any, is_said: bool) -> None:
     found = await outcome(
         OracleEngine(scores=spoil), expectations=Expectations(understands=True, remedy="Start it like this: vllm serve.")
     )
     assert (found.failure.endswith("Start it like this: vllm serve.")) is is_said
 
 
-async def test_an_embedder_that_says_the_same_of_everything_fails() -> None:
+async def test_an_embedder_with_constant_vectors_fails() -> None:
     def same(vectors: list[Vector]) -> list[Vector]:
         return [np.eye(len(vector), dtype=np.float32)[0] for vector in vectors]
 
@@ -267,7 +267,7 @@ async def test_an_embedder_that_says_the_same_of_everything_fails() -> None:
 
 
 def weak_at(num_pairs: int) -> Any:
-    """Spoil the first pairs of a step that has them all."""
+    """Corrupt the first pairs of a full batch."""
 
     def spoil(scores: list[float]) -> list[float]:
         return [0.0] * (2 * num_pairs) + scores[2 * num_pairs :] if len(scores) > 20 else scores
@@ -281,30 +281,30 @@ async def test_a_good_model_may_be_weak_at_something(num_missed: int, is_good: b
     assert (SelfTestCheck.MEANING not in failed(found)) is is_good
 
 
-async def test_a_model_that_promises_nothing_is_only_warned_about() -> None:
+async def test_a_model_without_expectations_gets_a_warning() -> None:
     found = await outcome(OracleEngine(scores=reversed_head), expectations=NO_EXPECTATIONS)
     assert found.has_passed
     assert verdicts(found)[SelfTestCheck.MEANING] is CheckStatus.WARNED
 
 
-async def test_random_weights_are_not_asked_for_meaning_and_that_is_said() -> None:
+async def test_random_weights_skip_the_meaning_check() -> None:
     found = await outcome(OracleEngine(scores=reversed_head), has_random_weights=True)
     assert found.has_passed
     assert verdicts(found)[SelfTestCheck.MEANING] is CheckStatus.SKIPPED
     assert "random_weights" in found.summary
 
 
-async def test_random_weights_are_asked_for_everything_else() -> None:
+async def test_random_weights_run_all_other_checks() -> None:
     assert failed(await outcome(OracleEngine(scores=first_nan), has_random_weights=True)) == {SelfTestCheck.FINITE}
 
 
-async def test_pairs_that_do_not_fit_are_left_out_and_too_few_are_said_to_be() -> None:
+async def test_pairs_that_do_not_fit_are_left_out_and_too_few_are_a_warning() -> None:
     found = await outcome(encoder=WordEncoder(max_model_len=17))
     assert 0 < int(detail(found, SelfTestCheck.MEANING).split()[1]) < 6
     assert verdicts(found)[SelfTestCheck.MEANING] is CheckStatus.WARNED
 
 
-async def test_nothing_fits_is_said() -> None:
+async def test_no_fitting_pair_is_a_warning() -> None:
     found = await outcome(encoder=WordEncoder(max_model_len=1))
     assert verdicts(found)[SelfTestCheck.MEANING] is CheckStatus.WARNED
 
@@ -323,7 +323,7 @@ async def test_a_model_that_takes_no_instruction_is_not_given_one() -> None:
 
 
 class Respelling:
-    """A Qwen encoder whose prompts are spoiled on their way out."""
+    """A Qwen encoder that corrupts its prompts."""
 
     def __init__(self, inner: QwenEncoder) -> None:
         self.inner = inner
@@ -375,7 +375,7 @@ def qwen_encoder(tokenizer_path: Path, task: Task, limit: int = 256) -> QwenEnco
 @pytest.mark.parametrize("task", list(Task))
 @pytest.mark.parametrize(
     ("wrong", "words"),
-    [(None, ""), (CutsAtTheEnd, "does not end"), (IsTooLong, "257 tokens where 256"), (SaysNothing, "does not say")],
+    [(None, ""), (CutsAtTheEnd, "does not end"), (IsTooLong, "257 tokens where 256"), (SaysNothing, "not marked as truncated")],
 )
 async def test_long_documents_keep_the_suffix(
     tokenizer_path: Path, task: Task, wrong: type[Respelling] | None, words: str
@@ -394,7 +394,7 @@ async def test_long_documents_keep_the_suffix(
     assert words in detail(found, SelfTestCheck.SUFFIX_KEPT)
 
 
-async def test_a_limit_below_any_question_is_said(tokenizer_path: Path) -> None:
+async def test_a_limit_below_any_question_is_skipped(tokenizer_path: Path) -> None:
     found = await outcome(FakeEngine(max_model_len=60), qwen_encoder(tokenizer_path, Task.RERANK, 60))
     assert verdicts(found)[SelfTestCheck.SUFFIX_KEPT] is CheckStatus.SKIPPED
     assert verdicts(found)[SelfTestCheck.MEANING] is CheckStatus.WARNED
@@ -425,12 +425,12 @@ async def test_random_qwen3_computes_well_and_means_nothing(
     assert verdicts(found)[SelfTestCheck.SUFFIX_KEPT] is CheckStatus.PASSED
 
 
-async def test_random_qwen3_passes_where_it_is_said_to_be_random(make_model: ModelFactory) -> None:
+async def test_random_qwen3_passes_with_random_weights_set(make_model: ModelFactory) -> None:
     _, found = await real(str(make_model(kind="reranker")), Task.RERANK, random_weights=True)
     assert found.has_passed
 
 
-async def test_demo_passes_without_a_word() -> None:
+async def test_demo_passes_without_a_warning() -> None:
     pytest.importorskip("sentence_transformers", reason="sentence_transformers is not installed")
     served, found = await real("demo")
     assert served.engine.info.score_scale is ScoreScale.COSINE
@@ -440,7 +440,7 @@ async def test_demo_passes_without_a_word() -> None:
 
 @pytest.fixture
 def leaking(make_model: ModelFactory) -> Iterator[Engine]:
-    """A real engine, a little of whose last score leaks into all."""
+    """A real engine that adds a part of its last score to all scores."""
     from shortlist.engine.native.native_engine import NativeEngine
 
     class Leaking(NativeEngine):

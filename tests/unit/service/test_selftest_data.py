@@ -1,4 +1,4 @@
-"""What an engine is shown of a model: real text in many scripts and lengths, in the model's own prompts; or nothing."""
+"""Calibration texts: many scripts and lengths, in the model's own prompts; none for a small token limit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def encoder_of(path: Path, task: Task = Task.RERANK, max_model_len: int = 4096) 
     return QwenEncoder(path, task=task, max_model_len=max_model_len)
 
 
-def test_prompts_of_a_reranker_are_framed_and_of_many_lengths(tokenizer_path: Path) -> None:
+def test_prompts_of_a_reranker_have_the_template_and_many_lengths(tokenizer_path: Path) -> None:
     encoder = encoder_of(tokenizer_path)
     prompts = calibration_texts(encoder)
     assert all(tuple(prompt.ids[-len(encoder.suffix_ids) :]) == encoder.suffix_ids for prompt in prompts)
@@ -31,7 +31,7 @@ def test_prompts_of_a_reranker_are_framed_and_of_many_lengths(tokenizer_path: Pa
     assert len({id(prompt.prefix) for prompt in prompts}) == 1
 
 
-def test_prompts_of_an_embedder_have_no_frame(make_model: ModelFactory) -> None:
+def test_prompts_of_an_embedder_have_no_template(make_model: ModelFactory) -> None:
     prompts = calibration_texts(encoder_of(make_model(kind="embedder") / "tokenizer.json", Task.EMBED))
     assert len(prompts) > len(SENTENCES)
     assert not any(prompt.prefix.num_tokens for prompt in prompts)

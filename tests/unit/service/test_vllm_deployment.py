@@ -1,4 +1,4 @@
-"""Which vLLM computes which model, and with how much of a device: settled, or refused by name, before anything starts."""
+"""vLLM deployments: server and GPU share of every model are decided, or refused by name, before anything starts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def placed(models: list[str], **flat: Any) -> list[VllmDeployment | None]:
     return deployments(settings(**flat), models)
 
 
-def test_without_vllm_there_is_no_place() -> None:
+def test_without_vllm_there_is_no_deployment() -> None:
     assert placed(TWO) == [None, None]
 
 
@@ -60,13 +60,13 @@ def test_what_only_vllm_understands_needs_vllm(flat: dict[str, Any]) -> None:
         (2, "0.7,0.2", [0.7, 0.2]),
     ],
 )
-def test_memory_is_divided_as_it_was_said(num_models: int, given: Any, shares: list[float | None]) -> None:
+def test_memory_is_divided_as_configured(num_models: int, given: Any, shares: list[float | None]) -> None:
     found = placed(["m"] * num_models, gpu_memory_utilization=given, **ON_VLLM)
     assert [deployment.share for deployment in found if deployment] == shares
 
 
 @pytest.mark.parametrize(("num_models", "share"), [(1, None), (2, 0.45), (3, 0.3)])
-def test_models_that_share_a_gpu_share_it_evenly_unless_something_was_said(num_models: int, share: float | None) -> None:
+def test_models_share_a_gpu_evenly_unless_configured(num_models: int, share: float | None) -> None:
     assert [deployment.fair_share for deployment in placed(["m"] * num_models, **ON_VLLM) if deployment] == [share] * num_models
 
 
@@ -92,7 +92,7 @@ def test_memory_is_checked_before_a_model_is_looked_for(monkeypatch: pytest.Monk
         build_runtime(settings(models=["./a", "./b"], gpu_memory_utilization=[0.9], **ON_VLLM), notify=lambda _: None)
 
 
-# -- servers that are there ---------------------------------------------------------------------------------------------
+# -- upstream servers ---------------------------------------------------------------------------------------------------
 
 
 def test_all_servers_serve_a_model_alone() -> None:
@@ -103,7 +103,7 @@ def test_all_servers_serve_a_model_alone() -> None:
 
 
 def test_several_models_are_found_by_what_their_servers_call_them() -> None:
-    with sick_vllm() as server:  # which calls its model m
+    with sick_vllm() as server:  # serves a model named m
         found = placed(["Qwen/M"] * 2, upstream=[server.url], **ON_VLLM)
         assert [deployment.urls for deployment in found if deployment] == [(server.url,)] * 2
         with pytest.raises(BadSetting, match=r"No server of --upstream serves b/other; they serve m\."):
@@ -117,13 +117,13 @@ def test_addresses_are_bare(url: str) -> None:
 
 
 @pytest.mark.parametrize("flat", [{"tensor_parallel_size": 2}, {"vllm_arg": ["--seed=1"]}, {"max_num_seqs": 7}])
-def test_servers_that_run_cannot_be_told_how_to_start(flat: dict[str, Any]) -> None:
-    with pytest.raises(BadSetting, match=f"{next(iter(flat))} is for a vLLM that is started here"):
+def test_start_settings_are_refused_for_upstream_servers(flat: dict[str, Any]) -> None:
+    with pytest.raises(BadSetting, match=f"{next(iter(flat))} applies to a managed vLLM"):
         placed(["m"], upstream=["http://a:1"], **ON_VLLM, **flat)
 
 
 @pytest.mark.parametrize("flat", [{"upstream_api_key": "k"}, {"upstream_timeout_s": 3}])
-def test_how_they_are_asked_can_be_said(flat: dict[str, Any]) -> None:
+def test_connection_settings_apply_to_upstream_servers(flat: dict[str, Any]) -> None:
     assert len(placed(["m"], upstream=["http://a:1"], **ON_VLLM, **flat)) == 1
 
 
@@ -146,15 +146,20 @@ def test_int8_is_named_as_what_it_is_there(make_model: ModelFactory) -> None:
         engine_and_encoder(model, ModelSettings(dtype="int8"), deployment, metric_labels=COUNTED, notify=lambda _: None)
 
 
-def test_served_by_upstreams_a_model_has_our_frame_and_the_lower_limit(make_model: ModelFactory) -> None:
+def test_upstream_model_has_our_template_and_the_lower_limit(make_model: ModelFactory) -> None:
     folder = str(make_model())
     with sick_vllm() as server:
-        told = settings(reranker=[folder], upstream=[server.url], max_model_len=9000, max_batch_tokens=9000, **ON_VLLM)
+        configured = settings(reranker=[folder], upstream=[server.url], max_model_len=9000, max_batch_tokens=9000, **ON_VLLM)
         metrics = Metrics()
         loaded = load(
-            folder, Task.RERANK, told.model, notify=lambda _: None, metrics=metrics, deployment=placed_in(told, folder)
+            folder,
+            Task.RERANK,
+            configured.model,
+            notify=lambda _: None,
+            metrics=metrics,
+            deployment=deployment_of(configured, folder),
         )
-        served = served_model_for(loaded, folder, Task.RERANK, told, metrics)
+        served = served_model_for(loaded, folder, Task.RERANK, configured, metrics)
         try:
             assert isinstance(loaded.engine, VllmEngine)
             where = {"model": served.name, "upstream": server.url}
@@ -162,7 +167,7 @@ def test_served_by_upstreams_a_model_has_our_frame_and_the_lower_limit(make_mode
             assert loaded.engine.info.max_model_len == 2048, "the server's"
             assert not loaded.is_native
             assert served.expectations.suffix
-            assert served.restart is None, "they are not ours to restart"
+            assert served.restart is None, "upstream servers are not restarted"
             assert f"vllm serve {folder} --runner pooling --hf-overrides" in served.expectations.remedy
         finally:
             loaded.engine.close()
@@ -171,12 +176,12 @@ def test_served_by_upstreams_a_model_has_our_frame_and_the_lower_limit(make_mode
 async def test_upstreams_need_no_weights_here(make_model: ModelFactory, tmp_path: Path) -> None:
     """Neither serving nor the report needs weights: the tokenizer is enough."""
     folder = shutil.copytree(make_model(), tmp_path / "m", ignore=shutil.ignore_patterns("*.safetensors"))
-    said: list[str] = []
+    notices: list[str] = []
     with sick_vllm() as server:
-        told = settings(reranker=[str(folder)], upstream=[server.url], max_model_len=2048, random_weights=True, **ON_VLLM)
-        found = await build_report(str(folder), Task.RERANK, told, notify=said.append)
+        configured = settings(reranker=[str(folder)], upstream=[server.url], max_model_len=2048, random_weights=True, **ON_VLLM)
+        found = await build_report(str(folder), Task.RERANK, configured, notify=notices.append)
     assert found.memory is None
-    assert "weights not needed here" in " ".join(said)
+    assert "weights not needed here" in " ".join(notices)
 
 
 @pytest.mark.parametrize(
@@ -187,7 +192,7 @@ async def test_upstreams_need_no_weights_here(make_model: ModelFactory, tmp_path
         ({"max_position_embeddings": None}, 8192),
     ],
 )
-def test_model_that_our_own_engine_does_not_read_is_started_by_vllm(
+def test_model_unsupported_by_the_native_engine_starts_in_vllm(
     make_model: ModelFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], expected: int
 ) -> None:
     folder = shutil.copytree(make_model(), tmp_path / "m")
@@ -215,12 +220,12 @@ def test_model_of_pictures_is_refused_by_name(tmp_path: Path) -> None:
             resolve(str(model_folder.write(tmp_path / reader.value, files)), declared=Task.RERANK, reader=reader)
 
 
-def placed_in(told: Settings, model: str) -> VllmDeployment | None:
-    [deployment] = deployments(told, [model])
+def deployment_of(configured: Settings, model: str) -> VllmDeployment | None:
+    [deployment] = deployments(configured, [model])
     return deployment
 
 
-def test_child_is_watched_brought_back_and_may_be_waited_for(make_model: ModelFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_managed_vllm_is_supervised_restarted_and_waited_for(make_model: ModelFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = str(make_model())
     starts: list[str] = []
     with sick_vllm() as server:
@@ -232,16 +237,21 @@ def test_child_is_watched_brought_back_and_may_be_waited_for(make_model: ModelFa
             return connect([server.url], plan_of(Path(folder)), UpstreamAccess(timeout_s=1.0))
 
         monkeypatch.setattr(vllm_deployment, "launch", launch)
-        told = settings(reranker=[folder], max_model_len=2048, **ON_VLLM)
+        configured = settings(reranker=[folder], max_model_len=2048, **ON_VLLM)
         loaded = load(
-            folder, Task.RERANK, told.model, notify=lambda _: None, metrics=Metrics(), deployment=placed_in(told, folder)
+            folder,
+            Task.RERANK,
+            configured.model,
+            notify=lambda _: None,
+            metrics=Metrics(),
+            deployment=deployment_of(configured, folder),
         )
-        served = served_model_for(loaded, folder, Task.RERANK, told, Metrics())
+        served = served_model_for(loaded, folder, Task.RERANK, configured, Metrics())
         try:
             assert served.restart is not None
             assert served.wait_failed is not None
             assert served.restart_s is not None
-            with pytest.raises(EngineUnavailable, match="not free yet"):  # which is tried again
+            with pytest.raises(EngineUnavailable, match="not free yet"):  # it is retried
                 loaded.engine._load()  # type: ignore[attr-defined]
         finally:
             loaded.engine.close()
