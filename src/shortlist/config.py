@@ -1,6 +1,6 @@
 """Settings: built once, frozen, passed to packages by group.
 
-A setting has one spelling: `max_batch_tokens` in a TOML file, `--max-batch-tokens` on the command line,
+A setting has one name: `max_batch_tokens` in a TOML file, `--max-batch-tokens` on the command line,
 `SHORTLIST_MAX_BATCH_TOKENS` in the environment. The command line wins over the environment, the environment over the
 file. An unknown or unparsable setting stops the start. This is the only module that reads the process environment, and
 the only place where defaults live.
@@ -38,7 +38,7 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 def _split(value: object) -> object:
-    """Read a comma-separated list, the way an environment variable spells several values."""
+    """Parse a comma-separated list, as in environment variables."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
@@ -46,7 +46,7 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 
 
 def _split_each(value: object) -> object:
-    """Read a list whose members may be such lists again, the way one flag spells several values."""
+    """Parse a list whose members may be comma-separated lists, as in flags."""
     return _split(",".join(map(str, value))) if isinstance(value, list | tuple) else _split(value)
 
 
@@ -54,7 +54,7 @@ Families = Annotated[tuple[Literal["tei", "vllm", "http"], ...], BeforeValidator
 
 
 def _keys(value: object) -> object:
-    """Refuse a list of keys that is given but empty: a variable that was not filled in must not open the server to all."""
+    """Refuse an empty list of keys: an empty variable must not open the server to everyone."""
     keys = _split(value)
     if keys == [] or (isinstance(keys, list | tuple) and "" in keys):
         raise PydanticCustomError("empty_key", "a key is empty; omit the setting to serve without keys")
@@ -110,7 +110,7 @@ Shares = Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], BeforeValida
 
 
 def _words(value: object) -> object:
-    """Read several arguments as a shell would, the way an environment variable spells them: they may hold commas."""
+    """Parse arguments as a shell does, as in environment variables; they may contain commas."""
     return shlex.split(value) if isinstance(value, str) else value
 
 
@@ -277,7 +277,7 @@ class Settings(_Group):
         """Build the settings from command line, environment and file.
 
         Args:
-            flags: What was given on the command line; None values count as not given.
+            flags: Values from the command line; None means not given.
             environ: The environment; the process's own if None.
 
         Raises:

@@ -19,28 +19,28 @@ from shortlist.errors import BadSetting
 from shortlist.telemetry import logger
 
 CHECK_EVERY_S: Final = 1.0
-"""How often the file is looked at, at most."""
+"""Minimum time between checks of the file."""
 
 MAX_FILE_BYTES: Final = 1024 * 1024
-"""A larger file holds something else; reading it would hold up the requests."""
+"""A larger file is not a key file; reading it would delay requests."""
 
 NAME_CHARS: Final = 12
-"""Of a key's digest: enough to tell callers apart, too little to find the key by."""
+"""Characters of a key's digest in the caller id: enough to distinguish callers, too few to find the key."""
 
 FileStamp = tuple[int, int, int]
-"""What tells one version of a file from another: time of change, size, inode."""
+"""Identifies a version of a file: modification time, size, inode."""
 
 
 class ApiKeys:
     """The valid API keys, and the caller id of each.
 
     Args:
-        given: Keys that are valid for as long as the server runs.
-        file: One more key on every line; empty lines and lines that begin with # do not count.
+        given: Keys from the settings.
+        file: One key per line; empty lines and lines that begin with # are ignored.
         clock: Monotonic seconds.
 
     Raises:
-        BadSetting: the file cannot be read, or holds no key.
+        BadSetting: the file cannot be read, or has no key.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class ApiKeys:
 
     @classmethod
     def of(cls, settings: ServerSettings) -> Self:
-        """Return the keys that the settings name."""
+        """Return the keys of the settings."""
         return cls([key.get_secret_value() for key in settings.api_key], settings.api_key_file)
 
     @property
@@ -71,7 +71,7 @@ class ApiKeys:
         self._refresh()
         found = None
         for digest in map(_digest, sent):
-            # Every pair is compared, so that the time tells nothing.
+            # All pairs are compared, so that the time does not depend on the keys.
             matches = [hmac.compare_digest(digest, valid) for valid in (*self._given, *self._from_file)]
             if any(matches):
                 found = digest.hex()[:NAME_CHARS]

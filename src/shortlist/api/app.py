@@ -43,10 +43,10 @@ EXPOSED_HEADERS = (
     "x-queue-time",
     "x-inference-time",
 )
-"""What a page of an allowed origin may read of an answer's headers, besides the usual."""
+"""Response headers that pages of allowed origins may read."""
 
 METHODS = {route.path: min(route.methods) for route in router.routes if isinstance(route, APIRoute) and route.methods}
-"""Of every route that it is asked by."""
+"""Allowed CORS methods."""
 
 DESCRIPTION = """Turns a long list of candidates into a short one.
 
@@ -102,8 +102,8 @@ def _add_middleware(app: FastAPI, runtime: Runtime, server: ServerSettings, keys
     app.add_middleware(PathRewriting, names=lambda: _names(runtime), public_prefixes=(PAGE_PATH, STATIC_PATH))
     app.add_middleware(RequestLog, metrics=runtime.metrics, tracing=runtime.tracing)
     if server.cors_origin:
-        # Outermost, so that browsers may read refusals too. Keys travel in headers that pages set, never as credentials of
-        # the browser's own, so a foreign page cannot use another user's credentials.
+        # Outermost, so that browsers can read errors too. Pages send keys in headers, never as credentials of
+        # the browser, so a foreign page cannot use another user's credentials.
         app.add_middleware(
             CORSMiddleware,
             allow_origins=server.cors_origin,
@@ -123,13 +123,13 @@ def _names(runtime: Runtime) -> Iterator[str]:
 async def _service_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ServiceError), "Only these are sent here. This is a bug."
     scope = request.scope
-    scope["error"] = error.with_traceback(None)  # its frames hold the body, and the scope itself
+    scope["error"] = error.with_traceback(None)  # its frames reference the body and the scope
     answer = errors.answer(error, request_id=scope["request_id"], dialect=scope.get("dialect"))
     return Response(answer.body, answer.status, dict(answer.headers), "application/json")
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
-    """Put the router's own 404 and 405 into our body."""
+    """Answer the router's 404 and 405 with our error body."""
     assert isinstance(error, HTTPException), "Only these are sent here. This is a bug."
     if error.status_code == 405:
         wrong = InvalidInput("This path does not take this method.")
@@ -141,5 +141,5 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 async def _validation_error(request: Request, _: Exception) -> Response:
-    """Answer for what the framework itself found wrong, without echoing it."""
+    """Answer the framework's validation errors, without echoing the input."""
     return await _service_error(request, InvalidInput("A parameter of the path or the query string is wrong."))

@@ -24,26 +24,26 @@ PUBLIC_PATHS = frozenset(
 FRONT_DOOR = frozenset({("GET", "/"), ("HEAD", "/")})
 """Paths that only show that a server exists, for GET; a POST here is a task."""
 KEY_HEADERS = (b"x-api-key", b"api-key")
-"""Where clients put a bare key. Source: the SDKs of Azure OpenAI (`api-key`) and LitServe, Anthropic style (`x-api-key`)."""
+"""Headers with a bare key. Source: the SDKs of Azure OpenAI (`api-key`) and LitServe, Anthropic style (`x-api-key`)."""
 
 POLICY_VIOLATION = 1008
-"""Why a websocket is closed before it opens; the server in front of us makes a 403 of it. Source: RFC 6455, 7.4.1."""
+"""Close code of refused websockets; the HTTP server turns it into a 403. Source: RFC 6455, 7.4.1."""
 
 UNKNOWN_CALLER = "unknown"
 IPV6_NETWORK_BITS = 64
-"""What one household or machine is given of IPv6, and may choose its address from."""
+"""Prefix length of the IPv6 network of one household or machine."""
 
 
 class Auth:
-    """ASGI middleware. Sets `scope["caller"]`: the name of the caller's key, or its address where no key is needed.
+    """ASGI middleware. Sets `scope["caller"]`: the caller id of the key, or the client address if no key is needed.
 
     Args:
-        app: What handles the request.
-        keys: The keys that are valid.
-        public: Paths that need no key, besides those of probes.
+        app: The inner application.
+        keys: The valid keys.
+        public: Paths without a key, besides those of probes.
 
     Raises:
-        Unauthenticated: to whatever is outside.
+        Unauthenticated: to the outer middleware.
     """
 
     def __init__(self, app: ASGIApp, *, keys: ApiKeys, public: Iterable[str] = ()) -> None:
@@ -52,7 +52,7 @@ class Auth:
         self._public = PUBLIC_PATHS.union(public)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the request through, or raise; a websocket is closed instead, which its server takes for an answer."""
+        """Pass the request on, or raise; a websocket is closed instead."""
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
@@ -77,7 +77,7 @@ def _sent(headers: Mapping[bytes, bytes]) -> Iterator[bytes]:
     if scheme.lower() == b"bearer":
         yield rest.strip()
     elif scheme.lower() == b"basic":
-        yield _password(rest)  # how a browser sends it, for the page
+        yield _password(rest)  # sent by browsers, for the page
     elif authorization:
         yield authorization
     yield from (headers[name] for name in KEY_HEADERS if name in headers)
@@ -91,7 +91,7 @@ def _password(credentials: bytes) -> bytes:
 
 
 def _address(scope: Scope) -> str:
-    """Return where the caller is; of IPv6 the network, within which it could have any number of addresses."""
+    """Return the client address; for IPv6 its network, in which a client can have any number of addresses."""
     host = (scope.get("client") or (UNKNOWN_CALLER, 0))[0]
     try:
         address = ipaddress.ip_address(host)

@@ -16,12 +16,12 @@ class CallerLimits:
     Counts every POST except the page's own, whose work arrives as separate requests of its user.
 
     Args:
-        app: What handles the request.
-        quota: How much a caller may ask for.
+        app: The inner application.
+        quota: The limits per caller.
         public_prefixes: Path prefixes that are not counted.
 
     Raises:
-        Overloaded: to whatever is outside.
+        Overloaded: to the outer middleware.
     """
 
     def __init__(self, app: ASGIApp, *, quota: Quota, public_prefixes: Sequence[str]) -> None:
@@ -30,7 +30,7 @@ class CallerLimits:
         self._public_prefixes = tuple(public_prefixes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the request through and count it for as long as it runs, or raise."""
+        """Pass the request on and count it while it runs, or raise."""
         is_work = scope["type"] == "http" and scope["method"] == "POST" and not scope["path"].startswith(self._public_prefixes)
         if not is_work or not self._quota.is_limited:
             await self.app(scope, receive, send)

@@ -67,7 +67,7 @@ RETRY_UNAVAILABLE_S = 1
 
 @dataclass(frozen=True, slots=True)
 class ErrorAnswer:
-    """An error, ready to be sent."""
+    """An error response."""
 
     status: int
     headers: Mapping[str, str]
@@ -75,7 +75,7 @@ class ErrorAnswer:
 
 
 def answer(error: ServiceError, *, request_id: str, dialect: Dialect | None = None) -> ErrorAnswer:
-    """Return what the caller gets for this error, in its dialect where that is known."""
+    """Return the response to this error, in the caller's dialect if it is known."""
     kind = next((_KINDS[cls] for cls in type(error).__mro__ if cls in _KINDS), _UNKNOWN)
     fault = ErrorInfo(
         status=kind.status,
@@ -90,7 +90,7 @@ def answer(error: ServiceError, *, request_id: str, dialect: Dialect | None = No
 
 
 def from_validation(error: ValidationError) -> InvalidInput:
-    """Return the first thing that a request's shape got wrong, naming the field and never the value."""
+    """Return the first validation error of a request; it names the field, never the value."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     param = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
     if first["type"] == "missing":
@@ -104,7 +104,7 @@ def _headers(error: ServiceError, status: int) -> dict[str, str]:
     if status == 503:
         return {"retry-after": str(RETRY_UNAVAILABLE_S)}
     if isinstance(error, Unauthenticated):
-        return {"www-authenticate": 'Basic realm="Shortlist"'}  # makes a browser ask; programs send Bearer unasked
+        return {"www-authenticate": 'Basic realm="Shortlist"'}  # browsers prompt for it; programs send Bearer unprompted
     if isinstance(error, (BodyTooLarge, BodyTooSlow, Draining)):
         return {"connection": "close"}
     return {}

@@ -17,11 +17,11 @@ class FastRoutes:
     """ASGI middleware. Sets `scope["route"]`, as the router does.
 
     Args:
-        app: What handles everything else.
-        routes: The routes of POST requests that go straight to their endpoints, which take the request alone; by path.
+        app: The inner application, for all other requests.
+        routes: Routes by path; POST requests go directly to their endpoints, which take only the request.
 
     Raises:
-        ServiceError: to whatever is outside.
+        ServiceError: to the outer middleware.
     """
 
     def __init__(self, app: ASGIApp, *, routes: Mapping[str, APIRoute]) -> None:

@@ -8,13 +8,13 @@ from shortlist.config import Settings
 from shortlist.types import ModelCard, Task
 
 MODEL_TYPES = {Task.RERANK: "rerank", Task.EMBED: "embedding"}
-"""What Xinference calls them; its clients pick models by this."""
+"""Model types in Xinference's terms, by which its clients select models."""
 
 LABELS = {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}
 
 
 def model(card: ModelCard) -> Json:
-    """Return a card that satisfies OpenAI's, vLLM's and Xinference's clients at once."""
+    """Return a model card for the clients of OpenAI, vLLM and Xinference."""
     tasks = [task for task in Task if task in card.tasks]
     return {
         "id": card.name,

@@ -114,7 +114,7 @@ def _described(text: str, schema: object) -> Json:
 
 def _schema(request_model: type[RequestModel]) -> object:
     schema = request_model.model_json_schema()
-    # References cannot point into a schema that is written in place, so nested shapes are written in place too.
+    # References cannot point into an inline schema, so nested schemas are inline too.
     return _inlined(schema, schema.pop("$defs", {}))
 
 
@@ -130,7 +130,7 @@ def _inlined(schema: object, definitions: dict[str, object]) -> object:
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """A path that most clients use, as /docs shows it: in one dialect, with examples."""
+    """A common path as /docs shows it: one dialect, with examples."""
 
     summary: str
     description: str
@@ -193,13 +193,13 @@ USUAL: Mapping[str, _Shown] = {
         },
     ),
 }
-"""The five dialects that most clients speak; what other paths take stands under a tag of its own."""
+"""The five dialects of most clients; the other paths have their own tag."""
 
 OTHERS = "other dialects"
 
 
 def of_path(path: str) -> dict[str, Any]:
-    """Return how a task's path is documented, as FastAPI's arguments."""
+    """Return the documentation of a task's path, as FastAPI's arguments."""
     if shown := USUAL.get(path):
         operation = _operation([shown.request_model], shown.answer, shown.examples)
         return {"summary": shown.summary, "description": shown.description, "tags": ["tasks"], "openapi_extra": operation}

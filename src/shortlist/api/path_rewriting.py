@@ -19,19 +19,19 @@ MODEL_PREFIX: Final = "/m/"
 DIALECT_PREFIX: Final = "/compat/"
 
 _REPEATED: Final = re.compile(r"^(?:/v\d)+(?=/v\d/)")
-"""Source: the cohere package, which appends `/v2/rerank` to whatever its base URL ends in."""
+"""Source: the cohere package, which appends `/v2/rerank` to any base URL."""
 
 
 class PathRewriting:
     """ASGI middleware. Sets `scope["model"]` and `scope["explicit_dialect"]` (or None), and `scope["dialect"]` if certain.
 
     Args:
-        app: What handles the request.
+        app: The inner application.
         names: Returns the names of the served models.
-        public_prefixes: Path prefixes that are left as they are.
+        public_prefixes: Path prefixes that are not rewritten.
 
     Raises:
-        UnknownModel, NotFound: to whatever is outside.
+        UnknownModel, NotFound: to the outer middleware.
     """
 
     def __init__(self, app: ASGIApp, *, names: Callable[[], Iterable[str]], public_prefixes: Sequence[str]) -> None:
@@ -40,7 +40,7 @@ class PathRewriting:
         self._public_prefixes = tuple(public_prefixes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Read the path, and pass the request on under the one that it means."""
+        """Rewrite the path and pass the request on."""
         if scope["type"] == "http" and not scope["path"].startswith(self._public_prefixes):
             self._read(scope)
         await self.app(scope, receive, send)
@@ -58,7 +58,7 @@ class PathRewriting:
         scope["dialect"] = table.only_dialect_of(path, scope["explicit_dialect"])
 
     def _model(self, rest: str) -> tuple[str, str]:
-        """Return the model that a path begins with, and the rest; names may have slashes of their own."""
+        """Return the model at the start of a path, and the rest; model names may contain slashes."""
         for name in sorted(self._names(), key=len, reverse=True):
             if f"{rest}/".lower().startswith(f"{name}/".lower()):
                 return name, rest[len(name) :]
@@ -66,6 +66,6 @@ class PathRewriting:
 
 
 def normalized(path: str) -> str:
-    """Return a path without empty parts, repeated versions, or a slash at its end."""
+    """Return a path without empty segments, repeated versions and a trailing slash."""
     single = re.sub(r"//+", "/", path)
     return _REPEATED.sub("", single).rstrip("/") or "/"

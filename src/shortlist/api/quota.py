@@ -27,8 +27,8 @@ class _Account:
     """One caller.
 
     Attributes:
-        paid_until_s: The moment at which every request so far has been spread out at the allowed rate.
-        num_running: Requests that are not answered yet.
+        paid_until_s: When all requests so far would have ended at the allowed rate.
+        num_running: Running requests.
     """
 
     paid_until_s: float
@@ -39,14 +39,14 @@ class _Account:
 
 
 class Quota:
-    """Lets requests in, caller by caller.
+    """Rate and concurrency limits per caller.
 
-    The rate is kept as one moment per caller (a leaky bucket read as a meter): every request moves it on by one interval,
-    and it may be ahead of the clock by a burst.
+    The rate is stored as one time per caller (a leaky bucket as a meter): every request adds one interval, and the time may
+    be ahead of the clock by a burst.
 
     Args:
-        max_per_minute: Requests of one caller in a minute, or None.
-        max_running: Requests of one caller at once, or None.
+        max_per_minute: Requests per caller and minute, or None.
+        max_running: Concurrent requests per caller, or None.
         max_callers: Callers that are tracked.
 
     Source: ATM Forum, Traffic Management 4.1, the generic cell rate algorithm in its virtual scheduling form.
@@ -69,10 +69,10 @@ class Quota:
         return self._max_per_minute is not None or self._max_running is not None
 
     def enter(self, caller: str, now_s: float) -> None:
-        """Count one request of this caller in; `leave` counts it out.
+        """Count a request of this caller as running; `leave` ends it.
 
         Raises:
-            Overloaded: it is one too many; carries when it would not be.
+            Overloaded: a limit is exceeded; has the time to retry after.
         """
         self._forget(now_s)
         account = self._accounts.get(caller) or _Account(now_s)
@@ -96,7 +96,7 @@ class Quota:
         self._accounts.move_to_end(caller)
 
     def leave(self, caller: str) -> None:
-        """Count out one request that `enter` let in."""
+        """End a request that `enter` admitted."""
         account = self._accounts.get(caller)
         if account is not None:
             account.num_running = max(account.num_running - 1, 0)

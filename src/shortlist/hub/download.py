@@ -24,17 +24,16 @@ class ResolvedModel:
     """A model that can be served from this machine.
 
     Attributes:
-        name: As a hub spells it, the folder's path, or `demo_model`.
+        name: The hub's name, the folder's path, or `demo`.
         basename: The last part of the name.
         path: The folder with its files.
-        kind: What runs it.
-        why: The evidence for the kind, in one sentence.
-        revision: What exactly the files are: Hugging Face's commit, ModelScope's revision as asked for, a digest of the demo's
-            weights; None for a local folder and when ModelScope's own default was taken.
-        size_bytes: Size of all its files together; of those that are here, if its weights are not wanted.
-        digest: Names the bytes of all its files that can change a number, but for weights that are not wanted here.
-        checksum_source: Where the matching checksums come from. None if there are none, or there
-            are none.
+        kind: The kind of model.
+        why: The reason for the kind, in one sentence.
+        revision: Hugging Face's commit, the requested ModelScope revision, or a digest of the demo's weights; None for a
+            local folder and for ModelScope's default revision.
+        size_bytes: Total size of its files; of those present, if weights are not needed.
+        digest: Digest of all files that can change a score, without weights that are not needed.
+        checksum_source: Source of the matching checksums; None without checksums.
     """
 
     name: str
@@ -50,7 +49,7 @@ class ResolvedModel:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A model's files on this machine, and what exactly they are (see `ResolvedModel.revision`)."""
+    """A model's files on this machine and their revision (see `ResolvedModel.revision`)."""
 
     path: Path
     revision: str | None
@@ -59,17 +58,17 @@ class Fetched:
 def resolve(
     text: str, *, declared: Task | None = None, revision: str | None = None, reader: WeightsReader = WeightsReader.SHORTLIST
 ) -> ResolvedModel:
-    """Find the model, bring what is needed of it here, say what it is, and check its bytes; reads every one of them once.
+    """Find a model, download what is needed, detect its kind and verify its checksums. Reads every byte once.
 
     Args:
-        text: `OWNER/NAME`, `modelscope:OWNER/NAME`, a local folder, or `demo_model`.
-        declared: The task the person wants it for, or None to go by the model's own evidence.
+        text: `OWNER/NAME`, `modelscope:OWNER/NAME`, a local folder, or `demo`.
+        declared: The task that the user declares; None to detect it.
         revision: A branch, tag or commit of a hub's model; None means the hub's default.
-        reader: Who reads its weights.
+        reader: The reader of its weights.
 
     Raises:
-        BadSetting: `text` is none of these, or a revision is asked of what has none.
-        ModelRefused: it cannot be had, cannot be served, or is not what it should be, byte for byte.
+        BadSetting: `text` is none of these, or a revision is given for a folder or the demo.
+        ModelRefused: the model cannot be downloaded or served, or a checksum differs.
     """
     reference = parse(text)
     with_weights = reader is not WeightsReader.UPSTREAM
@@ -91,17 +90,17 @@ def resolve(
 
 
 def fetch(reference: Reference, revision: str | None, *, check: Check, with_weights: bool = True) -> Fetched:
-    """Bring a model's files to this machine.
+    """Download a model's files, or find them on this machine.
 
     Args:
-        reference: Where they are.
+        reference: The model's source and name.
         revision: A branch, tag or commit of a hub's model; None means the hub's default.
-        check: Sees a hub's small files first, and raises to stop before the weights are fetched.
-        with_weights: Whether those are wanted.
+        check: Gets a hub's small files first; raises to stop before the weights are downloaded.
+        with_weights: Whether weights are needed.
 
     Raises:
-        BadSetting: a revision is asked of what has none.
-        ModelRefused: the files cannot be had, or `check` said no.
+        BadSetting: a revision is given for a folder or the demo.
+        ModelRefused: the download failed, or `check` refused.
     """
     if reference.hub_id is None and revision is not None:
         raise BadSetting(f"a revision was set for {reference.name}, but only models on a hub have revisions")

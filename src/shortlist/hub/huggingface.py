@@ -31,8 +31,8 @@ from huggingface_hub.errors import (
 from shortlist.errors import ModelRefused
 from shortlist.hub.metadata import NEVER, SMALL_FILES, WEIGHT_FILES, CachedSnapshot, Check, Listing
 
-# The library reads these when it is about to call home, and so does transformers through it: for a list of programs that it
-# may be running under (once a day, with the first request of any kind), with usage counts, for newer versions of itself.
+# The library, and transformers through it, reads these before every telemetry request: a list of agent programs (once a day,
+# with the first request), usage counts, and checks for newer versions.
 # Source: huggingface_hub 2.4, `utils/_headers.py`, `utils/_detect_agent.py`, `utils/_telemetry.py`, `cli/_cli_utils.py`.
 constants.HF_HUB_DISABLE_TELEMETRY = True
 constants.HF_HUB_DISABLE_UPDATE_CHECK = True
@@ -43,17 +43,17 @@ _LOCAL_FOLDER = "or give the path of a local folder that holds the model"
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A model's files on this machine, and the commit they are of."""
+    """A model's files on this machine and their commit."""
 
     folder: Path
     commit: str
 
 
 def fetch(name: str, revision: str | None, check: Check, *, with_weights: bool = True) -> Snapshot:
-    """Bring `name` into the cache, small files first, and return where it is. What is there already is not fetched again.
+    """Download `name` into the cache, small files first, and return its folder. Cached files are not downloaded again.
 
     Raises:
-        ModelRefused: the hub, the network, the disk or `check` said no.
+        ModelRefused: the hub, the network or the disk failed, or `check` refused.
     """
     folder = _download(name, revision, SMALL_FILES)
     listing = _listing(name, folder.name)
@@ -74,7 +74,7 @@ def _download(name: str, revision: str | None, patterns: tuple[str, ...]) -> Pat
 
 
 def _listing(name: str, commit: str) -> dict[str, int] | None:
-    """Return the files that a complete download has, or None when the cache was filled without noting them."""
+    """Return the files of a complete download; None if the cache did not record them."""
     try:
         files = get_cached_repo_tree(name, revision=commit)
     except CachedRepoTreeNotFoundError:
@@ -83,7 +83,7 @@ def _listing(name: str, commit: str) -> dict[str, int] | None:
 
 
 def _refuse_when_full(name: str, folder: Path, listing: Listing) -> None:
-    """Compare what is left to fetch with the free space, before the first of the gigabytes."""
+    """Refuse when the rest of the download exceeds the free disk space."""
     weights = (path for path in listing if any(fnmatch(path, pattern) for pattern in WEIGHT_FILES))
     needed_bytes = sum(listing[path] for path in weights if not (folder / path).exists())
     free_bytes = shutil.disk_usage(folder).free
@@ -94,7 +94,7 @@ def _refuse_when_full(name: str, folder: Path, listing: Listing) -> None:
         )
 
 
-# -- what is here already -----------------------------------------------------------------------------------------------
+# -- cached models ------------------------------------------------------------------------------------------------------
 
 
 def cached_snapshots() -> list[CachedSnapshot]:
@@ -116,16 +116,16 @@ def _repos() -> list[CachedRepoInfo]:
 
 
 def _newest(repo: CachedRepoInfo) -> Path:
-    """Return the folder of the revision that is served without being asked for, or of the one that came last."""
+    """Return the folder of the default revision, or of the latest."""
     main = repo.refs.get("main")
     return (main or max(repo.revisions, key=lambda revision: revision.last_modified)).snapshot_path
 
 
-# -- what went wrong, in one line ---------------------------------------------------------------------------------------
+# -- errors in one line -------------------------------------------------------------------------------------------------
 
 
 def explain(error: Exception, name: str, revision: str | None) -> str:
-    """Say what happened to the download of `name`, and what to do about it."""
+    """Return the reason why the download of `name` failed, and what to do."""
     cause = error.__cause__
     if isinstance(error, LocalEntryNotFoundError) and isinstance(cause, Exception):
         error = cause

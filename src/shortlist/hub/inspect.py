@@ -40,7 +40,7 @@ _LIBRARY_REFUSALS = {
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """What a folder holds, and the evidence for it in one sentence."""
+    """The kind of model in a folder, and the reason in one sentence."""
 
     kind: ModelKind
     why: str
@@ -51,9 +51,9 @@ class ModelFiles:
     """A folder that can be served.
 
     Attributes:
-        kind: What runs it.
-        why: The evidence, in one sentence for people.
-        size_bytes: Size of all its files together.
+        kind: The kind of model.
+        why: The reason for the kind, in one sentence.
+        size_bytes: Total size of its files.
     """
 
     kind: ModelKind
@@ -71,19 +71,19 @@ def inspect(
     reader: WeightsReader = WeightsReader.SHORTLIST,
     with_weights: bool = True,
 ) -> ModelFiles:
-    """Say what the folder holds.
+    """Detect the kind of model in a folder.
 
     Args:
-        folder: The model's folder; its small files are enough when `listing` is given.
-        name: What to call the model in a message.
-        hub_id: `OWNER/NAME` when a hub vouches for the name.
-        declared: The task the person wants it for, or None to go by the evidence alone.
-        listing: The files the hub will send, when not all are in the folder yet.
-        reader: Who reads its weights.
-        with_weights: Whether the weights should be listed by now.
+        folder: The model's folder; its small files suffice if `listing` is given.
+        name: The model's name in messages.
+        hub_id: `OWNER/NAME` if the name comes from a hub.
+        declared: The task that the user declares; None to detect it.
+        listing: The hub's files, if not all are downloaded yet.
+        reader: The reader of its weights.
+        with_weights: Whether the weights must be listed.
 
     Raises:
-        ModelRefused: it cannot be served, not for this task, or the evidence does not say what it is.
+        ModelRefused: the model cannot be served, or not for this task, or its kind cannot be detected.
     """
     metadata = read_metadata(folder, name=name, hub_id=hub_id, listing=listing)
     check_config(metadata, reader=reader, with_weights=with_weights and reader is not WeightsReader.UPSTREAM)
@@ -92,10 +92,10 @@ def inspect(
 
 
 def decide(metadata: ModelMetadata, declared: Task | None) -> Detection:
-    """Weigh the evidence; `declared` settles what it leaves open and never overrules it.
+    """Decide from the metadata; `declared` decides only what the metadata leaves open.
 
     Raises:
-        ModelRefused: the evidence says it is nothing we serve, says otherwise than declared, or says too little.
+        ModelRefused: the metadata shows an unsupported kind, contradicts `declared`, or is not sufficient.
     """
     library_type = str(metadata.library_config.get("model_type", "SentenceTransformer"))
     if library_type in _LIBRARY_REFUSALS:
@@ -112,7 +112,7 @@ def decide(metadata: ModelMetadata, declared: Task | None) -> Detection:
 
 
 def _by_modules(metadata: ModelMetadata, library_type: str) -> Detection:
-    """Read modules.json. Folders older than the type's own field hold embedders.
+    """Detect from modules.json. Folders without a type field, which is newer, hold embedders.
 
     Source: `BaseModel._get_model_type` in sentence-transformers 6.
     """
@@ -181,7 +181,7 @@ def _by_head(metadata: ModelMetadata, says: str) -> Detection:
 
 
 def _qwen3(metadata: ModelMetadata, declared: Task | None, architecture: str) -> Detection:
-    """Detect the use of a Qwen3 language model, which its weights do not show."""
+    """Detect the task of a Qwen3 language model, which its weights do not show."""
     if metadata.hub_id in RERANKERS:
         return Detection(ModelKind.QWEN3_RERANKER, f"{metadata.hub_id} is a published reranker")
     if metadata.hub_id in EMBEDDERS:

@@ -29,12 +29,12 @@ _SUM_LINE = re.compile(r"(?P<sha256>[0-9a-fA-F]{64}) [ *](?P<path>.+)")
 
 @dataclass(frozen=True, slots=True)
 class Sum:
-    """What the SHA-256 of a file should be.
+    """The expected SHA-256 of a file.
 
     Attributes:
         sha256: In lower-case hex.
-        source: Who says so, in words.
-        remedy: What to do when it is another.
+        source: Where the checksum comes from, for messages.
+        remedy: What to do on a mismatch.
     """
 
     sha256: str
@@ -48,10 +48,10 @@ Sums = Sequence[tuple[str, Sum]]
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a model's bytes are.
+    """Identity of a model's files.
 
     Attributes:
-        digest: Names the bytes of its weights and settings: equal for equal ones, another for any changed byte. In hex.
+        digest: Digest of the bytes of its weights and settings, in hex.
         checksum_source: Where the expected checksums come from; None if there are none.
     """
 
@@ -62,17 +62,17 @@ class Content:
 def read_content(
     folder: Path, listing: Iterable[str], *, name: str, known: Mapping[str, Sum] | None = None, with_weights: bool = True
 ) -> Content:
-    """Read every file that can change a number, once, several at a time, and compare what can be compared.
+    """Read every file that can change a score, once and in parallel, and verify the known checksums.
 
     Args:
         folder: The model's folder.
         listing: Its files, as paths inside it.
-        name: What to call the model in a message.
-        known: What we know ourselves of its files.
-        with_weights: Whether its weights are wanted; if not, whether they are here, and what they are, does not matter.
+        name: The model's name in messages.
+        known: Checksums in this package.
+        with_weights: Whether to verify weights; if not, they may be missing.
 
     Raises:
-        ModelRefused: a file differs from what it should be, is missing, or cannot be read.
+        ModelRefused: a checksum differs, or a file is missing or unreadable.
     """
     wanted = _READ if with_weights else SMALL_FILES
     paths = sorted(path for path in listing if _matches(path, wanted) or PurePosixPath(path).name == SUMS_FILE)
@@ -111,7 +111,7 @@ def _refuse_missing(folder: Path, sums: Sums, name: str) -> None:
 
 
 def _refuse_unlisted(sums: Sums, paths: list[str], name: str) -> None:
-    """Refuse weights that a list beside them leaves out: with them, the list would vouch for nothing."""
+    """Refuse weights that SHA256SUMS omits: the file would prove nothing."""
     lists = [path for path in paths if PurePosixPath(path).name == SUMS_FILE]
     listed = {path for path, _ in sums}
     unlisted = next((path for path in paths if _matches(path, WEIGHT_FILES) and path not in listed), None)
@@ -128,14 +128,14 @@ def _checksum_source(sums: Sums, paths: list[str]) -> str | None:
     return ", ".join(sorted({sources[path] for path in weights}))
 
 
-# -- what the files should be -------------------------------------------------------------------------------------------
+# -- expected checksums -------------------------------------------------------------------------------------------------
 
 
 def _sums_by_name(folder: Path, paths: Iterable[str]) -> Iterator[tuple[str, Sum]]:
     """Yield checksums from Hugging Face's cache: a file links to a blob that is named by its hash.
 
-    Only the first link is followed: a blob may itself be a link into a store where names are hashes of another kind. Small
-    files kept by git have shorter names and are left out.
+    Only the first link is followed: a blob may itself be a link into a store with another kind of hashes. Small files in git
+    have shorter names and are skipped.
 
     Source: huggingface_hub 2.4, `file_download._create_symlink` for the layout and `REGEX_SHA256` for which names are hashes.
     """

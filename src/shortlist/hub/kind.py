@@ -32,12 +32,12 @@ class ModelKind(StrEnum):
 
 
 class WeightsReader(StrEnum):
-    """Who reads a model's weights, and so what they may be and where they have to be."""
+    """The reader of a model's weights, which determines their allowed formats and where they must be."""
 
     SHORTLIST = "ours"
     """A built-in engine, which does not load quantised weights."""
     VLLM = "vllm"
-    """A vLLM that is started on this machine, quantised or not."""
+    """A managed vLLM on this machine; quantised weights are allowed."""
     UPSTREAM = "elsewhere"
     """Upstream servers: the weights are not downloaded."""
 
@@ -71,12 +71,12 @@ _FRAME = ("<Instruct>:", "<Query>:", "<Document>:")
 
 
 def is_qwen3(metadata: ModelMetadata) -> bool:
-    """Whether its layers are those that our own engine computes."""
+    """Whether the native engine supports its layers."""
     return (metadata.config or {}).get("model_type") == "qwen3"
 
 
 def has_head(metadata: ModelMetadata) -> bool:
-    """Whether it was saved with a classification head."""
+    """Whether the model has a classification head."""
     return (metadata.architecture or "").endswith(_HEAD)
 
 
@@ -90,7 +90,7 @@ def count_labels(metadata: ModelMetadata) -> int:
 
 
 def read_words(metadata: ModelMetadata, key: str) -> frozenset[str]:
-    """Return what the card lists under `key`, be it one word or many."""
+    """Return the card's values of `key`: a string or a list."""
     value = metadata.card.get(key)
     words = value if isinstance(value, list) else [value] if isinstance(value, str) else []
     return frozenset(str(word) for word in words)
@@ -103,7 +103,7 @@ def has_qwen3_reranker_template(metadata: ModelMetadata) -> bool:
 
 
 def has_qwen3_embedding_template(metadata: ModelMetadata) -> bool:
-    """Whether our own engine computes exactly what the folder's modules and prompts say."""
+    """Whether the native engine computes exactly the folder's modules and prompts."""
     names = {module.class_name for module in metadata.modules}
     if not is_qwen3(metadata) or names - {"Transformer", "Pooling", "Normalize"} or not _pools_last_token(metadata):
         return False
@@ -114,7 +114,7 @@ def has_qwen3_embedding_template(metadata: ModelMetadata) -> bool:
 
 
 def _pools_last_token(metadata: ModelMetadata) -> bool:
-    """Read both spellings of the pooling's settings: one mode by name, or a switch per mode."""
+    """Read both forms of pooling settings: a mode name, or a flag per mode."""
     pooling = next(module.config for module in metadata.modules if module.class_name == "Pooling")
     switched_on = [key for key, value in pooling.items() if key.startswith(f"{_POOLING_MODE}_") and value is True]
     return pooling.get(_POOLING_MODE, _AT_END if switched_on == [f"{_POOLING_MODE}_{_AT_END}"] else None) == _AT_END

@@ -17,9 +17,9 @@ class Cached:
     """A model on this machine.
 
     Attributes:
-        reference: What it is called.
-        path: The folder with its files; of its newest revision, where there are several.
-        size_bytes: Size of all its files, of all revisions.
+        reference: Its name in commands.
+        path: The folder of its newest revision.
+        size_bytes: Total size of all revisions.
     """
 
     reference: Reference
@@ -28,7 +28,7 @@ class Cached:
 
     @property
     def tasks(self) -> tuple[Task, ...]:
-        """What it could be served for; nothing if it is not complete, or not a model that can be served."""
+        """Tasks it can be served for; empty if it is incomplete or unsupported."""
         try:
             files = inspect(self.path, name=self.reference.text, hub_id=self.reference.hub_id)
         except ModelRefused:
@@ -44,7 +44,7 @@ def cached() -> list[Cached]:
 
 
 def find(text: str) -> Cached | None:
-    """Return the model that `text` names, or None if it is not on this machine.
+    """Return the model named `text`; None if it is not on this machine.
 
     Raises:
         BadSetting: `text` names no model.
@@ -64,8 +64,8 @@ def remove(model: Cached) -> None:
     """Delete a model, all its revisions, from its hub's cache.
 
     Raises:
-        BadSetting: it is in no cache.
-        ModelRefused: it cannot be deleted.
+        BadSetting: the model is not in a cache.
+        ModelRefused: the model cannot be deleted.
     """
     name = model.reference.name
     try:
@@ -87,7 +87,7 @@ def remove(model: Cached) -> None:
 
 
 def _of(source: Source) -> list[Cached]:
-    """Return what is in one hub's cache."""
+    """Return the models in one hub's cache."""
     from shortlist.hub import huggingface, modelscope
 
     cached_snapshots = huggingface.cached_snapshots() if source is Source.HUGGING_FACE else modelscope.cached_snapshots()

@@ -29,14 +29,14 @@ Json = Mapping[str, object]
 Listing = Mapping[str, int]
 """Path inside the folder, with forward slashes, to size in bytes."""
 Check = Callable[[Path, Listing | None], object]
-"""Looks at a model's small files, and at the list of all where a hub gives one; raises to stop before weights are fetched."""
+"""Checks a model's small files, and the hub's listing if there is one; raises to stop before the weights are downloaded."""
 
 _FENCE = "---"
 
 
 @dataclass(frozen=True, slots=True)
 class CachedSnapshot:
-    """A model in a hub's cache: its name there, the folder of its newest revision, the size of all that is kept of it."""
+    """A model in a hub's cache: its name, the folder of its newest revision, and the size of all its revisions."""
 
     name: str
     path: Path
@@ -45,7 +45,7 @@ class CachedSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """One step of a sentence-transformers pipeline: the class that runs it, its folder, and that folder's settings."""
+    """A module of a sentence-transformers pipeline: its class, its folder and that folder's settings."""
 
     type: str
     path: str
@@ -62,16 +62,16 @@ class ModelMetadata:
     """The metadata of a folder.
 
     Attributes:
-        name: What to call the model in a message.
-        hub_id: `OWNER/NAME` when a hub vouches for the name; a local folder's name is no evidence and leaves this None.
-        listing: The files, or those the hub will send when they are not here yet.
-        config: `config.json`, or None when there is none.
-        tokenizer_config: `tokenizer_config.json`, empty when there is none.
-        modules: `modules.json`, empty when there is none.
-        library_config: `config_sentence_transformers.json`, empty when there is none.
-        shards: The weight files that the weights' index promises; empty when one file holds them all.
-        chat_template: The template of a conversation, empty when there is none.
-        card: The front matter of `README.md`, empty when there is none or it is not YAML.
+        name: The model's name in messages.
+        hub_id: `OWNER/NAME` if the name comes from a hub; None for a local folder, whose name proves nothing.
+        listing: The files, or the hub's files if they are not downloaded yet.
+        config: `config.json`, or None.
+        tokenizer_config: `tokenizer_config.json`; empty without one.
+        modules: `modules.json`; empty without one.
+        library_config: `config_sentence_transformers.json`; empty without one.
+        shards: The weight files in the index; empty for a single file.
+        chat_template: The chat template; empty without one.
+        card: The front matter of `README.md`; empty without one, or if it is not YAML.
     """
 
     name: str
@@ -87,7 +87,7 @@ class ModelMetadata:
 
     @property
     def size_bytes(self) -> int:
-        """Size of all the files together."""
+        """Total size of the files."""
         return sum(self.listing.values())
 
     @property
@@ -107,12 +107,12 @@ def read_metadata(folder: Path, *, name: str, hub_id: str | None = None, listing
 
     Args:
         folder: The model's folder.
-        name: What to call the model in a message.
-        hub_id: `OWNER/NAME` when a hub vouches for the name.
-        listing: The files the hub will send, when not all are in the folder yet; None to list the folder.
+        name: The model's name in messages.
+        hub_id: `OWNER/NAME` if the name comes from a hub.
+        listing: The hub's files, if not all are downloaded yet; None to list the folder.
 
     Raises:
-        ModelRefused: a file that is there is not the JSON it should be.
+        ModelRefused: a file is not valid JSON.
     """
     modules = _read_modules(folder, name)
     home = folder / modules[0].path if modules else folder
@@ -132,7 +132,7 @@ def read_metadata(folder: Path, *, name: str, hub_id: str | None = None, listing
 
 
 def list_files(folder: Path) -> dict[str, int]:
-    """List the files of a folder and of its direct subfolders, hidden ones left out."""
+    """List the files of a folder and its direct subfolders, except hidden files."""
     return {
         path.relative_to(folder).as_posix(): path.stat().st_size for path in sorted(_walk(folder, depth=1)) if path.is_file()
     }
@@ -179,7 +179,7 @@ def _read_object(path: Path, name: str) -> Json | None:
 
 
 def _read_json(path: Path, name: str) -> object:
-    """Return what the file holds, or None when there is no such file."""
+    """Return the parsed file; None without such a file."""
     try:
         return json.loads(path.read_bytes()) if path.is_file() else None
     except (ValueError, RecursionError) as error:
@@ -189,7 +189,7 @@ def _read_json(path: Path, name: str) -> object:
 
 
 def _read_card(path: Path) -> Json:
-    """Return the front matter. The card is prose with a few facts on top, so a broken one is no reason to refuse a model."""
+    """Return the front matter. An invalid one is not a reason to refuse a model."""
     lines = _read_text(path).splitlines()
     if not lines or lines[0].strip() != _FENCE:
         return {}
@@ -202,7 +202,7 @@ def _read_card(path: Path) -> Json:
 
 
 def _read_text(path: Path) -> str:
-    """Return the text, or nothing when there is no such file or it is not text."""
+    """Return the text; empty if the file is missing or not text."""
     try:
         return path.read_text(encoding="utf-8") if path.is_file() else ""
     except (OSError, ValueError):

@@ -32,12 +32,12 @@ class _Download(Protocol):
 
 
 def fetch(name: str, revision: str | None, check: Check, *, with_weights: bool = True) -> Path:
-    """Bring `name` into ModelScope's cache, small files first, and return where it is.
+    """Download `name` into ModelScope's cache, small files first, and return its folder.
 
-    A hub that cannot be reached is no failure when the files are in the cache already.
+    An unreachable hub is not an error if the files are cached.
 
     Raises:
-        ModelRefused: the package is missing, or the hub, the network, the disk or `check` said no.
+        ModelRefused: the package is missing, the hub, the network or the disk failed, or `check` refused.
     """
     try:
         from modelscope.hub.errors import HubError
@@ -74,7 +74,7 @@ def remove(name: str) -> None:
 
 
 def _newest(folder: Path) -> Path:
-    """Return the folder of the revision that came last; older caches have only one, without a folder of its own."""
+    """Return the folder of the latest revision; older caches have a single revision without a subfolder."""
     snapshots = folder / "snapshots"
     revisions = [path for path in snapshots.iterdir() if path.is_dir()] if snapshots.is_dir() else []
     return max(revisions, key=lambda path: path.stat().st_mtime, default=folder)
@@ -99,9 +99,9 @@ def _download(download: _Download, name: str, revision: str | None, patterns: tu
 
 
 def _explain(error: Exception, name: str, revision: str | None) -> str:
-    """Say what happened to the download, from the status of the hub's answer where there was one."""
+    """Return the reason why the download failed, from the status of the hub's response if there was one."""
     if isinstance(error.__context__, ConnectionError):
-        error = error.__context__  # the cache was asked only because the hub could not be
+        error = error.__context__  # the cache is read only when the hub is unreachable
     status = getattr(error, "status_code", None) or getattr(getattr(error, "response", None), "status_code", None)
     if status == 404:
         wanted = f"no model {name}" if revision is None else f"no model {name} with revision {revision!r}"

@@ -39,7 +39,7 @@ class Reference:
 
     @property
     def text(self) -> str:
-        """The name as a person would write it again."""
+        """The name as users write it."""
         return _MODELSCOPE + self.name if self.source is Source.MODELSCOPE else self.name
 
     @property
@@ -49,15 +49,15 @@ class Reference:
 
     @property
     def hub_id(self) -> str | None:
-        """`OWNER/NAME` when the name was given out by a hub and so says what the model is; None for a folder's own name."""
+        """`OWNER/NAME` if the name comes from a hub; None for a folder, whose name proves nothing."""
         return self.name if self.source in {Source.HUGGING_FACE, Source.MODELSCOPE} else None
 
 
 def parse(text: str) -> Reference:
-    """Say where `text` points. A folder that exists wins over a hub's model of the same spelling.
+    """Parse the name of a model. An existing folder takes precedence over a hub's model of the same name.
 
     Raises:
-        BadSetting: the text is none of the forms a model can be named in.
+        BadSetting: `text` is not a valid name.
     """
     text = text.strip()
     if text == _DEMO:

@@ -60,7 +60,7 @@ def fast_tokenize(fields: Mapping[str, Any], user: Tokenizer) -> FastTokenize | 
     seam = max(ranks.values()) + 1
     core = tiktoken.Encoding("qwen", pat_str=PATTERN, mergeable_ranks=ranks, special_tokens={SEAM: seam})
     normalizer = user.normalizer
-    threads = ThreadPoolExecutor(os.cpu_count(), "shortlist-spell")  # none is started before there is something for two
+    threads = ThreadPoolExecutor(os.cpu_count(), "shortlist-spell")  # threads start only when there is work for two
 
     def ids_of(text: str, seams: frozenset[str]) -> Ids:
         is_plain = normalizer is None or unicodedata.is_normalized("NFC", text)
@@ -69,7 +69,7 @@ def fast_tokenize(fields: Mapping[str, Any], user: Tokenizer) -> FastTokenize | 
 
     def read_group(texts: Sequence[str]) -> list[Ids]:
         joined = SEAM.join(texts)
-        if joined.count(SEAM) != len(texts) - 1:  # a text has one of its own
+        if joined.count(SEAM) != len(texts) - 1:  # one per text
             return [ids_of(text, frozenset()) for text in texts]
         ids = ids_of(joined, frozenset({SEAM}))
         seams = [-1, *np.flatnonzero(ids == seam).tolist(), len(ids)]
@@ -111,7 +111,7 @@ def _is_known(fields: Mapping[str, Any]) -> bool:
 
 
 def _essence(step: Mapping[str, Any]) -> tuple[object, ...]:
-    """Return what a step of splitting does, without what it notes about offsets."""
+    """Return a pre-tokenizer step without its offset options."""
     if step.get("type") == "ByteLevel":
         return ("ByteLevel", step.get("add_prefix_space"), step.get("use_regex"))
     return (step.get("type"), step.get("pattern"), step.get("behavior"), step.get("invert"))
@@ -134,7 +134,7 @@ def _ranks(fields: Mapping[str, Any]) -> dict[bytes, int] | None:
 
 
 def _byte_letters() -> dict[int, int]:
-    """Return the byte that each letter of a byte-level vocabulary stands for.
+    """Return the byte of each letter of a byte-level vocabulary.
 
     Source: GPT-2's `bytes_to_unicode`: printable bytes stand for themselves, the others for letters from 256 on, in order.
     """

@@ -53,7 +53,7 @@ RERANK_ANSWERS: Final = ("yes", "no")
 
 
 def instruction_piece(instruction: str) -> str:
-    """Return the first piece of the body. It ends in a newline that no token reaches across."""
+    """Return the first piece of the body. It ends in a newline, which no token crosses."""
     return f"<Instruct>: {instruction}\n"
 
 

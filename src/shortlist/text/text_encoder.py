@@ -150,7 +150,7 @@ class TextEncoder:
         return [token_list(encoding, text) for encoding, text in zip(encodings, texts, strict=True)]
 
     def text_of(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
-        """Return the text that token ids stand for. See `Encoder`."""
+        """Return the text of token ids. See `Encoder`."""
         return decode(self._asked(), ids, skip_special=skip_special)
 
     def _asked(self) -> Tokenizer:
@@ -159,7 +159,7 @@ class TextEncoder:
         return self._tokenizer
 
     def _cut(self, before: str, query: str, most: int | None) -> str:
-        """Return a query behind what is put before it, or as much of its beginning as has `most` tokens in all."""
+        """Return a query after its prefix, truncated to `most` tokens in all."""
         text = before + query
         [(_, encoding)] = self._encodings(before, [query])
         if encoding is None or most is None or len(encoding) <= most:
@@ -210,7 +210,7 @@ class TextEncoder:
         )
 
     def _prompt(self, prefix: TextPrefix, text: str, num_tokens: int) -> TextPrompt:
-        # A text is never free: even an empty one is computed.
+        # Even an empty text counts: it is computed.
         return TextPrompt(prefix, text, max(1, num_tokens + self._num_special))
 
 
@@ -230,6 +230,6 @@ def _read(path: Path) -> bytes:
 
 
 def _bare(content: bytes) -> Tokenizer:
-    """Build a tokenizer that neither pads nor cuts, whatever its file says."""
+    """Build a tokenizer without padding and truncation, whatever its file configures."""
     fields = json.loads(content)
     return Tokenizer.from_str(json.dumps(fields | {"truncation": None, "padding": None}))

@@ -133,7 +133,7 @@ class EscapingTokenizer:
         """Return the longest beginning of a text with at most `size` tokens, tokenized after `lead`."""
         end = next(read_windows(self._encode, text, size, lead=lead)).span.end
         while end and len(self._encode(lead + text[:end])) > size:
-            end -= 1  # the cut went through a character of several tokens
+            end -= 1  # the limit split a character of several tokens
         return text[:end]
 
     def _encode(self, text: str) -> Encoding:
@@ -167,7 +167,7 @@ class EscapingTokenizer:
         return [_ids(encoding) for encoding in self._user.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def _tokenize_start(self, texts: dict[int, str], limit: int) -> Iterator[tuple[int, TokenizedText]]:
-        """Yield only the texts whose first `limit` ids, and that there are more, are certain."""
+        """Yield only texts whose first `limit` ids, and the existence of more, are certain."""
         encodings = self._user.encode_batch(list(texts.values()), add_special_tokens=False)
         for (index, text), encoding in zip(texts.items(), encodings, strict=True):
             ids = _ids(encoding)[: num_settled(encoding, len(text))]

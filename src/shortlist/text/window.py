@@ -39,10 +39,10 @@ def read_windows(encode: Callable[[str], Encoding], text: str, size: int, *, lea
     """Yield windows of at most `size` tokens that cover the text from its start to its end.
 
     Args:
-        encode: Tokenises, with offsets.
+        encode: Tokenizes, with offsets.
         text: The whole text.
         size: Tokens in a window.
-        lead: What stands before each window's text, and is tokenised with it.
+        lead: Prefix that is tokenized with each window's text.
     """
     start = 0
     while True:
@@ -56,7 +56,7 @@ def read_windows(encode: Callable[[str], Encoding], text: str, size: int, *, lea
 
 
 def num_settled(encoding: Encoding, num_chars: int) -> int:
-    """Return how many leading tokens would be the same whatever followed the text."""
+    """Return the number of leading tokens that do not depend on what follows the text."""
     ends = np.asarray([end for _, end in encoding.offsets])
     words = np.asarray(encoding.word_ids)
     in_margin = np.flatnonzero(ends > num_chars - MARGIN_CHARS)
@@ -66,7 +66,7 @@ def num_settled(encoding: Encoding, num_chars: int) -> int:
 
 
 def _enough(encode: Callable[[str], Encoding], text: str, start: int, size: int, lead: str) -> tuple[Encoding, bool]:
-    """Tokenise from `start` on, as far as needed to be certain of `size` tokens; say whether that is to the end."""
+    """Tokenize from `start` until `size` tokens are certain; return whether that reaches the end."""
     num_chars = size * CHARS_PER_TOKEN + 2 * MARGIN_CHARS
     while True:
         part = lead + text[start : start + num_chars]
@@ -78,7 +78,7 @@ def _enough(encode: Callable[[str], Encoding], text: str, start: int, size: int,
 
 
 def _next_start(encoding: Encoding, text: str, window: Span, size: int, lead: str) -> int:
-    """Return where the next window begins: at a word inside the overlap if one begins there, always further on."""
+    """Return the start of the next window: at a word start inside the overlap if there is one, always later than this one."""
     shared = range(max(1, size - size // OVERLAP), size)
     words = encoding.word_ids
     token = next((i for i in shared if words[i] != words[i - 1]), size - len(shared))

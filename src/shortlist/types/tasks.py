@@ -118,7 +118,7 @@ class ScoreTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbedTask:
-    """Turn texts into vectors.
+    """Embed texts.
 
     Attributes:
         texts: What to embed; at least one.

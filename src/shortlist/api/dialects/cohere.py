@@ -36,7 +36,7 @@ FORMS: Final[Mapping[str, Callable[[Vector], object]]] = {
 
 
 class CohereEmbedRequest(EmbedModel):
-    """Turn texts into vectors."""
+    """Embed texts."""
 
     paths: ClassVar[tuple[str, ...]] = ("/v1/embed",)
     items_field: ClassVar[str] = "texts"

@@ -31,7 +31,7 @@ SEARCH_UNIT_DOCUMENTS = 100
 
 
 class ChatTemplateArguments(RequestFields):
-    """Where vLLM's clients put the instruction."""
+    """The field in which vLLM's clients send the instruction."""
 
     instruction: str | None = None
 

@@ -24,14 +24,14 @@ from shortlist.types import EmbedOutcome, EmbedTask, Ranked, RerankOutcome, Rera
 
 
 class DashScopeRerankInput(RequestFields):
-    """What is ranked."""
+    """The texts of a rerank request."""
 
     query: Query
     documents: Documents
 
 
 class DashScopeRerankParameters(RequestFields):
-    """How it is ranked."""
+    """The options of a rerank request."""
 
     top_n: Count = None
     return_documents: bool | None = None
@@ -60,7 +60,7 @@ class DashScopeRerankRequest(RerankModel):
 
     @property
     def num_items(self) -> int:
-        """How many documents it brings."""
+        """The number of documents."""
         return len(self.input.documents)
 
     def task(self) -> RerankTask:
@@ -89,13 +89,13 @@ class DashScopeRerankRequest(RerankModel):
 
 
 class DashScopeEmbedInput(RequestFields):
-    """What is embedded."""
+    """The texts of an embed request."""
 
     texts: Texts
 
 
 class DashScopeEmbedParameters(RequestFields):
-    """How it is embedded."""
+    """The options of an embed request."""
 
     text_type: str | None = None
     dimension: Count = None
@@ -103,7 +103,7 @@ class DashScopeEmbedParameters(RequestFields):
 
 
 class DashScopeEmbedRequest(EmbedModel):
-    """Turn texts into vectors."""
+    """Embed texts."""
 
     paths: ClassVar[tuple[str, ...]] = (
         "/api/v1/services/embeddings/text-embedding/text-embedding",
@@ -118,7 +118,7 @@ class DashScopeEmbedRequest(EmbedModel):
 
     @property
     def num_items(self) -> int:
-        """How many texts it brings."""
+        """The number of texts."""
         return len(self.input.texts)
 
     def task(self) -> EmbedTask:

@@ -17,13 +17,13 @@ MAX_DOCUMENTS = 32
 
 
 class ExplainRequest(CommonRerankRequest):
-    """Say why documents have their scores."""
+    """Explain the scores of documents."""
 
     paths: ClassVar[tuple[str, ...]] = ("/v1/explain",)
     max_items: ClassVar[int] = MAX_DOCUMENTS
 
     def explained(self, explanation: Explanation, meta: ResponseMeta) -> Json:
-        """Return everything there is to know about every document's score, in the order of the request."""
+        """Return every document's prompt, ids, logits and score, in the order of the request."""
         return {
             "id": f"explain-{meta.request_id}",
             "object": "list",

@@ -43,7 +43,7 @@ def _documents(value: object, info: ValidationInfo) -> object:
 
 
 def read_documents(items: Sequence[object], name: str, rank_fields: Sequence[str] | None) -> list[str]:
-    """Return the text of every document; of objects the fields that are named, joined by newlines, or the one called text.
+    """Return the text of every document; of objects the named fields, joined by newlines, or the field `text`.
 
     Raises:
         InvalidInput: a document is neither a string nor such an object.
@@ -120,7 +120,7 @@ def _schema_of_document() -> dict[str, object]:
 
 
 def truncation(*, per_query: int | None = None, per_doc: int | None = None, per_prompt: int | None = None) -> Truncation:
-    """Return where texts are to be cut, from fields in which 0 means nowhere, and for prompts -1, too."""
+    """Return the truncation limits, from fields in which 0 means none; for prompts -1 does, too."""
     return Truncation(
         max_tokens_per_query=per_query or None,
         max_tokens_per_doc=per_doc or None,
@@ -142,7 +142,7 @@ def may_truncate(truncate: str | None) -> bool | None:
     """Return whether a text may be truncated, from the values of Cohere and NVIDIA.
 
     Raises:
-        InvalidInput: its beginning should be cut.
+        InvalidInput: the value truncates the start of texts.
     """
     if truncate == "START":
         raise InvalidInput("truncate must be END or NONE: texts are cut at their ends only.", param="truncate")

@@ -38,7 +38,7 @@ class OllamaRerankRequest(RerankModel):
 
 
 class OllamaEmbedRequest(EmbedModel):
-    """Turn texts into vectors."""
+    """Embed texts."""
 
     paths: ClassVar[tuple[str, ...]] = ("/api/embed",)
     items_field: ClassVar[str] = "input"

@@ -13,7 +13,7 @@ from shortlist.types import EmbedOutcome, EmbedTask, RequestOptions, Vector
 
 
 class OpenAIEmbeddingsRequest(EmbedModel):
-    """Turn texts into vectors."""
+    """Embed texts."""
 
     paths: ClassVar[tuple[str, ...]] = ("/v1/embeddings", "/embeddings", "/compatible-mode/v1/embeddings")
     items_field: ClassVar[str] = "input"

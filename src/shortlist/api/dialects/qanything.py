@@ -37,7 +37,7 @@ class QAnythingRerankRequest(ScoreModel):
 
 
 class QAnythingEmbedRequest(EmbedModel):
-    """Turn texts into vectors."""
+    """Embed texts."""
 
     paths: ClassVar[tuple[str, ...]] = ("/embedding",)
     items_field: ClassVar[str] = "texts"

@@ -28,7 +28,7 @@ class SGLangRerankRequest(RerankModel):
 
     @classmethod
     def matches(cls, view: RequestView) -> bool:
-        """Never by itself: nothing in its body tells it from Jina's."""
+        """Never: its body is the same as Jina's."""
         del view
         return False
 

@@ -89,7 +89,7 @@ class TeiRerankRequest(RerankModel):
 
 
 class TeiEmbedRequest(EmbedModel):
-    """Turn texts into vectors: of unit length, even for Haystack, whose embedder sends `normalize: false` by default."""
+    """Embed texts. Vectors have unit length, even for Haystack, whose embedder sends `normalize: false` by default."""
 
     paths: ClassVar[tuple[str, ...]] = ("/embed", *DEFAULT_PATHS)
     items_field: ClassVar[str] = "inputs"
@@ -124,7 +124,7 @@ class TeiEmbedRequest(EmbedModel):
 
 
 class TeiUnsupportedRequest(EmbedModel):
-    """Requests for kinds of vectors that no engine computes."""
+    """Requests for kinds of vectors that no engine supports."""
 
     paths: ClassVar[tuple[str, ...]] = ("/embed_all", "/embed_sparse")
     items_field: ClassVar[str] = "inputs"
@@ -132,7 +132,7 @@ class TeiUnsupportedRequest(EmbedModel):
     inputs: Texts
 
     def task(self) -> EmbedTask:
-        """Say what there is instead.
+        """Raise, naming the supported alternative.
 
         Raises:
             NotFound: always.
@@ -140,20 +140,20 @@ class TeiUnsupportedRequest(EmbedModel):
         raise NotFound("No engine here makes sparse vectors, or one for every token; /embed makes one for every text.")
 
     def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> Sequence[Vector]:
-        """Never come to that."""
+        """Unreachable: `task` raises."""
         del meta
         return outcome.vectors
 
 
 class TeiSentences(RequestFields):
-    """One sentence, and those that it is compared with."""
+    """A source sentence and the sentences to compare."""
 
     source_sentence: str
     sentences: Texts
 
 
 class TeiSimilarityParameters(RequestFields):
-    """How sentences are read."""
+    """The options of a similarity request."""
 
     truncate: bool | None = None
     truncation_direction: Side = None
@@ -161,7 +161,7 @@ class TeiSimilarityParameters(RequestFields):
 
 
 class TeiSimilarityRequest(EmbedModel):
-    """Compare one sentence with others."""
+    """Compare a sentence with others."""
 
     paths: ClassVar[tuple[str, ...]] = ("/similarity", *DEFAULT_PATHS)
     items_field: ClassVar[str] = "inputs.sentences"
@@ -178,11 +178,11 @@ class TeiSimilarityRequest(EmbedModel):
 
     @property
     def num_items(self) -> int:
-        """How many texts it brings."""
+        """The number of texts."""
         return len(self.inputs.sentences) + 1
 
     def task(self) -> EmbedTask:
-        """Return the task: all sentences are read alike."""
+        """Return the task; all sentences use the same template."""
         parameters = self.parameters or TeiSimilarityParameters()
         return EmbedTask(
             texts=(self.inputs.source_sentence, *self.inputs.sentences),
@@ -244,7 +244,7 @@ class TeiPredictRequest(ScoreModel):
 
     @classmethod
     def matches(cls, view: RequestView) -> bool:
-        """Match by the path, by inputs that are pairs, or by the field that text classification always sends beside them."""
+        """Match by the path, by inputs that are pairs, or by a field that text classification always sends."""
         inputs = view.body.get("inputs")
         is_nested = isinstance(inputs, list) and any(isinstance(each, list) for each in inputs)
         return view.path == "/predict" or is_nested or ("parameters" in view.body and not isinstance(inputs, dict))
@@ -262,7 +262,10 @@ class TeiPredictRequest(ScoreModel):
 
 
 class TeiTextPairsRequest(ScoreModel):
-    """Score pairs, as SageMaker endpoints are asked to. Source: langchain-community, `cross_encoders/sagemaker_endpoint.py`."""
+    """Score pairs, as LangChain sends them to SageMaker.
+
+    Source: langchain-community, `cross_encoders/sagemaker_endpoint.py`.
+    """
 
     paths: ClassVar[tuple[str, ...]] = DEFAULT_PATHS
     items_field: ClassVar[str] = "text_pairs"
@@ -306,7 +309,7 @@ class TeiTokenizeRequest(TokenizeModel):
         return TokenizeTask(texts=tuple(self.inputs), model=self.model, with_special=self.add_special_tokens is not False)
 
     def answer(self, outcome: TokenizeOutcome, meta: ResponseMeta) -> list[list[Json]]:
-        """Return every text's tokens with the characters that they stand for."""
+        """Return every text's tokens with their character offsets."""
         del meta
         return [[_token(token) for token in tokens] for tokens in outcome.tokens]
 
@@ -318,7 +321,7 @@ def _token(token: Token) -> Json:
 
 
 class TeiDecodeRequest(DetokenizeModel):
-    """Write token ids as text."""
+    """Detokenize."""
 
     paths: ClassVar[tuple[str, ...]] = ("/decode",)
     items_field: ClassVar[str] = "ids"

@@ -61,7 +61,7 @@ class VllmScoreRequest(ScoreModel):
     @model_validator(mode="before")
     @classmethod
     def _spelled(cls, body: dict[str, object]) -> dict[str, object]:
-        """Read both sides under whichever names they were sent."""
+        """Read both sides under any of their field names."""
         for first, second in PAIR_FIELDS:
             if first in body and second in body:
                 return {**body, "text_1": body[first], "text_2": body[second]}
@@ -102,7 +102,7 @@ class VllmScoreRequest(ScoreModel):
 
 
 class VllmClassifyRequest(ScoreModel):
-    """Score pairs that the client has templated itself, as for vLLM without a template."""
+    """Score pairs with the template already applied, as for vLLM without a template."""
 
     paths: ClassVar[tuple[str, ...]] = ("/classify", "/v1/classify")
     items_field: ClassVar[str] = "input"
@@ -139,7 +139,7 @@ class VllmClassifyRequest(ScoreModel):
 
 
 class VllmPoolingRequest(EmbedModel):
-    """Turn texts into vectors."""
+    """Embed texts."""
 
     paths: ClassVar[tuple[str, ...]] = ("/pooling",)
     items_field: ClassVar[str] = "input"
@@ -167,7 +167,7 @@ class VllmPoolingRequest(EmbedModel):
 
 
 class VllmTokenizeRequest(TokenizeModel):
-    """Spell a text as tokens."""
+    """Tokenize a text."""
 
     paths: ClassVar[tuple[str, ...]] = ("/tokenize", "/v1/tokenize")
     example: ClassVar[Json] = {"prompt": "the red fox"}
@@ -199,7 +199,7 @@ class VllmTokenizeRequest(TokenizeModel):
 
 
 class VllmDetokenizeRequest(DetokenizeModel):
-    """Write token ids as text."""
+    """Detokenize."""
 
     paths: ClassVar[tuple[str, ...]] = ("/detokenize", "/v1/detokenize")
     items_field: ClassVar[str] = "tokens"

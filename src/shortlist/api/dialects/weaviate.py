@@ -35,7 +35,7 @@ class WeaviateRerankRequest(ScoreModel):
 
     @classmethod
     def matches(cls, view: RequestView) -> bool:
-        """Match by a field that only Weaviate sends, and always."""
+        """Match by a field that only Weaviate sends, in every request."""
         return "documents" in view.body and "property" in view.body
 
     def task(self) -> ScoreTask:
@@ -53,14 +53,14 @@ class WeaviateRerankRequest(ScoreModel):
 
 
 class WeaviateVectorConfig(RequestFields):
-    """What a vector is for."""
+    """The options of a vector request."""
 
     task_type: str | None = None
     dimensions: Count = None
 
 
 class WeaviateVectorRequest(EmbedModel):
-    """Turn one text into a vector."""
+    """Embed one text."""
 
     paths: ClassVar[tuple[str, ...]] = ("/vectors",)
     items_field: ClassVar[str] = "text"
