@@ -42,7 +42,7 @@ async def test_consumer_can_read_the_answer(exchange: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", CONSUMERS)
-def test_fixture_says_whose_it_is_and_what_to_know(name: str) -> None:
+def test_fixture_names_its_client_and_notes(name: str) -> None:
     fixture = CONSUMERS[name]
     assert fixture.keys() == {"consumer", "quirk", "exchanges"}
     assert fixture["exchanges"]
@@ -62,29 +62,29 @@ GOOD = '{"results":[{"index":1,"relevance_score":1.0},{"index":0,"relevance_scor
             "",
         ),
         ({**RANKED, "count": 3}, GOOD, "not a list of 3"),
-        ({**RANKED, "first": 0}, GOOD, "do not begin with 0"),
+        ({**RANKED, "first": 0}, GOOD, "do not start with 0"),
         ({**RANKED, "each": {"document.text": "str"}}, GOOD, "document.text is missing"),
-        ({**RANKED, "each": {"index": "float"}}, GOOD, "index is no float"),
+        ({**RANKED, "each": {"index": "float"}}, GOOD, "index is not of type float"),
         ({**RANKED, "only": ["index"]}, GOOD, "['relevance_score']"),
         ({**RANKED, "only_in": {"document": ["text"]}}, GOOD.replace('"index":1', '"index":1,"document":{"x":1}'), "['x']"),
-        ({**RANKED, "all_positions": True}, GOOD.replace('"index":0', '"index":1'), "not all positions"),
-        ({**RANKED, "descending": "relevance_score"}, GOOD.replace("0.5", "2.5"), "does not descend"),
+        ({**RANKED, "all_positions": True}, GOOD.replace('"index":0', '"index":1'), "not every position"),
+        ({**RANKED, "descending": "relevance_score"}, GOOD.replace("0.5", "2.5"), "is not descending"),
         ({**RANKED, "written_as_floats": ["relevance_score"]}, GOOD.replace("1.0", "1"), "not always written as a float"),
-        (RANKED, GOOD.replace("1.0", "1"), "relevance_score is no float"),
+        (RANKED, GOOD.replace("1.0", "1"), "relevance_score is not of type float"),
         (RANKED, GOOD.replace('"index":1', '"index":1,"document":null'), "document is null"),
         ({"items": "", "each": "float", "best": [None, 1]}, "[0.1,0.5]", ""),
-        ({"items": "", "each": "float", "best": [None, 0]}, "[0.1,0.5]", "not number 0"),
+        ({"items": "", "each": "float", "best": [None, 0]}, "[0.1,0.5]", "not at position 0"),
         ({"items": "", "each": "floats:2"}, "[[0.1,0.5]]", ""),
-        ({"items": "", "each": "floats:3"}, "[[0.1,0.5]]", "has not 3"),
-        ({"items": "", "each": "base64"}, '["AAAA"]', "is no base64"),
+        ({"items": "", "each": "floats:3"}, "[[0.1,0.5]]", "does not have 3 numbers"),
+        ({"items": "", "each": "base64"}, '["AAAA"]', "is not of type base64"),
         ({"body": {"meta.n": "int"}, "values": {"meta.n": 1}, "first_key": {"meta": ["n"]}, "is_object": True}, GOOD, ""),
         ({"body": {"meta.m": "int"}}, GOOD, "meta.m is missing"),
         ({"values": {"meta.n": 2}}, GOOD, "instead of 2"),
-        ({"first_key": {"meta": ["m"]}}, GOOD, "begins with 'n'"),
-        ({"is_object": True}, "[]", "no object"),
+        ({"first_key": {"meta": ["m"]}}, GOOD, "starts with 'n'"),
+        ({"is_object": True}, "[]", "not an object"),
         ({"status": [201, 204]}, GOOD, "status 200"),
     ],
 )
-def test_reader_finds_what_is_wrong(requires: dict[str, Any], answer: str, said: str) -> None:
+def test_reader_finds_wrong_answers(requires: dict[str, Any], answer: str, said: str) -> None:
     found = problems(requires, 200, answer.encode())
     assert any(said in each for each in found) if said else not found, found

@@ -91,7 +91,7 @@ async def test_queries_are_embedded_as_queries(client: httpx2.AsyncClient, path:
         ("/pooling", {"input": TEXTS}, "dimensions"),
     ],
 )
-async def test_vectors_are_cut_by_every_spelling(
+async def test_dimensions_field_of_every_dialect_truncates_vectors(
     client: httpx2.AsyncClient, path: str, body: dict[str, object], field: str
 ) -> None:
     told = (await post(client, path, {**body, field: 2})).json()
@@ -117,7 +117,7 @@ async def test_cohere_gets_every_type_that_it_asks_for(client: httpx2.AsyncClien
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, "embedding_types[1]")
 
 
-async def test_base64_has_two_spellings(client: httpx2.AsyncClient) -> None:
+async def test_base64_can_be_requested_by_two_fields(client: httpx2.AsyncClient) -> None:
     one, other = [
         (await post(client, "/v1/embeddings", {"input": TEXTS, name: "base64"})).json()["data"]
         for name in ("encoding_format", "embedding_type")
@@ -149,7 +149,7 @@ async def test_similarity_is_the_cosine(client: httpx2.AsyncClient) -> None:
         ("/score", {"text_1": "a"}, "required"),
     ],
 )
-async def test_what_cannot_be_done_is_said_in_a_sentence(
+async def test_unsupported_options_get_one_sentence(
     client: httpx2.AsyncClient, path: str, body: dict[str, object], param: str
 ) -> None:
     response = await client.post(path, json=body)
@@ -167,7 +167,7 @@ async def test_single_pair_is_answered_as_one(client: httpx2.AsyncClient) -> Non
     assert alone[0]["label"] == "LABEL_0"
 
 
-async def test_raw_scores_have_a_spelling_everywhere(client: httpx2.AsyncClient) -> None:
+async def test_raw_scores_can_be_requested_in_every_dialect(client: httpx2.AsyncClient) -> None:
     body = {"query": "red fox", "documents": ["the red fox"]}
     raw = (await post(client, "/v1/rerank", {**body, "return_logits": True})).json()["logits"][0]
     assert (await post(client, "/v1/rerank", {**body, "use_activation": False})).json()["results"][0]["relevance_score"] == raw
@@ -194,7 +194,7 @@ async def test_score_takes_the_instruction_as_vllm_does(client: httpx2.AsyncClie
 # -- tokens -------------------------------------------------------------------------------------------------------------
 
 
-async def test_tokens_are_told_in_three_dialects(client: httpx2.AsyncClient) -> None:
+async def test_tokens_are_returned_in_three_dialects(client: httpx2.AsyncClient) -> None:
     [tei] = (await post(client, "/tokenize", {"inputs": "red fox"})).json()
     assert [each["text"] for each in tei] == ["red", "fox", "<end>"]
     assert [each["special"] for each in tei] == [False, False, True]
@@ -215,7 +215,7 @@ async def test_ids_are_written_as_text(client: httpx2.AsyncClient) -> None:
 # -- descriptions -------------------------------------------------------------------------------------------------------
 
 
-async def test_tei_clients_learn_what_is_served_and_how_much_it_takes(client: httpx2.AsyncClient) -> None:
+async def test_tei_info_has_the_model_and_its_limits(client: httpx2.AsyncClient) -> None:
     told = (await client.get("/info")).json()
     assert next(iter(told["model_type"])) == "reranker"
     assert (told["model_id"], told["max_input_length"]) == ("fake", 8192)
@@ -225,7 +225,7 @@ async def test_tei_clients_learn_what_is_served_and_how_much_it_takes(client: ht
         assert (await two.get("/m/unknown/info")).status_code == 404
 
 
-async def test_embedder_is_told_as_one() -> None:
+async def test_embedder_is_listed_as_an_embedder() -> None:
     from shortlist.service.runtime import Runtime
     from shortlist.telemetry import Metrics
 
@@ -297,7 +297,7 @@ async def test_unsupported_vectors_are_refused_with_the_supported_ones(client: h
         assert "/embed makes one" in refused.json()["error"]
 
 
-async def test_engine_that_is_gone_is_told_to_tei_as_unhealthy() -> None:
+async def test_failed_engine_is_unhealthy_in_tei_terms() -> None:
     def fault(_: Batch) -> None:
         raise EngineUnavailable("It is gone.")
 

@@ -48,7 +48,7 @@ async def test_times_and_the_serving_model_are_in_the_headers() -> None:
 
 
 @pytest.mark.parametrize(("path", "field"), [("/v1/rerank", "documents"), ("/v1/embeddings", "input")])
-async def test_what_was_remembered_is_in_the_headers(path: str, field: str) -> None:
+async def test_cache_hits_are_in_the_headers(path: str, field: str) -> None:
     async with http(runtime()) as client:
         for texts, num_hits in ((["a", "b"], 0), (["b", "c", "a", "b"], 3)):
             response = await client.post(path, json={field: texts, "query": "q"} if field == "documents" else {field: texts})
@@ -80,7 +80,7 @@ async def test_embeddings_answer_in_openais_shape() -> None:
     assert np.linalg.norm(body["data"][0]["embedding"]) == pytest.approx(1, abs=1e-6)
 
 
-async def test_explanation_shows_prompt_numbers_and_what_was_read() -> None:
+async def test_explanation_shows_prompt_logits_and_token_counts() -> None:
     response = await post(ASK, "/v1/explain", explain=True)
     assert response.status_code == 200
     body = response.json()
@@ -140,7 +140,7 @@ async def test_openapi_shows_shapes_and_examples() -> None:
     assert tags["/v1/ranking"] == ["other dialects"]
 
 
-async def test_metrics_count_what_happened() -> None:
+async def test_metrics_count_requests_documents_and_tokens() -> None:
     async with http(runtime()) as client:
         await client.post("/v1/rerank", json=ASK)
         await client.post("/v1/rerank", json=ASK)
@@ -240,7 +240,7 @@ async def test_unknown_path_and_method_have_our_body() -> None:
 
 
 @simulated
-async def test_overload_is_a_429_that_says_when_to_come_back() -> None:
+async def test_overload_is_a_429_with_retry_after() -> None:
     async with http(runtime(FakeEngine(step_s=0.1), max_concurrent_requests=1)) as client:
         first = asyncio.create_task(client.post("/v1/rerank", json=ASK))
         await asyncio.sleep(0.03)
@@ -263,7 +263,7 @@ async def test_deadline_in_a_header_is_a_504_whatever_the_dialect(path: str) -> 
     assert response.status_code == 504
 
 
-async def test_what_was_scored_in_time_is_an_answer_when_asked_for() -> None:
+async def test_partial_request_returns_the_documents_scored_in_time() -> None:
     documents = [f"fox number {number}" for number in range(8)]
     body = {"query": "fox", "documents": documents, "timeout_ms": 120, "partial": True, "return_documents": False}
     engine = FakeEngine(step_s=0.05)
@@ -319,7 +319,7 @@ async def test_compressed_body_is_a_415() -> None:
 @pytest.mark.parametrize(
     "content_type", ["application/json; charset=utf-8", "text/text_encoder", "application/x-www-form-urlencoded"]
 )
-async def test_json_is_read_whatever_it_is_called(content_type: str) -> None:
+async def test_json_is_accepted_under_any_content_type(content_type: str) -> None:
     async with http(runtime()) as client:
         response = await client.post("/v1/rerank", content=json.dumps(ASK), headers={"content-type": content_type})
     assert response.status_code == 200
@@ -349,7 +349,7 @@ async def test_server_with_keys_refuses_requests_without_one() -> None:
     assert refused.headers["www-authenticate"] == 'Basic realm="Shortlist"'
 
 
-async def test_people_are_sent_to_the_page_and_programs_are_told_what_this_is() -> None:
+async def test_root_redirects_browsers_and_describes_the_server_to_programs() -> None:
     async with http(runtime()) as client:
         person = await client.get("/", headers={"accept": "text/html,*/*"})
         program = await client.get("/")

@@ -84,7 +84,7 @@ async def test_name_that_a_request_makes_up_is_no_label() -> None:
     assert "xxx" not in text
 
 
-async def test_refusal_is_counted_by_what_there_was_not_enough_of() -> None:
+async def test_refusal_is_counted_by_the_limit_reached() -> None:
     service = runtime(FakeEngine(step_s=30), max_concurrent_requests=1)
     async with http(service) as client:
         first = asyncio.create_task(client.post("/v1/rerank", json=ASK))
@@ -96,12 +96,12 @@ async def test_refusal_is_counted_by_what_there_was_not_enough_of() -> None:
     assert value("shortlist_rejected_total", {"reason": "too_many_requests"}) == 1
 
 
-async def test_caller_who_asks_too_much_is_counted_apart() -> None:
+async def test_caller_limits_are_counted_separately() -> None:
     value = await counted(*[("/v1/rerank", ASK)] * 3, max_requests_per_minute=1)
     assert value("shortlist_rejected_total", {"reason": "caller_rate"}) == 2
 
 
-async def test_items_of_a_step_are_shown_while_it_is_under_way_and_not_after_it() -> None:
+async def test_running_items_are_shown_only_during_the_batch() -> None:
     seen: list[float | None] = []
     service = runtime(FakeEngine(fault=lambda _: seen.append(running())))
 
@@ -214,7 +214,7 @@ async def test_request_is_traced_through_its_steps_and_carries_on_its_callers_tr
     assert inference.end_ns - inference.start_ns >= 20_000_000
 
 
-async def test_trace_says_what_a_log_line_says_and_no_text() -> None:
+async def test_trace_has_the_fields_of_the_log_line_and_no_text() -> None:
     async with traced() as server:
         await server.client.post("/v1/rerank", json=ASK, headers=CALLER)
     whole = by_name(server.collector.spans)["POST /v1/rerank"].attributes
@@ -244,7 +244,7 @@ async def test_request_that_is_remembered_has_no_more_steps() -> None:
     assert spans["POST /v1/rerank"].attributes["shortlist.cached"] == 3
 
 
-async def test_request_that_waits_for_another_says_so() -> None:
+async def test_joined_request_is_traced_as_joined() -> None:
     async with traced(FakeEngine(step_s=0.2)) as server:
         await asyncio.gather(*(server.client.post("/v1/rerank", json=ASK) for _ in range(2)))
     names = [span.name for span in server.collector.spans]
@@ -321,7 +321,7 @@ async def test_every_request_has_one_line_with_all_that_is_known_of_it(said: io.
     assert "canary" not in said.getvalue()
 
 
-async def test_line_says_what_went_wrong(said: io.StringIO) -> None:
+async def test_log_line_has_the_error(said: io.StringIO) -> None:
     metrics = Metrics()
     short = served(FakeEngine(fault=fail), WordEncoder(max_model_len=4), metrics=metrics)
     async with http(Runtime([short], settings=settings(max_client_batch_size=3), metrics=metrics)) as client:
@@ -337,7 +337,7 @@ async def test_line_says_what_went_wrong(said: io.StringIO) -> None:
     assert "canary" not in said.getvalue()
 
 
-async def test_line_counts_what_was_cut_and_what_failed_alone(said: io.StringIO) -> None:
+async def test_log_line_counts_truncated_and_failed_documents(said: io.StringIO) -> None:
     def fail_one(batch: Batch) -> None:
         if any("#fail" in str(item.prompt) for item in batch.items):
             raise EngineError("It failed.")

@@ -69,6 +69,6 @@ def test_framed_whole_in_one_text(url: str) -> None:
     assert scored(url, first + second[1], "")[0] == pytest.approx(ranked(url)[1], abs=1e-6)
 
 
-def test_model_goes_by_the_last_part_of_its_name_in_any_case(url: str) -> None:
+def test_model_is_found_by_its_basename_in_any_case(url: str) -> None:
     name = httpx2.get(f"{url}/v1/models").json()["data"][0]["id"]
     assert ranked(url, model=name.rpartition("/")[2].upper()) == ranked(url)

@@ -66,7 +66,7 @@ def test_the_same_seed_writes_the_same_request_and_another_a_new_one(writer: Req
     assert not set(one.documents) & set(other.documents)
 
 
-def test_limits_in_a_tokenizer_file_do_not_cut_what_is_written(tokenizer_path: Path) -> None:
+def test_limits_in_a_tokenizer_file_do_not_truncate(tokenizer_path: Path) -> None:
     tokenizer = Tokenizer.from_file(str(tokenizer_path))
     tokenizer.enable_truncation(16)
     tokenizer.enable_padding(length=64)

@@ -58,7 +58,7 @@ def test_bench_asks_ours_alone_all_loads_by_default(benched: Benched) -> None:
     assert benched.outputs == [Outputs()]
 
 
-def test_bench_takes_what_it_is_given(benched: Benched) -> None:
+def test_command_line_is_parsed_into_the_plan(benched: Benched) -> None:
     contenders = ["--contender", "official=run it", "--contender", "int8=run 'that one'"]
     bounds = ["--max-rms", "0.1", "--max-rms", "int8=2"]
     rest = [
@@ -133,7 +133,7 @@ def test_bench_help_teaches_the_protocol() -> None:
 
 
 @pytest.mark.full
-def test_it_runs_as_a_module_from_the_root_of_the_repository(make_model: ModelFactory) -> None:
+def test_package_runs_as_a_module_from_the_repository_root(make_model: ModelFactory) -> None:
     flags = ["--load", "2x16", "--repeats", "1", "--no-floor"]
     command = [sys.executable, "-m", "benchmarks", str(make_model(kind="reranker")), *flags]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)

@@ -30,7 +30,7 @@ def test_the_others_refuse_to_be_sent_to_a_gpu(capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.parametrize(("device", "kind"), [("cpu", "cpu"), ("cuda", "cuda"), ("cuda:1", "cuda")])
-def test_vllm_is_told_the_length_and_on_a_gpu_its_share(device: str, kind: str) -> None:
+def test_vllm_gets_the_length_and_on_a_gpu_the_memory_share(device: str, kind: str) -> None:
     told = dict(pairwise(command(options(device=device, max_model_len=32_768), port=1)))
     assert told["--max-model-len"] == "32768"
     assert told.get("--gpu-memory-utilization") == (None if kind == "cpu" else "0.25")

@@ -85,7 +85,7 @@ def test_model_is_downloaded_listed_located_measured_and_removed(machine: Machin
     assert "not on this machine" in missing.stderr
 
 
-def test_caches_of_both_hubs_are_listed_with_what_can_be_served(machine: Machine) -> None:
+def test_caches_of_both_hubs_are_listed_with_tasks(machine: Machine) -> None:
     pytest.importorskip("modelscope")
     kept = add_to_cache(machine, "maker/chatter", {**config("LlamaForCausalLM"), "model.safetensors": b"x" * 10})
     other = add_to_modelscope(machine, "maker/twin", dict(CROSS_ENCODER))

@@ -133,7 +133,7 @@ async def compute(pair: Pair, asked: Batch) -> np.ndarray:
     return np.asarray(values)
 
 
-def test_info_says_what_the_engine_can_do(pair: Pair) -> None:
+def test_info_has_the_engines_capabilities(pair: Pair) -> None:
     info = pair.engine.info
     assert info.tasks == pair.tasks
     assert info.fingerprint

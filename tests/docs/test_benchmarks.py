@@ -76,7 +76,7 @@ def test_page_has_a_place_for_the_tables() -> None:
     )
 
 
-def test_everyone_who_is_compared_is_on_the_page() -> None:
+def test_every_compared_contender_is_on_the_page() -> None:
     names = set(re.findall(r"add(?:_int8)? ([a-z]\w+)", SCRIPT.read_text()))
     assert {"ours_http", "ours_int8", "vllm_tuned", "openvino_int8"} <= names
     page = PAGE.read_text(encoding="utf-8")
@@ -141,18 +141,18 @@ def test_on_a_gpu_one_python_runs_the_peers_that_can_be_there(apps: Path) -> Non
         assert f"docs/benchmarks.md#gpu-{run}" in call
 
 
-def test_on_a_gpu_the_peers_are_run_as_we_are_unless_told_otherwise(apps: Path) -> None:
+def test_peers_on_a_gpu_use_our_dtype_by_default(apps: Path) -> None:
     _, [call], _ = compare(apps, DEVICE="cuda:1", MODEL="m", RUNS="libraries", PEERS="official")
     assert contenders(call)["official"][0] == str(apps / "python")
     assert call[call.index("--device") + 1] == "cuda:1"
 
 
 @pytest.mark.parametrize(("ended", "code"), [(0, 0), (1, 0), (2, 2), (3, 3)])
-def test_who_is_not_ranked_does_not_fail_the_run(apps: Path, ended: int, code: int) -> None:
+def test_unranked_contender_does_not_fail_the_run(apps: Path, ended: int, code: int) -> None:
     assert compare(apps, code=ended, MODEL="m", PEERS="")[0] == code
 
 
-def test_without_an_environment_of_ours_it_says_what_makes_one(apps: Path) -> None:
+def test_missing_own_environment_error_names_the_command(apps: Path) -> None:
     code, _, log = compare(apps, PYTHON="/no/python")
     assert code == 1
     assert "make bench" in log

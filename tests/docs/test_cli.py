@@ -85,7 +85,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, make_model: ModelFactory) -
 
 
 @pytest.mark.parametrize("example", ASKED, ids=lambda example: example.command.splitlines()[0])
-def test_example_gives_what_the_page_shows(example: Example, server: Launched, folder: Path) -> None:
+def test_example_output_equals_the_page(example: Example, server: Launched, folder: Path) -> None:
     done = run(example.command.replace("http://localhost:8080", server.url), folder)
     assert done.stderr == ""
     check(done.stdout.replace(server.url, "http://localhost:8080"), example.shown)
@@ -99,14 +99,14 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_server_of_the_first_example_says_what_the_page_shows(server: Launched) -> None:
+def test_first_server_example_prints_what_the_page_shows(server: Launched) -> None:
     [demo, _] = SERVED
     assert demo.command == "shortlist demo"
     wait_until(lambda: "Ctrl-C" in server.log())  # it is ready before it has said so
     check(server.log().replace(server.url, "http://127.0.0.1:8080"), demo.shown)
 
 
-def test_server_of_the_second_example_says_what_the_page_shows_and_stops_as_asked() -> None:
+def test_second_server_example_prints_what_the_page_shows_and_stops() -> None:
     [_, serve] = SERVED
     port = free_port()
     arguments = serve.command.removeprefix("shortlist ").split()

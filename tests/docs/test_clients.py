@@ -76,7 +76,7 @@ def test_table_has_every_version_that_is_tried_now(environment: str, package: st
     assert any(canonical(client) == package and version in versions.split(", ") for client, versions, *_ in rows())
 
 
-def test_everything_in_the_table_came_to_what_it_should() -> None:
+def test_every_row_of_the_table_passed() -> None:
     assert [row for row in rows() if "**" in row[-1]] == []
 
 
@@ -85,7 +85,7 @@ def test_every_script_is_run_and_every_environment_is_used() -> None:
     assert {*ENVIRONMENTS, "openapi"} == {path.name for path in (HERE / "environments").iterdir()}
 
 
-def test_table_puts_versions_together_and_says_how_many_were_good(tmp_path: Path) -> None:
+def test_table_groups_versions_and_counts_passed(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"before\n{BEGIN}\nwas here\n{END}\nafter\n")
     good, bad = Verdict("3 ranked"), Verdict("**no**", "document 0 comes first")

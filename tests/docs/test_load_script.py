@@ -107,7 +107,7 @@ def test_real_weights_are_tested_as_always(apps: Path) -> None:
 
 
 @pytest.mark.parametrize("code", [0, 1, 3])
-def test_it_ends_as_the_bench_did(apps: Path, code: int) -> None:
+def test_script_exits_as_the_bench_did(apps: Path, code: int) -> None:
     assert load(apps, code=code, MODEL="m")[0] == code
 
 
@@ -122,14 +122,14 @@ def test_a_server_that_does_not_start_ends_it_in_its_own_words(apps: Path, who: 
     assert time.monotonic() - started_s < 50
 
 
-def test_a_port_that_is_taken_is_told(apps: Path) -> None:
+def test_port_in_use_is_an_error(apps: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         code, calls, log = load(apps, MODEL="m", PORT=str(listener.getsockname()[1]))
     assert (code, calls) == (1, [])
     assert "something listens on port" in log
 
 
-def test_without_an_environment_it_says_what_makes_one(apps: Path) -> None:
+def test_missing_environment_error_names_the_command(apps: Path) -> None:
     code, _, log = load(apps, PYTHON="/no/python")
     assert code == 1
     assert "make test" in log

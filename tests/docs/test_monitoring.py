@@ -45,7 +45,7 @@ def test_configuration_and_rules_are_sound() -> None:
 
 
 @has_promtool
-def test_rules_do_what_is_said_of_them() -> None:
+def test_rules_match_their_descriptions() -> None:
     promtool("test", "rules", str(FOLDER / "alerts.test.yml"))
 
 
@@ -55,7 +55,7 @@ def test_rules_that_were_made_quick_are_still_sound(tmp_path: Path) -> None:
 
 
 @every_alert
-def test_alert_is_tested_and_says_what_to_do(alert: dict[str, Any]) -> None:
+def test_alert_is_tested_and_has_a_runbook_entry(alert: dict[str, Any]) -> None:
     tests = yaml.safe_load((FOLDER / "alerts.test.yml").read_text(encoding="utf-8"))["tests"]
     fired = {case["alertname"] for test in tests for case in test["alert_rule_test"] if "exp_alerts" in case}
     assert alert["alert"] in fired
@@ -87,7 +87,7 @@ def test_runbook_names_only_existing_panels() -> None:
 
 
 @every_panel
-def test_panel_says_what_it_shows_and_in_what(panel: dict[str, Any]) -> None:
+def test_panel_has_a_description_and_a_unit(panel: dict[str, Any]) -> None:
     assert panel["title"]
     assert panel["description"].endswith(".")
     assert panel["fieldConfig"]["defaults"]["unit"]
@@ -112,13 +112,13 @@ def test_panels_have_their_own_number_and_place() -> None:
     assert len(taken) == WIDTH * max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in PANELS), "there are gaps"
 
 
-def test_rows_stand_above_what_they_head() -> None:
+def test_rows_are_above_their_panels() -> None:
     order = [panel["gridPos"]["y"] for panel in PANELS]
     assert order == sorted(order)
     assert PANELS[0]["type"] == "row"
 
 
-def test_variables_choose_what_queries_ask_for() -> None:
+def test_variables_select_the_queried_series() -> None:
     variables = {variable["name"]: variable for variable in BOARD["templating"]["list"]}
     assert set(variables) == {"datasource", "job", "instance", "model"}
     used = set(re.findall(r"\$\{?(\w+)", json.dumps([PANELS, BOARD["annotations"]])))
@@ -127,7 +127,7 @@ def test_variables_choose_what_queries_ask_for() -> None:
         assert variables[name]["allValue"] == ".*", "a request that was refused has no model, and must be seen"
 
 
-def test_dashboard_shows_what_an_operator_asks_first() -> None:
+def test_dashboard_starts_with_the_key_panels() -> None:
     named = {name for panel in SHOWN for target in panel["targets"] for name in series_of(target["expr"])}
     families = {re.sub(r"_(bucket|sum|count)$", "", name) for name in named}
     ours = {family.name for family in Metrics().registry.collect()}

@@ -8,7 +8,7 @@ from pathlib import Path
 from shortlist.config import fields
 
 
-def test_reference_says_what_the_code_says() -> None:
+def test_reference_equals_the_code() -> None:
     reference = runpy.run_path("scripts/reference.py")["reference"]
     assert Path("docs/reference.md").read_text(encoding="utf-8") == reference()
 

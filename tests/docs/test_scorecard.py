@@ -27,7 +27,7 @@ def test_only_known_promises_have_tests() -> None:
 
 
 def test_test_stands_for_its_promises() -> None:
-    assert promises_of("tests/faults/test_wire.py::test_hang_up_while_queued_costs_the_engine_nothing[close]") == ["R5"]
+    assert promises_of("tests/faults/test_wire.py::test_disconnect_while_queued_computes_nothing[close]") == ["R5"]
     assert promises_of("tests/unit/test_config.py::test_anything") == []
 
 
@@ -39,7 +39,7 @@ def test_page_lists_every_promise() -> None:
         assert f"| {name} | {expectations} |" in text
 
 
-def test_table_says_what_passed_what_failed_and_what_is_missing(tmp_path: Path) -> None:
+def test_table_shows_passed_failed_and_missing(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"before\n{BEGIN}\nwas here\n{END}\nafter\n")
     counts = {name: Counter[str]() for name in PROMISES}

@@ -129,11 +129,11 @@ def test_number_of_any_length_is_answered(server: Served, field: bytes, number: 
 @pytest.mark.parametrize(
     "body", [b"", b" ", b"null", b"[]", b'""', b"1", b"{", b"\xff\xfe", b"\xef\xbb\xbf{}", b"{}{}", b'{"query": "a"}\0']
 )
-def test_what_is_no_object_is_a_400(server: Served, body: bytes) -> None:
+def test_body_that_is_not_an_object_is_a_400(server: Served, body: bytes) -> None:
     assert post(server, body).status_code == 400
 
 
-def test_key_that_comes_a_hundred_thousand_times_is_read_once(server: Served) -> None:
+def test_duplicate_keys_of_a_body_are_read_once(server: Served) -> None:
     body = b'{"query": "a", ' + b'"documents": ["a"], ' * 100_000 + b'"documents": ["b", "c"]}'
     answer = post(server, body)
     assert answer.status_code == 200
@@ -160,7 +160,7 @@ INSIDE = b"POST /v1/rerank HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % 
         b"transfer-encoding: identity, chunked, identity",
     ],
 )
-def test_length_that_cannot_be_is_refused_and_nothing_behind_it_is_served(server: Served, lengths: bytes) -> None:
+def test_invalid_content_length_is_refused_and_the_connection_closed(server: Served, lengths: bytes) -> None:
     """What one server takes for a body and another for a request is how requests are smuggled past a proxy."""
     statuses, _ = raw(server, b"POST /v1/rerank HTTP/1.1\r\nhost: a\r\n" + lengths + b"\r\n\r\n0\r\n\r\n" + INSIDE)
     assert 200 not in statuses
@@ -183,7 +183,7 @@ def test_chunk_that_cannot_be_is_not_served(server: Served, chunk: bytes) -> Non
 
 
 @pytest.mark.parametrize("head", [b"a: " + b"b" * MIB + b"\r\n", b"".join(b"h%d: b\r\n" % number for number in range(100_000))])
-def test_head_of_megabytes_is_not_kept(server: Served, head: bytes) -> None:
+def test_headers_of_megabytes_are_not_buffered(server: Served, head: bytes) -> None:
     statuses, _ = raw(server, b"GET /health HTTP/1.1\r\nhost: a\r\n" + head + b"\r\n")
     assert set(statuses) <= {200, 400, 431}
     assert still_serves(server)
@@ -200,7 +200,7 @@ def peak_bytes(pid: int) -> int:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system does not tell the memory of a process")
 @pytest.mark.parametrize("is_announced", [True, False])
-def test_refused_body_costs_no_more_memory_than_the_limit_twice(is_announced: bool) -> None:
+def test_refused_body_uses_at_most_twice_the_limit_of_memory(is_announced: bool) -> None:
     limit = 8 * MIB
     with launched("tests.support.fakeserver", "--max-body-bytes", str(limit)) as running:
         served = Served(running.url, None)  # type: ignore[arg-type]

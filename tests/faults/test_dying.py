@@ -98,7 +98,7 @@ async def test_waiting_requests_get_complete_answers_after_a_restart(
         assert (len(answer.results), len(answer.failed)) == (num_documents, 0)
 
 
-async def test_what_a_server_computed_before_it_refused_proves_nothing() -> None:
+async def test_batches_before_a_refusal_do_not_count_as_healthy() -> None:
     with sick_vllm() as server, alone(server) as engine:
         await engine.score(batch_of(prompts_of([5])))
         server.mood = "500"

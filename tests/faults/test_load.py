@@ -47,7 +47,7 @@ def test_a_real_server_answers_everything_right(server: Launched, tmp_path: Path
 
 
 @pytest.mark.parametrize("key", [None, "wrong"])
-def test_a_wrong_key_is_told_at_once(server: Launched, key: str | None) -> None:
+def test_wrong_key_fails_at_once(server: Launched, key: str | None) -> None:
     run = load(server.url, "--duration", "60", key=key)
     shown, log = run.communicate(timeout=60)
     assert run.returncode == 3

@@ -74,7 +74,7 @@ def test_full_disk_does_not_stop_the_server(style: str) -> None:
         serves(url, process)
 
 
-def test_reader_that_goes_away_does_not_stop_the_server() -> None:
+def test_closed_log_pipe_does_not_stop_the_server() -> None:
     reading, writing = os.pipe()
     with server(writing) as (url, process):
         os.close(writing)

@@ -78,12 +78,12 @@ async def offer(load: float, *, callers: int = 5) -> Tally:
     return tally
 
 
-def test_ten_times_the_load_costs_no_goodput() -> None:
+def test_ten_times_the_load_keeps_the_goodput() -> None:
     goodput = {load: simulate(offer(load)).ends["answered"] for load in (0.8, 1.0, 2.0, 10.0)}
     assert goodput[10.0] >= 0.9 * max(goodput.values()), goodput
 
 
-def test_who_is_refused_is_told_when_to_come_back_and_few_of_the_others_are_late() -> None:
+def test_refused_requests_get_retry_after_and_few_others_miss_deadlines() -> None:
     tally = simulate(offer(5.0))
     assert tally.ends["refused"] > tally.ends["answered"]
     assert all(0 < retry_s < 10 for retry_s in tally.retries_s)

@@ -87,7 +87,7 @@ def test_model_that_is_not_served_or_not_for_this(client: Client, folders: tuple
 
 
 @pytest.mark.full
-def test_many_callers_get_what_each_would_get_alone(client: Client, folders: tuple[Path, Path]) -> None:
+def test_concurrent_requests_get_the_scores_of_single_requests(client: Client, folders: tuple[Path, Path]) -> None:
     queries = [f"{QUERY} {number}" for number in range(24)]
     official = Official(folders[0])
 
@@ -106,7 +106,7 @@ def test_many_callers_get_what_each_would_get_alone(client: Client, folders: tup
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.full)])
-def test_told_to_stop_it_answers_what_it_has_and_exits_with_0(number: signal.Signals) -> None:
+def test_sigterm_answers_running_requests_and_exits_with_0(number: signal.Signals) -> None:
     documents = [f"document number {index} about json files" for index in range(400)]
     arguments = ["demo", "--no-ui", "--drain-timeout-s", "90"]
     with launched("shortlist", "serve", *arguments) as server, Client(server.url, max_retries=0, timeout_s=90) as client:
@@ -124,7 +124,7 @@ def _metrics(url: str) -> str:
 
 
 @pytest.mark.full
-def test_what_is_not_done_in_time_is_told_so() -> None:
+def test_requests_beyond_the_drain_timeout_get_an_error() -> None:
     documents = [f"document number {index} about json files" * 20 for index in range(2000)]
     with launched("shortlist", "serve", "demo", "--no-ui", "--drain-timeout-s", "1") as server, ThreadPoolExecutor(1) as pool:
         ask = {"query": QUERY, "documents": documents}
@@ -170,7 +170,7 @@ def test_port_in_use_is_one_clear_line() -> None:
     assert "SHORTLIST_PORT" in line
 
 
-def test_chat_model_is_refused_with_the_two_ways_to_say_what_it_is(folders: tuple[Path, Path]) -> None:
+def test_chat_model_is_refused_with_both_flags_that_declare_it(folders: tuple[Path, Path]) -> None:
     line = refuses("serve", str(folders[0]), "--port", "0")
     assert "--reranker" in line
     assert "--embedder" in line
@@ -221,7 +221,7 @@ def test_weights_as_they_should_be_are_said_to_be(folders: tuple[Path, Path], tm
         (["serve", "demo", "--device", "cuda:77"], "cuda:77"),
     ],
 )
-def test_what_cannot_be_served_is_one_clear_line(arguments: list[str], words: str) -> None:
+def test_unsupported_model_is_one_clear_line(arguments: list[str], words: str) -> None:
     assert words in refuses(*arguments, *([] if "--port" in arguments else ["--port", "0"]))
 
 

@@ -118,7 +118,7 @@ def test_bad_weather_fires_alerts_and_the_calm_after_it_clears_them(watched: Sup
 
 
 @pytest.mark.full
-def test_engine_that_is_lost_is_told_and_forgotten(watched: Supervised) -> None:
+def test_engine_failure_alert_fires_and_resolves(watched: Supervised) -> None:
     watched.weather.is_dead = True
     httpx2.post(f"{watched.url}/v1/rerank", json={"model": "mortal", "query": "a", "documents": ["never seen"]}, timeout=30)
     watched.until_firing({"ShortlistNotReady"})
@@ -127,7 +127,7 @@ def test_engine_that_is_lost_is_told_and_forgotten(watched: Supervised) -> None:
     watched.until_clear(LOSS | STORM)
 
 
-def test_server_that_is_gone_is_told_until_it_is_back(watched: Supervised) -> None:
+def test_server_down_alert_fires_until_it_is_up(watched: Supervised) -> None:
     watched.until_firing({"ShortlistDown"})
     with serving(create_app(runtime()), port=watched.spare_port):
         watched.until_clear({"ShortlistDown"})

@@ -81,7 +81,7 @@ async def put(cache: SharedCache, entries: dict[bytes, Entry]) -> None:
     await cache._writer
 
 
-async def test_what_one_server_computed_another_has_to_the_last_bit(redis: RedisServer) -> None:
+async def test_shared_cache_returns_bit_identical_scores(redis: RedisServer) -> None:
     scores = {name(number): score(value) for number, value in enumerate([0.1, -0.0, 5e-324, -7.25, 1e300])}
     vectors = {name(100 + number): vector(number) for number in range(5)}
     async with shared(redis.url) as one, shared(redis.url) as other:
@@ -135,7 +135,7 @@ async def test_foreign_value_under_a_key_is_a_miss(redis: RedisServer) -> None:
         assert set(await cache.get_many([name(1), name(2), name(3)])) == {name(3)}
 
 
-async def test_killed_under_load_it_is_misses_without_an_error_and_comes_back(
+async def test_redis_killed_under_load_gives_misses_without_errors_and_recovers(
     redis: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     entries = {name(number): score(float(number)) for number in range(64)}
@@ -268,7 +268,7 @@ def server_said(log: str, place: str) -> int:
     return sum("shared cache does not answer" in line and place in line for line in log.splitlines())
 
 
-def test_server_with_a_redis_says_that_it_is_up(redis: RedisServer) -> None:
+def test_metrics_report_redis_as_up(redis: RedisServer) -> None:
     with launched("tests.support.fakeserver", "--cache-url", redis.url) as server:
         assert (
             f'shortlist_shared_cache_up{{cache="{redis.url.removesuffix("/0")}/0"}} 1.0'

@@ -44,7 +44,7 @@ def test_random_reranker_is_refused_with_one_line(reranker: Path) -> None:
         pytest.param(["--self-test", "off"], "", marks=pytest.mark.full),
     ],
 )
-def test_random_reranker_is_served_only_when_told_so(reranker: Path, flags: list[str], said: str) -> None:
+def test_reranker_with_random_weights_needs_self_test_warn(reranker: Path, flags: list[str], said: str) -> None:
     arguments = ["--reranker", str(reranker), "--no-ui", *flags]
     with launched("shortlist", "serve", *arguments) as server, Client(server.url) as client:
         assert len(client.rerank("a", ["b", "c"]).results) == 2
@@ -53,7 +53,7 @@ def test_random_reranker_is_served_only_when_told_so(reranker: Path, flags: list
         assert ("random_weights" in server.log()) is ("--random-weights" in flags)
 
 
-def test_demo_passes_before_it_is_ready_and_is_tested_once() -> None:
+def test_demo_model_is_self_tested_once_before_ready() -> None:
     with launched("shortlist", "serve", "demo", "--no-ui") as server:
         assert httpx2.get(f"{server.url}/ready").status_code == 200
         log = server.log()
@@ -76,7 +76,7 @@ def test_doctor_finds_the_demo_well() -> None:
 
 
 @pytest.mark.full
-def test_doctor_shows_what_a_reranker_reads_and_that_it_means_nothing(reranker: Path) -> None:
+def test_doctor_shows_the_prompt_and_fails_a_random_reranker(reranker: Path) -> None:
     done = run("doctor", str(reranker), "--reranker", "--dtype", "float32", "--max-model-len", "512")
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
@@ -92,7 +92,7 @@ def test_doctor_takes_the_word_that_weights_are_random(reranker: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["./nowhere"], ["demo", "--device", "cuda:77"]])
-def test_doctor_of_what_cannot_be_loaded_is_one_line(arguments: list[str]) -> None:
+def test_doctor_reports_an_unloadable_model_in_one_line(arguments: list[str]) -> None:
     done = run("doctor", *arguments)
     assert done.returncode == 3, done.stderr
     assert done.stdout == ""
@@ -100,7 +100,7 @@ def test_doctor_of_what_cannot_be_loaded_is_one_line(arguments: list[str]) -> No
     assert "Traceback" not in done.stderr
 
 
-def test_doctor_asks_what_a_model_is_for_where_its_files_do_not_say(reranker: Path) -> None:
+def test_doctor_needs_a_task_if_files_do_not_state_it(reranker: Path) -> None:
     done = run("doctor", str(reranker))
     assert done.returncode == 3
     assert "--reranker" in done.stderr

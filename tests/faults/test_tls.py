@@ -28,7 +28,7 @@ def pair(tmp_path: Path) -> Certificate:
     return make(tmp_path)
 
 
-def test_server_speaks_https_and_says_so(pair: Certificate) -> None:
+def test_server_serves_https_and_logs_the_url(pair: Certificate) -> None:
     arguments = ["--tls-cert", str(pair.cert), "--tls-key", str(pair.key)]
     with start("tests.support.fakeserver", *arguments) as server:
         wait_until(lambda: server.process.poll() is not None or "/docs" in server.log(), 60)
@@ -56,7 +56,7 @@ def test_without_a_pair_there_is_nothing_to_check() -> None:
     check_tls(settings().server)
 
 
-def test_key_of_another_certificate_is_told(pair: Certificate, tmp_path: Path) -> None:
+def test_key_of_another_certificate_is_refused(pair: Certificate, tmp_path: Path) -> None:
     other = make(tmp_path, "other")
     with pytest.raises(BadSetting, match="do not match") as refusal:
         check(pair.cert, other.key)
@@ -64,7 +64,7 @@ def test_key_of_another_certificate_is_told(pair: Certificate, tmp_path: Path) -
     assert str(other.key) in refusal.value.message
 
 
-def test_encrypted_key_is_told_without_asking_anybody_for_its_password(tmp_path: Path) -> None:
+def test_encrypted_key_is_refused_without_a_password_prompt(tmp_path: Path) -> None:
     pair = make(tmp_path, password=b"secret")
     with pytest.raises(BadSetting, match="not encrypted"):
         check(pair.cert, pair.key)
@@ -74,25 +74,25 @@ def test_encrypted_key_is_told_without_asking_anybody_for_its_password(tmp_path:
     "content", [b"", b"garbage", b"\0" * 100, b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"]
 )
 @pytest.mark.parametrize("which", ["cert", "key"])
-def test_file_that_is_no_pem_is_told(pair: Certificate, which: str, content: bytes) -> None:
+def test_file_that_is_not_pem_is_refused(pair: Certificate, which: str, content: bytes) -> None:
     getattr(pair, which).write_bytes(content)
     with pytest.raises(BadSetting, match="PEM"):
         check(pair.cert, pair.key)
 
 
 @pytest.mark.parametrize("which", ["cert", "key"])
-def test_file_that_is_not_there_is_told_by_its_flag(pair: Certificate, which: str) -> None:
+def test_missing_file_is_named_by_its_flag(pair: Certificate, which: str) -> None:
     getattr(pair, which).unlink()
     with pytest.raises(BadSetting, match=rf"--tls-{which}\) cannot be read: No such file"):
         check(pair.cert, pair.key)
 
 
-def test_swapped_files_are_told(pair: Certificate) -> None:
+def test_swapped_files_are_refused(pair: Certificate) -> None:
     with pytest.raises(BadSetting, match="do not match"):
         check(pair.key, pair.cert)
 
 
-def test_reason_is_one_line_and_comes_before_anything_is_loaded(pair: Certificate, tmp_path: Path) -> None:
+def test_tls_error_is_one_line_before_models_load(pair: Certificate, tmp_path: Path) -> None:
     arguments = ["serve", "./nowhere", "--tls-cert", str(pair.cert), "--tls-key", str(tmp_path / "nowhere.key"), "--port", "0"]
     done = subprocess.run(
         [sys.executable, "-m", "shortlist", *arguments], capture_output=True, text=True, timeout=60, check=False
@@ -114,5 +114,5 @@ def test_key_file_that_is_wrong_is_one_line_before_anything_is_loaded(tmp_path: 
 
 
 @pytest.mark.parametrize(("is_tls", "url"), [(True, "https://[::1]:8080"), (False, "http://[::1]:8080")])
-def test_shown_address_says_how_to_call_it(is_tls: bool, url: str) -> None:
+def test_shown_address_has_scheme_host_and_port(is_tls: bool, url: str) -> None:
     assert _url("::1", 8080, is_tls=is_tls) == url

@@ -96,7 +96,7 @@ async def test_server_that_is_well_again_is_asked_again(mood: str) -> None:
         assert await scores(engine) == pytest.approx(right())
 
 
-async def test_server_that_does_not_say_that_it_is_well_is_left_alone_before_it_fails_anybody() -> None:
+async def test_server_with_a_failing_health_check_gets_no_requests() -> None:
     with sick_vllm() as server, engine_around(server) as engine:
         server.is_healthy = False
         await until(lambda: not engine._pool.servers[0].is_well)
@@ -137,7 +137,7 @@ async def test_error_names_no_text_and_no_address() -> None:
 
 
 @pytest.mark.parametrize("mood", EVERY_ILLNESS)
-async def test_another_server_does_what_a_sick_one_does_not(mood: str) -> None:
+async def test_healthy_server_takes_over_from_an_unhealthy_one(mood: str) -> None:
     with sick_vllm() as sick, sick_vllm() as well, engine_around(sick, well) as engine:
         become_sick(sick, engine, mood)
         for _ in range(40):

@@ -147,21 +147,21 @@ def test_garbage_gets_a_400_and_the_server_lives_on(server: Served, garbage: byt
     test_request_over_a_socket_is_answered(server)
 
 
-def hang_up(wire: socket.socket, how: str) -> None:
+def disconnect(wire: socket.socket, how: str) -> None:
     if how == "reset":
         wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     wire.close()
 
 
 @pytest.mark.parametrize("how", ["close", "reset"])
-def test_hang_up_while_computing_gives_the_permit_back_and_stops_later_steps(how: str) -> None:
+def test_disconnect_while_computing_releases_the_permit_and_cancels_later_batches(how: str) -> None:
     engine = GatedEngine()
     with serve(runtime(engine, max_batch_tokens=8, max_model_len=8)) as server:
         wire = server.connect()
         body = ask(*[f"document number {number}" for number in range(20)])
         wire.sendall(head(len(body)) + body)
         wait_until(lambda: len(engine.batches) == 1)
-        hang_up(wire, how)
+        disconnect(wire, how)
         wait_until(lambda: idle(server.runtime))  # before its first step has ended
         engine.opened.set()
         test_request_over_a_socket_is_answered(server)
@@ -169,7 +169,7 @@ def test_hang_up_while_computing_gives_the_permit_back_and_stops_later_steps(how
 
 
 @pytest.mark.parametrize("how", ["close", "reset"])
-def test_hang_up_while_queued_costs_the_engine_nothing(how: str) -> None:
+def test_disconnect_while_queued_computes_nothing(how: str) -> None:
     engine = GatedEngine()
     with serve(runtime(engine)) as server:
         first, gone, stays = server.connect(), server.connect(), server.connect()
@@ -178,7 +178,7 @@ def test_hang_up_while_queued_costs_the_engine_nothing(how: str) -> None:
             wire.sendall(head(len(body)) + body)
             wait_until(lambda number=number: server.runtime.num_running == number)  # type: ignore[misc]
         wait_until(lambda: len(engine.batches) == 1)
-        hang_up(gone, how)
+        disconnect(gone, how)
         wait_until(lambda: server.runtime.num_running == 2)
         engine.opened.set()
         assert status(read_all(first)) == 200
@@ -190,11 +190,11 @@ def test_hang_up_while_queued_costs_the_engine_nothing(how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["close", "reset"])
-def test_hang_up_while_sending_reaches_no_handler(server: Served, engine: FakeEngine, how: str) -> None:
+def test_disconnect_while_sending_reaches_no_handler(server: Served, engine: FakeEngine, how: str) -> None:
     wire = server.connect()
     wire.sendall(head(1000) + b'{"query": ')
     time.sleep(0.02)
-    hang_up(wire, how)
+    disconnect(wire, how)
     time.sleep(0.05)
     assert idle(server.runtime)
     assert engine.batches == []

@@ -85,7 +85,7 @@ async def in_this_process(folder: Path) -> list[float]:
         engine.close()
 
 
-def test_person_is_told_what_is_loaded_where(server: Launched) -> None:
+def test_log_shows_the_device_of_every_worker(server: Launched) -> None:
     said = server.log()
     milestones = [
         "loaded on cpu, 0 to go",
@@ -127,7 +127,7 @@ def test_worker_killed_under_load_fails_all_requests_and_restarts(server: Launch
     assert scores(ask(server)) == before
 
 
-async def test_without_restart_it_is_the_end_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_worker_failure_without_restart_ends_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     visible(monkeypatch)
     engine = workers.start(fake, ["cpu", "cpu"])
     one = replace(apps.served(engine, ByteEncoder(), tasks=frozenset({Task.RERANK})), wait_failed=engine.wait_failed)
@@ -142,7 +142,7 @@ async def test_without_restart_it_is_the_end_of_the_server(monkeypatch: pytest.M
     assert pids() == []
 
 
-def test_told_to_stop_it_answers_who_is_inside_and_takes_its_workers_along(server: Launched) -> None:
+def test_sigterm_answers_running_requests_and_stops_the_workers(server: Launched) -> None:
     """The last one that uses this server."""
     left = pids(server.process.pid)
     assert len(left) == 2

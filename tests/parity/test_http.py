@@ -182,7 +182,7 @@ def test_empty_document_alone(reranker: Reranker) -> None:
     reranker.check("a query with nothing to find", [""])
 
 
-def test_what_looks_like_a_control_token_is_text(reranker: Reranker) -> None:
+def test_special_token_text_is_escaped(reranker: Reranker) -> None:
     safe = Asked(is_spelled_safely=True)
     reranker.check(QUERY, SMUGGLED, safe)
     reranker.check(" ".join(SMUGGLED), ["a document", *SMUGGLED], safe)

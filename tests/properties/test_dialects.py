@@ -253,7 +253,7 @@ def test_instruction_counts_in_every_dialect(ask: Ask, name: str) -> None:
 @pytest.mark.parametrize("name", WAYS)
 @FUZZ
 @given(query=queries, documents=texts)
-def test_item_holds_what_its_readers_know_and_nothing_else(ask: Ask, name: str, query: str, documents: list[str]) -> None:
+def test_result_has_exactly_the_fields_of_its_dialect(ask: Ask, name: str, query: str, documents: list[str]) -> None:
     way = WAYS[name]
     items = way.items(ask(way.path, way.body(query, documents), dict(way.headers)).json())
     for place, item in enumerate(items):

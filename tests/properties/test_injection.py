@@ -38,7 +38,7 @@ def embedder(tokenizer_path: Path) -> QwenEncoder:
 @example("<|im_end|>", "<think>", "</think>")
 @example(prompt.RERANK_SUFFIX, prompt.RERANK_PREFIX, prompt.RERANK_SUFFIX)
 @given(query=texts, document=texts, instruction=texts)
-def test_no_text_of_a_pair_becomes_a_control_token(reranker: QwenEncoder, query: str, document: str, instruction: str) -> None:
+def test_no_text_of_a_pair_becomes_a_special_token(reranker: QwenEncoder, query: str, document: str, instruction: str) -> None:
     [one] = tokens(reranker.encode_pairs(query, [document], instruction=instruction))
     ids = [*one.prefix.ids.tolist(), *one.ids.tolist()]
     framed = ids[:39] + ids[-9:]
@@ -57,7 +57,7 @@ def test_no_text_of_a_pair_becomes_a_control_token(reranker: QwenEncoder, query:
 @settings(max_examples=examples(100, 500), deadline=None, suppress_health_check=FRAME_ONLY)
 @example("<|endoftext|>", "<|endoftext|>")
 @given(text=texts, instruction=st.none() | texts)
-def test_no_text_to_embed_becomes_a_control_token(embedder: QwenEncoder, text: str, instruction: str | None) -> None:
+def test_no_text_to_embed_becomes_a_special_token(embedder: QwenEncoder, text: str, instruction: str | None) -> None:
     [one] = tokens(embedder.encode_texts([text], instruction=instruction))
     ids = [*one.prefix.ids.tolist(), *one.ids.tolist()]
     assert [number for number in ids if number >= qwen.FIRST_ADDED] == [151643]

@@ -60,7 +60,7 @@ class Moody:
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("level", [Level.of_users(6), Level.of_rate(60)], ids=["users", "rate"])
-async def test_every_request_is_in_the_books_with_what_became_of_it(seed: int, level: Level) -> None:
+async def test_every_request_is_counted_with_its_outcome(seed: int, level: Level) -> None:
     moody = Moody(seed)
     async with Scene(moody) as scene:
         traffic = Traffic(str(seed), num_documents=2, num_words=4)

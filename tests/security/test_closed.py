@@ -125,7 +125,7 @@ async def test_open_to_all_are_exactly_the_probes(app: FastAPI) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-async def test_no_spelling_and_no_method_gets_in_without_a_key(app: FastAPI, method: str) -> None:
+async def test_no_path_form_and_no_method_works_without_a_key(app: FastAPI, method: str) -> None:
     for path in doors(app.routes):
         for spelling in spellings(path):
             meant = normalized(unquote(spelling.partition("?")[0]))
@@ -141,7 +141,7 @@ async def test_wrong_key_is_no_key(app: FastAPI, method: str, headers: dict[str,
             assert await status(app, method, path, headers) == 401, path
 
 
-async def test_front_door_says_no_more_than_that_there_is_a_server(app: FastAPI) -> None:
+async def test_root_path_reveals_only_that_a_server_exists(app: FastAPI) -> None:
     wire = await ask(app, "GET", "/", {})
     assert orjson.loads(wire.body).keys() == {"name", "version", "docs"}
 

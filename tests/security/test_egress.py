@@ -56,7 +56,7 @@ def guarded(folder: Path, *arguments: str) -> Iterator[Guarded]:
         yield Guarded(server, folder / "attempts")
 
 
-def test_guard_sees_and_stops_whatever_leaves_the_machine(tmp_path: Path) -> None:
+def test_egress_guard_detects_and_blocks_outgoing_connections(tmp_path: Path) -> None:
     code = (
         "import asyncio, socket, urllib.request\n"
         "for call in (lambda: socket.create_connection(('203.0.113.1', 9)), lambda: socket.getaddrinfo('example.org', 1),\n"

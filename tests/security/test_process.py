@@ -57,7 +57,7 @@ def server(*arguments: str) -> Iterator[Launched]:
 
 
 @pytest.mark.parametrize("style", ["text", "json"])
-def test_no_word_of_a_caller_is_in_what_the_process_says(style: str) -> None:
+def test_no_text_of_a_caller_is_in_the_output(style: str) -> None:
     with server("--log-format", style) as running, httpx2.Client(base_url=running.url, trust_env=False) as client:
         for name, (status, path, body, headers) in CALLS.items():
             answer = client.post(f"{path}?q=canary", json=body, headers={**headers, "x-request-id": f"id-{len(name)}"})

@@ -220,7 +220,7 @@ async def test_path_stays_out_of_logs_and_metrics(ear: Ear, path: str) -> None:
     assert CANARY not in everything(ear, service) + wire.body.decode()
 
 
-async def test_real_server_at_debug_says_nothing_either(ear: Ear) -> None:
+async def test_real_server_at_debug_level_logs_no_texts(ear: Ear) -> None:
     service = runtime(**LIMITS)
     with serve(service) as server:
         for name in list(logging.root.manager.loggerDict):

@@ -26,7 +26,7 @@ def test_healthy_neighbour_is_called(breaker: Breaker) -> None:
     assert all(breaker.may_call(float(now_s)) for now_s in range(100))
 
 
-def test_opens_at_the_failure_that_is_one_too_many_and_says_so_once(breaker: Breaker) -> None:
+def test_opens_at_the_failure_limit_and_logs_once(breaker: Breaker) -> None:
     assert fail(breaker, 0.0) == [False, False, True]
     assert breaker.state is BreakerState.OPEN
     assert fail(breaker, 0.0) == [False, False, False]
@@ -44,7 +44,7 @@ def test_no_call_while_the_breaker_is_open(breaker: Breaker) -> None:
     assert not any(breaker.may_call(now_s) for now_s in (10.0, 10.5, 10.999))
 
 
-def test_one_probe_goes_out_after_the_rest(breaker: Breaker) -> None:
+def test_one_probe_is_sent_after_the_pause(breaker: Breaker) -> None:
     fail(breaker, 10.0)
     assert [breaker.may_call(11.0) for _ in range(5)] == [True, False, False, False, False]
     assert breaker.state is BreakerState.HALF_OPEN
@@ -71,7 +71,7 @@ def test_every_probe_that_fails_doubles_the_rest_up_to_its_limit(breaker: Breake
     assert rests == [1.0, 2.0, 4.0, 4.0, 4.0]
 
 
-def test_probe_that_never_comes_back_holds_up_the_next_for_one_rest_only(breaker: Breaker) -> None:
+def test_lost_probe_delays_the_next_by_one_pause(breaker: Breaker) -> None:
     fail(breaker, 0.0)
     assert breaker.may_call(1.0)
     assert not breaker.may_call(1.9)
@@ -102,7 +102,7 @@ Moves = st.lists(st.tuples(st.sampled_from(["call", "succeeded", "failed"]), st.
 
 
 @given(Moves)
-def test_however_it_goes_probes_are_a_rest_apart_and_the_way_back_is_never_lost(moves: list[tuple[str, float]]) -> None:
+def test_probes_are_one_pause_apart_and_recovery_stays_possible(moves: list[tuple[str, float]]) -> None:
     breaker, now_s = Breaker(LIMITS), 0.0
     probes: list[float] = []
     for move, later_s in moves:

@@ -34,7 +34,7 @@ def test_flags_that_were_not_given_do_not_count() -> None:
     assert settings.server.port == 7
 
 
-def test_environment_spells_lists_with_commas() -> None:
+def test_environment_lists_are_comma_separated() -> None:
     settings = Settings.load(environ={"SHORTLIST_MODELS": "demo, other ,", "SHORTLIST_API_KEY": "one,two"})
     assert settings.model.models == ("demo", "other")
     assert [key.get_secret_value() for key in settings.server.api_key] == ["one", "two"]
@@ -125,7 +125,7 @@ def test_origin_that_no_browser_sends_is_refused(origin: str) -> None:
         Settings.load({"cors_origin": [origin]}, environ={})
 
 
-def test_environment_spells_origins_with_commas() -> None:
+def test_environment_origins_are_comma_separated() -> None:
     settings = Settings.load(environ={"SHORTLIST_CORS_ORIGIN": "https://a.example, http://localhost:3000"})
     assert settings.server.cors_origin == ("https://a.example", "http://localhost:3000")
 
@@ -144,7 +144,7 @@ def test_address_that_no_redis_has_is_refused_without_being_quoted(url: str) -> 
     assert "canary" not in error.value.message
 
 
-def test_every_setting_has_a_name_of_its_own_and_says_what_it_is() -> None:
+def test_every_setting_has_a_unique_name_and_a_description() -> None:
     names = [name for _, name, _ in fields()]
     assert len(names) == len(set(names))
     assert all(field.description for _, _, field in fields())
@@ -157,7 +157,7 @@ def test_arguments_for_vllm_may_hold_commas() -> None:
     assert Settings.load({"vllm_arg": ["a,b", "c"]}, environ={}).vllm.vllm_arg == ("a,b", "c")
 
 
-def test_environment_spells_servers_and_shares_with_commas() -> None:
+def test_environment_servers_and_shares_are_comma_separated() -> None:
     environ = {"SHORTLIST_UPSTREAM": "http://a:1, https://b", "SHORTLIST_GPU_MEMORY_UTILIZATION": "0.6, 0.3"}
     told = Settings.load(environ=environ).vllm
     assert told.upstream == ("http://a:1", "https://b")

@@ -24,7 +24,7 @@ class Knot:
         self.self = self
 
 
-def test_nothing_is_collected_by_itself_until_it_has_settled() -> None:
+def test_automatic_collection_is_off_until_settled() -> None:
     gc_pause.pause()
     assert not gc.isenabled()
     gc_pause.resume_and_freeze()
@@ -32,7 +32,7 @@ def test_nothing_is_collected_by_itself_until_it_has_settled() -> None:
     assert gc.get_freeze_count() > 10_000
 
 
-def test_what_is_made_later_is_collected_and_all_is_once_it_is_let_go() -> None:
+def test_later_objects_are_collected_and_all_after_unfreezing() -> None:
     early = Knot()
     gc_pause.resume_and_freeze()
     late = Knot()

@@ -78,7 +78,7 @@ def choke_together(text: str) -> None:
 
 
 @both_styles
-def test_error_of_others_is_told_by_kind_and_place_and_not_by_what_it_says(stream: io.StringIO, style: Style) -> None:
+def test_foreign_error_is_logged_by_type_and_location_without_message(stream: io.StringIO, style: Style) -> None:
     configure_logging(level="info", style=style, stream=stream)
     for cause in (choke, choke_together):
         try:
@@ -93,7 +93,7 @@ def test_error_of_others_is_told_by_kind_and_place_and_not_by_what_it_says(strea
 
 
 @both_styles
-def test_error_of_ours_is_told_with_what_it_says(stream: io.StringIO, style: Style) -> None:
+def test_own_error_is_logged_with_its_message(stream: io.StringIO, style: Style) -> None:
     configure_logging(level="info", style=style, stream=stream)
     try:
         try:
@@ -106,7 +106,7 @@ def test_error_of_ours_is_told_with_what_it_says(stream: io.StringIO, style: Sty
     assert CANARY not in stream.getvalue()
 
 
-def test_cause_that_was_put_aside_is_not_told(stream: io.StringIO) -> None:
+def test_suppressed_cause_is_not_logged(stream: io.StringIO) -> None:
     configure_logging(level="info", style="text", stream=stream)
     try:
         try:
@@ -167,7 +167,7 @@ def test_message_of_others_that_is_about_no_error_is_whole(stream: io.StringIO) 
     assert "Invalid HTTP request: why" in stream.getvalue()
 
 
-def test_thread_that_fails_is_told_without_what_it_says(stream: io.StringIO, capfd: pytest.CaptureFixture[str]) -> None:
+def test_failed_thread_is_logged_without_the_message(stream: io.StringIO, capfd: pytest.CaptureFixture[str]) -> None:
     configure_logging(level="info", style="text", stream=stream)
     thread = threading.Thread(target=choke, args=(CANARY,))
     thread.start()
@@ -183,9 +183,7 @@ class Grudging:
         choke(CANARY)
 
 
-def test_error_that_cannot_be_raised_is_told_without_what_it_says(
-    stream: io.StringIO, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_unraisable_error_is_logged_without_the_message(stream: io.StringIO, capfd: pytest.CaptureFixture[str]) -> None:
     configure_logging(level="info", style="text", stream=stream)
     Grudging()
     gc.collect()
@@ -232,14 +230,14 @@ def test_stream_that_works_is_used(stream: io.StringIO, capsys: pytest.CaptureFi
     assert capsys.readouterr().err.endswith("INFO    found\n")
 
 
-def test_record_that_cannot_be_told_is_no_error(stream: io.StringIO, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unformattable_record_is_not_an_error(stream: io.StringIO, capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(level="info", style="text")
     logger.info("%d documents", CANARY)
     assert CANARY not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("style", ["text", "json"])
-def test_other_process_can_be_told_to_log_as_this_one_does(stream: io.StringIO, style: Style) -> None:
+def test_child_process_can_use_the_same_log_configuration(stream: io.StringIO, style: Style) -> None:
     configure_logging(level="error", style=style, stream=stream)
     tell = pickle.loads(pickle.dumps(as_here()))
     configure_logging(level="debug", style="json" if style == "text" else "text", stream=stream)

@@ -85,7 +85,7 @@ def test_ipv6_address_is_taken(host: str) -> None:
         assert listener.family is socket.AF_INET6
 
 
-def test_port_in_use_is_told_with_the_way_out() -> None:
+def test_port_in_use_is_an_error_with_a_remedy() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(BadSetting) as error:
@@ -104,7 +104,7 @@ def test_port_that_was_just_left_can_be_taken_again() -> None:
     bind(settings(port=port).server).close()
 
 
-def test_address_of_another_machine_is_told() -> None:
+def test_address_of_another_machine_is_an_error() -> None:
     with pytest.raises(BadSetting, match=r"Cannot listen on 203\.0\.113\.1:0 \(--host, --port\): "):
         bind(settings(host="203.0.113.1", port=0).server)
 
@@ -202,7 +202,7 @@ def stop() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def test_server_answers_when_it_says_so_and_ends_with_0(build: list[Runtime], capsys: pytest.CaptureFixture[str]) -> None:
+def test_server_answers_once_ready_and_exits_with_0(build: list[Runtime], capsys: pytest.CaptureFixture[str]) -> None:
     asked: list[int] = []
 
     async def when_ready(url: str) -> None:
@@ -222,7 +222,7 @@ def test_server_answers_when_it_says_so_and_ends_with_0(build: list[Runtime], ca
     assert "page" not in printed
 
 
-def test_collector_looks_no_more_at_what_was_there_when_it_became_ready(build: list[Runtime]) -> None:
+def test_garbage_collector_ignores_objects_from_the_start(build: list[Runtime]) -> None:
     build.append(runtime())
     passed_over: list[int] = []
 
@@ -238,7 +238,7 @@ def test_collector_looks_no_more_at_what_was_there_when_it_became_ready(build: l
     assert gc.isenabled()
 
 
-def test_what_is_said_is_said_letter_by_letter(build: list[Runtime], capsys: pytest.CaptureFixture[str]) -> None:
+def test_startup_messages_are_exact(build: list[Runtime], capsys: pytest.CaptureFixture[str]) -> None:
     metrics = Metrics()
     build.append(Runtime([served(name="model[v2][/]", metrics=metrics)], settings=settings(), metrics=metrics))
 
@@ -279,7 +279,7 @@ def test_port_is_taken_before_anything_is_loaded(build: list[Runtime]) -> None:
         server.run(settings(port=other.getsockname()[1]))  # with nothing to build, building would be an IndexError
 
 
-def test_port_that_another_server_opened_meanwhile_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_port_taken_during_the_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two that start at once can both bind; the slower one must say the same as if it had come later."""
     with bind(settings(port=0).server) as faster:
         port = faster.getsockname()[1]
@@ -329,7 +329,7 @@ def test_port_is_given_back_when_loading_fails(monkeypatch: pytest.MonkeyPatch) 
         pass
 
 
-def test_page_is_mounted_only_when_it_is_wanted_and_can_be(
+def test_page_is_mounted_if_enabled_and_installed(
     build: list[Runtime], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mounted: list[str] = []

@@ -16,7 +16,7 @@ def skipped(reason: str) -> pytest.TestReport:
     return pytest.TestReport("test_a", ("", None, ""), {}, "skipped", where, "setup")
 
 
-def test_what_is_missing_is_said_once_with_how_many_tests_it_cost() -> None:
+def test_missing_dependency_is_reported_once_with_the_number_of_skipped_tests() -> None:
     reports = [skipped("redis-server is not installed")] * 3 + [skipped("chromium is not installed (apt-get install chromium)")]
     assert list(not_tested(reports)) == [
         "not tested here: chromium is not installed (apt-get install chromium) (1 skipped)",
@@ -29,7 +29,7 @@ def test_other_skip_reasons_do_not_count_as_missing() -> None:
     assert list(not_tested([])) == []
 
 
-def test_it_is_said_in_the_last_lines_of_a_run() -> None:
+def test_missing_dependencies_are_in_the_last_lines_of_a_run() -> None:
     pytest.importorskip("redis", reason="redis is not installed")
     command = [
         sys.executable,

@@ -105,7 +105,7 @@ def server() -> Iterator[Launched]:
         yield running
 
 
-def test_person_is_told_how_far_it_is(server: Launched) -> None:
+def test_loading_progress_is_logged(server: Launched) -> None:
     said = server.log()
     milestones = ["vLLM 0.32.0+cpu", "starts its engine", "loads the weights", "vLLM answers", "testing itself", "ready"]
     places = [said.index(each) for each in milestones]
@@ -169,7 +169,7 @@ def test_death_of_one_models_vllm_is_not_that_of_the_others(server: Launched) ->
         assert after == pytest.approx(before, abs=1e-3)
 
 
-def test_told_to_stop_it_takes_vllm_along(server: Launched) -> None:
+def test_sigterm_stops_vllm(server: Launched) -> None:
     """The last one that uses this server."""
     groups = [group_of(server), group_of(server, "embedder")]
     with ThreadPoolExecutor(1) as pool:

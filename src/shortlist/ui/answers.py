@@ -100,7 +100,7 @@ def _parsed_ranking(question: Question, response: httpx2.Response) -> PageRankin
     try:
         return _to_page_ranking(question, read_answer(RerankAnswer, response), response.headers)
     except (IndexError, ValueError) as error:
-        raise UpstreamError("The server's answer cannot be read.", is_retryable=False) from error
+        raise UpstreamError("The server's response is invalid.", is_retryable=False) from error
 
 
 def _to_page_ranking(question: Question, answer: RerankAnswer, headers: httpx2.Headers) -> PageRanking:

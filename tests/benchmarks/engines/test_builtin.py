@@ -62,7 +62,7 @@ def test_scores_are_those_of_the_service(folder: Path, expected: list[float], mo
         assert len(contender.stream([REQUEST] * 5, closed(3), READY_S)) == 5
 
 
-def test_step_has_room_for_the_longest_prompt_unless_it_is_told_how_large_it_is() -> None:
+def test_batch_fits_the_longest_prompt_without_a_given_size() -> None:
     assert builtin.fitted({"max_model_len": "20000"}) == {"max_batch_tokens": 20_000, "device": "cpu"}
     assert builtin.fitted({"max_model_len": "20000", "max_batch_tokens": "30000"}) == {"device": "cpu"}
     assert builtin.fitted({"max_model_len": None, "device": "cuda"}) == {"device": "cuda"}
@@ -82,6 +82,6 @@ def test_settings_are_those_of_the_server() -> None:
     assert not {"cache_bytes", "self_test", "port", "models"} & given.keys()
 
 
-def test_what_cannot_be_loaded_is_one_line() -> None:
+def test_unloadable_model_is_one_line() -> None:
     with pytest.raises(UpstreamError, match=r"ours says: .*/nowhere does not exist"), running("builtin", "/nowhere"):
         pass

@@ -30,7 +30,7 @@ def test_arithmetic_is_that_of_the_matrices(make_model: ModelFactory) -> None:
     assert linear_flops_per_token(config) == 2 * sum(seen)
 
 
-def test_published_shape_takes_what_its_size_says(tmp_path: Path) -> None:
+def test_flops_match_the_published_size(tmp_path: Path) -> None:
     """0.44 billion numbers in the layers of Qwen3-Reranker-0.6B; 28 layers of 16 heads of 128."""
     fields = qwen.config_of("reranker", qwen.SHAPES["0.6b"], "bfloat16", tied=True)
     (tmp_path / "config.json").write_text(json.dumps(fields))

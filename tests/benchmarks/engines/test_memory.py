@@ -110,7 +110,7 @@ def test_gpu_that_is_not_here_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
-def test_gpu_that_is_here_says_what_it_is_and_how_full() -> None:
+def test_gpu_has_name_and_memory() -> None:
     gpu = gpu_of("cuda")
     assert gpu is not None
     assert gpu.name

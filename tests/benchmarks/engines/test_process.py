@@ -54,7 +54,7 @@ def test_other_forms_are_refused(text: str) -> None:
 # -- how it is asked ----------------------------------------------------------------------------------------------------
 
 
-def test_it_says_what_it_is_and_gets_what_all_get() -> None:
+def test_peer_reports_its_version_and_gets_the_same_load() -> None:
     with started(arguments=("folder", "--threads", "3")) as contender:
         said = contender.wait_ready(READY_S)
     assert (said.name, said.version, said.dtype) == ("fake", "fake 1.0 folder 3", "float64")
@@ -79,7 +79,7 @@ def state(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
-def test_one_that_rests_does_nothing_and_goes_on_when_it_is_woken() -> None:
+def test_paused_peer_uses_no_cpu_and_resumes() -> None:
     with ready("--child") as contender:
         everyone = members(contender._process.pid)
         assert len(everyone) == 2
@@ -132,7 +132,7 @@ def test_memory_of_its_children_counts() -> None:
 MANY = [LoadRequest(f"query {number}", ("word " * number, "two")) for number in range(12)]
 
 
-def test_it_says_how_many_it_likes() -> None:
+def test_peer_reports_its_preferred_concurrency() -> None:
     with started("--at-once", "7") as contender, started() as other:
         assert contender.wait_ready(READY_S).at_once == 7
         assert other.wait_ready(READY_S).at_once == 1

@@ -75,10 +75,10 @@ def test_as_many_are_under_way_as_are_liked_and_answers_keep_their_order() -> No
     assert code == 0
 
 
-def test_what_cannot_run_says_why_and_exits_1() -> None:
+def test_failing_peer_reports_the_reason_and_exits_with_1() -> None:
     code, said, _ = run("refuse")
     assert (code, said) == (1, [{"error": "not a model"}])
 
 
-def test_threads_reach_what_looks_at_the_environment() -> None:
+def test_threads_are_set_in_the_environment() -> None:
     assert "3 3" in run("threads")[2]

@@ -19,7 +19,7 @@ def test_ratios_are_taken_within_a_round() -> None:
     assert rows["ours"].ratio == Spread(1.0, 1.0, 1.0)
 
 
-def test_fastest_comes_first_and_who_is_left_out_does_not_come() -> None:
+def test_fastest_is_first_and_dropped_contenders_are_absent() -> None:
     assert [row.name for row in report().rows("10x100")] == ["ours", "official"]
     swapped = report(entries=[entry("official"), entry("ours")])
     assert [row.name for row in swapped.rows("10x100")] == ["ours", "official"]

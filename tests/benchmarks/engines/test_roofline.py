@@ -39,7 +39,7 @@ def test_shared_beginning_counts_once_and_every_document_with_its_end(encoder: Q
     assert work.num_pairs == sum(looks)
 
 
-def test_what_does_not_fit_is_refused_rather_than_cut(encoder: QwenEncoder) -> None:
+def test_oversized_work_is_refused_not_truncated(encoder: QwenEncoder) -> None:
     with pytest.raises(InputTooLong):
         work_of(encoder, LoadRequest("q", ("word " * 2000,)))
 
@@ -49,7 +49,7 @@ def test_seconds_are_arithmetic_over_rate() -> None:
     assert floor.seconds(Work(num_tokens=3000, num_pairs=1_000_000)) == pytest.approx((3e9 + 1e9) / 2e9)
 
 
-def test_last_line_is_what_was_measured() -> None:
+def test_last_line_has_the_measurement() -> None:
     floor = measure(saying(f"warming up\n{json.dumps(FOUND)}"))
     assert floor == Floor(flops_per_s=2e9, linear_flops_per_token=1e6, attention_flops_per_pair=1e3)
 
@@ -70,6 +70,6 @@ def test_no_floor_is_one_line(command: list[str]) -> None:
         measure(command)
 
 
-def test_a_failure_is_told_in_its_own_last_words() -> None:
+def test_failure_reports_the_last_line_of_output() -> None:
     with pytest.raises(UpstreamError, match=r"not measured: last$"):
         measure(saying("", code=2))

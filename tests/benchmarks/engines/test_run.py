@@ -91,7 +91,9 @@ def test_those_that_are_only_checked_are_in_the_report_but_not_timed(folder: Pat
 
 
 @pytest.mark.full
-def test_many_at_once_is_asked_of_everyone_who_is_timed(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrency_is_measured_for_every_timed_contender(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(saturation, "SPENT_S", 0.01)
     journals = [tmp_path / name for name in ("ours", "peer")]
     specs = [
@@ -115,9 +117,7 @@ def test_many_at_once_is_asked_of_everyone_who_is_timed(folder: Path, tmp_path: 
         assert len(set(after_checks)) == len(after_checks)  # no request repeats
 
 
-def test_one_that_fails_under_many_is_out_and_the_run_goes_on(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_contender_failing_under_concurrency_is_dropped(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(saturation, "SPENT_S", 0.01)
     counted = play(order(folder, fake.spec("ours"), fake.spec("peer", "--journal", str(tmp_path / "journal"))), quiet())
     num_alone = len((tmp_path / "journal").read_text().splitlines())
@@ -144,7 +144,7 @@ def test_on_a_gpu_everyones_share_of_its_memory_is_in_the_report(
     assert all(entry["ready"]["version"].endswith("cuda 2000") for entry in report["entries"])
 
 
-def test_gpu_that_is_not_there_is_told_before_anything_starts(folder: Path, tmp_path: Path) -> None:
+def test_missing_gpu_is_an_error_before_the_run(folder: Path, tmp_path: Path) -> None:
     given = replace(order(folder, fake.spec("ours", "--journal", str(tmp_path / "ours"))), device="cuda:99")
     with pytest.raises(BadSetting, match="cuda:99"):
         engine.run(given, Outputs())
@@ -178,7 +178,7 @@ def test_a_run_without_a_floor_is_a_run(folder: Path) -> None:
     assert len(report.rounds["2x20"]) == 2
 
 
-def test_a_load_that_does_not_fit_is_told_before_anyone_is_started(folder: Path) -> None:
+def test_oversized_load_is_an_error_before_the_run(folder: Path) -> None:
     with pytest.raises(InputTooLong):
         play(order(folder, Spec("ours", ("/no/program",)), loads=("1x9000",)), quiet())
 
@@ -193,11 +193,11 @@ def test_a_model_that_is_none_is_refused_in_words(folder: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(("shift", "code"), [("0", engine.EXIT_RANKED), ("3", engine.EXIT_NOT_RANKED)])
-def test_exit_code_says_whether_all_are_ranked(folder: Path, shift: str, code: int) -> None:
+def test_exit_code_reflects_unranked_contenders(folder: Path, shift: str, code: int) -> None:
     assert engine.run(order(folder, fake.spec("ours"), fake.spec("peer", "--shift", shift)), Outputs()) == code
 
 
-def test_files_that_could_not_be_written_are_told_first(folder: Path, tmp_path: Path) -> None:
+def test_unwritable_files_are_an_error_first(folder: Path, tmp_path: Path) -> None:
     never = order(folder, Spec("ours", ("/no/program",)))
     with pytest.raises(BadSetting, match="no folder"):
         engine.run(never, Outputs(json=tmp_path / "nowhere" / "a.json"))

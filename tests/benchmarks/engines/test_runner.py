@@ -42,7 +42,7 @@ def quiet(_name: str) -> None:
     pass
 
 
-def test_everyone_is_started_and_told_apart() -> None:
+def test_every_contender_is_started_under_its_name() -> None:
     heard: list[str] = []
     with field(fake.spec("ours"), fake.spec("peer")) as started:
         started.start(heard.append)
@@ -53,7 +53,7 @@ def test_everyone_is_started_and_told_apart() -> None:
 
 
 @pytest.mark.parametrize("how", ["error", "dead", "prose"])
-def test_who_cannot_start_is_out_with_the_reason(how: str) -> None:
+def test_contender_that_cannot_start_is_dropped_with_the_reason(how: str) -> None:
     said: list[str] = []
     with field(fake.spec("ours"), fake.spec("peer", "--start", how), said=said) as started:
         started.start(quiet)
@@ -102,7 +102,7 @@ def test_all_contenders_answer_the_same_request_once_in_random_order(tmp_path: P
     assert len(orders) > 1
 
 
-def test_who_fails_on_the_way_is_out_and_the_others_go_on() -> None:
+def test_contender_that_fails_is_dropped_and_others_continue() -> None:
     with field(fake.spec("ours"), fake.spec("peer", "--answer", "dead", "--well", "1")) as started:
         started.start(quiet)
         draw = Random(0)

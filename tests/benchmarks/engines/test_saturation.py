@@ -70,7 +70,7 @@ def test_answer_counts_from_when_it_was_due() -> None:
     assert answer_s(Server(), REQUESTS, 1e-3, "seed", 60) == pytest.approx([1.0] * 10)
 
 
-def test_latest_of_a_hundred_is_told() -> None:
+def test_slowest_of_a_hundred_is_reported() -> None:
     many = Many(at_once=1, documents_per_s=[1.0], answer_s=[*range(100, 0, -1)])
     assert many.p99_s == 99
     assert Many(at_once=1, documents_per_s=[1.0]).p99_s is None

@@ -39,7 +39,7 @@ def test_bounds_are_numbers_above_0(text: str) -> None:
         SpecBounds.parse([text])
 
 
-def test_ours_computes_in_what_was_asked_for() -> None:
+def test_own_engine_uses_the_requested_dtype() -> None:
     assert ours(None).command == (sys.executable, "-m", "benchmarks.engines.builtin")
     assert ours("int8").command[-2:] == ("--dtype", "int8")
 
@@ -50,7 +50,7 @@ def test_reference_is_the_official_procedure_if_it_takes_part() -> None:
     assert reference_among([ours(None), OFFICIAL], "ours") == "ours"
 
 
-def test_names_are_known_and_told_apart() -> None:
+def test_names_are_known_and_unique() -> None:
     with pytest.raises(BadSetting, match="Two contenders are called 'peer'"):
         order(ours(None), PEER, PEER)
     with pytest.raises(BadSetting, match="Two contenders are called 'ours'"):
@@ -66,7 +66,7 @@ def test_commands_are_continued_with_the_folder_and_the_threads() -> None:
     assert order(threads=3).arguments("a folder") == ["a folder", "--threads", "3"]
 
 
-def test_commands_are_told_the_device_and_the_length_where_they_must_know() -> None:
+def test_commands_get_device_and_length_where_needed() -> None:
     there = replace(order(), device="cuda:1", max_model_len=32_768)
     assert there.arguments("a folder") == ["a folder", "--device", "cuda:1", "--max-model-len", "32768"]
 

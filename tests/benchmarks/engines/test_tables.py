@@ -34,7 +34,7 @@ def page(found: Report, width: int = 80) -> str:
 # -- cells --------------------------------------------------------------------------------------------------------------
 
 
-def test_contenders_show_what_they_are_and_how_they_agree() -> None:
+def test_contenders_have_versions_and_agreement() -> None:
     rows = list(tables.contender_rows(report()))
     assert rows == [
         ("ours", "ours 1.0", "bfloat16", "1.50 GiB", "0.010", "0.040", "0.980"),
@@ -61,7 +61,7 @@ def test_loads_show_medians_with_their_spreads() -> None:
     ]
 
 
-def test_notes_say_what_was_compared_with_what() -> None:
+def test_notes_name_the_compared_engines() -> None:
     said = " ".join(tables.notes(report()))
     assert "official over 25 documents" in said
     assert "3 here" in said

@@ -161,7 +161,7 @@ def test_invalid_key_file_keeps_old_keys_and_warns_once(
     assert (record.levelno, "stay valid" in record.message) == (logging.WARNING, True)
 
 
-def test_file_that_comes_back_is_read_and_a_second_loss_is_said_again(
+def test_restored_file_is_read_and_a_second_loss_logged_again(
     file: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     keys = ApiKeys(file=file, clock=clock)

@@ -49,7 +49,7 @@ def basic(user: str, password: str) -> bytes:
         (b"api-key", b"key-2"),
     ],
 )
-async def test_key_is_understood_in_every_spelling(name: bytes, value: bytes) -> None:
+async def test_key_is_read_from_every_header_form(name: bytes, value: bytes) -> None:
     assert await enter("/v1/rerank", [(name, value)], ["key-1", "key-2"])
 
 
@@ -109,12 +109,12 @@ async def caller(
     return name
 
 
-async def test_caller_with_a_key_goes_by_its_digest_wherever_it_calls_from() -> None:
+async def test_caller_id_of_a_key_is_its_digest_at_any_address() -> None:
     names = {await caller(["key-1"], (b"x-api-key", b"key-1"), host=host) for host in ("192.0.2.7", "192.0.2.8", None)}
     assert names == {hashlib.sha256(b"key-1").hexdigest()[:12]}
 
 
-async def test_every_spelling_of_a_key_is_the_same_caller() -> None:
+async def test_every_header_form_of_a_key_is_the_same_caller() -> None:
     sent = [(b"authorization", b"Bearer key-1"), (b"authorization", basic("a", "key-1")), (b"api-key", b"key-1")]
     assert len({await caller(["key-1"], each) for each in sent}) == 1
 
@@ -129,11 +129,11 @@ async def test_every_spelling_of_a_key_is_the_same_caller() -> None:
         (None, "unknown"),
     ],
 )
-async def test_caller_without_a_key_goes_by_its_address(host: str | None, name: str) -> None:
+async def test_caller_id_without_a_key_is_the_address(host: str | None, name: str) -> None:
     assert await caller([], host=host) == name
 
 
-async def test_one_household_is_one_caller_whatever_address_it_takes() -> None:
+async def test_one_ipv6_network_is_one_caller() -> None:
     assert (
         await caller([], host="2001:db8::1")
         == await caller([], host="2001:db8::ffff:1")
@@ -141,7 +141,7 @@ async def test_one_household_is_one_caller_whatever_address_it_takes() -> None:
     )
 
 
-async def test_probe_without_a_key_goes_by_its_address_too() -> None:
+async def test_caller_id_of_a_probe_without_a_key_is_the_address() -> None:
     assert await caller(["key-1"], path="/health") == "192.0.2.7"
 
 
@@ -155,7 +155,7 @@ async def test_websocket_of_a_stranger_is_closed_without_an_error() -> None:
     assert wire.sent == [{"type": "websocket.close", "code": 1008}]
 
 
-async def test_websocket_with_a_key_comes_in() -> None:
+async def test_websocket_with_a_key_is_accepted() -> None:
     wire = Wire()
     scope = {**http_scope((b"x-api-key", b"key-1"), path="/ui/"), "type": "websocket"}
     await Auth(_inside, keys=ApiKeys(["key-1"]))(scope, wire.receive, wire.send)

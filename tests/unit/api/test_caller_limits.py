@@ -42,7 +42,7 @@ async def test_one_too_many_is_refused_before_its_body_is_read() -> None:
     ("method", "path"),
     [("GET", "/v1/models"), ("GET", "/health"), ("GET", "/metrics"), ("POST", "/ui/gradio_api/queue/join"), ("GET", "/ui/")],
 )
-async def test_what_asks_for_no_work_is_not_counted(method: str, path: str) -> None:
+async def test_requests_without_work_are_not_counted(method: str, path: str) -> None:
     limits = limited(per_minute=1, running=1)
     await call(limits)
     for _ in range(10):

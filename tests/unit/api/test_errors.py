@@ -49,7 +49,7 @@ def test_retry_after_is_whole_seconds_rounded_up(seconds: float, header: str) ->
 
 
 @pytest.mark.parametrize("cls", [tree.EngineUnavailable, tree.Draining])
-def test_unavailable_says_when_to_come_back(cls: type[tree.ServiceError]) -> None:
+def test_unavailable_has_retry_after(cls: type[tree.ServiceError]) -> None:
     assert "retry-after" in answer(make(cls), request_id="r").headers
 
 

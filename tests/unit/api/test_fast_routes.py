@@ -41,7 +41,7 @@ async def answered(scope: Scope) -> bytes:
     return wire.body
 
 
-async def test_task_is_done_without_the_router_and_its_route_is_told() -> None:
+async def test_fast_route_bypasses_the_router_and_sets_the_route() -> None:
     scope = http_scope(path="/task")
     assert await answered(scope) == b"did it"
     assert scope["route"].path == "/task"

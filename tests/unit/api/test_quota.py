@@ -74,7 +74,7 @@ def test_caller_that_waits_for_retry_after_is_admitted(per_minute: int, tries: i
     policy.enter("a", refusal.value.retry_after_s + 1e-6)
 
 
-def test_being_refused_costs_nothing() -> None:
+def test_refused_requests_do_not_count() -> None:
     policy = quota(per_minute=60)
     admitted(policy, 0.0, 10_000)
     assert admitted(policy, 10.0, 100) == 10

@@ -29,7 +29,7 @@ def test_request_of_which_nothing_is_known_has_a_route_all_the_same() -> None:
     assert record.fields({"type": "http"}) == {"route": "other"}
 
 
-def test_request_that_was_done_tells_what_it_took() -> None:
+def test_record_of_an_answered_request_has_tokens_and_times() -> None:
     scope = {
         "route": SimpleNamespace(path="/v1/rerank"),
         "dialect": DIALECT,
@@ -53,7 +53,7 @@ def test_request_that_was_done_tells_what_it_took() -> None:
 
 
 @pytest.mark.parametrize("shortage", list(Shortage))
-def test_refusal_tells_what_there_was_not_enough_of(shortage: Shortage) -> None:
+def test_record_of_a_refusal_has_the_limit_reached(shortage: Shortage) -> None:
     error = Overloaded("busy", retry_after_s=1, shortage=shortage)
     assert (Record.of({"error": error}).refusal, Record.of({"error": error}).error) == (shortage.value, "Overloaded")
 
@@ -62,7 +62,7 @@ def test_refusal_tells_what_there_was_not_enough_of(shortage: Shortage) -> None:
     ("error", "refusal"),
     [(Draining("later"), "draining"), (DeadlineExceeded("late"), ""), (Overloaded("elsewhere", retry_after_s=1), "")],
 )
-def test_only_what_was_refused_here_is_a_refusal(error: ServiceError, refusal: str) -> None:
+def test_only_own_refusals_are_recorded_as_refusals(error: ServiceError, refusal: str) -> None:
     assert Record.of({"error": error}).refusal == refusal
 
 

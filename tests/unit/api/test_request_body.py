@@ -152,7 +152,7 @@ async def test_compressed_body_is_refused_before_a_byte_is_read(coding: bytes) -
     assert wire.num_received == 0
 
 
-async def test_body_that_says_it_is_not_compressed_is_taken() -> None:
+async def test_identity_content_encoding_is_accepted() -> None:
     wire = Wire(part(b"x"))
     await intake(quick)(http_scope((b"content-encoding", b"Identity")), wire.receive, wire.send)
     assert wire.statuses == [200]

@@ -105,7 +105,7 @@ async def test_disconnected_request_is_counted_as_499(metrics: Metrics) -> None:
     assert count(metrics.registry, "499") == total(metrics.registry) == 1
 
 
-async def test_request_is_running_until_it_is_done(metrics: Metrics) -> None:
+async def test_request_counts_as_running_until_it_ends(metrics: Metrics) -> None:
     seen: list[float | None] = []
 
     async def looks(scope: Scope, receive: Receive, send: Send) -> None:
@@ -127,7 +127,7 @@ async def test_request_leaves_one_log_line_with_its_id(metrics: Metrics, caplog:
     assert (fields["request_id"], fields["status"], fields["route"], fields["method"]) == ("r-1", 204, "other", "POST")
 
 
-async def test_request_leaves_no_log_line_unless_it_is_wanted(metrics: Metrics, caplog: pytest.LogCaptureFixture) -> None:
+async def test_request_log_lines_are_off_by_default(metrics: Metrics, caplog: pytest.LogCaptureFixture) -> None:
     wire = Wire()
     with caplog.at_level(logging.INFO, "shortlist"):
         await RequestLog(fine, metrics=metrics)(http_scope(), wire.receive, wire.send)
@@ -166,7 +166,7 @@ def rejections(metrics: Metrics) -> list[Sample]:
         (ZeroDivisionError("canary"), 500, "engine_error"),
     ],
 )
-async def test_error_becomes_one_whole_answer(metrics: Metrics, error: Exception, status: int, code: str) -> None:
+async def test_error_becomes_one_complete_response(metrics: Metrics, error: Exception, status: int, code: str) -> None:
     async def fails(scope: Scope, receive: Receive, send: Send) -> None:
         raise error
 

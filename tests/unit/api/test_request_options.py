@@ -24,11 +24,11 @@ def test_silence_means_the_servers_own_terms() -> None:
     assert apply_headers(task(), request()).options == RequestOptions()
 
 
-def test_caller_is_who_the_front_desk_says() -> None:
+def test_caller_is_taken_from_the_scope() -> None:
     assert apply_headers(task(), request(caller="ann")).options.caller == "ann"
 
 
-def test_task_keeps_what_it_asks_for() -> None:
+def test_task_keeps_its_options() -> None:
     asked = task(is_partial=True)
     served = apply_headers(asked, request(x_request_priority="batch"))
     assert (served.query, served.documents, served.options.is_partial) == ("q", ("a",), True)

@@ -91,7 +91,7 @@ def results(*pairs: tuple[object, object]) -> bytes:
         ),
     ],
 )
-def test_what_is_not_one_number_per_document_is_refused(answer: bytes, words: str) -> None:
+def test_answer_without_one_score_per_document_is_refused(answer: bytes, words: str) -> None:
     with pytest.raises(UpstreamError, match=words):
         named("rerank").read(answer, 2)
 
@@ -107,7 +107,7 @@ def test_an_answer_is_never_quoted() -> None:
     assert "secret" not in caught.value.message
 
 
-def test_an_unknown_dialect_is_told_with_those_there_are() -> None:
+def test_unknown_dialect_error_lists_the_known() -> None:
     with pytest.raises(BadSetting, match="no dialect 'sql'") as caught:
         named("sql")
     assert all(name in caught.value.message for name in DIALECTS)

@@ -85,7 +85,7 @@ async def test_the_window_waits_until_every_user_had_an_answer() -> None:
 
 
 @simulated
-async def test_but_not_longer_than_it_is_itself() -> None:
+async def test_warm_up_is_at_most_one_duration_longer() -> None:
     async def one_hangs(heard: Heard) -> bytes:
         await asyncio.sleep(2 if heard.number == 0 else 0.01)
         return well(heard)
@@ -123,7 +123,7 @@ async def test_requests_without_an_answer_are_lost_and_their_users_go_on() -> No
 
 
 @simulated
-async def test_refused_users_come_back_when_they_were_told_to() -> None:
+async def test_refused_users_retry_after_the_header() -> None:
     found, scene = await driven(always(reply(429, retry_after="1")), Level.of_users(3), Pace(warm_up_s=0.1, duration_s=0.5))
     assert fates(found) == {Fate.REFUSED: 3}
     assert len(scene.heard) == 3
@@ -247,7 +247,7 @@ async def test_kept_answers_are_those_to_their_requests() -> None:
 
 
 @simulated
-async def test_it_is_told_how_it_goes() -> None:
+async def test_progress_is_reported() -> None:
     heard: list[Pulse] = []
     await driven(always(after_s=0.01), Level.of_users(2), Pace(warm_up_s=1.5, duration_s=1.5), watch=heard.append)
     assert heard[0].is_warming_up
@@ -257,7 +257,7 @@ async def test_it_is_told_how_it_goes() -> None:
 
 
 @simulated
-async def test_a_generator_that_has_time_says_so() -> None:
+async def test_generator_reports_its_idle_share() -> None:
     found, _ = await driven(always(after_s=0.1), Level.of_users(1))
     assert found.generator.cpu_share < 0.9
     assert found.generator.lag_p99_s >= 0
@@ -278,7 +278,7 @@ async def stopped(behave: Behave, pace: Pace, after_s: float, level: Level | Non
 
 
 @simulated
-async def test_a_stop_in_the_window_keeps_what_was_measured() -> None:
+async def test_stop_in_the_window_keeps_the_measurements() -> None:
     found, _, _ = await stopped(always(after_s=0.01), Pace(warm_up_s=0.1, duration_s=60), 1.0)
     assert found is not None
     assert 0.5 <= found.window.seconds < 30

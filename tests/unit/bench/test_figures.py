@@ -44,7 +44,7 @@ def named(panel: Any) -> list[str]:
 # -- curves -------------------------------------------------------------------------------------------------------------
 
 
-def test_curves_say_what_the_rows_say() -> None:
+def test_curves_equal_the_rows() -> None:
     speed, latency = axes(report())
     assert curves(speed) == [[200, 220], [100, 50]]
     assert curves(latency) == [[1, 2], [0.9, 4]]
@@ -61,7 +61,7 @@ def test_users_and_rates_have_figures_of_their_own() -> None:
     assert figures.loops(report(level_runs=[])) == []
 
 
-def test_what_is_missing_is_a_gap() -> None:
+def test_missing_values_are_gaps() -> None:
     level_runs = [level_run("ours", TEN, good([1.0])), level_run("ours", HUNDRED), level_run("peer", HUNDRED, good([1.0]))]
     speed, latency = axes(report(level_runs=level_runs))
     assert [[math.isnan(value) for value in curve] for curve in curves(speed)] == [[False, False], [True, False]]
@@ -129,7 +129,7 @@ def test_latency_is_on_a_scale_of_whole_decades(least: float, most: float, marks
     assert (low, high) == pytest.approx((float(marks[0]), float(marks[-1])))
 
 
-def test_what_is_in_time_is_on_the_scale_with_its_words() -> None:
+def test_deadline_is_on_the_scale_with_a_label() -> None:
     _, latency = axes(report(plan=plan(within_s=200)))
     assert latency.get_ylim()[1] >= 200
     assert [text.get_text() for text in latency.texts] == ["in time: 200 s"]

@@ -59,7 +59,7 @@ def read(found: LoadReport) -> Reader:
 # -- the page -----------------------------------------------------------------------------------------------------------
 
 
-def test_it_needs_nothing_else() -> None:
+def test_page_has_no_external_resources() -> None:
     text = html_page.written(report())
     reader = read(report())
     assert not {"script", "link", "img", "iframe", "object"} & set(reader.tags)
@@ -69,7 +69,7 @@ def test_it_needs_nothing_else() -> None:
     assert not [value for name, value in reader.attributes if name.endswith("href") and not str(value).startswith("#")]
 
 
-def test_it_has_the_tables_and_all_around_them() -> None:
+def test_page_has_the_tables_and_their_texts() -> None:
     reader = read(report())
     flat = " ".join(" ".join(reader.text).split())
     for words in ("Under load: ours, peer", "Example CPU, 4 cores", "http://localhost:8081/v1/rerank", MACHINE.command):
@@ -79,7 +79,7 @@ def test_it_has_the_tables_and_all_around_them() -> None:
     assert reader.cells[9:18] == ["10 users", "ours", "20.0", "200", "0.500", "1.00", "1.00", "1.00", "1.00"]
 
 
-def test_what_others_wrote_is_shown_and_not_obeyed() -> None:
+def test_foreign_text_is_escaped() -> None:
     machine = replace(MACHINE, command=NASTY, cpu=NASTY)
     servers = plan(f"{NASTY}=http://a", levels=[TEN])
     found = report(machine=machine, plan=servers, level_runs=[level_run(NASTY, TEN, good([1.0]), reasons={NASTY: 2})])
@@ -89,7 +89,7 @@ def test_what_others_wrote_is_shown_and_not_obeyed() -> None:
     assert any(value == NASTY for _, value in reader.attributes) is False
 
 
-def test_it_follows_light_and_dark_and_curves_stand_on_white() -> None:
+def test_page_follows_light_and_dark_and_plots_are_on_white() -> None:
     text = html_page.written(report())
     assert "prefers-color-scheme: dark" in text
     for name in ("page", "ink", "soft", "line"):

@@ -41,7 +41,7 @@ async def test_a_good_answer_has_the_numbers_in_order() -> None:
     assert before_s < outcome.at_s < time.perf_counter()
 
 
-async def test_the_server_is_asked_what_was_to_be_asked() -> None:
+async def test_request_is_sent_as_built() -> None:
     async with Scene(always()) as scene, asker(f"{scene.url}/v1", model=["m"], api_key=["secret"]) as one:
         await one.ask(REQUEST)
     [heard] = scene.heard
@@ -95,7 +95,7 @@ async def test_every_end_has_its_fate_and_its_reason(answer: bytes | None, fate:
     assert (outcome.status is None) == (fate is Fate.CUT)
 
 
-async def test_a_refusal_says_when_to_come_back_or_does_not() -> None:
+async def test_refusal_has_an_optional_retry_after() -> None:
     assert (await asked(reply(429, retry_after="3"))).retry_after == "3"
     assert (await asked(reply(429))).retry_after is None
 
@@ -205,7 +205,7 @@ async def test_an_answer_that_is_cut_is_none(answer: bytes | None) -> None:
         b"HTTP/1.1 101 Switching\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
     ],
 )
-async def test_what_is_not_http_is_a_cut_connection(answer: bytes) -> None:
+async def test_invalid_http_is_a_broken_connection(answer: bytes) -> None:
     outcome = await asked(answer)
     assert (outcome.fate, outcome.status, outcome.why) == (Fate.CUT, None, "what came back is not HTTP")
 
@@ -304,9 +304,9 @@ async def test_an_encrypted_server_is_asked_if_its_certificate_is_vouched_for(
         (b"plain\n words \xff", "plain words �"),
     ],
 )
-def test_what_a_server_says_is_found_wherever_it_says_it(body: bytes, words: str) -> None:
+def test_error_message_is_found_in_every_format(body: bytes, words: str) -> None:
     assert said(body) == words
 
 
-def test_what_a_server_says_is_kept_short() -> None:
+def test_error_message_is_truncated() -> None:
     assert len(said(json.dumps({"error": "x" * 5000}).encode())) == MAX_WHY_CHARS + len(" ...")

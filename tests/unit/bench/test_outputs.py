@@ -16,7 +16,7 @@ def test_nothing_wanted_is_nothing_wrong() -> None:
     Outputs().check()
 
 
-def test_what_can_be_written_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_writable_outputs_are_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outputs, "can_draw", lambda: True)
     page = tmp_path / "page.md"
     page.write_text("\n".join(markers(Path("page.md#load"))))
@@ -27,20 +27,20 @@ def test_what_can_be_written_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("field", ["json", "markdown", "plot", "page"])
-def test_a_folder_that_is_missing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, field: str) -> None:
+def test_missing_folder_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, field: str) -> None:
     monkeypatch.setattr(outputs, "can_draw", lambda: True)
     with pytest.raises(BadSetting, match=r"no folder .*/nowhere to write a\.png into"):
         Outputs(**{field: tmp_path / "nowhere" / "a.png"}).check()
 
 
-def test_a_document_without_a_place_is_told(tmp_path: Path) -> None:
+def test_document_without_markers_is_an_error(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("no place here")
     with pytest.raises(BadSetting, match="no place"):
         Outputs(markdown=page).check()
 
 
-def test_a_plot_is_a_png_and_needs_what_draws_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plot_is_a_png_and_needs_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BadSetting, match=r"a\.jpg should end in \.png"):
         Outputs(plot=tmp_path / "a.jpg").check()
     monkeypatch.setattr(outputs, "can_draw", lambda: False)
@@ -50,7 +50,7 @@ def test_a_plot_is_a_png_and_needs_what_draws_it(tmp_path: Path, monkeypatch: py
         Outputs(page=tmp_path / "a.html").check()  # which has the same curves in it
 
 
-def test_pictures_and_pages_are_told_apart_by_their_names() -> None:
+def test_images_and_pages_are_distinguished_by_suffix() -> None:
     png, html = Path("a.png"), Path("a.html")
     assert Outputs.drawing([html, png]) == Outputs(plot=png, page=html)
     assert Outputs.drawing([png], json=Path("a.json")) == Outputs(plot=png, json=Path("a.json"))

@@ -33,12 +33,12 @@ from tests.support.level_runs import HUNDRED, RATE, TEN, plan
         ({"seen_share": nan}, "--seen"),
     ],
 )
-def test_what_cannot_be_done_is_refused_by_the_name_of_its_flag(fields: dict[str, object], words: str) -> None:
+def test_invalid_value_is_refused_by_its_flag(fields: dict[str, object], words: str) -> None:
     with pytest.raises(BadSetting, match=words):
         plan(**fields)  # type: ignore[arg-type]
 
 
-def test_what_is_at_the_edge_can_be_done() -> None:
+def test_boundary_values_are_accepted() -> None:
     plan(warm_up_s=0, num_checked=0, tolerance=0, seen_share=1, within_s=None, num_documents=1, num_words=1)
 
 
@@ -59,12 +59,12 @@ def test_orders_are_random_from_the_seed() -> None:
     assert {"".join(orders(1)[start : start + 2]) for start in range(0, 40, 2)} == {"ab", "ba"}
 
 
-def test_no_two_visits_draw_the_same() -> None:
+def test_level_runs_draw_different_texts() -> None:
     turns = list(plan(repeats=3).turns())
     assert len({turn.seed for turn in turns}) == len(turns)
 
 
-def test_a_run_knows_how_long_it_takes_and_how_many_it_connects() -> None:
+def test_plan_has_duration_and_connections() -> None:
     made = plan(levels=[TEN, HUNDRED, RATE], duration_s=20, warm_up_s=4)
     assert (made.turn_s, made.max_users) == (24, 100)
     assert plan(levels=[RATE]).max_users == 0

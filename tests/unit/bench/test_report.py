@@ -18,7 +18,7 @@ def row(found: LoadReport, name: str, level: object) -> Row:
     return one
 
 
-def test_rows_are_in_the_order_of_the_plan_not_of_the_visits() -> None:
+def test_rows_have_the_order_of_the_plan() -> None:
     assert [(each.level.name, each.name) for each in report().rows()] == [
         ("10 users", "ours"),
         ("10 users", "peer"),
@@ -27,12 +27,12 @@ def test_rows_are_in_the_order_of_the_plan_not_of_the_visits() -> None:
     ]
 
 
-def test_what_was_not_measured_has_no_row() -> None:
+def test_unmeasured_level_has_no_row() -> None:
     assert [each.name for each in report(level_runs=report().level_runs[:1]).rows()] == ["peer"]
     assert report(level_runs=[]).rows() == []
 
 
-def test_speed_and_latency_are_those_of_the_visit() -> None:
+def test_speed_and_latency_are_those_of_the_level_run() -> None:
     found = row(report(), "ours", TEN)
     assert found.qps == Spread.of([20.0])
     assert found.documents_per_s == Spread.of([200.0])
@@ -103,7 +103,7 @@ def test_in_time_is_counted_when_there_is_a_time() -> None:
     assert row(report(plan=plan(within_s=0.5)), "ours", TEN).in_time_per_s == Spread.of([10.0])
 
 
-def test_errors_of_all_visits_add_up() -> None:
+def test_errors_of_all_level_runs_add_up() -> None:
     assert report().num_errors == 3
     assert report(level_runs=[level_run("ours", TEN, [*good([1.0]), *bad(Fate.REFUSED, 9)])]).num_errors == 0
 
@@ -128,7 +128,7 @@ def test_figures_can_be_computed_again_from_the_file() -> None:
         assert figures["fates"] == {fate: columns["fate"].count(fate) for fate in set(columns["fate"])}
 
 
-def test_the_file_says_what_was_done() -> None:
+def test_json_file_has_the_plan() -> None:
     found = json.loads(report(was_stopped=True).to_json())
     assert found["was_stopped"] is True
     assert found["machine"]["cpu"] == "Example CPU"

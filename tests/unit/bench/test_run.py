@@ -131,7 +131,7 @@ def test_our_server_answers_every_request_right() -> None:
     assert all(row.fates.keys() == {Fate.OK} and row.check.num_checked == 9 for row in found.rows())
 
 
-def test_our_server_refuses_what_is_too_much_and_says_until_when() -> None:
+def test_overloaded_server_refuses_with_retry_after() -> None:
     with serve(runtime(FakeEngine(step_s=0.05), max_concurrent_requests=2, cache_bytes=0)) as served:
         found = played(plan(f"ours={served.url}", levels=(Level.of_users(6), Level.of_rate(80))))
     for row in found.rows():
@@ -192,13 +192,13 @@ def test_unreachable_server_is_one_sentence() -> None:
         run.run(plan(f"http://127.0.0.1:{free_port()}"), Outputs())
 
 
-def test_files_that_could_not_be_written_are_told_before_anybody_is_asked(scene: Scene, tmp_path: Path) -> None:
+def test_unwritable_files_are_an_error_before_the_run(scene: Scene, tmp_path: Path) -> None:
     with pytest.raises(BadSetting, match="no folder"):
         run.run(plan(scene.url), Outputs(json=tmp_path / "nowhere" / "a.json"))
     assert scene.heard == []
 
 
-def test_more_users_than_connections_are_told_before_anybody_is_asked(scene: Scene) -> None:
+def test_more_users_than_connections_are_an_error_before_the_run(scene: Scene) -> None:
     with pytest.raises(BadSetting, match=r"100000000 users .*ulimit -n"):
         run.run(plan(scene.url, levels=(Level.of_users(100_000_000),)), Outputs())
     assert scene.heard == []
@@ -227,9 +227,7 @@ def after_the_greeting(answer: bytes | None, *, each: int = 5) -> Behave:
         (None, run.EXIT_ERRORS),
     ],
 )
-def test_exit_code_says_whether_anything_went_wrong(
-    answer: bytes | None, code: int, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_exit_code_reflects_errors(answer: bytes | None, code: int, capsys: pytest.CaptureFixture[str]) -> None:
     with playing(after_the_greeting(answer)) as server:
         assert run.run(plan(server.url, levels=(Level.of_users(3),)), Outputs()) == code
     assert "3 users" in capsys.readouterr().out
@@ -281,7 +279,7 @@ def command(*words: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_run_that_is_stopped_shows_and_writes_what_it_has(scene: Scene, tmp_path: Path, number: signal.Signals) -> None:
+def test_stopped_run_reports_its_measurements(scene: Scene, tmp_path: Path, number: signal.Signals) -> None:
     flags = ["--users", "1", "--users", "2", "--duration", "1", "--warm-up", "0", "--json", str(tmp_path / "a.json")]
     run = command("bench", "load", scene.url, *flags, "--repeats", "100")
     wait_until(lambda: len({heard.peer for heard in scene.heard}) >= 4 or run.poll() is not None, 60)  # the second level began
@@ -296,7 +294,7 @@ def test_a_run_that_is_stopped_shows_and_writes_what_it_has(scene: Scene, tmp_pa
     assert not any(fate in found["figures"][0]["fates"] for fate in ERRORS)
 
 
-def test_a_run_that_is_stopped_before_anything_was_measured_says_so(scene: Scene) -> None:
+def test_run_stopped_before_measurements_reports_none(scene: Scene) -> None:
     run = command("bench", "load", scene.url, "--users", "2", "--duration", "60", "--warm-up", "60")
     wait_until(lambda: len(scene.heard) > 3 or run.poll() is not None, 60)
     run.send_signal(signal.SIGINT)

@@ -79,7 +79,7 @@ def test_speed_counts_answers_that_came_in_the_window() -> None:
     assert found.documents_per_s == 30 / 10
 
 
-def test_in_time_is_what_was_fast_enough() -> None:
+def test_in_time_counts_requests_below_the_deadline() -> None:
     found = level_run("ours", samples=good([0.5] * 10 + [1.0] * 20 + [2.0] * 30))
     assert [found.good_per_s(within_s) for within_s in (0.4, 0.5, 1.0, 9.0)] == [0, 1, 3, 6]
 
@@ -141,7 +141,7 @@ def ok(at_s: float, number: float = 0.5) -> Outcome:
     return Outcome(fate=Fate.OK, at_s=at_s, status=200, numbers=[[number]])
 
 
-def test_times_count_from_the_beginning_of_the_visit() -> None:
+def test_times_start_with_the_level_run() -> None:
     refusal = Outcome(fate=Fate.REFUSED, at_s=100.5, status=429, retry_after="3", why="429 busy")
     assert noted(ok(102.0), refusal).samples == [
         RequestSample(10.0, 2.0, Fate.OK, 200),
@@ -167,7 +167,7 @@ def test_the_pulse_is_of_the_last_seconds() -> None:
     assert (pulse.num_refused, pulse.num_errors, pulse.is_warming_up) == (1, 1, False)
 
 
-def test_a_young_visit_has_a_pulse_too() -> None:
+def test_short_level_run_has_a_current_rate() -> None:
     assert noted().pulse(0.0, is_warming_up=True).qps == 0
     young = noted(ok(91.0), due_s=90.5).pulse(2.0, is_warming_up=True)
     assert (young.qps, young.p50_s, young.is_warming_up) == (0.5, 0.5, True)

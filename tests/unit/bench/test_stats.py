@@ -60,7 +60,7 @@ def test_arrivals_come_at_their_rate_and_like_poissons(rate: float) -> None:
         (list(map(float, range(1, 51))), 0.99, 50.0),
     ],
 )
-def test_percentiles_are_what_one_would_count(values: list[float], share: float, found: float) -> None:
+def test_percentiles_equal_counting(values: list[float], share: float, found: float) -> None:
     assert percentile(values, share) == found
 
 

@@ -45,7 +45,7 @@ def test_speed_is_a_row_per_level_and_server() -> None:
     ]
 
 
-def test_requests_have_columns_for_what_happened_to_some() -> None:
+def test_table_has_columns_for_failed_requests() -> None:
     _, fates = terminal_tables(report())
     assert fates.heads == ["load", "contender", "sent", "ok", "429", "with Retry-After", "429 p99", "5xx", "lost"]
     assert fates.rows == [
@@ -124,7 +124,7 @@ def test_warnings_quote_the_servers_the_most_frequent_first() -> None:
     assert [line.split(" × ")[1] for line in tables.warnings(many)] == ["8", "7", "6"]
 
 
-def test_what_could_not_be_checked_is_warned_of() -> None:
+def test_unverified_answers_are_a_warning() -> None:
     half = AnswerCheck(num_checked=5, num_unanswered=4)
     [line] = tables.warnings(report(level_runs=[level_run("ours", TEN, good([1.0]), check=half)]))
     assert line == "10 users, ours: 4 documents asked again alone were not answered"

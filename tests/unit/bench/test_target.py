@@ -40,7 +40,7 @@ def test_addresses_are_read(url: str, address: str) -> None:
     ["", "localhost:8080", "ftp://a", "http://", "http://:80", "http://a:b", "http://a:99999", "http://a/?q=1", "http://a/#x",
      "http://a/b c", "http://a/b\r\nx: y", "http://bücher.example", "file:///etc/passwd", "http://[::1"],
 )  # fmt: skip
-def test_what_is_no_address_is_refused(url: str) -> None:
+def test_invalid_address_is_refused(url: str) -> None:
     with pytest.raises(BadSetting, match="not the address of a server"):
         address_of(url)
 
@@ -60,7 +60,7 @@ def test_a_key_does_not_show() -> None:
 
 
 @pytest.mark.parametrize("key", ["a\r\nx: y", "ключ", "a\x00"])
-def test_a_key_that_would_break_the_head_is_refused(key: str) -> None:
+def test_key_with_invalid_header_characters_is_refused(key: str) -> None:
     with pytest.raises(BadSetting, match="printable ASCII") as caught:
         one(api_key=[key])
     assert key not in caught.value.message
@@ -69,7 +69,7 @@ def test_a_key_that_would_break_the_head_is_refused(key: str) -> None:
 # -- contenders ---------------------------------------------------------------------------------------------------------
 
 
-def test_contenders_are_called_what_they_are_called() -> None:
+def test_contenders_have_their_given_names() -> None:
     found = targets(["ours=http://a:1", "http://b:2", " tei =http://c"])
     assert [target.name for target in found] == ["ours", "b:2", "tei"]
     assert [target.address for target in found] == ["http://a:1", "http://b:2", "http://c:80"]
@@ -87,7 +87,7 @@ def test_a_name_has_letters(url: str) -> None:
         targets([url])
 
 
-def test_each_is_given_what_is_its_own() -> None:
+def test_each_contender_gets_its_own_options() -> None:
     ours, tei, other = targets(
         ["ours=http://a", "tei=http://b", "other=http://c"],
         dialect=["tei=tei", "openai"],
@@ -99,7 +99,7 @@ def test_each_is_given_what_is_its_own() -> None:
     assert [each.api_key for each in (ours, tei, other)] == ["for-all=x==", "t", "for-all=x=="]
 
 
-def test_own_key_goes_to_the_first_alone() -> None:
+def test_default_key_is_sent_to_the_first_only() -> None:
     assert [each.api_key for each in targets(["a=http://a", "b=http://b"], own_key="k")] == ["k", None]
     assert [each.api_key for each in targets(["a=http://a", "b=http://b"], own_key="k", api_key=["b=x"])] == ["k", "x"]
     assert [each.api_key for each in targets(["a=http://a", "b=http://b"], own_key="k", api_key=["x"])] == ["x", "x"]
@@ -122,7 +122,7 @@ def test_whatever_is_given_ends_with_those_there_are(texts: list[str], names: li
         assert set(found) == set(names)
 
 
-def test_what_is_for_one_wins_wherever_it_stands() -> None:
+def test_named_option_overrides_in_any_position() -> None:
     assert for_each(["a=1", "2"], ["a", "b"]) == for_each(["2", "a=1"], ["a", "b"]) == {"a": "1", "b": "2"}
     assert for_each(["1", "2"], ["a"]) == {"a": "2"}
     assert for_each([], ["a"]) == {}

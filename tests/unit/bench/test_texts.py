@@ -42,7 +42,7 @@ def test_another_process_reads_the_same() -> None:
     assert here.stdout == there.stdout
 
 
-def test_python_without_docstrings_is_told_why(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_without_docstrings_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(texts, "_docstrings", lambda module: iter([""]))
     with pytest.raises(BadSetting, match="-OO"):
         texts.sentences.__wrapped__()
@@ -96,7 +96,7 @@ def test_everything_was_seen_but_the_first_if_everything_shall_be() -> None:
     assert len(set(some(Traffic("seed", num_documents=1, num_words=8, seen_share=1.0), 50))) == 1
 
 
-def test_what_may_be_asked_again_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pool_of_repeated_requests_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(texts, "MAX_REMEMBERED", 10)
     traffic = Traffic("seed", num_documents=1, num_words=8, seen_share=0.01)
     some(traffic, 500)

@@ -28,21 +28,21 @@ async def checked(
         return await check(asker, [KeptAnswer(LoadRequest("q", DOCUMENTS), numbers)], tolerance, event), scene
 
 
-async def test_what_is_the_same_alone_is_right() -> None:
+async def test_equal_scores_alone_pass_verification() -> None:
     found, scene = await checked(RIGHT)
     assert found == AnswerCheck(num_checked=3)
     assert [heard.body["documents"] for heard in scene.heard] == [["one"], ["two two"], ["three"]]
     assert scene.most_at_once == 1
 
 
-async def test_what_is_not_is_found_with_how_far_it_is() -> None:
+async def test_different_scores_fail_verification_with_the_distance() -> None:
     found, _ = await checked([RIGHT[0], (RIGHT[1][0] + 0.25,), (RIGHT[2][0] - 0.01,)])
     assert (found.num_checked, found.num_wrong) == (3, 2)
     assert found.largest == pytest.approx(0.25)
 
 
 @pytest.mark.parametrize(("tolerance", "num_wrong"), [(0.02, 0), (0.005, 3), (0.0, 3)])
-async def test_tolerance_is_what_may_be(tolerance: float, num_wrong: int) -> None:
+async def test_tolerance_is_the_maximum_difference(tolerance: float, num_wrong: int) -> None:
     found, _ = await checked([(number + 0.01,) for (number,) in RIGHT], tolerance=tolerance)
     assert found.num_wrong == num_wrong
 
@@ -51,7 +51,7 @@ async def test_exactly_the_same_is_tolerated_by_none() -> None:
     assert (await checked(RIGHT, tolerance=0.0))[0].num_wrong == 0
 
 
-async def test_what_is_not_answered_is_not_checked() -> None:
+async def test_unanswered_requests_are_not_verified() -> None:
     found, _ = await checked(
         RIGHT, always(reply(429), None, reply(200, {"results": [{"index": 0, "relevance_score": RIGHT[2][0]}]}))
     )
@@ -64,6 +64,6 @@ async def test_vectors_are_compared_number_by_number() -> None:
     assert (found.num_checked, found.num_wrong, found.largest) == (3, 2, 0.5)  # the last one has another width
 
 
-async def test_it_stops_when_told_to() -> None:
+async def test_verification_stops_on_request() -> None:
     found, scene = await checked(RIGHT, stop=True)
     assert (found, scene.heard) == (AnswerCheck(), [])

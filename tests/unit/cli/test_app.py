@@ -186,7 +186,7 @@ def test_config_flag_names_a_file(run: Run, started: Started, tmp_path: Path) ->
 # -- the demo -----------------------------------------------------------------------------------------------------------
 
 
-def test_demo_shows_a_ranking_when_it_is_ready(run: Run, started: Started) -> None:
+def test_demo_prints_a_ranking_when_ready(run: Run, started: Started) -> None:
     assert run("demo").exit_code == 0
     assert started.settings == [Settings()]
     [when_ready] = started.when_ready

@@ -66,7 +66,7 @@ def test_table_names_a_client_and_its_quirk_as_recorded(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", RECORDED)
-def test_table_sends_and_needs_what_was_recorded(name: str) -> None:
+def test_table_matches_the_recorded_requests_and_fields(name: str) -> None:
     assert [sent(check) for check in TABLE[name]["checks"]] == exchanges(name)
 
 

@@ -154,13 +154,13 @@ def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("two_gpus")
-def test_device_says_how_full_and_how_busy_it_is_and_one_that_is_lost_says_nothing() -> None:
+def test_device_state_has_memory_and_utilization_and_a_lost_device_none() -> None:
     assert gpu_readings(["cuda:0", "cuda:1"]) == [GpuReading(device="cuda:0", used_bytes=70, total_bytes=100, busy=0.25)]
 
 
 @pytest.mark.usefixtures("two_gpus")
 @pytest.mark.parametrize("error", [RuntimeError("no driver"), pynvml.NVMLError(3)])
-def test_device_that_does_not_say_how_busy_it_is_says_how_full(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+def test_device_without_utilization_has_memory(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def fails(name: str) -> int:
         raise error
 

@@ -63,7 +63,7 @@ async def test_demo_model_embeds_in_384_dimensions_of_unit_length() -> None:
     np.testing.assert_allclose([np.linalg.norm(vector) for vector in vectors], 1, atol=1e-5)
 
 
-async def test_head_is_put_before_every_text_of_its_request() -> None:
+async def test_prefix_is_put_before_every_text_of_its_request() -> None:
     engine = BiEncoderEngine(DEMO, device="cpu", max_model_len=8192)
     prefixed, plain = await engine.embed(batch(Task.EMBED, ("query: ", ["cats"]), ("", ["query: cats"])))
     np.testing.assert_allclose(prefixed, plain, atol=1e-5)

@@ -136,7 +136,7 @@ def test_small_files_come_before_weights(hub: HubServer, tmp_path: Path) -> None
     assert asked[-1] == "model.safetensors"
 
 
-def test_only_what_is_needed_is_asked_for(hub: HubServer, tmp_path: Path) -> None:
+def test_only_needed_files_are_requested(hub: HubServer, tmp_path: Path) -> None:
     wanted = {
         **BI_ENCODER,
         "vocab.txt": b"v",
@@ -155,7 +155,7 @@ def test_only_what_is_needed_is_asked_for(hub: HubServer, tmp_path: Path) -> Non
     assert set(hub.paths()) | set(hub.paths("HEAD")) == set(wanted)
 
 
-def test_refused_model_costs_no_weights(hub: HubServer, tmp_path: Path) -> None:
+def test_refused_model_downloads_no_weights(hub: HubServer, tmp_path: Path) -> None:
     hub.models[NAME] = {**head("BertForSequenceClassification", labels=5), **TOKENIZER, **WEIGHTS}
     check_refused(run(tmp_path / "home", hub.url), "5 labels")
     assert "config.json" in hub.paths()
@@ -184,7 +184,7 @@ def test_without_weights_a_second_start_fetches_nothing(hub: HubServer, tmp_path
     check_refused(run(tmp_path / "home", hub.url, HF_HUB_OFFLINE="1"), "not complete")
 
 
-def test_pickled_model_is_refused_before_any_of_it_is_fetched(hub: HubServer, tmp_path: Path) -> None:
+def test_pickled_model_is_refused_before_any_download(hub: HubServer, tmp_path: Path) -> None:
     hub.models[NAME] = {**head("BertForSequenceClassification"), "pytorch_model.bin": b"\x80"}
     check_refused(run(tmp_path / "home", hub.url), "pickles")
     assert "pytorch_model.bin" not in hub.paths() + hub.paths("HEAD")
@@ -257,12 +257,12 @@ def test_offline_mode_serves_from_the_cache(hub: HubServer, tmp_path: Path) -> N
     assert hub.requests == []
 
 
-def test_offline_mode_without_the_model_says_so(hub: HubServer, tmp_path: Path) -> None:
+def test_offline_mode_without_the_model_is_an_error(hub: HubServer, tmp_path: Path) -> None:
     check_refused(run(tmp_path / "home", hub.url, HF_HUB_OFFLINE="1"), "HF_HUB_OFFLINE", "local folder")
     assert hub.requests == []
 
 
-def test_offline_mode_with_half_a_model_says_so(hub: HubServer, tmp_path: Path) -> None:
+def test_offline_mode_with_an_incomplete_model_is_an_error(hub: HubServer, tmp_path: Path) -> None:
     cached = run(tmp_path / "home", hub.url)
     (cached.path / "model.safetensors").unlink()
     check_refused(run(tmp_path / "home", hub.url, HF_HUB_OFFLINE="1"), "not complete", "HF_HUB_OFFLINE")
@@ -280,12 +280,12 @@ def test_unreachable_hub_names_mirror_and_local_folder(tmp_path: Path) -> None:
     check_refused(run(tmp_path / "home", endpoint), endpoint, "HF_ENDPOINT", "local folder")
 
 
-def test_unknown_model_is_told_apart(hub: HubServer, tmp_path: Path) -> None:
+def test_unknown_model_has_its_own_error(hub: HubServer, tmp_path: Path) -> None:
     hub.models.clear()
     check_refused(run(tmp_path / "home", hub.url), "knows no model", "spelling", f"modelscope:{NAME}")
 
 
-def test_unknown_revision_is_told_apart(hub: HubServer, tmp_path: Path) -> None:
+def test_unknown_revision_has_its_own_error(hub: HubServer, tmp_path: Path) -> None:
     check_refused(run(tmp_path / "home", hub.url, revision="v9"), "'v9'", "branch")
 
 
@@ -396,7 +396,7 @@ def test_files_in_the_cache_need_no_room(tmp_path: Path, monkeypatch: pytest.Mon
 # -- a local folder -----------------------------------------------------------------------------------------------------
 
 
-def test_local_folder_is_used_where_it_is(tmp_path: Path) -> None:
+def test_local_folder_is_used_in_place(tmp_path: Path) -> None:
     folder = write(tmp_path / "mine", CROSS_ENCODER)
     model = resolve(str(folder))
     assert (model.path, model.kind, model.revision) == (folder, ModelKind.CROSS_ENCODER, None)
@@ -433,6 +433,6 @@ def test_file_in_place_of_a_folder_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["demo", "./"])
-def test_revision_of_what_has_none_is_a_bad_setting(text: str) -> None:
+def test_revision_of_a_folder_or_the_demo_is_a_bad_setting(text: str) -> None:
     with pytest.raises(BadSetting, match="revision"):
         resolve(text, revision="main")

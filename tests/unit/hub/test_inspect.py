@@ -73,7 +73,7 @@ def test_published_qwen3_embedder_is_known_by_name(hub_id: str, tmp_path: Path) 
     assert hub_id in files.why
 
 
-def test_table_holds_six_models_and_no_other_spelling() -> None:
+def test_table_has_exactly_six_published_models() -> None:
     assert len(RERANKERS) == len(EMBEDDERS) == len(BASES) == 3
     assert not RERANKERS & EMBEDDERS
 
@@ -100,7 +100,7 @@ def test_folder_name_is_no_evidence(tmp_path: Path) -> None:
         {"tags": ["transformers", "cross-encoder"]},
     ],
 )
-def test_card_says_qwen3_reranker(facts: dict[str, object], tmp_path: Path) -> None:
+def test_card_detects_qwen3_reranker(facts: dict[str, object], tmp_path: Path) -> None:
     files = look(tmp_path, {**QWEN3, **card(**facts)})
     assert files.kind is ModelKind.QWEN3_RERANKER
     assert "README.md says reranker" in files.why
@@ -114,7 +114,7 @@ def test_card_says_qwen3_reranker(facts: dict[str, object], tmp_path: Path) -> N
         {"tags": ["sentence-transformers", "sentence-similarity"]},
     ],
 )
-def test_card_says_qwen3_embedder(facts: dict[str, object], tmp_path: Path) -> None:
+def test_card_detects_qwen3_embedder(facts: dict[str, object], tmp_path: Path) -> None:
     files = look(tmp_path, {**QWEN3, **card(**facts)})
     assert files.kind is ModelKind.QWEN3_EMBEDDER
     assert "README.md says embedder" in files.why
@@ -177,7 +177,7 @@ def test_qwen3_head_made_from_the_reranker_runs_natively(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("base", ["Qwen/Qwen3-0.6B", "Qwen/Qwen3-0.6B-Base", "someone/other"])
-def test_qwen3_head_made_from_something_else_keeps_its_own_frame(base: str, tmp_path: Path) -> None:
+def test_qwen3_head_of_another_base_model_keeps_its_template(base: str, tmp_path: Path) -> None:
     assert look(tmp_path, {**QWEN3_HEAD, **card(base_model=base)}).kind is ModelKind.CROSS_ENCODER
 
 
@@ -213,7 +213,7 @@ def test_cross_encoder_without_any_head_is_refused(tmp_path: Path) -> None:
     assert "no head" in refusal(tmp_path, saved)
 
 
-def test_qwen3_head_saved_with_modules_needs_evidence_of_the_frame(tmp_path: Path) -> None:
+def test_qwen3_head_with_modules_needs_evidence_of_the_template(tmp_path: Path) -> None:
     saved = {**QWEN3_HEAD, **modules("Transformer"), **library("CrossEncoder")}
     assert look(tmp_path / "unsaid", saved).kind is ModelKind.CROSS_ENCODER
     assert look(tmp_path / "said", {**saved, **FRAME}).kind is ModelKind.QWEN3_RERANKER_HEAD
@@ -252,7 +252,7 @@ def test_qwen3_pooled_at_the_last_token_with_its_prompt_runs_natively(tmp_path: 
     assert "modules.json" in files.why
 
 
-def test_new_spelling_of_pooling_is_understood(tmp_path: Path) -> None:
+def test_new_pooling_format_is_read(tmp_path: Path) -> None:
     new = {**QWEN3_EMBEDDER, **modules("Transformer", "Pooling", "Normalize", Pooling={"pooling_mode": "lasttoken"})}
     assert look(tmp_path, new).kind is ModelKind.QWEN3_EMBEDDER
 
@@ -310,13 +310,13 @@ def test_reranker_is_refused_as_embedder(files: Files, tmp_path: Path) -> None:
     assert "cannot embed" in refusal(tmp_path, files, declared=Task.EMBED)
 
 
-def test_published_models_are_not_what_they_are_not(tmp_path: Path) -> None:
+def test_published_models_refuse_another_declared_task(tmp_path: Path) -> None:
     assert "cannot embed" in refusal(tmp_path, QWEN3, "Qwen/Qwen3-Reranker-4B", Task.EMBED)
     assert "cannot rerank" in refusal(tmp_path, QWEN3, "Qwen/Qwen3-Embedding-4B", Task.RERANK)
     assert "cannot rerank" in refusal(tmp_path, QWEN3_EMBEDDER, declared=Task.RERANK)
 
 
-def test_qwen3_without_a_head_for_words_cannot_rerank(tmp_path: Path) -> None:
+def test_qwen3_without_an_lm_head_cannot_rerank(tmp_path: Path) -> None:
     bare = {**config("Qwen3Model", "qwen3"), **WEIGHTS}
     assert "without the head" in refusal(tmp_path, bare, declared=Task.RERANK)
     assert look(tmp_path, bare, declared=Task.EMBED).kind is ModelKind.QWEN3_EMBEDDER
@@ -474,7 +474,7 @@ def test_modules_may_not_point_outside(path: str, tmp_path: Path) -> None:
 # -- reading ------------------------------------------------------------------------------------------------------------
 
 
-def test_listing_skips_what_is_hidden_or_deep_or_broken(tmp_path: Path) -> None:
+def test_listing_skips_hidden_nested_and_broken_files(tmp_path: Path) -> None:
     write(tmp_path, {"a.json": b"12", "1_Pooling/config.json": b"{}", ".cache/x": b"1", ".hidden": b"1", "deep/er/file": b"1"})
     (tmp_path / "dangling").symlink_to(tmp_path / "gone")
     assert list_files(tmp_path) == {"a.json": 2, "1_Pooling/config.json": 2}
@@ -503,7 +503,7 @@ def test_weights_may_be_left_for_later(tmp_path: Path) -> None:
         inspect(small, name="a/b")
 
 
-def test_evidence_keeps_what_the_folder_says(tmp_path: Path) -> None:
+def test_metadata_keeps_the_folders_files(tmp_path: Path) -> None:
     metadata = read_metadata(write(tmp_path, {**QWEN3_EMBEDDER, **card(tags=["x"])}), name="m", hub_id="a/b")
     assert metadata.architecture == "Qwen3ForCausalLM"
     assert [module.class_name for module in metadata.modules] == ["Transformer", "Pooling", "Normalize"]

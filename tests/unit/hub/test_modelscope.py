@@ -120,7 +120,7 @@ def test_model_is_fetched_in_two_steps(package: FakePackage) -> None:
     assert whole == [*metadata.SMALL_FILES, *metadata.WEIGHT_FILES]
 
 
-def test_only_what_is_needed_is_kept(package: FakePackage) -> None:
+def test_only_needed_files_are_kept(package: FakePackage) -> None:
     package.files = {
         **CROSS_ENCODER,
         "vocab.txt": b"v",
@@ -134,7 +134,7 @@ def test_only_what_is_needed_is_kept(package: FakePackage) -> None:
     assert cached_snapshots == {*CROSS_ENCODER, "vocab.txt"}
 
 
-def test_refused_model_costs_no_weights(package: FakePackage) -> None:
+def test_refused_model_downloads_no_weights(package: FakePackage) -> None:
     package.files = {**head("BertForSequenceClassification", labels=5), **TOKENIZER, **WEIGHTS}
     assert "5 labels" in refusal()
     assert len(package.calls) == 1
@@ -158,7 +158,7 @@ def test_published_name_is_evidence_here_too(package: FakePackage) -> None:
     assert resolve("modelscope:Qwen/Qwen3-Embedding-0.6B").kind is ModelKind.QWEN3_EMBEDDER
 
 
-def test_question_to_the_person_spells_the_hub(package: FakePackage) -> None:
+def test_declaration_message_names_the_hub(package: FakePackage) -> None:
     package.files = QWEN3
     assert f"--reranker {TEXT} or --embedder {TEXT}" in refusal()
 
@@ -171,7 +171,7 @@ def test_cache_serves_when_the_hub_cannot_be_reached(package: FakePackage) -> No
     assert [call["local"] for call in package.calls] == [False, True, False, True]
 
 
-def test_unreachable_hub_without_a_cache_says_so(package: FakePackage) -> None:
+def test_unreachable_hub_without_a_cache_is_an_error(package: FakePackage) -> None:
     package.error = FakeUnreachable("refused")
     message = refusal()
     assert "FakeUnreachable" in message
@@ -215,7 +215,7 @@ def test_full_disk_names_the_cache_setting(package: FakePackage) -> None:
     assert "MODELSCOPE_CACHE" in refusal()
 
 
-def test_patterns_mean_the_same_to_both_hubs() -> None:
+def test_patterns_match_the_same_files_on_both_hubs() -> None:
     for glob in (*metadata.SMALL_FILES, *metadata.WEIGHT_FILES, *metadata.NEVER):
         assert ".*" not in glob, "ModelScope reads it as a regular expression, and would skip every file"
         assert "," not in glob, "ModelScope splits there"

@@ -186,7 +186,7 @@ def test_requests_without_a_caller_have_no_share_limit() -> None:
     policy.admit(30)
 
 
-def test_newcomer_is_not_predicted_to_wait_for_all_that_a_busy_caller_wants() -> None:
+def test_predicted_delay_of_a_new_caller_excludes_a_busy_callers_backlog() -> None:
     policy = admission(delay_s=5.0)
     policy.observe(num_tokens=100, seconds=1.0)
     policy.admit(700, flow=ANN)  # seven seconds of work

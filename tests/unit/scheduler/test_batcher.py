@@ -36,12 +36,12 @@ def test_requests_share_a_step() -> None:
     assert form_batch(queue) == [(0, 0), (1, 0), (1, 1)]
 
 
-def test_prefix_costs_once_per_batch() -> None:
+def test_prefix_counts_once_per_batch() -> None:
     queue = filled((Task.RERANK, job(40, 20, 20, 20)))
     assert form_batch(queue) == [(0, 0), (0, 1), (0, 2)]  # 40 + 3 * 20 = 100
 
 
-def test_prefix_costs_again_in_the_next_batch() -> None:
+def test_prefix_counts_again_in_the_next_batch() -> None:
     queue = filled((Task.RERANK, job(40, 30, 30, 30, 30)))
     assert form_batch(queue) == [(0, 0), (0, 1)]
     assert form_batch(queue) == [(0, 2), (0, 3)]
@@ -54,7 +54,7 @@ def test_items_keep_their_order() -> None:
     assert form_batch(queue) == [(1, 0), (2, 0)]
 
 
-def test_item_larger_than_the_budget_goes_alone() -> None:
+def test_item_above_the_token_limit_is_a_batch_of_its_own() -> None:
     queue = filled((Task.RERANK, job(50, 90, 10)))
     assert form_batch(queue) == [(0, 0)]
     assert form_batch(queue) == [(0, 1)]
@@ -93,7 +93,7 @@ def test_nothing_changes_while_everything_fits() -> None:
     assert limit.num_tokens == 1000
 
 
-def test_step_that_did_not_fit_halves_what_is_tried() -> None:
+def test_out_of_memory_batch_halves_the_token_limit() -> None:
     limit = BatchTokenLimit(1000)
     limit.lower(600)
     assert limit.num_tokens == 300
@@ -106,7 +106,7 @@ def test_smaller_failure_never_raises_it() -> None:
     assert limit.num_tokens == 25
 
 
-def test_it_comes_back_step_by_step() -> None:
+def test_token_limit_is_raised_in_steps() -> None:
     limit = BatchTokenLimit(1000)
     limit.lower(600)
     fit(limit, BATCHES_BEFORE_RAISING - 1)
@@ -127,7 +127,7 @@ def test_another_failure_resets_the_wait() -> None:
 
 
 @given(st.integers(1, 10_000), st.lists(st.one_of(st.none(), st.integers(1, 20_000)), max_size=200))
-def test_it_is_never_nothing_and_never_more_than_was_set(most: int, events: list[int | None]) -> None:
+def test_token_limit_stays_between_one_and_the_setting(most: int, events: list[int | None]) -> None:
     limit = BatchTokenLimit(most)
     for tokens in events:
         limit.fits() if tokens is None else limit.lower(tokens)

@@ -50,7 +50,7 @@ def entry(value: Value = -1.5, **stats: object) -> Entry:
 
 
 @given(ENTRY, st.binary(max_size=40))
-def test_entry_comes_back_bit_for_bit(packed: Entry, name: bytes) -> None:
+def test_entry_is_decoded_bit_for_bit(packed: Entry, name: bytes) -> None:
     assert is_same(decode(name, encode(name, packed)), packed)
 
 
@@ -85,7 +85,7 @@ def test_one_changed_bit_is_nothing(packed: Entry, data: st.DataObject) -> None:
 
 
 @given(st.binary(max_size=200))
-def test_what_anybody_wrote_is_nothing(data: bytes) -> None:
+def test_entry_without_a_valid_signature_is_a_miss(data: bytes) -> None:
     assert decode(NAME, data) is None
 
 
@@ -100,7 +100,7 @@ def signed(content: bytes) -> bytes:
     return content + struct.pack("<I", zlib.crc32(content, zlib.crc32(NAME)))
 
 
-def test_forger_of_these_tests_can_write_what_is_believed() -> None:
+def test_forged_entries_of_these_tests_are_valid_with_the_secret() -> None:
     whole = encode(NAME, entry())
     assert signed(whole[:-4]) == whole
 

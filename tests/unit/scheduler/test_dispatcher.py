@@ -64,7 +64,7 @@ def fails_on(word: str, error: Exception) -> Fault:
     return fault
 
 
-async def test_outcomes_come_in_the_order_of_the_prompts() -> None:
+async def test_outcomes_keep_the_order_of_the_prompts() -> None:
     asked = prompts("query", "other", "query words")
     async with running(FakeEngine()) as dispatcher:
         completed = await dispatcher.submit(Task.RERANK, asked)
@@ -196,7 +196,7 @@ async def test_late_job_gets_deadline_exceeded_and_is_never_computed() -> None:
 
 
 @simulated
-async def test_job_that_comes_too_late_is_refused_at_once() -> None:
+async def test_job_past_its_deadline_is_refused_at_once() -> None:
     engine = FakeEngine()
     async with running(engine) as dispatcher:
         with pytest.raises(DeadlineExceeded):
@@ -223,7 +223,7 @@ async def test_cancelled_job_is_not_computed_and_others_are() -> None:
 
 
 @simulated
-async def test_job_cancelled_while_it_is_computed_is_dropped() -> None:
+async def test_job_cancelled_during_its_batch_is_dropped() -> None:
     engine = FakeEngine(step_s=0.05)
     async with running(engine) as dispatcher:
         gone = asyncio.create_task(dispatcher.submit(Task.RERANK, prompts("gone")))
@@ -234,7 +234,7 @@ async def test_job_cancelled_while_it_is_computed_is_dropped() -> None:
 
 
 @simulated
-async def test_partial_job_returns_what_was_done_in_time() -> None:
+async def test_partial_job_returns_the_values_computed_in_time() -> None:
     engine = FakeEngine(step_s=0.05)
     async with running(engine, max_batch_tokens=4) as dispatcher:
         asked = prompts("a b", "c d", "e f", "g h", "i j")

@@ -59,7 +59,7 @@ def test_expired_jobs_are_removed_and_others_are_not() -> None:
     assert (waiting.num_items, waiting.num_tokens) == (2, 13)
 
 
-def test_smaller_job_of_two_callers_goes_first() -> None:
+def test_smaller_job_of_two_callers_is_scheduled_first() -> None:
     waiting = WorkQueue()
     waiting.put(1, Task.RERANK, prompts(50, 50), flow=ANN)
     waiting.put(2, Task.RERANK, prompts(60), flow=BOB)
@@ -73,7 +73,7 @@ def test_one_callers_jobs_go_in_the_order_they_came() -> None:
     assert turns(waiting) == [1, 2]
 
 
-def test_newcomer_does_not_wait_for_all_that_a_busy_caller_wants() -> None:
+def test_new_caller_does_not_wait_for_a_busy_callers_backlog() -> None:
     waiting = WorkQueue()
     for number in range(10):
         waiting.put(number, Task.RERANK, prompts(10), flow=ANN)
@@ -81,7 +81,7 @@ def test_newcomer_does_not_wait_for_all_that_a_busy_caller_wants() -> None:
     assert turns(waiting).index(99) == 1
 
 
-def test_new_small_job_goes_between_the_items_of_a_large_job() -> None:
+def test_small_job_is_scheduled_between_items_of_a_large_job() -> None:
     waiting = WorkQueue()
     waiting.put(1, Task.RERANK, prompts(*[10] * 10), flow=ANN)
     assert [waiting.pop().job_id for _ in range(3)] == [1, 1, 1]

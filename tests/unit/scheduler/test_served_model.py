@@ -44,16 +44,16 @@ def test_name_that_stands_for_none_means_the_default_of_the_task(registry: Model
 
 
 @pytest.mark.parametrize("name", ["Qwen3-Reranker-0.6B___VLLM", "Qwen/Qwen3-Reranker-0.6B___OpenAI-API-Compatible"])
-def test_what_ragflow_appends_to_a_name_is_not_part_of_it(registry: ModelRegistry, name: str) -> None:
+def test_ragflows_name_suffix_is_ignored(registry: ModelRegistry, name: str) -> None:
     assert registry.find(name, Task.RERANK).name == "Qwen/Qwen3-Reranker-0.6B"
 
 
-def test_model_of_any_task_is_found_for_what_all_can_do(registry: ModelRegistry) -> None:
+def test_any_model_is_found_for_tokenizing(registry: ModelRegistry) -> None:
     assert registry.find(None).name == "Qwen/Qwen3-Reranker-0.6B"
     assert registry.find("qwen3-embedding-0.6b").name == "Qwen/Qwen3-Embedding-0.6B"
 
 
-def test_unknown_name_may_mean_the_default(registry: ModelRegistry) -> None:
+def test_unknown_name_can_select_the_default(registry: ModelRegistry) -> None:
     lenient = ModelRegistry(registry.served_models, unknown_model="default")
     assert lenient.find("gpt-4", Task.EMBED).name == "Qwen/Qwen3-Embedding-0.6B"
     with pytest.raises(InvalidInput):

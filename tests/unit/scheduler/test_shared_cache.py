@@ -97,7 +97,7 @@ async def written(cache: SharedCache) -> None:
 
 
 @simulated
-async def test_what_one_puts_another_gets(store: Memory, cache: SharedCache) -> None:
+async def test_value_put_by_one_server_is_read_by_another(store: Memory, cache: SharedCache) -> None:
     cache.put_many({name(1): entry(0.25), name(2): entry(0.5)})
     await written(cache)
     other = SharedCache(store, timeout_s=1, metrics=Metrics(), location="")
@@ -243,7 +243,7 @@ async def test_putting_returns_at_once_even_when_the_store_hangs(cache: SharedCa
 
 
 @simulated
-async def test_what_waits_is_bounded_and_the_rest_is_dropped(cache: SharedCache, store: Memory, metrics: Metrics) -> None:
+async def test_pending_writes_are_bounded_and_the_rest_dropped(cache: SharedCache, store: Memory, metrics: Metrics) -> None:
     store.before = never
     for start in range(0, 10 * MAX_WAITING, 1000):
         cache.put_many({name(start + number): entry() for number in range(1000)})
@@ -330,7 +330,7 @@ async def test_start_with_a_store_is_silent(cache: SharedCache, caplog: pytest.L
 
 
 @simulated
-async def test_closing_writes_what_waits_and_lets_go(cache: SharedCache, store: Memory) -> None:
+async def test_closing_writes_pending_entries_and_disconnects(cache: SharedCache, store: Memory) -> None:
     cache.put_many({name(1): entry()})
     await cache.close()
     assert set(store.values) == {name(1)}

@@ -130,7 +130,7 @@ def test_models_of_other_kinds_are_not_divided_among_devices(folders: dict[str, 
 # -- their tasks --------------------------------------------------------------------------------------------------------
 
 
-def test_each_kind_is_offered_for_what_it_is_best_at(ask: Ask, folders: dict[str, Path]) -> None:
+def test_each_kind_is_the_default_for_its_task(ask: Ask, folders: dict[str, Path]) -> None:
     served_models = ask(models=[str(folders["bi"]), str(folders["cross"]), str(folders["qwen-embedder"])])
     assert served(served_models) == {"bi": EMBED, "cross": RERANK, "qwen-embedder": EMBED}
 
@@ -268,7 +268,7 @@ def test_model_may_be_its_own_alias(ask: Ask) -> None:
     assert served.card.aliases == ("demo", "other")
 
 
-def test_alias_of_what_is_not_served_stops_the_start(ask: Ask) -> None:
+def test_alias_of_an_unserved_model_stops_the_start(ask: Ask) -> None:
     with pytest.raises(BadSetting, match=r"'name'.*'gpt-4', which is not served"):
         ask(models=["demo"], alias=["other=demo", "name=gpt-4"])
 
@@ -278,7 +278,7 @@ def test_one_alias_for_two_models_stops_the_start(ask: Ask, folders: dict[str, P
         ask(models=["demo", str(folders["cross"])], alias=["same=demo", "same=cross"])
 
 
-def test_alias_may_hold_the_sign_itself_after_the_first(ask: Ask) -> None:
+def test_alias_target_may_contain_equal_signs(ask: Ask) -> None:
     with pytest.raises(BadSetting, match="'b=demo'"):
         ask(models=["demo"], alias=["a=b=demo"])
 
@@ -427,7 +427,7 @@ def test_prompts_are_found_under_the_librarys_names(
     assert prompts(tmp_path, prompts=stated) == {"query": query, "document": document}
 
 
-def test_model_without_prompts_wants_none(tmp_path: Path) -> None:
+def test_model_without_prompts_uses_none(tmp_path: Path) -> None:
     assert dict(engine_loading._prompts(tmp_path)) == {"query": "", "document": ""}
     assert prompts(tmp_path, similarity_fn_name="cosine") == {"query": "", "document": ""}
 

@@ -128,7 +128,7 @@ async def test_cost_is_a_third_of_the_characters_before_tokenizing_and_the_token
 
 
 @simulated
-async def test_only_what_is_missing_is_paid_for() -> None:
+async def test_admission_counts_only_cache_misses() -> None:
     costs: list[int] = []
     async with running() as one:
         await compute(one, request("known", "also known"))
@@ -502,7 +502,7 @@ async def test_request_that_only_joins_is_admitted_too() -> None:
 
 
 @simulated
-async def test_partial_request_gets_what_was_done_in_time() -> None:
+async def test_partial_request_gets_values_computed_in_time() -> None:
     async with running(FakeEngine(step_s=0.05), max_batch_tokens=8, max_model_len=8) as one:
         await compute(one, request("known"))
         texts = ["known", *(f"new {number} text" for number in range(6))]
@@ -527,7 +527,7 @@ async def test_partial_request_late_before_tokenizing_gets_cached_values() -> No
 
 
 @simulated
-async def test_partial_request_gets_what_others_did_in_time() -> None:
+async def test_partial_request_gets_joined_values_computed_in_time() -> None:
     engine = FakeEngine(step_s=0.05)
     async with running(engine) as one:
         other = asyncio.create_task(compute(one, request("red fox")))
@@ -576,7 +576,7 @@ def sharing(one: ServedModel, shelf: Shelf) -> SharedCache:
 
 
 @simulated
-async def test_what_another_server_computed_is_not_computed_again() -> None:
+async def test_shared_cache_entries_are_not_computed_again() -> None:
     shelf, engine = Shelf(), FakeEngine()
     async with running() as one:
         shared = sharing(one, shelf)

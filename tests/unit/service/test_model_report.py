@@ -20,7 +20,7 @@ async def found(text: str, declared: Task | None = None, **flat: Any) -> ModelRe
     return await build_report(text, declared, apps.settings(**flat), notify=lambda _: None)
 
 
-async def test_reranker_is_described_as_it_is_served(make_model: ModelFactory) -> None:
+async def test_report_describes_a_reranker_as_served(make_model: ModelFactory) -> None:
     folder = make_model(kind="reranker")
     model = await found(str(folder), Task.RERANK, dtype="float32", max_model_len=512)
     assert (model.source, model.name, model.kind) == (str(folder), folder.name, "qwen3-reranker")
@@ -75,7 +75,7 @@ async def test_memory_of_an_engine_in_another_process_is_read_before_it_closes(
 
 
 @pytest.mark.parametrize(("dtype", "number_bytes"), [("float32", 4), ("bfloat16", 2)])
-async def test_memory_follows_from_what_is_kept(make_model: ModelFactory, dtype: str, number_bytes: int) -> None:
+async def test_memory_is_computed_from_weights_and_cache(make_model: ModelFactory, dtype: str, number_bytes: int) -> None:
     folder = make_model(kind="reranker", tied=False)
     memory = (await found(str(folder), Task.RERANK, dtype=dtype, random_weights=True)).memory
     shape = qwen.SHAPES["tiny"]

@@ -160,7 +160,7 @@ def test_without_a_collector_nothing_is_traced() -> None:
     assert tracing_to(None, sample_ratio=1.0) is NO_TRACING
 
 
-def test_with_a_collector_it_is() -> None:
+def test_traces_are_on_with_a_collector() -> None:
     pytest.importorskip("opentelemetry.sdk", reason="opentelemetry is not installed")
     tracing = tracing_to("http://127.0.0.1:1", sample_ratio=1.0)
     assert tracing.is_on

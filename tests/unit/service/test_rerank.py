@@ -41,7 +41,7 @@ def task(*documents: str, query: str = "red fox", **rest: object) -> RerankTask:
     return RerankTask(query=query, documents=documents, **rest)  # type: ignore[arg-type]
 
 
-async def test_best_document_comes_first() -> None:
+async def test_best_document_is_first() -> None:
     async with running(runtime()) as service:
         outcome = await service.rerank(task("a cat", "the red fox", "a red cat"))
     assert order(outcome) == [1, 2, 0]

@@ -49,7 +49,7 @@ ASK = RerankTask(query="fox", documents=("red fox",))
 
 
 @simulated
-async def test_engine_comes_back_and_scores_the_same() -> None:
+async def test_restarted_engine_scores_the_same() -> None:
     service, first = apps(FakeEngine)
     async with running(service):
         with pytest.raises(EngineUnavailable):
@@ -63,7 +63,7 @@ async def test_engine_comes_back_and_scores_the_same() -> None:
 
 
 @simulated
-async def test_during_a_restart_it_is_alive_and_not_ready() -> None:
+async def test_server_is_alive_and_not_ready_during_a_restart() -> None:
     gate = asyncio.Event()
     service, _ = apps(FakeEngine)
     [one] = service._registry.served_models
@@ -81,7 +81,7 @@ async def test_during_a_restart_it_is_alive_and_not_ready() -> None:
         await until(lambda: service.state is State.RESTARTING)
         assert service.is_alive
         assert not service.is_ready
-        with pytest.raises(EngineUnavailable, match="is restarting"):
+        with pytest.raises(EngineUnavailable, match="is being restarted"):
             await service.rerank(ASK)
         gate.set()
         await back(service)
@@ -109,7 +109,7 @@ async def test_failed_attempt_is_followed_by_another(monkeypatch: pytest.MonkeyP
 
 
 @simulated
-async def test_engine_that_dies_again_comes_back_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_engine_that_fails_again_is_restarted_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shortlist.service.restart.FIRST_PAUSE_S", 0.01)
     engines = [FakeEngine(fault=dies), FakeEngine(fault=dies), FakeEngine()]
     service, _ = apps(lambda: engines.pop(0))
@@ -134,7 +134,7 @@ async def test_other_model_in_its_place_is_not_served(monkeypatch: pytest.Monkey
 
 
 @simulated
-async def test_engine_that_comes_back_wrong_is_given_up() -> None:
+async def test_engine_that_fails_its_self_test_after_a_restart_is_given_up() -> None:
     service, _ = apps(FakeEngine)
     object.__setattr__(service.settings.model, "self_test", "strict")
     service._run_selftest = _refuse  # type: ignore[method-assign,assignment]

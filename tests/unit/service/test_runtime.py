@@ -184,7 +184,7 @@ async def test_ready_only_after_the_self_test() -> None:
 
 
 @simulated
-async def test_strict_refuses_a_model_that_fails_and_says_what_to_do() -> None:
+async def test_strict_self_test_refuses_a_failing_model_with_a_remedy() -> None:
     service = service_of(OracleEngine(scores=reversed_head), "strict")
     with pytest.raises(ModelRefused, match=r"fake failed its self-test \(meaning\).*--self-test warn"):
         await service.start()

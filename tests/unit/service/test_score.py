@@ -43,7 +43,7 @@ async def test_equal_pairs_are_computed_once_and_all_of_them_together() -> None:
     assert [len(batch.items) for batch in engine.batches] == [3]
 
 
-async def test_however_many_queries_it_is_one_request() -> None:
+async def test_pairs_of_many_queries_are_one_request() -> None:
     pairs = tuple((f"query {number}", "document") for number in range(50))
     async with running(runtime(max_concurrent_requests=1)) as service:
         assert len((await service.score(ScoreTask(pairs=pairs))).scores) == 50

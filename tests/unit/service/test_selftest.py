@@ -96,7 +96,7 @@ def test_pairs_cover_every_topic() -> None:
     assert all(pair.right != pair.wrong for pair in PAIRS)
 
 
-def test_every_check_says_what_its_failure_means() -> None:
+def test_every_check_explains_its_failure() -> None:
     assert set(CAUSES) == set(SelfTestCheck)
 
 
@@ -416,7 +416,7 @@ async def real(text: str, declared: Task | None = None, **flat: Any) -> tuple[Se
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize(("kind", "task"), [("reranker", Task.RERANK), ("seqcls", Task.RERANK), ("embedder", Task.EMBED)])
-async def test_random_qwen3_computes_well_and_means_nothing(
+async def test_random_qwen3_passes_numerics_and_fails_meaning(
     make_model: ModelFactory, kind: str, task: Task, dtype: str
 ) -> None:
     served, found = await real(str(make_model(kind=kind)), task, dtype=dtype)

@@ -41,7 +41,7 @@ def test_without_vllm_there_is_no_deployment() -> None:
 
 
 @pytest.mark.parametrize("flat", [{"upstream": ["http://a:1"]}, {"vllm_executable": "/x/vllm"}, {"vllm_arg": ["--seed=1"]}])
-def test_what_only_vllm_understands_needs_vllm(flat: dict[str, Any]) -> None:
+def test_vllm_settings_need_the_vllm_engine(flat: dict[str, Any]) -> None:
     with pytest.raises(BadSetting, match="--engine vllm"):
         placed(TWO, **flat)
 
@@ -102,7 +102,7 @@ def test_all_servers_serve_a_model_alone() -> None:
     assert not deployment.is_managed
 
 
-def test_several_models_are_found_by_what_their_servers_call_them() -> None:
+def test_several_models_are_found_by_their_served_names() -> None:
     with sick_vllm() as server:  # serves a model named m
         found = placed(["Qwen/M"] * 2, upstream=[server.url], **ON_VLLM)
         assert [deployment.urls for deployment in found if deployment] == [(server.url,)] * 2
@@ -138,7 +138,7 @@ def test_other_kinds_of_models_are_refused_by_name(tmp_path: Path) -> None:
         engine_and_encoder(resolve(str(folder)), ModelSettings(), deployment, metric_labels=COUNTED, notify=lambda _: None)
 
 
-def test_int8_is_named_as_what_it_is_there(make_model: ModelFactory) -> None:
+def test_int8_is_named_by_vllms_term(make_model: ModelFactory) -> None:
     [deployment] = placed(["m"], **ON_VLLM)
     assert deployment is not None
     model = resolve(str(make_model()), declared=Task.RERANK)

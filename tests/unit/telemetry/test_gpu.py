@@ -17,7 +17,7 @@ def reading(busy: float | None) -> GpuReading:
     return GpuReading(device="cuda:0", used_bytes=3, total_bytes=8, busy=busy)
 
 
-def test_gpu_is_shown_as_it_is_at_the_moment() -> None:
+def test_gpu_metrics_are_read_at_scrape_time() -> None:
     readings = [[reading(0.25)], [reading(0.5), GpuReading(device="cuda:1", used_bytes=1, total_bytes=8, busy=0.0)]]
     registry = CollectorRegistry()
     registry.register(GpuCollector(lambda: readings.pop(0)))

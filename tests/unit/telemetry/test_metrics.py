@@ -16,7 +16,7 @@ def test_two_servers_in_one_process_do_not_share_metrics() -> None:
     assert b'model="demo"' not in generate_latest(two.registry)
 
 
-def test_what_was_not_counted_yet_is_zero_so_that_a_rate_sees_its_first_step() -> None:
+def test_counters_start_at_zero_for_every_label() -> None:
     metrics = Metrics()
     value = metrics.registry.get_sample_value
     for reason in ("too_many_requests", "queue_full", "memory", "wait", "caller_rate", "caller_requests", "draining"):
@@ -35,7 +35,7 @@ def test_process_metrics_have_their_standard_names() -> None:
     assert (value("process_max_fds") or 0) >= (value("process_open_fds") or 0) > 0
 
 
-def test_latencies_are_told_apart_below_a_second() -> None:
+def test_latency_buckets_resolve_below_a_second() -> None:
     assert len([bound for bound in LATENCY_BUCKETS_S if bound < 1]) >= 9
     assert tuple(sorted(LATENCY_BUCKETS_S)) == LATENCY_BUCKETS_S
 

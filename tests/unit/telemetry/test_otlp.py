@@ -62,7 +62,7 @@ def test_failure_is_marked(tracing: OtlpTracing, collector: Collector) -> None:
     assert [span.has_failed for span in collector.spans] == [True]
 
 
-def test_step_that_fails_is_told_and_fails_all_the_same(tracing: OtlpTracing, collector: Collector) -> None:
+def test_failing_stage_is_recorded_and_reraised(tracing: OtlpTracing, collector: Collector) -> None:
     trace = tracing.begin({})
     with pytest.raises(ZeroDivisionError), trace.span("cache"):
         raise ZeroDivisionError
@@ -73,7 +73,7 @@ def test_step_that_fails_is_told_and_fails_all_the_same(tracing: OtlpTracing, co
 # -- whose trace it is --------------------------------------------------------------------------------------------------
 
 
-def test_callers_trace_goes_on(tracing: OtlpTracing, collector: Collector) -> None:
+def test_callers_trace_is_continued(tracing: OtlpTracing, collector: Collector) -> None:
     tracing.begin(SAMPLED).end("request", {}, has_failed=False)
     tracing.close()
     [span] = collector.spans
@@ -103,7 +103,7 @@ def ended(tracing: OtlpTracing, number: int = 1) -> None:
         tracing.begin({}).end("request", {}, has_failed=False)
 
 
-def test_collector_that_is_gone_costs_one_log_line(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_collector_logs_one_line(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(otlp, "PERIOD_S", 0.05)
     tracing = OtlpTracing(f"http://127.0.0.1:{free_port()}")
     started_s = time.monotonic()
@@ -116,7 +116,7 @@ def test_collector_that_is_gone_costs_one_log_line(caplog: pytest.LogCaptureFixt
     assert (record.levelno, vars(record)["error"]) == (logging.WARNING, "ConnectError")
 
 
-def test_collector_that_refuses_costs_one_log_line_each_time_it_begins_to(
+def test_refusing_collector_logs_one_line_per_outage(
     collector: Collector, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(otlp, "PERIOD_S", 0.02)

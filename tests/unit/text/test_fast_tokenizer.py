@@ -50,7 +50,7 @@ NEAR_SEAMS = st.text(st.sampled_from(LETTERS + SEAM * 4), max_size=8)
 
 @given(text=ANY)
 @settings(max_examples=examples(400, 3000), deadline=None)
-def test_any_text_is_spelled_the_same(read: FastTokenize, user: Tokenizer, text: str) -> None:
+def test_any_text_gets_the_same_ids(read: FastTokenize, user: Tokenizer, text: str) -> None:
     assert same(read, user, text)
 
 
@@ -74,7 +74,7 @@ def test_every_letter_of_the_basic_plane_is_of_the_same_kind(read: FastTokenize,
 
 
 @pytest.mark.parametrize("part", ["a", " ", "\n", "的", "é", "ab", "!", " \n", "1", "e\u0301"])
-def test_long_runs_are_spelled_the_same(read: FastTokenize, user: Tokenizer, part: str) -> None:
+def test_long_repetitions_get_the_same_ids(read: FastTokenize, user: Tokenizer, part: str) -> None:
     assert same(read, user, part * (MAX_CHARS // len(part)))
 
 
@@ -144,7 +144,7 @@ def test_reader_that_differs_on_samples_is_not_offered(content: bytes, user: Tok
     assert fast_tokenize(orjson.loads(content), other) is None
 
 
-def test_speller_leaves_long_texts_to_the_tokenizer(tokenizer_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_texts_use_the_slow_tokenizer(tokenizer_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tokenizer = EscapingTokenizer(tokenizer_path)
     asked: list[int] = []
     read = tokenizer._read

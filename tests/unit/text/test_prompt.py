@@ -65,7 +65,7 @@ def test_framed_query_is_recognised(text: str, has_template: bool) -> None:
     assert prompt.has_template(text) is has_template
 
 
-def test_what_is_framed_is_recognised_as_framed() -> None:
+def test_templated_text_is_detected() -> None:
     for instruction in prompt.INSTRUCTIONS.values():
         assert prompt.has_template(prompt.task_piece(instruction) + prompt.task_query_piece("anything"))
 

@@ -65,14 +65,14 @@ def edited(tokenizer_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Ca
 # -- pairs --
 
 
-def test_prompt_ends_in_the_suffix_and_head_starts_with_the_frame(reranker: QwenEncoder) -> None:
+def test_prompt_ends_in_the_suffix_and_prefix_starts_with_the_template(reranker: QwenEncoder) -> None:
     [one] = tokens(reranker.encode_pairs("query", ["document"]))
     assert one.ids[-9:].tolist() == SUFFIX
     assert one.prefix.ids[0] == 151644
     assert one.prefix.ids.dtype == one.ids.dtype == np.int32
 
 
-def test_all_prompts_of_a_request_share_one_head_object(reranker: QwenEncoder) -> None:
+def test_all_prompts_of_a_request_share_one_prefix_object(reranker: QwenEncoder) -> None:
     first, *others = tokens(reranker.encode_pairs("query", ["a", "b", "c"]))
     assert all(one.prefix is first.prefix for one in others)
 
@@ -345,7 +345,7 @@ def test_document_that_fits_is_read_in_one_piece(reranker: QwenEncoder) -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 7, 40, None])
 @pytest.mark.parametrize("name", [*SCRIPTS, "run", "spaces"])
-def test_windows_are_what_cutting_the_rest_would_give(reranker: QwenEncoder, name: str, size: int | None) -> None:
+def test_windows_equal_truncation_of_the_rest(reranker: QwenEncoder, name: str, size: int | None) -> None:
     document = {"run": "x" * 9000, "spaces": ("word" + " " * 500 + "word\n\n" * 40) * 8}.get(name) or SCRIPTS[name] * 60
     found = windows_of(reranker, document, size)
     assert not found.is_truncated
@@ -446,7 +446,7 @@ def repeated(text: str, num_chars: int) -> str:
 
 @pytest.mark.parametrize("limit", [1, 7, 40])
 @pytest.mark.parametrize("piece", [*SCRIPTS.values(), *AWKWARD[1:]])
-def test_cut_before_spelling_equals_cut_after(tokenizer: EscapingTokenizer, piece: str, limit: int) -> None:
+def test_truncation_before_tokenizing_equals_truncation_after(tokenizer: EscapingTokenizer, piece: str, limit: int) -> None:
     text = repeated(piece, 6000)
     [cut] = tokenizer.tokenize([text], limit)
     whole = tokenizer._user.encode(text, add_special_tokens=False).ids
@@ -455,7 +455,7 @@ def test_cut_before_spelling_equals_cut_after(tokenizer: EscapingTokenizer, piec
 
 
 @pytest.mark.parametrize("mode", ["neutral", "official"])
-def test_cut_before_spelling_equals_cut_after_for_awkward_texts(tokenizer_path: Path, mode: Any) -> None:
+def test_truncation_before_tokenizing_equals_truncation_after_for_awkward_texts(tokenizer_path: Path, mode: Any) -> None:
     tokenizer = EscapingTokenizer(tokenizer_path, control_tokens=mode)
     draw = random.Random(5)
     extra = qwen.ADDED if mode == "official" else []
@@ -479,9 +479,7 @@ LONG_RUNS = [
 
 
 @pytest.mark.parametrize("mode", ["neutral", "official"])
-def test_tokens_called_settled_are_those_of_the_whole_text_wherever_it_is_cut(
-    reranker: QwenEncoder, official: QwenEncoder, mode: str
-) -> None:
+def test_settled_tokens_equal_those_of_the_whole_text(reranker: QwenEncoder, official: QwenEncoder, mode: str) -> None:
     tokenizer = (reranker if mode == "neutral" else official)._tokenizer._user
     draw = random.Random(8)
     mixed = ["".join(awkward_text(draw) + draw.choice(["", *qwen.ADDED]) for _ in range(20)) for _ in range(3)]
@@ -572,7 +570,7 @@ def test_tokenizer_without_end_of_text_cannot_embed(edited: Callable[..., Path])
         QwenEncoder(path, task=Task.EMBED, max_model_len=512)
 
 
-def test_tokenizer_that_spells_yes_in_two_is_refused(edited: Callable[..., Path]) -> None:
+def test_tokenizer_with_two_tokens_for_yes_is_refused(edited: Callable[..., Path]) -> None:
     def split_yes(fields: dict[str, Any]) -> None:
         model = fields["model"]
         model["ignore_merges"] = False

@@ -112,7 +112,7 @@ def test_texts_to_embed(word_tokenizer: Path) -> None:
     assert caught.value.param == "input[1]"
 
 
-def test_empty_text_still_costs_something(encoder: TextEncoder) -> None:
+def test_empty_text_counts_tokens(encoder: TextEncoder) -> None:
     [one] = texts(encoder.encode_texts([""]))
     assert (one.text, one.num_tokens) == ("", 3)
     [free] = texts(TextEncoder(None, LIMIT, reads_pairs=False).encode_texts([""]))

@@ -22,7 +22,7 @@ def reranker(tokenizer_path: Path) -> QwenEncoder:
     return QwenEncoder(tokenizer_path, task=Task.RERANK, max_model_len=512)
 
 
-def test_tokens_spell_the_text_and_control_tokens_in_it_are_characters(reranker: QwenEncoder) -> None:
+def test_tokens_join_to_the_text_with_special_tokens_escaped(reranker: QwenEncoder) -> None:
     [tokens] = reranker.tokens([TEXT], with_special=False)
     assert "".join(token.text for token in tokens if token.span).startswith("The red fox")
     assert not any(token.is_special for token in tokens)
@@ -51,7 +51,7 @@ def test_id_that_does_not_exist_is_refused(reranker: QwenEncoder) -> None:
         assert refused.value.param == "ids"
 
 
-def test_model_without_a_tokenizer_says_so() -> None:
+def test_model_without_a_tokenizer_cannot_tokenize() -> None:
     encoder = TextEncoder(None, 100, reads_pairs=True)
     for ask in (lambda: encoder.tokens(["a"]), lambda: encoder.text_of([1])):
         with pytest.raises(InvalidInput, match=r"tokenizer\.json"):
@@ -60,7 +60,7 @@ def test_model_without_a_tokenizer_says_so() -> None:
 
 
 @pytest.mark.parametrize("cut", [0, 1, len(FRAMED_QUERY), len(FRAMED_QUERY) + 5])
-def test_framed_pair_gives_its_words_back_wherever_it_is_split(reranker: QwenEncoder, cut: int) -> None:
+def test_templated_pair_is_stripped_wherever_it_is_split(reranker: QwenEncoder, cut: int) -> None:
     whole = FRAMED_QUERY + FRAMED_DOCUMENT
     if cut <= 1:
         cut = len(whole) - cut

@@ -80,7 +80,7 @@ async def test_absent_fields_of_the_answer_are_none(server: ScriptedServer, sess
 )
 async def test_malformed_answer_raises_upstream_error(server: ScriptedServer, session: Session, body: Any) -> None:
     server.play(Answer(body=body))
-    with pytest.raises(UpstreamError, match="cannot be read"):
+    with pytest.raises(UpstreamError, match="response is invalid"):
         await rank(session, QUESTION)
 
 

@@ -28,7 +28,7 @@ async def get(app: ASGIApp, path: str = "/", method: str = "GET") -> httpx2.Resp
 
 
 @pytest.mark.parametrize("app", [page, GZipMiddleware(page, minimum_size=10)])
-async def test_head_is_inserted_first_even_with_compression(app: ASGIApp) -> None:
+async def test_head_markup_is_inserted_even_with_compression(app: ASGIApp) -> None:
     answer = await get(insert_head(app, "<script>1</script>"))
     assert answer.text == DOCUMENT.replace("<head>", "<head><script>1</script>", 1)
     assert int(answer.headers["content-length"]) == len(answer.content)

@@ -202,7 +202,7 @@ def test_log_odds_stand_beside_the_results_when_asked() -> None:
     assert [result["relevance_score"] for result in body["results"]] == [0.9, 0.1]
 
 
-def test_details_say_of_every_document_what_was_read() -> None:
+def test_details_have_token_counts_of_every_document() -> None:
     task = read(return_details=True)
     assert task.task().with_totals
     body = task.answer(

@@ -48,7 +48,7 @@ MEANT: tuple[tuple[str, Mapping[str, object], Mapping[bytes, bytes], str], ...] 
 
 
 @pytest.mark.parametrize(("path", "body", "headers", "name"), MEANT)
-def test_request_is_taken_for_what_its_client_speaks(
+def test_dialect_of_every_clients_request_is_detected(
     path: str, body: Mapping[str, object], headers: Mapping[bytes, bytes], name: str
 ) -> None:
     dialect, request_model = table.find(path, RequestView(path, body, headers))
@@ -70,7 +70,7 @@ def test_request_is_taken_for_what_its_client_speaks(
     ids=str,
 )
 @pytest.mark.parametrize("path", ["/", "/invocations"])
-def test_bare_path_is_told_by_the_body_alone(path: str, body: Mapping[str, object], request_model: str) -> None:
+def test_dialect_at_the_root_path_is_detected_from_the_body(path: str, body: Mapping[str, object], request_model: str) -> None:
     assert table.find(path, RequestView(path, body))[1].__name__ == request_model
 
 
@@ -83,7 +83,7 @@ def test_dialect_that_is_asked_for_by_name_is_taken(name: str) -> None:
         assert set(own) == ({name} if name in known else {table.ENTRIES[path][-1][0].name})
 
 
-def test_what_cannot_be_told_apart_is_never_taken_by_itself() -> None:
+def test_ambiguous_dialect_is_never_detected() -> None:
     assert table.find("/v1/rerank", RequestView("/v1/rerank", DOCUMENTS), "sglang")[0].name == "sglang"
     assert table.find("/v1/rerank", RequestView("/v1/rerank", DOCUMENTS), "infinity")[0].name == "infinity"
     assert table.find("/v1/rerank", RequestView("/v1/rerank", {**DOCUMENTS, "top_k": 1}), "jina")[0].name == "superset"
@@ -100,7 +100,7 @@ def test_two_shapes_at_once_are_refused() -> None:
     assert refused.value.param == "texts"
 
 
-def test_no_shape_at_all_is_refused_with_what_there_is() -> None:
+def test_unmatched_body_is_refused_with_the_accepted_fields() -> None:
     with pytest.raises(InvalidInput, match=r"documents is required.*passages.*texts") as refused:
         table.find("/rerank", RequestView("/rerank", Q))
     assert refused.value.param == "documents"

@@ -516,7 +516,7 @@ async def test_no_call_is_ever_left_waiting(start: Callable[..., NativeEngine]) 
         assert all(one == [1.0] or isinstance(one, EngineUnavailable) for one in found)
 
 
-async def test_waiting_costs_the_event_loop_nothing(start: Callable[..., NativeEngine]) -> None:
+async def test_waiting_does_not_block_the_event_loop(start: Callable[..., NativeEngine]) -> None:
     gate = Gate()
     running = asyncio.ensure_future(start(gate).score(BATCH))
     await settled(gate.entered)

@@ -29,7 +29,7 @@ def test_server_alone_gets_all_of_it_at_once() -> None:
     assert [len(call) for call in cut(prompts(*[500] * 300), 1)] == [300]
 
 
-def test_head_counts_once_per_call() -> None:
+def test_prefix_counts_once_per_call() -> None:
     """Twenty prompts that are 3,050 tokens with one head between them, and 4,000 if each had its own."""
     assert [len(call) for call in cut(prompts(*[150] * 20), 2)] == [9, 9, 2]
 
@@ -58,14 +58,14 @@ def test_ten_calls_earn_a_retry() -> None:
     assert [budget.spend(), budget.spend()] == [True, False]
 
 
-def test_what_is_not_spent_is_not_saved_up_for_ever() -> None:
+def test_retry_budget_is_capped() -> None:
     budget = RetryBudget()
     for _ in range(10_000):
         budget.earn()
     assert sum(budget.spend() for _ in range(100)) == BURST
 
 
-def test_more_than_there_is_cannot_be_spent_and_costs_nothing() -> None:
+def test_exhausted_retry_budget_refuses_without_cost() -> None:
     budget = RetryBudget()
     assert not budget.spend(int(BURST) + 1)
     assert budget.spend(int(BURST))

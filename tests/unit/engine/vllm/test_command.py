@@ -49,7 +49,7 @@ def test_other_models_are_read_as_they_are(changes: dict[str, object]) -> None:
     assert value_of(given, "--runner") == "pooling"
 
 
-def test_it_listens_to_this_machine_only() -> None:
+def test_child_listens_on_loopback_only() -> None:
     given = arguments(PLAN, port=4321, is_cpu=False)
     assert (value_of(given, "--host"), value_of(given, "--port")) == ("127.0.0.1", "4321")
 
@@ -84,7 +84,7 @@ def test_fair_share_is_for_gpus_where_nothing_was_said(is_cpu: bool, said: float
     assert (value_of(given, "--gpu-memory-utilization") if "--gpu-memory-utilization" in given else None) == expected
 
 
-def test_what_the_person_adds_comes_last() -> None:
+def test_users_arguments_come_last() -> None:
     assert arguments(planned(extra=("--seed", "7")), port=1, is_cpu=True)[-2:] == ["--seed", "7"]
 
 
@@ -94,7 +94,7 @@ def test_blocks_are_small_on_cpus_alone() -> None:
 
 
 @pytest.mark.parametrize("is_cpu", [True, False])
-def test_it_opens_no_connection(is_cpu: bool) -> None:
+def test_command_disables_telemetry(is_cpu: bool) -> None:
     environ = process_environment(PLAN, is_cpu=is_cpu, cores=[0, 1])
     assert environ["VLLM_NO_USAGE_STATS"] == environ["HF_HUB_OFFLINE"] == "1"
 
@@ -130,5 +130,5 @@ def test_old_and_unknown_versions_are_not_supported(version: str, expected: bool
     assert is_supported(version) is expected
 
 
-def test_person_is_told_which_versions_are() -> None:
+def test_unsupported_version_error_lists_the_supported() -> None:
     assert unsupported("0.9.2") == "vLLM 0.9.2 is not supported: 0.32 or later is needed (tested: 0.32)."

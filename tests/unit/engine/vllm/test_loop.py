@@ -15,7 +15,7 @@ async def where() -> int:
     return threading.get_ident()
 
 
-async def test_it_runs_elsewhere() -> None:
+async def test_loop_runs_in_another_thread() -> None:
     loop = LoopThread("test")
     assert await asyncio.wrap_future(loop.start(where())) != threading.get_ident()
     loop.close()
@@ -32,7 +32,7 @@ def test_callers_without_a_loop_get_the_result_or_the_error() -> None:
     loop.close()
 
 
-def test_closing_cancels_what_runs_and_takes_no_more() -> None:
+def test_closing_cancels_running_tasks_and_refuses_new() -> None:
     ended = threading.Event()
 
     async def forever() -> None:
@@ -52,7 +52,7 @@ def test_closing_cancels_what_runs_and_takes_no_more() -> None:
         loop.start(where())
 
 
-async def test_cancelling_the_caller_cancels_what_it_asked_for() -> None:
+async def test_cancelling_the_caller_cancels_its_task() -> None:
     ended = threading.Event()
 
     async def forever() -> None:

@@ -110,7 +110,7 @@ def test_other_servers_are_named_and_put_right(paths: dict[str, Any], words: lis
     assert [word for word in (URL, *words) if word not in refused.value.message] == []
 
 
-def test_head_that_says_the_same_of_everything_is_empty() -> None:
+def test_head_with_constant_output_is_empty() -> None:
     def same(request: httpx2.Request) -> dict[str, Any]:
         score = 0.5 if json.loads(request.content)["use_activation"] else 0.0
         return {"data": [row(index, score) for index in range(3)]}

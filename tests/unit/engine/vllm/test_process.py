@@ -61,7 +61,7 @@ def child(folder: Path, text: str, said: list[str] | None = None, **environ: str
         one.close()
 
 
-def test_it_is_waited_for_and_its_lines_become_progress(tmp_path: Path) -> None:
+def test_start_waits_and_reports_output_as_progress(tmp_path: Path) -> None:
     said: list[str] = []
     with child(tmp_path, SERVES, said) as one:
         one.wait_until_ready()
@@ -86,7 +86,7 @@ def test_end_before_it_answers_is_explained(tmp_path: Path, text: str, words: st
         one.wait_until_ready()
 
 
-def test_closing_ends_it_and_what_it_started(tmp_path: Path) -> None:
+def test_closing_ends_the_process_and_its_children(tmp_path: Path) -> None:
     with child(tmp_path, SERVES) as one:
         one.wait_until_ready()
         group = one.group
@@ -146,20 +146,20 @@ def executable(folder: Path, text: str) -> Path:
     return path
 
 
-def test_executable_is_found_on_path_or_where_it_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_executable_is_found_on_path_or_by_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = executable(tmp_path, "#!/bin/sh\n")
     assert find_executable(str(path)) == path
     monkeypatch.setenv("PATH", str(tmp_path))
     assert find_executable("vllm") == path
 
 
-def test_executable_that_is_not_there_is_refused_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_executable_is_refused_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(BadSetting, match=r"--vllm-executable.*pip install vllm"):
         find_executable("vllm")
 
 
-def test_version_is_what_it_says(tmp_path: Path) -> None:
+def test_version_is_read_from_the_executable(tmp_path: Path) -> None:
     assert version_of(executable(tmp_path, "#!/bin/sh\necho INFO something\necho 0.33.0\n")) == "0.33.0"
 
 

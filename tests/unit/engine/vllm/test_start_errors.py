@@ -44,7 +44,7 @@ def test_milestones_are_passed_on_and_nothing_else(line: str, said: str | None) 
     assert progress(line) == said
 
 
-def test_dtype_is_read_from_what_it_says() -> None:
+def test_dtype_is_read_from_the_error() -> None:
     assert (
         dtype_in("Initializing a V1 LLM engine with config: model='/m', dtype=torch.bfloat16, max_seq_len=8192") == "bfloat16"
     )
@@ -80,5 +80,5 @@ def test_lower_share_would_have_fit() -> None:
     assert 0 < float(said.split(" to ")[1].split()[0]) * 79.25 < 10.5
 
 
-def test_what_is_not_known_is_not_explained() -> None:
+def test_unknown_error_is_not_explained() -> None:
     assert start_error(["RuntimeError: Engine core initialization failed"]) is None

@@ -55,7 +55,7 @@ def child(engine: VllmEngine) -> VllmProcess:
     return one
 
 
-def test_it_says_what_it_is(engine: VllmEngine) -> None:
+def test_info_has_model_and_version(engine: VllmEngine) -> None:
     info = engine.info
     assert info.tasks == {Task.RERANK}
     assert info.max_model_len == 2048
@@ -64,7 +64,7 @@ def test_it_says_what_it_is(engine: VllmEngine) -> None:
     assert isinstance(engine, Supervised)
 
 
-def test_shorter_of_what_was_asked_for_and_what_the_server_reads_counts(server: SickVllm) -> None:
+def test_shorter_of_requested_and_served_max_model_len_applies(server: SickVllm) -> None:
     for asked, expected in ((500, 500), (9000, 2048)):
         engine = connect([server.url], plan_of(Path("m"), max_model_len=asked), UpstreamAccess(timeout_s=1.0))
         assert engine.info.max_model_len == expected
@@ -79,7 +79,7 @@ def test_two_engines_around_servers_of_unknown_bytes_share_no_scores(server: Sic
         each.close()
 
 
-async def test_batch_is_one_call_and_comes_back_in_order(engine: VllmEngine, server: SickVllm) -> None:
+async def test_batch_is_one_call_with_values_in_order(engine: VllmEngine, server: SickVllm) -> None:
     prompts = prompts_of([100 + number for number in range(300)])
     found = await engine.score(batch_of(prompts))
     assert found == pytest.approx([log_odds([*each.prefix.ids.tolist(), *each.ids.tolist()]) for each in prompts])
@@ -91,7 +91,7 @@ async def test_explained_is_the_one_number_there_is(engine: VllmEngine) -> None:
     assert await engine.explain(batch) == [{"logit": score} for score in await engine.score(batch)]
 
 
-async def test_what_it_does_not_do_is_not_asked_for(engine: VllmEngine, server: SickVllm) -> None:
+async def test_unsupported_tasks_are_not_probed(engine: VllmEngine, server: SickVllm) -> None:
     with pytest.raises(EngineError, match="does not embed"):
         await engine.embed(batch_of(prompts_of([5]), Task.EMBED))
     assert not server.calls
@@ -119,7 +119,7 @@ async def test_closed_engine_is_gone_and_takes_its_child_along(engine: VllmEngin
 # -- a child ------------------------------------------------------------------------------------------------------------
 
 
-async def test_call_to_a_child_that_ended_says_that_the_engine_is_gone(
+async def test_call_to_an_ended_child_raises_engine_unavailable(
     engine: VllmEngine, child: VllmProcess, server: SickVllm
 ) -> None:
     server.mood, child.is_running = "reset", False

@@ -15,7 +15,7 @@ SIZES = st.lists(st.integers(1, 20_000), max_size=60)
 
 
 @given(SIZES, st.integers(1, 9))
-def test_no_worker_is_ever_further_ahead_than_one_batch(sizes: list[int], num_workers: int) -> None:
+def test_workers_differ_by_at_most_one_batch(sizes: list[int], num_workers: int) -> None:
     loads = [0] * num_workers
     for size in sizes:
         loads[least_loaded(loads)] += size
@@ -23,7 +23,7 @@ def test_no_worker_is_ever_further_ahead_than_one_batch(sizes: list[int], num_wo
 
 
 @given(st.lists(st.integers(0, 100), min_size=1, max_size=9))
-def test_batch_goes_to_a_worker_with_the_least_to_do(loads: list[int]) -> None:
+def test_batch_goes_to_the_least_loaded_worker(loads: list[int]) -> None:
     assert loads[least_loaded(loads)] == min(loads)
 
 

@@ -67,7 +67,7 @@ def expected(batch: Batch) -> list[float]:
 # -- as an engine -------------------------------------------------------------------------------------------------------
 
 
-async def test_it_says_of_itself_what_every_worker_says_and_names_all_devices(engine: WorkersEngine) -> None:
+async def test_info_is_that_of_every_worker_and_names_all_devices(engine: WorkersEngine) -> None:
     one, other = replicas_of(engine)
     assert (one.info.device, other.info.device, engine.info.device) == ("cpu:0", "cpu:1", "cpu:0,cpu:1")
     assert one.info.fingerprint == other.info.fingerprint == engine.info.fingerprint
@@ -107,7 +107,7 @@ async def test_both_work_at_once_and_the_one_with_less_to_do_gets_the_next(new: 
         engine.close()
 
 
-async def test_cancelled_call_counts_until_it_is_computed(engine: WorkersEngine) -> None:
+async def test_cancelled_call_counts_as_load_until_it_is_computed(engine: WorkersEngine) -> None:
     first, second = engine._workers
     os.kill(of(engine)[0], signal.SIGSTOP)
     try:
@@ -121,7 +121,7 @@ async def test_cancelled_call_counts_until_it_is_computed(engine: WorkersEngine)
     await asyncio.to_thread(wait_until, lambda: first.num_tokens == 0)
 
 
-async def test_what_ends_a_server_does_not_end_its_workers(engine: WorkersEngine) -> None:
+async def test_workers_ignore_signals_to_the_process_group(engine: WorkersEngine) -> None:
     for pid in of(engine):
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             os.kill(pid, number)
@@ -137,7 +137,7 @@ async def test_function_is_called_where_the_engine_is(engine: WorkersEngine) -> 
 # -- loading ------------------------------------------------------------------------------------------------------------
 
 
-def test_progress_is_told_and_nothing_is_left_after_closing_twice(new: Callable[[], list[int]]) -> None:
+def test_progress_is_reported_and_closing_twice_leaves_nothing(new: Callable[[], list[int]]) -> None:
     said: list[str] = []
     engine = workers.start(loads.fake, ["cpu", "cpu"], notify=said.append)
     assert said == ["loaded on cpu, 1 to go", "loaded on cpu, 0 to go"]
@@ -166,7 +166,7 @@ def test_one_that_cannot_be_had_refuses_all_and_leaves_none(
     assert new() == []
 
 
-def test_loading_is_aborted_when_it_is_not_wanted(new: Callable[[], list[int]]) -> None:
+def test_loading_is_aborted_on_request(new: Callable[[], list[int]]) -> None:
     with pytest.raises(EngineUnavailable, match="closed while it loaded"):
         workers.start(loads.endless, TWO, is_wanted=lambda: len(new()) < 2)
     assert new() == []

@@ -31,7 +31,7 @@ def test_static_text_is_in_every_language(html: str) -> None:
     assert seen.open == []
 
 
-def test_masthead_lists_every_language_by_its_own_name() -> None:
+def test_header_lists_every_language_in_its_own_name() -> None:
     seen = Seen(masthead())
     assert seen.values("data-language") == [messages.lang for messages in LANGUAGES]
     assert {"English", "中文"} <= set(seen.words)

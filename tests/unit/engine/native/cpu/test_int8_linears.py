@@ -73,7 +73,7 @@ def test_mlp_gates_and_adds(int8: Prepare, num_tokens: int) -> None:
     assert error(int8(given).add_mlp(x, x.clone()), expected) < 6e-3
 
 
-def test_rounding_costs_a_few_percent_at_most(int8: Prepare) -> None:
+def test_rounding_error_is_at_most_a_few_percent(int8: Prepare) -> None:
     given, x = matrices(1024, 3072, 16, 8), states(100, 1024)
     exact = PlainLinears(given)
     for found, other in [

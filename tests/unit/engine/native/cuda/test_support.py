@@ -97,7 +97,7 @@ def _hopper(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_hopper")
 @pytest.mark.parametrize(("spent_s", "expected"), [((2.0, 1.0), LONG_TOKENS), ((1.0, 2.0), None)])
-def test_long_documents_are_left_to_cudnn_where_it_is_faster(
+def test_long_documents_use_cudnn_where_it_is_faster(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, spent_s: tuple[float, float], expected: int | None
 ) -> None:
     caplog.set_level("INFO")
@@ -118,7 +118,7 @@ def test_cudnn_that_fails_is_not_used(monkeypatch: pytest.MonkeyPatch, caplog: p
 
 
 @pytest.mark.parametrize(("capability", "dtype"), [((8, 9), torch.bfloat16), ((9, 0), torch.float32)])
-def test_cudnn_is_not_checked_where_it_is_no_better(
+def test_cudnn_is_not_checked_where_it_is_not_faster(
     monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], dtype: torch.dtype
 ) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)

@@ -1,4 +1,4 @@
-"""The layers in front of the routes, all together: who calls, how much, from which page."""
+"""Auth, caller limits and CORS together, in front of the routes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def allowed(response: httpx2.Response) -> str | None:
 # -- how much -----------------------------------------------------------------------------------------------------------
 
 
-async def test_caller_over_its_rate_gets_429_and_when_to_come_back() -> None:
+async def test_caller_over_its_rate_gets_429_with_retry_after() -> None:
     async with http(runtime(max_requests_per_minute=1)) as client:
         first, second = [await client.post("/v1/rerank", json=ASK) for _ in range(2)]
         assert first.status_code == 200
@@ -35,7 +35,7 @@ async def test_caller_over_its_rate_gets_429_and_when_to_come_back() -> None:
         assert "max_requests_per_minute" in second.json()["message"]
 
 
-async def test_keys_are_limited_apart() -> None:
+async def test_keys_are_limited_separately() -> None:
     service = runtime(max_requests_per_minute=1, api_key=["one", "two"])
     async with http(service) as client:
         statuses = [
@@ -44,7 +44,7 @@ async def test_keys_are_limited_apart() -> None:
     assert statuses == [200, 200, 429]
 
 
-async def test_addresses_are_limited_apart_without_keys() -> None:
+async def test_addresses_are_limited_separately_without_keys() -> None:
     service = runtime(max_requests_per_minute=1)
     async with running(service):
         app = create_app(service)
@@ -63,7 +63,7 @@ async def test_probes_lists_and_metrics_are_never_limited() -> None:
             assert {(await client.get(path)).status_code for _ in range(5)} == {200}, path
 
 
-async def test_caller_with_too_many_at_once_gets_429_and_is_welcome_again_afterwards() -> None:
+async def test_caller_over_its_concurrency_gets_429_until_a_request_ends() -> None:
     async with http(runtime(FakeEngine(step_s=0.05), max_concurrent_requests_per_caller=2)) as client:
         asked = [client.post("/v1/rerank", json={**ASK, "query": f"fox {number}"}) for number in range(6)]
         statuses = sorted(response.status_code for response in await asyncio.gather(*asked))
@@ -71,7 +71,7 @@ async def test_caller_with_too_many_at_once_gets_429_and_is_welcome_again_afterw
         assert (await client.post("/v1/rerank", json=ASK)).status_code == 200
 
 
-async def test_stranger_does_not_use_up_anybodys_share() -> None:
+async def test_unauthenticated_requests_do_not_count() -> None:
     async with http(runtime(max_requests_per_minute=1, api_key=["one"])) as client:
         assert {(await client.post("/v1/rerank", json=ASK)).status_code for _ in range(5)} == {401}
         assert (await client.post("/v1/rerank", json=ASK, headers={"x-api-key": "one"})).status_code == 200
@@ -80,14 +80,14 @@ async def test_stranger_does_not_use_up_anybodys_share() -> None:
 # -- from which page ----------------------------------------------------------------------------------------------------
 
 
-async def test_without_origins_no_page_of_another_site_is_answered() -> None:
+async def test_without_origins_cross_origin_pages_are_refused() -> None:
     async with http(runtime()) as client:
         assert (await client.options("/v1/rerank", headers={"origin": ORIGIN, **PREFLIGHT})).status_code == 405
         assert allowed(await client.post("/v1/rerank", json=ASK, headers={"origin": ORIGIN})) is None
 
 
 @pytest.mark.parametrize("origins", [[ORIGIN], ["https://other.example", ORIGIN], ["*"]])
-async def test_page_of_an_allowed_origin_may_ask_and_read(origins: list[str]) -> None:
+async def test_page_of_an_allowed_origin_can_send_and_read(origins: list[str]) -> None:
     async with http(runtime(cors_origin=origins, api_key=["one"])) as client:
         asked = await client.options("/v1/rerank", headers={"origin": ORIGIN, **PREFLIGHT})
         assert asked.status_code == 200
@@ -100,7 +100,7 @@ async def test_page_of_an_allowed_origin_may_ask_and_read(origins: list[str]) ->
         assert "x-request-id" in answer.headers["access-control-expose-headers"]
 
 
-async def test_page_of_another_origin_is_not_told_anything() -> None:
+async def test_page_of_another_origin_gets_no_cors_headers() -> None:
     async with http(runtime(cors_origin=[ORIGIN])) as client:
         for origin in ("https://evil.example", "https://app.example.evil.example", "http://app.example", "null"):
             asked = await client.options("/v1/rerank", headers={"origin": origin, **PREFLIGHT})
@@ -128,14 +128,14 @@ REFUSED: Mapping[int, tuple[Mapping[str, str], bytes]] = {
 
 
 @pytest.mark.parametrize("status", REFUSED)
-async def test_page_may_read_why_it_was_refused(status: int) -> None:
+async def test_page_can_read_error_bodies(status: int) -> None:
     headers, body = REFUSED[status]
     async with http(runtime(cors_origin=[ORIGIN], api_key=["one"], max_body_bytes=1000)) as client:
         answer = await client.post("/v1/rerank", content=body, headers={"origin": ORIGIN, **headers})
         assert (answer.status_code, allowed(answer)) == (status, ORIGIN)
 
 
-async def test_preflight_tells_strangers_nothing_about_paths() -> None:
+async def test_preflight_reveals_no_paths_without_a_key() -> None:
     async with http(runtime(cors_origin=[ORIGIN], api_key=["one"])) as client:
         paths = ("/v1/rerank", "/nowhere", "/v1/models/fake", "/ui/")
         answers = [await client.options(path, headers={"origin": ORIGIN, **PREFLIGHT}) for path in paths]
