@@ -22,7 +22,7 @@ _DTYPES: Final = {
 
 
 FP8_OLDEST: Final = (8, 9)
-"""Compute capability of Ada, the first that multiplies numbers of 8-bit floating point."""
+"""Compute capability of Ada, the first with 8-bit floating-point products."""
 
 _CHOICES: Final = "it can be auto, cpu, cuda, cuda:N, or several with commas between them"
 
@@ -30,10 +30,10 @@ _CHOICES: Final = "it can be auto, cpu, cuda, cuda:N, or several with commas bet
 def pick_devices(names: str) -> list[str]:
     """Return the devices of a model, repeats included; "auto" is every CUDA device.
 
-    Nothing is done on any of them.
+    Does not touch the devices.
 
     Raises:
-        BadSetting: torch does not know one, or this machine does not have it.
+        BadSetting: a device is unknown to torch, or not on this machine.
     """
     if names == "auto" and (count := torch.cuda.device_count()) > 1:
         return [f"cuda:{index}" for index in range(count)]
@@ -43,10 +43,10 @@ def pick_devices(names: str) -> list[str]:
 def pick_device(name: str) -> torch.device:
     """Return the device called `name`; "auto" is the first CUDA device, or the CPU when there is none.
 
-    Engines ask here before they compute anything, so this is also where the CPU's functions are settled.
+    Engines call this before they compute anything, so it also initialises the CPU's vector functions.
 
     Raises:
-        BadSetting: torch does not know it, or this machine does not have it.
+        BadSetting: the device is unknown to torch, or not on this machine.
     """
     _settle_functions()
     if name == "auto":
@@ -65,10 +65,10 @@ def pick_device(name: str) -> torch.device:
 def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     """Return the dtype called `name`; "auto" is bfloat16 where the device computes in it natively, else float32.
 
-    That is what is right for any model; for one that is known, `native.dynamic_range` may choose float16 instead.
+    This is right for any model; for known models, `native.dynamic_range` may choose float16 instead.
 
     Raises:
-        BadSetting: it is not one we compute in, or not on this device.
+        BadSetting: the dtype is not supported, or not on this device.
     """
     if name == "auto":
         return torch.bfloat16 if _has_bfloat16(device) else torch.float32
@@ -84,12 +84,12 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
 
 
 def gpu_name(name: str) -> str:
-    """Return what a CUDA device calls itself."""
+    """Return the name of a CUDA device."""
     return torch.cuda.get_device_name(name)
 
 
 def gpu_readings(names: Iterable[str]) -> list[GpuReading]:
-    """Return how full and how busy these CUDA devices are; of those that do not answer, nothing."""
+    """Return memory and utilization of these CUDA devices; devices that do not respond are left out."""
     readings = []
     for name in names:
         with suppress(RuntimeError):
@@ -101,7 +101,7 @@ def gpu_readings(names: Iterable[str]) -> list[GpuReading]:
 
 
 def _busy(name: str) -> float | None:
-    """Return the share of the last moments in which a device computed, if NVIDIA's library is there to say so."""
+    """Return the recent utilization of a device; None without NVIDIA's library."""
     try:
         import pynvml
     except ModuleNotFoundError:
@@ -116,8 +116,8 @@ def _busy(name: str) -> float | None:
 def _settle_functions() -> None:
     """Let the CPU's vector library select its functions: calls each once, from one thread.
 
-    It chooses at the first call. Where that is made by several threads at once, one of them may take a version that is right
-    to four digits only: the first scores of a process were once seen to be off by 3e-5, and were remembered.
+    It selects them at the first call. If several threads make it at once, one of them may get a version with four correct
+    digits: the first scores of a process were once off by 3e-5, and were cached.
 
     Source: github.com/pytorch/pytorch/issues/188792.
     """

@@ -11,11 +11,11 @@ from shortlist.types import Batch, Vector
 
 
 class RestartableEngine:
-    """Implements `engine.base.Engine` by another engine, which `restart` replaces.
+    """An `Engine` that delegates to another, which `restart` replaces.
 
     Args:
-        engine: The first one.
-        load: Returns another one like it; called in a worker thread, after the one before was closed.
+        engine: The initial engine.
+        load: Loads the engine again; called in a worker thread after the previous engine was closed.
         on_close: Called on close; may abort a running `load`.
     """
 
@@ -27,37 +27,37 @@ class RestartableEngine:
 
     @property
     def info(self) -> EngineInfo:
-        """What this engine is; the same after a restart."""
+        """The engine's properties; the same after a restart."""
         return self._engine.info
 
     @property
     def replicas(self) -> Sequence[Engine]:
-        """The engines for the single devices of the engine of the moment."""
+        """The replicas of the current engine."""
         return replicas_of(self._engine)
 
     async def score(self, batch: Batch) -> Sequence[float]:
-        """Return what the engine of the moment returns."""
+        """Delegate to the current engine."""
         return await self._engine.score(batch)
 
     async def embed(self, batch: Batch) -> Sequence[Vector]:
-        """Return what the engine of the moment returns."""
+        """Delegate to the current engine."""
         return await self._engine.embed(batch)
 
     async def explain(self, batch: Batch) -> Sequence[Mapping[str, float]]:
-        """Return what the engine of the moment returns."""
+        """Delegate to the current engine."""
         return await self._engine.explain(batch)
 
     async def wait_failed(self) -> None:
-        """Return only by raising, if the engine of the moment is one that can go unasked."""
+        """Raise when the current engine fails; return at once if it cannot detect that."""
         if isinstance(self._engine, Supervised):
             await self._engine.wait_failed()
 
     async def restart(self) -> None:
-        """Close the engine, which frees its memory, and load another one.
+        """Close the engine, which frees its memory, and load it again.
 
         Raises:
-            EngineUnavailable: what was loaded is another model, whose scores would be mixed up with remembered ones.
-            Whatever loading raises; calling this again tries again.
+            EngineUnavailable: the loaded model differs, so its scores would be mixed with cached ones.
+            The errors of loading; a repeated call tries again.
         """
         before = self._engine.info
         await asyncio.to_thread(self._engine.close)
@@ -68,7 +68,7 @@ class RestartableEngine:
         self._engine = engine
 
     def close(self) -> None:
-        """Free what the engine holds, and load no other. Calling it twice is harmless."""
+        """Free all resources, and never load again. Idempotent."""
         self._is_closed = True
         self._on_close()
         self._engine.close()

@@ -27,7 +27,7 @@ from shortlist.errors import EngineError, EngineOutOfMemory, EngineUnavailable, 
 from shortlist.types import Batch, Task, TextPrompt, Vector
 
 BATCH_ITEMS = 32
-"""Texts that the library pads and computes together; longer batches are sorted by length and cut into such steps."""
+"""Texts that the library pads and computes together; larger batches are sorted by length and split."""
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ disable_progress_bar()  # type: ignore[no-untyped-call]  # the caller reports lo
 
 
 class SentenceEngine(ABC):
-    """What both kinds share: one thread, and memory errors in our own words. Implements `engine.base.Engine`."""
+    """Base of both engines: one thread, and conversion of memory errors. Implements `engine.base.Engine`."""
 
     def __init__(self, info: EngineInfo) -> None:
         self._info = info
@@ -44,7 +44,7 @@ class SentenceEngine(ABC):
 
     @property
     def info(self) -> EngineInfo:
-        """What this engine is."""
+        """The engine's properties."""
         return self._info
 
     async def score(self, batch: Batch) -> Sequence[float]:
@@ -56,12 +56,12 @@ class SentenceEngine(ABC):
         return await self._on_thread(self._embed, batch)
 
     async def explain(self, batch: Batch) -> Sequence[Mapping[str, float]]:
-        """Return the one number there is: the logit of a cross-encoder, the cosine of a bi-encoder."""
+        """Return the only component: the logit of a cross-encoder, the cosine of a bi-encoder."""
         name = "logit" if self._info.score_scale is ScoreScale.LOG_ODDS else "cosine"
         return [{name: score} for score in await self.score(batch)]
 
     def close(self) -> None:
-        """End the thread once its current step is done."""
+        """Stop the thread after its running batch."""
         self._is_closed = True
         self._thread.shutdown(wait=False, cancel_futures=True)
 
@@ -75,9 +75,9 @@ class SentenceEngine(ABC):
         if self._is_closed:
             raise EngineUnavailable("The engine is closed.")
         prompts = [_text(item.prompt) for item in batch.items]
-        with contextlib.suppress(torch.OutOfMemoryError, MemoryError):  # raised below, where it no longer pins the tensors
+        with contextlib.suppress(torch.OutOfMemoryError, MemoryError):  # raised below, where no frame references the tensors
             return await asyncio.get_running_loop().run_in_executor(self._thread, compute, prompts)
-        raise EngineOutOfMemory(f"A step of {len(prompts)} texts did not fit into the device's memory.")
+        raise EngineOutOfMemory(f"A batch of {len(prompts)} texts did not fit into the device's memory.")
 
 
 class CrossEncoderEngine(SentenceEngine):
@@ -86,12 +86,12 @@ class CrossEncoderEngine(SentenceEngine):
     Args:
         path: The model's folder.
         device: cpu, cuda, cuda:N, or auto.
-        max_model_len: Longest pair in tokens; the model's own limit holds if it is lower.
-        digest: Names the bytes in the folder; see `content_name`.
+        max_model_len: Longest pair in tokens; the model's own limit applies if it is lower.
+        digest: Digest of the model's files; see `content_name`.
 
     Raises:
-        BadSetting: this machine has no such device.
-        ModelRefused: the model has more than one label, so its output is no score.
+        BadSetting: the device is not on this machine.
+        ModelRefused: the model has more than one label.
     """
 
     def __init__(self, path: Path, *, device: str, max_model_len: int, digest: str | None = None) -> None:
@@ -130,11 +130,11 @@ class BiEncoderEngine(SentenceEngine):
     Args:
         path: The model's folder.
         device: cpu, cuda, cuda:N, or auto.
-        max_model_len: Longest text in tokens; the model's own limit holds if it is lower.
-        digest: Names the bytes in the folder; see `content_name`.
+        max_model_len: Longest text in tokens; the model's own limit applies if it is lower.
+        digest: Digest of the model's files; see `content_name`.
 
     Raises:
-        BadSetting: this machine has no such device.
+        BadSetting: the device is not on this machine.
     """
 
     def __init__(self, path: Path, *, device: str, max_model_len: int, digest: str | None = None) -> None:
@@ -165,7 +165,7 @@ class BiEncoderEngine(SentenceEngine):
 
     def _embed(self, prompts: Sequence[TextPrompt]) -> list[Vector]:
         return [
-            vector.copy()  # a row alone, so that remembering one does not keep them all
+            vector.copy()  # a copy, so that a kept vector does not keep the batch
             for head, group in groupby(prompts, key=lambda prompt: prompt.prefix.text)
             for vector in self._encode([prompt.text for prompt in group], prompt=head)
         ]
@@ -205,5 +205,5 @@ def _limit(of_model: int | None, wanted: int) -> int:
 
 
 def _dtype(model: torch.nn.Module) -> str:
-    """Name what the weights were loaded in, which is what their file has."""
+    """Return the dtype of the loaded weights, which is that of their file."""
     return str(next(model.parameters()).dtype).removeprefix("torch.")

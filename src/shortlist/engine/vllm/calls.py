@@ -14,19 +14,19 @@ from typing import Final
 from shortlist.types import TokenPrompt
 
 MIN_TOKENS: Final = 1024
-"""A batch is not spread over several servers in calls smaller than this: each has a cost of its own."""
+"""Minimum size of a call when a batch is split over several servers: calls have a fixed cost."""
 
 SHARE: Final = 0.1
-"""Retries that every first call earns."""
+"""Retries earned per first attempt."""
 
 BURST: Final = 10.0
-"""Retries that may be saved up, and that there are at the start: one server's death fails several calls at once."""
+"""Initial and maximum retry budget: a failing server fails several calls at once."""
 
 
 def cut(prompts: Sequence[TokenPrompt], num_servers: int) -> Iterator[list[TokenPrompt]]:
-    """Yield the calls that a batch becomes, in order; all servers get something to do if there is enough.
+    """Split a batch into calls, in order; all servers get a call if the batch is large enough.
 
-    A head costs its tokens once per call: the server computes it once and finds it in its cache for the others.
+    A prefix counts once per call: the server computes it once and caches it for the others.
     """
     most = max(-(-num_tokens_of(prompts) // num_servers), MIN_TOKENS)
     call: list[TokenPrompt] = []
@@ -44,7 +44,7 @@ def cut(prompts: Sequence[TokenPrompt], num_servers: int) -> Iterator[list[Token
 
 
 def num_tokens_of(prompts: Sequence[TokenPrompt]) -> int:
-    """Return what a call costs: every prompt, and every distinct head once."""
+    """Return the tokens of a call: every prompt, and every distinct prefix once."""
     prefixes = {id(prompt.prefix): prompt.prefix.num_tokens for prompt in prompts}
     return sum(prefixes.values()) + sum(prompt.num_tokens for prompt in prompts)
 
@@ -54,17 +54,17 @@ def _cost(prompt: TokenPrompt, prefixes: set[int]) -> int:
 
 
 class RetryBudget:
-    """Every call earns a little; every retry costs one."""
+    """Retry budget: every first attempt adds a fraction, every retry costs one."""
 
     def __init__(self) -> None:
         self._saved = BURST
 
     def earn(self) -> None:
-        """Take note of a first call."""
+        """Count a first attempt."""
         self._saved = min(BURST, self._saved + SHARE)
 
     def spend(self, num: int = 1) -> bool:
-        """Return whether so many more calls may go out, and count them if so."""
+        """Return whether this many retries are allowed; if so, count them."""
         if self._saved < num:
             return False
         self._saved -= num

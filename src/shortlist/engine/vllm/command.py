@@ -15,7 +15,7 @@ from typing import Final
 from shortlist.types import Task
 
 # Source: vLLM 0.32, `model_executor/models/config.py` (Qwen3ForSequenceClassificationConfig) and `adapters.py`: the first
-# word is the one that counts against a document.
+# word is the negative one.
 AS_RERANKER: Final[Mapping[str, object]] = {
     "architectures": ["Qwen3ForSequenceClassification"],
     "classifier_from_token": ["no", "yes"],
@@ -23,12 +23,12 @@ AS_RERANKER: Final[Mapping[str, object]] = {
 }
 
 OLDEST: Final = (0, 32)
-"""The first version whose `/classify` is known to take token ids and to give raw scores."""
+"""The first version whose `/classify` accepts token ids and returns raw scores."""
 
 TESTED: Final = "0.32"
 
 CPU_BLOCK_TOKENS: Final = 32
-"""Its own default on CPUs is 128, longer than what the prompts of a query have in common: nothing would be shared."""
+"""The default on CPUs, 128, is longer than the shared prefix of a query: nothing would be shared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,12 +36,12 @@ class VllmPlan:
     """Model and options of a vLLM server, with vLLM's own names and meanings.
 
     Attributes:
-        model: A folder, or a name on a hub.
-        task: What it is to do.
-        has_head: Whether the checkpoint was converted to a classifier already.
-        gpu_memory_utilization: Share of the device's memory that was asked for; None if nothing was said.
-        fair_share: What it gets of a GPU then, beside others; None leaves it to vLLM.
-        extra: Further arguments, as they are.
+        model: A folder, or a hub name.
+        task: Its task.
+        has_head: Whether the checkpoint is already a classifier.
+        gpu_memory_utilization: Requested share of device memory; None if not set.
+        fair_share: Share of a GPU if not set, next to other models; None for vLLM's default.
+        extra: Further arguments, unchanged.
     """
 
     model: str
@@ -62,13 +62,13 @@ class VllmPlan:
 
 
 def essential(plan: VllmPlan) -> list[str]:
-    """Return the arguments without which the scores are wrong."""
+    """Return the arguments that correct scores require."""
     overrides = ["--hf-overrides", json.dumps(AS_RERANKER)] if plan.task is Task.RERANK and not plan.has_head else []
     return [plan.model, "--runner", "pooling", *overrides, "--max-model-len", str(plan.max_model_len)]
 
 
 def arguments(plan: VllmPlan, *, port: int, is_cpu: bool) -> list[str]:
-    """Return everything after `vllm serve`. What the plan adds as `extra` comes last, and so wins."""
+    """Return all arguments of `vllm serve`. `extra` is last, so it overrides."""
     share = share_of(plan, is_cpu=is_cpu)
     return [
         *essential(plan),
@@ -83,7 +83,7 @@ def arguments(plan: VllmPlan, *, port: int, is_cpu: bool) -> list[str]:
         *(["--data-parallel-size", str(plan.data_parallel_size)] if plan.data_parallel_size > 1 else []),
         *(["--quantization", plan.quantization] if plan.quantization else []),
         *(["--block-size", str(CPU_BLOCK_TOKENS)] if is_cpu else []),
-        # A line per call would say nothing that ours do not say already.
+        # Shortlist's log has every call already.
         "--disable-uvicorn-access-log",
         *plan.extra,
     ]
@@ -95,18 +95,18 @@ def share_of(plan: VllmPlan, *, is_cpu: bool) -> float | None:
 
 
 def process_environment(plan: VllmPlan, *, is_cpu: bool, cores: Sequence[int]) -> dict[str, str]:
-    """Return environment variables for it, where the person has not set them.
+    """Return environment variables, which the user's own override.
 
     Source: vLLM 0.32, `envs.py`.
     """
     shared = {
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
-        "HF_HUB_OFFLINE": "1",  # the files are here, and were checked
+        "HF_HUB_OFFLINE": "1",  # the files are local and verified
     }
     if not is_cpu:
         return shared
-    # Left to itself it keeps a core for its front end, which is half of a small machine; and nearly all of the memory.
+    # By default it reserves a core for its front end, half of a small machine, and nearly all memory.
     on_cores = {"VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, cores))} if _is_one_process(plan) else {}
     space = {} if plan.gpu_memory_utilization else {"VLLM_CPU_KVCACHE_SPACE": "4"}
     return {**shared, **on_cores, **space}
@@ -117,12 +117,12 @@ def _is_one_process(plan: VllmPlan) -> bool:
 
 
 def right_command(plan: VllmPlan) -> str:
-    """Return the command that serves a model as an upstream, to copy."""
+    """Return the command that serves this model as an upstream, for messages."""
     return shlex.join(["vllm", "serve", *essential(plan)])
 
 
 def parse_version(text: str) -> tuple[int, int] | None:
-    """Return the first two numbers of a version, or None for what is none ("dev")."""
+    """Return the first two numbers of a version; None for others ("dev")."""
     parts = text.strip().split("+")[0].split(".")
     try:
         return int(parts[0]), int(parts[1])
@@ -131,12 +131,12 @@ def parse_version(text: str) -> tuple[int, int] | None:
 
 
 def is_supported(version: str) -> bool:
-    """Return whether this version of vLLM can be used."""
+    """Return whether this vLLM version is supported."""
     numbers = parse_version(version)
     return numbers is not None and numbers >= OLDEST
 
 
 def unsupported(version: str) -> str:
-    """Return what is wrong with a version that is not supported, and what would be right."""
+    """Return the error message for an unsupported version, with the supported ones."""
     oldest = ".".join(map(str, OLDEST))
     return f"vLLM {version} is not supported: {oldest} or later is needed (tested: {TESTED})."

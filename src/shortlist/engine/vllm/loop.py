@@ -26,10 +26,10 @@ class LoopThread:
         self._thread.start()
 
     def start(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
-        """Have it run; cancelling the future cancels it.
+        """Run a coroutine; cancelling the future cancels it.
 
         Raises:
-            EngineUnavailable: the thread was closed.
+            EngineUnavailable: the thread is closed.
         """
         with self._lock:
             if self._is_closed:
@@ -38,11 +38,11 @@ class LoopThread:
             return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Return what it returns; for callers without a loop."""
+        """Run a coroutine and wait for its result."""
         return self.start(coroutine).result()
 
     def close(self) -> None:
-        """Cancel what runs, and end the thread. Calling it twice is harmless."""
+        """Cancel running coroutines and end the thread. Idempotent."""
         with self._lock:
             if self._is_closed:
                 return

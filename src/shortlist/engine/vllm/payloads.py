@@ -29,13 +29,13 @@ def body_of(task: Task, prompts: Sequence[TokenPrompt], *, is_raw: bool = True) 
     Args:
         task: What to compute.
         prompts: At least one.
-        is_raw: Whether scores are to be log-odds, and not chances.
+        is_raw: Whether to request log-odds instead of probabilities.
 
     Source: vLLM 0.32, `entrypoints/pooling/{classify,embed}/protocol.py`: `input` may be a list of lists of ids.
     """
     prefixes = {id(prompt.prefix): _encode_ids(prompt.prefix.ids) for prompt in prompts}
     lists = (_joined(prefixes[id(prompt.prefix)], _encode_ids(prompt.ids)) for prompt in prompts)
-    # Log-odds themselves are asked for: out of a chance they could not be had back where it is nearly 0 or 1.
+    # Log-odds cannot be recovered from probabilities near 0 or 1.
     activation = b"false" if task is Task.RERANK and is_raw else b"true"
     options = b'"add_special_tokens":false,"use_activation":' + activation + _OPTIONS[task]
     return b'{"input":[[' + b"],[".join(lists) + b"]]," + options + b"}"
@@ -53,16 +53,16 @@ def scores_of(content: bytes, num_prompts: int) -> list[float]:
     """Return one log-odds per prompt.
 
     Raises:
-        UpstreamError: the answer is not what was asked for.
+        UpstreamError: the response is invalid.
     """
     return [_score(each) for each in _data(content, num_prompts)]
 
 
 def vectors_of(content: bytes, num_prompts: int) -> list[Vector]:
-    """Return one vector of length one per prompt, all of one width.
+    """Return one unit vector per prompt, all of the same width.
 
     Raises:
-        UpstreamError: the answer is not what was asked for.
+        UpstreamError: the response is invalid.
     """
     vectors = [_vector(each) for each in _data(content, num_prompts)]
     if len({len(vector) for vector in vectors}) != 1:
@@ -71,12 +71,12 @@ def vectors_of(content: bytes, num_prompts: int) -> list[Vector]:
 
 
 def wrong(what: str) -> UpstreamError:
-    """Return the error for an answer that vLLM, when it is well, does not give."""
+    """Return the error for an invalid response."""
     return UpstreamError(f"vLLM answered with {what}.", is_retryable=True)
 
 
 def _data(content: bytes, num_prompts: int) -> list[dict[str, Any]]:
-    """Return the answer's item of every prompt, in order."""
+    """Return the response's item of every prompt, in order."""
     try:
         data = orjson.loads(content)["data"]
         ordered: list[dict[str, Any]] = sorted(data, key=lambda each: each["index"])
@@ -101,5 +101,5 @@ def _vector(each: dict[str, Any]) -> Vector:
     except (KeyError, TypeError, ValueError, binascii.Error):
         raise wrong("something else than a vector per prompt") from None
     length = float(np.linalg.norm(vector))
-    # It rounds to 16 bits before it normalises; what is nearly one is made one, anything else is left to be noticed.
+    # vLLM rounds to 16 bits before it normalises: lengths near one are corrected, others are left for the checks.
     return vector / np.float32(length) if abs(length - 1) < _NEARLY_ONE else vector

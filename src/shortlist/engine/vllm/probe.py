@@ -21,7 +21,7 @@ from shortlist.errors import ModelRefused, UpstreamError
 from shortlist.types import Task, TokenPrefix, TokenPrompt, basename
 
 TIMEOUT_S: Final = 60.0
-"""The first call to a server may find it compiling."""
+"""The first call may have to wait for compilation."""
 
 MAX_GAP: Final = 1e-3
 
@@ -34,10 +34,10 @@ class ProbeResult:
     """Result of a probe.
 
     Attributes:
-        url: Where it is.
-        version: Of vLLM.
-        model: The name under which it serves.
-        root: What it loaded: a folder, or a name on a hub.
+        url: Base URL.
+        version: vLLM version.
+        model: Served model name.
+        root: The loaded model: a folder, or a hub name.
         max_model_len: Longest prompt in tokens.
         dimensions: Width of its vectors; None for a reranker.
     """
@@ -51,10 +51,10 @@ class ProbeResult:
 
 
 def served_names(url: str, *, api_key: str | None = None) -> frozenset[str]:
-    """Return what a server calls its model, without what stands before the last slash, in small letters.
+    """Return the basenames of a server's models, in lower case.
 
     Raises:
-        ModelRefused: it is not there, or does not say.
+        ModelRefused: the server is unreachable, or does not list its models.
     """
     with _client(url, api_key) as http:
         model = _served(http, url)
@@ -62,13 +62,13 @@ def served_names(url: str, *, api_key: str | None = None) -> frozenset[str]:
 
 
 class Probe:
-    """Asks one server.
+    """Probes one server.
 
     Args:
-        url: Where it is.
+        url: Base URL.
         plan: Expected model and options; the right command is part of the error message.
         api_key: Sent as a bearer token; None sends none.
-        transport: Sends the requests instead of a socket; for tests.
+        transport: Replaces the network transport in tests.
     """
 
     def __init__(
@@ -79,10 +79,10 @@ class Probe:
         self._http = _client(url, api_key, transport)
 
     def run(self) -> ProbeResult:
-        """Return what the server is.
+        """Probe the server.
 
         Raises:
-            ModelRefused: it is not there, or is not what it should be.
+            ModelRefused: the server is unreachable, or does not match the plan.
         """
         with self._http:
             version = self._version()
@@ -95,7 +95,7 @@ class Probe:
             url=self._url, version=version, model=model, root=root, max_model_len=max_model_len, dimensions=dimensions
         )
 
-    # -- what it reports --
+    # -- reported properties --
 
     def _version(self) -> str:
         version = _get(self._http, self._url, "/version").get("version")
@@ -109,7 +109,7 @@ class Probe:
         model = _served(self._http, self._url)
         return str(model["id"]), str(model["root"]), int(model["max_model_len"])
 
-    # -- what it shows --
+    # -- measured properties --
 
     def _ranks(self) -> None:
         prompts = _prompts()
@@ -151,7 +151,7 @@ class Probe:
         return response.content
 
     def _instead(self, status: int) -> str:
-        """Say what a server is that does not do what it should; routes that exist refuse to be fetched with 405."""
+        """Return a description of a server with the wrong task; existing routes answer a GET with 405."""
         if self._has("/v1/completions") or self._has("/v1/chat/completions"):
             return "is a language model that writes: it was started without --runner pooling"
         if self._plan.task is Task.RERANK and self._has(payloads.PATHS[Task.EMBED]):
@@ -204,7 +204,7 @@ def _refused(url: str, what: str) -> ModelRefused:
 
 
 def _prompts() -> list[TokenPrompt]:
-    """Return a few prompts of ids that every vocabulary has."""
+    """Return a few prompts with ids of every vocabulary."""
     prefix = TokenPrefix(_NONE)
     return [TokenPrompt(prefix, np.arange(1, length, dtype=np.int32)) for length in _LENGTHS]
 

@@ -27,7 +27,7 @@ from shortlist.engine.vllm.command import is_supported, unsupported
 from shortlist.errors import BadSetting, EngineUnavailable, ModelRefused
 
 START_S: Final = 1800.0
-"""How long a start may take: a large model is read from a slow disk, and compiled."""
+"""Timeout of a start in seconds: large models are read from slow disks and compiled."""
 
 LOOK_S: Final = 0.2
 
@@ -36,15 +36,15 @@ _ENDED: Final = os.WEXITED | os.WNOHANG | os.WNOWAIT
 CLOSE_S: Final = supervisor.GRACE_S + 5.0
 
 NUM_LINES: Final = 400
-"""Log lines that are kept to find out what went wrong."""
+"""Log lines kept for error messages."""
 
 
 class VllmProcess:
-    """A running child.
+    """A managed vLLM process.
 
     Args:
-        command: The executable and its arguments; it must answer on `port` of this machine.
-        environ: Variables for it, where the environment does not have them already.
+        command: The executable and its arguments; it must serve `port` on this machine.
+        environ: Default environment variables.
         port: Its port.
         notify: Reports start progress.
     """
@@ -59,7 +59,7 @@ class VllmProcess:
         pipe, lifeline = os.pipe()
         self._lifeline: int | None = lifeline
         pairs = [f"{name}={value}" for name, value in environ.items()]
-        self._supervisor = subprocess.Popen(  # noqa: S603 - what the person asked for
+        self._supervisor = subprocess.Popen(  # noqa: S603 - the user's command
             [sys.executable, "-I", supervisor.__file__, str(pipe), *pairs, "--", *command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -73,21 +73,21 @@ class VllmProcess:
 
     @property
     def group(self) -> int:
-        """The process group of everything that it started."""
+        """The process group of the process and its children."""
         return self._supervisor.pid
 
     @property
     def is_running(self) -> bool:
-        """Whether it runs. If not, its whole process group has ended, however the supervisor ended."""
+        """Whether it runs. If not, its whole process group is killed first."""
         with self._lock:
-            # Without reaping it: until then its pid cannot belong to another group.
+            # Without reaping it: its pid stays reserved until then.
             is_there = not self._is_over and os.waitid(os.P_PID, self._supervisor.pid, _ENDED) is None
             if not is_there and not self._is_over:
                 self._end_group()
             return is_there
 
     def wait_until_ready(self, is_wanted: Callable[[], bool] = lambda: True) -> None:
-        """Return once it answers.
+        """Wait until it answers.
 
         Args:
             is_wanted: Whether the start is still wanted.
@@ -109,7 +109,7 @@ class VllmProcess:
         raise ModelRefused(f"vLLM did not answer within {START_S:.0f} s of its start.")
 
     def close(self) -> None:
-        """End it, and everything that it started. Calling it twice is harmless."""
+        """End the process and its children. Idempotent."""
         if self._lifeline is not None:
             os.close(self._lifeline)
             self._lifeline = None
@@ -153,7 +153,7 @@ def _decoded(lines: Iterable[bytes]) -> Iterable[str]:
 
 
 def _last_error(lines: Sequence[str]) -> str:
-    """Return the last line that names an error: while it starts, it has seen no caller's text yet."""
+    """Return the last log line with an error; before the start completes, logs contain no caller's text."""
     errors = [line for line in lines if "Error" in line or "error:" in line]
     return (errors or list(lines) or ["none"])[-1].strip()[-300:]
 
@@ -172,7 +172,7 @@ def free_port() -> int:
 
 
 def find_executable(name: str) -> Path:
-    """Return where `vllm` is.
+    """Return the path of `vllm`.
 
     Raises:
         BadSetting: it is neither on PATH nor at the configured path.
@@ -190,7 +190,7 @@ def version_of(executable: Path) -> str:
     """Return the version of an installed vLLM, such as 0.32.0+cpu.
 
     Raises:
-        BadSetting: it does not say, or is too old.
+        BadSetting: the version is unknown or too old.
     """
     version = _quickly(executable) or _slowly(executable)
     if version is None:
@@ -201,7 +201,7 @@ def version_of(executable: Path) -> str:
 
 
 def _quickly(executable: Path) -> str | None:
-    """Ask the Python that runs it, which takes no imports of vLLM's."""
+    """Read the version with the executable's Python, without importing vLLM."""
     with executable.open("rb") as file:
         first = file.readline(1024).decode(errors="replace").strip()
     interpreter = first.removeprefix("#!") if first.startswith("#!") and "python" in first and " " not in first else None

@@ -72,12 +72,12 @@ def launch(plan: VllmPlan, access: UpstreamAccess, hooks: StartHooks, *, executa
         plan: Model and options.
         access: How to call it.
         hooks: Callbacks during the start.
-        executable: The `vllm` of an environment, by its path or its name on PATH.
+        executable: Path of `vllm`, or its name on PATH.
         digest: Digest of the model's weights.
 
     Raises:
         BadSetting: the executable does not exist, or its version is not supported.
-        ModelRefused: it does not start, or fails its probe.
+        ModelRefused: vLLM does not start, or fails its probe.
         EngineUnavailable: the start was aborted.
     """
     path = find_executable(executable)

@@ -15,7 +15,7 @@ import sys
 import time
 
 GRACE_S = 5.0
-"""How long the group may take to end by itself."""
+"""Seconds for the group to exit after SIGTERM."""
 
 LOOK_S = 0.05
 
@@ -23,14 +23,14 @@ HEEDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main(arguments: list[str]) -> None:
-    """Run until the command ends, or the pipe does, and then end everything."""
+    """Run until the command exits or the pipe closes, then end the whole group."""
     for number in HEEDED:
-        signal.signal(number, signal.SIG_IGN)  # what ends us is the pipe
+        signal.signal(number, signal.SIG_IGN)  # only the pipe ends the supervisor
     pipe, end = int(arguments[0]), arguments.index("--")
     for pair in arguments[1:end]:
         name, _, value = pair.partition("=")
-        os.environ.setdefault(name, value)  # noqa: TID251 - a program of its own; what the person has set wins
-    child = subprocess.Popen(  # noqa: S603 - what the person asked for
+        os.environ.setdefault(name, value)  # noqa: TID251 - a separate program; the user's variables override
+    child = subprocess.Popen(  # noqa: S603 - the user's command
         arguments[end + 1 :],
         stdin=subprocess.DEVNULL,
         preexec_fn=_heed_signals,  # noqa: PLW1509 - one thread, no locks
@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> None:
     deadline_s = time.monotonic() + GRACE_S
     while child.poll() is None and time.monotonic() < deadline_s:
         time.sleep(LOOK_S)
-    os.killpg(0, signal.SIGKILL)  # what it started may outlive it; this ends us, too
+    os.killpg(0, signal.SIGKILL)  # children may outlive the command; this ends the supervisor, too
 
 
 def _heed_signals() -> None:

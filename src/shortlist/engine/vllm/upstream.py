@@ -27,7 +27,7 @@ CONNECT_TIMEOUT_S: Final = 2.0
 HEALTH_TIMEOUT_S: Final = 2.0
 
 KEEP_ALIVE_S: Final = 4.0
-"""Idle connections are closed before vLLM does it, after 5 s: a request that crosses with that is lost.
+"""Idle connections are closed before vLLM closes them after 5 s: a request sent at that moment would be lost.
 Source: `VLLM_HTTP_TIMEOUT_KEEP_ALIVE` in vLLM's `envs.py`."""
 
 MAX_CONNECTIONS: Final = 64
@@ -38,7 +38,7 @@ _SHORTEST: Final = TokenPrompt(TokenPrefix(_NO_IDS), np.asarray([0, 1, 2], dtype
 
 
 class UpstreamRefusal(UpstreamError):
-    """The server answered, but did not compute this call.
+    """The server refused a call.
 
     Args:
         status: HTTP status.
@@ -85,7 +85,7 @@ class Upstream:
 
     @property
     def is_well(self) -> bool:
-        """Whether it may get calls."""
+        """Whether its breaker is closed."""
         return not self._is_closed and self.breaker.state is BreakerState.CLOSED
 
     def has_computed_since(self, moment_s: float) -> bool:
@@ -95,11 +95,11 @@ class Upstream:
     async def compute(self, task: Task, prompts: Sequence[TokenPrompt]) -> Sequence[Value]:
         """Return one value per prompt.
 
-        Cancelling it closes the connection, and vLLM stops computing for it.
+        Cancelling closes the connection, which stops vLLM's computation.
 
         Raises:
-            UpstreamRefusal: it answered, but did not compute this.
-            UpstreamError: it did not answer, not in time, or not with what was asked for.
+            UpstreamRefusal: the server refused the call.
+            UpstreamError: the server did not answer in time, or its response is invalid.
         """
         cost = num_tokens_of(prompts)
         self.num_tokens += cost
@@ -123,7 +123,7 @@ class Upstream:
         return values
 
     async def computes(self, task: Task) -> bool:
-        """Return whether it computes the probe."""
+        """Return whether the server computes the probe."""
         try:
             await self.compute(task, [_SHORTEST])
         except UpstreamError:
@@ -131,7 +131,7 @@ class Upstream:
         return True
 
     async def is_healthy(self) -> bool:
-        """Return whether its health check passes. A busy server answers it at once, too."""
+        """Return whether the health check passes. A busy server also answers it at once."""
         try:
             async with asyncio.timeout(HEALTH_TIMEOUT_S):
                 response = await self._http.get("/health")
@@ -165,7 +165,7 @@ class Upstream:
 
     async def _post(self, path: str, body: bytes) -> httpx2.Response:
         try:
-            async with asyncio.timeout(self._timeout_s):  # the whole answer: a trickle of bytes never times out otherwise
+            async with asyncio.timeout(self._timeout_s):  # of the whole response: slow bytes would never time out otherwise
                 return await self._http.post(path, content=body, headers=_JSON)
         except (TimeoutError, httpx2.TimeoutException):
             raise UpstreamError("vLLM did not answer in time.", is_retryable=True) from None
@@ -203,9 +203,9 @@ class UpstreamMetrics:
     """The metrics of one server.
 
     Args:
-        metrics: Where everything is counted.
-        model: What it computes, by the name that is served.
-        upstream: Its address as it was given, or `CHILD`.
+        metrics: The server's metrics.
+        model: The served model name.
+        upstream: Its configured address, or `CHILD`.
     """
 
     def __init__(self, metrics: Metrics, model: str, upstream: str) -> None:

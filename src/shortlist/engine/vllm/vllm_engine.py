@@ -21,7 +21,7 @@ LOOK_S: Final = 0.1
 """Poll period of the managed process in seconds."""
 
 DEATH_S: Final = 0.5
-"""A call that fails because its server is dying may fail before that can be seen."""
+"""Seconds to wait after a failed call: an exit may become visible only after the failure."""
 
 SILENCE_TIMEOUT_S: Final = 30.0
 """Seconds without a healthy answer after which the managed process counts as failed."""
@@ -35,11 +35,11 @@ class ManagedProcess(Protocol):
 
     @property
     def is_running(self) -> bool:
-        """Whether it is there."""
+        """Whether the process runs."""
         ...
 
     def close(self) -> None:
-        """End it, and everything that it started. Calling it twice is harmless."""
+        """End the process and its children. Idempotent."""
         ...
 
 
@@ -63,7 +63,7 @@ class VllmEngine:
 
     @property
     def info(self) -> EngineInfo:
-        """What this engine is."""
+        """The engine's properties."""
         return self._info
 
     async def score(self, batch: Batch) -> Sequence[float]:
@@ -77,14 +77,14 @@ class VllmEngine:
         return [value for value in values if not isinstance(value, float)]
 
     async def explain(self, batch: Batch) -> Sequence[Mapping[str, float]]:
-        """Return the one number there is: vLLM folds the logits of yes and no into their difference."""
+        """Return the only component: vLLM computes the difference of the logits of yes and no."""
         return [{"logit": score} for score in await self.score(batch)]
 
     async def wait_failed(self) -> None:
         """Raise once the managed process has exited, or has been unhealthy for too long.
 
         Raises:
-            EngineUnavailable: it is.
+            EngineUnavailable: it has failed.
         """
         unwell_s = 0.0
         while not self._is_closed:
@@ -97,7 +97,7 @@ class VllmEngine:
             await asyncio.sleep(LOOK_S)
 
     def close(self) -> None:
-        """Close the connections, and end the child if there is one. Calling it twice is harmless."""
+        """Close the connections, and end a managed process. Idempotent."""
         if not self._is_closed:
             self._is_closed = True
             self._loop.run(self._pool.close())
@@ -118,7 +118,7 @@ class VllmEngine:
             raise
 
     async def _calls(self, prompts: Sequence[TokenPrompt]) -> list[Value]:
-        """Compute all of them at once; if one call fails, the others are ended."""
+        """Compute all calls concurrently; if one fails, cancel the others."""
         calls = [asyncio.ensure_future(self._pool.compute(call)) for call in cut(prompts, len(self._pool.servers))]
         try:
             return [value for values in await asyncio.gather(*calls) for value in values]

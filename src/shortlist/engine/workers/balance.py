@@ -15,27 +15,27 @@ _NODES: Final = Path("/sys/devices/system/node")
 
 
 def least_loaded(loads: Sequence[int]) -> int:
-    """Return the place of the smallest load, the first of several.
+    """Return the index of the smallest load, the first of several.
 
     Args:
-        loads: Tokens that are under way at each worker.
+        loads: In-flight tokens of every worker.
     """
     return min(range(len(loads)), key=loads.__getitem__)
 
 
 def shares_of(devices: Sequence[str]) -> list[tuple[int, ...]]:
-    """Return the processors for a worker on each of these devices; empty for one that may use all."""
+    """Return the CPUs of a worker per device; empty if it may use all."""
     num_shares = sum(map(_is_cpu, devices))
     shares = iter(divided(nodes(), num_shares) if num_shares > 1 else [()] * num_shares)
     return [next(shares) if _is_cpu(device) else () for device in devices]
 
 
 def divided(nodes: Sequence[Sequence[int]], num_shares: int) -> list[tuple[int, ...]]:
-    """Return shares of the processors that differ by one at most; all empty, if there are too few for one each.
+    """Return shares of the CPUs that differ by at most one; all empty if there are fewer CPUs than shares.
 
     Args:
-        nodes: The processors of every memory node; those of one node stay together.
-        num_shares: How many shares.
+        nodes: The CPUs of every NUMA node; CPUs of one node stay together.
+        num_shares: Number of shares.
     """
     cores = [core for node in nodes for core in node]
     if len(cores) < num_shares:
@@ -45,7 +45,7 @@ def divided(nodes: Sequence[Sequence[int]], num_shares: int) -> list[tuple[int, 
 
 
 def nodes(folder: Path = _NODES) -> list[list[int]]:
-    """Return the processors that we may use, by the memory that is next to them; in one list if unknown.
+    """Return the CPUs available to this process by NUMA node; one list if the nodes are unknown.
 
     Source: Linux, Documentation/ABI/stable/sysfs-devices-node: nodeN/cpulist has lists such as 0-3,8.
     """

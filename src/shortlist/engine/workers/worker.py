@@ -23,20 +23,20 @@ from shortlist.errors import EngineError, EngineUnavailable, ServiceError
 logger = logging.getLogger(__name__)
 
 LEFT_TO_THE_OWNER: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""What ends a server is often sent to its whole group; running requests are still to be answered then."""
+"""Signals to the whole process group end the server, not its workers: running requests still need them."""
 
 _PR_SET_PDEATHSIG: Final = 1
 """Source: Linux, include/uapi/linux/prctl.h."""
 
 
 def main(descriptor: int, owner_pid: int) -> None:
-    """Work for the owner at the other end."""
+    """Load the engine and serve the owner's calls until the socket closes."""
     _end_with(owner_pid)
     gc_pause.pause()
     for number in LEFT_TO_THE_OWNER:
         signal.signal(number, signal.SIG_IGN)
     owner: Connection[Any, Any] = Connection(descriptor)
-    with suppress(EOFError, OSError):  # the owner is not there any more
+    with suppress(EOFError, OSError):  # the owner has exited
         engine = _load(owner)
         if engine is not None:
             asyncio.run(_serve(engine, owner))
@@ -47,17 +47,17 @@ def _end_with(owner_pid: int) -> None:
     """Ask the kernel to kill this process when the thread that started it ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != owner_pid:  # it was over before that
+    if os.getppid() != owner_pid:  # the owner exited before the call
         _end(0)
 
 
 def _end(code: int) -> None:
-    """Do not wait for threads: one may be stuck in a device."""
+    """Exit without waiting for threads, which may be blocked in a device."""
     os._exit(code)
 
 
 def _load(owner: Connection[Any, Any]) -> Engine | None:
-    """Load what the owner orders and tell it what that is; or why it cannot be, and return None."""
+    """Load the engine and send its info; on an error, send the error and return None."""
     start: StartMessage = owner.recv()
     start.configure_logging()
     try:
@@ -75,7 +75,7 @@ def _load(owner: Connection[Any, Any]) -> Engine | None:
 
 
 async def _serve(engine: Engine, owner: Connection[Any, Any]) -> None:
-    """Answer calls, as many at once as there are."""
+    """Answer calls concurrently."""
     async with asyncio.TaskGroup() as calls:
         while True:
             asked = await asyncio.to_thread(owner.recv)

@@ -21,7 +21,7 @@ from shortlist.errors import BadSetting, EngineUnavailable
 from shortlist.types import Batch, Vector
 
 MIN_BATCHES: Final = 2
-"""Under way at every worker: one that is computed, and one that is there already when that is done."""
+"""Concurrent batches per worker: one running, one queued."""
 
 LOOK_S: Final = 0.2
 
@@ -30,10 +30,10 @@ class WorkersEngine:
     """Implements `engine.base.Engine`, `Supervised` and `Replicated`.
 
     Args:
-        workers: At least one, loaded; all of the same model. They are closed with this engine.
+        workers: At least one, loaded, all of the same model; closed with this engine.
 
     Raises:
-        BadSetting: they would not compute the same.
+        BadSetting: the workers' engines differ.
     """
 
     def __init__(self, workers: Sequence[RemoteEngine]) -> None:
@@ -47,27 +47,27 @@ class WorkersEngine:
 
     @property
     def replicas(self) -> Sequence[Engine]:
-        """The workers, each an engine of its own."""
+        """The workers' engines."""
         return self._workers
 
     async def score(self, batch: Batch) -> Sequence[float]:
-        """Return what the worker with the least to do returns. See `Engine`."""
+        """Compute on the least loaded worker. See `Engine`."""
         return await self._pick().score(batch)
 
     async def embed(self, batch: Batch) -> Sequence[Vector]:
-        """Return what the worker with the least to do returns. See `Engine`."""
+        """Compute on the least loaded worker. See `Engine`."""
         return await self._pick().embed(batch)
 
     async def explain(self, batch: Batch) -> Sequence[Mapping[str, float]]:
-        """Return what the worker with the least to do returns. See `Engine`."""
+        """Compute on the least loaded worker. See `Engine`."""
         return await self._pick().explain(batch)
 
     async def wait_failed(self) -> None:
-        """Return only by raising, once a worker has ended; or when all were closed. See `Supervised`."""
+        """Raise when a worker exits; return on close. See `Supervised`."""
         await asyncio.gather(*(worker.wait_failed() for worker in self._workers))
 
     def close(self) -> None:
-        """End all workers. Calling it twice is harmless."""
+        """End all workers. Idempotent."""
         _close(self._workers)
 
     def _pick(self) -> RemoteEngine:
@@ -77,18 +77,18 @@ class WorkersEngine:
 def start(
     load: LoadEngine, devices: Sequence[str], *, notify: Notify = lambda _: None, is_wanted: Callable[[], bool] = lambda: True
 ) -> WorkersEngine:
-    """Return an engine with a worker for every device, which load at once, each for itself.
+    """Return an engine with one worker per device. The workers load concurrently.
 
     Args:
-        load: What every worker calls, with its device; must be the same to all of them, down to the bytes that it reads.
-        devices: Their names; several on the CPU share its processors.
+        load: Called by every worker with its device; must load identical bytes in all of them.
+        devices: Device names; several CPU workers share the CPUs.
         notify: Reports loaded workers.
         is_wanted: Whether loading is still wanted; if not, it is aborted.
 
     Raises:
-        BadSetting: they would not compute the same.
+        BadSetting: the workers' engines differ.
         EngineUnavailable: a worker has exited, or loading was aborted.
-        What `load` raises, if that is of the error tree.
+        The errors of `load`, if they are Shortlist's.
     """
     workers: list[RemoteEngine] = []
     with ExitStack() as on_failure:
