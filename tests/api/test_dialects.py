@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from shortlist.errors import EngineError, EngineUnavailable
-from shortlist.types import Batch, Task
+from shortlist.types import EMBED, Batch
 from tests.support.apps import http, runtime, served, settings
 from tests.support.fake_engine import FakeEngine
 
@@ -229,7 +229,7 @@ async def test_embedder_is_listed_as_an_embedder() -> None:
     from shortlist.service.runtime import Runtime
     from shortlist.telemetry import Metrics
 
-    service = Runtime([served(tasks=frozenset({Task.EMBED}))], settings=settings(), metrics=Metrics())
+    service = Runtime([served(operations=frozenset({EMBED}))], settings=settings(), metrics=Metrics())
     async with http(service) as client:
         assert next(iter((await client.get("/info")).json()["model_type"])) == "embedding"
         assert (await client.get("/v1/models/fake")).json()["model_type"] == "embedding"

@@ -20,7 +20,7 @@ from shortlist.bench.target import targets
 from shortlist.config import Settings
 from shortlist.engine.native.runner import Runner
 from shortlist.service.build import build_runtime
-from shortlist.types import RerankTask
+from shortlist.types import Operation, Prompt, RerankTask
 from tests.support.fixtures import ModelFactory
 from tests.support.process import launched
 
@@ -84,17 +84,17 @@ def scorers(monkeypatch: pytest.MonkeyPatch, folder: Path, *, serial: bool) -> t
     lock, together = threading.Lock(), threading.Barrier(4)
     whole = Runner.run
 
-    def run(self: Runner, batch: object) -> object:
+    def run(self: Runner, operation: Operation, prompts: Sequence[Prompt]) -> object:
         nonlocal inside, most
         with lock:
             inside += 1
             most = max(most, inside)
-            sizes.append(len(batch.items))  # type: ignore[attr-defined]
+            sizes.append(len(prompts))
             threads.add(threading.get_ident())
         if not serial:
             together.wait(30)  # all of them are in here now, or this fails
         try:
-            return whole(self, batch)  # type: ignore[arg-type]
+            return whole(self, operation, prompts)
         finally:
             with lock:
                 inside -= 1

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shortlist.text.qwen_encoder import QwenEncoder
-from shortlist.types import OverflowPolicy, Task, TokenPrompt, Truncation
+from shortlist.types import RERANK, OverflowPolicy, TokenPrompt, Truncation
 from tests.support.encoded import tokens
 from tests.support.examples import examples
 from tests.support.texts import AWKWARD, SCRIPTS
@@ -26,7 +26,7 @@ documents = st.lists(pieces, min_size=4, max_size=80).map(" ".join) | st.lists(p
 
 @pytest.fixture(scope="module")
 def reranker(tokenizer_path: Path) -> QwenEncoder:
-    return QwenEncoder(tokenizer_path, task=Task.RERANK, max_model_len=4096)
+    return QwenEncoder(tokenizer_path, operation=RERANK, max_model_len=4096)
 
 
 @settings(max_examples=examples(80, 500), deadline=None, suppress_health_check=QUIET)

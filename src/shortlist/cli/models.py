@@ -17,7 +17,7 @@ from shortlist.cli.output import is_on_terminal, to_output
 from shortlist.errors import InvalidInput
 from shortlist.hub import local_cache, resolve
 from shortlist.hub.local_cache import Cached
-from shortlist.types import Task
+from shortlist.types import EMBED, RERANK, names_of
 
 EPILOG: Final = (
     "Examples:\n\n"
@@ -56,7 +56,7 @@ def _download(
     ] = None,
 ) -> None:
     """Download a model, verify its files, and print its folder."""
-    declared = {None: None, True: Task.RERANK, False: Task.EMBED}[reranker]
+    declared = {None: None, True: RERANK, False: EMBED}[reranker]
 
     def download() -> int:
         found = resolve(model, declared=declared, revision=revision)
@@ -136,7 +136,7 @@ def _table(found: Iterable[Cached]) -> Table:
     shown.add_column("size", justify="right", no_wrap=True)
     shown.add_column("where", overflow="fold")
     for each in found:
-        tasks = Text(", ".join(each.tasks)) if each.tasks else Text("cannot be served", style="dim")
+        tasks = Text(", ".join(names_of(each.operations))) if each.operations else Text("cannot be served", style="dim")
         shown.add_row(Text(each.reference.text), tasks, _shown(each.size_bytes), Text(str(each.path)))
     return shown
 
@@ -145,7 +145,7 @@ def _record(each: Cached) -> dict[str, object]:
     return {
         "model": each.reference.text,
         "source": each.reference.source,
-        "tasks": each.tasks,
+        "tasks": names_of(each.operations),
         "size_bytes": each.size_bytes,
         "path": str(each.path),
     }

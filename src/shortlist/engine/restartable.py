@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
-from shortlist.engine.base import Engine, EngineInfo, Supervised, replicas_of
+from shortlist.engine.base import Engine, EngineInfo
 from shortlist.errors import EngineUnavailable
-from shortlist.types import Batch, Vector
+from shortlist.types import Operation, Prompt
+
+T = TypeVar("T")
 
 
-class RestartableEngine:
+class RestartableEngine(Engine):
     """An `Engine` that delegates to another, which `restart` replaces.
 
     Args:
@@ -33,24 +36,23 @@ class RestartableEngine:
     @property
     def replicas(self) -> Sequence[Engine]:
         """The replicas of the current engine."""
-        return replicas_of(self._engine)
+        return self._engine.replicas
 
-    async def score(self, batch: Batch) -> Sequence[float]:
+    async def compute(self, operation: Operation, prompts: Sequence[Prompt]) -> Sequence[Any]:
         """Delegate to the current engine."""
-        return await self._engine.score(batch)
+        return await self._engine.compute(operation, prompts)
 
-    async def embed(self, batch: Batch) -> Sequence[Vector]:
+    async def explain(self, prompts: Sequence[Prompt]) -> Sequence[Mapping[str, float]]:
         """Delegate to the current engine."""
-        return await self._engine.embed(batch)
-
-    async def explain(self, batch: Batch) -> Sequence[Mapping[str, float]]:
-        """Delegate to the current engine."""
-        return await self._engine.explain(batch)
+        return await self._engine.explain(prompts)
 
     async def wait_failed(self) -> None:
-        """Raise when the current engine fails; return at once if it cannot detect that."""
-        if isinstance(self._engine, Supervised):
-            await self._engine.wait_failed()
+        """Delegate to the current engine."""
+        await self._engine.wait_failed()
+
+    def run_in_engine(self, function: Callable[[], T], *, timeout_s: float) -> T:
+        """Delegate to the current engine."""
+        return self._engine.run_in_engine(function, timeout_s=timeout_s)
 
     async def restart(self) -> None:
         """Close the engine, which frees its memory, and load it again.

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,21 +22,22 @@ from safetensors import SafetensorError
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from transformers.utils.logging import disable_progress_bar
 
-from shortlist.engine.base import EngineInfo, ScoreScale, content_name
+from shortlist.engine.base import Engine, EngineInfo, ScoreScale, content_name
 from shortlist.engine.device import pick_device
-from shortlist.errors import EngineError, EngineOutOfMemory, EngineUnavailable, ModelRefused
-from shortlist.types import Batch, Task, TextPrompt, Vector
+from shortlist.errors import EngineOutOfMemory, EngineUnavailable, ModelRefused
+from shortlist.types import EMBED, RERANK, Operation, Prompt, TextPrompt, Vector
 
 BATCH_ITEMS = 32
 """Texts that the library pads and computes together; larger batches are sorted by length and split."""
 
-T = TypeVar("T")
+Compute = Callable[[Sequence[TextPrompt]], list[Any]]
+"""Computes one value per prompt."""
 
 disable_progress_bar()  # type: ignore[no-untyped-call]  # the caller reports loading
 
 
-class SentenceEngine(ABC):
-    """Base of both engines: one thread, and conversion of memory errors. Implements `engine.base.Engine`."""
+class SentenceEngine(Engine):
+    """Base of both engines: one thread, and conversion of memory errors."""
 
     def __init__(self, info: EngineInfo) -> None:
         self._info = info
@@ -47,37 +49,25 @@ class SentenceEngine(ABC):
         """The engine's properties."""
         return self._info
 
-    async def score(self, batch: Batch) -> Sequence[float]:
-        """Return one raw score per item."""
-        return await self._on_thread(self._score, batch)
-
-    async def embed(self, batch: Batch) -> Sequence[Vector]:
-        """Return one unit vector per item."""
-        return await self._on_thread(self._embed, batch)
-
-    async def explain(self, batch: Batch) -> Sequence[Mapping[str, float]]:
-        """Return the only component: the logit of a cross-encoder, the cosine of a bi-encoder."""
-        name = "logit" if self._info.score_scale is ScoreScale.LOG_ODDS else "cosine"
-        return [{name: score} for score in await self.score(batch)]
+    async def compute(self, operation: Operation, prompts: Sequence[Prompt]) -> Sequence[Any]:
+        """Return one value per prompt. See `Engine`."""
+        self._require(operation)
+        if self._is_closed:
+            raise EngineUnavailable("The engine is closed.")
+        call = partial(self._computes[operation], [_text(prompt) for prompt in prompts])
+        with contextlib.suppress(torch.OutOfMemoryError, MemoryError):  # raised below, where no frame references the tensors
+            return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+        raise EngineOutOfMemory(f"A batch of {len(prompts)} texts did not fit into the device's memory.")
 
     def close(self) -> None:
         """Stop the thread after its running batch."""
         self._is_closed = True
         self._thread.shutdown(wait=False, cancel_futures=True)
 
+    @property
     @abstractmethod
-    def _score(self, prompts: Sequence[TextPrompt]) -> list[float]: ...
-
-    @abstractmethod
-    def _embed(self, prompts: Sequence[TextPrompt]) -> list[Vector]: ...
-
-    async def _on_thread(self, compute: Callable[[Sequence[TextPrompt]], T], batch: Batch) -> T:
-        if self._is_closed:
-            raise EngineUnavailable("The engine is closed.")
-        prompts = [_text(item.prompt) for item in batch.items]
-        with contextlib.suppress(torch.OutOfMemoryError, MemoryError):  # raised below, where no frame references the tensors
-            return await asyncio.get_running_loop().run_in_executor(self._thread, compute, prompts)
-        raise EngineOutOfMemory(f"A batch of {len(prompts)} texts did not fit into the device's memory.")
+    def _computes(self) -> Mapping[Operation, Compute]:
+        """The function of every supported operation; called on the engine's thread."""
 
 
 class CrossEncoderEngine(SentenceEngine):
@@ -105,7 +95,7 @@ class CrossEncoderEngine(SentenceEngine):
         super().__init__(
             EngineInfo(
                 fingerprint=f"cross-encoder:{content_name(digest)}",
-                tasks=frozenset({Task.RERANK}),
+                operations=frozenset({RERANK}),
                 max_model_len=self._model.max_seq_length,
                 model_limit=own_limit,
                 device=str(self._model.device),
@@ -113,15 +103,16 @@ class CrossEncoderEngine(SentenceEngine):
             )
         )
 
+    @property
+    def _computes(self) -> Mapping[Operation, Compute]:
+        return {RERANK: self._score}
+
     def _score(self, prompts: Sequence[TextPrompt]) -> list[float]:
         pairs = [(prompt.prefix.text, prompt.text) for prompt in prompts]
         logits = self._model.predict(
             pairs, batch_size=BATCH_ITEMS, activation_fn=torch.nn.Identity(), show_progress_bar=False, convert_to_numpy=True
         )
         return [float(logit) for logit in logits]
-
-    def _embed(self, prompts: Sequence[TextPrompt]) -> list[Vector]:
-        raise EngineError(f"A cross-encoder has no vectors for {len(prompts)} texts.")
 
 
 class BiEncoderEngine(SentenceEngine):
@@ -146,7 +137,7 @@ class BiEncoderEngine(SentenceEngine):
         super().__init__(
             EngineInfo(
                 fingerprint=f"bi-encoder:{content_name(digest)}",
-                tasks=frozenset(Task),
+                operations=frozenset({RERANK, EMBED}),
                 max_model_len=self._model.max_seq_length,
                 model_limit=own_limit,
                 score_scale=ScoreScale.COSINE,
@@ -155,6 +146,10 @@ class BiEncoderEngine(SentenceEngine):
                 dtype=_dtype(self._model),
             )
         )
+
+    @property
+    def _computes(self) -> Mapping[Operation, Compute]:
+        return {RERANK: self._score, EMBED: self._embed}
 
     def _score(self, prompts: Sequence[TextPrompt]) -> list[float]:
         queries = list(dict.fromkeys(prompt.prefix.text for prompt in prompts))

@@ -16,7 +16,7 @@ from shortlist.hub.integrity import read_content
 from shortlist.hub.kind import ModelKind, WeightsReader
 from shortlist.hub.metadata import Check, Listing, list_files
 from shortlist.hub.reference import Reference, Source, parse
-from shortlist.types import Task
+from shortlist.types import Operation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,11 @@ class Fetched:
 
 
 def resolve(
-    text: str, *, declared: Task | None = None, revision: str | None = None, reader: WeightsReader = WeightsReader.SHORTLIST
+    text: str,
+    *,
+    declared: Operation | None = None,
+    revision: str | None = None,
+    reader: WeightsReader = WeightsReader.SHORTLIST,
 ) -> ResolvedModel:
     """Find a model, download what is needed, detect its kind and verify its checksums. Reads every byte once.
 
@@ -129,12 +133,12 @@ def _local(name: str) -> Path:
     raise ModelRefused(f"the model folder {name} {what}")
 
 
-def _look(reference: Reference, declared: Task | None, reader: WeightsReader, folder: Path) -> ModelFiles:
+def _look(reference: Reference, declared: Operation | None, reader: WeightsReader, folder: Path) -> ModelFiles:
     return inspect(folder, name=reference.text, hub_id=reference.hub_id, declared=declared, reader=reader)
 
 
 def _look_early(
-    reference: Reference, declared: Task | None, reader: WeightsReader, folder: Path, listing: Listing | None
+    reference: Reference, declared: Operation | None, reader: WeightsReader, folder: Path, listing: Listing | None
 ) -> ModelFiles:
     return inspect(
         folder,

@@ -27,7 +27,7 @@ from shortlist.hub.kind import (
     read_words,
 )
 from shortlist.hub.metadata import Listing, ModelMetadata, read_metadata
-from shortlist.types import Task
+from shortlist.types import RERANK, Operation
 
 _RERANKER_TAGS = frozenset({"text-ranking", "cross-encoder"})
 _EMBEDDER_TAGS = frozenset({"feature-extraction", "sentence-similarity"})
@@ -66,7 +66,7 @@ def inspect(
     *,
     name: str,
     hub_id: str | None = None,
-    declared: Task | None = None,
+    declared: Operation | None = None,
     listing: Listing | None = None,
     reader: WeightsReader = WeightsReader.SHORTLIST,
     with_weights: bool = True,
@@ -91,7 +91,7 @@ def inspect(
     return ModelFiles(detection.kind, detection.why, metadata.size_bytes)
 
 
-def decide(metadata: ModelMetadata, declared: Task | None) -> Detection:
+def decide(metadata: ModelMetadata, declared: Operation | None) -> Detection:
     """Decide from the metadata; `declared` decides only what the metadata leaves open.
 
     Raises:
@@ -103,8 +103,8 @@ def decide(metadata: ModelMetadata, declared: Task | None) -> Detection:
     if library_type not in {"SentenceTransformer", "CrossEncoder"}:
         raise ModelRefused(f"{metadata.name} is of a sentence-transformers type that Shortlist does not know: {library_type}")
     detection = _by_modules(metadata, library_type) if metadata.modules else _by_architecture(metadata, declared)
-    if declared is not None and declared not in detection.kind.tasks:
-        raise ModelRefused(f"{metadata.name} cannot {declared.value}: it is a {detection.kind.value} ({detection.why})")
+    if declared is not None and declared not in detection.kind.operations:
+        raise ModelRefused(f"{metadata.name} cannot {declared.name}: it is a {detection.kind.value} ({detection.why})")
     return detection
 
 
@@ -152,7 +152,7 @@ def _cross_encoder_modules(metadata: ModelMetadata, names: list[str]) -> Detecti
 # -- every other folder -------------------------------------------------------------------------------------------------
 
 
-def _by_architecture(metadata: ModelMetadata, declared: Task | None) -> Detection:
+def _by_architecture(metadata: ModelMetadata, declared: Operation | None) -> Detection:
     architecture = metadata.architecture
     if architecture is None:
         raise ModelRefused(f"{metadata.name} names no architecture in its config.json")
@@ -180,17 +180,17 @@ def _by_head(metadata: ModelMetadata, says: str) -> Detection:
     return Detection(ModelKind.CROSS_ENCODER, f"{says}: {architecture} with one label")
 
 
-def _qwen3(metadata: ModelMetadata, declared: Task | None, architecture: str) -> Detection:
+def _qwen3(metadata: ModelMetadata, declared: Operation | None, architecture: str) -> Detection:
     """Detect the task of a Qwen3 language model, which its weights do not show."""
     if metadata.hub_id in RERANKERS:
         return Detection(ModelKind.QWEN3_RERANKER, f"{metadata.hub_id} is a published reranker")
     if metadata.hub_id in EMBEDDERS:
         return Detection(ModelKind.QWEN3_EMBEDDER, f"{metadata.hub_id} is a published embedder")
-    if declared is Task.RERANK and architecture == "Qwen3Model":
+    if declared is RERANK and architecture == "Qwen3Model":
         raise ModelRefused(f"{metadata.name} cannot rerank: it was saved without the head that says yes or no ({architecture})")
     if declared is not None:
-        kind = ModelKind.QWEN3_RERANKER if declared is Task.RERANK else ModelKind.QWEN3_EMBEDDER
-        return Detection(kind, f"config.json: {architecture}; you said that it is for {declared.value}")
+        kind = ModelKind.QWEN3_RERANKER if declared is RERANK else ModelKind.QWEN3_EMBEDDER
+        return Detection(kind, f"config.json: {architecture}; you said that it is for {declared.name}")
     return _by_card(metadata, architecture)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from shortlist.hub.metadata import ModelMetadata
-from shortlist.types import Task
+from shortlist.types import EMBED, RERANK, Operation
 
 
 class ModelKind(StrEnum):
@@ -26,9 +26,9 @@ class ModelKind(StrEnum):
     """Any other embedder that sentence-transformers loads; it can rank by cosine."""
 
     @property
-    def tasks(self) -> frozenset[Task]:
-        """Tasks of this kind of model."""
-        return _TASKS[self]
+    def operations(self) -> frozenset[Operation]:
+        """Operations of this kind of model."""
+        return _OPERATIONS[self]
 
 
 class WeightsReader(StrEnum):
@@ -42,12 +42,12 @@ class WeightsReader(StrEnum):
     """Upstream servers: the weights are not downloaded."""
 
 
-_TASKS = {
-    ModelKind.QWEN3_RERANKER: frozenset({Task.RERANK}),
-    ModelKind.QWEN3_RERANKER_HEAD: frozenset({Task.RERANK}),
-    ModelKind.QWEN3_EMBEDDER: frozenset({Task.EMBED}),
-    ModelKind.CROSS_ENCODER: frozenset({Task.RERANK}),
-    ModelKind.BI_ENCODER: frozenset({Task.EMBED, Task.RERANK}),
+_OPERATIONS = {
+    ModelKind.QWEN3_RERANKER: frozenset({RERANK}),
+    ModelKind.QWEN3_RERANKER_HEAD: frozenset({RERANK}),
+    ModelKind.QWEN3_EMBEDDER: frozenset({EMBED}),
+    ModelKind.CROSS_ENCODER: frozenset({RERANK}),
+    ModelKind.BI_ENCODER: frozenset({EMBED, RERANK}),
 }
 
 # Source: the organisation pages of Qwen on Hugging Face and ModelScope, which use the same names.

@@ -16,7 +16,7 @@ from shortlist.scheduler.shared_cache import SharedCache
 from shortlist.scheduler.single_flight import InFlight
 from shortlist.telemetry import Metrics
 from shortlist.text.encoder import Encoder
-from shortlist.types import ModelCard, Priority, Task, basename
+from shortlist.types import ModelCard, Operation, Priority, basename
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,6 @@ class ServedModel:
         in_flight: In-flight computations by priority: an interactive request never waits for a batch request.
         restart: Reloads a failed engine; None if the server exits instead.
         restart_s: Expected restart time in seconds; None if requests do not wait for a restart.
-        wait_failed: Raises when the engine fails while idle; None if the engine cannot detect that.
     """
 
     card: ModelCard
@@ -65,7 +64,6 @@ class ServedModel:
     expectations: Expectations = NO_EXPECTATIONS
     restart: Callable[[], Awaitable[None]] | None = None
     restart_s: float | None = None
-    wait_failed: Callable[[], Awaitable[None]] | None = None
     shared: SharedCache | None = None
 
     @property
@@ -95,18 +93,18 @@ class ModelRegistry:
         for served in self.served_models:
             self._by_name.setdefault(basename(served.name), served)
 
-    def find(self, name: str | None, task: Task | None = None) -> ServedModel:
-        """Return the served model for this name and task; `task` is None for what every model can do.
+    def find(self, name: str | None, operation: Operation | None = None) -> ServedModel:
+        """Return the served model for this name and operation; `operation` is None for what every model can do.
 
         Raises:
-            UnknownModel: no model of this name is served, or none can do this task.
-            WrongModel: the model of this name cannot do this task.
+            UnknownModel: no model of this name is served, or none can do this operation.
+            WrongModel: the model of this name cannot do this operation.
         """
         served = self._named(name) if name else None
         if served is None:
-            return self._default(task)
-        if task is not None and task not in served.card.tasks:
-            raise WrongModel(f"The model {served.name} does not {task.value}; {self._able(task)}.", param="model")
+            return self._default(operation)
+        if operation is not None and operation not in served.card.operations:
+            raise WrongModel(f"The model {served.name} does not {operation}; {self._able(operation)}.", param="model")
         return served
 
     def _named(self, name: str) -> ServedModel | None:
@@ -117,11 +115,11 @@ class ModelRegistry:
             raise UnknownModel(f"No such model is served. Served here: {self._names()}.", param="model")
         return served
 
-    def _default(self, task: Task | None) -> ServedModel:
+    def _default(self, operation: Operation | None) -> ServedModel:
         for served in self.served_models:
-            if task is None or task in served.card.tasks:
+            if operation is None or operation in served.card.operations:
                 return served
-        wanted = f"No model here can {task.value}" if task else "No model is served"
+        wanted = f"No model here can {operation}" if operation else "No model is served"
         raise UnknownModel(f"{wanted}. Served here: {self._names()}.", param="model")
 
     def _add(self, name: str, served: ServedModel) -> None:
@@ -131,8 +129,8 @@ class ModelRegistry:
     def _names(self) -> str:
         return ", ".join(served.name for served in self.served_models) or "nothing"
 
-    def _able(self, task: Task) -> str:
-        able = [served.name for served in self.served_models if task in served.card.tasks]
+    def _able(self, operation: Operation) -> str:
+        able = [served.name for served in self.served_models if operation in served.card.operations]
         return f"served for that: {', '.join(able)}" if able else "no model here does"
 
 

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from shortlist.config import ModelSettings, SchedulerSettings, Settings
-from shortlist.engine.base import Engine, Notify, Supervised, replicas_of, run_in_engine
+from shortlist.engine.base import Engine, Notify
 from shortlist.engine.restartable import RestartableEngine
 from shortlist.errors import BadSetting, EngineUnavailable, ModelRefused
 from shortlist.hub import ModelKind, ResolvedModel, WeightsReader, resolve
@@ -33,7 +33,7 @@ from shortlist.service.vllm_deployment import MetricLabels, VllmDeployment, depl
 from shortlist.telemetry import Metrics
 from shortlist.text.encoder import Encoder
 from shortlist.text.qwen_encoder import QwenEncoder
-from shortlist.types import ModelCard, Priority, Task
+from shortlist.types import EMBED, RERANK, ModelCard, Operation, Priority
 
 DEMO = "demo"
 
@@ -69,7 +69,7 @@ def build_runtime(settings: Settings, *, notify: Notify) -> Runtime:
     for (text, declared), deployment, model in zip(requested, chosen, models, strict=True):
         loaded = load_found(model, settings.model, notify=notify, metrics=metrics, deployment=deployment)
         if loaded.is_native and (plan := loaded.memory(settings.scheduler)) is not None:
-            scope = "on each device, " if len(replicas_of(loaded.engine)) > 1 else ""
+            scope = "on each device, " if len(loaded.engine.replicas) > 1 else ""
             notify(f"{loaded.name}: {scope}{plan.summary}")
         if deployment is None:
             local_engines.append(loaded.engine)
@@ -78,10 +78,10 @@ def build_runtime(settings: Settings, *, notify: Notify) -> Runtime:
     return Runtime(served_models, settings=settings, metrics=metrics, notify=notify, tracing=tracing)
 
 
-def _wanted(settings: ModelSettings, notify: Notify) -> list[tuple[str, Task | None]]:
-    requested: list[tuple[str, Task | None]] = [(text, None) for text in settings.models]
-    requested += [(text, Task.RERANK) for text in settings.reranker]
-    requested += [(text, Task.EMBED) for text in settings.embedder]
+def _wanted(settings: ModelSettings, notify: Notify) -> list[tuple[str, Operation | None]]:
+    requested: list[tuple[str, Operation | None]] = [(text, None) for text in settings.models]
+    requested += [(text, RERANK) for text in settings.reranker]
+    requested += [(text, EMBED) for text in settings.embedder]
     if not requested:
         notify(NO_MODEL)
     return requested or [(DEMO, None)]
@@ -110,15 +110,15 @@ class LoadedModel:
     @property
     def is_elsewhere(self) -> bool:
         """Whether other processes compute it."""
-        return self.deployment is not None or len(replicas_of(self.engine)) > 1
+        return self.deployment is not None or len(self.engine.replicas) > 1
 
     def memory(self, settings: SchedulerSettings) -> MemoryPlan | None:
         """Peak memory per device under these settings; None for vLLM."""
         if self.deployment is not None:
             return None
-        one, *_ = replicas_of(self.engine)
+        one, *_ = self.engine.replicas
         plan = partial(memory_plan, self.model.path, one.info, settings, is_native=self.is_native)
-        return run_in_engine(one, plan, timeout_s=PLAN_S)
+        return one.run_in_engine(plan, timeout_s=PLAN_S)
 
     @property
     def expectations(self) -> Expectations:
@@ -136,7 +136,7 @@ def name_of(model: ResolvedModel) -> str:
 
 def load(
     text: str,
-    declared: Task | None,
+    declared: Operation | None,
     settings: ModelSettings,
     *,
     notify: Notify,
@@ -155,7 +155,7 @@ def load(
 
 
 def find(
-    text: str, declared: Task | None, settings: ModelSettings, *, deployment: VllmDeployment | None = None
+    text: str, declared: Operation | None, settings: ModelSettings, *, deployment: VllmDeployment | None = None
 ) -> ResolvedModel:
     """Find and fetch one model.
 
@@ -238,7 +238,7 @@ def shared_cache(settings: SchedulerSettings, metrics: Metrics) -> SharedCache |
 def served_model_for(
     loaded: LoadedModel,
     text: str,
-    declared: Task | None,
+    declared: Operation | None,
     settings: Settings,
     metrics: Metrics,
     *,
@@ -250,15 +250,14 @@ def served_model_for(
         loaded.encoder,
         name=loaded.name,
         aliases=_aliases(settings.model, text, loaded.model),
-        tasks=_tasks(loaded.model, declared),
+        operations=_operations(loaded.model, declared),
         settings=settings.scheduler,
         metrics=metrics,
         expectations=loaded.expectations,
     )
     restart = loaded.engine.restart if isinstance(loaded.engine, RestartableEngine) else None
-    wait_failed = loaded.engine.wait_failed if isinstance(loaded.engine, Supervised) else None
     restart_s = loaded.load_s if restart is not None and loaded.is_elsewhere else None
-    return replace(served, shared=shared, restart=restart, restart_s=restart_s, wait_failed=wait_failed)
+    return replace(served, shared=shared, restart=restart, restart_s=restart_s)
 
 
 @contextmanager
@@ -285,8 +284,8 @@ def _checksum_note(model: ResolvedModel, reader: WeightsReader) -> str:
     return f"checked against {model.checksum_source}"
 
 
-def _tasks(model: ResolvedModel, declared: Task | None) -> frozenset[Task]:
-    """Return the tasks of a model.
+def _operations(model: ResolvedModel, declared: Operation | None) -> frozenset[Operation]:
+    """Return the operations of a model.
 
     Any embedder could rank by cosine, but next to a reranker that would be a silently worse default. So only the demo model
     does both; an embedder ranks if it is configured with --reranker.
@@ -294,8 +293,8 @@ def _tasks(model: ResolvedModel, declared: Task | None) -> frozenset[Task]:
     if declared is not None:
         return frozenset({declared})
     if model.kind is ModelKind.BI_ENCODER and model.name != DEMO:
-        return frozenset({Task.EMBED})
-    return model.kind.tasks
+        return frozenset({EMBED})
+    return model.kind.operations
 
 
 def _has_revisions(text: str) -> bool:
@@ -337,7 +336,7 @@ def served_model_of(
     *,
     name: str,
     aliases: tuple[str, ...],
-    tasks: frozenset[Task],
+    operations: frozenset[Operation],
     settings: SchedulerSettings,
     metrics: Metrics,
     expectations: Expectations = NO_EXPECTATIONS,
@@ -362,12 +361,12 @@ def served_model_of(
     card = ModelCard(
         name=name,
         aliases=aliases,
-        tasks=tasks & engine.info.tasks,
+        operations=operations & engine.info.operations,
         max_model_len=engine.info.max_model_len,
         dimensions=engine.info.dimensions,
         created_s=int(time.clock_gettime(time.CLOCK_REALTIME)),
     )
-    metrics.expect(name, card.tasks)
+    metrics.expect(name, card.operations)
     return ServedModel(
         card=card,
         encoder=encoder,

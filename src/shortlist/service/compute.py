@@ -21,7 +21,18 @@ from shortlist.scheduler.dispatcher import LATE, Completed
 from shortlist.scheduler.queue import Flow
 from shortlist.scheduler.served_model import ServedModel
 from shortlist.telemetry.traces import add_span, span
-from shortlist.types import DocumentStats, Encoded, Outcome, Prompt, RequestOptions, Task, Timing, Usage
+from shortlist.types import (
+    DocumentStats,
+    Encoded,
+    Operation,
+    Outcome,
+    Prompt,
+    RequestOptions,
+    Timing,
+    Usage,
+    Value,
+    num_batch_tokens,
+)
 
 CHARS_PER_TOKEN = 3.0
 """Estimate of a text's cost before it is tokenized; the permit is settled with the true count afterwards."""
@@ -53,7 +64,7 @@ class ComputeRequest:
     """What to compute with one served model.
 
     Attributes:
-        task: The task.
+        operation: What to compute.
         texts: The texts, in the caller's order.
         keys: The cache key of every text: see `keys_of`.
         overhead_chars: Characters besides the texts (query, instruction), for the cost estimate.
@@ -61,7 +72,7 @@ class ComputeRequest:
         options: Priority, deadline and caller.
     """
 
-    task: Task
+    operation: Operation
     texts: Sequence[str]
     keys: Sequence[bytes]
     overhead_chars: int
@@ -89,7 +100,7 @@ async def compute(served: ServedModel, request: ComputeRequest) -> Computed:
     deadline_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
     position_of = {key: index for index, key in enumerate(request.keys)}  # equal texts share a key and are computed once
     with span("cache"):
-        known = await _cached(served, position_of)
+        known = await _cached(served, request.operation, position_of)
     missing = {key: index for key, index in position_of.items() if key not in known}
     served.metrics.cache_hits.labels(served.name).inc(len(known))
     served.metrics.cache_misses.labels(served.name).inc(len(missing))
@@ -100,24 +111,24 @@ async def compute(served: ServedModel, request: ComputeRequest) -> Computed:
     return Computed(found, Usage(num_tokens, sum(key in known for key in request.keys)), timing)
 
 
-def keys_of(served: ServedModel, task: Task, context: Sequence[str], texts: Sequence[str]) -> list[bytes]:
+def keys_of(served: ServedModel, operation: Operation, context: Sequence[str], texts: Sequence[str]) -> list[bytes]:
     """Return the cache key of every text.
 
     Args:
         served: The served model.
-        task: The task.
+        operation: What to compute.
         context: Everything besides model and text that determines a value (query, instruction, limits).
         texts: The texts.
     """
-    return cache_keys((served.engine.info.fingerprint, served.encoder.fingerprint, task.value, *context), texts)
+    return cache_keys((served.engine.info.fingerprint, served.encoder.fingerprint, operation.name, *context), texts)
 
 
-async def _cached(served: ServedModel, wanted: KeyedTexts) -> dict[bytes, Entry]:
+async def _cached(served: ServedModel, operation: Operation, wanted: KeyedTexts) -> dict[bytes, Entry]:
     """Return cached entries: from memory, then from the shared cache."""
     known = served.cache.get_many(wanted)
     if served.shared is None or len(known) == len(wanted):
         return known
-    remote = await served.shared.get_many([key for key in wanted if key not in known])
+    remote = await served.shared.get_many(operation, [key for key in wanted if key not in known])
     served.cache.put_many(remote)
     return {**known, **remote}
 
@@ -190,13 +201,12 @@ async def _compute(
     tokenize_s = time.monotonic() - started_s
     add_span("tokenize", started_s)
     prompts = [prompt for each in encoded for prompt in each.prompts]
-    prefixes = {id(prompt.prefix): prompt.prefix.num_tokens for prompt in prompts}
-    permit.settle(sum(prompt.num_tokens for prompt in prompts) + sum(prefixes.values()))
-    _observe(served, request.task, encoded, tokenize_s)
+    permit.settle(num_batch_tokens(prompts))
+    _observe(served, request.operation, encoded, tokenize_s)
     completed = await _submit(served, request, prompts, deadline_s)
     add_span("queue", completed.submitted_s, completed.submitted_s + completed.queue_s)
     add_span("inference", completed.submitted_s + completed.queue_s)
-    fresh = dict(zip(claimed, _text_values(encoded, completed), strict=True))
+    fresh = dict(zip(claimed, _text_values(request.operation, encoded, completed), strict=True))
     _store(served, {key: found for key, found in fresh.items() if isinstance(found, Entry)})
     return fresh, Timing(tokenize_s=tokenize_s, queue_s=completed.queue_s, compute_s=completed.compute_s)
 
@@ -206,7 +216,7 @@ async def _submit(served: ServedModel, request: ComputeRequest, prompts: Sequenc
     while True:
         try:
             return await served.dispatcher.submit(
-                request.task,
+                request.operation,
                 prompts,
                 flow=Flow.of(request.options),
                 deadline_s=None if deadline_s == math.inf else deadline_s,
@@ -236,21 +246,20 @@ def _store(served: ServedModel, entries: Mapping[bytes, Entry]) -> None:
         served.shared.put_many(entries)
 
 
-def _text_values(encoded: Sequence[Encoded], completed: Completed) -> Iterator[TextValue]:
+def _text_values(operation: Operation, encoded: Sequence[Encoded], completed: Completed) -> Iterator[TextValue]:
     """Yield the value of every text from the outcomes of its prompts."""
     outcomes = iter(completed.outcomes)
     for each in encoded:
-        yield _found(each, list(islice(outcomes, len(each.prompts))))
+        yield _found(operation, each, list(islice(outcomes, len(each.prompts))))
 
 
-def _found(encoded: Encoded, outcomes: Sequence[Outcome]) -> TextValue:
+def _found(operation: Operation, encoded: Encoded, outcomes: Sequence[Outcome]) -> TextValue:
     """Return the value of a text: of its only prompt, or its best window. One failed window fails the text."""
     failure = next((outcome for outcome in outcomes if isinstance(outcome, ServiceError)), None)
     if failure is not None:
         return failure
-    best = max(range(len(outcomes)), key=lambda index: outcomes[index]) if len(outcomes) > 1 else 0  # type: ignore[arg-type,return-value]
-    value = outcomes[best]
-    assert not isinstance(value, ServiceError), "Failures were returned above. This is a bug."
+    values: Sequence[Value] = outcomes
+    best = values.index(max(values)) if len(values) > 1 else 0  # only scores have several windows
     stats = DocumentStats(
         num_tokens=encoded.num_tokens,
         num_tokens_total=encoded.num_tokens_total,
@@ -258,11 +267,7 @@ def _found(encoded: Encoded, outcomes: Sequence[Outcome]) -> TextValue:
         num_windows=len(outcomes),
         best=encoded.spans[best] if encoded.spans else None,
     )
-    return Entry(value, sum(_num_prompt_tokens(prompt) for prompt in encoded.prompts), stats)
-
-
-def _num_prompt_tokens(prompt: Prompt) -> int:
-    return prompt.prefix.num_tokens + prompt.num_tokens
+    return Entry(operation, values[best], sum(prompt.num_tokens for prompt in encoded.prompts), stats)
 
 
 def _left_s(deadline_s: float) -> float | None:
@@ -274,6 +279,6 @@ def _estimate(request: ComputeRequest, wanted: KeyedTexts) -> int:
     return int((num_chars + request.overhead_chars) / CHARS_PER_TOKEN) + len(wanted)
 
 
-def _observe(served: ServedModel, task: Task, encoded: Sequence[Encoded], tokenize_s: float) -> None:
-    served.metrics.tokenize_duration.labels(served.name, task.value).observe(tokenize_s)
+def _observe(served: ServedModel, operation: Operation, encoded: Sequence[Encoded], tokenize_s: float) -> None:
+    served.metrics.tokenize_duration.labels(served.name, operation.name).observe(tokenize_s)
     served.metrics.escaped.labels(served.name).inc(sum(each.num_escaped for each in encoded))

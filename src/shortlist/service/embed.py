@@ -10,7 +10,7 @@ from shortlist.errors import InvalidInput
 from shortlist.scheduler.cache import Entry
 from shortlist.scheduler.served_model import ServedModel
 from shortlist.service.compute import ComputeRequest, TextValue, compute, keys_of
-from shortlist.types import EmbedOutcome, EmbedTask, Encoded, PromptTemplate, Task, Vector
+from shortlist.types import EMBED, EmbedOutcome, EmbedTask, Encoded, PromptTemplate, Vector
 
 
 async def embed(served: ServedModel, task: EmbedTask) -> EmbedOutcome:
@@ -30,7 +30,7 @@ async def embed(served: ServedModel, task: EmbedTask) -> EmbedOutcome:
     template = served.encoder.template(task.instruction, task.preset)
     computed = await compute(served, _request(served, task, template))
     vectors = [_vector(found) for found in computed.found]
-    served.metrics.documents.labels(served.name, Task.EMBED.value).inc(len(task.texts))
+    served.metrics.documents.labels(served.name, EMBED.name).inc(len(task.texts))
     served.metrics.truncated.labels(served.name).inc(len(computed.truncated))
     return EmbedOutcome(
         model=served.name,
@@ -68,9 +68,9 @@ def _request(served: ServedModel, task: EmbedTask, template: PromptTemplate) -> 
 
     context = (template.name, repr(is_query), repr(instruction), repr(task.truncate), repr(task.truncate_prompt_tokens))
     return ComputeRequest(
-        task=Task.EMBED,
+        operation=EMBED,
         texts=task.texts,
-        keys=keys_of(served, Task.EMBED, context, task.texts),
+        keys=keys_of(served, EMBED, context, task.texts),
         overhead_chars=len(instruction or ""),
         encode=encode,
         options=task.options,
@@ -81,5 +81,5 @@ def _vector(found: TextValue) -> Vector:
     """Return the vector, or raise: embedding APIs cannot return partial results."""
     if not isinstance(found, Entry):
         raise found.with_traceback(None)  # other requests may share the error
-    assert not isinstance(found.value, float), "An embed job's values are vectors. This is a bug."
-    return found.value
+    vector: Vector = found.value
+    return vector

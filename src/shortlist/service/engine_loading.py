@@ -20,7 +20,7 @@ from shortlist.service.selftest_data import calibration_texts
 from shortlist.text.encoder import Encoder
 from shortlist.text.qwen_encoder import QwenEncoder
 from shortlist.text.text_encoder import TextEncoder
-from shortlist.types import Task
+from shortlist.types import Operation
 
 
 def engine_and_encoder(
@@ -58,12 +58,12 @@ def engine_and_encoder(
             reads_pairs = model.kind is ModelKind.CROSS_ENCODER
             return engine, _text_encoder(model.path, engine.info.max_model_len, prompts, reads_pairs=reads_pairs)
         case ModelKind.QWEN3_RERANKER | ModelKind.QWEN3_RERANKER_HEAD | ModelKind.QWEN3_EMBEDDER:
-            (task,) = model.kind.tasks
-            return _qwen3(model, task, settings, notify, is_wanted)
+            (operation,) = model.kind.operations
+            return _qwen3(model, operation, settings, notify, is_wanted)
 
 
 def _qwen3(
-    model: ResolvedModel, task: Task, settings: ModelSettings, notify: Notify, is_wanted: Callable[[], bool]
+    model: ResolvedModel, operation: Operation, settings: ModelSettings, notify: Notify, is_wanted: Callable[[], bool]
 ) -> tuple[Engine, Encoder]:
     with _extra("native"):
         from shortlist.engine.device import pick_devices
@@ -74,9 +74,13 @@ def _qwen3(
     limit = min(settings.max_model_len, Qwen3Config.read(model.path).max_positions)
     path = model.path / "tokenizer.json"
     with ThreadPoolExecutor(1, "tokenizer") as executor, ExitStack() as on_failure:
-        tokenizer = executor.submit(QwenEncoder, path, task=task, max_model_len=limit, control_tokens=settings.control_tokens)
+        tokenizer = executor.submit(
+            QwenEncoder, path, operation=operation, max_model_len=limit, control_tokens=settings.control_tokens
+        )
         devices, digest = pick_devices(settings.device), content_name(model.digest)
-        load = partial(NativeEngine.load, model.path, task=task, max_model_len=limit, dtype=settings.dtype, digest=digest)
+        load = partial(
+            NativeEngine.load, model.path, operation=operation, max_model_len=limit, dtype=settings.dtype, digest=digest
+        )
         engine: Engine
         if len(devices) == 1:
             engine = load(

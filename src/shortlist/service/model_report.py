@@ -10,14 +10,15 @@ from shortlist.engine.base import EngineInfo, Notify
 from shortlist.hub import ModelKind
 from shortlist.service.build import load, served_model_for
 from shortlist.service.memory_plan import MemoryPlan
-from shortlist.service.selftest import SelfTest, run_selftest
+from shortlist.service.selftest import run_selftest
 from shortlist.service.selftest_data import PAIRS
+from shortlist.service.selftest_report import SelfTest
 from shortlist.service.vllm_deployment import deployments
 from shortlist.telemetry import Metrics
 from shortlist.text.encoder import Encoder
 from shortlist.text.prompt import TEMPLATE_VERSION
 from shortlist.text.qwen_encoder import QwenEncoder
-from shortlist.types import Prompt, Task
+from shortlist.types import EMBED, RERANK, Operation, Prompt, in_order
 
 SAMPLE: Final = PAIRS[0]
 """The pair whose prompt is shown."""
@@ -61,7 +62,7 @@ class ModelReport:
         kind: The model kind.
         why: How the kind was detected, in one sentence.
         revision: The revision of its files, if known.
-        tasks: Its tasks.
+        operations: Its operations.
         info: The engine info.
         files_bytes: Size of its local files.
         memory: The memory plan; None for vLLM.
@@ -76,7 +77,7 @@ class ModelReport:
     kind: ModelKind
     why: str
     revision: str | None
-    tasks: tuple[Task, ...]
+    operations: tuple[Operation, ...]
     info: EngineInfo
     files_bytes: int
     memory: MemoryPlan | None
@@ -86,7 +87,7 @@ class ModelReport:
     self_test: SelfTest
 
 
-async def build_report(text: str, declared: Task | None, settings: Settings, *, notify: Notify) -> ModelReport:
+async def build_report(text: str, declared: Operation | None, settings: Settings, *, notify: Notify) -> ModelReport:
     """Load a model as the server does, self-test it, and close it.
 
     Args:
@@ -110,15 +111,15 @@ async def build_report(text: str, declared: Task | None, settings: Settings, *, 
         memory = loaded.memory(settings.scheduler)  # runs in the engine, which may be another process
     finally:
         loaded.engine.close()
-    tasks = tuple(sorted(served.card.tasks))
-    prompts = {title: prompt for task in tasks for title, prompt in _prompts(loaded.encoder, task).items()}
+    operations = tuple(in_order(served.card.operations))
+    prompts = {title: prompt for operation in operations for title, prompt in _PROMPTS[operation](loaded.encoder).items()}
     return ModelReport(
         source=text,
         name=loaded.name,
         kind=loaded.model.kind,
         why=loaded.model.why,
         revision=loaded.model.revision,
-        tasks=tasks,
+        operations=operations,
         info=loaded.engine.info,
         files_bytes=loaded.model.size_bytes,
         memory=memory,
@@ -141,19 +142,24 @@ def _template_ids(encoder: Encoder, sample: Prompt) -> TemplateIds | None:
         prefix_ids=encoder.prefix_ids,
         suffix_ids=encoder.suffix_ids,
         read_text=suffix[-1].text,
-        answer_ids=encoder.answer_ids if encoder.task is Task.RERANK else None,
+        answer_ids=encoder.answer_ids if encoder.operation is RERANK else None,
     )
 
 
-def _prompts(encoder: Encoder, task: Task) -> dict[str, Prompt]:
-    """Return the sample prompts by title."""
-    if task is Task.RERANK:
-        [pair] = encoder.encode_pairs(SAMPLE.query, (SAMPLE.right,))
-        return {"a query and a document": pair.prompts[0]}
+def _pair_prompts(encoder: Encoder) -> dict[str, Prompt]:
+    [pair] = encoder.encode_pairs(SAMPLE.query, (SAMPLE.right,))
+    return {"a query and a document": pair.prompts[0]}
+
+
+def _text_prompts(encoder: Encoder) -> dict[str, Prompt]:
     [query] = encoder.encode_texts((SAMPLE.query,), is_query=True)
     [document] = encoder.encode_texts((SAMPLE.right,))
     return {"a query to embed": query.prompts[0], "a document to embed": document.prompts[0]}
 
 
+_PROMPTS: Final = {RERANK: _pair_prompts, EMBED: _text_prompts}
+"""The sample prompts of an operation, by title."""
+
+
 def _sample(encoder: Encoder, title: str, prompt: Prompt) -> SamplePrompt:
-    return SamplePrompt(title=title, text=encoder.view(prompt).text, num_tokens=prompt.prefix.num_tokens + prompt.num_tokens)
+    return SamplePrompt(title=title, text=encoder.view(prompt).text, num_tokens=prompt.num_tokens)

@@ -12,7 +12,15 @@ from shortlist.errors import DeadlineExceeded, ServiceError
 from shortlist.scheduler.cache import Entry
 from shortlist.scheduler.served_model import ServedModel
 from shortlist.service.compute import ComputeRequest, TextValue, compute, keys_of
-from shortlist.types import Encoded, Failed, PromptTemplate, Ranked, RerankOutcome, RerankTask, Task
+from shortlist.types import (
+    RERANK,
+    Encoded,
+    Failed,
+    PromptTemplate,
+    Ranked,
+    RerankOutcome,
+    RerankTask,
+)
 
 
 async def rerank(served: ServedModel, task: RerankTask) -> RerankOutcome:
@@ -92,9 +100,9 @@ def request_of(served: ServedModel, task: RerankTask, template: PromptTemplate) 
     words = (template.name, template.preset, repr(template.instruction), task.query)
     limits = (task.on_overflow.value, repr(task.truncation), repr(task.with_totals))
     return ComputeRequest(
-        task=Task.RERANK,
+        operation=RERANK,
         texts=task.documents,
-        keys=keys_of(served, Task.RERANK, (*words, *limits), task.documents),
+        keys=keys_of(served, RERANK, (*words, *limits), task.documents),
         overhead_chars=len(task.query) + len(template.instruction or ""),
         encode=encode,
         options=task.options,
@@ -109,5 +117,5 @@ def _request_error(errors: Sequence[ServiceError]) -> ServiceError:
 
 def _count(served: ServedModel, outcome: RerankOutcome) -> None:
     metrics, name = served.metrics, served.name
-    metrics.documents.labels(name, Task.RERANK.value).inc(len(outcome.document_stats))
+    metrics.documents.labels(name, RERANK.name).inc(len(outcome.document_stats))
     metrics.truncated.labels(name).inc(len(outcome.truncated))

@@ -19,22 +19,25 @@ from shortlist.service.monitoring import watch
 from shortlist.service.rerank import rerank
 from shortlist.service.restart import Backoff, restart_engine
 from shortlist.service.score import score
-from shortlist.service.selftest import MIN_PAIRS, CheckStatus, run_selftest
+from shortlist.service.selftest import MIN_PAIRS, run_selftest
+from shortlist.service.selftest_report import CheckStatus
 from shortlist.service.tokens import detokenize, tokenize
 from shortlist.telemetry import Metrics, logger
 from shortlist.telemetry.traces import NO_TRACING, Tracing
 from shortlist.types import (
+    EMBED,
+    RERANK,
     DetokenizeOutcome,
     DetokenizeTask,
     EmbedOutcome,
     EmbedTask,
     Explanation,
     ModelCard,
+    Operation,
     RerankOutcome,
     RerankTask,
     ScoreOutcome,
     ScoreTask,
-    Task,
     TokenizeOutcome,
     TokenizeTask,
 )
@@ -55,7 +58,7 @@ class Runtime:
     """The interface of the service for the HTTP layer.
 
     Args:
-        served_models: The served models; the first that can do a task is its default.
+        served_models: The served models; the first that supports an operation is its default.
         settings: The settings.
         metrics: The server's metrics, shared by all served models.
         notify: Reports self-test results.
@@ -105,9 +108,9 @@ class Runtime:
         """Return the public model card of every model."""
         return [served.card for served in self._registry.served_models]
 
-    def card(self, name: str | None, task: Task | None = None) -> ModelCard:
+    def card(self, name: str | None, operation: Operation | None = None) -> ModelCard:
         """Return the public model card for a requested model name. Raises NotFound, InvalidInput."""
-        return self._registry.find(name, task).card
+        return self._registry.find(name, operation).card
 
     async def start(self) -> None:
         """Self-test every model, then start the dispatchers; ready afterwards. Idempotent.
@@ -138,7 +141,7 @@ class Runtime:
         if settings.self_test == "strict" and not found.has_passed:
             raise ModelRefused(f"{found.failure} shortlist doctor shows more; --self-test warn serves it all the same.")
         for finding in (*found.failed, *found.with_status(CheckStatus.WARNED)):
-            extra = {"model": served.name, "task": finding.task.value, "check": finding.check.value}
+            extra = {"model": served.name, "task": finding.operation.name, "check": finding.check.value}
             logger.warning("self-test: %s", finding.detail, extra=extra)
         self._notify(found.summary)
 
@@ -149,18 +152,17 @@ class Runtime:
         loop = asyncio.create_task(served.dispatcher.run(), name=f"dispatcher {served.name}")
         loop.add_done_callback(partial(self._stopped, served))
         self._tasks.append(loop)
-        if served.wait_failed is not None:
-            self._tasks.append(asyncio.create_task(_watch(served, served.wait_failed), name=f"watch {served.name}"))
+        self._tasks.append(asyncio.create_task(_watch(served), name=f"watch {served.name}"))
 
     async def rerank(self, task: RerankTask) -> RerankOutcome:
         """Rank with the model that the task names. Raises what `service.rerank.rerank` raises, and NotFound, Draining."""
-        served = self._registry.find(task.model, Task.RERANK)
+        served = self._registry.find(task.model, RERANK)
         with self._running():
             return await rerank(served, task)
 
     async def score(self, task: ScoreTask) -> ScoreOutcome:
         """Score with the model that the task names. Raises what `service.score.score` raises, and NotFound, Draining."""
-        served = self._registry.find(task.model, Task.RERANK)
+        served = self._registry.find(task.model, RERANK)
         with self._running():
             return await score(served, task)
 
@@ -178,7 +180,7 @@ class Runtime:
 
     async def embed(self, task: EmbedTask) -> EmbedOutcome:
         """Embed with the model that the task names. Raises what `service.embed.embed` raises, and NotFound, Draining."""
-        served = self._registry.find(task.model, Task.EMBED)
+        served = self._registry.find(task.model, EMBED)
         with self._running():
             return await embed(served, task)
 
@@ -186,7 +188,7 @@ class Runtime:
         """Explain scores. Raises as `rerank`, and NotFound unless `explain` is enabled."""
         if not self.settings.server.explain:
             raise NotFound("This server does not explain; start it with --explain.")
-        served = self._registry.find(task.model, Task.RERANK)
+        served = self._registry.find(task.model, RERANK)
         with self._running():
             return await explain(served, task)
 
@@ -271,10 +273,10 @@ class Runtime:
         self.metrics.ready.set(state is State.READY)
 
 
-async def _watch(served: ServedModel, watch: Callable[[], Awaitable[None]]) -> None:
+async def _watch(served: ServedModel) -> None:
     """Fail waiting requests as soon as an idle engine fails."""
     try:
-        await watch()
+        await served.engine.wait_failed()
     except EngineUnavailable as error:
         if served.dispatcher.failure is None:
             logger.error("engine failed", extra={"model": served.name, "error": error.message})

@@ -9,7 +9,7 @@ from shortlist.scheduler.cache import Entry
 from shortlist.scheduler.served_model import ServedModel
 from shortlist.service.compute import ComputeRequest, TextValue, compute
 from shortlist.service.rerank import relevance, request_of
-from shortlist.types import Encoded, RerankTask, Scored, ScoreOutcome, ScoreTask, Task
+from shortlist.types import RERANK, Encoded, RerankTask, Scored, ScoreOutcome, ScoreTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ async def score(served: ServedModel, task: ScoreTask) -> ScoreOutcome:
         What `service.rerank.rerank` raises; the error of one pair fails the request.
     """
     computed = await compute(served, _request(served, task))
-    served.metrics.documents.labels(served.name, Task.RERANK.value).inc(len(task.pairs))
+    served.metrics.documents.labels(served.name, RERANK.name).inc(len(task.pairs))
     served.metrics.truncated.labels(served.name).inc(len(computed.truncated))
     return ScoreOutcome(
         model=served.name,
@@ -56,7 +56,7 @@ def _request(served: ServedModel, task: ScoreTask) -> ComputeRequest:
         return [encoded[index] for index in positions]
 
     return ComputeRequest(
-        task=Task.RERANK,
+        operation=RERANK,
         texts=documents,
         keys=[keys[index] for index in range(len(pair_groups))],
         overhead_chars=sum(part.overhead_chars for part in parts.values()),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
@@ -24,6 +24,15 @@ TOTAL_GPU_SHARE: Final = 0.9
 """Share of a GPU for all models together; the rest is for uncounted memory."""
 
 KINDS: Final = frozenset({ModelKind.QWEN3_RERANKER, ModelKind.QWEN3_RERANKER_HEAD, ModelKind.QWEN3_EMBEDDER})
+
+# Source: vLLM 0.32, `model_executor/models/config.py` (Qwen3ForSequenceClassificationConfig) and `adapters.py`: the first
+# word is the negative one. By default vLLM loads the checkpoint as a generative model, or as an embedder.
+AS_RERANKER: Final[Mapping[str, object]] = {
+    "architectures": ["Qwen3ForSequenceClassification"],
+    "classifier_from_token": ["no", "yes"],
+    "is_original_qwen3_reranker": True,
+}
+"""Makes the difference of yes and no the only output."""
 
 _UPSTREAM_SETTINGS: Final = frozenset({"upstream", "upstream_api_key", "upstream_timeout_s"})
 """Settings that apply to upstream servers; all others are arguments of `vllm serve`."""
@@ -126,7 +135,7 @@ def engine_and_encoder(
         on_failure.callback(engine.close)
         limit = engine.info.max_model_len
         path = model.path / "tokenizer.json"
-        encoder = QwenEncoder(path, task=plan.task, max_model_len=limit, control_tokens=settings.control_tokens)
+        encoder = QwenEncoder(path, operation=plan.operation, max_model_len=limit, control_tokens=settings.control_tokens)
         on_failure.pop_all()
     return engine, encoder
 
@@ -144,12 +153,12 @@ def _plan(model: ResolvedModel, settings: ModelSettings, deployment: VllmDeploym
         raise ModelRefused(f"{model.name} is a {model.kind.value}; --engine vllm serves Qwen3 rerankers and embedders only.")
     if settings.dtype in {"int8", "fp8"}:
         raise BadSetting(f"dtype is {settings.dtype!r}, native engine only; with --engine vllm, set --quantization.")
-    (task,) = model.kind.tasks
+    (operation,) = model.kind.operations
     vllm = deployment.settings
     return VllmPlan(
         model=str(model.path) if deployment.is_managed else model.name,
-        task=task,
-        has_head=model.kind is ModelKind.QWEN3_RERANKER_HEAD,
+        operation=operation,
+        hf_overrides=AS_RERANKER if model.kind is ModelKind.QWEN3_RERANKER else {},
         dtype=settings.dtype,
         max_model_len=min(settings.max_model_len, _max_positions(model) or settings.max_model_len),
         max_num_seqs=vllm.max_num_seqs,

@@ -1,8 +1,16 @@
-"""The frozen values that packages exchange.
+"""The frozen values that packages exchange. No dependency on HTTP, tokenizers, queues or tensors."""
 
-This package knows what travels and what it is called. It knows nothing of HTTP, tokenizers, queues or tensors.
-"""
-
+from shortlist.types.operations import (
+    EMBED,
+    OPERATIONS,
+    RERANK,
+    Ids,
+    Operation,
+    ValueType,
+    Vector,
+    in_order,
+    names_of,
+)
 from shortlist.types.outcomes import (
     DetokenizeOutcome,
     EmbedOutcome,
@@ -29,7 +37,6 @@ from shortlist.types.tasks import (
     RequestOptions,
     RerankTask,
     ScoreTask,
-    Task,
     TokenizeTask,
     Truncation,
 )
@@ -37,7 +44,6 @@ from shortlist.types.work import (
     Batch,
     DocumentStats,
     Encoded,
-    Ids,
     Outcome,
     Prompt,
     PromptTemplate,
@@ -47,6 +53,6 @@ from shortlist.types.work import (
     TokenPrefix,
     TokenPrompt,
     Value,
-    Vector,
     WorkItem,
+    num_batch_tokens,
 )

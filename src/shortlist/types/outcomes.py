@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from shortlist.errors import ServiceError
-from shortlist.types.tasks import Task
-from shortlist.types.work import DocumentStats, PromptTemplate, Span, Vector
+from shortlist.types.operations import Operation, Vector
+from shortlist.types.work import DocumentStats, PromptTemplate, Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +194,7 @@ class ModelCard:
 
     name: str
     aliases: tuple[str, ...]
-    tasks: frozenset[Task]
+    operations: frozenset[Operation]
     max_model_len: int
     dimensions: int | None
     created_s: int

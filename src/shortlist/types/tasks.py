@@ -7,13 +7,6 @@ from enum import StrEnum
 from typing import Final
 
 
-class Task(StrEnum):
-    """What a model can compute."""
-
-    RERANK = "rerank"
-    EMBED = "embed"
-
-
 class OverflowPolicy(StrEnum):
     """How to treat a document that exceeds the model's maximum length."""
 

@@ -14,14 +14,14 @@ from shortlist.bench.texts import LoadRequest
 from shortlist.errors import InputTooLong, UpstreamError
 from shortlist.text import prompt
 from shortlist.text.qwen_encoder import QwenEncoder
-from shortlist.types import Task
+from shortlist.types import RERANK
 
 FOUND = {"flops_per_s": 2e9, "linear_flops_per_token": 1e6, "attention_flops_per_pair": 1e3, "note": "more may be said"}
 
 
 @pytest.fixture
 def encoder(tokenizer_path: Path) -> QwenEncoder:
-    return QwenEncoder(tokenizer_path, task=Task.RERANK, max_model_len=1000)
+    return QwenEncoder(tokenizer_path, operation=RERANK, max_model_len=1000)
 
 
 def saying(text: str, code: int = 0) -> list[str]:

@@ -126,7 +126,7 @@ class Watch(TorchDispatchMode):
 
 folder = Path(sys.argv[1])
 with Watch():
-    NativeEngine.load(folder, task=Task.RERANK, max_model_len=64, device="cpu").close()
+    NativeEngine.load(folder, operation=Task.RERANK, max_model_len=64, device="cpu").close()
     Rope.of(torch.arange(4096), Qwen3Config.read(folder))
 print(first["cos"], first["sin"])
 """

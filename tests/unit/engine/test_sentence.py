@@ -12,14 +12,24 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 from shortlist.engine.base import ScoreScale
 from shortlist.engine.sentence import BiEncoderEngine, CrossEncoderEngine
 from shortlist.errors import EngineOutOfMemory, EngineUnavailable, ModelRefused
-from shortlist.types import Batch, Prompt, Task, TextPrefix, TextPrompt, WorkItem
+from shortlist.types import (
+    EMBED,
+    RERANK,
+    Batch,
+    Operation,
+    Prompt,
+    TextPrefix,
+    TextPrompt,
+    WorkItem,
+)
+from tests.support.engines import compute
 from tests.support.models import DEMO, cross_encoder
 
 QUERY = "how do I read a json file in python"
 DOCUMENTS = ["bake bread at 220 C", "open the file and call json.load", "pythons are large snakes", ""]
 
 
-def batch(task: Task, *jobs: tuple[str, list[str]]) -> Batch:
+def batch(task: Operation, *jobs: tuple[str, list[str]]) -> Batch:
     items = []
     for number, (head_text, texts) in enumerate(jobs):
         prefix = TextPrefix(head_text, 3)
@@ -35,19 +45,19 @@ def crossing(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 async def test_cross_encoder_returns_the_logits_of_the_library(crossing: Path) -> None:
     engine = CrossEncoderEngine(crossing, device="cpu", max_model_len=8192)
-    scores = await engine.score(batch(Task.RERANK, (QUERY, DOCUMENTS), ("other", DOCUMENTS)))
+    scores = await compute(engine, batch(RERANK, (QUERY, DOCUMENTS), ("other", DOCUMENTS)))
     official = CrossEncoder(str(crossing), device="cpu").predict(
         [(query, text) for query in (QUERY, "other") for text in DOCUMENTS], activation_fn=torch.nn.Identity()
     )
     np.testing.assert_allclose(scores, official, atol=1e-5)
     assert np.std(scores) > 0.01
     assert engine.info.score_scale is ScoreScale.LOG_ODDS
-    assert engine.info.tasks == {Task.RERANK}
+    assert engine.info.operations == {RERANK}
 
 
 async def test_demo_model_ranks_by_meaning() -> None:
     engine = BiEncoderEngine(DEMO, device="cpu", max_model_len=8192)
-    scores = await engine.score(batch(Task.RERANK, (QUERY, DOCUMENTS)))
+    scores = await compute(engine, batch(RERANK, (QUERY, DOCUMENTS)))
     assert int(np.argmax(scores)) == 1
     model = SentenceTransformer(str(DEMO), device="cpu")
     vectors = model.encode([QUERY, *DOCUMENTS], normalize_embeddings=True)
@@ -57,7 +67,7 @@ async def test_demo_model_ranks_by_meaning() -> None:
 
 async def test_demo_model_embeds_in_384_dimensions_of_unit_length() -> None:
     engine = BiEncoderEngine(DEMO, device="cpu", max_model_len=8192)
-    vectors = await engine.embed(batch(Task.EMBED, ("", DOCUMENTS)))
+    vectors = await compute(engine, batch(EMBED, ("", DOCUMENTS)))
     assert engine.info.dimensions == 384
     assert all(vector.dtype == np.float32 and vector.shape == (384,) for vector in vectors)
     np.testing.assert_allclose([np.linalg.norm(vector) for vector in vectors], 1, atol=1e-5)
@@ -65,7 +75,7 @@ async def test_demo_model_embeds_in_384_dimensions_of_unit_length() -> None:
 
 async def test_prefix_is_put_before_every_text_of_its_request() -> None:
     engine = BiEncoderEngine(DEMO, device="cpu", max_model_len=8192)
-    prefixed, plain = await engine.embed(batch(Task.EMBED, ("query: ", ["cats"]), ("", ["query: cats"])))
+    prefixed, plain = await compute(engine, batch(EMBED, ("query: ", ["cats"]), ("", ["query: cats"])))
     np.testing.assert_allclose(prefixed, plain, atol=1e-5)
 
 
@@ -106,7 +116,7 @@ async def test_memory_that_runs_out_is_said_in_our_words(
 
     monkeypatch.setattr(engine._model, "predict", fails)
     with pytest.raises(EngineOutOfMemory):
-        await engine.score(batch(Task.RERANK, (QUERY, DOCUMENTS)))
+        await compute(engine, batch(RERANK, (QUERY, DOCUMENTS)))
 
 
 async def test_closed_engine_is_gone(crossing: Path) -> None:
@@ -114,4 +124,4 @@ async def test_closed_engine_is_gone(crossing: Path) -> None:
     engine.close()
     engine.close()
     with pytest.raises(EngineUnavailable):
-        await engine.score(batch(Task.RERANK, (QUERY, DOCUMENTS)))
+        await compute(engine, batch(RERANK, (QUERY, DOCUMENTS)))

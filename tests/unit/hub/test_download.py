@@ -24,7 +24,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from shortlist.errors import BadSetting, ModelRefused
 from shortlist.hub import demo_model, huggingface, resolve
 from shortlist.hub.kind import ModelKind, WeightsReader
-from shortlist.types import Task
+from shortlist.types import EMBED, RERANK
 from tests.support.hub_server import COMMIT, HubServer, running
 from tests.support.model_folder import (
     BI_ENCODER,
@@ -406,8 +406,8 @@ def test_local_folder_is_used_in_place(tmp_path: Path) -> None:
 
 def test_declared_task_reaches_the_decision(tmp_path: Path) -> None:
     folder = str(write(tmp_path / "bare", {**config("Qwen3ForCausalLM", "qwen3"), **WEIGHTS}))
-    assert resolve(folder, declared=Task.EMBED).kind is ModelKind.QWEN3_EMBEDDER
-    assert resolve(folder, declared=Task.RERANK).kind is ModelKind.QWEN3_RERANKER
+    assert resolve(folder, declared=EMBED).kind is ModelKind.QWEN3_EMBEDDER
+    assert resolve(folder, declared=RERANK).kind is ModelKind.QWEN3_RERANKER
     with pytest.raises(ModelRefused, match=f"--reranker {folder}"):
         resolve(folder)
 

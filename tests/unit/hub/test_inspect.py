@@ -8,7 +8,7 @@ from shortlist.errors import ModelRefused
 from shortlist.hub.inspect import ModelFiles, inspect
 from shortlist.hub.kind import BASES, EMBEDDERS, RERANKERS, ModelKind, WeightsReader
 from shortlist.hub.metadata import list_files, read_metadata
-from shortlist.types import Task
+from shortlist.types import EMBED, RERANK, Operation
 from tests.support.model_folder import (
     BI_ENCODER,
     CROSS_ENCODER,
@@ -35,11 +35,11 @@ GENERATIVE = {**QWEN3, **modules("Transformer", "LogitScore", LogitScore=YES_NO)
 FRAME = {"chat_template.jinja": b"<Instruct>: {{i}}\n\n<Query>: {{q}}\n\n<Document>: {{d}}"}
 
 
-def look(folder: Path, files: Files, hub_id: str | None = None, declared: Task | None = None) -> ModelFiles:
+def look(folder: Path, files: Files, hub_id: str | None = None, declared: Operation | None = None) -> ModelFiles:
     return inspect(write(folder, files), name=hub_id or "my-model", hub_id=hub_id, declared=declared)
 
 
-def refusal(folder: Path, files: Files, hub_id: str | None = None, declared: Task | None = None) -> str:
+def refusal(folder: Path, files: Files, hub_id: str | None = None, declared: Operation | None = None) -> str:
     with pytest.raises(ModelRefused) as refused:
         look(folder, files, hub_id, declared)
     message = refused.value.message
@@ -153,8 +153,8 @@ def test_front_matter_is_read_as_people_write_it(tmp_path: Path) -> None:
     assert look(tmp_path, {**QWEN3, "README.md": readme}).kind is ModelKind.QWEN3_RERANKER
 
 
-@pytest.mark.parametrize(("task", "kind"), [(Task.RERANK, ModelKind.QWEN3_RERANKER), (Task.EMBED, ModelKind.QWEN3_EMBEDDER)])
-def test_declared_task_settles_a_bare_qwen3(task: Task, kind: ModelKind, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("task", "kind"), [(RERANK, ModelKind.QWEN3_RERANKER), (EMBED, ModelKind.QWEN3_EMBEDDER)])
+def test_declared_task_settles_a_bare_qwen3(task: Operation, kind: ModelKind, tmp_path: Path) -> None:
     files = look(tmp_path, QWEN3, declared=task)
     assert files.kind is kind
     assert "you said" in files.why
@@ -162,7 +162,7 @@ def test_declared_task_settles_a_bare_qwen3(task: Task, kind: ModelKind, tmp_pat
 
 def test_declared_task_settles_against_the_card(tmp_path: Path) -> None:
     tagged = {**QWEN3, **card(pipeline_tag="feature-extraction")}
-    assert look(tmp_path, tagged, declared=Task.RERANK).kind is ModelKind.QWEN3_RERANKER
+    assert look(tmp_path, tagged, declared=RERANK).kind is ModelKind.QWEN3_RERANKER
 
 
 def test_qwen3_head_of_one_label_runs_natively(tmp_path: Path) -> None:
@@ -281,7 +281,7 @@ def test_published_embedder_with_modules_needs_no_prompt(tmp_path: Path) -> None
 
 
 def test_bi_encoder_can_embed_and_rank(tmp_path: Path) -> None:
-    for declared in (None, Task.EMBED, Task.RERANK):
+    for declared in (None, EMBED, RERANK):
         assert look(tmp_path, BI_ENCODER, declared=declared).kind is ModelKind.BI_ENCODER
 
 
@@ -298,8 +298,8 @@ def test_size_is_that_of_all_files(tmp_path: Path) -> None:
 
 
 def test_every_kind_names_its_tasks() -> None:
-    assert {kind for kind in ModelKind if Task.EMBED in kind.tasks} == {ModelKind.QWEN3_EMBEDDER, ModelKind.BI_ENCODER}
-    assert all(kind.tasks for kind in ModelKind)
+    assert {kind for kind in ModelKind if EMBED in kind.operations} == {ModelKind.QWEN3_EMBEDDER, ModelKind.BI_ENCODER}
+    assert all(kind.operations for kind in ModelKind)
 
 
 # -- what cannot be what it is asked to be ------------------------------------------------------------------------------
@@ -307,31 +307,31 @@ def test_every_kind_names_its_tasks() -> None:
 
 @pytest.mark.parametrize("files", [CROSS_ENCODER, QWEN3_HEAD, GENERATIVE], ids=["head", "qwen3 head", "generative"])
 def test_reranker_is_refused_as_embedder(files: Files, tmp_path: Path) -> None:
-    assert "cannot embed" in refusal(tmp_path, files, declared=Task.EMBED)
+    assert "cannot embed" in refusal(tmp_path, files, declared=EMBED)
 
 
 def test_published_models_refuse_another_declared_task(tmp_path: Path) -> None:
-    assert "cannot embed" in refusal(tmp_path, QWEN3, "Qwen/Qwen3-Reranker-4B", Task.EMBED)
-    assert "cannot rerank" in refusal(tmp_path, QWEN3, "Qwen/Qwen3-Embedding-4B", Task.RERANK)
-    assert "cannot rerank" in refusal(tmp_path, QWEN3_EMBEDDER, declared=Task.RERANK)
+    assert "cannot embed" in refusal(tmp_path, QWEN3, "Qwen/Qwen3-Reranker-4B", EMBED)
+    assert "cannot rerank" in refusal(tmp_path, QWEN3, "Qwen/Qwen3-Embedding-4B", RERANK)
+    assert "cannot rerank" in refusal(tmp_path, QWEN3_EMBEDDER, declared=RERANK)
 
 
 def test_qwen3_without_an_lm_head_cannot_rerank(tmp_path: Path) -> None:
     bare = {**config("Qwen3Model", "qwen3"), **WEIGHTS}
-    assert "without the head" in refusal(tmp_path, bare, declared=Task.RERANK)
-    assert look(tmp_path, bare, declared=Task.EMBED).kind is ModelKind.QWEN3_EMBEDDER
+    assert "without the head" in refusal(tmp_path, bare, declared=RERANK)
+    assert look(tmp_path, bare, declared=EMBED).kind is ModelKind.QWEN3_EMBEDDER
     assert "--embedder" in refusal(tmp_path, {**bare, **card(pipeline_tag="text-ranking")})
 
 
-@pytest.mark.parametrize("declared", [None, Task.EMBED, Task.RERANK])
-def test_plain_encoder_is_refused_because_its_pooling_is_unknown(declared: Task | None, tmp_path: Path) -> None:
+@pytest.mark.parametrize("declared", [None, EMBED, RERANK])
+def test_plain_encoder_is_refused_because_its_pooling_is_unknown(declared: Operation | None, tmp_path: Path) -> None:
     assert "pooling" in refusal(tmp_path, {**config("BertModel"), **WEIGHTS}, declared=declared)
 
 
 @pytest.mark.parametrize("labels", [2, 3, 0])
 def test_classifier_is_refused_with_its_number_of_labels(labels: int, tmp_path: Path) -> None:
     files = {**head("BertForSequenceClassification", labels=labels), **WEIGHTS}
-    assert f"{labels} labels" in refusal(tmp_path, files, declared=Task.RERANK)
+    assert f"{labels} labels" in refusal(tmp_path, files, declared=RERANK)
 
 
 def test_unnamed_labels_are_two(tmp_path: Path) -> None:
@@ -369,7 +369,7 @@ def test_pipelines_that_are_no_text_encoder_are_refused(names: tuple[str, ...], 
 @pytest.mark.parametrize("architecture", ["LlamaForCausalLM", "Qwen2ForCausalLM", "GPT2ForCausalLM"])
 def test_other_language_models_are_refused(architecture: str, tmp_path: Path) -> None:
     files = {**config(architecture, "llama"), **WEIGHTS, **card(pipeline_tag="text-ranking")}
-    assert architecture in refusal(tmp_path, files, declared=Task.RERANK)
+    assert architecture in refusal(tmp_path, files, declared=RERANK)
 
 
 @pytest.mark.parametrize("architectures", [None, [], "BertModel", [7]])
@@ -401,7 +401,7 @@ def test_missing_config_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("where", ["config.json", "tokenizer_config.json"])
 def test_code_of_its_own_is_refused(where: str, tmp_path: Path) -> None:
     settings = {"architectures": ["BertForSequenceClassification"], "num_labels": 1, "auto_map": {"AutoModel": "modeling_x.X"}}
-    assert "never runs code" in refusal(tmp_path, {**CROSS_ENCODER, where: to_json(settings)}, declared=Task.RERANK)
+    assert "never runs code" in refusal(tmp_path, {**CROSS_ENCODER, where: to_json(settings)}, declared=RERANK)
 
 
 def test_module_outside_the_library_is_refused(tmp_path: Path) -> None:

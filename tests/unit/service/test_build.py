@@ -29,7 +29,7 @@ from shortlist.telemetry import Metrics
 from shortlist.text.encoder import Encoder
 from shortlist.text.qwen_encoder import QwenEncoder
 from shortlist.text.text_encoder import TextEncoder
-from shortlist.types import Task, TokenPrompt
+from shortlist.types import EMBED, RERANK, Operation, TokenPrompt
 from tests.support import model_folder, models
 from tests.support.apps import settings
 from tests.support.encoded import texts
@@ -37,8 +37,8 @@ from tests.support.fake_engine import FakeEngine
 from tests.support.fixtures import ModelFactory
 from tests.support.words import WordEncoder
 
-RERANK, EMBED = frozenset({Task.RERANK}), frozenset({Task.EMBED})
-BOTH = RERANK | EMBED
+RERANKER, EMBEDDER = frozenset({RERANK}), frozenset({EMBED})
+BOTH = RERANKER | EMBEDDER
 
 Ask = Callable[..., list[ServedModel]]
 
@@ -88,8 +88,8 @@ def folders(tmp_path: Path) -> dict[str, Path]:
     return {name: model_folder.write(tmp_path / name, content) for name, content in files.items()}
 
 
-def served(served_models: list[ServedModel]) -> dict[str, frozenset[Task]]:
-    return {served.name: served.card.tasks for served in served_models}
+def served(served_models: list[ServedModel]) -> dict[str, frozenset[Operation]]:
+    return {served.name: served.card.operations for served in served_models}
 
 
 # -- which models -------------------------------------------------------------------------------------------------------
@@ -132,13 +132,13 @@ def test_models_of_other_kinds_are_not_divided_among_devices(folders: dict[str, 
 
 def test_each_kind_is_the_default_for_its_task(ask: Ask, folders: dict[str, Path]) -> None:
     served_models = ask(models=[str(folders["bi"]), str(folders["cross"]), str(folders["qwen-embedder"])])
-    assert served(served_models) == {"bi": EMBED, "cross": RERANK, "qwen-embedder": EMBED}
+    assert served(served_models) == {"bi": EMBEDDER, "cross": RERANKER, "qwen-embedder": EMBEDDER}
 
 
-@pytest.mark.parametrize(("flag", "tasks"), [("reranker", RERANK), ("embedder", EMBED)])
+@pytest.mark.parametrize(("flag", "tasks"), [("reranker", RERANKER), ("embedder", EMBEDDER)])
 @pytest.mark.parametrize("model", ["bi", "demo"])
 def test_embedder_does_exactly_its_declared_task(
-    ask: Ask, folders: dict[str, Path], model: str, flag: str, tasks: frozenset[Task]
+    ask: Ask, folders: dict[str, Path], model: str, flag: str, tasks: frozenset[Operation]
 ) -> None:
     assert served(ask(**{flag: [str(folders.get(model, model))]})) == {model: tasks}
 
@@ -146,7 +146,7 @@ def test_embedder_does_exactly_its_declared_task(
 def test_undetectable_qwen_model_needs_a_declared_task(ask: Ask, folders: dict[str, Path]) -> None:
     with pytest.raises(ModelRefused, match="--reranker"):
         ask(models=[str(folders["qwen"])])
-    assert served(ask(reranker=[str(folders["qwen"])])) == {"qwen": RERANK}
+    assert served(ask(reranker=[str(folders["qwen"])])) == {"qwen": RERANKER}
 
 
 def test_cross_encoder_is_no_embedder(ask: Ask, folders: dict[str, Path], loaded: list[ResolvedModel]) -> None:
@@ -161,10 +161,10 @@ def test_task_that_the_engine_cannot_do_is_not_offered(
     class RanksOnly(FakeEngine):
         def __init__(self) -> None:
             super().__init__()
-            object.__setattr__(self._info, "tasks", RERANK)
+            object.__setattr__(self._info, "tasks", RERANKER)
 
     monkeypatch.setattr(engine_loading, "engine_and_encoder", lambda *_, **__: (RanksOnly(), WordEncoder()))
-    assert served(ask(models=["demo"])) == {"demo": RERANK}
+    assert served(ask(models=["demo"])) == {"demo": RERANKER}
 
 
 # -- their names --------------------------------------------------------------------------------------------------------
@@ -187,7 +187,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, folders: dict[str, Path]) -> list[tuple
     """Every name but demo and folders is a hub name; lists the lookups with their revision."""
     asked: list[tuple[str, str | None]] = []
 
-    def resolve(text: str, *, declared: Task | None, revision: str | None, reader: WeightsReader) -> ResolvedModel:
+    def resolve(text: str, *, declared: Operation | None, revision: str | None, reader: WeightsReader) -> ResolvedModel:
         asked.append((text, revision))
         if text == "demo" or Path(text).is_dir():
             return hub_resolve(text, declared=declared, revision=revision, reader=reader)
@@ -368,7 +368,7 @@ def test_native_engine_is_shown_texts_in_the_models_prompts(
 
     monkeypatch.setattr(NativeEngine, "load", look)
     monkeypatch.setattr(workers, "start", start)
-    task = Task.EMBED if kind == "embedder" else Task.RERANK
+    task = EMBED if kind == "embedder" else RERANK
     loaded = build.load(
         str(make_model(kind=kind)), task, ModelSettings(device=device), notify=lambda _: None, metrics=Metrics()
     )
@@ -384,7 +384,7 @@ def test_model_whose_tokenizer_is_refused_leaves_nothing_behind(make_model: Mode
     folder = shutil.copytree(make_model(kind=kind), tmp_path / "model")
     (folder / "tokenizer.json").write_text("{}")
     before = {thread.name for thread in threading.enumerate()}
-    task = {"reranker": Task.RERANK, "embedder": Task.EMBED}[kind]
+    task = {"reranker": RERANK, "embedder": EMBED}[kind]
     with pytest.raises(ModelRefused, match=r"tokenizer\.json"):
         build.load(str(folder), task, ModelSettings(), notify=lambda _: None, metrics=Metrics())
     assert {thread.name for thread in threading.enumerate()} <= before

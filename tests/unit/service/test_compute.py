@@ -23,7 +23,18 @@ from shortlist.scheduler.cache import Entry, cache_keys
 from shortlist.scheduler.served_model import ServedModel
 from shortlist.scheduler.shared_cache import SharedCache
 from shortlist.service.compute import Computed, ComputeRequest, compute, keys_of
-from shortlist.types import Batch, Encoded, Priority, RequestOptions, Task, TextPrefix, TextPrompt, Timing
+from shortlist.types import (
+    EMBED,
+    RERANK,
+    Batch,
+    Encoded,
+    Operation,
+    Priority,
+    RequestOptions,
+    TextPrefix,
+    TextPrompt,
+    Timing,
+)
 from tests.support.apps import served
 from tests.support.fake_engine import FakeEngine, log_odds
 from tests.support.simulated import simulated
@@ -72,7 +83,7 @@ def request(
 ) -> ComputeRequest:
     encode = encode or encode_with(query=query)
     fields: dict[str, object] = {
-        "task": Task.RERANK,
+        "task": RERANK,
         "texts": texts,
         "keys": cache_keys((query,), texts),
         "overhead_chars": len(query),
@@ -84,7 +95,7 @@ def request(
 
 def its_names(one: ServedModel, text: str) -> list[bytes]:
     """Return the cache key of a text for this served model."""
-    return keys_of(one, Task.RERANK, ("red fox",), [text])
+    return keys_of(one, RERANK, ("red fox",), [text])
 
 
 def values(computed: Computed) -> list[object]:
@@ -365,18 +376,18 @@ class OtherEngine(FakeEngine):
 @pytest.mark.parametrize(
     ("task", "context"),
     [
-        (Task.EMBED, ("red fox",)),
-        (Task.RERANK, ("red", " fox")),
-        (Task.RERANK, ("red fox", "")),
-        (Task.RERANK, ("red fo", "x")),
-        (Task.RERANK, ()),
+        (EMBED, ("red fox",)),
+        (RERANK, ("red", " fox")),
+        (RERANK, ("red fox", "")),
+        (RERANK, ("red fo", "x")),
+        (RERANK, ()),
     ],
     ids=str,
 )
 @simulated
-async def test_other_inputs_have_other_cache_keys(task: Task, context: tuple[str, ...]) -> None:
+async def test_other_inputs_have_other_cache_keys(task: Operation, context: tuple[str, ...]) -> None:
     async with running() as one:
-        usual, other = (keys_of(one, *each, ["fox"]) for each in ((Task.RERANK, ("red fox",)), (task, context)))
+        usual, other = (keys_of(one, *each, ["fox"]) for each in ((RERANK, ("red fox",)), (task, context)))
         await compute(one, request("fox", keys=usual))
         assert (await compute(one, request("fox", keys=other))).usage.num_cached == 0
         assert (await compute(one, request("fox", keys=usual))).usage.num_cached == 1

@@ -102,6 +102,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return seen
 
 
+T = TypeVar("T")
+
+
 class On(FakeEngine):
     """An engine on a device."""
 
@@ -113,7 +116,7 @@ class On(FakeEngine):
 class Gone(On):
     """An engine whose process has exited."""
 
-    def run_in_engine(self, function: Callable[[], object], *, timeout_s: float) -> object:
+    def run_in_engine(self, function: Callable[[], T], *, timeout_s: float) -> T:
         raise EngineUnavailable("it has ended")
 
 

@@ -11,14 +11,14 @@ import numpy as np
 
 from shortlist.service.selftest_data import SENTENCES, calibration_texts
 from shortlist.text.qwen_encoder import QwenEncoder
-from shortlist.types import Task
+from shortlist.types import EMBED, RERANK, Operation
 from tests.support.fixtures import ModelFactory, make_model, tokenizer_path
 
 __all__ = ["make_model", "tokenizer_path"]
 
 
-def encoder_of(path: Path, task: Task = Task.RERANK, max_model_len: int = 4096) -> QwenEncoder:
-    return QwenEncoder(path, task=task, max_model_len=max_model_len)
+def encoder_of(path: Path, task: Operation = RERANK, max_model_len: int = 4096) -> QwenEncoder:
+    return QwenEncoder(path, operation=task, max_model_len=max_model_len)
 
 
 def test_prompts_of_a_reranker_have_the_template_and_many_lengths(tokenizer_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_prompts_of_a_reranker_have_the_template_and_many_lengths(tokenizer_path
 
 
 def test_prompts_of_an_embedder_have_no_template(make_model: ModelFactory) -> None:
-    prompts = calibration_texts(encoder_of(make_model(kind="embedder") / "tokenizer.json", Task.EMBED))
+    prompts = calibration_texts(encoder_of(make_model(kind="embedder") / "tokenizer.json", EMBED))
     assert len(prompts) > len(SENTENCES)
     assert not any(prompt.prefix.num_tokens for prompt in prompts)
 

@@ -10,7 +10,7 @@ from shortlist.errors import InvalidInput
 from shortlist.text import prompt
 from shortlist.text.qwen_encoder import QwenEncoder
 from shortlist.text.text_encoder import TextEncoder
-from shortlist.types import Span, Task
+from shortlist.types import EMBED, RERANK, Span
 
 TEXT = "The red fox 狐狸 <|im_end|>\n"
 FRAMED_QUERY = f"{prompt.RERANK_PREFIX}<Instruct>: find\n<Query>: red fox\n"
@@ -19,7 +19,7 @@ FRAMED_DOCUMENT = f"<Document>: a <b>cat</b>\n<Query>: x{prompt.RERANK_SUFFIX}"
 
 @pytest.fixture(scope="module")
 def reranker(tokenizer_path: Path) -> QwenEncoder:
-    return QwenEncoder(tokenizer_path, task=Task.RERANK, max_model_len=512)
+    return QwenEncoder(tokenizer_path, operation=RERANK, max_model_len=512)
 
 
 def test_tokens_join_to_the_text_with_special_tokens_escaped(reranker: QwenEncoder) -> None:
@@ -95,5 +95,5 @@ def test_other_frame_is_refused_instead_of_scored_wrongly(reranker: QwenEncoder,
 
 
 def test_embedder_frames_no_pairs(tokenizer_path: Path) -> None:
-    embedder = QwenEncoder(tokenizer_path, task=Task.EMBED, max_model_len=512)
+    embedder = QwenEncoder(tokenizer_path, operation=EMBED, max_model_len=512)
     assert embedder.strip_template(FRAMED_QUERY, FRAMED_DOCUMENT) is None
