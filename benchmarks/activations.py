@@ -2,8 +2,8 @@
 
     python -m benchmarks.activations MODEL
 
-Runs the calibration texts in fp32 with the model's own weights. A row has the absmax of a layer's weights, and of the results of
-its norms, products and sums. The values of a model with random weights mean nothing.
+Runs the calibration texts in fp32 with the model's own weights. A row has the absmax of a layer's weights, and of the results
+of its norms, products and sums. The values of a model with random weights mean nothing.
 """
 
 from __future__ import annotations

@@ -109,8 +109,8 @@ def rows(load: str, arguments: argparse.Namespace) -> Iterator[str]:
     calls: list[tuple[str, Callable[[], Callable[[], object]]]] = [
         (
             f"ours {blocks.rows} rows, {blocks.keys} keys, {blocks.options}",
-            lambda blocks=blocks: shortlist_call(q, k, v, layout, blocks),
-        )  # type: ignore[misc]
+            lambda blocks=blocks: shortlist_call(q, k, v, layout, blocks),  # type: ignore[misc]
+        )
         for blocks in block_candidates(arguments.width, dtype, arguments.heads // arguments.key_heads)
     ]
     if DEVICE.type == "cuda":

@@ -2,13 +2,13 @@
 
     python -m benchmarks.blocking MODEL --port PORT [--engine transformers] [--serial]
 
-The thread of a connection reads, tokenizes, computes and answers each request. All documents of a request form one forward pass.
-The threads compete for the CPU. A model is often first served this way. The kernels use their default number of threads, as in
-`shortlist serve`.
+The thread of a connection reads, tokenizes, computes and answers each request. All documents of a request form one forward
+pass. The threads compete for the CPU. A model is often first served this way. The kernels use their default number of threads,
+as in `shortlist serve`.
 
 --engine native uses the weights, kernels, prompt and tokenizer of `shortlist serve`, so that only the design differs.
---engine transformers computes as the model card's script does: it pads prompts to the longest one. It keeps only the logits that
-it needs, because the logits of every position would fill the memory.
+--engine transformers computes as the model card's script does: it pads prompts to the longest one. It keeps only the needed
+logits, because the logits of every position would fill the memory.
 
 --serial computes one request at a time: still one request per forward pass, but no competition for the CPU.
 """

@@ -2,9 +2,9 @@
 
     python -m benchmarks.gpu [MODEL] [--dtype bfloat16] [--step-tokens 8192] [--load 10x100 --load 1x32000] [--markdown FILE]
 
-MODEL is the folder of a Qwen3 reranker. Without it, the weights are random and have the 0.6B shape; they are as fast. Prompts are
-random ids, so no vocabulary is needed. The script requires torch, Triton, safetensors and transformers. If scores are wrong,
-nothing is timed: the exit code is 1, and the last lines have the results.
+MODEL is the folder of a Qwen3 reranker. Without it, the weights are random and have the 0.6B shape; they are as fast. Prompts
+are random ids, so no vocabulary is needed. The script requires torch, Triton, safetensors and transformers. If scores are
+wrong, nothing is timed: the exit code is 1, and the last lines have the results.
 
 To test the kernels alone on the same machine: TRITON_INTERPRET=0 python -m pytest tests/unit/engine/native/cuda.
 To try this script without a GPU, in a minute:
@@ -178,7 +178,7 @@ def attention_check(setting: Setting) -> tuple[str, bool, str]:
 
 
 def varlen(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, layout: Any) -> torch.Tensor:
-    """Compute torch's varlen attention. Every sequence is a prompt with its prefix; key heads are repeated, as torch 2.11 requires."""
+    """Compute torch's varlen attention. A sequence is a prompt with its prefix; torch 2.11 requires repeated key heads."""
     from torch.nn.attention.varlen import varlen_attn
 
     rows = [[*span.prefix, *span.rows] for span in layout.spans]

@@ -3,8 +3,8 @@
     .venv/bin/python -m benchmarks.hits [--requests N] [--rounds N]
 
 One request of 100 documents of 100 tokens is repeated on one connection; only the first one is computed. The bare server is
-uvicorn with an app of one function, which parses the body and serializes the same answer with orjson. The CPU time of both comes
-from /proc, before and after each round. The servers take turns.
+uvicorn with an app of one function, which parses the body and serializes the same answer with orjson. The CPU time of both
+comes from /proc, before and after each round. The servers take turns.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python -m benchmarks.nothing serve MODEL ...        # as `shortlist serve`
 
-A score is an id from the prompt, so that answers can be checked. The device thread and all code before it are those of the native
-engine.
+A score is an id from the prompt, so that answers can be checked. The device thread and all code before it are those of the
+native engine.
 """
 
 from __future__ import annotations

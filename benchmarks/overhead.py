@@ -3,9 +3,9 @@
     .venv/bin/python -m benchmarks.overhead [--rounds N] [--only ours] [--only nothing] [--vllm PYTHON]
 
 The model has 2 layers of width 64 and random weights. `nothing` is Shortlist's server with an engine that computes nothing. 16
-clients, each with its own connection, send requests of 100 new documents of 100 tokens. All servers run, and take turns within a
-round. Shortlist gets texts to rerank. vLLM gets the same texts with the official prompt to classify, which gives the same scores.
-Nothing is cached. The CPU time is that of the server's process alone. Then one client sends requests of 10 documents.
+clients, each with its own connection, send requests of 100 new documents of 100 tokens. All servers run, and take turns within
+a round. Shortlist gets texts to rerank. vLLM gets the same texts with the official prompt to classify, which gives the same
+scores. Nothing is cached. The CPU time is that of the server's process alone. Then one client sends requests of 10 documents.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def ours(name: str, model: Path) -> tuple[str, list[str], int, str, dict[str, st
 
 
 def vllm(model: Path, python: Path) -> tuple[str, list[str], int, str, dict[str, str]]:
-    """Return how to run and to call vLLM: its defaults, with the overrides for official scores, and all cores for its engine."""
+    """Return how to run and to call vLLM: its defaults, the overrides for official scores, and all cores for its engine."""
     port, cores = free_port(), ",".join(map(str, sorted(os.sched_getaffinity(0))))
     command = [str(python), "-m", "vllm.entrypoints.openai.api_server", "--model", str(model), "--port", str(port)]
     command += ["--host", "127.0.0.1", "--runner", "pooling", "--dtype", "bfloat16", "--max-model-len", "8192"]

@@ -3,8 +3,8 @@
     .venv/bin/python -m benchmarks.overload [FLAG ...]
 
 The fake engine takes a fixed time per token, so the capacity is known: CAPACITY requests a second. Everything else is the real
-server. Requests arrive on a fixed schedule (`shortlist bench load --rate`). FLAG is any flag of `shortlist bench load`; the last
-value of a flag counts.
+server. Requests arrive on a fixed schedule (`shortlist bench load --rate`). FLAG is any flag of `shortlist bench load`; the
+last value of a flag counts.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     .venv/bin/python -m benchmarks.startup [--rounds N] [--markdown docs/benchmarks.md#startup]
 
-The model is a reranker of the 0.6B shape with random weights. The time includes hashing them and the self-test. A server is ready
-when it listens; this is polled every 10 ms.
+The model is a reranker of the 0.6B shape with random weights. The time includes hashing them and the self-test. A server is
+ready when it listens; this is polled every 10 ms.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
     .venv/bin/python -m benchmarks.vllm_behind [--rounds N] [--turns N] [--markdown docs/benchmarks.md#behind]
 
-Both paths use the same vLLM and take turns; the order alternates. With the 0.6B shape: one client, 10x100 and 30x200 (documents x
-tokens). With a model of negligible cost, to measure the serving alone: 16 clients, 100x100. Every request is new, so that no cache
-helps. Within a turn, the single client sends the same number of tokens on both paths. Weights are random, because the speed does
-not depend on their values. Requires `benchmarks/peers/environment vllm`.
+Both paths use the same vLLM and take turns; the order alternates. With the 0.6B shape: one client, 10x100 and 30x200 (documents
+x tokens). With a model of negligible cost, to measure the serving alone: 16 clients, 100x100. Every request is new, so that no
+cache helps. Within a turn, the single client sends the same number of tokens on both paths. Weights are random, because the
+speed does not depend on their values. Requires `benchmarks/peers/environment vllm`.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def report(rows: Sequence[ProxyRow], differences: Sequence[float], arguments: ar
     yield f"Machine: {machine_line(describe())}; `--rounds {arguments.rounds} --turns {arguments.turns}`."
     yield from markdown.table(COLUMNS, [row.cells for row in rows], words={"load", "unit"})
     yield ""
-    yield "- Medians, with the smallest and the largest value. Times as fast: within a turn, in which each path is measured once."
+    yield "- Medians, with the smallest and the largest value. Times as fast: within a turn, which measures each path once."
     yield f"- Scores of ten documents on both paths: at most {max(differences):.4f} apart."
 
 

@@ -1,4 +1,4 @@
-"""Runs one contender as a child process: starts it, sends requests, measures and ends it. An error is one line with its name."""
+"""Runs one contender as a child process: starts it, sends requests, measures and ends it. Errors are one line with its name."""
 
 from __future__ import annotations
 

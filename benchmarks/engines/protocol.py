@@ -1,7 +1,7 @@
 """The contender's side of the line protocol: one JSON object a line, over the contender's standard input and output.
 
-- Start: the contender sends `{"ready": true, "name": ..., "version": ..., "dtype": ...}`. An optional `"at_once": number` is the
-  number of concurrent requests. If it cannot run, it sends `{"error": reason}` and exits with 1.
+- Start: the contender sends `{"ready": true, "name": ..., "version": ..., "dtype": ...}`. An optional `"at_once": number` is
+  the number of concurrent requests. If it cannot run, it sends `{"error": reason}` and exits with 1.
 - Requests: it answers `{"query": ..., "documents": [...]}` with `{"scores": [...]}`, the probability of yes per document, in
   document order. If one request fails, it answers `{"error": reason}`. Answers come in request order.
 - End: it exits at the end of its input.

@@ -1,7 +1,8 @@
 """Measures a contender with concurrent requests: its documents per second, then the latency of its answers at a lower rate.
 
 The throughput is measured in a closed loop, with the concurrency in the contender's ready line. The latency is measured in an
-open loop: requests arrive independently of each other, at a share of the throughput. Pure, apart from the calls of the contender.
+open loop: requests arrive independently of each other, at a share of the throughput. Pure, apart from the calls of the
+contender.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The peers' side of the line protocol between the benchmark and a contender: one JSON object a line.
 
-A contender sends `{"ready": true, ...}` or `{"error": ...}` once. Then it answers `{"query", "documents"}` with `{"scores"}`, in
-request order, until its input ends.
+A contender sends `{"ready": true, ...}` or `{"error": ...}` once. Then it answers `{"query", "documents"}` with `{"scores"}`,
+in request order, until its input ends.
 """
 
 from __future__ import annotations
