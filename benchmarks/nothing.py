@@ -1,9 +1,9 @@
-"""The whole server around an engine that computes nothing.
+"""Runs the whole server with an engine that computes nothing.
 
     python -m benchmarks.nothing serve MODEL ...        # as `shortlist serve`
 
-A score is an id out of the prompt, so that answers are checked as any other; the device thread and all that leads to it are
-those of the native engine.
+A score is an id from the prompt, so that answers can be checked. The device thread and all code before it are those of the
+native engine.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from shortlist.engine.native.native_engine import NativeEngine
 from shortlist.types import Batch, Task, TokenPrompt, Value, WorkItem
 
 
-class Nothing:
-    """A `BatchRunner` that reads one id of every prompt."""
+class IdRunner:
+    """A `BatchRunner` that returns one id of every prompt as its score."""
 
     def begin(self, batch: Batch) -> Callable[[], list[Value]]:
-        """Return what returns the ids."""
+        """Return a function that returns the ids."""
         return lambda: [_id_of(item) for item in batch.items]
 
     def explain(self, batch: Batch) -> list[Mapping[str, float]]:
-        """Return the ids by name."""
+        """Return the ids as explanations."""
         return [{"score": _id_of(item)} for item in batch.items]
 
 
@@ -36,9 +36,9 @@ def _id_of(item: WorkItem) -> float:
 
 
 def load(_folder: Path, *, task: Task, max_model_len: int, **_options: Any) -> NativeEngine:
-    """Stand in for `NativeEngine.load`."""
+    """Replaces `NativeEngine.load`."""
     info = EngineInfo(fingerprint="nothing", tasks=frozenset({task}), max_model_len=max_model_len, max_concurrent_batches=3)
-    return NativeEngine(Nothing(), info)
+    return NativeEngine(IdRunner(), info)
 
 
 if __name__ == "__main__":
