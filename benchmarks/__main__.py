@@ -1,4 +1,4 @@
-"""`python -m benchmarks MODEL`: engines side by side on this machine, from the root of the repository."""
+"""`python -m benchmarks MODEL` compares engines on this machine; run it from the root of the repository."""
 
 from __future__ import annotations
 
@@ -11,32 +11,34 @@ from benchmarks.engines import run
 from benchmarks.engines.memory import CPU
 from benchmarks.engines.process import Spec
 from benchmarks.engines.roofline import FLOOR_COMMAND
-from benchmarks.engines.saturation import SHARE
-from benchmarks.engines.spec import GPU_MODEL_LEN, MAX_RMS, REPEATS, RunSpec, SpecBounds, ours, reference_among
+from benchmarks.engines.saturation import LOAD_SHARE
+from benchmarks.engines.spec import GPU_MODEL_LEN, MAX_RMS, REPEATS, RunSpec, SpecBounds, builtin_contender, reference_name
 from benchmarks.loads import DEFAULT_LOADS, GPU_LOADS, BenchLoad
 from shortlist.bench.outputs import Outputs
 from shortlist.cli.exit_codes import run_to_exit
 
 EPILOG = (
-    "A contender is any program that speaks lines of JSON: once {'ready': true, 'name': ..., 'version': ..., 'dtype': ...}, "
-    "then {'scores': [...]} for every {'query': ..., 'documents': [...]}, in their order. With 'at_once': N in the first line, "
-    "--saturate has N requests under way. MODEL's folder is appended to its command; so are "
-    "--threads, --device and --max-model-len, where they are given here or follow from --device cuda. Our server over HTTP is "
-    "one: --contender http='python -m benchmarks.engines.http'. Exit codes: 0 every contender is ranked, 1 some are not (the "
-    "report says why), 3 it cannot run."
+    "A contender is a program that writes JSON lines: once {'ready': true, 'name': ..., 'version': ..., 'dtype': ...}, "
+    "then {'scores': [...]} for every {'query': ..., 'documents': [...]}, in request order. With 'at_once': N in the first "
+    "line, --saturate keeps N requests in flight. The command gets the model folder as an argument, and "
+    "--threads, --device and --max-model-len if they are set here or follow from --device cuda. For Shortlist's HTTP server: "
+    "--contender http='python -m benchmarks.engines.http'. Exit codes: 0 every contender is ranked, 1 some are not (the "
+    "report gives the reasons), 3 the run failed."
 )
 
 LOAD_HELP = (
-    "What to ask: DOCUMENTSxTOKENS, or mixed for lengths as they come; "
-    f"{', '.join(DEFAULT_LOADS)} if not given, on a GPU {', '.join(GPU_LOADS)}."
+    "Request size: DOCUMENTSxTOKENS, or mixed for documents of different lengths. "
+    f"Default: {', '.join(DEFAULT_LOADS)}; on a GPU: {', '.join(GPU_LOADS)}."
 )
 
 MAX_RMS_HELP = (
-    f"How far scores may be from the reference's, as RMS in log-odds; {MAX_RMS} if not given. With NAME, for that contender "
-    "alone."
+    f"Largest allowed RMS difference from the reference scores, in log-odds. Default: {MAX_RMS}. With NAME, for one contender "
+    "only."
 )
 
-SATURATE_HELP = f"Also ask as many at once as each likes: documents/s, and p99 when {SHARE:.0%} of them arrive at random."
+SATURATE_HELP = (
+    f"Also measure documents/s with concurrent requests, and p99 with random arrivals at {LOAD_SHARE:.0%} of that rate."
+)
 
 app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
@@ -48,51 +50,54 @@ def compare(  # noqa: PLR0913 - one parameter per flag
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A reranker: a folder, a Hugging Face id, or modelscope:ID.")],
     *,
     load: Annotated[list[str] | None, typer.Option(help=LOAD_HELP)] = None,
-    contender: Annotated[list[str] | None, typer.Option(metavar="NAME='COMMAND ...'", help="Whom to ask beside ours.")] = None,
+    contender: Annotated[
+        list[str] | None, typer.Option(metavar="NAME='COMMAND ...'", help="Another engine to compare.")
+    ] = None,
     reference: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Whose scores are the truth: official if it takes part, else ours.")
+        str | None,
+        typer.Option(metavar="NAME", help="Contender with the reference scores. Default: official if present, else ours."),
     ] = None,
     max_rms: Annotated[list[str] | None, typer.Option(metavar="[NAME=]NUMBER", help=MAX_RMS_HELP)] = None,
     check_only: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Compare this one's scores, but do not time it.")
+        list[str] | None, typer.Option(metavar="NAME", help="Compare the scores of this contender, but do not time it.")
     ] = None,
-    repeats: Annotated[int, typer.Option(min=1, help="Rounds of every load, after a first one that warms up.")] = REPEATS,
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds of every load, after a warm-up round.")] = REPEATS,
     saturate: Annotated[bool, typer.Option("--saturate/--no-saturate", help=SATURATE_HELP)] = False,
-    dtype: Annotated[str | None, typer.Option(help="What ours computes in; as when serving if not given.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="Dtype of Shortlist's engine. Default: as in shortlist serve.")] = None,
     device: Annotated[
-        str, typer.Option(metavar="DEVICE", help="Where all compute, one after another: cpu, cuda or cuda:N.")
+        str, typer.Option(metavar="DEVICE", help="Device of all contenders, which run one at a time: cpu, cuda or cuda:N.")
     ] = CPU,
     max_model_len: Annotated[
         int | None,
-        typer.Option(min=1, help=f"Longest prompt in tokens, for all; as when serving if not given, on a GPU {GPU_MODEL_LEN}."),
+        typer.Option(min=1, help=f"Longest prompt in tokens. Default: as in shortlist serve; on a GPU: {GPU_MODEL_LEN}."),
     ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads for each; as many as each likes if not given.")] = None,
-    seed: Annotated[int, typer.Option(help="Another number draws other texts and another order.")] = 0,
-    floor: Annotated[bool, typer.Option("--floor/--no-floor", help="Measure what the arithmetic alone would take.")] = True,
-    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write everything that was measured.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of each contender. Default: the contender's own.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the texts and of the order.")] = 0,
+    floor: Annotated[bool, typer.Option("--floor/--no-floor", help="Measure the time that the arithmetic alone takes.")] = True,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all measurements.")] = None,
     markdown: Annotated[
         Path | None,
-        typer.Option(metavar="FILE[#NAME]", help="Write the tables, between the markers (of that name) if the file has them."),
+        typer.Option(metavar="FILE[#NAME]", help="Write the tables; an existing file needs the markers (of that name)."),
     ] = None,
     plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw a bar chart.")] = None,
 ) -> None:
-    """Compare engines: whether they give the same scores, how fast they are, how much memory they need.
+    """Compare the scores, the speed and the memory of engines.
 
-    All are started and stay up. Scores come first: a target too far from the reference is left out.
+    All contenders start first and keep running. A contender whose scores are too far from the reference is left out.
 
-    Then rounds: each answers the same new request, in a new random order, and the ratio within a round is what counts.
+    In every round, each contender answers the same new request, in a new random order. Ratios are taken within a round.
 
-    Use a machine that has nothing else to do, with enough memory for all models at once.
+    Use an idle machine with enough memory for all models at once.
     """
 
     def start() -> int:
-        field = (ours(dtype), *map(Spec.parse, contender or []))
-        usual, longest = (DEFAULT_LOADS, None) if device == CPU else (GPU_LOADS, GPU_MODEL_LEN)
-        order = RunSpec(
+        contenders = (builtin_contender(dtype), *map(Spec.parse, contender or []))
+        default_loads, longest = (DEFAULT_LOADS, None) if device == CPU else (GPU_LOADS, GPU_MODEL_LEN)
+        run_spec = RunSpec(
             model=model,
-            loads=list(map(BenchLoad.parse, dict.fromkeys(load or usual))),
-            contenders=field,
-            reference=reference_among(field, reference),
+            loads=list(map(BenchLoad.parse, dict.fromkeys(load or default_loads))),
+            contenders=contenders,
+            reference=reference_name(contenders, reference),
             bounds=SpecBounds.parse(max_rms or []),
             check_only=check_only or (),
             repeats=repeats,
@@ -103,7 +108,7 @@ def compare(  # noqa: PLR0913 - one parameter per flag
             seed=seed,
             floor=FLOOR_COMMAND if floor else None,
         )
-        return run.run(order, Outputs(json=json, markdown=markdown, plot=plot))
+        return run.run(run_spec, Outputs(json=json, markdown=markdown, plot=plot))
 
     run_to_exit(start)
 

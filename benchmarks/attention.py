@@ -1,12 +1,12 @@
-"""How fast attention is by itself on an NVIDIA GPU: our kernel, in every division of its work, beside torch's.
+"""Time attention alone on an NVIDIA GPU: Shortlist's kernel with every block size, beside torch's kernels.
 
     python -m benchmarks.attention [--load 1x8000 ...] [--dtype bfloat16] [--heads 16] [--key-heads 8] [--width 128]
 
-A load is one head of 80 tokens and so many prompts of so many. Torch computes each prompt by itself, with the head before it,
-by each of its kernels that can. Divisions that do not fit into the GPU's registers or shared memory are slow, or named as
-failed. The first line of each load is what `launch.blocks_of` chooses; if another is better, that is where to say so.
+A load is one shared prefix of 80 tokens and PROMPTSxTOKENS. Torch computes each prompt alone, after its own copy of the prefix,
+with each kernel that supports it. Block sizes that exceed the GPU's registers or shared memory are slow, or shown as failed.
+The first line of each load is the choice of `launch.blocks_of`; if another is faster, change it there.
 
-TRITON_INTERPRET=1, --load 1x5 and --dtype float32 rehearse it where there is no GPU.
+Without a GPU, try the script with TRITON_INTERPRET=1, --load 1x5 and --dtype float32.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ BACKENDS: Final = (SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION)
 def layout_of(load: str) -> Layout:
     count, length = map(int, load.split("x"))
     prefix = range(PREFIX_TOKENS)
-    owns = [range(start, start + length) for start in range(PREFIX_TOKENS, PREFIX_TOKENS + count * length, length)]
-    spans = (PackedSpan(own, own, prefix, is_scored=True) for own in owns)
+    token_rows = [range(start, start + length) for start in range(PREFIX_TOKENS, PREFIX_TOKENS + count * length, length)]
+    spans = (PackedSpan(token_row, token_row, prefix, is_scored=True) for token_row in token_rows)
     return Layout((PackedSpan(prefix, prefix, range(0), is_scored=False), *spans), PREFIX_TOKENS + count * length)
 
 
 def flops_of(layout: Layout, heads: int, width: int) -> float:
-    """Return the arithmetic of what tokens may see, two products over every head."""
+    """Return the FLOPs of causal attention: two products over every attention head."""
     return sum(4 * heads * width * len(span.rows) * (len(span.prefix) + (len(span.rows) + 1) / 2) for span in layout.spans)
 
 
-def divisions(width: int, dtype: torch.dtype, group: int) -> Iterator[launch.Blocks]:
-    """Yield what is chosen now, and all else that may be worth a try."""
+def block_candidates(width: int, dtype: torch.dtype, group: int) -> Iterator[launch.Blocks]:
+    """Yield the current block size, then the candidates."""
     yield launch.blocks_of(width, dtype, group=group)
     if DEVICE.type == "cuda":
         for rows, keys, warps, stages in product((64, 128), (32, 64, 128), (4, 8), (2, 3, 4)):
@@ -57,30 +57,30 @@ def divisions(width: int, dtype: torch.dtype, group: int) -> Iterator[launch.Blo
 
 
 def seconds(act: Callable[[], object]) -> float:
-    """Return what one call takes, of several given at once."""
+    """Return the mean seconds of one call, over several calls in a row."""
     act()
-    wait()
+    synchronize_device()
     started_s = time.perf_counter()
     for _ in range(REPEATS):
         act()
-    wait()
+    synchronize_device()
     return (time.perf_counter() - started_s) / REPEATS
 
 
-def wait() -> None:
+def synchronize_device() -> None:
     if DEVICE.type == "cuda":
         torch.cuda.synchronize()
 
 
-def ours(q: Tensor, k: Tensor, v: Tensor, layout: Layout, blocks: launch.Blocks) -> Callable[[], object]:
+def shortlist_call(q: Tensor, k: Tensor, v: Tensor, layout: Layout, blocks: launch.Blocks) -> Callable[[], object]:
     group, width = q.shape[1] // k.shape[1], q.shape[2]
     tiles = torch.from_numpy(tiles_of(layout.spans, blocks.rows // group)).to(DEVICE)
     flat = [each.flatten(1) for each in (q.clone(), k, v)]
     return lambda: launch.attend(flat[0], flat[1], flat[2], tiles, blocks, width=width)
 
 
-def torchs(q: Tensor, k: Tensor, v: Tensor, layout: Layout, backend: SDPBackend) -> Callable[[], object]:
-    """Copies of heads are made beforehand, so that only attention is timed."""
+def torch_call(q: Tensor, k: Tensor, v: Tensor, layout: Layout, backend: SDPBackend) -> Callable[[], object]:
+    """Return a call of torch's attention. Prefixes are copied beforehand, so that only attention is timed."""
     prompts = [
         [
             torch.cat([each[: len(span.prefix)], each[span.rows.start : span.rows.stop]]).transpose(0, 1)[None]
@@ -97,22 +97,25 @@ def torchs(q: Tensor, k: Tensor, v: Tensor, layout: Layout, backend: SDPBackend)
     return act
 
 
-def rows(load: str, given: argparse.Namespace) -> Iterator[str]:
-    """Yield the rows of one load."""
-    layout, dtype = layout_of(load), getattr(torch, given.dtype)
+def rows(load: str, arguments: argparse.Namespace) -> Iterator[str]:
+    """Yield the table rows of one load."""
+    layout, dtype = layout_of(load), getattr(torch, arguments.dtype)
     draw = torch.Generator(DEVICE).manual_seed(0)
     q, k, v = (
-        torch.randn(layout.num_tokens, heads, given.width, generator=draw, device=DEVICE).to(dtype)
-        for heads in (given.heads, given.key_heads, given.key_heads)
+        torch.randn(layout.num_tokens, heads, arguments.width, generator=draw, device=DEVICE).to(dtype)
+        for heads in (arguments.heads, arguments.key_heads, arguments.key_heads)
     )
-    flops = flops_of(layout, given.heads, given.width)
-    tries: list[tuple[str, Callable[[], Callable[[], object]]]] = [
-        (f"ours {blocks.rows} rows, {blocks.keys} keys, {blocks.options}", lambda blocks=blocks: ours(q, k, v, layout, blocks))  # type: ignore[misc]
-        for blocks in divisions(given.width, dtype, given.heads // given.key_heads)
+    flops = flops_of(layout, arguments.heads, arguments.width)
+    calls: list[tuple[str, Callable[[], Callable[[], object]]]] = [
+        (
+            f"ours {blocks.rows} rows, {blocks.keys} keys, {blocks.options}",
+            lambda blocks=blocks: shortlist_call(q, k, v, layout, blocks),  # type: ignore[misc]
+        )
+        for blocks in block_candidates(arguments.width, dtype, arguments.heads // arguments.key_heads)
     ]
     if DEVICE.type == "cuda":
-        tries += [(backend.name, lambda backend=backend: torchs(q, k, v, layout, backend)) for backend in BACKENDS]  # type: ignore[misc]
-    for name, make in tries:
+        calls += [(backend.name, lambda backend=backend: torch_call(q, k, v, layout, backend)) for backend in BACKENDS]  # type: ignore[misc]
+    for name, make in calls:
         yield f"| {load} | {name} | {rate(make, flops)} |"
 
 
@@ -130,11 +133,11 @@ def main() -> None:
     options.add_argument("--heads", type=int, default=16)
     options.add_argument("--key-heads", type=int, default=8)
     options.add_argument("--width", type=int, default=128)
-    given = options.parse_args()
+    arguments = options.parse_args()
     print("| load | how | TFLOP/s |\n| --- | --- | ---: |")
     with torch.inference_mode():
-        for load in given.load or LOADS:
-            for row in rows(load, given):
+        for load in arguments.load or LOADS:
+            for row in rows(load, arguments):
                 print(row, flush=True)
 
 

@@ -1,17 +1,16 @@
-"""The design of a first version: one blocking thread per request, and nothing shared between requests.
+"""A baseline server for the load benchmark: one blocking thread per connection, without a queue, batching, limits or a cache.
 
     python -m benchmarks.blocking MODEL --port PORT [--engine transformers] [--serial]
 
-Every connection has a thread; a request is read, tokenized, computed and answered on it, all of its documents in one forward
-pass, while other threads do the same with theirs and all of them compete for the processor. There is no queue, no batch across
-requests, no limit and no cache. This is how a model is usually put behind HTTP at first, and what the load benchmark compares
-our server with. Kernels use as many threads as they like, as they do in `shortlist serve`.
+The thread of a connection reads, tokenizes, computes and answers each request. All documents of a request form one forward
+pass. The threads compete for the CPU. A model is often first served this way. The kernels use their default number of threads,
+as in `shortlist serve`.
 
---engine native has the weights, the kernels, the prompt and the tokenizer of `shortlist serve`, so that nothing differs but the
-design. --engine transformers computes as the model card's script does, with the library that one usually begins with: prompts
-padded to the longest of them, but only the logits that are needed, because those of every position would fill the memory.
+--engine native uses the weights, kernels, prompt and tokenizer of `shortlist serve`, so that only the design differs.
+--engine transformers computes as the model card's script does: it pads prompts to the longest one. It keeps only the needed
+logits, because the logits of every position would fill the memory.
 
---serial lets one request compute at a time, which is kinder to the processor: still one request a pass, but no competition.
+--serial computes one request at a time: still one request per forward pass, but no competition for the CPU.
 """
 
 from __future__ import annotations
@@ -38,47 +37,46 @@ from shortlist.engine.native.weights import load_weights
 from shortlist.hub import resolve
 from shortlist.service.rerank import relevance
 from shortlist.text.qwen_encoder import QwenEncoder
-from shortlist.types import Batch, Task, WorkItem
+from shortlist.types import RERANK
 
 Score = Callable[[str, Sequence[str]], list[float]]
 BACKLOG = 1024
-"""Connections that may wait to be accepted: refusing them is not what this is about."""
+"""Connections that may wait to be accepted; high, because this benchmark does not measure refused connections."""
 
 
-def native(folder: Path, dtype: str, computing: AbstractContextManager[object]) -> Score:
-    """Return what scores the documents of one request on the thread that calls it, with our kernels."""
+def native(folder: Path, dtype: str, compute_lock: AbstractContextManager[object]) -> Score:
+    """Return a function that scores the documents of one request on the calling thread, with Shortlist's kernels."""
     config = Qwen3Config.read(folder)
     limit = min(ModelSettings().max_model_len, config.max_positions)
-    encoder = QwenEncoder(folder / "tokenizer.json", task=Task.RERANK, max_model_len=limit)
-    place = pick_device("auto")
-    forms = select_kernels(config, pick_dtype(dtype, place), place)
+    encoder = QwenEncoder(folder / "tokenizer.json", operation=RERANK, max_model_len=limit)
+    device = pick_device("auto")
+    kernels = select_kernels(config, pick_dtype(dtype, device), device)
     weights = load_weights(
         folder,
         config,
-        task=Task.RERANK,
-        dtype=forms.dtype,
-        device=place,
+        operation=RERANK,
+        dtype=kernels.dtype,
+        device=device,
         answer_ids=lambda: encoder.answer_ids,
-        prepare=forms.prepare,
+        prepare=kernels.prepare,
     )
-    runner = forms.runner(config, weights, max_model_len=limit)
+    runner = kernels.runner(config, weights, max_model_len=limit)
 
     def score(query: str, documents: Sequence[str]) -> list[float]:
         prompts = [each.prompts[0] for each in encoder.encode_pairs(query, documents)]
-        items = tuple(WorkItem(0, index, prompt) for index, prompt in enumerate(prompts))
-        with computing:
-            found = runner.run(Batch(Task.RERANK, items))
-        return [relevance(float(raw), ScoreScale.LOG_ODDS) for raw in found]
+        with compute_lock:
+            scores = runner.run(RERANK, prompts)
+        return [relevance(float(raw), ScoreScale.LOG_ODDS) for raw in scores]
 
     return score
 
 
-def transformers(folder: Path, dtype: str, computing: AbstractContextManager[object]) -> Score:
-    """Return what scores the documents of one request on the thread that calls it, with transformers."""
+def transformers(folder: Path, dtype: str, compute_lock: AbstractContextManager[object]) -> Score:
+    """Return a function that scores the documents of one request on the calling thread, with transformers."""
     tokens = Tokens(folder)
-    place = pick_device("auto")
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=pick_dtype(dtype, place))
-    model.to(place).eval()
+    device = pick_device("auto")
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=pick_dtype(dtype, device))
+    model.to(device).eval()
     answers = [tokens.id_of(word) for word in (NO, YES)]
 
     def score(query: str, documents: Sequence[str]) -> list[float]:
@@ -89,10 +87,10 @@ def transformers(folder: Path, dtype: str, computing: AbstractContextManager[obj
         for row, prompt in enumerate(prompts):
             ids[row, longest - len(prompt) :] = torch.tensor(prompt)
             mask[row, longest - len(prompt) :] = 1
-        with computing, torch.inference_mode():
-            logits = model(input_ids=ids.to(place), attention_mask=mask.to(place), logits_to_keep=1).logits[:, -1]
-            found: list[float] = torch.softmax(logits[:, answers].float(), dim=1)[:, 1].tolist()
-        return found
+        with compute_lock, torch.inference_mode():
+            logits = model(input_ids=ids.to(device), attention_mask=mask.to(device), logits_to_keep=1).logits[:, -1]
+            scores: list[float] = torch.softmax(logits[:, answers].float(), dim=1)[:, 1].tolist()
+        return scores
 
     return score
 
@@ -101,7 +99,7 @@ ENGINES = {"native": native, "transformers": transformers}
 
 
 class BlockingServer(ThreadingHTTPServer):
-    """A thread per connection."""
+    """An HTTP server with one thread per connection."""
 
     daemon_threads = True
     request_queue_size = BACKLOG
@@ -112,26 +110,26 @@ class BlockingServer(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One connection, on its own thread."""
+    """Handles one connection on its own thread."""
 
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # or head and body of an answer would wait for each other
+    disable_nagle_algorithm = True  # Nagle's algorithm delays the body of an answer after its headers
 
     def do_GET(self) -> None:
         self._answer(200 if self.path in {"/health", "/ready"} else 404, {})
 
     def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        request = json.loads(self.rfile.read(int(self.headers["content-length"])))
         if self.path != "/v1/rerank":
-            self._answer(404, {"error": "There is only /v1/rerank."})
+            self._answer(404, {"error": "The only path is /v1/rerank."})
             return
         assert isinstance(self.server, BlockingServer), "Only BlockingServer uses this handler. This is a bug."
-        scores = self.server.score(asked["query"], asked["documents"])
+        scores = self.server.score(request["query"], request["documents"])
         order = sorted(range(len(scores)), key=lambda index: -scores[index])
         self._answer(200, {"results": [{"index": index, "relevance_score": scores[index]} for index in order]})
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Write no log line."""
 
     def _answer(self, status: int, body: object) -> None:
         data = json.dumps(body).encode()
@@ -143,15 +141,15 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def main() -> None:
-    """Serve until it is ended; the port is taken when the model is there."""
+    """Serve until the process ends; the port opens after the model is loaded."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", metavar="MODEL", help="a reranker: a folder, or the id of a model on a hub")
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--dtype", default="auto", help="what to compute in, as for shortlist serve")
-    parser.add_argument("--engine", choices=list(ENGINES), default="native", help="what computes")
+    parser.add_argument("--dtype", default="auto", help="dtype of the computation, as for shortlist serve")
+    parser.add_argument("--engine", choices=list(ENGINES), default="native", help="engine that computes")
     parser.add_argument("--serial", action="store_true", help="compute one request at a time")
     given = parser.parse_args()
-    folder = resolve(given.model, declared=Task.RERANK).path
+    folder = resolve(given.model, declared=RERANK).path
     score = ENGINES[given.engine](folder, given.dtype, threading.Lock() if given.serial else nullcontext())
     with BlockingServer(given.port, score) as server:
         server.serve_forever()

@@ -1,6 +1,6 @@
-"""What contenders are asked: loads by name, and requests of fresh natural text whose tokens are counted exactly.
+"""Defines loads, and writes requests of natural text with an exact number of tokens.
 
-Pure apart from reading the corpus: the same seed writes the same request.
+Pure: the same seed gives the same request.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ QUERY_TOKENS: Final = (8, 20)
 """Shortest and longest query."""
 
 _SHAPE: Final = re.compile(r"([1-9]\d*)x([1-9]\d*)")
-_NEAR: Final = (0, 1, -1, 2, -2, 3, -3)
-"""Where else to cut when a cut at the wanted token does not spell the wanted number: a word cut in half spells differently."""
+_CUT_OFFSETS: Final = (0, 1, -1, 2, -2, 3, -3)
+"""Offsets of other cuts, in tokens: a word cut in half tokenizes differently, so a cut may give another number of tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class BenchLoad:
-    """A kind of request.
+    """The size of requests.
 
     Attributes:
-        name: As it was asked for: 10x100, or mixed.
+        name: As given on the command line: 10x100, or mixed.
         num_documents: Documents in one request.
         doc_tokens: Tokens of every document; None draws each from a log-normal distribution.
     """
@@ -48,10 +48,10 @@ class BenchLoad:
 
     @classmethod
     def parse(cls, text: str) -> BenchLoad:
-        """Return the load of this name.
+        """Parse the name of a load.
 
         Raises:
-            BadSetting: it is neither DOCUMENTSxTOKENS nor mixed.
+            BadSetting: the name is neither DOCUMENTSxTOKENS nor mixed.
         """
         if text == MIXED:
             return cls(text, MIXED_DOCUMENTS, None)
@@ -60,11 +60,11 @@ class BenchLoad:
             raise BadSetting(f"The load {text!r} (--load) must be DOCUMENTSxTOKENS, such as 10x100, or {MIXED}.")
         return cls(text, int(shape[1]), int(shape[2]))
 
-    def lengths(self, draw: Random) -> list[int]:
-        """Return how many tokens each document of the next request has."""
+    def lengths(self, rng: Random) -> list[int]:
+        """Return the number of tokens of each document of the next request."""
         if self.doc_tokens is not None:
             return [self.doc_tokens] * self.num_documents
-        drawn = (draw.lognormvariate(log(MIXED_MEDIAN), MIXED_SIGMA) for _ in range(self.num_documents))
+        drawn = (rng.lognormvariate(log(MIXED_MEDIAN), MIXED_SIGMA) for _ in range(self.num_documents))
         return [min(max(round(length), MIXED_SHORTEST), MIXED_LONGEST) for length in drawn]
 
 
@@ -73,54 +73,54 @@ GPU_LOADS: Final = ("10x100", "100x300", "20x2000", "1x32000")
 
 
 class RequestWriter:
-    """Writes requests from a stock of sentences.
+    """Writes requests from a list of sentences.
 
     Args:
-        tokenizer: The model's own, which says what a token is.
-        stock: Sentences; the documents of one request share none while there are enough.
+        tokenizer: The model's tokenizer.
+        sentences: The sentences; the documents of a request share none until all are used.
     """
 
-    def __init__(self, tokenizer: Tokenizer, stock: Sequence[str]) -> None:
-        tokenizer.no_truncation()  # a file may ask for it
+    def __init__(self, tokenizer: Tokenizer, sentences: Sequence[str]) -> None:
+        tokenizer.no_truncation()  # a tokenizer file may enable it
         tokenizer.no_padding()
         self._tokenizer = tokenizer
-        self._stock = stock
+        self._sentences = sentences
 
     def request(self, load: BenchLoad, seed: str) -> LoadRequest:
-        """Return the request of this seed: other seeds get other words."""
-        draw = Random(seed)
-        deck = self._deal(draw)
-        query = self.text(draw.randint(*QUERY_TOKENS), deck)
-        return LoadRequest(query, tuple(self.text(length, deck) for length in load.lengths(draw)))
+        """Return the request of a seed; other seeds give other texts."""
+        rng = Random(seed)
+        deck = self._shuffled(rng)
+        query = self.text(rng.randint(*QUERY_TOKENS), deck)
+        return LoadRequest(query, tuple(self.text(length, deck) for length in load.lengths(rng)))
 
     def text(self, num_tokens: int, deck: Iterator[str]) -> str:
-        """Return sentences from the deck, the last one cut, that have exactly this many tokens."""
+        """Return sentences from the deck with exactly this many tokens; the last sentence is cut."""
         while True:
-            cut = self._cut(self._enough(num_tokens, deck), num_tokens)
+            cut = self._cut(self._long_text(num_tokens, deck), num_tokens)
             if cut is not None:
                 return cut
 
     def num_tokens(self, text: str) -> int:
-        """Return how many tokens a text has by itself."""
+        """Return the number of tokens of a text alone."""
         return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
-    def _deal(self, draw: Random) -> Iterator[str]:
+    def _shuffled(self, rng: Random) -> Iterator[str]:
         while True:
-            yield from draw.sample(self._stock, len(self._stock))
+            yield from rng.sample(self._sentences, len(self._sentences))
 
-    def _enough(self, num_tokens: int, deck: Iterator[str]) -> str:
-        """Return more text than is wanted, so that there is something to cut."""
+    def _long_text(self, num_tokens: int, deck: Iterator[str]) -> str:
+        """Return a text with more than this many tokens, to be cut."""
         parts: list[str] = []
-        have = 0
-        while have < num_tokens + max(_NEAR):
+        num_written = 0
+        while num_written < num_tokens + max(_CUT_OFFSETS):
             parts.append(next(deck))
-            have += self.num_tokens(f" {parts[-1]}")
+            num_written += self.num_tokens(f" {parts[-1]}")
         return " ".join(parts)
 
     def _cut(self, text: str, num_tokens: int) -> str | None:
         ends = [end for _, end in self._tokenizer.encode(text, add_special_tokens=False).offsets]
-        for step in _NEAR:
-            cut = text[: ends[min(max(num_tokens + step, 1), len(ends)) - 1]]
+        for offset in _CUT_OFFSETS:
+            cut = text[: ends[min(max(num_tokens + offset, 1), len(ends)) - 1]]
             if self.num_tokens(cut) == num_tokens:
                 return cut
         return None

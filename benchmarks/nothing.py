@@ -1,44 +1,46 @@
-"""The whole server around an engine that computes nothing.
+"""Runs the whole server with an engine that computes nothing.
 
     python -m benchmarks.nothing serve MODEL ...        # as `shortlist serve`
 
-A score is an id out of the prompt, so that answers are checked as any other; the device thread and all that leads to it are
-those of the native engine.
+A score is an id from the prompt, so that answers can be checked. The device thread and all code before it are those of the
+native engine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from shortlist.cli import main
 from shortlist.engine.base import EngineInfo
 from shortlist.engine.native.native_engine import NativeEngine
-from shortlist.types import Batch, Task, TokenPrompt, Value, WorkItem
+from shortlist.types import Operation, Prompt, TokenPrompt, Value
 
 
-class Nothing:
-    """A `BatchRunner` that reads one id of every prompt."""
+class IdRunner:
+    """A `BatchRunner` that returns one id of every prompt as its score."""
 
-    def begin(self, batch: Batch) -> Callable[[], list[Value]]:
-        """Return what returns the ids."""
-        return lambda: [_id_of(item) for item in batch.items]
+    def begin(self, _operation: Operation, prompts: Sequence[Prompt]) -> Callable[[], list[Value]]:
+        """Return a function that returns the ids."""
+        return lambda: [_id_of(prompt) for prompt in prompts]
 
-    def explain(self, batch: Batch) -> list[Mapping[str, float]]:
-        """Return the ids by name."""
-        return [{"score": _id_of(item)} for item in batch.items]
-
-
-def _id_of(item: WorkItem) -> float:
-    assert isinstance(item.prompt, TokenPrompt)
-    return int(item.prompt.ids[len(item.prompt.ids) // 2]) / 1e5
+    def explain(self, prompts: Sequence[Prompt]) -> list[Mapping[str, float]]:
+        """Return the ids as explanations."""
+        return [{"score": _id_of(prompt)} for prompt in prompts]
 
 
-def load(_folder: Path, *, task: Task, max_model_len: int, **_options: Any) -> NativeEngine:
-    """Stand in for `NativeEngine.load`."""
-    info = EngineInfo(fingerprint="nothing", tasks=frozenset({task}), max_model_len=max_model_len, max_concurrent_batches=3)
-    return NativeEngine(Nothing(), info)
+def _id_of(prompt: Prompt) -> float:
+    assert isinstance(prompt, TokenPrompt)
+    return int(prompt.ids[len(prompt.ids) // 2]) / 1e5
+
+
+def load(_folder: Path, *, operation: Operation, max_model_len: int, **_options: Any) -> NativeEngine:
+    """Replaces `NativeEngine.load`."""
+    info = EngineInfo(
+        fingerprint="nothing", operations=frozenset({operation}), max_model_len=max_model_len, max_concurrent_batches=3
+    )
+    return NativeEngine(IdRunner(), info)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
-"""What a server costs when the model costs nothing: documents a second over HTTP, ours beside vLLM's CPU server.
+"""Measures the overhead of servers with a model of negligible cost: documents/s over HTTP, of Shortlist and vLLM's CPU server.
 
     .venv/bin/python -m benchmarks.overhead [--rounds N] [--only ours] [--only nothing] [--vllm PYTHON]
 
-The model has 2 layers of width 64 and random weights; `nothing` is our server around an engine that does not even compute
-these. 16 clients ask for 100 new documents of 100 tokens at a time, each on a connection of its own; all servers are up, and
-rounds take turns. Ours is asked for a ranking of texts; vLLM for the classes of the same texts with the official prompt around
-them, which is what it takes for the same scores. Nothing is cached. Processor time is that of the server's process alone. Then
-one client asks for 10 documents at a time.
+The model has 2 layers of width 64 and random weights. `nothing` is Shortlist's server with an engine that computes nothing. 16
+clients, each with its own connection, send requests of 100 new documents of 100 tokens. All servers run, and take turns within
+a round. Shortlist gets texts to rerank. vLLM gets the same texts with the official prompt to classify, which gives the same
+scores. Nothing is cached. The CPU time is that of the server's process alone. Then one client sends requests of 10 documents.
 """
 
 from __future__ import annotations
@@ -38,21 +37,21 @@ from tests.support import qwen
 MODEL = Path("build/null-model")
 VLLM = Path("benchmarks/.environments/vllm/bin/python")
 DOCUMENTS, TOKENS, CLIENTS = 100, 100, 16
-ASKED = {"ours": 150, "nothing": 300, "vllm": 32}
-"""Requests a round: a few seconds for each."""
+REQUESTS = {"ours": 150, "nothing": 300, "vllm": 32}
+"""Requests per round: a few seconds for each server."""
 
-ALONE, FEW = 50, 10
-"""Requests of one client, and documents in each."""
+SINGLE_REQUESTS, SINGLE_DOCUMENTS = 50, 10
+"""Number of requests of the single client, and documents in each."""
 
 OURS = {"ours": "shortlist", "nothing": "benchmarks.nothing"}
-"""Modules that serve."""
+"""Command-line module by server."""
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
 class MeasuredServer:
-    """A server that answers, and how it is asked."""
+    """A running server, and the path of its requests."""
 
     name: str
     port: int
@@ -60,18 +59,18 @@ class MeasuredServer:
     pid: int
 
     def bodies(self, requests: Sequence[LoadRequest]) -> list[bytes]:
-        """Return the requests in this server's words."""
+        """Return the request bodies for this server."""
         if self.name in OURS:
-            asked: list[dict[str, object]] = [{"query": each.query, "documents": each.documents} for each in requests]
+            messages: list[dict[str, object]] = [{"query": each.query, "documents": each.documents} for each in requests]
         else:
-            framed = ([PREFIX + body(each.query, text) + SUFFIX for text in each.documents] for each in requests)
-            asked = [{"input": texts, "add_special_tokens": False} for texts in framed]
-        return [json.dumps(each).encode() for each in asked]
+            prompts = ([PREFIX + body(each.query, text) + SUFFIX for text in each.documents] for each in requests)
+            messages = [{"input": texts, "add_special_tokens": False} for texts in prompts]
+        return [json.dumps(each).encode() for each in messages]
 
 
 @contextmanager
 def running(name: str, command: Sequence[str], port: int, path: str, environment: dict[str, str]) -> Iterator[MeasuredServer]:
-    """Serve for as long as the block runs."""
+    """Run a server for the duration of the block."""
     log = Path(f"build/overhead-{name}.log").open("wb")  # noqa: SIM115 - closed below
     process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
     try:
@@ -90,14 +89,14 @@ def running(name: str, command: Sequence[str], port: int, path: str, environment
 
 
 def answers(port: int) -> bool:
-    """Tell whether the server is up."""
+    """Return whether the server answers `/health`."""
     with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
         return bool(answer.status == 200)
     return False
 
 
 def ours(name: str, model: Path) -> tuple[str, list[str], int, str, dict[str, str]]:
-    """Return how a server of ours is run, by the module that is its command line."""
+    """Return how to run and to call a Shortlist server, by its command-line module."""
     port = free_port()
     flags = ["--random-weights", "--cache-bytes", "0", "--no-ui", "--log-level", "warning"]
     command = [sys.executable, "-m", OURS[name], "serve", "--reranker", str(model), "--port", str(port), *flags]
@@ -105,7 +104,7 @@ def ours(name: str, model: Path) -> tuple[str, list[str], int, str, dict[str, st
 
 
 def vllm(model: Path, python: Path) -> tuple[str, list[str], int, str, dict[str, str]]:
-    """Return how vLLM's is run: its defaults, but for what makes the scores official, and both cores for its engine."""
+    """Return how to run and to call vLLM: its defaults, the overrides for official scores, and all cores for its engine."""
     port, cores = free_port(), ",".join(map(str, sorted(os.sched_getaffinity(0))))
     command = [str(python), "-m", "vllm.entrypoints.openai.api_server", "--model", str(model), "--port", str(port)]
     command += ["--host", "127.0.0.1", "--runner", "pooling", "--dtype", "bfloat16", "--max-model-len", "8192"]
@@ -116,34 +115,37 @@ def vllm(model: Path, python: Path) -> tuple[str, list[str], int, str, dict[str,
 
 
 def cpu_s(pid: int) -> float:
-    """Return the processor time of a process so far. Source: proc(5), fields 14 and 15 of stat."""
+    """Return the CPU time of a process in seconds.
+
+    Source: proc(5), fields 14 and 15 of stat.
+    """
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 async def answers_of(server: MeasuredServer, bodies: Sequence[bytes], num_clients: int = CLIENTS) -> list[float]:
-    """Have all clients ask until there is nothing left to ask; return the seconds of every answer."""
-    left, spent_s = iter(bodies), []
+    """Send all bodies from concurrent clients; return the seconds of every answer."""
+    remaining, answer_s = iter(bodies), []
 
     async def client() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        for content in left:
+        for content in remaining:
             started_s = time.perf_counter()
-            head = f"POST {server.path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
-            writer.write(f"{head}content-length: {len(content)}\r\n\r\n".encode() + content)
+            header = f"POST {server.path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+            writer.write(f"{header}content-length: {len(content)}\r\n\r\n".encode() + content)
             answer = (await reader.readuntil(b"\r\n\r\n")).lower()
-            found = await reader.readexactly(int(answer.partition(b"content-length:")[2].split(b"\r\n")[0]))
+            results = await reader.readexactly(int(answer.partition(b"content-length:")[2].split(b"\r\n")[0]))
             if not answer.startswith(b"http/1.1 200"):
-                raise SystemExit(f"{server.name} answered: {found[:300]!r}")
-            spent_s.append(time.perf_counter() - started_s)
+                raise SystemExit(f"{server.name} answered: {results[:300]!r}")
+            answer_s.append(time.perf_counter() - started_s)
         writer.close()
 
     await asyncio.gather(*(client() for _ in range(num_clients)))
-    return spent_s
+    return answer_s
 
 
 async def documents_per_s(server: MeasuredServer, bodies: Sequence[bytes]) -> float:
-    """Return how many documents a second are answered."""
+    """Return the documents per second of a server."""
     started_s = time.perf_counter()
     await answers_of(server, bodies)
     return DOCUMENTS * len(bodies) / (time.perf_counter() - started_s)
@@ -151,26 +153,26 @@ async def documents_per_s(server: MeasuredServer, bodies: Sequence[bytes]) -> fl
 
 @dataclass
 class OverheadResult:
-    """What came of every round of one server, and of one client's requests."""
+    """The measurements of one server: every round, and the requests of a single client."""
 
     rates: list[float] = field(default_factory=list)
     costs_s: list[float] = field(default_factory=list)
     alone_s: list[float] = field(default_factory=list)
 
     def row(self, name: str) -> str:
-        """Return it as a row of the table."""
+        """Return the table row."""
         rate, cost_s, alone_s = map(statistics.median, (self.rates, self.costs_s, self.alone_s))
         rates = f"{rate:,.0f} | {min(self.rates):,.0f}–{max(self.rates):,.0f}"
         return f"| `{name}` | {rates} | {1e6 * cost_s:.0f} µs | {1e3 * alone_s:.1f} ms |"
 
 
 def main() -> None:
-    """Run, and print what was found as Markdown."""
+    """Run the benchmark and print the result as Markdown."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--only", action="append", choices=sorted(ASKED), help="of the servers")
+    options.add_argument("--only", action="append", choices=sorted(REQUESTS), help="measure only this server")
     options.add_argument("--vllm", type=Path, default=VLLM, help="the Python of an environment with vLLM's CPU build")
-    given = options.parse_args()
+    arguments = options.parse_args()
     if not (MODEL / "tokenizer_config.json").is_file():
         qwen.write_model(MODEL, kind="reranker", shape="null", dtype="bfloat16")
     writer, number = RequestWriter(Tokenizer.from_file(str(MODEL / "tokenizer.json")), sentences()), iter(range(10**9))
@@ -178,30 +180,30 @@ def main() -> None:
     def fresh(count: int, num_documents: int = DOCUMENTS) -> list[LoadRequest]:
         return [writer.request(BenchLoad("", num_documents, TOKENS), f"overhead-{next(number)}") for _ in range(count)]
 
-    found = {name: OverheadResult() for name in given.only or ASKED}
+    results = {name: OverheadResult() for name in arguments.only or REQUESTS}
     with ExitStack() as served:
-        tile_config = [vllm(MODEL, given.vllm) if name == "vllm" else ours(name, MODEL) for name in found]
-        servers = [served.enter_context(running(*way)) for way in tile_config]
-        for turn in range(given.rounds + 1):
+        commands = [vllm(MODEL, arguments.vllm) if name == "vllm" else ours(name, MODEL) for name in results]
+        servers = [served.enter_context(running(*command)) for command in commands]
+        for turn in range(arguments.rounds + 1):
             for server in servers[:: 1 if turn % 2 else -1]:
-                bodies = server.bodies(fresh(ASKED[server.name] if turn else 16))
+                bodies = server.bodies(fresh(REQUESTS[server.name] if turn else 16))
                 before_s = cpu_s(server.pid)
                 rate = asyncio.run(documents_per_s(server, bodies))
                 print(f"round {turn}, {server.name}: {rate:,.0f} documents/s", file=sys.stderr)
-                if turn:  # the first one warms up
-                    found[server.name].rates.append(rate)
-                    found[server.name].costs_s.append((cpu_s(server.pid) - before_s) / DOCUMENTS / len(bodies))
+                if turn:  # round 0 is the warm-up
+                    results[server.name].rates.append(rate)
+                    results[server.name].costs_s.append((cpu_s(server.pid) - before_s) / DOCUMENTS / len(bodies))
         for server in servers:
-            bodies = server.bodies(fresh(ALONE, FEW))
-            found[server.name].alone_s += asyncio.run(answers_of(server, bodies, num_clients=1))
+            bodies = server.bodies(fresh(SINGLE_REQUESTS, SINGLE_DOCUMENTS))
+            results[server.name].alone_s += asyncio.run(answers_of(server, bodies, num_clients=1))
     machine = describe()
     print(f"{machine.cpu}, {machine.num_cores} cores, {machine.date}\n")
     print("| server | documents/s, median | from–to | processor time a document | 10 documents, one client |")
     print("| --- | ---: | --- | ---: | ---: |")
-    for name, measured in found.items():
+    for name, measured in results.items():
         print(measured.row(name))
-    if {"ours", "vllm"} <= found.keys():
-        ratios = [one / other for one, other in zip(found["ours"].rates, found["vllm"].rates, strict=True)]
+    if {"ours", "vllm"} <= results.keys():
+        ratios = [one / other for one, other in zip(results["ours"].rates, results["vllm"].rates, strict=True)]
         print(f"\nWithin a round, ours / vLLM: median {statistics.median(ratios):.1f}, {min(ratios):.1f}–{max(ratios):.1f}.")
 
 

@@ -1,10 +1,10 @@
-"""A server of known speed under up to ten times the load it can do, over HTTP, and into docs/reliability.md.
+"""Measures a server of known capacity at up to ten times this load, over HTTP, and writes docs/reliability.md.
 
     .venv/bin/python -m benchmarks.overload [FLAG ...]
 
-The engine is the fake one, which takes a fixed time for every token, so that what can be done is known: CAPACITY requests a
-second. Everything else is the server. Requests come on a schedule of their own (`shortlist bench load --rate`), whose flags can
-be added: the last one counts.
+The fake engine takes a fixed time per token, so the capacity is known: CAPACITY requests a second. Everything else is the real
+server. Requests arrive on a fixed schedule (`shortlist bench load --rate`). FLAG is any flag of `shortlist bench load`; the
+last value of a flag counts.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ FACTORS = (0.5, 1, 2, 5, 10)
 DOCUMENTS, WORDS = 4, 20
 QUERY_WORDS = 12
 TOKENS = QUERY_WORDS + DOCUMENTS * (WORDS + 1)
-"""About as many as a request of `bench load` has, to an encoder that counts words."""
+"""Approximate tokens of a `bench load` request, for an encoder that counts words."""
 DELAY_MS = 500
-"""What our server refuses to exceed."""
+"""The server's `max_queue_delay_ms`."""
 
 
 def serve(port: int) -> None:
-    """Serve until ended."""
+    """Serve until the process ends."""
     engine = FakeEngine(token_s=1 / (CAPACITY * TOKENS))
     service = runtime(engine, max_batch_tokens=4 * TOKENS, max_model_len=4 * TOKENS, max_queue_delay_ms=DELAY_MS)
     app = create_app(service)
@@ -43,7 +43,7 @@ def serve(port: int) -> None:
 
 
 def main() -> None:
-    """Run, and write what was found."""
+    """Run the benchmark and write the result."""
     port = free_port()
     command = [sys.executable, "-m", "benchmarks.overload", "serve", str(port)]
     with subprocess.Popen(command) as server:

@@ -1,9 +1,9 @@
-"""How long a server takes from its start until it is ready, with the weights in the page cache.
+"""Measures the time from the start of a server until it is ready, with the weights in the page cache.
 
     .venv/bin/python -m benchmarks.startup [--rounds N] [--markdown docs/benchmarks.md#startup]
 
-A reranker of the 0.6B shape with random weights; hashing them and the self-test are included. A server is ready when it
-listens, which is tried every 10 ms.
+The model is a reranker of the 0.6B shape with random weights. The time includes hashing them and the self-test. A server is
+ready when it listens; this is polled every 10 ms.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ COLUMNS = ("dtype", "ready after", "from–to", "processor time", "memory at its
 
 
 def start(model: Path, dtype: str) -> tuple[float, float, int]:
-    """Start a server and end it; return the seconds until it was ready, its processor time then, and its peak in bytes."""
+    """Start a server and end it; return the seconds until ready, its CPU seconds until then, and its peak memory in bytes."""
     port = free_port()
     flags = ["--random-weights", "--no-ui", "--dtype", dtype, "--log-level", "warning", "--port", str(port)]
     command = [sys.executable, "-m", "shortlist", "serve", "--reranker", str(model), *flags]
@@ -37,39 +37,42 @@ def start(model: Path, dtype: str) -> tuple[float, float, int]:
         while not answers(port):
             assert server.poll() is None, "The server did not start."
             time.sleep(POLL_S)
-        found = time.perf_counter() - started_s, cpu_s(server.pid), peak_bytes(server.pid)
+        measured = time.perf_counter() - started_s, cpu_s(server.pid), peak_bytes(server.pid)
         server.terminate()
-    return found
+    return measured
 
 
 def peak_bytes(pid: int) -> int:
-    """Return the most memory that a process has had. Source: proc(5), VmHWM."""
+    """Return the peak resident memory of a process in bytes.
+
+    Source: proc(5), VmHWM.
+    """
     [line] = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM:")]
     return int(line.split()[1]) * 1024
 
 
 def main() -> None:
-    """Run, and print what was found."""
+    """Run the benchmark and print the result."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--markdown", type=Path, help="a document, with #NAME the place of that name in it")
-    given = options.parse_args()
+    options.add_argument("--markdown", type=Path, help="a document; #NAME selects the markers of that name")
+    arguments = options.parse_args()
     model = model_of(FULL_MODEL, "0.6b")
     dtypes = ("bfloat16", "int8")
     start(model, dtypes[0])  # reads the weights into the page cache
-    turns = [{dtype: start(model, dtype) for dtype in dtypes} for _ in range(given.rounds)]
-    lines = "\n".join(report({dtype: [turn[dtype] for turn in turns] for dtype in dtypes}, given.rounds))
+    turns = [{dtype: start(model, dtype) for dtype in dtypes} for _ in range(arguments.rounds)]
+    lines = "\n".join(report({dtype: [turn[dtype] for turn in turns] for dtype in dtypes}, arguments.rounds))
     print(lines)
-    if given.markdown is not None:
-        markdown.put(markdown.enclosed(lines.splitlines(), given.markdown), given.markdown)
+    if arguments.markdown is not None:
+        markdown.put(markdown.enclosed(lines.splitlines(), arguments.markdown), arguments.markdown)
 
 
-def report(found: dict[str, Sequence[tuple[float, float, int]]], rounds: int) -> Iterator[str]:
+def report(measured: dict[str, Sequence[tuple[float, float, int]]], rounds: int) -> Iterator[str]:
     """Yield the lines of the report."""
     yield ""
     yield f"Machine: {machine_line(describe())}; `--rounds {rounds}`."
     rows = []
-    for dtype, starts in found.items():
+    for dtype, starts in measured.items():
         ready_s, used_s, peaks = zip(*starts, strict=True)
         ready, used = (f"{statistics.median(each):.1f} s" for each in (ready_s, used_s))
         peak = f"{max(peaks) / 2**30:.2f} GiB"

@@ -1,11 +1,11 @@
-"""What vLLM answers when it is asked through Shortlist, beside what it answers directly at /rerank, on one machine.
+"""Compares vLLM behind Shortlist with the same vLLM called directly at /rerank, on one machine.
 
     .venv/bin/python -m benchmarks.vllm_behind [--rounds N] [--turns N] [--markdown docs/benchmarks.md#behind]
 
-Both ask the same vLLM, in turns: first one, then the other, then the other way around. Full shape: one caller, 10x100 and
-30x200 (documents x tokens). A model that costs nothing, so that serving is all there is: 16 callers who ask for 100x100.
-Every request is new, so that no cache helps; what one caller asks in a turn has as many tokens both ways. Weights are random:
-what is computed does not depend on what it means. Needs `benchmarks/peers/environment vllm`.
+Both paths use the same vLLM and take turns; the order alternates. With the 0.6B shape: one client, 10x100 and 30x200 (documents
+x tokens). With a model of negligible cost, to measure the serving alone: 16 clients, 100x100. Every request is new, so that no
+cache helps. Within a turn, the single client sends the same number of tokens on both paths. Weights are random, because the
+speed does not depend on their values. Requires `benchmarks/peers/environment vllm`.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ from tests.support import qwen
 FULL_MODEL = Path("build/bench-model")
 VLLM = Path("benchmarks/.environments/vllm/bin/vllm")
 FULL_LOADS = ("10x100", "30x200")
-CROWD_LOAD = BenchLoad(f"{DOCUMENTS}x{TOKENS}", DOCUMENTS, TOKENS)
-ASKED = 4 * CLIENTS
-"""Requests of one turn of the crowd."""
+MANY_CLIENTS_LOAD = BenchLoad(f"{DOCUMENTS}x{TOKENS}", DOCUMENTS, TOKENS)
+REQUESTS = 4 * CLIENTS
+"""Requests of all clients in one turn."""
 MAX_LEN = "4096"
 TIMEOUT_S = 600.0
 
-# What a person has to know to have /rerank score officially, besides the overrides. The template engine drops the last newline.
+# /rerank needs this template, besides the overrides, for official scores. The template engine drops the last newline.
 TEMPLATE = PREFIX + body(
     '{{ (messages | selectattr("role", "eq", "query") | first).content }}',
     '{{ (messages | selectattr("role", "eq", "document") | first).content }}',
@@ -58,7 +58,7 @@ Found = dict[str, list[float]]
 
 @dataclass(frozen=True)
 class ProxyRow:
-    """What came of one load: seconds of every request, or documents/s of every turn, by who was asked."""
+    """The measurements of one load, by path: seconds of every request, or documents/s of every turn."""
 
     load: str
     callers: int
@@ -67,89 +67,94 @@ class ProxyRow:
 
     @property
     def cells(self) -> list[str]:
-        """The columns of its line."""
+        """The cells of the table row."""
         direct, ours = self.found["direct"], self.found["ours"]
         pairs = zip(direct, ours, strict=True) if self.unit == "s" else zip(ours, direct, strict=True)
-        shown = [_median_and_range(values) for values in (direct, ours, [one / other for one, other in pairs])]
-        return [self.load, str(self.callers), self.unit, *(cell for pair in shown for cell in pair)]
+        summaries = [_median_and_range(values) for values in (direct, ours, [one / other for one, other in pairs])]
+        return [self.load, str(self.callers), self.unit, *(cell for pair in summaries for cell in pair)]
 
 
 COLUMNS = ("load", "callers", "unit", "direct", "from–to", "through Shortlist", "from–to", "times as fast", "from–to")
 
 
 def main() -> int:
-    """Measure, show what was found, and put it into a document if one is named; return the exit code."""
+    """Run the benchmark, print the result and write it to the document, if any; return the exit code."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--rounds", type=int, default=7, help="requests of each full-shape load to each (default 7)")
-    options.add_argument("--turns", type=int, default=5, help="turns of the crowd (default 5)")
-    options.add_argument("--markdown", type=Path, help="a document, with #NAME the place of that name in it")
-    given = options.parse_args()
-    apart: list[float] = []
+    options.add_argument("--rounds", type=int, default=7, help="requests per path for each load of the 0.6B shape (default 7)")
+    options.add_argument("--turns", type=int, default=5, help="turns with many clients (default 5)")
+    options.add_argument("--markdown", type=Path, help="a document; #NAME selects the markers of that name")
+    arguments = options.parse_args()
+    differences: list[float] = []
     rows = []
-    with both(model_of(FULL_MODEL, "0.6b")) as pair:
-        apart.append(pair.largest_difference())
+    with both_paths(model_of(FULL_MODEL, "0.6b")) as pair:
+        differences.append(pair.largest_difference())
         rows += [
-            ProxyRow(f"{load}, 0.6B shape", 1, "s", pair.alone(BenchLoad.parse(load), given.rounds)) for load in FULL_LOADS
+            ProxyRow(f"{load}, 0.6B shape", 1, "s", pair.one_client(BenchLoad.parse(load), arguments.rounds))
+            for load in FULL_LOADS
         ]
-    with both(model_of(NULL_MODEL, "null")) as pair:
-        apart.append(pair.largest_difference())
-        rows.append(ProxyRow(f"{CROWD_LOAD.name}, 2 layers of width 64", CLIENTS, "documents/s", pair.crowd(given.turns)))
-    lines = list(report(rows, apart, given))
+    with both_paths(model_of(NULL_MODEL, "null")) as pair:
+        differences.append(pair.largest_difference())
+        rows.append(
+            ProxyRow(
+                f"{MANY_CLIENTS_LOAD.name}, 2 layers of width 64", CLIENTS, "documents/s", pair.many_clients(arguments.turns)
+            )
+        )
+    lines = list(report(rows, differences, arguments))
     print("\n".join(lines))
-    if given.markdown is not None:
-        markdown.put(markdown.enclosed(lines, given.markdown), given.markdown)
+    if arguments.markdown is not None:
+        markdown.put(markdown.enclosed(lines, arguments.markdown), arguments.markdown)
     return 0
 
 
-def report(rows: Sequence[ProxyRow], apart: Sequence[float], given: argparse.Namespace) -> Iterator[str]:
+def report(rows: Sequence[ProxyRow], differences: Sequence[float], arguments: argparse.Namespace) -> Iterator[str]:
     """Yield the lines of the report."""
     yield ""
-    yield f"Machine: {machine_line(describe())}; `--rounds {given.rounds} --turns {given.turns}`."
+    yield f"Machine: {machine_line(describe())}; `--rounds {arguments.rounds} --turns {arguments.turns}`."
     yield from markdown.table(COLUMNS, [row.cells for row in rows], words={"load", "unit"})
     yield ""
-    yield "- Medians, with the smallest and the largest value; times as fast: within a turn, in which both are asked once."
-    yield f"- Scores of ten documents, asked both ways: at most {max(apart):.4f} apart."
+    yield "- Medians, with the smallest and the largest value. Times as fast: within a turn, which measures each path once."
+    yield f"- Scores of ten documents on both paths: at most {max(differences):.4f} apart."
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One vLLM, and the two ways to ask it."""
+    """One vLLM with two paths: direct, and through Shortlist."""
 
     direct: MeasuredServer
     ours: MeasuredServer
     writer: RequestWriter
 
-    def alone(self, load: BenchLoad, rounds: int) -> Found:
-        """Return the seconds of every request of one caller."""
+    def one_client(self, load: BenchLoad, rounds: int) -> Found:
+        """Return the seconds of every request of one client, by path."""
         found: Found = {"direct": [], "ours": []}
-        asked = [self._alike(load, turn) for turn in range(rounds + 1)]
+        requests = [self._equal_requests(load, turn) for turn in range(rounds + 1)]
         for turn, server in self._turns(rounds):
-            seconds, _ = ask(server, asked[turn][server.name])
+            seconds, _ = ask(server, requests[turn][server.name])
             print(f"{load.name}, turn {turn}, {server.name}: {seconds:.2f} s", file=sys.stderr)
-            if turn:  # the first one warms up
+            if turn:  # turn 0 is the warm-up
                 found[server.name].append(seconds)
         return found
 
-    def crowd(self, turns: int) -> Found:
-        """Return the documents/s of every turn of many callers."""
+    def many_clients(self, turns: int) -> Found:
+        """Return the documents/s of every turn with many clients, by path."""
         found: Found = {"direct": [], "ours": []}
         for turn, server in self._turns(turns):
-            names = [f"{server.name} {turn} {number}" for number in range(ASKED if turn else CLIENTS)]
-            asked = [self.writer.request(CROWD_LOAD, name) for name in names]
-            rate = asyncio.run(documents_per_s(server, [content(request) for request in asked]))
+            names = [f"{server.name} {turn} {number}" for number in range(REQUESTS if turn else CLIENTS)]
+            requests = [self.writer.request(MANY_CLIENTS_LOAD, name) for name in names]
+            rate = asyncio.run(documents_per_s(server, [content(request) for request in requests]))
             print(f"crowd, turn {turn}, {server.name}: {rate:,.0f} documents/s", file=sys.stderr)
             if turn:
                 found[server.name].append(rate)
         return found
 
     def largest_difference(self) -> float:
-        """Return how far the scores of the two are apart: what is faster by computing something else is not faster."""
+        """Return the largest score difference between the paths; equal scores make the speeds comparable."""
         request = self.writer.request(BenchLoad.parse("10x100"), "the same")
         (_, one), (_, other) = ask(self.direct, request), ask(self.ours, request)
         return max(abs(one[index] - other[index]) for index in one)
 
-    def _alike(self, load: BenchLoad, turn: int) -> dict[str, LoadRequest]:
-        """Return a request for each of the two: other words, and as much work."""
+    def _equal_requests(self, load: BenchLoad, turn: int) -> dict[str, LoadRequest]:
+        """Return one request per path, with different texts and the same number of tokens."""
         first = self.writer.request(load, f"{turn}")
         others = (self.writer.request(load, f"{turn} {number}") for number in itertools.count())
         length = self.writer.num_tokens(first.query)
@@ -162,12 +167,12 @@ class Pair:
 
 
 def content(request: LoadRequest) -> bytes:
-    """Return a request as both understand it."""
+    """Return the request body, which is the same for both paths."""
     return json.dumps({"query": request.query, "documents": request.documents}).encode()
 
 
 def ask(server: MeasuredServer, request: LoadRequest) -> tuple[float, dict[int, float]]:
-    """Return the seconds that an answer took, and its scores."""
+    """Send a request; return the seconds until the answer, and its scores."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=TIMEOUT_S)
     started_s = time.perf_counter()
     connection.request("POST", server.path, content(request), {"content-type": "application/json"})
@@ -181,15 +186,15 @@ def ask(server: MeasuredServer, request: LoadRequest) -> tuple[float, dict[int, 
 
 
 def model_of(folder: Path, shape: str) -> Path:
-    """Return a model with random weights, made where it is not there yet."""
+    """Return a model with random weights; write it if it does not exist."""
     if not (folder / "tokenizer_config.json").is_file():
         qwen.write_model(folder, kind="reranker", shape=shape, dtype="bfloat16")
     return folder
 
 
 @contextmanager
-def both(model: Path) -> Iterator[Pair]:
-    """Serve a model by one vLLM, with Shortlist before it, for as long as the block runs."""
+def both_paths(model: Path) -> Iterator[Pair]:
+    """Run vLLM, and Shortlist in front of it, for the duration of the block."""
     template = Path("build/behind.jinja")
     template.write_text(TEMPLATE)
     port, our_port, cores = free_port(), free_port(), ",".join(map(str, sorted(os.sched_getaffinity(0))))

@@ -1,7 +1,7 @@
-"""Whether two contenders say the same: the requests of the check set, and their scores on it, compared as log-odds. Pure.
+"""The check set, and the comparison of two contenders' scores on it, in log-odds. Pure.
 
-The check set has short and long documents side by side, English and Chinese, so that padding, packing, truncation and another
-template of the prompt all show. The Chinese sentences are our own.
+The check set mixes short and long documents, English and Chinese. So it reveals errors of padding, packing, truncation and the
+prompt template. The Chinese sentences were written for it.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ Scores = Sequence[Sequence[float]]
 """One row per request, one probability per document."""
 
 NEAREST: Final = 1e-6
-"""Probabilities nearer than this to 0 or 1 count as this near: 32-bit floats cannot tell them apart reliably."""
-
+"""Probabilities are bounded to this distance from 0 and 1, because 32-bit floats are not reliable beyond it."""
 
 LENGTHS: Final = (1, 7, 30, 120, 333, 900)
 """Tokens of the English documents of one request."""
@@ -50,7 +49,7 @@ NUM_ENGLISH: Final = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """How far a contender's scores are from the reference's.
+    """The differences of a contender's scores from the reference scores.
 
     Attributes:
         rms: Root of the mean squared difference in log-odds, over all documents.
@@ -64,7 +63,7 @@ class Agreement:
 
 
 def compare(scores: Scores, reference: Scores) -> Agreement:
-    """Return how far the scores are from the reference's, document by document."""
+    """Compare scores with the reference scores, document by document."""
     gaps = [
         abs(log_odds(one) - log_odds(other))
         for row, reference_row in zip(scores, reference, strict=True)
@@ -77,21 +76,23 @@ def compare(scores: Scores, reference: Scores) -> Agreement:
 
 
 def log_odds(probability: float) -> float:
-    """Return the log-odds of a probability, finite for 0 and 1 too."""
+    """Return the log-odds of a probability; finite for 0 and 1 too."""
     bounded = min(max(probability, NEAREST), 1 - NEAREST)
     return math.log(bounded / (1 - bounded))
 
 
 def kendall_tau(one: Sequence[float], other: Sequence[float]) -> float:
-    """Return the rank correlation of two rows of scores, tau-b: a tie in one of them only counts as half a swap.
+    """Return the rank correlation tau-b of two rows of scores. A tie in only one row counts as half a swap.
 
-    Source: M. Kendall, "The treatment of ties in ranking problems", 1945. A row without any order agrees with its like alone.
+    The result is 1 if both rows have no order, and 0 if only one has none.
+
+    Source: M. Kendall, "The treatment of ties in ranking problems", 1945.
     """
     signs = [(_sign(a[0] - b[0]), _sign(a[1] - b[1])) for a, b in combinations(zip(one, other, strict=True), 2)]
-    ordered, ordered_too = (sum(pair[side] != 0 for pair in signs) for side in (0, 1))
-    if not ordered or not ordered_too:
-        return 1.0 if ordered == ordered_too else 0.0
-    return sum(a * b for a, b in signs) / math.sqrt(ordered * ordered_too)
+    num_ordered, num_other_ordered = (sum(pair[side] != 0 for pair in signs) for side in (0, 1))
+    if not num_ordered or not num_other_ordered:
+        return 1.0 if num_ordered == num_other_ordered else 0.0
+    return sum(a * b for a, b in signs) / math.sqrt(num_ordered * num_other_ordered)
 
 
 def _sign(number: float) -> int:
@@ -99,7 +100,7 @@ def _sign(number: float) -> int:
 
 
 def check_set(writer: RequestWriter, seed: int) -> list[LoadRequest]:
-    """Return the requests, each with documents of several lengths, in an order that is not by length."""
+    """Return the check requests. Each has documents of several lengths, not sorted by length."""
     return [_english(writer, f"check-{seed}-{number}", turn=number) for number in range(NUM_ENGLISH)] + list(CHINESE)
 
 

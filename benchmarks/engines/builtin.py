@@ -1,7 +1,7 @@
-"""Our engine as a contender: `python -m benchmarks.engines.builtin MODEL [--dtype ...] [--threads N] [settings ...]`.
+"""Shortlist's engine as a contender: `python -m benchmarks.engines.builtin MODEL [--dtype ...] [--threads N] [settings ...]`.
 
-Builds and asks what the server builds and asks, without HTTP: the composition root, a runtime and its use case. Nothing is
-remembered between requests, and the self-test is left out, because the bench compares scores itself.
+Builds the server's runtime and calls its rerank use case, without HTTP. The cache is off. The self-test is off too, because the
+benchmark compares scores.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pydantic.fields import FieldInfo
 
 from benchmarks.engines.memory import CPU
-from benchmarks.engines.protocol import AT_ONCE, Answer, Ready, speak, use_threads
-from benchmarks.engines.spec import step_tokens
+from benchmarks.engines.protocol import AT_ONCE, Answer, Ready, serve_lines, use_threads
+from benchmarks.engines.spec import batch_tokens_for
 from shortlist import __version__
 from shortlist.bench.texts import LoadRequest
 from shortlist.config import Settings, fields
@@ -25,7 +25,7 @@ from shortlist.service.build import load, served_model_for
 from shortlist.service.runtime import Runtime
 from shortlist.service.vllm_deployment import deployments
 from shortlist.telemetry import Metrics
-from shortlist.types import RerankTask, Task
+from shortlist.types import RERANK, RerankTask
 
 NAME = "shortlist"
 ALWAYS: Mapping[str, object] = {"cache_bytes": 0, "self_test": "off"}
@@ -33,20 +33,22 @@ _NOT_FLAGS = frozenset({"models", "reranker", "embedder", "alias"}) | ALWAYS.key
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Answer the bench until it has no more questions; return the exit code."""
+    """Answer requests until the input ends; return the exit code."""
     given = vars(_parser().parse_args(arguments))
     use_threads(given.pop("threads"))
-    return speak(_opened(given))
+    return serve_lines(_opened(given))
 
 
 @contextmanager
 def _opened(given: Mapping[str, object]) -> Iterator[tuple[Ready, Answer]]:
     model = str(given["model"])
-    settings = Settings.load({**{name: value for name, value in given.items() if name != "model"}, **fitted(given), **ALWAYS})
+    settings = Settings.load(
+        {**{name: value for name, value in given.items() if name != "model"}, **derived_settings(given), **ALWAYS}
+    )
     metrics = Metrics()
     [deployment] = deployments(settings, [model])
-    loaded = load(model, Task.RERANK, settings.model, notify=_log, metrics=metrics, deployment=deployment)
-    served = served_model_for(loaded, model, Task.RERANK, settings, metrics)
+    loaded = load(model, RERANK, settings.model, notify=_log, metrics=metrics, deployment=deployment)
+    served = served_model_for(loaded, model, RERANK, settings, metrics)
     runtime = Runtime([served], settings=settings, metrics=metrics)
     with asyncio.Runner() as runner:
         try:
@@ -62,7 +64,7 @@ def _opened(given: Mapping[str, object]) -> Iterator[tuple[Ready, Answer]]:
 
 @contextmanager
 def _running(loop: asyncio.AbstractEventLoop) -> Iterator[asyncio.AbstractEventLoop]:
-    """Let a loop run on a thread of its own for as long as the block does."""
+    """Run an event loop on its own thread for the duration of the block."""
     thread = threading.Thread(target=loop.run_forever, name="loop")
     thread.start()
     try:
@@ -72,14 +74,14 @@ def _running(loop: asyncio.AbstractEventLoop) -> Iterator[asyncio.AbstractEventL
         thread.join()
 
 
-def fitted(given: Mapping[str, object]) -> Mapping[str, object]:
-    """Return those of our settings that follow from the flags of all contenders.
+def derived_settings(given: Mapping[str, object]) -> Mapping[str, object]:
+    """Return the settings that follow from the common flags of contenders.
 
-    A batch fits the longest prompt; and what is not told to be elsewhere is on the CPU.
+    A batch holds the longest prompt. The default device is the CPU.
     """
-    longest, step = given.get("max_model_len"), given.get("max_batch_tokens")
-    wider = {"max_batch_tokens": step_tokens(int(str(longest)))} if longest and not step else {}
-    return {**wider, "device": given.get("device") or CPU}
+    max_model_len, batch_tokens = given.get("max_model_len"), given.get("max_batch_tokens")
+    batch_limit = {"max_batch_tokens": batch_tokens_for(int(str(max_model_len)))} if max_model_len and not batch_tokens else {}
+    return {**batch_limit, "device": given.get("device") or CPU}
 
 
 async def _answer(runtime: Runtime, request: LoadRequest) -> list[float]:
@@ -96,9 +98,7 @@ def _log(line: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.engines.builtin", description=__doc__, allow_abbrev=False)
     parser.add_argument("model", metavar="MODEL", help="A folder, a Hugging Face id, or modelscope:ID.")
-    parser.add_argument(
-        "--threads", type=int, help="How many threads to compute with; as many as there are cores if not given."
-    )
+    parser.add_argument("--threads", type=int, help="Number of compute threads. Default: the number of cores.")
     for group, name, field in fields():
         if group != "server" and name not in _NOT_FLAGS:
             _add_flag(parser, name, field)

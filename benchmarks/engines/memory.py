@@ -1,7 +1,6 @@
-"""How much memory contenders need: the processes of each, at their peaks, and the share of a GPU that each holds.
+"""Measures the memory of contenders: the peak of their processes, and their share of a GPU's memory.
 
-What is known of processes is read from /proc, so on Linux only. What is known of a GPU comes from the driver, through the
-engine's torch, which is loaded only where there is a GPU to be asked about.
+Process data comes from /proc, so on Linux only. GPU data comes from the driver through torch, which is imported only for a GPU.
 """
 
 from __future__ import annotations
@@ -32,19 +31,19 @@ class Process:
 
 
 def members(root: int, proc: Path = PROC) -> set[int]:
-    """Return the process, its descendants, and everything in its session, which outlives a parent that went away."""
+    """Return the process, its descendants and all processes of its session; a session outlives an exited parent."""
     table = list(_table(proc))
-    found = {process.pid for process in table if root in {process.pid, process.session}}
-    while grown := {process.pid for process in table if process.parent in found} - found:
-        found |= grown
-    return found
+    pids = {process.pid for process in table if root in {process.pid, process.session}}
+    while children := {process.pid for process in table if process.parent in pids} - pids:
+        pids |= children
+    return pids
 
 
 def peak_bytes(root: int, proc: Path = PROC) -> int | None:
-    """Return the sum of what each living process of the tree needed at its own peak; None where that cannot be known.
+    """Return the sum of the peaks of all living processes in the tree; None if unknown.
 
     Units:
-        Bytes. Pages that several processes share, such as those of a mapped file, count once for each.
+        Bytes. Pages shared by several processes, such as those of a mapped file, count once per process.
     """
     peaks = [_peak(proc / str(pid)) for pid in members(root, proc)]
     return sum(peaks) or None
@@ -52,13 +51,16 @@ def peak_bytes(root: int, proc: Path = PROC) -> int | None:
 
 def _table(proc: Path) -> Iterator[Process]:
     for path in proc.glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # it ended meanwhile
+        with contextlib.suppress(OSError):  # the process may have exited
             _, parent, _, session = path.read_text(errors="replace").rpartition(")")[2].split()[:4]
             yield Process(int(path.parent.name), int(parent), int(session))
 
 
 def _peak(process: Path) -> int:
-    """Source: proc(5); VmHWM is the high-water mark of resident memory, in KiB. Kernel threads and zombies have none."""
+    """Return the peak resident memory of a process in bytes; 0 for kernel threads and zombies, which have none.
+
+    Source: proc(5); VmHWM is the high-water mark of resident memory, in KiB.
+    """
     with contextlib.suppress(OSError):
         for line in (process / "status").read_text(errors="replace").splitlines():
             if line.startswith("VmHWM:"):
@@ -71,8 +73,8 @@ class Gpu:
     """One GPU.
 
     Attributes:
-        name: Its own.
-        used_bytes: Returns how much of its memory is taken, by whomever.
+        name: The product name.
+        used_bytes: Returns the used memory, of all processes together.
     """
 
     name: str
@@ -80,47 +82,47 @@ class Gpu:
 
 
 def gpu_of(device: str) -> Gpu | None:
-    """Return the GPU of this name; None for the CPU.
+    """Return the GPU with this device name; None for the CPU.
 
     Raises:
-        BadSetting: it is not here, or nothing is installed that could use it.
+        BadSetting: the GPU is not available, or torch is not installed.
     """
     if device == CPU:
         return None
     try:
         from shortlist.engine.device import gpu_name, gpu_readings, pick_device
     except ModuleNotFoundError as error:
-        raise BadSetting(f"device is {device!r}, for which {error.name} is needed: pip install 'shortlist[native]'") from None
-    place = str(pick_device(device))
-    return Gpu(gpu_name(place), lambda: sum(reading.used_bytes for reading in gpu_readings([place])))
+        raise BadSetting(f"device {device!r} requires the package {error.name}: pip install 'shortlist[native]'") from None
+    torch_device = str(pick_device(device))
+    return Gpu(gpu_name(torch_device), lambda: sum(reading.used_bytes for reading in gpu_readings([torch_device])))
 
 
-class Shares:
-    """How much of a GPU's memory contenders hold.
+class GpuShares:
+    """The GPU memory held by each contender.
 
-    One is asked at a time, and the others rest: what is taken after it was asked and was not before is its own. So no target
-    has to tell, and processes that hide from one another are counted alike.
+    One contender runs at a time, and the others are stopped. The change of the used memory while it runs counts as its own. So
+    contenders need not report their memory, and processes in other namespaces count too.
 
     Args:
-        gpu: Which; None counts nothing.
+        gpu: The GPU; None measures nothing.
     """
 
     def __init__(self, gpu: Gpu | None) -> None:
         self._gpu = gpu
-        self._held: dict[str, int] = defaultdict(int)
-        self._most: dict[str, int] = {}
+        self._held_bytes: dict[str, int] = defaultdict(int)
+        self._peak_bytes: dict[str, int] = {}
 
     @contextmanager
-    def counted(self, name: str) -> Iterator[None]:
-        """Count what becomes of the memory within the block as the doing of one contender."""
+    def measure(self, name: str) -> Iterator[None]:
+        """Attribute the change of used memory within the block to a contender."""
         if self._gpu is None:
             yield
             return
         before_bytes = self._gpu.used_bytes()
         yield
-        self._held[name] += self._gpu.used_bytes() - before_bytes
-        self._most[name] = max(self._held[name], self._most.get(name, 0))
+        self._held_bytes[name] += self._gpu.used_bytes() - before_bytes
+        self._peak_bytes[name] = max(self._held_bytes[name], self._peak_bytes.get(name, 0))
 
-    def most(self, name: str) -> int | None:
-        """Return the most that it held whenever it had been asked; None if nothing was counted."""
-        return self._most.get(name)
+    def peak_bytes_of(self, name: str) -> int | None:
+        """Return the largest memory that a contender held after a block; None without a measurement."""
+        return self._peak_bytes.get(name)

@@ -1,4 +1,4 @@
-"""A report as a picture: seconds per request, one panel per load, shorter is better."""
+"""Draws a report as a bar chart: seconds per request, one panel per load."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ INK: Final = "#212529"
 FAINT: Final = "#868e96"
 WIDTH_IN: Final = {1: 8.0, 2: 12.0}
 MAX_STACKED: Final = 2
-"""More panels than these stand in two columns."""
+"""More panels than this are drawn in two columns."""
 
 BAR_IN: Final = 0.27
 PANEL_IN: Final = 0.75
-"""Height of a panel beside its bars: its title and the space around it."""
+"""Height of a panel without its bars: the title and the margins."""
 TITLE_IN: Final = 0.6
 
 
@@ -50,8 +50,8 @@ def draw(report: Report, path: Path) -> None:
 
 def _title_figure(figure: Figure, report: Report) -> None:
     machine = f"{report.machine.cpu}, {report.machine.num_cores} cores"
-    what = "Seconds per request: median, with fastest and slowest round; shorter is better. ×: times ours, round by round"
-    figure.suptitle(f"{what}\n{machine}", x=0.01, ha="left", fontsize=10, color=INK)
+    caption = "Seconds per request: median, with fastest and slowest round; shorter is better. ×: times ours, round by round"
+    figure.suptitle(f"{caption}\n{machine}", x=0.01, ha="left", fontsize=10, color=INK)
 
 
 def _panel(axes: Axes, load: str, rows: list[SpeedRow]) -> None:
@@ -65,9 +65,9 @@ def _panel(axes: Axes, load: str, rows: list[SpeedRow]) -> None:
     axes.set_yticks(range(len(rows)), [row.name for row in rows], fontsize=9)
     axes.invert_yaxis()
     axes.set_xlim(0, 1.3 * max(row.seconds.most for row in rows))
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         axes.annotate(
-            _label(row), (row.seconds.most, place), (6, 0), textcoords="offset points", va="center", fontsize=8, color=INK
+            _label(row), (row.seconds.most, index), (6, 0), textcoords="offset points", va="center", fontsize=8, color=INK
         )
     axes.set_title(_title(load), loc="left", fontsize=9, fontweight="bold", color=INK)
     axes.tick_params(length=0, labelsize=8, colors=INK)

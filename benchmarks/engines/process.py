@@ -1,4 +1,4 @@
-"""One contender as a child process: started, asked, measured, ended. What it does wrong becomes one line that names it."""
+"""Runs one contender as a child process: starts it, sends requests, measures and ends it. Errors are one line with its name."""
 
 from __future__ import annotations
 
@@ -24,34 +24,34 @@ from shortlist.bench.texts import LoadRequest
 from shortlist.errors import BadSetting, UpstreamError
 
 END_S: Final = 30.0
-"""How long a contender may take to end by itself."""
+"""Time limit for a contender to exit after its input closed."""
 
 PULSE_S: Final = 0.5
-"""Longest wait at a time: a signal that comes just before one is only heeded after it."""
+"""Longest single wait: a signal that arrives just before a wait is handled only after it."""
 
-MAX_WORDS_CHARS: Final = 200
+MAX_MESSAGE_CHARS: Final = 200
 _CHUNK_BYTES: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """Which program to run, and what to call it."""
+    """The name and the command of a contender."""
 
     name: str
     command: tuple[str, ...]
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return the contender of `NAME=COMMAND`; the command is split as a shell would.
+        """Parse `NAME=COMMAND`; the command is split as a shell does.
 
         Raises:
-            BadSetting: it is not of that form.
+            BadSetting: the text has another form.
         """
         name, _, command = text.partition("=")
         try:
             words = tuple(shlex.split(command))
         except ValueError as error:
-            raise BadSetting(f"The command of contender {name!r} cannot be read: {error}.") from None
+            raise BadSetting(f"The command of contender {name!r} cannot be parsed: {error}.") from None
         if not name.strip() or not words:
             raise BadSetting(f"The contender {text!r} (--contender) must be NAME='COMMAND ...'.")
         return cls(name.strip(), words)
@@ -61,8 +61,8 @@ class ContenderProcess:
     """A running contender.
 
     Args:
-        spec: What to run.
-        arguments: Appended to its command: the model's folder, and the flags that all contenders take.
+        spec: The name and the command.
+        arguments: Appended to the command: the model folder, and the flags that all contenders take.
     """
 
     def __init__(self, spec: Spec, arguments: Sequence[str] = ()) -> None:
@@ -76,7 +76,7 @@ class ContenderProcess:
                 stdout=subprocess.PIPE,
                 stderr=self._log,
                 bufsize=0,
-                start_new_session=True,  # so that all that comes of it can be found, and ended
+                start_new_session=True,  # so that all its processes can be found and ended
             )
         except OSError as error:
             self._log.close()
@@ -85,54 +85,55 @@ class ContenderProcess:
             os.set_blocking(pipe.fileno(), False)
 
     def wait_ready(self, timeout_s: float) -> Ready:
-        """Wait until it can answer, and return what it says of itself.
+        """Wait for the ready line and return its content.
 
         Raises:
-            UpstreamError: it cannot run, died, or took longer than allowed.
+            UpstreamError: the contender cannot run, exited, or exceeded the time limit.
         """
-        said = self._message(self._line(b"", timeout_s))
-        fields = [said.get(name) for name in ("name", "version", "dtype")]
-        if said.get("ready") is not True or not all(isinstance(field, str) for field in fields):
-            raise self._fault(f"did not say that it is ready but {_short(said)}")
-        at_once = said.get("at_once", 1)
+        message = self._message(self._line(b"", timeout_s))
+        fields = [message.get(name) for name in ("name", "version", "dtype")]
+        if message.get("ready") is not True or not all(isinstance(field, str) for field in fields):
+            raise self._error(f"sent no ready line but {_short(message)}")
+        at_once = message.get("at_once", 1)
         if not isinstance(at_once, int) or at_once < 1:
-            raise self._fault(f"likes to have a number of requests under way that is none: {_short(at_once)}")
+            raise self._error(f"sent a ready line whose at_once is not a positive integer: {_short(at_once)}")
         name, version, dtype = map(str, fields)
         return Ready(name=name, version=version, dtype=dtype, at_once=at_once)
 
     def ask(self, request: LoadRequest, timeout_s: float) -> tuple[list[float], float]:
-        """Return its scores in the order of the documents, and the seconds from request line to answer line.
+        """Return the scores in document order, and the seconds from request line to answer line.
 
         Raises:
-            UpstreamError: it refused, died, took longer than allowed, or the answer is not one probability per document.
+            UpstreamError: the contender refused, exited, exceeded the time limit, or did not send one probability per document.
         """
-        line = _question(request)
-        self._be_quiet()
+        line = _request_line(request)
+        self._check_no_output()
         started_s = time.perf_counter()
         answer = self._line(line, timeout_s)
         seconds = time.perf_counter() - started_s
         return self._scores(self._message(answer), len(request.documents)), seconds
 
     def stream(self, requests: Sequence[LoadRequest], due: Due, timeout_s: float) -> list[tuple[float, float]]:
-        """Ask all these, several at a time; return of each when it was due and when it was answered.
+        """Send requests concurrently; return the due time and the answer time of each.
 
         Args:
-            requests: What to ask, in order.
-            due: When.
-            timeout_s: How long it may say nothing.
+            requests: The requests, in order.
+            due: Returns the due time of the next request.
+            timeout_s: Longest time without an answer while requests are in flight.
 
-        Units: seconds from the first.
+        Units:
+            Seconds since the first request.
 
         Raises:
-            UpstreamError: as `ask`.
+            UpstreamError: as in `ask`.
         """
-        lines = [_question(request) for request in requests]
-        self._be_quiet()
+        lines = [_request_line(request) for request in requests]
+        self._check_no_output()
         due_s: list[float] = []
         answered_s: list[float] = []
         answers: list[bytes] = []
         started_s = time.perf_counter()
-        heard_s = 0.0
+        last_answer_s = 0.0
         unsent = bytearray()
         while len(answers) < len(lines):
             now_s = time.perf_counter() - started_s
@@ -143,24 +144,24 @@ class ContenderProcess:
                 next_s = math.inf
             self._exchange(unsent, min(next_s - now_s, PULSE_S))
             now_s = time.perf_counter() - started_s
-            if came := list(self._whole_lines()):
-                heard_s = now_s
-                answers += came
-                answered_s += [now_s] * len(came)
-            elif len(answers) < len(due_s) and now_s - max(heard_s, due_s[len(answers)]) > timeout_s:
-                raise self._fault(f"said nothing for {timeout_s:.0f} s")
+            if new_answers := list(self._complete_lines()):
+                last_answer_s = now_s
+                answers += new_answers
+                answered_s += [now_s] * len(new_answers)
+            elif len(answers) < len(due_s) and now_s - max(last_answer_s, due_s[len(answers)]) > timeout_s:
+                raise self._error(f"did not answer within {timeout_s:.0f} s")
             if len(answers) > len(due_s):
-                raise self._fault(f"spoke without being asked: {_short(answers[-1].decode(errors='replace'))}")
+                raise self._error(f"sent a line without a request: {_short(answers[-1].decode(errors='replace'))}")
         for request, answer in zip(requests, answers, strict=True):
             self._scores(self._message(answer), len(request.documents))
         return list(zip(due_s, answered_s, strict=True))
 
-    def rest(self) -> None:
-        """Stop all its processes until `wake`, so that nothing it does while it waits can disturb the others."""
+    def pause(self) -> None:
+        """Stop all processes of the contender until `resume`, so that an idle contender does not disturb a measurement."""
         self._signal(signal.SIGSTOP)
 
-    def wake(self) -> None:
-        """Let it go on. Harmless if it does not rest."""
+    def resume(self) -> None:
+        """Continue the stopped processes. Has no effect on running ones."""
         self._signal(signal.SIGCONT)
 
     def _signal(self, number: signal.Signals) -> None:
@@ -169,12 +170,12 @@ class ContenderProcess:
                 os.kill(pid, number)
 
     def peak_bytes(self) -> int | None:
-        """Return the most memory that its processes needed so far; None where that cannot be known."""
+        """Return the sum of the memory peaks of its processes so far; None if unknown."""
         return peak_bytes(self._process.pid)
 
     def close(self, timeout_s: float = END_S) -> None:
-        """Let it end by itself, and end what is left of it. Calling it twice is harmless."""
-        self.wake()
+        """Close the input, wait for the exit, then kill the remaining processes. A second call has no effect."""
+        self.resume()
         for pipe in self._pipes:
             pipe.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -185,56 +186,56 @@ class ContenderProcess:
 
     @property
     def _pipes(self) -> tuple[IO[bytes], IO[bytes]]:
-        assert self._process.stdin is not None, "Asked for when it was started. This is a bug."
-        assert self._process.stdout is not None, "Asked for when it was started. This is a bug."
+        assert self._process.stdin is not None, "The process was started with a stdin pipe. This is a bug."
+        assert self._process.stdout is not None, "The process was started with a stdout pipe. This is a bug."
         return self._process.stdin, self._process.stdout
 
-    def _line(self, question: bytes, timeout_s: float) -> bytes:
-        """Write a question, which may be more than a pipe holds, and return the line that comes back."""
-        until_s, unsent = time.monotonic() + timeout_s, bytearray(question)
+    def _line(self, request_line: bytes, timeout_s: float) -> bytes:
+        """Write a request line, which may exceed the pipe buffer, and return the answer line."""
+        deadline_s, unsent = time.monotonic() + timeout_s, bytearray(request_line)
         while b"\n" not in self._unread:
-            left_s = until_s - time.monotonic()
+            left_s = deadline_s - time.monotonic()
             if left_s <= 0:
-                raise self._fault(f"said nothing for {timeout_s:.0f} s")
+                raise self._error(f"did not answer within {timeout_s:.0f} s")
             self._exchange(unsent, min(left_s, PULSE_S))
         line, _, self._unread = self._unread.partition(b"\n")
         return line
 
-    def _whole_lines(self) -> Iterator[bytes]:
+    def _complete_lines(self) -> Iterator[bytes]:
         *lines, self._unread = self._unread.split(b"\n")
         yield from lines
 
-    def _be_quiet(self) -> None:
-        """See to it that nothing is left of what was said before."""
+    def _check_no_output(self) -> None:
+        """Raise if there is output that belongs to no request."""
         with contextlib.suppress(BlockingIOError):
             self._read(self._pipes[1])
         if self._unread:
-            raise self._fault(f"spoke without being asked: {_short(self._unread.decode(errors='replace'))}")
+            raise self._error(f"sent a line without a request: {_short(self._unread.decode(errors='replace'))}")
 
-    def _exchange(self, unsent: bytearray, most_s: float) -> None:
-        """Wait until something can be read or written, do that, and take what was written from what is not."""
+    def _exchange(self, unsent: bytearray, max_wait_s: float) -> None:
+        """Wait until a pipe is ready, then read and write; remove written bytes from `unsent`."""
         stdin, stdout = self._pipes
         with selectors.DefaultSelector() as pipes:
             pipes.register(stdout, selectors.EVENT_READ)
             if unsent:
                 pipes.register(stdin, selectors.EVENT_WRITE)
-            able = {key.fd for key, _ in pipes.select(most_s)}
-        if stdout.fileno() in able:
+            ready_fds = {key.fd for key, _ in pipes.select(max_wait_s)}
+        if stdout.fileno() in ready_fds:
             self._read(stdout)
-        if stdin.fileno() in able:
+        if stdin.fileno() in ready_fds:
             del unsent[: self._write(stdin, unsent)]
 
     def _read(self, stdout: IO[bytes]) -> None:
         chunk = os.read(stdout.fileno(), _CHUNK_BYTES)
         if not chunk:
-            raise self._died()
+            raise self._exit_error()
         self._unread += chunk
 
     def _write(self, stdin: IO[bytes], unsent: bytearray) -> int:
         try:
             return os.write(stdin.fileno(), unsent)
         except BrokenPipeError:
-            raise self._died() from None
+            raise self._exit_error() from None
 
     def _message(self, line: bytes) -> dict[str, object]:
         try:
@@ -242,40 +243,40 @@ class ContenderProcess:
         except orjson.JSONDecodeError:
             message = None
         if not isinstance(message, dict):
-            raise self._fault(f"did not answer in JSON but: {_short(line.decode(errors='replace'))}")
+            raise self._error(f"sent a line that is not a JSON object: {_short(line.decode(errors='replace'))}")
         if "error" in message:
-            raise self._fault(f"says: {_short(message['error'])}")
+            raise self._error(f"reported an error: {_short(message['error'])}")
         return message
 
     def _scores(self, message: dict[str, object], num_documents: int) -> list[float]:
         scores = message.get("scores")
         if not isinstance(scores, list) or len(scores) != num_documents:
-            raise self._fault(f"did not answer with {num_documents} scores but {_short(message)}")
+            raise self._error(f"did not answer with {num_documents} scores but {_short(message)}")
         if not all(isinstance(score, int | float) and math.isfinite(score) and 0 <= score <= 1 for score in scores):
-            raise self._fault(f"answered with scores that are no probabilities: {_short(scores)}")
+            raise self._error(f"answered with scores that are not probabilities: {_short(scores)}")
         return [float(score) for score in scores]
 
-    def _died(self) -> UpstreamError:
+    def _exit_error(self) -> UpstreamError:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=1.0)
         code = self._process.poll()
-        return self._fault("closed its output" if code is None else f"ended with exit code {code}{self._last_words()}")
+        return self._error("closed its output" if code is None else f"exited with code {code}{self._last_log_line()}")
 
-    def _last_words(self) -> str:
+    def _last_log_line(self) -> str:
         self._log.seek(0)
         lines = [line.strip() for line in self._log.read().decode(errors="replace").splitlines() if line.strip()]
         return f": {_short(lines[-1])}" if lines else ""
 
-    def _fault(self, what: str) -> UpstreamError:
-        return UpstreamError(f"{self.name} {what}", is_retryable=False)
+    def _error(self, description: str) -> UpstreamError:
+        return UpstreamError(f"{self.name} {description}", is_retryable=False)
 
 
-def _question(request: LoadRequest) -> bytes:
+def _request_line(request: LoadRequest) -> bytes:
     return orjson.dumps({"query": request.query, "documents": request.documents}, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _kill(leader: int) -> None:
-    """End what is left of a contender: its process group, and other processes in its session."""
+    """Kill the remaining processes of a contender: its process group, and the others of its session."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)
     for pid in members(leader):
@@ -283,6 +284,6 @@ def _kill(leader: int) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def _short(said: object) -> str:
-    text = " ".join(str(said).split())
-    return text if len(text) <= MAX_WORDS_CHARS else f"{text[:MAX_WORDS_CHARS]} ..."
+def _short(content: object) -> str:
+    text = " ".join(str(content).split())
+    return text if len(text) <= MAX_MESSAGE_CHARS else f"{text[:MAX_MESSAGE_CHARS]} ..."

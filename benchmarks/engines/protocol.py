@@ -1,10 +1,12 @@
-"""How bench and contender talk: one JSON object a line, over the contender's standard input and output.
+"""The contender's side of the line protocol: one JSON object a line, over the contender's standard input and output.
 
-A contender that can answer says so once: `{"ready": true, "name": ..., "version": ..., "dtype": ...}`, and with
-`"at_once": number` how many requests it likes to have under way, if that is more than one; one that cannot says
-`{"error": why}` and exits 1. It answers every `{"query": ..., "documents": [...]}` with `{"scores": [...]}`, the
-probability of yes per document in the order of the request, or with `{"error": why}` for that request alone; answers come in
-the order of the requests. The end of its input ends it. This is the contender's side of it, for those that are ours.
+- Start: the contender sends `{"ready": true, "name": ..., "version": ..., "dtype": ...}`. An optional `"at_once": number` is
+  the number of concurrent requests. If it cannot run, it sends `{"error": reason}` and exits with 1.
+- Requests: it answers `{"query": ..., "documents": [...]}` with `{"scores": [...]}`, the probability of yes per document, in
+  document order. If one request fails, it answers `{"error": reason}`. Answers come in request order.
+- End: it exits at the end of its input.
+
+This module is for Shortlist's own contenders; `benchmarks/peers/protocol.py` is for the peers.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from shortlist.bench.texts import LoadRequest
 from shortlist.errors import ServiceError
 
 AT_ONCE = 16
-"""Requests that ours like to have under way: as many callers as make a server busy."""
+"""Concurrent requests of Shortlist's contenders: enough clients to keep a server busy."""
 
 EXIT_ENDED = 0
 EXIT_CANNOT_RUN = 1
@@ -33,13 +35,13 @@ EXIT_CANNOT_RUN = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
-    """What a contender says of itself.
+    """The content of a ready line.
 
     Attributes:
-        name: Its name.
-        version: What it is made of.
-        dtype: What it computes in.
-        at_once: How many requests it likes to have under way.
+        name: Name of the contender.
+        version: Its packages with their versions.
+        dtype: Dtype of the computation.
+        at_once: Number of concurrent requests.
     """
 
     name: str
@@ -49,61 +51,61 @@ class Ready:
 
 
 Answer = Callable[[LoadRequest], Sequence[float]]
-"""A contender at work: a request in, one probability per document out; raises ServiceError for a request that failed.
+"""Returns one probability per document of a request; raises ServiceError if the request fails.
 
-It is called from as many threads as requests may be under way.
+It is called from `Ready.at_once` threads.
 """
 
-Opened = AbstractContextManager[tuple[Ready, Answer]]
+OpenContender = AbstractContextManager[tuple[Ready, Answer]]
 
 
-def speak(opened: Opened) -> int:
-    """Open a contender, answer until the end of the input, close it, and return the exit code."""
-    questions, answers = sys.stdin.buffer, _only_answers_on_stdout()
+def serve_lines(contender: OpenContender) -> int:
+    """Open a contender, answer requests until the input ends, close it, and return the exit code."""
+    requests, answers = sys.stdin.buffer, _reserve_stdout()
     try:
-        with opened as (ready, answer), ThreadPoolExecutor(ready.at_once) as threads:
-            _say(answers, {"ready": True, **asdict(ready)})
-            under_way: SimpleQueue[Future[dict[str, object]] | None] = SimpleQueue()
+        with contender as (ready, answer), ThreadPoolExecutor(ready.at_once) as threads:
+            _send(answers, {"ready": True, **asdict(ready)})
+            in_flight: SimpleQueue[Future[dict[str, object]] | None] = SimpleQueue()
 
             def read() -> None:
-                for line in questions:
-                    under_way.put(threads.submit(_answered, line, answer))
-                under_way.put(None)
+                for line in requests:
+                    in_flight.put(threads.submit(_answer_line, line, answer))
+                in_flight.put(None)
 
-            threading.Thread(target=read, name="questions", daemon=True).start()
-            while (answered := under_way.get()) is not None:
-                _say(answers, answered.result())
+            threading.Thread(target=read, name="requests", daemon=True).start()
+            while (future := in_flight.get()) is not None:
+                _send(answers, future.result())
     except ServiceError as error:
-        _say(answers, {"error": error.message})
+        _send(answers, {"error": error.message})
         return EXIT_CANNOT_RUN
     return EXIT_ENDED
 
 
 def use_threads(number: int | None) -> None:
-    """Compute with this many threads, here and in programs started from here; None leaves it to the libraries.
+    """Set the number of compute threads of this process and its children; None keeps the default of the libraries.
 
-    To be called before they are loaded, which is when they look, in the environment that C sees.
+    Must be called before the libraries are loaded, because they read the C environment only then.
     """
     if number is not None:
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
             os.putenv(name, str(number))
 
 
-def _answered(line: bytes, answer: Answer) -> dict[str, object]:
-    asked = orjson.loads(line)
+def _answer_line(line: bytes, answer: Answer) -> dict[str, object]:
+    request = orjson.loads(line)
     try:
-        return {"scores": list(answer(LoadRequest(asked["query"], tuple(asked["documents"]))))}
+        return {"scores": list(answer(LoadRequest(request["query"], tuple(request["documents"]))))}
     except ServiceError as error:
         return {"error": error.message}
 
 
-def _only_answers_on_stdout() -> BinaryIO:
-    """Return the standard output, and send to the log whatever a library may print from now on."""
+def _reserve_stdout() -> BinaryIO:
+    """Return the standard output for answers; redirect file descriptor 1, and so the output of libraries, to stderr."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     return answers
 
 
-def _say(answers: BinaryIO, message: dict[str, object]) -> None:
+def _send(answers: BinaryIO, message: dict[str, object]) -> None:
     answers.write(orjson.dumps(message, option=orjson.OPT_APPEND_NEWLINE))
     answers.flush()

@@ -1,6 +1,6 @@
-"""What a run found: frozen values that tables, files and plots are made of, and the figures that follow from them.
+"""The report of a run: measured values, and the figures computed from them. Pure.
 
-Pure. Every time that was measured is kept; medians and ratios are computed from them and never stored instead of them.
+Tables, files and plots are made from it. It keeps every measured time; medians and ratios are computed from these times.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import orjson
 from benchmarks.engines.agreement import Agreement
 from benchmarks.engines.protocol import Ready
 from benchmarks.engines.roofline import Floor, Work
-from benchmarks.engines.saturation import Many
+from benchmarks.engines.saturation import SaturationResult
 from shortlist.bench.machine import Machine
 from shortlist.bench.stats import Spread
 from shortlist.bench.tables import OURS
@@ -25,14 +25,14 @@ class ReportEntry:
     """One contender.
 
     Attributes:
-        name: As it was called on the command line.
-        command: What was run, without the model's folder.
-        ready: What it said of itself; None if it never did.
-        agreement: How far its scores are from the reference's; None if it gave none.
-        max_rms: How far they may be.
-        peak_bytes: Most memory that its processes needed; None if that is not known.
-        gpu_bytes: Most of the GPU's memory that it held; None if that is not known, or on no GPU.
-        why_not: Why it is not ranked; None if it is.
+        name: Its name on the command line.
+        command: Its command, without the model folder.
+        ready: Its ready line; None if it did not send one.
+        agreement: Differences from the reference scores; None without scores.
+        max_rms: Largest allowed RMS difference, in log-odds.
+        peak_bytes: Sum of the memory peaks of its processes; None if unknown.
+        gpu_bytes: Peak GPU memory; None if unknown, or without a GPU.
+        why_not: Why it is not ranked; None if it is ranked.
     """
 
     name: str
@@ -47,7 +47,7 @@ class ReportEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """The same request, answered by everyone: what it cost, and the seconds each took."""
+    """One request answered by all contenders: its work, and the seconds by contender."""
 
     work: Work
     seconds: Mapping[str, float]
@@ -58,10 +58,10 @@ class SpeedRow:
     """One contender under one load.
 
     Attributes:
-        seconds: Per request.
-        ratio: Its seconds over ours, of the same request.
-        tokens_per_s: Tokens a request needs read, over its seconds.
-        floor_share: Share of its seconds that the arithmetic alone would need; known for ours.
+        seconds: Seconds per request.
+        ratio: Its seconds divided by those of Shortlist's engine for the same request.
+        tokens_per_s: Tokens of a request divided by its seconds.
+        floor_share: Time of the arithmetic alone divided by its seconds; only for Shortlist's engine.
     """
 
     name: str
@@ -73,18 +73,18 @@ class SpeedRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Everything about one run.
+    """The results of one run.
 
     Attributes:
-        model: As it was asked for.
-        machine: Where it ran.
-        reference: The contender whose scores are the truth.
-        entries: The contenders, ours first.
-        rounds: The rounds that count, for every load.
-        many: What came of many requests at once, for every load, by contender; empty if that was not asked.
-        floors: The machine's rate before and after; none if it was not measured.
-        num_checked: Documents in the check set.
-        seed: What the requests were drawn with.
+        model: The model as given on the command line.
+        machine: The machine of the run.
+        reference: Name of the contender with the reference scores.
+        entries: The contenders, Shortlist's engine first.
+        rounds: The rounds after the warm-up, by load.
+        many: Results of concurrent requests, by load and contender; empty without `--saturate`.
+        floors: The machine's rate before and after the rounds; empty if not measured.
+        num_checked: Number of documents in the check set.
+        seed: Seed of the requests.
     """
 
     model: str
@@ -95,15 +95,15 @@ class Report:
     floors: Sequence[Floor]
     num_checked: int
     seed: int
-    many: Mapping[str, Mapping[str, Many]] = field(default_factory=dict)
+    many: Mapping[str, Mapping[str, SaturationResult]] = field(default_factory=dict)
 
     @property
     def floor(self) -> Floor | None:
-        """The floor that counts: the higher rate is nearer to what the machine can do undisturbed."""
+        """The floor with the highest rate, because it was disturbed least."""
         return max(self.floors, key=lambda floor: floor.flops_per_s, default=None)
 
     def rows(self, load: str) -> list[SpeedRow]:
-        """Return the ranked contenders that were timed under this load, fastest first."""
+        """Return the ranked contenders that were timed with this load, fastest first."""
         rounds = self.rounds[load]
         ranked = [entry.name for entry in self.entries if entry.why_not is None]
         names = [name for name in ranked if all(name in each.seconds for each in rounds)]
@@ -121,6 +121,6 @@ class Report:
         )
 
     def to_json(self) -> bytes:
-        """Return everything, measured and computed, as JSON."""
+        """Return measured and computed values as JSON."""
         computed = {load: [asdict(row) for row in self.rows(load)] for load in self.rounds}
         return orjson.dumps({**asdict(self), "figures": computed}, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)

@@ -1,7 +1,7 @@
-"""The least time a request can take: the arithmetic it cannot do without, at the rate that this machine multiplies matrices.
+"""Computes the floor of a request: the time of its arithmetic at this machine's matrix multiplication rate.
 
-The rate is measured by a command of the engine's, on the shapes of the model. A request is counted as the engine reads it:
-what all its prompts begin with once, then every document with what follows it.
+A command measures the rate on the shapes of the model. The tokens of a request are counted as the engine computes them: the
+shared prefix once, then every document with the suffix.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ FLOOR_S: Final = 300.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What one request costs.
+    """The work of one request.
 
     Attributes:
-        num_tokens: Tokens to be read, the shared beginning once.
-        num_pairs: Pairs of a token and one that it looks back at, itself included.
+        num_tokens: Number of tokens, the shared prefix counted once.
+        num_pairs: Pairs of a token and a token that it attends to, itself included.
     """
 
     num_tokens: int
@@ -38,12 +38,12 @@ class Work:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Floor:
-    """How fast this machine is at the arithmetic of this model.
+    """The rate of this machine, and the arithmetic of the model.
 
     Attributes:
-        flops_per_s: Measured rate of its matrix products.
-        linear_flops_per_token: What a token costs in them.
-        attention_flops_per_pair: What a pair costs in attention.
+        flops_per_s: Measured rate of matrix products.
+        linear_flops_per_token: FLOPs of a token in linear layers.
+        attention_flops_per_pair: FLOPs of a pair in attention.
     """
 
     flops_per_s: float
@@ -51,37 +51,37 @@ class Floor:
     attention_flops_per_pair: float
 
     def seconds(self, work: Work) -> float:
-        """Return the least seconds for this work."""
+        """Return the seconds of this work at the measured rate."""
         flops = work.num_tokens * self.linear_flops_per_token + work.num_pairs * self.attention_flops_per_pair
         return flops / self.flops_per_s
 
 
 def work_of(encoder: QwenEncoder, request: LoadRequest) -> Work:
-    """Count what a request costs.
+    """Count the work of a request.
 
     Raises:
-        InputTooLong: it does not fit into the model.
+        InputTooLong: the request exceeds the encoder's limit.
     """
     encoded = encoder.encode_pairs(request.query, request.documents, on_overflow=OverflowPolicy.ERROR)
     prompts = [prompt for each in encoded for prompt in each.prompts if isinstance(prompt, TokenPrompt)]
     num_prefix = prompts[0].prefix.num_tokens
     return Work(
-        num_tokens=num_prefix + sum(prompt.num_tokens for prompt in prompts),
+        num_tokens=num_prefix + sum(prompt.num_own_tokens for prompt in prompts),
         num_pairs=_triangle(num_prefix)
-        + sum(prompt.num_tokens * num_prefix + _triangle(prompt.num_tokens) for prompt in prompts),
+        + sum(prompt.num_own_tokens * num_prefix + _triangle(prompt.num_own_tokens) for prompt in prompts),
     )
 
 
 def measure(command: Sequence[str]) -> Floor:
-    """Run the command that measures the rate, and return what it found.
+    """Run the command that measures the rate, and return the floor.
 
     Raises:
-        UpstreamError: it failed, took too long, or said something else.
+        UpstreamError: the command failed, took too long, or printed another result.
     """
     try:
         done = subprocess.run(command, capture_output=True, check=True, timeout=FLOOR_S)
-        found = orjson.loads(done.stdout.strip().rpartition(b"\n")[2])
-        return Floor(**{name: float(found[name]) for name in Floor.__dataclass_fields__})
+        fields = orjson.loads(done.stdout.strip().rpartition(b"\n")[2])
+        return Floor(**{name: float(fields[name]) for name in Floor.__dataclass_fields__})
     except subprocess.CalledProcessError as error:
         last = (error.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {error.returncode}"])[-1]
         raise UpstreamError(f"The floor was not measured: {last}", is_retryable=False) from None

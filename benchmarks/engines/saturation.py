@@ -1,7 +1,8 @@
-"""Many requests at once: how many documents a second, and how late the latest answers are when less is asked for.
+"""Measures a contender with concurrent requests: its documents per second, then the latency of its answers at a lower rate.
 
-A contender says how many requests it likes to have under way. Given as many, it shows how much it can do; then requests arrive
-as callers' do, independently of one another, at a share of that. Pure, but for the contender that it asks.
+The throughput is measured in a closed loop, with the concurrency in the contender's ready line. The latency is measured in an
+open loop: requests arrive independently of each other, at a share of the throughput. Pure, apart from the calls of the
+contender.
 """
 
 from __future__ import annotations
@@ -15,53 +16,56 @@ from typing import Final, Protocol
 from shortlist.bench.stats import arrivals, percentile
 from shortlist.bench.texts import LoadRequest
 
-SHARE: Final = 0.7
-"""Of what a contender can do, in requests that arrive."""
+LOAD_SHARE: Final = 0.7
+"""Rate of the arrivals, as a share of the contender's throughput."""
 
 TURNS: Final = 3
-"""How often everyone shows what they can do; the median counts."""
+"""Throughput measurements of each contender; the median counts."""
 
-SPENT_S: Final = 3.0
-"""What one turn takes, and the wait for the latest answers, about."""
+TURN_S: Final = 3.0
+"""Approximate duration of one throughput turn, and of the latency measurement."""
 
-MOST: Final = 300
-FEWEST: Final = 20
-"""Requests that arrive; of fewer than a hundred, the latest of all is the 99th percentile."""
+MAX_REQUESTS: Final = 300
+MIN_ARRIVALS: Final = 20
+"""Limits of the number of requests. With fewer than a hundred arrivals, the slowest answer is the 99th percentile."""
 
 
 Due = Callable[[int, int, float], float]
-"""When the next request is due, given how many were asked, how many were answered, and the time. Units: seconds from the first.
+"""Returns the due time of the next request from the numbers of sent and answered requests, and the time.
 
-It may be now, or earlier; later; or never, as long as nothing more is answered.
+The result may be in the past, now or in the future; it is infinite if the next request must wait for an answer.
+
+Units:
+    Seconds since the first request.
 """
 
 
-def closed(at_once: int) -> Due:
-    """Return when to ask so that so many are always under way."""
-    return lambda num_asked, num_answered, now_s: now_s if num_asked - num_answered < at_once else math.inf
+def closed_loop(at_once: int) -> Due:
+    """Return due times that keep a fixed number of requests in flight."""
+    return lambda num_sent, num_answered, now_s: now_s if num_sent - num_answered < at_once else math.inf
 
 
-def opened(due_s: Sequence[float]) -> Due:
-    """Return when to ask if each has its own time, whatever has become of the others."""
-    return lambda num_asked, _num_answered, _now_s: due_s[num_asked]
+def open_loop(due_s: Sequence[float]) -> Due:
+    """Return fixed due times, independent of the answers."""
+    return lambda num_sent, _num_answered, _now_s: due_s[num_sent]
 
 
 class Answerer(Protocol):
-    """A callable that answers requests."""
+    """Answers requests."""
 
     def stream(self, requests: Sequence[LoadRequest], due: Due, timeout_s: float) -> list[tuple[float, float]]:
-        """Return of every request when it was due and when it was answered."""
+        """Send the requests; return the due time and the answer time of each."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Many:
-    """What one contender did with many requests of one load.
+class SaturationResult:
+    """The results of one contender with concurrent requests of one load.
 
     Attributes:
-        at_once: How many were under way.
-        documents_per_s: Of every turn.
-        answer_s: From when each of those that arrived was due to its answer.
+        at_once: Number of concurrent requests.
+        documents_per_s: Documents per second in every turn.
+        answer_s: Seconds from the due time of each arrival to its answer.
     """
 
     at_once: int
@@ -70,27 +74,27 @@ class Many:
 
     @property
     def p99_s(self) -> float | None:
-        """The time within which 99 of 100 were answered."""
+        """The 99th percentile of `answer_s`."""
         return percentile(sorted(self.answer_s), 0.99)
 
 
-def turn_requests(alone_s: float, at_once: int) -> int:
-    """Return how many requests one turn asks of a contender that takes so long for one: twice as many as it likes, at least."""
-    return min(max(math.ceil(SPENT_S / alone_s), 2 * at_once), MOST)
+def turn_requests(request_s: float, at_once: int) -> int:
+    """Return the number of requests in one turn, from the seconds of a single request; at least twice the concurrency."""
+    return min(max(math.ceil(TURN_S / request_s), 2 * at_once), MAX_REQUESTS)
 
 
-def late_requests(requests_per_s: float) -> int:
-    """Return how many arrive at a contender that can do so many."""
-    return min(max(math.ceil(SPENT_S * SHARE * requests_per_s), FEWEST), MOST)
+def arrival_requests(requests_per_s: float) -> int:
+    """Return the number of arrivals for a contender with this throughput."""
+    return min(max(math.ceil(TURN_S * LOAD_SHARE * requests_per_s), MIN_ARRIVALS), MAX_REQUESTS)
 
 
 def documents_per_s(answerer: Answerer, requests: Sequence[LoadRequest], at_once: int, timeout_s: float) -> float:
-    """Return how many documents a second are answered with so many requests under way. Raises what asking raises."""
-    turns = answerer.stream(requests, closed(at_once), timeout_s)
-    return sum(len(request.documents) for request in requests) / turns[-1][1]
+    """Return the documents per second with this many requests in flight. Raises the errors of `stream`."""
+    times = answerer.stream(requests, closed_loop(at_once), timeout_s)
+    return sum(len(request.documents) for request in requests) / times[-1][1]
 
 
 def answer_s(answerer: Answerer, requests: Sequence[LoadRequest], per_s: float, seed: str, timeout_s: float) -> list[float]:
-    """Return how long each took to be answered, when so many requests a second arrive. Raises what asking raises."""
+    """Return the seconds of each answer when requests arrive at this rate. Raises the errors of `stream`."""
     due_s = list(islice(arrivals(per_s, seed), len(requests)))
-    return [answered_s - due_s for due_s, answered_s in answerer.stream(requests, opened(due_s), timeout_s)]
+    return [answered_s - due_s for due_s, answered_s in answerer.stream(requests, open_loop(due_s), timeout_s)]

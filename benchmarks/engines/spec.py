@@ -1,4 +1,4 @@
-"""What a run is asked to do: read from the command line, checked before anything is started."""
+"""The specification of a run, from the command line. It is checked before a contender starts."""
 
 from __future__ import annotations
 
@@ -17,64 +17,64 @@ from shortlist.config import SchedulerSettings
 from shortlist.errors import BadSetting
 
 OFFICIAL: Final = "official"
-"""The reference unless another is named: the model card's own procedure."""
+"""The default reference: the model card's own procedure."""
 
 REPEATS: Final = 5
 
 GPU_MODEL_LEN: Final = 32_768
-"""Longest prompt on a GPU unless told otherwise: the longest document of its loads, and what stands around it."""
+"""Default of the longest prompt on a GPU: the longest document of its loads, and the prompt template."""
 
 _DEVICE: Final = re.compile(r"cpu|cuda(:\d+)?")
 
 MAX_RMS: Final = "0.25"
-"""Further apart than this, in log-odds, is another model's opinion and not another order of additions."""
+"""Default limit of the RMS difference in log-odds. Rounding causes smaller differences; a larger one means other scores."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpecBounds:
-    """How far scores may be from the reference's: one bound for all, and those of contenders that have their own."""
+    """Limits of the RMS difference from the reference scores: a default, and limits of single contenders."""
 
-    everyone: float
+    default: float
     own: Mapping[str, float]
 
     @classmethod
     def parse(cls, texts: Sequence[str]) -> Self:
-        """Return the bounds of `NUMBER` and `NAME=NUMBER`, in any order.
+        """Parse `NUMBER` and `NAME=NUMBER`, in any order.
 
         Raises:
-            BadSetting: something is not of either form.
+            BadSetting: a text has another form.
         """
         bounds = {}
         for text in (MAX_RMS, *texts):
             name, _, number = text.rpartition("=")
             bounds[name] = _bound(text, number)
-        return cls(everyone=bounds.pop(""), own=bounds)
+        return cls(default=bounds.pop(""), own=bounds)
 
     def of(self, name: str) -> float:
-        """Return the bound of this contender."""
-        return self.own.get(name, self.everyone)
+        """Return the limit of a contender."""
+        return self.own.get(name, self.default)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSpec:
-    """What to run.
+    """The specification of a run.
 
     Attributes:
         model: A folder, or the id of a model on a hub.
-        loads: What to ask.
-        contenders: Whom, ours first.
-        reference: Whose scores are the truth.
-        bounds: How far the others' may be from them.
-        check_only: Those whose scores are compared, but who are not timed.
-        repeats: Rounds of every load; one more of the first load is played before them, to warm up.
-        is_saturated: Whether they are also asked as many requests at once as each likes.
-        threads: How many threads each may use; None for as many as they like.
-        device: Where all of them compute: cpu, cuda or cuda:N.
-        max_model_len: Longest prompt in tokens that all of them read; None for what is usual.
-        seed: What requests and orders are drawn with.
-        floor: The command that measures the machine's rate; None to go without.
-        ready_s: How long a contender may take to be ready.
-        answer_s: How long it may take to answer.
+        loads: The loads.
+        contenders: The contenders, Shortlist's engine first.
+        reference: Name of the contender with the reference scores.
+        bounds: Limits of the differences from the reference scores.
+        check_only: Contenders whose scores are compared, but that are not timed.
+        repeats: Rounds of every load, after one warm-up round of the first load.
+        is_saturated: Whether concurrent requests are measured too.
+        threads: Number of threads of each contender; None for its default.
+        device: Device of all contenders: cpu, cuda or cuda:N.
+        max_model_len: Longest prompt in tokens, for all contenders; None for their default.
+        seed: Seed of the requests and of the order.
+        floor: Command that measures the machine's rate; None skips it.
+        ready_s: Time limit for the ready line.
+        answer_s: Time limit for an answer.
     """
 
     model: str
@@ -97,17 +97,17 @@ class RunSpec:
         if not _DEVICE.fullmatch(self.device):
             raise BadSetting(f"The device {self.device!r} (--device) must be cpu, cuda or cuda:N, the same for all contenders.")
         names = [spec.name for spec in self.contenders]
-        doubled = [name for name in names if names.count(name) > 1]
-        if doubled:
-            raise BadSetting(f"Two contenders are called {doubled[0]!r}; ours is called {OURS!r}.")
+        duplicates = [name for name in names if names.count(name) > 1]
+        if duplicates:
+            raise BadSetting(f"Two contenders have the name {duplicates[0]!r}; Shortlist's engine has the name {OURS!r}.")
         unknown = [name for name in (self.reference, *self.bounds.own, *self.check_only) if name not in names]
         if unknown:
-            raise BadSetting(f"There is no contender called {unknown[0]!r}; there are {', '.join(names)}.")
+            raise BadSetting(f"No contender has the name {unknown[0]!r}; the names are {', '.join(names)}.")
         if OURS in self.check_only:
-            raise BadSetting(f"{OURS!r} is what all others are compared with, so it cannot be left untimed (--check-only).")
+            raise BadSetting(f"{OURS!r} must be timed, because the others are compared with it; remove it from --check-only.")
 
     def arguments(self, folder: str) -> list[str]:
-        """Return what every contender's command is continued with: no flag that it need not know."""
+        """Return the arguments appended to every command; flags with default values are omitted."""
         return [
             folder,
             *(["--threads", str(self.threads)] if self.threads else []),
@@ -116,19 +116,19 @@ class RunSpec:
         ]
 
 
-def step_tokens(max_model_len: int) -> int:
-    """Return how many tokens a step of ours has, so that the longest prompt fits into one."""
+def batch_tokens_for(max_model_len: int) -> int:
+    """Return Shortlist's `max_batch_tokens`, increased if necessary so that a batch holds the longest prompt."""
     return max(max_model_len, SchedulerSettings().max_batch_tokens)
 
 
-def ours(dtype: str | None) -> Spec:
-    """Return our own contender, computing in this dtype."""
+def builtin_contender(dtype: str | None) -> Spec:
+    """Return Shortlist's engine as a contender, with this dtype."""
     return Spec(OURS, (sys.executable, "-m", "benchmarks.engines.builtin", *(["--dtype", dtype] if dtype else [])))
 
 
-def reference_among(contenders: Sequence[Spec], named: str | None) -> str:
-    """Return whose scores are the truth: the one that was named, else the official one, else ours."""
-    return named or next((spec.name for spec in contenders if spec.name == OFFICIAL), OURS)
+def reference_name(contenders: Sequence[Spec], given_name: str | None) -> str:
+    """Return the name of the reference: the given name, else the official procedure, else Shortlist's engine."""
+    return given_name or next((spec.name for spec in contenders if spec.name == OFFICIAL), OURS)
 
 
 def _bound(text: str, number: str) -> float:

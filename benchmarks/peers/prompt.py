@@ -1,6 +1,7 @@
-"""The official prompt of Qwen3-Reranker, for peers that do not carry it: as text, or as ids of the folder's own tokenizer.
+"""The official prompt of Qwen3-Reranker as text, or as token ids, for peers without it.
 
-A contender has an environment of its own and cannot import the package, so the few lines are here once more.
+A contender runs in its own environment and cannot import the package, so these lines are duplicated here.
+
 Source: the transformers example on the model card.
 """
 
@@ -22,12 +23,12 @@ NO: Final = "no"
 
 
 def body(query: str, document: str) -> str:
-    """Return what stands between prefix and suffix."""
+    """Return the text between prefix and suffix."""
     return f"<Instruct>: {INSTRUCTION}\n<Query>: {query}\n<Document>: {document}"
 
 
 class Tokens:
-    """Prompts as ids, cut as the model card cuts them: the body alone, at its end."""
+    """Tokenizes prompts. As in the model card, only the body is truncated, at its end."""
 
     def __init__(self, folder: Path, max_length: int = MAX_LENGTH) -> None:
         from tokenizers import Tokenizer
@@ -36,23 +37,23 @@ class Tokens:
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         self._prefix, self._suffix = (self._encode([text])[0] for text in (PREFIX, SUFFIX))
-        self._room = max_length - len(self._prefix) - len(self._suffix)
+        self._max_body_tokens = max_length - len(self._prefix) - len(self._suffix)
 
     def prompts(self, query: str, documents: Sequence[str]) -> list[list[int]]:
         """Return the ids of one prompt per document."""
         bodies = self._encode([body(query, document) for document in documents])
-        return [self._prefix + ids[: self._room] + self._suffix for ids in bodies]
+        return [self._prefix + ids[: self._max_body_tokens] + self._suffix for ids in bodies]
 
     def id_of(self, word: str) -> int:
-        """Return the one id of a word.
+        """Return the token id of a word.
 
         Raises:
-            ValueError: The vocabulary does not hold it as one token.
+            ValueError: the word is not one token of the vocabulary.
         """
-        found: int | None = self._tokenizer.token_to_id(word)
-        if found is None:
+        token_id: int | None = self._tokenizer.token_to_id(word)
+        if token_id is None:
             raise ValueError(f"the tokenizer has no token {word!r}")
-        return found
+        return token_id
 
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
         return [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)]

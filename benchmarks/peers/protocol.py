@@ -1,7 +1,7 @@
-"""The line protocol between a benchmark and a contender: a JSON line in, a JSON line out.
+"""The peers' side of the line protocol between the benchmark and a contender: one JSON object a line.
 
-A contender says `{"ready": true, ...}` or `{"error": ...}` once, then answers `{"query", "documents"}` with `{"scores"}` until
-its input ends, in the order of the requests.
+A contender sends `{"ready": true, ...}` or `{"error": ...}` once. Then it answers `{"query", "documents"}` with `{"scores"}`,
+in request order, until its input ends.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class Contender(Protocol):
     """An engine with its model loaded.
 
     Attributes:
-        name: What the tables call it.
-        version: The packages that matter, with their versions.
-        dtype: What its weights are kept in.
-        at_once: How many requests it likes to have under way; its scores are asked for from as many threads.
+        name: Its name in the report.
+        version: Its main packages with their versions.
+        dtype: Dtype of its weights.
+        at_once: Number of concurrent requests; `scores` is called from as many threads.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Contender(Protocol):
 
 
 def arguments(description: str | None) -> ArgumentParser:
-    """Return a parser of the arguments that all contenders take."""
+    """Return an argument parser with the arguments of all contenders."""
     parser = ArgumentParser(description=description)
     parser.add_argument("model", type=Path, help="folder of a Qwen3-Reranker")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="default: all cores")
@@ -53,7 +53,7 @@ def arguments(description: str | None) -> ArgumentParser:
 
 
 def gpu_arguments(description: str | None) -> ArgumentParser:
-    """Return a parser of the arguments that contenders take which can be on a GPU."""
+    """Return an argument parser with the arguments of contenders that support a GPU."""
     parser = arguments(description)
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("--max-model-len", type=int, default=MAX_LENGTH, help="longest prompt in tokens (default: %(default)s)")
@@ -61,46 +61,46 @@ def gpu_arguments(description: str | None) -> ArgumentParser:
 
 
 def versions(*packages: str) -> str:
-    """Return installed packages with their versions, as one text."""
+    """Return packages with their installed versions, as text."""
     return ", ".join(f"{package} {version(package)}" for package in packages)
 
 
 def serve(start: Callable[[], AbstractContextManager[Contender]]) -> int:
-    """Start a contender, answer every line of stdin, end it; return the exit status."""
-    answers = _own_stdout()
-    # A signal unwinds the stack, so that whatever the contender started ends with it.
-    signal.signal(signal.SIGTERM, _leave)
+    """Start a contender, answer every line of stdin and end it; return the exit status."""
+    answers = _reserve_stdout()
+    # The signal raises SystemExit, so that context managers end the contender's child processes.
+    signal.signal(signal.SIGTERM, _exit)
     try:
         with start() as contender:
-            said = {name: getattr(contender, name) for name in ("name", "version", "dtype", "at_once")}
-            _write(answers, {"ready": True, **said})
-            if contender.at_once == 1:  # on this thread, which is the one that libraries expect
+            fields = {name: getattr(contender, name) for name in ("name", "version", "dtype", "at_once")}
+            _write(answers, {"ready": True, **fields})
+            if contender.at_once == 1:  # on the main thread, because libraries may require it
                 for line in sys.stdin.buffer:
                     _write(answers, _answer(contender, line))
             else:
                 _serve_many(contender, answers)
-    except Exception as error:  # noqa: BLE001  # whatever keeps an engine from starting is an answer too
+    except Exception as error:  # noqa: BLE001  # every start error is reported to the benchmark
         _write(answers, {"error": _reason(error)})
         return 1
     return 0
 
 
 def _serve_many(contender: Contender, answers: int) -> None:
-    under_way: SimpleQueue[Future[dict[str, Any]] | None] = SimpleQueue()
+    in_flight: SimpleQueue[Future[dict[str, Any]] | None] = SimpleQueue()
     with ThreadPoolExecutor(contender.at_once) as threads:
 
         def read() -> None:
             for line in sys.stdin.buffer:
-                under_way.put(threads.submit(_answer, contender, line))
-            under_way.put(None)
+                in_flight.put(threads.submit(_answer, contender, line))
+            in_flight.put(None)
 
         Thread(target=read, daemon=True).start()
-        while (answer := under_way.get()) is not None:
+        while (answer := in_flight.get()) is not None:
             _write(answers, answer.result())
 
 
-def _own_stdout() -> int:
-    """Return a descriptor of the real stdout, and point descriptor 1 at stderr: libraries and children print there."""
+def _reserve_stdout() -> int:
+    """Return a descriptor of the real stdout; redirect descriptor 1 to stderr, because libraries and children print there."""
     real = os.dup(1)
     os.dup2(2, 1)
     return real
@@ -110,7 +110,7 @@ def _answer(contender: Contender, line: bytes) -> dict[str, Any]:
     try:
         request = json.loads(line)
         return {"scores": contender.scores(request["query"], request["documents"])}
-    except Exception as error:  # noqa: BLE001  # one request's failure is not the contender's
+    except Exception as error:  # noqa: BLE001  # a failed request does not end the contender
         return {"error": _reason(error)}
 
 
@@ -124,5 +124,5 @@ def _write(descriptor: int, message: dict[str, Any]) -> None:
         line = line[os.write(descriptor, line) :]
 
 
-def _leave(_number: int, _frame: FrameType | None) -> NoReturn:
+def _exit(_number: int, _frame: FrameType | None) -> NoReturn:
     raise SystemExit(0)

@@ -12,5 +12,5 @@ __all__ = ["make_model", "tokenizer_path"]
 
 @pytest.fixture(scope="session")
 def writer(tokenizer_path: Path) -> RequestWriter:
-    """Writes with the real Qwen vocabulary."""
+    """A request writer with the real Qwen vocabulary."""
     return RequestWriter(Tokenizer.from_file(str(tokenizer_path)), sentences())

@@ -1,4 +1,4 @@
-"""The blocking design gives the scores of our service, on a thread per request, and nothing is batched across requests."""
+"""Tests the blocking server: the service's scores, one thread per connection, no batches across requests."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def ask(url: str, path: str = "/v1/rerank", documents: Sequence[str] = DOCUMENTS
     return {each["index"]: each["relevance_score"] for each in results}
 
 
-async def test_scores_are_those_of_the_service(folder: Path, url: str) -> None:
+async def test_scores_equal_those_of_the_service(folder: Path, url: str) -> None:
     flags = {"reranker": (str(folder),), "self_test": "off", "dtype": "float32"}
     runtime = build_runtime(Settings.load(flags, environ={}), notify=lambda _: None)
     await runtime.start()
@@ -62,14 +62,14 @@ async def test_scores_are_those_of_the_service(folder: Path, url: str) -> None:
     assert ask(url) == pytest.approx(expected, abs=1e-5)
 
 
-def test_other_paths_are_not_there(url: str) -> None:
+def test_other_paths_answer_404(url: str) -> None:
     with pytest.raises(urllib.error.HTTPError, match="404"):
         ask(url, "/v1/embeddings")
     with urllib.request.urlopen(f"{url}/ready") as answer:
         assert answer.status == 200
 
 
-def test_the_load_benchmark_can_ask_it(url: str) -> None:
+def test_load_benchmark_runs_against_it(url: str) -> None:
     plan = LoadPlan(
         targets=targets([url]), levels=[Level.of_users(4)], duration_s=0.5, warm_up_s=0.0, num_words=10, num_checked=2
     )
@@ -77,44 +77,44 @@ def test_the_load_benchmark_can_ask_it(url: str) -> None:
 
 
 def scorers(monkeypatch: pytest.MonkeyPatch, folder: Path, *, serial: bool) -> tuple[int, list[int], set[int]]:
-    """Let four threads score at once; return how many computed at once, the sizes of their batches, and on which threads."""
+    """Score on four threads; return the largest number of concurrent computations, the batch sizes, and the thread ids."""
     sizes: list[int] = []
     threads: set[int] = set()
-    inside = most = 0
-    lock, together = threading.Lock(), threading.Barrier(4)
-    whole = Runner.run
+    num_running = max_running = 0
+    lock, barrier = threading.Lock(), threading.Barrier(4)
+    original_run = Runner.run
 
     def run(self: Runner, operation: Operation, prompts: Sequence[Prompt]) -> object:
-        nonlocal inside, most
+        nonlocal num_running, max_running
         with lock:
-            inside += 1
-            most = max(most, inside)
+            num_running += 1
+            max_running = max(max_running, num_running)
             sizes.append(len(prompts))
             threads.add(threading.get_ident())
         if not serial:
-            together.wait(30)  # all of them are in here now, or this fails
+            barrier.wait(30)  # fails unless all four threads compute at once
         try:
-            return whole(self, operation, prompts)
+            return original_run(self, operation, prompts)
         finally:
             with lock:
-                inside -= 1
+                num_running -= 1
 
     monkeypatch.setattr(Runner, "run", run)
     score = blocking.native(folder, "float32", threading.Lock() if serial else nullcontext())
-    asking = [threading.Thread(target=score, args=(QUERY, DOCUMENTS)) for _ in range(4)]
-    for thread in asking:
+    callers = [threading.Thread(target=score, args=(QUERY, DOCUMENTS)) for _ in range(4)]
+    for thread in callers:
         thread.start()
-    for thread in asking:
+    for thread in callers:
         thread.join(60)
-    return most, sizes, threads
+    return max_running, sizes, threads
 
 
-def test_requests_compute_at_once_each_on_its_own_thread_and_alone(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    most, sizes, threads = scorers(monkeypatch, folder, serial=False)
-    assert (most, sizes, len(threads)) == (4, [3, 3, 3, 3], 4)
+def test_requests_compute_concurrently_without_shared_batches(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    max_running, sizes, threads = scorers(monkeypatch, folder, serial=False)
+    assert (max_running, sizes, len(threads)) == (4, [3, 3, 3, 3], 4)
     assert threading.get_ident() not in threads
 
 
-def test_serial_lets_one_compute_at_a_time(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    most, sizes, _ = scorers(monkeypatch, folder, serial=True)
-    assert (most, sizes) == (1, [3, 3, 3, 3])
+def test_serial_computes_one_request_at_a_time(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    max_running, sizes, _ = scorers(monkeypatch, folder, serial=True)
+    assert (max_running, sizes) == (1, [3, 3, 3, 3])

@@ -1,4 +1,4 @@
-"""Requests have exactly the tokens that were asked for, are new every time, and follow from their seed."""
+"""Tests loads and requests: exact numbers of tokens, and texts that depend on the seed."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from benchmarks.loads import DEFAULT_LOADS, BenchLoad, RequestWriter
 from shortlist.errors import BadSetting
 
 
-def test_loads_are_read_by_name() -> None:
+def test_loads_are_parsed() -> None:
     assert BenchLoad.parse("10x100") == BenchLoad("10x100", 10, 100)
     assert BenchLoad.parse("mixed") == BenchLoad("mixed", loads.MIXED_DOCUMENTS, None)
 
 
 @pytest.mark.parametrize("text", ["", "10", "x100", "0x5", "5x0", "10X100", "10x100x2", "-1x5", "Mixed", "1.5x3"])
-def test_other_names_are_refused(text: str) -> None:
+def test_invalid_loads_are_refused(text: str) -> None:
     with pytest.raises(BadSetting, match="DOCUMENTSxTOKENS"):
         BenchLoad.parse(text)
 
 
 @pytest.mark.parametrize("name", [*DEFAULT_LOADS, "3x1", "2x2"])
-def test_every_document_has_exactly_its_tokens(writer: RequestWriter, name: str) -> None:
+def test_documents_have_exact_lengths(writer: RequestWriter, name: str) -> None:
     load = BenchLoad.parse(name)
     request = writer.request(load, "seed")
-    counted = [writer.num_tokens(document) for document in request.documents]
-    assert len(counted) == load.num_documents
+    lengths = [writer.num_tokens(document) for document in request.documents]
+    assert len(lengths) == load.num_documents
     if load.doc_tokens is not None:
-        assert set(counted) == {load.doc_tokens}
+        assert set(lengths) == {load.doc_tokens}
     else:
-        assert all(loads.MIXED_SHORTEST <= tokens <= loads.MIXED_LONGEST for tokens in counted)
+        assert all(loads.MIXED_SHORTEST <= tokens <= loads.MIXED_LONGEST for tokens in lengths)
     shortest, longest = loads.QUERY_TOKENS
     assert shortest <= writer.num_tokens(request.query) <= longest
 
 
 @pytest.mark.parametrize("num_tokens", [1, 2, 5, 17, 64, 333, 2000])
-def test_any_number_of_tokens_can_be_cut(writer: RequestWriter, tokenizer_path: Path, num_tokens: int) -> None:
+def test_any_document_length_is_possible(writer: RequestWriter, tokenizer_path: Path, num_tokens: int) -> None:
     tokenizer = Tokenizer.from_file(str(tokenizer_path))
     for seed in range(10):
         request = writer.request(BenchLoad("", 1, num_tokens), str(seed))
@@ -58,7 +58,7 @@ def test_any_request_is_exact_and_repeatable(writer: RequestWriter, num_tokens: 
     assert writer.request(load, seed) == request
 
 
-def test_the_same_seed_writes_the_same_request_and_another_a_new_one(writer: RequestWriter) -> None:
+def test_request_depends_only_on_the_seed(writer: RequestWriter) -> None:
     load = BenchLoad.parse("5x60")
     one, again, other = (writer.request(load, seed) for seed in ("0-5x60-1", "0-5x60-1", "0-5x60-2"))
     assert one == again
@@ -80,8 +80,8 @@ def test_documents_of_a_request_begin_differently(writer: RequestWriter) -> None
 
 
 def test_mixed_lengths_spread_around_their_median() -> None:
-    draw = Random(1)
-    drawn = [length for _ in range(200) for length in BenchLoad.parse("mixed").lengths(draw)]
+    rng = Random(1)
+    drawn = [length for _ in range(200) for length in BenchLoad.parse("mixed").lengths(rng)]
     assert loads.MIXED_MEDIAN * 0.9 < median(drawn) < loads.MIXED_MEDIAN * 1.1
     assert min(drawn) >= loads.MIXED_SHORTEST
     assert max(drawn) <= loads.MIXED_LONGEST

@@ -1,4 +1,4 @@
-"""The command line of the comparison: every flag arrives in the order, and what makes no sense is refused in one line."""
+"""Tests the command line of the comparison: flags become the run specification, and invalid values are one-line errors."""
 
 from __future__ import annotations
 
@@ -27,38 +27,38 @@ def plain(text: str) -> str:
     return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", text).replace("│", " ").split())
 
 
-class Benched:
-    """Stands in for a run: remembers what it was asked for."""
+class FakeRun:
+    """Replaces `run` and records its arguments."""
 
     def __init__(self) -> None:
-        self.orders: list[RunSpec] = []
+        self.run_specs: list[RunSpec] = []
         self.outputs: list[Outputs] = []
         self.code = 0
 
-    def __call__(self, order: RunSpec, outputs: Outputs) -> int:
-        self.orders.append(order)
+    def __call__(self, run_spec: RunSpec, outputs: Outputs) -> int:
+        self.run_specs.append(run_spec)
         self.outputs.append(outputs)
         return self.code
 
 
 @pytest.fixture
-def benched(monkeypatch: pytest.MonkeyPatch) -> Benched:
-    stand_in = Benched()
-    monkeypatch.setattr(engine_run, "run", stand_in)
-    return stand_in
+def fake_run(monkeypatch: pytest.MonkeyPatch) -> FakeRun:
+    replacement = FakeRun()
+    monkeypatch.setattr(engine_run, "run", replacement)
+    return replacement
 
 
-def test_bench_asks_ours_alone_all_loads_by_default(benched: Benched) -> None:
+def test_default_run_has_only_shortlist_and_all_loads(fake_run: FakeRun) -> None:
     assert run("folder").exit_code == 0
-    [order] = benched.orders
-    assert [load.name for load in order.loads] == list(DEFAULT_LOADS)
-    assert [spec.name for spec in order.contenders] == ["ours"]
-    assert (order.model, order.reference, order.repeats, order.threads) == ("folder", "ours", 5, None)
-    assert order.floor is not None
-    assert benched.outputs == [Outputs()]
+    [run_spec] = fake_run.run_specs
+    assert [load.name for load in run_spec.loads] == list(DEFAULT_LOADS)
+    assert [spec.name for spec in run_spec.contenders] == ["ours"]
+    assert (run_spec.model, run_spec.reference, run_spec.repeats, run_spec.threads) == ("folder", "ours", 5, None)
+    assert run_spec.floor is not None
+    assert fake_run.outputs == [Outputs()]
 
 
-def test_command_line_is_parsed_into_the_plan(benched: Benched) -> None:
+def test_flags_become_the_run_specification(fake_run: FakeRun) -> None:
     contenders = ["--contender", "official=run it", "--contender", "int8=run 'that one'"]
     bounds = ["--max-rms", "0.1", "--max-rms", "int8=2"]
     rest = [
@@ -78,58 +78,58 @@ def test_command_line_is_parsed_into_the_plan(benched: Benched) -> None:
     ]
     files = ["--json", "a.json", "--markdown", "a.md", "--plot", "a.png"]
     assert run("folder", *contenders, *bounds, *rest, *files).exit_code == 0
-    [order] = benched.orders
-    assert [spec.command for spec in order.contenders[1:]] == [("run", "it"), ("run", "that one")]
-    assert order.contenders[0].command[-1] == "float32"
-    assert (order.reference, order.bounds.of("int8"), order.bounds.of("ours")) == ("official", 2.0, 0.1)
-    assert ([load.name for load in order.loads], order.repeats, order.threads, order.seed, order.floor) == (
+    [run_spec] = fake_run.run_specs
+    assert [spec.command for spec in run_spec.contenders[1:]] == [("run", "it"), ("run", "that one")]
+    assert run_spec.contenders[0].command[-1] == "float32"
+    assert (run_spec.reference, run_spec.bounds.of("int8"), run_spec.bounds.of("ours")) == ("official", 2.0, 0.1)
+    assert ([load.name for load in run_spec.loads], run_spec.repeats, run_spec.threads, run_spec.seed, run_spec.floor) == (
         ["3x4"],
         9,
         2,
         7,
         None,
     )
-    assert benched.outputs == [Outputs(json=Path("a.json"), markdown=Path("a.md"), plot=Path("a.png"))]
+    assert fake_run.outputs == [Outputs(json=Path("a.json"), markdown=Path("a.md"), plot=Path("a.png"))]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "expected"),
     [
         (["--load", "many"], "DOCUMENTSxTOKENS"),
         (["--contender", "official"], "NAME='COMMAND ...'"),
         (["--max-rms", "x"], "--max-rms"),
-        (["--reference", "unknown"], "no contender called 'unknown'"),
+        (["--reference", "unknown"], "No contender has the name 'unknown'"),
     ],
 )
-def test_bench_refuses_in_one_line(benched: Benched, arguments: list[str], words: str) -> None:
+def test_invalid_flag_is_a_one_line_error(fake_run: FakeRun, arguments: list[str], expected: str) -> None:
     result = run("folder", *arguments)
     assert result.exit_code == exit_codes.EXIT_CANNOT_START
-    assert words in plain(result.output)
+    assert expected in plain(result.output)
     assert result.output.count("\n") == 1
-    assert not benched.orders
+    assert not fake_run.run_specs
 
 
-def test_bench_exits_as_its_run_did(benched: Benched) -> None:
-    benched.code = 1
+def test_exit_code_is_that_of_the_run(fake_run: FakeRun) -> None:
+    fake_run.code = 1
     assert run("folder").exit_code == 1
 
 
-def test_bench_without_a_model_is_wrong_usage(benched: Benched) -> None:
+def test_missing_model_is_a_usage_error(fake_run: FakeRun) -> None:
     assert run().exit_code == 2
     assert run("folder", "--repeats", "0").exit_code == 2
-    assert not benched.orders
+    assert not fake_run.run_specs
 
 
-def test_bench_help_teaches_the_protocol() -> None:
+def test_help_explains_the_protocol() -> None:
     shown = plain(run("--help").output)
-    for words in (
+    for expected in (
         "'ready': true",
         "'scores'",
         "--contender http='python -m benchmarks.engines.http'",
         "Exit codes",
         "--max-rms",
     ):
-        assert words in shown
+        assert expected in shown
 
 
 @pytest.mark.full

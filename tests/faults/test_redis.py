@@ -107,11 +107,7 @@ async def test_two_thousand_entries_are_one_lookup(redis: RedisServer) -> None:
 
 
 def stats(redis: RedisServer) -> dict[str, str]:
-    lines = (
-        redis.ask(b"INFO", b"commandstats")
-        .decode()
-        .splitlines()
-    )
+    lines = redis.ask(b"INFO", b"commandstats").decode().splitlines()
     return {line.partition(":")[0]: line.partition("calls=")[2].partition(",")[0] for line in lines if "calls=" in line}
 
 

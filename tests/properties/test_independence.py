@@ -20,7 +20,7 @@ from shortlist.errors import EngineError, EngineOutOfMemory
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
 from shortlist.text.qwen_encoder import QwenEncoder
-from shortlist.types import EMBED, RERANK, Batch, EmbedTask, Operation, Prompt, RerankOutcome, RerankTask, TokenPrompt, Vector
+from shortlist.types import EMBED, RERANK, EmbedTask, Operation, Prompt, RerankOutcome, RerankTask, TokenPrompt, Vector
 from tests.support import apps
 from tests.support.encoded import prompts
 from tests.support.examples import examples

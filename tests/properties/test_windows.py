@@ -48,7 +48,7 @@ def test_windows_of_any_text(reranker: QwenEncoder, document: str, size: int) ->
             reranker.encode_pairs("query", [document[span.start :]], truncation=Truncation(max_tokens_per_doc=size))
         )
         assert prompt.ids.tolist() == official.ids.tolist()
-        assert prompt.num_tokens <= size + NUM_SUFFIX
+        assert prompt.num_own_tokens <= size + NUM_SUFFIX
 
 
 @settings(max_examples=examples(80, 500), deadline=None, suppress_health_check=QUIET)

@@ -1,6 +1,6 @@
-"""llama.cpp: every prompt is evaluated to its end, where the logits of "yes" and "no" are read.
+"""llama.cpp as a contender: evaluates every prompt, and compares the logits of "yes" and "no" at its last token.
 
-What a prompt shares with the one before it in the request is not evaluated again, as llama.cpp's own loop does it.
+The prefix that a prompt shares with the previous one of the request is not evaluated again, as in llama.cpp's own loop.
 """
 
 from __future__ import annotations
@@ -43,19 +43,19 @@ class LlamaCpp:
     def scores(self, query: str, documents: Sequence[str]) -> list[float]:
         """Return P(yes) of every document."""
         scores = []
-        before: list[int] = []
+        previous_ids: list[int] = []
         for ids in self._tokens.prompts(query, documents):
-            # The last token is evaluated in any case: its logits are what is wanted.
-            self._model.n_tokens = min(shared_length(before, ids), len(ids) - 1)
+            # The last token is always evaluated, because its logits are the result.
+            self._model.n_tokens = min(shared_prefix_length(previous_ids, ids), len(ids) - 1)
             self._model.eval(ids[self._model.n_tokens :])
             logits = self._library.llama_get_logits_ith(self._model.ctx, -1)
             scores.append(1 / (1 + math.exp(logits[self._no] - logits[self._yes])))
-            before = ids
+            previous_ids = ids
         return scores
 
 
-def shared_length(one: Sequence[int], other: Sequence[int]) -> int:
-    """Return how many ids two prompts begin with in common."""
+def shared_prefix_length(one: Sequence[int], other: Sequence[int]) -> int:
+    """Return the length of the shared prefix of two prompts."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((at for at, (left, right) in pairs if left != right), min(len(one), len(other)))
 

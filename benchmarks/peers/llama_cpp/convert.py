@@ -1,6 +1,6 @@
-"""A Qwen3 folder as a GGUF file, for llama.cpp.
+"""Converts a Qwen3 folder to a GGUF file for llama.cpp, because llama.cpp's own converter is in no package.
 
-Its own converter comes with its sources, not with a package. The file has no vocabulary: prompts reach the engine as ids.
+The file has no vocabulary: the engine gets prompts as token ids.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ KINDS: Final = {"bf16": gguf.GGMLQuantizationType.BF16, "q8_0": gguf.GGMLQuantiz
 
 
 def convert(folder: Path, target: Path, weights: str) -> None:
-    """Write a folder's model to a file; matrices become what `weights` says, vectors stay fp32."""
+    """Write the model of a folder to a file; matrices get the type `weights`, vectors stay fp32."""
     config = json.loads((folder / "config.json").read_text())
     layers = config["num_hidden_layers"]
     writer = gguf.GGUFWriter(target, gguf.MODEL_ARCH_NAMES[gguf.MODEL_ARCH.QWEN3])
@@ -37,8 +37,8 @@ def convert(folder: Path, target: Path, weights: str) -> None:
 
 
 def describe(writer: gguf.GGUFWriter, config: dict[str, Any]) -> None:
-    """Write the shape of the model."""
-    # transformers 5 moved the angle of the rotary embedding.
+    """Write the metadata of the model's architecture."""
+    # transformers 5 moved the base of the rotary embedding to rope_parameters.
     rope = config.get("rope_parameters") or config
     writer.add_vocab_size(config["vocab_size"])
     writer.add_tokenizer_model("none")
@@ -63,7 +63,7 @@ def tensors(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def as_fp32(data: np.ndarray, dtype: str) -> np.ndarray:
-    """Return the numbers behind a tensor's bytes."""
+    """Decode the bytes of a tensor to fp32."""
     if dtype == "BF16":
         # numpy has no bfloat16; it is the upper half of a float32.
         return (data.view(np.uint16).astype(np.uint32) << 16).view(np.float32)

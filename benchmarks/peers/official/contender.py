@@ -1,6 +1,6 @@
-"""The model card's own script for transformers, as it stands: the whole list as one padded batch, logits of every position.
+"""The model card's script for transformers as a contender: all documents as one padded batch, logits of every position.
 
-Deviations: the folder, the dtype, the device, the length and the number of threads can be chosen.
+Deviations: the folder, the dtype, the device, the maximum length and the number of threads are options.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from benchmarks.peers.protocol import gpu_arguments, serve, versions
 
 
 class Official:
-    """Tokenizer and model, used as the card uses them."""
+    """The tokenizer and the model, used as in the model card."""
 
     name = "official"
     at_once = 1
@@ -42,8 +42,10 @@ class Official:
         torch = self._torch
         with torch.no_grad():
             last = self._model(**inputs).logits[:, -1, :]
-            chances = torch.nn.functional.log_softmax(torch.stack([last[:, self._no], last[:, self._yes]], dim=1), dim=1)
-            probabilities: list[float] = chances[:, 1].exp().tolist()
+            log_probabilities = torch.nn.functional.log_softmax(
+                torch.stack([last[:, self._no], last[:, self._yes]], dim=1), dim=1
+            )
+            probabilities: list[float] = log_probabilities[:, 1].exp().tolist()
         return probabilities
 
     def _inputs(self, bodies: list[str]) -> Any:
@@ -64,8 +66,8 @@ def main() -> int:
     parser = gpu_arguments(__doc__)
     parser.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16")
     options = parser.parse_args()
-    given = options.model, options.dtype, options.threads, options.device, options.max_model_len
-    return serve(lambda: nullcontext(Official(*given)))
+    arguments = options.model, options.dtype, options.threads, options.device, options.max_model_len
+    return serve(lambda: nullcontext(Official(*arguments)))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""OpenVINO GenAI's rerank pipeline, on a model that optimum-intel converted once; the official prompt is put around its texts.
+"""OpenVINO GenAI's rerank pipeline as a contender, on a model converted by optimum-intel, with the official prompt.
 
-The pipeline joins query and document as text. It knows no limit of 8192 tokens here, so longer texts are not cut. It keeps the
-logits of every position, over a megabyte per token: a long list needs `--batch` where memory is short.
+The pipeline joins query and document as text. It has no limit of 8192 tokens, so longer texts are not truncated. It keeps the
+logits of every position, over a megabyte per token: with little memory, many documents need `--batch`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from benchmarks.peers.conversion import converted
 from benchmarks.peers.prompt import INSTRUCTION, PREFIX, SUFFIX
 from benchmarks.peers.protocol import arguments, serve, versions
 
-WHOLE_LIST = 10_000
-"""Documents at once; the pipeline must be told, or it answers for the best three alone."""
+ALL_DOCUMENTS = 10_000
+"""Default of the documents per batch. It must be set, because the pipeline returns the best three by default."""
 
 WEIGHTS = {
-    "bf16": [],  # as the checkpoint has them
+    "bf16": [],  # as in the checkpoint
     "int8": ["--weight-format", "int8"],
 }
 
@@ -53,7 +53,7 @@ class OpenVino:
 
 
 def export(folder: Path, target: Path, weights: str) -> None:
-    """Write the model, its tokenizer included, as OpenVINO reads it."""
+    """Write the model and its tokenizer in OpenVINO's format."""
     program = Path(sys.executable).with_name("optimum-cli")
     task = ["export", "openvino", "--task", "text-generation", *WEIGHTS[weights]]
     subprocess.run([program, *task, "--model", folder, target], stdin=subprocess.DEVNULL, check=True)
@@ -63,7 +63,7 @@ def main() -> int:
     """Run as a contender."""
     parser = arguments(__doc__)
     parser.add_argument("--weights", choices=sorted(WEIGHTS), default="bf16")
-    parser.add_argument("--batch", type=int, default=WHOLE_LIST, help="documents at once; default: the whole list")
+    parser.add_argument("--batch", type=int, default=ALL_DOCUMENTS, help="documents per batch; default: all documents")
     options = parser.parse_args()
     return serve(lambda: nullcontext(OpenVino(options.model, options.weights, options.batch, options.threads)))
 

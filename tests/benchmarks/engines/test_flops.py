@@ -1,4 +1,4 @@
-"""The floor counts the model's own arithmetic, and its rate is one of this machine."""
+"""Tests the FLOPs of a model, and the command that measures the machine's rate."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from tests.support import qwen
 from tests.support.fixtures import ModelFactory
 
 
-def test_arithmetic_is_that_of_the_matrices(make_model: ModelFactory) -> None:
-    config, seen = Qwen3Config.read(make_model()), []
+def test_linear_flops_count_all_matrices(make_model: ModelFactory) -> None:
+    config, sizes = Qwen3Config.read(make_model()), []
 
     def count(matrices: Matrices) -> object:
-        seen.append(sum(getattr(matrices, name).numel() for name in Matrices.__slots__))
+        sizes.append(sum(getattr(matrices, name).numel() for name in Matrices.__slots__))
         return None
 
     load_weights(make_model(), config, operation=RERANK, dtype=torch.float32, device=torch.device("cpu"), prepare=count)  # type: ignore[arg-type]
-    assert linear_flops_per_token(config) == 2 * sum(seen)
+    assert linear_flops_per_token(config) == 2 * sum(sizes)
 
 
 def test_flops_match_the_published_size(tmp_path: Path) -> None:
@@ -42,6 +42,10 @@ def test_flops_match_the_published_size(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 def test_command_prints_one_line(make_model: ModelFactory, dtype: str) -> None:
     command = [sys.executable, "-m", "benchmarks.engines.flops", str(make_model()), "--dtype", dtype, "--device", "cpu"]
-    found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    assert found["flops_per_s"] > 1e6
-    assert (found["dtype"], found["linear_flops_per_token"] > 0, found["attention_flops_per_pair"] > 0) == (dtype, True, True)
+    measured = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert measured["flops_per_s"] > 1e6
+    assert (measured["dtype"], measured["linear_flops_per_token"] > 0, measured["attention_flops_per_pair"] > 0) == (
+        dtype,
+        True,
+        True,
+    )

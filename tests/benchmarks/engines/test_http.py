@@ -1,4 +1,4 @@
-"""Any server that answers /v1/rerank can be a contender; one that does not start, or answers oddly, is one line."""
+"""Tests a server with /v1/rerank as a contender; start errors and wrong answers are one-line errors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SERVER = """
 import json, os, sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
 port, how, journal = int(sys.argv[1]), sys.argv[2], open(sys.argv[3], "a")
-looks = 0
+num_gets = 0
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -38,12 +38,12 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def do_GET(self):
-        global looks
-        looks += 1
+        global num_gets
+        num_gets += 1
         if self.path == "/version" and how != "bare":
             self.answer(200, {"version": "1.2"})
         elif self.path == "/health" and how == "health":
-            self.answer(200 if looks > 4 else 503, {})
+            self.answer(200 if num_gets > 4 else 503, {})
         elif self.path == "/ready" and how != "health":
             self.answer(200, {})
         else:
@@ -73,10 +73,10 @@ def journal(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def serving(how: str, journal: Path) -> Iterator[tuple[ContenderProcess, Ready]]:
+def serving(behaviour: str, journal: Path) -> Iterator[tuple[ContenderProcess, Ready]]:
     program = shlex.join([sys.executable, "-c", SERVER])
-    command = f"{program} {{port}} {how} {shlex.quote(str(journal))}"
-    flags = ("--server", command, "--name", "theirs", "--dtype", "float16")
+    command = f"{program} {{port}} {behaviour} {shlex.quote(str(journal))}"
+    flags = ("--server", command, "--name", "other", "--dtype", "float16")
     contender = ContenderProcess(Spec("peer", (sys.executable, "-m", "benchmarks.engines.http", *flags)), ("folder",))
     try:
         yield contender, contender.wait_ready(60)
@@ -84,60 +84,60 @@ def serving(how: str, journal: Path) -> Iterator[tuple[ContenderProcess, Ready]]
         contender.close(timeout_s=10)
 
 
-def test_results_come_back_in_the_order_of_the_documents_over_one_connection(journal: Path) -> None:
-    with serving("well", journal) as (contender, ready):
+def test_results_are_in_document_order_over_one_connection(journal: Path) -> None:
+    with serving("healthy", journal) as (contender, ready):
         for _ in range(3):
             assert contender.ask(REQUEST, 10)[0] == [0.3, 0.7, 0.5]
-    assert ready == Ready(name="theirs", version="theirs 1.2", dtype="float16", at_once=16)
-    asked = [json.loads(line) for line in journal.read_text().splitlines()]
-    assert len({port for port, _, _ in asked}) == 1
-    assert {path for _, path, _ in asked} == {"/v1/rerank"}
-    assert asked[0][2] == {"query": "q", "documents": list(REQUEST.documents), "return_documents": False}
+    assert ready == Ready(name="other", version="other 1.2", dtype="float16", at_once=16)
+    requests = [json.loads(line) for line in journal.read_text().splitlines()]
+    assert len({port for port, _, _ in requests}) == 1
+    assert {path for _, path, _ in requests} == {"/v1/rerank"}
+    assert requests[0][2] == {"query": "q", "documents": list(REQUEST.documents), "return_documents": False}
 
 
-@pytest.mark.parametrize(("how", "version"), [("health", "theirs 1.2"), ("bare", "theirs")])
-def test_servers_without_some_of_our_paths_are_understood(journal: Path, how: str, version: str) -> None:
-    with serving(how, journal) as (contender, ready):
+@pytest.mark.parametrize(("behaviour", "version"), [("health", "other 1.2"), ("bare", "other")])
+def test_servers_without_ready_or_version_paths_work(journal: Path, behaviour: str, version: str) -> None:
+    with serving(behaviour, journal) as (contender, ready):
         assert ready.version == version
         assert contender.ask(REQUEST, 10)[0] == [0.3, 0.7, 0.5]
 
 
 @pytest.mark.parametrize(
-    ("how", "words"), [("refusing", "status 429"), ("short", "scored 2 of 3 documents"), ("dying", "cannot be asked")]
+    ("behaviour", "message"), [("refusing", "status 429"), ("short", "scored 2 of 3 documents"), ("dying", "cannot be reached")]
 )
-def test_a_request_that_is_not_answered_is_one_line(journal: Path, how: str, words: str) -> None:
-    with serving(how, journal) as (contender, _), pytest.raises(UpstreamError, match=words):
+def test_failed_request_is_a_one_line_error(journal: Path, behaviour: str, message: str) -> None:
+    with serving(behaviour, journal) as (contender, _), pytest.raises(UpstreamError, match=message):
         contender.ask(REQUEST, 10)
 
 
-def test_the_server_ends_with_it(journal: Path) -> None:
-    with serving("well", journal) as (contender, _):
+def test_server_ends_with_the_contender(journal: Path) -> None:
+    with serving("healthy", journal) as (contender, _):
         processes = members(contender._process.pid)
         assert len(processes) == 2
     wait_until(lambda: not any((Path("/proc") / str(pid) / "exe").exists() for pid in processes))
 
 
 @pytest.mark.parametrize(
-    ("command", "words"),
+    ("command", "message"),
     [
         ("/no/server", "No such file or directory"),
-        (f"{sys.executable} -c 'exit(5)'", "ended with exit code 5 before it was ready"),
+        (f"{sys.executable} -c 'exit(5)'", "exited with code 5 before it was ready"),
     ],
 )
-def test_a_server_that_does_not_start_is_one_line(command: str, words: str) -> None:
+def test_server_that_does_not_start_is_a_one_line_error(command: str, message: str) -> None:
     contender = ContenderProcess(
         Spec("peer", (sys.executable, "-m", "benchmarks.engines.http", "--server", command)), ("folder",)
     )
     try:
-        with pytest.raises(UpstreamError, match=words):
+        with pytest.raises(UpstreamError, match=message):
             contender.wait_ready(60)
     finally:
         contender.close(timeout_s=5)
 
 
-def test_names_are_filled_in_after_splitting() -> None:
-    words = {"{model}": "/a folder/with 'quotes'", "{port}": "7"}
-    assert _filled("serve {model} --port={port} '{other}'", words) == [
+def test_placeholders_are_replaced_after_splitting() -> None:
+    values = {"{model}": "/a folder/with 'quotes'", "{port}": "7"}
+    assert _filled("serve {model} --port={port} '{other}'", values) == [
         "serve",
         "/a folder/with 'quotes'",
         "--port=7",

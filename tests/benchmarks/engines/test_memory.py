@@ -1,4 +1,4 @@
-"""The tree of a process is found through parents and sessions, and its peak is the sum of theirs."""
+"""Tests the process tree, which follows parents and sessions, the sum of memory peaks, and GPU shares."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.engines.memory import Gpu, Shares, gpu_of, members, peak_bytes
+from benchmarks.engines.memory import Gpu, GpuShares, gpu_of, members, peak_bytes
 from shortlist.errors import BadSetting
 
 
 @pytest.fixture
 def proc(tmp_path: Path) -> Path:
-    """A process table: 10 with child 11 and grandchild 12; 13 was adopted by 1 but is in the session; 20 is a stranger."""
+    """A process table: 10 with child 11 and grandchild 12; 13 was adopted by 1 but is in the session; 20 is unrelated."""
     for pid, name, parent, session, peak_kib in [
         (1, "init", 0, 1, 7),
         (10, "server", 5, 10, 100),
@@ -22,7 +22,7 @@ def proc(tmp_path: Path) -> Path:
         (12, "moved away", 11, 12, 3),
         (13, "orphan", 1, 10, 4),
         (14, "zombie", 10, 10, None),
-        (20, "stranger", 5, 5, 1000),
+        (20, "unrelated", 5, 5, 1000),
     ]:
         folder = tmp_path / str(pid)
         folder.mkdir()
@@ -32,78 +32,78 @@ def proc(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_children_and_the_session_belong_to_it(proc: Path) -> None:
+def test_members_are_descendants_and_the_session(proc: Path) -> None:
     assert members(10, proc) == {10, 11, 12, 13, 14}
     assert members(20, proc) == {20}
 
 
-def test_peaks_add_up(proc: Path) -> None:
+def test_peaks_of_all_processes_are_summed(proc: Path) -> None:
     assert peak_bytes(10, proc) == (100 + 20 + 3 + 4) * 1024
 
 
-def test_a_process_that_ends_meanwhile_counts_nothing(proc: Path) -> None:
+def test_exited_process_counts_nothing(proc: Path) -> None:
     (proc / "11" / "status").unlink()
     (proc / "13" / "stat").unlink()
     assert peak_bytes(10, proc) == (100 + 3) * 1024
 
 
-def test_nothing_is_made_up_where_nothing_is_known(tmp_path: Path) -> None:
+def test_unknown_process_has_no_peak(tmp_path: Path) -> None:
     assert members(10, tmp_path) == set()
     assert peak_bytes(10, tmp_path) is None
 
 
-def test_this_very_process_has_a_peak() -> None:
+def test_current_process_has_a_peak() -> None:
     assert (peak_bytes(os.getpid()) or 0) > 1_000_000
 
 
-class Memory:
-    """What is taken of a GPU that is not there."""
+class FakeGpuMemory:
+    """A fake GPU memory."""
 
-    def __init__(self, taken: int = 1000) -> None:
-        self.taken = taken
+    def __init__(self, used: int = 1000) -> None:
+        self.used = used
 
     def used_bytes(self) -> int:
-        return self.taken
+        return self.used
 
 
 def test_memory_counts_for_the_contender_that_ran() -> None:
-    memory = Memory()
-    shares = Shares(Gpu("Example GPU", memory.used_bytes))
+    memory = FakeGpuMemory()
+    shares = GpuShares(Gpu("Example GPU", memory.used_bytes))
     for name, num_bytes in [("one", 10), ("two", 200), ("one", 5), ("two", 0)]:
-        with shares.counted(name):
-            memory.taken += num_bytes
-    assert (shares.most("one"), shares.most("two"), shares.most("three")) == (15, 200, None)
+        with shares.measure(name):
+            memory.used += num_bytes
+    assert (shares.peak_bytes_of("one"), shares.peak_bytes_of("two"), shares.peak_bytes_of("three")) == (15, 200, None)
 
 
-def test_most_counts_and_not_the_last() -> None:
-    memory = Memory()
-    shares = Shares(Gpu("Example GPU", memory.used_bytes))
+def test_largest_gpu_memory_counts() -> None:
+    memory = FakeGpuMemory()
+    shares = GpuShares(Gpu("Example GPU", memory.used_bytes))
     for num_bytes in (100, -70, 20):
-        with shares.counted("one"):
-            memory.taken += num_bytes
-    assert shares.most("one") == 100
+        with shares.measure("one"):
+            memory.used += num_bytes
+    assert shares.peak_bytes_of("one") == 100
 
 
 def test_memory_freed_at_an_exit_counts_for_no_contender() -> None:
-    memory = Memory()
-    shares = Shares(Gpu("Example GPU", memory.used_bytes))
-    with shares.counted("one"):
-        memory.taken += 100
-    memory.taken -= 100
-    with shares.counted("two"):
-        memory.taken += 30
-    assert (shares.most("one"), shares.most("two")) == (100, 30)
+    memory = FakeGpuMemory()
+    shares = GpuShares(Gpu("Example GPU", memory.used_bytes))
+    with shares.measure("one"):
+        memory.used += 100
+    memory.used -= 100
+    with shares.measure("two"):
+        memory.used += 30
+    assert (shares.peak_bytes_of("one"), shares.peak_bytes_of("two")) == (100, 30)
 
 
-def test_nothing_is_counted_on_a_cpu() -> None:
+def test_nothing_is_measured_on_a_cpu() -> None:
     assert gpu_of("cpu") is None
-    shares = Shares(None)
-    with shares.counted("one"):
+    shares = GpuShares(None)
+    with shares.measure("one"):
         pass
-    assert shares.most("one") is None
+    assert shares.peak_bytes_of("one") is None
 
 
-def test_gpu_that_is_not_here_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unavailable_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     with pytest.raises(BadSetting, match="torch sees 0 CUDA devices"):
         gpu_of("cuda")
@@ -115,6 +115,6 @@ def test_gpu_has_name_and_memory() -> None:
     assert gpu is not None
     assert gpu.name
     before = gpu.used_bytes()
-    kept = torch.empty(1 << 28, dtype=torch.uint8, device="cuda")
+    tensor = torch.empty(1 << 28, dtype=torch.uint8, device="cuda")
     assert gpu.used_bytes() >= before + (1 << 28)
-    del kept
+    del tensor

@@ -1,4 +1,4 @@
-"""The chart is a picture with a panel per load, for any number of loads, even none."""
+"""Tests the chart: a PNG with one panel per load, for any number of loads, including none."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ def drawn(found: Report, path: Path) -> Image.Image:
         return image.convert("RGB")
 
 
-def accent(image: Image.Image) -> int:
-    wanted = tuple(bytes.fromhex(plot.ACCENT[1:]))
-    return sum(count for count, colour in image.getcolors(maxcolors=1 << 24) or [] if colour == wanted)
+def num_accent_pixels(image: Image.Image) -> int:
+    accent_colour = tuple(bytes.fromhex(plot.ACCENT[1:]))
+    return sum(count for count, colour in image.getcolors(maxcolors=1 << 24) or [] if colour == accent_colour)
 
 
-def test_ours_stands_out(tmp_path: Path) -> None:
-    assert accent(drawn(report(), tmp_path / "a.png")) > 1000
+def test_shortlist_has_the_accent_colour(tmp_path: Path) -> None:
+    assert num_accent_pixels(drawn(report(), tmp_path / "a.png")) > 1000
 
 
-def test_without_ours_nothing_does(tmp_path: Path) -> None:
+def test_chart_without_shortlist_has_no_accent_colour(tmp_path: Path) -> None:
     found = report()
-    assert accent(drawn(report(entries=found.entries[1:]), tmp_path / "a.png")) == 0
+    assert num_accent_pixels(drawn(report(entries=found.entries[1:]), tmp_path / "a.png")) == 0
 
 
 @pytest.mark.parametrize("num_loads", [0, 1, 2, 3, 5])
-def test_any_number_of_loads_has_a_picture(tmp_path: Path, num_loads: int) -> None:
+def test_chart_has_any_number_of_loads(tmp_path: Path, num_loads: int) -> None:
     rounds = report().rounds["10x100"]
     image = drawn(report(rounds={f"{number + 1}x10": rounds for number in range(num_loads)}), tmp_path / "a.png")
     assert image.width == plot.WIDTH_IN[2 if num_loads > plot.MAX_STACKED else 1] * 160
 
 
-def test_titles_are_words() -> None:
+def test_panel_titles_describe_the_load() -> None:
     assert plot._title("10x100") == "10 documents of 100 tokens"
     assert plot._title("1x4000") == "1 document of 4000 tokens"
     assert plot._title("mixed") == "20 documents of mixed lengths"
 
 
-def test_labels_have_three_digits_and_the_ratio_of_others() -> None:
+def test_labels_have_three_digits_and_a_ratio() -> None:
     ours, official = report().rows("10x100")
     assert plot._label(ours) == "2.00 s"
     assert plot._label(official) == "4.00 s, 2.00×"

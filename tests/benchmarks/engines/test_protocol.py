@@ -1,4 +1,4 @@
-"""Our own contenders keep to the protocol: one line for one line, whatever libraries print and whatever goes wrong."""
+"""Tests the line protocol of Shortlist's contenders: one answer line per request, also with library output and errors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 PROGRAM = """
 import os, sys, threading, time
 from contextlib import contextmanager
-from benchmarks.engines.protocol import Ready, speak, use_threads
+from benchmarks.engines.protocol import Ready, serve_lines, use_threads
 from shortlist.errors import ModelRefused, UpstreamError
 
 def answer(request):
@@ -38,12 +38,12 @@ def opened():
 use_threads(3 if "threads" in sys.argv else None)
 if "threads" in sys.argv:
     os.system("echo $OMP_NUM_THREADS $RAYON_NUM_THREADS >&2")
-sys.exit(speak(opened()))
+sys.exit(serve_lines(opened()))
 """
 
 
-def run(*arguments: str, questions: list[dict[str, object]] | None = None) -> tuple[int, list[object], str]:
-    lines = "".join(f"{json.dumps(question)}\n" for question in questions or [])
+def run(*arguments: str, requests: list[dict[str, object]] | None = None) -> tuple[int, list[object], str]:
+    lines = "".join(f"{json.dumps(request)}\n" for request in requests or [])
     command = [sys.executable, "-c", PROGRAM, *arguments]
     done = subprocess.run(command, check=False, input=lines, capture_output=True, text=True, timeout=60)
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
@@ -55,29 +55,29 @@ def _our_source(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
 
 
-def test_every_line_is_an_answer_and_the_rest_is_in_the_log() -> None:
-    code, said, log = run(questions=[{"query": "q", "documents": ["a", "bbb", "中文"]}, {"query": "q", "documents": ["dd"]}])
+def test_stdout_has_only_answers_and_other_output_is_in_the_log() -> None:
+    code, answers, log = run(requests=[{"query": "q", "documents": ["a", "bbb", "中文"]}, {"query": "q", "documents": ["dd"]}])
     ready = {"ready": True, "name": "a", "version": "b", "dtype": "c", "at_once": 1}
-    assert said == [ready, {"scores": [0.1, 0.3, 0.2]}, {"scores": [0.2]}]
+    assert answers == [ready, {"scores": [0.1, 0.3, 0.2]}, {"scores": [0.2]}]
     assert (code, log.count("a library prints"), log.count("a program prints"), log.count("closed")) == (0, 2, 2, 1)
 
 
-def test_a_request_that_fails_fails_alone() -> None:
-    _, said, _ = run(questions=[{"query": "fail", "documents": ["a"]}, {"query": "q", "documents": ["a"]}])
-    assert said[1:] == [{"error": "not this one"}, {"scores": [0.1]}]
+def test_failed_request_does_not_affect_the_next() -> None:
+    _, answers, _ = run(requests=[{"query": "fail", "documents": ["a"]}, {"query": "q", "documents": ["a"]}])
+    assert answers[1:] == [{"error": "not this one"}, {"scores": [0.1]}]
 
 
-def test_as_many_are_under_way_as_are_liked_and_answers_keep_their_order() -> None:
+def test_concurrent_answers_are_in_request_order() -> None:
     queries = ["slow", "together", "together", "together", "q", "slow", "q"]
-    questions: list[dict[str, object]] = [{"query": query, "documents": ["x" * n]} for n, query in enumerate(queries)]
-    code, said, _ = run("many", questions=questions)
-    assert said[1:] == [{"scores": [number / 10]} for number in range(len(queries))]
+    requests: list[dict[str, object]] = [{"query": query, "documents": ["x" * n]} for n, query in enumerate(queries)]
+    code, answers, _ = run("many", requests=requests)
+    assert answers[1:] == [{"scores": [number / 10]} for number in range(len(queries))]
     assert code == 0
 
 
 def test_failing_peer_reports_the_reason_and_exits_with_1() -> None:
-    code, said, _ = run("refuse")
-    assert (code, said) == (1, [{"error": "not a model"}])
+    code, answers, _ = run("refuse")
+    assert (code, answers) == (1, [{"error": "not a model"}])
 
 
 def test_threads_are_set_in_the_environment() -> None:

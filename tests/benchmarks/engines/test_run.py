@@ -1,4 +1,4 @@
-"""A whole run: scores before speed, as many rounds as asked for, everything written, and an exit code that says how it went."""
+"""Tests a complete run: scores before speed, the number of rounds, the output files, and the exit code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from benchmarks.engines import saturation
 from benchmarks.engines.memory import Gpu, members
 from benchmarks.engines.process import Spec
 from benchmarks.engines.roofline import Floor
-from benchmarks.engines.run import play
+from benchmarks.engines.run import execute
 from benchmarks.engines.spec import RunSpec, SpecBounds
 from benchmarks.loads import BenchLoad
 from shortlist.bench.markdown import markers
@@ -30,10 +30,10 @@ from tests.support import contender as fake
 from tests.support.fixtures import ModelFactory
 from tests.support.process import wait_until
 
-FOUND = {"flops_per_s": 1e9, "linear_flops_per_token": 1e6, "attention_flops_per_pair": 1e3}
+MEASURED = {"flops_per_s": 1e9, "linear_flops_per_token": 1e6, "attention_flops_per_pair": 1e3}
 
 
-def order(
+def run_spec_of(
     folder: Path, *contenders: Spec, loads: tuple[str, ...] = ("2x20", "1x50"), floor: list[str] | None = None
 ) -> RunSpec:
     return RunSpec(
@@ -58,9 +58,9 @@ def quiet() -> Progress:
     return Progress(disable=True)
 
 
-def test_rounds_that_count_are_those_after_the_first(folder: Path, tmp_path: Path) -> None:
+def test_warm_up_round_does_not_count(folder: Path, tmp_path: Path) -> None:
     journal = tmp_path / "journal"
-    report = play(order(folder, fake.spec("ours", "--journal", str(journal))), quiet())
+    report = execute(run_spec_of(folder, fake.spec("ours", "--journal", str(journal))), quiet())
     assert {load: len(rounds) for load, rounds in report.rounds.items()} == {"2x20": 2, "1x50": 2}
     queries = [json.loads(line)[1] for line in journal.read_text().splitlines()]
     num_checks = len(queries) - 1 - 2 * 2
@@ -68,76 +68,74 @@ def test_rounds_that_count_are_those_after_the_first(folder: Path, tmp_path: Pat
     assert len(set(queries[num_checks:])) == 5  # no request repeats
 
 
-def test_everyone_is_in_the_report(folder: Path) -> None:
+def test_dropped_contenders_are_in_the_report(folder: Path) -> None:
     far = fake.spec("far", "--shift", "3")
-    report = play(order(folder, fake.spec("ours"), far, fake.spec("gone", "--start", "dead")), quiet())
+    report = execute(run_spec_of(folder, fake.spec("ours"), far, fake.spec("gone", "--start", "dead")), quiet())
     assert [entry.name for entry in report.entries] == ["ours", "far", "gone"]
     assert [entry.why_not is None for entry in report.entries] == [True, False, False]
     assert [row.name for row in report.rows("2x20")] == ["ours"]
     assert report.num_checked > 10
 
 
-def test_those_that_are_only_checked_are_in_the_report_but_not_timed(folder: Path, tmp_path: Path) -> None:
+def test_check_only_contender_is_in_the_report_but_not_timed(folder: Path, tmp_path: Path) -> None:
     journal = tmp_path / "journal"
     judge = fake.spec("judge", "--journal", str(journal))
-    given = replace(order(folder, fake.spec("ours"), judge), reference="judge", check_only=["judge"])
-    report = play(given, quiet())
+    run_spec = replace(run_spec_of(folder, fake.spec("ours"), judge), reference="judge", check_only=["judge"])
+    report = execute(run_spec, quiet())
     [entry] = [entry for entry in report.entries if entry.name == "judge"]
     assert (entry.why_not, entry.agreement is not None, bool(entry.peak_bytes)) == (None, True, True)
     assert [row.name for row in report.rows("2x20")] == ["ours"]
     assert len(journal.read_text().splitlines()) < report.num_checked
     with pytest.raises(BadSetting, match="check-only"):
-        replace(given, check_only=["ours"])
+        replace(run_spec, check_only=["ours"])
 
 
 @pytest.mark.full
 def test_concurrency_is_measured_for_every_timed_contender(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(saturation, "SPENT_S", 0.01)
+    monkeypatch.setattr(saturation, "TURN_S", 0.01)
     journals = [tmp_path / name for name in ("ours", "peer")]
     specs = [
         fake.spec("ours", "--at-once", "4", "--journal", str(journals[0])),
         fake.spec("peer", "--shift", "0.1", "--journal", str(journals[1])),
         fake.spec("judge"),
     ]
-    given = replace(order(folder, *specs), is_saturated=True, reference="judge", check_only=["judge"])
-    report = play(given, quiet())
+    run_spec = replace(run_spec_of(folder, *specs), is_saturated=True, reference="judge", check_only=["judge"])
+    report = execute(run_spec, quiet())
     assert report.many.keys() == report.rounds.keys() == {"2x20", "1x50"}
-    for everyone in report.many.values():
-        assert {name: each.at_once for name, each in everyone.items()} == {"ours": 4, "peer": 1}
-        assert all(
-            len(each.documents_per_s) == saturation.TURNS and min(each.documents_per_s) > 0 for each in everyone.values()
-        )
-        assert all(len(each.answer_s) >= saturation.FEWEST and min(each.answer_s) > 0 for each in everyone.values())
+    for results in report.many.values():
+        assert {name: each.at_once for name, each in results.items()} == {"ours": 4, "peer": 1}
+        assert all(len(each.documents_per_s) == saturation.TURNS and min(each.documents_per_s) > 0 for each in results.values())
+        assert all(len(each.answer_s) >= saturation.MIN_ARRIVALS and min(each.answer_s) > 0 for each in results.values())
     for journal in journals:
         queries = [json.loads(line)[1] for line in journal.read_text().splitlines()]
-        assert len(set(queries)) > 2 * (saturation.TURNS * 2 + saturation.FEWEST)
-        after_checks = queries[-2 * (saturation.TURNS * 2 + saturation.FEWEST) :]
+        assert len(set(queries)) > 2 * (saturation.TURNS * 2 + saturation.MIN_ARRIVALS)
+        after_checks = queries[-2 * (saturation.TURNS * 2 + saturation.MIN_ARRIVALS) :]
         assert len(set(after_checks)) == len(after_checks)  # no request repeats
 
 
 def test_contender_failing_under_concurrency_is_dropped(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(saturation, "SPENT_S", 0.01)
-    counted = play(order(folder, fake.spec("ours"), fake.spec("peer", "--journal", str(tmp_path / "journal"))), quiet())
+    monkeypatch.setattr(saturation, "TURN_S", 0.01)
+    without_saturation = execute(
+        run_spec_of(folder, fake.spec("ours"), fake.spec("peer", "--journal", str(tmp_path / "journal"))), quiet()
+    )
     num_alone = len((tmp_path / "journal").read_text().splitlines())
-    assert counted.many == {}
+    assert without_saturation.many == {}
     weak = fake.spec("peer", "--answer", "dead", "--well", str(num_alone + 3))
-    report = play(replace(order(folder, fake.spec("ours"), weak), is_saturated=True), quiet())
+    report = execute(replace(run_spec_of(folder, fake.spec("ours"), weak), is_saturated=True), quiet())
     assert [entry.name for entry in report.entries if entry.why_not] == ["peer"]
     assert report.many["1x50"].keys() == {"ours"}
 
 
-def test_on_a_gpu_everyones_share_of_its_memory_is_in_the_report(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A file stands for the GPU's memory; a fake contender makes it longer by what it takes."""
-    memory, written = tmp_path / "memory", tmp_path / "report.json"
+def test_report_has_the_gpu_memory_of_each_contender(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The size of a file is the used GPU memory; the fake contender appends the bytes that it allocates."""
+    memory, output_file = tmp_path / "memory", tmp_path / "report.json"
     memory.write_text("x" * 1000)
     monkeypatch.setattr(engine, "gpu_of", lambda device: Gpu(f"Example {device}", lambda: memory.stat().st_size))
     specs = fake.spec("ours", "--takes", str(memory), "--journal", str(tmp_path / "ours")), fake.spec("peer")
-    engine.run(replace(order(folder, *specs), device="cuda", max_model_len=2000), Outputs(json=written))
-    report = json.loads(written.read_text())
+    engine.run(replace(run_spec_of(folder, *specs), device="cuda", max_model_len=2000), Outputs(json=output_file))
+    report = json.loads(output_file.read_text())
     assert report["machine"]["gpu"] == "Example cuda"
     num_asked = len((tmp_path / "ours").read_text().splitlines())
     assert {entry["name"]: entry["gpu_bytes"] for entry in report["entries"]} == {"ours": 100 + 10 * num_asked, "peer": 0}
@@ -145,67 +143,67 @@ def test_on_a_gpu_everyones_share_of_its_memory_is_in_the_report(
 
 
 def test_missing_gpu_is_an_error_before_the_run(folder: Path, tmp_path: Path) -> None:
-    given = replace(order(folder, fake.spec("ours", "--journal", str(tmp_path / "ours"))), device="cuda:99")
+    run_spec = replace(run_spec_of(folder, fake.spec("ours", "--journal", str(tmp_path / "ours"))), device="cuda:99")
     with pytest.raises(BadSetting, match="cuda:99"):
-        engine.run(given, Outputs())
+        engine.run(run_spec, Outputs())
     assert not (tmp_path / "ours").exists()
 
 
 @pytest.mark.full
-def test_longer_prompts_may_be_asked_for(folder: Path) -> None:
-    given = order(folder, fake.spec("ours"), loads=("1x9000",))
+def test_max_model_len_allows_longer_prompts(folder: Path) -> None:
+    run_spec = run_spec_of(folder, fake.spec("ours"), loads=("1x9000",))
     with pytest.raises(InputTooLong):
-        play(given, quiet())
-    report = play(replace(given, max_model_len=10_000, repeats=1), quiet())
+        execute(run_spec, quiet())
+    report = execute(replace(run_spec, max_model_len=10_000, repeats=1), quiet())
     assert report.rounds["1x9000"][0].work.num_tokens > 9000
 
 
 @pytest.mark.full
 def test_floor_is_measured_before_and_after(folder: Path, tmp_path: Path) -> None:
     count = tmp_path / "count"
-    code = f"import json; f = open({str(count)!r}, 'a'); f.write('x'); f.close(); print(json.dumps({FOUND!r}))"
-    report = play(order(folder, floor=[sys.executable, "-c", code]), quiet())
+    code = f"import json; f = open({str(count)!r}, 'a'); f.write('x'); f.close(); print(json.dumps({MEASURED!r}))"
+    report = execute(run_spec_of(folder, floor=[sys.executable, "-c", code]), quiet())
     assert count.read_text() == "xx"
-    assert report.floors == [Floor(**FOUND)] * 2
+    assert report.floors == [Floor(**MEASURED)] * 2
     share = report.rows("2x20")[[row.name for row in report.rows("2x20")].index("ours")].floor_share
     assert share is not None
     assert share > 0
 
 
-def test_a_run_without_a_floor_is_a_run(folder: Path) -> None:
-    report = play(order(folder, floor=["/no/program"]), quiet())
+def test_run_continues_without_a_floor(folder: Path) -> None:
+    report = execute(run_spec_of(folder, floor=["/no/program"]), quiet())
     assert report.floors == []
     assert len(report.rounds["2x20"]) == 2
 
 
 def test_oversized_load_is_an_error_before_the_run(folder: Path) -> None:
     with pytest.raises(InputTooLong):
-        play(order(folder, Spec("ours", ("/no/program",)), loads=("1x9000",)), quiet())
+        execute(run_spec_of(folder, Spec("ours", ("/no/program",)), loads=("1x9000",)), quiet())
 
 
-def test_a_model_that_is_none_is_refused_in_words(folder: Path, tmp_path: Path) -> None:
+def test_invalid_model_is_refused_with_a_reason(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelRefused, match="does not exist"):
-        play(order(tmp_path / "nowhere"), quiet())
+        execute(run_spec_of(tmp_path / "nowhere"), quiet())
     for name in ("config.json", "model.safetensors"):
         (tmp_path / name).symlink_to(folder / name)
     with pytest.raises(ModelRefused, match=r"tokenizer\.json"):
-        play(order(tmp_path), quiet())
+        execute(run_spec_of(tmp_path), quiet())
 
 
 @pytest.mark.parametrize(("shift", "code"), [("0", engine.EXIT_RANKED), ("3", engine.EXIT_NOT_RANKED)])
 def test_exit_code_reflects_unranked_contenders(folder: Path, shift: str, code: int) -> None:
-    assert engine.run(order(folder, fake.spec("ours"), fake.spec("peer", "--shift", shift)), Outputs()) == code
+    assert engine.run(run_spec_of(folder, fake.spec("ours"), fake.spec("peer", "--shift", shift)), Outputs()) == code
 
 
-def test_unwritable_files_are_an_error_first(folder: Path, tmp_path: Path) -> None:
-    never = order(folder, Spec("ours", ("/no/program",)))
+def test_unwritable_output_is_an_error_before_the_run(folder: Path, tmp_path: Path) -> None:
+    run_spec = run_spec_of(folder, Spec("ours", ("/no/program",)))
     with pytest.raises(BadSetting, match="no folder"):
-        engine.run(never, Outputs(json=tmp_path / "nowhere" / "a.json"))
+        engine.run(run_spec, Outputs(json=tmp_path / "nowhere" / "a.json"))
 
 
 COMMAND = """
 import signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)  # where tests run as a shell's job, it was ignored when we began
+signal.signal(signal.SIGINT, signal.default_int_handler)  # SIGINT is ignored in a background job of a shell
 from dataclasses import replace
 from pathlib import Path
 from benchmarks.engines import run as engine
@@ -214,9 +212,9 @@ from benchmarks.engines.spec import RunSpec, SpecBounds
 from shortlist.bench.outputs import Outputs
 from tests.support import contender as fake
 slow = fake.spec("peer", "--journal", sys.argv[2], *sys.argv[3:])
-order = RunSpec(model=sys.argv[1], loads=[BenchLoad.parse("2x20")], contenders=[fake.spec("ours"), slow], reference="ours",
-              bounds=SpecBounds.parse([]), repeats=1, floor=None)
-sys.exit(engine.run(order, Outputs()))
+run_spec = RunSpec(model=sys.argv[1], loads=[BenchLoad.parse("2x20")], contenders=[fake.spec("ours"), slow], reference="ours",
+                   bounds=SpecBounds.parse([]), repeats=1, floor=None)
+sys.exit(engine.run(run_spec, Outputs()))
 """
 
 
@@ -230,7 +228,7 @@ def command(folder: Path, journal: Path, *flags: str) -> subprocess.Popen[str]:
     )
 
 
-def test_tables_are_the_output_and_progress_is_not(folder: Path, tmp_path: Path) -> None:
+def test_tables_are_on_stdout_and_progress_on_stderr(folder: Path, tmp_path: Path) -> None:
     shown, log = command(folder, tmp_path / "journal").communicate(timeout=90)
     assert "2x20" in shown
     assert "tokens/s" in shown
@@ -253,7 +251,7 @@ def test_stopped_run_leaves_no_process(folder: Path, tmp_path: Path, number: sig
 
 @pytest.mark.full
 def test_command_compares_two_real_engines_end_to_end(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(saturation, "SPENT_S", 0.01)
+    monkeypatch.setattr(saturation, "TURN_S", 0.01)
     twin = shlex.join([sys.executable, "-m", "benchmarks.engines.builtin", "--dtype", "float32"])
     files = {"--json": tmp_path / "a.json", "--markdown": tmp_path / "a.md"}
     if can_draw():
@@ -272,16 +270,16 @@ def test_command_compares_two_real_engines_end_to_end(folder: Path, tmp_path: Pa
         "1",
         "--saturate",
     ]
-    written = [word for flag, path in files.items() for word in (flag, str(path))]
-    result = CliRunner().invoke(app, [str(folder), *flags, "--contender", f"twin={twin}", *written])
+    output_file = [word for flag, path in files.items() for word in (flag, str(path))]
+    result = CliRunner().invoke(app, [str(folder), *flags, "--contender", f"twin={twin}", *output_file])
     assert result.exit_code == 0, result.output
-    found = json.loads(files["--json"].read_bytes())
-    assert [entry["name"] for entry in found["entries"]] == ["ours", "twin"]
-    assert all(entry["agreement"]["rms"] < 1e-3 and entry["peak_bytes"] > 10_000_000 for entry in found["entries"])
-    assert {row["name"] for row in found["figures"]["mixed"]} == {"ours", "twin"}
-    written_down = files["--markdown"].read_text(encoding="utf-8")
-    assert written_down.startswith(markers(Path("a.md"))[0])
-    assert written_down.count("| contender | at once | documents/s |") == 2
-    assert "3x30, many at once" in result.stdout
-    assert found["many"]["3x30"]["twin"]["at_once"] == 16
+    written_json = json.loads(files["--json"].read_bytes())
+    assert [entry["name"] for entry in written_json["entries"]] == ["ours", "twin"]
+    assert all(entry["agreement"]["rms"] < 1e-3 and entry["peak_bytes"] > 10_000_000 for entry in written_json["entries"])
+    assert {row["name"] for row in written_json["figures"]["mixed"]} == {"ours", "twin"}
+    written_markdown = files["--markdown"].read_text(encoding="utf-8")
+    assert written_markdown.startswith(markers(Path("a.md"))[0])
+    assert written_markdown.count("| contender | at once | documents/s |") == 2
+    assert "3x30, concurrent requests" in result.stdout
+    assert written_json["many"]["3x30"]["twin"]["at_once"] == 16
     assert all(path.stat().st_size for path in files.values())

@@ -1,4 +1,4 @@
-"""The terminal and the documents show the same cells: who, how right, how large, how fast, and who is missing."""
+"""Tests the tables for the terminal and for documents: contenders, agreement, memory, speed, and dropped contenders."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.engines import tables
 from benchmarks.engines.protocol import Ready
 from benchmarks.engines.report import Report, Round
 from benchmarks.engines.roofline import Work
-from benchmarks.engines.saturation import Many
+from benchmarks.engines.saturation import SaturationResult
 from benchmarks.engines.tables import block, write_block
 from shortlist.bench.markdown import around, markers
 from shortlist.bench.tables import machine_line, short
@@ -42,10 +42,10 @@ def test_contenders_have_versions_and_agreement() -> None:
         ("odd|one", "odd|one 1.0", "bfloat16", "1.50 GiB", "2.500", "5.000", "0.100"),
         ("gone", "-", "-", "-", "-", "-", "-"),
     ]
-    assert all(len(row) == len(tables.CONTENDERS) for row in rows)
+    assert all(len(row) == len(tables.CONTENDER_COLUMNS) for row in rows)
 
 
-def test_memory_on_a_gpu_stands_beside_the_processs() -> None:
+def test_gpu_memory_is_beside_process_memory() -> None:
     entries = [entry("ours", gpu_bytes=5 * 1024**3 // 4), entry("peer", peak_bytes=None, gpu_bytes=1024**3), entry("none")]
     found = report(entries=entries, machine=replace(MACHINE, gpu="Example GPU"))
     assert [row[3] for row in tables.contender_rows(found)] == ["1.50 + 1.25 GiB", "1.00 GiB", "1.50 GiB"]
@@ -62,10 +62,10 @@ def test_loads_show_medians_with_their_spreads() -> None:
 
 
 def test_notes_name_the_compared_engines() -> None:
-    said = " ".join(tables.notes(report()))
-    assert "official over 25 documents" in said
-    assert "3 here" in said
-    assert "1 GFLOP/s" in said
+    notes = " ".join(tables.notes(report()))
+    assert "official over 25 documents" in notes
+    assert "3 here" in notes
+    assert "1 GFLOP/s" in notes
     assert "Floor" not in " ".join(tables.notes(report(floors=[])))
 
 
@@ -82,14 +82,14 @@ def test_notes_name_the_compared_engines() -> None:
         (4126.4, "4126"),
     ],
 )
-def test_numbers_have_the_digits_that_matter(number: float, words: str) -> None:
+def test_numbers_have_three_significant_digits(number: float, words: str) -> None:
     assert short(number) == words
 
 
 # -- terminal -----------------------------------------------------------------------------------------------------------
 
 
-def test_terminal_shows_everything_in_80_columns() -> None:
+def test_terminal_report_fits_80_columns() -> None:
     shown = page(report())
     assert max(map(len, shown.splitlines())) <= 80
     flat = " ".join(shown.split())
@@ -100,8 +100,8 @@ def test_terminal_shows_everything_in_80_columns() -> None:
 
 
 def test_long_names_and_times_are_not_cut() -> None:
-    what = "sentence-transformers 6.1.0, transformers 5.23.0, torch 2.13.0+cpu"
-    peer = entry("sentence_transformers", ready=Ready(name="peer", version=what, dtype="bfloat16"))
+    version = "sentence-transformers 6.1.0, transformers 5.23.0, torch 2.13.0+cpu"
+    peer = entry("sentence_transformers", ready=Ready(name="peer", version=version, dtype="bfloat16"))
     rounds = [
         Round(work=Work(num_tokens=90_000, num_pairs=0), seconds={"ours": 0.0613 * turn, "sentence_transformers": 123.4 * turn})
         for turn in (1, 2, 3)
@@ -110,16 +110,16 @@ def test_long_names_and_times_are_not_cut() -> None:
     assert max(map(len, shown.splitlines())) <= 80
     assert "…" not in shown
     assert "sentence_transformers 247 123–370 2013 2013–2013 365 -" in " ".join(shown.split())
-    assert what in " ".join(shown.split())
+    assert version in " ".join(shown.split())
 
 
-def test_many_at_once_has_a_table_of_its_own_most_first() -> None:
-    everyone = {
-        "ours": Many(at_once=16, documents_per_s=[300.0, 100.0, 200.0], answer_s=[0.5] * 99 + [7.0]),
-        "official": Many(at_once=1, documents_per_s=[400.0, 400.0, 400.0], answer_s=[]),
+def test_concurrent_requests_have_a_table_sorted_by_throughput() -> None:
+    results = {
+        "ours": SaturationResult(at_once=16, documents_per_s=[300.0, 100.0, 200.0], answer_s=[0.5] * 99 + [7.0]),
+        "official": SaturationResult(at_once=1, documents_per_s=[400.0, 400.0, 400.0], answer_s=[]),
     }
-    shown = page(report(many={"10x100": everyone}))
-    assert "10x100, many at once" in shown
+    shown = page(report(many={"10x100": results}))
+    assert "10x100, concurrent requests" in shown
     lines = [" ".join(line.split()) for line in shown.splitlines()]
     assert lines.index("official 1 400 400–400 0.500 -") + 1 == lines.index("ours 16 200 100–300 1.00 0.500 s")
     assert "99 of 100" in " ".join(lines)
@@ -137,11 +137,11 @@ def test_document_has_the_same_cells() -> None:
     assert "| odd\\|one | odd\\|one 1.0 |" in text
     assert "- Left out: gone: &lt;no> [such] program." in text
     widths = {line.count("|") - line.count("\\|") for line in text.splitlines() if line.startswith("|")}
-    assert widths == {len(tables.LOADS) + 1}
-    assert len(tables.LOADS) == len(tables.CONTENDERS)
+    assert widths == {len(tables.LOAD_COLUMNS) + 1}
+    assert len(tables.LOAD_COLUMNS) == len(tables.CONTENDER_COLUMNS)
 
 
-def test_words_around_the_tables_stay(tmp_path: Path) -> None:
+def test_text_around_the_tables_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "page.md"
     path.write_text(f"# 标题\n\n{BEGIN}\nold\n{END}\n\nafter\n", encoding="utf-8")
     write_block(report(), path)
@@ -150,7 +150,7 @@ def test_words_around_the_tables_stay(tmp_path: Path) -> None:
     assert text == f"# 标题\n\n{block(report(), Path('page.md'))}\n\nafter\n"
 
 
-def test_a_picture_is_found_from_where_the_document_is(tmp_path: Path) -> None:
+def test_picture_address_is_relative_to_the_document(tmp_path: Path) -> None:
     path = tmp_path / "docs" / "page.md"
     path.parent.mkdir()
     write_block(report(), path, tmp_path / "docs" / "images" / "a.png")
@@ -161,7 +161,7 @@ def test_a_picture_is_found_from_where_the_document_is(tmp_path: Path) -> None:
     assert "![" not in path.read_text(encoding="utf-8")
 
 
-def test_a_new_document_is_the_tables(tmp_path: Path) -> None:
+def test_new_document_has_only_the_tables(tmp_path: Path) -> None:
     path = tmp_path / "new.md"
     write_block(report(), path)
     assert path.read_text(encoding="utf-8") == f"{block(report(), Path('page.md'))}\n"
@@ -169,7 +169,7 @@ def test_a_new_document_is_the_tables(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "words", BEGIN, f"{END}\n{BEGIN}"])
-def test_a_document_without_a_place_is_left_alone(tmp_path: Path, text: str) -> None:
+def test_document_without_markers_is_not_changed(tmp_path: Path, text: str) -> None:
     path = tmp_path / "page.md"
     path.write_text(text)
     with pytest.raises(BadSetting, match="no place"):

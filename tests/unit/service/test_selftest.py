@@ -22,16 +22,7 @@ from shortlist.service.selftest_report import CAUSES, CheckStatus, SelfTest, Sel
 from shortlist.telemetry import Metrics
 from shortlist.text.encoder import Encoder
 from shortlist.text.qwen_encoder import QwenEncoder
-from shortlist.types import (
-    EMBED,
-    NO_TRUNCATION,
-    RERANK,
-    Batch,
-    Encoded,
-    Operation,
-    TokenPrompt,
-    Vector,
-)
+from shortlist.types import EMBED, NO_TRUNCATION, RERANK, Batch, Encoded, Operation, Prompt, TokenPrompt, Vector
 from tests.support import apps
 from tests.support.fake_engine import FakeEngine
 from tests.support.fixtures import ModelFactory

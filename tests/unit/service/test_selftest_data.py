@@ -25,7 +25,7 @@ def test_prompts_of_a_reranker_have_the_template_and_many_lengths(tokenizer_path
     encoder = encoder_of(tokenizer_path)
     prompts = calibration_texts(encoder)
     assert all(tuple(prompt.ids[-len(encoder.suffix_ids) :]) == encoder.suffix_ids for prompt in prompts)
-    lengths = [prompt.num_tokens - len(encoder.suffix_ids) for prompt in prompts]
+    lengths = [prompt.num_own_tokens - len(encoder.suffix_ids) for prompt in prompts]
     assert min(lengths) <= 1
     assert max(lengths) > 1000
     assert len({id(prompt.prefix) for prompt in prompts}) == 1
