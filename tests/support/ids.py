@@ -71,7 +71,7 @@ class ByteEncoder:
 
 def _encoded(prefix: TokenPrefix, texts: Sequence[str]) -> list[Encoded]:
     prompts = [TokenPrompt(prefix, _ids(text)) for text in texts]
-    return [Encoded(prompts=(each,), num_tokens=each.num_tokens, num_tokens_total=each.num_tokens) for each in prompts]
+    return [Encoded(prompts=(each,), num_tokens=each.num_own_tokens, num_tokens_total=each.num_own_tokens) for each in prompts]
 
 
 def text_of(prompt: Prompt) -> str:

@@ -1,22 +1,50 @@
-"""A served model: its encoder, engine and scheduler; and the registry that finds it by name."""
+"""A served model: its encoder, engine, scheduler and caches, and the path of a request through them.
+
+`ServedModel.run`: cache -> admit -> single flight -> tokenize -> dispatch -> cache. Steps 10 to 17 of the request path
+(docs/architecture.md). Equal texts are computed once; misses are tokenized in a worker thread and submitted as one job.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import asyncio
+import math
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Final
 
-from shortlist.config import UnknownModels
 from shortlist.engine.base import Engine
-from shortlist.errors import BadSetting, ServiceError, UnknownModel, WrongModel
-from shortlist.scheduler.admission import Admission
-from shortlist.scheduler.cache import Entry, ScoreCache
-from shortlist.scheduler.dispatcher import Dispatcher
+from shortlist.errors import DeadlineExceeded, EngineUnavailable, ServiceError
+from shortlist.scheduler.admission import Admission, Permit
+from shortlist.scheduler.cache import Entry, ScoreCache, cache_keys
+from shortlist.scheduler.dispatcher import LATE, Completed, Dispatcher
+from shortlist.scheduler.queue import Flow
 from shortlist.scheduler.shared_cache import SharedCache
 from shortlist.scheduler.single_flight import InFlight
 from shortlist.telemetry import Metrics
+from shortlist.telemetry.traces import add_span, span
 from shortlist.text.encoder import Encoder
-from shortlist.types import ModelCard, Operation, Priority, basename
+from shortlist.types import (
+    DocumentStats,
+    Encoded,
+    ModelCard,
+    Operation,
+    Outcome,
+    Priority,
+    Prompt,
+    RequestOptions,
+    Timing,
+    Usage,
+    Value,
+    num_batch_tokens,
+)
+
+CHARS_PER_TOKEN: Final = 3.0
+"""Estimate of a text's cost before it is tokenized; the permit is settled with the true count afterwards."""
+
+TextValue = Entry | ServiceError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,11 +64,54 @@ class Expectations:
 
 NO_EXPECTATIONS: Final = Expectations()
 
-ANY_MODEL: Final = frozenset({"default", "default/not-specified"})
-"""Names that clients send when the user named no model. Source: infinity-client's default; LocalAI's and others' settings."""
 
-RAGFLOW_MARK: Final = "___"
-"""Separates the model name from the provider in RAGFlow's names. Source: its rag/llm."""
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """One `TextValue` per text, in the caller's order, with token counts and timing."""
+
+    found: Sequence[TextValue]
+    usage: Usage
+    timing: Timing
+
+    @property
+    def document_stats(self) -> list[DocumentStats | None]:
+        """How much of every text was processed; None for failed texts."""
+        return [found.stats if isinstance(found, Entry) else None for found in self.found]
+
+    @property
+    def truncated(self) -> list[int]:
+        """Positions of truncated texts."""
+        return [index for index, stats in enumerate(self.document_stats) if stats is not None and stats.is_truncated]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What to compute for one request.
+
+    Attributes:
+        operation: What to compute.
+        texts: The texts, in the caller's order.
+        keys: The cache key of every text: see `ServedModel.keys`.
+        overhead_chars: Characters besides the texts (query, instruction), for the cost estimate.
+        encode: Tokenizes texts; called in a worker thread with the positions of the cache misses.
+        options: Priority, deadline and caller.
+    """
+
+    operation: Operation
+    texts: Sequence[str]
+    keys: Sequence[bytes]
+    overhead_chars: int
+    encode: Callable[[Sequence[int]], list[Encoded]]
+    options: RequestOptions
+
+    def estimate(self, positions: Sequence[int]) -> int:
+        """Return the estimated tokens of some of the texts."""
+        num_chars = sum(len(self.texts[index]) for index in positions)
+        return int((num_chars + self.overhead_chars) / CHARS_PER_TOKEN) + len(positions)
+
+
+Positions = Mapping[bytes, int]
+"""Positions of texts by cache key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -59,7 +130,7 @@ class ServedModel:
     dispatcher: Dispatcher
     admission: Admission
     cache: ScoreCache
-    in_flight: Mapping[Priority, InFlight[Entry | ServiceError]]
+    in_flight: Mapping[Priority, InFlight[TextValue]]
     metrics: Metrics
     expectations: Expectations = NO_EXPECTATIONS
     restart: Callable[[], Awaitable[None]] | None = None
@@ -71,69 +142,182 @@ class ServedModel:
         """The served model name."""
         return self.card.name
 
+    def keys(self, operation: Operation, context: Sequence[str], texts: Sequence[str]) -> list[bytes]:
+        """Return the cache key of every text.
 
-@dataclass(slots=True)
-class ModelRegistry:
-    """Finds the served model for a name.
+        Args:
+            operation: What to compute.
+            context: Everything besides model and text that determines a value (query, instruction, limits).
+            texts: The texts.
+        """
+        return cache_keys((self.engine.info.fingerprint, self.encoder.fingerprint, operation.name, *context), texts)
 
-    Lookup order: the configured name; the last part, case-insensitively (`qwen3-reranker-0.6b`); the same without RAGFlow's
-    provider suffix. A request without a name (or with a placeholder name) gets the first model for its task, as does an
-    unknown name if `unknown_model` is "default".
-    """
-
-    served_models: Sequence[ServedModel]
-    unknown_model: UnknownModels = "error"
-    _by_name: dict[str, ServedModel] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._by_name = {}
-        for served in self.served_models:
-            for name in (served.name, *served.card.aliases):
-                self._add(name, served)
-        for served in self.served_models:
-            self._by_name.setdefault(basename(served.name), served)
-
-    def find(self, name: str | None, operation: Operation | None = None) -> ServedModel:
-        """Return the served model for this name and operation; `operation` is None for what every model can do.
+    async def run(self, work: Work) -> Computed:
+        """Return a value or an error for every text.
 
         Raises:
-            UnknownModel: no model of this name is served, or none can do this operation.
-            WrongModel: the model of this name cannot do this operation.
+            Overloaded: the whole request is refused.
+            DeadlineExceeded: the deadline passed, and the request is not partial.
+            InputTooLong: a text does not fit and must not be truncated.
+            EngineUnavailable: the engine has failed.
         """
-        served = self._named(name) if name else None
-        if served is None:
-            return self._default(operation)
-        if operation is not None and operation not in served.card.operations:
-            raise WrongModel(f"The model {served.name} does not {operation}; {self._able(operation)}.", param="model")
-        return served
+        timeout_s = work.options.timeout_s
+        deadline_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
+        positions = {key: index for index, key in enumerate(work.keys)}  # equal texts share a key and are computed once
+        with span("cache"):
+            cached = await self._cached(work.operation, positions)
+        missing = {key: index for key, index in positions.items() if key not in cached}
+        self.metrics.cache_hits.labels(self.name).inc(len(cached))
+        self.metrics.cache_misses.labels(self.name).inc(len(missing))
+        values: dict[bytes, TextValue] = {**cached}
+        timing = await self._compute_missing(work, missing, deadline_s, values) if missing else Timing()
+        found = [values[key] for key in work.keys]
+        num_tokens = sum(entry.num_tokens for entry in found if isinstance(entry, Entry))
+        return Computed(found, Usage(num_tokens, sum(key in cached for key in work.keys)), timing)
 
-    def _named(self, name: str) -> ServedModel | None:
-        """Return the model for a name, or None for the default model."""
-        served = self._by_name.get(name) or self._by_name.get(basename(name))
-        served = served or self._by_name.get(basename(name.partition(RAGFLOW_MARK)[0]))
-        if served is None and self.unknown_model == "error" and name.lower() not in ANY_MODEL:
-            raise UnknownModel(f"No such model is served. Served here: {self._names()}.", param="model")
-        return served
+    async def _cached(self, operation: Operation, positions: Positions) -> dict[bytes, Entry]:
+        """Return cached entries: from memory, then from the shared cache."""
+        cached = self.cache.get_many(positions)
+        if self.shared is None or len(cached) == len(positions):
+            return cached
+        remote = await self.shared.get_many(operation, [key for key in positions if key not in cached])
+        self.cache.put_many(remote)
+        return {**cached, **remote}
 
-    def _default(self, operation: Operation | None) -> ServedModel:
-        for served in self.served_models:
-            if operation is None or operation in served.card.operations:
-                return served
-        wanted = f"No model here can {operation}" if operation else "No model is served"
-        raise UnknownModel(f"{wanted}. Served here: {self._names()}.", param="model")
+    async def _compute_missing(
+        self, work: Work, missing: Positions, deadline_s: float, values: dict[bytes, TextValue]
+    ) -> Timing:
+        """Compute missing keys into `values`, and join those in flight; a joined key without a result is computed here."""
+        timing = Timing()
+        num_bytes = sum(sys.getsizeof(work.texts[index]) for index in missing.values())
+        # Admission counts all missing keys, as joined requests may be cancelled. A request that only joins is admitted as well.
+        with self.admission.admit(
+            work.estimate([*missing.values()]),
+            num_bytes=num_bytes,
+            flow=Flow.of(work.options),
+            timeout_s=work.options.timeout_s,
+        ) as permit:
+            try:
+                while left := [key for key in missing if key not in values]:
+                    joined = self.in_flight[work.options.priority].join(left)
+                    claimed = {key: missing[key] for key in left if key not in joined}
+                    if claimed:
+                        timing = await self._compute_claimed(work, claimed, permit, deadline_s, values)
+                    permit.settle(0)
+                    started_s = time.monotonic()
+                    values |= await self._join(work, joined, deadline_s)
+                    timing = replace(timing, queue_s=timing.queue_s + time.monotonic() - started_s)
+            except DeadlineExceeded as late:
+                if not work.options.is_partial:
+                    raise
+                for key in missing:
+                    values.setdefault(key, late)
+        return timing
 
-    def _add(self, name: str, served: ServedModel) -> None:
-        if self._by_name.setdefault(name, served) is not served:
-            raise one_name_for_two(name)
+    async def _compute_claimed(
+        self, work: Work, claimed: Positions, permit: Permit, deadline_s: float, values: dict[bytes, TextValue]
+    ) -> Timing:
+        """Claim and compute keys. Requests that joined do not inherit this request's deadline errors."""
+        permit.settle(work.estimate([*claimed.values()]))
+        with self.in_flight[work.options.priority].claim(claimed) as results:
+            fresh, timing = await self._compute(work, claimed, permit, deadline_s)
+            results.update({key: value for key, value in fresh.items() if not isinstance(value, DeadlineExceeded)})
+        values |= fresh
+        return timing
 
-    def _names(self) -> str:
-        return ", ".join(served.name for served in self.served_models) or "nothing"
+    async def _join(
+        self, work: Work, joined: Mapping[bytes, asyncio.Future[TextValue | None]], deadline_s: float
+    ) -> dict[bytes, TextValue]:
+        """Return the results of other requests' computations; keys without a result are left out."""
+        if not joined:
+            return {}
+        self.metrics.coalesced.labels(self.name).inc(len(joined))
+        with span("join"):
+            _, late = await asyncio.wait(joined.values(), timeout=_left_s(deadline_s))
+        if late and not work.options.is_partial:
+            raise DeadlineExceeded(LATE)
+        results = {key: DeadlineExceeded(LATE) if future in late else future.result() for key, future in joined.items()}
+        return {key: result for key, result in results.items() if result is not None}
 
-    def _able(self, operation: Operation) -> str:
-        able = [served.name for served in self.served_models if operation in served.card.operations]
-        return f"served for that: {', '.join(able)}" if able else "no model here does"
+    async def _compute(
+        self, work: Work, claimed: Positions, permit: Permit, deadline_s: float
+    ) -> tuple[dict[bytes, TextValue], Timing]:
+        """Tokenize, submit, collect, cache."""
+        started_s = time.monotonic()
+        try:
+            async with asyncio.timeout(_left_s(deadline_s)):
+                encoded = await asyncio.to_thread(work.encode, list(claimed.values()))
+        except TimeoutError:
+            raise DeadlineExceeded(LATE) from None
+        tokenize_s = time.monotonic() - started_s
+        add_span("tokenize", started_s)
+        prompts = [prompt for each in encoded for prompt in each.prompts]
+        permit.settle(num_batch_tokens(prompts))
+        self.metrics.tokenize_duration.labels(self.name, work.operation.name).observe(tokenize_s)
+        self.metrics.escaped.labels(self.name).inc(sum(each.num_escaped for each in encoded))
+        completed = await self._submit(work, prompts, deadline_s)
+        add_span("queue", completed.submitted_s, completed.submitted_s + completed.queue_s)
+        add_span("inference", completed.submitted_s + completed.queue_s)
+        fresh = dict(zip(claimed, _text_values(work.operation, encoded, completed), strict=True))
+        self._store({key: value for key, value in fresh.items() if isinstance(value, Entry)})
+        return fresh, Timing(tokenize_s=tokenize_s, queue_s=completed.queue_s, compute_s=completed.compute_s)
+
+    async def _submit(self, work: Work, prompts: Sequence[Prompt], deadline_s: float) -> Completed:
+        """Submit prompts; after an engine failure, submit them again once it has restarted, if the deadline allows."""
+        while True:
+            try:
+                return await self.dispatcher.submit(
+                    work.operation,
+                    prompts,
+                    flow=Flow.of(work.options),
+                    deadline_s=None if deadline_s == math.inf else deadline_s,
+                    is_partial=work.options.is_partial,
+                )
+            except EngineUnavailable:
+                if not self._can_wait_for_restart(deadline_s):
+                    raise
+            try:
+                async with asyncio.timeout(_left_s(deadline_s)):
+                    await self.dispatcher.wait_until_restarted()
+            except TimeoutError:
+                raise DeadlineExceeded(LATE) from None
+
+    def _can_wait_for_restart(self, deadline_s: float) -> bool:
+        """Return whether a request's deadline is later than the expected end of the restart."""
+        if self.restart_s is None or deadline_s == math.inf:
+            return False
+        return deadline_s - time.monotonic() > self.restart_s
+
+    def _store(self, entries: Mapping[bytes, Entry]) -> None:
+        self.cache.put_many(entries)
+        self.metrics.cache_bytes.labels(self.name).set(self.cache.num_bytes)
+        if self.shared is not None:
+            self.shared.put_many(entries)
 
 
-def one_name_for_two(name: str) -> BadSetting:
-    """Return the error for two models with the same name."""
-    return BadSetting(f"Two models would be served under the name {name!r}; rename a folder, or drop an alias.")
+def _text_values(operation: Operation, encoded: Sequence[Encoded], completed: Completed) -> Iterator[TextValue]:
+    """Yield the value of every text from the outcomes of its prompts."""
+    outcomes = iter(completed.outcomes)
+    for each in encoded:
+        yield _text_value(operation, each, list(islice(outcomes, len(each.prompts))))
+
+
+def _text_value(operation: Operation, encoded: Encoded, outcomes: Sequence[Outcome]) -> TextValue:
+    """Return the value of a text: of its only prompt, or its best window. One failed window fails the text."""
+    failure = next((outcome for outcome in outcomes if isinstance(outcome, ServiceError)), None)
+    if failure is not None:
+        return failure
+    values: Sequence[Value] = outcomes
+    best = values.index(max(values)) if len(values) > 1 else 0  # only scores have several windows
+    stats = DocumentStats(
+        num_tokens=encoded.num_tokens,
+        num_tokens_total=encoded.num_tokens_total,
+        is_truncated=encoded.is_truncated,
+        num_windows=len(outcomes),
+        best=encoded.spans[best] if encoded.spans else None,
+    )
+    return Entry(operation, values[best], sum(prompt.num_tokens for prompt in encoded.prompts), stats)
+
+
+def _left_s(deadline_s: float) -> float | None:
+    return None if deadline_s == math.inf else deadline_s - time.monotonic()

@@ -20,9 +20,10 @@ from shortlist.hub import ModelKind, ResolvedModel, WeightsReader, resolve
 from shortlist.scheduler.admission import Admission, AdmissionLimits
 from shortlist.scheduler.cache import ScoreCache
 from shortlist.scheduler.dispatcher import Dispatcher
+from shortlist.scheduler.model_registry import one_name_for_two
 from shortlist.scheduler.queue import WorkQueue
 from shortlist.scheduler.redis_store import RedisStore, location_of
-from shortlist.scheduler.served_model import NO_EXPECTATIONS, Expectations, ServedModel, one_name_for_two
+from shortlist.scheduler.served_model import NO_EXPECTATIONS, Expectations, ServedModel
 from shortlist.scheduler.shared_cache import SharedCache
 from shortlist.scheduler.single_flight import InFlight
 from shortlist.service import engine_loading

@@ -8,8 +8,7 @@ import numpy as np
 
 from shortlist.errors import InvalidInput
 from shortlist.scheduler.cache import Entry
-from shortlist.scheduler.served_model import ServedModel
-from shortlist.service.compute import ComputeRequest, TextValue, compute, keys_of
+from shortlist.scheduler.served_model import ServedModel, TextValue, Work
 from shortlist.types import EMBED, EmbedOutcome, EmbedTask, Encoded, PromptTemplate, Vector
 
 
@@ -28,7 +27,7 @@ async def embed(served: ServedModel, task: EmbedTask) -> EmbedOutcome:
     if task.dimensions is not None and task.dimensions > width:
         raise InvalidInput(f"dimensions must be at most {width} for {served.name}.", param="dimensions")
     template = served.encoder.template(task.instruction, task.preset)
-    computed = await compute(served, _request(served, task, template))
+    computed = await served.run(_request(served, task, template))
     vectors = [_vector(found) for found in computed.found]
     served.metrics.documents.labels(served.name, EMBED.name).inc(len(task.texts))
     served.metrics.truncated.labels(served.name).inc(len(computed.truncated))
@@ -52,7 +51,7 @@ def shorten(vector: Vector, dimensions: int | None) -> Vector:
     return leading / np.float32(length) if length > 0 else leading
 
 
-def _request(served: ServedModel, task: EmbedTask, template: PromptTemplate) -> ComputeRequest:
+def _request(served: ServedModel, task: EmbedTask, template: PromptTemplate) -> Work:
     is_query = task.is_query or task.instruction is not None or task.preset is not None
     instruction = template.instruction if is_query else None
 
@@ -67,10 +66,10 @@ def _request(served: ServedModel, task: EmbedTask, template: PromptTemplate) -> 
         )
 
     context = (template.name, repr(is_query), repr(instruction), repr(task.truncate), repr(task.truncate_prompt_tokens))
-    return ComputeRequest(
+    return Work(
         operation=EMBED,
         texts=task.texts,
-        keys=keys_of(served, EMBED, context, task.texts),
+        keys=served.keys(EMBED, context, task.texts),
         overhead_chars=len(instruction or ""),
         encode=encode,
         options=task.options,

@@ -9,8 +9,7 @@ import asyncio
 from collections.abc import Sequence
 
 from shortlist.scheduler.cache import Entry
-from shortlist.scheduler.served_model import ServedModel
-from shortlist.service.compute import TextValue, compute
+from shortlist.scheduler.served_model import ServedModel, TextValue
 from shortlist.service.rerank import relevance, request_of
 from shortlist.types import Encoded, Explained, Explanation, Prompt, RerankTask
 
@@ -24,7 +23,7 @@ async def explain(served: ServedModel, task: RerankTask) -> Explanation:
     template = served.encoder.template(task.instruction, task.preset)
     request = request_of(served, task, template)
     cached = served.cache.get_many(request.keys)
-    computed = await compute(served, request)
+    computed = await served.run(request)
     encoded = await asyncio.to_thread(request.encode, range(len(task.documents)))
     logits = await served.engine.explain(_prompts(encoded, computed.found))
     documents = [

@@ -10,8 +10,7 @@ from typing import cast
 from shortlist.engine.base import ScoreScale, sigmoid
 from shortlist.errors import DeadlineExceeded, ServiceError
 from shortlist.scheduler.cache import Entry
-from shortlist.scheduler.served_model import ServedModel
-from shortlist.service.compute import ComputeRequest, TextValue, compute, keys_of
+from shortlist.scheduler.served_model import ServedModel, TextValue, Work
 from shortlist.types import (
     RERANK,
     Encoded,
@@ -35,7 +34,7 @@ async def rerank(served: ServedModel, task: RerankTask) -> RerankOutcome:
     """
     task = strip_template(served, task)
     template = served.encoder.template(task.instruction, task.preset)
-    computed = await compute(served, request_of(served, task, template))
+    computed = await served.run(request_of(served, task, template))
     failed = [Failed(index, found) for index, found in enumerate(computed.found) if not isinstance(found, Entry)]
     for each in failed:
         served.metrics.failed.labels(served.name, type(each.error).__name__).inc()
@@ -84,7 +83,7 @@ def relevance(raw: float, scale: ScoreScale) -> float:
     return sigmoid(raw)
 
 
-def request_of(served: ServedModel, task: RerankTask, template: PromptTemplate) -> ComputeRequest:
+def request_of(served: ServedModel, task: RerankTask, template: PromptTemplate) -> Work:
     """Return the compute request of this task, with all inputs of its cache keys."""
 
     def encode(positions: Sequence[int]) -> list[Encoded]:
@@ -99,10 +98,10 @@ def request_of(served: ServedModel, task: RerankTask, template: PromptTemplate) 
 
     words = (template.name, template.preset, repr(template.instruction), task.query)
     limits = (task.on_overflow.value, repr(task.truncation), repr(task.with_totals))
-    return ComputeRequest(
+    return Work(
         operation=RERANK,
         texts=task.documents,
-        keys=keys_of(served, RERANK, (*words, *limits), task.documents),
+        keys=served.keys(RERANK, (*words, *limits), task.documents),
         overhead_chars=len(task.query) + len(template.instruction or ""),
         encode=encode,
         options=task.options,

@@ -11,7 +11,8 @@ from functools import partial
 from shortlist.config import Settings
 from shortlist.engine.base import Notify
 from shortlist.errors import Draining, EngineUnavailable, ModelRefused, NotFound
-from shortlist.scheduler.served_model import ModelRegistry, ServedModel
+from shortlist.scheduler.model_registry import ModelRegistry
+from shortlist.scheduler.served_model import ServedModel
 from shortlist.scheduler.shared_cache import SharedCache
 from shortlist.service.embed import embed
 from shortlist.service.explain import explain

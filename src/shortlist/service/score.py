@@ -6,8 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from shortlist.scheduler.cache import Entry
-from shortlist.scheduler.served_model import ServedModel
-from shortlist.service.compute import ComputeRequest, TextValue, compute
+from shortlist.scheduler.served_model import ServedModel, TextValue, Work
 from shortlist.service.rerank import relevance, request_of
 from shortlist.types import RERANK, Encoded, RerankTask, Scored, ScoreOutcome, ScoreTask
 
@@ -29,7 +28,7 @@ async def score(served: ServedModel, task: ScoreTask) -> ScoreOutcome:
     Raises:
         What `service.rerank.rerank` raises; the error of one pair fails the request.
     """
-    computed = await compute(served, _request(served, task))
+    computed = await served.run(_request(served, task))
     served.metrics.documents.labels(served.name, RERANK.name).inc(len(task.pairs))
     served.metrics.truncated.labels(served.name).inc(len(computed.truncated))
     return ScoreOutcome(
@@ -41,7 +40,7 @@ async def score(served: ServedModel, task: ScoreTask) -> ScoreOutcome:
     )
 
 
-def _request(served: ServedModel, task: ScoreTask) -> ComputeRequest:
+def _request(served: ServedModel, task: ScoreTask) -> Work:
     """Return one request for all queries."""
     pair_groups, documents = zip(*(_pair(served, task, *pair) for pair in task.pairs), strict=True)
     grouped = _grouped(pair_groups, range(len(pair_groups)))
@@ -55,7 +54,7 @@ def _request(served: ServedModel, task: ScoreTask) -> ComputeRequest:
             encoded |= zip(wanted, parts[each].encode([location_of[index] for index in wanted]), strict=True)
         return [encoded[index] for index in positions]
 
-    return ComputeRequest(
+    return Work(
         operation=RERANK,
         texts=documents,
         keys=[keys[index] for index in range(len(pair_groups))],
@@ -73,7 +72,7 @@ def _pair(served: ServedModel, task: ScoreTask, query: str, document: str) -> tu
     return _PairGroup(parts.query, parts.instruction), parts.document
 
 
-def _part(served: ServedModel, task: ScoreTask, group: _PairGroup, documents: Sequence[str]) -> ComputeRequest:
+def _part(served: ServedModel, task: ScoreTask, group: _PairGroup, documents: Sequence[str]) -> Work:
     """Return the request of one query."""
     one = RerankTask(query=group.query, documents=tuple(documents), on_overflow=task.on_overflow, truncation=task.truncation)
     has_own_instruction = group.instruction != task.instruction

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
@@ -35,11 +34,11 @@ class PackedSequence:
         order: Index of the prompt, for every scored span of the layout.
 
     Shapes:
-        ids_T, positions_T: [num tokens].
+        ids_T, positions_T: [num tokens] int32.
     """
 
-    ids_T: npt.NDArray[np.int64]
-    positions_T: npt.NDArray[np.int64]
+    ids_T: Ids
+    positions_T: Ids
     layout: Layout
     order: tuple[int, ...]
 
@@ -163,8 +162,8 @@ class _Builder:
 
     def __init__(self) -> None:
         self.spans: list[PackedSpan] = []
-        self.ids: list[npt.NDArray[np.int64]] = []
-        self.positions: list[npt.NDArray[np.int64]] = []
+        self.ids: list[Ids] = []
+        self.positions: list[Ids] = []
         self.num_tokens = 0
 
     def add_prefix(self, ids: Ids) -> range:
@@ -180,8 +179,8 @@ class _Builder:
 
     def _add(self, ids: Ids, first_position: int) -> range:
         rows = range(self.num_tokens, self.num_tokens + len(ids))
-        self.ids.append(ids.astype(np.int64))
-        self.positions.append(np.arange(first_position, first_position + len(ids), dtype=np.int64))
+        self.ids.append(ids)
+        self.positions.append(np.arange(first_position, first_position + len(ids), dtype=np.int32))
         self.num_tokens = rows.stop
         return rows
 
