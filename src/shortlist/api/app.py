@@ -15,7 +15,6 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from shortlist import __version__
-from shortlist.api import errors
 from shortlist.api.api_keys import ApiKeys
 from shortlist.api.auth import Auth
 from shortlist.api.caller_limits import CallerLimits
@@ -26,7 +25,7 @@ from shortlist.api.request_body import RequestBody
 from shortlist.api.request_log import RequestLog
 from shortlist.api.routes import router, task_routes
 from shortlist.config import ServerSettings
-from shortlist.errors import InvalidInput, NotFound, ServiceError
+from shortlist.errors import InvalidInput, MethodNotAllowed, NotFound
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry.compat import collectors
 
@@ -80,7 +79,6 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.state.has_page = False
     app.state.keys = keys
     app.include_router(router)
-    app.add_exception_handler(ServiceError, _service_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     _add_middleware(app, runtime, server, keys)
@@ -120,26 +118,14 @@ def _names(runtime: Runtime) -> Iterator[str]:
         yield from (card.name, *card.aliases, card.name.rsplit("/", 1)[-1])
 
 
-async def _service_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ServiceError), "Only these are sent here. This is a bug."
-    scope = request.scope
-    scope["error"] = error.with_traceback(None)  # its frames reference the body and the scope
-    answer = errors.answer(error, request_id=scope["request_id"], dialect=scope.get("dialect"))
-    return Response(answer.body, answer.status, dict(answer.headers), "application/json")
-
-
-async def _http_error(request: Request, error: Exception) -> Response:
-    """Answer the router's 404 and 405 with our error body."""
+async def _http_error(_: Request, error: Exception) -> Response:
+    """Raise the router's 404 and 405 as Shortlist's errors, which `RequestLog` answers."""
     assert isinstance(error, HTTPException), "Only these are sent here. This is a bug."
     if error.status_code == 405:
-        wrong = InvalidInput("This path does not take this method.")
-        response = await _service_error(request, wrong)
-        response.status_code = 405
-        response.headers.update(error.headers or {})
-        return response
-    return await _service_error(request, NotFound("There is nothing at this path; /docs lists what there is."))
+        raise MethodNotAllowed("This path does not take this method.", allow=(error.headers or {})["Allow"]) from None
+    raise NotFound("There is nothing at this path; /docs lists what there is.") from None
 
 
-async def _validation_error(request: Request, _: Exception) -> Response:
-    """Answer the framework's validation errors, without echoing the input."""
-    return await _service_error(request, InvalidInput("A parameter of the path or the query string is wrong."))
+async def _validation_error(_: Request, _error: Exception) -> Response:
+    """Raise the framework's validation errors as Shortlist's, without echoing the input."""
+    raise InvalidInput("A parameter of the path or the query string is wrong.") from None

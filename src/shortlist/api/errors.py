@@ -22,6 +22,7 @@ from shortlist.errors import (
     EngineUnavailable,
     InputTooLong,
     InvalidInput,
+    MethodNotAllowed,
     NotFound,
     Overloaded,
     ServiceError,
@@ -48,6 +49,7 @@ _KINDS: Mapping[type[ServiceError], _Kind] = {
     Unauthenticated: _Kind(401, "authentication_error", "invalid_api_key"),
     NotFound: _Kind(404, "invalid_request_error", "not_found"),
     UnknownModel: _Kind(404, "invalid_request_error", "model_not_found"),
+    MethodNotAllowed: _Kind(405, "invalid_request_error", "invalid_input"),
     BodyTooSlow: _Kind(408, "invalid_request_error", "request_timeout"),
     BodyTooLarge: _Kind(413, "invalid_request_error", "request_too_large"),
     UnsupportedMedia: _Kind(415, "invalid_request_error", "unsupported_media_type"),
@@ -101,6 +103,8 @@ def from_validation(error: ValidationError) -> InvalidInput:
 def _headers(error: ServiceError, status: int) -> dict[str, str]:
     if isinstance(error, Overloaded):
         return {"retry-after": str(max(1, math.ceil(error.retry_after_s)))}
+    if isinstance(error, MethodNotAllowed):
+        return {"allow": error.allow}
     if status == 503:
         return {"retry-after": str(RETRY_UNAVAILABLE_S)}
     if isinstance(error, Unauthenticated):

@@ -1,6 +1,6 @@
 """The record of a finished request, from its ASGI scope: for metrics, logs and traces.
 
-Names, counts and times; never a text. The scope has `dialect`, `request_model`, `num_items`; `outcome` or `error`.
+Names, counts and times; never a text. See `RequestState`.
 """
 
 from __future__ import annotations
@@ -11,15 +11,8 @@ from typing import Final, NamedTuple
 
 from starlette.types import Scope
 
-from shortlist.api.dialects.dialect import (
-    DetokenizeModel,
-    Dialect,
-    EmbedModel,
-    RequestModel,
-    RerankModel,
-    ScoreModel,
-    TokenizeModel,
-)
+from shortlist.api.dialects.dialect import DetokenizeModel, EmbedModel, RequestModel, RerankModel, ScoreModel, TokenizeModel
+from shortlist.api.request_state import RequestState, state_of
 from shortlist.errors import Draining, Overloaded, ServiceError
 from shortlist.telemetry.metrics import DRAINING
 from shortlist.types import Timing, Usage
@@ -59,27 +52,25 @@ class Record(NamedTuple):
     @classmethod
     def of(cls, scope: Scope) -> Record:
         """Return the record of a scope."""
-        dialect: Dialect | None = scope.get("dialect")
-        request_model: type[RequestModel] | None = scope.get("request_model")
-        error: ServiceError | None = scope.get("error")
+        state = state_of(scope)
         return cls(
             route=getattr(scope.get("route"), "path", NO_ROUTE),
-            dialect=dialect.name if dialect else "",
-            task=_task(request_model) if request_model else "",
-            model=getattr(scope.get("outcome"), "model", ""),
-            refusal=_refusal(error),
-            error=type(error).__name__ if error else "",
+            dialect=state.dialect.name if state.dialect else "",
+            task=_task(state.request_model) if state.request_model else "",
+            model=getattr(state.outcome, "model", ""),
+            refusal=_refusal(state.error),
+            error=type(state.error).__name__ if state.error else "",
         )
 
     def fields(self, scope: Scope) -> dict[str, str | int | float]:
         """Return all fields, for a log line or a span. Units: milliseconds in names that end in `_ms`."""
-        return {name: value for name, value in self._asdict().items() if value} | dict(_counts(scope))
+        return {name: value for name, value in self._asdict().items() if value} | dict(_counts(state_of(scope)))
 
 
-def _counts(scope: Scope) -> Iterator[tuple[str, int | float]]:
-    if "num_items" in scope:
-        yield "items", scope["num_items"]
-    outcome = scope.get("outcome")
+def _counts(state: RequestState) -> Iterator[tuple[str, int | float]]:
+    if state.num_items is not None:
+        yield "items", state.num_items
+    outcome = state.outcome
     usage: Usage | None = getattr(outcome, "usage", None)
     timing: Timing | None = getattr(outcome, "timing", None)
     if usage is not None:

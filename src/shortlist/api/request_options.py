@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 
 from starlette.requests import Request
 
+from shortlist.api.request_state import state_of
 from shortlist.errors import InvalidInput
 from shortlist.types import DetokenizeTask, EmbedTask, Priority, RerankTask, ScoreTask, TokenizeTask
 
@@ -28,16 +29,14 @@ def apply_headers(task: Asked, request: Request, *, instruction: str | None = No
         InvalidInput: a header has an invalid value.
     """
     timeouts = [seconds for seconds in (task.options.timeout_s, _timeout_s(request)) if seconds is not None]
-    caller: str = request.scope.get("caller", "")
-    options = replace(task.options, caller=caller, priority=_priority(request), timeout_s=min(timeouts, default=None))
-    model: str | None = request.scope.get("model")
-    return replace(task, options=options, model=model or task.model, instruction=task.instruction or instruction or None)
+    state = state_of(request.scope)
+    options = replace(task.options, caller=state.caller, priority=_priority(request), timeout_s=min(timeouts, default=None))
+    return replace(task, options=options, model=state.model or task.model, instruction=task.instruction or instruction or None)
 
 
 def model_from_path(task: TokenizedText, request: Request) -> TokenizedText:
     """Return the task with the model of the path, if there is one."""
-    model: str | None = request.scope.get("model")
-    return replace(task, model=model or task.model)
+    return replace(task, model=state_of(request.scope).model or task.model)
 
 
 def _timeout_s(request: Request) -> float | None:

@@ -32,6 +32,7 @@ from shortlist.api.dialects.dialect import (
 from shortlist.api.dialects.explain import ExplainRequest
 from shortlist.api.errors import from_validation
 from shortlist.api.request_options import apply_headers, model_from_path
+from shortlist.api.request_state import state_of
 from shortlist.errors import InvalidInput
 from shortlist.service.runtime import Runtime
 from shortlist.types import Timing, Usage
@@ -62,17 +63,18 @@ Service = Annotated[Runtime, Depends(_runtime)]
 async def handle_task(request: Request) -> Response:
     """Handle a task request in any dialect."""
     started_s = time.perf_counter()
-    scope, service = request.scope, _runtime(request)
+    scope, state, service = request.scope, state_of(request.scope), _runtime(request)
     body = await _body(request)
     view = RequestView(scope["path"], body, dict(scope["headers"]))
     dialect, request_model = table.find(scope["route"].path, view, _explicit_dialect(request))
-    scope["dialect"], scope["request_model"] = dialect, request_model
+    state.dialect, state.request_model = dialect, request_model
     request_body = _validated(request_model, body)
-    scope["num_items"] = request_body.num_items
+    state.num_items = request_body.num_items
     _check_size(request_body.num_items, request_body.items_field, service)
     service.metrics.ignored_fields.labels(dialect.name).inc(len(body.keys() - request_model.fields()))
-    answer, scope["outcome"] = await _run_task(request_body, request, service, _response_meta(request))
-    return _answer(answer, scope["outcome"], started_s)
+    answer, outcome = await _run_task(request_body, request, service, _response_meta(request))
+    state.outcome = outcome
+    return _answer(answer, outcome, started_s)
 
 
 async def _run_task(
@@ -139,7 +141,7 @@ async def model(name: str, service: Service) -> Response:
 @router.get("/info", tags=["models"])
 async def info(request: Request, service: Service) -> Response:
     """Describe one model as Text Embeddings Inference does: that of the path, or else the default reranker."""
-    return _json(model_info.info(service.card(request.scope["model"]), service.settings))
+    return _json(model_info.info(service.card(state_of(request.scope).model), service.settings))
 
 
 @router.get("/v1/cluster/auth", tags=["server"])
@@ -217,13 +219,12 @@ def _validated(request_model: type[Known], body: Json) -> Known:
 
 
 def _response_meta(request: Request) -> ResponseMeta:
-    return ResponseMeta(request.scope["request_id"], int(datetime.now(UTC).timestamp()))
+    return ResponseMeta(state_of(request.scope).request_id, int(datetime.now(UTC).timestamp()))
 
 
 def _explicit_dialect(request: Request) -> str | None:
     """Return the dialect that path or header name, or None."""
-    explicit_dialect: str | None = request.scope["explicit_dialect"] or request.headers.get(DIALECT_HEADER)
-    return explicit_dialect
+    return state_of(request.scope).explicit_dialect or request.headers.get(DIALECT_HEADER)
 
 
 def _check_size(num_items: int, field: str, service: Runtime, *, most: int | None = None) -> None:

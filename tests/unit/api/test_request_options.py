@@ -8,12 +8,13 @@ from starlette.requests import Request
 from shortlist.api.request_options import apply_headers
 from shortlist.errors import InvalidInput
 from shortlist.types import EmbedTask, Priority, RequestOptions, RerankTask
+from tests.support.wire import with_state
 
 
 def request(caller: str | None = None, **headers: str) -> Request:
     encoded = [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in headers.items()]
     scope = {"type": "http", "headers": encoded}
-    return Request(scope if caller is None else {**scope, "caller": caller})
+    return Request(scope if caller is None else with_state(scope, caller=caller))
 
 
 def task(**options: object) -> RerankTask:
