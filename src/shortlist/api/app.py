@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
@@ -23,7 +23,7 @@ from shortlist.api.path_rewriting import PathRewriting
 from shortlist.api.quota import Quota
 from shortlist.api.request_body import RequestBody
 from shortlist.api.request_log import RequestLog
-from shortlist.api.routes import router, task_routes
+from shortlist.api.routes import fast_routes, router, task_router
 from shortlist.config import ServerSettings
 from shortlist.errors import InvalidInput, MethodNotAllowed, NotFound
 from shortlist.service.runtime import Runtime
@@ -43,9 +43,6 @@ EXPOSED_HEADERS = (
     "x-inference-time",
 )
 """Response headers that pages of allowed origins may read."""
-
-METHODS = {route.path: min(route.methods) for route in router.routes if isinstance(route, APIRoute) and route.methods}
-"""Allowed CORS methods."""
 
 DESCRIPTION = """Turns a long list of candidates into a short one.
 
@@ -78,20 +75,24 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.state.runtime = runtime
     app.state.has_page = False
     app.state.keys = keys
+    tasks = task_router()
+    app.include_router(tasks)
     app.include_router(router)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
-    _add_middleware(app, runtime, server, keys)
+    _add_middleware(app, runtime, server, keys, fast_routes(tasks))
     runtime.metrics.build_info.labels(__version__, platform.python_version()).set(1)
-    for collector in collectors(runtime.metrics, server.metrics_compat, methods=METHODS):
+    for collector in collectors(runtime.metrics, server.metrics_compat, methods=_methods(tasks, router)):
         runtime.metrics.registry.register(collector)
     return app
 
 
-def _add_middleware(app: FastAPI, runtime: Runtime, server: ServerSettings, keys: ApiKeys) -> None:
+def _add_middleware(
+    app: FastAPI, runtime: Runtime, server: ServerSettings, keys: ApiKeys, fast: Mapping[str, APIRoute]
+) -> None:
     """Add middlewares, innermost first: FastRoutes, RequestBody, CallerLimits, Auth, PathRewriting, RequestLog, CORS."""
     quota = Quota(max_per_minute=server.max_requests_per_minute, max_running=server.max_concurrent_requests_per_caller)
-    app.add_middleware(FastRoutes, routes=task_routes())
+    app.add_middleware(FastRoutes, routes=fast)
     app.add_middleware(
         RequestBody, max_body_bytes=server.max_body_bytes, body_timeout_s=server.body_timeout_s, public_prefixes=(PAGE_PATH,)
     )
@@ -110,6 +111,12 @@ def _add_middleware(app: FastAPI, runtime: Runtime, server: ServerSettings, keys
             allow_credentials=False,
             expose_headers=EXPOSED_HEADERS,
         )
+
+
+def _methods(*routers: APIRouter) -> dict[str, str]:
+    """Return a method of every route, which is a label of the HTTP metrics."""
+    routes = (route for router in routers for route in router.routes)
+    return {route.path: min(route.methods) for route in routes if isinstance(route, APIRoute) and route.methods}
 
 
 def _names(runtime: Runtime) -> Iterator[str]:

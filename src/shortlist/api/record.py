@@ -6,25 +6,15 @@ Names, counts and times; never a text. See `RequestState`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
 from typing import Final, NamedTuple
 
 from starlette.types import Scope
 
-from shortlist.api.dialects.dialect import DetokenizeModel, EmbedModel, RequestModel, RerankModel, ScoreModel, TokenizeModel
 from shortlist.api.request_state import RequestState, state_of
+from shortlist.api.task_handlers import handler_of
 from shortlist.errors import Draining, Overloaded, ServiceError
 from shortlist.telemetry.metrics import DRAINING
 from shortlist.types import Timing, Usage
-
-TASKS: Final[dict[type[RequestModel], str]] = {
-    RerankModel: "rerank",
-    ScoreModel: "score",
-    EmbedModel: "embed",
-    TokenizeModel: "tokenize",
-    DetokenizeModel: "detokenize",
-}
-"""Task labels of request models."""
 
 NO_ROUTE: Final = "other"
 """Route label of unknown paths."""
@@ -56,7 +46,7 @@ class Record(NamedTuple):
         return cls(
             route=getattr(scope.get("route"), "path", NO_ROUTE),
             dialect=state.dialect.name if state.dialect else "",
-            task=_task(state.request_model) if state.request_model else "",
+            task=handler_of(state.request_model).name if state.request_model else "",
             model=getattr(state.outcome, "model", ""),
             refusal=_refusal(state.error),
             error=type(state.error).__name__ if state.error else "",
@@ -83,11 +73,6 @@ def _counts(state: RequestState) -> Iterator[tuple[str, int | float]]:
         yield "tokenize_ms", _ms(timing.tokenize_s)
         yield "queue_ms", _ms(timing.queue_s)
         yield "compute_ms", _ms(timing.compute_s)
-
-
-@cache
-def _task(request_model: type[RequestModel]) -> str:
-    return next((name for base, name in TASKS.items() if issubclass(request_model, base)), "")
 
 
 def _refusal(error: ServiceError | None) -> str:

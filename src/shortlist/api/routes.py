@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import UTC, datetime
-from typing import Annotated, Final, Protocol, TypeVar
+from typing import Annotated, Final, TypeVar
 from urllib.parse import quote
 
 import orjson
@@ -18,21 +18,12 @@ from pydantic import BaseModel, ValidationError
 from shortlist import __version__
 from shortlist.api import model_info, openapi
 from shortlist.api.dialects import table
-from shortlist.api.dialects.dialect import (
-    AnyRequestModel,
-    DetokenizeModel,
-    EmbedModel,
-    Json,
-    RequestView,
-    RerankModel,
-    ResponseMeta,
-    ScoreModel,
-    TokenizeModel,
-)
+from shortlist.api.dialects.dialect import Json, RequestView, ResponseMeta
 from shortlist.api.dialects.explain import ExplainRequest
 from shortlist.api.errors import from_validation
-from shortlist.api.request_options import apply_headers, model_from_path
+from shortlist.api.request_options import apply_headers
 from shortlist.api.request_state import state_of
+from shortlist.api.task_handlers import ServedOutcome, handler_of
 from shortlist.errors import InvalidInput
 from shortlist.service.runtime import Runtime
 from shortlist.types import Timing, Usage
@@ -45,11 +36,6 @@ DIALECT_HEADER: Final = "X-Rerank-Dialect"
 """Names a dialect where a client cannot set a path prefix."""
 
 NO_TIMING: Final = Timing()
-
-
-class _ServedOutcome(Protocol):
-    @property
-    def model(self) -> str: ...
 
 
 def _runtime(request: Request) -> Runtime:
@@ -72,41 +58,23 @@ async def handle_task(request: Request) -> Response:
     state.num_items = request_body.num_items
     _check_size(request_body.num_items, request_body.items_field, service)
     service.metrics.ignored_fields.labels(dialect.name).inc(len(body.keys() - request_model.fields()))
-    answer, outcome = await _run_task(request_body, request, service, _response_meta(request))
-    state.outcome = outcome
-    return _answer(answer, outcome, started_s)
+    handler = handler_of(request_model)
+    state.outcome = outcome = await handler.run(service, handler.task_of(request_body, request))
+    return _answer(request_body.answer(outcome, _response_meta(request)), outcome, started_s)
 
 
-async def _run_task(
-    request_body: AnyRequestModel, request: Request, service: Runtime, meta: ResponseMeta
-) -> tuple[object, _ServedOutcome]:
-    """Run the task of a request; return the body of the answer, and the outcome."""
-    match request_body:
-        case RerankModel():
-            ranked = await service.rerank(apply_headers(request_body.task(), request, instruction=request_body.instruction))
-            return request_body.answer(ranked, meta), ranked
-        case EmbedModel():
-            embedded = await service.embed(apply_headers(request_body.task(), request, instruction=request_body.instruction))
-            return request_body.answer(embedded, meta), embedded
-        case ScoreModel():
-            scored = await service.score(apply_headers(request_body.task(), request, instruction=request_body.instruction))
-            return request_body.answer(scored, meta), scored
-        case TokenizeModel():
-            tokenized = await service.tokenize(model_from_path(request_body.task(), request))
-            return request_body.answer(tokenized, meta), tokenized
-        case DetokenizeModel():
-            detokenized = await service.detokenize(model_from_path(request_body.task(), request))
-            return request_body.answer(detokenized, meta), detokenized
+def task_router() -> APIRouter:
+    """Return the routes of all tasks in all dialects."""
+    router = APIRouter()
+    for path in table.ENTRIES:
+        router.add_api_route(path, handle_task, methods=["POST"], response_class=Response, **openapi.of_path(path))
+    return router
 
 
-for _path in table.ENTRIES:
-    router.add_api_route(_path, handle_task, methods=["POST"], response_class=Response, **openapi.of_path(_path))
-
-
-def task_routes() -> dict[str, APIRoute]:
+def fast_routes(router: APIRouter) -> dict[str, APIRoute]:
     """Return the task routes with fixed paths, by path; see `FastRoutes`."""
-    found = (route for route in router.routes if isinstance(route, APIRoute) and route.endpoint is handle_task)
-    return {route.path: route for route in found if not route.param_convertors}
+    routes = (route for route in router.routes if isinstance(route, APIRoute))
+    return {route.path: route for route in routes if not route.param_convertors}
 
 
 @router.post("/v1/explain", tags=["tasks"], openapi_extra=openapi.EXPLAIN, response_class=Response)
@@ -234,7 +202,7 @@ def _check_size(num_items: int, field: str, service: Runtime, *, most: int | Non
         raise InvalidInput(f"{field} has {num_items} items; at most {limit} are allowed{why}.", param=field)
 
 
-def _answer(body: object, outcome: _ServedOutcome, started_s: float) -> Response:
+def _answer(body: object, outcome: ServedOutcome, started_s: float) -> Response:
     """Return the answer, with headers for model, cache hits and, as in TEI, milliseconds."""
     response = _json(body)
     timing: Timing = getattr(outcome, "timing", NO_TIMING)

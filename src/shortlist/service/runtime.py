@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
+from typing import Protocol, TypeVar
 
 from shortlist.config import Settings
 from shortlist.engine.base import Notify
@@ -42,6 +43,19 @@ from shortlist.types import (
     TokenizeOutcome,
     TokenizeTask,
 )
+
+
+class ModelTask(Protocol):
+    """A task that names a model."""
+
+    @property
+    def model(self) -> str | None:
+        """Name or alias; None for the default."""
+        ...
+
+
+TaskT = TypeVar("TaskT", bound=ModelTask)
+OutcomeT = TypeVar("OutcomeT")
 
 
 class State(StrEnum):
@@ -155,43 +169,50 @@ class Runtime:
         self._tasks.append(loop)
         self._tasks.append(asyncio.create_task(_watch(served), name=f"watch {served.name}"))
 
-    async def rerank(self, task: RerankTask) -> RerankOutcome:
-        """Rank with the model that the task names. Raises what `service.rerank.rerank` raises, and NotFound, Draining."""
-        served = self._registry.find(task.model, RERANK)
+    async def run(
+        self, operation: Operation | None, service: Callable[[ServedModel, TaskT], Awaitable[OutcomeT]], task: TaskT
+    ) -> OutcomeT:
+        """Run a task with the model that it names.
+
+        Args:
+            operation: What the model must support; None for any model.
+            service: Runs the task with a model.
+            task: The task.
+
+        Raises:
+            UnknownModel, WrongModel: no such model is served.
+            Draining, EngineUnavailable: the server is not ready.
+            The errors of `service`.
+        """
+        served = self._registry.find(task.model, operation)
         with self._running():
-            return await rerank(served, task)
+            return await service(served, task)
+
+    async def rerank(self, task: RerankTask) -> RerankOutcome:
+        """Rank documents. See `run` and `service.rerank.rerank`."""
+        return await self.run(RERANK, rerank, task)
 
     async def score(self, task: ScoreTask) -> ScoreOutcome:
-        """Score with the model that the task names. Raises what `service.score.score` raises, and NotFound, Draining."""
-        served = self._registry.find(task.model, RERANK)
-        with self._running():
-            return await score(served, task)
-
-    async def tokenize(self, task: TokenizeTask) -> TokenizeOutcome:
-        """Tokenize with the model that the task names. Raises what `service.tokens` raises, and NotFound, Draining."""
-        served = self._registry.find(task.model)
-        with self._running():
-            return await tokenize(served, task)
-
-    async def detokenize(self, task: DetokenizeTask) -> DetokenizeOutcome:
-        """Detokenize with the model that the task names. Raises what `service.tokens` raises, and NotFound, Draining."""
-        served = self._registry.find(task.model)
-        with self._running():
-            return await detokenize(served, task)
+        """Score pairs. See `run` and `service.score.score`."""
+        return await self.run(RERANK, score, task)
 
     async def embed(self, task: EmbedTask) -> EmbedOutcome:
-        """Embed with the model that the task names. Raises what `service.embed.embed` raises, and NotFound, Draining."""
-        served = self._registry.find(task.model, EMBED)
-        with self._running():
-            return await embed(served, task)
+        """Embed texts. See `run` and `service.embed.embed`."""
+        return await self.run(EMBED, embed, task)
+
+    async def tokenize(self, task: TokenizeTask) -> TokenizeOutcome:
+        """Tokenize texts. See `run` and `service.tokens.tokenize`."""
+        return await self.run(None, tokenize, task)
+
+    async def detokenize(self, task: DetokenizeTask) -> DetokenizeOutcome:
+        """Detokenize ids. See `run` and `service.tokens.detokenize`."""
+        return await self.run(None, detokenize, task)
 
     async def explain(self, task: RerankTask) -> Explanation:
-        """Explain scores. Raises as `rerank`, and NotFound unless `explain` is enabled."""
+        """Explain scores. See `run` and `service.explain.explain`. Raises NotFound unless `explain` is enabled."""
         if not self.settings.server.explain:
             raise NotFound("This server does not explain; start it with --explain.")
-        served = self._registry.find(task.model, RERANK)
-        with self._running():
-            return await explain(served, task)
+        return await self.run(RERANK, explain, task)
 
     async def drain(self, timeout_s: float) -> bool:
         """Refuse new requests and wait for running ones; return whether all finished."""

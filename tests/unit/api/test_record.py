@@ -8,7 +8,8 @@ import pytest
 
 from shortlist.api.dialects.common import DIALECT, CommonRerankRequest
 from shortlist.api.dialects.table import DIALECTS
-from shortlist.api.record import TASKS, Record
+from shortlist.api.record import Record
+from shortlist.api.task_handlers import HANDLERS
 from shortlist.errors import DeadlineExceeded, Draining, Overloaded, ServiceError, Shortage
 from shortlist.types import Failed, PromptTemplate, RerankOutcome, Timing, Usage
 from tests.support.wire import with_state
@@ -76,4 +77,4 @@ def test_every_shape_of_every_dialect_has_a_task() -> None:
         for dialect in DIALECTS
         for request_model in dialect.request_models
     }
-    assert tasks == set(TASKS.values())
+    assert tasks == {handler.name for handler in HANDLERS.values()}

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -94,7 +94,7 @@ class RequestModel(RequestFields):
         return cls.also_read.union(declared)
 
 
-class _AnsweredModel(RequestModel, ABC, Generic[TaskT, OutcomeT]):
+class TaskModel(RequestModel, ABC, Generic[TaskT, OutcomeT]):
     """A request model with a task and an answer."""
 
     @abstractmethod
@@ -106,33 +106,33 @@ class _AnsweredModel(RequestModel, ABC, Generic[TaskT, OutcomeT]):
         """Return the body of the answer."""
 
 
-class _InstructedModel(_AnsweredModel[TaskT, OutcomeT]):
+class InstructedModel(TaskModel[TaskT, OutcomeT]):
     """A request with an optional instruction. No dialect ignores it, as scores would silently differ."""
 
     instruction: str | None = Field(default=None, description="What counts as relevant; the model's default if absent.")
 
 
-class RerankModel(_InstructedModel[RerankTask, RerankOutcome]):
+class RerankModel(InstructedModel[RerankTask, RerankOutcome]):
     """Documents in, a ranking out."""
 
 
-class ScoreModel(_InstructedModel[ScoreTask, ScoreOutcome]):
+class ScoreModel(InstructedModel[ScoreTask, ScoreOutcome]):
     """Pairs in, scores out."""
 
 
-class EmbedModel(_InstructedModel[EmbedTask, EmbedOutcome]):
+class EmbedModel(InstructedModel[EmbedTask, EmbedOutcome]):
     """Texts in, vectors out."""
 
 
-class TokenizeModel(_AnsweredModel[TokenizeTask, TokenizeOutcome]):
+class TokenizeModel(TaskModel[TokenizeTask, TokenizeOutcome]):
     """Texts in, tokens out."""
 
 
-class DetokenizeModel(_AnsweredModel[DetokenizeTask, DetokenizeOutcome]):
+class DetokenizeModel(TaskModel[DetokenizeTask, DetokenizeOutcome]):
     """Token ids in, texts out."""
 
 
-AnyRequestModel = RerankModel | ScoreModel | EmbedModel | TokenizeModel | DetokenizeModel
+AnyRequestModel = TaskModel[Any, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,9 +6,6 @@ matches takes the request.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final
 
 from shortlist.api.dialects import (
@@ -61,18 +58,19 @@ DOCUMENT_FIELDS: Final = ("documents", "texts", "passages", "input")
 
 Entry = tuple[Dialect, type[AnyRequestModel]]
 
-
-def _by_path() -> Mapping[str, tuple[Entry, ...]]:
-    found: dict[str, list[Entry]] = defaultdict(list)
-    for dialect in DIALECTS:
-        for request_model in dialect.request_models:
-            for path in request_model.paths:
-                found[path].append((dialect, request_model))
-    return MappingProxyType({path: tuple(entries) for path, entries in found.items()})
-
-
-ENTRIES: Final = _by_path()
+ENTRIES: Final[dict[str, tuple[Entry, ...]]] = {}
 """Request models by path, in order of matching."""
+
+
+def register(dialect: Dialect) -> None:
+    """Add a dialect. On shared paths, its request models match after those of earlier dialects."""
+    for request_model in dialect.request_models:
+        for path in request_model.paths:
+            ENTRIES[path] = (*ENTRIES.get(path, ()), (dialect, request_model))
+
+
+for _dialect in DIALECTS:
+    register(_dialect)
 
 
 def of_path(route: str, explicit_dialect: str | None) -> tuple[Entry, ...]:
