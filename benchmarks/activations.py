@@ -17,8 +17,8 @@ import torch
 from shortlist.engine.native.dynamic_range import SAFE, AbsMax, absmax
 from shortlist.engine.native.model_config import Qwen3Config
 from shortlist.engine.native.weights import load_weights
+from shortlist.models.qwen3.encoder import QwenEncoder
 from shortlist.service.selftest_data import calibration_texts
-from shortlist.text.qwen_encoder import QwenEncoder
 from shortlist.types import RERANK
 
 

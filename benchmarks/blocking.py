@@ -34,9 +34,9 @@ from shortlist.engine.device import pick_device, pick_dtype
 from shortlist.engine.native.kernel_selection import select_kernels
 from shortlist.engine.native.model_config import Qwen3Config
 from shortlist.engine.native.weights import load_weights
-from shortlist.hub import resolve
+from shortlist.models import resolve
+from shortlist.models.qwen3.encoder import QwenEncoder
 from shortlist.service.rerank import relevance
-from shortlist.text.qwen_encoder import QwenEncoder
 from shortlist.types import RERANK
 
 Score = Callable[[str, Sequence[str]], list[float]]

@@ -35,8 +35,8 @@ from shortlist.bench.tables import OURS
 from shortlist.bench.texts import LoadRequest, sentences
 from shortlist.config import ModelSettings
 from shortlist.errors import UpstreamError
-from shortlist.hub import resolve
-from shortlist.text.qwen_encoder import QwenEncoder
+from shortlist.models import resolve
+from shortlist.models.qwen3.encoder import QwenEncoder
 from shortlist.types import RERANK
 
 EXIT_RANKED: Final = 0

@@ -19,8 +19,8 @@ import pytest
 from shortlist.engine import workers
 from shortlist.engine.native.native_engine import NativeEngine
 from shortlist.errors import EngineUnavailable
+from shortlist.models.qwen3.encoder import QwenEncoder
 from shortlist.service.runtime import Runtime
-from shortlist.text.qwen_encoder import QwenEncoder
 from shortlist.types import RERANK, Batch, RerankTask, WorkItem
 from tests.support import apps
 from tests.support.encoded import prompts

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from shortlist.hub.kind import BASES, EMBEDDERS, RERANKERS, WeightsReader
+from shortlist.hub.config_checks import WeightsReader
+from shortlist.models.qwen3.detection import BASES, EMBEDDERS, RERANKERS
 from shortlist.types import EMBED, RERANK, Operation
 from tests.support.model_folder import (
     BI_ENCODER,

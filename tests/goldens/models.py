@@ -12,7 +12,7 @@ from pathlib import Path
 
 from shortlist.config import Settings
 from shortlist.errors import ModelRefused
-from shortlist.hub.inspect import inspect
+from shortlist.models.registry import inspect
 from shortlist.service.build import load
 from shortlist.telemetry import Metrics
 from shortlist.types import EMBED, RERANK, Operation, names_of
@@ -66,7 +66,7 @@ def _detected(folder: Path, layout: Layout) -> tuple[str, str]:
         )
     except ModelRefused as error:
         return "refused", error.message
-    return found.kind.value, found.why
+    return found.family.name, found.why
 
 
 def _fingerprints(folder: Path) -> Iterator[str]:
@@ -87,7 +87,7 @@ def _loaded(path: Path, declared: Operation | None, setting: str, *, hide: Calla
     loaded = load(str(path), declared, settings, notify=lambda _: None, metrics=Metrics())
     info = loaded.engine.info
     loaded.engine.close()
-    facts = f"{loaded.model.kind.value} {'+'.join(names_of(info.operations))} {info.max_model_len} {info.model_limit} {info.dimensions}"
+    facts = f"{loaded.model.family.name} {'+'.join(names_of(info.operations))} {info.max_model_len} {info.model_limit} {info.dimensions}"
     return f"{facts} | {hide(info.fingerprint)} | {loaded.encoder.fingerprint}"
 
 

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from shortlist.engine.base import Engine, EngineInfo
 from shortlist.engine.native.native_engine import NativeEngine
 from shortlist.errors import EngineError, EngineOutOfMemory
+from shortlist.models.qwen3.encoder import QwenEncoder
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
-from shortlist.text.qwen_encoder import QwenEncoder
 from shortlist.types import EMBED, RERANK, EmbedTask, Operation, Prompt, RerankOutcome, RerankTask, TokenPrompt, Vector
 from tests.support import apps
 from tests.support.encoded import prompts

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from shortlist.text import prompt
-from shortlist.text.qwen_encoder import QwenEncoder
+from shortlist.models.qwen3 import prompt
+from shortlist.models.qwen3.encoder import QwenEncoder
 from shortlist.types import EMBED, RERANK
 from tests.support import qwen
 from tests.support.encoded import tokens

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from shortlist.text.encoder import PromptView
-from shortlist.text.prompt import Parts
+from shortlist.text.encoder import Parts, PromptView, TemplateIds
 from shortlist.types import (
     NO_TRUNCATION,
     Encoded,
@@ -26,6 +25,7 @@ class ByteEncoder:
     """Implements `text.encoder.Encoder`."""
 
     fingerprint = "bytes"
+    template_ids: TemplateIds | None = None
 
     def template(self, instruction: str | None = None, preset: str | None = None) -> PromptTemplate:
         return PromptTemplate(name="bytes/1", preset=preset or "none", instruction=instruction)

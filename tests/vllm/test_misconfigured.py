@@ -9,7 +9,7 @@ import pytest
 
 from shortlist.engine.vllm.probe import Probe, served_names
 from shortlist.errors import ModelRefused
-from shortlist.service.vllm_deployment import AS_RERANKER
+from shortlist.models.qwen3.family import AS_RERANKER
 from shortlist.types import EMBED, RERANK, Operation
 from tests.support.vllm import SERVED_NAME, by_hand, folder_of, plan_of, running, url_of
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from shortlist.text.qwen_encoder import QwenEncoder
+from shortlist.models.qwen3.encoder import QwenEncoder
 from shortlist.types import EMBED, RERANK, Encoded, OverflowPolicy, TokenPrompt, Truncation
 from tests.support import qwen
 from tests.support.official import Asked, Official, OfficialEmbedder

@@ -10,9 +10,9 @@ from collections.abc import Callable
 import httpx2
 
 from shortlist.engine.vllm.start import UpstreamAccess, connect
+from shortlist.models.qwen3.encoder import QwenEncoder
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
-from shortlist.text.qwen_encoder import QwenEncoder
 from shortlist.types import RERANK, RequestOptions, RerankTask
 from tests.support import apps
 from tests.support.engines import compute

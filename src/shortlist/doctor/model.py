@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from shortlist.config import Settings
-from shortlist.service.memory_plan import MemoryPlan
+from shortlist.engine.memory_plan import MemoryPlan
 from shortlist.service.model_report import ModelReport, build_report
 from shortlist.service.selftest_report import CheckStatus, SelfTest
 from shortlist.types import EMBED, Operation, names_of
@@ -86,7 +86,7 @@ def _info_rows(found: ModelReport) -> Iterator[tuple[str, str]]:
     info = found.info
     yield "source", found.source
     yield "served as", found.name
-    yield "kind", found.kind.value
+    yield "kind", found.family
     yield "because", found.why
     yield "for", ", ".join(names_of(found.operations))
     yield "revision", found.revision or "none stated"

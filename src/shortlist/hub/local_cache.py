@@ -7,9 +7,7 @@ from pathlib import Path
 
 from shortlist.errors import BadSetting, ModelRefused
 from shortlist.hub import demo_model
-from shortlist.hub.inspect import inspect
 from shortlist.hub.reference import Reference, Source, parse
-from shortlist.types import Operation, in_order
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +23,6 @@ class Cached:
     reference: Reference
     path: Path
     size_bytes: int
-
-    @property
-    def operations(self) -> tuple[Operation, ...]:
-        """Operations it can be served for; empty if it is incomplete or unsupported."""
-        try:
-            files = inspect(self.path, name=self.reference.text, hub_id=self.reference.hub_id)
-        except ModelRefused:
-            return ()
-        return tuple(in_order(files.kind.operations))
 
 
 def cached() -> list[Cached]:

@@ -14,9 +14,12 @@ from pathlib import Path
 
 from shortlist.config import ModelSettings, SchedulerSettings, Settings
 from shortlist.engine.base import Engine, Notify
+from shortlist.engine.memory_plan import MemoryPlan
+from shortlist.engine.registry import ENGINES, EngineSpec
 from shortlist.engine.restartable import RestartableEngine
 from shortlist.errors import BadSetting, EngineUnavailable, ModelRefused
-from shortlist.hub import ModelKind, ResolvedModel, WeightsReader, resolve
+from shortlist.hub.config_checks import WeightsReader
+from shortlist.models import LoadContext, ResolvedModel, resolve
 from shortlist.scheduler.admission import Admission, AdmissionLimits
 from shortlist.scheduler.cache import ScoreCache
 from shortlist.scheduler.dispatcher import Dispatcher
@@ -26,14 +29,12 @@ from shortlist.scheduler.redis_store import RedisStore, location_of
 from shortlist.scheduler.served_model import NO_EXPECTATIONS, Expectations, ServedModel
 from shortlist.scheduler.shared_cache import SharedCache
 from shortlist.scheduler.single_flight import InFlight
-from shortlist.service import engine_loading
-from shortlist.service.memory_plan import MemoryPlan, memory_plan
 from shortlist.service.monitoring import show_gpus, tracing_to
 from shortlist.service.runtime import Runtime
+from shortlist.service.selftest_data import calibration_texts
 from shortlist.service.vllm_deployment import MetricLabels, VllmDeployment, deployments, engine_and_encoder, remedy_for
 from shortlist.telemetry import Metrics
 from shortlist.text.encoder import Encoder
-from shortlist.text.qwen_encoder import QwenEncoder
 from shortlist.types import EMBED, RERANK, ModelCard, Operation, Priority
 
 DEMO = "demo"
@@ -69,7 +70,7 @@ def build_runtime(settings: Settings, *, notify: Notify) -> Runtime:
     _check_names(settings.model, [text for text, _ in requested], models)
     for (text, declared), deployment, model in zip(requested, chosen, models, strict=True):
         loaded = load_found(model, settings.model, notify=notify, metrics=metrics, deployment=deployment)
-        if loaded.is_native and (plan := loaded.memory(settings.scheduler)) is not None:
+        if loaded.spec is not None and loaded.spec.is_planned and (plan := loaded.memory(settings.scheduler)) is not None:
             scope = "on each device, " if len(loaded.engine.replicas) > 1 else ""
             notify(f"{loaded.name}: {scope}{plan.summary}")
         if deployment is None:
@@ -104,9 +105,9 @@ class LoadedModel:
         return name_of(self.model)
 
     @property
-    def is_native(self) -> bool:
-        """Whether the native engine computes it."""
-        return isinstance(self.encoder, QwenEncoder) and self.deployment is None
+    def spec(self) -> EngineSpec | None:
+        """The engine that computes it; None for vLLM."""
+        return ENGINES[self.model.family.engine] if self.deployment is None else None
 
     @property
     def is_elsewhere(self) -> bool:
@@ -115,19 +116,21 @@ class LoadedModel:
 
     def memory(self, settings: SchedulerSettings) -> MemoryPlan | None:
         """Peak memory per device under these settings; None for vLLM."""
-        if self.deployment is not None:
+        if self.spec is None:
             return None
         one, *_ = self.engine.replicas
-        plan = partial(memory_plan, self.model.path, one.info, settings, is_native=self.is_native)
+        plan = partial(self.spec.plan, self.model.path, one.info, settings)
         return one.run_in_engine(plan, timeout_s=PLAN_S)
 
     @property
     def expectations(self) -> Expectations:
-        """Expectations of the self-test; Qwen3 models are trained for any text, with Shortlist's templates."""
-        if isinstance(self.encoder, QwenEncoder):
-            remedy = "" if self.deployment is None else remedy_for(self.model, self.deployment)
-            return Expectations(understands=True, suffix=self.encoder.suffix_ids, remedy=remedy)
-        return NO_EXPECTATIONS
+        """Expectations of the self-test."""
+        ids = self.encoder.template_ids
+        return Expectations(
+            understands=self.model.family.understands,
+            suffix=() if ids is None else ids.suffix_ids,
+            remedy="" if self.deployment is None else remedy_for(self.model, self.deployment),
+        )
 
 
 def name_of(model: ResolvedModel) -> str:
@@ -189,7 +192,7 @@ def load_found(
         BadSetting: a setting does not fit the model.
         ModelRefused: it cannot be served.
     """
-    notify(f"{model.name}: {model.kind.value} ({model.why})")
+    notify(f"{model.name}: {model.family.name} ({model.why})")
     notify(f"{model.name}: weights {_checksum_note(model, _reader(deployment))}")
     started_s = time.monotonic()
 
@@ -200,7 +203,8 @@ def load_found(
 
     def make() -> tuple[Engine, Encoder]:
         if deployment is None:
-            return engine_loading.engine_and_encoder(model, settings, notify=notify, is_wanted=is_wanted)
+            context = LoadContext(settings=settings, samples=calibration_texts, notify=notify, is_wanted=is_wanted)
+            return load_here(model, context)
         metric_labels = MetricLabels(metrics=metrics, name=name_of(model))
         return engine_and_encoder(model, settings, deployment, metric_labels=metric_labels, notify=notify, is_wanted=is_wanted)
 
@@ -211,6 +215,11 @@ def load_found(
     info = engine.info
     notify(f"{model.name}: loaded in {load_s:.1f} s, {info.dtype} on {info.device}, up to {info.max_model_len} tokens")
     return LoadedModel(model, engine, encoder, deployment, load_s)
+
+
+def load_here(model: ResolvedModel, context: LoadContext) -> tuple[Engine, Encoder]:
+    """Load a model with the preferred engine of its family. See `models.base.Load`."""
+    return model.family.load[model.family.engine](model.files, context)
 
 
 def _again(make: Callable[[], tuple[Engine, Encoder]], deployment: VllmDeployment | None) -> Engine:
@@ -288,14 +297,12 @@ def _checksum_note(model: ResolvedModel, reader: WeightsReader) -> str:
 def _operations(model: ResolvedModel, declared: Operation | None) -> frozenset[Operation]:
     """Return the operations of a model.
 
-    Any embedder could rank by cosine, but next to a reranker that would be a silently worse default. So only the demo model
-    does both; an embedder ranks if it is configured with --reranker.
+    Of its defaults, the demo model serves all that it can.
     """
     if declared is not None:
         return frozenset({declared})
-    if model.kind is ModelKind.BI_ENCODER and model.name != DEMO:
-        return frozenset({EMBED})
-    return model.kind.operations
+    defaults = model.family.default_operations
+    return model.family.operations if defaults is None or model.name == DEMO else defaults
 
 
 def _has_revisions(text: str) -> bool:

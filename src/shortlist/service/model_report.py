@@ -7,17 +7,14 @@ from typing import Final
 
 from shortlist.config import Settings
 from shortlist.engine.base import EngineInfo, Notify
-from shortlist.hub import ModelKind
+from shortlist.engine.memory_plan import MemoryPlan
 from shortlist.service.build import load, served_model_for
-from shortlist.service.memory_plan import MemoryPlan
 from shortlist.service.selftest import run_selftest
 from shortlist.service.selftest_data import PAIRS
 from shortlist.service.selftest_report import SelfTest
 from shortlist.service.vllm_deployment import deployments
 from shortlist.telemetry import Metrics
-from shortlist.text.encoder import Encoder
-from shortlist.text.prompt import TEMPLATE_VERSION
-from shortlist.text.qwen_encoder import QwenEncoder
+from shortlist.text.encoder import Encoder, TemplateIds
 from shortlist.types import EMBED, RERANK, Operation, Prompt, in_order
 
 SAMPLE: Final = PAIRS[0]
@@ -34,33 +31,14 @@ class SamplePrompt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TemplateIds:
-    """The token ids of the prompt template.
-
-    Attributes:
-        template_version: Version of the template text.
-        prefix_ids: Start of every pair prompt; empty for an embedder.
-        suffix_ids: End of every prompt.
-        read_text: The last suffix token as text; the model output is taken there.
-        answer_ids: The ids of "yes" and "no" for a reranker.
-    """
-
-    template_version: int
-    prefix_ids: tuple[int, ...]
-    suffix_ids: tuple[int, ...]
-    read_text: str
-    answer_ids: tuple[int, int] | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelReport:
     """Everything about one model.
 
     Attributes:
         source: As configured.
         name: The served model name.
-        kind: The model kind.
-        why: How the kind was detected, in one sentence.
+        family: The model family.
+        why: How the family was detected, in one sentence.
         revision: The revision of its files, if known.
         operations: Its operations.
         info: The engine info.
@@ -74,7 +52,7 @@ class ModelReport:
 
     source: str
     name: str
-    kind: ModelKind
+    family: str
     why: str
     revision: str | None
     operations: tuple[Operation, ...]
@@ -116,14 +94,14 @@ async def build_report(text: str, declared: Operation | None, settings: Settings
     return ModelReport(
         source=text,
         name=loaded.name,
-        kind=loaded.model.kind,
+        family=loaded.model.family.name,
         why=loaded.model.why,
         revision=loaded.model.revision,
         operations=operations,
         info=loaded.engine.info,
         files_bytes=loaded.model.size_bytes,
         memory=memory,
-        template_ids=_template_ids(loaded.encoder, next(iter(prompts.values()))),
+        template_ids=loaded.encoder.template_ids,
         samples=tuple(_sample(loaded.encoder, title, prompt) for title, prompt in prompts.items()),
         text_fingerprint=loaded.encoder.fingerprint,
         self_test=tested,
@@ -131,19 +109,6 @@ async def build_report(text: str, declared: Operation | None, settings: Settings
 
 
 # -- prompts ------------------------------------------------------------------------------------------------------------
-
-
-def _template_ids(encoder: Encoder, sample: Prompt) -> TemplateIds | None:
-    if not isinstance(encoder, QwenEncoder):
-        return None
-    suffix = encoder.view(sample).parts["suffix"]
-    return TemplateIds(
-        template_version=TEMPLATE_VERSION,
-        prefix_ids=encoder.prefix_ids,
-        suffix_ids=encoder.suffix_ids,
-        read_text=suffix[-1].text,
-        answer_ids=encoder.answer_ids if encoder.operation is RERANK else None,
-    )
 
 
 def _pair_prompts(encoder: Encoder) -> dict[str, Prompt]:

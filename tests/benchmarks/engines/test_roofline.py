@@ -12,8 +12,8 @@ from benchmarks.engines.roofline import Floor, Work, measure, work_of
 from benchmarks.loads import BenchLoad, RequestWriter
 from shortlist.bench.texts import LoadRequest
 from shortlist.errors import InputTooLong, UpstreamError
-from shortlist.text import prompt
-from shortlist.text.qwen_encoder import QwenEncoder
+from shortlist.models.qwen3 import prompt
+from shortlist.models.qwen3.encoder import QwenEncoder
 from shortlist.types import RERANK
 
 MEASURED = {

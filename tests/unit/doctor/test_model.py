@@ -10,10 +10,11 @@ from rich.console import Console
 
 from shortlist.doctor.model import report
 from shortlist.engine.base import EngineInfo
-from shortlist.hub import ModelKind
-from shortlist.service.memory_plan import MemoryPlan
-from shortlist.service.model_report import ModelReport, SamplePrompt, TemplateIds
+from shortlist.engine.memory_plan import MemoryPlan
+from shortlist.models.qwen3 import family as qwen3_family
+from shortlist.service.model_report import ModelReport, SamplePrompt
 from shortlist.service.selftest_report import CheckResult, CheckStatus, SelfTest, SelfTestCheck
+from shortlist.text.encoder import TemplateIds
 from shortlist.types import EMBED, RERANK
 
 FINDINGS = (
@@ -23,7 +24,7 @@ FINDINGS = (
 FOUND = ModelReport(
     source="[bold]/models/one[/bold]",
     name="one",
-    kind=ModelKind.QWEN3_RERANKER,
+    family="qwen3-reranker",
     why="config.json says so",
     revision="c0ffee",
     operations=(RERANK,),

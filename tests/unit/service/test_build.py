@@ -18,16 +18,18 @@ from shortlist.engine.base import Engine
 from shortlist.engine.native.dynamic_range import Samples
 from shortlist.engine.native.native_engine import NativeEngine
 from shortlist.errors import BadSetting, ModelRefused
-from shortlist.hub import ModelKind, ResolvedModel, WeightsReader
-from shortlist.hub import resolve as hub_resolve
+from shortlist.hub.config_checks import WeightsReader
 from shortlist.hub.demo_model import WEIGHTS_SHA256
+from shortlist.models import ResolvedModel
+from shortlist.models import resolve as hub_resolve
+from shortlist.models.qwen3.encoder import QwenEncoder
+from shortlist.models.sentence import family as sentence_family
 from shortlist.scheduler.served_model import ServedModel
-from shortlist.service import build, engine_loading
+from shortlist.service import build
 from shortlist.service.build import build_runtime
 from shortlist.service.selftest_data import calibration_texts
 from shortlist.telemetry import Metrics
 from shortlist.text.encoder import Encoder
-from shortlist.text.qwen_encoder import QwenEncoder
 from shortlist.text.text_encoder import TextEncoder
 from shortlist.types import EMBED, RERANK, Operation, TokenPrompt
 from tests.support import model_folder, models
@@ -64,7 +66,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[ResolvedModel]:
         seen.append(model)
         return FakeEngine(), WordEncoder()
 
-    monkeypatch.setattr(engine_loading, "engine_and_encoder", fake)
+    monkeypatch.setattr(build, "load_here", fake)
     return seen
 
 
@@ -161,9 +163,9 @@ def test_task_that_the_engine_cannot_do_is_not_offered(
     class RanksOnly(FakeEngine):
         def __init__(self) -> None:
             super().__init__()
-            object.__setattr__(self._info, "tasks", RERANKER)
+            object.__setattr__(self._info, "operations", RERANKER)
 
-    monkeypatch.setattr(engine_loading, "engine_and_encoder", lambda *_, **__: (RanksOnly(), WordEncoder()))
+    monkeypatch.setattr(build, "load_here", lambda *_, **__: (RanksOnly(), WordEncoder()))
     assert served(ask(models=["demo"])) == {"demo": RERANKER}
 
 
@@ -196,7 +198,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, folders: dict[str, Path]) -> list[tuple
             name=name,
             basename=name.rsplit("/", 1)[-1],
             path=folders["cross"],
-            kind=ModelKind.CROSS_ENCODER,
+            family=sentence_family.CROSS_ENCODER,
             why="test",
             revision="r",
             size_bytes=1,
@@ -403,7 +405,7 @@ def test_model_keeps_its_own_lower_limit(make_model: ModelFactory) -> None:
 
 def prompts(folder: Path, **stated: object) -> dict[str, str]:
     (folder / "config_sentence_transformers.json").write_text(json.dumps(stated))
-    return dict(engine_loading._prompts(folder))
+    return dict(sentence_family._prompts(folder))
 
 
 @pytest.mark.parametrize(
@@ -428,7 +430,7 @@ def test_prompts_are_found_under_the_librarys_names(
 
 
 def test_model_without_prompts_uses_none(tmp_path: Path) -> None:
-    assert dict(engine_loading._prompts(tmp_path)) == {"query": "", "document": ""}
+    assert dict(sentence_family._prompts(tmp_path)) == {"query": "", "document": ""}
     assert prompts(tmp_path, similarity_fn_name="cosine") == {"query": "", "document": ""}
 
 

@@ -23,7 +23,7 @@ async def found(text: str, declared: Operation | None = None, **flat: Any) -> Mo
 async def test_report_describes_a_reranker_as_served(make_model: ModelFactory) -> None:
     folder = make_model(kind="reranker")
     model = await found(str(folder), RERANK, dtype="float32", max_model_len=512)
-    assert (model.source, model.name, model.kind) == (str(folder), folder.name, "qwen3-reranker")
+    assert (model.source, model.name, model.family) == (str(folder), folder.name, "qwen3-reranker")
     assert (model.info.max_model_len, model.info.model_limit) == (512, 4096)
     assert model.operations == (RERANK,)
     assert model.revision is None

@@ -14,6 +14,7 @@ import pytest
 
 from shortlist.engine.base import Engine, EngineInfo, ScoreScale
 from shortlist.errors import EngineOutOfMemory, InvalidInput
+from shortlist.models.qwen3.encoder import QwenEncoder
 from shortlist.scheduler.served_model import NO_EXPECTATIONS, Expectations, ServedModel
 from shortlist.service.build import load, served_model_for
 from shortlist.service.selftest import run_selftest
@@ -21,7 +22,6 @@ from shortlist.service.selftest_data import PAIRS
 from shortlist.service.selftest_report import CAUSES, CheckStatus, SelfTest, SelfTestCheck
 from shortlist.telemetry import Metrics
 from shortlist.text.encoder import Encoder
-from shortlist.text.qwen_encoder import QwenEncoder
 from shortlist.types import EMBED, NO_TRUNCATION, RERANK, Batch, Encoded, Operation, Prompt, TokenPrompt, Vector
 from tests.support import apps
 from tests.support.fake_engine import FakeEngine
@@ -333,6 +333,7 @@ class Respelling:
     def __init__(self, inner: QwenEncoder) -> None:
         self.inner = inner
         self.fingerprint = inner.fingerprint
+        self.template_ids = inner.template_ids
         self.template = inner.template
         self.view = inner.view
         self.strip_template = inner.strip_template

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from shortlist.models.qwen3.encoder import QwenEncoder
 from shortlist.service.selftest_data import SENTENCES, calibration_texts
-from shortlist.text.qwen_encoder import QwenEncoder
 from shortlist.types import EMBED, RERANK, Operation
 from tests.support.fixtures import ModelFactory, make_model, tokenizer_path
 

@@ -14,7 +14,8 @@ from shortlist.engine.vllm.command import VllmPlan
 from shortlist.engine.vllm.start import UpstreamAccess, connect
 from shortlist.engine.vllm.vllm_engine import VllmEngine
 from shortlist.errors import BadSetting, EngineUnavailable, ModelRefused
-from shortlist.hub import WeightsReader, resolve
+from shortlist.hub.config_checks import WeightsReader
+from shortlist.models import resolve
 from shortlist.service import build, vllm_deployment
 from shortlist.service.build import build_runtime, load, served_model_for
 from shortlist.service.model_report import build_report
@@ -165,7 +166,7 @@ def test_upstream_model_has_our_template_and_the_lower_limit(make_model: ModelFa
             where = {"model": served.name, "upstream": server.url}
             assert metrics.registry.get_sample_value("shortlist_upstream_up", where) == 1
             assert loaded.engine.info.max_model_len == 2048, "the server's"
-            assert not loaded.is_native
+            assert loaded.spec is None
             assert served.expectations.suffix
             assert served.restart is None, "upstream servers are not restarted"
             assert f"vllm serve {folder} --runner pooling --hf-overrides" in served.expectations.remedy

@@ -13,8 +13,8 @@ import pytest
 from tokenizers import Tokenizer
 
 from shortlist.errors import BadSetting, InputTooLong, InvalidInput, ModelRefused
-from shortlist.text.prompt import INSTRUCTIONS
-from shortlist.text.qwen_encoder import QwenEncoder
+from shortlist.models.qwen3.encoder import QwenEncoder
+from shortlist.models.qwen3.prompt import INSTRUCTIONS
 from shortlist.text.tokenizer import EscapingTokenizer
 from shortlist.text.window import OVERLAP
 from shortlist.text.window import num_settled as settled_tokens
@@ -617,7 +617,7 @@ def test_fingerprint_names_everything_that_changes_a_prompt(
 
 def test_frame_version_is_part_of_the_fingerprint(tokenizer_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = QwenEncoder(tokenizer_path, operation=RERANK, max_model_len=512).fingerprint
-    monkeypatch.setattr("shortlist.text.prompt.TEMPLATE_VERSION", 2)
+    monkeypatch.setattr("shortlist.models.qwen3.prompt.TEMPLATE_VERSION", 2)
     assert QwenEncoder(tokenizer_path, operation=RERANK, max_model_len=512).fingerprint != before
 
 

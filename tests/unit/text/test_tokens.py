@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from shortlist.errors import InvalidInput
-from shortlist.text import prompt
-from shortlist.text.qwen_encoder import QwenEncoder
+from shortlist.models.qwen3 import prompt
+from shortlist.models.qwen3.encoder import QwenEncoder
+from shortlist.text.encoder import Parts
 from shortlist.text.text_encoder import TextEncoder
 from shortlist.types import EMBED, RERANK, Span
 
@@ -65,7 +66,7 @@ def test_templated_pair_is_stripped_wherever_it_is_split(reranker: QwenEncoder, 
     if cut <= 1:
         cut = len(whole) - cut
     parts = reranker.strip_template(whole[:cut], whole[cut:])
-    assert parts == prompt.Parts("find", "red fox", "a <b>cat</b>\n<Query>: x")
+    assert parts == Parts("find", "red fox", "a <b>cat</b>\n<Query>: x")
 
 
 def test_words_of_a_framed_pair_make_the_same_prompt(reranker: QwenEncoder) -> None:

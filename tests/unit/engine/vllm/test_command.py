@@ -8,7 +8,7 @@ import shlex
 import pytest
 
 from shortlist.engine.vllm.command import VllmPlan, arguments, is_supported, process_environment, right_command, unsupported
-from shortlist.service.vllm_deployment import AS_RERANKER
+from shortlist.models.qwen3.family import AS_RERANKER
 from shortlist.types import EMBED, RERANK
 
 PLAN = VllmPlan(

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
+
+from shortlist.text.encoder import Parts
 
 TEMPLATE_VERSION: Final = 1
 
@@ -65,15 +66,6 @@ def query_piece(query: str) -> str:
 def document_piece(document: str) -> str:
     """Return the third piece of the body."""
     return " " + document
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """The caller's texts in a templated pair."""
-
-    instruction: str
-    query: str
-    document: str
 
 
 _FRAME: Final = re.compile(

@@ -14,8 +14,8 @@ import numpy as np
 
 from shortlist.config import ControlTokens
 from shortlist.errors import BadSetting, InputTooLong, InvalidInput, ModelRefused
-from shortlist.text import prompt
-from shortlist.text.encoder import PromptView, TokenView
+from shortlist.models.qwen3 import prompt
+from shortlist.text.encoder import Parts, PromptView, TemplateIds, TokenView
 from shortlist.text.tokenizer import EscapingTokenizer, TokenizedText
 from shortlist.types import (
     EMBED,
@@ -90,6 +90,18 @@ class QwenEncoder:
         """The ids that end every prompt, truncated or not; the score is read at the last one."""
         return tuple(self._template_suffix.tolist())
 
+    @property
+    def template_ids(self) -> TemplateIds:
+        """The ids of the prompt template. See `Encoder`."""
+        suffix = self.suffix_ids
+        return TemplateIds(
+            template_version=prompt.TEMPLATE_VERSION,
+            prefix_ids=self.prefix_ids,
+            suffix_ids=suffix,
+            read_text=self._tokenizer.pieces(self._template_suffix[-1:])[0],
+            answer_ids=self.answer_ids if self.operation is RERANK else None,
+        )
+
     def template(self, instruction: str | None = None, preset: str | None = None) -> PromptTemplate:
         """Return the template; without instruction and preset, with the model card's default. See `Encoder`."""
         template = f"qwen3-{self.operation.name}/{prompt.TEMPLATE_VERSION}"
@@ -121,7 +133,7 @@ class QwenEncoder:
     def _token_views(self, ids: Ids) -> list[TokenView]:
         return [TokenView(number, text) for number, text in zip(ids.tolist(), self._tokenizer.pieces(ids), strict=True)]
 
-    def strip_template(self, query: str, document: str) -> prompt.Parts | None:
+    def strip_template(self, query: str, document: str) -> Parts | None:
         """Return the parts of a pair that already has the template. See `Encoder`."""
         if self.operation is not RERANK or not prompt.has_rerank_template(query):
             return None

@@ -1,0 +1,81 @@
+"""The families of models that sentence-transformers loads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from shortlist.config import ModelSettings
+from shortlist.engine.base import Engine
+from shortlist.errors import BadSetting, ModelRefused
+from shortlist.models.base import LoadContext, ModelFamily, ModelFiles, needs_extra
+from shortlist.text.encoder import Encoder
+from shortlist.text.text_encoder import TextEncoder
+from shortlist.types import EMBED, RERANK
+
+
+def _load_cross_encoder(model: ModelFiles, context: LoadContext) -> tuple[Engine, Encoder]:
+    _check_device(model, context.settings, "cross-encoder")
+    with needs_extra("sentence"):
+        from shortlist.engine.sentence import CrossEncoderEngine
+
+    prompts, settings = _prompts(model.path), context.settings
+    engine = CrossEncoderEngine(model.path, device=settings.device, max_model_len=settings.max_model_len, digest=model.digest)
+    return engine, _encoder(model.path, engine.info.max_model_len, prompts, reads_pairs=True)
+
+
+def _load_bi_encoder(model: ModelFiles, context: LoadContext) -> tuple[Engine, Encoder]:
+    _check_device(model, context.settings, "bi-encoder")
+    with needs_extra("sentence"):
+        from shortlist.engine.sentence import BiEncoderEngine
+
+    prompts, settings = _prompts(model.path), context.settings
+    engine = BiEncoderEngine(model.path, device=settings.device, max_model_len=settings.max_model_len, digest=model.digest)
+    return engine, _encoder(model.path, engine.info.max_model_len, prompts, reads_pairs=False)
+
+
+def _check_device(model: ModelFiles, settings: ModelSettings, family: str) -> None:
+    """Refuse a wrong device before seconds of imports."""
+    if "," in settings.device:
+        raise BadSetting(
+            f"device (--device) names several devices, but {model.name} runs on one: it is a {family}. Name one, or auto."
+        )
+    with needs_extra("sentence"):
+        from shortlist.engine.device import pick_device
+
+    pick_device(settings.device)
+
+
+def _encoder(folder: Path, max_model_len: int, prompts: Mapping[str, str], *, reads_pairs: bool) -> TextEncoder:
+    path = folder / "tokenizer.json"
+    return TextEncoder(path if path.is_file() else None, max_model_len, reads_pairs=reads_pairs, prompts=prompts)
+
+
+def _prompts(folder: Path) -> Mapping[str, str]:
+    """Return the model's prompts for queries and documents.
+
+    Source: `SentenceTransformer.encode_query` and `encode_document`, which try these names in this order.
+
+    Raises:
+        ModelRefused: they are not strings; the library would fail with its own error.
+    """
+    path = folder / "config_sentence_transformers.json"
+    prompts = json.loads(path.read_bytes()).get("prompts", {}) if path.is_file() else {}
+    if not isinstance(prompts, dict) or not all(isinstance(text, str | None) for text in prompts.values()):
+        raise ModelRefused(f"{folder}: the prompts in {path.name} are not texts; download the model again")
+    document = next((prompts[name] for name in ("document", "passage", "corpus") if prompts.get(name)), "")
+    return {"query": prompts.get("query") or "", "document": document}
+
+
+CROSS_ENCODER: Final = ModelFamily(name="cross-encoder", operations=frozenset({RERANK}), load={"sentence": _load_cross_encoder})
+"""Any other reranker."""
+
+BI_ENCODER: Final = ModelFamily(
+    name="bi-encoder",
+    operations=frozenset({EMBED, RERANK}),
+    default_operations=frozenset({EMBED}),
+    load={"sentence": _load_bi_encoder},
+)
+"""Any other embedder. It can rank by cosine; next to a reranker that would be a silently worse default."""
