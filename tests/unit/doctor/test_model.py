@@ -11,7 +11,6 @@ from rich.console import Console
 from shortlist.doctor.model import report
 from shortlist.engine.base import EngineInfo
 from shortlist.engine.memory_plan import MemoryPlan
-from shortlist.models.qwen3 import family as qwen3_family
 from shortlist.service.model_report import ModelReport, SamplePrompt
 from shortlist.service.selftest_report import CheckResult, CheckStatus, SelfTest, SelfTestCheck
 from shortlist.text.encoder import TemplateIds

@@ -425,7 +425,7 @@ def test_pickled_weights_are_refused(weights: str, tmp_path: Path) -> None:
 
 def test_pickles_beside_safetensors_do_no_harm(tmp_path: Path) -> None:
     assert (
-        look(tmp_path, {**CROSS_ENCODER, "pytorch_model.bin": b"\x80", "training_args.bin": b"\x80"}).kind
+        look(tmp_path, {**CROSS_ENCODER, "pytorch_model.bin": b"\x80", "training_args.bin": b"\x80"}).family
         is sentence_family.CROSS_ENCODER
     )
 

@@ -51,7 +51,8 @@ DIALECTS: Final = (
 COMMON_ALIASES: Final = frozenset({"jina", "xinference", "siliconflow", "llamacpp", "localai", "gpustack", "litellm"})
 """Further names for the common dialect."""
 
-NAMES: Final = frozenset(dialect.name for dialect in DIALECTS) | COMMON_ALIASES
+NAMES: Final = set(COMMON_ALIASES)
+"""All names that a request can select a dialect by."""
 
 DOCUMENT_FIELDS: Final = ("documents", "texts", "passages", "input")
 """Names of the documents field in rerank dialects."""
@@ -64,6 +65,7 @@ ENTRIES: Final[dict[str, tuple[Entry, ...]]] = {}
 
 def register(dialect: Dialect) -> None:
     """Add a dialect. On shared paths, its request models match after those of earlier dialects."""
+    NAMES.add(dialect.name)
     for request_model in dialect.request_models:
         for path in request_model.paths:
             ENTRIES[path] = (*ENTRIES.get(path, ()), (dialect, request_model))
