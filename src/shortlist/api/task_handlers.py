@@ -14,10 +14,13 @@ from shortlist.api.dialects.dialect import (
     RequestModel,
     RerankModel,
     ScoreModel,
+    SparseEmbedModel,
     TokenizeModel,
 )
 from shortlist.api.request_options import apply_headers, model_from_path
+from shortlist.service.embed import embed_sparse
 from shortlist.service.runtime import Runtime
+from shortlist.types import EMBED_SPARSE
 
 
 class ServedOutcome(Protocol):
@@ -54,6 +57,7 @@ HANDLERS: Final[dict[type[RequestModel], TaskHandler]] = {
     RerankModel: TaskHandler("rerank", Runtime.rerank),
     ScoreModel: TaskHandler("score", Runtime.score),
     EmbedModel: TaskHandler("embed", Runtime.embed),
+    SparseEmbedModel: TaskHandler("embed_sparse", lambda service, task: service.run(EMBED_SPARSE, embed_sparse, task)),
     TokenizeModel: TaskHandler("tokenize", Runtime.tokenize, _tokenizer_task),
     DetokenizeModel: TaskHandler("detokenize", Runtime.detokenize, _tokenizer_task),
 }

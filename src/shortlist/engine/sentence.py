@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from sentence_transformers import CrossEncoder, SentenceTransformer
+from sentence_transformers import CrossEncoder, SentenceTransformer, SparseEncoder
 from transformers.utils.logging import disable_progress_bar
 
 from shortlist.engine.base import Engine, EngineInfo, ScoreScale, content_name
 from shortlist.engine.device import pick_device
 from shortlist.errors import EngineOutOfMemory, EngineUnavailable, ModelRefused
-from shortlist.types import EMBED, RERANK, Operation, Prompt, TextPrompt, Vector
+from shortlist.types import EMBED, EMBED_SPARSE, RERANK, Operation, Prompt, SparseVector, TextPrompt, Vector
 
 BATCH_ITEMS = 32
 """Texts that the library pads and computes together; larger batches are sorted by length and split."""
@@ -175,6 +175,63 @@ class BiEncoderEngine(SentenceEngine):
             normalize_embeddings=True,
         )
         return np.asarray(vectors, dtype=np.float32)
+
+
+class SparseEncoderEngine(SentenceEngine):
+    """Embeds texts as sparse vectors over the vocabulary (SPLADE and similar models).
+
+    Args:
+        path: The model's folder.
+        device: cpu, cuda, cuda:N, or auto.
+        max_model_len: Longest text in tokens; the model's own limit applies if it is lower.
+        digest: Digest of the model's files; see `content_name`.
+
+    Raises:
+        BadSetting: the device is not on this machine.
+    """
+
+    def __init__(self, path: Path, *, device: str, max_model_len: int, digest: str | None = None) -> None:
+        place = str(pick_device(device))
+        with _loading(path):
+            self._model = SparseEncoder(str(path), device=place, local_files_only=True)
+        own_limit = self._model.max_seq_length
+        self._model.max_seq_length = _limit(own_limit, max_model_len)
+        super().__init__(
+            EngineInfo(
+                fingerprint=f"sparse-encoder:{content_name(digest)}",
+                operations=frozenset({EMBED_SPARSE}),
+                max_model_len=self._model.max_seq_length,
+                model_limit=own_limit,
+                device=str(self._model.device),
+                dtype=_dtype(self._model),
+            )
+        )
+
+    @property
+    def _computes(self) -> Mapping[Operation, Compute]:
+        return {EMBED_SPARSE: self._embed}
+
+    def _embed(self, prompts: Sequence[TextPrompt]) -> list[SparseVector]:
+        return [
+            _sparse(tensor)
+            for prefix, group in groupby(prompts, key=lambda prompt: prompt.prefix.text)
+            for tensor in self._model.encode(
+                [prompt.text for prompt in group],
+                prompt=prefix,
+                batch_size=BATCH_ITEMS,
+                show_progress_bar=False,
+                convert_to_tensor=False,
+                save_to_cpu=True,
+            )
+        ]
+
+
+def _sparse(tensor: torch.Tensor) -> SparseVector:
+    """Return the positive components of a sparse tensor, by ascending index."""
+    tensor = tensor.coalesce()
+    indices, values = tensor.indices()[0].numpy(), tensor.values().float().numpy()
+    kept = values != 0
+    return SparseVector(indices[kept].astype(np.int32), values[kept].astype(np.float32))
 
 
 @contextlib.contextmanager

@@ -31,7 +31,6 @@ DETECTORS: Final[list[Detector]] = [qwen3.detect, sentence.detect]
 """In order; the last one refuses what none detects."""
 
 LIBRARY_REFUSALS: Final = {
-    "SparseEncoder": "makes sparse vectors, one weight per word of its vocabulary; Shortlist serves dense ones",
     "MultiVectorEncoder": "makes one vector per token; Shortlist serves one vector per text, and rerankers",
 }
 
@@ -90,7 +89,7 @@ def detect(metadata: ModelMetadata, declared: Operation | None) -> Detection:
     library_type = metadata.library_type
     if library_type in LIBRARY_REFUSALS:
         raise ModelRefused(f"{metadata.name} {LIBRARY_REFUSALS[library_type]}")
-    if library_type not in {"SentenceTransformer", "CrossEncoder"}:
+    if library_type not in {"SentenceTransformer", "CrossEncoder", "SparseEncoder"}:
         raise ModelRefused(f"{metadata.name} is of a sentence-transformers type that Shortlist does not know: {library_type}")
     found = (detector(metadata, declared) for detector in DETECTORS)
     detection = next(each for each in found if each is not None)

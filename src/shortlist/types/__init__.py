@@ -2,10 +2,12 @@
 
 from shortlist.types.operations import (
     EMBED,
+    EMBED_SPARSE,
     OPERATIONS,
     RERANK,
     Ids,
     Operation,
+    SparseVector,
     ValueType,
     Vector,
     in_order,
@@ -22,6 +24,7 @@ from shortlist.types.outcomes import (
     RerankOutcome,
     Scored,
     ScoreOutcome,
+    SparseOutcome,
     Timing,
     Token,
     TokenizeOutcome,

@@ -18,6 +18,18 @@ Ids = npt.NDArray[np.int32]
 Vector = npt.NDArray[np.float32]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SparseVector:
+    """The non-zero components of a vector over a vocabulary, by ascending index.
+
+    Shapes:
+        indices: [num non-zero] int32; values: [num non-zero] float32.
+    """
+
+    indices: Ids
+    values: Vector
+
+
 class ValueType(ABC, Generic[V]):
     """The type of an operation's values. Encoded values have a fixed byte order, so that machines can share them."""
 
@@ -40,6 +52,7 @@ class ValueType(ABC, Generic[V]):
 
 _SCORE = struct.Struct("<d")
 _FLOAT32 = np.dtype("<f4")
+_INT32 = np.dtype("<i4")
 
 
 class ScoreType(ValueType[float]):
@@ -89,6 +102,32 @@ class VectorType(ValueType[Vector]):
         return vector if self.is_finite(vector) else None
 
 
+class SparseVectorType(ValueType[SparseVector]):
+    """A sparse vector: indices and values of its non-zero components."""
+
+    def is_finite(self, value: SparseVector) -> bool:
+        """See `ValueType`."""
+        return bool(np.isfinite(value.values).all())
+
+    def num_bytes(self, value: SparseVector) -> int:
+        """See `ValueType`."""
+        return value.indices.nbytes + value.values.nbytes
+
+    def encode(self, value: SparseVector) -> bytes:
+        """See `ValueType`."""
+        return value.indices.astype(_INT32, copy=False).tobytes() + value.values.astype(_FLOAT32, copy=False).tobytes()
+
+    def decode(self, data: bytes) -> SparseVector | None:
+        """See `ValueType`."""
+        half, rest = divmod(len(data), 2)
+        if rest or half % _FLOAT32.itemsize:
+            return None
+        indices = np.frombuffer(data[:half], _INT32).astype(np.int32)
+        vector = SparseVector(indices, np.frombuffer(data[half:], _FLOAT32).astype(np.float32))
+        is_ascending = bool((np.diff(indices) > 0).all()) and (not half or indices[0] >= 0)
+        return vector if is_ascending and self.is_finite(vector) else None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Operation:
     """What an engine computes for one prompt. Compared by identity; pickled by name.
@@ -114,7 +153,10 @@ RERANK: Final = Operation("rerank", ScoreType())
 EMBED: Final = Operation("embed", VectorType())
 """The unit vector of a text."""
 
-OPERATIONS: Final[dict[str, Operation]] = {operation.name: operation for operation in (RERANK, EMBED)}
+EMBED_SPARSE: Final = Operation("embed_sparse", SparseVectorType())
+"""The sparse vector of a text over the model's vocabulary."""
+
+OPERATIONS: Final[dict[str, Operation]] = {operation.name: operation for operation in (RERANK, EMBED, EMBED_SPARSE)}
 """All operations by name, in the order of the list of models."""
 
 

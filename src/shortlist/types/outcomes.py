@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from shortlist.errors import ServiceError
-from shortlist.types.operations import Operation, Vector
+from shortlist.types.operations import Operation, SparseVector, Vector
 from shortlist.types.work import DocumentStats, PromptTemplate, Span
 
 
@@ -183,6 +183,17 @@ class EmbedOutcome:
 
     model: str
     vectors: Sequence[Vector]
+    truncated: Sequence[int]
+    usage: Usage
+    timing: Timing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SparseOutcome:
+    """One sparse vector per text, in the caller's order."""
+
+    model: str
+    vectors: Sequence[SparseVector]
     truncated: Sequence[int]
     usage: Usage
     timing: Timing

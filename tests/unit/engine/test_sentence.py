@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sentence_transformers import CrossEncoder, SentenceTransformer
+from sentence_transformers import CrossEncoder, SentenceTransformer, SparseEncoder
 
 from shortlist.engine.base import ScoreScale
-from shortlist.engine.sentence import BiEncoderEngine, CrossEncoderEngine
-from shortlist.errors import EngineOutOfMemory, EngineUnavailable, ModelRefused
+from shortlist.engine.sentence import BiEncoderEngine, CrossEncoderEngine, SparseEncoderEngine
+from shortlist.errors import EngineError, EngineOutOfMemory, EngineUnavailable, ModelRefused
 from shortlist.types import (
     EMBED,
+    EMBED_SPARSE,
     RERANK,
     Batch,
     Operation,
@@ -23,7 +24,7 @@ from shortlist.types import (
     WorkItem,
 )
 from tests.support.engines import compute
-from tests.support.models import DEMO, cross_encoder
+from tests.support.models import DEMO, cross_encoder, splade
 
 QUERY = "how do I read a json file in python"
 DOCUMENTS = ["bake bread at 220 C", "open the file and call json.load", "pythons are large snakes", ""]
@@ -125,3 +126,21 @@ async def test_closed_engine_is_gone(crossing: Path) -> None:
     engine.close()
     with pytest.raises(EngineUnavailable):
         await compute(engine, batch(RERANK, (QUERY, DOCUMENTS)))
+
+
+async def test_sparse_encoder_returns_the_components_of_the_library(tmp_path: Path) -> None:
+    folder = splade(tmp_path / "splade")
+    engine = SparseEncoderEngine(folder, device="cpu", max_model_len=8192)
+    assert engine.info.operations == {EMBED_SPARSE}
+    assert engine.info.dimensions is None
+    vectors = await compute(engine, batch(EMBED_SPARSE, ("", DOCUMENTS), ("query: ", DOCUMENTS[:1])))
+    official = SparseEncoder(str(folder), device="cpu").encode(
+        [*DOCUMENTS, f"query: {DOCUMENTS[0]}"], convert_to_sparse_tensor=False
+    )
+    for vector, row in zip(vectors, official.numpy(), strict=True):
+        np.testing.assert_array_equal(vector.indices, np.flatnonzero(row))
+        np.testing.assert_allclose(vector.values, row[vector.indices], atol=1e-5)
+        assert (vector.indices.dtype, vector.values.dtype) == (np.int32, np.float32)
+    with pytest.raises(EngineError):
+        await compute(engine, batch(RERANK, (QUERY, DOCUMENTS)))
+    engine.close()

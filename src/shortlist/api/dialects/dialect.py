@@ -22,6 +22,7 @@ from shortlist.types import (
     RerankTask,
     ScoreOutcome,
     ScoreTask,
+    SparseOutcome,
     TokenizeOutcome,
     TokenizeTask,
 )
@@ -122,6 +123,10 @@ class ScoreModel(InstructedModel[ScoreTask, ScoreOutcome]):
 
 class EmbedModel(InstructedModel[EmbedTask, EmbedOutcome]):
     """Texts in, vectors out."""
+
+
+class SparseEmbedModel(InstructedModel[EmbedTask, SparseOutcome]):
+    """Texts in, sparse vectors out."""
 
 
 class TokenizeModel(TaskModel[TokenizeTask, TokenizeOutcome]):

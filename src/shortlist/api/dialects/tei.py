@@ -23,6 +23,7 @@ from shortlist.api.dialects.dialect import (
     RerankModel,
     ResponseMeta,
     ScoreModel,
+    SparseEmbedModel,
     TokenizeModel,
 )
 from shortlist.api.dialects.fields import QUERY_HINTS, Count, Documents, Query, Side, Texts, overflow
@@ -37,6 +38,7 @@ from shortlist.types import (
     RerankTask,
     ScoreOutcome,
     ScoreTask,
+    SparseOutcome,
     Token,
     TokenizeOutcome,
     TokenizeTask,
@@ -123,10 +125,41 @@ class TeiEmbedRequest(EmbedModel):
         return outcome.vectors
 
 
+class TeiSparseRequest(SparseEmbedModel):
+    """Embed texts as sparse vectors."""
+
+    paths: ClassVar[tuple[str, ...]] = ("/embed_sparse",)
+    items_field: ClassVar[str] = "inputs"
+    example: ClassVar[Json] = {"inputs": ["first text", "second text"]}
+
+    model: str | None = None
+    inputs: Texts
+    truncate: bool | None = None
+    truncation_direction: Side = None
+    prompt_name: str | None = None
+
+    def task(self) -> EmbedTask:
+        """Return the task."""
+        return EmbedTask(
+            texts=tuple(self.inputs),
+            model=self.model,
+            is_query=self.prompt_name in QUERY_HINTS,
+            truncate=self.truncate is not False,
+        )
+
+    def answer(self, outcome: SparseOutcome, meta: ResponseMeta) -> Sequence[Sequence[Json]]:
+        """Return every text's non-zero components."""
+        del meta
+        return [
+            [{"index": index, "value": value} for index, value in zip(each.indices.tolist(), each.values.tolist(), strict=True)]
+            for each in outcome.vectors
+        ]
+
+
 class TeiUnsupportedRequest(EmbedModel):
     """Requests for kinds of vectors that no engine supports."""
 
-    paths: ClassVar[tuple[str, ...]] = ("/embed_all", "/embed_sparse")
+    paths: ClassVar[tuple[str, ...]] = ("/embed_all",)
     items_field: ClassVar[str] = "inputs"
 
     inputs: Texts
@@ -137,7 +170,7 @@ class TeiUnsupportedRequest(EmbedModel):
         Raises:
             NotFound: always.
         """
-        raise NotFound("No engine here makes sparse vectors, or one for every token; /embed makes one for every text.")
+        raise NotFound("No engine here makes a vector for every token; /embed makes one for every text.")
 
     def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> Sequence[Vector]:
         """Unreachable: `task` raises."""
@@ -377,6 +410,7 @@ DIALECT: Final = Dialect(
         TeiTextPairsRequest,
         TeiPredictRequest,
         TeiEmbedRequest,
+        TeiSparseRequest,
         TeiUnsupportedRequest,
         TeiTokenizeRequest,
         TeiDecodeRequest,

@@ -35,8 +35,10 @@ def detect(metadata: ModelMetadata, declared: Operation | None) -> Detection | N
     """Detect a Qwen3 model. See `models.registry.Detector`."""
     if metadata.modules and metadata.library_type == "CrossEncoder":
         return _cross_encoder(metadata)
-    if metadata.modules:
+    if metadata.modules and metadata.library_type == "SentenceTransformer":
         return _embedder(metadata)
+    if metadata.modules:
+        return None
     if metadata.has_head:
         return _head(metadata, "config.json")
     if metadata.architecture in {"Qwen3ForCausalLM", "Qwen3Model"}:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from shortlist.errors import ModelRefused
 from shortlist.hub.metadata import ModelMetadata
 from shortlist.models.base import Detection
-from shortlist.models.sentence.family import BI_ENCODER, CROSS_ENCODER
+from shortlist.models.sentence.family import BI_ENCODER, CROSS_ENCODER, SPARSE_ENCODER
 from shortlist.types import Operation
 
 
@@ -14,6 +14,8 @@ def detect(metadata: ModelMetadata, declared: Operation | None) -> Detection:
     del declared
     if metadata.modules and metadata.library_type == "CrossEncoder":
         return _by_cross_encoder_modules(metadata)
+    if metadata.modules and metadata.library_type == "SparseEncoder":
+        return Detection(SPARSE_ENCODER, f"modules.json: {', '.join(metadata.module_names)}; a sparse encoder")
     if metadata.modules:
         return _by_modules(metadata)
     return _by_architecture(metadata)

@@ -13,7 +13,7 @@ from shortlist.errors import BadSetting, ModelRefused
 from shortlist.models.base import LoadContext, ModelFamily, ModelFiles, needs_extra
 from shortlist.text.encoder import Encoder
 from shortlist.text.text_encoder import TextEncoder
-from shortlist.types import EMBED, RERANK
+from shortlist.types import EMBED, EMBED_SPARSE, RERANK
 
 
 def _load_cross_encoder(model: ModelFiles, context: LoadContext) -> tuple[Engine, Encoder]:
@@ -33,6 +33,16 @@ def _load_bi_encoder(model: ModelFiles, context: LoadContext) -> tuple[Engine, E
 
     prompts, settings = _prompts(model.path), context.settings
     engine = BiEncoderEngine(model.path, device=settings.device, max_model_len=settings.max_model_len, digest=model.digest)
+    return engine, _encoder(model.path, engine.info.max_model_len, prompts, reads_pairs=False)
+
+
+def _load_sparse_encoder(model: ModelFiles, context: LoadContext) -> tuple[Engine, Encoder]:
+    _check_device(model, context.settings, "sparse-encoder")
+    with needs_extra("sentence"):
+        from shortlist.engine.sentence import SparseEncoderEngine
+
+    prompts, settings = _prompts(model.path), context.settings
+    engine = SparseEncoderEngine(model.path, device=settings.device, max_model_len=settings.max_model_len, digest=model.digest)
     return engine, _encoder(model.path, engine.info.max_model_len, prompts, reads_pairs=False)
 
 
@@ -79,3 +89,8 @@ BI_ENCODER: Final = ModelFamily(
     load={"sentence": _load_bi_encoder},
 )
 """Any other embedder. It can rank by cosine; next to a reranker that would be a silently worse default."""
+
+SPARSE_ENCODER: Final = ModelFamily(
+    name="sparse-encoder", operations=frozenset({EMBED_SPARSE}), load={"sentence": _load_sparse_encoder}
+)
+"""A model that embeds texts as sparse vectors: SPLADE and similar."""
