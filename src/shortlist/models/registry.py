@@ -30,10 +30,6 @@ Raises:
 DETECTORS: Final[list[Detector]] = [qwen3.detect, sentence.detect]
 """In order; the last one refuses what none detects."""
 
-LIBRARY_REFUSALS: Final = {
-    "MultiVectorEncoder": "makes one vector per token; Shortlist serves one vector per text, and rerankers",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Inspected:
@@ -86,11 +82,6 @@ def detect(metadata: ModelMetadata, declared: Operation | None) -> Detection:
     Raises:
         ModelRefused: the metadata shows an unsupported kind of model, contradicts `declared`, or is not sufficient.
     """
-    library_type = metadata.library_type
-    if library_type in LIBRARY_REFUSALS:
-        raise ModelRefused(f"{metadata.name} {LIBRARY_REFUSALS[library_type]}")
-    if library_type not in {"SentenceTransformer", "CrossEncoder", "SparseEncoder"}:
-        raise ModelRefused(f"{metadata.name} is of a sentence-transformers type that Shortlist does not know: {library_type}")
     found = (detector(metadata, declared) for detector in DETECTORS)
     detection = next(each for each in found if each is not None)
     if declared is not None and declared not in detection.family.operations:

@@ -10,7 +10,7 @@ import pytest
 
 from shortlist.errors import ModelRefused
 from shortlist.models import resolve
-from shortlist.models.sentence import family as sentence_family
+from shortlist.models import sentence as sentence_family
 from tests.support.model_folder import change_a_byte
 
 

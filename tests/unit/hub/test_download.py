@@ -25,8 +25,8 @@ from shortlist.errors import BadSetting, ModelRefused
 from shortlist.hub import demo_model, huggingface
 from shortlist.hub.config_checks import WeightsReader
 from shortlist.models import resolve
+from shortlist.models import sentence as sentence_family
 from shortlist.models.qwen3 import family as qwen3_family
-from shortlist.models.sentence import family as sentence_family
 from shortlist.types import EMBED, RERANK
 from tests.support.hub_server import COMMIT, HubServer, running
 from tests.support.model_folder import (

@@ -19,8 +19,8 @@ from shortlist.errors import ModelRefused
 from shortlist.hub import download, metadata
 from shortlist.hub.config_checks import WeightsReader
 from shortlist.models import resolve
+from shortlist.models import sentence as sentence_family
 from shortlist.models.qwen3 import family as qwen3_family
-from shortlist.models.sentence import family as sentence_family
 from tests.support.hub_server import HubServer, running
 from tests.support.model_folder import CROSS_ENCODER, QWEN3, TOKENIZER, WEIGHTS, Files, head, write
 

@@ -7,11 +7,11 @@ import pytest
 from shortlist.errors import ModelRefused
 from shortlist.hub.config_checks import WeightsReader
 from shortlist.hub.metadata import list_files, read_metadata
+from shortlist.models import sentence as sentence_family
 from shortlist.models.base import ModelFamily
 from shortlist.models.qwen3 import family as qwen3_family
 from shortlist.models.qwen3.detection import BASES, EMBEDDERS, RERANKERS
 from shortlist.models.registry import Inspected, inspect
-from shortlist.models.sentence import family as sentence_family
 from shortlist.types import EMBED, RERANK, Operation
 from tests.support.model_folder import (
     BI_ENCODER,

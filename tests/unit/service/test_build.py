@@ -22,8 +22,8 @@ from shortlist.hub.config_checks import WeightsReader
 from shortlist.hub.demo_model import WEIGHTS_SHA256
 from shortlist.models import ResolvedModel
 from shortlist.models import resolve as hub_resolve
+from shortlist.models import sentence as sentence_family
 from shortlist.models.qwen3.encoder import QwenEncoder
-from shortlist.models.sentence import family as sentence_family
 from shortlist.scheduler.served_model import ServedModel
 from shortlist.service import build
 from shortlist.service.build import build_runtime

@@ -1,4 +1,4 @@
-"""The families of models that sentence-transformers loads."""
+"""The families of models that sentence-transformers loads, and their detection. The last detector: it refuses the rest."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import Final
 from shortlist.config import ModelSettings
 from shortlist.engine.base import Engine
 from shortlist.errors import BadSetting, ModelRefused
-from shortlist.models.base import LoadContext, ModelFamily, ModelFiles, needs_extra
+from shortlist.hub.metadata import ModelMetadata
+from shortlist.models.base import Detection, LoadContext, ModelFamily, ModelFiles, needs_extra
 from shortlist.text.encoder import Encoder
 from shortlist.text.text_encoder import TextEncoder
-from shortlist.types import EMBED, EMBED_SPARSE, RERANK
+from shortlist.types import EMBED, EMBED_SPARSE, RERANK, Operation
 
 
 def _load_cross_encoder(model: ModelFiles, context: LoadContext) -> tuple[Engine, Encoder]:
@@ -94,3 +95,73 @@ SPARSE_ENCODER: Final = ModelFamily(
     name="sparse-encoder", operations=frozenset({EMBED_SPARSE}), load={"sentence": _load_sparse_encoder}
 )
 """A model that embeds texts as sparse vectors: SPLADE and similar."""
+
+LIBRARY_TYPES: Final = frozenset({"SentenceTransformer", "CrossEncoder", "SparseEncoder"})
+
+LIBRARY_REFUSALS: Final = {
+    "MultiVectorEncoder": "makes one vector per token; Shortlist serves one vector per text, and rerankers",
+}
+
+
+def detect(metadata: ModelMetadata, declared: Operation | None) -> Detection:
+    """Detect a cross-encoder or an embedder. See `models.registry.Detector`."""
+    del declared
+    library_type = metadata.library_type
+    if library_type in LIBRARY_REFUSALS:
+        raise ModelRefused(f"{metadata.name} {LIBRARY_REFUSALS[library_type]}")
+    if library_type not in LIBRARY_TYPES:
+        raise ModelRefused(f"{metadata.name} is of a sentence-transformers type that Shortlist does not know: {library_type}")
+    if metadata.modules and library_type == "CrossEncoder":
+        return _by_cross_encoder_modules(metadata)
+    if metadata.modules and library_type == "SparseEncoder":
+        return Detection(SPARSE_ENCODER, f"modules.json: {', '.join(metadata.module_names)}; a sparse encoder")
+    if metadata.modules:
+        return _by_modules(metadata)
+    return _by_architecture(metadata)
+
+
+def _by_modules(metadata: ModelMetadata) -> Detection:
+    """Detect from modules.json.
+
+    Source: `BaseModel._get_model_type` in sentence-transformers 6.
+    """
+    names = metadata.module_names
+    if names[0] != "Transformer" or "Pooling" not in names:
+        raise ModelRefused(f"{metadata.name} is not a text encoder with pooling (its modules: {', '.join(names)})")
+    steps = f"modules.json: {', '.join(names)}"
+    return Detection(BI_ENCODER, f"{steps}; sentence-transformers pools {metadata.architecture or 'it'}")
+
+
+def _by_cross_encoder_modules(metadata: ModelMetadata) -> Detection:
+    says, names = "config_sentence_transformers.json: CrossEncoder", metadata.module_names
+    if "LogitScore" in names:
+        return Detection(CROSS_ENCODER, f"{says}; scored by a word of its vocabulary")
+    if metadata.has_head:
+        return _by_head(metadata, says)
+    if "Dense" not in names:
+        raise ModelRefused(
+            f"{metadata.name} has no head to rank with, though it calls itself a CrossEncoder ({', '.join(names)})"
+        )
+    return Detection(CROSS_ENCODER, f"{says} ({', '.join(names)})")
+
+
+def _by_architecture(metadata: ModelMetadata) -> Detection:
+    architecture = metadata.architecture
+    if architecture is None:
+        raise ModelRefused(f"{metadata.name} names no architecture in its config.json")
+    if metadata.has_head:
+        return _by_head(metadata, "config.json")
+    if architecture.endswith("ForCausalLM"):
+        raise ModelRefused(
+            f"{metadata.name} is a language model ({architecture}); the only ones that Shortlist ranks with are Qwen3's"
+        )
+    raise ModelRefused(
+        f"{metadata.name} is a bare {architecture}: without modules.json nothing says how its token vectors become one vector "
+        "(its pooling), and it has no head to rank with"
+    )
+
+
+def _by_head(metadata: ModelMetadata, says: str) -> Detection:
+    if metadata.num_labels != 1:
+        raise ModelRefused(f"{metadata.name} is a classifier with {metadata.num_labels} labels; a reranker has exactly one")
+    return Detection(CROSS_ENCODER, f"{says}: {metadata.architecture} with one label")
