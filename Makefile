@@ -16,7 +16,7 @@ EVERYTHING := -m "not clients and not vllm" --hypothesis-profile full
 
 # Starting vLLM takes most of the time, on one core: tests that restart servers run in parallel with those that use running servers.
 # A failed installation of vLLM is an error only with CI=true.
-TEST_VLLM = $(BIN)/python -m pytest -m vllm $(PYTEST_ARGS)
+TEST_VLLM = $(BIN)/python -m pytest -m vllm --durations 12 $(PYTEST_ARGS)
 VLLM_SKIPPED := WARNING: vLLM cannot be installed here, so NOTHING of it was tested (see benchmarks/.environments/vllm.log)
 
 .PHONY: help demo test test-full test-core test-clients test-vllm check format bench coverage soak scorecard clean
