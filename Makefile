@@ -8,8 +8,8 @@ BIN := .venv/bin
 COVERING := tests/unit/scheduler tests/unit/api tests/api tests/properties/test_dispatcher.py tests/unit/service/test_rerank.py tests/faults/test_redis.py
 INPUTS := pyproject.toml constraints.txt scripts/environment hatch_build.py $(addprefix src/shortlist/engine/native/cpu/,kernels.c tiles.h)
 
-# One more worker than a small machine has cores: many tests wait for servers that they start.
-TESTERS := -n 3 --dist loadfile
+# Two more workers than a small machine has cores: many tests wait for servers that they start.
+TESTERS := -n 4 --dist loadfile
 
 # All tests of the main environment: those of `make test` and those marked `full`, with more examples per property.
 EVERYTHING := -m "not clients and not vllm" --hypothesis-profile full
