@@ -8,15 +8,16 @@ BIN := .venv/bin
 COVERING := tests/unit/scheduler tests/unit/api tests/api tests/properties/test_dispatcher.py tests/unit/service/test_rerank.py tests/faults/test_redis.py
 INPUTS := pyproject.toml constraints.txt scripts/environment hatch_build.py $(addprefix src/shortlist/engine/native/cpu/,kernels.c tiles.h)
 
-# One more worker than a small machine has cores: many tests wait for servers that they start.
-TESTERS := -n 3 --dist loadfile
+# Two more workers than a small machine has cores: many tests wait for servers that they start.
+TESTERS := -n 4 --dist loadfile
 
 # All tests of the main environment: those of `make test` and those marked `full`, with more examples per property.
 EVERYTHING := -m "not clients and not vllm" --hypothesis-profile full
 
 # Starting vLLM takes most of the time, on one core: tests that restart servers run in parallel with those that use running servers.
 # A failed installation of vLLM is an error only with CI=true.
-TEST_VLLM = $(BIN)/python -m pytest -m vllm $(PYTEST_ARGS)
+VLLM_TESTS := vllm and not full
+TEST_VLLM = $(BIN)/python -m pytest -m "$(VLLM_TESTS)" --durations 12 $(PYTEST_ARGS)
 VLLM_SKIPPED := WARNING: vLLM cannot be installed here, so NOTHING of it was tested (see benchmarks/.environments/vllm.log)
 
 .PHONY: help demo test test-full test-core test-clients test-vllm check format bench coverage soak scorecard clean
@@ -40,7 +41,7 @@ test-clients: .venv/.dev  ## Run real clients against real servers. CLIENTS_ARGS
 	-@PYTHON=$(abspath $(BIN))/python tests/clients/environment all
 	@$(BIN)/python -m pytest -m clients tests/clients $(CLIENTS_ARGS)
 
-test-vllm: .venv/.dev  ## Run the tests that need a real vLLM; installs its CPU build (2.5 GB) if it is missing. Takes minutes.
+test-vllm: .venv/.dev  ## Run the tests that need a real vLLM; installs its CPU build (2.5 GB) if it is missing. VLLM_TESTS=vllm runs the slow ones, too.
 	@PYTHON=$(abspath $(BIN))/python benchmarks/peers/environment vllm || { echo "$(VLLM_SKIPPED)" >&2; [ "$${CI:-}" != true ]; exit; }; \
 	mkdir -p build; trap 'kill $$managed 2>/dev/null || true' EXIT; failed=0; \
 	$(TEST_VLLM) tests/vllm/test_managed.py >build/test-vllm.log 2>&1 & managed=$$!; \

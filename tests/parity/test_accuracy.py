@@ -28,6 +28,7 @@ NUM_PAIRS = 256
 LENGTHS = [1, 8, 16, 24, 32, 48, 64, 96, 200]
 
 pytestmark = [
+    pytest.mark.full,
     pytest.mark.timeout(600),  # less than a minute on a free core; it may not be free
     pytest.mark.xdist_group("accuracy"),  # measured once
 ]

@@ -26,6 +26,7 @@ SERVER_ARGUMENTS = ("--dtype", "float32", "--device", "cpu", "--no-ui", "--log-l
 belongs here, and only here."""
 
 pytestmark = [
+    pytest.mark.full,
     pytest.mark.timeout(300),  # two servers start, each with three models
     pytest.mark.xdist_group("parity-http"),  # once
 ]

@@ -123,7 +123,10 @@ def test_scores_are_the_official_ones(server: Launched) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["server", "worker", "supervisor"])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param("server", marks=pytest.mark.full), "worker", pytest.param("supervisor", marks=pytest.mark.full)],
+)
 def test_killed_under_load_it_loses_nothing_that_can_be_in_time(server: Launched, name: str) -> None:
     """Who waits without a deadline is told at once; who has said that it can wait is answered once vLLM is back."""
     group = group_of(server)

@@ -31,12 +31,16 @@ def assert_shows_the_command(message: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((), "is a language model that writes"),
-        (POOLING, "embeds and does not rank"),
+        pytest.param((), "is a language model that writes", id="chat", marks=pytest.mark.full),
+        pytest.param(POOLING, "embeds and does not rank", id="no overrides"),
         # The folder has no weights for this head: without dummy ones, vLLM computes with whatever was in memory, NaN included.
-        ((*POOLING, "--convert", "classify", "--load-format", "dummy"), "labels: it was started without the overrides"),
+        pytest.param(
+            (*POOLING, "--convert", "classify", "--load-format", "dummy"),
+            "labels: it was started without the overrides",
+            id="bare classifier",
+            marks=pytest.mark.full,
+        ),
     ],
-    ids=["chat", "no overrides", "bare classifier"],
 )
 def test_reranker_that_is_none_is_named(arguments: tuple[str, ...], words: str) -> None:
     with by_hand(folder_of("reranker"), *arguments) as server:

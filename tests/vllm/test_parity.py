@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 import torch
 
 from shortlist.models.qwen3.encoder import QwenEncoder
@@ -105,6 +106,7 @@ async def test_score_does_not_depend_on_how_a_batch_is_cut_into_calls() -> None:
     assert np.corrcoef(together, apart)[0, 1] > 0.99
 
 
+@pytest.mark.full
 async def test_converted_classifier_scores_as_its_own_library_does() -> None:
     """Its head is one label already; the overrides of an original checkpoint would break it."""
     documents = [*SCRIPTS.values(), *AWKWARD[:20]]
