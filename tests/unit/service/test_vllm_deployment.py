@@ -235,7 +235,7 @@ def test_managed_vllm_is_supervised_restarted_and_waited_for(make_model: ModelFa
             starts.append("")
             if len(starts) == 2:
                 raise ModelRefused("vLLM ended while it started. The memory is not free yet.")
-            return connect([server.url], plan_of(Path(folder)), UpstreamAccess(timeout_s=1.0))
+            return connect([server.url], plan_of(Path(folder)), UpstreamAccess(timeout_s=60.0))
 
         monkeypatch.setattr(vllm_deployment, "launch", launch)
         configured = settings(reranker=[folder], max_model_len=2048, **ON_VLLM)

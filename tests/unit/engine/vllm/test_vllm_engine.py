@@ -41,7 +41,7 @@ def server() -> Iterator[SickVllm]:
 
 @pytest.fixture
 def engine(server: SickVllm) -> Iterator[VllmEngine]:
-    connected = connect([server.url], PLAN, UpstreamAccess(timeout_s=1.0))
+    connected = connect([server.url], PLAN, UpstreamAccess(timeout_s=60.0))
     server.calls.clear()
     yield connected
     connected.close()
@@ -65,14 +65,14 @@ def test_info_has_model_and_version(engine: VllmEngine) -> None:
 
 def test_shorter_of_requested_and_served_max_model_len_applies(server: SickVllm) -> None:
     for asked, expected in ((500, 500), (9000, 2048)):
-        engine = connect([server.url], plan_of(Path("m"), max_model_len=asked), UpstreamAccess(timeout_s=1.0))
+        engine = connect([server.url], plan_of(Path("m"), max_model_len=asked), UpstreamAccess(timeout_s=60.0))
         assert engine.info.max_model_len == expected
         assert engine.info.model_limit == 2048
         engine.close()
 
 
 def test_two_engines_around_servers_of_unknown_bytes_share_no_scores(server: SickVllm) -> None:
-    engines = [connect([server.url], PLAN, UpstreamAccess(timeout_s=1.0)) for _ in range(2)]
+    engines = [connect([server.url], PLAN, UpstreamAccess(timeout_s=60.0)) for _ in range(2)]
     assert len({each.info.fingerprint for each in engines}) == 2
     for each in engines:
         each.close()
