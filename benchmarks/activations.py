@@ -17,7 +17,7 @@ import torch
 from shortlist.engine.native.dynamic_range import SAFE, AbsMax, absmax
 from shortlist.engine.native.model_config import Qwen3Config
 from shortlist.engine.native.weights import load_weights
-from shortlist.models.qwen3.encoder import QwenEncoder
+from shortlist.models.qwen3.qwen_encoder import QwenEncoder
 from shortlist.service.selftest_data import calibration_texts
 from shortlist.types import RERANK
 

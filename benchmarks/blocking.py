@@ -35,7 +35,7 @@ from shortlist.engine.native.kernel_selection import select_kernels
 from shortlist.engine.native.model_config import Qwen3Config
 from shortlist.engine.native.weights import load_weights
 from shortlist.models import resolve
-from shortlist.models.qwen3.encoder import QwenEncoder
+from shortlist.models.qwen3.qwen_encoder import QwenEncoder
 from shortlist.service.rerank import relevance
 from shortlist.types import RERANK
 

@@ -16,7 +16,7 @@ import orjson
 
 from shortlist.bench.texts import LoadRequest
 from shortlist.errors import UpstreamError
-from shortlist.models.qwen3.encoder import QwenEncoder
+from shortlist.models.qwen3.qwen_encoder import QwenEncoder
 from shortlist.types import OverflowPolicy, TokenPrompt
 
 FLOOR_COMMAND: Final = (sys.executable, "-m", "benchmarks.engines.flops")

@@ -36,7 +36,7 @@ from shortlist.bench.texts import LoadRequest, sentences
 from shortlist.config import ModelSettings
 from shortlist.errors import UpstreamError
 from shortlist.models import resolve
-from shortlist.models.qwen3.encoder import QwenEncoder
+from shortlist.models.qwen3.qwen_encoder import QwenEncoder
 from shortlist.types import RERANK
 
 EXIT_RANKED: Final = 0

@@ -16,7 +16,7 @@ from shortlist.engine.native.native_engine import NativeEngine
 from shortlist.engine.sentence import BiEncoderEngine, CrossEncoderEngine
 from shortlist.engine.vllm.vllm_engine import VllmEngine
 from shortlist.errors import EngineError, EngineUnavailable
-from shortlist.models.qwen3.encoder import QwenEncoder
+from shortlist.models.qwen3.qwen_encoder import QwenEncoder
 from shortlist.text.encoder import Encoder
 from shortlist.text.text_encoder import TextEncoder
 from shortlist.types import EMBED, RERANK, Batch, Operation, Prompt, WorkItem, in_order

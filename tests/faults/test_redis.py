@@ -18,7 +18,7 @@ from shortlist.scheduler.cache import Entry
 from shortlist.scheduler.redis_store import PREFIX, RedisStore, location_of
 from shortlist.scheduler.shared_cache import SharedCache
 from shortlist.telemetry import Metrics
-from shortlist.types import RERANK, DocumentStats, Span
+from shortlist.types import EMBED, RERANK, DocumentStats, Span
 from tests.support.process import launched
 from tests.support.redis_server import RedisServer, missing_redis, pretender, redis_server
 
@@ -51,7 +51,7 @@ def score(value: float) -> Entry:
 
 def vector(seed: int, dimensions: int = 1024) -> Entry:
     values = np.random.default_rng(seed).standard_normal(dimensions).astype(np.float32)
-    return Entry(RERANK, values, 12, DocumentStats(7, None))
+    return Entry(EMBED, values, 12, DocumentStats(7, None))
 
 
 @asynccontextmanager
@@ -86,7 +86,8 @@ async def test_shared_cache_returns_bit_identical_scores(redis: RedisServer) -> 
     vectors = {name(100 + number): vector(number) for number in range(5)}
     async with shared(redis.url) as one, shared(redis.url) as other:
         await put(one, {**scores, **vectors})
-        found = await other.get_many(RERANK, [*scores, *vectors, name(999)])
+        found = await other.get_many(RERANK, [*scores, name(999)])
+        found |= await other.get_many(EMBED, [*vectors, name(999)])
     assert found.keys() == scores.keys() | vectors.keys()
     for each, entry in {**scores, **vectors}.items():
         assert (found[each].num_tokens, found[each].stats) == (entry.num_tokens, entry.stats)
@@ -102,7 +103,7 @@ async def test_two_thousand_entries_are_one_lookup(redis: RedisServer) -> None:
     async with shared(redis.url) as cache:
         await put(cache, entries)
         asked = int(stats(redis)["cmdstat_mget"]) if "cmdstat_mget" in stats(redis) else 0
-        assert len(await cache.get_many(RERANK, list(entries))) == 2048
+        assert len(await cache.get_many(EMBED, list(entries))) == 2048
         assert int(stats(redis)["cmdstat_mget"]) == asked + 1
 
 

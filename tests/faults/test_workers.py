@@ -19,7 +19,7 @@ import pytest
 from shortlist.engine import workers
 from shortlist.engine.native.native_engine import NativeEngine
 from shortlist.errors import EngineUnavailable
-from shortlist.models.qwen3.encoder import QwenEncoder
+from shortlist.models.qwen3.qwen_encoder import QwenEncoder
 from shortlist.service.runtime import Runtime
 from shortlist.types import RERANK, Batch, RerankTask, WorkItem
 from tests.support import apps

@@ -15,7 +15,7 @@ from shortlist.errors import ModelRefused
 from shortlist.models.registry import inspect
 from shortlist.service.build import load
 from shortlist.telemetry import Metrics
-from shortlist.types import EMBED, RERANK, Operation, names_of
+from shortlist.types import EMBED, RERANK, Operation, operation_names
 from tests.goldens.layouts import LAYOUTS, Layout
 from tests.goldens.transcript import RECORDED
 from tests.support import models, qwen
@@ -87,7 +87,7 @@ def _loaded(path: Path, declared: Operation | None, setting: str, *, hide: Calla
     loaded = load(str(path), declared, settings, notify=lambda _: None, metrics=Metrics())
     info = loaded.engine.info
     loaded.engine.close()
-    facts = f"{loaded.model.family.name} {'+'.join(names_of(info.operations))} {info.max_model_len} {info.model_limit} {info.dimensions}"
+    facts = f"{loaded.model.family.name} {'+'.join(operation_names(info.operations))} {info.max_model_len} {info.model_limit} {info.dimensions}"
     return f"{facts} | {hide(info.fingerprint)} | {loaded.encoder.fingerprint}"
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from shortlist.engine.base import Engine, EngineInfo
 from shortlist.engine.native.native_engine import NativeEngine
 from shortlist.errors import EngineError, EngineOutOfMemory
-from shortlist.models.qwen3.encoder import QwenEncoder
+from shortlist.models.qwen3.qwen_encoder import QwenEncoder
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
 from shortlist.types import EMBED, RERANK, EmbedTask, Operation, Prompt, RerankOutcome, RerankTask, TokenPrompt, Vector

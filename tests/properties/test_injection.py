@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from shortlist.models.qwen3 import prompt
-from shortlist.models.qwen3.encoder import QwenEncoder
+from shortlist.models.qwen3.qwen_encoder import QwenEncoder
 from shortlist.types import EMBED, RERANK
 from tests.support import qwen
 from tests.support.encoded import tokens

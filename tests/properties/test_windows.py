@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shortlist.models.qwen3.encoder import QwenEncoder
+from shortlist.models.qwen3.qwen_encoder import QwenEncoder
 from shortlist.types import RERANK, OverflowPolicy, TokenPrompt, Truncation
 from tests.support.encoded import tokens
 from tests.support.examples import examples

@@ -16,7 +16,6 @@ import pytest
 
 from shortlist.api.dialects import table
 from shortlist.api.dialects.dialect import Dialect, Json, ResponseMeta, TaskModel
-from shortlist.api.dialects.fields import Documents
 from shortlist.api.request_options import apply_headers
 from shortlist.api.task_handlers import HANDLERS, TaskHandler
 from shortlist.engine.base import Engine, EngineInfo
@@ -27,6 +26,7 @@ from shortlist.models.base import Detection, LoadContext, ModelFamily, ModelFile
 from shortlist.scheduler.cache import Entry
 from shortlist.scheduler.codec import decode, encode
 from shortlist.scheduler.served_model import ServedModel, Work
+from shortlist.schemas.fields import Documents
 from shortlist.server import build_app
 from shortlist.text.encoder import Encoder
 from shortlist.types import (

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from shortlist.engine.base import Engine, EngineInfo
-from shortlist.types import EMBED, RERANK, Batch, Operation, Prompt, TextPrompt, Vector, WorkItem
+from shortlist.types import EMBED, EMBED_SPARSE, RERANK, Batch, Operation, Prompt, SparseVector, TextPrompt, Vector, WorkItem
 
 DIMENSIONS = 8
 
@@ -31,6 +31,7 @@ class FakeEngine(Engine):
         fault: Decides which batches fail, and how.
         max_model_len: Longest prompt in tokens.
         max_concurrent_batches: How many steps may overlap.
+        operations: What it can compute.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class FakeEngine(Engine):
         fault: Fault | None = None,
         max_model_len: int = 8192,
         max_concurrent_batches: int = 1,
+        operations: frozenset[Operation] = frozenset({RERANK, EMBED}),
     ) -> None:
         self.step_s = step_s
         self.token_s = token_s
@@ -49,7 +51,7 @@ class FakeEngine(Engine):
         self.is_closed = False
         self._info = EngineInfo(
             fingerprint="fake",
-            operations=frozenset({RERANK, EMBED}),
+            operations=operations,
             max_model_len=max_model_len,
             dimensions=DIMENSIONS,
             device="none",
@@ -66,7 +68,7 @@ class FakeEngine(Engine):
         """Call the method of the operation with a batch."""
         self._require(operation)
         batch = Batch(operation, tuple(WorkItem(0, index, prompt) for index, prompt in enumerate(prompts)))
-        return await {RERANK: self.score, EMBED: self.embed}[operation](batch)
+        return await {RERANK: self.score, EMBED: self.embed, EMBED_SPARSE: self.embed_sparse}[operation](batch)
 
     async def score(self, batch: Batch) -> Sequence[float]:
         """Return a log-odds per item that depends on its prompt alone."""
@@ -77,6 +79,11 @@ class FakeEngine(Engine):
         """Return a unit vector per item that depends on its prompt alone."""
         await self._pretend(batch)
         return [vector(item.prompt) for item in batch.items]
+
+    async def embed_sparse(self, batch: Batch) -> Sequence[SparseVector]:
+        """Return the components of every unit vector that are not 0."""
+        vectors = await self.embed(batch)
+        return [SparseVector(np.flatnonzero(each).astype(np.int32), each[each != 0.0]) for each in vectors]
 
     async def explain(self, prompts: Sequence[Prompt]) -> Sequence[Mapping[str, float]]:
         """Return half of every log-odds as yes, and the other half, negative, as no."""

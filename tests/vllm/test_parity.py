@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from shortlist.models.qwen3.encoder import QwenEncoder
+from shortlist.models.qwen3.qwen_encoder import QwenEncoder
 from shortlist.types import EMBED, RERANK, Encoded, OverflowPolicy, TokenPrompt, Truncation
 from tests.support import qwen
 from tests.support.official import Asked, Official, OfficialEmbedder

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import httpx2
 
 from shortlist.engine.vllm.start import UpstreamAccess, connect
-from shortlist.models.qwen3.encoder import QwenEncoder
+from shortlist.models.qwen3.qwen_encoder import QwenEncoder
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
 from shortlist.types import RERANK, RequestOptions, RerankTask

@@ -5,6 +5,7 @@ from __future__ import annotations
 from shortlist import __version__
 from shortlist.api.dialects.dialect import Json
 from shortlist.config import Settings
+from shortlist.schemas.model_list import ModelDescription
 from shortlist.types import EMBED, OPERATIONS, RERANK, ModelCard
 
 MODEL_TYPES = {RERANK: "rerank", EMBED: "embedding"}
@@ -13,8 +14,8 @@ MODEL_TYPES = {RERANK: "rerank", EMBED: "embedding"}
 LABELS = {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}
 
 
-def model(card: ModelCard) -> Json:
-    """Return a model card for the clients of OpenAI, vLLM and Xinference."""
+def model(card: ModelCard) -> ModelDescription:
+    """Return the public description of a model."""
     operations = [operation for operation in OPERATIONS.values() if operation in card.operations]
     return {
         "id": card.name,

@@ -20,11 +20,11 @@ from shortlist.api import model_info, openapi
 from shortlist.api.dialects import table
 from shortlist.api.dialects.dialect import Json, RequestView, ResponseMeta
 from shortlist.api.dialects.explain import ExplainRequest
-from shortlist.api.errors import from_validation
 from shortlist.api.request_options import apply_headers
 from shortlist.api.request_state import state_of
 from shortlist.api.task_handlers import ServedOutcome, handler_of
 from shortlist.errors import InvalidInput
+from shortlist.schemas.fields import invalid_input
 from shortlist.service.runtime import Runtime
 from shortlist.types import Timing, Usage
 
@@ -87,7 +87,7 @@ async def explain(request: Request, service: Service) -> Response:
     return _answer(request_body.explained(explanation, _response_meta(request)), explanation, started_s)
 
 
-@router.get("/v1/models", tags=["models"])
+@router.get("/v1/models", tags=["models"], openapi_extra=openapi.MODELS)
 async def models(service: Service) -> Response:
     """List what is served."""
     return _json({"object": "list", "data": [model_info.model(card) for card in service.cards()]})
@@ -99,7 +99,7 @@ async def infinity_models(service: Service) -> Response:
     return _json({"object": "list", "data": [model_info.infinity(card) for card in service.cards()]})
 
 
-@router.get("/v1/models/{name:path}", tags=["models"], responses=openapi.NO_SUCH_MODEL)
+@router.get("/v1/models/{name:path}", tags=["models"], openapi_extra=openapi.MODEL)
 @router.get("/models/{name:path}", include_in_schema=False)
 async def model(name: str, service: Service) -> Response:
     """Describe one served model, by any name that requests may use."""
@@ -183,7 +183,7 @@ def _validated(request_model: type[Known], body: Json) -> Known:
     try:
         return request_model.model_validate(body)
     except ValidationError as error:
-        raise from_validation(error) from None
+        raise invalid_input(error) from None
 
 
 def _response_meta(request: Request) -> ResponseMeta:

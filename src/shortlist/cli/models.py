@@ -19,7 +19,7 @@ from shortlist.hub import local_cache
 from shortlist.hub.local_cache import Cached
 from shortlist.models import resolve
 from shortlist.models.registry import operations_of
-from shortlist.types import EMBED, RERANK, names_of
+from shortlist.types import EMBED, RERANK, operation_names
 
 EPILOG: Final = (
     "Examples:\n\n"
@@ -138,7 +138,7 @@ def _table(found: Iterable[Cached]) -> Table:
     shown.add_column("size", justify="right", no_wrap=True)
     shown.add_column("where", overflow="fold")
     for each in found:
-        names = names_of(operations_of(each))
+        names = operation_names(operations_of(each))
         tasks = Text(", ".join(names)) if names else Text("cannot be served", style="dim")
         shown.add_row(Text(each.reference.text), tasks, _shown(each.size_bytes), Text(str(each.path)))
     return shown
@@ -148,7 +148,7 @@ def _record(each: Cached) -> dict[str, object]:
     return {
         "model": each.reference.text,
         "source": each.reference.source,
-        "tasks": names_of(operations_of(each)),
+        "tasks": operation_names(operations_of(each)),
         "size_bytes": each.size_bytes,
         "path": str(each.path),
     }

@@ -17,7 +17,7 @@ from shortlist.config import Settings
 from shortlist.engine.memory_plan import MemoryPlan
 from shortlist.service.model_report import ModelReport, build_report
 from shortlist.service.selftest_report import CheckStatus, SelfTest
-from shortlist.types import EMBED, Operation, names_of
+from shortlist.types import EMBED, Operation, operation_names
 
 EXIT_PASSED: Final = 0
 EXIT_FAILED: Final = 1
@@ -88,7 +88,7 @@ def _info_rows(found: ModelReport) -> Iterator[tuple[str, str]]:
     yield "served as", found.name
     yield "kind", found.family
     yield "because", found.why
-    yield "for", ", ".join(names_of(found.operations))
+    yield "for", ", ".join(operation_names(found.operations))
     yield "revision", found.revision or "none stated"
     yield "runs on", f"{info.device} in {info.dtype}"
     yield "max_model_len", f"{info.max_model_len} tokens; {_model_limit(info.model_limit)}"

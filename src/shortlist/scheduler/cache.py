@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from shortlist.types import DocumentStats, Operation, Value
 
-ENTRY_OVERHEAD_BYTES = 500
+ENTRY_OVERHEAD_BYTES = 520
 """Key, entry, number and table slot of one entry, rounded up from `tracemalloc` (see the cache's test)."""
 
 

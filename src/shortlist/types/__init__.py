@@ -11,7 +11,7 @@ from shortlist.types.operations import (
     ValueType,
     Vector,
     in_order,
-    names_of,
+    operation_names,
 )
 from shortlist.types.outcomes import (
     DetokenizeOutcome,

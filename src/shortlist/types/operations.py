@@ -144,7 +144,7 @@ class Operation:
         return self.name
 
     def __reduce__(self) -> tuple[Any, tuple[str]]:
-        return OPERATIONS.__getitem__, (self.name,)
+        return _operation, (self.name,)
 
 
 RERANK: Final = Operation("rerank", ScoreType())
@@ -160,7 +160,11 @@ OPERATIONS: Final[dict[str, Operation]] = {operation.name: operation for operati
 """All operations by name, in the order of the list of models."""
 
 
-def names_of(operations: Iterable[Operation]) -> list[str]:
+def _operation(name: str) -> Operation:
+    return OPERATIONS[name]
+
+
+def operation_names(operations: Iterable[Operation]) -> list[str]:
     """Return the sorted names of operations."""
     return sorted(operation.name for operation in operations)
 

@@ -13,7 +13,7 @@ from benchmarks.loads import BenchLoad, RequestWriter
 from shortlist.bench.texts import LoadRequest
 from shortlist.errors import InputTooLong, UpstreamError
 from shortlist.models.qwen3 import prompt
-from shortlist.models.qwen3.encoder import QwenEncoder
+from shortlist.models.qwen3.qwen_encoder import QwenEncoder
 from shortlist.types import RERANK
 
 MEASURED = {

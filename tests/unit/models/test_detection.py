@@ -284,6 +284,11 @@ def test_published_embedder_with_modules_needs_no_prompt(tmp_path: Path) -> None
     assert files.family is qwen3_family.EMBEDDER
 
 
+def test_splade_is_a_sparse_encoder(tmp_path: Path) -> None:
+    files = {**config("BertForMaskedLM"), **WEIGHTS, **modules("Transformer", "SpladePooling"), **library("SparseEncoder")}
+    assert look(tmp_path, files).family is sentence_family.SPARSE_ENCODER
+
+
 def test_bi_encoder_can_embed_and_rank(tmp_path: Path) -> None:
     for declared in (None, EMBED, RERANK):
         assert look(tmp_path, BI_ENCODER, declared=declared).family is sentence_family.BI_ENCODER
@@ -345,7 +350,6 @@ def test_cross_encoder_with_modules_and_many_labels_is_refused(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("model_type", "reason"),
     [
-        ("SparseEncoder", "sparse"),
         ("MultiVectorEncoder", "one vector per token"),
         ("HologramEncoder", "HologramEncoder"),
         (["a"], "type"),

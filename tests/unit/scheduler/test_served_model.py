@@ -82,7 +82,7 @@ def request(
 ) -> Work:
     encode = encode or encode_with(query=query)
     fields: dict[str, object] = {
-        "task": RERANK,
+        "operation": RERANK,
         "texts": texts,
         "keys": cache_keys((query,), texts),
         "overhead_chars": len(query),

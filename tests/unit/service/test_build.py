@@ -23,7 +23,7 @@ from shortlist.hub.demo_model import WEIGHTS_SHA256
 from shortlist.models import ResolvedModel
 from shortlist.models import resolve as hub_resolve
 from shortlist.models import sentence as sentence_family
-from shortlist.models.qwen3.encoder import QwenEncoder
+from shortlist.models.qwen3.qwen_encoder import QwenEncoder
 from shortlist.scheduler.served_model import ServedModel
 from shortlist.service import build
 from shortlist.service.build import build_runtime
@@ -67,6 +67,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[ResolvedModel]:
         return FakeEngine(), WordEncoder()
 
     monkeypatch.setattr(build, "load_here", fake)
+    monkeypatch.setattr(build.LoadedModel, "memory", lambda *_: None)  # stand-ins for weights have no size
     return seen
 
 

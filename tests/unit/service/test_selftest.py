@@ -14,7 +14,7 @@ import pytest
 
 from shortlist.engine.base import Engine, EngineInfo, ScoreScale
 from shortlist.errors import EngineOutOfMemory, InvalidInput
-from shortlist.models.qwen3.encoder import QwenEncoder
+from shortlist.models.qwen3.qwen_encoder import QwenEncoder
 from shortlist.scheduler.served_model import NO_EXPECTATIONS, Expectations, ServedModel
 from shortlist.service.build import load, served_model_for
 from shortlist.service.selftest import run_selftest

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shortlist.models.qwen3.encoder import QwenEncoder
+from shortlist.models.qwen3.qwen_encoder import QwenEncoder
 from shortlist.service.selftest_data import SENTENCES, calibration_texts
 from shortlist.types import EMBED, RERANK, Operation
 from tests.support.fixtures import ModelFactory, make_model, tokenizer_path

@@ -135,7 +135,7 @@ def test_other_kinds_of_models_are_refused_by_name(tmp_path: Path) -> None:
     folder = model_folder.write(tmp_path / "cross", model_folder.CROSS_ENCODER)
     [deployment] = placed(["m"], **ON_VLLM)
     assert deployment is not None
-    with pytest.raises(ModelRefused, match="is a cross-encoder; --engine vllm serves Qwen3"):
+    with pytest.raises(ModelRefused, match="is a cross-encoder, which --engine vllm does not serve"):
         engine_and_encoder(resolve(str(folder)), ModelSettings(), deployment, metric_labels=COUNTED, notify=lambda _: None)
 
 

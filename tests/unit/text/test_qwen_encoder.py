@@ -13,8 +13,8 @@ import pytest
 from tokenizers import Tokenizer
 
 from shortlist.errors import BadSetting, InputTooLong, InvalidInput, ModelRefused
-from shortlist.models.qwen3.encoder import QwenEncoder
 from shortlist.models.qwen3.prompt import INSTRUCTIONS
+from shortlist.models.qwen3.qwen_encoder import QwenEncoder
 from shortlist.text.tokenizer import EscapingTokenizer
 from shortlist.text.window import OVERLAP
 from shortlist.text.window import num_settled as settled_tokens

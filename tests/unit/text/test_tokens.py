@@ -8,7 +8,7 @@ import pytest
 
 from shortlist.errors import InvalidInput
 from shortlist.models.qwen3 import prompt
-from shortlist.models.qwen3.encoder import QwenEncoder
+from shortlist.models.qwen3.qwen_encoder import QwenEncoder
 from shortlist.text.encoder import Parts
 from shortlist.text.text_encoder import TextEncoder
 from shortlist.types import EMBED, RERANK, Span

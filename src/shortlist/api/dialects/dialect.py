@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, ClassVar, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from shortlist.schemas.errors import ErrorBody
+from shortlist.schemas.fields import RequestFields
 from shortlist.types import (
     DetokenizeOutcome,
     DetokenizeTask,
@@ -53,12 +55,6 @@ class ResponseMeta:
 
     request_id: str
     created_s: int
-
-
-class RequestFields(BaseModel):
-    """A request body: unknown fields are ignored, values never appear in error messages."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
 
 class RequestModel(RequestFields):
@@ -104,7 +100,7 @@ class TaskModel(RequestModel, ABC, Generic[TaskT, OutcomeT]):
 
     @abstractmethod
     def answer(self, outcome: OutcomeT, meta: ResponseMeta) -> object:
-        """Return the body of the answer."""
+        """Return the body of the answer. The annotation is its schema in OpenAPI."""
 
 
 class InstructedModel(TaskModel[TaskT, OutcomeT]):
@@ -159,20 +155,17 @@ class ErrorInfo:
     request_id: str
 
 
-ErrorBody = Callable[[ErrorInfo], tuple[int, Json]]
-"""Formats an error: status and body for a dialect's clients."""
+FormatError = Callable[[ErrorInfo], tuple[int, object]]
+"""Formats an error: status and body for a dialect's clients. The annotation of the body is its schema in OpenAPI."""
 
 
-def common_error_body(error_body: ErrorInfo) -> tuple[int, Json]:
-    """Return the common error body, which nearly all clients can parse.
-
-    OpenAI reads `error.message`, Cohere `message`, Voyage, Jina, LlamaIndex and Xinference `detail`.
-    """
-    return error_body.status, {
-        "error": {"message": error_body.message, "type": error_body.type, "param": error_body.param, "code": error_body.code},
-        "message": error_body.message,
-        "detail": error_body.message,
-        "request_id": error_body.request_id,
+def common_error_body(error: ErrorInfo) -> tuple[int, ErrorBody]:
+    """Return the common error body."""
+    return error.status, {
+        "error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code},
+        "message": error.message,
+        "detail": error.message,
+        "request_id": error.request_id,
     }
 
 
@@ -188,4 +181,4 @@ class Dialect:
 
     name: str
     request_models: tuple[type[AnyRequestModel], ...]
-    error_body: ErrorBody = common_error_body
+    error_body: FormatError = common_error_body

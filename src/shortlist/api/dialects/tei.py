@@ -6,19 +6,20 @@ Sources: text-embeddings-inference 1.9.3, `router/src/http/{types,server}.rs`; h
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar, Final, NotRequired
 
 import numpy as np
 from pydantic import BeforeValidator, ValidationInfo
+from typing_extensions import TypedDict
 
 from shortlist.api.dialects.common import RERANK_PATHS
+from shortlist.api.dialects.conversions import QUERY_HINTS, overflow
 from shortlist.api.dialects.dialect import (
     DetokenizeModel,
     Dialect,
     EmbedModel,
     ErrorInfo,
     Json,
-    RequestFields,
     RequestView,
     RerankModel,
     ResponseMeta,
@@ -26,8 +27,9 @@ from shortlist.api.dialects.dialect import (
     SparseEmbedModel,
     TokenizeModel,
 )
-from shortlist.api.dialects.fields import QUERY_HINTS, Count, Documents, Query, Side, Texts, overflow
 from shortlist.errors import InvalidInput, NotFound
+from shortlist.schemas.embed import SparseComponent, VectorField
+from shortlist.schemas.fields import Count, Documents, Query, RequestFields, Side, Texts
 from shortlist.types import (
     DetokenizeOutcome,
     DetokenizeTask,
@@ -42,11 +44,48 @@ from shortlist.types import (
     Token,
     TokenizeOutcome,
     TokenizeTask,
-    Vector,
 )
 
 DEFAULT_PATHS: Final = ("/", "/invocations")
 """Paths where the body alone determines the task."""
+
+
+class TeiText(TypedDict):
+    """A ranked text."""
+
+    index: int
+    score: float
+    text: NotRequired[str]
+
+
+class TeiPrediction(TypedDict):
+    """The score of a pair, under the only label."""
+
+    score: float
+    label: str
+
+
+class TeiScores(TypedDict):
+    """The scores of pairs."""
+
+    scores: list[float]
+
+
+class TeiToken(TypedDict):
+    """A token with its character offsets; null for tokens that are not in the text."""
+
+    id: int
+    text: str
+    special: bool
+    start: int | None
+    stop: int | None
+
+
+class TeiError(TypedDict):
+    """A flat error with TEI's type."""
+
+    error: str
+    error_type: str
 
 
 class TeiRerankRequest(RerankModel):
@@ -80,14 +119,16 @@ class TeiRerankRequest(RerankModel):
             on_overflow=overflow(self.truncate),
         )
 
-    def answer(self, outcome: RerankOutcome, meta: ResponseMeta) -> list[Json]:
+    def answer(self, outcome: RerankOutcome, meta: ResponseMeta) -> list[TeiText]:
         """Return the bare ranking."""
         del meta
         return [self._result(ranked) for ranked in outcome.results]
 
-    def _result(self, ranked: Ranked) -> Json:
-        result: dict[str, object] = {"index": ranked.index, "score": ranked.raw_score if self.raw_scores else ranked.score}
-        return result | {"text": self.texts[ranked.index]} if self.return_text else result
+    def _result(self, ranked: Ranked) -> TeiText:
+        result: TeiText = {"index": ranked.index, "score": ranked.raw_score if self.raw_scores else ranked.score}
+        if self.return_text:
+            result["text"] = self.texts[ranked.index]
+        return result
 
 
 class TeiEmbedRequest(EmbedModel):
@@ -119,7 +160,7 @@ class TeiEmbedRequest(EmbedModel):
             truncate=self.truncate is not False,
         )
 
-    def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> Sequence[Vector]:
+    def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> Sequence[VectorField]:
         """Return the bare vectors."""
         del meta
         return outcome.vectors
@@ -147,7 +188,7 @@ class TeiSparseRequest(SparseEmbedModel):
             truncate=self.truncate is not False,
         )
 
-    def answer(self, outcome: SparseOutcome, meta: ResponseMeta) -> Sequence[Sequence[Json]]:
+    def answer(self, outcome: SparseOutcome, meta: ResponseMeta) -> list[list[SparseComponent]]:
         """Return every text's non-zero components."""
         del meta
         return [
@@ -172,7 +213,7 @@ class TeiUnsupportedRequest(EmbedModel):
         """
         raise NotFound("No engine here makes a vector for every token; /embed makes one for every text.")
 
-    def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> Sequence[Vector]:
+    def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> Sequence[VectorField]:
         """Unreachable: `task` raises."""
         del meta
         return outcome.vectors
@@ -287,10 +328,12 @@ class TeiPredictRequest(ScoreModel):
         pairs = self.inputs if isinstance(self.inputs, list) else [self.inputs]
         return ScoreTask(pairs=tuple(pairs), model=self.model, on_overflow=overflow(self.truncate))
 
-    def answer(self, outcome: ScoreOutcome, meta: ResponseMeta) -> Sequence[object]:
+    def answer(self, outcome: ScoreOutcome, meta: ResponseMeta) -> list[list[TeiPrediction]] | list[TeiPrediction]:
         """Return one list of one label per pair; of a single pair the list itself."""
         del meta
-        labels = [[{"score": each.raw_score if self.raw_scores else each.score, "label": "LABEL_0"}] for each in outcome.scores]
+        labels: list[list[TeiPrediction]] = [
+            [{"score": each.raw_score if self.raw_scores else each.score, "label": "LABEL_0"}] for each in outcome.scores
+        ]
         return labels if isinstance(self.inputs, list) else labels[0]
 
 
@@ -315,7 +358,7 @@ class TeiTextPairsRequest(ScoreModel):
         """Return the task."""
         return ScoreTask(pairs=tuple(self.text_pairs))
 
-    def answer(self, outcome: ScoreOutcome, meta: ResponseMeta) -> Json:
+    def answer(self, outcome: ScoreOutcome, meta: ResponseMeta) -> TeiScores:
         """Return the scores."""
         del meta
         return {"scores": [each.score for each in outcome.scores]}
@@ -341,16 +384,15 @@ class TeiTokenizeRequest(TokenizeModel):
         """Return the task."""
         return TokenizeTask(texts=tuple(self.inputs), model=self.model, with_special=self.add_special_tokens is not False)
 
-    def answer(self, outcome: TokenizeOutcome, meta: ResponseMeta) -> list[list[Json]]:
+    def answer(self, outcome: TokenizeOutcome, meta: ResponseMeta) -> list[list[TeiToken]]:
         """Return every text's tokens with their character offsets."""
         del meta
         return [[_token(token) for token in tokens] for tokens in outcome.tokens]
 
 
-def _token(token: Token) -> Json:
-    span = token.span
-    where = {"start": None, "stop": None} if span is None else {"start": span.start, "stop": span.end}
-    return {"id": token.id, "text": token.text, "special": token.is_special, **where}
+def _token(token: Token) -> TeiToken:
+    start, stop = (None, None) if token.span is None else (token.span.start, token.span.end)
+    return {"id": token.id, "text": token.text, "special": token.is_special, "start": start, "stop": stop}
 
 
 class TeiDecodeRequest(DetokenizeModel):
@@ -394,12 +436,9 @@ _KINDS: Final = {
 """Status and `error_type` of what TEI has words for. Source: its `router/src/http/server.rs`, `From<ErrorResponse>`."""
 
 
-def _error_body(error_body: ErrorInfo) -> tuple[int, Json]:
-    """Return an error in TEI's flat form."""
-    status, kind = _KINDS.get(
-        error_body.code, (424, "Backend") if error_body.status == 500 else (error_body.status, "Validation")
-    )
-    return status, {"error": error_body.message, "error_type": kind}
+def _error_body(error: ErrorInfo) -> tuple[int, TeiError]:
+    status, error_type = _KINDS.get(error.code, (424, "Backend") if error.status == 500 else (error.status, "Validation"))
+    return status, {"error": error.message, "error_type": error_type}
 
 
 DIALECT: Final = Dialect(

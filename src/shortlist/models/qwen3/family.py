@@ -11,7 +11,7 @@ from typing import Final
 from shortlist.config import ModelSettings
 from shortlist.engine.base import Engine, content_name
 from shortlist.models.base import LoadContext, ModelFamily, ModelFiles, VllmSupport, needs_extra
-from shortlist.models.qwen3.encoder import QwenEncoder
+from shortlist.models.qwen3.qwen_encoder import QwenEncoder
 from shortlist.text.encoder import Encoder
 from shortlist.types import EMBED, RERANK, Operation
 
