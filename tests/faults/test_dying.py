@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from shortlist.engine.restartable import RestartableEngine
 from shortlist.engine.vllm.start import UpstreamAccess, connect
 from shortlist.engine.vllm.vllm_engine import DEATH_S, VllmEngine
 from shortlist.errors import EngineUnavailable, UpstreamError
@@ -63,10 +62,9 @@ def alone(server: SickVllm) -> Iterator[VllmEngine]:
 async def service(dying: SickVllm, well: SickVllm, *, max_batch_items: int) -> AsyncIterator[Runtime]:
     """Serve by a child that will die, and by another one after it."""
     child = Child(dying)
-    engine = RestartableEngine(engine_around(dying, child), lambda: engine_around(well, Child(well)))
-    tasks = frozenset({RERANK})
+    engine, tasks = engine_around(dying, child), frozenset({RERANK})
     one = apps.served(engine, ByteEncoder(), operations=tasks, cache_bytes=0, max_batch_items=max_batch_items)
-    one = replace(one, restart=engine.restart, restart_s=0.1)
+    one = replace(one, load_again=lambda: (engine_around(well, Child(well)), ByteEncoder()), restarts=True, restart_s=0.1)
     async with apps.running(Runtime([one], settings=apps.settings(), metrics=one.metrics)) as runtime:
         ending = asyncio.ensure_future(child.end())
         yield runtime

@@ -20,7 +20,7 @@ from shortlist.api import model_info, openapi
 from shortlist.api.dialects import table
 from shortlist.api.dialects.dialect import Json, RequestView, ResponseMeta
 from shortlist.api.dialects.explain import ExplainRequest
-from shortlist.api.request_options import apply_headers
+from shortlist.api.request_options import apply_headers, with_instruction
 from shortlist.api.request_state import state_of
 from shortlist.api.task_handlers import ServedOutcome, handler_of
 from shortlist.errors import InvalidInput
@@ -83,7 +83,7 @@ async def explain(request: Request, service: Service) -> Response:
     started_s = time.perf_counter()
     request_body = _validated(ExplainRequest, await _body(request))
     _check_size(request_body.num_items, request_body.items_field, service, most=request_body.max_items)
-    explanation = await service.explain(apply_headers(request_body.task(), request, instruction=request_body.instruction))
+    explanation = await service.explain(apply_headers(with_instruction(request_body.task(), request_body.instruction), request))
     return _answer(request_body.explained(explanation, _response_meta(request)), explanation, started_s)
 
 

@@ -17,7 +17,7 @@ from shortlist.api.dialects.dialect import (
     SparseEmbedModel,
     TokenizeModel,
 )
-from shortlist.api.request_options import apply_headers, model_from_path
+from shortlist.api.request_options import apply_headers, with_instruction
 from shortlist.service.embed import embed_sparse
 from shortlist.service.runtime import Runtime
 from shortlist.types import EMBED_SPARSE
@@ -45,12 +45,12 @@ class TaskHandler:
     name: str
     run: Callable[[Runtime, Any], Awaitable[ServedOutcome]]
     task_of: Callable[[Any, Request], object] = lambda body, request: apply_headers(
-        body.task(), request, instruction=body.instruction
+        with_instruction(body.task(), body.instruction), request
     )
 
 
 def _tokenizer_task(body: Any, request: Request) -> object:
-    return model_from_path(body.task(), request)
+    return apply_headers(body.task(), request)
 
 
 HANDLERS: Final[dict[type[RequestModel], TaskHandler]] = {

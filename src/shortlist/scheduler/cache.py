@@ -80,6 +80,11 @@ class ScoreCache:
             _, oldest = self._entries.popitem(last=False)
             self.num_bytes -= oldest.num_bytes
 
+    def clear(self) -> None:
+        """Drop all entries."""
+        self._entries.clear()
+        self.num_bytes = 0
+
     def _put(self, key: bytes, entry: Entry) -> None:
         previous = self._entries.pop(key, None)
         self.num_bytes += entry.num_bytes - (previous.num_bytes if previous is not None else 0)

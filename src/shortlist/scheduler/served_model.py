@@ -10,12 +10,16 @@ import asyncio
 import math
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from itertools import islice
 from typing import Final
 
+from shortlist import gc_pause
 from shortlist.engine.base import Engine
+from shortlist.engine.unloaded import UnloadedEngine
 from shortlist.errors import DeadlineExceeded, EngineUnavailable, ServiceError
 from shortlist.scheduler.admission import Admission, Permit
 from shortlist.scheduler.cache import Entry, ScoreCache, cache_keys
@@ -113,15 +117,33 @@ class Work:
 Positions = Mapping[bytes, int]
 """Positions of texts by cache key."""
 
+LoadAgain = Callable[[], tuple[Engine, Encoder]]
+"""Loads a model again; called in a worker thread after its engine was closed."""
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+
+class ModelState(StrEnum):
+    """State of a served model."""
+
+    LOADED = "loaded"
+    LOADING = "loading"
+    UNLOADING = "unloading"
+    UNLOADED = "unloaded"
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
 class ServedModel:
     """One model with its encoder, engine, scheduler and caches. Served models share nothing but the shared cache.
 
     Attributes:
+        encoder: Its encoder; deleted while the model is not loaded.
+        engine: Its engine; an `UnloadedEngine` while the model is not loaded.
         in_flight: In-flight computations by priority: an interactive request never waits for a batch request.
-        restart: Reloads a failed engine; None if the server exits instead.
+        load_again: Loads engine and encoder again; None if that is not possible.
+        on_close: Called on close; may abort a running `load_again`.
+        restarts: Whether a failed engine is loaded again; otherwise the server exits.
         restart_s: Expected restart time in seconds; None if requests do not wait for a restart.
+        state: Whether it is loaded.
+        num_running: Requests that use it.
     """
 
     card: ModelCard
@@ -133,9 +155,20 @@ class ServedModel:
     in_flight: Mapping[Priority, InFlight[TextValue]]
     metrics: Metrics
     expectations: Expectations = NO_EXPECTATIONS
-    restart: Callable[[], Awaitable[None]] | None = None
+    load_again: LoadAgain | None = None
+    on_close: Callable[[], None] = lambda: None
+    restarts: bool = False
     restart_s: float | None = None
     shared: SharedCache | None = None
+    state: ModelState = field(default=ModelState.LOADED, init=False)
+    num_running: int = field(default=0, init=False)
+    _is_closed: bool = field(default=False, init=False)
+    _changing: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    _idle: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _is_loading: asyncio.Future[None] | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self._idle.set()
 
     @property
     def name(self) -> str:
@@ -151,6 +184,123 @@ class ServedModel:
             texts: The texts.
         """
         return cache_keys((self.engine.info.fingerprint, self.encoder.fingerprint, operation.name, *context), texts)
+
+    @asynccontextmanager
+    async def in_use(self, options: RequestOptions) -> AsyncIterator[RequestOptions]:
+        """Keep the model loaded during the block; wait while it is being loaded.
+
+        Args:
+            options: The options of the request.
+
+        Yields:
+            The options with the time that is left.
+
+        Raises:
+            EngineUnavailable: it is not loaded.
+            DeadlineExceeded: the deadline passed while it was being loaded.
+        """
+        while self._is_loading is not None:
+            started_s = time.monotonic()
+            await asyncio.wait([self._is_loading], timeout=options.timeout_s)
+            if options.timeout_s is not None:
+                left_s = options.timeout_s - (time.monotonic() - started_s)
+                if left_s <= 0:
+                    raise DeadlineExceeded(LATE)
+                options = replace(options, timeout_s=left_s)
+        if self.state is not ModelState.LOADED:
+            raise EngineUnavailable(f"The model {self.name} is not loaded.")
+        self.num_running += 1
+        self._idle.clear()
+        try:
+            yield options
+        finally:
+            self.num_running -= 1
+            if not self.num_running:
+                self._idle.set()
+
+    async def unload(self) -> None:
+        """Finish running requests, then free engine, encoder and cache. New requests are refused. Idempotent.
+
+        A cancelled call that still waits for requests leaves the model loaded.
+        """
+        async with self._changing:
+            if self.state is ModelState.UNLOADED:
+                return
+            self.state = ModelState.UNLOADING
+            try:
+                await self._idle.wait()
+            except asyncio.CancelledError:
+                self.state = ModelState.LOADED
+                raise
+            await self._free()
+
+    async def load(self, test: Callable[[ServedModel], Awaitable[None]]) -> None:
+        """Load an unloaded model again, and test it; requests wait meanwhile. Idempotent.
+
+        Raises:
+            EngineUnavailable: the loaded model differs from the one before.
+            The errors of loading and of the test; the model stays unloaded.
+        """
+        async with self._changing:
+            if self.state is ModelState.LOADED:
+                return
+            self.state = ModelState.LOADING
+            self._is_loading = asyncio.get_running_loop().create_future()
+            try:
+                await self._reload()
+                await test(self)
+            except BaseException:
+                await self._free()
+                raise
+            else:
+                self.state = ModelState.LOADED
+            finally:
+                self._is_loading.set_result(None)
+                self._is_loading = None
+
+    async def restart(self) -> None:
+        """Close a failed engine, which frees its memory, and load the model again.
+
+        Raises:
+            EngineUnavailable: the loaded model differs, so its values would be mixed with cached ones.
+            The errors of loading; a repeated call tries again.
+        """
+        async with self._changing:
+            if self.state is ModelState.LOADED:
+                await self._reload()
+
+    def close(self) -> None:
+        """Free all resources, and never load again. Idempotent."""
+        self._is_closed = True
+        self.on_close()
+        self.engine.close()
+
+    async def _reload(self) -> None:
+        assert self.load_again is not None, "Only what can be loaded again is reloaded. This is a bug."
+        before = self.engine.info
+        await asyncio.to_thread(self.engine.close)
+        loading = asyncio.ensure_future(asyncio.to_thread(self.load_again))
+        try:
+            engine, encoder = await asyncio.shield(loading)
+        except asyncio.CancelledError:
+            loading.add_done_callback(_close_loaded)
+            raise
+        if self._is_closed or engine.info != before:
+            engine.close()
+            raise EngineUnavailable("The model is not the same any more; the server needs a restart.")
+        self.engine = self.dispatcher.engine = engine
+        self.encoder = encoder
+
+    async def _free(self) -> None:
+        engine, self.engine = self.engine, UnloadedEngine(self.engine.info)
+        self.dispatcher.engine = self.engine
+        if hasattr(self, "encoder"):
+            del self.encoder
+        self.cache.clear()
+        await asyncio.to_thread(engine.close)
+        del engine
+        await asyncio.to_thread(gc_pause.release_memory)
+        self.state = ModelState.UNLOADED
 
     async def run(self, work: Work) -> Computed:
         """Return a value or an error for every text.
@@ -321,3 +471,10 @@ def _text_value(operation: Operation, encoded: Encoded, outcomes: Sequence[Outco
 
 def _left_s(deadline_s: float) -> float | None:
     return None if deadline_s == math.inf else deadline_s - time.monotonic()
+
+
+def _close_loaded(loading: asyncio.Future[tuple[Engine, Encoder]]) -> None:
+    """Close an engine that was loaded for a cancelled call."""
+    if not loading.cancelled() and loading.exception() is None:
+        engine, _ = loading.result()
+        engine.close()

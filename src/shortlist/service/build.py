@@ -16,7 +16,6 @@ from shortlist.config import ModelSettings, SchedulerSettings, Settings
 from shortlist.engine.base import Engine, Notify
 from shortlist.engine.memory_plan import MemoryPlan
 from shortlist.engine.registry import ENGINES, EngineSpec
-from shortlist.engine.restartable import RestartableEngine
 from shortlist.errors import BadSetting, EngineUnavailable, ModelRefused
 from shortlist.hub.config_checks import WeightsReader
 from shortlist.models import LoadContext, ResolvedModel, resolve
@@ -26,7 +25,7 @@ from shortlist.scheduler.dispatcher import Dispatcher
 from shortlist.scheduler.model_registry import one_name_for_two
 from shortlist.scheduler.queue import WorkQueue
 from shortlist.scheduler.redis_store import RedisStore, location_of
-from shortlist.scheduler.served_model import NO_EXPECTATIONS, Expectations, ServedModel
+from shortlist.scheduler.served_model import NO_EXPECTATIONS, Expectations, LoadAgain, ServedModel
 from shortlist.scheduler.shared_cache import SharedCache
 from shortlist.scheduler.single_flight import InFlight
 from shortlist.service.monitoring import show_gpus, tracing_to
@@ -59,7 +58,7 @@ def build_runtime(settings: Settings, *, notify: Notify) -> Runtime:
     _alias_pairs(settings.model)  # a malformed alias is an error before anything is loaded
     shared = shared_cache(settings.scheduler, metrics)  # so is a malformed address
     tracing = tracing_to(settings.server.otlp_endpoint, sample_ratio=settings.server.otlp_sample_ratio)
-    served_models, local_engines = [], []
+    served_models, local_models = [], []
     requested = _wanted(settings.model, notify)
     chosen = deployments(settings, [text for text, _ in requested])
     with _importing("torch") if None in chosen else nullcontext():
@@ -73,10 +72,11 @@ def build_runtime(settings: Settings, *, notify: Notify) -> Runtime:
         if loaded.spec is not None and loaded.spec.is_planned and (plan := loaded.memory(settings.scheduler)) is not None:
             scope = "on each device, " if len(loaded.engine.replicas) > 1 else ""
             notify(f"{loaded.name}: {scope}{plan.summary}")
+        served = served_model_for(loaded, text, declared, settings, metrics, shared=shared)
         if deployment is None:
-            local_engines.append(loaded.engine)
-        served_models.append(served_model_for(loaded, text, declared, settings, metrics, shared=shared))
-    show_gpus(metrics, local_engines)
+            local_models.append(served)
+        served_models.append(served)
+    show_gpus(metrics, local_models)
     return Runtime(served_models, settings=settings, metrics=metrics, notify=notify, tracing=tracing)
 
 
@@ -91,11 +91,21 @@ def _wanted(settings: ModelSettings, notify: Notify) -> list[tuple[str, Operatio
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadedModel:
-    """A loaded model: its files, engine, encoder, and vLLM deployment if vLLM computes it."""
+    """A loaded model.
+
+    Attributes:
+        model: Its files.
+        load_again, on_close, restarts: As of `ServedModel`.
+        deployment: Its vLLM deployment; None if vLLM does not compute it.
+        load_s: How long loading took in seconds.
+    """
 
     model: ResolvedModel
     engine: Engine
     encoder: Encoder
+    load_again: LoadAgain
+    on_close: Callable[[], None] = lambda: None
+    restarts: bool = False
     deployment: VllmDeployment | None = None
     load_s: float = 0.0
 
@@ -209,12 +219,19 @@ def load_found(
         return engine_and_encoder(model, settings, deployment, metric_labels=metric_labels, notify=notify, is_wanted=is_wanted)
 
     engine, encoder = make()
-    if settings.restart_engine or (deployment is not None and deployment.is_managed):
-        engine = RestartableEngine(engine, load=lambda: _again(make, deployment), on_close=is_closed.set)
     load_s = time.monotonic() - started_s
     info = engine.info
     notify(f"{model.name}: loaded in {load_s:.1f} s, {info.dtype} on {info.device}, up to {info.max_model_len} tokens")
-    return LoadedModel(model, engine, encoder, deployment, load_s)
+    return LoadedModel(
+        model,
+        engine,
+        encoder,
+        load_again=lambda: _again(make, deployment),
+        on_close=is_closed.set,
+        restarts=settings.restart_engine or (deployment is not None and deployment.is_managed),
+        deployment=deployment,
+        load_s=load_s,
+    )
 
 
 def load_here(model: ResolvedModel, context: LoadContext) -> tuple[Engine, Encoder]:
@@ -222,10 +239,10 @@ def load_here(model: ResolvedModel, context: LoadContext) -> tuple[Engine, Encod
     return model.family.load[model.family.engine](model.files, context)
 
 
-def _again(make: Callable[[], tuple[Engine, Encoder]], deployment: VllmDeployment | None) -> Engine:
-    """Reload an engine. A managed vLLM that does not start now may start later, once memory is free."""
+def _again(make: LoadAgain, deployment: VllmDeployment | None) -> tuple[Engine, Encoder]:
+    """Load a model again. A managed vLLM that does not start now may start later, once memory is free."""
     try:
-        return make()[0]
+        return make()
     except ModelRefused as error:
         if deployment is None:
             raise
@@ -265,9 +282,14 @@ def served_model_for(
         metrics=metrics,
         expectations=loaded.expectations,
     )
-    restart = loaded.engine.restart if isinstance(loaded.engine, RestartableEngine) else None
-    restart_s = loaded.load_s if restart is not None and loaded.is_elsewhere else None
-    return replace(served, shared=shared, restart=restart, restart_s=restart_s)
+    return replace(
+        served,
+        shared=shared,
+        load_again=loaded.load_again,
+        on_close=loaded.on_close,
+        restarts=loaded.restarts,
+        restart_s=loaded.load_s if loaded.restarts and loaded.is_elsewhere else None,
+    )
 
 
 @contextmanager

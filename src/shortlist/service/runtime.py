@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from enum import StrEnum
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from shortlist.config import Settings
 from shortlist.engine.base import Notify
 from shortlist.errors import Draining, EngineUnavailable, ModelRefused, NotFound
 from shortlist.scheduler.model_registry import ModelRegistry
-from shortlist.scheduler.served_model import ServedModel
+from shortlist.scheduler.served_model import ModelState, ServedModel
 from shortlist.scheduler.shared_cache import SharedCache
 from shortlist.service.embed import embed
 from shortlist.service.explain import explain
@@ -36,6 +37,7 @@ from shortlist.types import (
     Explanation,
     ModelCard,
     Operation,
+    RequestOptions,
     RerankOutcome,
     RerankTask,
     ScoreOutcome,
@@ -48,9 +50,16 @@ from shortlist.types import (
 class ModelTask(Protocol):
     """A task that names a model."""
 
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
     @property
     def model(self) -> str | None:
         """Name or alias; None for the default."""
+        ...
+
+    @property
+    def options(self) -> RequestOptions:
+        """Priority, deadline and caller."""
         ...
 
 
@@ -167,7 +176,10 @@ class Runtime:
         loop = asyncio.create_task(served.dispatcher.run(), name=f"dispatcher {served.name}")
         loop.add_done_callback(partial(self._stopped, served))
         self._tasks.append(loop)
-        self._tasks.append(asyncio.create_task(_watch(served), name=f"watch {served.name}"))
+        self._watch(served)
+
+    def _watch(self, served: ServedModel) -> None:
+        self._tasks.append(asyncio.create_task(_fail_when_engine_fails(served), name=f"watch {served.name}"))
 
     async def run(
         self, operation: Operation | None, service: Callable[[ServedModel, TaskT], Awaitable[OutcomeT]], task: TaskT
@@ -186,7 +198,8 @@ class Runtime:
         """
         served = self._registry.find(task.model, operation)
         with self._running():
-            return await service(served, task)
+            async with served.in_use(task.options) as options:
+                return await service(served, task if options is task.options else replace(task, options=options))
 
     async def rerank(self, task: RerankTask) -> RerankOutcome:
         """Rank documents. See `run` and `service.rerank.rerank`."""
@@ -214,6 +227,39 @@ class Runtime:
             raise NotFound("This server does not explain; start it with --explain.")
         return await self.run(RERANK, explain, task)
 
+    async def unload(self, name: str | None) -> None:
+        """Unload a model; see `ServedModel.unload`.
+
+        Raises:
+            UnknownModel: no such model is served.
+            EngineUnavailable: the server is not ready, or the model cannot be loaded again.
+        """
+        served = self._registry.find(name)
+        with self._running():
+            if served.load_again is None:
+                raise EngineUnavailable(f"The model {served.name} cannot be loaded again.")
+        await served.unload()
+        self.metrics.model_ready.labels(served.name).set(0)
+
+    async def load(self, name: str | None) -> None:
+        """Load an unloaded model again, with its self-test; see `ServedModel.load`.
+
+        Raises:
+            UnknownModel: no such model is served.
+            ModelRefused: it failed its self-test.
+            The errors of `ServedModel.load`.
+        """
+        served = self._registry.find(name)
+        if served.state is ModelState.LOADED:
+            return
+        await served.load(self._run_selftest)
+        self.metrics.model_ready.labels(served.name).set(1)
+        if served.dispatcher.failure is None:
+            self._watch(served)
+        else:  # it was unloaded before its restart
+            served.dispatcher.resume()
+            self._run(served)
+
     async def drain(self, timeout_s: float) -> bool:
         """Refuse new requests and wait for running ones; return whether all finished."""
         if self.state is not State.FAILED:
@@ -236,7 +282,7 @@ class Runtime:
         for shared in self._shared:
             await shared.close()
         for served in self._registry.served_models:
-            served.engine.close()
+            served.close()
         if self.tracing.is_on:
             await asyncio.to_thread(self.tracing.close)
 
@@ -266,23 +312,24 @@ class Runtime:
         if error is not None:
             logger.error("dispatcher failed", exc_info=error, extra={"model": served.name})
             served.dispatcher.fail(EngineUnavailable("The dispatcher failed; restart the server."))
-        if error is None and served.restart is not None and self.state in {State.READY, State.RESTARTING}:
-            self._tasks.append(asyncio.create_task(self._restart_engine(served, served.restart), name=f"restart {served.name}"))
+        if error is None and served.restarts and self.state in {State.READY, State.RESTARTING}:
+            self._tasks.append(asyncio.create_task(self._restart_engine(served), name=f"restart {served.name}"))
         else:
             self._mark_failed()
 
-    async def _restart_engine(self, served: ServedModel, restart: Callable[[], Awaitable[None]]) -> None:
+    async def _restart_engine(self, served: ServedModel) -> None:
         """Restart a failed engine; the server is not ready meanwhile."""
         self._enter(State.RESTARTING)
         self._failed_models.add(served)
         try:
-            await restart_engine(served, restart, self._run_selftest, self._backoffs.setdefault(served, Backoff()))
+            await restart_engine(served, self._run_selftest, self._backoffs.setdefault(served, Backoff()))
         except ModelRefused as error:
             logger.error("restarted engine refused", extra={"model": served.name, "error": error.message})
             self._mark_failed()
             return
         self._failed_models.remove(served)
-        self._run(served)
+        if served.state is ModelState.LOADED:
+            self._run(served)
         if not self._failed_models and self.state is State.RESTARTING:
             self._enter(State.READY)
 
@@ -295,11 +342,11 @@ class Runtime:
         self.metrics.ready.set(state is State.READY)
 
 
-async def _watch(served: ServedModel) -> None:
+async def _fail_when_engine_fails(served: ServedModel) -> None:
     """Fail waiting requests as soon as an idle engine fails."""
     try:
         await served.engine.wait_failed()
     except EngineUnavailable as error:
-        if served.dispatcher.failure is None:
+        if served.dispatcher.failure is None and served.state is ModelState.LOADED:
             logger.error("engine failed", extra={"model": served.name, "error": error.message})
             served.dispatcher.fail(error)

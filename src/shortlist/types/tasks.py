@@ -144,11 +144,13 @@ class TokenizeTask:
         texts: The texts; at least one.
         model: Name or alias, or None for the default model.
         with_special: Whether to add the tokenizer's own special tokens around each text.
+        options: Deadline and caller.
     """
 
     texts: tuple[str, ...]
     model: str | None = None
     with_special: bool = True
+    options: RequestOptions = RequestOptions()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,8 +161,10 @@ class DetokenizeTask:
         ids: Lists of ids; at least one list.
         model: Name or alias, or None for the default model.
         skip_special: Whether to omit special tokens.
+        options: Deadline and caller.
     """
 
     ids: tuple[tuple[int, ...], ...]
     model: str | None = None
     skip_special: bool = True
+    options: RequestOptions = RequestOptions()

@@ -220,7 +220,7 @@ async def test_starting_twice_is_starting_once() -> None:
     await service.start()
     assert service.is_ready
     assert len(engine.batches) == num_steps
-    assert [loop.get_name() for loop in service._tasks] == ["dispatcher fake", "watchdog"]
+    assert [loop.get_name() for loop in service._tasks] == ["dispatcher fake", "watch fake", "watchdog"]
     await service.close()
     await service.start()
     assert service.state is State.CLOSED

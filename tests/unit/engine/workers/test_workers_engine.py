@@ -18,7 +18,6 @@ from functools import partial
 import pytest
 
 from shortlist.engine import workers
-from shortlist.engine.restartable import RestartableEngine
 from shortlist.engine.workers import WorkersEngine
 from shortlist.engine.workers.messages import LoadEngine
 from shortlist.engine.workers.remote import WORKER, RemoteEngine
@@ -72,7 +71,6 @@ async def test_info_is_that_of_every_worker_and_names_all_devices(engine: Worker
     assert (one.info.device, other.info.device, engine.info.device) == ("cpu:0", "cpu:1", "cpu:0,cpu:1")
     assert one.info.fingerprint == other.info.fingerprint == engine.info.fingerprint
     assert engine.info.max_concurrent_batches == 4, "each has its next batch waiting"
-    assert RestartableEngine(engine, lambda: engine).replicas == (one, other)
 
 
 async def test_every_call_gets_its_own_answer(engine: WorkersEngine) -> None:
