@@ -11,6 +11,7 @@ import contextlib
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 from sentence_transformers import CrossEncoder, SentenceTransformer, SparseEncoder
 from transformers.utils.logging import disable_progress_bar
 
@@ -29,6 +31,9 @@ from shortlist.types import EMBED, EMBED_SPARSE, RERANK, Operation, Prompt, Spar
 
 BATCH_ITEMS = 32
 """Texts that the library pads and computes together; larger batches are sorted by length and split."""
+
+SPARSE_HEAD = "sparse_linear.safetensors"
+"""The head of `SparseHeadEngine`."""
 
 Compute = Callable[[Sequence[TextPrompt]], list[Any]]
 """Computes one value per prompt."""
@@ -175,6 +180,69 @@ class BiEncoderEngine(SentenceEngine):
             normalize_embeddings=True,
         )
         return np.asarray(vectors, dtype=np.float32)
+
+
+class SparseHeadEngine(BiEncoderEngine):
+    """A bi-encoder with a second head, as BGE-M3 has it: it gives every token a weight, for sparse vectors.
+
+    The weight of a token id is its largest one in the text; special tokens have none. The head is a linear layer from the token
+    vectors to one number, with a ReLU: `weight` [1, hidden size] and `bias` [1] in `SPARSE_HEAD`.
+
+    Args:
+        path: The model's folder.
+        device: cpu, cuda, cuda:N, or auto.
+        max_model_len: Longest text in tokens; the model's own limit applies if it is lower.
+        digest: Digest of the model's files; see `content_name`.
+
+    Raises:
+        BadSetting: the device is not on this machine.
+        ModelRefused: the head cannot be read, or does not fit the model.
+
+    Source: FlagEmbedding 1.3, `inference/embedder/encoder_only/m3.py`: sparse_linear, and its token weights.
+    """
+
+    def __init__(self, path: Path, *, device: str, max_model_len: int, digest: str | None = None) -> None:
+        super().__init__(path, device=device, max_model_len=max_model_len, digest=digest)
+        with _loading(path):
+            head = load_file(path / SPARSE_HEAD, device=str(self._model.device))
+        transformer: Any = self._model[0]
+        hidden = transformer.get_embedding_dimension()
+        if {name: tuple(tensor.shape) for name, tensor in head.items()} != {"weight": (1, hidden), "bias": (1,)}:
+            raise ModelRefused(f"{path / SPARSE_HEAD} must have weight [1, {hidden}] and bias [1].")
+        self._head = {name: tensor.float() for name, tensor in head.items()}
+        tokenizer = self._model.tokenizer
+        special = (tokenizer.cls_token_id, tokenizer.eos_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id)
+        self._special_ids = np.array([each for each in (*special, tokenizer.unk_token_id) if each is not None])
+        self._info = replace(self._info, operations=self._info.operations | {EMBED_SPARSE})
+
+    @property
+    def _computes(self) -> Mapping[Operation, Compute]:
+        return {**super()._computes, EMBED_SPARSE: self._embed_sparse}
+
+    def _embed_sparse(self, prompts: Sequence[TextPrompt]) -> list[SparseVector]:
+        vectors: list[SparseVector] = []
+        for prefix, group in groupby(prompts, key=lambda prompt: prompt.prefix.text):
+            texts = [prompt.text for prompt in group]
+            outputs: Any = self._model.encode(
+                texts, prompt=prefix, batch_size=BATCH_ITEMS, show_progress_bar=False, output_value=None
+            )
+            vectors += map(self._token_weights, outputs)
+        return vectors
+
+    def _token_weights(self, outputs: Mapping[str, torch.Tensor]) -> SparseVector:
+        """Return the largest weight of every token id of one text.
+
+        Shapes:
+            outputs: input_ids and attention_mask [tokens], token_embeddings [tokens, hidden size].
+        """
+        logits = torch.nn.functional.linear(outputs["token_embeddings"].float(), self._head["weight"], self._head["bias"])
+        weights = torch.relu(logits).squeeze(-1).cpu().numpy()
+        num_tokens = int(outputs["attention_mask"].sum())
+        ids, positions = np.unique(outputs["input_ids"].cpu().numpy()[:num_tokens], return_inverse=True)
+        largest = np.zeros(len(ids), np.float32)
+        np.maximum.at(largest, positions, weights[:num_tokens])
+        kept = (largest > 0) & ~np.isin(ids, self._special_ids)
+        return SparseVector(ids[kept].astype(np.int32), largest[kept])
 
 
 class SparseEncoderEngine(SentenceEngine):

@@ -18,7 +18,7 @@ from shortlist.hub.local_cache import Cached
 from shortlist.hub.metadata import Listing, ModelMetadata, read_metadata
 from shortlist.models import qwen3, sentence
 from shortlist.models.base import Detection, ModelFamily
-from shortlist.types import Operation, in_order
+from shortlist.types import EMBED, RERANK, Operation, in_order
 
 Detector = Callable[[ModelMetadata, Operation | None], Detection | None]
 """Returns the detection of a family's model, or None for another family.
@@ -29,6 +29,10 @@ Raises:
 
 DETECTORS: Final[list[Detector]] = [qwen3.detect, sentence.detect]
 """In order; the last one refuses what none detects."""
+
+
+RECOMMENDED: Final = {RERANK: "Qwen/Qwen3-Reranker-0.6B", EMBED: "Qwen/Qwen3-Embedding-0.6B"}
+"""The models that messages and examples name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,47 +11,35 @@ from shortlist.config import ModelSettings
 from shortlist.engine.base import Engine
 from shortlist.errors import BadSetting, ModelRefused
 from shortlist.hub.metadata import ModelMetadata
-from shortlist.models.base import Detection, LoadContext, ModelFamily, ModelFiles, needs_extra
+from shortlist.models.base import Detection, Load, LoadContext, ModelFamily, ModelFiles, needs_extra
 from shortlist.text.encoder import Encoder
 from shortlist.text.text_encoder import TextEncoder
 from shortlist.types import EMBED, EMBED_SPARSE, RERANK, Operation
 
 
-def _load_cross_encoder(model: ModelFiles, context: LoadContext) -> tuple[Engine, Encoder]:
-    _check_device(model, context.settings, "cross-encoder")
-    with needs_extra("sentence"):
-        from shortlist.engine.sentence import CrossEncoderEngine
+def _load(engine_name: str, *, reads_pairs: bool = False) -> Load:
+    """Return a function that loads a model with an engine of `engine.sentence`."""
 
-    prompts, settings = _prompts(model.path), context.settings
-    engine = CrossEncoderEngine(model.path, device=settings.device, max_model_len=settings.max_model_len, digest=model.digest)
-    return engine, _encoder(model.path, engine.info.max_model_len, prompts, reads_pairs=True)
+    def load(model: ModelFiles, context: LoadContext) -> tuple[Engine, Encoder]:
+        settings = context.settings
+        _check_device(model, settings)
+        with needs_extra("sentence"):
+            from shortlist.engine import sentence
 
+        prompts = _prompts(model.path)
+        make_engine = getattr(sentence, engine_name)
+        engine = make_engine(model.path, device=settings.device, max_model_len=settings.max_model_len, digest=model.digest)
+        return engine, _encoder(model.path, engine.info.max_model_len, prompts, reads_pairs=reads_pairs)
 
-def _load_bi_encoder(model: ModelFiles, context: LoadContext) -> tuple[Engine, Encoder]:
-    _check_device(model, context.settings, "bi-encoder")
-    with needs_extra("sentence"):
-        from shortlist.engine.sentence import BiEncoderEngine
-
-    prompts, settings = _prompts(model.path), context.settings
-    engine = BiEncoderEngine(model.path, device=settings.device, max_model_len=settings.max_model_len, digest=model.digest)
-    return engine, _encoder(model.path, engine.info.max_model_len, prompts, reads_pairs=False)
+    return load
 
 
-def _load_sparse_encoder(model: ModelFiles, context: LoadContext) -> tuple[Engine, Encoder]:
-    _check_device(model, context.settings, "sparse-encoder")
-    with needs_extra("sentence"):
-        from shortlist.engine.sentence import SparseEncoderEngine
-
-    prompts, settings = _prompts(model.path), context.settings
-    engine = SparseEncoderEngine(model.path, device=settings.device, max_model_len=settings.max_model_len, digest=model.digest)
-    return engine, _encoder(model.path, engine.info.max_model_len, prompts, reads_pairs=False)
-
-
-def _check_device(model: ModelFiles, settings: ModelSettings, family: str) -> None:
+def _check_device(model: ModelFiles, settings: ModelSettings) -> None:
     """Refuse a wrong device before seconds of imports."""
     if "," in settings.device:
         raise BadSetting(
-            f"device (--device) names several devices, but {model.name} runs on one: it is a {family}. Name one, or auto."
+            f"device (--device) names several devices, but {model.name} runs on one: sentence-transformers computes it. "
+            "Name one, or auto."
         )
     with needs_extra("sentence"):
         from shortlist.engine.device import pick_device
@@ -80,21 +68,36 @@ def _prompts(folder: Path) -> Mapping[str, str]:
     return {"query": prompts.get("query") or "", "document": document}
 
 
-CROSS_ENCODER: Final = ModelFamily(name="cross-encoder", operations=frozenset({RERANK}), load={"sentence": _load_cross_encoder})
+CROSS_ENCODER: Final = ModelFamily(
+    name="cross-encoder", operations=frozenset({RERANK}), load={"sentence": _load("CrossEncoderEngine", reads_pairs=True)}
+)
 """Any other reranker."""
 
 BI_ENCODER: Final = ModelFamily(
     name="bi-encoder",
     operations=frozenset({EMBED, RERANK}),
     default_operations=frozenset({EMBED}),
-    load={"sentence": _load_bi_encoder},
+    load={"sentence": _load("BiEncoderEngine")},
 )
 """Any other embedder. It can rank by cosine; next to a reranker that would be a silently worse default."""
 
+SPARSE_HEAD_ENCODER: Final = ModelFamily(
+    name="bi-encoder with a sparse head",
+    operations=frozenset({EMBED, EMBED_SPARSE, RERANK}),
+    default_operations=frozenset({EMBED, EMBED_SPARSE}),
+    load={"sentence": _load("SparseHeadEngine")},
+)
+"""A bi-encoder with a second head that weighs tokens, for sparse vectors: BGE-M3 and similar."""
+
 SPARSE_ENCODER: Final = ModelFamily(
-    name="sparse-encoder", operations=frozenset({EMBED_SPARSE}), load={"sentence": _load_sparse_encoder}
+    name="sparse-encoder", operations=frozenset({EMBED_SPARSE}), load={"sentence": _load("SparseEncoderEngine")}
 )
 """A model that embeds texts as sparse vectors: SPLADE and similar."""
+
+SPARSE_HEAD: Final = "sparse_linear.safetensors"
+"""The sparse head of BGE-M3, converted from `PICKLED_HEAD`, which could run any code when it is read."""
+
+PICKLED_HEAD: Final = "sparse_linear.pt"
 
 LIBRARY_TYPES: Final = frozenset({"SentenceTransformer", "CrossEncoder", "SparseEncoder"})
 
@@ -128,8 +131,12 @@ def _by_modules(metadata: ModelMetadata) -> Detection:
     names = metadata.module_names
     if names[0] != "Transformer" or "Pooling" not in names:
         raise ModelRefused(f"{metadata.name} is not a text encoder with pooling (its modules: {', '.join(names)})")
-    steps = f"modules.json: {', '.join(names)}"
-    return Detection(BI_ENCODER, f"{steps}; sentence-transformers pools {metadata.architecture or 'it'}")
+    why = f"modules.json: {', '.join(names)}; sentence-transformers pools {metadata.architecture or 'it'}"
+    if SPARSE_HEAD in metadata.listing:
+        return Detection(SPARSE_HEAD_ENCODER, f"{why}; {SPARSE_HEAD}")
+    if PICKLED_HEAD in metadata.listing:
+        why += f"; without sparse vectors: {PICKLED_HEAD} is a pickle, save its tensors as {SPARSE_HEAD}"
+    return Detection(BI_ENCODER, why)
 
 
 def _by_cross_encoder_modules(metadata: ModelMetadata) -> Detection:

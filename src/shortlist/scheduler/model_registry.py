@@ -22,7 +22,7 @@ RAGFLOW_MARK: Final = "___"
 class ModelRegistry:
     """Finds the served model for a name.
 
-    Lookup order: the configured name; the last part, case-insensitively (`qwen3-reranker-0.6b`); the same without RAGFlow's
+    Lookup order: the configured name; the last part, case-insensitively (`bge-reranker-v2-m3`); the same without RAGFlow's
     provider suffix. A request without a name (or with a placeholder name) gets the first model for its task, as does an
     unknown name if `unknown_model` is "default".
     """

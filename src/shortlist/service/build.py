@@ -18,7 +18,7 @@ from shortlist.engine.memory_plan import MemoryPlan
 from shortlist.engine.registry import ENGINES, EngineSpec
 from shortlist.errors import BadSetting, EngineUnavailable, ModelRefused
 from shortlist.hub.config_checks import WeightsReader
-from shortlist.models import LoadContext, ResolvedModel, resolve
+from shortlist.models import RECOMMENDED, LoadContext, ResolvedModel, resolve
 from shortlist.scheduler.admission import Admission, AdmissionLimits
 from shortlist.scheduler.cache import ScoreCache
 from shortlist.scheduler.dispatcher import Dispatcher
@@ -43,7 +43,7 @@ PLAN_S = 60.0
 
 NO_MODEL = (
     "No model was named, so the bundled demo model is served: small, real, English.\n"
-    "For Qwen3: shortlist serve Qwen/Qwen3-Reranker-0.6B Qwen/Qwen3-Embedding-0.6B"
+    f"For more: shortlist serve {RECOMMENDED[RERANK]} {RECOMMENDED[EMBED]}"
 )
 
 

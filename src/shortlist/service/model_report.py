@@ -15,7 +15,7 @@ from shortlist.service.selftest_report import SelfTest
 from shortlist.service.vllm_deployment import deployments
 from shortlist.telemetry import Metrics
 from shortlist.text.encoder import Encoder, TemplateIds
-from shortlist.types import EMBED, RERANK, Operation, Prompt, in_order
+from shortlist.types import EMBED, EMBED_SPARSE, RERANK, Operation, Prompt, in_order
 
 SAMPLE: Final = PAIRS[0]
 """The pair whose prompt is shown."""
@@ -122,7 +122,7 @@ def _text_prompts(encoder: Encoder) -> dict[str, Prompt]:
     return {"a query to embed": query.prompts[0], "a document to embed": document.prompts[0]}
 
 
-_PROMPTS: Final = {RERANK: _pair_prompts, EMBED: _text_prompts}
+_PROMPTS: Final = {RERANK: _pair_prompts, EMBED: _text_prompts, EMBED_SPARSE: _text_prompts}
 """The sample prompts of an operation, by title."""
 
 

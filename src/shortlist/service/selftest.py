@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Final
 
@@ -29,7 +30,7 @@ from shortlist.service.selftest_batches import (
 from shortlist.service.selftest_data import PAIRS, PAIRS_BY_PRIORITY, SelfTestPair
 from shortlist.service.selftest_report import CheckResult, CheckStatus, SelfTest, SelfTestCheck
 from shortlist.text.encoder import Encoder
-from shortlist.types import EMBED, RERANK, Encoded, Operation, TokenPrompt, in_order
+from shortlist.types import EMBED, EMBED_SPARSE, RERANK, Encoded, Operation, TokenPrompt, in_order
 
 # -- tolerances ---------------------------------------------------------------------------------------------------------
 
@@ -338,5 +339,11 @@ _TESTS: Final[Mapping[Operation, _OperationTest]] = {
         compare=_compare_vectors,
         scale=ScoreScale.COSINE,
         checks=(_unit_length,),
+    ),
+    EMBED_SPARSE: _OperationTest(
+        make_case=partial(embed_case, operation=EMBED_SPARSE),
+        encode=lambda encoder, text: encoder.encode_texts((text,)),
+        compare=_compare_vectors,
+        scale=ScoreScale.COSINE,
     ),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,10 @@ from shortlist.engine.base import Engine
 from shortlist.errors import BadScore, CallerError
 from shortlist.service.selftest_data import SelfTestPair
 from shortlist.text.encoder import Encoder
-from shortlist.types import EMBED, NO_TRUNCATION, RERANK, Operation, OverflowPolicy, Prompt
+from shortlist.types import EMBED, EMBED_SPARSE, NO_TRUNCATION, RERANK, Operation, OverflowPolicy, Prompt
+
+FOLDED_WIDTH: Final = 4096
+"""Width that sparse vectors are folded to, whatever the size of the vocabulary."""
 
 Values = npt.NDArray[np.float64]
 """Values of several prompts, one row each: a score or a vector. Exact for 32-bit floats."""
@@ -92,7 +96,7 @@ def _pair_prompts(encoder: Encoder, pair: SelfTestPair) -> list[Prompt]:
         return []
 
 
-def embed_case(encoder: Encoder, pairs: Sequence[SelfTestPair], most: int) -> SelfTestCase:
+def embed_case(encoder: Encoder, pairs: Sequence[SelfTestPair], most: int, *, operation: Operation = EMBED) -> SelfTestCase:
     """Return the first pairs as embedding prompts, without pairs that do not fit, are unsupported, or test truncation."""
     prompts: list[Prompt] = []
     positions: list[PairPosition] = []
@@ -103,7 +107,7 @@ def embed_case(encoder: Encoder, pairs: Sequence[SelfTestPair], most: int) -> Se
             first = len(prompts)
             positions.append(PairPosition(pair, query=first, right=first + 1, wrong=first + 2))
             prompts += found
-    return SelfTestCase(EMBED, tuple(prompts), tuple(positions))
+    return SelfTestCase(operation, tuple(prompts), tuple(positions))
 
 
 def _text_prompts(encoder: Encoder, pair: SelfTestPair) -> list[Prompt]:
@@ -139,11 +143,22 @@ async def measure(engine: Engine, case: SelfTestCase, *, max_batch_tokens: int) 
 
 async def _values(engine: Engine, operation: Operation, prompts: Sequence[Prompt]) -> Values:
     found = await engine.compute(operation, prompts)
-    rows = [np.atleast_1d(np.asarray(value, dtype=np.float64)) for value in found]
-    width, name = {RERANK: (1, "score"), EMBED: (engine.info.dimensions, "vector of the declared width")}[operation]
+    rows = [np.atleast_1d(np.asarray(_row(operation, value), dtype=np.float64)) for value in found]
+    width, name = {
+        RERANK: (1, "score"),
+        EMBED: (engine.info.dimensions, "vector of the declared width"),
+        EMBED_SPARSE: (FOLDED_WIDTH, "sparse vector"),
+    }[operation]
     if len(rows) != len(prompts) or any(row.shape != (width,) for row in rows):
         raise BadScore(f"The engine got {len(prompts)} texts and did not return one {name} for each.")
     return np.stack(rows)
+
+
+def _row(operation: Operation, value: Any) -> Any:
+    """Return a value as numbers; a sparse vector with its indices folded, so that all rows have one width."""
+    if operation is not EMBED_SPARSE:
+        return value
+    return np.bincount(value.indices % FOLDED_WIDTH, weights=value.values, minlength=FOLDED_WIDTH)
 
 
 def _batches(prompts: Sequence[Prompt], max_batch_tokens: int) -> Iterator[list[Prompt]]:

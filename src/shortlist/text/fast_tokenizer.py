@@ -23,7 +23,7 @@ from shortlist.types import Ids
 PATTERN: Final = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-"""Splits text into words. Source: `pre_tokenizer` in the `tokenizer.json` of the Qwen2 and Qwen3 models."""
+"""Splits text into words. Source: `pre_tokenizer` in the `tokenizer.json` of the Qwen2 models and later ones."""
 
 MAX_CHARS: Final = 1 << 16
 """Longer texts are left to `tokenizers`, whose expressions cannot run out of stack."""

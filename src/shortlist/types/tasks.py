@@ -116,7 +116,7 @@ class EmbedTask:
     Attributes:
         texts: What to embed; at least one.
         model: Name or alias, or None for the default embedder.
-        is_query: Whether the texts are queries. Qwen3-Embedding has a template for queries only.
+        is_query: Whether the texts are queries, for which some models have another template.
         instruction: The instruction for queries; setting it implies `is_query`.
         preset: Name of an instruction preset; setting it implies `is_query`.
         dimensions: Truncate vectors to this many leading dimensions and normalise again; None keeps the model's width.

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from sentence_transformers import CrossEncoder, SentenceTransformer, SparseEncoder
+from transformers import AutoModel, AutoTokenizer
 
 from shortlist.engine.base import ScoreScale
-from shortlist.engine.sentence import BiEncoderEngine, CrossEncoderEngine, SparseEncoderEngine
+from shortlist.engine.sentence import BiEncoderEngine, CrossEncoderEngine, SparseEncoderEngine, SparseHeadEngine
 from shortlist.errors import EngineError, EngineOutOfMemory, EngineUnavailable, ModelRefused
 from shortlist.types import (
     EMBED,
@@ -24,7 +26,7 @@ from shortlist.types import (
     WorkItem,
 )
 from tests.support.engines import compute
-from tests.support.models import DEMO, cross_encoder, splade
+from tests.support.models import DEMO, cross_encoder, sparse_head, splade
 
 QUERY = "how do I read a json file in python"
 DOCUMENTS = ["bake bread at 220 C", "open the file and call json.load", "pythons are large snakes", ""]
@@ -144,3 +146,45 @@ async def test_sparse_encoder_returns_the_components_of_the_library(tmp_path: Pa
     with pytest.raises(EngineError):
         await compute(engine, batch(RERANK, (QUERY, DOCUMENTS)))
     engine.close()
+
+
+async def test_sparse_head_weighs_every_token_by_its_largest_weight(tmp_path: Path) -> None:
+    folder = sparse_head(tmp_path / "m3")
+    engine = SparseHeadEngine(folder, device="cpu", max_model_len=8192)
+    assert engine.info.operations == {RERANK, EMBED, EMBED_SPARSE}
+    texts = [*DOCUMENTS, "the cat and the dog and the cat", "x " * 3000]
+    vectors = await compute(engine, batch(EMBED_SPARSE, ("", texts), ("query: ", texts[:1])))
+    model, tokenizer = AutoModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    head = load_file(folder / "sparse_linear.safetensors")
+    for vector, text in zip(vectors, [*texts, f"query: {texts[0]}"], strict=True):
+        encoded = tokenizer(text, return_tensors="pt", truncation=True, max_length=512)
+        with torch.inference_mode():
+            states = model(**encoded).last_hidden_state[0]
+        expected: dict[int, float] = {}
+        for token_id, state in zip(encoded["input_ids"][0].tolist(), states, strict=True):
+            weight = max(0.0, float(state @ head["weight"][0] + head["bias"][0]))
+            if weight > expected.get(token_id, 0.0) and token_id not in tokenizer.all_special_ids:
+                expected[token_id] = weight
+        assert expected
+        assert dict(zip(vector.indices.tolist(), vector.values.tolist(), strict=True)) == pytest.approx(expected, abs=1e-4)
+        assert (np.diff(vector.indices) > 0).all()
+    dense = await compute(engine, batch(EMBED, ("", DOCUMENTS)))
+    assert [each.shape for each in dense] == [(32,)] * len(DOCUMENTS)
+    engine.close()
+
+
+@pytest.mark.parametrize(
+    "tensors", [{}, {"weight": torch.zeros(1, 31), "bias": torch.zeros(1)}, {"weight": torch.zeros(1, 32)}]
+)
+def test_sparse_head_that_does_not_fit_is_refused(tmp_path: Path, tensors: dict[str, torch.Tensor]) -> None:
+    folder = sparse_head(tmp_path / "m3")
+    save_file(tensors, folder / "sparse_linear.safetensors")
+    with pytest.raises(ModelRefused, match=r"sparse_linear.safetensors must have weight \[1, 32\] and bias \[1\]"):
+        SparseHeadEngine(folder, device="cpu", max_model_len=8192)
+
+
+def test_broken_sparse_head_is_refused(tmp_path: Path) -> None:
+    folder = sparse_head(tmp_path / "m3")
+    (folder / "sparse_linear.safetensors").write_bytes(b"broken")
+    with pytest.raises(ModelRefused, match="cannot be loaded"):
+        SparseHeadEngine(folder, device="cpu", max_model_len=8192)

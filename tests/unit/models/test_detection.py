@@ -12,7 +12,7 @@ from shortlist.models.base import ModelFamily
 from shortlist.models.qwen3 import family as qwen3_family
 from shortlist.models.qwen3.detection import BASES, EMBEDDERS, RERANKERS
 from shortlist.models.registry import Inspected, inspect
-from shortlist.types import EMBED, RERANK, Operation
+from shortlist.types import EMBED, EMBED_SPARSE, RERANK, Operation
 from tests.support.model_folder import (
     BI_ENCODER,
     CROSS_ENCODER,
@@ -287,6 +287,20 @@ def test_published_embedder_with_modules_needs_no_prompt(tmp_path: Path) -> None
 def test_splade_is_a_sparse_encoder(tmp_path: Path) -> None:
     files = {**config("BertForMaskedLM"), **WEIGHTS, **modules("Transformer", "SpladePooling"), **library("SparseEncoder")}
     assert look(tmp_path, files).family is sentence_family.SPARSE_ENCODER
+
+
+def test_sparse_head_in_safetensors_adds_sparse_vectors(tmp_path: Path) -> None:
+    files = {**config("XLMRobertaModel"), **WEIGHTS, **modules("Transformer", "Pooling", "Normalize")}
+    found = look(tmp_path, {**files, "sparse_linear.safetensors": b"head"})
+    assert (found.family, "sparse_linear.safetensors" in found.why) == (sentence_family.SPARSE_HEAD_ENCODER, True)
+    assert found.family.default_operations == frozenset({EMBED, EMBED_SPARSE})
+
+
+def test_sparse_head_in_a_pickle_is_not_read(tmp_path: Path) -> None:
+    files = {**config("XLMRobertaModel"), **WEIGHTS, **modules("Transformer", "Pooling", "Normalize")}
+    found = look(tmp_path, {**files, "sparse_linear.pt": b"pickle"})
+    assert found.family is sentence_family.BI_ENCODER
+    assert "sparse_linear.pt is a pickle, save its tensors as sparse_linear.safetensors" in found.why
 
 
 def test_bi_encoder_can_embed_and_rank(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""OpenAI's embeddings, with the query hints of Jina, Voyage and Cohere that select Qwen3's query instruction."""
+"""OpenAI's embeddings, with the query hints of Jina, Voyage and Cohere that select the model's template for queries."""
 
 from __future__ import annotations
 
