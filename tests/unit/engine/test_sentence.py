@@ -165,7 +165,7 @@ async def test_sparse_head_weighs_every_token_by_its_largest_weight(tmp_path: Pa
             weight = max(0.0, float(state @ head["weight"][0] + head["bias"][0]))
             if weight > expected.get(token_id, 0.0) and token_id not in tokenizer.all_special_ids:
                 expected[token_id] = weight
-        assert expected
+        assert expected or not text
         assert dict(zip(vector.indices.tolist(), vector.values.tolist(), strict=True)) == pytest.approx(expected, abs=1e-4)
         assert (np.diff(vector.indices) > 0).all()
     dense = await compute(engine, batch(EMBED, ("", DOCUMENTS)))
