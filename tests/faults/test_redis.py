@@ -183,15 +183,15 @@ async def test_cancelled_call_does_not_mix_up_answers(redis: RedisServer) -> Non
     async with shared(redis.url) as cache:
         await put(cache, entries)
         for number in range(100):
-            asking = asyncio.create_task(cache.get_many(RERANK, names))
+            asking = asyncio.create_task(cache.get_many(EMBED, names))
             await asyncio.sleep(0.0001 * (number % 20))
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
             [wanted] = [names[number]]
-            found = await cache.get_many(RERANK, [wanted])
+            found = await cache.get_many(EMBED, [wanted])
             assert found.keys() <= {wanted}
             assert all(bits(entry) == bits(entries[wanted]) for entry in found.values())
-        assert (await cache.get_many(RERANK, [names[0]])).keys() == {names[0]}
+        assert (await cache.get_many(EMBED, [names[0]])).keys() == {names[0]}
 
 
 @pytest.mark.parametrize(

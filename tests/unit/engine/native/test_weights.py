@@ -328,7 +328,7 @@ from pathlib import Path
 import torch
 from shortlist.engine.native.model_config import Qwen3Config
 from shortlist.engine.native.weights import load_weights
-from shortlist.types import Task
+from shortlist.types import RERANK
 
 def anonymous_bytes():
     lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
@@ -337,7 +337,7 @@ def anonymous_bytes():
 folder = Path(sys.argv[1])
 before = anonymous_bytes()
 config = Qwen3Config.read(folder)
-read = load_weights(folder, config, operation=Task.RERANK, dtype=getattr(torch, sys.argv[2]), device=torch.device("cpu"))
+read = load_weights(folder, config, operation=RERANK, dtype=getattr(torch, sys.argv[2]), device=torch.device("cpu"))
 read.embedding.view(torch.int16).amax()  # every page of it is touched
 print(anonymous_bytes() - before)
 """
