@@ -25,7 +25,8 @@ from shortlist.models import registry
 from shortlist.models.base import Detection, LoadContext, ModelFamily, ModelFiles
 from shortlist.scheduler.cache import Entry
 from shortlist.scheduler.codec import decode, encode
-from shortlist.scheduler.served_model import ServedModel, Work
+from shortlist.scheduler.served_model import ServedModel
+from shortlist.scheduler.work import Work
 from shortlist.schemas.fields import Documents
 from shortlist.server import build_app
 from shortlist.text.encoder import Encoder

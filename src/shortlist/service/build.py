@@ -5,8 +5,7 @@ from __future__ import annotations
 import importlib
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,18 +15,18 @@ from shortlist.config import ModelSettings, SchedulerSettings, Settings
 from shortlist.engine.base import Engine, Notify
 from shortlist.engine.memory_plan import MemoryPlan
 from shortlist.engine.registry import ENGINES, EngineSpec
-from shortlist.errors import BadSetting, EngineUnavailable, ModelRefused
+from shortlist.errors import EngineUnavailable, ModelRefused
 from shortlist.hub.config_checks import WeightsReader
 from shortlist.models import RECOMMENDED, LoadContext, ResolvedModel, resolve
 from shortlist.scheduler.admission import Admission, AdmissionLimits
 from shortlist.scheduler.cache import ScoreCache
 from shortlist.scheduler.dispatcher import Dispatcher
-from shortlist.scheduler.model_registry import one_name_for_two
 from shortlist.scheduler.queue import WorkQueue
 from shortlist.scheduler.redis_store import RedisStore, location_of
 from shortlist.scheduler.served_model import NO_EXPECTATIONS, Expectations, LoadAgain, ServedModel
 from shortlist.scheduler.shared_cache import SharedCache
 from shortlist.scheduler.single_flight import InFlight
+from shortlist.service.model_names import alias_pairs, aliases_of, check_names, name_of
 from shortlist.service.monitoring import show_gpus, tracing_to
 from shortlist.service.runtime import Runtime
 from shortlist.service.selftest_data import calibration_texts
@@ -55,7 +54,7 @@ def build_runtime(settings: Settings, *, notify: Notify) -> Runtime:
         ModelRefused: a model is not available, or cannot be served.
     """
     metrics = Metrics()
-    _alias_pairs(settings.model)  # a malformed alias is an error before anything is loaded
+    alias_pairs(settings.model)  # a malformed alias is an error before anything is loaded
     shared = shared_cache(settings.scheduler, metrics)  # so is a malformed address
     tracing = tracing_to(settings.server.otlp_endpoint, sample_ratio=settings.server.otlp_sample_ratio)
     served_models, local_models = [], []
@@ -66,7 +65,7 @@ def build_runtime(settings: Settings, *, notify: Notify) -> Runtime:
             find(text, declared, settings.model, deployment=deployment)
             for (text, declared), deployment in zip(requested, chosen, strict=True)
         ]
-    _check_names(settings.model, [text for text, _ in requested], models)
+    check_names(settings.model, [text for text, _ in requested], models)
     for (text, declared), deployment, model in zip(requested, chosen, models, strict=True):
         loaded = load_found(model, settings.model, notify=notify, metrics=metrics, deployment=deployment)
         if loaded.spec is not None and loaded.spec.is_planned and (plan := loaded.memory(settings.scheduler)) is not None:
@@ -141,11 +140,6 @@ class LoadedModel:
             suffix=() if ids is None else ids.suffix_ids,
             remedy="" if self.deployment is None else remedy_for(self.model, self.deployment),
         )
-
-
-def name_of(model: ResolvedModel) -> str:
-    """Return the name on a hub; a folder's name without its path."""
-    return model.basename if Path(model.name).is_absolute() else model.name
 
 
 def load(
@@ -276,7 +270,7 @@ def served_model_for(
         loaded.engine,
         loaded.encoder,
         name=loaded.name,
-        aliases=_aliases(settings.model, text, loaded.model),
+        aliases=aliases_of(settings.model, text, loaded.model),
         operations=_operations(loaded.model, declared),
         settings=settings.scheduler,
         metrics=metrics,
@@ -333,31 +327,6 @@ def _has_revisions(text: str) -> bool:
 
 def _reader(deployment: VllmDeployment | None) -> WeightsReader:
     return WeightsReader.SHORTLIST if deployment is None else deployment.reader
-
-
-def _aliases(settings: ModelSettings, text: str, model: ResolvedModel) -> tuple[str, ...]:
-    names = {text, name_of(model), model.name, model.basename}
-    return tuple(alias for alias, target in _alias_pairs(settings) if target in names)
-
-
-def _alias_pairs(settings: ModelSettings) -> list[tuple[str, str]]:
-    pairs = [(alias, target) for alias, _, target in (pair.partition("=") for pair in settings.alias)]
-    if not all(alias and target for alias, target in pairs):
-        raise BadSetting("The setting alias (--alias) must be NAME=MODEL.")
-    return pairs
-
-
-def _check_names(settings: ModelSettings, texts: Sequence[str], models: Sequence[ResolvedModel]) -> None:
-    """Reject an alias of an unserved model, and one name for two models, before anything is loaded."""
-    named = [(name_of(model), *_aliases(settings, text, model)) for text, model in zip(texts, models, strict=True)]
-    given = {alias for _, *aliases in named for alias in aliases}
-    for alias, target in _alias_pairs(settings):
-        if alias not in given:
-            raise BadSetting(f"The alias {alias!r} (--alias) is for {target!r}, which is not served.")
-    names = Counter(name for model_names in named for name in set(model_names))
-    for name, count in names.items():
-        if count > 1:
-            raise one_name_for_two(name)
 
 
 def served_model_of(

@@ -9,7 +9,8 @@ import numpy as np
 
 from shortlist.errors import InvalidInput
 from shortlist.scheduler.cache import Entry
-from shortlist.scheduler.served_model import ServedModel, TextValue, Work
+from shortlist.scheduler.served_model import ServedModel
+from shortlist.scheduler.work import TextValue, Work
 from shortlist.types import (
     EMBED,
     EMBED_SPARSE,

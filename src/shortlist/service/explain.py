@@ -9,7 +9,8 @@ import asyncio
 from collections.abc import Sequence
 
 from shortlist.scheduler.cache import Entry
-from shortlist.scheduler.served_model import ServedModel, TextValue
+from shortlist.scheduler.served_model import ServedModel
+from shortlist.scheduler.work import TextValue
 from shortlist.service.rerank import relevance, request_of
 from shortlist.types import Encoded, Explained, Explanation, Prompt, RerankTask
 

@@ -10,7 +10,8 @@ from typing import cast
 from shortlist.engine.base import ScoreScale, sigmoid
 from shortlist.errors import DeadlineExceeded, ServiceError
 from shortlist.scheduler.cache import Entry
-from shortlist.scheduler.served_model import ServedModel, TextValue, Work
+from shortlist.scheduler.served_model import ServedModel
+from shortlist.scheduler.work import TextValue, Work
 from shortlist.types import (
     RERANK,
     Encoded,

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from shortlist.scheduler.cache import Entry
-from shortlist.scheduler.served_model import ServedModel, TextValue, Work
+from shortlist.scheduler.served_model import ServedModel
+from shortlist.scheduler.work import TextValue, Work
 from shortlist.service.rerank import relevance, request_of
 from shortlist.types import RERANK, Encoded, RerankTask, Scored, ScoreOutcome, ScoreTask
 

@@ -31,19 +31,7 @@ from shortlist.types.outcomes import (
     Usage,
     basename,
 )
-from shortlist.types.tasks import (
-    NO_TRUNCATION,
-    DetokenizeTask,
-    EmbedTask,
-    OverflowPolicy,
-    Priority,
-    RequestOptions,
-    RerankTask,
-    ScoreTask,
-    TokenizeTask,
-    Truncation,
-)
-from shortlist.types.work import (
+from shortlist.types.prompts import (
     Batch,
     DocumentStats,
     Encoded,
@@ -58,4 +46,16 @@ from shortlist.types.work import (
     Value,
     WorkItem,
     num_batch_tokens,
+)
+from shortlist.types.tasks import (
+    NO_TRUNCATION,
+    DetokenizeTask,
+    EmbedTask,
+    OverflowPolicy,
+    Priority,
+    RequestOptions,
+    RerankTask,
+    ScoreTask,
+    TokenizeTask,
+    Truncation,
 )

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from shortlist.errors import ServiceError
 from shortlist.types.operations import Operation, SparseVector, Vector
-from shortlist.types.work import DocumentStats, PromptTemplate, Span
+from shortlist.types.prompts import DocumentStats, PromptTemplate, Span
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,9 @@ from shortlist.errors import (
     ServiceError,
 )
 from shortlist.scheduler.cache import Entry, cache_keys
-from shortlist.scheduler.served_model import Computed, ServedModel, Work
+from shortlist.scheduler.served_model import ServedModel
 from shortlist.scheduler.shared_cache import SharedCache
+from shortlist.scheduler.work import Computed, Work
 from shortlist.types import (
     EMBED,
     RERANK,
