@@ -63,9 +63,12 @@ def query_piece(query: str) -> str:
     return f"<Query>: {query}\n<Document>:"
 
 
+DOCUMENT_LEAD: Final = " "
+
+
 def document_piece(document: str) -> str:
     """Return the third piece of the body."""
-    return " " + document
+    return DOCUMENT_LEAD + document
 
 
 _FRAME: Final = re.compile(

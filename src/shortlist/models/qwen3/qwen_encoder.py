@@ -176,8 +176,7 @@ class QwenEncoder:
         limit = min(longest - num_template, _at_least_one(truncation.max_tokens_per_doc, "max_tokens_per_doc") or most)
         if limit < 1:
             raise _no_tokens_left("query", longest)
-        pieces = [prompt.document_piece(document) for document in documents]
-        tokenized = self._tokenizer.tokenize(pieces, limit, with_totals=with_totals)
+        tokenized = self._tokenizer.tokenize(documents, limit, lead=prompt.DOCUMENT_LEAD, with_totals=with_totals)
         if on_overflow is OverflowPolicy.ERROR and limit == most:
             _refuse_cut(tokenized, most, "documents")
         asked = sum(self._tokenizer.num_escaped(text) for text in (asked_query, instruction or ""))
@@ -198,8 +197,8 @@ class QwenEncoder:
         return query if most is None else self._tokenizer.truncate(query, most, lead=" ")
 
     def _windows(self, prefix: TokenPrefix, document: str, limit: int) -> Encoded:
-        windows = self._tokenizer.tokenize_windows(document, limit, lead=prompt.document_piece(""))
-        [whole] = self._tokenizer.tokenize([prompt.document_piece(document)], limit, with_totals=True)
+        windows = self._tokenizer.tokenize_windows(document, limit, lead=prompt.DOCUMENT_LEAD)
+        [whole] = self._tokenizer.tokenize([document], limit, lead=prompt.DOCUMENT_LEAD, with_totals=True)
         assert whole.num_total is not None, "Totals were requested. This is a bug."
         return Encoded(
             prompts=tuple(self._prompt(prefix, window.ids) for window in windows),
