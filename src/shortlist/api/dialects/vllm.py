@@ -48,7 +48,7 @@ CHAT_TEMPLATE: Final = (
     "<Instruct>: Given a web search query, retrieve relevant passages that answer the query\n"
     "<Query>: red fox\n<Document>: the red fox<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
 )
-"""Such a prompt. Source: the model card of Qwen3-Reranker."""
+"""Such a prompt."""
 
 
 class VllmScore(TypedDict):
@@ -187,8 +187,8 @@ class VllmClassifyRequest(ScoreModel):
         for index, text in enumerate(self.input):
             if not all(mark in text for mark in MARKUP):
                 raise InvalidInput(
-                    f"input[{index}] must be a whole prompt of Qwen3-Reranker: a reranker has nothing to say of one text "
-                    "alone. Send query and documents to /v1/rerank or /v1/score.",
+                    f"input[{index}] must be a whole prompt with the reranker's chat template: a text alone has no score. "
+                    "Send query and documents to /v1/rerank or /v1/score.",
                     param=f"input[{index}]",
                 )
         cut = truncation(per_prompt=self.truncate_prompt_tokens)
