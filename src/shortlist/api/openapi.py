@@ -163,7 +163,7 @@ def of_path(path: str) -> dict[str, Any]:
 
 
 def add_bodies(routes: Iterable[BaseRoute]) -> None:
-    """Add the schemas of requests, answers and errors to routes. It takes a second, so it waits until somebody reads them."""
+    """Add the schemas of requests, answers and errors to routes. This takes half a second, so it waits for the first reader."""
     for route in routes:
         if not isinstance(route, APIRoute):
             continue

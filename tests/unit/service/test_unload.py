@@ -168,9 +168,10 @@ async def test_failed_loading_leaves_it_unloaded_and_can_be_repeated(error: Exce
 
 
 async def test_cancelled_loading_leaves_it_unloaded_and_closes_what_it_loaded() -> None:
-    may_load, loaded = threading.Event(), FakeEngine()
+    is_loading, may_load, loaded = threading.Event(), threading.Event(), FakeEngine()
 
     def load() -> FakeEngine:
+        is_loading.set()
         may_load.wait(timeout=30)
         return loaded
 
@@ -178,9 +179,8 @@ async def test_cancelled_loading_leaves_it_unloaded_and_closes_what_it_loaded() 
     async with running(service):
         await service.unload(None)
         loading = asyncio.create_task(service.load(None))
-        while one.state is not ModelState.LOADING:  # noqa: ASYNC110 - a thread changes it
-            await asyncio.sleep(0.01)
-        await asyncio.sleep(0.05)
+        async with asyncio.timeout(30):
+            await asyncio.to_thread(is_loading.wait)
         loading.cancel()
         with pytest.raises(asyncio.CancelledError):
             await loading
