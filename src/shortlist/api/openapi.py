@@ -176,7 +176,8 @@ def with_bodies(document: dict[str, Any]) -> dict[str, Any]:
 def task_operation(path: str) -> Json:
     """Return the schemas and examples of a task's path, as an OpenAPI operation."""
     if shown := USUAL.get(path):
-        return _operation([shown.request_model], [shown.request_model.answer], _dialects(path), shown.examples)
+        others = [request_model.answer for _, request_model in table.ENTRIES[path]]  # fields of the body select them
+        return _operation([shown.request_model], [shown.request_model.answer, *others], _dialects(path), shown.examples)
     request_models = {
         f"{dialect.name}, {request_model.__name__}": request_model for dialect, request_model in table.ENTRIES[path]
     }
