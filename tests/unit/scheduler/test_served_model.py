@@ -183,7 +183,7 @@ async def test_refusal_by_the_true_cost_gives_the_permit_back() -> None:
     """The estimate is admitted, the true cost does not fit."""
     engine = FakeEngine(step_s=0.1)
     many_words = " ".join("abcdefghijklmnop")
-    async with running(engine, max_queue_tokens=40) as one:
+    async with running(engine, max_queue_tokens=52) as one:
         first = asyncio.create_task(one.run(request("a")))
         await until(lambda: bool(engine.batches))
         waits = asyncio.create_task(one.run(request("b")))
