@@ -360,6 +360,8 @@ class ServedModel:
 
     async def _submit(self, work: Work, prompts: Sequence[Prompt], deadline_s: float) -> Completed:
         """Submit prompts; after an engine failure, submit them again once it has restarted, if the deadline allows."""
+        if not prompts:  # no text could be tokenized
+            return Completed([], time.monotonic(), 0.0, 0.0)
         while True:
             try:
                 return await self.dispatcher.submit(

@@ -74,6 +74,11 @@ def test_request_that_never_fits_is_too_large_whatever_the_load() -> None:
     assert policy.load.num_requests == 0
 
 
+def test_texts_that_never_fit_into_memory_are_too_large() -> None:
+    with pytest.raises(RequestTooLarge, match=r"about 11 bytes of memory; at most 10 fit \(max_queue_bytes\)"):
+        admission(num_bytes=10).admit(1, num_bytes=11)
+
+
 def test_retry_after_is_computed_from_the_measured_speed() -> None:
     policy = admission(tokens=100)
     policy.observe(num_tokens=50, seconds=1.0)

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from shortlist.errors import DeadlineExceeded
-from shortlist.scheduler.tokenizing import in_thread
+from shortlist.scheduler.tokenizing import THREADS, in_thread
 from shortlist.text.reading import check_wanted, in_groups
 
 PATIENCE_S = 30.0
@@ -62,6 +62,21 @@ async def test_others_are_not_stopped_with_it() -> None:
     assert not work.was_stopped.is_set()
     call.cancel()
     await asyncio.wait([call])
+
+
+async def test_work_that_has_not_started_is_dropped() -> None:
+    running = [Endless() for _ in range(THREADS._max_workers)]
+    calls = [asyncio.create_task(in_thread(work, None)) for work in running]
+    for work in running:
+        await asyncio.to_thread(work.has_begun.wait, PATIENCE_S)
+    waiting = Endless()
+    with pytest.raises(DeadlineExceeded):
+        await in_thread(waiting, 0.01)
+    for call in calls:
+        call.cancel()
+    await asyncio.wait(calls)
+    assert await in_thread(lambda: 7, PATIENCE_S) == 7
+    assert not waiting.has_begun.is_set()
 
 
 def test_groups_keep_the_order_and_are_bounded() -> None:
