@@ -20,7 +20,7 @@ VLLM_TESTS := vllm and not full
 TEST_VLLM = $(BIN)/python -m pytest -m "$(VLLM_TESTS)" --durations 12 $(PYTEST_ARGS)
 VLLM_SKIPPED := WARNING: vLLM cannot be installed here, so NOTHING of it was tested (see benchmarks/.environments/vllm.log)
 
-.PHONY: help demo test test-full test-core test-clients test-vllm check format bench coverage soak scorecard clean
+.PHONY: help demo test test-others test-full test-core test-clients test-vllm check format bench coverage soak scorecard clean
 
 help:  ## Show the targets.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -30,6 +30,9 @@ demo: .venv/.demo  ## Serve the bundled model, show a first ranking, and run unt
 
 test: .venv/.dev  ## Run the tests.
 	@$(BIN)/python -m pytest $(TESTERS) $(PYTEST_ARGS)
+
+test-others: .venv/.dev  ## Run the tests that `make coverage` does not run.
+	@$(BIN)/python -m pytest $(TESTERS) $(addprefix --ignore=,$(COVERING)) $(PYTEST_ARGS)
 
 test-full: .venv/.dev  ## Run the tests, including the slow ones, and write docs/test-full.md.
 	@$(BIN)/python -m pytest $(TESTERS) $(EVERYTHING) --full-report docs/test-full.md $(PYTEST_ARGS)

@@ -17,15 +17,15 @@ import torch
 from shortlist.engine.native.dynamic_range import SAFE, AbsMax, absmax
 from shortlist.engine.native.model_config import Qwen3Config
 from shortlist.engine.native.weights import load_weights
+from shortlist.models.qwen3.qwen_encoder import QwenEncoder
 from shortlist.service.selftest_data import calibration_texts
-from shortlist.text.qwen_encoder import QwenEncoder
-from shortlist.types import Task
+from shortlist.types import RERANK
 
 
 def model_absmax(folder: Path) -> AbsMax:
     config = Qwen3Config.read(folder)
-    encoder = QwenEncoder(folder / "tokenizer.json", task=Task.RERANK, max_model_len=config.max_positions)
-    load = partial(load_weights, folder, config, task=Task.RERANK, answer_ids=lambda: encoder.answer_ids)
+    encoder = QwenEncoder(folder / "tokenizer.json", operation=RERANK, max_model_len=config.max_positions)
+    load = partial(load_weights, folder, config, operation=RERANK, answer_ids=lambda: encoder.answer_ids)
     return absmax(load, config, calibration_texts(encoder), device=torch.device("cpu"))
 
 

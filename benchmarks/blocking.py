@@ -34,10 +34,10 @@ from shortlist.engine.device import pick_device, pick_dtype
 from shortlist.engine.native.kernel_selection import select_kernels
 from shortlist.engine.native.model_config import Qwen3Config
 from shortlist.engine.native.weights import load_weights
-from shortlist.hub import resolve
+from shortlist.models import resolve
+from shortlist.models.qwen3.qwen_encoder import QwenEncoder
 from shortlist.service.rerank import relevance
-from shortlist.text.qwen_encoder import QwenEncoder
-from shortlist.types import Batch, Task, WorkItem
+from shortlist.types import RERANK
 
 Score = Callable[[str, Sequence[str]], list[float]]
 BACKLOG = 1024
@@ -48,13 +48,13 @@ def native(folder: Path, dtype: str, compute_lock: AbstractContextManager[object
     """Return a function that scores the documents of one request on the calling thread, with Shortlist's kernels."""
     config = Qwen3Config.read(folder)
     limit = min(ModelSettings().max_model_len, config.max_positions)
-    encoder = QwenEncoder(folder / "tokenizer.json", task=Task.RERANK, max_model_len=limit)
+    encoder = QwenEncoder(folder / "tokenizer.json", operation=RERANK, max_model_len=limit)
     device = pick_device("auto")
     kernels = select_kernels(config, pick_dtype(dtype, device), device)
     weights = load_weights(
         folder,
         config,
-        task=Task.RERANK,
+        operation=RERANK,
         dtype=kernels.dtype,
         device=device,
         answer_ids=lambda: encoder.answer_ids,
@@ -64,9 +64,8 @@ def native(folder: Path, dtype: str, compute_lock: AbstractContextManager[object
 
     def score(query: str, documents: Sequence[str]) -> list[float]:
         prompts = [each.prompts[0] for each in encoder.encode_pairs(query, documents)]
-        items = tuple(WorkItem(0, index, prompt) for index, prompt in enumerate(prompts))
         with compute_lock:
-            scores = runner.run(Batch(Task.RERANK, items))
+            scores = runner.run(RERANK, prompts)
         return [relevance(float(raw), ScoreScale.LOG_ODDS) for raw in scores]
 
     return score
@@ -150,7 +149,7 @@ def main() -> None:
     parser.add_argument("--engine", choices=list(ENGINES), default="native", help="engine that computes")
     parser.add_argument("--serial", action="store_true", help="compute one request at a time")
     given = parser.parse_args()
-    folder = resolve(given.model, declared=Task.RERANK).path
+    folder = resolve(given.model, declared=RERANK).path
     score = ENGINES[given.engine](folder, given.dtype, threading.Lock() if given.serial else nullcontext())
     with BlockingServer(given.port, score) as server:
         server.serve_forever()

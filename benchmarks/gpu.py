@@ -47,7 +47,7 @@ from shortlist.engine.native.native_engine import NativeEngine
 from shortlist.engine.native.qwen3 import Qwen3
 from shortlist.engine.native.runner import Runner, pack_prompts
 from shortlist.engine.native.weights import load_weights
-from shortlist.types import Batch, Task, TokenPrefix, TokenPrompt, WorkItem
+from shortlist.types import RERANK, TokenPrefix, TokenPrompt
 from tests.support import qwen
 
 DEVICE: Final = torch.device("cpu" if knobs.runtime.interpret else "cuda")
@@ -73,7 +73,7 @@ class Setting:
     check_lengths: Sequence[int]
 
     def model(self) -> Qwen3:
-        weights = load_weights(self.folder, self.config, task=Task.RERANK, dtype=self.dtype, device=DEVICE, prepare=CudaLinears)
+        weights = load_weights(self.folder, self.config, operation=RERANK, dtype=self.dtype, device=DEVICE, prepare=CudaLinears)
         return Qwen3(self.config, weights, max_chunk_tokens=sys.maxsize)
 
     def runner(self, model: Qwen3, *, has_graphs: bool) -> Runner:
@@ -101,21 +101,17 @@ def request_of(load: str, seed: int) -> list[TokenPrompt]:
     return [TokenPrompt(prefix, ids_of(length + SUFFIX_TOKENS, seed * 10_000 + index)) for index in range(count)]
 
 
-def batch_of(prompts: Iterable[TokenPrompt]) -> Batch:
-    return Batch(Task.RERANK, tuple(WorkItem(0, index, prompt) for index, prompt in enumerate(prompts)))
-
-
-def batches_of(prompts: Sequence[TokenPrompt], batch_tokens: int) -> Iterator[Batch]:
+def batches_of(prompts: Sequence[TokenPrompt], batch_tokens: int) -> Iterator[list[TokenPrompt]]:
     """Yield batches with at most this many tokens, the shared prefix included, or with a single longer prompt."""
     batch: list[TokenPrompt] = []
     num_tokens = PREFIX_TOKENS
     for prompt in prompts:
-        if batch and num_tokens + prompt.num_tokens > batch_tokens:
-            yield batch_of(batch)
+        if batch and num_tokens + prompt.num_own_tokens > batch_tokens:
+            yield batch
             batch, num_tokens = [], PREFIX_TOKENS
         batch.append(prompt)
-        num_tokens += prompt.num_tokens
-    yield batch_of(batch)
+        num_tokens += prompt.num_own_tokens
+    yield batch
 
 
 # -- accuracy --
@@ -208,7 +204,7 @@ def reference(folder: Path, dtype: torch.dtype, prompts: Sequence[TokenPrompt]) 
 
 
 def scores(runner: Runner, prompts: Sequence[TokenPrompt]) -> list[float]:
-    return [float(score) for score in runner.run(batch_of(prompts)) if isinstance(score, float)]
+    return [float(score) for score in runner.run(RERANK, prompts) if isinstance(score, float)]
 
 
 def rms(results: Sequence[float], expected: Sequence[float]) -> float:
@@ -232,7 +228,7 @@ async def measure(engine: NativeEngine, load: str, setting: Setting) -> str:
     stream = [batch for _ in range(setting.repeats) for request in batches for batch in request]
     spent_s = await timed(answer(engine, stream))
     num_requests = REQUESTS * setting.repeats
-    num_tokens = PREFIX_TOKENS * len(batches[0]) + sum(prompt.num_tokens for prompt in requests[0])
+    num_tokens = PREFIX_TOKENS * len(batches[0]) + sum(prompt.num_own_tokens for prompt in requests[0])
     flops = num_requests * request_flops(setting.config, requests[0], num_tokens)
     return (
         f"| {load} | {statistics.median(single) * 1e3:.1f} | {min(single) * 1e3:.1f}-{max(single) * 1e3:.1f} "
@@ -241,13 +237,13 @@ async def measure(engine: NativeEngine, load: str, setting: Setting) -> str:
     )
 
 
-async def answer(engine: NativeEngine, batches: Iterable[Batch]) -> None:
+async def answer(engine: NativeEngine, batches: Iterable[Sequence[TokenPrompt]]) -> None:
     """Compute batches, with the engine's maximum of concurrent batches."""
     slots = asyncio.Semaphore(engine.info.max_concurrent_batches)
 
-    async def one(batch: Batch) -> None:
+    async def one(batch: Sequence[TokenPrompt]) -> None:
         async with slots:
-            await engine.score(batch)
+            await engine.compute(RERANK, batch)
 
     await asyncio.gather(*map(one, batches))
 
@@ -260,7 +256,7 @@ async def timed(call: Awaitable[None]) -> float:
 
 def request_flops(config: Qwen3Config, prompts: Sequence[TokenPrompt], num_tokens: int) -> float:
     """Return the FLOPs of one request without pruning: the matrix products, and the causal attention of every token."""
-    pairs = sum(prompt.num_tokens * (PREFIX_TOKENS + prompt.num_tokens / 2) for prompt in prompts)
+    pairs = sum(prompt.num_own_tokens * (PREFIX_TOKENS + prompt.num_own_tokens / 2) for prompt in prompts)
     return num_tokens * linear_flops_per_token(config) + pairs * attention_flops_per_pair(config)
 
 
@@ -285,7 +281,7 @@ def run(setting: Setting, loads: Sequence[str]) -> Iterator[str]:
     if not is_accurate:
         raise SystemExit("A check failed, so the speed was not measured.")
     limit = setting.config.max_positions
-    info = EngineInfo(fingerprint="bench", tasks=frozenset({Task.RERANK}), max_model_len=limit, max_concurrent_batches=3)
+    info = EngineInfo(fingerprint="bench", operations=frozenset({RERANK}), max_model_len=limit, max_concurrent_batches=3)
     engine = NativeEngine(setting.runner(model, has_graphs=True), info)
     yield from (
         "",

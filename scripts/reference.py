@@ -9,8 +9,8 @@ from pathlib import Path
 from pydantic_core import PydanticUndefined
 
 from shortlist import errors
-from shortlist.api.errors import _KINDS
 from shortlist.config import ENV_PREFIX, Settings, fields
+from shortlist.schemas.errors import ERRORS
 from shortlist.telemetry import Metrics
 from shortlist.telemetry.gpu import GpuCollector
 
@@ -70,7 +70,7 @@ def _errors() -> Iterator[str]:
     yield "## Errors\n\nEvery error has one body: `error.message`, `error.type`, `error.param`, `error.code`, and `message`, `detail`,"
     yield "`request_id` beside them.\n"
     yield "| status | `error.code` | error | what it means |\n| --- | --- | --- | --- |"
-    for cls, kind in _KINDS.items():
+    for cls, kind in ERRORS.items():
         assert issubclass(cls, errors.ServiceError)
         meaning = (inspect.getdoc(cls) or "").splitlines()[0]
         yield f"| {kind.status} | `{kind.code}` | `{cls.__name__}` | {meaning} |"

@@ -25,7 +25,7 @@ from shortlist.service.build import load, served_model_for
 from shortlist.service.runtime import Runtime
 from shortlist.service.vllm_deployment import deployments
 from shortlist.telemetry import Metrics
-from shortlist.types import RerankTask, Task
+from shortlist.types import RERANK, RerankTask
 
 NAME = "shortlist"
 ALWAYS: Mapping[str, object] = {"cache_bytes": 0, "self_test": "off"}
@@ -47,8 +47,8 @@ def _opened(given: Mapping[str, object]) -> Iterator[tuple[Ready, Answer]]:
     )
     metrics = Metrics()
     [deployment] = deployments(settings, [model])
-    loaded = load(model, Task.RERANK, settings.model, notify=_log, metrics=metrics, deployment=deployment)
-    served = served_model_for(loaded, model, Task.RERANK, settings, metrics)
+    loaded = load(model, RERANK, settings.model, notify=_log, metrics=metrics, deployment=deployment)
+    served = served_model_for(loaded, model, RERANK, settings, metrics)
     runtime = Runtime([served], settings=settings, metrics=metrics)
     with asyncio.Runner() as runner:
         try:

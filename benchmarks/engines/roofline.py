@@ -16,7 +16,7 @@ import orjson
 
 from shortlist.bench.texts import LoadRequest
 from shortlist.errors import UpstreamError
-from shortlist.text.qwen_encoder import QwenEncoder
+from shortlist.models.qwen3.qwen_encoder import QwenEncoder
 from shortlist.types import OverflowPolicy, TokenPrompt
 
 FLOOR_COMMAND: Final = (sys.executable, "-m", "benchmarks.engines.flops")
@@ -66,9 +66,9 @@ def work_of(encoder: QwenEncoder, request: LoadRequest) -> Work:
     prompts = [prompt for each in encoded for prompt in each.prompts if isinstance(prompt, TokenPrompt)]
     num_prefix = prompts[0].prefix.num_tokens
     return Work(
-        num_tokens=num_prefix + sum(prompt.num_tokens for prompt in prompts),
+        num_tokens=num_prefix + sum(prompt.num_own_tokens for prompt in prompts),
         num_pairs=_triangle(num_prefix)
-        + sum(prompt.num_tokens * num_prefix + _triangle(prompt.num_tokens) for prompt in prompts),
+        + sum(prompt.num_own_tokens * num_prefix + _triangle(prompt.num_own_tokens) for prompt in prompts),
     )
 
 

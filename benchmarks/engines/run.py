@@ -35,9 +35,9 @@ from shortlist.bench.tables import OURS
 from shortlist.bench.texts import LoadRequest, sentences
 from shortlist.config import ModelSettings
 from shortlist.errors import UpstreamError
-from shortlist.hub import resolve
-from shortlist.text.qwen_encoder import QwenEncoder
-from shortlist.types import Task
+from shortlist.models import resolve
+from shortlist.models.qwen3.qwen_encoder import QwenEncoder
+from shortlist.types import RERANK
 
 EXIT_RANKED: Final = 0
 EXIT_NOT_RANKED: Final = 1
@@ -76,9 +76,9 @@ def run(run_spec: RunSpec, outputs: Outputs) -> int:
 def execute(run_spec: RunSpec, progress: Progress, gpu: Gpu | None = None) -> Report:
     """Run a comparison and return its report. Raises the errors of `run`."""
     model_bar = progress.add_task("reading the model", total=1, name="")
-    folder = resolve(run_spec.model, declared=Task.RERANK).path
+    folder = resolve(run_spec.model, declared=RERANK).path
     limit = run_spec.max_model_len or ModelSettings().max_model_len
-    encoder = QwenEncoder(folder / "tokenizer.json", task=Task.RERANK, max_model_len=limit)
+    encoder = QwenEncoder(folder / "tokenizer.json", operation=RERANK, max_model_len=limit)
     writer = RequestWriter(Tokenizer.from_file(str(folder / "tokenizer.json")), sentences())
     requests = _requests(run_spec, encoder, writer)  # before contenders start, so that a too long request fails in seconds
     _tick(progress, model_bar, "")

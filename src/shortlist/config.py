@@ -151,8 +151,8 @@ class ModelSettings(_Group):
     )
     device: str = Field(
         default="auto",
-        description="Device: cpu, cuda, cuda:1, or several separated by commas (cuda:0,cuda:1), which share a Qwen3 model's "
-        "work; auto uses all GPUs.",
+        description="Device: cpu, cuda, cuda:1, or several separated by commas (cuda:0,cuda:1), which share the work of "
+        "a model of the native engine; auto uses all GPUs.",
     )
     max_model_len: Positive = Field(
         default=8192,

@@ -12,6 +12,7 @@
         Unauthenticated
         NotFound
           UnknownModel
+        MethodNotAllowed     carries allow
       CapacityError          the request is valid; the server cannot accept it now
         Overloaded           carries retry_after_s
         DeadlineExceeded
@@ -95,6 +96,19 @@ class NotFound(CallerError):
 
 class UnknownModel(NotFound):
     """No model has that name, or none supports the task."""
+
+
+class MethodNotAllowed(CallerError):
+    """The path exists, but not for this method.
+
+    Args:
+        message: What is wrong.
+        allow: The allowed methods, as in the `Allow` header.
+    """
+
+    def __init__(self, message: str, *, allow: str) -> None:
+        super().__init__(message)
+        self.allow = allow
 
 
 class CapacityError(ServiceError):

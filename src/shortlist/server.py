@@ -25,10 +25,12 @@ from shortlist import gc_pause, ui
 from shortlist.api.api_keys import ApiKeys
 from shortlist.api.app import PAGE_PATH, create_app
 from shortlist.config import ServerSettings, Settings
+from shortlist.engine.base import Notify
 from shortlist.errors import BadSetting
 from shortlist.logs import configure_logging, standard_error
 from shortlist.service.build import build_runtime
 from shortlist.service.runtime import Runtime
+from shortlist.telemetry import logger
 
 EXIT_STOPPED = 0
 EXIT_ENGINE_DIED = 1
@@ -48,16 +50,33 @@ def run(settings: Settings, *, when_ready: WhenReady | None = None) -> int:
     check_tls(settings.server)
     ApiKeys.of(settings.server)  # reports an invalid key file before models load; the app reads it again
     with bind(settings.server) as listener:
-        runtime = build_runtime(settings, notify=partial(console.print, markup=False))
-        app = create_app(runtime)
-        if settings.server.ui and ui.is_available():
-            ui.mount_page(app, path=PAGE_PATH)
-            app.state.has_page = True
+        app = build_app(settings, notify=partial(console.print, markup=False))
+        runtime: Runtime = app.state.runtime
         url = _url(settings.server.host, listener.getsockname()[1], is_tls=settings.server.tls_cert is not None)
         try:
             return asyncio.run(_live(app, runtime, listener, lambda: _ready(console, app, runtime, url, when_ready)))
         finally:
             gc_pause.resume()
+
+
+def build_app(settings: Settings | None = None, *, notify: Notify = logger.info) -> FastAPI:
+    """Load the models and return the whole application, API and page.
+
+    Its lifespan starts the runtime, and drains and closes it. Any ASGI server can run it.
+
+    Args:
+        settings: The settings; None reads them from the environment.
+        notify: Reports progress.
+
+    Raises:
+        SetupError: a setting does not fit the models, or a model cannot be served.
+    """
+    settings = Settings.load({}) if settings is None else settings
+    app = create_app(build_runtime(settings, notify=notify))
+    if settings.server.ui and ui.is_available():
+        ui.mount_page(app, path=PAGE_PATH)
+        app.state.has_page = True
+    return app
 
 
 def bind(settings: ServerSettings) -> socket.socket:

@@ -10,7 +10,7 @@ import pytest
 from shortlist.doctor.checks import problems
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
-from shortlist.types import Task
+from shortlist.types import EMBED, RERANK
 from tests.support.apps import http, served, settings
 from tests.support.consumers import recorded
 
@@ -26,8 +26,8 @@ def side_by_side() -> Runtime:
     """Serve a reranker and an embedder under the names that people give them."""
     metrics = Metrics()
     served_models = [
-        served(name="Qwen/Qwen3-Reranker-0.6B", tasks=frozenset({Task.RERANK}), metrics=metrics),
-        served(name="Qwen/Qwen3-Embedding-0.6B", tasks=frozenset({Task.EMBED}), metrics=metrics),
+        served(name="Qwen/Qwen3-Reranker-0.6B", operations=frozenset({RERANK}), metrics=metrics),
+        served(name="Qwen/Qwen3-Embedding-0.6B", operations=frozenset({EMBED}), metrics=metrics),
     ]
     return Runtime(served_models, settings=settings(), metrics=metrics)
 

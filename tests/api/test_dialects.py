@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from shortlist.errors import EngineError, EngineUnavailable
-from shortlist.types import Batch, Task
+from shortlist.types import EMBED, Batch
 from tests.support.apps import http, runtime, served, settings
 from tests.support.fake_engine import FakeEngine
 
@@ -229,7 +229,7 @@ async def test_embedder_is_listed_as_an_embedder() -> None:
     from shortlist.service.runtime import Runtime
     from shortlist.telemetry import Metrics
 
-    service = Runtime([served(tasks=frozenset({Task.EMBED}))], settings=settings(), metrics=Metrics())
+    service = Runtime([served(operations=frozenset({EMBED}))], settings=settings(), metrics=Metrics())
     async with http(service) as client:
         assert next(iter((await client.get("/info")).json()["model_type"])) == "embedding"
         assert (await client.get("/v1/models/fake")).json()["model_type"] == "embedding"
@@ -291,10 +291,11 @@ async def test_faults_of_the_engine_are_in_the_callers_words() -> None:
 
 
 async def test_unsupported_vectors_are_refused_with_the_supported_ones(client: httpx2.AsyncClient) -> None:
-    for path in ("/embed_all", "/embed_sparse"):
-        refused = await client.post(path, json={"inputs": TEXTS})
-        assert refused.status_code == 404
-        assert "/embed makes one" in refused.json()["error"]
+    refused = await client.post("/embed_all", json={"inputs": TEXTS})
+    assert refused.status_code == 404
+    assert "/embed makes one" in refused.json()["error"]
+    refused = await client.post("/embed_sparse", json={"inputs": TEXTS})
+    assert (refused.status_code, refused.json()["error"]) == (404, "No model here can embed_sparse. Served here: fake.")
 
 
 async def test_failed_engine_is_unhealthy_in_tei_terms() -> None:

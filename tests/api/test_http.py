@@ -328,10 +328,10 @@ async def test_json_is_accepted_under_any_content_type(content_type: str) -> Non
 async def test_bug_is_a_500_without_details(caplog: pytest.LogCaptureFixture) -> None:
     service = runtime()
 
-    async def broken(_: object) -> None:
+    async def broken(*_: object) -> None:
         raise ZeroDivisionError("canary")
 
-    service.rerank = broken  # type: ignore[method-assign,assignment]
+    service.run = broken  # type: ignore[method-assign,assignment]
     with caplog.at_level(logging.ERROR, "shortlist"):
         async with http(service) as client:
             response = await client.post("/v1/rerank", json=ASK)

@@ -20,7 +20,7 @@ from shortlist.bench.target import targets
 from shortlist.config import Settings
 from shortlist.engine.native.runner import Runner
 from shortlist.service.build import build_runtime
-from shortlist.types import RerankTask
+from shortlist.types import Operation, Prompt, RerankTask
 from tests.support.fixtures import ModelFactory
 from tests.support.process import launched
 
@@ -84,17 +84,17 @@ def scorers(monkeypatch: pytest.MonkeyPatch, folder: Path, *, serial: bool) -> t
     lock, barrier = threading.Lock(), threading.Barrier(4)
     original_run = Runner.run
 
-    def run(self: Runner, batch: object) -> object:
+    def run(self: Runner, operation: Operation, prompts: Sequence[Prompt]) -> object:
         nonlocal num_running, max_running
         with lock:
             num_running += 1
             max_running = max(max_running, num_running)
-            sizes.append(len(batch.items))  # type: ignore[attr-defined]
+            sizes.append(len(prompts))
             threads.add(threading.get_ident())
         if not serial:
             barrier.wait(30)  # fails unless all four threads compute at once
         try:
-            return original_run(self, batch)  # type: ignore[arg-type]
+            return original_run(self, operation, prompts)
         finally:
             with lock:
                 num_running -= 1

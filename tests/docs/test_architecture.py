@@ -43,6 +43,6 @@ def test_request_path_crosses_every_package_that_serves_it() -> None:
 
 
 def test_every_status_can_be_answered() -> None:
-    from shortlist.api.errors import _KINDS
+    from shortlist.schemas.errors import ERRORS
 
-    assert set(STATUSES) <= {kind.status for kind in _KINDS.values()}
+    assert set(STATUSES) <= {kind.status for kind in ERRORS.values()}

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from shortlist.engine.restartable import RestartableEngine
 from shortlist.engine.vllm.start import UpstreamAccess, connect
 from shortlist.engine.vllm.vllm_engine import DEATH_S, VllmEngine
 from shortlist.errors import EngineUnavailable, UpstreamError
 from shortlist.service.runtime import Runtime
-from shortlist.types import RequestOptions, RerankOutcome, RerankTask, Task
+from shortlist.types import RERANK, RequestOptions, RerankOutcome, RerankTask
 from tests.support import apps
+from tests.support.engines import compute
 from tests.support.ids import ByteEncoder
 from tests.support.sickvllm import SickVllm, sick_vllm
 from tests.support.vllm import batch_of, plan_of, prompts_of
@@ -62,10 +62,9 @@ def alone(server: SickVllm) -> Iterator[VllmEngine]:
 async def service(dying: SickVllm, well: SickVllm, *, max_batch_items: int) -> AsyncIterator[Runtime]:
     """Serve by a child that will die, and by another one after it."""
     child = Child(dying)
-    engine = RestartableEngine(engine_around(dying, child), lambda: engine_around(well, Child(well)))
-    tasks = frozenset({Task.RERANK})
-    one = apps.served(engine, ByteEncoder(), tasks=tasks, cache_bytes=0, max_batch_items=max_batch_items)
-    one = replace(one, restart=engine.restart, restart_s=0.1, wait_failed=engine.wait_failed)
+    engine, tasks = engine_around(dying, child), frozenset({RERANK})
+    one = apps.served(engine, ByteEncoder(), operations=tasks, cache_bytes=0, max_batch_items=max_batch_items)
+    one = replace(one, load_again=lambda: (engine_around(well, Child(well)), ByteEncoder()), restarts=True, restart_s=0.1)
     async with apps.running(Runtime([one], settings=apps.settings(), metrics=one.metrics)) as runtime:
         ending = asyncio.ensure_future(child.end())
         yield runtime
@@ -100,16 +99,16 @@ async def test_waiting_requests_get_complete_answers_after_a_restart(
 
 async def test_batches_before_a_refusal_do_not_count_as_healthy() -> None:
     with sick_vllm() as server, alone(server) as engine:
-        await engine.score(batch_of(prompts_of([5])))
+        await compute(engine, batch_of(prompts_of([5])))
         server.mood = "500"
         with pytest.raises(UpstreamError):
-            await engine.score(batch_of(prompts_of([5])))
+            await compute(engine, batch_of(prompts_of([5])))
 
 
 async def test_many_refusals_at_once_are_one_doubt() -> None:
     with sick_vllm(step_s=0.1) as server, alone(server) as engine:
         server.mood = "500"
-        calls = [engine.score(batch_of(prompts_of([length]))) for length in range(5, 25)]
+        calls = [compute(engine, batch_of(prompts_of([length]))) for length in range(5, 25)]
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
         assert {type(outcome) for outcome in outcomes} == {UpstreamError}
         assert server.calls.count([[0, 1, 2]]) == 1

@@ -18,7 +18,7 @@ from shortlist.scheduler.cache import Entry
 from shortlist.scheduler.redis_store import PREFIX, RedisStore, location_of
 from shortlist.scheduler.shared_cache import SharedCache
 from shortlist.telemetry import Metrics
-from shortlist.types import DocumentStats, Span
+from shortlist.types import EMBED, RERANK, DocumentStats, Span
 from tests.support.process import launched
 from tests.support.redis_server import RedisServer, missing_redis, pretender, redis_server
 
@@ -46,12 +46,12 @@ def name(number: int) -> bytes:
 
 
 def score(value: float) -> Entry:
-    return Entry(value, 12, DocumentStats(7, 9, is_truncated=True, num_windows=3, best=Span(4, 99)))
+    return Entry(RERANK, value, 12, DocumentStats(7, 9, is_truncated=True, num_windows=3, best=Span(4, 99)))
 
 
 def vector(seed: int, dimensions: int = 1024) -> Entry:
     values = np.random.default_rng(seed).standard_normal(dimensions).astype(np.float32)
-    return Entry(values, 12, DocumentStats(7, None))
+    return Entry(EMBED, values, 12, DocumentStats(7, None))
 
 
 @asynccontextmanager
@@ -86,7 +86,8 @@ async def test_shared_cache_returns_bit_identical_scores(redis: RedisServer) -> 
     vectors = {name(100 + number): vector(number) for number in range(5)}
     async with shared(redis.url) as one, shared(redis.url) as other:
         await put(one, {**scores, **vectors})
-        found = await other.get_many([*scores, *vectors, name(999)])
+        found = await other.get_many(RERANK, [*scores, name(999)])
+        found |= await other.get_many(EMBED, [*vectors, name(999)])
     assert found.keys() == scores.keys() | vectors.keys()
     for each, entry in {**scores, **vectors}.items():
         assert (found[each].num_tokens, found[each].stats) == (entry.num_tokens, entry.stats)
@@ -102,7 +103,7 @@ async def test_two_thousand_entries_are_one_lookup(redis: RedisServer) -> None:
     async with shared(redis.url) as cache:
         await put(cache, entries)
         asked = int(stats(redis)["cmdstat_mget"]) if "cmdstat_mget" in stats(redis) else 0
-        assert len(await cache.get_many(list(entries))) == 2048
+        assert len(await cache.get_many(EMBED, list(entries))) == 2048
         assert int(stats(redis)["cmdstat_mget"]) == asked + 1
 
 
@@ -124,7 +125,7 @@ async def test_entry_that_expired_is_a_miss(redis: RedisServer) -> None:
         await put(cache, {name(1): score(1.0)})
         redis.ask(b"PEXPIRE", PREFIX + name(1), b"1")
         await asyncio.sleep(0.05)
-        assert await cache.get_many([name(1)]) == {}
+        assert await cache.get_many(RERANK, [name(1)]) == {}
 
 
 async def test_foreign_value_under_a_key_is_a_miss(redis: RedisServer) -> None:
@@ -132,7 +133,7 @@ async def test_foreign_value_under_a_key_is_a_miss(redis: RedisServer) -> None:
         redis.ask(b"SET", PREFIX + name(1), b"hello")
         redis.ask(b"LPUSH", PREFIX + name(2), b"hello")
         await put(cache, {name(3): score(3.0)})
-        assert set(await cache.get_many([name(1), name(2), name(3)])) == {name(3)}
+        assert set(await cache.get_many(RERANK, [name(1), name(2), name(3)])) == {name(3)}
 
 
 async def test_redis_killed_under_load_gives_misses_without_errors_and_recovers(
@@ -150,7 +151,7 @@ async def test_redis_killed_under_load_gives_misses_without_errors_and_recovers(
         async with asyncio.timeout(30):
             while state(cache) is BreakerState.CLOSED:  # noqa: ASYNC110 - it announces nothing
                 await asyncio.sleep(0.01)
-        assert await cache.get_many(list(entries)) == {}
+        assert await cache.get_many(RERANK, list(entries)) == {}
         cache.put_many(entries)
         assert cache.num_waiting == 0
         await asyncio.to_thread(redis.start)
@@ -160,7 +161,7 @@ async def test_redis_killed_under_load_gives_misses_without_errors_and_recovers(
         stop.set()
         await asyncio.gather(*asking)
         await put(cache, entries)
-        assert await cache.get_many(list(entries)) == entries
+        assert await cache.get_many(RERANK, list(entries)) == entries
     assert len(entries) in found
     assert 0 in found
     assert set(found) == {0, len(entries)}
@@ -171,7 +172,7 @@ async def test_redis_killed_under_load_gives_misses_without_errors_and_recovers(
 async def ask_until(cache: SharedCache, names: list[bytes], stop: asyncio.Event, found: list[int]) -> None:
     """Ask without pause; note how much was found each time, and let every error out."""
     while not stop.is_set():
-        found.append(len(await cache.get_many(names)))
+        found.append(len(await cache.get_many(RERANK, names)))
         await asyncio.sleep(0.001)
 
 
@@ -182,15 +183,15 @@ async def test_cancelled_call_does_not_mix_up_answers(redis: RedisServer) -> Non
     async with shared(redis.url) as cache:
         await put(cache, entries)
         for number in range(100):
-            asking = asyncio.create_task(cache.get_many(names))
+            asking = asyncio.create_task(cache.get_many(EMBED, names))
             await asyncio.sleep(0.0001 * (number % 20))
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
             [wanted] = [names[number]]
-            found = await cache.get_many([wanted])
+            found = await cache.get_many(EMBED, [wanted])
             assert found.keys() <= {wanted}
             assert all(bits(entry) == bits(entries[wanted]) for entry in found.values())
-        assert (await cache.get_many([names[0]])).keys() == {names[0]}
+        assert (await cache.get_many(EMBED, [names[0]])).keys() == {names[0]}
 
 
 @pytest.mark.parametrize(
@@ -217,7 +218,7 @@ async def test_whatever_answers_instead_of_redis_is_a_miss_in_time(
         async with shared(url, timeout_s=SILENT_S) as cache:
             async with asyncio.timeout(30):
                 for _ in range(4):
-                    assert await cache.get_many([name(1), name(2)]) == {}
+                    assert await cache.get_many(RERANK, [name(1), name(2)]) == {}
                 cache.put_many({name(1): score(1.0)})
     assert all(record.levelno <= logging.WARNING for record in caplog.records)
 
@@ -230,10 +231,10 @@ async def test_wrong_password_is_a_miss_and_is_not_in_the_log(tmp_path: Path, ca
         for url in (redis.url.replace("right", "canary"), f"redis://127.0.0.1:{redis.port}"):
             async with shared(url) as cache:
                 await cache.start()
-                assert await cache.get_many([name(1)]) == {}
+                assert await cache.get_many(RERANK, [name(1)]) == {}
         async with shared(redis.url) as cache:
             await put(cache, {name(1): score(1.0)})
-            assert await cache.get_many([name(1)])
+            assert await cache.get_many(RERANK, [name(1)])
     assert "canary" not in caplog.text
     assert "right" not in caplog.text
 
@@ -247,7 +248,7 @@ async def test_full_redis_is_read_and_not_written(tmp_path: Path, caplog: pytest
             redis.ask(b"CONFIG", b"SET", b"maxmemory", b"1")
             for number in range(2, 6):
                 await put(cache, {name(number): score(1.0)})
-            assert set(await cache.get_many([name(number) for number in range(1, 6)])) == {name(1)}
+            assert set(await cache.get_many(RERANK, [name(number) for number in range(1, 6)])) == {name(1)}
             assert state(cache) is BreakerState.CLOSED
     [record] = [each for each in caplog.records if each.name == "shortlist"]
     assert "takes no new entries" in record.message

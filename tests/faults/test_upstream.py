@@ -15,8 +15,9 @@ from shortlist.engine.vllm.start import UpstreamAccess, connect
 from shortlist.engine.vllm.vllm_engine import VllmEngine
 from shortlist.errors import DeadlineExceeded, EngineError, UpstreamError
 from shortlist.service.runtime import Runtime
-from shortlist.types import RequestOptions, RerankTask, Task
+from shortlist.types import RERANK, RequestOptions, RerankTask
 from tests.support import apps
+from tests.support.engines import compute
 from tests.support.ids import ByteEncoder
 from tests.support.sickvllm import POISON, POISONOUS, SickVllm, log_odds, sick_vllm
 from tests.support.vllm import batch_of, plan_of, prompts_of
@@ -40,7 +41,7 @@ def engine_around(*servers: SickVllm) -> Iterator[VllmEngine]:
 
 
 async def scores(engine: VllmEngine, *lengths: int) -> list[float]:
-    return list(await engine.score(batch_of(prompts_of(lengths or (5, 9)))))
+    return list(await compute(engine, batch_of(prompts_of(lengths or (5, 9)))))
 
 
 def right(*lengths: int) -> list[float]:
@@ -213,10 +214,10 @@ async def test_uncomputable_prompt_does_not_mark_the_server_unhealthy() -> None:
         prompts = prompts_of([5, 6, 7])
         prompts[1].ids[0] = POISON
         with pytest.raises(EngineError) as error:
-            await engine.score(batch_of(prompts))
+            await compute(engine, batch_of(prompts))
         assert not isinstance(error.value, UpstreamError), "parts of the batch may be computed"
         assert engine._pool.servers[0].is_well
-        assert len(await engine.score(batch_of([prompts[0], prompts[2]]))) == 2
+        assert len(await compute(engine, batch_of([prompts[0], prompts[2]]))) == 2
 
 
 # -- the whole house ----------------------------------------------------------------------------------------------------
@@ -224,7 +225,7 @@ async def test_uncomputable_prompt_does_not_mark_the_server_unhealthy() -> None:
 
 @asynccontextmanager
 async def service(engine: VllmEngine) -> AsyncIterator[Runtime]:
-    one = apps.served(engine, ByteEncoder(), tasks=frozenset({Task.RERANK}), cache_bytes=0)
+    one = apps.served(engine, ByteEncoder(), operations=frozenset({RERANK}), cache_bytes=0)
     async with apps.running(Runtime([one], settings=apps.settings(), metrics=one.metrics)) as runtime:
         yield runtime
 

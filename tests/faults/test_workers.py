@@ -11,7 +11,6 @@ import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import httpx2
@@ -20,11 +19,12 @@ import pytest
 from shortlist.engine import workers
 from shortlist.engine.native.native_engine import NativeEngine
 from shortlist.errors import EngineUnavailable
+from shortlist.models.qwen3.qwen_encoder import QwenEncoder
 from shortlist.service.runtime import Runtime
-from shortlist.text.qwen_encoder import QwenEncoder
-from shortlist.types import Batch, RerankTask, Task, WorkItem
+from shortlist.types import RERANK, Batch, RerankTask, WorkItem
 from tests.support import apps
 from tests.support.encoded import prompts
+from tests.support.engines import compute
 from tests.support.fixtures import ModelFactory
 from tests.support.ids import ByteEncoder
 from tests.support.process import Launched, launched, wait_until
@@ -75,12 +75,12 @@ def num_running(server: Launched) -> int:
 
 async def in_this_process(folder: Path) -> list[float]:
     """Return what an engine without workers says."""
-    encoder = QwenEncoder(folder / "tokenizer.json", task=Task.RERANK, max_model_len=2048)
+    encoder = QwenEncoder(folder / "tokenizer.json", operation=RERANK, max_model_len=2048)
     items = [WorkItem(0, index, each) for index, each in enumerate(prompts(encoder.encode_pairs(f"{QUERY} 0", DOCUMENTS)))]
-    engine = NativeEngine.load(folder, task=Task.RERANK, max_model_len=2048, device="cpu", dtype="float32")
+    engine = NativeEngine.load(folder, operation=RERANK, max_model_len=2048, device="cpu", dtype="float32")
     try:
-        batches = [Batch(Task.RERANK, tuple(items[start : start + 4])) for start in range(0, len(items), 4)]
-        return [score for batch in batches for score in await engine.score(batch)]
+        batches = [Batch(RERANK, tuple(items[start : start + 4])) for start in range(0, len(items), 4)]
+        return [score for batch in batches for score in await compute(engine, batch)]
     finally:
         engine.close()
 
@@ -130,7 +130,7 @@ def test_worker_killed_under_load_fails_all_requests_and_restarts(server: Launch
 async def test_worker_failure_without_restart_ends_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     visible(monkeypatch)
     engine = workers.start(fake, ["cpu", "cpu"])
-    one = replace(apps.served(engine, ByteEncoder(), tasks=frozenset({Task.RERANK})), wait_failed=engine.wait_failed)
+    one = apps.served(engine, ByteEncoder(), operations=frozenset({RERANK}))
     async with apps.running(Runtime([one], settings=apps.settings(), metrics=one.metrics)) as runtime:
         asked = RerankTask(query="q", documents=("d",))
         assert len((await runtime.rerank(asked)).results) == 1

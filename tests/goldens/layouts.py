@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from shortlist.hub.kind import BASES, EMBEDDERS, RERANKERS, WeightsReader
-from shortlist.types import Task
+from shortlist.hub.config_checks import WeightsReader
+from shortlist.models.qwen3.detection import BASES, EMBEDDERS, RERANKERS
+from shortlist.types import EMBED, RERANK, Operation
 from tests.support.model_folder import (
     BI_ENCODER,
     CROSS_ENCODER,
@@ -34,7 +35,7 @@ class Layout:
 
     files: Files
     hub_id: str | None = None
-    declared: Task | None = None
+    declared: Operation | None = None
     reader: WeightsReader = WeightsReader.SHORTLIST
 
 
@@ -72,8 +73,8 @@ def _published() -> dict[str, Layout]:
     return {
         **known,
         **{name: Layout(QWEN3, name) for name in other},
-        "published reranker, declared to embed": Layout(QWEN3, "Qwen/Qwen3-Reranker-4B", Task.EMBED),
-        "published embedder, declared to rank": Layout(QWEN3, "Qwen/Qwen3-Embedding-4B", Task.RERANK),
+        "published reranker, declared to embed": Layout(QWEN3, "Qwen/Qwen3-Reranker-4B", EMBED),
+        "published embedder, declared to rank": Layout(QWEN3, "Qwen/Qwen3-Embedding-4B", RERANK),
         "published embedder with modules and no prompt": Layout({**QWEN3_EMBEDDER, **library()}, "Qwen/Qwen3-Embedding-0.6B"),
         "published generative cross-encoder": Layout(GENERATIVE, "Qwen/Qwen3-Reranker-0.6B"),
     }
@@ -82,11 +83,11 @@ def _published() -> dict[str, Layout]:
 def _qwen3() -> dict[str, Layout]:
     return {
         "qwen3": Layout(QWEN3),
-        "qwen3, declared to rank": Layout(QWEN3, declared=Task.RERANK),
-        "qwen3, declared to embed": Layout(QWEN3, declared=Task.EMBED),
+        "qwen3, declared to rank": Layout(QWEN3, declared=RERANK),
+        "qwen3, declared to embed": Layout(QWEN3, declared=EMBED),
         "qwen3 without its head": Layout(BARE),
-        "qwen3 without its head, declared to rank": Layout(BARE, declared=Task.RERANK),
-        "qwen3 without its head, declared to embed": Layout(BARE, declared=Task.EMBED),
+        "qwen3 without its head, declared to rank": Layout(BARE, declared=RERANK),
+        "qwen3 without its head, declared to embed": Layout(BARE, declared=EMBED),
         "card: base is a reranker": Layout({**QWEN3, **card(base_model="Qwen/Qwen3-Reranker-4B")}),
         "card: base is one of several": Layout({**QWEN3, **card(base_model=["Qwen/Qwen3-Reranker-0.6B"], tags=["x"])}),
         "card: base and pipeline": Layout({**QWEN3, **card(base_model=["Qwen/Qwen3-0.6B-Base"], pipeline_tag="text-ranking")}),
@@ -97,9 +98,9 @@ def _qwen3() -> dict[str, Layout]:
         "card: tags of both": Layout({**QWEN3, **card(tags=["text-ranking", "feature-extraction"])}),
         "card: base is a chat model": Layout({**QWEN3, **card(base_model="Qwen/Qwen3-4B", pipeline_tag="text-ranking")}),
         "card: not readable": Layout({**QWEN3, "README.md": b"---\n: : [\n---\n"}),
-        "card against what is declared": Layout({**QWEN3, **card(pipeline_tag="feature-extraction")}, declared=Task.RERANK),
+        "card against what is declared": Layout({**QWEN3, **card(pipeline_tag="feature-extraction")}, declared=RERANK),
         "head": Layout(QWEN3_HEAD),
-        "head, declared to embed": Layout(QWEN3_HEAD, declared=Task.EMBED),
+        "head, declared to embed": Layout(QWEN3_HEAD, declared=EMBED),
         "head from the reranker": Layout({**QWEN3_HEAD, **card(base_model="Qwen/Qwen3-Reranker-0.6B")}),
         "head from the base": Layout({**QWEN3_HEAD, **card(base_model="Qwen/Qwen3-0.6B-Base")}),
         "head from the base, with the template": Layout({**QWEN3_HEAD, **card(base_model="Qwen/Qwen3-0.6B"), **TEMPLATE}),
@@ -136,7 +137,7 @@ def _qwen3() -> dict[str, Layout]:
 def _pooled_qwen3() -> dict[str, Layout]:
     return {
         "pooled qwen3": Layout(QWEN3_EMBEDDER),
-        "pooled qwen3, declared to rank": Layout(QWEN3_EMBEDDER, declared=Task.RERANK),
+        "pooled qwen3, declared to rank": Layout(QWEN3_EMBEDDER, declared=RERANK),
         "pooled qwen3, new spelling": Layout(_pooled({"pooling_mode": "lasttoken"})),
         "pooled qwen3, mean": Layout(_pooled(MEAN)),
         "pooled qwen3, two switches": Layout(_pooled({**LAST_TOKEN, "pooling_mode_cls_token": True})),
@@ -152,13 +153,13 @@ def _library() -> dict[str, Layout]:
     dense = {**config("BertModel"), **WEIGHTS}
     return {
         "cross-encoder": Layout(CROSS_ENCODER),
-        "cross-encoder, declared to embed": Layout(CROSS_ENCODER, declared=Task.EMBED),
+        "cross-encoder, declared to embed": Layout(CROSS_ENCODER, declared=EMBED),
         "cross-encoder by num_labels": Layout({**config("XLMRobertaForSequenceClassification", num_labels=1), **WEIGHTS}),
         "cross-encoder with modules": Layout({**CROSS_ENCODER, **modules("Transformer"), **library("CrossEncoder")}),
         "cross-encoder of modules": Layout({**dense, **modules("Transformer", "Pooling", "Dense"), **library("CrossEncoder")}),
         "cross-encoder without a head": Layout({**dense, **modules("Transformer"), **library("CrossEncoder")}),
         "bi-encoder": Layout(BI_ENCODER),
-        "bi-encoder, declared to rank": Layout(BI_ENCODER, declared=Task.RERANK),
+        "bi-encoder, declared to rank": Layout(BI_ENCODER, declared=RERANK),
         "bi-encoder in a subfolder": Layout(SUBFOLDER),
         "bare encoder": Layout(dense),
         "classifier": Layout({**head("BertForSequenceClassification", labels=3), **WEIGHTS}),

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from shortlist.config import Settings
 from shortlist.errors import ModelRefused
-from shortlist.hub.inspect import inspect
+from shortlist.models.registry import inspect
 from shortlist.service.build import load
 from shortlist.telemetry import Metrics
-from shortlist.types import Task
+from shortlist.types import EMBED, RERANK, Operation, operation_names
 from tests.goldens.layouts import LAYOUTS, Layout
 from tests.goldens.transcript import RECORDED
 from tests.support import models, qwen
@@ -66,7 +66,7 @@ def _detected(folder: Path, layout: Layout) -> tuple[str, str]:
         )
     except ModelRefused as error:
         return "refused", error.message
-    return found.kind.value, found.why
+    return found.family.name, found.why
 
 
 def _fingerprints(folder: Path) -> Iterator[str]:
@@ -74,22 +74,20 @@ def _fingerprints(folder: Path) -> Iterator[str]:
     vocabulary = qwen.write_tokenizer(folder / "tokenizer.json")
     for name, kind in KINDS.items():
         path = qwen.write_model(folder / kind, kind=kind, shape="tiny", tokenizer=vocabulary)
-        declared = {"reranker": Task.RERANK, "embedder": Task.EMBED, "seqcls": None}[kind]
+        declared = {"reranker": RERANK, "embedder": EMBED, "seqcls": None}[kind]
         for setting in SETTINGS if kind == "reranker" else ("defaults",):
             yield f"{name}, {setting} | {_loaded(path, declared, setting, hide=_hidden)}"
     yield f"cross-encoder, defaults | {_loaded(models.cross_encoder(folder / 'cross'), None, 'defaults', hide=_hidden)}"
     yield f"demo, defaults | {_loaded(models.DEMO, None, 'defaults', hide=str)}"
 
 
-def _loaded(path: Path, declared: Task | None, setting: str, *, hide: Callable[[str], str]) -> str:
+def _loaded(path: Path, declared: Operation | None, setting: str, *, hide: Callable[[str], str]) -> str:
     """Load a model; return its kind, operations, limits and dimensions, and both fingerprints."""
     settings = Settings.load({"device": "cpu", "dtype": "float32", **SETTINGS[setting]}, environ={}).model
     loaded = load(str(path), declared, settings, notify=lambda _: None, metrics=Metrics())
     info = loaded.engine.info
     loaded.engine.close()
-    facts = (
-        f"{loaded.model.kind.value} {'+'.join(sorted(info.tasks))} {info.max_model_len} {info.model_limit} {info.dimensions}"
-    )
+    facts = f"{loaded.model.family.name} {'+'.join(operation_names(info.operations))} {info.max_model_len} {info.model_limit} {info.dimensions}"
     return f"{facts} | {hide(info.fingerprint)} | {loaded.encoder.fingerprint}"
 
 

@@ -12,7 +12,7 @@ import httpx2
 from shortlist.errors import EngineError, EngineOutOfMemory, EngineUnavailable, UpstreamError
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
-from shortlist.types import Batch, RerankTask, Task, TextPrompt
+from shortlist.types import EMBED, RERANK, Batch, RerankTask, TextPrompt
 from tests.support.apps import http, runtime, served, settings
 from tests.support.fake_engine import FakeEngine
 from tests.support.words import WordEncoder
@@ -40,11 +40,11 @@ def _pair() -> Runtime:
     """Serve a reranker and an embedder under the names that people give them."""
     metrics = Metrics()
     served_models = [
-        served(name="Qwen/Qwen3-Reranker-0.6B", tasks=frozenset({Task.RERANK}), metrics=metrics, cache_bytes=0),
+        served(name="Qwen/Qwen3-Reranker-0.6B", operations=frozenset({RERANK}), metrics=metrics, cache_bytes=0),
         served(
             name="Qwen/Qwen3-Embedding-0.6B",
             aliases=("text-embedding-3-small",),
-            tasks=frozenset({Task.EMBED}),
+            operations=frozenset({EMBED}),
             metrics=metrics,
             cache_bytes=0,
         ),

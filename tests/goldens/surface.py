@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from fastapi.routing import APIRoute
 
 from shortlist.api.dialects import table
-from shortlist.api.routes import router
+from shortlist.api.routes import router, task_router
 from shortlist.config import fields
 from shortlist.telemetry import Metrics
 from tests.goldens.transcript import RECORDED
@@ -26,7 +26,7 @@ def record() -> None:
 
 
 def _routes() -> Iterator[str]:
-    for route in router.routes:
+    for route in (*task_router().routes, *router.routes):
         if isinstance(route, APIRoute):
             dialects = ", ".join(dialect.name for dialect, _ in table.ENTRIES.get(route.path, ()))
             for method in sorted(route.methods or ()):

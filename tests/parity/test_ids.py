@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from shortlist.text.qwen_encoder import QwenEncoder
-from shortlist.types import Encoded, Task
+from shortlist.models.qwen3.qwen_encoder import QwenEncoder
+from shortlist.types import EMBED, RERANK, Encoded, Operation
 from tests.support import qwen
 from tests.support.encoded import tokens
 from tests.support.fixtures import ModelFactory
@@ -71,8 +71,8 @@ def ids_of(encoded: list[Encoded]) -> list[list[int]]:
 
 
 @cache
-def encoder_of(folder: Path, task: Task, limit: int = 4096, mode: Any = "neutral") -> QwenEncoder:
-    return QwenEncoder(folder / "tokenizer.json", task=task, max_model_len=limit, control_tokens=mode)
+def encoder_of(folder: Path, task: Operation, limit: int = 4096, mode: Any = "neutral") -> QwenEncoder:
+    return QwenEncoder(folder / "tokenizer.json", operation=task, max_model_len=limit, control_tokens=mode)
 
 
 def with_controls(draw: random.Random) -> str:
@@ -95,7 +95,7 @@ def clean_text(draw: random.Random, *, pieces: int = 1) -> str:
 
 def test_fuzzed_pairs(folder: Path, official_pairs: OfficialPairs) -> None:
     """Instruction, query and document all awkward: 20,000 documents over 500 requests."""
-    encoder, draw, num_compared = encoder_of(folder, Task.RERANK), random.Random(1), 0
+    encoder, draw, num_compared = encoder_of(folder, RERANK), random.Random(1), 0
     for _ in range(NUM_FUZZED // PER_REQUEST):
         instruction, query, *documents = [clean_text(draw) for _ in range(PER_REQUEST + 2)]
         ours = ids_of(encoder.encode_pairs(query, documents, instruction=instruction))
@@ -105,7 +105,7 @@ def test_fuzzed_pairs(folder: Path, official_pairs: OfficialPairs) -> None:
 
 
 def test_fuzzed_pairs_with_control_tokens_in_official_mode(folder: Path, official_pairs: OfficialPairs) -> None:
-    encoder, draw = encoder_of(folder, Task.RERANK, mode="official"), random.Random(2)
+    encoder, draw = encoder_of(folder, RERANK, mode="official"), random.Random(2)
     for _ in range(60):
         instruction, query, *documents = [with_controls(draw) for _ in range(PER_REQUEST + 2)]
         ours = ids_of(encoder.encode_pairs(query, documents, instruction=instruction))
@@ -114,7 +114,7 @@ def test_fuzzed_pairs_with_control_tokens_in_official_mode(folder: Path, officia
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_real_text_in_every_script_against_every_other(folder: Path, official_pairs: OfficialPairs, script: str) -> None:
-    encoder = encoder_of(folder, Task.RERANK)
+    encoder = encoder_of(folder, RERANK)
     query = SCRIPTS[script]
     documents = [*SCRIPTS.values(), *(" " + text for text in SCRIPTS.values()), *("\n" + text for text in SCRIPTS.values()), ""]
     ours = ids_of(encoder.encode_pairs(query, documents))
@@ -127,7 +127,7 @@ def test_every_length_around_the_cut(folder: Path, official_pairs: OfficialPairs
     document = SCRIPTS[script]
     longest = len(official_pairs(DEFAULT, "query", [document], 4096)[0])
     shortest = len(official_pairs(DEFAULT, "query", [""], 4096)[0])
-    wide = copy(encoder_of(folder, Task.RERANK))
+    wide = copy(encoder_of(folder, RERANK))
     for limit in range(shortest, longest + 2):
         wide.max_model_len = limit
         [ours] = wide.encode_pairs("query", [document])
@@ -137,20 +137,20 @@ def test_every_length_around_the_cut(folder: Path, official_pairs: OfficialPairs
 
 @pytest.mark.parametrize("limit", [70, 100, 500, 4096])
 def test_long_documents_are_cut_as_officially(folder: Path, official_pairs: OfficialPairs, limit: int) -> None:
-    encoder, draw = encoder_of(folder, Task.RERANK, limit), random.Random(limit)
+    encoder, draw = encoder_of(folder, RERANK, limit), random.Random(limit)
     documents = [text * (40_000 // len(text)) for text in SCRIPTS.values()]
     documents += [clean_text(draw, pieces=800) for _ in range(8)]
     assert ids_of(encoder.encode_pairs("q", documents, instruction="i")) == official_pairs("i", "q", documents, limit)
 
 
 def test_embedder_documents(make_model: ModelFactory, official_texts: Callable[..., list[list[int]]]) -> None:
-    encoder, draw = encoder_of(make_model(kind="embedder"), Task.EMBED), random.Random(3)
+    encoder, draw = encoder_of(make_model(kind="embedder"), EMBED), random.Random(3)
     texts = [clean_text(draw) for _ in range(NUM_FUZZED)] + [*SCRIPTS.values(), ""]
     assert ids_of(encoder.encode_texts(texts)) == official_texts(texts, 4096)
 
 
 def test_embedder_queries(make_model: ModelFactory, official_texts: Callable[..., list[list[int]]]) -> None:
-    encoder, draw = encoder_of(make_model(kind="embedder"), Task.EMBED), random.Random(4)
+    encoder, draw = encoder_of(make_model(kind="embedder"), EMBED), random.Random(4)
     for _ in range(40):
         task = clean_text(draw)
         queries = [clean_text(draw) for _ in range(50)] + [*SCRIPTS.values(), ""]
@@ -166,6 +166,6 @@ def test_embedder_queries(make_model: ModelFactory, official_texts: Callable[...
 def test_embedder_cuts_as_officially(
     make_model: ModelFactory, official_texts: Callable[..., list[list[int]]], limit: int
 ) -> None:
-    encoder = encoder_of(make_model(kind="embedder"), Task.EMBED, limit)
+    encoder = encoder_of(make_model(kind="embedder"), EMBED, limit)
     texts = [text * repeat for text in SCRIPTS.values() for repeat in (1, 300)]
     assert ids_of(encoder.encode_texts(texts)) == official_texts(texts, limit)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from shortlist.engine.native.qwen3 import Qwen3
-from shortlist.types import Task, TokenPrefix, TokenPrompt
+from shortlist.types import EMBED, TokenPrefix, TokenPrompt
 from tests.support.fixtures import ModelFactory
 from tests.support.native import Reference, model_of, prefix_of, prompt_of, run, scores
 
@@ -83,9 +83,9 @@ def test_scores_of_a_converted_classifier(make_model: ModelFactory, mixed: list[
 @pytest.mark.parametrize("num_prefix", [pytest.param(0, marks=pytest.mark.full), 25])
 def test_vectors(make_model: ModelFactory, num_prefix: int) -> None:
     folder = make_model(kind="embedder")
-    reference, model, prefix = Reference(folder, "embedder"), model_of(folder, task=Task.EMBED), prefix_of(num_prefix)
+    reference, model, prefix = Reference(folder, "embedder"), model_of(folder, task=EMBED), prefix_of(num_prefix)
     prompts = [prompt_of(prefix, length) for length in LENGTHS]
-    for prompt, vector in zip(prompts, run(model, prompts, Task.EMBED), strict=True):
+    for prompt, vector in zip(prompts, run(model, prompts, EMBED), strict=True):
         np.testing.assert_allclose(vector, reference.embed(prompt), atol=VECTOR_BOUND, rtol=0)
         assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-6)
 

@@ -14,10 +14,11 @@ import torch
 from shortlist.engine.base import EngineInfo
 from shortlist.engine.native.native_engine import NativeEngine
 from shortlist.engine.native.runner import Runner
-from shortlist.types import Task, TokenPrompt
+from shortlist.types import EMBED, RERANK, TokenPrompt
+from tests.support.engines import compute, explain
 from tests.support.fixtures import ModelFactory
 from tests.support.interpreter import DEVICE, model_of, runner_of, scores
-from tests.support.native import Reference, batch_of, prefix_of, prompt_of
+from tests.support.native import Reference, batch_of, prefix_of, prompt_of, run_batch
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -53,7 +54,7 @@ def test_scores_equal_the_official_procedure(make_model: ModelFactory, mixed: li
 def test_vectors_equal_the_official_procedure(make_model: ModelFactory) -> None:
     folder, prefix = make_model(kind="embedder"), prefix_of(0)
     reference, prompts = Reference(folder, "embedder"), [prompt_of(prefix, length) for length in (1, 20)]
-    found = runner_of(model_of(folder, task=Task.EMBED)).run(batch_of(prompts, Task.EMBED))
+    found = run_batch(runner_of(model_of(folder, task=EMBED)), batch_of(prompts, EMBED))
     for prompt, vector in zip(prompts, found, strict=True):
         np.testing.assert_allclose(vector, reference.embed(prompt), atol=VECTOR_BOUND, rtol=0)
 
@@ -88,10 +89,10 @@ async def test_engine_whose_batches_overlap_gives_every_caller_its_own_score(mak
     model, prefix = model_of(make_model(shape="null")), prefix_of(2)
     prompts = [prompt_of(prefix, length, seed=length) for length in (1, 2, 3, 4)]
     expected = [scores(runner_of(model), [prompt])[0] for prompt in prompts]
-    info = EngineInfo(fingerprint="f", tasks=frozenset({Task.RERANK}), max_model_len=100, max_concurrent_batches=3)
+    info = EngineInfo(fingerprint="f", operations=frozenset({RERANK}), max_model_len=100, max_concurrent_batches=3)
     engine = NativeEngine(runner_of(model, bucket_tokens=(8,)), info)
-    calls = [asyncio.ensure_future(engine.score(batch_of([prompt]))) for prompt in prompts]
-    [logits] = await engine.explain(batch_of(prompts[:1]))
+    calls = [asyncio.ensure_future(compute(engine, batch_of([prompt]))) for prompt in prompts]
+    [logits] = await explain(engine, batch_of(prompts[:1]))
     found = await asyncio.gather(*calls)
     engine.close()
     assert [score for [score] in found] == pytest.approx(expected, abs=SAME_BOUND)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,10 +17,10 @@ from hypothesis import strategies as st
 from shortlist.engine.base import Engine, EngineInfo
 from shortlist.engine.native.native_engine import NativeEngine
 from shortlist.errors import EngineError, EngineOutOfMemory
+from shortlist.models.qwen3.qwen_encoder import QwenEncoder
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
-from shortlist.text.qwen_encoder import QwenEncoder
-from shortlist.types import Batch, EmbedTask, RerankOutcome, RerankTask, Task, TokenPrompt, Vector
+from shortlist.types import EMBED, RERANK, EmbedTask, Operation, Prompt, RerankOutcome, RerankTask, TokenPrompt, Vector
 from tests.support import apps
 from tests.support.encoded import prompts
 from tests.support.examples import examples
@@ -54,7 +55,7 @@ conditions = st.builds(
 
 
 @dataclass(frozen=True)
-class Flawed:
+class Flawed(Engine):
     """An engine that outlives its runtimes, and fails every batch with a guilty document in it."""
 
     engine: Engine
@@ -65,22 +66,15 @@ class Flawed:
     def info(self) -> EngineInfo:
         return self.engine.info
 
-    async def score(self, batch: Batch) -> Sequence[float]:
-        self._check(batch)
-        return await self.engine.score(batch)
-
-    async def embed(self, batch: Batch) -> Sequence[Vector]:
-        self._check(batch)
-        return await self.engine.embed(batch)
-
-    async def explain(self, batch: Batch) -> Sequence[Mapping[str, float]]:
-        return await self.engine.explain(batch)
+    async def compute(self, operation: Operation, prompts: Sequence[Prompt]) -> Sequence[Any]:
+        self._check(prompts)
+        return await self.engine.compute(operation, prompts)
 
     def close(self) -> None:
         """The next example needs it."""
 
-    def _check(self, batch: Batch) -> None:
-        if any(_own(item.prompt) in self.guilty for item in batch.items):
+    def _check(self, prompts: Sequence[Prompt]) -> None:
+        if any(_own(prompt) in self.guilty for prompt in prompts):
             raise self.error("a guilty document")
 
 
@@ -123,24 +117,24 @@ class World:
 
     def _runtime(self, under: Conditions) -> Runtime:
         flat = {"max_model_len": LIMIT, **vars(under)}
-        served = apps.served(self.engine, self.encoder, tasks=self.engine.info.tasks, **flat)
+        served = apps.served(self.engine, self.encoder, operations=self.engine.info.operations, **flat)
         return Runtime([served], settings=apps.settings(**flat), metrics=Metrics())
 
 
-def load(folder: Path, task: Task) -> Iterator[World]:
-    engine = NativeEngine.load(folder, task=task, max_model_len=LIMIT, device="cpu", dtype="float32")
-    yield World(Flawed(engine), QwenEncoder(folder / "tokenizer.json", task=task, max_model_len=LIMIT))
+def load(folder: Path, task: Operation) -> Iterator[World]:
+    engine = NativeEngine.load(folder, operation=task, max_model_len=LIMIT, device="cpu", dtype="float32")
+    yield World(Flawed(engine), QwenEncoder(folder / "tokenizer.json", operation=task, max_model_len=LIMIT))
     engine.close()
 
 
 @pytest.fixture(scope="module")
 def reranker(make_model: ModelFactory) -> Iterator[World]:
-    yield from load(make_model(), Task.RERANK)
+    yield from load(make_model(), RERANK)
 
 
 @pytest.fixture(scope="module")
 def embedder(make_model: ModelFactory) -> Iterator[World]:
-    yield from load(make_model(kind="embedder"), Task.EMBED)
+    yield from load(make_model(kind="embedder"), EMBED)
 
 
 def check(world: World, query: str, texts: Sequence[str], outcome: RerankOutcome) -> None:

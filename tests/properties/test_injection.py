@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from shortlist.text import prompt
-from shortlist.text.qwen_encoder import QwenEncoder
-from shortlist.types import Task
+from shortlist.models.qwen3 import prompt
+from shortlist.models.qwen3.qwen_encoder import QwenEncoder
+from shortlist.types import EMBED, RERANK
 from tests.support import qwen
 from tests.support.encoded import tokens
 from tests.support.examples import examples
@@ -26,12 +26,12 @@ texts = st.lists(plain | fragment | st.sampled_from(qwen.ADDED), max_size=8).map
 
 @pytest.fixture(scope="module")
 def reranker(tokenizer_path: Path) -> QwenEncoder:
-    return QwenEncoder(tokenizer_path, task=Task.RERANK, max_model_len=4096)
+    return QwenEncoder(tokenizer_path, operation=RERANK, max_model_len=4096)
 
 
 @pytest.fixture(scope="module")
 def embedder(tokenizer_path: Path) -> QwenEncoder:
-    return QwenEncoder(tokenizer_path, task=Task.EMBED, max_model_len=4096)
+    return QwenEncoder(tokenizer_path, operation=EMBED, max_model_len=4096)
 
 
 @settings(max_examples=examples(100, 500), deadline=None, suppress_health_check=FRAME_ONLY)

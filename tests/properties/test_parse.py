@@ -19,8 +19,12 @@ from shortlist.api.dialects.dialect import RequestModel
 from shortlist.api.dialects.openai import OpenAIEmbeddingsRequest
 from shortlist.api.dialects.table import DIALECTS
 from shortlist.api.openapi import of_path
-from tests.support.apps import http, runtime
+from shortlist.service.runtime import Runtime
+from shortlist.telemetry import Metrics
+from shortlist.types import OPERATIONS
+from tests.support import apps
 from tests.support.examples import examples
+from tests.support.fake_engine import FakeEngine
 
 MAX_ERROR_BYTES = 2000
 FUZZ = settings(
@@ -73,7 +77,10 @@ def ask() -> Iterator[Ask]:
     """One application, and one event loop, for thousands of requests."""
     with asyncio.Runner() as runner:
         doors = contextlib.AsyncExitStack()
-        client = runner.run(doors.enter_async_context(http(runtime())))
+        metrics, operations = Metrics(), frozenset(OPERATIONS.values())
+        one = apps.served(FakeEngine(operations=operations), operations=operations, metrics=metrics)
+        service = Runtime([one], settings=apps.settings(), metrics=metrics)
+        client = runner.run(doors.enter_async_context(apps.http(service)))
         yield lambda path, body: runner.run(client.post(path, content=body))
         runner.run(doors.aclose())
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shortlist.text.qwen_encoder import QwenEncoder
-from shortlist.types import OverflowPolicy, Task, TokenPrompt, Truncation
+from shortlist.models.qwen3.qwen_encoder import QwenEncoder
+from shortlist.types import RERANK, OverflowPolicy, TokenPrompt, Truncation
 from tests.support.encoded import tokens
 from tests.support.examples import examples
 from tests.support.texts import AWKWARD, SCRIPTS
@@ -26,7 +26,7 @@ documents = st.lists(pieces, min_size=4, max_size=80).map(" ".join) | st.lists(p
 
 @pytest.fixture(scope="module")
 def reranker(tokenizer_path: Path) -> QwenEncoder:
-    return QwenEncoder(tokenizer_path, task=Task.RERANK, max_model_len=4096)
+    return QwenEncoder(tokenizer_path, operation=RERANK, max_model_len=4096)
 
 
 @settings(max_examples=examples(80, 500), deadline=None, suppress_health_check=QUIET)
@@ -48,7 +48,7 @@ def test_windows_of_any_text(reranker: QwenEncoder, document: str, size: int) ->
             reranker.encode_pairs("query", [document[span.start :]], truncation=Truncation(max_tokens_per_doc=size))
         )
         assert prompt.ids.tolist() == official.ids.tolist()
-        assert prompt.num_tokens <= size + NUM_SUFFIX
+        assert prompt.num_own_tokens <= size + NUM_SUFFIX
 
 
 @settings(max_examples=examples(80, 500), deadline=None, suppress_health_check=QUIET)

@@ -16,11 +16,11 @@ from shortlist.service.build import served_model_of
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
 from shortlist.text.encoder import Encoder
-from shortlist.types import Task
+from shortlist.types import EMBED, RERANK, Operation
 from tests.support.fake_engine import FakeEngine
 from tests.support.words import WordEncoder
 
-BOTH = frozenset(Task)
+BOTH = frozenset({RERANK, EMBED})
 
 
 def settings(**flat: object) -> Settings:
@@ -37,7 +37,7 @@ def served(
     *,
     name: str = "fake",
     aliases: tuple[str, ...] = (),
-    tasks: frozenset[Task] = BOTH,
+    operations: frozenset[Operation] = BOTH,
     metrics: Metrics | None = None,
     expectations: Expectations = NO_EXPECTATIONS,
     **flat: Any,
@@ -47,7 +47,7 @@ def served(
         encoder or WordEncoder(),
         name=name,
         aliases=aliases,
-        tasks=tasks,
+        operations=operations,
         settings=settings(**flat).scheduler,
         metrics=metrics or Metrics(),
         expectations=expectations,

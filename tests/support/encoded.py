@@ -45,5 +45,5 @@ def texts(encoded: Sequence[Encoded]) -> list[OneText]:
     found = []
     for each, prompt in zip(encoded, prompts(encoded), strict=True):
         assert isinstance(prompt, TextPrompt)
-        found.append(OneText(prompt.prefix, prompt.text, prompt.num_tokens, each.is_truncated))
+        found.append(OneText(prompt.prefix, prompt.text, prompt.num_own_tokens, each.is_truncated))
     return found

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from shortlist.engine.base import EngineInfo
-from shortlist.types import Batch, Prompt, Task, TextPrompt, Vector
+from shortlist.engine.base import Engine, EngineInfo
+from shortlist.types import EMBED, EMBED_SPARSE, RERANK, Batch, Operation, Prompt, SparseVector, TextPrompt, Vector, WorkItem
 
 DIMENSIONS = 8
 
@@ -21,8 +22,8 @@ Fault = Callable[[Batch], None]
 """Called with every batch before it is computed; raises what the engine should raise."""
 
 
-class FakeEngine:
-    """Implements `engine.base.Engine`.
+class FakeEngine(Engine):
+    """Computes `score` and `embed`, which tests override.
 
     Args:
         step_s: Seconds that every step takes.
@@ -30,6 +31,7 @@ class FakeEngine:
         fault: Decides which batches fail, and how.
         max_model_len: Longest prompt in tokens.
         max_concurrent_batches: How many steps may overlap.
+        operations: What it can compute.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class FakeEngine:
         fault: Fault | None = None,
         max_model_len: int = 8192,
         max_concurrent_batches: int = 1,
+        operations: frozenset[Operation] = frozenset({RERANK, EMBED}),
     ) -> None:
         self.step_s = step_s
         self.token_s = token_s
@@ -48,7 +51,7 @@ class FakeEngine:
         self.is_closed = False
         self._info = EngineInfo(
             fingerprint="fake",
-            tasks=frozenset(Task),
+            operations=operations,
             max_model_len=max_model_len,
             dimensions=DIMENSIONS,
             device="none",
@@ -61,6 +64,12 @@ class FakeEngine:
         """What this engine is."""
         return self._info
 
+    async def compute(self, operation: Operation, prompts: Sequence[Prompt]) -> Sequence[Any]:
+        """Call the method of the operation with a batch."""
+        self._require(operation)
+        batch = Batch(operation, tuple(WorkItem(0, index, prompt) for index, prompt in enumerate(prompts)))
+        return await {RERANK: self.score, EMBED: self.embed, EMBED_SPARSE: self.embed_sparse}[operation](batch)
+
     async def score(self, batch: Batch) -> Sequence[float]:
         """Return a log-odds per item that depends on its prompt alone."""
         await self._pretend(batch)
@@ -71,9 +80,14 @@ class FakeEngine:
         await self._pretend(batch)
         return [vector(item.prompt) for item in batch.items]
 
-    async def explain(self, batch: Batch) -> Sequence[Mapping[str, float]]:
+    async def embed_sparse(self, batch: Batch) -> Sequence[SparseVector]:
+        """Return the components of every unit vector that are not 0."""
+        vectors = await self.embed(batch)
+        return [SparseVector(np.flatnonzero(each).astype(np.int32), each[each != 0.0]) for each in vectors]
+
+    async def explain(self, prompts: Sequence[Prompt]) -> Sequence[Mapping[str, float]]:
         """Return half of every log-odds as yes, and the other half, negative, as no."""
-        return [{"yes": score / 2, "no": -score / 2} for score in await self.score(batch)]
+        return [{"yes": score / 2, "no": -score / 2} for score in await self.compute(RERANK, prompts)]
 
     def close(self) -> None:
         """Remember that it was closed."""

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from shortlist.text.encoder import PromptView
-from shortlist.text.prompt import Parts
+from shortlist.text.encoder import Parts, PromptView, TemplateIds
 from shortlist.types import (
     NO_TRUNCATION,
     Encoded,
@@ -26,6 +25,7 @@ class ByteEncoder:
     """Implements `text.encoder.Encoder`."""
 
     fingerprint = "bytes"
+    template_ids: TemplateIds | None = None
 
     def template(self, instruction: str | None = None, preset: str | None = None) -> PromptTemplate:
         return PromptTemplate(name="bytes/1", preset=preset or "none", instruction=instruction)
@@ -71,7 +71,7 @@ class ByteEncoder:
 
 def _encoded(prefix: TokenPrefix, texts: Sequence[str]) -> list[Encoded]:
     prompts = [TokenPrompt(prefix, _ids(text)) for text in texts]
-    return [Encoded(prompts=(each,), num_tokens=each.num_tokens, num_tokens_total=each.num_tokens) for each in prompts]
+    return [Encoded(prompts=(each,), num_tokens=each.num_own_tokens, num_tokens_total=each.num_own_tokens) for each in prompts]
 
 
 def text_of(prompt: Prompt) -> str:

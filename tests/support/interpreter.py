@@ -28,8 +28,8 @@ from shortlist.engine.native.model_config import Qwen3Config
 from shortlist.engine.native.qwen3 import Qwen3
 from shortlist.engine.native.runner import Runner
 from shortlist.engine.native.weights import load_weights
-from shortlist.types import Task, TokenPrompt
-from tests.support.native import batch_of
+from shortlist.types import RERANK, Operation, TokenPrompt
+from tests.support.native import batch_of, run_batch
 
 DEVICE: Final = torch.device("cpu" if knobs.runtime.interpret else "cuda")
 
@@ -88,14 +88,14 @@ def device_here() -> GraphDevice:
 def model_of(
     folder: Path,
     *,
-    task: Task = Task.RERANK,
+    task: Operation = RERANK,
     dtype: torch.dtype = torch.float32,
     is_pruned: bool = True,
     prepare: Prepare = CudaLinears,
 ) -> Qwen3:
     """A model in the forms for NVIDIA GPUs."""
     config = Qwen3Config.read(folder)
-    weights = load_weights(folder, config, task=task, dtype=dtype, device=DEVICE, prepare=prepare)
+    weights = load_weights(folder, config, operation=task, dtype=dtype, device=DEVICE, prepare=prepare)
     return Qwen3(config, weights, max_chunk_tokens=sys.maxsize, is_pruned=is_pruned)
 
 
@@ -106,6 +106,6 @@ def runner_of(model: Qwen3, *, device: GraphDevice | None = None, bucket_tokens:
 
 
 def scores(runner: Runner, prompts: Sequence[TokenPrompt]) -> list[float]:
-    found = runner.run(batch_of(prompts))
+    found = run_batch(runner, batch_of(prompts))
     assert all(isinstance(score, float) for score in found)
     return [score for score in found if isinstance(score, float)]

@@ -18,7 +18,15 @@ from shortlist.engine.native.model_config import Qwen3Config
 from shortlist.engine.native.qwen3 import Qwen3
 from shortlist.engine.native.runner import Runner
 from shortlist.engine.native.weights import load_weights
-from shortlist.types import Batch, Task, TokenPrefix, TokenPrompt, Value, WorkItem
+from shortlist.types import (
+    RERANK,
+    Batch,
+    Operation,
+    TokenPrefix,
+    TokenPrompt,
+    Value,
+    WorkItem,
+)
 from tests.support import qwen
 
 logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -36,7 +44,12 @@ def _ids(length: int, seed: int) -> Any:
     return np.random.default_rng((length, seed)).integers(0, qwen.FIRST_ADDED, length).astype(np.int32)
 
 
-def batch_of(prompts: Iterable[TokenPrompt], task: Task = Task.RERANK) -> Batch:
+def run_batch(runner: Runner, batch: Batch) -> list[Value]:
+    """Return the values of a batch."""
+    return runner.run(batch.operation, batch.prompts)
+
+
+def batch_of(prompts: Iterable[TokenPrompt], task: Operation = RERANK) -> Batch:
     return Batch(task, tuple(WorkItem(1, index, prompt) for index, prompt in enumerate(prompts)))
 
 
@@ -58,7 +71,7 @@ def layout_of(*requests: tuple[int, list[int]]) -> Layout:
 def model_of(
     folder: Path,
     *,
-    task: Task = Task.RERANK,
+    task: Operation = RERANK,
     dtype: torch.dtype = torch.float32,
     chunk_tokens: int | None = None,
     is_pruned: bool = True,
@@ -68,12 +81,12 @@ def model_of(
     config, place = Qwen3Config.read(folder), torch.device("cpu")
     forms = None if is_portable else select_kernels(config, dtype, place)
     prepare, kept = (forms.prepare, forms.dtype) if forms else (PlainLinears, dtype)
-    weights = load_weights(folder, config, task=task, dtype=kept, device=place, prepare=prepare)
+    weights = load_weights(folder, config, operation=task, dtype=kept, device=place, prepare=prepare)
     return Qwen3(config, weights, begin=forms.begin if forms else None, max_chunk_tokens=chunk_tokens, is_pruned=is_pruned)
 
 
-def run(model: Qwen3, prompts: Sequence[TokenPrompt], task: Task = Task.RERANK) -> list[Value]:
-    return Runner(model, max_model_len=model.config.max_positions).run(batch_of(prompts, task))
+def run(model: Qwen3, prompts: Sequence[TokenPrompt], task: Operation = RERANK) -> list[Value]:
+    return Runner(model, max_model_len=model.config.max_positions).run(task, list(prompts))
 
 
 def scores(model: Qwen3, prompts: Sequence[TokenPrompt]) -> list[float]:

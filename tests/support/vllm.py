@@ -21,7 +21,17 @@ from shortlist.engine.vllm.command import VllmPlan, process_environment, right_c
 from shortlist.engine.vllm.process import VllmProcess, free_port
 from shortlist.engine.vllm.start import StartHooks, UpstreamAccess, connect, launch
 from shortlist.engine.vllm.vllm_engine import VllmEngine
-from shortlist.types import Batch, Ids, Task, TokenPrefix, TokenPrompt, WorkItem
+from shortlist.models.qwen3.family import AS_RERANKER
+from shortlist.types import (
+    EMBED,
+    RERANK,
+    Batch,
+    Ids,
+    Operation,
+    TokenPrefix,
+    TokenPrompt,
+    WorkItem,
+)
 from tests.support import qwen
 
 EXECUTABLE = Path(__file__).parents[2] / "benchmarks" / ".environments" / "vllm" / "bin" / "vllm"
@@ -37,12 +47,12 @@ def missing_vllm() -> str | None:
     return None if EXECUTABLE.is_file() else "vLLM is not installed (benchmarks/peers/environment vllm)"
 
 
-def plan_of(folder: Path, task: Task = Task.RERANK, **changes: object) -> VllmPlan:
+def plan_of(folder: Path, operation: Operation = RERANK, **changes: object) -> VllmPlan:
     """Return how a tiny model is started: uncompiled, which takes half as long."""
     fields: dict[str, object] = {
         "model": str(folder),
-        "task": task,
-        "has_head": False,
+        "operation": operation,
+        "hf_overrides": AS_RERANKER if operation is RERANK else {},
         "dtype": "bfloat16",
         "max_model_len": MAX_LEN,
         "max_num_seqs": 64,
@@ -72,7 +82,7 @@ def running(kind: qwen.Kind) -> VllmEngine:
             server = served.enter_context(by_hand(folder, *right_arguments(), "--served-model-name", SERVED_NAME))
             engine = connect([server.url], plan_of(folder), UpstreamAccess(timeout_s=60.0))
         else:
-            plan = plan_of(folder, Task.EMBED if kind == "embedder" else Task.RERANK, has_head=kind == "seqcls")
+            plan = plan_of(folder, EMBED if kind == "embedder" else RERANK, hf_overrides={})
             patch = served.enter_context(pytest.MonkeyPatch.context())
             for name, value in SMALL.items():
                 patch.setenv(name, value)
@@ -157,7 +167,7 @@ def _ids(length: int, seed: int) -> Ids:
     return np.random.default_rng((length, seed)).integers(1000, 100_000, length).astype(np.int32)
 
 
-def batch_of(prompts: Sequence[TokenPrompt], task: Task = Task.RERANK) -> Batch:
+def batch_of(prompts: Sequence[TokenPrompt], task: Operation = RERANK) -> Batch:
     return Batch(task, tuple(WorkItem(1, index, prompt) for index, prompt in enumerate(prompts)))
 
 

@@ -13,11 +13,13 @@ from typing import Any
 import httpx2
 
 from shortlist.breaker import Breaker, BreakerLimits
+from shortlist.engine.base import Engine
 from shortlist.engine.vllm.upstream import UpstreamMetrics
 from shortlist.errors import EngineError, EngineUnavailable
 from shortlist.scheduler.shared_cache import SharedCache
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
+from shortlist.text.encoder import Encoder
 from shortlist.types import Batch, TextPrompt
 from tests.support.apps import served, settings
 from tests.support.fake_engine import FakeEngine
@@ -88,9 +90,10 @@ def forecast(weather: Weather) -> Runtime:
         if weather.is_dead:
             raise EngineUnavailable("It died of the weather.")
 
-    async def restart() -> None:
+    def load_again() -> tuple[Engine, Encoder]:
         if weather.is_dead:
             raise EngineUnavailable("It is still dead.")
+        return FakeEngine(fault=death), WordEncoder()
 
     plain = FakeEngine(step_s=0.001, fault=trouble)
     UpstreamMetrics(metrics, "plain", UPSTREAM).show(is_well=lambda: weather.has_upstream, num_tokens=lambda: 0)
@@ -101,7 +104,7 @@ def forecast(weather: Weather) -> Runtime:
     served_models = [
         replace(served(plain, WordEncoder(200), name="plain", metrics=metrics), shared=cache),
         served(narrow, name="narrow", metrics=metrics, **limits),
-        replace(served(FakeEngine(fault=death), name="mortal", metrics=metrics), restart=restart),
+        replace(served(FakeEngine(fault=death), name="mortal", metrics=metrics), load_again=load_again, restarts=True),
     ]
     return Runtime(served_models, settings=settings(), metrics=metrics)
 

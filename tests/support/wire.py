@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from typing import Any
 
 from starlette.types import Message, Scope
+
+from shortlist.api.request_state import state_of
 
 HANG_UP: Message = {"type": "http.disconnect"}
 
@@ -57,3 +60,11 @@ class Wire:
         """Return what the one answer says in this header."""
         [start] = [message for message in self.sent if message["type"] == "http.response.start"]
         return dict(start["headers"]).get(name)
+
+
+def with_state(scope: Scope, **fields: Any) -> Scope:
+    """Return a copy of a scope with this request state."""
+    copy = dict(scope)
+    for name, value in fields.items():
+        setattr(state_of(copy), name, value)
+    return copy

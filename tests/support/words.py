@@ -6,8 +6,7 @@ import re
 from collections.abc import Sequence
 
 from shortlist.errors import InputTooLong, InvalidInput
-from shortlist.text.encoder import PromptView
-from shortlist.text.prompt import Parts
+from shortlist.text.encoder import Parts, PromptView, TemplateIds
 from shortlist.types import (
     NO_TRUNCATION,
     Encoded,
@@ -24,6 +23,8 @@ from shortlist.types import (
 
 class WordEncoder:
     """Implements `text.encoder.Encoder`. `seen` holds every text it was asked to encode."""
+
+    template_ids: TemplateIds | None = None
 
     def __init__(self, max_model_len: int = 8192) -> None:
         self.max_model_len = max_model_len

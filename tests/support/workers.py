@@ -18,7 +18,7 @@ import pytest
 
 from shortlist.engine.base import Engine
 from shortlist.errors import EngineError, EngineUnavailable, ModelRefused
-from shortlist.types import Batch, Task, TokenPrefix, TokenPrompt, WorkItem
+from shortlist.types import RERANK, Batch, Operation, TokenPrefix, TokenPrompt, WorkItem
 from tests.support.fake_engine import FakeEngine
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +31,7 @@ def visible(patch: pytest.MonkeyPatch) -> None:
     patch.setenv("PYTHONPATH", str(ROOT))
 
 
-def batch_of(*lengths: int, task: Task = Task.RERANK) -> Batch:
+def batch_of(*lengths: int, task: Operation = RERANK) -> Batch:
     """Return a batch of prompts of these lengths, whose ids and thus scores are their places."""
     prefix = TokenPrefix(np.zeros(0, np.int32))
     prompts = [TokenPrompt(prefix, np.full(length, place, np.int32)) for place, length in enumerate(lengths)]

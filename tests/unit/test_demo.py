@@ -11,7 +11,7 @@ from rich.console import Console
 from shortlist import demo
 from shortlist.client import Ranking
 from shortlist.client.results import RankedText
-from shortlist.types import Task
+from shortlist.types import EMBED
 from tests.support.apps import runtime, served
 from tests.support.process import serve
 
@@ -74,7 +74,7 @@ async def test_own_port_is_not_asked_of_a_proxy(monkeypatch: pytest.MonkeyPatch,
 
 async def test_server_that_does_not_rank_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     service = runtime()
-    service._registry.served_models = [served(name="[bold]only", tasks=frozenset({Task.EMBED}))]
+    service._registry.served_models = [served(name="[bold]only", operations=frozenset({EMBED}))]
     with serve(service) as server:
         await demo.show(server.url)
     assert capsys.readouterr().err == "The demo request failed: No model here can rerank. Served here: [bold]only.\n"

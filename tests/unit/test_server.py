@@ -28,7 +28,7 @@ from shortlist.scheduler.served_model import Expectations
 from shortlist.server import bind
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics, logger
-from shortlist.types import Batch, Task
+from shortlist.types import RERANK, Batch
 from tests.support.apps import runtime, served, settings
 from tests.support.fake_engine import FakeEngine
 from tests.support.oracle import OracleEngine
@@ -297,7 +297,7 @@ def test_model_that_fails_its_self_test_is_refused_and_freed_before_the_port_ope
     engine = OracleEngine(scores=lambda scores: [-score for score in scores])
     metrics = Metrics()
     served_models = [
-        served(engine, metrics=metrics, tasks=frozenset({Task.RERANK}), expectations=Expectations(understands=True))
+        served(engine, metrics=metrics, operations=frozenset({RERANK}), expectations=Expectations(understands=True))
     ]
     build.append(Runtime(served_models, settings=settings(self_test="strict"), metrics=metrics))
 

@@ -7,18 +7,18 @@ import shlex
 
 import pytest
 
-from shortlist.engine.vllm.command import AS_RERANKER
 from shortlist.engine.vllm.probe import Probe, served_names
 from shortlist.errors import ModelRefused
-from shortlist.types import Task
+from shortlist.models.qwen3.family import AS_RERANKER
+from shortlist.types import EMBED, RERANK, Operation
 from tests.support.vllm import SERVED_NAME, by_hand, folder_of, plan_of, running, url_of
 
 POOLING = ("--runner", "pooling")
 
 
-def refusal(url: str, task: Task = Task.RERANK) -> str:
+def refusal(url: str, task: Operation = RERANK) -> str:
     with pytest.raises(ModelRefused) as refused:
-        Probe(url, plan_of(folder_of("embedder" if task is Task.EMBED else "reranker"), task)).run()
+        Probe(url, plan_of(folder_of("embedder" if task is EMBED else "reranker"), task)).run()
     return refused.value.message
 
 
@@ -59,4 +59,4 @@ def test_reranker_that_was_started_by_the_right_command_is_one_and_no_embedder()
     url = url_of(running("reranker"))
     assert SERVED_NAME in served_names(url)
     assert Probe(url, plan_of(folder_of("reranker"))).run().dimensions is None
-    assert "ranks and does not embed" in refusal(url, Task.EMBED)
+    assert "ranks and does not embed" in refusal(url, EMBED)

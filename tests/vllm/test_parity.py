@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from shortlist.text.qwen_encoder import QwenEncoder
-from shortlist.types import Encoded, OverflowPolicy, Task, TokenPrompt, Truncation
+from shortlist.models.qwen3.qwen_encoder import QwenEncoder
+from shortlist.types import EMBED, RERANK, Encoded, OverflowPolicy, TokenPrompt, Truncation
 from tests.support import qwen
 from tests.support.official import Asked, Official, OfficialEmbedder
 from tests.support.texts import AWKWARD, SCRIPTS
-from tests.support.vllm import MAX_LEN, batch_of, folder_of, let_go, running
+from tests.support.vllm import MAX_LEN, folder_of, let_go, running
 
 QUERY = "how do I read a json file in python"
 ASKED = Asked(max_length=MAX_LEN, is_spelled_safely=True)
@@ -23,8 +23,8 @@ SLACK = 1.5
 
 
 def encoder_of(kind: qwen.Kind) -> QwenEncoder:
-    task = Task.EMBED if kind == "embedder" else Task.RERANK
-    return QwenEncoder(folder_of(kind) / "tokenizer.json", task=task, max_model_len=MAX_LEN)
+    task = EMBED if kind == "embedder" else RERANK
+    return QwenEncoder(folder_of(kind) / "tokenizer.json", operation=task, max_model_len=MAX_LEN)
 
 
 def boundary(encoder: QwenEncoder) -> list[str]:
@@ -36,7 +36,7 @@ def boundary(encoder: QwenEncoder) -> list[str]:
 
 
 async def scores(encoded: Sequence[Encoded], kind: qwen.Kind = "reranker") -> np.ndarray:
-    return np.asarray(await running(kind).score(batch_of(first_of(encoded))))
+    return np.asarray(await running(kind).compute(RERANK, first_of(encoded)))
 
 
 def first_of(encoded: Sequence[Encoded]) -> list[TokenPrompt]:
@@ -90,7 +90,7 @@ async def test_vectors_are_the_official_ones_within_bfloat16() -> None:
         (encoder.encode_texts(texts), official.documents(texts, ASKED)),
         (encoder.encode_texts(texts, is_query=True), official.queries(texts, ASKED)),
     ):
-        found = await running("embedder").embed(batch_of(first_of(encoded), Task.EMBED))
+        found = await running("embedder").compute(EMBED, first_of(encoded))
         cosines = (np.stack(found) * expected).sum(axis=1)
         assert float(cosines.min()) > 0.995
 

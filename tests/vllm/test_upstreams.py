@@ -10,11 +10,12 @@ from collections.abc import Callable
 import httpx2
 
 from shortlist.engine.vllm.start import UpstreamAccess, connect
+from shortlist.models.qwen3.qwen_encoder import QwenEncoder
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
-from shortlist.text.qwen_encoder import QwenEncoder
-from shortlist.types import RequestOptions, RerankTask, Task
+from shortlist.types import RERANK, RequestOptions, RerankTask
 from tests.support import apps
+from tests.support.engines import compute
 from tests.support.texts import SCRIPTS
 from tests.support.vllm import MAX_LEN, batch_of, by_hand, folder_of, plan_of, prompts_of, right_arguments, running, url_of
 
@@ -26,14 +27,14 @@ TIMEOUT_S = 240.0
 async def test_killed_under_load_it_loses_no_request_while_another_one_is_well() -> None:
     folder, metrics = folder_of("reranker"), Metrics()
     well = url_of(running("reranker"))
-    encoder = QwenEncoder(folder / "tokenizer.json", task=Task.RERANK, max_model_len=MAX_LEN)
+    encoder = QwenEncoder(folder / "tokenizer.json", operation=RERANK, max_model_len=MAX_LEN)
 
     def count(name: str, url: str) -> float:
         return metrics.registry.get_sample_value(f"shortlist_upstream_{name}", {"model": "m", "upstream": url}) or 0.0
 
     with by_hand(folder, *right_arguments()) as doomed:
         engine = connect([well, doomed.url], plan_of(folder), UpstreamAccess(timeout_s=60.0, metrics=metrics, model="m"))
-        one = apps.served(engine, encoder, tasks=frozenset({Task.RERANK}), cache_bytes=0)
+        one = apps.served(engine, encoder, operations=frozenset({RERANK}), cache_bytes=0)
         async with apps.running(Runtime([one], settings=apps.settings(), metrics=one.metrics)) as runtime:
             requests = [
                 asyncio.ensure_future(
@@ -72,10 +73,10 @@ async def test_abandoned_calls_are_aborted_in_vllm() -> None:
 
     with httpx2.Client(base_url=url_of(engine), trust_env=False, timeout=60) as client:
         before = count(client, "request_success_total")
-        call = asyncio.ensure_future(engine.score(batch_of(prompts)))
+        call = asyncio.ensure_future(compute(engine, batch_of(prompts)))
         await until(lambda: count(client, "num_requests_running") > 0)
         call.cancel()
         await until(lambda: count(client, "num_requests_running") + count(client, "num_requests_waiting{") == 0)
         assert count(client, "request_success_total") - before < num_prompts
-        await engine.score(batch_of(prompts))
+        await compute(engine, batch_of(prompts))
         assert count(client, "request_success_total") - before >= num_prompts, "that is where they are counted"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
@@ -15,7 +15,6 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from shortlist import __version__
-from shortlist.api import errors
 from shortlist.api.api_keys import ApiKeys
 from shortlist.api.auth import Auth
 from shortlist.api.caller_limits import CallerLimits
@@ -24,9 +23,9 @@ from shortlist.api.path_rewriting import PathRewriting
 from shortlist.api.quota import Quota
 from shortlist.api.request_body import RequestBody
 from shortlist.api.request_log import RequestLog
-from shortlist.api.routes import router, task_routes
+from shortlist.api.routes import fast_routes, router, task_router
 from shortlist.config import ServerSettings
-from shortlist.errors import InvalidInput, NotFound, ServiceError
+from shortlist.errors import InvalidInput, MethodNotAllowed, NotFound
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry.compat import collectors
 
@@ -44,9 +43,6 @@ EXPOSED_HEADERS = (
     "x-inference-time",
 )
 """Response headers that pages of allowed origins may read."""
-
-METHODS = {route.path: min(route.methods) for route in router.routes if isinstance(route, APIRoute) and route.methods}
-"""Allowed CORS methods."""
 
 DESCRIPTION = """Turns a long list of candidates into a short one.
 
@@ -79,21 +75,24 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.state.runtime = runtime
     app.state.has_page = False
     app.state.keys = keys
+    tasks = task_router()
+    app.include_router(tasks)
     app.include_router(router)
-    app.add_exception_handler(ServiceError, _service_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
-    _add_middleware(app, runtime, server, keys)
+    _add_middleware(app, runtime, server, keys, fast_routes(tasks))
     runtime.metrics.build_info.labels(__version__, platform.python_version()).set(1)
-    for collector in collectors(runtime.metrics, server.metrics_compat, methods=METHODS):
+    for collector in collectors(runtime.metrics, server.metrics_compat, methods=_methods(tasks, router)):
         runtime.metrics.registry.register(collector)
     return app
 
 
-def _add_middleware(app: FastAPI, runtime: Runtime, server: ServerSettings, keys: ApiKeys) -> None:
+def _add_middleware(
+    app: FastAPI, runtime: Runtime, server: ServerSettings, keys: ApiKeys, fast: Mapping[str, APIRoute]
+) -> None:
     """Add middlewares, innermost first: FastRoutes, RequestBody, CallerLimits, Auth, PathRewriting, RequestLog, CORS."""
     quota = Quota(max_per_minute=server.max_requests_per_minute, max_running=server.max_concurrent_requests_per_caller)
-    app.add_middleware(FastRoutes, routes=task_routes())
+    app.add_middleware(FastRoutes, routes=fast)
     app.add_middleware(
         RequestBody, max_body_bytes=server.max_body_bytes, body_timeout_s=server.body_timeout_s, public_prefixes=(PAGE_PATH,)
     )
@@ -114,32 +113,26 @@ def _add_middleware(app: FastAPI, runtime: Runtime, server: ServerSettings, keys
         )
 
 
+def _methods(*routers: APIRouter) -> dict[str, str]:
+    """Return a method of every route, which is a label of the HTTP metrics."""
+    routes = (route for router in routers for route in router.routes)
+    return {route.path: min(route.methods) for route in routes if isinstance(route, APIRoute) and route.methods}
+
+
 def _names(runtime: Runtime) -> Iterator[str]:
     """Yield model names for paths: names, aliases, and last parts of names."""
     for card in runtime.cards():
         yield from (card.name, *card.aliases, card.name.rsplit("/", 1)[-1])
 
 
-async def _service_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ServiceError), "Only these are sent here. This is a bug."
-    scope = request.scope
-    scope["error"] = error.with_traceback(None)  # its frames reference the body and the scope
-    answer = errors.answer(error, request_id=scope["request_id"], dialect=scope.get("dialect"))
-    return Response(answer.body, answer.status, dict(answer.headers), "application/json")
-
-
-async def _http_error(request: Request, error: Exception) -> Response:
-    """Answer the router's 404 and 405 with our error body."""
+async def _http_error(_: Request, error: Exception) -> Response:
+    """Raise the router's 404 and 405 as Shortlist's errors, which `RequestLog` answers."""
     assert isinstance(error, HTTPException), "Only these are sent here. This is a bug."
     if error.status_code == 405:
-        wrong = InvalidInput("This path does not take this method.")
-        response = await _service_error(request, wrong)
-        response.status_code = 405
-        response.headers.update(error.headers or {})
-        return response
-    return await _service_error(request, NotFound("There is nothing at this path; /docs lists what there is."))
+        raise MethodNotAllowed("This path does not take this method.", allow=(error.headers or {})["Allow"]) from None
+    raise NotFound("There is nothing at this path; /docs lists what there is.") from None
 
 
-async def _validation_error(request: Request, _: Exception) -> Response:
-    """Answer the framework's validation errors, without echoing the input."""
-    return await _service_error(request, InvalidInput("A parameter of the path or the query string is wrong."))
+async def _validation_error(_: Request, _error: Exception) -> Response:
+    """Raise the framework's validation errors as Shortlist's, without echoing the input."""
+    raise InvalidInput("A parameter of the path or the query string is wrong.") from None

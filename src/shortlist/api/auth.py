@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shortlist.api.api_keys import ApiKeys
+from shortlist.api.request_state import state_of
 from shortlist.errors import Unauthenticated
 
 PUBLIC_PATHS = frozenset(
@@ -35,7 +36,7 @@ IPV6_NETWORK_BITS = 64
 
 
 class Auth:
-    """ASGI middleware. Sets `scope["caller"]`: the caller id of the key, or the client address if no key is needed.
+    """ASGI middleware. Sets the caller: the caller id of the key, or the client address if no key is needed.
 
     Args:
         app: The inner application.
@@ -63,7 +64,7 @@ class Auth:
             return
         if not may_enter:
             raise Unauthenticated("The API key is missing or wrong. Send it as `Authorization: Bearer KEY`.")
-        scope["caller"] = owner or _address(scope)
+        state_of(scope).caller = owner or _address(scope)
         await self.app(scope, receive, send)
 
     def _is_public(self, scope: Scope) -> bool:

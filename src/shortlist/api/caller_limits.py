@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shortlist.api.quota import Quota
+from shortlist.api.request_state import state_of
 
 
 class CallerLimits:
@@ -35,7 +36,7 @@ class CallerLimits:
         if not is_work or not self._quota.is_limited:
             await self.app(scope, receive, send)
             return
-        caller = scope["caller"]
+        caller = state_of(scope).caller
         self._quota.enter(caller, time.monotonic())
         try:
             await self.app(scope, receive, send)

@@ -5,17 +5,18 @@ from __future__ import annotations
 from shortlist import __version__
 from shortlist.api.dialects.dialect import Json
 from shortlist.config import Settings
-from shortlist.types import ModelCard, Task
+from shortlist.schemas.model_list import ModelDescription
+from shortlist.types import EMBED, OPERATIONS, RERANK, ModelCard
 
-MODEL_TYPES = {Task.RERANK: "rerank", Task.EMBED: "embedding"}
+MODEL_TYPES = {RERANK: "rerank", EMBED: "embedding"}
 """Model types in Xinference's terms, by which its clients select models."""
 
 LABELS = {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}
 
 
-def model(card: ModelCard) -> Json:
-    """Return a model card for the clients of OpenAI, vLLM and Xinference."""
-    tasks = [task for task in Task if task in card.tasks]
+def model(card: ModelCard) -> ModelDescription:
+    """Return the public description of a model."""
+    operations = [operation for operation in OPERATIONS.values() if operation in card.operations]
     return {
         "id": card.name,
         "object": "model",
@@ -23,9 +24,9 @@ def model(card: ModelCard) -> Json:
         "owned_by": "shortlist",
         "root": card.name,
         "parent": None,
-        "model_type": MODEL_TYPES[tasks[0]],
-        "tasks": [task.value for task in tasks],
-        "capabilities": [task.value for task in tasks],
+        "model_type": MODEL_TYPES.get(operations[0], operations[0].name),
+        "tasks": [operation.name for operation in operations],
+        "capabilities": [operation.name for operation in operations],
         "max_model_len": card.max_model_len,
         "dimensions": card.dimensions,
         "aliases": list(card.aliases),
@@ -45,7 +46,7 @@ def info(card: ModelCard, settings: Settings) -> Json:
 
     Source: text-embeddings-inference 1.9.3, `Info` in `router/src/http/types.rs`.
     """
-    kind = {"reranker": LABELS} if Task.RERANK in card.tasks else {"embedding": {"pooling": "last_token"}}
+    kind = {"reranker": LABELS} if RERANK in card.operations else {"embedding": {"pooling": "last_token"}}
     scheduler, server = settings.scheduler, settings.server
     return {
         "model_id": card.name,

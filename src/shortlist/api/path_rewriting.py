@@ -13,6 +13,7 @@ from typing import Final
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shortlist.api.dialects import table
+from shortlist.api.request_state import state_of
 from shortlist.errors import UnknownModel
 
 MODEL_PREFIX: Final = "/m/"
@@ -23,7 +24,7 @@ _REPEATED: Final = re.compile(r"^(?:/v\d)+(?=/v\d/)")
 
 
 class PathRewriting:
-    """ASGI middleware. Sets `scope["model"]` and `scope["explicit_dialect"]` (or None), and `scope["dialect"]` if certain.
+    """ASGI middleware. Sets model and dialect of the path, and the dialect if it is certain.
 
     Args:
         app: The inner application.
@@ -46,16 +47,15 @@ class PathRewriting:
         await self.app(scope, receive, send)
 
     def _read(self, scope: Scope) -> None:
-        path = normalized(scope["path"])
-        scope["model"] = scope["explicit_dialect"] = None
+        path, state = normalized(scope["path"]), state_of(scope)
         while path.startswith((MODEL_PREFIX, DIALECT_PREFIX)):
             if path.startswith(MODEL_PREFIX):
-                scope["model"], path = self._model(path.removeprefix(MODEL_PREFIX))
+                state.model, path = self._model(path.removeprefix(MODEL_PREFIX))
             else:
-                scope["explicit_dialect"], _, path = path.removeprefix(DIALECT_PREFIX).partition("/")
+                state.explicit_dialect, _, path = path.removeprefix(DIALECT_PREFIX).partition("/")
             path = normalized(f"/{path.lstrip('/')}")
         scope["path"] = path
-        scope["dialect"] = table.only_dialect_of(path, scope["explicit_dialect"])
+        state.dialect = table.only_dialect_of(path, state.explicit_dialect)
 
     def _model(self, rest: str) -> tuple[str, str]:
         """Return the model at the start of a path, and the rest; model names may contain slashes."""

@@ -1,37 +1,20 @@
 """The record of a finished request, from its ASGI scope: for metrics, logs and traces.
 
-Names, counts and times; never a text. The scope has `dialect`, `request_model`, `num_items`; `outcome` or `error`.
+Names, counts and times; never a text. See `RequestState`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
 from typing import Final, NamedTuple
 
 from starlette.types import Scope
 
-from shortlist.api.dialects.dialect import (
-    DetokenizeModel,
-    Dialect,
-    EmbedModel,
-    RequestModel,
-    RerankModel,
-    ScoreModel,
-    TokenizeModel,
-)
+from shortlist.api.request_state import RequestState, state_of
+from shortlist.api.task_handlers import handler_of
 from shortlist.errors import Draining, Overloaded, ServiceError
 from shortlist.telemetry.metrics import DRAINING
 from shortlist.types import Timing, Usage
-
-TASKS: Final[dict[type[RequestModel], str]] = {
-    RerankModel: "rerank",
-    ScoreModel: "score",
-    EmbedModel: "embed",
-    TokenizeModel: "tokenize",
-    DetokenizeModel: "detokenize",
-}
-"""Task labels of request models."""
 
 NO_ROUTE: Final = "other"
 """Route label of unknown paths."""
@@ -59,27 +42,25 @@ class Record(NamedTuple):
     @classmethod
     def of(cls, scope: Scope) -> Record:
         """Return the record of a scope."""
-        dialect: Dialect | None = scope.get("dialect")
-        request_model: type[RequestModel] | None = scope.get("request_model")
-        error: ServiceError | None = scope.get("error")
+        state = state_of(scope)
         return cls(
             route=getattr(scope.get("route"), "path", NO_ROUTE),
-            dialect=dialect.name if dialect else "",
-            task=_task(request_model) if request_model else "",
-            model=getattr(scope.get("outcome"), "model", ""),
-            refusal=_refusal(error),
-            error=type(error).__name__ if error else "",
+            dialect=state.dialect.name if state.dialect else "",
+            task=handler_of(state.request_model).name if state.request_model else "",
+            model=getattr(state.outcome, "model", ""),
+            refusal=_refusal(state.error),
+            error=type(state.error).__name__ if state.error else "",
         )
 
     def fields(self, scope: Scope) -> dict[str, str | int | float]:
         """Return all fields, for a log line or a span. Units: milliseconds in names that end in `_ms`."""
-        return {name: value for name, value in self._asdict().items() if value} | dict(_counts(scope))
+        return {name: value for name, value in self._asdict().items() if value} | dict(_counts(state_of(scope)))
 
 
-def _counts(scope: Scope) -> Iterator[tuple[str, int | float]]:
-    if "num_items" in scope:
-        yield "items", scope["num_items"]
-    outcome = scope.get("outcome")
+def _counts(state: RequestState) -> Iterator[tuple[str, int | float]]:
+    if state.num_items is not None:
+        yield "items", state.num_items
+    outcome = state.outcome
     usage: Usage | None = getattr(outcome, "usage", None)
     timing: Timing | None = getattr(outcome, "timing", None)
     if usage is not None:
@@ -92,11 +73,6 @@ def _counts(scope: Scope) -> Iterator[tuple[str, int | float]]:
         yield "tokenize_ms", _ms(timing.tokenize_s)
         yield "queue_ms", _ms(timing.queue_s)
         yield "compute_ms", _ms(timing.compute_s)
-
-
-@cache
-def _task(request_model: type[RequestModel]) -> str:
-    return next((name for base, name in TASKS.items() if issubclass(request_model, base)), "")
 
 
 def _refusal(error: ServiceError | None) -> str:

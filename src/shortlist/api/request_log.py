@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shortlist.api import errors
-from shortlist.api.dialects.dialect import Dialect
 from shortlist.api.record import Record
+from shortlist.api.request_state import state_of
 from shortlist.errors import Draining, EngineError, ServiceError
 from shortlist.telemetry import Metrics, logger
 from shortlist.telemetry.traces import NO_TRACE, NO_TRACING, Trace, Tracing, use_trace
@@ -62,10 +62,10 @@ class RequestLog:
             self._finish(scope, reply, trace)
 
     async def _answer(self, error: ServiceError, reply: _Reply) -> None:
-        reply.note(error)
+        reply.state.error = error.with_traceback(None)  # its frames reference the body and the scope
         if reply.status is not None:
             return  # too late: the response has started
-        answer = errors.answer(error, request_id=reply.request_id, dialect=reply.dialect)
+        answer = errors.answer(error, request_id=reply.request_id, dialect=reply.state.dialect)
         await reply.send_whole(answer.status, answer.headers, answer.body)
 
     def _finish(self, scope: Scope, reply: _Reply, trace: Trace) -> None:
@@ -106,20 +106,10 @@ class _Reply:
     def __init__(self, send: Send, scope: Scope) -> None:
         self._send = send
         self.request_id = _request_id(scope)
-        scope["request_id"] = self.request_id
+        self.state = state_of(scope)
+        self.state.request_id = self.request_id
         self.started_s = time.perf_counter()
         self.status: int | None = None
-        self._scope = scope
-
-    def note(self, error: ServiceError) -> None:
-        """Store the error in the scope, without its frames, which reference the body and the scope."""
-        self._scope["error"] = error.with_traceback(None)
-
-    @property
-    def dialect(self) -> Dialect | None:
-        """The caller's dialect, if it is known yet."""
-        found: Dialect | None = self._scope.get("dialect")
-        return found
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 
 from starlette.requests import Request
 
+from shortlist.api.request_state import state_of
 from shortlist.errors import InvalidInput
 from shortlist.types import DetokenizeTask, EmbedTask, Priority, RerankTask, ScoreTask, TokenizeTask
 
@@ -15,29 +16,25 @@ PRIORITY_HEADER: Final = "X-Request-Priority"
 
 MAX_TIMEOUT_DIGITS: Final = 12
 
-TokenizedText = TypeVar("TokenizedText", TokenizeTask, DetokenizeTask)
-Asked = TypeVar("Asked", RerankTask, ScoreTask, EmbedTask)
+AnyTask = TypeVar("AnyTask", RerankTask, ScoreTask, EmbedTask, TokenizeTask, DetokenizeTask)
+InstructedTask = TypeVar("InstructedTask", RerankTask, ScoreTask, EmbedTask)
 
 
-def apply_headers(task: Asked, request: Request, *, instruction: str | None = None) -> Asked:
-    """Return the task with the options of its request headers.
-
-    The shorter of two timeouts applies, the model of the path, and the instruction of the dialect.
+def apply_headers(task: AnyTask, request: Request) -> AnyTask:
+    """Return the task with the options of its request headers, and the model of the path. The shorter of two timeouts applies.
 
     Raises:
         InvalidInput: a header has an invalid value.
     """
     timeouts = [seconds for seconds in (task.options.timeout_s, _timeout_s(request)) if seconds is not None]
-    caller: str = request.scope.get("caller", "")
-    options = replace(task.options, caller=caller, priority=_priority(request), timeout_s=min(timeouts, default=None))
-    model: str | None = request.scope.get("model")
-    return replace(task, options=options, model=model or task.model, instruction=task.instruction or instruction or None)
+    state = state_of(request.scope)
+    options = replace(task.options, caller=state.caller, priority=_priority(request), timeout_s=min(timeouts, default=None))
+    return replace(task, options=options, model=state.model or task.model)
 
 
-def model_from_path(task: TokenizedText, request: Request) -> TokenizedText:
-    """Return the task with the model of the path, if there is one."""
-    model: str | None = request.scope.get("model")
-    return replace(task, model=model or task.model)
+def with_instruction(task: InstructedTask, instruction: str | None) -> InstructedTask:
+    """Return the task with the instruction of the dialect, if it has none of its own."""
+    return replace(task, instruction=task.instruction or instruction or None)
 
 
 def _timeout_s(request: Request) -> float | None:

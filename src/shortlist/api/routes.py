@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import UTC, datetime
-from typing import Annotated, Final, Protocol, TypeVar
+from typing import Annotated, Final, TypeVar
 from urllib.parse import quote
 
 import orjson
@@ -18,21 +18,13 @@ from pydantic import BaseModel, ValidationError
 from shortlist import __version__
 from shortlist.api import model_info, openapi
 from shortlist.api.dialects import table
-from shortlist.api.dialects.dialect import (
-    AnyRequestModel,
-    DetokenizeModel,
-    EmbedModel,
-    Json,
-    RequestView,
-    RerankModel,
-    ResponseMeta,
-    ScoreModel,
-    TokenizeModel,
-)
+from shortlist.api.dialects.dialect import Json, RequestView, ResponseMeta
 from shortlist.api.dialects.explain import ExplainRequest
-from shortlist.api.errors import from_validation
-from shortlist.api.request_options import apply_headers, model_from_path
+from shortlist.api.request_options import apply_headers, with_instruction
+from shortlist.api.request_state import state_of
+from shortlist.api.task_handlers import ServedOutcome, handler_of
 from shortlist.errors import InvalidInput
+from shortlist.schemas.fields import invalid_input
 from shortlist.service.runtime import Runtime
 from shortlist.types import Timing, Usage
 
@@ -46,11 +38,6 @@ DIALECT_HEADER: Final = "X-Rerank-Dialect"
 NO_TIMING: Final = Timing()
 
 
-class _ServedOutcome(Protocol):
-    @property
-    def model(self) -> str: ...
-
-
 def _runtime(request: Request) -> Runtime:
     runtime: Runtime = request.app.state.runtime
     return runtime
@@ -62,49 +49,32 @@ Service = Annotated[Runtime, Depends(_runtime)]
 async def handle_task(request: Request) -> Response:
     """Handle a task request in any dialect."""
     started_s = time.perf_counter()
-    scope, service = request.scope, _runtime(request)
+    scope, state, service = request.scope, state_of(request.scope), _runtime(request)
     body = await _body(request)
     view = RequestView(scope["path"], body, dict(scope["headers"]))
     dialect, request_model = table.find(scope["route"].path, view, _explicit_dialect(request))
-    scope["dialect"], scope["request_model"] = dialect, request_model
+    state.dialect, state.request_model = dialect, request_model
     request_body = _validated(request_model, body)
-    scope["num_items"] = request_body.num_items
+    state.num_items = request_body.num_items
     _check_size(request_body.num_items, request_body.items_field, service)
     service.metrics.ignored_fields.labels(dialect.name).inc(len(body.keys() - request_model.fields()))
-    answer, scope["outcome"] = await _run_task(request_body, request, service, _response_meta(request))
-    return _answer(answer, scope["outcome"], started_s)
+    handler = handler_of(request_model)
+    state.outcome = outcome = await handler.run(service, handler.task_of(request_body, request))
+    return _answer(request_body.answer(outcome, _response_meta(request)), outcome, started_s)
 
 
-async def _run_task(
-    request_body: AnyRequestModel, request: Request, service: Runtime, meta: ResponseMeta
-) -> tuple[object, _ServedOutcome]:
-    """Run the task of a request; return the body of the answer, and the outcome."""
-    match request_body:
-        case RerankModel():
-            ranked = await service.rerank(apply_headers(request_body.task(), request, instruction=request_body.instruction))
-            return request_body.answer(ranked, meta), ranked
-        case EmbedModel():
-            embedded = await service.embed(apply_headers(request_body.task(), request, instruction=request_body.instruction))
-            return request_body.answer(embedded, meta), embedded
-        case ScoreModel():
-            scored = await service.score(apply_headers(request_body.task(), request, instruction=request_body.instruction))
-            return request_body.answer(scored, meta), scored
-        case TokenizeModel():
-            tokenized = await service.tokenize(model_from_path(request_body.task(), request))
-            return request_body.answer(tokenized, meta), tokenized
-        case DetokenizeModel():
-            detokenized = await service.detokenize(model_from_path(request_body.task(), request))
-            return request_body.answer(detokenized, meta), detokenized
+def task_router() -> APIRouter:
+    """Return the routes of all tasks in all dialects."""
+    router = APIRouter()
+    for path in table.ENTRIES:
+        router.add_api_route(path, handle_task, methods=["POST"], response_class=Response, **openapi.of_path(path))
+    return router
 
 
-for _path in table.ENTRIES:
-    router.add_api_route(_path, handle_task, methods=["POST"], response_class=Response, **openapi.of_path(_path))
-
-
-def task_routes() -> dict[str, APIRoute]:
+def fast_routes(router: APIRouter) -> dict[str, APIRoute]:
     """Return the task routes with fixed paths, by path; see `FastRoutes`."""
-    found = (route for route in router.routes if isinstance(route, APIRoute) and route.endpoint is handle_task)
-    return {route.path: route for route in found if not route.param_convertors}
+    routes = (route for route in router.routes if isinstance(route, APIRoute))
+    return {route.path: route for route in routes if not route.param_convertors}
 
 
 @router.post("/v1/explain", tags=["tasks"], openapi_extra=openapi.EXPLAIN, response_class=Response)
@@ -113,11 +83,11 @@ async def explain(request: Request, service: Service) -> Response:
     started_s = time.perf_counter()
     request_body = _validated(ExplainRequest, await _body(request))
     _check_size(request_body.num_items, request_body.items_field, service, most=request_body.max_items)
-    explanation = await service.explain(apply_headers(request_body.task(), request, instruction=request_body.instruction))
+    explanation = await service.explain(apply_headers(with_instruction(request_body.task(), request_body.instruction), request))
     return _answer(request_body.explained(explanation, _response_meta(request)), explanation, started_s)
 
 
-@router.get("/v1/models", tags=["models"])
+@router.get("/v1/models", tags=["models"], openapi_extra=openapi.MODELS)
 async def models(service: Service) -> Response:
     """List what is served."""
     return _json({"object": "list", "data": [model_info.model(card) for card in service.cards()]})
@@ -129,7 +99,7 @@ async def infinity_models(service: Service) -> Response:
     return _json({"object": "list", "data": [model_info.infinity(card) for card in service.cards()]})
 
 
-@router.get("/v1/models/{name:path}", tags=["models"], responses=openapi.NO_SUCH_MODEL)
+@router.get("/v1/models/{name:path}", tags=["models"], openapi_extra=openapi.MODEL)
 @router.get("/models/{name:path}", include_in_schema=False)
 async def model(name: str, service: Service) -> Response:
     """Describe one served model, by any name that requests may use."""
@@ -139,7 +109,7 @@ async def model(name: str, service: Service) -> Response:
 @router.get("/info", tags=["models"])
 async def info(request: Request, service: Service) -> Response:
     """Describe one model as Text Embeddings Inference does: that of the path, or else the default reranker."""
-    return _json(model_info.info(service.card(request.scope["model"]), service.settings))
+    return _json(model_info.info(service.card(state_of(request.scope).model), service.settings))
 
 
 @router.get("/v1/cluster/auth", tags=["server"])
@@ -213,17 +183,16 @@ def _validated(request_model: type[Known], body: Json) -> Known:
     try:
         return request_model.model_validate(body)
     except ValidationError as error:
-        raise from_validation(error) from None
+        raise invalid_input(error) from None
 
 
 def _response_meta(request: Request) -> ResponseMeta:
-    return ResponseMeta(request.scope["request_id"], int(datetime.now(UTC).timestamp()))
+    return ResponseMeta(state_of(request.scope).request_id, int(datetime.now(UTC).timestamp()))
 
 
 def _explicit_dialect(request: Request) -> str | None:
     """Return the dialect that path or header name, or None."""
-    explicit_dialect: str | None = request.scope["explicit_dialect"] or request.headers.get(DIALECT_HEADER)
-    return explicit_dialect
+    return state_of(request.scope).explicit_dialect or request.headers.get(DIALECT_HEADER)
 
 
 def _check_size(num_items: int, field: str, service: Runtime, *, most: int | None = None) -> None:
@@ -233,7 +202,7 @@ def _check_size(num_items: int, field: str, service: Runtime, *, most: int | Non
         raise InvalidInput(f"{field} has {num_items} items; at most {limit} are allowed{why}.", param=field)
 
 
-def _answer(body: object, outcome: _ServedOutcome, started_s: float) -> Response:
+def _answer(body: object, outcome: ServedOutcome, started_s: float) -> Response:
     """Return the answer, with headers for model, cache hits and, as in TEI, milliseconds."""
     response = _json(body)
     timing: Timing = getattr(outcome, "timing", NO_TIMING)

@@ -11,7 +11,7 @@ import typer
 from shortlist.cli import flags
 from shortlist.cli.exit_codes import run_to_exit
 from shortlist.config import Settings
-from shortlist.types import Task
+from shortlist.types import EMBED, RERANK
 
 EPILOG: Final = (
     "Examples:\n\n"
@@ -36,7 +36,7 @@ def _doctor(
 
     if client is not None:
         run_to_exit(lambda: doctor.client_check.run(model, client, api_key=api_key))
-    declared = {None: None, True: Task.RERANK, False: Task.EMBED}[reranker]
+    declared = {None: None, True: RERANK, False: EMBED}[reranker]
     run_to_exit(lambda: doctor.model.run(model, declared, Settings.load(given)))
 
 

@@ -21,7 +21,7 @@ from shortlist.client import Embeddings
 from shortlist.client.progress import Bar
 from shortlist.client.stream import stream
 from shortlist.errors import ServiceError
-from shortlist.types import Task
+from shortlist.types import EMBED
 
 app = typer.Typer(add_completion=False)
 
@@ -61,7 +61,7 @@ def run(source: Input, out: Path | None, given: Mapping[str, Any]) -> int:
         if first is None:
             print_message(f"Nothing to embed: {source.name} has no lines.")
             return EXIT_DONE
-        connect = target.connect(Task.EMBED, given)
+        connect = target.connect(EMBED, given)
         bar = files.enter_context(Bar("embedding", total, is_wanted=out is not None or not is_on_terminal()))
         try:
             asyncio.run(_run(connect, chain([first], texts), given, vectors, bar))
@@ -117,7 +117,7 @@ def _parameters() -> Iterator[inspect.Parameter]:
     form = "Format of the lines: plain text or JSON objects. auto detects it from the file's name and the first line."
     yield flags.option("input_format", Form, typer.Option("--input-format", help=form), "auto")
     yield flags.option("batch_size", int, typer.Option("--batch-size", min=1, help="Texts per request."), 64)
-    yield from target.parameters(Task.EMBED)
+    yield from target.parameters(EMBED)
     yield from flags.settings(flags.MODEL_SETTINGS)
 
 

@@ -15,9 +15,11 @@ from rich.text import Text
 from shortlist.cli.exit_codes import EXIT_DONE, EXIT_PARTLY, print_error, print_message, run_to_exit
 from shortlist.cli.output import is_on_terminal, to_output
 from shortlist.errors import InvalidInput
-from shortlist.hub import local_cache, resolve
+from shortlist.hub import local_cache
 from shortlist.hub.local_cache import Cached
-from shortlist.types import Task
+from shortlist.models import resolve
+from shortlist.models.registry import operations_of
+from shortlist.types import EMBED, RERANK, operation_names
 
 EPILOG: Final = (
     "Examples:\n\n"
@@ -56,11 +58,11 @@ def _download(
     ] = None,
 ) -> None:
     """Download a model, verify its files, and print its folder."""
-    declared = {None: None, True: Task.RERANK, False: Task.EMBED}[reranker]
+    declared = {None: None, True: RERANK, False: EMBED}[reranker]
 
     def download() -> int:
         found = resolve(model, declared=declared, revision=revision)
-        print_message(f"{found.name}: {found.kind.value} ({found.why}), {_shown(found.size_bytes)}")
+        print_message(f"{found.name}: {found.family.name} ({found.why}), {_shown(found.size_bytes)}")
         return _print(str(found.path))
 
     run_to_exit(download)
@@ -136,7 +138,8 @@ def _table(found: Iterable[Cached]) -> Table:
     shown.add_column("size", justify="right", no_wrap=True)
     shown.add_column("where", overflow="fold")
     for each in found:
-        tasks = Text(", ".join(each.tasks)) if each.tasks else Text("cannot be served", style="dim")
+        names = operation_names(operations_of(each))
+        tasks = Text(", ".join(names)) if names else Text("cannot be served", style="dim")
         shown.add_row(Text(each.reference.text), tasks, _shown(each.size_bytes), Text(str(each.path)))
     return shown
 
@@ -145,7 +148,7 @@ def _record(each: Cached) -> dict[str, object]:
     return {
         "model": each.reference.text,
         "source": each.reference.source,
-        "tasks": each.tasks,
+        "tasks": operation_names(operations_of(each)),
         "size_bytes": each.size_bytes,
         "path": str(each.path),
     }

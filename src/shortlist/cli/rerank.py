@@ -21,7 +21,7 @@ from shortlist.cli.input import Form, Input, InputGroup, read_in_thread
 from shortlist.cli.output import Groups, OutputSink, RankedGroup, Results, Tables, is_on_terminal, to_output
 from shortlist.client.progress import Bar
 from shortlist.errors import InvalidInput, ServiceError
-from shortlist.types import Task
+from shortlist.types import RERANK
 
 app = typer.Typer(add_completion=False)
 
@@ -91,7 +91,7 @@ def run_one(source: Input, query: str, out: Path | None, given: Mapping[str, Any
     group = InputGroup(position=0, line=None, query=query, texts=texts)
     with ExitStack() as files:
         file = to_output() if out is None else files.enter_context(whole_file(out))
-        connect = target.connect(Task.RERANK, given)
+        connect = target.connect(RERANK, given)
         bar = files.enter_context(Bar("ranking", len(texts)))
         sink = Tables(bar) if out is None and is_on_terminal() else Results(file)
         tally = Tally()
@@ -118,7 +118,7 @@ def run_groups(source: Input, out: Path | None, given: Mapping[str, Any]) -> int
         if first is None:
             print_message(f"Nothing {'left ' if num_done else ''}to rank.")
             return EXIT_DONE
-        connect = target.connect(Task.RERANK, given)
+        connect = target.connect(RERANK, given)
         bar = files.enter_context(Bar("ranking", None if total is None else total - num_done))
         sink = Tables(bar) if out is None and is_on_terminal() else Groups(file, digest)
         tally = Tally()
@@ -179,7 +179,7 @@ def _parameters() -> Iterator[inspect.Parameter]:
     form = "Format of the lines: plain text or JSON objects. auto detects it from the file's name and the first line."
     yield flags.option("input_format", Form, typer.Option("--input-format", help=form), "auto")
     yield flags.option("batch_size", int, typer.Option("--batch-size", min=1, help="Documents per request."), 64)
-    yield from target.parameters(Task.RERANK)
+    yield from target.parameters(RERANK)
     yield from flags.settings(flags.MODEL_SETTINGS)
 
 

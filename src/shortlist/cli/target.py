@@ -19,7 +19,7 @@ from shortlist.client import AsyncClient
 from shortlist.config import ModelSettings, ServerSettings, Settings
 from shortlist.errors import InvalidInput
 from shortlist.logs import configure_logging, standard_error
-from shortlist.types import Task
+from shortlist.types import EMBED, RERANK, Operation
 
 DEMO: Final = "demo"
 IN_PROCESS_URL: Final = "http://in-this-process"
@@ -38,9 +38,9 @@ Connect = Callable[[], AbstractAsyncContextManager[AsyncClient]]
 """Opens the target."""
 
 
-def parameters(task: Task) -> Iterator[inspect.Parameter]:
+def parameters(operation: Operation) -> Iterator[inspect.Parameter]:
     """Yield the flags of the target."""
-    what = {Task.RERANK: "reranker", Task.EMBED: "embedder"}[task]
+    what = {RERANK: "reranker", EMBED: "embedder"}[operation]
     model = f"The {what}: a folder, a Hugging Face id, modelscope:ID, or demo; with --url, a model name on that server."
     yield flags.option("model", str | None, typer.Option("--model", "-m", metavar="MODEL", help=model))
     url = "Use this server instead of loading a model into this process."
@@ -53,7 +53,7 @@ def parameters(task: Task) -> Iterator[inspect.Parameter]:
     yield flags.option("timeout_s", float, timeout, 600.0)
 
 
-def connect(task: Task, given: Mapping[str, Any]) -> Connect:
+def connect(operation: Operation, given: Mapping[str, Any]) -> Connect:
     """Return the target of the flags; a model in this process is loaded now.
 
     Raises:
@@ -67,7 +67,7 @@ def connect(task: Task, given: Mapping[str, Any]) -> Connect:
         raise InvalidInput(f"--{flag.replace('_', '-')} is for a model in this process; leave it out, or leave --url out.")
     settings = Settings.load({name: given.get(name) for name in (*flags.MODEL_SETTINGS, "config")})
     if given["url"] is None:
-        return _in_process(task, given["model"], settings, timeout_s=given["timeout_s"])
+        return _in_process(operation, given["model"], settings, timeout_s=given["timeout_s"])
     key = given["api_key"] or next((key.get_secret_value() for key in settings.server.api_key), None)
     return _connect_to(given["url"], key, timeout_s=given["timeout_s"])
 
@@ -84,14 +84,14 @@ def _connect_to(url: str, api_key: str | None, *, timeout_s: float) -> Connect:
     return connected
 
 
-def _in_process(task: Task, model: str | None, settings: Settings, *, timeout_s: float) -> Connect:
+def _in_process(operation: Operation, model: str | None, settings: Settings, *, timeout_s: float) -> Connect:
     from shortlist.api.app import create_app
     from shortlist.service.build import build_runtime
 
     configure_logging(level="warning", style="text")
     if model is None:
         print_message(NO_MODEL)
-    runtime = build_runtime(_single_model_settings(task, model or DEMO, settings), notify=_report)
+    runtime = build_runtime(_single_model_settings(operation, model or DEMO, settings), notify=_report)
     transport = httpx2.ASGITransport(create_app(runtime), raise_app_exceptions=False)
 
     @asynccontextmanager
@@ -106,9 +106,9 @@ def _in_process(task: Task, model: str | None, settings: Settings, *, timeout_s:
     return connected
 
 
-def _single_model_settings(task: Task, model: str, settings: Settings) -> Settings:
+def _single_model_settings(operation: Operation, model: str, settings: Settings) -> Settings:
     """Return the settings of this model only, without a server's other models and access rules."""
-    named = {"models": (), "reranker": (), "embedder": (), "alias": (), _FIELD[task]: (model,)}
+    named = {"models": (), "reranker": (), "embedder": (), "alias": (), _FIELD[operation]: (model,)}
     return settings.model_copy(
         update={
             "model": ModelSettings.model_validate({**settings.model.model_dump(), **named}),
@@ -118,7 +118,7 @@ def _single_model_settings(task: Task, model: str, settings: Settings) -> Settin
     )
 
 
-_FIELD: Final = {Task.RERANK: "reranker", Task.EMBED: "embedder"}
+_FIELD: Final = {RERANK: "reranker", EMBED: "embedder"}
 
 
 def _report(line: str) -> None:

@@ -1,6 +1,6 @@
 """Errors of a failed call: the error that the server raised, and whether to retry.
 
-`api.errors` maps errors to statuses; this module is the inverse. It neither sends nor sleeps.
+The inverse of `schemas.errors`. It neither sends nor sleeps.
 """
 
 from __future__ import annotations
@@ -8,46 +8,38 @@ from __future__ import annotations
 import datetime as dt
 import email.utils
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import httpx2
 import orjson
 
 from shortlist.errors import (
-    BodyTooLarge,
-    BodyTooSlow,
     CallerError,
     DeadlineExceeded,
-    Draining,
-    EngineError,
     EngineUnavailable,
-    InputTooLong,
     InvalidInput,
-    NotFound,
+    MethodNotAllowed,
     Overloaded,
     ServiceError,
     Unauthenticated,
-    UnsupportedMedia,
     UpstreamError,
 )
+from shortlist.schemas.errors import ERRORS
 
 RETRYABLE = frozenset({httpx2.codes.TOO_MANY_REQUESTS, httpx2.codes.SERVICE_UNAVAILABLE})
 FIRST_PAUSE_S = 0.25
 RETRY_AFTER_DEFAULT_S = 1.0
 MAX_MESSAGE_CHARS = 1000
 
-_CALLER_ERRORS: dict[int, type[CallerError]] = {
-    400: InvalidInput,
-    401: Unauthenticated,
-    403: Unauthenticated,
-    404: NotFound,
-    408: BodyTooSlow,
-    413: BodyTooLarge,
-    415: UnsupportedMedia,
+_BY_CODE: Final = {kind.code: error for error, kind in reversed(ERRORS.items())}
+
+_BY_STATUS: Final = {
+    **{kind.status: error for error, kind in reversed(ERRORS.items())},
+    403: Unauthenticated,  # 403 and 422 come from proxies
     422: InvalidInput,
 }
-_SERVER_ERRORS: dict[int, Callable[[str], ServiceError]] = {500: EngineError, 503: EngineUnavailable, 504: DeadlineExceeded}
 
 
 def read_error(response: httpx2.Response) -> ServiceError:
@@ -121,18 +113,17 @@ def _backoff_s(num_sent: int) -> float:
 
 def _error_for(response: httpx2.Response, body: _ErrorBody) -> ServiceError:
     status, message = response.status_code, body.message
-    if body.kind == "context_length_exceeded":
-        return InputTooLong(message, param=body.param)
-    if status in _CALLER_ERRORS:
-        return _CALLER_ERRORS[status](message, param=body.param)
-    if status == httpx2.codes.TOO_MANY_REQUESTS:
+    cls: type[ServiceError] = _BY_CODE.get(body.kind or "") or _BY_STATUS.get(status, UpstreamError)
+    if issubclass(cls, MethodNotAllowed):
+        return cls(message, allow=response.headers.get("allow", ""))
+    if issubclass(cls, CallerError):
+        return cls(message, param=body.param)
+    if issubclass(cls, Overloaded):
         wait_s = retry_after_s(response.headers, now=dt.datetime.now(dt.UTC))
-        return Overloaded(message, retry_after_s=RETRY_AFTER_DEFAULT_S if wait_s is None else wait_s)
-    if status == httpx2.codes.SERVICE_UNAVAILABLE and body.kind == "unavailable":
-        return Draining(message)
-    if status in _SERVER_ERRORS:
-        return _SERVER_ERRORS[status](message)
-    return UpstreamError(message, is_retryable=status >= httpx2.codes.INTERNAL_SERVER_ERROR)
+        return cls(message, retry_after_s=RETRY_AFTER_DEFAULT_S if wait_s is None else wait_s)
+    if issubclass(cls, UpstreamError):
+        return cls(message, is_retryable=status >= httpx2.codes.INTERNAL_SERVER_ERROR)
+    return cls(message)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import httpx2
 import numpy as np
 import orjson
-from pydantic import BaseModel, FiniteFloat, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from shortlist.client.errors import read_error
 from shortlist.client.results import Embeddings, ModelEntry, NotRanked, RankedText, RankEntry, Ranking, RerankRequest, TimingMs
 from shortlist.errors import InvalidInput, UpstreamError
+from shortlist.schemas.embed import EmbeddingsAnswer, EmbeddingsRequestBody
+from shortlist.schemas.fields import RequestFields, invalid_input
+from shortlist.schemas.model_list import ModelList
+from shortlist.schemas.rerank import RerankAnswer, RerankRequestBody, TokenUsage
 from shortlist.types import Vector
 
 T = TypeVar("T")
-Answer = TypeVar("Answer", bound=BaseModel)
-Json = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +51,20 @@ def rerank_call(request: RerankRequest) -> HttpCall[Ranking]:
     Requests never set `return_documents`: the client fills in the texts from the request.
 
     Raises:
-        InvalidInput: `documents` is one string, or a text is not valid Unicode.
+        InvalidInput: an argument is invalid.
     """
     texts = _listed(request.documents, "documents")
-    body = {"query": request.query, "documents": texts, "return_documents": False}
-    options = {"model": request.model, "instruction": request.instruction, "top_n": request.top_n}
+    with _validated():
+        body = RerankRequestBody(
+            query=request.query,
+            documents=texts,
+            return_documents=False,
+            model=request.model,
+            instruction=request.instruction,
+            top_n=request.top_n,
+        )
     read = partial(_read_ranking, texts=texts, has_text=request.return_documents)
-    return HttpCall("POST", "/v1/rerank", read, _encoded(body, options))
+    return HttpCall("POST", "/v1/rerank", read, _encoded(body))
 
 
 def embed_call(
@@ -63,19 +73,21 @@ def embed_call(
     """Return the call that embeds texts.
 
     Raises:
-        InvalidInput: `texts` is one string, or a text is not valid Unicode.
+        InvalidInput: an argument is invalid.
 
     Source: `encoding_format: base64` is OpenAI's: little-endian float32, a quarter of the size of decimal digits.
     """
     inputs = _listed(texts, "texts")
-    options = {
-        "model": model,
-        "input_type": "query" if is_query else None,
-        "instruction": instruction,
-        "dimensions": dimensions,
-    }
-    read = partial(_read_embeddings, num_texts=len(inputs))
-    return HttpCall("POST", "/v1/embeddings", read, _encoded({"input": inputs, "encoding_format": "base64"}, options))
+    with _validated():
+        body = EmbeddingsRequestBody(
+            input=inputs,
+            encoding_format="base64",
+            model=model,
+            input_type="query" if is_query else None,
+            instruction=instruction,
+            dimensions=dimensions,
+        )
+    return HttpCall("POST", "/v1/embeddings", partial(_read_embeddings, num_texts=len(inputs)), _encoded(body))
 
 
 def models_call() -> HttpCall[list[ModelEntry]]:
@@ -94,12 +106,20 @@ def _listed(texts: Sequence[str], param: str) -> list[str]:
     return list(texts)
 
 
-def _encoded(body: Json, options: Json) -> bytes:
-    given = {name: value for name, value in options.items() if value is not None}
+def _encoded(body: RequestFields) -> bytes:
     try:
-        return orjson.dumps({**body, **given})
+        return orjson.dumps(body.to_json())
     except TypeError as error:
         raise InvalidInput("Every text in the request must be a string of valid Unicode.") from error
+
+
+@contextmanager
+def _validated() -> Iterator[None]:
+    """Raise `InvalidInput` for an invalid request, as the server would."""
+    try:
+        yield
+    except ValidationError as error:
+        raise invalid_input(error) from None
 
 
 # -- reading ------------------------------------------------------------------------------------------------------------
@@ -116,72 +136,22 @@ def _rank_entry(result: RankedText) -> RankEntry:
     return {"corpus_id": result.index, "score": result.score, "text": result.text}
 
 
-class _Result(BaseModel):
-    index: int
-    relevance_score: FiniteFloat
+RERANK_ANSWER: Final = TypeAdapter(RerankAnswer)
+_EMBEDDINGS_ANSWER: Final = TypeAdapter(EmbeddingsAnswer)
+_MODEL_LIST: Final = TypeAdapter(ModelList)
 
 
-class _Span(BaseModel):
-    start: int
-    end: int
-
-
-class _Chunked(BaseModel):
-    index: int
-    num_chunks: int
-    best_chunk: _Span
-
-
-class _Failed(BaseModel):
-    index: int
-    message: str
-
-
-class RerankAnswer(BaseModel):
-    """The fields of a rerank response that the client and the UI use."""
-
-    model: str
-    results: list[_Result]
-    logits: list[float] = []
-    truncated_documents: list[int] = []
-    chunked_documents: list[_Chunked] = []
-    failed_documents: list[_Failed] = []
-    usage: object = None
-
-
-class _Embedding(BaseModel):
-    index: int
-    embedding: str
-
-
-class _EmbeddingsAnswer(BaseModel):
-    model: str
-    data: list[_Embedding]
-    usage: object = None
-
-
-class _Model(BaseModel):
-    id: str
-    tasks: list[str] = []
-    max_model_len: int | None = None
-    aliases: list[str] = []
-
-
-class _ModelsAnswer(BaseModel):
-    data: list[_Model]
-
-
-def read_answer(kind: type[Answer], response: httpx2.Response) -> Answer:
+def read_answer(adapter: TypeAdapter[T], response: httpx2.Response) -> T:
     """Return the parsed response.
 
     Raises:
         ServiceError: the response is an error.
-        UpstreamError: the response does not match the model.
+        UpstreamError: the response does not match the schema.
     """
     if response.status_code != httpx2.codes.OK:
         raise read_error(response)
     try:
-        return kind.model_validate_json(response.content, strict=True)
+        return adapter.validate_json(response.content, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         path = ".".join(map(str, first["loc"])) or "the body"
@@ -206,44 +176,46 @@ def read_number(value: str | None) -> float | None:
         return None
 
 
-def read_num_tokens(usage: object) -> int:
-    """Return the total tokens of a `usage` object; 0 without one."""
-    total = usage.get("total_tokens") if isinstance(usage, dict) else None
-    return total if isinstance(total, int) else 0
+def read_num_tokens(usage: TokenUsage | None) -> int:
+    """Return the total tokens; 0 if not reported."""
+    return 0 if usage is None else usage["total_tokens"]
 
 
 def _read_ranking(response: httpx2.Response, *, texts: list[str], has_text: bool) -> Ranking:
-    answer, num_texts = read_answer(RerankAnswer, response), len(texts)
-    indices = [_index(each.index, num_texts) for each in answer.results]
+    answer, num_texts = read_answer(RERANK_ANSWER, response), len(texts)
+    indices = [_index(each["index"], num_texts) for each in answer["results"]]
+    failed = answer.get("failed_documents", [])
     return Ranking(
-        model=answer.model,
+        model=answer["model"],
         results=tuple(
-            RankedText(index, each.relevance_score, texts[index] if has_text else None)
-            for index, each in zip(indices, answer.results, strict=True)
+            RankedText(index, each["relevance_score"], texts[index] if has_text else None)
+            for index, each in zip(indices, answer["results"], strict=True)
         ),
-        truncated=tuple(_index(index, num_texts) for index in answer.truncated_documents),
-        failed=tuple(NotRanked(_index(each.index, num_texts), each.message) for each in answer.failed_documents),
-        num_tokens=read_num_tokens(answer.usage),
+        truncated=tuple(_index(index, num_texts) for index in answer.get("truncated_documents", [])),
+        failed=tuple(NotRanked(_index(each["index"], num_texts), each["message"]) for each in failed),
+        num_tokens=read_num_tokens(answer.get("usage")),
         timing_ms=read_timing(response.headers),
         request_id=response.headers.get("x-request-id"),
     )
 
 
 def _read_embeddings(response: httpx2.Response, *, num_texts: int) -> Embeddings:
-    answer = read_answer(_EmbeddingsAnswer, response)
-    vectors = {_index(each.index, num_texts): _read_vector(each.embedding) for each in answer.data}
+    answer = read_answer(_EMBEDDINGS_ANSWER, response)
+    vectors = {_index(each["index"], num_texts): _read_vector(each["embedding"]) for each in answer["data"]}
     if len(vectors) != num_texts:
         raise _invalid_response(f"{len(vectors)} vectors for {num_texts} texts")
     return Embeddings(
-        model=answer.model,
+        model=answer["model"],
         vectors=[vectors[index] for index in range(num_texts)],
-        num_tokens=read_num_tokens(answer.usage),
+        num_tokens=read_num_tokens(answer.get("usage")),
         timing_ms=read_timing(response.headers),
         request_id=response.headers.get("x-request-id"),
     )
 
 
-def _read_vector(encoded: str) -> Vector:
+def _read_vector(encoded: Vector | str) -> Vector:
+    if not isinstance(encoded, str):
+        return encoded
     try:
         return np.frombuffer(base64.b64decode(encoded, validate=True), dtype="<f4").astype(np.float32)
     except (binascii.Error, ValueError) as error:
@@ -252,8 +224,13 @@ def _read_vector(encoded: str) -> Vector:
 
 def _read_models(response: httpx2.Response) -> list[ModelEntry]:
     return [
-        ModelEntry(name=each.id, tasks=frozenset(each.tasks), max_model_len=each.max_model_len, aliases=tuple(each.aliases))
-        for each in read_answer(_ModelsAnswer, response).data
+        ModelEntry(
+            name=each["id"],
+            tasks=frozenset(each.get("tasks", [])),
+            max_model_len=each.get("max_model_len"),
+            aliases=tuple(each.get("aliases", [])),
+        )
+        for each in read_answer(_MODEL_LIST, response)["data"]
     ]
 
 

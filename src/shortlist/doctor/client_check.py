@@ -16,6 +16,8 @@ from rich.text import Text
 
 from shortlist.doctor.checks import consumers, problems
 from shortlist.errors import BadSetting, UpstreamError
+from shortlist.models import RECOMMENDED
+from shortlist.types import EMBED, RERANK
 
 EXIT_PASSED: Final = 0
 EXIT_FAILED: Final = 1
@@ -24,7 +26,7 @@ TIMEOUT_S: Final = 60.0
 UNAUTHORIZED: Final = 401
 MODEL: Final = "$model"
 """Placeholder in `clients.yaml` for the server's model of a check's task."""
-DEFAULT_MODELS: Final = {"rerank": "Qwen/Qwen3-Reranker-0.6B", "embedding": "Qwen/Qwen3-Embedding-0.6B"}
+DEFAULT_MODELS: Final = {"rerank": RECOMMENDED[RERANK], "embedding": RECOMMENDED[EMBED]}
 """The default model name by task, for servers that do not list theirs."""
 
 

@@ -14,10 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from shortlist.config import Settings
-from shortlist.service.memory_plan import MemoryPlan
+from shortlist.engine.memory_plan import MemoryPlan
 from shortlist.service.model_report import ModelReport, build_report
-from shortlist.service.selftest import CheckStatus, SelfTest
-from shortlist.types import Task
+from shortlist.service.selftest_report import CheckStatus, SelfTest
+from shortlist.types import EMBED, Operation, operation_names
 
 EXIT_PASSED: Final = 0
 EXIT_FAILED: Final = 1
@@ -35,7 +35,7 @@ _CONTROL: Final = re.compile(r"<\|\w+\|>|</?think>")
 _MIB: Final = 1024 * 1024
 
 
-def run(text: str, declared: Task | None, settings: Settings) -> int:
+def run(text: str, declared: Operation | None, settings: Settings) -> int:
     """Diagnose a model, print the report, and return the exit code: 0 if the self-test passed, else 1.
 
     Raises:
@@ -86,13 +86,13 @@ def _info_rows(found: ModelReport) -> Iterator[tuple[str, str]]:
     info = found.info
     yield "source", found.source
     yield "served as", found.name
-    yield "kind", found.kind.value
+    yield "kind", found.family
     yield "because", found.why
-    yield "for", ", ".join(found.tasks)
+    yield "for", ", ".join(operation_names(found.operations))
     yield "revision", found.revision or "none stated"
     yield "runs on", f"{info.device} in {info.dtype}"
     yield "max_model_len", f"{info.max_model_len} tokens; {_model_limit(info.model_limit)}"
-    if info.dimensions is not None and Task.EMBED in found.tasks:
+    if info.dimensions is not None and EMBED in found.operations:
         yield "dimensions", str(info.dimensions)
     yield "files", _size(found.files_bytes)
     yield from _memory_rows(found.memory)
@@ -160,7 +160,7 @@ def _results(tested: SelfTest) -> RenderableType:
     table.add_column("detail", overflow="fold")
     for result in tested.results:
         status = Text(result.status.value, style=_STYLES[result.status])
-        table.add_row(result.task.value, result.check.value, status, Text(result.detail))
+        table.add_row(result.operation.name, result.check.value, status, Text(result.detail))
     return Padding(table, (0, 0, 0, 2))
 
 

@@ -7,13 +7,15 @@ An engine handles tensors or an upstream, not requests, queues, caches or caller
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, TypeVar
 from uuid import uuid4
 
-from shortlist.types import Batch, Task, Vector
+from shortlist.errors import EngineError
+from shortlist.types import RERANK, Operation, Prompt
 
 T = TypeVar("T")
 
@@ -45,11 +47,11 @@ class EngineInfo:
     Attributes:
         fingerprint: Identifies everything in the engine that can change a number: weights, dtype, implementation. Two engines
             with the same fingerprint give the same scores; it is part of every cache key.
-        tasks: Supported tasks.
+        operations: Supported operations.
         max_model_len: Longest prompt in tokens, shared prefix included.
         model_limit: The model's own limit, before `max_model_len` applies; None if unknown.
-        score_scale: Scale of `score`; meaningless without the rerank task.
-        dimensions: Width of the vectors, or None without the embed task.
+        score_scale: Scale of rerank scores; meaningless without the rerank operation.
+        dimensions: Width of the vectors, or None without the embed operation.
         device: Device, for display ("cpu", "cuda:0").
         dtype: Data type, for display ("float32", "bfloat16").
         max_concurrent_batches: Batches that may run at once.
@@ -57,7 +59,7 @@ class EngineInfo:
     """
 
     fingerprint: str
-    tasks: frozenset[Task]
+    operations: frozenset[Operation]
     max_model_len: int
     model_limit: int | None = None
     score_scale: ScoreScale = ScoreScale.LOG_ODDS
@@ -76,99 +78,69 @@ def content_name(digest: str | None) -> str:
     return digest or f"unread-{uuid4().hex}"
 
 
-class Engine(Protocol):
-    """Computes batches.
+class Engine(ABC):
+    """Computes batches of prompts.
 
     A cancelled call may finish its computation, but its result is dropped.
     """
 
     @property
+    @abstractmethod
     def info(self) -> EngineInfo:
         """The engine's properties; constant once it is loaded."""
-        ...
 
-    async def score(self, batch: Batch) -> Sequence[float]:
-        """Return one raw score per item, in the batch's order.
+    @abstractmethod
+    async def compute(self, operation: Operation, prompts: Sequence[Prompt]) -> Sequence[Any]:
+        """Return one value per prompt, in order; `operation.value_type` defines its type.
 
         Raises:
             EngineOutOfMemory: the batch did not fit; the engine is healthy.
             EngineUnavailable: the engine has failed permanently.
-            EngineError: the batch failed; the engine is healthy.
+            EngineError: the batch failed, or the engine does not support the operation; the engine is healthy.
         """
-        ...
 
-    async def embed(self, batch: Batch) -> Sequence[Vector]:
-        """Return one unit-length vector per item, in the batch's order.
+    @abstractmethod
+    def close(self) -> None:
+        """Free all resources. Idempotent."""
 
-        Shapes:
-            each vector: [info.dimensions] float32.
+    async def explain(self, prompts: Sequence[Prompt]) -> Sequence[Mapping[str, float]]:
+        """Return the components of every rerank score, by name; by default the score itself.
 
-        Raises:
-            As `score`.
-        """
-        ...
-
-    async def explain(self, batch: Batch) -> Sequence[Mapping[str, float]]:
-        """Return the components of every score of a rerank batch, by name.
-
-        A yes/no reranker returns the logits `yes` and `no`. For inspection, not for ranking: slower than `score`, and not
+        A yes/no reranker returns the logits `yes` and `no`. For inspection, not for ranking: slower than `compute`, and not
         batched with it.
 
         Raises:
-            As `score`.
+            As `compute`.
         """
-        ...
+        name = "logit" if self.info.score_scale is ScoreScale.LOG_ODDS else "cosine"
+        return [{name: score} for score in await self.compute(RERANK, prompts)]
 
-    def close(self) -> None:
-        """Free all resources. Idempotent."""
-        ...
+    @property
+    def replicas(self) -> Sequence[Engine]:
+        """The replicas, one per device; each computes the same. By default the engine itself."""
+        return (self,)
 
-
-@runtime_checkable
-class Supervised(Protocol):
-    """An engine that detects its own failure while idle."""
-
-    async def wait_failed(self) -> None:
-        """Raise when the engine fails; return when it is closed.
+    async def wait_failed(self) -> None:  # noqa: B027 - the default: nothing to detect
+        """Raise when the engine fails while idle; return when it is closed, or at once if it cannot detect that.
 
         Raises:
             EngineUnavailable: it has failed permanently.
         """
-        ...
-
-
-@runtime_checkable
-class Replicated(Protocol):
-    """An engine with one replica per device."""
-
-    @property
-    def replicas(self) -> Sequence[Engine]:
-        """The replicas; each computes the same."""
-        ...
-
-
-def replicas_of(engine: Engine) -> Sequence[Engine]:
-    """Return the replicas of an engine; the engine itself if it has none."""
-    return engine.replicas if isinstance(engine, Replicated) else (engine,)
-
-
-@runtime_checkable
-class RemoteExecution(Protocol):
-    """An engine in another process, which owns its device."""
 
     def run_in_engine(self, function: Callable[[], T], *, timeout_s: float) -> T:
-        """Run a function in that process and return its result. Blocks: not for an event loop.
+        """Run a function in the process that owns the device, and return its result. Blocks: not for an event loop.
 
         Args:
-            function: Pickled by name, with its arguments if it is a `partial`.
-            timeout_s: Timeout.
+            function: Pickled by name, with its arguments if it is a `partial`, for an engine in another process.
+            timeout_s: Timeout in another process.
 
         Raises:
             EngineUnavailable: the process has exited, or does not answer.
         """
-        ...
+        del timeout_s
+        return function()
 
-
-def run_in_engine(engine: Engine, function: Callable[[], T], *, timeout_s: float) -> T:
-    """Run a function in the engine's process, which is usually this one. See `RemoteExecution`."""
-    return engine.run_in_engine(function, timeout_s=timeout_s) if isinstance(engine, RemoteExecution) else function()
+    def _require(self, operation: Operation) -> None:
+        """Raise `EngineError` for an operation that the engine does not support."""
+        if operation not in self.info.operations:
+            raise EngineError(f"This engine does not {operation}.")

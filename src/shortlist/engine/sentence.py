@@ -8,34 +8,41 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from sentence_transformers import CrossEncoder, SentenceTransformer
+from safetensors.torch import load_file
+from sentence_transformers import CrossEncoder, SentenceTransformer, SparseEncoder
 from transformers.utils.logging import disable_progress_bar
 
-from shortlist.engine.base import EngineInfo, ScoreScale, content_name
+from shortlist.engine.base import Engine, EngineInfo, ScoreScale, content_name
 from shortlist.engine.device import pick_device
-from shortlist.errors import EngineError, EngineOutOfMemory, EngineUnavailable, ModelRefused
-from shortlist.types import Batch, Task, TextPrompt, Vector
+from shortlist.errors import EngineOutOfMemory, EngineUnavailable, ModelRefused
+from shortlist.types import EMBED, EMBED_SPARSE, RERANK, Operation, Prompt, SparseVector, TextPrompt, Vector
 
 BATCH_ITEMS = 32
 """Texts that the library pads and computes together; larger batches are sorted by length and split."""
 
-T = TypeVar("T")
+SPARSE_HEAD = "sparse_linear.safetensors"
+"""The head of `SparseHeadEngine`."""
+
+Compute = Callable[[Sequence[TextPrompt]], list[Any]]
+"""Computes one value per prompt."""
 
 disable_progress_bar()  # type: ignore[no-untyped-call]  # the caller reports loading
 
 
-class SentenceEngine(ABC):
-    """Base of both engines: one thread, and conversion of memory errors. Implements `engine.base.Engine`."""
+class SentenceEngine(Engine):
+    """Base of both engines: one thread, and conversion of memory errors."""
 
     def __init__(self, info: EngineInfo) -> None:
         self._info = info
@@ -47,37 +54,25 @@ class SentenceEngine(ABC):
         """The engine's properties."""
         return self._info
 
-    async def score(self, batch: Batch) -> Sequence[float]:
-        """Return one raw score per item."""
-        return await self._on_thread(self._score, batch)
-
-    async def embed(self, batch: Batch) -> Sequence[Vector]:
-        """Return one unit vector per item."""
-        return await self._on_thread(self._embed, batch)
-
-    async def explain(self, batch: Batch) -> Sequence[Mapping[str, float]]:
-        """Return the only component: the logit of a cross-encoder, the cosine of a bi-encoder."""
-        name = "logit" if self._info.score_scale is ScoreScale.LOG_ODDS else "cosine"
-        return [{name: score} for score in await self.score(batch)]
+    async def compute(self, operation: Operation, prompts: Sequence[Prompt]) -> Sequence[Any]:
+        """Return one value per prompt. See `Engine`."""
+        self._require(operation)
+        if self._is_closed:
+            raise EngineUnavailable("The engine is closed.")
+        call = partial(self._computes[operation], [_text(prompt) for prompt in prompts])
+        with contextlib.suppress(torch.OutOfMemoryError, MemoryError):  # raised below, where no frame references the tensors
+            return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+        raise EngineOutOfMemory(f"A batch of {len(prompts)} texts did not fit into the device's memory.")
 
     def close(self) -> None:
         """Stop the thread after its running batch."""
         self._is_closed = True
         self._thread.shutdown(wait=False, cancel_futures=True)
 
+    @property
     @abstractmethod
-    def _score(self, prompts: Sequence[TextPrompt]) -> list[float]: ...
-
-    @abstractmethod
-    def _embed(self, prompts: Sequence[TextPrompt]) -> list[Vector]: ...
-
-    async def _on_thread(self, compute: Callable[[Sequence[TextPrompt]], T], batch: Batch) -> T:
-        if self._is_closed:
-            raise EngineUnavailable("The engine is closed.")
-        prompts = [_text(item.prompt) for item in batch.items]
-        with contextlib.suppress(torch.OutOfMemoryError, MemoryError):  # raised below, where no frame references the tensors
-            return await asyncio.get_running_loop().run_in_executor(self._thread, compute, prompts)
-        raise EngineOutOfMemory(f"A batch of {len(prompts)} texts did not fit into the device's memory.")
+    def _computes(self) -> Mapping[Operation, Compute]:
+        """The function of every supported operation; called on the engine's thread."""
 
 
 class CrossEncoderEngine(SentenceEngine):
@@ -105,7 +100,7 @@ class CrossEncoderEngine(SentenceEngine):
         super().__init__(
             EngineInfo(
                 fingerprint=f"cross-encoder:{content_name(digest)}",
-                tasks=frozenset({Task.RERANK}),
+                operations=frozenset({RERANK}),
                 max_model_len=self._model.max_seq_length,
                 model_limit=own_limit,
                 device=str(self._model.device),
@@ -113,15 +108,16 @@ class CrossEncoderEngine(SentenceEngine):
             )
         )
 
+    @property
+    def _computes(self) -> Mapping[Operation, Compute]:
+        return {RERANK: self._score}
+
     def _score(self, prompts: Sequence[TextPrompt]) -> list[float]:
         pairs = [(prompt.prefix.text, prompt.text) for prompt in prompts]
         logits = self._model.predict(
             pairs, batch_size=BATCH_ITEMS, activation_fn=torch.nn.Identity(), show_progress_bar=False, convert_to_numpy=True
         )
         return [float(logit) for logit in logits]
-
-    def _embed(self, prompts: Sequence[TextPrompt]) -> list[Vector]:
-        raise EngineError(f"A cross-encoder has no vectors for {len(prompts)} texts.")
 
 
 class BiEncoderEngine(SentenceEngine):
@@ -146,7 +142,7 @@ class BiEncoderEngine(SentenceEngine):
         super().__init__(
             EngineInfo(
                 fingerprint=f"bi-encoder:{content_name(digest)}",
-                tasks=frozenset(Task),
+                operations=frozenset({RERANK, EMBED}),
                 max_model_len=self._model.max_seq_length,
                 model_limit=own_limit,
                 score_scale=ScoreScale.COSINE,
@@ -155,6 +151,10 @@ class BiEncoderEngine(SentenceEngine):
                 dtype=_dtype(self._model),
             )
         )
+
+    @property
+    def _computes(self) -> Mapping[Operation, Compute]:
+        return {RERANK: self._score, EMBED: self._embed}
 
     def _score(self, prompts: Sequence[TextPrompt]) -> list[float]:
         queries = list(dict.fromkeys(prompt.prefix.text for prompt in prompts))
@@ -180,6 +180,126 @@ class BiEncoderEngine(SentenceEngine):
             normalize_embeddings=True,
         )
         return np.asarray(vectors, dtype=np.float32)
+
+
+class SparseHeadEngine(BiEncoderEngine):
+    """A bi-encoder with a second head, as BGE-M3 has it: it gives every token a weight, for sparse vectors.
+
+    The weight of a token id is its largest one in the text; special tokens have none. The head is a linear layer from the token
+    vectors to one number, with a ReLU: `weight` [1, hidden size] and `bias` [1] in `SPARSE_HEAD`.
+
+    Args:
+        path: The model's folder.
+        device: cpu, cuda, cuda:N, or auto.
+        max_model_len: Longest text in tokens; the model's own limit applies if it is lower.
+        digest: Digest of the model's files; see `content_name`.
+
+    Raises:
+        BadSetting: the device is not on this machine.
+        ModelRefused: the head cannot be read, or does not fit the model.
+
+    Source: FlagEmbedding 1.3, `inference/embedder/encoder_only/m3.py`: sparse_linear, and its token weights.
+    """
+
+    def __init__(self, path: Path, *, device: str, max_model_len: int, digest: str | None = None) -> None:
+        super().__init__(path, device=device, max_model_len=max_model_len, digest=digest)
+        with _loading(path):
+            head = load_file(path / SPARSE_HEAD, device=str(self._model.device))
+        transformer: Any = self._model[0]
+        hidden = transformer.get_embedding_dimension()
+        if {name: tuple(tensor.shape) for name, tensor in head.items()} != {"weight": (1, hidden), "bias": (1,)}:
+            raise ModelRefused(f"{path / SPARSE_HEAD} must have weight [1, {hidden}] and bias [1].")
+        self._head = {name: tensor.float() for name, tensor in head.items()}
+        tokenizer = self._model.tokenizer
+        special = (tokenizer.cls_token_id, tokenizer.eos_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id)
+        self._special_ids = np.array([each for each in (*special, tokenizer.unk_token_id) if each is not None])
+        self._info = replace(self._info, operations=self._info.operations | {EMBED_SPARSE})
+
+    @property
+    def _computes(self) -> Mapping[Operation, Compute]:
+        return {**super()._computes, EMBED_SPARSE: self._embed_sparse}
+
+    def _embed_sparse(self, prompts: Sequence[TextPrompt]) -> list[SparseVector]:
+        vectors: list[SparseVector] = []
+        for prefix, group in groupby(prompts, key=lambda prompt: prompt.prefix.text):
+            texts = [prompt.text for prompt in group]
+            outputs: Any = self._model.encode(
+                texts, prompt=prefix, batch_size=BATCH_ITEMS, show_progress_bar=False, output_value=None
+            )
+            vectors += map(self._token_weights, outputs)
+        return vectors
+
+    def _token_weights(self, outputs: Mapping[str, torch.Tensor]) -> SparseVector:
+        """Return the largest weight of every token id of one text.
+
+        Shapes:
+            outputs: input_ids and attention_mask [tokens], token_embeddings [tokens, hidden size].
+        """
+        logits = torch.nn.functional.linear(outputs["token_embeddings"].float(), self._head["weight"], self._head["bias"])
+        weights = torch.relu(logits).squeeze(-1).cpu().numpy()
+        num_tokens = int(outputs["attention_mask"].sum())
+        ids, positions = np.unique(outputs["input_ids"].cpu().numpy()[:num_tokens], return_inverse=True)
+        largest = np.zeros(len(ids), np.float32)
+        np.maximum.at(largest, positions, weights[:num_tokens])
+        kept = (largest > 0) & ~np.isin(ids, self._special_ids)
+        return SparseVector(ids[kept].astype(np.int32), largest[kept])
+
+
+class SparseEncoderEngine(SentenceEngine):
+    """Embeds texts as sparse vectors over the vocabulary (SPLADE and similar models).
+
+    Args:
+        path: The model's folder.
+        device: cpu, cuda, cuda:N, or auto.
+        max_model_len: Longest text in tokens; the model's own limit applies if it is lower.
+        digest: Digest of the model's files; see `content_name`.
+
+    Raises:
+        BadSetting: the device is not on this machine.
+    """
+
+    def __init__(self, path: Path, *, device: str, max_model_len: int, digest: str | None = None) -> None:
+        place = str(pick_device(device))
+        with _loading(path):
+            self._model = SparseEncoder(str(path), device=place, local_files_only=True)
+        own_limit = self._model.max_seq_length
+        self._model.max_seq_length = _limit(own_limit, max_model_len)
+        super().__init__(
+            EngineInfo(
+                fingerprint=f"sparse-encoder:{content_name(digest)}",
+                operations=frozenset({EMBED_SPARSE}),
+                max_model_len=self._model.max_seq_length,
+                model_limit=own_limit,
+                device=str(self._model.device),
+                dtype=_dtype(self._model),
+            )
+        )
+
+    @property
+    def _computes(self) -> Mapping[Operation, Compute]:
+        return {EMBED_SPARSE: self._embed}
+
+    def _embed(self, prompts: Sequence[TextPrompt]) -> list[SparseVector]:
+        return [
+            _sparse(tensor)
+            for prefix, group in groupby(prompts, key=lambda prompt: prompt.prefix.text)
+            for tensor in self._model.encode(
+                [prompt.text for prompt in group],
+                prompt=prefix,
+                batch_size=BATCH_ITEMS,
+                show_progress_bar=False,
+                convert_to_tensor=False,
+                save_to_cpu=True,
+            )
+        ]
+
+
+def _sparse(tensor: torch.Tensor) -> SparseVector:
+    """Return the positive components of a sparse tensor, by ascending index."""
+    tensor = tensor.coalesce()
+    indices, values = tensor.indices()[0].numpy(), tensor.values().float().numpy()
+    kept = values != 0
+    return SparseVector(indices[kept].astype(np.int32), values[kept].astype(np.float32))
 
 
 @contextlib.contextmanager

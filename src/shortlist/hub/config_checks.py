@@ -6,14 +6,25 @@ gigabytes are downloaded.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import PurePosixPath
 
 from shortlist.errors import ModelRefused
-from shortlist.hub.kind import WeightsReader
 from shortlist.hub.metadata import ModelMetadata
 
 _PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl"})
 _LIBRARY = "sentence_transformers."
+
+
+class WeightsReader(StrEnum):
+    """The reader of a model's weights, which determines their allowed formats and where they must be."""
+
+    SHORTLIST = "ours"
+    """A built-in engine, which does not load quantised weights."""
+    VLLM = "vllm"
+    """A managed vLLM on this machine; quantised weights are allowed."""
+    UPSTREAM = "elsewhere"
+    """Upstream servers: the weights are not downloaded."""
 
 
 def check_config(

@@ -7,9 +7,7 @@ from pathlib import Path
 
 from shortlist.errors import BadSetting, ModelRefused
 from shortlist.hub import demo_model
-from shortlist.hub.inspect import inspect
 from shortlist.hub.reference import Reference, Source, parse
-from shortlist.types import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +23,6 @@ class Cached:
     reference: Reference
     path: Path
     size_bytes: int
-
-    @property
-    def tasks(self) -> tuple[Task, ...]:
-        """Tasks it can be served for; empty if it is incomplete or unsupported."""
-        try:
-            files = inspect(self.path, name=self.reference.text, hub_id=self.reference.hub_id)
-        except ModelRefused:
-            return ()
-        return tuple(sorted(files.kind.tasks))
 
 
 def cached() -> list[Cached]:

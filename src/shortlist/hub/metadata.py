@@ -97,6 +97,42 @@ class ModelMetadata:
         return names[0] if isinstance(names, list) and names and isinstance(names[0], str) else None
 
     @property
+    def model_type(self) -> str | None:
+        """The type of the model's layers in transformers."""
+        found = (self.config or {}).get("model_type")
+        return found if isinstance(found, str) else None
+
+    @property
+    def library_type(self) -> str:
+        """The type of a sentence-transformers folder. Folders older than the field hold embedders."""
+        return str(self.library_config.get("model_type", "SentenceTransformer"))
+
+    @property
+    def has_head(self) -> bool:
+        """Whether the model has a classification head."""
+        return (self.architecture or "").endswith("ForSequenceClassification")
+
+    @property
+    def num_labels(self) -> int:
+        """The labels of the classification head. Source: `PretrainedConfig` in transformers, where two is the default."""
+        config = self.config or {}
+        labels, count = config.get("id2label"), config.get("num_labels")
+        if isinstance(labels, dict):
+            return len(labels)
+        return count if isinstance(count, int) else 2
+
+    @property
+    def module_names(self) -> list[str]:
+        """The class names of the modules, in order."""
+        return [module.class_name for module in self.modules]
+
+    def card_words(self, key: str) -> frozenset[str]:
+        """The card's values of `key`: a string or a list."""
+        value = self.card.get(key)
+        words = value if isinstance(value, list) else [value] if isinstance(value, str) else []
+        return frozenset(str(word) for word in words)
+
+    @property
     def weights_path(self) -> str:
         """The folder inside the model that holds `config.json` and the weights; almost always the model folder itself."""
         return self.modules[0].path if self.modules else ""

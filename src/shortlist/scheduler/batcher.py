@@ -18,7 +18,7 @@ BATCHES_BEFORE_RAISING: Final = 64
 def form_batch(queue: WorkQueue, *, max_tokens: int, max_items: int) -> Batch | None:
     """Take the items of the next batch from the queue, in order, across requests; None if the queue is empty.
 
-    The batch takes items of one task from the front until the next one does not fit. No item overtakes another. A shared
+    The batch takes items of one operation from the front until the next one does not fit. No item overtakes another. A shared
     prefix costs its tokens once per batch. The first item is always taken, so work never stalls.
 
     Units:
@@ -29,9 +29,9 @@ def form_batch(queue: WorkQueue, *, max_tokens: int, max_items: int) -> Batch | 
     num_tokens = 0
     first = queue.peek()
     while (front := queue.peek()) is not None and first is not None:
-        task, item = front
-        cost = item.prompt.num_tokens + (0 if id(item.prompt.prefix) in prefixes else item.prompt.prefix.num_tokens)
-        if taken and (task is not first[0] or num_tokens + cost > max_tokens or len(taken) >= max_items):
+        operation, item = front
+        cost = item.prompt.num_own_tokens + (0 if id(item.prompt.prefix) in prefixes else item.prompt.prefix.num_tokens)
+        if taken and (operation is not first[0] or num_tokens + cost > max_tokens or len(taken) >= max_items):
             break
         taken.append(queue.pop())
         prefixes.add(id(item.prompt.prefix))
@@ -43,7 +43,7 @@ def split_batch(batch: Batch) -> tuple[Batch, Batch]:
     """Return the two halves of a failed batch of at least two items, in order."""
     assert len(batch.items) > 1, "A single item is not split. This is a bug."
     middle = len(batch.items) // 2
-    return Batch(batch.task, batch.items[:middle]), Batch(batch.task, batch.items[middle:])
+    return Batch(batch.operation, batch.items[:middle]), Batch(batch.operation, batch.items[middle:])
 
 
 class BatchTokenLimit:

@@ -10,16 +10,17 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from shortlist.types import DocumentStats, Value
+from shortlist.types import DocumentStats, Operation, Value
 
-ENTRY_OVERHEAD_BYTES = 500
+ENTRY_OVERHEAD_BYTES = 520
 """Key, entry, number and table slot of one entry, rounded up from `tracemalloc` (see the cache's test)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One cached computation: its value, its tokens, and the document stats of its text."""
+    """One cached computation: its operation, its value, its tokens, and the document stats of its text."""
 
+    operation: Operation
     value: Value
     num_tokens: int
     stats: DocumentStats
@@ -27,14 +28,14 @@ class Entry:
     @property
     def num_bytes(self) -> int:
         """Its memory in bytes."""
-        return ENTRY_OVERHEAD_BYTES + (0 if isinstance(self.value, float) else self.value.nbytes)
+        return ENTRY_OVERHEAD_BYTES + self.operation.value_type.num_bytes(self.value)
 
 
 def cache_keys(shared: Iterable[str], texts: Sequence[str]) -> list[bytes]:
     """Return one key per text.
 
     Args:
-        shared: Everything else that decides the value: engine, encoder, task, query, instruction, limits.
+        shared: Everything else that decides the value: engine, encoder, operation, query, instruction, limits.
         texts: The text of each item.
     """
     prefix = hashlib.sha256()
@@ -78,6 +79,11 @@ class ScoreCache:
         while self.num_bytes > self.max_bytes:
             _, oldest = self._entries.popitem(last=False)
             self.num_bytes -= oldest.num_bytes
+
+    def clear(self) -> None:
+        """Drop all entries."""
+        self._entries.clear()
+        self.num_bytes = 0
 
     def _put(self, key: bytes, entry: Entry) -> None:
         previous = self._entries.pop(key, None)

@@ -6,23 +6,18 @@ content, the numbers (finite) and the document stats are valid. Anything else is
 
 from __future__ import annotations
 
-import math
 import struct
 import zlib
 
-import numpy as np
-
 from shortlist.scheduler.cache import Entry
-from shortlist.types import DocumentStats, Span, Value
+from shortlist.types import DocumentStats, Operation, Span
 
-VERSION = 1
+VERSION = 2
 """Format version; raise it with every change of the layout. Another version is a miss."""
 
-_HEADER = struct.Struct("<BBIIIIIII")
-"""Version, flags; tokens of the entry, of the document and in total; windows; start and end of the best; dimensions."""
-_SCORE = struct.Struct("<d")
+_HEADER = struct.Struct("<BBIIIIII")
+"""Version, flags; tokens of the entry, of the document and in total; windows; start and end of the best."""
 _CHECKSUM = struct.Struct("<I")
-_FLOAT32 = np.dtype("<f4")
 
 _HAS_TOTAL, _IS_TRUNCATED, _HAS_BEST = 1, 2, 4
 _FLAGS = _HAS_TOTAL | _IS_TRUNCATED | _HAS_BEST
@@ -45,19 +40,18 @@ def encode(key: bytes, entry: Entry) -> bytes:
         stats.num_windows,
         best.start,
         best.end,
-        0 if isinstance(entry.value, float) else len(entry.value),
     )
-    content = header + _encode_value(entry.value)
+    content = header + entry.operation.value_type.encode(entry.value)
     return content + _CHECKSUM.pack(_checksum(key, content))
 
 
-def decode(key: bytes, data: bytes) -> Entry | None:
-    """Return the entry that was encoded for this key, or None for any other bytes."""
+def decode(operation: Operation, key: bytes, data: bytes) -> Entry | None:
+    """Return the entry of this operation that was encoded for this key, or None for any other bytes."""
     content, checksum = data[: -_CHECKSUM.size], data[-_CHECKSUM.size :]
     if len(content) < _HEADER.size or checksum != _CHECKSUM.pack(_checksum(key, content)):
         return None
-    version, flags, num_tokens, num_document, num_total, num_windows, start, end, dimensions = _HEADER.unpack_from(content)
-    value = _decode_value(content[_HEADER.size :], dimensions)
+    version, flags, num_tokens, num_document, num_total, num_windows, start, end = _HEADER.unpack_from(content)
+    value = operation.value_type.decode(content[_HEADER.size :])
     if version != VERSION or flags & ~_FLAGS or not num_windows or start > end or value is None:
         return None
     stats = DocumentStats(
@@ -67,21 +61,7 @@ def decode(key: bytes, data: bytes) -> Entry | None:
         num_windows=num_windows,
         best=Span(start, end) if flags & _HAS_BEST else None,
     )
-    return Entry(value, num_tokens, stats)
-
-
-def _encode_value(value: Value) -> bytes:
-    return _SCORE.pack(value) if isinstance(value, float) else value.astype(_FLOAT32, copy=False).tobytes()
-
-
-def _decode_value(data: bytes, dimensions: int) -> Value | None:
-    if len(data) != (dimensions * _FLOAT32.itemsize or _SCORE.size):
-        return None
-    if not dimensions:
-        score: float = _SCORE.unpack(data)[0]
-        return score if math.isfinite(score) else None
-    vector = np.frombuffer(data, _FLOAT32).astype(np.float32)
-    return vector if np.isfinite(vector).all() else None
+    return Entry(operation, value, num_tokens, stats)
 
 
 def _checksum(key: bytes, content: bytes) -> int:

@@ -14,8 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-import numpy as np
-
 from shortlist.engine.base import Engine
 from shortlist.errors import BadScore, DeadlineExceeded, EngineError, EngineOutOfMemory, EngineUnavailable, UpstreamError
 from shortlist.scheduler import batcher
@@ -23,7 +21,7 @@ from shortlist.scheduler.admission import Admission
 from shortlist.scheduler.batcher import BatchTokenLimit
 from shortlist.scheduler.queue import DEFAULT_FLOW, Flow, WorkQueue
 from shortlist.telemetry import Metrics, logger
-from shortlist.types import Batch, Outcome, Prompt, Task, Value, WorkItem
+from shortlist.types import Batch, Operation, Outcome, Prompt, Value, WorkItem
 
 LATE: Final = "The deadline passed before the work was done."
 
@@ -128,7 +126,7 @@ class Dispatcher:
 
     async def submit(
         self,
-        task: Task,
+        operation: Operation,
         prompts: Sequence[Prompt],
         *,
         flow: Flow = DEFAULT_FLOW,
@@ -140,7 +138,7 @@ class Dispatcher:
         Cancelling the call removes the job's items from the queue; a running batch finishes.
 
         Args:
-            task: What to compute.
+            operation: What to compute.
             prompts: At least one.
             flow: Caller and priority.
             deadline_s: Deadline on `time.monotonic`.
@@ -153,7 +151,7 @@ class Dispatcher:
         if self.failure is not None:
             raise EngineUnavailable(self.failure.message)
         job_id = next(self._ids)
-        self._queue.put(job_id, task, prompts, flow=flow, deadline_s=deadline_s)
+        self._queue.put(job_id, operation, prompts, flow=flow, deadline_s=deadline_s)
         job = _Job(asyncio.get_running_loop().create_future(), [None] * len(prompts), time.monotonic())
         self._jobs[job_id] = job
         self._changed()
@@ -254,8 +252,9 @@ class Dispatcher:
         """Resolve every item with its value."""
         for job_id in {item.job_id for item in batch.items} & self._jobs.keys():
             self._jobs[job_id].compute_s += elapsed_s
+        is_finite = batch.operation.value_type.is_finite
         for item, value in zip(batch.items, values, strict=True):
-            self._resolve(item, _checked(value))
+            self._resolve(item, value if is_finite(value) else BadScore("The model returned a number that is not finite."))
 
     async def _call(self, batch: Batch) -> Sequence[Value]:
         try:
@@ -274,8 +273,7 @@ class Dispatcher:
 
     async def _call_engine(self, batch: Batch) -> Sequence[Value]:
         """Call the engine; raise `_CallCancelled` when no job waits for the items any more."""
-        computation = self.engine.score(batch) if batch.task is Task.RERANK else self.engine.embed(batch)
-        call: asyncio.Future[Sequence[Value]] = asyncio.ensure_future(computation)
+        call: asyncio.Future[Sequence[Value]] = asyncio.ensure_future(self.engine.compute(batch.operation, batch.prompts))
         self._calls[call] = frozenset(item.job_id for item in batch.items)
         try:
             return await call
@@ -307,14 +305,14 @@ class Dispatcher:
 
     def _still_wanted(self, batch: Batch) -> Batch | None:
         items = tuple(item for item in batch.items if item.job_id in self._jobs)
-        return Batch(batch.task, items) if items else None
+        return Batch(batch.operation, items) if items else None
 
     def _mark_started(self, batch: Batch, now_s: float) -> None:
         for item in batch.items:
             job = self._jobs[item.job_id]
             if job.started_s is None:
                 job.started_s = now_s
-                self._metrics.queue_duration.labels(self._model, batch.task.value).observe(now_s - job.submitted_s)
+                self._metrics.queue_duration.labels(self._model, batch.operation.name).observe(now_s - job.submitted_s)
 
     def _resolve(self, item: WorkItem, outcome: Outcome) -> None:
         job = self._jobs.get(item.job_id)
@@ -327,12 +325,7 @@ class Dispatcher:
         self._work.set()
 
     def _observe(self, batch: Batch, elapsed_s: float) -> None:
-        self._metrics.inference_duration.labels(self._model, batch.task.value).observe(elapsed_s)
+        self._metrics.inference_duration.labels(self._model, batch.operation.name).observe(elapsed_s)
         self._metrics.batch_items.labels(self._model).observe(len(batch.items))
         self._metrics.batch_tokens.labels(self._model).observe(batch.num_tokens)
         self._metrics.tokens.labels(self._model).inc(batch.num_tokens)
-
-
-def _checked(value: Value) -> Outcome:
-    is_finite = math.isfinite(value) if isinstance(value, float) else bool(np.isfinite(value).all())
-    return value if is_finite else BadScore("The model returned a number that is not finite.")

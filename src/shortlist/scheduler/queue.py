@@ -17,7 +17,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from shortlist.types import Priority, Prompt, RequestOptions, Task, WorkItem
+from shortlist.types import Operation, Priority, Prompt, RequestOptions, WorkItem
 
 
 class Flow(NamedTuple):
@@ -51,10 +51,10 @@ class _Waiting:
         rank: Its position in the order; unit: tokens of virtual time.
     """
 
-    __slots__ = ("deadline_s", "flow", "items", "num_tokens", "rank", "task")
+    __slots__ = ("deadline_s", "flow", "items", "num_tokens", "operation", "rank")
 
-    def __init__(self, task: Task, items: deque[WorkItem], flow: Flow, rank: int, deadline_s: float | None) -> None:
-        self.task = task
+    def __init__(self, operation: Operation, items: deque[WorkItem], flow: Flow, rank: int, deadline_s: float | None) -> None:
+        self.operation = operation
         self.items = items
         self.flow = flow
         self.rank = rank
@@ -81,13 +81,19 @@ class WorkQueue:
         return frozenset(self._last_rank)
 
     def put(
-        self, job_id: int, task: Task, prompts: Sequence[Prompt], *, flow: Flow = DEFAULT_FLOW, deadline_s: float | None = None
+        self,
+        job_id: int,
+        operation: Operation,
+        prompts: Sequence[Prompt],
+        *,
+        flow: Flow = DEFAULT_FLOW,
+        deadline_s: float | None = None,
     ) -> None:
         """Add a whole job.
 
         Args:
             job_id: Unique among the queued jobs.
-            task: What to compute.
+            operation: What to compute.
             prompts: Its items; at least one.
             flow: Caller and priority.
             deadline_s: Deadline on the clock of `expire`; later, the job is never computed.
@@ -98,29 +104,29 @@ class WorkQueue:
         rank = max(self._clock, self._last_rank.get(flow, 0)) + flow.cost_factor * _num_tokens(items)
         self._last_rank[flow] = rank
         self._flows[flow] += 1
-        self._jobs[job_id] = job = _Waiting(task, items, flow, rank, deadline_s)
+        self._jobs[job_id] = job = _Waiting(operation, items, flow, rank, deadline_s)
         self._num_put += 1
         heapq.heappush(self._turns, (rank, self._num_put, job_id))
         self.num_items += len(items)
         self.num_tokens += job.num_tokens
 
-    def peek(self) -> tuple[Task, WorkItem] | None:
-        """Return the next item and its task, without removing it."""
+    def peek(self) -> tuple[Operation, WorkItem] | None:
+        """Return the next item and its operation, without removing it."""
         while self._turns and self._turns[0][2] not in self._jobs:
             heapq.heappop(self._turns)  # cancelled, or expired
         if not self._turns:
             return None
         job = self._jobs[self._turns[0][2]]
-        return job.task, job.items[0]
+        return job.operation, job.items[0]
 
     def pop(self) -> WorkItem:
         """Remove and return the next item; the queue must not be empty."""
         self.peek()
         job = self._jobs[self._turns[0][2]]
         item = job.items.popleft()
-        job.num_tokens -= item.prompt.num_tokens
+        job.num_tokens -= item.prompt.num_own_tokens
         self.num_items -= 1
-        self.num_tokens -= item.prompt.num_tokens
+        self.num_tokens -= item.prompt.num_own_tokens
         self._clock = max(self._clock, job.rank - job.flow.cost_factor * job.num_tokens)
         if not job.items:
             self._drop(item.job_id)
@@ -151,4 +157,4 @@ class WorkQueue:
 
 
 def _num_tokens(items: Iterable[WorkItem]) -> int:
-    return sum(item.prompt.num_tokens for item in items)
+    return sum(item.prompt.num_own_tokens for item in items)

@@ -18,6 +18,7 @@ from shortlist.breaker import Breaker, BreakerState
 from shortlist.scheduler.cache import Entry
 from shortlist.scheduler.codec import decode, encode
 from shortlist.telemetry import Metrics, logger
+from shortlist.types import Operation
 
 Returned = TypeVar("Returned")
 
@@ -87,11 +88,11 @@ class SharedCache:
             self._breaker.trip(time.monotonic())
             self._log_unavailable(response)
 
-    async def get_many(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
-        """Return the entries of these keys; none if the store fails or times out."""
+    async def get_many(self, operation: Operation, keys: Sequence[bytes]) -> dict[bytes, Entry]:
+        """Return the entries of these keys of an operation; none if the store fails or times out."""
         if not keys or self._is_closed:
             return {}
-        hits = await self._call("read", partial(self._read, keys), self._timeout_s) or {}
+        hits = await self._call("read", partial(self._read, operation, keys), self._timeout_s) or {}
         self._metrics.shared_cache_hits.inc(len(hits))
         self._metrics.shared_cache_misses.inc(len(keys) - len(hits))
         return hits
@@ -124,38 +125,38 @@ class SharedCache:
             if num_refused is not None:
                 self._log_refusal(num_refused)
 
-    async def _read(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
+    async def _read(self, operation: Operation, keys: Sequence[bytes]) -> dict[bytes, Entry]:
         """Return the valid entries. A value that was stored for another key is invalid."""
         pairs = zip(keys, await self._store.read(keys), strict=False)
-        read = {key: decode(key, value) for key, value in pairs if isinstance(value, bytes)}
+        read = {key: decode(operation, key, value) for key, value in pairs if isinstance(value, bytes)}
         return {key: entry for key, entry in read.items() if entry is not None}
 
     async def _write(self, batch: Mapping[bytes, Entry]) -> int:
         return await self._store.write({key: encode(key, entry) for key, entry in batch.items()})
 
-    async def _call(self, operation: str, call: Callable[[], Awaitable[Returned]], timeout_s: float) -> Returned | None:
+    async def _call(self, access: str, call: Callable[[], Awaitable[Returned]], timeout_s: float) -> Returned | None:
         """Return the response of the store, or None if it is skipped, fails or times out."""
         started_s = time.monotonic()
         if not self._breaker.may_call(started_s):
             return None
-        returned = await self._attempt(operation, call, timeout_s)
+        returned = await self._attempt(access, call, timeout_s)
         if isinstance(returned, Exception):
             if self._breaker.failed(time.monotonic()):
                 self._log_unavailable(returned)
             return None
-        self._metrics.shared_cache_duration.labels(operation).observe(time.monotonic() - started_s)
+        self._metrics.shared_cache_duration.labels(access).observe(time.monotonic() - started_s)
         if self._breaker.succeeded():
             self._metrics.shared_cache_up.labels(self._location).set(1)
             logger.warning("shared cache is back", extra={"cache": self._location})
         return returned
 
-    async def _attempt(self, operation: str, call: Callable[[], Awaitable[Returned]], timeout_s: float) -> Returned | Exception:
+    async def _attempt(self, access: str, call: Callable[[], Awaitable[Returned]], timeout_s: float) -> Returned | Exception:
         """Return the response of the store, or its error."""
         try:
             async with asyncio.timeout(timeout_s):
                 return await call()
         except Exception as error:  # noqa: BLE001 - the client library parses foreign data and can raise anything
-            self._metrics.shared_cache_failures.labels(operation).inc()
+            self._metrics.shared_cache_failures.labels(access).inc()
             return error
 
     def _log_unavailable(self, error: Exception) -> None:

@@ -5,35 +5,35 @@ from __future__ import annotations
 import importlib
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from shortlist.config import ModelSettings, SchedulerSettings, Settings
-from shortlist.engine.base import Engine, Notify, Supervised, replicas_of, run_in_engine
-from shortlist.engine.restartable import RestartableEngine
-from shortlist.errors import BadSetting, EngineUnavailable, ModelRefused
-from shortlist.hub import ModelKind, ResolvedModel, WeightsReader, resolve
+from shortlist.engine.base import Engine, Notify
+from shortlist.engine.memory_plan import MemoryPlan
+from shortlist.engine.registry import ENGINES, EngineSpec
+from shortlist.errors import EngineUnavailable, ModelRefused
+from shortlist.hub.config_checks import WeightsReader
+from shortlist.models import RECOMMENDED, LoadContext, ResolvedModel, resolve
 from shortlist.scheduler.admission import Admission, AdmissionLimits
 from shortlist.scheduler.cache import ScoreCache
 from shortlist.scheduler.dispatcher import Dispatcher
 from shortlist.scheduler.queue import WorkQueue
 from shortlist.scheduler.redis_store import RedisStore, location_of
-from shortlist.scheduler.served_model import NO_EXPECTATIONS, Expectations, ServedModel, one_name_for_two
+from shortlist.scheduler.served_model import NO_EXPECTATIONS, Expectations, LoadAgain, ServedModel
 from shortlist.scheduler.shared_cache import SharedCache
 from shortlist.scheduler.single_flight import InFlight
-from shortlist.service import engine_loading
-from shortlist.service.memory_plan import MemoryPlan, memory_plan
+from shortlist.service.model_names import alias_pairs, aliases_of, check_names, name_of
 from shortlist.service.monitoring import show_gpus, tracing_to
 from shortlist.service.runtime import Runtime
+from shortlist.service.selftest_data import calibration_texts
 from shortlist.service.vllm_deployment import MetricLabels, VllmDeployment, deployments, engine_and_encoder, remedy_for
 from shortlist.telemetry import Metrics
 from shortlist.text.encoder import Encoder
-from shortlist.text.qwen_encoder import QwenEncoder
-from shortlist.types import ModelCard, Priority, Task
+from shortlist.types import EMBED, RERANK, ModelCard, Operation, Priority
 
 DEMO = "demo"
 
@@ -42,7 +42,7 @@ PLAN_S = 60.0
 
 NO_MODEL = (
     "No model was named, so the bundled demo model is served: small, real, English.\n"
-    "For Qwen3: shortlist serve Qwen/Qwen3-Reranker-0.6B Qwen/Qwen3-Embedding-0.6B"
+    f"For more: shortlist serve {RECOMMENDED[RERANK]} {RECOMMENDED[EMBED]}"
 )
 
 
@@ -54,10 +54,10 @@ def build_runtime(settings: Settings, *, notify: Notify) -> Runtime:
         ModelRefused: a model is not available, or cannot be served.
     """
     metrics = Metrics()
-    _alias_pairs(settings.model)  # a malformed alias is an error before anything is loaded
+    alias_pairs(settings.model)  # a malformed alias is an error before anything is loaded
     shared = shared_cache(settings.scheduler, metrics)  # so is a malformed address
     tracing = tracing_to(settings.server.otlp_endpoint, sample_ratio=settings.server.otlp_sample_ratio)
-    served_models, local_engines = [], []
+    served_models, local_models = [], []
     requested = _wanted(settings.model, notify)
     chosen = deployments(settings, [text for text, _ in requested])
     with _importing("torch") if None in chosen else nullcontext():
@@ -65,23 +65,24 @@ def build_runtime(settings: Settings, *, notify: Notify) -> Runtime:
             find(text, declared, settings.model, deployment=deployment)
             for (text, declared), deployment in zip(requested, chosen, strict=True)
         ]
-    _check_names(settings.model, [text for text, _ in requested], models)
+    check_names(settings.model, [text for text, _ in requested], models)
     for (text, declared), deployment, model in zip(requested, chosen, models, strict=True):
         loaded = load_found(model, settings.model, notify=notify, metrics=metrics, deployment=deployment)
-        if loaded.is_native and (plan := loaded.memory(settings.scheduler)) is not None:
-            scope = "on each device, " if len(replicas_of(loaded.engine)) > 1 else ""
+        if loaded.spec is not None and loaded.spec.is_planned and (plan := loaded.memory(settings.scheduler)) is not None:
+            scope = "on each device, " if len(loaded.engine.replicas) > 1 else ""
             notify(f"{loaded.name}: {scope}{plan.summary}")
+        served = served_model_for(loaded, text, declared, settings, metrics, shared=shared)
         if deployment is None:
-            local_engines.append(loaded.engine)
-        served_models.append(served_model_for(loaded, text, declared, settings, metrics, shared=shared))
-    show_gpus(metrics, local_engines)
+            local_models.append(served)
+        served_models.append(served)
+    show_gpus(metrics, local_models)
     return Runtime(served_models, settings=settings, metrics=metrics, notify=notify, tracing=tracing)
 
 
-def _wanted(settings: ModelSettings, notify: Notify) -> list[tuple[str, Task | None]]:
-    requested: list[tuple[str, Task | None]] = [(text, None) for text in settings.models]
-    requested += [(text, Task.RERANK) for text in settings.reranker]
-    requested += [(text, Task.EMBED) for text in settings.embedder]
+def _wanted(settings: ModelSettings, notify: Notify) -> list[tuple[str, Operation | None]]:
+    requested: list[tuple[str, Operation | None]] = [(text, None) for text in settings.models]
+    requested += [(text, RERANK) for text in settings.reranker]
+    requested += [(text, EMBED) for text in settings.embedder]
     if not requested:
         notify(NO_MODEL)
     return requested or [(DEMO, None)]
@@ -89,11 +90,21 @@ def _wanted(settings: ModelSettings, notify: Notify) -> list[tuple[str, Task | N
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadedModel:
-    """A loaded model: its files, engine, encoder, and vLLM deployment if vLLM computes it."""
+    """A loaded model.
+
+    Attributes:
+        model: Its files.
+        load_again, on_close, restarts: As of `ServedModel`.
+        deployment: Its vLLM deployment; None if vLLM does not compute it.
+        load_s: How long loading took in seconds.
+    """
 
     model: ResolvedModel
     engine: Engine
     encoder: Encoder
+    load_again: LoadAgain
+    on_close: Callable[[], None] = lambda: None
+    restarts: bool = False
     deployment: VllmDeployment | None = None
     load_s: float = 0.0
 
@@ -103,40 +114,37 @@ class LoadedModel:
         return name_of(self.model)
 
     @property
-    def is_native(self) -> bool:
-        """Whether the native engine computes it."""
-        return isinstance(self.encoder, QwenEncoder) and self.deployment is None
+    def spec(self) -> EngineSpec | None:
+        """The engine that computes it; None for vLLM."""
+        return ENGINES[self.model.family.engine] if self.deployment is None else None
 
     @property
     def is_elsewhere(self) -> bool:
         """Whether other processes compute it."""
-        return self.deployment is not None or len(replicas_of(self.engine)) > 1
+        return self.deployment is not None or len(self.engine.replicas) > 1
 
     def memory(self, settings: SchedulerSettings) -> MemoryPlan | None:
         """Peak memory per device under these settings; None for vLLM."""
-        if self.deployment is not None:
+        if self.spec is None:
             return None
-        one, *_ = replicas_of(self.engine)
-        plan = partial(memory_plan, self.model.path, one.info, settings, is_native=self.is_native)
-        return run_in_engine(one, plan, timeout_s=PLAN_S)
+        one, *_ = self.engine.replicas
+        plan = partial(self.spec.plan, self.model.path, one.info, settings)
+        return one.run_in_engine(plan, timeout_s=PLAN_S)
 
     @property
     def expectations(self) -> Expectations:
-        """Expectations of the self-test; Qwen3 models are trained for any text, with Shortlist's templates."""
-        if isinstance(self.encoder, QwenEncoder):
-            remedy = "" if self.deployment is None else remedy_for(self.model, self.deployment)
-            return Expectations(understands=True, suffix=self.encoder.suffix_ids, remedy=remedy)
-        return NO_EXPECTATIONS
-
-
-def name_of(model: ResolvedModel) -> str:
-    """Return the name on a hub; a folder's name without its path."""
-    return model.basename if Path(model.name).is_absolute() else model.name
+        """Expectations of the self-test."""
+        ids = self.encoder.template_ids
+        return Expectations(
+            understands=self.model.family.understands,
+            suffix=() if ids is None else ids.suffix_ids,
+            remedy="" if self.deployment is None else remedy_for(self.model, self.deployment),
+        )
 
 
 def load(
     text: str,
-    declared: Task | None,
+    declared: Operation | None,
     settings: ModelSettings,
     *,
     notify: Notify,
@@ -155,7 +163,7 @@ def load(
 
 
 def find(
-    text: str, declared: Task | None, settings: ModelSettings, *, deployment: VllmDeployment | None = None
+    text: str, declared: Operation | None, settings: ModelSettings, *, deployment: VllmDeployment | None = None
 ) -> ResolvedModel:
     """Find and fetch one model.
 
@@ -188,7 +196,7 @@ def load_found(
         BadSetting: a setting does not fit the model.
         ModelRefused: it cannot be served.
     """
-    notify(f"{model.name}: {model.kind.value} ({model.why})")
+    notify(f"{model.name}: {model.family.name} ({model.why})")
     notify(f"{model.name}: weights {_checksum_note(model, _reader(deployment))}")
     started_s = time.monotonic()
 
@@ -199,23 +207,36 @@ def load_found(
 
     def make() -> tuple[Engine, Encoder]:
         if deployment is None:
-            return engine_loading.engine_and_encoder(model, settings, notify=notify, is_wanted=is_wanted)
+            context = LoadContext(settings=settings, samples=calibration_texts, notify=notify, is_wanted=is_wanted)
+            return load_here(model, context)
         metric_labels = MetricLabels(metrics=metrics, name=name_of(model))
         return engine_and_encoder(model, settings, deployment, metric_labels=metric_labels, notify=notify, is_wanted=is_wanted)
 
     engine, encoder = make()
-    if settings.restart_engine or (deployment is not None and deployment.is_managed):
-        engine = RestartableEngine(engine, load=lambda: _again(make, deployment), on_close=is_closed.set)
     load_s = time.monotonic() - started_s
     info = engine.info
     notify(f"{model.name}: loaded in {load_s:.1f} s, {info.dtype} on {info.device}, up to {info.max_model_len} tokens")
-    return LoadedModel(model, engine, encoder, deployment, load_s)
+    return LoadedModel(
+        model,
+        engine,
+        encoder,
+        load_again=lambda: _again(make, deployment),
+        on_close=is_closed.set,
+        restarts=settings.restart_engine or (deployment is not None and deployment.is_managed),
+        deployment=deployment,
+        load_s=load_s,
+    )
 
 
-def _again(make: Callable[[], tuple[Engine, Encoder]], deployment: VllmDeployment | None) -> Engine:
-    """Reload an engine. A managed vLLM that does not start now may start later, once memory is free."""
+def load_here(model: ResolvedModel, context: LoadContext) -> tuple[Engine, Encoder]:
+    """Load a model with the preferred engine of its family. See `models.base.Load`."""
+    return model.family.load[model.family.engine](model.files, context)
+
+
+def _again(make: LoadAgain, deployment: VllmDeployment | None) -> tuple[Engine, Encoder]:
+    """Load a model again. A managed vLLM that does not start now may start later, once memory is free."""
     try:
-        return make()[0]
+        return make()
     except ModelRefused as error:
         if deployment is None:
             raise
@@ -238,7 +259,7 @@ def shared_cache(settings: SchedulerSettings, metrics: Metrics) -> SharedCache |
 def served_model_for(
     loaded: LoadedModel,
     text: str,
-    declared: Task | None,
+    declared: Operation | None,
     settings: Settings,
     metrics: Metrics,
     *,
@@ -249,16 +270,20 @@ def served_model_for(
         loaded.engine,
         loaded.encoder,
         name=loaded.name,
-        aliases=_aliases(settings.model, text, loaded.model),
-        tasks=_tasks(loaded.model, declared),
+        aliases=aliases_of(settings.model, text, loaded.model),
+        operations=_operations(loaded.model, declared),
         settings=settings.scheduler,
         metrics=metrics,
         expectations=loaded.expectations,
     )
-    restart = loaded.engine.restart if isinstance(loaded.engine, RestartableEngine) else None
-    wait_failed = loaded.engine.wait_failed if isinstance(loaded.engine, Supervised) else None
-    restart_s = loaded.load_s if restart is not None and loaded.is_elsewhere else None
-    return replace(served, shared=shared, restart=restart, restart_s=restart_s, wait_failed=wait_failed)
+    return replace(
+        served,
+        shared=shared,
+        load_again=loaded.load_again,
+        on_close=loaded.on_close,
+        restarts=loaded.restarts,
+        restart_s=loaded.load_s if loaded.restarts and loaded.is_elsewhere else None,
+    )
 
 
 @contextmanager
@@ -285,17 +310,15 @@ def _checksum_note(model: ResolvedModel, reader: WeightsReader) -> str:
     return f"checked against {model.checksum_source}"
 
 
-def _tasks(model: ResolvedModel, declared: Task | None) -> frozenset[Task]:
-    """Return the tasks of a model.
+def _operations(model: ResolvedModel, declared: Operation | None) -> frozenset[Operation]:
+    """Return the operations of a model.
 
-    Any embedder could rank by cosine, but next to a reranker that would be a silently worse default. So only the demo model
-    does both; an embedder ranks if it is configured with --reranker.
+    Of its defaults, the demo model serves all that it can.
     """
     if declared is not None:
         return frozenset({declared})
-    if model.kind is ModelKind.BI_ENCODER and model.name != DEMO:
-        return frozenset({Task.EMBED})
-    return model.kind.tasks
+    defaults = model.family.default_operations
+    return model.family.operations if defaults is None or model.name == DEMO else defaults
 
 
 def _has_revisions(text: str) -> bool:
@@ -306,38 +329,13 @@ def _reader(deployment: VllmDeployment | None) -> WeightsReader:
     return WeightsReader.SHORTLIST if deployment is None else deployment.reader
 
 
-def _aliases(settings: ModelSettings, text: str, model: ResolvedModel) -> tuple[str, ...]:
-    names = {text, name_of(model), model.name, model.basename}
-    return tuple(alias for alias, target in _alias_pairs(settings) if target in names)
-
-
-def _alias_pairs(settings: ModelSettings) -> list[tuple[str, str]]:
-    pairs = [(alias, target) for alias, _, target in (pair.partition("=") for pair in settings.alias)]
-    if not all(alias and target for alias, target in pairs):
-        raise BadSetting("The setting alias (--alias) must be NAME=MODEL.")
-    return pairs
-
-
-def _check_names(settings: ModelSettings, texts: Sequence[str], models: Sequence[ResolvedModel]) -> None:
-    """Reject an alias of an unserved model, and one name for two models, before anything is loaded."""
-    named = [(name_of(model), *_aliases(settings, text, model)) for text, model in zip(texts, models, strict=True)]
-    given = {alias for _, *aliases in named for alias in aliases}
-    for alias, target in _alias_pairs(settings):
-        if alias not in given:
-            raise BadSetting(f"The alias {alias!r} (--alias) is for {target!r}, which is not served.")
-    names = Counter(name for model_names in named for name in set(model_names))
-    for name, count in names.items():
-        if count > 1:
-            raise one_name_for_two(name)
-
-
 def served_model_of(
     engine: Engine,
     encoder: Encoder,
     *,
     name: str,
     aliases: tuple[str, ...],
-    tasks: frozenset[Task],
+    operations: frozenset[Operation],
     settings: SchedulerSettings,
     metrics: Metrics,
     expectations: Expectations = NO_EXPECTATIONS,
@@ -362,12 +360,12 @@ def served_model_of(
     card = ModelCard(
         name=name,
         aliases=aliases,
-        tasks=tasks & engine.info.tasks,
+        operations=operations & engine.info.operations,
         max_model_len=engine.info.max_model_len,
         dimensions=engine.info.dimensions,
         created_s=int(time.clock_gettime(time.CLOCK_REALTIME)),
     )
-    metrics.expect(name, card.tasks)
+    metrics.expect(name, card.operations)
     return ServedModel(
         card=card,
         encoder=encoder,

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from shortlist.errors import InvalidInput
 from shortlist.scheduler.cache import Entry
 from shortlist.scheduler.served_model import ServedModel
-from shortlist.service.compute import ComputeRequest, TextValue, compute, keys_of
-from shortlist.types import EmbedOutcome, EmbedTask, Encoded, PromptTemplate, Task, Vector
+from shortlist.scheduler.work import TextValue, Work
+from shortlist.types import (
+    EMBED,
+    EMBED_SPARSE,
+    EmbedOutcome,
+    EmbedTask,
+    Encoded,
+    Operation,
+    PromptTemplate,
+    SparseOutcome,
+    Vector,
+)
 
 
 async def embed(served: ServedModel, task: EmbedTask) -> EmbedOutcome:
@@ -28,9 +39,9 @@ async def embed(served: ServedModel, task: EmbedTask) -> EmbedOutcome:
     if task.dimensions is not None and task.dimensions > width:
         raise InvalidInput(f"dimensions must be at most {width} for {served.name}.", param="dimensions")
     template = served.encoder.template(task.instruction, task.preset)
-    computed = await compute(served, _request(served, task, template))
-    vectors = [_vector(found) for found in computed.found]
-    served.metrics.documents.labels(served.name, Task.EMBED.value).inc(len(task.texts))
+    computed = await served.run(_work(served, EMBED, task, template))
+    vectors: list[Vector] = [_value(found) for found in computed.found]
+    served.metrics.documents.labels(served.name, EMBED.name).inc(len(task.texts))
     served.metrics.truncated.labels(served.name).inc(len(computed.truncated))
     return EmbedOutcome(
         model=served.name,
@@ -38,6 +49,18 @@ async def embed(served: ServedModel, task: EmbedTask) -> EmbedOutcome:
         truncated=computed.truncated,
         usage=computed.usage,
         timing=computed.timing,
+    )
+
+
+async def embed_sparse(served: ServedModel, task: EmbedTask) -> SparseOutcome:
+    """Embed the task's texts as sparse vectors. Raises as `embed`."""
+    template = served.encoder.template(task.instruction, task.preset)
+    computed = await served.run(_work(served, EMBED_SPARSE, task, template))
+    vectors = [_value(found) for found in computed.found]
+    served.metrics.documents.labels(served.name, EMBED_SPARSE.name).inc(len(task.texts))
+    served.metrics.truncated.labels(served.name).inc(len(computed.truncated))
+    return SparseOutcome(
+        model=served.name, vectors=vectors, truncated=computed.truncated, usage=computed.usage, timing=computed.timing
     )
 
 
@@ -52,7 +75,7 @@ def shorten(vector: Vector, dimensions: int | None) -> Vector:
     return leading / np.float32(length) if length > 0 else leading
 
 
-def _request(served: ServedModel, task: EmbedTask, template: PromptTemplate) -> ComputeRequest:
+def _work(served: ServedModel, operation: Operation, task: EmbedTask, template: PromptTemplate) -> Work:
     is_query = task.is_query or task.instruction is not None or task.preset is not None
     instruction = template.instruction if is_query else None
 
@@ -67,19 +90,18 @@ def _request(served: ServedModel, task: EmbedTask, template: PromptTemplate) -> 
         )
 
     context = (template.name, repr(is_query), repr(instruction), repr(task.truncate), repr(task.truncate_prompt_tokens))
-    return ComputeRequest(
-        task=Task.EMBED,
+    return Work(
+        operation=operation,
         texts=task.texts,
-        keys=keys_of(served, Task.EMBED, context, task.texts),
+        keys=served.keys(operation, context, task.texts),
         overhead_chars=len(instruction or ""),
         encode=encode,
         options=task.options,
     )
 
 
-def _vector(found: TextValue) -> Vector:
+def _value(found: TextValue) -> Any:
     """Return the vector, or raise: embedding APIs cannot return partial results."""
     if not isinstance(found, Entry):
         raise found.with_traceback(None)  # other requests may share the error
-    assert not isinstance(found.value, float), "An embed job's values are vectors. This is a bug."
     return found.value

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 from shortlist.scheduler.cache import Entry
 from shortlist.scheduler.served_model import ServedModel
-from shortlist.service.compute import TextValue, compute
+from shortlist.scheduler.work import TextValue
 from shortlist.service.rerank import relevance, request_of
-from shortlist.types import Batch, Encoded, Explained, Explanation, RerankTask, Task, WorkItem
+from shortlist.types import Encoded, Explained, Explanation, Prompt, RerankTask
 
 
 async def explain(served: ServedModel, task: RerankTask) -> Explanation:
@@ -24,9 +24,9 @@ async def explain(served: ServedModel, task: RerankTask) -> Explanation:
     template = served.encoder.template(task.instruction, task.preset)
     request = request_of(served, task, template)
     cached = served.cache.get_many(request.keys)
-    computed = await compute(served, request)
+    computed = await served.run(request)
     encoded = await asyncio.to_thread(request.encode, range(len(task.documents)))
-    logits = await served.engine.explain(_batch(encoded, computed.found))
+    logits = await served.engine.explain(_prompts(encoded, computed.found))
     documents = [
         _explained(served, index, each, found, is_cached=key in cached, logits=dict(values))
         for index, (each, found, key, values) in enumerate(zip(encoded, computed.found, request.keys, logits, strict=True))
@@ -34,10 +34,9 @@ async def explain(served: ServedModel, task: RerankTask) -> Explanation:
     return Explanation(model=served.name, template=template, documents=documents, usage=computed.usage, timing=computed.timing)
 
 
-def _batch(encoded: Sequence[Encoded], found: Sequence[TextValue]) -> Batch:
+def _prompts(encoded: Sequence[Encoded], found: Sequence[TextValue]) -> list[Prompt]:
     """Return the scored prompts, one per document."""
-    prompts = [each.prompts[_best(each, entry)] for each, entry in zip(encoded, found, strict=True)]
-    return Batch(Task.RERANK, tuple(WorkItem(0, index, prompt) for index, prompt in enumerate(prompts)))
+    return [each.prompts[_best(each, entry)] for each, entry in zip(encoded, found, strict=True)]
 
 
 def _best(encoded: Encoded, found: TextValue) -> int:

@@ -7,17 +7,15 @@ from typing import Final
 
 from shortlist.config import Settings
 from shortlist.engine.base import EngineInfo, Notify
-from shortlist.hub import ModelKind
+from shortlist.engine.memory_plan import MemoryPlan
 from shortlist.service.build import load, served_model_for
-from shortlist.service.memory_plan import MemoryPlan
-from shortlist.service.selftest import SelfTest, run_selftest
+from shortlist.service.selftest import run_selftest
 from shortlist.service.selftest_data import PAIRS
+from shortlist.service.selftest_report import SelfTest
 from shortlist.service.vllm_deployment import deployments
 from shortlist.telemetry import Metrics
-from shortlist.text.encoder import Encoder
-from shortlist.text.prompt import TEMPLATE_VERSION
-from shortlist.text.qwen_encoder import QwenEncoder
-from shortlist.types import Prompt, Task
+from shortlist.text.encoder import Encoder, TemplateIds
+from shortlist.types import EMBED, EMBED_SPARSE, RERANK, Operation, Prompt, in_order
 
 SAMPLE: Final = PAIRS[0]
 """The pair whose prompt is shown."""
@@ -33,35 +31,16 @@ class SamplePrompt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TemplateIds:
-    """The token ids of the prompt template.
-
-    Attributes:
-        template_version: Version of the template text.
-        prefix_ids: Start of every pair prompt; empty for an embedder.
-        suffix_ids: End of every prompt.
-        read_text: The last suffix token as text; the model output is taken there.
-        answer_ids: The ids of "yes" and "no" for a reranker.
-    """
-
-    template_version: int
-    prefix_ids: tuple[int, ...]
-    suffix_ids: tuple[int, ...]
-    read_text: str
-    answer_ids: tuple[int, int] | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelReport:
     """Everything about one model.
 
     Attributes:
         source: As configured.
         name: The served model name.
-        kind: The model kind.
-        why: How the kind was detected, in one sentence.
+        family: The model family.
+        why: How the family was detected, in one sentence.
         revision: The revision of its files, if known.
-        tasks: Its tasks.
+        operations: Its operations.
         info: The engine info.
         files_bytes: Size of its local files.
         memory: The memory plan; None for vLLM.
@@ -73,10 +52,10 @@ class ModelReport:
 
     source: str
     name: str
-    kind: ModelKind
+    family: str
     why: str
     revision: str | None
-    tasks: tuple[Task, ...]
+    operations: tuple[Operation, ...]
     info: EngineInfo
     files_bytes: int
     memory: MemoryPlan | None
@@ -86,7 +65,7 @@ class ModelReport:
     self_test: SelfTest
 
 
-async def build_report(text: str, declared: Task | None, settings: Settings, *, notify: Notify) -> ModelReport:
+async def build_report(text: str, declared: Operation | None, settings: Settings, *, notify: Notify) -> ModelReport:
     """Load a model as the server does, self-test it, and close it.
 
     Args:
@@ -110,19 +89,19 @@ async def build_report(text: str, declared: Task | None, settings: Settings, *, 
         memory = loaded.memory(settings.scheduler)  # runs in the engine, which may be another process
     finally:
         loaded.engine.close()
-    tasks = tuple(sorted(served.card.tasks))
-    prompts = {title: prompt for task in tasks for title, prompt in _prompts(loaded.encoder, task).items()}
+    operations = tuple(in_order(served.card.operations))
+    prompts = {title: prompt for operation in operations for title, prompt in _PROMPTS[operation](loaded.encoder).items()}
     return ModelReport(
         source=text,
         name=loaded.name,
-        kind=loaded.model.kind,
+        family=loaded.model.family.name,
         why=loaded.model.why,
         revision=loaded.model.revision,
-        tasks=tasks,
+        operations=operations,
         info=loaded.engine.info,
         files_bytes=loaded.model.size_bytes,
         memory=memory,
-        template_ids=_template_ids(loaded.encoder, next(iter(prompts.values()))),
+        template_ids=loaded.encoder.template_ids,
         samples=tuple(_sample(loaded.encoder, title, prompt) for title, prompt in prompts.items()),
         text_fingerprint=loaded.encoder.fingerprint,
         self_test=tested,
@@ -132,28 +111,20 @@ async def build_report(text: str, declared: Task | None, settings: Settings, *, 
 # -- prompts ------------------------------------------------------------------------------------------------------------
 
 
-def _template_ids(encoder: Encoder, sample: Prompt) -> TemplateIds | None:
-    if not isinstance(encoder, QwenEncoder):
-        return None
-    suffix = encoder.view(sample).parts["suffix"]
-    return TemplateIds(
-        template_version=TEMPLATE_VERSION,
-        prefix_ids=encoder.prefix_ids,
-        suffix_ids=encoder.suffix_ids,
-        read_text=suffix[-1].text,
-        answer_ids=encoder.answer_ids if encoder.task is Task.RERANK else None,
-    )
+def _pair_prompts(encoder: Encoder) -> dict[str, Prompt]:
+    [pair] = encoder.encode_pairs(SAMPLE.query, (SAMPLE.right,))
+    return {"a query and a document": pair.prompts[0]}
 
 
-def _prompts(encoder: Encoder, task: Task) -> dict[str, Prompt]:
-    """Return the sample prompts by title."""
-    if task is Task.RERANK:
-        [pair] = encoder.encode_pairs(SAMPLE.query, (SAMPLE.right,))
-        return {"a query and a document": pair.prompts[0]}
+def _text_prompts(encoder: Encoder) -> dict[str, Prompt]:
     [query] = encoder.encode_texts((SAMPLE.query,), is_query=True)
     [document] = encoder.encode_texts((SAMPLE.right,))
     return {"a query to embed": query.prompts[0], "a document to embed": document.prompts[0]}
 
 
+_PROMPTS: Final = {RERANK: _pair_prompts, EMBED: _text_prompts, EMBED_SPARSE: _text_prompts}
+"""The sample prompts of an operation, by title."""
+
+
 def _sample(encoder: Encoder, title: str, prompt: Prompt) -> SamplePrompt:
-    return SamplePrompt(title=title, text=encoder.view(prompt).text, num_tokens=prompt.prefix.num_tokens + prompt.num_tokens)
+    return SamplePrompt(title=title, text=encoder.view(prompt).text, num_tokens=prompt.num_tokens)

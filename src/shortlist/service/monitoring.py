@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from shortlist.engine.base import Engine, replicas_of, run_in_engine
 from shortlist.errors import BadSetting, EngineUnavailable
+from shortlist.scheduler.served_model import ServedModel
 from shortlist.telemetry import Metrics, logger
 from shortlist.telemetry.gpu import GpuCollector, GpuReading
 from shortlist.telemetry.traces import NO_TRACING, Tracing
@@ -55,18 +55,18 @@ READING_TIMEOUT_S: Final = 1.0
 _GPU: Final = "cuda"
 
 
-def show_gpus(metrics: Metrics, engines: Sequence[Engine]) -> None:
-    """Register GPU metrics for these engines. Not for vLLM: reading its GPU from here would allocate memory on it."""
-    if not any(part.info.device.startswith(_GPU) for engine in engines for part in replicas_of(engine)):
+def show_gpus(metrics: Metrics, served_models: Sequence[ServedModel]) -> None:
+    """Register GPU metrics for the engines of these models, but for vLLM: reading its GPU here would allocate memory on it."""
+    if not any(part.info.device.startswith(_GPU) for served in served_models for part in served.engine.replicas):
         return
     from shortlist.engine.device import gpu_readings
 
     def read() -> list[GpuReading]:
-        parts = {part.info.device: part for engine in engines for part in replicas_of(engine)}
+        parts = {part.info.device: part for served in served_models for part in served.engine.replicas}
         readings: list[GpuReading] = []
         for name in sorted(name for name in parts if name.startswith(_GPU)):
             with suppress(EngineUnavailable):
-                readings += run_in_engine(parts[name], partial(gpu_readings, [name]), timeout_s=READING_TIMEOUT_S)
+                readings += parts[name].run_in_engine(partial(gpu_readings, [name]), timeout_s=READING_TIMEOUT_S)
         return readings
 
     metrics.registry.register(GpuCollector(read))

@@ -11,8 +11,16 @@ from shortlist.engine.base import ScoreScale, sigmoid
 from shortlist.errors import DeadlineExceeded, ServiceError
 from shortlist.scheduler.cache import Entry
 from shortlist.scheduler.served_model import ServedModel
-from shortlist.service.compute import ComputeRequest, TextValue, compute, keys_of
-from shortlist.types import Encoded, Failed, PromptTemplate, Ranked, RerankOutcome, RerankTask, Task
+from shortlist.scheduler.work import TextValue, Work
+from shortlist.types import (
+    RERANK,
+    Encoded,
+    Failed,
+    PromptTemplate,
+    Ranked,
+    RerankOutcome,
+    RerankTask,
+)
 
 
 async def rerank(served: ServedModel, task: RerankTask) -> RerankOutcome:
@@ -27,7 +35,7 @@ async def rerank(served: ServedModel, task: RerankTask) -> RerankOutcome:
     """
     task = strip_template(served, task)
     template = served.encoder.template(task.instruction, task.preset)
-    computed = await compute(served, request_of(served, task, template))
+    computed = await served.run(request_of(served, task, template))
     failed = [Failed(index, found) for index, found in enumerate(computed.found) if not isinstance(found, Entry)]
     for each in failed:
         served.metrics.failed.labels(served.name, type(each.error).__name__).inc()
@@ -76,7 +84,7 @@ def relevance(raw: float, scale: ScoreScale) -> float:
     return sigmoid(raw)
 
 
-def request_of(served: ServedModel, task: RerankTask, template: PromptTemplate) -> ComputeRequest:
+def request_of(served: ServedModel, task: RerankTask, template: PromptTemplate) -> Work:
     """Return the compute request of this task, with all inputs of its cache keys."""
 
     def encode(positions: Sequence[int]) -> list[Encoded]:
@@ -91,10 +99,10 @@ def request_of(served: ServedModel, task: RerankTask, template: PromptTemplate) 
 
     words = (template.name, template.preset, repr(template.instruction), task.query)
     limits = (task.on_overflow.value, repr(task.truncation), repr(task.with_totals))
-    return ComputeRequest(
-        task=Task.RERANK,
+    return Work(
+        operation=RERANK,
         texts=task.documents,
-        keys=keys_of(served, Task.RERANK, (*words, *limits), task.documents),
+        keys=served.keys(RERANK, (*words, *limits), task.documents),
         overhead_chars=len(task.query) + len(template.instruction or ""),
         encode=encode,
         options=task.options,
@@ -109,5 +117,5 @@ def _request_error(errors: Sequence[ServiceError]) -> ServiceError:
 
 def _count(served: ServedModel, outcome: RerankOutcome) -> None:
     metrics, name = served.metrics, served.name
-    metrics.documents.labels(name, Task.RERANK.value).inc(len(outcome.document_stats))
+    metrics.documents.labels(name, RERANK.name).inc(len(outcome.document_stats))
     metrics.truncated.labels(name).inc(len(outcome.truncated))

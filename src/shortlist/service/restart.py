@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from shortlist.errors import EngineUnavailable, ModelRefused, ServiceError
-from shortlist.scheduler.served_model import ServedModel
+from shortlist.scheduler.served_model import ModelState, ServedModel
 from shortlist.telemetry import logger
 
 FIRST_PAUSE_S: Final = 1.0
@@ -37,11 +37,10 @@ class Backoff:
 
 async def restart_engine(
     served: ServedModel,
-    restart: Callable[[], Awaitable[None]],
     test: Callable[[ServedModel], Awaitable[None]],
     backoff: Backoff,
 ) -> None:
-    """Restart and self-test an engine until both succeed; then its dispatcher can run again.
+    """Restart and self-test an engine until both succeed; then its dispatcher can run again. Returns early if it is unloaded.
 
     Raises:
         ModelRefused: the restarted engine failed its self-test and must not serve.
@@ -51,7 +50,9 @@ async def restart_engine(
         await asyncio.sleep(backoff.next_pause_s(time.monotonic()))
         logger.warning("engine restarting", extra=extra)
         try:
-            await restart()
+            await served.restart()
+            if served.state is not ModelState.LOADED:
+                return
             await test(served)
         except ModelRefused:
             raise

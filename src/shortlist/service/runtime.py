@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from enum import StrEnum
 from functools import partial
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from shortlist.config import Settings
 from shortlist.engine.base import Notify
 from shortlist.errors import Draining, EngineUnavailable, ModelRefused, NotFound
-from shortlist.scheduler.served_model import ModelRegistry, ServedModel
+from shortlist.scheduler.model_registry import ModelRegistry
+from shortlist.scheduler.served_model import ModelState, ServedModel
 from shortlist.scheduler.shared_cache import SharedCache
 from shortlist.service.embed import embed
 from shortlist.service.explain import explain
@@ -19,25 +22,49 @@ from shortlist.service.monitoring import watch
 from shortlist.service.rerank import rerank
 from shortlist.service.restart import Backoff, restart_engine
 from shortlist.service.score import score
-from shortlist.service.selftest import MIN_PAIRS, CheckStatus, run_selftest
+from shortlist.service.selftest import MIN_PAIRS, run_selftest
+from shortlist.service.selftest_report import CheckStatus
 from shortlist.service.tokens import detokenize, tokenize
 from shortlist.telemetry import Metrics, logger
 from shortlist.telemetry.traces import NO_TRACING, Tracing
 from shortlist.types import (
+    EMBED,
+    RERANK,
     DetokenizeOutcome,
     DetokenizeTask,
     EmbedOutcome,
     EmbedTask,
     Explanation,
     ModelCard,
+    Operation,
+    RequestOptions,
     RerankOutcome,
     RerankTask,
     ScoreOutcome,
     ScoreTask,
-    Task,
     TokenizeOutcome,
     TokenizeTask,
 )
+
+
+class ModelTask(Protocol):
+    """A task that names a model."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def model(self) -> str | None:
+        """Name or alias; None for the default."""
+        ...
+
+    @property
+    def options(self) -> RequestOptions:
+        """Priority, deadline and caller."""
+        ...
+
+
+TaskT = TypeVar("TaskT", bound=ModelTask)
+OutcomeT = TypeVar("OutcomeT")
 
 
 class State(StrEnum):
@@ -55,7 +82,7 @@ class Runtime:
     """The interface of the service for the HTTP layer.
 
     Args:
-        served_models: The served models; the first that can do a task is its default.
+        served_models: The served models; the first that supports an operation is its default.
         settings: The settings.
         metrics: The server's metrics, shared by all served models.
         notify: Reports self-test results.
@@ -105,9 +132,9 @@ class Runtime:
         """Return the public model card of every model."""
         return [served.card for served in self._registry.served_models]
 
-    def card(self, name: str | None, task: Task | None = None) -> ModelCard:
+    def card(self, name: str | None, operation: Operation | None = None) -> ModelCard:
         """Return the public model card for a requested model name. Raises NotFound, InvalidInput."""
-        return self._registry.find(name, task).card
+        return self._registry.find(name, operation).card
 
     async def start(self) -> None:
         """Self-test every model, then start the dispatchers; ready afterwards. Idempotent.
@@ -138,7 +165,7 @@ class Runtime:
         if settings.self_test == "strict" and not found.has_passed:
             raise ModelRefused(f"{found.failure} shortlist doctor shows more; --self-test warn serves it all the same.")
         for finding in (*found.failed, *found.with_status(CheckStatus.WARNED)):
-            extra = {"model": served.name, "task": finding.task.value, "check": finding.check.value}
+            extra = {"model": served.name, "task": finding.operation.name, "check": finding.check.value}
             logger.warning("self-test: %s", finding.detail, extra=extra)
         self._notify(found.summary)
 
@@ -149,46 +176,89 @@ class Runtime:
         loop = asyncio.create_task(served.dispatcher.run(), name=f"dispatcher {served.name}")
         loop.add_done_callback(partial(self._stopped, served))
         self._tasks.append(loop)
-        if served.wait_failed is not None:
-            self._tasks.append(asyncio.create_task(_watch(served, served.wait_failed), name=f"watch {served.name}"))
+        self._watch(served)
+
+    def _watch(self, served: ServedModel) -> None:
+        self._tasks.append(asyncio.create_task(_fail_when_engine_fails(served), name=f"watch {served.name}"))
+
+    async def run(
+        self, operation: Operation | None, service: Callable[[ServedModel, TaskT], Awaitable[OutcomeT]], task: TaskT
+    ) -> OutcomeT:
+        """Run a task with the model that it names.
+
+        Args:
+            operation: What the model must support; None for any model.
+            service: Runs the task with a model.
+            task: The task.
+
+        Raises:
+            UnknownModel, WrongModel: no such model is served.
+            Draining, EngineUnavailable: the server is not ready.
+            The errors of `service`.
+        """
+        served = self._registry.find(task.model, operation)
+        with self._running():
+            async with served.in_use(task.options) as options:
+                return await service(served, task if options is task.options else replace(task, options=options))
 
     async def rerank(self, task: RerankTask) -> RerankOutcome:
-        """Rank with the model that the task names. Raises what `service.rerank.rerank` raises, and NotFound, Draining."""
-        served = self._registry.find(task.model, Task.RERANK)
-        with self._running():
-            return await rerank(served, task)
+        """Rank documents. See `run` and `service.rerank.rerank`."""
+        return await self.run(RERANK, rerank, task)
 
     async def score(self, task: ScoreTask) -> ScoreOutcome:
-        """Score with the model that the task names. Raises what `service.score.score` raises, and NotFound, Draining."""
-        served = self._registry.find(task.model, Task.RERANK)
-        with self._running():
-            return await score(served, task)
-
-    async def tokenize(self, task: TokenizeTask) -> TokenizeOutcome:
-        """Tokenize with the model that the task names. Raises what `service.tokens` raises, and NotFound, Draining."""
-        served = self._registry.find(task.model)
-        with self._running():
-            return await tokenize(served, task)
-
-    async def detokenize(self, task: DetokenizeTask) -> DetokenizeOutcome:
-        """Detokenize with the model that the task names. Raises what `service.tokens` raises, and NotFound, Draining."""
-        served = self._registry.find(task.model)
-        with self._running():
-            return await detokenize(served, task)
+        """Score pairs. See `run` and `service.score.score`."""
+        return await self.run(RERANK, score, task)
 
     async def embed(self, task: EmbedTask) -> EmbedOutcome:
-        """Embed with the model that the task names. Raises what `service.embed.embed` raises, and NotFound, Draining."""
-        served = self._registry.find(task.model, Task.EMBED)
-        with self._running():
-            return await embed(served, task)
+        """Embed texts. See `run` and `service.embed.embed`."""
+        return await self.run(EMBED, embed, task)
+
+    async def tokenize(self, task: TokenizeTask) -> TokenizeOutcome:
+        """Tokenize texts. See `run` and `service.tokens.tokenize`."""
+        return await self.run(None, tokenize, task)
+
+    async def detokenize(self, task: DetokenizeTask) -> DetokenizeOutcome:
+        """Detokenize ids. See `run` and `service.tokens.detokenize`."""
+        return await self.run(None, detokenize, task)
 
     async def explain(self, task: RerankTask) -> Explanation:
-        """Explain scores. Raises as `rerank`, and NotFound unless `explain` is enabled."""
+        """Explain scores. See `run` and `service.explain.explain`. Raises NotFound unless `explain` is enabled."""
         if not self.settings.server.explain:
             raise NotFound("This server does not explain; start it with --explain.")
-        served = self._registry.find(task.model, Task.RERANK)
+        return await self.run(RERANK, explain, task)
+
+    async def unload(self, name: str | None) -> None:
+        """Unload a model; see `ServedModel.unload`.
+
+        Raises:
+            UnknownModel: no such model is served.
+            EngineUnavailable: the server is not ready, or the model cannot be loaded again.
+        """
+        served = self._registry.find(name)
         with self._running():
-            return await explain(served, task)
+            if served.load_again is None:
+                raise EngineUnavailable(f"The model {served.name} cannot be loaded again.")
+        await served.unload()
+        self.metrics.model_ready.labels(served.name).set(0)
+
+    async def load(self, name: str | None) -> None:
+        """Load an unloaded model again, with its self-test; see `ServedModel.load`.
+
+        Raises:
+            UnknownModel: no such model is served.
+            ModelRefused: it failed its self-test.
+            The errors of `ServedModel.load`.
+        """
+        served = self._registry.find(name)
+        if served.state is ModelState.LOADED:
+            return
+        await served.load(self._run_selftest)
+        self.metrics.model_ready.labels(served.name).set(1)
+        if served.dispatcher.failure is None:
+            self._watch(served)
+        else:  # it was unloaded before its restart
+            served.dispatcher.resume()
+            self._run(served)
 
     async def drain(self, timeout_s: float) -> bool:
         """Refuse new requests and wait for running ones; return whether all finished."""
@@ -212,7 +282,7 @@ class Runtime:
         for shared in self._shared:
             await shared.close()
         for served in self._registry.served_models:
-            served.engine.close()
+            served.close()
         if self.tracing.is_on:
             await asyncio.to_thread(self.tracing.close)
 
@@ -242,23 +312,24 @@ class Runtime:
         if error is not None:
             logger.error("dispatcher failed", exc_info=error, extra={"model": served.name})
             served.dispatcher.fail(EngineUnavailable("The dispatcher failed; restart the server."))
-        if error is None and served.restart is not None and self.state in {State.READY, State.RESTARTING}:
-            self._tasks.append(asyncio.create_task(self._restart_engine(served, served.restart), name=f"restart {served.name}"))
+        if error is None and served.restarts and self.state in {State.READY, State.RESTARTING}:
+            self._tasks.append(asyncio.create_task(self._restart_engine(served), name=f"restart {served.name}"))
         else:
             self._mark_failed()
 
-    async def _restart_engine(self, served: ServedModel, restart: Callable[[], Awaitable[None]]) -> None:
+    async def _restart_engine(self, served: ServedModel) -> None:
         """Restart a failed engine; the server is not ready meanwhile."""
         self._enter(State.RESTARTING)
         self._failed_models.add(served)
         try:
-            await restart_engine(served, restart, self._run_selftest, self._backoffs.setdefault(served, Backoff()))
+            await restart_engine(served, self._run_selftest, self._backoffs.setdefault(served, Backoff()))
         except ModelRefused as error:
             logger.error("restarted engine refused", extra={"model": served.name, "error": error.message})
             self._mark_failed()
             return
         self._failed_models.remove(served)
-        self._run(served)
+        if served.state is ModelState.LOADED:
+            self._run(served)
         if not self._failed_models and self.state is State.RESTARTING:
             self._enter(State.READY)
 
@@ -271,11 +342,11 @@ class Runtime:
         self.metrics.ready.set(state is State.READY)
 
 
-async def _watch(served: ServedModel, watch: Callable[[], Awaitable[None]]) -> None:
+async def _fail_when_engine_fails(served: ServedModel) -> None:
     """Fail waiting requests as soon as an idle engine fails."""
     try:
-        await watch()
+        await served.engine.wait_failed()
     except EngineUnavailable as error:
-        if served.dispatcher.failure is None:
+        if served.dispatcher.failure is None and served.state is ModelState.LOADED:
             logger.error("engine failed", extra={"model": served.name, "error": error.message})
             served.dispatcher.fail(error)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from shortlist.scheduler.cache import Entry
 from shortlist.scheduler.served_model import ServedModel
-from shortlist.service.compute import ComputeRequest, TextValue, compute
+from shortlist.scheduler.work import TextValue, Work
 from shortlist.service.rerank import relevance, request_of
-from shortlist.types import Encoded, RerankTask, Scored, ScoreOutcome, ScoreTask, Task
+from shortlist.types import RERANK, Encoded, RerankTask, Scored, ScoreOutcome, ScoreTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,8 @@ async def score(served: ServedModel, task: ScoreTask) -> ScoreOutcome:
     Raises:
         What `service.rerank.rerank` raises; the error of one pair fails the request.
     """
-    computed = await compute(served, _request(served, task))
-    served.metrics.documents.labels(served.name, Task.RERANK.value).inc(len(task.pairs))
+    computed = await served.run(_request(served, task))
+    served.metrics.documents.labels(served.name, RERANK.name).inc(len(task.pairs))
     served.metrics.truncated.labels(served.name).inc(len(computed.truncated))
     return ScoreOutcome(
         model=served.name,
@@ -41,7 +41,7 @@ async def score(served: ServedModel, task: ScoreTask) -> ScoreOutcome:
     )
 
 
-def _request(served: ServedModel, task: ScoreTask) -> ComputeRequest:
+def _request(served: ServedModel, task: ScoreTask) -> Work:
     """Return one request for all queries."""
     pair_groups, documents = zip(*(_pair(served, task, *pair) for pair in task.pairs), strict=True)
     grouped = _grouped(pair_groups, range(len(pair_groups)))
@@ -55,8 +55,8 @@ def _request(served: ServedModel, task: ScoreTask) -> ComputeRequest:
             encoded |= zip(wanted, parts[each].encode([location_of[index] for index in wanted]), strict=True)
         return [encoded[index] for index in positions]
 
-    return ComputeRequest(
-        task=Task.RERANK,
+    return Work(
+        operation=RERANK,
         texts=documents,
         keys=[keys[index] for index in range(len(pair_groups))],
         overhead_chars=sum(part.overhead_chars for part in parts.values()),
@@ -73,7 +73,7 @@ def _pair(served: ServedModel, task: ScoreTask, query: str, document: str) -> tu
     return _PairGroup(parts.query, parts.instruction), parts.document
 
 
-def _part(served: ServedModel, task: ScoreTask, group: _PairGroup, documents: Sequence[str]) -> ComputeRequest:
+def _part(served: ServedModel, task: ScoreTask, group: _PairGroup, documents: Sequence[str]) -> Work:
     """Return the request of one query."""
     one = RerankTask(query=group.query, documents=tuple(documents), on_overflow=task.on_overflow, truncation=task.truncation)
     has_own_instruction = group.instruction != task.instruction

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
+from functools import partial
 from types import MappingProxyType
 from typing import Final
 
 import numpy as np
 
-from shortlist.engine.base import EngineInfo, ScoreScale, replicas_of
+from shortlist.engine.base import EngineInfo, ScoreScale
 from shortlist.errors import CallerError, EngineError
 from shortlist.scheduler.served_model import ServedModel
 from shortlist.service.selftest_batches import (
@@ -27,98 +27,10 @@ from shortlist.service.selftest_batches import (
     measure,
     rerank_case,
 )
-from shortlist.service.selftest_data import PAIRS, PAIRS_BY_PRIORITY
+from shortlist.service.selftest_data import PAIRS, PAIRS_BY_PRIORITY, SelfTestPair
+from shortlist.service.selftest_report import CheckResult, CheckStatus, SelfTest, SelfTestCheck
 from shortlist.text.encoder import Encoder
-from shortlist.types import Encoded, Task, TokenPrompt
-
-
-class SelfTestCheck(StrEnum):
-    """The checks."""
-
-    FINITE = "finite"
-    UNIT_LENGTH = "unit length"
-    REPEATABLE = "repeatable"
-    ORDER_KEPT = "order kept"
-    ALONE = "alone = in batch"
-    SUFFIX_KEPT = "suffix kept"
-    MEANING = "meaning"
-
-
-class CheckStatus(StrEnum):
-    """Result of a check. Only a failure prevents serving."""
-
-    PASSED = "passed"
-    FAILED = "failed"
-    WARNED = "warned"
-    SKIPPED = "skipped"
-
-
-@dataclass(frozen=True, slots=True)
-class CheckResult:
-    """The result of one check for one task; `detail` is one sentence."""
-
-    check: SelfTestCheck
-    task: Task
-    status: CheckStatus
-    detail: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SelfTest:
-    """The self-test of one model. Units: seconds."""
-
-    model: str
-    results: tuple[CheckResult, ...]
-    duration_s: float
-    remedy: str = ""
-
-    @property
-    def failed(self) -> tuple[CheckResult, ...]:
-        """The failed checks."""
-        return self.with_status(CheckStatus.FAILED)
-
-    @property
-    def has_passed(self) -> bool:
-        """Whether no check failed."""
-        return not self.failed
-
-    @property
-    def failure(self) -> str:
-        """The first failure and its usual cause; for a failed self-test."""
-        first = self.failed[0]
-        usually = f"Usually that is {CAUSES[first.check]}."
-        message = f"{self.model} failed its self-test ({first.check.value}): {first.detail}. {usually}"
-        return f"{message} {self.remedy}" if self.remedy and first.check is SelfTestCheck.MEANING else message
-
-    @property
-    def summary(self) -> str:
-        """The result in one line."""
-        template = f"{self.model}: self-test {{}} in {self.duration_s:.1f} s"
-        if self.failed:
-            return template.format("failed") + f" ({', '.join(result.check.value for result in self.failed)})"
-        untested = {
-            result.check.value for result in self.with_status(CheckStatus.SKIPPED) if result.check is SelfTestCheck.MEANING
-        }
-        return template.format("passed") + (" (meaning not tested: random_weights is set)" if untested else "")
-
-    def with_status(self, status: CheckStatus) -> tuple[CheckResult, ...]:
-        """Return the results with this status."""
-        return tuple(result for result in self.results if result.status is status)
-
-
-CAUSES: Final[Mapping[SelfTestCheck, str]] = MappingProxyType(
-    {
-        SelfTestCheck.FINITE: "the weights are damaged, or the dtype is too narrow for them (try --dtype float32)",
-        SelfTestCheck.UNIT_LENGTH: "the final normalization to vectors of length 1 is missing or broken",
-        SelfTestCheck.REPEATABLE: "the device or a library computes in a nondeterministic order",
-        SelfTestCheck.ORDER_KEPT: "the engine returns scores in another order than the prompts",
-        SelfTestCheck.ALONE: "padding or a neighbour leaks into a prompt, or the dtype is too narrow for the weights",
-        SelfTestCheck.SUFFIX_KEPT: "the tokenizer is not the model's own, or long prompts are truncated at their end",
-        SelfTestCheck.MEANING: "the wrong prompt, the wrong head, the wrong model, or weights that were never trained",
-    }
-)
-"""The usual cause of a failed check."""
-
+from shortlist.types import EMBED, EMBED_SPARSE, RERANK, Encoded, Operation, TokenPrompt, in_order
 
 # -- tolerances ---------------------------------------------------------------------------------------------------------
 
@@ -193,22 +105,19 @@ async def run_selftest(
     """
     started_s = time.monotonic()
     results: list[CheckResult] = []
-    for task in sorted(served.card.tasks):
-        case = await asyncio.to_thread(_CASES[task], served.encoder, PAIRS_BY_PRIORITY, max_pairs)
+    for operation in in_order(served.card.operations & _TESTS.keys()):
+        case = await asyncio.to_thread(_TESTS[operation].make_case, served.encoder, PAIRS_BY_PRIORITY, max_pairs)
         results += await _check_replicas(served, case, has_random_weights=has_random_weights, max_batch_tokens=max_batch_tokens)
-        results.append(await asyncio.to_thread(_suffix_kept, served, task))
+        results.append(await asyncio.to_thread(_suffix_kept, served, operation))
     spent_s = time.monotonic() - started_s
     return SelfTest(model=served.name, results=tuple(results), duration_s=spent_s, remedy=served.expectations.remedy)
-
-
-_CASES: Final = MappingProxyType({Task.RERANK: rerank_case, Task.EMBED: embed_case})
 
 
 async def _check_replicas(
     served: ServedModel, case: SelfTestCase, *, has_random_weights: bool, max_batch_tokens: int
 ) -> list[CheckResult]:
     """Check every replica; return the results of the first failing one, otherwise of the first."""
-    parts = replicas_of(served.engine)
+    parts = served.engine.replicas
     runs = (
         _measured(replace(served, engine=part), case, has_random_weights=has_random_weights, max_batch_tokens=max_batch_tokens)
         for part in parts
@@ -231,72 +140,81 @@ async def _measured(
     except EngineError as error:
         return [
             CheckResult(
-                SelfTestCheck.FINITE, case.task, CheckStatus.FAILED, f"the test texts could not be computed: {error.message}"
+                SelfTestCheck.FINITE,
+                case.operation,
+                CheckStatus.FAILED,
+                f"the test texts could not be computed: {error.message}",
             )
         ]
-    finite = _finite(measured, case.task)
+    finite = _finite(measured, case.operation)
     if finite.status is CheckStatus.FAILED:
         return [finite]
     info, spread = served.engine.info, float(np.ptp(measured.mixed))
-    found = [finite] if case.task is Task.RERANK else [finite, _unit_length(measured, case.task)]
     return [
-        *found,
-        _repeatable(measured, case.task),
-        _order_kept(measured, case.task),
-        _close(SelfTestCheck.ALONE, measured.mixed[list(case.compared)], measured.alone, case.task, info, spread),
-        _random_weights(case.task) if has_random_weights else _meaning(served, case, measured.mixed),
+        finite,
+        *(check(measured, case.operation) for check in _TESTS[case.operation].checks),
+        _repeatable(measured, case.operation),
+        _order_kept(measured, case.operation),
+        _close(SelfTestCheck.ALONE, measured.mixed[list(case.compared)], measured.alone, case.operation, info, spread),
+        _random_weights(case.operation) if has_random_weights else _meaning(served, case, measured.mixed),
     ]
 
 
 # -- checks of values ---------------------------------------------------------------------------------------------------
 
 
-def _checked(check: SelfTestCheck, task: Task, is_good: bool, detail: str) -> CheckResult:
-    return CheckResult(check, task, CheckStatus.PASSED if is_good else CheckStatus.FAILED, detail)
+def _checked(check: SelfTestCheck, operation: Operation, is_good: bool, detail: str) -> CheckResult:
+    return CheckResult(check, operation, CheckStatus.PASSED if is_good else CheckStatus.FAILED, detail)
 
 
-def _finite(measured: MeasuredValues, task: Task) -> CheckResult:
+def _finite(measured: MeasuredValues, operation: Operation) -> CheckResult:
     num_values = len(measured.all)
     num_finite = int(np.count_nonzero(np.isfinite(measured.all).all(axis=1)))
     detail = f"{num_finite} of {num_values} values are finite numbers"
-    return _checked(SelfTestCheck.FINITE, task, num_finite == num_values, detail)
+    return _checked(SelfTestCheck.FINITE, operation, num_finite == num_values, detail)
 
 
-def _unit_length(measured: MeasuredValues, task: Task) -> CheckResult:
+def _unit_length(measured: MeasuredValues, operation: Operation) -> CheckResult:
     off = float(np.abs(np.linalg.norm(measured.all, axis=1) - 1).max())
-    return _checked(SelfTestCheck.UNIT_LENGTH, task, off <= UNIT_BOUND, f"lengths differ from 1 by at most {off:.1e}")
+    return _checked(SelfTestCheck.UNIT_LENGTH, operation, off <= UNIT_BOUND, f"lengths differ from 1 by at most {off:.1e}")
 
 
-def _repeatable(measured: MeasuredValues, task: Task) -> CheckResult:
+def _repeatable(measured: MeasuredValues, operation: Operation) -> CheckResult:
     is_same = bool((measured.alone[: len(measured.again)] == measured.again).all())
     detail = f"the same batch again gives {'identical bits' if is_same else 'other values'}"
-    return _checked(SelfTestCheck.REPEATABLE, task, is_same, detail)
+    return _checked(SelfTestCheck.REPEATABLE, operation, is_same, detail)
 
 
-def _order_kept(measured: MeasuredValues, task: Task) -> CheckResult:
+def _order_kept(measured: MeasuredValues, operation: Operation) -> CheckResult:
     """Check that each of two prompts, in either order, gets the value nearest to the one it gets alone."""
     is_kept = all(
         _gap(measured.alone, each) <= _gap(measured.alone, each[::-1]) for each in (measured.once, measured.reversed_order)
     )
     detail = f"two prompts in either order get {'each its own value' if is_kept else 'the value of the other'}"
-    return _checked(SelfTestCheck.ORDER_KEPT, task, is_kept, detail)
+    return _checked(SelfTestCheck.ORDER_KEPT, operation, is_kept, detail)
 
 
 def _gap(one: Values, other: Values) -> float:
     return float(np.abs(one - other).max())
 
 
-def _close(check: SelfTestCheck, one: Values, other: Values, task: Task, info: EngineInfo, spread: float) -> CheckResult:
+def _close(
+    check: SelfTestCheck, one: Values, other: Values, operation: Operation, info: EngineInfo, spread: float
+) -> CheckResult:
     """Compare two computations of the same prompts."""
-    bounds = TOLERANCES.get(info.dtype, WIDEST)
-    if task is Task.EMBED:
-        gap, bound, unit = _angle(one, other), bounds.vector, "1 - cosine"
-    else:
-        is_cosine = info.score_scale is ScoreScale.COSINE
-        gap, unit = float(np.abs(one - other).max()), _unit(info.score_scale)
-        bound = bounds.cosine if is_cosine else max(bounds.log_odds, bounds.share * spread)
+    gap, bound, unit = _TESTS[operation].compare(one, other, info, spread)
     detail = f"the largest difference is {gap:.1e} {unit}; the tolerance of {info.dtype} is {bound:.1e}"
-    return _checked(check, task, gap <= bound, detail)
+    return _checked(check, operation, gap <= bound, detail)
+
+
+def _compare_scores(one: Values, other: Values, info: EngineInfo, spread: float) -> tuple[float, float, str]:
+    bounds = TOLERANCES.get(info.dtype, WIDEST)
+    bound = bounds.cosine if info.score_scale is ScoreScale.COSINE else max(bounds.log_odds, bounds.share * spread)
+    return _gap(one, other), bound, _unit(info.score_scale)
+
+
+def _compare_vectors(one: Values, other: Values, info: EngineInfo, _spread: float) -> tuple[float, float, str]:
+    return _angle(one, other), TOLERANCES.get(info.dtype, WIDEST).vector, "1 - cosine"
 
 
 def _unit(scale: ScoreScale) -> str:
@@ -310,15 +228,15 @@ def _angle(one: Values, other: Values) -> float:
     return float((1 - (one * other).sum(axis=1) / lengths).max())
 
 
-def _random_weights(task: Task) -> CheckResult:
-    return CheckResult(SelfTestCheck.MEANING, task, CheckStatus.SKIPPED, "random_weights is set, so meaning is not tested")
+def _random_weights(operation: Operation) -> CheckResult:
+    return CheckResult(SelfTestCheck.MEANING, operation, CheckStatus.SKIPPED, "random_weights is set, so meaning is not tested")
 
 
 def _meaning(served: ServedModel, case: SelfTestCase, mixed: Values) -> CheckResult:
     """Check that right documents score above wrong ones; a warning for models of other domains."""
     if len(case.positions) < MIN_PAIRS:
         return _too_few(served, case)
-    scale = ScoreScale.COSINE if case.task is Task.EMBED else served.engine.info.score_scale
+    scale = _TESTS[case.operation].scale or served.engine.info.score_scale
     margins = [_above(position, mixed) for position in case.positions]
     missed = [
         position.pair.name for position, margin in zip(case.positions, margins, strict=True) if margin < MARGINS[scale].pair
@@ -332,9 +250,12 @@ def _meaning(served: ServedModel, case: SelfTestCase, mixed: Values) -> CheckRes
     if mean <= -MARGINS[scale].mean:
         detail += "; wrong documents rank first, as if yes and no were swapped"
     if is_good:
-        return CheckResult(SelfTestCheck.MEANING, case.task, CheckStatus.PASSED, detail)
+        return CheckResult(SelfTestCheck.MEANING, case.operation, CheckStatus.PASSED, detail)
     return CheckResult(
-        SelfTestCheck.MEANING, case.task, CheckStatus.FAILED if served.expectations.understands else CheckStatus.WARNED, detail
+        SelfTestCheck.MEANING,
+        case.operation,
+        CheckStatus.FAILED if served.expectations.understands else CheckStatus.WARNED,
+        detail,
     )
 
 
@@ -348,27 +269,30 @@ def _too_few(served: ServedModel, case: SelfTestCase) -> CheckResult:
     detail = (
         f"only {len(case.positions)} of {len(PAIRS)} pairs fit into {served.card.max_model_len} tokens, too few for the check"
     )
-    return CheckResult(SelfTestCheck.MEANING, case.task, CheckStatus.WARNED, detail)
+    return CheckResult(SelfTestCheck.MEANING, case.operation, CheckStatus.WARNED, detail)
 
 
 # -- checks of token ids ------------------------------------------------------------------------------------------------
 
 
-def _suffix_kept(served: ServedModel, task: Task) -> CheckResult:
+def _suffix_kept(served: ServedModel, operation: Operation) -> CheckResult:
     """Tokenize a document of twice the model's token limit, and check limit, suffix and truncation flag."""
     limit = served.card.max_model_len
     try:
-        encoded = _overlong(served.encoder, task, limit)
+        [encoded] = _TESTS[operation].encode(served.encoder, "stone river " * limit)
     except CallerError:
         return CheckResult(
-            SelfTestCheck.SUFFIX_KEPT, task, CheckStatus.SKIPPED, f"not even a short question fits into {limit} tokens"
+            SelfTestCheck.SUFFIX_KEPT, operation, CheckStatus.SKIPPED, f"not even a short question fits into {limit} tokens"
         )
     prompt = encoded.prompts[0]
     if not isinstance(prompt, TokenPrompt):
         return CheckResult(
-            SelfTestCheck.SUFFIX_KEPT, task, CheckStatus.SKIPPED, "the model's own library applies its template and truncates"
+            SelfTestCheck.SUFFIX_KEPT,
+            operation,
+            CheckStatus.SKIPPED,
+            "the model's own library applies its template and truncates",
         )
-    num_tokens = prompt.prefix.num_tokens + prompt.num_tokens
+    num_tokens = prompt.num_tokens
     suffix = served.expectations.suffix
     wrong = []
     if num_tokens > limit:
@@ -379,11 +303,47 @@ def _suffix_kept(served: ServedModel, task: Task) -> CheckResult:
         wrong.append("it is not marked as truncated")
     detail = f"a document of {2 * limit} words became {num_tokens} tokens that end in the template's {len(suffix)} suffix ids"
     return _checked(
-        SelfTestCheck.SUFFIX_KEPT, task, not wrong, f"a document above the limit: {'; '.join(wrong)}" if wrong else detail
+        SelfTestCheck.SUFFIX_KEPT, operation, not wrong, f"a document above the limit: {'; '.join(wrong)}" if wrong else detail
     )
 
 
-def _overlong(encoder: Encoder, task: Task, limit: int) -> Encoded:
-    text = "stone river " * limit
-    [encoded] = encoder.encode_pairs("stone", (text,)) if task is Task.RERANK else encoder.encode_texts((text,))
-    return encoded
+# -- tests of operations ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _OperationTest:
+    """How an operation is tested.
+
+    Attributes:
+        make_case: Encodes at most so many pairs.
+        encode: Encodes one document.
+        compare: Returns the difference of two computations, its tolerance and its unit.
+        scale: The scale of the margins; None for the engine's.
+        checks: Further checks of the values.
+    """
+
+    make_case: Callable[[Encoder, Sequence[SelfTestPair], int], SelfTestCase]
+    encode: Callable[[Encoder, str], Sequence[Encoded]]
+    compare: Callable[[Values, Values, EngineInfo, float], tuple[float, float, str]]
+    scale: ScoreScale | None = None
+    checks: tuple[Callable[[MeasuredValues, Operation], CheckResult], ...] = ()
+
+
+_TESTS: Final[Mapping[Operation, _OperationTest]] = {
+    RERANK: _OperationTest(
+        make_case=rerank_case, encode=lambda encoder, text: encoder.encode_pairs("stone", (text,)), compare=_compare_scores
+    ),
+    EMBED: _OperationTest(
+        make_case=embed_case,
+        encode=lambda encoder, text: encoder.encode_texts((text,)),
+        compare=_compare_vectors,
+        scale=ScoreScale.COSINE,
+        checks=(_unit_length,),
+    ),
+    EMBED_SPARSE: _OperationTest(
+        make_case=partial(embed_case, operation=EMBED_SPARSE),
+        encode=lambda encoder, text: encoder.encode_texts((text,)),
+        compare=_compare_vectors,
+        scale=ScoreScale.COSINE,
+    ),
+}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,10 @@ from shortlist.engine.base import Engine
 from shortlist.errors import BadScore, CallerError
 from shortlist.service.selftest_data import SelfTestPair
 from shortlist.text.encoder import Encoder
-from shortlist.types import NO_TRUNCATION, Batch, OverflowPolicy, Prompt, Task, WorkItem
+from shortlist.types import EMBED, EMBED_SPARSE, NO_TRUNCATION, RERANK, Operation, OverflowPolicy, Prompt
+
+FOLDED_WIDTH: Final = 4096
+"""Width that sparse vectors are folded to, whatever the size of the vocabulary."""
 
 Values = npt.NDArray[np.float64]
 """Values of several prompts, one row each: a score or a vector. Exact for 32-bit floats."""
@@ -32,7 +36,7 @@ class PairPosition:
 class SelfTestCase:
     """Pairs as prompts of one model."""
 
-    task: Task
+    operation: Operation
     prompts: tuple[Prompt, ...]
     positions: tuple[PairPosition, ...]
 
@@ -75,7 +79,7 @@ def rerank_case(encoder: Encoder, pairs: Sequence[SelfTestPair], most: int) -> S
         if found:
             positions.append(PairPosition(pair, right=len(prompts), wrong=len(prompts) + 1))
             prompts += found
-    return SelfTestCase(Task.RERANK, tuple(prompts), tuple(positions))
+    return SelfTestCase(RERANK, tuple(prompts), tuple(positions))
 
 
 def _pair_prompts(encoder: Encoder, pair: SelfTestPair) -> list[Prompt]:
@@ -92,7 +96,7 @@ def _pair_prompts(encoder: Encoder, pair: SelfTestPair) -> list[Prompt]:
         return []
 
 
-def embed_case(encoder: Encoder, pairs: Sequence[SelfTestPair], most: int) -> SelfTestCase:
+def embed_case(encoder: Encoder, pairs: Sequence[SelfTestPair], most: int, *, operation: Operation = EMBED) -> SelfTestCase:
     """Return the first pairs as embedding prompts, without pairs that do not fit, are unsupported, or test truncation."""
     prompts: list[Prompt] = []
     positions: list[PairPosition] = []
@@ -103,7 +107,7 @@ def embed_case(encoder: Encoder, pairs: Sequence[SelfTestPair], most: int) -> Se
             first = len(prompts)
             positions.append(PairPosition(pair, query=first, right=first + 1, wrong=first + 2))
             prompts += found
-    return SelfTestCase(Task.EMBED, tuple(prompts), tuple(positions))
+    return SelfTestCase(operation, tuple(prompts), tuple(positions))
 
 
 def _text_prompts(encoder: Encoder, pair: SelfTestPair) -> list[Prompt]:
@@ -126,28 +130,35 @@ async def measure(engine: Engine, case: SelfTestCase, *, max_batch_tokens: int) 
     Raises:
         EngineError: the engine failed, or did not return one value per prompt.
     """
-    batches = [await _values(engine, case.task, batch) for batch in _batches(case.prompts, max_batch_tokens)]
+    batches = [await _values(engine, case.operation, batch) for batch in _batches(case.prompts, max_batch_tokens)]
     compared = [case.prompts[index] for index in case.compared]
     return MeasuredValues(
         mixed=np.concatenate(batches),
-        once=await _values(engine, case.task, compared),
-        reversed_order=(await _values(engine, case.task, compared[::-1]))[::-1],
-        alone=np.concatenate([await _values(engine, case.task, [prompt]) for prompt in compared]),
-        again=await _values(engine, case.task, compared[:1]),
+        once=await _values(engine, case.operation, compared),
+        reversed_order=(await _values(engine, case.operation, compared[::-1]))[::-1],
+        alone=np.concatenate([await _values(engine, case.operation, [prompt]) for prompt in compared]),
+        again=await _values(engine, case.operation, compared[:1]),
     )
 
 
-async def _values(engine: Engine, task: Task, prompts: Sequence[Prompt]) -> Values:
-    batch = Batch(task, tuple(WorkItem(0, index, prompt) for index, prompt in enumerate(prompts)))
-    found = await engine.score(batch) if task is Task.RERANK else await engine.embed(batch)
-    rows = [np.atleast_1d(np.asarray(value, dtype=np.float64)) for value in found]
-    shape = (1,) if task is Task.RERANK else (engine.info.dimensions,)
-    if len(rows) != len(prompts) or any(row.shape != shape for row in rows):
-        raise BadScore(f"The engine got {len(prompts)} texts and did not return one {_VALUE[task]} for each.")
+async def _values(engine: Engine, operation: Operation, prompts: Sequence[Prompt]) -> Values:
+    found = await engine.compute(operation, prompts)
+    rows = [np.atleast_1d(np.asarray(_row(operation, value), dtype=np.float64)) for value in found]
+    width, name = {
+        RERANK: (1, "score"),
+        EMBED: (engine.info.dimensions, "vector of the declared width"),
+        EMBED_SPARSE: (FOLDED_WIDTH, "sparse vector"),
+    }[operation]
+    if len(rows) != len(prompts) or any(row.shape != (width,) for row in rows):
+        raise BadScore(f"The engine got {len(prompts)} texts and did not return one {name} for each.")
     return np.stack(rows)
 
 
-_VALUE = {Task.RERANK: "score", Task.EMBED: "vector of the declared width"}
+def _row(operation: Operation, value: Any) -> Any:
+    """Return a value as numbers; a sparse vector with its indices folded, so that all rows have one width."""
+    if operation is not EMBED_SPARSE:
+        return value
+    return np.bincount(value.indices % FOLDED_WIDTH, weights=value.values, minlength=FOLDED_WIDTH)
 
 
 def _batches(prompts: Sequence[Prompt], max_batch_tokens: int) -> Iterator[list[Prompt]]:
@@ -155,7 +166,7 @@ def _batches(prompts: Sequence[Prompt], max_batch_tokens: int) -> Iterator[list[
     batch: list[Prompt] = []
     left = max_batch_tokens
     for prompt in prompts:
-        cost = prompt.prefix.num_tokens + prompt.num_tokens
+        cost = prompt.num_tokens
         if batch and cost > left:
             yield batch
             batch, left = [], max_batch_tokens

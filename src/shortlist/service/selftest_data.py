@@ -7,12 +7,13 @@ their meaning does not matter.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from shortlist.errors import CallerError
-from shortlist.text.qwen_encoder import QwenEncoder
-from shortlist.types import NO_TRUNCATION, Task, TokenPrompt, Truncation
+from shortlist.errors import CallerError, InvalidInput
+from shortlist.text.encoder import Encoder
+from shortlist.types import NO_TRUNCATION, Encoded, TokenPrompt, Truncation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,12 +158,20 @@ SENTENCES: Final = (
 )
 
 
-def calibration_texts(encoder: QwenEncoder) -> tuple[TokenPrompt, ...]:
+def _encode(encoder: Encoder, texts: Sequence[str]) -> Sequence[Encoded]:
+    """Encode texts as documents of pairs, or as texts to embed for an encoder that refuses pairs."""
+    try:
+        return encoder.encode_pairs(QUERY, texts)
+    except InvalidInput:
+        return encoder.encode_texts(texts)
+
+
+def calibration_texts(encoder: Encoder) -> tuple[TokenPrompt, ...]:
     """Return the calibration texts as prompts; none if they exceed the token limit of the model."""
     short = [*SENTENCES, *(text for pair in PAIRS for text in (pair.right, pair.wrong))]
     texts = [*short, "\n".join(short)]
     try:
-        encoded = encoder.encode_pairs(QUERY, texts) if encoder.task is Task.RERANK else encoder.encode_texts(texts)
+        encoded = _encode(encoder, texts)
     except CallerError:
         return ()
     return tuple(prompt for each in encoded for prompt in each.prompts if isinstance(prompt, TokenPrompt))

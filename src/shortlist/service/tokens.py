@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
 
+from shortlist.errors import DeadlineExceeded
+from shortlist.scheduler.dispatcher import LATE
 from shortlist.scheduler.served_model import ServedModel
-from shortlist.types import DetokenizeOutcome, DetokenizeTask, TokenizeOutcome, TokenizeTask
+from shortlist.types import DetokenizeOutcome, DetokenizeTask, RequestOptions, TokenizeOutcome, TokenizeTask
+
+T = TypeVar("T")
 
 
 async def tokenize(served: ServedModel, task: TokenizeTask) -> TokenizeOutcome:
@@ -13,8 +20,9 @@ async def tokenize(served: ServedModel, task: TokenizeTask) -> TokenizeOutcome:
 
     Raises:
         InvalidInput: the model has no accessible tokenizer.
+        DeadlineExceeded: the deadline passed.
     """
-    tokens = await asyncio.to_thread(served.encoder.tokens, task.texts, with_special=task.with_special)
+    tokens = await _in_thread(partial(served.encoder.tokens, task.texts, with_special=task.with_special), task.options)
     return TokenizeOutcome(model=served.name, max_model_len=served.card.max_model_len, tokens=tokens)
 
 
@@ -23,9 +31,18 @@ async def detokenize(served: ServedModel, task: DetokenizeTask) -> DetokenizeOut
 
     Raises:
         InvalidInput: an id is unknown, or the model has no accessible tokenizer.
+        DeadlineExceeded: the deadline passed.
     """
 
     def decode() -> list[str]:
         return [served.encoder.text_of(ids, skip_special=task.skip_special) for ids in task.ids]
 
-    return DetokenizeOutcome(model=served.name, texts=await asyncio.to_thread(decode))
+    return DetokenizeOutcome(model=served.name, texts=await _in_thread(decode, task.options))
+
+
+async def _in_thread(function: Callable[[], T], options: RequestOptions) -> T:
+    try:
+        async with asyncio.timeout(options.timeout_s):
+            return await asyncio.to_thread(function)
+    except TimeoutError:
+        raise DeadlineExceeded(LATE) from None

@@ -15,15 +15,15 @@ from shortlist.engine.vllm.probe import served_names
 from shortlist.engine.vllm.start import StartHooks, UpstreamAccess, connect, launch
 from shortlist.engine.vllm.vllm_engine import VllmEngine
 from shortlist.errors import BadSetting, ModelRefused
-from shortlist.hub import ModelKind, ResolvedModel, WeightsReader
+from shortlist.hub.config_checks import WeightsReader
+from shortlist.models import ResolvedModel
+from shortlist.models.base import VllmSupport
 from shortlist.telemetry import Metrics
-from shortlist.text.qwen_encoder import QwenEncoder
+from shortlist.text.encoder import Encoder
 from shortlist.types import basename
 
 TOTAL_GPU_SHARE: Final = 0.9
 """Share of a GPU for all models together; the rest is for uncounted memory."""
-
-KINDS: Final = frozenset({ModelKind.QWEN3_RERANKER, ModelKind.QWEN3_RERANKER_HEAD, ModelKind.QWEN3_EMBEDDER})
 
 _UPSTREAM_SETTINGS: Final = frozenset({"upstream", "upstream_api_key", "upstream_timeout_s"})
 """Settings that apply to upstream servers; all others are arguments of `vllm serve`."""
@@ -94,7 +94,7 @@ def engine_and_encoder(
     metric_labels: MetricLabels,
     notify: Notify,
     is_wanted: Callable[[], bool] = lambda: True,
-) -> tuple[VllmEngine, QwenEncoder]:
+) -> tuple[VllmEngine, Encoder]:
     """Return the engine and the encoder of a model.
 
     Args:
@@ -124,9 +124,7 @@ def engine_and_encoder(
         engine = launch(plan, access, hooks, executable=executable, digest=model.digest)
     with ExitStack() as on_failure:
         on_failure.callback(engine.close)
-        limit = engine.info.max_model_len
-        path = model.path / "tokenizer.json"
-        encoder = QwenEncoder(path, task=plan.task, max_model_len=limit, control_tokens=settings.control_tokens)
+        encoder = _support(model).encoder(model.path, engine.info.max_model_len, settings)
         on_failure.pop_all()
     return engine, encoder
 
@@ -140,16 +138,15 @@ def remedy_for(model: ResolvedModel, deployment: VllmDeployment) -> str:
 
 
 def _plan(model: ResolvedModel, settings: ModelSettings, deployment: VllmDeployment) -> VllmPlan:
-    if model.kind not in KINDS:
-        raise ModelRefused(f"{model.name} is a {model.kind.value}; --engine vllm serves Qwen3 rerankers and embedders only.")
+    support = _support(model)
     if settings.dtype in {"int8", "fp8"}:
         raise BadSetting(f"dtype is {settings.dtype!r}, native engine only; with --engine vllm, set --quantization.")
-    (task,) = model.kind.tasks
+    (operation,) = model.family.operations
     vllm = deployment.settings
     return VllmPlan(
         model=str(model.path) if deployment.is_managed else model.name,
-        task=task,
-        has_head=model.kind is ModelKind.QWEN3_RERANKER_HEAD,
+        operation=operation,
+        hf_overrides=support.hf_overrides,
         dtype=settings.dtype,
         max_model_len=min(settings.max_model_len, _max_positions(model) or settings.max_model_len),
         max_num_seqs=vllm.max_num_seqs,
@@ -163,6 +160,12 @@ def _plan(model: ResolvedModel, settings: ModelSettings, deployment: VllmDeploym
         quantization=vllm.quantization,
         extra=vllm.vllm_arg,
     )
+
+
+def _support(model: ResolvedModel) -> VllmSupport:
+    if model.family.vllm is None:
+        raise ModelRefused(f"{model.name} is a {model.family.name}, which --engine vllm does not serve; leave --engine out.")
+    return model.family.vllm
 
 
 def _max_positions(model: ResolvedModel) -> int | None:

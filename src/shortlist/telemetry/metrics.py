@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from shortlist.errors import Shortage
-from shortlist.types import Task
+from shortlist.types import Operation
 
 DRAINING = "draining"
 """Refusal reason while the server starts or stops; the other reasons are shortages."""
@@ -110,7 +110,7 @@ class Metrics:
             "upstream_duration_seconds", "Duration of an answered call to the vLLM server.", LATENCY_BUCKETS_S, *upstream
         )
 
-    def expect(self, model: str, tasks: Iterable[Task]) -> None:
+    def expect(self, model: str, operations: Iterable[Operation]) -> None:
         """Initialise a model's counters to zero: a rate misses the first increment of a new series."""
         for counter in (
             self.tokens,
@@ -122,8 +122,8 @@ class Metrics:
             self.engine_restarts,
         ):
             counter.labels(model)
-        for task in tasks:
-            self.documents.labels(model, task.value)
+        for operation in operations:
+            self.documents.labels(model, operation.name)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"shortlist_{name}", text, labels, registry=self.registry)

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from shortlist.text.prompt import Parts
 from shortlist.types import NO_TRUNCATION, Encoded, OverflowPolicy, Prompt, PromptTemplate, Token, Truncation
 
 
@@ -34,12 +33,45 @@ class TokenView:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The caller's texts in a templated pair."""
+
+    instruction: str
+    query: str
+    document: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateIds:
+    """The token ids of the prompt template.
+
+    Attributes:
+        template_version: Version of the template text.
+        prefix_ids: Start of every pair prompt; empty for an embedder.
+        suffix_ids: End of every prompt.
+        read_text: The last suffix token as text; the model output is taken there.
+        answer_ids: The ids of "yes" and "no" for a reranker.
+    """
+
+    template_version: int
+    prefix_ids: tuple[int, ...]
+    suffix_ids: tuple[int, ...]
+    read_text: str
+    answer_ids: tuple[int, int] | None
+
+
 class Encoder(Protocol):
     """Turns texts into prompts for one model."""
 
     @property
     def fingerprint(self) -> str:
         """Identifies everything that determines a prompt besides the text: template, version, tokenizer, length limit."""
+        ...
+
+    @property
+    def template_ids(self) -> TemplateIds | None:
+        """The ids of the prompt template; None if the engine applies the template."""
         ...
 
     def template(self, instruction: str | None = None, preset: str | None = None) -> PromptTemplate:

@@ -11,7 +11,7 @@ import os
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain, pairwise
+from itertools import chain, pairwise, repeat
 from typing import Any, Final
 
 import numpy as np
@@ -23,7 +23,7 @@ from shortlist.types import Ids
 PATTERN: Final = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-"""Splits text into words. Source: `pre_tokenizer` in the `tokenizer.json` of the Qwen2 and Qwen3 models."""
+"""Splits text into words. Source: `pre_tokenizer` in the `tokenizer.json` of the Qwen2 models and later ones."""
 
 MAX_CHARS: Final = 1 << 16
 """Longer texts are left to `tokenizers`, whose expressions cannot run out of stack."""
@@ -43,8 +43,8 @@ _SAMPLES: Final = (
     "🙂 é",
 )
 
-FastTokenize = Callable[[Sequence[str]], list[Ids]]
-"""Returns the ids of texts, of which none is longer than `MAX_CHARS`."""
+FastTokenize = Callable[[Sequence[str], str], list[Ids]]
+"""Returns the ids of texts, of which none is longer than `MAX_CHARS`, each tokenized after the same lead."""
 
 
 def fast_tokenize(fields: Mapping[str, Any], user: Tokenizer) -> FastTokenize | None:
@@ -67,21 +67,23 @@ def fast_tokenize(fields: Mapping[str, Any], user: Tokenizer) -> FastTokenize | 
         plain = text if is_plain else normalizer.normalize_str(text)
         return core.encode_to_numpy(plain, allowed_special=seams, disallowed_special=()).view(np.int32)
 
-    def read_group(texts: Sequence[str]) -> list[Ids]:
-        joined = SEAM.join(texts)
+    def read_group(texts: Sequence[str], lead: str) -> list[Ids]:
+        joined = lead + (SEAM + lead).join(texts)
         if joined.count(SEAM) != len(texts) - 1:  # one per text
-            return [ids_of(text, frozenset()) for text in texts]
+            return [ids_of(lead + text, frozenset()) for text in texts]
         ids = ids_of(joined, frozenset({SEAM}))
         seams = [-1, *np.flatnonzero(ids == seam).tolist(), len(ids)]
         return [ids[before + 1 : after] for before, after in pairwise(seams)]
 
-    def read(texts: Sequence[str]) -> list[Ids]:
+    def read(texts: Sequence[str], lead: str) -> list[Ids]:
         groups = list(_groups(texts))
         if len(groups) < 2:
-            return read_group(texts)
-        return list(chain.from_iterable(threads.map(read_group, groups)))
+            return read_group(texts, lead)
+        return list(chain.from_iterable(threads.map(read_group, groups, repeat(lead))))
 
-    is_same = [ids.tolist() for ids in read(_SAMPLES)] == [user.encode(text, add_special_tokens=False).ids for text in _SAMPLES]
+    is_same = [ids.tolist() for ids in read(_SAMPLES, "")] == [
+        user.encode(text, add_special_tokens=False).ids for text in _SAMPLES
+    ]
     return read if is_same else None
 
 

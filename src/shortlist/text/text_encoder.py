@@ -16,8 +16,7 @@ from typing import Final
 from tokenizers import Encoding, Tokenizer
 
 from shortlist.errors import InputTooLong, InvalidInput, ModelRefused
-from shortlist.text.encoder import PromptView
-from shortlist.text.prompt import Parts
+from shortlist.text.encoder import Parts, PromptView
 from shortlist.text.tokenizer import decode, token_list
 from shortlist.text.window import read_windows
 from shortlist.types import (
@@ -70,6 +69,11 @@ class TextEncoder:
     def fingerprint(self) -> str:
         """Names the prompts, the tokenizer file and the length limit."""
         return self._fingerprint
+
+    @property
+    def template_ids(self) -> None:
+        """None: the engine applies the template. See `Encoder`."""
+        return None
 
     def template(self, instruction: str | None = None, preset: str | None = None) -> PromptTemplate:
         """Return the template, which is the model's own. See `Encoder`."""

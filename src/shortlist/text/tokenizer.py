@@ -139,32 +139,32 @@ class EscapingTokenizer:
     def _encode(self, text: str) -> Encoding:
         return self._user.encode(text, add_special_tokens=False)
 
-    def tokenize(self, texts: Sequence[str], limit: int, *, with_totals: bool = False) -> list[TokenizedText]:
-        """Return the first `limit` token ids of every text, as if the whole text were tokenized and then truncated.
+    def tokenize(self, texts: Sequence[str], limit: int, *, lead: str = "", with_totals: bool = False) -> list[TokenizedText]:
+        """Return the first `limit` token ids of every text after `lead`, as if all were tokenized and then truncated.
 
         Of a text much longer than its limit, only a beginning is tokenized, unless its total is requested. The beginning
         grows until enough of its tokens no longer depend on the rest.
         """
         if with_totals:
-            return [tokenized for _, tokenized in self._tokenize_whole(dict(enumerate(texts)), limit)]
+            return [tokenized for _, tokenized in self._tokenize_whole(dict(enumerate(texts)), limit, lead)]
         tokenized: dict[int, TokenizedText] = {}
         num_chars = limit * CHARS_PER_TOKEN + 2 * MARGIN_CHARS
         while len(tokenized) < len(texts):
             left = [index for index in range(len(texts)) if index not in tokenized]
-            tokenized |= self._tokenize_whole({i: texts[i] for i in left if len(texts[i]) <= num_chars}, limit)
-            if beginnings := {i: texts[i][:num_chars] for i in left if len(texts[i]) > num_chars}:
+            tokenized |= self._tokenize_whole({i: texts[i] for i in left if len(texts[i]) <= num_chars}, limit, lead)
+            if beginnings := {i: lead + texts[i][:num_chars] for i in left if len(texts[i]) > num_chars}:
                 tokenized |= self._tokenize_start(beginnings, limit)
             num_chars *= GROWTH
         return [tokenized[index] for index in range(len(texts))]
 
-    def _tokenize_whole(self, texts: dict[int, str], limit: int) -> Iterator[tuple[int, TokenizedText]]:
-        for index, ids in zip(texts, self._all_ids(list(texts.values())), strict=True):
+    def _tokenize_whole(self, texts: dict[int, str], limit: int, lead: str) -> Iterator[tuple[int, TokenizedText]]:
+        for index, ids in zip(texts, self._all_ids(list(texts.values()), lead), strict=True):
             yield index, TokenizedText(ids[:limit], is_cut=len(ids) > limit, num_total=len(ids))
 
-    def _all_ids(self, texts: Sequence[str]) -> Sequence[Ids]:
+    def _all_ids(self, texts: Sequence[str], lead: str) -> Sequence[Ids]:
         if self._read is not None and all(len(text) <= MAX_CHARS for text in texts):
-            return self._read(texts)
-        return [_ids(encoding) for encoding in self._user.encode_batch_fast(list(texts), add_special_tokens=False)]
+            return self._read(texts, lead)
+        return [_ids(each) for each in self._user.encode_batch_fast([lead + text for text in texts], add_special_tokens=False)]
 
     def _tokenize_start(self, texts: dict[int, str], limit: int) -> Iterator[tuple[int, TokenizedText]]:
         """Yield only texts whose first `limit` ids, and the existence of more, are certain."""

@@ -1,8 +1,18 @@
-"""The frozen values that packages exchange.
+"""The frozen values that packages exchange. No dependency on HTTP, tokenizers, queues or tensors."""
 
-This package knows what travels and what it is called. It knows nothing of HTTP, tokenizers, queues or tensors.
-"""
-
+from shortlist.types.operations import (
+    EMBED,
+    EMBED_SPARSE,
+    OPERATIONS,
+    RERANK,
+    Ids,
+    Operation,
+    SparseVector,
+    ValueType,
+    Vector,
+    in_order,
+    operation_names,
+)
 from shortlist.types.outcomes import (
     DetokenizeOutcome,
     EmbedOutcome,
@@ -14,11 +24,28 @@ from shortlist.types.outcomes import (
     RerankOutcome,
     Scored,
     ScoreOutcome,
+    SparseOutcome,
     Timing,
     Token,
     TokenizeOutcome,
     Usage,
     basename,
+)
+from shortlist.types.prompts import (
+    Batch,
+    DocumentStats,
+    Encoded,
+    Outcome,
+    Prompt,
+    PromptTemplate,
+    Span,
+    TextPrefix,
+    TextPrompt,
+    TokenPrefix,
+    TokenPrompt,
+    Value,
+    WorkItem,
+    num_batch_tokens,
 )
 from shortlist.types.tasks import (
     NO_TRUNCATION,
@@ -29,24 +56,6 @@ from shortlist.types.tasks import (
     RequestOptions,
     RerankTask,
     ScoreTask,
-    Task,
     TokenizeTask,
     Truncation,
-)
-from shortlist.types.work import (
-    Batch,
-    DocumentStats,
-    Encoded,
-    Ids,
-    Outcome,
-    Prompt,
-    PromptTemplate,
-    Span,
-    TextPrefix,
-    TextPrompt,
-    TokenPrefix,
-    TokenPrompt,
-    Value,
-    Vector,
-    WorkItem,
 )

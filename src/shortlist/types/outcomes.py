@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from shortlist.errors import ServiceError
-from shortlist.types.tasks import Task
-from shortlist.types.work import DocumentStats, PromptTemplate, Span, Vector
+from shortlist.types.operations import Operation, SparseVector, Vector
+from shortlist.types.prompts import DocumentStats, PromptTemplate, Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,12 +189,23 @@ class EmbedOutcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SparseOutcome:
+    """One sparse vector per text, in the caller's order."""
+
+    model: str
+    vectors: Sequence[SparseVector]
+    truncated: Sequence[int]
+    usage: Usage
+    timing: Timing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCard:
     """What the outside may know about a served model."""
 
     name: str
     aliases: tuple[str, ...]
-    tasks: frozenset[Task]
+    operations: frozenset[Operation]
     max_model_len: int
     dimensions: int | None
     created_s: int

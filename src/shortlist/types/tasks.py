@@ -7,13 +7,6 @@ from enum import StrEnum
 from typing import Final
 
 
-class Task(StrEnum):
-    """What a model can compute."""
-
-    RERANK = "rerank"
-    EMBED = "embed"
-
-
 class OverflowPolicy(StrEnum):
     """How to treat a document that exceeds the model's maximum length."""
 
@@ -123,7 +116,7 @@ class EmbedTask:
     Attributes:
         texts: What to embed; at least one.
         model: Name or alias, or None for the default embedder.
-        is_query: Whether the texts are queries. Qwen3-Embedding has a template for queries only.
+        is_query: Whether the texts are queries, for which some models have another template.
         instruction: The instruction for queries; setting it implies `is_query`.
         preset: Name of an instruction preset; setting it implies `is_query`.
         dimensions: Truncate vectors to this many leading dimensions and normalise again; None keeps the model's width.
@@ -151,11 +144,13 @@ class TokenizeTask:
         texts: The texts; at least one.
         model: Name or alias, or None for the default model.
         with_special: Whether to add the tokenizer's own special tokens around each text.
+        options: Deadline and caller.
     """
 
     texts: tuple[str, ...]
     model: str | None = None
     with_special: bool = True
+    options: RequestOptions = RequestOptions()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,8 +161,10 @@ class DetokenizeTask:
         ids: Lists of ids; at least one list.
         model: Name or alias, or None for the default model.
         skip_special: Whether to omit special tokens.
+        options: Deadline and caller.
     """
 
     ids: tuple[tuple[int, ...], ...]
     model: str | None = None
     skip_special: bool = True
+    options: RequestOptions = RequestOptions()

@@ -10,8 +10,9 @@ from typing import Final
 import httpx2
 
 from shortlist.client import NotRanked, TimingMs
-from shortlist.client.http_calls import RerankAnswer, read_answer, read_num_tokens, read_number, read_timing
+from shortlist.client.http_calls import RERANK_ANSWER, read_answer, read_num_tokens, read_number, read_timing
 from shortlist.errors import ServiceError, UpstreamError
+from shortlist.schemas.rerank import RerankAnswer
 from shortlist.ui.form import Question
 from shortlist.ui.session import Session
 
@@ -98,36 +99,36 @@ async def rank_both(session: Session, left: Question, right: Question) -> tuple[
 
 def _parsed_ranking(question: Question, response: httpx2.Response) -> PageRanking:
     try:
-        return _to_page_ranking(question, read_answer(RerankAnswer, response), response.headers)
+        return _to_page_ranking(question, read_answer(RERANK_ANSWER, response), response.headers)
     except (IndexError, ValueError) as error:
         raise UpstreamError("The server's response is invalid.", is_retryable=False) from error
 
 
 def _to_page_ranking(question: Question, answer: RerankAnswer, headers: httpx2.Headers) -> PageRanking:
-    truncated = frozenset(answer.truncated_documents)
+    truncated = frozenset(answer.get("truncated_documents", []))
     passages = {
-        each.index: Passage(each.best_chunk.start, each.best_chunk.end, each.num_chunks)
-        for each in answer.chunked_documents
-        if each.num_chunks > 1
+        each["index"]: Passage(each["best_chunk"]["start"], each["best_chunk"]["end"], each["num_chunks"])
+        for each in answer.get("chunked_documents", [])
+        if each["num_chunks"] > 1
     }
     num_cached = read_number(headers.get(CACHE_HEADER))
-    raw_scores: Sequence[float | None] = answer.logits or [None] * len(answer.results)
+    raw_scores: Sequence[float | None] = answer.get("logits") or [None] * len(answer["results"])
     return PageRanking(
         question=question,
-        model=answer.model,
+        model=answer["model"],
         results=tuple(
             RankedDocument(
-                index=result.index,
-                score=result.relevance_score,
-                text=question.documents[result.index],
+                index=result["index"],
+                score=result["relevance_score"],
+                text=question.documents[result["index"]],
                 raw_score=raw,
-                is_truncated=result.index in truncated,
-                passage=passages.get(result.index),
+                is_truncated=result["index"] in truncated,
+                passage=passages.get(result["index"]),
             )
-            for result, raw in zip(answer.results, raw_scores, strict=True)
+            for result, raw in zip(answer["results"], raw_scores, strict=True)
         ),
-        failed=tuple(NotRanked(each.index, each.message) for each in answer.failed_documents),
-        num_tokens=read_num_tokens(answer.usage),
+        failed=tuple(NotRanked(each["index"], each["message"]) for each in answer.get("failed_documents", [])),
+        num_tokens=read_num_tokens(answer.get("usage")),
         num_cached=None if num_cached is None else int(num_cached),
         timing_ms=read_timing(headers),
     )

@@ -159,7 +159,7 @@ EXAMPLES = (
     ),
     Example(
         key="example_instruction",
-        title={"en": "An instruction decides (Qwen3)", "zh-CN": "指令决定排序（Qwen3）"},
+        title={"en": "An instruction decides (if the model takes one)", "zh-CN": "指令决定排序（需模型支持指令）"},
         query="How fast is a jaguar?",
         instruction="The reader wants to buy a car. Passages about animals are not relevant.",
         documents=(

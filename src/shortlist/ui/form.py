@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from shortlist.schemas.rerank import RerankRequestBody
+from shortlist.types import OverflowPolicy
 from shortlist.ui.files import FormError, lines_of, read_file
 from shortlist.ui.i18n import Messages
 
@@ -37,15 +39,16 @@ class Question:
     @property
     def body(self) -> dict[str, object]:
         """The request body, without default values."""
-        options = {
-            "model": self.model,
-            "instruction": self.instruction,
-            "preset": None if self.instruction else self.preset,
-            "top_n": self.top_n,
-            "on_overflow": None if self.on_overflow == "truncate" else self.on_overflow,
-        }
-        given = {name: value for name, value in options.items() if value is not None}
-        return {**given, "query": self.query, "documents": list(self.documents)}
+        body = RerankRequestBody(
+            query=self.query,
+            documents=list(self.documents),
+            model=self.model,
+            instruction=self.instruction,
+            preset=None if self.instruction else self.preset,
+            top_n=self.top_n,
+            on_overflow=None if self.on_overflow == "truncate" else OverflowPolicy.CHUNK,
+        )
+        return body.to_json()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

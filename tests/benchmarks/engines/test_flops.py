@@ -14,7 +14,7 @@ from benchmarks.engines.flops import attention_flops_per_pair, linear_flops_per_
 from shortlist.engine.native.linears import Matrices
 from shortlist.engine.native.model_config import Qwen3Config
 from shortlist.engine.native.weights import load_weights
-from shortlist.types import Task
+from shortlist.types import RERANK
 from tests.support import qwen
 from tests.support.fixtures import ModelFactory
 
@@ -26,7 +26,7 @@ def test_linear_flops_count_all_matrices(make_model: ModelFactory) -> None:
         sizes.append(sum(getattr(matrices, name).numel() for name in Matrices.__slots__))
         return None
 
-    load_weights(make_model(), config, task=Task.RERANK, dtype=torch.float32, device=torch.device("cpu"), prepare=count)  # type: ignore[arg-type]
+    load_weights(make_model(), config, operation=RERANK, dtype=torch.float32, device=torch.device("cpu"), prepare=count)  # type: ignore[arg-type]
     assert linear_flops_per_token(config) == 2 * sum(sizes)
 
 

@@ -12,9 +12,9 @@ from benchmarks.engines.roofline import Floor, Work, measure, work_of
 from benchmarks.loads import BenchLoad, RequestWriter
 from shortlist.bench.texts import LoadRequest
 from shortlist.errors import InputTooLong, UpstreamError
-from shortlist.text import prompt
-from shortlist.text.qwen_encoder import QwenEncoder
-from shortlist.types import Task
+from shortlist.models.qwen3 import prompt
+from shortlist.models.qwen3.qwen_encoder import QwenEncoder
+from shortlist.types import RERANK
 
 MEASURED = {
     "flops_per_s": 2e9,
@@ -26,7 +26,7 @@ MEASURED = {
 
 @pytest.fixture
 def encoder(tokenizer_path: Path) -> QwenEncoder:
-    return QwenEncoder(tokenizer_path, task=Task.RERANK, max_model_len=1000)
+    return QwenEncoder(tokenizer_path, operation=RERANK, max_model_len=1000)
 
 
 def printing(text: str, code: int = 0) -> list[str]:

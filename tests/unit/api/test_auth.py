@@ -10,6 +10,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from shortlist.api.api_keys import ApiKeys
 from shortlist.api.auth import PUBLIC_PATHS, Auth
+from shortlist.api.request_state import state_of
 from shortlist.errors import Unauthenticated
 from tests.support.wire import Wire, http_scope
 
@@ -100,7 +101,7 @@ async def caller(
     told: list[str] = []
 
     async def inside(scope: Scope, receive: Receive, send: Send) -> None:
-        told.append(scope["caller"])
+        told.append(state_of(scope).caller)
 
     wire = Wire()
     scope = {**http_scope(*headers, path=path), "client": (host, 1) if host else None}

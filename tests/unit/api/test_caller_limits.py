@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 from shortlist.api.caller_limits import CallerLimits
 from shortlist.api.quota import Quota
 from shortlist.errors import Overloaded
-from tests.support.wire import Wire, http_scope, part
+from tests.support.wire import Wire, http_scope, part, with_state
 
 
 async def answers(scope: Scope, receive: Receive, send: Send) -> None:
@@ -24,7 +24,7 @@ def limited(app: object = answers, *, per_minute: int | None = None, running: in
 
 async def call(limits: CallerLimits, *, caller: str = "a", method: str = "POST", path: str = "/v1/rerank") -> Wire:
     wire = Wire(part(b"{}"))
-    await limits({**http_scope(method=method, path=path), "caller": caller}, wire.receive, wire.send)
+    await limits(with_state(http_scope(method=method, path=path), caller=caller), wire.receive, wire.send)
     return wire
 
 
@@ -33,7 +33,7 @@ async def test_one_too_many_is_refused_before_its_body_is_read() -> None:
     await call(limits)
     wire = Wire(part(b"{}"))
     with pytest.raises(Overloaded):
-        await limits({**http_scope(), "caller": "a"}, wire.receive, wire.send)
+        await limits(with_state(http_scope(), caller="a"), wire.receive, wire.send)
     assert (wire.num_received, wire.sent) == (0, [])
     assert (await call(limits, caller="b")).statuses == [200]
 

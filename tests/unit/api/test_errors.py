@@ -8,7 +8,8 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from shortlist import errors as tree
-from shortlist.api.errors import answer, from_validation
+from shortlist.api.errors import answer
+from shortlist.schemas.fields import invalid_input
 
 
 def leaves(root: type[tree.ServiceError]) -> list[type[tree.ServiceError]]:
@@ -21,6 +22,8 @@ def make(cls: type[tree.ServiceError]) -> tree.ServiceError:
         return tree.Overloaded("message", retry_after_s=2.1)
     if cls is tree.UpstreamError:
         return tree.UpstreamError("message", is_retryable=True)
+    if cls is tree.MethodNotAllowed:
+        return tree.MethodNotAllowed("message", allow="GET")
     return cls("message")
 
 
@@ -73,7 +76,7 @@ class RequestModel(BaseModel):
 def test_wrong_shape_names_the_field_and_never_the_value(body: object, param: str, words: str) -> None:
     with pytest.raises(ValidationError) as caught:
         RequestModel.model_validate(body)
-    error = from_validation(caught.value)
+    error = invalid_input(caught.value)
     assert error.param == param
     assert words in error.message
     assert "canary" not in error.message

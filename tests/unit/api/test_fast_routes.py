@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from shortlist.api.dialects.table import ENTRIES
 from shortlist.api.fast_routes import FastRoutes
-from shortlist.api.routes import handle_task, task_routes
+from shortlist.api.routes import fast_routes, handle_task, task_router
 from shortlist.errors import InvalidInput
 from tests.support.wire import Wire, http_scope, part
 
@@ -70,6 +70,6 @@ async def test_lifespan_and_websockets_pass() -> None:
 
 
 def test_every_fixed_path_of_a_dialect_is_a_task() -> None:
-    routes = task_routes()
+    routes = fast_routes(task_router())
     assert routes.keys() == {path for path in ENTRIES if "{" not in path}
     assert all(route.endpoint is handle_task and route.methods == {"POST"} for route in routes.values())

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from starlette.types import Message, Receive, Scope, Send
 
 from shortlist.api.path_rewriting import PathRewriting, normalized
+from shortlist.api.request_state import state_of
 from shortlist.errors import NotFound, UnknownModel
 from tests.support.apps import http, runtime
 
@@ -79,7 +80,7 @@ def test_tidying_twice_changes_nothing_more(path: str) -> None:
 )
 async def test_prefixes_say_model_and_dialect(path: str, model: str | None, explicit_dialect: str | None, meant: str) -> None:
     scope = await read(path)
-    assert (scope["model"], scope["explicit_dialect"], scope["path"]) == (model, explicit_dialect, meant)
+    assert (state_of(scope).model, state_of(scope).explicit_dialect, scope["path"]) == (model, explicit_dialect, meant)
 
 
 async def test_model_that_is_not_served_is_refused() -> None:

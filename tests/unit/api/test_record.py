@@ -8,9 +8,11 @@ import pytest
 
 from shortlist.api.dialects.common import DIALECT, CommonRerankRequest
 from shortlist.api.dialects.table import DIALECTS
-from shortlist.api.record import TASKS, Record
+from shortlist.api.record import Record
+from shortlist.api.task_handlers import HANDLERS
 from shortlist.errors import DeadlineExceeded, Draining, Overloaded, ServiceError, Shortage
 from shortlist.types import Failed, PromptTemplate, RerankOutcome, Timing, Usage
+from tests.support.wire import with_state
 
 OUTCOME = RerankOutcome(
     model="demo",
@@ -30,13 +32,13 @@ def test_request_of_which_nothing_is_known_has_a_route_all_the_same() -> None:
 
 
 def test_record_of_an_answered_request_has_tokens_and_times() -> None:
-    scope = {
-        "route": SimpleNamespace(path="/v1/rerank"),
-        "dialect": DIALECT,
-        "request_model": CommonRerankRequest,
-        "num_items": 3,
-        "outcome": OUTCOME,
-    }
+    scope = with_state(
+        {"route": SimpleNamespace(path="/v1/rerank")},
+        dialect=DIALECT,
+        request_model=CommonRerankRequest,
+        num_items=3,
+        outcome=OUTCOME,
+    )
     assert Record.of(scope).fields(scope) == {
         "route": "/v1/rerank",
         "dialect": "superset",
@@ -55,7 +57,10 @@ def test_record_of_an_answered_request_has_tokens_and_times() -> None:
 @pytest.mark.parametrize("shortage", list(Shortage))
 def test_record_of_a_refusal_has_the_limit_reached(shortage: Shortage) -> None:
     error = Overloaded("busy", retry_after_s=1, shortage=shortage)
-    assert (Record.of({"error": error}).refusal, Record.of({"error": error}).error) == (shortage.value, "Overloaded")
+    assert (Record.of(with_state({}, error=error)).refusal, Record.of(with_state({}, error=error)).error) == (
+        shortage.value,
+        "Overloaded",
+    )
 
 
 @pytest.mark.parametrize(
@@ -63,11 +68,13 @@ def test_record_of_a_refusal_has_the_limit_reached(shortage: Shortage) -> None:
     [(Draining("later"), "draining"), (DeadlineExceeded("late"), ""), (Overloaded("elsewhere", retry_after_s=1), "")],
 )
 def test_only_own_refusals_are_recorded_as_refusals(error: ServiceError, refusal: str) -> None:
-    assert Record.of({"error": error}).refusal == refusal
+    assert Record.of(with_state({}, error=error)).refusal == refusal
 
 
 def test_every_shape_of_every_dialect_has_a_task() -> None:
     tasks = {
-        Record.of({"request_model": request_model}).task for dialect in DIALECTS for request_model in dialect.request_models
+        Record.of(with_state({}, request_model=request_model)).task
+        for dialect in DIALECTS
+        for request_model in dialect.request_models
     }
-    assert tasks == set(TASKS.values())
+    assert tasks == {handler.name for handler in HANDLERS.values()}

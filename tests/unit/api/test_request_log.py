@@ -12,6 +12,7 @@ from prometheus_client.samples import Sample
 from starlette.types import Receive, Scope, Send
 
 from shortlist.api.request_log import RequestLog
+from shortlist.api.request_state import state_of
 from shortlist.errors import Draining, EngineUnavailable, InvalidInput, Overloaded, ServiceError, Shortage
 from shortlist.telemetry import Metrics
 from tests.support.wire import Wire, http_scope
@@ -50,7 +51,7 @@ async def test_request_id_is_echoed_and_set_in_the_scope(metrics: Metrics, sent:
     scope, wire = http_scope((b"x-request-id", sent)), Wire()
     await RequestLog(fine, metrics=metrics)(scope, wire.receive, wire.send)
     assert wire.header(b"x-request-id") == sent
-    assert scope["request_id"] == sent.decode()
+    assert state_of(scope).request_id == sent.decode()
     assert wire.header(b"x-own") == b"1"
 
 

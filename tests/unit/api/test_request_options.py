@@ -5,15 +5,16 @@ from __future__ import annotations
 import pytest
 from starlette.requests import Request
 
-from shortlist.api.request_options import apply_headers
+from shortlist.api.request_options import apply_headers, with_instruction
 from shortlist.errors import InvalidInput
 from shortlist.types import EmbedTask, Priority, RequestOptions, RerankTask
+from tests.support.wire import with_state
 
 
 def request(caller: str | None = None, **headers: str) -> Request:
     encoded = [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in headers.items()]
     scope = {"type": "http", "headers": encoded}
-    return Request(scope if caller is None else {**scope, "caller": caller})
+    return Request(scope if caller is None else with_state(scope, caller=caller))
 
 
 def task(**options: object) -> RerankTask:
@@ -41,10 +42,10 @@ def test_embedding_has_terms_as_well() -> None:
 
 def test_instruction_counts_unless_the_dialect_has_said_one() -> None:
     asked = RerankTask(query="q", documents=("a",))
-    assert apply_headers(asked, request(), instruction="find").instruction == "find"
-    assert apply_headers(asked, request(), instruction="").instruction is None
+    assert with_instruction(asked, "find").instruction == "find"
+    assert with_instruction(asked, "").instruction is None
     own = RerankTask(query="q", documents=("a",), instruction="own")
-    assert apply_headers(own, request(), instruction="find").instruction == "own"
+    assert with_instruction(own, "find").instruction == "own"
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from shortlist.cli import exit_codes
 from shortlist.cli.flags import MODEL_SETTINGS
 from shortlist.config import Settings, fields
 from shortlist.errors import BadSetting, DeadlineExceeded, ModelRefused, ServiceError
-from shortlist.types import Task
+from shortlist.types import EMBED, RERANK, Operation
 
 Run = Callable[..., Result]
 
@@ -330,7 +330,7 @@ def test_bug_is_not_reported_as_invalid_setting(run: Run, started: Started) -> N
 # -- the doctor ---------------------------------------------------------------------------------------------------------
 
 
-Examined = list[tuple[str, Task | None, Settings]]
+Examined = list[tuple[str, Operation | None, Settings]]
 
 
 @pytest.fixture
@@ -338,7 +338,7 @@ def examined(monkeypatch: pytest.MonkeyPatch) -> Examined:
     """The recorded calls of a fake `doctor.model.run`, which always fails."""
     asked: Examined = []
 
-    def diagnose(text: str, declared: Task | None, settings: Settings) -> int:
+    def diagnose(text: str, declared: Operation | None, settings: Settings) -> int:
         asked.append((text, declared, settings))
         return doctor.model.EXIT_FAILED
 
@@ -346,9 +346,9 @@ def examined(monkeypatch: pytest.MonkeyPatch) -> Examined:
     return asked
 
 
-@pytest.mark.parametrize(("flags", "declared"), [([], None), (["--reranker"], Task.RERANK), (["--embedder"], Task.EMBED)])
+@pytest.mark.parametrize(("flags", "declared"), [([], None), (["--reranker"], RERANK), (["--embedder"], EMBED)])
 def test_doctor_diagnoses_one_model_and_exits_with_its_result(
-    run: Run, examined: Examined, flags: list[str], declared: Task | None
+    run: Run, examined: Examined, flags: list[str], declared: Operation | None
 ) -> None:
     assert run("doctor", "./one", *flags).exit_code == 1
     [(text, asked, settings)] = examined

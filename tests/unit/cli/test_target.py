@@ -13,7 +13,7 @@ from shortlist.config import ServerSettings, Settings
 from shortlist.errors import InvalidInput
 from shortlist.service import build
 from shortlist.service.runtime import Runtime
-from shortlist.types import Task
+from shortlist.types import EMBED, RERANK, Operation
 from tests.support.apps import runtime, served
 
 GIVEN: dict[str, Any] = {"model": None, "url": None, "api_key": None, "timeout_s": 5.0, "config": None}
@@ -36,9 +36,9 @@ def built(monkeypatch: pytest.MonkeyPatch) -> Built:
     return seen
 
 
-@pytest.mark.parametrize(("task", "field"), [(Task.RERANK, "reranker"), (Task.EMBED, "embedder")])
+@pytest.mark.parametrize(("task", "field"), [(RERANK, "reranker"), (EMBED, "embedder")])
 def test_model_in_this_process_is_the_only_one_and_has_the_task(
-    built: Built, monkeypatch: pytest.MonkeyPatch, task: Task, field: str
+    built: Built, monkeypatch: pytest.MonkeyPatch, task: Operation, field: str
 ) -> None:
     for name, value in {
         "MODELS": "a/b",
@@ -59,7 +59,7 @@ def test_model_in_this_process_is_the_only_one_and_has_the_task(
 
 
 async def test_model_in_this_process_answers_and_is_closed(built: Built) -> None:
-    connect = target.connect(Task.RERANK, {**GIVEN, "model": "demo"})
+    connect = target.connect(RERANK, {**GIVEN, "model": "demo"})
     async with connect() as client:
         ranking = await client.rerank("red", ["blue", "red"])
     assert [result.text for result in ranking.results] == ["red", "blue"]
@@ -67,7 +67,7 @@ async def test_model_in_this_process_answers_and_is_closed(built: Built) -> None
 
 
 def test_default_model_is_the_demo_with_a_message(built: Built, capsys: pytest.CaptureFixture[str]) -> None:
-    target.connect(Task.EMBED, GIVEN)
+    target.connect(EMBED, GIVEN)
     assert built[0].model.embedder == ("demo",)
     assert "the bundled demo model is used" in capsys.readouterr().err
 
@@ -76,11 +76,11 @@ def test_default_model_is_the_demo_with_a_message(built: Built, capsys: pytest.C
 def test_model_flags_conflict_with_url(built: Built, name: str) -> None:
     given = {**GIVEN, "url": "http://localhost:1", name: "anything"}
     with pytest.raises(InvalidInput, match=f"--{name.replace('_', '-')} is for a model in this process"):
-        target.connect(Task.RERANK, given)
+        target.connect(RERANK, given)
     assert built == []
 
 
 def test_key_without_url_is_refused(built: Built) -> None:
     with pytest.raises(InvalidInput, match="--api-key is for a server"):
-        target.connect(Task.RERANK, {**GIVEN, "api_key": "canary"})
+        target.connect(RERANK, {**GIVEN, "api_key": "canary"})
     assert built == []

@@ -182,7 +182,7 @@ REFUSALS = [
     (Answer(400, fault("Too long.", code="context_length_exceeded", param="documents[3]")), errors.InputTooLong),
     (Answer(401, fault("The key is wrong.", kind="authentication_error")), errors.Unauthenticated),
     (Answer(403, fault("Not yours.")), errors.Unauthenticated),
-    (Answer(404, fault("No such model.", kind="model_not_found")), errors.NotFound),
+    (Answer(404, fault("No such model.", kind="model_not_found")), errors.UnknownModel),
     (Answer(408, fault("Too slow.")), errors.BodyTooSlow),
     (Answer(413, fault("Too large.", kind="request_too_large")), errors.BodyTooLarge),
     (Answer(415, fault("Not JSON.")), errors.UnsupportedMedia),
@@ -264,7 +264,7 @@ def test_invalid_ranking_is_an_error(script: ScriptedServer, ask: Ask, body: Any
 
 
 @pytest.mark.parametrize(
-    "data", [[], [{"index": 0, "embedding": "AAA"}], [{"index": 0, "embedding": "AAAA"}], [{"index": 0, "embedding": [0.5]}]]
+    "data", [[], [{"index": 0, "embedding": "AAA"}], [{"index": 0, "embedding": "AAAA"}], [{"index": 0, "embedding": 5}]]
 )
 def test_invalid_vector_is_an_error(script: ScriptedServer, ask: Ask, data: Any) -> None:
     script.play(Answer(body={"model": "e", "data": data}))
@@ -273,7 +273,7 @@ def test_invalid_vector_is_an_error(script: ScriptedServer, ask: Ask, data: Any)
 
 
 def test_invalid_timing_header_is_ignored(script: ScriptedServer, ask: Ask) -> None:
-    script.play(Answer(body={**RANKED, "usage": None}, headers={"x-total-time": "soon"}))
+    script.play(Answer(body={"model": "m", "results": RANKED["results"]}, headers={"x-total-time": "soon"}))
     ranking = ask("rerank", "q", ["a", "b"])
     assert (ranking.timing_ms.total, ranking.timing_ms.queue, ranking.num_tokens) == (None, None, 0)
 

@@ -17,23 +17,23 @@ from shortlist.doctor.checks import consumers
 from shortlist.errors import BadSetting, UpstreamError
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
-from shortlist.types import Task
+from shortlist.types import EMBED, RERANK, Operation
 from tests.support.apps import served, settings
 from tests.support.serving import free_port, serving
 
 KEY = "a-test-key"
 
 
-def app(*tasks: Task, **flat: object) -> Starlette:
+def app(*tasks: Operation, **flat: object) -> Starlette:
     """Return a server with one model per task, with names that no client was recorded with."""
     metrics = Metrics()
-    served_models = [served(name=f"own/{task.value}", tasks=frozenset({task}), metrics=metrics) for task in tasks]
+    served_models = [served(name=f"own/{task.name}", operations=frozenset({task}), metrics=metrics) for task in tasks]
     return create_app(Runtime(served_models, settings=settings(**flat), metrics=metrics))
 
 
 @pytest.fixture(scope="module")
 def shortlist_url() -> Iterator[str]:
-    with serving(app(Task.RERANK, Task.EMBED)) as url:
+    with serving(app(RERANK, EMBED)) as url:
         yield url
 
 
@@ -51,7 +51,7 @@ def test_server_url_may_end_in_v1(shortlist_url: str) -> None:
 
 
 def test_missing_key_is_reported_and_a_given_key_is_sent(capsys: pytest.CaptureFixture[str]) -> None:
-    with serving(app(Task.RERANK, Task.EMBED, api_key=[KEY])) as url:
+    with serving(app(RERANK, EMBED, api_key=[KEY])) as url:
         assert client_check.run(url, "cohere") == client_check.EXIT_FAILED
         assert "--api-key" in capsys.readouterr().out
         assert client_check.run(url, "cohere", api_key=KEY) == client_check.EXIT_PASSED
@@ -59,19 +59,19 @@ def test_missing_key_is_reported_and_a_given_key_is_sent(capsys: pytest.CaptureF
 
 
 def test_checks_without_a_served_model_are_skipped(capsys: pytest.CaptureFixture[str]) -> None:
-    with serving(app(Task.RERANK)) as url:
+    with serving(app(RERANK)) as url:
         assert client_check.run(url, "cohere") == client_check.EXIT_PASSED
     shown = capsys.readouterr().out
     assert "skip" in shown
     assert "the server has no model for embedding" in shown
 
 
-@pytest.mark.parametrize("task", [Task.RERANK, Task.EMBED])
-def test_server_of_one_model_gets_only_requests_of_its_task(task: Task) -> None:
+@pytest.mark.parametrize("task", [RERANK, EMBED])
+def test_server_of_one_model_gets_only_requests_of_its_task(task: Operation) -> None:
     with serving(app(task)) as url:
         results = [result for consumer in consumers().values() for result in client_check.check_all(url, consumer)]
     assert [result for result in results if result.problems] == []
-    other = {Task.RERANK: "embedding", Task.EMBED: "rerank"}[task]
+    other = {RERANK: "embedding", EMBED: "rerank"}[task]
     assert {result.skipped for result in results} == {None, f"the server has no model for {other}"}
 
 

@@ -10,25 +10,25 @@ from rich.console import Console
 
 from shortlist.doctor.model import report
 from shortlist.engine.base import EngineInfo
-from shortlist.hub import ModelKind
-from shortlist.service.memory_plan import MemoryPlan
-from shortlist.service.model_report import ModelReport, SamplePrompt, TemplateIds
-from shortlist.service.selftest import CheckResult, CheckStatus, SelfTest, SelfTestCheck
-from shortlist.types import Task
+from shortlist.engine.memory_plan import MemoryPlan
+from shortlist.service.model_report import ModelReport, SamplePrompt
+from shortlist.service.selftest_report import CheckResult, CheckStatus, SelfTest, SelfTestCheck
+from shortlist.text.encoder import TemplateIds
+from shortlist.types import EMBED, RERANK
 
 FINDINGS = (
-    CheckResult(SelfTestCheck.FINITE, Task.RERANK, CheckStatus.PASSED, "2 of 2 values are finite numbers"),
-    CheckResult(SelfTestCheck.MEANING, Task.RERANK, CheckStatus.SKIPPED, "random_weights is set"),
+    CheckResult(SelfTestCheck.FINITE, RERANK, CheckStatus.PASSED, "2 of 2 values are finite numbers"),
+    CheckResult(SelfTestCheck.MEANING, RERANK, CheckStatus.SKIPPED, "random_weights is set"),
 )
 FOUND = ModelReport(
     source="[bold]/models/one[/bold]",
     name="one",
-    kind=ModelKind.QWEN3_RERANKER,
+    family="qwen3-reranker",
     why="config.json says so",
     revision="c0ffee",
-    tasks=(Task.RERANK,),
+    operations=(RERANK,),
     info=EngineInfo(
-        fingerprint="f" * 150, tasks=frozenset({Task.RERANK}), max_model_len=512, model_limit=40_960, dtype="bfloat16"
+        fingerprint="f" * 150, operations=frozenset({RERANK}), max_model_len=512, model_limit=40_960, dtype="bfloat16"
     ),
     files_bytes=3 * 1024**2,
     memory=MemoryPlan(num_parameters=10_000_000, weights_bytes=2 * 1024**2, activations_bytes=1024**2, formula="T + L"),
@@ -86,7 +86,7 @@ def test_report_is_80_columns_wide_and_plain_in_a_pipe() -> None:
 
 
 def test_failure_names_its_usual_cause() -> None:
-    wrong = CheckResult(SelfTestCheck.SUFFIX_KEPT, Task.RERANK, CheckStatus.FAILED, "it does not end in the suffix")
+    wrong = CheckResult(SelfTestCheck.SUFFIX_KEPT, RERANK, CheckStatus.FAILED, "it does not end in the suffix")
     shown = page(replace(FOUND, self_test=replace(FOUND.self_test, results=(*FINDINGS, wrong))))
     assert "one failed its self-test (suffix kept)" in shown
     assert "tokenizer is not the model's own" in " ".join(shown.split())
@@ -94,10 +94,10 @@ def test_failure_names_its_usual_cause() -> None:
 
 @pytest.mark.parametrize("limit", [None, 256])
 def test_library_model_report_omits_template_ids(limit: int | None) -> None:
-    info = replace(FOUND.info, model_limit=limit, dimensions=384, tasks=frozenset({Task.EMBED}))
+    info = replace(FOUND.info, model_limit=limit, dimensions=384, operations=frozenset({EMBED}))
     assert FOUND.memory is not None
     memory = replace(FOUND.memory, activations_bytes=None, formula="its library decides")
-    shown = page(replace(FOUND, info=info, tasks=(Task.EMBED,), memory=memory, template_ids=None, revision=None))
+    shown = page(replace(FOUND, info=info, operations=(EMBED,), memory=memory, template_ids=None, revision=None))
     assert "its library decides" in shown
     assert "384" in shown
     assert "Ids" not in shown

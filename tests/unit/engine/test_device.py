@@ -114,7 +114,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from shortlist.engine.native.model_config import Qwen3Config
 from shortlist.engine.native.native_engine import NativeEngine
 from shortlist.engine.native.portable_ops import Rope
-from shortlist.types import Task
+from shortlist.types import RERANK
 
 first = {}
 
@@ -126,7 +126,7 @@ class Watch(TorchDispatchMode):
 
 folder = Path(sys.argv[1])
 with Watch():
-    NativeEngine.load(folder, task=Task.RERANK, max_model_len=64, device="cpu").close()
+    NativeEngine.load(folder, operation=RERANK, max_model_len=64, device="cpu").close()
     Rope.of(torch.arange(4096), Qwen3Config.read(folder))
 print(first["cos"], first["sin"])
 """

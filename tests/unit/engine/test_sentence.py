@@ -7,19 +7,32 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sentence_transformers import CrossEncoder, SentenceTransformer
+from safetensors.torch import load_file, save_file
+from sentence_transformers import CrossEncoder, SentenceTransformer, SparseEncoder
+from transformers import AutoModel, AutoTokenizer
 
 from shortlist.engine.base import ScoreScale
-from shortlist.engine.sentence import BiEncoderEngine, CrossEncoderEngine
-from shortlist.errors import EngineOutOfMemory, EngineUnavailable, ModelRefused
-from shortlist.types import Batch, Prompt, Task, TextPrefix, TextPrompt, WorkItem
-from tests.support.models import DEMO, cross_encoder
+from shortlist.engine.sentence import BiEncoderEngine, CrossEncoderEngine, SparseEncoderEngine, SparseHeadEngine
+from shortlist.errors import EngineError, EngineOutOfMemory, EngineUnavailable, ModelRefused
+from shortlist.types import (
+    EMBED,
+    EMBED_SPARSE,
+    RERANK,
+    Batch,
+    Operation,
+    Prompt,
+    TextPrefix,
+    TextPrompt,
+    WorkItem,
+)
+from tests.support.engines import compute
+from tests.support.models import DEMO, cross_encoder, sparse_head, splade
 
 QUERY = "how do I read a json file in python"
 DOCUMENTS = ["bake bread at 220 C", "open the file and call json.load", "pythons are large snakes", ""]
 
 
-def batch(task: Task, *jobs: tuple[str, list[str]]) -> Batch:
+def batch(task: Operation, *jobs: tuple[str, list[str]]) -> Batch:
     items = []
     for number, (head_text, texts) in enumerate(jobs):
         prefix = TextPrefix(head_text, 3)
@@ -35,19 +48,19 @@ def crossing(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 async def test_cross_encoder_returns_the_logits_of_the_library(crossing: Path) -> None:
     engine = CrossEncoderEngine(crossing, device="cpu", max_model_len=8192)
-    scores = await engine.score(batch(Task.RERANK, (QUERY, DOCUMENTS), ("other", DOCUMENTS)))
+    scores = await compute(engine, batch(RERANK, (QUERY, DOCUMENTS), ("other", DOCUMENTS)))
     official = CrossEncoder(str(crossing), device="cpu").predict(
         [(query, text) for query in (QUERY, "other") for text in DOCUMENTS], activation_fn=torch.nn.Identity()
     )
     np.testing.assert_allclose(scores, official, atol=1e-5)
     assert np.std(scores) > 0.01
     assert engine.info.score_scale is ScoreScale.LOG_ODDS
-    assert engine.info.tasks == {Task.RERANK}
+    assert engine.info.operations == {RERANK}
 
 
 async def test_demo_model_ranks_by_meaning() -> None:
     engine = BiEncoderEngine(DEMO, device="cpu", max_model_len=8192)
-    scores = await engine.score(batch(Task.RERANK, (QUERY, DOCUMENTS)))
+    scores = await compute(engine, batch(RERANK, (QUERY, DOCUMENTS)))
     assert int(np.argmax(scores)) == 1
     model = SentenceTransformer(str(DEMO), device="cpu")
     vectors = model.encode([QUERY, *DOCUMENTS], normalize_embeddings=True)
@@ -57,7 +70,7 @@ async def test_demo_model_ranks_by_meaning() -> None:
 
 async def test_demo_model_embeds_in_384_dimensions_of_unit_length() -> None:
     engine = BiEncoderEngine(DEMO, device="cpu", max_model_len=8192)
-    vectors = await engine.embed(batch(Task.EMBED, ("", DOCUMENTS)))
+    vectors = await compute(engine, batch(EMBED, ("", DOCUMENTS)))
     assert engine.info.dimensions == 384
     assert all(vector.dtype == np.float32 and vector.shape == (384,) for vector in vectors)
     np.testing.assert_allclose([np.linalg.norm(vector) for vector in vectors], 1, atol=1e-5)
@@ -65,7 +78,7 @@ async def test_demo_model_embeds_in_384_dimensions_of_unit_length() -> None:
 
 async def test_prefix_is_put_before_every_text_of_its_request() -> None:
     engine = BiEncoderEngine(DEMO, device="cpu", max_model_len=8192)
-    prefixed, plain = await engine.embed(batch(Task.EMBED, ("query: ", ["cats"]), ("", ["query: cats"])))
+    prefixed, plain = await compute(engine, batch(EMBED, ("query: ", ["cats"]), ("", ["query: cats"])))
     np.testing.assert_allclose(prefixed, plain, atol=1e-5)
 
 
@@ -106,7 +119,7 @@ async def test_memory_that_runs_out_is_said_in_our_words(
 
     monkeypatch.setattr(engine._model, "predict", fails)
     with pytest.raises(EngineOutOfMemory):
-        await engine.score(batch(Task.RERANK, (QUERY, DOCUMENTS)))
+        await compute(engine, batch(RERANK, (QUERY, DOCUMENTS)))
 
 
 async def test_closed_engine_is_gone(crossing: Path) -> None:
@@ -114,4 +127,64 @@ async def test_closed_engine_is_gone(crossing: Path) -> None:
     engine.close()
     engine.close()
     with pytest.raises(EngineUnavailable):
-        await engine.score(batch(Task.RERANK, (QUERY, DOCUMENTS)))
+        await compute(engine, batch(RERANK, (QUERY, DOCUMENTS)))
+
+
+async def test_sparse_encoder_returns_the_components_of_the_library(tmp_path: Path) -> None:
+    folder = splade(tmp_path / "splade")
+    engine = SparseEncoderEngine(folder, device="cpu", max_model_len=8192)
+    assert engine.info.operations == {EMBED_SPARSE}
+    assert engine.info.dimensions is None
+    vectors = await compute(engine, batch(EMBED_SPARSE, ("", DOCUMENTS), ("query: ", DOCUMENTS[:1])))
+    official = SparseEncoder(str(folder), device="cpu").encode(
+        [*DOCUMENTS, f"query: {DOCUMENTS[0]}"], convert_to_sparse_tensor=False
+    )
+    for vector, row in zip(vectors, official.numpy(), strict=True):
+        np.testing.assert_array_equal(vector.indices, np.flatnonzero(row))
+        np.testing.assert_allclose(vector.values, row[vector.indices], atol=1e-5)
+        assert (vector.indices.dtype, vector.values.dtype) == (np.int32, np.float32)
+    with pytest.raises(EngineError):
+        await compute(engine, batch(RERANK, (QUERY, DOCUMENTS)))
+    engine.close()
+
+
+async def test_sparse_head_weighs_every_token_by_its_largest_weight(tmp_path: Path) -> None:
+    folder = sparse_head(tmp_path / "m3")
+    engine = SparseHeadEngine(folder, device="cpu", max_model_len=8192)
+    assert engine.info.operations == {RERANK, EMBED, EMBED_SPARSE}
+    texts = [*DOCUMENTS, "the cat and the dog and the cat", "x " * 3000]
+    vectors = await compute(engine, batch(EMBED_SPARSE, ("", texts), ("query: ", texts[:1])))
+    model, tokenizer = AutoModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    head = load_file(folder / "sparse_linear.safetensors")
+    for vector, text in zip(vectors, [*texts, f"query: {texts[0]}"], strict=True):
+        encoded = tokenizer(text, return_tensors="pt", truncation=True, max_length=512)
+        with torch.inference_mode():
+            states = model(**encoded).last_hidden_state[0]
+        expected: dict[int, float] = {}
+        for token_id, state in zip(encoded["input_ids"][0].tolist(), states, strict=True):
+            weight = max(0.0, float(state @ head["weight"][0] + head["bias"][0]))
+            if weight > expected.get(token_id, 0.0) and token_id not in tokenizer.all_special_ids:
+                expected[token_id] = weight
+        assert expected or not text
+        assert dict(zip(vector.indices.tolist(), vector.values.tolist(), strict=True)) == pytest.approx(expected, abs=1e-4)
+        assert (np.diff(vector.indices) > 0).all()
+    dense = await compute(engine, batch(EMBED, ("", DOCUMENTS)))
+    assert [each.shape for each in dense] == [(32,)] * len(DOCUMENTS)
+    engine.close()
+
+
+@pytest.mark.parametrize(
+    "tensors", [{}, {"weight": torch.zeros(1, 31), "bias": torch.zeros(1)}, {"weight": torch.zeros(1, 32)}]
+)
+def test_sparse_head_that_does_not_fit_is_refused(tmp_path: Path, tensors: dict[str, torch.Tensor]) -> None:
+    folder = sparse_head(tmp_path / "m3")
+    save_file(tensors, folder / "sparse_linear.safetensors")
+    with pytest.raises(ModelRefused, match=r"sparse_linear.safetensors must have weight \[1, 32\] and bias \[1\]"):
+        SparseHeadEngine(folder, device="cpu", max_model_len=8192)
+
+
+def test_broken_sparse_head_is_refused(tmp_path: Path) -> None:
+    folder = sparse_head(tmp_path / "m3")
+    (folder / "sparse_linear.safetensors").write_bytes(b"broken")
+    with pytest.raises(ModelRefused, match="cannot be loaded"):
+        SparseHeadEngine(folder, device="cpu", max_model_len=8192)

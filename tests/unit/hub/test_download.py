@@ -22,9 +22,12 @@ from huggingface_hub import constants
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from shortlist.errors import BadSetting, ModelRefused
-from shortlist.hub import demo_model, huggingface, resolve
-from shortlist.hub.kind import ModelKind, WeightsReader
-from shortlist.types import Task
+from shortlist.hub import demo_model, huggingface
+from shortlist.hub.config_checks import WeightsReader
+from shortlist.models import resolve
+from shortlist.models import sentence as sentence_family
+from shortlist.models.qwen3 import family as qwen3_family
+from shortlist.types import EMBED, RERANK
 from tests.support.hub_server import COMMIT, HubServer, running
 from tests.support.model_folder import (
     BI_ENCODER,
@@ -44,10 +47,11 @@ SOURCES = str(Path(demo_model.__file__).parents[2])
 PROGRAM = """
 import json, sys
 from shortlist.errors import ServiceError
-from shortlist.hub import WeightsReader, resolve
+from shortlist.hub.config_checks import WeightsReader
+from shortlist.models import resolve
 try:
     model = resolve(sys.argv[1], revision=sys.argv[2] or None, reader=WeightsReader(sys.argv[3]))
-    print(json.dumps({"path": str(model.path), "kind": model.kind, "revision": model.revision, "size": model.size_bytes}))
+    print(json.dumps({"path": str(model.path), "kind": model.family.name, "revision": model.revision, "size": model.size_bytes}))
 except ServiceError as error:
     print(json.dumps({"refused": error.message, "type": type(error).__name__}))
 """
@@ -122,7 +126,7 @@ def check_refused(result: Result, *words: str) -> None:
 
 def test_model_is_downloaded_whole_into_hf_home(hub: HubServer, tmp_path: Path) -> None:
     result = run(tmp_path / "home", hub.url)
-    assert result.kind == ModelKind.CROSS_ENCODER
+    assert result.kind == sentence_family.CROSS_ENCODER.name
     assert result.revision == COMMIT
     assert result.path.is_relative_to(tmp_path / "home")
     assert {path.name: path.read_bytes() for path in result.path.iterdir()} == dict(CROSS_ENCODER)
@@ -151,7 +155,7 @@ def test_only_needed_files_are_requested(hub: HubServer, tmp_path: Path) -> None
     ]  # fmt: skip
     hub.models[NAME] = {**wanted, **dict.fromkeys(unwanted, b"x")}
     result = run(tmp_path / "home", hub.url)
-    assert result.kind == ModelKind.BI_ENCODER
+    assert result.kind == sentence_family.BI_ENCODER.name
     assert set(hub.paths()) | set(hub.paths("HEAD")) == set(wanted)
 
 
@@ -171,7 +175,7 @@ def test_weights_that_servers_have_are_not_fetched(hub: HubServer, tmp_path: Pat
         hub.sizes[weights] = 10**18  # more than any disk has
         hub.requests.clear()
         result = run(tmp_path / weights, hub.url, reader=WeightsReader.UPSTREAM)
-        assert result.kind == ModelKind.CROSS_ENCODER
+        assert result.kind == sentence_family.CROSS_ENCODER.name
         assert sorted(hub.paths()) == sorted(small)
         assert {path.name for path in result.path.iterdir()} == set(small)
 
@@ -192,7 +196,7 @@ def test_pickled_model_is_refused_before_any_download(hub: HubServer, tmp_path: 
 
 def test_published_name_is_evidence_on_the_hub(hub: HubServer, tmp_path: Path) -> None:
     hub.models["Qwen/Qwen3-Reranker-0.6B"] = QWEN3
-    assert run(tmp_path / "home", hub.url, "Qwen/Qwen3-Reranker-0.6B").kind == ModelKind.QWEN3_RERANKER
+    assert run(tmp_path / "home", hub.url, "Qwen/Qwen3-Reranker-0.6B").kind == qwen3_family.RERANKER.name
 
 
 def test_second_start_fetches_nothing(hub: HubServer, tmp_path: Path) -> None:
@@ -222,7 +226,7 @@ def test_finished_files_survive_a_failed_download(hub: HubServer, tmp_path: Path
     check_refused(run(tmp_path / "home", hub.url), "answered 404")
     hub.lost.clear()
     hub.requests.clear()
-    assert run(tmp_path / "home", hub.url).kind == ModelKind.CROSS_ENCODER
+    assert run(tmp_path / "home", hub.url).kind == sentence_family.CROSS_ENCODER.name
     assert hub.paths() == [second]
 
 
@@ -232,7 +236,7 @@ def test_changed_byte_in_the_cache_is_refused_and_named(hub: HubServer, tmp_path
     result = run(tmp_path / "home", hub.url)
     check_refused(result, "model.safetensors is not the file it should be", f"delete {weights.resolve()}", "download it again")
     weights.resolve().unlink()
-    assert run(tmp_path / "home", hub.url).kind == ModelKind.CROSS_ENCODER
+    assert run(tmp_path / "home", hub.url).kind == sentence_family.CROSS_ENCODER.name
     assert weights.read_bytes() == WEIGHTS["model.safetensors"]
 
 
@@ -301,7 +305,7 @@ def test_gated_model_points_to_its_page_and_token(hub: HubServer, tmp_path: Path
 def test_private_model_opens_with_the_token_alone(hub: HubServer, tmp_path: Path) -> None:
     hub.private.add(NAME)
     check_refused(run(tmp_path / "home", hub.url), "HF_TOKEN", "private")
-    assert run(tmp_path / "home", hub.url, HF_TOKEN="hf_right").kind == ModelKind.CROSS_ENCODER
+    assert run(tmp_path / "home", hub.url, HF_TOKEN="hf_right").kind == sentence_family.CROSS_ENCODER.name
 
 
 def test_token_never_shows_in_a_refusal(hub: HubServer, tmp_path: Path) -> None:
@@ -399,15 +403,15 @@ def test_files_in_the_cache_need_no_room(tmp_path: Path, monkeypatch: pytest.Mon
 def test_local_folder_is_used_in_place(tmp_path: Path) -> None:
     folder = write(tmp_path / "mine", CROSS_ENCODER)
     model = resolve(str(folder))
-    assert (model.path, model.kind, model.revision) == (folder, ModelKind.CROSS_ENCODER, None)
+    assert (model.path, model.family, model.revision) == (folder, sentence_family.CROSS_ENCODER, None)
     assert (model.name, model.basename) == (str(folder), "mine")
     assert "one label" in model.why
 
 
 def test_declared_task_reaches_the_decision(tmp_path: Path) -> None:
     folder = str(write(tmp_path / "bare", {**config("Qwen3ForCausalLM", "qwen3"), **WEIGHTS}))
-    assert resolve(folder, declared=Task.EMBED).kind is ModelKind.QWEN3_EMBEDDER
-    assert resolve(folder, declared=Task.RERANK).kind is ModelKind.QWEN3_RERANKER
+    assert resolve(folder, declared=EMBED).family is qwen3_family.EMBEDDER
+    assert resolve(folder, declared=RERANK).family is qwen3_family.RERANKER
     with pytest.raises(ModelRefused, match=f"--reranker {folder}"):
         resolve(folder)
 
@@ -421,7 +425,7 @@ def test_folder_without_weights_serves_where_they_are_elsewhere(tmp_path: Path) 
     files = {name: content for name, content in CROSS_ENCODER.items() if name not in WEIGHTS}
     folder = write(tmp_path / "mine", {**files, "SHA256SUMS": f"{'0' * 64}  model.safetensors\n".encode()})
     model = resolve(str(folder), reader=WeightsReader.UPSTREAM)
-    assert (model.kind, model.checksum_source) == (ModelKind.CROSS_ENCODER, None)
+    assert (model.family, model.checksum_source) == (sentence_family.CROSS_ENCODER, None)
     with pytest.raises(ModelRefused, match=r"no \.safetensors weights"):
         resolve(str(folder), reader=WeightsReader.VLLM)
 

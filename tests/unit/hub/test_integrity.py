@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from shortlist.errors import ModelRefused
-from shortlist.hub import resolve
 from shortlist.hub.integrity import Content, Sum, read_content
 from shortlist.hub.metadata import list_files
+from shortlist.models import resolve
 from tests.support.model_folder import CROSS_ENCODER, Files, to_json, write
 
 SHARDS = {f"model-0000{n}-of-00003.safetensors": bytes([n]) * 5000 for n in (1, 2, 3)}

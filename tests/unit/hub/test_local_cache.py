@@ -11,7 +11,8 @@ from shortlist.errors import BadSetting, ModelRefused
 from shortlist.hub import demo_model, huggingface, local_cache, modelscope
 from shortlist.hub.metadata import CachedSnapshot
 from shortlist.hub.reference import Reference, Source
-from shortlist.types import Task
+from shortlist.models.registry import operations_of
+from shortlist.types import EMBED, RERANK
 from tests.support.model_folder import BI_ENCODER, CROSS_ENCODER, write
 
 
@@ -27,7 +28,7 @@ def cached_snapshots(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def test_caches_are_listed_by_name_with_the_demo_last(cached_snapshots: Path) -> None:
     found = local_cache.cached()
     assert [each.reference.text for each in found[:2]] == ["maker/ranker", "modelscope:maker/ranker"]
-    assert [(each.path, each.size_bytes, each.tasks) for each in found[:2]] == [(cached_snapshots, 7, (Task.RERANK,))] * 2
+    assert [(each.path, each.size_bytes, operations_of(each)) for each in found[:2]] == [(cached_snapshots, 7, (RERANK,))] * 2
     assert [each.reference.text for each in found[2:]] in ([], ["demo"])
 
 
@@ -45,14 +46,14 @@ def test_folder_has_size_and_tasks(tmp_path: Path) -> None:
     found = local_cache.find(str(write(tmp_path / "mine", BI_ENCODER)))
     assert found is not None
     assert found.size_bytes == sum(map(len, BI_ENCODER.values()))
-    assert found.tasks == (Task.EMBED, Task.RERANK)
+    assert operations_of(found) == (EMBED, RERANK)
     assert local_cache.find(str(tmp_path / "nowhere")) is None
 
 
 def test_unsupported_model_has_no_tasks(tmp_path: Path) -> None:
     found = local_cache.find(str(write(tmp_path / "mine", {"notes.txt": b"x"})))
     assert found is not None
-    assert found.tasks == ()
+    assert operations_of(found) == ()
 
 
 def test_without_modelscopes_package_its_cache_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,8 +16,11 @@ from types import ModuleType
 import pytest
 
 from shortlist.errors import ModelRefused
-from shortlist.hub import download, metadata, resolve
-from shortlist.hub.kind import ModelKind, WeightsReader
+from shortlist.hub import download, metadata
+from shortlist.hub.config_checks import WeightsReader
+from shortlist.models import resolve
+from shortlist.models import sentence as sentence_family
+from shortlist.models.qwen3 import family as qwen3_family
 from tests.support.hub_server import HubServer, running
 from tests.support.model_folder import CROSS_ENCODER, QWEN3, TOKENIZER, WEIGHTS, Files, head, write
 
@@ -111,7 +114,7 @@ def test_missing_package_names_the_command(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_model_is_fetched_in_two_steps(package: FakePackage) -> None:
     model = resolve(TEXT, revision="v1")
-    assert (model.name, model.basename, model.kind, model.revision) == (NAME, "ranker", ModelKind.CROSS_ENCODER, "v1")
+    assert (model.name, model.basename, model.family, model.revision) == (NAME, "ranker", sentence_family.CROSS_ENCODER, "v1")
     assert model.path == package.cache
     assert [call["model_id"] for call in package.calls] == [NAME, NAME]
     assert [call["revision"] for call in package.calls] == ["v1", "v1"]
@@ -155,7 +158,7 @@ def test_model_of_pickles_is_refused_in_the_end(package: FakePackage) -> None:
 
 def test_published_name_is_evidence_here_too(package: FakePackage) -> None:
     package.files = QWEN3
-    assert resolve("modelscope:Qwen/Qwen3-Embedding-0.6B").kind is ModelKind.QWEN3_EMBEDDER
+    assert resolve("modelscope:Qwen/Qwen3-Embedding-0.6B").family is qwen3_family.EMBEDDER
 
 
 def test_declaration_message_names_the_hub(package: FakePackage) -> None:
@@ -227,10 +230,10 @@ PROGRAM = """
 import json, logging, sys
 logging.disable()
 from shortlist.errors import ServiceError
-from shortlist.hub import resolve
+from shortlist.models import resolve
 for text in sys.argv[1:]:
     try:
-        print(json.dumps([str(resolve(text).path), resolve(text).kind]))
+        print(json.dumps([str(resolve(text).path), resolve(text).family.name]))
     except ServiceError as error:
         print(json.dumps(["", error.message]))
 """
@@ -255,7 +258,7 @@ def test_real_package_downloads_over_a_socket_and_serves_from_its_cache(tmp_path
     with running(HubServer(models={NAME: {**CROSS_ENCODER, **unwanted}})) as hub:
         (folder, kind), (_, message) = run(tmp_path, hub.url, TEXT, "modelscope:maker/unknown")
         asked = [request.path for request in hub.requests]
-    assert kind == ModelKind.CROSS_ENCODER
+    assert kind == sentence_family.CROSS_ENCODER.name
     assert {path.name for path in Path(folder).iterdir()} == set(CROSS_ENCODER)
     assert not [path for path in asked for name in unwanted if name in path]
     assert "knows no model maker/unknown" in message
@@ -271,5 +274,5 @@ def test_real_package_replaces_a_changed_file_by_its_own_hashes(tmp_path: Path) 
         weights = Path(folder) / "model.safetensors"
         weights.write_bytes(weights.read_bytes()[::-1])
         [[again, kind]] = run(tmp_path, hub.url, TEXT)
-    assert (again, kind) == (folder, ModelKind.CROSS_ENCODER)
+    assert (again, kind) == (folder, sentence_family.CROSS_ENCODER.name)
     assert weights.read_bytes() == WEIGHTS["model.safetensors"]

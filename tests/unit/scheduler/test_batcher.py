@@ -7,7 +7,16 @@ from hypothesis import strategies as st
 from shortlist.scheduler import batcher
 from shortlist.scheduler.batcher import BATCHES_BEFORE_RAISING, BatchTokenLimit
 from shortlist.scheduler.queue import WorkQueue
-from shortlist.types import Batch, Prompt, Task, TextPrefix, TextPrompt, WorkItem
+from shortlist.types import (
+    EMBED,
+    RERANK,
+    Batch,
+    Operation,
+    Prompt,
+    TextPrefix,
+    TextPrompt,
+    WorkItem,
+)
 
 
 def job(prefix_tokens: int, *num_tokens: int) -> list[Prompt]:
@@ -15,7 +24,7 @@ def job(prefix_tokens: int, *num_tokens: int) -> list[Prompt]:
     return [TextPrompt(prefix, "text", tokens) for tokens in num_tokens]
 
 
-def filled(*jobs: tuple[Task, list[Prompt]]) -> WorkQueue:
+def filled(*jobs: tuple[Operation, list[Prompt]]) -> WorkQueue:
     queue = WorkQueue()
     for number, (task, prompts) in enumerate(jobs):
         queue.put(number, task, prompts)
@@ -32,53 +41,53 @@ def test_nothing_waits_nothing_formed() -> None:
 
 
 def test_requests_share_a_step() -> None:
-    queue = filled((Task.RERANK, job(10, 20)), (Task.RERANK, job(10, 20, 20)))
+    queue = filled((RERANK, job(10, 20)), (RERANK, job(10, 20, 20)))
     assert form_batch(queue) == [(0, 0), (1, 0), (1, 1)]
 
 
 def test_prefix_counts_once_per_batch() -> None:
-    queue = filled((Task.RERANK, job(40, 20, 20, 20)))
+    queue = filled((RERANK, job(40, 20, 20, 20)))
     assert form_batch(queue) == [(0, 0), (0, 1), (0, 2)]  # 40 + 3 * 20 = 100
 
 
 def test_prefix_counts_again_in_the_next_batch() -> None:
-    queue = filled((Task.RERANK, job(40, 30, 30, 30, 30)))
+    queue = filled((RERANK, job(40, 30, 30, 30, 30)))
     assert form_batch(queue) == [(0, 0), (0, 1)]
     assert form_batch(queue) == [(0, 2), (0, 3)]
     assert form_batch(queue) is None
 
 
 def test_items_keep_their_order() -> None:
-    queue = filled((Task.RERANK, job(0, 60)), (Task.RERANK, job(0, 60)), (Task.RERANK, job(0, 10)))
+    queue = filled((RERANK, job(0, 60)), (RERANK, job(0, 60)), (RERANK, job(0, 10)))
     assert form_batch(queue) == [(0, 0)]
     assert form_batch(queue) == [(1, 0), (2, 0)]
 
 
 def test_item_above_the_token_limit_is_a_batch_of_its_own() -> None:
-    queue = filled((Task.RERANK, job(50, 90, 10)))
+    queue = filled((RERANK, job(50, 90, 10)))
     assert form_batch(queue) == [(0, 0)]
     assert form_batch(queue) == [(0, 1)]
 
 
 def test_step_is_bounded_in_items() -> None:
-    queue = filled((Task.RERANK, job(0, 1, 1, 1)))
+    queue = filled((RERANK, job(0, 1, 1, 1)))
     assert form_batch(queue, max_items=2) == [(0, 0), (0, 1)]
 
 
 def test_tasks_do_not_mix() -> None:
-    queue = filled((Task.RERANK, job(0, 1)), (Task.EMBED, job(0, 1)), (Task.RERANK, job(0, 1)))
+    queue = filled((RERANK, job(0, 1)), (EMBED, job(0, 1)), (RERANK, job(0, 1)))
     tasks = []
     while (batch := batcher.form_batch(queue, max_tokens=100, max_items=10)) is not None:
-        tasks.append(batch.task)
-    assert tasks == [Task.RERANK, Task.EMBED, Task.RERANK]
+        tasks.append(batch.operation)
+    assert tasks == [RERANK, EMBED, RERANK]
 
 
 @pytest.mark.parametrize("num_items", [2, 3, 8])
 def test_split_keeps_every_item_in_order(num_items: int) -> None:
     items = tuple(WorkItem(0, index, prompt) for index, prompt in enumerate(job(1, *[1] * num_items)))
-    first, second = batcher.split_batch(Batch(Task.EMBED, items))
+    first, second = batcher.split_batch(Batch(EMBED, items))
     assert first.items + second.items == items
-    assert first.task is second.task is Task.EMBED
+    assert first.operation is second.operation is EMBED
     assert abs(len(first.items) - len(second.items)) <= 1
 
 

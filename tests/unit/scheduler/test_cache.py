@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shortlist.scheduler.cache import ENTRY_OVERHEAD_BYTES, Entry, ScoreCache, cache_keys
-from shortlist.types import DocumentStats, Span
+from shortlist.types import EMBED, RERANK, DocumentStats, Span
 
 
 def entry(value: float = 1.0) -> Entry:
-    return Entry(value, 3, DocumentStats(3, 3))
+    return Entry(RERANK, value, 3, DocumentStats(3, 3))
 
 
 def key(number: int) -> bytes:
@@ -38,7 +38,7 @@ def test_least_recently_used_is_evicted_first() -> None:
 def test_vectors_count_their_bytes() -> None:
     vector = np.ones(1024, np.float32)
     cache = ScoreCache(2 * (ENTRY_OVERHEAD_BYTES + vector.nbytes) - 1)
-    cache.put_many({key(number): Entry(vector, 3, DocumentStats(3, 3)) for number in (1, 2)})
+    cache.put_many({key(number): Entry(EMBED, vector, 3, DocumentStats(3, 3)) for number in (1, 2)})
     assert len(cache) == 1
 
 
@@ -62,7 +62,10 @@ def test_stated_bytes_cover_the_real_ones() -> None:
     cache.put_many(
         {
             os.urandom(32): Entry(
-                float(number), number + 1000, DocumentStats(number + 1000, number + 2000, best=Span(number, number + 1000))
+                RERANK,
+                float(number),
+                number + 1000,
+                DocumentStats(number + 1000, number + 2000, best=Span(number, number + 1000)),
             )
             for number in range(20_000)
         }

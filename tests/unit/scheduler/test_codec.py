@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 
 from shortlist.scheduler.cache import Entry
 from shortlist.scheduler.codec import VERSION, decode, encode
-from shortlist.types import DocumentStats, Span, Value
+from shortlist.types import EMBED, RERANK, DocumentStats, Span, Value
 
 NAME = b"n" * 32
 COUNT = st.integers(0, 2**32 - 1)
@@ -29,7 +29,7 @@ READING = st.builds(
     best=st.none() | SPAN,
 )
 VECTOR = arrays(np.float32, st.integers(1, 64), elements=st.floats(allow_nan=False, allow_infinity=False, width=32))
-ENTRY = st.builds(Entry, FINITE | VECTOR, COUNT, READING)
+ENTRY = st.builds(Entry, st.just(RERANK), FINITE, COUNT, READING) | st.builds(Entry, st.just(EMBED), VECTOR, COUNT, READING)
 
 
 def bits(value: Value) -> bytes:
@@ -46,24 +46,29 @@ def is_same(one: Entry | None, other: Entry) -> bool:
 
 
 def entry(value: Value = -1.5, **stats: object) -> Entry:
-    return Entry(value, 7, DocumentStats(**{"num_tokens": 5, "num_tokens_total": 9, **stats}))  # type: ignore[arg-type]
+    return Entry(
+        RERANK if isinstance(value, float) else EMBED,
+        value,
+        7,
+        DocumentStats(**{"num_tokens": 5, "num_tokens_total": 9, **stats}),  # type: ignore[arg-type]
+    )
 
 
 @given(ENTRY, st.binary(max_size=40))
 def test_entry_is_decoded_bit_for_bit(packed: Entry, name: bytes) -> None:
-    assert is_same(decode(name, encode(name, packed)), packed)
+    assert is_same(decode(packed.operation, name, encode(name, packed)), packed)
 
 
 @pytest.mark.parametrize("value", [0.0, -0.0, 5e-324, 1.7976931348623157e308, 0.1])
 def test_score_keeps_its_last_bit(value: float) -> None:
-    back = decode(NAME, encode(NAME, entry(value)))
+    back = decode(RERANK, NAME, encode(NAME, entry(value)))
     assert back is not None
     assert isinstance(back.value, float)
     assert struct.pack("<d", back.value) == struct.pack("<d", value)
 
 
 def test_vector_is_float32_and_can_be_written_to() -> None:
-    back = decode(NAME, encode(NAME, entry(np.array([0.25, -1.0], np.float32))))
+    back = decode(EMBED, NAME, encode(NAME, entry(np.array([0.25, -1.0], np.float32))))
     assert back is not None
     assert isinstance(back.value, np.ndarray)
     assert back.value.dtype == np.float32
@@ -73,26 +78,26 @@ def test_vector_is_float32_and_can_be_written_to() -> None:
 @given(ENTRY, st.data())
 def test_cut_or_lengthened_bytes_are_nothing(packed: Entry, data: st.DataObject) -> None:
     whole = encode(NAME, packed)
-    assert decode(NAME, whole[: data.draw(st.integers(0, len(whole) - 1))]) is None
-    assert decode(NAME, whole + data.draw(st.binary(min_size=1, max_size=9))) is None
+    assert decode(packed.operation, NAME, whole[: data.draw(st.integers(0, len(whole) - 1))]) is None
+    assert decode(packed.operation, NAME, whole + data.draw(st.binary(min_size=1, max_size=9))) is None
 
 
 @given(ENTRY, st.data())
 def test_one_changed_bit_is_nothing(packed: Entry, data: st.DataObject) -> None:
     changed = bytearray(encode(NAME, packed))
     changed[data.draw(st.integers(0, len(changed) - 1))] ^= 1 << data.draw(st.integers(0, 7))
-    assert decode(NAME, bytes(changed)) is None
+    assert decode(packed.operation, NAME, bytes(changed)) is None
 
 
 @given(st.binary(max_size=200))
 def test_entry_without_a_valid_signature_is_a_miss(data: bytes) -> None:
-    assert decode(NAME, data) is None
+    assert decode(RERANK, NAME, data) is None
 
 
 @given(ENTRY)
 def test_entry_under_another_name_is_nothing(packed: Entry) -> None:
     """A value that was stored for another key is a miss."""
-    assert decode(b"m" * 32, encode(NAME, packed)) is None
+    assert decode(packed.operation, b"m" * 32, encode(NAME, packed)) is None
 
 
 def signed(content: bytes) -> bytes:
@@ -108,12 +113,12 @@ def test_forged_entries_of_these_tests_are_valid_with_the_secret() -> None:
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_number_that_is_not_finite_is_nothing(value: float) -> None:
     content = encode(NAME, entry())[:-12]
-    assert decode(NAME, signed(content + struct.pack("<d", value))) is None
+    assert decode(RERANK, NAME, signed(content + struct.pack("<d", value))) is None
     vector = encode(NAME, entry(np.ones(2, np.float32)))[:-8]
-    assert decode(NAME, signed(vector + struct.pack("<f", value))) is None
+    assert decode(EMBED, NAME, signed(vector + struct.pack("<f", value))) is None
 
 
-OFFSETS = {"version": 0, "flags": 1, "num_windows": 14, "start": 18, "end": 22, "dimensions": 26}
+OFFSETS = {"version": 0, "flags": 1, "num_windows": 14, "start": 18, "end": 22}
 """Offsets of the header fields."""
 
 
@@ -126,16 +131,21 @@ OFFSETS = {"version": 0, "flags": 1, "num_windows": 14, "start": 18, "end": 22, 
         ("flags", 255),
         ("num_windows", 0),
         ("start", 99),
-        ("dimensions", 3),
     ],
 )
 def test_invalid_header_is_a_miss(field: str, number: int) -> None:
     content = bytearray(encode(NAME, entry(best=Span(1, 2)))[:-4])
     content[OFFSETS[field]] = number
-    assert decode(NAME, signed(bytes(content))) is None
+    assert decode(RERANK, NAME, signed(bytes(content))) is None
 
 
-def test_dimensions_that_claim_gigabytes_cost_nothing() -> None:
-    content = bytearray(encode(NAME, entry(np.ones(2, np.float32)))[:-4])
-    content[OFFSETS["dimensions"] : OFFSETS["dimensions"] + 4] = b"\xff" * 4
-    assert decode(NAME, signed(bytes(content))) is None
+@pytest.mark.parametrize("num_bytes", [0, 1, 3, 5, 7, 9])
+def test_value_of_another_length_is_nothing(num_bytes: int) -> None:
+    content = encode(NAME, entry())[:-12]
+    assert decode(RERANK, NAME, signed(content + bytes(num_bytes))) is None
+    if num_bytes % 4:
+        assert decode(EMBED, NAME, signed(content + bytes(num_bytes))) is None
+
+
+def test_score_is_no_vector_of_another_width() -> None:
+    assert decode(RERANK, NAME, encode(NAME, entry(np.ones(3, np.float32)))) is None

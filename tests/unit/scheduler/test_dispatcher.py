@@ -25,7 +25,15 @@ from shortlist.scheduler.admission import Admission, AdmissionLimits
 from shortlist.scheduler.dispatcher import Dispatcher
 from shortlist.scheduler.queue import Flow, WorkQueue
 from shortlist.telemetry import Metrics
-from shortlist.types import Batch, Priority, Prompt, Task, TextPrefix, TextPrompt
+from shortlist.types import (
+    EMBED,
+    RERANK,
+    Batch,
+    Priority,
+    Prompt,
+    TextPrefix,
+    TextPrompt,
+)
 from tests.support.fake_engine import FakeEngine, Fault, log_odds
 from tests.support.simulated import simulated
 
@@ -67,7 +75,7 @@ def fails_on(word: str, error: Exception) -> Fault:
 async def test_outcomes_keep_the_order_of_the_prompts() -> None:
     asked = prompts("query", "other", "query words")
     async with running(FakeEngine()) as dispatcher:
-        completed = await dispatcher.submit(Task.RERANK, asked)
+        completed = await dispatcher.submit(RERANK, asked)
     assert completed.outcomes == [log_odds(prompt) for prompt in asked]
     assert completed.queue_s >= 0
     assert completed.compute_s > 0
@@ -76,7 +84,7 @@ async def test_outcomes_keep_the_order_of_the_prompts() -> None:
 @simulated
 async def test_vectors_come_back_for_embed_jobs() -> None:
     async with running(FakeEngine()) as dispatcher:
-        completed = await dispatcher.submit(Task.EMBED, prompts("a", "b"))
+        completed = await dispatcher.submit(EMBED, prompts("a", "b"))
     assert all(isinstance(outcome, np.ndarray) and outcome.shape == (8,) for outcome in completed.outcomes)
 
 
@@ -84,9 +92,9 @@ async def test_vectors_come_back_for_embed_jobs() -> None:
 async def test_requests_that_wait_together_ride_together() -> None:
     engine = FakeEngine(step_s=0.02)
     async with running(engine) as dispatcher:
-        first = asyncio.create_task(dispatcher.submit(Task.RERANK, prompts("a b", "c d")))
+        first = asyncio.create_task(dispatcher.submit(RERANK, prompts("a b", "c d")))
         await asyncio.sleep(0.005)
-        await asyncio.gather(*(dispatcher.submit(Task.RERANK, prompts("a b", "c d")) for _ in range(9)), first)
+        await asyncio.gather(*(dispatcher.submit(RERANK, prompts("a b", "c d")) for _ in range(9)), first)
     assert [len(batch.items) for batch in engine.batches] == [2, 18]
 
 
@@ -94,7 +102,7 @@ async def test_requests_that_wait_together_ride_together() -> None:
 async def test_job_larger_than_a_step_is_spread_over_several() -> None:
     engine = FakeEngine()
     async with running(engine, max_batch_tokens=10) as dispatcher:
-        completed = await dispatcher.submit(Task.RERANK, prompts(*["one two three"] * 7))
+        completed = await dispatcher.submit(RERANK, prompts(*["one two three"] * 7))
     assert len(completed.outcomes) == 7
     assert all(batch.num_tokens <= 10 for batch in engine.batches)
     assert len(engine.batches) == 4
@@ -107,7 +115,7 @@ async def test_bad_item_fails_alone(num_bad: int) -> None:
     asked = prompts(*texts)
     engine = FakeEngine(fault=fails_on("bad", EngineError("poison")))
     async with running(engine) as dispatcher:
-        completed = await dispatcher.submit(Task.RERANK, asked)
+        completed = await dispatcher.submit(RERANK, asked)
     for prompt, text, outcome in zip(asked, texts, completed.outcomes, strict=True):
         if text.startswith("bad"):
             assert isinstance(outcome, EngineError)
@@ -120,7 +128,7 @@ async def test_bad_item_fails_alone(num_bad: int) -> None:
 @simulated
 async def test_unexpected_exception_of_an_engine_is_an_engine_error() -> None:
     async with running(FakeEngine(fault=fails_on("bad", ZeroDivisionError("secret text")))) as dispatcher:
-        completed = await dispatcher.submit(Task.RERANK, prompts("bad", "good"))
+        completed = await dispatcher.submit(RERANK, prompts("bad", "good"))
     bad, good = completed.outcomes
     assert isinstance(bad, EngineError)
     assert "ZeroDivisionError" in bad.message
@@ -136,7 +144,7 @@ async def test_step_that_does_not_fit_into_memory_is_halved() -> None:
 
     engine = FakeEngine(fault=fault)
     async with running(engine) as dispatcher:
-        completed = await dispatcher.submit(Task.RERANK, prompts(*"abcdefgh"))
+        completed = await dispatcher.submit(RERANK, prompts(*"abcdefgh"))
     assert all(isinstance(outcome, float) for outcome in completed.outcomes)
 
 
@@ -155,7 +163,7 @@ class Lying(FakeEngine):
 @simulated
 async def test_score_that_is_not_finite_is_an_error_of_its_item(value: float) -> None:
     async with running(Lying(1.0, value)) as dispatcher:
-        completed = await dispatcher.submit(Task.RERANK, prompts("a", "b"))
+        completed = await dispatcher.submit(RERANK, prompts("a", "b"))
     assert completed.outcomes[0] == 1.0
     assert isinstance(completed.outcomes[1], BadScore)
 
@@ -167,14 +175,14 @@ async def test_vector_that_is_not_finite_is_an_error_of_its_item() -> None:
             return [np.array([1.0, np.nan], np.float32) for _ in batch.items]
 
     async with running(Broken()) as dispatcher:
-        completed = await dispatcher.submit(Task.EMBED, prompts("a"))
+        completed = await dispatcher.submit(EMBED, prompts("a"))
     assert isinstance(completed.outcomes[0], BadScore)
 
 
 @simulated
 async def test_wrong_number_of_values_is_never_zipped_short() -> None:
     async with running(Lying(1.0, 2.0)) as dispatcher:
-        completed = await dispatcher.submit(Task.RERANK, prompts("a", "b", "c"))
+        completed = await dispatcher.submit(RERANK, prompts("a", "b", "c"))
     # Three items get two values: refused; halves of one and two items: one item gets two values, two get two.
     assert isinstance(completed.outcomes[0], EngineError)
     assert completed.outcomes[1:] == [1.0, 2.0]
@@ -184,11 +192,11 @@ async def test_wrong_number_of_values_is_never_zipped_short() -> None:
 async def test_late_job_gets_deadline_exceeded_and_is_never_computed() -> None:
     engine = FakeEngine(step_s=0.1)
     async with running(engine) as dispatcher:
-        first = asyncio.create_task(dispatcher.submit(Task.RERANK, prompts("first")))
+        first = asyncio.create_task(dispatcher.submit(RERANK, prompts("first")))
         await asyncio.sleep(0.01)
         started_s = time.monotonic()
         with pytest.raises(DeadlineExceeded):
-            await dispatcher.submit(Task.RERANK, prompts("late"), deadline_s=started_s + 0.02)
+            await dispatcher.submit(RERANK, prompts("late"), deadline_s=started_s + 0.02)
         assert time.monotonic() - started_s < 0.09
         await first
         await asyncio.sleep(0.02)
@@ -200,7 +208,7 @@ async def test_job_past_its_deadline_is_refused_at_once() -> None:
     engine = FakeEngine()
     async with running(engine) as dispatcher:
         with pytest.raises(DeadlineExceeded):
-            await dispatcher.submit(Task.RERANK, prompts("late"), deadline_s=time.monotonic() - 1)
+            await dispatcher.submit(RERANK, prompts("late"), deadline_s=time.monotonic() - 1)
         await asyncio.sleep(0.01)
     assert engine.batches == []
 
@@ -209,10 +217,10 @@ async def test_job_past_its_deadline_is_refused_at_once() -> None:
 async def test_cancelled_job_is_not_computed_and_others_are() -> None:
     engine = FakeEngine(step_s=0.05)
     async with running(engine) as dispatcher:
-        first = asyncio.create_task(dispatcher.submit(Task.RERANK, prompts("first")))
+        first = asyncio.create_task(dispatcher.submit(RERANK, prompts("first")))
         await asyncio.sleep(0.01)
-        gone = asyncio.create_task(dispatcher.submit(Task.RERANK, prompts("gone", "gone")))
-        stays = asyncio.create_task(dispatcher.submit(Task.RERANK, prompts("stays")))
+        gone = asyncio.create_task(dispatcher.submit(RERANK, prompts("gone", "gone")))
+        stays = asyncio.create_task(dispatcher.submit(RERANK, prompts("stays")))
         await asyncio.sleep(0.01)
         gone.cancel()
         await asyncio.gather(first, stays)
@@ -226,10 +234,10 @@ async def test_cancelled_job_is_not_computed_and_others_are() -> None:
 async def test_job_cancelled_during_its_batch_is_dropped() -> None:
     engine = FakeEngine(step_s=0.05)
     async with running(engine) as dispatcher:
-        gone = asyncio.create_task(dispatcher.submit(Task.RERANK, prompts("gone")))
+        gone = asyncio.create_task(dispatcher.submit(RERANK, prompts("gone")))
         await asyncio.sleep(0.01)
         gone.cancel()
-        completed = await dispatcher.submit(Task.RERANK, prompts("next"))
+        completed = await dispatcher.submit(RERANK, prompts("next"))
     assert isinstance(completed.outcomes[0], float)
 
 
@@ -239,7 +247,7 @@ async def test_partial_job_returns_the_values_computed_in_time() -> None:
     async with running(engine, max_batch_tokens=4) as dispatcher:
         asked = prompts("a b", "c d", "e f", "g h", "i j")
         deadline_s = time.monotonic() + 0.12
-        completed = await dispatcher.submit(Task.RERANK, asked, deadline_s=deadline_s, is_partial=True)
+        completed = await dispatcher.submit(RERANK, asked, deadline_s=deadline_s, is_partial=True)
         assert dispatcher.num_jobs == 0
     done = [outcome for outcome in completed.outcomes if isinstance(outcome, float)]
     assert completed.outcomes[: len(done)] == [log_odds(prompt) for prompt in asked[: len(done)]]
@@ -255,7 +263,7 @@ async def test_flows_take_turns() -> None:
         flows = [Flow("busy", Priority.INTERACTIVE)] * 6 + [Flow("new", Priority.INTERACTIVE)]
         texts = [f"{flow.caller}" for flow in flows]
         jobs = [
-            asyncio.create_task(dispatcher.submit(Task.RERANK, prompts(text), flow=flow))
+            asyncio.create_task(dispatcher.submit(RERANK, prompts(text), flow=flow))
             for text, flow in zip(texts, flows, strict=True)
         ]
         await asyncio.gather(*jobs)
@@ -271,10 +279,10 @@ async def test_steps_are_smaller_after_one_did_not_fit() -> None:
 
     engine = FakeEngine(fault=fault)
     async with running(engine, max_batch_tokens=1000) as dispatcher:
-        await dispatcher.submit(Task.RERANK, prompts(*"abcdefghijklmnopqrstuvwx"))
+        await dispatcher.submit(RERANK, prompts(*"abcdefghijklmnopqrstuvwx"))
         num_failed = sum(batch.num_tokens > 10 for batch in engine.batches)
         assert num_failed
-        await dispatcher.submit(Task.RERANK, prompts(*"abcdefghijklmnopqrstuvwx"))
+        await dispatcher.submit(RERANK, prompts(*"abcdefghijklmnopqrstuvwx"))
         assert sum(batch.num_tokens > 10 for batch in engine.batches) == num_failed, "nothing was learned"
 
 
@@ -290,7 +298,7 @@ async def test_out_of_memory_at_any_forward_loses_nothing(which: int) -> None:
 
     asked = prompts(*"abcdefghijklmnopqrst")
     async with running(FakeEngine(fault=fault), max_batch_tokens=8) as dispatcher:
-        completed = await dispatcher.submit(Task.RERANK, asked)
+        completed = await dispatcher.submit(RERANK, asked)
     assert completed.outcomes == [log_odds(prompt) for prompt in asked]
 
 
@@ -298,11 +306,11 @@ async def test_out_of_memory_at_any_forward_loses_nothing(which: int) -> None:
 async def test_failed_engine_fails_all_jobs() -> None:
     engine = FakeEngine(step_s=0.02, fault=fails_on("deadly", EngineUnavailable("it died")))
     async with running(engine) as dispatcher:
-        jobs = [asyncio.create_task(dispatcher.submit(Task.RERANK, prompts(text))) for text in ("deadly", "waiting", "waiting")]
+        jobs = [asyncio.create_task(dispatcher.submit(RERANK, prompts(text))) for text in ("deadly", "waiting", "waiting")]
         results = await asyncio.wait_for(asyncio.gather(*jobs, return_exceptions=True), 1)
         assert all(isinstance(result, EngineUnavailable) for result in results)
         with pytest.raises(EngineUnavailable, match="it died"):
-            await dispatcher.submit(Task.RERANK, prompts("new"))
+            await dispatcher.submit(RERANK, prompts("new"))
         assert dispatcher.failure is not None
         assert dispatcher.num_jobs == 0
 
@@ -312,7 +320,7 @@ async def test_engine_that_takes_several_batches_gets_them_at_once() -> None:
     engine = FakeEngine(step_s=0.05, max_concurrent_batches=3)
     async with running(engine, max_batch_tokens=3) as dispatcher:
         started_s = time.monotonic()
-        await dispatcher.submit(Task.RERANK, prompts("a", "b", "c"))
+        await dispatcher.submit(RERANK, prompts("a", "b", "c"))
         elapsed_s = time.monotonic() - started_s
     assert len(engine.batches) == 3
     assert elapsed_s == pytest.approx(0.05)  # one after the other would take 0.15
@@ -321,7 +329,7 @@ async def test_engine_that_takes_several_batches_gets_them_at_once() -> None:
 @simulated
 async def test_steps_teach_the_speed() -> None:
     async with running(FakeEngine(step_s=0.01)) as dispatcher:
-        await dispatcher.submit(Task.RERANK, prompts("a b c"))
+        await dispatcher.submit(RERANK, prompts("a b c"))
         await asyncio.sleep(0)
         assert dispatcher._admission.tokens_per_s is not None
         assert 50 < dispatcher._admission.tokens_per_s < 600
@@ -330,7 +338,7 @@ async def test_steps_teach_the_speed() -> None:
 async def test_batches_that_are_computed_at_once_teach_how_fast_the_engine_is_with_all_of_them() -> None:
     async with running(FakeEngine(step_s=0.05, max_concurrent_batches=3), max_batch_tokens=3) as dispatcher:
         started_s = time.monotonic()
-        await dispatcher.submit(Task.RERANK, prompts("a", "b", "c"))
+        await dispatcher.submit(RERANK, prompts("a", "b", "c"))
         await asyncio.sleep(0)
         at_least = 9 / (time.monotonic() - started_s)
         assert dispatcher._admission.tokens_per_s is not None
@@ -340,14 +348,14 @@ async def test_batches_that_are_computed_at_once_teach_how_fast_the_engine_is_wi
 @simulated
 async def test_engine_marked_failed_twice_fails_once() -> None:
     async with running(FakeEngine(step_s=0.05)) as dispatcher:
-        waiting = asyncio.create_task(dispatcher.submit(Task.RERANK, prompts("a")))
+        waiting = asyncio.create_task(dispatcher.submit(RERANK, prompts("a")))
         await asyncio.sleep(0.01)
         dispatcher.fail(EngineUnavailable("first"))
         dispatcher.fail(EngineUnavailable("second"))
         with pytest.raises(EngineUnavailable, match="first"):
             await waiting
         with pytest.raises(EngineUnavailable, match="second"):
-            await dispatcher.submit(Task.RERANK, prompts("b"))
+            await dispatcher.submit(RERANK, prompts("b"))
 
 
 @simulated
@@ -356,7 +364,7 @@ async def test_engine_that_is_back_takes_jobs_again() -> None:
         dispatcher.fail(EngineUnavailable("gone"))
         dispatcher.resume()
         loop = asyncio.create_task(dispatcher.run())
-        completed = await dispatcher.submit(Task.RERANK, prompts("query"))
+        completed = await dispatcher.submit(RERANK, prompts("query"))
         loop.cancel()
         await asyncio.gather(loop, return_exceptions=True)
     assert completed.outcomes == [log_odds(prompt) for prompt in prompts("query")]
@@ -396,18 +404,18 @@ async def test_batch_without_waiting_jobs_is_cancelled_and_the_next_starts() -> 
     engine = Remote()
     async with running(engine) as dispatcher:
         with pytest.raises(DeadlineExceeded):
-            await dispatcher.submit(Task.RERANK, prompts("a"), deadline_s=time.monotonic() + 0.05)
+            await dispatcher.submit(RERANK, prompts("a"), deadline_s=time.monotonic() + 0.05)
         await asyncio.sleep(0)
         assert engine.num_ended == 1
         engine.step_s = 0.0
-        assert len((await asyncio.wait_for(dispatcher.submit(Task.RERANK, prompts("b")), 5)).outcomes) == 1
+        assert len((await asyncio.wait_for(dispatcher.submit(RERANK, prompts("b")), 5)).outcomes) == 1
 
 
 @simulated
 async def test_batch_with_one_waiting_job_continues() -> None:
     engine = Remote()
     async with running(engine) as dispatcher:
-        jobs = [asyncio.ensure_future(dispatcher.submit(Task.RERANK, prompts(text))) for text in ("a", "b")]
+        jobs = [asyncio.ensure_future(dispatcher.submit(RERANK, prompts(text))) for text in ("a", "b")]
         await started(engine)
         assert len(engine.batches[0].items) == 2
         jobs[0].cancel()
@@ -424,8 +432,8 @@ async def test_step_of_an_engine_that_would_not_notice_is_not_ended() -> None:
     engine = Remote(ends_cancelled=False, step_s=0.2)
     async with running(engine) as dispatcher:
         with pytest.raises(DeadlineExceeded):
-            await dispatcher.submit(Task.RERANK, prompts("a"), deadline_s=time.monotonic() + 0.05)
-        assert len((await dispatcher.submit(Task.RERANK, prompts("b"))).outcomes) == 1
+            await dispatcher.submit(RERANK, prompts("a"), deadline_s=time.monotonic() + 0.05)
+        assert len((await dispatcher.submit(RERANK, prompts("b"))).outcomes) == 1
         assert engine.num_ended == 0
 
 
@@ -436,7 +444,7 @@ async def test_batch_is_not_halved_after_an_upstream_error() -> None:
 
     engine = FakeEngine(fault=fail_upstream)
     async with running(engine) as dispatcher:
-        outcomes = (await dispatcher.submit(Task.RERANK, prompts(*"abcdefgh"))).outcomes
+        outcomes = (await dispatcher.submit(RERANK, prompts(*"abcdefgh"))).outcomes
         assert [type(outcome) for outcome in outcomes] == [UpstreamError] * 8
         assert len(engine.batches) == 1
         assert dispatcher.failure is None

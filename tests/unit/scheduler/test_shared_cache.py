@@ -13,12 +13,12 @@ from shortlist.scheduler.cache import Entry
 from shortlist.scheduler.codec import encode
 from shortlist.scheduler.shared_cache import MAX_WAITING, WRITE_ENTRIES, SharedCache
 from shortlist.telemetry import Metrics
-from shortlist.types import DocumentStats
+from shortlist.types import RERANK, DocumentStats
 from tests.support.simulated import simulated
 
 
 def entry(value: float = 1.0) -> Entry:
-    return Entry(value, 3, DocumentStats(3, 3))
+    return Entry(RERANK, value, 3, DocumentStats(3, 3))
 
 
 def name(number: int) -> bytes:
@@ -101,14 +101,14 @@ async def test_value_put_by_one_server_is_read_by_another(store: Memory, cache: 
     cache.put_many({name(1): entry(0.25), name(2): entry(0.5)})
     await written(cache)
     other = SharedCache(store, timeout_s=1, metrics=Metrics(), location="")
-    assert await other.get_many([name(2), name(3), name(1)]) == {name(1): entry(0.25), name(2): entry(0.5)}
+    assert await other.get_many(RERANK, [name(2), name(3), name(1)]) == {name(1): entry(0.25), name(2): entry(0.5)}
 
 
 @simulated
 async def test_hits_and_misses_are_counted(cache: SharedCache, metrics: Metrics) -> None:
     cache.put_many({name(1): entry()})
     await written(cache)
-    await cache.get_many([name(1), name(2), name(3)])
+    await cache.get_many(RERANK, [name(1), name(2), name(3)])
     assert (count(metrics, "hits_total"), count(metrics, "misses_total")) == (1, 2)
     assert count(metrics, "duration_seconds_count", operation="read") == 1
     assert count(metrics, "duration_seconds_count", operation="write") == 1
@@ -117,7 +117,7 @@ async def test_hits_and_misses_are_counted(cache: SharedCache, metrics: Metrics)
 
 @simulated
 async def test_empty_lookup_does_not_call_the_store(cache: SharedCache, store: Memory) -> None:
-    assert await cache.get_many([]) == {}
+    assert await cache.get_many(RERANK, []) == {}
     assert store.num_reads == 0
 
 
@@ -125,7 +125,7 @@ async def test_empty_lookup_does_not_call_the_store(cache: SharedCache, store: M
 @simulated
 async def test_value_that_cannot_be_believed_is_a_miss(cache: SharedCache, store: Memory, value: bytes) -> None:
     store.values[name(1)] = value
-    assert await cache.get_many([name(1)]) == {}
+    assert await cache.get_many(RERANK, [name(1)]) == {}
 
 
 @pytest.mark.parametrize("shift", [1, -1])
@@ -135,7 +135,7 @@ async def test_answers_that_have_slipped_are_misses(cache: SharedCache, store: M
     keys = [name(number) for number in range(5)]
     right = [encode(each, entry(float(number))) for number, each in enumerate(keys)]
     store.values = dict(zip(keys, right[shift:] + right[:shift], strict=True))
-    assert await cache.get_many(keys) == {}
+    assert await cache.get_many(RERANK, keys) == {}
 
 
 class Odd(Memory):
@@ -152,7 +152,7 @@ class Odd(Memory):
 @simulated
 async def test_answer_that_is_no_list_is_a_miss(metrics: Metrics) -> None:
     cache = SharedCache(Odd(1), timeout_s=1, metrics=metrics, location="")  # type: ignore[arg-type]
-    assert await cache.get_many([name(1)]) == {}
+    assert await cache.get_many(RERANK, [name(1)]) == {}
     assert count(metrics, "failures_total", operation="read") == 1
 
 
@@ -160,7 +160,7 @@ async def test_answer_that_is_no_list_is_a_miss(metrics: Metrics) -> None:
 @simulated
 async def test_too_few_and_too_many_answers_are_no_error(metrics: Metrics, times: int) -> None:
     cache = SharedCache(Odd([encode(name(1), entry())] * times), timeout_s=1, metrics=metrics, location="")
-    assert set(await cache.get_many([name(1), name(2), name(3)])) == {name(1)}
+    assert set(await cache.get_many(RERANK, [name(1), name(2), name(3)])) == {name(1)}
 
 
 # -- a failing store ----------------------------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ ERRORS = [ConnectionError("refused"), TimeoutError(), ValueError("garbage"), Rec
 @simulated
 async def test_failure_of_any_kind_is_a_miss(cache: SharedCache, store: Memory, metrics: Metrics, error: Exception) -> None:
     store.before = failing(error)
-    assert await cache.get_many([name(1)]) == {}
+    assert await cache.get_many(RERANK, [name(1)]) == {}
     assert count(metrics, "failures_total", operation="read") == 1
 
 
@@ -180,20 +180,20 @@ async def test_failure_of_any_kind_is_a_miss(cache: SharedCache, store: Memory, 
 async def test_store_that_never_answers_is_a_miss_in_time(cache: SharedCache, store: Memory) -> None:
     store.before = never
     async with asyncio.timeout(5):
-        assert await cache.get_many([name(1)]) == {}
+        assert await cache.get_many(RERANK, [name(1)]) == {}
 
 
 @simulated
 async def test_failing_store_is_skipped_and_retried_later(cache: SharedCache, store: Memory, breaker: Breaker) -> None:
     store.before = failing(ConnectionError())
     for _ in range(10):
-        await cache.get_many([name(1)])
+        await cache.get_many(RERANK, [name(1)])
     assert store.num_reads == 3
     store.before = store.at_once
     store.values[name(1)] = encode(name(1), entry())
-    assert await cache.get_many([name(1)]) == {}
+    assert await cache.get_many(RERANK, [name(1)]) == {}
     await asyncio.sleep(0.35)
-    assert await cache.get_many([name(1)]) == {name(1): entry()}
+    assert await cache.get_many(RERANK, [name(1)]) == {name(1): entry()}
     assert breaker.state is BreakerState.CLOSED
 
 
@@ -203,12 +203,12 @@ async def test_failure_and_recovery_are_logged_once_each(
 ) -> None:
     store.before = failing(ConnectionError("canary"))
     for _ in range(10):
-        await cache.get_many([name(1)])
+        await cache.get_many(RERANK, [name(1)])
     assert count(metrics, "up", cache="redis://here") == 0
     store.before = store.at_once
     await asyncio.sleep(0.35)
     for _ in range(10):
-        await cache.get_many([name(1)])
+        await cache.get_many(RERANK, [name(1)])
     assert count(metrics, "up", cache="redis://here") == 1
     assert [record.message.split(";")[0] for record in caplog.records] == [
         "shared cache does not answer",
@@ -223,7 +223,7 @@ async def test_failure_and_recovery_are_logged_once_each(
 async def test_cancelled_lookup_is_not_a_store_failure(cache: SharedCache, store: Memory, breaker: Breaker) -> None:
     store.before = never
     for _ in range(10):
-        asking = asyncio.create_task(cache.get_many([name(1)]))
+        asking = asyncio.create_task(cache.get_many(RERANK, [name(1)]))
         await asyncio.sleep(0)
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -273,7 +273,7 @@ async def test_writer_starts_again_after_it_was_done(cache: SharedCache, store: 
 async def test_nothing_is_written_while_the_store_is_skipped(cache: SharedCache, store: Memory, metrics: Metrics) -> None:
     store.before = failing(ConnectionError())
     for _ in range(3):
-        await cache.get_many([name(1)])
+        await cache.get_many(RERANK, [name(1)])
     cache.put_many({name(1): entry(), name(2): entry()})
     assert (cache.num_waiting, store.writes) == (0, [])
     assert count(metrics, "dropped_total") == 2
@@ -301,7 +301,7 @@ async def test_full_store_is_still_read_and_logged_once(
         cache.put_many({name(number): entry()})
         await written(cache)
     assert breaker.state is BreakerState.CLOSED
-    assert await cache.get_many([name(0)])
+    assert await cache.get_many(RERANK, [name(0)])
     assert count(metrics, "dropped_total") == 5
     [record] = caplog.records
     assert "takes no new entries" in record.message
@@ -316,7 +316,7 @@ async def test_start_without_a_store_warns_once_and_serves(
 ) -> None:
     store.before = failing(ConnectionError())
     await cache.start()
-    assert await cache.get_many([name(1)]) == {}
+    assert await cache.get_many(RERANK, [name(1)]) == {}
     assert store.num_reads == 1, "it was not skipped"
     assert count(metrics, "up", cache="redis://here") == 0
     [record] = caplog.records
@@ -360,6 +360,6 @@ async def test_closing_a_store_that_fails_is_no_error(cache: SharedCache, store:
 @simulated
 async def test_closed_cache_asks_and_puts_nothing(cache: SharedCache, store: Memory) -> None:
     await cache.close()
-    assert await cache.get_many([name(1)]) == {}
+    assert await cache.get_many(RERANK, [name(1)]) == {}
     cache.put_many({name(1): entry()})
     assert (store.num_reads, store.writes, cache.num_waiting) == (0, [], 0)

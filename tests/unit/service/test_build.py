@@ -18,18 +18,20 @@ from shortlist.engine.base import Engine
 from shortlist.engine.native.dynamic_range import Samples
 from shortlist.engine.native.native_engine import NativeEngine
 from shortlist.errors import BadSetting, ModelRefused
-from shortlist.hub import ModelKind, ResolvedModel, WeightsReader
-from shortlist.hub import resolve as hub_resolve
+from shortlist.hub.config_checks import WeightsReader
 from shortlist.hub.demo_model import WEIGHTS_SHA256
+from shortlist.models import ResolvedModel
+from shortlist.models import resolve as hub_resolve
+from shortlist.models import sentence as sentence_family
+from shortlist.models.qwen3.qwen_encoder import QwenEncoder
 from shortlist.scheduler.served_model import ServedModel
-from shortlist.service import build, engine_loading
+from shortlist.service import build
 from shortlist.service.build import build_runtime
 from shortlist.service.selftest_data import calibration_texts
 from shortlist.telemetry import Metrics
 from shortlist.text.encoder import Encoder
-from shortlist.text.qwen_encoder import QwenEncoder
 from shortlist.text.text_encoder import TextEncoder
-from shortlist.types import Task, TokenPrompt
+from shortlist.types import EMBED, RERANK, Operation, TokenPrompt
 from tests.support import model_folder, models
 from tests.support.apps import settings
 from tests.support.encoded import texts
@@ -37,8 +39,8 @@ from tests.support.fake_engine import FakeEngine
 from tests.support.fixtures import ModelFactory
 from tests.support.words import WordEncoder
 
-RERANK, EMBED = frozenset({Task.RERANK}), frozenset({Task.EMBED})
-BOTH = RERANK | EMBED
+RERANKER, EMBEDDER = frozenset({RERANK}), frozenset({EMBED})
+BOTH = RERANKER | EMBEDDER
 
 Ask = Callable[..., list[ServedModel]]
 
@@ -64,7 +66,8 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[ResolvedModel]:
         seen.append(model)
         return FakeEngine(), WordEncoder()
 
-    monkeypatch.setattr(engine_loading, "engine_and_encoder", fake)
+    monkeypatch.setattr(build, "load_here", fake)
+    monkeypatch.setattr(build.LoadedModel, "memory", lambda *_: None)  # stand-ins for weights have no size
     return seen
 
 
@@ -88,8 +91,8 @@ def folders(tmp_path: Path) -> dict[str, Path]:
     return {name: model_folder.write(tmp_path / name, content) for name, content in files.items()}
 
 
-def served(served_models: list[ServedModel]) -> dict[str, frozenset[Task]]:
-    return {served.name: served.card.tasks for served in served_models}
+def served(served_models: list[ServedModel]) -> dict[str, frozenset[Operation]]:
+    return {served.name: served.card.operations for served in served_models}
 
 
 # -- which models -------------------------------------------------------------------------------------------------------
@@ -123,7 +126,7 @@ def test_kind_and_reason_of_each_model_are_reported(ask: Ask, folders: dict[str,
 
 @pytest.mark.parametrize("kind", ["cross", "bi"])
 def test_models_of_other_kinds_are_not_divided_among_devices(folders: dict[str, Path], notices: Notices, kind: str) -> None:
-    with pytest.raises(BadSetting, match=r"device \(--device\) names several devices, but .* runs on one: it is a "):
+    with pytest.raises(BadSetting, match=r"device \(--device\) names several devices, but .* runs on one: sentence-transformers computes it"):
         build_runtime(settings(models=[str(folders[kind])], device="cpu,cpu"), notify=notices)
 
 
@@ -132,13 +135,13 @@ def test_models_of_other_kinds_are_not_divided_among_devices(folders: dict[str, 
 
 def test_each_kind_is_the_default_for_its_task(ask: Ask, folders: dict[str, Path]) -> None:
     served_models = ask(models=[str(folders["bi"]), str(folders["cross"]), str(folders["qwen-embedder"])])
-    assert served(served_models) == {"bi": EMBED, "cross": RERANK, "qwen-embedder": EMBED}
+    assert served(served_models) == {"bi": EMBEDDER, "cross": RERANKER, "qwen-embedder": EMBEDDER}
 
 
-@pytest.mark.parametrize(("flag", "tasks"), [("reranker", RERANK), ("embedder", EMBED)])
+@pytest.mark.parametrize(("flag", "tasks"), [("reranker", RERANKER), ("embedder", EMBEDDER)])
 @pytest.mark.parametrize("model", ["bi", "demo"])
 def test_embedder_does_exactly_its_declared_task(
-    ask: Ask, folders: dict[str, Path], model: str, flag: str, tasks: frozenset[Task]
+    ask: Ask, folders: dict[str, Path], model: str, flag: str, tasks: frozenset[Operation]
 ) -> None:
     assert served(ask(**{flag: [str(folders.get(model, model))]})) == {model: tasks}
 
@@ -146,7 +149,7 @@ def test_embedder_does_exactly_its_declared_task(
 def test_undetectable_qwen_model_needs_a_declared_task(ask: Ask, folders: dict[str, Path]) -> None:
     with pytest.raises(ModelRefused, match="--reranker"):
         ask(models=[str(folders["qwen"])])
-    assert served(ask(reranker=[str(folders["qwen"])])) == {"qwen": RERANK}
+    assert served(ask(reranker=[str(folders["qwen"])])) == {"qwen": RERANKER}
 
 
 def test_cross_encoder_is_no_embedder(ask: Ask, folders: dict[str, Path], loaded: list[ResolvedModel]) -> None:
@@ -161,10 +164,10 @@ def test_task_that_the_engine_cannot_do_is_not_offered(
     class RanksOnly(FakeEngine):
         def __init__(self) -> None:
             super().__init__()
-            object.__setattr__(self._info, "tasks", RERANK)
+            object.__setattr__(self._info, "operations", RERANKER)
 
-    monkeypatch.setattr(engine_loading, "engine_and_encoder", lambda *_, **__: (RanksOnly(), WordEncoder()))
-    assert served(ask(models=["demo"])) == {"demo": RERANK}
+    monkeypatch.setattr(build, "load_here", lambda *_, **__: (RanksOnly(), WordEncoder()))
+    assert served(ask(models=["demo"])) == {"demo": RERANKER}
 
 
 # -- their names --------------------------------------------------------------------------------------------------------
@@ -187,7 +190,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, folders: dict[str, Path]) -> list[tuple
     """Every name but demo and folders is a hub name; lists the lookups with their revision."""
     asked: list[tuple[str, str | None]] = []
 
-    def resolve(text: str, *, declared: Task | None, revision: str | None, reader: WeightsReader) -> ResolvedModel:
+    def resolve(text: str, *, declared: Operation | None, revision: str | None, reader: WeightsReader) -> ResolvedModel:
         asked.append((text, revision))
         if text == "demo" or Path(text).is_dir():
             return hub_resolve(text, declared=declared, revision=revision, reader=reader)
@@ -196,7 +199,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, folders: dict[str, Path]) -> list[tuple
             name=name,
             basename=name.rsplit("/", 1)[-1],
             path=folders["cross"],
-            kind=ModelKind.CROSS_ENCODER,
+            family=sentence_family.CROSS_ENCODER,
             why="test",
             revision="r",
             size_bytes=1,
@@ -368,7 +371,7 @@ def test_native_engine_is_shown_texts_in_the_models_prompts(
 
     monkeypatch.setattr(NativeEngine, "load", look)
     monkeypatch.setattr(workers, "start", start)
-    task = Task.EMBED if kind == "embedder" else Task.RERANK
+    task = EMBED if kind == "embedder" else RERANK
     loaded = build.load(
         str(make_model(kind=kind)), task, ModelSettings(device=device), notify=lambda _: None, metrics=Metrics()
     )
@@ -384,7 +387,7 @@ def test_model_whose_tokenizer_is_refused_leaves_nothing_behind(make_model: Mode
     folder = shutil.copytree(make_model(kind=kind), tmp_path / "model")
     (folder / "tokenizer.json").write_text("{}")
     before = {thread.name for thread in threading.enumerate()}
-    task = {"reranker": Task.RERANK, "embedder": Task.EMBED}[kind]
+    task = {"reranker": RERANK, "embedder": EMBED}[kind]
     with pytest.raises(ModelRefused, match=r"tokenizer\.json"):
         build.load(str(folder), task, ModelSettings(), notify=lambda _: None, metrics=Metrics())
     assert {thread.name for thread in threading.enumerate()} <= before
@@ -403,7 +406,7 @@ def test_model_keeps_its_own_lower_limit(make_model: ModelFactory) -> None:
 
 def prompts(folder: Path, **stated: object) -> dict[str, str]:
     (folder / "config_sentence_transformers.json").write_text(json.dumps(stated))
-    return dict(engine_loading._prompts(folder))
+    return dict(sentence_family._prompts(folder))
 
 
 @pytest.mark.parametrize(
@@ -428,7 +431,7 @@ def test_prompts_are_found_under_the_librarys_names(
 
 
 def test_model_without_prompts_uses_none(tmp_path: Path) -> None:
-    assert dict(engine_loading._prompts(tmp_path)) == {"query": "", "document": ""}
+    assert dict(sentence_family._prompts(tmp_path)) == {"query": "", "document": ""}
     assert prompts(tmp_path, similarity_fn_name="cosine") == {"query": "", "document": ""}
 
 

@@ -11,27 +11,27 @@ import torch
 from shortlist.engine.native.native_engine import NativeEngine
 from shortlist.errors import EngineUnavailable, ModelRefused
 from shortlist.service.model_report import SAMPLE, ModelReport, build_report
-from shortlist.types import Task
+from shortlist.types import RERANK, Operation
 from tests.support import apps, qwen
 from tests.support.fixtures import ModelFactory
 
 
-async def found(text: str, declared: Task | None = None, **flat: Any) -> ModelReport:
+async def found(text: str, declared: Operation | None = None, **flat: Any) -> ModelReport:
     return await build_report(text, declared, apps.settings(**flat), notify=lambda _: None)
 
 
 async def test_report_describes_a_reranker_as_served(make_model: ModelFactory) -> None:
     folder = make_model(kind="reranker")
-    model = await found(str(folder), Task.RERANK, dtype="float32", max_model_len=512)
-    assert (model.source, model.name, model.kind) == (str(folder), folder.name, "qwen3-reranker")
+    model = await found(str(folder), RERANK, dtype="float32", max_model_len=512)
+    assert (model.source, model.name, model.family) == (str(folder), folder.name, "qwen3-reranker")
     assert (model.info.max_model_len, model.info.model_limit) == (512, 4096)
-    assert model.tasks == (Task.RERANK,)
+    assert model.operations == (RERANK,)
     assert model.revision is None
     assert not model.self_test.has_passed
 
 
 async def test_ids_at_the_boundaries_are_the_official_ones(make_model: ModelFactory) -> None:
-    template_ids = (await found(str(make_model(kind="reranker")), Task.RERANK, random_weights=True)).template_ids
+    template_ids = (await found(str(make_model(kind="reranker")), RERANK, random_weights=True)).template_ids
     assert template_ids is not None
     assert len(template_ids.prefix_ids) == 39
     assert template_ids.suffix_ids == (151645, 198, 151644, 77091, 198, 151667, 271, 151668, 271)
@@ -40,7 +40,7 @@ async def test_ids_at_the_boundaries_are_the_official_ones(make_model: ModelFact
 
 
 async def test_shown_prompt_is_the_one_that_is_read(make_model: ModelFactory) -> None:
-    [sample] = (await found(str(make_model(kind="reranker")), Task.RERANK, random_weights=True)).samples
+    [sample] = (await found(str(make_model(kind="reranker")), RERANK, random_weights=True)).samples
     assert sample.text.startswith("<|im_start|>system\nJudge whether")
     assert f"<Query>: {SAMPLE.query}\n<Document>: {SAMPLE.right}<|im_end|>\n" in sample.text
     assert sample.text.endswith("<think>\n\n</think>\n\n")
@@ -70,14 +70,14 @@ async def test_memory_of_an_engine_in_another_process_is_read_before_it_closes(
         return function()
 
     monkeypatch.setattr(NativeEngine, "run_in_engine", run_in_engine, raising=False)
-    model = await found(str(make_model(kind="reranker")), Task.RERANK, random_weights=True)
+    model = await found(str(make_model(kind="reranker")), RERANK, random_weights=True)
     assert model.memory is not None
 
 
 @pytest.mark.parametrize(("dtype", "number_bytes"), [("float32", 4), ("bfloat16", 2)])
 async def test_memory_is_computed_from_weights_and_cache(make_model: ModelFactory, dtype: str, number_bytes: int) -> None:
     folder = make_model(kind="reranker", tied=False)
-    memory = (await found(str(folder), Task.RERANK, dtype=dtype, random_weights=True)).memory
+    memory = (await found(str(folder), RERANK, dtype=dtype, random_weights=True)).memory
     shape = qwen.SHAPES["tiny"]
     assert memory is not None
     weights = qwen.random_weights("reranker", shape, torch.float32, tied=True)
@@ -97,7 +97,7 @@ async def test_demo_leaves_its_steps_to_its_library() -> None:
 
 
 async def test_self_test_runs_even_where_serving_would_not(make_model: ModelFactory) -> None:
-    model = await found(str(make_model(kind="reranker")), Task.RERANK, self_test="off")
+    model = await found(str(make_model(kind="reranker")), RERANK, self_test="off")
     assert model.self_test.failed
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -21,6 +21,7 @@ from shortlist.service.monitoring import show_gpus, tracing_to
 from shortlist.telemetry import Metrics
 from shortlist.telemetry.gpu import GpuReading
 from shortlist.telemetry.traces import NO_TRACING
+from tests.support.apps import served
 from tests.support.fake_engine import FakeEngine
 from tests.support.simulated import simulated
 
@@ -102,6 +103,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return seen
 
 
+T = TypeVar("T")
+
+
 class On(FakeEngine):
     """An engine on a device."""
 
@@ -113,7 +117,7 @@ class On(FakeEngine):
 class Gone(On):
     """An engine whose process has exited."""
 
-    def run_in_engine(self, function: Callable[[], object], *, timeout_s: float) -> object:
+    def run_in_engine(self, function: Callable[[], T], *, timeout_s: float) -> T:
         raise EngineUnavailable("it has ended")
 
 
@@ -135,7 +139,7 @@ def used_bytes(metrics: Metrics, name: str) -> float | None:
 
 def test_gpus_of_this_process_are_shown_once_each(asked: list[list[str]]) -> None:
     metrics = Metrics()
-    show_gpus(metrics, [On("cuda:1"), On("cuda:0"), On("cpu"), On("cuda:0")])
+    show_gpus(metrics, [served(On(name)) for name in ("cuda:1", "cuda:0", "cpu", "cuda:0")])
     assert asked == []
     assert used_bytes(metrics, "cuda:1") == 1
     assert asked == [["cuda:0"], ["cuda:1"]]
@@ -143,7 +147,7 @@ def test_gpus_of_this_process_are_shown_once_each(asked: list[list[str]]) -> Non
 
 def test_gpu_is_read_in_its_engine_process_and_an_exited_one_is_left_out(asked: list[list[str]]) -> None:
     metrics = Metrics()
-    show_gpus(metrics, [Two()])
+    show_gpus(metrics, [served(Two())])
     assert used_bytes(metrics, "cuda:2") == 1
     assert used_bytes(metrics, "cuda:3") is None
     assert ["cuda:3"] not in asked, "a look from here would take memory there"
@@ -151,7 +155,7 @@ def test_gpu_is_read_in_its_engine_process_and_an_exited_one_is_left_out(asked: 
 
 def test_without_a_gpu_none_is_read(asked: list[list[str]]) -> None:
     metrics = Metrics()
-    show_gpus(metrics, [On("cpu"), On("upstream"), On("none")])
+    show_gpus(metrics, [served(On(name)) for name in ("cpu", "upstream", "none")])
     assert used_bytes(metrics, "cpu") is None
     assert asked == []
 

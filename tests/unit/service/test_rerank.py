@@ -13,6 +13,7 @@ from shortlist.errors import BadScore, DeadlineExceeded, EngineError, InputTooLo
 from shortlist.scheduler.cache import Entry
 from shortlist.service.rerank import ranking, relevance
 from shortlist.types import (
+    RERANK,
     Batch,
     DocumentStats,
     OverflowPolicy,
@@ -30,7 +31,7 @@ from tests.support.words import WordEncoder
 
 
 def entry(value: float) -> Entry:
-    return Entry(value, 1, DocumentStats(1, 1))
+    return Entry(RERANK, value, 1, DocumentStats(1, 1))
 
 
 def order(outcome: RerankOutcome) -> list[int]:

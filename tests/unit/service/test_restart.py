@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from shortlist.engine.restartable import RestartableEngine
 from shortlist.errors import DeadlineExceeded, EngineUnavailable
 from shortlist.service.restart import FIRST_PAUSE_S, HEALTHY_S, MAX_PAUSE_S, Backoff
 from shortlist.service.runtime import Runtime, State
@@ -17,6 +17,7 @@ from shortlist.types import Batch, RequestOptions, RerankTask, TextPrefix, TextP
 from tests.support.apps import running, served, settings
 from tests.support.fake_engine import FakeEngine, log_odds
 from tests.support.simulated import simulated
+from tests.support.words import WordEncoder
 
 PATIENCE_S = 5.0
 
@@ -28,9 +29,21 @@ def dies(_: Batch) -> None:
 def apps(load: Callable[[], FakeEngine], **flat: Any) -> tuple[Runtime, FakeEngine]:
     """Return a runtime whose first engine fails at its first batch, and that engine."""
     first, metrics = FakeEngine(fault=dies), Metrics()
-    one = served(RestartableEngine(first, load), metrics=metrics, **flat)
-    object.__setattr__(one, "restart", one.engine.restart)  # type: ignore[attr-defined]
+    one = served(first, metrics=metrics, **flat)
+    one.load_again, one.restarts = (lambda: (load(), WordEncoder())), True
     return Runtime([one], settings=settings(**flat), metrics=metrics), first
+
+
+def slow_house(**flat: Any) -> tuple[Runtime, asyncio.Event]:
+    """Return a runtime whose engine can be restarted once an event is set."""
+    gate = asyncio.Event()
+
+    def load() -> FakeEngine:
+        if not gate.is_set():
+            raise OSError("no memory")
+        return FakeEngine()
+
+    return apps(load, **flat)[0], gate
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -64,17 +77,7 @@ async def test_restarted_engine_scores_the_same() -> None:
 
 @simulated
 async def test_server_is_alive_and_not_ready_during_a_restart() -> None:
-    gate = asyncio.Event()
-    service, _ = apps(FakeEngine)
-    [one] = service._registry.served_models
-    restart = one.restart
-    assert restart is not None
-
-    async def slow() -> None:
-        await gate.wait()
-        await restart()
-
-    object.__setattr__(one, "restart", slow)
+    service, gate = slow_house()
     async with running(service):
         with pytest.raises(EngineUnavailable):
             await service.rerank(ASK)
@@ -184,18 +187,9 @@ def test_backoff_grows_up_to_a_limit_and_resets_after_a_healthy_period() -> None
 
 def patient_house(**flat: Any) -> tuple[Runtime, asyncio.Event]:
     """Return a runtime whose engine restarts once an event is set; its expected restart time is 0.1 s."""
-    service, _ = apps(FakeEngine, **flat)
-    gate = asyncio.Event()
+    service, gate = slow_house(**flat)
     [one] = service._registry.served_models
-    restart = one.restart
-    assert restart is not None
-
-    async def slow() -> None:
-        await gate.wait()
-        await restart()
-
-    object.__setattr__(one, "restart", slow)
-    object.__setattr__(one, "restart_s", 0.1)
+    one.restart_s = 0.1
     return service, gate
 
 
@@ -237,15 +231,15 @@ async def test_waiting_request_fails_at_its_deadline() -> None:
 @simulated
 async def test_failure_of_an_idle_engine_is_detected_and_restarted() -> None:
     service, _ = apps(FakeEngine)
-    [one] = service._registry.served_models
     failed = asyncio.Event()
 
-    async def wait_failed() -> None:
-        await failed.wait()
-        failed.clear()
-        raise EngineUnavailable("It ended.")
+    class Mortal(FakeEngine):
+        async def wait_failed(self) -> None:
+            await failed.wait()
+            raise EngineUnavailable("It ended.")
 
-    object.__setattr__(one, "wait_failed", wait_failed)
+    [one] = service._registry.served_models
+    one.engine = one.dispatcher.engine = Mortal()
     async with running(service):
         assert service.is_ready
         failed.set()
@@ -253,22 +247,9 @@ async def test_failure_of_an_idle_engine_is_detected_and_restarted() -> None:
         assert len((await service.rerank(ASK)).results) == 1
 
 
-@simulated
-async def test_restartable_engine_watches_the_engine_of_the_moment() -> None:
-    class Mortal(FakeEngine):
-        async def wait_failed(self) -> None:
-            raise EngineUnavailable("It ended.")
-
-    with pytest.raises(EngineUnavailable):
-        await RestartableEngine(Mortal(), FakeEngine).wait_failed()
-    await asyncio.wait_for(
-        RestartableEngine(FakeEngine(), FakeEngine).wait_failed(), PATIENCE_S
-    )  # a fake engine is not supervised
-
-
-@simulated
-async def test_closing_aborts_loading() -> None:
-    told = asyncio.Event()
-    engine = RestartableEngine(FakeEngine(), FakeEngine, told.set)
-    engine.close()
+def test_closing_aborts_loading() -> None:
+    told = threading.Event()
+    one = served()
+    one.on_close = told.set
+    one.close()
     assert told.is_set()

@@ -12,7 +12,7 @@ from shortlist.scheduler.served_model import Expectations
 from shortlist.scheduler.shared_cache import SharedCache
 from shortlist.service.runtime import Runtime, State
 from shortlist.telemetry import Metrics
-from shortlist.types import Batch, EmbedTask, RerankTask, Task
+from shortlist.types import RERANK, Batch, EmbedTask, RerankTask
 from tests.support.apps import running, runtime, served, settings
 from tests.support.fake_engine import FakeEngine
 from tests.support.oracle import OracleEngine
@@ -162,7 +162,7 @@ def service_of(engine: FakeEngine, mode: str, notices: list[str] | None = None) 
     """Return a runtime of one reranker that must understand."""
     metrics = Metrics()
     served_models = [
-        served(engine, metrics=metrics, tasks=frozenset({Task.RERANK}), expectations=Expectations(understands=True))
+        served(engine, metrics=metrics, operations=frozenset({RERANK}), expectations=Expectations(understands=True))
     ]
     notices = [] if notices is None else notices
     return Runtime(served_models, settings=settings(self_test=mode), metrics=metrics, notify=notices.append)
@@ -220,7 +220,7 @@ async def test_starting_twice_is_starting_once() -> None:
     await service.start()
     assert service.is_ready
     assert len(engine.batches) == num_steps
-    assert [loop.get_name() for loop in service._tasks] == ["dispatcher fake", "watchdog"]
+    assert [loop.get_name() for loop in service._tasks] == ["dispatcher fake", "watch fake", "watchdog"]
     await service.close()
     await service.start()
     assert service.state is State.CLOSED

@@ -9,7 +9,7 @@ import pytest
 from shortlist.errors import EngineError, InvalidInput, Overloaded
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
-from shortlist.text.prompt import Parts
+from shortlist.text.encoder import Parts
 from shortlist.types import Batch, RerankTask, ScoreTask, TextPrompt
 from tests.support.apps import running, runtime, served, settings
 from tests.support.fake_engine import FakeEngine

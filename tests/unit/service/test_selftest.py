@@ -14,14 +14,15 @@ import pytest
 
 from shortlist.engine.base import Engine, EngineInfo, ScoreScale
 from shortlist.errors import EngineOutOfMemory, InvalidInput
+from shortlist.models.qwen3.qwen_encoder import QwenEncoder
 from shortlist.scheduler.served_model import NO_EXPECTATIONS, Expectations, ServedModel
 from shortlist.service.build import load, served_model_for
-from shortlist.service.selftest import CAUSES, CheckStatus, SelfTest, SelfTestCheck, run_selftest
+from shortlist.service.selftest import run_selftest
 from shortlist.service.selftest_data import PAIRS
+from shortlist.service.selftest_report import CAUSES, CheckStatus, SelfTest, SelfTestCheck
 from shortlist.telemetry import Metrics
 from shortlist.text.encoder import Encoder
-from shortlist.text.qwen_encoder import QwenEncoder
-from shortlist.types import NO_TRUNCATION, Batch, Encoded, Task, TokenPrompt, Vector
+from shortlist.types import EMBED, NO_TRUNCATION, RERANK, Batch, Encoded, Operation, Prompt, TokenPrompt, Vector
 from tests.support import apps
 from tests.support.fake_engine import FakeEngine
 from tests.support.fixtures import ModelFactory
@@ -29,19 +30,19 @@ from tests.support.oracle import OracleEngine
 from tests.support.words import WordEncoder
 
 UNDERSTANDS = Expectations(understands=True)
-RERANK, EMBED = frozenset({Task.RERANK}), frozenset({Task.EMBED})
+RERANKER, EMBEDDER = frozenset({RERANK}), frozenset({EMBED})
 
 
 async def outcome(
     engine: Engine | None = None,
     encoder: Encoder | None = None,
     *,
-    tasks: frozenset[Task] = RERANK,
+    tasks: frozenset[Operation] = RERANKER,
     expectations: Expectations = UNDERSTANDS,
     has_random_weights: bool = False,
     max_batch_tokens: int = 16_384,
 ) -> SelfTest:
-    served = apps.served(engine or OracleEngine(), encoder, tasks=tasks, expectations=expectations)
+    served = apps.served(engine or OracleEngine(), encoder, operations=tasks, expectations=expectations)
     return await run_selftest(served, has_random_weights=has_random_weights, max_batch_tokens=max_batch_tokens)
 
 
@@ -76,7 +77,7 @@ async def test_good_reranker_passes_every_check() -> None:
 
 
 async def test_good_embedder_passes_every_check() -> None:
-    found = await outcome(tasks=EMBED)
+    found = await outcome(tasks=EMBEDDER)
     assert found.has_passed
     assert verdicts(found)[SelfTestCheck.UNIT_LENGTH] is CheckStatus.PASSED
     assert verdicts(found)[SelfTestCheck.MEANING] is CheckStatus.PASSED
@@ -84,8 +85,8 @@ async def test_good_embedder_passes_every_check() -> None:
 
 
 async def test_model_for_both_tasks_is_tested_for_both() -> None:
-    found = await outcome(tasks=RERANK | EMBED)
-    assert {result.task for result in found.results} == {Task.RERANK, Task.EMBED}
+    found = await outcome(tasks=RERANKER | EMBEDDER)
+    assert {result.operation for result in found.results} == {RERANK, EMBED}
     assert found.has_passed
 
 
@@ -103,7 +104,7 @@ def test_every_check_explains_its_failure() -> None:
 async def test_no_step_is_larger_than_the_server_would_make() -> None:
     engine = OracleEngine()
     assert (await outcome(engine, max_batch_tokens=300)).has_passed
-    sizes = [sum(item.prompt.prefix.num_tokens + item.prompt.num_tokens for item in batch.items) for batch in engine.batches]
+    sizes = [sum(item.prompt.num_tokens for item in batch.items) for batch in engine.batches]
     assert max(sizes) <= 300
     assert len(engine.batches) > 6
 
@@ -125,7 +126,7 @@ async def test_a_single_infinite_number_in_a_vector_fails() -> None:
     def spoil(vectors: list[Vector]) -> list[Vector]:
         return [np.where(vectors[0] == 1, np.float32(np.inf), vectors[0]), *vectors[1:]]
 
-    assert failed(await outcome(OracleEngine(vectors=spoil), tasks=EMBED)) == {SelfTestCheck.FINITE}
+    assert failed(await outcome(OracleEngine(vectors=spoil), tasks=EMBEDDER)) == {SelfTestCheck.FINITE}
 
 
 @pytest.mark.parametrize("spoil", [lambda scores: scores[:-1], lambda scores: [*scores, 0.0]])
@@ -134,7 +135,7 @@ async def test_a_wrong_number_of_scores_fails(spoil: Any) -> None:
 
 
 async def test_vectors_of_another_width_fail() -> None:
-    assert failed(await outcome(OracleEngine(vectors=lambda found: [v[:-1] for v in found]), tasks=EMBED)) == {
+    assert failed(await outcome(OracleEngine(vectors=lambda found: [v[:-1] for v in found]), tasks=EMBEDDER)) == {
         SelfTestCheck.FINITE
     }
 
@@ -149,7 +150,7 @@ async def test_an_engine_that_cannot_compute_fails_with_its_own_words() -> None:
 
 
 async def test_vectors_of_another_length_fail() -> None:
-    found = await outcome(OracleEngine(vectors=lambda found: [2 * v for v in found]), tasks=EMBED)
+    found = await outcome(OracleEngine(vectors=lambda found: [2 * v for v in found]), tasks=EMBEDDER)
     assert failed(found) == {SelfTestCheck.UNIT_LENGTH}
 
 
@@ -173,7 +174,7 @@ async def test_scores_that_depend_on_their_place_fail() -> None:
 
 
 async def test_vectors_returned_in_another_order_fail() -> None:
-    found = await outcome(OracleEngine(vectors=lambda vectors: vectors[1:] + vectors[:1]), tasks=EMBED)
+    found = await outcome(OracleEngine(vectors=lambda vectors: vectors[1:] + vectors[:1]), tasks=EMBEDDER)
     assert SelfTestCheck.ORDER_KEPT in failed(found)
 
 
@@ -188,7 +189,7 @@ async def test_vectors_that_depend_on_neighbours_fail() -> None:
         mixed = [vector + 0.01 * np.mean(vectors, axis=0) for vector in vectors]
         return [vector / np.linalg.norm(vector) for vector in mixed]
 
-    assert SelfTestCheck.ALONE in failed(await outcome(OracleEngine(vectors=leak), tasks=EMBED))
+    assert SelfTestCheck.ALONE in failed(await outcome(OracleEngine(vectors=leak), tasks=EMBEDDER))
 
 
 class Two(OracleEngine):
@@ -196,7 +197,11 @@ class Two(OracleEngine):
 
     def __init__(self, *replicas: Engine) -> None:
         super().__init__()
-        self.replicas = replicas
+        self._replicas = replicas
+
+    @property
+    def replicas(self) -> Sequence[Engine]:
+        return self._replicas
 
 
 async def test_every_device_is_tested_and_the_one_that_computes_wrongly_is_named() -> None:
@@ -263,7 +268,7 @@ async def test_an_embedder_with_constant_vectors_fails() -> None:
     def same(vectors: list[Vector]) -> list[Vector]:
         return [np.eye(len(vector), dtype=np.float32)[0] for vector in vectors]
 
-    assert failed(await outcome(OracleEngine(vectors=same), tasks=EMBED)) == {SelfTestCheck.MEANING}
+    assert failed(await outcome(OracleEngine(vectors=same), tasks=EMBEDDER)) == {SelfTestCheck.MEANING}
 
 
 def weak_at(num_pairs: int) -> Any:
@@ -328,6 +333,7 @@ class Respelling:
     def __init__(self, inner: QwenEncoder) -> None:
         self.inner = inner
         self.fingerprint = inner.fingerprint
+        self.template_ids = inner.template_ids
         self.template = inner.template
         self.view = inner.view
         self.strip_template = inner.strip_template
@@ -368,17 +374,17 @@ class SaysNothing(Respelling):
         return replace(encoded, is_truncated=False)
 
 
-def qwen_encoder(tokenizer_path: Path, task: Task, limit: int = 256) -> QwenEncoder:
-    return QwenEncoder(tokenizer_path, task=task, max_model_len=limit)
+def qwen_encoder(tokenizer_path: Path, task: Operation, limit: int = 256) -> QwenEncoder:
+    return QwenEncoder(tokenizer_path, operation=task, max_model_len=limit)
 
 
-@pytest.mark.parametrize("task", list(Task))
+@pytest.mark.parametrize("task", [RERANK, EMBED])
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [(None, ""), (CutsAtTheEnd, "does not end"), (IsTooLong, "257 tokens where 256"), (SaysNothing, "not marked as truncated")],
 )
 async def test_long_documents_keep_the_suffix(
-    tokenizer_path: Path, task: Task, wrong: type[Respelling] | None, words: str
+    tokenizer_path: Path, task: Operation, wrong: type[Respelling] | None, words: str
 ) -> None:
     encoder = qwen_encoder(tokenizer_path, task)
     expectations = Expectations(understands=True, suffix=encoder.suffix_ids)
@@ -395,7 +401,7 @@ async def test_long_documents_keep_the_suffix(
 
 
 async def test_a_limit_below_any_question_is_skipped(tokenizer_path: Path) -> None:
-    found = await outcome(FakeEngine(max_model_len=60), qwen_encoder(tokenizer_path, Task.RERANK, 60))
+    found = await outcome(FakeEngine(max_model_len=60), qwen_encoder(tokenizer_path, RERANK, 60))
     assert verdicts(found)[SelfTestCheck.SUFFIX_KEPT] is CheckStatus.SKIPPED
     assert verdicts(found)[SelfTestCheck.MEANING] is CheckStatus.WARNED
 
@@ -403,7 +409,7 @@ async def test_a_limit_below_any_question_is_skipped(tokenizer_path: Path) -> No
 # -- real models --------------------------------------------------------------------------------------------------------
 
 
-async def real(text: str, declared: Task | None = None, **flat: Any) -> tuple[ServedModel, SelfTest]:
+async def real(text: str, declared: Operation | None = None, **flat: Any) -> tuple[ServedModel, SelfTest]:
     settings = apps.settings(**flat)
     loaded = load(text, declared, settings.model, notify=lambda _: None, metrics=Metrics())
     served = served_model_for(loaded, text, declared, settings, Metrics())
@@ -415,9 +421,9 @@ async def real(text: str, declared: Task | None = None, **flat: Any) -> tuple[Se
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize(("kind", "task"), [("reranker", Task.RERANK), ("seqcls", Task.RERANK), ("embedder", Task.EMBED)])
+@pytest.mark.parametrize(("kind", "task"), [("reranker", RERANK), ("seqcls", RERANK), ("embedder", EMBED)])
 async def test_random_qwen3_passes_numerics_and_fails_meaning(
-    make_model: ModelFactory, kind: str, task: Task, dtype: str
+    make_model: ModelFactory, kind: str, task: Operation, dtype: str
 ) -> None:
     served, found = await real(str(make_model(kind=kind)), task, dtype=dtype)
     assert served.expectations.understands
@@ -426,7 +432,7 @@ async def test_random_qwen3_passes_numerics_and_fails_meaning(
 
 
 async def test_random_qwen3_passes_with_random_weights_set(make_model: ModelFactory) -> None:
-    _, found = await real(str(make_model(kind="reranker")), Task.RERANK, random_weights=True)
+    _, found = await real(str(make_model(kind="reranker")), RERANK, random_weights=True)
     assert found.has_passed
 
 
@@ -444,16 +450,16 @@ def leaking(make_model: ModelFactory) -> Iterator[Engine]:
     from shortlist.engine.native.native_engine import NativeEngine
 
     class Leaking(NativeEngine):
-        async def score(self, batch: Batch) -> Sequence[float]:
-            scores = await super().score(batch)
+        async def compute(self, operation: Operation, prompts: Sequence[Prompt]) -> Sequence[Any]:
+            scores = await super().compute(operation, prompts)
             return [score + 0.01 * scores[-1] for score in scores]
 
-    engine = Leaking.load(make_model(kind="reranker"), task=Task.RERANK, max_model_len=1024, dtype="float32")
+    engine = Leaking.load(make_model(kind="reranker"), operation=RERANK, max_model_len=1024, dtype="float32")
     yield engine
     engine.close()
 
 
 async def test_a_real_engine_that_leaks_fails(leaking: Engine, tokenizer_path: Path) -> None:
-    encoder = qwen_encoder(tokenizer_path, Task.RERANK, 1024)
+    encoder = qwen_encoder(tokenizer_path, RERANK, 1024)
     found = await outcome(leaking, encoder, expectations=Expectations(suffix=encoder.suffix_ids), has_random_weights=True)
     assert SelfTestCheck.ALONE in failed(found)

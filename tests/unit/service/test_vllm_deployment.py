@@ -14,13 +14,14 @@ from shortlist.engine.vllm.command import VllmPlan
 from shortlist.engine.vllm.start import UpstreamAccess, connect
 from shortlist.engine.vllm.vllm_engine import VllmEngine
 from shortlist.errors import BadSetting, EngineUnavailable, ModelRefused
-from shortlist.hub import WeightsReader, resolve
+from shortlist.hub.config_checks import WeightsReader
+from shortlist.models import resolve
 from shortlist.service import build, vllm_deployment
 from shortlist.service.build import build_runtime, load, served_model_for
 from shortlist.service.model_report import build_report
 from shortlist.service.vllm_deployment import MetricLabels, VllmDeployment, deployments, engine_and_encoder
 from shortlist.telemetry import Metrics
-from shortlist.types import Task
+from shortlist.types import RERANK
 from tests.support import model_folder
 from tests.support.apps import settings
 from tests.support.fixtures import ModelFactory
@@ -134,14 +135,14 @@ def test_other_kinds_of_models_are_refused_by_name(tmp_path: Path) -> None:
     folder = model_folder.write(tmp_path / "cross", model_folder.CROSS_ENCODER)
     [deployment] = placed(["m"], **ON_VLLM)
     assert deployment is not None
-    with pytest.raises(ModelRefused, match="is a cross-encoder; --engine vllm serves Qwen3"):
+    with pytest.raises(ModelRefused, match="is a cross-encoder, which --engine vllm does not serve"):
         engine_and_encoder(resolve(str(folder)), ModelSettings(), deployment, metric_labels=COUNTED, notify=lambda _: None)
 
 
 def test_int8_is_named_by_vllms_term(make_model: ModelFactory) -> None:
     [deployment] = placed(["m"], **ON_VLLM)
     assert deployment is not None
-    model = resolve(str(make_model()), declared=Task.RERANK)
+    model = resolve(str(make_model()), declared=RERANK)
     with pytest.raises(BadSetting, match="--quantization"):
         engine_and_encoder(model, ModelSettings(dtype="int8"), deployment, metric_labels=COUNTED, notify=lambda _: None)
 
@@ -153,21 +154,21 @@ def test_upstream_model_has_our_template_and_the_lower_limit(make_model: ModelFa
         metrics = Metrics()
         loaded = load(
             folder,
-            Task.RERANK,
+            RERANK,
             configured.model,
             notify=lambda _: None,
             metrics=metrics,
             deployment=deployment_of(configured, folder),
         )
-        served = served_model_for(loaded, folder, Task.RERANK, configured, metrics)
+        served = served_model_for(loaded, folder, RERANK, configured, metrics)
         try:
             assert isinstance(loaded.engine, VllmEngine)
             where = {"model": served.name, "upstream": server.url}
             assert metrics.registry.get_sample_value("shortlist_upstream_up", where) == 1
             assert loaded.engine.info.max_model_len == 2048, "the server's"
-            assert not loaded.is_native
+            assert loaded.spec is None
             assert served.expectations.suffix
-            assert served.restart is None, "upstream servers are not restarted"
+            assert not served.restarts, "upstream servers are not restarted"
             assert f"vllm serve {folder} --runner pooling --hf-overrides" in served.expectations.remedy
         finally:
             loaded.engine.close()
@@ -179,7 +180,7 @@ async def test_upstreams_need_no_weights_here(make_model: ModelFactory, tmp_path
     notices: list[str] = []
     with sick_vllm() as server:
         configured = settings(reranker=[str(folder)], upstream=[server.url], max_model_len=2048, random_weights=True, **ON_VLLM)
-        found = await build_report(str(folder), Task.RERANK, configured, notify=notices.append)
+        found = await build_report(str(folder), RERANK, configured, notify=notices.append)
     assert found.memory is None
     assert "weights not needed here" in " ".join(notices)
 
@@ -198,7 +199,7 @@ def test_model_unsupported_by_the_native_engine_starts_in_vllm(
     folder = shutil.copytree(make_model(), tmp_path / "m")
     path = folder / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-    model = resolve(str(folder), declared=Task.RERANK, reader=WeightsReader.VLLM)
+    model = resolve(str(folder), declared=RERANK, reader=WeightsReader.VLLM)
     plans: list[VllmPlan] = []
 
     def launch(plan: VllmPlan, *_: object, **__: object) -> VllmEngine:
@@ -217,7 +218,7 @@ def test_model_of_pictures_is_refused_by_name(tmp_path: Path) -> None:
     files = {**model_folder.config("Qwen3VLForConditionalGeneration", "qwen3_vl"), **model_folder.WEIGHTS}
     for reader in (WeightsReader.VLLM, WeightsReader.UPSTREAM):
         with pytest.raises(ModelRefused, match="Qwen3VLForConditionalGeneration"):
-            resolve(str(model_folder.write(tmp_path / reader.value, files)), declared=Task.RERANK, reader=reader)
+            resolve(str(model_folder.write(tmp_path / reader.value, files)), declared=RERANK, reader=reader)
 
 
 def deployment_of(configured: Settings, model: str) -> VllmDeployment | None:
@@ -240,18 +241,17 @@ def test_managed_vllm_is_supervised_restarted_and_waited_for(make_model: ModelFa
         configured = settings(reranker=[folder], max_model_len=2048, **ON_VLLM)
         loaded = load(
             folder,
-            Task.RERANK,
+            RERANK,
             configured.model,
             notify=lambda _: None,
             metrics=Metrics(),
             deployment=deployment_of(configured, folder),
         )
-        served = served_model_for(loaded, folder, Task.RERANK, configured, Metrics())
+        served = served_model_for(loaded, folder, RERANK, configured, Metrics())
         try:
-            assert served.restart is not None
-            assert served.wait_failed is not None
+            assert served.restarts
             assert served.restart_s is not None
             with pytest.raises(EngineUnavailable, match="not free yet"):  # it is retried
-                loaded.engine._load()  # type: ignore[attr-defined]
+                loaded.load_again()
         finally:
             loaded.engine.close()

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from shortlist.telemetry import Metrics
 from shortlist.telemetry.compat import collectors
 from shortlist.telemetry.metrics import LATENCY_BUCKETS_S
-from shortlist.types import Task
+from shortlist.types import RERANK
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -20,7 +20,7 @@ Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 def metrics() -> Metrics:
     """What a small server has counted: a model that reranks, and one that embeds."""
     metrics = Metrics()
-    metrics.expect("ranker", [Task.RERANK])
+    metrics.expect("ranker", [RERANK])
     requests = {
         ("/v1/rerank", "cohere", "rerank", "ranker", "200"): 7,
         ("/v1/rerank", "superset", "rerank", "ranker", "200"): 2,

@@ -6,7 +6,7 @@ from prometheus_client import generate_latest
 
 from shortlist.telemetry import Metrics
 from shortlist.telemetry.metrics import LATENCY_BUCKETS_S
-from shortlist.types import Task
+from shortlist.types import RERANK
 
 
 def test_two_servers_in_one_process_do_not_share_metrics() -> None:
@@ -22,7 +22,7 @@ def test_counters_start_at_zero_for_every_label() -> None:
     for reason in ("too_many_requests", "queue_full", "memory", "wait", "caller_rate", "caller_requests", "draining"):
         assert value("shortlist_rejected_total", {"reason": reason}) == 0
     assert value("shortlist_engine_restarts_total", {"model": "demo"}) is None
-    metrics.expect("demo", [Task.RERANK])
+    metrics.expect("demo", [RERANK])
     assert value("shortlist_engine_restarts_total", {"model": "demo"}) == 0
     assert value("shortlist_documents_total", {"model": "demo", "task": "rerank"}) == 0
     assert value("shortlist_documents_total", {"model": "demo", "task": "embed"}) is None

@@ -38,9 +38,9 @@ def read(content: bytes, user: Tokenizer) -> FastTokenize:
     return reader
 
 
-def same(read: FastTokenize, user: Tokenizer, *texts: str) -> bool:
-    expected = [user.encode(text, add_special_tokens=False).ids for text in texts]
-    return [ids.tolist() for ids in read(texts)] == expected
+def same(read: FastTokenize, user: Tokenizer, *texts: str, lead: str = "") -> bool:
+    expected = [user.encode(lead + text, add_special_tokens=False).ids for text in texts]
+    return [ids.tolist() for ids in read(texts, lead)] == expected
 
 
 LETTERS = "aA bé\n\r\t 1２.,'sdt<|>_中文가न\u0301\u3000\u200b\U0001f642"
@@ -54,10 +54,10 @@ def test_any_text_gets_the_same_ids(read: FastTokenize, user: Tokenizer, text: s
     assert same(read, user, text)
 
 
-@given(texts=st.lists(ANY | NEAR_SEAMS, max_size=6))
+@given(texts=st.lists(ANY | NEAR_SEAMS, max_size=6), lead=st.sampled_from(["", " ", "Query:"]))
 @settings(max_examples=examples(150, 1000), deadline=None)
-def test_texts_that_are_read_in_one_go_do_not_touch(read: FastTokenize, user: Tokenizer, texts: list[str]) -> None:
-    assert same(read, user, *texts)
+def test_texts_that_are_read_in_one_go_do_not_touch(read: FastTokenize, user: Tokenizer, texts: list[str], lead: str) -> None:
+    assert same(read, user, *texts, lead=lead)
 
 
 def test_texts_that_are_read_by_several_threads_stay_in_order(read: FastTokenize, user: Tokenizer) -> None:
@@ -69,7 +69,7 @@ def test_every_letter_of_the_basic_plane_is_of_the_same_kind(read: FastTokenize,
     letters = [chr(code) for code in range(0x10000) if not 0xD800 <= code < 0xE000]
     texts = [f"x{letter}y {letter}1{letter}{letter}" for letter in letters]
     found = user.encode_batch_fast(texts, add_special_tokens=False)
-    pairs = zip(texts, read(texts), found, strict=True)
+    pairs = zip(texts, read(texts, ""), found, strict=True)
     assert [text for text, ids, encoding in pairs if ids.tolist() != encoding.ids] == []
 
 
@@ -80,7 +80,7 @@ def test_long_repetitions_get_the_same_ids(read: FastTokenize, user: Tokenizer, 
 
 def test_control_tokens_are_plain_characters(read: FastTokenize, content: bytes) -> None:
     added = {token["id"] for token in orjson.loads(content)["added_tokens"]}
-    assert not added & set(read(["<|im_end|>\n<|im_start|>system <think>"])[0].tolist())
+    assert not added & set(read(["<|im_end|>\n<|im_start|>system <think>"], "")[0].tolist())
 
 
 def swap_merges(fields: Fields) -> None:
@@ -150,9 +150,9 @@ def test_long_texts_use_the_slow_tokenizer(tokenizer_path: Path, monkeypatch: py
     read = tokenizer._read
     assert read is not None
 
-    def spy(texts: Sequence[str]) -> Any:
+    def spy(texts: Sequence[str], lead: str) -> Any:
         asked.extend(map(len, texts))
-        return read(texts)
+        return read(texts, lead)
 
     monkeypatch.setattr(tokenizer, "_read", spy)
     short, long = tokenizer.tokenize(["word", "word " * MAX_CHARS], limit=10**9)

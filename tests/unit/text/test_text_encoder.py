@@ -191,7 +191,7 @@ def test_long_document_is_read_in_windows(encoder: TextEncoder) -> None:
     for prompt, span in zip(found.prompts, found.spans, strict=True):
         assert isinstance(prompt, TextPrompt)
         assert prompt.text == document[span.start : span.end]
-        assert prompt.prefix.num_tokens + prompt.num_tokens <= LIMIT
+        assert prompt.num_tokens <= LIMIT
     covered = {place for span in found.spans for place in range(span.start, span.end)}
     assert all(place in covered or document[place].isspace() for place in range(len(document)))
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from shortlist.errors import InvalidInput
-from shortlist.text import prompt
-from shortlist.text.qwen_encoder import QwenEncoder
+from shortlist.models.qwen3 import prompt
+from shortlist.models.qwen3.qwen_encoder import QwenEncoder
+from shortlist.text.encoder import Parts
 from shortlist.text.text_encoder import TextEncoder
-from shortlist.types import Span, Task
+from shortlist.types import EMBED, RERANK, Span
 
 TEXT = "The red fox 狐狸 <|im_end|>\n"
 FRAMED_QUERY = f"{prompt.RERANK_PREFIX}<Instruct>: find\n<Query>: red fox\n"
@@ -19,7 +20,7 @@ FRAMED_DOCUMENT = f"<Document>: a <b>cat</b>\n<Query>: x{prompt.RERANK_SUFFIX}"
 
 @pytest.fixture(scope="module")
 def reranker(tokenizer_path: Path) -> QwenEncoder:
-    return QwenEncoder(tokenizer_path, task=Task.RERANK, max_model_len=512)
+    return QwenEncoder(tokenizer_path, operation=RERANK, max_model_len=512)
 
 
 def test_tokens_join_to_the_text_with_special_tokens_escaped(reranker: QwenEncoder) -> None:
@@ -65,7 +66,7 @@ def test_templated_pair_is_stripped_wherever_it_is_split(reranker: QwenEncoder, 
     if cut <= 1:
         cut = len(whole) - cut
     parts = reranker.strip_template(whole[:cut], whole[cut:])
-    assert parts == prompt.Parts("find", "red fox", "a <b>cat</b>\n<Query>: x")
+    assert parts == Parts("find", "red fox", "a <b>cat</b>\n<Query>: x")
 
 
 def test_words_of_a_framed_pair_make_the_same_prompt(reranker: QwenEncoder) -> None:
@@ -95,5 +96,5 @@ def test_other_frame_is_refused_instead_of_scored_wrongly(reranker: QwenEncoder,
 
 
 def test_embedder_frames_no_pairs(tokenizer_path: Path) -> None:
-    embedder = QwenEncoder(tokenizer_path, task=Task.EMBED, max_model_len=512)
+    embedder = QwenEncoder(tokenizer_path, operation=EMBED, max_model_len=512)
     assert embedder.strip_template(FRAMED_QUERY, FRAMED_DOCUMENT) is None

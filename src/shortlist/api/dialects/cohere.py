@@ -9,11 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, Final, Literal
 
 import numpy as np
+from typing_extensions import TypedDict
 
+from shortlist.api.dialects.conversions import QUERY_HINTS, may_truncate
 from shortlist.api.dialects.dialect import Dialect, EmbedModel, Json, RequestView, ResponseMeta, TokenizeModel
-from shortlist.api.dialects.fields import QUERY_HINTS, Count, Texts, may_truncate
 from shortlist.api.dialects.openai import in_base64
 from shortlist.errors import InvalidInput
+from shortlist.schemas.embed import VectorField
+from shortlist.schemas.fields import Count, Texts
 from shortlist.types import EmbedOutcome, EmbedTask, TokenizeOutcome, TokenizeTask, Vector
 
 
@@ -26,13 +29,49 @@ def _signed_signs(vector: Vector) -> list[int]:
     return [byte - 128 for byte in _signs(vector)]
 
 
-FORMS: Final[Mapping[str, Callable[[Vector], object]]] = {
+FORMS: Final[Mapping[str, Callable[[Vector], VectorField | list[int] | str]]] = {
     "float": lambda vector: vector,
     "base64": in_base64,
     "ubinary": _signs,
     "binary": _signed_signs,
 }
 """How a vector can be written. `int8` and `uint8` need a model that was calibrated for them. Source: docs.cohere.com, Embed."""
+
+
+class CohereApiVersion(TypedDict):
+    """The version of the interface."""
+
+    version: str
+
+
+class CohereUnits(TypedDict):
+    """What Cohere bills."""
+
+    input_tokens: int
+
+
+class CohereEmbedMeta(TypedDict):
+    """Metadata."""
+
+    api_version: CohereApiVersion
+    billed_units: CohereUnits
+
+
+class CohereEmbeddings(TypedDict):
+    """One vector per text; by type if types were requested."""
+
+    id: str
+    texts: list[str]
+    embeddings: Sequence[VectorField] | dict[str, list[VectorField | list[int] | str]]
+    response_type: str
+    meta: CohereEmbedMeta
+
+
+class CohereTokens(TypedDict):
+    """Token ids, and their texts."""
+
+    tokens: list[int]
+    token_strings: list[str]
 
 
 class CohereEmbedRequest(EmbedModel):
@@ -65,10 +104,10 @@ class CohereEmbedRequest(EmbedModel):
             truncate_prompt_tokens=self.max_tokens or None,
         )
 
-    def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> Json:
+    def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> CohereEmbeddings:
         """Return the vectors, by type if types were requested."""
         types = self.embedding_types
-        units = {"input_tokens": outcome.usage.num_tokens}
+        units: CohereUnits = {"input_tokens": outcome.usage.num_tokens}
         return {
             "id": f"embd-{meta.request_id}",
             "texts": self.texts,
@@ -78,7 +117,7 @@ class CohereEmbedRequest(EmbedModel):
         }
 
     @staticmethod
-    def _by_type(vectors: Sequence[Vector], types: Sequence[str]) -> Json:
+    def _by_type(vectors: Sequence[Vector], types: Sequence[str]) -> dict[str, list[VectorField | list[int] | str]]:
         return {form: [FORMS[form](vector) for vector in vectors] for form in types}
 
 
@@ -87,7 +126,7 @@ class CohereEmbedRequestV2(CohereEmbedRequest):
 
     paths: ClassVar[tuple[str, ...]] = ("/v2/embed",)
 
-    def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> Json:
+    def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> CohereEmbeddings:
         """Return the vectors by type; as floats if no type was requested."""
         named = self.model_copy(update={"embedding_types": self.embedding_types or ["float"]})
         return CohereEmbedRequest.answer(named, outcome, meta)
@@ -116,7 +155,7 @@ class CohereTokenizeRequest(TokenizeModel):
         """Return the task."""
         return TokenizeTask(texts=(self.text,), model=self.model, with_special=False)
 
-    def answer(self, outcome: TokenizeOutcome, meta: ResponseMeta) -> Json:
+    def answer(self, outcome: TokenizeOutcome, meta: ResponseMeta) -> CohereTokens:
         """Return ids and strings."""
         del meta
         [tokens] = outcome.tokens

@@ -6,21 +6,82 @@ rerank is in `common`.
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import ClassVar, Final, NotRequired
+
+from typing_extensions import TypedDict
 
 from shortlist.api.dialects.common import RERANK_PATHS
+from shortlist.api.dialects.conversions import QUERY_HINTS
 from shortlist.api.dialects.dialect import (
     Dialect,
     EmbedModel,
     ErrorInfo,
     Json,
-    RequestFields,
     RequestView,
     RerankModel,
     ResponseMeta,
 )
-from shortlist.api.dialects.fields import QUERY_HINTS, Count, Documents, Query, Texts
+from shortlist.schemas.embed import VectorField
+from shortlist.schemas.fields import Count, Documents, Query, RequestFields, Texts
+from shortlist.schemas.rerank import DocumentText
 from shortlist.types import EmbedOutcome, EmbedTask, Ranked, RerankOutcome, RerankTask
+
+
+class DashScopeDocument(TypedDict):
+    """A ranked document."""
+
+    index: int
+    relevance_score: float
+    document: NotRequired[DocumentText]
+
+
+class DashScopeRanking(TypedDict):
+    """The ranking, best first."""
+
+    results: list[DashScopeDocument]
+
+
+class DashScopeUsage(TypedDict):
+    """Tokens that the model processed."""
+
+    total_tokens: int
+
+
+class DashScopeRerankAnswer(TypedDict):
+    """The ranking in its envelope."""
+
+    output: DashScopeRanking
+    usage: DashScopeUsage
+    request_id: str
+
+
+class DashScopeEmbedding(TypedDict):
+    """The vector of a text."""
+
+    text_index: int
+    embedding: VectorField
+
+
+class DashScopeEmbeddings(TypedDict):
+    """One vector per text."""
+
+    embeddings: list[DashScopeEmbedding]
+
+
+class DashScopeEmbedAnswer(TypedDict):
+    """The vectors in their envelope."""
+
+    output: DashScopeEmbeddings
+    usage: DashScopeUsage
+    request_id: str
+
+
+class DashScopeError(TypedDict):
+    """A flat error with DashScope's code."""
+
+    code: str
+    message: str
+    request_id: str
 
 
 class DashScopeRerankInput(RequestFields):
@@ -74,7 +135,7 @@ class DashScopeRerankRequest(RerankModel):
             top_n=parameters.top_n or None,
         )
 
-    def answer(self, outcome: RerankOutcome, meta: ResponseMeta) -> Json:
+    def answer(self, outcome: RerankOutcome, meta: ResponseMeta) -> DashScopeRerankAnswer:
         """Return the ranking in its envelope."""
         return {
             "output": {"results": [self._result(ranked) for ranked in outcome.results]},
@@ -82,10 +143,11 @@ class DashScopeRerankRequest(RerankModel):
             "request_id": meta.request_id,
         }
 
-    def _result(self, ranked: Ranked) -> Json:
-        result: dict[str, object] = {"index": ranked.index, "relevance_score": ranked.score}
-        has_documents = self.parameters is not None and self.parameters.return_documents
-        return result | {"document": {"text": self.input.documents[ranked.index]}} if has_documents else result
+    def _result(self, ranked: Ranked) -> DashScopeDocument:
+        result: DashScopeDocument = {"index": ranked.index, "relevance_score": ranked.score}
+        if self.parameters is not None and self.parameters.return_documents:
+            result["document"] = {"text": self.input.documents[ranked.index]}
+        return result
 
 
 class DashScopeEmbedInput(RequestFields):
@@ -132,9 +194,11 @@ class DashScopeEmbedRequest(EmbedModel):
             dimensions=parameters.dimension or None,
         )
 
-    def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> Json:
+    def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> DashScopeEmbedAnswer:
         """Return the vectors in their envelope."""
-        vectors = [{"text_index": index, "embedding": vector} for index, vector in enumerate(outcome.vectors)]
+        vectors: list[DashScopeEmbedding] = [
+            {"text_index": index, "embedding": vector} for index, vector in enumerate(outcome.vectors)
+        ]
         return {
             "output": {"embeddings": vectors},
             "usage": {"total_tokens": outcome.usage.num_tokens},
@@ -145,10 +209,9 @@ class DashScopeEmbedRequest(EmbedModel):
 _CODES: Final = {400: "InvalidParameter", 401: "InvalidApiKey", 404: "Model.NotExist", 429: "Throttling"}
 
 
-def _error_body(error_body: ErrorInfo) -> tuple[int, Json]:
-    """Return an error in DashScope's flat form."""
-    code = _CODES.get(error_body.status, "InternalError" if error_body.status >= 500 else "InvalidParameter")
-    return error_body.status, {"code": code, "message": error_body.message, "request_id": error_body.request_id}
+def _error_body(error: ErrorInfo) -> tuple[int, DashScopeError]:
+    code = _CODES.get(error.status, "InternalError" if error.status >= 500 else "InvalidParameter")
+    return error.status, {"code": code, "message": error.message, "request_id": error.request_id}
 
 
 DIALECT: Final = Dialect(

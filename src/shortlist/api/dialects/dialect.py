@@ -9,10 +9,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from shortlist.schemas.errors import ErrorBody
+from shortlist.schemas.fields import RequestFields
 from shortlist.types import (
     DetokenizeOutcome,
     DetokenizeTask,
@@ -22,6 +24,7 @@ from shortlist.types import (
     RerankTask,
     ScoreOutcome,
     ScoreTask,
+    SparseOutcome,
     TokenizeOutcome,
     TokenizeTask,
 )
@@ -52,12 +55,6 @@ class ResponseMeta:
 
     request_id: str
     created_s: int
-
-
-class RequestFields(BaseModel):
-    """A request body: unknown fields are ignored, values never appear in error messages."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
 
 class RequestModel(RequestFields):
@@ -94,7 +91,7 @@ class RequestModel(RequestFields):
         return cls.also_read.union(declared)
 
 
-class _AnsweredModel(RequestModel, ABC, Generic[TaskT, OutcomeT]):
+class TaskModel(RequestModel, ABC, Generic[TaskT, OutcomeT]):
     """A request model with a task and an answer."""
 
     @abstractmethod
@@ -103,36 +100,40 @@ class _AnsweredModel(RequestModel, ABC, Generic[TaskT, OutcomeT]):
 
     @abstractmethod
     def answer(self, outcome: OutcomeT, meta: ResponseMeta) -> object:
-        """Return the body of the answer."""
+        """Return the body of the answer. The annotation is its schema in OpenAPI."""
 
 
-class _InstructedModel(_AnsweredModel[TaskT, OutcomeT]):
+class InstructedModel(TaskModel[TaskT, OutcomeT]):
     """A request with an optional instruction. No dialect ignores it, as scores would silently differ."""
 
     instruction: str | None = Field(default=None, description="What counts as relevant; the model's default if absent.")
 
 
-class RerankModel(_InstructedModel[RerankTask, RerankOutcome]):
+class RerankModel(InstructedModel[RerankTask, RerankOutcome]):
     """Documents in, a ranking out."""
 
 
-class ScoreModel(_InstructedModel[ScoreTask, ScoreOutcome]):
+class ScoreModel(InstructedModel[ScoreTask, ScoreOutcome]):
     """Pairs in, scores out."""
 
 
-class EmbedModel(_InstructedModel[EmbedTask, EmbedOutcome]):
+class EmbedModel(InstructedModel[EmbedTask, EmbedOutcome]):
     """Texts in, vectors out."""
 
 
-class TokenizeModel(_AnsweredModel[TokenizeTask, TokenizeOutcome]):
+class SparseEmbedModel(InstructedModel[EmbedTask, SparseOutcome]):
+    """Texts in, sparse vectors out."""
+
+
+class TokenizeModel(TaskModel[TokenizeTask, TokenizeOutcome]):
     """Texts in, tokens out."""
 
 
-class DetokenizeModel(_AnsweredModel[DetokenizeTask, DetokenizeOutcome]):
+class DetokenizeModel(TaskModel[DetokenizeTask, DetokenizeOutcome]):
     """Token ids in, texts out."""
 
 
-AnyRequestModel = RerankModel | ScoreModel | EmbedModel | TokenizeModel | DetokenizeModel
+AnyRequestModel = TaskModel[Any, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,20 +155,17 @@ class ErrorInfo:
     request_id: str
 
 
-ErrorBody = Callable[[ErrorInfo], tuple[int, Json]]
-"""Formats an error: status and body for a dialect's clients."""
+FormatError = Callable[[ErrorInfo], tuple[int, object]]
+"""Formats an error: status and body for a dialect's clients. The annotation of the body is its schema in OpenAPI."""
 
 
-def common_error_body(error_body: ErrorInfo) -> tuple[int, Json]:
-    """Return the common error body, which nearly all clients can parse.
-
-    OpenAI reads `error.message`, Cohere `message`, Voyage, Jina, LlamaIndex and Xinference `detail`.
-    """
-    return error_body.status, {
-        "error": {"message": error_body.message, "type": error_body.type, "param": error_body.param, "code": error_body.code},
-        "message": error_body.message,
-        "detail": error_body.message,
-        "request_id": error_body.request_id,
+def common_error_body(error: ErrorInfo) -> tuple[int, ErrorBody]:
+    """Return the common error body."""
+    return error.status, {
+        "error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code},
+        "message": error.message,
+        "detail": error.message,
+        "request_id": error.request_id,
     }
 
 
@@ -183,4 +181,4 @@ class Dialect:
 
     name: str
     request_models: tuple[type[AnyRequestModel], ...]
-    error_body: ErrorBody = common_error_body
+    error_body: FormatError = common_error_body

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from shortlist.api.dialects.common import CommonRerankRequest
-from shortlist.api.dialects.dialect import Json, ResponseMeta
+from shortlist.api.dialects.conversions import usage
+from shortlist.api.dialects.dialect import ResponseMeta
+from shortlist.schemas.explain import BestChunk, ExplainAnswer, ExplainedDocument, PromptPart, TokenText
 from shortlist.types import Explained, Explanation
 
 SEAM_TOKENS = 8
@@ -22,7 +24,7 @@ class ExplainRequest(CommonRerankRequest):
     paths: ClassVar[tuple[str, ...]] = ("/v1/explain",)
     max_items: ClassVar[int] = MAX_DOCUMENTS
 
-    def explained(self, explanation: Explanation, meta: ResponseMeta) -> Json:
+    def explained(self, explanation: Explanation, meta: ResponseMeta) -> ExplainAnswer:
         """Return every document's prompt, ids, logits and score, in the order of the request."""
         return {
             "id": f"explain-{meta.request_id}",
@@ -34,13 +36,13 @@ class ExplainRequest(CommonRerankRequest):
                 "instruction": explanation.template.instruction,
             },
             "documents": [_document(each) for each in explanation.documents],
-            "usage": {"prompt_tokens": explanation.usage.num_tokens, "total_tokens": explanation.usage.num_tokens},
+            "usage": usage(explanation.usage.num_tokens),
         }
 
 
-def _document(explained: Explained) -> Json:
+def _document(explained: Explained) -> ExplainedDocument:
     stats = explained.stats
-    best = stats.best
+    best: BestChunk = {} if stats.best is None else {"best_chunk": {"start": stats.best.start, "end": stats.best.end}}
     return {
         "index": explained.index,
         "relevance_score": explained.score,
@@ -51,15 +53,15 @@ def _document(explained: Explained) -> Json:
         "tokens_total": stats.num_tokens_total,
         "truncated": stats.is_truncated,
         "num_chunks": stats.num_windows,
-        **({"best_chunk": {"start": best.start, "end": best.end}} if best is not None else {}),
+        **best,
         "neutralised_tokens": explained.num_escaped,
         "prompt": explained.prompt,
         "parts": [_part(name, tokens) for name, tokens in explained.parts.items() if tokens],
     }
 
 
-def _part(name: str, tokens: Sequence[tuple[int, str]]) -> Json:
-    shown = [{"id": number, "text": text} for number, text in tokens]
+def _part(name: str, tokens: Sequence[tuple[int, str]]) -> PromptPart:
+    shown: list[TokenText] = [{"id": number, "text": text} for number, text in tokens]
     is_short = len(shown) <= 2 * SEAM_TOKENS
     return {
         "name": name,

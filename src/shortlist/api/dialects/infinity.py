@@ -5,18 +5,40 @@ Source: infinity-emb 0.0.78, `fastapi_schemas/pymodels.py`; its client always se
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import ClassVar, Final, NotRequired
+
+from typing_extensions import TypedDict
 
 from shortlist.api.dialects import common
+from shortlist.api.dialects.conversions import usage
 from shortlist.api.dialects.dialect import Dialect, Json, RequestView, ResponseMeta
-from shortlist.api.dialects.fields import usage
+from shortlist.schemas.rerank import TokenUsage
 from shortlist.types import Ranked, RerankOutcome
 
 FIELDS: Final = frozenset({"model", "query", "documents", "top_n", "raw_scores", "return_documents"})
 """All that its client sends."""
 
 
-class InfinityRerankRequest(common.CommonRerankRequest):
+class InfinityDocument(TypedDict):
+    """A ranked document."""
+
+    relevance_score: float
+    index: int
+    document: NotRequired[str]
+
+
+class InfinityRanking(TypedDict):
+    """The ranking, best first."""
+
+    object: str
+    id: str
+    model: str
+    created: int
+    usage: TokenUsage
+    results: list[InfinityDocument]
+
+
+class InfinityRerankRequest(common.CommonRerankModel):
     """Rank documents for a query."""
 
     example: ClassVar[Json] = {"query": "red fox", "documents": ["a cat", "the red fox"], "raw_scores": False}
@@ -26,7 +48,7 @@ class InfinityRerankRequest(common.CommonRerankRequest):
         """Match by a field that only its client sends with documents, without Shortlist's own fields."""
         return "documents" in view.body and "raw_scores" in view.body and not common.has_own_fields(view, FIELDS)
 
-    def answer(self, outcome: RerankOutcome, meta: ResponseMeta) -> Json:
+    def answer(self, outcome: RerankOutcome, meta: ResponseMeta) -> InfinityRanking:
         """Return Infinity's ranking."""
         return {
             "object": "rerank",
@@ -37,12 +59,14 @@ class InfinityRerankRequest(common.CommonRerankRequest):
             "results": [self._result(ranked) for ranked in outcome.results],
         }
 
-    def _result(self, ranked: Ranked) -> Json:
-        result: dict[str, object] = {
+    def _result(self, ranked: Ranked) -> InfinityDocument:
+        result: InfinityDocument = {
             "relevance_score": ranked.raw_score if self.raw_scores else ranked.score,
             "index": ranked.index,
         }
-        return result | {"document": self.documents[ranked.index]} if self.return_documents else result
+        if self.return_documents:
+            result["document"] = self.documents[ranked.index]
+        return result
 
 
 DIALECT: Final = Dialect(name="infinity", request_models=(InfinityRerankRequest,))

@@ -4,9 +4,31 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
+from typing_extensions import TypedDict
+
 from shortlist.api.dialects.dialect import Dialect, Json, RerankModel, ResponseMeta
-from shortlist.api.dialects.fields import Count, Documents, Query
+from shortlist.schemas.fields import Count, Documents, Query
 from shortlist.types import RerankOutcome, RerankTask
+
+
+class IsaacusText(TypedDict):
+    """A ranked text."""
+
+    index: int
+    score: float
+
+
+class IsaacusUsage(TypedDict):
+    """Tokens that the model processed."""
+
+    input_tokens: int
+
+
+class IsaacusRanking(TypedDict):
+    """The ranking, best first."""
+
+    results: list[IsaacusText]
+    usage: IsaacusUsage
 
 
 class IsaacusRerankRequest(RerankModel):
@@ -25,7 +47,7 @@ class IsaacusRerankRequest(RerankModel):
         """Return the task."""
         return RerankTask(query=self.query, documents=tuple(self.texts), model=self.model, top_n=self.top_n or None)
 
-    def answer(self, outcome: RerankOutcome, meta: ResponseMeta) -> Json:
+    def answer(self, outcome: RerankOutcome, meta: ResponseMeta) -> IsaacusRanking:
         """Return the ranking."""
         del meta
         return {

@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import ClassVar, Final, NotRequired
+
+from typing_extensions import TypedDict
 
 from shortlist.api.dialects.common import RERANK_PATHS
+from shortlist.api.dialects.conversions import usage
 from shortlist.api.dialects.dialect import Dialect, Json, RequestView, RerankModel, ResponseMeta
-from shortlist.api.dialects.fields import Count, Documents, Query, usage
+from shortlist.schemas.fields import Count, Documents, Query
+from shortlist.schemas.rerank import TokenUsage
 from shortlist.types import Ranked, RerankOutcome, RerankTask
+
+
+class MixedbreadDocument(TypedDict):
+    """A ranked document."""
+
+    index: int
+    score: float
+    object: str
+    input: NotRequired[str]
+
+
+class MixedbreadRanking(TypedDict):
+    """The ranking, best first."""
+
+    object: str
+    model: str
+    data: list[MixedbreadDocument]
+    usage: TokenUsage
+    top_k: int
+    return_input: bool
 
 
 class MixedbreadRerankRequest(RerankModel):
@@ -33,7 +57,7 @@ class MixedbreadRerankRequest(RerankModel):
         """Return the task."""
         return RerankTask(query=self.query, documents=tuple(self.input), model=self.model, top_n=self.top_k or None)
 
-    def answer(self, outcome: RerankOutcome, meta: ResponseMeta) -> Json:
+    def answer(self, outcome: RerankOutcome, meta: ResponseMeta) -> MixedbreadRanking:
         """Return Mixedbread's list."""
         del meta
         return {
@@ -45,9 +69,11 @@ class MixedbreadRerankRequest(RerankModel):
             "return_input": self.return_input is True,
         }
 
-    def _result(self, ranked: Ranked) -> Json:
-        result: dict[str, object] = {"index": ranked.index, "score": ranked.score, "object": "rank_result"}
-        return result | {"input": self.input[ranked.index]} if self.return_input else result
+    def _result(self, ranked: Ranked) -> MixedbreadDocument:
+        result: MixedbreadDocument = {"index": ranked.index, "score": ranked.score, "object": "rank_result"}
+        if self.return_input:
+            result["input"] = self.input[ranked.index]
+        return result
 
 
 DIALECT: Final = Dialect(name="mixedbread", request_models=(MixedbreadRerankRequest,))

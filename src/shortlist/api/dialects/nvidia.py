@@ -7,10 +7,28 @@ from __future__ import annotations
 
 from typing import ClassVar, Final, Literal
 
+from typing_extensions import TypedDict
+
 from shortlist.api.dialects.common import RERANK_PATHS
+from shortlist.api.dialects.conversions import may_truncate, overflow, usage
 from shortlist.api.dialects.dialect import Dialect, Json, RequestView, RerankModel, ResponseMeta
-from shortlist.api.dialects.fields import Count, Documents, Query, may_truncate, overflow, usage
+from shortlist.schemas.fields import Count, Documents, Query
+from shortlist.schemas.rerank import TokenUsage
 from shortlist.types import RerankOutcome, RerankTask
+
+
+class NvidiaPassage(TypedDict):
+    """A ranked passage: the sigmoid of `logit` is its relevance."""
+
+    index: int
+    logit: float
+
+
+class NvidiaRanking(TypedDict):
+    """The ranking, best first."""
+
+    rankings: list[NvidiaPassage]
+    usage: TokenUsage
 
 
 class NvidiaRankingRequest(RerankModel):
@@ -42,7 +60,7 @@ class NvidiaRankingRequest(RerankModel):
             on_overflow=overflow(may_truncate(self.truncate)),
         )
 
-    def answer(self, outcome: RerankOutcome, meta: ResponseMeta) -> Json:
+    def answer(self, outcome: RerankOutcome, meta: ResponseMeta) -> NvidiaRanking:
         """Return the log-odds: their sigmoid is the score."""
         del meta
         return {

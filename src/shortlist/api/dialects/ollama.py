@@ -5,11 +5,38 @@ Sources: Ollama's API documentation, "Generate Embeddings"; Dify's Ollama plugin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Final
 
+from typing_extensions import TypedDict
+
 from shortlist.api.dialects.dialect import Dialect, EmbedModel, Json, RerankModel, ResponseMeta
-from shortlist.api.dialects.fields import Count, Documents, Query, Texts
+from shortlist.schemas.embed import VectorField
+from shortlist.schemas.fields import Count, Documents, Query, Texts
 from shortlist.types import EmbedOutcome, EmbedTask, RerankOutcome, RerankTask
+
+
+class OllamaDocument(TypedDict):
+    """A ranked document."""
+
+    index: int
+    relevance_score: float
+    document: str
+
+
+class OllamaRanking(TypedDict):
+    """The ranking, best first."""
+
+    model: str
+    results: list[OllamaDocument]
+
+
+class OllamaEmbeddings(TypedDict):
+    """One vector per text."""
+
+    model: str
+    embeddings: Sequence[VectorField]
+    prompt_eval_count: int
 
 
 class OllamaRerankRequest(RerankModel):
@@ -27,10 +54,10 @@ class OllamaRerankRequest(RerankModel):
         """Return the task."""
         return RerankTask(query=self.query, documents=tuple(self.documents), model=self.model, top_n=self.top_n or None)
 
-    def answer(self, outcome: RerankOutcome, meta: ResponseMeta) -> Json:
+    def answer(self, outcome: RerankOutcome, meta: ResponseMeta) -> OllamaRanking:
         """Return the ranking."""
         del meta
-        results = [
+        results: list[OllamaDocument] = [
             {"index": ranked.index, "relevance_score": ranked.score, "document": self.documents[ranked.index]}
             for ranked in outcome.results
         ]
@@ -55,7 +82,7 @@ class OllamaEmbedRequest(EmbedModel):
             texts=tuple(self.input), model=self.model, dimensions=self.dimensions or None, truncate=self.truncate is not False
         )
 
-    def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> Json:
+    def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> OllamaEmbeddings:
         """Return the vectors."""
         del meta
         return {

@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Final
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Final, NotRequired
 
 from pydantic import Field
+from typing_extensions import TypedDict
 
 from shortlist.api.dialects.common import RERANK_PATHS
 from shortlist.api.dialects.dialect import Dialect, Json, RequestView, RerankModel, ResponseMeta
-from shortlist.api.dialects.fields import Count, Query, read_documents
+from shortlist.schemas.fields import Count, Query, read_documents
 from shortlist.types import Ranked, RerankOutcome, RerankTask
 
 VERSION_HEADER: Final = b"x-pinecone-api-version"
+
+
+class PineconeDocument(TypedDict):
+    """A ranked document, as the request has it."""
+
+    index: int
+    score: float
+    document: NotRequired[Mapping[str, object]]
+
+
+class PineconeUsage(TypedDict):
+    """What Pinecone bills."""
+
+    rerank_units: int
+
+
+class PineconeRanking(TypedDict):
+    """The ranking, best first."""
+
+    model: str
+    data: list[PineconeDocument]
+    usage: PineconeUsage
 
 
 class PineconeRerankRequest(RerankModel):
@@ -37,7 +61,7 @@ class PineconeRerankRequest(RerankModel):
         texts = read_documents(self.documents, "documents", self.rank_fields or ["text"])
         return RerankTask(query=self.query, documents=tuple(texts), model=self.model, top_n=self.top_n or None)
 
-    def answer(self, outcome: RerankOutcome, meta: ResponseMeta) -> Json:
+    def answer(self, outcome: RerankOutcome, meta: ResponseMeta) -> PineconeRanking:
         """Return Pinecone's list."""
         del meta
         return {
@@ -46,12 +70,12 @@ class PineconeRerankRequest(RerankModel):
             "usage": {"rerank_units": 1},
         }
 
-    def _result(self, ranked: Ranked) -> Json:
-        result: dict[str, object] = {"index": ranked.index, "score": ranked.score}
-        if self.return_documents is False:
-            return result
-        document = self.documents[ranked.index]
-        return result | {"document": {"text": document} if isinstance(document, str) else document}
+    def _result(self, ranked: Ranked) -> PineconeDocument:
+        result: PineconeDocument = {"index": ranked.index, "score": ranked.score}
+        if self.return_documents is not False:
+            document = self.documents[ranked.index]
+            result["document"] = {"text": document} if isinstance(document, str) else document
+        return result
 
 
 DIALECT: Final = Dialect(name="pinecone", request_models=(PineconeRerankRequest,))

@@ -7,8 +7,9 @@ from typing import ClassVar, Final
 
 from shortlist.api.dialects.common import RERANK_PATHS
 from shortlist.api.dialects.dialect import Dialect, EmbedModel, Json, RequestView, ResponseMeta, ScoreModel
-from shortlist.api.dialects.fields import Documents, Query, Texts
-from shortlist.types import EmbedOutcome, EmbedTask, ScoreOutcome, ScoreTask, Vector
+from shortlist.schemas.embed import VectorField
+from shortlist.schemas.fields import Documents, Query, Texts
+from shortlist.types import EmbedOutcome, EmbedTask, ScoreOutcome, ScoreTask
 
 
 class QAnythingRerankRequest(ScoreModel):
@@ -49,7 +50,7 @@ class QAnythingEmbedRequest(EmbedModel):
         """Return the task."""
         return EmbedTask(texts=tuple(self.texts))
 
-    def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> Sequence[Vector]:
+    def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> Sequence[VectorField]:
         """Return the vectors."""
         del meta
         return outcome.vectors

@@ -5,12 +5,33 @@ Source: sglang 0.5.23, `srt/entrypoints/openai/serving_rerank.py`.
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import ClassVar, Final, NotRequired
+
+from typing_extensions import TypedDict
 
 from shortlist.api.dialects.common import RERANK_PATHS
 from shortlist.api.dialects.dialect import Dialect, ErrorInfo, Json, RequestView, RerankModel, ResponseMeta
-from shortlist.api.dialects.fields import Count, Documents, Query
+from shortlist.schemas.fields import Count, Documents, Query
 from shortlist.types import Ranked, RerankOutcome, RerankTask
+
+
+class SGLangDocument(TypedDict):
+    """A ranked document."""
+
+    score: float
+    index: int
+    meta_info: None
+    document: NotRequired[str]
+
+
+class SGLangError(TypedDict):
+    """A flat error; `code` is the HTTP status."""
+
+    object: str
+    message: str
+    type: str
+    param: str | None
+    code: int
 
 
 class SGLangRerankRequest(RerankModel):
@@ -42,24 +63,25 @@ class SGLangRerankRequest(RerankModel):
             top_n=self.top_n or None,
         )
 
-    def answer(self, outcome: RerankOutcome, meta: ResponseMeta) -> list[Json]:
+    def answer(self, outcome: RerankOutcome, meta: ResponseMeta) -> list[SGLangDocument]:
         """Return the bare ranking."""
         del meta
         return [self._result(ranked) for ranked in outcome.results]
 
-    def _result(self, ranked: Ranked) -> Json:
-        result: dict[str, object] = {"score": ranked.score, "index": ranked.index, "meta_info": None}
-        return result if self.return_documents is False else result | {"document": self.documents[ranked.index]}
+    def _result(self, ranked: Ranked) -> SGLangDocument:
+        result: SGLangDocument = {"score": ranked.score, "index": ranked.index, "meta_info": None}
+        if self.return_documents is not False:
+            result["document"] = self.documents[ranked.index]
+        return result
 
 
-def _error_body(error_body: ErrorInfo) -> tuple[int, Json]:
-    """Return an error in SGLang's flat form."""
-    return error_body.status, {
+def _error_body(error: ErrorInfo) -> tuple[int, SGLangError]:
+    return error.status, {
         "object": "error",
-        "message": error_body.message,
-        "type": error_body.type,
-        "param": error_body.param,
-        "code": error_body.status,
+        "message": error.message,
+        "type": error.type,
+        "param": error.param,
+        "code": error.status,
     }
 
 

@@ -6,9 +6,6 @@ matches takes the request.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final
 
 from shortlist.api.dialects import (
@@ -54,25 +51,28 @@ DIALECTS: Final = (
 COMMON_ALIASES: Final = frozenset({"jina", "xinference", "siliconflow", "llamacpp", "localai", "gpustack", "litellm"})
 """Further names for the common dialect."""
 
-NAMES: Final = frozenset(dialect.name for dialect in DIALECTS) | COMMON_ALIASES
+NAMES: Final = set(COMMON_ALIASES)
+"""All names that a request can select a dialect by."""
 
 DOCUMENT_FIELDS: Final = ("documents", "texts", "passages", "input")
 """Names of the documents field in rerank dialects."""
 
 Entry = tuple[Dialect, type[AnyRequestModel]]
 
-
-def _by_path() -> Mapping[str, tuple[Entry, ...]]:
-    found: dict[str, list[Entry]] = defaultdict(list)
-    for dialect in DIALECTS:
-        for request_model in dialect.request_models:
-            for path in request_model.paths:
-                found[path].append((dialect, request_model))
-    return MappingProxyType({path: tuple(entries) for path, entries in found.items()})
-
-
-ENTRIES: Final = _by_path()
+ENTRIES: Final[dict[str, tuple[Entry, ...]]] = {}
 """Request models by path, in order of matching."""
+
+
+def register(dialect: Dialect) -> None:
+    """Add a dialect. On shared paths, its request models match after those of earlier dialects."""
+    NAMES.add(dialect.name)
+    for request_model in dialect.request_models:
+        for path in request_model.paths:
+            ENTRIES[path] = (*ENTRIES.get(path, ()), (dialect, request_model))
+
+
+for _dialect in DIALECTS:
+    register(_dialect)
 
 
 def of_path(route: str, explicit_dialect: str | None) -> tuple[Entry, ...]:

@@ -6,27 +6,29 @@ Sources: text-embeddings-inference 1.9.3, `router/src/http/{types,server}.rs`; h
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Final
+from typing import ClassVar, Final, NotRequired
 
 import numpy as np
-from pydantic import BeforeValidator, ValidationInfo
+from typing_extensions import TypedDict
 
 from shortlist.api.dialects.common import RERANK_PATHS
+from shortlist.api.dialects.conversions import QUERY_HINTS, overflow
 from shortlist.api.dialects.dialect import (
     DetokenizeModel,
     Dialect,
     EmbedModel,
     ErrorInfo,
     Json,
-    RequestFields,
     RequestView,
     RerankModel,
     ResponseMeta,
-    ScoreModel,
+    SparseEmbedModel,
     TokenizeModel,
 )
-from shortlist.api.dialects.fields import QUERY_HINTS, Count, Documents, Query, Side, Texts, overflow
-from shortlist.errors import InvalidInput, NotFound
+from shortlist.api.dialects.tei_pairs import DEFAULT_PATHS, TeiPredictRequest, TeiTextPairsRequest
+from shortlist.errors import NotFound
+from shortlist.schemas.embed import SparseComponent, VectorField
+from shortlist.schemas.fields import Count, Documents, Query, RequestFields, Side, Texts
 from shortlist.types import (
     DetokenizeOutcome,
     DetokenizeTask,
@@ -35,16 +37,36 @@ from shortlist.types import (
     Ranked,
     RerankOutcome,
     RerankTask,
-    ScoreOutcome,
-    ScoreTask,
+    SparseOutcome,
     Token,
     TokenizeOutcome,
     TokenizeTask,
-    Vector,
 )
 
-DEFAULT_PATHS: Final = ("/", "/invocations")
-"""Paths where the body alone determines the task."""
+
+class TeiText(TypedDict):
+    """A ranked text."""
+
+    index: int
+    score: float
+    text: NotRequired[str]
+
+
+class TeiToken(TypedDict):
+    """A token with its character offsets; null for tokens that are not in the text."""
+
+    id: int
+    text: str
+    special: bool
+    start: int | None
+    stop: int | None
+
+
+class TeiError(TypedDict):
+    """A flat error with TEI's type."""
+
+    error: str
+    error_type: str
 
 
 class TeiRerankRequest(RerankModel):
@@ -78,14 +100,16 @@ class TeiRerankRequest(RerankModel):
             on_overflow=overflow(self.truncate),
         )
 
-    def answer(self, outcome: RerankOutcome, meta: ResponseMeta) -> list[Json]:
+    def answer(self, outcome: RerankOutcome, meta: ResponseMeta) -> list[TeiText]:
         """Return the bare ranking."""
         del meta
         return [self._result(ranked) for ranked in outcome.results]
 
-    def _result(self, ranked: Ranked) -> Json:
-        result: dict[str, object] = {"index": ranked.index, "score": ranked.raw_score if self.raw_scores else ranked.score}
-        return result | {"text": self.texts[ranked.index]} if self.return_text else result
+    def _result(self, ranked: Ranked) -> TeiText:
+        result: TeiText = {"index": ranked.index, "score": ranked.raw_score if self.raw_scores else ranked.score}
+        if self.return_text:
+            result["text"] = self.texts[ranked.index]
+        return result
 
 
 class TeiEmbedRequest(EmbedModel):
@@ -117,16 +141,47 @@ class TeiEmbedRequest(EmbedModel):
             truncate=self.truncate is not False,
         )
 
-    def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> Sequence[Vector]:
+    def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> Sequence[VectorField]:
         """Return the bare vectors."""
         del meta
         return outcome.vectors
 
 
+class TeiSparseRequest(SparseEmbedModel):
+    """Embed texts as sparse vectors."""
+
+    paths: ClassVar[tuple[str, ...]] = ("/embed_sparse",)
+    items_field: ClassVar[str] = "inputs"
+    example: ClassVar[Json] = {"inputs": ["first text", "second text"]}
+
+    model: str | None = None
+    inputs: Texts
+    truncate: bool | None = None
+    truncation_direction: Side = None
+    prompt_name: str | None = None
+
+    def task(self) -> EmbedTask:
+        """Return the task."""
+        return EmbedTask(
+            texts=tuple(self.inputs),
+            model=self.model,
+            is_query=self.prompt_name in QUERY_HINTS,
+            truncate=self.truncate is not False,
+        )
+
+    def answer(self, outcome: SparseOutcome, meta: ResponseMeta) -> list[list[SparseComponent]]:
+        """Return every text's non-zero components."""
+        del meta
+        return [
+            [{"index": index, "value": value} for index, value in zip(each.indices.tolist(), each.values.tolist(), strict=True)]
+            for each in outcome.vectors
+        ]
+
+
 class TeiUnsupportedRequest(EmbedModel):
     """Requests for kinds of vectors that no engine supports."""
 
-    paths: ClassVar[tuple[str, ...]] = ("/embed_all", "/embed_sparse")
+    paths: ClassVar[tuple[str, ...]] = ("/embed_all",)
     items_field: ClassVar[str] = "inputs"
 
     inputs: Texts
@@ -137,9 +192,9 @@ class TeiUnsupportedRequest(EmbedModel):
         Raises:
             NotFound: always.
         """
-        raise NotFound("No engine here makes sparse vectors, or one for every token; /embed makes one for every text.")
+        raise NotFound("No engine here makes a vector for every token; /embed makes one for every text.")
 
-    def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> Sequence[Vector]:
+    def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> Sequence[VectorField]:
         """Unreachable: `task` raises."""
         del meta
         return outcome.vectors
@@ -198,96 +253,6 @@ class TeiSimilarityRequest(EmbedModel):
         return [float(np.dot(source, other)) for other in others]
 
 
-PAIR_FORMS: Final = "a pair [query, document], or a list of such pairs"
-
-
-def _pairs(value: object, info: ValidationInfo) -> list[list[str]]:
-    name = info.field_name or "inputs"
-    if _is_pair(value):
-        value = [value]
-    if not isinstance(value, list) or not value or not all(_is_pair(pair) for pair in value):
-        raise InvalidInput(f"{name} must be {PAIR_FORMS}: a reranker has nothing to say of one text alone.", param=name)
-    empty = next((index for index, (query, _) in enumerate(value) if not query.strip()), None)
-    if empty is not None:
-        raise InvalidInput(f"{name}[{empty}] must begin with a query that is not empty.", param=f"{name}[{empty}]")
-    return value
-
-
-def _is_pair(value: object) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(isinstance(text, str) for text in value)
-
-
-def _one_or_more(value: object, info: ValidationInfo) -> object:
-    return tuple(_pairs(value, info)[0]) if _is_pair(value) else _pairs(value, info)
-
-
-Pairs = Annotated[list[tuple[str, str]], BeforeValidator(_pairs, json_schema_input_type=list[str] | list[list[str]])]
-
-
-OneOrMore = Annotated[
-    tuple[str, str] | list[tuple[str, str]], BeforeValidator(_one_or_more, json_schema_input_type=list[str] | list[list[str]])
-]
-
-
-class TeiPredictRequest(ScoreModel):
-    """Score pairs."""
-
-    paths: ClassVar[tuple[str, ...]] = ("/predict", *DEFAULT_PATHS)
-    items_field: ClassVar[str] = "inputs"
-    example: ClassVar[Json] = {"inputs": [["red fox", "a cat"], ["red fox", "the red fox"]]}
-
-    model: str | None = None
-    inputs: OneOrMore
-    truncate: bool | None = None
-    truncation_direction: Side = None
-    raw_scores: bool | None = None
-
-    @classmethod
-    def matches(cls, view: RequestView) -> bool:
-        """Match by the path, by inputs that are pairs, or by a field that text classification always sends."""
-        inputs = view.body.get("inputs")
-        is_nested = isinstance(inputs, list) and any(isinstance(each, list) for each in inputs)
-        return view.path == "/predict" or is_nested or ("parameters" in view.body and not isinstance(inputs, dict))
-
-    def task(self) -> ScoreTask:
-        """Return the task."""
-        pairs = self.inputs if isinstance(self.inputs, list) else [self.inputs]
-        return ScoreTask(pairs=tuple(pairs), model=self.model, on_overflow=overflow(self.truncate))
-
-    def answer(self, outcome: ScoreOutcome, meta: ResponseMeta) -> Sequence[object]:
-        """Return one list of one label per pair; of a single pair the list itself."""
-        del meta
-        labels = [[{"score": each.raw_score if self.raw_scores else each.score, "label": "LABEL_0"}] for each in outcome.scores]
-        return labels if isinstance(self.inputs, list) else labels[0]
-
-
-class TeiTextPairsRequest(ScoreModel):
-    """Score pairs, as LangChain sends them to SageMaker.
-
-    Source: langchain-community, `cross_encoders/sagemaker_endpoint.py`.
-    """
-
-    paths: ClassVar[tuple[str, ...]] = DEFAULT_PATHS
-    items_field: ClassVar[str] = "text_pairs"
-    example: ClassVar[Json] = {"text_pairs": [["red fox", "a cat"], ["red fox", "the red fox"]]}
-
-    text_pairs: Pairs
-
-    @classmethod
-    def matches(cls, view: RequestView) -> bool:
-        """Match by the field of the pairs."""
-        return "text_pairs" in view.body
-
-    def task(self) -> ScoreTask:
-        """Return the task."""
-        return ScoreTask(pairs=tuple(self.text_pairs))
-
-    def answer(self, outcome: ScoreOutcome, meta: ResponseMeta) -> Json:
-        """Return the scores."""
-        del meta
-        return {"scores": [each.score for each in outcome.scores]}
-
-
 class TeiTokenizeRequest(TokenizeModel):
     """Tokenize texts."""
 
@@ -308,16 +273,15 @@ class TeiTokenizeRequest(TokenizeModel):
         """Return the task."""
         return TokenizeTask(texts=tuple(self.inputs), model=self.model, with_special=self.add_special_tokens is not False)
 
-    def answer(self, outcome: TokenizeOutcome, meta: ResponseMeta) -> list[list[Json]]:
+    def answer(self, outcome: TokenizeOutcome, meta: ResponseMeta) -> list[list[TeiToken]]:
         """Return every text's tokens with their character offsets."""
         del meta
         return [[_token(token) for token in tokens] for tokens in outcome.tokens]
 
 
-def _token(token: Token) -> Json:
-    span = token.span
-    where = {"start": None, "stop": None} if span is None else {"start": span.start, "stop": span.end}
-    return {"id": token.id, "text": token.text, "special": token.is_special, **where}
+def _token(token: Token) -> TeiToken:
+    start, stop = (None, None) if token.span is None else (token.span.start, token.span.end)
+    return {"id": token.id, "text": token.text, "special": token.is_special, "start": start, "stop": stop}
 
 
 class TeiDecodeRequest(DetokenizeModel):
@@ -361,12 +325,9 @@ _KINDS: Final = {
 """Status and `error_type` of what TEI has words for. Source: its `router/src/http/server.rs`, `From<ErrorResponse>`."""
 
 
-def _error_body(error_body: ErrorInfo) -> tuple[int, Json]:
-    """Return an error in TEI's flat form."""
-    status, kind = _KINDS.get(
-        error_body.code, (424, "Backend") if error_body.status == 500 else (error_body.status, "Validation")
-    )
-    return status, {"error": error_body.message, "error_type": kind}
+def _error_body(error: ErrorInfo) -> tuple[int, TeiError]:
+    status, error_type = _KINDS.get(error.code, (424, "Backend") if error.status == 500 else (error.status, "Validation"))
+    return status, {"error": error.message, "error_type": error_type}
 
 
 DIALECT: Final = Dialect(
@@ -377,6 +338,7 @@ DIALECT: Final = Dialect(
         TeiTextPairsRequest,
         TeiPredictRequest,
         TeiEmbedRequest,
+        TeiSparseRequest,
         TeiUnsupportedRequest,
         TeiTokenizeRequest,
         TeiDecodeRequest,

@@ -5,15 +5,26 @@ Source: vllm 0.33.0, `entrypoints/pooling/{scoring,classify,pooling}/protocol.py
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Generic, TypeVar
 
 from pydantic import Field, model_validator
+from typing_extensions import TypedDict
 
-from shortlist.api.dialects.common import ChatTemplateArguments
-from shortlist.api.dialects.dialect import DetokenizeModel, Dialect, EmbedModel, Json, ResponseMeta, ScoreModel, TokenizeModel
-from shortlist.api.dialects.fields import Count, Documents, PromptTokens, Side, Texts, prompt_tokens, truncation, usage
+from shortlist.api.dialects.conversions import prompt_tokens, truncation, usage
+from shortlist.api.dialects.dialect import (
+    DetokenizeModel,
+    Dialect,
+    EmbedModel,
+    Json,
+    ResponseMeta,
+    ScoreModel,
+    TokenizeModel,
+)
+from shortlist.api.dialects.vllm_sparse import VllmSparseRequest
 from shortlist.errors import InvalidInput
+from shortlist.schemas.embed import VectorField
+from shortlist.schemas.fields import Count, Documents, PromptTokens, Side, Texts
+from shortlist.schemas.rerank import ChatTemplateArguments, TokenUsage
 from shortlist.types import (
     DetokenizeOutcome,
     DetokenizeTask,
@@ -37,7 +48,61 @@ CHAT_TEMPLATE: Final = (
     "<Instruct>: Given a web search query, retrieve relevant passages that answer the query\n"
     "<Query>: red fox\n<Document>: the red fox<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
 )
-"""Such a prompt. Source: the model card of Qwen3-Reranker."""
+"""Such a prompt."""
+
+
+class VllmScore(TypedDict):
+    """The score of a pair."""
+
+    index: int
+    object: str
+    score: float
+
+
+class VllmClass(TypedDict):
+    """The only class of a prompt, and its probability."""
+
+    index: int
+    label: str
+    probs: list[float]
+    num_classes: int
+
+
+class VllmPooled(TypedDict):
+    """The vector of a text."""
+
+    index: int
+    object: str
+    data: VectorField
+
+
+DataT = TypeVar("DataT")
+
+
+class VllmList(TypedDict, Generic[DataT]):
+    """Values in the order of the request."""
+
+    id: str
+    object: str
+    created: int
+    model: str
+    data: list[DataT]
+    usage: TokenUsage
+
+
+class VllmTokens(TypedDict):
+    """Token ids, and their texts if requested."""
+
+    count: int
+    max_model_len: int
+    tokens: list[int]
+    token_strs: list[str] | None
+
+
+class VllmText(TypedDict):
+    """The text of token ids."""
+
+    prompt: str
 
 
 class VllmScoreRequest(ScoreModel):
@@ -91,10 +156,10 @@ class VllmScoreRequest(ScoreModel):
             ),
         )
 
-    def answer(self, outcome: ScoreOutcome, meta: ResponseMeta) -> Json:
+    def answer(self, outcome: ScoreOutcome, meta: ResponseMeta) -> VllmList[VllmScore]:
         """Return the scores in the order of the request."""
         has_odds = self.use_activation is False
-        data = [
+        data: list[VllmScore] = [
             {"index": index, "object": "score", "score": each.raw_score if has_odds else each.score}
             for index, each in enumerate(outcome.scores)
         ]
@@ -122,16 +187,16 @@ class VllmClassifyRequest(ScoreModel):
         for index, text in enumerate(self.input):
             if not all(mark in text for mark in MARKUP):
                 raise InvalidInput(
-                    f"input[{index}] must be a whole prompt of Qwen3-Reranker: a reranker has nothing to say of one text "
-                    "alone. Send query and documents to /v1/rerank or /v1/score.",
+                    f"input[{index}] must be a whole prompt with the reranker's chat template: a text alone has no score. "
+                    "Send query and documents to /v1/rerank or /v1/score.",
                     param=f"input[{index}]",
                 )
         cut = truncation(per_prompt=self.truncate_prompt_tokens)
         return ScoreTask(pairs=tuple((text, "") for text in self.input), model=self.model, truncation=cut)
 
-    def answer(self, outcome: ScoreOutcome, meta: ResponseMeta) -> Json:
+    def answer(self, outcome: ScoreOutcome, meta: ResponseMeta) -> VllmList[VllmClass]:
         """Return one class and its probability."""
-        data = [
+        data: list[VllmClass] = [
             {"index": index, "label": "LABEL_0", "probs": [each.score], "num_classes": 1}
             for index, each in enumerate(outcome.scores)
         ]
@@ -160,9 +225,11 @@ class VllmPoolingRequest(EmbedModel):
             truncate_prompt_tokens=prompt_tokens(self.truncate_prompt_tokens),
         )
 
-    def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> Json:
+    def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> VllmList[VllmPooled]:
         """Return the vectors."""
-        data = [{"index": index, "object": "pooling", "data": vector} for index, vector in enumerate(outcome.vectors)]
+        data: list[VllmPooled] = [
+            {"index": index, "object": "pooling", "data": vector} for index, vector in enumerate(outcome.vectors)
+        ]
         return _listed("pool", meta, self.model or outcome.model, data, outcome.usage.num_tokens)
 
 
@@ -186,7 +253,7 @@ class VllmTokenizeRequest(TokenizeModel):
         """Return the task."""
         return TokenizeTask(texts=(self.prompt,), model=self.model, with_special=self.add_special_tokens is not False)
 
-    def answer(self, outcome: TokenizeOutcome, meta: ResponseMeta) -> Json:
+    def answer(self, outcome: TokenizeOutcome, meta: ResponseMeta) -> VllmTokens:
         """Return ids, and strings if requested."""
         del meta
         [tokens] = outcome.tokens
@@ -212,13 +279,13 @@ class VllmDetokenizeRequest(DetokenizeModel):
         """Return the task."""
         return DetokenizeTask(ids=(tuple(self.tokens),), model=self.model, skip_special=False)
 
-    def answer(self, outcome: DetokenizeOutcome, meta: ResponseMeta) -> Json:
+    def answer(self, outcome: DetokenizeOutcome, meta: ResponseMeta) -> VllmText:
         """Return the text."""
         del meta
         return {"prompt": outcome.texts[0]}
 
 
-def _listed(kind: str, meta: ResponseMeta, model: str, data: Sequence[Json], num_tokens: int) -> Json:
+def _listed(kind: str, meta: ResponseMeta, model: str, data: list[DataT], num_tokens: int) -> VllmList[DataT]:
     return {
         "id": f"{kind}-{meta.request_id}",
         "object": "list",
@@ -231,5 +298,12 @@ def _listed(kind: str, meta: ResponseMeta, model: str, data: Sequence[Json], num
 
 DIALECT: Final = Dialect(
     name="vllm",
-    request_models=(VllmScoreRequest, VllmClassifyRequest, VllmPoolingRequest, VllmTokenizeRequest, VllmDetokenizeRequest),
+    request_models=(
+        VllmScoreRequest,
+        VllmClassifyRequest,
+        VllmSparseRequest,
+        VllmPoolingRequest,
+        VllmTokenizeRequest,
+        VllmDetokenizeRequest,
+    ),
 )

@@ -8,20 +8,50 @@ from __future__ import annotations
 from typing import ClassVar, Final
 
 from pydantic import Field
+from typing_extensions import TypedDict
 
 from shortlist.api.dialects.common import RERANK_PATHS
+from shortlist.api.dialects.conversions import QUERY_HINTS
 from shortlist.api.dialects.dialect import (
     Dialect,
     EmbedModel,
     ErrorInfo,
     Json,
-    RequestFields,
     RequestView,
     ResponseMeta,
     ScoreModel,
 )
-from shortlist.api.dialects.fields import QUERY_HINTS, Count, Documents, Query
+from shortlist.schemas.embed import VectorField
+from shortlist.schemas.fields import Count, Documents, Query, RequestFields
 from shortlist.types import EmbedOutcome, EmbedTask, ScoreOutcome, ScoreTask
+
+
+class WeaviateScore(TypedDict):
+    """A document with its score."""
+
+    document: str
+    score: float
+
+
+class WeaviateScores(TypedDict):
+    """Every document with its score, in the order of the request."""
+
+    query: str
+    scores: list[WeaviateScore]
+
+
+class WeaviateVector(TypedDict):
+    """A text with its vector, and the number of dimensions."""
+
+    text: str
+    vector: VectorField
+    dim: int
+
+
+class WeaviateError(TypedDict):
+    """An error, which must be a string: clients read nothing else."""
+
+    error: str
 
 
 class WeaviateRerankRequest(ScoreModel):
@@ -42,10 +72,10 @@ class WeaviateRerankRequest(ScoreModel):
         """Return the task."""
         return ScoreTask(pairs=tuple((self.query, document) for document in self.documents))
 
-    def answer(self, outcome: ScoreOutcome, meta: ResponseMeta) -> Json:
+    def answer(self, outcome: ScoreOutcome, meta: ResponseMeta) -> WeaviateScores:
         """Return every document with its score, in the order of the request."""
         del meta
-        scores = [
+        scores: list[WeaviateScore] = [
             {"document": document, "score": scored.score}
             for document, scored in zip(self.documents, outcome.scores, strict=True)
         ]
@@ -79,16 +109,15 @@ class WeaviateVectorRequest(EmbedModel):
         config = self.config or WeaviateVectorConfig()
         return EmbedTask(texts=(self.text,), is_query=config.task_type in QUERY_HINTS, dimensions=config.dimensions or None)
 
-    def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> Json:
+    def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> WeaviateVector:
         """Return the text with its vector."""
         del meta
         [vector] = outcome.vectors
         return {"text": self.text, "vector": vector, "dim": len(vector)}
 
 
-def _error_body(error_body: ErrorInfo) -> tuple[int, Json]:
-    """Return an error whose `error` is a string, which is all that its clients read."""
-    return error_body.status, {"error": error_body.message}
+def _error_body(error: ErrorInfo) -> tuple[int, WeaviateError]:
+    return error.status, {"error": error.message}
 
 
 DIALECT: Final = Dialect(name="weaviate", request_models=(WeaviateRerankRequest, WeaviateVectorRequest), error_body=_error_body)

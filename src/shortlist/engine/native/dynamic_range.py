@@ -27,7 +27,7 @@ from shortlist.engine.native.model_config import Qwen3Config
 from shortlist.engine.native.portable_ops import PortableOps
 from shortlist.engine.native.qwen3 import LayerWeights, Qwen3, Qwen3Weights
 from shortlist.engine.native.runner import Runner
-from shortlist.types import Batch, Task, TokenPrompt, Value, WorkItem
+from shortlist.types import EMBED, Operation, TokenPrompt, Value
 
 SAFE: Final = 2.0**14
 """A quarter of float16's largest number: other texts may exceed the calibration prompts."""
@@ -100,7 +100,7 @@ def fitting_dtype(
 def absmax(load: LoadWeights, config: Qwen3Config, prompts: Sequence[TokenPrompt], *, device: torch.device) -> AbsMax:
     """Return the largest magnitudes of a model's weights and of its activations for `prompts`. Raises as `fitting_dtype`."""
     model = recording_model(load, config, device=device)
-    run(model, Task.EMBED, prompts)
+    run(model, EMBED, prompts)
     return AbsMax(float(_absmax(model.weights.embedding)), tuple(_layer_absmax(layer) for layer in model.weights.layers))
 
 
@@ -123,10 +123,9 @@ def recording_model(load: LoadWeights, config: Qwen3Config, *, device: torch.dev
     return Qwen3(config, weights, begin=begin, max_chunk_tokens=sys.maxsize, is_pruned=False)
 
 
-def run(model: Qwen3, task: Task, prompts: Sequence[TokenPrompt]) -> list[Value]:
+def run(model: Qwen3, operation: Operation, prompts: Sequence[TokenPrompt]) -> list[Value]:
     """Return the values of prompts, computed in one batch."""
-    items = tuple(WorkItem(0, index, prompt) for index, prompt in enumerate(prompts))
-    return Runner(model, max_model_len=model.config.max_positions).run(Batch(task, items))
+    return Runner(model, max_model_len=model.config.max_positions).run(operation, prompts)
 
 
 class RecordingLinears:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import torch
 
+from shortlist.config import SchedulerSettings
+from shortlist.engine.base import EngineInfo
+from shortlist.engine.memory_plan import MemoryPlan, element_counts
 from shortlist.engine.native.attention import QUERY_BLOCK
 from shortlist.engine.native.cpu.cpu_ops import PANEL, WORKSPACE_BYTES, CpuOps
 from shortlist.engine.native.cpu.int8_linears import GROUP
@@ -114,3 +118,19 @@ def weight_bytes(config: Qwen3Config, num_parameters: int, dtype: str) -> int:
             return 2 * embedding + round((num_parameters - embedding) * (1 + 4 / fewest))
         case _:
             return num_parameters * int(getattr(torch, dtype).itemsize)
+
+
+def memory_plan(folder: Path, info: EngineInfo, settings: SchedulerSettings) -> MemoryPlan:
+    """Return the memory plan of a loaded model.
+
+    Args:
+        folder: The model's files.
+        info: Its engine info.
+        settings: The batch limits.
+    """
+    config = Qwen3Config.read(folder)
+    num_parameters = sum(element_counts(folder))
+    limits = BatchLimits(settings.max_batch_tokens, settings.max_batch_items, info.max_model_len)
+    activations, formula = activation_bytes(config, dtype=info.dtype, device=info.device, limits=limits)
+    weights = weight_bytes(config, num_parameters, info.dtype)
+    return MemoryPlan(num_parameters=num_parameters, weights_bytes=weights, activations_bytes=activations, formula=formula)

@@ -18,11 +18,11 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar, cast
+from typing import Any, Final, Protocol, TypeVar
 
 import torch
 
-from shortlist.engine.base import EngineInfo, ScoreScale, content_name
+from shortlist.engine.base import Engine, EngineInfo, ScoreScale, content_name
 from shortlist.engine.device import pick_device, pick_dtype
 from shortlist.engine.native.accuracy_check import check_accuracy
 from shortlist.engine.native.dynamic_range import Samples, fitting_dtype
@@ -30,7 +30,7 @@ from shortlist.engine.native.kernel_selection import select_kernels
 from shortlist.engine.native.model_config import Qwen3Config
 from shortlist.engine.native.weights import AnswerIds, load_weights, published_answer_ids
 from shortlist.errors import BadSetting, EngineError, EngineOutOfMemory, EngineUnavailable, ServiceError
-from shortlist.types import Batch, Task, Value, Vector
+from shortlist.types import EMBED, RERANK, Operation, Prompt, Value, num_batch_tokens
 
 ENGINE_VERSION: Final = 5
 """Incremented by every change that can change a number; part of the fingerprint."""
@@ -44,19 +44,19 @@ logger = logging.getLogger(__name__)
 class BatchRunner(Protocol):
     """Computes batches on the calling thread. See `Runner`."""
 
-    def begin(self, batch: Batch) -> Callable[[], list[Value]]:
-        """Start a batch; return a function that waits for one value per item, in the batch's order."""
+    def begin(self, operation: Operation, prompts: Sequence[Prompt]) -> Callable[[], list[Value]]:
+        """Start a batch; return a function that waits for one value per prompt, in order."""
         ...
 
-    def explain(self, batch: Batch) -> list[Mapping[str, float]]:
-        """Return the logits behind every item's score, by name."""
+    def explain(self, prompts: Sequence[Prompt]) -> list[Mapping[str, float]]:
+        """Return the logits of every score, by name."""
         ...
 
 
 Wait = Callable[[], list[Any]]
-"""Waits for a started batch and returns one result per item."""
+"""Waits for a started batch and returns one result per prompt."""
 
-Compute = Callable[[BatchRunner, Batch], Wait]
+Compute = Callable[[BatchRunner], Wait]
 """Starts the computation of a batch, on the device thread."""
 
 T = TypeVar("T")
@@ -64,12 +64,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _BatchJob:
-    batch: Batch
+    prompts: Sequence[Prompt]
     compute: Compute
     result: Future[list[Any]]
 
 
-class NativeEngine:
+class NativeEngine(Engine):
     """An `Engine` with one device thread.
 
     If batches may overlap, the thread starts the next batch before it waits for the previous one, so the device never idles.
@@ -94,7 +94,7 @@ class NativeEngine:
         cls,
         folder: Path,
         *,
-        task: Task,
+        operation: Operation,
         max_model_len: int,
         device: str = "auto",
         dtype: str = "auto",
@@ -106,7 +106,7 @@ class NativeEngine:
 
         Args:
             folder: The model folder, with configuration and weights.
-            task: The model's task.
+            operation: The model's operation.
             max_model_len: Longest prompt in tokens.
             device: cpu, cuda, cuda:N, or auto.
             dtype: float32, bfloat16, float16, int8, fp8, or auto: the fastest of the device, float16 if `samples` show that it
@@ -124,7 +124,7 @@ class NativeEngine:
         config = Qwen3Config.read(folder)
         if max_model_len > config.max_positions:
             raise BadSetting(f"max_model_len is {max_model_len}; the model in {folder} allows {config.max_positions} at most.")
-        load = partial(load_weights, folder, config, task=task, answer_ids=answer_ids)
+        load = partial(load_weights, folder, config, operation=operation, answer_ids=answer_ids)
         if dtype == "auto" and target.type == "cuda":
             compute = fitting_dtype(compute, load, config, samples(), device=target)
         kernels = select_kernels(config, compute, target)
@@ -133,18 +133,18 @@ class NativeEngine:
         machine = f"{target.type}-{kernels.name}-torch{torch.__version__}"
         info = EngineInfo(
             fingerprint=f"native{ENGINE_VERSION}-{machine}-{dtype_name}-{content_name(digest)}",
-            tasks=frozenset({task}),
+            operations=frozenset({operation}),
             max_model_len=max_model_len,
             model_limit=config.max_positions,
             score_scale=ScoreScale.LOG_ODDS,
-            dimensions=config.hidden_size if task is Task.EMBED else None,
+            dimensions={EMBED: config.hidden_size}.get(operation),
             device=str(target),
             dtype=dtype_name,
             max_concurrent_batches=kernels.max_concurrent_batches,
         )
         runner = kernels.runner(config, weights, max_model_len=max_model_len)
         if compute == torch.float8_e4m3fn:
-            check_accuracy(runner, load, config, samples(), task=task, device=target)
+            check_accuracy(runner, load, config, samples(), operation=operation, device=target)
         return cls(runner, info)
 
     @property
@@ -157,17 +157,15 @@ class NativeEngine:
         """Whether the engine can still compute batches."""
         return self._failure is None
 
-    async def score(self, batch: Batch) -> Sequence[float]:
-        """Return the log-odds of relevance of every item. See `Engine`."""
-        return cast("list[float]", await self._submit(batch, Task.RERANK, _run))
+    async def compute(self, operation: Operation, prompts: Sequence[Prompt]) -> Sequence[Any]:
+        """Return log-odds of relevance, or unit vectors. See `Engine`."""
+        self._require(operation)
+        return await self._submit(prompts, lambda runner: runner.begin(operation, prompts))
 
-    async def embed(self, batch: Batch) -> Sequence[Vector]:
-        """Return a unit vector for every item. See `Engine`."""
-        return cast("list[Vector]", await self._submit(batch, Task.EMBED, _run))
-
-    async def explain(self, batch: Batch) -> Sequence[Mapping[str, float]]:
-        """Return the logits `yes` and `no` of every item, or `score` of a model with one output. See `Engine`."""
-        return await self._submit(batch, Task.RERANK, _explain)
+    async def explain(self, prompts: Sequence[Prompt]) -> Sequence[Mapping[str, float]]:
+        """Return the logits `yes` and `no` of every prompt, or `score` of a model with one output. See `Engine`."""
+        self._require(RERANK)
+        return await self._submit(prompts, lambda runner: partial(runner.explain, prompts))
 
     def close(self) -> None:
         """Stop the thread after the running batch, fail waiting batches, and free the model.
@@ -181,10 +179,8 @@ class NativeEngine:
 
     # -- on the event loop --
 
-    async def _submit(self, batch: Batch, task: Task, compute: Compute) -> list[Any]:
-        if task not in self._info.tasks or batch.task is not task:
-            raise EngineError(f"The task {task.value!r} does not match the tasks of the engine and of the batch.")
-        job = _BatchJob(batch, compute, Future())
+    async def _submit(self, prompts: Sequence[Prompt], compute: Compute) -> list[Any]:
+        job = _BatchJob(prompts, compute, Future())
         with self._lock:
             if self._failure is not None:
                 raise EngineUnavailable(self._failure.message)
@@ -238,7 +234,7 @@ class NativeEngine:
         if self._failure is not None:
             _fail(job, EngineUnavailable(self._failure.message))
         elif job.result.set_running_or_notify_cancel():
-            wait = self._attempt(job, lambda runner: job.compute(runner, job.batch))
+            wait = self._attempt(job, job.compute)
             if wait is not None:
                 self._started.append((job, wait))
 
@@ -284,19 +280,11 @@ class NativeEngine:
             is_memory = _is_cpu_out_of_memory(error)
             problem = type(error).__name__
             if not is_memory:
-                logger.exception("batch of %d items failed", len(job.batch.items))
+                logger.exception("batch of %d items failed", len(job.prompts))
         if is_memory:
             _free_device_memory()
-            return EngineOutOfMemory(f"A batch of {job.batch.num_tokens} tokens did not fit into the device's memory.")
+            return EngineOutOfMemory(f"A batch of {num_batch_tokens(job.prompts)} tokens did not fit into the device's memory.")
         return EngineError(f"The batch could not be computed ({problem}).")
-
-
-def _run(runner: BatchRunner, batch: Batch) -> Wait:
-    return runner.begin(batch)
-
-
-def _explain(runner: BatchRunner, batch: Batch) -> Wait:
-    return partial(runner.explain, batch)
 
 
 def _next_or_none(jobs: queue.SimpleQueue[_BatchJob | None]) -> _BatchJob | None:

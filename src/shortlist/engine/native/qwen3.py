@@ -120,7 +120,7 @@ class Qwen3:
         """Return the normalised final state of every scored token, in the layout's order.
 
         Shapes:
-            ids_T, positions_T: [num tokens] int64; result: [num scored, hidden width] fp32.
+            ids_T, positions_T: [num tokens] int32; result: [num scored, hidden width] fp32.
         """
         rows_B = torch.tensor(layout.scored_rows, device=self.device)
         return self.states(ids_T, rows_B, self._begin(Rope.of(positions_T, self.config), layout))

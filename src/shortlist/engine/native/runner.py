@@ -8,7 +8,6 @@ from functools import partial
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
@@ -16,9 +15,15 @@ from torch import Tensor
 from shortlist.engine.native.layout import Layout, PackedSpan
 from shortlist.engine.native.qwen3 import Qwen3
 from shortlist.errors import EngineError
-from shortlist.types import Batch, Ids, Task, TokenPrompt, Value
+from shortlist.types import EMBED, RERANK, Ids, Operation, Prompt, TokenPrompt, Value
 
 _NOTHING = range(0)
+
+Head = Callable[[Tensor], Tensor]
+"""Final states [num scored, hidden width] to the values of an operation, on the device."""
+
+Convert = Callable[[Tensor], Sequence[Value]]
+"""Values on the host to one value per row."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,14 +31,14 @@ class PackedSequence:
     """A batch packed for the model: every shared prefix once, followed by its prompts.
 
     Attributes:
-        order: Index of the batch's item, for every scored span of the layout.
+        order: Index of the prompt, for every scored span of the layout.
 
     Shapes:
-        ids_T, positions_T: [num tokens].
+        ids_T, positions_T: [num tokens] int32.
     """
 
-    ids_T: npt.NDArray[np.int64]
-    positions_T: npt.NDArray[np.int64]
+    ids_T: Ids
+    positions_T: Ids
     layout: Layout
     order: tuple[int, ...]
 
@@ -84,13 +89,17 @@ class Runner:
         self._forward = forward or PlainForward(model)
         self._model = model
         self._max_model_len = max_model_len
+        self._heads: dict[Operation, tuple[Head, Convert]] = {
+            RERANK: (self._log_odds, Tensor.tolist),
+            EMBED: (partial(F.normalize, dim=-1), _vectors),
+        }
 
-    def run(self, batch: Batch) -> list[Value]:
-        """Return one value per item, in the batch's order. Raises as `begin`."""
-        return self.begin(batch)()
+    def run(self, operation: Operation, prompts: Sequence[Prompt]) -> list[Value]:
+        """Return one value per prompt, in order. Raises as `begin`."""
+        return self.begin(operation, prompts)()
 
-    def begin(self, batch: Batch) -> Callable[[], list[Value]]:
-        """Submit a batch to the device; return a function that waits for one value per item, in the batch's order.
+    def begin(self, operation: Operation, prompts: Sequence[Prompt]) -> Callable[[], list[Value]]:
+        """Submit a batch to the device; return a function that waits for one value per prompt, in order.
 
         A value is the log-odds of relevance, or a unit vector. The next batch may start before this one's values are fetched.
 
@@ -101,21 +110,20 @@ class Runner:
             EngineError: a prompt is not token ids, is too long, or has ids outside the vocabulary.
             torch.OutOfMemoryError: the batch did not fit.
         """
-        pack = self._pack(batch)
+        pack = self._pack(prompts)
+        head, convert = self._heads[operation]
         with torch.inference_mode():
-            states_BW = self._forward.states(pack)
-            is_vectors = batch.task is Task.EMBED
-            wait = self._forward.fetch(F.normalize(states_BW, dim=-1) if is_vectors else self._log_odds(states_BW))
-        return partial(_finish, wait, pack.order, _vectors if is_vectors else Tensor.tolist)
+            wait = self._forward.fetch(head(self._forward.states(pack)))
+        return partial(_finish, wait, pack.order, convert)
 
-    def explain(self, batch: Batch) -> list[Mapping[str, float]]:
-        """Return the logits behind every item's score, by name, in the batch's order. Raises as `run`."""
-        pack = self._pack(batch)
+    def explain(self, prompts: Sequence[Prompt]) -> list[Mapping[str, float]]:
+        """Return the logits of every score, by name, in the order of the prompts. Raises as `begin`."""
+        pack = self._pack(prompts)
         with torch.inference_mode():
             states_BW = self._forward.states(pack)
             logits = {name: (states_BW * row_W).sum(-1).tolist() for name, row_W in self._model.weights.answers.items()}
-        rows = {item: row for row, item in enumerate(pack.order)}
-        return [{name: float(values[rows[item]]) for name, values in logits.items()} for item in range(len(batch.items))]
+        rows = {index: row for row, index in enumerate(pack.order)}
+        return [{name: float(values[rows[index]]) for name, values in logits.items()} for index in range(len(prompts))]
 
     def _log_odds(self, states_BW: Tensor) -> Tensor:
         answer_W = self._model.weights.answer
@@ -124,12 +132,11 @@ class Runner:
         # Row by row, so that a score does not depend on the batch size.
         return (states_BW * answer_W).sum(-1)
 
-    def _pack(self, batch: Batch) -> PackedSequence:
-        prompts = [_token_prompt(item.prompt) for item in batch.items]
-        for prompt in prompts:
-            if prompt.prefix.num_tokens + prompt.num_tokens > self._max_model_len:
-                raise EngineError(f"A prompt exceeds max_model_len ({self._max_model_len} tokens).")
-        pack = pack_prompts(prompts)
+    def _pack(self, prompts: Sequence[Prompt]) -> PackedSequence:
+        token_prompts = [_token_prompt(prompt) for prompt in prompts]
+        if max(prompt.num_tokens for prompt in token_prompts) > self._max_model_len:
+            raise EngineError(f"A prompt exceeds max_model_len ({self._max_model_len} tokens).")
+        pack = pack_prompts(token_prompts)
         if pack.ids_T.min() < 0 or pack.ids_T.max() >= self._model.config.vocab_size:
             raise EngineError("A prompt has token ids outside the model's vocabulary.")
         return pack
@@ -155,8 +162,8 @@ class _Builder:
 
     def __init__(self) -> None:
         self.spans: list[PackedSpan] = []
-        self.ids: list[npt.NDArray[np.int64]] = []
-        self.positions: list[npt.NDArray[np.int64]] = []
+        self.ids: list[Ids] = []
+        self.positions: list[Ids] = []
         self.num_tokens = 0
 
     def add_prefix(self, ids: Ids) -> range:
@@ -172,20 +179,20 @@ class _Builder:
 
     def _add(self, ids: Ids, first_position: int) -> range:
         rows = range(self.num_tokens, self.num_tokens + len(ids))
-        self.ids.append(ids.astype(np.int64))
-        self.positions.append(np.arange(first_position, first_position + len(ids), dtype=np.int64))
+        self.ids.append(ids)
+        self.positions.append(np.arange(first_position, first_position + len(ids), dtype=np.int32))
         self.num_tokens = rows.stop
         return rows
 
 
 def _token_prompt(prompt: object) -> TokenPrompt:
-    if not isinstance(prompt, TokenPrompt) or not prompt.num_tokens:
+    if not isinstance(prompt, TokenPrompt) or not prompt.num_own_tokens:
         raise EngineError("The native engine needs prompts of token ids, at least one per prompt.")
     return prompt
 
 
-def _finish(wait: Callable[[], Tensor], order: Sequence[int], convert: Callable[[Tensor], Sequence[Value]]) -> list[Value]:
-    """Wait for the values and return them in the batch's order."""
+def _finish(wait: Callable[[], Tensor], order: Sequence[int], convert: Convert) -> list[Value]:
+    """Wait for the values and return them in the order of the prompts."""
     values = dict(zip(order, convert(wait()), strict=True))
     return [values[index] for index in range(len(values))]
 

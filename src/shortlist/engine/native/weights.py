@@ -20,7 +20,7 @@ from shortlist.engine.native.linears import Matrices, PlainLinears, Prepare
 from shortlist.engine.native.model_config import Qwen3Config
 from shortlist.engine.native.qwen3 import LayerWeights, Qwen3Weights
 from shortlist.errors import ModelRefused
-from shortlist.types import Task
+from shortlist.types import EMBED, RERANK, Operation
 
 _INDEX: Final = "model.safetensors.index.json"
 _SINGLE: Final = "model.safetensors"
@@ -113,11 +113,15 @@ class Checkpoint:
         return tensor
 
 
+_HAS_ANSWERS: Final = {RERANK: True, EMBED: False}
+"""Whether the operation needs the rows of the answer tokens."""
+
+
 def load_weights(
     folder: Path,
     config: Qwen3Config,
     *,
-    task: Task,
+    operation: Operation,
     dtype: torch.dtype | None,
     device: torch.device,
     answer_ids: AnswerIds = published_answer_ids,
@@ -128,7 +132,7 @@ def load_weights(
     Args:
         folder: The model's folder.
         config: The model's configuration.
-        task: Rerankers need rows that give a score; embedders do not.
+        operation: Rerankers need rows that give a score; embedders do not.
         dtype: The compute dtype; None keeps matrices as stored.
         device: Device of the weights.
         answer_ids: Returns the token ids of "yes" and "no"; called last.
@@ -142,7 +146,7 @@ def load_weights(
     prefix = "model." if "model.embed_tokens.weight" in files else ""
     embedding = files.matrix(f"{prefix}embed_tokens.weight", config.vocab_size, config.hidden_size)
     layers = tuple(_layer(files, f"{prefix}layers.{n}.", config, prepare) for n in range(config.num_layers))
-    answers = _answers(files, prefix, config, answer_ids) if task is Task.RERANK else {}
+    answers = _answers(files, prefix, config, answer_ids) if _HAS_ANSWERS[operation] else {}
     weights = Qwen3Weights(
         embedding=embedding,
         layers=layers,

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from shortlist.types import TokenPrompt
+from shortlist.types import TokenPrompt, num_batch_tokens
 
 MIN_TOKENS: Final = 1024
 """Minimum size of a call when a batch is split over several servers: calls have a fixed cost."""
@@ -28,7 +28,7 @@ def cut(prompts: Sequence[TokenPrompt], num_servers: int) -> Iterator[list[Token
 
     A prefix counts once per call: the server computes it once and caches it for the others.
     """
-    most = max(-(-num_tokens_of(prompts) // num_servers), MIN_TOKENS)
+    most = max(-(-num_batch_tokens(prompts) // num_servers), MIN_TOKENS)
     call: list[TokenPrompt] = []
     prefixes: set[int] = set()
     num_tokens = 0
@@ -43,14 +43,8 @@ def cut(prompts: Sequence[TokenPrompt], num_servers: int) -> Iterator[list[Token
         yield call
 
 
-def num_tokens_of(prompts: Sequence[TokenPrompt]) -> int:
-    """Return the tokens of a call: every prompt, and every distinct prefix once."""
-    prefixes = {id(prompt.prefix): prompt.prefix.num_tokens for prompt in prompts}
-    return sum(prefixes.values()) + sum(prompt.num_tokens for prompt in prompts)
-
-
 def _cost(prompt: TokenPrompt, prefixes: set[int]) -> int:
-    return prompt.num_tokens + (0 if id(prompt.prefix) in prefixes else prompt.prefix.num_tokens)
+    return prompt.num_own_tokens + (0 if id(prompt.prefix) in prefixes else prompt.prefix.num_tokens)
 
 
 class RetryBudget:

@@ -1,7 +1,6 @@
 """The command line of `vllm serve` that gives official scores. Pure: settings in, arguments out.
 
-By default vLLM loads a Qwen3 reranker as a generative model, or as an embedder; the overrides make the difference of yes and no
-its one output. Requests contain token ids, so vLLM applies no template.
+Requests contain token ids, so vLLM applies no template. A model family's overrides change how vLLM loads a checkpoint.
 """
 
 from __future__ import annotations
@@ -9,18 +8,10 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
-from shortlist.types import Task
-
-# Source: vLLM 0.32, `model_executor/models/config.py` (Qwen3ForSequenceClassificationConfig) and `adapters.py`: the first
-# word is the negative one.
-AS_RERANKER: Final[Mapping[str, object]] = {
-    "architectures": ["Qwen3ForSequenceClassification"],
-    "classifier_from_token": ["no", "yes"],
-    "is_original_qwen3_reranker": True,
-}
+from shortlist.types import Operation
 
 OLDEST: Final = (0, 32)
 """The first version whose `/classify` accepts token ids and returns raw scores."""
@@ -37,16 +28,15 @@ class VllmPlan:
 
     Attributes:
         model: A folder, or a hub name.
-        task: Its task.
-        has_head: Whether the checkpoint is already a classifier.
+        operation: Its operation.
+        hf_overrides: Changes to the model's `config.json`; empty for none.
         gpu_memory_utilization: Requested share of device memory; None if not set.
         fair_share: Share of a GPU if not set, next to other models; None for vLLM's default.
         extra: Further arguments, unchanged.
     """
 
     model: str
-    task: Task
-    has_head: bool
+    operation: Operation
     dtype: str
     max_model_len: int
     max_num_seqs: int
@@ -58,12 +48,13 @@ class VllmPlan:
     tensor_parallel_size: int = 1
     data_parallel_size: int = 1
     quantization: str | None = None
+    hf_overrides: Mapping[str, object] = field(default_factory=dict)
     extra: tuple[str, ...] = ()
 
 
 def essential(plan: VllmPlan) -> list[str]:
     """Return the arguments that correct scores require."""
-    overrides = ["--hf-overrides", json.dumps(AS_RERANKER)] if plan.task is Task.RERANK and not plan.has_head else []
+    overrides = ["--hf-overrides", json.dumps(plan.hf_overrides)] if plan.hf_overrides else []
     return [plan.model, "--runner", "pooling", *overrides, "--max-model-len", str(plan.max_model_len)]
 
 

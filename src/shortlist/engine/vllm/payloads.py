@@ -7,37 +7,34 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import orjson
 
 from shortlist.errors import UpstreamError
-from shortlist.types import Ids, Task, TokenPrompt, Vector
-
-PATHS: Final = {Task.RERANK: "/classify", Task.EMBED: "/v1/embeddings"}
-
-_OPTIONS: Final = {Task.RERANK: b"", Task.EMBED: b',"encoding_format":"base64","embed_dtype":"float32","endianness":"little"'}
+from shortlist.types import EMBED, RERANK, Ids, Operation, TokenPrompt, Value, Vector
 
 _NEARLY_ONE: Final = 0.01
 
 
-def body_of(task: Task, prompts: Sequence[TokenPrompt], *, is_raw: bool = True) -> bytes:
+def body_of(operation: Operation, prompts: Sequence[TokenPrompt], *, use_activation: bool | None = None) -> bytes:
     """Return the request body for these prompts; a shared prefix is encoded once.
 
     Args:
-        task: What to compute.
+        operation: What to compute.
         prompts: At least one.
-        is_raw: Whether to request log-odds instead of probabilities.
+        use_activation: Whether to request probabilities instead of log-odds; None for what the operation needs.
 
     Source: vLLM 0.32, `entrypoints/pooling/{classify,embed}/protocol.py`: `input` may be a list of lists of ids.
     """
     prefixes = {id(prompt.prefix): _encode_ids(prompt.prefix.ids) for prompt in prompts}
     lists = (_joined(prefixes[id(prompt.prefix)], _encode_ids(prompt.ids)) for prompt in prompts)
-    # Log-odds cannot be recovered from probabilities near 0 or 1.
-    activation = b"false" if task is Task.RERANK and is_raw else b"true"
-    options = b'"add_special_tokens":false,"use_activation":' + activation + _OPTIONS[task]
+    endpoint = ENDPOINTS[operation]
+    activation = orjson.dumps(endpoint.uses_activation if use_activation is None else use_activation)
+    options = b'"add_special_tokens":false,"use_activation":' + activation + endpoint.options
     return b'{"input":[[' + b"],[".join(lists) + b"]]," + options + b"}"
 
 
@@ -103,3 +100,32 @@ def _vector(each: dict[str, Any]) -> Vector:
     length = float(np.linalg.norm(vector))
     # vLLM rounds to 16 bits before it normalises: lengths near one are corrected, others are left for the checks.
     return vector / np.float32(length) if abs(length - 1) < _NEARLY_ONE else vector
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """How vLLM computes an operation.
+
+    Attributes:
+        path: The path of requests.
+        read: Reads the values of this many prompts from a response.
+        uses_activation: Whether to apply the final activation or normalisation.
+        options: Further request fields, as JSON with a leading comma.
+    """
+
+    path: str
+    read: Callable[[bytes, int], Sequence[Value]]
+    uses_activation: bool
+    options: bytes = b""
+
+
+ENDPOINTS: Final[Mapping[Operation, Endpoint]] = {
+    # Log-odds cannot be recovered from probabilities near 0 or 1.
+    RERANK: Endpoint("/classify", scores_of, uses_activation=False),
+    EMBED: Endpoint(
+        "/v1/embeddings",
+        vectors_of,
+        uses_activation=True,
+        options=b',"encoding_format":"base64","embed_dtype":"float32","endianness":"little"',
+    ),
+}

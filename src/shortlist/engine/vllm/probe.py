@@ -6,7 +6,7 @@ A misconfigured vLLM starts, reports healthy, and returns meaningless numbers. S
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from shortlist.engine.base import sigmoid
 from shortlist.engine.vllm import payloads
 from shortlist.engine.vllm.command import OLDEST, VllmPlan, is_supported, right_command, unsupported
 from shortlist.errors import ModelRefused, UpstreamError
-from shortlist.types import Task, TokenPrefix, TokenPrompt, basename
+from shortlist.types import EMBED, RERANK, Operation, TokenPrefix, TokenPrompt, basename
 
 TIMEOUT_S: Final = 60.0
 """The first call may have to wait for compilation."""
@@ -87,10 +87,7 @@ class Probe:
         with self._http:
             version = self._version()
             model, root, max_model_len = self._model()
-            reranks = self._plan.task is Task.RERANK
-            dimensions = None if reranks else self._embeds()
-            if reranks:
-                self._ranks()
+            dimensions = _CHECKS[self._plan.operation](self)
         return ProbeResult(
             url=self._url, version=version, model=model, root=root, max_model_len=max_model_len, dimensions=dimensions
         )
@@ -111,17 +108,22 @@ class Probe:
 
     # -- measured properties --
 
-    def _ranks(self) -> None:
+    def check_scores(self) -> None:
+        """Check raw scores and probabilities of a reranker.
+
+        Raises:
+            ModelRefused: they are missing or inconsistent.
+        """
         prompts = _prompts()
-        raw, chances = self._classified(prompts, is_raw=True), self._classified(prompts, is_raw=False)
+        raw, chances = (self._classified(prompts, use_activation=activation) for activation in (False, True))
         if any(not math.isclose(sigmoid(odds), chance, abs_tol=MAX_GAP) for odds, chance in zip(raw, chances, strict=True)):
             oldest = ".".join(map(str, OLDEST))
             raise self._wrong(f"does not give raw scores when asked for them, as vLLM {oldest} and later do")
         if len(set(raw)) == 1:
             raise self._wrong("gives every prompt the same score, so its head is empty")
 
-    def _classified(self, prompts: Sequence[TokenPrompt], *, is_raw: bool) -> list[float]:
-        content = self._post(payloads.PATHS[Task.RERANK], payloads.body_of(Task.RERANK, prompts, is_raw=is_raw))
+    def _classified(self, prompts: Sequence[TokenPrompt], *, use_activation: bool) -> list[float]:
+        content = self._post(RERANK, prompts, use_activation=use_activation)
         labels = _labels(content)
         if labels is not None and labels != 1:
             raise self._wrong(f"is a classifier with {labels} labels: it was started without the overrides")
@@ -130,9 +132,14 @@ class Probe:
         except UpstreamError as error:
             raise self._wrong(f"gives no scores ({error.message})") from None
 
-    def _embeds(self) -> int:
+    def check_vectors(self) -> int:
+        """Check the vectors of an embedder; return their width.
+
+        Raises:
+            ModelRefused: they are missing, or not of unit length.
+        """
         prompts = _prompts()
-        content = self._post(payloads.PATHS[Task.EMBED], payloads.body_of(Task.EMBED, prompts))
+        content = self._post(EMBED, prompts)
         try:
             vectors = payloads.vectors_of(content, len(prompts))
         except UpstreamError as error:
@@ -141,7 +148,9 @@ class Probe:
             raise self._wrong("gives vectors that are not of length one")
         return len(vectors[0])
 
-    def _post(self, path: str, body: bytes) -> bytes:
+    def _post(self, operation: Operation, prompts: Sequence[TokenPrompt], *, use_activation: bool | None = None) -> bytes:
+        body = payloads.body_of(operation, prompts, use_activation=use_activation)
+        path = payloads.ENDPOINTS[operation].path
         try:
             response = self._http.post(path, content=body, headers={"content-type": "application/json"})
         except httpx2.HTTPError as error:
@@ -154,10 +163,9 @@ class Probe:
         """Return a description of a server with the wrong task; existing routes answer a GET with 405."""
         if self._has("/v1/completions") or self._has("/v1/chat/completions"):
             return "is a language model that writes: it was started without --runner pooling"
-        if self._plan.task is Task.RERANK and self._has(payloads.PATHS[Task.EMBED]):
-            return "embeds and does not rank: it serves an embedding model, or was started without the overrides"
-        if self._plan.task is Task.EMBED and self._has(payloads.PATHS[Task.RERANK]):
-            return "ranks and does not embed"
+        for operation, endpoint in payloads.ENDPOINTS.items():
+            if operation is not self._plan.operation and self._has(endpoint.path):
+                return _SERVES_OTHER[operation]
         return f"refuses to compute (status {status})"
 
     def _has(self, path: str) -> bool:
@@ -168,6 +176,16 @@ class Probe:
 
     def _wrong(self, what: str) -> ModelRefused:
         return ModelRefused(f"The server at {self._url} (--upstream) {what}. Right would be: {right_command(self._plan)}")
+
+
+_CHECKS: Final[Mapping[Operation, Callable[[Probe], int | None]]] = {RERANK: Probe.check_scores, EMBED: Probe.check_vectors}
+"""The checks of every operation; they return the width of the vectors."""
+
+_SERVES_OTHER: Final = {
+    EMBED: "embeds and does not rank: it serves an embedding model, or was started without the overrides",
+    RERANK: "ranks and does not embed",
+}
+"""Descriptions of a server with another operation than the plan's."""
 
 
 def _client(url: str, api_key: str | None, transport: httpx2.BaseTransport | None = None) -> httpx2.Client:

@@ -116,7 +116,7 @@ def _engine(
     limit = min(each.max_model_len for each in found)
     info = EngineInfo(
         fingerprint=fingerprint,
-        tasks=frozenset({plan.task}),
+        operations=frozenset({plan.operation}),
         max_model_len=min(plan.max_model_len, limit),
         model_limit=limit,
         dimensions=found[0].dimensions,
@@ -138,7 +138,7 @@ async def _pool(names: Mapping[str, str], plan: VllmPlan, access: UpstreamAccess
         Upstream(url, timeout_s=access.timeout_s, upstream_metrics=upstream_metrics, api_key=access.api_key)
         for url, upstream_metrics in upstream_metrics.items()
     ]
-    return UpstreamPool(servers, plan.task)
+    return UpstreamPool(servers, plan.operation)
 
 
 def _cores() -> list[int]:

@@ -12,10 +12,9 @@ import numpy as np
 
 from shortlist.breaker import Breaker, BreakerLimits, BreakerState
 from shortlist.engine.vllm import payloads
-from shortlist.engine.vllm.calls import num_tokens_of
 from shortlist.errors import UpstreamError
 from shortlist.telemetry import Metrics, logger
-from shortlist.types import Task, TokenPrefix, TokenPrompt, Value
+from shortlist.types import Operation, TokenPrefix, TokenPrompt, Value, num_batch_tokens
 
 CHILD: Final = "child"
 """Metric label of a managed server: its port changes with every start, and labels stay bounded."""
@@ -92,7 +91,7 @@ class Upstream:
         """Return whether a call that began after this time succeeded."""
         return self.computed_s > moment_s
 
-    async def compute(self, task: Task, prompts: Sequence[TokenPrompt]) -> Sequence[Value]:
+    async def compute(self, operation: Operation, prompts: Sequence[TokenPrompt]) -> Sequence[Value]:
         """Return one value per prompt.
 
         Cancelling closes the connection, which stops vLLM's computation.
@@ -101,15 +100,15 @@ class Upstream:
             UpstreamRefusal: the server refused the call.
             UpstreamError: the server did not answer in time, or its response is invalid.
         """
-        cost = num_tokens_of(prompts)
+        endpoint = payloads.ENDPOINTS[operation]
+        cost = num_batch_tokens(prompts)
         self.num_tokens += cost
         self.upstream_metrics.requests.inc()
         started_s = time.monotonic()
         try:
-            response = await self._send(payloads.PATHS[task], payloads.body_of(task, prompts))
+            response = await self._send(endpoint.path, payloads.body_of(operation, prompts))
             self._check(response.status_code)
-            read = payloads.scores_of if task is Task.RERANK else payloads.vectors_of
-            values = read(response.content, len(prompts))
+            values = endpoint.read(response.content, len(prompts))
         except UpstreamError as error:
             # The pool decides whether the server or the prompts are at fault.
             self.upstream_metrics.failures.inc()
@@ -122,10 +121,10 @@ class Upstream:
         self._computed(started_s)
         return values
 
-    async def computes(self, task: Task) -> bool:
+    async def computes(self, operation: Operation) -> bool:
         """Return whether the server computes the probe."""
         try:
-            await self.compute(task, [_SHORTEST])
+            await self.compute(operation, [_SHORTEST])
         except UpstreamError:
             return False
         return True

@@ -18,7 +18,7 @@ import httpx2
 from shortlist.engine.vllm.calls import RetryBudget
 from shortlist.engine.vllm.upstream import Upstream, UpstreamRefusal
 from shortlist.errors import EngineError, UpstreamError
-from shortlist.types import Task, TokenPrompt, Value
+from shortlist.types import Operation, TokenPrompt, Value
 
 PERIOD_S: Final = 1.0
 """Period of health checks in seconds."""
@@ -32,12 +32,12 @@ class UpstreamPool:
 
     Args:
         servers: At least one; all serve the same model.
-        task: Their task.
+        operation: Their operation.
     """
 
-    def __init__(self, servers: Sequence[Upstream], task: Task) -> None:
+    def __init__(self, servers: Sequence[Upstream], operation: Operation) -> None:
         self.servers = tuple(servers)
-        self._task = task
+        self._operation = operation
         self._budget = RetryBudget()
         self._missed = dict.fromkeys(self.servers, 0)
         self._probe_locks = {server: asyncio.Lock() for server in self.servers}
@@ -84,7 +84,7 @@ class UpstreamPool:
 
     async def _compute_on(self, server: Upstream, prompts: Sequence[TokenPrompt]) -> Sequence[Value]:
         try:
-            return await server.compute(self._task, prompts)
+            return await server.compute(self._operation, prompts)
         except UpstreamRefusal as refusal:
             if refusal.status < httpx2.codes.INTERNAL_SERVER_ERROR or refusal.is_retryable:
                 raise
@@ -100,7 +100,7 @@ class UpstreamPool:
         A lock serialises concurrent probes: the others use the result of the first.
         """
         async with self._probe_locks[server]:
-            if server.is_well and not server.has_computed_since(refused_s) and not await server.computes(self._task):
+            if server.is_well and not server.has_computed_since(refused_s) and not await server.computes(self._operation):
                 server.mark_down("it fails at computing")
             return server.is_well
 
@@ -119,7 +119,7 @@ class UpstreamPool:
 
     async def _try(self, server: Upstream) -> None:
         """Send the probe that closes the breaker of an unhealthy server, in the background."""
-        if await server.is_healthy() and await server.computes(self._task):
+        if await server.is_healthy() and await server.computes(self._operation):
             self._missed[server] = 0
         else:
             server.breaker.failed(time.monotonic())

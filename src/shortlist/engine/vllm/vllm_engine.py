@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
-from typing import Final, Protocol
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
 
-from shortlist.engine.base import EngineInfo
+from shortlist.engine.base import Engine, EngineInfo
 from shortlist.engine.vllm.calls import cut
 from shortlist.engine.vllm.loop import LoopThread
 from shortlist.engine.vllm.upstream_pool import UpstreamPool
-from shortlist.errors import EngineError, EngineUnavailable, UpstreamError
-from shortlist.types import Batch, Task, TokenPrompt, Value, Vector
+from shortlist.errors import EngineUnavailable, UpstreamError
+from shortlist.types import Operation, Prompt, TokenPrompt, Value
 
 LOOK_S: Final = 0.1
 """Poll period of the managed process in seconds."""
@@ -43,8 +43,8 @@ class ManagedProcess(Protocol):
         ...
 
 
-class VllmEngine:
-    """Implements `engine.base.Engine` and `engine.base.Supervised`.
+class VllmEngine(Engine):
+    """An `Engine` with one or several vLLM servers.
 
     Args:
         pool: Computes calls; made on `loop`.
@@ -66,19 +66,17 @@ class VllmEngine:
         """The engine's properties."""
         return self._info
 
-    async def score(self, batch: Batch) -> Sequence[float]:
-        """Return one log-odds per item."""
-        values = await self._compute(Task.RERANK, batch)
-        return [value for value in values if isinstance(value, float)]
-
-    async def embed(self, batch: Batch) -> Sequence[Vector]:
-        """Return one unit vector per item."""
-        values = await self._compute(Task.EMBED, batch)
-        return [value for value in values if not isinstance(value, float)]
-
-    async def explain(self, batch: Batch) -> Sequence[Mapping[str, float]]:
-        """Return the only component: vLLM computes the difference of the logits of yes and no."""
-        return [{"logit": score} for score in await self.score(batch)]
+    async def compute(self, operation: Operation, prompts: Sequence[Prompt]) -> Sequence[Any]:
+        """Return log-odds or unit vectors. See `Engine`."""
+        self._require(operation)
+        token_prompts = [prompt for prompt in prompts if isinstance(prompt, TokenPrompt)]
+        assert len(token_prompts) == len(prompts), "Requests to vLLM contain token ids. This is a bug."
+        try:
+            return await asyncio.wrap_future(self._loop.start(self._calls(token_prompts)))
+        except UpstreamError as error:
+            if error.is_retryable:
+                await self._survived()
+            raise
 
     async def wait_failed(self) -> None:
         """Raise once the managed process has exited, or has been unhealthy for too long.
@@ -104,18 +102,6 @@ class VllmEngine:
             self._loop.close()
         if self._child is not None:
             self._child.close()
-
-    async def _compute(self, task: Task, batch: Batch) -> list[Value]:
-        if task not in self._info.tasks:
-            raise EngineError(f"This engine does not {task.value}.")
-        prompts = [prompt for item in batch.items if isinstance(prompt := item.prompt, TokenPrompt)]
-        assert len(prompts) == len(batch.items), "vLLM is asked by token ids. This is a bug."
-        try:
-            return await asyncio.wrap_future(self._loop.start(self._calls(prompts)))
-        except UpstreamError as error:
-            if error.is_retryable:
-                await self._survived()
-            raise
 
     async def _calls(self, prompts: Sequence[TokenPrompt]) -> list[Value]:
         """Compute all calls concurrently; if one fails, cancel the others."""

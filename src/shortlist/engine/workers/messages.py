@@ -9,17 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from shortlist.engine.base import Engine
 from shortlist.errors import ServiceError
-from shortlist.types import Batch, Ids, Task, TokenPrefix, TokenPrompt, Value, WorkItem
-
-Method = Literal["score", "embed", "explain"]
-"""Method of an engine."""
+from shortlist.types import Ids, Operation, Prompt, TokenPrefix, TokenPrompt, Value
 
 Result = Value | Mapping[str, float]
 Values = list[Any] | npt.NDArray[np.float32]
@@ -44,11 +41,10 @@ class StartMessage:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PackedBatch:
-    """A batch of token ids.
+class PackedPrompts:
+    """Prompts as token ids.
 
     Attributes:
-        task: What to compute.
         prefix_lengths: Tokens of every prefix.
         lengths: Tokens of every prompt after its prefix.
         prefixes: Index of every prompt's prefix.
@@ -57,7 +53,6 @@ class PackedBatch:
         ids: [all tokens] int32: every prefix, then every prompt.
     """
 
-    task: Task
     ids: Ids
     prefix_lengths: tuple[int, ...]
     lengths: tuple[int, ...]
@@ -66,11 +61,12 @@ class PackedBatch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ComputeCall:
-    """A batch to compute."""
+    """Prompts to compute, or whose rerank scores to explain."""
 
     number: int
-    method: Method
-    batch: PackedBatch
+    operation: Operation
+    prompts: PackedPrompts
+    is_explained: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,27 +85,25 @@ class WorkerAnswer:
     outcome: Any | ServiceError
 
 
-def pack(batch: Batch) -> PackedBatch:
-    """Encode a batch; job ids are not sent."""
-    prompts = [prompt for item in batch.items if isinstance(prompt := item.prompt, TokenPrompt)]
-    assert len(prompts) == len(batch.items), "Workers take token ids only. This is a bug."
-    prefixes = {id(prompt.prefix): prompt.prefix for prompt in prompts}
+def pack(prompts: Sequence[Prompt]) -> PackedPrompts:
+    """Encode prompts."""
+    token_prompts = [prompt for prompt in prompts if isinstance(prompt, TokenPrompt)]
+    assert len(token_prompts) == len(prompts), "Workers take token ids only. This is a bug."
+    prefixes = {id(prompt.prefix): prompt.prefix for prompt in token_prompts}
     places = {key: place for place, key in enumerate(prefixes)}
-    return PackedBatch(
-        batch.task,
-        np.concatenate([*(prefix.ids for prefix in prefixes.values()), *(prompt.ids for prompt in prompts)]),
+    return PackedPrompts(
+        np.concatenate([*(prefix.ids for prefix in prefixes.values()), *(prompt.ids for prompt in token_prompts)]),
         tuple(prefix.num_tokens for prefix in prefixes.values()),
-        tuple(prompt.num_tokens for prompt in prompts),
-        tuple(places[id(prompt.prefix)] for prompt in prompts),
+        tuple(prompt.num_own_tokens for prompt in token_prompts),
+        tuple(places[id(prompt.prefix)] for prompt in token_prompts),
     )
 
 
-def unpack(packed: PackedBatch) -> Batch:
-    """Decode a batch; shared prefixes are shared again."""
+def unpack(packed: PackedPrompts) -> list[Prompt]:
+    """Decode prompts; shared prefixes are shared again."""
     pieces = _pieces(packed.ids, (*packed.prefix_lengths, *packed.lengths))
     prefixes = [TokenPrefix(next(pieces)) for _ in packed.prefix_lengths]
-    prompts = (TokenPrompt(prefixes[place], next(pieces)) for place in packed.prefixes)
-    return Batch(packed.task, tuple(WorkItem(0, index, prompt) for index, prompt in enumerate(prompts)))
+    return [TokenPrompt(prefixes[place], next(pieces)) for place in packed.prefixes]
 
 
 def pack_values(values: Sequence[Result]) -> Values:

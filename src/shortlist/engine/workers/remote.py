@@ -17,14 +17,16 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any, Final, TypeVar
 
-from shortlist.engine.base import EngineInfo
+import numpy as np
+
+from shortlist.engine.base import Engine, EngineInfo
 from shortlist.engine.workers.messages import (
     ComputeCall,
     LoadEngine,
-    Method,
     RemoteCall,
     StartMessage,
     Values,
@@ -33,7 +35,7 @@ from shortlist.engine.workers.messages import (
 )
 from shortlist.errors import EngineUnavailable, ServiceError
 from shortlist.logs import as_here
-from shortlist.types import Batch, Vector
+from shortlist.types import RERANK, Operation, Prompt, num_batch_tokens
 
 END_S: Final = 2.0
 """Seconds for a silent or killed worker to exit."""
@@ -55,8 +57,8 @@ class _PendingCall:
         self.result.set_running_or_notify_cancel()
 
 
-class RemoteEngine:
-    """Implements `engine.base.Engine`, `Supervised` and `RemoteExecution` with a worker, which starts at once.
+class RemoteEngine(Engine):
+    """An `Engine` in a worker process, which starts at once.
 
     Args:
         load: Called in the worker.
@@ -96,20 +98,17 @@ class RemoteEngine:
         with self._lock:
             return sum(each.num_tokens for each in self._waiting.values())
 
-    async def score(self, batch: Batch) -> Sequence[float]:
-        """See `Engine`."""
-        return list(await self._ask("score", batch))
-
-    async def embed(self, batch: Batch) -> Sequence[Vector]:
+    async def compute(self, operation: Operation, prompts: Sequence[Prompt]) -> Sequence[Any]:
         """See `Engine`. Vectors are copies, so that a kept vector does not keep the whole batch."""
-        return [vector.copy() for vector in await self._ask("embed", batch)]
+        values = await self._call(operation, prompts)
+        return [vector.copy() for vector in values] if isinstance(values, np.ndarray) else values
 
-    async def explain(self, batch: Batch) -> Sequence[Mapping[str, float]]:
+    async def explain(self, prompts: Sequence[Prompt]) -> Sequence[Mapping[str, float]]:
         """See `Engine`."""
-        return list(await self._ask("explain", batch))
+        return list(await self._call(RERANK, prompts, is_explained=True))
 
     async def wait_failed(self) -> None:
-        """Raise when the worker exits; return on close. See `Supervised`."""
+        """Raise when the worker exits; return on close. See `Engine`."""
         await asyncio.wrap_future(self._ended)
 
     def end(self) -> None:
@@ -126,7 +125,7 @@ class RemoteEngine:
         self._reader.join(2 * END_S)
 
     def run_in_engine(self, function: Callable[[], T], *, timeout_s: float) -> T:
-        """Run a function in the worker. See `RemoteExecution`."""
+        """Run a function in the worker. See `Engine`."""
         waiting = self._submit(0, lambda number: RemoteCall(number, function))
         try:
             result: T = waiting.result(timeout_s)
@@ -134,11 +133,9 @@ class RemoteEngine:
             raise EngineUnavailable(f"The engine's process on {self.device} does not answer.") from None
         return result
 
-    async def _ask(self, method: Method, batch: Batch) -> Values:
-        packed = pack(batch)
-        values: Values = await asyncio.wrap_future(
-            self._submit(batch.num_tokens, lambda number: ComputeCall(number, method, packed))
-        )
+    async def _call(self, operation: Operation, prompts: Sequence[Prompt], *, is_explained: bool = False) -> Values:
+        make_call = partial(ComputeCall, operation=operation, prompts=pack(prompts), is_explained=is_explained)
+        values: Values = await asyncio.wrap_future(self._submit(num_batch_tokens(prompts), make_call))
         return values
 
     def _submit(self, num_tokens: int, make: Callable[[int], ComputeCall | RemoteCall]) -> Future[Any]:

@@ -100,14 +100,10 @@ async def _outcome(engine: Engine, asked: ComputeCall | RemoteCall) -> Any | Ser
 
 
 async def _computed(engine: Engine, call: ComputeCall) -> Values:
-    batch = unpack(call.batch)
-    match call.method:
-        case "score":
-            return pack_values(await engine.score(batch))
-        case "embed":
-            return pack_values(await engine.embed(batch))
-        case "explain":
-            return pack_values(await engine.explain(batch))
+    prompts = unpack(call.prompts)
+    if call.is_explained:
+        return list(await engine.explain(prompts))
+    return pack_values(await engine.compute(call.operation, prompts))
 
 
 if __name__ == "__main__":

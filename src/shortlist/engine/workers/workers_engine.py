@@ -11,14 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from shortlist.engine.base import Engine, EngineInfo, Notify
 from shortlist.engine.workers.balance import least_loaded, shares_of
 from shortlist.engine.workers.messages import LoadEngine
 from shortlist.engine.workers.remote import RemoteEngine
 from shortlist.errors import BadSetting, EngineUnavailable
-from shortlist.types import Batch, Vector
+from shortlist.types import Operation, Prompt
 
 MIN_BATCHES: Final = 2
 """Concurrent batches per worker: one running, one queued."""
@@ -26,8 +26,8 @@ MIN_BATCHES: Final = 2
 LOOK_S: Final = 0.2
 
 
-class WorkersEngine:
-    """Implements `engine.base.Engine`, `Supervised` and `Replicated`.
+class WorkersEngine(Engine):
+    """An `Engine` with one worker per device.
 
     Args:
         workers: At least one, loaded, all of the same model; closed with this engine.
@@ -50,20 +50,16 @@ class WorkersEngine:
         """The workers' engines."""
         return self._workers
 
-    async def score(self, batch: Batch) -> Sequence[float]:
+    async def compute(self, operation: Operation, prompts: Sequence[Prompt]) -> Sequence[Any]:
         """Compute on the least loaded worker. See `Engine`."""
-        return await self._pick().score(batch)
+        return await self._pick().compute(operation, prompts)
 
-    async def embed(self, batch: Batch) -> Sequence[Vector]:
+    async def explain(self, prompts: Sequence[Prompt]) -> Sequence[Mapping[str, float]]:
         """Compute on the least loaded worker. See `Engine`."""
-        return await self._pick().embed(batch)
-
-    async def explain(self, batch: Batch) -> Sequence[Mapping[str, float]]:
-        """Compute on the least loaded worker. See `Engine`."""
-        return await self._pick().explain(batch)
+        return await self._pick().explain(prompts)
 
     async def wait_failed(self) -> None:
-        """Raise when a worker exits; return on close. See `Supervised`."""
+        """Raise when a worker exits; return on close. See `Engine`."""
         await asyncio.gather(*(worker.wait_failed() for worker in self._workers))
 
     def close(self) -> None:

@@ -19,9 +19,9 @@ from shortlist.engine.native.model_config import Qwen3Config
 from shortlist.engine.native.qwen3 import Qwen3, Qwen3Weights
 from shortlist.engine.native.runner import Runner
 from shortlist.engine.native.weights import load_weights
-from shortlist.types import Task, TokenPrompt
+from shortlist.types import EMBED, RERANK, Operation, TokenPrompt
 from tests.support.fixtures import ModelFactory
-from tests.support.native import batch_of, prefix_of, prompt_of
+from tests.support.native import batch_of, prefix_of, prompt_of, run_batch
 
 CPU = torch.device("cpu")
 PROMPTS = [prompt_of(prefix_of(5), length) for length in (1, 4, 20)]
@@ -52,21 +52,21 @@ def measure(folder: Path, prompts: Sequence[TokenPrompt] = PROMPTS) -> AbsMax:
     return absmax(*loading(folder), prompts, device=CPU)
 
 
-def loading(folder: Path, task: Task = Task.RERANK) -> tuple[Callable[..., Qwen3Weights], Qwen3Config]:
+def loading(folder: Path, task: Operation = RERANK) -> tuple[Callable[..., Qwen3Weights], Qwen3Config]:
     config = Qwen3Config.read(folder)
-    return partial(load_weights, folder, config, task=task), config
+    return partial(load_weights, folder, config, operation=task), config
 
 
-def choose(folder: Path, task: Task = Task.RERANK, prompts: Sequence[TokenPrompt] = PROMPTS) -> torch.dtype:
+def choose(folder: Path, task: Operation = RERANK, prompts: Sequence[TokenPrompt] = PROMPTS) -> torch.dtype:
     return fitting_dtype(torch.bfloat16, *loading(folder, task), prompts, device=CPU)
 
 
 # -- the decision --
 
 
-@pytest.mark.parametrize(("kind", "task"), [("reranker", Task.RERANK), ("seqcls", Task.RERANK), ("embedder", Task.EMBED)])
+@pytest.mark.parametrize(("kind", "task"), [("reranker", RERANK), ("seqcls", RERANK), ("embedder", EMBED)])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
-def test_model_with_small_numbers_uses_float16(make_model: ModelFactory, kind: str, task: Task, dtype: str) -> None:
+def test_model_with_small_numbers_uses_float16(make_model: ModelFactory, kind: str, task: Operation, dtype: str) -> None:
     assert choose(make_model(kind=kind, dtype=dtype), task) is torch.float16
 
 
@@ -139,7 +139,7 @@ def test_recorded_magnitudes_match_a_plain_forward_pass(make_model: ModelFactory
             super()._layer(*given)  # type: ignore[arg-type]
             states.append(torch.cat(given[1]).abs().max())  # type: ignore[arg-type]
 
-    Runner(Seen(config, weights, is_pruned=False), max_model_len=4096).run(batch_of(PROMPTS))
+    run_batch(Runner(Seen(config, weights, is_pruned=False), max_model_len=4096), batch_of(PROMPTS))
     for layer, greatest in zip(measure(folder).layers, states, strict=True):
         assert layer["after the MLP"] >= float(greatest) * (1 - 1e-5)
 

@@ -18,7 +18,7 @@ from shortlist.engine.native.portable_ops import PortableOps
 from shortlist.engine.native.qwen3 import Qwen3
 from shortlist.engine.native.weights import load_weights
 from shortlist.errors import BadSetting
-from shortlist.types import Task
+from shortlist.types import RERANK
 from tests.support.fixtures import ModelFactory
 from tests.support.native import model_of, prefix_of, prompt_of, scores
 
@@ -130,7 +130,7 @@ def test_all_bf16_kernels_give_the_same_scores_but_for_rounding(
     prompts = [prompt_of(prefix, length, length) for length in (1, 63, 64, 200)]
     exact = scores(model_of(folder, dtype=torch.float32), prompts)
     prepare = PackedLinears if is_packed else PlainLinears
-    weights = load_weights(folder, config, task=Task.RERANK, dtype=torch.bfloat16, device=CPU, prepare=prepare)
+    weights = load_weights(folder, config, operation=RERANK, dtype=torch.bfloat16, device=CPU, prepare=prepare)
     begin = None if is_portable else select_kernels(config, torch.bfloat16, CPU).begin
     assert scores(Qwen3(config, weights, begin=begin), prompts) == pytest.approx(exact, abs=0.15)
 

@@ -9,10 +9,19 @@ import pytest
 from shortlist.engine.native.qwen3 import Qwen3
 from shortlist.engine.native.runner import Runner, pack_prompts
 from shortlist.errors import EngineError
-from shortlist.types import Batch, Task, TextPrefix, TextPrompt, TokenPrefix, TokenPrompt, WorkItem
+from shortlist.types import (
+    EMBED,
+    RERANK,
+    Batch,
+    TextPrefix,
+    TextPrompt,
+    TokenPrefix,
+    TokenPrompt,
+    WorkItem,
+)
 from tests.support import qwen
 from tests.support.fixtures import ModelFactory
-from tests.support.native import batch_of, model_of, prefix_of, prompt_of
+from tests.support.native import batch_of, model_of, prefix_of, prompt_of, run_batch
 
 
 def ids(*numbers: int) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
@@ -26,7 +35,7 @@ def model(make_model: ModelFactory) -> Qwen3:
 
 @pytest.fixture(scope="module")
 def embedder(make_model: ModelFactory) -> Qwen3:
-    return model_of(make_model(kind="embedder"), task=Task.EMBED)
+    return model_of(make_model(kind="embedder"), task=EMBED)
 
 
 # -- packing --
@@ -73,14 +82,14 @@ def test_scores_come_in_the_batchs_order(model: Qwen3) -> None:
     prefixes = [prefix_of(4), prefix_of(9), prefix_of(0)]
     prompts = [prompt_of(prefixes[index % 3], 5, seed=index) for index in range(9)]
     runner = Runner(model, max_model_len=100)
-    alone = [runner.run(batch_of([prompt]))[0] for prompt in prompts]
-    assert runner.run(batch_of(prompts)) == pytest.approx(alone, abs=1e-5)
+    alone = [run_batch(runner, batch_of([prompt]))[0] for prompt in prompts]
+    assert run_batch(runner, batch_of(prompts)) == pytest.approx(alone, abs=1e-5)
     assert all(type(score) is float for score in alone)
 
 
 def test_vectors_are_unit_length_float32_with_memory_of_their_own(embedder: Qwen3) -> None:
     prompts = [prompt_of(prefix_of(4), length) for length in (1, 5, 9)]
-    vectors = Runner(embedder, max_model_len=100).run(batch_of(prompts, Task.EMBED))
+    vectors = run_batch(Runner(embedder, max_model_len=100), batch_of(prompts, EMBED))
     for vector in vectors:
         assert isinstance(vector, np.ndarray)
         assert vector.shape == (64,)
@@ -93,7 +102,7 @@ def test_nothing_of_a_batch_is_kept(model: Qwen3) -> None:
     prompts = [prompt_of(prefix_of(4), 50)]
     ids_ref = weakref.ref(prompts[0].ids)
     runner = Runner(model, max_model_len=100)
-    runner.run(batch_of(prompts))
+    run_batch(runner, batch_of(prompts))
     del prompts
     gc.collect()
     assert ids_ref() is None
@@ -104,32 +113,32 @@ def test_nothing_of_a_batch_is_kept(model: Qwen3) -> None:
 
 def test_prompt_longer_than_the_limit_is_refused(model: Qwen3) -> None:
     runner = Runner(model, max_model_len=20)
-    assert len(runner.run(batch_of([prompt_of(prefix_of(10), 10)]))) == 1
+    assert len(run_batch(runner, batch_of([prompt_of(prefix_of(10), 10)]))) == 1
     with pytest.raises(EngineError, match="20 tokens"):
-        runner.run(batch_of([prompt_of(prefix_of(10), 11)]))
+        run_batch(runner, batch_of([prompt_of(prefix_of(10), 11)]))
 
 
 @pytest.mark.parametrize("wrong", [-1, qwen.VOCAB_SIZE, 2**31 - 1])
 def test_ids_outside_the_vocabulary_are_refused(model: Qwen3, wrong: int) -> None:
     runner = Runner(model, max_model_len=20)
     with pytest.raises(EngineError, match="vocabulary"):
-        runner.run(batch_of([TokenPrompt(TokenPrefix(ids(1)), ids(1, wrong))]))
+        run_batch(runner, batch_of([TokenPrompt(TokenPrefix(ids(1)), ids(1, wrong))]))
     with pytest.raises(EngineError, match="vocabulary"):
-        runner.run(batch_of([TokenPrompt(TokenPrefix(ids(wrong)), ids(1))]))
+        run_batch(runner, batch_of([TokenPrompt(TokenPrefix(ids(wrong)), ids(1))]))
 
 
 def test_text_is_refused(model: Qwen3) -> None:
     item = WorkItem(1, 0, TextPrompt(TextPrefix("secret", 1), "secret", 1))
     with pytest.raises(EngineError, match="token ids") as caught:
-        Runner(model, max_model_len=20).run(Batch(Task.RERANK, (item,)))
+        run_batch(Runner(model, max_model_len=20), Batch(RERANK, (item,)))
     assert "secret" not in caught.value.message
 
 
 def test_prompt_without_tokens_is_refused(model: Qwen3) -> None:
     with pytest.raises(EngineError, match="at least one"):
-        Runner(model, max_model_len=20).run(batch_of([TokenPrompt(prefix_of(3), ids())]))
+        run_batch(Runner(model, max_model_len=20), batch_of([TokenPrompt(prefix_of(3), ids())]))
 
 
 def test_embedder_cannot_score(embedder: Qwen3) -> None:
     with pytest.raises(EngineError, match="cannot rerank"):
-        Runner(embedder, max_model_len=20).run(batch_of([prompt_of(prefix_of(3), 3)]))
+        run_batch(Runner(embedder, max_model_len=20), batch_of([prompt_of(prefix_of(3), 3)]))

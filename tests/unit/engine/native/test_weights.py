@@ -16,7 +16,7 @@ from shortlist.engine.native.model_config import Qwen3Config
 from shortlist.engine.native.qwen3 import LayerWeights, Qwen3Weights
 from shortlist.engine.native.weights import load_weights, weight_files
 from shortlist.errors import ModelRefused
-from shortlist.types import Task
+from shortlist.types import EMBED, RERANK, Operation
 from tests.support import qwen
 from tests.support.fixtures import ModelFactory
 
@@ -42,8 +42,8 @@ def model_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..
     return make
 
 
-def load(folder: Path, task: Task = Task.RERANK, dtype: torch.dtype = torch.float32) -> Qwen3Weights:
-    return load_weights(folder, Qwen3Config.read(folder), task=task, dtype=dtype, device=torch.device("cpu"))
+def load(folder: Path, task: Operation = RERANK, dtype: torch.dtype = torch.float32) -> Qwen3Weights:
+    return load_weights(folder, Qwen3Config.read(folder), operation=task, dtype=dtype, device=torch.device("cpu"))
 
 
 def matrices_of(layer: LayerWeights) -> Matrices:
@@ -108,7 +108,7 @@ def test_answer_of_a_converted_classifier_is_its_one_row(model_folder: Callable[
 
 @pytest.mark.parametrize("kind", ["embedder", "reranker"])
 def test_embedder_is_read_with_and_without_the_prefix(model_folder: Callable[..., Path], kind: qwen.Kind) -> None:
-    read = load(model_folder(kind), task=Task.EMBED)
+    read = load(model_folder(kind), task=EMBED)
     assert read.answer is None
     assert read.embedding.shape == (VOCAB, 16)
 
@@ -246,12 +246,12 @@ def test_yes_and_no_beyond_the_vocabulary_are_refused(model_folder: Callable[...
     config = Qwen3Config.read(folder)
     with pytest.raises(ModelRefused, match="yes and no"):
         load_weights(
-            folder, config, task=Task.RERANK, dtype=torch.float32, device=torch.device("cpu"), answer_ids=lambda: (VOCAB, 1)
+            folder, config, operation=RERANK, dtype=torch.float32, device=torch.device("cpu"), answer_ids=lambda: (VOCAB, 1)
         )
 
 
-@pytest.mark.parametrize("task", Task)
-def test_undeclared_layers_are_refused(model_folder: Callable[..., Path], task: Task) -> None:
+@pytest.mark.parametrize("task", [RERANK, EMBED])
+def test_undeclared_layers_are_refused(model_folder: Callable[..., Path], task: Operation) -> None:
     second = torch.zeros(16)
     with pytest.raises(ModelRefused, match=r"the weights have model\.layers\.1\.input_layernorm"):
         load(model_folder(model__layers__1__input_layernorm__weight=second), task)
@@ -283,7 +283,7 @@ def test_tied_lm_head_that_is_stored_twice_is_accepted(model_folder: Callable[..
 
 
 def test_embedder_ignores_the_lm_head(model_folder: Callable[..., Path]) -> None:
-    assert load(with_fields(model_folder(tied=False), tie_word_embeddings=True), Task.EMBED).answer is None
+    assert load(with_fields(model_folder(tied=False), tie_word_embeddings=True), EMBED).answer is None
 
 
 def test_positions_stored_by_old_releases_are_ignored(model_folder: Callable[..., Path]) -> None:
@@ -328,7 +328,7 @@ from pathlib import Path
 import torch
 from shortlist.engine.native.model_config import Qwen3Config
 from shortlist.engine.native.weights import load_weights
-from shortlist.types import Task
+from shortlist.types import RERANK
 
 def anonymous_bytes():
     lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
@@ -337,7 +337,7 @@ def anonymous_bytes():
 folder = Path(sys.argv[1])
 before = anonymous_bytes()
 config = Qwen3Config.read(folder)
-read = load_weights(folder, config, task=Task.RERANK, dtype=getattr(torch, sys.argv[2]), device=torch.device("cpu"))
+read = load_weights(folder, config, operation=RERANK, dtype=getattr(torch, sys.argv[2]), device=torch.device("cpu"))
 read.embedding.view(torch.int16).amax()  # every page of it is touched
 print(anonymous_bytes() - before)
 """

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shortlist.engine.vllm.calls import BURST, MIN_TOKENS, SHARE, RetryBudget, cut, num_tokens_of
-from shortlist.types import TokenPrefix, TokenPrompt
+from shortlist.engine.vllm.calls import BURST, MIN_TOKENS, SHARE, RetryBudget, cut
+from shortlist.types import TokenPrefix, TokenPrompt, num_batch_tokens
 
 
 def prompts(*lengths: int, prefix: int = 50) -> list[TokenPrompt]:
@@ -21,8 +21,8 @@ def test_calls_hold_every_prompt_in_order_and_no_more_than_their_share(lengths: 
     asked = prompts(*lengths)
     calls = list(cut(asked, num_servers))
     assert [prompt for call in calls for prompt in call] == asked
-    share = max(-(-num_tokens_of(asked) // num_servers), MIN_TOKENS)
-    assert all(len(call) == 1 or num_tokens_of(call) <= share for call in calls)
+    share = max(-(-num_batch_tokens(asked) // num_servers), MIN_TOKENS)
+    assert all(len(call) == 1 or num_batch_tokens(call) <= share for call in calls)
 
 
 def test_server_alone_gets_all_of_it_at_once() -> None:

@@ -8,12 +8,13 @@ import shlex
 import pytest
 
 from shortlist.engine.vllm.command import VllmPlan, arguments, is_supported, process_environment, right_command, unsupported
-from shortlist.types import Task
+from shortlist.models.qwen3.family import AS_RERANKER
+from shortlist.types import EMBED, RERANK
 
 PLAN = VllmPlan(
     model="/models/m",
-    task=Task.RERANK,
-    has_head=False,
+    operation=RERANK,
+    hf_overrides=AS_RERANKER,
     dtype="auto",
     max_model_len=4096,
     max_num_seqs=256,
@@ -42,7 +43,7 @@ def test_reranker_is_read_as_a_classifier_of_no_against_yes() -> None:
     }
 
 
-@pytest.mark.parametrize("changes", [{"task": Task.EMBED}, {"has_head": True}])
+@pytest.mark.parametrize("changes", [{"operation": EMBED, "hf_overrides": {}}, {"hf_overrides": {}}])
 def test_other_models_are_read_as_they_are(changes: dict[str, object]) -> None:
     given = arguments(planned(**changes), port=1, is_cpu=False)
     assert "--hf-overrides" not in given

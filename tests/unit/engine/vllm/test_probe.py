@@ -15,7 +15,7 @@ import pytest
 
 from shortlist.engine.vllm.probe import Probe, ProbeResult
 from shortlist.errors import ModelRefused
-from shortlist.types import Task
+from shortlist.types import EMBED, RERANK, Operation
 from tests.support.vllm import plan_of
 
 URL = "http://gpu-1:8000"
@@ -67,7 +67,7 @@ def only_posted(request: httpx2.Request) -> httpx2.Response:
     return httpx2.Response(405 if request.method == "GET" else 400)
 
 
-def probe(pretender: Pretender, task: Task = Task.RERANK, **more: Any) -> ProbeResult:
+def probe(pretender: Pretender, task: Operation = RERANK, **more: Any) -> ProbeResult:
     return Probe(URL, plan_of(Path("Qwen/M"), task), transport=httpx2.MockTransport(pretender), **more).run()
 
 
@@ -78,7 +78,7 @@ def test_good_reranker_is_found() -> None:
 
 
 def test_good_embedder_is_found() -> None:
-    found = probe(Pretender(classify=404, v1__embeddings=embedded()), Task.EMBED)
+    found = probe(Pretender(classify=404, v1__embeddings=embedded()), EMBED)
     assert found.dimensions == 2
 
 
@@ -130,7 +130,7 @@ def test_head_with_constant_output_is_empty() -> None:
 )
 def test_other_servers_are_no_embedders(paths: dict[str, Any], word: str) -> None:
     with pytest.raises(ModelRefused, match=word) as refused:
-        probe(Pretender(**paths), Task.EMBED)
+        probe(Pretender(**paths), EMBED)
     assert "vllm serve Qwen/M --runner pooling" in refused.value.message
 
 

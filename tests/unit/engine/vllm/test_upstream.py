@@ -9,6 +9,7 @@ from shortlist.engine.vllm.start import UpstreamAccess, connect
 from shortlist.engine.vllm.upstream import CHILD, UpstreamMetrics
 from shortlist.engine.vllm.vllm_engine import VllmEngine
 from shortlist.telemetry import Metrics
+from tests.support.engines import compute
 from tests.support.sickvllm import SickVllm, sick_vllm
 from tests.support.vllm import batch_of, plan_of, prompts_of
 
@@ -24,7 +25,7 @@ class Supervised:
             server.calls.clear()  # the probe's
 
     async def ask(self) -> None:
-        await self.engine.score(batch_of(prompts_of([5, 9])))
+        await compute(self.engine, batch_of(prompts_of([5, 9])))
 
     def of(self, server: SickVllm, name: str) -> float:
         found = self.metrics.registry.get_sample_value(f"shortlist_upstream_{name}", {"model": "m", "upstream": server.url})

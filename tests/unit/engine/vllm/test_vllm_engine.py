@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from shortlist.engine.base import Supervised
 from shortlist.engine.vllm import vllm_engine as engine_module
 from shortlist.engine.vllm.start import BATCHES_PER_SERVER, UpstreamAccess, connect
 from shortlist.engine.vllm.vllm_engine import VllmEngine
 from shortlist.errors import EngineError, EngineUnavailable, UpstreamError
-from shortlist.types import Task
+from shortlist.types import EMBED, RERANK
+from tests.support.engines import compute, explain
 from tests.support.sickvllm import SickVllm, log_odds, sick_vllm
 from tests.support.vllm import batch_of, plan_of, prompts_of
 
@@ -57,11 +57,10 @@ def child(engine: VllmEngine) -> VllmProcess:
 
 def test_info_has_model_and_version(engine: VllmEngine) -> None:
     info = engine.info
-    assert info.tasks == {Task.RERANK}
+    assert info.operations == {RERANK}
     assert info.max_model_len == 2048
     assert info.max_concurrent_batches == BATCHES_PER_SERVER
     assert info.ends_cancelled
-    assert isinstance(engine, Supervised)
 
 
 def test_shorter_of_requested_and_served_max_model_len_applies(server: SickVllm) -> None:
@@ -81,19 +80,19 @@ def test_two_engines_around_servers_of_unknown_bytes_share_no_scores(server: Sic
 
 async def test_batch_is_one_call_with_values_in_order(engine: VllmEngine, server: SickVllm) -> None:
     prompts = prompts_of([100 + number for number in range(300)])
-    found = await engine.score(batch_of(prompts))
+    found = await compute(engine, batch_of(prompts))
     assert found == pytest.approx([log_odds([*each.prefix.ids.tolist(), *each.ids.tolist()]) for each in prompts])
     assert len(server.calls) == 1
 
 
 async def test_explained_is_the_one_number_there_is(engine: VllmEngine) -> None:
     batch = batch_of(prompts_of([5, 6]))
-    assert await engine.explain(batch) == [{"logit": score} for score in await engine.score(batch)]
+    assert await explain(engine, batch) == [{"logit": score} for score in await compute(engine, batch)]
 
 
 async def test_unsupported_tasks_are_not_probed(engine: VllmEngine, server: SickVllm) -> None:
     with pytest.raises(EngineError, match="does not embed"):
-        await engine.embed(batch_of(prompts_of([5]), Task.EMBED))
+        await compute(engine, batch_of(prompts_of([5]), EMBED))
     assert not server.calls
 
 
@@ -102,7 +101,7 @@ async def test_failure_of_one_call_ends_the_others(server: SickVllm) -> None:
         engine = connect([server.url, other.url], PLAN, UpstreamAccess(timeout_s=60.0))
         server.mood, other.mood = "400", "hang"
         with pytest.raises(UpstreamError):
-            await engine.score(batch_of(prompts_of([500] * 20)))
+            await compute(engine, batch_of(prompts_of([500] * 20)))
         assert [each.num_tokens for each in engine._pool.servers] == [0, 0]
         engine.close()
 
@@ -112,7 +111,7 @@ async def test_closed_engine_is_gone_and_takes_its_child_along(engine: VllmEngin
     engine.close()
     assert child.closed
     with pytest.raises(EngineUnavailable):
-        await engine.score(batch_of(prompts_of([5])))
+        await compute(engine, batch_of(prompts_of([5])))
     await asyncio.wait_for(engine.wait_failed(), 5)
 
 
@@ -124,7 +123,7 @@ async def test_call_to_an_ended_child_raises_engine_unavailable(
 ) -> None:
     server.mood, child.is_running = "reset", False
     with pytest.raises(EngineUnavailable, match="ended"):
-        await engine.score(batch_of(prompts_of([5])))
+        await compute(engine, batch_of(prompts_of([5])))
 
 
 async def test_call_to_a_child_that_is_dying_waits_to_see_it(
@@ -134,7 +133,7 @@ async def test_call_to_a_child_that_is_dying_waits_to_see_it(
     server.mood = "reset"
     asyncio.get_running_loop().call_later(0.2, setattr, child, "is_running", False)
     with pytest.raises(EngineUnavailable):
-        await engine.score(batch_of(prompts_of([5])))
+        await compute(engine, batch_of(prompts_of([5])))
 
 
 async def test_child_that_is_sick_and_alive_is_an_upstream_like_any_other(
@@ -142,7 +141,7 @@ async def test_child_that_is_sick_and_alive_is_an_upstream_like_any_other(
 ) -> None:
     server.mood = "reset"
     with pytest.raises(UpstreamError):
-        await engine.score(batch_of(prompts_of([5])))
+        await compute(engine, batch_of(prompts_of([5])))
 
 
 async def test_exit_of_an_idle_process_is_detected(engine: VllmEngine, child: VllmProcess) -> None:

@@ -18,14 +18,13 @@ from functools import partial
 import pytest
 
 from shortlist.engine import workers
-from shortlist.engine.base import replicas_of, run_in_engine
-from shortlist.engine.restartable import RestartableEngine
 from shortlist.engine.workers import WorkersEngine
 from shortlist.engine.workers.messages import LoadEngine
 from shortlist.engine.workers.remote import WORKER, RemoteEngine
 from shortlist.errors import BadSetting, EngineError, EngineUnavailable, ModelRefused, ServiceError
-from shortlist.types import Batch, Task
+from shortlist.types import EMBED, Batch
 from tests.support import workers as loads
+from tests.support.engines import compute, explain
 from tests.support.fake_engine import log_odds
 from tests.support.process import wait_until
 from tests.support.workers import UNCOMPUTABLE, are_there, batch_of, pids
@@ -68,28 +67,27 @@ def expected(batch: Batch) -> list[float]:
 
 
 async def test_info_is_that_of_every_worker_and_names_all_devices(engine: WorkersEngine) -> None:
-    one, other = replicas_of(engine)
+    one, other = engine.replicas
     assert (one.info.device, other.info.device, engine.info.device) == ("cpu:0", "cpu:1", "cpu:0,cpu:1")
     assert one.info.fingerprint == other.info.fingerprint == engine.info.fingerprint
     assert engine.info.max_concurrent_batches == 4, "each has its next batch waiting"
-    assert replicas_of(RestartableEngine(engine, lambda: engine)) == (one, other)
 
 
 async def test_every_call_gets_its_own_answer(engine: WorkersEngine) -> None:
     batches = [batch_of(*range(1, number + 2)) for number in range(20)]
-    assert await asyncio.gather(*map(engine.score, batches)) == [expected(batch) for batch in batches]
-    explained = await engine.explain(batches[3])
+    assert await asyncio.gather(*(compute(engine, batch) for batch in batches)) == [expected(batch) for batch in batches]
+    explained = await explain(engine, batches[3])
     assert [each["yes"] - each["no"] for each in explained] == pytest.approx(expected(batches[3]))
 
 
 async def test_vectors_are_each_in_memory_of_their_own(engine: WorkersEngine) -> None:
-    vectors = await engine.embed(batch_of(3, 4, task=Task.EMBED))
+    vectors = await compute(engine, batch_of(3, 4, task=EMBED))
     assert [vector.base for vector in vectors] == [None, None]
 
 
 async def test_batch_that_fails_fails_alone_and_with_its_own_words(engine: WorkersEngine) -> None:
     lengths = [UNCOMPUTABLE - 2, UNCOMPUTABLE - 1, UNCOMPUTABLE, UNCOMPUTABLE + 1]
-    found = await asyncio.gather(*(engine.score(batch_of(length)) for length in lengths), return_exceptions=True)
+    found = await asyncio.gather(*(compute(engine, batch_of(length)) for length in lengths), return_exceptions=True)
     failure = found.pop(2)
     assert found == [expected(batch_of(length)) for length in lengths if length != UNCOMPUTABLE]
     assert type(failure) is EngineError
@@ -99,7 +97,7 @@ async def test_batch_that_fails_fails_alone_and_with_its_own_words(engine: Worke
 async def test_both_work_at_once_and_the_one_with_less_to_do_gets_the_next(new: Callable[[], list[int]]) -> None:
     engine = workers.start(loads.telltale, TWO)
     try:
-        found = await asyncio.gather(*(engine.score(batch_of(length)) for length in (200, 20, 20, 20)))
+        found = await asyncio.gather(*(compute(engine, batch_of(length)) for length in (200, 20, 20, 20)))
         [long], *short = found
         assert {long, *(pid for [pid] in short)} == set(new())
         assert long not in {pid for [pid] in short}
@@ -111,10 +109,10 @@ async def test_cancelled_call_counts_as_load_until_it_is_computed(engine: Worker
     first, second = engine._workers
     os.kill(of(engine)[0], signal.SIGSTOP)
     try:
-        call = asyncio.ensure_future(engine.score(batch_of(300)))
+        call = asyncio.ensure_future(compute(engine, batch_of(300)))
         await asyncio.sleep(0)
         call.cancel()
-        assert await engine.score(batch_of(1)) == expected(batch_of(1))
+        assert await compute(engine, batch_of(1)) == expected(batch_of(1))
         assert (first.num_tokens, second.num_tokens) == (300, 0)
     finally:
         os.kill(of(engine)[0], signal.SIGCONT)
@@ -125,12 +123,12 @@ async def test_workers_ignore_signals_to_the_process_group(engine: WorkersEngine
     for pid in of(engine):
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             os.kill(pid, number)
-    assert await engine.score(batch_of(5)) == expected(batch_of(5))
-    assert await engine.score(batch_of(5)) == expected(batch_of(5))
+    assert await compute(engine, batch_of(5)) == expected(batch_of(5))
+    assert await compute(engine, batch_of(5)) == expected(batch_of(5))
 
 
 async def test_function_is_called_where_the_engine_is(engine: WorkersEngine) -> None:
-    found = {run_in_engine(part, os.getpid, timeout_s=PATIENCE_S) for part in replicas_of(engine)}
+    found = {part.run_in_engine(os.getpid, timeout_s=PATIENCE_S) for part in engine.replicas}
     assert found == set(of(engine))
 
 
@@ -203,7 +201,7 @@ async def test_worker_killed_under_load_fails_all_calls(start: Callable[..., Wor
     engine = start(partial(loads.fake, token_s=0.005))
     wait_failed = asyncio.ensure_future(engine.wait_failed())
     batches = [batch_of(10 * number) for number in range(1, 41)]
-    calls = [asyncio.ensure_future(engine.score(batch)) for batch in batches]
+    calls = [asyncio.ensure_future(compute(engine, batch)) for batch in batches]
     await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
     os.kill(of(engine)[0], signal.SIGKILL)
     found = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), PATIENCE_S)
@@ -218,7 +216,7 @@ async def test_lost_device_takes_its_worker_with_it(start: Callable[..., Workers
     engine = start(loads.lost)
     wait_failed = asyncio.ensure_future(engine.wait_failed())
     with pytest.raises(EngineUnavailable, match="the device is lost"):
-        await engine.score(batch_of(1))
+        await compute(engine, batch_of(1))
     with pytest.raises(EngineUnavailable, match="exit code 1"):
         await asyncio.wait_for(wait_failed, PATIENCE_S)
 
@@ -228,10 +226,10 @@ async def test_one_that_does_not_read_holds_up_neither_others_nor_closing(start:
     stuck, _ = engine._workers
     os.kill(of(engine)[0], signal.SIGSTOP)
     with pytest.raises(EngineUnavailable, match="does not answer"):
-        run_in_engine(stuck, os.getpid, timeout_s=0.01)
-    waits = asyncio.ensure_future(stuck.score(batch_of(2_000_000)))  # more than the socket holds
+        stuck.run_in_engine(os.getpid, timeout_s=0.01)
+    waits = asyncio.ensure_future(compute(stuck, batch_of(2_000_000)))  # more than the socket holds
     await asyncio.sleep(0)
-    assert await engine.score(batch_of(7)) == expected(batch_of(7))
+    assert await compute(engine, batch_of(7)) == expected(batch_of(7))
     engine.close()
     with pytest.raises(EngineUnavailable, match="closed"):
         await asyncio.wait_for(waits, PATIENCE_S)
@@ -240,10 +238,10 @@ async def test_one_that_does_not_read_holds_up_neither_others_nor_closing(start:
 async def test_closing_fails_pending_watching_and_new_calls(start: Callable[..., WorkersEngine]) -> None:
     engine = start(partial(loads.fake, token_s=1.0))
     wait_failed = asyncio.ensure_future(engine.wait_failed())
-    waits = asyncio.ensure_future(engine.score(batch_of(600)))
+    waits = asyncio.ensure_future(compute(engine, batch_of(600)))
     await asyncio.sleep(0)
     await asyncio.to_thread(engine.close)
-    for call in (waits, engine.score(batch_of(1))):
+    for call in (waits, compute(engine, batch_of(1))):
         with pytest.raises(EngineUnavailable, match="closed"):
             await asyncio.wait_for(call, PATIENCE_S)
     await asyncio.wait_for(wait_failed, PATIENCE_S)

@@ -7,7 +7,7 @@ from dataclasses import fields
 
 import pytest
 
-from shortlist.text.prompt import INSTRUCTIONS
+from shortlist.models.qwen3.prompt import INSTRUCTIONS
 from shortlist.ui.i18n import CHINESE, ENGLISH, LANGUAGES, Messages, messages_for, translations
 
 FIELDS = [field.name for field in fields(Messages) if field.name != "presets"]

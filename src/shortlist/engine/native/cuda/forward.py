@@ -127,8 +127,8 @@ class CudaForward:
         long_spans = tuple(filter(self._is_long, pack.layout.spans))
         tiled_spans = [span for span in pack.layout.spans if span not in long_spans]
         return HostInputs(
-            ids_T=pack.ids_T.astype(np.int32),
-            positions_T=pack.positions_T.astype(np.int32),
+            ids_T=pack.ids_T,
+            positions_T=pack.positions_T,
             tiles_N6=tiles_of(tiled_spans, self._tile_config.tile_tokens),
             scored_tiles_B6=tiles_of(pack.layout.pruned().spans, 1),
             rows_B=np.asarray(pack.layout.scored_rows, dtype=np.int32),

@@ -14,10 +14,10 @@ from torch import Tensor
 from shortlist.engine.native.layout import PackedSpan
 from shortlist.engine.native.qwen3 import ForwardOps, Qwen3
 from shortlist.engine.native.runner import Runner
-from shortlist.types import TokenPrompt
+from shortlist.types import RERANK, TokenPrompt
 from tests.support.fixtures import ModelFactory
 from tests.support.interpreter import DEVICE, model_of, runner_of, scores
-from tests.support.native import batch_of, layout_of, prefix_of, prompt_of
+from tests.support.native import batch_of, layout_of, prefix_of, prompt_of, run_batch
 
 from shortlist.engine.native.cuda import forward as module  # isort: skip - after the check for Triton
 from shortlist.engine.native.cuda import long_attention, cuda_ops  # isort: skip
@@ -173,7 +173,7 @@ def test_batch_started_before_the_previous_one_is_fetched_overwrites_nothing(mod
     runner = runner_of(model, device=device, bucket_tokens=(16,))
     packs = [prompts_of(4), prompts_of(5), prompts_of(6)]
     alone = [scores(runner, prompts) for prompts in packs]
-    waits = [runner.begin(batch_of(prompts)) for prompts in packs]
+    waits = [runner.begin(RERANK, prompts) for prompts in packs]
     assert [wait() for wait in waits] == [pytest.approx(found, abs=1e-5) for found in alone]
 
 
@@ -257,5 +257,5 @@ def test_batch_that_does_not_fit_alone_fails(model: Qwen3, device: CountingDevic
 
     monkeypatch.setattr(Qwen3, "states", exhausted)
     with pytest.raises(torch.OutOfMemoryError):
-        runner_of(model, device=device, bucket_tokens=(16,)).run(batch_of(prompts_of(4)))
+        run_batch(runner_of(model, device=device, bucket_tokens=(16,)), batch_of(prompts_of(4)))
     assert device.num_freed == 0

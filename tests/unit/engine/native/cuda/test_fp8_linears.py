@@ -14,10 +14,10 @@ from shortlist.engine.native import accuracy_check, native_engine
 from shortlist.engine.native.kernel_selection import TRITON, KernelSelection
 from shortlist.engine.native.linears import Matrices, PlainLinears
 from shortlist.errors import BadSetting
-from shortlist.types import Task
+from shortlist.types import RERANK
 from tests.support.fixtures import ModelFactory
 from tests.support.interpreter import DEVICE, config_of, device_here, model_of, runner_of, scores
-from tests.support.native import batch_of, prefix_of, prompt_of
+from tests.support.native import prefix_of, prompt_of
 
 from shortlist.engine.native.cuda import launch  # isort: skip - after the check for Triton
 from shortlist.engine.native.cuda.fp8_linears import Fp8Linears, Quantized, can_quantize  # isort: skip
@@ -113,7 +113,7 @@ async def test_engine_in_8_bits_is_checked_before_it_serves(make_model: ModelFac
     load = partial(
         native_engine.NativeEngine.load,
         make_model(shape="tiny"),
-        task=Task.RERANK,
+        operation=RERANK,
         max_model_len=100,
         device=DEVICE.type,
         dtype="fp8",
@@ -121,13 +121,13 @@ async def test_engine_in_8_bits_is_checked_before_it_serves(make_model: ModelFac
     )
     with pytest.raises(BadSetting, match="cannot be checked"):
         load(samples=tuple)
-    monkeypatch.setitem(accuracy_check.BOUNDS, Task.RERANK, 1e-9)
+    monkeypatch.setitem(accuracy_check.BOUNDS, RERANK, 1e-9)
     with pytest.raises(BadSetting, match="1e-09 is allowed"):
         load(samples=lambda: prompts)
-    monkeypatch.setitem(accuracy_check.BOUNDS, Task.RERANK, 1.0)
+    monkeypatch.setitem(accuracy_check.BOUNDS, RERANK, 1.0)
     served = load(samples=lambda: prompts)
     assert (served.info.dtype, "float8_e4m3fn-d" in served.info.fingerprint) == ("float8_e4m3fn", True)
-    assert len(await served.score(batch_of(prompts))) == 2
+    assert len(await served.compute(RERANK, prompts)) == 2
     served.close()
 
 

@@ -15,7 +15,7 @@ from shortlist.engine.native.model_config import Qwen3Config
 from shortlist.engine.native.qwen3 import Qwen3
 from shortlist.engine.native.runner import Runner
 from shortlist.engine.native.weights import load_weights
-from shortlist.types import Task, TokenPrompt
+from shortlist.types import RERANK, TokenPrompt
 from tests.support.fixtures import ModelFactory
 from tests.support.interpreter import DEVICE, model_of, runner_of, scores
 from tests.support.native import prefix_of, prompt_of
@@ -31,7 +31,7 @@ MakeRunner = Callable[[Path, torch.dtype], Runner]
 
 def plain(folder: Path, dtype: torch.dtype) -> Runner:
     config = Qwen3Config.read(folder)
-    weights = load_weights(folder, config, task=Task.RERANK, dtype=dtype, device=DEVICE)
+    weights = load_weights(folder, config, operation=RERANK, dtype=dtype, device=DEVICE)
     return Runner(Qwen3(config, weights), max_model_len=100)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shortlist.text import prompt
+from shortlist.models.qwen3 import prompt
 
 
 def test_reranker_frame_is_the_model_cards() -> None:

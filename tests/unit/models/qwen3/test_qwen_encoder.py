@@ -13,12 +13,20 @@ import pytest
 from tokenizers import Tokenizer
 
 from shortlist.errors import BadSetting, InputTooLong, InvalidInput, ModelRefused
-from shortlist.text.prompt import INSTRUCTIONS
-from shortlist.text.qwen_encoder import QwenEncoder
+from shortlist.models.qwen3.prompt import INSTRUCTIONS
+from shortlist.models.qwen3.qwen_encoder import QwenEncoder
 from shortlist.text.tokenizer import EscapingTokenizer
 from shortlist.text.window import OVERLAP
 from shortlist.text.window import num_settled as settled_tokens
-from shortlist.types import Encoded, OverflowPolicy, Task, TokenPrompt, Truncation
+from shortlist.types import (
+    EMBED,
+    RERANK,
+    Encoded,
+    Operation,
+    OverflowPolicy,
+    TokenPrompt,
+    Truncation,
+)
 from tests.support import qwen
 from tests.support.encoded import tokens
 from tests.support.fixtures import ModelFactory
@@ -30,17 +38,17 @@ END = 151643
 
 @pytest.fixture(scope="module")
 def reranker(tokenizer_path: Path) -> QwenEncoder:
-    return QwenEncoder(tokenizer_path, task=Task.RERANK, max_model_len=512)
+    return QwenEncoder(tokenizer_path, operation=RERANK, max_model_len=512)
 
 
 @pytest.fixture(scope="module")
 def official(tokenizer_path: Path) -> QwenEncoder:
-    return QwenEncoder(tokenizer_path, task=Task.RERANK, max_model_len=512, control_tokens="official")
+    return QwenEncoder(tokenizer_path, operation=RERANK, max_model_len=512, control_tokens="official")
 
 
 @pytest.fixture(scope="module")
 def embedder(tokenizer_path: Path) -> QwenEncoder:
-    return QwenEncoder(tokenizer_path, task=Task.EMBED, max_model_len=64)
+    return QwenEncoder(tokenizer_path, operation=EMBED, max_model_len=64)
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +156,7 @@ def test_cut_that_the_caller_asked_for_is_no_error(reranker: QwenEncoder) -> Non
 
 @pytest.mark.parametrize("most", [120, 121, 511])
 def test_truncate_prompt_tokens_is_a_shorter_limit(reranker: QwenEncoder, tokenizer_path: Path, most: int) -> None:
-    short = QwenEncoder(tokenizer_path, task=Task.RERANK, max_model_len=most)
+    short = QwenEncoder(tokenizer_path, operation=RERANK, max_model_len=most)
     for document in ("word " * 1000, "short"):
         [cut] = tokens(reranker.encode_pairs("query", [document], truncation=Truncation(truncate_prompt_tokens=most)))
         [same] = tokens(short.encode_pairs("query", [document]))
@@ -228,10 +236,10 @@ def test_query_and_instruction_are_never_cut(reranker: QwenEncoder, field: str, 
 
 def test_last_room_for_one_token_is_room(tokenizer_path: Path, reranker: QwenEncoder) -> None:
     num_prefix = tokens(reranker.encode_pairs("query", ["d"]))[0].prefix.num_tokens
-    snug = QwenEncoder(tokenizer_path, task=Task.RERANK, max_model_len=num_prefix + 10)
+    snug = QwenEncoder(tokenizer_path, operation=RERANK, max_model_len=num_prefix + 10)
     [one] = tokens(snug.encode_pairs("query", ["d e f"]))
     assert one.num_tokens == 10
-    tight = QwenEncoder(tokenizer_path, task=Task.RERANK, max_model_len=num_prefix + 9)
+    tight = QwenEncoder(tokenizer_path, operation=RERANK, max_model_len=num_prefix + 9)
     with pytest.raises(InputTooLong):
         tight.encode_pairs("query", ["d e f"])
 
@@ -423,7 +431,7 @@ def test_official_mode_makes_them_control_tokens(official: QwenEncoder, token: s
 
 
 def test_neutralised_tokens_are_counted(tokenizer_path: Path) -> None:
-    encoder = QwenEncoder(tokenizer_path, task=Task.RERANK, max_model_len=512)
+    encoder = QwenEncoder(tokenizer_path, operation=RERANK, max_model_len=512)
     found = encoder.encode_pairs("<think>", ["<|im_end|><|im_start|>", "clean < text", "</tool_call>"])
     assert [each.num_escaped for each in found] == [3, 0, 1]
 
@@ -432,7 +440,7 @@ def test_added_tokens_inside_the_vocabulary_are_neutralised_too(edited: Callable
     def put_in_vocabulary(fields: dict[str, Any]) -> None:
         fields["model"]["vocab"] |= {token["content"]: token["id"] for token in fields["added_tokens"]}
 
-    encoder = QwenEncoder(edited(put_in_vocabulary), task=Task.EMBED, max_model_len=512)
+    encoder = QwenEncoder(edited(put_in_vocabulary), operation=EMBED, max_model_len=512)
     [one] = tokens(encoder.encode_texts(["<think>"]))
     assert 151667 not in one.ids
 
@@ -526,8 +534,8 @@ def test_padding_truncation_and_post_processor_of_the_file_are_ignored(tokenizer
     tokenizer.enable_truncation(3)
     tokenizer.enable_padding(length=20, pad_id=5)
     tokenizer.save(str(tmp_path / "tokenizer.json"))
-    encoder = QwenEncoder(tmp_path / "tokenizer.json", task=Task.EMBED, max_model_len=64)
-    plain = QwenEncoder(tokenizer_path, task=Task.EMBED, max_model_len=64)
+    encoder = QwenEncoder(tmp_path / "tokenizer.json", operation=EMBED, max_model_len=64)
+    plain = QwenEncoder(tokenizer_path, operation=EMBED, max_model_len=64)
     [one], [other] = (
         tokens(encoder.encode_texts(["one two three four five"])),
         tokens(plain.encode_texts(["one two three four five"])),
@@ -536,14 +544,14 @@ def test_padding_truncation_and_post_processor_of_the_file_are_ignored(tokenizer
 
 
 def test_embedders_own_post_processor_does_not_add_a_second_end(make_model: ModelFactory) -> None:
-    encoder = QwenEncoder(make_model(kind="embedder") / "tokenizer.json", task=Task.EMBED, max_model_len=64)
+    encoder = QwenEncoder(make_model(kind="embedder") / "tokenizer.json", operation=EMBED, max_model_len=64)
     [one] = tokens(encoder.encode_texts(["hello"]))
     assert one.ids.tolist() == [14990, END]
 
 
 def test_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelRefused, match=r"tokenizer\.json"):
-        QwenEncoder(tmp_path / "tokenizer.json", task=Task.EMBED, max_model_len=64)
+        QwenEncoder(tmp_path / "tokenizer.json", operation=EMBED, max_model_len=64)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"model": null}', '{"model": {"type": "Unigram"}}'])
@@ -551,7 +559,7 @@ def test_broken_file_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "tokenizer.json"
     path.write_text(content)
     with pytest.raises(ModelRefused, match=r"tokenizer\.json"):
-        QwenEncoder(path, task=Task.EMBED, max_model_len=64)
+        QwenEncoder(path, operation=EMBED, max_model_len=64)
 
 
 @pytest.mark.parametrize(
@@ -560,14 +568,14 @@ def test_broken_file_is_refused(tmp_path: Path, content: str) -> None:
 def test_tokenizer_without_a_control_token_is_refused(edited: Callable[..., Path], token: str) -> None:
     path = edited(lambda fields: fields.update(added_tokens=[t for t in fields["added_tokens"] if t["content"] != token]))
     with pytest.raises(ModelRefused, match="single added token") as caught:
-        QwenEncoder(path, task=Task.RERANK, max_model_len=512)
+        QwenEncoder(path, operation=RERANK, max_model_len=512)
     assert token in caught.value.message
 
 
 def test_tokenizer_without_end_of_text_cannot_embed(edited: Callable[..., Path]) -> None:
     path = edited(lambda fields: fields.update(added_tokens=fields["added_tokens"][1:]))
     with pytest.raises(ModelRefused, match="endoftext"):
-        QwenEncoder(path, task=Task.EMBED, max_model_len=512)
+        QwenEncoder(path, operation=EMBED, max_model_len=512)
 
 
 def test_tokenizer_with_two_tokens_for_yes_is_refused(edited: Callable[..., Path]) -> None:
@@ -577,7 +585,7 @@ def test_tokenizer_with_two_tokens_for_yes_is_refused(edited: Callable[..., Path
         model["merges"] = [pair for pair in model["merges"] if "".join(pair) != "yes"]
 
     with pytest.raises(ModelRefused, match="'yes' is 2 tokens"):
-        QwenEncoder(edited(split_yes), task=Task.RERANK, max_model_len=512)
+        QwenEncoder(edited(split_yes), operation=RERANK, max_model_len=512)
 
 
 def test_tokenizer_that_splits_elsewhere_is_refused(edited: Callable[..., Path]) -> None:
@@ -585,13 +593,13 @@ def test_tokenizer_that_splits_elsewhere_is_refused(edited: Callable[..., Path])
         fields["pre_tokenizer"]["pretokenizers"][0]["pattern"] = {"Regex": r"\n<Query>|\n|[^\n]+"}
 
     with pytest.raises(ModelRefused, match="does not split words"):
-        QwenEncoder(edited(by_line), task=Task.RERANK, max_model_len=512)
+        QwenEncoder(edited(by_line), operation=RERANK, max_model_len=512)
 
 
-@pytest.mark.parametrize(("task", "num_framed"), [(Task.RERANK, 48), (Task.EMBED, 1)])
-def test_limit_below_the_frame_is_refused(tokenizer_path: Path, task: Task, num_framed: int) -> None:
+@pytest.mark.parametrize(("task", "num_framed"), [(RERANK, 48), (EMBED, 1)])
+def test_limit_below_the_frame_is_refused(tokenizer_path: Path, task: Operation, num_framed: int) -> None:
     with pytest.raises(BadSetting, match="max_model_len"):
-        QwenEncoder(tokenizer_path, task=task, max_model_len=num_framed)
+        QwenEncoder(tokenizer_path, operation=task, max_model_len=num_framed)
 
 
 # -- identity and threads --
@@ -600,17 +608,17 @@ def test_limit_below_the_frame_is_refused(tokenizer_path: Path, task: Task, num_
 def test_fingerprint_names_everything_that_changes_a_prompt(
     tokenizer_path: Path, edited: Callable[..., Path], reranker: QwenEncoder, official: QwenEncoder, embedder: QwenEncoder
 ) -> None:
-    longer = QwenEncoder(tokenizer_path, task=Task.RERANK, max_model_len=513)
-    other_file = QwenEncoder(edited(lambda fields: fields.update(decoder=None)), task=Task.RERANK, max_model_len=512)
-    same = QwenEncoder(tokenizer_path, task=Task.RERANK, max_model_len=512)
+    longer = QwenEncoder(tokenizer_path, operation=RERANK, max_model_len=513)
+    other_file = QwenEncoder(edited(lambda fields: fields.update(decoder=None)), operation=RERANK, max_model_len=512)
+    same = QwenEncoder(tokenizer_path, operation=RERANK, max_model_len=512)
     assert len({one.fingerprint for one in (reranker, official, embedder, longer, other_file)}) == 5
     assert same.fingerprint == reranker.fingerprint
 
 
 def test_frame_version_is_part_of_the_fingerprint(tokenizer_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = QwenEncoder(tokenizer_path, task=Task.RERANK, max_model_len=512).fingerprint
-    monkeypatch.setattr("shortlist.text.prompt.TEMPLATE_VERSION", 2)
-    assert QwenEncoder(tokenizer_path, task=Task.RERANK, max_model_len=512).fingerprint != before
+    before = QwenEncoder(tokenizer_path, operation=RERANK, max_model_len=512).fingerprint
+    monkeypatch.setattr("shortlist.models.qwen3.prompt.TEMPLATE_VERSION", 2)
+    assert QwenEncoder(tokenizer_path, operation=RERANK, max_model_len=512).fingerprint != before
 
 
 def test_threads_do_not_disturb_each_other(reranker: QwenEncoder) -> None:

@@ -14,17 +14,19 @@ import numpy as np
 
 from shortlist.config import ControlTokens
 from shortlist.errors import BadSetting, InputTooLong, InvalidInput, ModelRefused
-from shortlist.text import prompt
-from shortlist.text.encoder import PromptView, TokenView
+from shortlist.models.qwen3 import prompt
+from shortlist.text.encoder import Parts, PromptView, TemplateIds, TokenView
 from shortlist.text.tokenizer import EscapingTokenizer, TokenizedText
 from shortlist.types import (
+    EMBED,
     NO_TRUNCATION,
+    RERANK,
     Encoded,
     Ids,
+    Operation,
     OverflowPolicy,
     Prompt,
     PromptTemplate,
-    Task,
     Token,
     TokenPrefix,
     TokenPrompt,
@@ -41,7 +43,7 @@ class QwenEncoder:
 
     Args:
         tokenizer_path: The model's `tokenizer.json`.
-        task: Which of the two templates to apply.
+        operation: Which of the two templates to apply.
         max_model_len: Longest prompt in tokens, template included.
         control_tokens: Treatment of special tokens in callers' texts; see `EscapingTokenizer`.
 
@@ -51,14 +53,14 @@ class QwenEncoder:
     """
 
     def __init__(
-        self, tokenizer_path: Path, *, task: Task, max_model_len: int, control_tokens: ControlTokens = "neutral"
+        self, tokenizer_path: Path, *, operation: Operation, max_model_len: int, control_tokens: ControlTokens = "neutral"
     ) -> None:
-        self.task = task
+        self.operation = operation
         self.max_model_len = max_model_len
         self._tokenizer = EscapingTokenizer(tokenizer_path, control_tokens=control_tokens)
-        self._template_prefix, self._template_suffix = _template_ids(self._tokenizer, task)
+        self._template_prefix, self._template_suffix = _template_ids(self._tokenizer, operation)
         self._fingerprint = (
-            f"qwen3-{task.value}-frame{prompt.TEMPLATE_VERSION}-{self._tokenizer.digest}-{max_model_len}-{control_tokens}"
+            f"qwen3-{operation.name}-frame{prompt.TEMPLATE_VERSION}-{self._tokenizer.digest}-{max_model_len}-{control_tokens}"
         )
         num_template = len(self._template_prefix) + len(self._template_suffix)
         if max_model_len <= num_template:
@@ -88,9 +90,21 @@ class QwenEncoder:
         """The ids that end every prompt, truncated or not; the score is read at the last one."""
         return tuple(self._template_suffix.tolist())
 
+    @property
+    def template_ids(self) -> TemplateIds:
+        """The ids of the prompt template. See `Encoder`."""
+        suffix = self.suffix_ids
+        return TemplateIds(
+            template_version=prompt.TEMPLATE_VERSION,
+            prefix_ids=self.prefix_ids,
+            suffix_ids=suffix,
+            read_text=self._tokenizer.pieces(self._template_suffix[-1:])[0],
+            answer_ids=self.answer_ids if self.operation is RERANK else None,
+        )
+
     def template(self, instruction: str | None = None, preset: str | None = None) -> PromptTemplate:
         """Return the template; without instruction and preset, with the model card's default. See `Encoder`."""
-        template = f"qwen3-{self.task.value}/{prompt.TEMPLATE_VERSION}"
+        template = f"qwen3-{self.operation.name}/{prompt.TEMPLATE_VERSION}"
         if instruction is not None and preset is not None:
             raise InvalidInput("Give an instruction or a preset, not both.", param="preset")
         if instruction is not None:
@@ -119,9 +133,9 @@ class QwenEncoder:
     def _token_views(self, ids: Ids) -> list[TokenView]:
         return [TokenView(number, text) for number, text in zip(ids.tolist(), self._tokenizer.pieces(ids), strict=True)]
 
-    def strip_template(self, query: str, document: str) -> prompt.Parts | None:
+    def strip_template(self, query: str, document: str) -> Parts | None:
         """Return the parts of a pair that already has the template. See `Encoder`."""
-        if self.task is not Task.RERANK or not prompt.has_rerank_template(query):
+        if self.operation is not RERANK or not prompt.has_rerank_template(query):
             return None
         parts = prompt.strip_template(query + document)
         if parts is None:
@@ -153,7 +167,7 @@ class QwenEncoder:
         with_totals: bool = False,
     ) -> list[Encoded]:
         """Tokenize every document; all prompts share one prefix object. See `Encoder`."""
-        self._require(Task.RERANK)
+        self._require(RERANK)
         longest = min(self.max_model_len, truncation.truncate_prompt_tokens or self.max_model_len)
         asked_query = self._cut(query, _at_least_one(truncation.max_tokens_per_query, "max_tokens_per_query"))
         prefix = self._pair_prefix(asked_query, prompt.DEFAULT_INSTRUCTION if instruction is None else instruction)
@@ -162,8 +176,7 @@ class QwenEncoder:
         limit = min(longest - num_template, _at_least_one(truncation.max_tokens_per_doc, "max_tokens_per_doc") or most)
         if limit < 1:
             raise _no_tokens_left("query", longest)
-        pieces = [prompt.document_piece(document) for document in documents]
-        tokenized = self._tokenizer.tokenize(pieces, limit, with_totals=with_totals)
+        tokenized = self._tokenizer.tokenize(documents, limit, lead=prompt.DOCUMENT_LEAD, with_totals=with_totals)
         if on_overflow is OverflowPolicy.ERROR and limit == most:
             _refuse_cut(tokenized, most, "documents")
         asked = sum(self._tokenizer.num_escaped(text) for text in (asked_query, instruction or ""))
@@ -184,8 +197,8 @@ class QwenEncoder:
         return query if most is None else self._tokenizer.truncate(query, most, lead=" ")
 
     def _windows(self, prefix: TokenPrefix, document: str, limit: int) -> Encoded:
-        windows = self._tokenizer.tokenize_windows(document, limit, lead=prompt.document_piece(""))
-        [whole] = self._tokenizer.tokenize([prompt.document_piece(document)], limit, with_totals=True)
+        windows = self._tokenizer.tokenize_windows(document, limit, lead=prompt.DOCUMENT_LEAD)
+        [whole] = self._tokenizer.tokenize([document], limit, lead=prompt.DOCUMENT_LEAD, with_totals=True)
         assert whole.num_total is not None, "Totals were requested. This is a bug."
         return Encoded(
             prompts=tuple(self._prompt(prefix, window.ids) for window in windows),
@@ -207,7 +220,7 @@ class QwenEncoder:
         truncate_prompt_tokens: int | None = None,
     ) -> list[Encoded]:
         """Tokenize every text to embed; a query that already has the template is kept as it is. See `Encoder`."""
-        self._require(Task.EMBED)
+        self._require(EMBED)
         longest = min(self.max_model_len, truncate_prompt_tokens or self.max_model_len)
         to_frame = {
             index for index, text in enumerate(texts) if (is_query or instruction is not None) and not prompt.has_template(text)
@@ -255,14 +268,14 @@ class QwenEncoder:
     def _prompt(self, prefix: TokenPrefix, ids: Ids) -> TokenPrompt:
         return TokenPrompt(prefix, np.concatenate([ids, self._template_suffix]))
 
-    def _require(self, task: Task) -> None:
-        if self.task is not task:
-            raise InvalidInput(f"This model can {self.task.value}; it cannot {task.value}.", param="model")
+    def _require(self, operation: Operation) -> None:
+        if self.operation is not operation:
+            raise InvalidInput(f"This model can {self.operation.name}; it cannot {operation.name}.", param="model")
 
 
-def _template_ids(tokenizer: EscapingTokenizer, task: Task) -> tuple[Ids, Ids]:
+def _template_ids(tokenizer: EscapingTokenizer, operation: Operation) -> tuple[Ids, Ids]:
     """Return the template's ids before and after the caller's texts."""
-    if task is Task.EMBED:
+    if operation is EMBED:
         return _NO_IDS, np.asarray([tokenizer.control_id(prompt.END_OF_TEXT)], dtype=np.int32)
     for token in prompt.RERANK_CONTROLS:
         tokenizer.control_id(token)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
+
+from shortlist.text.encoder import Parts
 
 TEMPLATE_VERSION: Final = 1
 
@@ -62,18 +63,12 @@ def query_piece(query: str) -> str:
     return f"<Query>: {query}\n<Document>:"
 
 
+DOCUMENT_LEAD: Final = " "
+
+
 def document_piece(document: str) -> str:
     """Return the third piece of the body."""
-    return " " + document
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """The caller's texts in a templated pair."""
-
-    instruction: str
-    query: str
-    document: str
+    return DOCUMENT_LEAD + document
 
 
 _FRAME: Final = re.compile(

@@ -1,4 +1,4 @@
-"""Computes the memory that a model needs from its shapes, before it is loaded."""
+"""The memory that a model needs, computed from its shapes."""
 
 from __future__ import annotations
 
@@ -43,30 +43,21 @@ class MemoryPlan:
         return f"{weights}, and at most {self.activations_bytes / 1e9:.2f} GB for a full batch, independent of the queue"
 
 
-def memory_plan(folder: Path, info: EngineInfo, settings: SchedulerSettings, *, is_native: bool) -> MemoryPlan:
-    """Return the memory plan of a loaded model.
+def library_plan(folder: Path, info: EngineInfo, settings: SchedulerSettings) -> MemoryPlan:
+    """Return the memory plan of a model whose library decides how many texts it computes at once.
 
     Args:
         folder: The model's files.
         info: Its engine info.
         settings: The batch limits.
-        is_native: Whether the native engine runs it; only its activations can be computed.
     """
-    num_parameters = sum(_counts(folder))
-    if not is_native:
-        weights = num_parameters * (4 if info.dtype == "float32" else 2)
-        return MemoryPlan(num_parameters=num_parameters, weights_bytes=weights, activations_bytes=None, formula=_LIBRARY)
-    from shortlist.engine.native.memory import BatchLimits, activation_bytes, weight_bytes
-    from shortlist.engine.native.model_config import Qwen3Config
-
-    config = Qwen3Config.read(folder)
-    limits = BatchLimits(settings.max_batch_tokens, settings.max_batch_items, info.max_model_len)
-    activations, formula = activation_bytes(config, dtype=info.dtype, device=info.device, limits=limits)
-    weights = weight_bytes(config, num_parameters, info.dtype)
-    return MemoryPlan(num_parameters=num_parameters, weights_bytes=weights, activations_bytes=activations, formula=formula)
+    del settings
+    num_parameters = sum(element_counts(folder))
+    weights = num_parameters * (4 if info.dtype == "float32" else 2)
+    return MemoryPlan(num_parameters=num_parameters, weights_bytes=weights, activations_bytes=None, formula=_LIBRARY)
 
 
-def _counts(folder: Path) -> Iterator[int]:
+def element_counts(folder: Path) -> Iterator[int]:
     """Yield the number of elements of every tensor, from the file headers; the loader has validated the files.
 
     Source: the safetensors format: eight bytes of length, little-endian, then that much JSON.

@@ -1,4 +1,4 @@
-"""Field types that dialects share: lenient where real clients are sloppy, strict where a guess would be wrong.
+"""Field types of requests: lenient where real clients are sloppy, strict where a guess would be wrong.
 
 Real clients send explicit nulls, numbers as digit strings, booleans as words, one string for a list, and documents as objects.
 A null means the default everywhere.
@@ -6,19 +6,33 @@ A null means the default everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Final
 
-from pydantic import BeforeValidator, Field, ValidationInfo
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
 
-from shortlist.api.dialects.dialect import Json
 from shortlist.errors import EmptyInput, InvalidInput
-from shortlist.types import OverflowPolicy, Truncation
-
-QUERY_HINTS: Final = frozenset({"query", "search_query", "retrieval.query"})
-"""Values of `input_type`, `task` or `prompt_name` that say: these texts are queries. Sources: docs of Voyage, Cohere, Jina."""
 
 DOCUMENT_FORMS: Final = 'a string, or an object with a "text" field'
+
+
+class RequestFields(BaseModel):
+    """A request body: unknown fields are ignored, values never appear in error messages."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the body that a client sends: the fields that have a value."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def invalid_input(error: ValidationError) -> InvalidInput:
+    """Return the first validation error of a request; it names the field, never the value."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    param = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
+    if first["type"] == "missing":
+        return InvalidInput(f"{param} is required.", param=param)
+    return InvalidInput(f"{param}: {first['msg'][0].lower()}{first['msg'][1:]}.", param=param or None)
 
 
 def _query(value: object, info: ValidationInfo) -> object:
@@ -62,7 +76,7 @@ def _document(item: object, param: str, rank_fields: Sequence[str] | None) -> st
     return text
 
 
-def _named(item: Json, field: str, param: str) -> str:
+def _named(item: Mapping[str, object], field: str, param: str) -> str:
     value = item.get(field)
     if not isinstance(value, str):
         raise InvalidInput(f"{param} must have every one of the rank_fields, each a string.", param=param)
@@ -117,41 +131,6 @@ def _right(value: object, info: ValidationInfo) -> object:
 def _schema_of_document() -> dict[str, object]:
     text = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
     return {"anyOf": [{"type": "string"}, text]}
-
-
-def truncation(*, per_query: int | None = None, per_doc: int | None = None, per_prompt: int | None = None) -> Truncation:
-    """Return the truncation limits, from fields in which 0 means none; for prompts -1 does, too."""
-    return Truncation(
-        max_tokens_per_query=per_query or None,
-        max_tokens_per_doc=per_doc or None,
-        truncate_prompt_tokens=prompt_tokens(per_prompt),
-    )
-
-
-def prompt_tokens(most: int | None) -> int | None:
-    """Return the limit of `truncate_prompt_tokens`; None if it sets none."""
-    return most if most is not None and most > 0 else None
-
-
-def overflow(may_truncate: bool | None) -> OverflowPolicy:
-    """Return the overflow policy; truncation by default."""
-    return OverflowPolicy.ERROR if may_truncate is False else OverflowPolicy.TRUNCATE
-
-
-def may_truncate(truncate: str | None) -> bool | None:
-    """Return whether a text may be truncated, from the values of Cohere and NVIDIA.
-
-    Raises:
-        InvalidInput: the value truncates the start of texts.
-    """
-    if truncate == "START":
-        raise InvalidInput("truncate must be END or NONE: texts are cut at their ends only.", param="truncate")
-    return None if truncate is None else truncate != "NONE"
-
-
-def usage(num_tokens: int) -> Json:
-    """Return the counts in OpenAI's fields."""
-    return {"prompt_tokens": num_tokens, "total_tokens": num_tokens}
 
 
 Query = Annotated[str, BeforeValidator(_query, json_schema_input_type=str)]

@@ -1,0 +1,48 @@
+"""The state of one HTTP request, which its middlewares and its handler share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, cast
+
+from starlette.types import Scope
+
+from shortlist.api.dialects.dialect import Dialect, RequestModel
+from shortlist.errors import ServiceError
+
+_KEY: Final = "shortlist.request"
+"""Not `state`, which Starlette and the page's framework require to be a mapping."""
+
+
+@dataclass(slots=True)
+class RequestState:
+    """What is known of a request so far.
+
+    Attributes:
+        request_id: The caller's request id, or a new one.
+        caller: The caller id of its key, or its address.
+        model: The model that its path names.
+        explicit_dialect: The dialect that its path names.
+        dialect: Its dialect.
+        request_model: The class of its body.
+        num_items: The number of its documents or texts.
+        outcome: The outcome of its task.
+        error: The error that ended it.
+    """
+
+    request_id: str = ""
+    caller: str = ""
+    model: str | None = None
+    explicit_dialect: str | None = None
+    dialect: Dialect | None = None
+    request_model: type[RequestModel] | None = None
+    num_items: int | None = None
+    outcome: object = None
+    error: ServiceError | None = None
+
+
+def state_of(scope: Scope) -> RequestState:
+    """Return the state of the request with this scope."""
+    if _KEY not in scope:
+        scope[_KEY] = RequestState()
+    return cast("RequestState", scope[_KEY])

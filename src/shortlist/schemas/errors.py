@@ -1,0 +1,97 @@
+"""The table of errors: status, type and code of every error, from which the server, OpenAPI and the client derive theirs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from typing_extensions import TypedDict
+
+from shortlist.errors import (
+    BodyTooLarge,
+    BodyTooSlow,
+    DeadlineExceeded,
+    Draining,
+    EmptyInput,
+    EngineError,
+    EngineOutOfMemory,
+    EngineUnavailable,
+    InputTooLong,
+    InvalidInput,
+    MethodNotAllowed,
+    NotFound,
+    Overloaded,
+    ServiceError,
+    Unauthenticated,
+    UnknownModel,
+    UnsupportedMedia,
+    UpstreamError,
+    WrongModel,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorKind:
+    """An error in HTTP.
+
+    Attributes:
+        status: HTTP status.
+        type: OpenAI's error type.
+        code: Shortlist's error code.
+        meaning: One sentence, for the documentation.
+    """
+
+    status: int
+    type: str
+    code: str
+    meaning: str
+
+
+_REQUEST: Final = "invalid_request_error"
+_SERVER: Final = "server_error"
+
+ERRORS: Final[dict[type[ServiceError], ErrorKind]] = {
+    InvalidInput: ErrorKind(400, _REQUEST, "invalid_input", "A field is missing, invalid or out of range; `param` names it."),
+    EmptyInput: ErrorKind(400, _REQUEST, "empty_input", "A list of texts is empty."),
+    WrongModel: ErrorKind(400, _REQUEST, "wrong_model", "The model does not support this task."),
+    InputTooLong: ErrorKind(400, _REQUEST, "context_length_exceeded", "A text is too long, and must not be truncated."),
+    Unauthenticated: ErrorKind(401, "authentication_error", "invalid_api_key", "The API key is missing or wrong."),
+    NotFound: ErrorKind(404, _REQUEST, "not_found", "There is no such path, or the server does not offer this."),
+    UnknownModel: ErrorKind(404, _REQUEST, "model_not_found", "No such model is served."),
+    MethodNotAllowed: ErrorKind(405, _REQUEST, "invalid_input", "The path has another method; see `Allow`."),
+    BodyTooSlow: ErrorKind(408, _REQUEST, "request_timeout", "The body did not arrive in time."),
+    BodyTooLarge: ErrorKind(413, _REQUEST, "request_too_large", "The body is too large."),
+    UnsupportedMedia: ErrorKind(415, _REQUEST, "unsupported_media_type", "The body is not JSON, or is compressed."),
+    Overloaded: ErrorKind(429, "rate_limit_error", "rate_limit_exceeded", "The server is busy; see `Retry-After`."),
+    EngineError: ErrorKind(500, _SERVER, "engine_error", "The model failed on this input."),
+    EngineOutOfMemory: ErrorKind(500, _SERVER, "out_of_memory", "The input did not fit into the memory."),
+    UpstreamError: ErrorKind(502, _SERVER, "upstream_error", "An upstream engine failed."),
+    EngineUnavailable: ErrorKind(503, _SERVER, "engine_unavailable", "The engine has failed."),
+    Draining: ErrorKind(503, _SERVER, "unavailable", "The server is starting or stopping."),
+    DeadlineExceeded: ErrorKind(504, _SERVER, "deadline_exceeded", "The deadline passed."),
+}
+
+UNKNOWN_ERROR: Final = ErrorKind(500, _SERVER, "internal_error", "The server failed.")
+
+
+def kind_of(error: type[ServiceError]) -> ErrorKind:
+    """Return the kind of an error class, or of the base class that the table has."""
+    return next((ERRORS[cls] for cls in error.__mro__ if cls in ERRORS), UNKNOWN_ERROR)
+
+
+class ErrorDetail(TypedDict):
+    """OpenAI's error; `param` is the offending field."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str
+
+
+class ErrorBody(TypedDict):
+    """An error that nearly all clients can parse: `error` is OpenAI's, `message` Cohere's, `detail` Voyage's and Jina's."""
+
+    error: ErrorDetail
+    message: str
+    detail: str
+    request_id: str
