@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Callable, Iterator
+from typing import cast
 
 import httpx2
 import orjson
@@ -18,7 +19,7 @@ from shortlist.api.dialects.common import CommonRerankRequest
 from shortlist.api.dialects.dialect import RequestModel
 from shortlist.api.dialects.openai import OpenAIEmbeddingsRequest
 from shortlist.api.dialects.table import DIALECTS
-from shortlist.api.openapi import of_path
+from shortlist.api.openapi import task_operation
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
 from shortlist.types import OPERATIONS
@@ -37,7 +38,7 @@ PLAIN: dict[str, dict[str, object]] = {
     "/v1/embeddings": {"input": ["a cat", "the red fox"]},
 }
 SHAPES: dict[str, type[BaseModel]] = {"/v1/rerank": CommonRerankRequest, "/v1/embeddings": OpenAIEmbeddingsRequest}
-DOCUMENTED = {int(status) for status in of_path("/v1/rerank")["openapi_extra"]["responses"]}
+DOCUMENTED = {int(status) for status in cast("dict[str, object]", task_operation("/v1/rerank")["responses"])}
 
 FIELDS = [
     (path, field.alias or name) for path, request_model in SHAPES.items() for name, field in request_model.model_fields.items()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -13,8 +14,10 @@ from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import BaseRoute
 
 from shortlist import __version__
+from shortlist.api import openapi
 from shortlist.api.api_keys import ApiKeys
 from shortlist.api.auth import Auth
 from shortlist.api.caller_limits import CallerLimits
@@ -78,6 +81,7 @@ def create_app(runtime: Runtime) -> FastAPI:
     tasks = task_router()
     app.include_router(tasks)
     app.include_router(router)
+    app.openapi = _documented(app, [*tasks.routes, *router.routes])  # type: ignore[method-assign] # as FastAPI's documentation says
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     _add_middleware(app, runtime, server, keys, fast_routes(tasks))
@@ -111,6 +115,18 @@ def _add_middleware(
             allow_credentials=False,
             expose_headers=EXPOSED_HEADERS,
         )
+
+
+def _documented(app: FastAPI, routes: Sequence[BaseRoute]) -> Callable[[], dict[str, Any]]:
+    """Return a function that adds the schemas of all bodies when the document is first read."""
+    generate = app.openapi
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            openapi.add_bodies(routes)
+        return generate()
+
+    return document
 
 
 def _methods(*routers: APIRouter) -> dict[str, str]:

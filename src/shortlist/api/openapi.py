@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final, get_args, get_type_hints
 
+from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
+from starlette.routing import BaseRoute
 
 from shortlist.api.dialects import openai, table, tei, vllm
 from shortlist.api.dialects.common import DIALECT as COMMON
@@ -61,6 +64,7 @@ def _any_of(schemas: Sequence[object]) -> object:
     return unique[0] if len(unique) == 1 else {"anyOf": unique}
 
 
+@cache
 def _schema_of(annotation: Any) -> object:
     return _inlined(TypeAdapter(annotation).json_schema(mode="serialization"))
 
@@ -150,52 +154,59 @@ def _dialects(path: str) -> list[Dialect]:
 
 
 def of_path(path: str) -> dict[str, Any]:
-    """Return the documentation of a task's path, as FastAPI's arguments."""
+    """Return the headings of a task's path, as FastAPI's arguments."""
     if shown := USUAL.get(path):
-        operation = _operation([shown.request_model], [shown.request_model.answer], _dialects(path), shown.examples)
-        return {"summary": shown.summary, "description": shown.description, "tags": ["tasks"], "openapi_extra": operation}
+        return {"summary": shown.summary, "description": shown.description, "tags": ["tasks"]}
+    names = sorted({dialect.name for dialect, _ in table.ENTRIES[path]})
+    first = table.ENTRIES[path][0][1]
+    return {"summary": ", ".join(names), "description": first.__doc__ or "", "tags": [OTHERS]}
+
+
+def add_bodies(routes: Iterable[BaseRoute]) -> None:
+    """Add the schemas of requests, answers and errors to routes. This takes half a second, so it waits for the first reader."""
+    for route in routes:
+        if not isinstance(route, APIRoute):
+            continue
+        if "POST" in (route.methods or ()) and route.path in table.ENTRIES:
+            route.openapi_extra = dict(task_operation(route.path))
+        elif route.path in _OTHERS:
+            route.openapi_extra = dict(_OTHERS[route.path]())
+
+
+def task_operation(path: str) -> Json:
+    """Return the schemas and examples of a task's path, as an OpenAPI operation."""
+    if shown := USUAL.get(path):
+        return _operation([shown.request_model], [shown.request_model.answer], _dialects(path), shown.examples)
     request_models = {
         f"{dialect.name}, {request_model.__name__}": request_model for dialect, request_model in table.ENTRIES[path]
     }
-    names = sorted({dialect.name for dialect, _ in table.ENTRIES[path]})
     examples = {
         name: {"summary": name, "value": request_model.example}
         for name, request_model in request_models.items()
         if request_model.example
     }
     free = [{"name": "rest", "in": "path", "required": True, "schema": {"type": "string"}}] if "{rest:path}" in path else []
-    return {
-        "summary": ", ".join(names),
-        "description": next(iter(request_models.values())).__doc__ or "",
-        "tags": [OTHERS],
-        "openapi_extra": {
-            **_operation(
-                list(request_models.values()),
-                [request_model.answer for request_model in request_models.values()],
-                _dialects(path),
-                examples,
-            ),
-            "parameters": free,
-        },
-    }
+    answers = [request_model.answer for request_model in request_models.values()]
+    return {**_operation(list(request_models.values()), answers, _dialects(path), examples), "parameters": free}
 
 
-_NOT_FOUND: Final[dict[str, Any]] = {"404": _error_responses([COMMON])["404"]}
+def _model() -> Json:
+    not_found = {"404": _error_responses([COMMON])["404"]}
+    return {"responses": {"200": _described("The model.", _schema_of(ModelDescription)), **not_found}}
 
-MODEL: Final[dict[str, Any]] = {"responses": {"200": _described("The model.", _schema_of(ModelDescription)), **_NOT_FOUND}}
 
-MODELS: Final[dict[str, Any]] = {"responses": {"200": _described("The models.", _schema_of(ModelList))}}
+def _models() -> Json:
+    return {"responses": {"200": _described("The models.", _schema_of(ModelList))}}
 
-EXPLAIN: Final[dict[str, Any]] = dict(
-    _operation(
-        [ExplainRequest],
-        [ExplainRequest.explained],
-        [COMMON],
-        {
-            "doubt": {
-                "summary": "Why is this not first?",
-                "value": {"query": "how do I read a json file in python", "documents": ["open the file and call json.load"]},
-            }
-        },
-    )
-)
+
+def _explain() -> Json:
+    example = {"query": "how do I read a json file in python", "documents": ["open the file and call json.load"]}
+    examples = {"doubt": {"summary": "Why is this not first?", "value": example}}
+    return _operation([ExplainRequest], [ExplainRequest.explained], [COMMON], examples)
+
+
+_OTHERS: Final[Mapping[str, Callable[[], Json]]] = {
+    "/v1/models/{name:path}": _model,
+    "/v1/models": _models,
+    "/v1/explain": _explain,
+}

@@ -77,7 +77,7 @@ def fast_routes(router: APIRouter) -> dict[str, APIRoute]:
     return {route.path: route for route in routes if not route.param_convertors}
 
 
-@router.post("/v1/explain", tags=["tasks"], openapi_extra=openapi.EXPLAIN, response_class=Response)
+@router.post("/v1/explain", tags=["tasks"], response_class=Response)
 async def explain(request: Request, service: Service) -> Response:
     """Say why documents have their scores: prompt, ids, logits, what was cut. Only if the server was started with --explain."""
     started_s = time.perf_counter()
@@ -87,7 +87,7 @@ async def explain(request: Request, service: Service) -> Response:
     return _answer(request_body.explained(explanation, _response_meta(request)), explanation, started_s)
 
 
-@router.get("/v1/models", tags=["models"], openapi_extra=openapi.MODELS)
+@router.get("/v1/models", tags=["models"])
 async def models(service: Service) -> Response:
     """List what is served."""
     return _json({"object": "list", "data": [model_info.model(card) for card in service.cards()]})
@@ -99,7 +99,7 @@ async def infinity_models(service: Service) -> Response:
     return _json({"object": "list", "data": [model_info.infinity(card) for card in service.cards()]})
 
 
-@router.get("/v1/models/{name:path}", tags=["models"], openapi_extra=openapi.MODEL)
+@router.get("/v1/models/{name:path}", tags=["models"])
 @router.get("/models/{name:path}", include_in_schema=False)
 async def model(name: str, service: Service) -> Response:
     """Describe one served model, by any name that requests may use."""

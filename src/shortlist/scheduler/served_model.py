@@ -11,7 +11,7 @@ import math
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
@@ -397,6 +397,6 @@ def _left_s(deadline_s: float) -> float | None:
 
 def _close_loaded(loading: asyncio.Future[tuple[Engine, Encoder]]) -> None:
     """Close an engine that was loaded for a cancelled call."""
-    if not loading.cancelled() and loading.exception() is None:
+    with suppress(Exception):  # it failed to load, so there is nothing to close
         engine, _ = loading.result()
         engine.close()

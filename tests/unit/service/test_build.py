@@ -126,7 +126,9 @@ def test_kind_and_reason_of_each_model_are_reported(ask: Ask, folders: dict[str,
 
 @pytest.mark.parametrize("kind", ["cross", "bi"])
 def test_models_of_other_kinds_are_not_divided_among_devices(folders: dict[str, Path], notices: Notices, kind: str) -> None:
-    with pytest.raises(BadSetting, match=r"device \(--device\) names several devices, but .* runs on one: sentence-transformers computes it"):
+    with pytest.raises(
+        BadSetting, match=r"device \(--device\) names several devices, but .* runs on one: sentence-transformers computes it"
+    ):
         build_runtime(settings(models=[str(folders[kind])], device="cpu,cpu"), notify=notices)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -164,6 +165,30 @@ async def test_failed_loading_leaves_it_unloaded_and_can_be_repeated(error: Exce
         service._run_selftest = SlowTest()  # type: ignore[method-assign,assignment]
         await service.load(None)
         assert len((await service.rerank(ASK)).results) == 2
+
+
+async def test_cancelled_loading_leaves_it_unloaded_and_closes_what_it_loaded() -> None:
+    is_loading, may_load, loaded = threading.Event(), threading.Event(), FakeEngine()
+
+    def load() -> FakeEngine:
+        is_loading.set()
+        may_load.wait(timeout=30)
+        return loaded
+
+    service, one = service_of(FakeEngine(), load)
+    async with running(service):
+        await service.unload(None)
+        loading = asyncio.create_task(service.load(None))
+        async with asyncio.timeout(30):
+            await asyncio.to_thread(is_loading.wait)
+        loading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await loading
+        assert one.state is ModelState.UNLOADED
+        may_load.set()
+        async with asyncio.timeout(30):
+            while not loaded.is_closed:  # noqa: ASYNC110 - a thread changes it
+                await asyncio.sleep(0.01)
 
 
 @simulated
