@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,7 +14,6 @@ from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import BaseRoute
 
 from shortlist import __version__
 from shortlist.api import openapi
@@ -81,7 +80,7 @@ def create_app(runtime: Runtime) -> FastAPI:
     tasks = task_router()
     app.include_router(tasks)
     app.include_router(router)
-    app.openapi = _documented(app, [*tasks.routes, *router.routes])  # type: ignore[method-assign] # as FastAPI's documentation says
+    app.openapi = _documented(app)  # type: ignore[method-assign] # as FastAPI's documentation says
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     _add_middleware(app, runtime, server, keys, fast_routes(tasks))
@@ -117,14 +116,16 @@ def _add_middleware(
         )
 
 
-def _documented(app: FastAPI, routes: Sequence[BaseRoute]) -> Callable[[], dict[str, Any]]:
+def _documented(app: FastAPI) -> Callable[[], dict[str, Any]]:
     """Return a function that adds the schemas of all bodies when the document is first read."""
     generate = app.openapi
 
     def document() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            openapi.add_bodies(routes)
-        return generate()
+        before = app.openapi_schema
+        schema = generate()
+        if schema is not before:  # it is generated again when routes are added
+            schema = app.openapi_schema = openapi.with_bodies(schema)
+        return schema
 
     return document
 

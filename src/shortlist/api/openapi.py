@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, get_args, get_type_hints
 
-from fastapi.routing import APIRoute
+from fastapi.encoders import jsonable_encoder
+from fastapi.openapi.models import OpenAPI
+from fastapi.utils import deep_dict_update
 from pydantic import TypeAdapter
-from starlette.routing import BaseRoute
 
 from shortlist.api.dialects import openai, table, tei, vllm
 from shortlist.api.dialects.common import DIALECT as COMMON
@@ -162,21 +163,21 @@ def of_path(path: str) -> dict[str, Any]:
     return {"summary": ", ".join(names), "description": first.__doc__ or "", "tags": [OTHERS]}
 
 
-def add_bodies(routes: Iterable[BaseRoute]) -> None:
-    """Add the schemas of requests, answers and errors to routes. This takes half a second, so it waits for the first reader."""
-    for route in routes:
-        if not isinstance(route, APIRoute):
-            continue
-        if "POST" in (route.methods or ()) and route.path in table.ENTRIES:
-            route.openapi_extra = dict(task_operation(route.path))
-        elif route.path in _OTHERS:
-            route.openapi_extra = dict(_OTHERS[route.path]())
+def with_bodies(document: dict[str, Any]) -> dict[str, Any]:
+    """Return FastAPI's document with the schemas of requests, answers and errors. It takes half a second."""
+    for path in table.ENTRIES:
+        deep_dict_update(document["paths"][path.replace(":path}", "}")]["post"], dict(task_operation(path)))
+    for (path, method), operation in _OTHERS.items():
+        deep_dict_update(document["paths"][path][method], dict(operation()))
+    whole: dict[str, Any] = jsonable_encoder(OpenAPI(**document), by_alias=True, exclude_none=True)
+    return whole
 
 
 def task_operation(path: str) -> Json:
     """Return the schemas and examples of a task's path, as an OpenAPI operation."""
     if shown := USUAL.get(path):
-        return _operation([shown.request_model], [shown.request_model.answer], _dialects(path), shown.examples)
+        others = [request_model.answer for _, request_model in table.ENTRIES[path]]  # fields of the body select them
+        return _operation([shown.request_model], [shown.request_model.answer, *others], _dialects(path), shown.examples)
     request_models = {
         f"{dialect.name}, {request_model.__name__}": request_model for dialect, request_model in table.ENTRIES[path]
     }
@@ -205,8 +206,8 @@ def _explain() -> Json:
     return _operation([ExplainRequest], [ExplainRequest.explained], [COMMON], examples)
 
 
-_OTHERS: Final[Mapping[str, Callable[[], Json]]] = {
-    "/v1/models/{name:path}": _model,
-    "/v1/models": _models,
-    "/v1/explain": _explain,
+_OTHERS: Final[Mapping[tuple[str, str], Callable[[], Json]]] = {
+    ("/v1/models/{name}", "get"): _model,
+    ("/v1/models", "get"): _models,
+    ("/v1/explain", "post"): _explain,
 }
