@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from tests.support.apps import runtime
 from tests.support.process import wait_until
 from tests.support.prometheus import FACTOR, FOLDER, Prometheus, missing_prometheus, prometheus
 from tests.support.promql import series_of, shortened
-from tests.support.serving import free_port, serving
+from tests.support.serving import serving
 from tests.support.weather import HAIL, Callers, Weather, callers, forecast
 
 PATIENCE_S = 60.0
@@ -52,7 +53,8 @@ class Supervised:
     url: str
     weather: Weather
     prometheus: Prometheus
-    spare_port: int
+    spare: socket.socket
+    """Bound, so that no other server takes its port, and not listening yet."""
 
     def until_firing(self, alerts: set[str]) -> None:
         seen: set[str] = set()
@@ -73,15 +75,22 @@ class Supervised:
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervised]:
-    folder, weather, spare_port = tmp_path_factory.mktemp("prometheus"), Weather(), free_port()
+    folder, weather = tmp_path_factory.mktemp("prometheus"), Weather()
     with (
+        socket.socket() as spare,
         serving(create_app(forecast(weather))) as url,
-        prometheus(folder, url.removeprefix("http://"), f"127.0.0.1:{spare_port}") as running,
+        prometheus(folder, url.removeprefix("http://"), f"127.0.0.1:{bind(spare)}") as running,
         callers(url) as gentle,
     ):
         gentle.start("plain")
         everything(url)
-        yield Supervised(url, weather, running, spare_port)
+        yield Supervised(url, weather, running, spare)
+
+
+def bind(spare: socket.socket) -> int:
+    """Bind a socket to a port of the system's choice, and return the port."""
+    spare.bind(("127.0.0.1", 0))
+    return int(spare.getsockname()[1])
 
 
 def everything(url: str) -> None:
@@ -129,7 +138,7 @@ def test_engine_failure_alert_fires_and_resolves(watched: Supervised) -> None:
 
 def test_server_down_alert_fires_until_it_is_up(watched: Supervised) -> None:
     watched.until_firing({"ShortlistDown"})
-    with serving(create_app(runtime()), port=watched.spare_port):
+    with serving(create_app(runtime()), bound=watched.spare):
         watched.until_clear({"ShortlistDown"})
     watched.until_firing({"ShortlistDown"})
 

@@ -13,9 +13,9 @@ from starlette.types import ASGIApp
 
 
 @contextlib.contextmanager
-def serving(app: ASGIApp, *, port: int = 0) -> Iterator[str]:
-    """Yield the URL of the app, served by uvicorn in a thread on this port, or one of the system's choice."""
-    with socket.create_server(("127.0.0.1", port)) as listener:
+def serving(app: ASGIApp, *, bound: socket.socket | None = None) -> Iterator[str]:
+    """Yield the URL of the app, served by uvicorn in a thread on a bound socket, or a port of the system's choice."""
+    with bound or socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="on", ws="none"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
