@@ -27,7 +27,7 @@ from shortlist.scheduler.queue import Flow
 from shortlist.scheduler.shared_cache import SharedCache
 from shortlist.scheduler.single_flight import InFlight
 from shortlist.scheduler.tokenizing import in_thread
-from shortlist.scheduler.work import Computed, TextValue, Work, text_values
+from shortlist.scheduler.work import Computed, Positions, TextValue, Work, text_values
 from shortlist.telemetry import Metrics
 from shortlist.telemetry.traces import add_span, span
 from shortlist.text.encoder import Encoder
@@ -60,9 +60,6 @@ class Expectations:
 
 NO_EXPECTATIONS: Final = Expectations()
 
-
-Positions = Mapping[bytes, int]
-"""Positions of texts by cache key."""
 
 LoadAgain = Callable[[], tuple[Engine, Encoder]]
 """Loads a model again; called in a worker thread after its engine was closed."""
@@ -400,5 +397,4 @@ def _left_s(deadline_s: float) -> float | None:
 def _close_loaded(loading: asyncio.Future[tuple[Engine, Encoder]]) -> None:
     """Close an engine that was loaded for a cancelled call."""
     with suppress(Exception):  # it failed to load, so there is nothing to close
-        engine, _ = loading.result()
-        engine.close()
+        loading.result()[0].close()

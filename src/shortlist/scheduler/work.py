@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
@@ -17,6 +17,9 @@ CHARS_PER_TOKEN: Final = 3.0
 """Estimate of a text's cost before it is tokenized; the permit is settled with the true count afterwards."""
 
 TextValue = Entry | ServiceError
+
+Positions = Mapping[bytes, int]
+"""Positions of texts by cache key."""
 
 
 @dataclass(frozen=True, slots=True)
