@@ -239,11 +239,30 @@ class ServerSettings(_Group):
     cors_origin: Origins = Field(
         default=(), description="Origins whose pages may call the server from a browser, as https://HOST; * for all."
     )
+    allowed_host: Names = Field(
+        default=(),
+        description="Host name that requests may be for; may be repeated, * is any. Without it: any, but localhost, 127.0.0.1, "
+        "[::1] and the name of --host if the server listens on this machine only and needs no key.",
+    )
     tls_cert: Path | None = Field(default=None, description="Certificate chain (PEM) to serve HTTPS with; needs tls_key.")
     tls_key: Path | None = Field(default=None, description="Private key (PEM) of that certificate, not encrypted.")
     max_client_batch_size: Positive = Field(default=2048, description="Documents or texts in one request.")
     max_body_bytes: Positive = Field(default=64 * MIB, description="Size of one request's body.")
+    max_transfer_bytes: Positive = Field(
+        default=1024 * MIB, description="Memory for all bodies being read and answers being written; more gets 429."
+    )
     body_timeout_s: Seconds = Field(default=30.0, description="Timeout for receiving a request body in seconds.")
+    header_timeout_s: Seconds = Field(
+        default=10.0, description="Timeout for receiving the request line and headers, and for the first byte of a connection."
+    )
+    max_header_bytes: Positive = Field(default=65_536, description="Size of one request's line and headers.")
+    write_timeout_s: Seconds = Field(
+        default=30.0, description="A client that reads less than 64 KiB of an answer in this time is disconnected."
+    )
+    keep_alive_timeout_s: Seconds = Field(default=75.0, description="Seconds that an idle connection stays open.")
+    max_connections: Positive = Field(
+        default=4096, description="Open connections; at the limit, idle ones are closed for new ones."
+    )
     drain_timeout_s: Seconds = Field(default=30.0, description="Seconds for running requests to finish after SIGTERM.")
     ui: bool = Field(default=True, description="Show the page at /ui, if gradio is installed.")
     explain: bool = Field(

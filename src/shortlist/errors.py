@@ -4,12 +4,16 @@
       CallerError            the request is invalid; an unchanged retry fails again
         InvalidInput
           EmptyInput         a list of texts is empty
+          TooManyItems       carries num_items
           WrongModel         the model is served, but does not support the task
         InputTooLong
-        BodyTooLarge
+        RequestTooLarge
+          BodyTooLarge
         BodyTooSlow
         UnsupportedMedia
         Unauthenticated
+        Forbidden
+        Misdirected
         NotFound
           UnknownModel
         MethodNotAllowed     carries allow
@@ -22,6 +26,7 @@
         EngineOutOfMemory    this batch did not fit; a smaller one may
         BadScore             the engine returned something that is not a finite number
         UpstreamError        carries is_retryable
+          UpstreamBusy       no upstream engine accepts work now
       SetupError             the server cannot start as configured
         BadSetting
         ModelRefused
@@ -66,6 +71,20 @@ class EmptyInput(InvalidInput):
     """A list of texts is empty."""
 
 
+class TooManyItems(InvalidInput):
+    """A list has more documents or texts than a request may have.
+
+    Args:
+        message: What is wrong.
+        param: The field of the list.
+        num_items: Its length.
+    """
+
+    def __init__(self, message: str, *, param: str | None = None, num_items: int = 0) -> None:
+        super().__init__(message, param=param)
+        self.num_items = num_items
+
+
 class WrongModel(InvalidInput):
     """The model is served, but does not support the task."""
 
@@ -74,7 +93,11 @@ class InputTooLong(CallerError):
     """A text exceeds the model's token limit, and truncation is not allowed or does not help."""
 
 
-class BodyTooLarge(CallerError):
+class RequestTooLarge(CallerError):
+    """The request costs more than the server ever accepts; its message names the limit and the cost."""
+
+
+class BodyTooLarge(RequestTooLarge):
     """The request body exceeds the size limit."""
 
 
@@ -84,6 +107,14 @@ class BodyTooSlow(CallerError):
 
 class UnsupportedMedia(CallerError):
     """The request body is not JSON, or is compressed."""
+
+
+class Forbidden(CallerError):
+    """The request comes from a page of another site."""
+
+
+class Misdirected(CallerError):
+    """The request is for another host."""
 
 
 class Unauthenticated(CallerError):
@@ -176,6 +207,10 @@ class UpstreamError(EngineError):
     def __init__(self, message: str, *, is_retryable: bool) -> None:
         super().__init__(message)
         self.is_retryable = is_retryable
+
+
+class UpstreamBusy(UpstreamError):
+    """No upstream engine accepts work now: all are busy or unhealthy."""
 
 
 class SetupError(ServiceError):

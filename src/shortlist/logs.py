@@ -156,7 +156,7 @@ def _log_thread_error(failure: threading.ExceptHookArgs) -> None:
 
 
 def _log_unraisable_error(failure: sys.UnraisableHookArgs) -> None:
-    if failure.exc_value is not None:
+    if failure.exc_value is not None and not isinstance(failure.exc_value, KeyboardInterrupt):
         logger.error("unraisable error", exc_info=failure.exc_value)
 
 

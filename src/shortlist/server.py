@@ -10,11 +10,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import math
+import resource
 import signal
 import socket
 import ssl
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
+from pathlib import Path
+from typing import Any, Final
 
 import uvicorn
 from fastapi import FastAPI
@@ -24,6 +29,7 @@ from rich.markup import escape
 from shortlist import gc_pause, ui
 from shortlist.api.api_keys import ApiKeys
 from shortlist.api.app import PAGE_PATH, create_app
+from shortlist.api.http_protocol import ConnectionLimits
 from shortlist.config import ServerSettings, Settings
 from shortlist.engine.base import Notify
 from shortlist.errors import BadSetting
@@ -34,6 +40,13 @@ from shortlist.telemetry import logger
 
 EXIT_STOPPED = 0
 EXIT_ENGINE_DIED = 1
+
+SPARE_FILES: Final = 16
+"""Files that stay free for other uses than connections."""
+
+MIN_CONNECTIONS: Final = 4
+
+LOG_AGAIN_S: Final = 60.0
 
 WhenReady = Callable[[str], Awaitable[None]]
 """Called with the server's URL when it is ready."""
@@ -72,9 +85,10 @@ def build_app(settings: Settings | None = None, *, notify: Notify = logger.info)
         SetupError: a setting does not fit the models, or a model cannot be served.
     """
     settings = Settings.load({}) if settings is None else settings
-    app = create_app(build_runtime(settings, notify=notify))
+    runtime = build_runtime(settings, notify=notify)
+    app = create_app(runtime)
     if settings.server.ui and ui.is_available():
-        ui.mount_page(app, path=PAGE_PATH)
+        ui.mount_page(app, path=PAGE_PATH, stopping=app.state.stopping, wait_idle=runtime.wait_idle)
         app.state.has_page = True
     return app
 
@@ -159,11 +173,15 @@ async def _serve(app: FastAPI, runtime: Runtime, listener: socket.socket, ready:
         log_config=None,
         access_log=False,
         server_header=False,
+        http=ConnectionLimits.of(settings, max_connections=min(settings.max_connections, num_free_files())).protocol(),
+        proxy_headers=False,  # they would let callers choose their address, and so evade their limits
+        timeout_keep_alive=settings.keep_alive_timeout_s,  # type: ignore[arg-type] # seconds of a timer
         timeout_graceful_shutdown=int(settings.drain_timeout_s),
         ssl_certfile=settings.tls_cert,
         ssl_keyfile=settings.tls_key,
     )
-    server = _Server(config)
+    server = _Server(config, app.state.stopping)
+    asyncio.get_running_loop().set_exception_handler(_AcceptErrors())
     async with asyncio.TaskGroup() as tasks:
         watch = tasks.create_task(_stop_when_failed(runtime, server))
         greet = tasks.create_task(_greet(server, ready))
@@ -176,9 +194,10 @@ async def _serve(app: FastAPI, runtime: Runtime, listener: socket.socket, ready:
 class _Server(uvicorn.Server):
     """Uvicorn's server with a start event. A stopped process exits with success, not by a signal."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
         super().__init__(config)
         self.has_started = asyncio.Event()
+        self._stopping = stopping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and set `has_started`."""
@@ -200,6 +219,33 @@ class _Server(uvicorn.Server):
     def _stop(self) -> None:
         self.force_exit = self.should_exit
         self.should_exit = True
+        self._stopping.set()
+
+
+def num_free_files() -> int:
+    """Raise the limit of open files as far as allowed, and return how many connections it allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # a system may allow less than it says
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    open_files = Path("/dev/fd")
+    num_open = len(list(open_files.iterdir())) if open_files.is_dir() else 0
+    return sys.maxsize if soft == resource.RLIM_INFINITY else max(MIN_CONNECTIONS, soft - num_open - SPARE_FILES)
+
+
+class _AcceptErrors:
+    """Handles errors of the event loop. A lack of files is logged once in `LOG_AGAIN_S`: asyncio reports it for every try."""
+
+    def __init__(self) -> None:
+        self._logged_s = -math.inf
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if not isinstance(error, OSError) or error.errno not in {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}:
+            loop.default_exception_handler(context)
+        elif loop.time() - self._logged_s >= LOG_AGAIN_S:
+            self._logged_s = loop.time()
+            logger.error("connections cannot be accepted", extra={"error": error.strerror})
 
 
 async def _stop_when_failed(runtime: Runtime, server: uvicorn.Server) -> None:

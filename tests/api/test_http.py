@@ -183,8 +183,6 @@ BAD_BODIES: list[tuple[bytes, str | None]] = [
     (b'{"query": "q", "documents": ["canary"], "top_n": Infinity}', None),
     (b'{"query": "q", "documents": ["canary"], "top_n": "canary"}', "top_n"),
     (b'{"query": "q", "documents": ["canary"], "top_n": 1e400}', None),
-    (b'{"query": "\\ud800canary", "documents": ["a"]}', None),
-    (b'{"query": "q", "documents": ["canary\\udfff"]}', None),
     (b'{"query": "canary\xff", "documents": ["a"]}', None),
     (b'{"query": "canary", "documents": ["a"]', None),
     (b"[" * 100_000, None),

@@ -51,7 +51,7 @@ async def test_addresses_are_limited_separately_without_keys() -> None:
         statuses = []
         for host in ("192.0.2.1", "192.0.2.2", "192.0.2.1"):
             transport = httpx2.ASGITransport(app, client=(host, 1))
-            async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
+            async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
                 statuses.append((await client.post("/v1/rerank", json=ASK)).status_code)
     assert statuses == [200, 200, 429]
 

@@ -331,7 +331,7 @@ async def test_log_line_has_the_error(said: io.StringIO) -> None:
         await client.post("/v1/rerank", content=b"canary")
     failed, many, nowhere, broken = lines(said)
     assert (failed["error"], failed["status"], failed["items"]) == ("EngineError", 500, 3)
-    assert (many["error"], many["status"], many["items"]) == ("InvalidInput", 400, 4)
+    assert (many["error"], many["status"], many["items"]) == ("TooManyItems", 400, 4)
     assert (nowhere["error"], nowhere["status"], nowhere["route"]) == ("NotFound", 404, "other")
     assert (broken["error"], broken["status"]) == ("InvalidInput", 400)
     assert "canary" not in said.getvalue()

@@ -206,9 +206,9 @@ def test_invalid_file_shows_a_message(new_page: NewPage, server_url: str, tmp_pa
 
 
 def test_uploads_and_large_forms_are_refused(server_url: str) -> None:
-    """The browser reads files; Gradio's upload route and forms above the body limit get 413."""
+    """The browser reads files; Gradio's upload route is closed, and forms above the body limit get 413."""
     refused = httpx2.post(f"{server_url}/ui/gradio_api/upload", files={"files": ("a.txt", b"xx")})
-    assert refused.status_code == httpx2.codes.CONTENT_TOO_LARGE
+    assert refused.status_code == httpx2.codes.NOT_FOUND
     endless = httpx2.post(f"{server_url}/ui/gradio_api/queue/join", content=b" " * (MAX_BODY_BYTES + 1), timeout=60)
     assert endless.status_code == httpx2.codes.CONTENT_TOO_LARGE
 

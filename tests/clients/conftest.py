@@ -80,7 +80,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def _occupied(url: str) -> Iterator[None]:
     """Occupy a server with one request."""
     body = json.dumps({"model": MODEL, "query": QUERY, "documents": DOCUMENTS}).encode()
-    header = f"POST /v1/rerank HTTP/1.1\r\nhost: here\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    header = (
+        f"POST /v1/rerank HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    )
     with socket.create_connection(("127.0.0.1", urlsplit(url).port or 0)) as connection:
         connection.sendall(header.encode() + body)
         inside = "shortlist_running_requests 2.0"  # the metrics request is the other one

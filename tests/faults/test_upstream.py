@@ -13,7 +13,7 @@ import pytest
 from shortlist.engine.vllm.calls import BURST, SHARE
 from shortlist.engine.vllm.start import UpstreamAccess, connect
 from shortlist.engine.vllm.vllm_engine import VllmEngine
-from shortlist.errors import DeadlineExceeded, EngineError, UpstreamError
+from shortlist.errors import DeadlineExceeded, EngineError, UpstreamBusy, UpstreamError
 from shortlist.service.runtime import Runtime
 from shortlist.types import RERANK, RequestOptions, RerankTask
 from tests.support import apps
@@ -95,6 +95,42 @@ async def test_server_that_is_well_again_is_asked_again(mood: str) -> None:
         server.mood = "well"
         await until(lambda: engine._pool.servers[0].is_well)
         assert await scores(engine) == pytest.approx(right())
+
+
+@pytest.mark.parametrize("mood", ["endless", "gzip"])
+async def test_answer_without_an_end_is_given_up(mood: str) -> None:
+    with sick_vllm() as server, engine_around(server) as engine:
+        server.mood = mood
+        with pytest.raises(UpstreamError):
+            await scores(engine)
+        sent = server.num_sent
+        assert sent < 32 * 1024 * 1024  # what is between both ends
+        server.well_after.set()
+
+
+async def test_another_model_of_another_name_is_noticed_in_its_answer() -> None:
+    with sick_vllm() as server, engine_around(server) as engine:
+        server.model, server.offset = "other", 3.0
+        with pytest.raises(UpstreamError):
+            await scores(engine)
+        assert not engine._pool.servers[0].is_well
+        await asyncio.sleep(2.5)
+        assert not engine._pool.servers[0].is_well
+        server.model, server.offset = "m", 0.0
+        await until(lambda: engine._pool.servers[0].is_well)
+        assert await scores(engine) == pytest.approx(right())
+
+
+async def test_server_that_comes_back_with_another_model_of_the_same_name_stays_out() -> None:
+    with sick_vllm() as server, engine_around(server) as engine:
+        become_sick(server, engine, "500")
+        await until(lambda: not engine._pool.servers[0].is_well)
+        server.mood, server.is_healthy, server.offset = "well", True, 3.0
+        await asyncio.sleep(2.5)
+        with pytest.raises(UpstreamBusy):
+            await scores(engine)
+        server.offset = 0.01  # what 16-bit numbers may differ by
+        await until(lambda: engine._pool.servers[0].is_well)
 
 
 async def test_server_with_a_failing_health_check_gets_no_requests() -> None:

@@ -28,7 +28,7 @@ def ask(*documents: str, query: str = "red fox") -> bytes:
 
 def head(length: int | None, *extra: str) -> bytes:
     size = "transfer-encoding: chunked" if length is None else f"content-length: {length}"
-    return "\r\n".join(["POST /v1/rerank HTTP/1.1", "host: test", size, *extra, "", ""]).encode()
+    return "\r\n".join(["POST /v1/rerank HTTP/1.1", "host: localhost", size, *extra, "", ""]).encode()
 
 
 def read_all(wire: socket.socket) -> bytes:

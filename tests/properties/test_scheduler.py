@@ -9,7 +9,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from shortlist.errors import Overloaded
+from shortlist.errors import Overloaded, RequestTooLarge
 from shortlist.scheduler import batcher
 from shortlist.scheduler.admission import Admission, AdmissionLimits, Permit
 from shortlist.scheduler.queue import DEFAULT_FLOW, Flow, WorkQueue
@@ -132,11 +132,14 @@ class AdmissionMachine(RuleBasedStateMachine):
         fits = self.policy.load.num_tokens + num_tokens <= 100 and self.policy.load.num_bytes + num_bytes <= 1000
         try:
             permit = self.policy.admit(num_tokens, num_bytes=num_bytes, flow=flow, timeout_s=timeout_s)
+        except RequestTooLarge:
+            assert num_tokens > 100 or num_bytes > 1000
+            return
         except Overloaded as refusal:
             assert self.held, "an idle server refused"
             assert refusal.retry_after_s > 0  # noqa: PT017 - whether it refuses is what varies
             return
-        assert fits or not self.held
+        assert fits
         self.held.append((permit, num_tokens, num_bytes))
 
     @precondition(lambda self: self.held)
@@ -146,6 +149,9 @@ class AdmissionMachine(RuleBasedStateMachine):
         fits = self.policy.load.num_tokens - before + num_tokens <= 100
         try:
             permit.settle(num_tokens)
+        except RequestTooLarge:
+            assert num_tokens > 100
+            return
         except Overloaded:
             assert not fits
             assert num_tokens > before

@@ -151,7 +151,7 @@ async def test_path_that_does_not_exist_tells_strangers_nothing(app: FastAPI, pa
     assert await status(app, "GET", path, {}) == 401
 
 
-@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "POST", "DELETE"])
+@pytest.mark.parametrize("method", ["OPTIONS", "POST", "DELETE"])
 async def test_probe_does_nothing_but_answer(app: FastAPI, method: str) -> None:
     asked = OPEN - {"/ping"} if method == "POST" else OPEN  # SageMaker's and vLLM's clients post it, and mean to get it
     assert {await status(app, method, path, {}) for path in sorted(asked)} == {405}

@@ -109,7 +109,7 @@ CALLS: dict[str, tuple[int, Send]] = {
     "unknown model to embed": (404, post({**EMBED, "model": "canary-model"}, "/v1/embeddings")),
     "no JSON": (400, post(b"canary")),
     "broken JSON": (400, post(b'{"query": "canary')),
-    "broken text": (400, post(b'{"query": "canary\\ud800", "documents": ["canary"]}')),
+    "broken text": (400, post(b'{"query": "canary\xff", "documents": ["canary"]}')),
     "not an object": (400, post(["canary"])),
     "wrong types": (400, post({"query": QUERY, "documents": [{"canary": DOCUMENT}]})),
     "wrong number": (400, post({**ASK, "top_n": "canary"})),
@@ -170,7 +170,7 @@ async def _without_documents(send: Send) -> httpx2.Response:
                 url, content=json.dumps({**json.loads(content), "return_documents": False}), headers=headers
             )
 
-    async with apps() as (client, _), NumbersOnly(transport=client._transport, base_url="http://test") as other:
+    async with apps() as (client, _), NumbersOnly(transport=client._transport, base_url="http://localhost") as other:
         return await send(other)
 
 

@@ -94,7 +94,7 @@ class Caller:
         sent = self.draw.choice([body, body[: len(body) // 2]])
         reader, writer = await asyncio.open_connection("127.0.0.1", int(self.server.url.rsplit(":", 1)[1]))
         assert not reader.at_eof()
-        writer.write(b"POST /v1/rerank HTTP/1.1\r\nhost: test\r\ncontent-length: %d\r\n\r\n" % len(body) + sent)
+        writer.write(b"POST /v1/rerank HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n" % len(body) + sent)
         await writer.drain()
         await asyncio.sleep(self.draw.choice([0, 0.001, 0.01]))
         writer.transport.abort() if self.draw.random() < 0.5 else writer.close()

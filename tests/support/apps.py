@@ -80,5 +80,5 @@ async def http(service: Runtime) -> AsyncIterator[httpx2.AsyncClient]:
     """Start a runtime and speak HTTP to its application, in process."""
     async with running(service):
         transport = httpx2.ASGITransport(create_app(service))
-        async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
+        async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
             yield client

@@ -104,6 +104,7 @@ TESTS: Final[Mapping[str, Sequence[str]]] = {
         "tests/faults/test_wire.py::test_slow_body",
         "tests/faults/test_wire.py::test_body_shorter",
         "tests/faults/test_bodies.py",
+        "tests/faults/test_hostile.py",
     ],
     "R14": ["tests/properties/test_parse.py", "tests/faults/test_wire.py::test_garbage"],
     "R15": ["tests/properties/test_injection.py"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import socket
 import struct
@@ -12,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from shortlist.engine.vllm.payloads import probe_prompts
 
 POISON = 200
 """A token id that cannot be computed when the mood is "poison"; in bytes, as `ids.ByteEncoder` writes, it begins POISONOUS."""
@@ -34,6 +37,9 @@ class SickVllm:
     step_s: How long a call takes; the mood at its end counts.
     dies_at: With which call of a batch its mood becomes "dying"; never with 0.
     dying_s: How long after the first call in the mood "dying" it says that it is well and refuses every call; then it is gone.
+    model: The name of its model.
+    offset: Added to its scores, as if it had another model.
+    num_sent: Bytes that it sent in the mood "endless".
     calls: The prompts of every call it got.
     paths: Everything it was asked for.
     hung_up: Calls whose caller left while they hung.
@@ -45,6 +51,9 @@ class SickVllm:
     dies_at: int = 0
     dying_s: float = 0.0
     version: str = "0.32.0"
+    model: str = "m"
+    offset: float = 0.0
+    num_sent: int = 0
     calls: list[list[list[int]]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     hung_up: int = 0
@@ -55,8 +64,9 @@ class SickVllm:
 
     @property
     def asked(self) -> list[list[list[int]]]:
-        """The calls but for those of one short prompt, by which it is asked how it is."""
-        return [call for call in self.calls if call != [[0, 1, 2]]]
+        """The calls but for those of the probe, by which it is asked how it is."""
+        probe = [prompt.ids.tolist() for prompt in probe_prompts()]
+        return [call for call in self.calls if call != probe]
 
 
 @contextlib.contextmanager
@@ -127,7 +137,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._reset()
             return
         self.patient.paths.append(self.path)
-        card = {"id": "m", "root": "/models/m", "parent": None, "max_model_len": 2048}
+        card = {"id": self.patient.model, "root": "/models/m", "parent": None, "max_model_len": 2048}
         match self.path:
             case "/health":
                 self._answer(200 if self.patient.is_healthy else 503, b"")
@@ -157,10 +167,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(307, b"", location=f"{self.patient.url}/elsewhere")
         elif mood == "poison" and any(POISON in ids for ids in asked["input"]):
             self._answer(500, b'{"error":{"message":"nan"}}')
-        elif mood in {"reset", "hang", "drip"}:
+        elif mood in {"reset", "hang", "drip", "endless"}:
             getattr(self, f"_{mood}")()
+        elif mood == "gzip":
+            self._answer(200, gzip.compress(b" " * 50_000_000), content_encoding="gzip")
         else:
-            self._answer(200, _body(asked, mood))
+            self._answer(200, _body(asked, mood, self.patient))
 
     def _reset(self) -> None:
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -183,22 +195,31 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(b" ")
                 time.sleep(DRIP_S)
 
+    def _endless(self) -> None:
+        self.send_response(200)
+        self.send_header("transfer-encoding", "chunked")
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            while not self.patient.well_after.is_set():
+                self.wfile.write(b"100000\r\n" + b" " * 0x100000 + b"\r\n")
+                self.patient.num_sent += 0x100000
+
     def _answer(self, status: int, body: bytes, **headers: str) -> None:
         self.send_response(status)
         for name, value in headers.items():
-            self.send_header(name, value)
+            self.send_header(name.replace("_", "-"), value)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
 
-def _body(asked: dict[str, Any], mood: str) -> bytes:
+def _body(asked: dict[str, Any], mood: str, patient: SickVllm) -> bytes:
     """Return the scores, as wrong as the mood wants them."""
-    scores = [log_odds(ids) for ids in asked["input"]]
+    scores = [log_odds(ids) + patient.offset for ids in asked["input"]]
     if asked["use_activation"]:
         scores = [1 / (1 + 2.718281828459045**-score) for score in scores]
     data = [{"index": index, "probs": [score], "num_classes": 1} for index, score in enumerate(scores)]
-    body = json.dumps({"data": data[1:] if mood == "count" else data}).encode()
+    body = json.dumps({"model": patient.model, "data": data[1:] if mood == "count" else data}).encode()
     if mood == "nan":
         return body.replace(b'"probs": [', b'"probs": [NaN, ')
     return body[: len(body) // 2] if mood == "half" else body

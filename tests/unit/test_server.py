@@ -334,7 +334,7 @@ def test_page_is_mounted_if_enabled_and_installed(
 ) -> None:
     mounted: list[str] = []
 
-    def mount(_: object, *, path: str) -> None:
+    def mount(_: object, *, path: str, **_more: object) -> None:
         mounted.append(path)
 
     async def when_ready(_: str) -> None:

@@ -58,5 +58,5 @@ def test_embedder_is_no_reranker() -> None:
 def test_reranker_that_was_started_by_the_right_command_is_one_and_no_embedder() -> None:
     url = url_of(running("reranker"))
     assert SERVED_NAME in served_names(url)
-    assert Probe(url, plan_of(folder_of("reranker"))).run().dimensions is None
+    assert Probe(url, plan_of(folder_of("reranker"))).run().identity.dimensions is None
     assert "ranks and does not embed" in refusal(url, EMBED)

@@ -105,6 +105,8 @@ def _stamp(file: Path) -> FileStamp:
 def _read(file: Path) -> tuple[FileStamp, list[bytes]]:
     try:
         stamp = _stamp(file)
+        if not file.is_file():  # reading a pipe could block
+            raise BadSetting(f"{file} (--api-key-file) is not a file.")
         if stamp[1] > MAX_FILE_BYTES:
             raise BadSetting(f"The file {file} (--api-key-file) is too large to be a list of keys.")
         lines = [line.strip() for line in file.read_bytes().removeprefix(codecs.BOM_UTF8).splitlines()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import platform
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -21,11 +22,13 @@ from shortlist.api.api_keys import ApiKeys
 from shortlist.api.auth import Auth
 from shortlist.api.caller_limits import CallerLimits
 from shortlist.api.fast_routes import FastRoutes
-from shortlist.api.path_rewriting import PathRewriting
+from shortlist.api.memory_budget import MemoryBudget
+from shortlist.api.path_rewriting import HeadRequests, PathRewriting
 from shortlist.api.quota import Quota
 from shortlist.api.request_body import RequestBody
 from shortlist.api.request_log import RequestLog
 from shortlist.api.routes import fast_routes, router, task_router
+from shortlist.api.sites import Sites, allowed_hosts
 from shortlist.config import ServerSettings
 from shortlist.errors import InvalidInput, MethodNotAllowed, NotFound
 from shortlist.service.runtime import Runtime
@@ -76,6 +79,7 @@ def create_app(runtime: Runtime) -> FastAPI:
     )
     app.state.runtime = runtime
     app.state.has_page = False
+    app.state.stopping = asyncio.Event()  # set when the process is told to stop
     app.state.keys = keys
     tasks = task_router()
     app.include_router(tasks)
@@ -93,15 +97,24 @@ def create_app(runtime: Runtime) -> FastAPI:
 def _add_middleware(
     app: FastAPI, runtime: Runtime, server: ServerSettings, keys: ApiKeys, fast: Mapping[str, APIRoute]
 ) -> None:
-    """Add middlewares, innermost first: FastRoutes, RequestBody, CallerLimits, Auth, PathRewriting, RequestLog, CORS."""
+    """Add middlewares, innermost first.
+
+    FastRoutes, RequestBody, CallerLimits, Auth, PathRewriting, Sites, RequestLog, CORS, HeadRequests.
+    """
     quota = Quota(max_per_minute=server.max_requests_per_minute, max_running=server.max_concurrent_requests_per_caller)
     app.add_middleware(FastRoutes, routes=fast)
     app.add_middleware(
-        RequestBody, max_body_bytes=server.max_body_bytes, body_timeout_s=server.body_timeout_s, public_prefixes=(PAGE_PATH,)
+        RequestBody,
+        budget=MemoryBudget(server.max_transfer_bytes),
+        max_body_bytes=server.max_body_bytes,
+        body_timeout_s=server.body_timeout_s,
+        public_prefixes=(PAGE_PATH,),
     )
     app.add_middleware(CallerLimits, quota=quota, public_prefixes=(PAGE_PATH,))
     app.add_middleware(Auth, keys=keys, public=("/metrics",) if server.public_metrics else ())
+    # Outside of `Auth`, so that its errors are in the dialect of the path; its cost is linear and small.
     app.add_middleware(PathRewriting, names=lambda: _names(runtime), public_prefixes=(PAGE_PATH, STATIC_PATH))
+    app.add_middleware(Sites, hosts=allowed_hosts(server, has_keys=keys.are_needed), origins=server.cors_origin)
     app.add_middleware(RequestLog, metrics=runtime.metrics, tracing=runtime.tracing)
     if server.cors_origin:
         # Outermost, so that browsers can read errors too. Pages send keys in headers, never as credentials of
@@ -114,6 +127,7 @@ def _add_middleware(
             allow_credentials=False,
             expose_headers=EXPOSED_HEADERS,
         )
+    app.add_middleware(HeadRequests)
 
 
 def _documented(app: FastAPI) -> Callable[[], dict[str, Any]]:

@@ -19,8 +19,28 @@ from shortlist.errors import UnknownModel
 MODEL_PREFIX: Final = "/m/"
 DIALECT_PREFIX: Final = "/compat/"
 
+MAX_PREFIXES: Final = 4
+"""Most prefixes of one path; behind them, the path is taken as it is."""
+
 _REPEATED: Final = re.compile(r"^(?:/v\d)+(?=/v\d/)")
 """Source: the cohere package, which appends `/v2/rerank` to any base URL."""
+
+
+class HeadRequests:
+    """ASGI middleware: HEAD is answered as GET; the HTTP server leaves out the body. Source: RFC 9110, 9.3.2.
+
+    Args:
+        app: The inner application.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
+        await self.app(scope, receive, send)
 
 
 class PathRewriting:
@@ -48,11 +68,13 @@ class PathRewriting:
 
     def _read(self, scope: Scope) -> None:
         path, state = normalized(scope["path"]), state_of(scope)
-        while path.startswith((MODEL_PREFIX, DIALECT_PREFIX)):
+        for _ in range(MAX_PREFIXES):  # any number would take quadratic time
             if path.startswith(MODEL_PREFIX):
                 state.model, path = self._model(path.removeprefix(MODEL_PREFIX))
-            else:
+            elif path.startswith(DIALECT_PREFIX):
                 state.explicit_dialect, _, path = path.removeprefix(DIALECT_PREFIX).partition("/")
+            else:
+                break
             path = normalized(f"/{path.lstrip('/')}")
         scope["path"] = path
         state.dialect = table.only_dialect_of(path, state.explicit_dialect)
@@ -60,7 +82,7 @@ class PathRewriting:
     def _model(self, rest: str) -> tuple[str, str]:
         """Return the model at the start of a path, and the rest; model names may contain slashes."""
         for name in sorted(self._names(), key=len, reverse=True):
-            if f"{rest}/".lower().startswith(f"{name}/".lower()):
+            if rest[: len(name)].lower() == name.lower() and rest[len(name) : len(name) + 1] in {"", "/"}:
                 return name, rest[len(name) :]
         raise UnknownModel("No such model is served; GET /v1/models lists them.", param="model")
 

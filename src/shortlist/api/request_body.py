@@ -12,6 +12,8 @@ from collections.abc import Sequence
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from shortlist.api.memory_budget import Claim, MemoryBudget
+from shortlist.api.request_state import state_of
 from shortlist.errors import BodyTooLarge, BodyTooSlow, UnsupportedMedia
 
 BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
@@ -26,16 +28,26 @@ class RequestBody:
 
     Args:
         app: The inner application.
+        budget: The memory of all bodies and answers. A body counts until the answer is written.
         max_body_bytes: Larger bodies are refused without being read further.
         body_timeout_s: Slower bodies are refused.
         public_prefixes: Path prefixes that read their own bodies (the page's uploads and streams).
 
     Raises:
-        BodyTooLarge, BodyTooSlow, UnsupportedMedia: to the outer middleware, before the handler starts.
+        BodyTooLarge, BodyTooSlow, UnsupportedMedia, Overloaded: to the outer middleware, before the handler starts.
     """
 
-    def __init__(self, app: ASGIApp, *, max_body_bytes: int, body_timeout_s: float, public_prefixes: Sequence[str]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        budget: MemoryBudget,
+        max_body_bytes: int,
+        body_timeout_s: float,
+        public_prefixes: Sequence[str],
+    ) -> None:
         self.app = app
+        self._budget = budget
         self._max_body_bytes = max_body_bytes
         self._body_timeout_s = body_timeout_s
         self._public_prefixes = tuple(public_prefixes)
@@ -45,11 +57,12 @@ class RequestBody:
         if scope["type"] != "http" or scope["method"] not in BODY_METHODS or scope["path"].startswith(self._public_prefixes):
             await self.app(scope, receive, send)
             return
-        with contextlib.suppress(_ClientDisconnected):
-            body = await self._read(scope, receive)
+        with contextlib.suppress(_ClientDisconnected), self._budget.claim() as claim:
+            body = await self._read(scope, receive, claim)
+            state_of(scope).claim = claim
             await self._handle(body, scope, receive, send)
 
-    async def _read(self, scope: Scope, receive: Receive) -> bytes:
+    async def _read(self, scope: Scope, receive: Receive, claim: Claim) -> bytes:
         headers = dict(scope["headers"])
         if headers.get(b"content-encoding", b"identity").lower() != b"identity":
             raise UnsupportedMedia("Compressed bodies are not accepted; send the JSON as it is.")
@@ -58,11 +71,11 @@ class RequestBody:
             raise self._too_large()
         try:
             async with asyncio.timeout(self._body_timeout_s):
-                return await self._gather(receive)
+                return await self._gather(receive, claim)
         except TimeoutError:
             raise BodyTooSlow(f"The body did not arrive within {self._body_timeout_s:g} s.") from None
 
-    async def _gather(self, receive: Receive) -> bytes:
+    async def _gather(self, receive: Receive, claim: Claim) -> bytes:
         chunks: list[bytes] = []
         num_bytes = 0
         while True:
@@ -73,6 +86,7 @@ class RequestBody:
             num_bytes += len(chunks[-1])
             if num_bytes > self._max_body_bytes:
                 raise self._too_large()
+            claim.add(len(chunks[-1]))
             if not message.get("more_body", False):
                 return b"".join(chunks)
 

@@ -8,6 +8,7 @@ from typing import Final, cast
 from starlette.types import Scope
 
 from shortlist.api.dialects.dialect import Dialect, RequestModel
+from shortlist.api.memory_budget import Claim
 from shortlist.errors import ServiceError
 
 _KEY: Final = "shortlist.request"
@@ -28,6 +29,7 @@ class RequestState:
         num_items: The number of its documents or texts.
         outcome: The outcome of its task.
         error: The error that ended it.
+        claim: The memory of its body and its answer, once the body is read.
     """
 
     request_id: str = ""
@@ -39,6 +41,7 @@ class RequestState:
     num_items: int | None = None
     outcome: object = None
     error: ServiceError | None = None
+    claim: Claim | None = None
 
 
 def state_of(scope: Scope) -> RequestState:

@@ -4,36 +4,43 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final
 from urllib.parse import quote
 
+import numpy as np
 import orjson
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import RedirectResponse, Response
 from fastapi.routing import APIRoute
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-from pydantic import BaseModel, ValidationError
+from starlette.types import Receive, Scope, Send
 
 from shortlist import __version__
 from shortlist.api import model_info, openapi
 from shortlist.api.dialects import table
-from shortlist.api.dialects.dialect import Json, RequestView, ResponseMeta
-from shortlist.api.dialects.explain import ExplainRequest
+from shortlist.api.dialects.dialect import RequestView, ResponseMeta
+from shortlist.api.dialects.explain import MAX_DOCUMENTS, ExplainRequest
+from shortlist.api.json_body import read_json
 from shortlist.api.request_options import apply_headers, with_instruction
 from shortlist.api.request_state import state_of
 from shortlist.api.task_handlers import ServedOutcome, handler_of
-from shortlist.errors import InvalidInput
-from shortlist.schemas.fields import invalid_input
+from shortlist.errors import InvalidInput, TooManyItems
+from shortlist.schemas.fields import ItemLimit, validated
 from shortlist.service.runtime import Runtime
-from shortlist.types import Timing, Usage
+from shortlist.types import SparseVector, Timing, Usage, Vector
 
 router = APIRouter()
 
-Known = TypeVar("Known", bound=BaseModel)
-
 DIALECT_HEADER: Final = "X-Rerank-Dialect"
 """Names a dialect where a client cannot set a path prefix."""
+
+PIECE_BYTES: Final = 65_536
+"""Bytes of an answer that are written at once. Source: uvicorn's `HIGH_WATER_LIMIT`, from which on it waits."""
+
+NUMBER_BYTES: Final = 13
+"""Bytes of a float32 number in JSON, with its comma."""
 
 NO_TIMING: Final = Timing()
 
@@ -50,17 +57,24 @@ async def handle_task(request: Request) -> Response:
     """Handle a task request in any dialect."""
     started_s = time.perf_counter()
     scope, state, service = request.scope, state_of(request.scope), _runtime(request)
-    body = await _body(request)
+    body = await read_json(request)
     view = RequestView(scope["path"], body, dict(scope["headers"]))
     dialect, request_model = table.find(scope["route"].path, view, _explicit_dialect(request))
     state.dialect, state.request_model = dialect, request_model
-    request_body = _validated(request_model, body)
+    limit = ItemLimit(service.settings.server.max_client_batch_size, request_model.items_field)
+    try:
+        request_body = validated(request_model, body, limit)
+        if request_body.num_items > limit.max_items:
+            raise limit.exceeded(request_body.num_items, limit.field)
+    except TooManyItems as error:
+        state.num_items = error.num_items
+        raise
     state.num_items = request_body.num_items
-    _check_size(request_body.num_items, request_body.items_field, service)
     service.metrics.ignored_fields.labels(dialect.name).inc(len(body.keys() - request_model.fields()))
     handler = handler_of(request_model)
     state.outcome = outcome = await handler.run(service, handler.task_of(request_body, request))
-    return _answer(request_body.answer(outcome, _response_meta(request)), outcome, started_s)
+    answer = request_body.answer(outcome, _response_meta(request))
+    return _answer(answer, outcome, started_s, len(await request.body()))
 
 
 def task_router() -> APIRouter:
@@ -81,10 +95,14 @@ def fast_routes(router: APIRouter) -> dict[str, APIRoute]:
 async def explain(request: Request, service: Service) -> Response:
     """Say why documents have their scores: prompt, ids, logits, what was cut. Only if the server was started with --explain."""
     started_s = time.perf_counter()
-    request_body = _validated(ExplainRequest, await _body(request))
-    _check_size(request_body.num_items, request_body.items_field, service, most=request_body.max_items)
+    limit = ItemLimit(service.settings.server.max_client_batch_size, ExplainRequest.items_field)
+    request_body = validated(ExplainRequest, await read_json(request), limit)
+    if request_body.num_items > MAX_DOCUMENTS:
+        message = f"documents has {request_body.num_items} items; at most {MAX_DOCUMENTS} are allowed."
+        raise InvalidInput(message, param="documents")
     explanation = await service.explain(apply_headers(with_instruction(request_body.task(), request_body.instruction), request))
-    return _answer(request_body.explained(explanation, _response_meta(request)), explanation, started_s)
+    answer = request_body.explained(explanation, _response_meta(request))
+    return _answer(answer, explanation, started_s, len(await request.body()))
 
 
 @router.get("/v1/models", tags=["models"])
@@ -169,23 +187,6 @@ async def root(request: Request) -> Response:
     return _json({"name": "shortlist", "version": __version__, "docs": "/docs"})
 
 
-async def _body(request: Request) -> Json:
-    try:
-        body = orjson.loads(await request.body())
-    except orjson.JSONDecodeError as error:
-        raise InvalidInput(f"The body is not valid JSON: {error.msg}.") from None
-    if not isinstance(body, dict):
-        raise InvalidInput("The body must be a JSON object.")
-    return body
-
-
-def _validated(request_model: type[Known], body: Json) -> Known:
-    try:
-        return request_model.model_validate(body)
-    except ValidationError as error:
-        raise invalid_input(error) from None
-
-
 def _response_meta(request: Request) -> ResponseMeta:
     return ResponseMeta(state_of(request.scope).request_id, int(datetime.now(UTC).timestamp()))
 
@@ -195,26 +196,53 @@ def _explicit_dialect(request: Request) -> str | None:
     return state_of(request.scope).explicit_dialect or request.headers.get(DIALECT_HEADER)
 
 
-def _check_size(num_items: int, field: str, service: Runtime, *, most: int | None = None) -> None:
-    limit = min(service.settings.server.max_client_batch_size, most or num_items)
-    if num_items > limit:
-        why = "" if limit == most else " (max_client_batch_size)"
-        raise InvalidInput(f"{field} has {num_items} items; at most {limit} are allowed{why}.", param=field)
+class Answer(Response):
+    """The answer of a task. It is encoded when there is memory for it, and written in pieces as its reader takes them.
+
+    Args:
+        body: The body to encode.
+        headers: Its headers.
+        num_bytes: About as many bytes as it will have.
+    """
+
+    def __init__(self, body: object, headers: Mapping[str, str], num_bytes: int) -> None:
+        super().__init__(media_type="application/json", headers=headers)
+        self._content = body
+        self._num_bytes = num_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Write the answer; `send` waits while the client does not read."""
+        del receive
+        claim = state_of(scope).claim
+        if claim is not None and self._num_bytes > PIECE_BYTES:
+            await claim.add_when_free(self._num_bytes, scope["app"].state.runtime.settings.server.write_timeout_s)
+        body = orjson.dumps(self._content, option=orjson.OPT_SERIALIZE_NUMPY)
+        self._content = None
+        self.headers["content-length"] = str(len(body))
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        for start in range(0, len(body), PIECE_BYTES):
+            is_last = start + PIECE_BYTES >= len(body)
+            piece = body if is_last and not start else body[start : start + PIECE_BYTES]
+            await send({"type": "http.response.body", "body": piece, "more_body": not is_last})
 
 
-def _answer(body: object, outcome: ServedOutcome, started_s: float) -> Response:
+def _answer(body: object, outcome: ServedOutcome, started_s: float, num_request_bytes: int) -> Response:
     """Return the answer, with headers for model, cache hits and, as in TEI, milliseconds."""
-    response = _json(body)
     timing: Timing = getattr(outcome, "timing", NO_TIMING)
-    response.headers["x-served-model"] = quote(outcome.model)  # a folder can have any name; headers are ASCII
-    response.headers["x-total-time"] = _ms(time.perf_counter() - started_s)
-    response.headers["x-tokenization-time"] = _ms(timing.tokenize_s)
-    response.headers["x-queue-time"] = _ms(timing.queue_s)
-    response.headers["x-inference-time"] = _ms(timing.compute_s)
+    headers = {
+        "x-served-model": quote(outcome.model),  # a folder can have any name; headers are ASCII
+        "x-total-time": _ms(time.perf_counter() - started_s),
+        "x-tokenization-time": _ms(timing.tokenize_s),
+        "x-queue-time": _ms(timing.queue_s),
+        "x-inference-time": _ms(timing.compute_s),
+    }
     usage: Usage | None = getattr(outcome, "usage", None)
     if usage is not None:
-        response.headers["x-cache-hits"] = str(usage.num_cached)
-    return response
+        headers["x-cache-hits"] = str(usage.num_cached)
+    # An answer repeats the texts of its request at most once; beyond that, only vectors make it long.
+    vectors: Sequence[Vector | SparseVector] = getattr(outcome, "vectors", ())
+    num_numbers = sum(each.size if isinstance(each, np.ndarray) else 4 * len(each.indices) for each in vectors)
+    return Answer(body, headers, num_request_bytes + num_numbers * NUMBER_BYTES)
 
 
 def _json(body: object, *, status: int = 200) -> Response:

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from shortlist.cli.input import InputGroup
 from shortlist.cli.output import RankedGroup
 from shortlist.client import AsyncClient, NotRanked, RankedText, Ranking, RerankRequest
-from shortlist.errors import BodyTooLarge, EngineError, InputTooLong, InvalidInput, ServiceError
+from shortlist.errors import EngineError, InputTooLong, InvalidInput, RequestTooLarge, ServiceError
 
 REQUEST_FIELDS: Final = ("query", "documents")
 """Fields that differ between requests: an error in one does not affect other requests."""
@@ -96,7 +96,7 @@ def is_request_error(error: ServiceError) -> bool:
     """Return whether an error concerns the texts of one request, so that other requests can succeed."""
     if isinstance(error, InvalidInput):
         return error.param is not None and error.param.startswith(REQUEST_FIELDS)
-    return isinstance(error, InputTooLong | BodyTooLarge) or type(error) is EngineError
+    return isinstance(error, InputTooLong | RequestTooLarge) or type(error) is EngineError
 
 
 async def rank_all(

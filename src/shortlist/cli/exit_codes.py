@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from shortlist.errors import BodyTooLarge, InputTooLong, InvalidInput, ServiceError
+from shortlist.errors import InputTooLong, InvalidInput, RequestTooLarge, ServiceError
 from shortlist.logs import standard_error
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ EXIT_USAGE: Final = 2
 """Invalid usage or input."""
 EXIT_CANNOT_START: Final = 3
 """A model cannot be loaded, a server is unreachable or denies access, a file cannot be written."""
-WRONG_INPUT: Final = (InvalidInput, InputTooLong, BodyTooLarge)
+WRONG_INPUT: Final = (InvalidInput, InputTooLong, RequestTooLarge)
 """Errors of the input, found by the command or by a server."""
 
 

@@ -22,7 +22,7 @@ from shortlist.logs import configure_logging, standard_error
 from shortlist.types import EMBED, RERANK, Operation
 
 DEMO: Final = "demo"
-IN_PROCESS_URL: Final = "http://in-this-process"
+IN_PROCESS_URL: Final = "http://localhost"
 MAX_QUEUE_DELAY_MS: Final = 24 * 3600 * 1000
 """A model in this process has one user, so long waits are fine."""
 

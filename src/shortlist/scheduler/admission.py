@@ -1,8 +1,8 @@
 """Admission control. Pure policy: decides on whole requests, from counts and measured throughput.
 
 A request is costed in tokens and bytes, and admitted whole or refused whole. It is refused (429) when a limit is reached, when
-its caller exceeds its share of a limit, or when the predicted wait exceeds the request's deadline or the server's limit. An
-idle server admits any request; otherwise a request above a limit would never be served.
+its caller exceeds its share of a limit, or when the predicted wait exceeds the request's deadline or the server's limit. A
+request that exceeds a limit alone is too large (413), whatever the load.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
-from shortlist.errors import Overloaded, Shortage
+from shortlist.errors import Overloaded, RequestTooLarge, Shortage
 from shortlist.scheduler.queue import DEFAULT_FLOW, Flow
 
 AVERAGING_S: Final = 5.0
@@ -127,7 +127,9 @@ class Admission:
 
         Raises:
             Overloaded: a limit is reached; carries the seconds for `Retry-After`.
+            RequestTooLarge: the request alone exceeds a limit.
         """
+        self._check_size(num_tokens, num_bytes)
         requested = QueuedLoad(1, num_tokens, num_bytes)
         if self.load.num_requests:
             self._check_headroom(requested, flow)
@@ -146,15 +148,33 @@ class Admission:
         ahead = sum(min(load.num_tokens, turn / other.cost_factor) for other, load in self._by_flow.items() if other != flow)
         return (own + ahead) / self.tokens_per_s
 
-    def check_more(self, num_tokens: int) -> None:
+    def check_more(self, num_tokens: int, *, total: int) -> None:
         """Refuse if an admitted request grows by more tokens than fit.
+
+        Args:
+            num_tokens: Tokens more than admitted.
+            total: Its tokens then.
 
         Raises:
             Overloaded: the tokens do not fit.
+            RequestTooLarge: they never fit.
         """
+        self._check_size(total, 0)
         excess = self.load.num_tokens + num_tokens - self.limits.max_queue_tokens
         if min(excess, num_tokens) > 0 and self.load.num_requests > 1:
             raise self._overloaded(Shortage.TOKENS, wait_for_tokens=excess)
+
+    def _check_size(self, num_tokens: int, num_bytes: int) -> None:
+        limits = self.limits
+        if num_tokens > limits.max_queue_tokens:
+            raise RequestTooLarge(
+                f"The request has about {num_tokens} tokens; at most {limits.max_queue_tokens} fit (max_queue_tokens). "
+                "Send fewer or shorter texts."
+            )
+        if num_bytes > limits.max_queue_bytes:
+            raise RequestTooLarge(
+                f"The request needs about {num_bytes} bytes of memory; at most {limits.max_queue_bytes} fit (max_queue_bytes)."
+            )
 
     def observe(self, num_tokens: int, seconds: float) -> None:
         """Update the throughput and the batch size from one finished batch.
@@ -236,7 +256,7 @@ class Permit:
             Overloaded: the true cost exceeds the estimate, and does not fit.
         """
         assert self._load.num_requests, "A permit is settled while it is held. This is a bug."
-        self._admission.check_more(num_tokens - self._load.num_tokens)
+        self._admission.check_more(num_tokens - self._load.num_tokens, total=num_tokens)
         self._become(replace(self._load, num_tokens=num_tokens))
 
     def __enter__(self) -> Self:

@@ -1,7 +1,7 @@
 """Codec for shared cache entries: entry to bytes and back. Pure.
 
-Stored bytes may be truncated, corrupted or foreign. Decoding accepts them only if version, length, the checksum over key and
-content, the numbers (finite) and the document stats are valid. Anything else is a miss.
+Stored bytes may be truncated, corrupted or foreign. Decoding accepts them only if version, length, the checksum over operation,
+key and content, the numbers (finite) and the document stats are valid. Anything else is a miss.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import zlib
 from shortlist.scheduler.cache import Entry
 from shortlist.types import DocumentStats, Operation, Span
 
-VERSION = 2
+VERSION = 3
 """Format version; raise it with every change of the layout. Another version is a miss."""
 
 _HEADER = struct.Struct("<BBIIIIII")
@@ -42,13 +42,13 @@ def encode(key: bytes, entry: Entry) -> bytes:
         best.end,
     )
     content = header + entry.operation.value_type.encode(entry.value)
-    return content + _CHECKSUM.pack(_checksum(key, content))
+    return content + _CHECKSUM.pack(_checksum(entry.operation, key, content))
 
 
 def decode(operation: Operation, key: bytes, data: bytes) -> Entry | None:
     """Return the entry of this operation that was encoded for this key, or None for any other bytes."""
     content, checksum = data[: -_CHECKSUM.size], data[-_CHECKSUM.size :]
-    if len(content) < _HEADER.size or checksum != _CHECKSUM.pack(_checksum(key, content)):
+    if len(content) < _HEADER.size or checksum != _CHECKSUM.pack(_checksum(operation, key, content)):
         return None
     version, flags, num_tokens, num_document, num_total, num_windows, start, end = _HEADER.unpack_from(content)
     value = operation.value_type.decode(content[_HEADER.size :])
@@ -64,5 +64,5 @@ def decode(operation: Operation, key: bytes, data: bytes) -> Entry | None:
     return Entry(operation, value, num_tokens, stats)
 
 
-def _checksum(key: bytes, content: bytes) -> int:
-    return zlib.crc32(content, zlib.crc32(key))
+def _checksum(operation: Operation, key: bytes, content: bytes) -> int:
+    return zlib.crc32(content, zlib.crc32(key, zlib.crc32(operation.name.encode())))

@@ -26,6 +26,7 @@ from shortlist.scheduler.dispatcher import LATE, Completed, Dispatcher
 from shortlist.scheduler.queue import Flow
 from shortlist.scheduler.shared_cache import SharedCache
 from shortlist.scheduler.single_flight import InFlight
+from shortlist.scheduler.tokenizing import in_thread
 from shortlist.scheduler.work import Computed, Positions, TextValue, Work, text_values
 from shortlist.telemetry import Metrics
 from shortlist.telemetry.traces import add_span, span
@@ -274,6 +275,8 @@ class ServedModel:
         if self.shared is None or len(cached) == len(positions):
             return cached
         remote = await self.shared.get_many(operation, [key for key in positions if key not in cached])
+        width = self.engine.info.dimensions
+        remote = {key: entry for key, entry in remote.items() if operation.value_type.has_width(entry.value, width)}
         self.cache.put_many(remote)
         return {**cached, **remote}
 
@@ -337,11 +340,8 @@ class ServedModel:
     ) -> tuple[dict[bytes, TextValue], Timing]:
         """Tokenize, submit, collect, cache."""
         started_s = time.monotonic()
-        try:
-            async with asyncio.timeout(_left_s(deadline_s)):
-                encoded = await asyncio.to_thread(work.encode, list(claimed.values()))
-        except TimeoutError:
-            raise DeadlineExceeded(LATE) from None
+        positions = list(claimed.values())
+        encoded = await in_thread(lambda: work.encode(positions), _left_s(deadline_s))
         tokenize_s = time.monotonic() - started_s
         add_span("tokenize", started_s)
         prompts = [prompt for each in encoded for prompt in each.prompts]
@@ -357,6 +357,8 @@ class ServedModel:
 
     async def _submit(self, work: Work, prompts: Sequence[Prompt], deadline_s: float) -> Completed:
         """Submit prompts; after an engine failure, submit them again once it has restarted, if the deadline allows."""
+        if not prompts:  # no text could be tokenized
+            return Completed([], time.monotonic(), 0.0, 0.0)
         while True:
             try:
                 return await self.dispatcher.submit(

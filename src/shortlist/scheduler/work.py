@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -51,6 +52,7 @@ class Work:
         overhead_chars: Characters besides the texts (query, instruction), for the cost estimate.
         encode: Tokenizes texts; called in a worker thread with the positions of the cache misses.
         options: Priority, deadline and caller.
+        max_tokens: Most tokens that are read of a text; None if texts are read whole, in windows.
     """
 
     operation: Operation
@@ -59,10 +61,12 @@ class Work:
     overhead_chars: int
     encode: Callable[[Sequence[int]], list[Encoded]]
     options: RequestOptions
+    max_tokens: int | None = None
 
     def estimate(self, positions: Sequence[int]) -> int:
         """Return the estimated tokens of some of the texts."""
-        num_chars = sum(len(self.texts[index]) for index in positions)
+        most = math.inf if self.max_tokens is None else self.max_tokens * CHARS_PER_TOKEN
+        num_chars = sum(min(len(self.texts[index]), most) for index in positions)
         return int((num_chars + self.overhead_chars) / CHARS_PER_TOKEN) + len(positions)
 
 
@@ -75,6 +79,8 @@ def text_values(operation: Operation, encoded: Sequence[Encoded], completed: Com
 
 def _text_value(operation: Operation, encoded: Encoded, outcomes: Sequence[Outcome]) -> TextValue:
     """Return the value of a text: of its only prompt, or its best window. One failed window fails the text."""
+    if encoded.error is not None:
+        return encoded.error
     failure = next((outcome for outcome in outcomes if isinstance(outcome, ServiceError)), None)
     if failure is not None:
         return failure

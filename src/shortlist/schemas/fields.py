@@ -7,11 +7,49 @@ A null means the default everywhere.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Final
+from dataclasses import dataclass
+from typing import Annotated, Final, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+)
+from pydantic_core import PydanticCustomError
 
-from shortlist.errors import EmptyInput, InvalidInput
+from shortlist.errors import EmptyInput, InvalidInput, TooManyItems
+
+
+@dataclass(frozen=True, slots=True)
+class ItemLimit:
+    """The validation context: the most documents or texts in a request.
+
+    Attributes:
+        max_items: `max_client_batch_size`.
+        field: The field of the documents or texts, as a path.
+    """
+
+    max_items: int
+    field: str
+
+    def exceeded(self, num_items: int, field: str) -> TooManyItems:
+        """Return the error for too many items."""
+        param = self.field if self.field.endswith(f".{field}") else field
+        message = f"{param} has {num_items} items; at most {self.max_items} are allowed (max_client_batch_size)."
+        return TooManyItems(message, param=param, num_items=num_items)
+
+
+LIMIT: Final = "limit"
+
+MAX_NAMES: Final = 100
+"""Most names in a list of names, such as `rank_fields`."""
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+ItemsT = TypeVar("ItemsT")
 
 DOCUMENT_FORMS: Final = 'a string, or an object with a "text" field'
 
@@ -24,6 +62,29 @@ class RequestFields(BaseModel):
     def to_json(self) -> dict[str, object]:
         """Return the body that a client sends: the fields that have a value."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def validated(request_model: type[ModelT], body: object, limit: ItemLimit) -> ModelT:
+    """Return a validated request.
+
+    Raises:
+        InvalidInput: a field is wrong, or a list of documents or texts is too long; the first error counts.
+    """
+    try:
+        return request_model.model_validate(body, context={LIMIT: limit})
+    except ValidationError as error:
+        raise invalid_input(error) from None
+
+
+def check_num_items(items: Sequence[object], info: ValidationInfo) -> None:
+    """Check the number of items before anything is done with each.
+
+    Raises:
+        InvalidInput: there are more than the server allows.
+    """
+    limit: ItemLimit | None = info.context[LIMIT] if info.context else None
+    if limit is not None and len(items) > limit.max_items:
+        raise limit.exceeded(len(items), info.field_name or limit.field)
 
 
 def invalid_input(error: ValidationError) -> InvalidInput:
@@ -53,6 +114,7 @@ def _documents(value: object, info: ValidationInfo) -> object:
         raise InvalidInput(f"{name} must be a list; each of its items {DOCUMENT_FORMS}.", param=name)
     if not value:
         raise EmptyInput(f"{name} must hold at least one document.", param=name)
+    check_num_items(value, info)
     return read_documents(value, name, info.data.get("rank_fields"))
 
 
@@ -106,6 +168,7 @@ def _texts(value: object, info: ValidationInfo) -> object:
         raise InvalidInput(f"{name} must be a string or a list of strings.", param=name)
     if not value:
         raise EmptyInput(f"{name} must hold at least one string.", param=name)
+    check_num_items(value, info)
     if any(isinstance(item, (int, list)) for item in value):
         raise InvalidInput(
             f"{name} must be text: token ids of another tokenizer mean nothing to this model. "
@@ -128,6 +191,18 @@ def _right(value: object, info: ValidationInfo) -> object:
     raise InvalidInput(f"{info.field_name} must be right: texts are cut at their ends only.", param=info.field_name)
 
 
+def _distinct(names: list[str]) -> list[str]:
+    if len(set(names)) < len(names):
+        raise PydanticCustomError("repeated", "must name each only once")
+    return names
+
+
+def _limited(items: object, info: ValidationInfo) -> object:
+    if isinstance(items, list):
+        check_num_items(items, info)
+    return items
+
+
 def _schema_of_document() -> dict[str, object]:
     text = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
     return {"anyOf": [{"type": "string"}, text]}
@@ -137,6 +212,12 @@ Query = Annotated[str, BeforeValidator(_query, json_schema_input_type=str)]
 Documents = Annotated[
     list[str], BeforeValidator(_documents), Field(json_schema_extra={"items": _schema_of_document(), "minItems": 1})
 ]
+Items = Annotated[ItemsT, Field(fail_fast=True, min_length=1), BeforeValidator(_limited)]
+"""A list of documents or texts in a dialect's own form."""
+Names = Annotated[list[str], Field(fail_fast=True, max_length=MAX_NAMES), AfterValidator(_distinct)]
+"""Names of fields or forms. Repeated ones would multiply the texts."""
+IdList = Annotated[list[int], Field(fail_fast=True)]
+"""Token ids. Without `fail_fast`, every wrong one would become an error object."""
 Texts = Annotated[list[str], BeforeValidator(_texts, json_schema_input_type=str | list[str])]
 Count = Annotated[int | None, Field(ge=0)]
 PromptTokens = Annotated[int | None, Field(ge=-1)]

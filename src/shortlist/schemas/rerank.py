@@ -7,7 +7,7 @@ from typing import NotRequired
 from pydantic import Field, FiniteFloat
 from typing_extensions import TypedDict
 
-from shortlist.schemas.fields import Count, Documents, PromptTokens, Query, RequestFields, Side
+from shortlist.schemas.fields import Count, Documents, Names, PromptTokens, Query, RequestFields, Side
 from shortlist.types import OverflowPolicy
 
 
@@ -23,7 +23,7 @@ class RerankRequestBody(RequestFields):
     model: str | None = Field(default=None, description="A served model; the default reranker if absent.")
     query: Query = Field(description="What is searched for.")
     instruction: str | None = Field(default=None, description="What counts as relevant; the model's default if absent.")
-    rank_fields: list[str] | None = Field(
+    rank_fields: Names | None = Field(
         default=None, description="For documents that are objects: the fields to read, joined by newlines."
     )
     documents: Documents = Field(description="The candidates.")

@@ -97,6 +97,7 @@ def _work(served: ServedModel, operation: Operation, task: EmbedTask, template: 
         overhead_chars=len(instruction or ""),
         encode=encode,
         options=task.options,
+        max_tokens=served.card.max_model_len,
     )
 
 

@@ -5,11 +5,11 @@ It takes the same path as rerank, and calls the engine once more for the logits.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 from shortlist.scheduler.cache import Entry
 from shortlist.scheduler.served_model import ServedModel
+from shortlist.scheduler.tokenizing import in_thread
 from shortlist.scheduler.work import TextValue
 from shortlist.service.rerank import relevance, request_of
 from shortlist.types import Encoded, Explained, Explanation, Prompt, RerankTask
@@ -25,7 +25,7 @@ async def explain(served: ServedModel, task: RerankTask) -> Explanation:
     request = request_of(served, task, template)
     cached = served.cache.get_many(request.keys)
     computed = await served.run(request)
-    encoded = await asyncio.to_thread(request.encode, range(len(task.documents)))
+    encoded = await in_thread(lambda: request.encode(range(len(task.documents))), task.options.timeout_s)
     logits = await served.engine.explain(_prompts(encoded, computed.found))
     documents = [
         _explained(served, index, each, found, is_cached=key in cached, logits=dict(values))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from operator import itemgetter
-from typing import cast
+from typing import Final, cast
 
 from shortlist.engine.base import ScoreScale, sigmoid
-from shortlist.errors import DeadlineExceeded, ServiceError
+from shortlist.errors import DeadlineExceeded, InvalidInput, ServiceError
 from shortlist.scheduler.cache import Entry
 from shortlist.scheduler.served_model import ServedModel
 from shortlist.scheduler.work import TextValue, Work
@@ -16,11 +16,15 @@ from shortlist.types import (
     RERANK,
     Encoded,
     Failed,
+    OverflowPolicy,
     PromptTemplate,
     Ranked,
     RerankOutcome,
     RerankTask,
 )
+
+MAX_TEMPLATED_CHARS: Final = 65_536
+"""Longest templated query, which is read again with every document."""
 
 
 async def rerank(served: ServedModel, task: RerankTask) -> RerankOutcome:
@@ -59,6 +63,7 @@ def strip_template(served: ServedModel, task: RerankTask) -> RerankTask:
     parts = [served.encoder.strip_template(task.query, document) for document in task.documents[:1]]
     if parts[0] is None:
         return task
+    check_templated(task.query)
     documents = [served.encoder.strip_template(task.query, document) for document in task.documents]
     return replace(
         task,
@@ -67,6 +72,17 @@ def strip_template(served: ServedModel, task: RerankTask) -> RerankTask:
         preset=None,
         documents=tuple(each.document for each in documents if each is not None),
     )
+
+
+def check_templated(query: str) -> None:
+    """Refuse a templated query that is too long to be read again with every document.
+
+    Raises:
+        InvalidInput: it is.
+    """
+    if len(query) > MAX_TEMPLATED_CHARS:
+        message = f"A query with a chat template may have at most {MAX_TEMPLATED_CHARS} characters."
+        raise InvalidInput(message, param="query")
 
 
 def ranking(found: Sequence[TextValue], scale: ScoreScale, top_n: int | None = None) -> list[Ranked]:
@@ -106,6 +122,7 @@ def request_of(served: ServedModel, task: RerankTask, template: PromptTemplate) 
         overhead_chars=len(task.query) + len(template.instruction or ""),
         encode=encode,
         options=task.options,
+        max_tokens=None if task.on_overflow is OverflowPolicy.CHUNK else served.card.max_model_len,
     )
 
 

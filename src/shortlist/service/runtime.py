@@ -260,6 +260,10 @@ class Runtime:
             served.dispatcher.resume()
             self._run(served)
 
+    async def wait_idle(self) -> None:
+        """Wait until no request runs."""
+        await self._idle.wait()
+
     async def drain(self, timeout_s: float) -> bool:
         """Refuse new requests and wait for running ones; return whether all finished."""
         if self.state is not State.FAILED:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from shortlist.scheduler.cache import Entry
 from shortlist.scheduler.served_model import ServedModel
 from shortlist.scheduler.work import TextValue, Work
-from shortlist.service.rerank import relevance, request_of
+from shortlist.service.rerank import check_templated, relevance, request_of
 from shortlist.types import RERANK, Encoded, RerankTask, Scored, ScoreOutcome, ScoreTask
 
 
@@ -43,7 +44,7 @@ async def score(served: ServedModel, task: ScoreTask) -> ScoreOutcome:
 
 def _request(served: ServedModel, task: ScoreTask) -> Work:
     """Return one request for all queries."""
-    pair_groups, documents = zip(*(_pair(served, task, *pair) for pair in task.pairs), strict=True)
+    pair_groups, documents = zip(*_without_templates(served, task), strict=True)
     grouped = _grouped(pair_groups, range(len(pair_groups)))
     parts = {each: _part(served, task, each, [documents[index] for index in own]) for each, own in grouped.items()}
     keys = {index: key for each, own in grouped.items() for index, key in zip(own, parts[each].keys, strict=True)}
@@ -65,12 +66,23 @@ def _request(served: ServedModel, task: ScoreTask) -> Work:
     )
 
 
-def _pair(served: ServedModel, task: ScoreTask, query: str, document: str) -> tuple[_PairGroup, str]:
-    """Return a pair without the prompt template."""
-    parts = served.encoder.strip_template(query, document)
-    if parts is None:
-        return _PairGroup(query, task.instruction), document
-    return _PairGroup(parts.query, parts.instruction), parts.document
+def _without_templates(served: ServedModel, task: ScoreTask) -> Iterator[tuple[_PairGroup, str]]:
+    """Yield the pairs without the prompt template.
+
+    Raises:
+        InvalidInput: a template is not this model's, or its query is too long to be read with every document.
+    """
+    plain: set[str] = set()
+    num_uses = Counter(query for query, _ in task.pairs)
+    for query, document in task.pairs:
+        parts = None if query in plain else served.encoder.strip_template(query, document)
+        if parts is None:
+            plain.add(query)
+            yield _PairGroup(query, task.instruction), document
+            continue
+        if num_uses[query] > 1:
+            check_templated(query)
+        yield _PairGroup(parts.query, parts.instruction), parts.document
 
 
 def _part(served: ServedModel, task: ScoreTask, group: _PairGroup, documents: Sequence[str]) -> Work:

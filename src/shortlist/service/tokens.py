@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from functools import partial
-from typing import TypeVar
+from typing import Final, TypeVar
 
-from shortlist.errors import DeadlineExceeded
-from shortlist.scheduler.dispatcher import LATE
+from shortlist.errors import RequestTooLarge
+from shortlist.scheduler.queue import Flow
 from shortlist.scheduler.served_model import ServedModel
-from shortlist.types import DetokenizeOutcome, DetokenizeTask, RequestOptions, TokenizeOutcome, TokenizeTask
+from shortlist.scheduler.tokenizing import in_thread
+from shortlist.text.reading import check_wanted
+from shortlist.types import DetokenizeOutcome, DetokenizeTask, RequestOptions, Token, TokenizeOutcome, TokenizeTask
 
 T = TypeVar("T")
+
+MAX_CHARS: Final = 131_072
+"""Most characters of one tokenize request: all tokens are returned, with some 250 bytes of memory for each."""
+
+CHAR_BYTES: Final = 750
+"""Memory for the answer to one character, which may be three tokens."""
+
+ID_BYTES: Final = 64
+"""Memory for one token id to detokenize, and for its text."""
 
 
 async def tokenize(served: ServedModel, task: TokenizeTask) -> TokenizeOutcome:
@@ -20,9 +29,22 @@ async def tokenize(served: ServedModel, task: TokenizeTask) -> TokenizeOutcome:
 
     Raises:
         InvalidInput: the model has no accessible tokenizer.
+        RequestTooLarge: the texts have more than `MAX_CHARS`.
+        Overloaded: the request is refused.
         DeadlineExceeded: the deadline passed.
     """
-    tokens = await _in_thread(partial(served.encoder.tokens, task.texts, with_special=task.with_special), task.options)
+    num_chars = sum(map(len, task.texts))
+    if num_chars > MAX_CHARS:
+        raise RequestTooLarge(f"The texts have {num_chars} characters; at most {MAX_CHARS} are tokenized in one request.")
+
+    def read() -> list[list[Token]]:
+        tokens = []
+        for text in task.texts:
+            check_wanted()
+            tokens += served.encoder.tokens([text], with_special=task.with_special)
+        return tokens
+
+    tokens = await _admitted(served, read, task.options, num_chars * CHAR_BYTES)
     return TokenizeOutcome(model=served.name, max_model_len=served.card.max_model_len, tokens=tokens)
 
 
@@ -31,18 +53,22 @@ async def detokenize(served: ServedModel, task: DetokenizeTask) -> DetokenizeOut
 
     Raises:
         InvalidInput: an id is unknown, or the model has no accessible tokenizer.
+        Overloaded: the request is refused.
         DeadlineExceeded: the deadline passed.
     """
 
     def decode() -> list[str]:
-        return [served.encoder.text_of(ids, skip_special=task.skip_special) for ids in task.ids]
+        texts = []
+        for ids in task.ids:
+            check_wanted()
+            texts.append(served.encoder.text_of(ids, skip_special=task.skip_special))
+        return texts
 
-    return DetokenizeOutcome(model=served.name, texts=await _in_thread(decode, task.options))
+    texts = await _admitted(served, decode, task.options, sum(map(len, task.ids)) * ID_BYTES)
+    return DetokenizeOutcome(model=served.name, texts=texts)
 
 
-async def _in_thread(function: Callable[[], T], options: RequestOptions) -> T:
-    try:
-        async with asyncio.timeout(options.timeout_s):
-            return await asyncio.to_thread(function)
-    except TimeoutError:
-        raise DeadlineExceeded(LATE) from None
+async def _admitted(served: ServedModel, function: Callable[[], T], options: RequestOptions, num_bytes: int) -> T:
+    """Run a function with a permit. It takes no time of the engine, so it is refused for memory or too many requests only."""
+    with served.admission.admit(0, num_bytes=num_bytes, flow=Flow.of(options), timeout_s=options.timeout_s):
+        return await in_thread(function, options.timeout_s)

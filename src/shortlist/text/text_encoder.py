@@ -15,8 +15,9 @@ from typing import Final
 
 from tokenizers import Encoding, Tokenizer
 
-from shortlist.errors import InputTooLong, InvalidInput, ModelRefused
+from shortlist.errors import InputTooLong, InvalidInput, ModelRefused, ServiceError
 from shortlist.text.encoder import Parts, PromptView
+from shortlist.text.reading import TOTAL_CHARS, ReadLength, at_most, failed, read_lengths, tokenizer_error
 from shortlist.text.tokenizer import decode, token_list
 from shortlist.text.window import read_windows
 from shortlist.types import (
@@ -93,24 +94,25 @@ class TextEncoder:
         truncation: Truncation = NO_TRUNCATION,
         with_totals: bool = False,
     ) -> list[Encoded]:
-        """Tokenize every document; all prompts share one prefix object. Totals are always counted. See `Encoder`."""
+        """Tokenize every document; all prompts share one prefix object. See `Encoder`."""
         self.template(instruction)
-        del with_totals
         longest = min(self.max_model_len, truncation.truncate_prompt_tokens or self.max_model_len)
-        prefix = self._prefix(self._cut(self._before_query, query, truncation.max_tokens_per_query))
+        most_query = longest if self._reads_pairs else longest - self._num_special
+        prefix = self._prefix(self._before_query + query, truncation.max_tokens_per_query, max(1, most_query))
         num_template = self._num_special + (prefix.num_tokens if self._reads_pairs else 0)
         most = self.max_model_len - num_template
         limit = min(longest - num_template, truncation.max_tokens_per_doc or most)
         if limit < 1:
             raise InputTooLong(f"The query leaves no tokens for a document within {longest} tokens.", param="query")
         is_error = on_overflow is OverflowPolicy.ERROR and limit == most
+        texts = [self._before_document + document for document in documents]
         return [
-            self._windows(prefix, document, limit)
-            if encoding is not None and len(encoding) > limit and on_overflow is OverflowPolicy.CHUNK
+            self._windows(prefix, documents[index], limit, f"documents[{index}]")
+            if isinstance(length, ReadLength) and length.is_cut and on_overflow is OverflowPolicy.CHUNK
             else self._encoded(
-                prefix, self._before_document + document, encoding, limit, f"documents[{index}]", is_error=is_error
+                prefix, texts[index], length, f"documents[{index}]", limit, is_error=is_error, with_totals=with_totals
             )
-            for index, (document, encoding) in enumerate(self._encodings(self._before_document, documents))
+            for index, length in enumerate(self._read_lengths(texts, limit))
         ]
 
     def encode_texts(
@@ -133,9 +135,10 @@ class TextEncoder:
             )
         is_error = not truncate and longest == self.max_model_len
         prefix = TextPrefix("", 0)
+        whole = [before + text for text in texts]
         return [
-            self._encoded(prefix, before + text, encoding, most, f"input[{index}]", is_error=is_error)
-            for index, (text, encoding) in enumerate(self._encodings(before, texts))
+            self._encoded(prefix, whole[index], length, f"input[{index}]", most, is_error=is_error)
+            for index, length in enumerate(self._read_lengths(whole, most))
         ]
 
     def view(self, shown: Prompt) -> PromptView:
@@ -162,54 +165,77 @@ class TextEncoder:
             raise InvalidInput("This model has no tokenizer.json, so its tokens cannot be shown.", param="model")
         return self._tokenizer
 
-    def _cut(self, before: str, query: str, most: int | None) -> str:
-        """Return a query after its prefix, truncated to `most` tokens in all."""
-        text = before + query
-        [(_, encoding)] = self._encodings(before, [query])
-        if encoding is None or most is None or len(encoding) <= most:
-            return text
-        return text[: encoding.offsets[most - 1][1]]
+    def _prefix(self, text: str, most: int | None, longest: int) -> TextPrefix:
+        """Return a query truncated to `most` tokens. Of a longer one than `longest`, only that more do not fit is counted."""
+        [length] = self._read_lengths([text], most or longest)
+        if isinstance(length, ServiceError):
+            raise length
+        if length is None:
+            return TextPrefix(text, _estimate(text))
+        is_too_long = length.is_cut and most is None and self._reads_pairs
+        return TextPrefix(text[: length.end], length.num_tokens + is_too_long)
 
-    def _prefix(self, text: str) -> TextPrefix:
-        [(_, encoding)] = self._encodings("", [text])
-        return TextPrefix(text, _estimate(text) if encoding is None else len(encoding))
-
-    def _encodings(self, before: str, texts: Sequence[str]) -> list[tuple[str, Encoding | None]]:
+    def _read_lengths(self, texts: Sequence[str], limit: int) -> Sequence[ReadLength | ServiceError | None]:
+        """Return how much of every text is read, or the error of a text that cannot be tokenized."""
         if self._tokenizer is None:
-            return [(text, None) for text in texts]
-        encodings = self._tokenizer.encode_batch([before + text for text in texts], add_special_tokens=False)
-        return list(zip(texts, encodings, strict=True))
+            return [None] * len(texts)
+        try:
+            return read_lengths(self._encode_batch, texts, limit)
+        except BaseException as error:
+            if (failure := tokenizer_error(error)) is None:
+                raise
+            return [failure] if len(texts) == 1 else [each for text in texts for each in self._read_lengths([text], limit)]
+
+    def _encode_batch(self, texts: Sequence[str]) -> Sequence[Encoding]:
+        assert self._tokenizer is not None, "Only texts with known lengths are read. This is a bug."
+        return self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
 
     def _encoded(
-        self, prefix: TextPrefix, text: str, encoding: Encoding | None, limit: int, param: str, *, is_error: bool
+        self,
+        prefix: TextPrefix,
+        text: str,
+        length: ReadLength | ServiceError | None,
+        param: str,
+        limit: int,
+        *,
+        is_error: bool,
+        with_totals: bool = False,
     ) -> Encoded:
-        total = _estimate(text) if encoding is None else len(encoding)
-        is_cut = encoding is not None and total > limit
-        if is_cut and is_error:
-            raise InputTooLong(f"{param} has {total} tokens, {limit} fit, and it may not be cut.", param=param)
-        read = text[: encoding.offsets[limit - 1][1]] if encoding is not None and is_cut else text
-        num_tokens = min(total, limit) if encoding is not None else total
+        if isinstance(length, ServiceError):
+            return failed(length)
+        if length is None:
+            num_tokens = _estimate(text)
+            return Encoded(prompts=(self._prompt(prefix, text, num_tokens),), num_tokens=num_tokens, num_tokens_total=None)
+        if length.is_cut and is_error:
+            raise InputTooLong(f"{param} has more than the {limit} tokens that fit, and may not be truncated.", param=param)
         return Encoded(
-            prompts=(self._prompt(prefix, read, num_tokens),),
-            num_tokens=num_tokens,
-            num_tokens_total=None if encoding is None else total,
-            is_truncated=is_cut,
+            prompts=(self._prompt(prefix, text[: length.end], length.num_tokens),),
+            num_tokens=length.num_tokens,
+            num_tokens_total=self._num_total(text, length) if with_totals or not length.is_cut else None,
+            is_truncated=length.is_cut,
         )
 
-    def _windows(self, prefix: TextPrefix, document: str, limit: int) -> Encoded:
+    def _num_total(self, text: str, length: ReadLength) -> int | None:
+        """Return the tokens of the whole text; None if it is too long to be counted."""
+        if not length.is_cut:
+            return length.num_tokens
+        return sum(map(len, self._encode_batch([text]))) if len(text) <= TOTAL_CHARS else None
+
+    def _windows(self, prefix: TextPrefix, document: str, limit: int, param: str) -> Encoded:
         tokenizer = self._tokenizer
         assert tokenizer is not None, "Without a tokenizer no text is known to be too long. This is a bug."
 
         def encode(part: str) -> Encoding:
             return tokenizer.encode(part, add_special_tokens=False)
 
-        found = list(read_windows(encode, document, max(1, limit - _WINDOW_MARGIN), lead=self._before_document))
+        windows = read_windows(encode, document, max(1, limit - _WINDOW_MARGIN), lead=self._before_document)
+        found = at_most(windows, param)
         parts = [self._before_document + document[window.span.start : window.span.end] for window in found]
-        total = len(encode(document))
+        total = self._num_total(document, ReadLength(0, 0, is_cut=True))
         return Encoded(
             prompts=tuple(self._prompt(prefix, part, len(window.ids)) for part, window in zip(parts, found, strict=True)),
             spans=tuple(window.span for window in found),
-            num_tokens=total,
+            num_tokens=sum(len(window.ids) for window in found) if total is None else total,
             num_tokens_total=total,
         )
 

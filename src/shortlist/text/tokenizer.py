@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import orjson
@@ -20,10 +21,14 @@ from tokenizers import Encoding, Tokenizer
 
 from shortlist import gc_pause
 from shortlist.config import ControlTokens
-from shortlist.errors import InvalidInput, ModelRefused
-from shortlist.text.fast_tokenizer import MAX_CHARS, fast_tokenize
-from shortlist.text.window import CHARS_PER_TOKEN, GROWTH, MARGIN_CHARS, Window, num_settled, read_windows
+from shortlist.errors import InvalidInput, ModelRefused, ServiceError
+from shortlist.text import fast_tokenizer
+from shortlist.text.fast_tokenizer import fast_tokenize
+from shortlist.text.reading import TOTAL_CHARS, in_groups, tokenizer_error
+from shortlist.text.window import CHARS_PER_TOKEN, GROWTH, MARGIN_CHARS, MAX_CHARS, Window, num_settled, read_windows
 from shortlist.types import Ids, Span, Token
+
+ReadT = TypeVar("ReadT")
 
 ID_LIMIT: Final = 2**32
 """Ids are 32 bits wide to the tokenizers library, which fails over others."""
@@ -36,6 +41,7 @@ class TokenizedText:
     Attributes:
         is_cut: Whether it was truncated.
         num_total: Tokens of the whole text, or None when they were not counted.
+        error: The error of a text that cannot be tokenized, which has no ids.
 
     Shapes:
         ids: [num_tokens] int32.
@@ -44,6 +50,7 @@ class TokenizedText:
     ids: Ids
     is_cut: bool
     num_total: int | None
+    error: ServiceError | None = None
 
 
 class EscapingTokenizer:
@@ -75,9 +82,10 @@ class EscapingTokenizer:
             self._read = fast_tokenize(fields, self._user) if control_tokens == "neutral" else None
             self._controls = _any_of(self._added) if control_tokens == "neutral" else None
 
-    def num_escaped(self, text: str) -> int:
-        """Return the number of special tokens in a text that are escaped."""
-        return len(self._controls.findall(text)) if self._controls is not None and "<" in text else 0
+    def num_escaped(self, text: str, num_tokens: int) -> int:
+        """Return the number of special tokens that are escaped in as much of a text as has usually this many tokens."""
+        read = text[: num_tokens * CHARS_PER_TOKEN]
+        return len(self._controls.findall(read)) if self._controls is not None and "<" in read else 0
 
     def template_ids(self, text: str) -> Ids:
         """Return the ids of template text, in which special tokens are special tokens."""
@@ -125,9 +133,9 @@ class EscapingTokenizer:
         """
         return decode(self._full, ids, skip_special=skip_special)
 
-    def tokenize_windows(self, text: str, size: int, *, lead: str) -> list[Window]:
-        """Return the text in windows of at most `size` tokens, each tokenized after `lead`."""
-        return list(read_windows(self._encode, text, size, lead=lead))
+    def windows(self, text: str, size: int, *, lead: str) -> Iterator[Window]:
+        """Yield windows of at most `size` tokens, each tokenized after `lead`. See `read_windows`."""
+        return read_windows(self._encode, text, size, lead=lead)
 
     def truncate(self, text: str, size: int, *, lead: str) -> str:
         """Return the longest beginning of a text with at most `size` tokens, tokenized after `lead`."""
@@ -143,36 +151,69 @@ class EscapingTokenizer:
         """Return the first `limit` token ids of every text after `lead`, as if all were tokenized and then truncated.
 
         Of a text much longer than its limit, only a beginning is tokenized, unless its total is requested. The beginning
-        grows until enough of its tokens no longer depend on the rest.
+        grows until enough of its tokens no longer depend on the rest, or to `MAX_CHARS`.
+
+        Raises:
+            DeadlineExceeded: the ids are no longer needed.
         """
-        if with_totals:
-            return [tokenized for _, tokenized in self._tokenize_whole(dict(enumerate(texts)), limit, lead)]
         tokenized: dict[int, TokenizedText] = {}
         num_chars = limit * CHARS_PER_TOKEN + 2 * MARGIN_CHARS
+        most_chars = max(num_chars, MAX_CHARS)
+        whole_chars = max(num_chars, TOTAL_CHARS) if with_totals else num_chars
         while len(tokenized) < len(texts):
             left = [index for index in range(len(texts)) if index not in tokenized]
-            tokenized |= self._tokenize_whole({i: texts[i] for i in left if len(texts[i]) <= num_chars}, limit, lead)
-            if beginnings := {i: lead + texts[i][:num_chars] for i in left if len(texts[i]) > num_chars}:
-                tokenized |= self._tokenize_start(beginnings, limit)
-            num_chars *= GROWTH
+            tokenized |= self._tokenize_whole({i: texts[i] for i in left if len(texts[i]) <= whole_chars}, limit, lead)
+            if beginnings := {i: lead + texts[i][:num_chars] for i in left if len(texts[i]) > whole_chars}:
+                tokenized |= self._tokenize_start(beginnings, limit, is_last=num_chars >= most_chars)
+            num_chars = min(num_chars * GROWTH, most_chars)
+            whole_chars = max(whole_chars, num_chars)
         return [tokenized[index] for index in range(len(texts))]
 
     def _tokenize_whole(self, texts: dict[int, str], limit: int, lead: str) -> Iterator[tuple[int, TokenizedText]]:
-        for index, ids in zip(texts, self._all_ids(list(texts.values()), lead), strict=True):
-            yield index, TokenizedText(ids[:limit], is_cut=len(ids) > limit, num_total=len(ids))
+        for index, ids in zip(texts, self._each(self._all_ids, list(texts.values()), lead), strict=True):
+            if isinstance(ids, ServiceError):
+                yield index, _failed(ids)
+            else:
+                yield index, TokenizedText(ids[:limit], is_cut=len(ids) > limit, num_total=len(ids))
+
+    def _each(
+        self, read: Callable[[Sequence[str], str], Sequence[ReadT]], texts: Sequence[str], lead: str
+    ) -> Iterator[ReadT | ServiceError]:
+        """Yield what is read from every text in groups, or the error of a text on which the tokenizer panics."""
+        for group in in_groups(texts):
+            try:
+                found = read(group, lead)
+            except BaseException as error:
+                if (failure := tokenizer_error(error)) is None:
+                    raise
+                if len(group) == 1:
+                    yield failure
+                else:
+                    yield from chain.from_iterable(self._each(read, [text], lead) for text in group)
+            else:
+                yield from found
 
     def _all_ids(self, texts: Sequence[str], lead: str) -> Sequence[Ids]:
-        if self._read is not None and all(len(text) <= MAX_CHARS for text in texts):
+        if self._read is not None and all(len(text) <= fast_tokenizer.MAX_CHARS for text in texts):
             return self._read(texts, lead)
         return [_ids(each) for each in self._user.encode_batch_fast([lead + text for text in texts], add_special_tokens=False)]
 
-    def _tokenize_start(self, texts: dict[int, str], limit: int) -> Iterator[tuple[int, TokenizedText]]:
-        """Yield only texts whose first `limit` ids, and the existence of more, are certain."""
-        encodings = self._user.encode_batch(list(texts.values()), add_special_tokens=False)
-        for (index, text), encoding in zip(texts.items(), encodings, strict=True):
-            ids = _ids(encoding)[: num_settled(encoding, len(text))]
-            if len(ids) > limit:
+    def _tokenize_start(self, texts: dict[int, str], limit: int, *, is_last: bool) -> Iterator[tuple[int, TokenizedText]]:
+        """Yield texts whose first `limit` ids, and the existence of more, are certain; all texts if this is the last try."""
+        for (index, text), encoding in zip(texts.items(), self._each(self._encodings, list(texts.values()), ""), strict=True):
+            if isinstance(encoding, ServiceError):
+                yield index, _failed(encoding)
+                continue
+            ids = _ids(encoding)
+            if is_last or num_settled(encoding, len(text)) > limit:
                 yield index, TokenizedText(ids[:limit], is_cut=True, num_total=None)
+
+    def _encodings(self, texts: Sequence[str], lead: str) -> Sequence[Encoding]:
+        return self._user.encode_batch([lead + text for text in texts], add_special_tokens=False)
+
+
+def _failed(error: ServiceError) -> TokenizedText:
+    return TokenizedText(np.zeros(0, dtype=np.int32), is_cut=False, num_total=None, error=error)
 
 
 def token_list(encoding: Encoding, text: str) -> list[Token]:

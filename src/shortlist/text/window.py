@@ -16,6 +16,8 @@ OVERLAP: Final = 8
 
 CHARS_PER_TOKEN: Final = 8
 GROWTH: Final = 4
+MAX_CHARS: Final = 1 << 18
+"""Of a text with fewer tokens than fit, at most this much is read at once: only white space and the like has so few."""
 MARGIN_CHARS: Final = 64
 """More than the longest added token, so that one cut in half lies inside the margin."""
 MARGIN_WORDS: Final = 2
@@ -46,13 +48,13 @@ def read_windows(encode: Callable[[str], Encoding], text: str, size: int, *, lea
     """
     start = 0
     while True:
-        encoding, reaches_end = _enough(encode, text, start, size, lead)
-        is_last = reaches_end and len(encoding) <= size
-        end = len(text) if is_last else start + max(0, encoding.offsets[size - 1][1] - len(lead))
+        encoding, read = _enough(encode, text, start, size, lead)
+        is_last = read == len(text) and len(encoding) <= size
+        end = read if len(encoding) <= size else start + max(0, encoding.offsets[size - 1][1] - len(lead))
         yield Window(np.asarray(encoding.ids[:size], dtype=np.int32), Span(start, end))
         if is_last:
             return
-        start = _next_start(encoding, text, Span(start, end), size, lead)
+        start = end if len(encoding) <= size else _next_start(encoding, text, Span(start, end), size, lead)
 
 
 def num_settled(encoding: Encoding, num_chars: int) -> int:
@@ -65,15 +67,15 @@ def num_settled(encoding: Encoding, num_chars: int) -> int:
     return int(np.searchsorted(words, words[in_margin[0]] - MARGIN_WORDS))
 
 
-def _enough(encode: Callable[[str], Encoding], text: str, start: int, size: int, lead: str) -> tuple[Encoding, bool]:
-    """Tokenize from `start` until `size` tokens are certain; return whether that reaches the end."""
+def _enough(encode: Callable[[str], Encoding], text: str, start: int, size: int, lead: str) -> tuple[Encoding, int]:
+    """Tokenize from `start` until `size` tokens are certain, or as far as `MAX_CHARS`; return the position behind them."""
     num_chars = size * CHARS_PER_TOKEN + 2 * MARGIN_CHARS
     while True:
         part = lead + text[start : start + num_chars]
-        reaches_end = start + num_chars >= len(text)
+        end = min(start + num_chars, len(text))
         encoding = encode(part)
-        if reaches_end or num_settled(encoding, len(part)) > size:
-            return encoding, reaches_end
+        if end == len(text) or num_settled(encoding, len(part)) > size or num_chars >= MAX_CHARS:
+            return encoding, end
         num_chars *= GROWTH
 
 

@@ -37,6 +37,11 @@ class ValueType(ABC, Generic[V]):
     def is_finite(self, value: V) -> bool:
         """Return whether all numbers of the value are finite."""
 
+    def has_width(self, value: V, dimensions: int | None) -> bool:
+        """Return whether the value is as wide as the model's vectors."""
+        del value, dimensions
+        return True
+
     @abstractmethod
     def num_bytes(self, value: V) -> int:
         """Return the memory of the value in bytes, without object overhead."""
@@ -81,6 +86,10 @@ class ScoreType(ValueType[float]):
 
 class VectorType(ValueType[Vector]):
     """A dense vector: float32 numbers."""
+
+    def has_width(self, value: Vector, dimensions: int | None) -> bool:
+        """See `ValueType`."""
+        return len(value) == dimensions
 
     def is_finite(self, value: Vector) -> bool:
         """See `ValueType`."""

@@ -103,6 +103,7 @@ class Encoded:
         is_truncated: Whether its end is cut off.
         num_escaped: Special tokens in the text that were escaped, that is tokenized as plain characters. Those of query
             and instruction count with the first document.
+        error: The error of a text that cannot be tokenized, which has no prompts.
     """
 
     prompts: tuple[Prompt, ...]
@@ -111,6 +112,7 @@ class Encoded:
     spans: tuple[Span, ...] = ()
     is_truncated: bool = False
     num_escaped: int = 0
+    error: ServiceError | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ another client cannot. Gradio is optional and slow to import, so nothing here im
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -33,7 +34,13 @@ def is_available() -> bool:
     return importlib.util.find_spec("gradio") is not None
 
 
-def mount_page(app: FastAPI, *, path: str = DEFAULT_PATH) -> LazyPage:
+def mount_page(
+    app: FastAPI,
+    *,
+    path: str = DEFAULT_PATH,
+    stopping: asyncio.Event | None = None,
+    wait_idle: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0),
+) -> LazyPage:
     """Mount the page under `path`; it is built on its first request, and closed with the app.
 
     The page has no API key of its own: it sends the key that the user's browser signed in with.
@@ -41,6 +48,8 @@ def mount_page(app: FastAPI, *, path: str = DEFAULT_PATH) -> LazyPage:
     Args:
         app: The server. The page calls it in this process, so no address or port is needed.
         path: The page's URL path.
+        stopping: Set when the server stops; then streams of open pages end.
+        wait_idle: Waits until no request runs; streams that show one end afterwards.
 
     Units: the first request to the page takes seconds, because it imports Gradio.
     """
@@ -52,7 +61,8 @@ def mount_page(app: FastAPI, *, path: str = DEFAULT_PATH) -> LazyPage:
 
         return partial(build, session_factory(app), path=path)
 
-    page, lifespan = LazyPage(load), app.router.lifespan_context
+    page = LazyPage(load, stopping=stopping, wait_idle=wait_idle)
+    lifespan = app.router.lifespan_context
 
     @asynccontextmanager
     async def lifespan_with_page(running_app: FastAPI) -> AsyncIterator[Any]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from typing import Final
 
 from starlette.routing import BaseRoute
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+HEARTBEAT: Final = "/heartbeat"
+"""Part of the path of the stream that a tab keeps open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +29,20 @@ class LazyPage:
 
     Args:
         load: Imports the page's modules in a thread (takes seconds); returns the function that builds it on the event loop.
+        stopping: Set when the server stops.
+        wait_idle: Waits until no request runs any more.
     """
 
-    def __init__(self, load: Callable[[], Callable[[], Page]]) -> None:
+    def __init__(
+        self,
+        load: Callable[[], Callable[[], Page]],
+        *,
+        stopping: asyncio.Event | None = None,
+        wait_idle: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0),
+    ) -> None:
         self._load = load
+        self._stopping = stopping or asyncio.Event()
+        self._wait_idle = wait_idle
         self._open_lock = asyncio.Lock()
         self._page: Page | None = None
         self._lifespan_task: asyncio.Task[None] | None = None
@@ -42,7 +56,16 @@ class LazyPage:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Build the page if needed, and pass the request to it."""
         page = await self._open()
-        await page.app(scope, receive, send)
+        if scope["type"] == "http" and scope["method"] == "GET":
+            await until(self._should_end, page.app, scope, receive, send)
+        else:
+            await page.app(scope, receive, send)
+
+    async def _should_end(self, path: str) -> None:
+        """Wait until the server stops and a stream would only delay it: a tab that is open, or one whose run has ended."""
+        await self._stopping.wait()
+        if HEARTBEAT not in path:
+            await self._wait_idle()
 
     async def close(self) -> None:
         """Stop the page, if it was built."""
@@ -70,3 +93,28 @@ class LazyPage:
         async with page.lifespan:
             has_started.set()
             await self._is_closing.wait()
+
+
+async def until(should_end: Callable[[str], Awaitable[None]], app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    """Run an application until it ends, or its response should end; a response that has begun is completed."""
+    is_open = False
+
+    async def watched_send(message: Message) -> None:
+        nonlocal is_open
+        await send(message)
+        is_open = message["type"] == "http.response.start" or message.get("more_body", False)
+
+    running = asyncio.ensure_future(app(scope, receive, watched_send))
+    ending = asyncio.ensure_future(should_end(scope["path"]))
+    try:
+        await asyncio.wait({running, ending}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        ending.cancel()
+        has_ended = running.done()
+        running.cancel()
+    if has_ended:
+        await running
+        return
+    await asyncio.wait({running})
+    if is_open:
+        await send({"type": "http.response.body", "body": b""})

@@ -50,6 +50,26 @@ def limit_body(app: ASGIApp, *, max_body_bytes: int = MAX_BODY_BYTES) -> ASGIApp
     return call
 
 
+def without_uploads_and_cors(app: ASGIApp) -> ASGIApp:
+    """Wrap the app so that uploads are refused before they are stored, and other sites are allowed nothing."""
+
+    async def call(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and UPLOAD in scope["path"]:
+            await PlainTextResponse("The page takes no uploads.", 404)(scope, receive, send)
+            return
+
+        async def send_own(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [pair for pair in message["headers"] if not pair[0].lower().startswith(CORS)]
+            await send(message)
+
+        await app(scope, receive, send_own)
+
+    return call
+
+
+UPLOAD: Final = "/gradio_api/upload"
+CORS: Final = b"access-control-"
 HEAD_TAG = b"<head>"
 
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import sys
+import traceback
+from typing import Any
+
 import gradio as gr
 from fastapi import FastAPI
+from gradio import queueing, route_utils, routes
 from starlette.routing import Mount
 
+from shortlist.telemetry import logger
 from shortlist.ui import style
 from shortlist.ui.draw.markup import masthead
 from shortlist.ui.i18n import Messages, translations
 from shortlist.ui.lazy import Page
-from shortlist.ui.middleware import insert_head, limit_body
+from shortlist.ui.middleware import insert_head, limit_body, without_uploads_and_cors
 from shortlist.ui.runs import model_names
 from shortlist.ui.session import SessionFactory
 from shortlist.ui.tabs import compare, embed, rerank, status
@@ -22,6 +28,7 @@ MAX_UPLOAD_BYTES = 1
 
 def build(session_for: SessionFactory, *, path: str) -> Page:
     """Return the page as an application to mount under `path`; see `shortlist.ui.mount_page`."""
+    _keep_texts_out_of_logs()
     shell, i18n = FastAPI(openapi_url=None), gr.I18n(**translations())
     gr.mount_gradio_app(
         shell,
@@ -42,7 +49,25 @@ def build(session_for: SessionFactory, *, path: str) -> Page:
     if not isinstance(page, FastAPI):
         raise TypeError("Gradio must mount one FastAPI application, but mounted another type. This is a bug.")
     # Gradio adds its startup to the lifespan of the application that it is mounted on.
-    return Page(limit_body(insert_head(page, style.head())), page.routes, shell.router.lifespan_context(shell))
+    app = without_uploads_and_cors(limit_body(insert_head(page, style.head())))
+    return Page(app, page.routes, shell.router.lifespan_context(shell))
+
+
+class _PlainTracebacks:
+    """Replaces `traceback` in Gradio, which prints the inputs of a failed event: texts of callers do not belong in logs."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(traceback, name)
+
+    def print_exc(self) -> None:
+        """Log the type of the error that is being handled."""
+        error, _, _ = sys.exc_info()
+        logger.error("the page failed", extra={"error": "unknown" if error is None else error.__name__})
+
+
+def _keep_texts_out_of_logs() -> None:
+    for module in (queueing, route_utils, routes):
+        module.traceback = _PlainTracebacks()  # type: ignore[attr-defined] # replaced on purpose
 
 
 def build_page(session_for: SessionFactory, i18n: gr.I18n) -> gr.Blocks:

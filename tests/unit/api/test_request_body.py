@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from shortlist.api.memory_budget import MemoryBudget
 from shortlist.api.request_body import RequestBody
 from shortlist.errors import BodyTooLarge, BodyTooSlow, InvalidInput, UnsupportedMedia
 from tests.support.wire import HANG_UP, Wire, http_scope, part
@@ -45,7 +46,13 @@ class Handler:
 
 
 def intake(app: ASGIApp, *, body_timeout_s: float = PATIENCE_S, max_body_bytes: int = LIMIT) -> RequestBody:
-    return RequestBody(app, max_body_bytes=max_body_bytes, body_timeout_s=body_timeout_s, public_prefixes=("/ui",))
+    return RequestBody(
+        app,
+        budget=MemoryBudget(1 << 30),
+        max_body_bytes=max_body_bytes,
+        body_timeout_s=body_timeout_s,
+        public_prefixes=("/ui",),
+    )
 
 
 async def quick(scope: Scope, receive: Receive, send: Send) -> None:

@@ -53,7 +53,7 @@ DOCUMENTS = ("pear", "red apple", "apple", "red", "red apple", "stone")
 async def test_batched_ranking_equals_unbatched_ranking() -> None:
     async with running(runtime()) as service:
         transport = httpx2.ASGITransport(create_app(service))
-        async with AsyncClient("http://app", transport=transport) as client:
+        async with AsyncClient("http://localhost", transport=transport) as client:
             groups = [group(0, *DOCUMENTS), group(1, "apple"), group(2, *reversed(DOCUMENTS))]
             whole = await ranked(client, groups, options(batch_size=100))
             assert await ranked(client, groups, options()) == whole

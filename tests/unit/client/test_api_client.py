@@ -184,7 +184,7 @@ REFUSALS = [
     (Answer(403, fault("Not yours.")), errors.Unauthenticated),
     (Answer(404, fault("No such model.", kind="model_not_found")), errors.UnknownModel),
     (Answer(408, fault("Too slow.")), errors.BodyTooSlow),
-    (Answer(413, fault("Too large.", kind="request_too_large")), errors.BodyTooLarge),
+    (Answer(413, fault("Too large.", kind="request_too_large")), errors.RequestTooLarge),
     (Answer(415, fault("Not JSON.")), errors.UnsupportedMedia),
     (Answer(422, fault("Not this.")), errors.InvalidInput),
     (Answer(429, fault("The queue is full.", kind="rate_limit_exceeded"), {"retry-after": "7"}), errors.Overloaded),
@@ -223,7 +223,7 @@ def test_error_response_without_message_has_a_default_message(script: ScriptedSe
 
 def test_message_of_another_error_format_is_parsed(script: ScriptedServer, ask: Ask) -> None:
     script.play(Answer(413, {"error": "Payload too large", "error_type": "Validation"}))
-    with pytest.raises(errors.BodyTooLarge, match="Payload too large"):
+    with pytest.raises(errors.RequestTooLarge, match="Payload too large"):
         ask("rerank", "q", ["a"])
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shortlist.errors import Overloaded
+from shortlist.errors import Overloaded, RequestTooLarge
 from shortlist.scheduler.admission import SHARE, UNMEASURED_RETRY_S, Admission, AdmissionLimits
 from shortlist.scheduler.queue import Flow
 from shortlist.types import Priority
@@ -65,10 +65,18 @@ def test_refused_request_leaves_no_trace() -> None:
         assert (policy.load.num_requests, policy.load.num_tokens) == (1, 10)
 
 
-def test_idle_server_takes_a_request_larger_than_its_queue() -> None:
+def test_request_that_never_fits_is_too_large_whatever_the_load() -> None:
     policy = admission(tokens=10)
-    with policy.admit(1_000_000):
-        assert policy.load.num_requests == 1
+    with pytest.raises(RequestTooLarge, match=r"about 11 tokens; at most 10 fit \(max_queue_tokens\)"):
+        policy.admit(11)
+    with policy.admit(10) as permit, pytest.raises(RequestTooLarge):
+        permit.settle(11)
+    assert policy.load.num_requests == 0
+
+
+def test_texts_that_never_fit_into_memory_are_too_large() -> None:
+    with pytest.raises(RequestTooLarge, match=r"about 11 bytes of memory; at most 10 fit \(max_queue_bytes\)"):
+        admission(num_bytes=10).admit(1, num_bytes=11)
 
 
 def test_retry_after_is_computed_from_the_measured_speed() -> None:
@@ -159,8 +167,8 @@ def test_true_cost_that_does_not_fit_is_refused_and_changes_nothing() -> None:
 def test_only_request_may_cost_more_than_estimated() -> None:
     policy = admission(tokens=100)
     with policy.admit(50) as permit:
-        permit.settle(500)
-        assert policy.load.num_tokens == 500
+        permit.settle(100)
+        assert policy.load.num_tokens == 100
 
 
 def test_busy_caller_leaves_headroom_for_others() -> None:

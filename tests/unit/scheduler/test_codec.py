@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 
 from shortlist.scheduler.cache import Entry
 from shortlist.scheduler.codec import VERSION, decode, encode
-from shortlist.types import EMBED, RERANK, DocumentStats, Span, Value
+from shortlist.types import EMBED, RERANK, DocumentStats, Operation, Span, Value
 
 NAME = b"n" * 32
 COUNT = st.integers(0, 2**32 - 1)
@@ -100,9 +100,9 @@ def test_entry_under_another_name_is_nothing(packed: Entry) -> None:
     assert decode(packed.operation, b"m" * 32, encode(NAME, packed)) is None
 
 
-def signed(content: bytes) -> bytes:
+def signed(content: bytes, operation: Operation = RERANK) -> bytes:
     """Return content with a checksum that fits: for invalid values in a valid layout."""
-    return content + struct.pack("<I", zlib.crc32(content, zlib.crc32(NAME)))
+    return content + struct.pack("<I", zlib.crc32(content, zlib.crc32(NAME, zlib.crc32(operation.name.encode()))))
 
 
 def test_forged_entries_of_these_tests_are_valid_with_the_secret() -> None:
@@ -115,7 +115,7 @@ def test_number_that_is_not_finite_is_nothing(value: float) -> None:
     content = encode(NAME, entry())[:-12]
     assert decode(RERANK, NAME, signed(content + struct.pack("<d", value))) is None
     vector = encode(NAME, entry(np.ones(2, np.float32)))[:-8]
-    assert decode(EMBED, NAME, signed(vector + struct.pack("<f", value))) is None
+    assert decode(EMBED, NAME, signed(vector + struct.pack("<f", value), EMBED)) is None
 
 
 OFFSETS = {"version": 0, "flags": 1, "num_windows": 14, "start": 18, "end": 22}
@@ -144,8 +144,15 @@ def test_value_of_another_length_is_nothing(num_bytes: int) -> None:
     content = encode(NAME, entry())[:-12]
     assert decode(RERANK, NAME, signed(content + bytes(num_bytes))) is None
     if num_bytes % 4:
-        assert decode(EMBED, NAME, signed(content + bytes(num_bytes))) is None
+        assert decode(EMBED, NAME, signed(content + bytes(num_bytes), EMBED)) is None
 
 
 def test_score_is_no_vector_of_another_width() -> None:
     assert decode(RERANK, NAME, encode(NAME, entry(np.ones(3, np.float32)))) is None
+
+
+def test_entry_of_another_operation_is_a_miss() -> None:
+    for one, other in ((RERANK, EMBED), (EMBED, RERANK)):
+        value: Value = -1.5 if one is RERANK else np.asarray([1.0, 2.0], dtype=np.float32)  # both have eight bytes
+        assert decode(other, NAME, encode(NAME, entry(value))) is None
+        assert decode(one, NAME, encode(NAME, entry(value))) is not None

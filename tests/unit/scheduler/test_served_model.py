@@ -23,6 +23,7 @@ from shortlist.scheduler.cache import Entry, cache_keys
 from shortlist.scheduler.served_model import ServedModel
 from shortlist.scheduler.shared_cache import SharedCache
 from shortlist.scheduler.work import Computed, Work
+from shortlist.text.reading import failed
 from shortlist.types import (
     EMBED,
     RERANK,
@@ -183,7 +184,7 @@ async def test_refusal_by_the_true_cost_gives_the_permit_back() -> None:
     """The estimate is admitted, the true cost does not fit."""
     engine = FakeEngine(step_s=0.1)
     many_words = " ".join("abcdefghijklmnop")
-    async with running(engine, max_queue_tokens=40) as one:
+    async with running(engine, max_queue_tokens=52) as one:
         first = asyncio.create_task(one.run(request("a")))
         await until(lambda: bool(engine.batches))
         waits = asyncio.create_task(one.run(request("b")))
@@ -206,6 +207,18 @@ async def test_failed_tokenizing_releases_the_permit(error: Exception) -> None:
             await one.run(request("a", encode=encode_with(look=fails)))
         assert inside(one) == (0, 0, 0, 0)
         assert values(await one.run(request("a"))) == [score("a")]
+
+
+@simulated
+async def test_text_that_cannot_be_tokenized_fails_alone() -> None:
+    def encode(texts: Sequence[str]) -> list[Encoded]:
+        one_by_one = encode_with(query="red fox")
+        return [failed(EngineError("no tokens")) if text == "bad" else one_by_one([text])[0] for text in texts]
+
+    async with running() as one:
+        assert values(await one.run(request("good", "bad", "fox", encode=encode))) == [score("good"), EngineError, score("fox")]
+        assert values(await one.run(request("bad", encode=encode))) == [EngineError]
+        assert inside(one) == (0, 0, 0, 0)
 
 
 @simulated

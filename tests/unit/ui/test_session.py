@@ -11,6 +11,7 @@ import httpx2
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from shortlist.api.memory_budget import MemoryBudget
 from shortlist.api.request_body import RequestBody
 from shortlist.errors import InvalidInput, Unauthenticated
 from shortlist.ui.i18n import CHINESE, ENGLISH, Messages
@@ -146,7 +147,7 @@ class Slow:
 
 async def test_cancel_disconnects_and_waits_until_the_app_has_finished() -> None:
     slow = Slow()
-    app = RequestBody(slow, max_body_bytes=100, body_timeout_s=10, public_prefixes=("/ui",))
+    app = RequestBody(slow, budget=MemoryBudget(1 << 20), max_body_bytes=100, body_timeout_s=10, public_prefixes=("/ui",))
     transport = httpx2.ASGITransport(disconnect_on_cancel(app))
     async with httpx2.AsyncClient(transport=transport, base_url="http://server") as client:
         asking = asyncio.create_task(client.post("/v1/rerank", content=b"{}"))

@@ -16,7 +16,7 @@ from shortlist.api.dialects.dialect import Dialect, EmbedModel, Json, RequestVie
 from shortlist.api.dialects.openai import in_base64
 from shortlist.errors import InvalidInput
 from shortlist.schemas.embed import VectorField
-from shortlist.schemas.fields import Count, Texts
+from shortlist.schemas.fields import Count, Names, Texts
 from shortlist.types import EmbedOutcome, EmbedTask, TokenizeOutcome, TokenizeTask, Vector
 
 
@@ -84,7 +84,7 @@ class CohereEmbedRequest(EmbedModel):
     model: str | None = None
     texts: Texts
     input_type: str | None = None
-    embedding_types: list[str] | None = None
+    embedding_types: Names | None = None
     output_dimension: Count = None
     max_tokens: Count = None
     truncate: Literal["NONE", "START", "END"] | None = None

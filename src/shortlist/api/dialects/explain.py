@@ -22,7 +22,6 @@ class ExplainRequest(CommonRerankRequest):
     """Explain the scores of documents."""
 
     paths: ClassVar[tuple[str, ...]] = ("/v1/explain",)
-    max_items: ClassVar[int] = MAX_DOCUMENTS
 
     def explained(self, explanation: Explanation, meta: ResponseMeta) -> ExplainAnswer:
         """Return every document's prompt, ids, logits and score, in the order of the request."""

@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 from shortlist.api.dialects.common import RERANK_PATHS
 from shortlist.api.dialects.conversions import usage
 from shortlist.api.dialects.dialect import Dialect, Json, RequestView, RerankModel, ResponseMeta
-from shortlist.schemas.fields import Count, Documents, Query
+from shortlist.schemas.fields import Count, Documents, Names, Query
 from shortlist.schemas.rerank import TokenUsage
 from shortlist.types import Ranked, RerankOutcome, RerankTask
 
@@ -43,7 +43,7 @@ class MixedbreadRerankRequest(RerankModel):
 
     model: str | None = None
     query: Query
-    rank_fields: list[str] | None = None
+    rank_fields: Names | None = None
     input: Documents
     top_k: Count = None
     return_input: bool | None = None

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Final, NotRequired
+from typing import ClassVar, Final, NotRequired
 
-from pydantic import Field
 from typing_extensions import TypedDict
 
 from shortlist.api.dialects.common import RERANK_PATHS
 from shortlist.api.dialects.dialect import Dialect, Json, RequestView, RerankModel, ResponseMeta
-from shortlist.schemas.fields import Count, Query, read_documents
+from shortlist.schemas.fields import Count, Items, Names, Query, read_documents
 from shortlist.types import Ranked, RerankOutcome, RerankTask
 
 VERSION_HEADER: Final = b"x-pinecone-api-version"
@@ -46,8 +45,8 @@ class PineconeRerankRequest(RerankModel):
 
     model: str | None = None
     query: Query
-    rank_fields: list[str] | None = None
-    documents: Annotated[list[dict[str, object] | str], Field(min_length=1)]
+    rank_fields: Names | None = None
+    documents: Items[list[dict[str, object] | str]]
     top_n: Count = None
     return_documents: bool | None = None
 

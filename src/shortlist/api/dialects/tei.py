@@ -6,9 +6,10 @@ Sources: text-embeddings-inference 1.9.3, `router/src/http/{types,server}.rs`; h
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Final, NotRequired
+from typing import Annotated, ClassVar, Final, NotRequired
 
 import numpy as np
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from shortlist.api.dialects.common import RERANK_PATHS
@@ -28,7 +29,7 @@ from shortlist.api.dialects.dialect import (
 from shortlist.api.dialects.tei_pairs import DEFAULT_PATHS, TeiPredictRequest, TeiTextPairsRequest
 from shortlist.errors import NotFound
 from shortlist.schemas.embed import SparseComponent, VectorField
-from shortlist.schemas.fields import Count, Documents, Query, RequestFields, Side, Texts
+from shortlist.schemas.fields import Count, Documents, IdList, Query, RequestFields, Side, Texts
 from shortlist.types import (
     DetokenizeOutcome,
     DetokenizeTask,
@@ -292,7 +293,7 @@ class TeiDecodeRequest(DetokenizeModel):
     example: ClassVar[Json] = {"ids": [1, 2, 3]}
 
     model: str | None = None
-    ids: list[int] | list[list[int]]
+    ids: IdList | Annotated[list[IdList], Field(fail_fast=True)]
     skip_special_tokens: bool | None = None
 
     def task(self) -> DetokenizeTask:

@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 from shortlist.api.dialects.conversions import overflow
 from shortlist.api.dialects.dialect import Json, RequestView, ResponseMeta, ScoreModel
 from shortlist.errors import InvalidInput
-from shortlist.schemas.fields import Side
+from shortlist.schemas.fields import Side, check_num_items
 from shortlist.types import ScoreOutcome, ScoreTask
 
 DEFAULT_PATHS: Final = ("/", "/invocations")
@@ -37,6 +37,8 @@ def _pairs(value: object, info: ValidationInfo) -> list[list[str]]:
     name = info.field_name or "inputs"
     if _is_pair(value):
         value = [value]
+    if isinstance(value, list):
+        check_num_items(value, info)
     if not isinstance(value, list) or not value or not all(_is_pair(pair) for pair in value):
         raise InvalidInput(f"{name} must be {PAIR_FORMS}: a reranker has nothing to say of one text alone.", param=name)
     empty = next((index for index, (query, _) in enumerate(value) if not query.strip()), None)

@@ -23,7 +23,7 @@ from shortlist.api.dialects.dialect import (
 from shortlist.api.dialects.vllm_sparse import VllmSparseRequest
 from shortlist.errors import InvalidInput
 from shortlist.schemas.embed import VectorField
-from shortlist.schemas.fields import Count, Documents, PromptTokens, Side, Texts
+from shortlist.schemas.fields import Count, Documents, IdList, PromptTokens, Side, Texts
 from shortlist.schemas.rerank import ChatTemplateArguments, TokenUsage
 from shortlist.types import (
     DetokenizeOutcome,
@@ -139,13 +139,13 @@ class VllmScoreRequest(ScoreModel):
             InvalidInput: the sides do not pair, or a query is empty.
         """
         queries, documents = self.text_1, self.text_2
+        for index, query in enumerate(queries):  # before one is paired with every document
+            if not query.strip():
+                raise InvalidInput(f"text_1[{index}] must not be empty.", param=f"text_1[{index}]")
         if len(queries) == 1:
             queries = queries * len(documents)
         if len(queries) != len(documents):
             raise InvalidInput("text_1 and text_2 must be one and one, one and many, or equally many.", param="text_1")
-        for index, query in enumerate(queries):
-            if not query.strip():
-                raise InvalidInput(f"text_1[{index}] must not be empty.", param=f"text_1[{index}]")
         of_template = self.chat_template_kwargs.instruction if self.chat_template_kwargs else None
         return ScoreTask(
             pairs=tuple(zip(queries, documents, strict=True)),
@@ -273,7 +273,7 @@ class VllmDetokenizeRequest(DetokenizeModel):
     example: ClassVar[Json] = {"tokens": [1, 2, 3]}
 
     model: str | None = None
-    tokens: list[int]
+    tokens: IdList
 
     def task(self) -> DetokenizeTask:
         """Return the task."""

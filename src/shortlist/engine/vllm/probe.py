@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import httpx2
 import numpy as np
@@ -17,16 +17,14 @@ import orjson
 from shortlist.engine.base import sigmoid
 from shortlist.engine.vllm import payloads
 from shortlist.engine.vllm.command import OLDEST, VllmPlan, is_supported, right_command, unsupported
+from shortlist.engine.vllm.limited_transport import PLAIN, LimitedTransport
 from shortlist.errors import ModelRefused, UpstreamError
-from shortlist.types import EMBED, RERANK, Operation, TokenPrefix, TokenPrompt, basename
+from shortlist.types import EMBED, RERANK, Operation, TokenPrompt, Value, basename
 
 TIMEOUT_S: Final = 60.0
 """The first call may have to wait for compilation."""
 
 MAX_GAP: Final = 1e-3
-
-_NONE: Final = np.empty(0, dtype=np.int32)
-_LENGTHS: Final = (5, 9, 33)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,18 +34,12 @@ class ProbeResult:
     Attributes:
         url: Base URL.
         version: vLLM version.
-        model: Served model name.
-        root: The loaded model: a folder, or a hub name.
-        max_model_len: Longest prompt in tokens.
-        dimensions: Width of its vectors; None for a reranker.
+        identity: What it serves.
     """
 
     url: str
     version: str
-    model: str
-    root: str
-    max_model_len: int
-    dimensions: int | None
+    identity: payloads.Identity
 
 
 def served_names(url: str, *, api_key: str | None = None) -> frozenset[str]:
@@ -57,8 +49,12 @@ def served_names(url: str, *, api_key: str | None = None) -> frozenset[str]:
         ModelRefused: the server is unreachable, or does not list its models.
     """
     with _client(url, api_key) as http:
-        model = _served(http, url)
-    return frozenset(basename(str(model[field])) for field in ("id", "root"))
+        listed = _served(http, url)
+    return frozenset({basename(listed.model), basename(listed.root)})
+
+
+Measured = tuple[int | None, Sequence[Value]]
+"""The width of the vectors, if there are any, and the values of `payloads.probe_prompts`."""
 
 
 class Probe:
@@ -86,41 +82,40 @@ class Probe:
         """
         with self._http:
             version = self._version()
-            model, root, max_model_len = self._model()
-            dimensions = _CHECKS[self._plan.operation](self)
-        return ProbeResult(
-            url=self._url, version=version, model=model, root=root, max_model_len=max_model_len, dimensions=dimensions
-        )
+            listed = _served(self._http, self._url)
+            dimensions, values = _CHECKS[self._plan.operation](self)
+        identity = payloads.Identity(**listed._asdict(), dimensions=dimensions, values=values)
+        return ProbeResult(url=self._url, version=version, identity=identity)
 
     # -- reported properties --
 
     def _version(self) -> str:
-        version = _get(self._http, self._url, "/version").get("version")
+        try:
+            version = orjson.loads(_get(self._http, self._url, "/version"))["version"]
+        except (orjson.JSONDecodeError, LookupError, TypeError):
+            version = None
         if not isinstance(version, str):
             raise _refused(self._url, "does not answer as vLLM does")
         if not is_supported(version):
             raise ModelRefused(f"The server at {self._url} (--upstream): {unsupported(version)}")
         return version
 
-    def _model(self) -> tuple[str, str, int]:
-        model = _served(self._http, self._url)
-        return str(model["id"]), str(model["root"]), int(model["max_model_len"])
-
     # -- measured properties --
 
-    def check_scores(self) -> None:
-        """Check raw scores and probabilities of a reranker.
+    def check_scores(self) -> Measured:
+        """Check raw scores and probabilities of a reranker; return the raw scores.
 
         Raises:
             ModelRefused: they are missing or inconsistent.
         """
-        prompts = _prompts()
+        prompts = payloads.probe_prompts()
         raw, chances = (self._classified(prompts, use_activation=activation) for activation in (False, True))
         if any(not math.isclose(sigmoid(odds), chance, abs_tol=MAX_GAP) for odds, chance in zip(raw, chances, strict=True)):
             oldest = ".".join(map(str, OLDEST))
             raise self._wrong(f"does not give raw scores when asked for them, as vLLM {oldest} and later do")
         if len(set(raw)) == 1:
             raise self._wrong("gives every prompt the same score, so its head is empty")
+        return None, raw
 
     def _classified(self, prompts: Sequence[TokenPrompt], *, use_activation: bool) -> list[float]:
         content = self._post(RERANK, prompts, use_activation=use_activation)
@@ -132,13 +127,13 @@ class Probe:
         except UpstreamError as error:
             raise self._wrong(f"gives no scores ({error.message})") from None
 
-    def check_vectors(self) -> int:
-        """Check the vectors of an embedder; return their width.
+    def check_vectors(self) -> Measured:
+        """Check the vectors of an embedder; return them and their width.
 
         Raises:
             ModelRefused: they are missing, or not of unit length.
         """
-        prompts = _prompts()
+        prompts = payloads.probe_prompts()
         content = self._post(EMBED, prompts)
         try:
             vectors = payloads.vectors_of(content, len(prompts))
@@ -146,7 +141,7 @@ class Probe:
             raise self._wrong(f"gives no vectors ({error.message})") from None
         if any(abs(float(np.linalg.norm(vector)) - 1) > MAX_GAP for vector in vectors):
             raise self._wrong("gives vectors that are not of length one")
-        return len(vectors[0])
+        return len(vectors[0]), vectors
 
     def _post(self, operation: Operation, prompts: Sequence[TokenPrompt], *, use_activation: bool | None = None) -> bytes:
         body = payloads.body_of(operation, prompts, use_activation=use_activation)
@@ -178,8 +173,8 @@ class Probe:
         return ModelRefused(f"The server at {self._url} (--upstream) {what}. Right would be: {right_command(self._plan)}")
 
 
-_CHECKS: Final[Mapping[Operation, Callable[[Probe], int | None]]] = {RERANK: Probe.check_scores, EMBED: Probe.check_vectors}
-"""The checks of every operation; they return the width of the vectors."""
+_CHECKS: Final[Mapping[Operation, Callable[[Probe], Measured]]] = {RERANK: Probe.check_scores, EMBED: Probe.check_vectors}
+"""The checks of every operation."""
 
 _SERVES_OTHER: Final = {
     EMBED: "embeds and does not rank: it serves an embedding model, or was started without the overrides",
@@ -189,42 +184,31 @@ _SERVES_OTHER: Final = {
 
 
 def _client(url: str, api_key: str | None, transport: httpx2.BaseTransport | None = None) -> httpx2.Client:
-    headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
-    return httpx2.Client(base_url=url, headers=headers, timeout=TIMEOUT_S, trust_env=False, transport=transport)
+    headers = PLAIN | ({"authorization": f"Bearer {api_key}"} if api_key else {})
+    limited = LimitedTransport(transport or httpx2.HTTPTransport())
+    return httpx2.Client(base_url=url, headers=headers, timeout=TIMEOUT_S, trust_env=False, transport=limited)
 
 
-def _served(http: httpx2.Client, url: str) -> dict[str, Any]:
-    """Return the entry of the served model; adapters have a parent."""
-    data = _get(http, url, "/v1/models").get("data")
-    models = [each for each in data if isinstance(each, dict) and not each.get("parent")] if isinstance(data, list) else []
-    if not models or not models[0].keys() >= {"id", "root", "max_model_len"}:
+def _served(http: httpx2.Client, url: str) -> payloads.ListedModel:
+    listed = payloads.listed_model(_get(http, url, "/v1/models"))
+    if listed is None:
         raise _refused(url, "does not say what it serves")
-    found: dict[str, Any] = models[0]
-    return found
+    return listed
 
 
-def _get(http: httpx2.Client, url: str, path: str) -> dict[str, Any]:
+def _get(http: httpx2.Client, url: str, path: str) -> bytes:
+    """Return the body of a response; empty if its status is not 200."""
     try:
         response = http.get(path)
     except httpx2.HTTPError as error:
         raise _refused(url, f"does not answer ({type(error).__name__})") from None
     if response.status_code in {httpx2.codes.UNAUTHORIZED, httpx2.codes.FORBIDDEN}:
         raise _refused(url, "wants another key (--upstream-api-key)")
-    try:
-        found = orjson.loads(response.content)
-    except orjson.JSONDecodeError:
-        found = None
-    return found if isinstance(found, dict) and response.status_code == httpx2.codes.OK else {}
+    return response.content if response.status_code == httpx2.codes.OK else b""
 
 
 def _refused(url: str, what: str) -> ModelRefused:
     return ModelRefused(f"The server at {url} (--upstream) {what}.")
-
-
-def _prompts() -> list[TokenPrompt]:
-    """Return a few prompts with ids of every vocabulary."""
-    prefix = TokenPrefix(_NONE)
-    return [TokenPrompt(prefix, np.arange(1, length, dtype=np.int32)) for length in _LENGTHS]
 
 
 def _labels(content: bytes) -> int | None:

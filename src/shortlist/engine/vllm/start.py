@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -113,30 +113,34 @@ def _engine(
     dtype: str | None = None,
     child: ManagedProcess | None = None,
 ) -> VllmEngine:
-    limit = min(each.max_model_len for each in found)
+    limit = min(each.identity.max_model_len for each in found)
     info = EngineInfo(
         fingerprint=fingerprint,
         operations=frozenset({plan.operation}),
         max_model_len=min(plan.max_model_len, limit),
         model_limit=limit,
-        dimensions=found[0].dimensions,
+        dimensions=found[0].identity.dimensions,
         device=device,
         dtype=dtype or plan.dtype,
         max_concurrent_batches=BATCHES_PER_SERVER * len(found),
         ends_cancelled=True,
     )
     loop = LoopThread("vllm")
-    names = {each.url: CHILD if child is not None else each.url for each in found}
-    pool = loop.run(_pool(names, plan, access))
+    pool = loop.run(_pool(found, plan, access, is_child=child is not None))
     return VllmEngine(pool, info, loop, child)
 
 
-async def _pool(names: Mapping[str, str], plan: VllmPlan, access: UpstreamAccess) -> UpstreamPool:
-    """Create the upstreams on their event loop, from URL to metric label."""
-    upstream_metrics = {url: UpstreamMetrics(access.metrics, access.model, name) for url, name in names.items()}
+async def _pool(found: Sequence[ProbeResult], plan: VllmPlan, access: UpstreamAccess, *, is_child: bool) -> UpstreamPool:
+    """Create the upstreams on their event loop."""
     servers = [
-        Upstream(url, timeout_s=access.timeout_s, upstream_metrics=upstream_metrics, api_key=access.api_key)
-        for url, upstream_metrics in upstream_metrics.items()
+        Upstream(
+            each.url,
+            each.identity,
+            timeout_s=access.timeout_s,
+            upstream_metrics=UpstreamMetrics(access.metrics, access.model, CHILD if is_child else each.url),
+            api_key=access.api_key,
+        )
+        for each in found
     ]
     return UpstreamPool(servers, plan.operation)
 

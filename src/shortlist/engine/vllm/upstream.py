@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import httpx2
-import numpy as np
 
 from shortlist.breaker import Breaker, BreakerLimits, BreakerState
 from shortlist.engine.vllm import payloads
-from shortlist.errors import UpstreamError
+from shortlist.engine.vllm.limited_transport import LIMIT, PLAIN, AsyncLimitedTransport
+from shortlist.errors import UpstreamBusy, UpstreamError
 from shortlist.telemetry import Metrics, logger
-from shortlist.types import Operation, TokenPrefix, TokenPrompt, Value, num_batch_tokens
+from shortlist.types import Operation, TokenPrompt, Value, num_batch_tokens
 
 CHILD: Final = "child"
 """Metric label of a managed server: its port changes with every start, and labels stay bounded."""
@@ -31,20 +31,22 @@ Source: `VLLM_HTTP_TIMEOUT_KEEP_ALIVE` in vLLM's `envs.py`."""
 
 MAX_CONNECTIONS: Final = 64
 
-_NO_IDS: Final = np.empty(0, dtype=np.int32)
-_SHORTEST: Final = TokenPrompt(TokenPrefix(_NO_IDS), np.asarray([0, 1, 2], dtype=np.int32))
-"""The probe: a prompt that every healthy server computes."""
+CONNECTIONS: Final = httpx2.Limits(
+    max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS, keepalive_expiry=KEEP_ALIVE_S
+)
+
+OTHER_MODEL: Final = "it serves another model than at the start"
 
 
 class UpstreamRefusal(UpstreamError):
-    """The server refused a call.
+    """The server refused a call, and not because it is busy.
 
     Args:
         status: HTTP status.
     """
 
     def __init__(self, status: int) -> None:
-        super().__init__(f"vLLM answered a call with status {status}.", is_retryable=status in _BUSY)
+        super().__init__(f"vLLM answered a call with status {status}.", is_retryable=False)
         self.status = status
 
 
@@ -56,13 +58,23 @@ class Upstream:
 
     Args:
         url: Base URL.
+        identity: What it served at the start. Another model's values would be cached as this one's.
         timeout_s: Timeout of a call in seconds.
         upstream_metrics: Counts calls and failures.
         api_key: Sent as a bearer token; None sends none.
     """
 
-    def __init__(self, url: str, *, timeout_s: float, upstream_metrics: UpstreamMetrics, api_key: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        identity: payloads.Identity,
+        *,
+        timeout_s: float,
+        upstream_metrics: UpstreamMetrics,
+        api_key: str | None = None,
+    ) -> None:
         self.url = url
+        self.identity = identity
         self.upstream_metrics = upstream_metrics
         self.breaker = Breaker(LIMITS)
         self.num_tokens = 0
@@ -72,11 +84,9 @@ class Upstream:
         self._calls: set[asyncio.Task[httpx2.Response]] = set()
         self._http = httpx2.AsyncClient(
             base_url=url,
-            headers={"authorization": f"Bearer {api_key}"} if api_key else {},
+            headers=PLAIN | ({"authorization": f"Bearer {api_key}"} if api_key else {}),
             timeout=httpx2.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S),
-            limits=httpx2.Limits(
-                max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS, keepalive_expiry=KEEP_ALIVE_S
-            ),
+            transport=AsyncLimitedTransport(httpx2.AsyncHTTPTransport(limits=CONNECTIONS)),
             follow_redirects=False,
             trust_env=False,
         )
@@ -91,8 +101,15 @@ class Upstream:
         """Return whether a call that began after this time succeeded."""
         return self.computed_s > moment_s
 
-    async def compute(self, operation: Operation, prompts: Sequence[TokenPrompt]) -> Sequence[Value]:
+    async def compute(
+        self, operation: Operation, prompts: Sequence[TokenPrompt], *, expected: Sequence[Value] | None = None
+    ) -> Sequence[Value]:
         """Return one value per prompt.
+
+        Args:
+            operation: What to compute.
+            prompts: The prompts.
+            expected: The values that the model at the start has for them; None if they are not known.
 
         Cancelling closes the connection, which stops vLLM's computation.
 
@@ -106,9 +123,16 @@ class Upstream:
         self.upstream_metrics.requests.inc()
         started_s = time.monotonic()
         try:
-            response = await self._send(endpoint.path, payloads.body_of(operation, prompts))
+            limit = payloads.max_bytes(len(prompts))
+            response = await self._send(endpoint.path, payloads.body_of(operation, prompts), limit)
             self._check(response.status_code)
-            values = endpoint.read(response.content, len(prompts))
+            values = endpoint.read(response.content, len(prompts), self.identity)
+            if expected is not None and not payloads.are_close(operation, values, expected):
+                raise payloads.OtherModel
+        except payloads.OtherModel:
+            self.upstream_metrics.failures.inc()
+            self.mark_down(OTHER_MODEL)
+            raise
         except UpstreamError as error:
             # The pool decides whether the server or the prompts are at fault.
             self.upstream_metrics.failures.inc()
@@ -122,12 +146,22 @@ class Upstream:
         return values
 
     async def computes(self, operation: Operation) -> bool:
-        """Return whether the server computes the probe."""
+        """Return whether the server computes the probe, with the values that it had at the start."""
         try:
-            await self.compute(operation, [_SHORTEST])
+            await self.compute(operation, payloads.probe_prompts(), expected=self.identity.values)
         except UpstreamError:
             return False
         return True
+
+    async def serves_same_model(self) -> bool:
+        """Return whether the server lists the model that it had at the start; True if it does not answer."""
+        try:
+            async with asyncio.timeout(HEALTH_TIMEOUT_S):
+                response = await self._http.get("/v1/models")
+        except (httpx2.HTTPError, TimeoutError):
+            return True
+        listed = payloads.listed_model(response.content) if response.status_code == httpx2.codes.OK else None
+        return listed is None or listed == self.identity.listed
 
     async def is_healthy(self) -> bool:
         """Return whether the health check passes. A busy server also answers it at once."""
@@ -150,8 +184,8 @@ class Upstream:
         self._is_closed = True
         await self._http.aclose()
 
-    async def _send(self, path: str, body: bytes) -> httpx2.Response:
-        call = asyncio.ensure_future(self._post(path, body))
+    async def _send(self, path: str, body: bytes, limit: int) -> httpx2.Response:
+        call = asyncio.ensure_future(self._post(path, body, limit))
         self._calls.add(call)
         try:
             return await call
@@ -162,10 +196,10 @@ class Upstream:
         finally:
             self._calls.discard(call)
 
-    async def _post(self, path: str, body: bytes) -> httpx2.Response:
+    async def _post(self, path: str, body: bytes, limit: int) -> httpx2.Response:
         try:
             async with asyncio.timeout(self._timeout_s):  # of the whole response: slow bytes would never time out otherwise
-                return await self._http.post(path, content=body, headers=_JSON)
+                return await self._http.post(path, content=body, headers=_JSON, extensions={LIMIT: limit})
         except (TimeoutError, httpx2.TimeoutException):
             raise UpstreamError("vLLM did not answer in time.", is_retryable=True) from None
         except httpx2.HTTPError as error:
@@ -174,6 +208,8 @@ class Upstream:
     def _check(self, status: int) -> None:
         if 300 <= status < 400:
             raise payloads.wrong("a redirect, which is not followed")
+        if status in _BUSY:
+            raise UpstreamBusy("vLLM is busy; try again soon.", is_retryable=True)
         if status != httpx2.codes.OK:
             raise UpstreamRefusal(status)
 

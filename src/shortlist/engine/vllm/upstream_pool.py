@@ -16,8 +16,8 @@ from typing import Final
 import httpx2
 
 from shortlist.engine.vllm.calls import RetryBudget
-from shortlist.engine.vllm.upstream import Upstream, UpstreamRefusal
-from shortlist.errors import EngineError, UpstreamError
+from shortlist.engine.vllm.upstream import OTHER_MODEL, Upstream, UpstreamRefusal
+from shortlist.errors import EngineError, UpstreamBusy, UpstreamError
 from shortlist.types import Operation, TokenPrompt, Value
 
 PERIOD_S: Final = 1.0
@@ -79,7 +79,7 @@ class UpstreamPool:
     def _pick(self, servers: Sequence[Upstream]) -> Upstream:
         well = [server for server in servers if server.is_well]
         if not well:
-            raise UpstreamError("No vLLM server is healthy at the moment; try again soon.", is_retryable=True)
+            raise UpstreamBusy("No vLLM server is healthy at the moment; try again soon.", is_retryable=True)
         return min(well, key=lambda server: (server.num_tokens, server.computed_s))
 
     async def _compute_on(self, server: Upstream, prompts: Sequence[TokenPrompt]) -> Sequence[Value]:
@@ -113,13 +113,16 @@ class UpstreamPool:
                 await self._try(server)
 
     async def _look_at(self, server: Upstream) -> None:
+        if not await server.serves_same_model():
+            server.mark_down(OTHER_MODEL)
+            return
         self._missed[server] = 0 if await server.is_healthy() else self._missed[server] + 1
         if self._missed[server] >= MAX_MISSED:
             server.mark_down("it does not say that it is well")
 
     async def _try(self, server: Upstream) -> None:
         """Send the probe that closes the breaker of an unhealthy server, in the background."""
-        if await server.is_healthy() and await server.computes(self._operation):
+        if await server.is_healthy() and await server.serves_same_model() and await server.computes(self._operation):
             self._missed[server] = 0
         else:
             server.breaker.failed(time.monotonic())

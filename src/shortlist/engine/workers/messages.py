@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -83,6 +83,14 @@ class WorkerAnswer:
 
     number: int
     outcome: Any | ServiceError
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """Sent every `HEARTBEAT_S` by a worker that runs, whatever its engine does: a stopped process is silent, not closed."""
+
+
+HEARTBEAT_S: Final = 1.0
 
 
 def pack(prompts: Sequence[Prompt]) -> PackedPrompts:

@@ -26,6 +26,7 @@ import numpy as np
 from shortlist.engine.base import Engine, EngineInfo
 from shortlist.engine.workers.messages import (
     ComputeCall,
+    Heartbeat,
     LoadEngine,
     RemoteCall,
     StartMessage,
@@ -39,6 +40,9 @@ from shortlist.types import RERANK, Operation, Prompt, num_batch_tokens
 
 END_S: Final = 2.0
 """Seconds for a silent or killed worker to exit."""
+
+SILENCE_S: Final = 10.0
+"""Seconds without a heartbeat after which a worker counts as stopped, and is killed."""
 
 T = TypeVar("T")
 
@@ -161,7 +165,7 @@ class RemoteEngine(Engine):
             with theirs:
                 self._start(theirs.fileno())
             self._connection.send(start)
-            while True:
+            while not self.loaded.done() or self._connection.poll(SILENCE_S):  # loading is silent, and may take minutes
                 self._handle_message(self._connection.recv())
         except (EOFError, OSError):
             pass  # the worker has exited, or could not be started
@@ -181,8 +185,10 @@ class RemoteEngine(Engine):
             if self._cores:
                 os.sched_setaffinity(self._process.pid, self._cores)
 
-    def _handle_message(self, message: EngineInfo | WorkerAnswer | ServiceError) -> None:
+    def _handle_message(self, message: EngineInfo | WorkerAnswer | ServiceError | Heartbeat) -> None:
         match message:
+            case Heartbeat():
+                pass
             case EngineInfo():
                 self.loaded.set_result(message)
             case ServiceError():

@@ -17,7 +17,17 @@ from typing import Any, Final
 
 from shortlist import gc_pause
 from shortlist.engine.base import Engine
-from shortlist.engine.workers.messages import ComputeCall, RemoteCall, StartMessage, Values, WorkerAnswer, pack_values, unpack
+from shortlist.engine.workers.messages import (
+    HEARTBEAT_S,
+    ComputeCall,
+    Heartbeat,
+    RemoteCall,
+    StartMessage,
+    Values,
+    WorkerAnswer,
+    pack_values,
+    unpack,
+)
 from shortlist.errors import EngineError, EngineUnavailable, ServiceError
 
 logger = logging.getLogger(__name__)
@@ -77,9 +87,16 @@ def _load(owner: Connection[Any, Any]) -> Engine | None:
 async def _serve(engine: Engine, owner: Connection[Any, Any]) -> None:
     """Answer calls concurrently."""
     async with asyncio.TaskGroup() as calls:
+        calls.create_task(_beat(owner))
         while True:
             asked = await asyncio.to_thread(owner.recv)
             calls.create_task(_answer(engine, asked, owner))
+
+
+async def _beat(owner: Connection[Any, Any]) -> None:
+    while True:
+        owner.send(Heartbeat())
+        await asyncio.sleep(HEARTBEAT_S)
 
 
 async def _answer(engine: Engine, asked: ComputeCall | RemoteCall, owner: Connection[Any, Any]) -> None:

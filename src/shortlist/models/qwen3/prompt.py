@@ -5,7 +5,6 @@ A change that can alter a prompt raises `TEMPLATE_VERSION`, which is part of eve
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
@@ -71,15 +70,6 @@ def document_piece(document: str) -> str:
     return DOCUMENT_LEAD + document
 
 
-_FRAME: Final = re.compile(
-    re.escape(RERANK_PREFIX.rstrip())
-    + r"\n<Instruct>: ?(?P<instruction>.*?)\n+<Query>: ?(?P<query>.*?)\n+<Document>: ?(?P<document>.*)"
-    + re.escape(RERANK_SUFFIX.rstrip())
-    + r"\s*",
-    re.DOTALL,
-)
-
-
 def has_rerank_template(text: str) -> bool:
     """Return whether a query or a whole pair already has the template."""
     return "<|im_start|>" in text and "<Instruct>" in text
@@ -90,8 +80,16 @@ def strip_template(framed: str) -> Parts | None:
 
     Source: the vLLM example on the model card of Qwen3-Reranker, which applies the template to query and document separately.
     """
-    found = _FRAME.fullmatch(framed)
-    return None if found is None else Parts(found["instruction"], found["query"], found["document"])
+    begin, end = RERANK_PREFIX + "<Instruct>:", RERANK_SUFFIX.rstrip()
+    body = framed.rstrip()
+    if not body.startswith(begin) or not body.endswith(end):
+        return None
+    instruction, has_query, rest = body[len(begin) : -len(end)].partition("\n<Query>:")
+    query, has_document, document = rest.partition("\n<Document>:")
+    if not has_query or not has_document:
+        return None
+    instruction, query = (part.removeprefix(" ").rstrip("\n") for part in (instruction, query))
+    return Parts(instruction, query, document.removeprefix(" "))
 
 
 # -- Qwen3-Embedding ----------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from shortlist.config import ControlTokens
 from shortlist.errors import BadSetting, InputTooLong, InvalidInput, ModelRefused
 from shortlist.models.qwen3 import prompt
 from shortlist.text.encoder import Parts, PromptView, TemplateIds, TokenView
+from shortlist.text.reading import at_most, failed
 from shortlist.text.tokenizer import EscapingTokenizer, TokenizedText
 from shortlist.types import (
     EMBED,
@@ -179,33 +180,34 @@ class QwenEncoder:
         tokenized = self._tokenizer.tokenize(documents, limit, lead=prompt.DOCUMENT_LEAD, with_totals=with_totals)
         if on_overflow is OverflowPolicy.ERROR and limit == most:
             _refuse_cut(tokenized, most, "documents")
-        asked = sum(self._tokenizer.num_escaped(text) for text in (asked_query, instruction or ""))
+        asked = sum(self._tokenizer.num_escaped(text, self.max_model_len) for text in (asked_query, instruction or ""))
         return [
-            self._windows(prefix, document, limit)
+            self._windows(prefix, document, limit, f"documents[{index}]")
             if each.is_cut and on_overflow is OverflowPolicy.CHUNK
-            else self._encoded(prefix, each, self._tokenizer.num_escaped(document) + (0 if index else asked))
+            else self._encoded(prefix, each, self._tokenizer.num_escaped(document, limit) + (0 if index else asked))
             for index, (document, each) in enumerate(zip(documents, tokenized, strict=True))
         ]
 
     def _pair_prefix(self, query: str, instruction: str) -> TokenPrefix:
         pieces = [prompt.instruction_piece(instruction), prompt.query_piece(query)]
         tokenized = self._tokenizer.tokenize(pieces, self.max_model_len)
+        if failure := next((piece.error for piece in tokenized if piece.error), None):
+            raise failure
         return TokenPrefix(np.concatenate([self._template_prefix, *(piece.ids for piece in tokenized)]))
 
     def _cut(self, query: str, most: int | None) -> str:
         """Return the query, truncated to `most` tokens at its place in the prompt."""
         return query if most is None else self._tokenizer.truncate(query, most, lead=" ")
 
-    def _windows(self, prefix: TokenPrefix, document: str, limit: int) -> Encoded:
-        windows = self._tokenizer.tokenize_windows(document, limit, lead=prompt.DOCUMENT_LEAD)
+    def _windows(self, prefix: TokenPrefix, document: str, limit: int, param: str) -> Encoded:
+        windows = at_most(self._tokenizer.windows(document, limit, lead=prompt.DOCUMENT_LEAD), param)
         [whole] = self._tokenizer.tokenize([document], limit, lead=prompt.DOCUMENT_LEAD, with_totals=True)
-        assert whole.num_total is not None, "Totals were requested. This is a bug."
         return Encoded(
             prompts=tuple(self._prompt(prefix, window.ids) for window in windows),
             spans=tuple(window.span for window in windows),
-            num_tokens=whole.num_total,
+            num_tokens=sum(len(window.ids) for window in windows) if whole.num_total is None else whole.num_total,
             num_tokens_total=whole.num_total,
-            num_escaped=self._tokenizer.num_escaped(document),
+            num_escaped=self._tokenizer.num_escaped(document, limit * len(windows)),
         )
 
     # -- embedding --
@@ -252,11 +254,13 @@ class QwenEncoder:
         for (index, piece), each in zip(pieces.items(), tokenized, strict=True):
             if each.is_cut and not truncate and longest == self.max_model_len:
                 raise _too_long(f"input[{index}]", most)
-            yield index, self._encoded(prefix, each, self._tokenizer.num_escaped(piece))
+            yield index, self._encoded(prefix, each, self._tokenizer.num_escaped(piece, most))
 
     # -- both --
 
     def _encoded(self, prefix: TokenPrefix, tokenized: TokenizedText, num_escaped: int) -> Encoded:
+        if tokenized.error is not None:
+            return failed(tokenized.error)
         return Encoded(
             prompts=(self._prompt(prefix, tokenized.ids),),
             num_tokens=len(tokenized.ids),

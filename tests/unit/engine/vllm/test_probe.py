@@ -13,6 +13,7 @@ import httpx2
 import numpy as np
 import pytest
 
+from shortlist.engine.vllm.payloads import ListedModel
 from shortlist.engine.vllm.probe import Probe, ProbeResult
 from shortlist.errors import ModelRefused
 from shortlist.types import EMBED, RERANK, Operation
@@ -72,14 +73,15 @@ def probe(pretender: Pretender, task: Operation = RERANK, **more: Any) -> ProbeR
 
 
 def test_good_reranker_is_found() -> None:
-    assert probe(Pretender()) == ProbeResult(
-        url=URL, version="0.32.0", model="reranker", root="Qwen/Qwen3-Reranker-0.6B", max_model_len=4096, dimensions=None
-    )
+    found = probe(Pretender())
+    assert (found.url, found.version) == (URL, "0.32.0")
+    assert found.identity.listed == ListedModel("reranker", "Qwen/Qwen3-Reranker-0.6B", 4096)
+    assert (found.identity.dimensions, found.identity.values) == (None, list(SCORES))
 
 
 def test_good_embedder_is_found() -> None:
     found = probe(Pretender(classify=404, v1__embeddings=embedded()), EMBED)
-    assert found.dimensions == 2
+    assert found.identity.dimensions == 2
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from functools import partial
 import pytest
 
 from shortlist.engine import workers
-from shortlist.engine.workers import WorkersEngine
+from shortlist.engine.workers import WorkersEngine, remote
 from shortlist.engine.workers.messages import LoadEngine
 from shortlist.engine.workers.remote import WORKER, RemoteEngine
 from shortlist.errors import BadSetting, EngineError, EngineUnavailable, ModelRefused, ServiceError
@@ -209,6 +209,17 @@ async def test_worker_killed_under_load_fails_all_calls(start: Callable[..., Wor
         assert isinstance(outcome, EngineUnavailable) or outcome == expected(batch)
     assert any(isinstance(outcome, EngineUnavailable) for outcome in found)
     with pytest.raises(EngineUnavailable, match=r"process on cpu:\d has ended \(signal 9\)"):
+        await asyncio.wait_for(wait_failed, PATIENCE_S)
+
+
+async def test_stopped_worker_is_noticed_and_killed(
+    start: Callable[..., WorkersEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "SILENCE_S", 3.0)
+    engine = start(loads.fake)
+    wait_failed = asyncio.ensure_future(engine.wait_failed())
+    os.kill(of(engine)[0], signal.SIGSTOP)
+    with pytest.raises(EngineUnavailable, match="did not answer any more"):
         await asyncio.wait_for(wait_failed, PATIENCE_S)
 
 
