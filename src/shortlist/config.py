@@ -247,7 +247,7 @@ class ServerSettings(_Group):
     tls_cert: Path | None = Field(default=None, description="Certificate chain (PEM) to serve HTTPS with; needs tls_key.")
     tls_key: Path | None = Field(default=None, description="Private key (PEM) of that certificate, not encrypted.")
     max_client_batch_size: Positive = Field(default=2048, description="Documents or texts in one request.")
-    max_body_bytes: Positive = Field(default=64 * MIB, description="Size of one request's body.")
+    max_body_bytes: Positive = Field(default=32 * MIB, description="Size of one request's body.")
     max_transfer_bytes: Positive = Field(
         default=1024 * MIB, description="Memory for all bodies being read and answers being written; more gets 429."
     )

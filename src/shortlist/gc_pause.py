@@ -31,12 +31,17 @@ def resume() -> None:
 
 
 def release_memory() -> None:
-    """Collect all garbage, that of the start included, and return free memory to the system where the allocator can.
+    """Collect all garbage, that of the start included, and return free memory to the system where the allocator can."""
+    gc.unfreeze()
+    gc.collect()
+    trim_memory()
+
+
+def trim_memory() -> None:
+    """Return free memory to the system where the allocator can; takes milliseconds.
 
     Source: malloc_trim(3) of the GNU C library: freed memory otherwise stays with the process.
     """
-    gc.unfreeze()
-    gc.collect()
     with suppress(AttributeError, OSError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
 

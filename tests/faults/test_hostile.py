@@ -38,7 +38,7 @@ def server() -> Iterator[Launched]:
 def strict() -> Iterator[Launched]:
     """A server with short timeouts and few connections."""
     flags = ["--header-timeout-s", "3", "--write-timeout-s", "2", "--max-connections", "32", "--max-header-bytes", "16384"]
-    with launched("shortlist", "serve", "demo", *flags, "--max-transfer-bytes", str(32 * MIB)) as running:
+    with launched("shortlist", "serve", "demo", *flags, "--max-transfer-bytes", str(24 * MIB)) as running:
         yield running
 
 
@@ -235,9 +235,19 @@ def running_requests(server: Launched) -> float:
 
 
 def test_bodies_have_a_budget_together(strict: Launched) -> None:
-    answer = post(strict, b'{"query":"q","documents":["' + b"a " * (17 * MIB) + b'"]}')
+    body = b'{"query":"q","documents":["' + b"a " * (7 * MIB) + b'"]}'
+    assert post(strict, body).status_code == httpx2.codes.OK
+    with connect(strict) as wire:
+        wire.sendall(b"POST /v1/rerank HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body[: 12 * MIB])
+        answer = post(strict, body)
     assert answer.status_code == httpx2.codes.TOO_MANY_REQUESTS
     assert answer.headers["retry-after"] == "1"
+
+
+def test_body_beyond_the_budget_is_too_large_instead_of_busy(strict: Launched) -> None:
+    answer = post(strict, b'{"query":"q","documents":["' + b"a " * (13 * MIB) + b'"]}')
+    assert answer.status_code == httpx2.codes.CONTENT_TOO_LARGE
+    assert "max_transfer_bytes" in answer.json()["message"]
 
 
 def test_files_running_out_is_survived_and_said_once() -> None:
