@@ -238,7 +238,9 @@ def test_bodies_have_a_budget_together(strict: Launched) -> None:
     body = b'{"query":"q","documents":["' + b"a " * (7 * MIB) + b'"]}'
     assert post(strict, body).status_code == httpx2.codes.OK
     with connect(strict) as wire:
-        wire.sendall(b"POST /v1/rerank HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body[: 12 * MIB])
+        wire.sendall(
+            b"POST /v1/rerank HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body[: 12 * MIB]
+        )
         answer = post(strict, body)
     assert answer.status_code == httpx2.codes.TOO_MANY_REQUESTS
     assert answer.headers["retry-after"] == "1"

@@ -54,7 +54,12 @@ async def test_large_requests_that_end_together_return_memory_once(monkeypatch: 
     trimmed: list[asyncio.Event] = []
     loop, done = asyncio.get_running_loop(), asyncio.Event()
     monkeypatch.setattr(memory_budget, "TRIM_S", 0.01)
-    monkeypatch.setattr(memory_budget, "trim_memory", lambda: (trimmed.append(done), loop.call_soon_threadsafe(done.set)))
+
+    def trim() -> None:
+        trimmed.append(done)
+        loop.call_soon_threadsafe(done.set)
+
+    monkeypatch.setattr(memory_budget, "trim_memory", trim)
     budget = MemoryBudget(10 * LARGE_BYTES)
     for num_bytes in (LARGE_BYTES - 1, LARGE_BYTES, 2 * LARGE_BYTES):
         with budget.claim() as claim:

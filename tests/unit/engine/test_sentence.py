@@ -35,8 +35,9 @@ DOCUMENTS = ["bake bread at 220 C", "open the file and call json.load", "pythons
 def batch(task: Operation, *jobs: tuple[str, list[str]]) -> Batch:
     items = []
     for number, (head_text, texts) in enumerate(jobs):
-        prefix = TextPrefix(head_text, 3)
-        prompts: list[Prompt] = [TextPrompt(prefix, text, 5) for text in texts]
+        prefix = TextPrefix(head_text if task is RERANK else "", 3)
+        prompt = "" if task is RERANK else head_text
+        prompts: list[Prompt] = [TextPrompt(prefix, text, 5, prompt) for text in texts]
         items += [WorkItem(number, index, prompt) for index, prompt in enumerate(prompts)]
     return Batch(task, tuple(items))
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from shortlist.errors import EngineError, InvalidInput
-from shortlist.service.embed import shorten
-from shortlist.types import Batch, EmbedTask
+from shortlist.service.embed import normalized
+from shortlist.types import Batch, EmbedTask, InputType
 from tests.support.apps import running, runtime
 from tests.support.fake_engine import FakeEngine
 
@@ -36,7 +36,7 @@ async def test_queries_and_documents_are_different_inputs() -> None:
     engine = FakeEngine()
     async with running(runtime(engine)) as service:
         document = await service.embed(task("a"))
-        query = await service.embed(task("a", is_query=True))
+        query = await service.embed(task("a", input_type=InputType.QUERY))
         instructed = await service.embed(task("a", instruction="find it"))
     assert len(engine.batches) == 3
     assert not np.array_equal(document.vectors[0], query.vectors[0])
@@ -79,4 +79,4 @@ async def test_text_that_fails_fails_the_request() -> None:
 
 
 def test_zero_vector_stays_zero() -> None:
-    assert shorten(np.zeros(4, np.float32), 2).tolist() == [0.0, 0.0]
+    assert normalized(np.zeros(2, np.float32)).tolist() == [0.0, 0.0]

@@ -22,6 +22,7 @@ from shortlist.types import (
     EMBED,
     RERANK,
     Encoded,
+    InputType,
     Operation,
     OverflowPolicy,
     TokenPrompt,
@@ -203,10 +204,10 @@ def test_max_tokens_per_query_below_one_is_refused(reranker: QwenEncoder) -> Non
     assert caught.value.param == "max_tokens_per_query"
 
 
-@pytest.mark.parametrize("is_query", [False, True])
-def test_truncate_prompt_tokens_cuts_texts_to_embed_and_is_no_error(embedder: QwenEncoder, is_query: bool) -> None:
+@pytest.mark.parametrize("input_type", InputType)
+def test_truncate_prompt_tokens_cuts_texts_to_embed_and_is_no_error(embedder: QwenEncoder, input_type: InputType) -> None:
     [cut, short] = tokens(
-        embedder.encode_texts(["word " * 100, "word"], is_query=is_query, truncate=False, truncate_prompt_tokens=30)
+        embedder.encode_texts(["word " * 100, "word"], input_type=input_type, truncate=False, truncate_prompt_tokens=30)
     )
     assert cut.prefix.num_tokens + cut.num_tokens == 30
     assert cut.ids[-1] == END
@@ -226,11 +227,25 @@ def test_max_tokens_per_doc_beyond_the_room_does_not_excuse_a_cut(reranker: Qwen
 
 
 @pytest.mark.parametrize("overflow", OverflowPolicy)
-@pytest.mark.parametrize("field", ["query", "instruction"])
-def test_query_and_instruction_are_never_cut(reranker: QwenEncoder, field: str, overflow: OverflowPolicy) -> None:
-    asked = {"query": "q", "instruction": "i"} | {field: "word " * 600}
+def test_instruction_is_never_cut(reranker: QwenEncoder, overflow: OverflowPolicy) -> None:
     with pytest.raises(InputTooLong) as caught:
-        reranker.encode_pairs(asked["query"], ["d"], instruction=asked["instruction"], on_overflow=overflow)
+        reranker.encode_pairs("q", ["d"], instruction="word " * 600, on_overflow=overflow)
+    assert caught.value.param == "query"
+
+
+@pytest.mark.parametrize("overflow", [OverflowPolicy.TRUNCATE, OverflowPolicy.CHUNK])
+def test_query_that_leaves_no_tokens_keeps_half_of_them(reranker: QwenEncoder, overflow: OverflowPolicy) -> None:
+    empty = tokens(reranker.encode_pairs("", ["d"]))[0].prefix.num_tokens + len(reranker.suffix_ids)
+    [found] = reranker.encode_pairs("word " * 600, ["document " * 600], on_overflow=overflow)
+    prefix = found.prompts[0].prefix
+    assert found.is_truncated
+    assert prefix.num_tokens + len(reranker.suffix_ids) - empty == (reranker.max_model_len - empty) // 2
+    assert max(prompt.num_tokens for prompt in found.prompts) <= reranker.max_model_len
+
+
+def test_query_that_leaves_no_tokens_is_refused_if_nothing_may_be_truncated(reranker: QwenEncoder) -> None:
+    with pytest.raises(InputTooLong) as caught:
+        reranker.encode_pairs("word " * 600, ["d"], on_overflow=OverflowPolicy.ERROR)
     assert caught.value.param == "query"
 
 
@@ -269,7 +284,7 @@ def test_end_of_text_survives_the_cut(embedder: QwenEncoder) -> None:
 
 
 def test_queries_share_the_instruction_as_head(embedder: QwenEncoder, tokenizer_path: Path) -> None:
-    first, second = tokens(embedder.encode_texts(["!one", "two"], is_query=True))
+    first, second = tokens(embedder.encode_texts(["!one", "two"], input_type=InputType.QUERY))
     assert first.prefix is second.prefix
     text = "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:!one"
     expected = Tokenizer.from_file(str(tokenizer_path)).encode(text).ids
@@ -278,14 +293,14 @@ def test_queries_share_the_instruction_as_head(embedder: QwenEncoder, tokenizer_
 
 def test_instruction_implies_query(embedder: QwenEncoder) -> None:
     [implied] = tokens(embedder.encode_texts(["x"], instruction="Find"))
-    [explicit] = tokens(embedder.encode_texts(["x"], instruction="Find", is_query=True))
+    [explicit] = tokens(embedder.encode_texts(["x"], instruction="Find", input_type=InputType.QUERY))
     assert implied.prefix.ids.tolist() == explicit.prefix.ids.tolist()
     assert implied.prefix.num_tokens > 0
 
 
 def test_framed_query_is_not_framed_again(embedder: QwenEncoder) -> None:
     framed = "Instruct: Find\nQuery:x"
-    first, second = tokens(embedder.encode_texts([framed, "x"], is_query=True, instruction="Find"))
+    first, second = tokens(embedder.encode_texts([framed, "x"], input_type=InputType.QUERY, instruction="Find"))
     whole = [*second.prefix.ids.tolist(), *second.ids.tolist()]
     assert first.prefix.num_tokens == 0
     assert first.ids.tolist() == whole
