@@ -242,7 +242,7 @@ class ServerSettings(_Group):
     allowed_host: Names = Field(
         default=(),
         description="Host name that requests may be for; may be repeated, * is any. Without it: any, but localhost, 127.0.0.1, "
-        "[::1] and the name of --host if the server listens on this machine only and needs no key.",
+        "[::1], names without a dot and the name of --host if the server listens on this machine only and needs no key.",
     )
     tls_cert: Path | None = Field(default=None, description="Certificate chain (PEM) to serve HTTPS with; needs tls_key.")
     tls_key: Path | None = Field(default=None, description="Private key (PEM) of that certificate, not encrypted.")

@@ -287,7 +287,7 @@ def test_other_hosts_are_refused_with_the_flag_for_them(server: Launched, host: 
     assert "--allowed-host" in answer.json()["message"]
 
 
-@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:99", "127.0.0.1:8080", "[::1]:8080", "[::1]"])
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:99", "shortlist", "server:8080", "127.0.0.1:8080", "[::1]:8080", "[::1]"])
 def test_names_of_this_machine_are_allowed(server: Launched, host: str) -> None:
     assert httpx2.get(f"{server.url}/v1/models", headers={"host": host}, trust_env=False).status_code == httpx2.codes.OK
 

@@ -114,7 +114,7 @@ class TeiRerankRequest(RerankModel):
 
 
 class TeiEmbedRequest(EmbedModel):
-    """Embed texts. Vectors have unit length, even for Haystack, whose embedder sends `normalize: false` by default."""
+    """Embed texts. Vectors have unit length unless `normalize` is false, which Haystack sends by default."""
 
     paths: ClassVar[tuple[str, ...]] = ("/embed", *DEFAULT_PATHS)
     items_field: ClassVar[str] = "inputs"
@@ -140,7 +140,7 @@ class TeiEmbedRequest(EmbedModel):
             model=self.model,
             input_type=input_type(self.prompt_name),
             prompt_name=self.prompt_name or "",
-            normalize=self.normalize,
+            normalize=self.normalize is not False,
             dimensions=self.dimensions or None,
             truncate=self.truncate is not False,
         )

@@ -128,6 +128,8 @@ class CrossEncoderEngine(SentenceEngine):
         self._batch_items = BATCH_ITEMS if set_pad_token(self._model) else 1
         name = self._model.default_prompt_name
         prompts = Prompts() if name is None else Prompts({name: self._model.prompts[name]}, name)
+        with _loading(path):
+            rules = rules_of(self._model, prompts, reads_pairs=True)
         super().__init__(
             EngineInfo(
                 fingerprint=f"cross-encoder:{content_name(digest)}",
@@ -137,7 +139,7 @@ class CrossEncoderEngine(SentenceEngine):
                 device=str(self._model.device),
                 dtype=_dtype(self._model),
             ),
-            rules_of(self._model, prompts, reads_pairs=True),
+            rules,
         )
 
     @property
@@ -179,6 +181,8 @@ class BiEncoderEngine(SentenceEngine):
         limit = own_limit(self._model)
         self._model.max_seq_length = _limit(limit, max_model_len)
         self._batch_items = BATCH_ITEMS if set_pad_token(self._model) else 1
+        with _loading(path):
+            rules = rules_of(self._model, prompts_of(self._model), reads_pairs=False)
         super().__init__(
             EngineInfo(
                 fingerprint=f"bi-encoder:{content_name(digest)}",
@@ -191,7 +195,7 @@ class BiEncoderEngine(SentenceEngine):
                 device=str(self._model.device),
                 dtype=_dtype(self._model),
             ),
-            rules_of(self._model, prompts_of(self._model), reads_pairs=False),
+            rules,
         )
 
     @property
@@ -311,6 +315,8 @@ class SparseEncoderEngine(SentenceEngine):
             self._model = SparseEncoder(str(path), device=place, local_files_only=True)
         limit = own_limit(self._model)
         self._model.max_seq_length = _limit(limit, max_model_len)
+        with _loading(path):
+            rules = rules_of(self._model, prompts_of(self._model), reads_pairs=False)
         super().__init__(
             EngineInfo(
                 fingerprint=f"sparse-encoder:{content_name(digest)}",
@@ -320,7 +326,7 @@ class SparseEncoderEngine(SentenceEngine):
                 device=str(self._model.device),
                 dtype=_dtype(self._model),
             ),
-            rules_of(self._model, prompts_of(self._model), reads_pairs=False),
+            rules,
         )
 
     @property
