@@ -123,6 +123,12 @@ def test_any_number_of_prefixes_costs_little(server: Launched) -> None:
     assert probes.longest_s < LONGEST_S
 
 
+def test_many_parameters_are_refused_before_they_are_parsed(server: Launched) -> None:
+    answer = httpx2.get(f"{server.url}/health?{'a=b&' * 100}", trust_env=False)
+    assert (answer.status_code, "100 parameters" in answer.text) == (400, True)
+    assert httpx2.get(f"{server.url}/health?{'a=b&' * 50}", trust_env=False).status_code == httpx2.codes.OK
+
+
 @pytest.mark.parametrize("part", [b"x1: " + b"a" * 1000 + b"\r\n", b"a" * 1000])
 def test_endless_headers_are_cut_off(server: Launched, part: bytes) -> None:
     sent = 0

@@ -12,7 +12,7 @@ from shortlist.gc_pause import trim_memory
 RETRY_S: Final = 1.0
 """`Retry-After` in seconds: bodies and answers come and go quickly."""
 
-LARGE_BYTES: Final = 1 << 20
+LARGE_BYTES: Final = 1 << 18
 """A request of this size and more leaves much free memory, which the allocator keeps unless it is told to return it."""
 
 TRIM_S: Final = 1.0
