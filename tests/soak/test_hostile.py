@@ -223,7 +223,9 @@ def test_slow_readers_hold_no_more_than_the_limit() -> None:
                 wire.sendall(request)
             wait_until(lambda: post(server, {"query": "q", "documents": ["a"]}).status_code == httpx2.codes.OK, 300)
         grown = memory(server, "VmHWM") - before
-        print(f"{SLOW_READERS} slow readers: {grown / MIB:.0f} MiB, limit {limit / MIB:.0f} MiB; /health {probes.longest_s:.2f} s")
+        print(
+            f"{SLOW_READERS} slow readers: {grown / MIB:.0f} MiB, limit {limit / MIB:.0f} MiB; /health {probes.longest_s:.2f} s"
+        )
         assert grown < KEPT_BYTES + limit
         assert probes.longest_s < LONGEST_S
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from shortlist import allocator
 from shortlist.api import memory_budget
 from shortlist.api.memory_budget import LARGE_BYTES, MemoryBudget
 from shortlist.errors import Overloaded, RequestTooLarge
@@ -54,7 +55,7 @@ async def test_large_requests_that_end_together_return_memory_once(monkeypatch: 
     trimmed: list[asyncio.Event] = []
     loop, done = asyncio.get_running_loop(), asyncio.Event()
     monkeypatch.setattr(memory_budget, "TRIM_S", 0.01)
-    monkeypatch.setattr(memory_budget, "trim_memory", lambda: (trimmed.append(done), loop.call_soon_threadsafe(done.set)))
+    monkeypatch.setattr(allocator, "trim", lambda: (trimmed.append(done), loop.call_soon_threadsafe(done.set)))
     budget = MemoryBudget(10 * LARGE_BYTES)
     for num_bytes in (LARGE_BYTES - 1, LARGE_BYTES, 2 * LARGE_BYTES):
         with budget.claim() as claim:
