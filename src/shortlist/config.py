@@ -255,7 +255,7 @@ class ServerSettings(_Group):
     header_timeout_s: Seconds = Field(
         default=10.0, description="Timeout for receiving the request line and headers, and for the first byte of a connection."
     )
-    max_header_bytes: Positive = Field(default=65_536, description="Size of one request's line and headers.")
+    max_header_bytes: Positive = Field(default=16_384, description="Size of one request's line and headers.")
     write_timeout_s: Seconds = Field(
         default=30.0, description="A client that reads less than 64 KiB of an answer in this time is disconnected."
     )

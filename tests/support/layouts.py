@@ -196,7 +196,10 @@ def embedder(number: int, folder: Path, vocabularies: Vocabularies) -> Layout:
     if (limit := draw.one("max_seq_length", [None, 24, 60, 512])) is not None:
         settings["max_seq_length"] = limit
     if draw.one("settings of the transformer", [True, True, False]):
-        _write(home / draw.one("name of the settings", ["sentence_bert_config.json"] * 3 + ["sentence_roberta_config.json"]), settings)
+        _write(
+            home / draw.one("name of the settings", ["sentence_bert_config.json"] * 3 + ["sentence_roberta_config.json"]),
+            settings,
+        )
 
     modes = draw.one("pooling", [(each,) for each in POOLINGS] + [("cls_token", "mean_tokens")])
     if is_published:
@@ -207,7 +210,17 @@ def embedder(number: int, folder: Path, vocabularies: Vocabularies) -> Layout:
     pooling["include_prompt"] = draw.one("include_prompt", [True, True, False])
     steps: list[tuple[str, dict[str, object] | None]] = [("Transformer", None), ("Pooling", pooling)]
     if draw.one("dense", [False, False, True]):
-        steps.append(("Dense", {"in_features": width, "out_features": 16, "bias": True, "activation_function": "torch.nn.modules.activation.Tanh"}))
+        steps.append(
+            (
+                "Dense",
+                {
+                    "in_features": width,
+                    "out_features": 16,
+                    "bias": True,
+                    "activation_function": "torch.nn.modules.activation.Tanh",
+                },
+            )
+        )
     if draw.one("normalize", [True, True, False]):
         steps.append(("Normalize", None))
     _write_modules(folder, home, steps, draw)
@@ -242,7 +255,10 @@ def _write_modules(folder: Path, home: Path, steps: Sequence[tuple[str, dict[str
 
 # -- cross-encoders -----------------------------------------------------------------------------------------------------
 
-INSTRUCTIONS: Final[Mapping[str, str]] = {"code": "Given a code question, find functions that answer it", "law": "Find statutes"}
+INSTRUCTIONS: Final[Mapping[str, str]] = {
+    "code": "Given a code question, find functions that answer it",
+    "law": "Find statutes",
+}
 
 
 def cross_encoder(number: int, folder: Path, vocabularies: Vocabularies) -> Layout:

@@ -136,6 +136,7 @@ TESTS: Final[Mapping[str, Sequence[str]]] = {
     ],
     "R24": [
         "tests/faults/test_hostile.py::test_any_number_of_prefixes",
+        "tests/faults/test_hostile.py::test_many_parameters",
         "tests/faults/test_hostile.py::test_endless_headers",
         "tests/faults/test_hostile.py::test_large_headers",
         "tests/faults/test_hostile.py::test_connection_without",

@@ -6,13 +6,13 @@ import asyncio
 from types import TracebackType
 from typing import Final, Self
 
+from shortlist import allocator
 from shortlist.errors import Overloaded, RequestTooLarge, Shortage
-from shortlist.gc_pause import trim_memory
 
 RETRY_S: Final = 1.0
 """`Retry-After` in seconds: bodies and answers come and go quickly."""
 
-LARGE_BYTES: Final = 1 << 20
+LARGE_BYTES: Final = 1 << 18
 """A request of this size and more leaves much free memory, which the allocator keeps unless it is told to return it."""
 
 TRIM_S: Final = 1.0
@@ -48,7 +48,7 @@ class MemoryBudget:
 
     def _trim(self) -> None:
         self._trims_soon = False
-        asyncio.get_running_loop().run_in_executor(None, trim_memory)
+        asyncio.get_running_loop().run_in_executor(None, allocator.trim)
 
     async def wait(self) -> None:
         """Wait until something is released."""

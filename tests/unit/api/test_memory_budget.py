@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from shortlist import allocator
 from shortlist.api import memory_budget
 from shortlist.api.memory_budget import LARGE_BYTES, MemoryBudget
 from shortlist.errors import Overloaded, RequestTooLarge
@@ -59,7 +60,7 @@ async def test_large_requests_that_end_together_return_memory_once(monkeypatch: 
         trimmed.append(done)
         loop.call_soon_threadsafe(done.set)
 
-    monkeypatch.setattr(memory_budget, "trim_memory", trim)
+    monkeypatch.setattr(allocator, "trim", trim)
     budget = MemoryBudget(10 * LARGE_BYTES)
     for num_bytes in (LARGE_BYTES - 1, LARGE_BYTES, 2 * LARGE_BYTES):
         with budget.claim() as claim:
