@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -152,9 +153,8 @@ async def serve_and_check(layout: Layout) -> str:
             async with http(runtime_of(layout, "embedder")) as client:
                 await check_embedder(layout, client)
     except ModelRefused as refused:
-        assert "\n" not in refused.message
-        return f"refused: {refused.message}"
-    return "served"
+        return refused.message
+    return SERVED
 
 
 def runtime_of(layout: Layout, flag: str) -> Runtime:
@@ -172,12 +172,23 @@ async def test_cross_encoder(number: int, tmp_path: Path, vocabularies: Vocabula
     await check(cross_encoder(number, tmp_path / "model", vocabularies))
 
 
+SERVED = "served"
 OUTCOMES: Counter[str] = Counter()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def most_are_served() -> Iterator[None]:
+    """A refusal is right for some layouts; all being refused would be no comparison."""
+    yield
+    print(dict(OUTCOMES))
+    assert OUTCOMES["refused"] <= OUTCOMES.total() // 10
 
 
 async def check(layout: Layout) -> None:
     try:
-        OUTCOMES[await serve_and_check(layout)] += 1
+        outcome = await serve_and_check(layout)
+        assert "\n" not in outcome
+        OUTCOMES[outcome if outcome == SERVED else "refused"] += 1
     except BaseException as error:
         error.add_note(f"layout: {dict(layout.says)}")
         raise

@@ -194,7 +194,7 @@ def test_long_paths_and_headers_cost_little(server: Launched) -> None:
 
 def _answer_s(server: Launched, request: bytes) -> tuple[float, int]:
     """Return the median time of an answer, and its status."""
-    times_s = []
+    times_s, status = [], 0
     for _ in range(50):
         with socket.create_connection(("127.0.0.1", urlsplit(server.url).port or 0), timeout=30) as wire:
             started_s = time.perf_counter()

@@ -15,9 +15,8 @@ from typing import Any, Final, Literal
 
 import torch
 import transformers
-from tokenizers import Tokenizer, decoders, pre_tokenizers, processors
+from tokenizers import Tokenizer, decoders, pre_tokenizers, processors, trainers
 from tokenizers import models as tokenizer_models
-from tokenizers import trainers
 from transformers import PreTrainedModel
 
 from shortlist.bench.texts import sentences
