@@ -285,7 +285,9 @@ def test_pages_of_other_sites_are_refused(server: Launched, headers: dict[str, s
         assert (answer.status_code, answer.json()["error"]["code"]) == (403, "forbidden")
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8080", "evil.localhost", "localhost.evil.example", "127.0.0.1.evil.example"]
+)
 def test_other_hosts_are_refused_with_the_flag_for_them(server: Launched, host: str) -> None:
     answer = httpx2.get(f"{server.url}/v1/models", headers={"host": host}, trust_env=False)
     assert (answer.status_code, answer.json()["error"]["code"]) == (421, "misdirected")

@@ -68,7 +68,7 @@ def rendered(template: str, messages: Sequence[Mapping[str, str]]) -> str | None
     environment.globals["raise_exception"] = _raise
     try:
         return environment.from_string(template).render(messages=messages)
-    except (TemplateError, TypeError, ValueError, RecursionError):
+    except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError):
         return None
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from shortlist.engine.base import ScoreScale
 from shortlist.errors import EngineError, InvalidInput
 from shortlist.service.embed import normalized
-from shortlist.types import Batch, EmbedTask, InputType
+from shortlist.types import Batch, EmbedTask, InputType, Vector
 from tests.support.apps import running, runtime
 from tests.support.fake_engine import FakeEngine
 
@@ -60,6 +64,41 @@ async def test_fewer_dimensions_are_cut_and_normalized_again() -> None:
     expected = whole.vectors[0][:3] / np.linalg.norm(whole.vectors[0][:3])
     np.testing.assert_allclose(short.vectors[0], expected, rtol=1e-6)
     assert whole.vectors[0].shape == (8,)
+
+
+class LongVectors(FakeEngine):
+    """Makes vectors of other lengths than one, and compares them on a scale."""
+
+    def __init__(self, scale: ScoreScale) -> None:
+        super().__init__()
+        self._info = replace(self._info, has_unit_vectors=False, score_scale=scale)
+
+    async def embed(self, batch: Batch) -> Sequence[Vector]:
+        return [np.float32(3) * vector for vector in await super().embed(batch)]
+
+
+@pytest.mark.parametrize(
+    ("scale", "normalize", "length"),
+    [
+        (ScoreScale.COSINE, None, 1.0),
+        (ScoreScale.COSINE, False, 3.0),
+        (ScoreScale.DOT, None, 3.0),
+        (ScoreScale.DISTANCE, None, 3.0),
+        (ScoreScale.DOT, True, 1.0),
+    ],
+)
+async def test_length_of_vectors_follows_the_request_or_the_models_similarity(
+    scale: ScoreScale, normalize: bool | None, length: float
+) -> None:
+    async with running(runtime(LongVectors(scale))) as service:
+        outcome = await service.embed(task("a", normalize=normalize))
+        short = await service.embed(task("a", normalize=normalize, dimensions=3))
+    assert np.linalg.norm(outcome.vectors[0]) == pytest.approx(length, rel=1e-5)
+    assert short.vectors[0].shape == (3,)
+    if length == 1.0:
+        assert np.linalg.norm(short.vectors[0]) == pytest.approx(1.0, rel=1e-5)
+    else:
+        np.testing.assert_array_equal(short.vectors[0], outcome.vectors[0][:3])
 
 
 async def test_more_dimensions_than_the_model_has_are_refused() -> None:

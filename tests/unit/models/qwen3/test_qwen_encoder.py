@@ -14,7 +14,8 @@ from tokenizers import Tokenizer
 
 from shortlist.errors import BadSetting, InputTooLong, InvalidInput, ModelRefused
 from shortlist.models.qwen3.prompt import INSTRUCTIONS
-from shortlist.models.qwen3.qwen_encoder import QwenEncoder
+from shortlist.models.qwen3.qwen_encoder import QWEN_PROMPTS, QwenEncoder
+from shortlist.text.prompts import Prompts
 from shortlist.text.tokenizer import EscapingTokenizer
 from shortlist.text.window import OVERLAP
 from shortlist.text.window import num_settled as settled_tokens
@@ -304,6 +305,77 @@ def test_framed_query_is_not_framed_again(embedder: QwenEncoder) -> None:
     whole = [*second.prefix.ids.tolist(), *second.ids.tolist()]
     assert first.prefix.num_tokens == 0
     assert first.ids.tolist() == whole
+
+
+OWN_PROMPTS: dict[str, str] = {
+    "query": "Instruct: Find statutes\nQuery: ",
+    "document": "passage: ",
+    "two lines": "Compare\nthese: ",
+    "white space": "Compare\n  ",
+    "newline": "Compare:\n",
+}
+
+
+@pytest.mark.parametrize("name", OWN_PROMPTS)
+@pytest.mark.parametrize("text", ["lease", " lease", "\n lease", "1", "租约", "!one"])
+def test_ids_of_a_prompt_of_the_models_own_are_those_of_the_whole_text(tokenizer_path: Path, name: str, text: str) -> None:
+    encoder = QwenEncoder(tokenizer_path, operation=EMBED, max_model_len=64, prompts=Prompts(OWN_PROMPTS))
+    [one] = tokens(encoder.encode_texts([text], prompt_name=name))
+    expected = Tokenizer.from_file(str(tokenizer_path)).encode(OWN_PROMPTS[name] + text).ids
+    assert [*one.prefix.ids.tolist(), *one.ids.tolist()] == [*expected, END]
+
+
+def test_prompts_follow_the_type_of_the_texts(tokenizer_path: Path) -> None:
+    encoder = QwenEncoder(tokenizer_path, operation=EMBED, max_model_len=64, prompts=Prompts(OWN_PROMPTS, "two lines"))
+
+    def shown(**options: Any) -> str:
+        [encoded] = encoder.encode_texts(["lease"], **options)
+        return encoder.view(encoded.prompts[0]).text.removesuffix("<|endoftext|>")
+
+    assert shown() == "Compare\nthese: lease"
+    assert shown(input_type=InputType.DOCUMENT) == "passage: lease"
+    assert shown(input_type=InputType.QUERY) == "Instruct: Find statutes\nQuery: lease"
+    assert shown(instruction="Find") == "Instruct: Find\nQuery: lease"
+    assert shown(prompt_name="") == "lease"
+    assert encoder.template().instruction == "Find statutes"
+    assert encoder.template().preset == "model"
+    with pytest.raises(InvalidInput, match="it has query, document"):
+        shown(prompt_name="none")
+
+
+def test_text_with_one_of_the_models_prompts_gets_no_other(tokenizer_path: Path) -> None:
+    encoder = QwenEncoder(tokenizer_path, operation=EMBED, max_model_len=64, prompts=Prompts(OWN_PROMPTS))
+    [one] = tokens(encoder.encode_texts(["passage: lease"], input_type=InputType.QUERY))
+    assert one.prefix.num_tokens == 0
+
+
+def test_default_instruction_and_presets_of_a_reranker_are_the_models_own(tokenizer_path: Path) -> None:
+    prompts = Prompts({"code": "Find functions", "law": "Find statutes"}, "law")
+    encoder = QwenEncoder(
+        tokenizer_path, operation=RERANK, max_model_len=512, default_instruction="Find statutes", prompts=prompts
+    )
+    [default] = tokens(encoder.encode_pairs("q", ["d"]))
+    [explicit] = tokens(encoder.encode_pairs("q", ["d"], instruction="Find statutes"))
+    assert default.prefix.ids.tolist() == explicit.prefix.ids.tolist()
+    assert (encoder.template().preset, encoder.template().instruction) == ("law", "Find statutes")
+    assert encoder.template(preset="code").instruction == "Find functions"
+    assert encoder.template(preset="legal").instruction == INSTRUCTIONS["legal"]
+
+
+def test_prompts_are_part_of_an_embedders_fingerprint(tokenizer_path: Path) -> None:
+    made = [
+        QwenEncoder(tokenizer_path, operation=EMBED, max_model_len=64, prompts=prompts).fingerprint
+        for prompts in (None, QWEN_PROMPTS, Prompts(), Prompts(OWN_PROMPTS), Prompts(OWN_PROMPTS, "query"))
+    ]
+    assert made[0] == made[1]
+    assert len(set(made)) == 4
+
+
+@pytest.mark.parametrize("query", ["what is <|im_start|> in <Instruct>", "<Instruct> and <|im_start|>"])
+def test_query_about_chat_templates_is_no_template(reranker: QwenEncoder, query: str) -> None:
+    assert reranker.strip_template(query, "d") is None
+    with pytest.raises(InvalidInput):
+        reranker.strip_template(f"<|im_start|>{query}", "d")
 
 
 def test_text_that_may_not_be_cut_is_an_error_naming_it(embedder: QwenEncoder) -> None:
