@@ -27,9 +27,17 @@ def _load(engine_name: str) -> Load:
         prompts_of(read_metadata(model.path, name=model.name))  # the library would fail with its own error
         make_engine = getattr(sentence, engine_name)
         engine = make_engine(model.path, device=settings.device, max_model_len=settings.max_model_len, digest=model.digest)
-        return engine, TextEncoder(engine.rules, engine.info.max_model_len)
+        limit, num_special = engine.info.max_model_len, engine.rules.num_special
+        if num_special > limit - MIN_TOKENS:
+            engine.close()
+            raise BadSetting(f"max_model_len is {limit}, but the model's own template has {num_special} tokens.")
+        return engine, TextEncoder(engine.rules, limit)
 
     return load
+
+
+MIN_TOKENS: Final = 2
+"""Tokens for the shortest pair, besides a template."""
 
 
 def _check_device(model: ModelFiles, settings: ModelSettings) -> None:

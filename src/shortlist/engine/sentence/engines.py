@@ -181,6 +181,8 @@ class BiEncoderEngine(SentenceEngine):
         limit = own_limit(self._model)
         self._model.max_seq_length = _limit(limit, max_model_len)
         self._batch_items = BATCH_ITEMS if set_pad_token(self._model) else 1
+        # On the left, padding would move the tokens that some poolings pick by their place.
+        self._model.tokenizer.padding_side = "right"
         with _loading(path):
             rules = rules_of(self._model, prompts_of(self._model), reads_pairs=False)
         super().__init__(
