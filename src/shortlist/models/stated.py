@@ -11,7 +11,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from shortlist.errors import ModelRefused
 from shortlist.hub.metadata import ModelMetadata
-from shortlist.text.prompts import Prompts
+from shortlist.text.model_prompts import Prompts
 
 MAX_TOKENS: Final = 1 << 24
 """Larger limits stand for none: a tokenizer without a limit names 1e30."""
@@ -55,7 +55,7 @@ def length_limit(metadata: ModelMetadata) -> int | None:
 
 
 def descends_from(metadata: ModelMetadata, pattern: re.Pattern[str]) -> bool:
-    """Return whether the name of a base model in the card matches, whoever published or converted it."""
+    """Return whether the name of a base model in the card matches."""
     return any(pattern.search(name.rstrip("/").rsplit("/", 1)[-1]) for name in metadata.card_words("base_model"))
 
 

@@ -157,7 +157,7 @@ async def _measured(
     info, spread = served.engine.info, float(np.ptp(measured.mixed))
     return [
         finite,
-        *([_unit_length(measured, case.operation)] if case.operation is EMBED and info.has_unit_vectors else []),
+        *([_unit_length(measured, case.operation)] if _TESTS[case.operation].has_length and info.has_unit_vectors else []),
         _repeatable(measured, case.operation),
         _order_kept(measured, case.operation),
         _close(SelfTestCheck.ALONE, measured.mixed[list(case.compared)], measured.alone, case.operation, info, spread),
@@ -330,12 +330,14 @@ class _OperationTest:
         encode: Encodes one document.
         compare: Returns the difference of two computations, its tolerance and its unit.
         scale: The scale of the margins; None for the engine's.
+        has_length: Whether values are vectors whose length may have to be one.
     """
 
     make_case: Callable[[Encoder, Sequence[SelfTestPair], int], SelfTestCase]
     encode: Callable[[Encoder, str], Sequence[Encoded]]
     compare: Callable[[Values, Values, EngineInfo, float], tuple[float, float, str]]
     scale: ScoreScale | None = None
+    has_length: bool = False
 
 
 _TESTS: Final[Mapping[Operation, _OperationTest]] = {
@@ -347,6 +349,7 @@ _TESTS: Final[Mapping[Operation, _OperationTest]] = {
         encode=lambda encoder, text: encoder.encode_texts((text,)),
         compare=_compare_vectors,
         scale=ScoreScale.COSINE,
+        has_length=True,
     ),
     EMBED_SPARSE: _OperationTest(
         make_case=partial(embed_case, operation=EMBED_SPARSE),

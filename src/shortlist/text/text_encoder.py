@@ -107,11 +107,11 @@ class TextEncoder:
 
     def _pairs_truncated(self, query: str, documents: Sequence[str], wanted: WantedPairs) -> list[Encoded]:
         """Tokenize pairs that are read as one text, of which both may be truncated."""
-        truncation, room = wanted.truncation, self._pair_room(wanted)
+        truncation, space = wanted.truncation, self._pair_space(wanted)
         prompt = self._prompts.find(InputType.UNSTATED)
-        asked, most = self._read_query(query, prompt, min(truncation.max_tokens_per_query or room, room)), room
+        asked, most = self._read_query(query, prompt, min(truncation.max_tokens_per_query or space, space)), space
         if asked.is_cut and truncation.max_tokens_per_query is None:  # the longer text keeps the odd token
-            most = LONG_QUERY * room
+            most = LONG_QUERY * space
             asked = self._read_query(query, prompt, most)
         is_exact = wanted.has_limits or not self._rules.truncates
         prefixes: dict[int, TextPrefix] = {}
@@ -122,7 +122,7 @@ class TextEncoder:
                 continue
             num_query, num_document = asked.num_tokens, read.num_tokens
             if self._tokenizer is not None:
-                num_query, num_document = longest_first(num_query, num_document, room)
+                num_query, num_document = longest_first(num_query, num_document, space)
             if num_query not in prefixes:
                 is_shorter = is_exact and num_query < asked.num_tokens
                 kept = self._read_query(query, prompt, num_query) if is_shorter else asked
@@ -137,15 +137,15 @@ class TextEncoder:
 
     def _pairs_whole(self, query: str, documents: Sequence[str], wanted: WantedPairs) -> list[Encoded]:
         """Tokenize pairs that are read as one text, of which documents are refused or split into windows if they do not fit."""
-        truncation, room = wanted.truncation, self._pair_room(wanted)
+        truncation, space = wanted.truncation, self._pair_space(wanted)
         is_chunk = wanted.on_overflow is OverflowPolicy.CHUNK
         prompt = self._prompts.find(InputType.UNSTATED)
-        asked = self._read_query(query, prompt, min(truncation.max_tokens_per_query or room, room))
-        if is_chunk and asked.num_tokens >= room:
-            asked = self._read_query(query, prompt, room // 2)
-        left = room - asked.num_tokens
+        asked = self._read_query(query, prompt, min(truncation.max_tokens_per_query or space, space))
+        if is_chunk and asked.num_tokens >= space:
+            asked = self._read_query(query, prompt, space // 2)
+        left = space - asked.num_tokens
         if left < 1 or (asked.is_cut and not is_chunk and truncation.max_tokens_per_query is None):
-            raise InputTooLong(f"The query leaves no tokens for a document within {room} tokens.", param="query")
+            raise InputTooLong(f"The query leaves no tokens for a document within {space} tokens.", param="query")
         prefix = _prefix(asked, asked.num_tokens, is_exact=True)
         limit = min(left, truncation.max_tokens_per_doc or left)
         is_own = limit == self.max_model_len - self._num_special - asked.num_tokens
@@ -155,18 +155,18 @@ class TextEncoder:
         """Tokenize queries and documents that are read by themselves, as embedders do."""
         truncation = wanted.truncation
         longest = truncation.truncate_prompt_tokens or self.max_model_len
-        for_query, for_document = (self._room(each, longest) for each in (InputType.QUERY, InputType.DOCUMENT))
+        for_query, for_document = (self._space(each, longest) for each in (InputType.QUERY, InputType.DOCUMENT))
         if min(for_query, for_document) < 1:
             message = f"truncate_prompt_tokens leaves no tokens for a text within {longest} tokens."
             raise InputTooLong(message, param="truncate_prompt_tokens")
         most = min(truncation.max_tokens_per_query or for_query, for_query)
         asked = self._read_query(query, self._prompts.find(InputType.QUERY), most)
-        is_query_own = most == self._room(InputType.QUERY, self.max_model_len)
+        is_query_own = most == self._space(InputType.QUERY, self.max_model_len)
         if asked.is_cut and is_query_own and wanted.on_overflow is OverflowPolicy.ERROR:
             raise _too_long("The query", "query", most)
         prefix = _prefix(asked, asked.num_tokens, is_exact=not is_query_own)
         limit = min(truncation.max_tokens_per_doc or for_document, for_document)
-        is_own = limit == self._room(InputType.DOCUMENT, self.max_model_len)
+        is_own = limit == self._space(InputType.DOCUMENT, self.max_model_len)
         prompt = self._prompts.find(InputType.DOCUMENT)
         return self._documents(
             prefix, documents, prompt, limit, wanted, is_own=is_own, is_query_cut=asked.is_cut and is_query_own
@@ -245,19 +245,19 @@ class TextEncoder:
         self._check_countable(is_needed=not truncate or truncate_prompt_tokens is not None)
         prompt = self._prompts.find(input_type, prompt_name)
         longest = truncate_prompt_tokens or self.max_model_len
-        room = self._room(input_type, longest)
-        if room < 1:
+        space = self._space(input_type, longest)
+        if space < 1:
             message = f"truncate_prompt_tokens leaves no tokens for a text within {longest} tokens."
             raise InputTooLong(message, param="truncate_prompt_tokens")
-        is_own = room == self._room(input_type, self.max_model_len)
+        is_own = space == self._space(input_type, self.max_model_len)
         prefix = TextPrefix("", 0)
         encoded = []
-        for index, read in enumerate(self._read(texts, prompt, room)):
+        for index, read in enumerate(self._read(texts, prompt, space)):
             if isinstance(read, ServiceError):
                 encoded.append(failed(read))
                 continue
             if read.is_cut and is_own and not truncate:
-                raise _too_long(f"input[{index}]", f"input[{index}]", room)
+                raise _too_long(f"input[{index}]", f"input[{index}]", space)
             own_prompt = self._prompt(prefix, read, read.num_tokens, is_exact=not is_own, input_type=input_type)
             encoded.append(self._encoded(own_prompt, read, read.num_tokens, is_cut=read.is_cut))
         return encoded
@@ -298,18 +298,18 @@ class TextEncoder:
 
     # -- reading --
 
-    def _room(self, input_type: InputType, longest: int) -> int:
+    def _space(self, input_type: InputType, longest: int) -> int:
         """Return the tokens of a text that is read by itself, its prompt included, special tokens not."""
         limits = (longest, self.max_model_len, self._rules.limits.get(input_type, self.max_model_len))
         return min(limits) - self._num_special
 
-    def _pair_room(self, wanted: WantedPairs) -> int:
+    def _pair_space(self, wanted: WantedPairs) -> int:
         """Return the tokens of a query and a document that are read as one text."""
         longest = min(self.max_model_len, wanted.truncation.truncate_prompt_tokens or self.max_model_len)
-        room = longest - self._num_special
-        if room < 2:
+        space = longest - self._num_special
+        if space < 2:
             raise InputTooLong(f"There are no tokens left for query and document within {longest} tokens.", param="query")
-        return room
+        return space
 
     def _read_query(self, query: str, prompt: str, limit: int) -> ReadText:
         [read] = self._read([query], prompt, limit)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from shortlist.text.prompts import NO_PROMPTS, Prompts
+from shortlist.text.model_prompts import NO_PROMPTS, Prompts
 from shortlist.text.reading import LOOKAHEAD_CHARS, ReadLength
 from shortlist.types import NO_TRUNCATION, InputType, OverflowPolicy, Truncation
 
@@ -75,17 +75,17 @@ class ReadText:
         return self.text[: end if is_exact else end + LOOKAHEAD_CHARS]
 
 
-def longest_first(num_query: int, num_document: int, room: int) -> tuple[int, int]:
+def longest_first(num_query: int, num_document: int, space: int) -> tuple[int, int]:
     """Return the tokens of query and document that are kept.
 
     Source: `TruncationStrategy::LongestFirst` in tokenizers: the longer text is truncated first; if both have more than half,
     each keeps half, and the longer one the odd token.
     """
-    if num_query + num_document <= room:
+    if num_query + num_document <= space:
         return num_query, num_document
-    half = room // 2
+    half = space // 2
     if num_query <= half:
-        return num_query, room - num_query
+        return num_query, space - num_query
     if num_document <= half:
-        return room - num_document, num_document
-    return (room - half, half) if num_query > num_document else (half, room - half)
+        return space - num_document, num_document
+    return (space - half, half) if num_query > num_document else (half, space - half)

@@ -11,7 +11,7 @@ from shortlist.hub.metadata import ModelMetadata, read_metadata
 from shortlist.models.qwen3.instruction import default_instruction
 from shortlist.models.qwen3.prompt import DEFAULT_INSTRUCTION
 from shortlist.models.stated import length_limit, prompts_of, rendered
-from shortlist.text.prompts import Prompts
+from shortlist.text.model_prompts import Prompts
 from tests.support.model_folder import QWEN3, Files, library, reranker_template, to_json, write
 
 

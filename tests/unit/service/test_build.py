@@ -32,7 +32,7 @@ from shortlist.service.build import build_runtime
 from shortlist.service.selftest_data import calibration_texts
 from shortlist.telemetry import Metrics
 from shortlist.text.encoder import Encoder
-from shortlist.text.prompts import NO_PROMPTS
+from shortlist.text.model_prompts import NO_PROMPTS
 from shortlist.text.text_encoder import TextEncoder
 from shortlist.types import EMBED, RERANK, InputType, Operation, TokenPrompt
 from tests.support import model_folder, models

@@ -6,7 +6,7 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from shortlist.errors import InputTooLong, InvalidInput
-from shortlist.text.prompts import Prompts
+from shortlist.text.model_prompts import Prompts
 from shortlist.text.text_encoder import TextEncoder
 from shortlist.text.text_rules import TextRules, longest_first
 from shortlist.types import Encoded, InputType, OverflowPolicy, TextPrefix, TextPrompt, Truncation

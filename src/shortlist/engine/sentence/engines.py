@@ -28,7 +28,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from shortlist.engine.base import Engine, EngineInfo, ScoreScale, content_name
 from shortlist.engine.device import pick_device
-from shortlist.engine.sentence.reading import (
+from shortlist.engine.sentence.loaded_model import (
     TASKS,
     LoadReports,
     Route,
@@ -40,7 +40,7 @@ from shortlist.engine.sentence.reading import (
     similarity,
 )
 from shortlist.errors import EngineOutOfMemory, EngineUnavailable, ModelRefused
-from shortlist.text.prompts import Prompts
+from shortlist.text.model_prompts import Prompts
 from shortlist.text.text_rules import TextRules
 from shortlist.types import EMBED, EMBED_SPARSE, RERANK, InputType, Operation, Prompt, SparseVector, TextPrompt, Vector
 

@@ -28,7 +28,7 @@ _EMBEDDER_TAGS: Final = frozenset({"feature-extraction", "sentence-similarity"})
 
 _RERANKER_NAME: Final = re.compile(r"qwen3[-_ .]?reranker", re.IGNORECASE)
 _EMBEDDER_NAME: Final = re.compile(r"qwen3[-_ .]?embedding", re.IGNORECASE)
-"""How the names of published models, their conversions and fine-tunes look, whoever published them."""
+"""How the names of published models, their conversions and fine-tunes look."""
 
 _AT_END: Final = "lasttoken"
 _POOLING_MODE: Final = "pooling_mode"

@@ -19,7 +19,7 @@ from shortlist.config import ControlTokens
 from shortlist.errors import BadSetting, InputTooLong, InvalidInput, ModelRefused
 from shortlist.models.qwen3 import prompt
 from shortlist.text.encoder import Parts, PromptView, TemplateIds, TokenView
-from shortlist.text.prompts import Prompts
+from shortlist.text.model_prompts import Prompts
 from shortlist.text.reading import at_most, failed
 from shortlist.text.tokenizer import EscapingTokenizer, TokenizedText
 from shortlist.types import (

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from shortlist.errors import BadSetting, InputTooLong, InvalidInput, ModelRefused
 from shortlist.models.qwen3.prompt import INSTRUCTIONS
 from shortlist.models.qwen3.qwen_encoder import QWEN_PROMPTS, QwenEncoder
-from shortlist.text.prompts import Prompts
+from shortlist.text.model_prompts import Prompts
 from shortlist.text.tokenizer import EscapingTokenizer
 from shortlist.text.window import OVERLAP
 from shortlist.text.window import num_settled as settled_tokens

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer, SparseEncoder
 
-from shortlist.text.prompts import Prompts
+from shortlist.text.model_prompts import Prompts
 from shortlist.text.text_rules import TextRules
 from shortlist.types import InputType, TextPrompt, Vector
 
