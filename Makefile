@@ -71,7 +71,7 @@ coverage: .venv/.dev  ## Require full branch coverage of the scheduler, the erro
 soak: .venv/.dev  ## Twenty minutes of mixed traffic, disconnects and errors included: memory, files and tasks must not grow.
 	@SOAK_SECONDS=1200 $(BIN)/python -m pytest tests/soak -s $(PYTEST_ARGS)
 
-soak-hostile: .venv/.dev  ## Twenty minutes of expensive bodies at every route; prints what they cost, for docs/hostile.md.
+soak-hostile: .venv/.dev  ## Twenty minutes of expensive bodies at every route; prints what they cost, for docs/reliability.md.
 	@HOSTILE_SECONDS=1200 $(BIN)/python -m pytest tests/soak/test_hostile.py -s $(PYTEST_ARGS)
 
 scorecard: .venv/.dev  ## Run the tests, and write the reliability results into docs/reliability.md.

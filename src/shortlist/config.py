@@ -242,12 +242,12 @@ class ServerSettings(_Group):
     allowed_host: Names = Field(
         default=(),
         description="Host name that requests may be for; may be repeated, * is any. Without it: any, but localhost, 127.0.0.1, "
-        "[::1] and the name of --host if the server listens on this machine only and needs no key.",
+        "[::1], names without a dot and the name of --host if the server listens on this machine only and needs no key.",
     )
     tls_cert: Path | None = Field(default=None, description="Certificate chain (PEM) to serve HTTPS with; needs tls_key.")
     tls_key: Path | None = Field(default=None, description="Private key (PEM) of that certificate, not encrypted.")
     max_client_batch_size: Positive = Field(default=2048, description="Documents or texts in one request.")
-    max_body_bytes: Positive = Field(default=64 * MIB, description="Size of one request's body.")
+    max_body_bytes: Positive = Field(default=32 * MIB, description="Size of one request's body.")
     max_transfer_bytes: Positive = Field(
         default=1024 * MIB, description="Memory for all bodies being read and answers being written; more gets 429."
     )
@@ -255,7 +255,7 @@ class ServerSettings(_Group):
     header_timeout_s: Seconds = Field(
         default=10.0, description="Timeout for receiving the request line and headers, and for the first byte of a connection."
     )
-    max_header_bytes: Positive = Field(default=65_536, description="Size of one request's line and headers.")
+    max_header_bytes: Positive = Field(default=16_384, description="Size of one request's line and headers.")
     write_timeout_s: Seconds = Field(
         default=30.0, description="A client that reads less than 64 KiB of an answer in this time is disconnected."
     )

@@ -6,10 +6,11 @@ long as the process: they are not scanned while they load, nor afterwards.
 
 from __future__ import annotations
 
-import ctypes
 import gc
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+
+from shortlist import allocator
 
 
 def pause() -> None:
@@ -31,14 +32,10 @@ def resume() -> None:
 
 
 def release_memory() -> None:
-    """Collect all garbage, that of the start included, and return free memory to the system where the allocator can.
-
-    Source: malloc_trim(3) of the GNU C library: freed memory otherwise stays with the process.
-    """
+    """Collect all garbage, that of the start included, and return free memory to the system where the allocator can."""
     gc.unfreeze()
     gc.collect()
-    with suppress(AttributeError, OSError):  # another C library
-        ctypes.CDLL(None).malloc_trim(0)
+    allocator.trim()
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from fastapi import FastAPI
 from rich.console import Console
 from rich.markup import escape
 
-from shortlist import gc_pause, ui
+from shortlist import allocator, gc_pause, ui
 from shortlist.api.api_keys import ApiKeys
 from shortlist.api.app import PAGE_PATH, create_app
 from shortlist.api.http_protocol import ConnectionLimits
@@ -60,6 +60,7 @@ def run(settings: Settings, *, when_ready: WhenReady | None = None) -> int:
     """
     configure_logging(level=settings.server.log_level, style=settings.server.log_format)
     console = Console(file=standard_error(), highlight=False, soft_wrap=True, emoji=False)
+    allocator.limit_arenas()
     check_tls(settings.server)
     ApiKeys.of(settings.server)  # reports an invalid key file before models load; the app reads it again
     with bind(settings.server) as listener:

@@ -16,8 +16,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
+from shortlist.config import ServerSettings
 from shortlist.ui.files import MAX_FILE_BYTES
-from shortlist.ui.middleware import MAX_BODY_BYTES
 from tests.browser.chrome import TABS, expect_rows, fill, go, open_page, rows, try_example
 from tests.browser.conftest import NewPage
 
@@ -209,7 +209,9 @@ def test_uploads_and_large_forms_are_refused(server_url: str) -> None:
     """The browser reads files; Gradio's upload route is closed, and forms above the body limit get 413."""
     refused = httpx2.post(f"{server_url}/ui/gradio_api/upload", files={"files": ("a.txt", b"xx")})
     assert refused.status_code == httpx2.codes.NOT_FOUND
-    endless = httpx2.post(f"{server_url}/ui/gradio_api/queue/join", content=b" " * (MAX_BODY_BYTES + 1), timeout=60)
+    endless = httpx2.post(
+        f"{server_url}/ui/gradio_api/queue/join", content=b" " * (ServerSettings().max_body_bytes + 1), timeout=60
+    )
     assert endless.status_code == httpx2.codes.CONTENT_TOO_LARGE
 
 

@@ -59,20 +59,17 @@ def _workers() -> Pair:
     return Pair(engine, ByteEncoder(), engine.info.operations)
 
 
-def _sentence(engine: CrossEncoderEngine | BiEncoderEngine, folder: Path) -> Pair:
-    return Pair(
-        engine,
-        TextEncoder(folder / "tokenizer.json", engine.info.max_model_len, reads_pairs=isinstance(engine, CrossEncoderEngine)),
-        engine.info.operations,
-    )
+def _sentence(engine: CrossEncoderEngine | BiEncoderEngine) -> Pair:
+    return Pair(engine, TextEncoder(engine.rules, engine.info.max_model_len), engine.info.operations)
 
 
 def _cross(folder: Path) -> Pair:
-    return _sentence(CrossEncoderEngine(cross_encoder(folder), device="cpu", max_model_len=512), folder)
+    return _sentence(CrossEncoderEngine(cross_encoder(folder), device="cpu", max_model_len=512))
 
 
 def _bi(folder: Path) -> Pair:
-    return _sentence(BiEncoderEngine(DEMO, device="cpu", max_model_len=512), DEMO)
+    del folder
+    return _sentence(BiEncoderEngine(DEMO, device="cpu", max_model_len=512))
 
 
 def _vllm(task: Operation) -> Pair:

@@ -25,6 +25,7 @@ from tests.support.model_folder import (
     head,
     library,
     modules,
+    reranker_template,
     to_json,
 )
 
@@ -40,7 +41,7 @@ class Layout:
 
 
 YES_NO: Final = {"true_token_id": 9693, "false_token_id": 2152}
-TEMPLATE: Final[Files] = {"chat_template.jinja": b"<Instruct>: {{i}}\n\n<Query>: {{q}}\n\n<Document>: {{d}}"}
+TEMPLATE: Final[Files] = reranker_template()
 QWEN3_HEAD: Final[Files] = {**head("Qwen3ForSequenceClassification", "qwen3"), **TOKENIZER, **WEIGHTS}
 GENERATIVE: Final[Files] = {**QWEN3, **modules("Transformer", "LogitScore", LogitScore=YES_NO), **library("CrossEncoder")}
 BARE: Final[Files] = {**config("Qwen3Model", "qwen3"), **WEIGHTS}

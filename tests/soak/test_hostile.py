@@ -1,30 +1,38 @@
-"""Expensive bodies of 1 to 63 MB at every route and dialect: others are answered meanwhile, and memory comes back.
+"""Expensive bodies of 1 to 63 MB at every route and dialect, long paths and headers, and clients that read nothing.
 
-A few in an ordinary run; `HOSTILE_SECONDS` says how long (`make soak-hostile`: twenty minutes, with a table).
+Others are answered meanwhile, and memory comes back. A few in an ordinary run; `HOSTILE_SECONDS` says how long
+(`make soak-hostile`: twenty minutes, with the table of docs/reliability.md).
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
+import resource
+import socket
 import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
 
 from shortlist.api.dialects import table
+from shortlist.api.memory_budget import TRIM_S
 from tests.support.examples import examples
 from tests.support.hostile import MIB, Probes, memory, post, reset_highest
-from tests.support.process import Launched, launched
+from tests.support.process import Launched, launched, wait_until
 
 SECONDS: Final = float(os.environ.get("HOSTILE_SECONDS", examples(20, 60)))  # noqa: TID251 - how long a test takes is no setting
-SIZES: Final = (1, 4, 16, 63)
+IS_LONG: Final = SECONDS > 100
+SIZES: Final = (1, 4, 16, 31, 63)
+SLOW_READERS: Final = 1000 if IS_LONG else 50
 LONGEST_S: Final = 5.0
 KEPT_BYTES: Final = 100 * MIB
 
@@ -141,6 +149,7 @@ def test_expensive_bodies_hurt_nobody(server: Launched) -> None:
         assert grown <= KEPT_BYTES + 8 * len(body), told
         assert status in {200, 400, 404, 408, 413, 422, 424, 429}, told
     assert post(server, ask).status_code == httpx2.codes.OK
+    time.sleep(3 * TRIM_S)
     _show(costs, memory(server, "VmRSS") - before)
 
 
@@ -161,3 +170,62 @@ def _show(costs: dict[str, Cost], kept: int) -> None:
         statuses = ", ".join(f"{number} x {status}" for status, number in sorted(cost.statuses.items()))
         write(f"| {kind} | {len(cost.waits_s)} | {waits} | {max(0.0, *cost.grown):.1f} | {statuses} |")
     write(f"\nMemory afterwards: {kept / MIB:+.0f} MiB.")
+
+
+HOST: Final = b" HTTP/1.1\r\nHost: localhost\r\n"
+LONG: Final[dict[str, Callable[[int], bytes]]] = {
+    "path of prefixes": lambda size: b"GET " + b"/m/demo" * (size // 7) + HOST + b"\r\n",
+    "path of slashes": lambda size: b"GET /" + b"/" * size + HOST + b"\r\n",
+    "path of escapes": lambda size: b"GET /" + b"%2F" * (size // 3) + HOST + b"\r\n",
+    "query string": lambda size: b"GET /health?" + b"a=b&" * (size // 4) + HOST + b"\r\n",
+    "one header": lambda size: b"GET /health" + HOST + b"x: " + b"a" * size + b"\r\n\r\n",
+    "many headers": lambda size: b"GET /health" + HOST + b"x: a\r\n" * (size // 6) + b"\r\n",
+}
+
+
+def test_long_paths_and_headers_cost_little(server: Launched) -> None:
+    short_s, _ = _answer_s(server, b"GET /health" + HOST + b"\r\n")
+    for name, request in LONG.items():
+        for kib in (15, 63):
+            long_s, status = _answer_s(server, request(kib * 1024))
+            print(f"{name}, {kib} KiB: {status}, {1000 * (long_s - short_s):.2f} ms more than a short request")
+            assert long_s < LONGEST_S
+
+
+def _answer_s(server: Launched, request: bytes) -> tuple[float, int]:
+    """Return the median time of an answer, and its status."""
+    times_s, status = [], 0
+    for _ in range(50):
+        with socket.create_connection(("127.0.0.1", urlsplit(server.url).port or 0), timeout=30) as wire:
+            started_s = time.perf_counter()
+            wire.sendall(request)
+            status = int(wire.recv(4096).split()[1])
+            times_s.append(time.perf_counter() - started_s)
+    return statistics.median(times_s), status
+
+
+def test_slow_readers_hold_no_more_than_the_limit() -> None:
+    limit = 256 * MIB
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, SLOW_READERS + 500)), hard))
+    body = json.dumps({"input": ["a"] * 2048}).encode()  # an answer of some 10 MB
+    request = b"POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    flags = ["--no-ui", "--max-transfer-bytes", str(limit), "--write-timeout-s", "5"]
+    with launched("shortlist", "serve", "demo", *flags) as server, contextlib.ExitStack() as opened:
+        post(server, body, "/v1/embeddings")
+        before = memory(server, "VmRSS")
+        reset_highest(server)
+        with Probes(server) as probes:
+            for _ in range(SLOW_READERS):
+                wire = opened.enter_context(socket.socket())
+                wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                wire.connect(("127.0.0.1", urlsplit(server.url).port or 0))
+                wire.sendall(request)
+            wait_until(lambda: post(server, {"query": "q", "documents": ["a"]}).status_code == httpx2.codes.OK, 300)
+        grown = memory(server, "VmHWM") - before
+        print(
+            f"{SLOW_READERS} slow readers: {grown / MIB:.0f} MiB, limit {limit / MIB:.0f} MiB; /health {probes.longest_s:.2f} s"
+        )
+        assert grown < KEPT_BYTES + limit
+        assert probes.longest_s < LONGEST_S
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

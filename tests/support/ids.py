@@ -11,6 +11,7 @@ from shortlist.types import (
     NO_TRUNCATION,
     Encoded,
     Ids,
+    InputType,
     OverflowPolicy,
     Prompt,
     PromptTemplate,
@@ -46,12 +47,13 @@ class ByteEncoder:
         self,
         texts: Sequence[str],
         *,
-        is_query: bool = False,
+        input_type: InputType = InputType.UNSTATED,
+        prompt_name: str | None = None,
         instruction: str | None = None,
         truncate: bool = True,
         truncate_prompt_tokens: int | None = None,
     ) -> list[Encoded]:
-        return _encoded(TokenPrefix(_ids(f"{instruction}\0{is_query}")), texts)
+        return _encoded(TokenPrefix(_ids(f"{instruction}\0{input_type}\0{prompt_name}")), texts)
 
     def strip_template(self, query: str, document: str) -> Parts | None:
         del query, document

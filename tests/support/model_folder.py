@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from shortlist.models.qwen3 import prompt
+
 Files = Mapping[str, bytes]
 
 WEIGHTS = {"model.safetensors": b"weights" * 1000}
@@ -56,8 +58,10 @@ def library(model_type: str | None = None, **facts: object) -> Files:
 QWEN3 = {**config("Qwen3ForCausalLM", "qwen3"), **TOKENIZER, **WEIGHTS}
 CROSS_ENCODER = {**head("BertForSequenceClassification"), **TOKENIZER, **WEIGHTS}
 BI_ENCODER = {**config("BertModel"), **modules("Transformer", "Pooling", "Normalize", Pooling=MEAN), **TOKENIZER, **WEIGHTS}
+END_OF_TEXT = {"model": {}, "post_processor": {"single": [{"Sequence": {}}, {"SpecialToken": {"id": "<|endoftext|>"}}]}}
 QWEN3_EMBEDDER = {
     **QWEN3,
+    "tokenizer.json": to_json(END_OF_TEXT),
     **modules("Transformer", "Pooling", "Normalize", Pooling=LAST_TOKEN),
     **library(prompts=QUERY_PROMPT),
 }
@@ -75,3 +79,18 @@ def change_a_byte(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
+
+
+def reranker_template(instruction: str = prompt.DEFAULT_INSTRUCTION, *, prefix: str = prompt.RERANK_PREFIX) -> Files:
+    """The chat template of a reranker in the form of Qwen3-Reranker, as sentence-transformers reads it."""
+    lines = [
+        f"{{%- set ns = namespace(i={json.dumps(instruction)}, q='', d='') -%}}",
+        "{%- for m in messages -%}",
+        "{%- if m['role'] == 'system' -%}{%- set ns.i = m['content'] -%}",
+        "{%- elif m['role'] == 'query' -%}{%- set ns.q = m['content'] -%}",
+        "{%- elif m['role'] == 'document' -%}{%- set ns.d = m['content'] -%}{%- endif -%}",
+        "{%- endfor -%}",
+        f"{{{{- {json.dumps(prefix)} + '<Instruct>: ' + ns.i + '\\n<Query>: ' + ns.q + '\\n<Document>: ' + ns.d -}}}}",
+        f"{{{{- {json.dumps(prompt.RERANK_SUFFIX)} -}}}}",
+    ]
+    return {"chat_template.jinja": "\n".join(lines).encode()}

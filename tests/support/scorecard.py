@@ -37,6 +37,11 @@ PROMISES: Final[Mapping[str, str]] = {
     "R20": "Logs, metrics and errors never quote a caller or a key",
     "R21": "It opens no outgoing connection that was not configured",
     "R22": "What it starts with is what was meant, or it does not start",
+    "R23": "A long text costs what is read of it",
+    "R24": "Slow, idle and endless connections hold nothing for long",
+    "R25": "Pages of other sites cannot use it",
+    "R26": "The page obeys the rules of the API",
+    "R27": "No header evades a caller's limits",
 }
 
 TESTS: Final[Mapping[str, Sequence[str]]] = {
@@ -104,7 +109,10 @@ TESTS: Final[Mapping[str, Sequence[str]]] = {
         "tests/faults/test_wire.py::test_slow_body",
         "tests/faults/test_wire.py::test_body_shorter",
         "tests/faults/test_bodies.py",
-        "tests/faults/test_hostile.py",
+        "tests/faults/test_hostile.py::test_expensive_body",
+        "tests/faults/test_hostile.py::test_bodies_have_a_budget",
+        "tests/soak/test_hostile.py::test_expensive_bodies",
+        "tests/unit/api/test_json_body.py",
     ],
     "R14": ["tests/properties/test_parse.py", "tests/faults/test_wire.py::test_garbage"],
     "R15": ["tests/properties/test_injection.py"],
@@ -120,6 +128,34 @@ TESTS: Final[Mapping[str, Sequence[str]]] = {
     "R20": ["tests/security/test_secrets.py", "tests/security/test_process.py", "tests/unit/test_logs.py"],
     "R21": ["tests/security/test_egress.py"],
     "R22": ["tests/faults/test_selftest.py", "tests/unit/hub/test_integrity.py"],
+    "R23": [
+        "tests/faults/test_hostile.py::test_long_text",
+        "tests/faults/test_hostile.py::test_tokenizing",
+        "tests/unit/text/test_reading.py",
+        "tests/unit/scheduler/test_tokenizing.py",
+    ],
+    "R24": [
+        "tests/faults/test_hostile.py::test_any_number_of_prefixes",
+        "tests/faults/test_hostile.py::test_many_parameters",
+        "tests/faults/test_hostile.py::test_endless_headers",
+        "tests/faults/test_hostile.py::test_large_headers",
+        "tests/faults/test_hostile.py::test_connection_without",
+        "tests/faults/test_hostile.py::test_idle_connections",
+        "tests/faults/test_hostile.py::test_answers_that_are_not_read",
+        "tests/faults/test_hostile.py::test_files_running_out",
+        "tests/soak/test_hostile.py::test_slow_readers",
+    ],
+    "R25": [
+        "tests/faults/test_hostile.py::test_pages_of_other_sites",
+        "tests/faults/test_hostile.py::test_other_hosts",
+        "tests/faults/test_hostile.py::test_names_of_this_machine",
+    ],
+    "R26": ["tests/faults/test_hostile.py::test_page_", "tests/faults/test_hostile.py::test_open_page"],
+    "R27": [
+        "tests/faults/test_hostile.py::test_forwarded_headers",
+        "tests/faults/test_hostile.py::test_two_keys",
+        "tests/faults/test_hostile.py::test_host_is_required_once",
+    ],
 }
 """How the names of the tests begin that stand for each promise."""
 

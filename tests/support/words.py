@@ -10,6 +10,7 @@ from shortlist.text.encoder import Parts, PromptView, TemplateIds
 from shortlist.types import (
     NO_TRUNCATION,
     Encoded,
+    InputType,
     OverflowPolicy,
     Prompt,
     PromptTemplate,
@@ -56,12 +57,13 @@ class WordEncoder:
         self,
         texts: Sequence[str],
         *,
-        is_query: bool = False,
+        input_type: InputType = InputType.UNSTATED,
+        prompt_name: str | None = None,
         instruction: str | None = None,
         truncate: bool = True,
         truncate_prompt_tokens: int | None = None,
     ) -> list[Encoded]:
-        words = (instruction or "query:") if is_query or instruction else ""
+        words = (instruction or "query:") if input_type is InputType.QUERY or instruction else ""
         prefix = TextPrefix(words, len(words.split()))
         return [self._cut(prefix, text, self.max_model_len, truncate, f"input[{i}]") for i, text in enumerate(texts)]
 

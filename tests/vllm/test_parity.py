@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from shortlist.models.qwen3.qwen_encoder import QwenEncoder
-from shortlist.types import EMBED, RERANK, Encoded, OverflowPolicy, TokenPrompt, Truncation
+from shortlist.types import EMBED, RERANK, Encoded, InputType, OverflowPolicy, TokenPrompt, Truncation
 from tests.support import qwen
 from tests.support.official import Asked, Official, OfficialEmbedder
 from tests.support.texts import AWKWARD, SCRIPTS
@@ -88,7 +88,7 @@ async def test_vectors_are_the_official_ones_within_bfloat16() -> None:
     texts = [*SCRIPTS.values(), "x", " word" * (MAX_LEN - 2), " word" * (MAX_LEN - 1), " word" * MAX_LEN, " word" * 3000]
     for encoded, expected in (
         (encoder.encode_texts(texts), official.documents(texts, ASKED)),
-        (encoder.encode_texts(texts, is_query=True), official.queries(texts, ASKED)),
+        (encoder.encode_texts(texts, input_type=InputType.QUERY), official.queries(texts, ASKED)),
     ):
         found = await running("embedder").compute(EMBED, first_of(encoded))
         cosines = (np.stack(found) * expected).sum(axis=1)

@@ -108,7 +108,6 @@ def _add_middleware(
         budget=MemoryBudget(server.max_transfer_bytes),
         max_body_bytes=server.max_body_bytes,
         body_timeout_s=server.body_timeout_s,
-        public_prefixes=(PAGE_PATH,),
     )
     app.add_middleware(CallerLimits, quota=quota, public_prefixes=(PAGE_PATH,))
     app.add_middleware(Auth, keys=keys, public=("/metrics",) if server.public_metrics else ())

@@ -1,4 +1,4 @@
-"""Path rewriting: strips prefixes and repeated versions. Pure ASGI.
+"""Path rewriting: strips prefixes and repeated versions, and refuses long query strings. Pure ASGI.
 
 `/m/MODEL/...` selects a model, `/compat/DIALECT/...` a dialect, both for any path behind them. A client that appends its own
 version to a base URL that has one calls `/v1/v2/rerank`; the last version counts.
@@ -14,13 +14,16 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shortlist.api.dialects import table
 from shortlist.api.request_state import state_of
-from shortlist.errors import UnknownModel
+from shortlist.errors import InvalidInput, UnknownModel
 
 MODEL_PREFIX: Final = "/m/"
 DIALECT_PREFIX: Final = "/compat/"
 
 MAX_PREFIXES: Final = 4
 """Most prefixes of one path; behind them, the path is taken as it is."""
+
+MAX_PARAMETERS: Final = 100
+"""Most parameters of a query string: the framework parses all of them on the event loop."""
 
 _REPEATED: Final = re.compile(r"^(?:/v\d)+(?=/v\d/)")
 """Source: the cohere package, which appends `/v2/rerank` to any base URL."""
@@ -52,7 +55,7 @@ class PathRewriting:
         public_prefixes: Path prefixes that are not rewritten.
 
     Raises:
-        UnknownModel, NotFound: to the outer middleware.
+        UnknownModel, NotFound, InvalidInput: to the outer middleware.
     """
 
     def __init__(self, app: ASGIApp, *, names: Callable[[], Iterable[str]], public_prefixes: Sequence[str]) -> None:
@@ -62,6 +65,8 @@ class PathRewriting:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Rewrite the path and pass the request on."""
+        if scope["type"] == "http" and scope.get("query_string", b"").count(b"&") >= MAX_PARAMETERS:
+            raise InvalidInput(f"The query string has more than {MAX_PARAMETERS} parameters.")
         if scope["type"] == "http" and not scope["path"].startswith(self._public_prefixes):
             self._read(scope)
         await self.app(scope, receive, send)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -31,7 +30,6 @@ class RequestBody:
         budget: The memory of all bodies and answers. A body counts until the answer is written.
         max_body_bytes: Larger bodies are refused without being read further.
         body_timeout_s: Slower bodies are refused.
-        public_prefixes: Path prefixes that read their own bodies (the page's uploads and streams).
 
     Raises:
         BodyTooLarge, BodyTooSlow, UnsupportedMedia, Overloaded: to the outer middleware, before the handler starts.
@@ -44,17 +42,15 @@ class RequestBody:
         budget: MemoryBudget,
         max_body_bytes: int,
         body_timeout_s: float,
-        public_prefixes: Sequence[str],
     ) -> None:
         self.app = app
         self._budget = budget
         self._max_body_bytes = max_body_bytes
         self._body_timeout_s = body_timeout_s
-        self._public_prefixes = tuple(public_prefixes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read the body, then run the handler until it ends or the client disconnects."""
-        if scope["type"] != "http" or scope["method"] not in BODY_METHODS or scope["path"].startswith(self._public_prefixes):
+        if scope["type"] != "http" or scope["method"] not in BODY_METHODS:
             await self.app(scope, receive, send)
             return
         with contextlib.suppress(_ClientDisconnected), self._budget.claim() as claim:

@@ -17,6 +17,9 @@ from shortlist.errors import Forbidden, Misdirected
 
 ANY: Final = "*"
 
+PLAIN: Final = "<plain>"
+"""Names without a dot, of machines and containers: a site on the internet has none."""
+
 LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
 
 READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -28,7 +31,7 @@ class Sites:
 
     Args:
         app: The inner application.
-        hosts: Host names that requests may be for, without ports; `*` is any.
+        hosts: Host names that requests may be for, without ports; `ANY` and `PLAIN` stand for many.
         origins: Origins whose pages may send requests; `*` is any.
 
     Raises:
@@ -51,7 +54,9 @@ class Sites:
         await self.app(scope, receive, send)
 
     def _check_host(self, host: str) -> None:
-        if not host or ANY in self._hosts or without_port(host) in self._hosts:  # browsers always send one
+        name = without_port(host)
+        is_plain = PLAIN in self._hosts and not {".", ":"}.intersection(name)
+        if not host or ANY in self._hosts or name in self._hosts or is_plain:  # browsers always send one
             return
         raise Misdirected("This server does not answer to this host name. Start it with --allowed-host NAME for it.")
 
@@ -74,7 +79,7 @@ def allowed_hosts(settings: ServerSettings, *, has_keys: bool) -> tuple[str, ...
     if has_keys or not is_loopback(settings.host):
         return (ANY,)
     bound = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return (*LOOPBACK_NAMES, bound)
+    return (*LOOPBACK_NAMES, bound, PLAIN)
 
 
 def is_loopback(host: str) -> bool:

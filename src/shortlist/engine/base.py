@@ -30,6 +30,10 @@ class ScoreScale(StrEnum):
     """Any real number; the relevance is its sigmoid."""
     COSINE = "cosine"
     """-1..1; the relevance is the cosine, negative ones being 0."""
+    DOT = "dot"
+    """Any real number, the dot product of vectors of any length; the relevance is s / (1 + s), negative ones being 0."""
+    DISTANCE = "distance"
+    """The negative distance of two vectors; the relevance is 1 / (1 + distance)."""
 
 
 def sigmoid(odds: float) -> float:
@@ -50,8 +54,9 @@ class EngineInfo:
         operations: Supported operations.
         max_model_len: Longest prompt in tokens, shared prefix included.
         model_limit: The model's own limit, before `max_model_len` applies; None if unknown.
-        score_scale: Scale of rerank scores; meaningless without the rerank operation.
+        score_scale: Scale of rerank scores, and of comparisons of vectors.
         dimensions: Width of the vectors, or None without the embed operation.
+        has_unit_vectors: Whether the model itself makes vectors of unit length.
         device: Device, for display ("cpu", "cuda:0").
         dtype: Data type, for display ("float32", "bfloat16").
         max_concurrent_batches: Batches that may run at once.
@@ -64,6 +69,7 @@ class EngineInfo:
     model_limit: int | None = None
     score_scale: ScoreScale = ScoreScale.LOG_ODDS
     dimensions: int | None = None
+    has_unit_vectors: bool = True
     device: str = "cpu"
     dtype: str = "float32"
     max_concurrent_batches: int = 1
@@ -112,7 +118,7 @@ class Engine(ABC):
         Raises:
             As `compute`.
         """
-        name = "logit" if self.info.score_scale is ScoreScale.LOG_ODDS else "cosine"
+        name = "logit" if self.info.score_scale is ScoreScale.LOG_ODDS else self.info.score_scale.value
         return [{name: score} for score in await self.compute(RERANK, prompts)]
 
     @property

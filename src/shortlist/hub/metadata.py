@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -30,6 +31,11 @@ Listing = Mapping[str, int]
 """Path inside the folder, with forward slashes, to size in bytes."""
 Check = Callable[[Path, Listing | None], object]
 """Checks a model's small files, and the hub's listing if there is one; raises to stop before the weights are downloaded."""
+
+TRANSFORMER_KINDS = ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+"""In the names of the settings of sentence-transformers' first module; older folders name their architecture."""
+
+LFS_POINTER = b"version https://git-lfs"
 
 _FENCE = "---"
 
@@ -69,7 +75,10 @@ class ModelMetadata:
         tokenizer_config: `tokenizer_config.json`; empty without one.
         modules: `modules.json`; empty without one.
         library_config: `config_sentence_transformers.json`; empty without one.
+        transformer_config: `sentence_bert_config.json`; empty without one.
+        home: The folder that holds `config.json` and the tokenizer.
         shards: The weight files in the index; empty for a single file.
+        pointers: Files that are Git LFS pointers instead of their content.
         chat_template: The chat template; empty without one.
         card: The front matter of `README.md`; empty without one, or if it is not YAML.
     """
@@ -81,7 +90,10 @@ class ModelMetadata:
     tokenizer_config: Json
     modules: tuple[Module, ...]
     library_config: Json
+    transformer_config: Json
+    home: Path
     shards: tuple[str, ...]
+    pointers: tuple[str, ...]
     chat_template: str
     card: Json
 
@@ -121,6 +133,15 @@ class ModelMetadata:
             return len(labels)
         return count if isinstance(count, int) else 2
 
+    def read_suffix(self) -> list[str] | None:
+        """Read from `tokenizer.json` the special tokens that follow every text; None if it has no vocabulary.
+
+        Raises:
+            ModelRefused: the file is not valid JSON.
+        """
+        fields = _read_object(self.home / "tokenizer.json", self.name) or {}
+        return suffix_of(fields.get("post_processor")) if "model" in fields else None
+
     @property
     def module_names(self) -> list[str]:
         """The class names of the modules, in order."""
@@ -150,6 +171,7 @@ def read_metadata(folder: Path, *, name: str, hub_id: str | None = None, listing
     Raises:
         ModelRefused: a file is not valid JSON.
     """
+    pointers = tuple(_pointers(folder)) if folder.is_dir() else ()
     modules = _read_modules(folder, name)
     home = folder / modules[0].path if modules else folder
     tokenizer_config = _read_object(home / "tokenizer_config.json", name) or {}
@@ -161,10 +183,27 @@ def read_metadata(folder: Path, *, name: str, hub_id: str | None = None, listing
         tokenizer_config=tokenizer_config,
         modules=modules,
         library_config=_read_object(folder / "config_sentence_transformers.json", name) or {},
+        transformer_config=_read_transformer_config(home, name),
+        home=home,
         shards=_read_shards(home, name),
+        pointers=pointers,
         chat_template=_read_text(home / "chat_template.jinja") or str(tokenizer_config.get("chat_template", "")),
         card=_read_card(folder / "README.md"),
     )
+
+
+def suffix_of(post_processor: object) -> list[str]:
+    """Return the special tokens that a tokenizer's post-processor puts after one text."""
+    if not isinstance(post_processor, dict):
+        return []
+    steps = post_processor.get("processors", [post_processor])
+    suffix: list[str] = []
+    for step in steps if isinstance(steps, list) else []:
+        pieces = step.get("single", []) if isinstance(step, dict) else []
+        tokens = [piece.get("SpecialToken", {}).get("id") for piece in pieces]
+        if None in tokens:
+            suffix += tokens[tokens.index(None) + 1 :]
+    return suffix
 
 
 def list_files(folder: Path) -> dict[str, int]:
@@ -182,6 +221,15 @@ def _walk(folder: Path, depth: int) -> Iterator[Path]:
             yield from _walk(path, depth - 1)
         else:
             yield path
+
+
+def _pointers(folder: Path) -> Iterator[str]:
+    """Yield the small files that are Git LFS pointers. Source: its specification; they have fewer than 1024 bytes."""
+    for path in sorted(_walk(folder, depth=1)):
+        if path.suffix in {".json", ".safetensors"} and path.is_file() and path.stat().st_size < 1024:
+            with suppress(OSError):
+                if path.read_bytes().startswith(LFS_POINTER):
+                    yield path.relative_to(folder).as_posix()
 
 
 def _read_modules(folder: Path, name: str) -> tuple[Module, ...]:
@@ -202,6 +250,11 @@ def _read_module(folder: Path, step: object, name: str) -> Module:
     return Module(kind, path, _read_object(folder / path / "config.json", name) or {})
 
 
+def _read_transformer_config(home: Path, name: str) -> Json:
+    found = (_read_object(home / f"sentence_{kind}_config.json", name) for kind in TRANSFORMER_KINDS)
+    return next((config for config in found if config is not None), {})
+
+
 def _read_shards(home: Path, name: str) -> tuple[str, ...]:
     shards = (_read_object(home / "model.safetensors.index.json", name) or {}).get("weight_map")
     return tuple(sorted({str(shard) for shard in shards.values()})) if isinstance(shards, dict) else ()
@@ -217,7 +270,8 @@ def _read_object(path: Path, name: str) -> Json | None:
 def _read_json(path: Path, name: str) -> object:
     """Return the parsed file; None without such a file."""
     try:
-        return json.loads(path.read_bytes()) if path.is_file() else None
+        content = path.read_bytes() if path.is_file() else LFS_POINTER
+        return None if content.startswith(LFS_POINTER) else json.loads(content)
     except (ValueError, RecursionError) as error:
         raise ModelRefused(f"{name}: {path.name} is not readable JSON; download the model again") from error
     except OSError as error:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
 from shortlist.config import ModelSettings
 from shortlist.engine.base import Engine
 from shortlist.errors import BadSetting, ModelRefused
-from shortlist.hub.metadata import ModelMetadata
+from shortlist.hub.metadata import ModelMetadata, read_metadata
 from shortlist.models.base import Detection, Load, LoadContext, ModelFamily, ModelFiles, needs_extra
+from shortlist.models.stated import prompts_of
 from shortlist.text.encoder import Encoder
 from shortlist.text.text_encoder import TextEncoder
 from shortlist.types import EMBED, EMBED_SPARSE, RERANK, Operation
 
 
-def _load(engine_name: str, *, reads_pairs: bool = False) -> Load:
+def _load(engine_name: str) -> Load:
     """Return a function that loads a model with an engine of `engine.sentence`."""
 
     def load(model: ModelFiles, context: LoadContext) -> tuple[Engine, Encoder]:
@@ -26,12 +24,20 @@ def _load(engine_name: str, *, reads_pairs: bool = False) -> Load:
         with needs_extra("sentence"):
             from shortlist.engine import sentence
 
-        prompts = _prompts(model.path)
+        prompts_of(read_metadata(model.path, name=model.name))  # the library would fail with its own error
         make_engine = getattr(sentence, engine_name)
         engine = make_engine(model.path, device=settings.device, max_model_len=settings.max_model_len, digest=model.digest)
-        return engine, _encoder(model.path, engine.info.max_model_len, prompts, reads_pairs=reads_pairs)
+        limit, num_special = engine.info.max_model_len, engine.rules.num_special
+        if num_special > limit - MIN_TOKENS:
+            engine.close()
+            raise BadSetting(f"max_model_len is {limit}, but the model's own template has {num_special} tokens.")
+        return engine, TextEncoder(engine.rules, limit)
 
     return load
+
+
+MIN_TOKENS: Final = 2
+"""Tokens for the shortest pair, besides a template."""
 
 
 def _check_device(model: ModelFiles, settings: ModelSettings) -> None:
@@ -47,29 +53,8 @@ def _check_device(model: ModelFiles, settings: ModelSettings) -> None:
     pick_device(settings.device)
 
 
-def _encoder(folder: Path, max_model_len: int, prompts: Mapping[str, str], *, reads_pairs: bool) -> TextEncoder:
-    path = folder / "tokenizer.json"
-    return TextEncoder(path if path.is_file() else None, max_model_len, reads_pairs=reads_pairs, prompts=prompts)
-
-
-def _prompts(folder: Path) -> Mapping[str, str]:
-    """Return the model's prompts for queries and documents.
-
-    Source: `SentenceTransformer.encode_query` and `encode_document`, which try these names in this order.
-
-    Raises:
-        ModelRefused: they are not strings; the library would fail with its own error.
-    """
-    path = folder / "config_sentence_transformers.json"
-    prompts = json.loads(path.read_bytes()).get("prompts", {}) if path.is_file() else {}
-    if not isinstance(prompts, dict) or not all(isinstance(text, str | None) for text in prompts.values()):
-        raise ModelRefused(f"{folder}: the prompts in {path.name} are not texts; download the model again")
-    document = next((prompts[name] for name in ("document", "passage", "corpus") if prompts.get(name)), "")
-    return {"query": prompts.get("query") or "", "document": document}
-
-
 CROSS_ENCODER: Final = ModelFamily(
-    name="cross-encoder", operations=frozenset({RERANK}), load={"sentence": _load("CrossEncoderEngine", reads_pairs=True)}
+    name="cross-encoder", operations=frozenset({RERANK}), load={"sentence": _load("CrossEncoderEngine")}
 )
 """Any other reranker."""
 

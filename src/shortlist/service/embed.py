@@ -1,12 +1,13 @@
-"""Embed: texts in, unit vectors out."""
+"""Embed: texts in, vectors out, of unit length unless the model or the request says otherwise."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 import numpy as np
 
+from shortlist.engine.base import EngineInfo, ScoreScale
 from shortlist.errors import InvalidInput
 from shortlist.scheduler.cache import Entry
 from shortlist.scheduler.served_model import ServedModel
@@ -17,11 +18,15 @@ from shortlist.types import (
     EmbedOutcome,
     EmbedTask,
     Encoded,
+    InputType,
     Operation,
     PromptTemplate,
     SparseOutcome,
     Vector,
 )
+
+LENGTH_SCALES: Final = frozenset({ScoreScale.DOT, ScoreScale.DISTANCE})
+"""Comparisons for which the length of a vector counts."""
 
 
 async def embed(served: ServedModel, task: EmbedTask) -> EmbedOutcome:
@@ -40,12 +45,13 @@ async def embed(served: ServedModel, task: EmbedTask) -> EmbedOutcome:
         raise InvalidInput(f"dimensions must be at most {width} for {served.name}.", param="dimensions")
     template = served.encoder.template(task.instruction, task.preset)
     computed = await served.run(_work(served, EMBED, task, template))
-    vectors: list[Vector] = [_value(found) for found in computed.found]
+    form = _form(task, served.engine.info)
+    vectors: list[Vector] = [form(_value(found)) for found in computed.found]
     served.metrics.documents.labels(served.name, EMBED.name).inc(len(task.texts))
     served.metrics.truncated.labels(served.name).inc(len(computed.truncated))
     return EmbedOutcome(
         model=served.name,
-        vectors=vectors if task.dimensions in {None, width} else [shorten(each, task.dimensions) for each in vectors],
+        vectors=vectors,
         truncated=computed.truncated,
         usage=computed.usage,
         timing=computed.timing,
@@ -64,32 +70,43 @@ async def embed_sparse(served: ServedModel, task: EmbedTask) -> SparseOutcome:
     )
 
 
-def shorten(vector: Vector, dimensions: int | None) -> Vector:
-    """Truncate to the leading dimensions and normalize again (Matryoshka embeddings).
+def _form(task: EmbedTask, info: EngineInfo) -> Callable[[Vector], Vector]:
+    """Return the function that gives a vector the requested dimensions and length."""
+    is_short = task.dimensions not in {None, info.dimensions}
+    is_unit = info.score_scale not in LENGTH_SCALES if task.normalize is None else task.normalize
+    if not is_unit or not (is_short or not info.has_unit_vectors):
+        return lambda vector: vector[: task.dimensions]
+    return lambda vector: normalized(vector[: task.dimensions])
+
+
+def normalized(vector: Vector) -> Vector:
+    """Return the vector with unit length; zero stays zero. Shortened embeddings need it, too (Matryoshka).
 
     Shapes:
-        vector: [width] float32; the result: [dimensions] float32 of unit length (zero stays zero).
+        vector: [width] float32; the result: the same.
     """
-    leading = vector[:dimensions]
-    length = float(np.linalg.norm(leading))
-    return leading / np.float32(length) if length > 0 else leading
+    length = float(np.linalg.norm(vector))
+    return vector / np.float32(length) if length > 0 else vector
 
 
 def _work(served: ServedModel, operation: Operation, task: EmbedTask, template: PromptTemplate) -> Work:
-    is_query = task.is_query or task.instruction is not None or task.preset is not None
-    instruction = template.instruction if is_query else None
+    has_instruction = task.instruction is not None or task.preset is not None
+    input_type = InputType.QUERY if has_instruction else task.input_type
+    instruction = template.instruction if has_instruction else None
 
     def encode(positions: Sequence[int]) -> list[Encoded]:
         texts = [task.texts[index] for index in positions]
         return served.encoder.encode_texts(
             texts,
-            is_query=is_query,
+            input_type=input_type,
+            prompt_name=task.prompt_name,
             instruction=instruction,
             truncate=task.truncate,
             truncate_prompt_tokens=task.truncate_prompt_tokens,
         )
 
-    context = (template.name, repr(is_query), repr(instruction), repr(task.truncate), repr(task.truncate_prompt_tokens))
+    words = (template.name, input_type.value, repr(task.prompt_name), repr(instruction))
+    context = (*words, repr(task.truncate), repr(task.truncate_prompt_tokens))
     return Work(
         operation=operation,
         texts=task.texts,

@@ -15,7 +15,7 @@ from shortlist.service.selftest_report import SelfTest
 from shortlist.service.vllm_deployment import deployments
 from shortlist.telemetry import Metrics
 from shortlist.text.encoder import Encoder, TemplateIds
-from shortlist.types import EMBED, EMBED_SPARSE, RERANK, Operation, Prompt, in_order
+from shortlist.types import EMBED, EMBED_SPARSE, RERANK, InputType, Operation, Prompt, in_order
 
 SAMPLE: Final = PAIRS[0]
 """The pair whose prompt is shown."""
@@ -117,7 +117,7 @@ def _pair_prompts(encoder: Encoder) -> dict[str, Prompt]:
 
 
 def _text_prompts(encoder: Encoder) -> dict[str, Prompt]:
-    [query] = encoder.encode_texts((SAMPLE.query,), is_query=True)
+    [query] = encoder.encode_texts((SAMPLE.query,), input_type=InputType.QUERY)
     [document] = encoder.encode_texts((SAMPLE.right,))
     return {"a query to embed": query.prompts[0], "a document to embed": document.prompts[0]}
 

@@ -94,9 +94,13 @@ def ranking(found: Sequence[TextValue], scale: ScoreScale, top_n: int | None = N
 
 
 def relevance(raw: float, scale: ScoreScale) -> float:
-    """Map a raw score to 0..1: the sigmoid of log-odds, or the positive part of a cosine."""
+    """Map a raw score to 0..1, without changing the order; see `ScoreScale`."""
     if scale is ScoreScale.COSINE:
         return min(max(raw, 0.0), 1.0)
+    if scale is ScoreScale.DOT:
+        return max(raw, 0.0) / (1.0 + max(raw, 0.0))
+    if scale is ScoreScale.DISTANCE:
+        return 1.0 / (1.0 - min(raw, 0.0))
     return sigmoid(raw)
 
 

@@ -75,7 +75,12 @@ class Margins:
 
 
 MARGINS: Final[Mapping[ScoreScale, Margins]] = MappingProxyType(
-    {ScoreScale.LOG_ODDS: Margins(pair=1.0, mean=2.0), ScoreScale.COSINE: Margins(pair=0.02, mean=0.08)}
+    {
+        ScoreScale.LOG_ODDS: Margins(pair=1.0, mean=2.0),
+        ScoreScale.COSINE: Margins(pair=0.02, mean=0.08),
+        ScoreScale.DOT: Margins(pair=0.5, mean=1.0),
+        ScoreScale.DISTANCE: Margins(pair=0.02, mean=0.08),
+    }
 )
 
 PAIRS_PER_MISS: Final = MappingProxyType({True: 6, False: 3})
@@ -152,7 +157,7 @@ async def _measured(
     info, spread = served.engine.info, float(np.ptp(measured.mixed))
     return [
         finite,
-        *(check(measured, case.operation) for check in _TESTS[case.operation].checks),
+        *([_unit_length(measured, case.operation)] if _TESTS[case.operation].has_length and info.has_unit_vectors else []),
         _repeatable(measured, case.operation),
         _order_kept(measured, case.operation),
         _close(SelfTestCheck.ALONE, measured.mixed[list(case.compared)], measured.alone, case.operation, info, spread),
@@ -262,7 +267,13 @@ def _meaning(served: ServedModel, case: SelfTestCase, mixed: Values) -> CheckRes
 def _above(position: PairPosition, mixed: Values) -> float:
     if position.query is None:
         return float(mixed[position.right, 0] - mixed[position.wrong, 0])
-    return float(mixed[position.query] @ (mixed[position.right] - mixed[position.wrong]))
+    query, right, wrong = (_unit_vector(mixed[index]) for index in (position.query, position.right, position.wrong))
+    return float(query @ (right - wrong))
+
+
+def _unit_vector(vector: Values) -> Values:
+    length = np.linalg.norm(vector)
+    return vector / length if length else vector
 
 
 def _too_few(served: ServedModel, case: SelfTestCase) -> CheckResult:
@@ -319,14 +330,14 @@ class _OperationTest:
         encode: Encodes one document.
         compare: Returns the difference of two computations, its tolerance and its unit.
         scale: The scale of the margins; None for the engine's.
-        checks: Further checks of the values.
+        has_length: Whether values are vectors whose length may have to be one.
     """
 
     make_case: Callable[[Encoder, Sequence[SelfTestPair], int], SelfTestCase]
     encode: Callable[[Encoder, str], Sequence[Encoded]]
     compare: Callable[[Values, Values, EngineInfo, float], tuple[float, float, str]]
     scale: ScoreScale | None = None
-    checks: tuple[Callable[[MeasuredValues, Operation], CheckResult], ...] = ()
+    has_length: bool = False
 
 
 _TESTS: Final[Mapping[Operation, _OperationTest]] = {
@@ -338,7 +349,7 @@ _TESTS: Final[Mapping[Operation, _OperationTest]] = {
         encode=lambda encoder, text: encoder.encode_texts((text,)),
         compare=_compare_vectors,
         scale=ScoreScale.COSINE,
-        checks=(_unit_length,),
+        has_length=True,
     ),
     EMBED_SPARSE: _OperationTest(
         make_case=partial(embed_case, operation=EMBED_SPARSE),

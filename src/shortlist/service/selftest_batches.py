@@ -13,7 +13,7 @@ from shortlist.engine.base import Engine
 from shortlist.errors import BadScore, CallerError
 from shortlist.service.selftest_data import SelfTestPair
 from shortlist.text.encoder import Encoder
-from shortlist.types import EMBED, EMBED_SPARSE, NO_TRUNCATION, RERANK, Operation, OverflowPolicy, Prompt
+from shortlist.types import EMBED, EMBED_SPARSE, NO_TRUNCATION, RERANK, InputType, Operation, OverflowPolicy, Prompt
 
 FOLDED_WIDTH: Final = 4096
 """Width that sparse vectors are folded to, whatever the size of the vocabulary."""
@@ -112,7 +112,7 @@ def embed_case(encoder: Encoder, pairs: Sequence[SelfTestPair], most: int, *, op
 
 def _text_prompts(encoder: Encoder, pair: SelfTestPair) -> list[Prompt]:
     try:
-        query = encoder.encode_texts((pair.query,), is_query=True, instruction=pair.instruction, truncate=False)
+        query = encoder.encode_texts((pair.query,), input_type=InputType.QUERY, instruction=pair.instruction, truncate=False)
         documents = encoder.encode_texts((pair.right, pair.wrong), truncate=False)
         return [each.prompts[0] for each in (*query, *documents)]
     except CallerError:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from shortlist.types import NO_TRUNCATION, Encoded, OverflowPolicy, Prompt, PromptTemplate, Token, Truncation
+from shortlist.types import NO_TRUNCATION, Encoded, InputType, OverflowPolicy, Prompt, PromptTemplate, Token, Truncation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +98,8 @@ class Encoder(Protocol):
             query: The query.
             documents: The candidates.
             instruction: Definition of relevance; None means the model's default.
-            on_overflow: How to treat a document that does not fit; template, query and instruction are never truncated.
+            on_overflow: How to treat a document that does not fit. Template and instruction are never truncated, the query only
+                if it leaves no tokens and may be.
             truncation: Token limits of the caller; they allow truncation even if `on_overflow` is ERROR.
             with_totals: Whether to count all tokens of truncated documents.
 
@@ -113,7 +114,8 @@ class Encoder(Protocol):
         self,
         texts: Sequence[str],
         *,
-        is_query: bool = False,
+        input_type: InputType = InputType.UNSTATED,
+        prompt_name: str | None = None,
         instruction: str | None = None,
         truncate: bool = True,
         truncate_prompt_tokens: int | None = None,
@@ -122,14 +124,15 @@ class Encoder(Protocol):
 
         Args:
             texts: The texts.
-            is_query: Whether to apply the query template, for models that have one.
-            instruction: The instruction in that template; setting it implies `is_query`.
+            input_type: What the texts are, which determines the model's prompt. A text that has one already gets none.
+            prompt_name: Name of one of the model's prompts, instead of that for `input_type`; empty for none.
+            instruction: The instruction in the template for queries, instead of the model's prompts.
             truncate: Whether a text may be truncated to fit.
             truncate_prompt_tokens: Token limit of the prompt including the template; allows truncation.
 
         Raises:
             InputTooLong: a text does not fit and `truncate` is false (`param="input[i]"`).
-            InvalidInput: this model takes no instruction.
+            InvalidInput: this model takes no instruction, or has no prompt of this name.
         """
         ...
 

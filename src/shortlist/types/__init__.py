@@ -51,6 +51,7 @@ from shortlist.types.tasks import (
     NO_TRUNCATION,
     DetokenizeTask,
     EmbedTask,
+    InputType,
     OverflowPolicy,
     Priority,
     RequestOptions,

@@ -8,6 +8,7 @@ from typing import Any
 
 from shortlist.errors import ServiceError
 from shortlist.types.operations import Ids, Operation
+from shortlist.types.tasks import InputType
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,19 +51,36 @@ class TokenPrompt:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TextPrefix:
-    """The query of one request, for engines that tokenize themselves. `num_tokens` is its cost."""
+    """The query of one request, for engines that tokenize themselves.
+
+    Attributes:
+        text: The query, without the model's prompt.
+        num_tokens: Its cost, prompt included.
+        prompt: The model's prompt before it.
+    """
 
     text: str
     num_tokens: int
+    prompt: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TextPrompt:
-    """One document of a request, for engines that tokenize themselves. `num_own_tokens` is its cost after the prefix."""
+    """One document of a request, or one text to embed, for engines that tokenize themselves.
+
+    Attributes:
+        prefix: The query.
+        text: The document or text, without the model's prompt.
+        num_own_tokens: Its cost after the prefix, prompt included.
+        prompt: The model's prompt before it.
+        input_type: What a text to embed is.
+    """
 
     prefix: TextPrefix
     text: str
     num_own_tokens: int
+    prompt: str = ""
+    input_type: InputType = InputType.UNSTATED
 
     @property
     def num_tokens(self) -> int:

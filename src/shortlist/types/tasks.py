@@ -109,6 +109,15 @@ class ScoreTask:
     options: RequestOptions = RequestOptions()
 
 
+class InputType(StrEnum):
+    """What the texts to embed are, which determines the model's prompt and route for them."""
+
+    QUERY = "query"
+    DOCUMENT = "document"
+    UNSTATED = "unstated"
+    """The model's default prompt, or its prompt for documents."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbedTask:
     """Embed texts.
@@ -116,23 +125,28 @@ class EmbedTask:
     Attributes:
         texts: What to embed; at least one.
         model: Name or alias, or None for the default embedder.
-        is_query: Whether the texts are queries, for which some models have another template.
-        instruction: The instruction for queries; setting it implies `is_query`.
-        preset: Name of an instruction preset; setting it implies `is_query`.
+        input_type: What the texts are.
+        prompt_name: Name of one of the model's prompts, instead of that for `input_type`; empty for none.
+        instruction: The instruction for queries; setting it implies that they are.
+        preset: Name of an instruction preset; setting it implies queries.
         dimensions: Truncate vectors to this many leading dimensions and normalise again; None keeps the model's width.
         truncate: Whether to truncate a text that is too long; otherwise it is an error.
         truncate_prompt_tokens: Token limit of the prompt including the template; None applies the model's limit.
+        normalize: Whether to return vectors of unit length; None does so unless the model compares vectors by another measure
+            than the cosine.
         options: Priority, deadline and caller.
     """
 
     texts: tuple[str, ...]
     model: str | None = None
-    is_query: bool = False
+    input_type: InputType = InputType.UNSTATED
+    prompt_name: str | None = None
     instruction: str | None = None
     preset: str | None = None
     dimensions: int | None = None
     truncate: bool = True
     truncate_prompt_tokens: int | None = None
+    normalize: bool | None = None
     options: RequestOptions = RequestOptions()
 
 

@@ -1,53 +1,19 @@
-"""ASGI middleware around the Gradio page: a body limit, and Shortlist's own tags in the document's head.
+"""ASGI middleware around the Gradio page: no uploads, and Shortlist's own tags in the document's head.
 
-The page's forms carry whole files, and Gradio has no body limit. Gradio also adds head tags only after its scripts have run:
-too late for the language, and a dark page would first flash white.
+Gradio adds head tags only after its scripts have run: too late for the language, and a dark page would first flash white.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Final
 
 from starlette.datastructures import MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-MAX_BODY_BYTES: Final = 64 << 20
-"""Fits the largest file (16 MiB), which JSON may encode with more bytes."""
-
-
-class _TooLarge(Exception):
-    """The body exceeds the limit."""
-
-
-def limit_body(app: ASGIApp, *, max_body_bytes: int = MAX_BODY_BYTES) -> ASGIApp:
-    """Wrap the app with a body limit: a larger body gets 413, and the rest is not read."""
-
-    async def call(scope: Scope, receive: Receive, send: Send) -> None:
-        num_bytes, has_answered = 0, False
-
-        async def limited_receive() -> Message:
-            nonlocal num_bytes
-            message = await receive()
-            num_bytes += len(message.get("body", b""))
-            if num_bytes > max_body_bytes:
-                raise _TooLarge
-            return message
-
-        async def guarded_send(message: Message) -> None:
-            nonlocal has_answered
-            if num_bytes > max_body_bytes and not has_answered:
-                return  # the framework caught _TooLarge and sends its own error
-            has_answered = True
-            await send(message)
-
-        with suppress(_TooLarge):
-            await app(scope, limited_receive, guarded_send)
-        if num_bytes > max_body_bytes and not has_answered:
-            await PlainTextResponse("The request body is too large for the page.", 413)(scope, receive, send)
-
-    return call
+UPLOAD: Final = "/gradio_api/upload"
+CORS: Final = b"access-control-"
+HEAD_TAG: Final = b"<head>"
 
 
 def without_uploads_and_cors(app: ASGIApp) -> ASGIApp:
@@ -66,11 +32,6 @@ def without_uploads_and_cors(app: ASGIApp) -> ASGIApp:
         await app(scope, receive, send_own)
 
     return call
-
-
-UPLOAD: Final = "/gradio_api/upload"
-CORS: Final = b"access-control-"
-HEAD_TAG = b"<head>"
 
 
 def insert_head(app: ASGIApp, head: str) -> ASGIApp:

@@ -16,11 +16,14 @@ from shortlist.ui import style
 from shortlist.ui.draw.markup import masthead
 from shortlist.ui.i18n import Messages, translations
 from shortlist.ui.lazy import Page
-from shortlist.ui.middleware import insert_head, limit_body, without_uploads_and_cors
+from shortlist.ui.middleware import insert_head, without_uploads_and_cors
 from shortlist.ui.runs import model_names
 from shortlist.ui.session import SessionFactory
 from shortlist.ui.tabs import compare, embed, rerank, status
 from shortlist.ui.tabs.components import EVENT_OPTIONS, markup
+
+MAX_WAITING_EVENTS = 100
+"""Events wait in Gradio's queue with their texts. The next one is refused, and the page says that the queue is full."""
 
 MAX_UPLOAD_BYTES = 1
 """The browser reads files. Gradio's upload route cannot be removed, so this limit keeps uploads off the disk."""
@@ -49,7 +52,7 @@ def build(session_for: SessionFactory, *, path: str) -> Page:
     if not isinstance(page, FastAPI):
         raise TypeError("Gradio must mount one FastAPI application, but mounted another type. This is a bug.")
     # Gradio adds its startup to the lifespan of the application that it is mounted on.
-    app = without_uploads_and_cors(limit_body(insert_head(page, style.head())))
+    app = without_uploads_and_cors(insert_head(page, style.head()))
     return Page(app, page.routes, shell.router.lifespan_context(shell))
 
 
@@ -73,6 +76,7 @@ def _keep_texts_out_of_logs() -> None:
 def build_page(session_for: SessionFactory, i18n: gr.I18n) -> gr.Blocks:
     """Return the page; `session_for` returns the session of a request."""
     page = gr.Blocks(title="Shortlist", analytics_enabled=False, fill_width=True)
+    page.queue(max_size=MAX_WAITING_EVENTS, api_open=False)
     with page:
         markup(masthead())
         with gr.Tabs(elem_classes="sl-tabs"):

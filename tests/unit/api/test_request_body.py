@@ -51,7 +51,6 @@ def intake(app: ASGIApp, *, body_timeout_s: float = PATIENCE_S, max_body_bytes: 
         budget=MemoryBudget(1 << 30),
         max_body_bytes=max_body_bytes,
         body_timeout_s=body_timeout_s,
-        public_prefixes=("/ui",),
     )
 
 
@@ -302,37 +301,16 @@ async def test_request_without_a_body_passes(untouched: Untouched, method: str) 
     await untouched(http_scope((b"content-length", b"11"), method=method))
 
 
-@pytest.mark.parametrize("path", ["/ui", "/ui/", "/ui/gradio_api/upload"])
-async def test_pages_own_requests_pass(untouched: Untouched, path: str) -> None:
-    await untouched(http_scope((b"content-length", b"9999"), (b"content-encoding", b"gzip"), path=path))
-
-
 @pytest.mark.parametrize("kind", ["websocket", "lifespan"])
 async def test_other_conversations_pass(untouched: Untouched, kind: str) -> None:
     await untouched({"type": kind, "path": "/v1/rerank", "headers": []})
 
 
-@pytest.mark.parametrize("path", ["/u", "/v1/ui", "//ui", "/"])
-async def test_prefix_is_a_prefix(path: str) -> None:
+@pytest.mark.parametrize("path", ["/v1/rerank", "/ui/gradio_api/queue/join", "/"])
+async def test_every_path_has_the_limit(path: str) -> None:
     wire = Wire(part(b"x" * (LIMIT + 1)))
     with pytest.raises(BodyTooLarge):
         await intake(quick)(http_scope(path=path), wire.receive, wire.send)
-
-
-async def test_page_reads_its_own_body_piece_by_piece_without_a_limit() -> None:
-    pieces = [part(b"x" * LIMIT, more=True), part(b"x" * LIMIT, more=True), part(b"")]
-    seen: list[int] = []
-
-    async def streams(scope: Scope, receive: Receive, send: Send) -> None:
-        more = True
-        while more:
-            message = await receive()
-            seen.append(len(message["body"]))
-            more = message["more_body"]
-
-    wire = Wire(*pieces)
-    await intake(streams, body_timeout_s=0.001)(http_scope(path="/ui/run"), wire.receive, wire.send)
-    assert seen == [LIMIT, LIMIT, 0]
 
 
 async def test_many_hang_ups_leave_nothing_behind() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -35,8 +36,9 @@ DOCUMENTS = ["bake bread at 220 C", "open the file and call json.load", "pythons
 def batch(task: Operation, *jobs: tuple[str, list[str]]) -> Batch:
     items = []
     for number, (head_text, texts) in enumerate(jobs):
-        prefix = TextPrefix(head_text, 3)
-        prompts: list[Prompt] = [TextPrompt(prefix, text, 5) for text in texts]
+        prefix = TextPrefix(head_text if task is RERANK else "", 3)
+        prompt = "" if task is RERANK else head_text
+        prompts: list[Prompt] = [TextPrompt(prefix, text, 5, prompt) for text in texts]
         items += [WorkItem(number, index, prompt) for index, prompt in enumerate(prompts)]
     return Batch(task, tuple(items))
 
@@ -120,6 +122,23 @@ async def test_memory_that_runs_out_is_said_in_our_words(
     monkeypatch.setattr(engine._model, "predict", fails)
     with pytest.raises(EngineOutOfMemory):
         await compute(engine, batch(RERANK, (QUERY, DOCUMENTS)))
+
+
+def test_missing_weights_are_refused(tmp_path: Path) -> None:
+    folder = cross_encoder(tmp_path)
+    weights = load_file(folder / "model.safetensors")
+    del weights["bert.encoder.layer.0.output.dense.weight"], weights["classifier.bias"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelRefused, match=r"lacks weights, which would be random: .* and 1 more"):
+        CrossEncoderEngine(folder, device="cpu", max_model_len=512)
+
+
+def test_missing_pooler_is_no_reason_to_refuse_an_embedder(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(DEMO, folder)
+    weights = {name: each for name, each in load_file(folder / "model.safetensors").items() if not name.startswith("pooler.")}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    BiEncoderEngine(folder, device="cpu", max_model_len=512).close()
 
 
 async def test_closed_engine_is_gone(crossing: Path) -> None:

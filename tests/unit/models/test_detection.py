@@ -29,6 +29,7 @@ from tests.support.model_folder import (
     head,
     library,
     modules,
+    reranker_template,
     to_json,
     write,
 )
@@ -36,7 +37,7 @@ from tests.support.model_folder import (
 QWEN3_HEAD = {**head("Qwen3ForSequenceClassification", "qwen3"), **TOKENIZER, **WEIGHTS}
 YES_NO = {"true_token_id": 9693, "false_token_id": 2152}
 GENERATIVE = {**QWEN3, **modules("Transformer", "LogitScore", LogitScore=YES_NO), **library("CrossEncoder")}
-FRAME = {"chat_template.jinja": b"<Instruct>: {{i}}\n\n<Query>: {{q}}\n\n<Document>: {{d}}"}
+FRAME = reranker_template()
 
 
 def look(folder: Path, files: Files, hub_id: str | None = None, declared: Operation | None = None) -> Inspected:
@@ -268,20 +269,27 @@ def test_new_pooling_format_is_read(tmp_path: Path) -> None:
         modules("Transformer", "Pooling", "Normalize", Pooling={"pooling_mode": ["cls", "lasttoken"]}),
         modules("Transformer", "Pooling", "Normalize", Pooling={**LAST_TOKEN, "pooling_mode_cls_token": True}),
         modules("Transformer", "Pooling", "Dense", "Normalize", Pooling=LAST_TOKEN),
-        library(prompts={"query": "search_query: "}),
-        library(prompts={"query": "Instruct: Find what answers this\nSearch:"}),
-        library(),
+        modules("Transformer", "Pooling", Pooling=LAST_TOKEN),
+        library(similarity_fn_name="dot"),
+        {"sentence_bert_config.json": to_json({"max_seq_length": 512, "do_lower_case": True})},
+        {"sentence_bert_config.json": to_json({"query_length": 32})},
+        {"tokenizer.json": to_json({"model": {}, "post_processor": None})},
         config("Qwen2ForCausalLM", "qwen2"),
     ],
-    ids=["mean", "two poolings", "two switches", "dense layer", "other prompt", "other end", "no prompt", "other architecture"],
+    ids=[
+        *("mean", "two poolings", "two switches", "dense layer", "no normalizing", "dot product", "lower case", "query length"),
+        *("no end of text", "other architecture"),
+    ],
 )
 def test_qwen3_embedder_with_anything_of_its_own_stays_with_the_library(change: Files, tmp_path: Path) -> None:
     assert look(tmp_path, {**QWEN3_EMBEDDER, **change}).family is sentence_family.BI_ENCODER
 
 
-def test_published_embedder_with_modules_needs_no_prompt(tmp_path: Path) -> None:
-    files = look(tmp_path, {**QWEN3_EMBEDDER, **library()}, "Qwen/Qwen3-Embedding-0.6B")
-    assert files.family is qwen3_family.EMBEDDER
+@pytest.mark.parametrize(
+    "prompts", [{}, {"query": "search_query: "}, {"query": "Instruct: Find what answers this\nSearch:"}, {"sts": "Compare: "}]
+)
+def test_qwen3_embedder_with_prompts_of_its_own_runs_natively(prompts: dict[str, str], tmp_path: Path) -> None:
+    assert look(tmp_path, {**QWEN3_EMBEDDER, **library(prompts=prompts)}).family is qwen3_family.EMBEDDER
 
 
 def test_splade_is_a_sparse_encoder(tmp_path: Path) -> None:
@@ -415,10 +423,65 @@ def test_missing_config_is_refused(tmp_path: Path) -> None:
     assert "no config.json" in refusal(tmp_path / "empty", {})
 
 
-@pytest.mark.parametrize("where", ["config.json", "tokenizer_config.json"])
-def test_code_of_its_own_is_refused(where: str, tmp_path: Path) -> None:
-    settings = {"architectures": ["BertForSequenceClassification"], "num_labels": 1, "auto_map": {"AutoModel": "modeling_x.X"}}
-    assert "never runs code" in refusal(tmp_path, {**CROSS_ENCODER, where: to_json(settings)}, declared=RERANK)
+CODE = {"auto_map": {"AutoModel": "modeling_x.X"}}
+
+
+@pytest.mark.parametrize("model_type", ["bert", "qwen2", "xlm-roberta", "new", "unheard_of"])
+def test_code_that_changes_what_a_type_means_is_refused(model_type: str, tmp_path: Path) -> None:
+    files = {**CROSS_ENCODER, **config("BertForSequenceClassification", model_type, num_labels=1, **CODE)}
+    assert "never runs code" in refusal(tmp_path, files, declared=RERANK)
+
+
+@pytest.mark.parametrize("model_type", ["nomic_bert", "gte", "eurobert"])
+def test_code_that_transformers_has_now_is_no_reason_to_refuse(model_type: str, tmp_path: Path) -> None:
+    files = {**BI_ENCODER, **config("Model", model_type, **CODE)}
+    assert look(tmp_path, files).family is sentence_family.BI_ENCODER
+
+
+def test_tokenizer_with_code_of_its_own_needs_a_tokenizer_json(tmp_path: Path) -> None:
+    files = {**CROSS_ENCODER, "tokenizer_config.json": to_json(CODE)}
+    assert look(tmp_path / "fast", files).family is sentence_family.CROSS_ENCODER
+    del files["tokenizer.json"]
+    assert "for its tokenizer" in refusal(tmp_path / "slow", files)
+
+
+def test_quantised_for_mlx_is_refused_as_that(tmp_path: Path) -> None:
+    files = {**config("Qwen3ForCausalLM", "qwen3", quantization={"bits": 4, "group_size": 64}), **WEIGHTS}
+    assert "quantised for MLX (4 bits)" in refusal(tmp_path, files)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
+def test_clone_without_git_lfs_is_refused_as_that(name: str, tmp_path: Path) -> None:
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"
+    assert f"without Git LFS ({name}" in refusal(tmp_path, {**CROSS_ENCODER, name: pointer})
+
+
+@pytest.mark.parametrize("first", ["StaticEmbedding", "Router"])
+def test_model_that_does_not_begin_with_a_transformer_is_refused_by_its_modules(first: str, tmp_path: Path) -> None:
+    assert f"its modules: {first}, Normalize" in refusal(tmp_path, {**WEIGHTS, **modules(first, "Normalize")})
+
+
+def test_weights_beside_an_adapter_are_refused_for_that(tmp_path: Path) -> None:
+    assert "whole weights and an adapter" in refusal(tmp_path, {**CROSS_ENCODER, "adapter_config.json": b"{}"})
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        "tomaarsen/Qwen3-Reranker-0.6B-seq-cls",
+        "https://huggingface.co/Qwen/Qwen3-Reranker-4B/",
+        "./models/qwen3_reranker",
+        "me/Tuned-Qwen3-Reranker",
+    ],
+)
+def test_base_models_are_known_however_they_are_spelled(base: str, tmp_path: Path) -> None:
+    assert look(tmp_path / "head", {**QWEN3_HEAD, **card(base_model=base)}).family is qwen3_family.RERANKER_HEAD
+    assert look(tmp_path / "causal", {**QWEN3, **card(base_model=[base])}).family is qwen3_family.RERANKER
+
+
+def test_template_of_another_kind_is_not_taken_for_the_rerankers(tmp_path: Path) -> None:
+    own = {**GENERATIVE, **reranker_template(prefix="<|im_start|>system\nJudge differently.<|im_end|>\n<|im_start|>user\n")}
+    assert look(tmp_path, {**own, **card(base_model="Qwen/Qwen3-Reranker-0.6B")}).family is sentence_family.CROSS_ENCODER
 
 
 def test_module_outside_the_library_is_refused(tmp_path: Path) -> None:

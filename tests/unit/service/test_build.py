@@ -20,18 +20,21 @@ from shortlist.engine.native.native_engine import NativeEngine
 from shortlist.errors import BadSetting, ModelRefused
 from shortlist.hub.config_checks import WeightsReader
 from shortlist.hub.demo_model import WEIGHTS_SHA256
+from shortlist.hub.metadata import read_metadata
 from shortlist.models import ResolvedModel
 from shortlist.models import resolve as hub_resolve
 from shortlist.models import sentence as sentence_family
 from shortlist.models.qwen3.qwen_encoder import QwenEncoder
+from shortlist.models.stated import prompts_of
 from shortlist.scheduler.served_model import ServedModel
 from shortlist.service import build
 from shortlist.service.build import build_runtime
 from shortlist.service.selftest_data import calibration_texts
 from shortlist.telemetry import Metrics
 from shortlist.text.encoder import Encoder
+from shortlist.text.model_prompts import NO_PROMPTS
 from shortlist.text.text_encoder import TextEncoder
-from shortlist.types import EMBED, RERANK, Operation, TokenPrompt
+from shortlist.types import EMBED, RERANK, InputType, Operation, TokenPrompt
 from tests.support import model_folder, models
 from tests.support.apps import settings
 from tests.support.encoded import texts
@@ -408,7 +411,8 @@ def test_model_keeps_its_own_lower_limit(make_model: ModelFactory) -> None:
 
 def prompts(folder: Path, **stated: object) -> dict[str, str]:
     (folder / "config_sentence_transformers.json").write_text(json.dumps(stated))
-    return dict(sentence_family._prompts(folder))
+    found = prompts_of(read_metadata(folder, name="m"))
+    return {each.value: found.find(each) for each in (InputType.QUERY, InputType.DOCUMENT)}
 
 
 @pytest.mark.parametrize(
@@ -433,7 +437,7 @@ def test_prompts_are_found_under_the_librarys_names(
 
 
 def test_model_without_prompts_uses_none(tmp_path: Path) -> None:
-    assert dict(sentence_family._prompts(tmp_path)) == {"query": "", "document": ""}
+    assert prompts_of(read_metadata(tmp_path, name="m")) == NO_PROMPTS
     assert prompts(tmp_path, similarity_fn_name="cosine") == {"query": "", "document": ""}
 
 
@@ -457,8 +461,10 @@ def test_prompts_reach_the_encoder(tmp_path: Path) -> None:
     shutil.copytree(models.DEMO, folder)
     (folder / "config_sentence_transformers.json").write_text(json.dumps({"prompts": {"query": "ask: ", "passage": "tell: "}}))
     [served] = build_runtime(settings(models=[str(folder)], device="cpu"), notify=Notices())._registry.served_models
-    [one] = texts(served.encoder.encode_pairs("fox", ["cat"]))
-    assert (one.prefix.text, one.text) == ("ask: fox", "tell: cat")
+    [one] = texts(found := served.encoder.encode_pairs("fox", ["cat"]))
+    shown = served.encoder.view(found[0].prompts[0])
+    assert (one.prefix.text, one.text) == ("fox", "cat")
+    assert shown.text == "ask: fox\ntell: cat"
     served.engine.close()
 
 
@@ -511,7 +517,7 @@ def test_native_engine_needs_nothing_of_the_other_libraries(make_model: ModelFac
         "shortlist.cli.serve",
         *(
             pytest.param(f"shortlist.{name}", marks=pytest.mark.full)
-            for name in ("cli.asker", "server", "api.app", "service.build")
+            for name in ("cli.rerank", "server", "api.app", "service.build")
         ),
     ],
 )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from shortlist.engine.base import ScoreScale
 from shortlist.errors import EngineError, InvalidInput
-from shortlist.service.embed import shorten
-from shortlist.types import Batch, EmbedTask
+from shortlist.service.embed import normalized
+from shortlist.types import Batch, EmbedTask, InputType, Vector
 from tests.support.apps import running, runtime
 from tests.support.fake_engine import FakeEngine
 
@@ -36,7 +40,7 @@ async def test_queries_and_documents_are_different_inputs() -> None:
     engine = FakeEngine()
     async with running(runtime(engine)) as service:
         document = await service.embed(task("a"))
-        query = await service.embed(task("a", is_query=True))
+        query = await service.embed(task("a", input_type=InputType.QUERY))
         instructed = await service.embed(task("a", instruction="find it"))
     assert len(engine.batches) == 3
     assert not np.array_equal(document.vectors[0], query.vectors[0])
@@ -62,6 +66,41 @@ async def test_fewer_dimensions_are_cut_and_normalized_again() -> None:
     assert whole.vectors[0].shape == (8,)
 
 
+class LongVectors(FakeEngine):
+    """Makes vectors of other lengths than one, and compares them on a scale."""
+
+    def __init__(self, scale: ScoreScale) -> None:
+        super().__init__()
+        self._info = replace(self._info, has_unit_vectors=False, score_scale=scale)
+
+    async def embed(self, batch: Batch) -> Sequence[Vector]:
+        return [np.float32(3) * vector for vector in await super().embed(batch)]
+
+
+@pytest.mark.parametrize(
+    ("scale", "normalize", "length"),
+    [
+        (ScoreScale.COSINE, None, 1.0),
+        (ScoreScale.COSINE, False, 3.0),
+        (ScoreScale.DOT, None, 3.0),
+        (ScoreScale.DISTANCE, None, 3.0),
+        (ScoreScale.DOT, True, 1.0),
+    ],
+)
+async def test_length_of_vectors_follows_the_request_or_the_models_similarity(
+    scale: ScoreScale, normalize: bool | None, length: float
+) -> None:
+    async with running(runtime(LongVectors(scale))) as service:
+        outcome = await service.embed(task("a", normalize=normalize))
+        short = await service.embed(task("a", normalize=normalize, dimensions=3))
+    assert np.linalg.norm(outcome.vectors[0]) == pytest.approx(length, rel=1e-5)
+    assert short.vectors[0].shape == (3,)
+    if length == 1.0:
+        assert np.linalg.norm(short.vectors[0]) == pytest.approx(1.0, rel=1e-5)
+    else:
+        np.testing.assert_array_equal(short.vectors[0], outcome.vectors[0][:3])
+
+
 async def test_more_dimensions_than_the_model_has_are_refused() -> None:
     async with running(runtime()) as service:
         with pytest.raises(InvalidInput, match="at most 8") as error:
@@ -79,4 +118,4 @@ async def test_text_that_fails_fails_the_request() -> None:
 
 
 def test_zero_vector_stays_zero() -> None:
-    assert shorten(np.zeros(4, np.float32), 2).tolist() == [0.0, 0.0]
+    assert normalized(np.zeros(2, np.float32)).tolist() == [0.0, 0.0]

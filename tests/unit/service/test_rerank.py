@@ -205,8 +205,7 @@ def test_scores_that_0_to_1_cannot_tell_apart_still_rank() -> None:
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_relevance_is_between_0_and_1(raw: float) -> None:
-    assert 0 <= relevance(raw, ScoreScale.LOG_ODDS) <= 1
-    assert 0 <= relevance(raw, ScoreScale.COSINE) <= 1
+    assert all(0 <= relevance(raw, scale) <= 1 for scale in ScoreScale)
 
 
 @pytest.mark.parametrize("raw", [-3.0, -0.1, 0.0, 2.5])
@@ -217,6 +216,19 @@ def test_relevance_of_log_odds_is_their_sigmoid(raw: float) -> None:
 @pytest.mark.parametrize(("cosine", "score"), [(-0.5, 0.0), (0.0, 0.0), (0.7, 0.7), (1.0000001, 1.0)])
 def test_relevance_of_a_cosine_is_its_positive_part(cosine: float, score: float) -> None:
     assert relevance(cosine, ScoreScale.COSINE) == score
+
+
+@pytest.mark.parametrize(
+    ("scale", "raw", "score"),
+    [
+        (ScoreScale.DOT, 3.0, 0.75),
+        (ScoreScale.DOT, -2.0, 0.0),
+        (ScoreScale.DISTANCE, 0.0, 1.0),
+        (ScoreScale.DISTANCE, -3.0, 0.25),
+    ],
+)
+def test_relevance_of_other_similarities_keeps_their_order(scale: ScoreScale, raw: float, score: float) -> None:
+    assert relevance(raw, scale) == score
 
 
 # -- documents that are too long ----------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from shortlist.hub import demo_model
 from shortlist.text import reading
 from shortlist.text.reading import MAX_WINDOWS, at_most, read_lengths
 from shortlist.text.text_encoder import TextEncoder
+from shortlist.text.text_rules import TextRules
 from shortlist.text.window import MAX_CHARS, Window, read_windows
 from shortlist.types import OverflowPolicy
 from tests.support.examples import examples
@@ -78,7 +79,7 @@ class PanicException(BaseException):
 
 
 def test_text_on_which_the_tokenizer_panics_fails_alone(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    encoder = TextEncoder(path, 256, reads_pairs=False)
+    encoder = TextEncoder(TextRules(tokenizer=path.read_bytes(), reads_pairs=False), 256)
     encode = encoder._encode_batch
 
     def panic(texts: Sequence[str]) -> Sequence[Encoding]:
@@ -109,4 +110,6 @@ def test_number_of_windows_is_limited(path: Path, tokenizer: Tokenizer) -> None:
         at_most(windows(), "documents[3]")
     assert num_read == MAX_WINDOWS + 1
     with pytest.raises(InputTooLong, match="windows"):
-        TextEncoder(path, 16, reads_pairs=False).encode_pairs("q", ["a b " * 9000], on_overflow=OverflowPolicy.CHUNK)
+        TextEncoder(TextRules(tokenizer=path.read_bytes(), reads_pairs=False), 16).encode_pairs(
+            "q", ["a b " * 9000], on_overflow=OverflowPolicy.CHUNK
+        )

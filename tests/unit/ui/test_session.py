@@ -147,7 +147,7 @@ class Slow:
 
 async def test_cancel_disconnects_and_waits_until_the_app_has_finished() -> None:
     slow = Slow()
-    app = RequestBody(slow, budget=MemoryBudget(1 << 20), max_body_bytes=100, body_timeout_s=10, public_prefixes=("/ui",))
+    app = RequestBody(slow, budget=MemoryBudget(1 << 20), max_body_bytes=100, body_timeout_s=10)
     transport = httpx2.ASGITransport(disconnect_on_cancel(app))
     async with httpx2.AsyncClient(transport=transport, base_url="http://server") as client:
         asking = asyncio.create_task(client.post("/v1/rerank", content=b"{}"))

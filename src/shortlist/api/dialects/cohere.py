@@ -11,7 +11,7 @@ from typing import ClassVar, Final, Literal
 import numpy as np
 from typing_extensions import TypedDict
 
-from shortlist.api.dialects.conversions import QUERY_HINTS, may_truncate
+from shortlist.api.dialects.conversions import input_type, may_truncate
 from shortlist.api.dialects.dialect import Dialect, EmbedModel, Json, RequestView, ResponseMeta, TokenizeModel
 from shortlist.api.dialects.openai import in_base64
 from shortlist.errors import InvalidInput
@@ -98,7 +98,7 @@ class CohereEmbedRequest(EmbedModel):
         return EmbedTask(
             texts=tuple(self.texts),
             model=self.model,
-            is_query=self.input_type in QUERY_HINTS,
+            input_type=input_type(self.input_type),
             dimensions=self.output_dimension or None,
             truncate=may_truncate(self.truncate) is not False,
             truncate_prompt_tokens=self.max_tokens or None,

@@ -6,10 +6,21 @@ from typing import Final
 
 from shortlist.errors import InvalidInput
 from shortlist.schemas.rerank import TokenUsage
-from shortlist.types import OverflowPolicy, Truncation
+from shortlist.types import InputType, OverflowPolicy, Truncation
 
 QUERY_HINTS: Final = frozenset({"query", "search_query", "retrieval.query"})
 """Values of `input_type`, `task` or `prompt_name` that say: these texts are queries. Sources: docs of Voyage, Cohere, Jina."""
+
+
+DOCUMENT_HINTS: Final = frozenset({"document", "passage", "search_document", "retrieval.passage"})
+"""Values that say: these texts are documents."""
+
+
+def input_type(*hints: str | None) -> InputType:
+    """Return what the texts are, from the fields that say so."""
+    if QUERY_HINTS.intersection(hints):
+        return InputType.QUERY
+    return InputType.DOCUMENT if DOCUMENT_HINTS.intersection(hints) else InputType.UNSTATED
 
 
 def truncation(*, per_query: int | None = None, per_doc: int | None = None, per_prompt: int | None = None) -> Truncation:

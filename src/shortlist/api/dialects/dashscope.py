@@ -11,7 +11,7 @@ from typing import ClassVar, Final, NotRequired
 from typing_extensions import TypedDict
 
 from shortlist.api.dialects.common import RERANK_PATHS
-from shortlist.api.dialects.conversions import QUERY_HINTS
+from shortlist.api.dialects.conversions import input_type
 from shortlist.api.dialects.dialect import (
     Dialect,
     EmbedModel,
@@ -24,7 +24,7 @@ from shortlist.api.dialects.dialect import (
 from shortlist.schemas.embed import VectorField
 from shortlist.schemas.fields import Count, Documents, Query, RequestFields, Texts
 from shortlist.schemas.rerank import DocumentText
-from shortlist.types import EmbedOutcome, EmbedTask, Ranked, RerankOutcome, RerankTask
+from shortlist.types import EmbedOutcome, EmbedTask, InputType, Ranked, RerankOutcome, RerankTask
 
 
 class DashScopeDocument(TypedDict):
@@ -189,8 +189,8 @@ class DashScopeEmbedRequest(EmbedModel):
         return EmbedTask(
             texts=tuple(self.input.texts),
             model=self.model,
-            is_query=parameters.text_type in QUERY_HINTS,
-            instruction=(parameters.instruct or None) if parameters.text_type in QUERY_HINTS else None,
+            input_type=input_type(parameters.text_type),
+            instruction=(parameters.instruct or None) if input_type(parameters.text_type) is InputType.QUERY else None,
             dimensions=parameters.dimension or None,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import ClassVar, Final
 
-from shortlist.api.dialects.conversions import QUERY_HINTS, prompt_tokens, usage
+from shortlist.api.dialects.conversions import DOCUMENT_HINTS, QUERY_HINTS, input_type, prompt_tokens, usage
 from shortlist.api.dialects.dialect import Dialect, EmbedModel, Json, ResponseMeta
 from shortlist.schemas.embed import EmbeddingsAnswer, EmbeddingsRequestBody
 from shortlist.types import EmbedOutcome, EmbedTask, RequestOptions, Vector
@@ -20,11 +20,12 @@ class OpenAIEmbeddingsRequest(EmbeddingsRequestBody, EmbedModel):
 
     def task(self) -> EmbedTask:
         """Return the task."""
-        hints = {self.input_type, self.task_hint, self.prompt_name, self.text_type}
+        is_hint = self.prompt_name in QUERY_HINTS | DOCUMENT_HINTS  # other names are those of the model's prompts
         return EmbedTask(
             texts=tuple(self.input),
             model=self.model,
-            is_query=bool(hints & QUERY_HINTS),
+            input_type=input_type(self.input_type, self.task_hint, self.prompt_name, self.text_type),
+            prompt_name=None if is_hint else self.prompt_name or None,
             instruction=self.instruction or None,
             preset=self.preset or None,
             dimensions=self.dimensions or self.output_dimension or self.dimension or None,

@@ -13,7 +13,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from shortlist.api.dialects.common import RERANK_PATHS
-from shortlist.api.dialects.conversions import QUERY_HINTS, overflow
+from shortlist.api.dialects.conversions import input_type, overflow
 from shortlist.api.dialects.dialect import (
     DetokenizeModel,
     Dialect,
@@ -114,7 +114,7 @@ class TeiRerankRequest(RerankModel):
 
 
 class TeiEmbedRequest(EmbedModel):
-    """Embed texts. Vectors have unit length, even for Haystack, whose embedder sends `normalize: false` by default."""
+    """Embed texts. Vectors have unit length unless `normalize` is false, which Haystack sends by default."""
 
     paths: ClassVar[tuple[str, ...]] = ("/embed", *DEFAULT_PATHS)
     items_field: ClassVar[str] = "inputs"
@@ -125,6 +125,7 @@ class TeiEmbedRequest(EmbedModel):
     truncate: bool | None = None
     truncation_direction: Side = None
     prompt_name: str | None = None
+    normalize: bool | None = None
     dimensions: Count = None
 
     @classmethod
@@ -137,7 +138,9 @@ class TeiEmbedRequest(EmbedModel):
         return EmbedTask(
             texts=tuple(self.inputs),
             model=self.model,
-            is_query=self.prompt_name in QUERY_HINTS,
+            input_type=input_type(self.prompt_name),
+            prompt_name=self.prompt_name or "",
+            normalize=self.normalize is not False,
             dimensions=self.dimensions or None,
             truncate=self.truncate is not False,
         )
@@ -166,7 +169,8 @@ class TeiSparseRequest(SparseEmbedModel):
         return EmbedTask(
             texts=tuple(self.inputs),
             model=self.model,
-            is_query=self.prompt_name in QUERY_HINTS,
+            input_type=input_type(self.prompt_name),
+            prompt_name=self.prompt_name or "",
             truncate=self.truncate is not False,
         )
 
@@ -243,7 +247,9 @@ class TeiSimilarityRequest(EmbedModel):
         return EmbedTask(
             texts=(self.inputs.source_sentence, *self.inputs.sentences),
             model=self.model,
-            is_query=parameters.prompt_name in QUERY_HINTS,
+            input_type=input_type(parameters.prompt_name),
+            prompt_name=parameters.prompt_name or "",
+            normalize=True,
             truncate=parameters.truncate is not False,
         )
 

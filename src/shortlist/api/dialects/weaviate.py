@@ -11,7 +11,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from shortlist.api.dialects.common import RERANK_PATHS
-from shortlist.api.dialects.conversions import QUERY_HINTS
+from shortlist.api.dialects.conversions import input_type
 from shortlist.api.dialects.dialect import (
     Dialect,
     EmbedModel,
@@ -107,7 +107,7 @@ class WeaviateVectorRequest(EmbedModel):
     def task(self) -> EmbedTask:
         """Return the task."""
         config = self.config or WeaviateVectorConfig()
-        return EmbedTask(texts=(self.text,), is_query=config.task_type in QUERY_HINTS, dimensions=config.dimensions or None)
+        return EmbedTask(texts=(self.text,), input_type=input_type(config.task_type), dimensions=config.dimensions or None)
 
     def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> WeaviateVector:
         """Return the text with its vector."""

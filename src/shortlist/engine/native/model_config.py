@@ -14,6 +14,9 @@ from shortlist.errors import ModelRefused
 _CAUSAL: Final = frozenset({"Qwen3ForCausalLM", "Qwen3Model"})
 _CLASSIFIER: Final = "Qwen3ForSequenceClassification"
 
+_HEAD_DIM: Final = 128
+"""Source: the default of `Qwen3Config` in transformers, whatever the hidden size."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Qwen3Config:
@@ -55,7 +58,7 @@ class Qwen3Config:
             num_layers=fields.count("num_hidden_layers"),
             num_heads=heads,
             num_kv_heads=fields.count("num_key_value_heads", heads),
-            head_dim=fields.count("head_dim", hidden // heads),
+            head_dim=fields.count("head_dim", _HEAD_DIM),
             max_positions=fields.count("max_position_embeddings"),
             norm_eps=fields.positive("rms_norm_eps", fields.get("rms_norm_eps", 1e-6)),
             rope_theta=_rope_theta(fields),

@@ -90,12 +90,13 @@ class NativeEngine(Engine):
         self._thread.start()
 
     @classmethod
-    def load(
+    def load(  # noqa: PLR0913 - all are needed in each process
         cls,
         folder: Path,
         *,
         operation: Operation,
         max_model_len: int,
+        model_limit: int | None = None,
         device: str = "auto",
         dtype: str = "auto",
         answer_ids: AnswerIds = published_answer_ids,
@@ -108,6 +109,7 @@ class NativeEngine(Engine):
             folder: The model folder, with configuration and weights.
             operation: The model's operation.
             max_model_len: Longest prompt in tokens.
+            model_limit: The model's own limit, for display; None for its positions.
             device: cpu, cuda, cuda:N, or auto.
             dtype: float32, bfloat16, float16, int8, fp8, or auto: the fastest of the device, float16 if `samples` show that it
                 holds the model's dynamic range.
@@ -135,7 +137,7 @@ class NativeEngine(Engine):
             fingerprint=f"native{ENGINE_VERSION}-{machine}-{dtype_name}-{content_name(digest)}",
             operations=frozenset({operation}),
             max_model_len=max_model_len,
-            model_limit=config.max_positions,
+            model_limit=model_limit or config.max_positions,
             score_scale=ScoreScale.LOG_ODDS,
             dimensions={EMBED: config.hidden_size}.get(operation),
             device=str(target),

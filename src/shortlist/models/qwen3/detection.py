@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from shortlist.errors import ModelRefused
 from shortlist.hub.metadata import ModelMetadata
 from shortlist.models.base import Detection
+from shortlist.models.qwen3 import prompt
 from shortlist.models.qwen3.family import EMBEDDER, RERANKER, RERANKER_HEAD
+from shortlist.models.qwen3.instruction import PAIR_ROLES, template_instruction
+from shortlist.models.stated import descends_from, prompts_of
 from shortlist.types import EMBED, RERANK, Operation
 
 # Source: the organisation pages of Qwen on Hugging Face and ModelScope, which use the same names.
@@ -22,13 +26,17 @@ YES_NO: Final = (9693, 2152)
 _RERANKER_TAGS: Final = frozenset({"text-ranking", "cross-encoder"})
 _EMBEDDER_TAGS: Final = frozenset({"feature-extraction", "sentence-similarity"})
 
+_RERANKER_NAME: Final = re.compile(r"qwen3[-_ .]?reranker", re.IGNORECASE)
+_EMBEDDER_NAME: Final = re.compile(r"qwen3[-_ .]?embedding", re.IGNORECASE)
+"""How the names of published models, their conversions and fine-tunes look."""
+
 _AT_END: Final = "lasttoken"
 _POOLING_MODE: Final = "pooling_mode"
 
-# Source: the query prompt in Qwen3-Embedding's config_sentence_transformers.json.
-_INSTRUCT, _QUERY = "Instruct:", "\nQuery:"
-# Source: the user turn of Qwen3-Reranker's chat template.
-_FRAME: Final = ("<Instruct>:", "<Query>:", "<Document>:")
+_PLAIN_SETTINGS: Final = frozenset(
+    {"max_seq_length", "do_lower_case", "transformer_task", "modality_config", "module_output_name"}
+)
+"""Settings of sentence-transformers' first module that the native engine honours, or that do not change a number."""
 
 
 def detect(metadata: ModelMetadata, declared: Operation | None) -> Detection | None:
@@ -47,18 +55,29 @@ def detect(metadata: ModelMetadata, declared: Operation | None) -> Detection | N
 
 
 def _embedder(metadata: ModelMetadata) -> Detection | None:
-    """Detect a folder whose modules and prompts the native engine computes exactly."""
-    names = metadata.module_names
-    is_plain = names[0] == "Transformer" and "Pooling" in names and not set(names) - {"Transformer", "Pooling", "Normalize"}
-    if not is_plain or metadata.model_type != "qwen3" or not _pools_last_token(metadata):
+    """Detect a folder whose modules and settings the native engine computes exactly."""
+    if metadata.model_type != "qwen3" or metadata.module_names != ["Transformer", "Pooling", "Normalize"]:
         return None
-    prompts = metadata.library_config.get("prompts")
-    query = prompts.get("query") if isinstance(prompts, dict) else None
-    is_instruction = isinstance(query, str) and query.startswith(_INSTRUCT) and query.endswith(_QUERY)
-    if metadata.hub_id not in EMBEDDERS and not is_instruction:
+    is_plain = (
+        _pools_last_token(metadata) and _has_plain_settings(metadata) and metadata.read_suffix() in (None, [prompt.END_OF_TEXT])
+    )
+    if not is_plain or metadata.library_config.get("similarity_fn_name") not in {None, "cosine"}:
         return None
-    steps = f"modules.json: {', '.join(names)}"
-    return Detection(EMBEDDER, f"{steps}; a Qwen3 model pooled at its last token, queries framed with an instruction")
+    steps = f"modules.json: {', '.join(metadata.module_names)}"
+    return Detection(EMBEDDER, f"{steps}; a Qwen3 model pooled at its last token{_prompt_note(metadata)}")
+
+
+def _prompt_note(metadata: ModelMetadata) -> str:
+    named = prompts_of(metadata).named
+    return f", with its own prompts ({', '.join(named)})" if any(named.values()) else ", without prompts"
+
+
+def _has_plain_settings(metadata: ModelMetadata) -> bool:
+    settings = metadata.transformer_config
+    modalities = settings.get("modality_config") or {"text": {}}
+    is_text = isinstance(modalities, dict) and set(modalities) == {"text"}
+    has_others = any(value for name, value in settings.items() if name not in _PLAIN_SETTINGS)
+    return is_text and not settings.get("do_lower_case") and not has_others
 
 
 def _cross_encoder(metadata: ModelMetadata) -> Detection | None:
@@ -98,8 +117,8 @@ def _language_model(metadata: ModelMetadata, declared: Operation | None, archite
 
 def _by_card(metadata: ModelMetadata, architecture: str) -> Detection:
     bases, tags = metadata.card_words("base_model"), metadata.card_words("tags") | metadata.card_words("pipeline_tag")
-    ranks = bool(bases & RERANKERS) or (bool(tags & _RERANKER_TAGS) and bases <= BASES)
-    embeds = bool(bases & EMBEDDERS) or (bool(tags & _EMBEDDER_TAGS) and bases <= BASES)
+    ranks = descends_from(metadata, _RERANKER_NAME) or (bool(tags & _RERANKER_TAGS) and bases <= BASES)
+    embeds = descends_from(metadata, _EMBEDDER_NAME) or (bool(tags & _EMBEDDER_TAGS) and bases <= BASES)
     if ranks and not embeds and architecture == "Qwen3ForCausalLM":
         return Detection(RERANKER, f"config.json: {architecture}; README.md says reranker{_reason(bases, tags)}")
     if embeds and not ranks:
@@ -111,14 +130,17 @@ def _by_card(metadata: ModelMetadata, architecture: str) -> Detection:
 
 
 def _reason(bases: frozenset[str], tags: frozenset[str]) -> str:
-    found = sorted((bases & (RERANKERS | EMBEDDERS)) or (tags & (_RERANKER_TAGS | _EMBEDDER_TAGS)))
+    named = {name for name in bases if _RERANKER_NAME.search(name) or _EMBEDDER_NAME.search(name)}
+    found = sorted(named or (tags & (_RERANKER_TAGS | _EMBEDDER_TAGS)))
     return f" ({', '.join(found)})"
 
 
 def _has_reranker_template(metadata: ModelMetadata) -> bool:
-    """Return whether name, base model or chat template indicate Qwen3-Reranker's template."""
-    by_origin = metadata.hub_id in RERANKERS or bool(metadata.card_words("base_model") & RERANKERS)
-    return by_origin or all(mark in metadata.chat_template for mark in _FRAME)
+    """Return whether chat template, name or base model show Qwen3-Reranker's template. A template of its own comes first."""
+    has_template = template_instruction(metadata) is not None
+    reads_pairs = any(f'"{role}"' in metadata.chat_template or f"'{role}'" in metadata.chat_template for role in PAIR_ROLES)
+    is_known = metadata.hub_id in RERANKERS or descends_from(metadata, _RERANKER_NAME)
+    return has_template or (is_known and not reads_pairs)
 
 
 def _pools_last_token(metadata: ModelMetadata) -> bool:

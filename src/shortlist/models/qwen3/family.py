@@ -10,8 +10,12 @@ from typing import Final
 
 from shortlist.config import ModelSettings
 from shortlist.engine.base import Engine, content_name
+from shortlist.hub.metadata import read_metadata
 from shortlist.models.base import LoadContext, ModelFamily, ModelFiles, VllmSupport, needs_extra
-from shortlist.models.qwen3.qwen_encoder import QwenEncoder
+from shortlist.models.qwen3 import prompt
+from shortlist.models.qwen3.instruction import default_instruction
+from shortlist.models.qwen3.qwen_encoder import QWEN_PROMPTS, QwenEncoder
+from shortlist.models.stated import length_limit, prompts_of
 from shortlist.text.encoder import Encoder
 from shortlist.types import EMBED, RERANK, Operation
 
@@ -43,12 +47,18 @@ def load_native(operation: Operation, model: ModelFiles, context: LoadContext, *
         from shortlist.engine.native.weights import KnownAnswerIds
 
     settings = context.settings
-    limit = min(settings.max_model_len, Qwen3Config.read(model.path).max_positions)
+    limit = min(settings.max_model_len, own_limit := _own_limit(model.path, Qwen3Config.read(model.path).max_positions))
     with ThreadPoolExecutor(1, "tokenizer") as executor, ExitStack() as on_failure:
         tokenizer = executor.submit(encoder_of, operation, model.path, limit, settings)
         devices, digest = pick_devices(settings.device), content_name(model.digest)
         load = partial(
-            NativeEngine.load, model.path, operation=operation, max_model_len=limit, dtype=settings.dtype, digest=digest
+            NativeEngine.load,
+            model.path,
+            operation=operation,
+            max_model_len=limit,
+            model_limit=own_limit,
+            dtype=settings.dtype,
+            digest=digest,
         )
         engine: Engine
         if len(devices) == 1:
@@ -72,13 +82,22 @@ def load_native(operation: Operation, model: ModelFiles, context: LoadContext, *
     return engine, encoder
 
 
+def _own_limit(folder: Path, num_positions: int) -> int:
+    """Return the tokens that the model reads, by its own settings and its positions."""
+    return min(num_positions, length_limit(read_metadata(folder, name=folder.name)) or num_positions)
+
+
 def encoder_of(operation: Operation, folder: Path, max_model_len: int, settings: ModelSettings) -> QwenEncoder:
-    """Return the encoder of a model folder."""
+    """Return the encoder of a model folder, with the prompts and the length limit that the folder states."""
+    metadata = read_metadata(folder, name=folder.name)
+    prompts = prompts_of(metadata)
     return QwenEncoder(
         folder / "tokenizer.json",
         operation=operation,
-        max_model_len=max_model_len,
+        max_model_len=min(max_model_len, length_limit(metadata) or max_model_len),
         control_tokens=settings.control_tokens,
+        default_instruction=default_instruction(metadata) if operation is RERANK else prompt.DEFAULT_INSTRUCTION,
+        prompts=prompts if metadata.library_config else QWEN_PROMPTS,
     )
 
 

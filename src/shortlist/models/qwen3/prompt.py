@@ -71,8 +71,8 @@ def document_piece(document: str) -> str:
 
 
 def has_rerank_template(text: str) -> bool:
-    """Return whether a query or a whole pair already has the template."""
-    return "<|im_start|>" in text and "<Instruct>" in text
+    """Return whether a query or a whole pair already has the template: a text about chat templates does not start with one."""
+    return text.lstrip().startswith("<|im_start|>") and "<Instruct>" in text
 
 
 def strip_template(framed: str) -> Parts | None:
@@ -106,6 +106,12 @@ def task_piece(instruction: str) -> str:
 def task_query_piece(query: str) -> str:
     """Return the second piece of a query to embed; no space after the colon. Source: as `task_piece`."""
     return f"Query:{query}"
+
+
+def task_prompt(instruction: str, like: str = "") -> str:
+    """Return the prompt of a query to embed; `like` is the model's own one, whose last line is kept."""
+    last_line = like.rpartition("\n")[2] if has_template(like) else task_query_piece("")
+    return task_piece(instruction) + last_line
 
 
 def has_template(text: str) -> bool:

@@ -6,7 +6,10 @@ The pieces meet where no token can cross.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +19,7 @@ from shortlist.config import ControlTokens
 from shortlist.errors import BadSetting, InputTooLong, InvalidInput, ModelRefused
 from shortlist.models.qwen3 import prompt
 from shortlist.text.encoder import Parts, PromptView, TemplateIds, TokenView
+from shortlist.text.model_prompts import Prompts
 from shortlist.text.reading import at_most, failed
 from shortlist.text.tokenizer import EscapingTokenizer, TokenizedText
 from shortlist.types import (
@@ -24,6 +28,7 @@ from shortlist.types import (
     RERANK,
     Encoded,
     Ids,
+    InputType,
     Operation,
     OverflowPolicy,
     Prompt,
@@ -33,6 +38,15 @@ from shortlist.types import (
     TokenPrompt,
     Truncation,
 )
+
+QWEN_PROMPTS: Final = Prompts({"query": prompt.task_prompt(prompt.DEFAULT_INSTRUCTION), "document": ""})
+"""Source: `config_sentence_transformers.json` of Qwen3-Embedding."""
+
+MODEL_PRESET: Final = "model"
+"""The name of an instruction that only the model's folder states."""
+
+MIN_PAIR_TOKENS: Final = 2
+"""Tokens for a query and a document of one token each."""
 
 _NO_IDS: Final[Ids] = np.zeros(0, dtype=np.int32)
 _PROBES: Final = (("a", "b", "c"), (" x.\n", "\n 1 ", ""), ("查 ", "é!", "\n\n word"), ("!?", "'s", "  two"))
@@ -47,6 +61,8 @@ class QwenEncoder:
         operation: Which of the two templates to apply.
         max_model_len: Longest prompt in tokens, template included.
         control_tokens: Treatment of special tokens in callers' texts; see `EscapingTokenizer`.
+        default_instruction: The instruction for pairs of requests without one.
+        prompts: The prompts of an embedder; those of a reranker are presets.
 
     Raises:
         ModelRefused: the tokenizer cannot tokenize the template.
@@ -54,15 +70,28 @@ class QwenEncoder:
     """
 
     def __init__(
-        self, tokenizer_path: Path, *, operation: Operation, max_model_len: int, control_tokens: ControlTokens = "neutral"
+        self,
+        tokenizer_path: Path,
+        *,
+        operation: Operation,
+        max_model_len: int,
+        control_tokens: ControlTokens = "neutral",
+        default_instruction: str = prompt.DEFAULT_INSTRUCTION,
+        prompts: Prompts | None = None,
     ) -> None:
         self.operation = operation
         self.max_model_len = max_model_len
         self._tokenizer = EscapingTokenizer(tokenizer_path, control_tokens=control_tokens)
         self._template_prefix, self._template_suffix = _template_ids(self._tokenizer, operation)
+        self._prompts = QWEN_PROMPTS if prompts is None else prompts
+        self._instruction = default_instruction
+        named = self._prompts.named if operation is RERANK else {}
+        self._presets = {**prompt.INSTRUCTIONS, **{name: text for name, text in named.items() if text}}
         self._fingerprint = (
             f"qwen3-{operation.name}-frame{prompt.TEMPLATE_VERSION}-{self._tokenizer.digest}-{max_model_len}-{control_tokens}"
         )
+        if operation is EMBED and self._prompts != QWEN_PROMPTS:
+            self._fingerprint += f"-{_digest(self._prompts)}"
         num_template = len(self._template_prefix) + len(self._template_suffix)
         if max_model_len <= num_template:
             raise BadSetting(
@@ -72,7 +101,7 @@ class QwenEncoder:
 
     @property
     def fingerprint(self) -> str:
-        """Identifies template, version, tokenizer file, length limit and treatment of special tokens."""
+        """Identifies template, version, prompts, tokenizer file, length limit and treatment of special tokens."""
         return self._fingerprint
 
     @property
@@ -104,16 +133,28 @@ class QwenEncoder:
         )
 
     def template(self, instruction: str | None = None, preset: str | None = None) -> PromptTemplate:
-        """Return the template; without instruction and preset, with the model card's default. See `Encoder`."""
+        """Return the template; without instruction and preset, with the model's default. See `Encoder`."""
         template = f"qwen3-{self.operation.name}/{prompt.TEMPLATE_VERSION}"
         if instruction is not None and preset is not None:
             raise InvalidInput("Give an instruction or a preset, not both.", param="preset")
         if instruction is not None:
             return PromptTemplate(name=template, preset="custom", instruction=instruction)
-        name = prompt.DEFAULT_PRESET if preset is None else preset
-        if name not in prompt.INSTRUCTIONS:
-            raise InvalidInput(f"There is no such preset; known are {', '.join(prompt.INSTRUCTIONS)}.", param="preset")
-        return PromptTemplate(name=template, preset=name, instruction=prompt.INSTRUCTIONS[name])
+        if preset is None:
+            default = self._default_instruction
+            name = next((name for name, text in self._presets.items() if text == default), MODEL_PRESET)
+            return PromptTemplate(name=template, preset=name, instruction=default)
+        if preset not in self._presets:
+            raise InvalidInput(f"There is no such preset; known are {', '.join(self._presets)}.", param="preset")
+        return PromptTemplate(name=template, preset=preset, instruction=self._presets[preset])
+
+    @property
+    def _default_instruction(self) -> str:
+        """The instruction for pairs, or that in an embedder's own prompt for queries."""
+        if self.operation is RERANK:
+            return self._instruction
+        own = self._prompts.find(InputType.QUERY)
+        is_framed = prompt.has_template(own)
+        return own.removeprefix("Instruct: ").rpartition("\n")[0] if is_framed else prompt.DEFAULT_INSTRUCTION
 
     def view(self, shown: Prompt) -> PromptView:
         """Return a prompt in readable form, with id and text of every token. See `Encoder`."""
@@ -171,8 +212,14 @@ class QwenEncoder:
         self._require(RERANK)
         longest = min(self.max_model_len, truncation.truncate_prompt_tokens or self.max_model_len)
         asked_query = self._cut(query, _at_least_one(truncation.max_tokens_per_query, "max_tokens_per_query"))
-        prefix = self._pair_prefix(asked_query, prompt.DEFAULT_INSTRUCTION if instruction is None else instruction)
+        instruction = self._instruction if instruction is None else instruction
+        prefix = self._pair_prefix(asked_query, instruction)
         num_template = prefix.num_tokens + len(self._template_suffix)
+        is_query_cut = num_template >= longest and on_overflow is not OverflowPolicy.ERROR
+        if is_query_cut:
+            asked_query = self._cut(asked_query, self._most_query(instruction, longest))
+            prefix = self._pair_prefix(asked_query, instruction)
+            num_template = prefix.num_tokens + len(self._template_suffix)
         most = self.max_model_len - num_template
         limit = min(longest - num_template, _at_least_one(truncation.max_tokens_per_doc, "max_tokens_per_doc") or most)
         if limit < 1:
@@ -180,13 +227,26 @@ class QwenEncoder:
         tokenized = self._tokenizer.tokenize(documents, limit, lead=prompt.DOCUMENT_LEAD, with_totals=with_totals)
         if on_overflow is OverflowPolicy.ERROR and limit == most:
             _refuse_cut(tokenized, most, "documents")
-        asked = sum(self._tokenizer.num_escaped(text, self.max_model_len) for text in (asked_query, instruction or ""))
-        return [
+        asked = sum(self._tokenizer.num_escaped(text, self.max_model_len) for text in (asked_query, instruction))
+        encoded = [
             self._windows(prefix, document, limit, f"documents[{index}]")
             if each.is_cut and on_overflow is OverflowPolicy.CHUNK
             else self._encoded(prefix, each, self._tokenizer.num_escaped(document, limit) + (0 if index else asked))
             for index, (document, each) in enumerate(zip(documents, tokenized, strict=True))
         ]
+        return [replace(each, is_truncated=True) for each in encoded] if is_query_cut else encoded
+
+    def _most_query(self, instruction: str, longest: int) -> int:
+        """Return the tokens of a query that is too long: half of what template and instruction leave for the pair.
+
+        Raises:
+            InputTooLong: they leave none.
+        """
+        empty = self._pair_prefix("", instruction)
+        left = longest - empty.num_tokens - len(self._template_suffix)
+        if left < MIN_PAIR_TOKENS:
+            raise _no_tokens_left("query", longest)
+        return left // 2
 
     def _pair_prefix(self, query: str, instruction: str) -> TokenPrefix:
         pieces = [prompt.instruction_piece(instruction), prompt.query_piece(query)]
@@ -216,29 +276,34 @@ class QwenEncoder:
         self,
         texts: Sequence[str],
         *,
-        is_query: bool = False,
+        input_type: InputType = InputType.UNSTATED,
+        prompt_name: str | None = None,
         instruction: str | None = None,
         truncate: bool = True,
         truncate_prompt_tokens: int | None = None,
     ) -> list[Encoded]:
-        """Tokenize every text to embed; a query that already has the template is kept as it is. See `Encoder`."""
+        """Tokenize every text to embed; one that already has a prompt is kept as it is. See `Encoder`."""
         self._require(EMBED)
         longest = min(self.max_model_len, truncate_prompt_tokens or self.max_model_len)
-        to_frame = {
-            index for index, text in enumerate(texts) if (is_query or instruction is not None) and not prompt.has_template(text)
-        }
-        prefixes = {False: TokenPrefix(_NO_IDS)}
-        if to_frame:
-            prefixes[True] = self._task_prefix(prompt.DEFAULT_INSTRUCTION if instruction is None else instruction)
-        pieces = [prompt.task_query_piece(text) if index in to_frame else text for index, text in enumerate(texts)]
+        own = self._prompts.find(input_type, prompt_name)
+        asked = own if instruction is None else prompt.task_prompt(instruction, like=self._prompts.find(InputType.QUERY))
+        before = ["" if prompt.has_template(text) else self._prompts.missing(text, asked) for text in texts]
         encoded: dict[int, Encoded] = {}
-        for has_template, prefix in prefixes.items():
-            mine = {index: piece for index, piece in enumerate(pieces) if (index in to_frame) == has_template}
+        for each in dict.fromkeys(before):
+            # No token crosses the last newline of a prompt, unless white space follows.
+            head, newline, tail = each.rpartition("\n")
+            if tail[:1].isspace() or not tail:
+                head, newline, tail = "", "", each
+            prefix = self._text_prefix(head + newline)
+            mine = {index: tail + text for index, text in enumerate(texts) if before[index] == each}
             encoded |= self._encoded_texts(prefix, mine, longest, truncate=truncate)
         return [encoded[index] for index in range(len(texts))]
 
-    def _task_prefix(self, instruction: str) -> TokenPrefix:
-        [tokenized] = self._tokenizer.tokenize([prompt.task_piece(instruction)], self.max_model_len)
+    def _text_prefix(self, head: str) -> TokenPrefix:
+        """Return the beginning of a prompt that all texts share."""
+        if not head:
+            return TokenPrefix(_NO_IDS)
+        [tokenized] = self._tokenizer.tokenize([head], self.max_model_len)
         prefix = TokenPrefix(tokenized.ids)
         if prefix.num_tokens + len(self._template_suffix) >= self.max_model_len:
             raise _no_tokens_left("instruction", self.max_model_len)
@@ -299,6 +364,11 @@ def _check_split(tokenizer: EscapingTokenizer) -> None:
             apart = np.concatenate([tokenizer.template_ids(piece) for piece in pieces])
             if not np.array_equal(apart, tokenizer.template_ids("".join(pieces))):
                 raise ModelRefused(f"{tokenizer.path} does not split words as Qwen's tokenizer does.")
+
+
+def _digest(prompts: Prompts) -> str:
+    content = json.dumps([dict(prompts.named), prompts.default])
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def _at_least_one(most: int | None, name: str) -> int | None:

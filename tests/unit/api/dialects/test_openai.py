@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from shortlist.api.dialects.dialect import ResponseMeta
 from shortlist.api.dialects.openai import OpenAIEmbeddingsRequest
 from shortlist.errors import InvalidInput
-from shortlist.types import EmbedOutcome, Timing, Usage
+from shortlist.types import EmbedOutcome, InputType, Timing, Usage
 
 
 def read(**fields: object) -> OpenAIEmbeddingsRequest:
@@ -44,12 +44,12 @@ def test_wrong_input_is_refused_by_name(given: object, param: str) -> None:
 
 @pytest.mark.parametrize("fields", [{"input_type": "query"}, {"task": "retrieval.query"}, {"prompt_name": "query"}])
 def test_query_hints_of_other_apis_are_understood(fields: dict[str, str]) -> None:
-    assert read(**fields).task().is_query
+    assert read(**fields).task().input_type is InputType.QUERY
 
 
 @pytest.mark.parametrize("fields", [{}, {"input_type": "document"}, {"task": "retrieval.passage"}, {"input_type": None}])
 def test_everything_else_is_a_document(fields: dict[str, str]) -> None:
-    assert not read(**fields).task().is_query
+    assert read(**fields).task().input_type is not InputType.QUERY
 
 
 @pytest.mark.parametrize(("given", "expected"), [(None, None), (0, None), (256, 256)])

@@ -14,7 +14,8 @@ from tokenizers import Tokenizer
 
 from shortlist.errors import BadSetting, InputTooLong, InvalidInput, ModelRefused
 from shortlist.models.qwen3.prompt import INSTRUCTIONS
-from shortlist.models.qwen3.qwen_encoder import QwenEncoder
+from shortlist.models.qwen3.qwen_encoder import QWEN_PROMPTS, QwenEncoder
+from shortlist.text.model_prompts import Prompts
 from shortlist.text.tokenizer import EscapingTokenizer
 from shortlist.text.window import OVERLAP
 from shortlist.text.window import num_settled as settled_tokens
@@ -22,6 +23,7 @@ from shortlist.types import (
     EMBED,
     RERANK,
     Encoded,
+    InputType,
     Operation,
     OverflowPolicy,
     TokenPrompt,
@@ -203,10 +205,10 @@ def test_max_tokens_per_query_below_one_is_refused(reranker: QwenEncoder) -> Non
     assert caught.value.param == "max_tokens_per_query"
 
 
-@pytest.mark.parametrize("is_query", [False, True])
-def test_truncate_prompt_tokens_cuts_texts_to_embed_and_is_no_error(embedder: QwenEncoder, is_query: bool) -> None:
+@pytest.mark.parametrize("input_type", InputType)
+def test_truncate_prompt_tokens_cuts_texts_to_embed_and_is_no_error(embedder: QwenEncoder, input_type: InputType) -> None:
     [cut, short] = tokens(
-        embedder.encode_texts(["word " * 100, "word"], is_query=is_query, truncate=False, truncate_prompt_tokens=30)
+        embedder.encode_texts(["word " * 100, "word"], input_type=input_type, truncate=False, truncate_prompt_tokens=30)
     )
     assert cut.prefix.num_tokens + cut.num_tokens == 30
     assert cut.ids[-1] == END
@@ -226,11 +228,25 @@ def test_max_tokens_per_doc_beyond_the_room_does_not_excuse_a_cut(reranker: Qwen
 
 
 @pytest.mark.parametrize("overflow", OverflowPolicy)
-@pytest.mark.parametrize("field", ["query", "instruction"])
-def test_query_and_instruction_are_never_cut(reranker: QwenEncoder, field: str, overflow: OverflowPolicy) -> None:
-    asked = {"query": "q", "instruction": "i"} | {field: "word " * 600}
+def test_instruction_is_never_cut(reranker: QwenEncoder, overflow: OverflowPolicy) -> None:
     with pytest.raises(InputTooLong) as caught:
-        reranker.encode_pairs(asked["query"], ["d"], instruction=asked["instruction"], on_overflow=overflow)
+        reranker.encode_pairs("q", ["d"], instruction="word " * 600, on_overflow=overflow)
+    assert caught.value.param == "query"
+
+
+@pytest.mark.parametrize("overflow", [OverflowPolicy.TRUNCATE, OverflowPolicy.CHUNK])
+def test_query_that_leaves_no_tokens_keeps_half_of_them(reranker: QwenEncoder, overflow: OverflowPolicy) -> None:
+    empty = tokens(reranker.encode_pairs("", ["d"]))[0].prefix.num_tokens + len(reranker.suffix_ids)
+    [found] = reranker.encode_pairs("word " * 600, ["document " * 600], on_overflow=overflow)
+    prefix = found.prompts[0].prefix
+    assert found.is_truncated
+    assert prefix.num_tokens + len(reranker.suffix_ids) - empty == (reranker.max_model_len - empty) // 2
+    assert max(prompt.num_tokens for prompt in found.prompts) <= reranker.max_model_len
+
+
+def test_query_that_leaves_no_tokens_is_refused_if_nothing_may_be_truncated(reranker: QwenEncoder) -> None:
+    with pytest.raises(InputTooLong) as caught:
+        reranker.encode_pairs("word " * 600, ["d"], on_overflow=OverflowPolicy.ERROR)
     assert caught.value.param == "query"
 
 
@@ -269,7 +285,7 @@ def test_end_of_text_survives_the_cut(embedder: QwenEncoder) -> None:
 
 
 def test_queries_share_the_instruction_as_head(embedder: QwenEncoder, tokenizer_path: Path) -> None:
-    first, second = tokens(embedder.encode_texts(["!one", "two"], is_query=True))
+    first, second = tokens(embedder.encode_texts(["!one", "two"], input_type=InputType.QUERY))
     assert first.prefix is second.prefix
     text = "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:!one"
     expected = Tokenizer.from_file(str(tokenizer_path)).encode(text).ids
@@ -278,17 +294,88 @@ def test_queries_share_the_instruction_as_head(embedder: QwenEncoder, tokenizer_
 
 def test_instruction_implies_query(embedder: QwenEncoder) -> None:
     [implied] = tokens(embedder.encode_texts(["x"], instruction="Find"))
-    [explicit] = tokens(embedder.encode_texts(["x"], instruction="Find", is_query=True))
+    [explicit] = tokens(embedder.encode_texts(["x"], instruction="Find", input_type=InputType.QUERY))
     assert implied.prefix.ids.tolist() == explicit.prefix.ids.tolist()
     assert implied.prefix.num_tokens > 0
 
 
 def test_framed_query_is_not_framed_again(embedder: QwenEncoder) -> None:
     framed = "Instruct: Find\nQuery:x"
-    first, second = tokens(embedder.encode_texts([framed, "x"], is_query=True, instruction="Find"))
+    first, second = tokens(embedder.encode_texts([framed, "x"], input_type=InputType.QUERY, instruction="Find"))
     whole = [*second.prefix.ids.tolist(), *second.ids.tolist()]
     assert first.prefix.num_tokens == 0
     assert first.ids.tolist() == whole
+
+
+OWN_PROMPTS: dict[str, str] = {
+    "query": "Instruct: Find statutes\nQuery: ",
+    "document": "passage: ",
+    "two lines": "Compare\nthese: ",
+    "white space": "Compare\n  ",
+    "newline": "Compare:\n",
+}
+
+
+@pytest.mark.parametrize("name", OWN_PROMPTS)
+@pytest.mark.parametrize("text", ["lease", " lease", "\n lease", "1", "租约", "!one"])
+def test_ids_of_a_prompt_of_the_models_own_are_those_of_the_whole_text(tokenizer_path: Path, name: str, text: str) -> None:
+    encoder = QwenEncoder(tokenizer_path, operation=EMBED, max_model_len=64, prompts=Prompts(OWN_PROMPTS))
+    [one] = tokens(encoder.encode_texts([text], prompt_name=name))
+    expected = Tokenizer.from_file(str(tokenizer_path)).encode(OWN_PROMPTS[name] + text).ids
+    assert [*one.prefix.ids.tolist(), *one.ids.tolist()] == [*expected, END]
+
+
+def test_prompts_follow_the_type_of_the_texts(tokenizer_path: Path) -> None:
+    encoder = QwenEncoder(tokenizer_path, operation=EMBED, max_model_len=64, prompts=Prompts(OWN_PROMPTS, "two lines"))
+
+    def shown(**options: Any) -> str:
+        [encoded] = encoder.encode_texts(["lease"], **options)
+        return encoder.view(encoded.prompts[0]).text.removesuffix("<|endoftext|>")
+
+    assert shown() == "Compare\nthese: lease"
+    assert shown(input_type=InputType.DOCUMENT) == "passage: lease"
+    assert shown(input_type=InputType.QUERY) == "Instruct: Find statutes\nQuery: lease"
+    assert shown(instruction="Find") == "Instruct: Find\nQuery: lease"
+    assert shown(prompt_name="") == "lease"
+    assert encoder.template().instruction == "Find statutes"
+    assert encoder.template().preset == "model"
+    with pytest.raises(InvalidInput, match="it has query, document"):
+        shown(prompt_name="none")
+
+
+def test_text_with_one_of_the_models_prompts_gets_no_other(tokenizer_path: Path) -> None:
+    encoder = QwenEncoder(tokenizer_path, operation=EMBED, max_model_len=64, prompts=Prompts(OWN_PROMPTS))
+    [one] = tokens(encoder.encode_texts(["passage: lease"], input_type=InputType.QUERY))
+    assert one.prefix.num_tokens == 0
+
+
+def test_default_instruction_and_presets_of_a_reranker_are_the_models_own(tokenizer_path: Path) -> None:
+    prompts = Prompts({"code": "Find functions", "law": "Find statutes"}, "law")
+    encoder = QwenEncoder(
+        tokenizer_path, operation=RERANK, max_model_len=512, default_instruction="Find statutes", prompts=prompts
+    )
+    [default] = tokens(encoder.encode_pairs("q", ["d"]))
+    [explicit] = tokens(encoder.encode_pairs("q", ["d"], instruction="Find statutes"))
+    assert default.prefix.ids.tolist() == explicit.prefix.ids.tolist()
+    assert (encoder.template().preset, encoder.template().instruction) == ("law", "Find statutes")
+    assert encoder.template(preset="code").instruction == "Find functions"
+    assert encoder.template(preset="legal").instruction == INSTRUCTIONS["legal"]
+
+
+def test_prompts_are_part_of_an_embedders_fingerprint(tokenizer_path: Path) -> None:
+    made = [
+        QwenEncoder(tokenizer_path, operation=EMBED, max_model_len=64, prompts=prompts).fingerprint
+        for prompts in (None, QWEN_PROMPTS, Prompts(), Prompts(OWN_PROMPTS), Prompts(OWN_PROMPTS, "query"))
+    ]
+    assert made[0] == made[1]
+    assert len(set(made)) == 4
+
+
+@pytest.mark.parametrize("query", ["what is <|im_start|> in <Instruct>", "<Instruct> and <|im_start|>"])
+def test_query_about_chat_templates_is_no_template(reranker: QwenEncoder, query: str) -> None:
+    assert reranker.strip_template(query, "d") is None
+    with pytest.raises(InvalidInput):
+        reranker.strip_template(f"<|im_start|>{query}", "d")
 
 
 def test_text_that_may_not_be_cut_is_an_error_naming_it(embedder: QwenEncoder) -> None:

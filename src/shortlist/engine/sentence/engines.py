@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,18 +23,40 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from sentence_transformers import CrossEncoder, SentenceTransformer, SparseEncoder
+from sentence_transformers.base.modules import Normalize, Router
 from transformers.utils.logging import disable_progress_bar
 
 from shortlist.engine.base import Engine, EngineInfo, ScoreScale, content_name
 from shortlist.engine.device import pick_device
+from shortlist.engine.sentence.loaded_model import (
+    TASKS,
+    LoadReports,
+    Route,
+    by_route,
+    own_limit,
+    prompts_of,
+    rules_of,
+    set_pad_token,
+    similarity,
+)
 from shortlist.errors import EngineOutOfMemory, EngineUnavailable, ModelRefused
-from shortlist.types import EMBED, EMBED_SPARSE, RERANK, Operation, Prompt, SparseVector, TextPrompt, Vector
+from shortlist.text.model_prompts import Prompts
+from shortlist.text.text_rules import TextRules
+from shortlist.types import EMBED, EMBED_SPARSE, RERANK, InputType, Operation, Prompt, SparseVector, TextPrompt, Vector
 
 BATCH_ITEMS = 32
 """Texts that the library pads and computes together; larger batches are sorted by length and split."""
 
 SPARSE_HEAD = "sparse_linear.safetensors"
 """The head of `SparseHeadEngine`."""
+
+SCALES = {
+    "cosine": ScoreScale.COSINE,
+    "dot": ScoreScale.DOT,
+    "euclidean": ScoreScale.DISTANCE,
+    "manhattan": ScoreScale.DISTANCE,
+}
+"""The scale of each similarity function of the library."""
 
 Compute = Callable[[Sequence[TextPrompt]], list[Any]]
 """Computes one value per prompt."""
@@ -42,10 +65,15 @@ disable_progress_bar()  # type: ignore[no-untyped-call]  # the caller reports lo
 
 
 class SentenceEngine(Engine):
-    """Base of both engines: one thread, and conversion of memory errors."""
+    """Base of the engines: one thread, and conversion of memory errors.
 
-    def __init__(self, info: EngineInfo) -> None:
+    Attributes:
+        rules: How the model reads texts, as the library found it in the model's folder.
+    """
+
+    def __init__(self, info: EngineInfo, rules: TextRules) -> None:
         self._info = info
+        self.rules = rules
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sentence")
         self._is_closed = False
 
@@ -95,17 +123,23 @@ class CrossEncoderEngine(SentenceEngine):
             self._model = CrossEncoder(str(path), device=place, local_files_only=True)
         if self._model.num_labels != 1:
             raise ModelRefused(f"{path.name} has {self._model.num_labels} labels; a reranker has one.")
-        own_limit = self._model.max_seq_length
-        self._model.max_seq_length = _limit(own_limit, max_model_len)
+        limit = own_limit(self._model)
+        self._model.max_seq_length = _limit(limit, max_model_len)
+        self._batch_items = BATCH_ITEMS if set_pad_token(self._model) else 1
+        name = self._model.default_prompt_name
+        prompts = Prompts() if name is None else Prompts({name: self._model.prompts[name]}, name)
+        with _loading(path):
+            rules = rules_of(self._model, prompts, reads_pairs=True)
         super().__init__(
             EngineInfo(
                 fingerprint=f"cross-encoder:{content_name(digest)}",
                 operations=frozenset({RERANK}),
                 max_model_len=self._model.max_seq_length,
-                model_limit=own_limit,
+                model_limit=limit,
                 device=str(self._model.device),
                 dtype=_dtype(self._model),
-            )
+            ),
+            rules,
         )
 
     @property
@@ -113,15 +147,22 @@ class CrossEncoderEngine(SentenceEngine):
         return {RERANK: self._score}
 
     def _score(self, prompts: Sequence[TextPrompt]) -> list[float]:
-        pairs = [(prompt.prefix.text, prompt.text) for prompt in prompts]
-        logits = self._model.predict(
-            pairs, batch_size=BATCH_ITEMS, activation_fn=torch.nn.Identity(), show_progress_bar=False, convert_to_numpy=True
-        )
-        return [float(logit) for logit in logits]
+        logits: list[float] = []
+        for prompt, group in groupby(prompts, key=lambda each: each.prefix.prompt):
+            found = self._model.predict(
+                [(each.prefix.text, each.text) for each in group],
+                prompt=prompt,
+                batch_size=self._batch_items,
+                activation_fn=torch.nn.Identity(),
+                show_progress_bar=False,
+                convert_to_numpy=True,
+            )
+            logits += map(float, found)
+        return logits
 
 
 class BiEncoderEngine(SentenceEngine):
-    """Embeds texts; scores a pair by the cosine of its two vectors.
+    """Embeds texts; scores a pair by the similarity of its two vectors, which is the cosine unless the model says otherwise.
 
     Args:
         path: The model's folder.
@@ -137,19 +178,26 @@ class BiEncoderEngine(SentenceEngine):
         place = str(pick_device(device))
         with _loading(path):
             self._model = SentenceTransformer(str(path), device=place, local_files_only=True)
-        own_limit = self._model.max_seq_length
-        self._model.max_seq_length = _limit(own_limit, max_model_len)
+        limit = own_limit(self._model)
+        self._model.max_seq_length = _limit(limit, max_model_len)
+        self._batch_items = BATCH_ITEMS if set_pad_token(self._model) else 1
+        # On the left, padding would move the tokens that some poolings pick by their place.
+        self._model.tokenizer.padding_side = "right"
+        with _loading(path):
+            rules = rules_of(self._model, prompts_of(self._model), reads_pairs=False)
         super().__init__(
             EngineInfo(
                 fingerprint=f"bi-encoder:{content_name(digest)}",
                 operations=frozenset({RERANK, EMBED}),
                 max_model_len=self._model.max_seq_length,
-                model_limit=own_limit,
-                score_scale=ScoreScale.COSINE,
+                model_limit=limit,
+                score_scale=SCALES[self._model.similarity_fn_name],
                 dimensions=self._model.get_embedding_dimension(),
+                has_unit_vectors=any(isinstance(module, Normalize) for module in self._model),
                 device=str(self._model.device),
                 dtype=_dtype(self._model),
-            )
+            ),
+            rules,
         )
 
     @property
@@ -157,29 +205,37 @@ class BiEncoderEngine(SentenceEngine):
         return {RERANK: self._score, EMBED: self._embed}
 
     def _score(self, prompts: Sequence[TextPrompt]) -> list[float]:
-        queries = list(dict.fromkeys(prompt.prefix.text for prompt in prompts))
-        vectors = self._encode([*queries, *(prompt.text for prompt in prompts)])
-        of_query = dict(zip(queries, vectors, strict=False))
-        documents = vectors[len(queries) :]
-        return [float(of_query[prompt.prefix.text] @ vector) for prompt, vector in zip(prompts, documents, strict=True)]
+        prefixes = {id(prompt.prefix): prompt.prefix for prompt in prompts}
+        queries = [TextPrompt(each, each.text, 0, each.prompt, InputType.QUERY) for each in prefixes.values()]
+        of_query = dict(zip(prefixes, self._embed(queries), strict=True))
+        documents = self._embed([replace(prompt, input_type=InputType.DOCUMENT) for prompt in prompts])
+        return [
+            similarity(of_query[id(prompt.prefix)], vector, self._model.similarity_fn_name)
+            for prompt, vector in zip(prompts, documents, strict=True)
+        ]
 
     def _embed(self, prompts: Sequence[TextPrompt]) -> list[Vector]:
         return [
             vector.copy()  # a copy, so that a kept vector does not keep the batch
-            for head, group in groupby(prompts, key=lambda prompt: prompt.prefix.text)
-            for vector in self._encode([prompt.text for prompt in group], prompt=head)
+            for group, texts in by_route(prompts)
+            for vector in np.asarray(self._encode(texts, group, convert_to_numpy=True), dtype=np.float32)
         ]
 
-    def _encode(self, texts: list[str], *, prompt: str = "") -> Vector:
-        vectors = self._model.encode(
+    def _encode(self, texts: list[str], route: Route, **options: Any) -> Any:
+        return self._model.encode(
             texts,
-            prompt=prompt,
-            batch_size=BATCH_ITEMS,
+            prompt=route.prompt,
+            task=TASKS.get(route.input_type, self._default_task),
+            batch_size=self._batch_items,
             show_progress_bar=False,
-            convert_to_numpy=True,
-            normalize_embeddings=True,
+            **options,
         )
-        return np.asarray(vectors, dtype=np.float32)
+
+    @property
+    def _default_task(self) -> str | None:
+        """The route of texts of unstated type: the model's default, or else that for documents."""
+        routers = [module for module in self._model if isinstance(module, Router)]
+        return "document" if any(router.default_route is None for router in routers) else None
 
 
 class SparseHeadEngine(BiEncoderEngine):
@@ -220,14 +276,11 @@ class SparseHeadEngine(BiEncoderEngine):
         return {**super()._computes, EMBED_SPARSE: self._embed_sparse}
 
     def _embed_sparse(self, prompts: Sequence[TextPrompt]) -> list[SparseVector]:
-        vectors: list[SparseVector] = []
-        for prefix, group in groupby(prompts, key=lambda prompt: prompt.prefix.text):
-            texts = [prompt.text for prompt in group]
-            outputs: Any = self._model.encode(
-                texts, prompt=prefix, batch_size=BATCH_ITEMS, show_progress_bar=False, output_value=None
-            )
-            vectors += map(self._token_weights, outputs)
-        return vectors
+        return [
+            self._token_weights(outputs)
+            for route, texts in by_route(prompts)
+            for outputs in self._encode(texts, route, output_value=None)
+        ]
 
     def _token_weights(self, outputs: Mapping[str, torch.Tensor]) -> SparseVector:
         """Return the largest weight of every token id of one text.
@@ -262,17 +315,20 @@ class SparseEncoderEngine(SentenceEngine):
         place = str(pick_device(device))
         with _loading(path):
             self._model = SparseEncoder(str(path), device=place, local_files_only=True)
-        own_limit = self._model.max_seq_length
-        self._model.max_seq_length = _limit(own_limit, max_model_len)
+        limit = own_limit(self._model)
+        self._model.max_seq_length = _limit(limit, max_model_len)
+        with _loading(path):
+            rules = rules_of(self._model, prompts_of(self._model), reads_pairs=False)
         super().__init__(
             EngineInfo(
                 fingerprint=f"sparse-encoder:{content_name(digest)}",
                 operations=frozenset({EMBED_SPARSE}),
                 max_model_len=self._model.max_seq_length,
-                model_limit=own_limit,
+                model_limit=limit,
                 device=str(self._model.device),
                 dtype=_dtype(self._model),
-            )
+            ),
+            rules,
         )
 
     @property
@@ -282,10 +338,11 @@ class SparseEncoderEngine(SentenceEngine):
     def _embed(self, prompts: Sequence[TextPrompt]) -> list[SparseVector]:
         return [
             _sparse(tensor)
-            for prefix, group in groupby(prompts, key=lambda prompt: prompt.prefix.text)
+            for route, texts in by_route(prompts)
             for tensor in self._model.encode(
-                [prompt.text for prompt in group],
-                prompt=prefix,
+                texts,
+                prompt=route.prompt,
+                task=TASKS.get(route.input_type),
                 batch_size=BATCH_ITEMS,
                 show_progress_bar=False,
                 convert_to_tensor=False,
@@ -304,11 +361,19 @@ def _sparse(tensor: torch.Tensor) -> SparseVector:
 
 @contextlib.contextmanager
 def _loading(path: Path) -> Iterator[None]:
-    """Convert the library's errors about broken files into `ModelRefused`."""
+    """Convert the library's errors about broken files into `ModelRefused`, and its warnings about missing weights."""
+    reports = LoadReports()
+    library = logging.getLogger("transformers")
+    library.addHandler(reports)
     try:
         yield
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelRefused(f"{path} cannot be loaded ({type(error).__name__}): {_first_line(error)}") from error
+    finally:
+        library.removeHandler(reports)
+    if reports.missing:
+        more = f" and {len(reports.missing) - 1} more" if len(reports.missing) > 1 else ""
+        raise ModelRefused(f"{path} lacks weights, which would be random: {reports.missing[0]}{more}")
 
 
 def _first_line(error: Exception) -> str:
