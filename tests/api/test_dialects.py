@@ -147,6 +147,18 @@ async def test_similarity_is_the_cosine(client: httpx2.AsyncClient) -> None:
         ("/score", {"text_1": ["a", "b"], "text_2": ["c", "d", "e"]}, "equally many"),
         ("/score", {"text_1": " ", "text_2": ["c"]}, "text_1"),
         ("/score", {"text_1": "a"}, "required"),
+        ("/v1/embeddings", {"input": TEXTS, "input_type": "serch_qury"}, "input_type must be one of"),
+        ("/v1/embeddings", {"input": TEXTS, "input_type": ""}, "input_type must be one of"),
+        ("/v1/embeddings", {"input": TEXTS, "task": "retrieval.qury"}, "task must be one of"),
+        ("/v1/embeddings", {"input": TEXTS, "text_type": "nope"}, "text_type must be one of"),
+        ("/v2/embed", {"texts": TEXTS, "input_type": "nope"}, "input_type must be one of"),
+        ("/vectors", {"text": "a", "config": {"task_type": "nope"}}, "task_type must be one of"),
+        ("/v1/embeddings", {"input": TEXTS, "truncate": "START"}, "truncate must be END or NONE"),
+        ("/v1/rerank", {"query": "q", "documents": ["d"], "truncate": "nope"}, "truncate must be END or NONE"),
+        ("/v1/embeddings", {"input": TEXTS, "output_dtype": "int8"}, "output_dtype"),
+        ("/v1/embeddings", {"input": TEXTS, "late_chunking": True}, "late_chunking"),
+        ("/", {"inputs": [{"text": "a", "text_pair": "b"}, {"text": "a"}]}, "text_pair"),
+        ("/predict", {"inputs": {"text": "a", "text_pair": 5}}, "text_pair"),
     ],
 )
 async def test_unsupported_options_get_one_sentence(
@@ -165,6 +177,27 @@ async def test_single_pair_is_answered_as_one(client: httpx2.AsyncClient) -> Non
     among = (await post(client, "/predict", {"inputs": [["red fox", "a cat"]]})).json()
     assert [alone] == among
     assert alone[0]["label"] == "LABEL_0"
+
+
+@pytest.mark.parametrize("path", ["/", "/predict", "/invocations"])
+async def test_pairs_of_text_classification_are_scored(client: httpx2.AsyncClient, path: str) -> None:
+    pairs = [{"text": "red fox", "text_pair": text} for text in ("a cat", "the red fox")]
+    told = (await post(client, path, {"inputs": pairs})).json()
+    official = (await post(client, "/predict", {"inputs": [["red fox", "a cat"], ["red fox", "the red fox"]]})).json()
+    assert told == [only for [only] in official]
+    assert (await post(client, path, {"inputs": pairs[0]})).json() == told[:1]
+
+
+@pytest.mark.parametrize("truncate", ["NONE", "none", False])
+async def test_what_may_not_be_truncated_is_refused_in_every_spelling(truncate: object) -> None:
+    async with http(runtime()) as short:
+        for path, body in (
+            ("/v1/embeddings", {"input": "word " * 9000}),
+            ("/v1/rerank", {"query": "q", "documents": ["word " * 9000]}),
+        ):
+            assert (await short.post(path, json=body)).status_code == httpx2.codes.OK
+            refused = await short.post(path, json={**body, "truncate": truncate})
+            assert (refused.status_code, refused.json()["error"]["code"]) == (400, "context_length_exceeded")
 
 
 async def test_raw_scores_can_be_requested_in_every_dialect(client: httpx2.AsyncClient) -> None:

@@ -33,6 +33,12 @@ class EmbeddingsRequestBody(RequestFields):
     encoding_format: Literal["float", "base64"] | None = Field(
         default=None, description="Numbers, or little-endian float32 in base64 (what OpenAI's own clients ask for)."
     )
+    output_dtype: Literal["float"] | None = Field(
+        default=None, description="Only float: vectors are not quantised. (The other values are Voyage's.)"
+    )
+    late_chunking: Literal[False] | None = Field(
+        default=None, description="Only false: every text is embedded by itself. (The field is Jina's.)"
+    )
     embedding_type: Literal["float", "base64"] | None = Field(default=None, description="Another spelling of encoding_format.")
     dimensions: Count = Field(default=None, description="Cut vectors to this many dimensions; the model's own if absent or 0.")
     output_dimension: Count = Field(default=None, description="Another spelling of dimensions.")
@@ -44,6 +50,7 @@ class EmbeddingsRequestBody(RequestFields):
     prompt_name: str | None = Field(default=None, description="query or document.")
     text_type: str | None = Field(default=None, description="query or document.")
     truncation: bool | None = Field(default=None, description="false: a text that is too long is an error, not cut.")
+    truncate: bool | str | None = Field(default=None, description="false or NONE is another spelling of truncation: false.")
     truncate_prompt_tokens: PromptTokens = Field(
         default=None, description="Cut texts to this many tokens, the instruction included; -1 means no cut."
     )

@@ -39,6 +39,7 @@ class RerankRequestBody(RequestFields):
         description="Cut documents so that no prompt, frame and query included, has more tokens than this; -1 means no cut.",
     )
     truncation: bool | None = Field(default=None, description="false is another spelling of on_overflow: error.")
+    truncate: bool | str | None = Field(default=None, description="false or NONE is another spelling of on_overflow: error.")
     truncation_side: Side = Field(default=None, description="Only right: documents are cut at their ends.")
     on_overflow: OverflowPolicy | None = Field(
         default=None,

@@ -98,7 +98,7 @@ class CohereEmbedRequest(EmbedModel):
         return EmbedTask(
             texts=tuple(self.texts),
             model=self.model,
-            input_type=input_type(self.input_type),
+            input_type=input_type(input_type=self.input_type),
             dimensions=self.output_dimension or None,
             truncate=may_truncate(self.truncate) is not False,
             truncate_prompt_tokens=self.max_tokens or None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from shortlist.api.dialects.conversions import overflow, truncation, usage
+from shortlist.api.dialects.conversions import may_truncate, overflow, truncation, usage
 from shortlist.api.dialects.dialect import Dialect, Json, RequestView, RerankModel, ResponseMeta
 from shortlist.schemas.rerank import CharSpan, ChunkedDocument, DocumentDetails, RerankAnswer, RerankRequestBody, RerankResult
 from shortlist.types import DocumentStats, OverflowPolicy, Ranked, RequestOptions, RerankOutcome, RerankTask
@@ -65,7 +65,7 @@ class CommonRerankModel(RerankRequestBody, RerankModel):
     def _on_overflow(self) -> OverflowPolicy:
         if self.on_overflow is not None:
             return self.on_overflow
-        return overflow(self.truncation)
+        return overflow(False not in {self.truncation, may_truncate(self.truncate)})
 
     def _instruction(self) -> str | None:
         of_template = self.chat_template_kwargs.instruction if self.chat_template_kwargs else None

@@ -2,25 +2,53 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from shortlist.errors import InvalidInput
 from shortlist.schemas.rerank import TokenUsage
 from shortlist.types import InputType, OverflowPolicy, Truncation
 
-QUERY_HINTS: Final = frozenset({"query", "search_query", "retrieval.query"})
-"""Values of `input_type`, `task` or `prompt_name` that say: these texts are queries. Sources: docs of Voyage, Cohere, Jina."""
+QUERIES: Final = frozenset({"query", "queries", "question"})
+DOCUMENTS: Final = frozenset({"document", "documents", "passage", "passages", "corpus"})
+"""Last words of `input_type`, `task` and `text_type`: search_query, retrieval.passage. Sources: docs of Cohere, Voyage, Jina, NVIDIA."""
+
+OTHERS: Final = frozenset({"classification", "clustering", "text_matching", "separation", "semantic_similarity"})
+"""Values of these servers that are about neither queries nor documents."""
+
+EXAMPLES: Final = "query, document, search_query, search_document, retrieval.query, retrieval.passage, classification or clustering"
 
 
-DOCUMENT_HINTS: Final = frozenset({"document", "passage", "search_document", "retrieval.passage"})
-"""Values that say: these texts are documents."""
+def input_type(**hints: str | None) -> InputType:
+    """Return what the texts are, from the fields that say so; case and separators do not matter.
+
+    Args:
+        hints: Values by the names of their fields.
+
+    Raises:
+        InvalidInput: a value is not known. Embedded as documents, misspelt queries would find worse documents in silence.
+    """
+    found = [_input_type(name, hint) for name, hint in hints.items() if hint is not None]
+    return next((each for each in found if each is InputType.QUERY), next(iter(found), InputType.UNSTATED))
 
 
-def input_type(*hints: str | None) -> InputType:
-    """Return what the texts are, from the fields that say so."""
-    if QUERY_HINTS.intersection(hints):
+def _input_type(name: str, hint: str) -> InputType:
+    value = re.sub(r"[-. ]", "_", hint.strip().lower())
+    last = value.rpartition("_")[2]
+    if last in QUERIES:
         return InputType.QUERY
-    return InputType.DOCUMENT if DOCUMENT_HINTS.intersection(hints) else InputType.UNSTATED
+    if last in DOCUMENTS:
+        return InputType.DOCUMENT
+    if value in OTHERS:
+        return InputType.UNSTATED
+    raise InvalidInput(f"{name} must be one of {EXAMPLES}.", param=name)
+
+
+def type_of_prompt(name: str | None) -> InputType:
+    """Return what texts are by the name of one of the model's prompts."""
+    if name == "query":
+        return InputType.QUERY
+    return InputType.DOCUMENT if name in DOCUMENTS else InputType.UNSTATED
 
 
 def truncation(*, per_query: int | None = None, per_doc: int | None = None, per_prompt: int | None = None) -> Truncation:
@@ -42,15 +70,17 @@ def overflow(may_truncate: bool | None) -> OverflowPolicy:
     return OverflowPolicy.ERROR if may_truncate is False else OverflowPolicy.TRUNCATE
 
 
-def may_truncate(truncate: str | None) -> bool | None:
-    """Return whether a text may be truncated, from the values of Cohere and NVIDIA.
+def may_truncate(truncate: str | bool | None) -> bool | None:
+    """Return whether a text may be truncated, from the values of Cohere, NVIDIA and TEI.
 
     Raises:
-        InvalidInput: the value truncates the start of texts.
+        InvalidInput: the value truncates the start of texts, or is none of theirs.
     """
-    if truncate == "START":
-        raise InvalidInput("truncate must be END or NONE: texts are cut at their ends only.", param="truncate")
-    return None if truncate is None else truncate != "NONE"
+    if truncate is None or isinstance(truncate, bool):
+        return truncate
+    if truncate.upper() not in {"END", "NONE"}:
+        raise InvalidInput("truncate must be END or NONE (true or false): texts are cut at their ends only.", param="truncate")
+    return truncate.upper() == "END"
 
 
 def usage(num_tokens: int) -> TokenUsage:

@@ -186,11 +186,12 @@ class DashScopeEmbedRequest(EmbedModel):
     def task(self) -> EmbedTask:
         """Return the task."""
         parameters = self.parameters or DashScopeEmbedParameters()
+        kind = input_type(text_type=parameters.text_type)
         return EmbedTask(
             texts=tuple(self.input.texts),
             model=self.model,
-            input_type=input_type(parameters.text_type),
-            instruction=(parameters.instruct or None) if input_type(parameters.text_type) is InputType.QUERY else None,
+            input_type=kind,
+            instruction=(parameters.instruct or None) if kind is InputType.QUERY else None,
             dimensions=parameters.dimension or None,
         )
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 from typing import ClassVar, Final
 
-from shortlist.api.dialects.conversions import DOCUMENT_HINTS, QUERY_HINTS, input_type, prompt_tokens, usage
+from shortlist.api.dialects.conversions import input_type, may_truncate, prompt_tokens, type_of_prompt, usage
 from shortlist.api.dialects.dialect import Dialect, EmbedModel, Json, ResponseMeta
 from shortlist.schemas.embed import EmbeddingsAnswer, EmbeddingsRequestBody
-from shortlist.types import EmbedOutcome, EmbedTask, RequestOptions, Vector
+from shortlist.types import EmbedOutcome, EmbedTask, InputType, RequestOptions, Vector
 
 
 class OpenAIEmbeddingsRequest(EmbeddingsRequestBody, EmbedModel):
@@ -20,16 +20,17 @@ class OpenAIEmbeddingsRequest(EmbeddingsRequestBody, EmbedModel):
 
     def task(self) -> EmbedTask:
         """Return the task."""
-        is_hint = self.prompt_name in QUERY_HINTS | DOCUMENT_HINTS  # other names are those of the model's prompts
+        named = type_of_prompt(self.prompt_name)  # other names are those of the model's prompts
+        stated = input_type(input_type=self.input_type, task=self.task_hint, text_type=self.text_type)
         return EmbedTask(
             texts=tuple(self.input),
             model=self.model,
-            input_type=input_type(self.input_type, self.task_hint, self.prompt_name, self.text_type),
-            prompt_name=None if is_hint else self.prompt_name or None,
+            input_type=stated if named is InputType.UNSTATED else named,
+            prompt_name=(self.prompt_name or None) if named is InputType.UNSTATED else None,
             instruction=self.instruction or None,
             preset=self.preset or None,
             dimensions=self.dimensions or self.output_dimension or self.dimension or None,
-            truncate=self.truncation is not False,
+            truncate=self.truncation is not False and may_truncate(self.truncate) is not False,
             truncate_prompt_tokens=prompt_tokens(self.truncate_prompt_tokens),
             options=RequestOptions(timeout_s=None if self.timeout_ms is None else self.timeout_ms / 1000),
         )

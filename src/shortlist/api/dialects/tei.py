@@ -13,7 +13,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from shortlist.api.dialects.common import RERANK_PATHS
-from shortlist.api.dialects.conversions import input_type, overflow
+from shortlist.api.dialects.conversions import overflow, type_of_prompt
 from shortlist.api.dialects.dialect import (
     DetokenizeModel,
     Dialect,
@@ -26,7 +26,7 @@ from shortlist.api.dialects.dialect import (
     SparseEmbedModel,
     TokenizeModel,
 )
-from shortlist.api.dialects.tei_pairs import DEFAULT_PATHS, TeiPredictRequest, TeiTextPairsRequest
+from shortlist.api.dialects.tei_pairs import DEFAULT_PATHS, TeiNamedPairsRequest, TeiPredictRequest, TeiTextPairsRequest
 from shortlist.errors import NotFound
 from shortlist.schemas.embed import SparseComponent, VectorField
 from shortlist.schemas.fields import Count, Documents, IdList, Query, RequestFields, Side, Texts
@@ -138,7 +138,7 @@ class TeiEmbedRequest(EmbedModel):
         return EmbedTask(
             texts=tuple(self.inputs),
             model=self.model,
-            input_type=input_type(self.prompt_name),
+            input_type=type_of_prompt(self.prompt_name),
             prompt_name=self.prompt_name or "",
             normalize=self.normalize is not False,
             dimensions=self.dimensions or None,
@@ -169,7 +169,7 @@ class TeiSparseRequest(SparseEmbedModel):
         return EmbedTask(
             texts=tuple(self.inputs),
             model=self.model,
-            input_type=input_type(self.prompt_name),
+            input_type=type_of_prompt(self.prompt_name),
             prompt_name=self.prompt_name or "",
             truncate=self.truncate is not False,
         )
@@ -247,7 +247,7 @@ class TeiSimilarityRequest(EmbedModel):
         return EmbedTask(
             texts=(self.inputs.source_sentence, *self.inputs.sentences),
             model=self.model,
-            input_type=input_type(parameters.prompt_name),
+            input_type=type_of_prompt(parameters.prompt_name),
             prompt_name=parameters.prompt_name or "",
             normalize=True,
             truncate=parameters.truncate is not False,
@@ -343,6 +343,7 @@ DIALECT: Final = Dialect(
         TeiRerankRequest,
         TeiSimilarityRequest,
         TeiTextPairsRequest,
+        TeiNamedPairsRequest,
         TeiPredictRequest,
         TeiEmbedRequest,
         TeiSparseRequest,

@@ -64,6 +64,8 @@ def test_dialect_of_every_clients_request_is_detected(
         ({"inputs": ["t", "u"]}, "TeiEmbedRequest"),
         ({"inputs": ["q", "d"], "parameters": {}}, "TeiPredictRequest"),
         ({"inputs": [["q", "d"]]}, "TeiPredictRequest"),
+        ({"inputs": [{"text": "q", "text_pair": "d"}]}, "TeiNamedPairsRequest"),
+        ({"inputs": {"text": "q", "text_pair": "d"}}, "TeiNamedPairsRequest"),
         ({"inputs": {"source_sentence": "a", "sentences": ["b"]}, "parameters": {}}, "TeiSimilarityRequest"),
         ({"text_pairs": [["q", "d"]]}, "TeiTextPairsRequest"),
     ],
