@@ -29,7 +29,7 @@ from shortlist.api.task_handlers import ServedOutcome, handler_of
 from shortlist.errors import InvalidInput, TooManyItems
 from shortlist.schemas.fields import ItemLimit, validated
 from shortlist.service.runtime import Runtime
-from shortlist.types import SparseVector, Timing, Usage, Vector
+from shortlist.types import EMBED, SparseVector, Timing, Usage, Vector
 
 router = APIRouter()
 
@@ -107,8 +107,9 @@ async def explain(request: Request, service: Service) -> Response:
 
 @router.get("/v1/models", tags=["models"])
 async def models(service: Service) -> Response:
-    """List what is served."""
-    return _json({"object": "list", "data": [model_info.model(card) for card in service.cards()]})
+    """List what is served, embedders first: clients of embeddings take the first one."""
+    cards = sorted(service.cards(), key=lambda card: EMBED not in card.operations)
+    return _json({"object": "list", "data": [model_info.model(card) for card in cards]})
 
 
 @router.get("/models", include_in_schema=False)

@@ -74,11 +74,16 @@ class DocumentText(TypedDict):
 
 
 class RerankResult(TypedDict):
-    """A ranked document; strict clients reject other keys, and null documents."""
+    """A ranked document; strict clients reject other keys, and null documents.
+
+    `score` and `text` repeat score and text, at the path /rerank for requests of query and documents alone.
+    """
 
     index: int
     relevance_score: FiniteFloat
     document: NotRequired[DocumentText]
+    score: NotRequired[FiniteFloat]
+    text: NotRequired[str]
 
 
 class ApiVersion(TypedDict):

@@ -113,6 +113,24 @@ class CommonRerankRequest(CommonRerankModel):
         return result
 
 
+class PlainRerankRequest(CommonRerankRequest):
+    """Rank documents for a query, for pages that read `score` and `text` of each result.
+
+    Clients of other servers send more than query and documents, or to another path.
+    """
+
+    paths: ClassVar[tuple[str, ...]] = ("/rerank",)
+    example: ClassVar[Json] = {"query": "red fox", "documents": ["a cat", "the red fox"]}
+
+    @classmethod
+    def matches(cls, view: RequestView) -> bool:
+        """Match by query and documents alone."""
+        return view.body.keys() == {"query", "documents"}
+
+    def _result(self, ranked: Ranked) -> RerankResult:
+        return {**super()._result(ranked), "score": ranked.score, "text": self.documents[ranked.index]}
+
+
 def _details(index: int, stats: DocumentStats) -> DocumentDetails:
     return {
         "index": index,
@@ -137,4 +155,4 @@ def has_own_fields(view: RequestView, theirs: frozenset[str]) -> bool:
     return not (CommonRerankModel.model_fields.keys() - theirs).isdisjoint(view.body)
 
 
-DIALECT: Final = Dialect(name="superset", request_models=(CommonRerankRequest,))
+DIALECT: Final = Dialect(name="superset", request_models=(PlainRerankRequest, CommonRerankRequest))

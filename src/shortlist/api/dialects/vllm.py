@@ -59,6 +59,25 @@ class VllmScore(TypedDict):
     score: float
 
 
+class VllmLabel(TypedDict):
+    """The score of a pair, and the answer that it stands for."""
+
+    score: float
+    label: str
+
+
+class VllmScores(TypedDict):
+    """The scores of pairs, and the same as Qwen's example of a client reads them."""
+
+    id: str
+    object: str
+    created: int
+    model: str
+    data: list[VllmScore]
+    scores: list[VllmLabel]
+    usage: TokenUsage
+
+
 class VllmClass(TypedDict):
     """The only class of a prompt, and its probability."""
 
@@ -75,6 +94,9 @@ class VllmPooled(TypedDict):
     object: str
     data: VectorField
 
+
+YES: Final = 0.5
+"""Scores from here on stand for yes."""
 
 DataT = TypeVar("DataT")
 
@@ -156,14 +178,21 @@ class VllmScoreRequest(ScoreModel):
             ),
         )
 
-    def answer(self, outcome: ScoreOutcome, meta: ResponseMeta) -> VllmList[VllmScore]:
+    def answer(self, outcome: ScoreOutcome, meta: ResponseMeta) -> VllmScores:
         """Return the scores in the order of the request."""
-        has_odds = self.use_activation is False
-        data: list[VllmScore] = [
-            {"index": index, "object": "score", "score": each.raw_score if has_odds else each.score}
-            for index, each in enumerate(outcome.scores)
-        ]
-        return _listed("score", meta, self.model or outcome.model, data, outcome.usage.num_tokens)
+        scores = [each.raw_score if self.use_activation is False else each.score for each in outcome.scores]
+        return {
+            "id": f"score-{meta.request_id}",
+            "object": "list",
+            "created": meta.created_s,
+            "model": self.model or outcome.model,
+            "data": [{"index": index, "object": "score", "score": score} for index, score in enumerate(scores)],
+            "scores": [
+                {"score": score, "label": "yes" if each.score >= YES else "no"}
+                for score, each in zip(scores, outcome.scores, strict=True)
+            ],
+            "usage": usage(outcome.usage.num_tokens),
+        }
 
 
 class VllmClassifyRequest(ScoreModel):
