@@ -201,7 +201,7 @@ class VllmSettings(_Group):
 class SchedulerSettings(_Group):
     """Batching, admission and caches."""
 
-    max_batch_tokens: Positive = Field(default=16_384, description="Tokens per batch.")
+    max_batch_tokens: Positive = Field(default=16_384, description="Tokens per batch; at least max_model_len.")
     max_batch_items: Positive = Field(default=1024, description="Documents or texts per batch.")
     max_concurrent_requests: Positive = Field(default=512, description="Admitted requests at once; further ones get 429.")
     max_queue_tokens: Positive = Field(default=4_000_000, description="Queued tokens; a request beyond that gets 429.")
@@ -306,7 +306,7 @@ class Settings(_Group):
         from_env = _from_environ(os.environ if environ is None else environ)  # noqa: TID251 - the one place
         path = given.pop(CONFIG_FILE, from_env.pop(CONFIG_FILE, None))
         from_file = _from_file(Path(str(path))) if path is not None else {}
-        return cls._from_flat({**from_file, **from_env, **given})
+        return cls._from_flat(_with_larger_batches({**from_file, **from_env, **given}))
 
     @classmethod
     def _from_flat(cls, flat: Mapping[str, object]) -> Self:
@@ -335,6 +335,14 @@ class Settings(_Group):
                 f"({self.model.max_model_len}): one document must fit into one step."
             )
         return self
+
+
+def _with_larger_batches(flat: dict[str, object]) -> dict[str, object]:
+    """Raise an unstated `max_batch_tokens` to a longer `max_model_len`: one document must fit into one batch."""
+    limit, default = str(flat.get("max_model_len", "")), SchedulerSettings.model_fields["max_batch_tokens"].default
+    if "max_batch_tokens" in flat or not limit.isdecimal() or int(limit) <= default:
+        return flat
+    return {**flat, "max_batch_tokens": int(limit)}
 
 
 def fields() -> Iterator[tuple[str, str, FieldInfo]]:
