@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from shortlist.errors import EngineError, EngineUnavailable
-from shortlist.types import EMBED, Batch
+from shortlist.service.runtime import Runtime
+from shortlist.telemetry import Metrics
+from shortlist.types import EMBED, RERANK, Batch
 from tests.support.apps import http, runtime, served, settings
 from tests.support.fake_engine import FakeEngine
 
@@ -198,6 +200,43 @@ async def test_what_may_not_be_truncated_is_refused_in_every_spelling(truncate: 
             assert (await short.post(path, json=body)).status_code == httpx2.codes.OK
             refused = await short.post(path, json={**body, "truncate": truncate})
             assert (refused.status_code, refused.json()["error"]["code"]) == (400, "context_length_exceeded")
+
+
+async def test_clients_of_ollama_find_models_and_embed(client: httpx2.AsyncClient) -> None:
+    tags = (await client.get("/api/tags")).json()["models"]
+    assert [each["name"] for each in tags] == [each["id"] for each in (await client.get("/v1/models")).json()["data"]]
+    assert (await client.get("/api/ps")).json()["models"] == tags
+    assert (await client.get("/api/version")).json() == (await client.get("/version")).json()
+    name = tags[0]["name"]
+    shown = (await post(client, "/api/show", {"model": f"{name}:latest"})).json()
+    assert (shown["name"], shown["capabilities"]) == (name, ["embedding", "rerank"])
+    assert (await post(client, "/api/show", {"name": name})).json() == shown
+    assert "model is required" in (await client.post("/api/show", json={})).text
+    assert (await client.post("/api/show", json={"model": "other"})).status_code == httpx2.codes.NOT_FOUND
+    [vector] = (await post(client, "/api/embed", {"input": "a", "model": f"{name}:latest"})).json()["embeddings"]
+    assert (await post(client, "/api/embeddings", {"prompt": "a", "model": name})).json() == {"embedding": vector}
+
+
+async def test_models_are_listed_embedders_first() -> None:
+    models = [served(name=name, operations=frozenset({task})) for name, task in (("ranks", RERANK), ("embeds", EMBED))]
+    async with http(Runtime(models, settings=settings(), metrics=Metrics())) as both:
+        assert [each["id"] for each in (await both.get("/v1/models")).json()["data"]] == ["embeds", "ranks"]
+
+
+async def test_bare_rerank_of_query_and_documents_alone_repeats_score_and_text(client: httpx2.AsyncClient) -> None:
+    body = {"query": "red fox", "documents": ["a cat", "the red fox"]}
+    for result in (await post(client, "/rerank", body)).json()["results"]:
+        assert result["score"] == result["relevance_score"]
+        assert result["text"] == result["document"]["text"]
+    for path, fields in (("/v1/rerank", {}), ("/rerank", {"top_n": 2}), ("/rerank", {"model": "fake"})):
+        results = (await post(client, path, {**body, **fields})).json()["results"]
+        assert {key for result in results for key in result} == {"index", "relevance_score", "document"}
+
+
+async def test_scores_of_pairs_say_yes_or_no_beside_the_data(client: httpx2.AsyncClient) -> None:
+    told = (await post(client, "/score", {"text_1": "red fox", "text_2": ["the red fox", "a cat"]})).json()
+    assert [each["score"] for each in told["scores"]] == [each["score"] for each in told["data"]]
+    assert [each["label"] for each in told["scores"]] == ["yes" if each["score"] >= 0.5 else "no" for each in told["data"]]
 
 
 async def test_raw_scores_can_be_requested_in_every_dialect(client: httpx2.AsyncClient) -> None:

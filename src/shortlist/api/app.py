@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from shortlist import __version__
-from shortlist.api import openapi
+from shortlist.api import ollama_routes, openapi
 from shortlist.api.api_keys import ApiKeys
 from shortlist.api.auth import Auth
 from shortlist.api.caller_limits import CallerLimits
@@ -84,12 +84,13 @@ def create_app(runtime: Runtime) -> FastAPI:
     tasks = task_router()
     app.include_router(tasks)
     app.include_router(router)
+    app.include_router(ollama_routes.router)
     app.openapi = _documented(app)  # type: ignore[method-assign] # as FastAPI's documentation says
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     _add_middleware(app, runtime, server, keys, fast_routes(tasks))
     runtime.metrics.build_info.labels(__version__, platform.python_version()).set(1)
-    for collector in collectors(runtime.metrics, server.metrics_compat, methods=_methods(tasks, router)):
+    for collector in collectors(runtime.metrics, server.metrics_compat, methods=_methods(tasks, router, ollama_routes.router)):
         runtime.metrics.registry.register(collector)
     return app
 

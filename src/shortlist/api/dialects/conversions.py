@@ -16,7 +16,9 @@ DOCUMENTS: Final = frozenset({"document", "documents", "passage", "passages", "c
 OTHERS: Final = frozenset({"classification", "clustering", "text_matching", "separation", "semantic_similarity"})
 """Values of these servers that are about neither queries nor documents."""
 
-EXAMPLES: Final = "query, document, search_query, search_document, retrieval.query, retrieval.passage, classification or clustering"
+EXAMPLES: Final = (
+    "query, document, search_query, search_document, retrieval.query, retrieval.passage, classification or clustering"
+)
 
 
 def input_type(**hints: str | None) -> InputType:

@@ -10,7 +10,7 @@ from typing import ClassVar, Final
 
 from typing_extensions import TypedDict
 
-from shortlist.api.dialects.dialect import Dialect, EmbedModel, Json, RerankModel, ResponseMeta
+from shortlist.api.dialects.dialect import Dialect, EmbedModel, ErrorInfo, Json, RerankModel, ResponseMeta
 from shortlist.schemas.embed import VectorField
 from shortlist.schemas.fields import Count, Documents, Query, Texts
 from shortlist.types import EmbedOutcome, EmbedTask, RerankOutcome, RerankTask
@@ -92,4 +92,49 @@ class OllamaEmbedRequest(EmbedModel):
         }
 
 
-DIALECT: Final = Dialect(name="ollama", request_models=(OllamaRerankRequest, OllamaEmbedRequest))
+class OllamaEmbedding(TypedDict):
+    """The vector of one text, of the model's own length."""
+
+    embedding: VectorField
+
+
+class OllamaEmbeddingRequest(EmbedModel):
+    """Embed one text, as clients did before `/api/embed`."""
+
+    paths: ClassVar[tuple[str, ...]] = ("/api/embeddings",)
+    items_field: ClassVar[str] = "prompt"
+    example: ClassVar[Json] = {"prompt": "a text"}
+
+    model: str | None = None
+    prompt: str
+
+    @property
+    def num_items(self) -> int:
+        """The number of texts."""
+        return 1
+
+    def task(self) -> EmbedTask:
+        """Return the task."""
+        return EmbedTask(texts=(self.prompt,), model=self.model, normalize=False)
+
+    def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> OllamaEmbedding:
+        """Return the vector."""
+        del meta
+        return {"embedding": outcome.vectors[0]}
+
+
+class OllamaError(TypedDict):
+    """Ollama's error: one sentence."""
+
+    error: str
+
+
+def _error_body(error: ErrorInfo) -> tuple[int, OllamaError]:
+    return error.status, {"error": error.message}
+
+
+DIALECT: Final = Dialect(
+    name="ollama",
+    request_models=(OllamaRerankRequest, OllamaEmbedRequest, OllamaEmbeddingRequest),
+    error_body=_error_body,
+)

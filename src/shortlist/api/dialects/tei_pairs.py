@@ -136,7 +136,9 @@ class TeiNamedPairsRequest(ScoreModel):
     def matches(cls, view: RequestView) -> bool:
         """Match by inputs that are objects with `text_pair`."""
         inputs = view.body.get("inputs")
-        return any(isinstance(each, dict) and "text_pair" in each for each in (inputs if isinstance(inputs, list) else [inputs]))
+        return any(
+            isinstance(each, dict) and "text_pair" in each for each in (inputs if isinstance(inputs, list) else [inputs])
+        )
 
     def task(self) -> ScoreTask:
         """Return the task."""

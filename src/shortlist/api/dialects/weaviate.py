@@ -107,7 +107,9 @@ class WeaviateVectorRequest(EmbedModel):
     def task(self) -> EmbedTask:
         """Return the task."""
         config = self.config or WeaviateVectorConfig()
-        return EmbedTask(texts=(self.text,), input_type=input_type(task_type=config.task_type), dimensions=config.dimensions or None)
+        return EmbedTask(
+            texts=(self.text,), input_type=input_type(task_type=config.task_type), dimensions=config.dimensions or None
+        )
 
     def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> WeaviateVector:
         """Return the text with its vector."""

@@ -58,7 +58,9 @@ def test_query_hints_of_other_apis_are_understood(fields: dict[str, str]) -> Non
     assert read(**fields).task().input_type is InputType.QUERY
 
 
-@pytest.mark.parametrize("fields", [{"input_type": "document"}, {"task": "retrieval.passage"}, {"input_type": "Search_Document"}])
+@pytest.mark.parametrize(
+    "fields", [{"input_type": "document"}, {"task": "retrieval.passage"}, {"input_type": "Search_Document"}]
+)
 def test_documents_are_documents(fields: dict[str, str]) -> None:
     assert read(**fields).task().input_type is InputType.DOCUMENT
 

@@ -1,0 +1,86 @@
+"""Ollama's routes about models, which its clients ask before they embed.
+
+Source: Ollama's API documentation, "List Local Models", "List Running Models", "Show Model Information", "Version".
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Final
+
+import orjson
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response
+from pydantic import model_validator
+
+from shortlist import __version__
+from shortlist.api.dialects.dialect import Json
+from shortlist.api.json_body import read_json
+from shortlist.errors import InvalidInput
+from shortlist.schemas.fields import ItemLimit, RequestFields, validated
+from shortlist.service.runtime import Runtime
+from shortlist.types import EMBED, ModelCard
+
+router = APIRouter(prefix="/api")
+
+
+def _runtime(request: Request) -> Runtime:
+    runtime: Runtime = request.app.state.runtime
+    return runtime
+
+
+Service = Annotated[Runtime, Depends(_runtime)]
+
+SHOWN_NAMES: Final = ("model", "name")
+
+
+class ShowRequest(RequestFields):
+    """The model to describe; `name` is the older field."""
+
+    model: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spelled(cls, body: dict[str, object]) -> dict[str, object]:
+        name = next((body[field] for field in SHOWN_NAMES if body.get(field)), None)
+        if not isinstance(name, str):
+            raise InvalidInput("model is required: the name of a served model.", param="model")
+        return {"model": name}
+
+
+@router.get("/tags", tags=["models"])
+@router.get("/ps", include_in_schema=False)
+async def tags(service: Service) -> Response:
+    """List what is served, as Ollama lists its models."""
+    return _json({"models": [_model(card) for card in service.cards()]})
+
+
+@router.get("/version", tags=["server"])
+async def version() -> Response:
+    """Say which release this is, as Ollama does."""
+    return _json({"version": __version__})
+
+
+@router.post("/show", tags=["models"])
+async def show(request: Request, service: Service) -> Response:
+    """Describe one served model, as Ollama does."""
+    asked = validated(ShowRequest, await read_json(request), ItemLimit(1, "model"))
+    card = service.card(asked.model)
+    return _json({**_model(card), "model_info": _model_info(card), "capabilities": _capabilities(card)})
+
+
+def _model(card: ModelCard) -> Json:
+    modified = datetime.fromtimestamp(card.created_s, UTC).isoformat()
+    return {"name": card.name, "model": card.name, "modified_at": modified, "details": {"format": "safetensors"}}
+
+
+def _model_info(card: ModelCard) -> Json:
+    return {"general.context_length": card.max_model_len, "general.embedding_length": card.dimensions}
+
+
+def _capabilities(card: ModelCard) -> list[str]:
+    return ["embedding" if operation is EMBED else operation.name for operation in card.operations]
+
+
+def _json(body: Json) -> Response:
+    return Response(orjson.dumps(body), media_type="application/json")
