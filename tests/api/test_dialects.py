@@ -159,6 +159,9 @@ async def test_similarity_is_the_cosine(client: httpx2.AsyncClient) -> None:
         ("/v1/rerank", {"query": "q", "documents": ["d"], "truncate": "nope"}, "truncate must be END or NONE"),
         ("/v1/embeddings", {"input": TEXTS, "output_dtype": "int8"}, "output_dtype"),
         ("/v1/embeddings", {"input": TEXTS, "late_chunking": True}, "late_chunking"),
+        ("/pooling", {"input": TEXTS, "task": "token_embed"}, "task"),
+        ("/pooling", {"input": TEXTS, "encoding_format": "bad"}, "encoding_format"),
+        ("/v2/embed", {"texts": TEXTS, "images": ["data:image/png;base64,"]}, "images must be absent"),
         ("/", {"inputs": [{"text": "a", "text_pair": "b"}, {"text": "a"}]}, "text_pair"),
         ("/predict", {"inputs": {"text": "a", "text_pair": 5}}, "text_pair"),
     ],
@@ -237,6 +240,21 @@ async def test_scores_of_pairs_say_yes_or_no_beside_the_data(client: httpx2.Asyn
     told = (await post(client, "/score", {"text_1": "red fox", "text_2": ["the red fox", "a cat"]})).json()
     assert [each["score"] for each in told["scores"]] == [each["score"] for each in told["data"]]
     assert [each["label"] for each in told["scores"]] == ["yes" if each["score"] >= 0.5 else "no" for each in told["data"]]
+
+
+async def test_pooling_returns_base64_on_request(client: httpx2.AsyncClient) -> None:
+    numbers = (await post(client, "/pooling", {"input": TEXTS, "task": "embed"})).json()["data"]
+    coded = (await post(client, "/pooling", {"input": TEXTS, "encoding_format": "base64"})).json()["data"]
+    for one, other in zip(numbers, coded, strict=True):
+        np.testing.assert_allclose(np.frombuffer(base64.b64decode(other["data"]), "<f4"), one["data"], rtol=1e-6)
+
+
+async def test_prompt_of_a_request_goes_before_every_text(client: httpx2.AsyncClient) -> None:
+    assert await vectors(client, ["b", "c"], prompt="a ") == await vectors(client, ["a b", "a c"], prompt_name="document")
+
+
+async def test_key_can_be_checked(client: httpx2.AsyncClient) -> None:
+    assert (await client.post("/v1/check-api-key")).json() == {"valid": True}
 
 
 async def test_raw_scores_can_be_requested_in_every_dialect(client: httpx2.AsyncClient) -> None:

@@ -131,6 +131,12 @@ async def info(request: Request, service: Service) -> Response:
     return _json(model_info.info(service.card(state_of(request.scope).model), service.settings))
 
 
+@router.post("/v1/check-api-key", include_in_schema=False)
+async def check_api_key() -> Response:
+    """Say that the key is valid, as Cohere does: a wrong one does not get here."""
+    return _json({"valid": True})
+
+
 @router.get("/v1/cluster/auth", tags=["server"])
 async def cluster_auth(request: Request) -> Response:
     """Say whether a key is needed, as Xinference does: its client asks before everything else."""

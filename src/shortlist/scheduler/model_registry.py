@@ -27,8 +27,8 @@ class ModelRegistry:
     """Finds the served model for a name.
 
     Lookup order: the configured name; the last part, case-insensitively (`bge-reranker-v2-m3`); the same without RAGFlow's
-    provider suffix, or Ollama's tag for the newest version. A request without a name (or with a placeholder name) gets the first model for its task, as does an
-    unknown name if `unknown_model` is "default".
+    provider suffix, or Ollama's tag for the newest version. A request without a name (or with a placeholder name) gets the
+    first model for its task, as does an unknown name if `unknown_model` is "default".
     """
 
     served_models: Sequence[ServedModel]

@@ -47,6 +47,7 @@ class RerankRequestBody(RequestFields):
     )
     raw_scores: bool | None = Field(default=None, description="true: return log-odds (or cosines) instead of 0..1.")
     use_activation: bool | None = Field(default=None, description="false is another spelling of raw_scores: true.")
+    activation: bool | None = Field(default=None, description="An older name of use_activation.")
     return_logits: bool | None = Field(
         default=None, description="true: return the log-odds (or cosines) of the results beside them, as `logits`."
     )

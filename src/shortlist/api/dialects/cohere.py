@@ -88,9 +88,16 @@ class CohereEmbedRequest(EmbedModel):
     output_dimension: Count = None
     max_tokens: Count = None
     truncate: Literal["NONE", "START", "END"] | None = None
+    images: list[object] | None = None
 
     def task(self) -> EmbedTask:
-        """Return the task."""
+        """Return the task.
+
+        Raises:
+            InvalidInput: a form of vectors is not known, or there are images.
+        """
+        if self.images:
+            raise InvalidInput("images must be absent: no model here embeds images.", param="images")
         for index, form in enumerate(self.embedding_types or ()):
             if form not in FORMS:
                 param = f"embedding_types[{index}]"

@@ -106,7 +106,7 @@ class CommonRerankRequest(CommonRerankModel):
         return answer
 
     def _result(self, ranked: Ranked) -> RerankResult:
-        score = ranked.raw_score if self.raw_scores or self.use_activation is False else ranked.score
+        score = ranked.raw_score if self.raw_scores or False in {self.use_activation, self.activation} else ranked.score
         result: RerankResult = {"index": ranked.index, "relevance_score": score}
         if self.return_documents is not False:
             result["document"] = {"text": self.documents[ranked.index]}

@@ -11,7 +11,8 @@ from shortlist.types import InputType, OverflowPolicy, Truncation
 
 QUERIES: Final = frozenset({"query", "queries", "question"})
 DOCUMENTS: Final = frozenset({"document", "documents", "passage", "passages", "corpus"})
-"""Last words of `input_type`, `task` and `text_type`: search_query, retrieval.passage. Sources: docs of Cohere, Voyage, Jina, NVIDIA."""
+"""Last words of `input_type`, `task` and `text_type`: search_query, retrieval.passage. Sources: docs of Cohere, Voyage, Jina and
+NVIDIA."""
 
 OTHERS: Final = frozenset({"classification", "clustering", "text_matching", "separation", "semantic_similarity"})
 """Values of these servers that are about neither queries nor documents."""

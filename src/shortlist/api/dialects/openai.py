@@ -14,7 +14,7 @@ from shortlist.types import EmbedOutcome, EmbedTask, InputType, RequestOptions, 
 class OpenAIEmbeddingsRequest(EmbeddingsRequestBody, EmbedModel):
     """Embed texts."""
 
-    paths: ClassVar[tuple[str, ...]] = ("/v1/embeddings", "/embeddings", "/compatible-mode/v1/embeddings")
+    paths: ClassVar[tuple[str, ...]] = ("/v1/embeddings", "/embeddings", "/compatible-mode/v1/embeddings", "/openai")
     items_field: ClassVar[str] = "input"
     example: ClassVar[Json] = {"input": ["first text", "second text"]}
 
@@ -23,10 +23,11 @@ class OpenAIEmbeddingsRequest(EmbeddingsRequestBody, EmbedModel):
         named = type_of_prompt(self.prompt_name)  # other names are those of the model's prompts
         stated = input_type(input_type=self.input_type, task=self.task_hint, text_type=self.text_type)
         return EmbedTask(
-            texts=tuple(self.input),
+            texts=tuple(self.prompt + text for text in self.input) if self.prompt else tuple(self.input),
             model=self.model,
             input_type=stated if named is InputType.UNSTATED else named,
-            prompt_name=(self.prompt_name or None) if named is InputType.UNSTATED else None,
+            prompt_name="" if self.prompt else (self.prompt_name or None) if named is InputType.UNSTATED else None,
+            normalize=False if self.normalized is False else None,
             instruction=self.instruction or None,
             preset=self.preset or None,
             dimensions=self.dimensions or self.output_dimension or self.dimension or None,

@@ -5,7 +5,7 @@ Source: vllm 0.33.0, `entrypoints/pooling/{scoring,classify,pooling}/protocol.py
 
 from __future__ import annotations
 
-from typing import ClassVar, Final, Generic, TypeVar
+from typing import ClassVar, Final, Generic, Literal, TypeVar
 
 from pydantic import Field, model_validator
 from typing_extensions import TypedDict
@@ -20,6 +20,7 @@ from shortlist.api.dialects.dialect import (
     ScoreModel,
     TokenizeModel,
 )
+from shortlist.api.dialects.openai import in_base64
 from shortlist.api.dialects.vllm_sparse import VllmSparseRequest
 from shortlist.errors import InvalidInput
 from shortlist.schemas.embed import VectorField
@@ -92,7 +93,7 @@ class VllmPooled(TypedDict):
 
     index: int
     object: str
-    data: VectorField
+    data: VectorField | str
 
 
 YES: Final = 0.5
@@ -122,9 +123,10 @@ class VllmTokens(TypedDict):
 
 
 class VllmText(TypedDict):
-    """The text of token ids."""
+    """The text of token ids; `text` is Cohere's name of it."""
 
     prompt: str
+    text: str
 
 
 class VllmScoreRequest(ScoreModel):
@@ -144,6 +146,8 @@ class VllmScoreRequest(ScoreModel):
     truncate_prompt_tokens: PromptTokens = None
     truncation_side: Side = None
     use_activation: bool | None = Field(default=None, description="false: return log-odds instead of 0..1.")
+    activation: bool | None = Field(default=None, description="An older name of use_activation.")
+    raw_scores: bool | None = Field(default=None, description="true is another spelling of use_activation: false.")
 
     @model_validator(mode="before")
     @classmethod
@@ -180,7 +184,8 @@ class VllmScoreRequest(ScoreModel):
 
     def answer(self, outcome: ScoreOutcome, meta: ResponseMeta) -> VllmScores:
         """Return the scores in the order of the request."""
-        scores = [each.raw_score if self.use_activation is False else each.score for each in outcome.scores]
+        has_odds = False in {self.use_activation, self.activation} or self.raw_scores is True
+        scores = [each.raw_score if has_odds else each.score for each in outcome.scores]
         return {
             "id": f"score-{meta.request_id}",
             "object": "list",
@@ -204,6 +209,8 @@ class VllmClassifyRequest(ScoreModel):
 
     model: str | None = None
     input: Texts
+    use_activation: bool | None = Field(default=None, description="false: return log-odds instead of 0..1.")
+    activation: bool | None = Field(default=None, description="An older name of use_activation.")
     truncate_prompt_tokens: PromptTokens = None
     truncation_side: Side = None
 
@@ -225,8 +232,9 @@ class VllmClassifyRequest(ScoreModel):
 
     def answer(self, outcome: ScoreOutcome, meta: ResponseMeta) -> VllmList[VllmClass]:
         """Return one class and its probability."""
+        has_odds = False in {self.use_activation, self.activation}
         data: list[VllmClass] = [
-            {"index": index, "label": "LABEL_0", "probs": [each.score], "num_classes": 1}
+            {"index": index, "label": "LABEL_0", "probs": [each.raw_score if has_odds else each.score], "num_classes": 1}
             for index, each in enumerate(outcome.scores)
         ]
         return _listed("classify", meta, self.model or outcome.model, data, outcome.usage.num_tokens)
@@ -241,6 +249,10 @@ class VllmPoolingRequest(EmbedModel):
 
     model: str | None = None
     input: Texts
+    task_name: Literal["embed", "encode"] | None = Field(
+        default=None, alias="task", description="Only embed: one vector for every text."
+    )
+    encoding_format: Literal["float", "base64"] | None = None
     dimensions: Count = None
     truncate_prompt_tokens: PromptTokens = None
     truncation_side: Side = None
@@ -257,7 +269,8 @@ class VllmPoolingRequest(EmbedModel):
     def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> VllmList[VllmPooled]:
         """Return the vectors."""
         data: list[VllmPooled] = [
-            {"index": index, "object": "pooling", "data": vector} for index, vector in enumerate(outcome.vectors)
+            {"index": index, "object": "pooling", "data": in_base64(vector) if self.encoding_format == "base64" else vector}
+            for index, vector in enumerate(outcome.vectors)
         ]
         return _listed("pool", meta, self.model or outcome.model, data, outcome.usage.num_tokens)
 
@@ -311,7 +324,7 @@ class VllmDetokenizeRequest(DetokenizeModel):
     def answer(self, outcome: DetokenizeOutcome, meta: ResponseMeta) -> VllmText:
         """Return the text."""
         del meta
-        return {"prompt": outcome.texts[0]}
+        return {"prompt": outcome.texts[0], "text": outcome.texts[0]}
 
 
 def _listed(kind: str, meta: ResponseMeta, model: str, data: list[DataT], num_tokens: int) -> VllmList[DataT]:
