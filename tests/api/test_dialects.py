@@ -242,6 +242,25 @@ async def test_scores_of_pairs_say_yes_or_no_beside_the_data(client: httpx2.Asyn
     assert [each["label"] for each in told["scores"]] == ["yes" if each["score"] >= 0.5 else "no" for each in told["data"]]
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/rerank", {"query": "red fox", "documents": ["a cat"]}),
+        ("/score", {"text_1": "red fox", "text_2": ["a cat"]}),
+        ("/score", {"queries": "red fox", "documents": ["a cat"]}),
+        ("/v1/embeddings", {"input": TEXTS}),
+        ("/embed", {"inputs": TEXTS}),
+    ],
+)
+async def test_sagemakers_path_takes_the_bodies_of_all_routes(
+    client: httpx2.AsyncClient, path: str, body: dict[str, object]
+) -> None:
+    direct, through = ((await post(client, each, body)).json() for each in (path, "/invocations"))
+    if isinstance(direct, dict):
+        direct, through = ({**each, "id": "", "created": 0} for each in (direct, through))
+    assert direct == through
+
+
 async def test_pooling_returns_base64_on_request(client: httpx2.AsyncClient) -> None:
     numbers = (await post(client, "/pooling", {"input": TEXTS, "task": "embed"})).json()["data"]
     coded = (await post(client, "/pooling", {"input": TEXTS, "encoding_format": "base64"})).json()["data"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from shortlist.api.dialects.conversions import may_truncate, overflow, truncation, usage
+from shortlist.api.dialects.conversions import SAGEMAKER_PATH, may_truncate, overflow, truncation, usage
 from shortlist.api.dialects.dialect import Dialect, Json, RequestView, RerankModel, ResponseMeta
 from shortlist.schemas.rerank import CharSpan, ChunkedDocument, DocumentDetails, RerankAnswer, RerankRequestBody, RerankResult
 from shortlist.types import DocumentStats, OverflowPolicy, Ranked, RequestOptions, RerankOutcome, RerankTask
@@ -74,6 +74,8 @@ class CommonRerankModel(RerankRequestBody, RerankModel):
 
 class CommonRerankRequest(CommonRerankModel):
     """Rank documents for a query."""
+
+    paths: ClassVar[tuple[str, ...]] = (*RERANK_PATHS, SAGEMAKER_PATH)
 
     def answer(self, outcome: RerankOutcome, meta: ResponseMeta) -> RerankAnswer:
         """Return the common answer."""

@@ -9,10 +9,15 @@ from shortlist.errors import InvalidInput
 from shortlist.schemas.rerank import TokenUsage
 from shortlist.types import InputType, OverflowPolicy, Truncation
 
+SAGEMAKER_PATH: Final = "/invocations"
+"""Where SageMaker sends every request: vLLM's container takes the bodies of all its routes there."""
+
 QUERIES: Final = frozenset({"query", "queries", "question"})
 DOCUMENTS: Final = frozenset({"document", "documents", "passage", "passages", "corpus"})
-"""Last words of `input_type`, `task` and `text_type`: search_query, retrieval.passage. Sources: docs of Cohere, Voyage, Jina and
-NVIDIA."""
+"""Last words of `input_type`, `task` and `text_type`: search_query, retrieval.passage.
+
+Sources: docs of Cohere, Voyage, Jina and NVIDIA.
+"""
 
 OTHERS: Final = frozenset({"classification", "clustering", "text_matching", "separation", "semantic_similarity"})
 """Values of these servers that are about neither queries nor documents."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 from typing import ClassVar, Final
 
-from shortlist.api.dialects.conversions import input_type, may_truncate, prompt_tokens, type_of_prompt, usage
-from shortlist.api.dialects.dialect import Dialect, EmbedModel, Json, ResponseMeta
+from shortlist.api.dialects.conversions import SAGEMAKER_PATH, input_type, may_truncate, prompt_tokens, type_of_prompt, usage
+from shortlist.api.dialects.dialect import Dialect, EmbedModel, Json, RequestView, ResponseMeta
 from shortlist.schemas.embed import EmbeddingsAnswer, EmbeddingsRequestBody
 from shortlist.types import EmbedOutcome, EmbedTask, InputType, RequestOptions, Vector
 
@@ -14,9 +14,20 @@ from shortlist.types import EmbedOutcome, EmbedTask, InputType, RequestOptions, 
 class OpenAIEmbeddingsRequest(EmbeddingsRequestBody, EmbedModel):
     """Embed texts."""
 
-    paths: ClassVar[tuple[str, ...]] = ("/v1/embeddings", "/embeddings", "/compatible-mode/v1/embeddings", "/openai")
+    paths: ClassVar[tuple[str, ...]] = (
+        "/v1/embeddings",
+        "/embeddings",
+        "/compatible-mode/v1/embeddings",
+        "/openai",
+        SAGEMAKER_PATH,
+    )
     items_field: ClassVar[str] = "input"
     example: ClassVar[Json] = {"input": ["first text", "second text"]}
+
+    @classmethod
+    def matches(cls, view: RequestView) -> bool:
+        """Match by the path, or by the field of the texts."""
+        return view.path != SAGEMAKER_PATH or "input" in view.body
 
     def task(self) -> EmbedTask:
         """Return the task."""

@@ -7,13 +7,13 @@ from typing import Annotated, ClassVar, Final
 from pydantic import BeforeValidator, ValidationInfo
 from typing_extensions import TypedDict
 
-from shortlist.api.dialects.conversions import overflow
+from shortlist.api.dialects.conversions import SAGEMAKER_PATH, overflow
 from shortlist.api.dialects.dialect import Json, RequestView, ResponseMeta, ScoreModel
 from shortlist.errors import InvalidInput
 from shortlist.schemas.fields import Side, check_num_items
 from shortlist.types import ScoreOutcome, ScoreTask
 
-DEFAULT_PATHS: Final = ("/", "/invocations")
+DEFAULT_PATHS: Final = ("/", SAGEMAKER_PATH)
 """Paths where the body alone determines the task."""
 
 

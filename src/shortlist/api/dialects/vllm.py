@@ -10,12 +10,13 @@ from typing import ClassVar, Final, Generic, Literal, TypeVar
 from pydantic import Field, model_validator
 from typing_extensions import TypedDict
 
-from shortlist.api.dialects.conversions import prompt_tokens, truncation, usage
+from shortlist.api.dialects.conversions import SAGEMAKER_PATH, prompt_tokens, truncation, usage
 from shortlist.api.dialects.dialect import (
     DetokenizeModel,
     Dialect,
     EmbedModel,
     Json,
+    RequestView,
     ResponseMeta,
     ScoreModel,
     TokenizeModel,
@@ -132,7 +133,7 @@ class VllmText(TypedDict):
 class VllmScoreRequest(ScoreModel):
     """Score pairs: one with one, one with many, or many with as many."""
 
-    paths: ClassVar[tuple[str, ...]] = ("/score", "/v1/score")
+    paths: ClassVar[tuple[str, ...]] = ("/score", "/v1/score", SAGEMAKER_PATH)
     items_field: ClassVar[str] = "text_2"
     also_read: ClassVar[frozenset[str]] = frozenset(name for names in PAIR_FIELDS for name in names)
     example: ClassVar[Json] = {"text_1": "red fox", "text_2": ["a cat", "the red fox"]}
@@ -148,6 +149,11 @@ class VllmScoreRequest(ScoreModel):
     use_activation: bool | None = Field(default=None, description="false: return log-odds instead of 0..1.")
     activation: bool | None = Field(default=None, description="An older name of use_activation.")
     raw_scores: bool | None = Field(default=None, description="true is another spelling of use_activation: false.")
+
+    @classmethod
+    def matches(cls, view: RequestView) -> bool:
+        """Match by the path, or by the names of both sides."""
+        return view.path != SAGEMAKER_PATH or any(set(names) <= view.body.keys() for names in PAIR_FIELDS)
 
     @model_validator(mode="before")
     @classmethod
