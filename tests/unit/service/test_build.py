@@ -517,7 +517,7 @@ def test_native_engine_needs_nothing_of_the_other_libraries(make_model: ModelFac
         "shortlist.cli.serve",
         *(
             pytest.param(f"shortlist.{name}", marks=pytest.mark.full)
-            for name in ("cli.asker", "server", "api.app", "service.build")
+            for name in ("cli.rerank", "server", "api.app", "service.build")
         ),
     ],
 )

@@ -45,8 +45,8 @@ def test_older_style_of_rotary_positions(tmp_path: Path) -> None:
     assert config.rope_theta == 5e5
 
 
-def test_head_dim_defaults_to_hidden_size_per_head(tmp_path: Path) -> None:
-    assert Qwen3Config.read(write_config(tmp_path, "head_dim")).head_dim == 16
+def test_head_dim_defaults_to_that_of_transformers(tmp_path: Path) -> None:
+    assert Qwen3Config.read(write_config(tmp_path, "head_dim")).head_dim == 128
 
 
 def test_lm_head_is_untied_by_default(tmp_path: Path) -> None:
