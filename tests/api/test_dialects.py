@@ -261,6 +261,35 @@ async def test_sagemakers_path_takes_the_bodies_of_all_routes(
     assert direct == through
 
 
+async def test_priors_are_fused_with_scores_and_both_are_returned(client: httpx2.AsyncClient) -> None:
+    body = {"query": "red fox", "documents": ["a cat", "the red fox", "a red dog"]}
+    alone = {each["index"]: each["relevance_score"] for each in (await post(client, "/v1/rerank", body)).json()["results"]}
+    priors = [1.0, 0.0, 0.5]
+    told = (await post(client, "/v1/rerank", {**body, "priors": priors, "prior_weight": 0.9, "top_n": 2})).json()
+    assert [each["index"] for each in told["results"]] == [0, 2]
+    assert told["priors"] == [1.0, 0.5]
+    assert told["model_scores"] == [alone[0], alone[2]]
+    assert told["results"][0]["relevance_score"] == pytest.approx(0.1 * alone[0] + 0.9)
+    default = (await post(client, "/v1/rerank", {**body, "priors": priors})).json()["results"]
+    assert {each["index"]: each["relevance_score"] for each in default}[0] == pytest.approx(0.7 * alone[0] + 0.3)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"priors": [1]}, "as many numbers as there are documents"),
+        ({"priors": [0.5, 1.5]}, "priors[1]"),
+        ({"priors": [0.5, "much"]}, "priors[1]"),
+        ({"prior_weight": 0.5}, "prior_weight needs priors"),
+        ({"priors": [0, 1], "prior_weight": 2}, "prior_weight"),
+        ({"priors": [0, 1], "raw_scores": True}, "leave out raw_scores"),
+    ],
+)
+async def test_wrong_priors_are_refused_by_name(client: httpx2.AsyncClient, fields: dict[str, object], message: str) -> None:
+    answer = await client.post("/v1/rerank", json={"query": "q", "documents": ["a", "b"], **fields})
+    assert (answer.status_code, message in answer.json()["error"]["message"]) == (400, True), answer.text
+
+
 async def test_pooling_returns_base64_on_request(client: httpx2.AsyncClient) -> None:
     numbers = (await post(client, "/pooling", {"input": TEXTS, "task": "embed"})).json()["data"]
     coded = (await post(client, "/pooling", {"input": TEXTS, "encoding_format": "base64"})).json()["data"]

@@ -218,6 +218,8 @@ Names = Annotated[list[str], Field(fail_fast=True, max_length=MAX_NAMES), AfterV
 """Names of fields or forms. Repeated ones would multiply the texts."""
 IdList = Annotated[list[int], Field(fail_fast=True)]
 """Token ids. Without `fail_fast`, every wrong one would become an error object."""
+Priors = Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(fail_fast=True)]
+"""Numbers in 0..1, one per document."""
 Texts = Annotated[list[str], BeforeValidator(_texts, json_schema_input_type=str | list[str])]
 Count = Annotated[int | None, Field(ge=0)]
 PromptTokens = Annotated[int | None, Field(ge=-1)]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NotRequired
+from typing import Annotated, NotRequired
 
 from pydantic import Field, FiniteFloat
 from typing_extensions import TypedDict
 
-from shortlist.schemas.fields import Count, Documents, Names, PromptTokens, Query, RequestFields, Side
+from shortlist.schemas.fields import Count, Documents, Names, Priors, PromptTokens, Query, RequestFields, Side
 from shortlist.types import OverflowPolicy
 
 
@@ -53,6 +53,14 @@ class RerankRequestBody(RequestFields):
     )
     return_details: bool | None = Field(
         default=None, description="true: say of every document how many of its tokens were read, as `details`."
+    )
+    priors: Priors | None = Field(
+        default=None,
+        description="One number in 0..1 per document, such as clicks or recency: relevance_score is the weighted mean of score "
+        "and prior, and `model_scores` and `priors` hold both.",
+    )
+    prior_weight: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        default=None, description="The weight of the priors in that mean; 0.3 if absent."
     )
     timeout_ms: int | None = Field(default=None, gt=0, description="Give up after this many milliseconds.")
     partial: bool | None = Field(
@@ -164,6 +172,8 @@ class RerankAnswer(TypedDict):
     meta: NotRequired[RerankMeta]
     prompt: NotRequired[PromptUsed]
     logits: NotRequired[list[float]]
+    model_scores: NotRequired[list[float]]
+    priors: NotRequired[list[float]]
     details: NotRequired[list[DocumentDetails]]
     truncated_documents: NotRequired[list[int]]
     chunked_documents: NotRequired[list[ChunkedDocument]]

@@ -12,6 +12,7 @@ from shortlist.errors import DeadlineExceeded, InvalidInput, ServiceError
 from shortlist.scheduler.cache import Entry
 from shortlist.scheduler.served_model import ServedModel
 from shortlist.scheduler.work import TextValue, Work
+from shortlist.service.fusion import with_priors
 from shortlist.types import (
     RERANK,
     Encoded,
@@ -45,14 +46,19 @@ async def rerank(served: ServedModel, task: RerankTask) -> RerankOutcome:
         served.metrics.failed.labels(served.name, type(each.error).__name__).inc()
     if len(failed) == len(task.documents):
         raise _request_error([each.error for each in failed])
+    model_scores = None
+    results = ranking(computed.found, served.engine.info.score_scale, task.top_n if task.priors is None else None)
+    if task.priors is not None:
+        results, model_scores = with_priors(results, task.priors, task.prior_weight, task.top_n)
     outcome = RerankOutcome(
         model=served.name,
-        results=ranking(computed.found, served.engine.info.score_scale, task.top_n),
+        results=results,
         failed=failed,
         document_stats=computed.document_stats,
         template=template,
         usage=computed.usage,
         timing=computed.timing,
+        model_scores=model_scores,
     )
     _count(served, outcome)
     return outcome

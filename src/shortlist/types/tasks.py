@@ -76,6 +76,8 @@ class RerankTask:
         on_overflow: How to treat a document that is too long.
         truncation: Token limits set by the caller.
         with_totals: Whether to count all tokens of truncated documents.
+        priors: One number in 0..1 per document, to fuse with its score; None for no fusion.
+        prior_weight: The weight of the priors, in 0..1.
         options: Priority, deadline and caller.
     """
 
@@ -88,6 +90,8 @@ class RerankTask:
     on_overflow: OverflowPolicy = OverflowPolicy.TRUNCATE
     truncation: Truncation = NO_TRUNCATION
     with_totals: bool = False
+    priors: tuple[float, ...] | None = None
+    prior_weight: float = 0.0
     options: RequestOptions = RequestOptions()
 
 

@@ -10,6 +10,7 @@ from typing import ClassVar, Final
 
 from shortlist.api.dialects.conversions import SAGEMAKER_PATH, may_truncate, overflow, truncation, usage
 from shortlist.api.dialects.dialect import Dialect, Json, RequestView, RerankModel, ResponseMeta
+from shortlist.errors import InvalidInput
 from shortlist.schemas.rerank import CharSpan, ChunkedDocument, DocumentDetails, RerankAnswer, RerankRequestBody, RerankResult
 from shortlist.types import DocumentStats, OverflowPolicy, Ranked, RequestOptions, RerankOutcome, RerankTask
 
@@ -24,6 +25,9 @@ RERANK_PATHS: Final = (
     "/compatible-api/v1/reranks",
 )
 """Paths of rerank requests. Sources: the dialects' own files."""
+
+PRIOR_WEIGHT: Final = 0.3
+"""The weight of priors if a request states none: relevance decides, priors order what is about equally relevant."""
 
 SEARCH_UNIT_DOCUMENTS = 100
 """One billed search unit is a query with up to this many documents. Source: docs.cohere.com, pricing of rerank."""
@@ -57,10 +61,24 @@ class CommonRerankModel(RerankRequestBody, RerankModel):
                 per_query=self.max_tokens_per_query, per_doc=self.max_tokens_per_doc, per_prompt=self.truncate_prompt_tokens
             ),
             with_totals=self.return_details is True,
+            priors=self._priors(),
+            prior_weight=PRIOR_WEIGHT if self.prior_weight is None else self.prior_weight,
             options=RequestOptions(
                 timeout_s=None if self.timeout_ms is None else self.timeout_ms / 1000, is_partial=self.partial is True
             ),
         )
+
+    def _priors(self) -> tuple[float, ...] | None:
+        if self.priors is None:
+            if self.prior_weight is not None:
+                raise InvalidInput("prior_weight needs priors: one number per document.", param="priors")
+            return None
+        if len(self.priors) != len(self.documents):
+            message = f"priors must have as many numbers as there are documents ({len(self.documents)})."
+            raise InvalidInput(message, param="priors")
+        if self.raw_scores or False in {self.use_activation, self.activation}:
+            raise InvalidInput("priors need scores in 0..1: leave out raw_scores and use_activation.", param="priors")
+        return tuple(self.priors)
 
     def _on_overflow(self) -> OverflowPolicy:
         if self.on_overflow is not None:
@@ -96,6 +114,9 @@ class CommonRerankRequest(CommonRerankModel):
         }
         if self.return_logits:
             answer["logits"] = [ranked.raw_score for ranked in outcome.results]
+        if outcome.model_scores is not None and self.priors is not None:
+            answer["model_scores"] = list(outcome.model_scores)
+            answer["priors"] = [self.priors[ranked.index] for ranked in outcome.results]
         if self.return_details:
             answer["details"] = [_details(index, stats) for index, stats in enumerate(document_stats) if stats is not None]
         if outcome.truncated:
