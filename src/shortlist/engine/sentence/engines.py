@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from sentence_transformers import CrossEncoder, SentenceTransformer, SparseEncoder
 from sentence_transformers.base.modules import Normalize, Router
@@ -367,7 +366,9 @@ def _loading(path: Path) -> Iterator[None]:
     library.addHandler(reports)
     try:
         yield
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except ModelRefused:
+        raise
+    except Exception as error:  # over wrong files, the libraries raise anything
         raise ModelRefused(f"{path} cannot be loaded ({type(error).__name__}): {_first_line(error)}") from error
     finally:
         library.removeHandler(reports)
