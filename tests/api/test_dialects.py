@@ -212,7 +212,7 @@ async def test_clients_of_ollama_find_models_and_embed(client: httpx2.AsyncClien
     assert (await client.get("/api/version")).json() == (await client.get("/version")).json()
     name = tags[0]["name"]
     shown = (await post(client, "/api/show", {"model": f"{name}:latest"})).json()
-    assert (shown["name"], shown["capabilities"]) == (name, ["embedding", "rerank"])
+    assert (shown["name"], shown["capabilities"]) == (name, ["rerank", "embedding"])
     assert (await post(client, "/api/show", {"name": name})).json() == shown
     assert "model is required" in (await client.post("/api/show", json={})).text
     assert (await client.post("/api/show", json={"model": "other"})).status_code == httpx2.codes.NOT_FOUND
@@ -255,9 +255,9 @@ async def test_scores_of_pairs_say_yes_or_no_beside_the_data(client: httpx2.Asyn
 async def test_sagemakers_path_takes_the_bodies_of_all_routes(
     client: httpx2.AsyncClient, path: str, body: dict[str, object]
 ) -> None:
-    direct, through = ((await post(client, each, body)).json() for each in (path, "/invocations"))
+    direct, through = [(await post(client, each, body)).json() for each in (path, "/invocations")]
     if isinstance(direct, dict):
-        direct, through = ({**each, "id": "", "created": 0} for each in (direct, through))
+        direct, through = [{**each, "id": "", "created": 0} for each in (direct, through)]
     assert direct == through
 
 
@@ -347,7 +347,7 @@ async def test_tokens_are_returned_in_three_dialects(client: httpx2.AsyncClient)
 async def test_ids_are_written_as_text(client: httpx2.AsyncClient) -> None:
     assert (await post(client, "/decode", {"ids": [3, 0, 2]})).json() == ["xxx xx"]
     assert (await post(client, "/decode", {"ids": [[3], [0, 2]], "skip_special_tokens": False})).json() == ["xxx", " xx"]
-    assert (await post(client, "/detokenize", {"tokens": [3]})).json() == {"prompt": "xxx"}
+    assert (await post(client, "/detokenize", {"tokens": [3]})).json() == {"prompt": "xxx", "text": "xxx"}
 
 
 # -- descriptions -------------------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ Source: Ollama's API documentation, "List Local Models", "List Running Models", 
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, Final
 
 import orjson
@@ -14,12 +13,12 @@ from fastapi.responses import Response
 from pydantic import model_validator
 
 from shortlist import __version__
+from shortlist.api import model_info
 from shortlist.api.dialects.dialect import Json
 from shortlist.api.json_body import read_json
 from shortlist.errors import InvalidInput
 from shortlist.schemas.fields import ItemLimit, RequestFields, validated
 from shortlist.service.runtime import Runtime
-from shortlist.types import EMBED, ModelCard
 
 router = APIRouter(prefix="/api")
 
@@ -52,7 +51,7 @@ class ShowRequest(RequestFields):
 @router.get("/ps", include_in_schema=False)
 async def tags(service: Service) -> Response:
     """List what is served, as Ollama lists its models."""
-    return _json({"models": [_model(card) for card in service.cards()]})
+    return _json({"models": [model_info.ollama(card) for card in service.cards()]})
 
 
 @router.get("/version", tags=["server"])
@@ -66,20 +65,7 @@ async def show(request: Request, service: Service) -> Response:
     """Describe one served model, as Ollama does."""
     asked = validated(ShowRequest, await read_json(request), ItemLimit(1, "model"))
     card = service.card(asked.model)
-    return _json({**_model(card), "model_info": _model_info(card), "capabilities": _capabilities(card)})
-
-
-def _model(card: ModelCard) -> Json:
-    modified = datetime.fromtimestamp(card.created_s, UTC).isoformat()
-    return {"name": card.name, "model": card.name, "modified_at": modified, "details": {"format": "safetensors"}}
-
-
-def _model_info(card: ModelCard) -> Json:
-    return {"general.context_length": card.max_model_len, "general.embedding_length": card.dimensions}
-
-
-def _capabilities(card: ModelCard) -> list[str]:
-    return ["embedding" if operation is EMBED else operation.name for operation in card.operations]
+    return _json({**model_info.ollama(card), **model_info.ollama_details(card)})
 
 
 def _json(body: Json) -> Response:

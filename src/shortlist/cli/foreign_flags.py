@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-import click
+import typer
 from typer.core import TyperCommand
 
 ALIASES: Final[Mapping[str, str]] = {
@@ -29,7 +29,7 @@ ADVICE: Final[Mapping[str, str]] = {
 class ServeCommand(TyperCommand):
     """A command that understands other servers' flags, and underscores in its own."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Translate the arguments, then parse them."""
         known = {flag for parameter in self.params for flag in (*parameter.opts, *parameter.secondary_opts)}
         rest: list[str] = super().parse_args(ctx, list(_translated(args, known, ctx)))
@@ -40,7 +40,7 @@ def _translated(args: Sequence[str], known: set[str], context: Any) -> Iterator[
     """Yield the arguments under our names.
 
     Raises:
-        UsageError: a flag is another server's; the message names ours.
+        BadParameter: a flag is another server's; the message names ours.
     """
     flags = True
     for arg in args:
@@ -52,6 +52,6 @@ def _translated(args: Sequence[str], known: set[str], context: Any) -> Iterator[
         elif dashed in known or dashed in ALIASES:
             yield ALIASES.get(dashed, dashed) + equals + value
         elif dashed in ADVICE:
-            raise click.UsageError(f"{name} is another server's flag: {ADVICE[dashed]}.", ctx=context)
+            raise typer.BadParameter(f"{name} is another server's flag: {ADVICE[dashed]}.", ctx=context)
         else:
             yield arg

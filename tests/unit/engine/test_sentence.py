@@ -13,8 +13,7 @@ from sentence_transformers import CrossEncoder, SentenceTransformer, SparseEncod
 from transformers import AutoModel, AutoTokenizer
 
 from shortlist.engine.base import ScoreScale
-from shortlist.engine.sentence import engines
-from shortlist.engine.sentence import BiEncoderEngine, CrossEncoderEngine, SparseEncoderEngine, SparseHeadEngine
+from shortlist.engine.sentence import BiEncoderEngine, CrossEncoderEngine, SparseEncoderEngine, SparseHeadEngine, engines
 from shortlist.errors import EngineError, EngineOutOfMemory, EngineUnavailable, ModelRefused
 from shortlist.types import (
     EMBED,

@@ -341,9 +341,9 @@ DIALECT: Final = Dialect(
     name="tei",
     request_models=(
         TeiRerankRequest,
+        TeiNamedPairsRequest,
         TeiSimilarityRequest,
         TeiTextPairsRequest,
-        TeiNamedPairsRequest,
         TeiPredictRequest,
         TeiEmbedRequest,
         TeiSparseRequest,

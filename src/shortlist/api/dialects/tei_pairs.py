@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import BeforeValidator, ValidationInfo
 from typing_extensions import TypedDict
@@ -100,7 +100,7 @@ class TeiPredictRequest(ScoreModel):
 def _named_pairs(value: object, info: ValidationInfo) -> list[list[str]]:
     """Read `{"text", "text_pair"}`, or a list of such objects."""
     name = info.field_name or "inputs"
-    pairs = value if isinstance(value, list) else [value]
+    pairs: list[Any] = value if isinstance(value, list) else [value]
     check_num_items(pairs, info)
     wrong = next((index for index, pair in enumerate(pairs) if not _is_named_pair(pair)), None)
     if wrong is not None:
