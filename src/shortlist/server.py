@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import logging
 import math
 import resource
 import signal
@@ -218,6 +219,10 @@ class _Server(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
     def _stop(self) -> None:
+        if self.should_exit and not self.force_exit:
+            logger.warning("stopped at once by a second signal")
+            # Uvicorn would log a traceback for the application that it cancels.
+            logging.getLogger("uvicorn.error").addFilter(lambda _: False)
         self.force_exit = self.should_exit
         self.should_exit = True
         self._stopping.set()
