@@ -22,6 +22,7 @@ from shortlist.api import model_info, openapi
 from shortlist.api.dialects import table
 from shortlist.api.dialects.dialect import RequestView, ResponseMeta
 from shortlist.api.dialects.explain import MAX_DOCUMENTS, ExplainRequest
+from shortlist.api.dialects.published_fields import check_unsupported
 from shortlist.api.json_body import read_json
 from shortlist.api.request_options import apply_headers, with_instruction
 from shortlist.api.request_state import state_of
@@ -62,6 +63,7 @@ async def handle_task(request: Request) -> Response:
     dialect, request_model = table.find(scope["route"].path, view, _explicit_dialect(request))
     state.dialect, state.request_model = dialect, request_model
     limit = ItemLimit(service.settings.server.max_client_batch_size, request_model.items_field)
+    check_unsupported(request_model.unsupported, body)
     try:
         request_body = validated(request_model, body, limit)
         if request_body.num_items > limit.max_items:
@@ -70,7 +72,7 @@ async def handle_task(request: Request) -> Response:
         state.num_items = error.num_items
         raise
     state.num_items = request_body.num_items
-    service.metrics.ignored_fields.labels(dialect.name).inc(len(body.keys() - request_model.fields()))
+    service.metrics.ignored_fields.labels(dialect.name).inc(len(body.keys() - request_model.fields() - request_model.noted))
     handler = handler_of(request_model)
     state.outcome = outcome = await handler.run(service, handler.task_of(request_body, request))
     answer = request_body.answer(outcome, _response_meta(request))
@@ -246,6 +248,8 @@ def _answer(body: object, outcome: ServedOutcome, started_s: float, num_request_
     usage: Usage | None = getattr(outcome, "usage", None)
     if usage is not None:
         headers["x-cache-hits"] = str(usage.num_cached)
+    if truncated := getattr(outcome, "truncated", ()):
+        headers["x-truncated-texts"] = str(len(truncated))
     # An answer repeats the texts of its request at most once; beyond that, only vectors make it long.
     vectors: Sequence[Vector | SparseVector] = getattr(outcome, "vectors", ())
     num_numbers = sum(each.size if isinstance(each, np.ndarray) else 4 * len(each.indices) for each in vectors)

@@ -33,14 +33,19 @@ class RerankRequestBody(RequestFields):
     preset: str | None = Field(default=None, description="The name of an instruction that the server knows.")
     chat_template_kwargs: ChatTemplateArguments | None = Field(default=None, description="May hold the instruction.")
     max_tokens_per_doc: Count = Field(default=None, description="Cut every document to this many tokens; 0 means no cut.")
+    max_doc_length: Count = Field(default=None, description="Another spelling of max_tokens_per_doc. (Jina's.)")
     max_tokens_per_query: Count = Field(default=None, description="Cut the query to this many tokens; 0 means no cut.")
     truncate_prompt_tokens: PromptTokens = Field(
         default=None,
         description="Cut documents so that no prompt, frame and query included, has more tokens than this; -1 means no cut.",
     )
     truncation: bool | None = Field(default=None, description="false is another spelling of on_overflow: error.")
-    truncate: bool | str | None = Field(default=None, description="false or NONE is another spelling of on_overflow: error.")
-    truncation_side: Side = Field(default=None, description="Only right: documents are cut at their ends.")
+    truncate: bool | str | None = Field(
+        default=None, description="false, NONE or START is another spelling of on_overflow: error."
+    )
+    truncation_side: Side = Field(
+        default=None, description="Documents are cut at their ends; with left, one that is too long is an error."
+    )
     on_overflow: OverflowPolicy | None = Field(
         default=None,
         description="A document that is too long: truncate its end, chunk it into windows of which the best counts, or error.",
@@ -161,8 +166,20 @@ class FailedDocument(TypedDict):
     message: str
 
 
-class RerankAnswer(TypedDict):
-    """The ranking, best first. Shortlist's own fields are at the top level; the later ones only if they have a value."""
+class OwnRerankFields(TypedDict):
+    """Shortlist's own fields at the top level, those that have a value."""
+
+    logits: NotRequired[list[float]]
+    model_scores: NotRequired[list[float]]
+    priors: NotRequired[list[float]]
+    details: NotRequired[list[DocumentDetails]]
+    truncated_documents: NotRequired[list[int]]
+    chunked_documents: NotRequired[list[ChunkedDocument]]
+    failed_documents: NotRequired[list[FailedDocument]]
+
+
+class RerankAnswer(OwnRerankFields):
+    """The ranking, best first."""
 
     id: NotRequired[str]
     object: NotRequired[str]
@@ -171,10 +188,3 @@ class RerankAnswer(TypedDict):
     usage: NotRequired[TokenUsage]
     meta: NotRequired[RerankMeta]
     prompt: NotRequired[PromptUsed]
-    logits: NotRequired[list[float]]
-    model_scores: NotRequired[list[float]]
-    priors: NotRequired[list[float]]
-    details: NotRequired[list[DocumentDetails]]
-    truncated_documents: NotRequired[list[int]]
-    chunked_documents: NotRequired[list[ChunkedDocument]]
-    failed_documents: NotRequired[list[FailedDocument]]

@@ -110,8 +110,21 @@ def relevance(raw: float, scale: ScoreScale) -> float:
     return sigmoid(raw)
 
 
+def check_limit(served: ServedModel, truncate_prompt_tokens: int | None) -> None:
+    """Refuse a limit that limits nothing.
+
+    Raises:
+        InvalidInput: the model reads fewer tokens.
+    """
+    most = served.card.max_model_len
+    if truncate_prompt_tokens is not None and truncate_prompt_tokens > most:
+        message = f"truncate_prompt_tokens must be at most {most}, the most that {served.name} reads; -1 stands for it."
+        raise InvalidInput(message, param="truncate_prompt_tokens")
+
+
 def request_of(served: ServedModel, task: RerankTask, template: PromptTemplate) -> Work:
-    """Return the compute request of this task, with all inputs of its cache keys."""
+    """Return the compute request of this task, with all inputs of its cache keys. Raises as `check_limit`."""
+    check_limit(served, task.truncation.truncate_prompt_tokens)
 
     def encode(positions: Sequence[int]) -> list[Encoded]:
         return served.encoder.encode_pairs(

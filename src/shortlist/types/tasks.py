@@ -138,6 +138,8 @@ class EmbedTask:
         truncate_prompt_tokens: Token limit of the prompt including the template; None applies the model's limit.
         normalize: Whether to return vectors of unit length; None does so unless the model compares vectors by another measure
             than the cosine.
+        max_tokens: Token limit of every text, as `truncate_prompt_tokens`, but a larger one than the model's is none, and with
+            `truncate` off a longer text is an error.
         options: Priority, deadline and caller.
     """
 
@@ -151,6 +153,7 @@ class EmbedTask:
     truncate: bool = True
     truncate_prompt_tokens: int | None = None
     normalize: bool | None = None
+    max_tokens: int | None = None
     options: RequestOptions = RequestOptions()
 
 

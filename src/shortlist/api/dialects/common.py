@@ -8,10 +8,19 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from shortlist.api.dialects.conversions import SAGEMAKER_PATH, may_truncate, overflow, truncation, usage
+from shortlist.api.dialects.conversions import SAGEMAKER_PATH, overflow, truncation, usage
 from shortlist.api.dialects.dialect import Dialect, Json, RequestView, RerankModel, ResponseMeta
+from shortlist.api.dialects.published_fields import NOTED_RERANK, RERANK, UnsupportedFields
 from shortlist.errors import InvalidInput
-from shortlist.schemas.rerank import CharSpan, ChunkedDocument, DocumentDetails, RerankAnswer, RerankRequestBody, RerankResult
+from shortlist.schemas.rerank import (
+    CharSpan,
+    ChunkedDocument,
+    DocumentDetails,
+    OwnRerankFields,
+    RerankAnswer,
+    RerankRequestBody,
+    RerankResult,
+)
 from shortlist.types import DocumentStats, OverflowPolicy, Ranked, RequestOptions, RerankOutcome, RerankTask
 
 RERANK_PATHS: Final = (
@@ -37,6 +46,8 @@ class CommonRerankModel(RerankRequestBody, RerankModel):
     """The common request; dialects with the same request differ in the answer."""
 
     paths: ClassVar[tuple[str, ...]] = RERANK_PATHS
+    unsupported: ClassVar[UnsupportedFields] = RERANK
+    noted: ClassVar[frozenset[str]] = NOTED_RERANK
     example: ClassVar[Json] = {
         "query": "how do I read a json file in python",
         "documents": ["bake bread at 220 C", "open the file and call json.load", "pythons are large snakes"],
@@ -58,7 +69,10 @@ class CommonRerankModel(RerankRequestBody, RerankModel):
             top_n=self.top_n or None,
             on_overflow=self._on_overflow(),
             truncation=truncation(
-                per_query=self.max_tokens_per_query, per_doc=self.max_tokens_per_doc, per_prompt=self.truncate_prompt_tokens
+                per_query=self.max_tokens_per_query,
+                per_doc=self.max_tokens_per_doc or self.max_doc_length,
+                per_prompt=self.truncate_prompt_tokens,
+                side=self.truncation_side,
             ),
             with_totals=self.return_details is True,
             priors=self._priors(),
@@ -68,6 +82,30 @@ class CommonRerankModel(RerankRequestBody, RerankModel):
             ),
         )
 
+    @property
+    def has_raw_scores(self) -> bool:
+        """Whether results have log-odds (or cosines) instead of 0..1."""
+        return self.raw_scores is True or False in {self.use_activation, self.activation}
+
+    def own_fields(self, outcome: RerankOutcome) -> OwnRerankFields:
+        """Return Shortlist's own fields of an answer, those that have a value."""
+        own, document_stats = OwnRerankFields(), outcome.document_stats
+        if self.return_logits:
+            own["logits"] = [ranked.raw_score for ranked in outcome.results]
+        if outcome.model_scores is not None and self.priors is not None:
+            own["model_scores"] = list(outcome.model_scores)
+            own["priors"] = [self.priors[ranked.index] for ranked in outcome.results]
+        if self.return_details:
+            own["details"] = [_details(index, stats) for index, stats in enumerate(document_stats) if stats is not None]
+        if outcome.truncated:
+            own["truncated_documents"] = [*outcome.truncated]
+        chunks = [_chunks(index, stats) for index, stats in enumerate(document_stats) if stats is not None and stats.best]
+        if chunks:
+            own["chunked_documents"] = chunks
+        if outcome.failed:
+            own["failed_documents"] = [{"index": each.index, "message": each.error.message} for each in outcome.failed]
+        return own
+
     def _priors(self) -> tuple[float, ...] | None:
         if self.priors is None:
             if self.prior_weight is not None:
@@ -76,14 +114,14 @@ class CommonRerankModel(RerankRequestBody, RerankModel):
         if len(self.priors) != len(self.documents):
             message = f"priors must have as many numbers as there are documents ({len(self.documents)})."
             raise InvalidInput(message, param="priors")
-        if self.raw_scores or False in {self.use_activation, self.activation}:
+        if self.has_raw_scores:
             raise InvalidInput("priors need scores in 0..1: leave out raw_scores and use_activation.", param="priors")
         return tuple(self.priors)
 
     def _on_overflow(self) -> OverflowPolicy:
         if self.on_overflow is not None:
             return self.on_overflow
-        return overflow(False not in {self.truncation, may_truncate(self.truncate)})
+        return overflow(self.truncation, self.truncate, side=self.truncation_side)
 
     def _instruction(self) -> str | None:
         of_template = self.chat_template_kwargs.instruction if self.chat_template_kwargs else None
@@ -97,9 +135,9 @@ class CommonRerankRequest(CommonRerankModel):
 
     def answer(self, outcome: RerankOutcome, meta: ResponseMeta) -> RerankAnswer:
         """Return the common answer."""
-        tokens, template, document_stats = outcome.usage.num_tokens, outcome.template, outcome.document_stats
+        tokens, template = outcome.usage.num_tokens, outcome.template
         units = -(-len(self.documents) // SEARCH_UNIT_DOCUMENTS)
-        answer: RerankAnswer = {
+        return {
             "id": f"rerank-{meta.request_id}",
             "object": "list",
             "model": self.model or outcome.model,
@@ -111,25 +149,11 @@ class CommonRerankRequest(CommonRerankModel):
                 "tokens": {"input_tokens": tokens, "output_tokens": 0},
             },
             "prompt": {"template": template.name, "preset": template.preset},
+            **self.own_fields(outcome),
         }
-        if self.return_logits:
-            answer["logits"] = [ranked.raw_score for ranked in outcome.results]
-        if outcome.model_scores is not None and self.priors is not None:
-            answer["model_scores"] = list(outcome.model_scores)
-            answer["priors"] = [self.priors[ranked.index] for ranked in outcome.results]
-        if self.return_details:
-            answer["details"] = [_details(index, stats) for index, stats in enumerate(document_stats) if stats is not None]
-        if outcome.truncated:
-            answer["truncated_documents"] = [*outcome.truncated]
-        chunks = [_chunks(index, stats) for index, stats in enumerate(document_stats) if stats is not None and stats.best]
-        if chunks:
-            answer["chunked_documents"] = chunks
-        if outcome.failed:
-            answer["failed_documents"] = [{"index": each.index, "message": each.error.message} for each in outcome.failed]
-        return answer
 
     def _result(self, ranked: Ranked) -> RerankResult:
-        score = ranked.raw_score if self.raw_scores or False in {self.use_activation, self.activation} else ranked.score
+        score = ranked.raw_score if self.has_raw_scores else ranked.score
         result: RerankResult = {"index": ranked.index, "relevance_score": score}
         if self.return_documents is not False:
             result["document"] = {"text": self.documents[ranked.index]}

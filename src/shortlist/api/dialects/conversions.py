@@ -7,7 +7,7 @@ from typing import Final
 
 from shortlist.errors import InvalidInput
 from shortlist.schemas.rerank import TokenUsage
-from shortlist.types import InputType, OverflowPolicy, Truncation
+from shortlist.types import NO_TRUNCATION, InputType, OverflowPolicy, Truncation
 
 SAGEMAKER_PATH: Final = "/invocations"
 """Where SageMaker sends every request: vLLM's container takes the bodies of all its routes there."""
@@ -59,35 +59,62 @@ def type_of_prompt(name: str | None) -> InputType:
     return InputType.DOCUMENT if name in DOCUMENTS else InputType.UNSTATED
 
 
-def truncation(*, per_query: int | None = None, per_doc: int | None = None, per_prompt: int | None = None) -> Truncation:
-    """Return the truncation limits, from fields in which 0 means none; for prompts -1 does, too."""
-    return Truncation(
-        max_tokens_per_query=per_query or None,
-        max_tokens_per_doc=per_doc or None,
-        truncate_prompt_tokens=prompt_tokens(per_prompt),
-    )
-
-
-def prompt_tokens(most: int | None) -> int | None:
-    """Return the limit of `truncate_prompt_tokens`; None if it sets none."""
-    return most if most is not None and most > 0 else None
-
-
-def overflow(may_truncate: bool | None) -> OverflowPolicy:
-    """Return the overflow policy; truncation by default."""
-    return OverflowPolicy.ERROR if may_truncate is False else OverflowPolicy.TRUNCATE
-
-
-def may_truncate(truncate: str | bool | None) -> bool | None:
-    """Return whether a text may be truncated, from the values of Cohere, NVIDIA and TEI.
+def truncation(
+    *, per_query: int | None = None, per_doc: int | None = None, per_prompt: int | None = None, side: str | None = None
+) -> Truncation:
+    """Return the truncation limits, from fields in which 0 means none; for prompts -1 does, too.
 
     Raises:
-        InvalidInput: the value truncates the start of texts, or is none of theirs.
+        InvalidInput: texts are to be cut to a limit at their starts.
     """
+    limits = Truncation(
+        max_tokens_per_query=per_query or None,
+        max_tokens_per_doc=per_doc or None,
+        truncate_prompt_tokens=prompt_tokens(per_prompt, side),
+    )
+    if limits != NO_TRUNCATION:
+        _check_side(side)
+    return limits
+
+
+def prompt_tokens(most: int | None, side: str | None = None) -> int | None:
+    """Return the limit of `truncate_prompt_tokens`; None if it sets none. Raises as `truncation`."""
+    if most is None or most <= 0:
+        return None
+    _check_side(side)
+    return most
+
+
+def _check_side(side: str | None) -> None:
+    if not may_truncate(side=side):
+        raise InvalidInput(
+            "truncation_side must be right where a limit is set: texts are cut at their ends.", param="truncation_side"
+        )
+
+
+def overflow(*truncate: str | bool | None, side: str | None = None) -> OverflowPolicy:
+    """Return the overflow policy; truncation by default. The arguments are those of `may_truncate`."""
+    return OverflowPolicy.TRUNCATE if may_truncate(*truncate, side=side) else OverflowPolicy.ERROR
+
+
+def may_truncate(*truncate: str | bool | None, side: str | None = None) -> bool:
+    """Return whether the end of a text that is too long may be cut; a text whose start is to be cut has to fit.
+
+    Args:
+        truncate: The fields that say so: booleans, or Cohere's and NVIDIA's NONE, START and END.
+        side: The side to cut, left or right.
+
+    Raises:
+        InvalidInput: a value is none of these.
+    """
+    return (side is None or side.lower() == "right") and all(map(_may_truncate, truncate))
+
+
+def _may_truncate(truncate: str | bool | None) -> bool:
     if truncate is None or isinstance(truncate, bool):
-        return truncate
-    if truncate.upper() not in {"END", "NONE"}:
-        raise InvalidInput("truncate must be END or NONE (true or false): texts are cut at their ends only.", param="truncate")
+        return truncate is not False
+    if truncate.upper() not in {"NONE", "START", "END"}:
+        raise InvalidInput("truncate must be END, START or NONE (or true or false).", param="truncate")
     return truncate.upper() == "END"
 
 

@@ -21,6 +21,7 @@ from shortlist.api.dialects.dialect import (
     RerankModel,
     ResponseMeta,
 )
+from shortlist.api.dialects.published_fields import VECTORS, UnsupportedFields
 from shortlist.schemas.embed import VectorField
 from shortlist.schemas.fields import Count, Documents, Query, RequestFields, Texts
 from shortlist.schemas.rerank import DocumentText
@@ -172,6 +173,7 @@ class DashScopeEmbedRequest(EmbedModel):
         "/services/embeddings/text-embedding/text-embedding",
     )
     items_field: ClassVar[str] = "input.texts"
+    unsupported: ClassVar[UnsupportedFields] = {"parameters.output_type": VECTORS["output_type"]}
     example: ClassVar[Json] = {"input": {"texts": ["first text", "second text"]}, "parameters": {"text_type": "document"}}
 
     model: str | None = None

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import Field
 
+from shortlist.api.dialects.published_fields import UnsupportedFields
 from shortlist.schemas.errors import ErrorBody
 from shortlist.schemas.fields import RequestFields
 from shortlist.types import (
@@ -65,9 +66,13 @@ class RequestModel(RequestFields):
         items_field: The field whose length is limited.
         example: An example body, for the documentation.
         also_read: Aliases that it reads besides the declared fields.
+        unsupported: Published fields that are refused.
+        noted: Published fields that change nothing.
     """
 
     also_read: ClassVar[frozenset[str]] = frozenset()
+    unsupported: ClassVar[UnsupportedFields] = {}
+    noted: ClassVar[frozenset[str]] = frozenset()
     paths: ClassVar[tuple[str, ...]] = ()
     items_field: ClassVar[str] = "documents"
     example: ClassVar[Json | None] = None

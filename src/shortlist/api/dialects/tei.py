@@ -13,7 +13,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from shortlist.api.dialects.common import RERANK_PATHS
-from shortlist.api.dialects.conversions import overflow, type_of_prompt
+from shortlist.api.dialects.conversions import may_truncate, overflow, type_of_prompt
 from shortlist.api.dialects.dialect import (
     DetokenizeModel,
     Dialect,
@@ -26,6 +26,7 @@ from shortlist.api.dialects.dialect import (
     SparseEmbedModel,
     TokenizeModel,
 )
+from shortlist.api.dialects.published_fields import Unsupported, UnsupportedFields
 from shortlist.api.dialects.tei_pairs import DEFAULT_PATHS, TeiNamedPairsRequest, TeiPredictRequest, TeiTextPairsRequest
 from shortlist.errors import NotFound
 from shortlist.schemas.embed import SparseComponent, VectorField
@@ -98,7 +99,7 @@ class TeiRerankRequest(RerankModel):
             documents=tuple(self.texts),
             model=self.model,
             top_n=self.top_n or None,
-            on_overflow=overflow(self.truncate),
+            on_overflow=overflow(self.truncate, side=self.truncation_direction),
         )
 
     def answer(self, outcome: RerankOutcome, meta: ResponseMeta) -> list[TeiText]:
@@ -119,6 +120,9 @@ class TeiEmbedRequest(EmbedModel):
     paths: ClassVar[tuple[str, ...]] = ("/embed", *DEFAULT_PATHS)
     items_field: ClassVar[str] = "inputs"
     example: ClassVar[Json] = {"inputs": ["first text", "second text"]}
+    unsupported: ClassVar[UnsupportedFields] = {
+        "encoding_format": Unsupported("vectors are lists of numbers; /v1/embeddings has base64", ("float",))
+    }
 
     model: str | None = None
     inputs: Texts
@@ -142,7 +146,7 @@ class TeiEmbedRequest(EmbedModel):
             prompt_name=self.prompt_name or "",
             normalize=self.normalize is not False,
             dimensions=self.dimensions or None,
-            truncate=self.truncate is not False,
+            truncate=may_truncate(self.truncate, side=self.truncation_direction),
         )
 
     def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> Sequence[VectorField]:
@@ -171,7 +175,7 @@ class TeiSparseRequest(SparseEmbedModel):
             model=self.model,
             input_type=type_of_prompt(self.prompt_name),
             prompt_name=self.prompt_name or "",
-            truncate=self.truncate is not False,
+            truncate=may_truncate(self.truncate, side=self.truncation_direction),
         )
 
     def answer(self, outcome: SparseOutcome, meta: ResponseMeta) -> list[list[SparseComponent]]:
@@ -250,7 +254,7 @@ class TeiSimilarityRequest(EmbedModel):
             input_type=type_of_prompt(parameters.prompt_name),
             prompt_name=parameters.prompt_name or "",
             normalize=True,
-            truncate=parameters.truncate is not False,
+            truncate=may_truncate(parameters.truncate, side=parameters.truncation_direction),
         )
 
     def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> list[float]:
@@ -266,6 +270,9 @@ class TeiTokenizeRequest(TokenizeModel):
     paths: ClassVar[tuple[str, ...]] = ("/tokenize",)
     items_field: ClassVar[str] = "inputs"
     example: ClassVar[Json] = {"inputs": "the red fox"}
+    unsupported: ClassVar[UnsupportedFields] = {
+        "prompt_name": Unsupported("texts are tokenized as they are; put the prompt before them")
+    }
 
     model: str | None = None
     inputs: Texts

@@ -86,7 +86,9 @@ class TeiPredictRequest(ScoreModel):
     def task(self) -> ScoreTask:
         """Return the task."""
         pairs = self.inputs if isinstance(self.inputs, list) else [self.inputs]
-        return ScoreTask(pairs=tuple(pairs), model=self.model, on_overflow=overflow(self.truncate))
+        return ScoreTask(
+            pairs=tuple(pairs), model=self.model, on_overflow=overflow(self.truncate, side=self.truncation_direction)
+        )
 
     def answer(self, outcome: ScoreOutcome, meta: ResponseMeta) -> list[list[TeiPrediction]] | list[TeiPrediction]:
         """Return one list of one label per pair; of a single pair the list itself."""
@@ -130,6 +132,7 @@ class TeiNamedPairsRequest(ScoreModel):
     model: str | None = None
     inputs: NamedPairs
     truncate: bool | None = None
+    truncation_direction: Side = None
     raw_scores: bool | None = None
 
     @classmethod
@@ -142,7 +145,9 @@ class TeiNamedPairsRequest(ScoreModel):
 
     def task(self) -> ScoreTask:
         """Return the task."""
-        return ScoreTask(pairs=tuple(self.inputs), model=self.model, on_overflow=overflow(self.truncate))
+        return ScoreTask(
+            pairs=tuple(self.inputs), model=self.model, on_overflow=overflow(self.truncate, side=self.truncation_direction)
+        )
 
     def answer(self, outcome: ScoreOutcome, meta: ResponseMeta) -> list[TeiPrediction]:
         """Return one label per pair."""

@@ -5,12 +5,12 @@ Source: vllm 0.33.0, `entrypoints/pooling/{scoring,classify,pooling}/protocol.py
 
 from __future__ import annotations
 
-from typing import ClassVar, Final, Generic, Literal, TypeVar
+from typing import ClassVar, Final, Generic, Literal, NotRequired, TypeVar
 
 from pydantic import Field, model_validator
 from typing_extensions import TypedDict
 
-from shortlist.api.dialects.conversions import SAGEMAKER_PATH, prompt_tokens, truncation, usage
+from shortlist.api.dialects.conversions import SAGEMAKER_PATH, may_truncate, overflow, prompt_tokens, truncation, usage
 from shortlist.api.dialects.dialect import (
     DetokenizeModel,
     Dialect,
@@ -21,10 +21,10 @@ from shortlist.api.dialects.dialect import (
     ScoreModel,
     TokenizeModel,
 )
-from shortlist.api.dialects.openai import in_base64
+from shortlist.api.dialects.published_fields import MESSAGES, NOTED, POOLING, VECTORS, UnsupportedFields
+from shortlist.api.dialects.vector_forms import Written, writer
 from shortlist.api.dialects.vllm_sparse import VllmSparseRequest
 from shortlist.errors import InvalidInput
-from shortlist.schemas.embed import VectorField
 from shortlist.schemas.fields import Count, Documents, IdList, PromptTokens, Side, Texts
 from shortlist.schemas.rerank import ChatTemplateArguments, TokenUsage
 from shortlist.types import (
@@ -32,6 +32,7 @@ from shortlist.types import (
     DetokenizeTask,
     EmbedOutcome,
     EmbedTask,
+    OverflowPolicy,
     ScoreOutcome,
     ScoreTask,
     TokenizeOutcome,
@@ -78,6 +79,7 @@ class VllmScores(TypedDict):
     data: list[VllmScore]
     scores: list[VllmLabel]
     usage: TokenUsage
+    truncated_documents: NotRequired[list[int]]
 
 
 class VllmClass(TypedDict):
@@ -94,7 +96,7 @@ class VllmPooled(TypedDict):
 
     index: int
     object: str
-    data: VectorField | str
+    data: Written
 
 
 YES: Final = 0.5
@@ -112,6 +114,7 @@ class VllmList(TypedDict, Generic[DataT]):
     model: str
     data: list[DataT]
     usage: TokenUsage
+    truncated_documents: NotRequired[list[int]]
 
 
 class VllmTokens(TypedDict):
@@ -136,6 +139,8 @@ class VllmScoreRequest(ScoreModel):
     paths: ClassVar[tuple[str, ...]] = ("/score", "/v1/score", SAGEMAKER_PATH)
     items_field: ClassVar[str] = "text_2"
     also_read: ClassVar[frozenset[str]] = frozenset(name for names in PAIR_FIELDS for name in names)
+    unsupported: ClassVar[UnsupportedFields] = POOLING
+    noted: ClassVar[frozenset[str]] = NOTED
     example: ClassVar[Json] = {"text_1": "red fox", "text_2": ["a cat", "the red fox"]}
 
     model: str | None = None
@@ -146,6 +151,11 @@ class VllmScoreRequest(ScoreModel):
     max_tokens_per_query: Count = None
     truncate_prompt_tokens: PromptTokens = None
     truncation_side: Side = None
+    truncation: bool | None = Field(default=None, description="false: a text that is too long is an error, not cut.")
+    truncate: bool | str | None = Field(
+        default=None, description="false, NONE or START is another spelling of truncation: false."
+    )
+    on_overflow: OverflowPolicy | None = Field(default=None, description="As of /v1/rerank.")
     use_activation: bool | None = Field(default=None, description="false: return log-odds instead of 0..1.")
     activation: bool | None = Field(default=None, description="An older name of use_activation.")
     raw_scores: bool | None = Field(default=None, description="true is another spelling of use_activation: false.")
@@ -183,8 +193,12 @@ class VllmScoreRequest(ScoreModel):
             pairs=tuple(zip(queries, documents, strict=True)),
             model=self.model,
             instruction=of_template or self.instruction or None,
+            on_overflow=self.on_overflow or overflow(self.truncation, self.truncate, side=self.truncation_side),
             truncation=truncation(
-                per_query=self.max_tokens_per_query, per_doc=self.max_tokens_per_doc, per_prompt=self.truncate_prompt_tokens
+                per_query=self.max_tokens_per_query,
+                per_doc=self.max_tokens_per_doc,
+                per_prompt=self.truncate_prompt_tokens,
+                side=self.truncation_side,
             ),
         )
 
@@ -192,7 +206,7 @@ class VllmScoreRequest(ScoreModel):
         """Return the scores in the order of the request."""
         has_odds = False in {self.use_activation, self.activation} or self.raw_scores is True
         scores = [each.raw_score if has_odds else each.score for each in outcome.scores]
-        return {
+        answer: VllmScores = {
             "id": f"score-{meta.request_id}",
             "object": "list",
             "created": meta.created_s,
@@ -204,6 +218,9 @@ class VllmScoreRequest(ScoreModel):
             ],
             "usage": usage(outcome.usage.num_tokens),
         }
+        if outcome.truncated:
+            answer["truncated_documents"] = list(outcome.truncated)
+        return answer
 
 
 class VllmClassifyRequest(ScoreModel):
@@ -211,12 +228,17 @@ class VllmClassifyRequest(ScoreModel):
 
     paths: ClassVar[tuple[str, ...]] = ("/classify", "/v1/classify")
     items_field: ClassVar[str] = "input"
+    unsupported: ClassVar[UnsupportedFields] = POOLING
+    noted: ClassVar[frozenset[str]] = NOTED
     example: ClassVar[Json] = {"input": [CHAT_TEMPLATE]}
 
     model: str | None = None
     input: Texts
     use_activation: bool | None = Field(default=None, description="false: return log-odds instead of 0..1.")
     activation: bool | None = Field(default=None, description="An older name of use_activation.")
+    raw_scores: bool | None = Field(
+        default=None, description="true is another spelling of use_activation: false. (Infinity's.)"
+    )
     truncate_prompt_tokens: PromptTokens = None
     truncation_side: Side = None
 
@@ -233,17 +255,21 @@ class VllmClassifyRequest(ScoreModel):
                     "Send query and documents to /v1/rerank or /v1/score.",
                     param=f"input[{index}]",
                 )
-        cut = truncation(per_prompt=self.truncate_prompt_tokens)
-        return ScoreTask(pairs=tuple((text, "") for text in self.input), model=self.model, truncation=cut)
+        return ScoreTask(
+            pairs=tuple((text, "") for text in self.input),
+            model=self.model,
+            on_overflow=overflow(side=self.truncation_side),
+            truncation=truncation(per_prompt=self.truncate_prompt_tokens, side=self.truncation_side),
+        )
 
     def answer(self, outcome: ScoreOutcome, meta: ResponseMeta) -> VllmList[VllmClass]:
         """Return one class and its probability."""
-        has_odds = False in {self.use_activation, self.activation}
+        has_odds = False in {self.use_activation, self.activation} or self.raw_scores is True
         data: list[VllmClass] = [
             {"index": index, "label": "LABEL_0", "probs": [each.raw_score if has_odds else each.score], "num_classes": 1}
             for index, each in enumerate(outcome.scores)
         ]
-        return _listed("classify", meta, self.model or outcome.model, data, outcome.usage.num_tokens)
+        return _listed("classify", meta, self.model, data, outcome)
 
 
 class VllmPoolingRequest(EmbedModel):
@@ -251,6 +277,8 @@ class VllmPoolingRequest(EmbedModel):
 
     paths: ClassVar[tuple[str, ...]] = ("/pooling",)
     items_field: ClassVar[str] = "input"
+    unsupported: ClassVar[UnsupportedFields] = VECTORS
+    noted: ClassVar[frozenset[str]] = NOTED
     example: ClassVar[Json] = {"input": ["first text", "second text"]}
 
     model: str | None = None
@@ -259,6 +287,8 @@ class VllmPoolingRequest(EmbedModel):
         default=None, alias="task", description="Only embed: one vector for every text."
     )
     encoding_format: Literal["float", "base64"] | None = None
+    use_activation: bool | None = Field(default=None, description="false: vectors as long as the model makes them.")
+    normalize: bool | None = Field(default=None, description="An older name of use_activation.")
     dimensions: Count = None
     truncate_prompt_tokens: PromptTokens = None
     truncation_side: Side = None
@@ -268,23 +298,26 @@ class VllmPoolingRequest(EmbedModel):
         return EmbedTask(
             texts=tuple(self.input),
             model=self.model,
+            normalize=self.normalize if self.use_activation is None else self.use_activation,
             dimensions=self.dimensions or None,
-            truncate_prompt_tokens=prompt_tokens(self.truncate_prompt_tokens),
+            truncate=may_truncate(side=self.truncation_side),
+            truncate_prompt_tokens=prompt_tokens(self.truncate_prompt_tokens, self.truncation_side),
         )
 
     def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> VllmList[VllmPooled]:
         """Return the vectors."""
+        written = writer("float", self.encoding_format or "float")
         data: list[VllmPooled] = [
-            {"index": index, "object": "pooling", "data": in_base64(vector) if self.encoding_format == "base64" else vector}
-            for index, vector in enumerate(outcome.vectors)
+            {"index": index, "object": "pooling", "data": written(vector)} for index, vector in enumerate(outcome.vectors)
         ]
-        return _listed("pool", meta, self.model or outcome.model, data, outcome.usage.num_tokens)
+        return _listed("pool", meta, self.model, data, outcome)
 
 
 class VllmTokenizeRequest(TokenizeModel):
     """Tokenize a text."""
 
     paths: ClassVar[tuple[str, ...]] = ("/tokenize", "/v1/tokenize")
+    unsupported: ClassVar[UnsupportedFields] = MESSAGES
     example: ClassVar[Json] = {"prompt": "the red fox"}
 
     model: str | None = None
@@ -333,15 +366,20 @@ class VllmDetokenizeRequest(DetokenizeModel):
         return {"prompt": outcome.texts[0], "text": outcome.texts[0]}
 
 
-def _listed(kind: str, meta: ResponseMeta, model: str, data: list[DataT], num_tokens: int) -> VllmList[DataT]:
-    return {
+def _listed(
+    kind: str, meta: ResponseMeta, model: str | None, data: list[DataT], outcome: ScoreOutcome | EmbedOutcome
+) -> VllmList[DataT]:
+    answer: VllmList[DataT] = {
         "id": f"{kind}-{meta.request_id}",
         "object": "list",
         "created": meta.created_s,
-        "model": model,
+        "model": model or outcome.model,
         "data": data,
-        "usage": usage(num_tokens),
+        "usage": usage(outcome.usage.num_tokens),
     }
+    if outcome.truncated:
+        answer["truncated_documents"] = list(outcome.truncated)
+    return answer
 
 
 DIALECT: Final = Dialect(

@@ -144,7 +144,7 @@ class QwenEncoder:
             name = next((name for name, text in self._presets.items() if text == default), MODEL_PRESET)
             return PromptTemplate(name=template, preset=name, instruction=default)
         if preset not in self._presets:
-            raise InvalidInput(f"There is no such preset; known are {', '.join(self._presets)}.", param="preset")
+            raise InvalidInput(f"preset must be one of {', '.join(self._presets)}.", param="preset")
         return PromptTemplate(name=template, preset=preset, instruction=self._presets[preset])
 
     @property
