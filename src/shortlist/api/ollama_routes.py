@@ -10,12 +10,14 @@ from typing import Annotated, Final
 import orjson
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from shortlist import __version__
 from shortlist.api import model_info
+from shortlist.api.dialects import ollama
 from shortlist.api.dialects.dialect import Json
 from shortlist.api.json_body import read_json
+from shortlist.api.request_state import state_of
 from shortlist.errors import InvalidInput
 from shortlist.schemas.fields import ItemLimit, RequestFields, validated
 from shortlist.service.runtime import Runtime
@@ -36,7 +38,7 @@ SHOWN_NAMES: Final = ("model", "name")
 class ShowRequest(RequestFields):
     """The model to describe; `name` is the older field."""
 
-    model: str
+    model: str = Field(description="A served model.")
 
     @model_validator(mode="before")
     @classmethod
@@ -63,6 +65,7 @@ async def version() -> Response:
 @router.post("/show", tags=["models"])
 async def show(request: Request, service: Service) -> Response:
     """Describe one served model, as Ollama does."""
+    state_of(request.scope).dialect = ollama.DIALECT
     asked = validated(ShowRequest, await read_json(request), ItemLimit(1, "model"))
     card = service.card(asked.model)
     return _json({**model_info.ollama(card), **model_info.ollama_details(card)})
