@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx2
 import numpy as np
 import pytest
 
 from shortlist.errors import EngineError, EngineUnavailable
+from shortlist.models.qwen3.qwen_encoder import QwenEncoder
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
 from shortlist.types import EMBED, RERANK, Batch
@@ -119,6 +121,35 @@ async def test_cohere_gets_every_type_that_it_asks_for(client: httpx2.AsyncClien
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, "embedding_types[1]")
 
 
+async def test_bits_are_packed_in_every_spelling(client: httpx2.AsyncClient) -> None:
+    by_type = (await post(client, "/v1/embed", {"texts": TEXTS, "embedding_types": ["ubinary", "binary"]})).json()["embeddings"]
+    for form, dtype in (("ubinary", np.uint8), ("binary", np.int8)):
+        for asked in ({"output_dtype": form}, {"embedding_type": form}, {"embedding_type": [form]}):
+            assert await vectors(client, TEXTS, **asked) == by_type[form]
+        packed = await vectors(client, TEXTS, output_dtype=form, encoding_format="base64")
+        assert [np.frombuffer(base64.b64decode(each), dtype).tolist() for each in packed] == by_type[form]  # type: ignore[arg-type]
+
+
+async def test_contents_of_cohere_inputs_are_texts(client: httpx2.AsyncClient) -> None:
+    inputs = [{"content": [{"type": "text", "text": text}]} for text in TEXTS]
+    told = (await post(client, "/v2/embed", {"inputs": inputs})).json()
+    assert told["embeddings"] == (await post(client, "/v2/embed", {"texts": TEXTS})).json()["embeddings"]
+    assert told["texts"] == TEXTS
+
+
+async def test_limit_of_cohere_cuts_only_where_it_may(tokenizer_path: Path) -> None:
+    embedder = served(encoder=QwenEncoder(tokenizer_path, operation=EMBED, max_model_len=64), operations=frozenset({EMBED}))
+    async with http(Runtime([embedder], settings=settings(), metrics=Metrics())) as client:
+        body = {"texts": ["red fox " * 9], "max_tokens": 5}
+        cut = await post(client, "/v2/embed", body)
+        assert cut.json()["meta"]["warnings"] == ["texts[0] was too long, and its end was cut."]
+        assert cut.headers["x-truncated-texts"] == "1"
+        assert (await client.post("/v2/embed", json={**body, "truncate": "NONE"})).status_code == httpx2.codes.BAD_REQUEST
+        assert (
+            await post(client, "/v2/embed", {**body, "max_tokens": 9999, "truncate": "NONE"})
+        ).status_code == httpx2.codes.OK
+
+
 async def test_base64_can_be_requested_by_two_fields(client: httpx2.AsyncClient) -> None:
     one, other = [
         (await post(client, "/v1/embeddings", {"input": TEXTS, name: "base64"})).json()["data"]
@@ -140,27 +171,23 @@ async def test_similarity_is_the_cosine(client: httpx2.AsyncClient) -> None:
     ("path", "body", "param"),
     [
         ("/embed", {"inputs": [[1, 2, 3]]}, "token ids"),
-        ("/embed", {"inputs": TEXTS, "truncation_direction": "Left"}, "truncation_direction"),
         ("/predict", {"inputs": "one text alone"}, "pair"),
         ("/predict", {"inputs": [[" ", "d"]]}, "query"),
         ("/rerank", {"query": "q", "texts": []}, "texts"),
-        ("/v2/embed", {"texts": TEXTS, "truncate": "START"}, "truncate"),
         ("/classify", {"input": ["one text alone"]}, "whole prompt"),
         ("/score", {"text_1": ["a", "b"], "text_2": ["c", "d", "e"]}, "equally many"),
         ("/score", {"text_1": " ", "text_2": ["c"]}, "text_1"),
         ("/score", {"text_1": "a"}, "required"),
         ("/v1/embeddings", {"input": TEXTS, "input_type": "serch_qury"}, "input_type must be one of"),
-        ("/v1/embeddings", {"input": TEXTS, "input_type": ""}, "input_type must be one of"),
-        ("/v1/embeddings", {"input": TEXTS, "task": "retrieval.qury"}, "task must be one of"),
-        ("/v1/embeddings", {"input": TEXTS, "text_type": "nope"}, "text_type must be one of"),
-        ("/v2/embed", {"texts": TEXTS, "input_type": "nope"}, "input_type must be one of"),
-        ("/vectors", {"text": "a", "config": {"task_type": "nope"}}, "task_type must be one of"),
-        ("/v1/embeddings", {"input": TEXTS, "truncate": "START"}, "truncate must be END or NONE"),
-        ("/v1/rerank", {"query": "q", "documents": ["d"], "truncate": "nope"}, "truncate must be END or NONE"),
-        ("/v1/embeddings", {"input": TEXTS, "output_dtype": "int8"}, "output_dtype"),
-        ("/v1/embeddings", {"input": TEXTS, "late_chunking": True}, "late_chunking"),
-        ("/pooling", {"input": TEXTS, "task": "token_embed"}, "task"),
-        ("/pooling", {"input": TEXTS, "encoding_format": "bad"}, "encoding_format"),
+        ("/v1/rerank", {"query": "q", "documents": ["d"], "truncate": "nope"}, "truncate must be END, START or NONE"),
+        (
+            "/v1/rerank",
+            {"query": "q", "documents": ["d"], "truncation_side": "left", "max_tokens_per_doc": 3},
+            "truncation_side",
+        ),
+        ("/v1/embeddings", {"messages": [{"role": "user", "content": "x"}]}, "chat messages are not read here"),
+        ("/v1/embeddings", {"input": TEXTS, "truncate_prompt_tokens": 10**6}, "must be at most 8192"),
+        ("/score", {"text_1": "q", "text_2": "d", "truncate_prompt_tokens": 10**6}, "must be at most 8192"),
         ("/v2/embed", {"texts": TEXTS, "images": ["data:image/png;base64,"]}, "images must be absent"),
         ("/", {"inputs": [{"text": "a", "text_pair": "b"}, {"text": "a"}]}, "text_pair"),
         ("/predict", {"inputs": {"text": "a", "text_pair": 5}}, "text_pair"),
@@ -364,9 +391,6 @@ async def test_tei_info_has_the_model_and_its_limits(client: httpx2.AsyncClient)
 
 
 async def test_embedder_is_listed_as_an_embedder() -> None:
-    from shortlist.service.runtime import Runtime
-    from shortlist.telemetry import Metrics
-
     service = Runtime([served(operations=frozenset({EMBED}))], settings=settings(), metrics=Metrics())
     async with http(service) as client:
         assert next(iter((await client.get("/info")).json()["model_type"])) == "embedding"

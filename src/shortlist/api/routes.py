@@ -72,7 +72,7 @@ async def handle_task(request: Request) -> Response:
         state.num_items = error.num_items
         raise
     state.num_items = request_body.num_items
-    service.metrics.ignored_fields.labels(dialect.name).inc(len(body.keys() - request_model.fields() - request_model.noted))
+    service.metrics.ignored_fields.labels(dialect.name).inc(len(body.keys() - request_model.known_fields()))
     handler = handler_of(request_model)
     state.outcome = outcome = await handler.run(service, handler.task_of(request_body, request))
     answer = request_body.answer(outcome, _response_meta(request))

@@ -90,6 +90,12 @@ class RequestModel(RequestFields):
 
     @classmethod
     @cache
+    def known_fields(cls) -> frozenset[str]:
+        """Names of all fields that are read, refused or noted."""
+        return cls.fields() | cls.noted | cls.unsupported.keys()
+
+    @classmethod
+    @cache
     def fields(cls) -> frozenset[str]:
         """Names of all fields that are read."""
         declared = (info.alias or name for name, info in cls.model_fields.items())
