@@ -6,7 +6,7 @@ rerank is in `common`.
 
 from __future__ import annotations
 
-from typing import ClassVar, Final, NotRequired
+from typing import ClassVar, Final, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -21,7 +21,6 @@ from shortlist.api.dialects.dialect import (
     RerankModel,
     ResponseMeta,
 )
-from shortlist.api.dialects.published_fields import VECTORS, UnsupportedFields
 from shortlist.schemas.embed import VectorField
 from shortlist.schemas.fields import Count, Documents, Query, RequestFields, Texts
 from shortlist.schemas.rerank import DocumentText
@@ -163,6 +162,7 @@ class DashScopeEmbedParameters(RequestFields):
     text_type: str | None = None
     dimension: Count = None
     instruct: str | None = None
+    output_type: Literal["dense"] | None = None
 
 
 class DashScopeEmbedRequest(EmbedModel):
@@ -173,7 +173,6 @@ class DashScopeEmbedRequest(EmbedModel):
         "/services/embeddings/text-embedding/text-embedding",
     )
     items_field: ClassVar[str] = "input.texts"
-    unsupported: ClassVar[UnsupportedFields] = {"parameters.output_type": VECTORS["output_type"]}
     example: ClassVar[Json] = {"input": {"texts": ["first text", "second text"]}, "parameters": {"text_type": "document"}}
 
     model: str | None = None

@@ -27,7 +27,7 @@ class Unsupported:
     reason: str
     accepted: tuple[object, ...] = ()
 
-    def check(self, path: str, value: object) -> None:
+    def check(self, name: str, value: object) -> None:
         """Check a value.
 
         Raises:
@@ -36,11 +36,11 @@ class Unsupported:
         if any(value == each and isinstance(value, type(each)) for each in (*NOTHING, *self.accepted)):
             return
         allowed = " or ".join(str(each).lower() if isinstance(each, bool) else str(each) for each in self.accepted)
-        raise InvalidInput(f"{path} must be {allowed or 'absent'}: {self.reason}.", param=path)
+        raise InvalidInput(f"{name} must be {allowed or 'absent'}: {self.reason}.", param=name)
 
 
 UnsupportedFields = Mapping[str, Unsupported]
-"""Unsupported fields by path: names, with dots between them."""
+"""Unsupported fields by name."""
 
 
 def check_unsupported(fields: UnsupportedFields, body: Mapping[str, object]) -> None:
@@ -49,14 +49,8 @@ def check_unsupported(fields: UnsupportedFields, body: Mapping[str, object]) -> 
     Raises:
         InvalidInput: one of them asks for what is not done.
     """
-    for path, field in fields.items():
-        field.check(path, _value_at(body, path))
-
-
-def _value_at(body: object, path: str) -> object:
-    for name in path.split("."):
-        body = body.get(name) if isinstance(body, dict) else None
-    return body
+    for name in fields.keys() & body.keys():
+        fields[name].check(name, body[name])
 
 
 _CHAT: Final = Unsupported("chat messages are not read here; send texts (a query and documents, prompt or input)")
