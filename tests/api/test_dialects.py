@@ -220,18 +220,6 @@ async def test_pairs_of_text_classification_are_scored(client: httpx2.AsyncClien
     assert (await post(client, path, {"inputs": pairs[0]})).json() == told[:1]
 
 
-@pytest.mark.parametrize("truncate", ["NONE", "none", False])
-async def test_what_may_not_be_truncated_is_refused_in_every_spelling(truncate: object) -> None:
-    async with http(runtime()) as short:
-        for path, body in (
-            ("/v1/embeddings", {"input": "word " * 9000}),
-            ("/v1/rerank", {"query": "q", "documents": ["word " * 9000]}),
-        ):
-            assert (await short.post(path, json=body)).status_code == httpx2.codes.OK
-            refused = await short.post(path, json={**body, "truncate": truncate})
-            assert (refused.status_code, refused.json()["error"]["code"]) == (400, "context_length_exceeded")
-
-
 async def test_clients_of_ollama_find_models_and_embed(client: httpx2.AsyncClient) -> None:
     tags = (await client.get("/api/tags")).json()["models"]
     assert [each["name"] for each in tags] == [each["id"] for each in (await client.get("/v1/models")).json()["data"]]

@@ -167,7 +167,10 @@ def test_what_must_not_be_cut_is_refused_and_every_cut_is_marked(client: httpx2.
         for field in request_.fields:
             for value in field.values.get("uncut", ()):
                 response = client.post(request_.at, json=field.sent(long, value))
-                if response.status_code not in {400, 422}:
+                own_name = request_.request_model.items_field.rpartition(".")[2]
+                if response.status_code not in {400, 422} or (
+                    own_name not in response.text and "query" not in response.text.lower()
+                ):
                     cut.append(f"{field.path}={value!r}: {response.status_code} {response.text}")
         if any("uncut" in field.values for field in request_.fields):
             response = client.post(request_.at, json=long)

@@ -65,7 +65,8 @@ class RequestLog:
         reply.state.error = error.with_traceback(None)  # its frames reference the body and the scope
         if reply.status is not None:
             return  # too late: the response has started
-        answer = errors.answer(error, request_id=reply.request_id, dialect=reply.state.dialect)
+        state = reply.state
+        answer = errors.answer(error, request_id=reply.request_id, dialect=state.dialect, request_model=state.request_model)
         await reply.send_whole(answer.status, answer.headers, answer.body)
 
     def _finish(self, scope: Scope, reply: _Reply, trace: Trace) -> None:

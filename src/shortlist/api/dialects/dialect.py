@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from pydantic import Field
 
@@ -29,6 +29,9 @@ from shortlist.types import (
     TokenizeOutcome,
     TokenizeTask,
 )
+
+SERVICE_NAMES: Final = frozenset({"documents", "input"})
+"""What texts are called in errors of the service, which knows no dialect."""
 
 Json = Mapping[str, object]
 TaskT = TypeVar("TaskT")
@@ -87,6 +90,15 @@ class RequestModel(RequestFields):
     def num_items(self) -> int:
         """The number of texts."""
         return len(getattr(self, self.items_field))
+
+    @classmethod
+    def own_name(cls, param: str) -> str:
+        """Return its own name of a text that errors of the service call `documents[i]` or `input[i]`."""
+        root, bracket, index = param.partition("[")
+        if not bracket or root not in SERVICE_NAMES:
+            return param
+        field = cls.model_fields.get(cls.items_field)
+        return cls.items_field if field is not None and field.annotation is str else f"{cls.items_field}[{index}"
 
     @classmethod
     @cache

@@ -249,7 +249,7 @@ class TeiSimilarityRequest(EmbedModel):
         """Return the task; all sentences use the same template."""
         parameters = self.parameters or TeiSimilarityParameters()
         return EmbedTask(
-            texts=(self.inputs.source_sentence, *self.inputs.sentences),
+            texts=(*self.inputs.sentences, self.inputs.source_sentence),
             model=self.model,
             input_type=type_of_prompt(parameters.prompt_name),
             prompt_name=parameters.prompt_name or "",
@@ -260,7 +260,7 @@ class TeiSimilarityRequest(EmbedModel):
     def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> list[float]:
         """Return the cosines."""
         del meta
-        source, *others = outcome.vectors
+        *others, source = outcome.vectors
         return [float(np.dot(source, other)) for other in others]
 
 
