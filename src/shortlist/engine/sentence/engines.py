@@ -204,12 +204,12 @@ class BiEncoderEngine(SentenceEngine):
         return {RERANK: self._score, EMBED: self._embed}
 
     def _score(self, prompts: Sequence[TextPrompt]) -> list[float]:
-        prefixes = {id(prompt.prefix): prompt.prefix for prompt in prompts}
+        prefixes = {(prompt.prefix.prompt, prompt.prefix.text): prompt.prefix for prompt in prompts}
         queries = [TextPrompt(each, each.text, 0, each.prompt, InputType.QUERY) for each in prefixes.values()]
         of_query = dict(zip(prefixes, self._embed(queries), strict=True))
         documents = self._embed([replace(prompt, input_type=InputType.DOCUMENT) for prompt in prompts])
         return [
-            similarity(of_query[id(prompt.prefix)], vector, self._model.similarity_fn_name)
+            similarity(of_query[prompt.prefix.prompt, prompt.prefix.text], vector, self._model.similarity_fn_name)
             for prompt, vector in zip(prompts, documents, strict=True)
         ]
 
