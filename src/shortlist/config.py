@@ -8,6 +8,7 @@ the only place where defaults live.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shlex
@@ -35,6 +36,7 @@ UnknownModels = Literal["error", "default"]
 
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegativeSeconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 def _split(value: object) -> object:
@@ -263,6 +265,11 @@ class ServerSettings(_Group):
     max_connections: Positive = Field(
         default=4096, description="Open connections; at the limit, idle ones are closed for new ones."
     )
+    drain_notice_s: NonNegativeSeconds = Field(
+        default=0.0,
+        description="Seconds after SIGTERM in which requests are still taken, while /ready is 503 and every answer closes its "
+        "connection, so that load balancers turn to other servers.",
+    )
     drain_timeout_s: Seconds = Field(default=30.0, description="Seconds for running requests to finish after SIGTERM.")
     ui: bool = Field(default=True, description="Show the page at /ui, if gradio is installed.")
     explain: bool = Field(
@@ -320,6 +327,11 @@ class Settings(_Group):
             return cls.model_validate(groups)
         except ValidationError as error:
             raise _bad_setting(error) from None
+
+    @property
+    def digest(self) -> str:
+        """Identifies all settings but the keys: servers with equal digests are configured alike. 12 hexadecimal digits."""
+        return hashlib.sha256(self.model_dump_json(exclude={"server": {"api_key"}}).encode()).hexdigest()[:12]
 
     @model_validator(mode="after")
     def _certificate_has_its_key(self) -> Self:

@@ -115,7 +115,7 @@ def _add_middleware(
     # Outside of `Auth`, so that its errors are in the dialect of the path; its cost is linear and small.
     app.add_middleware(PathRewriting, names=lambda: _names(runtime), public_prefixes=(PAGE_PATH, STATIC_PATH))
     app.add_middleware(Sites, hosts=allowed_hosts(server, has_keys=keys.are_needed), origins=server.cors_origin)
-    app.add_middleware(RequestLog, metrics=runtime.metrics, tracing=runtime.tracing)
+    app.add_middleware(RequestLog, metrics=runtime.metrics, tracing=runtime.tracing, is_leaving=lambda: runtime.is_leaving)
     if server.cors_origin:
         # Outermost, so that browsers can read errors too. Pages send keys in headers, never as credentials of
         # the browser, so a foreign page cannot use another user's credentials.

@@ -29,7 +29,7 @@ from shortlist.api.request_state import state_of
 from shortlist.api.task_handlers import ServedOutcome, handler_of
 from shortlist.errors import InvalidInput, TooManyItems
 from shortlist.schemas.fields import ItemLimit, validated
-from shortlist.service.runtime import Runtime
+from shortlist.service.runtime import Runtime, State
 from shortlist.types import EMBED, SparseVector, Timing, Usage, Vector
 
 router = APIRouter()
@@ -171,7 +171,8 @@ async def health(service: Service) -> Response:
 @router.get("/.well-known/ready", include_in_schema=False)
 async def ready(service: Service) -> Response:
     """Say whether requests are welcome: 503 while starting, stopping, or without an engine."""
-    return _json({"status": service.state.value}, status=200 if service.is_ready else 503)
+    state = State.DRAINING if service.state is State.READY and service.is_leaving else service.state
+    return _json({"status": state.value}, status=200 if service.is_ready else 503)
 
 
 @router.get("/version", tags=["server"])

@@ -116,6 +116,7 @@ GIVEN: dict[str, tuple[list[str], object]] = {
     "max_body_bytes": (["--max-body-bytes", "7"], 7),
     "body_timeout_s": (["--body-timeout-s", "0.5"], 0.5),
     "drain_timeout_s": (["--drain-timeout-s", "7"], 7.0),
+    "drain_notice_s": (["--drain-notice-s", "5"], 5.0),
     "allowed_host": (["--allowed-host", "a.example", "--allowed-host", "b"], ("a.example", "b")),
     "header_timeout_s": (["--header-timeout-s", "0.5"], 0.5),
     "keep_alive_timeout_s": (["--keep-alive-timeout-s", "7"], 7.0),
