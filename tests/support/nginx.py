@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import httpx2
 
@@ -18,10 +19,21 @@ from tests.support.certificates import make
 from tests.support.process import wait_until
 from tests.support.serving import free_port
 
-CONFIGURATION = Path("deploy/nginx/shortlist.conf")
-START_S = 20.0
+CONFIGURATION: Final = Path("deploy/nginx/shortlist.conf")
+START_S: Final = 20.0
 
-MAIN = """{user}
+PREFIX: Final = "/deep/prefix"
+
+KEPT: Final = {"location / {": f"location {PREFIX}/ {{", "location /ui {": f"location {PREFIX}/ui {{"}
+"""Changes for a path prefix that nginx leaves on paths."""
+
+REMOVED: Final = KEPT | {
+    "proxy_pass http://shortlist;": "proxy_pass http://shortlist/;",
+    "proxy_pass http://shortlist_page;": "proxy_pass http://shortlist_page/ui;",
+}
+"""Changes for a path prefix that nginx removes from paths."""
+
+MAIN: Final = """{user}
 daemon off;
 worker_processes 1;
 pid {folder}/nginx.pid;
