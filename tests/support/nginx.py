@@ -81,7 +81,8 @@ def configured(folder: Path, ports: Sequence[int], changes: Mapping[str, str]) -
     text = CONFIGURATION.read_text(encoding="utf-8")
     local = {
         "    listen 80;\n    listen [::]:80;": f"    listen 127.0.0.1:{http};",
-        "    listen 443 ssl http2;\n    listen [::]:443 ssl http2;": f"    listen 127.0.0.1:{https} ssl http2;",
+        "listen 443 ssl": f"listen 127.0.0.1:{https} ssl",
+        "    listen [::]:443 ssl http2;\n": "",
         "/etc/nginx/tls/shortlist.crt": str(certificate.cert),
         "/etc/nginx/tls/shortlist.key": str(certificate.key),
         "127.0.0.1:8081": f"127.0.0.1:{ports[0]}",

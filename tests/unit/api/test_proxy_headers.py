@@ -120,6 +120,13 @@ async def test_trusted_proxy_sets_scheme_host_and_prefix() -> None:
     assert (state_of(scope).root_path, scope["path"]) == ("/deep/prefix", "/deep/prefix")  # the proxy has removed its prefix
 
 
+async def test_prefix_that_the_proxy_removed_is_not_removed_again() -> None:
+    scope = await passed(("x-forwarded-prefix", "/deep"), root_path="/deep", path="/deep/x")
+    assert (state_of(scope).root_path, scope["path"]) == ("/deep", "/deep/x")
+    scope = await passed(("x-forwarded-prefix", "/other"), root_path="/deep", path="/x")
+    assert (state_of(scope).root_path, scope["path"]) == ("/other", "/x")
+
+
 async def test_of_several_values_the_last_one_counts() -> None:
     headers = [("x-forwarded-proto", "http, https"), ("x-forwarded-host", "evil.example"), ("x-forwarded-host", "rank.example")]
     scope = await passed(*headers)
