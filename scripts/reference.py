@@ -42,7 +42,7 @@ def _settings() -> Iterator[str]:
             annotation = Settings.model_fields[group].annotation
             yield f"### {(inspect.getdoc(annotation) or group).rstrip('.')}\n"
             yield "| setting | default | what it is |\n| --- | --- | --- |"
-        default = "" if field.default in {None, (), PydanticUndefined} else f"`{field.default}`"
+        default = "" if field.default in {None, (), "", PydanticUndefined} else f"`{field.default}`"
         shown_name = f"`{name}`" if name != "models" else f"`models` (positional; `{ENV_PREFIX}MODELS`)"
         yield f"| {shown_name} | {default} | {field.description} |"
         if _is_last(group, name):

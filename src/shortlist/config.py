@@ -9,6 +9,7 @@ the only place where defaults live.
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import os
 import re
 import shlex
@@ -105,6 +106,40 @@ def _collector_url(text: str) -> str:
         raise PydanticCustomError("collector_url", "an address is written http://HOST:PORT; /v1/traces is put behind it")
     return text.rstrip("/")
 
+
+ROOT_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
+
+
+def is_root_path(text: str) -> bool:
+    """Return whether a text is a path prefix: /NAME or /NAME/NAME, of letters, digits and `._~-`."""
+    return ROOT_PATH.fullmatch(text) is not None and not {".", ".."}.intersection(text.split("/"))
+
+
+def _root_path(text: str) -> str:
+    path = text.rstrip("/")
+    if path and not is_root_path(path):
+        raise PydanticCustomError("root_path", "a path prefix is written /NAME or /NAME/NAME, of letters, digits and . _ ~ -")
+    return path
+
+
+RootPrefix = Annotated[str, AfterValidator(_root_path)]
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def _network(value: object) -> object:
+    if isinstance(value, ipaddress.IPv4Network | ipaddress.IPv6Network):
+        return value
+    try:
+        network = ipaddress.ip_network(str(value), strict=False)
+    except ValueError:
+        raise PydanticCustomError("network", "a network is written 10.0.0.0/8 or fd00::/8, a single address 10.0.0.7") from None
+    if str(network.network_address) != str(ipaddress.ip_interface(str(value)).ip):
+        raise PydanticCustomError("network", f"the network of that address is written {network}")
+    return network
+
+
+Networks = Annotated[tuple[Annotated[Network, BeforeValidator(_network)], ...], BeforeValidator(_split_each)]
 
 CollectorUrl = Annotated[str, AfterValidator(_collector_url)]
 Urls = Annotated[tuple[Annotated[str, AfterValidator(_server_url)], ...], BeforeValidator(_split)]
@@ -245,6 +280,15 @@ class ServerSettings(_Group):
         default=(),
         description="Host name that requests may be for; may be repeated, * is any. Without it: any, but localhost, 127.0.0.1, "
         "[::1], names without a dot and the name of --host if the server listens on this machine only and needs no key.",
+    )
+    root_path: RootPrefix = Field(
+        default="",
+        description="Path prefix of the server at its reverse proxy, as /shortlist; paths may come with or without it.",
+    )
+    trusted_proxy: Networks = Field(
+        default=(),
+        description="Network of reverse proxies, as 10.0.0.0/8 or an address; may be repeated. X-Forwarded-For, -Proto, -Host "
+        "and -Prefix are believed from them, and ignored from all others.",
     )
     tls_cert: Path | None = Field(default=None, description="Certificate chain (PEM) to serve HTTPS with; needs tls_key.")
     tls_key: Path | None = Field(default=None, description="Private key (PEM) of that certificate, not encrypted.")

@@ -29,7 +29,7 @@ from rich.markup import escape
 
 from shortlist import __version__, allocator, gc_pause, ui
 from shortlist.api.api_keys import ApiKeys
-from shortlist.api.app import PAGE_PATH, create_app
+from shortlist.api.app import PAGE_PATH, check_root_path, create_app
 from shortlist.api.http_protocol import ConnectionLimits
 from shortlist.config import ServerSettings, Settings
 from shortlist.engine.base import Notify
@@ -122,6 +122,7 @@ def build_app(settings: Settings | None = None, *, notify: Notify = logger.info)
         SetupError: a setting does not fit the models, or a model cannot be served.
     """
     settings = Settings.load({}) if settings is None else settings
+    check_root_path(settings.server)
     runtime = build_runtime(settings, notify=notify)
     app = create_app(runtime)
     if settings.server.ui and ui.is_available():
@@ -211,7 +212,8 @@ async def _serve(app: FastAPI, runtime: Runtime, listener: socket.socket, ready:
         access_log=False,
         server_header=False,
         http=ConnectionLimits.of(settings, max_connections=min(settings.max_connections, num_free_files())).protocol(),
-        proxy_headers=False,  # they would let callers choose their address, and so evade their limits
+        proxy_headers=False,  # `ProxyHeaders` applies them, from trusted proxies only
+        forwarded_allow_ips="",  # without a value, uvicorn reads an environment variable
         timeout_keep_alive=settings.keep_alive_timeout_s,  # type: ignore[arg-type] # seconds of a timer
         timeout_graceful_shutdown=int(settings.drain_timeout_s),
         ssl_certfile=settings.tls_cert,

@@ -192,9 +192,12 @@ async def metrics(service: Service) -> Response:
 @router.get("/", include_in_schema=False)
 async def root(request: Request) -> Response:
     """Send people to the page, and tell programs what this is."""
+    root_path = state_of(request.scope).root_path
     if "text/html" in request.headers.get("accept", ""):
-        return RedirectResponse("ui" if request.app.state.has_page else "docs")
-    return _json({"name": "shortlist", "version": __version__, "docs": "/docs"})
+        page = "ui" if request.app.state.has_page else "docs"
+        # A relative URL is also right behind a proxy that removes a prefix which the server does not know.
+        return RedirectResponse(f"{root_path}/{page}" if root_path else page)
+    return _json({"name": "shortlist", "version": __version__, "docs": f"{root_path}/docs"})
 
 
 def _response_meta(request: Request) -> ResponseMeta:
