@@ -14,8 +14,8 @@ from typing import Final
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shortlist.api.request_state import state_of
-from shortlist.config import Network, is_root_path
 from shortlist.errors import InvalidInput
+from shortlist.setting_types import Network, is_root_path
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
