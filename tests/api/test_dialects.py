@@ -220,6 +220,13 @@ async def test_clients_of_ollama_find_models_and_embed(client: httpx2.AsyncClien
     assert (await post(client, "/api/embeddings", {"prompt": "a", "model": name})).json() == {"embedding": vector}
 
 
+async def test_clients_of_ollama_find_a_model_by_its_alias() -> None:
+    async with http(Runtime([served(aliases=("other",))], settings=settings(), metrics=Metrics())) as client:
+        listed = (await client.get("/api/tags")).json()["models"]
+        assert [(each["name"], each["model"]) for each in listed] == [("fake", "fake"), ("other", "other")]
+        assert (await post(client, "/api/embed", {"input": "a", "model": "other:latest"})).json()["embeddings"]
+
+
 async def test_models_are_listed_embedders_first() -> None:
     models = [served(name=name, operations=frozenset({task})) for name, task in (("ranks", RERANK), ("embeds", EMBED))]
     async with http(Runtime(models, settings=settings(), metrics=Metrics())) as both:
