@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import voyageai
-from telling import DOCUMENTS, MODEL, QUERY, TEXTS, UNKNOWN, Item, Teller
+from telling import DOCUMENTS, MODEL, QUERY, TEXTS, UNKNOWN, Item, Teller, signs
 
 tell = Teller("voyageai", "voyageai")
 ours = tell.servers
@@ -16,6 +16,10 @@ def ranked(answer: voyageai.object.RerankingObject) -> list[Item]:
     return [(result.index, result.relevance_score, result.document) for result in answer.results]
 
 
+def embedded(dtype: str) -> list[list[float]]:
+    return [list(vector) for vector in client.embed(texts, model=MODEL, output_dtype=dtype).embeddings]
+
+
 tell.ranking("rerank", lambda: ranked(client.rerank(QUERY, documents, model=MODEL)))
 tell.ranking("rerank, top_k=2", lambda: ranked(client.rerank(QUERY, documents, model=MODEL, top_k=2)), of=2)
 tell.value("rerank, total_tokens", lambda: client.rerank(QUERY, documents, model=MODEL).total_tokens > 0, True)
@@ -24,6 +28,17 @@ tell.vectors("embed, input_type=document", lambda: client.embed(texts, model=MOD
 tell.vectors(
     "embed, output_dimension=64", lambda: client.embed(texts, model=MODEL, output_dimension=64).embeddings, dimensions=64
 )
+tell.value(
+    "embed, output_dtype=ubinary, the packed signs",
+    lambda: embedded("ubinary") == [signs(vector) for vector in embedded("float")],
+    True,
+)
+tell.value(
+    "embed, output_dtype=binary, the packed signs",
+    lambda: embedded("binary") == [[byte - 128 for byte in signs(vector)] for vector in embedded("float")],
+    True,
+)
+tell.refused("embed, output_dtype=int8", lambda: embedded("int8"), "InvalidRequestError", "output_dtype")
 
 locked = voyageai.Client(api_key=ours.key, base_url=f"{ours.locked}/v1")
 tell.ranking("rerank, with a key", lambda: ranked(locked.rerank(QUERY, documents, model=MODEL)))
