@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
+from prometheus_client.metrics import MetricWrapperBase
 from pydantic_core import PydanticUndefined
 
 from shortlist import errors
@@ -13,6 +14,7 @@ from shortlist.config import ENV_PREFIX, Settings, fields
 from shortlist.schemas.errors import ERRORS
 from shortlist.telemetry import Metrics
 from shortlist.telemetry.gpu import GpuCollector
+from shortlist.telemetry.vllm_state import VllmStateCollector
 
 TARGET = Path("docs/reference.md")
 
@@ -56,12 +58,13 @@ def _is_last(group: str, name: str) -> bool:
 def _metrics() -> Iterator[str]:
     yield "## Metrics\n\nAt `/metrics`, for Prometheus. Labels are bounded: served names, upstreams, routes, dialects, tasks, status codes, reasons.\n"
     yield "| metric | kind | labels | what it is |\n| --- | --- | --- | --- |"
-    for metric in (metric for name, metric in vars(Metrics()).items() if name != "registry"):
+    for metric in (metric for metric in vars(Metrics()).values() if isinstance(metric, MetricWrapperBase)):
         suffix = "_total" if metric._type == "counter" else ""
         labels = ", ".join(metric._labelnames)
         yield f"| `{metric._name}{suffix}` | {metric._type} | {labels} | {metric._documentation} |"
-    for family in GpuCollector(list).describe():
-        yield f"| `{family.name}` | {family.type} | {', '.join(family._labelnames)} | {family.documentation} |"
+    for family in (*VllmStateCollector().describe(), *GpuCollector(list).describe()):
+        suffix = "_total" if family.type == "counter" else ""
+        yield f"| `{family.name}{suffix}` | {family.type} | {', '.join(family._labelnames)} | {family.documentation} |"
     yield "\nBeside them `process_*`, as every Prometheus client names them: memory, CPU, open files, start. What they mean together, and how"
     yield "dashboards for other servers find them, is in [monitoring.md](monitoring.md).\n"
 

@@ -96,7 +96,9 @@ def forecast(weather: Weather) -> Runtime:
         return FakeEngine(fault=death), WordEncoder()
 
     plain = FakeEngine(step_s=0.001, fault=trouble)
-    UpstreamMetrics(metrics, "plain", UPSTREAM).show(is_well=lambda: weather.has_upstream, num_tokens=lambda: 0)
+    UpstreamMetrics(metrics, "plain", UPSTREAM).show(
+        is_well=lambda: weather.has_upstream, num_tokens=lambda: 0, read_state=lambda: None
+    )
     breaker = Breaker(BreakerLimits(max_failures=1, rest_s=0.2, max_rest_s=0.4))
     cache = SharedCache(_Store(weather), timeout_s=0.5, metrics=metrics, location=CACHE, breaker=breaker)
     narrow = FakeEngine(step_s=STEP_S)
