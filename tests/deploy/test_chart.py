@@ -491,6 +491,22 @@ def test_settings_file_is_toml_of_its_own() -> None:
     assert "e+" not in text, "numbers stay integers"
 
 
+EXAMPLES = re.findall(
+    r"^```yaml\n(# values\.yaml.*?)^```$", Path("docs/deploy.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+)
+
+
+@pytest.mark.parametrize("text", EXAMPLES, ids=lambda text: text.splitlines()[0])
+def test_examples_of_the_documentation_render(text: str, tmp_path: Path) -> None:
+    values = yaml.safe_load(text)
+    assert lint(values) == []
+    settings_of(manifests(values), tmp_path)
+
+
+def test_documentation_has_examples() -> None:
+    assert len(EXAMPLES) == 3
+
+
 def test_release_of_the_chart_is_that_of_the_package() -> None:
     project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))

@@ -15,7 +15,7 @@ from tests.support.compose import mounts, services
 from tests.support.process import Launched, launched
 
 HERE = ("--host=127.0.0.1",)
-"""The port is the test's, and a server of a test is nobody else's."""
+"""The port is the test's, and only this machine reaches it."""
 
 DOCUMENTS = ["It rains.", "The fox is red."]
 
