@@ -33,6 +33,7 @@ WAIT_S: Final = 60.0
 
 KILLS: Final = 8
 CALLERS: Final = 4
+CUT_OFF: Final = 0
 
 PREFIXES: Final = {
     "kept": KEPT,
@@ -239,7 +240,12 @@ def test_killed_servers_compute_no_request_twice(tmp_path: Path) -> None:
                 if is_over.is_set():
                     return
                 text = f"fox {caller} {number}"
-                statuses[text] = client.post("/v1/rerank", json={"query": "fox", "documents": [text]}).status_code
+                statuses[text] = CUT_OFF
+                try:
+                    statuses[text] = client.post("/v1/rerank", json={"query": "fox", "documents": [text]}).status_code
+                except httpx2.RemoteProtocolError as error:  # the kill came between the headers and the body
+                    if "complete message body" not in str(error):
+                        raise
                 if statuses[text] != OK:
                     is_over.wait(0.05)  # both servers are down
 
@@ -263,7 +269,7 @@ def test_killed_servers_compute_no_request_twice(tmp_path: Path) -> None:
         for each in sending:
             each.result()
         computed = servers.computed()
-    assert set(statuses.values()) <= {OK, 502}
+    assert set(statuses.values()) <= {OK, 502, CUT_OFF}
     assert max(computed.values()) == 1
     assert all(computed[text] == 1 for text, status in statuses.items() if status == OK)
     assert any(computed[text] == 1 for text, status in statuses.items() if status != OK), "no kill met a running request"
