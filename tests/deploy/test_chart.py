@@ -380,9 +380,8 @@ def test_services_of_the_namespace_set_no_variables() -> None:
 def test_pod_gets_the_time_to_drain(tmp_path: Path) -> None:
     objects = manifests({"shutdown": {"delaySeconds": 10, "drainSeconds": 120}})
     pod = only(objects, "Deployment")["spec"]["template"]["spec"]
-    [server] = pod["containers"]
-    assert settings_of(objects, tmp_path).server.drain_timeout_s == 120
-    assert server["lifecycle"]["preStop"]["sleep"]["seconds"] == 10
+    server = settings_of(objects, tmp_path).server
+    assert (server.drain_notice_s, server.drain_timeout_s) == (10, 120)
     assert pod["terminationGracePeriodSeconds"] > 10 + 120
 
 

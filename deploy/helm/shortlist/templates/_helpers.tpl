@@ -48,6 +48,7 @@ revision = {{ toJson . }}
 {{- end }}
 host = "0.0.0.0"
 port = 8080
+drain_notice_s = {{ .Values.shutdown.delaySeconds }}
 drain_timeout_s = {{ .Values.shutdown.drainSeconds }}
 {{- range $name, $value := .Values.settings }}
 {{ $name }} = {{ toJson $value }}
