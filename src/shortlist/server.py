@@ -272,7 +272,9 @@ class _Server(uvicorn.Server):
             await asyncio.get_running_loop().connect_accepted_socket(self._protocol, wire, ssl=self.config.ssl)
         connections: set[Any] = self.server_state.connections
         until_s = time.monotonic() + FIRST_REQUEST_S
-        while any(each.cycle is None for each in connections) and time.monotonic() < until_s and not self.force_exit:
+        while not self.force_exit and time.monotonic() < until_s:
+            if all(each.cycle is not None for each in connections):
+                break
             await asyncio.sleep(FIRST_REQUEST_S / 50)
         await super().shutdown(sockets)
         logger.info("drain ended", extra=self._counts())
