@@ -31,6 +31,7 @@ from shortlist import __version__, allocator, gc_pause, ui
 from shortlist.api.api_keys import ApiKeys
 from shortlist.api.app import PAGE_PATH, check_root_path, create_app
 from shortlist.api.http_protocol import ConnectionLimits
+from shortlist.api.sites import is_loopback
 from shortlist.config import ServerSettings, Settings
 from shortlist.engine.base import Notify
 from shortlist.errors import BadSetting
@@ -49,6 +50,11 @@ SPARE_FILES: Final = 16
 MIN_CONNECTIONS: Final = 4
 
 LOG_AGAIN_S: Final = 60.0
+
+OPEN_TO_ALL: Final = (
+    "every client that reaches this address can use the server; --api-key requires a key, --allowed-host limits the host names"
+)
+"""The warning at a start without a key on an address that other machines may reach."""
 
 
 class Greeting:
@@ -96,7 +102,9 @@ def run(settings: Settings, *, when_ready: WhenReady | None = None) -> int:
     greeting = Greeting(is_json=settings.server.log_format == "json")
     allocator.limit_arenas()
     check_tls(settings.server)
-    ApiKeys.of(settings.server)  # reports an invalid key file before models load; the app reads it again
+    keys = ApiKeys.of(settings.server)  # reports an invalid key file before models load; the app reads it again
+    if not keys.are_needed and not is_loopback(settings.server.host):
+        logger.warning(OPEN_TO_ALL, extra={"host": settings.server.host})
     with bind(settings.server) as listener:
         app = build_app(settings, notify=greeting.notify)
         runtime: Runtime = app.state.runtime
