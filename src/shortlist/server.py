@@ -103,9 +103,9 @@ def run(settings: Settings, *, when_ready: WhenReady | None = None) -> int:
     allocator.limit_arenas()
     check_tls(settings.server)
     keys = ApiKeys.of(settings.server)  # reports an invalid key file before models load; the app reads it again
-    if not keys.are_needed and not is_loopback(settings.server.host):
-        logger.warning(OPEN_TO_ALL, extra={"host": settings.server.host})
     with bind(settings.server) as listener:
+        if not keys.are_needed and not is_loopback(settings.server.host):
+            logger.warning(OPEN_TO_ALL, extra={"host": settings.server.host})
         app = build_app(settings, notify=greeting.notify)
         runtime: Runtime = app.state.runtime
         url = _url(settings.server.host, listener.getsockname()[1], is_tls=settings.server.tls_cert is not None)
