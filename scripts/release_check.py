@@ -148,7 +148,7 @@ def serve_demo(python: Path, folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("SHORTLIST_", "PYTHON"))}
-    command = [python, "-m", "shortlist", "serve", "demo", "--port", url.rpartition(":")[2]]
+    command = [str(python), "-m", "shortlist", "serve", "demo", "--port", url.rpartition(":")[2]]
     with subprocess.Popen(command, cwd=folder, env=environ) as server:
         try:
             give_up_s = time.monotonic() + START_S
