@@ -61,7 +61,7 @@ def main() -> None:
             sys.exit(f"constraints.txt does not pin {', '.join(missing)}")
         write_hashes(python, installed)
         serve_demo(python, folder)
-        run(tools, "-m", "cyclonedx_py", "environment", "--output-reproducible", "-o", DIST / "sbom.cdx.json", python)
+        write_sbom(tools, python)
     sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}" for path in sorted(DIST.iterdir())]
     (DIST / "SHA256SUMS").write_text("\n".join(sums) + "\n")
     say("written to dist:", *sums)
@@ -140,6 +140,13 @@ def with_hash(each: Mapping[str, Any]) -> str:
     """Return the line of one distribution of pip's report; none for Shortlist itself, which has SHA256SUMS."""
     metadata, sha256 = each["metadata"], each["download_info"]["archive_info"]["hashes"]["sha256"]
     return "" if metadata["name"] == "shortlist" else f"{metadata['name']}=={metadata['version']} --hash=sha256:{sha256}\n"
+
+
+def write_sbom(tools: Path, python: Path) -> None:
+    """Write the SBOM of an environment, in CycloneDX's JSON, without the path of this folder."""
+    path = DIST / "sbom.cdx.json"
+    run(tools, "-m", "cyclonedx_py", "environment", "--output-reproducible", "-o", path, python)
+    path.write_text(path.read_text().replace(f"{DIST.resolve().as_uri()}/", ""))
 
 
 def serve_demo(python: Path, folder: Path) -> None:
