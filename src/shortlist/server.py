@@ -32,6 +32,7 @@ from shortlist import __version__, allocator, gc_pause, ui
 from shortlist.api.api_keys import ApiKeys
 from shortlist.api.app import PAGE_PATH, check_root_path, create_app
 from shortlist.api.http_protocol import ConnectionLimits
+from shortlist.api.sites import is_loopback
 from shortlist.config import ServerSettings, Settings
 from shortlist.engine.base import Notify
 from shortlist.errors import BadSetting
@@ -53,6 +54,11 @@ FIRST_REQUEST_S: Final = 0.5
 """A client that has connected before the port closed has this long to send its request."""
 
 LOG_AGAIN_S: Final = 60.0
+
+OPEN_TO_ALL: Final = (
+    "every client that reaches this address can use the server; --api-key requires a key, --allowed-host limits the host names"
+)
+"""The warning at a start without a key on an address that other machines may reach."""
 
 
 class Greeting:
@@ -99,9 +105,11 @@ def run(settings: Settings, *, when_ready: WhenReady | None = None) -> int:
     greeting = Greeting(is_json=settings.server.log_format == "json")
     allocator.limit_arenas()
     check_tls(settings.server)
-    ApiKeys.of(settings.server)  # reports an invalid key file before models load; the app reads it again
+    keys = ApiKeys.of(settings.server)  # reports an invalid key file before models load; the app reads it again
     with bind(settings.server) as listener:
         logger.info("starting", extra={"version": __version__, "settings": settings.digest, "pid": os.getpid()})
+        if not keys.are_needed and not is_loopback(settings.server.host):
+            logger.warning(OPEN_TO_ALL, extra={"host": settings.server.host})
         app = build_app(settings, notify=greeting.notify)
         runtime: Runtime = app.state.runtime
         url = _url(settings.server.host, listener.getsockname()[1], is_tls=settings.server.tls_cert is not None)
