@@ -254,7 +254,11 @@ def test_startup_messages_are_exact(build: list[Runtime], capsys: pytest.Capture
 
 
 @pytest.mark.parametrize("style", ["text", "json"])
-def test_life_of_a_server_is_logged(build: list[Runtime], capsys: pytest.CaptureFixture[str], style: str) -> None:
+def test_life_of_a_server_is_logged(
+    build: list[Runtime], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, style: str
+) -> None:
+    for name in ("uvicorn", "uvicorn.error"):  # which another test's server may have configured in this process
+        monkeypatch.setattr(logging.getLogger(name), "handlers", [])
     build.append(runtime())
 
     async def when_ready(_: str) -> None:
