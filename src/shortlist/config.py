@@ -8,19 +8,33 @@ the only place where defaults live.
 
 from __future__ import annotations
 
+import hashlib
 import os
-import re
-import shlex
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticCustomError
 
 from shortlist.errors import BadSetting
+from shortlist.setting_types import (
+    Arguments,
+    CollectorUrl,
+    Families,
+    Names,
+    Networks,
+    NonNegativeSeconds,
+    Origins,
+    Positive,
+    RedisUrl,
+    RootPrefix,
+    Seconds,
+    Secrets,
+    Shares,
+    Urls,
+)
 
 ENV_PREFIX = "SHORTLIST_"
 CONFIG_FILE = "config"
@@ -32,89 +46,6 @@ ControlTokens = Literal["neutral", "official"]
 """What a control token written out in a caller's text becomes: plain characters, or the control token itself."""
 UnknownModels = Literal["error", "default"]
 """What becomes of requests for models that are not served."""
-
-Positive = Annotated[int, Field(gt=0)]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-def _split(value: object) -> object:
-    """Parse a comma-separated list, as in environment variables."""
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
-Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
-
-
-def _split_each(value: object) -> object:
-    """Parse a list whose members may be comma-separated lists, as in flags."""
-    return _split(",".join(map(str, value))) if isinstance(value, list | tuple) else _split(value)
-
-
-Families = Annotated[tuple[Literal["tei", "vllm", "http"], ...], BeforeValidator(_split_each)]
-
-
-def _keys(value: object) -> object:
-    """Refuse an empty list of keys: an empty variable must not open the server to everyone."""
-    keys = _split(value)
-    if keys == [] or (isinstance(keys, list | tuple) and "" in keys):
-        raise PydanticCustomError("empty_key", "a key is empty; omit the setting to serve without keys")
-    return keys
-
-
-Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(_keys)]
-
-ORIGIN = re.compile(r"\*|https?://[^/\s,]+")
-
-
-def _origin(text: str) -> str:
-    if not ORIGIN.fullmatch(text):
-        raise PydanticCustomError("origin", "an origin is written https://HOST or https://HOST:PORT, without a path; * is all")
-    return text
-
-
-Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(_split)]
-
-REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
-
-
-def _redis_url(url: SecretStr) -> SecretStr:
-    if not url.get_secret_value().startswith(REDIS_SCHEMES):
-        raise PydanticCustomError("redis_url", "it must begin with redis://, rediss:// or unix://")
-    return url
-
-
-RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
-"""Secret as a whole: it may hold a password."""
-
-SERVER_URL = re.compile(r"https?://[^/\s,?#@]+/?")
-
-
-def _server_url(text: str) -> str:
-    if not SERVER_URL.fullmatch(text):
-        raise PydanticCustomError("server_url", "an address is written http://HOST:PORT, without a path")
-    return text.rstrip("/")
-
-
-COLLECTOR_URL = re.compile(r"https?://[^\s,?#@]+")
-
-
-def _collector_url(text: str) -> str:
-    if not COLLECTOR_URL.fullmatch(text):
-        raise PydanticCustomError("collector_url", "an address is written http://HOST:PORT; /v1/traces is put behind it")
-    return text.rstrip("/")
-
-
-CollectorUrl = Annotated[str, AfterValidator(_collector_url)]
-Urls = Annotated[tuple[Annotated[str, AfterValidator(_server_url)], ...], BeforeValidator(_split)]
-Shares = Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], BeforeValidator(_split)]
-
-
-def _words(value: object) -> object:
-    """Parse arguments as a shell does, as in environment variables; they may contain commas."""
-    return shlex.split(value) if isinstance(value, str) else value
-
-
-Arguments = Annotated[tuple[str, ...], BeforeValidator(_words)]
 
 
 class _Group(BaseModel):
@@ -201,7 +132,7 @@ class VllmSettings(_Group):
 class SchedulerSettings(_Group):
     """Batching, admission and caches."""
 
-    max_batch_tokens: Positive = Field(default=16_384, description="Tokens per batch.")
+    max_batch_tokens: Positive = Field(default=16_384, description="Tokens per batch; at least max_model_len.")
     max_batch_items: Positive = Field(default=1024, description="Documents or texts per batch.")
     max_concurrent_requests: Positive = Field(default=512, description="Admitted requests at once; further ones get 429.")
     max_queue_tokens: Positive = Field(default=4_000_000, description="Queued tokens; a request beyond that gets 429.")
@@ -244,6 +175,15 @@ class ServerSettings(_Group):
         description="Host name that requests may be for; may be repeated, * is any. Without it: any, but localhost, 127.0.0.1, "
         "[::1], names without a dot and the name of --host if the server listens on this machine only and needs no key.",
     )
+    root_path: RootPrefix = Field(
+        default="",
+        description="Path prefix of the server at its reverse proxy, as /shortlist; paths may come with or without it.",
+    )
+    trusted_proxy: Networks = Field(
+        default=(),
+        description="Network of reverse proxies, as 10.0.0.0/8 or an address; may be repeated. X-Forwarded-For, -Proto, -Host "
+        "and -Prefix are believed from them, and ignored from all others.",
+    )
     tls_cert: Path | None = Field(default=None, description="Certificate chain (PEM) to serve HTTPS with; needs tls_key.")
     tls_key: Path | None = Field(default=None, description="Private key (PEM) of that certificate, not encrypted.")
     max_client_batch_size: Positive = Field(default=2048, description="Documents or texts in one request.")
@@ -262,6 +202,11 @@ class ServerSettings(_Group):
     keep_alive_timeout_s: Seconds = Field(default=75.0, description="Seconds that an idle connection stays open.")
     max_connections: Positive = Field(
         default=4096, description="Open connections; at the limit, idle ones are closed for new ones."
+    )
+    drain_notice_s: NonNegativeSeconds = Field(
+        default=0.0,
+        description="Seconds after SIGTERM in which requests are still taken, while /ready is 503 and every answer closes its "
+        "connection, so that load balancers turn to other servers.",
     )
     drain_timeout_s: Seconds = Field(default=30.0, description="Seconds for running requests to finish after SIGTERM.")
     ui: bool = Field(default=True, description="Show the page at /ui, if gradio is installed.")
@@ -306,7 +251,7 @@ class Settings(_Group):
         from_env = _from_environ(os.environ if environ is None else environ)  # noqa: TID251 - the one place
         path = given.pop(CONFIG_FILE, from_env.pop(CONFIG_FILE, None))
         from_file = _from_file(Path(str(path))) if path is not None else {}
-        return cls._from_flat({**from_file, **from_env, **given})
+        return cls._from_flat(_with_larger_batches({**from_file, **from_env, **given}))
 
     @classmethod
     def _from_flat(cls, flat: Mapping[str, object]) -> Self:
@@ -320,6 +265,11 @@ class Settings(_Group):
             return cls.model_validate(groups)
         except ValidationError as error:
             raise _bad_setting(error) from None
+
+    @property
+    def digest(self) -> str:
+        """Identifies all settings but the keys: servers with equal digests are configured alike. 12 hexadecimal digits."""
+        return hashlib.sha256(self.model_dump_json(exclude={"server": {"api_key"}}).encode()).hexdigest()[:12]
 
     @model_validator(mode="after")
     def _certificate_has_its_key(self) -> Self:
@@ -335,6 +285,14 @@ class Settings(_Group):
                 f"({self.model.max_model_len}): one document must fit into one step."
             )
         return self
+
+
+def _with_larger_batches(flat: dict[str, object]) -> dict[str, object]:
+    """Raise an unstated `max_batch_tokens` to a longer `max_model_len`: one document must fit into one batch."""
+    limit, default = str(flat.get("max_model_len", "")), SchedulerSettings.model_fields["max_batch_tokens"].default
+    if "max_batch_tokens" in flat or not limit.isdecimal() or int(limit) <= default:
+        return flat
+    return {**flat, "max_batch_tokens": int(limit)}
 
 
 def fields() -> Iterator[tuple[str, str, FieldInfo]]:

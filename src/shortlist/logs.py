@@ -67,11 +67,11 @@ def _message(record: logging.LogRecord) -> str:
 
 
 class TextFormatter(_Formatter):
-    """`12:00:01 INFO  shortlist: message key=value`, for people."""
+    """`2026-11-20 12:00:01+0100 INFO    message key=value`, for people."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line, and the traceback if there is one."""
-        clock = datetime.fromtimestamp(record.created, tz=UTC).astimezone().strftime("%H:%M:%S")
+        clock = datetime.fromtimestamp(record.created, tz=UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S%z")
         extra = "".join(f" {key}={value}" for key, value in _extra(record).items())
         line = f"{clock} {record.levelname:<7} {_message(record)}{extra}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
@@ -142,11 +142,15 @@ def configure_logging(*, level: str, style: Literal["text", "json"], stream: Tex
     sys.unraisablehook = _log_unraisable_error
 
 
+def is_json() -> bool:
+    """Return whether the log lines of this process are JSON."""
+    return any(isinstance(handler.formatter, JsonFormatter) for handler in logging.getLogger().handlers)
+
+
 def as_here() -> Callable[[], None]:
     """Return a function that configures another process's logging as in this process."""
-    is_json = any(isinstance(handler.formatter, JsonFormatter) for handler in logging.getLogger().handlers)
     level = logging.getLevelName(logger.getEffectiveLevel()).lower()
-    return partial(configure_logging, level=level, style="json" if is_json else "text")
+    return partial(configure_logging, level=level, style="json" if is_json() else "text")
 
 
 def _log_thread_error(failure: threading.ExceptHookArgs) -> None:

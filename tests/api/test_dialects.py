@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import base64
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx2
 import numpy as np
 import pytest
 
 from shortlist.errors import EngineError, EngineUnavailable
-from shortlist.types import EMBED, Batch
+from shortlist.models.qwen3.qwen_encoder import QwenEncoder
+from shortlist.service.runtime import Runtime
+from shortlist.telemetry import Metrics
+from shortlist.types import EMBED, RERANK, Batch
 from tests.support.apps import http, runtime, served, settings
 from tests.support.fake_engine import FakeEngine
 
@@ -117,6 +121,35 @@ async def test_cohere_gets_every_type_that_it_asks_for(client: httpx2.AsyncClien
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, "embedding_types[1]")
 
 
+async def test_bits_are_packed_in_every_spelling(client: httpx2.AsyncClient) -> None:
+    by_type = (await post(client, "/v1/embed", {"texts": TEXTS, "embedding_types": ["ubinary", "binary"]})).json()["embeddings"]
+    for form, dtype in (("ubinary", np.uint8), ("binary", np.int8)):
+        for asked in ({"output_dtype": form}, {"embedding_type": form}, {"embedding_type": [form]}):
+            assert await vectors(client, TEXTS, **asked) == by_type[form]
+        packed = await vectors(client, TEXTS, output_dtype=form, encoding_format="base64")
+        assert [np.frombuffer(base64.b64decode(each), dtype).tolist() for each in packed] == by_type[form]  # type: ignore[arg-type]
+
+
+async def test_contents_of_cohere_inputs_are_texts(client: httpx2.AsyncClient) -> None:
+    inputs = [{"content": [{"type": "text", "text": text}]} for text in TEXTS]
+    told = (await post(client, "/v2/embed", {"inputs": inputs})).json()
+    assert told["embeddings"] == (await post(client, "/v2/embed", {"texts": TEXTS})).json()["embeddings"]
+    assert told["texts"] == TEXTS
+
+
+async def test_limit_of_cohere_cuts_only_where_it_may(tokenizer_path: Path) -> None:
+    embedder = served(encoder=QwenEncoder(tokenizer_path, operation=EMBED, max_model_len=64), operations=frozenset({EMBED}))
+    async with http(Runtime([embedder], settings=settings(), metrics=Metrics())) as client:
+        body = {"texts": ["red fox " * 9], "max_tokens": 5}
+        cut = await post(client, "/v2/embed", body)
+        assert cut.json()["meta"]["warnings"] == ["texts[0] was too long, and its end was cut."]
+        assert cut.headers["x-truncated-texts"] == "1"
+        assert (await client.post("/v2/embed", json={**body, "truncate": "NONE"})).status_code == httpx2.codes.BAD_REQUEST
+        assert (
+            await post(client, "/v2/embed", {**body, "max_tokens": 9999, "truncate": "NONE"})
+        ).status_code == httpx2.codes.OK
+
+
 async def test_base64_can_be_requested_by_two_fields(client: httpx2.AsyncClient) -> None:
     one, other = [
         (await post(client, "/v1/embeddings", {"input": TEXTS, name: "base64"})).json()["data"]
@@ -138,15 +171,26 @@ async def test_similarity_is_the_cosine(client: httpx2.AsyncClient) -> None:
     ("path", "body", "param"),
     [
         ("/embed", {"inputs": [[1, 2, 3]]}, "token ids"),
-        ("/embed", {"inputs": TEXTS, "truncation_direction": "Left"}, "truncation_direction"),
         ("/predict", {"inputs": "one text alone"}, "pair"),
         ("/predict", {"inputs": [[" ", "d"]]}, "query"),
         ("/rerank", {"query": "q", "texts": []}, "texts"),
-        ("/v2/embed", {"texts": TEXTS, "truncate": "START"}, "truncate"),
         ("/classify", {"input": ["one text alone"]}, "whole prompt"),
         ("/score", {"text_1": ["a", "b"], "text_2": ["c", "d", "e"]}, "equally many"),
         ("/score", {"text_1": " ", "text_2": ["c"]}, "text_1"),
         ("/score", {"text_1": "a"}, "required"),
+        ("/v1/embeddings", {"input": TEXTS, "input_type": "serch_qury"}, "input_type must be one of"),
+        ("/v1/rerank", {"query": "q", "documents": ["d"], "truncate": "nope"}, "truncate must be END, START or NONE"),
+        (
+            "/v1/rerank",
+            {"query": "q", "documents": ["d"], "truncation_side": "left", "max_tokens_per_doc": 3},
+            "truncation_side",
+        ),
+        ("/v1/embeddings", {"messages": [{"role": "user", "content": "x"}]}, "chat messages are not read here"),
+        ("/v1/embeddings", {"input": TEXTS, "truncate_prompt_tokens": 10**6}, "must be at most 8192"),
+        ("/score", {"text_1": "q", "text_2": "d", "truncate_prompt_tokens": 10**6}, "must be at most 8192"),
+        ("/v2/embed", {"texts": TEXTS, "images": ["data:image/png;base64,"]}, "images must be absent"),
+        ("/", {"inputs": [{"text": "a", "text_pair": "b"}, {"text": "a"}]}, "text_pair"),
+        ("/predict", {"inputs": {"text": "a", "text_pair": 5}}, "text_pair"),
     ],
 )
 async def test_unsupported_options_get_one_sentence(
@@ -165,6 +209,138 @@ async def test_single_pair_is_answered_as_one(client: httpx2.AsyncClient) -> Non
     among = (await post(client, "/predict", {"inputs": [["red fox", "a cat"]]})).json()
     assert [alone] == among
     assert alone[0]["label"] == "LABEL_0"
+
+
+@pytest.mark.parametrize("path", ["/", "/predict", "/invocations"])
+async def test_pairs_of_text_classification_are_scored(client: httpx2.AsyncClient, path: str) -> None:
+    pairs = [{"text": "red fox", "text_pair": text} for text in ("a cat", "the red fox")]
+    told = (await post(client, path, {"inputs": pairs})).json()
+    official = (await post(client, "/predict", {"inputs": [["red fox", "a cat"], ["red fox", "the red fox"]]})).json()
+    assert told == [only for [only] in official]
+    assert (await post(client, path, {"inputs": pairs[0]})).json() == told[:1]
+
+
+async def test_clients_of_ollama_find_models_and_embed(client: httpx2.AsyncClient) -> None:
+    tags = (await client.get("/api/tags")).json()["models"]
+    assert [each["name"] for each in tags] == [each["id"] for each in (await client.get("/v1/models")).json()["data"]]
+    assert (await client.get("/api/ps")).json()["models"] == tags
+    assert (await client.get("/api/version")).json() == (await client.get("/version")).json()
+    name = tags[0]["name"]
+    shown = (await post(client, "/api/show", {"model": f"{name}:latest"})).json()
+    assert (shown["name"], shown["capabilities"]) == (name, ["rerank", "embedding"])
+    assert (await post(client, "/api/show", {"name": name})).json() == shown
+    assert "model is required" in (await client.post("/api/show", json={})).text
+    assert (await client.post("/api/show", json={"model": "other"})).status_code == httpx2.codes.NOT_FOUND
+    [vector] = (await post(client, "/api/embed", {"input": "a", "model": f"{name}:latest"})).json()["embeddings"]
+    assert (await post(client, "/api/embeddings", {"prompt": "a", "model": name})).json() == {"embedding": vector}
+
+
+async def test_clients_of_ollama_find_a_model_by_its_alias() -> None:
+    async with http(Runtime([served(aliases=("other",))], settings=settings(), metrics=Metrics())) as client:
+        listed = (await client.get("/api/tags")).json()["models"]
+        assert [(each["name"], each["model"]) for each in listed] == [("fake", "fake"), ("other", "other")]
+        assert (await post(client, "/api/embed", {"input": "a", "model": "other:latest"})).json()["embeddings"]
+
+
+@pytest.mark.parametrize(
+    ("dialect", "field"), [("voyage", "detail"), ("ollama", "error"), ("tei", "error_type"), ("jina", "code")]
+)
+async def test_a_named_dialect_has_its_errors_on_every_path(client: httpx2.AsyncClient, dialect: str, field: str) -> None:
+    """Releases of voyageai before 0.5 fail over `error` when it is an object, and send embeddings to OpenAI's path."""
+    for path, body in (
+        ("/v1/embeddings", {"input": "a", "output_dtype": "int8"}),
+        ("/v1/embeddings", {"input": "a", "model": "x"}),
+    ):
+        refused = (await client.post(f"/compat/{dialect}{path}", json=body)).json()
+        told = refused["error"] if dialect == "jina" else refused
+        assert field in told
+        assert dialect == "jina" or not isinstance(refused.get("error"), dict)
+    assert (await post(client, f"/compat/{dialect}/v1/embeddings", {"input": "a"})).json()["data"]
+
+
+async def test_models_are_listed_embedders_first() -> None:
+    models = [served(name=name, operations=frozenset({task})) for name, task in (("ranks", RERANK), ("embeds", EMBED))]
+    async with http(Runtime(models, settings=settings(), metrics=Metrics())) as both:
+        assert [each["id"] for each in (await both.get("/v1/models")).json()["data"]] == ["embeds", "ranks"]
+
+
+async def test_bare_rerank_of_query_and_documents_alone_repeats_score_and_text(client: httpx2.AsyncClient) -> None:
+    body = {"query": "red fox", "documents": ["a cat", "the red fox"]}
+    for result in (await post(client, "/rerank", body)).json()["results"]:
+        assert result["score"] == result["relevance_score"]
+        assert result["text"] == result["document"]["text"]
+    for path, fields in (("/v1/rerank", {}), ("/rerank", {"top_n": 2}), ("/rerank", {"model": "fake"})):
+        results = (await post(client, path, {**body, **fields})).json()["results"]
+        assert {key for result in results for key in result} == {"index", "relevance_score", "document"}
+
+
+async def test_scores_of_pairs_say_yes_or_no_beside_the_data(client: httpx2.AsyncClient) -> None:
+    told = (await post(client, "/score", {"text_1": "red fox", "text_2": ["the red fox", "a cat"]})).json()
+    assert [each["score"] for each in told["scores"]] == [each["score"] for each in told["data"]]
+    assert [each["label"] for each in told["scores"]] == ["yes" if each["score"] >= 0.5 else "no" for each in told["data"]]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/rerank", {"query": "red fox", "documents": ["a cat"]}),
+        ("/score", {"text_1": "red fox", "text_2": ["a cat"]}),
+        ("/score", {"queries": "red fox", "documents": ["a cat"]}),
+        ("/v1/embeddings", {"input": TEXTS}),
+        ("/embed", {"inputs": TEXTS}),
+    ],
+)
+async def test_sagemakers_path_takes_the_bodies_of_all_routes(
+    client: httpx2.AsyncClient, path: str, body: dict[str, object]
+) -> None:
+    direct, through = [(await post(client, each, body)).json() for each in (path, "/invocations")]
+    if isinstance(direct, dict):
+        direct, through = [{**each, "id": "", "created": 0} for each in (direct, through)]
+    assert direct == through
+
+
+async def test_priors_are_fused_with_scores_and_both_are_returned(client: httpx2.AsyncClient) -> None:
+    body = {"query": "red fox", "documents": ["a cat", "the red fox", "a red dog"]}
+    alone = {each["index"]: each["relevance_score"] for each in (await post(client, "/v1/rerank", body)).json()["results"]}
+    priors = [1.0, 0.0, 0.5]
+    told = (await post(client, "/v1/rerank", {**body, "priors": priors, "prior_weight": 0.9, "top_n": 2})).json()
+    assert [each["index"] for each in told["results"]] == [0, 2]
+    assert told["priors"] == [1.0, 0.5]
+    assert told["model_scores"] == [alone[0], alone[2]]
+    assert told["results"][0]["relevance_score"] == pytest.approx(0.1 * alone[0] + 0.9)
+    default = (await post(client, "/v1/rerank", {**body, "priors": priors})).json()["results"]
+    assert {each["index"]: each["relevance_score"] for each in default}[0] == pytest.approx(0.7 * alone[0] + 0.3)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"priors": [1]}, "as many numbers as there are documents"),
+        ({"priors": [0.5, 1.5]}, "priors[1]"),
+        ({"priors": [0.5, "much"]}, "priors[1]"),
+        ({"prior_weight": 0.5}, "prior_weight needs priors"),
+        ({"priors": [0, 1], "prior_weight": 2}, "prior_weight"),
+        ({"priors": [0, 1], "raw_scores": True}, "leave out raw_scores"),
+    ],
+)
+async def test_wrong_priors_are_refused_by_name(client: httpx2.AsyncClient, fields: dict[str, object], message: str) -> None:
+    answer = await client.post("/v1/rerank", json={"query": "q", "documents": ["a", "b"], **fields})
+    assert (answer.status_code, message in answer.json()["error"]["message"]) == (400, True), answer.text
+
+
+async def test_pooling_returns_base64_on_request(client: httpx2.AsyncClient) -> None:
+    numbers = (await post(client, "/pooling", {"input": TEXTS, "task": "embed"})).json()["data"]
+    coded = (await post(client, "/pooling", {"input": TEXTS, "encoding_format": "base64"})).json()["data"]
+    for one, other in zip(numbers, coded, strict=True):
+        np.testing.assert_allclose(np.frombuffer(base64.b64decode(other["data"]), "<f4"), one["data"], rtol=1e-6)
+
+
+async def test_prompt_of_a_request_goes_before_every_text(client: httpx2.AsyncClient) -> None:
+    assert await vectors(client, ["b", "c"], prompt="a ") == await vectors(client, ["a b", "a c"], prompt_name="document")
+
+
+async def test_key_can_be_checked(client: httpx2.AsyncClient) -> None:
+    assert (await client.post("/v1/check-api-key")).json() == {"valid": True}
 
 
 async def test_raw_scores_can_be_requested_in_every_dialect(client: httpx2.AsyncClient) -> None:
@@ -209,7 +385,7 @@ async def test_tokens_are_returned_in_three_dialects(client: httpx2.AsyncClient)
 async def test_ids_are_written_as_text(client: httpx2.AsyncClient) -> None:
     assert (await post(client, "/decode", {"ids": [3, 0, 2]})).json() == ["xxx xx"]
     assert (await post(client, "/decode", {"ids": [[3], [0, 2]], "skip_special_tokens": False})).json() == ["xxx", " xx"]
-    assert (await post(client, "/detokenize", {"tokens": [3]})).json() == {"prompt": "xxx"}
+    assert (await post(client, "/detokenize", {"tokens": [3]})).json() == {"prompt": "xxx", "text": "xxx"}
 
 
 # -- descriptions -------------------------------------------------------------------------------------------------------
@@ -226,9 +402,6 @@ async def test_tei_info_has_the_model_and_its_limits(client: httpx2.AsyncClient)
 
 
 async def test_embedder_is_listed_as_an_embedder() -> None:
-    from shortlist.service.runtime import Runtime
-    from shortlist.telemetry import Metrics
-
     service = Runtime([served(operations=frozenset({EMBED}))], settings=settings(), metrics=Metrics())
     async with http(service) as client:
         assert next(iter((await client.get("/info")).json()["model_type"])) == "embedding"

@@ -359,10 +359,10 @@ async def test_root_redirects_browsers_and_describes_the_server_to_programs() ->
     ("path", "body", "dialect", "num_ignored"),
     [
         ("/v1/rerank", {"query": "q", "documents": ["a"], "top_n": 1}, "superset", 0),
-        ("/v1/rerank", {"query": "q", "documents": ["a"], "priority": 3, "user": "me"}, "superset", 2),
+        ("/v1/rerank", {"query": "q", "documents": ["a"], "priority": 3, "user": "me", "tempo": 1}, "superset", 1),
         ("/rerank", {"query": "q", "texts": ["a"], "raw_scores": False, "top_k": 1}, "tei", 1),
         ("/v1/score", {"queries": "q", "items": ["a"], "instruction": "find"}, "vllm", 0),
-        ("/v1/embeddings", {"input": ["a"], "task": "retrieval.query", "late_chunking": True}, "openai", 1),
+        ("/v1/embeddings", {"input": ["a"], "task": "retrieval.query", "late_chunking": False, "dtype": "x"}, "openai", 1),
     ],
 )
 async def test_ignored_fields_are_counted(path: str, body: object, dialect: str, num_ignored: int) -> None:

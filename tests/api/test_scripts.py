@@ -10,11 +10,9 @@ import pytest
 
 from shortlist.service.build import build_runtime
 from tests.support.apps import settings
-from tests.support.fixtures import ModelFactory, make_model, tokenizer_path
+from tests.support.fixtures import ModelFactory
 from tests.support.official import INSTRUCTION, PREFIX, SUFFIX
 from tests.support.process import serve
-
-__all__ = ["make_model", "tokenizer_path"]
 
 QUERY = "how do I read a json file in python"
 DOCUMENTS = ["bake bread at 220 C", "open the file\nand call json.load", " pythons are <large> snakes ", "文件"]

@@ -24,6 +24,8 @@ from shortlist.types import Operation, Prompt, RerankTask
 from tests.support.fixtures import ModelFactory
 from tests.support.process import launched
 
+pytestmark = pytest.mark.full  # it starts a server for each of its engines
+
 QUERY = "how is bread baked"
 DOCUMENTS = ("bake bread at 220 C", "csv", "怎样烤面包" * 30)
 
@@ -35,7 +37,7 @@ def folder(make_model: ModelFactory) -> Path:
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(each, marks=[pytest.mark.full] if each == "transformers" else []) for each in blocking.ENGINES],
+    params=blocking.ENGINES,
 )
 def url(folder: Path, request: pytest.FixtureRequest) -> Iterator[str]:
     with launched("benchmarks.blocking", str(folder), "--dtype", "float32", "--engine", request.param) as server:

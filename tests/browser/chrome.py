@@ -87,6 +87,7 @@ def new_context(
     scheme: Literal["light", "dark"] = "light",
     scale: float = 1,
     credentials: tuple[str, str] | None = None,
+    any_certificate: bool = False,
 ) -> BrowserContext:
     """Return a browser context with a screen size, a language and a colour scheme, and its own HTTP cache."""
     http_credentials: HttpCredentials | None = None
@@ -101,6 +102,7 @@ def new_context(
         has_touch=width < 500,
         is_mobile=width < 500,
         http_credentials=http_credentials,
+        ignore_https_errors=any_certificate,
     )
     context.set_default_timeout(WAIT_MS)
     return context

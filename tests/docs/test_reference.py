@@ -16,3 +16,8 @@ def test_reference_equals_the_code() -> None:
 def test_every_setting_is_on_the_page() -> None:
     page = Path("docs/reference.md").read_text(encoding="utf-8")
     assert all(f"`{name}`" in page for _, name, _ in fields())
+
+
+def test_fields_are_those_of_the_dialects() -> None:
+    page = runpy.run_path("scripts/fields.py")["page"]
+    assert Path("docs/fields.md").read_text(encoding="utf-8") == page()

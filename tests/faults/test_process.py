@@ -145,6 +145,16 @@ def test_second_signal_does_not_wait() -> None:
         wait_until(lambda: not is_ready(server.url), 30)  # two signals that come together are one
         server.process.send_signal(signal.SIGTERM)
         server.process.wait(timeout=40)
+        assert server.log().count("stopped at once by a second signal") == 1
+        assert "Traceback" not in server.log()
+
+
+def test_second_signal_to_an_idle_server_is_one_line_at_most() -> None:
+    with launched("shortlist", "serve", "demo", "--no-ui") as server:
+        server.process.send_signal(signal.SIGINT)
+        server.process.send_signal(signal.SIGINT)
+        server.process.wait(timeout=40)
+        assert "Traceback" not in server.log()
 
 
 # -- refusing to start --------------------------------------------------------------------------------------------------

@@ -177,7 +177,7 @@ def test_disconnect_while_queued_computes_nothing(how: str) -> None:
             body = ask("document", query=query)
             wire.sendall(head(len(body)) + body)
             wait_until(lambda number=number: server.runtime.num_running == number)  # type: ignore[misc]
-        wait_until(lambda: len(engine.batches) == 1)
+            wait_until(lambda: len(engine.batches) == 1)  # the first alone; all others are queued
         disconnect(gone, how)
         wait_until(lambda: server.runtime.num_running == 2)
         engine.opened.set()

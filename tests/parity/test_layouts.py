@@ -27,7 +27,7 @@ from tests.support.apps import http, settings
 from tests.support.examples import examples
 from tests.support.layouts import Layout, Vocabularies, cross_encoder, embedder
 
-NUM_EMBEDDERS, NUM_CROSS_ENCODERS = examples(24, 220), examples(16, 140)
+NUM_EMBEDDERS, NUM_CROSS_ENCODERS = examples(10, 220), examples(8, 140)
 ANGLE, LENGTH, LOGIT = 1e-3, 1e-2, 0.02
 
 pytestmark = pytest.mark.timeout(1200)

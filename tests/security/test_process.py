@@ -110,3 +110,16 @@ def test_every_name_of_the_trouble_is_asked_for() -> None:
     texts = json.dumps([body for _, _, body, _ in CALLS.values()])
     asked = [word for word in itertools.chain(CAUSES) if word in texts]
     assert set(asked) | {"#die"} == set(CAUSES)
+
+
+def test_address_of_a_caller_cannot_be_forged() -> None:
+    """No proxy is trusted by default, not even one on this machine, whatever the HTTP server's own variable says."""
+    limit = ("--max-requests-per-minute", "6")  # one at once
+    with launched("tests.support.fakeserver", *limit, FORWARDED_ALLOW_IPS="*") as server:
+        statuses = [
+            httpx2.post(
+                f"{server.url}/v1/rerank", json=ask(), headers={"x-forwarded-for": f"6.6.6.{number}"}, trust_env=False
+            ).status_code
+            for number in range(2)
+        ]
+    assert statuses == [200, 429]

@@ -130,6 +130,7 @@ def server() -> Iterator[Launched]:
         yield running
 
 
+@pytest.mark.full
 def test_expensive_bodies_hurt_nobody(server: Launched) -> None:
     rng, costs = random.Random(os.environ.get("HOSTILE_SEED", "7")), dict[str, Cost]()  # noqa: TID251
     ask = {"query": "q", "documents": ["a"]}
@@ -204,6 +205,7 @@ def _answer_s(server: Launched, request: bytes) -> tuple[float, int]:
     return statistics.median(times_s), status
 
 
+@pytest.mark.full
 def test_slow_readers_hold_no_more_than_the_limit() -> None:
     limit = 256 * MIB
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

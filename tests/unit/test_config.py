@@ -203,3 +203,21 @@ def test_address_of_a_collector_may_have_a_path(url: str) -> None:
 def test_share_of_requests_that_are_traced_is_a_share(ratio: str) -> None:
     with pytest.raises(BadSetting, match="--otlp-sample-ratio"):
         Settings.load({"otlp_sample_ratio": ratio}, environ={})
+
+
+@pytest.mark.parametrize("network", ["10.0.0.1/8", "10.0.0", "*", "proxy.example", "10.0.0.0/33", "::1/zz"])
+def test_trusted_proxy_that_is_no_network_is_refused(network: str) -> None:
+    with pytest.raises(BadSetting, match=r"--trusted-proxy"):
+        Settings.load({"trusted_proxy": [network]}, environ={})
+
+
+@pytest.mark.parametrize("path", ["deep", "/deep prefix", "//deep", "/deep/../x", "/%2e", "http://host/deep", "/a?b", "/ä"])
+def test_root_path_that_is_no_plain_prefix_is_refused(path: str) -> None:
+    with pytest.raises(BadSetting, match=r"--root-path.* /NAME"):
+        Settings.load({"root_path": path}, environ={})
+
+
+def test_environment_networks_are_comma_separated() -> None:
+    settings = Settings.load(environ={"SHORTLIST_TRUSTED_PROXY": "10.0.0.0/8, ::1", "SHORTLIST_ROOT_PATH": "/"}).server
+    assert [str(network) for network in settings.trusted_proxy] == ["10.0.0.0/8", "::1/128"]
+    assert settings.root_path == ""

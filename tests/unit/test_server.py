@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import gc
+import json
 import logging
 import os
 import re
@@ -13,12 +14,11 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import httpx2
 import pytest
 from fastapi import FastAPI
-from rich.console import Console
 
 from shortlist import gc_pause, server, ui
 from shortlist.config import ServerSettings, Settings
@@ -32,6 +32,8 @@ from shortlist.types import RERANK, Batch
 from tests.support.apps import runtime, served, settings
 from tests.support.fake_engine import FakeEngine
 from tests.support.oracle import OracleEngine
+
+DATED = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d{4} INFO +([a-z ]+?)(?= \w+=|$)")
 
 ASK = {"query": "red fox", "documents": ["a cat", "the red fox"]}
 
@@ -251,11 +253,56 @@ def test_startup_messages_are_exact(build: list[Runtime], capsys: pytest.Capture
     assert "ready  model[v2][/] on http" in printed
 
 
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_life_of_a_server_is_logged(
+    build: list[Runtime], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, style: str
+) -> None:
+    for name in ("uvicorn", "uvicorn.error"):  # which another test's server may have configured in this process
+        monkeypatch.setattr(logging.getLogger(name), "handlers", [])
+    build.append(runtime())
+
+    async def when_ready(_: str) -> None:
+        stop()
+
+    server.run(settings(port=0, ui=False, log_format=style, drain_notice_s=0.01), when_ready=when_ready)
+    lines = capsys.readouterr().err.splitlines()
+    if style == "json":
+        logged = [json.loads(line)["message"] for line in lines]
+    else:
+        logged = [found[1] for line in lines if (found := DATED.match(line))]
+        assert all(DATED.match(line) for line in lines if "INFO" in line)
+    expected = ["starting", "ready", "signal", "drain begun", "drain ended", "stopped"]
+    assert [each for each in expected if each != "ready" or style == "json"] == [each for each in logged if each in expected]
+
+
+@pytest.mark.parametrize(
+    ("given", "is_warned"),
+    [
+        ({"host": "0.0.0.0"}, True),
+        ({"host": "0.0.0.0", "api_key": ["secret"]}, False),
+        ({"host": "127.0.0.1"}, False),
+        ({"host": "localhost"}, False),
+    ],
+    ids=["all addresses", "with a key", "loopback", "localhost"],
+)
+def test_server_that_is_open_to_other_machines_warns_once(
+    build: list[Runtime], capsys: pytest.CaptureFixture[str], given: dict[str, Any], is_warned: bool
+) -> None:
+    build.append(runtime(**given))
+
+    async def when_ready(_: str) -> None:
+        stop()
+
+    assert server.run(settings(port=0, ui=False, **given), when_ready=when_ready) == server.EXIT_STOPPED
+    warnings = [line for line in capsys.readouterr().err.splitlines() if "WARNING" in line]
+    assert len(warnings) == is_warned
+    assert all("--api-key" in line and "--allowed-host" in line for line in warnings)
+
+
 async def test_shown_address_keeps_its_brackets(capsys: pytest.CaptureFixture[str]) -> None:
     app = FastAPI()
     app.state.has_page = True
-    console = Console(stderr=True, soft_wrap=True, emoji=False)
-    await server._ready(console, app, runtime(), server._url("fe80::1", 80), None)
+    await server._ready(server.Greeting(is_json=False), app, runtime(), server._url("fe80::1", 80), None)
     assert capsys.readouterr().err.count("http://[fe80::1]:80") == 3
 
 

@@ -158,6 +158,7 @@ def test_killed_under_load_it_loses_nothing_that_can_be_in_time(server: Launched
     assert ask(server, 0).scores == pytest.approx(kept[0].scores, abs=0.1)
 
 
+@pytest.mark.full
 def test_death_of_one_models_vllm_is_not_that_of_the_others(server: Launched) -> None:
     vectors = embed(server)
     assert [len(vector) for vector in vectors] == [64, 64]

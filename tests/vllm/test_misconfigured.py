@@ -32,7 +32,7 @@ def assert_shows_the_command(message: str) -> None:
     ("arguments", "words"),
     [
         pytest.param((), "is a language model that writes", id="chat", marks=pytest.mark.full),
-        pytest.param(POOLING, "embeds and does not rank", id="no overrides"),
+        pytest.param(POOLING, "embeds and does not rank", id="no overrides", marks=pytest.mark.full),
         # The folder has no weights for this head: without dummy ones, vLLM computes with whatever was in memory, NaN included.
         pytest.param(
             (*POOLING, "--convert", "classify", "--load-format", "dummy"),

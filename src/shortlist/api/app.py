@@ -17,20 +17,21 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from shortlist import __version__
-from shortlist.api import openapi
+from shortlist.api import ollama_routes, openapi
 from shortlist.api.api_keys import ApiKeys
 from shortlist.api.auth import Auth
 from shortlist.api.caller_limits import CallerLimits
 from shortlist.api.fast_routes import FastRoutes
 from shortlist.api.memory_budget import MemoryBudget
-from shortlist.api.path_rewriting import HeadRequests, PathRewriting
+from shortlist.api.path_rewriting import DIALECT_PREFIX, MODEL_PREFIX, HeadRequests, PathRewriting
+from shortlist.api.proxy_headers import ProxyHeaders, RootPath
 from shortlist.api.quota import Quota
 from shortlist.api.request_body import RequestBody
 from shortlist.api.request_log import RequestLog
 from shortlist.api.routes import fast_routes, router, task_router
 from shortlist.api.sites import Sites, allowed_hosts
 from shortlist.config import ServerSettings
-from shortlist.errors import InvalidInput, MethodNotAllowed, NotFound
+from shortlist.errors import BadSetting, InvalidInput, MethodNotAllowed, NotFound
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry.compat import collectors
 
@@ -84,12 +85,13 @@ def create_app(runtime: Runtime) -> FastAPI:
     tasks = task_router()
     app.include_router(tasks)
     app.include_router(router)
+    app.include_router(ollama_routes.router)
     app.openapi = _documented(app)  # type: ignore[method-assign] # as FastAPI's documentation says
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     _add_middleware(app, runtime, server, keys, fast_routes(tasks))
     runtime.metrics.build_info.labels(__version__, platform.python_version()).set(1)
-    for collector in collectors(runtime.metrics, server.metrics_compat, methods=_methods(tasks, router)):
+    for collector in collectors(runtime.metrics, server.metrics_compat, methods=_methods(tasks, router, ollama_routes.router)):
         runtime.metrics.registry.register(collector)
     return app
 
@@ -99,9 +101,10 @@ def _add_middleware(
 ) -> None:
     """Add middlewares, innermost first.
 
-    FastRoutes, RequestBody, CallerLimits, Auth, PathRewriting, Sites, RequestLog, CORS, HeadRequests.
+    RootPath, FastRoutes, RequestBody, CallerLimits, Auth, PathRewriting, Sites, ProxyHeaders, RequestLog, CORS, HeadRequests.
     """
     quota = Quota(max_per_minute=server.max_requests_per_minute, max_running=server.max_concurrent_requests_per_caller)
+    app.add_middleware(RootPath)
     app.add_middleware(FastRoutes, routes=fast)
     app.add_middleware(
         RequestBody,
@@ -114,7 +117,8 @@ def _add_middleware(
     # Outside of `Auth`, so that its errors are in the dialect of the path; its cost is linear and small.
     app.add_middleware(PathRewriting, names=lambda: _names(runtime), public_prefixes=(PAGE_PATH, STATIC_PATH))
     app.add_middleware(Sites, hosts=allowed_hosts(server, has_keys=keys.are_needed), origins=server.cors_origin)
-    app.add_middleware(RequestLog, metrics=runtime.metrics, tracing=runtime.tracing)
+    app.add_middleware(ProxyHeaders, trusted=server.trusted_proxy, root_path=server.root_path)
+    app.add_middleware(RequestLog, metrics=runtime.metrics, tracing=runtime.tracing, is_leaving=lambda: runtime.is_leaving)
     if server.cors_origin:
         # Outermost, so that browsers can read errors too. Pages send keys in headers, never as credentials of
         # the browser, so a foreign page cannot use another user's credentials.
@@ -127,6 +131,23 @@ def _add_middleware(
             expose_headers=EXPOSED_HEADERS,
         )
     app.add_middleware(HeadRequests)
+
+
+def check_root_path(settings: ServerSettings) -> None:
+    """Check that a path with the root path in front can be told apart from the server's own paths.
+
+    Raises:
+        BadSetting: paths of the server begin with it.
+    """
+    routes = (route for each in (task_router(), router, ollama_routes.router) for route in each.routes)
+    own = [route.path for route in routes if isinstance(route, APIRoute)]
+    prefixes = (f"{PAGE_PATH}/", f"{STATIC_PATH}/", MODEL_PREFIX, DIALECT_PREFIX)
+    first = next((path for path in (*prefixes, *own) if path.startswith(f"{settings.root_path}/")), None)
+    if settings.root_path and first is not None:
+        raise BadSetting(
+            f"root_path (--root-path) is {settings.root_path}, with which paths of the server itself begin, as {first}. Choose "
+            "another prefix."
+        )
 
 
 def _documented(app: FastAPI) -> Callable[[], dict[str, Any]]:

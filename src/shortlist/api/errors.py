@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from shortlist.api.dialects.dialect import Dialect, ErrorInfo, common_error_body
+from shortlist.api.dialects.dialect import Dialect, ErrorInfo, RequestModel, common_error_body
 from shortlist.errors import (
     BodyTooLarge,
     BodyTooSlow,
@@ -34,15 +34,24 @@ class ErrorAnswer:
     body: bytes
 
 
-def answer(error: ServiceError, *, request_id: str, dialect: Dialect | None = None) -> ErrorAnswer:
-    """Return the response to this error, in the caller's dialect if it is known."""
+def answer(
+    error: ServiceError,
+    *,
+    request_id: str,
+    dialect: Dialect | None = None,
+    request_model: type[RequestModel] | None = None,
+) -> ErrorAnswer:
+    """Return the response to this error, in the caller's dialect and with the names of its fields, if they are known."""
     kind = kind_of(type(error))
+    message, param = error.message, error.param if isinstance(error, CallerError) else None
+    if request_model is not None and param is not None and (own := request_model.own_name(param)) != param:
+        message, param = message.replace(param, own), own
     fault = ErrorInfo(
         status=kind.status,
         type=kind.type,
         code=kind.code,
-        message=error.message,
-        param=error.param if isinstance(error, CallerError) else None,
+        message=message,
+        param=param,
         request_id=request_id,
     )
     status, body = dialect.error_body(fault) if dialect else common_error_body(fault)

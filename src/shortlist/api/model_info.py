@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from shortlist import __version__
 from shortlist.api.dialects.dialect import Json
 from shortlist.config import Settings
@@ -39,6 +41,22 @@ def infinity(card: ModelCard) -> Json:
     Source: infinity-client 0.0.78, `ModelInfo`.
     """
     return {**model(card), "owned_by": "infinity", "stats": {}}
+
+
+def ollama(card: ModelCard) -> Json:
+    """Return the model in the format of Ollama's lists."""
+    modified = datetime.fromtimestamp(card.created_s, UTC).isoformat()
+    return {"name": card.name, "model": card.name, "modified_at": modified, "details": {"format": "safetensors"}}
+
+
+def ollama_details(card: ModelCard) -> Json:
+    """Return what Ollama adds when it describes one model."""
+    names = {EMBED: "embedding"}
+    operations = [operation for operation in OPERATIONS.values() if operation in card.operations]
+    return {
+        "model_info": {"general.context_length": card.max_model_len, "general.embedding_length": card.dimensions},
+        "capabilities": [names.get(operation, operation.name) for operation in operations],
+    }
 
 
 def info(card: ModelCard, settings: Settings) -> Json:

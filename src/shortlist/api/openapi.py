@@ -12,11 +12,12 @@ from fastapi.openapi.models import OpenAPI
 from fastapi.utils import deep_dict_update
 from pydantic import TypeAdapter
 
-from shortlist.api.dialects import openai, table, tei, vllm
+from shortlist.api.dialects import ollama, openai, table, tei, vllm
 from shortlist.api.dialects.common import DIALECT as COMMON
 from shortlist.api.dialects.common import CommonRerankRequest
 from shortlist.api.dialects.dialect import AnyRequestModel, Dialect, ErrorInfo, Json, RequestModel
 from shortlist.api.dialects.explain import ExplainRequest
+from shortlist.api.ollama_routes import ShowRequest
 from shortlist.schemas.errors import ERRORS, ErrorKind
 from shortlist.schemas.model_list import ModelDescription, ModelList
 
@@ -206,8 +207,17 @@ def _explain() -> Json:
     return _operation([ExplainRequest], [ExplainRequest.explained], [COMMON], examples)
 
 
+def _show() -> Json:
+    body = {"schema": _inlined(ShowRequest.model_json_schema()), "examples": {"one": {"value": {"model": "demo"}}}}
+    return {
+        "requestBody": {"required": True, "content": {"application/json": body}},
+        "responses": {"200": _described("The model.", {"type": "object"}), **_error_responses([ollama.DIALECT])},
+    }
+
+
 _OTHERS: Final[Mapping[tuple[str, str], Callable[[], Json]]] = {
     ("/v1/models/{name}", "get"): _model,
     ("/v1/models", "get"): _models,
     ("/v1/explain", "post"): _explain,
+    ("/api/show", "post"): _show,
 }

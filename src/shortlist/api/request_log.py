@@ -7,7 +7,8 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -25,6 +26,9 @@ CLIENT_CLOSED_REQUEST = 499
 """Status in metrics of a client that disconnected before the response. Source: nginx, ngx_http_request.h."""
 
 
+CLOSE: Final = ((b"connection", b"close"),)
+
+
 class RequestLog:
     """ASGI middleware.
 
@@ -32,19 +36,28 @@ class RequestLog:
         app: The inner application.
         metrics: Counts and times requests.
         tracing: Exports traces.
+        is_leaving: Returns whether every answer closes its connection.
     """
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics, tracing: Tracing = NO_TRACING) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        metrics: Metrics,
+        tracing: Tracing = NO_TRACING,
+        is_leaving: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.app = app
         self._metrics = metrics
         self._tracing = tracing
+        self._is_leaving = is_leaving
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request from its first to its last byte."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        reply = _Reply(send, scope)
+        reply = _Reply(send, scope, CLOSE if self._is_leaving() else ())
         trace = self._tracing.begin(dict(scope["headers"])) if self._tracing.is_on else NO_TRACE
         self._metrics.running_requests.inc()
         try:
@@ -65,7 +78,8 @@ class RequestLog:
         reply.state.error = error.with_traceback(None)  # its frames reference the body and the scope
         if reply.status is not None:
             return  # too late: the response has started
-        answer = errors.answer(error, request_id=reply.request_id, dialect=reply.state.dialect)
+        state = reply.state
+        answer = errors.answer(error, request_id=reply.request_id, dialect=state.dialect, request_model=state.request_model)
         await reply.send_whole(answer.status, answer.headers, answer.body)
 
     def _finish(self, scope: Scope, reply: _Reply, trace: Trace) -> None:
@@ -101,10 +115,11 @@ def _end(trace: Trace, record: Record, scope: Scope, request_id: str, status: in
 
 
 class _Reply:
-    """The response channel: adds the request id, and records status and start."""
+    """The response channel: adds the request id and other headers, and records status and start."""
 
-    def __init__(self, send: Send, scope: Scope) -> None:
+    def __init__(self, send: Send, scope: Scope, more_headers: Iterable[tuple[bytes, bytes]]) -> None:
         self._send = send
+        self._more_headers = more_headers
         self.request_id = _request_id(scope)
         self.state = state_of(scope)
         self.state.request_id = self.request_id
@@ -114,7 +129,8 @@ class _Reply:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = [*message.get("headers", ()), (b"x-request-id", self.request_id.encode())]
+            request_id = (b"x-request-id", self.request_id.encode())
+            message["headers"] = [*message.get("headers", ()), request_id, *self._more_headers]
         await self._send(message)
 
     async def send_whole(self, status: int, headers: Mapping[str, str], body: bytes) -> None:

@@ -22,6 +22,7 @@ class RequestState:
     Attributes:
         request_id: The caller's request id, or a new one.
         caller: The caller id of its key, or its address.
+        root_path: The prefix that its path has at the reverse proxy.
         model: The model that its path names.
         explicit_dialect: The dialect that its path names.
         dialect: Its dialect.
@@ -34,6 +35,7 @@ class RequestState:
 
     request_id: str = ""
     caller: str = ""
+    root_path: str = ""
     model: str | None = None
     explicit_dialect: str | None = None
     dialect: Dialect | None = None

@@ -22,14 +22,15 @@ from shortlist.api import model_info, openapi
 from shortlist.api.dialects import table
 from shortlist.api.dialects.dialect import RequestView, ResponseMeta
 from shortlist.api.dialects.explain import MAX_DOCUMENTS, ExplainRequest
+from shortlist.api.dialects.published_fields import check_unsupported
 from shortlist.api.json_body import read_json
 from shortlist.api.request_options import apply_headers, with_instruction
 from shortlist.api.request_state import state_of
 from shortlist.api.task_handlers import ServedOutcome, handler_of
 from shortlist.errors import InvalidInput, TooManyItems
 from shortlist.schemas.fields import ItemLimit, validated
-from shortlist.service.runtime import Runtime
-from shortlist.types import SparseVector, Timing, Usage, Vector
+from shortlist.service.runtime import Runtime, State
+from shortlist.types import EMBED, SparseVector, Timing, Usage, Vector
 
 router = APIRouter()
 
@@ -62,6 +63,7 @@ async def handle_task(request: Request) -> Response:
     dialect, request_model = table.find(scope["route"].path, view, _explicit_dialect(request))
     state.dialect, state.request_model = dialect, request_model
     limit = ItemLimit(service.settings.server.max_client_batch_size, request_model.items_field)
+    check_unsupported(request_model.unsupported, body)
     try:
         request_body = validated(request_model, body, limit)
         if request_body.num_items > limit.max_items:
@@ -70,7 +72,7 @@ async def handle_task(request: Request) -> Response:
         state.num_items = error.num_items
         raise
     state.num_items = request_body.num_items
-    service.metrics.ignored_fields.labels(dialect.name).inc(len(body.keys() - request_model.fields()))
+    service.metrics.ignored_fields.labels(dialect.name).inc(len(body.keys() - request_model.known_fields()))
     handler = handler_of(request_model)
     state.outcome = outcome = await handler.run(service, handler.task_of(request_body, request))
     answer = request_body.answer(outcome, _response_meta(request))
@@ -107,8 +109,9 @@ async def explain(request: Request, service: Service) -> Response:
 
 @router.get("/v1/models", tags=["models"])
 async def models(service: Service) -> Response:
-    """List what is served."""
-    return _json({"object": "list", "data": [model_info.model(card) for card in service.cards()]})
+    """List what is served, embedders first: clients of embeddings take the first one."""
+    cards = sorted(service.cards(), key=lambda card: EMBED not in card.operations)
+    return _json({"object": "list", "data": [model_info.model(card) for card in cards]})
 
 
 @router.get("/models", include_in_schema=False)
@@ -128,6 +131,12 @@ async def model(name: str, service: Service) -> Response:
 async def info(request: Request, service: Service) -> Response:
     """Describe one model as Text Embeddings Inference does: that of the path, or else the default reranker."""
     return _json(model_info.info(service.card(state_of(request.scope).model), service.settings))
+
+
+@router.post("/v1/check-api-key", include_in_schema=False)
+async def check_api_key() -> Response:
+    """Say that the key is valid, as Cohere does: a wrong one does not get here."""
+    return _json({"valid": True})
 
 
 @router.get("/v1/cluster/auth", tags=["server"])
@@ -162,7 +171,8 @@ async def health(service: Service) -> Response:
 @router.get("/.well-known/ready", include_in_schema=False)
 async def ready(service: Service) -> Response:
     """Say whether requests are welcome: 503 while starting, stopping, or without an engine."""
-    return _json({"status": service.state.value}, status=200 if service.is_ready else 503)
+    state = State.DRAINING if service.state is State.READY and service.is_leaving else service.state
+    return _json({"status": state.value}, status=200 if service.is_ready else 503)
 
 
 @router.get("/version", tags=["server"])
@@ -182,9 +192,12 @@ async def metrics(service: Service) -> Response:
 @router.get("/", include_in_schema=False)
 async def root(request: Request) -> Response:
     """Send people to the page, and tell programs what this is."""
+    root_path = state_of(request.scope).root_path
     if "text/html" in request.headers.get("accept", ""):
-        return RedirectResponse("ui" if request.app.state.has_page else "docs")
-    return _json({"name": "shortlist", "version": __version__, "docs": "/docs"})
+        page = "ui" if request.app.state.has_page else "docs"
+        # A relative URL is also right behind a proxy that removes a prefix which the server does not know.
+        return RedirectResponse(f"{root_path}/{page}" if root_path else page)
+    return _json({"name": "shortlist", "version": __version__, "docs": f"{root_path}/docs"})
 
 
 def _response_meta(request: Request) -> ResponseMeta:
@@ -239,6 +252,8 @@ def _answer(body: object, outcome: ServedOutcome, started_s: float, num_request_
     usage: Usage | None = getattr(outcome, "usage", None)
     if usage is not None:
         headers["x-cache-hits"] = str(usage.num_cached)
+    if truncated := getattr(outcome, "truncated", ()):
+        headers["x-truncated-texts"] = str(len(truncated))
     # An answer repeats the texts of its request at most once; beyond that, only vectors make it long.
     vectors: Sequence[Vector | SparseVector] = getattr(outcome, "vectors", ())
     num_numbers = sum(each.size if isinstance(each, np.ndarray) else 4 * len(each.indices) for each in vectors)

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.text import Text
 
 from shortlist.errors import InputTooLong, InvalidInput, RequestTooLarge, ServiceError
-from shortlist.logs import standard_error
+from shortlist.logs import is_json, standard_error
+from shortlist.telemetry import logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +57,10 @@ def _close_output() -> None:
 
 
 def print_error(message: str) -> None:
-    """Write one error line to standard error."""
+    """Write one error line to standard error, as JSON where all lines are."""
+    if is_json():
+        logger.error("the command failed", extra={"error": message})
+        return
     print_message(Text.assemble(("error:", "bold red"), f" {message}"))
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal, get_args, get_origin
 import typer
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
+from typer.core import TyperCommand
 
 from shortlist.config import fields
 
@@ -27,13 +28,19 @@ EPILOG: Final = (
 
 
 def command(
-    function: Callable[..., None], parameters: Iterable[inspect.Parameter], *, epilog: str, to: typer.Typer, name: str
+    function: Callable[..., None],
+    parameters: Iterable[inspect.Parameter],
+    *,
+    epilog: str,
+    to: typer.Typer,
+    name: str,
+    cls: type[TyperCommand] = TyperCommand,
 ) -> None:
     """Add a function as a command with generated parameters."""
     listed = list(parameters)
     function.__signature__ = inspect.Signature(listed)  # type: ignore[attr-defined]
     function.__annotations__ = {each.name: each.annotation for each in listed}
-    to.command(name, epilog=epilog)(function)
+    to.command(name, epilog=epilog, cls=cls)(function)
 
 
 def argument(name: str, kind: Any, shown: Any, *, default: object = inspect.Parameter.empty) -> inspect.Parameter:

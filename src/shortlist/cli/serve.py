@@ -9,6 +9,7 @@ import typer
 from shortlist import gc_pause
 from shortlist.cli import flags
 from shortlist.cli.exit_codes import run_to_exit
+from shortlist.cli.foreign_flags import ServeCommand
 from shortlist.config import Settings
 
 serve = typer.Typer(add_completion=False)
@@ -40,5 +41,5 @@ def _serve_and_show(settings: Settings) -> int:
     return server.run(settings, when_ready=partial(demo.show, api_key=key))
 
 
-flags.command(_serve, flags.settings(), epilog=flags.EPILOG, to=serve, name="serve")
+flags.command(_serve, flags.settings(), epilog=flags.EPILOG, to=serve, name="serve", cls=ServeCommand)
 flags.command(_demo, flags.settings(), epilog=flags.EPILOG, to=demo, name="demo")

@@ -213,9 +213,9 @@ def _read_embeddings(response: httpx2.Response, *, num_texts: int) -> Embeddings
     )
 
 
-def _read_vector(encoded: Vector | str) -> Vector:
+def _read_vector(encoded: Vector | list[int] | str) -> Vector:
     if not isinstance(encoded, str):
-        return encoded
+        return np.asarray(encoded, np.float32)
     try:
         return np.frombuffer(base64.b64decode(encoded, validate=True), dtype="<f4").astype(np.float32)
     except (binascii.Error, ValueError) as error:

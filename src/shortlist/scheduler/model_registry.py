@@ -18,13 +18,17 @@ RAGFLOW_MARK: Final = "___"
 """Separates the model name from the provider in RAGFlow's names. Source: its rag/llm."""
 
 
+OLLAMA_TAG: Final = ":latest"
+"""Ollama adds it to names without a tag, and its clients send it back."""
+
+
 @dataclass(slots=True)
 class ModelRegistry:
     """Finds the served model for a name.
 
     Lookup order: the configured name; the last part, case-insensitively (`bge-reranker-v2-m3`); the same without RAGFlow's
-    provider suffix. A request without a name (or with a placeholder name) gets the first model for its task, as does an
-    unknown name if `unknown_model` is "default".
+    provider suffix, or Ollama's tag for the newest version. A request without a name (or with a placeholder name) gets the
+    first model for its task, as does an unknown name if `unknown_model` is "default".
     """
 
     served_models: Sequence[ServedModel]
@@ -57,6 +61,7 @@ class ModelRegistry:
         """Return the model for a name, or None for the default model."""
         served = self._by_name.get(name) or self._by_name.get(basename(name))
         served = served or self._by_name.get(basename(name.partition(RAGFLOW_MARK)[0]))
+        served = served or self._by_name.get(basename(name.removesuffix(OLLAMA_TAG)))
         if served is None and self.unknown_model == "error" and name.lower() not in ANY_MODEL:
             raise UnknownModel(f"No such model is served. Served here: {self._names()}.", param="model")
         return served

@@ -185,10 +185,10 @@ def _text(item: object, param: str) -> str:
     return text
 
 
-def _right(value: object, info: ValidationInfo) -> object:
-    if value is None or (isinstance(value, str) and value.lower() == "right"):
+def _side(value: object, info: ValidationInfo) -> object:
+    if value is None or (isinstance(value, str) and value.lower() in {"left", "right"}):
         return value
-    raise InvalidInput(f"{info.field_name} must be right: texts are cut at their ends only.", param=info.field_name)
+    raise InvalidInput(f"{info.field_name} must be right or left.", param=info.field_name)
 
 
 def _distinct(names: list[str]) -> list[str]:
@@ -218,9 +218,11 @@ Names = Annotated[list[str], Field(fail_fast=True, max_length=MAX_NAMES), AfterV
 """Names of fields or forms. Repeated ones would multiply the texts."""
 IdList = Annotated[list[int], Field(fail_fast=True)]
 """Token ids. Without `fail_fast`, every wrong one would become an error object."""
+Priors = Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(fail_fast=True)]
+"""Numbers in 0..1, one per document."""
 Texts = Annotated[list[str], BeforeValidator(_texts, json_schema_input_type=str | list[str])]
 Count = Annotated[int | None, Field(ge=0)]
 PromptTokens = Annotated[int | None, Field(ge=-1)]
 """vLLM's `truncate_prompt_tokens`: -1, 0 and nothing are as many as the model reads."""
-Side = Annotated[str | None, BeforeValidator(_right)]
-"""Where a text that is too long is cut; only its end can be."""
+Side = Annotated[str | None, BeforeValidator(_side)]
+"""The side to cut of a text that is too long. Only the right one can be: with `left`, such a text is an error."""

@@ -8,10 +8,11 @@ from typing import Any, Final
 import numpy as np
 
 from shortlist.engine.base import EngineInfo, ScoreScale
-from shortlist.errors import InvalidInput
+from shortlist.errors import InputTooLong, InvalidInput
 from shortlist.scheduler.cache import Entry
 from shortlist.scheduler.served_model import ServedModel
 from shortlist.scheduler.work import TextValue, Work
+from shortlist.service.rerank import check_limit
 from shortlist.types import (
     EMBED,
     EMBED_SPARSE,
@@ -94,19 +95,25 @@ def _work(served: ServedModel, operation: Operation, task: EmbedTask, template: 
     input_type = InputType.QUERY if has_instruction else task.input_type
     instruction = template.instruction if has_instruction else None
 
+    check_limit(served, task.truncate_prompt_tokens)
+    limits = [most for most in (task.truncate_prompt_tokens, task.max_tokens) if most is not None]
+
     def encode(positions: Sequence[int]) -> list[Encoded]:
         texts = [task.texts[index] for index in positions]
-        return served.encoder.encode_texts(
+        encoded = served.encoder.encode_texts(
             texts,
             input_type=input_type,
             prompt_name=task.prompt_name,
             instruction=instruction,
             truncate=task.truncate,
-            truncate_prompt_tokens=task.truncate_prompt_tokens,
+            truncate_prompt_tokens=min(limits, default=None),
         )
+        if task.max_tokens is not None and not task.truncate:
+            _refuse_cut(encoded, positions)
+        return encoded
 
     words = (template.name, input_type.value, repr(task.prompt_name), repr(instruction))
-    context = (*words, repr(task.truncate), repr(task.truncate_prompt_tokens))
+    context = (*words, repr(task.truncate), repr(task.truncate_prompt_tokens), repr(task.max_tokens))
     return Work(
         operation=operation,
         texts=task.texts,
@@ -116,6 +123,13 @@ def _work(served: ServedModel, operation: Operation, task: EmbedTask, template: 
         options=task.options,
         max_tokens=served.card.max_model_len,
     )
+
+
+def _refuse_cut(encoded: Sequence[Encoded], positions: Sequence[int]) -> None:
+    for index, each in zip(positions, encoded, strict=True):
+        if each.is_truncated:
+            param = f"input[{index}]"
+            raise InputTooLong(f"{param} has more tokens than the request allows, and may not be truncated.", param=param)
 
 
 def _value(found: TextValue) -> Any:

@@ -12,6 +12,7 @@ from shortlist.errors import DeadlineExceeded, InvalidInput, ServiceError
 from shortlist.scheduler.cache import Entry
 from shortlist.scheduler.served_model import ServedModel
 from shortlist.scheduler.work import TextValue, Work
+from shortlist.service.fusion import with_priors
 from shortlist.types import (
     RERANK,
     Encoded,
@@ -45,14 +46,19 @@ async def rerank(served: ServedModel, task: RerankTask) -> RerankOutcome:
         served.metrics.failed.labels(served.name, type(each.error).__name__).inc()
     if len(failed) == len(task.documents):
         raise _request_error([each.error for each in failed])
+    model_scores = None
+    results = ranking(computed.found, served.engine.info.score_scale, task.top_n if task.priors is None else None)
+    if task.priors is not None:
+        results, model_scores = with_priors(results, task.priors, task.prior_weight, task.top_n)
     outcome = RerankOutcome(
         model=served.name,
-        results=ranking(computed.found, served.engine.info.score_scale, task.top_n),
+        results=results,
         failed=failed,
         document_stats=computed.document_stats,
         template=template,
         usage=computed.usage,
         timing=computed.timing,
+        model_scores=model_scores,
     )
     _count(served, outcome)
     return outcome
@@ -104,8 +110,21 @@ def relevance(raw: float, scale: ScoreScale) -> float:
     return sigmoid(raw)
 
 
+def check_limit(served: ServedModel, truncate_prompt_tokens: int | None) -> None:
+    """Refuse a limit that limits nothing.
+
+    Raises:
+        InvalidInput: the model reads fewer tokens.
+    """
+    most = served.card.max_model_len
+    if truncate_prompt_tokens is not None and truncate_prompt_tokens > most:
+        message = f"truncate_prompt_tokens must be at most {most}, the most that {served.name} reads; -1 stands for it."
+        raise InvalidInput(message, param="truncate_prompt_tokens")
+
+
 def request_of(served: ServedModel, task: RerankTask, template: PromptTemplate) -> Work:
-    """Return the compute request of this task, with all inputs of its cache keys."""
+    """Return the compute request of this task, with all inputs of its cache keys. Raises as `check_limit`."""
+    check_limit(served, task.truncation.truncate_prompt_tokens)
 
     def encode(positions: Sequence[int]) -> list[Encoded]:
         return served.encoder.encode_pairs(

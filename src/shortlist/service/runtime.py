@@ -104,6 +104,7 @@ class Runtime:
         self.state = State.STARTING
         self.failed = asyncio.Event()
         self.num_running = 0
+        self.is_leaving = False
         self._idle = asyncio.Event()
         self._idle.set()
         self._registry = ModelRegistry(served_models, unknown_model=settings.model.unknown_model)
@@ -115,8 +116,8 @@ class Runtime:
 
     @property
     def is_ready(self) -> bool:
-        """Whether every model accepts requests."""
-        return self.state is State.READY
+        """Whether every model accepts requests, and more are welcome."""
+        return self.state is State.READY and not self.is_leaving
 
     @property
     def is_alive(self) -> bool:
@@ -264,6 +265,11 @@ class Runtime:
         """Wait until no request runs."""
         await self._idle.wait()
 
+    def leave(self) -> None:
+        """Go on serving, but no longer be ready: other servers take over."""
+        self.is_leaving = True
+        self._enter(self.state)
+
     async def drain(self, timeout_s: float) -> bool:
         """Refuse new requests and wait for running ones; return whether all finished."""
         if self.state is not State.FAILED:
@@ -343,7 +349,7 @@ class Runtime:
 
     def _enter(self, state: State) -> None:
         self.state = state
-        self.metrics.ready.set(state is State.READY)
+        self.metrics.ready.set(self.is_ready)
 
 
 async def _fail_when_engine_fails(served: ServedModel) -> None:

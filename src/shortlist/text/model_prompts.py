@@ -33,8 +33,8 @@ class Prompts:
         """
         if name is not None:
             if name and name not in self.named:
-                known = f"it has {', '.join(self.named)}" if self.named else "it has none"
-                raise InvalidInput(f"This model has no prompt of that name; {known}.", param="prompt_name")
+                known = f"one of {', '.join(self.named)}" if self.named else "absent: this model has no prompts"
+                raise InvalidInput(f"prompt_name must be {known}.", param="prompt_name")
             return self.named.get(name, "")
         if input_type is InputType.QUERY:
             return self.named.get("query", "")

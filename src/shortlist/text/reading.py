@@ -9,8 +9,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from itertools import islice
-from typing import Final
+from itertools import chain, islice
+from typing import Final, TypeVar
 
 from tokenizers import Encoding
 
@@ -35,6 +35,8 @@ LOOKAHEAD_CHARS: Final = 4 * MARGIN_CHARS
 
 stop: Final[ContextVar[threading.Event | None]] = ContextVar("stop", default=None)
 """Set when the tokens are no longer needed."""
+
+ReadT = TypeVar("ReadT")
 
 EncodeBatch = Callable[[Sequence[str]], Sequence[Encoding]]
 
@@ -65,11 +67,23 @@ def check_wanted() -> None:
         raise DeadlineExceeded("The result is no longer needed.")
 
 
-def tokenizer_error(error: BaseException) -> ServiceError | None:
-    """Return the error of a text on which a tokenizer panicked; None for other errors. Source: pyo3, `PanicException`."""
-    if type(error).__name__ != "PanicException":
-        return None
-    return EngineError("The tokenizer failed on this text.")
+def each_read(read: Callable[[Sequence[str]], Sequence[ReadT]], texts: Sequence[str]) -> Iterator[ReadT | ServiceError]:
+    """Yield what is read from every text, or the error of a text on which the tokenizer panics.
+
+    Source: pyo3, `PanicException`, which is no `Exception`.
+    """
+    try:
+        found = read(texts)
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+    else:
+        yield from found
+        return
+    if len(texts) == 1:
+        yield EngineError("The tokenizer failed on this text.")
+    else:
+        yield from chain.from_iterable(each_read(read, [text]) for text in texts)
 
 
 def failed(error: ServiceError) -> Encoded:

@@ -15,7 +15,7 @@ from tokenizers import Encoding, Tokenizer
 
 from shortlist.errors import InputTooLong, InvalidInput, ServiceError
 from shortlist.text.encoder import Parts, PromptView
-from shortlist.text.reading import TOTAL_CHARS, ReadLength, at_most, failed, read_lengths, tokenizer_error
+from shortlist.text.reading import TOTAL_CHARS, ReadLength, at_most, each_read, failed, read_lengths
 from shortlist.text.text_rules import ReadText, TextRules, WantedPairs, longest_first
 from shortlist.text.tokenizer import decode, token_list
 from shortlist.text.window import read_windows
@@ -335,12 +335,7 @@ class TextEncoder:
     def _read_lengths(self, texts: Sequence[str], limit: int) -> Sequence[ReadLength | ServiceError | None]:
         if self._tokenizer is None:
             return [None] * len(texts)
-        try:
-            return read_lengths(self._encode_batch, texts, limit)
-        except BaseException as error:
-            if (failure := tokenizer_error(error)) is None:
-                raise
-            return [failure] if len(texts) == 1 else [each for text in texts for each in self._read_lengths([text], limit)]
+        return list(each_read(lambda part: read_lengths(self._encode_batch, part, limit), texts))
 
     def _encode_batch(self, texts: Sequence[str]) -> Sequence[Encoding]:
         assert self._tokenizer is not None, "Only texts with known lengths are read. This is a bug."

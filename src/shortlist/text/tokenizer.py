@@ -11,7 +11,6 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -24,7 +23,7 @@ from shortlist.config import ControlTokens
 from shortlist.errors import InvalidInput, ModelRefused, ServiceError
 from shortlist.text import fast_tokenizer
 from shortlist.text.fast_tokenizer import fast_tokenize
-from shortlist.text.reading import TOTAL_CHARS, in_groups, tokenizer_error
+from shortlist.text.reading import TOTAL_CHARS, each_read, in_groups
 from shortlist.text.window import CHARS_PER_TOKEN, GROWTH, MARGIN_CHARS, MAX_CHARS, Window, num_settled, read_windows
 from shortlist.types import Ids, Span, Token
 
@@ -181,17 +180,7 @@ class EscapingTokenizer:
     ) -> Iterator[ReadT | ServiceError]:
         """Yield what is read from every text in groups, or the error of a text on which the tokenizer panics."""
         for group in in_groups(texts):
-            try:
-                found = read(group, lead)
-            except BaseException as error:
-                if (failure := tokenizer_error(error)) is None:
-                    raise
-                if len(group) == 1:
-                    yield failure
-                else:
-                    yield from chain.from_iterable(self._each(read, [text], lead) for text in group)
-            else:
-                yield from found
+            yield from each_read(lambda part: read(part, lead), group)
 
     def _all_ids(self, texts: Sequence[str], lead: str) -> Sequence[Ids]:
         if self._read is not None and all(len(text) <= fast_tokenizer.MAX_CHARS for text in texts):

@@ -62,6 +62,7 @@ class RerankOutcome:
         template: The prompt template that was applied.
         usage: Token counts.
         timing: Time by stage.
+        model_scores: Relevance of each result before it was fused with its prior; None without priors.
     """
 
     model: str
@@ -71,6 +72,7 @@ class RerankOutcome:
     template: PromptTemplate
     usage: Usage
     timing: Timing
+    model_scores: Sequence[float] | None = None
 
     @property
     def truncated(self) -> list[int]:

@@ -76,6 +76,8 @@ class RerankTask:
         on_overflow: How to treat a document that is too long.
         truncation: Token limits set by the caller.
         with_totals: Whether to count all tokens of truncated documents.
+        priors: One number in 0..1 per document, to fuse with its score; None for no fusion.
+        prior_weight: The weight of the priors, in 0..1.
         options: Priority, deadline and caller.
     """
 
@@ -88,6 +90,8 @@ class RerankTask:
     on_overflow: OverflowPolicy = OverflowPolicy.TRUNCATE
     truncation: Truncation = NO_TRUNCATION
     with_totals: bool = False
+    priors: tuple[float, ...] | None = None
+    prior_weight: float = 0.0
     options: RequestOptions = RequestOptions()
 
 
@@ -134,6 +138,8 @@ class EmbedTask:
         truncate_prompt_tokens: Token limit of the prompt including the template; None applies the model's limit.
         normalize: Whether to return vectors of unit length; None does so unless the model compares vectors by another measure
             than the cosine.
+        max_tokens: Token limit of every text, as `truncate_prompt_tokens`, but a larger one than the model's is none, and with
+            `truncate` off a longer text is an error.
         options: Priority, deadline and caller.
     """
 
@@ -147,6 +153,7 @@ class EmbedTask:
     truncate: bool = True
     truncate_prompt_tokens: int | None = None
     normalize: bool | None = None
+    max_tokens: int | None = None
     options: RequestOptions = RequestOptions()
 
 

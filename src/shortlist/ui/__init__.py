@@ -86,9 +86,10 @@ def _add_browser_files(app: FastAPI, path: str) -> None:
         return Response(ICON_SVG, media_type="image/svg+xml")
 
     async def manifest() -> Response:
-        icon = {"src": "/favicon.ico", "sizes": "any", "type": "image/svg+xml"}
+        # URLs are relative to this file, so that they are right under any prefix.
+        icon = {"src": "favicon.ico", "sizes": "any", "type": "image/svg+xml"}
         name = {"name": "Shortlist", "short_name": "Shortlist", "display": "browser"}
-        return JSONResponse({**name, "start_url": f"{path}/", "icons": [icon]}, media_type="application/manifest+json")
+        return JSONResponse({**name, "start_url": f"{path[1:]}/", "icons": [icon]}, media_type="application/manifest+json")
 
     app.get("/favicon.ico", include_in_schema=False)(favicon)
     app.get("/manifest.json", include_in_schema=False)(manifest)

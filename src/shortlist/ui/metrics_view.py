@@ -14,7 +14,9 @@ MAX_POINTS: Final = 90
 LATENCY_QUANTILE: Final = 0.95
 MIB: Final = 1 << 20
 
-COMPUTE_ROUTES: Final = re.compile(r"rank|embed|score|classify|pooling|predict|invocations|similarity|vectors|tokenize|decode")
+COMPUTE_ROUTES: Final = re.compile(
+    r"rank|embed|score|classify|pooling|predict|invocations|openai|similarity|vectors|tokenize|decode"
+)
 """Routes that compute scores, vectors or tokens. The page's own routes do not match."""
 
 DURATION: Final = "shortlist_request_duration_seconds"

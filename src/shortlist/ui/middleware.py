@@ -14,6 +14,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 UPLOAD: Final = "/gradio_api/upload"
 CORS: Final = b"access-control-"
 HEAD_TAG: Final = b"<head>"
+MANIFEST: Final = b'href="/manifest.json"'
+RELATIVE_MANIFEST: Final = b'href="../manifest.json"'
+"""Relative to the page, so that it is right under any prefix."""
 
 
 def without_uploads_and_cors(app: ASGIApp) -> ASGIApp:
@@ -57,7 +60,8 @@ def _inserting(addition: bytes, send: Send) -> Send:
         if message["type"] != "http.response.body" or message.get("more_body", False):
             return
         start, *parts = buffered
-        body = b"".join(part.get("body", b"") for part in parts).replace(HEAD_TAG, HEAD_TAG + addition, 1)
+        body = b"".join(part.get("body", b"") for part in parts).replace(MANIFEST, RELATIVE_MANIFEST, 1)
+        body = body.replace(HEAD_TAG, HEAD_TAG + addition, 1)
         headers = MutableHeaders(raw=start["headers"])
         if body:
             headers["content-length"] = str(len(body))

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 import httpx2
 import orjson
@@ -80,7 +81,7 @@ def session_factory(app: ASGIApp) -> SessionFactory:
         return Session(
             transport=httpx2.ASGITransport(app=in_process_app, raise_app_exceptions=False, client=_address(request)),
             messages=messages_for(headers.get("accept-language"), chosen=_language_cookie(headers.get("cookie"))),
-            url=_url(headers.get("origin"), headers.get("host")),
+            url=_url(headers.get("origin"), str(request.base_url)),
             api_key=_api_key(str(headers.get("authorization", ""))),
         )
 
@@ -129,9 +130,11 @@ def _address(request: gr.Request) -> tuple[str, int]:
     return (str(client.host), int(client.port)) if client is not None else ("127.0.0.1", 0)
 
 
-def _url(origin: str | None, host: str | None) -> str:
-    """Return the server's address in the browser, which differs behind a proxy."""
-    return origin if origin is not None and origin.startswith("http") else f"http://{host or 'localhost'}"
+def _url(origin: str | None, base_url: str) -> str:
+    """Return the server's address in the browser, without a trailing slash; the origin differs behind an untrusted proxy."""
+    if origin is None or not origin.startswith("http"):
+        return base_url.rstrip("/")
+    return f"{origin}{urlsplit(base_url).path}".rstrip("/")
 
 
 def _api_key(authorization: str) -> str | None:

@@ -31,6 +31,7 @@ PINE_DEEP, PINE_BRIGHT = "#0f5a4b", "#7fd6bf"
 
 HEAD = f"""
 <meta name="color-scheme" content="light dark">
+<link rel="icon" href="../favicon.ico" type="image/svg+xml">
 <style>
 html {{ background: {PAPER}; }}
 @media (prefers-color-scheme: dark) {{ html {{ background: {PAPER_DARK}; }} }}

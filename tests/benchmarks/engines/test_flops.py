@@ -39,6 +39,7 @@ def test_flops_match_the_published_size(tmp_path: Path) -> None:
     assert attention_flops_per_pair(config) == 4 * 28 * 16 * 128
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 def test_command_prints_one_line(make_model: ModelFactory, dtype: str) -> None:
     command = [sys.executable, "-m", "benchmarks.engines.flops", str(make_model()), "--dtype", dtype, "--device", "cpu"]

@@ -30,6 +30,8 @@ from tests.support import contender as fake
 from tests.support.fixtures import ModelFactory
 from tests.support.process import wait_until
 
+pytestmark = pytest.mark.full  # every run starts processes for seconds
+
 MEASURED = {"flops_per_s": 1e9, "linear_flops_per_token": 1e6, "attention_flops_per_pair": 1e3}
 
 
@@ -90,7 +92,6 @@ def test_check_only_contender_is_in_the_report_but_not_timed(folder: Path, tmp_p
         replace(run_spec, check_only=["ours"])
 
 
-@pytest.mark.full
 def test_concurrency_is_measured_for_every_timed_contender(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,7 +150,6 @@ def test_missing_gpu_is_an_error_before_the_run(folder: Path, tmp_path: Path) ->
     assert not (tmp_path / "ours").exists()
 
 
-@pytest.mark.full
 def test_max_model_len_allows_longer_prompts(folder: Path) -> None:
     run_spec = run_spec_of(folder, fake.spec("ours"), loads=("1x9000",))
     with pytest.raises(InputTooLong):
@@ -158,7 +158,6 @@ def test_max_model_len_allows_longer_prompts(folder: Path) -> None:
     assert report.rounds["1x9000"][0].work.num_tokens > 9000
 
 
-@pytest.mark.full
 def test_floor_is_measured_before_and_after(folder: Path, tmp_path: Path) -> None:
     count = tmp_path / "count"
     code = f"import json; f = open({str(count)!r}, 'a'); f.write('x'); f.close(); print(json.dumps({MEASURED!r}))"
@@ -237,7 +236,7 @@ def test_tables_are_on_stdout_and_progress_on_stderr(folder: Path, tmp_path: Pat
     assert "tokens/s" not in log
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.full)])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM)])
 def test_stopped_run_leaves_no_process(folder: Path, tmp_path: Path, number: signal.Signals) -> None:
     journal = tmp_path / "journal"
     run = command(folder, journal, "--answer", "mute", "--well", "1")
@@ -249,7 +248,6 @@ def test_stopped_run_leaves_no_process(folder: Path, tmp_path: Path, number: sig
     wait_until(lambda: not any((Path("/proc") / str(pid) / "exe").exists() for pid in started))
 
 
-@pytest.mark.full
 def test_command_compares_two_real_engines_end_to_end(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(saturation, "TURN_S", 0.01)
     twin = shlex.join([sys.executable, "-m", "benchmarks.engines.builtin", "--dtype", "float32"])

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal, get_args, get_origin
 
@@ -110,12 +111,18 @@ GIVEN: dict[str, tuple[list[str], object]] = {
     "max_requests_per_minute": (["--max-requests-per-minute", "7"], 7),
     "max_concurrent_requests_per_caller": (["--max-concurrent-requests-per-caller", "7"], 7),
     "cors_origin": (["--cors-origin", "https://a.example", "--cors-origin", "*"], ("https://a.example", "*")),
+    "root_path": (["--root-path", "/deep/prefix/"], "/deep/prefix"),
+    "trusted_proxy": (
+        ["--trusted-proxy", "10.0.0.0/8,::1", "--trusted-proxy", "192.168.1.7"],
+        (ip_network("10.0.0.0/8"), ip_network("::1"), ip_network("192.168.1.7")),
+    ),
     "tls_cert": (["--tls-cert", "a.pem", "--tls-key", "b.pem"], Path("a.pem")),
     "tls_key": (["--tls-key", "b.pem", "--tls-cert", "a.pem"], Path("b.pem")),
     "max_client_batch_size": (["--max-client-batch-size", "7"], 7),
     "max_body_bytes": (["--max-body-bytes", "7"], 7),
     "body_timeout_s": (["--body-timeout-s", "0.5"], 0.5),
     "drain_timeout_s": (["--drain-timeout-s", "7"], 7.0),
+    "drain_notice_s": (["--drain-notice-s", "5"], 5.0),
     "allowed_host": (["--allowed-host", "a.example", "--allowed-host", "b"], ("a.example", "b")),
     "header_timeout_s": (["--header-timeout-s", "0.5"], 0.5),
     "keep_alive_timeout_s": (["--keep-alive-timeout-s", "7"], 7.0),

@@ -13,7 +13,7 @@ from sentence_transformers import CrossEncoder, SentenceTransformer, SparseEncod
 from transformers import AutoModel, AutoTokenizer
 
 from shortlist.engine.base import ScoreScale
-from shortlist.engine.sentence import BiEncoderEngine, CrossEncoderEngine, SparseEncoderEngine, SparseHeadEngine
+from shortlist.engine.sentence import BiEncoderEngine, CrossEncoderEngine, SparseEncoderEngine, SparseHeadEngine, engines
 from shortlist.errors import EngineError, EngineOutOfMemory, EngineUnavailable, ModelRefused
 from shortlist.types import (
     EMBED,
@@ -131,6 +131,17 @@ def test_missing_weights_are_refused(tmp_path: Path) -> None:
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ModelRefused, match=r"lacks weights, which would be random: .* and 1 more"):
         CrossEncoderEngine(folder, device="cpu", max_model_len=512)
+
+
+@pytest.mark.parametrize("error", [ImportError("needs sentencepiece"), TypeError("odd\nlines"), IndexError])
+def test_any_error_of_the_library_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(engines, "CrossEncoder", fail)
+    with pytest.raises(ModelRefused, match="cannot be loaded") as caught:
+        CrossEncoderEngine(tmp_path, device="cpu", max_model_len=512)
+    assert "\n" not in caught.value.message
 
 
 def test_missing_pooler_is_no_reason_to_refuse_an_embedder(tmp_path: Path) -> None:

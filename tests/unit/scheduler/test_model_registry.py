@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shortlist.errors import BadSetting, InvalidInput, NotFound
+from shortlist.errors import BadSetting, InvalidInput, NotFound, UnknownModel
 from shortlist.scheduler.model_registry import ModelRegistry
 from shortlist.types import EMBED, RERANK
 from tests.support.apps import served
@@ -46,6 +46,13 @@ def test_name_that_stands_for_none_means_the_default_of_the_task(registry: Model
 @pytest.mark.parametrize("name", ["Qwen3-Reranker-0.6B___VLLM", "Qwen/Qwen3-Reranker-0.6B___OpenAI-API-Compatible"])
 def test_ragflows_name_suffix_is_ignored(registry: ModelRegistry, name: str) -> None:
     assert registry.find(name, RERANK).name == "Qwen/Qwen3-Reranker-0.6B"
+
+
+def test_name_with_ollamas_tag_is_the_name(registry: ModelRegistry) -> None:
+    known = registry.served_models[0]
+    assert registry.find(f"{known.name}:latest") is known
+    with pytest.raises(UnknownModel):
+        registry.find(f"{known.name}:other")
 
 
 def test_any_model_is_found_for_tokenizing(registry: ModelRegistry) -> None:

@@ -190,7 +190,7 @@ def test_prompt_of_a_name_is_used_and_unknown_names_are_refused(word_tokenizer: 
     assert only(encoder.encode_texts(["x"])).prompt == "passage: "
     assert only(encoder.encode_texts(["x"], prompt_name="")).prompt == ""
     assert only(encoder.encode_texts(["x"], input_type=InputType.QUERY)).prompt == ""
-    with pytest.raises(InvalidInput, match="it has one, two") as caught:
+    with pytest.raises(InvalidInput, match="must be one of one, two") as caught:
         encoder.encode_texts(["x"], prompt_name="three")
     assert caught.value.param == "prompt_name"
 

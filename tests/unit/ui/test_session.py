@@ -19,9 +19,10 @@ from shortlist.ui.session import Session, disconnect_on_cancel, session_factory
 from tests.support.script import Answer, ScriptedServer, fault
 
 
-def request(*, client: Any = ("10.0.0.7", 5), **headers: Any) -> Any:
+def request(*, client: Any = ("10.0.0.7", 5), base_url: str = "http://localhost/", **headers: Any) -> Any:
     names = {name.replace("_", "-"): value for name, value in headers.items()}
-    return SimpleNamespace(headers=names, client=None if client is None else SimpleNamespace(host=client[0], port=client[1]))
+    address = None if client is None else SimpleNamespace(host=client[0], port=client[1])
+    return SimpleNamespace(headers=names, client=address, base_url=base_url)
 
 
 def basic(text: str) -> str:
@@ -65,16 +66,17 @@ def test_language_cookie_takes_precedence_over_accept_language(headers: dict[str
 
 
 @pytest.mark.parametrize(
-    ("headers", "url"),
+    ("origin", "base_url", "url"),
     [
-        ({"origin": "https://rank.example", "host": "internal:80"}, "https://rank.example"),
-        ({"origin": "null", "host": "here:8080"}, "http://here:8080"),
-        ({"host": "here:8080"}, "http://here:8080"),
-        ({}, "http://localhost"),
+        ("https://rank.example", "http://internal:80/", "https://rank.example"),
+        ("https://rank.example", "http://internal:80/deep/prefix/", "https://rank.example/deep/prefix"),
+        ("null", "http://here:8080/", "http://here:8080"),
+        (None, "https://here:8080/deep/", "https://here:8080/deep"),
     ],
 )
-def test_url_is_the_address_in_the_browser(headers: dict[str, str], url: str) -> None:
-    assert session_factory(ScriptedServer())(request(**headers)).url == url
+def test_url_is_the_address_in_the_browser(origin: str | None, base_url: str, url: str) -> None:
+    headers = {} if origin is None else {"origin": origin}
+    assert session_factory(ScriptedServer())(request(base_url=base_url, **headers)).url == url
 
 
 @pytest.mark.parametrize(("client", "address"), [(("10.0.0.7", 5), "10.0.0.7"), (None, "127.0.0.1")])

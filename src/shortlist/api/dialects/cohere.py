@@ -5,37 +5,20 @@ Source: the cohere package 7.3.1, `raw_base_client.py` and `v2/raw_client.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar, Final, Literal
+from collections.abc import Sequence
+from typing import ClassVar, Final, NotRequired
 
-import numpy as np
+from pydantic import model_validator
 from typing_extensions import TypedDict
 
 from shortlist.api.dialects.conversions import input_type, may_truncate
 from shortlist.api.dialects.dialect import Dialect, EmbedModel, Json, RequestView, ResponseMeta, TokenizeModel
-from shortlist.api.dialects.openai import in_base64
+from shortlist.api.dialects.published_fields import NOTED, VECTORS, UnsupportedFields
+from shortlist.api.dialects.vector_forms import FORMS, Written, check_forms
 from shortlist.errors import InvalidInput
 from shortlist.schemas.embed import VectorField
 from shortlist.schemas.fields import Count, Names, Texts
 from shortlist.types import EmbedOutcome, EmbedTask, TokenizeOutcome, TokenizeTask, Vector
-
-
-def _signs(vector: Vector) -> list[int]:
-    """Return one bit per dimension, the first one highest, eight to a byte."""
-    return [int(byte) for byte in np.packbits(vector > 0)]
-
-
-def _signed_signs(vector: Vector) -> list[int]:
-    return [byte - 128 for byte in _signs(vector)]
-
-
-FORMS: Final[Mapping[str, Callable[[Vector], VectorField | list[int] | str]]] = {
-    "float": lambda vector: vector,
-    "base64": in_base64,
-    "ubinary": _signs,
-    "binary": _signed_signs,
-}
-"""How a vector can be written. `int8` and `uint8` need a model that was calibrated for them. Source: docs.cohere.com, Embed."""
 
 
 class CohereApiVersion(TypedDict):
@@ -55,6 +38,7 @@ class CohereEmbedMeta(TypedDict):
 
     api_version: CohereApiVersion
     billed_units: CohereUnits
+    warnings: NotRequired[list[str]]
 
 
 class CohereEmbeddings(TypedDict):
@@ -62,7 +46,7 @@ class CohereEmbeddings(TypedDict):
 
     id: str
     texts: list[str]
-    embeddings: Sequence[VectorField] | dict[str, list[VectorField | list[int] | str]]
+    embeddings: Sequence[VectorField] | dict[str, list[Written]]
     response_type: str
     meta: CohereEmbedMeta
 
@@ -79,6 +63,9 @@ class CohereEmbedRequest(EmbedModel):
 
     paths: ClassVar[tuple[str, ...]] = ("/v1/embed",)
     items_field: ClassVar[str] = "texts"
+    also_read: ClassVar[frozenset[str]] = frozenset({"inputs"})
+    unsupported: ClassVar[UnsupportedFields] = VECTORS
+    noted: ClassVar[frozenset[str]] = NOTED
     example: ClassVar[Json] = {"texts": ["first text"], "input_type": "search_document", "embedding_types": ["float"]}
 
     model: str | None = None
@@ -87,37 +74,51 @@ class CohereEmbedRequest(EmbedModel):
     embedding_types: Names | None = None
     output_dimension: Count = None
     max_tokens: Count = None
-    truncate: Literal["NONE", "START", "END"] | None = None
+    truncate: bool | str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _texts_of_inputs(cls, body: dict[str, object]) -> dict[str, object]:
+        """Read `inputs`, whose items have a list of contents, as texts."""
+        if not body.get("inputs"):
+            return body
+        if body.get("texts"):
+            raise InvalidInput("inputs must be absent where there are texts.", param="inputs")
+        return {**body, "texts": body["inputs"]}
 
     def task(self) -> EmbedTask:
-        """Return the task."""
-        for index, form in enumerate(self.embedding_types or ()):
-            if form not in FORMS:
-                param = f"embedding_types[{index}]"
-                raise InvalidInput(f"{param} must be one of {', '.join(FORMS)}.", param=param)
+        """Return the task.
+
+        Raises:
+            InvalidInput: a form of vectors is not known.
+        """
+        check_forms("embedding_types", self.embedding_types or ())
         return EmbedTask(
             texts=tuple(self.texts),
             model=self.model,
-            input_type=input_type(self.input_type),
+            input_type=input_type(input_type=self.input_type),
             dimensions=self.output_dimension or None,
-            truncate=may_truncate(self.truncate) is not False,
-            truncate_prompt_tokens=self.max_tokens or None,
+            truncate=may_truncate(self.truncate),
+            max_tokens=self.max_tokens or None,
         )
 
     def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> CohereEmbeddings:
         """Return the vectors, by type if types were requested."""
         types = self.embedding_types
         units: CohereUnits = {"input_tokens": outcome.usage.num_tokens}
+        of_answer: CohereEmbedMeta = {"api_version": {"version": "2" if types else "1"}, "billed_units": units}
+        if outcome.truncated:
+            of_answer["warnings"] = [f"texts[{index}] was too long, and its end was cut." for index in outcome.truncated]
         return {
             "id": f"embd-{meta.request_id}",
             "texts": self.texts,
             "embeddings": self._by_type(outcome.vectors, types) if types else outcome.vectors,
             "response_type": "embeddings_by_type" if types else "embeddings_floats",
-            "meta": {"api_version": {"version": "2" if types else "1"}, "billed_units": units},
+            "meta": of_answer,
         }
 
     @staticmethod
-    def _by_type(vectors: Sequence[Vector], types: Sequence[str]) -> dict[str, list[VectorField | list[int] | str]]:
+    def _by_type(vectors: Sequence[Vector], types: Sequence[str]) -> dict[str, list[Written]]:
         return {form: [FORMS[form](vector) for vector in vectors] for form in types}
 
 

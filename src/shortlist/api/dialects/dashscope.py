@@ -6,7 +6,7 @@ rerank is in `common`.
 
 from __future__ import annotations
 
-from typing import ClassVar, Final, NotRequired
+from typing import ClassVar, Final, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -162,6 +162,7 @@ class DashScopeEmbedParameters(RequestFields):
     text_type: str | None = None
     dimension: Count = None
     instruct: str | None = None
+    output_type: Literal["dense"] | None = None
 
 
 class DashScopeEmbedRequest(EmbedModel):
@@ -186,11 +187,12 @@ class DashScopeEmbedRequest(EmbedModel):
     def task(self) -> EmbedTask:
         """Return the task."""
         parameters = self.parameters or DashScopeEmbedParameters()
+        kind = input_type(text_type=parameters.text_type)
         return EmbedTask(
             texts=tuple(self.input.texts),
             model=self.model,
-            input_type=input_type(parameters.text_type),
-            instruction=(parameters.instruct or None) if input_type(parameters.text_type) is InputType.QUERY else None,
+            input_type=kind,
+            instruction=(parameters.instruct or None) if kind is InputType.QUERY else None,
             dimensions=parameters.dimension or None,
         )
 

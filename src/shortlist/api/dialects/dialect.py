@@ -9,10 +9,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from pydantic import Field
 
+from shortlist.api.dialects.published_fields import UnsupportedFields
 from shortlist.schemas.errors import ErrorBody
 from shortlist.schemas.fields import RequestFields
 from shortlist.types import (
@@ -28,6 +29,9 @@ from shortlist.types import (
     TokenizeOutcome,
     TokenizeTask,
 )
+
+SERVICE_NAMES: Final = frozenset({"documents", "input"})
+"""What texts are called in errors of the service, which knows no dialect."""
 
 Json = Mapping[str, object]
 TaskT = TypeVar("TaskT")
@@ -65,9 +69,13 @@ class RequestModel(RequestFields):
         items_field: The field whose length is limited.
         example: An example body, for the documentation.
         also_read: Aliases that it reads besides the declared fields.
+        unsupported: Published fields that are refused.
+        noted: Published fields that change nothing.
     """
 
     also_read: ClassVar[frozenset[str]] = frozenset()
+    unsupported: ClassVar[UnsupportedFields] = {}
+    noted: ClassVar[frozenset[str]] = frozenset()
     paths: ClassVar[tuple[str, ...]] = ()
     items_field: ClassVar[str] = "documents"
     example: ClassVar[Json | None] = None
@@ -82,6 +90,21 @@ class RequestModel(RequestFields):
     def num_items(self) -> int:
         """The number of texts."""
         return len(getattr(self, self.items_field))
+
+    @classmethod
+    def own_name(cls, param: str) -> str:
+        """Return its own name of a text that errors of the service call `documents[i]` or `input[i]`."""
+        root, bracket, index = param.partition("[")
+        if not bracket or root not in SERVICE_NAMES:
+            return param
+        field = cls.model_fields.get(cls.items_field)
+        return cls.items_field if field is not None and field.annotation is str else f"{cls.items_field}[{index}"
+
+    @classmethod
+    @cache
+    def known_fields(cls) -> frozenset[str]:
+        """Names of all fields that are read, refused or noted."""
+        return cls.fields() | cls.noted | cls.unsupported.keys()
 
     @classmethod
     @cache

@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 from shortlist.api.dialects import common
 from shortlist.api.dialects.conversions import usage
 from shortlist.api.dialects.dialect import Dialect, Json, RequestView, ResponseMeta
-from shortlist.schemas.rerank import TokenUsage
+from shortlist.schemas.rerank import OwnRerankFields, TokenUsage
 from shortlist.types import Ranked, RerankOutcome
 
 FIELDS: Final = frozenset({"model", "query", "documents", "top_n", "raw_scores", "return_documents"})
@@ -27,7 +27,7 @@ class InfinityDocument(TypedDict):
     document: NotRequired[str]
 
 
-class InfinityRanking(TypedDict):
+class InfinityRanking(OwnRerankFields):
     """The ranking, best first."""
 
     object: str
@@ -57,11 +57,12 @@ class InfinityRerankRequest(common.CommonRerankModel):
             "created": meta.created_s,
             "usage": usage(outcome.usage.num_tokens),
             "results": [self._result(ranked) for ranked in outcome.results],
+            **self.own_fields(outcome),
         }
 
     def _result(self, ranked: Ranked) -> InfinityDocument:
         result: InfinityDocument = {
-            "relevance_score": ranked.raw_score if self.raw_scores else ranked.score,
+            "relevance_score": ranked.raw_score if self.has_raw_scores else ranked.score,
             "index": ranked.index,
         }
         if self.return_documents:

@@ -7,6 +7,7 @@ from typing import ClassVar, Final
 from typing_extensions import TypedDict
 
 from shortlist.api.dialects.dialect import Dialect, Json, RerankModel, ResponseMeta
+from shortlist.api.dialects.published_fields import Unsupported, UnsupportedFields
 from shortlist.schemas.fields import Count, Documents, Query
 from shortlist.types import RerankOutcome, RerankTask
 
@@ -36,6 +37,11 @@ class IsaacusRerankRequest(RerankModel):
 
     paths: ClassVar[tuple[str, ...]] = ("/v1/rerankings", "/rerankings")
     items_field: ClassVar[str] = "texts"
+    unsupported: ClassVar[UnsupportedFields] = {
+        "is_iql": Unsupported("queries are plain text", (False,)),
+        "scoring_method": Unsupported("every text has one score; it is read as far as the model reads", ("auto",)),
+        "chunking_options": Unsupported("texts are not split into chunks"),
+    }
     example: ClassVar[Json] = {"query": "red fox", "texts": ["a cat", "the red fox"], "top_n": 1}
 
     model: str | None = None

@@ -10,7 +10,7 @@ from typing import ClassVar, Final, Literal
 from typing_extensions import TypedDict
 
 from shortlist.api.dialects.common import RERANK_PATHS
-from shortlist.api.dialects.conversions import may_truncate, overflow, usage
+from shortlist.api.dialects.conversions import overflow, usage
 from shortlist.api.dialects.dialect import Dialect, Json, RequestView, RerankModel, ResponseMeta
 from shortlist.schemas.fields import Count, Documents, Query
 from shortlist.schemas.rerank import TokenUsage
@@ -57,7 +57,7 @@ class NvidiaRankingRequest(RerankModel):
             documents=tuple(self.passages),
             model=self.model,
             top_n=self.top_n or self.top_k or None,
-            on_overflow=overflow(may_truncate(self.truncate)),
+            on_overflow=overflow(self.truncate),
         )
 
     def answer(self, outcome: RerankOutcome, meta: ResponseMeta) -> NvidiaRanking:

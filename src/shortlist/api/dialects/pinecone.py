@@ -8,8 +8,9 @@ from typing import ClassVar, Final, NotRequired
 from typing_extensions import TypedDict
 
 from shortlist.api.dialects.common import RERANK_PATHS
+from shortlist.api.dialects.conversions import overflow
 from shortlist.api.dialects.dialect import Dialect, Json, RequestView, RerankModel, ResponseMeta
-from shortlist.schemas.fields import Count, Items, Names, Query, read_documents
+from shortlist.schemas.fields import Count, Items, Names, Query, RequestFields, read_documents
 from shortlist.types import Ranked, RerankOutcome, RerankTask
 
 VERSION_HEADER: Final = b"x-pinecone-api-version"
@@ -37,6 +38,12 @@ class PineconeRanking(TypedDict):
     usage: PineconeUsage
 
 
+class PineconeParameters(RequestFields):
+    """The options of a model."""
+
+    truncate: str | None = None
+
+
 class PineconeRerankRequest(RerankModel):
     """Rank documents for a query."""
 
@@ -49,6 +56,7 @@ class PineconeRerankRequest(RerankModel):
     documents: Items[list[dict[str, object] | str]]
     top_n: Count = None
     return_documents: bool | None = None
+    parameters: PineconeParameters | None = None
 
     @classmethod
     def matches(cls, view: RequestView) -> bool:
@@ -58,7 +66,13 @@ class PineconeRerankRequest(RerankModel):
     def task(self) -> RerankTask:
         """Return the task."""
         texts = read_documents(self.documents, "documents", self.rank_fields or ["text"])
-        return RerankTask(query=self.query, documents=tuple(texts), model=self.model, top_n=self.top_n or None)
+        return RerankTask(
+            query=self.query,
+            documents=tuple(texts),
+            model=self.model,
+            top_n=self.top_n or None,
+            on_overflow=overflow(self.parameters.truncate if self.parameters else None),
+        )
 
     def answer(self, outcome: RerankOutcome, meta: ResponseMeta) -> PineconeRanking:
         """Return Pinecone's list."""

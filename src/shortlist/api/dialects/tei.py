@@ -13,7 +13,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from shortlist.api.dialects.common import RERANK_PATHS
-from shortlist.api.dialects.conversions import input_type, overflow
+from shortlist.api.dialects.conversions import may_truncate, overflow, type_of_prompt
 from shortlist.api.dialects.dialect import (
     DetokenizeModel,
     Dialect,
@@ -26,7 +26,8 @@ from shortlist.api.dialects.dialect import (
     SparseEmbedModel,
     TokenizeModel,
 )
-from shortlist.api.dialects.tei_pairs import DEFAULT_PATHS, TeiPredictRequest, TeiTextPairsRequest
+from shortlist.api.dialects.published_fields import Unsupported, UnsupportedFields
+from shortlist.api.dialects.tei_pairs import DEFAULT_PATHS, TeiNamedPairsRequest, TeiPredictRequest, TeiTextPairsRequest
 from shortlist.errors import NotFound
 from shortlist.schemas.embed import SparseComponent, VectorField
 from shortlist.schemas.fields import Count, Documents, IdList, Query, RequestFields, Side, Texts
@@ -98,7 +99,7 @@ class TeiRerankRequest(RerankModel):
             documents=tuple(self.texts),
             model=self.model,
             top_n=self.top_n or None,
-            on_overflow=overflow(self.truncate),
+            on_overflow=overflow(self.truncate, side=self.truncation_direction),
         )
 
     def answer(self, outcome: RerankOutcome, meta: ResponseMeta) -> list[TeiText]:
@@ -119,6 +120,9 @@ class TeiEmbedRequest(EmbedModel):
     paths: ClassVar[tuple[str, ...]] = ("/embed", *DEFAULT_PATHS)
     items_field: ClassVar[str] = "inputs"
     example: ClassVar[Json] = {"inputs": ["first text", "second text"]}
+    unsupported: ClassVar[UnsupportedFields] = {
+        "encoding_format": Unsupported("vectors are lists of numbers; /v1/embeddings has base64", ("float",))
+    }
 
     model: str | None = None
     inputs: Texts
@@ -138,11 +142,11 @@ class TeiEmbedRequest(EmbedModel):
         return EmbedTask(
             texts=tuple(self.inputs),
             model=self.model,
-            input_type=input_type(self.prompt_name),
+            input_type=type_of_prompt(self.prompt_name),
             prompt_name=self.prompt_name or "",
             normalize=self.normalize is not False,
             dimensions=self.dimensions or None,
-            truncate=self.truncate is not False,
+            truncate=may_truncate(self.truncate, side=self.truncation_direction),
         )
 
     def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> Sequence[VectorField]:
@@ -169,9 +173,9 @@ class TeiSparseRequest(SparseEmbedModel):
         return EmbedTask(
             texts=tuple(self.inputs),
             model=self.model,
-            input_type=input_type(self.prompt_name),
+            input_type=type_of_prompt(self.prompt_name),
             prompt_name=self.prompt_name or "",
-            truncate=self.truncate is not False,
+            truncate=may_truncate(self.truncate, side=self.truncation_direction),
         )
 
     def answer(self, outcome: SparseOutcome, meta: ResponseMeta) -> list[list[SparseComponent]]:
@@ -245,18 +249,18 @@ class TeiSimilarityRequest(EmbedModel):
         """Return the task; all sentences use the same template."""
         parameters = self.parameters or TeiSimilarityParameters()
         return EmbedTask(
-            texts=(self.inputs.source_sentence, *self.inputs.sentences),
+            texts=(*self.inputs.sentences, self.inputs.source_sentence),
             model=self.model,
-            input_type=input_type(parameters.prompt_name),
+            input_type=type_of_prompt(parameters.prompt_name),
             prompt_name=parameters.prompt_name or "",
             normalize=True,
-            truncate=parameters.truncate is not False,
+            truncate=may_truncate(parameters.truncate, side=parameters.truncation_direction),
         )
 
     def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> list[float]:
         """Return the cosines."""
         del meta
-        source, *others = outcome.vectors
+        *others, source = outcome.vectors
         return [float(np.dot(source, other)) for other in others]
 
 
@@ -266,6 +270,9 @@ class TeiTokenizeRequest(TokenizeModel):
     paths: ClassVar[tuple[str, ...]] = ("/tokenize",)
     items_field: ClassVar[str] = "inputs"
     example: ClassVar[Json] = {"inputs": "the red fox"}
+    unsupported: ClassVar[UnsupportedFields] = {
+        "prompt_name": Unsupported("texts are tokenized as they are; put the prompt before them")
+    }
 
     model: str | None = None
     inputs: Texts
@@ -341,6 +348,7 @@ DIALECT: Final = Dialect(
     name="tei",
     request_models=(
         TeiRerankRequest,
+        TeiNamedPairsRequest,
         TeiSimilarityRequest,
         TeiTextPairsRequest,
         TeiPredictRequest,

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import BeforeValidator, ValidationInfo
 from typing_extensions import TypedDict
 
-from shortlist.api.dialects.conversions import overflow
+from shortlist.api.dialects.conversions import SAGEMAKER_PATH, overflow
 from shortlist.api.dialects.dialect import Json, RequestView, ResponseMeta, ScoreModel
 from shortlist.errors import InvalidInput
 from shortlist.schemas.fields import Side, check_num_items
 from shortlist.types import ScoreOutcome, ScoreTask
 
-DEFAULT_PATHS: Final = ("/", "/invocations")
+DEFAULT_PATHS: Final = ("/", SAGEMAKER_PATH)
 """Paths where the body alone determines the task."""
 
 
@@ -86,7 +86,9 @@ class TeiPredictRequest(ScoreModel):
     def task(self) -> ScoreTask:
         """Return the task."""
         pairs = self.inputs if isinstance(self.inputs, list) else [self.inputs]
-        return ScoreTask(pairs=tuple(pairs), model=self.model, on_overflow=overflow(self.truncate))
+        return ScoreTask(
+            pairs=tuple(pairs), model=self.model, on_overflow=overflow(self.truncate, side=self.truncation_direction)
+        )
 
     def answer(self, outcome: ScoreOutcome, meta: ResponseMeta) -> list[list[TeiPrediction]] | list[TeiPrediction]:
         """Return one list of one label per pair; of a single pair the list itself."""
@@ -95,6 +97,62 @@ class TeiPredictRequest(ScoreModel):
             [{"score": each.raw_score if self.raw_scores else each.score, "label": "LABEL_0"}] for each in outcome.scores
         ]
         return labels if isinstance(self.inputs, list) else labels[0]
+
+
+def _named_pairs(value: object, info: ValidationInfo) -> list[list[str]]:
+    """Read `{"text", "text_pair"}`, or a list of such objects."""
+    name = info.field_name or "inputs"
+    pairs: list[Any] = value if isinstance(value, list) else [value]
+    check_num_items(pairs, info)
+    wrong = next((index for index, pair in enumerate(pairs) if not _is_named_pair(pair)), None)
+    if wrong is not None:
+        raise InvalidInput(f"{name}[{wrong}] must have two texts: text (the query) and text_pair.", param=f"{name}[{wrong}]")
+    return _pairs([[pair["text"], pair["text_pair"]] for pair in pairs], info)
+
+
+def _is_named_pair(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(value.get(name), str) for name in ("text", "text_pair"))
+
+
+NamedPairs = Annotated[
+    list[tuple[str, str]], BeforeValidator(_named_pairs, json_schema_input_type=dict[str, str] | list[dict[str, str]])
+]
+
+
+class TeiNamedPairsRequest(ScoreModel):
+    """Score pairs, as Hugging Face's text classification takes them.
+
+    Source: transformers, `TextClassificationPipeline`: objects with `text` and `text_pair`; one label per pair.
+    """
+
+    paths: ClassVar[tuple[str, ...]] = ("/predict", *DEFAULT_PATHS)
+    items_field: ClassVar[str] = "inputs"
+    example: ClassVar[Json] = {"inputs": [{"text": "red fox", "text_pair": "a cat"}]}
+
+    model: str | None = None
+    inputs: NamedPairs
+    truncate: bool | None = None
+    truncation_direction: Side = None
+    raw_scores: bool | None = None
+
+    @classmethod
+    def matches(cls, view: RequestView) -> bool:
+        """Match by inputs that are objects with `text_pair`."""
+        inputs = view.body.get("inputs")
+        return any(
+            isinstance(each, dict) and "text_pair" in each for each in (inputs if isinstance(inputs, list) else [inputs])
+        )
+
+    def task(self) -> ScoreTask:
+        """Return the task."""
+        return ScoreTask(
+            pairs=tuple(self.inputs), model=self.model, on_overflow=overflow(self.truncate, side=self.truncation_direction)
+        )
+
+    def answer(self, outcome: ScoreOutcome, meta: ResponseMeta) -> list[TeiPrediction]:
+        """Return one label per pair."""
+        del meta
+        return [{"score": each.raw_score if self.raw_scores else each.score, "label": "LABEL_0"} for each in outcome.scores]
 
 
 class TeiTextPairsRequest(ScoreModel):

@@ -5,24 +5,26 @@ Source: vllm 0.33.0, `entrypoints/pooling/{scoring,classify,pooling}/protocol.py
 
 from __future__ import annotations
 
-from typing import ClassVar, Final, Generic, TypeVar
+from typing import ClassVar, Final, Generic, Literal, NotRequired, TypeVar
 
 from pydantic import Field, model_validator
 from typing_extensions import TypedDict
 
-from shortlist.api.dialects.conversions import prompt_tokens, truncation, usage
+from shortlist.api.dialects.conversions import SAGEMAKER_PATH, may_truncate, overflow, prompt_tokens, truncation, usage
 from shortlist.api.dialects.dialect import (
     DetokenizeModel,
     Dialect,
     EmbedModel,
     Json,
+    RequestView,
     ResponseMeta,
     ScoreModel,
     TokenizeModel,
 )
+from shortlist.api.dialects.published_fields import MESSAGES, NOTED, POOLING, VECTORS, UnsupportedFields
+from shortlist.api.dialects.vector_forms import Written, writer
 from shortlist.api.dialects.vllm_sparse import VllmSparseRequest
 from shortlist.errors import InvalidInput
-from shortlist.schemas.embed import VectorField
 from shortlist.schemas.fields import Count, Documents, IdList, PromptTokens, Side, Texts
 from shortlist.schemas.rerank import ChatTemplateArguments, TokenUsage
 from shortlist.types import (
@@ -30,6 +32,7 @@ from shortlist.types import (
     DetokenizeTask,
     EmbedOutcome,
     EmbedTask,
+    OverflowPolicy,
     ScoreOutcome,
     ScoreTask,
     TokenizeOutcome,
@@ -59,6 +62,26 @@ class VllmScore(TypedDict):
     score: float
 
 
+class VllmLabel(TypedDict):
+    """The score of a pair, and the answer that it stands for."""
+
+    score: float
+    label: str
+
+
+class VllmScores(TypedDict):
+    """The scores of pairs, and the same as Qwen's example of a client reads them."""
+
+    id: str
+    object: str
+    created: int
+    model: str
+    data: list[VllmScore]
+    scores: list[VllmLabel]
+    usage: TokenUsage
+    truncated_documents: NotRequired[list[int]]
+
+
 class VllmClass(TypedDict):
     """The only class of a prompt, and its probability."""
 
@@ -73,8 +96,11 @@ class VllmPooled(TypedDict):
 
     index: int
     object: str
-    data: VectorField
+    data: Written
 
+
+YES: Final = 0.5
+"""Scores from here on stand for yes."""
 
 DataT = TypeVar("DataT")
 
@@ -88,6 +114,7 @@ class VllmList(TypedDict, Generic[DataT]):
     model: str
     data: list[DataT]
     usage: TokenUsage
+    truncated_documents: NotRequired[list[int]]
 
 
 class VllmTokens(TypedDict):
@@ -100,17 +127,20 @@ class VllmTokens(TypedDict):
 
 
 class VllmText(TypedDict):
-    """The text of token ids."""
+    """The text of token ids; `text` is Cohere's name of it."""
 
     prompt: str
+    text: str
 
 
 class VllmScoreRequest(ScoreModel):
     """Score pairs: one with one, one with many, or many with as many."""
 
-    paths: ClassVar[tuple[str, ...]] = ("/score", "/v1/score")
+    paths: ClassVar[tuple[str, ...]] = ("/score", "/v1/score", SAGEMAKER_PATH)
     items_field: ClassVar[str] = "text_2"
     also_read: ClassVar[frozenset[str]] = frozenset(name for names in PAIR_FIELDS for name in names)
+    unsupported: ClassVar[UnsupportedFields] = POOLING
+    noted: ClassVar[frozenset[str]] = NOTED
     example: ClassVar[Json] = {"text_1": "red fox", "text_2": ["a cat", "the red fox"]}
 
     model: str | None = None
@@ -121,7 +151,19 @@ class VllmScoreRequest(ScoreModel):
     max_tokens_per_query: Count = None
     truncate_prompt_tokens: PromptTokens = None
     truncation_side: Side = None
+    truncation: bool | None = Field(default=None, description="false: a text that is too long is an error, not cut.")
+    truncate: bool | str | None = Field(
+        default=None, description="false, NONE or START is another spelling of truncation: false."
+    )
+    on_overflow: OverflowPolicy | None = Field(default=None, description="As of /v1/rerank.")
     use_activation: bool | None = Field(default=None, description="false: return log-odds instead of 0..1.")
+    activation: bool | None = Field(default=None, description="An older name of use_activation.")
+    raw_scores: bool | None = Field(default=None, description="true is another spelling of use_activation: false.")
+
+    @classmethod
+    def matches(cls, view: RequestView) -> bool:
+        """Match by the path, or by the names of both sides."""
+        return view.path != SAGEMAKER_PATH or any(set(names) <= view.body.keys() for names in PAIR_FIELDS)
 
     @model_validator(mode="before")
     @classmethod
@@ -151,19 +193,34 @@ class VllmScoreRequest(ScoreModel):
             pairs=tuple(zip(queries, documents, strict=True)),
             model=self.model,
             instruction=of_template or self.instruction or None,
+            on_overflow=self.on_overflow or overflow(self.truncation, self.truncate, side=self.truncation_side),
             truncation=truncation(
-                per_query=self.max_tokens_per_query, per_doc=self.max_tokens_per_doc, per_prompt=self.truncate_prompt_tokens
+                per_query=self.max_tokens_per_query,
+                per_doc=self.max_tokens_per_doc,
+                per_prompt=self.truncate_prompt_tokens,
+                side=self.truncation_side,
             ),
         )
 
-    def answer(self, outcome: ScoreOutcome, meta: ResponseMeta) -> VllmList[VllmScore]:
+    def answer(self, outcome: ScoreOutcome, meta: ResponseMeta) -> VllmScores:
         """Return the scores in the order of the request."""
-        has_odds = self.use_activation is False
-        data: list[VllmScore] = [
-            {"index": index, "object": "score", "score": each.raw_score if has_odds else each.score}
-            for index, each in enumerate(outcome.scores)
-        ]
-        return _listed("score", meta, self.model or outcome.model, data, outcome.usage.num_tokens)
+        has_odds = False in {self.use_activation, self.activation} or self.raw_scores is True
+        scores = [each.raw_score if has_odds else each.score for each in outcome.scores]
+        answer: VllmScores = {
+            "id": f"score-{meta.request_id}",
+            "object": "list",
+            "created": meta.created_s,
+            "model": self.model or outcome.model,
+            "data": [{"index": index, "object": "score", "score": score} for index, score in enumerate(scores)],
+            "scores": [
+                {"score": score, "label": "yes" if each.score >= YES else "no"}
+                for score, each in zip(scores, outcome.scores, strict=True)
+            ],
+            "usage": usage(outcome.usage.num_tokens),
+        }
+        if outcome.truncated:
+            answer["truncated_documents"] = list(outcome.truncated)
+        return answer
 
 
 class VllmClassifyRequest(ScoreModel):
@@ -171,10 +228,17 @@ class VllmClassifyRequest(ScoreModel):
 
     paths: ClassVar[tuple[str, ...]] = ("/classify", "/v1/classify")
     items_field: ClassVar[str] = "input"
+    unsupported: ClassVar[UnsupportedFields] = POOLING
+    noted: ClassVar[frozenset[str]] = NOTED
     example: ClassVar[Json] = {"input": [CHAT_TEMPLATE]}
 
     model: str | None = None
     input: Texts
+    use_activation: bool | None = Field(default=None, description="false: return log-odds instead of 0..1.")
+    activation: bool | None = Field(default=None, description="An older name of use_activation.")
+    raw_scores: bool | None = Field(
+        default=None, description="true is another spelling of use_activation: false. (Infinity's.)"
+    )
     truncate_prompt_tokens: PromptTokens = None
     truncation_side: Side = None
 
@@ -191,16 +255,21 @@ class VllmClassifyRequest(ScoreModel):
                     "Send query and documents to /v1/rerank or /v1/score.",
                     param=f"input[{index}]",
                 )
-        cut = truncation(per_prompt=self.truncate_prompt_tokens)
-        return ScoreTask(pairs=tuple((text, "") for text in self.input), model=self.model, truncation=cut)
+        return ScoreTask(
+            pairs=tuple((text, "") for text in self.input),
+            model=self.model,
+            on_overflow=overflow(side=self.truncation_side),
+            truncation=truncation(per_prompt=self.truncate_prompt_tokens, side=self.truncation_side),
+        )
 
     def answer(self, outcome: ScoreOutcome, meta: ResponseMeta) -> VllmList[VllmClass]:
         """Return one class and its probability."""
+        has_odds = False in {self.use_activation, self.activation} or self.raw_scores is True
         data: list[VllmClass] = [
-            {"index": index, "label": "LABEL_0", "probs": [each.score], "num_classes": 1}
+            {"index": index, "label": "LABEL_0", "probs": [each.raw_score if has_odds else each.score], "num_classes": 1}
             for index, each in enumerate(outcome.scores)
         ]
-        return _listed("classify", meta, self.model or outcome.model, data, outcome.usage.num_tokens)
+        return _listed("classify", meta, self.model, data, outcome)
 
 
 class VllmPoolingRequest(EmbedModel):
@@ -208,10 +277,18 @@ class VllmPoolingRequest(EmbedModel):
 
     paths: ClassVar[tuple[str, ...]] = ("/pooling",)
     items_field: ClassVar[str] = "input"
+    unsupported: ClassVar[UnsupportedFields] = VECTORS
+    noted: ClassVar[frozenset[str]] = NOTED
     example: ClassVar[Json] = {"input": ["first text", "second text"]}
 
     model: str | None = None
     input: Texts
+    task_name: Literal["embed", "encode"] | None = Field(
+        default=None, alias="task", description="Only embed: one vector for every text."
+    )
+    encoding_format: Literal["float", "base64"] | None = None
+    use_activation: bool | None = Field(default=None, description="false: vectors as long as the model makes them.")
+    normalize: bool | None = Field(default=None, description="An older name of use_activation.")
     dimensions: Count = None
     truncate_prompt_tokens: PromptTokens = None
     truncation_side: Side = None
@@ -221,22 +298,26 @@ class VllmPoolingRequest(EmbedModel):
         return EmbedTask(
             texts=tuple(self.input),
             model=self.model,
+            normalize=self.normalize if self.use_activation is None else self.use_activation,
             dimensions=self.dimensions or None,
-            truncate_prompt_tokens=prompt_tokens(self.truncate_prompt_tokens),
+            truncate=may_truncate(side=self.truncation_side),
+            truncate_prompt_tokens=prompt_tokens(self.truncate_prompt_tokens, self.truncation_side),
         )
 
     def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> VllmList[VllmPooled]:
         """Return the vectors."""
+        written = writer("float", self.encoding_format or "float")
         data: list[VllmPooled] = [
-            {"index": index, "object": "pooling", "data": vector} for index, vector in enumerate(outcome.vectors)
+            {"index": index, "object": "pooling", "data": written(vector)} for index, vector in enumerate(outcome.vectors)
         ]
-        return _listed("pool", meta, self.model or outcome.model, data, outcome.usage.num_tokens)
+        return _listed("pool", meta, self.model, data, outcome)
 
 
 class VllmTokenizeRequest(TokenizeModel):
     """Tokenize a text."""
 
     paths: ClassVar[tuple[str, ...]] = ("/tokenize", "/v1/tokenize")
+    unsupported: ClassVar[UnsupportedFields] = MESSAGES
     example: ClassVar[Json] = {"prompt": "the red fox"}
 
     model: str | None = None
@@ -282,18 +363,23 @@ class VllmDetokenizeRequest(DetokenizeModel):
     def answer(self, outcome: DetokenizeOutcome, meta: ResponseMeta) -> VllmText:
         """Return the text."""
         del meta
-        return {"prompt": outcome.texts[0]}
+        return {"prompt": outcome.texts[0], "text": outcome.texts[0]}
 
 
-def _listed(kind: str, meta: ResponseMeta, model: str, data: list[DataT], num_tokens: int) -> VllmList[DataT]:
-    return {
+def _listed(
+    kind: str, meta: ResponseMeta, model: str | None, data: list[DataT], outcome: ScoreOutcome | EmbedOutcome
+) -> VllmList[DataT]:
+    answer: VllmList[DataT] = {
         "id": f"{kind}-{meta.request_id}",
         "object": "list",
         "created": meta.created_s,
-        "model": model,
+        "model": model or outcome.model,
         "data": data,
-        "usage": usage(num_tokens),
+        "usage": usage(outcome.usage.num_tokens),
     }
+    if outcome.truncated:
+        answer["truncated_documents"] = list(outcome.truncated)
+    return answer
 
 
 DIALECT: Final = Dialect(

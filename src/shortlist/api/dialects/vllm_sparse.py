@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 
 from shortlist.api.dialects.conversions import prompt_tokens, usage
 from shortlist.api.dialects.dialect import Json, RequestView, ResponseMeta, SparseEmbedModel
+from shortlist.api.dialects.published_fields import NOTED
 from shortlist.errors import InvalidInput
 from shortlist.schemas.fields import PromptTokens, RequestFields, Texts
 from shortlist.schemas.rerank import TokenUsage
@@ -63,6 +64,7 @@ class VllmSparseRequest(SparseEmbedModel):
 
     paths: ClassVar[tuple[str, ...]] = ("/pooling",)
     items_field: ClassVar[str] = "data.input"
+    noted: ClassVar[frozenset[str]] = NOTED
     example: ClassVar[Json] = {"task": "plugin", "data": {"input": ["first text", "second text"], "task": "sparse"}}
 
     model: str | None = None

@@ -13,6 +13,7 @@ from typing_extensions import TypedDict
 from shortlist.api.dialects import common
 from shortlist.api.dialects.dialect import Dialect, ErrorInfo, Json, RequestView, ResponseMeta
 from shortlist.schemas.fields import Count
+from shortlist.schemas.rerank import OwnRerankFields
 from shortlist.types import Ranked, RerankOutcome, RerankTask
 
 FIELDS: Final = frozenset({"model", "query", "documents", "truncation", "return_documents"})
@@ -33,7 +34,7 @@ class VoyageUsage(TypedDict):
     total_tokens: int
 
 
-class VoyageRanking(TypedDict):
+class VoyageRanking(OwnRerankFields):
     """The ranking, best first."""
 
     object: str
@@ -75,10 +76,14 @@ class VoyageRerankRequest(common.CommonRerankModel):
             "data": [self._result(ranked) for ranked in outcome.results],
             "model": self.model or outcome.model,
             "usage": {"total_tokens": outcome.usage.num_tokens},
+            **self.own_fields(outcome),
         }
 
     def _result(self, ranked: Ranked) -> VoyageDocument:
-        result: VoyageDocument = {"index": ranked.index, "relevance_score": ranked.score}
+        result: VoyageDocument = {
+            "index": ranked.index,
+            "relevance_score": ranked.raw_score if self.has_raw_scores else ranked.score,
+        }
         if self.return_documents:
             result["document"] = self.documents[ranked.index]
         return result

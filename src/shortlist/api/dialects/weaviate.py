@@ -58,6 +58,7 @@ class WeaviateRerankRequest(ScoreModel):
     """Score documents for a query."""
 
     paths: ClassVar[tuple[str, ...]] = RERANK_PATHS
+    noted: ClassVar[frozenset[str]] = frozenset({"property"})  # which of the objects' properties the documents are
     example: ClassVar[Json] = {"query": "red fox", "documents": ["a cat", "the red fox"], "property": ""}
 
     query: Query
@@ -94,6 +95,9 @@ class WeaviateVectorRequest(EmbedModel):
 
     paths: ClassVar[tuple[str, ...]] = ("/vectors",)
     items_field: ClassVar[str] = "text"
+    noted: ClassVar[frozenset[str]] = frozenset(
+        {"vector", "dims", "error"}
+    )  # of the answer, for which clients reuse the object
     example: ClassVar[Json] = {"text": "the red fox", "config": {"task_type": "passage"}}
 
     text: str
@@ -107,7 +111,9 @@ class WeaviateVectorRequest(EmbedModel):
     def task(self) -> EmbedTask:
         """Return the task."""
         config = self.config or WeaviateVectorConfig()
-        return EmbedTask(texts=(self.text,), input_type=input_type(config.task_type), dimensions=config.dimensions or None)
+        return EmbedTask(
+            texts=(self.text,), input_type=input_type(task_type=config.task_type), dimensions=config.dimensions or None
+        )
 
     def answer(self, outcome: EmbedOutcome, meta: ResponseMeta) -> WeaviateVector:
         """Return the text with its vector."""

@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from sentence_transformers import CrossEncoder, SentenceTransformer, SparseEncoder
 from sentence_transformers.base.modules import Normalize, Router
@@ -205,12 +204,12 @@ class BiEncoderEngine(SentenceEngine):
         return {RERANK: self._score, EMBED: self._embed}
 
     def _score(self, prompts: Sequence[TextPrompt]) -> list[float]:
-        prefixes = {id(prompt.prefix): prompt.prefix for prompt in prompts}
+        prefixes = {(prompt.prefix.prompt, prompt.prefix.text): prompt.prefix for prompt in prompts}
         queries = [TextPrompt(each, each.text, 0, each.prompt, InputType.QUERY) for each in prefixes.values()]
         of_query = dict(zip(prefixes, self._embed(queries), strict=True))
         documents = self._embed([replace(prompt, input_type=InputType.DOCUMENT) for prompt in prompts])
         return [
-            similarity(of_query[id(prompt.prefix)], vector, self._model.similarity_fn_name)
+            similarity(of_query[prompt.prefix.prompt, prompt.prefix.text], vector, self._model.similarity_fn_name)
             for prompt, vector in zip(prompts, documents, strict=True)
         ]
 
@@ -367,7 +366,9 @@ def _loading(path: Path) -> Iterator[None]:
     library.addHandler(reports)
     try:
         yield
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except ModelRefused:
+        raise
+    except Exception as error:  # over wrong files, the libraries raise anything
         raise ModelRefused(f"{path} cannot be loaded ({type(error).__name__}): {_first_line(error)}") from error
     finally:
         library.removeHandler(reports)

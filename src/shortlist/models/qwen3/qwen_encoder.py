@@ -144,7 +144,7 @@ class QwenEncoder:
             name = next((name for name, text in self._presets.items() if text == default), MODEL_PRESET)
             return PromptTemplate(name=template, preset=name, instruction=default)
         if preset not in self._presets:
-            raise InvalidInput(f"There is no such preset; known are {', '.join(self._presets)}.", param="preset")
+            raise InvalidInput(f"preset must be one of {', '.join(self._presets)}.", param="preset")
         return PromptTemplate(name=template, preset=preset, instruction=self._presets[preset])
 
     @property
@@ -179,7 +179,8 @@ class QwenEncoder:
         """Return the parts of a pair that already has the template. See `Encoder`."""
         if self.operation is not RERANK or not prompt.has_rerank_template(query):
             return None
-        parts = prompt.strip_template(query + document)
+        # Some clients leave out the newline where the two texts meet, others send it.
+        parts = prompt.strip_template(query + document) or prompt.strip_template(f"{query}\n{document}")
         if parts is None:
             raise InvalidInput(
                 "The text carries a chat template, but not the one that this model was trained with. Send query and documents "

@@ -42,14 +42,37 @@ def test_wrong_input_is_refused_by_name(given: object, param: str) -> None:
     assert error.value.param == param
 
 
-@pytest.mark.parametrize("fields", [{"input_type": "query"}, {"task": "retrieval.query"}, {"prompt_name": "query"}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"input_type": "query"},
+        {"input_type": "SEARCH-QUERY"},
+        {"task": "retrieval.query"},
+        {"task": "nl2code.query"},
+        {"text_type": "Query"},
+        {"prompt_name": "query"},
+        {"input_type": "document", "prompt_name": "query"},
+    ],
+)
 def test_query_hints_of_other_apis_are_understood(fields: dict[str, str]) -> None:
     assert read(**fields).task().input_type is InputType.QUERY
 
 
-@pytest.mark.parametrize("fields", [{}, {"input_type": "document"}, {"task": "retrieval.passage"}, {"input_type": None}])
-def test_everything_else_is_a_document(fields: dict[str, str]) -> None:
-    assert read(**fields).task().input_type is not InputType.QUERY
+@pytest.mark.parametrize(
+    "fields", [{"input_type": "document"}, {"task": "retrieval.passage"}, {"input_type": "Search_Document"}]
+)
+def test_documents_are_documents(fields: dict[str, str]) -> None:
+    assert read(**fields).task().input_type is InputType.DOCUMENT
+
+
+@pytest.mark.parametrize("fields", [{}, {"input_type": None}, {"task": "text-matching"}, {"input_type": "classification"}])
+def test_other_texts_are_neither(fields: dict[str, str]) -> None:
+    assert read(**fields).task().input_type is InputType.UNSTATED
+
+
+def test_other_names_are_those_of_the_models_prompts() -> None:
+    assert read(prompt_name="sts").task().prompt_name == "sts"
+    assert read(prompt_name="query").task().prompt_name is None
 
 
 @pytest.mark.parametrize(("given", "expected"), [(None, None), (0, None), (256, 256)])

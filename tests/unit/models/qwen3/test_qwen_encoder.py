@@ -339,7 +339,7 @@ def test_prompts_follow_the_type_of_the_texts(tokenizer_path: Path) -> None:
     assert shown(prompt_name="") == "lease"
     assert encoder.template().instruction == "Find statutes"
     assert encoder.template().preset == "model"
-    with pytest.raises(InvalidInput, match="it has query, document"):
+    with pytest.raises(InvalidInput, match="must be one of query, document"):
         shown(prompt_name="none")
 
 

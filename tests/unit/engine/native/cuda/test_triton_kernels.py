@@ -35,6 +35,7 @@ def test_every_kernel_compiles_for_every_architecture(built: list[dict[str, obje
     assert {(each["kernel"], each["architecture"]) for each in built} == expected
 
 
+@pytest.mark.full
 def test_no_kernel_shares_more_memory_than_the_smallest_gpu_has(built: list[dict[str, object]]) -> None:
     assert all(int(str(each["shared_bytes"])) <= SMALLEST_SHARED_BYTES for each in built), DEVICE
 
