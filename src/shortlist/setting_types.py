@@ -119,6 +119,25 @@ def _network(value: object) -> object:
 
 Networks = Annotated[tuple[Annotated[Network, BeforeValidator(_network)], ...], BeforeValidator(_split_each)]
 
+TARGET_NAME = re.compile(r"\*|(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
+
+
+def _webhook_target(value: object) -> object:
+    """Parse a host name, a pattern or a network; numbers with full stops are an address."""
+    text = str(value).lower()
+    if TARGET_NAME.fullmatch(text) and not text.replace(".", "").isdecimal():
+        return text
+    try:
+        return _network(value)
+    except PydanticCustomError:
+        raise PydanticCustomError(
+            "webhook_target", "a target is a host name, *.NAME, *, an address or a network, without scheme, port and path"
+        ) from None
+
+
+WebhookTarget = Annotated[Network | str, BeforeValidator(_webhook_target)]
+WebhookTargetList = Annotated[tuple[WebhookTarget, ...], BeforeValidator(_split_each)]
+
 CollectorUrl = Annotated[str, AfterValidator(_collector_url)]
 Urls = Annotated[tuple[Annotated[str, AfterValidator(_server_url)], ...], BeforeValidator(_split)]
 Shares = Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], BeforeValidator(_split)]

@@ -1,4 +1,4 @@
-"""Certificates for this machine's own name, made on the spot."""
+"""Certificates for this machine's own name or another, made on the spot."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ class Certificate:
     key: Path
 
 
-def make(folder: Path, name: str = "one", *, password: bytes | None = None) -> Certificate:
-    """Write a certificate for 127.0.0.1 that vouches for itself, and its key."""
+def make(folder: Path, name: str = "one", *, password: bytes | None = None, host: str = "127.0.0.1") -> Certificate:
+    """Write a certificate for a host that vouches for itself, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
     now = datetime.now(UTC)
+    is_address = host[0].isdigit()
+    alternative: x509.GeneralName = x509.IPAddress(ip_address(host)) if is_address else x509.DNSName(host)
     cert = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -34,7 +36,7 @@ def make(folder: Path, name: str = "one", *, password: bytes | None = None) -> C
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([alternative]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
