@@ -7,13 +7,19 @@
         ranking.results[0].text
         for done in client.rerank_many(requests, concurrency=8, progress=True):
             done.ranking.results[0].score
+        job = client.submit(RerankRequest(query="...", documents=[...]))  # servers with --jobs
+        client.wait(job).results[0].score
 
 It uses HTTP only, and raises the same errors as the server.
 """
 
 from shortlist.client.api_client import DEFAULT_TIMEOUT_S, DEFAULT_URL, AsyncClient, Client
+from shortlist.client.job_calls import Job
+from shortlist.client.job_events import JobEvent
 from shortlist.client.results import (
+    Embedded,
     Embeddings,
+    EmbedRequest,
     ModelEntry,
     NotRanked,
     RankedText,
@@ -29,7 +35,11 @@ __all__ = [
     "DEFAULT_URL",
     "AsyncClient",
     "Client",
+    "EmbedRequest",
+    "Embedded",
     "Embeddings",
+    "Job",
+    "JobEvent",
     "ModelEntry",
     "NotRanked",
     "RankEntry",

@@ -1,80 +1,27 @@
-"""The blocking and the asyncio client. `http_calls` builds and parses; this module sends, waits and retries.
-
-Redirects are never followed: a key and a text go to the configured address only.
-"""
+"""The blocking and the asyncio client. `http_calls` builds and parses, `http_session` sends and retries."""
 
 from __future__ import annotations
 
-import asyncio
-import datetime as dt
-import time
 from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Sequence
 from contextlib import aclosing, closing
 from functools import partial
-from types import TracebackType
-from typing import Self, TypeVar
-
-import httpx2
 
 from shortlist.client import http_calls
-from shortlist.client.errors import RetryPolicy, connection_error
+from shortlist.client.http_session import DEFAULT_TIMEOUT_S, DEFAULT_URL, Budget
+from shortlist.client.job_methods import AsyncJobMethods, JobMethods
 from shortlist.client.progress import Bar, total_of
-from shortlist.client.results import Embeddings, ModelEntry, RankEntry, Ranking, Reranked, RerankRequest
+from shortlist.client.results import Embeddings, EmbedRequest, ModelEntry, RankEntry, Ranking, Reranked, RerankRequest
 from shortlist.client.stream import blocking_stream, stream
-from shortlist.errors import DeadlineExceeded, EngineUnavailable, InvalidInput, ServiceError
+from shortlist.errors import DeadlineExceeded, EngineUnavailable, ServiceError
 
-T = TypeVar("T")
+__all__ = ["DEFAULT_TIMEOUT_S", "DEFAULT_URL", "AsyncClient", "Client"]
 
-DEFAULT_URL = "http://127.0.0.1:8080"
-DEFAULT_TIMEOUT_S = 60.0
 READY_TIMEOUT_S = 5.0
 """Timeout of a readiness check in seconds."""
 STREAM_TITLE = "reranking"
 
 
-class _Budget:
-    """Time budget of one call in seconds, all attempts included."""
-
-    def __init__(self, timeout_s: float) -> None:
-        self._until_s = time.monotonic() + timeout_s
-
-    @property
-    def remaining_s(self) -> float:
-        return self._until_s - time.monotonic()
-
-
-class _Session:
-    """State of both clients: URL, key, timeout, retries."""
-
-    def __init__(self, base_url: str, *, api_key: str | None, timeout_s: float, max_retries: int, max_pause_s: float) -> None:
-        self.base_url = _root(base_url)
-        self._timeout_s = timeout_s
-        self._retry_policy = RetryPolicy(max_retries, max_pause_s)
-        self._headers = {"accept": "application/json", "user-agent": "shortlist-client"}
-        if api_key is not None:
-            self._headers["authorization"] = f"Bearer {_key(api_key)}"
-
-    def _budget(self, timeout_s: float | None) -> _Budget:
-        return _Budget(self._timeout_s if timeout_s is None else timeout_s)
-
-    def _request(self, call: http_calls.HttpCall[T], budget: _Budget) -> httpx2.Request:
-        remaining_s = budget.remaining_s
-        if remaining_s <= 0:
-            raise DeadlineExceeded(f"The timeout expired before the request to {self.base_url} was sent.")
-        return httpx2.Request(
-            call.method,
-            self.base_url + call.path,
-            headers=self._headers | call.headers,
-            content=call.body,
-            extensions={"timeout": httpx2.Timeout(remaining_s).as_dict()},
-        )
-
-    def _pause_s(self, response: httpx2.Response, num_sent: int, budget: _Budget) -> float | None:
-        now = dt.datetime.now(dt.UTC)
-        return self._retry_policy.pause_s(response, num_sent=num_sent, remaining_s=budget.remaining_s, now=now)
-
-
-class Client(_Session):
+class Client(JobMethods):
     """Blocking client of a Shortlist server. Thread-safe. Close it, or use it in a `with`.
 
     Args:
@@ -85,19 +32,6 @@ class Client(_Session):
         max_pause_s: Maximum wait before one retry in seconds.
         transport: Replaces the network transport in tests.
     """
-
-    def __init__(
-        self,
-        base_url: str = DEFAULT_URL,
-        *,
-        api_key: str | None = None,
-        timeout_s: float = DEFAULT_TIMEOUT_S,
-        max_retries: int = 2,
-        max_pause_s: float = 10.0,
-        transport: httpx2.BaseTransport | None = None,
-    ) -> None:
-        super().__init__(base_url, api_key=api_key, timeout_s=timeout_s, max_retries=max_retries, max_pause_s=max_pause_s)
-        self._http = httpx2.Client(transport=transport, follow_redirects=False)
 
     def rerank(
         self,
@@ -195,8 +129,8 @@ class Client(_Session):
         Raises:
             ServiceError: the server's error, or `EngineUnavailable` if no server answered.
         """
-        call = http_calls.embed_call(texts, model=model, is_query=is_query, instruction=instruction, dimensions=dimensions)
-        return self._call(call, timeout_s)
+        make_request = partial(EmbedRequest, texts=texts, model=model, is_query=is_query, instruction=instruction)
+        return self._call(http_calls.embed_call(make_request(dimensions=dimensions)), timeout_s)
 
     def models(self) -> list[ModelEntry]:
         """Return the models of the server."""
@@ -205,37 +139,12 @@ class Client(_Session):
     def is_ready(self) -> bool:
         """Return whether the server is reachable and ready."""
         try:
-            return http_calls.ready_call().read(self._send(http_calls.ready_call(), _Budget(READY_TIMEOUT_S)))
+            return http_calls.ready_call().read(self._send(http_calls.ready_call(), Budget(READY_TIMEOUT_S)))
         except (EngineUnavailable, DeadlineExceeded):
             return False
 
-    def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-    def _call(self, call: http_calls.HttpCall[T], timeout_s: float | None) -> T:
-        budget, num_sent = self._budget(timeout_s), 0
-        while True:
-            response, num_sent = self._send(call, budget), num_sent + 1
-            pause_s = self._pause_s(response, num_sent, budget)
-            if pause_s is None:
-                return call.read(response)
-            time.sleep(pause_s)
-
-    def _send(self, call: http_calls.HttpCall[T], budget: _Budget) -> httpx2.Response:
-        try:
-            return self._http.send(self._request(call, budget))
-        except httpx2.RequestError as error:
-            raise connection_error(error, self.base_url) from error
-
-
-class AsyncClient(_Session):
+class AsyncClient(AsyncJobMethods):
     """`Client` for asyncio: the same methods, awaited. Close it, or use it in an `async with`.
 
     Args:
@@ -246,19 +155,6 @@ class AsyncClient(_Session):
         max_pause_s: Maximum wait before one retry in seconds.
         transport: Replaces the network transport; `httpx2.ASGITransport(app)` calls an app in this process.
     """
-
-    def __init__(
-        self,
-        base_url: str = DEFAULT_URL,
-        *,
-        api_key: str | None = None,
-        timeout_s: float = DEFAULT_TIMEOUT_S,
-        max_retries: int = 2,
-        max_pause_s: float = 10.0,
-        transport: httpx2.AsyncBaseTransport | None = None,
-    ) -> None:
-        super().__init__(base_url, api_key=api_key, timeout_s=timeout_s, max_retries=max_retries, max_pause_s=max_pause_s)
-        self._http = httpx2.AsyncClient(transport=transport, follow_redirects=False)
 
     async def rerank(
         self,
@@ -316,8 +212,8 @@ class AsyncClient(_Session):
         timeout_s: float | None = None,
     ) -> Embeddings:
         """Return one vector per text. As `Client.embed`."""
-        call = http_calls.embed_call(texts, model=model, is_query=is_query, instruction=instruction, dimensions=dimensions)
-        return await self._call(call, timeout_s)
+        make_request = partial(EmbedRequest, texts=texts, model=model, is_query=is_query, instruction=instruction)
+        return await self._call(http_calls.embed_call(make_request(dimensions=dimensions)), timeout_s)
 
     async def models(self) -> list[ModelEntry]:
         """Return the models of the server."""
@@ -326,54 +222,6 @@ class AsyncClient(_Session):
     async def is_ready(self) -> bool:
         """Return whether the server is reachable and ready."""
         try:
-            return http_calls.ready_call().read(await self._send(http_calls.ready_call(), _Budget(READY_TIMEOUT_S)))
+            return http_calls.ready_call().read(await self._send(http_calls.ready_call(), Budget(READY_TIMEOUT_S)))
         except (EngineUnavailable, DeadlineExceeded):
             return False
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._http.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def _call(self, call: http_calls.HttpCall[T], timeout_s: float | None) -> T:
-        budget, num_sent = self._budget(timeout_s), 0
-        while True:
-            response, num_sent = await self._send(call, budget), num_sent + 1
-            pause_s = self._pause_s(response, num_sent, budget)
-            if pause_s is None:
-                return call.read(response)
-            await asyncio.sleep(pause_s)
-
-    async def _send(self, call: http_calls.HttpCall[T], budget: _Budget) -> httpx2.Response:
-        request = self._request(call, budget)
-        try:
-            async with asyncio.timeout(budget.remaining_s):
-                return await self._http.send(request)
-        except httpx2.RequestError as error:
-            raise connection_error(error, self.base_url) from error
-        except TimeoutError as error:
-            raise DeadlineExceeded(f"The server at {self.base_url} did not answer in time.") from error
-
-
-def _root(base_url: str) -> str:
-    root = base_url.rstrip("/").removesuffix("/v1")
-    try:
-        url = httpx2.URL(root)
-    except httpx2.InvalidURL as error:
-        raise InvalidInput("The server's address must be a URL such as http://host:port.", param="base_url") from error
-    if url.scheme not in {"http", "https"} or not url.host:
-        raise InvalidInput("The server's address must look like http://host:port.", param="base_url")
-    return root
-
-
-def _key(api_key: str) -> str:
-    if not api_key.isascii() or not api_key.isprintable():
-        raise InvalidInput("An API key must consist of printable ASCII characters.", param="api_key")
-    return api_key

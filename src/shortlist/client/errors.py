@@ -104,6 +104,13 @@ class RetryPolicy:
         pause_s = _backoff_s(num_sent) if retry_after is None else retry_after
         return pause_s if pause_s <= self.max_pause_s and pause_s < remaining_s else None
 
+    def resend_pause_s(self, *, num_sent: int, remaining_s: float) -> float | None:
+        """Return the seconds to wait before a repeatable call is sent again after its connection broke; None to not send it."""
+        if num_sent > self.max_retries:
+            return None
+        pause_s = _backoff_s(num_sent)
+        return pause_s if pause_s < remaining_s else None
+
 
 def _backoff_s(num_sent: int) -> float:
     """Return an exponential backoff with jitter, so that clients refused together do not retry together."""

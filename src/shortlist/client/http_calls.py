@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Generic, TypeVar
 
@@ -16,7 +16,17 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from shortlist.client.errors import read_error
-from shortlist.client.results import Embeddings, ModelEntry, NotRanked, RankedText, RankEntry, Ranking, RerankRequest, TimingMs
+from shortlist.client.results import (
+    Embeddings,
+    EmbedRequest,
+    ModelEntry,
+    NotRanked,
+    RankedText,
+    RankEntry,
+    Ranking,
+    RerankRequest,
+    TimingMs,
+)
 from shortlist.errors import InvalidInput, UpstreamError
 from shortlist.schemas.embed import EmbeddingsAnswer, EmbeddingsRequestBody
 from shortlist.schemas.fields import RequestFields, invalid_input
@@ -29,17 +39,28 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class HttpCall(Generic[T]):
-    """One HTTP request and the function that parses its response."""
+    """One HTTP request and the function that parses its response.
+
+    Attributes:
+        method: Its method.
+        path: Its path, with the query string.
+        read: Returns the value of a response, or raises its error.
+        body: Its body, JSON unless `more_headers` says otherwise.
+        more_headers: Its headers.
+        is_repeatable: Whether it may be sent again when its connection broke, and the server may have handled it.
+    """
 
     method: str
     path: str
     read: Callable[[httpx2.Response], T]
     body: bytes | None = None
+    more_headers: Mapping[str, str] = field(default_factory=dict)
+    is_repeatable: bool = False
 
     @property
     def headers(self) -> dict[str, str]:
-        """The content type of the body, if there is one."""
-        return {} if self.body is None else {"content-type": "application/json"}
+        """The content type of the body, if there is one, and further headers, which may replace it."""
+        return ({} if self.body is None else {"content-type": "application/json"}) | dict(self.more_headers)
 
 
 # -- building -----------------------------------------------------------------------------------------------------------
@@ -67,9 +88,7 @@ def rerank_call(request: RerankRequest) -> HttpCall[Ranking]:
     return HttpCall("POST", "/v1/rerank", read, _encoded(body))
 
 
-def embed_call(
-    texts: Sequence[str], *, model: str | None, is_query: bool, instruction: str | None, dimensions: int | None
-) -> HttpCall[Embeddings]:
+def embed_call(request: EmbedRequest) -> HttpCall[Embeddings]:
     """Return the call that embeds texts.
 
     Raises:
@@ -77,15 +96,15 @@ def embed_call(
 
     Source: `encoding_format: base64` is OpenAI's: little-endian float32, a quarter of the size of decimal digits.
     """
-    inputs = _listed(texts, "texts")
+    inputs = _listed(request.texts, "texts")
     with _validated():
         body = EmbeddingsRequestBody(
             input=inputs,
             encoding_format="base64",
-            model=model,
-            input_type="query" if is_query else None,
-            instruction=instruction,
-            dimensions=dimensions,
+            model=request.model,
+            input_type="query" if request.is_query else None,
+            instruction=request.instruction,
+            dimensions=request.dimensions,
         )
     return HttpCall("POST", "/v1/embeddings", partial(_read_embeddings, num_texts=len(inputs)), _encoded(body))
 
@@ -148,7 +167,7 @@ def read_answer(adapter: TypeAdapter[T], response: httpx2.Response) -> T:
         ServiceError: the response is an error.
         UpstreamError: the response does not match the schema.
     """
-    if response.status_code != httpx2.codes.OK:
+    if response.status_code not in {httpx2.codes.OK, httpx2.codes.ACCEPTED}:
         raise read_error(response)
     try:
         return adapter.validate_json(response.content, strict=True)

@@ -67,8 +67,19 @@ class Ranking:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EmbedRequest:
+    """The arguments of `Client.embed` as a value, for `submit` and `batch`."""
+
+    texts: Sequence[str]
+    model: str | None = None
+    is_query: bool = False
+    instruction: str | None = None
+    dimensions: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RerankRequest:
-    """The arguments of `Client.rerank` as a value, for `rerank_many`."""
+    """The arguments of `Client.rerank` as a value, for `rerank_many`, `submit` and `batch`."""
 
     query: str
     documents: Sequence[str]
@@ -80,7 +91,7 @@ class RerankRequest:
 
 @dataclass(frozen=True, slots=True)
 class Reranked:
-    """The outcome of one request of `rerank_many`.
+    """The outcome of one request of `rerank_many` or `batch`.
 
     Attributes:
         position: Position in the stream, from 0.
@@ -113,6 +124,28 @@ class Embeddings:
     num_tokens: int = 0
     timing_ms: TimingMs = TimingMs()
     request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """The outcome of one request of `batch`.
+
+    Attributes:
+        position: Position among the requests, from 0.
+        request: The request.
+        answer: The vectors, or the error; other requests are not affected.
+    """
+
+    position: int
+    request: EmbedRequest
+    answer: Embeddings | ServiceError
+
+    @property
+    def embeddings(self) -> Embeddings:
+        """The vectors. Raises the error of a failed request."""
+        if isinstance(self.answer, ServiceError):
+            raise self.answer
+        return self.answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
