@@ -266,7 +266,8 @@ def batch_error(batch: BatchAnswer) -> ServiceError | None:
     """Return the error of a batch that has no output; None if it has one."""
     if batch["status"] != "failed":
         return None
-    first: BatchError = next(iter((batch.get("errors") or {}).get("data", [])), {})
+    found = (batch.get("errors") or {}).get("data", [])
+    first = found[0] if found else BatchError()
     return InvalidInput(first.get("message") or "The batch failed.", param=first.get("param"))
 
 
