@@ -14,7 +14,8 @@ from shortlist.api.request_state import state_of
 class CallerLimits:
     """ASGI middleware; inside `Auth`, which sets the caller.
 
-    Counts every POST except the page's own, whose work arrives as separate requests of its user.
+    Counts every POST except the page's own, whose work arrives as separate requests of its user, and those of workers for jobs,
+    which were counted when they were accepted.
 
     Args:
         app: The inner application.
@@ -33,7 +34,7 @@ class CallerLimits:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on and count it while it runs, or raise."""
         is_work = scope["type"] == "http" and scope["method"] == "POST" and not scope["path"].startswith(self._public_prefixes)
-        if not is_work or not self._quota.is_limited:
+        if not is_work or not self._quota.is_limited or state_of(scope).is_job:
             await self.app(scope, receive, send)
             return
         caller = state_of(scope).caller

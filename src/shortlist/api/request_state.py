@@ -24,6 +24,8 @@ class RequestState:
         caller: The caller id of its key, or its address.
         root_path: The prefix that its path has at the reverse proxy.
         model: The model that its path names.
+        webhook: Where to send the end of the job that it becomes.
+        is_job: Whether a worker sent it for a job, whose owner is the caller.
         explicit_dialect: The dialect that its path names.
         dialect: Its dialect.
         request_model: The class of its body.
@@ -37,6 +39,8 @@ class RequestState:
     caller: str = ""
     root_path: str = ""
     model: str | None = None
+    webhook: str = ""
+    is_job: bool = False
     explicit_dialect: str | None = None
     dialect: Dialect | None = None
     request_model: type[RequestModel] | None = None

@@ -21,7 +21,7 @@ from shortlist.client.http_calls import HttpCall, embed_call, read_answer, reran
 from shortlist.client.results import Embedded, Embeddings, EmbedRequest, Ranking, Reranked, RerankRequest
 from shortlist.errors import InvalidInput, ServiceError, UpstreamError
 from shortlist.schemas.batches import BatchAnswer, BatchError, BatchLineAnswer, FileAnswer
-from shortlist.schemas.jobs import JobAnswer, JobListAnswer, JobStatusName
+from shortlist.schemas.jobs import JobDescription, JobList, Status
 
 T = TypeVar("T")
 
@@ -34,8 +34,8 @@ BATCH_ENDED: Final = frozenset({"completed", "failed", "cancelled", "expired"})
 COMPLETION_WINDOW: Final = "24h"
 """The only one that there is."""
 
-_JOB: Final = TypeAdapter(JobAnswer)
-_JOB_LIST: Final = TypeAdapter(JobListAnswer)
+_JOB: Final = TypeAdapter(JobDescription)
+_JOB_LIST: Final = TypeAdapter(JobList)
 _FILE: Final = TypeAdapter(FileAnswer)
 _BATCH: Final = TypeAdapter(BatchAnswer)
 _BATCH_LINE: Final = TypeAdapter(BatchLineAnswer)
@@ -56,7 +56,7 @@ class Job(Generic[T]):
     """
 
     id: str
-    status: JobStatusName
+    status: Status
     path: str
     created_at: float
     attempts: int
@@ -147,7 +147,7 @@ def _read_jobs(response: httpx2.Response) -> list[Job[object]]:
     return [_job(each, read_any_result) for each in read_answer(_JOB_LIST, response)["data"]]
 
 
-def _job(answer: JobAnswer, read: Callable[[httpx2.Response], T]) -> Job[T]:
+def _job(answer: JobDescription, read: Callable[[httpx2.Response], T]) -> Job[T]:
     return Job(
         id=answer["id"],
         status=answer["status"],

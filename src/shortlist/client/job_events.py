@@ -16,7 +16,7 @@ from shortlist.client.errors import RETRYABLE, read_error
 from shortlist.client.http_calls import HttpCall
 from shortlist.client.job_calls import ENDED, events_call
 from shortlist.errors import UpstreamError
-from shortlist.schemas.jobs import JobStatusName
+from shortlist.schemas.jobs import Status
 
 READ_TIMEOUT_S: Final = 45.0
 """A server sends a comment every 15 seconds; without three of them, the connection is dead."""
@@ -40,7 +40,7 @@ class JobEvent:
     """
 
     id: str
-    status: JobStatusName
+    status: Status
     attempts: int
 
     @property
@@ -109,6 +109,6 @@ def _parsed(block: bytes) -> JobEvent | None:
         status, attempts = data["status"], int(data["attempts"])
     except (KeyError, TypeError, ValueError):
         return None
-    if status not in get_args(JobStatusName):
+    if status not in get_args(Status):
         return None
-    return JobEvent(fields.get(b"id", b"").decode(errors="replace"), cast("JobStatusName", status), attempts)
+    return JobEvent(fields.get(b"id", b"").decode(errors="replace"), cast("Status", status), attempts)

@@ -1,37 +1,63 @@
-"""Jobs in HTTP."""
+"""Bodies of `/v1/jobs`."""
 
 from __future__ import annotations
 
-from typing import Literal, NotRequired
+from typing import Any, Literal, NotRequired
 
+from pydantic import Field
 from typing_extensions import TypedDict
 
-JobStatusName = Literal["queued", "running", "succeeded", "failed", "cancelled", "expired"]
+from shortlist.schemas.fields import RequestFields
+
+Status = Literal["queued", "running", "succeeded", "failed", "cancelled", "expired"]
 
 
-class JobWebhook(TypedDict):
+class WebhookRequest(RequestFields):
+    """Where to send the end of a job, by Standard Webhooks."""
+
+    url: str = Field(description="An https URL whose host the server's operator allows.")
+
+
+class JobRequest(RequestFields):
+    """A request to be answered later: what would be sent to a path of the server."""
+
+    path: str = Field(description="A path of a task, as /v1/rerank.")
+    body: dict[str, Any] = Field(description="The body for that path.")
+    webhook: WebhookRequest | None = Field(default=None, description="Where to send the end of the job.")
+
+
+class WebhookState(TypedDict):
     """The webhook of a job, and how far its delivery is."""
 
     url: str
-    status: NotRequired[Literal["waiting", "delivered", "failed"]]
-    attempts: NotRequired[int]
+    status: Literal["waiting", "delivered", "failed"]
+    attempts: int
     reason: NotRequired[str]
 
 
-class JobAnswer(TypedDict):
-    """A job."""
+class JobDescription(TypedDict):
+    """A job. Times are in seconds since 1970."""
 
     id: str
     object: Literal["job"]
-    status: JobStatusName
+    status: Status
     path: str
-    created_at: float
+    created_at: int
     attempts: int
-    webhook: NotRequired[JobWebhook]
+    finished_at: NotRequired[int]
+    webhook: NotRequired[WebhookState]
 
 
-class JobListAnswer(TypedDict):
-    """Jobs of one owner."""
+class JobList(TypedDict):
+    """Jobs of one caller: those that have not ended, then those that ended last."""
 
     object: Literal["list"]
-    data: list[JobAnswer]
+    data: list[JobDescription]
+
+
+class JobEvent(TypedDict):
+    """The data of one server-sent event."""
+
+    id: str
+    status: Status
+    attempts: int
