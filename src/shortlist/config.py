@@ -34,6 +34,7 @@ from shortlist.setting_types import (
     Secrets,
     Shares,
     Urls,
+    WebhookTargetList,
 )
 
 ENV_PREFIX = "SHORTLIST_"
@@ -237,6 +238,11 @@ class JobSettings(_Group):
     job_ttl_s: Positive = Field(default=86_400, description="Seconds for which the result of a job is kept.")
     job_doorbell: Literal["celery", "streams"] = Field(
         default="celery", description="What wakes workers: Celery, or a Redis stream. The same for servers and workers."
+    )
+    webhook_target: WebhookTargetList = Field(
+        default=(),
+        description="Where webhooks may go: a host name, *.NAME, * or a network; may be repeated. Names must resolve to public "
+        "addresses, or to those of a network that is given, too. None: no webhooks. The same for servers and workers.",
     )
 
 

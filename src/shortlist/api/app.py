@@ -6,7 +6,7 @@ import asyncio
 import platform
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from shortlist import __version__
-from shortlist.api import job_routes, ollama_routes, openapi
+from shortlist.api import job_routes, ollama_routes, openapi, webhook_routes
 from shortlist.api.api_keys import ApiKeys
 from shortlist.api.auth import Auth
 from shortlist.api.caller_limits import CallerLimits
@@ -39,6 +39,9 @@ from shortlist.telemetry.compat import collectors
 
 PAGE_PATH = "/ui"
 STATIC_PATH = "/docs/static"
+
+ROUTERS: Final = (job_routes.router, webhook_routes.router, router, ollama_routes.router)
+"""All routes but those of tasks."""
 
 EXPOSED_HEADERS = (
     "location",
@@ -96,18 +99,14 @@ def create_app(runtime: Runtime, jobs: JobService | None = None) -> FastAPI:
     app.state.model_names = lambda: _names(runtime)
     tasks = task_router()
     app.state.task_routes = tasks.routes
-    app.include_router(tasks)
-    app.include_router(job_routes.router)
-    app.include_router(router)
-    app.include_router(ollama_routes.router)
+    for each in (tasks, *ROUTERS):
+        app.include_router(each)
     app.openapi = _documented(app)  # type: ignore[method-assign] # as FastAPI's documentation says
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     _add_middleware(app, runtime, server, keys, fast_routes(tasks, job_routes.router))
     runtime.metrics.build_info.labels(__version__, platform.python_version()).set(1)
-    for collector in collectors(
-        runtime.metrics, server.metrics_compat, methods=_methods(tasks, router, job_routes.router, ollama_routes.router)
-    ):
+    for collector in collectors(runtime.metrics, server.metrics_compat, methods=_methods(tasks, *ROUTERS)):
         runtime.metrics.registry.register(collector)
     return app
 
@@ -178,7 +177,7 @@ def check_root_path(settings: ServerSettings) -> None:
     Raises:
         BadSetting: paths of the server begin with it.
     """
-    routes = (route for each in (task_router(), router, job_routes.router, ollama_routes.router) for route in each.routes)
+    routes = (route for each in (task_router(), *ROUTERS) for route in each.routes)
     own = [route.path for route in routes if isinstance(route, APIRoute)]
     prefixes = (f"{PAGE_PATH}/", f"{STATIC_PATH}/", MODEL_PREFIX, DIALECT_PREFIX)
     first = next((path for path in (*prefixes, *own) if path.startswith(f"{settings.root_path}/")), None)

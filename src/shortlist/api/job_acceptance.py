@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Literal, cast
 from urllib.parse import quote
 
 import orjson
@@ -21,7 +21,7 @@ from shortlist.api.request_state import state_of
 from shortlist.errors import InvalidInput
 from shortlist.jobs.job import Job, NewJob
 from shortlist.jobs.job_service import JobService
-from shortlist.schemas.jobs import JobDescription
+from shortlist.schemas.jobs import JobDescription, WebhookState
 
 DIALECT_HEADER: Final = "X-Rerank-Dialect"
 """Names a dialect where a client cannot set a path prefix."""
@@ -79,7 +79,18 @@ def description(job: Job) -> JobDescription:
     }
     if job.finished_ms:
         body["finished_at"] = job.finished_ms // 1000
+    if job.webhook:
+        body["webhook"] = _webhook_state(job)
     return body
+
+
+def _webhook_state(job: Job) -> WebhookState:
+    state: WebhookState = {"url": job.webhook, "status": "waiting", "attempts": job.webhook_attempts}
+    if job.webhook_status in {"delivered", "failed"}:
+        state["status"] = cast("Literal['delivered', 'failed']", job.webhook_status)
+    if job.webhook_reason:
+        state["reason"] = job.webhook_reason
+    return state
 
 
 async def _new_job(jobs: JobService, request: Request, preferred: frozenset[str]) -> NewJob:

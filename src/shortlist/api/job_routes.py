@@ -53,10 +53,10 @@ async def _job(job_id: str, request: Request, jobs: JobService) -> Job:
 @router.post("", response_class=Response)
 async def submit(request: Request) -> Response:
     """Accept a request for a path of a task, and answer it later; the same as that path with `Prefer: respond-async`."""
-    _jobs(request)
+    jobs = _jobs(request)
     asked = validated(JobRequest, await read_json(request), ItemLimit(1, "body"))
     if asked.webhook is not None:
-        raise InvalidInput("This server sends no webhooks; leave webhook out, and follow the job.", param="webhook")
+        state_of(request.scope).webhook = str(jobs.webhook_targets.check(asked.webhook.url))
     return await handle_task(_task_request(request, asked))
 
 

@@ -45,7 +45,15 @@ def _run(server: str, concurrency: int, api_key: str | None, settings: Settings)
     check_redis(url)
     key = api_key or next((key.get_secret_value() for key in settings.server.api_key), None)
     name = settings.jobs.job_doorbell
-    Worker(url, doorbell(name, url), bell_name=name, server=server, api_key=key, concurrency=concurrency).run()
+    Worker(
+        url,
+        doorbell(name, url),
+        bell_name=name,
+        server=server,
+        api_key=key,
+        concurrency=concurrency,
+        webhook_targets=settings.jobs.webhook_target,
+    ).run()
     return EXIT_DONE
 
 
@@ -56,7 +64,7 @@ def _parameters() -> Iterator[inspect.Parameter]:
     yield flags.option("concurrency", int, concurrency, 4)
     key = "API key of the server; default SHORTLIST_API_KEY."
     yield flags.option("api_key", str | None, typer.Option("--api-key", metavar="KEY", help=key))
-    yield from flags.settings(frozenset({"jobs", "job_doorbell", "log_level", "log_format"}))
+    yield from flags.settings(frozenset({"jobs", "job_doorbell", "webhook_target", "log_level", "log_format"}))
 
 
 flags.command(_worker, _parameters(), epilog=EPILOG, to=app, name="worker")

@@ -104,6 +104,9 @@ class Job:
         keeps_result: As in `NewJob`.
         http_status: The status of its result; 0 without one.
         http_headers: The headers of its result.
+        webhook_status: What became of its webhook: `delivered` or `failed`; empty before.
+        webhook_attempts: How often it was sent.
+        webhook_reason: What the last attempt came to.
     """
 
     id: str
@@ -120,6 +123,9 @@ class Job:
     keeps_result: bool
     http_status: int
     http_headers: Mapping[str, str]
+    webhook_status: str = ""
+    webhook_attempts: int = 0
+    webhook_reason: str = ""
 
 
 class Accepted(NamedTuple):
@@ -186,6 +192,8 @@ class Swept:
         num_waiting_tokens: Their tokens, estimated.
         oldest_s: Seconds for which the first of them could have been taken.
         num_running: Jobs that workers hold.
+        num_webhooks: Webhooks that have not arrived.
+        oldest_webhook_s: Seconds for which the first of them could have been sent.
         counts: Totals of all servers since Redis has the data: accepted, attempts, leases_expired, and one per last status.
     """
 
@@ -194,6 +202,8 @@ class Swept:
     num_waiting_tokens: int
     oldest_s: float
     num_running: int
+    num_webhooks: int
+    oldest_webhook_s: float
     counts: Mapping[str, int]
 
 

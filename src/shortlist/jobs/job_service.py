@@ -14,6 +14,8 @@ from shortlist.jobs.doorbells import doorbell
 from shortlist.jobs.job import Event, Job, JobStatus, NewJob, Result, Swept
 from shortlist.jobs.records import JobStore
 from shortlist.jobs.sweeper import Ringer, sweep_forever
+from shortlist.jobs.webhook_records import WebhookRecords
+from shortlist.jobs.webhook_targets import WebhookTargets
 from shortlist.telemetry.job_state import JobStateCollector
 
 COMMENT_S: Final = 15.0
@@ -41,6 +43,8 @@ class JobService:
     def __init__(self, url: str, settings: JobSettings, state: JobStateCollector) -> None:
         self.store = JobStore(url, doorbell=settings.job_doorbell)
         self.ttl_s = float(settings.job_ttl_s)
+        self.webhook_targets = WebhookTargets(settings.webhook_target)
+        self.webhooks = WebhookRecords(self.store)
         self._ringer = Ringer(doorbell(settings.job_doorbell, url))
         self._state = state
         self._tasks: list[asyncio.Task[None]] = []
@@ -128,6 +132,8 @@ class JobService:
                 waiting_tokens=swept.num_waiting_tokens,
                 oldest_s=swept.oldest_s,
                 running=swept.num_running,
+                webhooks=swept.num_webhooks,
+                oldest_webhook_s=swept.oldest_webhook_s,
                 counts=swept.counts,
             )
 

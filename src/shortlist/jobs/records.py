@@ -144,11 +144,20 @@ class JobStore:
     async def sweep(self) -> Swept:
         """Queue jobs again whose lease has ended, and end jobs that are too old."""
         status, headers, body = given_up("The job was given up: too many workers ended while they worked on it.")
-        must_ring, num_due, num_tokens, age_ms, num_running, counts = await self._run(
+        must_ring, num_due, num_tokens, age_ms, num_running, num_hooks, hook_age_ms, counts = await self._run(
             "SWEEP", self._doorbell, status, orjson.dumps(dict(headers)), body
         )
         totals = {name.decode(): int(value) for name, value in _pairs(counts).items()}
-        return Swept(bool(must_ring), num_due, num_tokens, age_ms / 1000, num_running, totals)
+        return Swept(
+            must_ring=bool(must_ring),
+            num_waiting=num_due,
+            num_waiting_tokens=num_tokens,
+            oldest_s=age_ms / 1000,
+            num_running=num_running,
+            num_webhooks=num_hooks,
+            oldest_webhook_s=hook_age_ms / 1000,
+            counts=totals,
+        )
 
     async def close(self) -> None:
         """Close every connection."""
@@ -209,6 +218,9 @@ def _job(job_id: str, record: Mapping[bytes, bytes], *, has_result: bool) -> Job
         keeps_result=text.get("keep") != "0",
         http_status=int(text.get("http_status", 0)),
         http_headers=orjson.loads(text.get("http_headers") or "{}"),
+        webhook_status=text.get("hook_status", ""),
+        webhook_attempts=int(text.get("hook_attempts", 0)),
+        webhook_reason=text.get("hook_reason", ""),
     )
 
 

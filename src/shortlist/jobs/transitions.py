@@ -289,8 +289,10 @@ end
 local num_due, first = redis.call('ZCARD', DUE), redis.call('ZRANGE', DUE, 0, 0, 'WITHSCORES')
 if num_due == 0 then redis.call('DEL', TOKENS) end
 local age = first[2] and math.max(0, now - first[2]) or 0
+local hook = redis.call('ZRANGE', P..'jobs:hooks', 0, 0, 'WITHSCORES')[2]
 return {is_ready(now) and must_ring(kind) or 0, num_due, tonumber(redis.call('GET', TOKENS) or 0), age,
-  redis.call('ZCARD', LEASED), redis.call('HGETALL', STATS)}
+  redis.call('ZCARD', LEASED), redis.call('ZCARD', P..'jobs:hooks'), hook and math.max(0, now - hook) or 0,
+  redis.call('HGETALL', STATS)}
 """
 )
 """Doorbell; HTTP status, headers and body of the answer for jobs that are given up. Returns whether to ring, and the counts."""

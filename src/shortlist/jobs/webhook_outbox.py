@@ -127,8 +127,9 @@ def body_of(due: DueWebhook) -> bytes:
         "object": "job",
         "status": record["status"],
         "path": record["path"],
-        "created_at": int(record["created"]) / 1000,
+        "created_at": int(record["created"]) // 1000,
         "attempts": int(record["attempts"]),
+        "finished_at": int(record["finished"]) // 1000,
     }
     if due.result and _is_json(record):
         job["result"] = {"status": int(record["http_status"]), "body": orjson.Fragment(due.result)}

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
@@ -23,6 +23,11 @@ from shortlist.jobs.doorbell import Doorbell
 from shortlist.jobs.job import Lease, Result, Swept
 from shortlist.jobs.records import JobStore, given_up
 from shortlist.jobs.sweeper import Ringer, sweep_forever
+from shortlist.jobs.webhook_outbox import WebhookOutbox
+from shortlist.jobs.webhook_records import WebhookRecords
+from shortlist.jobs.webhook_sender import WebhookSender
+from shortlist.jobs.webhook_targets import WebhookTargets
+from shortlist.setting_types import WebhookTarget
 from shortlist.telemetry import logger
 
 Returned = TypeVar("Returned")
@@ -89,10 +94,19 @@ class Worker:
         server: The address of the server, or of a proxy before several.
         api_key: The server's key.
         concurrency: How many jobs to work on at once.
+        webhook_targets: Where webhooks of ended jobs may go; without any, this worker sends none.
     """
 
     def __init__(
-        self, url: str, bell: Doorbell, *, bell_name: str, server: str, api_key: str | None = None, concurrency: int = 4
+        self,
+        url: str,
+        bell: Doorbell,
+        *,
+        bell_name: str,
+        server: str,
+        api_key: str | None = None,
+        concurrency: int = 4,
+        webhook_targets: Sequence[WebhookTarget] = (),
     ) -> None:
         self._url = url
         self._bell = bell
@@ -100,6 +114,7 @@ class Worker:
         self._server = server
         self._headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
         self._concurrency = concurrency
+        self._webhook_targets = webhook_targets
         self._is_ready = threading.Event()
 
     def run(self) -> None:
@@ -135,12 +150,18 @@ class Worker:
             httpx2.AsyncClient(base_url=self._server, headers=self._headers, timeout=timeout, trust_env=False) as self._client,
             asyncio.TaskGroup() as tasks,
         ):
-            sweeping = tasks.create_task(sweep_forever(self._store, self._ringer, partial(self._take_unrung, tasks)))
+            beside = [tasks.create_task(sweep_forever(self._store, self._ringer, partial(self._take_unrung, tasks)))]
+            if self._webhook_targets:
+                beside.append(tasks.create_task(self._outbox().run()))
             self._is_ready.set()
             await self._is_over.wait()
-            sweeping.cancel()
+            for task in beside:
+                task.cancel()
         await self._ringer.close()
         await self._store.close()
+
+    def _outbox(self) -> WebhookOutbox:
+        return WebhookOutbox(WebhookRecords(self._store), WebhookSender(WebhookTargets(self._webhook_targets)))
 
     def _take_unrung(self, tasks: asyncio.TaskGroup, swept: Swept | None) -> None:
         """Take jobs without a ring if one has waited for long and a slot is free."""

@@ -35,6 +35,13 @@ class WebhookState(TypedDict):
     reason: NotRequired[str]
 
 
+class WebhookSecret(TypedDict):
+    """The secret with which a caller's webhooks are signed."""
+
+    object: Literal["webhook.secret"]
+    secret: str
+
+
 class JobDescription(TypedDict):
     """A job. Times are in seconds since 1970."""
 

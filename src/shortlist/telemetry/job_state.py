@@ -18,12 +18,16 @@ GAUGES: Final = {
     "waiting_tokens": "Tokens of the jobs that wait, estimated from the size of their bodies.",
     "oldest_seconds": "Time for which the first of the waiting jobs could have been taken.",
     "running": "Jobs that workers hold.",
+    "webhooks_waiting": "Webhooks of ended jobs that have not arrived yet.",
+    "webhooks_oldest_seconds": "Time for which the first of those webhooks could have been sent.",
 }
 COUNTERS: Final = {
     "accepted": "Accepted jobs.",
     "attempts": "Jobs taken by workers, repeated attempts included.",
     "leases_expired": "Jobs whose worker ended or froze.",
 }
+WEBHOOK_OUTCOMES: Final = ("delivered", "failed", "gone")
+WEBHOOKS_GIVEN_UP: Final = "hooks_given_up"
 ENDS: Final = ("succeeded", "failed", "cancelled", "expired")
 
 
@@ -35,13 +39,25 @@ class JobStateCollector(Collector):
         self._counts: Mapping[str, int] = {}
         self._is_up = False
 
-    def update(self, *, waiting: int, waiting_tokens: int, oldest_s: float, running: int, counts: Mapping[str, int]) -> None:
-        """Set the state. `counts` has totals by the names of `COUNTERS` and `ENDS`; missing ones are 0."""
+    def update(
+        self,
+        *,
+        waiting: int,
+        waiting_tokens: int,
+        oldest_s: float,
+        running: int,
+        webhooks: int,
+        oldest_webhook_s: float,
+        counts: Mapping[str, int],
+    ) -> None:
+        """Set the state. `counts` has totals by the names of `COUNTERS`, `ENDS` and webhooks; missing ones are 0."""
         self._values = {
             "waiting": waiting,
             "waiting_tokens": waiting_tokens,
             "oldest_seconds": oldest_s,
             "running": running,
+            "webhooks_waiting": webhooks,
+            "webhooks_oldest_seconds": oldest_webhook_s,
         }
         self._counts = counts
         self._is_up = True
@@ -76,3 +92,14 @@ class JobStateCollector(Collector):
         for name in ENDS if self._is_up else ():
             ended.add_metric((name,), self._counts.get(name, 0))
         yield ended
+        yield from self._webhook_families()
+
+    def _webhook_families(self) -> Iterator[Family]:
+        sent = CounterMetricFamily("shortlist_jobs_webhook_attempts", "Attempts to send a webhook.", labels=("outcome",))
+        given_up = CounterMetricFamily("shortlist_jobs_webhooks_given_up", "Webhooks that never arrived.")
+        if self._is_up:
+            for outcome in WEBHOOK_OUTCOMES:
+                sent.add_metric((outcome,), self._counts.get(f"hooks_{outcome}", 0))
+            given_up.add_metric((), self._counts.get(WEBHOOKS_GIVEN_UP, 0))
+        yield sent
+        yield given_up
