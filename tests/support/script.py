@@ -56,7 +56,9 @@ class ScriptedServer:
             return
         request = Request(scope, receive)
         raw = await request.body()
-        self.asked.append(Asked(request.method, request.url.path, dict(request.headers), json.loads(raw) if raw else None))
+        is_json = raw and "json" in request.headers.get("content-type", "json")
+        body = json.loads(raw) if is_json else raw or None
+        self.asked.append(Asked(request.method, request.url.path, dict(request.headers), body))
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         await asyncio.sleep(answer.delay_s)
         await answer.response()(scope, receive, send)

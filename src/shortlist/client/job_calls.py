@@ -20,8 +20,8 @@ from shortlist.client.errors import read_error
 from shortlist.client.http_calls import HttpCall, embed_call, read_answer, rerank_call
 from shortlist.client.results import Embedded, Embeddings, EmbedRequest, Ranking, Reranked, RerankRequest
 from shortlist.errors import InvalidInput, ServiceError, UpstreamError
-from shortlist.schemas.batches import BatchAnswer, BatchError, BatchLineAnswer, FileAnswer
-from shortlist.schemas.jobs import JobDescription, JobList, Status
+from shortlist.schemas.batches import BatchAnswer, BatchLineAnswer, BatchList, FileAnswer
+from shortlist.schemas.jobs import JobDescription, JobList, Status, WebhookSecret
 
 T = TypeVar("T")
 
@@ -38,6 +38,8 @@ _JOB: Final = TypeAdapter(JobDescription)
 _JOB_LIST: Final = TypeAdapter(JobList)
 _FILE: Final = TypeAdapter(FileAnswer)
 _BATCH: Final = TypeAdapter(BatchAnswer)
+_BATCH_LIST: Final = TypeAdapter(BatchList)
+_SECRET: Final = TypeAdapter(WebhookSecret)
 _BATCH_LINE: Final = TypeAdapter(BatchLineAnswer)
 
 
@@ -51,6 +53,7 @@ class Job(Generic[T]):
         path: The path of its request.
         created_at: When it was accepted, in seconds since 1970.
         attempts: How often a worker has begun with it.
+        finished_at: When it ended, in seconds since 1970; None before.
         webhook: Its webhook, and how far the delivery is; None without one.
         read: Returns the result from an answer to its request, or raises the error.
     """
@@ -60,6 +63,7 @@ class Job(Generic[T]):
     path: str
     created_at: float
     attempts: int
+    finished_at: float | None = None
     webhook: Mapping[str, object] | None = None
     read: Callable[[httpx2.Response], T] = field(repr=False, compare=False)
 
@@ -100,9 +104,9 @@ def job_call(job_id: str) -> HttpCall[Job[object]]:
     return HttpCall("GET", _job_path(job_id), partial(_read_job, read=read_any_result), is_repeatable=True)
 
 
-def jobs_call(limit: int) -> HttpCall[list[Job[object]]]:
+def jobs_call() -> HttpCall[list[Job[object]]]:
     """Return the call that lists jobs."""
-    return HttpCall("GET", f"/v1/jobs?limit={limit}", _read_jobs, is_repeatable=True)
+    return HttpCall("GET", "/v1/jobs", _read_jobs, is_repeatable=True)
 
 
 def result_call(job: Job[T]) -> HttpCall[T]:
@@ -113,6 +117,11 @@ def result_call(job: Job[T]) -> HttpCall[T]:
 def cancel_call(job_id: str) -> HttpCall[None]:
     """Return the call that cancels a job and removes its texts."""
     return HttpCall("DELETE", _job_path(job_id), _read_nothing, is_repeatable=True)
+
+
+def secret_call(*, rotate: bool) -> HttpCall[str]:
+    """Return the call that reads the secret of webhooks, or replaces it."""
+    return HttpCall("POST" if rotate else "GET", "/v1/webhooks/secret", _read_secret)
 
 
 def events_call(job_id: str, after: str) -> HttpCall[None]:
@@ -154,9 +163,14 @@ def _job(answer: JobDescription, read: Callable[[httpx2.Response], T]) -> Job[T]
         path=answer["path"],
         created_at=answer["created_at"],
         attempts=answer["attempts"],
+        finished_at=answer.get("finished_at"),
         webhook=dict(answer["webhook"]) if "webhook" in answer else None,
         read=read,
     )
+
+
+def _read_secret(response: httpx2.Response) -> str:
+    return read_answer(_SECRET, response)["secret"]
 
 
 def _read_nothing(response: httpx2.Response) -> None:
@@ -180,6 +194,7 @@ class BatchPlan:
     def __init__(self, requests: Sequence[RerankRequest] | Sequence[EmbedRequest]) -> None:
         self._requests: list[RerankRequest | EmbedRequest] = list(requests)
         self._calls: list[HttpCall[Any]] = [request_call(each) for each in self._requests]
+        self._positions = {str(position): position for position in range(len(self._requests))}
         paths = {call.path for call in self._calls}
         if len(paths) != 1:
             raise InvalidInput("A batch needs requests, all of one kind.", param="requests")
@@ -212,11 +227,10 @@ class BatchPlan:
         """
         try:
             answer = _BATCH_LINE.validate_json(line, strict=True)
-            position = int(answer["custom_id"])
-            request, call = self._requests[position], self._calls[position]
-        except (ValidationError, ValueError, IndexError):
+            position = self._positions[answer["custom_id"]]
+        except (ValidationError, KeyError):
             raise UpstreamError("A line of the batch's output is invalid.", is_retryable=False) from None
-        return self._outcome(position, request, _line_answer(answer, call))
+        return self._outcome(position, self._requests[position], _line_answer(answer, self._calls[position]))
 
     @staticmethod
     def _outcome(position: int, request: RerankRequest | EmbedRequest, answer: Any) -> Reranked | Embedded:
@@ -247,6 +261,11 @@ def batch_call(batch_id: str) -> HttpCall[BatchAnswer]:
     return HttpCall("GET", f"/v1/batches/{quote(batch_id, safe='')}", partial(read_answer, _BATCH), is_repeatable=True)
 
 
+def batches_call() -> HttpCall[list[BatchAnswer]]:
+    """Return the call that lists batches, the newest first."""
+    return HttpCall("GET", "/v1/batches?limit=100", _read_batches, is_repeatable=True)
+
+
 def cancel_batch_call(batch_id: str) -> HttpCall[BatchAnswer]:
     """Return the call that cancels a batch."""
     return HttpCall("POST", f"/v1/batches/{quote(batch_id, safe='')}/cancel", partial(read_answer, _BATCH), is_repeatable=True)
@@ -266,20 +285,23 @@ def batch_error(batch: BatchAnswer) -> ServiceError | None:
     """Return the error of a batch that has no output; None if it has one."""
     if batch["status"] != "failed":
         return None
-    found = (batch.get("errors") or {}).get("data", [])
-    first = found[0] if found else BatchError()
-    return InvalidInput(first.get("message") or "The batch failed.", param=first.get("param"))
+    found = batch["errors"]["data"] if batch["errors"] else []
+    return InvalidInput(found[0]["message"], param=found[0]["param"]) if found else InvalidInput("The batch failed.")
 
 
 def output_files(batch: BatchAnswer) -> list[str]:
     """Return the ids of the files with answers."""
-    return [file_id for file_id in (batch.get("output_file_id"), batch.get("error_file_id")) if file_id]
+    return [file_id for file_id in (batch["output_file_id"], batch["error_file_id"]) if file_id]
 
 
 def num_done(batch: BatchAnswer) -> int:
     """Return how many requests of a batch have ended."""
-    counts = batch.get("request_counts")
-    return 0 if counts is None else counts["completed"] + counts["failed"]
+    counts = batch["request_counts"]
+    return counts["completed"] + counts["failed"]
+
+
+def _read_batches(response: httpx2.Response) -> list[BatchAnswer]:
+    return read_answer(_BATCH_LIST, response)["data"]
 
 
 def _read_lines(response: httpx2.Response) -> list[bytes]:
@@ -290,12 +312,12 @@ def _read_lines(response: httpx2.Response) -> list[bytes]:
 
 def _line_answer(answer: BatchLineAnswer, call: HttpCall[Any]) -> Any:
     """Return the value or the error of a line."""
-    response = answer.get("response")
+    response, error = answer["response"], answer["error"]
     if response is None:
-        message = (answer.get("error") or {}).get("message")
-        return UpstreamError(message or "The request was not computed.", is_retryable=True)
+        message = "The request was not computed." if error is None else error["message"]
+        return UpstreamError(message, is_retryable=True)
     headers = {"x-request-id": response["request_id"]}
     try:
         return call.read(httpx2.Response(response["status_code"], headers=headers, content=orjson.dumps(response["body"])))
-    except ServiceError as error:
-        return error
+    except ServiceError as raised:
+        return raised

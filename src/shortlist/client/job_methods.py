@@ -75,9 +75,9 @@ class JobMethods(BlockingSession):
         """Return a job by its id; its result is read as JSON."""
         return self._call(job_calls.job_call(job_id), None)
 
-    def jobs(self, *, limit: int = 20) -> list[Job[object]]:
-        """Return the caller's jobs: those that have not ended first, then those that ended last."""
-        return self._call(job_calls.jobs_call(limit), None)
+    def jobs(self) -> list[Job[object]]:
+        """Return up to 100 of the caller's jobs: those that have not ended, then those that ended last."""
+        return self._call(job_calls.jobs_call(), None)
 
     def result(self, job: Job[T]) -> T:
         """Return the result of a job that has ended.
@@ -90,6 +90,14 @@ class JobMethods(BlockingSession):
     def cancel(self, job: Job[T]) -> None:
         """Cancel a job, and remove its texts and its result from the server."""
         self._call(job_calls.cancel_call(job.id), None)
+
+    def webhook_secret(self, *, rotate: bool = False) -> str:
+        """Return the secret that the caller's webhooks are signed with.
+
+        Args:
+            rotate: Whether to replace it; for a day, the previous one signs, too.
+        """
+        return self._call(job_calls.secret_call(rotate=rotate), None)
 
     def wait(self, job: Job[T], *, timeout_s: float | None = None) -> T:
         """Return the result of a job as soon as it has one. Servers may restart meanwhile.
@@ -239,9 +247,9 @@ class AsyncJobMethods(AsyncSession):
         """Return a job by its id. As `Client.job`."""
         return await self._call(job_calls.job_call(job_id), None)
 
-    async def jobs(self, *, limit: int = 20) -> list[Job[object]]:
+    async def jobs(self) -> list[Job[object]]:
         """Return the caller's jobs. As `Client.jobs`."""
-        return await self._call(job_calls.jobs_call(limit), None)
+        return await self._call(job_calls.jobs_call(), None)
 
     async def result(self, job: Job[T]) -> T:
         """Return the result of a job that has ended. As `Client.result`."""
@@ -250,6 +258,10 @@ class AsyncJobMethods(AsyncSession):
     async def cancel(self, job: Job[T]) -> None:
         """Cancel a job. As `Client.cancel`."""
         await self._call(job_calls.cancel_call(job.id), None)
+
+    async def webhook_secret(self, *, rotate: bool = False) -> str:
+        """Return the secret that the caller's webhooks are signed with. As `Client.webhook_secret`."""
+        return await self._call(job_calls.secret_call(rotate=rotate), None)
 
     async def wait(self, job: Job[T], *, timeout_s: float | None = None) -> T:
         """Return the result of a job as soon as it has one. As `Client.wait`."""

@@ -1,28 +1,88 @@
-"""Files and batches in HTTP, as OpenAI has them.
-
-Source: platform.openai.com, API reference, Files and Batch.
-"""
+"""Bodies of `/v1/files` and `/v1/batches`, as OpenAI's. Times are in seconds since 1970."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, NotRequired
+from typing import Annotated, Any, Literal
 
+from pydantic import Field
 from typing_extensions import TypedDict
 
-BatchStatusName = Literal[
-    "validating", "failed", "in_progress", "finalizing", "completed", "expired", "cancelling", "cancelled"
+from shortlist.schemas.fields import RequestFields
+
+BatchStatus = Literal[
+    *("validating", "failed", "in_progress", "finalizing", "completed", "expired", "cancelling", "cancelled"),
 ]
+
+MIN_EXPIRY_S = 3600
+MAX_EXPIRY_S = 2_592_000
+
+
+class OutputExpiry(RequestFields):
+    """When the output of a batch is removed."""
+
+    anchor: Literal["created_at"] = Field(description="The time to count from: that at which the file is created.")
+    seconds: int = Field(ge=MIN_EXPIRY_S, le=MAX_EXPIRY_S, description="Seconds from then on.")
+
+
+Metadata = Annotated[dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]], Field(max_length=16)]
+
+
+class BatchRequest(RequestFields):
+    """A batch to create."""
+
+    input_file_id: str = Field(max_length=64, description="A file that was uploaded with the purpose batch.")
+    endpoint: str = Field(max_length=256, description="The path of a task that all lines are for, as /v1/embeddings.")
+    completion_window: Literal["24h"] = Field(description="The time for all lines; what is not done by then is left out.")
+    metadata: Metadata | None = Field(default=None, description="At most 16 texts by name, for the owner's use.")
+    output_expires_after: OutputExpiry | None = Field(default=None, description="When output and error file are removed.")
 
 
 class FileAnswer(TypedDict):
-    """An uploaded file."""
+    """A file."""
 
     id: str
     object: Literal["file"]
     bytes: int
     created_at: int
+    expires_at: int
     filename: str
     purpose: str
+    status: Literal["processed"]
+    status_details: None
+
+
+class FileList(TypedDict):
+    """Files of one owner."""
+
+    object: Literal["list"]
+    data: list[FileAnswer]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class DeletedFile(TypedDict):
+    """A file that was deleted."""
+
+    id: str
+    object: Literal["file"]
+    deleted: bool
+
+
+class BatchErrorDetail(TypedDict):
+    """What is wrong with the input of a batch."""
+
+    code: str
+    line: int | None
+    message: str
+    param: str | None
+
+
+class BatchErrors(TypedDict):
+    """All that is wrong with the input of a batch; the first hundred."""
+
+    object: Literal["list"]
+    data: list[BatchErrorDetail]
 
 
 class RequestCounts(TypedDict):
@@ -33,55 +93,60 @@ class RequestCounts(TypedDict):
     failed: int
 
 
-class BatchError(TypedDict):
-    """Why a batch is not valid."""
-
-    code: NotRequired[str | None]
-    message: NotRequired[str | None]
-    line: NotRequired[int | None]
-    param: NotRequired[str | None]
-
-
-class BatchErrors(TypedDict):
-    """A list of them."""
-
-    object: NotRequired[str]
-    data: NotRequired[list[BatchError]]
-
-
 class BatchAnswer(TypedDict):
     """A batch."""
 
     id: str
     object: Literal["batch"]
     endpoint: str
-    status: BatchStatusName
+    errors: BatchErrors | None
     input_file_id: str
+    completion_window: Literal["24h"]
+    status: BatchStatus
+    output_file_id: str | None
+    error_file_id: str | None
     created_at: int
-    output_file_id: NotRequired[str | None]
-    error_file_id: NotRequired[str | None]
-    request_counts: NotRequired[RequestCounts | None]
-    errors: NotRequired[BatchErrors | None]
+    in_progress_at: int | None
+    expires_at: int
+    finalizing_at: int | None
+    completed_at: int | None
+    failed_at: int | None
+    expired_at: int | None
+    cancelling_at: int | None
+    cancelled_at: int | None
+    request_counts: RequestCounts
+    metadata: dict[str, str] | None
 
 
-class BatchLineResponse(TypedDict):
-    """The answer to one line of a batch."""
+class BatchList(TypedDict):
+    """Batches of one owner, the last one first."""
+
+    object: Literal["list"]
+    data: list[BatchAnswer]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class LineResponse(TypedDict):
+    """The answer to a line."""
 
     status_code: int
     request_id: str
     body: Any
 
 
-class BatchLineError(TypedDict):
+class LineError(TypedDict):
     """Why a line has no answer."""
 
-    code: NotRequired[str | None]
-    message: NotRequired[str | None]
+    code: str
+    message: str
 
 
 class BatchLineAnswer(TypedDict):
-    """One line of the output file or the error file of a batch."""
+    """A line of an output or an error file."""
 
+    id: str
     custom_id: str
-    response: NotRequired[BatchLineResponse | None]
-    error: NotRequired[BatchLineError | None]
+    response: LineResponse | None
+    error: LineError | None
