@@ -183,13 +183,35 @@ class JobMethods(BlockingSession):
         try:
             batch = self._finished(self._call(plan.create_call(file), timeout_s), plan, progress=progress)
             files += job_calls.output_files(batch)
-            for file_id in files[1:]:
-                for line in self._call(job_calls.content_call(file_id), timeout_s):
-                    yield plan.outcome(line)
+            for line in self.batch_lines(batch, timeout_s=timeout_s):
+                yield plan.outcome(line)
         finally:
             for file_id in files:
                 with suppress(ServiceError):  # files expire by themselves
                     self._call(job_calls.remove_file_call(file_id), timeout_s)
+
+    def batches(self) -> list[BatchAnswer]:
+        """Return up to 100 of the caller's batches, as OpenAI describes them, the newest first."""
+        return self._call(job_calls.batches_call(), None)
+
+    def batch_status(self, batch_id: str) -> BatchAnswer:
+        """Return a batch, as OpenAI describes it."""
+        return self._call(job_calls.batch_call(batch_id), None)
+
+    def batch_lines(self, batch: BatchAnswer, *, timeout_s: float | None = None) -> Generator[bytes, None, None]:
+        """Yield the lines of the output file and the error file of a batch that has ended.
+
+        Raises:
+            InvalidInput: the input of the batch was refused.
+        """
+        if (error := job_calls.batch_error(batch)) is not None:
+            raise error
+        for file_id in job_calls.output_files(batch):
+            yield from self._call(job_calls.content_call(file_id), timeout_s)
+
+    def cancel_batch(self, batch_id: str) -> None:
+        """Cancel a batch; lines that are done stay in its files."""
+        self._call(job_calls.cancel_batch_call(batch_id), None)
 
     def _finished(self, batch: BatchAnswer, plan: BatchPlan, *, progress: bool) -> BatchAnswer:
         """Return a batch that has ended."""
@@ -199,14 +221,12 @@ class JobMethods(BlockingSession):
                 while batch["status"] not in BATCH_ENDED:
                     time.sleep(poll_s)
                     poll_s = min(2 * poll_s, MAX_POLL_S)
-                    batch = self._call(job_calls.batch_call(batch["id"]), None)
+                    batch = self.batch_status(batch["id"])
                     bar.advance(job_calls.num_done(batch) - bar.num_done)
         except BaseException:
             with suppress(ServiceError):
-                self._call(job_calls.cancel_batch_call(batch["id"]), None)
+                self.cancel_batch(batch["id"])
             raise
-        if (error := job_calls.batch_error(batch)) is not None:
-            raise error
         return batch
 
 
@@ -318,13 +338,32 @@ class AsyncJobMethods(AsyncSession):
         try:
             batch = await self._finished(await self._call(plan.create_call(file), timeout_s), plan, progress=progress)
             files += job_calls.output_files(batch)
-            for file_id in files[1:]:
-                for line in await self._call(job_calls.content_call(file_id), timeout_s):
-                    yield plan.outcome(line)
+            async for line in self.batch_lines(batch, timeout_s=timeout_s):
+                yield plan.outcome(line)
         finally:
             for file_id in files:
                 with suppress(ServiceError):  # files expire by themselves
                     await self._call(job_calls.remove_file_call(file_id), timeout_s)
+
+    async def batches(self) -> list[BatchAnswer]:
+        """Return up to 100 of the caller's batches. As `Client.batches`."""
+        return await self._call(job_calls.batches_call(), None)
+
+    async def batch_status(self, batch_id: str) -> BatchAnswer:
+        """Return a batch. As `Client.batch_status`."""
+        return await self._call(job_calls.batch_call(batch_id), None)
+
+    async def batch_lines(self, batch: BatchAnswer, *, timeout_s: float | None = None) -> AsyncGenerator[bytes, None]:
+        """Yield the lines of the files of a batch that has ended. As `Client.batch_lines`."""
+        if (error := job_calls.batch_error(batch)) is not None:
+            raise error
+        for file_id in job_calls.output_files(batch):
+            for line in await self._call(job_calls.content_call(file_id), timeout_s):
+                yield line
+
+    async def cancel_batch(self, batch_id: str) -> None:
+        """Cancel a batch. As `Client.cancel_batch`."""
+        await self._call(job_calls.cancel_batch_call(batch_id), None)
 
     async def _finished(self, batch: BatchAnswer, plan: BatchPlan, *, progress: bool) -> BatchAnswer:
         """Return a batch that has ended."""
@@ -334,12 +373,10 @@ class AsyncJobMethods(AsyncSession):
                 while batch["status"] not in BATCH_ENDED:
                     await asyncio.sleep(poll_s)
                     poll_s = min(2 * poll_s, MAX_POLL_S)
-                    batch = await self._call(job_calls.batch_call(batch["id"]), None)
+                    batch = await self.batch_status(batch["id"])
                     bar.advance(job_calls.num_done(batch) - bar.num_done)
         except BaseException:
             with suppress(ServiceError):
-                await self._call(job_calls.cancel_batch_call(batch["id"]), None)
+                await self.cancel_batch(batch["id"])
             raise
-        if (error := job_calls.batch_error(batch)) is not None:
-            raise error
         return batch
