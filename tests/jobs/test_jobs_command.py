@@ -14,12 +14,13 @@ import pytest
 from shortlist.cli.jobs import duration
 from shortlist.client import Client, RerankRequest
 from shortlist.errors import Gone, InputTooLong
+from tests.jobs.conftest import http_client
 from tests.support.job_stack import JobStack
 from tests.support.terminal import terminal
 
 KEY = "key-of-a"
 REQUEST = RerankRequest(query="bread", documents=["trains", "bread"])
-TOO_LONG = RerankRequest(query="a " * 20_000, documents=["bread"])
+TOO_LONG = {"query": "bread", "documents": ["a " * 20_000], "on_overflow": "error"}
 
 
 def jobs(stack: JobStack, command: str, *arguments: str, key: str = KEY) -> subprocess.CompletedProcess[str]:
@@ -61,8 +62,9 @@ def test_other_callers_see_none_of_them(stack: JobStack) -> None:
 
 
 def test_failed_job_is_told_beside_the_others(stack: JobStack) -> None:
-    with Client(stack.url, api_key=KEY) as client:
-        failing, fine = client.submit(TOO_LONG), client.submit(REQUEST)
+    with Client(stack.url, api_key=KEY) as client, http_client(stack, KEY) as http:
+        accepted = http.post("/v1/jobs", json={"path": "/v1/rerank", "body": TOO_LONG}).raise_for_status()
+        failing, fine = client.job(accepted.json()["id"]), client.submit(REQUEST)
         with pytest.raises(InputTooLong):
             client.wait(failing, timeout_s=30)
     done = jobs(stack, "wait", failing.id, fine.id)
