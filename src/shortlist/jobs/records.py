@@ -101,7 +101,7 @@ class JobStore:
 
     async def read(self, job_id: str, owner: str) -> Job | None:
         """Return a job of this owner."""
-        pipeline: Any = self.redis.pipeline(transaction=True)
+        pipeline: Any = self.redis.pipeline(transaction=False)  # a full Redis takes no transaction
         record, has_result = await self._call(pipeline.hgetall(_key(job_id)).exists(_key(job_id, "out")).execute)
         job = _job(job_id, record, has_result=bool(has_result)) if record else None
         return job if job is not None and job.owner == owner else None
