@@ -143,7 +143,13 @@ def build_app(settings: Settings | None = None, *, notify: Notify = logger.info)
     runtime = build_runtime(settings, notify=notify)
     app = create_app(runtime, job_service(settings.jobs, runtime.metrics))
     if settings.server.ui and ui.is_available():
-        ui.mount_page(app, path=PAGE_PATH, stopping=app.state.stopping, wait_idle=runtime.wait_idle)
+        ui.mount_page(
+            app,
+            path=PAGE_PATH,
+            stopping=app.state.stopping,
+            wait_idle=runtime.wait_idle,
+            has_jobs=app.state.jobs is not None,
+        )
         app.state.has_page = True
     return app
 

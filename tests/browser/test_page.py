@@ -123,6 +123,7 @@ def test_page_shows_one_language_at_a_time(new_page: NewPage, server_url: str) -
     expect(page.get_by_text("Nothing ranked yet")).to_be_visible()
     expect(page.get_by_text("还没有结果")).to_be_hidden()
     expect(page.get_by_role("button", name="English")).to_have_attribute("aria-pressed", "true")
+    expect(page.get_by_role("tab", name="Jobs")).to_have_count(0)  # this server takes none
 
 
 def test_number_of_results_can_be_limited(new_page: NewPage, server_url: str) -> None:

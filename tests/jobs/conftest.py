@@ -9,23 +9,28 @@ import pytest
 
 pytest.importorskip("redis")
 
-from tests.support.job_stack import JobStack, job_stack
+from tests.support.job_site import JobServer, job_site
 from tests.support.redis_server import missing_redis
 
 KEYS = ("key-of-a", "key-of-b", "key-of-c")
-TARGET = ("--webhook-target", "127.0.0.1")
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JobStack]:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JobServer]:
+    """A server that takes jobs of three callers, and sends webhooks to this machine."""
     if missing := missing_redis():
         pytest.skip(missing)
-    folder = tmp_path_factory.mktemp("stack")
+    folder = tmp_path_factory.mktemp("site")
     keys = folder / "keys"
     keys.write_text("\n".join(KEYS))
-    with job_stack(folder, "--api-key-file", str(keys), *TARGET, worker_flags=("--api-key", KEYS[-1], *TARGET)) as running:
-        yield running
+    shared = {"job_doorbell": "streams", "webhook_target": "127.0.0.1"}
+    with job_site(folder) as running:
+        server = running.server(api_key_file=keys, **shared)
+        worker = running.worker(server.url, api_key=KEYS[-1], **shared)
+        server.wait()
+        worker.wait()
+        yield server
 
 
-def http_client(stack: JobStack, key: str) -> httpx2.Client:
-    return httpx2.Client(base_url=stack.url, headers={"authorization": f"Bearer {key}"}, timeout=30)
+def http_client(server: JobServer, key: str) -> httpx2.Client:
+    return httpx2.Client(base_url=server.url, headers={"authorization": f"Bearer {key}"}, timeout=30)

@@ -14,7 +14,7 @@ from standardwebhooks import Webhook
 
 from tests.jobs.conftest import http_client
 from tests.support.hook_receiver import HookReceiver, Reply, hook_receiver
-from tests.support.job_stack import JobStack
+from tests.support.job_site import JobServer
 from tests.support.process import wait_until
 
 RERANK = {"query": "bread", "documents": ["trains", "bread"]}
@@ -48,9 +48,9 @@ class Caller:
 
 
 @pytest.fixture(scope="module")
-def callers(stack: JobStack) -> Iterator[dict[str, Caller]]:
+def callers(site: JobServer) -> Iterator[dict[str, Caller]]:
     with ExitStack() as clients:
-        yield {name: Caller(clients.enter_context(http_client(stack, f"key-of-{name}"))) for name in "ab"}
+        yield {name: Caller(clients.enter_context(http_client(site, f"key-of-{name}"))) for name in "ab"}
 
 
 @pytest.fixture(scope="module")

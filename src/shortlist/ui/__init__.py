@@ -40,6 +40,7 @@ def mount_page(
     path: str = DEFAULT_PATH,
     stopping: asyncio.Event | None = None,
     wait_idle: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0),
+    has_jobs: bool = False,
 ) -> LazyPage:
     """Mount the page under `path`; it is built on its first request, and closed with the app.
 
@@ -50,6 +51,7 @@ def mount_page(
         path: The page's URL path.
         stopping: Set when the server stops; then streams of open pages end.
         wait_idle: Waits until no request runs; streams that show one end afterwards.
+        has_jobs: Whether the server takes jobs, and the page lists them.
 
     Units: the first request to the page takes seconds, because it imports Gradio.
     """
@@ -59,7 +61,7 @@ def mount_page(
         from shortlist.ui.page import build
         from shortlist.ui.session import session_factory
 
-        return partial(build, session_factory(app), path=path)
+        return partial(build, session_factory(app), path=path, has_jobs=has_jobs)
 
     page = LazyPage(load, stopping=stopping, wait_idle=wait_idle)
     lifespan = app.router.lifespan_context

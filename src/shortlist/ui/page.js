@@ -29,7 +29,7 @@
     sessionStorage.removeItem(STORAGE_KEY);
   }
 
-  const tabs = { rerank: "rerank", compare: "compare_tab", embed: "embed_tab", status: "status_tab" };
+  const tabs = { rerank: "rerank", compare: "compare_tab", embed: "embed_tab", jobs: "jobs_tab", status: "status_tab" };
   const tabButton = (name) => document.getElementById(`${tabs[name]}-button`);
 
   addEventListener("hashchange", () => tabButton(location.hash.slice(1))?.click());
@@ -84,12 +84,17 @@
     if (button.dataset.language) switchLanguage(button.dataset.language);
     if ("copy" in button.dataset) copy(button);
     if ("forget" in button.dataset) document.getElementById("file_forget").click();
+    if ("job" in button.dataset && (!button.dataset.confirm || confirm(button.dataset.confirm))) {
+      shortlist.job = [button.dataset.job, button.dataset.id];
+      document.getElementById("job_clicked").click();
+    }
     const name = Object.keys(tabs).find((each) => button === tabButton(each));
     if (name) history.replaceState(null, "", name === "rerank" ? location.pathname : `#${name}`);
   });
 
   globalThis.shortlist = {
     file: ["", "", "0"],
+    job: ["", ""],
     /* Runs when the page is ready: mark the language, restore the fields after a language switch, open the tab of the URL hash. */
     arrive() {
       for (const button of document.querySelectorAll("[data-language]")) {

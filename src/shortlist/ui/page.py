@@ -1,10 +1,10 @@
-"""The page: four tabs, and their choices for each user. Importing this module imports Gradio."""
+"""The page: its tabs, and their choices for each user. Importing this module imports Gradio."""
 
 from __future__ import annotations
 
 import sys
 import traceback
-from typing import Any
+from typing import Any, Final
 
 import gradio as gr
 from fastapi import FastAPI
@@ -19,8 +19,11 @@ from shortlist.ui.lazy import Page
 from shortlist.ui.middleware import insert_head, without_uploads_and_cors
 from shortlist.ui.runs import model_names
 from shortlist.ui.session import SessionFactory
-from shortlist.ui.tabs import compare, embed, rerank, status
+from shortlist.ui.tabs import compare, embed, jobs, rerank, status
 from shortlist.ui.tabs.components import EVENT_OPTIONS, markup
+
+TABS: Final = {"rerank": "rerank", "compare": "compare_tab", "embed": "embed_tab", "jobs": "jobs_tab", "status": "status_tab"}
+"""Ids of the tabs' elements, in order."""
 
 MAX_WAITING_EVENTS = 100
 """Events wait in Gradio's queue with their texts. The next one is refused, and the page says that the queue is full."""
@@ -29,13 +32,13 @@ MAX_UPLOAD_BYTES = 1
 """The browser reads files. Gradio's upload route cannot be removed, so this limit keeps uploads off the disk."""
 
 
-def build(session_for: SessionFactory, *, path: str) -> Page:
+def build(session_for: SessionFactory, *, path: str, has_jobs: bool) -> Page:
     """Return the page as an application to mount under `path`; see `shortlist.ui.mount_page`."""
     _keep_texts_out_of_logs()
     shell, i18n = FastAPI(openapi_url=None), gr.I18n(**translations())
     gr.mount_gradio_app(
         shell,
-        build_page(session_for, i18n),
+        build_page(session_for, i18n, has_jobs=has_jobs),
         path=path,
         footer_links=[],
         run_history=False,
@@ -73,21 +76,25 @@ def _keep_texts_out_of_logs() -> None:
         module.traceback = _PlainTracebacks()  # type: ignore[attr-defined] # replaced on purpose
 
 
-def build_page(session_for: SessionFactory, i18n: gr.I18n) -> gr.Blocks:
+def build_page(session_for: SessionFactory, i18n: gr.I18n, *, has_jobs: bool) -> gr.Blocks:
     """Return the page; `session_for` returns the session of a request."""
     page = gr.Blocks(title="Shortlist", analytics_enabled=False, fill_width=True)
     page.queue(max_size=MAX_WAITING_EVENTS, api_open=False)
     with page:
         markup(masthead())
         with gr.Tabs(elem_classes="sl-tabs"):
-            with gr.Tab(i18n("rerank_tab"), elem_id="rerank") as first:
+            names = [name for name in TABS if has_jobs or name != "jobs"]
+            tabs = {name: gr.Tab(i18n(f"{name}_tab"), elem_id=TABS[name]) for name in names}
+            with tabs["rerank"]:
                 reranking = rerank.build(session_for, i18n)
-            with gr.Tab(i18n("compare_tab"), elem_id="compare_tab") as second:
+            with tabs["compare"]:
                 left, right = compare.build(session_for, i18n)
-            with gr.Tab(i18n("embed_tab"), elem_id="embed_tab") as third:
+            with tabs["embed"]:
                 embedding = embed.build(session_for, i18n)
-            with gr.Tab(i18n("status_tab"), elem_id="status_tab") as fourth:
-                status.build(session_for, fourth, (first, second, third))
+            for name, build_tab in (("jobs", jobs.build), ("status", status.build)):
+                if name in tabs:
+                    with tabs[name]:
+                        build_tab(session_for, tabs[name], [tab for other, tab in tabs.items() if other != name])
         presets = [reranking.preset, left.preset, right.preset]
         models = [reranking.model, left.model, right.model]
         _fill_choices_on_load(session_for, page, presets, models, [reranking.overflow, embedding.model, embedding.read_as])

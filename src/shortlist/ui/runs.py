@@ -6,13 +6,16 @@ A run is a stream of HTML; each item replaces the one before. Cancelling a run d
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
-from shortlist.errors import Overloaded, ServiceError
+from shortlist.client import AsyncClient
+from shortlist.errors import NotFound, Overloaded, ServiceError
 from shortlist.ui.answers import PageRanking, rank, rank_both
 from shortlist.ui.draw.heat import heat_html
+from shortlist.ui.draw.job_list import PageJob, batch_result_html, failure_html, jobs_html, result_html
 from shortlist.ui.draw.markup import alert, error_html, progress, seconds_to_wait
 from shortlist.ui.draw.plots import status_html
 from shortlist.ui.draw.ranking import ranking_html
@@ -25,6 +28,7 @@ from shortlist.ui.session import Session
 MAX_WAIT_S: Final = 10
 """Longest retry-after that a file of groups waits for on a busy server."""
 MAX_WAITS: Final = 5
+BATCH_PREFIX: Final = "batch_"
 REDRAW_S: Final = 0.5
 """Shortest time between two updates of partial results, in seconds."""
 
@@ -115,6 +119,50 @@ async def status_run(session: Session, history: MetricsHistory, now_s: float) ->
     except ValueError:
         return history, alert(session.messages.broken)
     return updated, status_html(updated, session.messages)
+
+
+async def jobs_run(session: Session, now_s: float) -> str:
+    """Return the user's jobs and batches as HTML."""
+    try:
+        async with session.client() as client:
+            jobs = [PageJob.of_job(job) for job in await client.jobs()]
+            with contextlib.suppress(NotFound):  # a server may have no place for files
+                jobs += [PageJob.of_batch(batch) for batch in await client.batches()]
+    except ServiceError as error:
+        return error_html(error, session.messages)
+    return jobs_html(jobs, session.messages, now_s=now_s)
+
+
+async def job_run(session: Session, action: str, job_id: str) -> str:
+    """Do what was clicked at a job; return what is shown below the list.
+
+    Args:
+        session: The user.
+        action: `cancel`, `result`, or `close`, which shows nothing.
+        job_id: The job or batch.
+    """
+    is_batch = job_id.startswith(BATCH_PREFIX)
+    try:
+        async with session.client() as client:
+            if action == "cancel":
+                await (client.cancel_batch(job_id) if is_batch else client.cancel(await client.job(job_id)))
+            elif action == "result" and is_batch:
+                return batch_result_html(job_id, session.url, session.messages)
+            elif action == "result":
+                return await _result_html(session, client, job_id)
+    except ServiceError as error:
+        return error_html(error, session.messages)
+    return ""
+
+
+async def _result_html(session: Session, client: AsyncClient, job_id: str) -> str:
+    job = await client.job(job_id)
+    try:
+        return result_html(job_id, await client.result(job), session.messages)
+    except ServiceError as error:
+        if job.status != "failed":
+            raise
+        return failure_html(job_id, error.message, session.messages)
 
 
 async def model_names(session: Session) -> tuple[list[str], list[str]]:

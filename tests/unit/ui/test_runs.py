@@ -13,7 +13,7 @@ import pytest
 from shortlist.ui import runs
 from shortlist.ui.i18n import CHINESE, ENGLISH, Messages
 from shortlist.ui.metrics_view import MetricsHistory
-from shortlist.ui.runs import compare_run, embed_run, model_names, rerank_run, status_run
+from shortlist.ui.runs import compare_run, embed_run, job_run, jobs_run, model_names, rerank_run, status_run
 from shortlist.ui.session import Session
 from tests.support.forms import compared, typed
 from tests.support.script import Answer, ScriptedServer, fault
@@ -191,3 +191,41 @@ async def test_models_are_listed_by_task(script: ScriptedServer) -> None:
 async def test_model_lists_are_empty_on_an_error(script: ScriptedServer, answer: Answer) -> None:
     script.play(answer)
     assert await model_names(session(script)) == ([], [])
+
+
+# -- jobs ---------------------------------------------------------------------------------------------------------------
+
+JOB = {"id": "job_1", "object": "job", "status": "failed", "path": "/v1/rerank", "created_at": 1, "attempts": 1}
+JOBS = Answer(body={"object": "list", "data": [JOB]})
+NO_BATCHES = Answer(404, fault("There is nothing at this path.", code="not_found"))
+
+
+async def test_jobs_are_listed_without_batches_where_there_are_none(script: ScriptedServer) -> None:
+    script.play(JOBS, NO_BATCHES)
+    assert "job_1" in await jobs_run(session(script), 100.0)
+    assert [asked.path for asked in script.asked] == ["/v1/jobs", "/v1/batches"]
+    script.play(Answer(503, fault("Redis is gone.", code="jobs_unavailable")))
+    assert "sl-alert" in await jobs_run(session(script), 100.0)
+
+
+async def test_failed_job_shows_its_own_error(script: ScriptedServer) -> None:
+    script.play(Answer(body=JOB), Answer(400, fault("It is too long.", code="context_length_exceeded")))
+    shown = await job_run(session(script), "result", "job_1")
+    assert "Failed: job_1" in shown
+    assert "It is too long." in shown
+
+
+async def test_clicks_at_jobs_do_what_they_say(script: ScriptedServer) -> None:
+    done = Answer(body={**JOB, "status": "succeeded"})
+    script.play(done, Answer(body=RANKED))
+    assert "relevance_score" in await job_run(session(script), "result", "job_1")
+    script.play(done)
+    assert await job_run(session(script), "cancel", "job_1") == ""
+    assert [asked.method for asked in script.asked] == ["GET", "DELETE"]
+    script.play(Answer(404, fault("No such batch.", code="not_found")))
+    assert "sl-alert" in await job_run(session(script), "cancel", "batch_1")
+    assert (script.asked[0].method, script.asked[0].path) == ("POST", "/v1/batches/batch_1/cancel")
+    script.play()
+    assert "shortlist jobs wait batch_1" in await job_run(session(script), "result", "batch_1")
+    assert await job_run(session(script), "close", "") == ""
+    assert script.asked == []

@@ -37,5 +37,5 @@ def translations() -> dict[str, dict[str, str]]:
 
 
 def _labels(messages: Messages) -> dict[str, str]:
-    texts = {each.name: getattr(messages, each.name) for each in fields(messages) if each.name != "presets"}
+    texts = {each.name: text for each in fields(messages) if isinstance(text := getattr(messages, each.name), str)}
     return texts | titles(messages.lang)

@@ -14,6 +14,8 @@ class Messages:
     Attributes:
         lang: The language, as HTML names it.
         presets: Titles of the server's instruction presets.
+        job_statuses: Statuses of jobs and batches, by their names in the API.
+        job_webhooks: Statuses of webhooks, by their names in the API.
     """
 
     lang: str = "en"
@@ -23,6 +25,7 @@ class Messages:
     compare_tab: str = "Compare"
     embed_tab: str = "Embed"
     status_tab: str = "Status"
+    jobs_tab: str = "Jobs"
     # forms
     query: str = "Query"
     query_hint: str = "What are you looking for?"
@@ -139,6 +142,54 @@ class Messages:
     num_texts: str = "{total} texts"
     num_dimensions: str = "{count} dimensions"
     closest: str = "Closest pair: {left} and {right}, {score}"
+    # jobs
+    jobs_wait: str = "Looking for jobs …"
+    jobs_wait_hint: str = "They are listed as soon as the server has answered."
+    jobs_empty: str = "No jobs yet"
+    jobs_empty_hint: str = (
+        "Send a request with the header “Prefer: respond-async”: the server accepts it at once, and lists it here until its "
+        "result expires."
+    )
+    job_list: str = "Jobs and batches"
+    jobs_open: str = "{count} open"
+    jobs_ended: str = "{count} ended"
+    job_statuses: Mapping[str, str] = field(
+        default_factory=lambda: {
+            "queued": "Waiting",
+            "running": "Running",
+            "succeeded": "Done",
+            "failed": "Failed",
+            "cancelled": "Cancelled",
+            "expired": "Expired",
+            "validating": "Checking",
+            "in_progress": "Running",
+            "finalizing": "Finishing",
+            "completed": "Done",
+            "cancelling": "Cancelling",
+        }
+    )
+    job_webhooks: Mapping[str, str] = field(
+        default_factory=lambda: {
+            "waiting": "webhook not delivered yet",
+            "delivered": "webhook delivered",
+            "failed": "webhook failed: {reason}",
+        }
+    )
+    job_age: str = "accepted {age} ago"
+    job_took: str = "took {time}"
+    job_attempt: str = "attempt {count}"
+    job_lines: str = "{done} of {total} requests"
+    job_failed_lines: str = "{count} failed"
+    job_cancel: str = "Cancel"
+    job_confirm: str = "Cancel this, and remove its texts from the server?"
+    job_result: str = "Result"
+    job_close: str = "Close"
+    batch_result: str = "This command writes the results of all requests into a file:"
+    under_a_minute: str = "less than a minute"
+    seconds: str = "{count} s"
+    minutes: str = "{count} min"
+    hours: str = "{count} h"
+    days: str = "{count} d"
     # server status
     status_wait: str = "Measuring …"
     status_empty_hint: str = "Numbers appear as soon as two samples are there."

@@ -78,6 +78,24 @@ def fill_on(
     filled.then(None, js=f"() => document.getElementById('{start.elem_id}').click()")
 
 
+def run_while_open(
+    refresh: Callable[..., Any],
+    tab: gr.Tab,
+    others: Sequence[gr.Tab],
+    *,
+    every_s: float,
+    inputs: Sequence[Component] = (),
+    outputs: Sequence[Component],
+) -> None:
+    """Call `refresh` when a tab is opened, and then every so many seconds until another one is."""
+    clock = gr.Timer(every_s, active=False)
+    event = {"inputs": list(inputs), "outputs": list(outputs), **EVENT_OPTIONS}
+    clock.tick(refresh, trigger_mode="once", **event)
+    tab.select(lambda: gr.Timer(active=True), outputs=clock, **EVENT_OPTIONS).then(refresh, **event)
+    for other in others:
+        other.select(lambda: gr.Timer(active=False), outputs=clock, **EVENT_OPTIONS)
+
+
 def dropdown(name: str, i18n: gr.I18n, elem_id: str, *, scale: int = 1) -> gr.Dropdown:
     """Add a dropdown; its choices are filled when the page loads, in the user's language."""
     return gr.Dropdown([], label=i18n(name), elem_id=elem_id, filterable=False, scale=scale, min_width=140)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields
+from typing import get_args, get_type_hints
 
 import pytest
 
 from shortlist.models.qwen3.prompt import INSTRUCTIONS
+from shortlist.schemas.batches import BatchStatus
+from shortlist.schemas.jobs import Status, WebhookState
 from shortlist.ui.i18n import CHINESE, ENGLISH, LANGUAGES, Messages, messages_for, translations
 
-FIELDS = [field.name for field in fields(Messages) if field.name != "presets"]
+FIELDS = [field.name for field in fields(Messages) if isinstance(getattr(ENGLISH, field.name), str)]
 
 
 @pytest.mark.parametrize(
@@ -53,6 +56,12 @@ def test_both_languages_have_the_message_with_the_same_placeholders(field: str) 
 @pytest.mark.parametrize("messages", LANGUAGES, ids=lambda messages: messages.lang)
 def test_every_preset_of_the_server_has_a_title(messages: Messages) -> None:
     assert set(messages.presets) == set(INSTRUCTIONS)
+
+
+@pytest.mark.parametrize("messages", LANGUAGES, ids=lambda messages: messages.lang)
+def test_every_status_of_jobs_has_a_name(messages: Messages) -> None:
+    assert set(messages.job_statuses) == {*get_args(Status), *get_args(BatchStatus)}
+    assert set(messages.job_webhooks) == set(get_args(get_type_hints(WebhookState)["status"]))
 
 
 def test_every_chinese_browser_gets_chinese_labels() -> None:
