@@ -21,7 +21,6 @@ MAX_RESULT_CHARS: Final = 20_000
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
 
 OPEN: Final = frozenset({"queued", "running", "validating", "in_progress", "finalizing", "cancelling"})
-COMPUTING: Final = frozenset({"running", "in_progress", "finalizing"})
 GOOD: Final = frozenset({"succeeded", "completed"})
 WITH_RESULT: Final = frozenset({"succeeded", "failed", "completed"})
 
@@ -114,7 +113,9 @@ def result_html(job_id: str, result: object, messages: Messages) -> str:
     cut = "…" if len(shown) < len(whole.decode()) else ""
     data = base64.b64encode(whole).decode()
     link = f'<a download="{escape(job_id)}.json" href="data:application/octet-stream;base64,{data}">JSON</a>'
-    return _panel(job_id, f'<span class="sl-downloads">{escape(messages.download)} {link}</span>', f"{shown}{cut}", messages)
+    return _panel(
+        job_id, f'<span class="sl-downloads">{escape(messages.download)} {link}</span>', "JSON", f"{shown}{cut}", messages
+    )
 
 
 def failure_html(job_id: str, message: str, messages: Messages) -> str:
@@ -125,16 +126,16 @@ def failure_html(job_id: str, message: str, messages: Messages) -> str:
 def batch_result_html(batch_id: str, url: str, messages: Messages) -> str:
     """Return how to get the result of a batch, which may be larger than a page."""
     command = f"shortlist jobs wait {batch_id} --url {url} > {batch_id}.jsonl"
-    return _panel(batch_id, f"<span>{escape(messages.batch_result)}</span>", command, messages)
+    return _panel(batch_id, f"<span>{escape(messages.batch_result)}</span>", "Shell", command, messages)
 
 
-def _panel(job_id: str, tools: str, code: str, messages: Messages) -> str:
+def _panel(job_id: str, tools: str, language: str, code: str, messages: Messages) -> str:
     copy = f'<button type="button" data-copy="{escape(messages.copied)}">{escape(messages.copy)}</button>'
     close = _button("close", "", messages.job_close)
     return (
         f'<section class="sl-job-result" lang="{messages.lang}" aria-label="{escape(messages.job_result)}">'
         f'<p class="sl-job-line"><b>{escape(messages.job_result)}</b><code>{escape(job_id)}</code>{tools}{close}</p>'
-        f'<div class="sl-code"><div><b>{escape(messages.job_result)}</b>{copy}</div>'
+        f'<div class="sl-code"><div><b>{language}</b>{copy}</div>'
         f'<pre tabindex="0"><code>{escape(code)}</code></pre></div></section>'
     )
 
@@ -167,13 +168,11 @@ def _button(action: str, job_id: str, title: str, *, question: str = "") -> str:
 
 
 def _track(job: PageJob) -> str:
-    """Return a bar: the share of a batch that is done, or that something is computed."""
-    if not job.is_open:
+    """Return a bar with the share of an open batch that is done. The share of a job is unknown."""
+    if not (job.is_open and job.total):
         return ""
-    if job.total:
-        percent = 100 * (job.completed + job.failed) / job.total
-        return f'<span class="sl-track" aria-hidden="true"><i style="width:{percent:.1f}%"></i></span>'
-    return '<span class="sl-track sl-track-open" aria-hidden="true"><i></i></span>' if job.status in COMPUTING else ""
+    percent = 100 * (job.completed + job.failed) / job.total
+    return f'<span class="sl-track" aria-hidden="true"><i style="width:{percent:.1f}%"></i></span>'
 
 
 def _facts(job: PageJob, messages: Messages, now_s: float) -> Iterable[str]:

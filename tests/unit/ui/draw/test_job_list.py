@@ -70,7 +70,7 @@ def test_facts_are_those_that_are_known(each: PageJob, expected: list[str]) -> N
     ("status", "total", "actions", "width"),
     [
         ("queued", 0, ["cancel"], None),
-        ("running", 0, ["cancel"], ""),
+        ("running", 0, ["cancel"], None),
         ("in_progress", 4, ["cancel"], "25.0%"),
         ("cancelling", 4, [], "25.0%"),
         ("succeeded", 0, ["result"], None),
