@@ -33,11 +33,16 @@ STORM = {
     "ShortlistErrors",
     "ShortlistEventLoopBlocked",
     "ShortlistFailedSteps",
+    "ShortlistJobLeases",
+    "ShortlistJobsExpired",
+    "ShortlistJobsWaiting",
     "ShortlistQueueWait",
     "ShortlistSharedCacheDown",
     "ShortlistShedding",
     "ShortlistSlow",
     "ShortlistUpstreamDown",
+    "ShortlistWebhooksGivenUp",
+    "ShortlistWebhooksWaiting",
 }
 LOSS = {"ShortlistNotReady", "ShortlistEngineRestarts"}
 NEEDS_GPU = "shortlist_gpu_"
@@ -143,10 +148,17 @@ def test_server_down_alert_fires_until_it_is_up(watched: Supervised) -> None:
     watched.until_firing({"ShortlistDown"})
 
 
+def test_jobs_down_alert_fires_until_their_redis_is_back(watched: Supervised) -> None:
+    watched.weather.has_jobs = False
+    watched.until_firing({"ShortlistJobsDown"})
+    watched.weather.has_jobs = True
+    watched.until_clear({"ShortlistJobsDown"})
+
+
 def test_every_alert_is_shown_to_fire_here_but_the_one_that_cannot_be() -> None:
     groups = yaml.safe_load((FOLDER / "alerts.yml").read_text(encoding="utf-8"))["groups"]
     names = {rule["alert"] for group in groups for rule in group["rules"]}
-    assert names == STORM | LOSS | {"ShortlistDown", "ShortlistFileDescriptors"}
+    assert names == STORM | LOSS | {"ShortlistDown", "ShortlistFileDescriptors", "ShortlistJobsDown"}
 
 
 # -- what is read is there ----------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from shortlist.errors import EngineError, EngineUnavailable
 from shortlist.scheduler.shared_cache import SharedCache
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
+from shortlist.telemetry.job_state import JobStateCollector
 from shortlist.telemetry.vllm_state import VllmState
 from shortlist.text.encoder import Encoder
 from shortlist.types import Batch, TextPrompt
@@ -51,6 +52,7 @@ class Weather:
     is_sick: bool = False
     is_dead: bool = False
     has_upstream: bool = True
+    has_jobs: bool = True
     next_block_s: float = 0.0
 
 
@@ -76,6 +78,33 @@ class _Store:
             raise OSError("sick")
 
 
+class _Jobs(JobStateCollector):
+    """The jobs of a Redis that is not there: a storm keeps them from being taken, and their webhooks from arriving."""
+
+    def __init__(self, weather: Weather) -> None:
+        super().__init__()
+        self._weather = weather
+
+    def collect(self) -> Iterator[Any]:
+        """Make up the state, then yield it."""
+        number, is_bad = int(100 * time.monotonic()), self._weather.is_sick
+        done = dict.fromkeys(("accepted", "attempts", "succeeded", "hooks_delivered"), number)
+        lost = dict.fromkeys(("leases_expired", "expired", "hooks_given_up", "hooks_failed"), number if is_bad else 0)
+        oldest_s = 600.0 if is_bad else 0.0
+        self.update(
+            waiting=9,
+            waiting_tokens=900,
+            oldest_s=oldest_s,
+            running=4,
+            webhooks=2,
+            oldest_webhook_s=oldest_s,
+            counts=done | lost,
+        )
+        if not self._weather.has_jobs:
+            self.lost()
+        yield from super().collect()
+
+
 def forecast(weather: Weather) -> Runtime:
     """Return a server of three models: plain, narrow and mortal."""
     metrics = Metrics()
@@ -96,6 +125,7 @@ def forecast(weather: Weather) -> Runtime:
             raise EngineUnavailable("It is still dead.")
         return FakeEngine(fault=death), WordEncoder()
 
+    metrics.registry.register(_Jobs(weather))
     plain = FakeEngine(step_s=0.001, fault=trouble)
 
     def state() -> VllmState | None:
