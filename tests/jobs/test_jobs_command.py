@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from shortlist.cli.jobs import duration
+from shortlist.cli.jobs_command import duration
 from shortlist.client import Client, RerankRequest
 from shortlist.errors import Gone, InputTooLong
 from tests.jobs.conftest import http_client

@@ -14,8 +14,8 @@ It uses HTTP only, and raises the same errors as the server.
 """
 
 from shortlist.client.api_client import DEFAULT_TIMEOUT_S, DEFAULT_URL, AsyncClient, Client
-from shortlist.client.job_calls import Job
-from shortlist.client.job_events import JobEvent
+from shortlist.client.job_calls import SubmittedJob
+from shortlist.client.job_events import JobUpdate
 from shortlist.client.results import (
     Embedded,
     Embeddings,
@@ -38,8 +38,7 @@ __all__ = [
     "EmbedRequest",
     "Embedded",
     "Embeddings",
-    "Job",
-    "JobEvent",
+    "JobUpdate",
     "ModelEntry",
     "NotRanked",
     "RankEntry",
@@ -47,5 +46,6 @@ __all__ = [
     "Ranking",
     "RerankRequest",
     "Reranked",
+    "SubmittedJob",
     "TimingMs",
 ]

@@ -39,7 +39,7 @@ class Budget:
         return Budget(min(limit_s, self.remaining_s))
 
 
-class Session:
+class HttpSession:
     """State of both clients: URL, key, timeout, retries."""
 
     def __init__(self, base_url: str, *, api_key: str | None, timeout_s: float, max_retries: int, max_pause_s: float) -> None:
@@ -75,7 +75,7 @@ class Session:
         return self._retry_policy.resend_pause_s(num_sent=num_sent, remaining_s=budget.remaining_s)
 
 
-class BlockingSession(Session):
+class BlockingSession(HttpSession):
     """Sends over a blocking connection pool."""
 
     def __init__(
@@ -124,7 +124,7 @@ class BlockingSession(Session):
             raise connection_error(error, self.base_url) from error
 
 
-class AsyncSession(Session):
+class AsyncSession(HttpSession):
     """Sends over an asyncio connection pool."""
 
     def __init__(

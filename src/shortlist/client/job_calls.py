@@ -44,7 +44,7 @@ _BATCH_LINE: Final = TypeAdapter(BatchLineAnswer)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job(Generic[T]):
+class SubmittedJob(Generic[T]):
     """A job as the server described it.
 
     Attributes:
@@ -89,7 +89,7 @@ def request_call(request: RerankRequest | EmbedRequest) -> HttpCall[Ranking] | H
     return rerank_call(request) if isinstance(request, RerankRequest) else embed_call(request)
 
 
-def submit_call(call: HttpCall[T], *, webhook: str | None, idempotency_key: str | None) -> HttpCall[Job[T]]:
+def submit_call(call: HttpCall[T], *, webhook: str | None, idempotency_key: str | None) -> HttpCall[SubmittedJob[T]]:
     """Return the call that submits another call as a job. It may be sent again: its key makes it one job."""
     wish: dict[str, object] = {"path": call.path, "body": orjson.Fragment(call.body or b"null")}
     if webhook is not None:
@@ -99,17 +99,17 @@ def submit_call(call: HttpCall[T], *, webhook: str | None, idempotency_key: str 
     return HttpCall("POST", "/v1/jobs", read, orjson.dumps(wish), more_headers=headers, is_repeatable=True)
 
 
-def job_call(job_id: str) -> HttpCall[Job[object]]:
+def job_call(job_id: str) -> HttpCall[SubmittedJob[object]]:
     """Return the call that describes a job."""
     return HttpCall("GET", _job_path(job_id), partial(_read_job, read=read_any_result), is_repeatable=True)
 
 
-def jobs_call() -> HttpCall[list[Job[object]]]:
+def jobs_call() -> HttpCall[list[SubmittedJob[object]]]:
     """Return the call that lists jobs."""
     return HttpCall("GET", "/v1/jobs", _read_jobs, is_repeatable=True)
 
 
-def result_call(job: Job[T]) -> HttpCall[T]:
+def result_call(job: SubmittedJob[T]) -> HttpCall[T]:
     """Return the call that reads a job's result."""
     return HttpCall("GET", f"{_job_path(job.id)}/result", job.read, is_repeatable=True)
 
@@ -148,16 +148,16 @@ def _job_path(job_id: str) -> str:
     return f"/v1/jobs/{quote(job_id, safe='')}"
 
 
-def _read_job(response: httpx2.Response, *, read: Callable[[httpx2.Response], T]) -> Job[T]:
+def _read_job(response: httpx2.Response, *, read: Callable[[httpx2.Response], T]) -> SubmittedJob[T]:
     return _job(read_answer(_JOB, response), read)
 
 
-def _read_jobs(response: httpx2.Response) -> list[Job[object]]:
+def _read_jobs(response: httpx2.Response) -> list[SubmittedJob[object]]:
     return [_job(each, read_any_result) for each in read_answer(_JOB_LIST, response)["data"]]
 
 
-def _job(answer: JobDescription, read: Callable[[httpx2.Response], T]) -> Job[T]:
-    return Job(
+def _job(answer: JobDescription, read: Callable[[httpx2.Response], T]) -> SubmittedJob[T]:
+    return SubmittedJob(
         id=answer["id"],
         status=answer["status"],
         path=answer["path"],

@@ -30,7 +30,7 @@ PROXY_ERRORS: Final = frozenset({httpx2.codes.BAD_GATEWAY, httpx2.codes.GATEWAY_
 
 
 @dataclass(frozen=True, slots=True)
-class JobEvent:
+class JobUpdate:
     """One change of a job.
 
     Attributes:
@@ -69,7 +69,7 @@ class EventFollower:
         self._buffer = b""
         return events_call(self._job_id, self._last_id)
 
-    def feed(self, chunk: bytes) -> Iterator[JobEvent]:
+    def feed(self, chunk: bytes) -> Iterator[JobUpdate]:
         """Yield the events that a piece of the stream completes.
 
         Raises:
@@ -100,7 +100,7 @@ class EventFollower:
             raise read_error(response)
 
 
-def _parsed(block: bytes) -> JobEvent | None:
+def _parsed(block: bytes) -> JobUpdate | None:
     """Return the event of a block; None for comments and for what this release does not know."""
     lines = [line.partition(b":") for line in block.split(b"\n") if not line.startswith(b":")]
     fields = {name: value.removeprefix(b" ") for name, _, value in lines}
@@ -111,4 +111,4 @@ def _parsed(block: bytes) -> JobEvent | None:
         return None
     if status not in get_args(Status):
         return None
-    return JobEvent(fields.get(b"id", b"").decode(errors="replace"), cast("Status", status), attempts)
+    return JobUpdate(fields.get(b"id", b"").decode(errors="replace"), cast("Status", status), attempts)

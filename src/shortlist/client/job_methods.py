@@ -13,14 +13,17 @@ import httpx2
 
 from shortlist.client import job_calls
 from shortlist.client.http_session import AsyncSession, BlockingSession, Budget
-from shortlist.client.job_calls import BATCH_ENDED, BatchPlan, Job
-from shortlist.client.job_events import READ_TIMEOUT_S, EventFollower, JobEvent
+from shortlist.client.job_calls import BATCH_ENDED, BatchPlan, SubmittedJob
+from shortlist.client.job_events import READ_TIMEOUT_S, EventFollower, JobUpdate
 from shortlist.client.progress import Bar
 from shortlist.client.results import Embedded, Embeddings, EmbedRequest, Ranking, Reranked, RerankRequest
 from shortlist.errors import ServiceError
 from shortlist.schemas.batches import BatchAnswer
 
 T = TypeVar("T")
+
+Updates = Generator[JobUpdate, None, None]
+AsyncUpdates = AsyncGenerator[JobUpdate, None]
 
 BATCH_TITLE: Final = "batch"
 FIRST_POLL_S: Final = 0.25
@@ -39,7 +42,7 @@ class JobMethods(BlockingSession):
         webhook: str | None = ...,
         idempotency_key: str | None = ...,
         timeout_s: float | None = ...,
-    ) -> Job[Ranking]: ...
+    ) -> SubmittedJob[Ranking]: ...
     @overload
     def submit(
         self,
@@ -48,7 +51,7 @@ class JobMethods(BlockingSession):
         webhook: str | None = ...,
         idempotency_key: str | None = ...,
         timeout_s: float | None = ...,
-    ) -> Job[Embeddings]: ...
+    ) -> SubmittedJob[Embeddings]: ...
     def submit(
         self,
         request: RerankRequest | EmbedRequest,
@@ -56,7 +59,7 @@ class JobMethods(BlockingSession):
         webhook: str | None = None,
         idempotency_key: str | None = None,
         timeout_s: float | None = None,
-    ) -> Job[Ranking] | Job[Embeddings]:
+    ) -> SubmittedJob[Ranking] | SubmittedJob[Embeddings]:
         """Submit a request as a job, and return it once it is stored: it then ends whatever dies.
 
         Args:
@@ -71,15 +74,15 @@ class JobMethods(BlockingSession):
         call = job_calls.request_call(request)
         return self._call(job_calls.submit_call(call, webhook=webhook, idempotency_key=idempotency_key), timeout_s)
 
-    def job(self, job_id: str) -> Job[object]:
+    def job(self, job_id: str) -> SubmittedJob[object]:
         """Return a job by its id; its result is read as JSON."""
         return self._call(job_calls.job_call(job_id), None)
 
-    def jobs(self) -> list[Job[object]]:
+    def jobs(self) -> list[SubmittedJob[object]]:
         """Return up to 100 of the caller's jobs: those that have not ended, then those that ended last."""
         return self._call(job_calls.jobs_call(), None)
 
-    def result(self, job: Job[T]) -> T:
+    def result(self, job: SubmittedJob[T]) -> T:
         """Return the result of a job that has ended.
 
         Raises:
@@ -87,7 +90,7 @@ class JobMethods(BlockingSession):
         """
         return self._call(job_calls.result_call(job), None)
 
-    def cancel(self, job: Job[T]) -> None:
+    def cancel(self, job: SubmittedJob[T]) -> None:
         """Cancel a job, and remove its texts and its result from the server."""
         self._call(job_calls.cancel_call(job.id), None)
 
@@ -99,7 +102,7 @@ class JobMethods(BlockingSession):
         """
         return self._call(job_calls.secret_call(rotate=rotate), None)
 
-    def wait(self, job: Job[T], *, timeout_s: float | None = None) -> T:
+    def wait(self, job: SubmittedJob[T], *, timeout_s: float | None = None) -> T:
         """Return the result of a job as soon as it has one. Servers may restart meanwhile.
 
         Args:
@@ -114,7 +117,7 @@ class JobMethods(BlockingSession):
             pass
         return self.result(job)
 
-    def events(self, job: Job[T], *, after: str = "", timeout_s: float | None = None) -> Generator[JobEvent, None, None]:
+    def events(self, job: SubmittedJob[T], *, after: str = "", timeout_s: float | None = None) -> Updates:
         """Yield the changes of a job up to its end, each once, over any number of connections.
 
         Args:
@@ -135,7 +138,7 @@ class JobMethods(BlockingSession):
                 return
             time.sleep(min(follower.pause_s(), max(0.0, budget.remaining_s)))
 
-    def _follow(self, request: httpx2.Request, follower: EventFollower, budget: Budget) -> Generator[JobEvent, None, None]:
+    def _follow(self, request: httpx2.Request, follower: EventFollower, budget: Budget) -> Updates:
         response = self._http.send(request, stream=True)
         try:
             if response.status_code != httpx2.codes.OK:
@@ -241,7 +244,7 @@ class AsyncJobMethods(AsyncSession):
         webhook: str | None = ...,
         idempotency_key: str | None = ...,
         timeout_s: float | None = ...,
-    ) -> Job[Ranking]: ...
+    ) -> SubmittedJob[Ranking]: ...
     @overload
     async def submit(
         self,
@@ -250,7 +253,7 @@ class AsyncJobMethods(AsyncSession):
         webhook: str | None = ...,
         idempotency_key: str | None = ...,
         timeout_s: float | None = ...,
-    ) -> Job[Embeddings]: ...
+    ) -> SubmittedJob[Embeddings]: ...
     async def submit(
         self,
         request: RerankRequest | EmbedRequest,
@@ -258,24 +261,24 @@ class AsyncJobMethods(AsyncSession):
         webhook: str | None = None,
         idempotency_key: str | None = None,
         timeout_s: float | None = None,
-    ) -> Job[Ranking] | Job[Embeddings]:
+    ) -> SubmittedJob[Ranking] | SubmittedJob[Embeddings]:
         """Submit a request as a job. As `Client.submit`."""
         call = job_calls.request_call(request)
         return await self._call(job_calls.submit_call(call, webhook=webhook, idempotency_key=idempotency_key), timeout_s)
 
-    async def job(self, job_id: str) -> Job[object]:
+    async def job(self, job_id: str) -> SubmittedJob[object]:
         """Return a job by its id. As `Client.job`."""
         return await self._call(job_calls.job_call(job_id), None)
 
-    async def jobs(self) -> list[Job[object]]:
+    async def jobs(self) -> list[SubmittedJob[object]]:
         """Return the caller's jobs. As `Client.jobs`."""
         return await self._call(job_calls.jobs_call(), None)
 
-    async def result(self, job: Job[T]) -> T:
+    async def result(self, job: SubmittedJob[T]) -> T:
         """Return the result of a job that has ended. As `Client.result`."""
         return await self._call(job_calls.result_call(job), None)
 
-    async def cancel(self, job: Job[T]) -> None:
+    async def cancel(self, job: SubmittedJob[T]) -> None:
         """Cancel a job. As `Client.cancel`."""
         await self._call(job_calls.cancel_call(job.id), None)
 
@@ -283,13 +286,13 @@ class AsyncJobMethods(AsyncSession):
         """Return the secret that the caller's webhooks are signed with. As `Client.webhook_secret`."""
         return await self._call(job_calls.secret_call(rotate=rotate), None)
 
-    async def wait(self, job: Job[T], *, timeout_s: float | None = None) -> T:
+    async def wait(self, job: SubmittedJob[T], *, timeout_s: float | None = None) -> T:
         """Return the result of a job as soon as it has one. As `Client.wait`."""
         async for _ in self.events(job, timeout_s=timeout_s):
             pass
         return await self.result(job)
 
-    async def events(self, job: Job[T], *, after: str = "", timeout_s: float | None = None) -> AsyncGenerator[JobEvent, None]:
+    async def events(self, job: SubmittedJob[T], *, after: str = "", timeout_s: float | None = None) -> AsyncUpdates:
         """Yield the changes of a job up to its end. As `Client.events`."""
         follower, budget = EventFollower(job.id, after), Budget(math.inf if timeout_s is None else timeout_s)
         while True:
@@ -301,7 +304,7 @@ class AsyncJobMethods(AsyncSession):
                 return
             await asyncio.sleep(min(follower.pause_s(), max(0.0, budget.remaining_s)))
 
-    async def _follow(self, request: httpx2.Request, follower: EventFollower, budget: Budget) -> AsyncGenerator[JobEvent, None]:
+    async def _follow(self, request: httpx2.Request, follower: EventFollower, budget: Budget) -> AsyncUpdates:
         response = await self._http.send(request, stream=True)
         try:
             if response.status_code != httpx2.codes.OK:

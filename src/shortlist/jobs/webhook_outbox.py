@@ -18,7 +18,7 @@ import orjson
 
 from shortlist.errors import JobsUnavailable
 from shortlist.jobs.webhook_records import MAX_ATTEMPTS, DueWebhook, WebhookRecords
-from shortlist.jobs.webhook_sender import Attempt, Outcome, WebhookSender
+from shortlist.jobs.webhook_sender import Attempt, WebhookOutcome, WebhookSender
 from shortlist.jobs.webhook_signature import WebhookMessage
 from shortlist.telemetry import logger
 
@@ -68,7 +68,7 @@ class WebhookOutbox:
             await self._sender.close()
 
     async def _start_due(self, attempts: asyncio.TaskGroup) -> int:
-        """Start an attempt for every webhook that is due, as far as there is room; return how many."""
+        """Start an attempt for every webhook that is due, as far as more may be sent at once; return how many."""
         num_free = MAX_SENDING - self._sending.total()
         try:
             due = await self._records.take(num_free) if num_free > 0 else []
@@ -105,7 +105,7 @@ class WebhookOutbox:
         attempt = await self._sender.send(due.url, message, due.secrets)
         delay_s = self._delay_s(due.attempt, attempt)
         await self._records.settle(due, attempt.outcome, attempt.reason, delay_s=delay_s)
-        if attempt.outcome is Outcome.DELIVERED:
+        if attempt.outcome is WebhookOutcome.DELIVERED:
             logger.debug("jobs: a webhook was delivered", extra={"job": due.job_id, "attempt": due.attempt})
         else:
             extra = {"job": due.job_id, "attempt": due.attempt, "reason": attempt.reason, "again_in_s": delay_s}
@@ -113,7 +113,7 @@ class WebhookOutbox:
 
     def _delay_s(self, number: int, attempt: Attempt) -> float | None:
         """Return the seconds until the next attempt; None if there is none."""
-        if attempt.outcome is not Outcome.FAILED or number > len(self._delays_s):
+        if attempt.outcome is not WebhookOutcome.FAILED or number > len(self._delays_s):
             return None
         delay_s = self._delays_s[number - 1] * random.uniform(0.9, 1.1)  # noqa: S311 - spreads attempts that failed together
         return max(delay_s, min(attempt.retry_after_s or 0.0, MAX_RETRY_AFTER_S))

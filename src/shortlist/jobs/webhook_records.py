@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from shortlist.jobs.records import JobStore
 from shortlist.jobs.transitions import PREFIX
-from shortlist.jobs.webhook_sender import TIMEOUT_S, Outcome
+from shortlist.jobs.webhook_sender import TIMEOUT_S, WebhookOutcome
 from shortlist.jobs.webhook_signature import new_secret
 
 LEASE_S: Final = 2 * TIMEOUT_S
@@ -178,7 +178,7 @@ class WebhookRecords:
         )
         return [_due(now_ms, *each) for each in taken]
 
-    async def settle(self, due: DueWebhook, outcome: Outcome, reason: str, *, delay_s: float | None) -> bool:
+    async def settle(self, due: DueWebhook, outcome: WebhookOutcome, reason: str, *, delay_s: float | None) -> bool:
         """Record the outcome of an attempt; return whether the webhook was still leased.
 
         Args:

@@ -48,7 +48,7 @@ REASONS: Final[tuple[tuple[type[Exception], str], ...]] = (
 """What people are told of an error, by its type."""
 
 
-class Outcome(StrEnum):
+class WebhookOutcome(StrEnum):
     """What became of an attempt; the values are metric labels."""
 
     DELIVERED = "delivered"
@@ -66,7 +66,7 @@ class Attempt:
         retry_after_s: The receiver's `Retry-After` in seconds.
     """
 
-    outcome: Outcome
+    outcome: WebhookOutcome
     reason: str
     retry_after_s: float | None = None
 
@@ -106,7 +106,7 @@ class WebhookSender:
             async with asyncio.timeout(self._timeout_s):
                 return await self._send_to_first(await self._allowed_addresses(parsed), parsed, message.body, headers)
         except (InvalidInput, OSError, httpx2.HTTPError) as error:
-            return Attempt(Outcome.FAILED, next(reason for kind, reason in REASONS if isinstance(error, kind)))
+            return Attempt(WebhookOutcome.FAILED, next(reason for kind, reason in REASONS if isinstance(error, kind)))
 
     async def close(self) -> None:
         """Close the client."""
@@ -160,7 +160,7 @@ async def _skip_body(response: httpx2.Response) -> None:
 def _attempt(response: httpx2.Response) -> Attempt:
     reason = f"status {response.status_code}"
     if response.is_success:
-        return Attempt(Outcome.DELIVERED, reason)
+        return Attempt(WebhookOutcome.DELIVERED, reason)
     if response.status_code == httpx2.codes.GONE:
-        return Attempt(Outcome.GONE, reason)
-    return Attempt(Outcome.FAILED, reason, retry_after_s(response.headers, now=dt.datetime.now(dt.UTC)))
+        return Attempt(WebhookOutcome.GONE, reason)
+    return Attempt(WebhookOutcome.FAILED, reason, retry_after_s(response.headers, now=dt.datetime.now(dt.UTC)))

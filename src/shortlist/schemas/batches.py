@@ -9,9 +9,7 @@ from typing_extensions import TypedDict
 
 from shortlist.schemas.fields import RequestFields
 
-BatchStatus = Literal[
-    *("validating", "failed", "in_progress", "finalizing", "completed", "expired", "cancelling", "cancelled"),
-]
+BatchStatus = Literal["validating", "failed", "in_progress", "finalizing", "completed", "expired", "cancelling", "cancelled"]
 
 MIN_EXPIRY_S = 3600
 MAX_EXPIRY_S = 2_592_000

@@ -19,7 +19,7 @@ from shortlist.ui.lazy import Page
 from shortlist.ui.middleware import insert_head, without_uploads_and_cors
 from shortlist.ui.runs import model_names
 from shortlist.ui.session import SessionFactory
-from shortlist.ui.tabs import compare, embed, jobs, rerank, status
+from shortlist.ui.tabs import compare, embed, jobs_tab, rerank, status
 from shortlist.ui.tabs.components import EVENT_OPTIONS, markup
 
 TABS: Final = {"rerank": "rerank", "compare": "compare_tab", "embed": "embed_tab", "jobs": "jobs_tab", "status": "status_tab"}
@@ -91,7 +91,7 @@ def build_page(session_for: SessionFactory, i18n: gr.I18n, *, has_jobs: bool) ->
                 left, right = compare.build(session_for, i18n)
             with tabs["embed"]:
                 embedding = embed.build(session_for, i18n)
-            for name, build_tab in (("jobs", jobs.build), ("status", status.build)):
+            for name, build_tab in (("jobs", jobs_tab.build), ("status", status.build)):
                 if name in tabs:
                     with tabs[name]:
                         build_tab(session_for, tabs[name], [tab for other, tab in tabs.items() if other != name])

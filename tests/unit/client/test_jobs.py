@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from shortlist import errors
-from shortlist.client import AsyncClient, Client, EmbedRequest, Job, JobEvent, RerankRequest
+from shortlist.client import AsyncClient, Client, EmbedRequest, JobUpdate, RerankRequest, SubmittedJob
 from shortlist.client.job_calls import read_any_result
 from shortlist.client.job_events import EventFollower
 from tests.support.script import Answer, ScriptedServer, fault
@@ -19,7 +19,9 @@ from tests.support.serving import serving
 REQUEST = RerankRequest(query="q", documents=["a", "b"])
 RANKED = {"model": "m", "results": [{"index": 1, "relevance_score": 0.9}, {"index": 0, "relevance_score": 0.25}]}
 JOB = {"id": "job_1", "object": "job", "status": "queued", "path": "/v1/rerank", "created_at": 1_700_000_000, "attempts": 0}
-KNOWN: Job[Any] = Job(id="job_1", status="queued", path="/v1/rerank", created_at=0, attempts=0, read=read_any_result)
+KNOWN: SubmittedJob[Any] = SubmittedJob(
+    id="job_1", status="queued", path="/v1/rerank", created_at=0, attempts=0, read=read_any_result
+)
 Ask = Callable[..., Any]
 
 
@@ -138,11 +140,11 @@ def test_events_go_on_after_the_last_one(script: ScriptedServer, ask: Ask) -> No
         events(event(5, "succeeded", 2)),
     )
     assert ask("events", KNOWN) == [
-        JobEvent("1-0", "queued", 0),
-        JobEvent("2-0", "running", 1),
-        JobEvent("3-0", "queued", 1),
-        JobEvent("4-0", "running", 2),
-        JobEvent("5-0", "succeeded", 2),
+        JobUpdate("1-0", "queued", 0),
+        JobUpdate("2-0", "running", 1),
+        JobUpdate("3-0", "queued", 1),
+        JobUpdate("4-0", "running", 2),
+        JobUpdate("5-0", "succeeded", 2),
     ]
     assert [asked.headers.get("last-event-id") for asked in script.asked] == [None, *["2-0"] * 4, "4-0"]
     assert {asked.headers["accept"] for asked in script.asked} == {"text/event-stream"}

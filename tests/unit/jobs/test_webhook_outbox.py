@@ -20,7 +20,7 @@ from shortlist.jobs.job import NewJob, Result
 from shortlist.jobs.records import JobStore
 from shortlist.jobs.webhook_outbox import DELAYS_S, MAX_SENDING_PER_HOST, WebhookOutbox
 from shortlist.jobs.webhook_records import MAX_ATTEMPTS, MAX_RESULT_BYTES, WebhookRecords
-from shortlist.jobs.webhook_sender import Outcome, WebhookSender
+from shortlist.jobs.webhook_sender import WebhookOutcome, WebhookSender
 from shortlist.jobs.webhook_targets import WebhookTargets
 from shortlist.setting_types import WebhookTargetList
 from tests.support.hook_receiver import HookReceiver, Received, Reply, hook_receiver
@@ -165,7 +165,7 @@ async def test_sender_that_dies_is_replaced(store: JobStore, receiver: HookRecei
     assert await records.take(1) == []
     async with outbox(store):
         await settled(store, job_id, "delivered")
-    assert not await records.settle(frozen, Outcome.FAILED, "late", delay_s=0.0)
+    assert not await records.settle(frozen, WebhookOutcome.FAILED, "late", delay_s=0.0)
     assert (await state(store, job_id))["hook_status"] == "delivered"
     assert ids(receiver.received) == [job_id]
 

@@ -10,7 +10,7 @@ from typing import Final, Self
 
 import orjson
 
-from shortlist.client import Job
+from shortlist.client import SubmittedJob
 from shortlist.schemas.batches import BatchAnswer
 from shortlist.ui.draw.markup import LOGO, alert, spans
 from shortlist.ui.i18n import Messages
@@ -61,7 +61,7 @@ class PageJob:
         return self.status in OPEN
 
     @classmethod
-    def of_job(cls, job: Job[object]) -> Self:
+    def of_job(cls, job: SubmittedJob[object]) -> Self:
         """Return a job."""
         webhook = job.webhook or {}
         return cls(

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from shortlist.cli.exit_codes import EXIT_DONE, EXIT_PARTLY, print_error, run_to_exit
 from shortlist.cli.output import is_on_terminal, to_output
-from shortlist.client import DEFAULT_URL, Client, Job
+from shortlist.client import DEFAULT_URL, Client, SubmittedJob
 from shortlist.client.progress import Bar
 from shortlist.config import Settings
 from shortlist.errors import DeadlineExceeded, NotFound, ServiceError
@@ -175,7 +175,7 @@ def _row(client: Client, job_id: str) -> _Row:
     return _batch_row(client.batch_status(job_id)) if job_id.startswith(BATCH) else _job_row(client.job(job_id))
 
 
-def _job_row(job: Job[object]) -> _Row:
+def _job_row(job: SubmittedJob[object]) -> _Row:
     times = {"created_at": job.created_at, "finished_at": job.finished_at}
     found = {"id": job.id, "status": job.status, "path": job.path, "attempts": job.attempts, **times, "webhook": job.webhook}
     return _Row(
@@ -209,18 +209,18 @@ def _print_results(client: Client, job_ids: list[str], timeout_s: float | None) 
     return max(codes)
 
 
-def _print_result(client: Client, found: Job[object] | BatchAnswer, until_s: float) -> int:
+def _print_result(client: Client, found: SubmittedJob[object] | BatchAnswer, until_s: float) -> int:
     try:
-        return _print_job(client, found, until_s) if isinstance(found, Job) else _print_batch(client, found, until_s)
+        return _print_job(client, found, until_s) if isinstance(found, SubmittedJob) else _print_batch(client, found, until_s)
     except DeadlineExceeded:
         message = "it has not ended in time; it goes on."
     except ServiceError as error:
         message = error.message
-    print_error(f"{found.id if isinstance(found, Job) else found['id']}: {message}")
+    print_error(f"{found.id if isinstance(found, SubmittedJob) else found['id']}: {message}")
     return EXIT_PARTLY
 
 
-def _print_job(client: Client, job: Job[object], until_s: float) -> int:
+def _print_job(client: Client, job: SubmittedJob[object], until_s: float) -> int:
     timeout_s = None if math.isinf(until_s) else max(0.001, until_s - time.monotonic())
     with Bar(job.path, 1) as bar:
         result = client.wait(job, timeout_s=timeout_s)
