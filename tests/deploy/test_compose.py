@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -87,6 +89,21 @@ def test_server_reads_its_settings_and_finds_its_cache() -> None:
     assert settings.scheduler.cache_url.get_secret_value().split("/")[-1].partition(":")[0] in SERVICES
     grace_s = int(SERVER["stop_grace_period"].removesuffix("s"))
     assert grace_s > settings.server.drain_timeout_s
+
+
+def test_server_and_worker_share_jobs_that_are_kept() -> None:
+    worker = SERVICES["worker"]
+    program, name, *words = worker["command"]
+    assert (program, name) == ("shortlist", "worker")
+    given = dict(word.split("=") for word in words)
+    assert given.keys() <= {flag for parameter in load(name).params for flag in parameter.opts}
+    assert given["--server"] == "http://shortlist:8080"
+    assert worker["environment"]["SHORTLIST_JOBS"] == SERVER["environment"]["SHORTLIST_JOBS"]
+    assert urlsplit(worker["environment"]["SHORTLIST_JOBS"]).hostname == "jobs"
+    command = SERVICES["jobs"]["command"]
+    kept = dict(itertools.pairwise(command))
+    assert (kept["--appendonly"], kept["--maxmemory-policy"]) == ("yes", "noeviction")
+    assert SERVICES["jobs"]["volumes"] == ["jobs:/data"]
 
 
 def test_health_check_asks_a_path_that_there_is() -> None:

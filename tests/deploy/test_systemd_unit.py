@@ -13,26 +13,35 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from shortlist.cli import load
 from shortlist.config import ENV_PREFIX, fields
 from tests.support.process import launched, wait_until
 
 UNIT = Path("deploy/systemd/shortlist.service")
+WORKER_UNIT = Path("deploy/systemd/shortlist-worker.service")
 RERANK = {"query": "red fox", "documents": ["a cat", "the red fox"]}
 
 
-def lines() -> Iterator[tuple[str, str]]:
-    """Yield the settings of the unit."""
-    for line in UNIT.read_text(encoding="utf-8").splitlines():
+every_unit = pytest.mark.parametrize("unit", [UNIT, WORKER_UNIT], ids=lambda unit: unit.stem)
+
+
+def lines(unit: Path = UNIT) -> Iterator[tuple[str, str]]:
+    """Yield the settings of a unit."""
+    for line in unit.read_text(encoding="utf-8").splitlines():
         name, separator, value = line.partition("=")
         if separator and not line.startswith("#"):
             yield name, value
 
 
-def test_unit_names_settings_that_exist() -> None:
+@every_unit
+def test_unit_names_settings_that_exist(unit: Path) -> None:
     known = {f"{ENV_PREFIX}{name.upper()}" for _, name, _ in fields()}
-    stated = {part.split("=")[0] for name, value in lines() if name == "Environment" for part in value.split()}
+    stated = {part.split("=")[0] for name, value in lines(unit) if name == "Environment" for part in value.split()}
     assert {each for each in stated if each.startswith(ENV_PREFIX)} <= known
-    assert dict(lines())["ExecStart"].endswith("/shortlist serve")
+    command = "serve" if unit == UNIT else "worker"
+    program, name, *words = dict(lines(unit))["ExecStart"].split()
+    assert (Path(program).name, name) == ("shortlist", command)
+    assert {word for word in words if word.startswith("--")} <= {flag for each in load(name).params for flag in each.opts}
 
 
 def test_unit_gives_a_stop_the_time_that_the_server_takes() -> None:
@@ -40,12 +49,19 @@ def test_unit_gives_a_stop_the_time_that_the_server_takes() -> None:
     assert float(dict(lines())["TimeoutStopSec"]) > defaults["drain_notice_s"] + defaults["drain_timeout_s"]
 
 
-def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
+def test_worker_has_the_rights_of_the_server() -> None:
+    rights = [list(lines(unit))[-24:] for unit in (UNIT, WORKER_UNIT)]
+    assert rights[0] == rights[1]
+
+
+@every_unit
+def test_systemd_accepts_the_unit(tmp_path: Path, unit: Path) -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("systemd-analyze is not installed (apt-get install systemd)")
-    unit = tmp_path / UNIT.name
-    unit.write_text(UNIT.read_text(encoding="utf-8").replace("/opt/shortlist/bin/shortlist", "/bin/true"), encoding="utf-8")
-    done = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False)
+    copied = tmp_path / unit.name
+    text = unit.read_text(encoding="utf-8").replace("/opt/shortlist/bin/shortlist", "/bin/true")
+    copied.write_text(text, encoding="utf-8")
+    done = subprocess.run(["systemd-analyze", "verify", str(copied)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 
