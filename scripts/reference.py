@@ -23,7 +23,7 @@ CHART_SCHEMA = Path("deploy/helm/shortlist/values.schema.json")
 CHART_SETS = frozenset(
     {
         *("models", "reranker", "embedder", "revision", "host", "port", "drain_notice_s", "drain_timeout_s"),
-        *("api_key", "api_key_file", "cache_url", "upstream_api_key", "tls_cert", "tls_key"),
+        *("api_key", "api_key_file", "cache_url", "jobs", "upstream_api_key", "tls_cert", "tls_key"),
     }
 )
 """Settings that the chart sets itself, has in secrets, or leaves to the Ingress."""

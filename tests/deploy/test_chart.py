@@ -42,6 +42,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 KEY = {"name": "keys"}
 
 HUB: Values = {"model": {"name": "Qwen/Qwen3-Reranker-0.6B", "revision": COMMIT, "task": "reranker"}}
+JOBS: Values = {"secrets": {"jobsUrl": {"name": "jobs"}}, "settings": {"webhook_target": ["hooks.example.com"]}}
 KEDA: Values = {"autoscaling": {"kind": "keda", "prometheusUrl": "http://prometheus:9090", "queueDelaySeconds": 0.5}}
 MONITORING: Values = {"monitoring": {"enabled": True, "dashboard": True, "labels": {"release": "prometheus"}}}
 INGRESS: Values = {"ingress": {"enabled": True, "host": "search.example.com", "className": "nginx"}}
@@ -71,6 +72,7 @@ MATRIX: dict[str, Values] = {
     ),
     "secrets": merged(MONITORING, {"secrets": {"apiKey": KEY, "clientKey": KEY, "cacheUrl": {"name": "redis"}}}),
     "settings": ALL_SETTINGS,
+    "jobs": JOBS,
     "hpa": {"autoscaling": {"kind": "hpa", "maxReplicas": 8}},
     "keda": KEDA,
     "monitoring": MONITORING,
@@ -87,7 +89,7 @@ MATRIX: dict[str, Values] = {
         "strategy": {"maxSurge": 0, "maxUnavailable": 1},
     },
     "all": merged(
-        *(HUB, KEDA, MONITORING, INGRESS, ALL_SETTINGS),
+        *(HUB, KEDA, MONITORING, INGRESS, ALL_SETTINGS, JOBS),
         {
             "networkPolicy": {"enabled": True},
             "storage": {"kind": "claim"},
@@ -214,6 +216,7 @@ WRONG: list[Values] = [
     {"settings": {"api_key": ["secret"]}},
     {"settings": {"port": 9000}},
     {"secrets": {"apiKey": {"secret": "keys"}}},
+    {"worker": {"concurrency": 0}},
     {"resources": {"limit": {}}},
     {"tolerations": [{"effects": "NoSchedule"}]},
     {"networkPolicy": {"to": [{"cidr": "10.0.0.1/32"}]}},
@@ -225,6 +228,7 @@ INCOMPLETE: list[Values] = [
     {"storage": {"kind": "existing"}},
     merged(HUB, {"hub": {"offline": True}}),
     merged(MONITORING, {"secrets": {"apiKey": KEY}}),
+    merged(JOBS, {"secrets": {"apiKey": KEY}}),
     {"autoscaling": {"kind": "keda"}},
     {"ingress": {"enabled": True}},
 ]
@@ -431,6 +435,34 @@ def test_secrets_are_never_written_into_objects() -> None:
     given = environment(server)
     for name, secret in (("SHORTLIST_API_KEY", "keys"), ("SHORTLIST_CACHE_URL", "redis")):
         assert given[name]["secretKeyRef"]["name"] == secret
+
+
+def test_workers_share_the_jobs_and_settings_of_the_servers(tmp_path: Path) -> None:
+    assert [each for each in manifests({}) if each["metadata"]["name"].endswith("-worker")] == []
+    objects = shown(JOBS, secrets={"apiKey": KEY, "workerKey": {"name": "worker"}}, worker={"replicas": 3, "concurrency": 8})
+    deployment = only(objects, "Deployment", suffix="-worker")["spec"]
+    [worker] = deployment["template"]["spec"]["containers"]
+    [server] = only(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
+    assert deployment["replicas"] == 3
+    assert worker["args"][:2] == [f"--server=http://{FULL_NAME}:8080", "--concurrency=8"]
+    assert environment(worker)["SHORTLIST_JOBS"] == environment(server)["SHORTLIST_JOBS"]
+    assert environment(worker)["SHORTLIST_API_KEY"]["secretKeyRef"]["name"] == "worker"
+    assert settings_of(objects, tmp_path).jobs.webhook_target == ("hooks.example.com",)
+    mounts = {mount["name"]: mount["mountPath"] for mount in worker["volumeMounts"]}
+    assert worker["args"][2].startswith(f"--config={mounts['settings']}/")
+    service = only(objects, "Service")["spec"]["selector"]
+    assert not service.items() <= deployment["template"]["metadata"]["labels"].items()
+
+
+def test_workers_reach_the_servers_and_what_is_stated() -> None:
+    objects = shown(JOBS, networkPolicy={"enabled": True, "to": [{"cidr": "10.0.0.7/32", "port": 6379}]})
+    policy = only(objects, "NetworkPolicy", suffix="-worker")["spec"]
+    labels = only(objects, "Deployment", suffix="-worker")["spec"]["template"]["metadata"]["labels"]
+    assert policy["podSelector"]["matchLabels"] == labels
+    _, servers, redis = policy["egress"]
+    assert servers["to"] == [{"podSelector": {"matchLabels": only(objects, "Service")["spec"]["selector"]}}]
+    assert redis["to"] == [{"ipBlock": {"cidr": "10.0.0.7/32"}}]
+    assert "ingress" not in policy
 
 
 def test_changed_setting_restarts_the_pods() -> None:

@@ -13,6 +13,12 @@ app.kubernetes.io/name: {{ include "shortlist.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{/* Workers have a name of their own: the service must not find them. */}}
+{{- define "shortlist.workerSelector" -}}
+app.kubernetes.io/name: {{ include "shortlist.name" . }}-worker
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
 {{- define "shortlist.labels" -}}
 {{ include "shortlist.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
@@ -125,6 +131,9 @@ securityContext:
 {{- end }}
 {{- if and .Values.secrets.apiKey.name .Values.monitoring.enabled (not .Values.secrets.clientKey.name) (not .Values.settings.public_metrics) }}
 {{- fail "Prometheus needs a key: set secrets.clientKey.name, or settings.public_metrics." }}
+{{- end }}
+{{- if and .Values.secrets.apiKey.name .Values.secrets.jobsUrl.name (not .Values.secrets.workerKey.name) }}
+{{- fail "Workers need a key: set secrets.workerKey.name." }}
 {{- end }}
 {{- if and (eq .Values.autoscaling.kind "keda") (not .Values.autoscaling.prometheusUrl) }}
 {{- fail "autoscaling.kind is keda: set autoscaling.prometheusUrl." }}
