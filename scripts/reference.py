@@ -15,6 +15,7 @@ from shortlist.config import ENV_PREFIX, Settings, fields
 from shortlist.schemas.errors import ERRORS
 from shortlist.telemetry import Metrics
 from shortlist.telemetry.gpu import GpuCollector
+from shortlist.telemetry.job_state import JobStateCollector
 from shortlist.telemetry.vllm_state import VllmStateCollector
 
 TARGET = Path("docs/reference.md")
@@ -72,7 +73,7 @@ def _metrics() -> Iterator[str]:
         suffix = "_total" if metric._type == "counter" else ""
         labels = ", ".join(metric._labelnames)
         yield f"| `{metric._name}{suffix}` | {metric._type} | {labels} | {metric._documentation} |"
-    for family in (*VllmStateCollector().describe(), *GpuCollector(list).describe()):
+    for family in (*VllmStateCollector().describe(), *GpuCollector(list).describe(), *JobStateCollector().describe()):
         suffix = "_total" if family.type == "counter" else ""
         yield f"| `{family.name}{suffix}` | {family.type} | {', '.join(family._labelnames)} | {family.documentation} |"
     yield "\nBeside them `process_*`, as every Prometheus client names them: memory, CPU, open files, start. What they mean together, and how"

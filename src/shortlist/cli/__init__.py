@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 COMMANDS: Final = {
     "serve": ("shortlist.cli.serve", "serve", "Serve one or several models over HTTP."),
-    "worker": ("shortlist.cli.worker", "app", "Work on durable jobs for a server."),
+    "worker": ("shortlist.cli.jobs_worker", "app", "Work on durable jobs for a server."),
     "jobs": ("shortlist.cli.jobs_command", "app", "List, show, follow and cancel jobs and batches of a server."),
     "demo": ("shortlist.cli.serve", "demo", "Serve the bundled demo model, and show a first ranking in the terminal."),
     "rerank": ("shortlist.cli.rerank", "app", "Rank documents for a query, or for every query of a file."),
