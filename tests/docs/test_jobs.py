@@ -54,7 +54,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JobServer]:
 
 
 def test_commands_submit_follow_fetch_and_remove_a_job(server: JobServer) -> None:
-    submit, then = (block.replace("http://localhost:8080", server.url) for block in COMMANDS)
+    submit, then, *_ = (block.replace("http://localhost:8080", server.url) for block in COMMANDS)
     submitted = shell(submit)
     assert '"status":"queued"' in submitted
     assert shell(submit).partition('"status"')[0] == submitted.partition('"status"')[0]  # one idempotency key, one job

@@ -83,7 +83,7 @@ async def ended(store: JobStore, url: str, *, owner: str = "a", answer: Result =
 
 async def state(store: JobStore, job_id: str) -> dict[str, str]:
     """Return what the record says of its webhook."""
-    record = await store.redis.hgetall(f"{{shortlist}}:job:{job_id}")
+    record: dict[Any, Any] = await store.redis.hgetall(f"{{shortlist}}:job:{job_id}")
     return {name.decode(): value.decode() for name, value in record.items() if name.startswith(b"hook_")}
 
 
