@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from shortlist import ui
 from tests.support.hub_server import HubServer
 from tests.support.hub_server import running as hub_running
 from tests.support.process import Launched, launched
+from tests.support.redis_server import missing_redis, redis_server
 
 GUARD = Path("tests/support/guard").resolve()
 ASK = {"query": "how do I read a json file in python", "documents": ["bake bread", "call json.load"]}
@@ -94,9 +96,26 @@ def test_server_opens_no_unexpected_connection(tmp_path: Path) -> None:
         assert running.attempts() == ""
 
 
-def test_no_field_of_a_request_is_taken_for_an_address(tmp_path: Path) -> None:
+@pytest.fixture
+def jobs_flags(tmp_path: Path) -> Iterator[tuple[str, ...]]:
+    """Flags with which a server takes jobs, and webhooks to one host; none where there is no Redis."""
+    if missing_redis() is not None or importlib.util.find_spec("redis") is None:
+        yield ()
+        return
+    with redis_server(tmp_path, "--appendonly", "yes") as redis:
+        yield ("--jobs", redis.url, "--job-doorbell", "streams", "--webhook-target", "hooks.example.org")
+
+
+def test_no_field_of_a_request_is_an_address_for_a_server(tmp_path: Path, jobs_flags: tuple[str, ...]) -> None:
+    """Webhooks are sent by workers, and to stated hosts only; a server that accepts one connects to nothing."""
     where = "http://203.0.113.1/"
-    with guarded(tmp_path, "tests.support.fakeserver") as running, httpx2.Client(base_url=running.server.url) as client:
+    with (
+        guarded(tmp_path, "tests.support.fakeserver", *jobs_flags) as running,
+        httpx2.Client(base_url=running.server.url) as client,
+    ):
+        for hook, status in ((where, 400), ("https://hooks.example.org/", 202)) if jobs_flags else ():
+            job = {"path": "/v1/rerank", "body": ASK, "webhook": {"url": hook}}
+            assert client.post("/v1/jobs", json=job).status_code == status
         for field in ("model", "query", "instruction", "user", "url", "callback"):
             for documents in ([where], [{"text": "b", "url": where}], where):
                 client.post("/v1/rerank", json={**ASK, "documents": documents, field: where})

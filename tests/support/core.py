@@ -32,6 +32,7 @@ OUTSIDE: Final = frozenset({
     "scipy",
     "safetensors",
     "sentence_transformers",
+    "standardwebhooks",
     "torch",
     "transformers",
     "triton",

@@ -143,6 +143,10 @@ GIVEN: dict[str, tuple[list[str], object]] = {
     "jobs": (["--jobs", "redis://:key@host/1"], SecretStr("redis://:key@host/1")),
     "job_ttl_s": (["--job-ttl-s", "7"], 7),
     "job_doorbell": (["--job-doorbell", "streams"], "streams"),
+    "webhook_target": (
+        ["--webhook-target", "*.example.com,10.0.0.0/8", "--webhook-target", "Hooks.test"],
+        ("*.example.com", ip_network("10.0.0.0/8"), "hooks.test"),
+    ),
     "log_level": (["--log-level", "debug"], "debug"),
     "log_format": (["--log-format", "json"], "json"),
 }
