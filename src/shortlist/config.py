@@ -159,10 +159,13 @@ class ServerSettings(_Group):
         default=(), description="Keys that callers must send; several may be valid at once. None: open to all."
     )
     api_key_file: Path | None = Field(
-        default=None, description="File with one more key on every line (# begins a comment); read again when it changes."
+        default=None,
+        description="File with one more key on every line, as KEY or OWNER:ROLE:KEY with the role read, write or worker (# "
+        "begins a comment); read again when it changes.",
     )
     max_requests_per_minute: Positive | None = Field(
-        default=None, description="Requests of one caller (a key, or an address without keys) in a minute; the next gets 429."
+        default=None,
+        description="Requests of one caller (the owner of a key, or an address without keys) in a minute; the next gets 429.",
     )
     max_concurrent_requests_per_caller: Positive | None = Field(
         default=None, description="Requests of one caller at once; the next one gets 429."

@@ -110,7 +110,7 @@ class UnsupportedMedia(CallerError):
 
 
 class Forbidden(CallerError):
-    """The request comes from a page of another site."""
+    """The role of the API key does not allow the request, or the request comes from a page of another site."""
 
 
 class Misdirected(CallerError):

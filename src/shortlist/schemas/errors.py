@@ -59,7 +59,9 @@ ERRORS: Final[dict[type[ServiceError], ErrorKind]] = {
     WrongModel: ErrorKind(400, _REQUEST, "wrong_model", "The model does not support this task."),
     InputTooLong: ErrorKind(400, _REQUEST, "context_length_exceeded", "A text is too long, and must not be truncated."),
     Unauthenticated: ErrorKind(401, "authentication_error", "invalid_api_key", "The API key is missing or wrong."),
-    Forbidden: ErrorKind(403, "permission_error", "forbidden", "The request comes from a page of another site."),
+    Forbidden: ErrorKind(
+        403, "permission_error", "forbidden", "The key's role does not allow it, or another site's page sent it."
+    ),
     NotFound: ErrorKind(404, _REQUEST, "not_found", "There is no such path, or the server does not offer this."),
     UnknownModel: ErrorKind(404, _REQUEST, "model_not_found", "No such model is served."),
     MethodNotAllowed: ErrorKind(405, _REQUEST, "invalid_input", "The path has another method; see `Allow`."),
