@@ -17,10 +17,14 @@
         NotFound
           UnknownModel
         MethodNotAllowed     carries allow
+        NotReady             carries retry_after_s
+        Gone
+        IdempotencyConflict
       CapacityError          the request is valid; the server cannot accept it now
         Overloaded           carries retry_after_s
         DeadlineExceeded
         Draining
+        JobsUnavailable
       EngineError            the model's side failed
         EngineUnavailable    the engine has failed; requests fail until it restarts
         EngineOutOfMemory    this batch did not fit; a smaller one may
@@ -142,6 +146,27 @@ class MethodNotAllowed(CallerError):
         self.allow = allow
 
 
+class NotReady(CallerError):
+    """The job has no result yet.
+
+    Args:
+        message: What is missing.
+        retry_after_s: Seconds after which to ask again.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class Gone(CallerError):
+    """The job's result has expired, was removed, or was never to be kept."""
+
+
+class IdempotencyConflict(CallerError):
+    """The idempotency key belongs to another request."""
+
+
 class CapacityError(ServiceError):
     """The request is valid, but the server cannot accept it now."""
 
@@ -178,6 +203,10 @@ class DeadlineExceeded(CapacityError):
 
 class Draining(CapacityError):
     """The server is starting or stopping and accepts no new requests."""
+
+
+class JobsUnavailable(CapacityError):
+    """The Redis of durable jobs does not answer, or is full. Whether the job was accepted may be unknown."""
 
 
 class EngineError(ServiceError):

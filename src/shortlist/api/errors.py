@@ -15,6 +15,7 @@ from shortlist.errors import (
     CallerError,
     Draining,
     MethodNotAllowed,
+    NotReady,
     Overloaded,
     ServiceError,
     Unauthenticated,
@@ -59,7 +60,7 @@ def answer(
 
 
 def _headers(error: ServiceError, status: int) -> dict[str, str]:
-    if isinstance(error, Overloaded):
+    if isinstance(error, (Overloaded, NotReady)):
         return {"retry-after": str(max(1, math.ceil(error.retry_after_s)))}
     if isinstance(error, MethodNotAllowed):
         return {"allow": error.allow}

@@ -1,0 +1,113 @@
+"""A doorbell on Celery: one task, which says nothing but that jobs may be due. Celery brings the pool and its operation.
+
+Celery on Redis may lose a message: kombu takes it from its list, then stores it as unacknowledged, in two steps. The message of
+a killed worker comes back after the visibility timeout, and one that takes longer comes twice. A ring may do all of that.
+
+Threads, not processes: a worker computes nothing, so that processes would cost memory and protect nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from shortlist.errors import BadSetting
+from shortlist.installation import install_hint
+from shortlist.jobs.doorbell import RING_TIMEOUT_S
+from shortlist.jobs.transitions import PREFIX
+from shortlist.telemetry import logger
+
+TASK: Final = "shortlist.jobs.ring"
+QUEUE: Final = "jobs"
+
+STALE_S: Final = 30.0
+"""Later, a ring in the queue is dropped by the worker: the sweep has rung again."""
+
+VISIBILITY_S: Final = 60.0
+"""Celery hands an unacknowledged ring to another worker after this."""
+
+
+class CeleryDoorbell:
+    """Implements `Doorbell`.
+
+    Args:
+        url: The address of Redis, which is the broker as well.
+
+    Raises:
+        BadSetting: Celery is not installed.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            from celery import Celery
+            from kombu.exceptions import OperationalError
+        except ModuleNotFoundError as error:
+            raise BadSetting(
+                f"The setting jobs (--jobs) needs {error.name}, which is not installed: {install_hint('jobs')}"
+            ) from None
+        self._errors = (OperationalError, OSError)
+        self._app = Celery("shortlist", broker=url, set_as_current=False, fixups=[])
+        self._app.conf.update(_configuration(url))
+
+    def ring(self) -> None:
+        """Send the task."""
+        try:
+            self._app.send_task(TASK, expires=STALE_S, retry=False)
+        except self._errors as error:
+            logger.warning("jobs: the doorbell cannot ring", extra={"error": type(error).__name__})
+
+    def listen(self, answer: Callable[[], None], *, on_stop: Callable[[], None], concurrency: int) -> None:
+        """Run a Celery worker until SIGTERM or SIGINT."""
+        from celery import signals
+
+        def ring() -> None:
+            answer()
+
+        def keep_logging(**_: object) -> None:
+            """Leave the logs as they are: Celery sets them up only if no receiver does."""
+
+        def stop(**_: object) -> None:
+            on_stop()
+
+        self._app.task(ring, name=TASK)
+        signals.setup_logging.connect(keep_logging)
+        signals.worker_shutting_down.connect(stop)
+        worker: Any = self._app.Worker(
+            pool="threads",
+            concurrency=concurrency,
+            quiet=True,
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
+        )
+        worker.start()
+
+    def close(self) -> None:
+        """Close the connections of rings."""
+        self._app.close()
+
+
+def _configuration(url: str) -> dict[str, object]:
+    return {
+        "broker_url": url,  # also wins over Celery's own environment variable
+        "broker_transport_options": {
+            "global_keyprefix": f"{PREFIX}celery:",
+            "visibility_timeout": VISIBILITY_S,
+            "unacked_restore_interval": 5,
+            "unacked_restore_throttle": 1,
+            "socket_timeout": RING_TIMEOUT_S,
+            "socket_connect_timeout": RING_TIMEOUT_S,
+            "socket_keepalive": True,
+        },
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "task_default_queue": QUEUE,
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        "task_ignore_result": True,
+        "worker_prefetch_multiplier": 1,
+        "worker_enable_remote_control": False,
+        "worker_hijack_root_logger": False,
+        "worker_redirect_stdouts": False,
+        "worker_send_task_events": False,
+    }
