@@ -25,6 +25,7 @@
         DeadlineExceeded
         Draining
         JobsUnavailable
+        FilesUnavailable
       EngineError            the model's side failed
         EngineUnavailable    the engine has failed; requests fail until it restarts
         EngineOutOfMemory    this batch did not fit; a smaller one may
@@ -207,6 +208,10 @@ class Draining(CapacityError):
 
 class JobsUnavailable(CapacityError):
     """The Redis of durable jobs does not answer, or is full. Whether the job was accepted may be unknown."""
+
+
+class FilesUnavailable(CapacityError):
+    """The store of files cannot be reached, or is full."""
 
 
 class EngineError(ServiceError):

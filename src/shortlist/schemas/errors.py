@@ -15,6 +15,7 @@ from shortlist.errors import (
     EngineError,
     EngineOutOfMemory,
     EngineUnavailable,
+    FilesUnavailable,
     Forbidden,
     Gone,
     IdempotencyConflict,
@@ -83,6 +84,7 @@ ERRORS: Final[dict[type[ServiceError], ErrorKind]] = {
     EngineUnavailable: ErrorKind(503, _SERVER, "engine_unavailable", "The engine has failed."),
     Draining: ErrorKind(503, _SERVER, "unavailable", "The server is starting or stopping."),
     JobsUnavailable: ErrorKind(503, _SERVER, "jobs_unavailable", "Jobs are not accepted now; see `Retry-After`."),
+    FilesUnavailable: ErrorKind(503, _SERVER, "files_unavailable", "Files cannot be stored or read now; see `Retry-After`."),
     UpstreamBusy: ErrorKind(503, _SERVER, "upstream_busy", "No upstream engine accepts work now; see `Retry-After`."),
     DeadlineExceeded: ErrorKind(504, _SERVER, "deadline_exceeded", "The deadline passed."),
 }
