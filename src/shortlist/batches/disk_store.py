@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import secrets
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
@@ -17,6 +18,10 @@ from shortlist.telemetry import logger
 
 UNFINISHED: Final = ".unfinished"
 """Suffix of a file that is being written, behind its name and something random."""
+
+
+REST: Final = re.compile(rf"{NAME.pattern}-[0-9a-f]{{16}}{re.escape(UNFINISHED)}")
+"""The name of a file that was not finished."""
 
 
 class DiskFileStore:
@@ -41,8 +46,8 @@ class DiskFileStore:
 
     async def put(self, name: str, pieces: AsyncIterable[bytes]) -> int:
         """Store a file; see `FileStore`."""
-        unfinished = self._folder / f"{name}-{secrets.token_hex(8)}{UNFINISHED}"
-        num_bytes = 0
+        path, num_bytes = self._path(name), 0
+        unfinished = path.with_name(f"{name}-{secrets.token_hex(8)}{UNFINISHED}")
         with _translated():
             file = await asyncio.to_thread(_create, unfinished)
         try:
@@ -51,7 +56,7 @@ class DiskFileStore:
                     await asyncio.to_thread(file.write, block)
                 num_bytes += len(block)
             with _translated():
-                await asyncio.to_thread(_commit, file, unfinished, self._path(name))
+                await asyncio.to_thread(_commit, file, unfinished, path)
         except BaseException:
             file.close()  # waits for a write that still runs in its thread
             unfinished.unlink(missing_ok=True)
@@ -89,14 +94,14 @@ class DiskFileStore:
         now_s = time.time()  # noqa: TID251 - files carry the time of the wall
         found = []
         for entry in os.scandir(self._folder):
-            if NAME.match(entry.name):
+            if NAME.fullmatch(entry.name) or REST.fullmatch(entry.name):
                 with contextlib.suppress(FileNotFoundError):
                     found.append(StoredFile(entry.name, now_s - entry.stat().st_mtime))
         return found
 
     def _path(self, name: str, *, any_name: bool = False) -> Path:
-        assert (NAME.match if any_name else NAME.fullmatch)(name), "Names come from `new_name`. This is a bug."
-        assert "/" not in name, "Names are no paths. This is a bug."
+        is_ours = NAME.fullmatch(name) or (any_name and REST.fullmatch(name))
+        assert is_ours, "Names come from `new_name`. This is a bug."
         return self._folder / name
 
 

@@ -43,7 +43,12 @@ class S3FileStore:
         try:
             self._bucket = S3Store.from_url(
                 location,
-                client_options={"timeout": CALL_TIMEOUT, "read_timeout": READ_TIMEOUT, "connect_timeout": CONNECT_TIMEOUT},
+                client_options={
+                    "allow_http": True,  # of an endpoint that says so: the default is HTTPS
+                    "timeout": CALL_TIMEOUT,
+                    "read_timeout": READ_TIMEOUT,
+                    "connect_timeout": CONNECT_TIMEOUT,
+                },
                 retry_config={"max_retries": 3, "retry_timeout": RETRY_TIMEOUT},
             )
         except (BaseError, ValueError):
@@ -52,7 +57,6 @@ class S3FileStore:
 
     async def put(self, name: str, pieces: AsyncIterable[bytes]) -> int:
         """Store a file; see `FileStore`. The library cancels an upload that does not end; a killed server cannot."""
-        assert NAME.fullmatch(name), "Names come from `new_name`. This is a bug."
         blocks = in_blocks(pieces)
         first = await anext(blocks, b"")
         num_bytes = len(first)
@@ -66,24 +70,24 @@ class S3FileStore:
 
         source = counted() if len(first) >= PIECE_BYTES else first  # an upload in parts has at least one
         with _translated():
-            await self._library.put_async(self._bucket, name, source, max_concurrency=MAX_PARTS_AT_ONCE)
+            await self._library.put_async(self._bucket, _checked(name), source, max_concurrency=MAX_PARTS_AT_ONCE)
         return num_bytes
 
     async def read(self, name: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """Yield the bytes of a file; see `FileStore`."""
         with _translated():
             if end is None and start == 0:
-                found = await self._library.get_async(self._bucket, name)
+                found = await self._library.get_async(self._bucket, _checked(name))
             else:
                 span = {"offset": start} if end is None else (start, end)
-                found = await self._library.get_async(self._bucket, name, options={"range": span})  # type: ignore[typeddict-item]
+                found = await self._library.get_async(self._bucket, _checked(name), options={"range": span})  # type: ignore[typeddict-item]
             async for piece in found.stream(min_chunk_size=PIECE_BYTES):
                 yield bytes(piece)
 
     async def delete(self, name: str) -> None:
         """Remove a file; see `FileStore`."""
         with _translated(), contextlib.suppress(NotFound):
-            await self._library.delete_async(self._bucket, name)
+            await self._library.delete_async(self._bucket, _checked(name))
 
     async def list_files(self) -> AsyncIterator[StoredFile]:
         """Yield all files; see `FileStore`."""
@@ -93,6 +97,11 @@ class S3FileStore:
                 for each in found:
                     if NAME.fullmatch(each["path"]):
                         yield StoredFile(each["path"], (now - each["last_modified"]).total_seconds())
+
+
+def _checked(name: str) -> str:
+    assert NAME.fullmatch(name), "Names come from `new_name`. This is a bug."
+    return name
 
 
 @contextlib.contextmanager
