@@ -231,6 +231,18 @@ class ServerSettings(_Group):
     )
 
 
+class JobSettings(_Group):
+    """Durable jobs."""
+
+    jobs: RedisUrl | None = Field(
+        default=None, description="Redis for durable jobs, with appendonly yes: redis://, rediss:// or unix://."
+    )
+    job_ttl_s: Positive = Field(default=86_400, description="Seconds for which the result of a job is kept.")
+    job_doorbell: Literal["celery", "streams"] = Field(
+        default="celery", description="What wakes workers: Celery, or a Redis stream. The same for servers and workers."
+    )
+
+
 class Settings(_Group):
     """All settings, in groups."""
 
@@ -238,6 +250,7 @@ class Settings(_Group):
     vllm: VllmSettings = VllmSettings()
     scheduler: SchedulerSettings = SchedulerSettings()
     server: ServerSettings = ServerSettings()
+    jobs: JobSettings = JobSettings()
 
     @classmethod
     def load(cls, flags: Mapping[str, object] | None = None, *, environ: Mapping[str, str] | None = None) -> Self:

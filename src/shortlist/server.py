@@ -33,14 +33,17 @@ from shortlist.api.api_keys import ApiKeys
 from shortlist.api.app import PAGE_PATH, check_root_path, create_app
 from shortlist.api.http_protocol import ConnectionLimits
 from shortlist.api.sites import is_loopback
-from shortlist.config import ServerSettings, Settings
+from shortlist.config import JobSettings, ServerSettings, Settings
 from shortlist.engine.base import Notify
 from shortlist.errors import BadSetting
+from shortlist.jobs.connection import check_redis
+from shortlist.jobs.job_service import JobService
 from shortlist.logs import configure_logging, standard_error
 from shortlist.service.build import build_runtime
 from shortlist.service.runtime import Runtime
 from shortlist.systemd import READY, STOPPING, Notifier
-from shortlist.telemetry import logger
+from shortlist.telemetry import Metrics, logger
+from shortlist.telemetry.job_state import JobStateCollector
 
 EXIT_STOPPED = 0
 EXIT_ENGINE_DIED = 1
@@ -135,12 +138,23 @@ def build_app(settings: Settings | None = None, *, notify: Notify = logger.info)
     """
     settings = Settings.load({}) if settings is None else settings
     check_root_path(settings.server)
+    if settings.jobs.jobs is not None:
+        check_redis(settings.jobs.jobs.get_secret_value())
     runtime = build_runtime(settings, notify=notify)
-    app = create_app(runtime)
+    app = create_app(runtime, job_service(settings.jobs, runtime.metrics))
     if settings.server.ui and ui.is_available():
         ui.mount_page(app, path=PAGE_PATH, stopping=app.state.stopping, wait_idle=runtime.wait_idle)
         app.state.has_page = True
     return app
+
+
+def job_service(settings: JobSettings, metrics: Metrics) -> JobService | None:
+    """Return the durable jobs of a server, and export their state; None if it takes none."""
+    if settings.jobs is None:
+        return None
+    state = JobStateCollector()
+    metrics.registry.register(state)
+    return JobService(settings.jobs.get_secret_value(), settings, state)
 
 
 def bind(settings: ServerSettings) -> socket.socket:

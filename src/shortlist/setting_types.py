@@ -85,6 +85,9 @@ def _collector_url(text: str) -> str:
     return text.rstrip("/")
 
 
+WORKER_SERVER = re.compile(r"https?://[^\s,?#@]+")
+"""The address of a server, which may have a path prefix."""
+
 ROOT_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 
 

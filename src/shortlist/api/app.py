@@ -17,11 +17,12 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from shortlist import __version__
-from shortlist.api import ollama_routes, openapi
+from shortlist.api import job_routes, ollama_routes, openapi
 from shortlist.api.api_keys import ApiKeys
 from shortlist.api.auth import Auth
 from shortlist.api.caller_limits import CallerLimits
 from shortlist.api.fast_routes import FastRoutes
+from shortlist.api.job_leases import JobLeases
 from shortlist.api.memory_budget import MemoryBudget
 from shortlist.api.path_rewriting import DIALECT_PREFIX, MODEL_PREFIX, HeadRequests, PathRewriting
 from shortlist.api.proxy_headers import ProxyHeaders, RootPath
@@ -32,6 +33,7 @@ from shortlist.api.routes import fast_routes, router, task_router
 from shortlist.api.sites import Sites, allowed_hosts
 from shortlist.config import ServerSettings
 from shortlist.errors import BadSetting, InvalidInput, MethodNotAllowed, NotFound
+from shortlist.jobs.job_service import JobService
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry.compat import collectors
 
@@ -39,6 +41,8 @@ PAGE_PATH = "/ui"
 STATIC_PATH = "/docs/static"
 
 EXPOSED_HEADERS = (
+    "location",
+    "preference-applied",
     "retry-after",
     "x-cache-hits",
     "x-request-id",
@@ -58,16 +62,22 @@ Times are in the headers `x-total-time`, `x-tokenization-time`, `x-queue-time` a
 """
 
 
-def create_app(runtime: Runtime) -> FastAPI:
-    """Return the application; starting it starts the runtime, stopping it drains and closes the runtime."""
+def create_app(runtime: Runtime, jobs: JobService | None = None) -> FastAPI:
+    """Return the application; starting it starts the runtime, stopping it drains and closes the runtime.
+
+    Args:
+        runtime: The served models.
+        jobs: The durable jobs; None if the server takes none.
+    """
     server = runtime.settings.server
     keys = ApiKeys.of(server)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await runtime.start()
-        yield
-        await runtime.drain(server.drain_timeout_s)
+        async with _open(jobs, app.state.stopping):
+            yield
+            await runtime.drain(server.drain_timeout_s)
         await runtime.close()
 
     app = FastAPIOffline(
@@ -82,18 +92,44 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.state.has_page = False
     app.state.stopping = asyncio.Event()  # set when the process is told to stop
     app.state.keys = keys
+    app.state.jobs = jobs
+    app.state.model_names = lambda: _names(runtime)
     tasks = task_router()
+    app.state.task_routes = tasks.routes
     app.include_router(tasks)
+    app.include_router(job_routes.router)
     app.include_router(router)
     app.include_router(ollama_routes.router)
     app.openapi = _documented(app)  # type: ignore[method-assign] # as FastAPI's documentation says
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
-    _add_middleware(app, runtime, server, keys, fast_routes(tasks))
+    _add_middleware(app, runtime, server, keys, fast_routes(tasks, job_routes.router))
     runtime.metrics.build_info.labels(__version__, platform.python_version()).set(1)
-    for collector in collectors(runtime.metrics, server.metrics_compat, methods=_methods(tasks, router, ollama_routes.router)):
+    for collector in collectors(
+        runtime.metrics, server.metrics_compat, methods=_methods(tasks, router, job_routes.router, ollama_routes.router)
+    ):
         runtime.metrics.registry.register(collector)
     return app
+
+
+@asynccontextmanager
+async def _open(jobs: JobService | None, stopping: asyncio.Event) -> AsyncIterator[None]:
+    """Run the jobs' tasks. Followers leave when the server is told to stop: their connections would hold it up."""
+    if jobs is None:
+        yield
+        return
+
+    async def leave() -> None:
+        await stopping.wait()
+        jobs.leave()
+
+    await jobs.start()
+    leaving = asyncio.create_task(leave(), name="jobs leave")
+    try:
+        yield
+    finally:
+        leaving.cancel()
+        await jobs.close()
 
 
 def _add_middleware(
@@ -101,7 +137,8 @@ def _add_middleware(
 ) -> None:
     """Add middlewares, innermost first.
 
-    RootPath, FastRoutes, RequestBody, CallerLimits, Auth, PathRewriting, Sites, ProxyHeaders, RequestLog, CORS, HeadRequests.
+    RootPath, FastRoutes, RequestBody, CallerLimits, JobLeases, Auth, PathRewriting, Sites, ProxyHeaders, RequestLog, CORS,
+    HeadRequests.
     """
     quota = Quota(max_per_minute=server.max_requests_per_minute, max_running=server.max_concurrent_requests_per_caller)
     app.add_middleware(RootPath)
@@ -113,6 +150,8 @@ def _add_middleware(
         body_timeout_s=server.body_timeout_s,
     )
     app.add_middleware(CallerLimits, quota=quota, public_prefixes=(PAGE_PATH,))
+    if app.state.jobs is not None:
+        app.add_middleware(JobLeases, jobs=app.state.jobs)
     app.add_middleware(Auth, keys=keys, public=("/metrics",) if server.public_metrics else ())
     # Outside of `Auth`, so that its errors are in the dialect of the path; its cost is linear and small.
     app.add_middleware(PathRewriting, names=lambda: _names(runtime), public_prefixes=(PAGE_PATH, STATIC_PATH))
@@ -125,7 +164,7 @@ def _add_middleware(
         app.add_middleware(
             CORSMiddleware,
             allow_origins=server.cors_origin,
-            allow_methods=("GET", "POST"),
+            allow_methods=("GET", "POST", "DELETE"),
             allow_headers=("*",),
             allow_credentials=False,
             expose_headers=EXPOSED_HEADERS,
@@ -139,7 +178,7 @@ def check_root_path(settings: ServerSettings) -> None:
     Raises:
         BadSetting: paths of the server begin with it.
     """
-    routes = (route for each in (task_router(), router, ollama_routes.router) for route in each.routes)
+    routes = (route for each in (task_router(), router, job_routes.router, ollama_routes.router) for route in each.routes)
     own = [route.path for route in routes if isinstance(route, APIRoute)]
     prefixes = (f"{PAGE_PATH}/", f"{STATIC_PATH}/", MODEL_PREFIX, DIALECT_PREFIX)
     first = next((path for path in (*prefixes, *own) if path.startswith(f"{settings.root_path}/")), None)

@@ -1,8 +1,8 @@
 """API key check: open until keys are configured, then closed to requests without a valid key. Pure ASGI.
 
 With keys, every path needs one except a short list for probes. The check uses headers only, before the body is read, and sets
-caller and role for the inner middlewares. A key with the role `read` is limited to GET. One with the role `worker` runs tasks
-for the owners that it names, and does not see their jobs, files and batches.
+caller and role for the inner middlewares. A key with the role `read` is limited to GET. One with the role `worker` runs
+tasks, and does not see jobs, files and batches; `JobLeases` finds the owners of the jobs that it runs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shortlist.api.api_keys import ApiKeys, Role
 from shortlist.api.request_state import state_of
-from shortlist.errors import CallerError, Forbidden, InvalidInput, Unauthenticated
+from shortlist.errors import CallerError, Forbidden, Unauthenticated
 
 PUBLIC_PATHS = frozenset(
     {"/health", "/ready", "/version", "/ping", "/.well-known/live", "/.well-known/ready", "/v1/cluster/auth"}
@@ -29,12 +29,6 @@ FRONT_DOOR = frozenset({("GET", "/"), ("HEAD", "/")})
 """Paths that only show that a server exists, for GET; a POST here is a task."""
 KEY_HEADERS = (b"x-api-key", b"api-key")
 """Headers with a bare key. Source: the SDKs of Azure OpenAI (`api-key`) and LitServe, Anthropic style (`x-api-key`)."""
-
-OWNER_HEADER: Final = "X-Request-Owner"
-"""Names the owner of the job that a worker runs; the request then counts as this owner's."""
-
-OWNER_ID: Final = re.compile(rb"[!-~]{1,64}")
-"""An owner of the key file, the beginning of a digest, or an address."""
 
 OWNED_PATHS: Final = re.compile(r"/v1/(?:jobs|files|batches)(?:/.*)?", re.DOTALL)
 """Paths of what belongs to owners."""
@@ -56,7 +50,7 @@ class Auth:
         public: Paths without a key, besides those of probes.
 
     Raises:
-        Unauthenticated, Forbidden, InvalidInput: to the outer middleware.
+        Unauthenticated, Forbidden: to the outer middleware.
     """
 
     def __init__(self, app: ASGIApp, *, keys: ApiKeys, public: Iterable[str] = ()) -> None:
@@ -79,8 +73,8 @@ class Auth:
         await self.app(scope, receive, send)
 
     def _check(self, scope: Scope) -> None:
-        headers, state = dict(scope["headers"]), state_of(scope)
-        key = self._keys.find(list(_sent(headers)))
+        state = state_of(scope)
+        key = self._keys.find(list(_sent(dict(scope["headers"]))))
         if key is None and self._keys.are_needed and not self._is_public(scope):
             raise Unauthenticated("The API key is missing or wrong. Send it as `Authorization: Bearer KEY`.")
         state.caller, state.role = (key.owner, key.role) if key else (_address(scope), Role.WRITE)
@@ -88,9 +82,6 @@ class Auth:
             raise Forbidden("This API key may only read: its role is `read`.")
         if state.role is Role.WORKER and OWNED_PATHS.fullmatch(scope["path"]):
             raise Forbidden("This API key may only run tasks: its role is `worker`.")
-        owner = headers.get(OWNER_HEADER.lower().encode())
-        if owner is not None:
-            state.caller = _named(owner, state.role)
 
     def _is_public(self, scope: Scope) -> bool:
         return scope["path"] in self._public or (scope.get("method"), scope["path"]) in FRONT_DOOR
@@ -107,15 +98,6 @@ def _sent(headers: Mapping[bytes, bytes]) -> Iterator[bytes]:
     elif authorization:
         yield authorization
     yield from (headers[name] for name in KEY_HEADERS if name in headers)
-
-
-def _named(owner: bytes, role: Role) -> str:
-    """Return the owner that a request names."""
-    if role is not Role.WORKER:
-        raise Forbidden(f"The header {OWNER_HEADER} needs an API key with the role `worker`.", param=OWNER_HEADER)
-    if not OWNER_ID.fullmatch(owner):
-        raise InvalidInput(f"The header {OWNER_HEADER} must be 1 to 64 visible ASCII characters.", param=OWNER_HEADER)
-    return owner.decode("ascii")
 
 
 def _password(credentials: bytes) -> bytes:

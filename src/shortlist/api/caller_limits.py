@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from shortlist.api.api_keys import Role
 from shortlist.api.quota import Quota
 from shortlist.api.request_state import state_of
 
@@ -15,8 +14,8 @@ from shortlist.api.request_state import state_of
 class CallerLimits:
     """ASGI middleware; inside `Auth`, which sets the caller.
 
-    Counts every POST except the page's own, whose work arrives as separate requests of its user, and those of workers: a job
-    was counted when it was accepted.
+    Counts every POST except the page's own, whose work arrives as separate requests of its user, and those of workers for jobs,
+    which were counted when they were accepted.
 
     Args:
         app: The inner application.
@@ -35,10 +34,10 @@ class CallerLimits:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on and count it while it runs, or raise."""
         is_work = scope["type"] == "http" and scope["method"] == "POST" and not scope["path"].startswith(self._public_prefixes)
-        caller, role = state_of(scope).caller, state_of(scope).role
-        if not is_work or role is Role.WORKER or not self._quota.is_limited:
+        if not is_work or not self._quota.is_limited or state_of(scope).is_job:
             await self.app(scope, receive, send)
             return
+        caller = state_of(scope).caller
         self._quota.enter(caller, time.monotonic())
         try:
             await self.app(scope, receive, send)

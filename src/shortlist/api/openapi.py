@@ -18,6 +18,7 @@ from shortlist.api.dialects.common import CommonRerankRequest
 from shortlist.api.dialects.dialect import AnyRequestModel, Dialect, ErrorInfo, Json, RequestModel
 from shortlist.api.dialects.explain import ExplainRequest
 from shortlist.api.ollama_routes import ShowRequest
+from shortlist.errors import Gone, NotReady
 from shortlist.schemas.errors import ERRORS, ErrorKind
 from shortlist.schemas.model_list import ModelDescription, ModelList
 
@@ -42,7 +43,7 @@ def _error_responses(dialects: Sequence[Dialect]) -> dict[str, Json]:
     bodies: dict[int, list[object]] = {}
     for dialect in dialects:
         _, body = get_args(get_type_hints(dialect.error_body)["return"])
-        for kind in ERRORS.values():
+        for kind in (kind for error, kind in ERRORS.items() if error not in OF_JOBS):
             status, _ = dialect.error_body(_example_of(kind))
             meanings.setdefault(status, []).append(kind.meaning)
             bodies.setdefault(status, []).append(_schema_of(body))
@@ -149,6 +150,9 @@ USUAL: Mapping[str, _Shown] = {
 """The five dialects of most clients; the other paths have their own tag."""
 
 OTHERS = "other dialects"
+
+OF_JOBS: Final = frozenset({Gone, NotReady})
+"""Errors of results, which no task has."""
 
 
 def _dialects(path: str) -> list[Dialect]:

@@ -68,28 +68,35 @@ class PathRewriting:
         if scope["type"] == "http" and scope.get("query_string", b"").count(b"&") >= MAX_PARAMETERS:
             raise InvalidInput(f"The query string has more than {MAX_PARAMETERS} parameters.")
         if scope["type"] == "http" and not scope["path"].startswith(self._public_prefixes):
-            self._read(scope)
+            rewrite(scope, self._names())
         await self.app(scope, receive, send)
 
-    def _read(self, scope: Scope) -> None:
-        path, state = normalized(scope["path"]), state_of(scope)
-        for _ in range(MAX_PREFIXES):  # any number would take quadratic time
-            if path.startswith(MODEL_PREFIX):
-                state.model, path = self._model(path.removeprefix(MODEL_PREFIX))
-            elif path.startswith(DIALECT_PREFIX):
-                state.explicit_dialect, _, path = path.removeprefix(DIALECT_PREFIX).partition("/")
-            else:
-                break
-            path = normalized(f"/{path.lstrip('/')}")
-        scope["path"] = path
-        state.dialect = table.only_dialect_of(path, state.explicit_dialect)
 
-    def _model(self, rest: str) -> tuple[str, str]:
-        """Return the model at the start of a path, and the rest; model names may contain slashes."""
-        for name in sorted(self._names(), key=len, reverse=True):
-            if rest[: len(name)].lower() == name.lower() and rest[len(name) : len(name) + 1] in {"", "/"}:
-                return name, rest[len(name) :]
-        raise UnknownModel("No such model is served; GET /v1/models lists them.", param="model")
+def rewrite(scope: Scope, names: Iterable[str]) -> None:
+    """Take the prefixes off the path of a request, and set what they say.
+
+    Raises:
+        UnknownModel, NotFound: there is no such model or dialect.
+    """
+    path, state = normalized(scope["path"]), state_of(scope)
+    for _ in range(MAX_PREFIXES):  # any number would take quadratic time
+        if path.startswith(MODEL_PREFIX):
+            state.model, path = _model(path.removeprefix(MODEL_PREFIX), names)
+        elif path.startswith(DIALECT_PREFIX):
+            state.explicit_dialect, _, path = path.removeprefix(DIALECT_PREFIX).partition("/")
+        else:
+            break
+        path = normalized(f"/{path.lstrip('/')}")
+    scope["path"] = path
+    state.dialect = table.only_dialect_of(path, state.explicit_dialect)
+
+
+def _model(rest: str, names: Iterable[str]) -> tuple[str, str]:
+    """Return the model at the start of a path, and the rest; model names may contain slashes."""
+    for name in sorted(names, key=len, reverse=True):
+        if rest[: len(name)].lower() == name.lower() and rest[len(name) : len(name) + 1] in {"", "/"}:
+            return name, rest[len(name) :]
+    raise UnknownModel("No such model is served; GET /v1/models lists them.", param="model")
 
 
 def normalized(path: str) -> str:

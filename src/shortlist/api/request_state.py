@@ -26,6 +26,8 @@ class RequestState:
         role: The role of its key; `write` without one.
         root_path: The prefix that its path has at the reverse proxy.
         model: The model that its path names.
+        webhook: Where to send the end of the job that it becomes.
+        is_job: Whether a worker sent it for a job, whose owner is the caller.
         explicit_dialect: The dialect that its path names.
         dialect: Its dialect.
         request_model: The class of its body.
@@ -40,6 +42,8 @@ class RequestState:
     role: Role = Role.WRITE
     root_path: str = ""
     model: str | None = None
+    webhook: str = ""
+    is_job: bool = False
     explicit_dialect: str | None = None
     dialect: Dialect | None = None
     request_model: type[RequestModel] | None = None

@@ -23,6 +23,7 @@ from shortlist.api.dialects import table
 from shortlist.api.dialects.dialect import RequestView, ResponseMeta
 from shortlist.api.dialects.explain import MAX_DOCUMENTS, ExplainRequest
 from shortlist.api.dialects.published_fields import check_unsupported
+from shortlist.api.job_acceptance import DIALECT_HEADER, accept, job_preferences
 from shortlist.api.json_body import read_json
 from shortlist.api.request_options import apply_headers, with_instruction
 from shortlist.api.request_state import state_of
@@ -33,9 +34,6 @@ from shortlist.service.runtime import Runtime, State
 from shortlist.types import EMBED, SparseVector, Timing, Usage, Vector
 
 router = APIRouter()
-
-DIALECT_HEADER: Final = "X-Rerank-Dialect"
-"""Names a dialect where a client cannot set a path prefix."""
 
 PIECE_BYTES: Final = 65_536
 """Bytes of an answer that are written at once. Source: uvicorn's `HIGH_WATER_LIMIT`, from which on it waits."""
@@ -55,7 +53,7 @@ Service = Annotated[Runtime, Depends(_runtime)]
 
 
 async def handle_task(request: Request) -> Response:
-    """Handle a task request in any dialect."""
+    """Handle a task request in any dialect: answer it, or accept it as a job."""
     started_s = time.perf_counter()
     scope, state, service = request.scope, state_of(request.scope), _runtime(request)
     body = await read_json(request)
@@ -74,7 +72,11 @@ async def handle_task(request: Request) -> Response:
     state.num_items = request_body.num_items
     service.metrics.ignored_fields.labels(dialect.name).inc(len(body.keys() - request_model.known_fields()))
     handler = handler_of(request_model)
-    state.outcome = outcome = await handler.run(service, handler.task_of(request_body, request))
+    task = handler.task_of(request_body, request)
+    if request.app.state.jobs is not None and (preferred := job_preferences(request)) is not None:
+        service.card(task.model)
+        return await accept(request.app.state.jobs, request, preferred)
+    state.outcome = outcome = await handler.run(service, task)
     answer = request_body.answer(outcome, _response_meta(request))
     return _answer(answer, outcome, started_s, len(await request.body()))
 
@@ -87,10 +89,10 @@ def task_router() -> APIRouter:
     return router
 
 
-def fast_routes(router: APIRouter) -> dict[str, APIRoute]:
-    """Return the task routes with fixed paths, by path; see `FastRoutes`."""
-    routes = (route for route in router.routes if isinstance(route, APIRoute))
-    return {route.path: route for route in routes if not route.param_convertors}
+def fast_routes(*routers: APIRouter) -> dict[str, APIRoute]:
+    """Return the POST routes with fixed paths, by path; see `FastRoutes`. Their endpoints take only the request."""
+    routes = (route for router in routers for route in router.routes if isinstance(route, APIRoute))
+    return {route.path: route for route in routes if not route.param_convertors and "POST" in (route.methods or ())}
 
 
 @router.post("/v1/explain", tags=["tasks"], response_class=Response)

@@ -19,7 +19,7 @@ from shortlist.api.dialects.dialect import (
 )
 from shortlist.api.request_options import apply_headers, with_instruction
 from shortlist.service.embed import embed_sparse
-from shortlist.service.runtime import Runtime
+from shortlist.service.runtime import ModelTask, Runtime
 from shortlist.types import EMBED_SPARSE
 
 
@@ -44,13 +44,14 @@ class TaskHandler:
 
     name: str
     run: Callable[[Runtime, Any], Awaitable[ServedOutcome]]
-    task_of: Callable[[Any, Request], object] = lambda body, request: apply_headers(
+    task_of: Callable[[Any, Request], ModelTask] = lambda body, request: apply_headers(
         with_instruction(body.task(), body.instruction), request
     )
 
 
-def _tokenizer_task(body: Any, request: Request) -> object:
-    return apply_headers(body.task(), request)
+def _tokenizer_task(body: Any, request: Request) -> ModelTask:
+    task: ModelTask = apply_headers(body.task(), request)
+    return task
 
 
 HANDLERS: Final[dict[type[RequestModel], TaskHandler]] = {

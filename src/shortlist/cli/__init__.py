@@ -1,4 +1,4 @@
-"""The command line: `shortlist serve`, `demo`, `rerank`, `embed`, `models`, `doctor`, `bench`.
+"""The command line: `shortlist serve`, `worker`, `demo`, `rerank`, `embed`, `models`, `doctor`, `bench`.
 
 Each command's module is imported on demand: `shortlist --help` and shell completion answer at once, and a server starts without
 the benchmark's imports. `exit_codes` and docs/cli.md list the exit codes.
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 COMMANDS: Final = {
     "serve": ("shortlist.cli.serve", "serve", "Serve one or several models over HTTP."),
+    "worker": ("shortlist.cli.worker", "app", "Work on durable jobs for a server."),
     "demo": ("shortlist.cli.serve", "demo", "Serve the bundled demo model, and show a first ranking in the terminal."),
     "rerank": ("shortlist.cli.rerank", "app", "Rank documents for a query, or for every query of a file."),
     "embed": ("shortlist.cli.embed", "app", "Embed texts."),

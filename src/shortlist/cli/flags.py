@@ -19,7 +19,7 @@ MODEL_SETTINGS: Final = frozenset(
 )
 """Settings that affect a single model; the others affect the server only."""
 
-PANELS: Final = {"model": "Models", "vllm": "vLLM", "scheduler": "Scheduler", "server": "Server"}
+PANELS: Final = {"model": "Models", "vllm": "vLLM", "scheduler": "Scheduler", "server": "Server", "jobs": "Jobs"}
 
 EPILOG: Final = (
     "Every flag is also an environment variable (--max-batch-tokens is SHORTLIST_MAX_BATCH_TOKENS) and a key of the --config "

@@ -99,7 +99,7 @@ def check_redis(url: str) -> None:
             found = client.config_get("maxmemory-policy", "appendonly")
         except ResponseError:  # managed services forbid CONFIG
             logger.warning(
-                "jobs: Redis does not show its settings; jobs are only safe with maxmemory-policy noeviction and appendonly yes",
+                "jobs: Redis hides its settings; jobs are safe only with maxmemory-policy noeviction and appendonly yes",
                 extra={"redis": place},
             )
         except (RedisError, OSError) as error:
@@ -119,8 +119,7 @@ def _check_settings(version: str, found: Mapping[Any, Any], place: str) -> None:
         )
     if text.get("appendonly", "yes") != "yes":
         raise BadSetting(
-            f"The Redis at {place} has appendonly {text['appendonly']}, so its restart would lose accepted jobs. Set appendonly "
-            "yes."
+            f"The Redis at {place} has appendonly {text['appendonly']}, so its restart loses accepted jobs. Set appendonly yes."
         )
 
 

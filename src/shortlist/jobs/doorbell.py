@@ -7,9 +7,7 @@ lost, late or repeated: jobs depend on their records only, and `Sweeper` rings a
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Literal, Protocol, assert_never
-
-DoorbellName = Literal["celery", "streams"]
+from typing import Final, Protocol
 
 RING_TIMEOUT_S: Final = 1.0
 """Timeout of a ring; it is lost afterwards."""
@@ -37,22 +35,3 @@ class Doorbell(Protocol):
     def close(self) -> None:
         """Close every connection."""
         ...
-
-
-def doorbell(name: DoorbellName, url: str) -> Doorbell:
-    """Return the doorbell of this name at the Redis of the jobs.
-
-    Raises:
-        BadSetting: its library is not installed.
-    """
-    match name:
-        case "celery":
-            from shortlist.jobs.celery_doorbell import CeleryDoorbell
-
-            return CeleryDoorbell(url)
-        case "streams":
-            from shortlist.jobs.stream_doorbell import StreamDoorbell
-
-            return StreamDoorbell(url)
-        case _:
-            assert_never(name)

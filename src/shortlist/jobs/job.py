@@ -74,8 +74,8 @@ class NewJob:
     @property
     def digest(self) -> str:
         """Identifies the request among those with the same idempotency key."""
-        parts = (self.path.encode(), orjson.dumps(dict(self.headers), option=orjson.OPT_SORT_KEYS), self.body)
-        return digest_of(parts)
+        headers = orjson.dumps(dict(self.headers), option=orjson.OPT_SORT_KEYS)
+        return digest_of((self.path.encode(), headers, self.body, self.webhook.encode(), bytes([self.keeps_result])))
 
     def fields(self) -> list[str | bytes | int]:
         """Return fields and values of the record, besides those that `accept` sets. A new field needs a default in readers."""
@@ -128,11 +128,13 @@ class Accepted(NamedTuple):
     Attributes:
         job_id: Its id.
         is_new: Whether it was accepted now; the same request with the same idempotency key finds the job of the first one.
+        created_ms: When it was accepted, if that was now.
         must_ring: Whether the doorbell has to ring.
     """
 
     job_id: str
     is_new: bool
+    created_ms: int
     must_ring: bool
 
 

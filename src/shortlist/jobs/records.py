@@ -51,12 +51,12 @@ class JobStore:
         """
         idem = digest_of((new.owner.encode(), new.idempotency_key.encode())) if new.idempotency_key else ""
         times = [round(1000 * new.max_age_s), round(1000 * new.ttl_s)]
-        outcome, job_id, must_ring = await self._run(
+        outcome, job_id, created_ms, must_ring = await self._run(
             "ACCEPT", new.id, idem, new.digest, self._doorbell, new.body, *times, *new.fields()
         )
         if outcome == b"conflict":
             raise IdempotencyConflict("The Idempotency-Key belongs to another request; send a new one, or that request again.")
-        return Accepted(job_id.decode(), outcome == b"accepted", bool(must_ring))
+        return Accepted(job_id.decode(), outcome == b"accepted", created_ms, bool(must_ring))
 
     async def take(self, *, is_answer: bool = False) -> Lease | None:
         """Take the job that has been due for longest; None if none is due.

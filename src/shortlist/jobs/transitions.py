@@ -144,12 +144,12 @@ ACCEPT: Final = (
     + """
 local id, idem, digest, kind, body = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local max_age, ttl = tonumber(ARGV[6]), tonumber(ARGV[7])
-if redis.call('EXISTS', key_of(id)) == 1 then return {'accepted', id, 0} end
+if redis.call('EXISTS', key_of(id)) == 1 then return {'accepted', id, tonumber(read(id, 'created').created), 0} end
 if idem ~= '' then
   local known = redis.call('GET', P..'jobs:idem:'..idem)
   local theirs = known and read(known, 'digest').digest or ''
-  if theirs == digest then return {'known', known, 0} end
-  if theirs ~= '' then return {'conflict', known, 0} end
+  if theirs == digest then return {'known', known, 0, 0} end
+  if theirs ~= '' then return {'conflict', known, 0, 0} end
 end
 local now = now_ms()
 local expires = now + max_age + ttl
@@ -166,7 +166,7 @@ redis.call('ZADD', OPEN, now + max_age, id)
 redis.call('HINCRBY', STATS, 'accepted', 1)
 enter_due(id, now)
 tell(id, now)
-return {'accepted', id, must_ring(kind)}
+return {'accepted', id, now, must_ring(kind)}
 """
 )
 """id, idempotency digest, request digest, doorbell, body, longest age in ms, ttl in ms; then fields and values."""

@@ -200,7 +200,7 @@ class Worker:
                 continue
 
     async def _ask(self, lease: Lease) -> Result | Postponed:
-        """Ask the server. A job that has failed before is kept from servers that are not ready, so that outages cost nothing."""
+        """Ask the server. A job that has failed waits until the server is ready, so that outages cost nothing."""
         job = lease.job
         delay_s = min(2.0 ** min(job.failures, 10), MAX_DELAY_S)
         headers = {

@@ -12,7 +12,7 @@ from starlette.types import Message, Receive, Scope, Send
 from shortlist.api.api_keys import ApiKeys, Role
 from shortlist.api.auth import PUBLIC_PATHS, Auth
 from shortlist.api.request_state import state_of
-from shortlist.errors import Forbidden, InvalidInput, Unauthenticated
+from shortlist.errors import Forbidden, Unauthenticated
 from tests.support.wire import Wire, http_scope
 
 
@@ -188,7 +188,7 @@ def owned(tmp_path: Path) -> ApiKeys:
     return ApiKeys(file=file)
 
 
-async def identified(keys: ApiKeys, key: bytes, *headers: tuple[bytes, bytes], method: str, path: str) -> tuple[str, Role]:
+async def identified(keys: ApiKeys, key: bytes, *, method: str, path: str) -> tuple[str, Role]:
     """Return caller and role of a request as the inner application sees them."""
     seen: list[tuple[str, Role]] = []
 
@@ -196,7 +196,7 @@ async def identified(keys: ApiKeys, key: bytes, *headers: tuple[bytes, bytes], m
         seen.append((state_of(scope).caller, state_of(scope).role))
 
     wire = Wire()
-    scope = {**http_scope((b"x-api-key", key), *headers, method=method, path=path), "client": ("192.0.2.7", 1)}
+    scope = {**http_scope((b"x-api-key", key), method=method, path=path), "client": ("192.0.2.7", 1)}
     await Auth(inside, keys=keys)(scope, wire.receive, wire.send)
     [found] = seen
     return found
@@ -223,13 +223,7 @@ async def test_key_that_reads_opens_no_websocket(owned: ApiKeys) -> None:
     assert wire.sent == [{"type": "websocket.close", "code": 1008}]
 
 
-@pytest.mark.parametrize("name", ["search", "0123456789ab", "2001:db8::/64"])
-async def test_worker_names_the_owner_of_the_job(owned: ApiKeys, name: str) -> None:
-    header = (b"x-request-owner", name.encode())
-    assert await identified(owned, b"k", header, method="POST", path="/v1/rerank") == (name, Role.WORKER)
-
-
-async def test_worker_that_names_no_owner_is_its_own(owned: ApiKeys) -> None:
+async def test_worker_runs_tasks_as_its_own_owner(owned: ApiKeys) -> None:
     assert await identified(owned, b"k", method="POST", path="/v1/rerank") == ("pool", Role.WORKER)
 
 
@@ -237,30 +231,7 @@ async def test_worker_that_names_no_owner_is_its_own(owned: ApiKeys) -> None:
 @pytest.mark.parametrize(
     "path", ["/v1/jobs", "/v1/jobs/1/result", "/v1/files", "/v1/files/1", "/v1/batches/1/cancel", "/v1/files/\n"]
 )
-@pytest.mark.parametrize("headers", [[], [(b"x-request-owner", b"search")]])
-async def test_worker_does_not_see_what_belongs_to_owners(
-    owned: ApiKeys, method: str, path: str, headers: list[tuple[bytes, bytes]]
-) -> None:
+async def test_worker_does_not_see_what_belongs_to_owners(owned: ApiKeys, method: str, path: str) -> None:
     with pytest.raises(Forbidden):
-        await identified(owned, b"k", *headers, method=method, path=path)
-    assert await identified(owned, b"k", *headers, method="POST", path="/v1/jobsandmore")
-
-
-@pytest.mark.parametrize("name", [b"", b"a b", b"a\n", b"\xe4", b"a" * 65])
-async def test_owner_that_cannot_be_one_is_refused(owned: ApiKeys, name: bytes) -> None:
-    with pytest.raises(InvalidInput) as refusal:
-        await identified(owned, b"k", (b"x-request-owner", name), method="POST", path="/v1/rerank")
-    assert refusal.value.param == "X-Request-Owner"
-
-
-@pytest.mark.parametrize("path", ["/v1/models", "/health"])
-@pytest.mark.parametrize("key", [b"r", b"w"])
-async def test_only_a_worker_names_an_owner(owned: ApiKeys, key: bytes, path: str) -> None:
-    with pytest.raises(Forbidden) as refusal:
-        await identified(owned, key, (b"x-request-owner", b"search"), method="GET", path=path)
-    assert refusal.value.param == "X-Request-Owner"
-
-
-async def test_without_keys_no_owner_can_be_named() -> None:
-    with pytest.raises(Forbidden):
-        await identified(ApiKeys(), b"", (b"x-request-owner", b"search"), method="POST", path="/v1/rerank")
+        await identified(owned, b"k", method=method, path=path)
+    assert await identified(owned, b"k", method="POST", path="/v1/jobsandmore")

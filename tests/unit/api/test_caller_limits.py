@@ -7,7 +7,6 @@ import asyncio
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from shortlist.api.api_keys import Role
 from shortlist.api.caller_limits import CallerLimits
 from shortlist.api.quota import Quota
 from shortlist.errors import Overloaded
@@ -48,15 +47,6 @@ async def test_requests_without_work_are_not_counted(method: str, path: str) -> 
     await call(limits)
     for _ in range(10):
         assert (await call(limits, method=method, path=path)).statuses == [200]
-
-
-async def test_jobs_of_workers_are_not_counted_again() -> None:
-    limits = limited(per_minute=1, running=1)
-    await call(limits)
-    for _ in range(10):
-        wire = Wire(part(b"{}"))
-        await limits(with_state(http_scope(), caller="a", role=Role.WORKER), wire.receive, wire.send)
-        assert wire.statuses == [200]
 
 
 @pytest.mark.parametrize("path", ["/v1/rerank", "/rerank", "/v1/embeddings", "/v1/explain", "/some/new/task"])

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 
 pytest.importorskip("redis")
 
-from shortlist.errors import IdempotencyConflict, JobsUnavailable
 from shortlist.jobs.job import JobStatus, Lease, NewJob, Result
 from shortlist.jobs.records import JobStore
 from tests.support.redis_server import RedisServer, missing_redis, redis_server
@@ -45,7 +42,7 @@ async def taken(store: JobStore) -> Lease:
 
 
 async def test_life_of_a_job(store: JobStore) -> None:
-    job_id, is_new, must_ring = await store.accept(job(headers={"x-rerank-dialect": "tei"}, webhook="w", batch="b"))
+    job_id, is_new, _, must_ring = await store.accept(job(headers={"x-rerank-dialect": "tei"}, webhook="w", batch="b"))
     assert (is_new, must_ring) == (True, True)
     queued = await store.read(job_id, "a")
     assert queued is not None
