@@ -9,10 +9,7 @@ import re
 import secrets
 from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, Protocol
-
-S3_SCHEME: Final = "s3://"
 
 NAME: Final = re.compile(r"file-[0-9a-f]{32}")
 """The names that `new_name` makes; stores leave all others alone."""
@@ -68,21 +65,6 @@ class FileStore(Protocol):
     def list_files(self) -> AsyncIterator[StoredFile]:
         """Yield all files, and what is left of writes that did not end."""
         ...
-
-
-def open_store(location: str) -> FileStore:
-    """Return the store at a location: a folder, or `s3://BUCKET/PREFIX`.
-
-    Raises:
-        BadSetting: the folder cannot be written, or the location or its library is missing.
-    """
-    if location.startswith(S3_SCHEME):
-        from shortlist.batches.s3_store import S3FileStore
-
-        return S3FileStore(location)
-    from shortlist.batches.disk_store import DiskFileStore
-
-    return DiskFileStore(Path(location))
 
 
 async def whole(pieces: AsyncIterable[bytes]) -> bytes:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from shortlist.batches.file_store import NAME, PIECE_BYTES, StoredFile, in_blocks
 from shortlist.errors import BadSetting, FilesUnavailable, NotFound
 from shortlist.installation import install_hint
 from shortlist.telemetry import logger
+
+if TYPE_CHECKING:
+    from obstore import GetOptions
 
 MAX_PARTS_AT_ONCE: Final = 2
 """Parts of a file that are on their way at once; each is in memory."""
@@ -76,11 +79,12 @@ class S3FileStore:
     async def read(self, name: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """Yield the bytes of a file; see `FileStore`."""
         with _translated():
-            if end is None and start == 0:
-                found = await self._library.get_async(self._bucket, _checked(name))
-            else:
-                span = {"offset": start} if end is None else (start, end)
-                found = await self._library.get_async(self._bucket, _checked(name), options={"range": span})  # type: ignore[typeddict-item]
+            options: GetOptions = {}
+            if end is not None:
+                options["range"] = (start, end)
+            elif start:
+                options["range"] = {"offset": start}
+            found = await self._library.get_async(self._bucket, _checked(name), options=options)
             async for piece in found.stream(min_chunk_size=PIECE_BYTES):
                 yield bytes(piece)
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from shortlist.batches.file_store import FileStore
+from shortlist.batches.stores import open_store
 
 
 @pytest.fixture(scope="session")
@@ -46,6 +47,4 @@ def location(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def store(location: str) -> FileStore:
-    from shortlist.batches.file_store import open_store
-
     return open_store(location)

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from shortlist.batches.disk_store import DiskFileStore
-from shortlist.batches.file_store import PIECE_BYTES, FileStore, new_name, open_store, whole
+from shortlist.batches.file_store import PIECE_BYTES, FileStore, new_name, whole
+from shortlist.batches.stores import open_store
 from shortlist.errors import BadSetting, FilesUnavailable, NotFound
 
 
@@ -155,8 +156,17 @@ async def test_files_are_for_the_server_alone(tmp_path: Path) -> None:
 async def test_file_is_on_disk_before_it_is_acknowledged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
     fsync, replace = os.fsync, Path.replace
-    monkeypatch.setattr(os, "fsync", lambda number: (calls.append("fsync"), fsync(number))[1])
-    monkeypatch.setattr(Path, "replace", lambda path, target: (calls.append("rename"), replace(path, target))[1])
+
+    def watched_fsync(number: int) -> None:
+        calls.append("fsync")
+        fsync(number)
+
+    def watched_replace(path: Path, target: Path) -> Path:
+        calls.append("rename")
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", watched_fsync)
+    monkeypatch.setattr(Path, "replace", watched_replace)
     await DiskFileStore(tmp_path).put(new_name(), pieces(b"text"))
     assert calls == ["fsync", "rename", "fsync"]
 
