@@ -1,6 +1,6 @@
 """Shortlist's own process around a fake engine: everything is real but the model.
 
-python -m tests.support.fakeserver --port PORT [--SETTING VALUE ...]
+python -m tests.support.fakeserver --port PORT [--step-s SECONDS] [--SETTING VALUE ...]
 
 Texts can ask for trouble: #quote makes the engine raise a library's error that quotes them, #fail one of Shortlist's, #die
 takes the engine away, #thread fails in a thread of its own, #task in a background task. Every logger is at DEBUG.
@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from shortlist import server
 from shortlist.config import Settings
@@ -88,11 +89,13 @@ CAUSES: dict[str, Callable[[str], None]] = {
 }
 
 
-def build(settings: Settings, *, notify: Notify) -> Runtime:
-    """Stand in for the composition root."""
+def build(settings: Settings, *, notify: Notify, step_s: float = 0.0) -> Runtime:
+    """Stand in for the composition root; every batch takes so long."""
     metrics = Metrics()
     notify("loading nothing")
-    fake = replace(served(FakeEngine(fault=trouble), metrics=metrics), shared=shared_cache(settings.scheduler, metrics))
+    fake = replace(
+        served(FakeEngine(fault=trouble, step_s=step_s), metrics=metrics), shared=shared_cache(settings.scheduler, metrics)
+    )
     tracing = tracing_to(settings.server.otlp_endpoint, sample_ratio=settings.server.otlp_sample_ratio)
     return Runtime([fake], settings=settings, metrics=metrics, tracing=tracing)
 
@@ -102,7 +105,7 @@ def main(arguments: Sequence[str]) -> int:
     flags = dict(zip((name.removeprefix("--").replace("-", "_") for name in arguments[::2]), arguments[1::2], strict=True))
     for name in LOUD:
         logging.getLogger(name).setLevel(logging.DEBUG)
-    vars(server)["build_runtime"] = build
+    vars(server)["build_runtime"] = partial(build, step_s=float(flags.pop("step_s", 0)))
     return server.run(Settings.load({"ui": False, "self_test": "off", **flags}))
 
 

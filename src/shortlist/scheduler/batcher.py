@@ -9,21 +9,26 @@ from __future__ import annotations
 from typing import Final
 
 from shortlist.scheduler.queue import WorkQueue
-from shortlist.types import Batch, WorkItem
+from shortlist.types import Batch, Priority, WorkItem
 
 BATCHES_BEFORE_RAISING: Final = 64
 """Good batches before the token limit is raised: a failure costs a batch, and the memory may be free again."""
 
 
-def form_batch(queue: WorkQueue, *, max_tokens: int, max_items: int) -> Batch | None:
+def form_batch(
+    queue: WorkQueue, *, max_tokens: int, max_items: int, max_batch_priority_tokens: int | None = None
+) -> Batch | None:
     """Take the items of the next batch from the queue, in order, across requests; None if the queue is empty.
 
     The batch takes items of one operation from the front until the next one does not fit. No item overtakes another. A shared
-    prefix costs its tokens once per batch. The first item is always taken, so work never stalls.
+    prefix costs its tokens once per batch. The first item is always taken, so work never stalls. Items of batch priority are
+    taken only into a small batch: interactive requests that arrive meanwhile have to wait for it.
 
     Units:
         max_tokens: tokens of one batch, shared prefixes included.
+        max_batch_priority_tokens: the same, when an item of batch priority is taken; None is `max_tokens`.
     """
+    low = max_tokens if max_batch_priority_tokens is None else min(max_tokens, max_batch_priority_tokens)
     taken: list[WorkItem] = []
     prefixes: set[int] = set()
     num_tokens = 0
@@ -31,7 +36,8 @@ def form_batch(queue: WorkQueue, *, max_tokens: int, max_items: int) -> Batch | 
     while (front := queue.peek()) is not None and first is not None:
         operation, item = front
         cost = item.prompt.num_own_tokens + (0 if id(item.prompt.prefix) in prefixes else item.prompt.prefix.num_tokens)
-        if taken and (operation is not first[0] or num_tokens + cost > max_tokens or len(taken) >= max_items):
+        limit = low if queue.priority is Priority.BATCH else max_tokens
+        if taken and (operation is not first[0] or num_tokens + cost > limit or len(taken) >= max_items):
             break
         taken.append(queue.pop())
         prefixes.add(id(item.prompt.prefix))

@@ -23,6 +23,12 @@ from shortlist.scheduler.queue import DEFAULT_FLOW, Flow, WorkQueue
 from shortlist.telemetry import Metrics, logger
 from shortlist.types import Batch, Operation, Outcome, Prompt, Value, WorkItem
 
+BATCH_PRIORITY_S: Final = 0.05
+"""Time of a batch with items of batch priority: an interactive request that arrives meanwhile waits no longer."""
+
+UNMEASURED_BATCH_PRIORITY_TOKENS: Final = 1024
+"""Their tokens before the speed is known."""
+
 LATE: Final = "The deadline passed before the work was done."
 
 
@@ -88,6 +94,8 @@ class Dispatcher:
         admission: Gets the measured throughput.
         max_batch_tokens: Token limit of a batch; lower for a while after an out-of-memory batch.
         max_batch_items: Item limit of a batch.
+        max_batch_priority_tokens: Token limit of a batch with items of batch priority; None is what the engine computes in
+            `BATCH_PRIORITY_S`.
         metrics: Counts batches.
         model: The label of those metrics.
     """
@@ -100,6 +108,7 @@ class Dispatcher:
         *,
         max_batch_tokens: int,
         max_batch_items: int,
+        max_batch_priority_tokens: int | None = None,
         metrics: Metrics,
         model: str,
     ) -> None:
@@ -109,6 +118,7 @@ class Dispatcher:
         self._admission = admission
         self._token_limit = BatchTokenLimit(max_batch_tokens)
         self._max_batch_items = max_batch_items
+        self._max_batch_priority_tokens = max_batch_priority_tokens
         self._metrics = metrics
         self._model = model
         self._jobs: dict[int, _Job] = {}
@@ -201,12 +211,24 @@ class Dispatcher:
     async def _next_batch(self) -> Batch | None:
         while self.failure is None:
             self._queue.expire(time.monotonic())
-            batch = batcher.form_batch(self._queue, max_tokens=self._token_limit.num_tokens, max_items=self._max_batch_items)
+            batch = batcher.form_batch(
+                self._queue,
+                max_tokens=self._token_limit.num_tokens,
+                max_items=self._max_batch_items,
+                max_batch_priority_tokens=self._low_limit(),
+            )
             if batch is not None:
                 return batch
             self._work.clear()
             await self._work.wait()
         return None
+
+    def _low_limit(self) -> int:
+        """Return the token limit of a batch with items of batch priority."""
+        if self._max_batch_priority_tokens is not None:
+            return self._max_batch_priority_tokens
+        speed = self._admission.tokens_per_s
+        return UNMEASURED_BATCH_PRIORITY_TOKENS if speed is None else int(speed * BATCH_PRIORITY_S)
 
     async def _run_batch(self, batch: Batch) -> None:
         started_s = time.monotonic()

@@ -119,6 +119,11 @@ class WorkQueue:
         job = self._jobs[self._turns[0][2]]
         return job.operation, job.items[0]
 
+    @property
+    def priority(self) -> Priority | None:
+        """The priority of the next item."""
+        return self._jobs[self._turns[0][2]].flow.priority if self.peek() is not None else None
+
     def pop(self) -> WorkItem:
         """Remove and return the next item; the queue must not be empty."""
         self.peek()

@@ -354,6 +354,7 @@ def served_model_of(
         admission,
         max_batch_tokens=settings.max_batch_tokens,
         max_batch_items=settings.max_batch_items,
+        max_batch_priority_tokens=settings.max_batch_priority_tokens,
         metrics=metrics,
         model=name,
     )

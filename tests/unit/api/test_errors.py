@@ -20,6 +20,8 @@ def leaves(root: type[tree.ServiceError]) -> list[type[tree.ServiceError]]:
 def make(cls: type[tree.ServiceError]) -> tree.ServiceError:
     if cls is tree.Overloaded:
         return tree.Overloaded("message", retry_after_s=2.1)
+    if cls is tree.NotReady:
+        return tree.NotReady("message", retry_after_s=1)
     if cls is tree.UpstreamBusy:
         return tree.UpstreamBusy("message", is_retryable=True)
     if cls is tree.MethodNotAllowed:

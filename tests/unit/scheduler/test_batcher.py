@@ -6,12 +6,13 @@ from hypothesis import strategies as st
 
 from shortlist.scheduler import batcher
 from shortlist.scheduler.batcher import BATCHES_BEFORE_RAISING, BatchTokenLimit
-from shortlist.scheduler.queue import WorkQueue
+from shortlist.scheduler.queue import Flow, WorkQueue
 from shortlist.types import (
     EMBED,
     RERANK,
     Batch,
     Operation,
+    Priority,
     Prompt,
     TextPrefix,
     TextPrompt,
@@ -55,6 +56,26 @@ def test_prefix_counts_again_in_the_next_batch() -> None:
     assert form_batch(queue) == [(0, 0), (0, 1)]
     assert form_batch(queue) == [(0, 2), (0, 3)]
     assert form_batch(queue) is None
+
+
+def test_items_of_batch_priority_are_only_taken_into_small_batches() -> None:
+    queue = WorkQueue()
+    queue.put(0, RERANK, job(10, *[10] * 9), flow=Flow("a", Priority.BATCH))
+    batch = batcher.form_batch(queue, max_tokens=100, max_items=10, max_batch_priority_tokens=45)
+    assert batch is not None
+    assert batch.num_tokens == 40
+    queue.put(1, RERANK, job(10, *[10] * 4), flow=Flow("b", Priority.INTERACTIVE))
+    batch = batcher.form_batch(queue, max_tokens=100, max_items=10, max_batch_priority_tokens=45)
+    assert batch is not None
+    assert [item.job_id for item in batch.items] == [1, 1, 1, 1]  # 50 tokens: no room for the other
+
+
+def test_first_item_of_batch_priority_is_taken_however_long() -> None:
+    queue = WorkQueue()
+    queue.put(0, RERANK, job(10, 80, 10), flow=Flow("a", Priority.BATCH))
+    batch = batcher.form_batch(queue, max_tokens=100, max_items=10, max_batch_priority_tokens=45)
+    assert batch is not None
+    assert [item.index for item in batch.items] == [0]
 
 
 def test_items_keep_their_order() -> None:
