@@ -18,7 +18,7 @@ WINDOW_S: Final = 24 * 3600.0
 STEP_PATH: Final = "/internal/batch-step"
 """Where workers send the jobs of batches. Their id says which step it is."""
 
-STEP_ID: Final = re.compile(r"(batch_[0-9a-f]{32})\.(?:(validate)|(finish)(?:\.\d+)?|p(\d{1,6}))")
+STEP_ID: Final = re.compile(r"(batch_[0-9a-f]{32})\.(?:(validate|finish)(?:\.\d{1,12})?|p(\d{1,6}))")
 
 ENDED: Final[frozenset[BatchStatus]] = frozenset({"failed", "completed", "expired", "cancelled"})
 
@@ -89,8 +89,8 @@ class Step(NamedTuple):
         found = STEP_ID.fullmatch(job_id)
         if found is None:
             return None
-        batch_id, validate, finish, part = found.groups()
-        return cls(batch_id, "validate" if validate else "finish" if finish else "part", int(part or 0))
+        batch_id, kind, part = found.groups()
+        return cls(batch_id, kind or "part", int(part or 0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -24,8 +24,11 @@ RETRY_OPEN_S: Final = 60.0
 MAX_SETTLED: Final = 100
 """Batches that one round takes on."""
 
-STALE_MS: Final = 60_000
-"""A batch that has not moved for so long is repaired."""
+STALE_S: Final = 3.0
+"""A batch that has not moved for so long is looked at again."""
+
+VALIDATING_S: Final = 120.0
+"""An input that has been validated for so long is validated again: its job was given up."""
 
 
 class OutputFile(NamedTuple):
@@ -103,7 +106,7 @@ class BatchRecords:
 
     async def start(self, batch_id: str, num_lines: int, parts: Sequence[Part]) -> None:
         """Store the parts of a validated batch, and hand out the first ones."""
-        if await self._run("START", batch_id, num_lines, len(parts), orjson.dumps(parts)):
+        if await self._run("START", batch_id, num_lines, len(parts), orjson.dumps([list(part) for part in parts])):
             await self.hand_out(batch_id)
 
     async def fail(self, batch_id: str, errors: Sequence[BatchErrorDetail]) -> None:
@@ -155,7 +158,17 @@ class BatchRecords:
         num_bytes = chunk.output_bytes + chunk.failures_bytes
         found = await self._run(
             "RECORD",
-            *(batch_id, part, lines.start, lines.stop, num_completed, num_failed, num_bytes, max_bytes, orjson.dumps(chunk)),
+            *(
+                batch_id,
+                part,
+                lines.start,
+                lines.stop,
+                num_completed,
+                num_failed,
+                num_bytes,
+                max_bytes,
+                orjson.dumps(list(chunk)),
+            ),
         )
         return bool(found)
 
@@ -194,19 +207,26 @@ class BatchRecords:
             await self.hand_out(batch_id)
 
     async def repair(self) -> None:
-        """Accept the jobs of batches that have not moved for long: what a killed server had still to accept."""
+        """Accept the jobs of batches that have not moved for some time: what a killed server had still to accept."""
         now_s, _ = await self._jobs.store.call(self._redis.time)
         for each in await self._jobs.store.call(lambda: self._redis.zrange(f"{PREFIX}batches:open", 0, -1)):
             moved = await self._jobs.store.call(partial(self._redis.hget, _key(each.decode()), "moved"))
-            batch = await self.find(each.decode()) if 1000 * now_s - int(moved or 0) > STALE_MS else None
+            still_s = now_s - int(moved or 0) / 1000
+            batch = await self.find(each.decode()) if still_s > STALE_S else None
             if batch is None or batch.is_ended:
                 continue
-            if batch.status == "validating":
-                await self._submit(batch.id, batch.owner, "validate")
-            await self._submit_parts(batch, range(batch.num_handed_out))
+            if batch.status == "validating" and still_s > VALIDATING_S:
+                await self._submit(batch.id, batch.owner, f"validate.{now_s // 60}")
+            await self._submit_parts(batch, await self._undone(batch))
             await self.advance(batch.id, now_s)
 
-    async def _submit_parts(self, batch: Batch, numbers: range) -> None:
+    async def _undone(self, batch: Batch) -> list[int]:
+        """Return the parts that were handed out and are not done."""
+        parts, progress = await self.parts(batch.id), await self.progress(batch.id)
+        done = {number for number, each in progress.items() if each.num_lines >= parts[number].num_lines}
+        return [number for number in range(min(batch.num_handed_out, len(parts))) if number not in done]
+
+    async def _submit_parts(self, batch: Batch, numbers: Iterable[int]) -> None:
         for number in numbers:
             await self._submit(batch.id, batch.owner, f"p{number}", batch=batch.id)
 

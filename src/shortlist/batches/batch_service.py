@@ -23,7 +23,7 @@ from shortlist.schemas.batches import BatchRequest
 from shortlist.telemetry import logger
 
 SETTLE_S: Final = 1.0
-REPAIR_S: Final = 20.0
+REPAIR_S: Final = 5.0
 CLEAN_S: Final = 3600
 """Time between two looks of all servers for files that no record names."""
 
