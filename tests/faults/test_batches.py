@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +15,9 @@ import pytest
 from openai.types import Batch
 
 from tests.support.job_site import JobServer, JobWorker, Site, job_site
+from tests.support.process import wait_until
 from tests.support.redis_server import missing_redis
+from tests.support.s3_server import new_bucket, s3_server, variables
 
 pytest.importorskip("celery")
 if missing := missing_redis():
@@ -28,19 +31,20 @@ KEYS: Final = "alice:write:a\nalice:read:r\nbob:write:b\npool:worker:k\n"
 class Deployment:
     """Servers, workers and clients of one Redis."""
 
-    def __init__(self, site: Site, files: Path, keys: Path) -> None:
+    def __init__(self, site: Site, files: str, **flags: object) -> None:
+        (site.folder / "keys").write_text(KEYS)
         self.site = site
         self.files = files
-        flags = {"job_files": files, "api_key_file": keys, "job_doorbell": "streams"}
-        self.server: JobServer = site.server(**flags)
-        self.other_server: JobServer = site.server(**flags)
-        self.workers: list[JobWorker] = []
-        for server in (self.server, self.other_server):
-            server.wait()
+        self.flags = {"job_files": files, "api_key_file": site.folder / "keys", "job_doorbell": "streams", **flags}
+        self.server = self.start_server()
 
-    def start_worker(self, **flags: object) -> JobWorker:
-        worker: JobWorker = self.site.worker(self.server.url, job_doorbell="streams", api_key="k", lease_s=2, **flags)
-        self.workers.append(worker)
+    def start_server(self) -> JobServer:
+        server: JobServer = self.site.server(**self.flags)
+        server.wait()
+        return server
+
+    def start_worker(self) -> JobWorker:
+        worker: JobWorker = self.site.worker(self.server.url, job_doorbell="streams", api_key="k", lease_s=2)
         return worker
 
     def client(self, key: str = "a") -> openai.OpenAI:
@@ -50,10 +54,8 @@ class Deployment:
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     folder = tmp_path_factory.mktemp("batches")
-    keys = folder / "keys"
-    keys.write_text(KEYS)
     with job_site(folder) as site:
-        deployment = Deployment(site, folder / "files", keys)
+        deployment = Deployment(site, str(folder / "files"))
         deployment.start_worker().wait()
         yield deployment
 
@@ -106,6 +108,10 @@ def synchronous(deployment: Deployment, line: dict[str, Any]) -> Any:
     ).json()["results"]
 
 
+def stored(deployment: Deployment) -> set[str]:
+    return {path.name for path in Path(deployment.files).iterdir()}
+
+
 # -- files --------------------------------------------------------------------------------------------------------------
 
 
@@ -152,13 +158,47 @@ def test_files_are_their_owners_by_any_of_its_keys(deployment: Deployment, clien
 
 
 def test_name_of_a_client_is_no_path(deployment: Deployment, client: openai.OpenAI) -> None:
-    before = {path for path in deployment.files.parent.rglob("*") if path.is_file()}
+    before = stored(deployment)
     file = client.files.create(file=("../../../etc/passwd", b"x"), purpose="batch")
-    [new] = {path for path in deployment.files.parent.rglob("*") if path.is_file()} - before
-    assert new == deployment.files / file.id
+    assert stored(deployment) - before == {file.id}
     for path in ("../keys", "..%2Fkeys", "%2Fetc%2Fpasswd", f"{file.id}/../{file.id}"):
         answer = httpx2.get(f"{deployment.server.url}/v1/files/{path}/content", headers={"Authorization": "Bearer a"})
         assert answer.status_code == 404 or answer.content == b"x"
+
+
+def test_large_file_is_never_whole_in_memory(deployment: Deployment, client: openai.OpenAI) -> None:
+    def peak_kib() -> int:
+        assert deployment.server.process is not None
+        status = Path(f"/proc/{deployment.server.process.pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0])
+
+    upload(client, [request_line(1)])
+    before_kib = peak_kib()
+    content = b"0123456789abcdef" * (1 << 22)
+    file = client.files.create(file=("large", content), purpose="batch")
+    assert client.files.content(file.id).content == content
+    assert peak_kib() - before_kib < 32 * 1024
+    client.files.delete(file.id)
+
+
+@pytest.mark.parametrize("purpose", ["fine-tune", ""])
+def test_refused_upload_leaves_no_file(deployment: Deployment, client: openai.OpenAI, purpose: Any) -> None:
+    before = stored(deployment)
+    with pytest.raises(openai.BadRequestError) as refusal:
+        client.files.create(file=("a", b"text"), purpose=purpose)
+    assert refusal.value.param == "purpose"
+    assert stored(deployment) == before
+
+
+def test_upload_that_is_cut_off_leaves_no_file(deployment: Deployment) -> None:
+    before = stored(deployment)
+    host, _, port = deployment.server.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port))) as wire:
+        head = "POST /v1/files HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer a\r\nContent-Length: 1000000\r\n"
+        wire.sendall(f"{head}Content-Type: multipart/form-data; boundary=b\r\n\r\n".encode())
+        wire.sendall(b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + b"x" * 5000)
+        wait_until(lambda: len(stored(deployment)) > len(before), PATIENCE_S)
+    wait_until(lambda: stored(deployment) == before, PATIENCE_S)
 
 
 # -- batches ------------------------------------------------------------------------------------------------------------
@@ -260,16 +300,10 @@ SLOW: Final = 0.02
 
 @pytest.fixture(scope="module")
 def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """Serve with an engine whose batches take time, and without a cache that would hide work done twice."""
+    """Serve with an engine whose batches take time."""
     folder = tmp_path_factory.mktemp("slow")
-    (folder / "keys").write_text(KEYS)
     with job_site(folder) as site:
-        deployment = Deployment.__new__(Deployment)
-        deployment.site, deployment.files, deployment.workers = site, folder / "files", []
-        flags = {"job_files": folder / "files", "api_key_file": folder / "keys", "job_doorbell": "streams", "step_s": SLOW}
-        deployment.server = site.server(**flags)
-        deployment.server.wait()
-        yield deployment
+        yield Deployment(site, str(folder / "files"), step_s=SLOW)
 
 
 def completed(batch: Batch) -> int:
@@ -311,5 +345,16 @@ def test_killed_workers_and_server_lose_and_double_nothing(slow: Deployment) -> 
     found = rows(client, batch.output_file_id)
     assert set(found) == {f"line-{number}" for number in range(320)}
     assert all(row["response"]["body"]["results"][0]["index"] == 0 for row in found.values())
-    names = {path.name for path in slow.files.iterdir() if not path.name.endswith(".unfinished")}
-    assert names >= {batch.input_file_id, batch.output_file_id}
+
+
+def test_files_in_a_bucket_serve_batches_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with s3_server() as s3, job_site(tmp_path) as site:
+        for name, value in variables(s3).items():
+            monkeypatch.setenv(name, value)
+        deployment = Deployment(site, new_bucket(s3))
+        deployment.start_worker()
+        client = deployment.client()
+        batch = wait_for(client, create(client, [request_line(number) for number in range(50)]))
+        assert (batch.status, completed(batch)) == ("completed", 50)
+        assert len(rows(client, batch.output_file_id)) == 50
+        assert client.files.delete(str(batch.output_file_id)).deleted

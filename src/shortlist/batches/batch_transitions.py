@@ -59,7 +59,7 @@ local function create_file(id, owner, bytes, filename, purpose, ttl)
 end
 
 local function use(owner, bytes)
-  if redis.call('HINCRBY', USAGE, owner, bytes) <= 0 then redis.call('HDEL', USAGE, owner) end
+  if redis.call('HINCRBY', USAGE, owner, string.format('%d', bytes)) <= 0 then redis.call('HDEL', USAGE, owner) end
 end
 
 -- Hand out no more parts; the batch is done when those that were handed out are.
