@@ -93,9 +93,9 @@ def build(settings: Settings, *, notify: Notify, step_s: float = 0.0) -> Runtime
     """Stand in for the composition root; every batch takes so long."""
     metrics = Metrics()
     notify("loading nothing")
-    fake = replace(
-        served(FakeEngine(fault=trouble, step_s=step_s), metrics=metrics), shared=shared_cache(settings.scheduler, metrics)
-    )
+    limit = settings.scheduler.max_concurrent_requests
+    fake = served(FakeEngine(fault=trouble, step_s=step_s), metrics=metrics, max_concurrent_requests=limit)
+    fake = replace(fake, shared=shared_cache(settings.scheduler, metrics))
     tracing = tracing_to(settings.server.otlp_endpoint, sample_ratio=settings.server.otlp_sample_ratio)
     return Runtime([fake], settings=settings, metrics=metrics, tracing=tracing)
 

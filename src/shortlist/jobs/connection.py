@@ -95,7 +95,7 @@ def check_redis(url: str) -> None:
     place = location_of(url)
     with connect_blocking(url, timeout_s=CHECK_TIMEOUT_S) as client:
         try:
-            version = _text(client.info("server")["redis_version"])
+            version = _text(client.info("server").get("redis_version", "unknown"))
             found = client.config_get("maxmemory-policy", "appendonly")
         except ResponseError:  # managed services forbid CONFIG
             logger.warning(
@@ -109,7 +109,8 @@ def check_redis(url: str) -> None:
 
 
 def _check_settings(version: str, found: Mapping[Any, Any], place: str) -> None:
-    if int(version.partition(".")[0]) < MIN_VERSION:
+    major = version.partition(".")[0]
+    if not major.isdecimal() or int(major) < MIN_VERSION:
         raise BadSetting(f"{NEEDS}; {place} is release {version}.")
     text = {_text(name): _text(value) for name, value in found.items()}
     if (policy := text.get("maxmemory-policy", "noeviction")) != "noeviction":

@@ -101,25 +101,25 @@ class JobStore:
 
     async def read(self, job_id: str, owner: str) -> Job | None:
         """Return a job of this owner."""
-        pipeline: Any = self.redis.pipeline(transaction=True)
-        record, has_result = await self.call(pipeline.hgetall(_key(job_id)).exists(_key(job_id, "out")).execute)
+        pipeline: Any = self.redis.pipeline(transaction=False)  # a full Redis takes no transaction
+        record, has_result = await self._call(pipeline.hgetall(_key(job_id)).exists(_key(job_id, "out")).execute)
         job = _job(job_id, record, has_result=bool(has_result)) if record else None
         return job if job is not None and job.owner == owner else None
 
     async def result(self, job: Job) -> Result | None:
         """Return the result of a job, if there is one."""
-        body = await self.call(lambda: self.redis.get(_key(job.id, "out")))
+        body = await self._call(lambda: self.redis.get(_key(job.id, "out")))
         return None if body is None else Result(job.http_status, job.http_headers, body)
 
     async def list_jobs(self, owner: str, *, limit: int = 100) -> list[Job]:
         """Return jobs of an owner: those that have not ended, then those that ended last."""
-        ids = await self.call(lambda: self.redis.zrevrange(f"{PREFIX}jobs:of:{owner}", 0, limit - 1))
+        ids = await self._call(lambda: self.redis.zrevrange(f"{PREFIX}jobs:of:{owner}", 0, limit - 1))
         jobs = [await self.read(job_id.decode(), owner) for job_id in ids]
         return [job for job in jobs if job is not None]
 
     async def events(self, job_id: str, after: str = "") -> list[Event]:
         """Return the events of a job after this one."""
-        found = await self.call(lambda: self.redis.xrange(_key(job_id, "events"), min=f"({after}" if after else "-"))
+        found = await self._call(lambda: self.redis.xrange(_key(job_id, "events"), min=f"({after}" if after else "-"))
         return [_event(event_id.decode(), fields) for event_id, fields in found]
 
     async def news(self) -> AsyncIterator[str | None]:
@@ -137,7 +137,7 @@ class JobStore:
 
     async def owner_of(self, job_id: str, token: str) -> str | None:
         """Return the owner of a job that is held with this token: a request with it is a worker's."""
-        found = await self.call(lambda: self.redis.hmget(_key(job_id), "status", "token", "owner"))
+        found = await self._call(lambda: self.redis.hmget(_key(job_id), "status", "token", "owner"))
         [status, held, owner] = [(value or b"").decode() for value in found]
         return owner if status == JobStatus.RUNNING and held == token else None
 
@@ -156,10 +156,10 @@ class JobStore:
 
     async def _run(self, script: str, *arguments: str | bytes | int) -> Any:
         """Run a transition. Its key is there for Redis Cluster, which finds the slot by it."""
-        return await self.call(lambda: self._scripts[script](keys=[f"{PREFIX}jobs"], args=list(arguments)))
+        return await self._call(lambda: self._scripts[script](keys=[f"{PREFIX}jobs"], args=list(arguments)))
 
     @staticmethod
-    async def call(call: Callable[[], Awaitable[Any]]) -> Any:
+    async def _call(call: Callable[[], Awaitable[Any]]) -> Any:
         """Call Redis, whose client types text and bytes alike. Raises JobsUnavailable when it does not answer in time."""
         from redis.exceptions import OutOfMemoryError, RedisError
 
@@ -170,6 +170,9 @@ class JobStore:
             raise JobsUnavailable("The Redis of the jobs is full; try again later.") from None
         except (RedisError, OSError, TimeoutError):
             raise JobsUnavailable("The Redis of the jobs does not answer; try again soon.") from None
+
+    call = _call
+    """The same, for records of others in this Redis."""
 
 
 def given_up(message: str) -> Result:

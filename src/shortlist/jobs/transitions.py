@@ -223,7 +223,9 @@ FINISH: Final = (
     + _COMMON
     + _HOLDS
     + """
-if not is_holder then return ENDED[job.status] and job.token == token and 1 or 0 end
+if not is_holder then
+  return (job.status == 'succeeded' or job.status == 'failed') and job.token == token and 1 or 0
+end
 if job.keep ~= '0' then
   redis.call('SET', key_of(id)..':out', ARGV[6], 'PX', job.ttl)
   redis.call('HSET', key_of(id), 'http_status', ARGV[4], 'http_headers', ARGV[5])

@@ -202,7 +202,7 @@ class Worker:
     async def _ask(self, lease: Lease) -> Result | Postponed:
         """Ask the server. A job that has failed waits until the server is ready, so that outages cost nothing."""
         job = lease.job
-        delay_s = min(2.0 ** min(job.failures, 10), MAX_DELAY_S)
+        delay_s = min(2.0 ** min(job.attempts - 1, 10), MAX_DELAY_S)
         headers = {
             "content-type": "application/json",
             "x-request-priority": "batch",
