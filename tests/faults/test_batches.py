@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -292,6 +294,22 @@ def test_step_needs_the_lease_of_its_job(deployment: Deployment, client: openai.
     wait_for(client, batch)
 
 
+@pytest.mark.parametrize("page", ["docs/batches.md", "docs/batches.zh-CN.md"])
+def test_documented_example_runs(deployment: Deployment, page: str, capsys: pytest.CaptureFixture[str]) -> None:
+    [example] = re.findall(r"```python\n(.*?)```", Path(page).read_text(encoding="utf-8"), re.DOTALL)
+    for shown, actual in (
+        ("http://localhost:8080", deployment.server.url),
+        ('"none"', '"a"'),
+        ("time.sleep(1)", "time.sleep(0.1)"),
+    ):
+        assert shown in example
+        example = example.replace(shown, actual)
+    exec(compile(example, page, "exec"), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert {line.split()[0] for line in lines} == {f"doc-{number}" for number in range(100)}
+    assert all("relevance_score" in line for line in lines)
+
+
 # -- cancel, kill -------------------------------------------------------------------------------------------------------
 
 SLOW: Final = 0.02
@@ -308,6 +326,10 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
 
 def completed(batch: Batch) -> int:
     return batch.request_counts.completed if batch.request_counts else 0
+
+
+def has_more(least: int, batch: Batch) -> bool:
+    return completed(batch) > least
 
 
 def test_cancelled_batch_keeps_the_lines_that_are_done(slow: Deployment) -> None:
@@ -332,7 +354,7 @@ def test_killed_workers_and_server_lose_and_double_nothing(slow: Deployment) -> 
     workers = [slow.start_worker(), slow.start_worker()]
     batch = create(client, [request_line(number) for number in range(320)])
     for round_ in range(4):
-        wait_for(client, batch, lambda batch, least=60 * round_: completed(batch) > least)
+        wait_for(client, batch, partial(has_more, 60 * round_))
         victim = [*workers, slow.server][round_ % 3]
         victim.kill()
         victim.start()
