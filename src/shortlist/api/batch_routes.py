@@ -47,15 +47,14 @@ async def batches_of_caller(
     request: Request, batches: Batches, after: str = "", limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = DEFAULT_PAGE
 ) -> Response:
     """List the caller's batches, the last one first."""
-    found = await batches.batches.list_batches(state_of(request.scope).caller)
-    first = next((index + 1 for index, each in enumerate(found) if each.id == after), len(found)) if after else 0
-    page = [_description(each) for each in found[first : first + limit]]
+    found = await batches.batches.list_batches(state_of(request.scope).caller, after=after, limit=limit + 1)
+    page = [_description(each) for each in found[:limit]]
     body: BatchList = {
         "object": "list",
         "data": page,
         "first_id": page[0]["id"] if page else None,
         "last_id": page[-1]["id"] if page else None,
-        "has_more": len(found) > first + limit,
+        "has_more": len(found) > limit,
     }
     return _json(body)
 
@@ -87,7 +86,7 @@ async def batch_step(request: Request) -> Response:
     async with httpx2.AsyncClient(
         transport=transport, base_url="http://localhost", headers=headers, timeout=LINE_TIMEOUT_S
     ) as client:
-        await batches.steps.run(step, _ask(client))
+        await batches.steps.run(step, _ask(client), request.app.state.stopping.is_set)
     return _json({})
 
 

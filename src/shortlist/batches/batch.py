@@ -90,7 +90,9 @@ class Step(NamedTuple):
         if found is None:
             return None
         batch_id, kind, part = found.groups()
-        return cls(batch_id, kind or "part", int(part or 0))
+        if kind is None:
+            return cls(batch_id, "part", int(part))
+        return cls(batch_id, "validate" if kind == "validate" else "finish")
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,10 +92,22 @@ class BatchRecords:
             raise NotFound("There is no such batch.")
         return batch
 
-    async def list_batches(self, owner: str) -> list[Batch]:
-        """Return all batches of an owner, the last one first."""
-        key = f"{PREFIX}batches:of:{owner}"
-        ids = [each.decode() for each in await self._jobs.store.call(lambda: self._redis.zrevrange(key, 0, -1))]
+    async def list_batches(self, owner: str, *, after: str, limit: int) -> list[Batch]:
+        """Return batches of an owner, the last one first.
+
+        Args:
+            owner: The owner.
+            after: The id of the batch behind which to begin; empty to begin at the first one.
+            limit: Most batches to return.
+        """
+        key, first = f"{PREFIX}batches:of:{owner}", 0
+        if after:
+            rank = await self._jobs.store.call(lambda: self._redis.zrevrank(key, after))
+            if rank is None:
+                return []
+            first = rank + 1
+        found = await self._jobs.store.call(lambda: self._redis.zrevrange(key, first, first + limit - 1))
+        ids = [each.decode() for each in found]
         pipeline: Any = self._redis.pipeline(transaction=False)
         for batch_id in ids:
             pipeline.hgetall(_key(batch_id))

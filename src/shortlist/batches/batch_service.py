@@ -11,6 +11,7 @@ import orjson
 
 from shortlist.batches.batch import Batch, new_batch_id
 from shortlist.batches.batch_records import BatchRecords
+from shortlist.batches.batch_transitions import MAX_FILES
 from shortlist.batches.file_records import FileRecord, FileRecords
 from shortlist.batches.file_store import FileStore, new_name
 from shortlist.batches.steps import BatchSteps
@@ -166,8 +167,8 @@ class BatchService:
 
     def _full(self) -> RequestTooLarge:
         return RequestTooLarge(
-            f"The files of this caller have {self._max_caller_bytes} bytes (max_caller_file_bytes). Delete some, or wait until "
-            "they expire."
+            f"The files of this caller reach {self._max_caller_bytes} bytes (max_caller_file_bytes), or {MAX_FILES} files. "
+            "Delete some, or wait until they expire."
         )
 
     async def _repeat(self) -> None:

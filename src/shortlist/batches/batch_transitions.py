@@ -27,9 +27,12 @@ from shortlist.jobs.transitions import PREFIX
 WINDOW: Final = 8
 """Parts of a batch that are handed out at once."""
 
+MAX_FILES: Final = 10_000
+"""Files of one owner; results of batches may exceed it."""
+
 _COMMON: Final = (
     f"""
-local P, WINDOW = '{PREFIX}', {WINDOW}
+local P, WINDOW, MAX_FILES = '{PREFIX}', {WINDOW}, {MAX_FILES}
 """
     """
 local OPEN, ENDING, USAGE = P..'batches:open', P..'batches:ending', P..'files:bytes'
@@ -81,6 +84,7 @@ CREATE_FILE: Final = (
     + """
 local id, owner, bytes, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 if (tonumber(redis.call('HGET', USAGE, owner)) or 0) + bytes > limit then return 0 end
+if redis.call('ZCARD', P..'files:of:'..owner) >= MAX_FILES then return 0 end
 return create_file(id, owner, bytes, ARGV[5], ARGV[6], tonumber(ARGV[7]))
 """
 )
@@ -127,6 +131,7 @@ redis.call('HSET', batch_key(id), 'owner', owner, 'input', input, 'status', 'val
   'moved', now, 'open', 0, 'next', 0, 'parts', 0, 'total', 0, 'num_completed', 0, 'num_failed', 0, 'bytes', 0, unpack(ARGV, 6))
 redis.call('PEXPIREAT', batch_key(id), deadline + 31 * 86400000)
 redis.call('ZADD', mine, now, id)
+redis.call('PEXPIREAT', mine, deadline + 31 * 86400000)
 redis.call('ZADD', OPEN, deadline, id)
 redis.call('ZADD', P..'batches:open:of:'..owner, deadline + 3600000, id)
 return {'created', now}

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from typing import Final, NamedTuple
 from uuid import uuid4
 
@@ -97,8 +98,13 @@ class BatchSteps:
         self._max_caller_bytes = max_caller_bytes
         self._ttl_s = ttl_s
 
-    async def run(self, step: Step, ask: Ask) -> None:
+    async def run(self, step: Step, ask: Ask, is_stopping: Callable[[], bool] = lambda: False) -> None:
         """Run a step.
+
+        Args:
+            step: What to do.
+            ask: Sends a line.
+            is_stopping: Returns whether to stop soon, and to store what is done.
 
         Raises:
             Overloaded: it has more to do, or this server cannot do it now; what is done is stored.
@@ -110,7 +116,7 @@ class BatchSteps:
             case "validate":
                 await self._validate(batch)
             case "part":
-                await self._run_part(batch, step.part, ask)
+                await self._run_part(batch, step.part, ask, is_stopping)
             case "finish":
                 await self._finish(batch)
 
@@ -130,12 +136,13 @@ class BatchSteps:
         else:
             await self._records.start(batch.id, check.num_lines, check.parts)
 
-    async def _run_part(self, batch: Batch, number: int, ask: Ask) -> None:
+    async def _run_part(self, batch: Batch, number: int, ask: Ask, is_stopping: Callable[[], bool]) -> None:
         parts = await self._records.parts(batch.id)
         first = await self._records.num_done(batch.id, number)
         if batch.status == "in_progress" and number < len(parts) and first < parts[number].num_lines:
             lines = await self._lines(batch, parts[number])
             run = _PartRun(lines[first:], batch, ask, self._records, self._max_body_bytes)
+            run.is_stopping = is_stopping
             num_done = await self._store(batch, number, first, run)
             if first + num_done < len(lines) and run.has_more:
                 raise run.refusal or Overloaded("The part of the batch has more lines.", retry_after_s=BEHIND_S)
@@ -144,7 +151,8 @@ class BatchSteps:
     async def _store(self, batch: Batch, number: int, first: int, run: _PartRun) -> int:
         """Store the answers of a run, and record them; return how many lines they are."""
         output, failures = new_name(), new_name()
-        output_bytes = await self._files.put(output, run.answers())
+        async with aclosing(run.answers()) as answers:  # an error of the store ends the lines that are at work
+            output_bytes = await self._files.put(output, answers)
         failures_bytes = await self._put_lines(failures, run.failures)
         if not output_bytes:
             await self._files.delete(output)
@@ -237,7 +245,10 @@ class _PartRun:
         num_done: Lines that have an answer.
         has_more: Whether the rest is to be run by another attempt; not if the batch was ended.
         refusal: The error that ended the run early.
+        is_stopping: Returns whether the server stops.
     """
+
+    is_stopping: Callable[[], bool]
 
     def __init__(self, lines: Sequence[bytes], batch: Batch, ask: Ask, records: BatchRecords, max_body_bytes: int) -> None:
         self.failures: list[bytes] = []
@@ -252,7 +263,7 @@ class _PartRun:
         self._until_s = time.monotonic() + PART_S
         self._look_at_s = time.monotonic() + STATUS_EVERY_S
 
-    async def answers(self) -> AsyncIterator[bytes]:
+    async def answers(self) -> AsyncGenerator[bytes]:
         """Yield the lines of the output file, as they are done. Some lines are at work at once; their order is kept."""
         waiting = deque(self._lines)
         running: deque[tuple[InputLine, asyncio.Task[LineAnswer | None]]] = deque()
@@ -295,7 +306,7 @@ class _PartRun:
             self._look_at_s = now_s + STATUS_EVERY_S
             batch = await self._records.find(self._batch.id)
             self.has_more = batch is not None and batch.status == "in_progress"
-        return self.has_more and now_s < self._until_s
+        return self.has_more and now_s < self._until_s and not self.is_stopping()
 
 
 def _line(custom_id: str, answer: LineAnswer | None, code: str = "", message: str = "") -> bytes:

@@ -16,7 +16,7 @@ import pytest
 from shortlist.batches.batch import Batch, Step
 from shortlist.batches.batch_records import MAX_OPEN
 from shortlist.batches.batch_service import ORPHAN_S, BatchService
-from shortlist.batches.batch_transitions import WINDOW
+from shortlist.batches.batch_transitions import MAX_FILES, WINDOW
 from shortlist.batches.file_store import new_name, whole
 from shortlist.batches.input_lines import PART_LINES
 from shortlist.batches.steps import LineAnswer
@@ -98,7 +98,7 @@ class Desk:
         return {each.name async for each in self.service.store.list_files()}
 
     async def redis(self, *words: str | int) -> Any:
-        return await self.jobs.store.redis.execute_command(*words)
+        return await self.jobs.store.redis.execute_command(*words)  # type: ignore[no-untyped-call]
 
     async def parts_handed_out(self, batch: Batch) -> set[str]:
         return {
@@ -162,6 +162,22 @@ async def test_part_goes_on_behind_what_is_done(desk: Desk) -> None:
     assert desk.asked == [f"q{number}" for number in range(12, 20)]
     batch = await desk.finished(batch)
     assert [row["custom_id"] for row in await desk.rows(batch.output_file)] == [f"line-{number}" for number in range(20)]
+
+
+async def test_part_stores_what_is_done_when_the_server_stops(desk: Desk) -> None:
+    batch = await desk.started(20)
+    step = Step(batch.id, "part", 0)
+
+    async def ask(_: str, body: bytes, request_id: str) -> LineAnswer:
+        desk.asked.append("")
+        await asyncio.sleep(0)
+        return good(body)
+
+    with pytest.raises(Overloaded):
+        await desk.service.steps.run(step, ask, lambda: len(desk.asked) >= 8)
+    assert 8 <= (await desk.now(batch)).num_completed < 20
+    await desk.step(batch, "p0")
+    assert ((await desk.now(batch)).num_completed, len(desk.asked)) == (20, 20)
 
 
 async def test_line_that_is_refused_for_now_is_sent_again(desk: Desk) -> None:
@@ -326,13 +342,32 @@ async def test_batch_needs_a_file_of_its_owner_for_batches(desk: Desk) -> None:
 
 async def test_number_of_open_batches_is_bounded(desk: Desk) -> None:
     file_id = await desk.upload(line(1))
-    for _ in range(MAX_OPEN):
-        batch = await desk.create_of(file_id)
+    batch = await desk.create_of(file_id)
+    for _ in range(MAX_OPEN - 1):
+        await desk.create_of(file_id)
     with pytest.raises(Overloaded):
         await desk.create_of(file_id)
     await desk.service.cancel_batch(batch.id, desk.owner)
     await desk.finished(batch)
     await desk.create_of(file_id)
+
+
+async def test_number_of_files_is_bounded(desk: Desk) -> None:
+    ids = {f"file-{number}": number for number in range(MAX_FILES)}
+    await desk.jobs.store.redis.zadd(f"{PREFIX}files:of:{desk.owner}", ids)
+    with pytest.raises(RequestTooLarge):
+        await desk.upload(b"x")
+    assert await desk.stored() == set()
+
+
+async def test_pages_of_batches_follow_each_other(desk: Desk) -> None:
+    file_id = await desk.upload(line(1))
+    ids = [(await desk.create_of(file_id)).id for _ in range(5)]
+    found: list[str] = []
+    while page := await desk.service.batches.list_batches(desk.owner, after=found[-1] if found else "", limit=2):
+        found += [each.id for each in page]
+    assert sorted(found) == sorted(ids)
+    assert await desk.service.batches.list_batches(desk.owner, after="batch_unknown", limit=2) == []
 
 
 async def test_batch_keeps_its_input_until_it_ends(desk: Desk) -> None:
