@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-import httpx2
 import orjson
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
+from shortlist.api import in_process
 from shortlist.api.dialects import table
 from shortlist.api.file_routes import Batches, batch_service
 from shortlist.api.json_body import read_json
@@ -26,10 +26,10 @@ MAX_PAGE: Final = 100
 DEFAULT_PAGE: Final = 20
 """Source: OpenAI, GET /v1/batches, `limit`."""
 
-FORWARDED: Final = ("authorization", "x-api-key", "api-key", LEASE_HEADER)
+FORWARDED: Final = frozenset({b"authorization", b"x-api-key", b"api-key", LEASE_HEADER.encode()})
 """Headers of a worker's request that the requests of its lines have, too: they prove whose the lines are."""
 
-LINE_TIMEOUT_S: Final = 600.0
+LINE_HEADERS: Final = ((b"content-type", b"application/json"), (b"x-request-priority", b"batch"))
 
 
 @router.post("/v1/batches", response_class=Response)
@@ -78,23 +78,21 @@ async def batch_step(request: Request) -> Response:
     step = Step.of(job_id)
     if step is None or not state_of(request.scope).is_job:
         raise NotFound("There is nothing at this path; /docs lists what there is.")
-    batches = batch_service(request)
-    transport = httpx2.ASGITransport(request.app, client=request.client or ("127.0.0.1", 0))
-    headers = {name: request.headers[name] for name in FORWARDED if name in request.headers}
-    headers |= {"content-type": "application/json", "x-request-priority": "batch"}
-    # The server always answers to this name, whatever --allowed-host says.
-    async with httpx2.AsyncClient(
-        transport=transport, base_url="http://localhost", headers=headers, timeout=LINE_TIMEOUT_S
-    ) as client:
-        await batches.steps.run(step, _ask(client), request.app.state.stopping.is_set)
+    await batch_service(request).steps.run(step, _ask(request), request.app.state.stopping.is_set)
     return _json({})
 
 
-def _ask(client: httpx2.AsyncClient) -> Ask:
+def _ask(request: Request) -> Ask:
+    """Return a function that sends a line to this server, as the worker's request for the same job."""
+    own = [(name, value) for name, value in request.scope["headers"] if name in FORWARDED]
+    client = (request.client.host, request.client.port) if request.client else ("127.0.0.1", 0)
+
     async def ask(path: str, body: bytes, request_id: str) -> LineAnswer:
-        answer = await client.post(path, content=body, headers={"x-request-id": request_id})
-        after = answer.headers.get("retry-after")
-        return LineAnswer(answer.status_code, None if after is None else float(after), request_id, answer.content)
+        length, name = str(len(body)).encode(), request_id.encode()
+        headers = [*own, *LINE_HEADERS, (b"content-length", length), (b"x-request-id", name)]
+        answer = await in_process.post(request.app, path, body, headers, client)
+        after = answer.headers.get(b"retry-after")
+        return LineAnswer(answer.status, None if after is None else float(after), request_id, bytes(answer.body))
 
     return ask
 
