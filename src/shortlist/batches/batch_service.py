@@ -144,6 +144,14 @@ class BatchService:
             raise NotFound("There is no such batch, or it is another caller's.")
         return found
 
+    async def lease_owner(self, job_id: str, token: str) -> str | None:
+        """Return the owner of a job that a worker holds with this token, or None if it is not held.
+
+        Raises:
+            JobsUnavailable: Redis does not answer.
+        """
+        return await self._jobs.store.owner_of(job_id, token)
+
     async def create_batch(self, owner: str, asked: BatchRequest) -> Batch:
         """Create a batch. Once this returns, it ends, whatever dies."""
         expiry = asked.output_expires_after
