@@ -14,13 +14,15 @@ TESTERS := -n 4 --dist loadfile
 # All tests of the main environment: those of `make test` and those marked `full`, with more examples per property.
 EVERYTHING := -m "not clients and not vllm" --hypothesis-profile full
 
+JOB_TESTS := tests/faults/test_jobs.py tests/unit/jobs tests/api/test_jobs.py tests/deploy/test_jobs_behind_nginx.py
+
 # Starting vLLM takes most of the time, on one core: tests that restart servers run in parallel with those that use running servers.
 # A failed installation of vLLM is an error only with CI=true.
 VLLM_TESTS := vllm and not full
 TEST_VLLM = $(BIN)/python -m pytest -m "$(VLLM_TESTS)" --durations 12 $(PYTEST_ARGS)
 VLLM_SKIPPED := WARNING: vLLM cannot be installed here, so NOTHING of it was tested (see benchmarks/.environments/vllm.log)
 
-.PHONY: help demo test test-others test-full test-core test-clients test-vllm check format bench coverage soak soak-hostile scorecard release-check clean
+.PHONY: help demo test test-others test-full test-core test-clients test-vllm check format bench coverage soak soak-hostile soak-jobs job-failures scorecard release-check clean
 
 help:  ## Show the targets.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -73,6 +75,12 @@ soak: .venv/.dev  ## Twenty minutes of mixed traffic, disconnects and errors inc
 
 soak-hostile: .venv/.dev  ## Twenty minutes of expensive bodies at every route; prints what they cost, for docs/reliability.md.
 	@HOSTILE_SECONDS=1200 $(BIN)/python -m pytest -m "" tests/soak/test_hostile.py -s $(PYTEST_ARGS)
+
+soak-jobs: .venv/.dev  ## Kill servers, workers and Redis 200 times while jobs are accepted: every one must end once, with its answer.
+	@JOB_KILLS=200 $(BIN)/python -m pytest -s tests/faults/test_jobs.py -k random_kills $(PYTEST_ARGS)
+
+job-failures: .venv/.dev  ## Run the tests of durable jobs, and write what they survive into docs/jobs.md.
+	@$(BIN)/python -m pytest -q $(JOB_TESTS) --job-failures docs/jobs.md $(PYTEST_ARGS)
 
 scorecard: .venv/.dev  ## Run the tests, and write the reliability results into docs/reliability.md.
 	@$(BIN)/python -m pytest $(TESTERS) $(EVERYTHING) --scorecard docs/reliability.md $(PYTEST_ARGS)

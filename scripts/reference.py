@@ -15,6 +15,7 @@ from shortlist.config import ENV_PREFIX, Settings, fields
 from shortlist.schemas.errors import ERRORS
 from shortlist.telemetry import Metrics
 from shortlist.telemetry.gpu import GpuCollector
+from shortlist.telemetry.job_state import JobStateCollector
 from shortlist.telemetry.vllm_state import VllmStateCollector
 
 TARGET = Path("docs/reference.md")
@@ -23,7 +24,7 @@ CHART_SCHEMA = Path("deploy/helm/shortlist/values.schema.json")
 CHART_SETS = frozenset(
     {
         *("models", "reranker", "embedder", "revision", "host", "port", "drain_notice_s", "drain_timeout_s"),
-        *("api_key", "api_key_file", "cache_url", "upstream_api_key", "tls_cert", "tls_key"),
+        *("api_key", "api_key_file", "cache_url", "jobs", "upstream_api_key", "tls_cert", "tls_key"),
     }
 )
 """Settings that the chart sets itself, has in secrets, or leaves to the Ingress."""
@@ -72,7 +73,7 @@ def _metrics() -> Iterator[str]:
         suffix = "_total" if metric._type == "counter" else ""
         labels = ", ".join(metric._labelnames)
         yield f"| `{metric._name}{suffix}` | {metric._type} | {labels} | {metric._documentation} |"
-    for family in (*VllmStateCollector().describe(), *GpuCollector(list).describe()):
+    for family in (*VllmStateCollector().describe(), *GpuCollector(list).describe(), *JobStateCollector().describe()):
         suffix = "_total" if family.type == "counter" else ""
         yield f"| `{family.name}{suffix}` | {family.type} | {', '.join(family._labelnames)} | {family.documentation} |"
     yield "\nBeside them `process_*`, as every Prometheus client names them: memory, CPU, open files, start. What they mean together, and how"

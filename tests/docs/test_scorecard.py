@@ -55,4 +55,4 @@ def test_table_shows_passed_failed_and_missing(tmp_path: Path) -> None:
     assert f"**2 of {len(PROMISES)}**" in text
     for name, verdict in (("R1", "yes"), ("R2", "**no**"), ("R3", "yes, 1 skipped"), ("R4", "skipped here")):
         assert f"| {name} | {PROMISES[name]} | {counts[name].total()} | {verdict} |" in text
-    assert "there are no jobs yet" in text
+    assert f"| R5 | {PROMISES['R5']} | 0 | not tested here |" in text

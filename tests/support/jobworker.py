@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import typer
 
-from shortlist.cli import worker
+from shortlist.cli import jobs_worker
 from shortlist.jobs import celery_doorbell, records
 
 CONCURRENCY = "2"
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> None:
     if flags.pop("--dies-in-window", ""):
         _die_in_window()
     rest = [part for pair in {"--concurrency": CONCURRENCY, **flags}.items() for part in pair]
-    typer.main.get_command(worker.app)(rest)
+    typer.main.get_command(jobs_worker.app)(rest)
 
 
 def _die_in_window() -> None:

@@ -16,7 +16,7 @@ from shortlist.api.request_state import state_of
 from shortlist.batches.batch import STEP_PATH, Batch, Step
 from shortlist.batches.steps import Ask, LineAnswer
 from shortlist.errors import InvalidInput, NotFound
-from shortlist.jobs.worker import LEASE_HEADER
+from shortlist.jobs.job_worker import LEASE_HEADER
 from shortlist.schemas.batches import BatchAnswer, BatchList, BatchRequest
 from shortlist.schemas.fields import ItemLimit, validated
 

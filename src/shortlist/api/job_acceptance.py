@@ -51,7 +51,7 @@ def job_preferences(request: Request) -> frozenset[str] | None:
 
 
 async def accept(jobs: JobService, request: Request, preferred: frozenset[str]) -> Response:
-    """Accept a validated request as a job, and answer 202. With `return=minimal`, nobody will read a result: only caches do.
+    """Accept a validated request as a job, and answer 202. With `return=minimal`, no result is kept: the caches are warm.
 
     Raises:
         InvalidInput: the idempotency key is not one.

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from shortlist.api.request_state import state_of
 from shortlist.errors import JobsUnavailable
 from shortlist.jobs.job_service import JobService
-from shortlist.jobs.worker import LEASE_HEADER
+from shortlist.jobs.job_worker import LEASE_HEADER
 
 HEADER: Final = LEASE_HEADER.encode()
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 COMMANDS: Final = {
     "serve": ("shortlist.cli.serve", "serve", "Serve one or several models over HTTP."),
-    "worker": ("shortlist.cli.worker", "app", "Work on durable jobs for a server."),
+    "worker": ("shortlist.cli.jobs_worker", "app", "Work on durable jobs for a server."),
     "demo": ("shortlist.cli.serve", "demo", "Serve the bundled demo model, and show a first ranking in the terminal."),
     "rerank": ("shortlist.cli.rerank", "app", "Rank documents for a query, or for every query of a file."),
     "embed": ("shortlist.cli.embed", "app", "Embed texts."),

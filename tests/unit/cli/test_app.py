@@ -96,6 +96,7 @@ GIVEN: dict[str, tuple[list[str], object]] = {
     "quantization": (["--quantization", "awq"], "awq"),
     "max_batch_tokens": (["--max-batch-tokens", "9000"], 9000),
     "max_batch_items": (["--max-batch-items", "7"], 7),
+    "max_batch_priority_tokens": (["--max-batch-priority-tokens", "7"], 7),
     "max_concurrent_requests": (["--max-concurrent-requests", "7"], 7),
     "max_queue_tokens": (["--max-queue-tokens", "7"], 7),
     "max_queue_bytes": (["--max-queue-bytes", "7"], 7),
@@ -143,6 +144,9 @@ GIVEN: dict[str, tuple[list[str], object]] = {
     "metrics_compat": (["--metrics-compat", "tei", "--metrics-compat", "http"], ("tei", "http")),
     "otlp_endpoint": (["--otlp-endpoint", "http://localhost:4318"], "http://localhost:4318"),
     "otlp_sample_ratio": (["--otlp-sample-ratio", "0.5"], 0.5),
+    "jobs": (["--jobs", "redis://:key@host/1"], SecretStr("redis://:key@host/1")),
+    "job_ttl_s": (["--job-ttl-s", "7"], 7),
+    "job_doorbell": (["--job-doorbell", "streams"], "streams"),
     "log_level": (["--log-level", "debug"], "debug"),
     "log_format": (["--log-format", "json"], "json"),
 }

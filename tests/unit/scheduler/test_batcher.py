@@ -67,7 +67,7 @@ def test_items_of_batch_priority_are_only_taken_into_small_batches() -> None:
     queue.put(1, RERANK, job(10, *[10] * 4), flow=Flow("b", Priority.INTERACTIVE))
     batch = batcher.form_batch(queue, max_tokens=100, max_items=10, max_batch_priority_tokens=45)
     assert batch is not None
-    assert [item.job_id for item in batch.items] == [1, 1, 1, 1]  # 50 tokens: no room for the other
+    assert [item.job_id for item in batch.items] == [1, 1, 1, 1]  # 50 tokens: the others do not fit
 
 
 def test_first_item_of_batch_priority_is_taken_however_long() -> None:

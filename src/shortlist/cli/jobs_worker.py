@@ -34,7 +34,7 @@ def _worker(server: str, *, concurrency: int, api_key: str | None = None, **give
 def _run(server: str, concurrency: int, api_key: str | None, settings: Settings) -> int:
     from shortlist.jobs.connection import check_redis
     from shortlist.jobs.doorbells import doorbell
-    from shortlist.jobs.worker import Worker
+    from shortlist.jobs.job_worker import Worker
 
     configure_logging(level=settings.server.log_level, style=settings.server.log_format)
     if settings.jobs.jobs is None:
