@@ -164,10 +164,13 @@ class ServerSettings(_Group):
         default=(), description="Keys that callers must send; several may be valid at once. None: open to all."
     )
     api_key_file: Path | None = Field(
-        default=None, description="File with one more key on every line (# begins a comment); read again when it changes."
+        default=None,
+        description="File with one more key on every line, as KEY or OWNER:ROLE:KEY with the role read, write or worker (# "
+        "begins a comment); read again when it changes.",
     )
     max_requests_per_minute: Positive | None = Field(
-        default=None, description="Requests of one caller (a key, or an address without keys) in a minute; the next gets 429."
+        default=None,
+        description="Requests of one caller (the owner of a key, or an address without keys) in a minute; the next gets 429.",
     )
     max_concurrent_requests_per_caller: Positive | None = Field(
         default=None, description="Requests of one caller at once; the next one gets 429."
@@ -249,6 +252,19 @@ class JobSettings(_Group):
         "addresses, or to those of a network that is given, too. None: no webhooks. The same for servers and workers.",
     )
 
+    job_files: str | None = Field(
+        default=None,
+        description="Files of batches: a folder that all servers with these jobs share, and no others, or s3://BUCKET/PREFIX. "
+        "Without it, there are no files and batches.",
+    )
+    max_file_bytes: Positive = Field(default=200 * MIB, description="Size of one uploaded file.")
+    max_caller_file_bytes: Positive = Field(
+        default=10 * 1024 * MIB, description="Size of all files of one caller, results included; the next upload gets 413."
+    )
+    file_ttl_s: Positive = Field(
+        default=2_592_000, description="Seconds for which a file is kept; requests may ask for less, not for more."
+    )
+
 
 class Settings(_Group):
     """All settings, in groups."""
@@ -298,6 +314,12 @@ class Settings(_Group):
     def _certificate_has_its_key(self) -> Self:
         if (self.server.tls_cert is None) != (self.server.tls_key is None):
             raise BadSetting("tls_cert (--tls-cert) and tls_key (--tls-key) belong together; give both, or neither.")
+        return self
+
+    @model_validator(mode="after")
+    def _files_have_jobs(self) -> Self:
+        if self.jobs.job_files is not None and self.jobs.jobs is None:
+            raise BadSetting("job_files (--job-files) needs jobs (--jobs): their records are in its Redis.")
         return self
 
     @model_validator(mode="after")

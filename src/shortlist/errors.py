@@ -25,6 +25,7 @@
         DeadlineExceeded
         Draining
         JobsUnavailable
+        FilesUnavailable
       EngineError            the model's side failed
         EngineUnavailable    the engine has failed; requests fail until it restarts
         EngineOutOfMemory    this batch did not fit; a smaller one may
@@ -114,7 +115,7 @@ class UnsupportedMedia(CallerError):
 
 
 class Forbidden(CallerError):
-    """The request comes from a page of another site."""
+    """The role of the API key does not allow the request, or the request comes from a page of another site."""
 
 
 class Misdirected(CallerError):
@@ -207,6 +208,10 @@ class Draining(CapacityError):
 
 class JobsUnavailable(CapacityError):
     """The Redis of durable jobs does not answer, or is full. Whether the job was accepted may be unknown."""
+
+
+class FilesUnavailable(CapacityError):
+    """The store of files cannot be reached, or is full."""
 
 
 class EngineError(ServiceError):

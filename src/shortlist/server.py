@@ -33,6 +33,7 @@ from shortlist.api.api_keys import ApiKeys
 from shortlist.api.app import PAGE_PATH, check_root_path, create_app
 from shortlist.api.http_protocol import ConnectionLimits
 from shortlist.api.sites import is_loopback
+from shortlist.batches.stores import open_store
 from shortlist.config import JobSettings, ServerSettings, Settings
 from shortlist.engine.base import Notify
 from shortlist.errors import BadSetting
@@ -140,6 +141,8 @@ def build_app(settings: Settings | None = None, *, notify: Notify = logger.info)
     check_root_path(settings.server)
     if settings.jobs.jobs is not None:
         check_redis(settings.jobs.jobs.get_secret_value())
+    if settings.jobs.job_files is not None:
+        open_store(settings.jobs.job_files)  # reports a wrong location before models load
     runtime = build_runtime(settings, notify=notify)
     app = create_app(runtime, job_service(settings.jobs, runtime.metrics))
     if settings.server.ui and ui.is_available():

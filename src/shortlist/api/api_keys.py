@@ -1,5 +1,8 @@
 """API keys: those of the settings, and those of a file that may change while the server runs.
 
+A line of the file is a key, or `OWNER:ROLE:KEY`. Several keys may have one owner; what belongs to an owner outlives its keys. A
+key without an owner is its own, and has the role `write`.
+
 Keys are stored and compared as digests, in constant time. A changed file takes effect within a second. An unreadable file
 changes nothing and logs one warning.
 """
@@ -9,8 +12,11 @@ from __future__ import annotations
 import codecs
 import hashlib
 import hmac
+import re
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Final, Self
 
@@ -25,14 +31,40 @@ MAX_FILE_BYTES: Final = 1024 * 1024
 """A larger file is not a key file; reading it would delay requests."""
 
 NAME_CHARS: Final = 12
-"""Characters of a key's digest in the caller id: enough to distinguish callers, too few to find the key."""
+"""Digits of a key's digest that are its owner if its line has none: enough to distinguish owners, too few to find the key."""
+
+OWNED_KEY: Final = re.compile(rb"([A-Za-z0-9][A-Za-z0-9._-]{0,63}):(read|write|worker):(.*)")
+"""A line with owner, role and key. The role distinguishes it from a key that has colons."""
 
 FileStamp = tuple[int, int, int]
 """Identifies a version of a file: modification time, size, inode."""
 
 
+class Role(StrEnum):
+    """What a key may do. `shortlist.api.auth` enforces it."""
+
+    READ = "read"
+    WRITE = "write"
+    WORKER = "worker"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A valid key.
+
+    Attributes:
+        digest: SHA-256 of the key.
+        owner: The caller id of requests with it.
+        role: What it may do.
+    """
+
+    digest: bytes
+    owner: str
+    role: Role
+
+
 class ApiKeys:
-    """The valid API keys, and the caller id of each.
+    """The valid API keys, with the owner and the role of each.
 
     Args:
         given: Keys from the settings.
@@ -40,16 +72,16 @@ class ApiKeys:
         clock: Monotonic seconds.
 
     Raises:
-        BadSetting: the file cannot be read, or has no key.
+        BadSetting: the file cannot be read, has no key, or gives one key to two owners or roles.
     """
 
     def __init__(
         self, given: Iterable[str] = (), file: Path | None = None, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._given = [_digest(key.encode()) for key in given]
+        self._given = [_own_key(key.encode()) for key in given]
         self._file = file
         self._clock = clock
-        self._from_file: list[bytes] = []
+        self._from_file: list[ApiKey] = []
         self._stamp: FileStamp | None = None
         self._check_at_s = clock() + CHECK_EVERY_S
         self._is_warned = False
@@ -66,15 +98,14 @@ class ApiKeys:
         """Whether keys are configured; without any, the server is open."""
         return bool(self._given or self._file)
 
-    def owner(self, sent: Sequence[bytes]) -> str | None:
-        """Return the caller id if one of these keys is valid: the beginning of its digest."""
+    def find(self, sent: Sequence[bytes]) -> ApiKey | None:
+        """Return the key if one of these is valid. Of a key that is in the settings and in the file, the file's line counts."""
         self._refresh()
         found = None
         for digest in map(_digest, sent):
             # All pairs are compared, so that the time does not depend on the keys.
-            matches = [hmac.compare_digest(digest, valid) for valid in (*self._given, *self._from_file)]
-            if any(matches):
-                found = digest.hex()[:NAME_CHARS]
+            matches = [key for key in (*self._given, *self._from_file) if hmac.compare_digest(digest, key.digest)]
+            found = matches[-1] if matches else found
         return found
 
     def _refresh(self) -> None:
@@ -93,7 +124,7 @@ class ApiKeys:
 
     def _warn(self) -> None:
         if not self._is_warned:
-            logger.warning("api_key_file cannot be read or holds no key; the keys that it held stay valid")
+            logger.warning("api_key_file cannot be read, or is wrong; the keys that it held stay valid")
         self._is_warned = True
 
 
@@ -102,7 +133,7 @@ def _stamp(file: Path) -> FileStamp:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def _read(file: Path) -> tuple[FileStamp, list[bytes]]:
+def _read(file: Path) -> tuple[FileStamp, list[ApiKey]]:
     try:
         stamp = _stamp(file)
         if not file.is_file():  # reading a pipe could block
@@ -112,10 +143,31 @@ def _read(file: Path) -> tuple[FileStamp, list[bytes]]:
         lines = [line.strip() for line in file.read_bytes().removeprefix(codecs.BOM_UTF8).splitlines()]
     except OSError as error:
         raise BadSetting(f"The file {file} (--api-key-file) cannot be read: {error.strerror}.") from None
-    keys = [line for line in lines if line and not line.startswith(b"#")]
+    keys: dict[bytes, ApiKey] = {}
+    for number, line in enumerate(lines, 1):
+        if line and not line.startswith(b"#"):
+            key = _parse(line)
+            if key is None:
+                raise BadSetting(f"Line {number} of {file} (--api-key-file) has an owner and a role, and no key behind them.")
+            if keys.setdefault(key.digest, key) != key:
+                raise BadSetting(f"Line {number} of {file} (--api-key-file) repeats a key, with another owner or role.")
     if not keys:
         raise BadSetting(f"The file {file} (--api-key-file) holds no key; write one on every line.")
-    return stamp, [_digest(key) for key in keys]
+    return stamp, list(keys.values())
+
+
+def _parse(line: bytes) -> ApiKey | None:
+    """Return the key of a line, or None if it has an owner and a role only."""
+    owned = OWNED_KEY.fullmatch(line)
+    if owned is None:
+        return _own_key(line)
+    owner, role, key = owned.groups()
+    return ApiKey(_digest(key.strip()), owner.decode(), Role(role.decode())) if key.strip() else None
+
+
+def _own_key(key: bytes) -> ApiKey:
+    digest = _digest(key)
+    return ApiKey(digest, digest.hex()[:NAME_CHARS], Role.WRITE)
 
 
 def _digest(key: bytes) -> bytes:

@@ -17,11 +17,12 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from shortlist import __version__
-from shortlist.api import job_routes, ollama_routes, openapi, webhook_routes
+from shortlist.api import batch_routes, file_routes, job_routes, ollama_routes, openapi, webhook_routes
 from shortlist.api.api_keys import ApiKeys
 from shortlist.api.auth import Auth
 from shortlist.api.caller_limits import CallerLimits
 from shortlist.api.fast_routes import FastRoutes
+from shortlist.api.file_routes import FILES_PATH
 from shortlist.api.job_leases import JobLeases
 from shortlist.api.memory_budget import MemoryBudget
 from shortlist.api.path_rewriting import DIALECT_PREFIX, MODEL_PREFIX, HeadRequests, PathRewriting
@@ -31,7 +32,8 @@ from shortlist.api.request_body import RequestBody
 from shortlist.api.request_log import RequestLog
 from shortlist.api.routes import fast_routes, router, task_router
 from shortlist.api.sites import Sites, allowed_hosts
-from shortlist.config import ServerSettings
+from shortlist.batches.batch_service import BatchService
+from shortlist.config import ServerSettings, Settings
 from shortlist.errors import BadSetting, InvalidInput, MethodNotAllowed, NotFound
 from shortlist.jobs.job_service import JobService
 from shortlist.service.runtime import Runtime
@@ -40,7 +42,14 @@ from shortlist.telemetry.compat import collectors
 PAGE_PATH = "/ui"
 STATIC_PATH = "/docs/static"
 
-ROUTERS: Final = (job_routes.router, webhook_routes.router, router, ollama_routes.router)
+ROUTERS: Final = (
+    job_routes.router,
+    webhook_routes.router,
+    file_routes.router,
+    batch_routes.router,
+    router,
+    ollama_routes.router,
+)
 """All routes but those of tasks."""
 
 EXPOSED_HEADERS = (
@@ -74,11 +83,12 @@ def create_app(runtime: Runtime, jobs: JobService | None = None) -> FastAPI:
     """
     server = runtime.settings.server
     keys = ApiKeys.of(server)
+    batches = _batches(jobs, runtime.settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await runtime.start()
-        async with _open(jobs, app.state.stopping):
+        async with _open(jobs, app.state.stopping), _open_batches(batches):
             yield
             await runtime.drain(server.drain_timeout_s)
         await runtime.close()
@@ -96,6 +106,7 @@ def create_app(runtime: Runtime, jobs: JobService | None = None) -> FastAPI:
     app.state.stopping = asyncio.Event()  # set when the process is told to stop
     app.state.keys = keys
     app.state.jobs = jobs
+    app.state.batches = batches
     app.state.model_names = lambda: _names(runtime)
     tasks = task_router()
     app.state.task_routes = tasks.routes
@@ -104,7 +115,7 @@ def create_app(runtime: Runtime, jobs: JobService | None = None) -> FastAPI:
     app.openapi = _documented(app)  # type: ignore[method-assign] # as FastAPI's documentation says
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
-    _add_middleware(app, runtime, server, keys, fast_routes(tasks, job_routes.router))
+    _add_middleware(app, runtime, server, keys, fast_routes(tasks, job_routes.router, file_routes.router, batch_routes.router))
     runtime.metrics.build_info.labels(__version__, platform.python_version()).set(1)
     for collector in collectors(runtime.metrics, server.metrics_compat, methods=_methods(tasks, *ROUTERS)):
         runtime.metrics.registry.register(collector)
@@ -131,6 +142,26 @@ async def _open(jobs: JobService | None, stopping: asyncio.Event) -> AsyncIterat
         await jobs.close()
 
 
+def _batches(jobs: JobService | None, settings: Settings) -> BatchService | None:
+    """Return the files and batches of a server; None if it has none."""
+    if jobs is None or settings.jobs.job_files is None:
+        return None
+    return BatchService(jobs, settings.jobs, max_body_bytes=settings.server.max_body_bytes)
+
+
+@asynccontextmanager
+async def _open_batches(batches: BatchService | None) -> AsyncIterator[None]:
+    """Run the batches' task."""
+    if batches is None:
+        yield
+        return
+    await batches.start()
+    try:
+        yield
+    finally:
+        await batches.close()
+
+
 def _add_middleware(
     app: FastAPI, runtime: Runtime, server: ServerSettings, keys: ApiKeys, fast: Mapping[str, APIRoute]
 ) -> None:
@@ -147,6 +178,7 @@ def _add_middleware(
         budget=MemoryBudget(server.max_transfer_bytes),
         max_body_bytes=server.max_body_bytes,
         body_timeout_s=server.body_timeout_s,
+        streamed=(FILES_PATH,) if app.state.batches is not None else (),
     )
     app.add_middleware(CallerLimits, quota=quota, public_prefixes=(PAGE_PATH,))
     if app.state.jobs is not None:

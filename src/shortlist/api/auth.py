@@ -1,7 +1,8 @@
 """API key check: open until keys are configured, then closed to requests without a valid key. Pure ASGI.
 
 With keys, every path needs one except a short list for probes. The check uses headers only, before the body is read, and sets
-the caller id for the inner middlewares.
+caller and role for the inner middlewares. A key with the role `read` is limited to GET. One with the role `worker` runs
+tasks, and does not see jobs, files and batches; `JobLeases` finds the owners of the jobs that it runs.
 """
 
 from __future__ import annotations
@@ -9,13 +10,15 @@ from __future__ import annotations
 import base64
 import binascii
 import ipaddress
+import re
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from shortlist.api.api_keys import ApiKeys
+from shortlist.api.api_keys import ApiKeys, Role
 from shortlist.api.request_state import state_of
-from shortlist.errors import Unauthenticated
+from shortlist.errors import CallerError, Forbidden, Unauthenticated
 
 PUBLIC_PATHS = frozenset(
     {"/health", "/ready", "/version", "/ping", "/.well-known/live", "/.well-known/ready", "/v1/cluster/auth"}
@@ -27,6 +30,9 @@ FRONT_DOOR = frozenset({("GET", "/"), ("HEAD", "/")})
 KEY_HEADERS = (b"x-api-key", b"api-key")
 """Headers with a bare key. Source: the SDKs of Azure OpenAI (`api-key`) and LitServe, Anthropic style (`x-api-key`)."""
 
+OWNED_PATHS: Final = re.compile(r"/v1/(?:jobs|files|batches)(?:/.*)?", re.DOTALL)
+"""Paths of what belongs to owners."""
+
 POLICY_VIOLATION = 1008
 """Close code of refused websockets; the HTTP server turns it into a 403. Source: RFC 6455, 7.4.1."""
 
@@ -36,7 +42,7 @@ IPV6_NETWORK_BITS = 64
 
 
 class Auth:
-    """ASGI middleware. Sets the caller: the caller id of the key, or the client address if no key is needed.
+    """ASGI middleware. Sets role and caller: the owner of the key, the client address if no key is needed.
 
     Args:
         app: The inner application.
@@ -44,7 +50,7 @@ class Auth:
         public: Paths without a key, besides those of probes.
 
     Raises:
-        Unauthenticated: to the outer middleware.
+        Unauthenticated, Forbidden: to the outer middleware.
     """
 
     def __init__(self, app: ASGIApp, *, keys: ApiKeys, public: Iterable[str] = ()) -> None:
@@ -57,15 +63,25 @@ class Auth:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        owner = self._keys.owner(list(_sent(dict(scope["headers"]))))
-        may_enter = owner is not None or not self._keys.are_needed or self._is_public(scope)
-        if not may_enter and scope["type"] == "websocket":
+        try:
+            self._check(scope)
+        except CallerError:
+            if scope["type"] != "websocket":
+                raise
             await send({"type": "websocket.close", "code": POLICY_VIOLATION})
             return
-        if not may_enter:
-            raise Unauthenticated("The API key is missing or wrong. Send it as `Authorization: Bearer KEY`.")
-        state_of(scope).caller = owner or _address(scope)
         await self.app(scope, receive, send)
+
+    def _check(self, scope: Scope) -> None:
+        state = state_of(scope)
+        key = self._keys.find(list(_sent(dict(scope["headers"]))))
+        if key is None and self._keys.are_needed and not self._is_public(scope):
+            raise Unauthenticated("The API key is missing or wrong. Send it as `Authorization: Bearer KEY`.")
+        state.caller, state.role = (key.owner, key.role) if key else (_address(scope), Role.WRITE)
+        if state.role is Role.READ and scope.get("method") != "GET":
+            raise Forbidden("This API key may only read: its role is `read`.")
+        if state.role is Role.WORKER and OWNED_PATHS.fullmatch(scope["path"]):
+            raise Forbidden("This API key may only run tasks: its role is `worker`.")
 
     def _is_public(self, scope: Scope) -> bool:
         return scope["path"] in self._public or (scope.get("method"), scope["path"]) in FRONT_DOOR

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final, get_args, get_type_hints
 
 from fastapi.encoders import jsonable_encoder
@@ -19,6 +19,16 @@ from shortlist.api.dialects.dialect import AnyRequestModel, Dialect, ErrorInfo, 
 from shortlist.api.dialects.explain import ExplainRequest
 from shortlist.api.ollama_routes import ShowRequest
 from shortlist.errors import Gone, NotReady
+from shortlist.schemas.batches import (
+    MAX_EXPIRY_S,
+    MIN_EXPIRY_S,
+    BatchAnswer,
+    BatchList,
+    BatchRequest,
+    DeletedFile,
+    FileAnswer,
+    FileList,
+)
 from shortlist.schemas.errors import ERRORS, ErrorKind
 from shortlist.schemas.model_list import ModelDescription, ModelList
 
@@ -219,7 +229,37 @@ def _show() -> Json:
     }
 
 
+def _answered(text: str, answer: object) -> Json:
+    return {"responses": {"200": _described(text, _schema_of(answer))}}
+
+
+def _upload() -> Json:
+    fields = {
+        "file": {"type": "string", "format": "binary", "description": "Requests of a batch, one a line."},
+        "purpose": {"type": "string", "enum": ["batch"]},
+        "expires_after[anchor]": {"type": "string", "enum": ["created_at"]},
+        "expires_after[seconds]": {"type": "integer", "minimum": MIN_EXPIRY_S, "maximum": MAX_EXPIRY_S},
+    }
+    form = {"schema": {"type": "object", "required": ["file", "purpose"], "properties": fields}}
+    body = {"required": True, "content": {"multipart/form-data": form}}
+    return {"requestBody": body, **_answered("The file.", FileAnswer)}
+
+
+def _batch() -> Json:
+    body = {"schema": _inlined(BatchRequest.model_json_schema())}
+    content = {"required": True, "content": {"application/json": body}}
+    return {"requestBody": content, **_answered("The batch.", BatchAnswer)}
+
+
 _OTHERS: Final[Mapping[tuple[str, str], Callable[[], Json]]] = {
+    ("/v1/files", "post"): _upload,
+    ("/v1/files", "get"): partial(_answered, "The files.", FileList),
+    ("/v1/files/{file_id}", "get"): partial(_answered, "The file.", FileAnswer),
+    ("/v1/files/{file_id}", "delete"): partial(_answered, "The deleted file.", DeletedFile),
+    ("/v1/batches", "post"): _batch,
+    ("/v1/batches", "get"): partial(_answered, "The batches.", BatchList),
+    ("/v1/batches/{batch_id}", "get"): partial(_answered, "The batch.", BatchAnswer),
+    ("/v1/batches/{batch_id}/cancel", "post"): partial(_answered, "The batch.", BatchAnswer),
     ("/v1/models/{name}", "get"): _model,
     ("/v1/models", "get"): _models,
     ("/v1/explain", "post"): _explain,

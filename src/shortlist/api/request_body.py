@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Collection
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -18,7 +19,7 @@ from shortlist.errors import BodyTooLarge, BodyTooSlow, UnsupportedMedia
 BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
 
 
-class _ClientDisconnected(Exception):
+class ClientDisconnected(Exception):
     """The client disconnected."""
 
 
@@ -30,6 +31,7 @@ class RequestBody:
         budget: The memory of all bodies and answers. A body counts until the answer is written.
         max_body_bytes: Larger bodies are refused without being read further.
         body_timeout_s: Slower bodies are refused.
+        streamed: Paths whose handlers read the body themselves, as it arrives, and raise `ClientDisconnected`.
 
     Raises:
         BodyTooLarge, BodyTooSlow, UnsupportedMedia, Overloaded: to the outer middleware, before the handler starts.
@@ -42,8 +44,10 @@ class RequestBody:
         budget: MemoryBudget,
         max_body_bytes: int,
         body_timeout_s: float,
+        streamed: Collection[str] = (),
     ) -> None:
         self.app = app
+        self._streamed = frozenset(streamed)
         self._budget = budget
         self._max_body_bytes = max_body_bytes
         self._body_timeout_s = body_timeout_s
@@ -53,7 +57,11 @@ class RequestBody:
         if scope["type"] != "http" or scope["method"] not in BODY_METHODS:
             await self.app(scope, receive, send)
             return
-        with contextlib.suppress(_ClientDisconnected), self._budget.claim() as claim:
+        if scope["path"] in self._streamed:
+            with contextlib.suppress(ClientDisconnected):
+                await self.app(scope, receive, send)
+            return
+        with contextlib.suppress(ClientDisconnected), self._budget.claim() as claim:
             body = await self._read(scope, receive, claim)
             state_of(scope).claim = claim
             await self._handle(body, scope, receive, send)
@@ -77,7 +85,7 @@ class RequestBody:
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
-                raise _ClientDisconnected
+                raise ClientDisconnected
             chunks.append(message.get("body", b""))
             num_bytes += len(chunks[-1])
             if num_bytes > self._max_body_bytes:
@@ -100,7 +108,7 @@ class RequestBody:
             await self.app(scope, _replay(body), send)
         except BaseException:  # errors after a disconnect have no reader
             if hang_up.done() and not handler.uncancel():
-                raise _ClientDisconnected from None
+                raise ClientDisconnected from None
             raise
         finally:
             hang_up.remove_done_callback(cancel)

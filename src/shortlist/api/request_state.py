@@ -7,6 +7,7 @@ from typing import Final, cast
 
 from starlette.types import Scope
 
+from shortlist.api.api_keys import Role
 from shortlist.api.dialects.dialect import Dialect, RequestModel
 from shortlist.api.memory_budget import Claim
 from shortlist.errors import ServiceError
@@ -21,7 +22,8 @@ class RequestState:
 
     Attributes:
         request_id: The caller's request id, or a new one.
-        caller: The caller id of its key, or its address.
+        caller: The caller id: the owner of its key, or its address. Limits, fairness, jobs and files are the caller's.
+        role: The role of its key; `write` without one.
         root_path: The prefix that its path has at the reverse proxy.
         model: The model that its path names.
         webhook: Where to send the end of the job that it becomes.
@@ -37,6 +39,7 @@ class RequestState:
 
     request_id: str = ""
     caller: str = ""
+    role: Role = Role.WRITE
     root_path: str = ""
     model: str | None = None
     webhook: str = ""

@@ -180,6 +180,9 @@ class JobStore:
         except (RedisError, OSError, TimeoutError):
             raise JobsUnavailable("The Redis of the jobs does not answer; try again soon.") from None
 
+    call = _call
+    """The same, for records of others in this Redis."""
+
 
 def given_up(message: str) -> Result:
     """Return the answer of a job that no server answered, in the body that nearly all clients can parse."""

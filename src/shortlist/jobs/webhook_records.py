@@ -207,9 +207,7 @@ class WebhookRecords:
         return str(current.decode())
 
     async def _run(self, script: Any, *arguments: str | int) -> Any:
-        return await self._store._call(  # noqa: SLF001
-            lambda: script(keys=[f"{PREFIX}jobs"], args=list(arguments))
-        )
+        return await self._store.call(lambda: script(keys=[f"{PREFIX}jobs"], args=list(arguments)))
 
 
 def _due(now_ms: int, job_id: bytes, flat: Sequence[bytes], result: bytes, secrets: Sequence[bytes]) -> DueWebhook:

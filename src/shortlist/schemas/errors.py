@@ -15,6 +15,7 @@ from shortlist.errors import (
     EngineError,
     EngineOutOfMemory,
     EngineUnavailable,
+    FilesUnavailable,
     Forbidden,
     Gone,
     IdempotencyConflict,
@@ -63,7 +64,9 @@ ERRORS: Final[dict[type[ServiceError], ErrorKind]] = {
     WrongModel: ErrorKind(400, _REQUEST, "wrong_model", "The model does not support this task."),
     InputTooLong: ErrorKind(400, _REQUEST, "context_length_exceeded", "A text is too long, and must not be truncated."),
     Unauthenticated: ErrorKind(401, "authentication_error", "invalid_api_key", "The API key is missing or wrong."),
-    Forbidden: ErrorKind(403, "permission_error", "forbidden", "The request comes from a page of another site."),
+    Forbidden: ErrorKind(
+        403, "permission_error", "forbidden", "The key's role does not allow it, or another site's page sent it."
+    ),
     NotFound: ErrorKind(404, _REQUEST, "not_found", "There is no such path, or the server does not offer this."),
     UnknownModel: ErrorKind(404, _REQUEST, "model_not_found", "No such model is served."),
     MethodNotAllowed: ErrorKind(405, _REQUEST, "invalid_input", "The path has another method; see `Allow`."),
@@ -81,6 +84,7 @@ ERRORS: Final[dict[type[ServiceError], ErrorKind]] = {
     EngineUnavailable: ErrorKind(503, _SERVER, "engine_unavailable", "The engine has failed."),
     Draining: ErrorKind(503, _SERVER, "unavailable", "The server is starting or stopping."),
     JobsUnavailable: ErrorKind(503, _SERVER, "jobs_unavailable", "Jobs are not accepted now; see `Retry-After`."),
+    FilesUnavailable: ErrorKind(503, _SERVER, "files_unavailable", "Files cannot be stored or read now; see `Retry-After`."),
     UpstreamBusy: ErrorKind(503, _SERVER, "upstream_busy", "No upstream engine accepts work now; see `Retry-After`."),
     DeadlineExceeded: ErrorKind(504, _SERVER, "deadline_exceeded", "The deadline passed."),
 }

@@ -7,10 +7,11 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import pytest
 
-from shortlist.api.api_keys import CHECK_EVERY_S, MAX_FILE_BYTES, ApiKeys
+from shortlist.api.api_keys import CHECK_EVERY_S, MAX_FILE_BYTES, ApiKeys, Role
 from shortlist.errors import BadSetting
 from tests.support.apps import settings
 
@@ -48,36 +49,117 @@ def rewrite(file: Path, content: bytes) -> None:
 
 
 def valid(keys: ApiKeys, *candidates: str) -> set[str]:
-    return {key for key in candidates if keys.owner([key.encode()]) is not None}
+    return {key for key in candidates if keys.find([key.encode()]) is not None}
+
+
+def owner(keys: ApiKeys, *sent: str) -> str:
+    """Return the owner of the key that is valid."""
+    found = keys.find([key.encode() for key in sent])
+    assert found is not None
+    return found.owner
 
 
 # -- who is who ---------------------------------------------------------------------------------------------------------
 
 
 def test_owner_is_named_by_the_beginning_of_the_keys_digest() -> None:
-    owner = ApiKeys(["key"]).owner([b"key"])
-    assert owner == hashlib.sha256(b"key").hexdigest()[:12]
+    assert owner(ApiKeys(["key"]), "key") == hashlib.sha256(b"key").hexdigest()[:12]
 
 
 def test_same_key_is_the_same_caller_and_another_is_another() -> None:
     keys = ApiKeys(["one", "two"])
-    assert keys.owner([b"one"]) == keys.owner([b"wrong", b"one"]) != keys.owner([b"two"])
+    assert owner(keys, "one") == owner(keys, "wrong", "one") != owner(keys, "two")
 
 
 @pytest.mark.parametrize("sent", [[], [b""], [b"on"], [b"one "], [b"ONE"], [b"\xff"], [b"one\0"], [b"x", b"y"]])
 def test_wrong_key_has_no_owner(sent: list[bytes]) -> None:
-    assert ApiKeys(["one"]).owner(sent) is None
+    assert ApiKeys(["one"]).find(sent) is None
 
 
 def test_without_keys_none_is_needed_and_none_is_right() -> None:
     assert not ApiKeys().are_needed
-    assert ApiKeys().owner([b""]) is None
+    assert ApiKeys().find([b""]) is None
 
 
 def test_keys_are_not_kept_as_they_are(file: Path) -> None:
     keys = ApiKeys(["canary"], file)
     assert "canary" not in repr(vars(keys))
-    assert b"one" not in b"".join(keys._from_file)
+    assert "one" not in repr(keys._from_file)
+
+
+# -- owners and roles ---------------------------------------------------------------------------------------------------
+
+
+OWNED: Final = b"""# OWNER:ROLE:KEY
+search:write:one
+search:read: two
+batch.jobs-2:worker:three:3
+four
+"""
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "role"),
+    [("one", "search", Role.WRITE), ("two", "search", Role.READ), ("three:3", "batch.jobs-2", Role.WORKER)],
+)
+def test_line_names_owner_and_role_of_a_key(file: Path, key: str, name: str, role: Role) -> None:
+    rewrite(file, OWNED)
+    found = ApiKeys(file=file).find([key.encode()])
+    assert found is not None
+    assert (found.owner, found.role) == (name, role)
+
+
+def test_key_without_an_owner_may_write(file: Path) -> None:
+    found = ApiKeys(["zero"], file).find([b"one"])
+    assert found is not None
+    assert found.role is Role.WRITE
+
+
+def test_line_as_a_whole_is_no_key(file: Path) -> None:
+    rewrite(file, OWNED)
+    assert valid(ApiKeys(file=file), "search:write:one", "write:one", "search", "three", "") == set()
+
+
+def test_owner_outlives_the_keys(file: Path, clock: Clock) -> None:
+    rewrite(file, b"search:write:old")
+    keys = ApiKeys(file=file, clock=clock)
+    before = owner(keys, "old")
+    rewrite(file, b"search:write:new!")
+    clock.wait()
+    assert (owner(keys, "new!"), valid(keys, "old")) == (before, set())
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["a:b", "a:b:c", ":write:c", "-a:write:c", "a b:write:c", "a:admin:c", "a:WRITE:c", f"{'a' * 65}:write:c", "write:c"],
+)
+def test_key_with_colons_stays_a_key(file: Path, line: str) -> None:
+    rewrite(file, line.encode())
+    assert valid(ApiKeys(file=file), line, "b", "c", "b:c") == {line}
+
+
+def test_file_says_who_owns_a_key_that_is_also_given(file: Path) -> None:
+    rewrite(file, b"search:read:one")
+    assert owner(ApiKeys(["one"], file), "one") == "search"
+
+
+@pytest.mark.parametrize("second", [b"two:write:canary", b"one:read:canary", b"canary"])
+def test_key_with_two_owners_or_roles_is_refused(file: Path, second: bytes) -> None:
+    rewrite(file, b"one:write:canary\n\n" + second)
+    with pytest.raises(BadSetting, match=r"Line 3 .*repeats a key") as refusal:
+        ApiKeys(file=file)
+    assert "canary" not in refusal.value.message
+
+
+def test_repeated_line_is_no_contradiction(file: Path) -> None:
+    rewrite(file, b"one\na:read:two\none\na:read:two")
+    assert valid(ApiKeys(file=file), "one", "two") == {"one", "two"}
+
+
+def test_owner_without_a_key_is_refused(file: Path) -> None:
+    rewrite(file, b"one\nsearch:write: \n")
+    with pytest.raises(BadSetting, match=r"Line 2 .*no key"):
+        ApiKeys(file=file)
 
 
 # -- a file -------------------------------------------------------------------------------------------------------------
@@ -128,7 +210,7 @@ def test_file_is_looked_at_once_a_second_at_most(file: Path, clock: Clock, monke
 
     monkeypatch.setattr(Path, "stat", counted)
     for _ in range(100):
-        keys.owner([b"one"])
+        keys.find([b"one"])
         clock.now_s += CHECK_EVERY_S / 50
     assert looks.count(file) == 1
 
@@ -168,7 +250,7 @@ def test_restored_file_is_read_and_a_second_loss_logged_again(
     for name in ("three", "four"):
         file.unlink(missing_ok=True)
         clock.wait()
-        keys.owner([])
+        keys.find([])
         file.write_text(name)
         clock.wait()
         assert valid(keys, "one", "three", "four") == {name}

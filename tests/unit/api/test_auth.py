@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from pathlib import Path
 
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from shortlist.api.api_keys import ApiKeys
+from shortlist.api.api_keys import ApiKeys, Role
 from shortlist.api.auth import PUBLIC_PATHS, Auth
 from shortlist.api.request_state import state_of
-from shortlist.errors import Unauthenticated
+from shortlist.errors import Forbidden, Unauthenticated
 from tests.support.wire import Wire, http_scope
 
 
@@ -175,3 +176,62 @@ async def test_path_that_was_made_public_needs_no_key_and_no_other_path_does() -
         await enter("/metrics", [], ["key-1"])
     with pytest.raises(Unauthenticated):
         await enter("/metrics/", [], ["key-1"], public=("/metrics",))
+
+
+# -- roles --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def owned(tmp_path: Path) -> ApiKeys:
+    file = tmp_path / "keys"
+    file.write_text("search:read:r\nsearch:write:w\npool:worker:k\n")
+    return ApiKeys(file=file)
+
+
+async def identified(keys: ApiKeys, key: bytes, *, method: str, path: str) -> tuple[str, Role]:
+    """Return caller and role of a request as the inner application sees them."""
+    seen: list[tuple[str, Role]] = []
+
+    async def inside(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append((state_of(scope).caller, state_of(scope).role))
+
+    wire = Wire()
+    scope = {**http_scope((b"x-api-key", key), method=method, path=path), "client": ("192.0.2.7", 1)}
+    await Auth(inside, keys=keys)(scope, wire.receive, wire.send)
+    [found] = seen
+    return found
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/jobs/1", "/v1/files/1/content", "/metrics", "/health"])
+@pytest.mark.parametrize(("key", "role"), [(b"r", Role.READ), (b"w", Role.WRITE)])
+async def test_every_key_of_an_owner_reads_as_this_owner(owned: ApiKeys, key: bytes, role: Role, path: str) -> None:
+    assert await identified(owned, key, method="GET", path=path) == ("search", role)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize("path", ["/v1/rerank", "/v1/jobs/1", "/v1/check-api-key", "/ping"])
+async def test_key_that_reads_does_nothing_else(owned: ApiKeys, method: str, path: str) -> None:
+    with pytest.raises(Forbidden):
+        await identified(owned, b"r", method=method, path=path)
+    assert await identified(owned, b"w", method=method, path=path) == ("search", Role.WRITE)
+
+
+async def test_key_that_reads_opens_no_websocket(owned: ApiKeys) -> None:
+    wire = Wire()
+    scope = {"type": "websocket", "path": "/ui/", "headers": [(b"x-api-key", b"r")]}
+    await Auth(_inside, keys=owned)(scope, wire.receive, wire.send)
+    assert wire.sent == [{"type": "websocket.close", "code": 1008}]
+
+
+async def test_worker_runs_tasks_as_its_own_owner(owned: ApiKeys) -> None:
+    assert await identified(owned, b"k", method="POST", path="/v1/rerank") == ("pool", Role.WORKER)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+@pytest.mark.parametrize(
+    "path", ["/v1/jobs", "/v1/jobs/1/result", "/v1/files", "/v1/files/1", "/v1/batches/1/cancel", "/v1/files/\n"]
+)
+async def test_worker_does_not_see_what_belongs_to_owners(owned: ApiKeys, method: str, path: str) -> None:
+    with pytest.raises(Forbidden):
+        await identified(owned, b"k", method=method, path=path)
+    assert await identified(owned, b"k", method="POST", path="/v1/jobsandmore")

@@ -106,6 +106,10 @@ GIVEN: dict[str, tuple[list[str], object]] = {
     "cache_url": (["--cache-url", "redis://:key@host/1"], SecretStr("redis://:key@host/1")),
     "cache_timeout_ms": (["--cache-timeout-ms", "7"], 7),
     "cache_ttl_s": (["--cache-ttl-s", "7"], 7),
+    "job_files": (["--job-files", "./files", "--jobs", "redis://host/1"], "./files"),
+    "max_file_bytes": (["--max-file-bytes", "7"], 7),
+    "max_caller_file_bytes": (["--max-caller-file-bytes", "7"], 7),
+    "file_ttl_s": (["--file-ttl-s", "7"], 7),
     "host": (["--host", "::1"], "::1"),
     "port": (["--port", "0"], 0),
     "api_key_file": (["--api-key-file", "keys.txt"], Path("keys.txt")),
@@ -152,7 +156,7 @@ GIVEN: dict[str, tuple[list[str], object]] = {
 }
 
 
-TOGETHER = {"tls_cert", "tls_key"}
+TOGETHER = {"tls_cert": {"tls_cert", "tls_key"}, "tls_key": {"tls_cert", "tls_key"}, "job_files": {"job_files", "jobs"}}
 """Settings that require each other."""
 
 
@@ -170,7 +174,7 @@ def test_every_setting_is_a_flag(run: Run, started: Started, command: str, name:
         for group, each, _ in fields()
         if getattr(getattr(settings, group), each) != getattr(getattr(Settings(), group), each)
     }
-    assert changed == (TOGETHER if name in TOGETHER else {name})
+    assert changed == TOGETHER.get(name, {name})
 
 
 def test_api_keys_are_hidden_in_repr(run: Run, started: Started) -> None:
