@@ -22,10 +22,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JobServer]:
         pytest.skip(missing)
     folder = tmp_path_factory.mktemp("site")
     keys = folder / "keys"
+    (folder / "files").mkdir()
     keys.write_text("\n".join(KEYS))
     shared = {"job_doorbell": "streams", "webhook_target": "127.0.0.1"}
     with job_site(folder) as running:
-        server = running.server(api_key_file=keys, **shared)
+        server = running.server(api_key_file=keys, job_files=folder / "files", **shared)
         worker = running.worker(server.url, api_key=KEYS[-1], **shared)
         server.wait()
         worker.wait()

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from shortlist.cli.jobs_command import duration
-from shortlist.client import Client, RerankRequest
-from shortlist.errors import Gone, InputTooLong
+from shortlist.client import Client, EmbedRequest, RerankRequest
+from shortlist.errors import Gone, InputTooLong, UnknownModel
 from tests.jobs.conftest import http_client
 from tests.support.job_site import JobServer
 from tests.support.terminal import terminal
@@ -79,6 +79,26 @@ def test_terminal_shows_a_table(site: JobServer) -> None:
     with terminal("jobs", "show", job.id, "--url", site.url, SHORTLIST_API_KEY=KEY) as shown:
         assert shown.end() == 0
     assert re.search(rf"job +status +path +age +took +progress +webhook\n{job.id} +succeeded +/v1/rerank +\d+ s", shown.screen)
+
+
+def test_batch_is_computed_listed_shown_and_waited_for(site: JobServer) -> None:
+    requests = [RerankRequest(query=name, documents=["trains", "bread"]) for name in ("bread", "trains", "rails")]
+    failing = RerankRequest(query="bread", documents=["bread"], model="unknown")
+    with Client(site.url, api_key=KEY) as client:
+        done = {each.position: each for each in client.batch([*requests, failing])}
+        expected = [client.rerank(each.query, each.documents).results for each in requests]
+        with pytest.raises(UnknownModel):
+            _ = done[3].ranking
+        [batch] = client.batches()
+    scores = [[each.score for each in done[position].ranking.results] for position in range(3)]
+    assert scores == [[each.score for each in results] for results in expected]
+    counts = {"total": 4, "completed": 3, "failed": 1}
+    [shown] = lines(jobs(site, "show", batch["id"]))
+    assert (shown["status"], shown["path"], shown["request_counts"]) == ("completed", "/v1/rerank", counts)
+    assert batch["id"] in [each["id"] for each in lines(jobs(site, "list"))]
+    with Client(site.url, api_key=KEY) as client:
+        embedded = list(client.batch([EmbedRequest(texts=["a", "b"])]))
+    assert [len(each.embeddings.vectors) for each in embedded] == [2]
 
 
 def test_secret_of_webhooks_is_printed_and_replaced(site: JobServer) -> None:
