@@ -13,12 +13,12 @@ from shortlist.api.dialects import table
 from shortlist.api.file_routes import Batches, batch_service
 from shortlist.api.json_body import read_json
 from shortlist.api.request_state import state_of
-from shortlist.batches.batch import STEP_PATH, Batch, Step
+from shortlist.batches.batch import STEP_PATH, BatchRecord, Step
 from shortlist.batches.steps import Ask, LineAnswer
 from shortlist.errors import InvalidInput, NotFound
 from shortlist.jobs.job_worker import LEASE_HEADER
-from shortlist.schemas.batches import BatchAnswer, BatchList, BatchRequest
 from shortlist.schemas.fields import ItemLimit, validated
+from shortlist.schemas.openai_batches import BatchAnswer, BatchList, BatchRequest
 
 router = APIRouter(tags=["batches"])
 
@@ -99,7 +99,7 @@ def _ask(request: Request) -> Ask:
     return ask
 
 
-def _description(batch: Batch) -> BatchAnswer:
+def _description(batch: BatchRecord) -> BatchAnswer:
     times = {name: milliseconds // 1000 for name, milliseconds in batch.times.items()}
     return {
         "id": batch.id,

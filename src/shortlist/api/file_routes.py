@@ -14,7 +14,7 @@ from shortlist.api.request_state import state_of
 from shortlist.batches.batch_service import INPUT_PURPOSE, BatchService
 from shortlist.batches.file_records import FileRecord
 from shortlist.errors import InvalidInput, NotFound
-from shortlist.schemas.batches import MAX_EXPIRY_S, MIN_EXPIRY_S, DeletedFile, FileAnswer, FileList
+from shortlist.schemas.openai_batches import MAX_EXPIRY_S, MIN_EXPIRY_S, DeletedFile, FileAnswer, FileList
 
 FILES_PATH: Final = "/v1/files"
 

@@ -19,7 +19,9 @@ from shortlist.api.dialects.dialect import AnyRequestModel, Dialect, ErrorInfo, 
 from shortlist.api.dialects.explain import ExplainRequest
 from shortlist.api.ollama_routes import ShowRequest
 from shortlist.errors import Gone, NotReady
-from shortlist.schemas.batches import (
+from shortlist.schemas.errors import ERRORS, ErrorKind
+from shortlist.schemas.model_list import ModelDescription, ModelList
+from shortlist.schemas.openai_batches import (
     MAX_EXPIRY_S,
     MIN_EXPIRY_S,
     BatchAnswer,
@@ -29,8 +31,6 @@ from shortlist.schemas.batches import (
     FileAnswer,
     FileList,
 )
-from shortlist.schemas.errors import ERRORS, ErrorKind
-from shortlist.schemas.model_list import ModelDescription, ModelList
 
 _Answer = Callable[..., object]
 

@@ -10,7 +10,7 @@ from typing import Final, Literal, NamedTuple, cast
 
 import orjson
 
-from shortlist.schemas.batches import BatchErrorDetail, BatchStatus
+from shortlist.schemas.openai_batches import BatchErrorDetail, BatchStatus
 
 WINDOW_S: Final = 24 * 3600.0
 """Time from a batch's creation to its deadline. Source: OpenAI, `completion_window`, which has this one value."""
@@ -96,7 +96,7 @@ class Step(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class BatchRecord:
     """A batch as its record says it is. Times are in milliseconds since 1970, by Redis' clock; 0 is never.
 
     Attributes:
@@ -158,14 +158,14 @@ TIMES: Final = (
 )
 
 
-def batch_of(batch_id: str, record: Mapping[bytes, bytes]) -> Batch:
+def batch_of(batch_id: str, record: Mapping[bytes, bytes]) -> BatchRecord:
     """Read a record. Fields that another version does not have get a default."""
     text = {name.decode(): value.decode() for name, value in record.items()}
 
     def number(name: str) -> int:
         return int(text.get(name) or 0)
 
-    return Batch(
+    return BatchRecord(
         id=batch_id,
         owner=text["owner"],
         input_file=text["input"],

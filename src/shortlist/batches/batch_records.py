@@ -9,12 +9,12 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from shortlist.batches import batch_transitions
-from shortlist.batches.batch import STEP_PATH, WINDOW_S, Batch, Chunk, Part, Progress, batch_of
+from shortlist.batches.batch import STEP_PATH, WINDOW_S, BatchRecord, Chunk, Part, Progress, batch_of
 from shortlist.errors import InvalidInput, NotFound, Overloaded
 from shortlist.jobs.job import NewJob
 from shortlist.jobs.job_service import JobService
 from shortlist.jobs.transitions import PREFIX
-from shortlist.schemas.batches import BatchErrorDetail
+from shortlist.schemas.openai_batches import BatchErrorDetail
 
 MAX_OPEN: Final = 100
 """Batches of one owner that have not ended."""
@@ -51,7 +51,7 @@ class BatchRecords:
         names = ("CREATE_BATCH", "START", "FAIL", "HAND_OUT", "RECORD", "CANCEL_BATCH", "EXPIRE", "SEAL", "COMPLETE")
         self._scripts = {name: self._redis.register_script(getattr(batch_transitions, name)) for name in names}
 
-    async def create(self, batch_id: str, owner: str, input_file: str, **fields: str | bytes | int) -> Batch:
+    async def create(self, batch_id: str, owner: str, input_file: str, **fields: str | bytes | int) -> BatchRecord:
         """Create a batch, and the job that validates its input.
 
         Raises:
@@ -71,17 +71,17 @@ class BatchRecords:
         await self._submit(batch_id, owner, "validate")
         return await self.known(batch_id)
 
-    async def read(self, batch_id: str, owner: str) -> Batch | None:
+    async def read(self, batch_id: str, owner: str) -> BatchRecord | None:
         """Return a batch of this owner."""
         batch = await self.find(batch_id)
         return batch if batch is not None and batch.owner == owner else None
 
-    async def find(self, batch_id: str) -> Batch | None:
+    async def find(self, batch_id: str) -> BatchRecord | None:
         """Return a batch of any owner."""
         found = await self._jobs.store.call(lambda: self._redis.hgetall(_key(batch_id)))
         return batch_of(batch_id, found) if b"owner" in found else None
 
-    async def known(self, batch_id: str) -> Batch:
+    async def known(self, batch_id: str) -> BatchRecord:
         """Return a batch that must be there.
 
         Raises:
@@ -92,7 +92,7 @@ class BatchRecords:
             raise NotFound("There is no such batch.")
         return batch
 
-    async def list_batches(self, owner: str, *, after: str, limit: int) -> list[Batch]:
+    async def list_batches(self, owner: str, *, after: str, limit: int) -> list[BatchRecord]:
         """Return batches of an owner, the last one first.
 
         Args:
@@ -232,13 +232,13 @@ class BatchRecords:
             await self._submit_parts(batch, await self._undone(batch))
             await self.advance(batch.id, now_s)
 
-    async def _undone(self, batch: Batch) -> list[int]:
+    async def _undone(self, batch: BatchRecord) -> list[int]:
         """Return the parts that were handed out and are not done."""
         parts, progress = await self.parts(batch.id), await self.progress(batch.id)
         done = {number for number, each in progress.items() if each.num_lines >= parts[number].num_lines}
         return [number for number in range(min(batch.num_handed_out, len(parts))) if number not in done]
 
-    async def _submit_parts(self, batch: Batch, numbers: Iterable[int]) -> None:
+    async def _submit_parts(self, batch: BatchRecord, numbers: Iterable[int]) -> None:
         for number in numbers:
             await self._submit(batch.id, batch.owner, f"p{number}", batch=batch.id)
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import orjson
 
-from shortlist.batches.batch import Batch, new_batch_id
+from shortlist.batches.batch import BatchRecord, new_batch_id
 from shortlist.batches.batch_records import BatchRecords
 from shortlist.batches.batch_transitions import MAX_FILES
 from shortlist.batches.file_records import FileRecord, FileRecords
@@ -20,7 +20,7 @@ from shortlist.config import JobSettings
 from shortlist.errors import FilesUnavailable, JobsUnavailable, NotFound, Overloaded, RequestTooLarge
 from shortlist.jobs.job_service import JobService
 from shortlist.jobs.transitions import PREFIX
-from shortlist.schemas.batches import BatchRequest
+from shortlist.schemas.openai_batches import BatchRequest
 from shortlist.telemetry import logger
 
 SETTLE_S: Final = 1.0
@@ -133,7 +133,7 @@ class BatchService:
             raise NotFound("There is no such file, or it is another caller's.")
         await self.store.delete(file_id)
 
-    async def batch(self, batch_id: str, owner: str) -> Batch:
+    async def batch(self, batch_id: str, owner: str) -> BatchRecord:
         """Return a batch of this owner.
 
         Raises:
@@ -152,7 +152,7 @@ class BatchService:
         """
         return await self._jobs.store.owner_of(job_id, token)
 
-    async def create_batch(self, owner: str, asked: BatchRequest) -> Batch:
+    async def create_batch(self, owner: str, asked: BatchRequest) -> BatchRecord:
         """Create a batch. Once this returns, it ends, whatever dies."""
         expiry = asked.output_expires_after
         return await self.batches.create(
@@ -164,7 +164,7 @@ class BatchService:
             output_ttl=round(1000 * min(expiry.seconds, self.ttl_s)) if expiry else "",
         )
 
-    async def cancel_batch(self, batch_id: str, owner: str) -> Batch:
+    async def cancel_batch(self, batch_id: str, owner: str) -> BatchRecord:
         """Cancel a batch that has not ended. Lines that are done stay.
 
         Raises:

@@ -1,6 +1,6 @@
 """The input of a batch: one request a line, in JSON. Pure: the caller reads the bytes.
 
-Source: OpenAI, Batch API guide, "Prepare your batch file": `{"custom_id", "method": "POST", "url", "body"}`.
+Source: OpenAI, BatchRecord API guide, "Prepare your batch file": `{"custom_id", "method": "POST", "url", "body"}`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Any, Final
 import orjson
 
 from shortlist.batches.batch import Part
-from shortlist.schemas.batches import BatchErrorDetail
+from shortlist.schemas.openai_batches import BatchErrorDetail
 
 MAX_LINES: Final = 50_000
-"""Source: OpenAI, Batch API guide."""
+"""Source: OpenAI, BatchRecord API guide."""
 
 MAX_ERRORS: Final = 100
 """Errors of one input that are reported."""

@@ -15,12 +15,12 @@ from uuid import uuid4
 
 import orjson
 
-from shortlist.batches.batch import Batch, Chunk, Part, Progress, Step
+from shortlist.batches.batch import BatchRecord, Chunk, Part, Progress, Step
 from shortlist.batches.batch_records import BatchRecords, OutputFile
 from shortlist.batches.file_store import FileStore, new_name, whole
 from shortlist.batches.input_lines import InputCheck, InputLine, non_empty, parse_line
 from shortlist.errors import NotFound, Overloaded
-from shortlist.schemas.batches import BatchLineAnswer
+from shortlist.schemas.openai_batches import BatchLineAnswer
 
 FEED_BYTES: Final = 1 << 16
 """Bytes of an input that are checked at once: for so long, a thread holds Python's lock."""
@@ -48,7 +48,7 @@ LEFT_OUT: Final = {
     "storage_full": ("storage_full", "The files of this caller reached the limit (max_caller_file_bytes)."),
     "": ("not_run", "The part of the batch with this line was given up: its servers ended too often."),
 }
-"""Code and message of lines without an answer, by `Batch.ending`."""
+"""Code and message of lines without an answer, by `BatchRecord.ending`."""
 
 INPUT_GONE: Final = "The input file was removed."
 
@@ -120,7 +120,7 @@ class BatchSteps:
             case "finish":
                 await self._finish(batch)
 
-    async def _validate(self, batch: Batch) -> None:
+    async def _validate(self, batch: BatchRecord) -> None:
         check = InputCheck(batch.endpoint, self._max_body_bytes)
         try:
             async for piece in self._files.read(batch.input_file):
@@ -136,7 +136,7 @@ class BatchSteps:
         else:
             await self._records.start(batch.id, check.num_lines, check.parts)
 
-    async def _run_part(self, batch: Batch, number: int, ask: Ask, is_stopping: Callable[[], bool]) -> None:
+    async def _run_part(self, batch: BatchRecord, number: int, ask: Ask, is_stopping: Callable[[], bool]) -> None:
         parts = await self._records.parts(batch.id)
         first = await self._records.num_done(batch.id, number)
         if batch.status == "in_progress" and number < len(parts) and first < parts[number].num_lines:
@@ -148,7 +148,7 @@ class BatchSteps:
                 raise run.refusal or Overloaded("The part of the batch has more lines.", retry_after_s=BEHIND_S)
         await self._records.hand_out(batch.id, num_ending=1)
 
-    async def _store(self, batch: Batch, number: int, first: int, run: _PartRun) -> int:
+    async def _store(self, batch: BatchRecord, number: int, first: int, run: _PartRun) -> int:
         """Store the answers of a run, and record them; return how many lines they are."""
         output, failures = new_name(), new_name()
         async with aclosing(run.answers()) as answers:  # an error of the store ends the lines that are at work
@@ -170,7 +170,7 @@ class BatchSteps:
             await self._delete([chunk])
         return run.num_done
 
-    async def _finish(self, batch: Batch) -> None:
+    async def _finish(self, batch: BatchRecord) -> None:
         if not await self._records.seal(batch.id):
             return
         batch = await self._records.known(batch.id)
@@ -192,7 +192,7 @@ class BatchSteps:
             await self._delete(chunks)
 
     async def _errors(
-        self, batch: Batch, parts: Sequence[Part], progress: dict[int, Progress], left_out: _LeftOut
+        self, batch: BatchRecord, parts: Sequence[Part], progress: dict[int, Progress], left_out: _LeftOut
     ) -> AsyncIterator[bytes]:
         """Yield the lines that failed, and those without an answer."""
         for number, part in enumerate(parts):
@@ -205,10 +205,10 @@ class BatchSteps:
                     left_out.num_lines += 1
                     yield _line(_custom_id(line, batch, self._max_body_bytes), None, code, message)
 
-    async def _lines(self, batch: Batch, part: Part) -> list[bytes]:
+    async def _lines(self, batch: BatchRecord, part: Part) -> list[bytes]:
         return non_empty(await whole(self._files.read(batch.input_file, part.start, part.end)))
 
-    async def _lines_if_there(self, batch: Batch, part: Part) -> list[bytes]:
+    async def _lines_if_there(self, batch: BatchRecord, part: Part) -> list[bytes]:
         try:
             return await self._lines(batch, part)
         except NotFound:
@@ -250,7 +250,9 @@ class _PartRun:
 
     is_stopping: Callable[[], bool]
 
-    def __init__(self, lines: Sequence[bytes], batch: Batch, ask: Ask, records: BatchRecords, max_body_bytes: int) -> None:
+    def __init__(
+        self, lines: Sequence[bytes], batch: BatchRecord, ask: Ask, records: BatchRecords, max_body_bytes: int
+    ) -> None:
         self.failures: list[bytes] = []
         self.num_done = 0
         self.has_more = True
@@ -320,5 +322,5 @@ def _line(custom_id: str, answer: LineAnswer | None, code: str = "", message: st
     return orjson.dumps(body, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def _custom_id(line: bytes, batch: Batch, max_body_bytes: int) -> str:
+def _custom_id(line: bytes, batch: BatchRecord, max_body_bytes: int) -> str:
     return parse_line(line, batch.endpoint, max_body_bytes).custom_id

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pytest
 
-from shortlist.batches.batch import Batch, Step
+from shortlist.batches.batch import BatchRecord, Step
 from shortlist.batches.batch_records import MAX_OPEN
 from shortlist.batches.batch_service import ORPHAN_S, BatchService
 from shortlist.batches.batch_transitions import MAX_FILES, WINDOW
@@ -23,7 +23,7 @@ from shortlist.batches.steps import LineAnswer
 from shortlist.errors import InvalidInput, NotFound, Overloaded, RequestTooLarge
 from shortlist.jobs.job_service import JobService
 from shortlist.jobs.transitions import PREFIX
-from shortlist.schemas.batches import BatchRequest
+from shortlist.schemas.openai_batches import BatchRequest
 from shortlist.telemetry.job_state import JobStateCollector
 from tests.support.apps import settings
 from tests.support.redis_server import RedisServer, missing_redis, redis_server
@@ -59,23 +59,23 @@ class Desk:
         record = await self.service.add_file(self.owner, name, num_bytes, filename="lines.jsonl", ttl_s=3600, **changes)
         return record.id
 
-    async def create(self, num_lines: int, **changes: Any) -> Batch:
+    async def create(self, num_lines: int, **changes: Any) -> BatchRecord:
         content = b"".join(line(number) + b"\n" for number in range(num_lines))
         return await self.create_of(await self.upload(content), **changes)
 
-    async def create_of(self, file_id: str, **changes: Any) -> Batch:
+    async def create_of(self, file_id: str, **changes: Any) -> BatchRecord:
         given = {"input_file_id": file_id, "endpoint": "/v1/rerank", "completion_window": "24h", **changes}
         return await self.service.create_batch(self.owner, BatchRequest.model_validate(given))
 
-    async def started(self, num_lines: int, **changes: Any) -> Batch:
+    async def started(self, num_lines: int, **changes: Any) -> BatchRecord:
         batch = await self.create(num_lines, **changes)
         await self.step(batch, "validate")
         return await self.now(batch)
 
-    async def now(self, batch: Batch) -> Batch:
+    async def now(self, batch: BatchRecord) -> BatchRecord:
         return await self.service.batch(batch.id, self.owner)
 
-    async def step(self, batch: Batch, name: str, ask: Callable[[bytes], LineAnswer] | None = None) -> None:
+    async def step(self, batch: BatchRecord, name: str, ask: Callable[[bytes], LineAnswer] | None = None) -> None:
         """Run a step, as a worker has it run: its job ends if the step does."""
         step = Step.of(f"{batch.id}.{name}")
         assert step is not None
@@ -87,7 +87,7 @@ class Desk:
 
         await self.service.steps.run(step, asked)
 
-    async def finished(self, batch: Batch) -> Batch:
+    async def finished(self, batch: BatchRecord) -> BatchRecord:
         await self.step(batch, "finish")
         return await self.now(batch)
 
@@ -100,7 +100,7 @@ class Desk:
     async def redis(self, *words: str | int) -> Any:
         return await self.jobs.store.redis.execute_command(*words)  # type: ignore[no-untyped-call]
 
-    async def parts_handed_out(self, batch: Batch) -> set[str]:
+    async def parts_handed_out(self, batch: BatchRecord) -> set[str]:
         return {
             each.decode().rpartition(".")[2]
             for each in await self.redis("KEYS", f"{PREFIX}job:{batch.id}.p*")
