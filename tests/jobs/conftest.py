@@ -12,7 +12,8 @@ pytest.importorskip("redis")
 from tests.support.job_site import JobServer, job_site
 from tests.support.redis_server import missing_redis
 
-KEYS = ("key-of-a", "key-of-b", "key-of-c")
+KEYS = ("a:write:key-of-a", "b:write:key-of-b", "b:read:reader-of-b", "pool:worker:key-of-c")
+"""Lines of the file of keys: owner, role and key."""
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +28,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JobServer]:
     shared = {"job_doorbell": "streams", "webhook_target": "127.0.0.1"}
     with job_site(folder) as running:
         server = running.server(api_key_file=keys, job_files=folder / "files", **shared)
-        worker = running.worker(server.url, api_key=KEYS[-1], **shared)
+        worker = running.worker(server.url, api_key=KEYS[-1].rpartition(":")[2], **shared)
         server.wait()
         worker.wait()
         yield server

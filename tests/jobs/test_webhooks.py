@@ -53,6 +53,12 @@ def callers(site: JobServer) -> Iterator[dict[str, Caller]]:
         yield {name: Caller(clients.enter_context(http_client(site, f"key-of-{name}"))) for name in "ab"}
 
 
+def test_only_keys_that_write_see_the_secret(site: JobServer) -> None:
+    for key, status in (("reader-of-b", 403), ("key-of-c", 403), ("key-of-b", 200)):
+        with http_client(site, key) as client:
+            assert client.get("/v1/webhooks/secret").status_code == status
+
+
 @pytest.fixture(scope="module")
 def caller(callers: dict[str, Caller]) -> Caller:
     return callers["a"]

@@ -30,7 +30,7 @@ FRONT_DOOR = frozenset({("GET", "/"), ("HEAD", "/")})
 KEY_HEADERS = (b"x-api-key", b"api-key")
 """Headers with a bare key. Source: the SDKs of Azure OpenAI (`api-key`) and LitServe, Anthropic style (`x-api-key`)."""
 
-OWNED_PATHS: Final = re.compile(r"/v1/(?:jobs|files|batches)(?:/.*)?", re.DOTALL)
+OWNED_PATHS: Final = re.compile(r"/v1/(?:jobs|files|batches|webhooks)(?:/.*)?", re.DOTALL)
 """Paths of what belongs to owners."""
 
 POLICY_VIOLATION = 1008

@@ -6,8 +6,10 @@ import orjson
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from shortlist.api.api_keys import Role
 from shortlist.api.job_routes import Jobs
 from shortlist.api.request_state import state_of
+from shortlist.errors import Forbidden
 from shortlist.schemas.jobs import WebhookSecret
 
 router = APIRouter(prefix="/v1/webhooks", tags=["jobs"])
@@ -15,7 +17,9 @@ router = APIRouter(prefix="/v1/webhooks", tags=["jobs"])
 
 @router.get("/secret")
 async def webhook_secret(request: Request, jobs: Jobs) -> Response:
-    """Return the secret that the caller's webhooks are signed with."""
+    """Return the secret that the caller's webhooks are signed with. Who has it can forge them: keys that only read have not."""
+    if state_of(request.scope).role is Role.READ:
+        raise Forbidden("This API key may only read jobs: its role is `read`.")
     return _answer(await jobs.webhooks.secret(state_of(request.scope).caller))
 
 

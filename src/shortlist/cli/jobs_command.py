@@ -21,7 +21,7 @@ from shortlist.client import DEFAULT_URL, Client, SubmittedJob
 from shortlist.client.progress import Bar
 from shortlist.config import Settings
 from shortlist.errors import DeadlineExceeded, NotFound, ServiceError
-from shortlist.schemas.batches import BatchAnswer
+from shortlist.schemas.openai_batches import BatchAnswer
 
 EPILOG: Final = (
     "Examples:\n\n"

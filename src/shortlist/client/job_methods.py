@@ -18,7 +18,7 @@ from shortlist.client.job_events import READ_TIMEOUT_S, EventFollower, JobUpdate
 from shortlist.client.progress import Bar
 from shortlist.client.results import Embedded, Embeddings, EmbedRequest, Ranking, Reranked, RerankRequest
 from shortlist.errors import ServiceError
-from shortlist.schemas.batches import BatchAnswer
+from shortlist.schemas.openai_batches import BatchAnswer
 
 T = TypeVar("T")
 

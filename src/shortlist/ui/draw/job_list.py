@@ -11,7 +11,7 @@ from typing import Final, Self
 import orjson
 
 from shortlist.client import SubmittedJob
-from shortlist.schemas.batches import BatchAnswer
+from shortlist.schemas.openai_batches import BatchAnswer
 from shortlist.ui.draw.markup import LOGO, alert, spans
 from shortlist.ui.i18n import Messages
 
