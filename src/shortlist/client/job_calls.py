@@ -20,8 +20,8 @@ from shortlist.client.errors import read_error
 from shortlist.client.http_calls import HttpCall, embed_call, read_answer, rerank_call
 from shortlist.client.results import Embedded, Embeddings, EmbedRequest, Ranking, Reranked, RerankRequest
 from shortlist.errors import InvalidInput, ServiceError, UpstreamError
-from shortlist.schemas.openai_batches import BatchAnswer, BatchLineAnswer, BatchList, FileAnswer
 from shortlist.schemas.jobs import JobDescription, JobList, Status, WebhookSecret
+from shortlist.schemas.openai_batches import BatchAnswer, BatchLineAnswer, BatchList, FileAnswer
 
 T = TypeVar("T")
 

@@ -9,8 +9,8 @@ from typing import get_args, get_type_hints
 import pytest
 
 from shortlist.models.qwen3.prompt import INSTRUCTIONS
-from shortlist.schemas.openai_batches import BatchStatus
 from shortlist.schemas.jobs import Status, WebhookState
+from shortlist.schemas.openai_batches import BatchStatus
 from shortlist.ui.i18n import CHINESE, ENGLISH, LANGUAGES, Messages, messages_for, translations
 
 FIELDS = [field.name for field in fields(Messages) if isinstance(getattr(ENGLISH, field.name), str)]
