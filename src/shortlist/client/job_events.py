@@ -89,14 +89,15 @@ class EventFollower:
         pause_s, self._pause_s = self._pause_s, min(2 * self._pause_s, MAX_PAUSE_S)
         return pause_s
 
-    @staticmethod
-    def check(response: httpx2.Response) -> None:
-        """Check the status of an answer whose body is read.
+    def check(self, response: httpx2.Response) -> None:
+        """Take an answer that is no stream, and whose body is read: 204 says that there are no more events.
 
         Raises:
             ServiceError: the server's error, unless another try may help.
         """
-        if response.status_code not in RETRYABLE | PROXY_ERRORS:
+        if response.status_code == httpx2.codes.NO_CONTENT:
+            self.has_ended = True
+        elif response.status_code not in RETRYABLE | PROXY_ERRORS:
             raise read_error(response)
 
 

@@ -150,6 +150,12 @@ def test_events_go_on_after_the_last_one(script: ScriptedServer, ask: Ask) -> No
     assert {asked.headers["accept"] for asked in script.asked} == {"text/event-stream"}
 
 
+def test_no_more_events_end_the_following(script: ScriptedServer, ask: Ask) -> None:
+    script.play(Answer(204, b""))
+    assert ask("events", KNOWN, after="5-0") == []
+    assert [asked.headers["last-event-id"] for asked in script.asked] == ["5-0"]
+
+
 def test_events_of_an_unknown_job_are_an_error(script: ScriptedServer, ask: Ask) -> None:
     script.play(Answer(404, fault("There is no such job.", code="not_found")))
     with pytest.raises(errors.NotFound):
