@@ -9,7 +9,7 @@ from typing import Final
 import typer
 
 from shortlist.cli import flags
-from shortlist.cli.exit_codes import EXIT_DONE, run_to_exit
+from shortlist.cli.exit_codes import EXIT_DONE, EXIT_PARTLY, run_to_exit
 from shortlist.config import Settings
 from shortlist.errors import BadSetting, InvalidInput
 from shortlist.logs import configure_logging
@@ -45,8 +45,8 @@ def _run(server: str, concurrency: int, api_key: str | None, settings: Settings)
     check_redis(url)
     key = api_key or next((key.get_secret_value() for key in settings.server.api_key), None)
     name = settings.jobs.job_doorbell
-    Worker(url, doorbell(name, url), bell_name=name, server=server, api_key=key, concurrency=concurrency).run()
-    return EXIT_DONE
+    worker = Worker(url, doorbell(name, url), bell_name=name, server=server, api_key=key, concurrency=concurrency)
+    return EXIT_DONE if worker.run() else EXIT_PARTLY
 
 
 def _parameters() -> Iterator[inspect.Parameter]:
