@@ -10,6 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,7 @@ def test_random_kills_lose_no_job_and_end_each_once(site: Site) -> None:
         worker.wait()
     submitter = Submitter([server.url for server in servers])
     submitter.start()
-    victims = [*servers, *workers, *workers, site.redis, site.redis, site.redis]
+    victims: list[Any] = [*servers, *workers, *workers, site.redis, site.redis, site.redis]
     for _ in range(NUM_KILLS):
         time.sleep(chance.uniform(0.2, 0.8))
         victim = chance.choice(victims)
@@ -123,7 +124,7 @@ def test_random_kills_lose_no_job_and_end_each_once(site: Site) -> None:
         time.sleep(chance.uniform(0, 0.4))
         victim.start()
         if victim in servers:
-            victim.wait()  # type: ignore[union-attr]
+            victim.wait()
     submitter.is_over.set()
     submitter.join(timeout=60)
     for server in servers:
@@ -236,11 +237,16 @@ def test_without_redis_nothing_is_accepted_and_afterwards_work_goes_on(site: Sit
 
 
 def freeze(site: Site) -> Any:
-    return lambda: site.redis.process and os.kill(site.redis.process.pid, signal.SIGSTOP)
+    return partial(send, site, signal.SIGSTOP)
 
 
 def thaw(site: Site) -> Any:
-    return lambda: site.redis.process and os.kill(site.redis.process.pid, signal.SIGCONT)
+    return partial(send, site, signal.SIGCONT)
+
+
+def send(site: Site, number: int) -> None:
+    assert site.redis.process is not None
+    site.redis.process.send_signal(number)
 
 
 def test_accepted_jobs_wait_for_a_server_and_a_worker_to_come_back(site: Site) -> None:

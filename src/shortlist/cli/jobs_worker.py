@@ -23,9 +23,9 @@ app = typer.Typer(add_completion=False)
 
 
 def _worker(server: str, *, concurrency: int, api_key: str | None = None, **given: object) -> None:
-    """Work on durable jobs: take them from Redis, ask a server, and store its answers.
+    """Work on durable jobs for a server.
 
-    The server is started with the same --jobs. Any number of workers may run, on any machines; each computes nothing itself.
+    Takes jobs from Redis, asks the server, and stores its answers. The server is started with the same --jobs. Any number of workers may run, on any machines; each computes nothing itself.
     SIGINT or SIGTERM lets running jobs finish.
     """
     run_to_exit(lambda: _run(server, concurrency, api_key, Settings.load(given)))
