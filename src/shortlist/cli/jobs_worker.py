@@ -25,8 +25,8 @@ app = typer.Typer(add_completion=False)
 def _worker(server: str, *, concurrency: int, api_key: str | None = None, **given: object) -> None:
     """Work on durable jobs for a server.
 
-    Takes jobs from Redis, asks the server, and stores its answers. The server is started with the same --jobs. Any number of workers may run, on any machines; each computes nothing itself.
-    SIGINT or SIGTERM lets running jobs finish.
+    Takes jobs from Redis, asks the server, and stores its answers. The server is started with the same --jobs. Any number of
+    workers may run, on any machines; each computes nothing itself. SIGINT or SIGTERM lets running jobs finish.
     """
     run_to_exit(lambda: _run(server, concurrency, api_key, Settings.load(given)))
 
