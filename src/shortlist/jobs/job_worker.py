@@ -19,12 +19,13 @@ from typing import Final, TypeVar
 
 import httpx2
 
-from shortlist.errors import JobsUnavailable
+from shortlist.errors import EngineUnavailable, JobsUnavailable
 from shortlist.jobs import records
 from shortlist.jobs.doorbell import Doorbell
 from shortlist.jobs.job import Lease, Result, Swept
 from shortlist.jobs.records import JobStore, given_up
 from shortlist.jobs.sweeper import Ringer, sweep_forever
+from shortlist.schemas.errors import kind_of
 from shortlist.telemetry import logger
 
 Returned = TypeVar("Returned")
@@ -55,8 +56,11 @@ ANSWERED_COST: Final = 4
 UNANSWERED_COST: Final = 1
 """Cost of an attempt whose server ended: it may have been killed for other reasons than this job."""
 
+ENGINE_FAILED: Final = kind_of(EngineUnavailable).code.encode()
+"""In the body of answers without an engine."""
+
 DROPPED_HEADERS: Final = frozenset(
-    {"connection", "content-length", "date", "keep-alive", "server", "transfer-encoding", "x-request-id"}
+    {"connection", "content-encoding", "content-length", "date", "keep-alive", "server", "transfer-encoding", "x-request-id"}
 )
 """Headers of one connection or request, which do not belong to the result."""
 
@@ -100,7 +104,7 @@ class Worker:
         self._bell = bell
         self._bell_name = bell_name
         self._server = server
-        self._headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
+        self._headers = {"accept-encoding": "identity"} | ({"authorization": f"Bearer {api_key}"} if api_key else {})
         self._concurrency = concurrency
         self._is_ready = threading.Event()
 
@@ -251,7 +255,8 @@ class Worker:
         if response.is_success:
             return answer
         if (after := response.headers.get("retry-after")) is not None:  # busy, starting, stopping, without an engine
-            return Postponed(_seconds(after), cost=0, rests=True)
+            cost = UNANSWERED_COST if ENGINE_FAILED in response.content else 0  # the job may be why it has none
+            return Postponed(_seconds(after), cost=cost, rests=True, answer=answer)
         if response.status_code in {401, 403}:
             logger.error("jobs: the server refuses the worker; check --api-key", extra={"status": response.status_code})
             return Postponed(MAX_DELAY_S, cost=0, rests=True)
