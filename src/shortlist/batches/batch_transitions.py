@@ -14,6 +14,8 @@ What a crash leaves behind:
   ids; a job that is known stays as it is.
 - A job computed lines, and died before `record`: they are computed again. After `record`: the next attempt goes on behind them.
 - Two attempts of a part at once (a frozen server): `record` takes what continues the part, and refuses the other.
+- The answer of a script is lost, and the client library sends it again: `create`, `record` and `complete` find what they wrote, and
+  report success; `hand_out` hands out nothing twice.
 - `record` after `seal` is refused: what the output has is fixed.
 - A file was stored, and its record was not: no record names it, and it is removed when it is old.
 """
@@ -36,6 +38,8 @@ local P, WINDOW, MAX_FILES = '{PREFIX}', {WINDOW}, {MAX_FILES}
 """
     """
 local OPEN, ENDING, USAGE = P..'batches:open', P..'batches:ending', P..'files:bytes'
+
+local ENDED = {completed = true, cancelled = true, expired = true}
 
 local function now_ms()
   local t = redis.call('TIME')
@@ -83,6 +87,7 @@ CREATE_FILE: Final = (
     + _COMMON
     + """
 local id, owner, bytes, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+if redis.call('EXISTS', file_key(id)) == 1 then return 1 end  -- sent again
 if (tonumber(redis.call('HGET', USAGE, owner)) or 0) + bytes > limit then return 0 end
 if redis.call('ZCARD', P..'files:of:'..owner) >= MAX_FILES then return 0 end
 return create_file(id, owner, bytes, ARGV[5], ARGV[6], tonumber(ARGV[7]))
@@ -119,6 +124,7 @@ CREATE_BATCH: Final = (
     + """
 local id, owner, input, window, max_open = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local now = now_ms()
+if redis.call('EXISTS', batch_key(id)) == 1 then return {'created', now} end  -- sent again
 local file = read(file_key(input), 'owner', 'purpose', 'expires')
 if file.owner ~= owner or tonumber(file.expires) <= now then return {'no_file', 0} end
 if file.purpose ~= 'batch' then return {'purpose', 0} end
@@ -192,7 +198,7 @@ local bytes, limit, now = tonumber(ARGV[7]), tonumber(ARGV[8]), now_ms()
 local batch, chunks = read(batch_key(id), 'status', 'sealed', 'owner', 'deadline'), batch_key(id)..':chunks'
 if batch.status == '' or batch.sealed == '1' then return 0 end
 local done = redis.call('HGET', chunks, part..':lines') or '0'
-if done ~= from then return 0 end
+if done ~= from then return redis.call('HGET', chunks, part..':'..from) == ARGV[9] and 1 or 0 end  -- this one, sent again
 redis.call('HSET', chunks, part..':lines', to, part..':'..from, ARGV[9])
 redis.call('PEXPIREAT', chunks, tonumber(batch.deadline) + 7 * 86400000)
 redis.call('HINCRBY', batch_key(id), 'num_completed', ARGV[5])
@@ -267,6 +273,10 @@ COMPLETE: Final = (
 local id, output, output_bytes, failures, failures_bytes = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local num_failed, filename, default_ttl, now = ARGV[6], ARGV[7], tonumber(ARGV[8]), now_ms()
 local batch = read(batch_key(id), 'status', 'sealed', 'owner', 'ending', 'bytes', 'output_ttl')
+if ENDED[batch.status] then  -- perhaps by this one, whose answer was lost
+  local files = read(batch_key(id), 'output', 'error')
+  return output..failures ~= '' and files.output == output and files.error == failures and 1 or 0
+end
 if batch.sealed ~= '1' or (batch.status ~= 'finalizing' and batch.status ~= 'cancelling') then return 0 end
 local ttl = tonumber(batch.output_ttl) or default_ttl
 use(batch.owner, -tonumber(batch.bytes))

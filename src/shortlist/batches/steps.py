@@ -21,6 +21,7 @@ from shortlist.batches.file_store import FileStore, new_name, whole
 from shortlist.batches.input_lines import InputCheck, InputLine, non_empty, parse_line
 from shortlist.errors import NotFound, Overloaded
 from shortlist.schemas.openai_batches import BatchLineAnswer
+from shortlist.telemetry import logger
 
 FEED_BYTES: Final = 1 << 16
 """Bytes of an input that are checked at once: for so long, a thread holds Python's lock."""
@@ -35,6 +36,9 @@ STATUS_EVERY_S: Final = 0.5
 """A part looks so often whether its batch was cancelled."""
 
 TOO_MANY_REQUESTS: Final = 429
+
+LEASE_LOST: Final = frozenset({401, 403})
+"""Statuses of lines whose job another worker holds by now, or whose key was removed: no answers to the lines."""
 
 MAX_WAIT_S: Final = 5.0
 """Longest pause before a line that was refused is sent again."""
@@ -215,9 +219,13 @@ class BatchSteps:
             return []
 
     async def _joined(self, names: Sequence[str]) -> AsyncIterator[bytes]:
+        """Yield files one after the other. One that is gone is left out: the store has lost it, or the batch has just ended."""
         for name in filter(None, names):
-            async for piece in self._files.read(name):
-                yield piece
+            try:
+                async for piece in self._files.read(name):
+                    yield piece
+            except NotFound:
+                logger.error("batches: a part of an output is missing in the store", extra={"file": name})
 
     async def _put_lines(self, name: str, lines: Sequence[bytes]) -> int:
         async def pieces() -> AsyncIterator[bytes]:
@@ -293,12 +301,13 @@ class _PartRun:
         """Return the answer to a line, or None if the run is over before there is one."""
         while await self._goes_on():
             answer = await self._ask(self._batch.endpoint, line.body, f"{self._batch.id}-{uuid4().hex[:16]}")
-            if answer.retry_after_s is None:
+            after_s = BEHIND_S if answer.status in LEASE_LOST else answer.retry_after_s
+            if after_s is None:
                 return answer
-            self.refusal = Overloaded("The server is busy.", retry_after_s=answer.retry_after_s)
+            self.refusal = Overloaded("The server is busy.", retry_after_s=after_s)
             if answer.status != TOO_MANY_REQUESTS:  # the server stops, or has no engine: another one may go on
                 return None
-            await asyncio.sleep(min(answer.retry_after_s, MAX_WAIT_S))
+            await asyncio.sleep(min(after_s, MAX_WAIT_S))
         return None
 
     async def _goes_on(self) -> bool:

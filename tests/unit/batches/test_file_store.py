@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from shortlist.batches import stores
 from shortlist.batches.disk_store import DiskFileStore
 from shortlist.batches.file_store import PIECE_BYTES, FileStore, new_name, whole
 from shortlist.batches.stores import open_store
@@ -228,6 +229,17 @@ def test_folder_that_cannot_be_made_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(BadSetting, match="--job-files"):
         open_store(str(tmp_path / "file" / "folder"))
+
+
+@pytest.mark.parametrize(("library", "location"), [("python_multipart", "files"), ("python_multipart", "s3://a/b"), ("obstore", "s3://a/b")])
+def test_missing_library_stops_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str, location: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, library, None)
+    monkeypatch.setattr(stores, "find_spec", lambda name: None if name == library else object())
+    with pytest.raises(BadSetting, match=library):
+        open_store(location)
 
 
 # -- a bucket -----------------------------------------------------------------------------------------------------------

@@ -8,15 +8,17 @@ import json
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from shortlist.batches.batch import BatchRecord, Step
-from shortlist.batches.batch_records import MAX_OPEN
+from shortlist.batches.batch import BatchRecord, Chunk, Step
+from shortlist.batches.batch_records import MAX_OPEN, OutputFile
 from shortlist.batches.batch_service import ORPHAN_S, BatchService
 from shortlist.batches.batch_transitions import MAX_FILES, WINDOW
+from shortlist.batches.file_records import FileRecord
 from shortlist.batches.file_store import new_name, whole
 from shortlist.batches.input_lines import PART_LINES
 from shortlist.batches.steps import LineAnswer
@@ -180,6 +182,15 @@ async def test_part_stores_what_is_done_when_the_server_stops(desk: Desk) -> Non
     assert ((await desk.now(batch)).num_completed, len(desk.asked)) == (20, 20)
 
 
+@pytest.mark.parametrize("status", [401, 403])
+async def test_lost_lease_is_no_answer_to_a_line(desk: Desk, status: int) -> None:
+    batch = await desk.started(10)
+    with pytest.raises(Overloaded):
+        await desk.step(batch, "p0", lambda body: LineAnswer(status, None, "r", b"{}") if b"q6" in body else good(body))
+    batch = await desk.now(batch)
+    assert (batch.num_completed, batch.num_failed) == (6, 0)
+
+
 async def test_line_that_is_refused_for_now_is_sent_again(desk: Desk) -> None:
     batch = await desk.started(3)
     refusals = iter([True, True])
@@ -216,6 +227,42 @@ async def test_late_attempt_is_refused_once_the_batch_is_sealed(desk: Desk) -> N
     assert {row["error"]["code"] for row in await desk.rows(batch.error_file)} == {"not_run"}
     assert (batch.num_completed, batch.num_failed) == (0, 4)
     assert await desk.stored() == {batch.input_file, batch.error_file}
+
+
+async def test_record_that_is_sent_again_counts_once_and_is_no_refusal(desk: Desk) -> None:
+    batch = await desk.started(4)
+    chunk = Chunk(new_name(), 7, "", 0)
+    record = partial(desk.service.batches.record, batch.id, 0, num_completed=4, num_failed=0, max_bytes=LIMIT)
+    assert [await record(range(4), chunk=chunk) for _ in range(2)] == [True, True]
+    assert not await record(range(4), chunk=Chunk(new_name(), 7, "", 0))
+    assert (await desk.now(batch)).num_completed == 4
+
+
+async def test_end_that_is_sent_again_is_the_same_end(desk: Desk) -> None:
+    batch = await desk.started(1)
+    assert await desk.service.batches.seal(batch.id)
+    files = {"output": OutputFile(new_name(), 7), "failures": OutputFile(), "num_failed": 0, "ttl_s": 60.0}
+    complete = partial(desk.service.batches.complete, batch.id)
+    assert [await complete(**files) for _ in range(2)] == [True, True]  # type: ignore[arg-type] # values of several types
+    assert not await complete(output=OutputFile(new_name(), 7), failures=OutputFile(), num_failed=0, ttl_s=60)
+    assert [each.id for each in await desk.service.files.list_files(desk.owner)].count(files["output"].name) == 1  # type: ignore[attr-defined]
+
+
+async def test_file_that_is_recorded_again_counts_once(desk: Desk) -> None:
+    file = FileRecord(new_name(), desk.owner, 7, "a", "batch", 0, 0)
+    first, second = [await desk.service.files.create(file, max_bytes=10, ttl_s=60) for _ in range(2)]
+    assert first == second is not None
+    assert await desk.service.files.num_bytes(desk.owner) == 7
+
+
+async def test_missing_part_of_an_output_does_not_hold_the_batch(desk: Desk) -> None:
+    batch = await desk.started(2 * PART_LINES)
+    await desk.step(batch, "p0")
+    [(_, progress)] = (await desk.service.batches.progress(batch.id)).items()
+    await desk.service.store.delete(progress.chunks[0].output)
+    await desk.step(batch, "p1")
+    batch = await desk.finished(batch)
+    assert (batch.status, len(await desk.rows(batch.output_file))) == ("completed", PART_LINES)
 
 
 async def test_good_and_bad_lines_have_their_files(desk: Desk) -> None:
