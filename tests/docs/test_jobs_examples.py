@@ -31,6 +31,13 @@ def blocks(title: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", section(title), re.DOTALL | re.MULTILINE)
 
 
+def test_both_languages_show_the_same_programs() -> None:
+    chinese = Path("docs/jobs.zh-CN.md").read_text(encoding="utf-8")
+    shown = [block for title in ("In Python", "Webhooks") for block in (*blocks(title, "python"), *blocks(title, "bash"))]
+    assert len(shown) == 4
+    assert [block for block in shown if block not in chinese] == []
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JobServer]:
     if missing := missing_redis():
