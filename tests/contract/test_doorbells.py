@@ -68,8 +68,9 @@ def end(listener: Listener) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_rings_are_answered_before_and_while_a_listener_is_there(
-    redis: RedisServer, name: DoorbellName, tmp_path: Path
+    redis: RedisServer, name: DoorbellName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("CELERY_BROKER_URL", "redis://127.0.0.1:1/0")  # another program's; the listener inherits it
     bell = doorbell(name, redis.url)
     bell.ring()
     listener = listening(redis.url, name, tmp_path)

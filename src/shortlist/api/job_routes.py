@@ -50,7 +50,7 @@ async def _job(job_id: str, request: Request, jobs: JobService) -> Job:
     return job
 
 
-@router.post("", response_class=Response)
+@router.post("", response_class=Response, status_code=202)
 async def submit(request: Request) -> Response:
     """Accept a request for a path of a task, and answer it later; the same as that path with `Prefer: respond-async`."""
     jobs = _jobs(request)

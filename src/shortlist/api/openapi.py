@@ -20,6 +20,7 @@ from shortlist.api.dialects.explain import ExplainRequest
 from shortlist.api.ollama_routes import ShowRequest
 from shortlist.errors import Gone, NotReady
 from shortlist.schemas.errors import ERRORS, ErrorKind
+from shortlist.schemas.jobs import JobDescription, JobList, JobRequest
 from shortlist.schemas.model_list import ModelDescription, ModelList
 from shortlist.schemas.openai_batches import (
     MAX_EXPIRY_S,
@@ -161,6 +162,8 @@ USUAL: Mapping[str, _Shown] = {
 
 OTHERS = "other dialects"
 
+JOB_EXAMPLE: Json = {"path": "/v1/rerank", "body": CommonRerankRequest.example}
+
 OF_JOBS: Final = frozenset({Gone, NotReady})
 """Errors of results, which no task has."""
 
@@ -251,6 +254,24 @@ def _batch() -> Json:
     return {"requestBody": content, **_answered("The batch.", BatchAnswer)}
 
 
+def _submit() -> Json:
+    body = {"schema": _inlined(JobRequest.model_json_schema()), "examples": {"one": {"value": JOB_EXAMPLE}}}
+    accepted = _described("The job.", _schema_of(JobDescription))
+    return {
+        "requestBody": {"required": True, "content": {"application/json": body}},
+        "responses": {"202": accepted, **_error_responses([COMMON])},
+    }
+
+
+def _job() -> Json:
+    not_found = {"404": _error_responses([COMMON])["404"]}
+    return {"responses": {"200": _described("The job.", _schema_of(JobDescription)), **not_found}}
+
+
+def _jobs() -> Json:
+    return {"responses": {"200": _described("The jobs.", _schema_of(JobList))}}
+
+
 _OTHERS: Final[Mapping[tuple[str, str], Callable[[], Json]]] = {
     ("/v1/files", "post"): _upload,
     ("/v1/files", "get"): partial(_answered, "The files.", FileList),
@@ -264,4 +285,8 @@ _OTHERS: Final[Mapping[tuple[str, str], Callable[[], Json]]] = {
     ("/v1/models", "get"): _models,
     ("/v1/explain", "post"): _explain,
     ("/api/show", "post"): _show,
+    ("/v1/jobs", "post"): _submit,
+    ("/v1/jobs", "get"): _jobs,
+    ("/v1/jobs/{job_id}", "get"): _job,
+    ("/v1/jobs/{job_id}", "delete"): _job,
 }

@@ -40,15 +40,14 @@ class CeleryDoorbell:
 
     def __init__(self, url: str) -> None:
         try:
-            from celery import Celery
             from kombu.exceptions import OperationalError
+
+            self._app = _app(url)
         except ModuleNotFoundError as error:
             raise BadSetting(
                 f"The setting jobs (--jobs) needs {error.name}, which is not installed: {install_hint('jobs')}"
             ) from None
         self._errors = (OperationalError, OSError)
-        self._app = Celery("shortlist", set_as_current=False, fixups=[])
-        self._app.conf.update({**_configuration(), **_broker(url)})
 
     def ring(self) -> None:
         """Send the task."""
@@ -86,6 +85,26 @@ class CeleryDoorbell:
     def close(self) -> None:
         """Close the connections of rings."""
         self._app.close()
+
+
+def _app(url: str) -> Any:
+    """Return a Celery that takes nothing from its environment: variables and modules of other programs' Celery."""
+    from celery import Celery
+
+    broker = _broker(url)
+
+    class App(Celery):  # type: ignore[misc] # it has no types
+        """Celery, at the address of the jobs: a variable would win over the configuration."""
+
+        def connection_for_read(self, url: str | None = None, **options: Any) -> Any:
+            return super().connection_for_read(url or broker["broker_url"], **options)
+
+        def connection_for_write(self, url: str | None = None, **options: Any) -> Any:
+            return super().connection_for_write(url or broker["broker_url"], **options)
+
+    app = App("shortlist", set_as_current=False, fixups=[], loader="celery.loaders.app:AppLoader")
+    app.conf.update({**_configuration(), **broker})
+    return app
 
 
 def _broker(url: str) -> dict[str, object]:
