@@ -79,8 +79,8 @@ soak-hostile: .venv/.dev  ## Twenty minutes of expensive bodies at every route; 
 soak-jobs: .venv/.dev  ## Kill servers, workers and Redis 200 times while jobs are accepted: every one must end once, with its answer.
 	@JOB_KILLS=200 $(BIN)/python -m pytest -s tests/faults/test_jobs.py -k random_kills $(PYTEST_ARGS)
 
-job-failures: .venv/.dev  ## Run the tests of durable jobs, and write what they survive into docs/jobs.md.
-	@$(BIN)/python -m pytest -q $(JOB_TESTS) --job-failures docs/jobs.md $(PYTEST_ARGS)
+job-failures: .venv/.dev  ## Run the tests of durable jobs, and write what they survive into docs/jobs.md and docs/jobs.zh-CN.md.
+	@$(BIN)/python -m pytest -q $(JOB_TESTS) --job-failures $(PYTEST_ARGS)
 
 scorecard: .venv/.dev  ## Run the tests, and write the reliability results into docs/reliability.md.
 	@$(BIN)/python -m pytest $(TESTERS) $(EVERYTHING) --scorecard docs/reliability.md $(PYTEST_ARGS)

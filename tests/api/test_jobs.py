@@ -270,10 +270,11 @@ def test_job_is_charged_once_when_it_is_accepted(sites: Sites) -> None:
     server.wait()
     client = httpx2.Client(base_url=server.url, headers={"authorization": "Bearer alice"})
     with frozen(sites[3]), client:
-        accepted = []
+        accepted: list[httpx2.Response] = []
         while (answer := client.post("/v1/rerank", json=rerank_body(len(accepted)), headers=ASYNC)).status_code == 202:
             accepted.append(answer)
-        assert (answer.status_code, len(accepted)) == (429, pytest.approx(11, abs=3))
+        assert answer.status_code == 429
+        assert 8 <= len(accepted) <= 14  # a burst of 10 s
         worker = site.worker(server.url, api_key="worker", lease_s=5)
         worker.wait()
         for each in accepted:

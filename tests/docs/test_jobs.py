@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.job_failures import BEGIN, END, FAILURES, lines
+from tests.docs.test_deploy import blocks
+from tests.support.job_failures import BEGIN, CHINESE, END, ENGLISH, FAILURES, english
 from tests.support.job_site import JobServer, job_site
 from tests.support.redis_server import missing_redis
 
@@ -25,10 +26,11 @@ def test_named_tests_exist(beginning: str) -> None:
     assert re.search(rf"^(?:async )?def {name}", (ROOT / path).read_text(), re.MULTILINE)
 
 
-def test_page_has_the_table() -> None:
-    table = PAGE.partition(BEGIN)[2].partition(END)[0]
+def test_pages_have_the_table() -> None:
     for failure in FAILURES:
-        assert f"| {failure.what} | {failure.result} |" in table
+        for page, cells in ((ENGLISH, failure.english), (CHINESE, failure.chinese)):
+            table = (ROOT / page).read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
+            assert f"| {' | '.join(cells)} |" in table
 
 
 def test_table_says_what_was_not_seen() -> None:
@@ -37,8 +39,23 @@ def test_table_says_what_was_not_seen() -> None:
     counts[first].update(passed=2)
     counts[second].update(passed=1, failed=1)
     counts[third].update(passed=1, skipped=1)
-    shown = [line.rpartition("| ")[0].rpartition("| ")[2].strip() + line[-20:] for line in list(lines(counts))[2:6]]
-    assert [row.split("|")[-2].strip() for row in shown] == ["yes", "**no**", "not tested here", "not tested here"]
+    shown = [line.split("|")[-2].strip() for line in list(english(counts))[2:6]]
+    assert shown == ["yes", "**no**", "not tested here", "not tested here"]
+
+
+def test_both_languages_show_the_same_code_sections_and_rows() -> None:
+    assert blocks(ROOT / ENGLISH) == blocks(ROOT / CHINESE)
+    for pattern in (r"^#+ ", r"^\| ", r"^- "):
+        counts = [
+            len(re.findall(pattern, (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)) for page in (ENGLISH, CHINESE)
+        ]
+        assert counts[0] == counts[1], pattern
+
+
+@pytest.mark.parametrize("page", [ENGLISH, CHINESE], ids=str)
+def test_linked_files_exist(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", (ROOT / page).read_text(encoding="utf-8"))
+    assert [link for link in links if not (ROOT / "docs" / link).exists()] == []
 
 
 @pytest.fixture(scope="module")

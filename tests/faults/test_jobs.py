@@ -10,6 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +46,16 @@ def synchronous(url: str, body: dict[str, Any]) -> Any:
     return httpx2.post(f"{url}/v1/rerank", json=body).json()["results"]
 
 
-def events_of(site: Site, job_id: str) -> list[tuple[int, str]]:
-    """Return the changes of a job, with Redis' own time in ms."""
+def events_of(site: Site, *job_ids: str) -> list[list[tuple[int, str]]]:
+    """Return the changes of each job, with Redis' own time in ms."""
 
-    async def read() -> list[tuple[int, str]]:
+    async def read() -> list[list[tuple[int, str]]]:
         store = JobStore(site.redis.url, doorbell="test")
         try:
-            return [(int(event.id.partition("-")[0]), event.status.value) for event in await store.events(job_id)]
+            found = [await store.events(job_id) for job_id in job_ids]
         finally:
             await store.close()
+        return [[(int(event.id.partition("-")[0]), event.status.value) for event in events] for events in found]
 
     return asyncio.run(read())
 
@@ -84,7 +86,7 @@ class Submitter(threading.Thread):
     def run(self) -> None:
         number = 0
         with httpx2.Client(timeout=10) as client:
-            while not self.is_over.wait(0.02):
+            while not self.is_over.wait(0.1):
                 number += 1
                 self._submit(client, number)
 
@@ -114,7 +116,7 @@ def test_random_kills_lose_no_job_and_end_each_once(site: Site) -> None:
         worker.wait()
     submitter = Submitter([server.url for server in servers])
     submitter.start()
-    victims = [*servers, *workers, *workers, site.redis, site.redis, site.redis]
+    victims: list[Any] = [*servers, *workers, *workers, site.redis, site.redis, site.redis]
     for _ in range(NUM_KILLS):
         time.sleep(chance.uniform(0.2, 0.8))
         victim = chance.choice(victims)
@@ -122,7 +124,7 @@ def test_random_kills_lose_no_job_and_end_each_once(site: Site) -> None:
         time.sleep(chance.uniform(0, 0.4))
         victim.start()
         if victim in servers:
-            victim.wait()  # type: ignore[union-attr]
+            victim.wait()
     submitter.is_over.set()
     submitter.join(timeout=60)
     for server in servers:
@@ -131,8 +133,8 @@ def test_random_kills_lose_no_job_and_end_each_once(site: Site) -> None:
     for job_id, number in submitter.accepted.items():
         assert wait_for(url, job_id, has_ended)["status"] == "succeeded"
         assert result_of(url, job_id) == synchronous(url, rerank_body(number))
-        ends = [status for _, status in events_of(site, job_id) if status not in {"queued", "running"}]
-        assert ends == ["succeeded"]
+    for events in events_of(site, *submitter.accepted):
+        assert [status for _, status in events if status not in {"queued", "running"}] == ["succeeded"]
     counts = totals(site)
     assert len(submitter.accepted) >= NUM_KILLS
     assert counts["accepted"] == counts["succeeded"] == len(submitter.accepted)
@@ -153,7 +155,7 @@ def test_orphan_is_taken_again_when_its_lease_ends(site: Site, bell: str) -> Non
     job = wait_for(server.url, job_id, has_ended)
     assert (job["status"], job["attempts"]) == ("succeeded", 2)
     assert result_of(server.url, job_id) == synchronous(server.url, body)
-    taken = [ms for ms, status in events_of(site, job_id) if status == "running"]
+    taken = [ms for ms, status in events_of(site, job_id)[0] if status == "running"]
     assert taken[1] - taken[0] <= 1000 * (LEASE_S + 5)
 
 
@@ -179,7 +181,7 @@ def test_job_longer_than_lease_and_visibility_runs_once(site: Site) -> None:
     job_id = submitted(server.url, rerank_body(1))
     job = wait_for(server.url, job_id, has_ended)
     assert (job["status"], job["attempts"]) == ("succeeded", 1)
-    assert [status for _, status in events_of(site, job_id)] == ["queued", "running", "succeeded"]
+    assert [status for _, status in events_of(site, job_id)[0]] == ["queued", "running", "succeeded"]
 
 
 def test_frozen_worker_cannot_overwrite_the_result_of_another(site: Site) -> None:
@@ -200,6 +202,15 @@ def test_frozen_worker_cannot_overwrite_the_result_of_another(site: Site) -> Non
     after = httpx2.get(f"{quick.url}/v1/jobs/{job_id}/result")
     assert (after.content, after.headers["x-total-time"]) == (before.content, before.headers["x-total-time"])
     assert totals(site)["succeeded"] == 1
+
+
+@pytest.mark.parametrize("bell", ["celery", "streams"])
+def test_worker_that_fails_inside_ends_for_its_supervisor_to_start_it_again(site: Site, bell: str) -> None:
+    worker = site.worker("http://127.0.0.1:1", job_doorbell=bell, fails=1)
+    assert worker.process is not None
+    assert worker.process.wait(timeout=60) != 0
+    assert "the worker failed" in worker.log()
+    assert "RuntimeError" in worker.log()
 
 
 def test_without_redis_nothing_is_accepted_and_afterwards_work_goes_on(site: Site) -> None:
@@ -226,11 +237,16 @@ def test_without_redis_nothing_is_accepted_and_afterwards_work_goes_on(site: Sit
 
 
 def freeze(site: Site) -> Any:
-    return lambda: site.redis.process and os.kill(site.redis.process.pid, signal.SIGSTOP)
+    return partial(send, site, signal.SIGSTOP)
 
 
 def thaw(site: Site) -> Any:
-    return lambda: site.redis.process and os.kill(site.redis.process.pid, signal.SIGCONT)
+    return partial(send, site, signal.SIGCONT)
+
+
+def send(site: Site, number: int) -> None:
+    assert site.redis.process is not None
+    site.redis.process.send_signal(number)
 
 
 def test_accepted_jobs_wait_for_a_server_and_a_worker_to_come_back(site: Site) -> None:

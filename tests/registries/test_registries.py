@@ -171,8 +171,9 @@ async def _run_count(service: Any, task: CountTask) -> CountOutcome:
     return outcome
 
 
-def _task_of(body: Any, request: Any) -> object:
-    return apply_headers(body.task(), request)
+def _task_of(body: Any, request: Any) -> CountTask:
+    task: CountTask = apply_headers(body.task(), request)
+    return task
 
 
 @pytest.fixture

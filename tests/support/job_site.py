@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx2
 
@@ -48,6 +48,9 @@ class Program:
 
     def log(self) -> str:
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
+
+
+ProgramT = TypeVar("ProgramT", bound=Program)
 
 
 @dataclass
@@ -90,7 +93,7 @@ class Site:
         """Start a worker, without waiting for it."""
         return self._add(JobWorker(self._command("jobworker", flags, server=server), self._log()))
 
-    def _add(self, program: Any) -> Any:
+    def _add(self, program: ProgramT) -> ProgramT:
         program.start()
         self.programs.append(program)
         return program

@@ -1,8 +1,8 @@
 """Shortlist's own worker with times that tests have the patience for.
 
-python -m tests.support.jobworker --jobs URL --server URL --job-doorbell NAME [--lease-s S] [--visibility-s S] [--dies-in-window 1]
+python -m tests.support.jobworker --jobs URL --server URL --job-doorbell NAME [--lease-s S] [--visibility-s S] [--dies-in-window 1] [--fails 1]
 
-With `dies-in-window`, it kills itself when Celery's broker has taken a message from its list, and not yet stored it as taken.
+With `fails`, its event loop ends by an error. With `dies-in-window`, it kills itself when Celery's broker has taken a message from its list, and not yet stored it as taken.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import typer
 
 from shortlist.cli import jobs_worker
-from shortlist.jobs import celery_doorbell, records
+from shortlist.jobs import celery_doorbell, job_worker, records
 
 CONCURRENCY = "2"
 
@@ -29,8 +30,14 @@ def main(arguments: Sequence[str]) -> None:
         vars(celery_doorbell)["VISIBILITY_S"] = float(flags.pop("--visibility-s"))
     if flags.pop("--dies-in-window", ""):
         _die_in_window()
+    if flags.pop("--fails", ""):
+        vars(job_worker)["sweep_forever"] = _fail
     rest = [part for pair in {"--concurrency": CONCURRENCY, **flags}.items() for part in pair]
     typer.main.get_command(jobs_worker.app)(rest)
+
+
+async def _fail(*_: object) -> None:
+    raise RuntimeError("an error that should not happen")
 
 
 def _die_in_window() -> None:
@@ -39,7 +46,8 @@ def _die_in_window() -> None:
     def append(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    QoS.append = append
+    vars_of: Any = QoS
+    vars_of.append = append
 
 
 if __name__ == "__main__":

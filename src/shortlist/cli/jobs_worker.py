@@ -9,7 +9,7 @@ from typing import Final
 import typer
 
 from shortlist.cli import flags
-from shortlist.cli.exit_codes import EXIT_DONE, run_to_exit
+from shortlist.cli.exit_codes import EXIT_DONE, EXIT_PARTLY, run_to_exit
 from shortlist.config import Settings
 from shortlist.errors import BadSetting, InvalidInput
 from shortlist.logs import configure_logging
@@ -23,10 +23,10 @@ app = typer.Typer(add_completion=False)
 
 
 def _worker(server: str, *, concurrency: int, api_key: str | None = None, **given: object) -> None:
-    """Work on durable jobs: take them from Redis, ask a server, and store its answers.
+    """Work on durable jobs for a server.
 
-    The server is started with the same --jobs. Any number of workers may run, on any machines; each computes nothing itself.
-    SIGINT or SIGTERM lets running jobs finish.
+    Takes jobs from Redis, asks the server, and stores its answers. The server is started with the same --jobs. Any number of
+    workers may run, on any machines; each computes nothing itself. SIGINT or SIGTERM lets running jobs finish.
     """
     run_to_exit(lambda: _run(server, concurrency, api_key, Settings.load(given)))
 
@@ -45,8 +45,8 @@ def _run(server: str, concurrency: int, api_key: str | None, settings: Settings)
     check_redis(url)
     key = api_key or next((key.get_secret_value() for key in settings.server.api_key), None)
     name = settings.jobs.job_doorbell
-    Worker(url, doorbell(name, url), bell_name=name, server=server, api_key=key, concurrency=concurrency).run()
-    return EXIT_DONE
+    worker = Worker(url, doorbell(name, url), bell_name=name, server=server, api_key=key, concurrency=concurrency)
+    return EXIT_DONE if worker.run() else EXIT_PARTLY
 
 
 def _parameters() -> Iterator[inspect.Parameter]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, Final
+from urllib.parse import quote, urlsplit
 
 from shortlist.errors import BadSetting
 from shortlist.installation import install_hint
@@ -39,15 +40,14 @@ class CeleryDoorbell:
 
     def __init__(self, url: str) -> None:
         try:
-            from celery import Celery
             from kombu.exceptions import OperationalError
+
+            self._app = _app(url)
         except ModuleNotFoundError as error:
             raise BadSetting(
                 f"The setting jobs (--jobs) needs {error.name}, which is not installed: {install_hint('jobs')}"
             ) from None
         self._errors = (OperationalError, OSError)
-        self._app = Celery("shortlist", broker=url, set_as_current=False, fixups=[])
-        self._app.conf.update(_configuration(url))
 
     def ring(self) -> None:
         """Send the task."""
@@ -87,9 +87,48 @@ class CeleryDoorbell:
         self._app.close()
 
 
-def _configuration(url: str) -> dict[str, object]:
+def _app(url: str) -> Any:
+    """Return a Celery that takes nothing from its environment: variables and modules of other programs' Celery."""
+    from celery import Celery
+
+    broker = _broker(url)
+
+    class App(Celery):  # type: ignore[misc] # it has no types
+        """Celery, at the address of the jobs: a variable would win over the configuration."""
+
+        def connection_for_read(self, url: str | None = None, **options: Any) -> Any:
+            return super().connection_for_read(url or broker["broker_url"], **options)
+
+        def connection_for_write(self, url: str | None = None, **options: Any) -> Any:
+            return super().connection_for_write(url or broker["broker_url"], **options)
+
+    app = App("shortlist", set_as_current=False, fixups=[], loader="celery.loaders.app:AppLoader")
+    app.conf.update({**_configuration(), **broker})
+    return app
+
+
+def _broker(url: str) -> dict[str, object]:
+    """Return an address in Celery's form: it has another scheme for sockets, and would not verify certificates by default."""
+    from redis.connection import parse_url
+
+    options = dict(parse_url(url))
+    user, password = (quote(options.get(name) or "", safe="") for name in ("username", "password"))
+    credentials = f"{user}:{password}@" if user or password else ""
+    database = options.get("db", 0)
+    if url.startswith("unix://"):
+        return {"broker_url": f"redis+socket://{credentials}{options['path']}?virtual_host={database}"}
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    found: dict[str, object] = {"broker_url": f"{parts.scheme}://{credentials}{host}/{database}"}
+    if parts.scheme == "rediss":
+        found["broker_use_ssl"] = {"ssl_cert_reqs": "required"} | {
+            name: value for name, value in options.items() if name.startswith("ssl")
+        }
+    return found
+
+
+def _configuration() -> dict[str, object]:
     return {
-        "broker_url": url,  # also wins over Celery's own environment variable
         "broker_transport_options": {
             "global_keyprefix": f"{PREFIX}celery:",
             "visibility_timeout": VISIBILITY_S,

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -17,12 +19,13 @@ from typing import Final, TypeVar
 
 import httpx2
 
-from shortlist.errors import JobsUnavailable
+from shortlist.errors import EngineUnavailable, JobsUnavailable
 from shortlist.jobs import records
 from shortlist.jobs.doorbell import Doorbell
 from shortlist.jobs.job import Lease, Result, Swept
 from shortlist.jobs.records import JobStore, given_up
 from shortlist.jobs.sweeper import Ringer, sweep_forever
+from shortlist.schemas.errors import kind_of
 from shortlist.telemetry import logger
 
 Returned = TypeVar("Returned")
@@ -53,8 +56,11 @@ ANSWERED_COST: Final = 4
 UNANSWERED_COST: Final = 1
 """Cost of an attempt whose server ended: it may have been killed for other reasons than this job."""
 
+ENGINE_FAILED: Final = kind_of(EngineUnavailable).code.encode()
+"""In the body of answers without an engine."""
+
 DROPPED_HEADERS: Final = frozenset(
-    {"connection", "content-length", "date", "keep-alive", "server", "transfer-encoding", "x-request-id"}
+    {"connection", "content-encoding", "content-length", "date", "keep-alive", "server", "transfer-encoding", "x-request-id"}
 )
 """Headers of one connection or request, which do not belong to the result."""
 
@@ -98,13 +104,13 @@ class Worker:
         self._bell = bell
         self._bell_name = bell_name
         self._server = server
-        self._headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
+        self._headers = {"accept-encoding": "identity"} | ({"authorization": f"Bearer {api_key}"} if api_key else {})
         self._concurrency = concurrency
         self._is_ready = threading.Event()
 
-    def run(self) -> None:
-        """Work until SIGTERM or SIGINT; jobs at work are finished."""
-        thread = threading.Thread(target=asyncio.run, args=(self._live(),), name="jobs", daemon=True)
+    def run(self) -> bool:
+        """Work until SIGTERM or SIGINT; jobs at work are finished. Return whether nothing else ended it."""
+        thread = threading.Thread(target=self._run_loop, name="jobs", daemon=True)
         thread.start()
         self._is_ready.wait()
         logger.info("jobs: the worker is ready", extra={"server": self._server, "slots": self._concurrency})
@@ -112,12 +118,30 @@ class Worker:
             self._bell.listen(self._answer, on_stop=self._stop, concurrency=self._concurrency)
         finally:
             self._stop()
-            self._loop.call_soon_threadsafe(self._is_over.set)
+            self._call_soon(self._is_over)
             thread.join()
+        return not self._has_failed
 
     def _stop(self) -> None:
         """Take no more jobs."""
-        self._loop.call_soon_threadsafe(self._stopping.set)
+        self._call_soon(self._stopping)
+
+    def _call_soon(self, event: asyncio.Event) -> None:
+        """Set an event of the loop, from another thread."""
+        with contextlib.suppress(RuntimeError):  # the loop has failed, and is closed
+            self._loop.call_soon_threadsafe(event.set)
+
+    def _run_loop(self) -> None:
+        """Run the event loop. If it fails, the process ends: a worker without it would answer rings and do nothing."""
+        self._has_failed = True
+        try:
+            asyncio.run(self._live())
+            self._has_failed = False
+        finally:
+            self._is_ready.set()
+            if self._has_failed:
+                logger.error("jobs: the worker failed", exc_info=True)
+                os.kill(os.getpid(), signal.SIGTERM)
 
     def _answer(self) -> None:
         """Answer one ring, in a thread of the doorbell."""
@@ -131,8 +155,11 @@ class Worker:
         self._store = JobStore(self._url, doorbell=self._bell_name, lease_s=records.LEASE_S)
         self._ringer = Ringer(self._bell)
         timeout = httpx2.Timeout(CALL_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
+        limits = httpx2.Limits(max_connections=2 * self._concurrency)
         async with (
-            httpx2.AsyncClient(base_url=self._server, headers=self._headers, timeout=timeout, trust_env=False) as self._client,
+            httpx2.AsyncClient(
+                base_url=self._server, headers=self._headers, timeout=timeout, limits=limits, trust_env=False
+            ) as self._client,
             asyncio.TaskGroup() as tasks,
         ):
             sweeping = tasks.create_task(sweep_forever(self._store, self._ringer, partial(self._take_unrung, tasks)))
@@ -148,27 +175,27 @@ class Worker:
             tasks.create_task(self._drain())
 
     async def _drain(self) -> None:
-        """Take jobs until none is due; ring for other slots when there are more."""
+        """Take jobs until none is due. An unexpected error costs one job its lease, and not the worker its life."""
         async with self._slots:
-            until_s = time.monotonic() + DRAIN_S
-            is_answer = True
-            while not self._stopping.is_set():
-                try:
-                    lease = await self._store.take(is_answer=is_answer)
-                except JobsUnavailable:
-                    return  # the sweep rings when Redis is back
-                if lease is None:
-                    return
-                if lease.must_ring:
-                    self._ringer.ring()
-                is_answer = False
-                try:
-                    await self._rest(await self._work(lease))
-                except JobsUnavailable:
-                    return
-                if time.monotonic() > until_s:
-                    self._ringer.ring()
-                    return
+            try:
+                await self._take_all()
+            except JobsUnavailable:
+                pass  # the sweep rings when Redis is back
+            except Exception:  # noqa: BLE001 - the outermost handler of a slot
+                logger.exception("jobs: unexpected error")
+
+    async def _take_all(self) -> None:
+        """Take jobs until none is due, or long enough; ring for other slots when there are more."""
+        until_s = time.monotonic() + DRAIN_S
+        lease = None if self._stopping.is_set() else await self._store.take(is_answer=True)
+        while lease is not None:
+            if lease.must_ring:
+                self._ringer.ring()
+            await self._rest(await self._work(lease))
+            if self._stopping.is_set() or time.monotonic() > until_s:
+                self._ringer.ring()
+                return
+            lease = await self._store.take()
 
     async def _work(self, lease: Lease) -> float:
         """Ask the server for one job, and end or postpone it; return for how many seconds to rest."""
@@ -228,7 +255,8 @@ class Worker:
         if response.is_success:
             return answer
         if (after := response.headers.get("retry-after")) is not None:  # busy, starting, stopping, without an engine
-            return Postponed(_seconds(after), cost=0, rests=True)
+            cost = UNANSWERED_COST if ENGINE_FAILED in response.content else 0  # the job may be why it has none
+            return Postponed(_seconds(after), cost=cost, rests=True, answer=answer)
         if response.status_code in {401, 403}:
             logger.error("jobs: the server refuses the worker; check --api-key", extra={"status": response.status_code})
             return Postponed(MAX_DELAY_S, cost=0, rests=True)

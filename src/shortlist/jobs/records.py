@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Final, Literal
 
@@ -122,7 +122,7 @@ class JobStore:
         found = await self._call(lambda: self.redis.xrange(_key(job_id, "events"), min=f"({after}" if after else "-"))
         return [_event(event_id.decode(), fields) for event_id, fields in found]
 
-    async def news(self) -> AsyncIterator[str | None]:
+    async def news(self) -> AsyncGenerator[str | None]:
         """Yield the id of every job and batch that changes, and None about once a second. Ends when Redis does not answer."""
         from redis.exceptions import RedisError
 

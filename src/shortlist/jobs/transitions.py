@@ -117,11 +117,10 @@ local function end_job(id, status, now)
   redis.call('HINCRBY', STATS, status, 1)
   tell(id, now)
   if job.webhook ~= '' then redis.call('ZADD', P..'jobs:hooks', now, id) end
-  if job.batch ~= '' then
-    redis.call('HINCRBY', P..'batch:'..job.batch, status, 1)
-    if redis.call('HINCRBY', P..'batch:'..job.batch, 'open', -1) <= 0 then
-      redis.call('ZADD', P..'batches:ending', now, job.batch)
-    end
+  local batch = P..'batch:'..job.batch
+  if job.batch ~= '' and redis.call('EXISTS', batch) == 1 then
+    redis.call('HINCRBY', batch, status, 1)
+    if redis.call('HINCRBY', batch, 'open', -1) <= 0 then redis.call('ZADD', P..'batches:ending', now, job.batch) end
     redis.call('PUBLISH', P..'jobs:news', job.batch)
   end
 end

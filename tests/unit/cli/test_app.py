@@ -432,5 +432,5 @@ def test_completion_can_be_installed_and_completes_flags_of_a_command(run: Run) 
         check=True,
         env={**os.environ, **asked},  # noqa: TID251
     )
-    assert done.stdout.split() == ["--max-batch-tokens", "--max-batch-items"]
+    assert done.stdout.split() == ["--max-batch-tokens", "--max-batch-items", "--max-batch-priority-tokens"]
     assert done.stderr == ""

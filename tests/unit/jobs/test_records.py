@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
 from typing import Any
 
 import pytest
@@ -66,7 +67,12 @@ async def statuses(store: JobStore, job_id: str) -> list[str]:
 
 
 async def keys(store: JobStore) -> set[str]:
-    return {key.decode() for key in await store.redis.keys("*")}
+    return {str(key, "utf-8") for key in raw(await store.redis.keys("*"))}
+
+
+def raw(found: Any) -> Any:
+    """Return what Redis sent, which its client types as bytes or text."""
+    return found
 
 
 async def test_life_of_a_job(store: JobStore) -> None:
@@ -101,7 +107,7 @@ async def test_end_tells_the_webhook_and_the_batch_in_the_same_step(store: JobSt
     await store.cancel(other, "a")
     assert await store.redis.zrange("{shortlist}:batches:ending", 0, -1) == [b"b"]
     assert await store.redis.hgetall("{shortlist}:batch:b") == {b"open": b"0", b"succeeded": b"1", b"cancelled": b"1"}
-    assert {each.decode() for each in await store.redis.zrange("{shortlist}:jobs:hooks", 0, -1)} == set(ids)
+    assert {each.decode() for each in raw(await store.redis.zrange("{shortlist}:jobs:hooks", 0, -1))} == set(ids)
 
 
 async def test_jobs_are_taken_in_order_and_only_one_ring_is_wanted_for_a_burst(store: JobStore) -> None:
@@ -374,10 +380,9 @@ async def test_waiting_tokens_are_counted_wherever_a_job_goes(store: JobStore, h
 
 
 async def test_news_name_every_change(store: JobStore) -> None:
-    news = store.news()
-    assert await anext(news) is None  # subscribed
-    job_id = (await store.accept(new_job())).job_id
-    await store.finish(await taken(store), ANSWER)
-    heard = [await anext(news) for _ in range(3)]
-    await news.aclose()
+    async with aclosing(store.news()) as news:
+        assert await anext(news) is None  # subscribed
+        job_id = (await store.accept(new_job())).job_id
+        await store.finish(await taken(store), ANSWER)
+        heard = [await anext(news) for _ in range(3)]
     assert heard == [job_id] * 3
