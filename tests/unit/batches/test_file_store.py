@@ -231,10 +231,10 @@ def test_folder_that_cannot_be_made_stops_the_start(tmp_path: Path) -> None:
         open_store(str(tmp_path / "file" / "folder"))
 
 
-@pytest.mark.parametrize(("library", "location"), [("python_multipart", "files"), ("python_multipart", "s3://a/b"), ("obstore", "s3://a/b")])
-def test_missing_library_stops_the_start(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str, location: str
-) -> None:
+@pytest.mark.parametrize(
+    ("library", "location"), [("python_multipart", "files"), ("python_multipart", "s3://a/b"), ("obstore", "s3://a/b")]
+)
+def test_missing_library_stops_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str, location: str) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, library, None)
     monkeypatch.setattr(stores, "find_spec", lambda name: None if name == library else object())
