@@ -14,8 +14,8 @@ What a crash leaves behind:
   ids; a job that is known stays as it is.
 - A job computed lines, and died before `record`: they are computed again. After `record`: the next attempt goes on behind them.
 - Two attempts of a part at once (a frozen server): `record` takes what continues the part, and refuses the other.
-- The answer of a script is lost, and the client library sends it again: `create`, `record` and `complete` find what they wrote, and
-  report success; `hand_out` hands out nothing twice.
+- The answer of a script is lost, and the client library sends it again: `create`, `record` and `complete` find what they wrote,
+  and report success; `hand_out` hands out nothing twice.
 - `record` after `seal` is refused: what the output has is fixed.
 - A file was stored, and its record was not: no record names it, and it is removed when it is old.
 """
