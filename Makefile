@@ -12,7 +12,7 @@ INPUTS := pyproject.toml constraints.txt scripts/environment hatch_build.py $(ad
 TESTERS := -n 4 --dist loadfile
 
 # All tests of the main environment: those of `make test` and those marked `full`, with more examples per property.
-EVERYTHING := -m "not clients and not vllm" --hypothesis-profile full
+EVERYTHING := -m "not clients and not vllm and not image" --hypothesis-profile full
 
 # Starting vLLM takes most of the time, on one core: tests that restart servers run in parallel with those that use running servers.
 # A failed installation of vLLM is an error only with CI=true.
@@ -20,7 +20,7 @@ VLLM_TESTS := vllm and not full
 TEST_VLLM = $(BIN)/python -m pytest -m "$(VLLM_TESTS)" --durations 12 $(PYTEST_ARGS)
 VLLM_SKIPPED := WARNING: vLLM cannot be installed here, so NOTHING of it was tested (see benchmarks/.environments/vllm.log)
 
-.PHONY: help demo test test-others test-full test-core test-clients test-vllm check format bench coverage soak soak-hostile scorecard clean
+.PHONY: help demo test test-others test-full test-core test-clients test-vllm test-image check format bench coverage soak soak-hostile scorecard clean
 
 help:  ## Show the targets.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -50,6 +50,9 @@ test-vllm: .venv/.dev  ## Run the tests that need a real vLLM; installs its CPU 
 	$(TEST_VLLM) tests/vllm/test_managed.py >build/test-vllm.log 2>&1 & managed=$$!; \
 	$(TEST_VLLM) --ignore tests/vllm/test_managed.py || failed=1; \
 	wait $$managed || failed=1; cat build/test-vllm.log; exit $$failed
+
+test-image: .venv/.dev  ## Build the container images of deploy/docker and run them; needs root, buildah and debootstrap.
+	@$(BIN)/python -m pytest -m image -s tests/deploy/test_image.py $(PYTEST_ARGS)
 
 check: .venv/.dev  ## Check format, lint, types and import contracts.
 	@$(BIN)/ruff format --check .
