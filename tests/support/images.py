@@ -112,7 +112,6 @@ class Buildah:
         files = {
             "storage.conf": STORAGE.format(folder=folder),
             "registries.conf": "unqualified-search-registries = []\n",
-            "policy.json": json.dumps({"default": [{"type": "insecureAcceptAnything"}]}),
         }
         for name, text in files.items():
             (folder / name).write_text(text, encoding="utf-8")
@@ -130,7 +129,7 @@ class Buildah:
         Raises:
             BaseUnavailable: debootstrap failed.
         """
-        if self._succeeds("inspect", "--type", "image", BASE):
+        if self._run("inspect", "--type", "image", BASE, check=False).returncode == 0:
             return
         with tempfile.TemporaryDirectory(dir=self._folder) as root:
             command = ["debootstrap", "--variant=minbase", f"--include={BASE_PACKAGES}", SUITE, root]
@@ -175,12 +174,8 @@ class Buildah:
         finally:
             self._run("rm", name)
 
-    def _run(self, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        policy = ("--signature-policy", str(self._folder / "policy.json"))
-        return _run(["buildah", *policy, command, *arguments], environ=self._environ)
-
-    def _succeeds(self, *arguments: str) -> bool:
-        return _run(["buildah", *arguments], environ=self._environ, check=False).returncode == 0
+    def _run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return _run(["buildah", *arguments], environ=self._environ, check=check)
 
 
 def pip_arguments() -> str:
