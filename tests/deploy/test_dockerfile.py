@@ -147,6 +147,6 @@ def test_installed_extras_exist_and_compilers_are_only_where_kernels_are_compile
     extras = {extra for group in re.findall(r'"\.\[([\w,]+)\]"', text) for extra in group.split(",")}
     assert extras
     assert extras <= set(PROJECT["optional-dependencies"])
-    assert {each.stage for each in INSTRUCTIONS if each.name == "RUN" and "gcc" in each.value} == {"wheel", "cuda"}
+    assert {each.stage for each in INSTRUCTIONS if each.name == "RUN" and "gcc" in each.value} == {"application", "cuda"}
     [model] = [each for each in PROJECT["optional-dependencies"]["demo"] if each.startswith("gt-all")]
     assert model.partition("==")[0] in text

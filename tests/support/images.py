@@ -41,7 +41,7 @@ runroot = "{folder}/run"
 ENTER: Final = """
 mount --bind "$1" "$1"
 mount -o remount,bind,ro "$1"
-mount -t tmpfs tmpfs "$1/tmp"
+mount -t tmpfs -o noexec,nosuid,nodev tmpfs "$1/tmp"
 mount --bind "$2" "$1/data"
 mount -t proc proc "$1/proc"
 mount --bind /dev "$1/dev"
@@ -49,7 +49,7 @@ mount -t tmpfs tmpfs "$1/dev/shm"
 root=$1; user=$2; user=$3; shift 3
 exec chroot --userspec "$user" --groups "" "$root" "$@"
 """
-"""Arguments: root, data, user, command. The root is read-only but for /tmp and /data, as with `docker run --read-only`."""
+"""Arguments: root, data, user, command. The root is read-only but for /tmp and /data, as with `docker run --read-only --tmpfs /tmp`."""
 
 
 def missing_tools() -> str | None:
