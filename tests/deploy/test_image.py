@@ -70,9 +70,9 @@ def buildah() -> Iterator[Buildah]:
 def built(buildah: Buildah, target: str) -> Iterator[Image]:
     tag, started_s, arguments = f"localhost/shortlist:{target}", time.monotonic(), pip_arguments()
     output = buildah.build(target, tag, BASE=BASE, REVISION=REVISION, **({"PIP_ARGS": arguments} if arguments else {}))
-    print(f"\n{target}: built in {time.monotonic() - started_s:.0f} s")
-    described = buildah.describe(tag)
+    built_s, described = time.monotonic() - started_s, buildah.describe(tag)
     with buildah.mounted(tag) as root:
+        print(f"\n{target}: built in {built_s:.0f} s, {megabytes(root)} MB unpacked")
         yield Image(root, described["config"], json.dumps(described["history"]), output)
 
 
@@ -117,7 +117,7 @@ def test_cpu_image_has_no_cuda_no_compiler_and_no_gigabytes(cpu: Image) -> None:
     sizes = sorted(((megabytes(path), path.name) for path in cpu.packages.iterdir()), reverse=True)
     total, environment = megabytes(cpu.root), megabytes(cpu.root / "opt/shortlist")
     largest = ", ".join(f"{name} {size}" for size, name in sizes[:8])
-    print(f"\ncpu: {total} MB unpacked, of it the base {total - environment}; largest: {largest}")
+    print(f"\ncpu: of it the base {total - environment}; largest: {largest}")
     assert total <= LARGEST_MB
 
 
