@@ -20,7 +20,7 @@ VLLM_TESTS := vllm and not full
 TEST_VLLM = $(BIN)/python -m pytest -m "$(VLLM_TESTS)" --durations 12 $(PYTEST_ARGS)
 VLLM_SKIPPED := WARNING: vLLM cannot be installed here, so NOTHING of it was tested (see benchmarks/.environments/vllm.log)
 
-.PHONY: help demo test test-others test-full test-core test-clients test-vllm test-image check format bench coverage soak soak-hostile scorecard clean
+.PHONY: help demo test test-others test-full test-core test-clients test-vllm test-image check format bench coverage soak soak-hostile scorecard release-check clean
 
 help:  ## Show the targets.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -79,6 +79,9 @@ soak-hostile: .venv/.dev  ## Twenty minutes of expensive bodies at every route; 
 
 scorecard: .venv/.dev  ## Run the tests, and write the reliability results into docs/reliability.md.
 	@$(BIN)/python -m pytest $(TESTERS) $(EVERYTHING) --scorecard docs/reliability.md $(PYTEST_ARGS)
+
+release-check: .venv/.dev  ## Build wheel and sdist, serve the demo model from the wheel alone, write dist/ with hashes and an SBOM. TAG=v1.2.3 checks the tag.
+	@$(BIN)/python scripts/release_check.py $(addprefix --tag=,$(TAG)) $(PIP_ARGS)
 
 clean:  ## Remove the environment and every cache.
 	@rm -rf .venv .coverage tests/clients/.environments tests/.environments .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist

@@ -1,11 +1,13 @@
-"""Write docs/reference.md: every setting, metric and error, from their definitions. `python scripts/reference.py`."""
+"""Write docs/reference.md and the chart's schema of settings, from the definitions in the code. `python scripts/reference.py`."""
 
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from prometheus_client.metrics import MetricWrapperBase
 from pydantic_core import PydanticUndefined
 
 from shortlist import errors
@@ -13,8 +15,18 @@ from shortlist.config import ENV_PREFIX, Settings, fields
 from shortlist.schemas.errors import ERRORS
 from shortlist.telemetry import Metrics
 from shortlist.telemetry.gpu import GpuCollector
+from shortlist.telemetry.vllm_state import VllmStateCollector
 
 TARGET = Path("docs/reference.md")
+CHART_SCHEMA = Path("deploy/helm/shortlist/values.schema.json")
+
+CHART_SETS = frozenset(
+    {
+        *("models", "reranker", "embedder", "revision", "host", "port", "drain_notice_s", "drain_timeout_s"),
+        *("api_key", "api_key_file", "cache_url", "upstream_api_key", "tls_cert", "tls_key"),
+    }
+)
+"""Settings that the chart sets itself, has in secrets, or leaves to the Ingress."""
 
 INTRODUCTION = """# Reference
 
@@ -56,12 +68,13 @@ def _is_last(group: str, name: str) -> bool:
 def _metrics() -> Iterator[str]:
     yield "## Metrics\n\nAt `/metrics`, for Prometheus. Labels are bounded: served names, upstreams, routes, dialects, tasks, status codes, reasons.\n"
     yield "| metric | kind | labels | what it is |\n| --- | --- | --- | --- |"
-    for metric in (metric for name, metric in vars(Metrics()).items() if name != "registry"):
+    for metric in (metric for metric in vars(Metrics()).values() if isinstance(metric, MetricWrapperBase)):
         suffix = "_total" if metric._type == "counter" else ""
         labels = ", ".join(metric._labelnames)
         yield f"| `{metric._name}{suffix}` | {metric._type} | {labels} | {metric._documentation} |"
-    for family in GpuCollector(list).describe():
-        yield f"| `{family.name}` | {family.type} | {', '.join(family._labelnames)} | {family.documentation} |"
+    for family in (*VllmStateCollector().describe(), *GpuCollector(list).describe()):
+        suffix = "_total" if family.type == "counter" else ""
+        yield f"| `{family.name}{suffix}` | {family.type} | {', '.join(family._labelnames)} | {family.documentation} |"
     yield "\nBeside them `process_*`, as every Prometheus client names them: memory, CPU, open files, start. What they mean together, and how"
     yield "dashboards for other servers find them, is in [monitoring.md](monitoring.md).\n"
 
@@ -77,5 +90,24 @@ def _errors() -> Iterator[str]:
     yield ""
 
 
+def chart_schema() -> str:
+    """Return the chart's schema, with `settings` of the code: each has its type and range."""
+    groups = Settings.model_json_schema()["$defs"].values()
+    schemas = {name: schema for group in groups for name, schema in group.get("properties", {}).items()}
+    properties = {name: _chart_setting(schemas[name]) for _, name, _ in fields() if name not in CHART_SETS}
+    whole = json.loads(CHART_SCHEMA.read_text(encoding="utf-8"))
+    whole["properties"]["settings"] = {"type": "object", "additionalProperties": False, "properties": properties}
+    return json.dumps(whole, indent=2) + "\n"
+
+
+def _chart_setting(schema: dict[str, object]) -> dict[str, object]:
+    """Return the schema of a setting without its default; null is left out, as a value that is not given is not written."""
+    options = schema.get("anyOf", [{}])
+    assert isinstance(options, list)
+    merged = {**schema, **options[0]}
+    return {name: value for name, value in merged.items() if name not in {"anyOf", "default", "title"}}
+
+
 if __name__ == "__main__":
     TARGET.write_text(reference(), encoding="utf-8")
+    CHART_SCHEMA.write_text(chart_schema(), encoding="utf-8")

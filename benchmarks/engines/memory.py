@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from shortlist.errors import BadSetting
+from shortlist.installation import install_hint
 
 CPU: Final = "cpu"
 
@@ -92,7 +93,7 @@ def gpu_of(device: str) -> Gpu | None:
     try:
         from shortlist.engine.device import gpu_name, gpu_readings, pick_device
     except ModuleNotFoundError as error:
-        raise BadSetting(f"device {device!r} requires the package {error.name}: pip install 'shortlist[native]'") from None
+        raise BadSetting(f"device {device!r} requires the package {error.name}: {install_hint('native')}") from None
     torch_device = str(pick_device(device))
     return Gpu(gpu_name(torch_device), lambda: sum(reading.used_bytes for reading in gpu_readings([torch_device])))
 

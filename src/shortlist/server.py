@@ -18,6 +18,7 @@ import signal
 import socket
 import ssl
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -31,6 +32,7 @@ from shortlist import __version__, allocator, gc_pause, ui
 from shortlist.api.api_keys import ApiKeys
 from shortlist.api.app import PAGE_PATH, check_root_path, create_app
 from shortlist.api.http_protocol import ConnectionLimits
+from shortlist.api.sites import is_loopback
 from shortlist.config import ServerSettings, Settings
 from shortlist.engine.base import Notify
 from shortlist.errors import BadSetting
@@ -48,7 +50,15 @@ SPARE_FILES: Final = 16
 
 MIN_CONNECTIONS: Final = 4
 
+FIRST_REQUEST_S: Final = 0.5
+"""A client that has connected before the port closed has this long to send its request."""
+
 LOG_AGAIN_S: Final = 60.0
+
+OPEN_TO_ALL: Final = (
+    "every client that reaches this address can use the server; --api-key requires a key, --allowed-host limits the host names"
+)
+"""The warning at a start without a key on an address that other machines may reach."""
 
 
 class Greeting:
@@ -92,12 +102,14 @@ def run(settings: Settings, *, when_ready: WhenReady | None = None) -> int:
         SetupError: The server cannot start as configured.
     """
     configure_logging(level=settings.server.log_level, style=settings.server.log_format)
-    logger.info("starting", extra={"version": __version__, "settings": settings.digest, "pid": os.getpid()})
     greeting = Greeting(is_json=settings.server.log_format == "json")
     allocator.limit_arenas()
     check_tls(settings.server)
-    ApiKeys.of(settings.server)  # reports an invalid key file before models load; the app reads it again
+    keys = ApiKeys.of(settings.server)  # reports an invalid key file before models load; the app reads it again
     with bind(settings.server) as listener:
+        logger.info("starting", extra={"version": __version__, "settings": settings.digest, "pid": os.getpid()})
+        if not keys.are_needed and not is_loopback(settings.server.host):
+            logger.warning(OPEN_TO_ALL, extra={"host": settings.server.host})
         app = build_app(settings, notify=greeting.notify)
         runtime: Runtime = app.state.runtime
         url = _url(settings.server.host, listener.getsockname()[1], is_tls=settings.server.tls_cert is not None)
@@ -259,10 +271,27 @@ class _Server(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Finish running requests, and close all connections."""
+        """Finish requests, those of clients that have just connected included, and close all connections."""
         logger.info("drain begun", extra=self._counts())
+        accepted = [wire for listener in sockets or () for wire in _accept_all(listener)]
+        for each in (*self.servers, *(sockets or ())):
+            each.close()
+        for wire in accepted:
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, wire, ssl=self.config.ssl)
+        connections: set[Any] = self.server_state.connections
+        until_s = time.monotonic() + FIRST_REQUEST_S
+        while not self.force_exit and time.monotonic() < until_s:
+            if all(each.cycle is not None for each in connections):
+                break
+            await asyncio.sleep(FIRST_REQUEST_S / 50)
         await super().shutdown(sockets)
         logger.info("drain ended", extra=self._counts())
+
+    def _protocol(self) -> asyncio.Protocol:
+        """Return the protocol of a connection, as uvicorn makes it."""
+        make: Any = self.config.http_protocol_class
+        protocol: asyncio.Protocol = make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+        return protocol
 
     def _counts(self) -> dict[str, int]:
         return {"requests": self._runtime.num_running, "connections": len(self.server_state.connections)}
@@ -284,6 +313,15 @@ class _Server(uvicorn.Server):
     def _exit(self) -> None:
         self.should_exit = True
         self._stopping.set()
+
+
+def _accept_all(listener: socket.socket) -> Iterator[socket.socket]:
+    """Yield the connections that the system has accepted, and the event loop has not: closing the port would reset them."""
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            wire, _ = listener.accept()
+            wire.setblocking(False)
+            yield wire
 
 
 def num_free_files() -> int:

@@ -235,6 +235,29 @@ async def test_clients_of_ollama_find_models_and_embed(client: httpx2.AsyncClien
     assert (await post(client, "/api/embeddings", {"prompt": "a", "model": name})).json() == {"embedding": vector}
 
 
+async def test_clients_of_ollama_find_a_model_by_its_alias() -> None:
+    async with http(Runtime([served(aliases=("other",))], settings=settings(), metrics=Metrics())) as client:
+        listed = (await client.get("/api/tags")).json()["models"]
+        assert [(each["name"], each["model"]) for each in listed] == [("fake", "fake"), ("other", "other")]
+        assert (await post(client, "/api/embed", {"input": "a", "model": "other:latest"})).json()["embeddings"]
+
+
+@pytest.mark.parametrize(
+    ("dialect", "field"), [("voyage", "detail"), ("ollama", "error"), ("tei", "error_type"), ("jina", "code")]
+)
+async def test_a_named_dialect_has_its_errors_on_every_path(client: httpx2.AsyncClient, dialect: str, field: str) -> None:
+    """Releases of voyageai before 0.5 fail over `error` when it is an object, and send embeddings to OpenAI's path."""
+    for path, body in (
+        ("/v1/embeddings", {"input": "a", "output_dtype": "int8"}),
+        ("/v1/embeddings", {"input": "a", "model": "x"}),
+    ):
+        refused = (await client.post(f"/compat/{dialect}{path}", json=body)).json()
+        told = refused["error"] if dialect == "jina" else refused
+        assert field in told
+        assert dialect == "jina" or not isinstance(refused.get("error"), dict)
+    assert (await post(client, f"/compat/{dialect}/v1/embeddings", {"input": "a"})).json()["data"]
+
+
 async def test_models_are_listed_embedders_first() -> None:
     models = [served(name=name, operations=frozenset({task})) for name, task in (("ranks", RERANK), ("embeds", EMBED))]
     async with http(Runtime(models, settings=settings(), metrics=Metrics())) as both:

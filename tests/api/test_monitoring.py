@@ -72,6 +72,22 @@ async def test_request_is_counted_by_dialect_task_and_model() -> None:
         assert value("shortlist_request_duration_seconds_count", labels) == 1
 
 
+async def test_queue_delay_is_that_of_the_moment_of_a_scrape() -> None:
+    one = served()
+    async with http(Runtime([one], settings=settings(), metrics=one.metrics)) as client:
+
+        async def shown() -> float:
+            page = (await client.get("/metrics")).text
+            [line] = [line for line in page.splitlines() if line.startswith('shortlist_queue_delay_seconds{model="fake"}')]
+            return float(line.split()[-1])
+
+        assert await shown() == 0
+        one.admission.observe(100, 1.0)
+        with one.admission.admit(250):
+            assert await shown() == pytest.approx(2.5)
+        assert await shown() == 0
+
+
 async def test_name_that_a_request_makes_up_is_no_label() -> None:
     service = runtime()
     async with http(service) as client:

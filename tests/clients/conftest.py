@@ -20,8 +20,9 @@ from tests.clients.verdict import Truth
 from tests.support.process import launched, wait_until
 
 KEY: Final = "a-test-key"
-ALIASES: Final = ("--alias", f"gte-rerank={MODEL}")
-"""The model that LangChain's DashScopeRerank requests, whatever its settings."""
+NAMES: Final = ("gte-rerank", "embed-english-v3.0", "text-embedding-3-small")
+"""Names that a client insists on: LangChain's DashScopeRerank, LlamaIndex's CohereEmbedding, Chroma with dimensions."""
+ALIASES: Final = tuple(word for name in NAMES for word in ("--alias", f"{name}={MODEL}"))
 RECORD: Final = pytest.StashKey[table.Record]()
 
 

@@ -17,16 +17,20 @@ MADE: Final = HERE / ".environments"
 TIMEOUT_S: Final = 300.0
 
 ENVIRONMENTS: Final[Mapping[str, Sequence[str]]] = {
-    "applications": ("applications", "dify", "lightrag"),
+    "applications": ("applications", "chromadb", "dify", "lightrag", "mem0"),
     "current": (
         "cohere",
         "dashscope",
         "haystack",
         "huggingface",
         "minor",
+        "ollama",
         "openai",
-        "rerankers",
+        "providers",
+        "pydantic_ai",
         "requests",
+        "rerankers",
+        "tei",
         "voyage",
         "xinference",
     ),

@@ -65,6 +65,16 @@ def test_flags_and_variables_exist(name: str) -> None:
         assert flag.replace("-", "_") in names
 
 
+@pytest.mark.parametrize("name", READMES)
+def test_sizes_are_those_of_the_benchmarks(name: str) -> None:
+    rows = re.findall(r"\| ([\d.]+) GiB \| ([\d.]+) s\D+([\d.]+)", Path(name).read_text(encoding="utf-8"))
+    servers = Path("docs/benchmarks.md").read_text(encoding="utf-8").partition("<!-- measured servers: begin")[2]
+    for contender, (memory, seconds, rate) in zip(["ours_http", "ours_int8"], rows, strict=True):
+        assert re.search(rf"^\| {contender} \|[^\n]*\| {memory} GiB \|", servers, re.MULTILINE)
+        assert f"| {contender} | {seconds} |" in servers.partition("### 10x100")[2].partition("###")[0]
+        assert float(rate) == pytest.approx(10 / float(seconds), abs=0.05)
+
+
 def test_both_languages_show_the_same_commands() -> None:
     commands = [
         re.findall(r"^(?:make|\.venv/bin/shortlist) .*$", Path(name).read_text(encoding="utf-8"), re.MULTILINE)

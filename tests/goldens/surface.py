@@ -37,7 +37,7 @@ def _metrics() -> Iterator[str]:
     registry = Metrics().registry
     for metric in registry.collect():
         collector = registry._names_to_collectors.get(metric.name)
-        labels = ", ".join(getattr(collector, "_labelnames", ()))
+        labels = ", ".join(getattr(collector, "_labelnames", getattr(metric, "_labelnames", ())))
         yield f"metric {metric.name} {metric.type} {labels}".rstrip()
 
 

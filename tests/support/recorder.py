@@ -63,11 +63,11 @@ class RecordedServers:
         file = self.folder / "computed"
         return Counter(file.read_text(encoding="utf-8").splitlines()) if file.exists() else Counter()
 
-    def kill(self, port: int) -> None:
-        """Kill a server; its supervisor starts it again. Return when it is ready."""
+    def kill(self, port: int, number: signal.Signals = signal.SIGKILL) -> None:
+        """Send a server a signal that ends it; its supervisor starts it again. Return when it is ready."""
         file = self.folder / f"{port}.pid"
         before = file.read_text()
-        os.kill(int(before), signal.SIGKILL)
+        os.kill(int(before), number)
         wait_until(lambda: file.exists() and file.read_text() not in {"", before}, START_S)
         wait_until(lambda: is_ready(f"http://127.0.0.1:{port}"), START_S)
 

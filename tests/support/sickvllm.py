@@ -40,6 +40,7 @@ class SickVllm:
     model: The name of its model.
     offset: Added to its scores, as if it had another model.
     num_sent: Bytes that it sent in the mood "endless".
+    metrics: Its page of metrics; none if empty, one of the moods "reset", "hang", "drip" and "endless" if a string.
     calls: The prompts of every call it got.
     paths: Everything it was asked for.
     hung_up: Calls whose caller left while they hung.
@@ -54,6 +55,7 @@ class SickVllm:
     model: str = "m"
     offset: float = 0.0
     num_sent: int = 0
+    metrics: bytes | str = b""
     calls: list[list[list[int]]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     hung_up: int = 0
@@ -145,6 +147,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(200, json.dumps({"version": self.patient.version}).encode())
             case "/v1/models":
                 self._answer(200, json.dumps({"data": [card]}).encode())
+            case "/metrics" if self.patient.metrics:
+                page = self.patient.metrics
+                self._answer(200, page) if isinstance(page, bytes) else getattr(self, f"_{page}")()
             case _:
                 self._answer(404, b"{}")
 

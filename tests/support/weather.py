@@ -19,6 +19,7 @@ from shortlist.errors import EngineError, EngineUnavailable
 from shortlist.scheduler.shared_cache import SharedCache
 from shortlist.service.runtime import Runtime
 from shortlist.telemetry import Metrics
+from shortlist.telemetry.vllm_state import VllmState
 from shortlist.text.encoder import Encoder
 from shortlist.types import Batch, TextPrompt
 from tests.support.apps import served, settings
@@ -96,7 +97,15 @@ def forecast(weather: Weather) -> Runtime:
         return FakeEngine(fault=death), WordEncoder()
 
     plain = FakeEngine(step_s=0.001, fault=trouble)
-    UpstreamMetrics(metrics, "plain", UPSTREAM).show(is_well=lambda: weather.has_upstream, num_tokens=lambda: 0)
+
+    def state() -> VllmState | None:
+        num_tokens = 1000 * time.monotonic()
+        busy = {"kv_cache_usage": 0.5, "running_requests": 4, "waiting_requests": 2}
+        cache = {"prefix_cache_queries": num_tokens, "prefix_cache_hits": num_tokens / 2}
+        return VllmState(**busy, **cache) if weather.has_upstream else None
+
+    upstream = UpstreamMetrics(metrics, "plain", UPSTREAM)
+    upstream.show(is_well=lambda: weather.has_upstream, num_tokens=lambda: 0, read_state=state)
     breaker = Breaker(BreakerLimits(max_failures=1, rest_s=0.2, max_rest_s=0.4))
     cache = SharedCache(_Store(weather), timeout_s=0.5, metrics=metrics, location=CACHE, breaker=breaker)
     narrow = FakeEngine(step_s=STEP_S)

@@ -14,7 +14,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import httpx2
 import pytest
@@ -269,6 +269,30 @@ def test_life_of_a_server_is_logged(build: list[Runtime], capsys: pytest.Capture
         assert all(DATED.match(line) for line in lines if "INFO" in line)
     expected = ["starting", "ready", "signal", "drain begun", "drain ended", "stopped"]
     assert [each for each in expected if each != "ready" or style == "json"] == [each for each in logged if each in expected]
+
+
+@pytest.mark.parametrize(
+    ("given", "is_warned"),
+    [
+        ({"host": "0.0.0.0"}, True),
+        ({"host": "0.0.0.0", "api_key": ["secret"]}, False),
+        ({"host": "127.0.0.1"}, False),
+        ({"host": "localhost"}, False),
+    ],
+    ids=["all addresses", "with a key", "loopback", "localhost"],
+)
+def test_server_that_is_open_to_other_machines_warns_once(
+    build: list[Runtime], capsys: pytest.CaptureFixture[str], given: dict[str, Any], is_warned: bool
+) -> None:
+    build.append(runtime(**given))
+
+    async def when_ready(_: str) -> None:
+        stop()
+
+    assert server.run(settings(port=0, ui=False, **given), when_ready=when_ready) == server.EXIT_STOPPED
+    warnings = [line for line in capsys.readouterr().err.splitlines() if "WARNING" in line]
+    assert len(warnings) == is_warned
+    assert all("--api-key" in line and "--allowed-host" in line for line in warnings)
 
 
 async def test_shown_address_keeps_its_brackets(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import astuple
 
 import httpx2
 
@@ -80,3 +81,17 @@ async def test_abandoned_calls_are_aborted_in_vllm() -> None:
         assert count(client, "request_success_total") - before < num_prompts
         await compute(engine, batch_of(prompts))
         assert count(client, "request_success_total") - before >= num_prompts, "that is where they are counted"
+
+
+async def test_state_that_a_real_server_reports_is_read() -> None:
+    engine = running("reranker")
+    [server] = engine._pool.servers
+    await compute(engine, batch_of(prompts_of([40, 50])))
+
+    async with asyncio.timeout(TIMEOUT_S):
+        while server.state is None or not server.state.prefix_cache_queries:  # noqa: ASYNC110 - what is waited for is polled
+            await asyncio.sleep(0.1)
+    state = server.state
+    values = [-1.0 if value is None else value for value in astuple(state)]
+    assert min(values) >= 0, state
+    assert (state.running_requests, state.waiting_requests) == (0, 0)

@@ -21,6 +21,7 @@ from shortlist.api.request_state import state_of
 from shortlist.errors import InvalidInput
 from shortlist.schemas.fields import ItemLimit, RequestFields, validated
 from shortlist.service.runtime import Runtime
+from shortlist.types import ModelCard
 
 router = APIRouter(prefix="/api")
 
@@ -52,8 +53,8 @@ class ShowRequest(RequestFields):
 @router.get("/tags", tags=["models"])
 @router.get("/ps", include_in_schema=False)
 async def tags(service: Service) -> Response:
-    """List what is served, as Ollama lists its models."""
-    return _json({"models": [model_info.ollama(card) for card in service.cards()]})
+    """List what is served, under names and aliases, as Ollama lists its models."""
+    return _json({"models": [model for card in service.cards() for model in _models(card)]})
 
 
 @router.get("/version", tags=["server"])
@@ -69,6 +70,11 @@ async def show(request: Request, service: Service) -> Response:
     asked = validated(ShowRequest, await read_json(request), ItemLimit(1, "model"))
     card = service.card(asked.model)
     return _json({**model_info.ollama(card), **model_info.ollama_details(card)})
+
+
+def _models(card: ModelCard) -> list[Json]:
+    """Return a model under its name and its aliases."""
+    return [{**model_info.ollama(card), "name": name, "model": name} for name in (card.name, *card.aliases)]
 
 
 def _json(body: Json) -> Response:

@@ -10,6 +10,7 @@ from typing import Self
 
 from shortlist.bench import markdown
 from shortlist.errors import BadSetting
+from shortlist.installation import install_hint
 
 
 def can_draw() -> bool:
@@ -48,7 +49,7 @@ class Outputs:
         if self.plot is not None and self.plot.suffix != ".png":
             raise BadSetting(f"--plot draws a PNG; {self.plot.name} should end in .png.")
         if (self.plot or self.page) and not can_draw():
-            raise BadSetting("--plot needs matplotlib, which is not installed: pip install 'shortlist[bench]'")
+            raise BadSetting(f"--plot needs matplotlib, which is not installed: {install_hint('bench')}")
         for path in (self.json, self.markdown, self.plot, self.page):
             if path is not None and not path.parent.is_dir():
                 raise BadSetting(f"There is no folder {path.parent} to write {path.name} into.")

@@ -14,6 +14,7 @@ from shortlist.bench.target import targets
 from shortlist.cli.exit_codes import run_to_exit
 from shortlist.config import Settings
 from shortlist.errors import BadSetting
+from shortlist.installation import install_hint
 
 EPILOG = (
     f"Dialects: {'; '.join(f'{each.name} ({each.speakers})' for each in DIALECTS.values())}. Without --api-key, URL is sent "
@@ -115,5 +116,5 @@ def _run(url: str, **given: Any) -> int:
     try:
         from shortlist.bench import run
     except ModuleNotFoundError as error:
-        raise BadSetting(f"bench load needs {error.name}, which is not installed: pip install 'shortlist[bench]'") from None
+        raise BadSetting(f"bench load needs {error.name}, which is not installed: {install_hint('bench')}") from None
     return run.run(plan, outputs)

@@ -17,6 +17,7 @@ import orjson
 from shortlist.cli.checkpoint import write_error
 from shortlist.cli.output import to_output
 from shortlist.errors import BadSetting, InvalidInput
+from shortlist.installation import install_hint
 from shortlist.types import Vector
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 ROWS_PER_GROUP: Final = 2048
 """Rows per Parquet row group; the writer buffers as many."""
-
-PARQUET_EXTRA: Final = "pip install 'shortlist[parquet]'"
 
 
 class Writer(Protocol):
@@ -128,7 +127,9 @@ def _parquet(file: BinaryIO) -> Iterator[Writer]:
     try:
         table = Table(file)
     except ImportError:
-        raise BadSetting(f"Parquet needs pyarrow, which is not installed: {PARQUET_EXTRA}; or write .jsonl or .npy.") from None
+        raise BadSetting(
+            f"Parquet needs pyarrow, which is not installed: {install_hint('parquet')}; or write .jsonl or .npy."
+        ) from None
     try:
         yield table
     finally:

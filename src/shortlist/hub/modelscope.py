@@ -12,8 +12,8 @@ from typing import Protocol
 
 from shortlist.errors import ModelRefused
 from shortlist.hub.metadata import NEVER, SMALL_FILES, WEIGHT_FILES, CachedSnapshot, Check
+from shortlist.installation import install_hint
 
-_PIP = 'pip install "shortlist[modelscope]"'
 _LOCAL_FOLDER = "or give the path of a local folder that holds the model"
 
 
@@ -43,7 +43,7 @@ def fetch(name: str, revision: str | None, check: Check, *, with_weights: bool =
         from modelscope.hub.errors import HubError
         from modelscope.hub.snapshot_download import snapshot_download
     except ImportError as error:
-        raise ModelRefused(f"modelscope:{name} needs the modelscope package: {_PIP}") from error
+        raise ModelRefused(f"modelscope:{name} needs the modelscope package: {install_hint('modelscope')}") from error
     try:
         folder = _download(snapshot_download, name, revision, SMALL_FILES)
         check(folder, None)

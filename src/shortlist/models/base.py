@@ -10,6 +10,7 @@ from pathlib import Path
 from shortlist.config import ModelSettings
 from shortlist.engine.base import Engine, Notify
 from shortlist.errors import ModelRefused
+from shortlist.installation import install_hint
 from shortlist.text.encoder import Encoder
 from shortlist.types import Operation, TokenPrompt
 
@@ -109,4 +110,4 @@ def needs_extra(name: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise ModelRefused(f"This model needs {error.name}, which is not installed: pip install 'shortlist[{name}]'") from None
+        raise ModelRefused(f"This model needs {error.name}, which is not installed: {install_hint(name)}") from None

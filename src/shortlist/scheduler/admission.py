@@ -114,6 +114,15 @@ class Admission:
         """Number of flows with admitted requests; other flows are not stored."""
         return len(self._by_flow)
 
+    @property
+    def queue_delay_s(self) -> float:
+        """Seconds until all admitted work is done at the measured throughput; 0 before it is measured.
+
+        Waiting and running tokens. A request counts until it is answered, so this is an upper bound.
+        """
+        speed = self.tokens_per_s
+        return self.load.num_tokens / speed if speed else 0.0
+
     def admit(
         self, num_tokens: int, *, num_bytes: int = 0, flow: Flow = DEFAULT_FLOW, timeout_s: float | None = None
     ) -> Permit:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from shortlist.errors import BadSetting
+from shortlist.installation import install_hint
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -67,7 +68,7 @@ def _client(url: str) -> Redis:
         from redis.backoff import NoBackoff
     except ModuleNotFoundError as error:
         raise BadSetting(
-            f"The setting cache_url (--cache-url) needs {error.name}, which is not installed: pip install 'shortlist[redis]'"
+            f"The setting cache_url (--cache-url) needs {error.name}, which is not installed: {install_hint('redis')}"
         ) from None
     try:
         location_of(url)

@@ -366,6 +366,7 @@ def served_model_of(
         created_s=int(time.clock_gettime(time.CLOCK_REALTIME)),
     )
     metrics.expect(name, card.operations)
+    metrics.queue_delay.labels(name).set_function(lambda: admission.queue_delay_s)  # called at scrape time
     return ServedModel(
         card=card,
         encoder=encoder,

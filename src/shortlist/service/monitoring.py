@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from shortlist.errors import BadSetting, EngineUnavailable
+from shortlist.installation import install_hint
 from shortlist.scheduler.served_model import ServedModel
 from shortlist.telemetry import Metrics, logger
 from shortlist.telemetry.gpu import GpuCollector, GpuReading
@@ -87,5 +88,5 @@ def tracing_to(endpoint: str | None, *, sample_ratio: float) -> Tracing:
     try:
         from shortlist.telemetry.otlp import OtlpTracing
     except ModuleNotFoundError as error:
-        raise BadSetting(f"otlp_endpoint (--otlp-endpoint) needs {error.name}: pip install 'shortlist[otel]'") from None
+        raise BadSetting(f"otlp_endpoint (--otlp-endpoint) needs {error.name}: {install_hint('otel')}") from None
     return OtlpTracing(endpoint, sample_ratio=sample_ratio)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from shortlist.errors import Shortage
+from shortlist.telemetry.vllm_state import VllmStateCollector
 from shortlist.types import Operation
 
 DRAINING = "draining"
@@ -76,6 +77,11 @@ class Metrics:
         self.shared_cache_up = self._gauge("shared_cache_up", "1 if the shared cache is reachable.", "cache")
         self.queue_items = self._gauge("queue_items", "Queued documents and texts.", "model")
         self.queue_tokens = self._gauge("queue_tokens", "Queued tokens.", "model")
+        self.queue_delay = self._gauge(
+            "queue_delay_seconds",
+            "Time to compute all waiting and running tokens at the measured throughput; 0 before it is measured.",
+            "model",
+        )
         self.running_items = self._gauge("running_items", "Documents and texts in running batches.", "model")
         self.cache_bytes = self._gauge("cache_bytes", "Memory of the score cache.", "model")
         self.running_requests = self._gauge("running_requests", "Admitted requests that are not answered yet.")
@@ -109,6 +115,8 @@ class Metrics:
         self.upstream_duration = self._histogram(
             "upstream_duration_seconds", "Duration of an answered call to the vLLM server.", LATENCY_BUCKETS_S, *upstream
         )
+        self.vllm_states = VllmStateCollector()
+        self.registry.register(self.vllm_states)
 
     def expect(self, model: str, operations: Iterable[Operation]) -> None:
         """Initialise a model's counters to zero: a rate misses the first increment of a new series."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import cohere
-from telling import DOCUMENTS, MODEL, QUERY, TEXTS, UNKNOWN, Item, Teller, by_position
+from cohere.base_client import BaseCohere
+from telling import DOCUMENTS, MODEL, QUERY, TEXTS, UNKNOWN, Item, Teller, by_position, signs
 
 tell = Teller("cohere", "cohere")
 ours = tell.servers
@@ -27,6 +28,11 @@ def with_extra_texts(answer: cohere.V2RerankResponse) -> list[Item]:
 
 def tokenized(answer: cohere.TokenizeResponse) -> bool:
     return len(answer.tokens) == len(answer.token_strings) > 0
+
+
+def detokenized() -> str:
+    ids = v1.tokenize(text=TEXTS[0], model=MODEL, offline=False).tokens
+    return v1.detokenize(tokens=ids, model=MODEL, offline=False).text
 
 
 tell.ranking("ClientV2.rerank", lambda: ranked(v2.rerank(**ask)))
@@ -60,7 +66,13 @@ tell.ranking(
 )
 
 embed = {"model": MODEL, "texts": list(TEXTS), "input_type": "search_document"}
-tell.vectors("ClientV2.embed, float", lambda: v2.embed(**embed, embedding_types=["float"]).embeddings.float_)
+
+
+def floats() -> list[list[float]]:
+    return v2.embed(**embed, embedding_types=["float"]).embeddings.float_
+
+
+tell.vectors("ClientV2.embed, float", floats)
 tell.vectors("Client.embed", lambda: v1.embed(**embed).embeddings)
 tell.vectors("Client.embed, by type", lambda: v1.embed(**embed, embedding_types=["float"]).embeddings.float_)
 tell.value(
@@ -70,10 +82,19 @@ tell.value(
 )
 
 tell.value(
+    "ClientV2.embed, ubinary, the packed signs",
+    lambda: v2.embed(**embed, embedding_types=["ubinary"]).embeddings.ubinary == [signs(each) for each in floats()],
+    True,
+)
+tell.refused("ClientV2.embed, int8", lambda: v2.embed(**embed, embedding_types=["int8"]), "BadRequestError", "embedding_types")
+
+tell.value(
     "Client.tokenize, as many ids as strings",
     lambda: tokenized(v1.tokenize(text=TEXTS[0], model=MODEL, offline=False)),
     True,
 )
+tell.value("Client.detokenize, the text of its ids", detokenized, TEXTS[0])
+tell.value("BaseCohere.check_api_key", lambda: BaseCohere(token="none", base_url=ours.open).check_api_key().valid, True)
 
 locked = cohere.ClientV2(api_key=ours.key, base_url=ours.locked)
 tell.ranking("ClientV2.rerank, with a key", lambda: ranked(locked.rerank(**ask)))
@@ -81,6 +102,11 @@ tell.refused("unknown model", lambda: v2.rerank(**{**ask, "model": UNKNOWN}), "N
 tell.refused("no documents", lambda: v2.rerank(**{**ask, "documents": []}), "BadRequestError")
 stranger = cohere.ClientV2(api_key="wrong", base_url=ours.locked)
 tell.refused("wrong key", lambda: stranger.rerank(**ask), "UnauthorizedError")
+tell.refused(
+    "wrong key, check_api_key",
+    lambda: BaseCohere(token="wrong", base_url=ours.locked).check_api_key(),
+    "UnauthorizedError",
+)
 tell.refused(
     "overload, after two retries",
     lambda: cohere.ClientV2(api_key="none", base_url=ours.busy).rerank(**ask),

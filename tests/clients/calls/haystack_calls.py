@@ -9,6 +9,7 @@ from haystack_integrations.components.embedders.cohere import CohereTextEmbedder
 from haystack_integrations.components.embedders.huggingface_api import HuggingFaceAPITextEmbedder
 from haystack_integrations.components.embedders.jina import JinaTextEmbedder
 from haystack_integrations.components.embedders.nvidia import NvidiaTextEmbedder
+from haystack_integrations.components.embedders.ollama import OllamaDocumentEmbedder, OllamaTextEmbedder
 from haystack_integrations.components.rankers.cohere import CohereRanker
 from haystack_integrations.components.rankers.huggingface_api import HuggingFaceTEIRanker
 from haystack_integrations.components.rankers.jina import JinaRanker
@@ -93,6 +94,30 @@ tell.logits("NvidiaRanker, with a key", lambda: ranked(nvidia(ours.locked, KEY))
 tell.refused("unknown model", lambda: ranked(nvidia(model=UNKNOWN)), "ValueError")
 tell.refused("wrong key", lambda: ranked(nvidia(ours.locked, WRONG)), "ValueError")
 tell.vectors("NvidiaTextEmbedder", lambda: vector(NvidiaTextEmbedder(model=MODEL, api_url=f"{ours.open}/v1", api_key=NONE)))
+tell.refused(
+    "NvidiaTextEmbedder, truncate=NONE on a long text",
+    lambda: NvidiaTextEmbedder(model=MODEL, api_url=f"{ours.open}/v1", api_key=NONE, truncate="NONE").run(text="word " * 20000),
+    "ValueError",
+    "may not be truncated",
+)
+
+tell = teller("ollama-haystack")
+
+
+def ollama(url: str = ours.open, model: str = MODEL, **how: object) -> OllamaTextEmbedder:
+    return OllamaTextEmbedder(model=model, url=url, **how)
+
+
+def documents_by_ollama() -> list[list[float]]:
+    embedder = OllamaDocumentEmbedder(model=MODEL, url=ours.open, progress_bar=False)
+    return [each.embedding for each in embedder.run(documents=[Document(content=text) for text in TEXTS])["documents"]]
+
+
+tell.vectors("OllamaTextEmbedder", lambda: vector(ollama()))
+tell.vectors("OllamaTextEmbedder, dimensions=64", lambda: vector(ollama(dimensions=64)), dimensions=64)
+tell.vectors("OllamaDocumentEmbedder", documents_by_ollama)
+tell.refused("unknown model", lambda: vector(ollama(model=UNKNOWN)), "ResponseError", "404")
+tell.refused("wrong key, which it cannot send", lambda: vector(ollama(ours.locked)), "ResponseError", "401")
 
 tell = teller("haystack-ai")
 tell.vectors(

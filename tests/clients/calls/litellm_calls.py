@@ -1,4 +1,4 @@
-"""LiteLLM: eight providers, each with its own way of making a URL out of `api_base`."""
+"""LiteLLM: eight providers of rerankers and four of embeddings, each with its own way of making a URL out of `api_base`."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ for provider in BASES:
     kind(f"rerank, {provider}, top_n=2", lambda provider=provider: ranked(rerank(provider, top_n=2)), of=2)
 tell.ranking("rerank, hosted_vllm, with a key", lambda: ranked(rerank("hosted_vllm", ours.locked, key=ours.key)))
 
-embed = {"input": list(TEXTS), "api_key": "none", "encoding_format": "float"}
+plain = {"input": list(TEXTS), "api_key": "none"}
+embed = {**plain, "encoding_format": "float"}
 
 
 def vectors(answer: litellm.EmbeddingResponse) -> list[list[float]]:
@@ -56,6 +57,16 @@ def vectors(answer: litellm.EmbeddingResponse) -> list[list[float]]:
 tell.vectors("embedding, openai", lambda: vectors(litellm.embedding(f"openai/{MODEL}", api_base=f"{ours.open}/v1", **embed)))
 tell.vectors(
     "embedding, hosted_vllm", lambda: vectors(litellm.embedding(f"hosted_vllm/{MODEL}", api_base=f"{ours.open}/v1", **embed))
+)
+tell.vectors(
+    "embedding, cohere",
+    lambda: vectors(
+        litellm.embedding(f"cohere/{MODEL}", api_base=f"{ours.open}/v2/embed", input_type="search_document", **plain)
+    ),
+)
+tell.vectors(
+    "embedding, huggingface, input_type=feature-extraction",
+    lambda: vectors(litellm.embedding(f"huggingface/{MODEL}", api_base=ours.open, input_type="feature-extraction", **plain)),
 )
 tell.refused("unknown model", lambda: rerank("cohere", model=UNKNOWN), "NotFoundError")
 tell.refused(

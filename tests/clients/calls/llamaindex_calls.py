@@ -5,6 +5,9 @@ from __future__ import annotations
 import dashscope
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
+from llama_index.embeddings.cohere import CohereEmbedding
+from llama_index.embeddings.nvidia import NVIDIAEmbedding
+from llama_index.embeddings.ollama import OllamaEmbedding
 from llama_index.embeddings.openai_like import OpenAILikeEmbedding
 from llama_index.embeddings.text_embeddings_inference import TextEmbeddingsInference
 from llama_index.postprocessor.cohere_rerank import CohereRerank
@@ -123,3 +126,55 @@ tell.vectors("OpenAILikeEmbedding", lambda: openai().get_text_embedding_batch(te
 tell.vectors("OpenAILikeEmbedding, with a key", lambda: openai(ours.locked, ours.key).get_text_embedding_batch(texts))
 tell.refused("unknown model", lambda: openai(model=UNKNOWN).get_text_embedding_batch(texts), "NotFoundError")
 tell.refused("wrong key", lambda: openai(ours.locked, "wrong").get_text_embedding_batch(texts), "AuthenticationError")
+
+tell = teller("llama-index-embeddings-ollama")
+
+
+def ollama(url: str = ours.open, key: str = "none", model: str = MODEL) -> OllamaEmbedding:
+    return OllamaEmbedding(model, url, client_kwargs={"headers": {"Authorization": f"Bearer {key}"}})
+
+
+tell.vectors("OllamaEmbedding", lambda: ollama().get_text_embedding_batch(texts))
+tell.vectors("OllamaEmbedding, MODEL:latest", lambda: ollama(model=f"{MODEL}:latest").get_text_embedding_batch(texts))
+tell.vectors("OllamaEmbedding, with a key", lambda: ollama(ours.locked, ours.key).get_text_embedding_batch(texts))
+tell.refused("unknown model", lambda: ollama(model=UNKNOWN).get_text_embedding_batch(texts), "ResponseError", "404")
+tell.refused("wrong key", lambda: ollama(ours.locked, "wrong").get_text_embedding_batch(texts), "ResponseError", "401")
+
+tell = teller("llama-index-embeddings-cohere")
+
+
+def embedder_of_cohere(url: str = ours.open, key: str = "none", **how: object) -> CohereEmbedding:
+    return CohereEmbedding(base_url=url, api_key=key, max_retries=0, **how)
+
+
+tell.vectors("CohereEmbedding, an alias", lambda: embedder_of_cohere().get_text_embedding_batch(texts))
+tell.vectors("CohereEmbedding, with a key", lambda: embedder_of_cohere(ours.locked, ours.key).get_text_embedding_batch(texts))
+tell.refused(
+    "CohereEmbedding, embedding_type=int8",
+    lambda: embedder_of_cohere(embedding_type="int8").get_text_embedding_batch(texts),
+    "BadRequestError",
+)
+tell.refused(
+    "CohereEmbedding, truncate=NONE on a long text",
+    lambda: embedder_of_cohere(truncate="NONE").get_text_embedding("word " * 20000),
+    "BadRequestError",
+)
+tell.refused("wrong key", lambda: embedder_of_cohere(ours.locked, "wrong").get_text_embedding_batch(texts), "UnauthorizedError")
+
+tell = teller("llama-index-embeddings-nvidia")
+
+
+def embedder_of_nvidia(url: str = ours.open, key: str = "none", **how: object) -> NVIDIAEmbedding:
+    return NVIDIAEmbedding(base_url=f"{url}/v1", api_key=key, max_retries=0, **how)
+
+
+tell.vectors("NVIDIAEmbedding", lambda: embedder_of_nvidia(model=MODEL).get_text_embedding_batch(texts))
+tell.vectors("NVIDIAEmbedding, no model", lambda: embedder_of_nvidia().get_text_embedding_batch(texts))
+tell.vectors("NVIDIAEmbedding, with a key", lambda: embedder_of_nvidia(ours.locked, ours.key).get_text_embedding_batch(texts))
+tell.refused(
+    "NVIDIAEmbedding, truncate=NONE on a long text",
+    lambda: embedder_of_nvidia(model=MODEL, truncate="NONE").get_text_embedding("word " * 20000),
+    "BadRequestError",
+)
+tell.refused("unknown model", lambda: embedder_of_nvidia(model=UNKNOWN).get_text_embedding_batch(texts), "NotFoundError")
+tell.refused("wrong key", lambda: embedder_of_nvidia(ours.locked, "wrong"), "AuthenticationError")

@@ -114,6 +114,12 @@ def by_text(items: Iterable[tuple[str, float]]) -> list[Item]:
     return [(None, score, text) for text, score in items]
 
 
+def signs(vector: Sequence[float]) -> list[int]:
+    """Pack the signs of a vector, one bit each, the first one highest."""
+    bits = "".join("1" if number > 0 else "0" for number in vector)
+    return [int(bits[start : start + 8], 2) for start in range(0, len(bits), 8)]
+
+
 def _item(index: int | None, score: float, text: str | None) -> Item:
     return (index, float(score), text)
 

@@ -20,6 +20,7 @@ from shortlist.bench.plan import LoadPlan
 from shortlist.cli import exit_codes
 from shortlist.cli.bench import app
 from shortlist.errors import UpstreamError
+from shortlist.installation import install_hint
 
 Run = Callable[..., Result]
 URL = "http://localhost:8080"
@@ -204,4 +205,4 @@ def test_missing_library_error_names_the_extra(run: Run, monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, missing, None)
     result = run(URL)
     assert result.exit_code == exit_codes.EXIT_CANNOT_START
-    assert plain(result.stderr) == f"error: bench load needs {missing}, which is not installed: pip install 'shortlist[bench]'"
+    assert plain(result.stderr) == f"error: bench load needs {missing}, which is not installed: {install_hint('bench')}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from shortlist.cli.vectors import ROWS_PER_GROUP, Array, writer
 from shortlist.errors import BadSetting, InvalidInput
+from shortlist.installation import install_hint
 
 
 def test_array_can_be_read_after_every_batch() -> None:
@@ -37,7 +39,7 @@ def test_parquet_table_has_all_rows_of_several_row_groups(tmp_path: Path) -> Non
 
 def test_parquet_error_names_the_missing_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    with pytest.raises(BadSetting, match=r"pip install 'shortlist\[parquet\]'"), writer(tmp_path / "vectors.parquet"):
+    with pytest.raises(BadSetting, match=re.escape(install_hint("parquet"))), writer(tmp_path / "vectors.parquet"):
         pass
     assert list(tmp_path.iterdir()) == []
 

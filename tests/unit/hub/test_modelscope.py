@@ -18,6 +18,7 @@ import pytest
 from shortlist.errors import ModelRefused
 from shortlist.hub import download, metadata
 from shortlist.hub.config_checks import WeightsReader
+from shortlist.installation import install_hint
 from shortlist.models import resolve
 from shortlist.models import sentence as sentence_family
 from shortlist.models.qwen3 import family as qwen3_family
@@ -109,7 +110,7 @@ def refusal(text: str = TEXT, revision: str | None = None) -> str:
 def test_missing_package_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("modelscope", "modelscope.hub.errors"):  # the second may have been imported before
         monkeypatch.setitem(sys.modules, name, None)
-    assert 'pip install "shortlist[modelscope]"' in refusal()
+    assert install_hint("modelscope") in refusal()
 
 
 def test_model_is_fetched_in_two_steps(package: FakePackage) -> None:

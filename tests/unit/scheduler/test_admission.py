@@ -21,6 +21,17 @@ def admission(*, requests: int = 10, tokens: int = 1000, num_bytes: int = 10_000
     return Admission(limits)
 
 
+def test_queue_delay_is_all_admitted_tokens_by_the_measured_throughput() -> None:
+    policy = admission()
+    with policy.admit(100, flow=ANN) as permit, policy.admit(300, flow=BOB):
+        assert policy.queue_delay_s == 0, "not measured yet"
+        policy.observe(50, 0.5)
+        assert policy.queue_delay_s == pytest.approx(4.0)
+        permit.settle(20)
+        assert policy.queue_delay_s == pytest.approx(3.2)
+    assert policy.queue_delay_s == 0
+
+
 def test_permit_releases_its_load() -> None:
     policy = admission()
     with policy.admit(100):

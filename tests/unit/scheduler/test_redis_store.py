@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import pytest
 
 from shortlist.errors import BadSetting
+from shortlist.installation import install_hint
 from shortlist.scheduler.redis_store import RedisStore, location_of
 
 
@@ -49,5 +51,5 @@ def test_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch
     for module in [each for each in sys.modules if each.partition(".")[0] == "redis"]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "redis", None)
-    with pytest.raises(BadSetting, match=r"--cache-url.*pip install 'shortlist\[redis\]'"):
+    with pytest.raises(BadSetting, match=rf"--cache-url.*{re.escape(install_hint('redis'))}"):
         RedisStore("redis://localhost", ttl_s=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import builtins
 import contextlib
+import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,6 +17,7 @@ import pytest
 from shortlist.engine import device
 from shortlist.engine.base import Engine, EngineInfo
 from shortlist.errors import BadSetting, EngineUnavailable
+from shortlist.installation import install_hint
 from shortlist.service import monitoring
 from shortlist.service.monitoring import show_gpus, tracing_to
 from shortlist.telemetry import Metrics
@@ -180,5 +182,5 @@ def test_library_that_is_missing_is_named_with_the_command_that_brings_it(monkey
         return real(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", lacking)
-    with pytest.raises(BadSetting, match=r"opentelemetry: pip install 'shortlist\[otel\]'"):
+    with pytest.raises(BadSetting, match=rf"opentelemetry: {re.escape(install_hint('otel'))}"):
         tracing_to("http://127.0.0.1:1", sample_ratio=1.0)

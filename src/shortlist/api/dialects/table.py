@@ -76,7 +76,9 @@ for _dialect in DIALECTS:
 
 
 def of_path(route: str, explicit_dialect: str | None) -> tuple[Entry, ...]:
-    """Return the request models of a path: those of the explicit dialect, or its last one; without one, all.
+    """Return the request models of a path: all of them, or those of the explicit dialect.
+
+    Where it has none, it is the last one, with the errors of the explicit dialect.
 
     Raises:
         NotFound: the explicit dialect does not exist.
@@ -85,7 +87,13 @@ def of_path(route: str, explicit_dialect: str | None) -> tuple[Entry, ...]:
         raise NotFound(f"There is no such dialect; known are {', '.join(sorted(NAMES))}.")
     if explicit_dialect is None:
         return ENTRIES[route]
-    return tuple(entry for entry in ENTRIES[route] if entry[0].name == explicit_dialect) or ENTRIES[route][-1:]
+    own = tuple(entry for entry in ENTRIES[route] if entry[0].name == explicit_dialect)
+    return own or (_with_errors_of(explicit_dialect, *ENTRIES[route][-1]),)
+
+
+def _with_errors_of(name: str, dialect: Dialect, request_model: type[AnyRequestModel]) -> Entry:
+    named = (each for entries in ENTRIES.values() for each, _ in entries if each.name == name)
+    return next(named, dialect), request_model
 
 
 def only_dialect_of(path: str, explicit_dialect: str | None) -> Dialect | None:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 import httpx2
 
 from shortlist.breaker import Breaker, BreakerLimits, BreakerState
-from shortlist.engine.vllm import payloads
+from shortlist.engine.vllm import exposition, payloads
 from shortlist.engine.vllm.limited_transport import LIMIT, PLAIN, AsyncLimitedTransport
 from shortlist.errors import UpstreamBusy, UpstreamError
 from shortlist.telemetry import Metrics, logger
+from shortlist.telemetry.vllm_state import ReadState, VllmState
 from shortlist.types import Operation, TokenPrompt, Value, num_batch_tokens
 
 CHILD: Final = "child"
@@ -24,6 +27,8 @@ LIMITS: Final = BreakerLimits(max_failures=3, rest_s=1.0, max_rest_s=15.0)
 CONNECT_TIMEOUT_S: Final = 2.0
 
 HEALTH_TIMEOUT_S: Final = 2.0
+
+METRICS_TIMEOUT_S: Final = 2.0
 
 KEEP_ALIVE_S: Final = 4.0
 """Idle connections are closed before vLLM closes them after 5 s: a request sent at that moment would be lost.
@@ -79,6 +84,7 @@ class Upstream:
         self.breaker = Breaker(LIMITS)
         self.num_tokens = 0
         self.computed_s = float("-inf")
+        self._state: VllmState | None = None
         self._is_closed = False
         self._timeout_s = timeout_s
         self._calls: set[asyncio.Task[httpx2.Response]] = set()
@@ -90,7 +96,12 @@ class Upstream:
             follow_redirects=False,
             trust_env=False,
         )
-        upstream_metrics.show(is_well=lambda: self.is_well, num_tokens=lambda: self.num_tokens)
+        upstream_metrics.show(is_well=lambda: self.is_well, num_tokens=lambda: self.num_tokens, read_state=lambda: self.state)
+
+    @property
+    def state(self) -> VllmState | None:
+        """What the server reported of itself when it was last read; None if that failed, or if it is unhealthy."""
+        return self._state if self.is_well else None
 
     @property
     def is_well(self) -> bool:
@@ -172,6 +183,15 @@ class Upstream:
             return False
         return response.status_code == httpx2.codes.OK
 
+    async def read_state(self) -> None:
+        """Read the server's metrics, within `METRICS_TIMEOUT_S`; they count as unknown if that fails."""
+        content = b""
+        with suppress(httpx2.HTTPError, TimeoutError):
+            async with asyncio.timeout(METRICS_TIMEOUT_S):  # of the whole response
+                response = await self._http.get("/metrics")
+            content = response.content if response.status_code == httpx2.codes.OK else b""
+        self._state = exposition.state_of(content)
+
     def mark_down(self, why: str) -> None:
         """Open the breaker, and cancel in-flight calls, which are retried elsewhere."""
         if self.breaker.trip(time.monotonic()):
@@ -250,8 +270,10 @@ class UpstreamMetrics:
         self.duration = metrics.upstream_duration.labels(model, upstream)
         self._up = metrics.upstream_up.labels(model, upstream)
         self._tokens = metrics.upstream_tokens.labels(model, upstream)
+        self._add_state = partial(metrics.vllm_states.add, model, upstream)
 
-    def show(self, *, is_well: Callable[[], bool], num_tokens: Callable[[], int]) -> None:
+    def show(self, *, is_well: Callable[[], bool], num_tokens: Callable[[], int], read_state: ReadState) -> None:
         """Set the functions that are called at scrape time, from any thread."""
         self._up.set_function(is_well)
         self._tokens.set_function(num_tokens)
+        self._add_state(read_state)

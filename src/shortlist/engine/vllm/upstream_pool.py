@@ -23,6 +23,9 @@ from shortlist.types import Operation, TokenPrompt, Value
 PERIOD_S: Final = 1.0
 """Period of health checks in seconds."""
 
+STATE_PERIOD_S: Final = 5.0
+"""Pause in seconds between two reads of a server's own metrics: shorter than usual scrape intervals."""
+
 MAX_MISSED: Final = 2
 """Failed health checks in a row until a server is unhealthy."""
 
@@ -68,8 +71,9 @@ class UpstreamPool:
         return any(said)
 
     async def wait_failed(self) -> None:
-        """Run health checks until cancelled."""
-        await asyncio.gather(*(self._watch(server) for server in self.servers))
+        """Run health checks, and read the servers' own metrics, until cancelled."""
+        watches = [watch(server) for watch in (self._watch, self._watch_state) for server in self.servers]
+        await asyncio.gather(*watches)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -111,6 +115,13 @@ class UpstreamPool:
                 await self._look_at(server)
             elif server.breaker.may_call(time.monotonic()):
                 await self._try(server)
+
+    async def _watch_state(self, server: Upstream) -> None:
+        """Read the metrics of a server apart from its health checks, which a slow answer would delay."""
+        while True:
+            if server.is_well:
+                await server.read_state()
+            await asyncio.sleep(STATE_PERIOD_S)
 
     async def _look_at(self, server: Upstream) -> None:
         if not await server.serves_same_model():

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
+import pytest
+
+from shortlist.engine.vllm import upstream, upstream_pool
+from shortlist.engine.vllm.limited_transport import MAX_BYTES
 from shortlist.engine.vllm.start import UpstreamAccess, connect
 from shortlist.engine.vllm.upstream import CHILD, UpstreamMetrics
 from shortlist.engine.vllm.vllm_engine import VllmEngine
 from shortlist.telemetry import Metrics
 from tests.support.engines import compute
+from tests.support.process import wait_until
 from tests.support.sickvllm import SickVllm, sick_vllm
 from tests.support.vllm import batch_of, plan_of, prompts_of
 
@@ -80,8 +86,71 @@ async def test_tokens_are_those_under_way_and_a_closed_server_is_not_up() -> Non
 def test_child_has_one_name_whatever_its_port() -> None:
     metrics = Metrics()
     for is_well in (True, False):
-        UpstreamMetrics(metrics, "m", CHILD).show(is_well=lambda is_well=is_well: is_well, num_tokens=lambda: 0)  # type: ignore[misc]
+        shown = UpstreamMetrics(metrics, "m", CHILD)
+        shown.show(is_well=partial(bool, is_well), num_tokens=lambda: 0, read_state=lambda: None)
     text = [
         sample for family in metrics.registry.collect() for sample in family.samples if sample.name == "shortlist_upstream_up"
     ]
     assert [(sample.labels["upstream"], sample.value) for sample in text] == [("child", 0.0)], "the last one counts"
+
+
+# -- what a server reports of itself ------------------------------------------------------------------------------------
+
+PAGE = Path("tests/fixtures/vllm_metrics.txt").read_bytes()
+
+
+def waiting(watched: Supervised, server: SickVllm) -> float | None:
+    """Return the requests that a server reports as waiting; None without a series."""
+    labels = {"model": "m", "upstream": server.url}
+    return watched.metrics.registry.get_sample_value("shortlist_upstream_waiting_requests", labels)
+
+
+@pytest.fixture
+def read_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upstream_pool, "STATE_PERIOD_S", 0.02)
+
+
+@pytest.mark.usefixtures("read_often")
+def test_state_of_every_server_is_shown_by_itself() -> None:
+    with sick_vllm(metrics=PAGE) as one, sick_vllm(metrics=PAGE.replace(b"17.0", b"5.0")) as other, sick_vllm() as silent:
+        watched = Supervised(one, other, silent)
+        wait_until(lambda: waiting(watched, one) == 17 and waiting(watched, other) == 5)
+        assert waiting(watched, silent) is None
+        assert watched.of(one, "kv_cache_usage_ratio") == 0.0625
+        assert watched.of(one, "prefix_cache_queries_total") == 21504
+        assert watched.of(one, "prefix_cache_hits_total") == 13440
+        assert watched.of(one, "running_requests") == 3
+        watched.engine.close()
+        assert waiting(watched, one) is None
+
+
+@pytest.mark.usefixtures("read_often")
+@pytest.mark.parametrize("metrics", [b"", b"<html>", b"vllm:num_requests_waiting{ 3\n", "reset", "hang", "drip", "endless"])
+def test_state_vanishes_with_a_page_that_is_wrong_while_the_server_is_asked(
+    metrics: bytes | str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstream, "METRICS_TIMEOUT_S", 0.2)
+    with sick_vllm(metrics=PAGE) as server:
+        watched = Supervised(server)
+        wait_until(lambda: waiting(watched, server) == 17)
+        server.metrics = metrics
+        wait_until(lambda: waiting(watched, server) is None)
+        asyncio.run(watched.ask())
+        assert watched.of(server, "up") == 1
+        assert server.num_sent <= 16 * MAX_BYTES, "the rest of an endless page is not read"
+        server.well_after.set()
+        server.metrics = PAGE
+        wait_until(lambda: waiting(watched, server) == 17)
+        watched.engine.close()
+
+
+@pytest.mark.usefixtures("read_often")
+def test_state_vanishes_with_its_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upstream_pool, "PERIOD_S", 0.02)
+    with sick_vllm(metrics=PAGE) as server:
+        watched = Supervised(server)
+        wait_until(lambda: waiting(watched, server) == 17)
+        server.is_healthy = False
+        wait_until(lambda: watched.of(server, "up") == 0)
+        assert waiting(watched, server) is None, "it is not asked any more, so nothing is known of it"
+        watched.engine.close()
