@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from shortlist.config import ENV_PREFIX, Settings, fields
+from shortlist.installation import IMAGE_VARIABLE
 
 ROOT: Final = Path(__file__).parents[2]
 DOCKERFILE: Final = ROOT / "deploy/docker/Dockerfile"
@@ -20,7 +21,7 @@ PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf
 
 TARGETS: Final = ("cpu", "cpu-demo", "cuda")
 ARGUMENTS: Final = {"BASE", "PIP_ARGS", "REVISION"}
-LIBRARIES_ENV: Final = {"PATH", "HOME", "HF_HOME", "MODELSCOPE_CACHE", "TRITON_CACHE_DIR"}
+LIBRARIES_ENV: Final = {"PATH", "HOME", "HF_HOME", "MODELSCOPE_CACHE", "TRITON_CACHE_DIR", IMAGE_VARIABLE}
 """Variables of libraries and of the system; all others are settings, or the GPU runtime's."""
 
 
