@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import signal
 import socket
@@ -25,6 +26,7 @@ from tests.support.process import Launched, is_ready, launched, start, wait_unti
 
 QUERY = "how do I read a json file in python"
 DOCUMENTS = ["bake bread at 220 C", "open the file and call json.load", "pythons are large snakes"]
+DATED = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d{4} INFO ")
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +118,9 @@ def test_sigterm_answers_running_requests_and_exits_with_0(number: signal.Signal
             server.process.send_signal(number)
             assert len(answer.result(timeout=90).results) == 400
         assert server.process.wait(timeout=20) == 0
+        logged = [line for line in server.log().splitlines() if " INFO" in line]
+        assert len(logged) >= 3  # a start, a drain, an end
+        assert all(DATED.match(line) for line in logged)
         assert "Traceback" not in server.log()
 
 

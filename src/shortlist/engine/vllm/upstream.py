@@ -85,6 +85,7 @@ class Upstream:
         self.num_tokens = 0
         self.computed_s = float("-inf")
         self._state: VllmState | None = None
+        self._reading: asyncio.Task[bytes] | None = None
         self._is_closed = False
         self._timeout_s = timeout_s
         self._calls: set[asyncio.Task[httpx2.Response]] = set()
@@ -185,12 +186,18 @@ class Upstream:
 
     async def read_state(self) -> None:
         """Read the server's metrics, within `METRICS_TIMEOUT_S`; they count as unknown if that fails."""
-        content = b""
+        if self._is_closed:
+            return
+        self._reading = asyncio.ensure_future(self._read_metrics())
+        await asyncio.wait([self._reading])
+        self._state = None if self._reading.cancelled() else exposition.state_of(self._reading.result())
+
+    async def _read_metrics(self) -> bytes:
         with suppress(httpx2.HTTPError, TimeoutError):
             async with asyncio.timeout(METRICS_TIMEOUT_S):  # of the whole response
                 response = await self._http.get("/metrics")
-            content = response.content if response.status_code == httpx2.codes.OK else b""
-        self._state = exposition.state_of(content)
+            return response.content if response.status_code == httpx2.codes.OK else b""
+        return b""
 
     def mark_down(self, why: str) -> None:
         """Open the breaker, and cancel in-flight calls, which are retried elsewhere."""
@@ -202,6 +209,9 @@ class Upstream:
     async def close(self) -> None:
         """Close all connections; no more calls."""
         self._is_closed = True
+        if self._reading is not None:  # a connection that it opens now would outlive the client
+            self._reading.cancel()
+            await asyncio.wait([self._reading])
         await self._http.aclose()
 
     async def _send(self, path: str, body: bytes, limit: int) -> httpx2.Response:
