@@ -61,7 +61,7 @@ def missing_tools() -> str | None:
 
 
 class BaseUnavailable(Exception):
-    """The base image cannot be made: Debian's packages cannot be reached."""
+    """The base image cannot be made: Buildah cannot store images here, or Debian's packages cannot be reached."""
 
 
 @dataclass(frozen=True)
@@ -127,8 +127,10 @@ class Buildah:
         """Make the base image, unless it is there.
 
         Raises:
-            BaseUnavailable: debootstrap failed.
+            BaseUnavailable: Buildah or debootstrap failed.
         """
+        if (done := self._run("info", check=False)).returncode:
+            raise BaseUnavailable(f"buildah cannot store images here: {done.stderr[-500:]}")
         if self._run("inspect", "--type", "image", BASE, check=False).returncode == 0:
             return
         with tempfile.TemporaryDirectory(dir=self._folder) as root:
