@@ -87,11 +87,12 @@ class Nginx:
             yield wire
 
     def reloaded(self) -> Self:
-        """Give nginx a new certificate and reload it. Return it, as clients that trust that certificate see it."""
+        """Reload nginx with a new certificate. Return it for clients that trust this one, once the old processes take no connection."""
+        before = self._num_ending()
         make(self.folder)
         os.kill(int((self.folder / "nginx.pid").read_text(encoding="ascii")), signal.SIGHUP)
         renewed = replace(self, trust=_trust(self.folder))
-        wait_until(renewed.is_trusted, START_S)
+        wait_until(lambda: self._num_ending() > before and renewed.is_trusted(), START_S)
         return renewed
 
     def is_trusted(self) -> bool:
@@ -99,6 +100,9 @@ class Nginx:
         with contextlib.suppress(OSError), self.connected():
             return True
         return False
+
+    def _num_ending(self) -> int:
+        return (self.folder / "error.log").read_text(encoding="utf-8").count("gracefully shutting down")
 
 
 def configured(folder: Path, ports: Sequence[int], changes: Mapping[str, str]) -> tuple[int, int]:
