@@ -18,7 +18,7 @@ from typing import Any, Final
 import httpx2
 import pytest
 
-from tests.support.images import BASE, BaseUnavailable, Buildah, Container, missing_tools, pip_arguments, running
+from tests.support.images import BASE, Buildah, Container, ImagesUnavailable, missing_tools, pip_arguments, running
 from tests.support.process import is_ready, wait_until
 from tests.support.serving import free_port
 
@@ -58,7 +58,7 @@ def buildah() -> Iterator[Buildah]:
     builder = Buildah()
     try:
         builder.ensure_base()
-    except BaseUnavailable as error:
+    except ImagesUnavailable as error:
         pytest.skip(str(error))
     try:
         yield builder

@@ -21,11 +21,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import httpx2
+
 CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")  # noqa: TID251 - where caches are
 FOLDER: Final = CACHE / "shortlist-ci/image"
 TOOLS: Final = ("buildah", "debootstrap", "unshare", "nsenter", "mount")
 
 SUITE: Final = "bookworm"
+MIRROR: Final = "http://deb.debian.org/debian"
+"""Where debootstrap gets packages, and apt in a build."""
+
 BASE: Final = f"localhost/shortlist-base:{SUITE}"
 BASE_PACKAGES: Final = "python3,python3-venv,ca-certificates"
 
@@ -60,8 +65,8 @@ def missing_tools() -> str | None:
     return f"{', '.join(lacking)} is not installed (apt-get install buildah debootstrap)" if lacking else None
 
 
-class BaseUnavailable(Exception):
-    """The base image cannot be made: Buildah cannot store images here, or Debian's packages cannot be reached."""
+class ImagesUnavailable(Exception):
+    """No image can be built: Buildah cannot store images here, or Debian's packages cannot be reached."""
 
 
 @dataclass(frozen=True)
@@ -127,16 +132,20 @@ class Buildah:
         """Make the base image, unless it is there.
 
         Raises:
-            BaseUnavailable: Buildah or debootstrap failed.
+            ImagesUnavailable: Buildah, the mirror or debootstrap failed.
         """
         if (done := self._run("info", check=False)).returncode:
-            raise BaseUnavailable(f"buildah cannot store images here: {done.stderr[-500:]}")
+            raise ImagesUnavailable(f"buildah cannot store images here: {done.stderr[-500:]}")
+        try:
+            httpx2.get(f"{MIRROR}/dists/{SUITE}/InRelease", timeout=30).raise_for_status()
+        except httpx2.HTTPError as error:
+            raise ImagesUnavailable(f"{MIRROR} cannot be reached: {error}") from error
         if self._run("inspect", "--type", "image", BASE, check=False).returncode == 0:
             return
         with tempfile.TemporaryDirectory(dir=self._folder) as root:
-            command = ["debootstrap", "--variant=minbase", f"--include={BASE_PACKAGES}", SUITE, root]
+            command = ["debootstrap", "--variant=minbase", f"--include={BASE_PACKAGES}", SUITE, root, MIRROR]
             if (done := _run(command, check=False)).returncode:
-                raise BaseUnavailable(f"debootstrap failed: {done.stdout[-500:]}{done.stderr[-500:]}")
+                raise ImagesUnavailable(f"debootstrap failed: {done.stdout[-500:]}{done.stderr[-500:]}")
             _run(["chroot", root, "apt-get", "clean"])
             shutil.rmtree(f"{root}/var/lib/apt/lists")
             with self._container("scratch") as name:
