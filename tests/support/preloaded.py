@@ -175,13 +175,13 @@ def serve(wire: socket.socket) -> dict[str, Any] | None:
     """Fork for every request, and tell how forks end; return the request in the fork, or None when the other end has closed."""
     running: dict[int, int] = {}
     while True:
-        readable, _, _ = select.select([wire, *running], [], [])
+        readable, _, _ = select.select([wire.fileno(), *running], [], [])
         for handle in running.keys() & set(readable):
             pid = running.pop(handle)
             os.close(handle)
             _, status = os.waitpid(pid, 0)
             wire.send(json.dumps({"ended": pid, "code": os.waitstatus_to_exitcode(status)}).encode())
-        if wire in readable:
+        if wire.fileno() in readable:
             content, streams, _, _ = socket.recv_fds(wire, PACKET_BYTES, NUM_STREAMS)
             if not content:
                 return None

@@ -66,7 +66,7 @@ def launched(*module_and_arguments: str, **environ: str) -> Iterator[Launched]:
 def start(*module_and_arguments: str, **environ: str) -> Iterator[Launched]:
     """Run `python -m MODULE ARGUMENTS` on a free port, without waiting for anything."""
     port = free_port()
-    module, *arguments = [*module_and_arguments, "--port", str(port)]
+    module, arguments = module_and_arguments[0], [*module_and_arguments[1:], "--port", str(port)]
     with _memory() as output:
         process = _process(module, arguments, environ, (0, output, output))
         try:
@@ -100,7 +100,7 @@ def _process(module: str, arguments: Sequence[str], environ: Mapping[str, str], 
 
 @contextmanager
 def _memory() -> Iterator[int]:
-    """A file in memory, by its descriptor. A pipe that nobody reads would block the process."""
+    """A file in memory, by its descriptor. An unread pipe would block the process."""
     descriptor = os.memfd_create("stream")
     try:
         yield descriptor
