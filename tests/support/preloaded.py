@@ -212,6 +212,7 @@ def become(request: dict[str, Any]) -> None:
     os.environ.update(request["environ"])  # noqa: TID251
     os.chdir(request["folder"])
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started the tests without it
+    atexit.register(gc.unfreeze)  # or extensions would report objects that are left
     gc.enable()
     sys.argv[1:] = request["arguments"]
     runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
