@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import random
@@ -305,10 +306,11 @@ def test_request_that_takes_longer_than_nginx_waits_is_computed_once(servers: Re
 
 
 def test_reload_with_a_new_certificate_ends_no_request_and_no_stream(page_server: RecordedServers, tmp_path: Path) -> None:
-    with nginx(tmp_path, page_server.ports, KEPT) as front, front.connected() as stream, front.connected() as caller:
+    with nginx(tmp_path, page_server.ports, KEPT) as front, front.connected() as stream, contextlib.ExitStack() as opened:
         stream.sendall(f"GET {PREFIX}/ui/gradio_api/heartbeat/tab HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
-        assert stream.recv(1000).startswith(b"HTTP/1.1 200 ")
+        assert stream.recv(1000).startswith(b"HTTP/1.1 200 ")  # after seconds: the first request to the page builds it
         with page_server.held():
+            caller = opened.enter_context(front.connected())  # not before: nginx waits 10 s for a request
             caller.sendall(request(f"{PREFIX}/v1/rerank", ask("reload")))
             wait_until(lambda: page_server.computed()["reload"] == 1, WAIT_S)
             with front.reloaded().client() as other:

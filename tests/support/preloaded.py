@@ -40,8 +40,9 @@ IMPORTED: Final = (
 )
 """What is imported before; without an extra, what the extra installs is left out."""
 
-OWN: Final = ("SHORTLIST_", "PYTEST_CURRENT_TEST")
-"""Beginnings of the variables that no import reads."""
+OWN: Final = ("SHORTLIST_", "PYTEST_", "KMP_", "TORCHINDUCTOR_")
+"""Beginnings of the variables that no import reads, and of those that imports of the tests' own process set: scikit-learn's and
+PyTorch's, which the fork's imports have set as well."""
 
 ENVIRON: Final = dict(os.environ)  # noqa: TID251 - what its imports read
 PACKET_BYTES: Final = 1 << 17
