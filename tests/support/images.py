@@ -132,7 +132,7 @@ class Buildah:
         """Make the base image, unless it is there.
 
         Raises:
-            ImagesUnavailable: Buildah, the mirror or debootstrap failed.
+            ImagesUnavailable: Buildah, the mirror or debootstrap failed, or nothing can be run in an image here.
         """
         if (done := self._run("info", check=False)).returncode:
             raise ImagesUnavailable(f"buildah cannot store images here: {done.stderr[-500:]}")
@@ -140,8 +140,17 @@ class Buildah:
             httpx2.get(f"{MIRROR}/dists/{SUITE}/InRelease", timeout=30).raise_for_status()
         except httpx2.HTTPError as error:
             raise ImagesUnavailable(f"{MIRROR} cannot be reached: {error}") from error
-        if self._run("inspect", "--type", "image", BASE, check=False).returncode == 0:
-            return
+        if self._run("inspect", "--type", "image", BASE, check=False).returncode:
+            self._make_base()
+        with self._container(BASE) as name:
+            tries = (
+                self._run("run", name, "--", "true", check=False),
+                _run(["unshare", "--mount", "--pid", "--fork", "true"], check=False),
+            )
+        if failed := next((done for done in tries if done.returncode), None):
+            raise ImagesUnavailable(f"nothing can be run in an image here: {failed.stderr[-500:]}")
+
+    def _make_base(self) -> None:
         with tempfile.TemporaryDirectory(dir=self._folder) as root:
             command = ["debootstrap", "--variant=minbase", f"--include={BASE_PACKAGES}", SUITE, root, MIRROR]
             if (done := _run(command, check=False)).returncode:
@@ -149,8 +158,9 @@ class Buildah:
             _run(["chroot", root, "apt-get", "clean"])
             shutil.rmtree(f"{root}/var/lib/apt/lists")
             with self._container("scratch") as name:
-                self._run("add", "--quiet", name, root, "/")
-                self._run("commit", "--quiet", "--format", "docker", name, BASE)
+                for command in (("add", "--quiet", name, root, "/"), ("commit", "--quiet", "--format", "docker", name, BASE)):
+                    if (done := self._run(*command, check=False)).returncode:
+                        raise ImagesUnavailable(f"buildah {command[0]} failed: {done.stderr[-500:]}")
 
     def build(self, target: str, tag: str, **arguments: str) -> str:
         """Build a target of the Dockerfile, and return the build's output."""

@@ -213,7 +213,6 @@ def become(request: dict[str, Any]) -> None:
     os.environ.update(request["environ"])  # noqa: TID251
     os.chdir(request["folder"])
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started the tests without it
-    atexit.register(gc.unfreeze)  # or extensions would report objects that are left
     gc.enable()
     sys.argv[1:] = request["arguments"]
     runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
@@ -226,6 +225,7 @@ def main() -> None:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     gc.freeze()
+    atexit.register(gc.unfreeze)  # here and in the forks, or extensions would report objects that are left
     with socket.socket(fileno=int(sys.argv[1])) as wire:
         request = serve(wire)
     if request is not None:
