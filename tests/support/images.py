@@ -158,9 +158,9 @@ class Buildah:
             _run(["chroot", root, "apt-get", "clean"])
             shutil.rmtree(f"{root}/var/lib/apt/lists")
             with self._container("scratch") as name:
-                for command in (("add", "--quiet", name, root, "/"), ("commit", "--quiet", "--format", "docker", name, BASE)):
-                    if (done := self._run(*command, check=False)).returncode:
-                        raise ImagesUnavailable(f"buildah {command[0]} failed: {done.stderr[-500:]}")
+                for step in (("add", "--quiet", name, root, "/"), ("commit", "--quiet", "--format", "docker", name, BASE)):
+                    if (done := self._run(*step, check=False)).returncode:
+                        raise ImagesUnavailable(f"buildah {step[0]} failed: {done.stderr[-500:]}")
 
     def build(self, target: str, tag: str, **arguments: str) -> str:
         """Build a target of the Dockerfile, and return the build's output."""
