@@ -29,7 +29,11 @@ def test_settings_and_folder_are_those_of_the_call(tmp_path: Path, monkeypatch: 
     assert "SHORTLIST_TOP_SECRET" not in os.environ  # noqa: TID251
 
 
-def test_signals_end_one_fork_and_not_the_next() -> None:
+def test_signals_end_one_fork_and_not_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in {name for name, _ in os.environ.items() ^ ENVIRON.items()}:  # noqa: TID251 - what imports of other tests have set
+        monkeypatch.delenv(name, raising=False)
+        if name in ENVIRON:
+            monkeypatch.setenv(name, ENVIRON[name])
     with start("tests.support.fakeserver") as killed, launched("tests.support.fakeserver") as server:
         assert isinstance(server.process, Fork)
         assert killed.process.pid != server.process.pid
