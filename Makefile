@@ -8,11 +8,12 @@ BIN := .venv/bin
 COVERING := tests/unit/scheduler tests/unit/api tests/api tests/properties/test_dispatcher.py tests/unit/service/test_rerank.py tests/unit/service/test_restart.py tests/unit/service/test_unload.py tests/faults/test_dying.py tests/faults/test_redis.py
 INPUTS := pyproject.toml constraints.txt scripts/environment hatch_build.py $(addprefix src/shortlist/engine/native/cpu/,kernels.c tiles.h)
 
-# Two more workers than a small machine has cores: many tests wait for servers that they start.
-TESTERS := -n 4 --dist loadfile
+# Two more workers than a small machine has cores: many tests wait for servers that they start. In alphabetical order, tests/unit
+# comes last: xdist's own order has the files with the fewest tests last, and those are the longest.
+TESTERS := -n 4 --dist loadfile --no-loadscope-reorder
 
 # All tests of the main environment: those of `make test` and those marked `full`, with more examples per property.
-EVERYTHING := -m "not clients and not vllm" --hypothesis-profile full
+EVERYTHING := -m "not clients and not vllm and not image" --hypothesis-profile full
 
 JOB_TESTS := tests/faults/test_jobs.py tests/unit/jobs tests/api/test_jobs.py tests/deploy/test_jobs_behind_nginx.py
 
@@ -22,7 +23,7 @@ VLLM_TESTS := vllm and not full
 TEST_VLLM = $(BIN)/python -m pytest -m "$(VLLM_TESTS)" --durations 12 $(PYTEST_ARGS)
 VLLM_SKIPPED := WARNING: vLLM cannot be installed here, so NOTHING of it was tested (see benchmarks/.environments/vllm.log)
 
-.PHONY: help demo test test-others test-full test-core test-clients test-vllm check format bench coverage soak soak-hostile soak-jobs job-failures scorecard release-check clean
+.PHONY: help demo test test-others test-full test-core test-clients test-vllm test-image check format bench coverage soak soak-hostile soak-jobs job-failures scorecard release-check clean
 
 help:  ## Show the targets.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -52,6 +53,9 @@ test-vllm: .venv/.dev  ## Run the tests that need a real vLLM; installs its CPU 
 	$(TEST_VLLM) tests/vllm/test_managed.py >build/test-vllm.log 2>&1 & managed=$$!; \
 	$(TEST_VLLM) --ignore tests/vllm/test_managed.py || failed=1; \
 	wait $$managed || failed=1; cat build/test-vllm.log; exit $$failed
+
+test-image: .venv/.dev  ## Build the container images of deploy/docker and run them; needs root, buildah and debootstrap.
+	@$(BIN)/python -m pytest -m image -s tests/deploy/test_image.py $(PYTEST_ARGS)
 
 check: .venv/.dev  ## Check format, lint, types and import contracts.
 	@$(BIN)/ruff format --check .

@@ -104,6 +104,17 @@ async def test_dimensions_field_of_every_dialect_truncates_vectors(
     assert str(first) in str(told)
 
 
+@pytest.mark.parametrize(("path", "field"), [("/v2/embed", "output_dimension"), ("/v1/embeddings", "dimensions")])
+async def test_too_many_dimensions_are_refused_by_the_name_of_the_dialect(
+    client: httpx2.AsyncClient, path: str, field: str
+) -> None:
+    body = {"texts" if path == "/v2/embed" else "input": TEXTS, "input_type": "search_query", field: 100_000}
+    refused = await client.post(path, json=body)
+    assert refused.status_code == 400
+    assert refused.json()["error"]["param"] == field
+    assert refused.json()["error"]["message"].startswith(f"{field} must be at most")
+
+
 async def test_cohere_gets_every_type_that_it_asks_for(client: httpx2.AsyncClient) -> None:
     body = {"texts": TEXTS, "embedding_types": ["float", "base64", "ubinary", "binary"]}
     told = (await post(client, "/v1/embed", body)).json()

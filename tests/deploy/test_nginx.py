@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import json
 import random
 import re
 import signal
-import socket
-import ssl
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.examples import examples
-from tests.support.nginx import KEPT, PREFIX, REMOVED, Nginx, missing_nginx, nginx
+from tests.support.nginx import CONFIGURATION, KEPT, PREFIX, REMOVED, WAIT_S, Nginx, missing_nginx, nginx
 from tests.support.process import wait_until
 from tests.support.recorder import RecordedServers, recorded_servers
 from tests.support.serving import free_port
@@ -32,7 +32,10 @@ from tests.support.serving import free_port
 OK: Final = httpx2.codes.OK
 MIB: Final = 1024 * 1024
 PROXY: Final = ("--trusted-proxy", "127.0.0.1")
-WAIT_S: Final = 60.0
+CADDY: Final = Path("deploy/caddy/Caddyfile")
+ANY_RATE: Final = {"rate=100r/s": "rate=10000r/s"}
+LONG_S: Final = 100.0
+"""Longer than nginx waits for an answer by default, which is 60 s."""
 
 KILLS: Final = examples(8, 50)
 ROLLS: Final = examples(2, 10)
@@ -66,18 +69,42 @@ def front(servers: RecordedServers, tmp_path_factory: pytest.TempPathFactory) ->
         yield running
 
 
+@pytest.fixture(scope="module")
+def page_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RecordedServers]:
+    with recorded_servers(tmp_path_factory.mktemp("page"), *PROXY, "--root-path", PREFIX, "--ui", "true", count=1) as running:
+        yield running
+
+
 def ask(text: str) -> dict[str, Any]:
     return {"query": "red fox", "documents": ["a cat", text]}
 
 
+def request(path: str, body: dict[str, Any]) -> bytes:
+    """Return a POST as it is sent."""
+    content = json.dumps(body).encode()
+    return f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(content)}\r\n\r\n".encode() + content
+
+
 @contextmanager
-def connected(front: Nginx) -> Iterator[ssl.SSLSocket]:
-    """Connect to nginx; httpx2 would change some paths, and hangs up later."""
-    with (
-        socket.create_connection(("127.0.0.1", urlsplit(front.url).port or 0), timeout=WAIT_S) as plain,
-        front.trust.wrap_socket(plain, server_hostname="127.0.0.1") as wire,
-    ):
-        yield wire
+def load(front: Nginx, post: Callable[[httpx2.Client, str], None]) -> Iterator[None]:
+    """Call `post` all the time, by several callers and with a new text each time, until the end of the block."""
+    is_over = threading.Event()
+
+    def send(caller: int) -> None:
+        with front.client() as client:
+            for number in count():
+                if is_over.is_set():
+                    return
+                post(client, f"fox {caller} {number}")
+
+    with ThreadPoolExecutor(CALLERS) as pool:
+        sending = [pool.submit(send, caller) for caller in range(CALLERS)]
+        try:
+            yield
+        finally:
+            is_over.set()
+        for each in sending:
+            each.result()
 
 
 def num_answers(url: str, status: int) -> int:
@@ -146,6 +173,27 @@ def test_large_bodies_pass_without_touching_a_disk(front: Nginx, is_chunked: boo
     assert folder.stat().st_mtime_ns == before
 
 
+@pytest.mark.parametrize("is_chunked", [False, True])
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+def test_body_has_the_same_answer_with_and_without_nginx(
+    servers: RecordedServers, front: Nginx, encoding: str, is_chunked: bool
+) -> None:
+    body = json.dumps(ask("the red fox")).encode()
+    content = gzip.compress(body) if encoding == "gzip" else body
+    with front.client() as behind, httpx2.Client(base_url=servers.urls[0], trust_env=False) as direct:
+        answers = [
+            client.post(
+                "/v1/rerank",
+                content=iter([content[:9], content[9:]]) if is_chunked else content,
+                headers={"content-type": "application/json", "content-encoding": encoding},
+            )
+            for client in (behind, direct)
+        ]
+    assert {answer.status_code for answer in answers} == {OK if encoding == "identity" else 415}
+    results, expected = (answer.json().get("results") or answer.json()["error"] for answer in answers)
+    assert results == expected
+
+
 def test_body_above_the_limit_is_refused_in_json(front: Nginx) -> None:
     with front.client() as client:
         answer = client.post("/v1/rerank", content=padded(33 * MIB))
@@ -188,7 +236,7 @@ def test_without_a_server_the_error_is_json_and_the_connection_is_closed(tmp_pat
     "path", ["/metrics", "/metrics/", "//metrics", "/m/fake/metrics", "/compat/tei/metrics", "/x/../metrics"]
 )
 def test_metrics_are_not_public(front: Nginx, path: str) -> None:
-    with connected(front) as wire:
+    with front.connected() as wire:
         wire.sendall(f"GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n".encode())
         assert wire.recv(100).startswith(b"HTTP/1.1 404 ")
 
@@ -222,58 +270,96 @@ def test_headers_of_callers_are_not_passed_on(front: Nginx, forged: dict[str, st
     assert (answer.status_code, answer.json()["docs"]) == (OK, "/docs"), answer.text
 
 
+# -- long requests and reloads ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("file", "setting", "num"), [(CONFIGURATION, "proxy_read_timeout", 2), (CADDY, "response_header_timeout", 1)], ids=str
+)
+def test_proxies_wait_for_long_requests(file: Path, setting: str, num: int) -> None:
+    waits = re.findall(rf"{setting} (\d+)(s|h)\b", file.read_text(encoding="utf-8"))
+    assert len(waits) == num
+    assert all(int(number) * {"s": 1, "h": 3600}[unit] > 2 * LONG_S for number, unit in waits)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(4 * LONG_S)
+def test_long_request_is_answered(servers: RecordedServers, front: Nginx) -> None:
+    with ThreadPoolExecutor(1) as pool, front.client() as client:
+        with servers.held():
+            answer = pool.submit(client.post, "/v1/rerank", json=ask("a long request"), timeout=2 * LONG_S)
+            time.sleep(LONG_S)
+            assert not answer.done()
+        assert answer.result().status_code == OK
+
+
+def test_request_that_takes_longer_than_nginx_waits_is_computed_once(servers: RecordedServers, tmp_path: Path) -> None:
+    with (
+        nginx(tmp_path, servers.ports, {"proxy_read_timeout 300s": "proxy_read_timeout 1s"}) as front,
+        front.client() as client,
+        servers.held(),
+    ):
+        answer = client.post("/v1/rerank", json=ask("too long"))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (504, "deadline_exceeded")
+    assert answer.headers["connection"] == "close"
+    assert servers.computed()["too long"] == 1
+
+
+def test_reload_with_a_new_certificate_ends_no_request_and_no_stream(page_server: RecordedServers, tmp_path: Path) -> None:
+    with nginx(tmp_path, page_server.ports, KEPT) as front, front.connected() as stream, contextlib.ExitStack() as opened:
+        stream.sendall(f"GET {PREFIX}/ui/gradio_api/heartbeat/tab HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        assert stream.recv(1000).startswith(b"HTTP/1.1 200 ")  # after seconds: the first request to the page builds it
+        with page_server.held():
+            caller = opened.enter_context(front.connected())  # not before: nginx waits 10 s for a request
+            caller.sendall(request(f"{PREFIX}/v1/rerank", ask("reload")))
+            wait_until(lambda: page_server.computed()["reload"] == 1, WAIT_S)
+            with front.reloaded().client() as other:
+                assert other.get(f"{PREFIX}/health").status_code == OK
+            assert not front.is_trusted()
+        assert caller.recv(1000).startswith(b"HTTP/1.1 200 ")
+        stream.settimeout(0.5)
+        with pytest.raises(TimeoutError):  # still open, and silent
+            b"".join(iter(lambda: stream.recv(1000), b""))
+
+
 # -- hang-ups and kills --------------------------------------------------------------------------------------------------------------
 
 
 def test_hang_up_cancels_the_request(servers: RecordedServers, front: Nginx) -> None:
     before = sum(num_answers(url, 499) for url in servers.urls)
-    body = json.dumps(ask("hang up")).encode()
-    head = f"POST /v1/rerank HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     with servers.held():
-        with connected(front) as wire:
-            wire.sendall(head + body)
+        with front.connected() as wire:
+            wire.sendall(request("/v1/rerank", ask("hang up")))
             wait_until(lambda: servers.computed()["hang up"] == 1, WAIT_S)
         wait_until(lambda: sum(num_answers(url, 499) for url in servers.urls) == before + 1, WAIT_S, every_s=0.1)
 
 
 def test_killed_servers_compute_no_request_twice(tmp_path: Path) -> None:
     statuses: dict[str, int] = {}
-    is_over = threading.Event()
 
-    def send(front: Nginx, caller: int) -> None:
-        with front.client() as client:
-            for number in count():
-                if is_over.is_set():
-                    return
-                text = f"fox {caller} {number}"
-                statuses[text] = CUT_OFF
-                try:
-                    statuses[text] = client.post("/v1/rerank", json={"query": "fox", "documents": [text]}).status_code
-                except httpx2.RemoteProtocolError as error:  # the kill came between the headers and the body
-                    if "complete message body" not in str(error):
-                        raise
-                if statuses[text] != OK:
-                    is_over.wait(0.05)  # both servers are down
+    def post(client: httpx2.Client, text: str) -> None:
+        statuses[text] = CUT_OFF
+        try:
+            statuses[text] = client.post("/v1/rerank", json={"query": "fox", "documents": [text]}).status_code
+        except httpx2.RemoteProtocolError as error:  # the kill came between the headers and the body
+            if "complete message body" not in str(error):
+                raise
+        if statuses[text] != OK:
+            time.sleep(0.05)  # both servers are down
 
     def num_ranked() -> int:
         return list(statuses.values()).count(OK)
 
     with (
         recorded_servers(tmp_path, *PROXY) as servers,
-        nginx(tmp_path, servers.ports, {"rate=100r/s": "rate=10000r/s"}) as front,
-        ThreadPoolExecutor(CALLERS) as pool,
+        nginx(tmp_path, servers.ports, ANY_RATE) as front,
     ):
-        sending = [pool.submit(send, front, caller) for caller in range(CALLERS)]
-        try:
+        with load(front, post):
             for _ in range(KILLS):
                 enough = num_ranked() + 20
                 wait_until(lambda enough=enough: num_ranked() >= enough, WAIT_S)  # type: ignore[misc]
                 time.sleep(random.uniform(0, 0.02))
                 servers.kill(random.choice(servers.ports))
-        finally:
-            is_over.set()
-        for each in sending:
-            each.result()
         computed = servers.computed()
     assert set(statuses.values()) <= {OK, 502, CUT_OFF}
     assert max(computed.values()) == 1
@@ -283,43 +369,26 @@ def test_killed_servers_compute_no_request_twice(tmp_path: Path) -> None:
 
 def test_rolling_restarts_lose_no_request(tmp_path: Path) -> None:
     statuses: Counter[int] = Counter()
-    is_over = threading.Event()
 
-    def send(front: Nginx, caller: int) -> None:
-        with front.client() as client:
-            for number in count():
-                if is_over.is_set():
-                    return
-                statuses[client.post("/v1/rerank", json=ask(f"fox {caller} {number}")).status_code] += 1
+    def post(client: httpx2.Client, text: str) -> None:
+        statuses[client.post("/v1/rerank", json=ask(text)).status_code] += 1
 
     with (
         recorded_servers(tmp_path, *PROXY, "--drain-notice-s", "0.5") as servers,
-        nginx(tmp_path, servers.ports, {"rate=100r/s": "rate=10000r/s"}) as front,
-        ThreadPoolExecutor(CALLERS) as pool,
+        nginx(tmp_path, servers.ports, ANY_RATE) as front,
+        load(front, post),
     ):
-        sending = [pool.submit(send, front, caller) for caller in range(CALLERS)]
-        try:
-            for _ in range(ROLLS):
-                for port in servers.ports:
-                    enough = statuses.total() + 100
-                    servers.kill(port, signal.SIGTERM)
-                    time.sleep(FAIL_TIMEOUT_S)
-                    wait_until(lambda enough=enough: statuses.total() >= enough, WAIT_S)  # type: ignore[misc]
-        finally:
-            is_over.set()
-        for each in sending:
-            each.result()
+        for _ in range(ROLLS):
+            for port in servers.ports:
+                enough = statuses.total() + 100
+                servers.kill(port, signal.SIGTERM)
+                time.sleep(FAIL_TIMEOUT_S)
+                wait_until(lambda enough=enough: statuses.total() >= enough, WAIT_S)  # type: ignore[misc]
     assert statuses.total() >= 2 * ROLLS * 100
     assert set(statuses) == {OK}
 
 
 # -- a prefix -----------------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def page_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RecordedServers]:
-    with recorded_servers(tmp_path_factory.mktemp("page"), *PROXY, "--root-path", PREFIX, "--ui", "true", count=1) as running:
-        yield running
 
 
 @pytest.mark.parametrize("how", PREFIXES)

@@ -150,8 +150,8 @@ def test_server_of_the_compose_file_ranks_is_healthy_and_shares_its_cache(tmp_pa
             wait_until(lambda: num_keys(port) >= len(DOCUMENTS))
             program, *check = service["healthcheck"]["test"][1:]
             assert program == "python"
-            check = [word.replace("http://127.0.0.1:8080", running.url) for word in check]
-            subprocess.run([sys.executable, *check], check=True, timeout=60)
+            port_of_server = {"SHORTLIST_PORT": running.url.rpartition(":")[2]}
+            subprocess.run([sys.executable, *check], check=True, timeout=60, env=port_of_server)
 
 
 def num_keys(port: int) -> int:

@@ -14,7 +14,7 @@ from typing import IO
 import httpx2
 import pytest
 
-from tests.support.process import wait_until
+from tests.support.process import is_ready, wait_until
 from tests.support.serving import free_port
 
 ASK = {"query": "red fox", "documents": ["a cat", "the red fox"]}
@@ -48,12 +48,6 @@ def server(output: Output, *, style: str = "text") -> Iterator[tuple[str, subpro
     finally:
         process.kill()
         process.wait(timeout=10)
-
-
-def is_ready(url: str) -> bool:
-    with contextlib.suppress(httpx2.TransportError):
-        return httpx2.get(f"{url}/ready").status_code == httpx2.codes.OK
-    return False
 
 
 def serves(url: str, process: subprocess.Popen[bytes]) -> None:

@@ -22,7 +22,7 @@ from shortlist import Client
 from shortlist.errors import InvalidInput, NotFound
 from tests.support.fixtures import ModelFactory
 from tests.support.official import Asked, Official
-from tests.support.process import Launched, is_ready, launched, start, wait_until
+from tests.support.process import Launched, finished, is_ready, launched, start, wait_until
 
 QUERY = "how do I read a json file in python"
 DOCUMENTS = ["bake bread at 220 C", "open the file and call json.load", "pythons are large snakes"]
@@ -167,9 +167,7 @@ def test_second_signal_to_an_idle_server_is_one_line_at_most() -> None:
 
 def refuses(*arguments: str) -> str:
     """Run a command that must not start; return its one line."""
-    done = subprocess.run(
-        [sys.executable, "-m", "shortlist", *arguments], capture_output=True, text=True, timeout=60, check=False
-    )
+    done = finished(*arguments)
     assert done.returncode == 3, done.stderr
     assert "Traceback" not in done.stderr
     line = done.stderr.strip().splitlines()[-1]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import httpx2
@@ -11,7 +9,7 @@ import pytest
 
 from shortlist import Client
 from tests.support.fixtures import ModelFactory
-from tests.support.process import launched
+from tests.support.process import finished, launched
 
 
 @pytest.fixture(scope="module")
@@ -20,13 +18,8 @@ def reranker(make_model: ModelFactory) -> Path:
     return make_model(kind="reranker")
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "shortlist", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
-
-
 def test_random_reranker_is_refused_with_one_line(reranker: Path) -> None:
-    done = run("serve", "--reranker", str(reranker), "--port", "0", "--no-ui")
+    done = finished("serve", "--reranker", str(reranker), "--port", "0", "--no-ui")
     assert done.returncode == 3, done.stderr
     assert "Traceback" not in done.stderr
     assert "ready" not in done.stderr
@@ -67,7 +60,7 @@ def test_demo_model_is_self_tested_once_before_ready() -> None:
 
 @pytest.mark.full
 def test_doctor_finds_the_demo_well() -> None:
-    done = run("doctor", "demo")
+    done = finished("doctor", "demo")
     assert done.returncode == 0, done.stderr
     for words in ("bi-encoder", "max_model_len", "fingerprint", "meaning", "passed"):
         assert words in done.stdout
@@ -77,7 +70,7 @@ def test_doctor_finds_the_demo_well() -> None:
 
 @pytest.mark.full
 def test_doctor_shows_the_prompt_and_fails_a_random_reranker(reranker: Path) -> None:
-    done = run("doctor", str(reranker), "--reranker", "--dtype", "float32", "--max-model-len", "512")
+    done = finished("doctor", str(reranker), "--reranker", "--dtype", "float32", "--max-model-len", "512")
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
     for words in ("<|im_start|>system", "<Document>: Blot", "151668 271", "'\\n\\n'", "float32", "512 tokens", "computed, not"):
@@ -86,14 +79,14 @@ def test_doctor_shows_the_prompt_and_fails_a_random_reranker(reranker: Path) -> 
 
 
 def test_doctor_takes_the_word_that_weights_are_random(reranker: Path) -> None:
-    done = run("doctor", str(reranker), "--reranker", "--random-weights")
+    done = finished("doctor", str(reranker), "--reranker", "--random-weights")
     assert done.returncode == 0, done.stderr
     assert "skipped" in done.stdout
 
 
 @pytest.mark.parametrize("arguments", [["./nowhere"], ["demo", "--device", "cuda:77"]])
 def test_doctor_reports_an_unloadable_model_in_one_line(arguments: list[str]) -> None:
-    done = run("doctor", *arguments)
+    done = finished("doctor", *arguments)
     assert done.returncode == 3, done.stderr
     assert done.stdout == ""
     assert done.stderr.splitlines()[-1].startswith("error: ")
@@ -101,10 +94,10 @@ def test_doctor_reports_an_unloadable_model_in_one_line(arguments: list[str]) ->
 
 
 def test_doctor_needs_a_task_if_files_do_not_state_it(reranker: Path) -> None:
-    done = run("doctor", str(reranker))
+    done = finished("doctor", str(reranker))
     assert done.returncode == 3
     assert "--reranker" in done.stderr
 
 
 def test_doctor_without_a_model_is_wrong_usage() -> None:
-    assert run("doctor").returncode == 2
+    assert finished("doctor").returncode == 2

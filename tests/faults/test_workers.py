@@ -10,7 +10,6 @@ import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 import httpx2
@@ -27,7 +26,7 @@ from tests.support.encoded import prompts
 from tests.support.engines import compute
 from tests.support.fixtures import ModelFactory
 from tests.support.ids import ByteEncoder
-from tests.support.process import Launched, launched, wait_until
+from tests.support.process import Launched, is_ready, launched, wait_until
 from tests.support.workers import are_there, fake, pids, visible
 
 QUERY = "how do I read a json file in python"
@@ -58,12 +57,6 @@ def ask(server: Launched, number: int = 0, **headers: str) -> httpx2.Response:
 def scores(answer: httpx2.Response) -> list[float]:
     found = {result["index"]: result["relevance_score"] for result in answer.json()["results"]}
     return [found[index] for index in range(len(DOCUMENTS))]
-
-
-def is_ready(server: Launched) -> bool:
-    with suppress(httpx2.TransportError):
-        return httpx2.get(f"{server.url}/ready").status_code == httpx2.codes.OK
-    return False
 
 
 def num_running(server: Launched) -> int:
@@ -116,13 +109,13 @@ def test_worker_killed_under_load_fails_all_requests_and_restarts(server: Launch
         wait_until(lambda: num_running(server) == CALLERS)
         os.kill(victims[0], signal.SIGKILL)
         os.kill(victims[1], signal.SIGCONT)
-        wait_until(lambda: not is_ready(server))
+        wait_until(lambda: not is_ready(server.url))
         assert {each.result(timeout=START_S).status_code for each in patient} == {200}
         statuses = {each.result(timeout=START_S).status_code for each in others}
     assert 503 in statuses, "it was killed while they waited"
     assert statuses <= {200, 503}
     assert scores(patient[0].result()) == before
-    wait_until(lambda: is_ready(server), START_S)
+    wait_until(lambda: is_ready(server.url), START_S)
     assert not set(victims) & set(pids(server.process.pid)), "the other one is replaced, too"
     assert scores(ask(server)) == before
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx2
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shortlist.api.app import create_app
 from shortlist.config import Settings
@@ -82,3 +83,21 @@ async def http(service: Runtime) -> AsyncIterator[httpx2.AsyncClient]:
         transport = httpx2.ASGITransport(create_app(service))
         async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
             yield client
+
+
+async def scope_behind(middleware: Callable[[ASGIApp], ASGIApp], scope: Scope) -> Scope:
+    """Return the scope that an application gets from a middleware that neither reads nor answers the request."""
+    passed: Scope = {}
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        del receive, send
+        passed.update(scope)
+
+    async def receive() -> Message:
+        raise AssertionError
+
+    async def send(_: Message) -> None:
+        raise AssertionError
+
+    await middleware(app)(scope, receive, send)
+    return passed

@@ -23,7 +23,7 @@ from tests.support.pages import commit
 
 NUM_SLOWEST: Final = 10
 OUTCOMES: Final = ("passed", "failed", "error", "skipped")
-EVERYTHING: Final = "not clients and not vllm"
+EVERYTHING: Final = "not clients and not vllm and not image"
 """What needs no environment but the main one; the same words stand in the Makefile."""
 
 PARTIAL: Final = ("keyword", "lf", "failedfirst", "deselect", "ignore", "ignore_glob", "maxfail", "stepwise", "core")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
+from urllib.parse import urlsplit
 
 import httpx2
 
@@ -21,6 +23,7 @@ from tests.support.serving import free_port
 
 CONFIGURATION: Final = Path("deploy/nginx/shortlist.conf")
 START_S: Final = 20.0
+WAIT_S: Final = 60.0
 
 PREFIX: Final = "/deep/prefix"
 
@@ -71,7 +74,35 @@ class Nginx:
     def client(self, address: str = "127.0.0.1") -> httpx2.Client:
         """Return a client that trusts the certificate, and has this address of the loopback network."""
         transport = httpx2.HTTPTransport(verify=self.trust, local_address=address)
-        return httpx2.Client(base_url=self.url, transport=transport, timeout=60)
+        return httpx2.Client(base_url=self.url, transport=transport, timeout=WAIT_S)
+
+    @contextlib.contextmanager
+    def connected(self) -> Iterator[ssl.SSLSocket]:
+        """Connect to HTTPS; httpx2 would change some paths, and hangs up later."""
+        address = ("127.0.0.1", urlsplit(self.url).port or 0)
+        with (
+            socket.create_connection(address, timeout=WAIT_S) as plain,
+            self.trust.wrap_socket(plain, server_hostname="127.0.0.1") as wire,
+        ):
+            yield wire
+
+    def reloaded(self) -> Self:
+        """Reload nginx with a new certificate. Return it for clients that trust this one, once the old processes take no connection."""
+        before = self._num_ending()
+        make(self.folder)
+        os.kill(int((self.folder / "nginx.pid").read_text(encoding="ascii")), signal.SIGHUP)
+        renewed = replace(self, trust=_trust(self.folder))
+        wait_until(lambda: self._num_ending() > before and renewed.is_trusted(), START_S)
+        return renewed
+
+    def is_trusted(self) -> bool:
+        """Return whether a new connection gets the certificate."""
+        with contextlib.suppress(OSError), self.connected():
+            return True
+        return False
+
+    def _num_ending(self) -> int:
+        return (self.folder / "error.log").read_text(encoding="utf-8").count("gracefully shutting down")
 
 
 def configured(folder: Path, ports: Sequence[int], changes: Mapping[str, str]) -> tuple[int, int]:
@@ -110,11 +141,14 @@ def nginx(folder: Path, ports: Sequence[int], changes: Mapping[str, str] | None 
     try:
         wait_until(lambda: process.poll() is not None or _accepts(https), START_S)
         assert process.poll() is None, (folder / "error.log").read_text()
-        trust = ssl.create_default_context(cafile=str(folder / "one.crt"))
-        yield Nginx(folder, f"https://127.0.0.1:{https}", f"http://127.0.0.1:{http}", trust)
+        yield Nginx(folder, f"https://127.0.0.1:{https}", f"http://127.0.0.1:{http}", _trust(folder))
     finally:
         process.terminate()  # its workers end with it
         process.wait(timeout=10)
+
+
+def _trust(folder: Path) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(folder / "one.crt"))
 
 
 def _accepts(port: int) -> bool:

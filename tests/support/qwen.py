@@ -7,6 +7,8 @@ Nothing is downloaded: the vocabulary comes from a resource of the `dashscope` p
 from __future__ import annotations
 
 import argparse
+import fcntl
+import hashlib
 import importlib.util
 import json
 import math
@@ -16,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import tokenizers
 from tokenizers import AddedToken, Tokenizer, normalizers, processors
 
 if TYPE_CHECKING:  # the ids are for tests without torch too
@@ -55,6 +58,7 @@ ADDED = [
 FIRST_ADDED = 151643
 VOCAB_SIZE = 151669
 YES, NO = 9693, 2152
+KEPT = Path(__file__).parents[2] / "build"
 
 
 @dataclass(frozen=True)
@@ -82,14 +86,10 @@ ARCHITECTURES = {"reranker": "Qwen3ForCausalLM", "embedder": "Qwen3ForCausalLM",
 # -- the vocabulary -----------------------------------------------------------------------------------------------------
 
 
-def build_tokenizer() -> Tokenizer:
+def build_tokenizer(ranks: Path) -> Tokenizer:
     """The Qwen tokenizer; ids 151643 and up are the added tokens, in Qwen's order."""
     from transformers.convert_slow_tokenizer import TikTokenConverter
 
-    spec = importlib.util.find_spec("dashscope")
-    assert spec is not None
-    assert spec.origin is not None
-    ranks = Path(spec.origin).parent / "resources" / "qwen.tiktoken"
     tokenizer: Tokenizer = TikTokenConverter(str(ranks), pattern=PATTERN).converted()  # type: ignore[no-untyped-call]
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.add_tokens([AddedToken(word, normalized=False, special=word.startswith("<|")) for word in ADDED])
@@ -98,9 +98,26 @@ def build_tokenizer() -> Tokenizer:
 
 
 def write_tokenizer(path: Path) -> Path:
-    """Save the tokenizer as `tokenizer.json` at `path`."""
-    build_tokenizer().save(str(path), pretty=False)
+    """Save the tokenizer as `tokenizer.json` at `path`. It is built once for all runs, as that takes seconds."""
+    ranks = _ranks()
+    inputs = ranks.read_bytes() + Path(__file__).read_bytes() + tokenizers.__version__.encode()
+    kept = KEPT / f"qwen-tokenizer-{hashlib.sha256(inputs).hexdigest()[:16]}.json"
+    KEPT.mkdir(exist_ok=True)
+    with kept.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not kept.exists():
+            built = kept.with_suffix(".new")
+            build_tokenizer(ranks).save(str(built), pretty=False)
+            built.replace(kept)
+    shutil.copyfile(kept, path)
     return path
+
+
+def _ranks() -> Path:
+    spec = importlib.util.find_spec("dashscope")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("dashscope is not installed", name="dashscope")
+    return Path(spec.origin).parent / "resources" / "qwen.tiktoken"
 
 
 def _write_embedder_tokenizer(source: Path, target: Path) -> None:

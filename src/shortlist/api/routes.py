@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Final
 from urllib.parse import quote
 
@@ -77,8 +78,8 @@ async def handle_task(request: Request) -> Response:
         service.card(task.model)
         return await accept(request.app.state.jobs, request, preferred)
     state.outcome = outcome = await handler.run(service, task)
-    answer = request_body.answer(outcome, _response_meta(request))
-    return _answer(answer, outcome, started_s, len(await request.body()))
+    build = partial(request_body.answer, outcome, _response_meta(request))
+    return _answer(build, outcome, started_s, len(await request.body()))
 
 
 def task_router() -> APIRouter:
@@ -105,8 +106,8 @@ async def explain(request: Request, service: Service) -> Response:
         message = f"documents has {request_body.num_items} items; at most {MAX_DOCUMENTS} are allowed."
         raise InvalidInput(message, param="documents")
     explanation = await service.explain(apply_headers(with_instruction(request_body.task(), request_body.instruction), request))
-    answer = request_body.explained(explanation, _response_meta(request))
-    return _answer(answer, explanation, started_s, len(await request.body()))
+    build = partial(request_body.explained, explanation, _response_meta(request))
+    return _answer(build, explanation, started_s, len(await request.body()))
 
 
 @router.get("/v1/models", tags=["models"])
@@ -212,17 +213,17 @@ def _explicit_dialect(request: Request) -> str | None:
 
 
 class Answer(Response):
-    """The answer of a task. It is encoded when there is memory for it, and written in pieces as its reader takes them.
+    """The answer of a task. It is built when there is memory for it, and written in pieces as its reader takes them.
 
     Args:
-        body: The body to encode.
+        build: Returns the body to encode. Until then, vectors are those of the cache.
         headers: Its headers.
         num_bytes: About as many bytes as it will have.
     """
 
-    def __init__(self, body: object, headers: Mapping[str, str], num_bytes: int) -> None:
+    def __init__(self, build: Callable[[], object], headers: Mapping[str, str], num_bytes: int) -> None:
         super().__init__(media_type="application/json", headers=headers)
-        self._content = body
+        self._build = build
         self._num_bytes = num_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -231,8 +232,8 @@ class Answer(Response):
         claim = state_of(scope).claim
         if claim is not None and self._num_bytes > PIECE_BYTES:
             await claim.add_when_free(self._num_bytes, scope["app"].state.runtime.settings.server.write_timeout_s)
-        body = orjson.dumps(self._content, option=orjson.OPT_SERIALIZE_NUMPY)
-        self._content = None
+        body = orjson.dumps(self._build(), option=orjson.OPT_SERIALIZE_NUMPY)
+        del self._build
         self.headers["content-length"] = str(len(body))
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         for start in range(0, len(body), PIECE_BYTES):
@@ -241,7 +242,7 @@ class Answer(Response):
             await send({"type": "http.response.body", "body": piece, "more_body": not is_last})
 
 
-def _answer(body: object, outcome: ServedOutcome, started_s: float, num_request_bytes: int) -> Response:
+def _answer(build: Callable[[], object], outcome: ServedOutcome, started_s: float, num_request_bytes: int) -> Response:
     """Return the answer, with headers for model, cache hits and, as in TEI, milliseconds."""
     timing: Timing = getattr(outcome, "timing", NO_TIMING)
     headers = {
@@ -259,7 +260,7 @@ def _answer(body: object, outcome: ServedOutcome, started_s: float, num_request_
     # An answer repeats the texts of its request at most once; beyond that, only vectors make it long.
     vectors: Sequence[Vector | SparseVector] = getattr(outcome, "vectors", ())
     num_numbers = sum(each.size if isinstance(each, np.ndarray) else 4 * len(each.indices) for each in vectors)
-    return Answer(body, headers, num_request_bytes + num_numbers * NUMBER_BYTES)
+    return Answer(build, headers, num_request_bytes + num_numbers * NUMBER_BYTES)
 
 
 def _json(body: object, *, status: int = 200) -> Response:

@@ -75,9 +75,9 @@ def _form(task: EmbedTask, info: EngineInfo) -> Callable[[Vector], Vector]:
     """Return the function that gives a vector the requested dimensions and length."""
     is_short = task.dimensions not in {None, info.dimensions}
     is_unit = info.score_scale not in LENGTH_SCALES if task.normalize is None else task.normalize
-    if not is_unit or not (is_short or not info.has_unit_vectors):
-        return lambda vector: vector[: task.dimensions]
-    return lambda vector: normalized(vector[: task.dimensions])
+    if is_unit and (is_short or not info.has_unit_vectors):
+        return lambda vector: normalized(vector[: task.dimensions])
+    return (lambda vector: vector[: task.dimensions]) if is_short else (lambda vector: vector)
 
 
 def normalized(vector: Vector) -> Vector:

@@ -27,6 +27,18 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._add_requests()
+        self._add_batches()
+        self._add_texts()
+        self._add_shared_cache()
+        self._add_queue()
+        self._add_process()
+        self._add_models()
+        self._add_upstreams()
+        self.build_info = self._gauge("build_info", "1, with the releases of Shortlist and Python.", "version", "python")
+        ProcessCollector(registry=self.registry)
+
+    def _add_requests(self) -> None:
         self.requests = self._counter("requests", "Requests answered.", "route", "dialect", "task", "model", "status")
         self.request_duration = self._histogram(
             "request_duration_seconds",
@@ -42,6 +54,10 @@ class Metrics:
         self.tokenize_duration = self._histogram(
             "tokenize_duration_seconds", "Tokenization time of one request.", LATENCY_BUCKETS_S, "model", "task"
         )
+        for reason in (*Shortage, DRAINING):
+            self.rejected.labels(reason)
+
+    def _add_batches(self) -> None:
         self.queue_duration = self._histogram(
             "queue_duration_seconds", "Queue time until the first batch.", LATENCY_BUCKETS_S, "model", "task"
         )
@@ -51,6 +67,8 @@ class Metrics:
         self.batch_items = self._histogram("batch_items", "Documents or texts per batch.", POWERS_OF_TWO, "model")
         self.batch_tokens = self._histogram("batch_tokens", "Tokens per batch.", POWERS_OF_TWO, "model")
         self.batch_failures = self._counter("batch_failures", "Failed batches.", "model", "error")
+
+    def _add_texts(self) -> None:
         self.tokens = self._counter("tokens", "Tokens computed.", "model")
         self.documents = self._counter("documents", "Documents and texts in requests.", "model", "task")
         self.ignored_fields = self._counter("ignored_fields", "Ignored request fields.", "dialect")
@@ -63,6 +81,8 @@ class Metrics:
             "coalesced", "Values joined to an in-flight computation of another request (single flight).", "model"
         )
         self.engine_restarts = self._counter("engine_restarts", "Engine restarts.", "model")
+
+    def _add_shared_cache(self) -> None:
         self.shared_cache_hits = self._counter("shared_cache_hits", "Shared cache hits.")
         self.shared_cache_misses = self._counter("shared_cache_misses", "Shared cache misses.")
         self.shared_cache_failures = self._counter(
@@ -75,6 +95,8 @@ class Metrics:
             "shared_cache_duration_seconds", "Shared cache round-trip time.", LATENCY_BUCKETS_S, "operation"
         )
         self.shared_cache_up = self._gauge("shared_cache_up", "1 if the shared cache is reachable.", "cache")
+
+    def _add_queue(self) -> None:
         self.queue_items = self._gauge("queue_items", "Queued documents and texts.", "model")
         self.queue_tokens = self._gauge("queue_tokens", "Queued tokens.", "model")
         self.queue_delay = self._gauge(
@@ -84,6 +106,8 @@ class Metrics:
         )
         self.running_items = self._gauge("running_items", "Documents and texts in running batches.", "model")
         self.cache_bytes = self._gauge("cache_bytes", "Memory of the score cache.", "model")
+
+    def _add_process(self) -> None:
         self.running_requests = self._gauge("running_requests", "Admitted requests that are not answered yet.")
         self.tasks = self._gauge("tasks", "Asyncio tasks.")
         self.loop_lag = self._histogram("event_loop_lag_seconds", "Event loop lag.", LAG_BUCKETS_S)
@@ -92,14 +116,11 @@ class Metrics:
             "Event loop lag caused by blocking code in this process, without CPU wait.",
             LAG_BUCKETS_S,
         )
+
+    def _add_models(self) -> None:
         self.ready = self._gauge("ready", "1 if every model accepts requests.")
         self.model_ready = self._gauge("model_ready", "1 if the model's engine is available.", "model")
         self.model_info = self._gauge("model_info", "1 for every served model.", "model", "device", "dtype", "fingerprint")
-        self._add_upstreams()
-        self.build_info = self._gauge("build_info", "1, with the releases of Shortlist and Python.", "version", "python")
-        ProcessCollector(registry=self.registry)
-        for reason in (*Shortage, DRAINING):
-            self.rejected.labels(reason)
 
     def _add_upstreams(self) -> None:
         upstream = ("model", "upstream")

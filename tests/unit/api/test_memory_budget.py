@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
+from fastapi import FastAPI
+from starlette.types import Message
 
 from shortlist import allocator
 from shortlist.api import memory_budget
 from shortlist.api.memory_budget import LARGE_BYTES, MemoryBudget
+from shortlist.api.request_state import state_of
+from shortlist.api.routes import Answer
 from shortlist.errors import Overloaded, RequestTooLarge
+from tests.support.apps import runtime
 
 
 async def test_claims_fit_together_or_are_refused() -> None:
@@ -67,3 +73,31 @@ async def test_large_requests_that_end_together_return_memory_once(monkeypatch: 
             claim.add(num_bytes)
     await done.wait()
     assert len(trimmed) == 1
+
+
+async def test_answer_is_built_when_there_is_memory_for_it() -> None:
+    app, budget, built, sent = FastAPI(), MemoryBudget(1 << 20), list[str](), list[Message]()
+    app.state.runtime = runtime()
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        raise AssertionError
+
+    def build() -> object:
+        built.append("once")
+        return {"a": 1}
+
+    with budget.claim() as mine, budget.claim() as other:
+        other.add(1 << 20)
+        scope: dict[str, Any] = {"type": "http", "app": app}
+        state_of(scope).claim = mine
+        answering = asyncio.create_task(Answer(build, {}, 1 << 19)(scope, receive, send))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not built
+        other.__exit__(None, None, None)
+        await answering
+    assert built == ["once"]
+    assert sent[-1]["body"] == b'{"a":1}'

@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Scope
 
 from shortlist.api.path_rewriting import PathRewriting, normalized
 from shortlist.api.request_state import state_of
 from shortlist.errors import NotFound, UnknownModel
-from tests.support.apps import http, runtime
+from tests.support.apps import http, runtime, scope_behind
 
 ASK = {"query": "red fox", "documents": ["a cat", "the red fox"]}
 
 
-async def read(path: str, *, kind: str = "http") -> dict[str, Any]:
+async def read(path: str, *, kind: str = "http") -> Scope:
     """Return the scope that the application gets."""
-    got: dict[str, Any] = {}
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        del receive, send
-        got.update(scope)
-
-    async def receive() -> Message:
-        raise AssertionError
-
-    async def send(_: Message) -> None:
-        raise AssertionError
-
     names = ("demo", "Qwen/Qwen3-Reranker-0.6B", "Qwen3-Reranker-0.6B", "Qwen/Qwen3")
-    await PathRewriting(app, names=lambda: names, public_prefixes=("/ui",))({"type": kind, "path": path}, receive, send)
-    return got
+    rewriting = partial(PathRewriting, names=lambda: names, public_prefixes=("/ui",))
+    return await scope_behind(rewriting, {"type": kind, "path": path})
 
 
 @pytest.mark.parametrize(

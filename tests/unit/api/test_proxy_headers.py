@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from ipaddress import ip_network
-from typing import Any
 
 import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Scope
 
 from shortlist.api.app import check_root_path, create_app
 from shortlist.api.proxy_headers import ProxyHeaders, without_prefix
 from shortlist.api.request_state import state_of
 from shortlist.errors import BadSetting, InvalidInput
-from tests.support.apps import running, runtime, settings
+from tests.support.apps import running, runtime, scope_behind, settings
 
 ASK = {"query": "red fox", "documents": ["a cat", "the red fox"]}
 TRUSTED = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
@@ -24,20 +24,8 @@ PROXY = "10.0.0.1"
 
 async def passed(
     *headers: tuple[str, str], peer: str | None = PROXY, path: str = "/", root_path: str = "", kind: str = "http"
-) -> dict[str, Any]:
+) -> Scope:
     """Return the scope that the application gets."""
-    got: dict[str, Any] = {}
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        del receive, send
-        got.update(scope)
-
-    async def receive() -> Message:
-        raise AssertionError
-
-    async def send(_: Message) -> None:
-        raise AssertionError
-
     scope = {
         "type": kind,
         "path": path,
@@ -45,8 +33,7 @@ async def passed(
         "client": None if peer is None else (peer, 5),
         "headers": [(b"host", b"internal"), *((name.encode(), value.encode("latin-1")) for name, value in headers)],
     }
-    await ProxyHeaders(app, trusted=TRUSTED, root_path=root_path)(scope, receive, send)
-    return got
+    return await scope_behind(partial(ProxyHeaders, trusted=TRUSTED, root_path=root_path), scope)
 
 
 async def caller(*values: str, peer: str | None = PROXY) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from shortlist.errors import InvalidInput
@@ -21,6 +20,11 @@ Sources: docs of Cohere, Voyage, Jina and NVIDIA.
 
 OTHERS: Final = frozenset({"classification", "clustering", "text_matching", "separation", "semantic_similarity"})
 """Values of these servers that are about neither queries nor documents."""
+
+MAX_HINT_LENGTH: Final = 100
+"""Most characters of a value that can be known."""
+
+_SEPARATORS: Final = str.maketrans("-. ", "___")
 
 EXAMPLES: Final = (
     "query, document, search_query, search_document, retrieval.query, retrieval.passage, classification or clustering"
@@ -41,7 +45,7 @@ def input_type(**hints: str | None) -> InputType:
 
 
 def _input_type(name: str, hint: str) -> InputType:
-    value = re.sub(r"[-. ]", "_", hint.strip().lower())
+    value = hint.strip().lower().translate(_SEPARATORS) if len(hint) <= MAX_HINT_LENGTH else ""
     last = value.rpartition("_")[2]
     if last in QUERIES:
         return InputType.QUERY

@@ -33,6 +33,9 @@ from shortlist.types import (
 SERVICE_NAMES: Final = frozenset({"documents", "input"})
 """What texts are called in errors of the service, which knows no dialect."""
 
+SPELLINGS: Final = {"dimensions": ("output_dimension", "dimension")}
+"""Other names of what errors of the service call so."""
+
 Json = Mapping[str, object]
 TaskT = TypeVar("TaskT")
 OutcomeT = TypeVar("OutcomeT")
@@ -93,10 +96,10 @@ class RequestModel(RequestFields):
 
     @classmethod
     def own_name(cls, param: str) -> str:
-        """Return its own name of a text that errors of the service call `documents[i]` or `input[i]`."""
+        """Return its own name of what errors of the service call `documents[i]`, `input[i]` or `dimensions`."""
         root, bracket, index = param.partition("[")
         if not bracket or root not in SERVICE_NAMES:
-            return param
+            return next((each for each in (param, *SPELLINGS.get(param, ())) if each in cls.fields()), param)
         field = cls.model_fields.get(cls.items_field)
         return cls.items_field if field is not None and field.annotation is str else f"{cls.items_field}[{index}"
 
