@@ -111,7 +111,7 @@ def _broker(url: str) -> dict[str, object]:
     """Return an address in Celery's form: it has another scheme for sockets, and would not verify certificates by default."""
     from redis.connection import parse_url
 
-    options = dict(parse_url(url))
+    options = dict(parse_url(url))  # type: ignore[no-untyped-call]
     user, password = (quote(options.get(name) or "", safe="") for name in ("username", "password"))
     credentials = f"{user}:{password}@" if user or password else ""
     database = options.get("db", 0)
