@@ -126,12 +126,13 @@ def test_service_link_of_kubernetes_would_stop_the_server() -> None:
 
 
 @contextmanager
-def redis_of_compose(folder: Path) -> Iterator[int]:
-    """Run the compose file's Redis with its command, and yield its port."""
+def redis_of_compose(folder: Path, name: str) -> Iterator[int]:
+    """Run a Redis of the compose file with its command, and yield its port once it answers: the server does not wait for it."""
     port = free_port()
-    command = [*services()["redis"]["command"], "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)]
+    command = [*services()[name]["command"], "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
+        wait_until(lambda: is_up(port))
         yield port
     finally:
         process.kill()
@@ -143,8 +144,9 @@ def test_server_of_the_compose_file_ranks_is_healthy_and_shares_its_cache(tmp_pa
     service = services()["shortlist"]
     environ = {name: str(value) for name, value in service["environment"].items() if name.startswith("SHORTLIST_")}
     words = placed(service["command"], mounts(service))
-    with redis_of_compose(tmp_path) as port:
+    with redis_of_compose(tmp_path, "redis") as port, redis_of_compose(tmp_path, "jobs") as jobs_port:
         environ["SHORTLIST_CACHE_URL"] = environ["SHORTLIST_CACHE_URL"].replace("redis:6379", f"127.0.0.1:{port}")
+        environ["SHORTLIST_JOBS"] = environ["SHORTLIST_JOBS"].replace("jobs:6379", f"127.0.0.1:{jobs_port}")
         with launched(*words, *HERE, SHORTLIST_UI="false", **environ) as running:
             assert rank(running) == 1
             wait_until(lambda: num_keys(port) >= len(DOCUMENTS))
@@ -152,6 +154,14 @@ def test_server_of_the_compose_file_ranks_is_healthy_and_shares_its_cache(tmp_pa
             assert program == "python"
             port_of_server = {"SHORTLIST_PORT": running.url.rpartition(":")[2]}
             subprocess.run([sys.executable, *check], check=True, timeout=60, env=port_of_server)
+
+
+def is_up(port: int) -> bool:
+    """Return whether a Redis answers."""
+    try:
+        return num_keys(port) >= 0
+    except (OSError, ValueError):
+        return False
 
 
 def num_keys(port: int) -> int:

@@ -35,7 +35,7 @@ class RecordingEngine(FakeEngine):
     """Appends every text to a file before it is computed."""
 
     def __init__(self, folder: Path, **arguments: Any) -> None:
-        super().__init__(step_s=STEP_S, **arguments)
+        super().__init__(**arguments)
         self._folder = folder
 
     async def _pretend(self, batch: Batch) -> None:
@@ -112,7 +112,7 @@ def main(arguments: Sequence[str]) -> None:
 def _fork(folder: Path, port: str, flags: Sequence[str]) -> int:
     process = os.fork()
     if process == 0:
-        os._exit(fakeserver.main([*flags, "--port", port]))
+        os._exit(fakeserver.main(["--step-s", str(STEP_S), *flags, "--port", port]))
     (folder / f"{port}.pid").write_text(str(process))
     return process
 
