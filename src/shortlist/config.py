@@ -137,7 +137,8 @@ class SchedulerSettings(_Group):
     max_batch_items: Positive = Field(default=1024, description="Documents or texts per batch.")
     max_batch_priority_tokens: Positive | None = Field(
         default=None,
-        description="Tokens per batch with work of batch priority, as of jobs; if not given, as many as take 50 ms.",
+        description="Tokens per batch with work of batch priority, as of jobs; if not given, as many as take 50 ms, and at least "
+        "256.",
     )
     max_concurrent_requests: Positive = Field(default=512, description="Admitted requests at once; further ones get 429.")
     max_queue_tokens: Positive = Field(default=4_000_000, description="Queued tokens; a request beyond that gets 429.")
@@ -161,7 +162,8 @@ class ServerSettings(_Group):
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8080, ge=0, le=65_535, description="Port to listen on; 0 selects a free one.")
     api_key: Secrets = Field(
-        default=(), description="Keys that callers must send; several may be valid at once. None: open to all."
+        default=(),
+        description="Keys that callers must send, as KEY or OWNER:ROLE:KEY; several may be valid at once. None: open to all.",
     )
     api_key_file: Path | None = Field(
         default=None,

@@ -11,6 +11,8 @@ from typing import Any
 import httpx2
 import pytest
 
+from shortlist.jobs.job_worker import LEASE_HEADER
+from shortlist.jobs.records import JobStore
 from tests.support import apps
 from tests.support.job_site import JobServer, JobWorker, Site, has_ended, job_site, rerank_body
 from tests.support.process import wait_until
@@ -22,7 +24,8 @@ if missing := missing_redis():
 
 ASYNC = {"Prefer": "respond-async"}
 BODY = rerank_body(0)
-KEYS = "alice,bob,worker"
+KEYS = ("alice", "bob", "pool:worker:worker")
+"""Lines of the file of keys: two callers, and a worker."""
 VOLATILE = {"date", "content-length", "x-request-id", "x-total-time", "x-tokenization-time", "x-queue-time", "x-inference-time"}
 VOLATILE |= {"x-cache-hits"}
 
@@ -32,7 +35,10 @@ Sites = tuple[Site, JobServer, JobServer, JobWorker]
 @pytest.fixture(scope="module")
 def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
     with job_site(tmp_path_factory.mktemp("jobs")) as site:
-        first, second = [site.server(api_key=KEYS, cache_url=site.redis.url, cache_timeout_ms=5000) for _ in range(2)]
+        (site.folder / "keys").write_text("\n".join(KEYS))
+        first, second = [
+            site.server(api_key_file=site.folder / "keys", cache_url=site.redis.url, cache_timeout_ms=5000) for _ in range(2)
+        ]
         worker = site.worker(first.url, api_key="worker", lease_s=5)
         for each in (first, second):
             each.wait()
@@ -266,7 +272,7 @@ def test_metrics_say_what_waits_and_what_ended(sites: Sites, alice: httpx2.Clien
 def test_job_is_charged_once_when_it_is_accepted(sites: Sites) -> None:
     """The worker's own key would be out of requests after the first job."""
     site = sites[0]
-    server = site.server(api_key=KEYS, max_requests_per_minute=60)
+    server = site.server(api_key_file=site.folder / "keys", max_requests_per_minute=60)
     server.wait()
     client = httpx2.Client(base_url=server.url, headers={"authorization": "Bearer alice"})
     with frozen(sites[3]), client:
@@ -283,10 +289,30 @@ def test_job_is_charged_once_when_it_is_accepted(sites: Sites) -> None:
     server.kill()
 
 
+async def test_lease_counts_only_with_the_key_of_a_worker(sites: Sites, alice: httpx2.Client) -> None:
+    """Who reads a token in Redis, and has a key of a caller, does not become another caller."""
+    with frozen(sites[3]):
+        job_id = alice.post("/v1/rerank", json=rerank_body(7), headers=ASYNC).json()["id"]
+        store = JobStore(sites[0].redis.url, doorbell="test", lease_s=60)
+        lease = await store.take()
+        assert lease is not None
+        assert lease.job.id == job_id
+        headers = {LEASE_HEADER: f"{job_id}:{lease.token}"}
+
+        def status(key: str) -> int:
+            return httpx2.post(
+                f"{sites[1].url}/v1/rerank", json=BODY, headers={"authorization": f"Bearer {key}", **headers}
+            ).status_code
+
+        assert [status(key) for key in ("bob", "alice", "worker")] == [403, 403, 200]
+        await store.cancel(job_id, lease.job.owner)
+        await store.close()
+
+
 def test_busy_server_gets_jobs_again_later(sites: Sites) -> None:
     """It takes one request at a time: what it refuses with 429 goes back, and comes again."""
     site = sites[0]
-    server = site.server(api_key=KEYS, max_concurrent_requests=1, step_s=0.3)
+    server = site.server(api_key_file=site.folder / "keys", max_concurrent_requests=1, step_s=0.3)
     server.wait()
     client = httpx2.Client(base_url=server.url, headers={"authorization": "Bearer alice"})
     with frozen(sites[3]), client:
@@ -314,7 +340,7 @@ async def test_server_without_jobs_answers_now_and_says_what_to_start() -> None:
 def test_follower_leaves_when_the_server_stops(sites: Sites) -> None:
     """An open stream must not hold up the end of the server; its reader goes on elsewhere."""
     site = sites[0]
-    server = site.server(api_key=KEYS, drain_timeout_s=20)
+    server = site.server(api_key_file=site.folder / "keys", drain_timeout_s=20)
     server.wait()
     client = httpx2.Client(base_url=server.url, headers={"authorization": "Bearer alice"}, timeout=60)
     with frozen(sites[3]), client:

@@ -1,6 +1,6 @@
 """API keys: those of the settings, and those of a file that may change while the server runs.
 
-A line of the file is a key, or `OWNER:ROLE:KEY`. Several keys may have one owner; what belongs to an owner outlives its keys. A
+Each is a key, or `OWNER:ROLE:KEY`. Several keys may have one owner; what belongs to an owner outlives its keys. A
 key without an owner is its own, and has the role `write`.
 
 Keys are stored and compared as digests, in constant time. A changed file takes effect within a second. An unreadable file
@@ -72,13 +72,13 @@ class ApiKeys:
         clock: Monotonic seconds.
 
     Raises:
-        BadSetting: the file cannot be read, has no key, or gives one key to two owners or roles.
+        BadSetting: the file cannot be read, has no key, or a key is missing or given to two owners or roles.
     """
 
     def __init__(
         self, given: Iterable[str] = (), file: Path | None = None, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._given = [_own_key(key.encode()) for key in given]
+        self._given = _stated(given)
         self._file = file
         self._clock = clock
         self._from_file: list[ApiKey] = []
@@ -126,6 +126,30 @@ class ApiKeys:
         if not self._is_warned:
             logger.warning("api_key_file cannot be read, or is wrong; the keys that it held stay valid")
         self._is_warned = True
+
+
+def sent_key(given: Iterable[str], role: Role) -> str | None:
+    """Return a key of the settings as callers send it: the first one with this role; if none has it, the first one."""
+    first = None
+    for each in given:
+        owned = OWNED_KEY.fullmatch(each.encode())
+        key = owned[3].strip().decode() if owned else each
+        if (owned[2].decode() if owned else Role.WRITE) == role:
+            return key
+        first = first or key
+    return first
+
+
+def _stated(given: Iterable[str]) -> list[ApiKey]:
+    """Parse the keys of the settings."""
+    keys: dict[bytes, ApiKey] = {}
+    for each in given:
+        key = _parse(each.encode())
+        if key is None:
+            raise BadSetting("A key of api_key (--api-key) has an owner and a role, and no key behind them.")
+        if keys.setdefault(key.digest, key) != key:
+            raise BadSetting("A key of api_key (--api-key) is there twice, with another owner or role.")
+    return list(keys.values())
 
 
 def _stamp(file: Path) -> FileStamp:

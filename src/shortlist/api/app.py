@@ -182,7 +182,7 @@ def _add_middleware(
     )
     app.add_middleware(CallerLimits, quota=quota, public_prefixes=(PAGE_PATH,))
     if app.state.jobs is not None:
-        app.add_middleware(JobLeases, jobs=app.state.jobs)
+        app.add_middleware(JobLeases, jobs=app.state.jobs, keys=keys)
     app.add_middleware(Auth, keys=keys, public=("/metrics",) if server.public_metrics else ())
     # Outside of `Auth`, so that its errors are in the dialect of the path; its cost is linear and small.
     app.add_middleware(PathRewriting, names=lambda: _names(runtime), public_prefixes=(PAGE_PATH, STATIC_PATH))

@@ -181,6 +181,8 @@ class BatchService:
 
     async def _repeat(self) -> None:
         """Take next steps until cancelled. Any number of servers may do so."""
+        from redis.exceptions import ResponseError
+
         loop = asyncio.get_running_loop()
         repair_at_s = loop.time()
         while True:
@@ -192,6 +194,8 @@ class BatchService:
                     await self._clean()
             except (JobsUnavailable, FilesUnavailable):
                 pass  # the sweep of jobs reports Redis, the store itself; both are tried again
+            except ResponseError:
+                logger.exception("batches: a transition failed; batches wait until it works again")
             await asyncio.sleep(SETTLE_S * random.uniform(0.8, 1.2))  # noqa: S311 - spreads servers that started together
 
     async def _clean(self) -> None:

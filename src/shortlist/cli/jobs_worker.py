@@ -32,6 +32,7 @@ def _worker(server: str, *, concurrency: int, api_key: str | None = None, **give
 
 
 def _run(server: str, concurrency: int, api_key: str | None, settings: Settings) -> int:
+    from shortlist.api.api_keys import Role, sent_key
     from shortlist.jobs.connection import check_redis
     from shortlist.jobs.doorbells import doorbell
     from shortlist.jobs.job_worker import Worker
@@ -43,7 +44,7 @@ def _run(server: str, concurrency: int, api_key: str | None, settings: Settings)
         raise InvalidInput("--server must be the address of a server, as http://localhost:8080.")
     url = settings.jobs.jobs.get_secret_value()
     check_redis(url)
-    key = api_key or next((key.get_secret_value() for key in settings.server.api_key), None)
+    key = api_key or sent_key((key.get_secret_value() for key in settings.server.api_key), Role.WORKER)
     name = settings.jobs.job_doorbell
     worker = Worker(
         url,
@@ -62,7 +63,7 @@ def _parameters() -> Iterator[inspect.Parameter]:
     yield flags.option("server", str, server, "http://localhost:8080")
     concurrency = typer.Option("--concurrency", min=1, help="Jobs at once; the server batches them, and refuses too many.")
     yield flags.option("concurrency", int, concurrency, 4)
-    key = "API key of the server; default SHORTLIST_API_KEY."
+    key = "Key of the server with the role worker; default SHORTLIST_API_KEY."
     yield flags.option("api_key", str | None, typer.Option("--api-key", metavar="KEY", help=key))
     yield from flags.settings(frozenset({"jobs", "job_doorbell", "webhook_target", "log_level", "log_format"}))
 

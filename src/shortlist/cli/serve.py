@@ -36,8 +36,9 @@ def _demo(**given: object) -> None:
 
 def _serve_and_show(settings: Settings) -> int:
     from shortlist import demo, server
+    from shortlist.api.api_keys import Role, sent_key
 
-    key = next((key.get_secret_value() for key in settings.server.api_key), None)
+    key = sent_key((key.get_secret_value() for key in settings.server.api_key), Role.WRITE)
     return server.run(settings, when_ready=partial(demo.show, api_key=key))
 
 

@@ -21,6 +21,9 @@ from shortlist.jobs.job import Accepted, Event, Job, JobStatus, Lease, NewJob, R
 from shortlist.jobs.transitions import PREFIX, RECORD_VERSION
 from shortlist.schemas.errors import UNKNOWN_ERROR, ErrorBody, ErrorDetail
 
+STATES: Final = ("MISCONF ", "NOREPLICAS ", "BUSY ")
+"""Beginnings of errors of a Redis that cannot write now: its disk is full, its replicas are away, a script runs for long."""
+
 LEASE_S: Final = 15.0
 BEAT_S: Final = 5.0
 """Time between two beats of a worker: two may fail before the lease ends."""
@@ -169,14 +172,23 @@ class JobStore:
 
     @staticmethod
     async def _call(call: Callable[[], Awaitable[Any]]) -> Any:
-        """Call Redis, whose client types text and bytes alike. Raises JobsUnavailable when it does not answer in time."""
-        from redis.exceptions import OutOfMemoryError, RedisError
+        """Call Redis, whose client types text and bytes alike.
+
+        Raises:
+            JobsUnavailable: Redis does not answer in time, or cannot do so now: it starts, fails over, or is full.
+            redis.exceptions.ResponseError: the call is wrong, as a script with an error.
+        """
+        from redis.exceptions import ClusterDownError, OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 return await call()
         except OutOfMemoryError:
             raise JobsUnavailable("The Redis of the jobs is full; try again later.") from None
+        except ResponseError as error:
+            if not isinstance(error, ReadOnlyError | ClusterDownError) and not str(error).startswith(STATES):
+                raise
+            raise JobsUnavailable("The Redis of the jobs cannot write now; try again soon.") from None
         except (RedisError, OSError, TimeoutError):
             raise JobsUnavailable("The Redis of the jobs does not answer; try again soon.") from None
 

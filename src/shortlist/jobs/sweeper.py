@@ -40,7 +40,9 @@ class Ringer:
 
 
 async def sweep_forever(store: JobStore, ringer: Ringer, on_swept: Callable[[Swept | None], None]) -> None:
-    """Sweep until cancelled. `on_swept` gets what each sweep found, or None when Redis did not answer."""
+    """Sweep until cancelled. `on_swept` gets what each sweep found, or None when it failed."""
+    from redis.exceptions import ResponseError
+
     is_up = True
     while True:
         try:
@@ -49,6 +51,9 @@ async def sweep_forever(store: JobStore, ringer: Ringer, on_swept: Callable[[Swe
             if is_up:
                 logger.warning("jobs: Redis does not answer; no job is accepted or taken until it does")
             is_up = False
+            on_swept(None)
+        except ResponseError:
+            logger.exception("jobs: the sweep failed; ended leases wait until it works again")
             on_swept(None)
         else:
             if not is_up:

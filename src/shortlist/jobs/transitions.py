@@ -83,6 +83,11 @@ local function leave_due(id)
   end
 end
 
+-- List a job among those of its owner. The parts of batches are not: one batch would hide all other jobs.
+local function list(id, owner, at)
+  if string.sub(id, 1, 6) ~= 'batch_' then redis.call('ZADD', P..'jobs:of:'..owner, at, id) end
+end
+
 -- Append an event, and wake the followers of the job.
 local function tell(id, now)
   local job = read(id, 'status', 'attempts', 'expires')
@@ -113,7 +118,7 @@ local function end_job(id, status, now)
   redis.call('PEXPIRE', key_of(id)..':out', ttl)
   redis.call('PEXPIRE', key_of(id), 2 * ttl)
   if job.idem ~= '' then redis.call('PEXPIRE', P..'jobs:idem:'..job.idem, 2 * ttl) end
-  redis.call('ZADD', P..'jobs:of:'..job.owner, now + 2 * ttl, id)
+  list(id, job.owner, now + 2 * ttl)
   redis.call('HINCRBY', STATS, status, 1)
   tell(id, now)
   if job.webhook ~= '' then redis.call('ZADD', P..'jobs:hooks', now, id) end
@@ -157,9 +162,10 @@ redis.call('HSET', key_of(id), 'status', 'queued', 'created', now, 'deadline', n
 redis.call('PEXPIREAT', key_of(id), expires)
 redis.call('SET', key_of(id)..':in', body, 'PXAT', expires)
 if idem ~= '' then redis.call('SET', P..'jobs:idem:'..idem, id, 'PXAT', expires) end
-local mine = P..'jobs:of:'..read(id, 'owner').owner
+local owner = read(id, 'owner').owner
+local mine = P..'jobs:of:'..owner
 redis.call('ZREMRANGEBYSCORE', mine, '-inf', now)
-redis.call('ZADD', mine, expires, id)
+list(id, owner, expires)
 redis.call('PEXPIREAT', mine, expires + ttl)
 redis.call('ZADD', OPEN, now + max_age, id)
 redis.call('HINCRBY', STATS, 'accepted', 1)

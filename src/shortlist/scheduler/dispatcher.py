@@ -29,6 +29,9 @@ BATCH_PRIORITY_S: Final = 0.05
 UNMEASURED_BATCH_PRIORITY_TOKENS: Final = 1024
 """Their tokens before the speed is known."""
 
+MIN_BATCH_PRIORITY_TOKENS: Final = 256
+"""Their least tokens by default: on a slow engine, batches of a few tokens would take longer in total, and spare little."""
+
 LATE: Final = "The deadline passed before the work was done."
 
 
@@ -95,7 +98,7 @@ class Dispatcher:
         max_batch_tokens: Token limit of a batch; lower for a while after an out-of-memory batch.
         max_batch_items: Item limit of a batch.
         max_batch_priority_tokens: Token limit of a batch with items of batch priority; None is what the engine computes in
-            `BATCH_PRIORITY_S`.
+            `BATCH_PRIORITY_S`, and at least `MIN_BATCH_PRIORITY_TOKENS`.
         metrics: Counts batches.
         model: The label of those metrics.
     """
@@ -228,7 +231,9 @@ class Dispatcher:
         if self._max_batch_priority_tokens is not None:
             return self._max_batch_priority_tokens
         speed = self._admission.tokens_per_s
-        return UNMEASURED_BATCH_PRIORITY_TOKENS if speed is None else int(speed * BATCH_PRIORITY_S)
+        if speed is None:
+            return UNMEASURED_BATCH_PRIORITY_TOKENS
+        return max(MIN_BATCH_PRIORITY_TOKENS, int(speed * BATCH_PRIORITY_S))
 
     async def _run_batch(self, batch: Batch) -> None:
         started_s = time.monotonic()

@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from shortlist.api.api_keys import CHECK_EVERY_S, MAX_FILE_BYTES, ApiKeys, Role
+from shortlist.api.api_keys import CHECK_EVERY_S, MAX_FILE_BYTES, ApiKeys, Role, sent_key
 from shortlist.errors import BadSetting
 from tests.support.apps import settings
 
@@ -74,6 +74,35 @@ def test_same_key_is_the_same_caller_and_another_is_another() -> None:
 @pytest.mark.parametrize("sent", [[], [b""], [b"on"], [b"one "], [b"ONE"], [b"\xff"], [b"one\0"], [b"x", b"y"]])
 def test_wrong_key_has_no_owner(sent: list[bytes]) -> None:
     assert ApiKeys(["one"]).find(sent) is None
+
+
+def test_keys_of_the_settings_may_have_owners_and_roles() -> None:
+    keys = ApiKeys(["one", "pool:worker:two", "search:read:three"])
+    assert valid(keys, "one", "two", "three", "pool:worker:two") == {"one", "two", "three"}
+    found = keys.find([b"two"])
+    assert found is not None
+    assert (found.owner, found.role) == ("pool", Role.WORKER)
+
+
+@pytest.mark.parametrize("second", ["one:write:canary", "one:read: "])
+def test_contradicting_keys_of_the_settings_are_refused(second: str) -> None:
+    with pytest.raises(BadSetting, match="api_key") as refusal:
+        ApiKeys(["canary", second])
+    assert "canary" not in refusal.value.message
+
+
+@pytest.mark.parametrize(
+    ("given", "write", "worker"),
+    [
+        ([], None, None),
+        (["one"], "one", "one"),
+        (["one", "pool:worker:two"], "one", "two"),
+        (["pool:worker:two", "search:write:three"], "three", "two"),
+        (["search:read:three"], "three", "three"),
+    ],
+)
+def test_worker_sends_the_key_with_its_role(given: list[str], write: str | None, worker: str | None) -> None:
+    assert (sent_key(given, Role.WRITE), sent_key(given, Role.WORKER)) == (write, worker)
 
 
 def test_without_keys_none_is_needed_and_none_is_right() -> None:

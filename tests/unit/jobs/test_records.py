@@ -11,10 +11,15 @@ import pytest
 
 pytest.importorskip("redis")
 
+from redis._parsers.base import BaseParser
+from redis.exceptions import ResponseError
+
 from shortlist.errors import IdempotencyConflict, JobsUnavailable
 from shortlist.jobs import records
-from shortlist.jobs.job import Job, JobStatus, Lease, NewJob, Result
+from shortlist.jobs.job import Job, JobStatus, Lease, NewJob, Result, Swept
 from shortlist.jobs.records import JobStore
+from shortlist.jobs.stream_doorbell import StreamDoorbell
+from shortlist.jobs.sweeper import Ringer, sweep_forever
 from shortlist.jobs.transitions import MAX_FAILURES, RECORD_VERSION
 from tests.support.redis_server import RedisServer, missing_redis, redis_server
 
@@ -346,6 +351,54 @@ async def test_records_of_a_release_too_far_away_are_left_to_others_and_block_no
     assert (await taken(store)).job.id == near
     assert await store.take() is None
     assert (await job(store, far)).status is JobStatus.QUEUED
+
+
+async def test_script_with_an_error_is_not_an_outage(store: JobStore) -> None:
+    await store.redis.set("{shortlist}:jobs:due", "not a sorted set")
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        await store.take()
+
+
+async def test_sweep_goes_on_after_an_error(store: JobStore, caplog: pytest.LogCaptureFixture) -> None:
+    bell = StreamDoorbell("redis://127.0.0.1:1")
+    await store.redis.set("{shortlist}:jobs:due", "not a sorted set")
+    found: asyncio.Queue[Swept | None] = asyncio.Queue()
+    sweeping = asyncio.create_task(sweep_forever(store, Ringer(bell), found.put_nowait))
+    assert await found.get() is None
+    await store.redis.delete("{shortlist}:jobs:due")
+    while await found.get() is None:
+        pass
+    sweeping.cancel()
+    assert "the sweep failed" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        b"-LOADING Redis is loading the dataset in memory",
+        b"-READONLY You can't write against a read only replica.",
+        b"-MASTERDOWN Link with MASTER is down",
+        b"-CLUSTERDOWN The cluster is down",
+        b"-MISCONF Errors writing to the AOF file: No space left on device",
+        b"-NOREPLICAS Not enough good replicas to write.",
+        b"-BUSY Redis is busy running a script.",
+    ],
+)
+async def test_redis_that_cannot_answer_now_is_an_outage(error: bytes) -> None:
+    async def fail() -> None:
+        raise BaseParser.parse_error(error[1:].decode())
+
+    with pytest.raises(JobsUnavailable):
+        await JobStore.call(fail)
+
+
+async def test_parts_of_batches_are_not_listed_among_the_jobs(store: JobStore) -> None:
+    part = (await store.accept(new_job(id="batch_b.p1"))).job_id
+    plain = (await store.accept(new_job())).job_id
+    assert [each.id for each in await store.list_jobs("a")] == [plain]
+    assert await store.finish(await taken(store), ANSWER)
+    assert (await job(store, part)).status is JobStatus.SUCCEEDED
+    assert [each.id for each in await store.list_jobs("a")] == [plain]
 
 
 async def test_full_redis_refuses_new_jobs_and_lets_accepted_ones_end(store: JobStore) -> None:

@@ -22,7 +22,7 @@ from shortlist.errors import (
     UpstreamError,
 )
 from shortlist.scheduler.admission import Admission, AdmissionLimits
-from shortlist.scheduler.dispatcher import Dispatcher
+from shortlist.scheduler.dispatcher import MIN_BATCH_PRIORITY_TOKENS, Dispatcher
 from shortlist.scheduler.queue import Flow, WorkQueue
 from shortlist.telemetry import Metrics
 from shortlist.types import (
@@ -333,6 +333,21 @@ async def test_steps_teach_the_speed() -> None:
         await asyncio.sleep(0)
         assert dispatcher._admission.tokens_per_s is not None
         assert 50 < dispatcher._admission.tokens_per_s < 600
+
+
+@simulated
+async def test_batches_of_batch_priority_are_small_on_a_slow_engine_but_not_tiny() -> None:
+    """300 tokens take 3 s: 50 ms would be one document."""
+    engine = FakeEngine(step_s=1.5)
+    texts = [" ".join("w" for _ in range(48))] * 20
+    async with running(engine) as dispatcher:
+        await dispatcher.submit(RERANK, prompts(*texts[:3]))
+        await asyncio.sleep(0)
+        assert dispatcher._admission.tokens_per_s is not None
+        assert dispatcher._admission.tokens_per_s * 0.05 < 48
+        del engine.batches[:]
+        await dispatcher.submit(RERANK, prompts(*texts), flow=Flow("a", Priority.BATCH))
+    assert max(len(batch.items) for batch in engine.batches) == (MIN_BATCH_PRIORITY_TOKENS - 2) // 48
 
 
 async def test_batches_that_are_computed_at_once_teach_how_fast_the_engine_is_with_all_of_them() -> None:
