@@ -137,8 +137,8 @@ class SchedulerSettings(_Group):
     max_batch_items: Positive = Field(default=1024, description="Documents or texts per batch.")
     max_batch_priority_tokens: Positive | None = Field(
         default=None,
-        description="Tokens per batch with work of batch priority, as of jobs; if not given, as many as take 50 ms, and at least "
-        "256.",
+        description="Tokens per batch with work of batch priority, as of jobs; if not given, as many as take 50 ms, and at "
+        "least 256.",
     )
     max_concurrent_requests: Positive = Field(default=512, description="Admitted requests at once; further ones get 429.")
     max_queue_tokens: Positive = Field(default=4_000_000, description="Queued tokens; a request beyond that gets 429.")
