@@ -46,13 +46,16 @@ def prompts(*texts: str, query: str = "query") -> list[Prompt]:
 
 
 @asynccontextmanager
-async def running(engine: FakeEngine, *, max_batch_tokens: int = 1000) -> AsyncIterator[Dispatcher]:
+async def running(
+    engine: FakeEngine, *, max_batch_tokens: int = 1000, max_batch_priority_tokens: int | None = None
+) -> AsyncIterator[Dispatcher]:
     dispatcher = Dispatcher(
         engine,
         WorkQueue(),
         Admission(LIMITS),
         max_batch_tokens=max_batch_tokens,
         max_batch_items=64,
+        max_batch_priority_tokens=max_batch_priority_tokens,
         metrics=Metrics(),
         model="fake",
     )
@@ -348,6 +351,15 @@ async def test_batches_of_batch_priority_are_small_on_a_slow_engine_but_not_tiny
         del engine.batches[:]
         await dispatcher.submit(RERANK, prompts(*texts), flow=Flow("a", Priority.BATCH))
     assert max(len(batch.items) for batch in engine.batches) == (MIN_BATCH_PRIORITY_TOKENS - 2) // 48
+
+
+@simulated
+async def test_batches_of_batch_priority_have_as_many_tokens_as_is_set() -> None:
+    engine = FakeEngine(step_s=0.01)
+    async with running(engine, max_batch_priority_tokens=4) as dispatcher:
+        await dispatcher.submit(RERANK, prompts("a", "b", "c"))
+        await dispatcher.submit(RERANK, prompts("a", "b", "c"), flow=Flow("a", Priority.BATCH))
+    assert [len(batch.items) for batch in engine.batches] == [3, 2, 1]
 
 
 async def test_batches_that_are_computed_at_once_teach_how_fast_the_engine_is_with_all_of_them() -> None:
