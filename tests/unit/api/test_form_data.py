@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 import pytest
+
+pytest.importorskip("python_multipart")
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.types import Message, Receive

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("python_multipart")
+
 from shortlist.batches import stores
 from shortlist.batches.disk_store import DiskFileStore
 from shortlist.batches.file_store import PIECE_BYTES, FileStore, new_name, whole

@@ -14,6 +14,8 @@ from typing import Any, Final
 
 import pytest
 
+pytest.importorskip("redis")
+
 from shortlist.batches.batch import BatchRecord, Chunk, Step
 from shortlist.batches.batch_records import MAX_OPEN, OutputFile
 from shortlist.batches.batch_service import ORPHAN_S, BatchService

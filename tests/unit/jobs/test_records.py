@@ -386,7 +386,7 @@ async def test_sweep_goes_on_after_an_error(store: JobStore, caplog: pytest.LogC
 )
 async def test_redis_that_cannot_answer_now_is_an_outage(error: bytes) -> None:
     async def fail() -> None:
-        raise BaseParser.parse_error(error[1:].decode())
+        raise BaseParser.parse_error(error[1:].decode())  # type: ignore[no-untyped-call]
 
     with pytest.raises(JobsUnavailable):
         await JobStore.call(fail)
