@@ -25,7 +25,7 @@ from shortlist.api.dialects.dialect import RequestView, ResponseMeta
 from shortlist.api.dialects.explain import MAX_DOCUMENTS, ExplainRequest
 from shortlist.api.dialects.published_fields import check_unsupported
 from shortlist.api.job_acceptance import DIALECT_HEADER, accept, job_preferences
-from shortlist.api.json_body import read_json
+from shortlist.api.json_body import INLINE_BYTES, let_others_run, read_json
 from shortlist.api.request_options import apply_headers, with_instruction
 from shortlist.api.request_state import state_of
 from shortlist.api.task_handlers import ServedOutcome, handler_of
@@ -232,6 +232,8 @@ class Answer(Response):
         claim = state_of(scope).claim
         if claim is not None and self._num_bytes > PIECE_BYTES:
             await claim.add_when_free(self._num_bytes, scope["app"].state.runtime.settings.server.write_timeout_s)
+        if self._num_bytes > INLINE_BYTES:
+            await let_others_run()
         body = orjson.dumps(self._build(), option=orjson.OPT_SERIALIZE_NUMPY)
         del self._build
         self.headers["content-length"] = str(len(body))
