@@ -18,7 +18,7 @@ from tests.support.chart import FULL_NAME, Manifest, containers, manifests, miss
 from tests.support.compose import mounts, services
 from tests.support.hub_server import COMMIT, HubServer
 from tests.support.models import DEMO
-from tests.support.process import Launched, launched, wait_until
+from tests.support.process import Launched, finished, launched, wait_until
 from tests.support.redis_server import missing_redis
 from tests.support.serving import free_port
 
@@ -151,9 +151,9 @@ def test_server_of_the_compose_file_ranks_is_healthy_and_shares_its_cache(tmp_pa
             assert rank(running) == 1
             wait_until(lambda: num_keys(port) >= len(DOCUMENTS))
             program, *check = service["healthcheck"]["test"][1:]
-            assert program == "python"
-            port_of_server = {"SHORTLIST_PORT": running.url.rpartition(":")[2]}
-            subprocess.run([sys.executable, *check], check=True, timeout=60, env=port_of_server)
+            assert program == "shortlist"
+            done = finished(*check, SHORTLIST_PORT=running.url.rpartition(":")[2])
+            assert (done.returncode, done.stdout) == (0, "ready\n")
 
 
 def is_up(port: int) -> bool:

@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "rerank": ("shortlist.cli.rerank", "app", "Rank documents for a query, or for every query of a file."),
     "embed": ("shortlist.cli.embed", "app", "Embed texts."),
     "models": ("shortlist.cli.models", "app", "List, download, find, measure and remove models on this machine."),
+    "health": ("shortlist.cli.health", "app", "Ask a server whether it is ready."),
     "doctor": ("shortlist.cli.doctor", "app", "Diagnose a model, or check a server for one client."),
     "bench": ("shortlist.cli.bench", "app", "Put servers under load, side by side."),
 }
