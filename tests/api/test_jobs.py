@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -335,7 +334,7 @@ async def test_server_without_jobs_answers_now_and_says_what_to_start() -> None:
 def test_follower_leaves_when_the_server_stops(sites: Sites) -> None:
     """An open stream must not hold up the end of the server; its reader goes on elsewhere."""
     site = sites[0]
-    server = site.server(api_key_file=site.folder / "keys", drain_timeout_s=20)
+    server = site.server(api_key_file=site.folder / "keys", drain_timeout_s=3600)
     server.wait()
     client = httpx2.Client(base_url=server.url, headers={"authorization": "Bearer alice"}, timeout=60)
     with frozen(sites[3]), client:
@@ -344,9 +343,7 @@ def test_follower_leaves_when_the_server_stops(sites: Sites) -> None:
             lines = answer.iter_lines()
             while next(lines) != "event: queued":
                 pass
-            started_s = time.monotonic()
             server.signal(signal.SIGTERM)
             list(lines)
         assert server.process is not None
         assert server.process.wait(timeout=60) == 0
-        assert time.monotonic() - started_s < 15
