@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any, Final
@@ -12,11 +13,15 @@ import pytest
 
 from tests.clients.calls.telling import Servers
 from tests.clients.groups import MADE, QUIET
+from tests.support.job_site import job_site
+from tests.support.redis_server import missing_redis
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(600)]
 
 EXAMPLES: Final = 15
-"""Random examples per operation, besides those from its schema; they differ at every run."""
+"""Random examples per operation, besides those from its schema."""
+
+SEED: Final = os.environ.get("SCHEMATHESIS_SEED", "1")  # noqa: TID251 - which examples are tried is no setting
 
 CHECKS: Final = "status_code_conformance,content_type_conformance,response_schema_conformance"
 
@@ -37,11 +42,36 @@ def without_faults(url: str) -> Any:
     return document
 
 
-def test_every_request_gets_a_documented_answer(servers: Servers, tmp_path: Path) -> None:
-    (tmp_path / "openapi.json").write_text(json.dumps(without_faults(servers.open)))
-    how = ["--checks", CHECKS, "--max-examples", str(EXAMPLES), "--phases", "examples,coverage,fuzzing", "--no-shrink"]
-    command: list[str | Path] = [MADE / "openapi/bin/st", "run", "openapi.json", "--url", servers.open, *how]
-    environ = {**QUIET, "HOME": str(tmp_path), "NO_COLOR": "1"}
-    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=500, check=False)
+def run(url: str, folder: Path, *only: str) -> None:
+    """Send requests made from the document, and check that every answer is in it."""
+    (folder / "openapi.json").write_text(json.dumps(without_faults(url)))
+    how = [
+        "--checks",
+        CHECKS,
+        "--max-examples",
+        str(EXAMPLES),
+        "--seed",
+        SEED,
+        "--phases",
+        "examples,coverage,fuzzing",
+        "--no-shrink",
+    ]
+    command: list[str | Path] = [MADE / "openapi/bin/st", "run", "openapi.json", "--url", url, *how, *only]
+    environ = {**QUIET, "HOME": str(folder), "NO_COLOR": "1"}
+    done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stdout[-6000:]
     print(done.stdout.partition("Test cases:")[2].strip().splitlines()[0])
+
+
+def test_every_request_gets_a_documented_answer(servers: Servers, tmp_path: Path) -> None:
+    run(servers.open, tmp_path)
+
+
+@pytest.mark.skipif(missing_redis() is not None, reason=str(missing_redis()))
+def test_jobs_files_and_batches_give_documented_answers(tmp_path: Path) -> None:
+    (tmp_path / "files").mkdir()
+    with job_site(tmp_path) as site:
+        server = site.server(job_files=tmp_path / "files")
+        site.worker(server.url)
+        server.wait()
+        run(server.url, tmp_path, "--include-path-regex", "^/v1/(jobs|files|batches|webhooks)")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, Final, get_args, get_type_hints
@@ -18,9 +18,9 @@ from shortlist.api.dialects.common import CommonRerankRequest
 from shortlist.api.dialects.dialect import AnyRequestModel, Dialect, ErrorInfo, Json, RequestModel
 from shortlist.api.dialects.explain import ExplainRequest
 from shortlist.api.ollama_routes import ShowRequest
-from shortlist.errors import Gone, NotReady
+from shortlist.errors import Gone, NotReady, ServiceError
 from shortlist.schemas.errors import ERRORS, ErrorKind
-from shortlist.schemas.jobs import JobDescription, JobList, JobRequest
+from shortlist.schemas.jobs import JobDescription, JobEvent, JobList, JobRequest, WebhookSecret
 from shortlist.schemas.model_list import ModelDescription, ModelList
 from shortlist.schemas.openai_batches import (
     MAX_EXPIRY_S,
@@ -35,6 +35,9 @@ from shortlist.schemas.openai_batches import (
 
 _Answer = Callable[..., object]
 
+OF_JOBS: Final = frozenset({Gone, NotReady})
+"""Errors of results, which no task has."""
+
 
 def _operation(
     request_models: Sequence[type[RequestModel]], answers: Sequence[_Answer], dialects: Sequence[Dialect], examples: Json
@@ -48,13 +51,13 @@ def _operation(
     }
 
 
-def _error_responses(dialects: Sequence[Dialect]) -> dict[str, Json]:
+def _error_responses(dialects: Sequence[Dialect], *, left_out: Collection[type[ServiceError]] = OF_JOBS) -> dict[str, Json]:
     """Return the description and the schema of every error of some dialects, by status."""
     meanings: dict[int, list[str]] = {}
     bodies: dict[int, list[object]] = {}
     for dialect in dialects:
         _, body = get_args(get_type_hints(dialect.error_body)["return"])
-        for kind in (kind for error, kind in ERRORS.items() if error not in OF_JOBS):
+        for kind in (kind for error, kind in ERRORS.items() if error not in left_out):
             status, _ = dialect.error_body(_example_of(kind))
             meanings.setdefault(status, []).append(kind.meaning)
             bodies.setdefault(status, []).append(_schema_of(body))
@@ -164,9 +167,6 @@ OTHERS = "other dialects"
 
 JOB_EXAMPLE: Json = {"path": "/v1/rerank", "body": CommonRerankRequest.example}
 
-OF_JOBS: Final = frozenset({Gone, NotReady})
-"""Errors of results, which no task has."""
-
 
 def _dialects(path: str) -> list[Dialect]:
     return list({dialect.name: dialect for dialect, _ in table.ENTRIES[path]}.values())
@@ -233,7 +233,26 @@ def _show() -> Json:
 
 
 def _answered(text: str, answer: object) -> Json:
-    return {"responses": {"200": _described(text, _schema_of(answer))}}
+    return {"responses": {"200": _described(text, _schema_of(answer)), **_error_responses([COMMON])}}
+
+
+def _result() -> Json:
+    """Describe the result of a job: the answer or the error of its path."""
+    found = {"200": _described("The answer of the path that was asked.", {})}
+    return {"responses": found | _error_responses([COMMON], left_out=())}
+
+
+def _content() -> Json:
+    schema = {"type": "string", "format": "binary"}
+    found = {"description": "The bytes.", "content": {"application/octet-stream": {"schema": schema}}}
+    return {"responses": {"200": found, **_error_responses([COMMON])}}
+
+
+def _events() -> Json:
+    data = {"type": "string", "contentMediaType": "application/json", "contentSchema": _schema_of(JobEvent)}
+    event = {"type": "object", "properties": {"id": {"type": "string"}, "event": {"type": "string"}, "data": data}}
+    stream = {"description": "Events; the schema is that of one.", "content": {"text/event-stream": {"schema": event}}}
+    return {"responses": {"200": stream, "204": {"description": "There is nothing more."}, **_error_responses([COMMON])}}
 
 
 def _upload() -> Json:
@@ -256,20 +275,12 @@ def _batch() -> Json:
 
 def _submit() -> Json:
     body = {"schema": _inlined(JobRequest.model_json_schema()), "examples": {"one": {"value": JOB_EXAMPLE}}}
-    accepted = _described("The job.", _schema_of(JobDescription))
+    dialects = {dialect.name: dialect for entries in table.ENTRIES.values() for dialect, _ in entries}
+    errors = _error_responses([COMMON, *dialects.values()])  # a wrong body gets the error of its path
     return {
         "requestBody": {"required": True, "content": {"application/json": body}},
-        "responses": {"202": accepted, **_error_responses([COMMON])},
+        "responses": {"202": _described("The job.", _schema_of(JobDescription)), **errors},
     }
-
-
-def _job() -> Json:
-    not_found = {"404": _error_responses([COMMON])["404"]}
-    return {"responses": {"200": _described("The job.", _schema_of(JobDescription)), **not_found}}
-
-
-def _jobs() -> Json:
-    return {"responses": {"200": _described("The jobs.", _schema_of(JobList))}}
 
 
 _OTHERS: Final[Mapping[tuple[str, str], Callable[[], Json]]] = {
@@ -286,7 +297,12 @@ _OTHERS: Final[Mapping[tuple[str, str], Callable[[], Json]]] = {
     ("/v1/explain", "post"): _explain,
     ("/api/show", "post"): _show,
     ("/v1/jobs", "post"): _submit,
-    ("/v1/jobs", "get"): _jobs,
-    ("/v1/jobs/{job_id}", "get"): _job,
-    ("/v1/jobs/{job_id}", "delete"): _job,
+    ("/v1/jobs", "get"): partial(_answered, "The jobs.", JobList),
+    ("/v1/jobs/{job_id}", "get"): partial(_answered, "The job.", JobDescription),
+    ("/v1/jobs/{job_id}", "delete"): partial(_answered, "The job.", JobDescription),
+    ("/v1/jobs/{job_id}/result", "get"): _result,
+    ("/v1/jobs/{job_id}/events", "get"): _events,
+    ("/v1/webhooks/secret", "get"): partial(_answered, "The secret.", WebhookSecret),
+    ("/v1/webhooks/secret", "post"): partial(_answered, "The new secret.", WebhookSecret),
+    ("/v1/files/{file_id}/content", "get"): _content,
 }
