@@ -19,15 +19,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
-from benchmarks.overhead import MODEL, answers, free_port
+from benchmarks.overhead import MODEL, answers
 from shortlist.bench.machine import describe
 from tests.support import qwen
 from tests.support.job_site import KEEPING
 from tests.support.redis_server import RedisServer, redis_server
+from tests.support.serving import free_port
 
 CLIENTS = 32
 ACCEPTED = b"HTTP/1.1 202"
@@ -187,12 +189,13 @@ def main() -> None:
         qwen.write_model(MODEL, kind="reranker", shape="null", dtype="bfloat16")
     print(describe())
     os.sched_setaffinity(0, {1})  # so is Redis, which is started from here
-    for measure in (
-        lambda redis: measure_acceptance(redis, arguments.jobs, arguments.rounds),
-        lambda redis: measure_latency(redis, "celery"),
-        lambda redis: measure_latency(redis, "streams"),
-        lambda redis: measure_backlog(redis, arguments.model, arguments.jobs),
-    ):
+    measures: list[Callable[[RedisServer], None]] = [
+        partial(measure_acceptance, jobs=arguments.jobs, rounds=arguments.rounds),
+        partial(measure_latency, doorbell="celery"),
+        partial(measure_latency, doorbell="streams"),
+        partial(measure_backlog, model=arguments.model, jobs=arguments.jobs),
+    ]
+    for measure in measures:
         with tempfile.TemporaryDirectory() as folder, redis_server(Path(folder), *KEEPING) as redis:
             measure(redis)
 
