@@ -142,7 +142,7 @@ def quantiles(seconds: Sequence[float]) -> str:
 
 
 def measure_acceptance(redis: RedisServer, jobs: int, rounds: int) -> None:
-    """Print accepted jobs/s, with nobody who works on them."""
+    """Print accepted jobs/s, without a worker."""
     port, rates = free_port(), []
     with program(0, *NOTHING, "--port", str(port), "--jobs", redis.url, *QUIET, port=port):
         for number in range(rounds + 1):
