@@ -50,17 +50,16 @@ class DiskFileStore:
         unfinished = path.with_name(f"{name}-{secrets.token_hex(8)}{UNFINISHED}")
         with _translated():
             file = await asyncio.to_thread(_create, unfinished)
-        try:
+        with contextlib.ExitStack() as undo:
+            undo.callback(unfinished.unlink, missing_ok=True)
+            undo.callback(file.close)  # waits for a write that still runs in its thread
             async for block in in_blocks(pieces):
                 with _translated():
                     await asyncio.to_thread(file.write, block)
                 num_bytes += len(block)
             with _translated():
                 await asyncio.to_thread(_commit, file, unfinished, path)
-        except BaseException:
-            file.close()  # waits for a write that still runs in its thread
-            unfinished.unlink(missing_ok=True)
-            raise
+            undo.pop_all()
         return num_bytes
 
     async def read(self, name: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:

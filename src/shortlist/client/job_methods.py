@@ -6,7 +6,7 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncGenerator, Generator, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, ExitStack, suppress
 from typing import Final, TypeVar, overload
 
 import httpx2
@@ -219,18 +219,21 @@ class JobMethods(BlockingSession):
     def _finished(self, batch: BatchAnswer, plan: BatchPlan, *, progress: bool) -> BatchAnswer:
         """Return a batch that has ended."""
         poll_s = FIRST_POLL_S
-        try:
+        with ExitStack() as undo:
+            undo.callback(self._give_up, batch["id"])
             with Bar(BATCH_TITLE, plan.num_requests, is_wanted=progress) as bar:
                 while batch["status"] not in BATCH_ENDED:
                     time.sleep(poll_s)
                     poll_s = min(2 * poll_s, MAX_POLL_S)
                     batch = self.batch_status(batch["id"])
                     bar.advance(job_calls.num_done(batch) - bar.num_done)
-        except BaseException:
-            with suppress(ServiceError):
-                self.cancel_batch(batch["id"])
-            raise
+            undo.pop_all()
         return batch
+
+    def _give_up(self, batch_id: str) -> None:
+        """Cancel a batch that is not waited for any more; the error that ended the wait is the one to raise."""
+        with suppress(ServiceError):
+            self.cancel_batch(batch_id)
 
 
 class AsyncJobMethods(AsyncSession):
@@ -371,15 +374,18 @@ class AsyncJobMethods(AsyncSession):
     async def _finished(self, batch: BatchAnswer, plan: BatchPlan, *, progress: bool) -> BatchAnswer:
         """Return a batch that has ended."""
         poll_s = FIRST_POLL_S
-        try:
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(self._give_up, batch["id"])
             with Bar(BATCH_TITLE, plan.num_requests, is_wanted=progress) as bar:
                 while batch["status"] not in BATCH_ENDED:
                     await asyncio.sleep(poll_s)
                     poll_s = min(2 * poll_s, MAX_POLL_S)
                     batch = await self.batch_status(batch["id"])
                     bar.advance(job_calls.num_done(batch) - bar.num_done)
-        except BaseException:
-            with suppress(ServiceError):
-                await self.cancel_batch(batch["id"])
-            raise
+            undo.pop_all()
         return batch
+
+    async def _give_up(self, batch_id: str) -> None:
+        """Cancel a batch that is not waited for any more; the error that ended the wait is the one to raise."""
+        with suppress(ServiceError):
+            await self.cancel_batch(batch_id)

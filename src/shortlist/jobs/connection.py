@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 from shortlist.errors import BadSetting
 from shortlist.installation import install_hint
+from shortlist.scheduler.redis_store import location_of
 from shortlist.telemetry import logger
 
 if TYPE_CHECKING:
@@ -74,13 +74,6 @@ def connect_blocking(url: str, *, timeout_s: float) -> redis.Redis:
     return Redis.from_url(
         url, socket_connect_timeout=timeout_s, socket_timeout=timeout_s, retry=Retry(NoBackoff(), 1), protocol=2
     )
-
-
-def location_of(url: str) -> str:
-    """Return a URL without user, password and options, for logs."""
-    parts = urlsplit(url)
-    host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname or ""
-    return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}{parts.path}"
 
 
 def check_redis(url: str) -> None:
