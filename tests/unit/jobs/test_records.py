@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
@@ -21,26 +21,10 @@ from shortlist.jobs.records import JobStore
 from shortlist.jobs.stream_doorbell import StreamDoorbell
 from shortlist.jobs.sweeper import Ringer, sweep_forever
 from shortlist.jobs.transitions import MAX_FAILURES, RECORD_VERSION
-from tests.support.redis_server import RedisServer, missing_redis, redis_server
+from tests.support.redis_server import RedisServer
 
 ANSWER = Result(200, {"content-type": "application/json", "x-served-model": "fake"}, b'{"results":[]}')
 SHORT_S = 0.1
-
-
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    if missing := missing_redis():
-        pytest.skip(missing)
-    with redis_server(tmp_path_factory.mktemp("redis"), "--appendonly", "yes") as server:
-        yield server
-
-
-@pytest.fixture
-async def store(redis: RedisServer) -> AsyncIterator[JobStore]:
-    redis.ask(b"FLUSHALL")
-    store = JobStore(redis.url, doorbell="test")
-    yield store
-    await store.close()
 
 
 @pytest.fixture

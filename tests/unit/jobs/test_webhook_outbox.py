@@ -24,18 +24,10 @@ from shortlist.jobs.webhook_sender import WebhookOutcome, WebhookSender
 from shortlist.jobs.webhook_targets import WebhookTargets
 from shortlist.setting_types import WebhookTargetList
 from tests.support.hook_receiver import HookReceiver, Received, Reply, hook_receiver
-from tests.support.redis_server import RedisServer, missing_redis, redis_server
+from tests.support.redis_server import RedisServer
 
 ANSWER = Result(200, {"content-type": "application/json"}, b'{"results":[{"index":0}]}')
 QUICK = tuple(0.01 for _ in DELAYS_S)
-
-
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    if missing := missing_redis():
-        pytest.skip(missing)
-    with redis_server(tmp_path_factory.mktemp("redis"), "--appendonly", "yes") as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
@@ -48,14 +40,6 @@ def serving() -> Iterator[HookReceiver]:
 def receiver(serving: HookReceiver) -> HookReceiver:
     serving.play(Reply())
     return serving
-
-
-@pytest.fixture
-async def store(redis: RedisServer) -> AsyncIterator[JobStore]:
-    redis.ask(b"FLUSHALL")
-    store = JobStore(redis.url, doorbell="test")
-    yield store
-    await store.close()
 
 
 @contextlib.asynccontextmanager
